@@ -1,0 +1,117 @@
+"""What a race needs of a device: one small protocol that CUDA, the host and the fake device implement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
+from dataclasses import field
+from typing import TYPE_CHECKING
+from typing import Any
+from typing import Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One contestant of a race."""
+
+    name: str
+    """`candidate` or `reference`."""
+
+    call: Callable[..., Any]
+    """`call(inputs, output)` enqueues (CUDA) or does (host) the work once and returns the output tensor.
+
+    `output` is a tensor to write to, or None where the arm allocates its own.
+    """
+
+    takes_output: bool
+    """Whether `output` is wanted; the stopwatch then makes a new, poisoned one every round."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What the arms work on; the stopwatch draws new inputs from it every round."""
+
+    draw: Callable[[int], tuple[Any, ...]]
+    """`draw(seed)`: fresh input tensors on the device."""
+
+    make_output: Callable[[tuple[Any, ...]], Any]
+    """A new output tensor for these inputs, filled with NaN."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """What one round measured. Index 0 of the first axis is the candidate, 1 the reference."""
+
+    seconds: NDArray[np.float64]
+    """(2, samples): net latency of one call, in seconds."""
+
+    overhead_seconds: NDArray[np.float64]
+    """(2,): what was taken off each sample of the arm: the median of the null arm, or the graph's intercept."""
+
+    retaken: int = 0
+    """Samples that were thrown away and taken again because the host was late; never for their value."""
+
+    evidence: Mapping[str, float] = field(default_factory=dict)
+    """Device readings made around the round, by name with unit: `sm_clock_hz`, `temperature_c`."""
+
+
+class Stopwatch(Protocol):
+    """Times the two arms of one race, one round at a time; made by `Device.stopwatch`."""
+
+    timer: str
+    """`graph`, `queue`, `eager`, `wall` or `fake`: what was really used."""
+
+    cache: str
+    """`hot` or `cold`."""
+
+    warnings: list[str]
+    """What a reader of the record must know: a fallback and why."""
+
+    tick_seconds: float
+    """The smallest step this timer can show on one sample."""
+
+    def round(self, seed: int, order: NDArray[np.intp]) -> Round:
+        """Make everything anew, warm up, time the arms in `order` (a shuffled sequence of 0 and 1)."""
+        ...
+
+    def last_outputs(self) -> tuple[tuple[Any, ...], Any]:
+        """The inputs of the latest round and the output that the candidate's last timed launch left."""
+        ...
+
+    def close(self) -> None:
+        """Release what the race held; the device is idle afterwards."""
+        ...
+
+
+class Device(Protocol):
+    """A place where kernels run and are timed."""
+
+    kind: str
+    """`cuda`, `host` or `fake`."""
+
+    torch_device: str
+    """Where tensors live: `cuda:0`, `cpu`."""
+
+    def environment(self) -> dict[str, Any]:
+        """Built-in types only: what a reader needs to judge whether two records compare."""
+        ...
+
+    def stopwatch(
+        self, arms: Sequence[Arm], workload: Workload, *, timer: str, cache: str, samples: int
+    ) -> Stopwatch:
+        """Choose how these arms can be timed; `timer` may be `auto`."""
+        ...
+
+    def synchronize(self) -> None:
+        """Wait until the device is idle; raises what a faulted kernel left behind."""
+        ...
+
+    def clock(self) -> float:
+        """Seconds on a monotonic clock, for the race's budget."""
+        ...

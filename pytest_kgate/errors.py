@@ -1,0 +1,38 @@
+"""The few errors that users of the plugin see; each says what happened, and what to do next."""
+
+from __future__ import annotations
+
+
+class KgateError(Exception):
+    """A failure that the user can act on."""
+
+    def __init__(self, what: str, todo: str) -> None:
+        super().__init__(f"{what}\n{todo}" if todo else what)
+        self.what = what
+        """One sentence: what happened."""
+        self.todo = todo
+        """One sentence: what to do about it."""
+
+
+class UsageError(KgateError):
+    """An argument, option or marker that makes no sense."""
+
+
+class ToolchainMissing(KgateError):
+    """No compiler was found that can build this source."""
+
+
+class BuildError(KgateError):
+    """The compiler rejected the source; `what` holds its whole output and the command that reproduces it."""
+
+
+class DeviceMissing(KgateError):
+    """The device that the candidate needs is not there."""
+
+
+class CandidateError(KgateError):
+    """The candidate raised, hung, faulted, or returned something that is not its answer."""
+
+
+class TimingError(KgateError):
+    """The device could not be timed in a way that can be trusted."""

@@ -1,0 +1,75 @@
+"""What a candidate is asked to compute: inputs, the reference to race against, the exact answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass
+from dataclasses import field
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+from typing import Any
+
+if TYPE_CHECKING:
+    from torch import Generator
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The extents of one attention problem; all four inputs and outputs are `(batch, heads, seqlen, head_dim)`."""
+
+    batch: int
+    heads: int
+    seqlen: int
+    head_dim: int
+    causal: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("batch", "heads", "seqlen", "head_dim"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ValueError(f"Shape.{name} must be a positive integer, got {value!r}")
+
+    def __str__(self) -> str:
+        extents = f"{self.batch}x{self.heads}x{self.seqlen}x{self.head_dim}"
+        return f"{extents}-causal" if self.causal else extents
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One workload, for any operator.
+
+    `Problem(name="relu", inputs=lambda g: (torch.randn(4096, generator=g, device=g.device),), reference=torch.relu,
+    exact=lambda x: torch.relu(x.double()))` is complete; everything else refines the check or the report.
+    """
+
+    name: str
+    """Shown in tables and records; say the operator, the shape and the dtype."""
+
+    inputs: Callable[[Generator], tuple[Tensor, ...]]
+    """Draws fresh inputs from the generator, on the generator's device. Random values, never zeros."""
+
+    reference: Callable[..., Tensor] | Mapping[str, Callable[..., Tensor]]
+    """What the candidate must beat. Of several, named, the fastest on the device is raced against."""
+
+    exact: Callable[..., Tensor]
+    """The answer in float64, same arguments as the reference."""
+
+    hard_inputs: Callable[[Generator], tuple[Tensor, ...]] | None = None
+    """Inputs of the same shapes on which wrong kernels show: sharp logits, for attention."""
+
+    params: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    """Constants handed to the reference and the exact answer by keyword, and to the candidate where it takes them."""
+
+    flops: float | None = None
+    """Floating-point operations of one call."""
+
+    bytes: float | None = None
+    """Bytes of one call that must cross device memory: each input read once, each output written once."""
+
+    shape: Shape | None = None
+    """For attention: its extents."""
+
+    dtype: str | None = None
+    """The inputs' element type, as torch names it: `float16`."""
