@@ -73,3 +73,6 @@ class Problem:
 
     dtype: str | None = None
     """The inputs' element type, as torch names it: `float16`."""
+
+    seed: int | None = None
+    """Draws start from this seed instead of the session's."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from dataclasses import field
 from typing import TYPE_CHECKING
@@ -76,6 +77,11 @@ class Stopwatch(Protocol):
     tick_seconds: float
     """The smallest step this timer can show on one sample."""
 
+    @property
+    def sample_seconds(self) -> float:
+        """About what one sample of both arms takes, in seconds; a race plans its rounds with it."""
+        ...
+
     def round(self, seed: int, order: NDArray[np.intp]) -> Round:
         """Make everything anew, warm up, time the arms in `order` (a shuffled sequence of 0 and 1)."""
         ...
@@ -102,10 +108,12 @@ class Device(Protocol):
         """Built-in types only: what a reader needs to judge whether two records compare."""
         ...
 
-    def stopwatch(
-        self, arms: Sequence[Arm], workload: Workload, *, timer: str, cache: str, samples: int
-    ) -> Stopwatch:
+    def stopwatch(self, arms: Sequence[Arm], workload: Workload, *, timer: str, cache: str) -> Stopwatch:
         """Choose how these arms can be timed; `timer` may be `auto`."""
+        ...
+
+    def running(self, doing: str) -> AbstractContextManager[None]:
+        """Around all that runs kernels: no autograd, and faults and lack of memory become `CandidateError`."""
         ...
 
     def synchronize(self) -> None:

@@ -1,0 +1,38 @@
+# Every target is complete on a fresh machine with Python, a C++ compiler and a package index.
+# PYTHON: the interpreter to start from; if it can import torch, its packages are used instead of new ones.
+# ARGS: more arguments for pytest, such as ARGS="-k wmma".
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+RUN := $(VENV)/bin/python -m
+
+.PHONY: help perf test lint types format
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+perf: $(VENV)/.ready ## race the kernels against PyTorch SDPA: on the GPU, or on the CPU where there is none
+	$(RUN) pytest -m perf $(ARGS)
+
+test: $(VENV)/.ready ## run the test suite
+	$(RUN) pytest -m "not perf" $(ARGS)
+
+lint: $(VENV)/.ready-lint ## check style and layout
+	$(RUN) ruff check
+	$(RUN) ruff format --check
+
+types: $(VENV)/.ready-lint ## check types
+	$(RUN) mypy
+
+format: $(VENV)/.ready-lint ## repair layout, and what of style can be repaired
+	$(RUN) ruff check --fix
+	$(RUN) ruff format
+
+# The stamps are written last, so an installation that broke off is taken up again.
+$(VENV)/.ready: pyproject.toml constraints.txt .ci/venv.py
+	@$(PYTHON) .ci/venv.py $(VENV) test
+	@touch $@
+
+$(VENV)/.ready-lint: $(VENV)/.ready
+	@$(PYTHON) .ci/venv.py $(VENV) lint
+	@touch $@

@@ -1,0 +1,283 @@
+// What the CUDA kernels share: checking arguments, error text, launching, cp.async, and 16-bit conversions.
+//
+// Each kernel library is one translation unit that includes this file once. All that holds state sits in an unnamed
+// namespace: a static inside an ordinary template or inline function would become one object for all the libraries that a
+// process has loaded (STB_GNU_UNIQUE), and a second build of a kernel would then believe that its set-up had been done.
+#pragma once
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <cuda_runtime.h>
+
+#include <atomic>
+#include <cstdarg>
+#include <cstdint>
+#include <cstdio>
+#include <limits>
+
+#include "sdpa.h"
+
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+#error "These kernels use cp.async: compile for sm_80 or newer."
+#endif
+
+namespace kgate {
+namespace {
+
+// ---------------------------------------------------------------------------------------------------------- error text
+
+constexpr int kBadArgument = -1;  // the call can never succeed
+constexpr int kUnsupported = -2;  // another implementation, or another build of this one, can serve the call
+constexpr int kCudaError = -3;    // the CUDA runtime refused
+
+thread_local char message[512] = "";
+
+__attribute__((format(printf, 2, 3))) int fail(int code, const char* format, ...) {
+    va_list values;
+    va_start(values, format);
+    vsnprintf(message, sizeof(message), format, values);
+    va_end(values);
+    return code;
+}
+
+// ----------------------------------------------------------------------------------------------------------- arguments
+
+// cp.async moves 16 bytes, so every row of every tensor has to start on a 16-byte boundary.
+int check_tensor(const char* name, const void* pointer, const int64_t (&stride)[3], const SdpaArgs& args) {
+    if (pointer == nullptr) {
+        return fail(kBadArgument, "%s is a null pointer. Pass device memory.", name);
+    }
+    if (reinterpret_cast<uintptr_t>(pointer) % 16 != 0) {
+        return fail(kBadArgument, "%s starts at %p, which is not a multiple of 16 bytes. Pass an aligned copy, such as %s.clone().",
+                    name, pointer, name);
+    }
+    const char* const axis[3] = {"batch", "head", "row"};
+    const int32_t extent[3] = {args.batch, args.heads, args.seqlen};
+    for (int i = 0; i < 3; ++i) {
+        if (extent[i] > 1 && stride[i] % 8 != 0) {  // the stride of an axis of length 1 is never used
+            return fail(kBadArgument, "The %s stride of %s is %lld elements, not a multiple of 8. Pass a copy, such as %s.contiguous().",
+                        axis[i], name, static_cast<long long>(stride[i]), name);
+        }
+    }
+    return 0;
+}
+
+int check_arguments(const SdpaArgs* args) {
+    if (args == nullptr) {
+        return fail(kBadArgument, "The argument struct is a null pointer. Pass a filled kgate::SdpaArgs.");
+    }
+    if (args->batch < 1 || args->heads < 1 || args->seqlen < 1) {
+        return fail(kBadArgument, "batch %d, heads %d, seqlen %d: each must be at least 1. Skip the call when a tensor is empty.",
+                    args->batch, args->heads, args->seqlen);
+    }
+    if (int code = check_tensor("q", args->q, args->q_stride, *args)) return code;
+    if (int code = check_tensor("k", args->k, args->k_stride, *args)) return code;
+    if (int code = check_tensor("v", args->v, args->v_stride, *args)) return code;
+    return check_tensor("o", args->o, args->o_stride, *args);
+}
+
+// -------------------------------------------------------------------------------------------------------------- launch
+
+constexpr int kMaxDevices = 64;
+
+// Launches Kernel(args) on a one-dimensional grid, whose limit of 2^31 - 1 blocks the y and z axes (65535) do not have.
+// The shared-memory opt-in is asked for once per kernel and device, not at every launch.
+template <auto Kernel>
+int launch(const SdpaArgs& args, int64_t blocks, int threads, int shared_bytes, void* stream) {
+    static std::atomic<bool> ready[kMaxDevices];  // zero-initialised; a race sets the attribute twice, which is harmless
+
+    if (blocks > std::numeric_limits<int32_t>::max()) {
+        return fail(kUnsupported, "The problem needs %lld thread blocks, more than a grid holds. Split the batch.",
+                    static_cast<long long>(blocks));
+    }
+    int device = 0;
+    cudaError_t error = cudaGetDevice(&device);
+    if (error == cudaSuccess && (device >= kMaxDevices || !ready[device].load(std::memory_order_acquire))) {
+        int limit = 0;
+        error = cudaDeviceGetAttribute(&limit, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+        if (error == cudaSuccess && shared_bytes > limit) {
+            return fail(kUnsupported,
+                        "A block needs %d bytes of shared memory, this GPU offers %d. Lower BLOCK_M, BLOCK_N or STAGES.",
+                        shared_bytes, limit);
+        }
+        if (error == cudaSuccess && shared_bytes > 48 * 1024) {
+            error = cudaFuncSetAttribute(Kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes);
+        }
+        if (error == cudaSuccess && device < kMaxDevices) ready[device].store(true, std::memory_order_release);
+    }
+    if (error == cudaSuccess) {
+        Kernel<<<static_cast<unsigned>(blocks), threads, shared_bytes, static_cast<cudaStream_t>(stream)>>>(args);
+        error = cudaPeekAtLastError();
+    }
+    if (error == cudaSuccess) return 0;
+    cudaGetLastError();  // take the error off this thread, or the next call would report it again
+    const bool no_code = error == cudaErrorNoKernelImageForDevice || error == cudaErrorInvalidDeviceFunction;
+    return fail(kCudaError, "The launch failed: %s (%s). %s", cudaGetErrorString(error), cudaGetErrorName(error),
+                no_code ? "Build the kernel for this GPU's architecture."
+                        : "An earlier kernel may have faulted: run under compute-sanitizer, in a fresh process.");
+}
+
+// Kernel<T, D>::launch(args, stream) for the call's element type T and head dimension D. OnlyHeadDim limits what is
+// compiled to one D (0: all), because a tuned build should not compile what it will not run.
+template <template <typename, int> class Kernel, int OnlyHeadDim, int D>
+int dispatch_dtype(const SdpaArgs& args, void* stream) {
+    if constexpr (OnlyHeadDim == 0 || OnlyHeadDim == D) {
+        switch (args.dtype) {
+            case Float16: return Kernel<__half, D>::launch(args, stream);
+            case BFloat16: return Kernel<__nv_bfloat16, D>::launch(args, stream);
+            case Float32:
+                return fail(kUnsupported, "This implementation takes no float32. Pass float16 or bfloat16 tensors.");
+            default:
+                return fail(kBadArgument, "dtype %d is unknown. Pass 1 (float16) or 2 (bfloat16).", args.dtype);
+        }
+    } else {
+        return fail(kUnsupported, "This build serves head_dim %d only, not %d. Build it with HEAD_DIM=0 or HEAD_DIM=%d.",
+                    OnlyHeadDim, D, D);
+    }
+}
+
+template <template <typename, int> class Kernel, int OnlyHeadDim>
+int dispatch(const SdpaArgs* args, void* stream) {
+    static_assert(OnlyHeadDim == 0 || OnlyHeadDim == 64 || OnlyHeadDim == 80 || OnlyHeadDim == 96 || OnlyHeadDim == 128,
+                  "HEAD_DIM must be 0 (all of them), 64, 80, 96 or 128.");
+    if (int code = check_arguments(args)) return code;
+    switch (args->head_dim) {
+        case 64: return dispatch_dtype<Kernel, OnlyHeadDim, 64>(*args, stream);
+        case 80: return dispatch_dtype<Kernel, OnlyHeadDim, 80>(*args, stream);
+        case 96: return dispatch_dtype<Kernel, OnlyHeadDim, 96>(*args, stream);
+        case 128: return dispatch_dtype<Kernel, OnlyHeadDim, 128>(*args, stream);
+        default:
+            return fail(kUnsupported, "head_dim %d is not supported. Use 64, 80, 96 or 128, padding with zeros if need be.",
+                        args->head_dim);
+    }
+}
+
+// ------------------------------------------------------------------------------------------------------------ tile walk
+
+constexpr int ceil_div(int a, int b) { return a / b + (a % b != 0); }  // a + b - 1 could overflow
+
+// The block's place in the grid: which head, which query rows, how many keys they may see.
+struct Tile {
+    int batch, head;
+    int first_row;  // of BLOCK_M query rows
+    int keys;       // keys [0, keys) are all that any row of the tile attends to
+};
+
+__device__ inline Tile find_tile(const SdpaArgs& args, int block_m) {
+    const int tiles = ceil_div(args.seqlen, block_m);
+    const int slice = blockIdx.x / tiles;  // neighbours in the grid share a head, hence its K and V in L2
+    int tile = blockIdx.x % tiles;
+    // A causal tile's work grows with its index: the longest start first, so that none of them is the straggler.
+    if (args.causal) tile = tiles - 1 - tile;
+    const int first_row = tile * block_m;
+    const int keys = args.causal ? min(args.seqlen - first_row, block_m) + first_row : args.seqlen;
+    return {slice / args.heads, slice % args.heads, first_row, keys};
+}
+
+template <typename T>
+__device__ T* head_pointer(T* base, const int64_t (&stride)[3], const Tile& tile) {
+    return base + tile.batch * stride[0] + tile.head * stride[1];
+}
+
+// ------------------------------------------------------------------------------------------------------------ cp.async
+
+// Copies 16 bytes to shared memory, or fills them with zeros without reading `global` when `valid` is false.
+__device__ inline void cp_async_16(void* shared, const void* global, bool valid) {
+    const unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(shared));
+    const int bytes = valid ? 16 : 0;
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(global), "r"(bytes) : "memory");
+}
+
+// Closes a group of copies. Waits count groups, not copies: commit in every iteration, even when nothing was copied.
+__device__ inline void cp_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+
+// Waits until at most Pending of this thread's latest groups are under way. Other threads' copies need a barrier too.
+template <int Pending>
+__device__ inline void cp_async_wait() {
+    asm volatile("cp.async.wait_group %0;" ::"n"(Pending) : "memory");
+}
+
+// Starts copying rows [first, first + Rows) of a (rows, D) matrix into shared memory with Stride elements a row. Rows from
+// `rows` on become zeros: they belong to the next head, or to nobody.
+template <typename T, int Rows, int D, int Stride, int Threads>
+__device__ void copy_rows_async(T* shared, const T* global, int64_t row_stride, int first, int rows) {
+    constexpr int kChunks = D / 8;
+#pragma unroll 1
+    for (int i = 0; i < ceil_div(Rows * kChunks, Threads); ++i) {
+        const int chunk = i * Threads + threadIdx.x;
+        if (Rows * kChunks % Threads != 0 && chunk >= Rows * kChunks) break;
+        const int row = chunk / kChunks;
+        const int column = chunk % kChunks * 8;
+        const bool valid = first + row < rows;
+        const T* source = valid ? global + (first + row) * row_stride + column : global;
+        cp_async_16(shared + row * Stride + column, source, valid);
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------- conversions
+
+template <typename T>
+struct Pair;  // two 16-bit numbers in 32 bits
+
+template <>
+struct Pair<__half> {
+    using type = __half2;
+    static __device__ float2 to_float(type x) { return __half22float2(x); }
+    static __device__ type from_float(float a, float b) { return __floats2half2_rn(a, b); }
+};
+
+template <>
+struct Pair<__nv_bfloat16> {
+    using type = __nv_bfloat162;
+    static __device__ float2 to_float(type x) { return __bfloat1622float2(x); }
+    static __device__ type from_float(float a, float b) { return __floats2bfloat162_rn(a, b); }
+};
+
+// Eight consecutive elements, 16-byte aligned, as one 128-bit load or store.
+template <typename T>
+__device__ void load_8(const T* source, float (&values)[8]) {
+    const uint4 raw = *reinterpret_cast<const uint4*>(source);
+    const unsigned words[4] = {raw.x, raw.y, raw.z, raw.w};
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+        typename Pair<T>::type pair;
+        memcpy(&pair, &words[i], 4);
+        const float2 both = Pair<T>::to_float(pair);
+        values[2 * i] = both.x;
+        values[2 * i + 1] = both.y;
+    }
+}
+
+template <typename T>
+__device__ void store_8(T* target, const float (&values)[8]) {
+    unsigned words[4];
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+        const typename Pair<T>::type pair = Pair<T>::from_float(values[2 * i], values[2 * i + 1]);
+        memcpy(&words[i], &pair, 4);
+    }
+    *reinterpret_cast<uint4*>(target) = make_uint4(words[0], words[1], words[2], words[3]);
+}
+
+// -------------------------------------------------------------------------------------------------------------- softmax
+
+constexpr float kLog2E = 1.4426950408889634f;  // folded into the scale, so that exp(x) is one exp2
+
+template <bool Fast>
+__device__ float exp2_of(float x) {
+    if constexpr (Fast) {
+        float y;  // 2 ulp, subnormal results become 0: both far below what a 16-bit probability resolves
+        asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+        return y;
+    } else {
+        return exp2f(x);
+    }
+}
+
+// What to subtract from a row's logits. While every key so far was masked the maximum is -inf, and -inf - -inf is NaN.
+__device__ inline float finite_max(float maximum) { return maximum == -INFINITY ? 0.0f : maximum; }
+
+}  // namespace
+}  // namespace kgate
+
+KGATE_EXPORT const char* kgate_message(void) { return kgate::message; }

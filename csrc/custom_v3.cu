@@ -1,0 +1,271 @@
+// custom_v3: FlashAttention on CUDA cores. No tensor core is used; all arithmetic after loading is fp32.
+//
+// Idea     One block takes BLOCK_M query rows of one head and walks over the keys, BLOCK_N at a time, with the streaming
+//          softmax of FlashAttention (Dao et al., 2022, algorithm 1). Each warp owns ROWS = BLOCK_M / NUM_WARPS query rows for
+//          the whole walk: their running maximum, sum and output never leave its registers, and no warp waits for another
+//          except to share K and V.
+// Tiles    Logits: a lane holds the keys lane, lane + 32, ... for all ROWS rows, so a K element is loaded and converted
+//          once for ROWS multiply-adds, and Q comes as a 128-bit broadcast. Output: a lane holds column pairs lane,
+//          lane + 32, ... for all ROWS rows; V comes as conflict-free pairs, P as a 128-bit broadcast of four keys from
+//          the warp's own patch of shared memory, through which it changes hands between the two layouts.
+// Stages   A ring of STAGES tiles of K and V, filled by cp.async STAGES - 1 tiles ahead. Masks are applied only in tiles
+//          that the diagonal or the end of the sequence crosses; tiles above the diagonal are never loaded.
+// Shared   K, V: 2 * STAGES * BLOCK_N * (D + PAD) * 2 bytes; Q: BLOCK_M * D * 4; P: BLOCK_M * BLOCK_N * 4.
+//          Defaults: 52 KB at D = 64, 100 KB at D = 128. PAD = 8 puts the rows that eight lanes load together on
+//          different banks for every D served.
+// Registers ROWS * (BLOCK_N / 32 + 2 * ceil(D / 64) + 2) floats of state a lane: 48 at D = 64, 64 at D = 128.
+// Limits   fp16 or bf16, D 64, 80, 96 or 128 (80 and 96 cost as much arithmetic with V as 128 does), sm_80 or newer. Bound
+//          by the fp32 pipes: 2 * S * S * D multiply-adds a head, of which an SM does 128 a cycle.
+// Measured: see benchmarks/h200.
+
+#ifndef BLOCK_M  // knob: query rows per block
+#define BLOCK_M 32
+#endif
+#ifndef BLOCK_N  // knob: keys per tile
+#define BLOCK_N 64
+#endif
+#ifndef NUM_WARPS  // knob: warps per block, BLOCK_M / NUM_WARPS rows each
+#define NUM_WARPS 4
+#endif
+#ifndef STAGES  // knob: K and V tiles in flight
+#define STAGES 2
+#endif
+#ifndef PAD  // knob: 16-bit elements of padding per K and V row in shared memory
+#define PAD 8
+#endif
+#ifndef USE_FAST_EXP  // knob: 1 for the hardware's exp2, 0 for exp2f with subnormals
+#define USE_FAST_EXP 1
+#endif
+#ifndef HEAD_DIM  // knob: the only head dimension to compile, 0 for all
+#define HEAD_DIM 0
+#endif
+
+#include "cuda_common.cuh"
+
+namespace kgate {
+
+static_assert(NUM_WARPS >= 1 && NUM_WARPS <= 32, "NUM_WARPS must be 1 to 32: a block holds at most 1024 threads.");
+static_assert(BLOCK_M % NUM_WARPS == 0 && BLOCK_M / NUM_WARPS >= 1 && BLOCK_M / NUM_WARPS <= 16,
+              "BLOCK_M must be 1 to 16 times NUM_WARPS: each warp keeps its rows in registers.");
+static_assert(BLOCK_N % 32 == 0 && BLOCK_N >= 32 && BLOCK_N <= 128, "BLOCK_N must be 32, 64, 96 or 128: a lane takes every 32nd key.");
+static_assert(STAGES >= 1 && STAGES <= 3, "STAGES must be 1, 2 or 3.");
+static_assert(PAD >= 0 && PAD % 8 == 0, "PAD must be a multiple of 8: cp.async writes rows that start on 16 bytes.");
+static_assert(USE_FAST_EXP == 0 || USE_FAST_EXP == 1, "USE_FAST_EXP must be 0 or 1.");
+
+constexpr int kThreads = NUM_WARPS * 32;
+constexpr int kRows = BLOCK_M / NUM_WARPS;
+constexpr int kLaneKeys = BLOCK_N / 32;
+
+template <int D>
+struct Layout {  // of shared memory, in bytes
+    static constexpr int kStride = D + PAD;
+    static constexpr int kTile = BLOCK_N * kStride;  // elements of one K or V tile
+    static constexpr int kQ = STAGES * 2 * kTile * 2;
+    static constexpr int kP = kQ + BLOCK_M * D * 4;
+    static constexpr int kBytes = kP + BLOCK_M * BLOCK_N * 4;
+};
+
+template <typename T, int D>
+__global__ void __launch_bounds__(kThreads, 1) custom_v3(const __grid_constant__ SdpaArgs args) {
+    using L = Layout<D>;
+    constexpr int kLanePairs = ceil_div(D, 64);
+    extern __shared__ __align__(16) unsigned char shared[];
+    T* const kv_smem = reinterpret_cast<T*>(shared);                // (STAGES, K or V, BLOCK_N, kStride)
+    float* const q_smem = reinterpret_cast<float*>(shared + L::kQ);  // (BLOCK_M, D), scaled
+    float* const p_smem = reinterpret_cast<float*>(shared + L::kP);  // (BLOCK_M, BLOCK_N)
+
+    const int warp = threadIdx.x / 32;
+    const int lane = threadIdx.x % 32;
+    const Tile tile = find_tile(args, BLOCK_M);
+    const T* const q = head_pointer(static_cast<const T*>(args.q), args.q_stride, tile);
+    const T* const k = head_pointer(static_cast<const T*>(args.k), args.k_stride, tile);
+    const T* const v = head_pointer(static_cast<const T*>(args.v), args.v_stride, tile);
+    T* const o = head_pointer(static_cast<T*>(args.o), args.o_stride, tile);
+    const int key_tiles = ceil_div(tile.keys, BLOCK_N);
+
+    const auto copy_tile = [&](int index) {
+        if (index < key_tiles) {
+            T* const target = kv_smem + index % STAGES * 2 * L::kTile;
+            copy_rows_async<T, BLOCK_N, D, L::kStride, kThreads>(target, k, args.k_stride[2], index * BLOCK_N, args.seqlen);
+            copy_rows_async<T, BLOCK_N, D, L::kStride, kThreads>(target + L::kTile, v, args.v_stride[2], index * BLOCK_N, args.seqlen);
+        }
+        cp_async_commit();
+    };
+#pragma unroll
+    for (int i = 0; i < STAGES - 1; ++i) copy_tile(i);
+
+    // Q is converted and scaled here, once, while the first tiles of K and V are under way.
+    const float scale = args.scale * kLog2E;
+    for (int chunk = threadIdx.x; chunk < BLOCK_M * D / 8; chunk += kThreads) {
+        const int row = chunk / (D / 8);
+        const int column = chunk % (D / 8) * 8;
+        float values[8] = {};
+        if (tile.first_row + row < args.seqlen) load_8(q + (tile.first_row + row) * args.q_stride[2] + column, values);
+#pragma unroll
+        for (int i = 0; i < 8; ++i) values[i] *= scale;
+        float4* const target = reinterpret_cast<float4*>(q_smem + row * D + column);
+        target[0] = make_float4(values[0], values[1], values[2], values[3]);
+        target[1] = make_float4(values[4], values[5], values[6], values[7]);
+    }
+
+    const int first_row = tile.first_row + warp * kRows;  // of this warp
+    const float* const q_warp = q_smem + warp * kRows * D;
+    float* const p_warp = p_smem + warp * kRows * BLOCK_N;
+    // Column pairs past D repeat the last one, so that no lane branches; they are not stored.
+    int column[kLanePairs];
+#pragma unroll
+    for (int i = 0; i < kLanePairs; ++i) column[i] = min(2 * (lane + 32 * i), D - 2);
+
+    float row_max[kRows];  // the same in all lanes
+    float row_sum[kRows];  // of this lane's keys only: summed over lanes once, at the end
+    float2 output[kRows][kLanePairs];
+#pragma unroll
+    for (int r = 0; r < kRows; ++r) {
+        row_max[r] = -INFINITY;
+        row_sum[r] = 0.0f;
+#pragma unroll
+        for (int i = 0; i < kLanePairs; ++i) output[r][i] = make_float2(0.0f, 0.0f);
+    }
+
+    for (int index = 0; index < key_tiles; ++index) {
+        if constexpr (STAGES == 1) {
+            __syncthreads();  // every warp has done with the only buffer
+            copy_tile(index);
+            cp_async_wait<0>();
+            __syncthreads();
+        } else {
+            // STAGES - 1 + index groups are committed and group `index` must be complete: STAGES - 2 may be pending.
+            cp_async_wait<STAGES - 2>();
+            __syncthreads();  // all threads' copies are visible, and tile index - 1 has no reader left: its buffer is free
+            copy_tile(index + STAGES - 1);
+        }
+        const int first_key = index * BLOCK_N;
+        if (args.causal && first_key > first_row + kRows - 1) continue;  // above the diagonal for this warp's rows
+        const T* const k_smem = kv_smem + index % STAGES * 2 * L::kTile;
+        const T* const v_smem = k_smem + L::kTile;
+
+        float logits[kRows][kLaneKeys];
+#pragma unroll
+        for (int r = 0; r < kRows; ++r) {
+#pragma unroll
+            for (int j = 0; j < kLaneKeys; ++j) logits[r][j] = 0.0f;
+        }
+#pragma unroll 2
+        for (int d = 0; d < D; d += 8) {
+            float k_rmem[kLaneKeys][8];
+#pragma unroll
+            for (int j = 0; j < kLaneKeys; ++j) load_8(k_smem + (lane + 32 * j) * L::kStride + d, k_rmem[j]);
+#pragma unroll
+            for (int half = 0; half < 8; half += 4) {
+#pragma unroll
+                for (int r = 0; r < kRows; ++r) {
+                    const float4 q_rmem = *reinterpret_cast<const float4*>(q_warp + r * D + d + half);
+#pragma unroll
+                    for (int j = 0; j < kLaneKeys; ++j) {
+                        logits[r][j] += q_rmem.x * k_rmem[j][half];
+                        logits[r][j] += q_rmem.y * k_rmem[j][half + 1];
+                        logits[r][j] += q_rmem.z * k_rmem[j][half + 2];
+                        logits[r][j] += q_rmem.w * k_rmem[j][half + 3];
+                    }
+                }
+            }
+        }
+
+        if (first_key + BLOCK_N > args.seqlen || (args.causal && first_key + BLOCK_N - 1 > first_row)) {
+#pragma unroll
+            for (int r = 0; r < kRows; ++r) {
+                const int keys = args.causal ? min(first_row + r + 1, args.seqlen) : args.seqlen;
+#pragma unroll
+                for (int j = 0; j < kLaneKeys; ++j) {
+                    if (first_key + lane + 32 * j >= keys) logits[r][j] = -INFINITY;
+                }
+            }
+        }
+
+#pragma unroll
+        for (int r = 0; r < kRows; ++r) {
+            float maximum = row_max[r];
+#pragma unroll
+            for (int j = 0; j < kLaneKeys; ++j) maximum = fmaxf(maximum, logits[r][j]);
+#pragma unroll
+            for (int mask = 16; mask > 0; mask /= 2) maximum = fmaxf(maximum, __shfl_xor_sync(0xffffffff, maximum, mask));
+            const float base = finite_max(maximum);
+            const float shrink = exp2_of<USE_FAST_EXP>(row_max[r] - base);
+            row_max[r] = maximum;
+            row_sum[r] *= shrink;
+#pragma unroll
+            for (int j = 0; j < kLaneKeys; ++j) {
+                const float p = exp2_of<USE_FAST_EXP>(logits[r][j] - base);
+                row_sum[r] += p;
+                p_warp[r * BLOCK_N + lane + 32 * j] = p;
+            }
+#pragma unroll
+            for (int i = 0; i < kLanePairs; ++i) {
+                output[r][i].x *= shrink;
+                output[r][i].y *= shrink;
+            }
+        }
+        __syncwarp();  // P passes from the lane that owns a key to all lanes
+
+#pragma unroll 2
+        for (int n = 0; n < BLOCK_N; n += 4) {
+            float2 v_rmem[4][kLanePairs];
+#pragma unroll
+            for (int j = 0; j < 4; ++j) {
+#pragma unroll
+                for (int i = 0; i < kLanePairs; ++i) {
+                    using Pair2 = typename Pair<T>::type;
+                    v_rmem[j][i] = Pair<T>::to_float(*reinterpret_cast<const Pair2*>(v_smem + (n + j) * L::kStride + column[i]));
+                }
+            }
+#pragma unroll
+            for (int r = 0; r < kRows; ++r) {
+                const float4 p = *reinterpret_cast<const float4*>(p_warp + r * BLOCK_N + n);
+#pragma unroll
+                for (int i = 0; i < kLanePairs; ++i) {
+                    output[r][i].x += p.x * v_rmem[0][i].x;
+                    output[r][i].y += p.x * v_rmem[0][i].y;
+                    output[r][i].x += p.y * v_rmem[1][i].x;
+                    output[r][i].y += p.y * v_rmem[1][i].y;
+                    output[r][i].x += p.z * v_rmem[2][i].x;
+                    output[r][i].y += p.z * v_rmem[2][i].y;
+                    output[r][i].x += p.w * v_rmem[3][i].x;
+                    output[r][i].y += p.w * v_rmem[3][i].y;
+                }
+            }
+        }
+        // The next tile's P is written after the next __syncthreads: no lane still reads this one's.
+    }
+    cp_async_wait<0>();
+
+#pragma unroll
+    for (int r = 0; r < kRows; ++r) {
+        float sum = row_sum[r];
+#pragma unroll
+        for (int mask = 16; mask > 0; mask /= 2) sum += __shfl_xor_sync(0xffffffff, sum, mask);
+        const int row = first_row + r;
+        if (row >= args.seqlen) break;
+        const float inverse = 1.0f / sum;
+#pragma unroll
+        for (int i = 0; i < kLanePairs; ++i) {
+            if (2 * (lane + 32 * i) >= D) continue;
+            using Pair2 = typename Pair<T>::type;
+            *reinterpret_cast<Pair2*>(o + row * args.o_stride[2] + column[i]) =
+                Pair<T>::from_float(output[r][i].x * inverse, output[r][i].y * inverse);
+        }
+    }
+}
+
+template <typename T, int D>
+struct CustomV3 {
+    static int launch(const SdpaArgs& args, void* stream) {
+        const int64_t blocks = static_cast<int64_t>(ceil_div(args.seqlen, BLOCK_M)) * args.batch * args.heads;
+        return kgate::launch<custom_v3<T, D>>(args, blocks, kThreads, Layout<D>::kBytes, stream);
+    }
+};
+
+}  // namespace kgate
+
+KGATE_EXPORT int kgate_sdpa(const kgate::SdpaArgs* args, void* stream) {
+    return kgate::dispatch<kgate::CustomV3, HEAD_DIM>(args, stream);
+}

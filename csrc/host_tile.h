@@ -1,0 +1,341 @@
+// One tile of query rows against all its keys, for one instruction set. host.cpp includes this file once for each, inside a
+// namespace of its own (so there is no include guard), with these macros defined:
+//   KGATE_LANES   floats in a vector           KGATE_PANEL  vectors of query rows that a product holds in registers
+//   KGATE_TARGET  attribute of every function  KGATE_HALF   0 convert fp16 with integer code, 1 by F16C, 2 by AVX-512F
+// A target attribute on each function, rather than a pragma around them, is what g++ and clang agree on, and what template
+// instantiations keep.
+
+#define KGATE_FN KGATE_TARGET static inline __attribute__((always_inline))
+#define KGATE_OUTLINE KGATE_TARGET static __attribute__((noinline))
+
+constexpr int kLanes = KGATE_LANES;
+constexpr int kPanel = KGATE_PANEL;
+constexpr int kRows = 4;  // keys (or columns of V) that a product holds in registers, times kPanel vectors each
+
+typedef float Vec __attribute__((vector_size(4 * KGATE_LANES)));
+typedef int32_t Int __attribute__((vector_size(4 * KGATE_LANES)));
+typedef uint32_t Word __attribute__((vector_size(4 * KGATE_LANES)));
+typedef uint16_t Short __attribute__((vector_size(2 * KGATE_LANES)));
+
+KGATE_FN Vec load(const float* p) {
+    Vec x;
+    __builtin_memcpy(&x, p, sizeof x);
+    return x;
+}
+KGATE_FN void store(float* p, Vec x) { __builtin_memcpy(p, &x, sizeof x); }
+KGATE_FN Vec splat(float x) { return x - Vec{}; }
+KGATE_FN Int lane_index() {
+    Int index;
+    for (int i = 0; i < kLanes; ++i) index[i] = i;
+    return index;
+}
+KGATE_FN bool any(Int mask) {
+    int32_t seen = 0;
+    for (int i = 0; i < kLanes; ++i) seen |= mask[i];
+    return seen != 0;
+}
+
+// ---- element types: a vector or a single one, to and from fp32 ----
+
+KGATE_FN Vec widen(const float* p) { return load(p); }
+KGATE_FN Vec widen(const BFloat* p) {
+    Short bits;
+    __builtin_memcpy(&bits, p, sizeof bits);
+    return (Vec)(__builtin_convertvector(bits, Word) << 16);
+}
+KGATE_FN Vec widen(const Half* p) {
+#if KGATE_HALF == 2
+    return (Vec)_mm512_maskz_cvtph_ps(0xffff, _mm256_loadu_si256((const __m256i*)p));
+#elif KGATE_HALF == 1
+    return (Vec)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)p));
+#else
+    Vec x;
+    for (int i = 0; i < kLanes; ++i) x[i] = to_float(p[i]);
+    return x;
+#endif
+}
+KGATE_FN void narrow(float* p, Vec x) { store(p, x); }
+KGATE_FN void narrow(BFloat* p, Vec x) {  // to nearest, ties to even; a NaN keeps its top bits and stays quiet
+    const Word bits = (Word)x;
+    const Word rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+    const Word nan = (bits >> 16) | 0x40u;
+    const Short narrowed = __builtin_convertvector(x == x ? rounded : nan, Short);
+    __builtin_memcpy(p, &narrowed, sizeof narrowed);
+}
+KGATE_FN void narrow(Half* p, Vec x) {
+#if KGATE_HALF == 2
+    _mm256_storeu_si256((__m256i*)p, _mm512_maskz_cvtps_ph(0xffff, (__m512)x, _MM_FROUND_TO_NEAREST_INT));
+#elif KGATE_HALF == 1
+    _mm_storeu_si128((__m128i*)p, _mm256_cvtps_ph((__m256)x, _MM_FROUND_TO_NEAREST_INT));
+#else
+    for (int i = 0; i < kLanes; ++i) from_float(x[i], p[i]);
+#endif
+}
+
+// rows x head_dim elements into a dense fp32 block of row length `ld`, the columns up to `ld` set to zero.
+template <class T>
+KGATE_OUTLINE void read_rows(const T* from, int64_t stride, int rows, int head_dim, float* to, int ld) {
+    for (int r = 0; r < rows; ++r, from += stride, to += ld) {
+        int d = 0;
+        for (; d + kLanes <= head_dim; d += kLanes) store(to + d, widen(from + d));
+        for (; d < head_dim; ++d) to[d] = to_float(from[d]);
+        for (; d < ld; ++d) to[d] = 0.0f;
+    }
+}
+
+template <class T>
+KGATE_OUTLINE void write_rows(const float* from, int ld, int rows, int head_dim, T* to, int64_t stride) {
+    for (int r = 0; r < rows; ++r, from += ld, to += stride) {
+        int d = 0;
+        for (; d + kLanes <= head_dim; d += kLanes) narrow(to + d, load(from + d));
+        for (; d < head_dim; ++d) from_float(from[d], to[d]);
+    }
+}
+
+// ---- transposing a square of kLanes x kLanes: log2(kLanes) steps, each swapping the off-diagonal halves of its squares ----
+
+template <int... index>
+KGATE_FN Vec shuffle(Vec a, Vec b, std::integer_sequence<int, index...>) {
+#ifdef __clang__
+    return __builtin_shufflevector(a, b, index...);
+#else
+    return __builtin_shuffle(a, b, Int{index...});
+#endif
+}
+template <int half, bool upper, int... lane>  // lanes of (a, b) that make up the upper or the lower row after a swap
+constexpr auto swapped(std::integer_sequence<int, lane...>) {
+    return std::integer_sequence<int, (upper ? ((lane & half) ? kLanes + lane - half : lane)
+                                             : ((lane & half) ? kLanes + lane : lane + half))...>{};
+}
+template <int half>
+KGATE_FN void swap_halves(Vec (&row)[kLanes]) {
+    using Lanes = std::make_integer_sequence<int, kLanes>;
+    for (int i = 0; i < kLanes; ++i) {
+        if (i & half) continue;
+        const Vec a = row[i], b = row[i + half];
+        row[i] = shuffle(a, b, swapped<half, true>(Lanes{}));
+        row[i + half] = shuffle(a, b, swapped<half, false>(Lanes{}));
+    }
+    if constexpr (half > 1) swap_halves<half / 2>(row);
+}
+
+// to[j][i] = from[i][j] * factor[j * factor_step]; rows and columns are multiples of 16.
+KGATE_OUTLINE void transpose(const float* from, int from_ld, int rows, int columns, const float* factor, int factor_step,
+                             float* to, int to_ld) {
+    for (int i = 0; i < rows; i += kLanes)
+        for (int j = 0; j < columns; j += kLanes) {
+            const Vec f = load(factor + j * factor_step);
+            Vec row[kLanes];
+            for (int r = 0; r < kLanes; ++r) row[r] = load(from + (i + r) * from_ld + j) * f;
+            swap_halves<kLanes / 2>(row);
+            for (int r = 0; r < kLanes; ++r) store(to + (j + r) * to_ld + i, row[r]);
+        }
+}
+
+// ---- the exponential ----
+
+// 2^x for x <= 8 or so, relative error below 2e-7; 0 for x <= -127 (so for -inf), NaN for NaN.
+// Adding 1.5 * 2^23 + 127 rounds x to an integer n and leaves n + 127, the exponent field of 2^n, in the low bits of the sum:
+// a shift makes 2^n of it (and 0 of n = -127). Multiplying, rather than adding exponents as integers, keeps a NaN a NaN.
+KGATE_FN Vec power_of_two(Vec x) {
+    const Vec floor = splat(-127.0f);
+    x = x < floor ? floor : x;  // in this order, for a NaN to pass
+    const Vec shifted = x + 12583039.0f;
+    const Vec f = x - (shifted - 12583039.0f);
+    Vec y = f * kExp2[6] + kExp2[5];
+    y = y * f + kExp2[4];
+    y = y * f + kExp2[3];
+    y = y * f + kExp2[2];
+    y = y * f + kExp2[1];
+    y = y * f + kExp2[0];
+    return y * (Vec)((Int)shifted << 23);
+}
+
+// ---- the two products, in registers: R rows times W vectors of query rows ----
+
+// S^T[n][m] = sum over d of K[n][d] Q^T[d][m], for R keys n. Every step of d: W loads, R broadcasts, R * W multiply-adds.
+template <int R, int W>
+KGATE_OUTLINE void logits(const float* q, const float* k, int64_t k_stride, int head_dim, float* s) {
+    Vec sum[R][W] = {};
+    for (int d = 0; d < head_dim; ++d) {
+        Vec x[W];
+        for (int w = 0; w < W; ++w) x[w] = load(q + d * BLOCK_M + w * kLanes);
+        for (int r = 0; r < R; ++r)
+            for (int w = 0; w < W; ++w) sum[r][w] = x[w] * k[r * k_stride + d] + sum[r][w];
+    }
+    for (int r = 0; r < R; ++r)
+        for (int w = 0; w < W; ++w) store(s + r * BLOCK_M + w * kLanes, sum[r][w]);
+}
+
+// O^T[d][m] += sum over n of V[n][d] P^T[n][m], for R columns d.
+template <int R, int W>
+KGATE_OUTLINE void values(const float* p, const float* v, int64_t v_stride, int keys, float* o) {
+    Vec sum[R][W];
+    for (int r = 0; r < R; ++r)
+        for (int w = 0; w < W; ++w) sum[r][w] = load(o + r * BLOCK_M + w * kLanes);
+    for (int n = 0; n < keys; ++n, p += BLOCK_M, v += v_stride) {
+        Vec x[W];
+        for (int w = 0; w < W; ++w) x[w] = load(p + w * kLanes);
+        for (int r = 0; r < R; ++r)
+            for (int w = 0; w < W; ++w) sum[r][w] = x[w] * v[r] + sum[r][w];
+    }
+    for (int r = 0; r < R; ++r)
+        for (int w = 0; w < W; ++w) store(o + r * BLOCK_M + w * kLanes, sum[r][w]);
+}
+
+// The same over any number of vectors: as many full panels as fit, then one of what is left.
+template <int R, int W = kPanel>
+KGATE_FN void logits_row(const float* q, const float* k, int64_t k_stride, int head_dim, float* s, int vectors) {
+    for (; vectors >= W; vectors -= W, q += W * kLanes, s += W * kLanes) logits<R, W>(q, k, k_stride, head_dim, s);
+    if constexpr (W > 1)
+        if (vectors > 0) logits_row<R, W - 1>(q, k, k_stride, head_dim, s, vectors);
+}
+template <int R, int W = kPanel>
+KGATE_FN void values_row(const float* p, const float* v, int64_t v_stride, int keys, float* o, int vectors) {
+    for (; vectors >= W; vectors -= W, p += W * kLanes, o += W * kLanes) values<R, W>(p, v, v_stride, keys, o);
+    if constexpr (W > 1)
+        if (vectors > 0) values_row<R, W - 1>(p, v, v_stride, keys, o, vectors);
+}
+
+// ---- the softmax of one vector of query rows over the keys of a tile ----
+
+// s: kLanes columns of S^T, `keys` rows, overwritten by P^T. In row n the lanes below n - diagonal see no key (causal).
+// top, sum: what the row's exponents are relative to, in log2 units, and its sum so far; o: its columns of O^T.
+// top is moved only when a row outgrows it by 2^8 (fp32 has room for more): most tiles then leave O^T alone.
+KGATE_OUTLINE void softmax(float* s, int keys, int diagonal, float log2_scale, float* top, float* sum, float* o, int head_dim) {
+    const Int lane = lane_index();
+    const Vec minus_inf = splat(-INFINITY);
+    for (int n = diagonal + 1 > 0 ? diagonal + 1 : 0; n < keys; ++n) {
+        float* at = s + n * BLOCK_M;
+        store(at, lane < n - diagonal ? minus_inf : load(at));
+    }
+    Vec high[4] = {minus_inf, minus_inf, minus_inf, minus_inf};
+    for (int n = 0; n < keys; ++n) {
+        const Vec x = load(s + n * BLOCK_M);
+        high[n & 3] = x > high[n & 3] ? x : high[n & 3];
+    }
+    for (int i = 1; i < 4; ++i) high[0] = high[i] > high[0] ? high[i] : high[0];
+    const Vec wanted = high[0] * log2_scale;
+
+    Vec relative = load(top);
+    Vec total = load(sum);
+    if (any(wanted > relative + 8.0f)) {
+        const Vec raised = wanted > relative ? wanted : relative;
+        const Vec shrink = power_of_two(relative - (raised == minus_inf ? Vec{} : raised));
+        relative = raised;
+        store(top, relative);
+        total *= shrink;
+        for (int d = 0; d < head_dim; ++d) store(o + d * BLOCK_M, load(o + d * BLOCK_M) * shrink);
+    }
+    relative = relative == minus_inf ? Vec{} : relative;  // a row of nothing but -inf: 2^(-inf - 0) = 0, not NaN
+
+    Vec even = {}, odd = {};
+    int n = 0;
+    for (; n + 2 <= keys; n += 2) {
+        const Vec a = power_of_two(load(s + n * BLOCK_M) * log2_scale - relative);
+        const Vec b = power_of_two(load(s + (n + 1) * BLOCK_M) * log2_scale - relative);
+        store(s + n * BLOCK_M, a);
+        store(s + (n + 1) * BLOCK_M, b);
+        even += a;
+        odd += b;
+    }
+    if (n < keys) {
+        const Vec a = power_of_two(load(s + n * BLOCK_M) * log2_scale - relative);
+        store(s + n * BLOCK_M, a);
+        even += a;
+    }
+    store(sum, total + (even + odd));
+}
+
+// ---- one work item: BLOCK_M query rows, from q0 on, of one head ----
+
+template <class T>
+KGATE_TARGET void attend(const SdpaArgs& args, int b, int h, int q0, Scratch& scratch) {
+    const int head_dim = args.head_dim;
+    const int ld = (head_dim + 15) / 16 * 16;
+    const int rows = args.seqlen - q0 < BLOCK_M ? args.seqlen - q0 : BLOCK_M;
+    const int vectors = (rows + kLanes - 1) / kLanes;
+    const int padded = (rows + 15) / 16 * 16;
+    const auto head = [&](const void* base, const int64_t* stride) {
+        return static_cast<const T*>(base) + b * stride[0] + h * stride[1];
+    };
+    const T* q = head(args.q, args.q_stride) + q0 * args.q_stride[2];
+    const T* k = head(args.k, args.k_stride);
+    const T* v = head(args.v, args.v_stride);
+    T* o = const_cast<T*>(head(args.o, args.o_stride)) + q0 * args.o_stride[2];
+
+    // Only the scale's sign goes into Q: rounding scale * log2(e) * q would cost half a bit of every logit.
+    const float sign = args.scale < 0 ? -1.0f : args.scale == 0 ? 0.0f : 1.0f;
+    const float log2_scale = args.scale == 0 ? 1.0f : std::fabs(args.scale) * 1.44269504f;
+    float same[kLanes];
+    store(same, splat(sign));
+    read_rows(q, args.q_stride[2], rows, head_dim, scratch.o, ld);
+    for (int i = rows * ld; i < padded * ld; ++i) scratch.o[i] = 0.0f;
+    transpose(scratch.o, ld, padded, ld, same, 0, scratch.q, BLOCK_M);
+
+    for (int i = 0; i < ld * BLOCK_M; ++i) scratch.o[i] = 0.0f;
+    for (int i = 0; i < BLOCK_M; ++i) scratch.top[i] = -INFINITY, scratch.sum[i] = 0.0f;
+
+    const int end = args.causal ? q0 + rows : args.seqlen;
+    for (int k0 = 0; k0 < end; k0 += BLOCK_N) {
+        const int keys = end - k0 < BLOCK_N ? end - k0 : BLOCK_N;
+        const T* k_rows = k + k0 * args.k_stride[2];
+        const T* v_rows = v + k0 * args.v_stride[2];
+        const float* kt = scratch.k;
+        const float* vt = scratch.v;
+        int64_t k_stride = ld, v_stride = ld;
+        if constexpr (std::is_same_v<T, float>) {
+            // K's rows are read once a tile, so any stride will do; V's are read again for every 4 columns, and rows 2 KB
+            // apart (the usual batch x seqlen x head x dim layout) would share a few sets of the first-level cache.
+            kt = k_rows, k_stride = args.k_stride[2];
+            if (args.v_stride[2] == head_dim) vt = v_rows, v_stride = head_dim;
+        } else {
+            read_rows(k_rows, args.k_stride[2], keys, head_dim, scratch.k, ld);
+        }
+        if (vt == scratch.v) read_rows(v_rows, args.v_stride[2], keys, head_dim, scratch.v, ld);
+
+        // In row n of S^T, lane m sees key k0 + n if m >= n - diagonal. Vectors of lanes that see nothing are left out of
+        // both products: first(n) is the first one that is not.
+        const int diagonal = args.causal ? q0 - k0 : BLOCK_N;
+        const auto first = [=](int n) { return n > diagonal ? (n - diagonal) / kLanes : 0; };
+        int n = 0;
+        for (; n + kRows <= keys; n += kRows) {
+            const int from = first(n) * kLanes;
+            logits_row<kRows>(scratch.q + from, kt + n * k_stride, k_stride, head_dim, scratch.p + n * BLOCK_M + from,
+                              vectors - first(n));
+        }
+        for (; n < keys; ++n) {
+            const int from = first(n) * kLanes;
+            logits_row<1>(scratch.q + from, kt + n * k_stride, k_stride, head_dim, scratch.p + n * BLOCK_M + from,
+                          vectors - first(n));
+        }
+        for (int i = 0; i < vectors; ++i) {
+            const int from = i * kLanes;
+            const int seen = diagonal + from + kLanes < keys ? diagonal + from + kLanes : keys;
+            if (seen <= 0) continue;
+            softmax(scratch.p + from, seen, diagonal + from, log2_scale, scratch.top + from, scratch.sum + from,
+                    scratch.o + from, head_dim);
+        }
+        // Keys in runs that share first(n): one run where the whole tile is seen, kLanes keys a run along the diagonal.
+        for (int n = 0, next; n < keys; n = next) {
+            next = diagonal + (first(n) + 1) * kLanes;
+            next = next < keys ? next : keys;
+            const int from = first(n) * kLanes;
+            const float* p = scratch.p + n * BLOCK_M + from;
+            int d = 0;
+            for (; d + kRows <= head_dim; d += kRows)
+                values_row<kRows>(p, vt + n * v_stride + d, v_stride, next - n, scratch.o + d * BLOCK_M + from,
+                                  vectors - first(n));
+            for (; d < head_dim; ++d)
+                values_row<1>(p, vt + n * v_stride + d, v_stride, next - n, scratch.o + d * BLOCK_M + from,
+                              vectors - first(n));
+        }
+    }
+
+    for (int i = 0; i < padded; ++i) scratch.sum[i] = scratch.sum[i] == 0.0f ? 0.0f : 1.0f / scratch.sum[i];
+    transpose(scratch.o, BLOCK_M, ld, padded, scratch.sum, 1, scratch.q, ld);
+    write_rows(scratch.q, ld, rows, head_dim, o, args.o_stride[2]);
+}
+
+#undef KGATE_FN
+#undef KGATE_OUTLINE

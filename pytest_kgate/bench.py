@@ -1,0 +1,263 @@
+"""One `kbench` call: check, race, judge, and the record of it. Knows nothing of pytest."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from typing import Any
+
+import numpy as np
+
+from pytest_kgate import race
+from pytest_kgate.calling import bind
+from pytest_kgate.device.base import Device
+from pytest_kgate.device.base import Stopwatch
+from pytest_kgate.device.lease import leased
+from pytest_kgate.errors import KgateError
+from pytest_kgate.errors import TimingError
+from pytest_kgate.errors import UsageError
+from pytest_kgate.gate import ErrorGate
+from pytest_kgate.gate import SpeedGate
+from pytest_kgate.gate import Verdict
+from pytest_kgate.oracle import Correctness
+from pytest_kgate.oracle import check
+from pytest_kgate.oracle import verify_timed_output
+from pytest_kgate.oracle import workload_of
+from pytest_kgate.problem import Problem
+from pytest_kgate.report import record as records
+from pytest_kgate.stats import count_outliers
+from pytest_kgate.watchdog import deadline
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pytest_kgate.build.kernel import Kernel
+    from pytest_kgate.options import Options
+    from pytest_kgate.reference import Reference
+    from pytest_kgate.reference import ReferencePicker
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one `kbench` call was asked to do."""
+
+    test: str
+    """The test's node id."""
+    call: int
+    """0 for a test's first `kbench` call."""
+    candidate: Callable[..., Any]
+    problem: Problem
+    speed: tuple[SpeedGate, ...]
+    error: ErrorGate | None
+    options: Options
+    name: str | None = None
+    """The candidate's name in tables; None for its own."""
+    check: bool = True
+    """Whether a wrong answer fails a job that demands speed but names no tolerance."""
+    precision: float | None = None
+
+    @property
+    def seed(self) -> int:
+        """The problem's own, or the session's."""
+        return self.options.seed if self.problem.seed is None else self.problem.seed
+
+    @property
+    def must_be_right(self) -> bool:
+        """Whether a wrong answer ends the job; a job that demands nothing only measures."""
+        return self.error is not None or (self.check and bool(self.speed))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The record, and the exception behind an ERROR verdict."""
+
+    record: records.Record
+    cause: BaseException | None = None
+
+
+def run(
+    job: Job,
+    device: Device,
+    picker: ReferencePicker,
+    environment: Mapping[str, Any],
+    when_stuck: Callable[[str], None],
+    progress: Callable[[race.Progress], None] | None = None,
+) -> Outcome:
+    """Check, race and judge; whatever the candidate does wrong ends in the record, not in an exception.
+
+    Raises `UsageError` where the call itself makes no sense.
+    """
+    account = _Account(job, device, environment)
+    try:
+        _run(job, device, picker, account, when_stuck, progress)
+    except UsageError:
+        raise
+    except TimingError as error:
+        account.invalid = f"{error.what} {error.todo}"
+    except KgateError as error:
+        account.error = f"{error.what} {error.todo}"
+        return Outcome(account.finish(), error.__cause__)
+    return Outcome(account.finish())
+
+
+def _run(
+    job: Job,
+    device: Device,
+    picker: ReferencePicker,
+    account: _Account,
+    when_stuck: Callable[[str], None],
+    progress: Callable[[race.Progress], None] | None,
+) -> None:
+    options, problem = job.options, job.problem
+    candidate = bind("candidate", job.candidate, problem.params)
+    with leased(account.lease_name, options.timeout):
+        with deadline(options.timeout, f"the check of {problem.name}", when_stuck):
+            account.reference = reference = picker.pick(problem, device, options.timer, options.cache)
+            account.correctness = check(device, problem, candidate, reference.arm, job.error, job.seed)
+        if account.correctness.verdict is not Verdict.PASS and job.must_be_right:
+            return
+        with deadline(options.timeout + options.budget, f"the race on {problem.name}", when_stuck):
+            stopwatch = device.stopwatch(
+                (candidate, reference.arm),
+                workload_of(problem, device, account.correctness.like),
+                timer=options.timer,
+                cache=options.cache,
+            )
+            try:
+                plan = race.Plan(options.budget, job.seed, job.precision)
+                account.stopwatch = stopwatch
+                account.race = race.run(stopwatch, job.speed, plan, device.clock, progress)
+                if account.race.rounds and job.must_be_right:
+                    inputs, output = stopwatch.last_outputs()
+                    account.invalid = verify_timed_output(device, problem, inputs, output, account.correctness)
+            finally:
+                stopwatch.close()
+
+
+class _Account:
+    """Gathers what is known so far, so that a race which breaks off still leaves a whole record."""
+
+    def __init__(self, job: Job, device: Device, environment: Mapping[str, Any]) -> None:
+        self.job = job
+        self.started = records.now()
+        self.environment = {**environment, **device.environment()}
+        self.lease_name = self.environment.get("gpu", {}).get("uuid", device.kind)
+        self.reference: Reference | None = None
+        self.correctness: Correctness | None = None
+        self.stopwatch: Stopwatch | None = None
+        self.race: race.Race | None = None
+        self.error: str | None = None
+        self.invalid: str | None = None
+
+    def finish(self) -> records.Record:
+        """The record, in JSON's own types."""
+        judgements = list(self.race.judgements) if self.race else []
+        if self.invalid:
+            judgements = [
+                dataclasses.replace(one, verdict=Verdict.INVALID, reason=self.invalid) for one in judgements
+            ]
+        gates = [one.to_dict() for one in judgements]
+        correctness = self.correctness.to_dict() if self.correctness else None
+        judged = correctness if self.job.must_be_right else None
+        verdict = records.overall_verdict(gates, judged, ran=self.error is None)
+        if self.invalid and verdict in ("PASS", "MEASURED"):
+            verdict = "INVALID"
+        reasons = [self.error, self.invalid, judged["reason"] if judged else "", *(gate["reason"] for gate in gates)]
+        record = {
+            "test": self.job.test,
+            "call": self.job.call,
+            "started": self.started,
+            "verdict": verdict,
+            "reason": next((reason for reason in reasons if reason), ""),
+            "problem": _problem_facts(self.job.problem),
+            "candidate": candidate_facts(self.job.candidate, self.job.name),
+            "reference": _reference_facts(self.reference),
+            "correctness": correctness,
+            "gates": gates,
+            "timing": self._timing(),
+            "seeds": {"session": self.job.options.seed, "race": self.job.seed},
+            "environment": self.environment,
+            "warnings": self._warnings(),
+        }
+        plain: records.Record = records.plain(record)
+        return plain
+
+    def _timing(self) -> dict[str, Any] | None:
+        if self.race is None or self.stopwatch is None or not self.race.rounds:
+            return None
+        result = self.race
+        overhead = np.median(result.overhead_seconds, axis=0)
+        arms = {"candidate": result.candidate, "reference": result.reference}
+        return {
+            "timer": self.stopwatch.timer,
+            "cache": self.stopwatch.cache,
+            "rounds": result.rounds,
+            "samples_per_round": result.candidate.shape[1],
+            "budget_seconds": self.job.options.budget,
+            "seconds_spent": result.spent_seconds,
+            "tick_seconds": self.stopwatch.tick_seconds,
+            "retaken": result.retaken,
+            **{name: _arm_facts(samples) for name, samples in arms.items()},
+            "overhead_seconds": dict(zip(arms, overhead.tolist(), strict=True)),
+            "ratio": result.ratio.to_dict() if result.ratio else None,
+            "ratio_of_medians": float(np.median(result.candidate) / np.median(result.reference)),
+            "outliers": {name: count_outliers(samples) for name, samples in arms.items()},
+        }
+
+    def _warnings(self) -> list[str]:
+        warnings = list(self.stopwatch.warnings) if self.stopwatch else []
+        if self.correctness and self.correctness.verdict is not Verdict.PASS and not self.job.must_be_right:
+            warnings.append(f"the answer was not judged, but {self.correctness.reason}")
+        return warnings
+
+
+def _arm_facts(samples: NDArray[np.float64]) -> dict[str, Any]:
+    p10, median, p90 = np.quantile(samples, [0.1, 0.5, 0.9])
+    return {
+        "median_seconds": median,
+        "p10_seconds": p10,
+        "p90_seconds": p90,
+        "samples": records.encode_samples(samples),
+    }
+
+
+def _problem_facts(problem: Problem) -> dict[str, Any]:
+    shape = problem.shape
+    return {
+        "name": problem.name,
+        "shape": [shape.batch, shape.heads, shape.seqlen, shape.head_dim] if shape else None,
+        "causal": shape.causal if shape else None,
+        "dtype": problem.dtype,
+        "flops": problem.flops,
+        "bytes": problem.bytes,
+        "params": dict(problem.params),
+    }
+
+
+def candidate_facts(candidate: Callable[..., Any] | Kernel, name: str | None) -> dict[str, Any]:
+    """What is known of the candidate's build; of a plain callable, its name."""
+    build = getattr(candidate, "build", None)
+    own_name = getattr(candidate, "name", None) or getattr(candidate, "__name__", type(candidate).__name__)
+    return {
+        "name": name or str(own_name),
+        "implementation": getattr(candidate, "implementation", None) if build else None,
+        "knobs": dict(getattr(candidate, "knobs", {})) if build else {},
+        "source_hash": build.source_hash if build else None,
+        "flags": list(build.flags) if build else [],
+        "arch": build.arch if build else None,
+        "resources": [one.to_dict() for one in build.resources] if build else [],
+    }
+
+
+def _reference_facts(reference: Reference | None) -> dict[str, Any] | None:
+    if reference is None:
+        return None
+    return {
+        "name": reference.name,
+        "backend": reference.backend,
+        "choices": dict(reference.choices),
+        "refused": dict(reference.refused),
+    }

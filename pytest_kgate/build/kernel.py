@@ -1,0 +1,177 @@
+"""A built attention kernel as a Python callable: the candidate of a race."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from os import PathLike
+from typing import TYPE_CHECKING
+from typing import Any
+
+from pytest_kgate.build import library
+from pytest_kgate.build.compile import BuildResult
+from pytest_kgate.build.compile import build
+from pytest_kgate.build.recipe import recipe
+from pytest_kgate.build.registry import Source
+from pytest_kgate.build.registry import check_knobs
+from pytest_kgate.build.registry import find_source
+from pytest_kgate.errors import CandidateError
+from pytest_kgate.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Kernel:
+    """`kernel(q, k, v)`: softmax(scale * q k^T) v by one build of one source."""
+
+    name: str
+    """For tables: `wmma(BLOCK_M=64)`."""
+
+    implementation: str | None
+    """None for a user's own file."""
+
+    knobs: dict[str, int]
+    """Those that were asked for; the others have the source's defaults."""
+
+    device_kind: str
+    """`cuda` or `host`: where its tensors must be."""
+
+    build: BuildResult
+
+    def __init__(self, source: Source, knobs: dict[str, int], name: str, build: BuildResult) -> None:
+        import torch
+
+        self.name = self.__name__ = name
+        self.implementation = source.implementation
+        self.knobs = knobs
+        self.device_kind = source.device_kind
+        self.build = build
+        self._library = library.open_library(build.path, name)
+        self._sdpa = self._library.sdpa
+        self._torch = torch
+        self._device_type = "cuda" if source.device_kind == "cuda" else "cpu"
+        # The numbers of kgate::Dtype in csrc/sdpa.h.
+        self._dtypes = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
+
+    def __repr__(self) -> str:
+        return f"<Kernel {self.name} on {self.device_kind}, {self.build.arch}>"
+
+    def __call__(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        *,
+        is_causal: bool = False,
+        scale: float | None = None,
+        out: Tensor | None = None,
+    ) -> Tensor:
+        """Attention of `(batch, heads, seqlen, head_dim)` tensors; enqueued on the current stream, not waited for.
+
+        The last dimension must be contiguous. `scale` is 1/sqrt(head_dim) by default. `out` is written to and
+        returned; a new tensor without it. Gradients are not tracked. Raises `UsageError` for arguments that no
+        kernel takes, `CandidateError` with the kernel's own message for those that this one refuses.
+        """
+        torch = self._torch
+        try:
+            o = torch.empty_like(q) if out is None else out
+            shape, device, dtype = q.shape, q.device, q.dtype
+            strides = q.stride(), k.stride(), v.stride(), o.stride()
+            good = (
+                shape == k.shape == v.shape == o.shape
+                and len(shape) == 4
+                and device == k.device == v.device == o.device
+                and device.type == self._device_type
+                and dtype == k.dtype == v.dtype == o.dtype
+                and dtype in self._dtypes
+                and (strides[0][3] == strides[1][3] == strides[2][3] == strides[3][3] == 1 or shape[3] == 1)
+            )
+        except (AttributeError, TypeError, IndexError):
+            good = False
+        if not good:
+            raise self._unfit(q=q, k=k, v=v, out=q if out is None else out)
+        if scale is None:
+            scale = 1.0 / math.sqrt(shape[3])
+        pointers = q.data_ptr(), k.data_ptr(), v.data_ptr(), o.data_ptr()
+        number = self._dtypes[dtype]
+        if self._device_type == "cpu":
+            code = self._sdpa(*pointers, shape, *strides, scale, is_causal, number, 0)
+        else:
+            stream = torch.cuda.current_stream(device).cuda_stream
+            if torch.cuda.current_device() == device.index:
+                code = self._sdpa(*pointers, shape, *strides, scale, is_causal, number, stream)
+            else:
+                with torch.cuda.device(device):
+                    code = self._sdpa(*pointers, shape, *strides, scale, is_causal, number, stream)
+        if code:
+            raise self._failure(code)
+        return o
+
+    def _failure(self, code: int) -> Exception:
+        binding = library.binding()
+        if code == binding.OUTPUT_OVERLAPS_INPUT:
+            return UsageError(
+                f"{self.name}: out overlaps the memory of q, k or v.", "Pass an output of its own, or none."
+            )
+        if code == binding.OUTPUT_OVERLAPS_ITSELF:
+            return UsageError(
+                f"{self.name}: rows of out overlap each other in memory.", "Pass torch.empty_like(q)."
+            )
+        if code == binding.EMPTY_OR_TOO_LARGE:
+            return UsageError(
+                f"{self.name}: the inputs are empty, or an extent does not fit 31 bits.", "Check their shape."
+            )
+        text = self._library.message().strip() or "it gave no message (kgate_message)."
+        return CandidateError(f"{self.name} refused the call or failed (code {code}): {text}", "")
+
+    def _unfit(self, **tensors: Any) -> UsageError:
+        """The first thing that is wrong with the arguments, said in full; off the hot path."""
+        torch = self._torch
+        shapes = "q, k, v and out are (batch, heads, seqlen, head_dim), all of one shape, dtype and device."
+        for name, tensor in tensors.items():
+            if not isinstance(tensor, torch.Tensor):
+                return UsageError(f"{self.name}: {name} is a {type(tensor).__name__}, not a tensor.", shapes)
+        q = tensors["q"]
+        for name, tensor in tensors.items():
+            if tensor.device.type != self._device_type:
+                fix = f"Make the tensors on a {self._device_type} device, or choose a kernel for this one."
+                wants = "CUDA tensors" if self._device_type == "cuda" else "CPU tensors"
+                return UsageError(f"{self.name} takes {wants}; {name} is on {tensor.device}.", fix)
+            if tensor.dim() != 4:
+                what = f"{self.name}: {name} has the shape {tuple(tensor.shape)}, {tensor.dim()} dimensions."
+                return UsageError(what, shapes)
+            for trait in ("shape", "dtype", "device"):
+                mine, first = getattr(tensor, trait), getattr(q, trait)
+                if mine != first:
+                    mine, first = (tuple(mine), tuple(first)) if trait == "shape" else (mine, first)
+                    return UsageError(
+                        f"{self.name}: {name}.{trait} is {mine}, but q.{trait} is {first}.", shapes
+                    )
+            if tensor.dtype not in self._dtypes:
+                known = ", ".join(str(dtype).removeprefix("torch.") for dtype in self._dtypes)
+                return UsageError(f"{self.name}: {name} has the dtype {tensor.dtype}.", f"It takes {known}.")
+            if tensor.stride(3) != 1:
+                what = (
+                    f"{self.name}: the last dimension of {name} is not contiguous (stride {tensor.stride()})."
+                )
+                return UsageError(what, f"Pass {name}.contiguous().")
+        return UsageError(f"{self.name} can't take these arguments: {tensors!r:.200}.", shapes)
+
+
+def load_kernel(
+    name_or_path: str | PathLike[str],
+    knobs: Mapping[str, int] | None = None,
+    *,
+    arch: str | None = None,
+    debug: bool = False,
+) -> Kernel:
+    """A shipped implementation, or a user's own `.cu` or `.cpp` file, built (once, cached) and loaded.
+
+    `arch` is for CUDA, None the current device's; `debug` defines KGATE_DEBUG. Loading needs no GPU. Raises
+    `UsageError` for an unknown name, file or knob, `ToolchainMissing`, `BuildError` with the compiler's output.
+    """
+    source = find_source(name_or_path)
+    checked = check_knobs(source, knobs or {})
+    how = recipe(source, checked, arch=arch, debug=debug)
+    return Kernel(source, checked, how.title, build(how))

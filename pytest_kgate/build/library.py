@@ -1,0 +1,121 @@
+"""Loading kernel libraries: the one binding module, compiled once for this Python, and what it opens."""
+
+from __future__ import annotations
+
+import importlib.util
+import sysconfig
+from functools import lru_cache
+from importlib.machinery import ExtensionFileLoader
+from pathlib import Path
+from typing import Protocol
+from typing import cast
+
+from pytest_kgate.build import compile as compiling
+from pytest_kgate.build import toolchain
+from pytest_kgate.build.recipe import Recipe
+from pytest_kgate.build.registry import csrc_directory
+from pytest_kgate.errors import BuildError
+from pytest_kgate.errors import ToolchainMissing
+
+_MODULE = "kgate_binding"
+
+
+class Library(Protocol):
+    """A kernel library that the binding has opened; `csrc/binding.cpp` defines it."""
+
+    has_sdpa: bool
+
+    def sdpa(
+        self,
+        q: int,
+        k: int,
+        v: int,
+        o: int,
+        shape: tuple[int, ...],
+        q_stride: tuple[int, ...],
+        k_stride: tuple[int, ...],
+        v_stride: tuple[int, ...],
+        o_stride: tuple[int, ...],
+        scale: float,
+        causal: bool,
+        dtype: int,
+        stream: int,
+        /,
+    ) -> int:
+        """Call `kgate_sdpa` with the GIL released. Pointers and the stream as integers, strides in elements.
+
+        0, the kernel's own negative code, or one of the module's positive ones: nothing was called.
+        """
+        ...
+
+    def message(self) -> str:
+        """The kernel's text for the last error of the calling thread; empty where it has none."""
+        ...
+
+
+class Binding(Protocol):
+    """The compiled module."""
+
+    OUTPUT_OVERLAPS_INPUT: int
+    OUTPUT_OVERLAPS_ITSELF: int
+    EMPTY_OR_TOO_LARGE: int
+
+    def Library(self, path: str) -> Library:  # noqa: N802  (a class there)
+        """Open a library. Raises `RuntimeError` with the loader's text."""
+        ...
+
+
+def binding_recipe() -> Recipe:
+    """How to build `csrc/binding.cpp` for the running Python. Raises `ToolchainMissing`."""
+    import pybind11
+
+    headers = Path(sysconfig.get_path("include"))
+    if not (headers / "Python.h").is_file():
+        raise ToolchainMissing(
+            f"Python's C headers are not installed: there is no {headers / 'Python.h'}.",
+            "Install them (Debian and Ubuntu: `apt install python3-dev`).",
+        )
+    abi = sysconfig.get_config_var("SOABI") or sysconfig.get_python_version()
+    csrc = csrc_directory()
+    return Recipe(
+        title="the Python binding",
+        name=_MODULE,
+        source=csrc / "binding.cpp",
+        output=_MODULE + (sysconfig.get_config_var("EXT_SUFFIX") or ".so"),
+        compiler=toolchain.host_compiler(),
+        flags=("-std=c++17", "-O2", "-fPIC", "-shared", "-fvisibility=hidden"),
+        arch=sysconfig.get_platform(),
+        include=(csrc, Path(pybind11.get_include()), headers),
+        libraries=("-ldl",),
+        extra=(pybind11.__version__, abi),
+    )
+
+
+@lru_cache(maxsize=1)
+def binding() -> Binding:
+    """The module, from the cache or compiled. Raises `BuildError` and `ToolchainMissing`."""
+    path = str(compiling.build(binding_recipe()).path)
+    spec = importlib.util.spec_from_file_location(_MODULE, path, loader=ExtensionFileLoader(_MODULE, path))
+    if spec is None or spec.loader is None:
+        raise BuildError(f"Python can't import {path}.", "Delete that directory and run again.")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return cast("Binding", module)
+
+
+def open_library(path: Path, title: str) -> Library:
+    """Open a kernel library and check that it is one. Raises `BuildError`."""
+    try:
+        library = binding().Library(str(path))
+    except RuntimeError as error:
+        raise BuildError(
+            f"{title} was compiled, but can't be loaded: {error}.",
+            "An undefined symbol is a function that the source declares or calls but does not define.",
+        ) from error
+    if not library.has_sdpa:
+        raise BuildError(
+            f"{title} was compiled, but it has no function kgate_sdpa.",
+            'Define `extern "C" int kgate_sdpa(const kgate::SdpaArgs*, void* stream)`; include "sdpa.h", '
+            "which declares it.",
+        )
+    return library

@@ -1,0 +1,117 @@
+"""What a CUDA kernel takes of the device: the report of `ptxas -v`, parsed."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
+from dataclasses import fields
+from pathlib import Path
+from shutil import which
+from typing import Any
+
+_ENTRY = re.compile(r"Compiling entry function '(?P<name>[^']+)' for '(?P<arch>[^']+)'")
+_PROPERTIES = re.compile(r"Function properties for (?P<name>\S+)")
+_STACK = re.compile(
+    r"(?P<stack>\d+) bytes stack frame, (?P<stores>\d+) bytes spill stores, (?P<loads>\d+) bytes spill loads"
+)
+_USED = re.compile(r"Used (?P<registers>\d+) registers")
+_SHARED = re.compile(r"(?P<bytes>\d+)(?:\+\d+)? bytes smem")
+
+
+@dataclass(frozen=True)
+class Resources:
+    """One `__global__` function, compiled for one architecture."""
+
+    kernel: str
+    """Demangled, without parameters: `kgate::attention<64, __half>`."""
+
+    registers: int
+    """Per thread."""
+
+    shared_bytes: int
+    """Static shared memory per block; what a launch asks for on top is not known to the compiler."""
+
+    stack_bytes: int
+    """Local memory per thread, spills included."""
+
+    spill_store_bytes: int
+    spill_load_bytes: int
+    arch: str
+
+    @property
+    def spill_bytes(self) -> int:
+        """Stores and loads together."""
+        return self.spill_store_bytes + self.spill_load_bytes
+
+    def to_dict(self) -> dict[str, Any]:
+        """Built-in types only; what the cache keeps and the record shows."""
+        return {f.name: getattr(self, f.name) for f in fields(self)} | {"spill_bytes": self.spill_bytes}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Resources:
+        """The inverse of `to_dict`. Raises `KeyError` for a field that is missing."""
+        return cls(**{f.name: data[f.name] for f in fields(cls)})
+
+
+def parse(log: str, demangle: Callable[[Sequence[str]], list[str]] | None = None) -> tuple[Resources, ...]:
+    """The resources of every entry function in what `nvcc -Xptxas -v` printed for one architecture, in its order.
+
+    ptxas reports a device function that was not inlined on its own and does not say who calls it: its spills are
+    added to every kernel of the file, so that none is hidden. Other lines (warnings, compile times) are passed
+    over.
+    """
+    found: list[dict[str, Any]] = []
+    shared_spills = {"spill_store_bytes": 0, "spill_load_bytes": 0}
+    entry: dict[str, Any] = {}
+    target: dict[str, Any] = {}
+    for line in log.splitlines():
+        if match := _ENTRY.search(line):
+            entry = target = {
+                "kernel": match["name"],
+                "arch": match["arch"],
+                "registers": 0,
+                "shared_bytes": 0,
+            }
+            entry |= {"stack_bytes": 0, "spill_store_bytes": 0, "spill_load_bytes": 0}
+            found.append(entry)
+        elif match := _PROPERTIES.search(line):
+            target = entry if match["name"] == entry.get("kernel") else shared_spills
+        elif match := _STACK.search(line):
+            target["stack_bytes"] = int(match["stack"])
+            target["spill_store_bytes"] = target.get("spill_store_bytes", 0) + int(match["stores"])
+            target["spill_load_bytes"] = target.get("spill_load_bytes", 0) + int(match["loads"])
+        elif match := _USED.search(line):
+            entry["registers"] = int(match["registers"])
+            shared = _SHARED.search(line)
+            entry["shared_bytes"] = int(shared["bytes"]) if shared else 0
+    names = (demangle or demangled)([entry["kernel"] for entry in found])
+    for entry, name in zip(found, names, strict=True):
+        entry["kernel"] = name
+        for spill in ("spill_store_bytes", "spill_load_bytes"):
+            entry[spill] += shared_spills[spill]
+    return tuple(Resources(**entry) for entry in found)
+
+
+def demangled(names: Sequence[str]) -> list[str]:
+    """The C++ names without parameters, by c++filt or CUDA's cu++filt; mangled where neither is there."""
+    names = list(names)
+    tool = which("c++filt") or which("cu++filt")
+    if not names or tool is None:
+        return names
+    try:
+        done = subprocess.run(
+            [Path(tool), "-p"],
+            input="\n".join(names),
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=30,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return names
+    lines = done.stdout.splitlines()
+    return lines if len(lines) == len(names) else names

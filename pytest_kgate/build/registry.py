@@ -1,0 +1,199 @@
+"""What can be built: the implementations that csrc/impl_selector.h lists, a user's own file, their knobs."""
+
+from __future__ import annotations
+
+import difflib
+import operator
+import re
+from collections.abc import Iterable
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from os import PathLike
+from os import fspath
+from pathlib import Path
+
+from pytest_kgate.errors import KgateError
+from pytest_kgate.errors import UsageError
+
+_IMPLEMENTATION = re.compile(
+    r"^[ \t]*KGATE_IMPLEMENTATION\(\s*(?P<name>\w+)\s*,\s*(?P<source>[^\s,]+)\s*,\s*(?P<device>\w+)\s*,"
+    r'\s*(?P<status>\w+)\s*,\s*"(?P<description>(?:[^"\\]|\\.)*)"\s*\)',
+    re.MULTILINE,
+)
+_KNOB = re.compile(
+    r"^[ \t]*#[ \t]*ifndef[ \t]+(?P<name>[A-Za-z_]\w*)[ \t]*//[ \t]*knob:[ \t]*(?P<text>[^\n]*?)[ \t]*\n"
+    r"[ \t]*#[ \t]*define[ \t]+(?P=name)[ \t]+(?P<value>[^\n]*?)[ \t]*(?://[^\n]*)?$",
+    re.MULTILINE,
+)
+_DEVICE_OF_SUFFIX = {".cu": "cuda", ".cpp": "host", ".cc": "host", ".cxx": "host"}
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """One line of impl_selector.h."""
+
+    name: str
+    source: str
+    """File name, below csrc."""
+
+    device_kind: str
+    """`cuda` or `host`."""
+
+    status: str
+    """`ready`, or `planned`: the name is kept, there is nothing to build yet."""
+
+    description: str
+
+
+@dataclass(frozen=True)
+class Knob:
+    """A compile-time constant that a source lets its users choose."""
+
+    name: str
+    default: str
+    """As the source writes it."""
+
+    description: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file that can be built into a kernel library."""
+
+    name: str
+    """The implementation's name, or the file's stem."""
+
+    implementation: str | None
+    """None for a user's own file."""
+
+    path: Path
+    device_kind: str
+    """`cuda` or `host`; it decides the compiler."""
+
+    knobs: tuple[Knob, ...]
+
+
+def csrc_directory() -> Path:
+    """Where the kernels and the headers are: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    for directory in (package / "csrc", package.parent / "csrc"):
+        if (directory / "impl_selector.h").is_file():
+            return directory
+    raise KgateError(
+        f"The kernel sources (csrc/impl_selector.h) are neither in {package} nor beside it.",
+        "Reinstall pytest-kgate; its wheel contains them.",
+    )
+
+
+def parse_implementations(text: str) -> dict[str, Implementation]:
+    """The implementations in the text of impl_selector.h, in the order of their lines."""
+    found = {}
+    for match in _IMPLEMENTATION.finditer(text):
+        name, device, status = match["name"], match["device"], match["status"]
+        if device not in ("cuda", "host") or status not in ("ready", "planned"):
+            raise KgateError(
+                f"impl_selector.h lists {name} with device {device!r} and status {status!r}.",
+                "The device is cuda or host, the status ready or planned.",
+            )
+        found[name] = Implementation(name, match["source"].strip('"'), device, status, match["description"])
+    return found
+
+
+def parse_knobs(text: str) -> tuple[Knob, ...]:
+    """The knobs of a source: `#ifndef NAME  // knob: what it is`, then `#define NAME value`."""
+    return tuple(Knob(m["name"], m["value"], m["text"]) for m in _KNOB.finditer(text))
+
+
+@lru_cache(maxsize=8)
+def _implementations_of(directory: Path, mtime_ns: int) -> dict[str, Implementation]:
+    return parse_implementations((directory / "impl_selector.h").read_text(encoding="utf-8"))
+
+
+def implementations() -> dict[str, Implementation]:
+    """All implementations by name, the planned ones too."""
+    directory = csrc_directory()
+    return dict(_implementations_of(directory, (directory / "impl_selector.h").stat().st_mtime_ns))
+
+
+def find_source(name_or_path: str | PathLike[str]) -> Source:
+    """The source of a shipped implementation, or a user's own `.cu` or `.cpp` file.
+
+    Raises `UsageError` for a name that is not listed or is only planned, and for a file that is not there or
+    that no compiler of ours takes.
+    """
+    text = fspath(name_or_path)
+    if Path(text).suffix or "/" in text or not isinstance(name_or_path, str):
+        return _own_source(Path(text))
+    known = implementations()
+    if text not in known:
+        raise UsageError(
+            f"There is no implementation {text!r}.{_hint(text, known)}",
+            f"Choose one of: {_listing(known)}; or give the path of your own .cu or .cpp file.",
+        )
+    implementation = known[text]
+    if implementation.status == "planned":
+        ready = [name for name, entry in known.items() if entry.status == "ready"]
+        raise UsageError(
+            f"The implementation {text!r} is planned, there is no kernel yet: {implementation.description}",
+            f"Choose one that is ready: {', '.join(ready)}; or give the path of your own .cu or .cpp file.",
+        )
+    path = csrc_directory() / implementation.source
+    return Source(text, text, path, implementation.device_kind, parse_knobs(_read(path)))
+
+
+def _own_source(path: Path) -> Source:
+    device_kind = _DEVICE_OF_SUFFIX.get(path.suffix)
+    if device_kind is None:
+        raise UsageError(
+            f"{path} is not a kernel source: its name ends in neither .cu (CUDA) nor .cpp (host).",
+            f"Rename it, or choose an implementation: {_listing(implementations())}.",
+        )
+    path = Path(path).expanduser().absolute()
+    return Source(path.stem, None, path, device_kind, parse_knobs(_read(path)))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise UsageError(
+            f"The kernel source {path} can't be read: {error.strerror}.",
+            "Check the path; a relative one starts at the current directory.",
+        ) from error
+
+
+def check_knobs(source: Source, knobs: Mapping[str, object]) -> dict[str, int]:
+    """The knobs as integers, by name. Raises `UsageError` for one that the source lacks or that is no integer."""
+    checked = {}
+    known = {knob.name: knob for knob in source.knobs}
+    for name in sorted(knobs):
+        if name not in known:
+            offered = ", ".join(f"{k.name}={k.default} ({k.description})" for k in source.knobs)
+            raise UsageError(
+                f"{source.name} has no knob {name!r}.{_hint(name, known)}",
+                f"Its knobs, with their defaults: {offered}."
+                if offered
+                else "It has none; a source declares one by `#ifndef NAME  // knob: text`, `#define NAME 64`.",
+            )
+        value = knobs[name]
+        try:
+            checked[name] = operator.index(value)  # type: ignore[arg-type]
+        except TypeError:
+            raise UsageError(
+                f"The knob {name} of {source.name} must be an integer, got {value!r}.",
+                f"It is {known[name].default} by default: {known[name].description}.",
+            ) from None
+    return checked
+
+
+def _listing(known: Mapping[str, Implementation]) -> str:
+    return ", ".join(
+        name if entry.status == "ready" else f"{name} ({entry.status})" for name, entry in known.items()
+    )
+
+
+def _hint(word: str, known: Iterable[str]) -> str:
+    folded = {name.casefold(): name for name in known}
+    close = difflib.get_close_matches(word.casefold(), folded, n=1)
+    return f" Did you mean {folded[close[0]]!r}?" if close else ""

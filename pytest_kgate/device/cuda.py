@@ -1,0 +1,164 @@
+"""One CUDA device: where candidates run, how faults and hangs are noticed, which timer fits."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from pytest_kgate.device.base import Arm
+from pytest_kgate.device.base import Stopwatch
+from pytest_kgate.device.base import Workload
+from pytest_kgate.device.cuda_timers import EagerStopwatch
+from pytest_kgate.device.cuda_timers import GraphStopwatch
+from pytest_kgate.device.cuda_timers import QueueStopwatch
+from pytest_kgate.device.driver import Instruments
+from pytest_kgate.device.nvml import describe_gpu
+from pytest_kgate.errors import CandidateError
+from pytest_kgate.errors import DeviceMissing
+from pytest_kgate.errors import UsageError
+
+_POLL_SECONDS = 50e-6
+_SPIN_SECONDS = 5e-3
+"""Waits shorter than this are polled without sleeping: a sleep costs more than most rounds."""
+
+
+class CudaDevice:
+    """Kernels run on one stream of this device; nothing else of the process uses it meanwhile."""
+
+    kind = "cuda"
+
+    def __init__(self, index: int = 0, *, timeout_seconds: float = 300.0) -> None:
+        if not torch.cuda.is_available():
+            raise DeviceMissing(
+                "No CUDA device is available to this PyTorch.",
+                "Check `nvidia-smi` and that torch is a CUDA build, or run with --kgate-device host.",
+            )
+        if index >= torch.cuda.device_count():
+            raise DeviceMissing(
+                f"There is no cuda:{index}; this machine has {torch.cuda.device_count()} CUDA device(s).",
+                "Name one of them with --kgate-device cuda:N.",
+            )
+        self.index = index
+        self.torch_device = f"cuda:{index}"
+        self.timeout_seconds = timeout_seconds
+        self.lost: str | None = None
+        """Why the CUDA context can no longer be used, once a kernel has faulted or hung."""
+        torch.cuda.set_device(index)
+        self.properties = torch.cuda.get_device_properties(index)
+        self.stream = torch.cuda.Stream(index)
+        self.instruments = Instruments()
+
+    def environment(self) -> dict[str, Any]:
+        """The GPU, its driver and its state, for the record."""
+        return {
+            "device": "cuda",
+            "cuda_runtime": torch.version.cuda,
+            "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
+            "gpu": {
+                "name": self.properties.name,
+                "capability": f"{self.properties.major}.{self.properties.minor}",
+                "multiprocessors": self.properties.multi_processor_count,
+                "memory_bytes": self.properties.total_memory,
+                "l2_bytes": self.l2_bytes,
+                **describe_gpu(self.index),
+            },
+        }
+
+    @property
+    def l2_bytes(self) -> int:
+        """The size of the L2 cache, in bytes."""
+        return int(self.properties.L2_cache_size)
+
+    def clock(self) -> float:
+        """Seconds on the host's monotonic clock."""
+        return time.perf_counter()
+
+    def synchronize(self) -> None:
+        """Wait for all streams, for at most `timeout_seconds`; raises `CandidateError` on a fault or a hang."""
+        with self.running("waiting for the device"):
+            # A side stream's work counts too, so the default stream is made to wait for nothing but itself and
+            # the whole context is asked last, when this stream has shown that the device still answers.
+            self.wait()
+            torch.cuda.synchronize(self.index)
+
+    def wait(self) -> None:
+        """Poll until the stream is idle: a blocking wait on a hung kernel would never return."""
+        done = torch.cuda.Event()
+        done.record(self.stream)
+        start = time.perf_counter()
+        while not done.query():
+            waited = time.perf_counter() - start
+            if waited > self.timeout_seconds:
+                self.lost = f"a kernel did not end within {self.timeout_seconds:g} s"
+                raise CandidateError(
+                    f"The candidate hung: {self.lost}.",
+                    "Look for an endless loop or a barrier that not all threads reach; raise --kgate-timeout if it is "
+                    "just slow. The rest of this process's CUDA tests are not run.",
+                )
+            if waited > _SPIN_SECONDS:
+                time.sleep(_POLL_SECONDS)
+
+    @contextlib.contextmanager
+    def running(self, doing: str) -> Iterator[None]:
+        """Make this device's stream current, without autograd; CUDA errors become `CandidateError`."""
+        if self.lost:
+            raise CandidateError(
+                f"Not run: the CUDA context of this process was lost ({self.lost}).",
+                "Run this test again in a new process, without the test that lost the context.",
+            )
+        try:
+            with torch.cuda.device(self.index), torch.cuda.stream(self.stream), torch.no_grad():
+                yield
+        except torch.OutOfMemoryError as error:
+            torch.cuda.empty_cache()
+            free, total = torch.cuda.mem_get_info(self.index)
+            raise CandidateError(
+                f"Out of GPU memory while {doing}: {str(error).splitlines()[0]}",
+                f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB are free; use a smaller shape, or end the other "
+                "processes on this GPU.",
+            ) from error
+        except RuntimeError as error:
+            self._raise_if_faulted(error, doing)
+            raise
+
+    def _raise_if_faulted(self, error: RuntimeError, doing: str) -> None:
+        try:
+            probe = torch.cuda.Event()
+            probe.record(self.stream)
+            probe.query()
+        except RuntimeError:
+            reason = str(error).splitlines()[0]
+            self.lost = reason
+            raise CandidateError(
+                f"A kernel faulted while {doing}: {reason}.",
+                "Run the test under `compute-sanitizer` to see which kernel and line. The CUDA context of this process "
+                "is lost, so its remaining CUDA tests are not run.",
+            ) from error
+
+    def stopwatch(
+        self, arms: Sequence[Arm], workload: Workload, *, timer: str, cache: str
+    ) -> Stopwatch:
+        """Choose the timer: graph for hot, queue for cold and for what can't be captured."""
+        if timer not in ("auto", "graph", "queue", "eager"):
+            raise UsageError(f"Timer {timer!r} does not exist on a CUDA device.", "Use auto, graph, queue or eager.")
+        if timer == "graph" and cache == "cold":
+            raise UsageError(
+                "The graph timer measures with a hot cache only.", "Use --kgate-timer queue with --kgate-cache cold."
+            )
+        if timer == "eager":
+            return EagerStopwatch(self, arms, workload, cache)
+        if timer == "queue" or cache == "cold":
+            return QueueStopwatch(self, arms, workload, cache)
+        graph = GraphStopwatch(self, arms, workload)
+        reason = graph.why_not_capturable()
+        if reason is None:
+            return graph
+        graph.close()
+        queue = QueueStopwatch(self, arms, workload, cache)
+        queue.warnings.append(f"graph timer not used: {reason}; the queue timer was used instead")
+        return queue

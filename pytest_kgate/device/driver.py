@@ -1,0 +1,78 @@
+"""The instruments' kernels, launched through the CUDA driver: no compiler and no extension module needed."""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pytest_kgate.errors import TimingError
+
+_HOLD_TIMEOUT_NS = 500_000_000
+"""Long against enqueueing a round (a few ms), short against a person's patience when the candidate synchronises."""
+
+
+class Instruments:
+    """`null`, `spin` and `hold` on one device. Make it with that device current."""
+
+    def __init__(self) -> None:
+        torch.cuda.current_stream().synchronize()  # makes the primary context, which the module is loaded into
+        self._cuda = ctypes.CDLL("libcuda.so.1")
+        self._module = ctypes.c_void_p()
+        image = Path(__file__).with_name("instruments.ptx").read_bytes() + b"\0"
+        self._check(self._cuda.cuModuleLoadData(ctypes.byref(self._module), image), "load the timing kernels")
+        self._null = self._function(b"kgate_null")
+        self._spin = self._function(b"kgate_spin")
+        self._hold = self._function(b"kgate_hold")
+        # Two 32-bit words that host and device both see: released, and late.
+        self._flags_memory = torch.zeros(2, dtype=torch.int32).pin_memory()
+        self._flags = (ctypes.c_uint32 * 2).from_address(self._flags_memory.data_ptr())
+
+    def null(self, stream: torch.cuda.Stream) -> None:
+        """Enqueue an empty kernel."""
+        self._launch(self._null, stream)
+
+    def spin(self, stream: torch.cuda.Stream, cycles: int) -> None:
+        """Enqueue one thread that waits for this many SM clock cycles."""
+        self._launch(self._spin, stream, cycles)
+
+    def hold(self, stream: torch.cuda.Stream) -> None:
+        """Hold the stream until `release`; it lets go by itself after half a second."""
+        self._flags[0] = self._flags[1] = 0
+        self._launch(self._hold, stream, self._flags_memory.data_ptr(), _HOLD_TIMEOUT_NS)
+
+    def release(self) -> None:
+        """Let the held stream run."""
+        self._flags[0] = 1
+
+    def host_was_late(self) -> bool:
+        """Whether the stream let go before `release`; ask once the stream has run past the hold."""
+        return bool(self._flags[1])
+
+    def _function(self, name: bytes) -> ctypes.c_void_p:
+        function = ctypes.c_void_p()
+        self._check(
+            self._cuda.cuModuleGetFunction(ctypes.byref(function), self._module, name), f"find {name.decode()}"
+        )
+        return function
+
+    def _launch(self, function: ctypes.c_void_p, stream: torch.cuda.Stream, *arguments: int) -> None:
+        values = [ctypes.c_uint64(argument) for argument in arguments]
+        pointers = (ctypes.c_void_p * max(1, len(values)))(*[ctypes.addressof(value) for value in values])
+        status = self._cuda.cuLaunchKernel(
+            function, 1, 1, 1, 1, 1, 1, 0, ctypes.c_void_p(stream.cuda_stream), pointers, None
+        )
+        self._check(status, "launch a timing kernel")
+
+    def _check(self, status: int, doing: str) -> None:
+        if status == 0:
+            return
+        text = ctypes.c_char_p()
+        self._cuda.cuGetErrorString(status, ctypes.byref(text))
+        reason: Any = text.value.decode() if text.value else f"error {status}"
+        raise TimingError(
+            f"The CUDA driver could not {doing}: {reason}.",
+            "If an earlier kernel faulted, the CUDA context is lost: run the remaining tests in a new process.",
+        )

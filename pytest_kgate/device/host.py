@@ -1,0 +1,172 @@
+"""The CPU as a device: wall-clock timing of host kernels, with rounds of the same design as on a GPU."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import math
+import os
+import platform
+import time
+from collections.abc import Iterator
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+from typing import Any
+
+import numpy as np
+import torch
+
+from pytest_kgate.device.base import Arm
+from pytest_kgate.device.base import Round
+from pytest_kgate.device.base import Stopwatch
+from pytest_kgate.device.base import Workload
+from pytest_kgate.errors import CandidateError
+from pytest_kgate.errors import TimingError
+from pytest_kgate.errors import UsageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_SAMPLE_SECONDS = 200e-6
+"""Shorter calls are repeated within a sample, so that the clock's own 50 ns is below a thousandth of it."""
+
+_PADS = 64
+_PAD_BYTES = 4096
+
+
+class HostDevice:
+    """Kernels run on this process's CPUs."""
+
+    kind = "host"
+    torch_device = "cpu"
+
+    def environment(self) -> dict[str, Any]:
+        """The CPU and how much of it both arms may use."""
+        return {
+            "device": "host",
+            "cpu": {
+                "model": cpu_model(),
+                "cores": os.cpu_count() or 1,
+                "usable_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+                "torch_threads": torch.get_num_threads(),
+                "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+            },
+        }
+
+    def clock(self) -> float:
+        """Seconds on the monotonic clock."""
+        return time.perf_counter()
+
+    def synchronize(self) -> None:
+        """Host calls have done their work when they return."""
+
+    @contextlib.contextmanager
+    def running(self, doing: str) -> Iterator[None]:
+        """No autograd; running out of memory becomes a `CandidateError`."""
+        try:
+            with torch.no_grad():
+                yield
+        except MemoryError as error:
+            raise CandidateError(f"Out of memory while {doing}.", "Use a smaller shape.") from error
+
+    def stopwatch(self, arms: Sequence[Arm], workload: Workload, *, timer: str, cache: str) -> Stopwatch:
+        """The wall clock is the only timer here, and caches stay hot."""
+        if timer not in ("auto", "wall"):
+            raise UsageError(f"The {timer} timer needs a CUDA device.", "Use --kgate-timer auto or wall on the host.")
+        if cache != "hot":
+            raise UsageError("The host timer measures with hot caches only.", "Leave --kgate-cache at hot.")
+        return WallStopwatch(self, arms, workload)
+
+
+class WallStopwatch:
+    """`perf_counter_ns` around calls; each sample follows an untimed call of its own arm.
+
+    The untimed call lets the arm find its own data in the caches and its own thread pool awake, and lets the other
+    arm's workers, which spin for a while after their last task, go to sleep.
+    """
+
+    timer = "wall"
+    cache = "hot"
+
+    def __init__(self, device: HostDevice, arms: Sequence[Arm], workload: Workload) -> None:
+        self.device = device
+        self.arms = tuple(arms)
+        self.workload = workload
+        self.warnings: list[str] = []
+        self.tick_seconds = time.get_clock_info("perf_counter").resolution
+        self._last: tuple[tuple[Any, ...], Any] | None = None
+        self._inner = [1] * len(self.arms)
+        with device.running("warming up"):
+            inputs = workload.draw(0)
+            outputs = [self._output(arm, inputs) for arm in self.arms]
+            for index, (arm, output) in enumerate(zip(self.arms, outputs, strict=True)):
+                call_seconds = min(self._sample(arm, inputs, output, 1) for _ in range(4))
+                self._inner[index] = max(1, math.ceil(_SAMPLE_SECONDS / max(call_seconds, 1e-8)))
+            self._estimates = [
+                self._sample(arm, inputs, output, inner) * inner * (1 + 1 / inner)
+                for arm, output, inner in zip(self.arms, outputs, self._inner, strict=True)
+            ]
+
+    @property
+    def sample_seconds(self) -> float:
+        """About what one sample of both arms takes."""
+        return sum(self._estimates)
+
+    def round(self, seed: int, order: NDArray[np.intp]) -> Round:
+        """New inputs and outputs at moved addresses, then the samples in order."""
+        rng = np.random.default_rng(seed)
+        seconds: list[list[float]] = [[] for _ in self.arms]
+        with self.device.running("timing"), _no_garbage_collection():
+            pads = [torch.empty(int(steps) * _PAD_BYTES, dtype=torch.uint8) for steps in rng.integers(1, _PADS, 2)]
+            inputs = self.workload.draw(seed)
+            outputs = [self._output(arm, inputs) for arm in self.arms]
+            for index in order:
+                arm = self.arms[index]
+                arm.call(inputs, outputs[index])
+                seconds[index].append(self._sample(arm, inputs, outputs[index], self._inner[index], keep=index == 0))
+            del pads
+        return Round(np.array(seconds), np.zeros(len(self.arms)))
+
+    def last_outputs(self) -> tuple[tuple[Any, ...], Any]:
+        """The inputs of the latest round and what the candidate's last timed call returned."""
+        if self._last is None:
+            raise TimingError("No round has been timed yet.", "Ask for outputs after a round.")
+        return self._last
+
+    def close(self) -> None:
+        """Drop the tensors."""
+        self._last = None
+
+    def _output(self, arm: Arm, inputs: tuple[Any, ...]) -> Any:
+        return self.workload.make_output(inputs) if arm.takes_output else None
+
+    def _sample(self, arm: Arm, inputs: tuple[Any, ...], output: Any, inner: int, keep: bool = False) -> float:
+        call = arm.call
+        start = time.perf_counter_ns()
+        for _ in range(inner):
+            result = call(inputs, output)
+        spent = time.perf_counter_ns() - start
+        if keep:
+            self._last = (inputs, result)
+        return spent * 1e-9 / inner
+
+
+@contextlib.contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def cpu_model() -> str:
+    """The CPU's marketing name, where the system tells."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

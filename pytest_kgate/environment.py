@@ -1,0 +1,48 @@
+"""What a reader of a record must know to repeat it: versions, the machine, the source revision."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest_kgate
+
+_PACKAGES = ("torch", "numpy", "scipy", "pytest", "triton")
+
+
+def session_environment(root: Path) -> dict[str, Any]:
+    """Facts that hold for the whole session; `root` is where the tests are, for their git revision."""
+    return {
+        "kgate": pytest_kgate.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "ci": bool(os.environ.get("CI")),
+        "packages": {name: version for name in _PACKAGES if (version := _version(name))},
+        "git": _git_revision(root),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+@functools.cache
+def _git_revision(root: Path) -> dict[str, Any] | None:
+    try:
+        commit = _git(root, "rev-parse", "HEAD")
+        return {"commit": commit, "dirty": bool(_git(root, "status", "--porcelain", "--untracked-files=no"))}
+    except (OSError, subprocess.SubprocessError):
+        return None  # no git, or no checkout
+
+
+def _git(root: Path, *arguments: str) -> str:
+    run = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True, timeout=10)
+    return run.stdout.strip()

@@ -1,0 +1,236 @@
+"""The fixtures: `kbench`, `sdpa_oracle`, `kernels`, and `kgate_device` for those who bring a device of their own."""
+
+from __future__ import annotations
+
+import traceback
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+from typing import Any
+from typing import NoReturn
+
+import pytest
+
+from pytest_kgate.errors import DeviceMissing
+from pytest_kgate.errors import KgateError
+from pytest_kgate.errors import UsageError
+from pytest_kgate.gate import ErrorGate
+from pytest_kgate.gate import SpeedGate
+from pytest_kgate.markers import gates_of
+from pytest_kgate.report.live import LiveLine
+from pytest_kgate.session import SESSION
+from pytest_kgate.session import Session
+
+if TYPE_CHECKING:
+    from pytest_kgate.build.kernel import Kernel
+    from pytest_kgate.device.base import Device
+    from pytest_kgate.problem import Problem
+    from pytest_kgate.problem import Shape
+    from pytest_kgate.report.record import Record
+
+
+class GateFailure(pytest.fail.Exception):
+    """A gate was not met; `record` is the account of it. Shown without traceback, as a table."""
+
+    def __init__(self, text: str, record: Record) -> None:
+        super().__init__(msg=text, pytrace=False)
+        self.record = record
+
+
+class GateWarning(UserWarning):
+    """A race ended undecided, under `--kgate-inconclusive warn`."""
+
+
+@pytest.fixture(scope="session")
+def kgate_device(pytestconfig: pytest.Config) -> Device:
+    """The device of --kgate-device. Override this fixture to race on a device of your own."""
+    try:
+        return pytestconfig.stash[SESSION].device()
+    except KgateError as error:
+        _fail(error)
+
+
+@pytest.fixture
+def kbench(request: pytest.FixtureRequest, kgate_device: Device) -> Callable[..., Record]:
+    """`kbench(candidate, problem, **overrides)`: check, race, judge, record; raises `GateFailure` or returns the record.
+
+    Overrides: `name` (the candidate's, in tables), `check=False` (measure a wrong candidate too), `precision` (stop once
+    the ratio's half-width is below it), `speedup` and `allclose` (a bound, instead of a marker's), and every option that
+    the perf marker takes.
+    """
+    session = request.config.stash[SESSION]
+
+    def kbench(
+        candidate: Callable[..., Any],
+        problem: Problem,
+        *,
+        name: str | None = None,
+        check: bool = True,
+        precision: float | None = None,
+        **overrides: Any,
+    ) -> Record:
+        __tracebackhide__ = True
+        from pytest_kgate import bench
+
+        try:
+            job = _job(request, session, candidate, problem, name, check, precision, overrides)
+            device = _device_for(candidate, session, kgate_device)
+            live = LiveLine(request.config, request.node.nodeid)
+            with live:
+                outcome = bench.run(
+                    job, device, session.picker, session.environment, session.end_now, live.update
+                )
+        except KgateError as error:
+            _fail(error)
+        session.emit(request.node, outcome.record)
+        _settle(outcome, job.options.inconclusive)
+        return outcome.record
+
+    return kbench
+
+
+@pytest.fixture
+def sdpa_oracle(request: pytest.FixtureRequest) -> Callable[..., Problem]:
+    """`sdpa_oracle(shape, dtype="float16", backend=None, seed=None)`: attention as a `Problem`."""
+    session = request.config.stash[SESSION]
+
+    def sdpa_oracle(
+        shape: Shape, dtype: str = "float16", backend: str | None = None, seed: int | None = None
+    ) -> Problem:
+        __tracebackhide__ = True
+        from pytest_kgate.sdpa import sdpa_problem
+
+        try:
+            options = session.options.override(**gates_of(request.node).overrides)
+            return sdpa_problem(shape, dtype, backend or options.sdpa_backend, seed)
+        except KgateError as error:
+            _fail(error)
+
+    return sdpa_oracle
+
+
+@pytest.fixture
+def kernels(request: pytest.FixtureRequest, kgate_device: Device) -> Callable[..., Kernel]:
+    """`kernels("wmma", BLOCK_M=64)`: compile (once, cached) and load a shipped implementation, or a source file.
+
+    A file's path is relative to the test's own folder, or to where pytest was started.
+    """
+    session = request.config.stash[SESSION]
+
+    def kernels(implementation: str | Path, *, debug: bool = False, **knobs: int) -> Kernel:
+        __tracebackhide__ = True
+        from pytest_kgate.build.kernel import load_kernel
+        from pytest_kgate.build.registry import find_source
+
+        try:
+            where = _beside(request.path.parent, implementation)
+            source = find_source(where)
+            if source.implementation and session.options.impl and source.implementation not in session.options.impl:
+                pytest.skip(f"{source.implementation} is not among --kgate-impl {','.join(session.options.impl)}")
+            _need_device(source.device_kind, str(implementation), session, kgate_device)
+            arch = session.options.arch or getattr(kgate_device, "arch", None)
+            return load_kernel(where, knobs, arch=arch, debug=debug)
+        except KgateError as error:
+            _fail(error)
+
+    return kernels
+
+
+def _beside(folder: Path, implementation: str | Path) -> str | Path:
+    """A source file beside the test, where there is one of that name."""
+    if Path(implementation).suffix and (folder / implementation).is_file():
+        return folder / implementation
+    return implementation
+
+
+def _job(
+    request: pytest.FixtureRequest,
+    session: Session,
+    candidate: Callable[..., Any],
+    problem: Problem,
+    name: str | None,
+    check: bool,
+    precision: float | None,
+    overrides: dict[str, Any],
+) -> Any:
+    from pytest_kgate.bench import Job
+    from pytest_kgate.problem import Problem as ProblemType
+
+    if not isinstance(problem, ProblemType):
+        raise UsageError(
+            f"kbench takes a Problem as its second argument, got {type(problem).__name__}.",
+            "Make one with sdpa_oracle(shape), or with pytest_kgate.Problem(...).",
+        )
+    demands = gates_of(request.node)
+    speed, error = demands.speed, demands.error
+    if "speedup" in overrides:
+        speed = (SpeedGate(_positive("speedup", overrides.pop("speedup"))),)
+    if "allclose" in overrides:
+        error = ErrorGate(_positive("allclose", overrides.pop("allclose")))
+    options = session.options.override(**demands.overrides).override("kbench", **overrides)
+    test = request.node.nodeid
+    return Job(test, session.next_call(test), candidate, problem, speed, error, options, name, check, precision)
+
+
+def _positive(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+        raise UsageError(f"kbench({name}=...) cannot be {value!r}.", "It takes a positive number.")
+    return float(value)
+
+
+def _device_for(candidate: Any, session: Session, default: Device) -> Device:
+    """A host kernel runs on the host also where the session has a GPU."""
+    wanted = getattr(candidate, "device_kind", None)
+    if wanted == "host" and default.kind == "cuda":
+        return session.device("host")
+    return default
+
+
+def _need_device(wanted: str, name: str, session: Session, device: Device) -> None:
+    options = session.options
+    if wanted == "cuda" and device.kind != "cuda":
+        asked = " (--kgate-device host)" if options.device == "host" else ""
+        missing = DeviceMissing(
+            f"{name} needs a CUDA device, and there is none here{asked}.",
+            "Run on a machine with an NVIDIA GPU and a CUDA build of PyTorch.",
+        )
+        if options.require_gpu:
+            _fail(missing)
+        pytest.skip(missing.what)
+    if wanted == "host" and options.device.startswith("cuda"):
+        pytest.skip(f"{name} runs on the host, and --kgate-device is {options.device}")
+
+
+def _settle(outcome: Any, inconclusive: str) -> None:
+    __tracebackhide__ = True
+    record = outcome.record
+    if record["verdict"] in ("PASS", "MEASURED"):
+        return
+    from pytest_kgate.report.failure import failure_text
+
+    text = failure_text(record)
+    if record["verdict"] == "INCONCLUSIVE" and inconclusive != "fail":
+        if inconclusive == "skip":
+            pytest.skip(f"INCONCLUSIVE: {record['reason']}")
+        warnings.warn(GateWarning(f"INCONCLUSIVE: {record['reason']}"), stacklevel=3)
+        return
+    if outcome.cause is not None:
+        text += "\n\n" + _own_frames(outcome.cause)
+    raise GateFailure(text, record) from None
+
+
+def _own_frames(cause: BaseException) -> str:
+    """The traceback without the frames of the plugin itself."""
+    here = str(Path(__file__).parent)
+    frames = [frame for frame in traceback.extract_tb(cause.__traceback__) if not frame.filename.startswith(here)]
+    return "".join(["Traceback of the candidate:\n", *traceback.format_list(frames), *_last_line(cause)]).rstrip()
+
+
+def _last_line(cause: BaseException) -> list[str]:
+    return traceback.format_exception_only(type(cause), cause)
+
+
+def _fail(error: KgateError) -> NoReturn:
+    __tracebackhide__ = True
+    pytest.fail(f"{error.what}\n{error.todo}", pytrace=False)

@@ -1,0 +1,124 @@
+"""The pytest hooks, and nothing else. Imports neither torch nor numpy: every pytest run pays for this module."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_kgate import markers
+from pytest_kgate.errors import UsageError
+from pytest_kgate.fixtures import kbench
+from pytest_kgate.fixtures import kernels
+from pytest_kgate.fixtures import kgate_device
+from pytest_kgate.fixtures import sdpa_oracle
+from pytest_kgate.options import Options
+from pytest_kgate.options import add_options
+from pytest_kgate.session import RECORDS
+from pytest_kgate.session import SESSION
+from pytest_kgate.session import Session
+
+__all__ = ["kbench", "kernels", "kgate_device", "sdpa_oracle"]
+
+_FIXTURES = frozenset(__all__)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    add_options(parser)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    markers.register(config)
+    try:
+        session = config.stash[SESSION] = Session(config, Options.from_config(config))
+    except UsageError as error:
+        raise pytest.UsageError(f"{error.what}\n{error.todo}") from None
+    if not session.is_worker:
+        config.pluginmanager.register(_Receiver(session), "kgate-receiver")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    try:
+        markers.validate(items)
+    except UsageError as error:
+        raise pytest.UsageError(f"{error.what}\n{error.todo}") from None
+    chosen = config.stash[SESSION].options.impl
+    if chosen:
+        kept = [item for item in items if _implementation(item) in (None, *chosen)]
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = kept
+
+
+def _implementation(item: pytest.Item) -> str | None:
+    """The value of a test's parameter `impl`, if it has one."""
+    callspec = getattr(item, "callspec", None)
+    value = callspec.params.get("impl") if callspec else None
+    return value if isinstance(value, str) else None
+
+
+def pytest_report_collectionfinish(config: pytest.Config, start_path: Path, items: list[pytest.Item]) -> list[str]:
+    if any(_FIXTURES & set(getattr(item, "fixturenames", ())) for item in items):
+        from pytest_kgate.report.header import session_line
+
+        return [session_line(config.stash[SESSION])]
+    return []
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    records = item.stash.get(RECORDS, None)
+    if call.when == "call" and records:
+        report.kgate_records = records  # type: ignore[attr-defined]  # xdist carries attributes of built-in types
+    return report
+
+
+class _Receiver:
+    """Takes in the records that xdist's workers send; a report knows its config only through a plugin object."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._session.receive(getattr(report, "kgate_records", ()))
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    session = config.stash[SESSION]
+    session.close()
+    if not session.records and not session.messages:
+        return
+    from pytest_kgate.report.terminal import summary_table
+
+    terminalreporter.section("kgate")
+    writer = terminalreporter._tw
+    if session.records:
+        terminalreporter.write_line(summary_table(session.records, writer.fullwidth, writer.hasmarkup))
+    for message in session.messages:
+        terminalreporter.write_line(message, yellow=True)
+    if session.options.json is not None:
+        terminalreporter.write_line(f"records: {session.options.json}")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    session = config.stash.get(SESSION, None)
+    if session is None:
+        return
+    session.close()
+    if session.hung_device and not session.is_worker:
+        # A kernel that never ends would keep the interpreter from exiting.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(session.exit_status)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    session.config.stash[SESSION].exit_status = int(exitstatus)

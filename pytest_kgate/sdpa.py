@@ -1,0 +1,121 @@
+"""Scaled-dot-product attention as a problem: inputs, PyTorch's backends as references, the exact answer."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from types import MappingProxyType
+
+import torch
+import torch.nn.functional as F  # noqa: N812  (torch's own convention)
+from torch import Generator
+from torch import Tensor
+from torch.nn.attention import SDPBackend
+from torch.nn.attention import sdpa_kernel
+
+from pytest_kgate.errors import UsageError
+from pytest_kgate.problem import Problem
+from pytest_kgate.problem import Shape
+
+BACKENDS = MappingProxyType(
+    {
+        "flash": SDPBackend.FLASH_ATTENTION,
+        "cudnn": SDPBackend.CUDNN_ATTENTION,
+        "efficient": SDPBackend.EFFICIENT_ATTENTION,
+        "math": SDPBackend.MATH,
+    }
+)
+"""PyTorch's SDPA backends, by the names of `--kgate-sdpa-backend`."""
+
+DTYPES = ("float16", "bfloat16", "float32")
+
+_SHARP = 6.0
+"""Queries of the hard draws are this much longer: logits of standard deviation 6 make the softmax pick few keys, so
+that an average over all of them, which is close to right on normal draws, is far off."""
+
+_SHARP_VALUES = 0.5
+"""Values of the hard draws are halved: an output near one value row then still rounds to 16 bits within 1e-3."""
+
+_CHUNK_BYTES = 2**28
+"""Float64 scores held at once while computing the exact answer."""
+
+
+def sdpa_problem(
+    shape: Shape, dtype: str = "float16", backend: str | None = None, seed: int | None = None
+) -> Problem:
+    """Attention of `(batch, heads, seqlen, head_dim)` tensors, against one SDPA backend or the fastest.
+
+    `dtype` is one of float16, bfloat16, float32. `backend` is one of flash, cudnn, efficient, math, or `fastest`
+    (also None): all are tried on the device, and the fastest is raced against. `seed` replaces the session's.
+    """
+    if not isinstance(shape, Shape):
+        raise UsageError(
+            f"sdpa_oracle takes a Shape, got {shape!r}.", "Write Shape(batch, heads, seqlen, head_dim, causal=False)."
+        )
+    if dtype not in DTYPES:
+        raise UsageError(f"sdpa_oracle has no dtype {dtype!r}.", f"Use one of {', '.join(DTYPES)}.")
+    if backend not in (None, "fastest", *BACKENDS):
+        raise UsageError(f"There is no SDPA backend {backend!r}.", f"Use fastest or one of {', '.join(BACKENDS)}.")
+    names = list(BACKENDS) if backend in (None, "fastest") else [str(backend)]
+    element = getattr(torch, dtype)
+    elements = shape.batch * shape.heads * shape.seqlen * shape.head_dim
+    pairs = shape.seqlen * (shape.seqlen + 1) / 2 if shape.causal else shape.seqlen**2
+    return Problem(
+        name=f"sdpa {shape} {dtype}",
+        inputs=functools.partial(_draw, shape, element, 1.0, 1.0),
+        hard_inputs=functools.partial(_draw, shape, element, _SHARP, _SHARP_VALUES),
+        reference={name: _backend_call(name) for name in names},
+        exact=exact_attention,
+        params=MappingProxyType({"is_causal": shape.causal}),
+        flops=4.0 * shape.batch * shape.heads * pairs * shape.head_dim,
+        bytes=4.0 * elements * element.itemsize,
+        shape=shape,
+        dtype=dtype,
+        seed=seed,
+    )
+
+
+def _draw(
+    shape: Shape, element: torch.dtype, sharpness: float, values: float, generator: Generator
+) -> tuple[Tensor, ...]:
+    extents = (shape.batch, shape.heads, shape.seqlen, shape.head_dim)
+    query, key, value = (
+        torch.randn(extents, generator=generator, device=generator.device, dtype=torch.float32) * factor
+        for factor in (sharpness, 1.0, values)
+    )
+    return query.to(element), key.to(element), value.to(element)
+
+
+def _backend_call(name: str) -> Callable[..., Tensor]:
+    backend = BACKENDS[name]
+
+    def sdpa(query: Tensor, key: Tensor, value: Tensor, *, is_causal: bool) -> Tensor:
+        with sdpa_kernel(backend):
+            return F.scaled_dot_product_attention(query, key, value, is_causal=is_causal)
+
+    sdpa.__name__ = f"sdpa_{name}"
+    return sdpa
+
+
+def exact_attention(query: Tensor, key: Tensor, value: Tensor, *, is_causal: bool = False) -> Tensor:
+    """softmax(Q K^T / sqrt(D)) V in float64, on the tensors' own device, a few heads and rows at a time.
+
+    Takes and returns `(batch, heads, seqlen, head_dim)`.
+    """
+    batch, heads, seqlen, head_dim = query.shape
+    q, k, v = (tensor.reshape(batch * heads, seqlen, head_dim) for tensor in (query, key, value))
+    out = torch.empty(q.shape, dtype=torch.float64, device=q.device)
+    rows = max(1, min(seqlen, _CHUNK_BYTES // (8 * seqlen)))
+    slices = max(1, _CHUNK_BYTES // (8 * seqlen * rows))
+    columns = torch.arange(seqlen, device=q.device)
+    for head in range(0, batch * heads, slices):
+        some = slice(head, head + slices)
+        keys, values = k[some].double().transpose(1, 2), v[some].double()
+        for row in range(0, seqlen, rows):
+            scores = q[some, row : row + rows].double() @ keys / math.sqrt(head_dim)
+            if is_causal:
+                future = columns[None, :] > columns[row : row + rows, None]
+                scores.masked_fill_(future, -math.inf)
+            out[some, row : row + rows] = torch.softmax(scores, dim=-1) @ values
+    return out.reshape(query.shape)

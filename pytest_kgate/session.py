@@ -1,0 +1,135 @@
+"""What lives as long as the pytest session: options, devices, records, and what is said about them at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+from typing import Any
+
+import pytest
+
+from pytest_kgate.options import Options
+from pytest_kgate.report.journal import RecordFile
+
+if TYPE_CHECKING:
+    from pytest_kgate.device.base import Device
+    from pytest_kgate.reference import ReferencePicker
+    from pytest_kgate.report.record import Record
+
+SESSION = pytest.StashKey["Session"]()
+RECORDS = pytest.StashKey["list[Record]"]()
+"""On an item: the records of its calls, for the report that carries them to the controller."""
+
+
+class Session:
+    """One per process; under xdist the controller's holds the records and the workers' hold the devices."""
+
+    def __init__(self, config: pytest.Config, options: Options) -> None:
+        self.config = config
+        self.options = options
+        self.records: list[Record] = []
+        self.messages: list[str] = []
+        """About the file of records, for the end of the session."""
+        self.exit_status = 0
+        """pytest's, once the session has finished."""
+        self.is_worker = hasattr(config, "workerinput")
+        self._file = RecordFile(options.json) if options.json is not None and not self.is_worker else None
+        self._devices: dict[str, Device] = {}
+        self._calls: Counter[str] = Counter()
+        self._environment: dict[str, Any] | None = None
+        self._picker: ReferencePicker | None = None
+
+    @property
+    def picker(self) -> ReferencePicker:
+        """Made when first needed, as all that imports torch."""
+        if self._picker is None:
+            from pytest_kgate.reference import ReferencePicker
+
+            self._picker = ReferencePicker()
+        return self._picker
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """Facts that hold for the whole session."""
+        if self._environment is None:
+            from pytest_kgate.environment import session_environment
+
+            self._environment = session_environment(self.config.rootpath)
+        return self._environment
+
+    def device(self, spec: str | None = None) -> Device:
+        """The device of `spec` (None: of --kgate-device), opened once; raises `DeviceMissing`."""
+        spec = self._resolve(spec or self.options.device)
+        if spec not in self._devices:
+            if spec == "host":
+                from pytest_kgate.device.host import HostDevice
+
+                self._devices[spec] = HostDevice()
+            else:
+                from pytest_kgate.device.cuda import CudaDevice
+
+                index = int(spec.partition(":")[2])
+                self._devices[spec] = CudaDevice(index, timeout_seconds=self.options.timeout)
+        return self._devices[spec]
+
+    def _resolve(self, spec: str) -> str:
+        """`auto` and `cuda` to `host` or `cuda:N`; xdist's workers take the GPUs in turn."""
+        if spec not in ("auto", "cuda"):
+            return spec
+        import torch
+
+        if not torch.cuda.is_available():
+            return "host" if spec == "auto" else "cuda:0"
+        worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+        number = int(worker) if worker.isdigit() else 0
+        return f"cuda:{number % torch.cuda.device_count()}"
+
+    def next_call(self, test: str) -> int:
+        """0 for a test's first `kbench` call, then 1, and so on."""
+        self._calls[test] += 1
+        return self._calls[test] - 1
+
+    def emit(self, item: pytest.Item, record: Record) -> None:
+        """Keep a record and write it to disk; in a worker, send it with the test's report instead."""
+        if self.is_worker:
+            item.stash.setdefault(RECORDS, []).append(record)
+        else:
+            self.receive([record])
+
+    def receive(self, records: Iterable[Record]) -> None:
+        """Take records in, from this process or a worker."""
+        for record in records:
+            self.records.append(record)
+            if self._file is not None:
+                self._file.append(record)
+
+    def close(self) -> None:
+        """Close the file of records; whatever went wrong with it is in `messages` afterwards."""
+        if self._file is not None:
+            self.messages += self._file.close()
+
+    def end_now(self, complaint: str) -> None:
+        """End the process because a candidate is stuck in native code; called from the watchdog's thread."""
+        self.close()
+        where = f" The records so far are in {self.options.json}." if self._file is not None else ""
+        text = (
+            f"\npytest-kgate: {complaint}, and it can't be interrupted, so the session ends here.{where}\n"
+            f"Deselect the test to run the others: {os.environ.get('PYTEST_CURRENT_TEST', '').rpartition(' ')[0]}\n"
+        )
+        with contextlib.suppress(Exception):
+            capture = self.config.pluginmanager.getplugin("capturemanager")
+            if capture is not None:
+                capture.suspend_global_capture(in_=True)
+            for line in (*self.messages, text):
+                sys.stderr.write(f"{line}\n")
+            sys.stderr.flush()
+        os._exit(pytest.ExitCode.INTERNAL_ERROR)
+
+    @property
+    def hung_device(self) -> bool:
+        """Whether a kernel still runs that will not end: the process can then not exit in the usual way."""
+        return any("did not end" in (getattr(device, "lost", None) or "") for device in self._devices.values())
