@@ -1,8 +1,8 @@
 """Make the project's virtual environment, or bring it up to date: `python3 .ci/venv.py DIRECTORY EXTRA`.
 
-What is there is reused. If the Python that runs this can import torch (a GPU machine's own build, say), the
-new environment sees that Python's packages, and only what they lack is installed. Where no package index can be
-reached, the project alone is installed, provided that its dependencies are there.
+What is there is reused. If the Python that runs this can import torch (a GPU machine's own build), the new
+environment sees that Python's packages, and only what they lack is installed. Without a package index, only
+the project is installed, provided that its dependencies are there.
 """
 
 import os

@@ -48,14 +48,16 @@ int check_tensor(const char* name, const void* pointer, const int64_t (&stride)[
         return fail(kBadArgument, "%s is a null pointer. Pass device memory.", name);
     }
     if (reinterpret_cast<uintptr_t>(pointer) % 16 != 0) {
-        return fail(kBadArgument, "%s starts at %p, which is not a multiple of 16 bytes. Pass an aligned copy, such as %s.clone().",
-                    name, pointer, name);
+        return fail(kBadArgument,
+                    "%s starts at %p, which is not a multiple of 16 bytes. Pass an aligned copy, such as %s.clone().", name,
+                    pointer, name);
     }
     const char* const axis[3] = {"batch", "head", "row"};
     const int32_t extent[3] = {args.batch, args.heads, args.seqlen};
     for (int i = 0; i < 3; ++i) {
         if (extent[i] > 1 && stride[i] % 8 != 0) {  // the stride of an axis of length 1 is never used
-            return fail(kBadArgument, "The %s stride of %s is %lld elements, not a multiple of 8. Pass a copy, such as %s.contiguous().",
+            return fail(kBadArgument,
+                        "The %s stride of %s is %lld elements, not a multiple of 8. Pass a copy, such as %s.contiguous().",
                         axis[i], name, static_cast<long long>(stride[i]), name);
         }
     }
@@ -106,15 +108,20 @@ int launch(const SdpaArgs& args, int64_t blocks, int threads, int shared_bytes, 
         if (error == cudaSuccess && device < kMaxDevices) ready[device].store(true, std::memory_order_release);
     }
     if (error == cudaSuccess) {
-        Kernel<<<static_cast<unsigned>(blocks), threads, shared_bytes, static_cast<cudaStream_t>(stream)>>>(args);
-        error = cudaPeekAtLastError();
+        // Not <<<>>>, whose error comes out of the thread's last-error slot, where an earlier call may have left its own.
+        void* parameters[] = {const_cast<SdpaArgs*>(&args)};
+        error = cudaLaunchKernel(Kernel, dim3(static_cast<unsigned>(blocks)), dim3(threads), parameters, shared_bytes,
+                                 static_cast<cudaStream_t>(stream));
     }
     if (error == cudaSuccess) return 0;
-    cudaGetLastError();  // take the error off this thread, or the next call would report it again
-    const bool no_code = error == cudaErrorNoKernelImageForDevice || error == cudaErrorInvalidDeviceFunction;
-    return fail(kCudaError, "The launch failed: %s (%s). %s", cudaGetErrorString(error), cudaGetErrorName(error),
-                no_code ? "Build the kernel for this GPU's architecture."
-                        : "An earlier kernel may have faulted: run under compute-sanitizer, in a fresh process.");
+    cudaGetLastError();  // reported here: the thread's last-error slot should not report it again
+    const char* todo = "An earlier kernel may have faulted: run under compute-sanitizer, in a fresh process.";
+    if (error == cudaErrorNoKernelImageForDevice || error == cudaErrorInvalidDeviceFunction) {
+        todo = "Build the kernel for this GPU's architecture.";
+    } else if (error == cudaErrorInsufficientDriver || error == cudaErrorNoDevice) {
+        todo = "Check with nvidia-smi that there is a GPU and that its driver is as new as this CUDA toolkit.";
+    }
+    return fail(kCudaError, "The launch failed: %s (%s). %s", cudaGetErrorString(error), cudaGetErrorName(error), todo);
 }
 
 // Kernel<T, D>::launch(args, stream) for the call's element type T and head dimension D. OnlyHeadDim limits what is
@@ -154,7 +161,8 @@ int dispatch(const SdpaArgs* args, void* stream) {
 
 // ------------------------------------------------------------------------------------------------------------ tile walk
 
-constexpr int ceil_div(int a, int b) { return a / b + (a % b != 0); }  // a + b - 1 could overflow
+__host__ __device__ constexpr int ceil_div(int a, int b) { return a / b + (a % b != 0); }  // a + b - 1 could overflow
+__host__ __device__ constexpr int max_of(int a, int b) { return a > b ? a : b; }
 
 // The block's place in the grid: which head, which query rows, how many keys they may see.
 struct Tile {
@@ -202,7 +210,7 @@ __device__ inline void cp_async_wait() {
 template <typename T, int Rows, int D, int Stride, int Threads>
 __device__ void copy_rows_async(T* shared, const T* global, int64_t row_stride, int first, int rows) {
     constexpr int kChunks = D / 8;
-#pragma unroll 1
+#pragma unroll 1  // unrolled, the addresses cost up to 40 registers a thread, and with them a second block on the SM
     for (int i = 0; i < ceil_div(Rows * kChunks, Threads); ++i) {
         const int chunk = i * Threads + threadIdx.x;
         if (Rows * kChunks % Threads != 0 && chunk >= Rows * kChunks) break;

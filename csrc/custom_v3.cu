@@ -11,7 +11,7 @@
 // Stages   A ring of STAGES tiles of K and V, filled by cp.async STAGES - 1 tiles ahead. Masks are applied only in tiles
 //          that the diagonal or the end of the sequence crosses; tiles above the diagonal are never loaded.
 // Shared   K, V: 2 * STAGES * BLOCK_N * (D + PAD) * 2 bytes; Q: BLOCK_M * D * 4; P: BLOCK_M * BLOCK_N * 4.
-//          Defaults: 52 KB at D = 64, 100 KB at D = 128. PAD = 8 puts the rows that eight lanes load together on
+//          Defaults: 52 KB at D = 64, 92 KB at D = 128. PAD = 8 puts the rows that eight lanes load together on
 //          different banks for every D served.
 // Registers ROWS * (BLOCK_N / 32 + 2 * ceil(D / 64) + 2) floats of state a lane: 48 at D = 64, 64 at D = 128.
 // Limits   fp16 or bf16, D 64, 80, 96 or 128 (80 and 96 cost as much arithmetic with V as 128 does), sm_80 or newer. Bound
@@ -47,7 +47,8 @@ namespace kgate {
 static_assert(NUM_WARPS >= 1 && NUM_WARPS <= 32, "NUM_WARPS must be 1 to 32: a block holds at most 1024 threads.");
 static_assert(BLOCK_M % NUM_WARPS == 0 && BLOCK_M / NUM_WARPS >= 1 && BLOCK_M / NUM_WARPS <= 16,
               "BLOCK_M must be 1 to 16 times NUM_WARPS: each warp keeps its rows in registers.");
-static_assert(BLOCK_N % 32 == 0 && BLOCK_N >= 32 && BLOCK_N <= 128, "BLOCK_N must be 32, 64, 96 or 128: a lane takes every 32nd key.");
+static_assert(BLOCK_N % 32 == 0 && BLOCK_N >= 32 && BLOCK_N <= 128,
+              "BLOCK_N must be 32, 64, 96 or 128: a lane takes every 32nd key.");
 static_assert(STAGES >= 1 && STAGES <= 3, "STAGES must be 1, 2 or 3.");
 static_assert(PAD >= 0 && PAD % 8 == 0, "PAD must be a multiple of 8: cp.async writes rows that start on 16 bytes.");
 static_assert(USE_FAST_EXP == 0 || USE_FAST_EXP == 1, "USE_FAST_EXP must be 0 or 1.");
@@ -66,7 +67,8 @@ struct Layout {  // of shared memory, in bytes
 };
 
 template <typename T, int D>
-__global__ void __launch_bounds__(kThreads, 1) custom_v3(const __grid_constant__ SdpaArgs args) {
+__global__ void __launch_bounds__(kThreads, 1)  // without the 1, ptxas caps the registers and spills
+    custom_v3(const __grid_constant__ SdpaArgs args) {
     using L = Layout<D>;
     constexpr int kLanePairs = ceil_div(D, 64);
     extern __shared__ __align__(16) unsigned char shared[];
@@ -87,7 +89,8 @@ __global__ void __launch_bounds__(kThreads, 1) custom_v3(const __grid_constant__
         if (index < key_tiles) {
             T* const target = kv_smem + index % STAGES * 2 * L::kTile;
             copy_rows_async<T, BLOCK_N, D, L::kStride, kThreads>(target, k, args.k_stride[2], index * BLOCK_N, args.seqlen);
-            copy_rows_async<T, BLOCK_N, D, L::kStride, kThreads>(target + L::kTile, v, args.v_stride[2], index * BLOCK_N, args.seqlen);
+            copy_rows_async<T, BLOCK_N, D, L::kStride, kThreads>(target + L::kTile, v, args.v_stride[2], index * BLOCK_N,
+                                                                 args.seqlen);
         }
         cp_async_commit();
     };

@@ -19,8 +19,8 @@
 // Environment, read by the first call: KGATE_HOST_THREADS, threads in all (default: the processors that this process may run
 // on); KGATE_HOST_ISA, avx512, avx2 or portable (default: the best there is).
 //
-// Limits. head_dim 1 to 128; as many keys as queries. A row whose logits are all -inf gives zeros. Few, short heads leave
-// threads idle: keys are not split between threads.
+// Limits. head_dim 1 to 128; as many keys as queries. A row whose logits are all -inf gives zeros. O is normalised at the end:
+// values of V beyond 1e36 / seqlen may overflow. Few, short heads leave threads idle: keys are not split between threads.
 #include "sdpa.h"
 
 #include <cerrno>

@@ -4,6 +4,10 @@
 // of microseconds (calls in a race follow each other that closely, and waking a thread costs about as much as it computes),
 // then sleeps on a condition variable, so an idle pool burns nothing.
 //
+// Placement: a pool as large as the set of processors that the process may run on gives each worker a processor of its own,
+// and moves it when the caller turns up there. Left alone, a scheduler may take longer to part two threads that woke on one
+// processor than the whole job takes. A smaller pool is left to the scheduler: two processes would pick the same processors.
+//
 // fork: a child has none of its parent's threads, and a mutex that another thread held stays locked in it for ever. So the
 // child forgets the pool (its memory is leaked on purpose) and its first call starts a new one.
 #pragma once
@@ -16,9 +20,13 @@
 #include <new>
 #include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <pthread.h>
+#if defined(__linux__)
+#include <sched.h>
+#endif
 
 #if defined(__x86_64__) || defined(__i386__)
 #define KGATE_PAUSE() __builtin_ia32_pause()
@@ -62,6 +70,7 @@ public:
             for (int64_t item = 0; item < items; ++item) body(context, item, *memory_);
             return;
         }
+        const Stay stay(*this);
         {
             std::lock_guard<std::mutex> guard(mutex_);
             body_ = body, context_ = context, items_ = items;
@@ -90,6 +99,7 @@ private:
         } catch (const std::system_error&) {
             // The process may start no more threads: those that it has do the work.
         }
+        find_homes();
     }
 
     ~Pool() {
@@ -101,6 +111,53 @@ private:
         wake_.notify_all();
         for (std::thread& worker : workers_) worker.join();
     }
+
+#if defined(__linux__) && defined(__GLIBC__)
+    // homes_[0] is the caller's processor, homes_[i] that of worker i - 1; empty: nobody is placed.
+    void find_homes() {
+        cpu_set_t allowed;
+        if (sched_getaffinity(0, sizeof allowed, &allowed) != 0 || CPU_COUNT(&allowed) != int(workers_.size()) + 1) return;
+        for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu)
+            if (CPU_ISSET(cpu, &allowed)) homes_.push_back(cpu);
+        for (size_t i = 1; i < homes_.size(); ++i) move(i);
+    }
+    static void place(pthread_t thread, int cpu) {
+        cpu_set_t home;
+        CPU_ZERO(&home);
+        CPU_SET(cpu, &home);
+        pthread_setaffinity_np(thread, sizeof home, &home);  // a hint: may be refused
+    }
+    void move(size_t i) { place(workers_[i - 1].native_handle(), homes_[i]); }
+
+    // Keeps the caller where it is while it works, and the worker that lives there elsewhere.
+    class Stay {
+    public:
+        explicit Stay(Pool& pool) {
+            std::vector<int>& homes = pool.homes_;
+            const int here = sched_getcpu();
+            for (size_t i = 1; i < homes.size(); ++i)
+                if (homes[i] == here) {
+                    std::swap(homes[0], homes[i]);
+                    pool.move(i);
+                }
+            held_ = !homes.empty() && homes[0] == here &&
+                    pthread_getaffinity_np(pthread_self(), sizeof before_, &before_) == 0;
+            if (held_) place(pthread_self(), here);
+        }
+        ~Stay() {
+            if (held_) pthread_setaffinity_np(pthread_self(), sizeof before_, &before_);
+        }
+
+    private:
+        cpu_set_t before_;
+        bool held_;
+    };
+#else
+    void find_homes() {}
+    struct Stay {
+        explicit Stay(Pool&) {}
+    };
+#endif
 
     static std::mutex& creating() {
         static std::mutex mutex;
@@ -123,7 +180,9 @@ private:
         const std::unique_ptr<Memory> memory(new (std::nothrow) Memory);
         if (!memory) return;
         for (uint64_t seen = 0;;) {
-            const auto idle = [&] { return job_.load(std::memory_order_acquire) == seen && !ending_.load(std::memory_order_acquire); };
+            const auto idle = [&] {
+                return job_.load(std::memory_order_acquire) == seen && !ending_.load(std::memory_order_acquire);
+            };
             for (int i = 0; i < kSpins && idle(); ++i) KGATE_PAUSE();
             std::unique_lock<std::mutex> guard(mutex_);
             wake_.wait(guard, [&] { return !idle(); });
@@ -154,6 +213,7 @@ private:
     alignas(64) std::atomic<int64_t> next_{0};  // on a line of its own: all threads write it
     alignas(64) std::unique_ptr<Memory> memory_;
     std::vector<std::thread> workers_;
+    std::vector<int> homes_;
 };
 
 }  // namespace

@@ -8,21 +8,25 @@
 #define KGATE_FN KGATE_TARGET static inline __attribute__((always_inline))
 #define KGATE_OUTLINE KGATE_TARGET static __attribute__((noinline))
 
+// Over registers only: an array that some loop still indexes is kept in memory.
+#ifdef __clang__
+#define KGATE_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define KGATE_UNROLL _Pragma("GCC unroll 16")
+#endif
+
 constexpr int kLanes = KGATE_LANES;
 constexpr int kPanel = KGATE_PANEL;
 constexpr int kRows = 4;  // keys (or columns of V) that a product holds in registers, times kPanel vectors each
 
 typedef float Vec __attribute__((vector_size(4 * KGATE_LANES)));
+typedef float Loose __attribute__((vector_size(4 * KGATE_LANES), aligned(4), may_alias));  // in memory, at any address
 typedef int32_t Int __attribute__((vector_size(4 * KGATE_LANES)));
 typedef uint32_t Word __attribute__((vector_size(4 * KGATE_LANES)));
 typedef uint16_t Short __attribute__((vector_size(2 * KGATE_LANES)));
 
-KGATE_FN Vec load(const float* p) {
-    Vec x;
-    __builtin_memcpy(&x, p, sizeof x);
-    return x;
-}
-KGATE_FN void store(float* p, Vec x) { __builtin_memcpy(p, &x, sizeof x); }
+KGATE_FN Vec load(const float* p) { return *(const Loose*)p; }
+KGATE_FN void store(float* p, Vec x) { *(Loose*)p = x; }
 KGATE_FN Vec splat(float x) { return x - Vec{}; }
 KGATE_FN Int lane_index() {
     Int index;
@@ -156,14 +160,23 @@ KGATE_FN Vec power_of_two(Vec x) {
 // S^T[n][m] = sum over d of K[n][d] Q^T[d][m], for R keys n. Every step of d: W loads, R broadcasts, R * W multiply-adds.
 template <int R, int W>
 KGATE_OUTLINE void logits(const float* q, const float* k, int64_t k_stride, int head_dim, float* s) {
-    Vec sum[R][W] = {};
+    Vec sum[R][W];
+    KGATE_UNROLL
+    for (int r = 0; r < R; ++r)
+        KGATE_UNROLL
+        for (int w = 0; w < W; ++w) sum[r][w] = Vec{};
     for (int d = 0; d < head_dim; ++d) {
         Vec x[W];
+        KGATE_UNROLL
         for (int w = 0; w < W; ++w) x[w] = load(q + d * BLOCK_M + w * kLanes);
+        KGATE_UNROLL
         for (int r = 0; r < R; ++r)
+            KGATE_UNROLL
             for (int w = 0; w < W; ++w) sum[r][w] = x[w] * k[r * k_stride + d] + sum[r][w];
     }
+    KGATE_UNROLL
     for (int r = 0; r < R; ++r)
+        KGATE_UNROLL
         for (int w = 0; w < W; ++w) store(s + r * BLOCK_M + w * kLanes, sum[r][w]);
 }
 
@@ -171,15 +184,22 @@ KGATE_OUTLINE void logits(const float* q, const float* k, int64_t k_stride, int 
 template <int R, int W>
 KGATE_OUTLINE void values(const float* p, const float* v, int64_t v_stride, int keys, float* o) {
     Vec sum[R][W];
+    KGATE_UNROLL
     for (int r = 0; r < R; ++r)
+        KGATE_UNROLL
         for (int w = 0; w < W; ++w) sum[r][w] = load(o + r * BLOCK_M + w * kLanes);
     for (int n = 0; n < keys; ++n, p += BLOCK_M, v += v_stride) {
         Vec x[W];
+        KGATE_UNROLL
         for (int w = 0; w < W; ++w) x[w] = load(p + w * kLanes);
+        KGATE_UNROLL
         for (int r = 0; r < R; ++r)
+            KGATE_UNROLL
             for (int w = 0; w < W; ++w) sum[r][w] = x[w] * v[r] + sum[r][w];
     }
+    KGATE_UNROLL
     for (int r = 0; r < R; ++r)
+        KGATE_UNROLL
         for (int w = 0; w < W; ++w) store(o + r * BLOCK_M + w * kLanes, sum[r][w]);
 }
 
@@ -339,3 +359,4 @@ KGATE_TARGET void attend(const SdpaArgs& args, int b, int h, int q0, Scratch& sc
 
 #undef KGATE_FN
 #undef KGATE_OUTLINE
+#undef KGATE_UNROLL

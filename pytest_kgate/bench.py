@@ -20,8 +20,10 @@ from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import TimingError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.gate import ErrorGate
+from pytest_kgate.gate import Judgement
 from pytest_kgate.gate import SpeedGate
 from pytest_kgate.gate import Verdict
+from pytest_kgate.gate import with_evidence
 from pytest_kgate.oracle import Correctness
 from pytest_kgate.oracle import check
 from pytest_kgate.oracle import verify_timed_output
@@ -154,18 +156,19 @@ class _Account:
 
     def finish(self) -> records.Record:
         """The record, in JSON's own types."""
-        judgements = list(self.race.judgements) if self.race else []
-        if self.invalid:
-            judgements = [
-                dataclasses.replace(one, verdict=Verdict.INVALID, reason=self.invalid) for one in judgements
-            ]
+        judgements = self._judgements()
         gates = [one.to_dict() for one in judgements]
         correctness = self.correctness.to_dict() if self.correctness else None
         judged = correctness if self.job.must_be_right else None
         verdict = records.overall_verdict(gates, judged, ran=self.error is None)
         if self.invalid and verdict in ("PASS", "MEASURED"):
             verdict = "INVALID"
-        reasons = [self.error, self.invalid, judged["reason"] if judged else "", *(gate["reason"] for gate in gates)]
+        reasons = [
+            self.error,
+            self.invalid,
+            judged["reason"] if judged else "",
+            *(gate["reason"] for gate in gates),
+        ]
         record = {
             "test": self.job.test,
             "call": self.job.call,
@@ -184,6 +187,18 @@ class _Account:
         }
         plain: records.Record = records.plain(record)
         return plain
+
+    def _judgements(self) -> list[Judgement]:
+        """The race's, with the bootstrap intervals that a reader may want beside the deciding one."""
+        if self.race is None:
+            return []
+        result = self.race
+        judgements = [
+            with_evidence(one, result.candidate, result.reference, seed=self.job.seed) for one in result.judgements
+        ]
+        if self.invalid:
+            return [dataclasses.replace(one, verdict=Verdict.INVALID, reason=self.invalid) for one in judgements]
+        return judgements
 
     def _timing(self) -> dict[str, Any] | None:
         if self.race is None or self.stopwatch is None or not self.race.rounds:
@@ -204,7 +219,7 @@ class _Account:
             "overhead_seconds": dict(zip(arms, overhead.tolist(), strict=True)),
             "ratio": result.ratio.to_dict() if result.ratio else None,
             "ratio_of_medians": float(np.median(result.candidate) / np.median(result.reference)),
-            "outliers": {name: count_outliers(samples) for name, samples in arms.items()},
+            "outliers": {name: count_outliers(samples, self.stopwatch.tick_seconds) for name, samples in arms.items()},
         }
 
     def _warnings(self) -> list[str]:

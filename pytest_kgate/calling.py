@@ -7,7 +7,7 @@ from collections.abc import Callable
 from collections.abc import Mapping
 from typing import Any
 
-import torch
+import torch.utils.dlpack
 from torch import Tensor
 
 from pytest_kgate.device.base import Arm
@@ -55,14 +55,15 @@ def _parameter_names(function: Callable[..., Any]) -> frozenset[str] | None:
     return frozenset(parameter.name for parameter in parameters if parameter.kind in by_name)
 
 
-def as_answer(result: Any, like: Tensor, inputs: tuple[Any, ...]) -> Tensor:
+def as_answer(result: object, like: Tensor, inputs: tuple[Any, ...]) -> Tensor:
     """The tensor that the candidate returned, or `CandidateError` saying what is wrong with it.
 
     `like` has the shape, dtype and device that the answer must have.
     """
     if result is None:
         raise CandidateError(
-            "The candidate returned nothing.", "Return the output tensor, or take a parameter `out` and write to it."
+            "The candidate returned nothing.",
+            "Return the output tensor, or take a parameter `out` and write to it.",
         )
     if not isinstance(result, Tensor):
         if not hasattr(result, "__dlpack__"):
@@ -70,7 +71,7 @@ def as_answer(result: Any, like: Tensor, inputs: tuple[Any, ...]) -> Tensor:
                 f"The candidate returned {_indefinite(type(result).__name__)}, not a tensor.",
                 "Return a torch tensor, or an array that supports DLPack.",
             )
-        result = torch.from_dlpack(result)
+        result = torch.utils.dlpack.from_dlpack(result)
     for what, got, wanted in (
         ("shape", tuple(result.shape), tuple(like.shape)),
         ("dtype", result.dtype, like.dtype),

@@ -15,22 +15,24 @@ import pytest
 from pytest_kgate.errors import DeviceMissing
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
-from pytest_kgate.gate import ErrorGate
-from pytest_kgate.gate import SpeedGate
 from pytest_kgate.markers import gates_of
 from pytest_kgate.report.live import LiveLine
 from pytest_kgate.session import SESSION
 from pytest_kgate.session import Session
 
 if TYPE_CHECKING:
+    from _pytest.outcomes import Failed as _Failed
+
     from pytest_kgate.build.kernel import Kernel
     from pytest_kgate.device.base import Device
     from pytest_kgate.problem import Problem
     from pytest_kgate.problem import Shape
     from pytest_kgate.report.record import Record
+else:
+    _Failed = pytest.fail.Exception
 
 
-class GateFailure(pytest.fail.Exception):
+class GateFailure(_Failed):
     """A gate was not met; `record` is the account of it. Shown without traceback, as a table."""
 
     def __init__(self, text: str, record: Record) -> None:
@@ -53,11 +55,11 @@ def kgate_device(pytestconfig: pytest.Config) -> Device:
 
 @pytest.fixture
 def kbench(request: pytest.FixtureRequest, kgate_device: Device) -> Callable[..., Record]:
-    """`kbench(candidate, problem, **overrides)`: check, race, judge, record; raises `GateFailure` or returns the record.
+    """`kbench(candidate, problem, **overrides)`: check, race, judge, record.
 
-    Overrides: `name` (the candidate's, in tables), `check=False` (measure a wrong candidate too), `precision` (stop once
-    the ratio's half-width is below it), `speedup` and `allclose` (a bound, instead of a marker's), and every option that
-    the perf marker takes.
+    Raises `GateFailure`, or returns the record. Overrides: `name` (the candidate's, in tables), `check=False` (measure
+    a wrong candidate too), `precision` (stop once the ratio's half-width is below it), `speedup` and `allclose` (a
+    bound, instead of a marker's), and every option that the perf marker takes.
     """
     session = request.config.stash[SESSION]
 
@@ -78,9 +80,7 @@ def kbench(request: pytest.FixtureRequest, kgate_device: Device) -> Callable[...
             device = _device_for(candidate, session, kgate_device)
             live = LiveLine(request.config, request.node.nodeid)
             with live:
-                outcome = bench.run(
-                    job, device, session.picker, session.environment, session.end_now, live.update
-                )
+                outcome = bench.run(job, device, session.picker, session.environment, session.end_now, live.update)
         except KgateError as error:
             _fail(error)
         session.emit(request.node, outcome.record)
@@ -155,6 +155,8 @@ def _job(
     overrides: dict[str, Any],
 ) -> Any:
     from pytest_kgate.bench import Job
+    from pytest_kgate.gate import ErrorGate
+    from pytest_kgate.gate import SpeedGate
     from pytest_kgate.problem import Problem as ProblemType
 
     if not isinstance(problem, ProblemType):

@@ -176,7 +176,7 @@ def judge(
 def with_evidence(judgement: Judgement, candidate: Floats, reference: Floats, *, seed: int) -> Judgement:
     """The judgement with both bootstrap intervals, for the record; call it once, on the final judgement.
 
-    Takes some 30 ms at 96 rounds. Rounds after the look that decided are left out, as they are in the
+    Takes some 10 ms at 96 rounds. Rounds after the look that decided are left out, as they are in the
     judgement.
     """
     if judgement.look is None:

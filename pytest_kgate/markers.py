@@ -1,7 +1,7 @@
 """The markers: what each may say, and the gates and overrides that a test's markers add up to.
 
 All markers of a test apply, those of its class and module among them. Every distinct `speedup` is a gate of
-its own; of `allclose` the tightest counts; of two `perf` that set one option the one nearer to the test wins.
+its own. Of `allclose` the one nearest to the test counts, and of two `perf` that set one option likewise.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Demands:
     speed: tuple[SpeedGate, ...] = ()
     """Outermost first (module, class, test), then from top to bottom; each bound and quantile once."""
 
-    error: tuple[ErrorGate, ...] = ()
-    """All apply. One that another implies is left out: there are two only where neither is the tighter."""
+    error: ErrorGate | None = None
+    """Of the marker nearest to the test."""
 
     overrides: Mapping[str, Any] = field(default_factory=dict)
     """Keywords for `Options.override`, already checked."""
@@ -108,9 +108,7 @@ def allclose(atol: object, rtol: object = 0.0) -> ErrorGate:
     return gate
 
 
-def _number(
-    name: str, value: object, wanted: str, *, above: float | None = None, below: float = math.inf
-) -> float:
+def _number(name: str, value: object, wanted: str, *, above: float | None = None, below: float = math.inf) -> float:
     if isinstance(value, numbers.Real) and not isinstance(value, bool):
         number = float(value)
         high_enough = number >= 0.0 if above is None else number > above
@@ -204,19 +202,8 @@ def _demands(item: pytest.Item) -> Demands:
         raise _MarkError(MARKERS["perf"], f"{error.what} {error.todo}") from None
     return Demands(
         speed=tuple(speed.values()),
-        error=_tightest(_read_all(item, "allclose")),
+        error=next(reversed(_read_all(item, "allclose")), None),
         overrides=MappingProxyType(overrides),
-    )
-
-
-def _tightest(gates: list[ErrorGate]) -> tuple[ErrorGate, ...]:
-    distinct = list(dict.fromkeys(gates))
-    return tuple(
-        gate
-        for gate in distinct
-        if not any(
-            other != gate and other.atol <= gate.atol and other.rtol <= gate.rtol for other in distinct
-        )
     )
 
 

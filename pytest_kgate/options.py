@@ -70,9 +70,7 @@ class Option:
     @property
     def help_everywhere(self) -> str:
         default = "" if self.default in (None, False, ()) else f" Default: {self.default}."
-        return (
-            f"{self.help}{default} Flag {self.flag}, ini {self.ini}, environment {' or '.join(self.environ)}."
-        )
+        return f"{self.help}{default} Flag {self.flag}, ini {self.ini}, environment {' or '.join(self.environ)}."
 
 
 def _choice(name: str, choices: tuple[str, ...], help: str, *, default: str, per_test: bool = True) -> Option:
@@ -259,9 +257,7 @@ def add_options(parser: pytest.Parser) -> None:
         if option.metavar:
             group.addoption(option.flag, dest=dest, metavar=option.metavar, default=None, help=text)
         else:
-            group.addoption(
-                option.flag, dest=dest, action="store_const", const="true", default=None, help=text
-            )
+            group.addoption(option.flag, dest=dest, action="store_const", const="true", default=None, help=text)
         parser.addini(option.ini, option.help_everywhere, type="string", default=None)
 
 
@@ -271,9 +267,7 @@ def parse_value(name: str, value: object, source: str) -> Any:
     try:
         return option.parse(value)
     except ValueError:
-        raise UsageError(
-            f"{_label(option, source)} cannot be {value!r}.", f"It takes {option.allowed}."
-        ) from None
+        raise UsageError(f"{_label(option, source)} cannot be {value!r}.", f"It takes {option.allowed}.") from None
 
 
 def _label(option: Option, source: str) -> str:
@@ -333,9 +327,7 @@ class Options:
         for option in OPTIONS:
             given, source = _find(option, config, environ)
             sources[option.name] = source
-            values[option.name] = (
-                option.default if source == "default" else parse_value(option.name, given, source)
-            )
+            values[option.name] = option.default if source == "default" else parse_value(option.name, given, source)
         if values["json"] is not None:
             values["json"] = _absolute(values["json"], sources["json"], config)
         options = cls(**values, sources=MappingProxyType(sources))

@@ -117,7 +117,15 @@ def check(
     like = _reference_output(device, problem, reference)
     seeds = [int(value) for value in np.random.SeedSequence([seed, 1]).generate_state(len(DRAWS))]
     answers = [
-        _answer(device, workload_of(problem, device, like, hard=kind == "hard"), problem, candidate, reference, s, like)
+        _answer(
+            device,
+            workload_of(problem, device, like, hard=kind == "hard"),
+            problem,
+            candidate,
+            reference,
+            s,
+            like,
+        )
         for kind, s in zip(DRAWS, seeds, strict=True)
     ]
     if gate is None:
@@ -185,7 +193,8 @@ def _answer(
         for position, (tensor, copy) in enumerate(zip(inputs, before, strict=True)):
             if not torch.equal(tensor, copy):
                 raise CandidateError(
-                    f"The candidate changed its input {position}.", "Leave the inputs as they are; copy what you scale."
+                    f"The candidate changed its input {position}.",
+                    "Leave the inputs as they are; copy what you scale.",
                 )
         answer = answer.clone()
         exact = problem.exact(*inputs, **problem.params)
@@ -203,7 +212,7 @@ def call_candidate(candidate: Arm, inputs: tuple[Any, ...], output: Any) -> Any:
         raise CandidateError(error.what, error.todo) from None
     except Exception as error:
         raise CandidateError(
-            f"The candidate raised {type(error).__name__}: {str(error) or 'no message'}",
+            f"The candidate raised {type(error).__name__}: {str(error).rstrip('.') or 'no message'}.",
             "The traceback follows; it is called as candidate(*inputs, **params), with `out` where it takes one.",
         ) from error
 

@@ -70,6 +70,18 @@ def pytest_report_collectionfinish(config: pytest.Config, start_path: Path, item
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    yield
+    demands = markers.gates_of(item)
+    if (demands.speed or demands.error) and not item.config.stash[SESSION].calls_of(item.nodeid):
+        pytest.fail(
+            "The test has a speedup or allclose marker, but never called kbench, so nothing was judged.\n"
+            "Call kbench(candidate, problem) in the test, or remove the markers.",
+            pytrace=False,
+        )
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:

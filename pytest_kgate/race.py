@@ -18,7 +18,6 @@ from pytest_kgate.gate import SpeedGate
 from pytest_kgate.gate import judge
 from pytest_kgate.gate import measure
 from pytest_kgate.gate import precise_enough
-from pytest_kgate.gate import with_evidence
 from pytest_kgate.stats import LOOKS
 from pytest_kgate.stats import Interval
 
@@ -106,12 +105,12 @@ def run(
         reference=reference,
         overhead_seconds=np.array([one.overhead_seconds for one in rounds]).reshape(-1, 2),
         spent_seconds=clock() - start,
-        judgements=tuple(
-            with_evidence(decided[index], candidate, reference, seed=plan.seed) for index in range(len(gates))
-        ),
+        judgements=tuple(decided[index] for index in range(len(gates))),
         ratio=measure(candidate, reference),
         retaken=sum(one.retaken for one in rounds),
-        evidence={name: np.array([one.evidence[name] for one in rounds]) for name in (rounds[0].evidence if rounds else ())},
+        evidence={
+            name: np.array([one.evidence[name] for one in rounds]) for name in (rounds[0].evidence if rounds else ())
+        },
     )
 
 
@@ -134,9 +133,7 @@ def _judge(
             decided[index] = judgement
 
 
-def _settled(
-    rounds: list[Round], gates: Sequence[SpeedGate], plan: Plan, decided: dict[int, Judgement]
-) -> bool:
+def _settled(rounds: list[Round], gates: Sequence[SpeedGate], plan: Plan, decided: dict[int, Judgement]) -> bool:
     """Whether more rounds would add nothing that was asked for."""
     if gates and len(decided) == len(gates):
         return True

@@ -41,9 +41,7 @@ _CHUNK_BYTES = 2**28
 """Float64 scores held at once while computing the exact answer."""
 
 
-def sdpa_problem(
-    shape: Shape, dtype: str = "float16", backend: str | None = None, seed: int | None = None
-) -> Problem:
+def sdpa_problem(shape: Shape, dtype: str = "float16", backend: str | None = None, seed: int | None = None) -> Problem:
     """Attention of `(batch, heads, seqlen, head_dim)` tensors, against one SDPA backend or the fastest.
 
     `dtype` is one of float16, bfloat16, float32. `backend` is one of flash, cudnn, efficient, math, or `fastest`
@@ -51,7 +49,8 @@ def sdpa_problem(
     """
     if not isinstance(shape, Shape):
         raise UsageError(
-            f"sdpa_oracle takes a Shape, got {shape!r}.", "Write Shape(batch, heads, seqlen, head_dim, causal=False)."
+            f"sdpa_oracle takes a Shape, got {shape!r}.",
+            "Write Shape(batch, heads, seqlen, head_dim, causal=False).",
         )
     if dtype not in DTYPES:
         raise UsageError(f"sdpa_oracle has no dtype {dtype!r}.", f"Use one of {', '.join(DTYPES)}.")

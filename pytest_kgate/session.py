@@ -88,6 +88,10 @@ class Session:
         number = int(worker) if worker.isdigit() else 0
         return f"cuda:{number % torch.cuda.device_count()}"
 
+    def calls_of(self, test: str) -> int:
+        """How often a test has called `kbench`."""
+        return self._calls[test]
+
     def next_call(self, test: str) -> int:
         """0 for a test's first `kbench` call, then 1, and so on."""
         self._calls[test] += 1

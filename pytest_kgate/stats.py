@@ -168,18 +168,17 @@ def t_below(distance: float, se: float) -> float:
 
 @functools.lru_cache(maxsize=4)
 def _resample_counts(rounds: int, resamples: int, seed: int) -> NDArray[np.float32]:
-    """How often each resample drew each round, (resamples, rounds). Kept: the gates of a race share it."""
+    """How often each resample drew each round, (rounds, resamples). Kept: the gates of a race share it."""
     drawn = np.random.default_rng(seed).integers(rounds, size=(resamples, rounds))
-    drawn += rounds * np.arange(resamples)[:, None]
-    counts = np.bincount(drawn.ravel(), minlength=resamples * rounds).reshape(resamples, rounds)
+    drawn *= resamples
+    drawn += np.arange(resamples)[:, None]
+    counts = np.bincount(drawn.ravel(), minlength=resamples * rounds).reshape(rounds, resamples)
     result = counts.astype(np.float32)
     result.flags.writeable = False
     return result
 
 
-def bootstrap_ratio(
-    ratios: Floats, confidence: float, resamples: int = RESAMPLES, seed: int = 42
-) -> Interval:
+def bootstrap_ratio(ratios: Floats, confidence: float, resamples: int = RESAMPLES, seed: int = 42) -> Interval:
     """BCa bootstrap interval over rounds of the ratio exp(mean of log ratios).
 
     BCa (Efron, JASA 82, 1987) because the percentile interval is too short on the side of a skewed tail
@@ -193,7 +192,7 @@ def bootstrap_ratio(
         point = _exp(mean)
         return Interval(point, point, point, confidence, "bca")
     counts = _resample_counts(len(ratios), resamples, seed)
-    means = (counts @ centred.astype(np.float32)).astype(np.float64) / len(ratios)
+    means = np.einsum("r,rb->b", centred.astype(np.float32), counts).astype(np.float64) / len(ratios)
     below = float((means < 0).mean() + (means == 0).mean() / 2)
     bias = float(special.ndtri(min(max(below, 0.5 / resamples), 1 - 0.5 / resamples)))
     acceleration = float((centred**3).sum()) / (6 * squares**1.5)
@@ -234,20 +233,30 @@ def _resampled_medians(samples: Floats, counts: NDArray[np.float32]) -> Floats:
     rounds, n = samples.shape
     order = np.argsort(samples, axis=None, kind="stable")
     values = samples.ravel()[order]
-    so_far = np.zeros((rounds, rounds * n), dtype=np.float32)
-    so_far[order // n, np.arange(rounds * n)] = 1
-    np.cumsum(so_far, axis=1, out=so_far)
+    so_far = np.zeros((rounds * n, rounds), dtype=np.float32)
+    so_far[np.arange(rounds * n), order // n] = 1
+    np.cumsum(so_far, axis=0, out=so_far)
     width = 32
-    ends = np.minimum(np.arange(width, rounds * n + width, width), rounds * n) - 1
-    coarse = counts @ so_far[:, ends]
-    total = np.zeros(len(counts))
+    coarse = _product(so_far[width - 1 : -1 : width], counts)
+    total = np.zeros(counts.shape[1])
     for rank in ((rounds * n - 1) // 2, rounds * n // 2):
-        bracket = (coarse <= rank).sum(axis=1)
-        for start in np.unique(bracket):
-            rows = np.flatnonzero(bracket == start)
-            inside = counts[rows] @ so_far[:, start * width : (start + 1) * width]
-            total[rows] += values[start * width + (inside <= rank).sum(axis=1)]
+        bracket = (coarse <= rank).sum(axis=0, dtype=np.int16)
+        for start in np.flatnonzero(np.bincount(bracket)):
+            chosen = np.flatnonzero(bracket == start)
+            inside = _product(so_far[start * width : (start + 1) * width], np.take(counts, chosen, axis=1))
+            total[chosen] += values[start * width + (inside <= rank).sum(axis=0, dtype=np.int16)]
     return total / 2
+
+
+def _product(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float32]:
+    """left @ right in pieces so small that BLAS stays on one thread.
+
+    On a busy machine the threads of a large product wait for each other, up to twenty times longer than the
+    work takes, and they spin on afterwards, beside whatever is timed next.
+    """
+    width = max(1, 250_000 // max(1, left.size))  # OpenBLAS starts threads above 2**18 multiplications
+    pieces = [left @ right[:, start : start + width] for start in range(0, right.shape[1], width)]
+    return np.concatenate(pieces, axis=1)
 
 
 def count_outliers(samples: Floats, tick_seconds: float = 0.0) -> int:

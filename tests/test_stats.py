@@ -45,14 +45,12 @@ def test_critical_values_at_95_percent() -> None:
 
 @pytest.mark.parametrize("confidence", [0.9, 0.95, 0.99, 0.999])
 def test_critical_values_spend_alpha_as_promised(confidence: float) -> None:
-    """The multivariate normal says how often any of the first k looks crosses; that must be alpha * t**1.5."""
+    """How often any of the first k looks crosses, by the multivariate normal, must be alpha * t**1.5."""
     alpha = (1 - confidence) / 2
     nominal = scipy_stats.t.sf(stats.critical_values(confidence), stats.BLOCKS - 1)
     bounds = scipy_stats.norm.isf(nominal)
     information = np.array(stats.LOOKS) / stats.LOOKS[-1]
-    correlation = np.sqrt(
-        np.minimum.outer(information, information) / np.maximum.outer(information, information)
-    )
+    correlation = np.sqrt(np.minimum.outer(information, information) / np.maximum.outer(information, information))
     for k, t in enumerate(information, start=1):
         stay = scipy_stats.multivariate_normal(np.zeros(k), correlation[:k, :k], seed=1).cdf(bounds[:k])
         assert 1 - stay == pytest.approx(alpha * t**1.5, abs=2e-5)
@@ -119,7 +117,7 @@ def test_resampled_medians_are_medians_of_the_resamples(rounds: int, samples: in
     """Against the definition, ties and all, for odd and even numbers of samples."""
     values = np.round(_rng().lognormal(0, 0.1, (rounds, samples)), 2)
     counts = stats._resample_counts(rounds, 200, 42)
-    expected = [np.median(np.repeat(values, row.astype(int), axis=0)) for row in counts]
+    expected = [np.median(np.repeat(values, row.astype(int), axis=0)) for row in counts.T]
     assert stats._resampled_medians(values, counts) == pytest.approx(expected, rel=1e-15)
 
 
@@ -134,7 +132,7 @@ def test_bootstrap_ratio_matches_scipys_bca() -> None:
 
 @pytest.mark.parametrize("skewed", [False, True])
 def test_bootstrap_ratio_covers_the_truth(skewed: bool) -> None:
-    """1,000 intervals of 48 rounds at 95 %; BCa of 48 skewed rounds covers a percent or two less than it says."""
+    """1,000 intervals of 48 rounds at 95 %; of skewed rounds BCa covers a percent or two less."""
     rng, truth = _rng(), 0.1
     covered = 0
     for trial in range(1000):

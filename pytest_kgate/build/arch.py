@@ -18,9 +18,7 @@ def parse(name: str) -> str:
     """The name as nvcc writes it. Raises `UsageError`; whether this nvcc supports it is nvcc's to say."""
     text = name.strip().lower()
     if not _NAME.fullmatch(text):
-        raise UsageError(
-            f"{name!r} is not a GPU architecture.", "Write it as nvcc does: sm_80, sm_89, sm_90a."
-        )
+        raise UsageError(f"{name!r} is not a GPU architecture.", "Write it as nvcc does: sm_80, sm_89, sm_90a.")
     return text
 
 

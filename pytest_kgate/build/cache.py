@@ -1,8 +1,9 @@
 """The build cache: one directory an artefact, named by the hash of all that went into it.
 
-An entry is complete or it is not there: it is built in a staging directory beside its place and renamed into it,
-under a lock of its own that all processes of the host share. A process that is killed leaves a staging directory,
-which the next builder of the same entry removes. What an entry holds is checked against its manifest before use.
+An entry is complete or it is not there: it is built in a staging directory beside its place and renamed
+into it, under a lock of its own that all processes of the host share. A process that is killed leaves a
+staging directory, which the next builder of the same entry removes. What an entry holds is checked against
+its manifest before use.
 """
 
 from __future__ import annotations
@@ -63,9 +64,9 @@ class Entry:
 def root() -> Path:
     """`$KGATE_CACHE_DIR`, else `$XDG_CACHE_HOME/pytest-kgate`, else `~/.cache/pytest-kgate`."""
     if chosen := os.environ.get("KGATE_CACHE_DIR"):
-        return Path(chosen).expanduser().absolute()
+        return _normal(Path(chosen).expanduser())
     if base := os.environ.get("XDG_CACHE_HOME"):
-        return Path(base).absolute() / "pytest-kgate"
+        return _normal(Path(base)) / "pytest-kgate"
     try:
         return Path.home() / ".cache" / "pytest-kgate"
     except RuntimeError as error:
@@ -182,6 +183,10 @@ def _unusable(why: str) -> KgateError:
         f"The build cache in {root()} can't be used: {why}.",
         "Set KGATE_CACHE_DIR to a directory that can be written and has space.",
     )
+
+
+def _normal(path: Path) -> Path:
+    return Path(os.path.abspath(path))  # ninja writes paths without `..` to its log
 
 
 def _hash_file(path: Path) -> str:

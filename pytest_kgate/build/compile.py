@@ -21,6 +21,7 @@ from pytest_kgate.errors import BuildError
 from pytest_kgate.errors import KgateError
 
 _LOG = "compiler.log"
+_STATUS = "compiler.status"
 _ERROR = re.compile(r"^.*\b(?:fatal )?error\b.*$|^nvcc fatal.*$|^.*undefined reference.*$", re.MULTILINE)
 _REFUSALS = (
     re.compile(r'static assertion failed with "(.+)"'),  # nvcc
@@ -28,6 +29,10 @@ _REFUSALS = (
     re.compile(r"""static_assert failed(?: due to requirement '.*?')? "(.+)\""""),  # clang++ < 16
     re.compile(r"error: #error (?:directive: )?(.+)"),
 )
+
+
+_failures: dict[cache.Key, BuildError] = {}
+_shown: set[cache.Key] = set()
 
 
 @dataclass(frozen=True)
@@ -62,10 +67,21 @@ class BuildResult:
 
 def build(wanted: Recipe) -> BuildResult:
     """The library, from the cache or compiled. Raises `BuildError` with the compiler's whole output."""
-    (outcome,) = build_many([wanted])
-    if isinstance(outcome, BuildError):
+    return checked(wanted, build_many([wanted])[0])
+
+
+def checked(wanted: Recipe, outcome: BuildResult | BuildError) -> BuildResult:
+    """Raise an outcome that is an error: whole the first time, and only its headline each time after.
+
+    A source that does not compile is compiled once a process; fifty tests of it are not fifty screens of output.
+    """
+    if isinstance(outcome, BuildResult):
+        return outcome
+    if wanted.key not in _shown:
+        _shown.add(wanted.key)
         raise outcome
-    return outcome
+    headline = outcome.what.partition("\n")[0]
+    raise BuildError(f"{headline} (The first failure of this build shows the whole output.)", outcome.todo)
 
 
 def build_many(recipes: Sequence[Recipe]) -> list[BuildResult | BuildError]:
@@ -85,7 +101,12 @@ def build_many(recipes: Sequence[Recipe]) -> list[BuildResult | BuildError]:
 
 def _cached(recipe: Recipe) -> BuildResult | BuildError | None:
     entry = cache.lookup(recipe.key)
-    return None if entry is None else _result(entry, cached=True)
+    if entry is None:
+        return _failures.get(recipe.key)
+    try:
+        return _result(entry, cached=True)
+    except (KeyError, TypeError):
+        return None
 
 
 def _result(entry: cache.Entry, *, cached: bool) -> BuildResult:
@@ -108,7 +129,10 @@ def _compile(recipes: Sequence[Recipe]) -> dict[cache.Key, BuildResult | BuildEr
             text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else complaint
             took = seconds.get(str(stage / recipe.output))
             if took is None:
-                outcomes[recipe.key] = _explain(recipe, text)
+                status = stage / _STATUS
+                if status.is_file() and (code := int(status.read_text())) > 125:
+                    text += f"{recipe.compiler.name} ended with status {code}: it could not start, or it was killed\n"
+                outcomes[recipe.key] = _failures[recipe.key] = _explain(recipe, text)
                 continue
             if replace(recipe).source_hash != recipe.source_hash:
                 raise KgateError(
@@ -132,11 +156,11 @@ def _facts(recipe: Recipe, log: str, seconds: float) -> dict[str, Any]:
 
 
 def _run_ninja(recipes: Sequence[Recipe], stages: Sequence[Path]) -> tuple[dict[str, float], str]:
-    """Compile each recipe in its stage. Returns the seconds of each output that was made, and ninja's words."""
+    """Compile each recipe in its stage. Returns the seconds of each output made, and ninja's words."""
     home = stages[0]
     lines = [
         "rule compile",
-        "  command = cd $stage && { $run > $log 2>&1 || { echo [exit status $$?] >> $log; exit 1; }; }",
+        "  command = cd $stage && { $run > $log 2>&1 || { echo $$? > $status; exit 1; }; }",
     ]
     for recipe, stage in zip(recipes, stages, strict=True):
         lines += [
@@ -144,6 +168,7 @@ def _run_ninja(recipes: Sequence[Recipe], stages: Sequence[Path]) -> tuple[dict[
             f"  stage = {_shell(shlex.quote(str(stage)))}",
             f"  run = {_shell(recipe.command)}",
             f"  log = {_LOG}",
+            f"  status = {_STATUS}",
         ]
     with cache.explained():
         (home / "build.ninja").write_text("\n".join([*lines, ""]), encoding="utf-8")
@@ -187,7 +212,8 @@ def _explain(recipe: Recipe, log: str) -> BuildError:
     refusals = [match[1].strip() for pattern in _REFUSALS for match in pattern.finditer(log)]
     refused = " ".join(dict.fromkeys(refusals))
     first = _ERROR.search(log)
-    why = refused or (first[0].strip() if first else "the compiler failed without a message.")
+    last = log.strip().rpartition("\n")[2] or "the compiler failed without a message."
+    why = refused or (first[0].strip() if first else last)
     return BuildError(
         f"{recipe.title} does not compile: {why}\n\n$ {recipe.command}\n{log.rstrip()}\n",
         "Choose other knobs; the source says which it takes." if refused else "Correct the source.",

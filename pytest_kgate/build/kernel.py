@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from collections.abc import Mapping
 from os import PathLike
 from typing import TYPE_CHECKING
 from typing import Any
 
+from pytest_kgate.build import compile as compiling
 from pytest_kgate.build import library
 from pytest_kgate.build.compile import BuildResult
-from pytest_kgate.build.compile import build
+from pytest_kgate.build.recipe import Recipe
 from pytest_kgate.build.recipe import recipe
 from pytest_kgate.build.registry import Source
 from pytest_kgate.build.registry import check_knobs
 from pytest_kgate.build.registry import find_source
+from pytest_kgate.errors import BuildError
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import UsageError
 
@@ -67,11 +70,12 @@ class Kernel:
         scale: float | None = None,
         out: Tensor | None = None,
     ) -> Tensor:
-        """Attention of `(batch, heads, seqlen, head_dim)` tensors; enqueued on the current stream, not waited for.
+        """Attention of `(batch, heads, seqlen, head_dim)` tensors, enqueued on the current stream.
 
-        The last dimension must be contiguous. `scale` is 1/sqrt(head_dim) by default. `out` is written to and
-        returned; a new tensor without it. Gradients are not tracked. Raises `UsageError` for arguments that no
-        kernel takes, `CandidateError` with the kernel's own message for those that this one refuses.
+        The last dimension must be contiguous. `scale` is 1/sqrt(head_dim) by default. `out` is written to
+        and returned; a new tensor without it. Gradients are not tracked. Raises `UsageError` for arguments
+        that no kernel takes, `CandidateError` with the kernel's own message for those that this one
+        refuses.
         """
         torch = self._torch
         try:
@@ -115,9 +119,7 @@ class Kernel:
                 f"{self.name}: out overlaps the memory of q, k or v.", "Pass an output of its own, or none."
             )
         if code == binding.OUTPUT_OVERLAPS_ITSELF:
-            return UsageError(
-                f"{self.name}: rows of out overlap each other in memory.", "Pass torch.empty_like(q)."
-            )
+            return UsageError(f"{self.name}: rows of out overlap each other in memory.", "Pass torch.empty_like(q).")
         if code == binding.EMPTY_OR_TOO_LARGE:
             return UsageError(
                 f"{self.name}: the inputs are empty, or an extent does not fit 31 bits.", "Check their shape."
@@ -131,7 +133,7 @@ class Kernel:
         shapes = "q, k, v and out are (batch, heads, seqlen, head_dim), all of one shape, dtype and device."
         for name, tensor in tensors.items():
             if not isinstance(tensor, torch.Tensor):
-                return UsageError(f"{self.name}: {name} is a {type(tensor).__name__}, not a tensor.", shapes)
+                return UsageError(f"{self.name}: {name} is of type {type(tensor).__name__}, not a tensor.", shapes)
         q = tensors["q"]
         for name, tensor in tensors.items():
             if tensor.device.type != self._device_type:
@@ -145,17 +147,13 @@ class Kernel:
                 mine, first = getattr(tensor, trait), getattr(q, trait)
                 if mine != first:
                     mine, first = (tuple(mine), tuple(first)) if trait == "shape" else (mine, first)
-                    return UsageError(
-                        f"{self.name}: {name}.{trait} is {mine}, but q.{trait} is {first}.", shapes
-                    )
+                    return UsageError(f"{self.name}: {name}.{trait} is {mine}, but q.{trait} is {first}.", shapes)
             if tensor.dtype not in self._dtypes:
                 known = ", ".join(str(dtype).removeprefix("torch.") for dtype in self._dtypes)
                 return UsageError(f"{self.name}: {name} has the dtype {tensor.dtype}.", f"It takes {known}.")
             if tensor.stride(3) != 1:
-                what = (
-                    f"{self.name}: the last dimension of {name} is not contiguous (stride {tensor.stride()})."
-                )
-                return UsageError(what, f"Pass {name}.contiguous().")
+                what = f"{self.name}: the last dimension of {name} is not contiguous (stride {tensor.stride()})."
+                return UsageError(what, f"Pass {'torch.empty_like(q)' if name == 'out' else name + '.contiguous()'}.")
         return UsageError(f"{self.name} can't take these arguments: {tensors!r:.200}.", shapes)
 
 
@@ -169,9 +167,32 @@ def load_kernel(
     """A shipped implementation, or a user's own `.cu` or `.cpp` file, built (once, cached) and loaded.
 
     `arch` is for CUDA, None the current device's; `debug` defines KGATE_DEBUG. Loading needs no GPU. Raises
-    `UsageError` for an unknown name, file or knob, `ToolchainMissing`, `BuildError` with the compiler's output.
+    `UsageError` for an unknown name, file or knob, `ToolchainMissing`, `BuildError` with the compiler's
+    output.
     """
     source = find_source(name_or_path)
     checked = check_knobs(source, knobs or {})
     how = recipe(source, checked, arch=arch, debug=debug)
-    return Kernel(source, checked, how.title, build(how))
+    return Kernel(source, checked, how.title, compiling.checked(how, _built([how])[0]))
+
+
+def prepare(
+    wanted: Iterable[tuple[str | PathLike[str], Mapping[str, int]]],
+    *,
+    arch: str | None = None,
+    debug: bool = False,
+) -> list[BuildResult | BuildError]:
+    """Build many kernels at once on all cores, so that each `load_kernel` afterwards finds its library.
+
+    A source that does not compile has its error in its place. Raises as `load_kernel` does for all else.
+    """
+    recipes = []
+    for name_or_path, knobs in wanted:
+        source = find_source(name_or_path)
+        recipes.append(recipe(source, check_knobs(source, knobs), arch=arch, debug=debug))
+    return _built(recipes)
+
+
+def _built(recipes: list[Recipe]) -> list[BuildResult | BuildError]:
+    # The very first build compiles the binding beside the kernels instead of after them.
+    return compiling.build_many([*recipes, *library.pending()])[: len(recipes)]

@@ -103,6 +103,11 @@ def binding() -> Binding:
     return cast("Binding", module)
 
 
+def pending() -> list[Recipe]:
+    """The binding's recipe while this process has not loaded it yet."""
+    return [] if binding.cache_info().currsize else [binding_recipe()]
+
+
 def open_library(path: Path, title: str) -> Library:
     """Open a kernel library and check that it is one. Raises `BuildError`."""
     try:

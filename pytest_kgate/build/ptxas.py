@@ -58,11 +58,11 @@ class Resources:
 
 
 def parse(log: str, demangle: Callable[[Sequence[str]], list[str]] | None = None) -> tuple[Resources, ...]:
-    """The resources of every entry function in what `nvcc -Xptxas -v` printed for one architecture, in its order.
+    """The resources of every entry function in what `nvcc -Xptxas -v` printed for one architecture.
 
-    ptxas reports a device function that was not inlined on its own and does not say who calls it: its spills are
-    added to every kernel of the file, so that none is hidden. Other lines (warnings, compile times) are passed
-    over.
+    ptxas reports a device function that was not inlined on its own and does not say who calls it: its
+    spills are added to every kernel of the file, so that none is hidden. Other lines (warnings, compile
+    times) are passed over.
     """
     found: list[dict[str, Any]] = []
     shared_spills = {"spill_store_bytes": 0, "spill_load_bytes": 0}

@@ -59,7 +59,7 @@ class Recipe:
     def key(self) -> cache.Key:
         """Where the cache keeps the result."""
         parts = (ABI_VERSION, self.source_hash, self.flags, self.libraries, self.extra, self.arch)
-        return cache.Key(self.name, cache.digest(*parts, self.compiler.version, self.output))
+        return cache.Key(self.name, cache.digest(*parts, self.compiler.version, self.compiler.command[1:], self.output))
 
     @property
     def command(self) -> str:
@@ -69,9 +69,7 @@ class Recipe:
         return shlex.join([*words, *self.libraries])
 
 
-def recipe(
-    source: Source, knobs: Mapping[str, int], *, arch: str | None = None, debug: bool = False
-) -> Recipe:
+def recipe(source: Source, knobs: Mapping[str, int], *, arch: str | None = None, debug: bool = False) -> Recipe:
     """How to build a kernel source with these knobs. Raises `ToolchainMissing` and `UsageError`.
 
     `arch` is for CUDA sources; None is the current device's, or `arch.WITHOUT_GPU`.

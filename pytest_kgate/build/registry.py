@@ -164,7 +164,7 @@ def _read(path: Path) -> str:
 
 
 def check_knobs(source: Source, knobs: Mapping[str, object]) -> dict[str, int]:
-    """The knobs as integers, by name. Raises `UsageError` for one that the source lacks or that is no integer."""
+    """The knobs as integers, by name. Raises `UsageError` for one that is unknown or no integer."""
     checked = {}
     known = {knob.name: knob for knob in source.knobs}
     for name in sorted(knobs):
@@ -174,7 +174,7 @@ def check_knobs(source: Source, knobs: Mapping[str, object]) -> dict[str, int]:
                 f"{source.name} has no knob {name!r}.{_hint(name, known)}",
                 f"Its knobs, with their defaults: {offered}."
                 if offered
-                else "It has none; a source declares one by `#ifndef NAME  // knob: text`, `#define NAME 64`.",
+                else "It has none; a source declares one by `#ifndef NAME  // knob: text`, `#define NAME 1`.",
             )
         value = knobs[name]
         try:
@@ -188,9 +188,7 @@ def check_knobs(source: Source, knobs: Mapping[str, object]) -> dict[str, int]:
 
 
 def _listing(known: Mapping[str, Implementation]) -> str:
-    return ", ".join(
-        name if entry.status == "ready" else f"{name} ({entry.status})" for name, entry in known.items()
-    )
+    return ", ".join(name if entry.status == "ready" else f"{name} ({entry.status})" for name, entry in known.items())
 
 
 def _hint(word: str, known: Iterable[str]) -> str:

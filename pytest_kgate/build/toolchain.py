@@ -136,8 +136,8 @@ def _identified(command: Sequence[str]) -> Compiler:
 def _version(command: Sequence[str]) -> str:
     """The compiler's `--version`, asked for once for as long as its files stay as they are.
 
-    Starting nvcc costs more than a whole warm load. The answer is therefore kept beside the cache, with the path,
-    size and time of the executable and, where that is a small script, of the one that it starts.
+    Starting nvcc costs more than a whole warm load. The answer is therefore kept beside the cache, with the
+    path, size and time of the executable and, where that is a small script, of the one that it starts.
     """
     asked = "\n".join((*command, *(_stamp(path) for path in _executables(command))))
     if asked in _versions:

@@ -13,10 +13,10 @@ import torch
 from pytest_kgate.device.base import Arm
 from pytest_kgate.device.base import Stopwatch
 from pytest_kgate.device.base import Workload
-from pytest_kgate.device.cuda_timers import EagerStopwatch
-from pytest_kgate.device.cuda_timers import GraphStopwatch
-from pytest_kgate.device.cuda_timers import QueueStopwatch
 from pytest_kgate.device.driver import Instruments
+from pytest_kgate.device.graph_timer import GraphStopwatch
+from pytest_kgate.device.launch_timers import EagerStopwatch
+from pytest_kgate.device.launch_timers import QueueStopwatch
 from pytest_kgate.device.nvml import describe_gpu
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import DeviceMissing
@@ -58,7 +58,7 @@ class CudaDevice:
         return {
             "device": "cuda",
             "cuda_runtime": torch.version.cuda,
-            "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
+            "cudnn": torch.backends.cudnn.version(),
             "gpu": {
                 "name": self.properties.name,
                 "capability": f"{self.properties.major}.{self.properties.minor}",
@@ -140,15 +140,14 @@ class CudaDevice:
                 "is lost, so its remaining CUDA tests are not run.",
             ) from error
 
-    def stopwatch(
-        self, arms: Sequence[Arm], workload: Workload, *, timer: str, cache: str
-    ) -> Stopwatch:
+    def stopwatch(self, arms: Sequence[Arm], workload: Workload, *, timer: str, cache: str) -> Stopwatch:
         """Choose the timer: graph for hot, queue for cold and for what can't be captured."""
         if timer not in ("auto", "graph", "queue", "eager"):
             raise UsageError(f"Timer {timer!r} does not exist on a CUDA device.", "Use auto, graph, queue or eager.")
         if timer == "graph" and cache == "cold":
             raise UsageError(
-                "The graph timer measures with a hot cache only.", "Use --kgate-timer queue with --kgate-cache cold."
+                "The graph timer measures with a hot cache only.",
+                "Use --kgate-timer queue with --kgate-cache cold.",
             )
         if timer == "eager":
             return EagerStopwatch(self, arms, workload, cache)

@@ -54,7 +54,8 @@ class Instruments:
     def _function(self, name: bytes) -> ctypes.c_void_p:
         function = ctypes.c_void_p()
         self._check(
-            self._cuda.cuModuleGetFunction(ctypes.byref(function), self._module, name), f"find {name.decode()}"
+            self._cuda.cuModuleGetFunction(ctypes.byref(function), self._module, name),
+            f"find {name.decode()}",
         )
         return function
 

@@ -7,7 +7,9 @@ disturbs a real device (clocks, heat, neighbours) goes on in time whichever arm 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
+from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -190,8 +192,7 @@ class FakeDevice:
 
     def environment(self) -> dict[str, Any]:
         return {
-            "kind": self.kind,
-            "name": "fake device",
+            "device": self.kind,
             "noise": repr(self.noise),
             "seed": self.seed,
             "tick_seconds": self.tick_seconds,
@@ -204,8 +205,13 @@ class FakeDevice:
         self._races += 1
         return FakeStopwatch(self, arms, workload, cache, np.random.default_rng([self.seed, self._races]))
 
+    @contextlib.contextmanager
+    def running(self, doing: str) -> Iterator[None]:
+        """Candidates really run here, on the CPU, for their answers."""
+        yield
+
     def synchronize(self) -> None:
-        pass
+        """Nothing is ever under way."""
 
     def clock(self) -> float:
         return self.now_seconds

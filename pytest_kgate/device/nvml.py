@@ -38,7 +38,7 @@ def describe_gpu(index: int) -> dict[str, Any]:
         }
         for name, read in readings.items():
             with contextlib.suppress(pynvml.NVMLError, AttributeError):
-                facts[name] = read()
+                facts[name] = read()  # type: ignore[no-untyped-call]
     return facts
 
 

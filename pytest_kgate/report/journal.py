@@ -81,11 +81,15 @@ class RecordFile:
             while self._written < len(self._unsafe):
                 _append(self._file, self._unsafe[self._written], len(self._head))
                 self._written += 1
-            if force or time.monotonic() - self._flushed_at >= _SYNC_SECONDS:
-                self._flushed_at = time.monotonic()
-                os.fsync(self._file.fileno())
-                self._unsafe.clear()
-                self._written = 0
+        except (OSError, ValueError) as error:  # ValueError: the file was closed
+            self._trouble = getattr(error, "strerror", None) or str(error)
+        if not force and time.monotonic() - self._flushed_at < _SYNC_SECONDS:
+            return
+        self._flushed_at = time.monotonic()
+        try:
+            os.fsync(self._file.fileno())
+            del self._unsafe[: self._written]
+            self._written = 0
         except (OSError, ValueError) as error:
             self._trouble = getattr(error, "strerror", None) or str(error)
 

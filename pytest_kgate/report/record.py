@@ -14,7 +14,6 @@ import math
 import zlib
 from collections.abc import Iterable
 from collections.abc import Mapping
-from importlib import resources
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,7 +38,7 @@ VERDICTS = ("ERROR", "WRONG", "INVALID", "FAIL", "INCONCLUSIVE", "PASS", "MEASUR
 timed, or its timed launches are not to be believed. MEASURED: nothing was demanded."""
 
 ZLIB_LEVEL = 6
-"""Samples of 96 rounds shrink to about two thirds; level 9 gains less than 1 % more."""
+"""Of the 7.7 kB of 96 rounds, 2.5 kB are left where the timer ticks in 32 ns, else 6.8 kB; level 9 gains nothing."""
 
 
 class Samples(TypedDict):
@@ -73,7 +72,9 @@ def decode_samples(encoded: Mapping[str, Any]) -> NDArray[np.float64]:
         if (encoded["encoding"], encoded["dtype"]) != ("zlib+base64", "<f8"):
             raise ValueError(f"encoding {encoded['encoding']!r} of {encoded['dtype']!r} is not known")
         unpacked = zlib.decompress(base64.b64decode(encoded["data"], validate=True))
-        return np.frombuffer(unpacked, dtype="<f8").reshape(encoded["shape"]).astype(np.float64)
+        shape = tuple(int(extent) for extent in encoded["shape"])
+        array: NDArray[np.float64] = np.frombuffer(unpacked, dtype="<f8").reshape(shape).astype(np.float64)
+        return array
     except (KeyError, TypeError, ValueError, binascii.Error, zlib.error) as error:
         raise KgateError(
             f"The samples of a record can't be decoded: {error}.",
@@ -129,12 +130,17 @@ def now() -> str:
 
 def document(records: Iterable[Record], created: str | None = None) -> dict[str, Any]:
     """The whole of a file of records."""
-    return {"schema": SCHEMA, "version": VERSION, "created": created or now(), "records": plain(list(records))}
+    return {
+        "schema": SCHEMA,
+        "version": VERSION,
+        "created": created or now(),
+        "records": plain(list(records)),
+    }
 
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of a file of records."""
-    text = resources.files("pytest_kgate.report").joinpath("records.schema.json").read_text(encoding="utf-8")
+    text = Path(__file__).with_name("records.schema.json").read_text(encoding="utf-8")
     schema: dict[str, Any] = json.loads(text)
     return schema
 

@@ -1,0 +1,339 @@
+// wmma: FlashAttention on tensor cores through nvcuda::wmma, 16x16x16 tiles, 16-bit inputs, fp32 accumulation and softmax.
+//
+// Idea     The portable way to tensor cores. Where an accumulator's elements live in a warp is left open by wmma, so a row
+//          can't be reduced in registers: the logits go through a patch of shared memory that belongs to the warp, are
+//          exponentiated there by two lanes a row, and come back as a 16-bit operand. The output stays in accumulators;
+//          to rescale its rows the warp loads a second accumulator, filled with the row factors: two fragments of one type
+//          have one layout, whatever it is, and can be multiplied element by element.
+// Tiles    A block takes BLOCK_M query rows of one head. Its warps form BLOCK_M / 16 row groups of 16 rows, times
+//          KEY_GROUPS = 16 * NUM_WARPS / BLOCK_M key groups, each of which takes its share of every tile of BLOCK_N keys. A
+//          warp owns the maximum, sum and output of its rows over its keys; key groups are combined once, at the end. With
+//          few heads and rows the key groups are what keeps an SM's four tensor cores busy.
+// Stages   A ring of STAGES tiles of K and V, filled by cp.async STAGES - 1 tiles ahead. Q is loaded once, into fragments.
+//          Masks are applied only in tiles that the diagonal or the end of the sequence crosses; tiles above the diagonal
+//          are never loaded, and a warp skips the part of a tile that lies above its own diagonal.
+// Shared   K, V: 2 * STAGES * BLOCK_N * (D + PAD) * 2 bytes. Q, then the patches in its place: NUM_WARPS * 16 * (keys + 4) * 4
+//          with keys = BLOCK_N / KEY_GROUPS. At the end the output, in place of them all.
+//          Defaults: 54 KB at D = 64, 86 KB at D = 128. PAD = 8 is free of bank conflicts for every D served.
+//          In a patch, P overwrites the first half of each row of logits, the row factors the second half.
+// Registers Q fragments D / 4 and accumulators D / 2 a lane, logits keys / 2.
+// Limits   fp16 or bf16, D 64, 80, 96 or 128, sm_80 or newer. A fragment of K or V feeds 16 rows only, so shared-memory
+//          bandwidth, not the tensor cores, is the bound for long sequences.
+// Measured: see benchmarks/h200.
+
+#ifndef BLOCK_M  // knob: query rows per block
+#define BLOCK_M 64
+#endif
+#ifndef BLOCK_N  // knob: keys per tile
+#define BLOCK_N 64
+#endif
+#ifndef NUM_WARPS  // knob: warps per block; more than BLOCK_M / 16 split the keys of a tile between them
+#define NUM_WARPS 8
+#endif
+#ifndef STAGES  // knob: K and V tiles in flight
+#define STAGES 2
+#endif
+#ifndef PAD  // knob: 16-bit elements of padding per Q, K and V row in shared memory
+#define PAD 8
+#endif
+#ifndef USE_FAST_EXP  // knob: 1 for the hardware's exp2, 0 for exp2f with subnormals
+#define USE_FAST_EXP 1
+#endif
+#ifndef HEAD_DIM  // knob: the only head dimension to compile, 0 for all
+#define HEAD_DIM 0
+#endif
+
+#include "cuda_common.cuh"
+
+#include <mma.h>
+
+#include <type_traits>
+
+namespace kgate {
+
+namespace wmma = nvcuda::wmma;
+
+constexpr int kThreads = NUM_WARPS * 32;
+constexpr int kRowGroups = BLOCK_M / 16;
+constexpr int kKeyGroups = NUM_WARPS / (kRowGroups > 0 ? kRowGroups : 1);
+constexpr int kWarpKeys = BLOCK_N / (kKeyGroups > 0 ? kKeyGroups : 1);
+
+static_assert(NUM_WARPS >= 1 && NUM_WARPS <= 32, "NUM_WARPS must be 1 to 32: a block holds at most 1024 threads.");
+static_assert(BLOCK_M >= 16 && BLOCK_M % 16 == 0, "BLOCK_M must be a multiple of 16, the rows of a wmma tile.");
+static_assert(kRowGroups * kKeyGroups == NUM_WARPS, "NUM_WARPS must be a multiple of BLOCK_M / 16: each warp takes 16 rows.");
+static_assert(BLOCK_M % 16 != 0 || kRowGroups * kKeyGroups != NUM_WARPS ||  // already told
+                  (kWarpKeys * kKeyGroups == BLOCK_N && kWarpKeys % 16 == 0 && kWarpKeys >= 32 && kWarpKeys <= 128),
+              "BLOCK_N / (16 * NUM_WARPS / BLOCK_M), the keys per warp, must be a multiple of 16 from 32 to 128.");
+static_assert(STAGES >= 1 && STAGES <= 3, "STAGES must be 1, 2 or 3.");
+static_assert(PAD >= 0 && PAD % 8 == 0, "PAD must be a multiple of 8: cp.async writes rows that start on 16 bytes.");
+static_assert(USE_FAST_EXP == 0 || USE_FAST_EXP == 1, "USE_FAST_EXP must be 0 or 1.");
+
+constexpr int kPatchStride = kWarpKeys + 4;  // floats; 4 more put the rows that eight lanes touch together on different banks
+constexpr int kPatch = 16 * kPatchStride;
+
+template <int D>
+struct Layout {  // of shared memory, in bytes
+    static constexpr int kStride = D + PAD;
+    static constexpr int kTile = BLOCK_N * kStride;  // elements of one K or V tile
+    static constexpr int kQ = STAGES * 2 * kTile * 2;
+    static constexpr int kLoopBytes = kQ + max_of(BLOCK_M * kStride * 2, NUM_WARPS * kPatch * 4);
+    // The epilogue, in place of all that.
+    static constexpr int kOutputStride = D + 4;                   // floats
+    static constexpr int kOutputWarp = 16 * kOutputStride;        // floats
+    static constexpr int kMax = NUM_WARPS * kOutputWarp * 4;      // (NUM_WARPS, 16) row maxima
+    static constexpr int kSum = kMax + NUM_WARPS * 16 * 4;        // (NUM_WARPS, 16) row sums
+    static constexpr int kBytes = max_of(kLoopBytes, kSum + NUM_WARPS * 16 * 4);
+};
+
+// load_matrix_sync from shared memory. For bfloat16, nvcc 13.0 compiles the library's function to loads through generic
+// addresses; the same PTX instruction with its state space named becomes ldmatrix, as it does for half.
+template <typename Use, typename Order>
+__device__ void load_fragment(wmma::fragment<Use, 16, 16, 16, __half, Order>& fragment, const __half* source, int stride) {
+    wmma::load_matrix_sync(fragment, source, stride);
+}
+
+template <typename Use, typename Order>
+__device__ void load_fragment(wmma::fragment<Use, 16, 16, 16, __nv_bfloat16, Order>& fragment, const __nv_bfloat16* source,
+                              int stride) {
+    static_assert(sizeof(fragment) == 16, "A bfloat16 operand is four registers.");
+    const unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(source));
+    unsigned (&x)[4] = reinterpret_cast<unsigned (&)[4]>(fragment);
+    if constexpr (std::is_same_v<Use, wmma::matrix_a>) {
+        static_assert(std::is_same_v<Order, wmma::row_major>, "Q and P are row-major.");
+        asm volatile("wmma.load.a.sync.aligned.row.m16n16k16.shared.bf16 {%0, %1, %2, %3}, [%4], %5;"
+                     : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3]) : "r"(address), "r"(stride) : "memory");
+    } else if constexpr (std::is_same_v<Order, wmma::row_major>) {
+        asm volatile("wmma.load.b.sync.aligned.row.m16n16k16.shared.bf16 {%0, %1, %2, %3}, [%4], %5;"
+                     : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3]) : "r"(address), "r"(stride) : "memory");
+    } else {
+        asm volatile("wmma.load.b.sync.aligned.col.m16n16k16.shared.bf16 {%0, %1, %2, %3}, [%4], %5;"
+                     : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3]) : "r"(address), "r"(stride) : "memory");
+    }
+}
+
+template <typename T, int D>
+__global__ void __launch_bounds__(kThreads, 1) wmma_attention(const __grid_constant__ SdpaArgs args) {
+    using L = Layout<D>;
+    constexpr int kSteps = D / 16;
+    constexpr int kKeySteps = kWarpKeys / 16;
+    constexpr int kLaneKeys = kWarpKeys / 2;
+    using Accumulator = wmma::fragment<wmma::accumulator, 16, 16, 16, float>;
+    using Left = wmma::fragment<wmma::matrix_a, 16, 16, 16, T, wmma::row_major>;
+    using Right = wmma::fragment<wmma::matrix_b, 16, 16, 16, T, wmma::row_major>;
+    using RightTransposed = wmma::fragment<wmma::matrix_b, 16, 16, 16, T, wmma::col_major>;
+
+    extern __shared__ __align__(128) unsigned char shared[];
+    T* const kv_smem = reinterpret_cast<T*>(shared);          // (STAGES, K or V, BLOCK_N, kStride)
+    T* const q_smem = reinterpret_cast<T*>(shared + L::kQ);  // (BLOCK_M, kStride), read once, before the first patch is written
+
+    const int warp = threadIdx.x / 32;
+    const int row_group = warp % kRowGroups;
+    const int key_group = warp / kRowGroups;
+    const int lane_row = threadIdx.x % 16;       // the softmax gives two lanes to a row
+    const int lane_half = threadIdx.x % 32 / 16;
+    float* const patch = reinterpret_cast<float*>(shared + L::kQ) + warp * kPatch;  // (16, kPatchStride)
+
+    const Tile tile = find_tile(args, BLOCK_M);
+    const T* const q = head_pointer(static_cast<const T*>(args.q), args.q_stride, tile);
+    const T* const k = head_pointer(static_cast<const T*>(args.k), args.k_stride, tile);
+    const T* const v = head_pointer(static_cast<const T*>(args.v), args.v_stride, tile);
+    const int key_tiles = ceil_div(tile.keys, BLOCK_N);
+
+    copy_rows_async<T, BLOCK_M, D, L::kStride, kThreads>(q_smem, q, args.q_stride[2], tile.first_row, args.seqlen);
+    cp_async_commit();
+    const auto copy_tile = [&](int index) {
+        if (index < key_tiles) {
+            T* const target = kv_smem + index % STAGES * 2 * L::kTile;
+            copy_rows_async<T, BLOCK_N, D, L::kStride, kThreads>(target, k, args.k_stride[2], index * BLOCK_N, args.seqlen);
+            copy_rows_async<T, BLOCK_N, D, L::kStride, kThreads>(target + L::kTile, v, args.v_stride[2], index * BLOCK_N,
+                                                                 args.seqlen);
+        }
+        cp_async_commit();
+    };
+#pragma unroll
+    for (int i = 0; i < STAGES - 1; ++i) copy_tile(i);
+
+    cp_async_wait<STAGES - 1>();  // Q is the oldest group; the STAGES - 1 after it may be pending
+    __syncthreads();
+    Left q_frag[kSteps];
+#pragma unroll
+    for (int d = 0; d < kSteps; ++d) load_fragment(q_frag[d], q_smem + row_group * 16 * L::kStride + d * 16, L::kStride);
+    // The patches overwrite Q after the loop's first __syncthreads, when every warp has its fragments.
+
+    Accumulator output[kSteps];
+#pragma unroll
+    for (int d = 0; d < kSteps; ++d) wmma::fill_fragment(output[d], 0.0f);
+    const float scale = args.scale * kLog2E;
+    const int first_row = tile.first_row + row_group * 16;  // of this warp
+    const int row = first_row + lane_row;
+    float row_max = -INFINITY;  // the same in both lanes of a row
+    float row_sum = 0.0f;       // of this lane's half of the keys
+
+    for (int index = 0; index < key_tiles; ++index) {
+        if constexpr (STAGES == 1) {
+            __syncthreads();  // every warp has done with the only buffer
+            copy_tile(index);
+            cp_async_wait<0>();
+            __syncthreads();
+        } else {
+            // Besides Q, STAGES - 1 + index groups are committed and group `index` must be complete: STAGES - 2 may be pending.
+            cp_async_wait<STAGES - 2>();
+            __syncthreads();  // all threads' copies are visible, and tile index - 1 has no reader left: its buffer is free
+            copy_tile(index + STAGES - 1);
+        }
+        const int first_key = index * BLOCK_N + key_group * kWarpKeys;  // of this warp
+        if (first_key >= args.seqlen || (args.causal && first_key > first_row + 15)) continue;  // no key for this warp's rows
+        const T* const k_smem = kv_smem + index % STAGES * 2 * L::kTile + key_group * kWarpKeys * L::kStride;
+        const T* const v_smem = k_smem + L::kTile;
+
+        // Logits = Q K^T. A row of K is a column of K^T, so K as it lies is the column-major operand.
+        Accumulator logits[kKeySteps];
+#pragma unroll
+        for (int j = 0; j < kKeySteps; ++j) wmma::fill_fragment(logits[j], 0.0f);
+#pragma unroll
+        for (int d = 0; d < kSteps; ++d) {
+#pragma unroll
+            for (int j = 0; j < kKeySteps; ++j) {
+                RightTransposed k_frag;
+                load_fragment(k_frag, k_smem + j * 16 * L::kStride + d * 16, L::kStride);
+                wmma::mma_sync(logits[j], q_frag[d], k_frag, logits[j]);
+            }
+        }
+#pragma unroll
+        for (int j = 0; j < kKeySteps; ++j) {
+            wmma::store_matrix_sync(patch + j * 16, logits[j], kPatchStride, wmma::mem_row_major);
+        }
+        __syncwarp();
+
+        float* const patch_row = patch + lane_row * kPatchStride;
+        float p[kLaneKeys];
+#pragma unroll
+        for (int j = 0; j < kLaneKeys; j += 4) {
+            const float4 four = *reinterpret_cast<const float4*>(patch_row + lane_half * kLaneKeys + j);
+            p[j] = four.x * scale;
+            p[j + 1] = four.y * scale;
+            p[j + 2] = four.z * scale;
+            p[j + 3] = four.w * scale;
+        }
+        if (first_key + kWarpKeys > args.seqlen || (args.causal && first_key + kWarpKeys - 1 > first_row)) {
+            const int keys = (args.causal ? min(row + 1, args.seqlen) : args.seqlen) - first_key - lane_half * kLaneKeys;
+#pragma unroll
+            for (int j = 0; j < kLaneKeys; ++j) {
+                if (j >= keys) p[j] = -INFINITY;
+            }
+        }
+        float maximum = row_max;
+#pragma unroll
+        for (int j = 0; j < kLaneKeys; ++j) maximum = fmaxf(maximum, p[j]);
+        maximum = fmaxf(maximum, __shfl_xor_sync(0xffffffff, maximum, 16));
+        const float base = finite_max(maximum);  // a row may have no key yet in this warp's share
+        const float shrink = exp2_of<USE_FAST_EXP>(row_max - base);
+        row_max = maximum;
+        row_sum *= shrink;
+#pragma unroll
+        for (int j = 0; j < kLaneKeys; ++j) {
+            p[j] = exp2_of<USE_FAST_EXP>(p[j] - base);
+            row_sum += p[j];
+        }
+        // Once the maxima have settled, most tiles change none of them.
+        const bool rescale = __any_sync(0xffffffff, shrink != 1.0f);
+
+        __syncwarp();  // both lanes of a row have read its logits: P may overwrite them
+        T* const p_smem = reinterpret_cast<T*>(patch);  // (16, 2 * kPatchStride), the first kWarpKeys of a row in use
+#pragma unroll
+        for (int j = 0; j < kLaneKeys; j += 8) {
+            const float eight[8] = {p[j], p[j + 1], p[j + 2], p[j + 3], p[j + 4], p[j + 5], p[j + 6], p[j + 7]};
+            store_8(p_smem + lane_row * 2 * kPatchStride + lane_half * kLaneKeys + j, eight);
+        }
+        float* const factors = patch + kWarpKeys / 2;  // (16, 16 of kPatchStride): a row's factor, 16 times
+        if (rescale) {
+            float4* const target = reinterpret_cast<float4*>(factors + lane_row * kPatchStride + lane_half * 8);
+            target[0] = make_float4(shrink, shrink, shrink, shrink);
+            target[1] = make_float4(shrink, shrink, shrink, shrink);
+        }
+        __syncwarp();
+
+        if (rescale) {
+            Accumulator factor;
+            wmma::load_matrix_sync(factor, factors, kPatchStride, wmma::mem_row_major);
+#pragma unroll
+            for (int d = 0; d < kSteps; ++d) {
+#pragma unroll
+                for (int i = 0; i < factor.num_elements; ++i) output[d].x[i] *= factor.x[i];
+            }
+        }
+#pragma unroll
+        for (int j = 0; j < kKeySteps; ++j) {
+            Left p_frag;
+            load_fragment(p_frag, p_smem + j * 16, 2 * kPatchStride);
+#pragma unroll
+            for (int d = 0; d < kSteps; ++d) {
+                Right v_frag;
+                load_fragment(v_frag, v_smem + j * 16 * L::kStride + d * 16, L::kStride);
+                wmma::mma_sync(output[d], p_frag, v_frag, output[d]);
+            }
+        }
+        // The next tile's logits are stored after the next __syncthreads: no lane still reads this patch.
+    }
+
+    cp_async_wait<0>();
+    __syncthreads();  // K, V and the patches have no reader left: the output takes their place
+    float* const output_smem = reinterpret_cast<float*>(shared);           // (NUM_WARPS, 16, kOutputStride)
+    float* const max_smem = reinterpret_cast<float*>(shared + L::kMax);  // (NUM_WARPS, 16) = (key groups, BLOCK_M)
+    float* const sum_smem = reinterpret_cast<float*>(shared + L::kSum);
+#pragma unroll
+    for (int d = 0; d < kSteps; ++d) {
+        wmma::store_matrix_sync(output_smem + warp * L::kOutputWarp + d * 16, output[d], L::kOutputStride, wmma::mem_row_major);
+    }
+    row_sum += __shfl_xor_sync(0xffffffff, row_sum, 16);
+    if (lane_half == 0) {
+        max_smem[warp * 16 + lane_row] = row_max;
+        sum_smem[warp * 16 + lane_row] = row_sum;
+    }
+    __syncthreads();
+
+    T* const o = head_pointer(static_cast<T*>(args.o), args.o_stride, tile);
+    for (int chunk = threadIdx.x; chunk < BLOCK_M * D / 8; chunk += kThreads) {
+        const int block_row = chunk / (D / 8);
+        const int column = chunk % (D / 8) * 8;
+        if (tile.first_row + block_row >= args.seqlen) break;
+        float maximum = -INFINITY;
+#pragma unroll
+        for (int g = 0; g < kKeyGroups; ++g) maximum = fmaxf(maximum, max_smem[g * BLOCK_M + block_row]);
+        const float base = finite_max(maximum);
+        float sum = 0.0f;
+        float values[8] = {};
+#pragma unroll
+        for (int g = 0; g < kKeyGroups; ++g) {
+            const float weight = exp2_of<USE_FAST_EXP>(max_smem[g * BLOCK_M + block_row] - base);  // 0 for a group without keys
+            sum += weight * sum_smem[g * BLOCK_M + block_row];
+            const float* const source = output_smem + (g * BLOCK_M + block_row) * L::kOutputStride + column;
+#pragma unroll
+            for (int i = 0; i < 8; i += 4) {
+                const float4 four = *reinterpret_cast<const float4*>(source + i);
+                values[i] += weight * four.x;
+                values[i + 1] += weight * four.y;
+                values[i + 2] += weight * four.z;
+                values[i + 3] += weight * four.w;
+            }
+        }
+        const float inverse = 1.0f / sum;
+#pragma unroll
+        for (int i = 0; i < 8; ++i) values[i] *= inverse;
+        store_8(o + (tile.first_row + block_row) * args.o_stride[2] + column, values);
+    }
+}
+
+template <typename T, int D>
+struct Wmma {
+    static int launch(const SdpaArgs& args, void* stream) {
+        const int64_t blocks = static_cast<int64_t>(ceil_div(args.seqlen, BLOCK_M)) * args.batch * args.heads;
+        return kgate::launch<wmma_attention<T, D>>(args, blocks, kThreads, Layout<D>::kBytes, stream);
+    }
+};
+
+}  // namespace kgate
+
+KGATE_EXPORT int kgate_sdpa(const kgate::SdpaArgs* args, void* stream) {
+    return kgate::dispatch<kgate::Wmma, HEAD_DIM>(args, stream);
+}

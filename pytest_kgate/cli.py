@@ -1,0 +1,132 @@
+"""The `kgate` command: thin, every verb calls the functions that the plugin calls."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pytest_kgate import __version__
+from pytest_kgate.errors import KgateError
+from pytest_kgate.errors import UsageError
+
+_BAD_USAGE = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb. Returns the exit status: 0, or 2 after an error that the user can act on."""
+    options = _parser().parse_args(arguments)
+    try:
+        status: int = options.run(options)
+        sys.stdout.flush()
+        return status
+    except KgateError as error:
+        print(f"kgate: {error.what}", error.todo, sep="\n", file=sys.stderr)
+        return _BAD_USAGE
+    except BrokenPipeError:  # `kgate report FILE | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="kgate", description="Read what pytest-kgate recorded, list what it can build."
+    )
+    parser.add_argument("--version", action="version", version=f"pytest-kgate {__version__}")
+    verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
+
+    report = verbs.add_parser("report", help="all gates of one or several files of records, as one table")
+    report.add_argument("files", nargs="+", metavar="FILE", help="written by `pytest --kgate-json FILE`")
+    report.add_argument("--format", choices=("table", "markdown", "json"), help="default: table")
+    report.add_argument(
+        "--into", type=Path, metavar="README", help="replace a block of this file by the markdown table"
+    )
+    report.add_argument("--block", metavar="NAME", help="the block between <!-- kgate:NAME --> and <!-- /kgate -->")
+    report.add_argument("--width", type=int, help="columns of the table; default: the terminal's, or 120")
+    report.set_defaults(run=_report)
+
+    show = verbs.add_parser("show", help="the records of one test, in full")
+    show.add_argument("file", metavar="FILE")
+    show.add_argument("test", metavar="TEST", help="a part of the test's node id")
+    show.add_argument("--width", type=int, help="columns; default: the terminal's, or 120")
+    show.set_defaults(run=_show)
+
+    impls = verbs.add_parser("impls", help="the shipped kernels and their knobs")
+    impls.set_defaults(run=_impls)
+    return parser
+
+
+def _report(options: argparse.Namespace) -> int:
+    from pytest_kgate.report import markdown
+    from pytest_kgate.report import record
+    from pytest_kgate.report.terminal import summary_table
+
+    if (options.into is None) != (options.block is None):
+        raise UsageError("--into and --block belong together.", "Give both: --into README.md --block NAME.")
+    if options.into is not None and options.format not in (None, "markdown"):
+        raise UsageError(f"--into writes markdown, not {options.format}.", "Leave --format away.")
+    records = record.merge(record.load(path) for path in options.files)
+    if options.into is not None:
+        _write_block(options.into, options.block, markdown.table(records))
+    elif options.format == "markdown":
+        print(markdown.table(records), end="")
+    elif options.format == "json":
+        print(json.dumps(record.document(records), allow_nan=False))
+    elif records:
+        print(summary_table(records, _width(options.width), sys.stdout.isatty() and "NO_COLOR" not in os.environ))
+    else:
+        print("No records.")
+    return 0
+
+
+def _write_block(path: Path, name: str, table: str) -> None:
+    from pytest_kgate.report.markdown import update_block
+
+    try:
+        # newline="" keeps the line ends that the file has
+        with open(path, encoding="utf-8", newline="") as file:
+            old = file.read()
+        new = update_block(old, name, table)
+        if new != old:
+            with open(path, "w", encoding="utf-8", newline="") as file:
+                file.write(new)
+    except OSError as error:
+        raise UsageError(
+            f"{path} can't be updated: {error.strerror}.", "Check the path and its permissions."
+        ) from error
+
+
+def _show(options: argparse.Namespace) -> int:
+    from pytest_kgate.report.failure import failure_text
+    from pytest_kgate.report.record import load
+
+    records = load(options.file)
+    found = [record for record in records if options.test in record["test"]]
+    if not found:
+        tests = ", ".join(dict.fromkeys(record["test"] for record in records)) or "none"
+        raise UsageError(f"{options.file} has no record of a test named like {options.test!r}.", f"It has: {tests}.")
+    print("\n\n".join(failure_text(record, _width(options.width)) for record in found))
+    return 0
+
+
+def _impls(options: argparse.Namespace) -> int:
+    from pytest_kgate.build import registry
+
+    for name, implementation in registry.implementations().items():
+        print(f"{name} ({implementation.device_kind}, {implementation.status}): {implementation.description}")
+        if implementation.status == "ready":
+            for knob in registry.find_source(name).knobs:
+                print(f"    {knob.name}={knob.default}  {knob.description}")
+    return 0
+
+
+def _width(wanted: int | None) -> int:
+    return wanted or shutil.get_terminal_size(fallback=(120, 24)).columns
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,127 @@
+"""What the three ways to time a kernel on a CUDA stream share.
+
+A round's shape is the same for all: new inputs, outputs and addresses, both arms in the order given, CUDA events around
+each sample. They differ in what stands between two events, and so in what is taken off to make the latency net.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from typing import Any
+
+import numpy as np
+import torch
+
+from pytest_kgate.device.base import Arm
+from pytest_kgate.device.base import Workload
+from pytest_kgate.errors import TimingError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pytest_kgate.device.cuda import CudaDevice
+
+_EVENT_TICK_SECONDS = 32e-9
+"""The step of `cudaEventElapsedTime` seen on an H200."""
+
+_WARM_UP_SECONDS = 20e-3
+"""Once per race, so that clocks and caches have settled before the first round."""
+
+ROUND_WARM_UP_SECONDS = 0.3e-3
+"""Before the samples of each round: the first replay after an idle gap is 30 % slow on an H200."""
+
+PAD_STEP = 256
+PAD_STEPS = 2048
+"""Outputs and inputs move by up to 512 KiB between rounds, in steps of the allocator's alignment."""
+
+
+class CudaStopwatch:
+    """What the timers share: making a round anew, warming up, reading events."""
+
+    timer: str
+    tick_seconds = _EVENT_TICK_SECONDS
+
+    def __init__(self, device: CudaDevice, arms: Sequence[Arm], workload: Workload, cache: str) -> None:
+        self.device = device
+        self.arms = tuple(arms)
+        self.workload = workload
+        self.cache = cache
+        self.warnings: list[str] = []
+        self._last: tuple[tuple[Any, ...], Any] | None = None
+        self._events: list[torch.cuda.Event] = []
+        with self.device.running("warming up"):
+            inputs = workload.draw(0)
+            outputs = [self._output(arm, inputs) for arm in self.arms]
+            for arm, output in zip(self.arms, outputs, strict=True):
+                arm.call(inputs, output)  # loads modules and compiles, which must not happen on a held stream
+            self.device.wait()
+            self.estimates = [self._estimate(arm, inputs, out) for arm, out in zip(self.arms, outputs, strict=True)]
+            warm = 0.0
+            while warm < _WARM_UP_SECONDS:
+                for arm, output in zip(self.arms, outputs, strict=True):
+                    arm.call(inputs, output)
+                warm += max(sum(self.estimates), 1e-6)
+            self.device.wait()
+
+    @property
+    def sample_seconds(self) -> float:
+        """About what one sample of both arms takes."""
+        return sum(self.estimates)
+
+    def last_outputs(self) -> tuple[tuple[Any, ...], Any]:
+        """The inputs of the latest round and what the candidate's last timed launch left in its output."""
+        if self._last is None:
+            raise TimingError("No round has been timed yet.", "Ask for outputs after a round.")
+        return self._last
+
+    def close(self) -> None:
+        """Drop tensors and wait until the device is idle."""
+        self._last = None
+        if self.device.lost is None:
+            self.device.wait()
+
+    def _output(self, arm: Arm, inputs: tuple[Any, ...]) -> Any:
+        return self.workload.make_output(inputs) if arm.takes_output else None
+
+    def _estimate(self, arm: Arm, inputs: tuple[Any, ...], output: Any) -> float:
+        """Rough seconds of one call: a few in a row on a held stream, with the fixed part left in."""
+        calls = 5
+        start, end = self.event_pairs(1)[0]
+        for _ in range(2):  # the first pass meets cold caches and lazily loaded modules
+            self.device.instruments.hold(self.device.stream)
+            start.record()
+            for _ in range(calls):
+                arm.call(inputs, output)
+            end.record()
+            self.device.instruments.release()
+            self.device.wait()
+        return float(start.elapsed_time(end)) * 1e-3 / calls
+
+    def event_pairs(self, count: int) -> list[tuple[torch.cuda.Event, torch.cuda.Event]]:
+        while len(self._events) < 2 * count:
+            self._events.append(torch.cuda.Event(enable_timing=True))
+        return list(zip(self._events[0 : 2 * count : 2], self._events[1 : 2 * count : 2], strict=True))
+
+    @contextlib.contextmanager
+    def fresh_round(self, seed: int) -> Iterator[tuple[tuple[Any, ...], list[Any], np.random.Generator]]:
+        """New inputs and outputs, at addresses that moved; the generator orders whatever else is made."""
+        rng = np.random.default_rng(seed)
+        with self.device.running("timing"):
+            pads = [
+                torch.empty(int(steps) * PAD_STEP, dtype=torch.uint8, device=self.device.torch_device)
+                for steps in rng.integers(1, PAD_STEPS, 2)
+            ]
+            inputs = self.workload.draw(seed)
+            outputs: list[Any] = [None] * len(self.arms)
+            for index in rng.permutation(len(self.arms)):
+                outputs[index] = self._output(self.arms[index], inputs)
+            self.device.wait()
+            yield inputs, outputs, rng
+            del pads
+
+
+def elapsed_seconds(pairs: Sequence[tuple[torch.cuda.Event, torch.cuda.Event]]) -> NDArray[np.float64]:
+    return np.array([start.elapsed_time(end) for start, end in pairs]) * 1e-3

@@ -1,0 +1,127 @@
+"""Numbers as readers see them, and the drawing of an interval against its bound. ASCII only: logs are read anywhere."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable
+
+_UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
+
+STEPS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
+"""Fractions of the bound that one character of a drawing may stand for."""
+
+_MOST_DECIMALS = 5
+"""Of a ratio: 0.001 % is below what any timer here resolves."""
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """The value with so many significant digits, never in exponent notation; whole above 10**digits."""
+    if not math.isfinite(value):
+        return str(value)
+    if value == 0:
+        return "0"
+    before_point = math.floor(math.log10(abs(value))) + 1
+    text = f"{value:.{max(0, digits - before_point)}f}"
+    # 9.996 rounds up to one digit more before the point
+    if math.floor(math.log10(abs(float(text)))) + 1 > before_point:
+        text = f"{value:.{max(0, digits - before_point - 1)}f}"
+    return text
+
+
+def seconds(value: float, signed: bool = False) -> str:
+    """A duration with its unit and three significant digits: `9.21 us`."""
+    if not math.isfinite(value):
+        return str(value)
+    sign = "-" if value < 0 else "+" if signed and value > 0 else ""
+    value = abs(value)
+    if value == 0:
+        return "0 s"
+    # 0.9995 of a unit is shown as 1.00 of it, not as 1000 of the next smaller one
+    unit, name = next((entry for entry in _UNITS if value >= 0.9995 * entry[0]), _UNITS[-1])
+    return f"{sign}{significant(value / unit)} {name}"
+
+
+def ratio(value: float, decimals: int = 3) -> str:
+    """A latency ratio: `0.612`; fewer decimals from 10 on."""
+    if not math.isfinite(value) or abs(value) >= 10:
+        return significant(value)
+    return f"{value:.{decimals}f}"
+
+
+def decimals_for(low: float, high: float, *others: float) -> int:
+    """The fewest decimals, 3 to 5, at which the ends of an interval, and the other values, still look different."""
+    values = sorted({low, high, *others})
+    for decimals in range(3, _MOST_DECIMALS):
+        if len({round(value, decimals) for value in values}) == len(values):
+            return decimals
+    return _MOST_DECIMALS
+
+
+def interval(low: float, high: float, decimals: int = 3) -> str:
+    """Both ends of a ratio's interval: `[0.604, 0.619]`."""
+    return f"[{ratio(low, decimals)}, {ratio(high, decimals)}]"
+
+
+def percent(fraction: float, signed: bool = False) -> str:
+    """A fraction as `8.4 %`, with two significant digits below 10 %."""
+    sign = "+" if signed and fraction > 0 else ""
+    value = fraction * 100
+    digits = 2 if abs(value) < 9.95 else max(2, len(str(abs(round(value))))) if math.isfinite(value) else 0
+    return f"{sign}{significant(value, digits)} %"
+
+
+def error(value: float) -> str:
+    """A numerical error: `4.9e-04`."""
+    if not math.isfinite(value):
+        return "not finite"
+    return "0" if value == 0 else f"{value:.1e}"
+
+
+def bound(value: float) -> str:
+    """A bound as the user wrote it, with two decimals at least: `0.95`, `1.00`, `0.955`."""
+    return f"{value:.2f}" if round(value, 2) == value else f"{value:g}"
+
+
+def step_for(intervals: Iterable[tuple[float, float, float]]) -> float:
+    """The fraction of the bound that one character stands for, of `STEPS`, for drawings that share a scale.
+
+    Takes (low, high, bound) of each. The nearest third of the intervals comes within three characters of the bound, and
+    half of them are at most six long; what is further off is clear without a drawing.
+    """
+    nearest, widths = [], []
+    for low, high, limit in intervals:
+        nearest.append(0.0 if low <= limit <= high else min(abs(low / limit - 1), abs(high / limit - 1)))
+        widths.append((high - low) / limit)
+    if not widths:
+        return STEPS[-1]
+    wanted = max(sorted(nearest)[len(nearest) // 3] / 3, statistics.median(widths) / 6)
+    return next((step for step in STEPS if step >= wanted), STEPS[-1])
+
+
+def drawing(low: float, estimate: float, high: float, limit: float, step: float = 0.01, width: int = 13) -> str:
+    """The interval against its bound `limit`, at most `width` characters (odd): `--[=|=]!-----`.
+
+    The bound `!` is in the middle, and one character is `step` of it. What is below the bound, by however little, is
+    drawn left of it and what is above it right; `<` and `>` stand for what lies further off than is drawn.
+    """
+    half = width // 2
+
+    def column(value: float) -> int:
+        distance = (value / limit - 1) / step
+        if not math.isfinite(distance):
+            return half + 1 if distance > 0 else -half - 1
+        return max(-half - 1, min(half + 1, math.floor(distance) if distance < 0 else math.ceil(distance)))
+
+    first, middle, last = column(low), column(estimate), column(high)
+    cells = dict.fromkeys(range(-half, half + 1), "-")
+    for position in range(first, last + 1):
+        cells[position] = "="
+    cells[first], cells[last] = "[", "]"
+    cells[middle] = "|"
+    cells[0] = "!"
+    if first < -half:
+        cells[-half] = "<"
+    if last > half:
+        cells[half] = ">"
+    return "".join(cells[position] for position in range(-half, half + 1))

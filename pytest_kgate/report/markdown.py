@@ -1,0 +1,93 @@
+"""Records as a table in Markdown, and its place in a README."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from pytest_kgate.errors import UsageError
+from pytest_kgate.report import format as text
+from pytest_kgate.report.record import Record
+from pytest_kgate.report.rows import Row
+from pytest_kgate.report.rows import rows_of
+
+_HEAD = ("candidate", "problem", "latency", "reference", "ratio", "interval", "bound", "verdict")
+_RIGHT = {"latency", "ratio", "bound"}
+_END = "<!-- /kgate -->"
+
+
+def table(records: Iterable[Record]) -> str:
+    """The gates as a Markdown table, and below it on what they were measured."""
+    records = list(records)
+    if not records:
+        return "No records.\n"
+    lines = [_line(_HEAD), _line("---:" if title in _RIGHT else "---" for title in _HEAD)]
+    lines += [_line(_cells(row)) for row in rows_of(records)]
+    timed = [record for record in records if record.get("timing")]
+    conditions = dict.fromkeys(_conditions(record) for record in timed or records)
+    lines += ["", *(f"{condition}  " for condition in conditions)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def update_block(content: str, name: str, block: str) -> str:
+    """The text with what lies between `<!-- kgate:NAME -->` and the next `<!-- /kgate -->` replaced by the block.
+
+    Raises `UsageError` where there is not exactly one such place.
+    """
+    start = f"<!-- kgate:{name} -->"
+    todo = f"Write `{start}` and, where the table ends, `{_END}` on lines of their own."
+    count = content.count(start)
+    if count != 1:
+        found = "no block" if count == 0 else f"{count} blocks"
+        raise UsageError(f"The text has {found} of the name {name!r}, and needs one.", todo)
+    before, _, after = content.partition(start)
+    old, end, rest = after.partition(_END)
+    if not end or "<!-- kgate:" in old:
+        raise UsageError(f"The block {name!r} is not closed.", todo)
+    return f"{before}{start}\n{block.strip()}\n{_END}{rest}"
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    reference = " ".join(part for part in (row.reference, row.backend) if part)
+    return (
+        row.candidate,
+        " ".join(part for part in (row.problem, row.notes) if part),
+        _seconds(row.candidate_seconds),
+        f"{_seconds(row.reference_seconds)} {reference}".strip(),
+        row.ratio_text if row.error is None else f"error {text.error(row.error)}",
+        row.interval_text if row.error is None else "",
+        row.bound_text,
+        row.verdict,
+    )
+
+
+def _seconds(value: float | None) -> str:
+    return "" if value is None else text.seconds(value)
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(_escaped(cell) for cell in cells)} |"
+
+
+def _escaped(cell: str) -> str:
+    return re.sub(r"([|<*_`\\])", r"\\\1", " ".join(cell.split()))
+
+
+def _conditions(record: Record) -> str:
+    """Device, driver, versions, timer, cache, day: what two tables must share to be compared."""
+    environment: dict[str, Any] = record.get("environment") or {}
+    gpu, cpu = environment.get("gpu") or {}, environment.get("cpu") or {}
+    timing = record.get("timing") or {}
+    packages = environment.get("packages") or {}
+    facts = [
+        gpu.get("name") or cpu.get("model"),
+        f"driver {gpu['driver']}" if gpu.get("driver") else None,
+        f"CUDA {environment['cuda_runtime']}" if environment.get("cuda_runtime") else None,
+        f"{cpu['torch_threads']} threads" if cpu.get("torch_threads") else None,
+        f"PyTorch {packages['torch']}" if packages.get("torch") else None,
+        f"{timing['timer']} timer" if timing else "not timed",
+        f"{timing['cache']} cache" if timing else None,
+        str(record.get("started", ""))[:10],
+    ]
+    return _escaped(", ".join(fact for fact in facts if fact))

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pytest_kgate.build import registry
+from pytest_kgate.errors import KgateError
+from pytest_kgate.errors import UsageError
+
+SELECTOR = """
+// KGATE_IMPLEMENTATION(name, source, device, status, "one sentence") is how a line looks
+#define KGATE_IMPLEMENTATION(name, source, device, status, description) {#name}
+KGATE_IMPLEMENTATION(first, first.cu, cuda, ready, "The first, with (parentheses), and commas.")
+KGATE_IMPLEMENTATION(later, later.cpp, host, planned, "Says \\"soon\\".")
+"""
+KNOBBED = """
+#ifndef BLOCK_M  // knob: query rows of a tile
+#define BLOCK_M 64
+#endif
+#ifndef GUARD_H
+#define GUARD_H
+#endif
+  #  ifndef WARPS  //knob:  warps of a block
+  #  define WARPS (BLOCK_M / 16)  // one for 16 rows
+#endif
+"""
+
+
+def knobbed(tmp_path: Path) -> registry.Source:
+    path = tmp_path / "mine.cu"
+    path.write_text(KNOBBED)
+    return registry.find_source(path)
+
+
+def test_lines_of_the_selector_become_implementations() -> None:
+    found = registry.parse_implementations(SELECTOR)
+    assert list(found) == ["first", "later"]
+    assert found["first"] == registry.Implementation(
+        "first", "first.cu", "cuda", "ready", "The first, with (parentheses), and commas."
+    )
+    assert found["later"].device_kind == "host"
+    assert found["later"].status == "planned"
+
+
+def test_a_selector_line_with_an_unknown_device_is_an_error() -> None:
+    with pytest.raises(KgateError, match="fast with device 'tpu'"):
+        registry.parse_implementations('KGATE_IMPLEMENTATION(fast, fast.cu, tpu, ready, "text")')
+
+
+def test_every_shipped_implementation_that_is_ready_has_its_source() -> None:
+    known = registry.implementations()
+    assert {"host", "custom_v3", "wmma", "cublas", "cutensor", "hybrid_qkt", "mma", "hopper"} <= set(known)
+    for name, implementation in known.items():
+        if implementation.status == "ready":
+            source = registry.find_source(name)
+            assert source.path.is_file()
+            assert source.device_kind == implementation.device_kind
+            assert "#ifndef" not in "".join(knob.default for knob in source.knobs)
+
+
+def test_every_knob_comment_in_the_shipped_sources_is_understood() -> None:
+    for path in registry.csrc_directory().glob("*.c*"):
+        text = path.read_text()
+        assert len(registry.parse_knobs(text)) == text.count("// knob:"), path
+
+
+def test_knobs_are_read_from_the_source(tmp_path: Path) -> None:
+    assert knobbed(tmp_path).knobs == (
+        registry.Knob("BLOCK_M", "64", "query rows of a tile"),
+        registry.Knob("WARPS", "(BLOCK_M / 16)", "warps of a block"),
+    )
+
+
+def test_a_misspelt_implementation_is_told_the_right_name() -> None:
+    with pytest.raises(UsageError, match=r"no implementation 'WMAA'. Did you mean 'wmma'") as caught:
+        registry.find_source("WMAA")
+    assert "custom_v3" in caught.value.todo
+    assert "hopper (planned)" in caught.value.todo
+
+
+def test_a_planned_implementation_says_so_and_names_the_ready_ones() -> None:
+    with pytest.raises(UsageError, match="'cutensor' is planned") as caught:
+        registry.find_source("cutensor")
+    assert "wmma" in caught.value.todo
+
+
+def test_a_missing_file_is_named_in_full() -> None:
+    with pytest.raises(UsageError, match=r"/nowhere/mine\.cu can't be read: No such file"):
+        registry.find_source("/nowhere/mine.cu")
+
+
+def test_a_python_file_is_no_kernel_source() -> None:
+    with pytest.raises(UsageError, match=r"ends in neither \.cu .* nor \.cpp"):
+        registry.find_source("kernels/mine.py")
+
+
+def test_a_misspelt_knob_is_told_all_knobs_with_their_defaults(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no knob 'block_m'\. Did you mean 'BLOCK_M'") as caught:
+        registry.check_knobs(knobbed(tmp_path), {"block_m": 64})
+    assert "BLOCK_M=64 (query rows of a tile)" in caught.value.todo
+    assert "WARPS=(BLOCK_M / 16) (warps of a block)" in caught.value.todo
+
+
+def test_a_source_without_knobs_says_how_to_declare_one(tmp_path: Path) -> None:
+    (tmp_path / "plain.cpp").write_text("")
+    with pytest.raises(UsageError, match="plain has no knob 'TILE'") as caught:
+        registry.check_knobs(registry.find_source(tmp_path / "plain.cpp"), {"TILE": 1})
+    assert "#ifndef NAME  // knob: text" in caught.value.todo
+
+
+@pytest.mark.parametrize("value", ["64", 64.0, None])
+def test_a_knob_must_be_an_integer(tmp_path: Path, value: object) -> None:
+    with pytest.raises(UsageError, match=r"BLOCK_M of mine must be an integer, got"):
+        registry.check_knobs(knobbed(tmp_path), {"BLOCK_M": value})
+
+
+def test_numpy_integers_are_integers(tmp_path: Path) -> None:
+    checked = registry.check_knobs(knobbed(tmp_path), {"WARPS": np.int64(4), "BLOCK_M": 32})
+    assert checked == {"BLOCK_M": 32, "WARPS": 4}
+    assert type(checked["WARPS"]) is int
+
+
+@pytest.mark.parametrize("layout", ["site-packages/pytest_kgate/csrc", "checkout/csrc"])
+def test_sources_are_found_in_a_wheel_and_in_a_checkout(
+    layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    top = tmp_path / layout.split("/")[0]
+    shutil.copytree(registry.csrc_directory(), tmp_path / layout)
+    monkeypatch.setattr(registry, "__file__", str(top / "pytest_kgate" / "build" / "registry.py"))
+    assert registry.csrc_directory() == tmp_path / layout
+
+
+def test_a_package_without_sources_says_to_reinstall(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "__file__", str(tmp_path / "pytest_kgate" / "build" / "registry.py"))
+    with pytest.raises(KgateError, match="Reinstall pytest-kgate"):
+        registry.csrc_directory()

@@ -1,0 +1,34 @@
+"""The shipped kernels against PyTorch's SDPA, each at the bound that it honestly meets.
+
+The figures behind the bounds are in benchmarks/.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_kgate import Shape
+
+pytestmark = pytest.mark.perf
+
+MISSION = [Shape(1, 8, 512, 64), Shape(1, 8, 512, 64, causal=True)]
+
+
+@pytest.mark.allclose(1e-5)
+@pytest.mark.parametrize("shape", MISSION, ids=str)
+@pytest.mark.parametrize("impl", [pytest.param("host", marks=pytest.mark.speedup(0.95))])
+def test_host_kernel_beats_sdpa_on_the_cpu(kbench, sdpa_oracle, kernels, impl, shape):
+    kbench(kernels(impl), sdpa_oracle(shape, dtype="float32"))
+
+
+@pytest.mark.allclose(2e-3)
+@pytest.mark.parametrize("shape", MISSION, ids=str)
+@pytest.mark.parametrize(
+    "impl",
+    [
+        pytest.param("custom_v3", marks=pytest.mark.speedup(6.0)),
+        pytest.param("wmma", marks=pytest.mark.speedup(2.5)),
+    ],
+)
+def test_cuda_kernel_against_the_fastest_sdpa(kbench, sdpa_oracle, kernels, impl, shape):
+    kbench(kernels(impl), sdpa_oracle(shape))
