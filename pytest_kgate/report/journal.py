@@ -2,8 +2,9 @@
 
 The document is `{header "records": [`, one record a line, then the tail `]}`. An append overwrites the tail with
 the record and a new tail, in one write; nothing has to be done at the end of a session, so Ctrl-C, a crash or
-`os._exit` lose nothing. Before it, blanks of the same length are written behind the tail, where JSON allows
-them: a full disk shows there, while the document is still valid, and cutting off blanks needs no space.
+`os._exit` lose nothing. (SIGKILL can split that one write, within microseconds; `record.load` reads such a file.)
+Before it, blanks of the same length are written behind the tail, where JSON allows them: a full disk shows there,
+while the document is still valid, and cutting off blanks needs no space.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import datetime
 import enum
 import json
 import math
+import warnings
 import zlib
 from collections.abc import Iterable
 from collections.abc import Mapping
@@ -146,14 +147,15 @@ def json_schema() -> dict[str, Any]:
 
 
 def load(path: str | PathLike[str]) -> list[Record]:
-    """The records of a file.
+    """The records of a file; of one that ends in the middle of a record, those before it, with a warning.
 
     Raises `UsageError` for a file that is missing or no file of records, `KgateError` for one that is damaged or was
     written by a newer version.
     """
-    path = Path(path)
+    path, text = Path(path), ""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text)
     except FileNotFoundError as error:
         raise UsageError(
             f"There is no file {path}.", "`pytest -m perf --kgate-json PATH` writes the records of a session."
@@ -161,12 +163,28 @@ def load(path: str | PathLike[str]) -> list[Record]:
     except OSError as error:
         raise UsageError(f"{path} can't be read: {error.strerror}.", "Check the path and its permissions.") from error
     except (ValueError, RecursionError) as error:
+        torn = _torn(text)
+        if torn is not None:
+            count = len(torn["records"])
+            warnings.warn(f"{path} ends in the middle of a record; {count} whole ones were read", stacklevel=2)
+            return _checked(torn, path)
         raise KgateError(
             f"{path} is not JSON, or is cut off: {error}.",
             "Take it anew from where it was written; a file of records holds one record on each line but the first and "
             "last, so that a damaged line can be deleted by hand.",
         ) from error
     return _checked(content, path)
+
+
+def _torn(text: str) -> dict[str, Any] | None:
+    """What a session that was killed while it wrote has left: whole lines, then a part of one."""
+    head, *lines = text.rstrip().split("\n")
+    try:
+        content: dict[str, Any] = json.loads(f"{head}]}}")
+        content["records"] = [json.loads(line.removesuffix(",")) for line in lines[:-1]]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    return content
 
 
 def _checked(content: Any, path: Path) -> list[Record]:

@@ -21,6 +21,7 @@ from sample_records import wrong_record
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.report import record as records
+from pytest_kgate.report.journal import RecordFile
 
 
 @pytest.fixture(scope="module")
@@ -166,6 +167,19 @@ def test_damaged_file_is_refused_in_words(tmp_path: Path, content: bytes) -> Non
     path.write_bytes(content)
     with pytest.raises(KgateError, match="not JSON, or is cut off"):
         records.load(path)
+
+
+def test_file_of_a_session_killed_while_it_wrote_is_read_up_to_there(tmp_path: Path) -> None:
+    path = tmp_path / "torn.json"
+    file = RecordFile(path)
+    for record in session():
+        file.append(record)
+    content = path.read_bytes()
+    last = content.rindex(b"\n{")
+    for cut in (last + 2, last + 100, len(content) - 10):
+        path.write_bytes(content[:cut] + b" " * 50)
+        with pytest.warns(UserWarning, match="ends in the middle of a record; 9 whole ones were read"):
+            assert records.load(path) == session()[:-1]
 
 
 @pytest.mark.parametrize("content", ["[]", "3", '{"schema": "other"}', "{}"])
