@@ -67,7 +67,10 @@ class Row:
         """`0.95`; for an error `2e-03`; or empty."""
         if self.bound is None:
             return ""
-        return text.bound(self.bound) if self.error is None else f"{self.bound:.0e}"
+        if self.error is None:
+            return text.bound(self.bound)
+        short = f"{self.bound:.0e}"
+        return short if float(short) == self.bound else text.error(self.bound)
 
 
 def rows_of(records: Iterable[Record]) -> list[Row]:

@@ -19,6 +19,10 @@ _NARROWEST = 60
 """Columns below which nothing more is dropped: a terminal that narrow wraps lines itself."""
 
 _SHORTEST_NAME = 12
+
+_ENOUGH_NAME = 28
+"""Names are cut to this before a column is dropped: it holds `host-1x8x512x64-causal p90`."""
+
 _GAP = 2
 
 _STYLES = {  # in the order in which verdicts are counted
@@ -63,7 +67,7 @@ def summary_table(
     rows = _together(rows_of(records))
     step = text.step_for((*row.ends, row.bound) for row in rows if row.ends and row.bound)
     layouts = _layouts(rows, step)
-    layout = next((one for one in layouts if sum(_widths(one, rows)) <= width), layouts[-1])
+    layout = next((one for one in layouts if _least_width(one, rows) <= width), layouts[-1])
     parts = [_render(layout, rows, width, color)]
     if layout.drawn and any(row.ends and row.bound for row in rows):
         parts.append(f"! is the bound, [=|=] the interval, < > are further off; one character is {100 * step:g} %")
@@ -156,6 +160,11 @@ def _widths(layout: _Layout, rows: Sequence[Row]) -> list[int]:
 
     needed = [max(len(one.title), *(cell_len(one.cell(row)) for row in rows)) for one in layout.columns]
     return [needed[0], *(width + _GAP for width in needed[1:])]
+
+
+def _least_width(layout: _Layout, rows: Sequence[Row]) -> int:
+    names, *others = _widths(layout, rows)
+    return (min(names, _ENOUGH_NAME) if layout.grouped else names) + sum(others)
 
 
 def _render(layout: _Layout, rows: Sequence[Row], width: int, color: bool) -> str:

@@ -14,6 +14,7 @@ from sample_records import speed_record
 
 from pytest_kgate import __version__
 from pytest_kgate.report import record as records
+from pytest_kgate.report.journal import RecordFile
 
 
 def kgate(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -95,6 +96,18 @@ def test_mistakes_get_two_lines_and_status_2(file: Path, arguments: list[str], m
     assert what.startswith("kgate: ")
     assert message in what
     assert todo
+
+
+def test_file_of_a_killed_session_is_reported_with_a_warning(tmp_path: Path) -> None:
+    path = tmp_path / "torn.json"
+    journal = RecordFile(path)
+    for number in range(3):
+        journal.append(speed_record(f"a.py::t[{number}]"))
+    path.write_text(path.read_text()[:-50])
+    run = kgate("report", path)
+    assert run.returncode == 0
+    assert "2 PASS" in run.stdout
+    assert run.stderr == f"kgate: {path} ends in the middle of a record; 2 whole ones were read\n"
 
 
 def test_reader_that_stops_early_is_no_error(tmp_path: Path) -> None:

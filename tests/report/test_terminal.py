@@ -70,8 +70,9 @@ def test_long_names_give_way_but_keep_their_ends() -> None:
     for width in (60, 80, 100):
         table = summary_table(records, width)
         assert max(map(len, rows(table))) <= width
-        assert re.search(r"64 +", table)
-        assert re.search(r"128 +", table)
+        assert re.search(r"n-64 +", table)
+        assert re.search(r"n-128 +", table)
+    assert "12.4 us cudnn" in table
 
 
 def test_tests_of_several_files_show_their_file() -> None:
