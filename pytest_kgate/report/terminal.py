@@ -20,8 +20,8 @@ _NARROWEST = 60
 
 _SHORTEST_NAME = 12
 
-_ENOUGH_NAME = 28
-"""Names are cut to this before a column is dropped: it holds `host-1x8x512x64-causal p90`."""
+_ENOUGH_NAME = 24
+"""Names are cut to this before a column is dropped: it holds `host-1x8x512x64-causal`."""
 
 _GAP = 2
 
