@@ -90,7 +90,7 @@ def run(
     while len(rounds) < LOOKS[-1] and clock() - start < plan.budget_seconds:
         seeds = np.random.SeedSequence([plan.seed, len(rounds)])
         rng = np.random.default_rng(seeds)
-        order = rng.permutation(np.repeat(np.arange(2), samples))
+        order = _shuffled(rng, samples, stopwatch.run_length)
         rounds.append(stopwatch.round(int(rng.integers(2**31)), order))
         if progress is not None:
             progress(Progress(len(rounds), clock() - start, _rough_ratio(rounds)))
@@ -139,6 +139,16 @@ def _settled(rounds: list[Round], gates: Sequence[SpeedGate], plan: Plan, decide
         return True
     precision = plan.precision if gates else plan.precision or MEASURE_PRECISION
     return precision is not None and precise_enough(*_stack(rounds), precision)
+
+
+def _shuffled(rng: np.random.Generator, samples: int, run_length: int) -> NDArray[np.intp]:
+    """Both arms' samples in random order, in runs of one arm; strict alternation would have a bias of its own."""
+    runs = [np.full(len(part), arm) for arm in range(2) for part in _parts(samples, run_length)]
+    return np.concatenate([runs[index] for index in rng.permutation(len(runs))])
+
+
+def _parts(samples: int, run_length: int) -> list[NDArray[np.intp]]:
+    return np.array_split(np.arange(samples), -(-samples // run_length))
 
 
 def _samples(sample_seconds: float, budget_seconds: float) -> int:

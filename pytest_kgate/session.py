@@ -136,4 +136,4 @@ class Session:
     @property
     def hung_device(self) -> bool:
         """Whether a kernel still runs that will not end: the process can then not exit in the usual way."""
-        return any("did not end" in (getattr(device, "lost", None) or "") for device in self._devices.values())
+        return any(getattr(device, "hung", False) for device in self._devices.values())

@@ -10,7 +10,7 @@ import textwrap
 import pytest
 import torch  # noqa: F401  (pytester forgets what its sessions import, and torch can't be imported twice)
 
-import pytest_kgate.bench  # noqa: F401
+import pytest_kgate.bench
 import pytest_kgate.report.failure
 import pytest_kgate.report.terminal  # noqa: F401
 from pytest_kgate.report.record import load

@@ -18,6 +18,7 @@ class Scripted:
     timer = "fake"
     cache = "hot"
     tick_seconds = 0.0
+    run_length = 1
     sample_seconds = 2e-3
 
     def __init__(self, ratio, noise=0.01):
@@ -79,6 +80,16 @@ def test_order_is_shuffled_anew_every_round_and_balanced():
     orders = _orders(budget=100.0)
     assert len(set(orders)) == len(orders)
     assert all(sum(order) * 2 == len(order) for order in orders)
+
+
+def test_arms_that_are_costly_to_change_take_turns_in_runs():
+    watch = Scripted(0.95)
+    watch.run_length = 5
+    run(watch, 0.95)
+    changes = [int(np.abs(np.diff(order)).sum()) for order in watch.orders]
+    assert max(changes) == 3
+    assert min(changes) == 1
+    assert all(sum(order) == race.SAMPLES for order in watch.orders)
 
 
 def test_every_round_is_made_from_a_seed_of_its_own_and_the_race_repeats_by_seed():

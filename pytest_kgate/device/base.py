@@ -77,6 +77,9 @@ class Stopwatch(Protocol):
     tick_seconds: float
     """The smallest step this timer can show on one sample."""
 
+    run_length: int
+    """How many samples of one arm are taken in a row: 1, unless changing arms is costly."""
+
     @property
     def sample_seconds(self) -> float:
         """About what one sample of both arms takes, in seconds; a race plans its rounds with it."""

@@ -22,6 +22,9 @@ from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import DeviceMissing
 from pytest_kgate.errors import UsageError
 
+HUNG = "a kernel did not end in time"
+"""Why a context is lost in which a kernel still runs."""
+
 _POLL_SECONDS = 50e-6
 _SPIN_SECONDS = 5e-3
 """Waits shorter than this are polled without sleeping: a sleep costs more than most rounds."""
@@ -70,6 +73,11 @@ class CudaDevice:
         }
 
     @property
+    def hung(self) -> bool:
+        """Whether a kernel still runs that will not end: the process can then not exit in the usual way."""
+        return self.lost == HUNG
+
+    @property
     def l2_bytes(self) -> int:
         """The size of the L2 cache, in bytes."""
         return int(self.properties.L2_cache_size)
@@ -91,17 +99,20 @@ class CudaDevice:
         done = torch.cuda.Event()
         done.record(self.stream)
         start = time.perf_counter()
-        while not done.query():
-            waited = time.perf_counter() - start
-            if waited > self.timeout_seconds:
-                self.lost = f"a kernel did not end within {self.timeout_seconds:g} s"
-                raise CandidateError(
-                    f"The candidate hung: {self.lost}.",
-                    "Look for an endless loop or a barrier that not all threads reach; raise --kgate-timeout if it is "
-                    "just slow. The rest of this process's CUDA tests are not run.",
-                )
-            if waited > _SPIN_SECONDS:
-                time.sleep(_POLL_SECONDS)
+        try:
+            while not done.query():
+                waited = time.perf_counter() - start
+                if waited > self.timeout_seconds:
+                    raise CandidateError(
+                        f"The candidate hung: a kernel did not end within {self.timeout_seconds:g} s.",
+                        "Look for an endless loop or a barrier that not all threads reach; raise --kgate-timeout if it "
+                        "is just slow. The rest of this process's CUDA tests are not run.",
+                    )
+                if waited > _SPIN_SECONDS:
+                    time.sleep(_POLL_SECONDS)
+        except CandidateError:  # from here, or from the watchdog, whose clock may have started earlier
+            self.lost = HUNG
+            raise
 
     @contextlib.contextmanager
     def running(self, doing: str) -> Iterator[None]:

@@ -43,6 +43,7 @@ class CudaStopwatch:
 
     timer: str
     tick_seconds = _EVENT_TICK_SECONDS
+    run_length = 1
 
     def __init__(self, device: CudaDevice, arms: Sequence[Arm], workload: Workload, cache: str) -> None:
         self.device = device

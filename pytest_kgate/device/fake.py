@@ -221,6 +221,7 @@ class FakeStopwatch:
     """Times nothing: every sample is the arm's true latency under the device's noise."""
 
     timer = "fake"
+    run_length = 1
 
     def __init__(
         self,

@@ -61,11 +61,12 @@ class GraphStopwatch(CudaStopwatch):
         with self.fresh_round(0) as (inputs, outputs, _):
             # A graph of its own keeps the memory pool alive between rounds, whose graphs come and go.
             scratch = torch.empty(1, device=self.device.torch_device)
-            self._anchor, _ = self._capture(lambda: scratch.zero_(), 1)
+            self._anchor, _ = self._capture(scratch.zero_, 1)
             for arm, output in zip(self.arms, outputs, strict=True):
                 try:
                     graph, _ = self._capture(lambda arm=arm, output=output: arm.call(inputs, output), 2)
                 except (RuntimeError, CandidateError) as error:
+                    self._leave_broken_capture()
                     self.device.wait()
                     return f"the {arm.name} can't be captured in a CUDA graph ({str(error).splitlines()[0]})"
                 graph.reset()
@@ -149,6 +150,17 @@ class GraphStopwatch(CudaStopwatch):
             raise
         graph.capture_end()
         return graph, result
+
+    def _leave_broken_capture(self) -> None:
+        """Bring PyTorch out of a capture that broke off; its generators and allocator still think it goes on.
+
+        A capture that succeeds takes the generators out of that state; without it the next `torch.randn` fails.
+        """
+        with contextlib.suppress(RuntimeError):
+            torch._C._cuda_endAllocateToPool(self.device.index, self._pool)
+        scratch = torch.empty(1, device=self.device.torch_device)
+        self._pool = torch.cuda.graph_pool_handle()
+        self._anchor, _ = self._capture(scratch.zero_, 1)
 
 
 def _even_out(seconds: Sequence[float]) -> list[float]:

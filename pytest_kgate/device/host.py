@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 _SAMPLE_SECONDS = 200e-6
 """Shorter calls are repeated within a sample, so that the clock's own 50 ns is below a thousandth of it."""
 
+_SETTLE_SECONDS = 10e-3
+"""When the arms change. OpenMP's workers spin for milliseconds: with 3 ms the next arm's p90 was three times its
+median, with 10 ms 7 % above it (attention of 1x8x512x64 in float32 against SDPA, 2 cores)."""
+
 _PADS = 64
 _PAD_BYTES = 4096
 
@@ -80,14 +84,15 @@ class HostDevice:
 
 
 class WallStopwatch:
-    """`perf_counter_ns` around calls; each sample follows an untimed call of its own arm.
+    """`perf_counter_ns` around calls, a few of one arm in a row, each after an untimed call of its own arm.
 
-    The untimed call lets the arm find its own data in the caches and its own thread pool awake, and lets the other
-    arm's workers, which spin for a while after their last task, go to sleep.
+    The untimed call lets the arm find its own data in the caches and its own thread pool awake. Before it, when the
+    arms change, the other arm's workers are given time to go to sleep: they spin for a while after their last task.
     """
 
     timer = "wall"
     cache = "hot"
+    run_length = 5
 
     def __init__(self, device: HostDevice, arms: Sequence[Arm], workload: Workload) -> None:
         self.device = device
@@ -110,8 +115,8 @@ class WallStopwatch:
 
     @property
     def sample_seconds(self) -> float:
-        """About what one sample of both arms takes."""
-        return sum(self._estimates)
+        """About what one sample of both arms takes, with its part of the two or three changes of arms in a round."""
+        return sum(self._estimates) + _SETTLE_SECONDS / 4
 
     def round(self, seed: int, order: NDArray[np.intp]) -> Round:
         """New inputs and outputs at moved addresses, then the samples in order."""
@@ -121,8 +126,12 @@ class WallStopwatch:
             pads = [torch.empty(int(steps) * _PAD_BYTES, dtype=torch.uint8) for steps in rng.integers(1, _PADS, 2)]
             inputs = self.workload.draw(seed)
             outputs = [self._output(arm, inputs) for arm in self.arms]
+            before = None
             for index in order:
                 arm = self.arms[index]
+                if index != before:
+                    time.sleep(_SETTLE_SECONDS)
+                    before = index
                 arm.call(inputs, outputs[index])
                 seconds[index].append(self._sample(arm, inputs, outputs[index], self._inner[index], keep=index == 0))
             del pads

@@ -99,7 +99,9 @@ def test_cuda_kernel_honours_strides(impl):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("knobs", [{"STAGES": 1}, {"STAGES": 3}, {"BLOCK_N": 32}, {"BLOCK_N": 128}], ids=str)
+@pytest.mark.parametrize(
+    "knobs", [{"STAGES": 1}, {"STAGES": 3}, {"BLOCK_N": 128}, {"BLOCK_M": 32, "BLOCK_N": 128}], ids=str
+)
 def test_wmma_is_right_at_other_knobs(knobs):
     kernel = load_kernel("wmma", {**knobs, "HEAD_DIM": 64})
     assert not all_errors(kernel, shapes_of(64, LENGTHS), "float16", "cuda")

@@ -108,6 +108,20 @@ def test_what_cannot_be_captured_goes_to_the_queue_timer_with_the_reason(device,
     assert "no capture, please" in stopwatch.warnings[0]
 
 
+def test_random_numbers_still_work_after_a_capture_that_broke_off(device, workload):
+    import torch
+
+    def synchronises_once(inputs, output):
+        if torch.cuda.is_current_stream_capturing():
+            torch.cuda.current_stream().synchronize()
+        device.instruments.spin(device.stream, CYCLES)
+        return inputs[0]
+
+    stopwatch, _ = raced(device, workload, synchronises_once, spin(device, CYCLES), timer="auto")
+    assert stopwatch.timer == "queue"
+    assert bool(torch.randn(8, device="cuda").isfinite().all())
+
+
 def test_candidate_that_synchronises_is_named_not_timed(device, workload):
     import torch
 
