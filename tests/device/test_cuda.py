@@ -208,7 +208,7 @@ def test_session_survives_a_kernel_that_takes_the_context_down(pytester, body, m
         "--kgate-json=records.json",
         "-p",
         "no:cacheprovider",
-        timeout=120,
+        timeout=60,
     )
     assert result.ret == 1
     result.assert_outcomes(passed=1, failed=2)
