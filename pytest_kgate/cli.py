@@ -19,7 +19,8 @@ _BAD_USAGE = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb. Returns the exit status: 0, or 2 after an error that the user can act on."""
+    """Run one verb. Returns the exit status: 0, 2 after an error that the user can act on, 1 where rates are above
+    their limits."""
     options = _parser().parse_args(arguments)
     try:
         with warnings.catch_warnings():
@@ -58,6 +59,18 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--width", type=int, help="columns; default: the terminal's, or 120")
     show.set_defaults(run=_show)
 
+    simulate = verbs.add_parser("simulate", help="the gate's error rates on made-up noise, where the truth is known")
+    simulate.add_argument(
+        "--gates", type=int, metavar="N", help="a kind of noise at the bound, and a quarter of it elsewhere; default: 4000"
+    )
+    simulate.add_argument("--only", metavar="NAME[,NAME...]", help="these kinds of noise; default: all")
+    simulate.add_argument("--seed", type=int, default=42, help="default: 42")
+    simulate.add_argument("--json", type=Path, metavar="PATH", help="write the counts to this file")
+    simulate.add_argument("--from", type=Path, dest="source", metavar="PATH", help="show such a file, simulate nothing")
+    simulate.add_argument("--into", type=Path, metavar="PAGE", help="replace a block of this file by the table")
+    simulate.add_argument("--block", metavar="NAME", help="the block between <!-- kgate:NAME --> and <!-- /kgate -->")
+    simulate.set_defaults(run=_simulate)
+
     impls = verbs.add_parser("impls", help="the shipped kernels and their knobs")
     impls.set_defaults(run=_impls)
     return parser
@@ -68,8 +81,7 @@ def _report(options: argparse.Namespace) -> int:
     from pytest_kgate.report import record
     from pytest_kgate.report.terminal import summary_table
 
-    if (options.into is None) != (options.block is None):
-        raise UsageError("--into and --block belong together.", "Give both: --into README.md --block NAME.")
+    _check_block(options)
     if options.into is not None and options.format not in (None, "markdown"):
         raise UsageError(f"--into writes markdown, not {options.format}.", "Leave --format away.")
     records = record.merge(record.load(path) for path in options.files)
@@ -114,6 +126,39 @@ def _show(options: argparse.Namespace) -> int:
         raise UsageError(f"{options.file} has no record of a test named like {options.test!r}.", f"It has: {tests}.")
     print("\n\n".join(failure_text(record, _width(options.width)) for record in found))
     return 0
+
+
+def _simulate(options: argparse.Namespace) -> int:
+    from pytest_kgate import simulate
+
+    _check_block(options)
+    if options.gates is not None and options.gates < 1:
+        raise UsageError(f"--gates cannot be {options.gates}.", "It takes a whole number from 1.")
+    if options.source is not None:
+        document = simulate.load(options.source)
+    else:
+        scenarios = simulate.chosen(options.only)
+        shown = _show_progress if sys.stderr.isatty() else None
+        document = simulate.simulate(scenarios, options.gates or simulate.GATES, options.seed, progress=shown)
+    if options.json is not None:
+        simulate.save(document, options.json)
+    if options.into is not None:
+        _write_block(options.into, options.block, simulate.table(document))
+    else:
+        print(simulate.table(document), end="")
+    complaints = simulate.beyond_limit(document)
+    for complaint in complaints:
+        print(f"kgate: {complaint}", file=sys.stderr)
+    return 1 if complaints else 0
+
+
+def _show_progress(share: float) -> None:
+    print(f"\r{share:4.0%}", end="" if share < 1 else "\r", file=sys.stderr, flush=True)
+
+
+def _check_block(options: argparse.Namespace) -> None:
+    if (options.into is None) != (options.block is None):
+        raise UsageError("--into and --block belong together.", "Give both: --into README.md --block NAME.")
 
 
 def _impls(options: argparse.Namespace) -> int:

@@ -70,6 +70,8 @@ class Judgement:
     p_value: float | None = None
     """One-sided p of `ratio >= bound` at this look alone; PASS needs `nominal_level`, not 0.025."""
     nominal_level: float | None = None
+    sequential_p: float | None = None
+    """One-sided p of `ratio >= bound` over all looks so far; `stats.sequential_p`. None under `classic`."""
 
     def to_dict(self) -> dict[str, Any]:
         """Built-in types only, for the record."""
@@ -94,6 +96,7 @@ class Judgement:
             "autocorrelation": self.autocorrelation,
             "p_value": self.p_value,
             "nominal_level": self.nominal_level,
+            "sequential_p": self.sequential_p,
         }
 
 
@@ -150,11 +153,13 @@ def judge(
         autocorrelation=test.autocorrelation,
         p_value=stats.t_below(distance, test.se),
         nominal_level=stats.t_below(-critical, 1.0),
+        sequential_p=stats.sequential_p(_statistic(distance, half, test.se), look, gate.confidence),
     )
 
     if gate.rule == "classic":
         if not final:
             return None
+        judgement = replace(judgement, sequential_p=None)
         missing, difference = _classic(gate, *locations, *medians, seed=seed)
         verdict = Verdict.FAIL if missing else Verdict.PASS
         return replace(judgement, verdict=verdict, reason=missing, bootstrap_difference=difference)
@@ -257,6 +262,13 @@ def _interval(mean: float, half: float, confidence: float) -> Interval:
     ends = (min(mean + sign * half, 700.0) for sign in (-1, 0, 1))  # exp stays finite, as records must
     low, estimate, high = (math.exp(end) for end in ends)
     return Interval(low, estimate, high, confidence, "blocks-t")
+
+
+def _statistic(distance: float, half: float, se: float) -> float:
+    """How many standard errors the ratio is below the bound; where there are none, all or nothing."""
+    if se:
+        return -distance / se
+    return 0.0 if abs(distance) <= half else math.copysign(math.inf, -distance)
 
 
 def _locations(gate: SpeedGate, samples: Floats) -> Floats:

@@ -1,0 +1,400 @@
+"""The gate's error rates on made-up noise, where the truth is known: the product's own race and rule, no hardware.
+
+What is counted are verdicts of `race.run` on the fake device. How large the disturbances are is assumed, not measured;
+they are chosen larger than a quiet GPU's, for the rates must hold on a bad one.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import multiprocessing
+import os
+import time
+import zlib
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import binomtest
+
+from pytest_kgate import __version__
+from pytest_kgate.device.base import Arm
+from pytest_kgate.device.base import Workload
+from pytest_kgate.device.fake import Autoregressive
+from pytest_kgate.device.fake import Drift
+from pytest_kgate.device.fake import FakeDevice
+from pytest_kgate.device.fake import Mixture
+from pytest_kgate.device.fake import Noise
+from pytest_kgate.device.fake import OnlyArm
+from pytest_kgate.device.fake import Outliers
+from pytest_kgate.device.fake import RaceOffset
+from pytest_kgate.device.fake import Skewed
+from pytest_kgate.device.fake import TwoStateClock
+from pytest_kgate.device.fake import White
+from pytest_kgate.errors import UsageError
+from pytest_kgate.gate import Judgement
+from pytest_kgate.gate import SpeedGate
+from pytest_kgate.gate import Verdict
+from pytest_kgate.race import Plan
+from pytest_kgate.race import run
+from pytest_kgate.report.record import now
+
+SCHEMA = "pytest-kgate/simulation"
+VERSION = 1
+
+BOUND = 0.95
+
+RATIOS: Mapping[str, float] = {
+    "boundary": BOUND,
+    "equal": 1.0,
+    "1 %": 0.99 * BOUND,
+    "2 %": 0.98 * BOUND,
+    "5 %": 0.95 * BOUND,
+}
+"""True ratios by name: on the bound, where every PASS and every FAIL is false; two equal kernels, which must not pass;
+and candidates that are that much faster than the bound demands."""
+
+GATES = 4000
+"""Of the boundary in each scenario; of the other ratios a quarter. One standard error of 2.5 % is then 0.25 %."""
+
+_CHUNK = 50
+"""Gates that a worker process takes at once, about half a second."""
+
+_PHASE = 0.03
+"""The reference's latency differs from gate to gate by up to this fraction, so that ticks cut it anywhere."""
+
+_BINS = 40
+
+_DOUBT = 0.01
+"""A rate is above its limit where so many false passes have at most this chance at the limit."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One kind of disturbance."""
+
+    name: str
+    """For `--only`."""
+    title: str
+    """For tables."""
+    noise: Noise
+    limit: float | None = 0.03
+    """False passes may be this frequent at the boundary; None where the rule cannot promise anything."""
+    reference_seconds: float = 100e-6
+    tick_seconds: float = 0.0
+
+    def device(self, ratio: float, seed: int) -> FakeDevice:
+        """On which the candidate's latency is `ratio` times the reference's."""
+        jitter = np.random.default_rng(seed).uniform(-_PHASE, _PHASE)
+        seconds = self.reference_seconds * (1 + jitter)
+        truth = {"candidate": ratio * seconds, "reference": seconds}
+        return FakeDevice(truth, self.noise, seed=seed, tick_seconds=self.tick_seconds)
+
+
+def _with_white(*parts: Noise, sd: float = 0.01) -> Mixture:
+    return Mixture((White(sd), *parts))
+
+
+SCENARIOS: tuple[Scenario, ...] = (
+    Scenario("independent", "independent, 2 %", White(0.02)),
+    Scenario("ar50", "AR(1) .5 of 3 %, shared by the arms", _with_white(Autoregressive(0.5, 0.03))),
+    Scenario("ar80", "AR(1) .8 of 3 %, shared", _with_white(Autoregressive(0.8, 0.03))),
+    Scenario("ar95", "AR(1) .95 of 3 %, shared", _with_white(Autoregressive(0.95, 0.03))),
+    Scenario(
+        "ar95-own",
+        "AR(1) .95 of 1 %, each arm its own",
+        _with_white(Autoregressive(0.95, 0.01, per_arm=True)),
+        limit=0.055,
+    ),
+    Scenario("heating", "slows down by 5 % within 100 samples", _with_white(Drift(0.05, 100))),
+    Scenario("boosting", "speeds up by 5 % within 100 samples", _with_white(Drift(-0.05, 100))),
+    Scenario("ticks", "0.5 us ticks on a 10 us kernel", White(0.02), reference_seconds=10e-6, tick_seconds=0.5e-6),
+    Scenario(
+        # Ten calls a sample: their independent noise averages out, and one call's share of a tick is a tenth.
+        "ticks-ten",
+        "0.5 us ticks, ten calls of 10 us a sample",
+        White(0.02 / math.sqrt(10)),
+        reference_seconds=10e-6,
+        tick_seconds=0.05e-6,
+    ),
+    Scenario("outliers", "1 % of samples ten times too long", _with_white(Outliers(0.01, 10), sd=0.02)),
+    Scenario("steps", "clock of two speeds, 8 % apart, shared", _with_white(TwoStateClock(0.5, 100, 0.08))),
+    Scenario(
+        "steps-own",
+        "the same, each arm its own, 10 samples a spell",
+        _with_white(TwoStateClock(0.3, 10, 0.08, per_arm=True)),
+    ),
+    Scenario(
+        "skew",
+        "reference with an exponential tail of 3 %, candidate without",
+        Mixture((OnlyArm(0, White(0.01)), OnlyArm(1, Skewed(0.03, centre=0.8076)))),
+    ),
+    Scenario(
+        "mixture",
+        "AR(1) .95 of 2 %, -3 % drift, outliers, each arm's AR(1) .8 of 0.5 %",
+        _with_white(
+            Autoregressive(0.95, 0.02), Drift(-0.03, 100), Outliers(0.01, 10), Autoregressive(0.8, 0.005, per_arm=True)
+        ),
+    ),
+    Scenario(
+        "skew-median",
+        "the tail again, but true is the ratio of medians",
+        Mixture((OnlyArm(0, White(0.01)), OnlyArm(1, Skewed(0.03)))),
+        limit=None,
+    ),
+    Scenario(
+        "offset",
+        "each arm's own offset of 0.5 % for the whole race",
+        _with_white(RaceOffset(0.005)),
+        limit=None,
+    ),
+)
+
+_BY_NAME: Mapping[str, Scenario] = {scenario.name: scenario for scenario in SCENARIOS}
+
+
+def chosen(names: str | None) -> tuple[Scenario, ...]:
+    """The scenarios of a list such as `ar95,ticks`, all where there is none; UsageError at a name unknown."""
+    if names is None:
+        return SCENARIOS
+    unknown = [name for name in names.split(",") if name not in _BY_NAME]
+    if unknown:
+        raise UsageError(f"There is no scenario {', '.join(unknown)}.", f"There are: {', '.join(_BY_NAME)}.")
+    return tuple(_BY_NAME[name] for name in names.split(","))
+
+
+def judgements(
+    scenario: Scenario, ratio: float, gates: range, seed: int = 42, gate: SpeedGate | None = None
+) -> Iterator[Judgement]:
+    """Race and judge these gates one after the other; a gate's number and the seed decide all its noise."""
+    gate = gate or SpeedGate(BOUND)
+    arms = [Arm(name, lambda inputs, output: output, False) for name in ("candidate", "reference")]
+    workload = Workload(lambda seed: (), lambda inputs: None)
+    stream = zlib.crc32(scenario.name.encode())
+    for number in gates:
+        seeds = np.random.SeedSequence([seed, stream, round(1e6 * ratio), number])
+        own = int(seeds.generate_state(1, np.uint64)[0] >> 1)
+        device = scenario.device(ratio, own)
+        race = run(device.stopwatch(arms, workload), [gate], Plan(budget_seconds=3600.0, seed=own), device.clock)
+        yield race.judgements[0]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Verdicts at one true ratio in one scenario."""
+
+    gates: int = 0
+    passed: int = 0
+    failed: int = 0
+    rounds: int = 0
+    """Of all gates together."""
+    p_values: tuple[int, ...] = (0,) * _BINS
+    """How many sequential p values fell into each of so many equal bins from 0 to 1; on the bound, the first may hold
+    a false PASS's share, and the first k together k times that."""
+
+    @classmethod
+    def of(cls, found: Sequence[Judgement]) -> Cell:
+        """Count the verdicts of these gates."""
+        verdicts = [one.verdict for one in found]
+        p = [one.sequential_p for one in found]
+        # Bins are closed above, for a race that stops on its boundary has a p of exactly 0.025.
+        bins = np.ceil(np.array(p, dtype=np.float64) * _BINS - 1e-9).clip(1, _BINS).astype(np.intp) - 1
+        return cls(
+            len(found),
+            verdicts.count(Verdict.PASS),
+            verdicts.count(Verdict.FAIL),
+            sum(one.rounds for one in found),
+            tuple(np.bincount(bins, minlength=_BINS).tolist()),
+        )
+
+    def __add__(self, other: Cell) -> Cell:
+        return Cell(
+            self.gates + other.gates,
+            self.passed + other.passed,
+            self.failed + other.failed,
+            self.rounds + other.rounds,
+            tuple(mine + others for mine, others in zip(self.p_values, other.p_values, strict=True)),
+        )
+
+    def above(self, limit: float) -> bool:
+        """Whether this many passes are too many for a rate of `limit`, beyond what luck explains."""
+        return bool(binomtest(self.passed, self.gates, limit, alternative="greater").pvalue < _DOUBT)
+
+
+def cell(scenario: Scenario, ratio: float, gates: range, seed: int = 42) -> Cell:
+    """The verdicts of these gates."""
+    return Cell.of(list(judgements(scenario, ratio, gates, seed)))
+
+
+def simulate(
+    scenarios: Sequence[Scenario],
+    gates: int = GATES,
+    seed: int = 42,
+    jobs: int | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> dict[str, Any]:
+    """Every scenario at every ratio, on `jobs` processes (None: as many as there are cores): the document of it."""
+    started, begun = now(), time.perf_counter()
+    tasks = []
+    for scenario in scenarios:
+        for name in RATIOS:
+            count = gates if name == "boundary" else max(1, gates // 4)
+            tasks += [(scenario.name, name, first, min(first + _CHUNK, count)) for first in range(0, count, _CHUNK)]
+    cells = {(scenario.name, name): Cell() for scenario in scenarios for name in RATIOS}
+    for done, ((scenario_name, name), one) in enumerate(_run(tasks, seed, jobs or os.cpu_count() or 1), start=1):
+        cells[scenario_name, name] += one
+        if progress is not None:
+            progress(done / len(tasks))
+    return {
+        "schema": SCHEMA,
+        "version": VERSION,
+        "created": started,
+        "kgate": __version__,
+        "seed": seed,
+        "bound": BOUND,
+        "confidence": SpeedGate(BOUND).confidence,
+        "seconds": round(time.perf_counter() - begun, 1),
+        "scenarios": [
+            {
+                "name": scenario.name,
+                "title": scenario.title,
+                "noise": repr(scenario.noise),
+                "reference_seconds": scenario.reference_seconds,
+                "tick_seconds": scenario.tick_seconds,
+                "limit": scenario.limit,
+                "cells": [
+                    {"name": name, "ratio": ratio, **vars(cells[scenario.name, name])} for name, ratio in RATIOS.items()
+                ],
+            }
+            for scenario in scenarios
+        ],
+    }
+
+
+_Task = tuple[str, str, int, int]
+
+
+def _run(tasks: Sequence[_Task], seed: int, jobs: int) -> Iterator[tuple[tuple[str, str], Cell]]:
+    if jobs == 1:
+        yield from (_work(task, seed) for task in tasks)
+        return
+    # Spawned, not forked: the caller may have threads, and torch does not survive a fork.
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        waiting = [pool.submit(_work, task, seed) for task in tasks]
+        try:
+            yield from (one.result() for one in as_completed(waiting))
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _work(task: _Task, seed: int) -> tuple[tuple[str, str], Cell]:
+    scenario, name, first, end = task
+    return (scenario, name), cell(_BY_NAME[scenario], RATIOS[name], range(first, end), seed)
+
+
+def save(document: Mapping[str, Any], path: Path) -> None:
+    """Write the document, one line a cell: two of them compare line by line. UsageError where it can't be."""
+    scenarios = []
+    for scenario in document["scenarios"]:
+        cells = ",\n    ".join(json.dumps(one) for one in scenario["cells"])
+        facts = json.dumps({name: value for name, value in scenario.items() if name != "cells"})
+        scenarios.append(f'{facts[:-1]}, "cells": [\n    {cells}]}}')
+    head = json.dumps({name: value for name, value in document.items() if name != "scenarios"})
+    text = ",\n  ".join(scenarios)
+    try:
+        path.write_text(f'{head[:-1]}, "scenarios": [\n  {text}\n]}}\n', encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            f"{path} can't be written: {error.strerror}.", "Check the path and its permissions."
+        ) from error
+
+
+def load(path: Path) -> dict[str, Any]:
+    """The document that `save` wrote; UsageError for anything else."""
+    try:
+        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if (document["schema"], document["version"]) != (SCHEMA, VERSION):
+            raise ValueError(f"it is {document['schema']!r}, version {document['version']!r}")
+    except OSError as error:
+        raise UsageError(f"{path} can't be read: {error.strerror}.", "Check the path and its permissions.") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"{path} holds no simulation: {error}.", "`kgate simulate --json PATH` writes one."
+        ) from error
+    return document
+
+
+def cells_of(scenario: Mapping[str, Any]) -> dict[str, Cell]:
+    """A document's cells of one scenario, by the name of their true ratio."""
+    return {
+        one["name"]: Cell(one["gates"], one["passed"], one["failed"], one["rounds"], tuple(one["p_values"]))
+        for one in scenario["cells"]
+    }
+
+
+def beyond_limit(document: Mapping[str, Any]) -> list[str]:
+    """A sentence for each scenario with more false passes than luck and its limit explain."""
+    found = []
+    for scenario in document["scenarios"]:
+        one, limit = cells_of(scenario)["boundary"], scenario["limit"]
+        if limit is not None and one.above(limit):
+            found.append(
+                f"{scenario['name']}: {one.passed} of {one.gates} gates on the bound passed, and {limit:.1%} may."
+            )
+    return found
+
+
+def table(document: Mapping[str, Any]) -> str:
+    """The document as Markdown: error rates, power and rounds, and below them how they were made."""
+    head = ("noise", "false PASS", "false FAIL", "limit", "equal kernels pass", "1 % win", "2 % win", "5 % win")
+    lines = [_line(head), _line(("---", *("---:",) * (len(head) - 1)))]
+    for scenario in document["scenarios"]:
+        cells = cells_of(scenario)
+        edge, limit = cells["boundary"], scenario["limit"]
+        lines.append(
+            _line(
+                (
+                    scenario["title"],
+                    _percent(edge.passed, edge.gates),
+                    _percent(edge.failed, edge.gates),
+                    "none" if limit is None else f"{limit:.1%}".replace(".0%", "%").replace("%", " %"),
+                    _percent(cells["equal"].passed, cells["equal"].gates),
+                    *(_power(cells[name]) for name in ("1 %", "2 %", "5 %")),
+                )
+            )
+        )
+    first = cells_of(document["scenarios"][0])
+    lines += [
+        "",
+        f"`speedup({document['bound']:g})`: {first['boundary'].gates} gates a row whose true ratio is the bound, "
+        f"{first['equal'].gates} of each other ratio; a win is the share of gates that passed, and the mean number of "
+        f"rounds, of a candidate that much faster than the bound demands. Seed {document['seed']}, "
+        f"pytest-kgate {document['kgate']}, {document['created'][:10]}, {_minutes(document['seconds'])}.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _percent(count: int, of: int) -> str:
+    share = 100 * count / of
+    return f"{share:.1f} %" if share < 99.95 and count else f"{share:.0f} %"
+
+
+def _power(one: Cell) -> str:
+    return f"{_percent(one.passed, one.gates)}, {one.rounds / one.gates:.0f}"
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.0f} minutes" if seconds > 90 else f"{seconds:.0f} s"
