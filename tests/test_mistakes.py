@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 import torch  # before any session: pytester forgets what its sessions import, and torch can't be imported twice
 
@@ -35,6 +34,8 @@ from pytest_kgate.report.record import load
 FAKE = """
 import pytest
 from pytest_kgate.device.fake import FakeDevice, White
+
+jsonschema = pytest.importorskip("jsonschema", reason="needs jsonschema, of the extra `test`")
 
 class Device(FakeDevice):
     kind = "KIND"
