@@ -31,11 +31,11 @@ from pytest_kgate.report.record import Record
 from pytest_kgate.report.record import json_schema
 from pytest_kgate.report.record import load
 
+jsonschema = pytest.importorskip("jsonschema", reason="needs jsonschema, of the extra `test`")
+
 FAKE = """
 import pytest
 from pytest_kgate.device.fake import FakeDevice, White
-
-jsonschema = pytest.importorskip("jsonschema", reason="needs jsonschema, of the extra `test`")
 
 class Device(FakeDevice):
     kind = "KIND"
