@@ -12,7 +12,7 @@ help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 perf: $(VENV)/.ready ## race the kernels against PyTorch SDPA: on the GPU, or on the CPU where there is none
-	$(RUN) pytest -m perf $(ARGS)
+	$(RUN) pytest -m perf -rs $(ARGS)
 
 test: $(VENV)/.ready ## run the test suite
 	$(RUN) pytest -m "not perf" $(ARGS)

@@ -13,6 +13,9 @@ import numpy as np
 
 from pytest_kgate import race
 from pytest_kgate.calling import bind
+from pytest_kgate.calling import blamed
+from pytest_kgate.calling import ignored_params
+from pytest_kgate.calling import raised_in_call
 from pytest_kgate.device.base import Device
 from pytest_kgate.device.base import Stopwatch
 from pytest_kgate.device.lease import leased
@@ -24,6 +27,7 @@ from pytest_kgate.gate import Judgement
 from pytest_kgate.gate import SpeedGate
 from pytest_kgate.gate import Verdict
 from pytest_kgate.gate import with_evidence
+from pytest_kgate.oracle import CALLED
 from pytest_kgate.oracle import Correctness
 from pytest_kgate.oracle import check
 from pytest_kgate.oracle import verify_timed_output
@@ -102,6 +106,12 @@ def run(
     except KgateError as error:
         account.error = f"{error.what} {error.todo}"
         return Outcome(account.finish(), error.__cause__)
+    except Exception as error:
+        if not raised_in_call(error):
+            raise
+        found = blamed("The candidate or the reference", CALLED, error)
+        account.error = f"{found.what} {found.todo}"
+        return Outcome(account.finish(), error)
     return Outcome(account.finish())
 
 
@@ -176,7 +186,7 @@ class _Account:
             "verdict": verdict,
             "reason": next((reason for reason in reasons if reason), ""),
             "problem": _problem_facts(self.job.problem),
-            "candidate": candidate_facts(self.job.candidate, self.job.name),
+            "candidate": candidate_facts(self.job.candidate, self.job.name, self.job.problem.params),
             "reference": _reference_facts(self.reference),
             "correctness": correctness,
             "gates": gates,
@@ -252,8 +262,10 @@ def _problem_facts(problem: Problem) -> dict[str, Any]:
     }
 
 
-def candidate_facts(candidate: Callable[..., Any] | Kernel, name: str | None) -> dict[str, Any]:
-    """What is known of the candidate's build; of a plain callable, its name."""
+def candidate_facts(
+    candidate: Callable[..., Any] | Kernel, name: str | None, params: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What is known of the candidate's build; of a plain callable, its name and which of `params` it does not take."""
     build = getattr(candidate, "build", None)
     own_name = getattr(candidate, "name", None) or getattr(candidate, "__name__", type(candidate).__name__)
     return {
@@ -264,6 +276,7 @@ def candidate_facts(candidate: Callable[..., Any] | Kernel, name: str | None) ->
         "flags": list(build.flags) if build else [],
         "arch": build.arch if build else None,
         "resources": [one.to_dict() for one in build.resources] if build else [],
+        "ignored_params": ignored_params(candidate, params),
     }
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import traceback
 from collections.abc import Callable
+from collections.abc import Iterator
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +14,9 @@ import torch.utils.dlpack
 from torch import Tensor
 
 from pytest_kgate.device.base import Arm
+from pytest_kgate.device.host import refused_memory
 from pytest_kgate.errors import CandidateError
+from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
 
 
@@ -42,6 +47,42 @@ def bind(role: str, function: Callable[..., Any], params: Mapping[str, Any]) -> 
             return function(*inputs, **keywords)
 
     return Arm(role, call, takes_output)
+
+
+def ignored_params(function: Callable[..., Any], params: Mapping[str, Any]) -> list[str]:
+    """Those of the problem's params that the callable does not take, so that it is called without them."""
+    names = _parameter_names(function)
+    return [] if names is None else [name for name in params if name not in names]
+
+
+@contextlib.contextmanager
+def blame(whose: str, called: str) -> Iterator[None]:
+    """Whatever a user's function raises in the block becomes a `CandidateError` that names it, its cause attached.
+
+    `called` says how the function is called. A GPU's lack of memory passes: the device explains it.
+    """
+    try:
+        yield
+    except (CandidateError, torch.OutOfMemoryError):
+        raise
+    except KgateError as error:  # of a kernel that does not take these inputs
+        raise CandidateError(error.what, error.todo) from None
+    except Exception as error:
+        raise blamed(whose, called, error) from error
+
+
+def blamed(whose: str, called: str, error: Exception) -> CandidateError:
+    """The error that says so."""
+    refused = refused_memory(error)
+    if refused:
+        return CandidateError(f"{whose} ran out of host memory: {refused}.", "Use a smaller shape, or allocate less.")
+    message = str(error).rstrip(".") or "no message"
+    return CandidateError(f"{whose} raised {type(error).__name__}: {message}.", f"The traceback follows; {called}.")
+
+
+def raised_in_call(error: BaseException) -> bool:
+    """Whether the error came out of an arm's callable, and is not the plugin's own."""
+    return any(frame.f_code.co_filename == __file__ for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 def _parameter_names(function: Callable[..., Any]) -> frozenset[str] | None:

@@ -35,6 +35,8 @@ else:
 class GateFailure(_Failed):
     """A gate was not met; `record` is the account of it. Shown without traceback, as a table."""
 
+    __module__ = "builtins"  # as pytest's own: leaves more of the message in the short summary
+
     def __init__(self, text: str, record: Record) -> None:
         super().__init__(msg=text, pytrace=False)
         self.record = record
@@ -83,6 +85,10 @@ def kbench(request: pytest.FixtureRequest, kgate_device: Device) -> Callable[...
                 outcome = bench.run(job, device, session.picker, session.environment, session.end_now, live.update)
         except KgateError as error:
             _fail(error)
+        except KeyboardInterrupt as interrupt:
+            if request.config.getoption("fulltrace"):
+                raise
+            raise interrupt.with_traceback(None) from None  # shown at the test's own line
         session.emit(request.node, outcome.record)
         _settle(outcome, job.options.inconclusive)
         return outcome.record
@@ -159,6 +165,8 @@ def _job(
     from pytest_kgate.gate import SpeedGate
     from pytest_kgate.problem import Problem as ProblemType
 
+    if isinstance(candidate, ProblemType):
+        raise UsageError("kbench was given the problem first.", "Write kbench(candidate, problem).")
     if not isinstance(problem, ProblemType):
         raise UsageError(
             f"kbench takes a Problem as its second argument, got {type(problem).__name__}.",
@@ -190,6 +198,7 @@ def _device_for(candidate: Any, session: Session, default: Device) -> Device:
 
 
 def _need_device(wanted: str, name: str, session: Session, device: Device) -> None:
+    __tracebackhide__ = True  # a skip is shown at the test's own line
     options = session.options
     if wanted == "cuda" and device.kind != "cuda":
         asked = " (--kgate-device host)" if options.device == "host" else ""
@@ -226,7 +235,9 @@ def _own_frames(cause: BaseException) -> str:
     """The traceback without the frames of the plugin itself."""
     here = str(Path(__file__).parent)
     frames = [frame for frame in traceback.extract_tb(cause.__traceback__) if not frame.filename.startswith(here)]
-    return "".join(["Traceback of the candidate:\n", *traceback.format_list(frames), *_last_line(cause)]).rstrip()
+    return "".join(
+        ["Traceback, without the plugin's own frames:\n", *traceback.format_list(frames), *_last_line(cause)]
+    ).rstrip()
 
 
 def _last_line(cause: BaseException) -> list[str]:
@@ -235,4 +246,4 @@ def _last_line(cause: BaseException) -> list[str]:
 
 def _fail(error: KgateError) -> NoReturn:
     __tracebackhide__ = True
-    pytest.fail(f"{error.what}\n{error.todo}", pytrace=False)
+    raise _Failed(f"{error.what}\n{error.todo}".rstrip(), pytrace=False) from None

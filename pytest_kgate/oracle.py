@@ -13,17 +13,20 @@ from torch import Generator
 from torch import Tensor
 
 from pytest_kgate.calling import as_answer
+from pytest_kgate.calling import blame
 from pytest_kgate.device.base import Arm
 from pytest_kgate.device.base import Device
 from pytest_kgate.device.base import Workload
 from pytest_kgate.errors import CandidateError
-from pytest_kgate.errors import KgateError
+from pytest_kgate.errors import UsageError
 from pytest_kgate.gate import ErrorGate
 from pytest_kgate.gate import Verdict
 from pytest_kgate.problem import Problem
 
 DRAWS = ("normal", "hard", "normal", "hard", "normal")
 """Five draws. Normal inputs are what users run; hard ones are those on which a wrong kernel shows."""
+
+CALLED = "it is called as candidate(*inputs, **params), with `out` where it takes one"
 
 _DEFAULT_FACTOR = 4.0
 """Without an `allclose` marker, the candidate may be this many times as far off as the reference: enough for another
@@ -94,7 +97,8 @@ def workload_of(problem: Problem, device: Device, like: Tensor | None = None, *,
     def draw(seed: int) -> tuple[Tensor, ...]:
         generator = Generator(device=device.torch_device)
         generator.manual_seed(seed)
-        inputs = draw_from(generator)
+        with blame("The problem's inputs", "it is called as inputs(generator)"):
+            inputs = draw_from(generator)
         return inputs if isinstance(inputs, tuple) else tuple(inputs) if isinstance(inputs, list) else (inputs,)
 
     def make_output(inputs: tuple[Tensor, ...]) -> Tensor:
@@ -188,7 +192,9 @@ def _answer(
         if output is None:
             workload.make_output(inputs)  # freed at once: an output allocated next is likely to find NaN in it
         device.synchronize()
-        answer = as_answer(call_candidate(candidate, inputs, output), like, inputs)
+        with blame("The candidate", CALLED):
+            result = candidate.call(inputs, output)
+        answer = as_answer(result, like, inputs)
         device.synchronize()
         for position, (tensor, copy) in enumerate(zip(inputs, before, strict=True)):
             if not torch.equal(tensor, copy):
@@ -197,24 +203,35 @@ def _answer(
                     "Leave the inputs as they are; copy what you scale.",
                 )
         answer = answer.clone()
-        exact = problem.exact(*inputs, **problem.params)
-        errors = (reference.call(inputs, output).double() - exact).abs()
+        exact = _exact(problem, inputs, like)
+        errors = (_call_reference(reference, inputs, output).double() - exact).abs()
         return _Answer(answer, exact, float(errors.nan_to_num(nan=torch.inf).max()))
 
 
-def call_candidate(candidate: Arm, inputs: tuple[Any, ...], output: Any) -> Any:
-    """Call it; whatever it raises becomes a `CandidateError` that names the exception, its cause attached."""
-    try:
-        return candidate.call(inputs, output)
-    except (CandidateError, torch.OutOfMemoryError, MemoryError):
-        raise
-    except KgateError as error:
-        raise CandidateError(error.what, error.todo) from None
-    except Exception as error:
-        raise CandidateError(
-            f"The candidate raised {type(error).__name__}: {str(error).rstrip('.') or 'no message'}.",
-            "The traceback follows; it is called as candidate(*inputs, **params), with `out` where it takes one.",
-        ) from error
+def _exact(problem: Problem, inputs: tuple[Any, ...], like: Tensor) -> Tensor:
+    with blame("The problem's exact", "it is called as exact(*inputs, **params)"):
+        exact = problem.exact(*inputs, **problem.params)
+    exact = _tensor("exact", exact)
+    if exact.shape != like.shape:
+        raise UsageError(
+            f"The problem's exact returned shape {tuple(exact.shape)}, its reference {tuple(like.shape)}.",
+            "Both must compute the same thing.",
+        )
+    return exact.double()
+
+
+def _call_reference(reference: Arm, inputs: tuple[Any, ...], output: Any) -> Tensor:
+    with blame("The reference", "it is called as reference(*inputs, **params), with `out` where it takes one"):
+        result = reference.call(inputs, output)
+    return _tensor("reference", result)
+
+
+def _tensor(role: str, result: object) -> Tensor:
+    if not isinstance(result, Tensor):
+        raise UsageError(
+            f"The problem's {role} returned {type(result).__name__}, not a tensor.", "Return one torch tensor."
+        )
+    return result
 
 
 def verify_timed_output(
@@ -222,7 +239,7 @@ def verify_timed_output(
 ) -> str | None:
     """Compare what a timed launch left behind; None, or one sentence saying how far off it is."""
     with device.running("verifying a timed launch"):
-        exact = problem.exact(*inputs, **problem.params)
+        exact = _exact(problem, inputs, correctness.like)
         answer = as_answer(output, correctness.like, inputs)
         error, excess, place = _Answer(answer, exact, 0.0).compare(correctness.atol, correctness.rtol)
     if excess <= 0:
@@ -236,7 +253,7 @@ def verify_timed_output(
 def _reference_output(device: Device, problem: Problem, reference: Arm) -> Tensor:
     with device.running("running the reference"):
         inputs = workload_of(problem, device).draw(0)
-        result = reference.call(inputs, None)
+        result = _call_reference(reference, inputs, None)
         device.synchronize()
         return torch.empty_like(result)
 

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from torch import Generator
     from torch import Tensor
 
+__tracebackhide__ = True
+"""A wrong argument is then shown at the line that made the shape, not inside the dataclass."""
+
 
 @dataclass(frozen=True)
 class Shape:

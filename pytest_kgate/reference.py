@@ -68,12 +68,12 @@ def _fastest(
                 with device.running(f"trying the {name} reference"):
                     arm.call(workload.draw(0), None)
                 device.synchronize()
-        except (RuntimeError, KgateError) as error:
-            refused[name] = str(error).splitlines()[0]
+        except Exception as error:
+            refused[name] = (str(error) or type(error).__name__).splitlines()[0]
             continue
         arms[name] = arm
     if not arms:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in refused.items()) or "it names none"
         raise KgateError(
             f"None of the references of {problem.name} runs on {device.torch_device} ({reasons}).",
             "Choose another dtype, shape or --kgate-sdpa-backend.",

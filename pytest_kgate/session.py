@@ -24,6 +24,9 @@ SESSION = pytest.StashKey["Session"]()
 RECORDS = pytest.StashKey["list[Record]"]()
 """On an item: the records of its calls, for the report that carries them to the controller."""
 
+_NAMED = 10
+"""So many of the tests that were not run are named."""
+
 
 class Session:
     """One per process; under xdist the controller's holds the records and the workers' hold the devices."""
@@ -120,9 +123,10 @@ class Session:
         """End the process because a candidate is stuck in native code; called from the watchdog's thread."""
         self.close()
         where = f" The records so far are in {self.options.json}." if self._file is not None else ""
+        test = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")[0]
         text = (
             f"\npytest-kgate: {complaint}, and it can't be interrupted, so the session ends here.{where}\n"
-            f"Deselect the test to run the others: {os.environ.get('PYTEST_CURRENT_TEST', '').rpartition(' ')[0]}\n"
+            f"{self._not_run(test)}Deselect the test to run the others: {test}\n"
         )
         with contextlib.suppress(Exception):
             capture = self.config.pluginmanager.getplugin("capturemanager")
@@ -132,6 +136,16 @@ class Session:
                 sys.stderr.write(f"{line}\n")
             sys.stderr.flush()
         os._exit(pytest.ExitCode.INTERNAL_ERROR)
+
+    def _not_run(self, test: str) -> str:
+        """Which tests come after this one; nothing in a worker, whose others run elsewhere."""
+        items = getattr(self.config.pluginmanager.get_plugin("session"), "items", [])
+        tests = [item.nodeid for item in items]
+        if self.is_worker or test not in tests[:-1]:
+            return ""
+        left = tests[tests.index(test) + 1 :]
+        more = f" and {len(left) - _NAMED} more" if len(left) > _NAMED else ""
+        return f"Not run: {', '.join(left[:_NAMED])}{more}.\n"
 
     @property
     def hung_device(self) -> bool:

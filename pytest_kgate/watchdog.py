@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 
 from pytest_kgate.errors import CandidateError
@@ -28,7 +29,8 @@ def deadline(seconds: float, doing: str, when_stuck: Callable[[str], None]) -> I
 
     def interrupt(signum: int, frame: FrameType | None) -> None:
         raise CandidateError(
-            f"{complaint}.", "Look for an endless loop or a lock; raise --kgate-timeout if it is just slow."
+            f"{complaint}{_place(frame)}.",
+            "Look for an endless loop or a lock; raise --kgate-timeout if it is just slow.",
         )
 
     if interruptible:
@@ -43,3 +45,13 @@ def deadline(seconds: float, doing: str, when_stuck: Callable[[str], None]) -> I
             # Another plugin's timer, such as a per-test timeout, goes on; it fires late by what was spent here.
             signal.setitimer(signal.ITIMER_REAL, previous_delay)
             signal.signal(signal.SIGALRM, previous_handler)
+
+
+def _place(frame: FrameType | None) -> str:
+    """Where the interrupt found the user's code, innermost first; empty if all that ran was the plugin's."""
+    ours = str(Path(__file__).parent)
+    while frame is not None and frame.f_code.co_filename.startswith(ours):
+        frame = frame.f_back
+    if frame is None or frame.f_globals.get("__name__", "").partition(".")[0] in ("pluggy", "_pytest"):
+        return ""
+    return f"; it was in {frame.f_code.co_name}, {Path(frame.f_code.co_filename).name} line {frame.f_lineno}"

@@ -209,12 +209,21 @@ def _explain(recipe: Recipe, log: str) -> BuildError:
     if "No space left on device" in log:
         with cache.explained():
             raise OSError(28, "No space left on device")
-    refusals = [match[1].strip() for pattern in _REFUSALS for match in pattern.finditer(log)]
+    refusals = [match[1].strip().strip('"') for pattern in _REFUSALS for match in pattern.finditer(log)]
     refused = " ".join(dict.fromkeys(refusals))
     first = _ERROR.search(log)
     last = log.strip().rpartition("\n")[2] or "the compiler failed without a message."
     why = refused or (first[0].strip() if first else last)
     return BuildError(
-        f"{recipe.title} does not compile: {why}\n\n$ {recipe.command}\n{log.rstrip()}\n",
-        "Choose other knobs; the source says which it takes." if refused else "Correct the source.",
+        f"{recipe.title} does not compile: {why}\n\n$ {recipe.command}\n{log.rstrip()}\n", _what_to_do(why, refused)
     )
+
+
+def _what_to_do(why: str, refused: str) -> str:
+    if "gpu architecture" in why.lower():
+        return (
+            "Give --kgate-arch one of those that `nvcc --list-gpu-arch` names, or install a CUDA that knows this GPU."
+        )
+    if re.search(r"\bsm_\d", refused):
+        return "Give another --kgate-arch, or take a kernel that runs on this GPU."
+    return "Choose other knobs; the source says which it takes." if refused else "Correct the source."

@@ -159,7 +159,7 @@ def _read(path: Path) -> str:
     except OSError as error:
         raise UsageError(
             f"The kernel source {path} can't be read: {error.strerror}.",
-            "Check the path; a relative one starts at the current directory.",
+            "Check the path; a relative one starts at the test's own folder or at the current directory.",
         ) from error
 
 

@@ -136,6 +136,10 @@ class CudaDevice:
         except RuntimeError as error:
             self._raise_if_faulted(error, doing)
             raise
+        except CandidateError as error:
+            if isinstance(error.__cause__, RuntimeError) and not self.lost:  # a fault may have shown inside its call
+                self._raise_if_faulted(error.__cause__, doing)
+            raise
 
     def _raise_if_faulted(self, error: RuntimeError, doing: str) -> None:
         try:

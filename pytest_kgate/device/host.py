@@ -7,6 +7,7 @@ import gc
 import math
 import os
 import platform
+import re
 import time
 from collections.abc import Iterator
 from collections.abc import Sequence
@@ -71,8 +72,11 @@ class HostDevice:
         try:
             with torch.no_grad():
                 yield
-        except MemoryError as error:
-            raise CandidateError(f"Out of memory while {doing}.", "Use a smaller shape.") from error
+        except (MemoryError, RuntimeError) as error:
+            wanted = refused_memory(error)
+            if wanted is None:
+                raise
+            raise CandidateError(f"Out of host memory while {doing}: {wanted}.", "Use a smaller shape.") from error
 
     def stopwatch(self, arms: Sequence[Arm], workload: Workload, *, timer: str, cache: str) -> Stopwatch:
         """The wall clock is the only timer here, and caches stay hot."""
@@ -170,6 +174,14 @@ def _no_garbage_collection() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
+
+
+def refused_memory(error: BaseException) -> str | None:
+    """How much memory the host refused, as a clause; None for any other error. PyTorch raises a RuntimeError."""
+    refused = re.search(r"DefaultCPUAllocator: .*you tried to allocate (\d+) bytes", str(error))
+    if refused:
+        return f"{int(refused[1]) / 2**30:,.1f} GiB were asked for at once"
+    return "more was asked for than there is" if isinstance(error, MemoryError) else None
 
 
 def cpu_model() -> str:

@@ -37,7 +37,9 @@ def _wrong(record: Record, correctness: Mapping[str, Any]) -> list[str]:
     broken = _not_finite(worst)
     if broken:
         return broken
-    found = []
+    found = _ignored(record)
+    if found:
+        return found
     atol = float(correctness.get("atol", 0.0))
     error, reference = (number(correctness.get(f"{arm}_error")) for arm in ("candidate", "reference"))
     if error <= _TIGHT * reference:
@@ -60,6 +62,20 @@ def _wrong(record: Record, correctness: Mapping[str, Any]) -> list[str]:
         )
     return found or [
         "Shrink the shape to one tile and look again: the index of the worst element then points into the kernel."
+    ]
+
+
+def _ignored(record: Record) -> list[str]:
+    """Params that the candidate never got, unless their value says to do nothing: `is_causal=False`."""
+    params = record["problem"].get("params", {})
+    lacking = {
+        name: params[name]
+        for name in record["candidate"].get("ignored_params", ())
+        if params.get(name) not in (None, False)
+    }
+    return [
+        f"The candidate has no parameter `{name}`, so it was called without {name}={value!r}: add it to the signature."
+        for name, value in lacking.items()
     ]
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from contextlib import AbstractContextManager
+from contextlib import nullcontext
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -24,6 +26,8 @@ class LiveLine:
         reporter = config.pluginmanager.get_plugin("terminalreporter")
         shown = reporter is not None and reporter.isatty and not hasattr(config, "workerinput")
         self._reporter = reporter if shown else None
+        self._capture = config.pluginmanager.get_plugin("capturemanager")
+        self._nodeid = test
         self._test = test.rpartition("::")[2]
         self._start = self._last = time.monotonic()
         self._drawn = False
@@ -37,16 +41,28 @@ class LiveLine:
         if self._reporter is None or now - self._start < _FIRST_AFTER_SECONDS or now - self._last < _EVERY_SECONDS:
             return
         self._last = now
-        if not self._drawn:
-            self._reporter.ensure_newline()  # leaves the line of dots as it is
-            self._drawn = True
         text = f"{self._test}: round {progress.rounds}, ratio {progress.ratio:.3f}, {progress.spent_seconds:.1f} s"
-        writer = self._reporter._tw  # the one stream that is not captured
-        writer.write(_CLEAR_LINE + text[: writer.fullwidth - 1], flush=True)
+        with self._uncaptured():
+            if not self._drawn:
+                self._reporter.ensure_newline()  # leaves the line of dots as it is
+                self._drawn = True
+            self._reporter.write(_CLEAR_LINE + text[: self._reporter._tw.fullwidth - 1], flush=True)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._reporter is not None and self._drawn:
-            # The reporter starts a new line before it writes on: that is the line just cleared.
-            self._reporter._tw.write(_CLEAR_LINE + _LINE_UP, flush=True)
+            with self._uncaptured():
+                self._reporter.write(_CLEAR_LINE, flush=True)
+                if self._reporter.showfspath:
+                    # What comes next begins with a line break: it shall end up on the line just cleared.
+                    self._reporter.write(_LINE_UP, flush=True)
+                    if not self._reporter.showlongtestinfo:
+                        self._reporter.write_fspath_result(self._nodeid, "")
+
+    def _uncaptured(self) -> AbstractContextManager[None]:
+        """While a test runs, the reporter's stream is captured like all others."""
+        if self._capture is None:
+            return nullcontext()
+        context: AbstractContextManager[None] = self._capture.global_and_fixture_disabled()
+        return context

@@ -12,7 +12,6 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
-import jsonschema
 import pytest
 from sample_records import session
 from sample_records import speed_record
@@ -20,6 +19,8 @@ from sample_records import speed_record
 from pytest_kgate.errors import UsageError
 from pytest_kgate.report import record as records
 from pytest_kgate.report.journal import RecordFile
+
+jsonschema = pytest.importorskip("jsonschema", reason="needs jsonschema, of the extra `test`")
 
 as_root = pytest.mark.skipif(
     not hasattr(os, "geteuid") or os.geteuid() != 0 or not sys.platform.startswith("linux"), reason="mounts a tmpfs"

@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import numpy as np
 import pytest
 from sample_records import error_record
@@ -22,6 +21,8 @@ from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.report import record as records
 from pytest_kgate.report.journal import RecordFile
+
+jsonschema = pytest.importorskip("jsonschema", reason="needs jsonschema, of the extra `test`")
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,75 @@
+"""The line that shows a race's progress, on a real pseudo-terminal."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+pty = pytest.importorskip("pty", reason="needs a POSIX pseudo-terminal")
+
+SLOW_RACE = """
+import time
+import torch
+from pytest_kgate import Problem
+
+def slow_relu(x):
+    time.sleep(0.005)
+    return torch.relu(x)
+
+RELU = Problem(
+    name="relu",
+    inputs=lambda g: (torch.randn(64, generator=g),),
+    reference=slow_relu,
+    exact=lambda x: torch.relu(x.double()),
+)
+
+def test_before():
+    pass
+
+def test_slow(kbench):
+    kbench(slow_relu, RELU)
+
+def test_after():
+    pass
+"""
+
+
+def shown(folder, terminal):
+    """All that pytest writes, to a terminal or to a pipe."""
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", str(folder)]
+    if not terminal:
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+    master, slave = os.openpty()
+    with subprocess.Popen(command, cwd=folder, stdout=slave, stderr=slave) as process:
+        os.close(slave)
+        parts = []
+        while True:
+            try:
+                part = os.read(master, 65536)
+            except OSError:  # Linux reports the closed other end this way
+                break
+            if not part:
+                break
+            parts.append(part)
+    os.close(master)
+    assert process.returncode == 0
+    return b"".join(parts).decode()
+
+
+def test_progress_is_shown_on_a_terminal_and_wiped_out_afterwards(tmp_path):
+    (tmp_path / "test_race.py").write_text(SLOW_RACE)
+    text = shown(tmp_path, terminal=True)
+    assert "test_slow: round " in text
+    last_progress = text.rindex("test_slow: round ")
+    assert "\x1b[2K" in text[last_progress:]
+    assert "3 passed" in text[last_progress:]
+
+
+def test_nothing_is_redrawn_in_a_log(tmp_path):
+    (tmp_path / "test_race.py").write_text(SLOW_RACE)
+    text = shown(tmp_path, terminal=False)
+    assert "round " not in text.replace("rounds", "")
+    assert "\x1b" not in text
