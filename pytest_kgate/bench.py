@@ -64,6 +64,8 @@ class Job:
     check: bool = True
     """Whether a wrong answer fails a job that demands speed but names no tolerance."""
     precision: float | None = None
+    attempt: int = 1
+    """Which run of the test this is; above 1 where a plugin reruns failed tests."""
 
     @property
     def seed(self) -> int:
@@ -182,6 +184,7 @@ class _Account:
         record = {
             "test": self.job.test,
             "call": self.job.call,
+            "attempt": self.job.attempt,
             "started": self.started,
             "verdict": verdict,
             "reason": next((reason for reason in reasons if reason), ""),
@@ -236,6 +239,16 @@ class _Account:
         warnings = list(self.stopwatch.warnings) if self.stopwatch else []
         if self.correctness and self.correctness.verdict is not Verdict.PASS and not self.job.must_be_right:
             warnings.append(f"the answer was not judged, but {self.correctness.reason}")
+        if self.job.speed and self.job.options.rule == "classic":
+            warnings.append(
+                "judged by the classic rule, whose error rate is not controlled: of candidates that are exactly on a "
+                "bound below 1, about half pass"
+            )
+        if self.job.speed and self.job.attempt > 1:
+            warnings.append(
+                "rerun of a test: each try may err half as often as the one before, so that this one needs a stronger "
+                "result; a gate that is tried until it passes errs up to twice as often as promised"
+            )
         return warnings
 
 

@@ -19,8 +19,11 @@ _BAD_USAGE = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb. Returns the exit status: 0, 2 after an error that the user can act on, 1 where rates are above
-    their limits."""
+    """Run one verb.
+
+    Returns the exit status: 0, 1 where gates or error rates miss what was asked for, 2 after an error that the user can
+    act on.
+    """
     options = _parser().parse_args(arguments)
     try:
         with warnings.catch_warnings():
@@ -50,6 +53,12 @@ def _parser() -> argparse.ArgumentParser:
         "--into", type=Path, metavar="README", help="replace a block of this file by the markdown table"
     )
     report.add_argument("--block", metavar="NAME", help="the block between <!-- kgate:NAME --> and <!-- /kgate -->")
+    report.add_argument(
+        "--fdr",
+        type=float,
+        metavar="RATE",
+        help="judge all gates of the files together, as --kgate-fdr does a session's",
+    )
     report.add_argument("--width", type=int, help="columns of the table; default: the terminal's, or 120")
     report.set_defaults(run=_report)
 
@@ -61,7 +70,10 @@ def _parser() -> argparse.ArgumentParser:
 
     simulate = verbs.add_parser("simulate", help="the gate's error rates on made-up noise, where the truth is known")
     simulate.add_argument(
-        "--gates", type=int, metavar="N", help="a kind of noise at the bound, and a quarter of it elsewhere; default: 4000"
+        "--gates",
+        type=int,
+        metavar="N",
+        help="of each noise at the bound, and a quarter of it elsewhere; default: 4000",
     )
     simulate.add_argument("--only", metavar="NAME[,NAME...]", help="these kinds of noise; default: all")
     simulate.add_argument("--seed", type=int, default=42, help="default: 42")
@@ -77,6 +89,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _report(options: argparse.Namespace) -> int:
+    from pytest_kgate import multiplicity
+    from pytest_kgate.options import parse_value
     from pytest_kgate.report import markdown
     from pytest_kgate.report import record
     from pytest_kgate.report.terminal import summary_table
@@ -85,6 +99,9 @@ def _report(options: argparse.Namespace) -> int:
     if options.into is not None and options.format not in (None, "markdown"):
         raise UsageError(f"--into writes markdown, not {options.format}.", "Leave --format away.")
     records = record.merge(record.load(path) for path in options.files)
+    lines: list[str] = []
+    if options.fdr is not None:
+        records, lines = multiplicity.control(records, parse_value("fdr", options.fdr, "--fdr"))
     if options.into is not None:
         _write_block(options.into, options.block, markdown.table(records))
     elif options.format == "markdown":
@@ -95,7 +112,9 @@ def _report(options: argparse.Namespace) -> int:
         print(summary_table(records, _width(options.width), sys.stdout.isatty() and "NO_COLOR" not in os.environ))
     else:
         print("No records.")
-    return 0
+    for line in lines:
+        print(line, file=sys.stderr)
+    return 1 if lines else 0
 
 
 def _write_block(path: Path, name: str, table: str) -> None:

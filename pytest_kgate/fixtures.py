@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
@@ -179,8 +180,11 @@ def _job(
     if "allclose" in overrides:
         error = ErrorGate(_positive("allclose", overrides.pop("allclose")))
     options = session.options.override(**demands.overrides).override("kbench", **overrides)
-    test = request.node.nodeid
-    return Job(test, session.next_call(test), candidate, problem, speed, error, options, name, check, precision)
+    test, attempt = request.node.nodeid, session.attempt_of(request.node)
+    speed = tuple(replace(gate, rule=options.rule).at_attempt(attempt) for gate in speed)
+    return Job(
+        test, session.next_call(test), candidate, problem, speed, error, options, name, check, precision, attempt
+    )
 
 
 def _positive(name: str, value: Any) -> float:

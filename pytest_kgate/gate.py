@@ -37,6 +37,15 @@ class SpeedGate:
     """`sequential`: the interval over blocks and the classic rule must both hold. `classic`: only the latter,
     once, at the end of the race; it knows PASS and FAIL only, and its error rate is not controlled."""
 
+    def at_attempt(self, number: int) -> SpeedGate:
+        """This gate for the `number`-th try of one test, from 1.
+
+        Every try may err half as often as the one before, so that trying until it passes errs at most twice as
+        often as a single try, however many tries there are.
+        """
+        halvings = min(number - 1, 20)  # by then one in a million of the first; beyond, float64 has no room
+        return replace(self, confidence=1 - (1 - self.confidence) / 2**halvings)
+
 
 @dataclass(frozen=True)
 class ErrorGate:

@@ -98,6 +98,15 @@ def _seconds(value: object) -> float:
     return seconds
 
 
+def _rate(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError(value)
+    rate = float(value)
+    if not 0 < rate < 1:
+        raise ValueError(value)
+    return rate
+
+
 def _seed(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise ValueError(value)
@@ -222,6 +231,22 @@ OPTIONS: tuple[Option, ...] = (
         "What becomes of a test whose race ended undecided at its budget.",
         default="fail",
     ),
+    _choice(
+        "rule",
+        ("sequential", "classic"),
+        "How gates are judged: sequential holds its error rate; classic is the usual bootstrap of medians, once at the "
+        "end of the race, whose error rate is not controlled.",
+        default="sequential",
+    ),
+    Option(
+        "fdr",
+        _rate,
+        default=None,
+        allowed="a number between 0 and 1, such as 0.05",
+        metavar="RATE",
+        help="Let at most this share of the session's passed gates be false, on average (Benjamini-Hochberg): gates "
+        "that are not sure enough for that fail the session at its end.",
+    ),
     Option(
         "timeout",
         _seconds,
@@ -309,6 +334,12 @@ class Options:
 
     inconclusive: str = "fail"
     """`fail`, `skip` or `warn`."""
+
+    rule: str = "sequential"
+    """`sequential` or `classic`."""
+
+    fdr: float | None = None
+    """False discovery rate of the session's gates; None where every gate is judged by itself."""
 
     timeout: float = 300.0
     """Seconds after which a check or a round counts as hung."""

@@ -69,6 +69,11 @@ def pytest_report_collectionfinish(config: pytest.Config, start_path: Path, item
     return []
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    item.config.stash[SESSION].begin(item)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     yield
@@ -113,6 +118,10 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     writer = terminalreporter._tw
     if session.records:
         terminalreporter.write_line(summary_table(session.records, writer.fullwidth, writer.hasmarkup))
+    for note in session.notes:
+        terminalreporter.write_line(note)
+    for failure in session.failures:
+        terminalreporter.write_line(failure, red=True)
     for message in session.messages:
         terminalreporter.write_line(message, yellow=True)
     if session.options.json is not None:
@@ -133,4 +142,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    session.config.stash[SESSION].exit_status = int(exitstatus)
+    own = session.config.stash[SESSION]
+    if own.records and own.judge_together() and exitstatus == pytest.ExitCode.OK:
+        # The tests have been reported as passed; what all gates together say can only fail the session.
+        session.exitstatus = exitstatus = pytest.ExitCode.TESTS_FAILED
+    own.exit_status = int(exitstatus)

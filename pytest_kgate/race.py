@@ -137,6 +137,8 @@ def _settled(rounds: list[Round], gates: Sequence[SpeedGate], plan: Plan, decide
     """Whether more rounds would add nothing that was asked for."""
     if gates and len(decided) == len(gates):
         return True
+    if any(gate.rule == "classic" for gate in gates):
+        return False  # it knows no interval that would tell when to stop: all rounds, or the budget
     precision = plan.precision if gates else plan.precision or MEASURE_PRECISION
     return precision is not None and precise_enough(*_stack(rounds), precision)
 

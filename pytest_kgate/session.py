@@ -37,12 +37,18 @@ class Session:
         self.records: list[Record] = []
         self.messages: list[str] = []
         """About the file of records, for the end of the session."""
+        self.notes: list[str] = []
+        """About all gates together."""
+        self.failures: list[str] = []
+        """Gates that passed on their own, but not together with the others."""
         self.exit_status = 0
         """pytest's, once the session has finished."""
         self.is_worker = hasattr(config, "workerinput")
         self._file = RecordFile(options.json) if options.json is not None and not self.is_worker else None
         self._devices: dict[str, Device] = {}
+        self._attempts: Counter[str] = Counter()
         self._calls: Counter[str] = Counter()
+        self._received: set[tuple[str, int, str]] = set()
         self._environment: dict[str, Any] | None = None
         self._picker: ReferencePicker | None = None
 
@@ -91,12 +97,22 @@ class Session:
         number = int(worker) if worker.isdigit() else 0
         return f"cuda:{number % torch.cuda.device_count()}"
 
+    def begin(self, item: pytest.Item) -> None:
+        """A test starts, or starts again: plugins that rerun failed tests do so in the same process."""
+        self._attempts[item.nodeid] += 1
+        self._calls[item.nodeid] = 0
+
+    def attempt_of(self, item: pytest.Item) -> int:
+        """1 for a test's first run. pytest-rerunfailures counts too, and knows of runs in workers that crashed."""
+        counted = getattr(item, "execution_count", 1)
+        return max(1, self._attempts[item.nodeid], counted if isinstance(counted, int) else 1)
+
     def calls_of(self, test: str) -> int:
-        """How often a test has called `kbench`."""
+        """How often this run of a test has called `kbench`."""
         return self._calls[test]
 
     def next_call(self, test: str) -> int:
-        """0 for a test's first `kbench` call, then 1, and so on."""
+        """0 for the first `kbench` call of this run of a test, then 1, and so on."""
         self._calls[test] += 1
         return self._calls[test] - 1
 
@@ -110,9 +126,26 @@ class Session:
     def receive(self, records: Iterable[Record]) -> None:
         """Take records in, from this process or a worker."""
         for record in records:
+            identity = (record["test"], record["call"], record["started"])
+            if identity in self._received:  # the report of a rerun carries the records of all runs
+                continue
+            self._received.add(identity)
             self.records.append(record)
             if self._file is not None:
                 self._file.append(record)
+
+    def judge_together(self) -> bool:
+        """Judge the gates of all tests under --kgate-fdr; whether one failed that had passed on its own."""
+        from pytest_kgate import multiplicity
+
+        rate = self.options.fdr
+        if rate is not None:
+            self.records, lines = multiplicity.control(self.records, rate)
+            self.failures += lines
+        expected = multiplicity.expectation(self.records)
+        if expected:
+            self.notes.append(expected)
+        return bool(self.failures)
 
     def close(self) -> None:
         """Close the file of records; whatever went wrong with it is in `messages` afterwards."""

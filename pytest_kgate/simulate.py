@@ -327,9 +327,7 @@ def load(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UsageError(f"{path} can't be read: {error.strerror}.", "Check the path and its permissions.") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(
-            f"{path} holds no simulation: {error}.", "`kgate simulate --json PATH` writes one."
-        ) from error
+        raise UsageError(f"{path} holds no simulation: {error}.", "`kgate simulate --json PATH` writes one.") from error
     return document
 
 

@@ -23,7 +23,7 @@ class Row:
     parameters: str
     """The test's: `1x8x512x64-causal`; empty where it has none."""
     notes: str
-    """A second call's number, the gate's quantile: `#2 p90`; mostly empty."""
+    """A second call's number, the gate's quantile, its rule, the test's rerun: `#2 p90 classic try 2`; mostly empty."""
     candidate: str
     problem: str
     dtype: str
@@ -98,6 +98,7 @@ def _gate_row(record: Record, gate: Mapping[str, Any]) -> Row:
         bound=float(gate["bound"]),
         rounds=int(gate["rounds"]),
         verdict=str(gate["verdict"]),
+        rule=str(gate.get("rule", "sequential")),
     )
 
 
@@ -110,9 +111,15 @@ def _row(
     error: float | None = None,
     rounds: int | None = None,
     verdict: str | None = None,
+    rule: str = "sequential",
 ) -> Row:
     path, function, parameters = split_test(record["test"])
-    call = f"#{record['call'] + 1}" if record.get("call") else ""
+    notes = (
+        f"#{record['call'] + 1}" if record.get("call") else "",
+        quantile_name(quantile),
+        "classic" if rule == "classic" else "",
+        f"try {record['attempt']}" if record.get("attempt", 1) > 1 else "",
+    )
     timing = record.get("timing") or {}
     reference = record.get("reference") or {}
     interval = interval or timing.get("ratio")
@@ -121,7 +128,7 @@ def _row(
         path=path,
         function=function,
         parameters=parameters,
-        notes=" ".join(part for part in (call, quantile_name(quantile)) if part),
+        notes=" ".join(part for part in notes if part),
         candidate=record["candidate"]["name"],
         problem=record["problem"]["name"],
         dtype=record["problem"].get("dtype") or "",
