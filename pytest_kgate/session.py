@@ -47,6 +47,8 @@ class Session:
         self._file = RecordFile(options.json) if options.json is not None and not self.is_worker else None
         self._devices: dict[str, Device] = {}
         self._attempts: Counter[str] = Counter()
+        self._missed: set[str] = set()
+        """Tests whose latest run has missed a gate."""
         self._calls: Counter[str] = Counter()
         self._received: set[tuple[str, int, str]] = set()
         self._environment: dict[str, Any] | None = None
@@ -99,13 +101,18 @@ class Session:
 
     def begin(self, item: pytest.Item) -> None:
         """A test starts, or starts again: plugins that rerun failed tests do so in the same process."""
-        self._attempts[item.nodeid] += 1
         self._calls[item.nodeid] = 0
+        if item.nodeid in self._missed:
+            self._missed.remove(item.nodeid)
+            self._attempts[item.nodeid] += 1
 
     def attempt_of(self, item: pytest.Item) -> int:
-        """1 for a test's first run. pytest-rerunfailures counts too, and knows of runs in workers that crashed."""
+        """1 for a test's first run, one more for each that missed a gate; a run again after a pass is no new try.
+
+        pytest-rerunfailures counts too, and knows of runs in workers that crashed.
+        """
         counted = getattr(item, "execution_count", 1)
-        return max(1, self._attempts[item.nodeid], counted if isinstance(counted, int) else 1)
+        return max(1 + self._attempts[item.nodeid], counted if isinstance(counted, int) else 1)
 
     def calls_of(self, test: str) -> int:
         """How often this run of a test has called `kbench`."""
@@ -118,6 +125,8 @@ class Session:
 
     def emit(self, item: pytest.Item, record: Record) -> None:
         """Keep a record and write it to disk; in a worker, send it with the test's report instead."""
+        if record["verdict"] not in ("PASS", "MEASURED"):
+            self._missed.add(item.nodeid)
         if self.is_worker:
             item.stash.setdefault(RECORDS, []).append(record)
         else:

@@ -109,17 +109,19 @@ def kgate_device():
 """
 
 RERUN = """
+import os
 from _pytest.runner import runtestprotocol
 
 def pytest_runtest_protocol(item, nextitem):
     '''As pytest-rerunfailures does it, three times at most.'''
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-    for item.execution_count in (1, 2, 3):
+    for run in (1, 2, 3):
+        if "COUNT" in os.environ:
+            item.execution_count = run
         reports = runtestprotocol(item, nextitem=nextitem, log=False)
-        failed = any(report.failed for report in reports)
-        again = failed and item.execution_count < 3
+        again = run < 3 and ("ALWAYS" in os.environ or any(report.failed for report in reports))
         for report in reports:
-            if report.failed and again:
+            if again:
                 report.outcome = "rerun"
             item.ihook.pytest_runtest_logreport(report=report)
         if not again:
@@ -268,7 +270,10 @@ def test_false_discovery_rate_that_is_none_is_refused(suite):
     result.stderr.fnmatch_lines(["*--kgate-fdr cannot be '1.5'*"])
 
 
-def test_rerun_of_a_failed_gate_is_counted_and_judged_more_strictly(suite):
+@pytest.mark.parametrize("plugin_counts", [True, False])
+def test_rerun_of_a_failed_gate_is_counted_and_judged_more_strictly(suite, plugin_counts, monkeypatch):
+    if plugin_counts:
+        monkeypatch.setenv("COUNT", "1")
     pytester = suite(ratio=1.2, conftest=RERUN)
     result = pytester.runpytest_inprocess("--kgate-json=records.json")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
@@ -276,6 +281,13 @@ def test_rerun_of_a_failed_gate_is_counted_and_judged_more_strictly(suite):
     assert [(one["attempt"], one["call"]) for one in found] == [(1, 0), (2, 0), (3, 0)]
     assert [one["gates"][0]["confidence"] for one in found] == pytest.approx([0.95, 0.975, 0.9875])
     result.stdout.fnmatch_lines(["*try 2*", "*try 3*", "warning: rerun of a test: *"])
+
+
+def test_run_again_after_a_pass_is_no_new_try(suite, monkeypatch):
+    monkeypatch.setenv("ALWAYS", "1")
+    pytester = suite(conftest=RERUN)
+    pytester.runpytest_inprocess("--kgate-json=records.json")
+    assert [one["attempt"] for one in records_of(pytester)] == [1, 1, 1]
 
 
 def test_first_run_of_a_test_says_nothing_of_tries(suite):
