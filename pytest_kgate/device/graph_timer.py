@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -73,9 +74,9 @@ class GraphStopwatch(CudaStopwatch):
             # A graph of its own keeps the memory pool alive between rounds, whose graphs come and go.
             scratch = torch.empty(1, device=self.device.torch_device)
             self._anchor, _ = self._capture(lambda turn: scratch.zero_(), 1)
-            for arm, output in zip(self.arms, outputs, strict=True):
+            for index, arm in enumerate(self.arms):
                 try:
-                    graph, _ = self._capture(lambda turn, arm=arm, output=output: arm.call(inputs, output), 2)
+                    graph, _ = self._capture(functools.partial(self._call, index, [(inputs, outputs)]), 2)
                 except (RuntimeError, CandidateError) as error:
                     self._leave_broken_capture()
                     self.device.wait()
@@ -100,7 +101,7 @@ class GraphStopwatch(CudaStopwatch):
                 arm, length = which[index]
                 pads.append(int(rng.integers(1, PAD_STEPS)) * PAD_STEP)
                 graphs[arm, length], results[arm, length] = self._capture(
-                    lambda turn, arm=arm: self._call(arm, sets[turn % len(sets)]), self._launches[arm][length], pads[-1]
+                    functools.partial(self._call, arm, sets), self._launches[arm][length], pads[-1]
                 )
             replays = [
                 (int(arm), int(length)) for arm in order for length in (rng.permutation(2) if len(order) else ())
@@ -140,8 +141,8 @@ class GraphStopwatch(CudaStopwatch):
         copies = tuple(tensor.clone() for tensor in inputs)
         return copies, [self._output(arm, copies) for arm in self.arms]
 
-    def _call(self, arm: int, one: tuple[tuple[Any, ...], list[Any]]) -> Any:
-        inputs, outputs = one
+    def _call(self, arm: int, sets: Sequence[tuple[tuple[Any, ...], list[Any]]], turn: int) -> Any:
+        inputs, outputs = sets[turn % len(sets)]
         return self.arms[arm].call(inputs, outputs[arm])
 
     def _slopes(
