@@ -149,6 +149,7 @@ def _show(options: argparse.Namespace) -> int:
 
 def _simulate(options: argparse.Namespace) -> int:
     from pytest_kgate import simulate
+    from pytest_kgate.scenarios import chosen
 
     _check_block(options)
     if options.gates is not None and options.gates < 1:
@@ -156,7 +157,7 @@ def _simulate(options: argparse.Namespace) -> int:
     if options.source is not None:
         document = simulate.load(options.source)
     else:
-        scenarios = simulate.chosen(options.only)
+        scenarios = chosen(options.only)
         shown = _show_progress if sys.stderr.isatty() else None
         document = simulate.simulate(scenarios, options.gates or simulate.GATES, options.seed, progress=shown)
     if options.json is not None:

@@ -11,8 +11,9 @@ from scipy.stats import binomtest
 
 from pytest_kgate import cli
 from pytest_kgate import simulate
+from pytest_kgate.scenarios import SCENARIOS
+from pytest_kgate.scenarios import Scenario
 from pytest_kgate.simulate import BOUND
-from pytest_kgate.simulate import SCENARIOS
 from pytest_kgate.simulate import Cell
 from pytest_kgate.simulate import cell
 from pytest_kgate.simulate import cells_of
@@ -30,7 +31,7 @@ names = pytest.mark.parametrize("scenario", PROMISED, ids=lambda scenario: scena
 
 
 @names
-def test_gates_on_their_bound_pass_no_more_often_than_promised(scenario: simulate.Scenario) -> None:
+def test_gates_on_their_bound_pass_no_more_often_than_promised(scenario: Scenario) -> None:
     """Only a count that luck explains in less than one of a hundred suites counts as too many."""
     found = cell(scenario, BOUND, range(GATES))
     assert not found.above(scenario.limit), found
