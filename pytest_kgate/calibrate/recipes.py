@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from pytest_kgate import stats
+from pytest_kgate.calibrate.cases import UNAVAILABLE
 from pytest_kgate.calibrate.cases import Case
 from pytest_kgate.calibrate.rig import Contest
 from pytest_kgate.calibrate.trial import Trials
+from pytest_kgate.errors import CandidateError
 
 USUAL_SAMPLES = 100
 """Of each arm: what most benchmark scripts take."""
@@ -32,7 +34,12 @@ def side_by_side(trials: Trials, case: Case, seed: int) -> list[dict[str, Any]]:
     lines = []
     for name in np.random.default_rng(seed).permutation(list(recipes)):
         start = time.perf_counter()
-        outcome = recipes[str(name)](trials, case, seed)
+        try:
+            outcome = recipes[str(name)](trials, case, seed)
+        except CandidateError:
+            raise  # the device faulted or hung: the process can't go on
+        except Exception as error:  # Triton's set-up alone can fail in many ways, and must not end ours
+            outcome = {"passed": None, "error": f"{type(error).__name__}: {error}"[:200]}
         if outcome is not None:
             seconds = time.perf_counter() - start
             lines.append({"case": case.name, "recipe": str(name), "bound": case.bound, **outcome, "seconds": seconds})
@@ -50,7 +57,9 @@ def usual_recipe_passes(candidate: stats.Floats, reference: stats.Floats, bound:
 
 def _ours(trials: Trials, case: Case, seed: int) -> dict[str, Any]:
     gate = trials.run(case, seed)
-    return {"passed": gate["verdict"] == "PASS", "verdict": gate["verdict"], "ratio": gate.get("ratio_of_medians")}
+    verdict = gate["verdict"]
+    passed = None if verdict in ("ERROR", UNAVAILABLE) else verdict == "PASS"
+    return {"passed": passed, "verdict": verdict, "ratio": gate.get("ratio_of_medians")}
 
 
 def _usual(trials: Trials, case: Case, seed: int) -> dict[str, Any]:
@@ -90,7 +99,7 @@ def _contest(trials: Trials, case: Case, timer: str, seed: int) -> Contest:
     if case.kernel != "spin":
         return trials.rig.contest(case, timer, "hot", seed)
     assert case.seconds is not None
-    cycles = round(case.seconds * trials.rig.clock_hz())
+    cycles = trials.cycles_for(case.seconds, seed + 1)
     return trials.rig.spins(cycles, cycles, seed)
 
 

@@ -30,12 +30,14 @@ def terminal_text(calibrations: Calibrations, width: int, color: bool) -> str:
     found = report_of(calibrations)
     width = max(width, 60)
     parts = [textwrap.fill(tables.conditions(calibrations.setting, calibrations.processes), width)]
+    parts += [_note(line, width) for line in tables.unavailable_lines(calibrations.gates)]
     if found.same:
         parts.append(_render(tables.same_table(found), width, color))
         parts.append(
             _note(
                 "PASS and FAIL are both false here, and 2.5 % of each are promised; noise floor: half-width of "
-                "the ratio's interval at 96 rounds; resolved: distance from the bound that is decided nine times out of ten",
+                "the ratio's interval at 96 rounds; resolved: distance from the bound that is decided nine times "
+                "out of ten",
                 width,
             )
         )
@@ -46,10 +48,18 @@ def terminal_text(calibrations: Calibrations, width: int, color: bool) -> str:
         parts.append(_note(f"bias: reading less model; {tables.instruments_line(found)}", width))
     if calibrations.comparisons:
         parts.append(_render(tables.comparison_table(calibrations.comparisons), width, color))
-        parts += [_note(f"{name}: {rule}", width) for name, rule in RULES.items()]
+        parts.append("\n".join(_note(rule, width) for rule in _rules(calibrations)))
     if found.overall.gates:
         parts.append(_checks(found, width))
     return "\n\n".join(part for part in parts if part)
+
+
+def _rules(calibrations: Calibrations) -> list[str]:
+    """What the recipes that were run do, and why one of them could not."""
+    told = {str(line["recipe"]): line.get("error") for line in calibrations.comparisons}
+    return [f"{name}: {rule}" for name, rule in RULES.items() if name in told] + [
+        f"{name} did not run: {error}" for name, error in told.items() if error
+    ]
 
 
 def verdict_line(found: Report) -> str:
@@ -74,12 +84,13 @@ def calibration_markdown(path: Path) -> str:
         parts += [_markdown(tables.accuracy_table(found)), _sentence(tables.instruments_line(found))]
     if calibrations.comparisons:
         parts.append(_markdown(tables.comparison_table(calibrations.comparisons)))
-        parts.append("\n".join(f"- {name}: {rule}." for name, rule in RULES.items()))
+        parts.append("\n".join(f"- {rule}." for rule in _rules(calibrations)))
     if found.overall.gates:
         checks = (*found.acceptance, *found.goals)
         parts.append(
             "\n".join(f"- {check.name}: {check.detail}{'' if check.met else ' (**missed**)'}" for check in checks)
         )
+    parts += [_sentence(line) for line in tables.unavailable_lines(calibrations.gates)]
     parts.append(_sentence(tables.conditions(calibrations.setting, calibrations.processes)))
     return "\n\n".join(parts) + "\n"
 
@@ -107,7 +118,12 @@ def _checks(found: Report, width: int) -> str:
             met = "yes" if check.met else "NO"
             indent = " " * (len(title) + 6)
             lines.append(
-                textwrap.fill(f"{title}  {met:3} {check.name}: {check.detail}", width, subsequent_indent=indent)
+                textwrap.fill(
+                    f"{title}  {met:3} {check.name}: {check.detail}",
+                    width,
+                    subsequent_indent=indent,
+                    break_on_hyphens=False,
+                )
             )
     return "\n".join(lines)
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pytest_kgate.calibrate.cases import UNAVAILABLE
 from pytest_kgate.calibrate.verdicts import Accuracy
 from pytest_kgate.calibrate.verdicts import CaseSummary
 from pytest_kgate.calibrate.verdicts import Count
@@ -103,7 +104,10 @@ def comparison_table(lines: Iterable[Mapping[str, Any]]) -> Table:
         groups.setdefault((str(line["case"]), str(line["recipe"])), []).append(line)
     order = ("usual", "do_bench", "kgate")
     rows = []
-    for (case, recipe), own in sorted(groups.items(), key=lambda item: (item[0][0], order.index(item[0][1]))):
+    for (case, recipe), every in sorted(groups.items(), key=lambda item: (item[0][0], order.index(item[0][1]))):
+        own = [line for line in every if line["passed"] is not None]
+        if not own:
+            continue
         passed = sum(bool(line["passed"]) for line in own)
         ratios = [float(line["ratio"]) for line in own if line.get("ratio") is not None]
         rows.append(
@@ -140,6 +144,12 @@ def conditions(setting: Mapping[str, Any], processes: Sequence[Mapping[str, Any]
         days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}",
     ]
     return ", ".join(fact for fact in facts if fact)
+
+
+def unavailable_lines(gates: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Which cases can't be raced on this device, and why."""
+    found = {str(gate["case"]): str(gate["reason"]) for gate in gates if gate["verdict"] == UNAVAILABLE}
+    return [f"{case} can't run here: {' '.join(reason.split())}".rstrip(".") for case, reason in found.items()]
 
 
 def _each(name: str, values: Iterable[Any]) -> str:

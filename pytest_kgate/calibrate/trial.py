@@ -11,6 +11,7 @@ import numpy as np
 
 from pytest_kgate import race
 from pytest_kgate import stats
+from pytest_kgate.calibrate.cases import UNAVAILABLE
 from pytest_kgate.calibrate.cases import Case
 from pytest_kgate.calibrate.rig import Contest
 from pytest_kgate.calibrate.rig import Rig
@@ -46,22 +47,27 @@ class Trials:
         self.rig = rig
         self.setting = setting
         self._rough: SpinModel | None = None
-        """Read once: good enough to choose the cycles of two equal kernels."""
+        """Good enough to choose the cycles of two equal kernels."""
 
     def run(self, case: Case, seed: int) -> Gate:
         """Race the case once. What goes wrong becomes a gate with the verdict ERROR; only a lost device raises."""
         start = time.perf_counter()
         try:
-            if case.kernel == "spin":
-                gate = self._spin_gate(case, seed)
-            else:
-                contest = self.rig.contest(case, self.setting.timer, self.setting.cache, seed)
-                gate = self._race(case, contest, seed)
+            gate = self._spin_gate(case, seed) if case.kernel == "spin" else self._plain_gate(case, seed)
         except CandidateError:
             raise  # the device faulted or hung: the process can't go on
         except (KgateError, RuntimeError) as error:
             gate = {"verdict": "ERROR", "reason": str(error)}
         return {"case": case.name, "seed": seed, "bound": case.bound, **gate, "seconds": time.perf_counter() - start}
+
+    def _plain_gate(self, case: Case, seed: int) -> Gate:
+        try:
+            contest = self.rig.contest(case, self.setting.timer, self.setting.cache, seed)
+        except CandidateError:
+            raise
+        except (KgateError, RuntimeError) as error:
+            return {"verdict": UNAVAILABLE, "reason": str(error)}
+        return self._race(case, contest, seed)
 
     def _race(self, case: Case, contest: Contest, seed: int) -> Gate:
         stopwatch = contest.device.stopwatch(
@@ -84,8 +90,7 @@ class Trials:
     def _spin_gate(self, case: Case, seed: int) -> Gate:
         assert case.seconds is not None
         if case.true_ratio == 1:
-            self._rough = self._rough or mean_model((self.read_floor(seed + 1),), (self.rig.clock_hz(),))
-            cycles = self._rough.cycles_for(case.seconds)
+            cycles = self.cycles_for(case.seconds, seed + 1)
             return self._race(case, self.rig.spins(cycles, cycles, seed), seed)
         assert case.true_ratio is not None
         floors, clocks = [self.read_floor(seed + 1)], [self.rig.clock_hz()]
@@ -110,6 +115,12 @@ class Trials:
                 "true_ratio": model.ratio(candidate, reference),
             },
         }
+
+    def cycles_for(self, seconds: float, seed: int) -> int:
+        """Cycles of a spin kernel that reads about so many seconds, by what was measured once in this process."""
+        if self._rough is None:
+            self._rough = mean_model((self.read_floor(seed),), (self.rig.clock_hz(),))
+        return self._rough.cycles_for(seconds)
 
     def read_floor(self, seed: int) -> Floor:
         """What the timer reads of an empty kernel and of a spin of 0 cycles, both arms of the same rounds."""

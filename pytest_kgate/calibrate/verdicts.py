@@ -12,6 +12,7 @@ from typing import Any
 from scipy import special
 from scipy import stats as distributions
 
+from pytest_kgate.calibrate.cases import UNAVAILABLE
 from pytest_kgate.calibrate.cases import Case
 from pytest_kgate.stats import BLOCKS
 from pytest_kgate.stats import LOOKS
@@ -148,7 +149,8 @@ class Report:
 
 def report(gates: Sequence[Gate], cases: Iterable[Case]) -> Report:
     """Everything at once; cases without gates are left out."""
-    by_case = {case: [gate for gate in gates if gate["case"] == case.name] for case in cases}
+    raced = [gate for gate in gates if gate["verdict"] != UNAVAILABLE]
+    by_case = {case: [gate for gate in raced if gate["case"] == case.name] for case in cases}
     same = tuple(summarise(case, own) for case, own in by_case.items() if case.group == "aa" and own)
     overall = count([gate for case, own in by_case.items() if case.group == "aa" for gate in own])
     known = {case: own for case, own in by_case.items() if case.group == "truth" and own}
