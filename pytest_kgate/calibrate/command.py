@@ -8,6 +8,7 @@ import shutil
 import sys
 from dataclasses import replace
 
+from pytest_kgate.calibrate import histogram
 from pytest_kgate.calibrate.cases import catalogue
 from pytest_kgate.calibrate.cases import select
 from pytest_kgate.calibrate.cases import side_by_side
@@ -60,6 +61,8 @@ def _check(options: argparse.Namespace) -> None:
         raise UsageError("--quick and --full exclude each other.", "Give one of them.")
     if (options.into is None) != (options.block is None):
         raise UsageError("--into and --block belong together.", "Give both: --into PAGE --block NAME.")
+    if options.plot is not None:
+        histogram.require_matplotlib()
     if (options.show or options.into is not None) and options.json is None:
         raise UsageError("There is no file to show.", "Name it with --json FILE.")
 
@@ -111,7 +114,6 @@ def _keep(calibrations: Calibrations, before: int) -> None:
 
 
 def _show(calibrations: Calibrations, options: argparse.Namespace) -> bool:
-    from pytest_kgate.calibrate import histogram
     from pytest_kgate.calibrate.show import report_of
     from pytest_kgate.calibrate.show import terminal_text
     from pytest_kgate.calibrate.show import verdict_line

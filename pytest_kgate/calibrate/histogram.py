@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from pytest_kgate.errors import KgateError
+from pytest_kgate.errors import UsageError
 
 BINS = 20
 """Of 5 %; the outer halves of the outer bins are what a gate's 2.5 % is about."""
@@ -48,15 +50,19 @@ def ascii_histogram(values: Sequence[float], width: int = 80) -> str:
     return "\n".join(lines)
 
 
-def draw(path: Path, by_case: Mapping[str, Sequence[float]]) -> None:
-    """A histogram and the sorted p-values against uniform, as a picture; raises `KgateError` without matplotlib."""
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise KgateError(
-            "Drawing needs matplotlib, which is not installed.",
+def require_matplotlib() -> None:
+    """Raise `UsageError` where it is missing: before hours of gates, not after."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise UsageError(
+            "--plot needs matplotlib, which is not installed.",
             "pip install 'pytest-kgate[report]', or leave --plot away.",
-        ) from error
+        )
+
+
+def draw(path: Path, by_case: Mapping[str, Sequence[float]]) -> None:
+    """A histogram and the sorted p-values against uniform, as a picture; needs matplotlib."""
+    import matplotlib
+
     matplotlib.use("Agg")
     from matplotlib import pyplot
 

@@ -271,7 +271,7 @@ def accuracy(case: Case, gates: Sequence[Gate]) -> Accuracy | None:
 def _acceptance(same: Sequence[CaseSummary], overall: Count, must_fail: Count) -> Iterable[Check]:
     allowed = most_allowed(overall.judged)
     for name, false in (("PASS", overall.passed), ("FAIL", overall.failed)):
-        detail = f"{false} of {overall.judged}, at most {allowed} allowed"
+        detail = _found(false, overall.judged, allowed)
         yield Check(f"false {name} of equal kernels", overall.judged > 0 and false <= allowed, detail)
     for name in ("PASS", "FAIL"):
         of = {one.case.name: one.count.passed if name == "PASS" else one.count.failed for one in same}
@@ -286,8 +286,17 @@ def _acceptance(same: Sequence[CaseSummary], overall: Count, must_fail: Count) -
     yield Check("gates judged", 1 - broken >= FEWEST_JUDGED, f"{overall.judged} of {overall.gates}")
     if must_fail.judged:
         allowed = most_allowed(must_fail.judged)
-        detail = f"{must_fail.passed} of {must_fail.judged}, at most {allowed} allowed"
+        detail = _found(must_fail.passed, must_fail.judged, allowed)
         yield Check("passes of kernels that must fail", must_fail.passed <= allowed, detail)
+
+
+def _found(false: int, gates: int, allowed: int) -> str:
+    """With the highest rate that the count leaves possible: of few gates, little can be said."""
+    text = f"{false} of {gates}, at most {allowed} allowed"
+    if not gates:
+        return text
+    bound = distributions.binomtest(false, gates, alternative="less").proportion_ci(0.95, method="exact").high
+    return f"{text}; 95 % sure that the rate is below {bound * 100:.1f} %"
 
 
 def _goals(accuracies: Sequence[Accuracy], should_pass: Count) -> Iterable[Check]:
