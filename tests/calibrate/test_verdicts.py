@@ -11,6 +11,7 @@ from pytest_kgate.calibrate.cases import named
 from pytest_kgate.calibrate.cases import select
 from pytest_kgate.calibrate.cases import side_by_side
 from pytest_kgate.calibrate.histogram import ascii_histogram
+from pytest_kgate.calibrate.histogram import draw
 from pytest_kgate.calibrate.protocol import Extent
 from pytest_kgate.calibrate.protocol import next_job
 from pytest_kgate.calibrate.protocol import targets
@@ -184,3 +185,10 @@ def test_histogram_marks_what_chance_gives():
     assert len({row.index("|") for row in rows}) == 1
     assert "below 0.025: 3.0 %" in drawing
     assert ascii_histogram([]) == ""
+
+
+def test_plot_is_a_picture(tmp_path):
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "p.png"
+    draw(path, {"aa-gemm": [0.1, 0.5, 0.9], "aa-spin-2us": [0.2, 0.4]})
+    assert path.read_bytes().startswith(b"\x89PNG")
