@@ -32,13 +32,25 @@ else:
     _Failed = pytest.fail.Exception
 
 
-class GateFailure(_Failed):
-    """A gate was not met; `record` is the account of it. Shown without traceback, as a table."""
+class Failure(_Failed):
+    """A failure whose message is all there is to see: no traceback, and only its first line in a summary."""
 
     __module__ = "builtins"  # as pytest's own: leaves more of the message in the short summary
 
-    def __init__(self, text: str, record: Record) -> None:
+    def __init__(self, text: str) -> None:
         super().__init__(msg=text, pytrace=False)
+
+    @property
+    def headline(self) -> str:
+        """The first line."""
+        return f"{type(self).__name__}: {(self.msg or '').partition(chr(10))[0]}"
+
+
+class GateFailure(Failure):
+    """A gate was not met; `record` is the account of it."""
+
+    def __init__(self, text: str, record: Record) -> None:
+        super().__init__(text)
         self.record = record
 
 
@@ -246,4 +258,4 @@ def _last_line(cause: BaseException) -> list[str]:
 
 def _fail(error: KgateError) -> NoReturn:
     __tracebackhide__ = True
-    raise _Failed(f"{error.what}\n{error.todo}".rstrip(), pytrace=False) from None
+    raise Failure(f"{error.what}\n{error.todo}".rstrip()) from None

@@ -380,11 +380,11 @@ def _absolute(path: Path, source: str, config: pytest.Config) -> Path:
 
 def check_conflicts(options: Options) -> None:
     """Raise UsageError where two values, each fine alone, cannot be had together."""
-    if options.timer == "graph" and options.cache == "cold":
+    if options.timer == "wall" and options.cache == "cold":
         raise UsageError(
-            f"timer=graph ({_source(options, 'timer')}) cannot go with cache=cold "
-            f"({_source(options, 'cache')}): a graph's calls follow each other with no pause to flush in.",
-            "Use timer=queue with cache=cold, or cache=hot with timer=graph.",
+            f"timer=wall ({_source(options, 'timer')}) cannot go with cache=cold "
+            f"({_source(options, 'cache')}): only a GPU's L2 cache can be emptied.",
+            "Use cache=hot, or a timer of a CUDA device: graph or queue.",
         )
 
 

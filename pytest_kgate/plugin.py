@@ -12,6 +12,7 @@ import pytest
 
 from pytest_kgate import markers
 from pytest_kgate.errors import UsageError
+from pytest_kgate.fixtures import Failure
 from pytest_kgate.fixtures import kbench
 from pytest_kgate.fixtures import kernels
 from pytest_kgate.fixtures import kgate_device
@@ -86,6 +87,10 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
+    failure = call.excinfo.value if call.excinfo else None
+    crash = getattr(report.longrepr, "reprcrash", None)
+    if isinstance(failure, Failure) and crash is not None:
+        crash.message = failure.headline  # where CI is set, pytest's short summary would repeat the whole text
     records = item.stash.get(RECORDS, None)
     if call.when == "call" and records:
         report.kgate_records = records  # type: ignore[attr-defined]  # xdist carries attributes of built-in types

@@ -127,7 +127,7 @@ pytestmark = pytest.mark.allclose(1e-4)
         ("perf(jason='x')", "got an unexpected keyword argument 'jason'", PERF_USAGE),
         ("perf(device='host')", "got an unexpected keyword argument 'device'", PERF_USAGE),
         ("perf(timer='fast')", "cannot be 'fast'. It takes auto, graph, queue, eager or wall.", PERF_USAGE),
-        ("perf(timer='graph', cache='cold')", "Use timer=queue with cache=cold", PERF_USAGE),
+        ("perf(timer='wall', cache='cold')", "Use cache=hot, or a timer of a CUDA device", PERF_USAGE),
     ],
 )
 def test_bad_marker_is_named_with_its_test_and_its_usage(

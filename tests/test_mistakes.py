@@ -31,11 +31,11 @@ from pytest_kgate.report.record import Record
 from pytest_kgate.report.record import json_schema
 from pytest_kgate.report.record import load
 
+jsonschema = pytest.importorskip("jsonschema", reason="needs jsonschema, of the extra `test`")
+
 FAKE = """
 import pytest
 from pytest_kgate.device.fake import FakeDevice, White
-
-jsonschema = pytest.importorskip("jsonschema", reason="needs jsonschema, of the extra `test`")
 
 class Device(FakeDevice):
     kind = "KIND"
@@ -752,12 +752,12 @@ def test_bad_value_of_an_option_names_where_it_came_from(play, folder, monkeypat
     result.says(source, "It takes a positive number of seconds, such as 10.")
 
 
-def test_graph_timer_with_a_cold_cache_names_both_and_the_ways_out(play, monkeypatch):
+def test_wall_timer_with_a_cold_cache_names_both_and_the_ways_out(play, monkeypatch):
     monkeypatch.setenv("KGATE_CACHE", "cold")
-    result = play("", "--kgate-timer=graph")
+    result = play("", "--kgate-timer=wall")
     assert result.status == pytest.ExitCode.USAGE_ERROR
-    result.says("timer=graph (--kgate-timer) cannot go with cache=cold (KGATE_CACHE)")
-    result.says("Use timer=queue with cache=cold, or cache=hot with timer=graph.")
+    result.says("timer=wall (--kgate-timer) cannot go with cache=cold (KGATE_CACHE)")
+    result.says("Use cache=hot, or a timer of a CUDA device: graph or queue.")
 
 
 def test_cuda_timer_on_the_host_is_refused(play):

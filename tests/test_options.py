@@ -149,12 +149,12 @@ def test_option_of_the_session_cannot_be_set_for_one_test() -> None:
     )
 
 
-def test_graph_timer_with_cold_cache_says_to_use_the_queue() -> None:
-    said = message(cli={"timer": "graph"}, environ={"KGATE_CACHE": "cold"})
-    assert "timer=graph (--kgate-timer) cannot go with cache=cold (KGATE_CACHE)" in said
-    assert "Use timer=queue" in said
+def test_wall_timer_with_cold_cache_says_which_timers_can() -> None:
+    said = message(cli={"timer": "wall"}, environ={"KGATE_CACHE": "cold"})
+    assert "timer=wall (--kgate-timer) cannot go with cache=cold (KGATE_CACHE)" in said
+    assert "graph or queue" in said
     with pytest.raises(UsageError, match=r"cache=cold \(marker\)"):
-        options({"timer": "graph"}).override(cache="cold")
+        options({"timer": "wall"}).override(cache="cold")
     check_conflicts(options({"timer": "queue", "cache": "cold"}))
     check_conflicts(options({"cache": "cold"}))
 

@@ -304,3 +304,10 @@ def test_environment_in_the_record_tells_versions_and_revision(suite):
     (record,) = load(pytester.path / "records.json")
     assert {"kgate", "python", "platform", "packages", "git"} <= record["environment"].keys()
     assert json.dumps(record)
+
+
+def test_ci_log_shows_the_table_once(suite, monkeypatch):
+    monkeypatch.setenv("CI", "true")
+    text = suite(GATED, 1.2).runpytest_inprocess().stdout.str()
+    assert text.count("demanded") == 1
+    assert "GateFailure: FAIL: good against relu" in text

@@ -156,19 +156,14 @@ class CudaDevice:
             ) from error
 
     def stopwatch(self, arms: Sequence[Arm], workload: Workload, *, timer: str, cache: str) -> Stopwatch:
-        """Choose the timer: graph for hot, queue for cold and for what can't be captured."""
+        """Choose the timer: graphs, or a held queue for what can't be captured."""
         if timer not in ("auto", "graph", "queue", "eager"):
             raise UsageError(f"Timer {timer!r} does not exist on a CUDA device.", "Use auto, graph, queue or eager.")
-        if timer == "graph" and cache == "cold":
-            raise UsageError(
-                "The graph timer measures with a hot cache only.",
-                "Use --kgate-timer queue with --kgate-cache cold.",
-            )
         if timer == "eager":
             return EagerStopwatch(self, arms, workload, cache)
-        if timer == "queue" or cache == "cold":
+        if timer == "queue":
             return QueueStopwatch(self, arms, workload, cache)
-        graph = GraphStopwatch(self, arms, workload)
+        graph = GraphStopwatch(self, arms, workload, cache)
         reason = graph.why_not_capturable()
         if reason is None:
             return graph

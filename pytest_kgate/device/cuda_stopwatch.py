@@ -53,6 +53,7 @@ class CudaStopwatch:
         self.warnings: list[str] = []
         self._last: tuple[tuple[Any, ...], Any] | None = None
         self._events: list[torch.cuda.Event] = []
+        self._clock = torch.zeros((2, 2), dtype=torch.int64, device=device.torch_device)
         with self.device.running("warming up"):
             inputs = workload.draw(0)
             outputs = [self._output(arm, inputs) for arm in self.arms]
@@ -105,6 +106,16 @@ class CudaStopwatch:
         while len(self._events) < 2 * count:
             self._events.append(torch.cuda.Event(enable_timing=True))
         return list(zip(self._events[0 : 2 * count : 2], self._events[1 : 2 * count : 2], strict=True))
+
+    def read_clock(self, which: int) -> None:
+        """Enqueue a reading of the SM clock, before (0) or behind (1) the samples of a round; takes some 20 us."""
+        self.device.instruments.clock(self.device.stream, self._clock[which])
+
+    def clock_evidence(self) -> dict[str, float]:
+        """The SM clock around the round's samples and its relative change; ask when the round is over."""
+        cycles, nanoseconds = self._clock.double().cpu().unbind(1)
+        before, behind = (cycles / nanoseconds * 1e9).tolist()
+        return {"sm_clock_hz": (before + behind) / 2, "sm_clock_change": behind / before - 1}
 
     @contextlib.contextmanager
     def fresh_round(self, seed: int) -> Iterator[tuple[tuple[Any, ...], list[Any], np.random.Generator]]:

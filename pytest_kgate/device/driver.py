@@ -13,9 +13,12 @@ from pytest_kgate.errors import TimingError
 _HOLD_TIMEOUT_NS = 500_000_000
 """Long against enqueueing a round (a few ms), short against a person's patience when the candidate synchronises."""
 
+_CLOCK_NS = 20_000
+"""Long enough that the ends of the measurement, 20 ns each, are a thousandth of it."""
+
 
 class Instruments:
-    """`null`, `spin` and `hold` on one device. Make it with that device current."""
+    """`null`, `spin`, `clock` and `hold` on one device. Make it with that device current."""
 
     def __init__(self) -> None:
         torch.cuda.current_stream().synchronize()  # makes the primary context, which the module is loaded into
@@ -26,6 +29,7 @@ class Instruments:
         self._null = self._function(b"kgate_null")
         self._spin = self._function(b"kgate_spin")
         self._hold = self._function(b"kgate_hold")
+        self._clock = self._function(b"kgate_clock")
         # Two 32-bit words that host and device both see: released, and late.
         self._flags_memory = torch.zeros(2, dtype=torch.int32).pin_memory()
         self._flags = (ctypes.c_uint32 * 2).from_address(self._flags_memory.data_ptr())
@@ -37,6 +41,10 @@ class Instruments:
     def spin(self, stream: torch.cuda.Stream, cycles: int) -> None:
         """Enqueue one thread that waits for this many SM clock cycles."""
         self._launch(self._spin, stream, cycles)
+
+    def clock(self, stream: torch.cuda.Stream, reading: torch.Tensor) -> None:
+        """Enqueue a measurement of the SM clock: `reading`, two int64 on the device, gets cycles and nanoseconds."""
+        self._launch(self._clock, stream, reading.data_ptr(), _CLOCK_NS)
 
     def hold(self, stream: torch.cuda.Stream) -> None:
         """Hold the stream until `release`; it lets go by itself after half a second."""

@@ -1,9 +1,11 @@
-"""Hot kernels in CUDA graphs: the default timer."""
+"""Kernels in CUDA graphs: the default timer, for a hot or a cold cache."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
+from collections.abc import Callable
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from typing import Any
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
 _LONG_GRAPH_SECONDS = 100e-6
 """A graph this long makes event jitter (about 0.1 us) a thousandth of a sample."""
 
+_EVICTION = 2
+"""Times the size of the L2 that is read before a replay, for a cold cache."""
+
 _MOST_LAUNCHES = 50
 """In one graph; more would only lengthen capture for kernels so short that the launch floor dominates them."""
 
@@ -39,13 +44,20 @@ class GraphStopwatch(CudaStopwatch):
 
     The slope leaves out what a replay costs once (events, graph launch, drain) and keeps what every launch costs.
     Graphs are captured anew each round: kept ones carry an offset of up to 1.6 % for their lifetime.
+
+    With a cold cache every launch of a graph has inputs and outputs of its own, and all are read out of the L2 before
+    each replay: by reads, because dirty lines that a write leaves would be written back within the timed interval.
     """
 
     timer = "graph"
 
-    def __init__(self, device: CudaDevice, arms: Sequence[Arm], workload: Workload) -> None:
-        super().__init__(device, arms, workload, "hot")
+    def __init__(self, device: CudaDevice, arms: Sequence[Arm], workload: Workload, cache: str) -> None:
+        super().__init__(device, arms, workload, cache)
         self._launches = [_graph_lengths(seconds) for seconds in _even_out(self.estimates)]
+        self._sets = max(long for _, long in self._launches) if cache == "cold" else 1
+        self._eviction = (
+            torch.ones(_EVICTION * device.l2_bytes // 4, device=device.torch_device) if cache == "cold" else None
+        )
         self._pool = torch.cuda.graph_pool_handle()
         self._anchor: torch.cuda.CUDAGraph | None = None
 
@@ -61,10 +73,10 @@ class GraphStopwatch(CudaStopwatch):
         with self.fresh_round(0) as (inputs, outputs, _):
             # A graph of its own keeps the memory pool alive between rounds, whose graphs come and go.
             scratch = torch.empty(1, device=self.device.torch_device)
-            self._anchor, _ = self._capture(scratch.zero_, 1)
-            for arm, output in zip(self.arms, outputs, strict=True):
+            self._anchor, _ = self._capture(lambda turn: scratch.zero_(), 1)
+            for index, arm in enumerate(self.arms):
                 try:
-                    graph, _ = self._capture(lambda arm=arm, output=output: arm.call(inputs, output), 2)
+                    graph, _ = self._capture(functools.partial(self._call, index, [(inputs, outputs)]), 2)
                 except (RuntimeError, CandidateError) as error:
                     self._leave_broken_capture()
                     self.device.wait()
@@ -80,6 +92,7 @@ class GraphStopwatch(CudaStopwatch):
     def round(self, seed: int, order: NDArray[np.intp]) -> Round:
         """Capture, hold the stream, enqueue warm-up and all replays, let go, read the events."""
         with self.fresh_round(seed) as (inputs, outputs, rng):
+            sets = [(inputs, outputs), *(self._another_set(inputs) for _ in range(self._sets - 1))]
             graphs: dict[tuple[int, int], torch.cuda.CUDAGraph] = {}
             results: dict[tuple[int, int], Any] = {}
             which = [(arm, length) for arm in range(len(self.arms)) for length in range(2)]
@@ -87,11 +100,8 @@ class GraphStopwatch(CudaStopwatch):
             for index in rng.permutation(len(which)):
                 arm, length = which[index]
                 pads.append(int(rng.integers(1, PAD_STEPS)) * PAD_STEP)
-                call = self.arms[arm].call
                 graphs[arm, length], results[arm, length] = self._capture(
-                    lambda call=call, output=outputs[arm]: call(inputs, output),
-                    self._launches[arm][length],
-                    pads[-1],
+                    functools.partial(self._call, arm, sets), self._launches[arm][length], pads[-1]
                 )
             replays = [
                 (int(arm), int(length)) for arm in order for length in (rng.permutation(2) if len(order) else ())
@@ -101,10 +111,14 @@ class GraphStopwatch(CudaStopwatch):
             for _ in range(self._warm_up_replays()):
                 for arm in rng.permutation(len(self.arms)):
                     graphs[int(arm), 1].replay()
+            self.read_clock(0)
             for (start, end), key in zip(pairs, replays, strict=True):
+                if self._eviction is not None:
+                    self._eviction.sum()
                 start.record()
                 graphs[key].replay()
                 end.record()
+            self.read_clock(1)
             self.device.instruments.release()
             self.device.wait()
             if self.device.instruments.host_was_late():
@@ -113,13 +127,27 @@ class GraphStopwatch(CudaStopwatch):
                     "The machine is overloaded; free a CPU core, or use fewer samples.",
                 )
             elapsed = elapsed_seconds(pairs)
-            last = max(index for index, key in enumerate(replays) if key[0] == 0)
-            self._last = (inputs, results[replays[last]])
+            last = replays[max(index for index, key in enumerate(replays) if key[0] == 0)]
+            turn = self._launches[0][last[1]] - 1
+            self._last = (sets[turn % len(sets)][0], results[last][-1])
             for graph in graphs.values():
                 graph.reset()
-        return self._slopes(order, replays, elapsed)
+            evidence = self.clock_evidence()
+        seconds, overhead = self._slopes(order, replays, elapsed)
+        return Round(seconds, overhead, evidence=evidence)
 
-    def _slopes(self, order: NDArray[np.intp], replays: list[tuple[int, int]], elapsed: NDArray[np.float64]) -> Round:
+    def _another_set(self, inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...], list[Any]]:
+        """The same values elsewhere in memory, and outputs beside them."""
+        copies = tuple(tensor.clone() for tensor in inputs)
+        return copies, [self._output(arm, copies) for arm in self.arms]
+
+    def _call(self, arm: int, sets: Sequence[tuple[tuple[Any, ...], list[Any]]], turn: int) -> Any:
+        inputs, outputs = sets[turn % len(sets)]
+        return self.arms[arm].call(inputs, outputs[arm])
+
+    def _slopes(
+        self, order: NDArray[np.intp], replays: list[tuple[int, int]], elapsed: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         keys = np.array(replays)
         samples = len(order) // len(self.arms)
         seconds = np.empty((len(self.arms), samples))
@@ -129,27 +157,33 @@ class GraphStopwatch(CudaStopwatch):
             of_long = elapsed[(keys[:, 0] == arm) & (keys[:, 1] == 1)]
             seconds[arm] = (of_long - of_short) / (long - short)
             overhead[arm] = np.median(of_short - short * seconds[arm])
-        return Round(seconds, overhead)
+        return seconds, overhead
 
     def _warm_up_replays(self) -> int:
         once = sum(seconds * long for seconds, (_, long) in zip(self.estimates, self._launches, strict=True))
         return max(1, min(10, math.ceil(ROUND_WARM_UP_SECONDS / max(once, 1e-6))))
 
-    def _capture(self, call: Any, launches: int, pad_bytes: int = 0) -> tuple[torch.cuda.CUDAGraph, Any]:
-        """Capture `launches` calls; `torch.cuda.graph` would also collect garbage and empty the cache, at 10 ms."""
+    def _capture(
+        self, call: Callable[[int], Any], launches: int, pad_bytes: int = 0
+    ) -> tuple[torch.cuda.CUDAGraph, list[Any]]:
+        """Capture `call(0)`, `call(1)` and so on; the results are kept while a cold cache needs them apart.
+
+        `torch.cuda.graph` would also collect garbage and empty the cache, at 10 ms.
+        """
         graph = torch.cuda.CUDAGraph()
         graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
         try:
             pad = torch.empty(pad_bytes, dtype=torch.uint8, device=self.device.torch_device)  # moves the outputs
-            for _ in range(launches):
-                result = call()
+            results: list[Any] = []
+            for turn in range(launches):
+                results = [*(results if self._sets > 1 else ()), call(turn)]
             del pad
         except BaseException:
             with contextlib.suppress(RuntimeError):
                 graph.capture_end()
             raise
         graph.capture_end()
-        return graph, result
+        return graph, results
 
     def _leave_broken_capture(self) -> None:
         """Bring PyTorch out of a capture that broke off; its generators and allocator still think it goes on.
@@ -160,7 +194,7 @@ class GraphStopwatch(CudaStopwatch):
             torch._C._cuda_endAllocateToPool(self.device.index, self._pool)
         scratch = torch.empty(1, device=self.device.torch_device)
         self._pool = torch.cuda.graph_pool_handle()
-        self._anchor, _ = self._capture(scratch.zero_, 1)
+        self._anchor, _ = self._capture(lambda turn: scratch.zero_(), 1)
 
 
 def _even_out(seconds: Sequence[float]) -> list[float]:

@@ -54,6 +54,8 @@ class QueueStopwatch(CudaStopwatch):
                 pairs = self.event_pairs(chunk)
                 self.device.instruments.hold(self.device.stream)
                 self._warm_up(inputs, outputs)
+                if done == 0:
+                    self.read_clock(0)
                 for (start, end), slot in zip(pairs, slots[done : done + chunk], strict=True):
                     if self._flush is not None:
                         self._flush.zero_()
@@ -64,6 +66,7 @@ class QueueStopwatch(CudaStopwatch):
                         output = self.arms[slot].call(inputs, outputs[slot])
                         result = output if slot == 0 else result
                     end.record()
+                self.read_clock(1)
                 self.device.instruments.release()
                 self.device.wait()
                 if self.device.instruments.host_was_late():
@@ -73,9 +76,10 @@ class QueueStopwatch(CudaStopwatch):
                 elapsed[done : done + chunk] = elapsed_seconds(pairs)
                 done += chunk
             self._last = (inputs, result)
+            evidence = self.clock_evidence()
         floor = float(np.median(elapsed[slots == null]))
         seconds = np.stack([elapsed[slots == arm] for arm in range(len(self.arms))]) - floor
-        return Round(seconds, np.full(len(self.arms), floor), retaken)
+        return Round(seconds, np.full(len(self.arms), floor), retaken, evidence)
 
     def _shrink(self, chunk: int) -> None:
         if chunk == 1:

@@ -25,8 +25,6 @@ def session_line(session: Session) -> str:
     else:
         device = str(environment.get("device", "unknown device"))
     timer = options.timer if options.timer != "auto" else "graph or queue" if gpu else "wall"
-    if options.timer == "auto" and options.cache == "cold":
-        timer = "queue"
     torch = session.environment["packages"].get("torch", "unknown")
     return (
         f"kgate: {device}, torch {torch}, timer {timer}, cache {options.cache}, "
