@@ -72,7 +72,7 @@ def _order(options: argparse.Namespace) -> Order:
     extent = COMPARISON if options.compare else PRESETS[kind]["full" if options.full else "quick"]
     given = {"processes": options.processes, "gates": options.gates, "truth_gates": options.truth_gates}
     extent = replace(extent, **{name: value for name, value in given.items() if value is not None})
-    timers = {"cuda": "queue" if options.cache == "cold" else "graph", "host": "wall", "fake": "fake"}
+    timers = {"cuda": "graph", "host": "wall", "fake": "fake"}
     return Order(
         device=options.device,
         timer=timers[kind] if options.timer == "auto" or kind == "fake" else options.timer,

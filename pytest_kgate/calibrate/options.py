@@ -18,7 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--show", action="store_true", help="run nothing, show FILE")
     parser.add_argument("--device", default="auto", metavar="auto|cuda:N|host|fake", help="default: %(default)s")
-    parser.add_argument("--timer", default="auto", choices=("auto", "graph", "queue", "eager", "wall"))
+    parser.add_argument(
+        "--timer", default="auto", choices=("auto", "graph", "queue", "eager", "wall"), help="default: graph on a GPU"
+    )
     parser.add_argument("--cache", default="hot", choices=("hot", "cold"))
     parser.add_argument("--processes", type=_count, metavar="N", help="in all, those in FILE included")
     parser.add_argument("--gates", type=_count, metavar="M", help="on equal kernels, a process")
