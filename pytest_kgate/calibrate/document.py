@@ -1,7 +1,7 @@
 """The calibration file: every gate of every process, gathered over as many runs as it takes.
 
 JSON, one gate a line: `{"schema", "version", "created", "setting", "processes": [...], "gates": [...], "comparisons":
-[...]}`. It is replaced as a whole for every gate (0.5 MB at a thousand of them, a few ms, while the next gate runs), so
+[...]}`. It is replaced as a whole for every gate (1 MB at a thousand of them, some ms, while the next gate runs), so
 a reader, or a killed run, finds either the old file or the new one. Nothing is ever taken out of it.
 """
 
