@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_kgate import __version__
+from pytest_kgate.calibrate.options import add_arguments
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
 
@@ -19,7 +20,7 @@ _BAD_USAGE = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb. Returns the exit status: 0, or 2 after an error that the user can act on."""
+    """Run one verb. Returns the exit status: 0, the verb's own, or 2 after an error that the user can act on."""
     options = _parser().parse_args(arguments)
     try:
         with warnings.catch_warnings():
@@ -37,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="kgate", description="Read what pytest-kgate recorded, list what it can build."
+        prog="kgate",
+        description="Read what pytest-kgate recorded, list what it can build, measure how far it can be trusted.",
     )
     parser.add_argument("--version", action="version", version=f"pytest-kgate {__version__}")
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
@@ -58,6 +60,10 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--width", type=int, help="columns; default: the terminal's, or 120")
     show.set_defaults(run=_show)
 
+    calibrate = verbs.add_parser("calibrate", help="measure how often gates on this device lie; 1 if too often")
+    add_arguments(calibrate)
+    calibrate.set_defaults(run=_calibrate)
+
     impls = verbs.add_parser("impls", help="the shipped kernels and their knobs")
     impls.set_defaults(run=_impls)
     return parser
@@ -74,7 +80,7 @@ def _report(options: argparse.Namespace) -> int:
         raise UsageError(f"--into writes markdown, not {options.format}.", "Leave --format away.")
     records = record.merge(record.load(path) for path in options.files)
     if options.into is not None:
-        _write_block(options.into, options.block, markdown.table(records))
+        markdown.write_block(options.into, options.block, markdown.table(records))
     elif options.format == "markdown":
         print(markdown.table(records), end="")
     elif options.format == "json":
@@ -84,23 +90,6 @@ def _report(options: argparse.Namespace) -> int:
     else:
         print("No records.")
     return 0
-
-
-def _write_block(path: Path, name: str, table: str) -> None:
-    from pytest_kgate.report.markdown import update_block
-
-    try:
-        # newline="" keeps the line ends that the file has
-        with open(path, encoding="utf-8", newline="") as file:
-            old = file.read()
-        new = update_block(old, name, table)
-        if new != old:
-            with open(path, "w", encoding="utf-8", newline="") as file:
-                file.write(new)
-    except OSError as error:
-        raise UsageError(
-            f"{path} can't be updated: {error.strerror}.", "Check the path and its permissions."
-        ) from error
 
 
 def _show(options: argparse.Namespace) -> int:
@@ -114,6 +103,12 @@ def _show(options: argparse.Namespace) -> int:
         raise UsageError(f"{options.file} has no record of a test named like {options.test!r}.", f"It has: {tests}.")
     print("\n\n".join(failure_text(record, _width(options.width)) for record in found))
     return 0
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    from pytest_kgate.calibrate.command import calibrate
+
+    return calibrate(options)
 
 
 def _impls(options: argparse.Namespace) -> int:
