@@ -46,6 +46,10 @@ if TYPE_CHECKING:
     from pytest_kgate.reference import ReferencePicker
 
 
+_SETTLED_CLOCK = 0.02
+"""Relative range of the SM clock over a race; 0.1 % was seen on an H200 that nothing disturbs."""
+
+
 @dataclass(frozen=True)
 class Job:
     """What one `kbench` call was asked to do."""
@@ -238,6 +242,8 @@ class _Account:
 
     def _warnings(self) -> list[str]:
         warnings = list(self.stopwatch.warnings) if self.stopwatch else []
+        if self.race:
+            warnings += clock_warnings(self.race.evidence.get("sm_clock_hz", np.empty(0)))
         if self.correctness and self.correctness.verdict is not Verdict.PASS and not self.job.must_be_right:
             warnings.append(f"the answer was not judged, but {self.correctness.reason}")
         if self.job.speed and self.job.options.rule == "classic":
@@ -251,6 +257,14 @@ class _Account:
                 "result; a gate that is tried until it passes errs up to twice as often as promised"
             )
         return warnings
+
+
+def clock_warnings(clocks_hz: NDArray[np.float64]) -> list[str]:
+    """What to say of the SM clocks of a race's rounds: nothing, where they agree as a settled GPU's do."""
+    if not clocks_hz.size or np.ptp(clocks_hz) <= _SETTLED_CLOCK * np.median(clocks_hz):
+        return []
+    low, high = clocks_hz.min() / 1e9, clocks_hz.max() / 1e9
+    return [f"the SM clock moved between {low:.2f} and {high:.2f} GHz from round to round; latencies moved with it"]
 
 
 def _arm_facts(samples: NDArray[np.float64]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_kgate import __version__
+from pytest_kgate.calibrate.options import add_arguments
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
 
@@ -41,7 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="kgate", description="Read what pytest-kgate recorded, list what it can build."
+        prog="kgate",
+        description="Read what pytest-kgate recorded, list what it can build, measure how far it can be trusted.",
     )
     parser.add_argument("--version", action="version", version=f"pytest-kgate {__version__}")
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
@@ -83,6 +85,10 @@ def _parser() -> argparse.ArgumentParser:
     simulate.add_argument("--block", metavar="NAME", help="the block between <!-- kgate:NAME --> and <!-- /kgate -->")
     simulate.set_defaults(run=_simulate)
 
+    calibrate = verbs.add_parser("calibrate", help="measure how often gates on this device lie; 1 if too often")
+    add_arguments(calibrate)
+    calibrate.set_defaults(run=_calibrate)
+
     impls = verbs.add_parser("impls", help="the shipped kernels and their knobs")
     impls.set_defaults(run=_impls)
     return parser
@@ -103,7 +109,7 @@ def _report(options: argparse.Namespace) -> int:
     if options.fdr is not None:
         records, lines = multiplicity.control(records, parse_value("fdr", options.fdr, "--fdr"))
     if options.into is not None:
-        _write_block(options.into, options.block, markdown.table(records))
+        markdown.write_block(options.into, options.block, markdown.table(records))
     elif options.format == "markdown":
         print(markdown.table(records), end="")
     elif options.format == "json":
@@ -115,23 +121,6 @@ def _report(options: argparse.Namespace) -> int:
     for line in lines:
         print(line, file=sys.stderr)
     return 1 if lines else 0
-
-
-def _write_block(path: Path, name: str, table: str) -> None:
-    from pytest_kgate.report.markdown import update_block
-
-    try:
-        # newline="" keeps the line ends that the file has
-        with open(path, encoding="utf-8", newline="") as file:
-            old = file.read()
-        new = update_block(old, name, table)
-        if new != old:
-            with open(path, "w", encoding="utf-8", newline="") as file:
-                file.write(new)
-    except OSError as error:
-        raise UsageError(
-            f"{path} can't be updated: {error.strerror}.", "Check the path and its permissions."
-        ) from error
 
 
 def _show(options: argparse.Namespace) -> int:
@@ -149,6 +138,7 @@ def _show(options: argparse.Namespace) -> int:
 
 def _simulate(options: argparse.Namespace) -> int:
     from pytest_kgate import simulate
+    from pytest_kgate.report.markdown import write_block
     from pytest_kgate.scenarios import chosen
 
     _check_block(options)
@@ -163,7 +153,7 @@ def _simulate(options: argparse.Namespace) -> int:
     if options.json is not None:
         simulate.save(document, options.json)
     if options.into is not None:
-        _write_block(options.into, options.block, simulate.table(document))
+        write_block(options.into, options.block, simulate.table(document))
     else:
         print(simulate.table(document), end="")
     complaints = simulate.beyond_limit(document)
@@ -179,6 +169,12 @@ def _show_progress(share: float) -> None:
 def _check_block(options: argparse.Namespace) -> None:
     if (options.into is None) != (options.block is None):
         raise UsageError("--into and --block belong together.", "Give both: --into README.md --block NAME.")
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    from pytest_kgate.calibrate.command import calibrate
+
+    return calibrate(options)
 
 
 def _impls(options: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from pytest_kgate.errors import UsageError
@@ -46,6 +47,22 @@ def update_block(content: str, name: str, block: str) -> str:
     if not end or "<!-- kgate:" in old:
         raise UsageError(f"The block {name!r} is not closed.", todo)
     return f"{before}{start}\n{block.strip()}\n{_END}{rest}"
+
+
+def write_block(path: Path, name: str, block: str) -> None:
+    """Replace a block of a file, leaving the rest of it, line ends too, as it is; raises `UsageError`."""
+    try:
+        # newline="" keeps the line ends that the file has
+        with open(path, encoding="utf-8", newline="") as file:
+            old = file.read()
+        new = update_block(old, name, block)
+        if new != old:
+            with open(path, "w", encoding="utf-8", newline="") as file:
+                file.write(new)
+    except OSError as error:
+        raise UsageError(
+            f"{path} can't be updated: {error.strerror}.", "Check the path and its permissions."
+        ) from error
 
 
 def _cells(row: Row) -> tuple[str, ...]:
