@@ -48,6 +48,10 @@ class Rig(Protocol):
         """Two spin kernels by their cycles; None is an empty kernel."""
         ...
 
+    def spent_cycles(self, cycles: int) -> float:
+        """Cycles that a spin of so many really spends: its loop ends at the first turn that is late enough."""
+        ...
+
     def clock_hz(self) -> float:
         """Cycles per second of the clock that spin kernels count."""
         ...

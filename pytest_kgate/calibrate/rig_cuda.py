@@ -28,6 +28,8 @@ _LONG_SPIN = 4_000_000
 
 _CLOCK_READINGS = 3
 
+_SPENT_READINGS = 32
+
 
 def _gemm() -> Problem:
     def inputs(generator: torch.Generator) -> tuple[torch.Tensor, ...]:
@@ -101,6 +103,16 @@ class CudaRig:
 
         arms = (Arm("candidate", spin(candidate), False), Arm("reference", spin(reference), False))
         return Contest(self.device, arms, Workload(draw, lambda inputs: torch.empty_like(inputs[0])))
+
+    def spent_cycles(self, cycles: int) -> float:
+        """The mean of some launches, as the kernel itself counts them."""
+        device = self.device
+        with device.running("counting the cycles of a spin kernel"):
+            spent = torch.zeros(_SPENT_READINGS, dtype=torch.int64, device=device.torch_device)
+            for reading in spent.unbind():
+                device.instruments.spin(device.stream, cycles, reading)
+            device.wait()
+            return float(spent.double().mean())
 
     def clock_hz(self) -> float:
         """From the difference of a long and a short spin, the median of three; about 10 ms."""

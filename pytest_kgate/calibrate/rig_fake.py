@@ -56,6 +56,10 @@ class FakeRig:
         seconds = _NULL_SECONDS if candidate is None else _FLOOR_SECONDS + candidate / _CLOCK_HZ
         return self._contest(seconds, _FLOOR_SECONDS + reference / _CLOCK_HZ, seed)
 
+    def spent_cycles(self, cycles: int) -> float:
+        """Just as many."""
+        return float(cycles)
+
     def clock_hz(self) -> float:
         """Made up."""
         return _CLOCK_HZ

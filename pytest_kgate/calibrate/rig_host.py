@@ -41,6 +41,10 @@ class HostRig:
         """None here."""
         raise UsageError("The host has no spin kernels.", "Choose other cases.")
 
+    def spent_cycles(self, cycles: int) -> float:
+        """None here."""
+        raise UsageError("The host has no spin kernels.", "Choose other cases.")
+
     def clock_hz(self) -> float:
         """None here."""
         raise UsageError("The host has no spin kernels.", "Choose other cases.")

@@ -102,6 +102,9 @@ class Trials:
         floors.append(self.read_floor(seed + 2))
         clocks.append(self.rig.clock_hz())
         model = mean_model(tuple(floors), tuple(clocks))
+        # The floor is that of a spin of 0 cycles, which spends some too.
+        idle = self.rig.spent_cycles(0)
+        spent = [self.rig.spent_cycles(cycles) - idle for cycles in (candidate, reference)]
         return {
             **gate,
             "spin": {
@@ -110,9 +113,11 @@ class Trials:
                 "clock_hz": clocks,
                 "floor_seconds": [floor.spin_seconds for floor in floors],
                 "null_seconds": [floor.null_seconds for floor in floors],
-                "candidate_model_seconds": model.reading(candidate),
-                "reference_model_seconds": model.reading(reference),
-                "true_ratio": model.ratio(candidate, reference),
+                "candidate_spent_cycles": spent[0],
+                "reference_spent_cycles": spent[1],
+                "candidate_model_seconds": model.reading(spent[0]),
+                "reference_model_seconds": model.reading(spent[1]),
+                "true_ratio": model.ratio(*spent),
             },
         }
 

@@ -10,6 +10,9 @@ The model is one line: reading(cycles) = floor + cycles / clock.
   construction, but for those instructions. Either is measured, not assumed, by the same timer and cache, right before
   and right after each gate; the mean of both counts. An empty kernel is measured in the same rounds, for comparison.
 
+A spin ends a little late, by up to a turn of its loop, some tens of cycles; `cycles` are those that the kernel counts
+itself, less those of a spin of 0 cycles, which are a part of the floor.
+
 So the truth of a gate is (floor + candidate cycles / clock) / (floor + reference cycles / clock), and cycles are chosen
 so that it lands on the wanted ratio with the floor included.
 
@@ -45,11 +48,11 @@ class SpinModel:
     floor_seconds: float
     clock_hz: float
 
-    def reading(self, cycles: int) -> float:
+    def reading(self, cycles: float) -> float:
         """Seconds that the timer should read."""
         return self.floor_seconds + cycles / self.clock_hz
 
-    def ratio(self, candidate_cycles: int, reference_cycles: int) -> float:
+    def ratio(self, candidate_cycles: float, reference_cycles: float) -> float:
         """The true ratio of the readings."""
         return self.reading(candidate_cycles) / self.reading(reference_cycles)
 

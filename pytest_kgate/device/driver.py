@@ -38,9 +38,9 @@ class Instruments:
         """Enqueue an empty kernel."""
         self._launch(self._null, stream)
 
-    def spin(self, stream: torch.cuda.Stream, cycles: int) -> None:
-        """Enqueue one thread that waits for this many SM clock cycles."""
-        self._launch(self._spin, stream, cycles)
+    def spin(self, stream: torch.cuda.Stream, cycles: int, spent: torch.Tensor | None = None) -> None:
+        """Enqueue one thread that waits for this many SM clock cycles; `spent`, an int64, gets how many it were."""
+        self._launch(self._spin, stream, cycles, 0 if spent is None else spent.data_ptr())
 
     def clock(self, stream: torch.cuda.Stream, reading: torch.Tensor) -> None:
         """Enqueue a measurement of the SM clock: `reading`, two int64 on the device, gets cycles and nanoseconds."""

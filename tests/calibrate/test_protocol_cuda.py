@@ -34,7 +34,9 @@ def test_every_case_is_raced_and_none_breaks(tmp_path, timer, cache):
     for gate in content.gates:
         if spin := gate.get("spin"):
             assert 0.3e9 < min(spin["clock_hz"]) <= max(spin["clock_hz"]) < 4e9
-            assert abs(gate["ratio"]["estimate"] / spin["true_ratio"] - 1) < 0.02
+            # One gate that ends at the first look is known to a percent or two where single launches of 2 us are timed.
+            limit = 0.05 if timer == "queue" and spin["reference_model_seconds"] < 5e-6 else 0.02
+            assert abs(gate["ratio"]["estimate"] / spin["true_ratio"] - 1) < limit
             assert abs(gate["reference_seconds"] - spin["reference_model_seconds"]) < 1e-6
 
 
