@@ -49,4 +49,5 @@ def test_recipes_run_side_by_side(tmp_path):
     assert len(ours) == 3
     assert all(line["passed"] is not None for line in ours), json.dumps(ours, indent=1)
     (behind,) = (line for line in ours if line["case"] == "same-kernel-behind-graph")
-    assert not behind["passed"]
+    # The two ways to launch are told apart by single launches, see docs/statistics.md, but by no more than this.
+    assert behind["ratio"] > 0.85
