@@ -96,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _report(options: argparse.Namespace) -> int:
     from pytest_kgate import multiplicity
-    from pytest_kgate.options import parse_value
+    from pytest_kgate.option_table import parse_value
     from pytest_kgate.report import markdown
     from pytest_kgate.report import record
     from pytest_kgate.report.terminal import summary_table

@@ -21,9 +21,9 @@ from typing import Any
 import pytest
 
 from pytest_kgate.errors import UsageError
-from pytest_kgate.options import PER_TEST
+from pytest_kgate.option_table import PER_TEST
+from pytest_kgate.option_table import parse_value
 from pytest_kgate.options import Options
-from pytest_kgate.options import parse_value
 
 if TYPE_CHECKING:
     # gate.py computes, so it imports numpy: only a test that has a gate may pay for that.

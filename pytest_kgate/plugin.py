@@ -17,8 +17,8 @@ from pytest_kgate.fixtures import kbench
 from pytest_kgate.fixtures import kernels
 from pytest_kgate.fixtures import kgate_device
 from pytest_kgate.fixtures import sdpa_oracle
+from pytest_kgate.option_table import add_options
 from pytest_kgate.options import Options
-from pytest_kgate.options import add_options
 from pytest_kgate.session import RECORDS
 from pytest_kgate.session import SESSION
 from pytest_kgate.session import Session

@@ -13,7 +13,7 @@ from pytest_kgate.markers import MARKERS
 from pytest_kgate.markers import Demands
 from pytest_kgate.markers import gates_of
 from pytest_kgate.markers import validate
-from pytest_kgate.options import PER_TEST
+from pytest_kgate.option_table import PER_TEST
 
 SPEEDUP_USAGE = "Usage: @pytest.mark.speedup(bound, *, quantile=0.5, confidence=0.95)"
 ALLCLOSE_USAGE = "Usage: @pytest.mark.allclose(atol, rtol=0.0)"

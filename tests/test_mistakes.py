@@ -26,7 +26,7 @@ from pytest_kgate.build import cache
 from pytest_kgate.build import compile as compiling
 from pytest_kgate.build import library
 from pytest_kgate.build import toolchain
-from pytest_kgate.options import OPTIONS
+from pytest_kgate.option_table import OPTIONS
 from pytest_kgate.report.record import Record
 from pytest_kgate.report.record import json_schema
 from pytest_kgate.report.record import load

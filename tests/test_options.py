@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from pytest_kgate.errors import UsageError
-from pytest_kgate.options import OPTIONS
-from pytest_kgate.options import PER_TEST
+from pytest_kgate.option_table import OPTIONS
+from pytest_kgate.option_table import PER_TEST
 from pytest_kgate.options import Options
 from pytest_kgate.options import check_conflicts
 

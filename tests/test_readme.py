@@ -12,7 +12,7 @@ import torch  # noqa: F401  (pytester forgets what its sessions import, and torc
 from pytest_kgate.build.compile import build
 from pytest_kgate.build.recipe import recipe
 from pytest_kgate.build.registry import find_source
-from pytest_kgate.options import OPTIONS
+from pytest_kgate.option_table import OPTIONS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
