@@ -197,7 +197,8 @@ def _demands(item: pytest.Item) -> Demands:
     for keywords in _read_all(item, "perf"):
         overrides.update(keywords)
     try:
-        Options().override(**overrides)
+        if overrides:
+            Options().override(**overrides)
     except UsageError as error:
         raise _MarkError(MARKERS["perf"], f"{error.what} {error.todo}") from None
     return Demands(

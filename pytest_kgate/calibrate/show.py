@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable
-from io import StringIO
 from pathlib import Path
 
 from pytest_kgate.calibrate import tables
@@ -16,6 +15,7 @@ from pytest_kgate.calibrate.recipes import RULES
 from pytest_kgate.calibrate.tables import Table
 from pytest_kgate.calibrate.verdicts import Report
 from pytest_kgate.calibrate.verdicts import report
+from pytest_kgate.report.render import table_lines
 
 _GAP = 2
 
@@ -130,7 +130,6 @@ def _checks(found: Report, width: int) -> str:
 
 def _render(table: Table, width: int, color: bool) -> str:
     """Columns from the left, as many as there is room for; at least the indispensable ones."""
-    from rich.console import Console
     from rich.table import Table as Rich
     from rich.text import Text
 
@@ -143,15 +142,4 @@ def _render(table: Table, width: int, color: bool) -> str:
         grid.add_column(Text(title), justify="right" if index else "left", no_wrap=True, min_width=widths[index])
     for row in table.rows:
         grid.add_row(*(Text(cell) for cell in row[:shown]))
-    console = Console(
-        file=StringIO(),
-        width=max(width, sum(widths[:shown]) + _GAP * shown),
-        height=25,
-        force_terminal=color,
-        color_system="standard" if color else None,
-        no_color=not color,
-        legacy_windows=False,
-    )
-    with console.capture() as capture:
-        console.print(grid)
-    return "\n".join(line.rstrip() for line in capture.get().splitlines())
+    return "\n".join(table_lines(grid, max(width, sum(widths[:shown]) + _GAP * shown), color))

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import replace
-from io import StringIO
 
 from pytest_kgate.report import format as text
 from pytest_kgate.report.record import Record
+from pytest_kgate.report.render import table_lines
 from pytest_kgate.report.rows import Row
 from pytest_kgate.report.rows import rows_of
 
@@ -168,7 +168,6 @@ def _least_width(layout: _Layout, rows: Sequence[Row]) -> int:
 
 
 def _render(layout: _Layout, rows: Sequence[Row], width: int, color: bool) -> str:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -185,18 +184,7 @@ def _render(layout: _Layout, rows: Sequence[Row], width: int, color: bool) -> st
             *(Text(cell) for cell in cells[1:-1]),
             Text(cells[-1], _STYLES[row.verdict]),
         )
-    console = Console(
-        file=StringIO(),
-        width=max(width, names + sum(widths[1:])),
-        height=25,
-        force_terminal=color,
-        color_system="standard" if color else None,
-        no_color=not color,
-        legacy_windows=False,
-    )
-    with console.capture() as capture:
-        console.print(table)
-    lines = [line.rstrip() for line in capture.get().splitlines()]
+    lines = table_lines(table, max(width, names + sum(widths[1:])), color)
     return "\n".join(_with_groups(lines, rows, width) if layout.grouped else lines)
 
 
