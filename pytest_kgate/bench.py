@@ -27,6 +27,8 @@ from pytest_kgate.gate import Judgement
 from pytest_kgate.gate import SpeedGate
 from pytest_kgate.gate import Verdict
 from pytest_kgate.gate import with_evidence
+from pytest_kgate.mutants.selftest import Selftest
+from pytest_kgate.mutants.selftest import selftest
 from pytest_kgate.oracle import CALLED
 from pytest_kgate.oracle import Correctness
 from pytest_kgate.oracle import check
@@ -134,6 +136,9 @@ def _run(
     with leased(account.lease_name, options.timeout):
         with deadline(options.timeout, f"the check of {problem.name}", when_stuck):
             account.reference = reference = picker.pick(problem, device, options.timer, options.cache)
+            if options.selftest:
+                account.selftest = selftest(device, problem, reference.arm, job.error, job.seed)
+                return
             account.correctness = check(device, problem, candidate, reference.arm, job.error, job.seed)
         if account.correctness.verdict is not Verdict.PASS and job.must_be_right:
             return
@@ -165,6 +170,7 @@ class _Account:
         self.lease_name = self.environment.get("gpu", {}).get("uuid", device.kind)
         self.reference: Reference | None = None
         self.correctness: Correctness | None = None
+        self.selftest: Selftest | None = None
         self.stopwatch: Stopwatch | None = None
         self.race: race.Race | None = None
         self.error: str | None = None
@@ -179,9 +185,12 @@ class _Account:
         verdict = records.overall_verdict(gates, judged, ran=self.error is None)
         if self.invalid and verdict in ("PASS", "MEASURED"):
             verdict = "INVALID"
+        if self.selftest:
+            verdict = "FAIL" if self.selftest.lived else "PASS"
         reasons = [
             self.error,
             self.invalid,
+            self.selftest.reason if self.selftest else "",
             judged["reason"] if judged else "",
             *(gate["reason"] for gate in gates),
         ]
@@ -196,6 +205,7 @@ class _Account:
             "candidate": candidate_facts(self.job.candidate, self.job.name, self.job.problem.params),
             "reference": _reference_facts(self.reference),
             "correctness": correctness,
+            **({"selftest": self.selftest.to_dict()} if self.selftest else {}),
             "gates": gates,
             "timing": self._timing(),
             "seeds": {"session": self.job.options.seed, "race": self.job.seed},
@@ -246,6 +256,13 @@ class _Account:
             warnings += clock_warnings(self.race.evidence.get("sm_clock_hz", np.empty(0)))
         if self.correctness and self.correctness.verdict is not Verdict.PASS and not self.job.must_be_right:
             warnings.append(f"the answer was not judged, but {self.correctness.reason}")
+        if self.correctness and self.correctness.weak:
+            warnings.append(
+                f"the check is weak: it would also let pass {', '.join(self.correctness.weak)}; "
+                "`kgate selftest` says which draws and checks find what"
+            )
+        if self.selftest and self.selftest.honest:
+            warnings.append(f"the reference itself would fail this check: {self.selftest.honest}")
         if self.job.speed and self.job.options.rule == "classic":
             warnings.append(
                 "judged by the classic rule, whose error rate is not controlled: of candidates that are exactly on a "

@@ -89,6 +89,17 @@ def _parser() -> argparse.ArgumentParser:
     add_arguments(calibrate)
     calibrate.set_defaults(run=_calibrate)
 
+    selftest = verbs.add_parser(
+        "selftest",
+        help="ask whether the checks of your tests find wrong kernels; 1 if one lives",
+        description="Run pytest on these tests; each kbench call races nothing, but shows its problem's check kernels "
+        "that are wrong in one known way.",
+    )
+    selftest.add_argument(
+        "arguments", nargs=argparse.REMAINDER, metavar="TEST", help="as for pytest: tests/test_mine.py::test_it -k wmma"
+    )
+    selftest.set_defaults(run=_selftest)
+
     impls = verbs.add_parser("impls", help="the shipped kernels and their knobs")
     impls.set_defaults(run=_impls)
     return parser
@@ -175,6 +186,15 @@ def _calibrate(options: argparse.Namespace) -> int:
     from pytest_kgate.calibrate.command import calibrate
 
     return calibrate(options)
+
+
+def _selftest(options: argparse.Namespace) -> int:
+    import pytest
+
+    status = int(pytest.main(["--kgate-selftest", *options.arguments]))
+    if status == pytest.ExitCode.NO_TESTS_COLLECTED:
+        raise UsageError("None of these tests calls kbench.", "Name tests as for pytest: tests/test_mine.py::test_it.")
+    return status
 
 
 def _impls(options: argparse.Namespace) -> int:

@@ -49,10 +49,15 @@ class SpeedGate:
 
 @dataclass(frozen=True)
 class ErrorGate:
-    """`@pytest.mark.allclose(atol)`: |candidate - exact| <= atol + rtol |exact|, everywhere, every draw."""
+    """`@pytest.mark.allclose(atol)`: |candidate - exact| <= atol + rtol |exact|, everywhere, every draw.
+
+    The error must also be near the reference's own: a tolerance that suits one shape hides wrong answers on another.
+    """
 
     atol: float
     rtol: float = 0.0
+    factor: float | None = None
+    """How many times the reference's rms error the candidate's may be; None for the default of the output's type."""
 
 
 @dataclass(frozen=True)

@@ -96,16 +96,22 @@ def speedup(bound: object, *, quantile: object = 0.5, confidence: object = 0.95)
     )
 
 
-def allclose(atol: object, rtol: object = 0.0) -> ErrorGate:
+def allclose(atol: object, rtol: object = 0.0, *, factor: object = None) -> ErrorGate:
     from pytest_kgate.gate import ErrorGate
 
     gate = ErrorGate(
         atol=_number("atol", atol, "a finite number, 0 or more"),
         rtol=_number("rtol", rtol, "a finite number, 0 or more"),
+        factor=None if factor is None else _factor(factor),
     )
     if gate.atol == gate.rtol == 0.0:
         raise ValueError("atol and rtol cannot both be 0: no rounding at all would be allowed")
     return gate
+
+
+def _factor(value: object) -> float:
+    """Infinity leaves the tolerance alone to decide."""
+    return math.inf if value == math.inf else _number("factor", value, "a positive number", above=0.0)
 
 
 def _number(name: str, value: object, wanted: str, *, above: float | None = None, below: float = math.inf) -> float:
@@ -141,7 +147,8 @@ MARKERS: Mapping[str, Marker] = MappingProxyType(
             Marker(
                 allclose,
                 _plain_signature(allclose),
-                "|candidate - exact| <= atol + rtol * |exact| everywhere, checked before anything is timed",
+                "|candidate - exact| <= atol + rtol * |exact| everywhere, and the rms error at most `factor` times the "
+                "reference's, checked before anything is timed",
             ),
         )
     }

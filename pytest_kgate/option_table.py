@@ -243,6 +243,14 @@ OPTIONS: tuple[Option, ...] = (
         "that are not sure enough for that fail the session at its end.",
     ),
     Option(
+        "selftest",
+        _switch,
+        default=False,
+        allowed="true or false",
+        metavar="",
+        help="Race nothing: test the check of every kbench call with wrong kernels instead, as `kgate selftest` does.",
+    ),
+    Option(
         "timeout",
         _seconds,
         default=300.0,

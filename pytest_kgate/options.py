@@ -67,6 +67,9 @@ class Options:
     fdr: float | None = None
     """False discovery rate of the session's gates; None where every gate is judged by itself."""
 
+    selftest: bool = False
+    """Whether `kbench` tests its problem's check with mutants instead of racing."""
+
     timeout: float = 300.0
     """Seconds after which a check or a round counts as hung."""
 

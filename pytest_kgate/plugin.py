@@ -48,11 +48,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         markers.validate(items)
     except UsageError as error:
         raise pytest.UsageError(f"{error.what}\n{error.todo}") from None
+    if config.stash[SESSION].options.selftest:
+        # Tests without kbench have no check to test.
+        config.hook.pytest_deselected(items=[item for item in items if "kbench" not in _fixtures(item)])
+        items[:] = [item for item in items if "kbench" in _fixtures(item)]
     chosen = config.stash[SESSION].options.impl
     if chosen:
         wanted = [_implementation(item) in (None, *chosen) for item in items]
         config.hook.pytest_deselected(items=[item for item, keep in zip(items, wanted, strict=True) if not keep])
         items[:] = [item for item, keep in zip(items, wanted, strict=True) if keep]
+
+
+def _fixtures(item: pytest.Item) -> tuple[str, ...]:
+    return tuple(getattr(item, "fixturenames", ()))
 
 
 def _implementation(item: pytest.Item) -> str | None:
@@ -63,7 +71,7 @@ def _implementation(item: pytest.Item) -> str | None:
 
 
 def pytest_report_collectionfinish(config: pytest.Config, start_path: Path, items: list[pytest.Item]) -> list[str]:
-    if any(_FIXTURES & set(getattr(item, "fixturenames", ())) for item in items):
+    if any(_FIXTURES & set(_fixtures(item)) for item in items):
         from pytest_kgate.report.header import session_line
 
         return [session_line(config.stash[SESSION])]
@@ -116,12 +124,14 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     session.close()
     if not session.records and not session.messages:
         return
+    from pytest_kgate.report.selftest import selftest_table
     from pytest_kgate.report.terminal import summary_table
 
     terminalreporter.section("kgate")
     writer = terminalreporter._tw
     if session.records:
-        terminalreporter.write_line(summary_table(session.records, writer.fullwidth, writer.hasmarkup))
+        table = selftest_table if session.options.selftest else summary_table
+        terminalreporter.write_line(table(session.records, writer.fullwidth, writer.hasmarkup))
     for note in session.notes:
         terminalreporter.write_line(note)
     for failure in session.failures:

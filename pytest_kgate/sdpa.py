@@ -15,6 +15,8 @@ from torch.nn.attention import SDPBackend
 from torch.nn.attention import sdpa_kernel
 
 from pytest_kgate.errors import UsageError
+from pytest_kgate.exact import exact_attention
+from pytest_kgate.mutants.attention import attention_mutants
 from pytest_kgate.problem import Problem
 from pytest_kgate.problem import Shape
 
@@ -37,8 +39,11 @@ that an average over all of them, which is close to right on normal draws, is fa
 _SHARP_VALUES = 0.5
 """Values of the hard draws are halved: an output near one value row then still rounds to 16 bits within 1e-3."""
 
-_CHUNK_BYTES = 2**28
-"""Float64 scores held at once while computing the exact answer."""
+_LOOKUP_EVERY = 4
+_LOOKUP_LOGIT = 200.0
+"""Every fourth query of the hard draws, the last among them, is its own key made longer: its logit there is about 200,
+its answer that key's value. An exp without the maximum subtracted overflows (float32 does at 89), and a key or a tile
+that is left out shows, however many keys there are."""
 
 
 def sdpa_problem(shape: Shape, dtype: str = "float16", backend: str | None = None, seed: int | None = None) -> Problem:
@@ -62,10 +67,11 @@ def sdpa_problem(shape: Shape, dtype: str = "float16", backend: str | None = Non
     pairs = shape.seqlen * (shape.seqlen + 1) / 2 if shape.causal else shape.seqlen**2
     return Problem(
         name=f"sdpa {shape} {dtype}",
-        inputs=functools.partial(_draw, shape, element, 1.0, 1.0),
-        hard_inputs=functools.partial(_draw, shape, element, _SHARP, _SHARP_VALUES),
+        inputs=functools.partial(_draw, shape, element, False),
+        hard_inputs=functools.partial(_draw, shape, element, True),
         reference={name: _backend_call(name) for name in names},
         exact=exact_attention,
+        mutants=attention_mutants(shape, element),
         params=MappingProxyType({"is_causal": shape.causal}),
         flops=4.0 * shape.batch * shape.heads * pairs * shape.head_dim,
         bytes=4.0 * elements * element.itemsize,
@@ -75,14 +81,15 @@ def sdpa_problem(shape: Shape, dtype: str = "float16", backend: str | None = Non
     )
 
 
-def _draw(
-    shape: Shape, element: torch.dtype, sharpness: float, values: float, generator: Generator
-) -> tuple[Tensor, ...]:
+def _draw(shape: Shape, element: torch.dtype, hard: bool, generator: Generator) -> tuple[Tensor, ...]:
     extents = (shape.batch, shape.heads, shape.seqlen, shape.head_dim)
     query, key, value = (
-        torch.randn(extents, generator=generator, device=generator.device, dtype=torch.float32) * factor
-        for factor in (sharpness, 1.0, values)
+        torch.randn(extents, generator=generator, device=generator.device, dtype=torch.float32) for _ in range(3)
     )
+    if hard:
+        query, value = query * _SHARP, value * _SHARP_VALUES
+        lookups = slice((shape.seqlen - 1) % _LOOKUP_EVERY, None, _LOOKUP_EVERY)
+        query[:, :, lookups] = key[:, :, lookups] * (_LOOKUP_LOGIT / math.sqrt(shape.head_dim))
     return query.to(element), key.to(element), value.to(element)
 
 
@@ -95,26 +102,3 @@ def _backend_call(name: str) -> Callable[..., Tensor]:
 
     sdpa.__name__ = f"sdpa_{name}"
     return sdpa
-
-
-def exact_attention(query: Tensor, key: Tensor, value: Tensor, *, is_causal: bool = False) -> Tensor:
-    """softmax(Q K^T / sqrt(D)) V in float64, on the tensors' own device, a few heads and rows at a time.
-
-    Takes and returns `(batch, heads, seqlen, head_dim)`.
-    """
-    batch, heads, seqlen, head_dim = query.shape
-    q, k, v = (tensor.reshape(batch * heads, seqlen, head_dim) for tensor in (query, key, value))
-    out = torch.empty(q.shape, dtype=torch.float64, device=q.device)
-    rows = max(1, min(seqlen, _CHUNK_BYTES // (8 * seqlen)))
-    slices = max(1, _CHUNK_BYTES // (8 * seqlen * rows))
-    columns = torch.arange(seqlen, device=q.device)
-    for head in range(0, batch * heads, slices):
-        some = slice(head, head + slices)
-        keys, values = k[some].double().transpose(1, 2), v[some].double()
-        for row in range(0, seqlen, rows):
-            scores = q[some, row : row + rows].double() @ keys / math.sqrt(head_dim)
-            if is_causal:
-                future = columns[None, :] > columns[row : row + rows, None]
-                scores.masked_fill_(future, -math.inf)
-            out[some, row : row + rows] = torch.softmax(scores, dim=-1) @ values
-    return out.reshape(query.shape)

@@ -17,7 +17,7 @@ from pytest_kgate.errors import UsageError
 from pytest_kgate.gate import ErrorGate
 from pytest_kgate.gate import Verdict
 from pytest_kgate.oracle import check
-from pytest_kgate.sdpa import exact_attention
+from pytest_kgate.exact import exact_attention
 from pytest_kgate.sdpa import sdpa_problem
 
 SMALL = Shape(2, 3, 65, 32)
@@ -203,7 +203,7 @@ def test_numpy_answer_is_taken_through_dlpack():
 
 
 def test_exact_attention_agrees_with_torch_in_float64_also_in_chunks(monkeypatch):
-    monkeypatch.setattr("pytest_kgate.sdpa._CHUNK_BYTES", 8 * 65 * 7)
+    monkeypatch.setattr("pytest_kgate.exact._CHUNK_BYTES", 8 * 65 * 7)
     generator = torch.Generator().manual_seed(7)
     q, k, v = (torch.randn(2, 3, 65, 32, generator=generator, dtype=torch.float64) for _ in range(3))
     for causal in (False, True):

@@ -89,6 +89,12 @@ def _rows(record: Record) -> list[Row]:
     return [_row(record)]
 
 
+def _failed_check(record: Record) -> str:
+    """Which check found the error, where it is not the tolerance that the row shows."""
+    failed = str((record.get("correctness") or {}).get("failed", ""))
+    return "" if failed in ("", "tolerance") else failed
+
+
 def _gate_row(record: Record, gate: Mapping[str, Any]) -> Row:
     found = gate.get("ratio")
     return _row(
@@ -119,6 +125,7 @@ def _row(
         quantile_name(quantile),
         "classic" if rule == "classic" else "",
         f"try {record['attempt']}" if record.get("attempt", 1) > 1 else "",
+        _failed_check(record) if error is not None else "",
     )
     timing = record.get("timing") or {}
     reference = record.get("reference") or {}

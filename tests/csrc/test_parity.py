@@ -8,7 +8,7 @@ import torch
 from pytest_kgate import Shape
 from pytest_kgate.build.kernel import load_kernel
 from pytest_kgate.build.registry import implementations
-from pytest_kgate.sdpa import exact_attention
+from pytest_kgate.exact import exact_attention
 from pytest_kgate.sdpa import sdpa_problem
 
 TOLERANCE = {"float32": 1e-5, "float16": 2e-3, "bfloat16": 1.6e-2}
