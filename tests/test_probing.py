@@ -91,4 +91,4 @@ def test_a_disturbance_now_and_then_is_no_memory_and_neither_is_what_the_referen
     cold_caches = np.full((6, 2), 40e-6)
     assert remembers(cold_caches, latency) is None
     memory = np.array([[30e-6, 0.1e-6]] * 6)
-    assert "30 us longer on values that it has not seen, and 10 us" in str(remembers(memory, latency))
+    assert "29.9 us longer on values that it has not seen, and 10 us" in str(remembers(memory, latency))
