@@ -18,8 +18,8 @@ from torch import Tensor
 from pytest_kgate.gate import ErrorGate
 
 FACTOR_16_BIT = 3.0
-"""How many times the reference's rms error an answer in 16 bits may have. Kernels that accumulate in float32 came to 1.4
-at most (1.9 where they round scaled queries), bfloat16 passed off as float16 to 6.8 at least, and fp8 to more."""
+"""How many times the reference's rms error an answer in 16 bits may have. Kernels that accumulate in float32 came to
+1.4 at most (1.9 where they round scaled queries), bfloat16 passed off as float16 to 6.8 at least, and fp8 to more."""
 
 FACTOR_WIDE = 32.0
 """The same for float32 and float64, where the order of summation alone makes a factor of 10, and TF32 one of 1,000."""

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import shutil
+import subprocess
 import sys
 import warnings
 from collections.abc import Sequence
@@ -18,6 +19,9 @@ from pytest_kgate.errors import UsageError
 
 _BAD_USAGE = 2
 
+_NO_TESTS = 5
+"""pytest's own exit status for it."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb.
@@ -25,6 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns the exit status: 0, 1 where gates or error rates miss what was asked for, 2 after an error that the user can
     act on.
     """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments[:1] == ["selftest"] and not {"-h", "--help"} & set(arguments):
+        arguments.insert(1, "--")  # all that follows is pytest's
     options = _parser().parse_args(arguments)
     try:
         with warnings.catch_warnings():
@@ -96,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
         "that are wrong in one known way.",
     )
     selftest.add_argument(
-        "arguments", nargs=argparse.REMAINDER, metavar="TEST", help="as for pytest: tests/test_mine.py::test_it -k wmma"
+        "arguments", nargs="*", metavar="TEST", help="and options, as for pytest: tests/test_mine.py::test_it -k wmma"
     )
     selftest.set_defaults(run=_selftest)
 
@@ -189,10 +196,8 @@ def _calibrate(options: argparse.Namespace) -> int:
 
 
 def _selftest(options: argparse.Namespace) -> int:
-    import pytest
-
-    status = int(pytest.main(["--kgate-selftest", *options.arguments]))
-    if status == pytest.ExitCode.NO_TESTS_COLLECTED:
+    status = subprocess.run([sys.executable, "-m", "pytest", "--kgate-selftest", *options.arguments]).returncode
+    if status == _NO_TESTS:
         raise UsageError("None of these tests calls kbench.", "Name tests as for pytest: tests/test_mine.py::test_it.")
     return status
 

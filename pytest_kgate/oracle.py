@@ -149,9 +149,7 @@ def check(
             failures.append((found, limits, _place(found, kind, draw_seed)))
     if failures:
         found, limits, worst = max(failures, key=lambda one: (one[0].failed == "tolerance", one[0].excess))
-        return Correctness(
-            Verdict.FAIL, found.reason, found.failed, limits, gate, tuple(draws), like, reference, worst
-        )
+        return Correctness(Verdict.FAIL, found.reason, found.failed, limits, gate, tuple(draws), like, reference, worst)
     limits = max((truth.limits(gate) for truth in truths), key=lambda one: one.atol)
     with device.running("asking what the check would let pass"):
         weak = tuple(living(truths, gate))
@@ -164,9 +162,7 @@ def draws_of(seed: int) -> Iterator[tuple[str, int]]:
     return zip(DRAWS, (int(value) for value in seeds), strict=True)
 
 
-def answer_of(
-    device: Device, workload: Workload, candidate: Arm, inputs: tuple[Any, ...], like: Tensor
-) -> Tensor:
+def answer_of(device: Device, workload: Workload, candidate: Arm, inputs: tuple[Any, ...], like: Tensor) -> Tensor:
     """What the candidate answers: before the exact answer to these inputs exists, into memory filled with NaN."""
     before = [tensor.clone() for tensor in inputs]
     output = workload.make_output(inputs) if candidate.takes_output else None

@@ -63,8 +63,8 @@ class Problem:
     """Inputs of the same shapes on which wrong kernels show: sharp logits, for attention."""
 
     mutants: Mapping[str, Callable[..., Tensor]] = field(default_factory=lambda: MappingProxyType({}))
-    """Wrong kernels by what is wrong with them, called like the reference: `kgate selftest` asks whether the check finds
-    them, besides those that it makes for any operator."""
+    """Wrong kernels by what is wrong with them, called like the reference: `kgate selftest` asks whether the check
+    finds them, besides those that it makes for any operator."""
 
     params: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     """Constants handed to the reference and the exact answer by keyword, and to the candidate where it takes them."""

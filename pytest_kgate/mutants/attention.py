@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 import torch
+import torch.nn.functional as F  # noqa: N812  (torch's own convention)
 from torch import Tensor
 
 from pytest_kgate.exact import exact_attention
@@ -70,8 +71,12 @@ def _mean_of_values(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 def _heads_swapped(query: Tensor, key: Tensor, value: Tensor, *, is_causal: bool) -> Tensor:
-    return exact_attention(query, key, value, is_causal=is_causal).flatten(0, 1).roll(1, 0).reshape(value.shape).to(
-        value.dtype
+    return (
+        exact_attention(query, key, value, is_causal=is_causal)
+        .flatten(0, 1)
+        .roll(1, 0)
+        .reshape(value.shape)
+        .to(value.dtype)
     )
 
 
@@ -93,10 +98,12 @@ def _softmax_without_maximum(scores: Tensor) -> Tensor:
 
 def _softmax_not_rescaled(scores: Tensor) -> Tensor:
     """Each block of keys with the maximum so far, and the blocks added up as they are."""
-    blocks = torch.nn.functional.pad(scores, (0, -scores.shape[-1] % _BLOCK), value=-math.inf).unflatten(-1, (-1, _BLOCK))
+    padded = F.pad(scores, (0, -scores.shape[-1] % _BLOCK), value=-math.inf)
+    blocks = padded.unflatten(-1, (-1, _BLOCK))
     maximum = blocks.amax(-1).cummax(-1).values
     weights = (blocks - maximum[..., None]).exp().flatten(-2)[..., : scores.shape[-1]]
-    return weights / weights.sum(-1, keepdim=True)
+    result: Tensor = weights / weights.sum(-1, keepdim=True)
+    return result
 
 
 def _weighing(weights_of: Callable[[Tensor], Tensor], shift: int = 0) -> Kernel:

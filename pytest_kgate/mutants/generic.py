@@ -41,7 +41,9 @@ def generic_mutants(right: Right, like: Tensor) -> list[Mutant]:
     mutants += [Mutant(name, _changed(right, change)) for name, change in changes.items()]
     if like.is_floating_point():
         mutants.append(Mutant("one NaN", _changed(right, _one_nan)))
-        mutants += [Mutant(f"inputs in {name_of(low)}", _coarse_inputs(right, low)) for low in COARSER.get(like.dtype, ())]
+        mutants += [
+            Mutant(f"inputs in {name_of(low)}", _coarse_inputs(right, low)) for low in COARSER.get(like.dtype, ())
+        ]
     return mutants
 
 
@@ -61,7 +63,7 @@ def _one_behind(right: Right) -> Right:
 
     def call(inputs: tuple[Any, ...]) -> Tensor:
         kept.append(right(inputs))
-        return kept.pop(0) if len(kept) > 1 else torch.zeros_like(kept[0])
+        return kept.pop(0) if len(kept) > 1 else kept[0].clone()
 
     return call
 

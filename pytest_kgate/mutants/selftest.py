@@ -67,7 +67,9 @@ class Selftest:
         """Why the check is weak; empty where all mutants died."""
         if not self.lived:
             return ""
-        return f"the check lets {len(self.lived)} of {self.killed + len(self.lived)} mutants pass: {', '.join(self.lived)}"
+        return (
+            f"the check lets {len(self.lived)} of {self.killed + len(self.lived)} mutants pass: {', '.join(self.lived)}"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Built-in types, for the record."""
@@ -112,9 +114,7 @@ def _without_output(arm: Arm) -> Any:
     return lambda inputs: arm.call(inputs, None)
 
 
-def _answer(
-    device: Device, workload: Workload, mutant: Mutant, seed: int, like: Tensor
-) -> Tensor | CandidateError:
+def _answer(device: Device, workload: Workload, mutant: Mutant, seed: int, like: Tensor) -> Tensor | CandidateError:
     # Inputs of its own: one of the mutants changes them.
     arm = Arm("candidate", lambda inputs, output: mutant.call(inputs), False)
     try:

@@ -30,9 +30,8 @@ def failure_text(record: Record, width: int = 100) -> str:
     width = max(width, _NARROWEST)
     reference = record.get("reference") or {}
     against = f" against {_named(reference)}" if reference else ""
-    lines = _wrap(
-        f"{record['verdict']}: {record['candidate']['name']}{against} on {record['problem']['name']}", width, ""
-    )
+    subject = f"{record['candidate']['name']}{against} on" if "selftest" not in record else "the check of"
+    lines = _wrap(f"{record['verdict']}: {subject} {record['problem']['name']}", width, "")
     for gate in record["gates"]:
         lines += ["", *_gate(record, gate, width)]
     if not record["gates"] and record["reason"]:
@@ -52,7 +51,8 @@ def failure_text(record: Record, width: int = 100) -> str:
         lines += _entry("try" if index == 0 else "", hint, width)
     for index, warning in enumerate(record.get("warnings", ())):
         lines += _entry("warning" if index == 0 else "", warning, width)
-    again = f"pytest {shlex.quote(record['test'])} --kgate-seed {record['seeds']['session']}"
+    command = "pytest" if "selftest" not in record else "kgate selftest"
+    again = f"{command} {shlex.quote(record['test'])} --kgate-seed {record['seeds']['session']}"
     return "\n".join([*lines, f"  {'again':<{_LABEL - 2}}{again}"])  # whole, to be copied
 
 

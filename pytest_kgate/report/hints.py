@@ -19,6 +19,8 @@ _TIGHT = 4.0
 
 def hints(record: Record) -> list[str]:
     """Sentences, the likeliest first; none for a record that passed, or whose reason says it all."""
+    if "selftest" in record:
+        return _weak(record["selftest"])
     if record["verdict"] == "WRONG":
         return _wrong(record, record.get("correctness") or {})
     if record["verdict"] == "INVALID":
@@ -32,6 +34,27 @@ def hints(record: Record) -> list[str]:
     return found
 
 
+_COARSE = ("output in ", "inputs in ", "weights and values in ", "sums in ")
+"""How the mutants that only round too much are named."""
+
+
+def _weak(selftest: Mapping[str, Any]) -> list[str]:
+    lived = selftest["lived"]
+    found = []
+    if "a remembered answer" in lived:
+        found.append("An answer to other inputs passes: draw inputs whose answers differ from draw to draw.")
+    if any(name.startswith(_COARSE) for name in lived):
+        found.append(
+            "Arithmetic in a coarser type passes: is `factor` of the allclose marker raised, or the reference coarse?"
+        )
+    if lived and len(found) == 0:
+        found.append(
+            "Add `hard_inputs` on which these mistakes show, or lower the tolerance: without an allclose marker it "
+            "follows from the reference's own error."
+        )
+    return found
+
+
 def _wrong(record: Record, correctness: Mapping[str, Any]) -> list[str]:
     worst = correctness.get("worst") or {}
     broken = _not_finite(worst)
@@ -40,6 +63,11 @@ def _wrong(record: Record, correctness: Mapping[str, Any]) -> list[str]:
     found = _ignored(record)
     if found:
         return found
+    if correctness.get("failed") == "rms":
+        return [
+            "Near the answer, but further off than its type explains: inputs, weights or sums may be kept in too few "
+            "bits; accumulate in float32. allclose(..., factor=N) allows N times the reference's error."
+        ]
     atol = float(correctness.get("atol", 0.0))
     error, reference = (number(correctness.get(f"{arm}_error")) for arm in ("candidate", "reference"))
     if error <= _TIGHT * reference:

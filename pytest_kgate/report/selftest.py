@@ -72,7 +72,5 @@ def _mutants(records: Sequence[Record], width: int, color: bool) -> list[str]:
         causes = [f"{check} {count}" for check, count in checks.get(name, Counter()).most_common()]
         if counts["same"]:
             causes.append(f"the right answer {counts['same']}")
-        table.add_row(
-            Text(name), f"{died}/{died + lived}", ", ".join(causes), style="bold red" if lived else None
-        )
+        table.add_row(Text(name), f"{died}/{died + lived}", ", ".join(causes), style="bold red" if lived else None)
     return table_lines(table, width, color)
