@@ -120,6 +120,12 @@ class Truth:
         largest = float(_finite(self.exact).abs().max()) if self.exact.numel() else 0.0
         return Limits(factor * max(self._largest_error, self._spacing * largest), 0.0, factor)
 
+    def accepts(self, answer: Tensor, limits: Limits) -> bool:
+        """Whether `compare` finds no fault, at a fraction of its cost where the tolerance is missed."""
+        errors = _errors(answer, self.exact)
+        allowed = limits.atol + limits.rtol * self.exact.abs() if limits.rtol else limits.atol
+        return bool((errors <= allowed).all()) and not self.compare(answer, limits).failed
+
     def compare(self, answer: Tensor, limits: Limits) -> Comparison:
         """The checks in order, and the first that the answer fails. Of integers, only the tolerance is checked."""
         errors = _errors(answer, self.exact)

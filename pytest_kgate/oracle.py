@@ -205,6 +205,8 @@ def _draw(kind: str, seed: int, truth: Truth, found: Comparison) -> Draw:
 def _place(found: Comparison, kind: str, seed: int) -> dict[str, Any]:
     place = dict(found.place)
     value = place.pop("answer")
+    if found.failed != "tolerance":
+        del place["wrong_fraction"]  # of elements beyond the tolerance: there are none
     return {**place, "candidate": value if np.isfinite(value) else str(value), "kind": kind, "seed": seed}
 
 

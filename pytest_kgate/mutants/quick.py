@@ -13,6 +13,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
+from pytest_kgate.accuracy import Limits
 from pytest_kgate.accuracy import Truth
 from pytest_kgate.gate import ErrorGate
 from pytest_kgate.mutants.rounding import COARSER
@@ -87,19 +88,31 @@ def _rounder(low: torch.dtype) -> Callable[[Tensor], Tensor]:
 
 
 def living(truths: Sequence[Truth], gate: ErrorGate | None) -> Iterator[str]:
-    """The wrong answers that pass the check on all of these draws."""
-    rights = [truth.exact.to(truth.dtype) for truth in truths]
-    idle = {"zeros": zeros(rights[0]), "one number everywhere": constant(rights[0]), "a remembered answer": rights[0]}
+    """The wrong answers that pass the check on all of these draws; most are found on the first."""
+    draws = [(truth, truth.limits(gate)) for truth in truths]
+    first = _right(truths[0])
+    idle = {"zeros": zeros(first), "one number everywhere": constant(first), "a remembered answer": first}
     for name, answer in idle.items():
         # Also where this is the right answer: then the check can't tell work from none.
-        if all(_passes(truth, answer, gate) for truth in truths):
+        if all(truth.accepts(answer, limits) for truth, limits in reversed(draws)):
             yield name
-    for name, change in {**CHANGES, **coarse_outputs(truths[0].dtype)}.items():
-        wrong = ((truth, right, change(right)) for truth, right in zip(truths, rights, strict=True))
-        changed = [(truth, answer) for truth, right, answer in wrong if not torch.equal(right, answer)]
-        if changed and all(_passes(truth, answer, gate) for truth, answer in changed):
+    for name, change in {**CHANGES, **coarse_outputs(first.dtype)}.items():
+        if _lives(change, draws):
             yield name
 
 
-def _passes(truth: Truth, answer: Tensor, gate: ErrorGate | None) -> bool:
-    return not truth.compare(answer, truth.limits(gate)).failed
+def _lives(change: Callable[[Tensor], Tensor], draws: Sequence[tuple[Truth, Limits]]) -> bool:
+    changed = False
+    for truth, limits in draws:
+        right = _right(truth)
+        wrong = change(right)
+        if torch.equal(wrong, right):
+            continue
+        changed = True
+        if not truth.accepts(wrong, limits):
+            return False
+    return changed
+
+
+def _right(truth: Truth) -> Tensor:
+    return truth.exact.to(truth.dtype)
