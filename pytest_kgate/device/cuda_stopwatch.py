@@ -17,12 +17,14 @@ import torch
 
 from pytest_kgate.device.base import Arm
 from pytest_kgate.device.base import Workload
+from pytest_kgate.device.cold_probe import prove_cold
 from pytest_kgate.errors import TimingError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_kgate.device.cuda import CudaDevice
+    from pytest_kgate.evidence import Cold
 
 _EVENT_TICK_SECONDS = 32e-9
 """The step of `cudaEventElapsedTime` seen on an H200."""
@@ -72,6 +74,13 @@ class CudaStopwatch:
     def sample_seconds(self) -> float:
         """About what one sample of both arms takes."""
         return sum(self.estimates)
+
+    def evict(self) -> None:
+        """Enqueue what empties the L2 before a sample; nothing where the cache is to be hot."""
+
+    def prove_cold(self) -> Cold:
+        """What a load costs in and out of the cache; raises `TimingError` where `evict` does not make it cold."""
+        return prove_cold(self.device, self.evict)
 
     def last_outputs(self) -> tuple[tuple[Any, ...], Any]:
         """The inputs of the latest round and what the candidate's last timed launch left in its output."""

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from pytest_kgate.device.base import Arm
     from pytest_kgate.device.base import Workload
+    from pytest_kgate.evidence import Cold
+    from pytest_kgate.evidence import Reading
 
     Floats = NDArray[np.float64]
 
@@ -200,6 +202,9 @@ class FakeDevice:
         overhead_seconds: float = 0.0,
         round_seconds: float = 1e-3,
         faults: Mapping[int, float] | None = None,
+        evidence: Callable[[int], Mapping[str, float]] | None = None,
+        machine: Callable[[int], Reading] | None = None,
+        cold: Cold | None = None,
     ) -> None:
         """
         latency_seconds: the truth, by arm name (`candidate`, `reference`). noise: None for none, so that
@@ -207,7 +212,9 @@ class FakeDevice:
         floored readings at a random phase. overhead_seconds: added to each reading and taken off again,
         as a null arm would show it. round_seconds: what making everything anew costs on the device's own
         clock, each round. faults: by round, from 0, the net seconds that the candidate's first sample
-        reads instead: NaN, below 0.
+        reads instead: NaN, below 0. evidence: what a round reads of the device, by the number of rounds of
+        all races before; `retaken` among it is the round's. machine: likewise, what is read between rounds.
+        cold: what proves a cold cache.
         """
         self.latency_seconds = latency_seconds if callable(latency_seconds) else latency_seconds.__getitem__
         self.noise = noise
@@ -216,6 +223,10 @@ class FakeDevice:
         self.overhead_seconds = overhead_seconds
         self.round_seconds = round_seconds
         self.faults = dict(faults or {})
+        self.evidence = evidence
+        self.machine = machine
+        self.cold = cold
+        self.rounds = 0
         self.now_seconds = 0.0
         self._races = 0
 
@@ -244,6 +255,9 @@ class FakeDevice:
 
     def clock(self) -> float:
         return self.now_seconds
+
+    def read_machine(self) -> Reading | None:
+        return self.machine(self.rounds) if self.machine is not None else None
 
 
 class FakeStopwatch:
@@ -294,7 +308,13 @@ class FakeStopwatch:
             seconds[0, 0] = device.faults[self._rounds]
         self._seed = seed
         self._rounds += 1
-        return Round(seconds=seconds, overhead_seconds=self._overhead)
+        evidence = dict(device.evidence(device.rounds)) if device.evidence is not None else {}
+        device.rounds += 1
+        retaken = int(evidence.pop("retaken", 0))
+        return Round(seconds=seconds, overhead_seconds=self._overhead, retaken=retaken, evidence=evidence)
+
+    def prove_cold(self) -> Cold | None:
+        return self._device.cold
 
     def last_outputs(self) -> tuple[tuple[Any, ...], Any]:
         """Draws the latest round's inputs and runs the real candidate on them, once."""

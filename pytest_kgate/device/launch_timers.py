@@ -57,8 +57,7 @@ class QueueStopwatch(CudaStopwatch):
                 if done == 0:
                     self.read_clock(0)
                 for (start, end), slot in zip(pairs, slots[done : done + chunk], strict=True):
-                    if self._flush is not None:
-                        self._flush.zero_()
+                    self.evict()
                     start.record()
                     if slot == null:
                         self.device.instruments.null(self.device.stream)
@@ -80,6 +79,11 @@ class QueueStopwatch(CudaStopwatch):
         floor = float(np.median(elapsed[slots == null]))
         seconds = np.stack([elapsed[slots == arm] for arm in range(len(self.arms))]) - floor
         return Round(seconds, np.full(len(self.arms), floor), retaken, evidence)
+
+    def evict(self) -> None:
+        """Overwrite twice the L2, with a cold cache."""
+        if self._flush is not None:
+            self._flush.zero_()
 
     def _shrink(self, chunk: int) -> None:
         if chunk == 1:
@@ -118,8 +122,7 @@ class EagerStopwatch(CudaStopwatch):
             for arm, output in zip(self.arms, outputs, strict=True):
                 arm.call(inputs, output)
             for index, arm in enumerate(order):
-                if self._flush is not None:
-                    self._flush.zero_()
+                self.evict()
                 self.device.wait()
                 start.record()
                 output = self.arms[arm].call(inputs, outputs[arm])
@@ -130,3 +133,8 @@ class EagerStopwatch(CudaStopwatch):
             self._last = (inputs, result)
         seconds = np.stack([elapsed[order == arm] for arm in range(len(self.arms))])
         return Round(seconds, np.zeros(len(self.arms)))
+
+    def evict(self) -> None:
+        """Overwrite twice the L2, with a cold cache."""
+        if self._flush is not None:
+            self._flush.zero_()

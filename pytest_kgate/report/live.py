@@ -48,6 +48,14 @@ class LiveLine:
                 self._drawn = True
             self._reporter.write(_CLEAR_LINE + text[: self._reporter._tw.fullwidth - 1], flush=True)
 
+    def notice(self, text: str) -> None:
+        """Say something that stays, on a line of its own."""
+        if self._reporter is None:
+            return
+        with self._uncaptured():
+            self._reporter.ensure_newline()
+            self._reporter.write_line(f"{self._test}: {text}", yellow=True)
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:

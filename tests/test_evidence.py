@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pytest_kgate.bench import clock_warnings
+from pytest_kgate.evidence import clock_warnings
 
 
 def test_clock_that_moved_during_the_race_is_said_with_its_range():
