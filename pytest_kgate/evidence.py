@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from pytest_kgate import stats
 from pytest_kgate.device.base import Round
+from pytest_kgate.errors import TimingError
 
 Order = NDArray[np.intp]
 Floats = NDArray[np.float64]
@@ -42,6 +43,9 @@ demand."""
 
 _SLOW_START = 0.02
 """By how much a round's first sample may be slower than its others before the warm-up is said to be too short."""
+
+_COLD_RATIO = 1.3
+"""A load after the cache was emptied must take this much longer than a hit; an L2 that was left alone reads 1.0."""
 
 THROTTLING = {
     0x04: "power cap",
@@ -130,6 +134,17 @@ def assess(seen: Observed) -> Assessment:
     if seen.cold is not None:
         facts["cold"] = asdict(seen.cold)
     return Assessment(facts, tuple(reasons), tuple(warnings))
+
+
+def require_cold(found: Cold) -> Cold:
+    """The readings, where they show a cold cache; raises `TimingError` where they don't."""
+    if found.flushed_cycles < _COLD_RATIO * found.hot_cycles:
+        raise TimingError(
+            f"The cold cache is not cold: a load takes {found.flushed_cycles:.0f} cycles after the cache was emptied, "
+            f"and {found.hot_cycles:.0f} from a warm one.",
+            "Use --kgate-cache hot on this GPU.",
+        )
+    return found
 
 
 def foreign(readings: Iterable[tuple[int, Reading]]) -> list[str]:
@@ -225,9 +240,8 @@ def _judge_position(effects: Mapping[str, Any]) -> tuple[list[str], list[str]]:
         )
     start = effects["first_sample"]
     if start["t"] > _CLEAR and start["mean"] > _SLOW_START:
-        warnings.append(
-            f"the first sample of a round is {_percent(start['mean'])} slower than the others: the device was not warm"
-        )
+        slower = _percent(np.expm1(start["mean"]))
+        warnings.append(f"the first sample of a round is {slower} slower than the others: the device was not warm")
     return reasons, warnings
 
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 
-from pytest_kgate.errors import TimingError
 from pytest_kgate.evidence import Cold
 
 if TYPE_CHECKING:
@@ -27,26 +26,11 @@ _STRIDE_BYTES = 4096
 
 _REPEATS = 3
 
-COLD_RATIO = 1.3
-"""A load after flushing must take this much longer than a hit; an L2 that was left alone reads 1.0."""
-
-
-def prove_cold(device: CudaDevice, flush: Callable[[], Any]) -> Cold:
-    """The readings, where they show a cold cache; `TimingError` where they don't. Takes some 2 ms."""
-    found = cold_probe(device, flush)
-    if found.flushed_cycles < COLD_RATIO * found.hot_cycles:
-        raise TimingError(
-            f"The cold cache is not cold: a load takes {found.flushed_cycles:.0f} cycles after the cache was emptied, "
-            f"and {found.hot_cycles:.0f} from a warm one.",
-            "Use --kgate-cache hot on this GPU.",
-        )
-    return found
-
 
 def cold_probe(device: CudaDevice, flush: Callable[[], Any]) -> Cold:
     """Cycles a load, the median of three tries: right after the same chain was read, and after `flush` as well.
 
-    `flush` enqueues on the device's stream what a timer does before a cold sample.
+    `flush` enqueues on the device's stream what a timer does before a cold sample. Takes some 2 ms.
     """
     stream, chase = device.stream, device.instruments.chase
     with device.running("probing the cache"):

@@ -17,14 +17,15 @@ import torch
 
 from pytest_kgate.device.base import Arm
 from pytest_kgate.device.base import Workload
-from pytest_kgate.device.cold_probe import prove_cold
+from pytest_kgate.device.cold_probe import cold_probe
 from pytest_kgate.errors import TimingError
+from pytest_kgate.evidence import Cold
+from pytest_kgate.evidence import require_cold
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_kgate.device.cuda import CudaDevice
-    from pytest_kgate.evidence import Cold
 
 _EVENT_TICK_SECONDS = 32e-9
 """The step of `cudaEventElapsedTime` seen on an H200."""
@@ -80,7 +81,7 @@ class CudaStopwatch:
 
     def prove_cold(self) -> Cold:
         """What a load costs in and out of the cache; raises `TimingError` where `evict` does not make it cold."""
-        return prove_cold(self.device, self.evict)
+        return require_cold(cold_probe(self.device, self.evict))
 
     def last_outputs(self) -> tuple[tuple[Any, ...], Any]:
         """The inputs of the latest round and what the candidate's last timed launch left in its output."""

@@ -21,6 +21,7 @@ from typing import Protocol
 import numpy as np
 
 from pytest_kgate.device.base import Round
+from pytest_kgate.evidence import require_cold
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -314,7 +315,7 @@ class FakeStopwatch:
         return Round(seconds=seconds, overhead_seconds=self._overhead, retaken=retaken, evidence=evidence)
 
     def prove_cold(self) -> Cold | None:
-        return self._device.cold
+        return require_cold(self._device.cold) if self._device.cold is not None else None
 
     def last_outputs(self) -> tuple[tuple[Any, ...], Any]:
         """Draws the latest round's inputs and runs the real candidate on them, once."""
