@@ -127,7 +127,7 @@ def _place(problem: Mapping[str, Any], worst: Mapping[str, Any]) -> list[str]:
 
 
 _DISTURBED = {
-    "had the GPU open": "`nvidia-smi` lists the processes: end the others, or take another GPU with --kgate-device cuda:N.",
+    "had the GPU open": "`nvidia-smi` lists the processes: end the others, or take another GPU by --kgate-device.",
     "throttle": "Let the GPU cool, or lock its clocks low enough to hold: `nvidia-smi --lock-gpu-clocks`.",
     "the SM clock stepped": "Lock the GPU's clocks: `nvidia-smi --lock-gpu-clocks`.",
     "starved": "The host has no CPU core to spare: end what else runs, or use fewer pytest-xdist workers.",
