@@ -33,6 +33,7 @@ from pytest_kgate.oracle import Correctness
 from pytest_kgate.oracle import check
 from pytest_kgate.oracle import verify_timed_output
 from pytest_kgate.oracle import workload_of
+from pytest_kgate.probing import remembers
 from pytest_kgate.problem import Problem
 from pytest_kgate.report import record as records
 from pytest_kgate.stats import count_outliers
@@ -156,11 +157,22 @@ def _run(
                 account.trusted = trusted_race(device, stopwatch, job.speed, plan, progress)
                 account.race = account.trusted.race
                 if account.race.rounds and job.must_be_right:
-                    inputs, output = stopwatch.last_outputs()
-                    account.invalid = verify_timed_output(device, problem, inputs, output, account.correctness)
+                    account.invalid = _work_undone(device, problem, account.race, account.correctness)
                 account.invalid = account.invalid or (account.trusted.invalid if job.speed else None)
             finally:
                 stopwatch.close()
+
+
+def _work_undone(device: Device, problem: Problem, result: race.Race, correctness: Correctness) -> str | None:
+    """Why the timed launches can't be trusted to have done the work, as one sentence."""
+    workload = workload_of(problem, device, correctness.like)
+    for seed, answer in (pair for probe in result.probes.kept for pair in probe.answers):
+        with device.running("verifying a timed launch"):
+            inputs = workload.draw(seed)
+        reason = verify_timed_output(device, problem, inputs, answer, correctness)
+        if reason is not None:
+            return reason
+    return remembers(result.probes.surprise_seconds, float(np.median(result.candidate)))
 
 
 class _Account:
@@ -250,6 +262,7 @@ class _Account:
                 **{name: values.tolist() for name, values in result.evidence.items()},
                 **(self.trusted.facts if self.trusted else {}),
             },
+            "probes": result.probes.to_dict(),
             "outliers": {name: count_outliers(samples, self.stopwatch.tick_seconds) for name, samples in arms.items()},
         }
 

@@ -144,11 +144,11 @@ class _Watch:
     def sample_seconds(self) -> float:
         return self._stopwatch.sample_seconds
 
-    def round(self, seed: int, order: Order) -> Round:
+    def round(self, seed: int, order: Order, probe_seed: int | None = None) -> Round:
         now = self._device.clock()
         if self.rounds and (len(self.rounds) in _EARLY_ROUNDS or now - self._read_at > _EVERY_SECONDS):
             self.read()
-        self.rounds.append(self._stopwatch.round(seed, order))
+        self.rounds.append(self._stopwatch.round(seed, order, probe_seed))
         self.orders.append(order)
         self.ended.append(self._device.clock())
         return self.rounds[-1]
@@ -159,9 +159,6 @@ class _Watch:
         self._read_at = self._device.clock()
         if reading is not None:
             self.readings.append((len(self.rounds), reading))
-
-    def last_outputs(self) -> tuple[tuple[Any, ...], Any]:
-        return self._stopwatch.last_outputs()
 
     def close(self) -> None:
         self._stopwatch.close()
