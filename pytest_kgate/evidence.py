@@ -14,24 +14,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pytest_kgate import stats
 from pytest_kgate.device.base import Round
 from pytest_kgate.errors import TimingError
-
-Order = NDArray[np.intp]
-Floats = NDArray[np.float64]
-
-TOLERATED_BIAS = 0.002
-"""Of a ratio. Ratios are promised within 0.3 % of the truth, and a disturbance may use up most of that, not all."""
+from pytest_kgate.order_effects import Floats
+from pytest_kgate.order_effects import Order
+from pytest_kgate.order_effects import clock_step_bias
+from pytest_kgate.order_effects import judge_position
+from pytest_kgate.order_effects import percent
+from pytest_kgate.order_effects import position_effects
+from pytest_kgate.order_effects import separated
 
 _SETTLED_CLOCK = 0.02
 """Relative range of the SM clock over a race; 0.1 % was seen on an H200 that nothing disturbs."""
-
-_CLEAR = 4.0
-"""Standard errors beyond which an effect of the position is taken to be there; chance alone reaches that in some
-0.2 % of races of twelve rounds."""
 
 _STARVED_SHARE = 0.25
 """Of the samples, taken again because the host was late. One delay in a race is an accident; one in four rounds, each
@@ -40,9 +36,6 @@ of half a second, is a host that has no core to spare."""
 _COARSE_TICK = 0.02
 """Of a latency, one tick of the timer: the medians that the classic rule compares then jump by more than most gates
 demand."""
-
-_SLOW_START = 0.02
-"""By how much a round's first sample may be slower than its others before the warm-up is said to be too short."""
 
 _COLD_RATIO = 1.3
 """A load after the cache was emptied must take this much longer than a hit; an L2 that was left alone reads 1.0."""
@@ -111,24 +104,20 @@ def assess(seen: Observed) -> Assessment:
     facts: dict[str, Any] = {"machine": [{"round": done, **asdict(one)} for done, one in seen.readings]}
     reasons = [*foreign(seen.readings), *throttled(seen.readings, clocks), *starved(seen.rounds)]
     warnings = [*_throttled_throughout(seen.readings), *clock_warnings(clocks)]
-    if len(changes):
-        facts["clock_step_bias"] = bias = clock_step_bias(changes, seen.orders)
-        if bias > TOLERATED_BIAS:
-            reasons.append(
-                f"the SM clock stepped within rounds, by up to {_percent(np.abs(changes).max())}, and may have "
-                f"separated the arms by {_percent(bias)}"
-            )
+    ratio_se = 0.0
     if len(seen.rounds) >= 2 and _plain(seen):
         facts["position"] = effects = position_effects(seen.rounds, seen.orders)
-        found = _judge_position(effects)
+        ratio_se = effects["ratio_se"]
+        found = judge_position(effects)
         reasons += found[0]
         warnings += found[1]
         facts["autocorrelation"] = _autocorrelation(seen.rounds)
         facts["tick_share"] = share = _tick_share(seen.rounds, seen.tick_seconds)
         if share > _COARSE_TICK:
-            warnings.append(
-                f"one tick of the timer is {_percent(share)} of a latency: differences below it do not show"
-            )
+            warnings.append(f"one tick of the timer is {percent(share)} of a latency: differences below it do not show")
+    if len(changes):
+        facts["clock_step_bias"] = clock_step_bias(changes, seen.orders)
+        reasons += separated(changes, seen.orders, ratio_se)
     if len(seen.ended) >= 2:
         facts["idle_gap_seconds"] = _idle_gap(seen)
     if seen.cold is not None:
@@ -181,73 +170,12 @@ def starved(rounds: Sequence[Round]) -> list[str]:
     ]
 
 
-def clock_step_bias(changes: Floats, orders: Sequence[Order]) -> float:
-    """The most that steps of the clock can have moved the mean log ratio, had they come at one place of every round.
-
-    A step by a fraction s after slot k changes the log ratio of a round by s times the difference of the arms' shares
-    of samples behind k. Order is random, so that over rounds these differences cancel; what is left is looked for at
-    all k.
-    """
-    total = np.zeros(max(len(order) for order in orders))
-    for change, order in zip(changes, orders, strict=True):
-        shares = [np.cumsum(order == arm) / max(1, int((order == arm).sum())) for arm in (0, 1)]
-        total[: len(order)] += change * (shares[0] - shares[1])
-    return float(np.abs(total).max()) / len(orders)
-
-
 def clock_warnings(clocks_hz: Floats) -> list[str]:
     """What to say of the SM clocks of a race's rounds: nothing, where they agree as a settled GPU's do."""
     if not clocks_hz.size or np.ptp(clocks_hz) <= _SETTLED_CLOCK * np.median(clocks_hz):
         return []
     low, high = clocks_hz.min() / 1e9, clocks_hz.max() / 1e9
     return [f"the SM clock moved between {low:.2f} and {high:.2f} GHz from round to round; latencies moved with it"]
-
-
-def position_effects(rounds: Sequence[Round], orders: Sequence[Order]) -> dict[str, Any]:
-    """Whether a sample's latency depends on its place in the round.
-
-    Per round and arm, the slope of log latency over the place, -1/2 for the first slot and 1/2 for the last; its mean
-    and standard error over rounds. `bias` is what the slopes made of the places that the arms happened to get;
-    `first_sample` compares the first slot with the other samples of its arm, which is where a gap before it shows.
-    """
-    slopes = np.empty((len(rounds), 2))
-    places = np.empty((len(rounds), 2))
-    first = np.empty(len(rounds))
-    for index, (one, order) in enumerate(zip(rounds, orders, strict=True)):
-        place = np.linspace(-0.5, 0.5, len(order))
-        logs = np.log(one.seconds)
-        for arm in (0, 1):
-            at = place[order == arm]
-            away = at - at.mean()
-            slopes[index, arm] = away @ logs[arm] / max(float(away @ away), 1e-12)
-            places[index, arm] = at.mean()
-        arm = int(order[0])
-        first[index] = logs[arm][0] - np.median(logs[arm][1:])
-    return {
-        **{name: _effect(slopes[:, arm]) for arm, name in enumerate(("candidate", "reference"))},
-        "bias": float((slopes.mean(axis=0) * places.mean(axis=0) * (1, -1)).sum()),
-        "first_sample": _effect(first),
-    }
-
-
-def _judge_position(effects: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-    reasons, warnings = [], []
-    clear = [name for name in ("candidate", "reference") if abs(effects[name]["t"]) > _CLEAR]
-    if clear and abs(effects["bias"]) > TOLERATED_BIAS:
-        reasons.append(
-            f"latencies of the {' and the '.join(clear)} depend on the place in the round, and the places that the "
-            f"arms drew have moved the ratio by {_percent(abs(effects['bias']))}"
-        )
-    start = effects["first_sample"]
-    if start["t"] > _CLEAR and start["mean"] > _SLOW_START:
-        slower = _percent(np.expm1(start["mean"]))
-        warnings.append(f"the first sample of a round is {slower} slower than the others: the device was not warm")
-    return reasons, warnings
-
-
-def _effect(values: Floats) -> dict[str, float]:
-    mean, spread = float(values.mean()), float(values.std(ddof=1))
-    return {"mean": mean, "t": mean / max(spread / len(values) ** 0.5, 1e-9)}
 
 
 def _plain(seen: Observed) -> bool:
@@ -300,7 +228,3 @@ def _readings_of(rounds: Sequence[Round], name: str) -> Floats:
     """One value a round; empty where a round lacks it."""
     values = [one.evidence[name] for one in rounds if name in one.evidence]
     return np.array(values if len(values) == len(rounds) else [], dtype=np.float64)
-
-
-def _percent(fraction: float) -> str:
-    return f"{fraction * 100:.2g} %"

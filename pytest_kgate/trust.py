@@ -20,9 +20,9 @@ from pytest_kgate import race
 from pytest_kgate.errors import TimingError
 from pytest_kgate.evidence import Assessment
 from pytest_kgate.evidence import Observed
-from pytest_kgate.evidence import Order
 from pytest_kgate.evidence import Reading
 from pytest_kgate.evidence import assess
+from pytest_kgate.order_effects import Order
 
 if TYPE_CHECKING:
     from pytest_kgate.device.base import Device

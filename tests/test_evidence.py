@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pytest_kgate import evidence
+from pytest_kgate import order_effects
 from pytest_kgate.device.base import Round
 from pytest_kgate.errors import TimingError
 from pytest_kgate.evidence import Cold
@@ -87,13 +88,19 @@ def test_clock_step_between_the_arms_is_found_and_one_that_hits_both_alike_is_no
 
 def test_random_order_cancels_a_clock_that_settles_in_every_round():
     assert reasons(rounds=96, change=lambda _: -0.01) == ()
+    orders = observed(rounds=12).orders
+    steep = np.full(12, -0.03)  # random order leaves more than is tolerated, and widens the interval by it
+    assert order_effects.clock_step_bias(steep, orders) > order_effects.TOLERATED_BIAS
+    assert order_effects.separated(steep, orders, ratio_se=0.03 * 0.23 / 12**0.5) == []
+    assert len(order_effects.separated(steep, orders, ratio_se=1e-4)) == 1
 
 
 def test_one_large_step_in_a_short_race_is_enough():
     order = np.repeat([0, 1], 10)
     orders = [order, *(np.tile([0, 1], 10) for _ in range(11))]
     changes = np.array([0.08, *[0.0] * 11])
-    assert evidence.clock_step_bias(changes, orders) == pytest.approx(0.08 / 12)
+    assert order_effects.clock_step_bias(changes, orders) == pytest.approx(0.08 / 12)
+    assert len(order_effects.separated(changes, orders, ratio_se=0.08 / 12)) == 1
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -151,6 +158,13 @@ def test_place_that_moved_the_ratio_is_a_reason():
     found = evidence.assess(observed(slope=(0.05, 0.05), order=np.repeat([0, 1], 10)))
     assert found.facts["position"]["bias"] == pytest.approx(-0.05 * 10 / 19, abs=0.005)
     assert "the places that the arms drew have moved the ratio" in found.reasons[0]
+
+
+def test_place_that_was_drawn_at_random_is_in_the_interval_already():
+    """A slope so steep that no order of twelve rounds evens it out; the rounds differ by as much."""
+    found = evidence.assess(observed(rounds=12, slope=(0.5, 0.5)))
+    assert abs(found.facts["position"]["bias"]) > order_effects.TOLERATED_BIAS
+    assert found.reasons == ()
 
 
 def test_slow_first_sample_is_said():

@@ -10,8 +10,14 @@ import torch  # noqa: F401  (pytester forgets what its sessions import, and torc
 import pytest_kgate.bench
 import pytest_kgate.report.failure
 import pytest_kgate.report.terminal  # noqa: F401
+from pytest_kgate.device.base import Arm
+from pytest_kgate.device.base import Workload
+from pytest_kgate.gate import SpeedGate
+from pytest_kgate.race import Plan
 from pytest_kgate.report.record import json_schema
 from pytest_kgate.report.record import load
+from pytest_kgate.scenarios import SCENARIOS
+from pytest_kgate.trust import trusted_race
 
 jsonschema = pytest.importorskip("jsonschema", reason="needs jsonschema, of the test extra")
 
@@ -149,6 +155,17 @@ def test_good_evidence_is_raced_once_whatever_the_verdict(play, ratio):
     (only,) = record["timing"]["evidence"]["tries"]
     assert only["seed"] == record["seeds"]["race"]
     assert record["timing"]["evidence"]["machine"][0]["temperature_c"] == 40.0
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda one: one.name)
+def test_noise_alone_costs_no_second_race(scenario):
+    arms = tuple(Arm(name, lambda inputs, output: None, False) for name in ("candidate", "reference"))
+    workload = Workload(lambda seed: (), lambda inputs: None)
+    for seed in range(5):
+        device = scenario.device(0.95, seed)
+        stopwatch = device.stopwatch(arms, workload)
+        found = trusted_race(device, stopwatch, [SpeedGate(0.95)], Plan(10.0, seed))
+        assert len(found.facts["tries"]) == 1
 
 
 def test_measurement_without_gates_is_kept_with_a_warning(play):

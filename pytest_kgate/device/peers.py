@@ -20,7 +20,8 @@ class Peers:
 
     def __init__(self, gpu: str) -> None:
         self._folder = Path(tempfile.gettempdir()) / f"pytest-kgate-{os.getuid()}" / f"{gpu}.peers"
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (self._folder.parent, self._folder):
+            folder.mkdir(mode=0o700, exist_ok=True)
         mine = self._folder / str(os.getpid())
         mine.write_text(_started(os.getpid()), encoding="ascii")
         atexit.register(mine.unlink, missing_ok=True)
