@@ -202,9 +202,11 @@ def _tick_share(rounds: Sequence[Round], tick_seconds: float) -> float:
 
 
 def _idle_gap(seen: Observed) -> dict[str, float]:
-    """From round to round, the seconds that no sample explains: the device idled or warmed up for at most so long."""
-    timed = np.array([seen.sample_seconds * one.seconds.shape[1] for one in seen.rounds[1:]])
-    gaps = np.maximum(np.diff(seen.ended) - timed, 0.0)
+    """From round to round, the seconds in which the device was not seen at work: it idled for at most so long."""
+    busy = _readings_of(seen.rounds, "device_busy_seconds")
+    if not len(busy):
+        busy = np.array([seen.sample_seconds * one.seconds.shape[1] for one in seen.rounds])
+    gaps = np.maximum(np.diff(seen.ended) - busy[1:], 0.0)
     return {"median": float(np.median(gaps)), "longest": float(gaps.max())}
 
 

@@ -189,6 +189,13 @@ def test_autocorrelation_idle_gap_and_cold_probe_are_recorded():
     assert facts["idle_gap_seconds"]["median"] == pytest.approx(1e-3 - 200e-6)
 
 
+def test_idle_gap_is_what_the_device_was_not_busy_where_the_timer_knows():
+    seen = observed()
+    for one in seen.rounds:
+        one.evidence["device_busy_seconds"] = 0.9e-3
+    assert evidence.assess(seen).facts["idle_gap_seconds"]["longest"] == pytest.approx(0.1e-3)
+
+
 def test_samples_without_a_logarithm_are_left_to_the_gate():
     seen = observed()
     seen.rounds[3].seconds[0, 0] = -1e-6
