@@ -61,10 +61,10 @@ def _line(environment: Mapping[str, Any], timer: str, cache: str) -> str:
     where = f"{name}, {timer} timer, {cache} cache"
     found = lookup(environment, timer, cache)
     if found is None:
-        return f"calibration: none of {where}; `{_command(environment, timer, cache)}` measures how often its gates err"
-    verdict = "" if found.accepted else ", which it did not pass"
+        return f"calibration of {where}: none; `{_command(environment, timer, cache)}` measures how often its gates err"
+    verdict = "" if found.accepted else "not passed, "
     return (
-        f"calibration: {_day(found)} of {where}{verdict}: "
+        f"calibration of {where}: {_day(found)}, {verdict}"
         f"{found.false_passes} false passes and {found.false_fails} false fails of {found.gates} gates"
     )
 

@@ -86,7 +86,7 @@ def test_command_calibrates_just_what_is_missing():
     host = {"gates": [{}], "timing": {"timer": "wall", "cache": "hot"}, "environment": {"device": "host", "cpu": {}}}
     lines = advice.summary([record, record, host])
     assert len(lines) == 2
-    assert "none of NVIDIA H200, queue timer, cold cache; `kgate calibrate --timer queue --cache cold`" in lines[0]
+    assert "NVIDIA H200, queue timer, cold cache: none; `kgate calibrate --timer queue --cache cold`" in lines[0]
     assert "`kgate calibrate --device host`" in lines[1]
 
 
@@ -94,7 +94,7 @@ def test_calibration_that_was_not_passed_says_so():
     save(dataclasses.replace(FOUND, accepted=False, false_passes=50))
     record = {"gates": [{}], "timing": {"timer": "fake", "cache": "hot"}, "environment": {"device": "fake"}}
     (line,) = advice.summary([record])
-    assert "2026-11-20 of fake, fake timer, hot cache, which it did not pass: 50 false passes" in line
+    assert "fake, fake timer, hot cache: 2026-11-20, not passed, 50 false passes" in line
 
 
 # ---- as a user sees it
@@ -141,20 +141,20 @@ def session(pytester):
 
 def test_summary_says_how_to_calibrate_a_device_that_never_was(session):
     _, shown = session()
-    shown.fnmatch_lines(["calibration: none of fake, fake timer, hot cache; `kgate calibrate --device fake` measures*"])
+    shown.fnmatch_lines(["calibration of fake, fake timer, hot cache: none; `kgate calibrate --device fake` measures*"])
 
 
 def test_summary_names_the_date_of_the_last_calibration(session):
     save(FOUND)
     _, shown = session()
     shown.fnmatch_lines(
-        ["calibration: 2026-11-20 of fake, fake timer, hot cache: 20 false passes and 19 false fails of 1000 gates"]
+        ["calibration of fake, fake timer, hot cache: 2026-11-20, 20 false passes and 19 false fails of 1000 gates"]
     )
 
 
 def test_session_without_gates_hears_nothing_of_calibrations(session):
     _, shown = session(marker="")
-    shown.no_fnmatch_line("calibration:*")
+    shown.no_fnmatch_line("calibration of*")
 
 
 def test_too_tight_bound_is_warned_of_in_the_record_and_the_summary(session):
