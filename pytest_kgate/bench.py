@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from pytest_kgate import race
+from pytest_kgate.calibrate.advice import too_tight
 from pytest_kgate.calling import bind
 from pytest_kgate.calling import blamed
 from pytest_kgate.calling import ignored_params
@@ -38,6 +39,8 @@ from pytest_kgate.probing import remembers
 from pytest_kgate.problem import Problem
 from pytest_kgate.report import record as records
 from pytest_kgate.stats import count_outliers
+from pytest_kgate.trust import Trusted
+from pytest_kgate.trust import trusted_race
 from pytest_kgate.watchdog import deadline
 
 if TYPE_CHECKING:
@@ -47,10 +50,6 @@ if TYPE_CHECKING:
     from pytest_kgate.options import Options
     from pytest_kgate.reference import Reference
     from pytest_kgate.reference import ReferencePicker
-
-
-_SETTLED_CLOCK = 0.02
-"""Relative range of the SM clock over a race; 0.1 % was seen on an H200 that nothing disturbs."""
 
 
 @dataclass(frozen=True)
@@ -100,14 +99,16 @@ def run(
     environment: Mapping[str, Any],
     when_stuck: Callable[[str], None],
     progress: Callable[[race.Progress], None] | None = None,
+    notice: Callable[[str], None] | None = None,
 ) -> Outcome:
     """Check, race and judge; whatever the candidate does wrong ends in the record, not in an exception.
 
-    Raises `UsageError` where the call itself makes no sense.
+    `notice` is handed what a user should know before the budget is spent. Raises `UsageError` where the call itself
+    makes no sense.
     """
     account = _Account(job, device, environment)
     try:
-        _run(job, device, picker, account, when_stuck, progress)
+        _run(job, device, picker, account, when_stuck, progress, notice)
     except UsageError:
         raise
     except TimingError as error:
@@ -131,6 +132,7 @@ def _run(
     account: _Account,
     when_stuck: Callable[[str], None],
     progress: Callable[[race.Progress], None] | None,
+    notice: Callable[[str], None] | None,
 ) -> None:
     options, problem = job.options, job.problem
     candidate = bind("candidate", job.candidate, problem.params)
@@ -143,7 +145,7 @@ def _run(
             account.correctness = check(device, problem, candidate, reference.arm, job.error, job.seed)
         if account.correctness.verdict is not Verdict.PASS and job.must_be_right:
             return
-        with deadline(options.timeout + options.budget, f"the race on {problem.name}", when_stuck):
+        with deadline(options.timeout + 2 * options.budget, f"the race on {problem.name}", when_stuck):
             stopwatch = device.stopwatch(
                 (candidate, reference.arm),
                 workload_of(problem, device, account.correctness.like),
@@ -153,9 +155,15 @@ def _run(
             try:
                 plan = race.Plan(options.budget, job.seed, job.precision)
                 account.stopwatch = stopwatch
-                account.race = race.run(stopwatch, job.speed, plan, device.clock, progress)
+                account.advice = too_tight(account.environment, stopwatch, job.speed)
+                if notice is not None:
+                    for warning in account.advice:
+                        notice(warning)
+                account.trusted = trusted_race(device, stopwatch, job.speed, plan, progress)
+                account.race = account.trusted.race
                 if account.race.rounds and job.must_be_right:
                     account.invalid = _work_undone(device, problem, account.race, account.correctness)
+                account.invalid = account.invalid or (account.trusted.invalid if job.speed else None)
             finally:
                 stopwatch.close()
 
@@ -184,6 +192,8 @@ class _Account:
         self.correctness: Correctness | None = None
         self.selftest: Selftest | None = None
         self.stopwatch: Stopwatch | None = None
+        self.advice: list[str] = []
+        self.trusted: Trusted | None = None
         self.race: race.Race | None = None
         self.error: str | None = None
         self.invalid: str | None = None
@@ -220,7 +230,7 @@ class _Account:
             **({"selftest": self.selftest.to_dict()} if self.selftest else {}),
             "gates": gates,
             "timing": self._timing(),
-            "seeds": {"session": self.job.options.seed, "race": self.job.seed},
+            "seeds": {"session": self.job.options.seed, "race": self.trusted.seed if self.trusted else self.job.seed},
             "environment": self.environment,
             "warnings": self._warnings(),
         }
@@ -258,15 +268,21 @@ class _Account:
             "overhead_seconds": dict(zip(arms, overhead.tolist(), strict=True)),
             "ratio": result.ratio.to_dict() if result.ratio else None,
             "ratio_of_medians": float(np.median(result.candidate) / np.median(result.reference)),
-            "evidence": {name: values.tolist() for name, values in result.evidence.items()},
+            "evidence": {
+                **{name: values.tolist() for name, values in result.evidence.items()},
+                **(self.trusted.facts if self.trusted else {}),
+            },
             "probes": result.probes.to_dict(),
             "outliers": {name: count_outliers(samples, self.stopwatch.tick_seconds) for name, samples in arms.items()},
         }
 
     def _warnings(self) -> list[str]:
         warnings = list(self.stopwatch.warnings) if self.stopwatch else []
-        if self.race:
-            warnings += clock_warnings(self.race.evidence.get("sm_clock_hz", np.empty(0)))
+        warnings += self.advice
+        if self.trusted:
+            warnings += self.trusted.warnings
+            if self.trusted.invalid and not self.job.speed:
+                warnings.append(f"not to be trusted: {self.trusted.invalid}")
         if self.correctness and self.correctness.verdict is not Verdict.PASS and not self.job.must_be_right:
             warnings.append(f"the answer was not judged, but {self.correctness.reason}")
         if self.correctness and self.correctness.weak:
@@ -287,14 +303,6 @@ class _Account:
                 "result; a gate that is tried until it passes errs up to twice as often as promised"
             )
         return warnings
-
-
-def clock_warnings(clocks_hz: NDArray[np.float64]) -> list[str]:
-    """What to say of the SM clocks of a race's rounds: nothing, where they agree as a settled GPU's do."""
-    if not clocks_hz.size or np.ptp(clocks_hz) <= _SETTLED_CLOCK * np.median(clocks_hz):
-        return []
-    low, high = clocks_hz.min() / 1e9, clocks_hz.max() / 1e9
-    return [f"the SM clock moved between {low:.2f} and {high:.2f} GHz from round to round; latencies moved with it"]
 
 
 def _arm_facts(samples: NDArray[np.float64]) -> dict[str, Any]:

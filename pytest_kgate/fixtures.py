@@ -95,7 +95,9 @@ def kbench(request: pytest.FixtureRequest, kgate_device: Device) -> Callable[...
             device = _device_for(candidate, session, kgate_device)
             live = LiveLine(request.config, request.node.nodeid)
             with live:
-                outcome = bench.run(job, device, session.picker, session.environment, session.end_now, live.update)
+                outcome = bench.run(
+                    job, device, session.picker, session.environment, session.end_now, live.update, live.notice
+                )
         except KgateError as error:
             _fail(error)
         except KeyboardInterrupt as interrupt:

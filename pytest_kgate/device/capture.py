@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 from typing import Any
@@ -48,7 +49,9 @@ class Captures:
     def refusal(self, call: Callable[[int], Any]) -> str | None:
         """Why this can't be captured, as a clause; None where it can."""
         try:
-            graph, _ = self.capture(call, 2)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "The CUDA Graph is empty")  # where the very first launch refuses
+                graph, _ = self.capture(call, 2)
         except (RuntimeError, CandidateError) as error:
             self._leave_broken_capture()
             self._device.wait()

@@ -38,8 +38,8 @@ class QueueStopwatch(SlopeStopwatch):
     """
 
     timer = "queue"
-    row_seconds = 50e-6
-    most_launches = 8  # a launch costs the host 5 to 50 us, and the device takes about a thousand in advance
+    row_seconds = 100e-6
+    most_launches = 16  # a launch costs the host 5 to 50 us, and the device takes about a thousand in advance
     when_late = (
         "The candidate or the reference waits for the GPU inside its call, so a launch can't be queued.",
         "Remove the synchronisation (`.item()`, `.cpu()`, `torch.cuda.synchronize()`), or time whole calls "
