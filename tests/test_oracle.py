@@ -19,6 +19,7 @@ from pytest_kgate.exact import exact_attention
 from pytest_kgate.gate import ErrorGate
 from pytest_kgate.gate import Verdict
 from pytest_kgate.oracle import check
+from pytest_kgate.oracle import verify_timed_output
 from pytest_kgate.sdpa import sdpa_problem
 
 SMALL = Shape(2, 3, 65, 32)
@@ -240,3 +241,16 @@ def test_impossible_problem_is_refused(arguments, message):
 def test_impossible_shape_is_refused(extents):
     with pytest.raises(ValueError, match="positive integer"):
         Shape(*extents)
+
+
+def test_timed_launch_in_a_coarser_type_is_told_by_its_error():
+    result = outcome(torch.relu, RELU, ErrorGate(1.0))
+    inputs = RELU.inputs(torch.Generator().manual_seed(5))
+    right = torch.relu(*inputs)
+    assert verify_timed_output(HostDevice(), RELU, inputs, right, result) is None
+    coarse = verify_timed_output(HostDevice(), RELU, inputs, right.bfloat16().float(), result)
+    assert coarse is not None
+    assert coarse.startswith("a timed launch left another answer than the checked ones: the rms error is ")
+    wrong = verify_timed_output(HostDevice(), RELU, inputs, right + 2, result)
+    assert wrong is not None
+    assert "off by 2 at" in wrong
