@@ -230,12 +230,12 @@ def _verdict(tool: str, line: Mapping[str, Any], child: _Child, order: Order) ->
     said = _said(child)
     if _UNUSABLE.search(said):
         return "SKIP", f"compute-sanitizer does not work on this machine: {said}"
+    if found := _ASSERT.search(child.output):  # it says more than what the tool makes of the launch that it ended
+        return "FAIL", f"device assert: {_assert_text(found)}"
     first, errors = child.report.first, child.report.errors
     if first is not None:
         more = f" (and {errors - 1} more)" if errors > 1 else ""
         return "FAIL", f"{tool}: {first}{more}"
-    if found := _ASSERT.search(child.output):
-        return "FAIL", f"device assert: {assert_text(found)}"
     if child.status is None:
         return "ERROR", f"{tool} did not end within {order.timeout:g} s; a smaller problem or a longer timeout helps"
     if line["outcome"] == "skipped":
@@ -250,7 +250,7 @@ def _verdict(tool: str, line: Mapping[str, Any], child: _Child, order: Order) ->
     return "PASS", ""
 
 
-def assert_text(match: re.Match[str]) -> str:
+def _assert_text(match: re.Match[str]) -> str:
     """`row_sum >= 0 at wmma.cu:210, thread (3, 0, 0) of block (0, 0, 0)`."""
     thread, block = (", ".join(match[name].split(",")) for name in ("thread", "block"))
     file = match["file"].rpartition("/")[2]
