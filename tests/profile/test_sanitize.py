@@ -147,7 +147,8 @@ def test_a_clean_kernel_is_raced_and_its_record_says_what_watched_it(suite, tool
 
 def test_a_finding_fails_the_test_before_anything_is_timed(suite, tool):
     pytester = suite(MARKED.replace("NAME", "bad"))
-    result = pytester.runpytest_inprocess("--kgate-json=records.json")
+    pytester.makeini("[pytest]\naddopts = -k bad\nkgate_json = other.json")
+    result = pytester.runpytest_inprocess("-o", "kgate_json=records.json")
     result.assert_outcomes(failed=1)
     text = " ".join(result.stdout.str().split())
     assert (
