@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
@@ -15,9 +16,12 @@ from pytest_kgate.profile.tools import find_program
 if TYPE_CHECKING:
     from pytest_kgate.device.base import Device
     from pytest_kgate.options import Options
+    from pytest_kgate.profile.sanitizer import Examined
+    from pytest_kgate.profile.sanitizer import Order
     from pytest_kgate.profile.tools import Sanitize
     from pytest_kgate.session import Session
 
+_SHARED = pytest.StashKey["dict[tuple[str, Sanitize], Examined]"]()
 _OUTCOME = pytest.StashKey["dict[str, Any] | None"]()
 
 NO_TOOL = (
@@ -49,7 +53,6 @@ def _examine(item: pytest.Item, session: Session, device: Device, wanted: Saniti
         return _not_run(NO_TOOL, options.require_sanitizer)
     from pytest_kgate.device.lease import leased
     from pytest_kgate.profile.sanitizer import Order
-    from pytest_kgate.profile.sanitizer import examine
 
     order = Order(
         program=program,
@@ -59,10 +62,9 @@ def _examine(item: pytest.Item, session: Session, device: Device, wanted: Saniti
         environment=_environment(options, device),
         timeout=options.timeout,
     )
-    test = f"{item.path}::{item.nodeid.partition('::')[2]}"
     lease = device.environment().get("gpu", {}).get("uuid", device.kind)
     with leased(lease, options.timeout):  # no other process should time kernels beside this
-        runs = [one for tool in wanted.tools for one in examine(tool, [test], order)]
+        runs = [one for tool in wanted.tools for one in _runs(item, tool, order)]
     verdicts = {run.verdict for run in runs}
     verdict = next((one for one in ("FAIL", "ERROR", "SKIP") if one in verdicts), "PASS")
     return {
@@ -71,6 +73,34 @@ def _examine(item: pytest.Item, session: Session, device: Device, wanted: Saniti
         "required": options.require_sanitizer,
         "runs": [run.to_dict() for run in runs],
     }
+
+
+def _runs(item: pytest.Item, tool: str, order: Order) -> list[Examined]:
+    """What the tool says of the test; of all tests that ask it the same way, once the first of them is run.
+
+    They share a process, for starting one takes longer than most tests. xdist's workers don't know which tests are
+    theirs, so there each test has its own.
+    """
+    from pytest_kgate.profile.sanitizer import examine
+
+    kept = item.config.stash.setdefault(_SHARED, {})
+    wanted = replace(order.wanted, tools=(tool,))
+    if (item.nodeid, wanted) not in kept:
+        alike = [item]
+        if not hasattr(item.config, "workerinput"):
+            alike = [one for one in item.session.items if _asks(one, wanted) and (one.nodeid, wanted) not in kept]
+        arguments = [f"{one.path}::{one.nodeid.partition('::')[2]}" for one in alike]
+        outcomes = examine(tool, arguments, replace(order, wanted=wanted))
+        kept |= {(outcome.test, wanted): outcome for outcome in outcomes}
+        if (item.nodeid, wanted) not in kept:  # the process was lost before it had collected its tests
+            own = arguments[alike.index(item)]
+            kept[item.nodeid, wanted] = (outcomes if len(alike) == 1 else examine(tool, [own], order))[0]
+    return [kept[item.nodeid, wanted]]
+
+
+def _asks(item: pytest.Item, wanted: Sanitize) -> bool:
+    asked = gates_of(item).sanitize
+    return asked is not None and wanted.tools[0] in asked.tools and replace(asked, tools=wanted.tools) == wanted
 
 
 def _not_run(reason: str, required: bool) -> dict[str, Any]:

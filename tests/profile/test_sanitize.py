@@ -163,6 +163,23 @@ def test_a_finding_fails_the_test_before_anything_is_timed(suite, tool):
     jsonschema.validate(json.loads((pytester.path / "records.json").read_text()), json_schema())
 
 
+def test_marked_tests_share_a_process_a_tool(suite, tool):
+    result = suite(
+        """
+        @pytest.mark.sanitize("memcheck", "synccheck")
+        @pytest.mark.parametrize("number", range(3))
+        def test_many(kbench, number):
+            kbench(good, RELU)
+
+        @pytest.mark.sanitize("memcheck", full_size=True)
+        def test_other(kbench):
+            kbench(good, RELU)
+        """
+    ).runpytest_inprocess("--kgate-json=records.json", "--kgate-budget=0.2")
+    result.assert_outcomes(passed=4)
+    assert [call[call.index("--tool") + 1] for call in tool()] == ["memcheck", "synccheck", "memcheck"]
+
+
 def test_the_watched_process_calls_the_candidate_and_nothing_else(suite, tool):
     pytester = suite(
         """
