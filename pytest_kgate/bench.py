@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from collections.abc import Mapping
 from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -72,6 +72,8 @@ class Job:
     precision: float | None = None
     attempt: int = 1
     """Which run of the test this is; above 1 where a plugin reruns failed tests."""
+    sanitizer: Mapping[str, Any] | None = None
+    """What compute-sanitizer found in the test's kernels; a finding ends the job before its check."""
 
     @property
     def seed(self) -> int:
@@ -107,6 +109,9 @@ def run(
     makes no sense.
     """
     account = _Account(job, device, environment)
+    if job.sanitizer is not None and job.sanitizer["verdict"] != "PASS":
+        account.error = str(job.sanitizer["reason"])
+        return Outcome(account.finish())
     try:
         _run(job, device, picker, account, when_stuck, progress, notice)
     except UsageError:
@@ -123,6 +128,11 @@ def run(
         account.error = f"{found.what} {found.todo}"
         return Outcome(account.finish(), error)
     return Outcome(account.finish())
+
+
+def not_judged(job: Job, device: Device, environment: Mapping[str, Any]) -> records.Record:
+    """The record of a job of which only the candidate was called, in a process that another tool watches."""
+    return _Account(replace(job, speed=(), error=None), device, environment).finish()
 
 
 def _run(
@@ -226,6 +236,7 @@ class _Account:
             "problem": _problem_facts(self.job.problem),
             "candidate": candidate_facts(self.job.candidate, self.job.name, self.job.problem.params),
             "reference": _reference_facts(self.reference),
+            "sanitizer": self.job.sanitizer,
             "correctness": correctness,
             **({"selftest": self.selftest.to_dict()} if self.selftest else {}),
             "gates": gates,
@@ -246,7 +257,7 @@ class _Account:
             with_evidence(one, result.candidate, result.reference, seed=self.job.seed) for one in result.judgements
         ]
         if self.invalid:
-            return [dataclasses.replace(one, verdict=Verdict.INVALID, reason=self.invalid) for one in judgements]
+            return [replace(one, verdict=Verdict.INVALID, reason=self.invalid) for one in judgements]
         return judgements
 
     def _timing(self) -> dict[str, Any] | None:
@@ -292,6 +303,8 @@ class _Account:
             )
         if self.selftest and self.selftest.honest:
             warnings.append(f"the reference itself would fail this check: {self.selftest.honest}")
+        if self.job.speed and "-DKGATE_DEBUG" in getattr(getattr(self.job.candidate, "build", None), "flags", ()):
+            warnings.append("the candidate is a debug build: its device asserts are timed too")
         if self.job.speed and self.job.options.rule == "classic":
             warnings.append(
                 "judged by the classic rule, whose error rate is not controlled: of candidates that are exactly on a "

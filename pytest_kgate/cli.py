@@ -16,6 +16,7 @@ from pytest_kgate import __version__
 from pytest_kgate.calibrate.options import add_arguments
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
+from pytest_kgate.profile.sanitize_options import add_sanitize_arguments
 
 _BAD_USAGE = 2
 
@@ -106,6 +107,10 @@ def _parser() -> argparse.ArgumentParser:
         "arguments", nargs="*", metavar="TEST", help="and options, as for pytest: tests/test_mine.py::test_it -k wmma"
     )
     selftest.set_defaults(run=_selftest)
+
+    sanitize = verbs.add_parser("sanitize", help="run tests' kernels under compute-sanitizer; 1 if it finds anything")
+    add_sanitize_arguments(sanitize)
+    sanitize.set_defaults(run=_sanitize)
 
     impls = verbs.add_parser("impls", help="the shipped kernels and their knobs")
     impls.set_defaults(run=_impls)
@@ -200,6 +205,12 @@ def _selftest(options: argparse.Namespace) -> int:
     if status == _NO_TESTS:
         raise UsageError("None of these tests calls kbench.", "Name tests as for pytest: tests/test_mine.py::test_it.")
     return status
+
+
+def _sanitize(options: argparse.Namespace) -> int:
+    from pytest_kgate.profile.sanitize_command import sanitize
+
+    return sanitize(options)
 
 
 def _impls(options: argparse.Namespace) -> int:
