@@ -126,6 +126,7 @@ def _row(
         "classic" if rule == "classic" else "",
         f"try {record['attempt']}" if record.get("attempt", 1) > 1 else "",
         _failed_check(record) if error is not None else "",
+        "selftest" if "selftest" in record else "",
     )
     timing = record.get("timing") or {}
     reference = record.get("reference") or {}

@@ -15,6 +15,7 @@ import pytest_kgate.report.terminal  # noqa: F401
 from pytest_kgate import cli
 from pytest_kgate.report.record import json_schema
 from pytest_kgate.report.record import load
+from pytest_kgate.report.rows import rows_of
 from pytest_kgate.report.selftest import selftest_table
 
 SUITE = """
@@ -75,6 +76,7 @@ def test_weak_checks_fail_and_say_what_lives_and_what_to_do(suite):
     records = load(suite.path / "records.json")
     assert [record["verdict"] for record in records] == ["PASS", "FAIL", "FAIL"]
     assert all(record["timing"] is None and record["gates"] == [] for record in records)
+    assert [row.notes for row in rows_of(records)] == ["selftest"] * 3
     assert records[1]["selftest"]["lived"] == ["one number everywhere", "a remembered answer", "the answer before"]
 
 
