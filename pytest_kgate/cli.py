@@ -80,7 +80,9 @@ def _parser() -> argparse.ArgumentParser:
     simulate.add_argument("--only", metavar="NAME[,NAME...]", help="these kinds of noise; default: all")
     simulate.add_argument("--seed", type=int, default=42, help="default: 42")
     simulate.add_argument("--json", type=Path, metavar="PATH", help="write the counts to this file")
-    simulate.add_argument("--from", type=Path, dest="source", metavar="PATH", help="show such a file, simulate nothing")
+    simulate.add_argument(
+        "--from", type=Path, dest="source", metavar="PATH", help="show such a file; with --only, count these anew"
+    )
     simulate.add_argument("--into", type=Path, metavar="PAGE", help="replace a block of this file by the table")
     simulate.add_argument("--block", metavar="NAME", help="the block between <!-- kgate:NAME --> and <!-- /kgate -->")
     simulate.set_defaults(run=_simulate)
@@ -144,11 +146,13 @@ def _simulate(options: argparse.Namespace) -> int:
     _check_block(options)
     if options.gates is not None and options.gates < 1:
         raise UsageError(f"--gates cannot be {options.gates}.", "It takes a whole number from 1.")
+    shown = _show_progress if sys.stderr.isatty() else None
     if options.source is not None:
         document = simulate.load(options.source)
+        if options.only is not None:
+            document = simulate.renewed(document, chosen(options.only), progress=shown)
     else:
         scenarios = chosen(options.only)
-        shown = _show_progress if sys.stderr.isatty() else None
         document = simulate.simulate(scenarios, options.gates or simulate.GATES, options.seed, progress=shown)
     if options.json is not None:
         simulate.save(document, options.json)
