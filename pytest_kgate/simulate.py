@@ -239,11 +239,11 @@ def save(document: Mapping[str, Any], path: Path) -> None:
         ) from error
 
 
-def load(path: Path) -> dict[str, Any]:
-    """The document that `save` wrote; UsageError for anything else."""
+def load(path: Path, schema: str = SCHEMA) -> dict[str, Any]:
+    """The document of this kind that `save` wrote; UsageError for anything else."""
     try:
         document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if (document["schema"], document["version"]) != (SCHEMA, VERSION):
+        if (document["schema"], document["version"]) != (schema, VERSION):
             raise ValueError(f"it is {document['schema']!r}, version {document['version']!r}")
     except OSError as error:
         raise UsageError(f"{path} can't be read: {error.strerror}.", "Check the path and its permissions.") from error
