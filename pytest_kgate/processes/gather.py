@@ -156,10 +156,24 @@ def _timing(
         "ratio": None,
         "ratio_of_medians": float(np.median(arms["candidate"]) / np.median(arms["reference"])),
         "evidence": evidence,
+        "probes": _probes([one["probes"] for one in timings if one.get("probes")]),
         "outliers": {
             name: sum(count_outliers(getattr(run, name), tick) for run in runs) for name in ("candidate", "reference")
         },
         "processes": [_process(one) for one in found],
+    }
+
+
+def _probes(found: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    if not found:
+        return None
+    surprise = {
+        arm: float(np.median([one["surprise_seconds"][arm] for one in found])) for arm in ("candidate", "reference")
+    }
+    return {
+        "rounds": sum(one["rounds"] for one in found),
+        "verified": sum(one["verified"] for one in found),
+        "surprise_seconds": surprise,
     }
 
 

