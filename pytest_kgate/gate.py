@@ -220,10 +220,15 @@ def measure(
 
 
 def precise_enough(
-    candidate: Floats, reference: Floats, relative_width: float = 0.005, *, confidence: float = 0.95
+    candidate: Floats,
+    reference: Floats,
+    relative_width: float = 0.005,
+    *,
+    quantile: float = 0.5,
+    confidence: float = 0.95,
 ) -> bool:
-    """Whether the ratio is known to within `relative_width` to either side: when to stop without a gate."""
-    interval = measure(candidate, reference, confidence=confidence)
+    """Whether the ratio at this quantile is known to within `relative_width` to either side: when to stop undecided."""
+    interval = measure(candidate, reference, quantile=quantile, confidence=confidence)
     return interval is not None and interval.high / interval.estimate - 1 < relative_width
 
 
