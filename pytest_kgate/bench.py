@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from pytest_kgate import race
+from pytest_kgate.calibrate.advice import too_tight
 from pytest_kgate.calling import bind
 from pytest_kgate.calling import blamed
 from pytest_kgate.calling import ignored_params
@@ -37,6 +38,8 @@ from pytest_kgate.problem import Problem
 from pytest_kgate.processes import gather
 from pytest_kgate.report import record as records
 from pytest_kgate.stats import count_outliers
+from pytest_kgate.trust import Trusted
+from pytest_kgate.trust import trusted_race
 from pytest_kgate.watchdog import deadline
 
 if TYPE_CHECKING:
@@ -46,10 +49,6 @@ if TYPE_CHECKING:
     from pytest_kgate.options import Options
     from pytest_kgate.reference import Reference
     from pytest_kgate.reference import ReferencePicker
-
-
-_SETTLED_CLOCK = 0.02
-"""Relative range of the SM clock over a race; 0.1 % was seen on an H200 that nothing disturbs."""
 
 
 @dataclass(frozen=True)
@@ -107,16 +106,17 @@ def run(
     environment: Mapping[str, Any],
     when_stuck: Callable[[str], None],
     progress: Callable[[race.Progress], None] | None = None,
+    notice: Callable[[str], None] | None = None,
     spawn: gather.Spawn | None = None,
 ) -> Outcome:
     """Check, race and judge; whatever the candidate does wrong ends in the record, not in an exception.
 
-    `spawn` starts one of several processes, and is needed where the job asks for them. Raises `UsageError` where the
-    call itself makes no sense.
+    `notice` is handed what a user should know before the budget is spent. `spawn` starts one of several processes, and
+    is needed where the job asks for them. Raises `UsageError` where the call itself makes no sense.
     """
     account = _Account(job, device, environment)
     try:
-        _run(job, device, picker, account, when_stuck, progress)
+        _run(job, device, picker, account, when_stuck, progress, notice)
     except UsageError:
         raise
     except TimingError as error:
@@ -144,6 +144,7 @@ def _run(
     account: _Account,
     when_stuck: Callable[[str], None],
     progress: Callable[[race.Progress], None] | None,
+    notice: Callable[[str], None] | None,
 ) -> None:
     options, problem = job.options, job.problem
     candidate = bind("candidate", job.candidate, problem.params)
@@ -155,7 +156,7 @@ def _run(
             return
         if job.in_processes:
             return  # which take the device one after the other
-        with deadline(options.timeout + options.budget, f"the race on {problem.name}", when_stuck):
+        with deadline(options.timeout + 2 * options.budget, f"the race on {problem.name}", when_stuck):
             stopwatch = device.stopwatch(
                 (candidate, reference.arm),
                 workload_of(problem, device, account.correctness.like),
@@ -166,9 +167,15 @@ def _run(
                 judges = job.process is None
                 plan = race.Plan(options.budget, job.seed, job.precision if judges else gather.ALL_ROUNDS)
                 account.stopwatch = stopwatch
-                account.race = race.run(stopwatch, job.speed if judges else (), plan, device.clock, progress)
+                account.advice = too_tight(account.environment, stopwatch, job.speed)
+                if notice is not None:
+                    for warning in account.advice:
+                        notice(warning)
+                account.trusted = trusted_race(device, stopwatch, job.speed if judges else (), plan, progress)
+                account.race = account.trusted.race
                 if account.race.rounds and job.must_be_right:
                     account.invalid = _work_undone(device, problem, account.race, account.correctness)
+                account.invalid = account.invalid or (account.trusted.invalid if job.speed else None)
             finally:
                 stopwatch.close()
 
@@ -196,6 +203,8 @@ class _Account:
         self.reference: Reference | None = None
         self.correctness: Correctness | None = None
         self.stopwatch: Stopwatch | None = None
+        self.advice: list[str] = []
+        self.trusted: Trusted | None = None
         self.race: race.Race | None = None
         self.error: str | None = None
         self.invalid: str | None = None
@@ -228,7 +237,7 @@ class _Account:
             "correctness": correctness,
             "gates": gates,
             "timing": self._timing(),
-            "seeds": {"session": self.job.options.seed, "race": self.job.seed},
+            "seeds": {"session": self.job.options.seed, "race": self.trusted.seed if self.trusted else self.job.seed},
             "environment": self.environment,
             "warnings": self._warnings(),
         }
@@ -266,15 +275,21 @@ class _Account:
             "overhead_seconds": dict(zip(arms, overhead.tolist(), strict=True)),
             "ratio": result.ratio.to_dict() if result.ratio else None,
             "ratio_of_medians": float(np.median(result.candidate) / np.median(result.reference)),
-            "evidence": {name: values.tolist() for name, values in result.evidence.items()},
+            "evidence": {
+                **{name: values.tolist() for name, values in result.evidence.items()},
+                **(self.trusted.facts if self.trusted else {}),
+            },
             "probes": result.probes.to_dict(),
             "outliers": {name: count_outliers(samples, self.stopwatch.tick_seconds) for name, samples in arms.items()},
         }
 
     def _warnings(self) -> list[str]:
         warnings = list(self.stopwatch.warnings) if self.stopwatch else []
-        if self.race:
-            warnings += clock_warnings(self.race.evidence.get("sm_clock_hz", np.empty(0)))
+        warnings += self.advice
+        if self.trusted:
+            warnings += self.trusted.warnings
+            if self.trusted.invalid and not self.job.speed:
+                warnings.append(f"not to be trusted: {self.trusted.invalid}")
         if self.correctness and self.correctness.verdict is not Verdict.PASS and not self.job.must_be_right:
             warnings.append(f"the answer was not judged, but {self.correctness.reason}")
         if self.job.speed and self.job.options.rule == "classic":
@@ -288,14 +303,6 @@ class _Account:
                 "result; a gate that is tried until it passes errs up to twice as often as promised"
             )
         return warnings
-
-
-def clock_warnings(clocks_hz: NDArray[np.float64]) -> list[str]:
-    """What to say of the SM clocks of a race's rounds: nothing, where they agree as a settled GPU's do."""
-    if not clocks_hz.size or np.ptp(clocks_hz) <= _SETTLED_CLOCK * np.median(clocks_hz):
-        return []
-    low, high = clocks_hz.min() / 1e9, clocks_hz.max() / 1e9
-    return [f"the SM clock moved between {low:.2f} and {high:.2f} GHz from round to round; latencies moved with it"]
 
 
 def arm_facts(samples: NDArray[np.float64]) -> dict[str, Any]:

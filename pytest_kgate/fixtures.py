@@ -100,7 +100,14 @@ def kbench(request: pytest.FixtureRequest, kgate_device: Device) -> Callable[...
             def run(job: bench.Job) -> bench.Outcome:
                 with live:
                     return bench.run(
-                        job, device, session.picker, session.environment, session.end_now, live.update, spawn
+                        job,
+                        device,
+                        session.picker,
+                        session.environment,
+                        session.end_now,
+                        live.update,
+                        live.notice,
+                        spawn,
                     )
 
             outcome = run(job) if session.child is None else session.child.run(job, run)

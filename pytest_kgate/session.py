@@ -157,6 +157,7 @@ class Session:
     def judge_together(self) -> bool:
         """Judge the gates of all tests under --kgate-fdr; whether one failed that had passed on its own."""
         from pytest_kgate import multiplicity
+        from pytest_kgate.calibrate import advice
 
         rate = self.options.fdr
         if rate is not None:
@@ -165,6 +166,7 @@ class Session:
         expected = multiplicity.expectation(self.records)
         if expected:
             self.notes.append(expected)
+        self.notes += advice.summary(self.records)
         return bool(self.failures)
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import time
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -99,8 +100,8 @@ class SlopeStopwatch(CudaStopwatch):
             if probe_seed is not None:
                 launches = ProbeLaunches(self.arms, self.workload, sets, rng, probe_seed)
                 steps = stack.enter_context(launches.among(steps, rows, self.row_of, self.lengths[0][LONG]))
-            elapsed, retaken = self._timed(steps, rows, rng)
-            evidence = self.clock_evidence()
+            elapsed, retaken, busy_seconds = self._timed(steps, rows, rng)
+            evidence = {**self.clock_evidence(), "device_busy_seconds": busy_seconds}
         probe = None if launches is None else launches.result(steps, elapsed)
         sampled = elapsed[[step.sampled for step in steps]]
         seconds, overhead = self._slopes(order, keys, sampled)
@@ -108,10 +109,11 @@ class SlopeStopwatch(CudaStopwatch):
 
     def _timed(
         self, steps: Sequence[Step], rows: Mapping[Row, Callable[[], Any]], rng: np.random.Generator
-    ) -> tuple[NDArray[np.float64], int]:
-        """Seconds of every step, and how many steps were taken again."""
+    ) -> tuple[NDArray[np.float64], int, float]:
+        """Seconds of every step, how many steps were taken again, and seconds of waiting for the device."""
         elapsed = np.empty(len(steps))
         done = retaken = 0
+        busy_seconds = 0.0
         while done < len(steps):
             chunk = min(self._chunk or len(steps), len(steps) - done)
             pairs = self.event_pairs(chunk)
@@ -125,7 +127,9 @@ class SlopeStopwatch(CudaStopwatch):
                 self._enqueue(pair, step)
             self.read_clock(1)
             self.device.instruments.release()
+            released = time.perf_counter()
             self.device.wait()
+            busy_seconds += time.perf_counter() - released
             if self.device.instruments.host_was_late():
                 retaken += chunk
                 if chunk == 1:
@@ -134,20 +138,24 @@ class SlopeStopwatch(CudaStopwatch):
                 continue
             elapsed[done : done + chunk] = elapsed_seconds(pairs)
             done += chunk
-        return elapsed, retaken
+        return elapsed, retaken, busy_seconds
 
     def _enqueue(self, pair: tuple[torch.cuda.Event, torch.cuda.Event], step: Step) -> None:
         """One interval; the L2 holds nothing of the inputs before it where the cache is to be cold."""
         start, end = pair
         if step.before is not None:
             step.before()
-        if self._eviction is not None:
-            self._eviction.sum()
+        self.evict()
         start.record(self.device.stream)
         result = step.enqueue()
         end.record(self.device.stream)
         if step.after is not None:
             step.after(result)
+
+    def evict(self) -> None:
+        """Read twice the L2, with a cold cache."""
+        if self._eviction is not None:
+            self._eviction.sum()
 
     def _another_set(self, inputs: tuple[Any, ...]) -> Set:
         """The same values elsewhere in memory, and outputs beside them."""

@@ -43,7 +43,7 @@ def gather(
     """
     of = job.options.processes
     # Once for its start; the process itself limits how long it waits for the device, the check and the race.
-    limit = 4 * job.options.timeout + job.options.budget
+    limit = 4 * job.options.timeout + 2 * job.options.budget
     backend = (record["reference"] or {}).get("backend")
     found: list[records.Record] = []
     _release_memory()
@@ -137,10 +137,6 @@ def _timing(
 
     arms = {name: _stacked([getattr(run, name) for run in runs]) for name in ("candidate", "reference")}
     overhead = {name: float(np.median([one["overhead_seconds"][name] for one in timings])) for name in arms}
-    evidence = {
-        name: [value for one in timings for value in one["evidence"].get(name, ())]
-        for name in dict.fromkeys(name for one in timings for name in one["evidence"])
-    }
     first = timings[0]
     return {
         "timer": first["timer"],
@@ -155,7 +151,7 @@ def _timing(
         "overhead_seconds": overhead,
         "ratio": None,
         "ratio_of_medians": float(np.median(arms["candidate"]) / np.median(arms["reference"])),
-        "evidence": evidence,
+        "evidence": {},  # each process has its own
         "probes": _probes([one["probes"] for one in timings if one.get("probes")]),
         "outliers": {
             name: sum(count_outliers(getattr(run, name), tick) for run in runs) for name in ("candidate", "reference")
@@ -188,6 +184,7 @@ def _process(one: records.Record) -> dict[str, Any]:
         "candidate_seconds": timing["candidate"]["median_seconds"],
         "reference_seconds": timing["reference"]["median_seconds"],
         "overhead_seconds": timing["overhead_seconds"],
+        "evidence": timing["evidence"],
     }
 
 
