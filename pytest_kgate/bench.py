@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from collections.abc import Mapping
 from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -73,6 +73,8 @@ class Job:
     """Which run of the test this is; above 1 where a plugin reruns failed tests."""
     process: int | None = None
     """Which of a gate's processes this is, from 1: it measures, and its parent judges. None where this one judges."""
+    sanitizer: Mapping[str, Any] | None = None
+    """What compute-sanitizer found in the test's kernels; a finding ends the job before its check."""
 
     @property
     def seed(self) -> int:
@@ -115,6 +117,9 @@ def run(
     is needed where the job asks for them. Raises `UsageError` where the call itself makes no sense.
     """
     account = _Account(job, device, environment)
+    if job.sanitizer is not None and job.sanitizer["verdict"] != "PASS":
+        account.error = str(job.sanitizer["reason"])
+        return Outcome(account.finish())
     try:
         _run(job, device, picker, account, when_stuck, progress, notice)
     except UsageError:
@@ -135,6 +140,11 @@ def run(
         assert spawn is not None
         record = gather.gather(record, job, spawn, progress)
     return Outcome(record)
+
+
+def not_judged(job: Job, device: Device, environment: Mapping[str, Any]) -> records.Record:
+    """The record of a job of which only the candidate was called, in a process that another tool watches."""
+    return _Account(replace(job, speed=(), error=None), device, environment).finish()
 
 
 def _run(
@@ -234,6 +244,7 @@ class _Account:
             "problem": _problem_facts(self.job.problem),
             "candidate": candidate_facts(self.job.candidate, self.job.name, self.job.problem.params),
             "reference": _reference_facts(self.reference),
+            "sanitizer": self.job.sanitizer,
             "correctness": correctness,
             "gates": gates,
             "timing": self._timing(),
@@ -253,7 +264,7 @@ class _Account:
             with_evidence(one, result.candidate, result.reference, seed=self.job.seed) for one in result.judgements
         ]
         if self.invalid:
-            return [dataclasses.replace(one, verdict=Verdict.INVALID, reason=self.invalid) for one in judgements]
+            return [replace(one, verdict=Verdict.INVALID, reason=self.invalid) for one in judgements]
         return judgements
 
     def _timing(self) -> dict[str, Any] | None:
@@ -292,6 +303,8 @@ class _Account:
                 warnings.append(f"not to be trusted: {self.trusted.invalid}")
         if self.correctness and self.correctness.verdict is not Verdict.PASS and not self.job.must_be_right:
             warnings.append(f"the answer was not judged, but {self.correctness.reason}")
+        if self.job.speed and "-DKGATE_DEBUG" in getattr(getattr(self.job.candidate, "build", None), "flags", ()):
+            warnings.append("the candidate is a debug build: its device asserts are timed too")
         if self.job.speed and self.job.options.rule == "classic":
             warnings.append(
                 "judged by the classic rule, whose error rate is not controlled: of candidates that are exactly on a "

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from pytest_kgate.options import Options
+from pytest_kgate.profile import sanitized_child
 from pytest_kgate.report.journal import RecordFile
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ class Session:
         self.child: Child | None = None
         """In a session that measures for a gate of another session."""
         self.is_worker = hasattr(config, "workerinput")
-        self._file = RecordFile(options.json) if options.json is not None and not self.is_worker else None
+        keeps_records = not self.is_worker and not sanitized_child.active()
+        self._file = RecordFile(options.json) if options.json is not None and keeps_records else None
         self._devices: dict[str, Device] = {}
         self._attempts: Counter[str] = Counter()
         self._missed: set[str] = set()

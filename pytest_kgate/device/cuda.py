@@ -156,6 +156,12 @@ class CudaDevice:
         except RuntimeError:
             reason = str(error).splitlines()[0]
             self.lost = reason
+            if "device-side assert" in reason:
+                raise CandidateError(
+                    f"A device assert failed while {doing}.",
+                    "Its condition, source line, block and thread are on stderr, which pytest shows as captured. The "
+                    "CUDA context of this process is lost, so its remaining CUDA tests are not run.",
+                ) from error
             raise CandidateError(
                 f"A kernel faulted while {doing}: {reason}.",
                 "Run the test under `compute-sanitizer` to see which kernel and line. The CUDA context of this process "

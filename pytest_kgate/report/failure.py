@@ -38,6 +38,7 @@ def failure_text(record: Record, width: int = 100) -> str:
     if not record["gates"] and record["reason"]:
         lines += ["", *_entry("reason", record["reason"], width)]
     details = [
+        ("sanitizer", _sanitizer(record)),
         ("error", _error(record)),
         ("worst", _worst(record)),
         ("latency", _latencies(record)),
@@ -102,6 +103,20 @@ def _processes(processes: Mapping[str, Any], decimals: int) -> str:
         return shown
     low, high = number(pooled["low"]), number(pooled["high"])
     return f"{shown}; pooled, as if processes were alike, {text.interval(low, high, text.decimals_for(low, high))}"
+
+
+def _sanitizer(record: Record) -> str:
+    runs = (record.get("sanitizer") or {}).get("runs", ())
+    return "\n".join(f"{run['tool']}: {_found(run)}" for run in runs)
+
+
+def _found(run: Mapping[str, Any]) -> str:
+    """Not the first finding, which is the record's reason."""
+    if run["verdict"] == "PASS":
+        sizes = ", ".join(dict.fromkeys(one["problem"] for one in run["launched"]))
+        warned = f", {run['warnings']} warnings" if run["warnings"] else ""
+        return f"clean on {sizes}{warned}" if sizes else f"clean{warned}"
+    return f"{run['errors']} errors" if run["verdict"] == "FAIL" and run["errors"] else run["reason"]
 
 
 def _error(record: Record) -> str:
