@@ -96,6 +96,7 @@ def test_process_with_broken_samples_is_invalid_and_named():
     record = _run(_job(SpeedGate(0.95)), 0.8, faults={5: float("nan")})
     assert record["verdict"] == record["gates"][0]["verdict"] == "INVALID"
     assert record["reason"].startswith("process 1 of 4: ")
+    assert "not finite" in record["reason"]
 
 
 def test_process_whose_evidence_is_not_to_be_trusted_ends_the_race():
