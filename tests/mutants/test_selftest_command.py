@@ -55,8 +55,10 @@ def suite(pytester):
     return pytester
 
 
-def test_strong_check_passes_without_a_race(suite):
-    result = suite.runpytest_inprocess("--kgate-selftest", "-k", "strong or without")
+@pytest.mark.parametrize("processes", [1, 3])
+def test_strong_check_passes_without_a_race(suite, processes):
+    asked = f"--kgate-processes={processes}"
+    result = suite.runpytest_inprocess("--kgate-selftest", asked, "-k", "strong or without")
     result.assert_outcomes(passed=1, deselected=3)
     result.stdout.fnmatch_lines(["relu 64x64 *15/15*none*", "zeros *1/1*", "15 of 15 mutants died (100 %)*0 weak"])
 
