@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import secrets
 from collections.abc import Callable
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,6 +29,7 @@ from pytest_kgate.gate import Judgement
 from pytest_kgate.gate import SpeedGate
 from pytest_kgate.gate import Verdict
 from pytest_kgate.gate import with_evidence
+from pytest_kgate.integrity.watch import Watch
 from pytest_kgate.oracle import CALLED
 from pytest_kgate.oracle import Correctness
 from pytest_kgate.oracle import check
@@ -45,6 +48,9 @@ if TYPE_CHECKING:
     from pytest_kgate.reference import Reference
     from pytest_kgate.reference import ReferencePicker
 
+
+_SEED_BITS = 48
+"""More than anyone can try, and short enough to be copied."""
 
 _SETTLED_CLOCK = 0.02
 """Relative range of the SM clock over a race; 0.1 % was seen on an H200 that nothing disturbs."""
@@ -70,11 +76,23 @@ class Job:
     precision: float | None = None
     attempt: int = 1
     """Which run of the test this is; above 1 where a plugin reruns failed tests."""
+    own: bool | None = None
+    """Whether the candidate claims to call no library; None: it does if it was built from a kernel's source."""
 
     @property
     def seed(self) -> int:
         """The problem's own, or the session's."""
-        return self.options.seed if self.problem.seed is None else self.problem.seed
+        return self.session_seed if self.problem.seed is None else self.problem.seed
+
+    @functools.cached_property
+    def session_seed(self) -> int:
+        """Of --kgate-seed; else drawn for this call, so that no record that is written before it gives it away."""
+        return secrets.randbits(_SEED_BITS) if self.options.seed is None else self.options.seed
+
+    @property
+    def claims_own(self) -> bool:
+        """Whether a library's kernel in its place would be a lie."""
+        return hasattr(self.candidate, "build") if self.own is None else self.own
 
     @property
     def must_be_right(self) -> bool:
@@ -131,10 +149,19 @@ def _run(
 ) -> None:
     options, problem = job.options, job.problem
     candidate = bind("candidate", job.candidate, problem.params)
+    watch = account.watch = Watch(
+        candidate, device, problem, on=options.integrity == "on", own=job.claims_own, name=account.candidate_name
+    )
     with leased(account.lease_name, options.timeout):
         with deadline(options.timeout, f"the check of {problem.name}", when_stuck):
             account.reference = reference = picker.pick(problem, device, options.timer, options.cache)
-            account.correctness = check(device, problem, candidate, reference.arm, job.error, job.seed)
+            fenced_problem, fenced_candidate = watch.begin()
+            try:
+                account.correctness = check(
+                    device, fenced_problem, fenced_candidate, reference.arm, job.error, job.seed
+                )
+            finally:
+                watch.phase_over()
         if account.correctness.verdict is not Verdict.PASS and job.must_be_right:
             return
         with deadline(options.timeout + options.budget, f"the race on {problem.name}", when_stuck):
@@ -153,6 +180,11 @@ def _run(
                     account.invalid = verify_timed_output(device, problem, inputs, output, account.correctness)
             finally:
                 stopwatch.close()
+                watch.phase_over()
+        if account.may_pass:
+            with deadline(options.timeout, f"the integrity checks of {problem.name}", when_stuck):
+                workload = workload_of(problem, device, account.correctness.like)
+                watch.observe(workload, job.seed, stopwatch.timer, options.cache, account.race.candidate)
 
 
 class _Account:
@@ -167,11 +199,26 @@ class _Account:
         self.correctness: Correctness | None = None
         self.stopwatch: Stopwatch | None = None
         self.race: race.Race | None = None
+        self.watch: Watch | None = None
         self.error: str | None = None
         self.invalid: str | None = None
 
+    @property
+    def candidate_name(self) -> str:
+        """As tables show it."""
+        return str(candidate_facts(self.job.candidate, self.job.name, self.job.problem.params)["name"])
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether nothing speaks against the candidate so far, once the race is over."""
+        if self.invalid or self.correctness is None or self.race is None or not self.race.rounds:
+            return False
+        judged = (self.correctness.verdict, *(one.verdict for one in self.race.judgements))
+        return all(verdict is Verdict.PASS for verdict in judged)
+
     def finish(self) -> records.Record:
         """The record, in JSON's own types."""
+        self.invalid = self.invalid or (self.watch.reason() if self.watch else None)
         judgements = self._judgements()
         gates = [one.to_dict() for one in judgements]
         correctness = self.correctness.to_dict() if self.correctness else None
@@ -198,7 +245,8 @@ class _Account:
             "correctness": correctness,
             "gates": gates,
             "timing": self._timing(),
-            "seeds": {"session": self.job.options.seed, "race": self.job.seed},
+            "integrity": self.watch.to_dict() if self.watch else None,
+            "seeds": {"session": self.job.session_seed, "race": self.job.seed},
             "environment": self.environment,
             "warnings": self._warnings(),
         }
@@ -242,6 +290,8 @@ class _Account:
 
     def _warnings(self) -> list[str]:
         warnings = list(self.stopwatch.warnings) if self.stopwatch else []
+        if self.watch:
+            warnings += self.watch.warnings
         if self.race:
             warnings += clock_warnings(self.race.evidence.get("sm_clock_hz", np.empty(0)))
         if self.correctness and self.correctness.verdict is not Verdict.PASS and not self.job.must_be_right:

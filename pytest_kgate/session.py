@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from pytest_kgate.integrity.outcomes import Outcomes
 from pytest_kgate.options import Options
 from pytest_kgate.report.journal import RecordFile
 
@@ -43,6 +44,7 @@ class Session:
         """Gates that passed on their own, but not together with the others."""
         self.exit_status = 0
         """pytest's, once the session has finished."""
+        self.outcomes = Outcomes()
         self.is_worker = hasattr(config, "workerinput")
         self._file = RecordFile(options.json) if options.json is not None and not self.is_worker else None
         self._devices: dict[str, Device] = {}
@@ -101,6 +103,7 @@ class Session:
 
     def begin(self, item: pytest.Item) -> None:
         """A test starts, or starts again: plugins that rerun failed tests do so in the same process."""
+        self.outcomes.begin(item.nodeid)
         self._calls[item.nodeid] = 0
         if item.nodeid in self._missed:
             self._missed.remove(item.nodeid)
@@ -144,7 +147,7 @@ class Session:
                 self._file.append(record)
 
     def judge_together(self) -> bool:
-        """Judge the gates of all tests under --kgate-fdr; whether one failed that had passed on its own."""
+        """Judge all tests' gates under --kgate-fdr, and whether reports and records say what was judged; True: fail."""
         from pytest_kgate import multiplicity
 
         rate = self.options.fdr
@@ -154,6 +157,10 @@ class Session:
         expected = multiplicity.expectation(self.records)
         if expected:
             self.notes.append(expected)
+        self.failures += self.outcomes.turned()
+        self.close()
+        if self._file is not None and self._file.tampered:
+            self.failures.append("The file of records was changed while the tests ran; see below.")
         return bool(self.failures)
 
     def close(self) -> None:
