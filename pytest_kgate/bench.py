@@ -184,7 +184,14 @@ def _run(
         if account.may_pass:
             with deadline(options.timeout, f"the integrity checks of {problem.name}", when_stuck):
                 workload = workload_of(problem, device, account.correctness.like)
-                watch.observe(workload, job.seed, stopwatch.timer, options.cache, account.race.candidate)
+                verify = functools.partial(_verify, device, problem, account.correctness)
+                watch.observe(workload, job.seed, stopwatch.timer, options.cache, account.race.candidate, verify)
+
+
+def _verify(
+    device: Device, problem: Problem, correctness: Correctness, inputs: tuple[Any, ...], output: Any
+) -> str | None:
+    return verify_timed_output(device, problem, inputs, output, correctness)
 
 
 class _Account:

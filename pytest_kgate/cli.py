@@ -15,6 +15,7 @@ from pytest_kgate import __version__
 from pytest_kgate.calibrate.options import add_arguments
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
+from pytest_kgate.integrity.command import add_arguments as integrity_arguments
 
 _BAD_USAGE = 2
 
@@ -88,6 +89,10 @@ def _parser() -> argparse.ArgumentParser:
     calibrate = verbs.add_parser("calibrate", help="measure how often gates on this device lie; 1 if too often")
     add_arguments(calibrate)
     calibrate.set_defaults(run=_calibrate)
+
+    integrity = verbs.add_parser("integrity", help="run candidates that cheat against the gate; 1 if one gets through")
+    integrity_arguments(integrity)
+    integrity.set_defaults(run=_integrity)
 
     impls = verbs.add_parser("impls", help="the shipped kernels and their knobs")
     impls.set_defaults(run=_impls)
@@ -175,6 +180,12 @@ def _calibrate(options: argparse.Namespace) -> int:
     from pytest_kgate.calibrate.command import calibrate
 
     return calibrate(options)
+
+
+def _integrity(options: argparse.Namespace) -> int:
+    from pytest_kgate.integrity.command import integrity
+
+    return integrity(options)
 
 
 def _impls(options: argparse.Namespace) -> int:

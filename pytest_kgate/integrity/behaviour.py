@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -18,8 +19,8 @@ from pytest_kgate.device.base import Arm
 from pytest_kgate.device.base import Device
 from pytest_kgate.device.base import Workload
 
-_PAIRS = 5
-"""Calls on new values and on the same ones again."""
+_PAIRS = (4, 8)
+"""Calls on new values and on the same ones again: from 4 to 7 pairs, so that nobody knows which is the last."""
 
 _REMEMBERED = 1.5
 """The fastest call on new values against the slowest on old ones, above which the candidate remembers. To an honest
@@ -53,39 +54,59 @@ class Fresh:
         return slow > _REMEMBERED * fast and slow - fast > _REMEMBERED_SECONDS
 
 
-def new_values(device: Any, arm: Arm, workload: Workload, seeds: list[int]) -> Fresh:
-    """Time pairs of calls on inputs in the same buffers: new values are copied in, then the same values once more."""
-    inputs = workload.draw(seeds[0])
+def new_values(device: Any, arm: Arm, workload: Workload, seed: int) -> tuple[Fresh, tuple[Any, ...], Any]:
+    """Time pairs of calls on inputs in the same buffers: new values are copied in, then the same values once more.
+
+    Also returns the inputs as they are in the end, and what the last call on new values answered.
+    """
+    pairs = _PAIRS[0] + secrets.randbelow(_PAIRS[1] - _PAIRS[0])
+    inputs = workload.draw(seed)
     output = workload.make_output(inputs) if arm.takes_output else None
-    draws = [workload.draw(seed) for seed in seeds[1 : _PAIRS + 1]]
+    poison = None if output is None else output.clone()
+    draws = [workload.draw(seed + 1 + index) for index in range(pairs)]
+    answers: list[Any] = [None, None]
     arm.call(inputs, output)
     device.synchronize()
+
+    def refill(index: int) -> None:
+        _refill(inputs, draws[index])
+        if output is not None:
+            output.copy_(poison)
+
+    def call(which: int) -> None:
+        answers[which] = arm.call(inputs, output)
+
+    def keep() -> None:
+        answers[0] = answers[0].clone() if isinstance(answers[0], Tensor) else answers[0]
+
     timed = _on_stream if hasattr(device, "instruments") else _on_clock
-    times = timed(device, lambda: arm.call(inputs, output), lambda index: _refill(inputs, draws[index]), len(draws))
-    return Fresh(tuple(times[0]), tuple(times[1]))
+    times = timed(device, call, refill, keep, pairs)
+    return Fresh(tuple(times[0]), tuple(times[1])), inputs, answers[0]
 
 
 def _refill(inputs: tuple[Any, ...], values: tuple[Any, ...]) -> None:
     for tensor, value in zip(inputs, values, strict=True):
         if isinstance(tensor, Tensor):
-            tensor.copy_(value)
+            tensor.data.copy_(value)  # which the tensor's count of changes does not show
 
 
 def _on_clock(
-    device: Device, call: Callable[[], Any], refill: Callable[[int], None], pairs: int
+    device: Device, call: Callable[[int], None], refill: Callable[[int], None], keep: Callable[[], None], pairs: int
 ) -> tuple[list[float], list[float]]:
     times: tuple[list[float], list[float]] = ([], [])
     for index in range(pairs):
         for which in range(2):
             refill(index)
             start = time.perf_counter()
-            call()
+            call(which)
             times[which].append(time.perf_counter() - start)
+            if which == 0:
+                keep()
     return times
 
 
 def _on_stream(
-    device: Any, call: Callable[[], Any], refill: Callable[[int], None], pairs: int
+    device: Any, call: Callable[[int], None], refill: Callable[[int], None], keep: Callable[[], None], pairs: int
 ) -> tuple[list[float], list[float]]:
     """Enqueued while the stream is held, so that no launch is waited for."""
     times: tuple[list[float], list[float]] = ([], [])
@@ -95,13 +116,27 @@ def _on_stream(
         for which in range(2):
             refill(index)
             events[2 * which].record()
-            call()
+            call(which)
             events[2 * which + 1].record()
+            if which == 0:
+                keep()
         device.instruments.release()
         device.wait()
         for which in range(2):
             times[which].append(events[2 * which].elapsed_time(events[2 * which + 1]) * 1e-3)
     return times
+
+
+def finishes_late(arm: Arm, workload: Workload, seed: int) -> str | None:
+    """Whether an answer on the host still changes once the call has returned; None, or one clause."""
+    inputs = workload.draw(seed)
+    output = workload.make_output(inputs) if arm.takes_output else None
+    result = arm.call(inputs, output)
+    if not isinstance(result, Tensor):
+        return None
+    returned = result.clone()
+    time.sleep(_HELD_SECONDS + _QUIET_STEP_SECONDS)
+    return None if _same_bytes(returned, result) else "its answer changed after the call had returned"
 
 
 def works_elsewhere(device: Any, arm: Arm, workload: Workload, seed: int) -> str | None:
@@ -146,7 +181,8 @@ def works_elsewhere(device: Any, arm: Arm, workload: Workload, seed: int) -> str
 
 
 def _same_bytes(one: Tensor, other: Tensor) -> bool:
-    return bool(torch.equal(one.contiguous().view(torch.uint8), other.contiguous().view(torch.uint8)))
+    one, other = (tensor.contiguous().reshape(-1).view(torch.uint8) for tensor in (one, other))
+    return bool(torch.equal(one, other))
 
 
 def leaves_gpu_busy(call: Callable[[], Any]) -> str | None:

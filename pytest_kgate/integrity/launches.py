@@ -27,6 +27,10 @@ _LIBRARIES = {
 _NOT_WORK = re.compile(r"^(Memcpy|Memset|\[memory\]|aten::(empty|as_strided|view|detach|alias|t\b|transpose))")
 
 
+_CAPTURED = 3
+"""Calls in a graph that is compared with calls alone."""
+
+
 @dataclass(frozen=True)
 class Launches:
     """The launches of two calls with the same shapes."""
@@ -39,6 +43,11 @@ class Launches:
     def works(self) -> bool:
         """Whether anything was launched that computes."""
         return any(not _NOT_WORK.match(name) for name in (*self.first, *self.second))
+
+    @property
+    def work(self) -> int:
+        """How many launches that compute each call makes, at least."""
+        return min(_count_work(self.first), _count_work(self.second))
 
     @property
     def differ(self) -> list[str]:
@@ -65,6 +74,25 @@ def observe(device: Device, call: Callable[[], Any]) -> Launches | str:
     except RuntimeError as error:
         device.synchronize()  # raises what a faulted kernel left; else it was the profiler that failed
         return f"the profiler failed ({str(error).splitlines()[0]})"
+
+
+def missing_in_graph(device: Any, call: Callable[[], Any], seen: Launches) -> str | None:
+    """Whether calls in one graph launch less than as many calls alone; None, or one clause."""
+    graph = torch.cuda.CUDAGraph()
+    try:
+        with torch.cuda.graph(graph, stream=device.stream, capture_error_mode="thread_local"):
+            for _ in range(_CAPTURED):
+                call()
+        replayed = _count_work(_kernels(device, graph.replay))
+    except RuntimeError:
+        device.synchronize()
+        return None  # what can't be captured now was not timed by graphs
+    wanted = _CAPTURED * seen.work
+    return None if replayed >= wanted else f"{_CAPTURED} calls in a graph run {replayed} kernels instead of {wanted}"
+
+
+def _count_work(kernels: Mapping[str, int]) -> int:
+    return sum(count for name, count in kernels.items() if not _NOT_WORK.match(name))
 
 
 def _kernels(device: Any, call: Callable[[], Any]) -> dict[str, int]:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 
@@ -40,6 +41,10 @@ _HIDDEN_HOST_FACTOR = 20.0
 
 _NAMED = 6
 """So many changed names are listed."""
+
+
+Verify: TypeAlias = Callable[[tuple[Any, ...], Any], "str | None"]
+"""Inputs and answer in; None, or one clause that says how far off it is."""
 
 
 @dataclass(frozen=True)
@@ -94,10 +99,18 @@ class Watch:
             for change in self._state.restore() if self._state is not None else ():
                 self._find("state", f"the candidate left a setting changed: {change}; it was put back.")
 
-    def observe(self, workload: Workload, seed: int, timer: str, cache: str, seconds: NDArray[np.float64]) -> None:
-        """Look at a candidate that is right and fast: some twenty calls of it, outside the timed rounds.
+    def observe(
+        self,
+        workload: Workload,
+        seed: int,
+        timer: str,
+        cache: str,
+        seconds: NDArray[np.float64],
+        verify: Verify,
+    ) -> None:
+        """Look at a candidate that is right and fast: some thirty calls of it, outside the timed rounds.
 
-        `seconds` are the candidate's net samples; `seed` begins the draws.
+        `seconds` are the candidate's net samples; `seed` begins the draws; `verify` compares inputs and an answer.
         """
         if not self._on or self._device.kind == "fake" or not _is_real(self._device):
             return
@@ -110,11 +123,11 @@ class Watch:
                 return self._candidate.call(inputs, output)
 
             self._judge_stream(call, workload, seed)
-            self._judge_memory_of_values(workload, seed)
+            self._judge_memory(workload, seed, verify)
             self._judge_host(call, timer, median)
             self._judge_threads()
             self._judge_floor(cache, median)
-            self._judge_kernels(call)
+            self._judge_kernels(call, timer)
 
     def reason(self) -> str | None:
         """The first finding, for the verdict."""
@@ -143,15 +156,19 @@ class Watch:
     def _judge_stream(self, call: Callable[[], Any], workload: Workload, seed: int) -> None:
         self._ran["stream"] = "passed"
         if self._device.kind == "host":
-            left = behaviour.leaves_gpu_busy(call)
+            late = behaviour.finishes_late(self._candidate, workload, seed + 1)
+            left = late or behaviour.leaves_gpu_busy(call)
         else:
             left = behaviour.works_elsewhere(self._device, self._candidate, workload, seed + 1)
         if left:
             self._find("stream", f"the timer does not see the candidate's work: {left}.")
 
-    def _judge_memory_of_values(self, workload: Workload, seed: int) -> None:
+    def _judge_memory(self, workload: Workload, seed: int, verify: Verify) -> None:
         self._ran["memory"] = "passed"
-        fresh = behaviour.new_values(self._device, self._candidate, workload, list(range(seed + 2, seed + 8)))
+        fresh, inputs, answer = behaviour.new_values(self._device, self._candidate, workload, seed + 2)
+        wrong = verify(inputs, answer)
+        if wrong:
+            self._find("memory", f"with new values in the buffers of its inputs: {wrong}.")
         if fresh.remembers:
             self._find(
                 "memory",
@@ -193,7 +210,7 @@ class Watch:
                 f"than {self.floor.seconds * 1e6:.3g} us: the work was not done, or the problem states too much.",
             )
 
-    def _judge_kernels(self, call: Callable[[], Any]) -> None:
+    def _judge_kernels(self, call: Callable[[], Any], timer: str) -> None:
         if self._device.kind == "host" and not self._own:
             self._ran["kernels"] = "not run: the candidate may call what it likes"
             return
@@ -205,6 +222,10 @@ class Watch:
         self.kernels = dict(seen.first)
         if self._device.kind == "cuda" and not seen.works:
             self._find("kernels", "the candidate launched no kernel.")
+        elif timer == "graph":
+            missing = launches.missing_in_graph(self._device, call, seen)
+            if missing:
+                self._find("kernels", f"the candidate works less where it is captured: {missing}.")
         borrowed = seen.library(self._name) if self._own else None
         if borrowed:
             self._find("kernels", f"the candidate is no kernel of its own: it runs {borrowed[0]} of {borrowed[1]}.")
