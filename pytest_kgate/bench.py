@@ -185,7 +185,10 @@ def _run(
             with deadline(options.timeout, f"the integrity checks of {problem.name}", when_stuck):
                 workload = workload_of(problem, device, account.correctness.like)
                 verify = functools.partial(_verify, device, problem, account.correctness)
-                watch.observe(workload, job.seed, stopwatch.timer, options.cache, account.race.candidate, verify)
+                try:
+                    watch.observe(workload, job.seed, stopwatch.timer, options.cache, account.race.candidate, verify)
+                finally:
+                    watch.phase_over()
 
 
 def _verify(

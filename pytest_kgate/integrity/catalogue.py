@@ -42,7 +42,7 @@ class Cheat:
 
     honest_is_slow: bool = False
     """Whether the reference is the usual one, so that the cheat must work to pass; else the reference does its work
-    twice, and the candidate would pass by its speed alone."""
+    four times, and the candidate would pass by its speed alone."""
 
     @property
     def name(self) -> str:

@@ -61,7 +61,9 @@ def surprises(content: dict[str, Any], device: str) -> list[str]:
     found = []
     for bout in content["bouts"]:
         cheat = expected.get(bout["cheat"])
-        if cheat is not None and bout["device"] == device and bout["caught"] != cheat.caught:
+        if cheat is None or bout["device"] != device or bout["verdict"] in ("FAIL", "INCONCLUSIVE"):
+            continue  # too slow, or too noisy a machine: nobody was accused, and nobody passed
+        if bout["caught"] != cheat.caught:
             found.append(f"{bout['cheat']} on {device} was {'' if bout['caught'] else 'not '}caught: {bout['reason']}")
     return found
 
@@ -87,6 +89,8 @@ def table(content: dict[str, Any]) -> str:
 def _cell(cheat: Cheat, device: str, bout: dict[str, Any] | None) -> str:
     if bout is None:
         return "" if device not in cheat.devices else "not run"
+    if bout["verdict"] == "INCONCLUSIVE":
+        return "undecided: too noisy"
     if not bout["caught"]:
         return "passes" if cheat is HONEST else "**not caught**"
     checks = f" ({', '.join(bout['checks'])})" if bout["checks"] else ""

@@ -85,8 +85,7 @@ def _can_be_fenced(tensor: Any) -> bool:
 
 def _between(tensor: Tensor, byte: int) -> tuple[Tensor, Tensor]:
     """A buffer of bytes, and in its middle a copy of the tensor with the same strides."""
-    extent = 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
-    size = tensor.element_size()
+    extent, size = span(tensor).numel(), tensor.element_size()
     buffer = torch.full(
         (ZONE_BYTES + -(-extent * size // ZONE_BYTES) * ZONE_BYTES + ZONE_BYTES,),
         byte,
@@ -96,13 +95,18 @@ def _between(tensor: Tensor, byte: int) -> tuple[Tensor, Tensor]:
     # The end of the tensor, not of its last page, is where a zone must begin: bytes behind it stay the pattern.
     flat = buffer[ZONE_BYTES:].view(tensor.dtype)
     inside = torch.as_strided(flat, tensor.shape, tensor.stride(), flat.storage_offset())
-    inside.copy_(tensor)
+    span(inside).copy_(span(tensor))
     return buffer, inside
 
 
+def span(tensor: Tensor) -> Tensor:
+    """All memory from the first to the last element, as a view of one dimension; the tensor may overlap itself."""
+    extent = 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    return torch.as_strided(tensor, (extent,), (1,), tensor.storage_offset())
+
+
 def _demand_whole(buffer: Tensor, inside: Tensor, byte: int, what: str) -> None:
-    extent = 1 + sum((size - 1) * stride for size, stride in zip(inside.shape, inside.stride(), strict=True))
-    end = ZONE_BYTES + extent * inside.element_size()
+    end = ZONE_BYTES + span(inside).numel() * inside.element_size()
     for where, zone, start in (("before", buffer[:ZONE_BYTES], 0), ("behind", buffer[end:], end)):
         touched = zone != byte
         if bool(touched.any()):

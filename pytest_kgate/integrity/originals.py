@@ -42,7 +42,7 @@ WATCHED = MappingProxyType(
         "hashlib": "sha256",
         "numpy": "array asarray isfinite log mean median ptp quantile sort sqrt stack unravel_index",
         "numpy.random": "SeedSequence default_rng",
-        "torch": f"{_ALIKE} Generator.manual_seed Generator.__new__ manual_seed",
+        "torch": f"{_ALIKE} Generator.manual_seed Generator.__new__",
         "torch._tensor": " ".join(f"Tensor.{name}" for name in _TENSOR.split()),
         "torch.cuda": (
             "Event.elapsed_time Event.query Event.record Event.synchronize Event.__new__ Stream.synchronize "

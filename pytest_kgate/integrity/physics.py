@@ -8,6 +8,7 @@ hot cache, and a false alarm would need a problem that states more work than it 
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +17,6 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 if TYPE_CHECKING:
-    from pytest_kgate.device.base import Device
     from pytest_kgate.problem import Problem
 
 _TENSOR_FLOPS: Mapping[tuple[int, int], int] = MappingProxyType(
@@ -107,13 +107,13 @@ def _narrower(dtype: str | None) -> int:
     return 4 if "float4" in name or "int4" in name else 2 if "float8" in name or "int8" in name else 1
 
 
-def peaks_of(device: Device) -> Peaks | None:
+def peaks_of(device: Any) -> Peaks | None:
     """The peaks of a CUDA device of a known generation, or of the host."""
     if device.kind == "host":
         return _of_host()
     if not hasattr(device, "instruments"):
         return None
-    return _of_gpu(device)
+    return _of_gpu(device.index)
 
 
 def _of_host() -> Peaks:
@@ -121,16 +121,19 @@ def _of_host() -> Peaks:
     return Peaks(cores * _CPU_HZ * _CPU_FLOPS, cores * _CPU_HZ * _CPU_BYTES, None)
 
 
-def _of_gpu(device: Any) -> Peaks | None:
+@functools.cache
+def _of_gpu(index: int) -> Peaks | None:
+    import torch
+
     from pytest_kgate.device.nvml import describe_gpu
 
-    properties = device.properties
+    properties = torch.cuda.get_device_properties(index)
     flops = _TENSOR_FLOPS.get((properties.major, properties.minor))
-    clock = describe_gpu(device.index).get("sm_clock_max_hz")
+    clock = describe_gpu(index).get("sm_clock_max_hz")
     if flops is None or not clock:
         return None
     count = properties.multi_processor_count
-    return Peaks(count * clock * flops, count * clock * _L2_BYTES_A_CLOCK, _memory_rate(device.index))
+    return Peaks(count * clock * flops, count * clock * _L2_BYTES_A_CLOCK, _memory_rate(index))
 
 
 def _memory_rate(index: int) -> float | None:

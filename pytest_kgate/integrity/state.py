@@ -175,10 +175,16 @@ def _of_gpu(device: Any) -> list[Setting]:
 
 
 def _clock_limits(index: int) -> Any:
-    from pytest_kgate.device.nvml import describe_gpu
+    import pynvml
 
-    facts = describe_gpu(index)
-    return facts.get("sm_clock_max_hz"), facts.get("power_limit_w")
+    from pytest_kgate.device.nvml import gpu_uuid
+
+    pynvml.nvmlInit()
+    handle = pynvml.nvmlDeviceGetHandleByUUID(gpu_uuid(index))
+    return (
+        pynvml.nvmlDeviceGetMaxClockInfo(handle, pynvml.NVML_CLOCK_SM),
+        pynvml.nvmlDeviceGetEnforcedPowerLimit(handle),
+    )
 
 
 class _Driver:
