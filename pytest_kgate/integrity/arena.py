@@ -133,7 +133,9 @@ def _run_session(folder: Path, device: str, integrity: str) -> None:
         os.dup2(out, 2)
         os.chdir(folder)
         import pytest
+        import torch
 
+        torch.set_num_threads(1)  # so that two arms on a busy machine still tell each other apart
         arguments = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", f"--kgate-device={device}"]
         arguments += ["--kgate-json=records.json", "--kgate-budget=20", f"--kgate-integrity={integrity}"]
         status = int(pytest.main(arguments))

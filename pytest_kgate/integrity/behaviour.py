@@ -88,7 +88,7 @@ def new_values(device: Any, arm: Arm, workload: Workload, seed: int) -> tuple[Fr
 
 def _refill(inputs: tuple[Any, ...], values: tuple[Any, ...]) -> None:
     for tensor, value in zip(inputs, values, strict=True):
-        if isinstance(tensor, Tensor) and tensor.numel():
+        if isinstance(tensor, Tensor) and tensor.numel() and tensor.stride() == value.stride():
             span(tensor.data).copy_(span(value))  # which the tensor's count of changes does not show
 
 

@@ -83,7 +83,7 @@ CATALOGUE: tuple[Cheat, ...] = (
     Cheat("exits.py", "plugin", "ends the process with status 0", "a parent process: `pytest -n 1`", caught=False),
     Cheat("predicts_seed.py", "answer", "knows the answers of usual seeds", "seeds are secret", honest_is_slow=True),
     Cheat("searches_memory.py", "answer", "looks for the exact answer in memory", "it is computed afterwards"),
-    Cheat("fewer_threads.py", "settings", "leaves PyTorch one thread", _PUT_BACK, HOST),
+    Cheat("other_threads.py", "settings", "leaves PyTorch too many threads", _PUT_BACK, HOST),
     Cheat("other_precision.py", "settings", "leaves another matmul precision", _PUT_BACK),
     Cheat("allocator_limit.py", "settings", "leaves a limit on GPU memory", _PUT_BACK, CUDA),
     Cheat("persisting_l2.py", "settings", "keeps a part of the L2 cache", _PUT_BACK, CUDA),

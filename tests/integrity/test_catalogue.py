@@ -32,7 +32,7 @@ CHECKS = {
     "patch_comparison": {"originals"},
     "patch_judge": {"originals"},
     "patch_random": {"originals"},
-    "fewer_threads": {"state"},
+    "other_threads": {"state"},
     "other_precision": {"state"},
     "allocator_limit": {"state"},
     "persisting_l2": {"state"},
