@@ -158,7 +158,7 @@ def _bout(folder: Path, cheat: Cheat, device: str, status: int, seconds: float) 
         caught=status != 0,
         verdict=record.get("verdict"),
         checks=tuple(dict.fromkeys(found)),
-        reason=reason,
+        reason=reason.replace(f"{folder}/", ""),
         status=status,
         seconds=seconds,
     )

@@ -67,7 +67,7 @@ CATALOGUE: tuple[Cheat, ...] = (
     Cheat("skips_in_graph.py", "time", "launches every other call of a captured graph", "kernels are counted", CUDA),
     Cheat("side_stream.py", "time", "works on a stream of its own", "the held stream", CUDA),
     Cheat("side_stream.cu", "time", "works on a stream of its own, in CUDA", "the held stream", CUDA),
-    Cheat("works_in_thread.py", "time", "works in a thread after the call", "answers that change later", HOST),
+    Cheat("works_in_thread.py", "time", "works in a thread after the call", _TIMED, HOST),
     Cheat("disturbs_reference.py", "time", "keeps a core busy meanwhile", "busy threads", HOST),
     Cheat("lazy_subclass.py", "answer", "returns a tensor that computes when read", "only plain tensors are taken"),
     Cheat("lazy_array.py", "answer", "returns an array that computes when read", "only known arrays are taken"),

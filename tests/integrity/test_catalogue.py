@@ -6,6 +6,7 @@ import ast
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -15,31 +16,49 @@ from pytest_kgate.integrity.catalogue import FOLDER
 from pytest_kgate.integrity.catalogue import HONEST
 from pytest_kgate.integrity.catalogue import chosen
 
-CHECKS = {
-    "replay_pointer": {"memory"},
-    "replay_native.cpp": {"memory"},
-    "replay_native.cu": {"memory"},
-    "replay_version": {"memory", "floor"},
-    "replay_values": {"memory"},
-    "works_in_thread": {"stream"},
-    "side_stream": {"stream"},
-    "side_stream.cu": {"stream"},
-    "skips_in_graph": {"kernels"},
-    "disturbs_reference": {"threads"},
-    "patch_clock": {"originals"},
-    "patch_event": {"originals"},
-    "patch_synchronize": {"originals"},
-    "patch_comparison": {"originals"},
-    "patch_judge": {"originals"},
-    "patch_random": {"originals"},
-    "other_threads": {"state"},
-    "other_precision": {"state"},
-    "allocator_limit": {"state"},
-    "persisting_l2": {"state"},
-    "own_library": {"kernels"},
-    "slow_host": {"host"},
+UNDONE = (
+    "a timed launch left",
+    "seems to remember",
+    "remembers answers",
+    "does not see the candidate's work",
+    "less than",
+)
+"""How a reason begins or goes on where work was remembered, deferred or done elsewhere: several checks may be first."""
+
+UNDONE_BY = {
+    "replay_pointer",
+    "replay_id",
+    "replay_version",
+    "replay_values",
+    "replay_buffer",
+    "replay_native.cpp",
+    "replay_native.cu",
+    "batches_calls",
+    "defers_work",
+    "counts_calls",
+    "looks_at_caller",
+    "side_stream",
+    "side_stream.cu",
+    "works_in_thread",
 }
-"""The integrity checks of which at least one must have found something, where the race was decided."""
+
+CHECKS = {
+    "skips_in_graph": "kernels",
+    "disturbs_reference": "threads",
+    "patch_clock": "originals",
+    "patch_event": "originals",
+    "patch_synchronize": "originals",
+    "patch_comparison": "originals",
+    "patch_judge": "originals",
+    "patch_random": "originals",
+    "other_threads": "state",
+    "other_precision": "state",
+    "allocator_limit": "state",
+    "persisting_l2": "state",
+    "own_library": "kernels",
+    "slow_host": "host",
+}
+"""The integrity check that must have found something, where the race was decided."""
 
 
 def run_catalogue(folder, device):
@@ -66,7 +85,9 @@ def demand_caught(cheat, bout):
     assert bout["caught"] is cheat.caught, bout["reason"]
     assert bout["verdict"] != "PASS"
     if bout["verdict"] == "INVALID" and cheat.name in CHECKS:
-        assert CHECKS[cheat.name] & set(bout["checks"]), bout["reason"]
+        assert CHECKS[cheat.name] in bout["checks"], bout["reason"]
+    if bout["verdict"] == "INVALID" and cheat.name in UNDONE_BY:
+        assert any(words in bout["reason"] for words in UNDONE), bout["reason"]
 
 
 def demand_no_accusation(bout):
@@ -107,6 +128,12 @@ def test_each_cheat_has_a_file_that_says_what_it_does_and_each_file_is_listed():
         text = (FOLDER / file).read_text()
         assert ast.get_docstring(ast.parse(text)) if file.endswith(".py") else text.startswith("// ")
     assert {path.name for path in FOLDER.glob("*.py")} - {"__init__.py"} == {f for f in listed if f.endswith(".py")}
+
+
+def test_page_shows_the_committed_run():
+    root = Path(__file__).parents[2]
+    page = (root / "docs" / "integrity.md").read_text()
+    assert document.table(document.load(root / "benchmarks" / "integrity.json")).strip() in page
 
 
 def test_names_choose_and_devices_filter():
