@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import secrets
 from collections.abc import Callable
 from collections.abc import Mapping
 from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from typing import Any
 
 import numpy as np
 
 from pytest_kgate import race
+from pytest_kgate.calibrate.advice import too_tight
 from pytest_kgate.calling import bind
 from pytest_kgate.calling import blamed
 from pytest_kgate.calling import ignored_params
@@ -39,6 +40,8 @@ from pytest_kgate.probing import remembers
 from pytest_kgate.problem import Problem
 from pytest_kgate.report import record as records
 from pytest_kgate.stats import count_outliers
+from pytest_kgate.trust import Trusted
+from pytest_kgate.trust import trusted_race
 from pytest_kgate.watchdog import deadline
 
 if TYPE_CHECKING:
@@ -52,9 +55,6 @@ if TYPE_CHECKING:
 
 _SEED_BITS = 48
 """More than anyone can try, and short enough to be copied."""
-
-_SETTLED_CLOCK = 0.02
-"""Relative range of the SM clock over a race; 0.1 % was seen on an H200 that nothing disturbs."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,8 @@ class Job:
     """Which run of the test this is; above 1 where a plugin reruns failed tests."""
     own: bool | None = None
     """Whether the candidate claims to call no library; None: it does if it was built from a kernel's source."""
+    sanitizer: Mapping[str, Any] | None = None
+    """What compute-sanitizer found in the test's kernels; a finding ends the job before its check."""
 
     @property
     def seed(self) -> int:
@@ -116,14 +118,19 @@ def run(
     environment: Mapping[str, Any],
     when_stuck: Callable[[str], None],
     progress: Callable[[race.Progress], None] | None = None,
+    notice: Callable[[str], None] | None = None,
 ) -> Outcome:
     """Check, race and judge; whatever the candidate does wrong ends in the record, not in an exception.
 
-    Raises `UsageError` where the call itself makes no sense.
+    `notice` is handed what a user should know before the budget is spent. Raises `UsageError` where the call itself
+    makes no sense.
     """
     account = _Account(job, device, environment)
+    if job.sanitizer is not None and job.sanitizer["verdict"] != "PASS":
+        account.error = str(job.sanitizer["reason"])
+        return Outcome(account.finish())
     try:
-        _run(job, device, picker, account, when_stuck, progress)
+        _run(job, device, picker, account, when_stuck, progress, notice)
     except UsageError:
         raise
     except TimingError as error:
@@ -140,6 +147,11 @@ def run(
     return Outcome(account.finish())
 
 
+def not_judged(job: Job, device: Device, environment: Mapping[str, Any]) -> records.Record:
+    """The record of a job of which only the candidate was called, in a process that another tool watches."""
+    return _Account(replace(job, speed=(), error=None), device, environment).finish()
+
+
 def _run(
     job: Job,
     device: Device,
@@ -147,6 +159,7 @@ def _run(
     account: _Account,
     when_stuck: Callable[[str], None],
     progress: Callable[[race.Progress], None] | None,
+    notice: Callable[[str], None] | None,
 ) -> None:
     options, problem = job.options, job.problem
     candidate = bind("candidate", job.candidate, problem.params)
@@ -165,7 +178,7 @@ def _run(
                 watch.phase_over()
         if account.correctness.verdict is not Verdict.PASS and job.must_be_right:
             return
-        with deadline(options.timeout + options.budget, f"the race on {problem.name}", when_stuck):
+        with deadline(options.timeout + 2 * options.budget, f"the race on {problem.name}", when_stuck):
             stopwatch = device.stopwatch(
                 (candidate, reference.arm),
                 workload_of(problem, device, account.correctness.like),
@@ -175,9 +188,15 @@ def _run(
             try:
                 plan = race.Plan(options.budget, job.seed, job.precision)
                 account.stopwatch = stopwatch
-                account.race = race.run(stopwatch, job.speed, plan, device.clock, progress)
+                account.advice = too_tight(account.environment, stopwatch, job.speed)
+                if notice is not None:
+                    for warning in account.advice:
+                        notice(warning)
+                account.trusted = trusted_race(device, stopwatch, job.speed, plan, progress)
+                account.race = account.trusted.race
                 if account.race.rounds and job.must_be_right:
                     account.invalid = _work_undone(device, problem, account.race, account.correctness)
+                account.invalid = account.invalid or (account.trusted.invalid if job.speed else None)
             finally:
                 stopwatch.close()
                 watch.phase_over()
@@ -220,6 +239,8 @@ class _Account:
         self.reference: Reference | None = None
         self.correctness: Correctness | None = None
         self.stopwatch: Stopwatch | None = None
+        self.advice: list[str] = []
+        self.trusted: Trusted | None = None
         self.race: race.Race | None = None
         self.watch: Watch | None = None
         self.error: str | None = None
@@ -264,11 +285,15 @@ class _Account:
             "problem": _problem_facts(self.job.problem),
             "candidate": candidate_facts(self.job.candidate, self.job.name, self.job.problem.params),
             "reference": _reference_facts(self.reference),
+            "sanitizer": self.job.sanitizer,
             "correctness": correctness,
             "gates": gates,
             "timing": self._timing(),
             "integrity": self.watch.to_dict() if self.watch else None,
-            "seeds": {"session": self.job.session_seed, "race": self.job.seed},
+            "seeds": {
+                "session": self.job.session_seed,
+                "race": self.trusted.seed if self.trusted else self.job.seed,
+            },
             "environment": self.environment,
             "warnings": self._warnings(),
         }
@@ -284,7 +309,7 @@ class _Account:
             with_evidence(one, result.candidate, result.reference, seed=self.job.seed) for one in result.judgements
         ]
         if self.invalid:
-            return [dataclasses.replace(one, verdict=Verdict.INVALID, reason=self.invalid) for one in judgements]
+            return [replace(one, verdict=Verdict.INVALID, reason=self.invalid) for one in judgements]
         return judgements
 
     def _timing(self) -> dict[str, Any] | None:
@@ -306,7 +331,10 @@ class _Account:
             "overhead_seconds": dict(zip(arms, overhead.tolist(), strict=True)),
             "ratio": result.ratio.to_dict() if result.ratio else None,
             "ratio_of_medians": float(np.median(result.candidate) / np.median(result.reference)),
-            "evidence": {name: values.tolist() for name, values in result.evidence.items()},
+            "evidence": {
+                **{name: values.tolist() for name, values in result.evidence.items()},
+                **(self.trusted.facts if self.trusted else {}),
+            },
             "probes": result.probes.to_dict(),
             "outliers": {name: count_outliers(samples, self.stopwatch.tick_seconds) for name, samples in arms.items()},
         }
@@ -315,10 +343,15 @@ class _Account:
         warnings = list(self.stopwatch.warnings) if self.stopwatch else []
         if self.watch:
             warnings += self.watch.warnings
-        if self.race:
-            warnings += clock_warnings(self.race.evidence.get("sm_clock_hz", np.empty(0)))
+        warnings += self.advice
+        if self.trusted:
+            warnings += self.trusted.warnings
+            if self.trusted.invalid and not self.job.speed:
+                warnings.append(f"not to be trusted: {self.trusted.invalid}")
         if self.correctness and self.correctness.verdict is not Verdict.PASS and not self.job.must_be_right:
             warnings.append(f"the answer was not judged, but {self.correctness.reason}")
+        if self.job.speed and "-DKGATE_DEBUG" in getattr(getattr(self.job.candidate, "build", None), "flags", ()):
+            warnings.append("the candidate is a debug build: its device asserts are timed too")
         if self.job.speed and self.job.options.rule == "classic":
             warnings.append(
                 "judged by the classic rule, whose error rate is not controlled: of candidates that are exactly on a "
@@ -330,14 +363,6 @@ class _Account:
                 "result; a gate that is tried until it passes errs up to twice as often as promised"
             )
         return warnings
-
-
-def clock_warnings(clocks_hz: NDArray[np.float64]) -> list[str]:
-    """What to say of the SM clocks of a race's rounds: nothing, where they agree as a settled GPU's do."""
-    if not clocks_hz.size or np.ptp(clocks_hz) <= _SETTLED_CLOCK * np.median(clocks_hz):
-        return []
-    low, high = clocks_hz.min() / 1e9, clocks_hz.max() / 1e9
-    return [f"the SM clock moved between {low:.2f} and {high:.2f} GHz from round to round; latencies moved with it"]
 
 
 def _arm_facts(samples: NDArray[np.float64]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from pytest_kgate.calibrate.options import add_arguments
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.integrity.command import add_arguments as integrity_arguments
+from pytest_kgate.profile.sanitize_options import add_sanitize_arguments
 
 _BAD_USAGE = 2
 
@@ -93,6 +94,10 @@ def _parser() -> argparse.ArgumentParser:
     integrity = verbs.add_parser("integrity", help="run candidates that cheat against the gate; 1 if one gets through")
     integrity_arguments(integrity)
     integrity.set_defaults(run=_integrity)
+
+    sanitize = verbs.add_parser("sanitize", help="run tests' kernels under compute-sanitizer; 1 if it finds anything")
+    add_sanitize_arguments(sanitize)
+    sanitize.set_defaults(run=_sanitize)
 
     impls = verbs.add_parser("impls", help="the shipped kernels and their knobs")
     impls.set_defaults(run=_impls)
@@ -186,6 +191,12 @@ def _integrity(options: argparse.Namespace) -> int:
     from pytest_kgate.integrity.command import integrity
 
     return integrity(options)
+
+
+def _sanitize(options: argparse.Namespace) -> int:
+    from pytest_kgate.profile.sanitize_command import sanitize
+
+    return sanitize(options)
 
 
 def _impls(options: argparse.Namespace) -> int:

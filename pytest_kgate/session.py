@@ -14,6 +14,7 @@ import pytest
 
 from pytest_kgate.integrity.outcomes import Outcomes
 from pytest_kgate.options import Options
+from pytest_kgate.profile import sanitized_child
 from pytest_kgate.report.journal import RecordFile
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ class Session:
         """pytest's, once the session has finished."""
         self.outcomes = Outcomes()
         self.is_worker = hasattr(config, "workerinput")
-        self._file = RecordFile(options.json) if options.json is not None and not self.is_worker else None
+        keeps_records = not self.is_worker and not sanitized_child.active()
+        self._file = RecordFile(options.json) if options.json is not None and keeps_records else None
         self._devices: dict[str, Device] = {}
         self._attempts: Counter[str] = Counter()
         self._missed: set[str] = set()
@@ -149,6 +151,7 @@ class Session:
     def judge_together(self) -> bool:
         """Judge all tests' gates under --kgate-fdr, and whether reports and records say what was judged; True: fail."""
         from pytest_kgate import multiplicity
+        from pytest_kgate.calibrate import advice
 
         rate = self.options.fdr
         if rate is not None:
@@ -157,6 +160,7 @@ class Session:
         expected = multiplicity.expectation(self.records)
         if expected:
             self.notes.append(expected)
+        self.notes += advice.summary(self.records)
         self.failures += self.outcomes.turned()
         self.close()
         if self._file is not None and self._file.tampered:
