@@ -27,10 +27,10 @@ RELU = Problem(
 """
 
 HONEST = """
-@pytest.mark.speedup(0.9)
 def test_one(kbench):
-    kbench(torch.relu, RELU)
+    kbench(torch.relu, RELU, budget=0.2)
 """
+"""Nothing is demanded, so that no busy machine can leave a race undecided; the checks are the same."""
 
 
 @pytest.fixture
@@ -57,12 +57,12 @@ def test_honest_candidate_passes_all_checks_and_the_record_names_them(play):
 
 def test_checks_can_be_turned_off(play):
     body = """
-    @pytest.mark.speedup(0.9)
     def test_one(kbench):
-        kbench(lambda x: (torch.set_default_dtype(torch.float32), torch.relu(x))[1], RELU, own=True)
+        kbench(torch.relu, RELU, own=True, budget=0.2)
     """
     _, (record,) = play(body, "--kgate-integrity=off")
     assert record["integrity"]["checks"] == {}
+    assert record["verdict"] == "MEASURED"
 
 
 def test_claim_of_an_own_kernel_is_the_callers_to_make(play):
@@ -74,13 +74,12 @@ def test_claim_of_an_own_kernel_is_the_callers_to_make(play):
         exact=lambda x: torch.softmax(x.double(), 0),
     )
 
-    @pytest.mark.speedup(0.9)
     @pytest.mark.parametrize("own", [None, True])
     def test_one(kbench, own):
-        kbench(lambda x: torch.softmax(x, 0), RELU, own=own)
+        kbench(lambda x: torch.softmax(x, 0), RELU, own=own, budget=0.2)
     """
     _, (unclaimed, claimed) = play(body)
-    assert unclaimed["verdict"] == "PASS"
+    assert unclaimed["verdict"] == "MEASURED"
     assert claimed["verdict"] == "INVALID"
     assert "is no kernel of its own: it runs aten::_softmax" in claimed["reason"]
 
@@ -88,7 +87,7 @@ def test_claim_of_an_own_kernel_is_the_callers_to_make(play):
 def test_changed_setting_makes_the_gate_invalid_and_is_put_back(play):
     body = """
     def test_one(kbench):
-        kbench(lambda x: (torch.set_num_threads(1), torch.relu(x))[1], RELU, speedup=0.9)
+        kbench(lambda x: (torch.set_num_threads(1), torch.relu(x))[1], RELU, budget=0.2)
 
     def test_two():
         assert torch.get_num_threads() != 1
