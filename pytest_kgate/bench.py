@@ -38,6 +38,7 @@ from pytest_kgate.oracle import verify_timed_output
 from pytest_kgate.oracle import workload_of
 from pytest_kgate.probing import remembers
 from pytest_kgate.problem import Problem
+from pytest_kgate.processes import gather
 from pytest_kgate.report import record as records
 from pytest_kgate.stats import count_outliers
 from pytest_kgate.trust import Trusted
@@ -79,13 +80,16 @@ class Job:
     """Which run of the test this is; above 1 where a plugin reruns failed tests."""
     own: bool | None = None
     """Whether the candidate claims to call no library; None: it does if it was built from a kernel's source."""
+    process: int | None = None
+    """Which of a gate's processes this is, from 1: it measures, and its parent judges. None where this one judges."""
     sanitizer: Mapping[str, Any] | None = None
     """What compute-sanitizer found in the test's kernels; a finding ends the job before its check."""
 
     @property
     def seed(self) -> int:
-        """The problem's own, or the session's."""
-        return self.session_seed if self.problem.seed is None else self.problem.seed
+        """The problem's own, or the session's; of one of several processes, its own."""
+        seed = self.session_seed if self.problem.seed is None else self.problem.seed
+        return seed if self.process is None else gather.seed_of(seed, self.process)
 
     @functools.cached_property
     def session_seed(self) -> int:
@@ -96,6 +100,11 @@ class Job:
     def claims_own(self) -> bool:
         """Whether a library's kernel in its place would be a lie."""
         return hasattr(self.candidate, "build") if self.own is None else self.own
+
+    @property
+    def in_processes(self) -> bool:
+        """Whether other processes race, and this one checks and judges."""
+        return self.process is None and self.options.processes > 1 and bool(self.speed)
 
     @property
     def must_be_right(self) -> bool:
@@ -119,11 +128,12 @@ def run(
     when_stuck: Callable[[str], None],
     progress: Callable[[race.Progress], None] | None = None,
     notice: Callable[[str], None] | None = None,
+    spawn: gather.Spawn | None = None,
 ) -> Outcome:
     """Check, race and judge; whatever the candidate does wrong ends in the record, not in an exception.
 
-    `notice` is handed what a user should know before the budget is spent. Raises `UsageError` where the call itself
-    makes no sense.
+    `notice` is handed what a user should know before the budget is spent. `spawn` starts one of several processes, and
+    is needed where the job asks for them. Raises `UsageError` where the call itself makes no sense.
     """
     account = _Account(job, device, environment)
     if job.sanitizer is not None and job.sanitizer["verdict"] != "PASS":
@@ -144,7 +154,11 @@ def run(
         found = blamed("The candidate or the reference", CALLED, error)
         account.error = f"{found.what} {found.todo}"
         return Outcome(account.finish(), error)
-    return Outcome(account.finish())
+    record = account.finish()
+    if job.in_processes and record["verdict"] in ("PASS", "MEASURED"):
+        assert spawn is not None
+        record = gather.gather(record, job, spawn, progress)
+    return Outcome(record)
 
 
 def not_judged(job: Job, device: Device, environment: Mapping[str, Any]) -> records.Record:
@@ -178,6 +192,8 @@ def _run(
                 watch.phase_over()
         if account.correctness.verdict is not Verdict.PASS and job.must_be_right:
             return
+        if job.in_processes:
+            return  # which take the device one after the other
         with deadline(options.timeout + 2 * options.budget, f"the race on {problem.name}", when_stuck):
             stopwatch = device.stopwatch(
                 (candidate, reference.arm),
@@ -186,13 +202,14 @@ def _run(
                 cache=options.cache,
             )
             try:
-                plan = race.Plan(options.budget, job.seed, job.precision)
+                judges = job.process is None
+                plan = race.Plan(options.budget, job.seed, job.precision if judges else gather.ALL_ROUNDS)
                 account.stopwatch = stopwatch
                 account.advice = too_tight(account.environment, stopwatch, job.speed)
                 if notice is not None:
                     for warning in account.advice:
                         notice(warning)
-                account.trusted = trusted_race(device, stopwatch, job.speed, plan, progress)
+                account.trusted = trusted_race(device, stopwatch, job.speed if judges else (), plan, progress)
                 account.race = account.trusted.race
                 if account.race.rounds and job.must_be_right:
                     account.invalid = _work_undone(device, problem, account.race, account.correctness)
@@ -327,7 +344,7 @@ class _Account:
             "seconds_spent": result.spent_seconds,
             "tick_seconds": self.stopwatch.tick_seconds,
             "retaken": result.retaken,
-            **{name: _arm_facts(samples) for name, samples in arms.items()},
+            **{name: arm_facts(samples) for name, samples in arms.items()},
             "overhead_seconds": dict(zip(arms, overhead.tolist(), strict=True)),
             "ratio": result.ratio.to_dict() if result.ratio else None,
             "ratio_of_medians": float(np.median(result.candidate) / np.median(result.reference)),
@@ -365,7 +382,8 @@ class _Account:
         return warnings
 
 
-def _arm_facts(samples: NDArray[np.float64]) -> dict[str, Any]:
+def arm_facts(samples: NDArray[np.float64]) -> dict[str, Any]:
+    """One arm of a record, from all its samples, (rounds, samples) net seconds."""
     p10, median, p90 = np.quantile(samples, [0.1, 0.5, 0.9])
     return {
         "median_seconds": median,
