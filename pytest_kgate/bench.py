@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import secrets
 from collections.abc import Callable
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,6 +30,7 @@ from pytest_kgate.gate import Judgement
 from pytest_kgate.gate import SpeedGate
 from pytest_kgate.gate import Verdict
 from pytest_kgate.gate import with_evidence
+from pytest_kgate.integrity.watch import Watch
 from pytest_kgate.mutants.selftest import Selftest
 from pytest_kgate.mutants.selftest import selftest
 from pytest_kgate.oracle import CALLED
@@ -53,6 +56,10 @@ if TYPE_CHECKING:
     from pytest_kgate.reference import ReferencePicker
 
 
+_SEED_BITS = 48
+"""More than anyone can try, and short enough to be copied."""
+
+
 @dataclass(frozen=True)
 class Job:
     """What one `kbench` call was asked to do."""
@@ -73,6 +80,8 @@ class Job:
     precision: float | None = None
     attempt: int = 1
     """Which run of the test this is; above 1 where a plugin reruns failed tests."""
+    own: bool | None = None
+    """Whether the candidate claims to call no library; None: it does if it was built from a kernel's source."""
     process: int | None = None
     """Which of a gate's processes this is, from 1: it measures, and its parent judges. None where this one judges."""
     sanitizer: Mapping[str, Any] | None = None
@@ -81,8 +90,18 @@ class Job:
     @property
     def seed(self) -> int:
         """The problem's own, or the session's; of one of several processes, its own."""
-        seed = self.options.seed if self.problem.seed is None else self.problem.seed
+        seed = self.session_seed if self.problem.seed is None else self.problem.seed
         return seed if self.process is None else gather.seed_of(seed, self.process)
+
+    @functools.cached_property
+    def session_seed(self) -> int:
+        """Of --kgate-seed; else drawn for this call, so that no record that is written before it gives it away."""
+        return secrets.randbits(_SEED_BITS) if self.options.seed is None else self.options.seed
+
+    @property
+    def claims_own(self) -> bool:
+        """Whether a library's kernel in its place would be a lie."""
+        return hasattr(self.candidate, "build") if self.own is None else self.own
 
     @property
     def in_processes(self) -> bool:
@@ -161,13 +180,22 @@ def _run(
 ) -> None:
     options, problem = job.options, job.problem
     candidate = bind("candidate", job.candidate, problem.params)
+    watch = account.watch = Watch(
+        candidate, device, problem, on=options.integrity == "on", own=job.claims_own, name=account.candidate_name
+    )
     with leased(account.lease_name, options.timeout):
         with deadline(options.timeout, f"the check of {problem.name}", when_stuck):
             account.reference = reference = picker.pick(problem, device, options.timer, options.cache)
             if options.selftest:
                 account.selftest = selftest(device, problem, reference.arm, job.error, job.seed)
                 return
-            account.correctness = check(device, problem, candidate, reference.arm, job.error, job.seed)
+            fenced_problem, fenced_candidate = watch.begin()
+            try:
+                account.correctness = check(
+                    device, fenced_problem, fenced_candidate, reference.arm, job.error, job.seed
+                )
+            finally:
+                watch.phase_over()
         if account.correctness.verdict is not Verdict.PASS and job.must_be_right:
             return
         if job.in_processes:
@@ -194,6 +222,21 @@ def _run(
                 account.invalid = account.invalid or (account.trusted.invalid if job.speed else None)
             finally:
                 stopwatch.close()
+                watch.phase_over()
+        if account.may_pass:
+            with deadline(options.timeout, f"the integrity checks of {problem.name}", when_stuck):
+                workload = workload_of(problem, device, account.correctness.like)
+                verify = functools.partial(_verify, device, problem, account.correctness)
+                try:
+                    watch.observe(workload, job.seed, stopwatch.timer, options.cache, account.race.candidate, verify)
+                finally:
+                    watch.phase_over()
+
+
+def _verify(
+    device: Device, problem: Problem, correctness: Correctness, inputs: tuple[Any, ...], output: Any
+) -> str | None:
+    return verify_timed_output(device, problem, inputs, output, correctness)
 
 
 def _work_undone(device: Device, problem: Problem, result: race.Race, correctness: Correctness) -> str | None:
@@ -223,11 +266,26 @@ class _Account:
         self.advice: list[str] = []
         self.trusted: Trusted | None = None
         self.race: race.Race | None = None
+        self.watch: Watch | None = None
         self.error: str | None = None
         self.invalid: str | None = None
 
+    @property
+    def candidate_name(self) -> str:
+        """As tables show it."""
+        return str(candidate_facts(self.job.candidate, self.job.name, self.job.problem.params)["name"])
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether nothing speaks against the candidate so far, once the race is over."""
+        if self.invalid or self.correctness is None or self.race is None or not self.race.rounds:
+            return False
+        judged = (self.correctness.verdict, *(one.verdict for one in self.race.judgements))
+        return all(verdict is Verdict.PASS for verdict in judged)
+
     def finish(self) -> records.Record:
         """The record, in JSON's own types."""
+        self.invalid = self.invalid or (self.watch.reason() if self.watch else None)
         judgements = self._judgements()
         gates = [one.to_dict() for one in judgements]
         correctness = self.correctness.to_dict() if self.correctness else None
@@ -259,7 +317,11 @@ class _Account:
             **({"selftest": self.selftest.to_dict()} if self.selftest else {}),
             "gates": gates,
             "timing": self._timing(),
-            "seeds": {"session": self.job.options.seed, "race": self.trusted.seed if self.trusted else self.job.seed},
+            "integrity": self.watch.to_dict() if self.watch else None,
+            "seeds": {
+                "session": self.job.session_seed,
+                "race": self.trusted.seed if self.trusted else self.job.seed,
+            },
             "environment": self.environment,
             "warnings": self._warnings(),
         }
@@ -307,6 +369,8 @@ class _Account:
 
     def _warnings(self) -> list[str]:
         warnings = list(self.stopwatch.warnings) if self.stopwatch else []
+        if self.watch:
+            warnings += self.watch.warnings
         warnings += self.advice
         if self.trusted:
             warnings += self.trusted.warnings

@@ -16,6 +16,7 @@ from pytest_kgate import __version__
 from pytest_kgate.calibrate.options import add_arguments
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
+from pytest_kgate.integrity.command import add_arguments as integrity_arguments
 from pytest_kgate.profile.sanitize_options import add_sanitize_arguments
 
 _BAD_USAGE = 2
@@ -112,6 +113,9 @@ def _parser() -> argparse.ArgumentParser:
         "arguments", nargs="*", metavar="TEST", help="and options, as for pytest: tests/test_mine.py::test_it -k wmma"
     )
     selftest.set_defaults(run=_selftest)
+    integrity = verbs.add_parser("integrity", help="run candidates that cheat against the gate; 1 if one gets through")
+    integrity_arguments(integrity)
+    integrity.set_defaults(run=_integrity)
 
     sanitize = verbs.add_parser("sanitize", help="run tests' kernels under compute-sanitizer; 1 if it finds anything")
     add_sanitize_arguments(sanitize)
@@ -236,6 +240,12 @@ def _selftest(options: argparse.Namespace) -> int:
     if status == _NO_TESTS:
         raise UsageError("None of these tests calls kbench.", "Name tests as for pytest: tests/test_mine.py::test_it.")
     return status
+
+
+def _integrity(options: argparse.Namespace) -> int:
+    from pytest_kgate.integrity.command import integrity
+
+    return integrity(options)
 
 
 def _sanitize(options: argparse.Namespace) -> int:

@@ -75,8 +75,8 @@ def kbench(request: pytest.FixtureRequest, kgate_device: Device) -> Callable[...
     """`kbench(candidate, problem, **overrides)`: check, race, judge, record.
 
     Raises `GateFailure`, or returns the record. Overrides: `name` (the candidate's, in tables), `check=False` (measure
-    a wrong candidate too), `precision` (stop once the ratio's half-width is below it), `speedup` and `allclose` (a
-    bound, instead of a marker's), and every option that the perf marker takes.
+    a wrong candidate too), `own` (whether it claims to call no library), `precision` (stop once the ratio's half-width
+    is below it), `speedup` and `allclose` (a bound, instead of a marker's), and every option of the perf marker.
     """
     session = request.config.stash[SESSION]
 
@@ -87,13 +87,14 @@ def kbench(request: pytest.FixtureRequest, kgate_device: Device) -> Callable[...
         name: str | None = None,
         check: bool = True,
         precision: float | None = None,
+        own: bool | None = None,
         **overrides: Any,
     ) -> Record:
         __tracebackhide__ = True
         from pytest_kgate import bench
 
         try:
-            job = _job(request, session, candidate, problem, name, check, precision, overrides)
+            job = _job(request, session, candidate, problem, name, check, precision, own, overrides)
             device = _device_for(candidate, session, kgate_device)
             if sanitized_child.active():
                 sanitized_child.launch(request.node, job, device)
@@ -219,6 +220,7 @@ def _job(
     name: str | None,
     check: bool,
     precision: float | None,
+    own: bool | None,
     overrides: dict[str, Any],
 ) -> Any:
     from pytest_kgate.bench import Job
@@ -243,7 +245,7 @@ def _job(
     test, attempt = request.node.nodeid, session.attempt_of(request.node)
     speed = tuple(replace(gate, rule=options.rule).at_attempt(attempt) for gate in speed)
     return Job(
-        test, session.next_call(test), candidate, problem, speed, error, options, name, check, precision, attempt
+        test, session.next_call(test), candidate, problem, speed, error, options, name, check, precision, attempt, own
     )
 
 

@@ -192,10 +192,11 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "seed",
         _seed,
-        default=42,
+        default=None,
         allowed="a whole number from 0 to 2**63 - 1, such as 42",
         metavar="N",
-        help="Everything random in the session follows from it: inputs, order of samples, resamples.",
+        help="Everything random in a kbench call follows from it: inputs, order of samples, resamples. Without it, "
+        "each call draws its own, which nobody can know before, and records it.",
         per_test=True,
     ),
     Option(
@@ -249,6 +250,14 @@ OPTIONS: tuple[Option, ...] = (
         "How gates are judged: sequential holds its error rate; classic is the usual bootstrap of medians, once at the "
         "end of the race, whose error rate is not controlled.",
         default="sequential",
+    ),
+    _choice(
+        "integrity",
+        ("on", "off"),
+        "Whether to look at what the candidate does beside its answer: settings it changes, other streams and threads, "
+        "remembered answers, the kernels it launches.",
+        default="on",
+        per_test=False,
     ),
     Option(
         "fdr",

@@ -43,8 +43,8 @@ class Options:
     budget: float = 10.0
     """Seconds that one race may take."""
 
-    seed: int = 42
-    """0 to 2**63 - 1."""
+    seed: int | None = None
+    """0 to 2**63 - 1; None for one that is drawn anew for each call."""
 
     json: Path | None = None
     """Absolute path of the file for the records, when made by `from_config`."""
@@ -66,6 +66,9 @@ class Options:
 
     rule: str = "sequential"
     """`sequential` or `classic`."""
+
+    integrity: str = "on"
+    """`on` or `off`."""
 
     fdr: float | None = None
     """False discovery rate of the session's gates; None where every gate is judged by itself."""

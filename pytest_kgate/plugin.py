@@ -14,11 +14,14 @@ import pytest
 from pytest_kgate import markers
 from pytest_kgate.errors import UsageError
 from pytest_kgate.fixtures import Failure
+from pytest_kgate.fixtures import GateFailure
 from pytest_kgate.fixtures import kbench
 from pytest_kgate.fixtures import kernels
 from pytest_kgate.fixtures import kgate_device
 from pytest_kgate.fixtures import sanitize_alone
 from pytest_kgate.fixtures import sdpa_oracle
+from pytest_kgate.integrity.originals import ORIGINALS
+from pytest_kgate.integrity.originals import watch
 from pytest_kgate.option_table import add_options
 from pytest_kgate.options import Options
 from pytest_kgate.processes.task import task_of_this_process
@@ -33,6 +36,7 @@ _FIXTURES = frozenset(__all__)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    watch(ORIGINALS)  # the first hook of all: no conftest or test module has run yet
     add_options(parser)
 
 
@@ -100,7 +104,11 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     races = "kbench" in getattr(item, "fixturenames", ())
     if not races and item.get_closest_marker("sanitize"):
         sanitize_alone(item)
-    yield
+    try:
+        yield
+    except GateFailure:
+        item.config.stash[SESSION].outcomes.failed(item.nodeid)
+        raise
     demands = ("speedup", "allclose", "sanitize") if races else ("speedup", "allclose")
     gated = any(mark.name in demands for mark in item.iter_markers())
     if gated and not item.config.stash[SESSION].calls_of(item.nodeid):
@@ -131,8 +139,11 @@ class _Receiver:
     def __init__(self, session: Session) -> None:
         self._session = session
 
+    @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self._session.receive(getattr(report, "kgate_records", ()))
+        if report.when == "call":
+            self._session.outcomes.told(report.nodeid, report.outcome)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
@@ -171,9 +182,16 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         os._exit(session.exit_status)
 
 
-def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[None, None, None]:
     own = session.config.stash[SESSION]
-    if own.records and own.judge_together() and exitstatus == pytest.ExitCode.OK:
+    failed = own.records and own.judge_together()
+    yield  # to all others, the terminal summary among them; what they make of the exit status is seen below
+    status = getattr(session, "exitstatus", exitstatus)
+    hidden = own.outcomes.hidden(int(status))
+    if hidden and (terminal := session.config.pluginmanager.getplugin("terminalreporter")) is not None:
+        terminal.write_line(hidden, red=True)
+    if (failed or hidden) and status == pytest.ExitCode.OK:
         # The tests have been reported as passed; what all gates together say can only fail the session.
-        session.exitstatus = exitstatus = pytest.ExitCode.TESTS_FAILED
-    own.exit_status = int(exitstatus)
+        session.exitstatus = status = pytest.ExitCode.TESTS_FAILED
+    own.exit_status = int(status)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from pytest_kgate.integrity.outcomes import Outcomes
 from pytest_kgate.options import Options
 from pytest_kgate.profile import sanitized_child
 from pytest_kgate.report.journal import RecordFile
@@ -45,6 +46,7 @@ class Session:
         """Gates that passed on their own, but not together with the others."""
         self.exit_status = 0
         """pytest's, once the session has finished."""
+        self.outcomes = Outcomes()
         self.child: Child | None = None
         """In a session that measures for a gate of another session."""
         self.is_worker = hasattr(config, "workerinput")
@@ -108,6 +110,7 @@ class Session:
 
     def begin(self, item: pytest.Item) -> None:
         """A test starts, or starts again: plugins that rerun failed tests do so in the same process."""
+        self.outcomes.begin(item.nodeid)
         self._calls[item.nodeid] = 0
         self._emitted = []
         if item.nodeid in self._missed:
@@ -157,7 +160,7 @@ class Session:
                 self._file.append(record)
 
     def judge_together(self) -> bool:
-        """Judge the gates of all tests under --kgate-fdr; whether one failed that had passed on its own."""
+        """Judge all tests' gates under --kgate-fdr, and whether reports and records say what was judged; True: fail."""
         from pytest_kgate import multiplicity
         from pytest_kgate.calibrate import advice
 
@@ -169,6 +172,10 @@ class Session:
         if expected:
             self.notes.append(expected)
         self.notes += advice.summary(self.records)
+        self.failures += self.outcomes.turned()
+        self.close()
+        if self._file is not None and self._file.tampered:
+            self.failures.append("The file of records was changed while the tests ran; see below.")
         return bool(self.failures)
 
     def close(self) -> None:

@@ -58,7 +58,7 @@ def test_defaults_of_the_table_are_those_of_the_dataclass() -> None:
     ("name", "marker", "cli", "environ", "ini", "wanted"),
     [
         ("budget", 1, "2", "3", "4", [1.0, 2.0, 3.0, 4.0, 10.0]),
-        ("seed", 1, "2", "3", "4", [1, 2, 3, 4, 42]),
+        ("seed", 1, "2", "3", "4", [1, 2, 3, 4, None]),
         ("timer", "eager", "queue", "graph", "wall", ["eager", "queue", "graph", "wall", "auto"]),
         (
             "sdpa_backend",
