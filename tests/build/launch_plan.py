@@ -13,7 +13,7 @@ from pytest_kgate import Shape
 from pytest_kgate.build import ptxas
 
 _DTYPES = {"float16": 1, "bfloat16": 2}
-_ROOM = 64
+_ROOM = 4096
 
 
 class _Arguments(ctypes.Structure):

@@ -23,6 +23,7 @@ SHARED_NAMES = {
     "PAD",
     "HEAD_DIM",
 }
+ONLY_SOME_HAVE = {"CAUSAL_ROWS", "WORKSPACE_MIB", "MIN_BLOCKS"}
 READY = [entry for entry in implementations().values() if entry.status == "ready"]
 KNOBS = [(entry.name, knob.name) for entry in READY for knob in find_source(entry.name).knobs]
 COMBINATIONS = [
@@ -50,8 +51,8 @@ def refusals():
 
 
 @pytest.mark.parametrize("impl", [entry.name for entry in READY])
-def test_knobs_have_the_names_that_all_rungs_share(impl):
-    assert {knob.name for knob in find_source(impl).knobs} <= SHARED_NAMES
+def test_knobs_have_names_that_are_known(impl):
+    assert {knob.name for knob in find_source(impl).knobs} <= SHARED_NAMES | ONLY_SOME_HAVE
 
 
 @pytest.mark.parametrize(("impl", "knob"), KNOBS)
