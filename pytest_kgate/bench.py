@@ -32,6 +32,7 @@ from pytest_kgate.oracle import Correctness
 from pytest_kgate.oracle import check
 from pytest_kgate.oracle import verify_timed_output
 from pytest_kgate.oracle import workload_of
+from pytest_kgate.probing import remembers
 from pytest_kgate.problem import Problem
 from pytest_kgate.report import record as records
 from pytest_kgate.stats import count_outliers
@@ -149,10 +150,21 @@ def _run(
                 account.stopwatch = stopwatch
                 account.race = race.run(stopwatch, job.speed, plan, device.clock, progress)
                 if account.race.rounds and job.must_be_right:
-                    inputs, output = stopwatch.last_outputs()
-                    account.invalid = verify_timed_output(device, problem, inputs, output, account.correctness)
+                    account.invalid = _work_undone(device, problem, account.race, account.correctness)
             finally:
                 stopwatch.close()
+
+
+def _work_undone(device: Device, problem: Problem, result: race.Race, correctness: Correctness) -> str | None:
+    """Why the timed launches can't be trusted to have done the work, as one sentence."""
+    workload = workload_of(problem, device, correctness.like)
+    for seed, answer in (pair for probe in result.probes.kept for pair in probe.answers):
+        with device.running("verifying a timed launch"):
+            inputs = workload.draw(seed)
+        reason = verify_timed_output(device, problem, inputs, answer, correctness)
+        if reason is not None:
+            return reason
+    return remembers(result.probes.surprise_seconds, float(np.median(result.candidate)))
 
 
 class _Account:
@@ -237,6 +249,7 @@ class _Account:
             "ratio": result.ratio.to_dict() if result.ratio else None,
             "ratio_of_medians": float(np.median(result.candidate) / np.median(result.reference)),
             "evidence": {name: values.tolist() for name, values in result.evidence.items()},
+            "probes": result.probes.to_dict(),
             "outliers": {name: count_outliers(samples, self.stopwatch.tick_seconds) for name, samples in arms.items()},
         }
 

@@ -102,7 +102,8 @@ class Kernel:
         if self._device_type == "cpu":
             code = self._sdpa(*pointers, shape, *strides, scale, is_causal, number, 0)
         else:
-            stream = torch.cuda.current_stream(device).cuda_stream
+            # What `torch.cuda.current_stream(device).cuda_stream` is, without making a Stream object at each call.
+            stream = torch._C._cuda_getCurrentRawStream(device.index)
             if torch.cuda.current_device() == device.index:
                 code = self._sdpa(*pointers, shape, *strides, scale, is_causal, number, stream)
             else:

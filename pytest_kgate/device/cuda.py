@@ -14,10 +14,10 @@ from pytest_kgate.device.base import Arm
 from pytest_kgate.device.base import Stopwatch
 from pytest_kgate.device.base import Workload
 from pytest_kgate.device.driver import Instruments
+from pytest_kgate.device.eager_timer import EagerStopwatch
 from pytest_kgate.device.graph_timer import GraphStopwatch
-from pytest_kgate.device.launch_timers import EagerStopwatch
-from pytest_kgate.device.launch_timers import QueueStopwatch
 from pytest_kgate.device.nvml import describe_gpu
+from pytest_kgate.device.queue_timer import QueueStopwatch
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import DeviceMissing
 from pytest_kgate.errors import UsageError
@@ -161,13 +161,16 @@ class CudaDevice:
             raise UsageError(f"Timer {timer!r} does not exist on a CUDA device.", "Use auto, graph, queue or eager.")
         if timer == "eager":
             return EagerStopwatch(self, arms, workload, cache)
-        if timer == "queue":
-            return QueueStopwatch(self, arms, workload, cache)
         graph = GraphStopwatch(self, arms, workload, cache)
-        reason = graph.why_not_capturable()
-        if reason is None:
+        refusals = graph.refusals()
+        if timer != "queue" and not refusals:
             return graph
         graph.close()
-        queue = QueueStopwatch(self, arms, workload, cache)
-        queue.warnings.append(f"graph timer not used: {reason}; the queue timer was used instead")
+        queue = QueueStopwatch(self, arms, workload, cache, reference_by_graph=list(refusals) == ["candidate"])
+        if timer != "queue":
+            name, reason = next(iter(refusals.items()))
+            queue.warnings.append(
+                f"graph timer not used: the {name} can't be captured in a CUDA graph ({reason}); the queue timer was "
+                "used instead"
+            )
         return queue

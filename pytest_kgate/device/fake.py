@@ -20,6 +20,7 @@ from typing import Protocol
 
 import numpy as np
 
+from pytest_kgate.device.base import Probe
 from pytest_kgate.device.base import Round
 
 if TYPE_CHECKING:
@@ -269,7 +270,6 @@ class FakeStopwatch:
         self._rng = rng
         self._truth = np.array([device.latency_seconds(arm.name) for arm in arms])
         self._overhead = np.full(len(arms), device.overhead_seconds)
-        self._seed = 0
         self._rounds = 0
         self._latency = np.empty((2, 0, 0))
         self._phase = np.empty((0, 0))
@@ -278,7 +278,7 @@ class FakeStopwatch:
     def sample_seconds(self) -> float:
         return float(self._truth.sum() + self._overhead.sum())
 
-    def round(self, seed: int, order: NDArray[np.intp]) -> Round:
+    def round(self, seed: int, order: NDArray[np.intp], probe_seed: int | None = None) -> Round:
         device = self._device
         slots = len(order)
         ahead = self._rounds % _ROUNDS_AHEAD
@@ -292,16 +292,16 @@ class FakeStopwatch:
         seconds = np.stack([readings[order == arm] for arm in (0, 1)]) - device.overhead_seconds
         if self._rounds in device.faults:
             seconds[0, 0] = device.faults[self._rounds]
-        self._seed = seed
         self._rounds += 1
-        return Round(seconds=seconds, overhead_seconds=self._overhead)
+        probe = None if probe_seed is None else self._probe(probe_seed)
+        return Round(seconds=seconds, overhead_seconds=self._overhead, probe=probe)
 
-    def last_outputs(self) -> tuple[tuple[Any, ...], Any]:
-        """Draws the latest round's inputs and runs the real candidate on them, once."""
-        inputs = self._workload.draw(self._seed)
+    def _probe(self, seed: int) -> Probe:
+        """Runs the real candidate, once; new values take no time of their own."""
+        inputs = self._workload.draw(seed)
         candidate = self._arms[0]
         output = self._workload.make_output(inputs) if candidate.takes_output else None
-        return inputs, candidate.call(inputs, output)
+        return Probe(((seed, candidate.call(inputs, output)),), (0.0, 0.0))
 
     def close(self) -> None:
         pass
