@@ -23,7 +23,7 @@
 //          H200; a single one can't issue the copies fast enough and doubles the time. So the default has none.
 // Limits   fp16 or bf16, D 64, 80, 96 or 128, sm_80 or newer. A fragment of K or V feeds 16 rows only, so shared-memory
 //          bandwidth, not the tensor cores, is the bound for long sequences.
-// Measured: see benchmarks/h200.
+// Result   On an H200 about cuDNN's latency at 1x8x512x64, 9.5 us, and three times that at 2x8x2048x64, 122 us against 41.
 
 #ifndef BLOCK_M  // knob: query rows per block; 0 for the kernel's own choice by head_dim and grid
 #define BLOCK_M 0
