@@ -93,6 +93,7 @@ constexpr int shared_per_multiprocessor(int architecture) {
     const bool small = architecture == 860 || architecture == 880 || architecture == 890 || architecture >= 1200;
     return (small ? 100 : architecture < 900 ? 164 : 228) * 1024;
 }
+constexpr int kMostShared = shared_per_multiprocessor(kArchitectures[0]) - 1024;  // that a block can ask for
 constexpr bool kSmallShared = shared_per_multiprocessor(kArchitectures[0]) < 164 * 1024;
 
 // -------------------------------------------------------------------------------------------------------------- launch

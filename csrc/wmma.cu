@@ -73,6 +73,20 @@ enum Grid { Few, Some, Many };  // blocks of 32 rows fill at most one wave; bloc
 
 constexpr bool kGiven = BLOCK_M != 0 || BLOCK_N != 0 || NUM_WARPS != 0;
 
+constexpr int ring_elements(TileShape t, int stride) {  // the last stage, or Q in its place, may be the larger
+    return max_of(t.stages * 2 * t.n, (t.stages - 1) * 2 * t.n + t.m) * stride;
+}
+constexpr int patch_floats(TileShape t) { return 16 * (t.n / (t.warps / (t.m / 16)) + 4); }  // of a warp
+
+// Narrower tiles, and no more warps than have 32 keys each, until a block fits.
+constexpr TileShape fitted(TileShape t, int head_dim) {
+    while (t.n > 32 && ring_elements(t, head_dim + PAD) * 2 + t.warps * patch_floats(t) * 4 > kMostShared) {
+        t.n /= 2;
+        while (t.n / (t.warps / (t.m / 16)) < 32) t.warps /= 2;
+    }
+    return t;
+}
+
 // The fewer rows there are, the smaller the blocks that they are cut into, and the more key groups share a block's rows.
 // Chosen on an H200 from benchmarks/h200/wmma-tiles.json. At the mission shape 32 x 128 takes 9.5 us and 64 x 64, best for no
 // grid, 14; at 16 heads of 1024 rows 128 x 64 takes 34 us and 32 x 128 takes 45.
@@ -82,9 +96,9 @@ constexpr TileShape tile_shape(int head_dim, Grid grid) {
     if (kSmallShared) return {64, 32, 4, stages};  // 27 to 43 KB: two or three blocks share the 100 KB of sm_86 and sm_89
     const bool slim = head_dim <= 64;              // only then do the registers last for 16 warps
     switch (grid) {
-        case Few: return {32, 128, 8, STAGES == 0 && slim ? 3 : stages};
-        case Some: return {64, 128, slim ? 16 : 8, stages};
-        default: return {128, 64, slim ? 16 : 8, stages};
+        case Few: return fitted({32, 128, 8, STAGES == 0 && slim ? 3 : stages}, head_dim);
+        case Some: return fitted({64, 128, slim ? 16 : 8, stages}, head_dim);
+        default: return fitted({128, 64, slim ? 16 : 8, stages}, head_dim);
     }
 }
 
@@ -121,7 +135,7 @@ struct Layout {
     static constexpr int kStride = D + PAD;
     static constexpr int kTile = N * kStride;                  // elements of one K or V tile
     static constexpr int kQ = (Stages - 1) * 2 * kTile;        // elements before Q, which lies where the last stage will
-    static constexpr int kPatches = max_of(Stages * 2 * kTile, kQ + M * kStride) * 2;  // bytes before the patches
+    static constexpr int kPatches = ring_elements({M, N, Warps, Stages}, kStride) * 2;  // bytes before the patches
     static constexpr int kLoopBytes = kPatches + Warps * kPatch * 4;
     // The epilogue, in place of all that.
     static constexpr int kOutputStride = D + 4;              // floats

@@ -35,7 +35,7 @@ def grid(head: Iterable[str], right: Container[str], rows: Iterable[Iterable[str
 
 
 def conditions(records: Iterable[Record]) -> str:
-    """An empty line, then one for each device and setting that the records were measured on; nothing without records."""
+    """An empty line, then one for each device and setting that the records were measured on; empty without records."""
     records = list(records)
     timed = [record for record in records if record.get("timing")]
     lines = dict.fromkeys(_conditions(record) for record in timed or records)

@@ -92,11 +92,9 @@ class Multiprocessor:
     threads: int
     blocks: int
     shared_bytes: int
-    shared_bytes_of_a_block: int
-    """At most, after the opt-in."""
 
 
-SM_89 = Multiprocessor(65536, 1536, 24, 100 * 1024, 99 * 1024)
+SM_89 = Multiprocessor(65536, 1536, 24, 100 * 1024)
 
 _REGISTERS_AT_ONCE = 256
 """Registers are given to a warp in units of so many."""
