@@ -154,7 +154,7 @@ def test_cold_cache_is_slower_for_a_kernel_that_reads(device, timer):
         stopwatch, result = raced(device, reads, total, total, timer=timer, cache=cache, bound=0.5)
         assert (stopwatch.timer, stopwatch.cache) == (timer, cache)
         medians[cache] = np.median(result.reference)
-    assert medians["cold"] > 1.2 * medians["hot"]
+    assert medians["cold"] > 1.1 * medians["hot"]
 
 
 @pytest.mark.parametrize("timer", ["graph", "queue"])
