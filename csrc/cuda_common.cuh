@@ -82,9 +82,9 @@ int check_arguments(const SdpaArgs* args) {
 // -------------------------------------------------------------------------------------------------------- architecture
 
 #ifdef __CUDA_ARCH_LIST__
-constexpr int kArchitectures[] = {__CUDA_ARCH_LIST__};  // nvcc's, in ascending order, for the host's code too: 890 is sm_89
+constexpr int kTargets[] = {__CUDA_ARCH_LIST__};  // nvcc's, in ascending order, for the host's code too: 890 is sm_89
 #else
-constexpr int kArchitectures[] = {800};
+constexpr int kTargets[] = {800};
 #endif
 
 // Shared memory of one multiprocessor, of which each resident block takes 1 KB more than it asks for (CUDA C++ programming
@@ -93,8 +93,8 @@ constexpr int shared_per_multiprocessor(int architecture) {
     const bool small = architecture == 860 || architecture == 880 || architecture == 890 || architecture >= 1200;
     return (small ? 100 : architecture < 900 ? 164 : 228) * 1024;
 }
-constexpr int kMostShared = shared_per_multiprocessor(kArchitectures[0]) - 1024;  // that a block can ask for
-constexpr bool kSmallShared = shared_per_multiprocessor(kArchitectures[0]) < 164 * 1024;
+constexpr int kMostShared = shared_per_multiprocessor(kTargets[0]) - 1024;  // that a block can ask for
+constexpr bool kSmallShared = shared_per_multiprocessor(kTargets[0]) < 164 * 1024;
 
 // -------------------------------------------------------------------------------------------------------------- launch
 
