@@ -11,12 +11,21 @@
 #include <dlfcn.h>
 
 #include <atomic>
+#include <cassert>
 #include <cstdarg>
 #include <cstdint>
 #include <cstdio>
 #include <limits>
 
 #include "sdpa.h"
+
+// What must hold inside a kernel. Checked on the device in debug builds, kernels("name", debug=True), where a false
+// condition ends the launch with its text, line, block and thread; gone from all other builds, without a trace.
+#ifdef KGATE_DEBUG
+#define DEBUG_ASSERT(condition) assert(condition)
+#else
+#define DEBUG_ASSERT(condition) ((void)0)
+#endif
 
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
 #error "These kernels use cp.async: compile for sm_80 or newer."

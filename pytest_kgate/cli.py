@@ -18,6 +18,7 @@ from pytest_kgate import building
 from pytest_kgate.calibrate.options import add_arguments
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
+from pytest_kgate.profile.sanitize_options import add_sanitize_arguments
 
 if TYPE_CHECKING:
     from pytest_kgate.report.record import Record
@@ -84,9 +85,14 @@ def _parser() -> argparse.ArgumentParser:
         help="of each noise at the bound, and a quarter of it elsewhere; default: 4000",
     )
     simulate.add_argument("--only", metavar="NAME[,NAME...]", help="these kinds of noise; default: all")
+    simulate.add_argument(
+        "--designs", action="store_true", help="other designs of a round instead: half-widths and false passes of each"
+    )
     simulate.add_argument("--seed", type=int, default=42, help="default: 42")
     simulate.add_argument("--json", type=Path, metavar="PATH", help="write the counts to this file")
-    simulate.add_argument("--from", type=Path, dest="source", metavar="PATH", help="show such a file, simulate nothing")
+    simulate.add_argument(
+        "--from", type=Path, dest="source", metavar="PATH", help="show such a file; with --only, count these anew"
+    )
     simulate.add_argument("--into", type=Path, metavar="PAGE", help="replace a block of this file by the table")
     simulate.add_argument("--block", metavar="NAME", help="the block between <!-- kgate:NAME --> and <!-- /kgate -->")
     simulate.set_defaults(run=_simulate)
@@ -98,6 +104,10 @@ def _parser() -> argparse.ArgumentParser:
     build = verbs.add_parser("build", help="compile shipped kernels ahead of the tests, or time how long that takes")
     building.add_arguments(build)
     build.set_defaults(run=building.build)
+
+    sanitize = verbs.add_parser("sanitize", help="run tests' kernels under compute-sanitizer; 1 if it finds anything")
+    add_sanitize_arguments(sanitize)
+    sanitize.set_defaults(run=_sanitize)
 
     impls = verbs.add_parser("impls", help="the shipped kernels and their knobs")
     impls.set_defaults(run=_impls)
@@ -162,11 +172,15 @@ def _simulate(options: argparse.Namespace) -> int:
     _check_block(options)
     if options.gates is not None and options.gates < 1:
         raise UsageError(f"--gates cannot be {options.gates}.", "It takes a whole number from 1.")
+    if options.designs:
+        return _designs(options)
+    shown = _show_progress if sys.stderr.isatty() else None
     if options.source is not None:
         document = simulate.load(options.source)
+        if options.only is not None:
+            document = simulate.renewed(document, chosen(options.only), progress=shown)
     else:
         scenarios = chosen(options.only)
-        shown = _show_progress if sys.stderr.isatty() else None
         document = simulate.simulate(scenarios, options.gates or simulate.GATES, options.seed, progress=shown)
     if options.json is not None:
         simulate.save(document, options.json)
@@ -178,6 +192,28 @@ def _simulate(options: argparse.Namespace) -> int:
     for complaint in complaints:
         print(f"kgate: {complaint}", file=sys.stderr)
     return 1 if complaints else 0
+
+
+def _designs(options: argparse.Namespace) -> int:
+    from pytest_kgate import designs
+    from pytest_kgate.report.markdown import write_block
+    from pytest_kgate.simulate import load
+    from pytest_kgate.simulate import save
+
+    if options.source is not None:
+        document = load(options.source, designs.SCHEMA)
+    else:
+        shown = _show_progress if sys.stderr.isatty() else None
+        document = designs.simulate(
+            designs.chosen(options.only), options.gates or designs.GATES, options.seed, progress=shown
+        )
+    if options.json is not None:
+        save(document, options.json)
+    if options.into is not None:
+        write_block(options.into, options.block, designs.table(document))
+    else:
+        print(designs.table(document), end="")
+    return 0
 
 
 def _show_progress(share: float) -> None:
@@ -193,6 +229,12 @@ def _calibrate(options: argparse.Namespace) -> int:
     from pytest_kgate.calibrate.command import calibrate
 
     return calibrate(options)
+
+
+def _sanitize(options: argparse.Namespace) -> int:
+    from pytest_kgate.profile.sanitize_command import sanitize
+
+    return sanitize(options)
 
 
 def _impls(options: argparse.Namespace) -> int:

@@ -66,7 +66,7 @@ class Probes:
 
     @property
     def surprise_seconds(self) -> NDArray[np.float64]:
-        """(probes, 2): how much longer each arm's launches took on new values."""
+        """(probes, 2): how much longer each arm's launches took on new values than the slowest on old ones."""
         return np.array(self._surprise, dtype=np.float64).reshape(-1, 2)
 
     @property
@@ -90,9 +90,10 @@ def remembers(surprise_seconds: NDArray[np.float64], latency_seconds: float) -> 
     """One sentence where the candidate takes much longer on values that it has not seen; None where it does not.
 
     What the reference loses to new values (they lie elsewhere in the caches) is taken off. A quarter of the probes may
-    be quick: what a kernel remembers it remembers every time, a disturbance comes now and then.
+    be quick: what a kernel remembers it remembers every time, a disturbance comes now and then. One of ten samples
+    is the slowest by chance, so noise alone hardly puts three of four probes behind the slowest of theirs.
     """
-    if len(surprise_seconds) < _FEWEST:
+    if len(surprise_seconds) < _FEWEST or not np.isfinite(latency_seconds):
         return None
     candidate = float(np.quantile(surprise_seconds[:, 0], 0.25)) - max(0.0, float(np.median(surprise_seconds[:, 1])))
     if candidate <= _REMEMBERING * latency_seconds + _SLACK_SECONDS:

@@ -167,9 +167,9 @@ def load_kernel(
 ) -> Kernel:
     """A shipped implementation, or a user's own `.cu` or `.cpp` file, built (once, cached) and loaded.
 
-    `arch` is for CUDA, None the current device's; `debug` defines KGATE_DEBUG. Loading needs no GPU. Raises
-    `UsageError` for an unknown name, file or knob, `ToolchainMissing`, `BuildError` with the compiler's
-    output.
+    `arch` is for CUDA, None the current device's; `debug` turns on the kernel's own device asserts.
+    Loading needs no GPU. Raises `UsageError` for an unknown name, file or knob, `ToolchainMissing`, `BuildError` with
+    the compiler's output.
     """
     source = find_source(name_or_path)
     checked = check_knobs(source, knobs or {})

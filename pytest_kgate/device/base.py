@@ -54,7 +54,7 @@ class Probe:
     nothing had announced."""
 
     surprise_seconds: tuple[float, float]
-    """By arm: how much longer the launches took that were the first to see the values."""
+    """By arm: how much longer the launches that were the first to see the values took than the slowest others."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,9 @@ import torch
 
 from pytest_kgate.device.base import Arm
 from pytest_kgate.device.base import Workload
+from pytest_kgate.device.cold_probe import cold_probe
+from pytest_kgate.evidence import Cold
+from pytest_kgate.evidence import require_cold
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,6 +70,13 @@ class CudaStopwatch:
     def sample_seconds(self) -> float:
         """About what one sample of both arms takes."""
         return sum(self.estimates)
+
+    def evict(self) -> None:
+        """Enqueue what empties the L2 before a sample; nothing where the cache is to be hot."""
+
+    def prove_cold(self) -> Cold:
+        """What a load costs in and out of the cache; raises `TimingError` where `evict` does not make it cold."""
+        return require_cold(cold_probe(self.device, self.evict))
 
     def close(self) -> None:
         """Wait until the device is idle."""

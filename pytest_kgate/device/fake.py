@@ -22,12 +22,15 @@ import numpy as np
 
 from pytest_kgate.device.base import Probe
 from pytest_kgate.device.base import Round
+from pytest_kgate.evidence import require_cold
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_kgate.device.base import Arm
     from pytest_kgate.device.base import Workload
+    from pytest_kgate.evidence import Cold
+    from pytest_kgate.evidence import Reading
 
     Floats = NDArray[np.float64]
 
@@ -201,6 +204,9 @@ class FakeDevice:
         overhead_seconds: float = 0.0,
         round_seconds: float = 1e-3,
         faults: Mapping[int, float] | None = None,
+        evidence: Callable[[int], Mapping[str, float]] | None = None,
+        machine: Callable[[int], Reading] | None = None,
+        cold: Cold | None = None,
     ) -> None:
         """
         latency_seconds: the truth, by arm name (`candidate`, `reference`). noise: None for none, so that
@@ -208,7 +214,9 @@ class FakeDevice:
         floored readings at a random phase. overhead_seconds: added to each reading and taken off again,
         as a null arm would show it. round_seconds: what making everything anew costs on the device's own
         clock, each round. faults: by round, from 0, the net seconds that the candidate's first sample
-        reads instead: NaN, below 0.
+        reads instead: NaN, below 0. evidence: what a round reads of the device, by the number of rounds of
+        all races before; `retaken` among it is the round's. machine: likewise, what is read between rounds.
+        cold: what proves a cold cache.
         """
         self.latency_seconds = latency_seconds if callable(latency_seconds) else latency_seconds.__getitem__
         self.noise = noise
@@ -217,6 +225,10 @@ class FakeDevice:
         self.overhead_seconds = overhead_seconds
         self.round_seconds = round_seconds
         self.faults = dict(faults or {})
+        self.evidence = evidence
+        self.machine = machine
+        self.cold = cold
+        self.rounds = 0
         self.now_seconds = 0.0
         self._races = 0
 
@@ -245,6 +257,9 @@ class FakeDevice:
 
     def clock(self) -> float:
         return self.now_seconds
+
+    def read_machine(self) -> Reading | None:
+        return self.machine(self.rounds) if self.machine is not None else None
 
 
 class FakeStopwatch:
@@ -293,8 +308,14 @@ class FakeStopwatch:
         if self._rounds in device.faults:
             seconds[0, 0] = device.faults[self._rounds]
         self._rounds += 1
+        evidence = dict(device.evidence(device.rounds)) if device.evidence is not None else {}
+        device.rounds += 1
+        retaken = int(evidence.pop("retaken", 0))
         probe = None if probe_seed is None else self._probe(probe_seed)
-        return Round(seconds=seconds, overhead_seconds=self._overhead, probe=probe)
+        return Round(seconds, self._overhead, retaken, evidence, probe)
+
+    def prove_cold(self) -> Cold | None:
+        return require_cold(self._device.cold) if self._device.cold is not None else None
 
     def _probe(self, seed: int) -> Probe:
         """Runs the real candidate, once; new values take no time of their own."""

@@ -25,6 +25,7 @@ from pytest_kgate.device.base import Stopwatch
 from pytest_kgate.device.base import Workload
 from pytest_kgate.device.probe_launches import ProbeLaunches
 from pytest_kgate.device.rows import LONG
+from pytest_kgate.device.rows import Set
 from pytest_kgate.device.rows import Step
 from pytest_kgate.device.rows import in_a_row
 from pytest_kgate.errors import CandidateError
@@ -110,15 +111,14 @@ class WallStopwatch:
         self.tick_seconds = time.get_clock_info("perf_counter").resolution
         self._inner = [1] * len(self.arms)
         with device.running("warming up"):
-            inputs = workload.draw(0)
-            outputs = [self._output(arm, inputs) for arm in self.arms]
+            buffers = self._set(workload.draw(0))
             self._estimates = []
-            for index, output in enumerate(outputs):
-                once = Step((index, LONG), self._row(index, inputs, output))
+            for index in range(len(self.arms)):
+                once = Step((index, LONG), self._row(index, buffers))
                 call_seconds = min(_timed(once) for _ in range(4))
                 inner = self._inner[index] = max(1, math.ceil(_SAMPLE_SECONDS / max(call_seconds, 1e-8)))
                 # A sample's calls and the untimed one before them.
-                several = Step((index, LONG), self._row(index, inputs, output))
+                several = Step((index, LONG), self._row(index, buffers))
                 self._estimates.append(_timed(several) * (1 + 1 / inner))
 
     @property
@@ -131,14 +131,14 @@ class WallStopwatch:
         rng = np.random.default_rng(seed)
         with self.device.running("timing"), _no_garbage_collection(), contextlib.ExitStack() as stack:
             pads = [torch.empty(int(steps) * _PAD_BYTES, dtype=torch.uint8) for steps in rng.integers(1, _PADS, 2)]
-            inputs = self.workload.draw(seed)
-            outputs = [self._output(arm, inputs) for arm in self.arms]
-            sets = [(inputs, outputs)]
-            rows = {(arm, LONG): self._row(arm, inputs, outputs[arm]) for arm in range(len(self.arms))}
+            sets = [self._set(self.workload.draw(seed))]
+            rows = {(arm, LONG): self._row(arm, sets[0]) for arm in range(len(self.arms))}
             steps = [Step((int(arm), LONG), rows[int(arm), LONG]) for arm in order]
             calls = None
+            aside = sets[0]
             if probe_seed is not None:
                 calls = ProbeLaunches(self.arms, self.workload, sets, rng, probe_seed)
+                aside = self._set(self.workload.draw(seed))
                 steps = stack.enter_context(calls.among(steps, rows, _row_of, self._inner[0]))
             elapsed = np.empty(len(steps))
             before = None
@@ -147,7 +147,11 @@ class WallStopwatch:
                 if arm != before:
                     time.sleep(_SETTLE_SECONDS)
                     before = arm
-                self.arms[arm].call(inputs, outputs[arm])
+                # On other buffers where the sample is to be the first call that sees its values.
+                around, results = sets[0] if step.sampled else aside
+                if step.before is not None:
+                    step.before()
+                self.arms[arm].call(around, results[arm])
                 elapsed[index] = _timed(step)
             del pads
         sampled = elapsed[[step.sampled for step in steps]]
@@ -158,12 +162,14 @@ class WallStopwatch:
     def close(self) -> None:
         """Nothing is held between rounds."""
 
-    def _output(self, arm: Arm, inputs: tuple[Any, ...]) -> Any:
-        return self.workload.make_output(inputs) if arm.takes_output else None
+    def _set(self, inputs: tuple[Any, ...]) -> Set:
+        """These inputs, and new outputs of the arms that take one."""
+        return inputs, [self.workload.make_output(inputs) if arm.takes_output else None for arm in self.arms]
 
-    def _row(self, index: int, inputs: tuple[Any, ...], output: Any) -> Callable[[], Any]:
+    def _row(self, index: int, buffers: Set) -> Callable[[], Any]:
         """A sample's calls, with nothing around them that a call of a microsecond would feel."""
         call, count = self.arms[index].call, self._inner[index]
+        inputs, output = buffers[0], buffers[1][index]
 
         def row() -> Any:
             for _ in range(count):
@@ -174,8 +180,6 @@ class WallStopwatch:
 
 
 def _timed(step: Step) -> float:
-    if step.before is not None:
-        step.before()
     start = time.perf_counter_ns()
     result = step.enqueue()
     spent = time.perf_counter_ns() - start
