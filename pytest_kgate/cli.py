@@ -9,15 +9,21 @@ import shutil
 import subprocess
 import sys
 import warnings
+from collections.abc import Iterable
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pytest_kgate import __version__
+from pytest_kgate import building
 from pytest_kgate.calibrate.options import add_arguments
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.integrity.command import add_arguments as integrity_arguments
 from pytest_kgate.profile.sanitize_options import add_sanitize_arguments
+
+if TYPE_CHECKING:
+    from pytest_kgate.report.record import Record
 
 _BAD_USAGE = 2
 
@@ -59,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
 
     report = verbs.add_parser("report", help="all gates of one or several files of records, as one table")
     report.add_argument("files", nargs="+", metavar="FILE", help="written by `pytest --kgate-json FILE`")
-    report.add_argument("--format", choices=("table", "markdown", "json"), help="default: table")
+    report.add_argument("--format", choices=("table", "markdown", "json", "ladder"), help="default: table")
     report.add_argument(
         "--into", type=Path, metavar="README", help="replace a block of this file by the markdown table"
     )
@@ -116,6 +122,9 @@ def _parser() -> argparse.ArgumentParser:
     integrity = verbs.add_parser("integrity", help="run candidates that cheat against the gate; 1 if one gets through")
     integrity_arguments(integrity)
     integrity.set_defaults(run=_integrity)
+    build = verbs.add_parser("build", help="compile shipped kernels ahead of the tests, or time how long that takes")
+    building.add_arguments(build)
+    build.set_defaults(run=building.build)
 
     sanitize = verbs.add_parser("sanitize", help="run tests' kernels under compute-sanitizer; 1 if it finds anything")
     add_sanitize_arguments(sanitize)
@@ -134,16 +143,17 @@ def _report(options: argparse.Namespace) -> int:
     from pytest_kgate.report.terminal import summary_table
 
     _check_block(options)
-    if options.into is not None and options.format not in (None, "markdown"):
+    if options.into is not None and options.format not in (None, "markdown", "ladder"):
         raise UsageError(f"--into writes markdown, not {options.format}.", "Leave --format away.")
     records = record.merge(record.load(path) for path in options.files)
     lines: list[str] = []
     if options.fdr is not None:
         records, lines = multiplicity.control(records, parse_value("fdr", options.fdr, "--fdr"))
+    in_markdown = _ladder if options.format == "ladder" else markdown.table
     if options.into is not None:
-        markdown.write_block(options.into, options.block, markdown.table(records))
-    elif options.format == "markdown":
-        print(markdown.table(records), end="")
+        markdown.write_block(options.into, options.block, in_markdown(records))
+    elif options.format in ("markdown", "ladder"):
+        print(in_markdown(records), end="")
     elif options.format == "json":
         print(json.dumps(record.document(records), allow_nan=False))
     elif records:
@@ -153,6 +163,13 @@ def _report(options: argparse.Namespace) -> int:
     for line in lines:
         print(line, file=sys.stderr)
     return 1 if lines else 0
+
+
+def _ladder(records: Iterable[Record]) -> str:
+    from pytest_kgate.build import registry
+    from pytest_kgate.report import ladder
+
+    return ladder.table(records, registry.implementations().values())
 
 
 def _show(options: argparse.Namespace) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from pytest_kgate import markers
+from pytest_kgate import selection
 from pytest_kgate.errors import UsageError
 from pytest_kgate.fixtures import Failure
 from pytest_kgate.fixtures import GateFailure
@@ -62,28 +63,21 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     try:
         markers.validate(items)
+        chosen = config.stash[SESSION].options.impl
+        kept, dropped = selection.select(items, chosen) if chosen else (items, [])
     except UsageError as error:
         raise pytest.UsageError(f"{error.what}\n{error.todo}") from None
+    if dropped:
+        config.hook.pytest_deselected(items=dropped)
+        items[:] = kept
     if config.stash[SESSION].options.selftest:
         # Tests without kbench have no check to test.
         config.hook.pytest_deselected(items=[item for item in items if "kbench" not in _fixtures(item)])
         items[:] = [item for item in items if "kbench" in _fixtures(item)]
-    chosen = config.stash[SESSION].options.impl
-    if chosen:
-        wanted = [_implementation(item) in (None, *chosen) for item in items]
-        config.hook.pytest_deselected(items=[item for item, keep in zip(items, wanted, strict=True) if not keep])
-        items[:] = [item for item, keep in zip(items, wanted, strict=True) if keep]
 
 
 def _fixtures(item: pytest.Item) -> tuple[str, ...]:
     return tuple(getattr(item, "fixturenames", ()))
-
-
-def _implementation(item: pytest.Item) -> str | None:
-    """The value of a test's parameter `impl`, if it has one."""
-    callspec = getattr(item, "callspec", None)
-    value = callspec.params.get("impl") if callspec else None
-    return value if isinstance(value, str) else None
 
 
 def pytest_report_collectionfinish(config: pytest.Config, start_path: Path, items: list[pytest.Item]) -> list[str]:

@@ -128,7 +128,7 @@ def find_source(name_or_path: str | PathLike[str]) -> Source:
     known = implementations()
     if text not in known:
         raise UsageError(
-            f"There is no implementation {text!r}.{_hint(text, known)}",
+            f"There is no implementation {text!r}.{hint(text, known)}",
             f"Choose one of: {_listing(known)}; or give the path of your own .cu or .cpp file.",
         )
     implementation = known[text]
@@ -171,7 +171,7 @@ def check_knobs(source: Source, knobs: Mapping[str, object]) -> dict[str, int]:
         if name not in known:
             offered = ", ".join(f"{k.name}={k.default} ({k.description})" for k in source.knobs)
             raise UsageError(
-                f"{source.name} has no knob {name!r}.{_hint(name, known)}",
+                f"{source.name} has no knob {name!r}.{hint(name, known)}",
                 f"Its knobs, with their defaults: {offered}."
                 if offered
                 else "It has none; a source declares one by `#ifndef NAME  // knob: text`, `#define NAME 1`.",
@@ -191,7 +191,8 @@ def _listing(known: Mapping[str, Implementation]) -> str:
     return ", ".join(name if entry.status == "ready" else f"{name} ({entry.status})" for name, entry in known.items())
 
 
-def _hint(word: str, known: Iterable[str]) -> str:
+def hint(word: str, known: Iterable[str]) -> str:
+    """` Did you mean 'wmma'?`, with the blank before it, or nothing."""
     folded = {name.casefold(): name for name in known}
     close = difflib.get_close_matches(word.casefold(), folded, n=1)
     return f" Did you mean {folded[close[0]]!r}?" if close else ""
