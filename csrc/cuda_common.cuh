@@ -10,12 +10,20 @@
 #include <cuda_runtime.h>
 
 #include <atomic>
+#include <cassert>
 #include <cstdarg>
 #include <cstdint>
 #include <cstdio>
 #include <limits>
 
 #include "sdpa.h"
+
+// In the kernels: what must hold of a softmax. Compiled only into debug builds, for a debugger or compute-sanitizer.
+#ifdef KGATE_DEBUG
+#define DEBUG_ASSERT(condition) assert(condition)
+#else
+#define DEBUG_ASSERT(condition) ((void)0)
+#endif
 
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
 #error "These kernels use cp.async: compile for sm_80 or newer."
@@ -84,8 +92,8 @@ constexpr int kMaxDevices = 64;
 
 // Launches Kernel(args) on a one-dimensional grid, whose limit of 2^31 - 1 blocks the y and z axes (65535) do not have.
 // The shared-memory opt-in is asked for once per kernel and device, not at every launch.
-template <auto Kernel>
-int launch(const SdpaArgs& args, int64_t blocks, int threads, int shared_bytes, void* stream) {
+template <auto Kernel, typename Arguments>
+int launch(const Arguments& args, int64_t blocks, int threads, int shared_bytes, void* stream) {
     static std::atomic<bool> ready[kMaxDevices];  // zero-initialised; a race sets the attribute twice, which is harmless
 
     if (blocks > std::numeric_limits<int32_t>::max()) {
@@ -109,7 +117,7 @@ int launch(const SdpaArgs& args, int64_t blocks, int threads, int shared_bytes, 
     }
     if (error == cudaSuccess) {
         // Not <<<>>>, whose error comes out of the thread's last-error slot, where an earlier call may have left its own.
-        void* parameters[] = {const_cast<SdpaArgs*>(&args)};
+        void* parameters[] = {const_cast<Arguments*>(&args)};
         error = cudaLaunchKernel(Kernel, dim3(static_cast<unsigned>(blocks)), dim3(threads), parameters, shared_bytes,
                                  static_cast<cudaStream_t>(stream));
     }

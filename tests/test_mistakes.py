@@ -319,7 +319,7 @@ def test_knob_that_is_no_integer_is_said(play):
     ("name", "message"),
     [
         ("wmna", "There is no implementation 'wmna'. Did you mean 'wmma'? Choose one of: host, custom_v3, wmma,"),
-        ("cublas", "The implementation 'cublas' is planned, there is no kernel yet"),
+        ("hopper", "The implementation 'hopper' is planned, there is no kernel yet"),
         ("mine.cu", "mine.cu can't be read: No such file or directory. Check the path"),
         ("mine.py", "mine.py is not a kernel source: its name ends in neither .cu (CUDA) nor .cpp (host)."),
     ],

@@ -8,6 +8,7 @@ import torch
 from pytest_kgate import Shape
 from pytest_kgate.build.kernel import load_kernel
 from pytest_kgate.build.registry import implementations
+from pytest_kgate.errors import LibraryMissing
 from pytest_kgate.sdpa import exact_attention
 from pytest_kgate.sdpa import sdpa_problem
 
@@ -17,6 +18,14 @@ LONG = (2048, 4096, 8192)
 READY = [entry for entry in implementations().values() if entry.status == "ready"]
 CUDA = [entry.name for entry in READY if entry.device_kind == "cuda"]
 HOST = [entry.name for entry in READY if entry.device_kind == "host"]
+
+
+def loaded(impl, knobs=None):
+    """The kernel; a skip where the library that it opens is not installed."""
+    try:
+        return load_kernel(impl, knobs)
+    except LibraryMissing as missing:
+        pytest.skip(str(missing))
 
 
 def worst_error(kernel, shape, dtype, device):
@@ -58,7 +67,7 @@ def test_host_kernel_is_right(impl, head_dim, dtype):
 @pytest.mark.parametrize("head_dim", [64, 80, 96, 128])
 @pytest.mark.parametrize("impl", CUDA)
 def test_cuda_kernel_is_right(impl, head_dim, dtype):
-    kernel = load_kernel(impl)
+    kernel = loaded(impl)
     assert not all_errors(kernel, shapes_of(head_dim, LENGTHS), dtype, "cuda")
 
 
@@ -66,7 +75,7 @@ def test_cuda_kernel_is_right(impl, head_dim, dtype):
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 @pytest.mark.parametrize("impl", CUDA)
 def test_cuda_kernel_is_right_on_long_sequences_and_many_heads(impl, dtype):
-    kernel = load_kernel(impl)
+    kernel = loaded(impl)
     shapes = [*shapes_of(64, LONG, heads=4), *shapes_of(128, (1000,), batch=4, heads=8), *shapes_of(96, (65,), 8, 16)]
     assert not all_errors(kernel, shapes, dtype, "cuda")
 
@@ -95,7 +104,7 @@ def test_host_kernel_honours_strides(impl):
 @pytest.mark.gpu
 @pytest.mark.parametrize("impl", CUDA)
 def test_cuda_kernel_honours_strides(impl):
-    check_strides(load_kernel(impl), "float16", "cuda")
+    check_strides(loaded(impl), "float16", "cuda")
 
 
 @pytest.mark.gpu
@@ -110,7 +119,7 @@ def test_wmma_is_right_at_other_knobs(knobs):
 @pytest.mark.gpu
 @pytest.mark.parametrize("impl", CUDA)
 def test_cuda_kernel_gives_the_same_bits_every_time(impl):
-    kernel = load_kernel(impl)
+    kernel = loaded(impl)
     q, k, v = sdpa_problem(Shape(1, 8, 1000, 64)).inputs(torch.Generator("cuda").manual_seed(3))
     first = kernel(q, k, v, is_causal=True)
     assert all(torch.equal(first, kernel(q, k, v, is_causal=True)) for _ in range(20))
