@@ -27,6 +27,8 @@ struct Cutensor {
                               const int32_t* b_modes, int b_op, void* c, const int32_t* c_modes, int c_op, void* d,
                               const int32_t* d_modes, void* compute);
     int (*destroy_operation)(void* operation);
+    int (*create_preference)(void* handle, void** preference, int algorithm, int jit);
+    int (*destroy_preference)(void* preference);
     int (*create_plan)(void* handle, void** plan, void* operation, void* preference, uint64_t workspace_limit);
     int (*contract)(void* handle, void* plan, const void* alpha, const void* a, const void* b, const void* beta, const void* c,
                     void* d, void* workspace, uint64_t workspace_bytes, cudaStream_t stream);
@@ -41,6 +43,8 @@ struct Cutensor {
                    find_symbol(library, "cutensorDestroyTensorDescriptor", destroy_tensor) &&
                    find_symbol(library, "cutensorCreateContraction", create_contraction) &&
                    find_symbol(library, "cutensorDestroyOperationDescriptor", destroy_operation) &&
+                   find_symbol(library, "cutensorCreatePlanPreference", create_preference) &&
+                   find_symbol(library, "cutensorDestroyPlanPreference", destroy_preference) &&
                    find_symbol(library, "cutensorCreatePlan", create_plan) &&
                    find_symbol(library, "cutensorContract", contract) &&
                    find_symbol(library, "cutensorGetErrorString", error_string) &&
@@ -115,9 +119,12 @@ private:
             plan = found->second;
             return 0;
         }
-        constexpr int kIdentity = 1;  // CUTENSOR_OP_IDENTITY
+        constexpr int kIdentity = 1;           // CUTENSOR_OP_IDENTITY
+        constexpr int kDefaultAlgorithm = -1;  // CUTENSOR_ALGO_DEFAULT
+        constexpr int kNoJit = 0;              // CUTENSOR_JIT_MODE_NONE
         void* tensors[3] = {};
         void* operation = nullptr;
+        void* preference = nullptr;
         int status = 0;
         const Tensor* const shapes[3] = {&a, &b, &d};
         for (int i = 0; i < 3 && status == 0; ++i) {
@@ -128,7 +135,9 @@ private:
                                                   b.mode.data(), kIdentity, tensors[2], d.mode.data(), kIdentity, tensors[2],
                                                   d.mode.data(), *library().compute_32f);
         }
-        if (status == 0) status = library().create_plan(handle_, &plan, operation, nullptr, kCutensorBytes);
+        if (status == 0) status = library().create_preference(handle_, &preference, kDefaultAlgorithm, kNoJit);
+        if (status == 0) status = library().create_plan(handle_, &plan, operation, preference, kCutensorBytes);
+        if (preference != nullptr) library().destroy_preference(preference);
         if (operation != nullptr) library().destroy_operation(operation);
         for (void* tensor : tensors) {
             if (tensor != nullptr) library().destroy_tensor(tensor);

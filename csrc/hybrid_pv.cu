@@ -24,7 +24,7 @@
 #define BLOCK_N 64
 #endif
 #ifndef NUM_WARPS  // knob: warps per block; more than BLOCK_M / 16 split the keys of a tile between them
-#define NUM_WARPS 4
+#define NUM_WARPS 8
 #endif
 #ifndef STAGES  // knob: K tiles in flight
 #define STAGES 2

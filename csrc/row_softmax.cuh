@@ -64,7 +64,7 @@ __global__ void __launch_bounds__(Warps * 32) row_softmax(const __grid_constant_
     constexpr int kTile = Chunks * 128;
 
     float maximum = -INFINITY;
-    float sum = 0.0f;
+    float sums[4] = {0.0f, 0.0f, 0.0f, 0.0f};  // four, so that an addition need not wait for the one before
 #pragma unroll 1
     for (int first = 0; first < keys; first += kTile) {
         load(first);
@@ -73,14 +73,19 @@ __global__ void __launch_bounds__(Warps * 32) row_softmax(const __grid_constant_
         for (int c = 0; c < Chunks; ++c) higher = fmaxf(fmaxf(fmaxf(higher, x[c][0]), fmaxf(x[c][1], x[c][2])), x[c][3]);
 #pragma unroll
         for (int other = 16; other > 0; other /= 2) higher = fmaxf(higher, __shfl_xor_sync(0xffffffff, higher, other));
-        sum *= exp2_of<Fast>(maximum - higher);
+        const float shrink = exp2_of<Fast>(maximum - higher);
         maximum = higher;
 #pragma unroll
-        for (int c = 0; c < Chunks; ++c) {
+        for (int i = 0; i < 4; ++i) {
+            sums[i] *= shrink;
 #pragma unroll
-            for (int i = 0; i < 4; ++i) sum += exp2_of<Fast>(x[c][i] - maximum);
+            for (int c = 0; c < Chunks; ++c) {
+                x[c][i] = exp2_of<Fast>(x[c][i] - maximum);
+                sums[i] += x[c][i];
+            }
         }
     }
+    float sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
 #pragma unroll
     for (int other = 16; other > 0; other /= 2) sum += __shfl_xor_sync(0xffffffff, sum, other);
     DEBUG_ASSERT(maximum > -INFINITY);                      // every row sees a key
@@ -89,7 +94,14 @@ __global__ void __launch_bounds__(Warps * 32) row_softmax(const __grid_constant_
 
 #pragma unroll 1
     for (int first = 0; first < box.ld; first += kTile) {
-        if (first > 0 || keys > kTile) load(first);
+        if (first > 0 || keys > kTile) {  // else they are still here
+            load(first);
+#pragma unroll
+            for (int c = 0; c < Chunks; ++c) {
+#pragma unroll
+                for (int i = 0; i < 4; ++i) x[c][i] = exp2_of<Fast>(x[c][i] - maximum);
+            }
+        }
         __syncwarp();  // what these probabilities overwrite has been read by all lanes
 #pragma unroll
         for (int c = 0; c < Chunks; ++c) {
@@ -98,8 +110,7 @@ __global__ void __launch_bounds__(Warps * 32) row_softmax(const __grid_constant_
                 typename Pair<T>::type pairs[2];
 #pragma unroll
                 for (int i = 0; i < 2; ++i) {
-                    pairs[i] = Pair<T>::from_float(exp2_of<Fast>(x[c][2 * i] - maximum) * inverse,
-                                                   exp2_of<Fast>(x[c][2 * i + 1] - maximum) * inverse);
+                    pairs[i] = Pair<T>::from_float(x[c][2 * i] * inverse, x[c][2 * i + 1] * inverse);
                 }
                 uint2 raw;
                 memcpy(&raw, pairs, 8);
