@@ -4,6 +4,7 @@
 //          sweeps over the keys twice: the first sweep keeps nothing but each row's maximum and sum, the second computes the
 //          same logits again and writes exp(x - max) / sum. A product on tensor cores is cheaper than to write logits in
 //          fp32 and read them back: 4 bytes move for each pair of a query and a key, a third of what the cublas rung moves.
+//          Rows of up to KEPT_TILES * BLOCK_N keys take one sweep: their logits wait in registers for the sum.
 // Tiles    A block takes BLOCK_M query rows of one head, Q in registers. NUM_WARPS = BLOCK_M / 16 row groups times key groups,
 //          each of which takes its share of a tile of BLOCK_N keys. Each lane keeps a maximum and a sum of its own for the
 //          keys it sees, so the first sweep exchanges nothing; lanes and key groups are combined once, between the sweeps.
@@ -11,7 +12,7 @@
 //          causal mask tiles above the diagonal are not computed, and filled with zeros as far as the GEMM reads.
 // Shared   (STAGES * BLOCK_N + BLOCK_M) * (D + PAD) * 2 bytes, and 8 bytes a row and key group. Defaults: 23 KB at D = 64,
 //          44 KB at D = 128.
-// Registers Q fragments D / 4 a lane, logits BLOCK_N / (2 * key groups).
+// Registers Q fragments D / 4 a lane, logits BLOCK_N / (2 * key groups), times KEPT_TILES if they are kept.
 // Memory   Workspace: 32 MiB for cuBLAS, and the probabilities, 2 * rows * keys for each head of a box (boxes.cuh).
 // Limits   fp16 or bf16, D 64, 80, 96 or 128, sm_80 or newer, row strides of v and o of at least D. Twice the Q K^T of
 //          other rungs, and two launches that wait for each other.
@@ -31,6 +32,9 @@
 #endif
 #ifndef PAD  // knob: 16-bit elements of padding per Q and K row in shared memory
 #define PAD 8
+#endif
+#ifndef KEPT_TILES  // knob: rows of up to this many tiles keep their logits in registers; 0 for none
+#define KEPT_TILES 8
 #endif
 #ifndef CAUSAL_ROWS  // knob: query rows per GEMM under the causal mask; keys above the diagonal of such a strip are left out
 #define CAUSAL_ROWS 1024
@@ -63,6 +67,8 @@ static_assert(BLOCK_M % 16 != 0 || kRowGroups * kKeyGroups != NUM_WARPS ||  // a
               "BLOCK_N / (16 * NUM_WARPS / BLOCK_M), the keys per warp, must be a multiple of 16 from 16 to 128.");
 static_assert(STAGES >= 2 && STAGES <= 4, "STAGES must be 2, 3 or 4.");
 static_assert(PAD >= 0 && PAD % 8 == 0, "PAD must be a multiple of 8: cp.async writes rows that start on 16 bytes.");
+static_assert(KEPT_TILES >= 0 && KEPT_TILES * kWarpKeys <= 256,
+              "KEPT_TILES times the keys per warp must be 0 to 256: half as many registers a lane hold their logits.");
 static_assert(CAUSAL_ROWS >= 1, "CAUSAL_ROWS must be at least 1.");
 static_assert(WORKSPACE_MIB >= 1 && WORKSPACE_MIB <= 65536, "WORKSPACE_MIB must be 1 to 65536.");
 static_assert(USE_FAST_EXP == 0 || USE_FAST_EXP == 1, "USE_FAST_EXP must be 0 or 1.");
@@ -82,7 +88,7 @@ struct Layout {  // of shared memory, in bytes
     static constexpr int kBytes = kSum + kKeyGroups * BLOCK_M * 4;
 };
 
-template <typename T, int D>
+template <typename T, int D, int Kept>
 __global__ void __launch_bounds__(kThreads, 1) probabilities(const __grid_constant__ ProbabilityArgs all) {
     using L = Layout<D>;
     const SdpaArgs& args = all.sdpa;
@@ -112,8 +118,9 @@ __global__ void __launch_bounds__(kThreads, 1) probabilities(const __grid_consta
 
     copy_rows_async<T, BLOCK_M, D, L::kStride, kThreads>(q_smem, q, args.q_stride[2], box.row + block_row, end_row);
     cp_async_commit();
-    const auto copy_tile = [&](int turn) {  // turns of both sweeps
-        if (turn < 2 * key_tiles) {
+    const int turns = Kept > 0 ? key_tiles : 2 * key_tiles;
+    const auto copy_tile = [&](int turn) {
+        if (turn < turns) {
             copy_rows_async<T, BLOCK_N, D, L::kStride, kThreads>(k_smem + turn % STAGES * L::kTile, k, args.k_stride[2],
                                                                  turn % key_tiles * BLOCK_N, args.seqlen);
         }
@@ -169,9 +176,7 @@ __global__ void __launch_bounds__(kThreads, 1) probabilities(const __grid_consta
     // First sweep: this lane's maximum and sum of two rows.
     float row_max[2] = {-INFINITY, -INFINITY};
     float row_sum[2] = {0.0f, 0.0f};
-    for (int turn = 0; turn < key_tiles; ++turn) {
-        float x[kTiles8][4];
-        compute(turn, x);
+    const auto accumulate = [&](const float (&x)[kTiles8][4]) {
 #pragma unroll
         for (int r = 0; r < 2; ++r) {
             float maximum = row_max[r];
@@ -184,6 +189,21 @@ __global__ void __launch_bounds__(kThreads, 1) probabilities(const __grid_consta
             for (int j = 0; j < kTiles8; ++j) {
                 row_sum[r] += exp2_of<USE_FAST_EXP>(x[j][2 * r] - base) + exp2_of<USE_FAST_EXP>(x[j][2 * r + 1] - base);
             }
+        }
+    };
+    float kept[Kept > 0 ? Kept : 1][kTiles8][4];
+    if constexpr (Kept > 0) {
+#pragma unroll
+        for (int turn = 0; turn < Kept; ++turn) {
+            if (turn < key_tiles) {
+                compute(turn, kept[turn]);
+                accumulate(kept[turn]);
+            }
+        }
+    } else {
+        for (int turn = 0; turn < key_tiles; ++turn) {
+            compute(turn, kept[0]);
+            accumulate(kept[0]);
         }
     }
 
@@ -214,12 +234,10 @@ __global__ void __launch_bounds__(kThreads, 1) probabilities(const __grid_consta
         inverse[r] = 1.0f / sum;
     }
 
-    // Second sweep: the same logits, written as probabilities.
+    // Second sweep: the same logits, kept or computed again, written as probabilities.
     T* const p = static_cast<T*>(args.workspace) + kCublasBytes / 2 + slice * slice_elements(box);
-    for (int turn = key_tiles; turn < 2 * key_tiles; ++turn) {
-        float x[kTiles8][4];
-        compute(turn, x);
-        const int first_key = (turn - key_tiles) * BLOCK_N + key_group * kWarpKeys;
+    const auto write = [&](int index, const float (&x)[kTiles8][4]) {
+        const int first_key = index * BLOCK_N + key_group * kWarpKeys;
 #pragma unroll
         for (int r = 0; r < 2; ++r) {
             const int row = first_row + group + r * 8 - box.row;
@@ -232,6 +250,17 @@ __global__ void __launch_bounds__(kThreads, 1) probabilities(const __grid_consta
                     *reinterpret_cast<unsigned*>(p + static_cast<int64_t>(row) * box.ld + key) = pack<T>(low, high);
                 }
             }
+        }
+    };
+    if constexpr (Kept > 0) {
+#pragma unroll
+        for (int index = 0; index < Kept; ++index) {
+            if (index < key_tiles) write(index, kept[index]);
+        }
+    } else {
+        for (int index = 0; index < key_tiles; ++index) {
+            compute(key_tiles + index, kept[0]);
+            write(index, kept[0]);
         }
     }
     cp_async_wait<0>();
@@ -264,7 +293,10 @@ struct HybridPv {
         return for_each_box(args, boxes, [&](const Box& box) {
             const int64_t blocks = static_cast<int64_t>(ceil_div(box.rows, BLOCK_M)) * slices_of(box);
             const ProbabilityArgs all = {args, box};
-            if (int code = kgate::launch<probabilities<T, D>>(all, blocks, kThreads, Layout<D>::kBytes, stream)) return code;
+            const bool keep = ceil_div(box.keys, BLOCK_N) <= KEPT_TILES;
+            const int code = keep ? kgate::launch<probabilities<T, D, KEPT_TILES>>(all, blocks, kThreads, Layout<D>::kBytes, stream)
+                                  : kgate::launch<probabilities<T, D, 0>>(all, blocks, kThreads, Layout<D>::kBytes, stream);
+            if (code) return code;
             return cublas.output<T>(args, box, p, box.ld);
         });
     }
