@@ -54,7 +54,7 @@ struct ByCublas {
         return for_each_box(args, boxes, [&](const Box& box) {
             if (int code = cublas.logits<T>(args, box, logits)) return code;
             const SoftmaxArgs softmax = {box, args.causal, logits, nullptr};
-            if (int code = softmax_rows<T, float, NUM_WARPS, USE_FAST_EXP>(softmax, stream)) return code;
+            if (int code = softmax_rows<T, float, 1, NUM_WARPS, USE_FAST_EXP>(softmax, stream)) return code;
             return cublas.output<T>(args, box, reinterpret_cast<const T*>(logits), 2 * box.ld);
         });
     }

@@ -87,8 +87,8 @@ struct ByCutensor {
                     return code;
                 }
             }
-            const SoftmaxArgs softmax = {box, args.causal, logits, TERMS == 2 ? corrections : nullptr};
-            if (int code = softmax_rows<T, T, NUM_WARPS, USE_FAST_EXP>(softmax, stream)) return code;
+            const SoftmaxArgs softmax = {box, args.causal, logits, corrections};
+            if (int code = softmax_rows<T, T, TERMS, NUM_WARPS, USE_FAST_EXP>(softmax, stream)) return code;
             return cutensor.contract(kCudaType<T>, 1.0f, values, v, pairs, logits, 0.0f, o, outputs, o);
         });
     }

@@ -34,7 +34,7 @@
 #define PAD 8
 #endif
 #ifndef KEPT_TILES  // knob: rows of up to this many tiles keep their logits in registers; 0 for none
-#define KEPT_TILES 8
+#define KEPT_TILES (2048 * NUM_WARPS / (BLOCK_M * BLOCK_N))
 #endif
 #ifndef CAUSAL_ROWS  // knob: query rows per GEMM under the causal mask; keys above the diagonal of such a strip are left out
 #define CAUSAL_ROWS 1024

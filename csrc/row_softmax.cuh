@@ -17,7 +17,7 @@ struct SoftmaxArgs {
     Box box;
     int32_t causal;
     void* logits;  // (slices, rows, ld) of Logits, in units of log2(e); on return T, row by row from the same places
-    const void* corrections;  // to be added to the logits; or null
+    const void* corrections;  // to be added to the logits; read only where Terms is 2
 };
 
 template <typename Logits>
@@ -34,7 +34,7 @@ __device__ void load_4(const void* base, int64_t index, float (&x)[4]) {
     }
 }
 
-template <typename T, typename Logits, int Chunks, int Warps, bool Fast>
+template <typename T, typename Logits, int Terms, int Chunks, int Warps, bool Fast>
 __global__ void __launch_bounds__(Warps * 32) row_softmax(const __grid_constant__ SoftmaxArgs args) {
     const Box& box = args.box;
     const int lane = threadIdx.x % 32;
@@ -45,20 +45,23 @@ __global__ void __launch_bounds__(Warps * 32) row_softmax(const __grid_constant_
 
     float x[Chunks][4];
     const auto load = [&](int first) {
+        float more[Terms == 2 ? Chunks : 1][4];
 #pragma unroll
-        for (int c = 0; c < Chunks; ++c) {
+        for (int c = 0; c < Chunks; ++c) {  // nothing but loads: all are under way before the first is waited for
             const int key = first + (c * 32 + lane) * 4;
             if (key < keys) {  // then all four are within the row: ld is a multiple of 8
                 load_4<Logits>(args.logits, row * box.ld + key, x[c]);
-                if (args.corrections != nullptr) {
-                    float more[4];
-                    load_4<Logits>(args.corrections, row * box.ld + key, more);
-#pragma unroll
-                    for (int i = 0; i < 4; ++i) x[c][i] += more[i];
-                }
+                if constexpr (Terms == 2) load_4<Logits>(args.corrections, row * box.ld + key, more[c]);
             }
+        }
 #pragma unroll
-            for (int i = 0; i < 4; ++i) x[c][i] = key + i < keys ? x[c][i] : -INFINITY;
+        for (int c = 0; c < Chunks; ++c) {
+            const int key = first + (c * 32 + lane) * 4;
+#pragma unroll
+            for (int i = 0; i < 4; ++i) {
+                if constexpr (Terms == 2) x[c][i] += more[c][i];
+                x[c][i] = key + i < keys ? x[c][i] : -INFINITY;
+            }
         }
     };
     constexpr int kTile = Chunks * 128;
@@ -121,19 +124,19 @@ __global__ void __launch_bounds__(Warps * 32) row_softmax(const __grid_constant_
     }
 }
 
-template <typename T, typename Logits, int Chunks, int Warps, bool Fast>
+template <typename T, typename Logits, int Terms, int Chunks, int Warps, bool Fast>
 int launch_row_softmax(const SoftmaxArgs& args, void* stream) {
     const int64_t rows = static_cast<int64_t>(slices_of(args.box)) * args.box.rows;
-    return launch<row_softmax<T, Logits, Chunks, Warps, Fast>>(args, (rows + Warps - 1) / Warps, Warps * 32, 0, stream);
+    return launch<row_softmax<T, Logits, Terms, Chunks, Warps, Fast>>(args, (rows + Warps - 1) / Warps, Warps * 32, 0, stream);
 }
 
 // Enqueues it with as many registers as the rows ask for.
-template <typename T, typename Logits, int Warps, bool Fast>
+template <typename T, typename Logits, int Terms, int Warps, bool Fast>
 int softmax_rows(const SoftmaxArgs& args, void* stream) {
-    if (args.box.keys <= 256) return launch_row_softmax<T, Logits, 2, Warps, Fast>(args, stream);
-    if (args.box.keys <= 512) return launch_row_softmax<T, Logits, 4, Warps, Fast>(args, stream);
-    if (args.box.keys <= 1024) return launch_row_softmax<T, Logits, 8, Warps, Fast>(args, stream);
-    return launch_row_softmax<T, Logits, 16, Warps, Fast>(args, stream);
+    if (args.box.keys <= 256) return launch_row_softmax<T, Logits, Terms, 2, Warps, Fast>(args, stream);
+    if (args.box.keys <= 512) return launch_row_softmax<T, Logits, Terms, 4, Warps, Fast>(args, stream);
+    if (args.box.keys <= 1024) return launch_row_softmax<T, Logits, Terms, 8, Warps, Fast>(args, stream);
+    return launch_row_softmax<T, Logits, Terms, 16, Warps, Fast>(args, stream);
 }
 
 }  // namespace
