@@ -171,6 +171,7 @@ int dispatch(const SdpaArgs* args, void* stream) {
 
 __host__ __device__ constexpr int ceil_div(int a, int b) { return a / b + (a % b != 0); }  // a + b - 1 could overflow
 __host__ __device__ constexpr int max_of(int a, int b) { return a > b ? a : b; }
+__host__ __device__ constexpr int min_of(int a, int b) { return a < b ? a : b; }
 
 // The block's place in the grid: which head, which query rows, how many keys they may see.
 struct Tile {

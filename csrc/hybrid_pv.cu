@@ -8,9 +8,9 @@
 // Tiles    A block takes BLOCK_M query rows of one head, Q in registers. NUM_WARPS = BLOCK_M / 16 row groups times key groups,
 //          each of which takes its share of a tile of BLOCK_N keys. Each lane keeps a maximum and a sum of its own for the
 //          keys it sees, so the first sweep exchanges nothing; lanes and key groups are combined once, between the sweeps.
-// Stages   A ring of STAGES tiles of K, filled by cp.async STAGES - 1 ahead, through both sweeps without a break. Under the
-//          causal mask tiles above the diagonal are not computed, and filled with zeros as far as the GEMM reads.
-// Shared   (STAGES * BLOCK_N + BLOCK_M) * (D + PAD) * 2 bytes, and 8 bytes a row and key group. Defaults: 23 KB at D = 64,
+// Stages   A ring of tiles of K, filled by cp.async one tile less than it has ahead, through both sweeps without a break:
+//          STAGES tiles, or fewer where they would not fit 40 KB (two blocks then fit an SM of sm_89). Under the causal mask tiles above the diagonal are not computed, and filled with zeros as far as the GEMM reads.
+// Shared   (ring * BLOCK_N + BLOCK_M) * (D + PAD) * 2 bytes, and 8 bytes a row and key group. Defaults: 42 KB at D = 64,
 //          44 KB at D = 128.
 // Registers Q fragments D / 4 a lane, logits BLOCK_N / (2 * key groups), times KEPT_TILES if they are kept.
 // Memory   Workspace: 32 MiB for cuBLAS, and the probabilities, 2 * rows * keys for each head of a box (boxes.cuh).
@@ -27,8 +27,8 @@
 #ifndef NUM_WARPS  // knob: warps per block; more than BLOCK_M / 16 split the keys of a tile between them
 #define NUM_WARPS 8
 #endif
-#ifndef STAGES  // knob: K tiles in flight
-#define STAGES 2
+#ifndef STAGES  // knob: most K tiles in flight
+#define STAGES 4
 #endif
 #ifndef PAD  // knob: 16-bit elements of padding per Q and K row in shared memory
 #define PAD 8
@@ -65,7 +65,7 @@ static_assert(kRowGroups * kKeyGroups == NUM_WARPS, "NUM_WARPS must be a multipl
 static_assert(BLOCK_M % 16 != 0 || kRowGroups * kKeyGroups != NUM_WARPS ||  // already told
                   (kWarpKeys * kKeyGroups == BLOCK_N && kWarpKeys % 16 == 0 && kWarpKeys >= 16 && kWarpKeys <= 128),
               "BLOCK_N / (16 * NUM_WARPS / BLOCK_M), the keys per warp, must be a multiple of 16 from 16 to 128.");
-static_assert(STAGES >= 2 && STAGES <= 4, "STAGES must be 2, 3 or 4.");
+static_assert(STAGES >= 2 && STAGES <= 8, "STAGES must be 2 to 8.");
 static_assert(PAD >= 0 && PAD % 8 == 0, "PAD must be a multiple of 8: cp.async writes rows that start on 16 bytes.");
 static_assert(KEPT_TILES >= 0 && KEPT_TILES * kWarpKeys <= 256,
               "KEPT_TILES times the keys per warp must be 0 to 256: half as many registers a lane hold their logits.");
@@ -82,7 +82,8 @@ template <int D>
 struct Layout {  // of shared memory, in bytes
     static constexpr int kStride = D + PAD;
     static constexpr int kTile = BLOCK_N * kStride;  // elements of a K tile
-    static constexpr int kQ = STAGES * kTile * 2;
+    static constexpr int kStages = max_of(2, min_of(STAGES, 40 * 1024 / (kTile * 2)));
+    static constexpr int kQ = kStages * kTile * 2;
     static constexpr int kMax = kQ + BLOCK_M * kStride * 2;   // (key groups, BLOCK_M) row maxima
     static constexpr int kSum = kMax + kKeyGroups * BLOCK_M * 4;  // (key groups, BLOCK_M) row sums
     static constexpr int kBytes = kSum + kKeyGroups * BLOCK_M * 4;
@@ -97,7 +98,7 @@ __global__ void __launch_bounds__(kThreads, 1) probabilities(const __grid_consta
     constexpr int kTiles8 = kWarpKeys / 8;
 
     extern __shared__ __align__(128) unsigned char shared[];
-    T* const k_smem = reinterpret_cast<T*>(shared);          // (STAGES, BLOCK_N, kStride)
+    T* const k_smem = reinterpret_cast<T*>(shared);          // (kStages, BLOCK_N, kStride)
     T* const q_smem = reinterpret_cast<T*>(shared + L::kQ);  // (BLOCK_M, kStride)
     float* const max_smem = reinterpret_cast<float*>(shared + L::kMax);
     float* const sum_smem = reinterpret_cast<float*>(shared + L::kSum);
@@ -121,15 +122,15 @@ __global__ void __launch_bounds__(kThreads, 1) probabilities(const __grid_consta
     const int turns = Kept > 0 ? key_tiles : 2 * key_tiles;
     const auto copy_tile = [&](int turn) {
         if (turn < turns) {
-            copy_rows_async<T, BLOCK_N, D, L::kStride, kThreads>(k_smem + turn % STAGES * L::kTile, k, args.k_stride[2],
+            copy_rows_async<T, BLOCK_N, D, L::kStride, kThreads>(k_smem + turn % L::kStages * L::kTile, k, args.k_stride[2],
                                                                  turn % key_tiles * BLOCK_N, args.seqlen);
         }
         cp_async_commit();
     };
 #pragma unroll
-    for (int i = 0; i < STAGES - 1; ++i) copy_tile(i);
+    for (int i = 0; i < L::kStages - 1; ++i) copy_tile(i);
 
-    cp_async_wait<STAGES - 1>();  // Q is the oldest group; the STAGES - 1 after it may be pending
+    cp_async_wait<L::kStages - 1>();  // Q is the oldest group; the kStages - 1 after it may be pending
     __syncthreads();
     unsigned q_frag[kSteps][4];
 #pragma unroll
@@ -142,12 +143,12 @@ __global__ void __launch_bounds__(kThreads, 1) probabilities(const __grid_consta
     const auto compute = [&](int turn, float (&x)[kTiles8][4]) {
 #pragma unroll
         for (int j = 0; j < kTiles8; ++j) x[j][0] = x[j][1] = x[j][2] = x[j][3] = 0.0f;
-        // Besides Q, STAGES - 1 + turn groups are committed and group `turn` must be complete: STAGES - 2 may be pending.
-        cp_async_wait<STAGES - 2>();
+        // Besides Q, kStages - 1 + turn groups are committed and group `turn` must be complete: kStages - 2 may be pending.
+        cp_async_wait<L::kStages - 2>();
         __syncthreads();  // all threads' copies are visible, and tile turn - 1 has no reader left: its buffer is free
-        copy_tile(turn + STAGES - 1);
+        copy_tile(turn + L::kStages - 1);
         const int first_key = turn % key_tiles * BLOCK_N + key_group * kWarpKeys;
-        const T* const tile = k_smem + turn % STAGES * L::kTile + key_group * kWarpKeys * L::kStride;
+        const T* const tile = k_smem + turn % L::kStages * L::kTile + key_group * kWarpKeys * L::kStride;
 #pragma unroll
         for (int d = 0; d < kSteps; ++d) {
 #pragma unroll

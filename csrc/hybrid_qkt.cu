@@ -7,11 +7,13 @@
 // Tiles    A block takes BLOCK_M query rows of one head. NUM_WARPS = BLOCK_M / 16 row groups times key groups, each of which
 //          takes its share of every tile of BLOCK_N keys and owns the maximum, sum and output of its rows over its keys; key
 //          groups are combined once, at the end.
-// Stages   A ring of STAGES tiles of V, filled by cp.async STAGES - 1 ahead. The next tile's logits are loaded into registers
-//          before this tile's are used. Under the causal mask tiles above the diagonal are not read.
-// Shared   STAGES * BLOCK_N * (D + PAD) * 2 bytes for V; at the end the output of all warps in its place, NUM_WARPS * 16 *
-//          (D + 4) * 4. Defaults: 18 KB at D = 64, 34 KB at D = 128.
-// Registers Output D / 2 a lane, logits of two tiles BLOCK_N / key groups.
+//          Rows of up to KEPT_TILES * BLOCK_N keys are loaded whole, all at once, and need no running maximum.
+// Stages   A ring of tiles of V, filled by cp.async one tile less than it has ahead: STAGES, or fewer where they would not fit
+//          40 KB (two blocks then fit an SM of sm_89). Longer rows load the next tile's logits into registers before this
+//          tile's are used. Under the causal mask tiles above the diagonal are not read.
+// Shared   Ring * BLOCK_N * (D + PAD) * 2 bytes for V; at the end the output of all warps in its place, in fp32, half of its
+//          columns at a time where D is above 64. Defaults: 36 KB at D = 64 and at D = 128.
+// Registers Output D / 2 a lane, logits of two tiles BLOCK_N / key groups, or those of all that are kept, before the output.
 // Memory   Workspace: 32 MiB for cuBLAS, and the logits: 4 * rows * keys for each head of a box (boxes.cuh).
 // Limits   fp16 or bf16, D 64, 80, 96 or 128, sm_80 or newer, row strides of q and k of at least D.
 // Measured: see benchmarks/h200.
@@ -25,11 +27,14 @@
 #ifndef NUM_WARPS  // knob: warps per block; more than BLOCK_M / 16 split the keys of a tile between them
 #define NUM_WARPS 8
 #endif
-#ifndef STAGES  // knob: V tiles in flight
-#define STAGES 2
+#ifndef STAGES  // knob: most V tiles in flight
+#define STAGES 4
 #endif
 #ifndef PAD  // knob: 16-bit elements of padding per V row in shared memory
 #define PAD 8
+#endif
+#ifndef KEPT_TILES  // knob: rows of up to this many tiles have all their logits in registers at once; 0 for none
+#define KEPT_TILES (2048 * NUM_WARPS / (BLOCK_M * BLOCK_N))
 #endif
 #ifndef CAUSAL_ROWS  // knob: query rows per GEMM under the causal mask; keys above the diagonal of such a strip are left out
 #define CAUSAL_ROWS 1024
@@ -60,8 +65,10 @@ static_assert(kRowGroups * kKeyGroups == NUM_WARPS, "NUM_WARPS must be a multipl
 static_assert(BLOCK_M % 16 != 0 || kRowGroups * kKeyGroups != NUM_WARPS ||  // already told
                   (kWarpKeys * kKeyGroups == BLOCK_N && kWarpKeys % 16 == 0 && kWarpKeys >= 16 && kWarpKeys <= 64),
               "BLOCK_N / (16 * NUM_WARPS / BLOCK_M), the keys per warp, must be a multiple of 16 from 16 to 64.");
-static_assert(STAGES >= 2 && STAGES <= 4, "STAGES must be 2, 3 or 4.");
+static_assert(STAGES >= 2 && STAGES <= 8, "STAGES must be 2 to 8.");
 static_assert(PAD >= 0 && PAD % 8 == 0, "PAD must be a multiple of 8: cp.async writes rows that start on 16 bytes.");
+static_assert(KEPT_TILES >= 0 && KEPT_TILES * kWarpKeys <= 256,
+              "KEPT_TILES times the keys per warp must be 0 to 256: half as many registers a lane hold their logits.");
 static_assert(CAUSAL_ROWS >= 1, "CAUSAL_ROWS must be at least 1.");
 static_assert(WORKSPACE_MIB >= 1 && WORKSPACE_MIB <= 65536, "WORKSPACE_MIB must be 1 to 65536.");
 static_assert(USE_FAST_EXP == 0 || USE_FAST_EXP == 1, "USE_FAST_EXP must be 0 or 1.");
@@ -75,22 +82,25 @@ template <int D>
 struct Layout {  // of shared memory, in bytes
     static constexpr int kStride = D + PAD;
     static constexpr int kTile = BLOCK_N * kStride;  // elements of a V tile
+    static constexpr int kStages = max_of(2, min_of(STAGES, 40 * 1024 / (kTile * 2)));
     // The epilogue, in place of the tiles.
-    static constexpr int kOutputStride = D + 4;                 // floats
+    static constexpr int kParts = D > 64 ? 2 : 1;               // the output's columns in two parts, for the sake of space
+    static constexpr int kColumns = D / kParts;
+    static constexpr int kOutputStride = kColumns + 4;          // floats
     static constexpr int kMax = NUM_WARPS * 16 * kOutputStride * 4;  // (key groups, BLOCK_M) row maxima
     static constexpr int kSum = kMax + NUM_WARPS * 16 * 4;      // (key groups, BLOCK_M) row sums
-    static constexpr int kBytes = max_of(STAGES * kTile * 2, kSum + NUM_WARPS * 16 * 4);
+    static constexpr int kBytes = max_of(kStages * kTile * 2, kSum + NUM_WARPS * 16 * 4);
 };
 
-template <typename T, int D>
-__global__ void __launch_bounds__(kThreads, 1) softmax_output(const __grid_constant__ OutputArgs all) {
+template <typename T, int D, int Kept>
+__global__ void __launch_bounds__(kThreads, kThreads <= 256 ? 2 : 1) softmax_output(const __grid_constant__ OutputArgs all) {
     using L = Layout<D>;
     const SdpaArgs& args = all.sdpa;
     const Box& box = all.box;
     constexpr int kSteps = kWarpKeys / 16;
 
     extern __shared__ __align__(128) unsigned char shared[];
-    T* const v_smem = reinterpret_cast<T*>(shared);  // (STAGES, BLOCK_N, kStride)
+    T* const v_smem = reinterpret_cast<T*>(shared);  // (kStages, BLOCK_N, kStride)
 
     const int lane = threadIdx.x % 32, group = lane / 4, quad = lane % 4;
     const int row_group = threadIdx.x / 32 % kRowGroups;
@@ -118,7 +128,7 @@ __global__ void __launch_bounds__(kThreads, 1) softmax_output(const __grid_const
 
     const auto copy_tile = [&](int index) {
         if (index < key_tiles) {
-            copy_rows_async<T, BLOCK_N, D, L::kStride, kThreads>(v_smem + index % STAGES * L::kTile, v, args.v_stride[2],
+            copy_rows_async<T, BLOCK_N, D, L::kStride, kThreads>(v_smem + index % L::kStages * L::kTile, v, args.v_stride[2],
                                                                  index * BLOCK_N, args.seqlen);
         }
         cp_async_commit();
@@ -140,67 +150,41 @@ __global__ void __launch_bounds__(kThreads, 1) softmax_output(const __grid_const
         }
     };
 
-    float output[D / 8][4];
 #pragma unroll
-    for (int d = 0; d < D / 8; ++d) output[d][0] = output[d][1] = output[d][2] = output[d][3] = 0.0f;
+    for (int i = 0; i < L::kStages - 1; ++i) copy_tile(i);
+
+    float output[D / 8][4];
+    const auto clear_output = [&] {
+#pragma unroll
+        for (int d = 0; d < D / 8; ++d) output[d][0] = output[d][1] = output[d][2] = output[d][3] = 0.0f;
+    };
     float row_max[2] = {-INFINITY, -INFINITY};  // the same in the four lanes of a row
     float row_sum[2] = {0.0f, 0.0f};            // of this lane's keys
-
+    const auto raise_maximum = [&](int r, const float (&x)[kSteps][4][2], float maximum) {
 #pragma unroll
-    for (int i = 0; i < STAGES - 1; ++i) copy_tile(i);
-    float next[kSteps][4][2];
-    load(0, next);
-
-    for (int index = 0; index < key_tiles; ++index) {
-        float x[kSteps][4][2];
+        for (int s = 0; s < kSteps; ++s) {
+            maximum = fmaxf(maximum, fmaxf(fmaxf(x[s][2 * r][0], x[s][2 * r][1]), fmaxf(x[s][2 * r + 1][0], x[s][2 * r + 1][1])));
+        }
+        return maximum;
+    };
+    const auto exponentiate = [&](int r, const float (&x)[kSteps][4][2], float base, unsigned (&p_frag)[kSteps][4]) {
 #pragma unroll
         for (int s = 0; s < kSteps; ++s) {
 #pragma unroll
-            for (int part = 0; part < 4; ++part) {
-                x[s][part][0] = next[s][part][0];
-                x[s][part][1] = next[s][part][1];
+            for (int h = 0; h < 2; ++h) {
+                const float low = exp2_of<USE_FAST_EXP>(x[s][2 * r + h][0] - base);
+                const float high = exp2_of<USE_FAST_EXP>(x[s][2 * r + h][1] - base);
+                row_sum[r] += low + high;
+                p_frag[s][r + 2 * h] = pack<T>(low, high);
             }
         }
-        if (index + 1 < key_tiles) load(index + 1, next);
-
-        unsigned p_frag[kSteps][4];
-        float shrink[2];
-#pragma unroll
-        for (int r = 0; r < 2; ++r) {
-            float maximum = row_max[r];
-#pragma unroll
-            for (int s = 0; s < kSteps; ++s) {
-                maximum = fmaxf(maximum, fmaxf(fmaxf(x[s][2 * r][0], x[s][2 * r][1]), fmaxf(x[s][2 * r + 1][0], x[s][2 * r + 1][1])));
-            }
-            maximum = quad_max(maximum);
-            const float base = finite_max(maximum);  // the key group may have seen no key of the row yet
-            shrink[r] = exp2_of<USE_FAST_EXP>(row_max[r] - base);
-            row_max[r] = maximum;
-            row_sum[r] *= shrink[r];
-#pragma unroll
-            for (int s = 0; s < kSteps; ++s) {
-#pragma unroll
-                for (int h = 0; h < 2; ++h) {
-                    const float low = exp2_of<USE_FAST_EXP>(x[s][2 * r + h][0] - base);
-                    const float high = exp2_of<USE_FAST_EXP>(x[s][2 * r + h][1] - base);
-                    row_sum[r] += low + high;
-                    p_frag[s][r + 2 * h] = pack<T>(low, high);
-                }
-            }
-        }
-        if (__any_sync(0xffffffff, shrink[0] != 1.0f || shrink[1] != 1.0f)) {  // once the maxima have settled, most tiles change none
-#pragma unroll
-            for (int d = 0; d < D / 8; ++d) {
-#pragma unroll
-                for (int i = 0; i < 4; ++i) output[d][i] *= shrink[i / 2];
-            }
-        }
-
-        // STAGES - 1 + index groups are committed and group `index` must be complete: STAGES - 2 may be pending.
-        cp_async_wait<STAGES - 2>();
+    };
+    const auto add_tile = [&](int index, const unsigned (&p_frag)[kSteps][4]) {  // output += P V
+        // kStages - 1 + index groups are committed and group `index` must be complete: kStages - 2 may be pending.
+        cp_async_wait<L::kStages - 2>();
         __syncthreads();  // all threads' copies are visible, and tile index - 1 has no reader left: its buffer is free
-        copy_tile(index + STAGES - 1);
-        const T* const tile = v_smem + index % STAGES * L::kTile + key_group * kWarpKeys * L::kStride;
+        copy_tile(index + L::kStages - 1);
+        const T* const tile = v_smem + index % L::kStages * L::kTile + key_group * kWarpKeys * L::kStride;
 #pragma unroll
         for (int s = 0; s < kSteps; ++s) {
 #pragma unroll
@@ -211,53 +195,110 @@ __global__ void __launch_bounds__(kThreads, 1) softmax_output(const __grid_const
                 multiply_add<T>(output[d + 1], p_frag[s], v_frag[2], v_frag[3]);
             }
         }
+    };
+
+    if constexpr (Kept > 0) {
+        float x[Kept][kSteps][4][2];
+        unsigned p_frag[Kept][kSteps][4];
+#pragma unroll
+        for (int index = 0; index < Kept; ++index) load(index, x[index]);  // behind the last key nothing is read
+#pragma unroll
+        for (int r = 0; r < 2; ++r) {
+            float maximum = -INFINITY;
+#pragma unroll
+            for (int index = 0; index < Kept; ++index) maximum = raise_maximum(r, x[index], maximum);
+            row_max[r] = quad_max(maximum);
+            const float base = finite_max(row_max[r]);  // the key group may have no key of the row
+#pragma unroll
+            for (int index = 0; index < Kept; ++index) exponentiate(r, x[index], base, p_frag[index]);
+        }
+        clear_output();
+#pragma unroll
+        for (int index = 0; index < Kept; ++index) {
+            if (index < key_tiles) add_tile(index, p_frag[index]);
+        }
+    } else {
+        clear_output();
+        float next[kSteps][4][2];
+        load(0, next);
+        for (int index = 0; index < key_tiles; ++index) {
+            float x[kSteps][4][2];
+            memcpy(x, next, sizeof(x));
+            if (index + 1 < key_tiles) load(index + 1, next);
+            unsigned p_frag[kSteps][4];
+            float shrink[2];
+#pragma unroll
+            for (int r = 0; r < 2; ++r) {
+                const float maximum = quad_max(raise_maximum(r, x, row_max[r]));
+                const float base = finite_max(maximum);  // the key group may have seen no key of the row yet
+                shrink[r] = exp2_of<USE_FAST_EXP>(row_max[r] - base);
+                row_max[r] = maximum;
+                row_sum[r] *= shrink[r];
+                exponentiate(r, x, base, p_frag);
+            }
+            // Once the maxima have settled, most tiles change none of them.
+            if (__any_sync(0xffffffff, shrink[0] != 1.0f || shrink[1] != 1.0f)) {
+#pragma unroll
+                for (int d = 0; d < D / 8; ++d) {
+#pragma unroll
+                    for (int i = 0; i < 4; ++i) output[d][i] *= shrink[i / 2];
+                }
+            }
+            add_tile(index, p_frag);
+        }
     }
 
     cp_async_wait<0>();
     __syncthreads();  // V has no reader left: the output takes its place
-    float* const output_smem = reinterpret_cast<float*>(shared);        // (key groups, BLOCK_M, kOutputStride)
+    float* const output_smem = reinterpret_cast<float*>(shared);        // (key groups, BLOCK_M, kOutputStride), a part
     float* const max_smem = reinterpret_cast<float*>(shared + L::kMax);
     float* const sum_smem = reinterpret_cast<float*>(shared + L::kSum);
+    T* const o = box_pointer(static_cast<T*>(args.o), args.o_stride, box, slice);
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-        const int row = key_group * BLOCK_M + row_group * 16 + group + r * 8;
-#pragma unroll
-        for (int d = 0; d < D / 8; ++d) {
-            *reinterpret_cast<float2*>(output_smem + row * L::kOutputStride + d * 8 + quad * 2) =
-                make_float2(output[d][2 * r], output[d][2 * r + 1]);
-        }
         const float sum = quad_sum(row_sum[r]);
         if (quad == 0) {
-            max_smem[row] = row_max[r];
-            sum_smem[row] = sum;
+            max_smem[key_group * BLOCK_M + row_group * 16 + group + r * 8] = row_max[r];
+            sum_smem[key_group * BLOCK_M + row_group * 16 + group + r * 8] = sum;
         }
     }
-    __syncthreads();
-
-    T* const o = box_pointer(static_cast<T*>(args.o), args.o_stride, box, slice);
-    for (int chunk = threadIdx.x; chunk < BLOCK_M * D / 8; chunk += kThreads) {
-        const int row = chunk / (D / 8);
-        const int column = chunk % (D / 8) * 8;
-        if (block_row + row >= box.rows) break;
-        float maximum = -INFINITY;
 #pragma unroll
-        for (int g = 0; g < kKeyGroups; ++g) maximum = fmaxf(maximum, max_smem[g * BLOCK_M + row]);
-        const float base = finite_max(maximum);
-        float sum = 0.0f;
-        float values[8] = {};
+    for (int part = 0; part < L::kParts; ++part) {
+        if (part > 0) __syncthreads();  // the part before has no reader left
 #pragma unroll
-        for (int g = 0; g < kKeyGroups; ++g) {
-            const float weight = exp2_of<USE_FAST_EXP>(max_smem[g * BLOCK_M + row] - base);  // 0 for a group without keys
-            sum += weight * sum_smem[g * BLOCK_M + row];
-            const float* const source = output_smem + (g * BLOCK_M + row) * L::kOutputStride + column;
+        for (int r = 0; r < 2; ++r) {
+            float* const target = output_smem + (key_group * BLOCK_M + row_group * 16 + group + r * 8) * L::kOutputStride + quad * 2;
 #pragma unroll
-            for (int i = 0; i < 8; ++i) values[i] += weight * source[i];
+            for (int d = 0; d < L::kColumns / 8; ++d) {
+                const float (&x)[4] = output[part * L::kColumns / 8 + d];
+                *reinterpret_cast<float2*>(target + d * 8) = make_float2(x[2 * r], x[2 * r + 1]);
+            }
         }
-        DEBUG_ASSERT(sum > 0.99f && sum < keys * 1.01f + 1.0f);  // the largest of at most `keys` terms is 1
-        const float inverse = 1.0f / sum;
+        __syncthreads();
+        for (int chunk = threadIdx.x; chunk < BLOCK_M * L::kColumns / 8; chunk += kThreads) {
+            const int row = chunk / (L::kColumns / 8);
+            const int column = chunk % (L::kColumns / 8) * 8;
+            if (block_row + row >= box.rows) break;
+            float maximum = -INFINITY;
 #pragma unroll
-        for (int i = 0; i < 8; ++i) values[i] *= inverse;
-        store_8(o + static_cast<int64_t>(box.row + block_row + row) * args.o_stride[2] + column, values);
+            for (int g = 0; g < kKeyGroups; ++g) maximum = fmaxf(maximum, max_smem[g * BLOCK_M + row]);
+            const float base = finite_max(maximum);
+            float sum = 0.0f;
+            float values[8] = {};
+#pragma unroll
+            for (int g = 0; g < kKeyGroups; ++g) {
+                const float weight = exp2_of<USE_FAST_EXP>(max_smem[g * BLOCK_M + row] - base);  // 0 for a group without keys
+                sum += weight * sum_smem[g * BLOCK_M + row];
+                const float* const source = output_smem + (g * BLOCK_M + row) * L::kOutputStride + column;
+#pragma unroll
+                for (int i = 0; i < 8; ++i) values[i] += weight * source[i];
+            }
+            DEBUG_ASSERT(sum > 0.99f && sum < keys * 1.01f + 1.0f);  // the largest of at most `keys` terms is 1
+            const float inverse = 1.0f / sum;
+#pragma unroll
+            for (int i = 0; i < 8; ++i) values[i] *= inverse;
+            store_8(o + static_cast<int64_t>(box.row + block_row + row) * args.o_stride[2] + part * L::kColumns + column, values);
+        }
     }
 }
 
@@ -278,7 +319,9 @@ struct HybridQkt {
             if (int code = cublas.logits<T>(args, box, logits)) return code;
             const int64_t blocks = static_cast<int64_t>(ceil_div(box.rows, BLOCK_M)) * slices_of(box);
             const OutputArgs all = {args, box};
-            return kgate::launch<softmax_output<T, D>>(all, blocks, kThreads, Layout<D>::kBytes, stream);
+            return ceil_div(box.keys, BLOCK_N) <= KEPT_TILES
+                       ? kgate::launch<softmax_output<T, D, KEPT_TILES>>(all, blocks, kThreads, Layout<D>::kBytes, stream)
+                       : kgate::launch<softmax_output<T, D, 0>>(all, blocks, kThreads, Layout<D>::kBytes, stream);
         });
     }
 };
