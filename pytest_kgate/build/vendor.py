@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pytest_kgate.build import toolchain
 from pytest_kgate.errors import LibraryMissing
+from pytest_kgate.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,15 @@ KNOWN = {
 
 
 def need(names: Iterable[str], title: str) -> None:
-    """Load these libraries for the rest of the process. Raises `LibraryMissing` with what was found, and the cure."""
+    """Load these libraries for the rest of the process.
+
+    Raises `LibraryMissing` with what was found and the cure, `UsageError` for a name that is not in `KNOWN`.
+    """
     for name in names:
         library = KNOWN.get(name)
         if library is None:
             known = ", ".join(KNOWN)
-            raise LibraryMissing(f"{title} needs a library {name!r}, which is none of {known}.", "Correct its source.")
+            raise UsageError(f"{title} needs a library {name!r}, which is none of {known}.", "Correct its source.")
         if reason := _load(library):
             raise LibraryMissing(f"{title} needs {library.title}: {reason}.", f"Install it: {library.install}.")
 

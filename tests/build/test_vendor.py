@@ -11,6 +11,7 @@ from pytest_kgate.build import registry
 from pytest_kgate.build import toolchain
 from pytest_kgate.build import vendor
 from pytest_kgate.errors import LibraryMissing
+from pytest_kgate.errors import UsageError
 
 
 @pytest.fixture
@@ -77,7 +78,7 @@ def test_a_source_says_which_libraries_it_opens() -> None:
 
 
 def test_a_misspelt_library_is_told_the_known_ones() -> None:
-    with pytest.raises(LibraryMissing, match="needs a library 'cublass', which is none of cublas, cutensor"):
+    with pytest.raises(UsageError, match="needs a library 'cublass', which is none of cublas, cutensor"):
         vendor.need(["cublass"], "mine")
 
 
