@@ -194,14 +194,18 @@ __global__ void __launch_bounds__(kThreads, 1)  // without the 1, ptxas caps the
             for (int mask = 16; mask > 0; mask /= 2) maximum = fmaxf(maximum, __shfl_xor_sync(0xffffffff, maximum, mask));
             const float base = finite_max(maximum);
             const float shrink = exp2_of<USE_FAST_EXP>(row_max[r] - base);
+            DEBUG_ASSERT(maximum >= row_max[r]);
+            DEBUG_ASSERT(shrink >= 0.0f && shrink <= 1.0f);
             row_max[r] = maximum;
             row_sum[r] *= shrink;
+            [[maybe_unused]] const float earlier_sum = row_sum[r];
 #pragma unroll
             for (int j = 0; j < kLaneKeys; ++j) {
                 const float p = exp2_of<USE_FAST_EXP>(logits[r][j] - base);
                 row_sum[r] += p;
                 p_warp[r * BLOCK_N + lane + 32 * j] = p;
             }
+            DEBUG_ASSERT(isfinite(row_sum[r]) && row_sum[r] >= earlier_sum && row_sum[r] >= 0.0f);
 #pragma unroll
             for (int i = 0; i < kLanePairs; ++i) {
                 output[r][i].x *= shrink;
@@ -248,6 +252,7 @@ __global__ void __launch_bounds__(kThreads, 1)  // without the 1, ptxas caps the
         for (int mask = 16; mask > 0; mask /= 2) sum += __shfl_xor_sync(0xffffffff, sum, mask);
         const int row = first_row + r;
         if (row >= args.seqlen) break;
+        DEBUG_ASSERT(isfinite(sum) && sum > 0.0f);  // every row attends to one key at least
         const float inverse = 1.0f / sum;
 #pragma unroll
         for (int i = 0; i < kLanePairs; ++i) {

@@ -228,13 +228,17 @@ __global__ void __launch_bounds__(kThreads, 1) wmma_attention(const __grid_const
         maximum = fmaxf(maximum, __shfl_xor_sync(0xffffffff, maximum, 16));
         const float base = finite_max(maximum);  // a row may have no key yet in this warp's share
         const float shrink = exp2_of<USE_FAST_EXP>(row_max - base);
+        DEBUG_ASSERT(maximum >= row_max);
+        DEBUG_ASSERT(shrink >= 0.0f && shrink <= 1.0f);
         row_max = maximum;
         row_sum *= shrink;
+        [[maybe_unused]] const float earlier_sum = row_sum;
 #pragma unroll
         for (int j = 0; j < kLaneKeys; ++j) {
             p[j] = exp2_of<USE_FAST_EXP>(p[j] - base);
             row_sum += p[j];
         }
+        DEBUG_ASSERT(isfinite(row_sum) && row_sum >= earlier_sum && row_sum >= 0.0f);
         // Once the maxima have settled, most tiles change none of them.
         const bool rescale = __any_sync(0xffffffff, shrink != 1.0f);
 
@@ -317,6 +321,7 @@ __global__ void __launch_bounds__(kThreads, 1) wmma_attention(const __grid_const
                 values[i + 3] += weight * four.w;
             }
         }
+        DEBUG_ASSERT(isfinite(sum) && sum > 0.0f);  // every row attends to one key at least
         const float inverse = 1.0f / sum;
 #pragma unroll
         for (int i = 0; i < 8; ++i) values[i] *= inverse;

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from collections.abc import Mapping
 from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from typing import Any
 
 import numpy as np
 
 from pytest_kgate import race
+from pytest_kgate.calibrate.advice import too_tight
 from pytest_kgate.calling import bind
 from pytest_kgate.calling import blamed
 from pytest_kgate.calling import ignored_params
@@ -32,9 +33,12 @@ from pytest_kgate.oracle import Correctness
 from pytest_kgate.oracle import check
 from pytest_kgate.oracle import verify_timed_output
 from pytest_kgate.oracle import workload_of
+from pytest_kgate.probing import remembers
 from pytest_kgate.problem import Problem
 from pytest_kgate.report import record as records
 from pytest_kgate.stats import count_outliers
+from pytest_kgate.trust import Trusted
+from pytest_kgate.trust import trusted_race
 from pytest_kgate.watchdog import deadline
 
 if TYPE_CHECKING:
@@ -44,10 +48,6 @@ if TYPE_CHECKING:
     from pytest_kgate.options import Options
     from pytest_kgate.reference import Reference
     from pytest_kgate.reference import ReferencePicker
-
-
-_SETTLED_CLOCK = 0.02
-"""Relative range of the SM clock over a race; 0.1 % was seen on an H200 that nothing disturbs."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,8 @@ class Job:
     precision: float | None = None
     attempt: int = 1
     """Which run of the test this is; above 1 where a plugin reruns failed tests."""
+    sanitizer: Mapping[str, Any] | None = None
+    """What compute-sanitizer found in the test's kernels; a finding ends the job before its check."""
 
     @property
     def seed(self) -> int:
@@ -97,14 +99,19 @@ def run(
     environment: Mapping[str, Any],
     when_stuck: Callable[[str], None],
     progress: Callable[[race.Progress], None] | None = None,
+    notice: Callable[[str], None] | None = None,
 ) -> Outcome:
     """Check, race and judge; whatever the candidate does wrong ends in the record, not in an exception.
 
-    Raises `UsageError` where the call itself makes no sense.
+    `notice` is handed what a user should know before the budget is spent. Raises `UsageError` where the call itself
+    makes no sense.
     """
     account = _Account(job, device, environment)
+    if job.sanitizer is not None and job.sanitizer["verdict"] != "PASS":
+        account.error = str(job.sanitizer["reason"])
+        return Outcome(account.finish())
     try:
-        _run(job, device, picker, account, when_stuck, progress)
+        _run(job, device, picker, account, when_stuck, progress, notice)
     except UsageError:
         raise
     except TimingError as error:
@@ -121,6 +128,11 @@ def run(
     return Outcome(account.finish())
 
 
+def not_judged(job: Job, device: Device, environment: Mapping[str, Any]) -> records.Record:
+    """The record of a job of which only the candidate was called, in a process that another tool watches."""
+    return _Account(replace(job, speed=(), error=None), device, environment).finish()
+
+
 def _run(
     job: Job,
     device: Device,
@@ -128,6 +140,7 @@ def _run(
     account: _Account,
     when_stuck: Callable[[str], None],
     progress: Callable[[race.Progress], None] | None,
+    notice: Callable[[str], None] | None,
 ) -> None:
     options, problem = job.options, job.problem
     candidate = bind("candidate", job.candidate, problem.params)
@@ -137,7 +150,7 @@ def _run(
             account.correctness = check(device, problem, candidate, reference.arm, job.error, job.seed)
         if account.correctness.verdict is not Verdict.PASS and job.must_be_right:
             return
-        with deadline(options.timeout + options.budget, f"the race on {problem.name}", when_stuck):
+        with deadline(options.timeout + 2 * options.budget, f"the race on {problem.name}", when_stuck):
             stopwatch = device.stopwatch(
                 (candidate, reference.arm),
                 workload_of(problem, device, account.correctness.like),
@@ -147,12 +160,29 @@ def _run(
             try:
                 plan = race.Plan(options.budget, job.seed, job.precision)
                 account.stopwatch = stopwatch
-                account.race = race.run(stopwatch, job.speed, plan, device.clock, progress)
+                account.advice = too_tight(account.environment, stopwatch, job.speed)
+                if notice is not None:
+                    for warning in account.advice:
+                        notice(warning)
+                account.trusted = trusted_race(device, stopwatch, job.speed, plan, progress)
+                account.race = account.trusted.race
                 if account.race.rounds and job.must_be_right:
-                    inputs, output = stopwatch.last_outputs()
-                    account.invalid = verify_timed_output(device, problem, inputs, output, account.correctness)
+                    account.invalid = _work_undone(device, problem, account.race, account.correctness)
+                account.invalid = account.invalid or (account.trusted.invalid if job.speed else None)
             finally:
                 stopwatch.close()
+
+
+def _work_undone(device: Device, problem: Problem, result: race.Race, correctness: Correctness) -> str | None:
+    """Why the timed launches can't be trusted to have done the work, as one sentence."""
+    workload = workload_of(problem, device, correctness.like)
+    for seed, answer in (pair for probe in result.probes.kept for pair in probe.answers):
+        with device.running("verifying a timed launch"):
+            inputs = workload.draw(seed)
+        reason = verify_timed_output(device, problem, inputs, answer, correctness)
+        if reason is not None:
+            return reason
+    return remembers(result.probes.surprise_seconds, float(np.median(result.candidate)))
 
 
 class _Account:
@@ -166,6 +196,8 @@ class _Account:
         self.reference: Reference | None = None
         self.correctness: Correctness | None = None
         self.stopwatch: Stopwatch | None = None
+        self.advice: list[str] = []
+        self.trusted: Trusted | None = None
         self.race: race.Race | None = None
         self.error: str | None = None
         self.invalid: str | None = None
@@ -195,10 +227,11 @@ class _Account:
             "problem": _problem_facts(self.job.problem),
             "candidate": candidate_facts(self.job.candidate, self.job.name, self.job.problem.params),
             "reference": _reference_facts(self.reference),
+            "sanitizer": self.job.sanitizer,
             "correctness": correctness,
             "gates": gates,
             "timing": self._timing(),
-            "seeds": {"session": self.job.options.seed, "race": self.job.seed},
+            "seeds": {"session": self.job.options.seed, "race": self.trusted.seed if self.trusted else self.job.seed},
             "environment": self.environment,
             "warnings": self._warnings(),
         }
@@ -214,7 +247,7 @@ class _Account:
             with_evidence(one, result.candidate, result.reference, seed=self.job.seed) for one in result.judgements
         ]
         if self.invalid:
-            return [dataclasses.replace(one, verdict=Verdict.INVALID, reason=self.invalid) for one in judgements]
+            return [replace(one, verdict=Verdict.INVALID, reason=self.invalid) for one in judgements]
         return judgements
 
     def _timing(self) -> dict[str, Any] | None:
@@ -236,16 +269,25 @@ class _Account:
             "overhead_seconds": dict(zip(arms, overhead.tolist(), strict=True)),
             "ratio": result.ratio.to_dict() if result.ratio else None,
             "ratio_of_medians": float(np.median(result.candidate) / np.median(result.reference)),
-            "evidence": {name: values.tolist() for name, values in result.evidence.items()},
+            "evidence": {
+                **{name: values.tolist() for name, values in result.evidence.items()},
+                **(self.trusted.facts if self.trusted else {}),
+            },
+            "probes": result.probes.to_dict(),
             "outliers": {name: count_outliers(samples, self.stopwatch.tick_seconds) for name, samples in arms.items()},
         }
 
     def _warnings(self) -> list[str]:
         warnings = list(self.stopwatch.warnings) if self.stopwatch else []
-        if self.race:
-            warnings += clock_warnings(self.race.evidence.get("sm_clock_hz", np.empty(0)))
+        warnings += self.advice
+        if self.trusted:
+            warnings += self.trusted.warnings
+            if self.trusted.invalid and not self.job.speed:
+                warnings.append(f"not to be trusted: {self.trusted.invalid}")
         if self.correctness and self.correctness.verdict is not Verdict.PASS and not self.job.must_be_right:
             warnings.append(f"the answer was not judged, but {self.correctness.reason}")
+        if self.job.speed and "-DKGATE_DEBUG" in getattr(getattr(self.job.candidate, "build", None), "flags", ()):
+            warnings.append("the candidate is a debug build: its device asserts are timed too")
         if self.job.speed and self.job.options.rule == "classic":
             warnings.append(
                 "judged by the classic rule, whose error rate is not controlled: of candidates that are exactly on a "
@@ -257,14 +299,6 @@ class _Account:
                 "result; a gate that is tried until it passes errs up to twice as often as promised"
             )
         return warnings
-
-
-def clock_warnings(clocks_hz: NDArray[np.float64]) -> list[str]:
-    """What to say of the SM clocks of a race's rounds: nothing, where they agree as a settled GPU's do."""
-    if not clocks_hz.size or np.ptp(clocks_hz) <= _SETTLED_CLOCK * np.median(clocks_hz):
-        return []
-    low, high = clocks_hz.min() / 1e9, clocks_hz.max() / 1e9
-    return [f"the SM clock moved between {low:.2f} and {high:.2f} GHz from round to round; latencies moved with it"]
 
 
 def _arm_facts(samples: NDArray[np.float64]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from pytest_kgate import __version__
 from pytest_kgate.calibrate.options import add_arguments
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
+from pytest_kgate.profile.sanitize_options import add_sanitize_arguments
 
 _BAD_USAGE = 2
 
@@ -88,6 +89,10 @@ def _parser() -> argparse.ArgumentParser:
     calibrate = verbs.add_parser("calibrate", help="measure how often gates on this device lie; 1 if too often")
     add_arguments(calibrate)
     calibrate.set_defaults(run=_calibrate)
+
+    sanitize = verbs.add_parser("sanitize", help="run tests' kernels under compute-sanitizer; 1 if it finds anything")
+    add_sanitize_arguments(sanitize)
+    sanitize.set_defaults(run=_sanitize)
 
     impls = verbs.add_parser("impls", help="the shipped kernels and their knobs")
     impls.set_defaults(run=_impls)
@@ -175,6 +180,12 @@ def _calibrate(options: argparse.Namespace) -> int:
     from pytest_kgate.calibrate.command import calibrate
 
     return calibrate(options)
+
+
+def _sanitize(options: argparse.Namespace) -> int:
+    from pytest_kgate.profile.sanitize_command import sanitize
+
+    return sanitize(options)
 
 
 def _impls(options: argparse.Namespace) -> int:

@@ -18,6 +18,7 @@ from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import LibraryMissing
 from pytest_kgate.errors import UsageError
 from pytest_kgate.markers import gates_of
+from pytest_kgate.profile import sanitized_child
 from pytest_kgate.report.live import LiveLine
 from pytest_kgate.session import SESSION
 from pytest_kgate.session import Session
@@ -94,9 +95,15 @@ def kbench(request: pytest.FixtureRequest, kgate_device: Device) -> Callable[...
         try:
             job = _job(request, session, candidate, problem, name, check, precision, overrides)
             device = _device_for(candidate, session, kgate_device)
+            if sanitized_child.active():
+                sanitized_child.launch(request.node, job, device)
+                return bench.not_judged(job, device, session.environment)
+            job = replace(job, sanitizer=_sanitizer(request.node, session, device))
             live = LiveLine(request.config, request.node.nodeid)
             with live:
-                outcome = bench.run(job, device, session.picker, session.environment, session.end_now, live.update)
+                outcome = bench.run(
+                    job, device, session.picker, session.environment, session.end_now, live.update, live.notice
+                )
         except KgateError as error:
             _fail(error)
         except KeyboardInterrupt as interrupt:
@@ -134,7 +141,8 @@ def sdpa_oracle(request: pytest.FixtureRequest) -> Callable[..., Problem]:
 def kernels(request: pytest.FixtureRequest, kgate_device: Device) -> Callable[..., Kernel]:
     """`kernels("wmma", BLOCK_M=64)`: compile (once, cached) and load a shipped implementation, or a source file.
 
-    A file's path is relative to the test's own folder, or to where pytest was started.
+    A file's path is relative to the test's own folder, or to where pytest was started. `debug=True` makes a build whose
+    device asserts are on.
     """
     session = request.config.stash[SESSION]
 
@@ -159,6 +167,31 @@ def kernels(request: pytest.FixtureRequest, kgate_device: Device) -> Callable[..
             _fail(error)
 
     return kernels
+
+
+def sanitize_alone(item: pytest.Item) -> None:
+    """Run a test that has a sanitize marker, and no `kbench` to do it, under the marker's tools; fails or skips it."""
+    __tracebackhide__ = True
+    session = item.config.stash[SESSION]
+    try:
+        found = _sanitizer(item, session, session.device())
+    except KgateError as error:
+        _fail(error)
+    if found is not None and found["verdict"] != "PASS":
+        raise Failure(f"compute-sanitizer: {found['reason']}") from None
+
+
+def _sanitizer(item: pytest.Item, session: Session, device: Device) -> dict[str, Any] | None:
+    """What the tools of the test's sanitize marker found; skips where they can't look, or fails if they have to."""
+    __tracebackhide__ = True
+    from pytest_kgate.profile.marked import outcome_of
+
+    found = outcome_of(item, session, device)
+    if found is not None and found["verdict"] == "SKIP":
+        if found["required"]:
+            raise Failure(f"{found['reason']}.\nWithout --kgate-require-sanitizer the test is skipped.") from None
+        pytest.skip(found["reason"])
+    return found
 
 
 def _beside(folder: Path, implementation: str | Path) -> str | Path:

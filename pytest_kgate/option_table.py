@@ -206,6 +206,14 @@ OPTIONS: tuple[Option, ...] = (
         help="Fail the tests that need a CUDA device, instead of skipping them, where there is none.",
     ),
     Option(
+        "require_sanitizer",
+        _switch,
+        default=False,
+        allowed="true or false",
+        metavar="",
+        help="Fail the tests with a sanitize marker, instead of skipping them, where compute-sanitizer does not work.",
+    ),
+    Option(
         "impl",
         _names,
         default=(),

@@ -52,6 +52,9 @@ class Options:
     require_gpu: bool = False
     """Whether a missing CUDA device fails the tests that need one."""
 
+    require_sanitizer: bool = False
+    """Whether a missing compute-sanitizer fails the tests that ask for it."""
+
     impl: tuple[str, ...] = ()
     """The implementations to test; empty for all."""
 

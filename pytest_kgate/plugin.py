@@ -16,9 +16,11 @@ from pytest_kgate.fixtures import Failure
 from pytest_kgate.fixtures import kbench
 from pytest_kgate.fixtures import kernels
 from pytest_kgate.fixtures import kgate_device
+from pytest_kgate.fixtures import sanitize_alone
 from pytest_kgate.fixtures import sdpa_oracle
 from pytest_kgate.option_table import add_options
 from pytest_kgate.options import Options
+from pytest_kgate.profile import sanitized_child
 from pytest_kgate.session import RECORDS
 from pytest_kgate.session import SESSION
 from pytest_kgate.session import Session
@@ -41,6 +43,8 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"{error.what}\n{error.todo}") from None
     if not session.is_worker:
         config.pluginmanager.register(_Receiver(session), "kgate-receiver")
+    if sanitized_child.active():
+        config.pluginmanager.register(sanitized_child.Watched(), "kgate-watched")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -77,11 +81,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    races = "kbench" in getattr(item, "fixturenames", ())
+    if not races and item.get_closest_marker("sanitize"):
+        sanitize_alone(item)
     yield
-    gated = any(mark.name in ("speedup", "allclose") for mark in item.iter_markers())
+    demands = ("speedup", "allclose", "sanitize") if races else ("speedup", "allclose")
+    gated = any(mark.name in demands for mark in item.iter_markers())
     if gated and not item.config.stash[SESSION].calls_of(item.nodeid):
         raise Failure(
-            "The test has a speedup or allclose marker, but never called kbench, so nothing was judged.\n"
+            "The test has a speedup, allclose or sanitize marker, but never called kbench, so nothing was judged.\n"
             "Call kbench(candidate, problem) in the test, or remove the markers."
         )
 

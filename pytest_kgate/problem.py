@@ -79,3 +79,6 @@ class Problem:
 
     seed: int | None = None
     """Draws start from this seed instead of the session's."""
+
+    small: Problem | None = None
+    """A smaller one that takes the same paths, for runs that are hundreds of times slower: compute-sanitizer's."""

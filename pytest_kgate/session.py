@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from pytest_kgate.options import Options
+from pytest_kgate.profile import sanitized_child
 from pytest_kgate.report.journal import RecordFile
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ class Session:
         self.exit_status = 0
         """pytest's, once the session has finished."""
         self.is_worker = hasattr(config, "workerinput")
-        self._file = RecordFile(options.json) if options.json is not None and not self.is_worker else None
+        keeps_records = not self.is_worker and not sanitized_child.active()
+        self._file = RecordFile(options.json) if options.json is not None and keeps_records else None
         self._devices: dict[str, Device] = {}
         self._attempts: Counter[str] = Counter()
         self._missed: set[str] = set()
@@ -146,6 +148,7 @@ class Session:
     def judge_together(self) -> bool:
         """Judge the gates of all tests under --kgate-fdr; whether one failed that had passed on its own."""
         from pytest_kgate import multiplicity
+        from pytest_kgate.calibrate import advice
 
         rate = self.options.fdr
         if rate is not None:
@@ -154,6 +157,7 @@ class Session:
         expected = multiplicity.expectation(self.records)
         if expected:
             self.notes.append(expected)
+        self.notes += advice.summary(self.records)
         return bool(self.failures)
 
     def close(self) -> None:

@@ -833,10 +833,11 @@ def test_interrupt_in_mid_race_leaves_the_records_so_far(folder):
         test_it=BEFORE
         + textwrap.dedent("""
         import pathlib
+        import random
         import time
 
         def slow(x):
-            time.sleep(0.01)
+            time.sleep(random.uniform(0.001, 0.02))  # never precise enough to stop by itself before the signal comes
             slow.calls = getattr(slow, "calls", 0) + 1
             if slow.calls == 50:
                 pathlib.Path("racing").touch()

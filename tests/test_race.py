@@ -32,7 +32,7 @@ class Scripted:
     def clock(self):
         return self.now
 
-    def round(self, seed, order):
+    def round(self, seed, order, probe_seed=None):
         self.seeds.append(seed)
         self.orders.append(tuple(order))
         self.now += 1e-3 * len(order)

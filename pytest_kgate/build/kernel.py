@@ -111,7 +111,8 @@ class Kernel:
         if self._device_type == "cpu":
             code = self._sdpa(*pointers, shape, *strides, scale, is_causal, number, 0, space, size)
         else:
-            stream = torch.cuda.current_stream(device).cuda_stream
+            # What `torch.cuda.current_stream(device).cuda_stream` is, without making a Stream object at each call.
+            stream = torch._C._cuda_getCurrentRawStream(device.index)
             if torch.cuda.current_device() == device.index:
                 code = self._sdpa(*pointers, shape, *strides, scale, is_causal, number, stream, space, size)
             else:
@@ -175,9 +176,9 @@ def load_kernel(
 ) -> Kernel:
     """A shipped implementation, or a user's own `.cu` or `.cpp` file, built (once, cached) and loaded.
 
-    `arch` is for CUDA, None the current device's; `debug` defines KGATE_DEBUG. Loading needs no GPU. Raises
-    `UsageError` for an unknown name, file or knob, `ToolchainMissing`, `LibraryMissing`, `BuildError` with the
-    compiler's output.
+    `arch` is for CUDA, None the current device's; `debug` turns on the kernel's own device asserts.
+    Loading needs no GPU. Raises `UsageError` for an unknown name, file or knob, `ToolchainMissing`, `LibraryMissing`,
+    `BuildError` with the compiler's output.
     """
     source = find_source(name_or_path)
     checked = check_knobs(source, knobs or {})

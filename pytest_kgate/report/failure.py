@@ -38,6 +38,7 @@ def failure_text(record: Record, width: int = 100) -> str:
     if not record["gates"] and record["reason"]:
         lines += ["", *_entry("reason", record["reason"], width)]
     details = [
+        ("sanitizer", _sanitizer(record)),
         ("error", _error(record)),
         ("worst", _worst(record)),
         ("latency", _latencies(record)),
@@ -85,6 +86,20 @@ def _distance(record: Record, gate: Mapping[str, Any], estimate: float) -> str:
         return f"{text.percent(abs(beyond))} {side} the bound"
     limit = f"the bound is {text.seconds(bound * reference)}, a call takes {text.seconds(candidate)}"
     return f"{text.percent(abs(beyond))} {side} the bound: {limit}"
+
+
+def _sanitizer(record: Record) -> str:
+    runs = (record.get("sanitizer") or {}).get("runs", ())
+    return "\n".join(f"{run['tool']}: {_found(run)}" for run in runs)
+
+
+def _found(run: Mapping[str, Any]) -> str:
+    """Not the first finding, which is the record's reason."""
+    if run["verdict"] == "PASS":
+        sizes = ", ".join(dict.fromkeys(one["problem"] for one in run["launched"]))
+        warned = f", {run['warnings']} warnings" if run["warnings"] else ""
+        return f"clean on {sizes}{warned}" if sizes else f"clean{warned}"
+    return f"{run['errors']} errors" if run["verdict"] == "FAIL" and run["errors"] else run["reason"]
 
 
 def _error(record: Record) -> str:

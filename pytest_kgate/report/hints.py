@@ -126,6 +126,15 @@ def _place(problem: Mapping[str, Any], worst: Mapping[str, Any]) -> list[str]:
     return found
 
 
+_DISTURBED = {
+    "had the GPU open": "`nvidia-smi` lists the processes: end the others, or take another GPU by --kgate-device.",
+    "throttle": "Let the GPU cool, or lock its clocks low enough to hold: `nvidia-smi --lock-gpu-clocks`.",
+    "the SM clock stepped": "Lock the GPU's clocks: `nvidia-smi --lock-gpu-clocks`.",
+    "starved": "The host has no CPU core to spare: end what else runs, or use fewer pytest-xdist workers.",
+}
+"""By a part of the reason that `evidence.py` gives: both of its races were disturbed, and so may a third be."""
+
+
 def _invalid(reason: str) -> list[str]:
     if "timed launch" in reason:
         return [
@@ -134,6 +143,9 @@ def _invalid(reason: str) -> list[str]:
         ]
     if "not positive" in reason or "overhead" in reason:
         return ["The kernel is too short to be timed alone: gate a larger shape, or a batch of calls."]
+    for sign, hint in _DISTURBED.items():
+        if sign in reason:
+            return [hint]
     return ["Nothing is proven either way; run it again when the cause is gone."]
 
 
