@@ -162,7 +162,7 @@ private:
     static int explain(int status) {
         if (status == 0) return 0;
         cudaGetLastError();  // reported here: the thread's last-error slot should not report it again
-        return fail(kCudaError, "cuBLAS failed: %s. Check with nvidia-smi that the GPU is there, has memory left and is not hung.",
+        return fail(kCudaError, "cuBLAS failed: %s. Check with nvidia-smi that the GPU is there and has memory left.",
                     library().status_string(status));
     }
 

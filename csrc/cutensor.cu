@@ -23,7 +23,7 @@
 #ifndef NUM_WARPS  // knob: warps per block of the softmax kernel, a row each
 #define NUM_WARPS 4
 #endif
-#ifndef CAUSAL_ROWS  // knob: query rows per contraction under the causal mask; keys above the diagonal of such a strip are left out
+#ifndef CAUSAL_ROWS  // knob: query rows at once under the causal mask; keys above the diagonal of such a strip are left out
 #define CAUSAL_ROWS 1024
 #endif
 #ifndef WORKSPACE_MIB  // knob: most MiB of logits at once

@@ -91,7 +91,7 @@ public:
         return 0;
     }
 
-    // d = alpha * sum of a * b + beta * c over the modes that d has not; c lies like d. All elements are of `type`, sums are fp32.
+    // d = alpha * sum of a * b + beta * c over the modes that d has not; c lies like d. Elements are of `type`, sums fp32.
     int contract(cudaDataType type, float alpha, const Tensor& a, const void* a_pointer, const Tensor& b, const void* b_pointer,
                  float beta, const void* c_pointer, const Tensor& d, void* d_pointer) {
         void* plan = nullptr;
@@ -128,7 +128,8 @@ private:
         int status = 0;
         const Tensor* const shapes[3] = {&a, &b, &d};
         for (int i = 0; i < 3 && status == 0; ++i) {
-            status = library().create_tensor(handle_, &tensors[i], 4, shapes[i]->extent.data(), shapes[i]->stride.data(), type, 16);
+            const Tensor& shape = *shapes[i];
+            status = library().create_tensor(handle_, &tensors[i], 4, shape.extent.data(), shape.stride.data(), type, 16);
         }
         if (status == 0) {
             status = library().create_contraction(handle_, &operation, tensors[0], a.mode.data(), kIdentity, tensors[1],
@@ -149,7 +150,7 @@ private:
     static int explain(int status) {
         if (status == 0) return 0;
         cudaGetLastError();  // reported here: the thread's last-error slot should not report it again
-        return fail(kCudaError, "cuTENSOR failed: %s. Check that it supports this GPU, and these strides: pass contiguous tensors.",
+        return fail(kCudaError, "cuTENSOR failed: %s. Check that it supports this GPU; pass contiguous tensors.",
                     library().error_string(status));
     }
 

@@ -9,15 +9,16 @@
 //          each of which takes its share of a tile of BLOCK_N keys. Each lane keeps a maximum and a sum of its own for the
 //          keys it sees, so the first sweep exchanges nothing; lanes and key groups are combined once, between the sweeps.
 // Stages   A ring of tiles of K, filled by cp.async one tile less than it has ahead, through both sweeps without a break:
-//          STAGES tiles, or fewer where they would not fit 40 KB (two blocks then fit an SM of sm_89). Under the causal mask tiles above the diagonal are not computed, and filled with zeros as far as the GEMM reads.
+//          STAGES tiles, or fewer where they would not fit 40 KB (two blocks then fit an SM of sm_89). Under the causal mask tiles
+//          above the diagonal are not computed, but filled with zeros as far as the GEMM reads.
 // Shared   (ring * BLOCK_N + BLOCK_M) * (D + PAD) * 2 bytes, and 8 bytes a row and key group. Defaults: 42 KB at D = 64,
 //          44 KB at D = 128.
 // Registers Q fragments D / 4 a lane, logits BLOCK_N / (2 * key groups), times KEPT_TILES if they are kept.
 // Memory   Workspace: 32 MiB for cuBLAS, and the probabilities, 2 * rows * keys for each head of a box (boxes.cuh).
-// Limits   fp16 or bf16, D 64, 80, 96 or 128, sm_80 or newer, row strides of v and o of at least D. Twice the Q K^T of
+// Limits   fp16 or bf16, D 64, 80, 96 or 128, sm_80 or newer, row strides of at least D. Twice the Q K^T of
 //          other rungs, and two launches that wait for each other.
-// Measured on an H200, graph of 10, fp16: 12.6 us at 1x8x512x64 (causal 12.2), 1.38 (1.28) times SDPA's cuDNN backend, against 17.0
-//          without kept tiles; 266 us at 2x8x2048x64 (causal 188), 6.4 (5.0) times (BLOCK_M=64, BLOCK_N=128: 232 us); 361 us
+// Measured on an H200, graph of 10, fp16: 12.6 us at 1x8x512x64 (causal 12.2), 1.38 (1.28) times SDPA's cuDNN backend,
+//          against 17.0 without kept tiles; 266 us at 2x8x2048x64 (causal 188), 6.4 (5.0) times (BLOCK_M=64, BLOCK_N=128: 232 us); 361 us
 //          at 2x8x2048x128, 6.3 times. At the first shape it beats hybrid_qkt and is 5 % behind the cublas rung: its kernel
 //          takes 8.5 us with one block an SM, the GEMM and the softmax in its place 4.5 + 3.2 with all of Hopper's means.
 //          At the others it computes Q K^T twice by mma.sync, which costs more than the traffic that it saves.
@@ -235,7 +236,8 @@ __global__ void __launch_bounds__(kThreads, 1) probabilities(const __grid_consta
         for (int g = 0; g < kKeyGroups; ++g) {
             sum += sum_smem[g * BLOCK_M + row] * exp2_of<USE_FAST_EXP>(max_smem[g * BLOCK_M + row] - base[r]);
         }
-        DEBUG_ASSERT(first_row + group + r * 8 >= end_row || (sum > 0.99f && sum < keys * 1.01f + 1.0f));  // the largest term is 1
+        // The largest of at most `keys` terms is 1.
+        DEBUG_ASSERT(first_row + group + r * 8 >= end_row || (sum > 0.99f && sum < keys * 1.01f + 1.0f));
         inverse[r] = 1.0f / sum;
     }
 
@@ -299,8 +301,9 @@ struct HybridPv {
             const int64_t blocks = static_cast<int64_t>(ceil_div(box.rows, BLOCK_M)) * slices_of(box);
             const ProbabilityArgs all = {args, box};
             const bool keep = ceil_div(box.keys, BLOCK_N) <= KEPT_TILES;
-            const int code = keep ? kgate::launch<probabilities<T, D, KEPT_TILES>>(all, blocks, kThreads, Layout<D>::kBytes, stream)
-                                  : kgate::launch<probabilities<T, D, 0>>(all, blocks, kThreads, Layout<D>::kBytes, stream);
+            constexpr int kBytes = Layout<D>::kBytes;
+            const int code = keep ? kgate::launch<probabilities<T, D, KEPT_TILES>>(all, blocks, kThreads, kBytes, stream)
+                                  : kgate::launch<probabilities<T, D, 0>>(all, blocks, kThreads, kBytes, stream);
             if (code) return code;
             return cublas.output<T>(args, box, p, box.ld);
         });

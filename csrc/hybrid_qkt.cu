@@ -15,7 +15,7 @@
 //          columns at a time where D is above 64. Defaults: 36 KB at D = 64 and at D = 128.
 // Registers Output D / 2 a lane, logits of two tiles BLOCK_N / key groups, or those of all that are kept, before the output.
 // Memory   Workspace: 32 MiB for cuBLAS, and the logits: 4 * rows * keys for each head of a box (boxes.cuh).
-// Limits   fp16 or bf16, D 64, 80, 96 or 128, sm_80 or newer, row strides of q and k of at least D.
+// Limits   fp16 or bf16, D 64, 80, 96 or 128, sm_80 or newer, row strides of at least D.
 // Measured on an H200, graph of 10, fp16: 13.6 us at 1x8x512x64 (causal 12.9), 1.48 (1.35) times SDPA's cuDNN backend; 239 us at
 //          2x8x2048x64 (causal 187), 5.8 (5.0) times; 336 us at 2x8x2048x128, 5.8 times (BLOCK_M=64, NUM_WARPS=4: 270 us).
 //          Slower than the cublas rung at all of these, although it does less: its kernel takes 8.4 us at the first shape, the
@@ -271,7 +271,8 @@ __global__ void __launch_bounds__(kThreads, kThreads <= 256 ? 2 : 1) softmax_out
         if (part > 0) __syncthreads();  // the part before has no reader left
 #pragma unroll
         for (int r = 0; r < 2; ++r) {
-            float* const target = output_smem + (key_group * BLOCK_M + row_group * 16 + group + r * 8) * L::kOutputStride + quad * 2;
+            const int row = key_group * BLOCK_M + row_group * 16 + group + r * 8;
+            float* const target = output_smem + row * L::kOutputStride + quad * 2;
 #pragma unroll
             for (int d = 0; d < L::kColumns / 8; ++d) {
                 const float (&x)[4] = output[part * L::kColumns / 8 + d];

@@ -49,7 +49,7 @@ __global__ void __launch_bounds__(Warps * 32) row_softmax(const __grid_constant_
 #pragma unroll
         for (int c = 0; c < Chunks; ++c) {  // nothing but loads: all are under way before the first is waited for
             const int key = first + (c * 32 + lane) * 4;
-            if (key < keys) {  // then all four are within the row, as ld is a multiple of 8, if only as padding that holds nothing
+            if (key < keys) {  // then all four are within the row, as ld is a multiple of 8; behind `keys` they hold anything
                 load_4<Logits>(args.logits, row * box.ld + key, x[c]);
                 if constexpr (Terms == 2) load_4<Logits>(args.corrections, row * box.ld + key, more[c]);
             }
