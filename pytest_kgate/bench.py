@@ -35,6 +35,7 @@ from pytest_kgate.oracle import verify_timed_output
 from pytest_kgate.oracle import workload_of
 from pytest_kgate.probing import remembers
 from pytest_kgate.problem import Problem
+from pytest_kgate.processes import gather
 from pytest_kgate.report import record as records
 from pytest_kgate.stats import count_outliers
 from pytest_kgate.trust import Trusted
@@ -70,13 +71,21 @@ class Job:
     precision: float | None = None
     attempt: int = 1
     """Which run of the test this is; above 1 where a plugin reruns failed tests."""
+    process: int | None = None
+    """Which of a gate's processes this is, from 1: it measures, and its parent judges. None where this one judges."""
     sanitizer: Mapping[str, Any] | None = None
     """What compute-sanitizer found in the test's kernels; a finding ends the job before its check."""
 
     @property
     def seed(self) -> int:
-        """The problem's own, or the session's."""
-        return self.options.seed if self.problem.seed is None else self.problem.seed
+        """The problem's own, or the session's; of one of several processes, its own."""
+        seed = self.options.seed if self.problem.seed is None else self.problem.seed
+        return seed if self.process is None else gather.seed_of(seed, self.process)
+
+    @property
+    def in_processes(self) -> bool:
+        """Whether other processes race, and this one checks and judges."""
+        return self.process is None and self.options.processes > 1 and bool(self.speed)
 
     @property
     def must_be_right(self) -> bool:
@@ -100,11 +109,12 @@ def run(
     when_stuck: Callable[[str], None],
     progress: Callable[[race.Progress], None] | None = None,
     notice: Callable[[str], None] | None = None,
+    spawn: gather.Spawn | None = None,
 ) -> Outcome:
     """Check, race and judge; whatever the candidate does wrong ends in the record, not in an exception.
 
-    `notice` is handed what a user should know before the budget is spent. Raises `UsageError` where the call itself
-    makes no sense.
+    `notice` is handed what a user should know before the budget is spent. `spawn` starts one of several processes, and
+    is needed where the job asks for them. Raises `UsageError` where the call itself makes no sense.
     """
     account = _Account(job, device, environment)
     if job.sanitizer is not None and job.sanitizer["verdict"] != "PASS":
@@ -125,7 +135,11 @@ def run(
         found = blamed("The candidate or the reference", CALLED, error)
         account.error = f"{found.what} {found.todo}"
         return Outcome(account.finish(), error)
-    return Outcome(account.finish())
+    record = account.finish()
+    if job.in_processes and record["verdict"] in ("PASS", "MEASURED"):
+        assert spawn is not None
+        record = gather.gather(record, job, spawn, progress)
+    return Outcome(record)
 
 
 def not_judged(job: Job, device: Device, environment: Mapping[str, Any]) -> records.Record:
@@ -150,6 +164,8 @@ def _run(
             account.correctness = check(device, problem, candidate, reference.arm, job.error, job.seed)
         if account.correctness.verdict is not Verdict.PASS and job.must_be_right:
             return
+        if job.in_processes:
+            return  # which take the device one after the other
         with deadline(options.timeout + 2 * options.budget, f"the race on {problem.name}", when_stuck):
             stopwatch = device.stopwatch(
                 (candidate, reference.arm),
@@ -158,13 +174,14 @@ def _run(
                 cache=options.cache,
             )
             try:
-                plan = race.Plan(options.budget, job.seed, job.precision)
+                judges = job.process is None
+                plan = race.Plan(options.budget, job.seed, job.precision if judges else gather.ALL_ROUNDS)
                 account.stopwatch = stopwatch
                 account.advice = too_tight(account.environment, stopwatch, job.speed)
                 if notice is not None:
                     for warning in account.advice:
                         notice(warning)
-                account.trusted = trusted_race(device, stopwatch, job.speed, plan, progress)
+                account.trusted = trusted_race(device, stopwatch, job.speed if judges else (), plan, progress)
                 account.race = account.trusted.race
                 if account.race.rounds and job.must_be_right:
                     account.invalid = _work_undone(device, problem, account.race, account.correctness)
@@ -265,7 +282,7 @@ class _Account:
             "seconds_spent": result.spent_seconds,
             "tick_seconds": self.stopwatch.tick_seconds,
             "retaken": result.retaken,
-            **{name: _arm_facts(samples) for name, samples in arms.items()},
+            **{name: arm_facts(samples) for name, samples in arms.items()},
             "overhead_seconds": dict(zip(arms, overhead.tolist(), strict=True)),
             "ratio": result.ratio.to_dict() if result.ratio else None,
             "ratio_of_medians": float(np.median(result.candidate) / np.median(result.reference)),
@@ -301,7 +318,8 @@ class _Account:
         return warnings
 
 
-def _arm_facts(samples: NDArray[np.float64]) -> dict[str, Any]:
+def arm_facts(samples: NDArray[np.float64]) -> dict[str, Any]:
+    """One arm of a record, from all its samples, (rounds, samples) net seconds."""
     p10, median, p90 = np.quantile(samples, [0.1, 0.5, 0.9])
     return {
         "median_seconds": median,

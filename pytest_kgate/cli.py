@@ -79,9 +79,14 @@ def _parser() -> argparse.ArgumentParser:
         help="of each noise at the bound, and a quarter of it elsewhere; default: 4000",
     )
     simulate.add_argument("--only", metavar="NAME[,NAME...]", help="these kinds of noise; default: all")
+    simulate.add_argument(
+        "--designs", action="store_true", help="other designs of a round instead: half-widths and false passes of each"
+    )
     simulate.add_argument("--seed", type=int, default=42, help="default: 42")
     simulate.add_argument("--json", type=Path, metavar="PATH", help="write the counts to this file")
-    simulate.add_argument("--from", type=Path, dest="source", metavar="PATH", help="show such a file, simulate nothing")
+    simulate.add_argument(
+        "--from", type=Path, dest="source", metavar="PATH", help="show such a file; with --only, count these anew"
+    )
     simulate.add_argument("--into", type=Path, metavar="PAGE", help="replace a block of this file by the table")
     simulate.add_argument("--block", metavar="NAME", help="the block between <!-- kgate:NAME --> and <!-- /kgate -->")
     simulate.set_defaults(run=_simulate)
@@ -149,11 +154,15 @@ def _simulate(options: argparse.Namespace) -> int:
     _check_block(options)
     if options.gates is not None and options.gates < 1:
         raise UsageError(f"--gates cannot be {options.gates}.", "It takes a whole number from 1.")
+    if options.designs:
+        return _designs(options)
+    shown = _show_progress if sys.stderr.isatty() else None
     if options.source is not None:
         document = simulate.load(options.source)
+        if options.only is not None:
+            document = simulate.renewed(document, chosen(options.only), progress=shown)
     else:
         scenarios = chosen(options.only)
-        shown = _show_progress if sys.stderr.isatty() else None
         document = simulate.simulate(scenarios, options.gates or simulate.GATES, options.seed, progress=shown)
     if options.json is not None:
         simulate.save(document, options.json)
@@ -165,6 +174,28 @@ def _simulate(options: argparse.Namespace) -> int:
     for complaint in complaints:
         print(f"kgate: {complaint}", file=sys.stderr)
     return 1 if complaints else 0
+
+
+def _designs(options: argparse.Namespace) -> int:
+    from pytest_kgate import designs
+    from pytest_kgate.report.markdown import write_block
+    from pytest_kgate.simulate import load
+    from pytest_kgate.simulate import save
+
+    if options.source is not None:
+        document = load(options.source, designs.SCHEMA)
+    else:
+        shown = _show_progress if sys.stderr.isatty() else None
+        document = designs.simulate(
+            designs.chosen(options.only), options.gates or designs.GATES, options.seed, progress=shown
+        )
+    if options.json is not None:
+        save(document, options.json)
+    if options.into is not None:
+        write_block(options.into, options.block, designs.table(document))
+    else:
+        print(designs.table(document), end="")
+    return 0
 
 
 def _show_progress(share: float) -> None:

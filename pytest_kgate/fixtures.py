@@ -6,6 +6,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
@@ -98,12 +99,25 @@ def kbench(request: pytest.FixtureRequest, kgate_device: Device) -> Callable[...
             if sanitized_child.active():
                 sanitized_child.launch(request.node, job, device)
                 return bench.not_judged(job, device, session.environment)
-            job = replace(job, sanitizer=_sanitizer(request.node, session, device))
+            if session.child is None:  # the parent of several processes has looked already
+                job = replace(job, sanitizer=_sanitizer(request.node, session, device))
             live = LiveLine(request.config, request.node.nodeid)
-            with live:
-                outcome = bench.run(
-                    job, device, session.picker, session.environment, session.end_now, live.update, live.notice
-                )
+            spawn = partial(_spawn, request, session, job.call, job.options.processes)
+
+            def run(job: bench.Job) -> bench.Outcome:
+                with live:
+                    return bench.run(
+                        job,
+                        device,
+                        session.picker,
+                        session.environment,
+                        session.end_now,
+                        live.update,
+                        live.notice,
+                        spawn,
+                    )
+
+            outcome = run(job) if session.child is None else session.child.run(job, run)
         except KgateError as error:
             _fail(error)
         except KeyboardInterrupt as interrupt:
@@ -265,6 +279,22 @@ def _need_device(wanted: str, name: str, session: Session, device: Device) -> No
         pytest.skip(missing.what)
     if wanted == "host" and options.device.startswith("cuda"):
         pytest.skip(f"{name} runs on the host, and --kgate-device is {options.device}")
+
+
+def _spawn(
+    request: pytest.FixtureRequest,
+    session: Session,
+    call: int,
+    of: int,
+    process: int,
+    backend: str | None,
+    limit_seconds: float,
+) -> Record:
+    from pytest_kgate.processes.spawn import Launcher
+    from pytest_kgate.processes.task import Task
+
+    task = Task(request.node.nodeid, call, process, of, backend, session.records_of_run())
+    return Launcher.of(request.config).run(task, limit_seconds)
 
 
 def _settle(outcome: Any, inconclusive: str) -> None:

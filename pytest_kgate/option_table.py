@@ -102,6 +102,15 @@ def _rate(value: object) -> float:
     return rate
 
 
+def _processes(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise ValueError(value)
+    count = int(value)
+    if count < 1 or count == 2:
+        raise ValueError(value)
+    return count
+
+
 def _seed(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise ValueError(value)
@@ -249,6 +258,16 @@ OPTIONS: tuple[Option, ...] = (
         metavar="RATE",
         help="Let at most this share of the session's passed gates be false, on average (Benjamini-Hochberg): gates "
         "that are not sure enough for that fail the session at its end.",
+    ),
+    Option(
+        "processes",
+        _processes,
+        default=1,
+        allowed="1, or a whole number from 3, such as 5 (two processes tell next to nothing of how processes differ)",
+        metavar="N",
+        help="Race each gate in this many fresh processes, one after the other, and judge it by a t interval over "
+        "their ratios: what a process carries as long as it lives then shows as noise.",
+        per_test=True,
     ),
     Option(
         "timeout",

@@ -70,6 +70,9 @@ class Options:
     fdr: float | None = None
     """False discovery rate of the session's gates; None where every gate is judged by itself."""
 
+    processes: int = 1
+    """Fresh processes that each gate is raced in; 1, or 3 and more."""
+
     timeout: float = 300.0
     """Seconds after which a check or a round counts as hung."""
 
@@ -145,6 +148,12 @@ def check_conflicts(options: Options) -> None:
             f"timer=wall ({_source(options, 'timer')}) cannot go with cache=cold "
             f"({_source(options, 'cache')}): only a GPU's L2 cache can be emptied.",
             "Use cache=hot, or a timer of a CUDA device: graph or queue.",
+        )
+    if options.rule == "classic" and options.processes > 1:
+        raise UsageError(
+            f"rule=classic ({_source(options, 'rule')}) cannot go with processes={options.processes} "
+            f"({_source(options, 'processes')}): it resamples the rounds of one process.",
+            "Use rule=sequential, or processes=1.",
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from pytest_kgate.fixtures import sanitize_alone
 from pytest_kgate.fixtures import sdpa_oracle
 from pytest_kgate.option_table import add_options
 from pytest_kgate.options import Options
+from pytest_kgate.processes.task import task_of_this_process
 from pytest_kgate.profile import sanitized_child
 from pytest_kgate.session import RECORDS
 from pytest_kgate.session import SESSION
@@ -38,9 +40,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     markers.register(config)
     try:
-        session = config.stash[SESSION] = Session(config, Options.from_config(config))
+        options = Options.from_config(config)
+        task = task_of_this_process()
+        session = config.stash[SESSION] = Session(config, options if task is None else replace(options, json=None))
     except UsageError as error:
         raise pytest.UsageError(f"{error.what}\n{error.todo}") from None
+    if task is not None:
+        from pytest_kgate.processes.child import Child
+
+        session.child = Child(config, task)
     if not session.is_worker:
         config.pluginmanager.register(_Receiver(session), "kgate-receiver")
     if sanitized_child.active():

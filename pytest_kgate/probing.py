@@ -93,7 +93,7 @@ def remembers(surprise_seconds: NDArray[np.float64], latency_seconds: float) -> 
     be quick: what a kernel remembers it remembers every time, a disturbance comes now and then. One of ten samples
     is the slowest by chance, so noise alone hardly puts three of four probes behind the slowest of theirs.
     """
-    if len(surprise_seconds) < _FEWEST:
+    if len(surprise_seconds) < _FEWEST or not np.isfinite(latency_seconds):
         return None
     candidate = float(np.quantile(surprise_seconds[:, 0], 0.25)) - max(0.0, float(np.median(surprise_seconds[:, 1])))
     if candidate <= _REMEMBERING * latency_seconds + _SLACK_SECONDS:

@@ -147,7 +147,8 @@ def _settled(rounds: list[Round], gates: Sequence[SpeedGate], plan: Plan, decide
     if any(gate.rule == "classic" for gate in gates):
         return False  # it knows no interval that would tell when to stop: all rounds, or the budget
     precision = plan.precision if gates else plan.precision or MEASURE_PRECISION
-    return precision is not None and precise_enough(*_stack(rounds), precision)
+    quantiles = {gate.quantile for gate in gates} or {0.5}
+    return precision is not None and all(precise_enough(*_stack(rounds), precision, quantile=q) for q in quantiles)
 
 
 def _shuffled(rng: np.random.Generator, samples: int, run_length: int) -> NDArray[np.intp]:

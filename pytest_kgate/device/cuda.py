@@ -144,17 +144,17 @@ class CudaDevice:
             self._raise_if_faulted(error, doing)
             raise
         except CandidateError as error:
-            if isinstance(error.__cause__, RuntimeError) and not self.lost:  # a fault may have shown inside its call
-                self._raise_if_faulted(error.__cause__, doing)
+            if not self.lost:  # a fault may have shown inside its call
+                self._raise_if_faulted(error.__cause__ or error, doing)
             raise
 
-    def _raise_if_faulted(self, error: RuntimeError, doing: str) -> None:
+    def _raise_if_faulted(self, error: BaseException, doing: str) -> None:
         try:
             probe = torch.cuda.Event()
             probe.record(self.stream)
             probe.query()
-        except RuntimeError:
-            reason = str(error).splitlines()[0]
+        except RuntimeError as fault:
+            reason = str(fault).splitlines()[0]
             self.lost = reason
             if "device-side assert" in reason:
                 raise CandidateError(

@@ -30,7 +30,6 @@ RESULTS = "KGATE_SANITIZE_RESULTS"
 FULL_SIZE = "KGATE_SANITIZE_FULL_SIZE"
 """Environment variable: run problems as they are, also those that have a smaller one."""
 
-_LAUNCHED = pytest.StashKey["list[dict[str, str]]"]()
 _SEEDS = {"normal": 1, "hard": 2}
 
 
@@ -42,16 +41,13 @@ def active() -> bool:
 class Watched:
     """The plugin of the child: keeps the tests that can be watched, and writes what became of each."""
 
-    def __init__(self) -> None:
-        self._results = Path(os.environ[RESULTS])
-
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         wanted = ["kbench" in getattr(item, "fixturenames", ()) or _marked(item) for item in items]
         config.hook.pytest_deselected(items=[item for item, keep in zip(items, wanted, strict=True) if not keep])
         items[:] = [item for item, keep in zip(items, wanted, strict=True) if keep]
         # Whatever becomes of this process, its parent knows which tests it was to run.
-        self._write({"collected": {item.nodeid: f"{item.path}::{item.nodeid.partition('::')[2]}" for item in items}})
+        _tell({"collected": {item.nodeid: f"{item.path}::{item.nodeid.partition('::')[2]}" for item in items}})
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -59,19 +55,19 @@ class Watched:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
         if report.when == "call" or (report.when == "setup" and not report.passed):
-            self._write(
+            _tell(
                 {
                     "test": item.nodeid,
                     "outcome": report.outcome,
                     "message": _message(report, call),
-                    "launched": item.stash.get(_LAUNCHED, []),
                 }
             )
         return report
 
-    def _write(self, line: dict[str, Any]) -> None:
-        with self._results.open("a", encoding="ascii") as file:
-            file.write(json.dumps(line) + "\n")
+
+def _tell(line: dict[str, Any]) -> None:
+    with Path(os.environ[RESULTS]).open("a", encoding="ascii") as file:
+        file.write(json.dumps(line) + "\n")
 
 
 def _marked(item: pytest.Item) -> bool:
@@ -94,7 +90,7 @@ def launch(item: pytest.Item, job: Job, device: Device) -> None:
     if device.kind != "cuda" or getattr(job.candidate, "device_kind", "cuda") != "cuda":
         pytest.skip("compute-sanitizer watches CUDA kernels, and the candidate does not run on a CUDA device")
     problem = job.problem if os.environ.get(FULL_SIZE) or job.problem.small is None else job.problem.small
-    item.stash.setdefault(_LAUNCHED, []).append({"candidate": _name(job), "problem": problem.name})
+    _tell({"launch": item.nodeid, "candidate": _name(job), "problem": problem.name})
     arm = bind("candidate", job.candidate, problem.params)
     for kind, seed in _SEEDS.items():
         draw = problem.hard_inputs if kind == "hard" else problem.inputs

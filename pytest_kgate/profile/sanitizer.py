@@ -99,6 +99,8 @@ class _Child:
     """The node ids that it was to run, each with the argument by which pytest finds it; None if it got not so far."""
     lines: Mapping[str, Mapping[str, Any]]
     """What became of those that it ran."""
+    launched: Mapping[str, Sequence[Mapping[str, str]]]
+    """What each test had launched, also one that took the process down."""
     report: Report
     output: str
     status: int | None
@@ -106,7 +108,8 @@ class _Child:
     seconds: float
 
     def line(self, test: str) -> Mapping[str, Any]:
-        return self.lines.get(test, {"test": test, "outcome": "lost"})
+        line = self.lines.get(test, {"test": test, "outcome": "lost"})
+        return {**line, "launched": self.launched.get(test, ())}
 
     @property
     def clean(self) -> bool:
@@ -152,9 +155,14 @@ def _run(tool: str, tests: Sequence[str], order: Order) -> _Child:
             status = _wait(_command(tool, tests, order, log), environment, order, file.fileno())
         seconds = time.monotonic() - start
         told = [json.loads(line) for line in _read(results).splitlines()]
+        launched: dict[str, list[Mapping[str, str]]] = {}
+        for line in told:
+            if "launch" in line:
+                launched.setdefault(line["launch"], []).append({k: v for k, v in line.items() if k != "launch"})
         return _Child(
             next((line["collected"] for line in told if "collected" in line), None),
             {line["test"]: line for line in told if "test" in line},
+            launched,
             parse_report(_read(log)),
             _read(output),
             status,
@@ -170,6 +178,7 @@ def _command(tool: str, tests: Sequence[str], order: Order, log: Path) -> list[s
     if order.wanted.kernels is not None:
         command += ["--kernel-name", f"kernel_substring={order.wanted.kernels}"]
     pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short"]
+    pytest += ["--capture=sys"]  # what the driver says of an assert would be lost with a process that ends in one
     return [*command, *pytest, *order.arguments, *tests]
 
 

@@ -69,9 +69,14 @@ def _gate(record: Record, gate: Mapping[str, Any], width: int) -> list[str]:
         decimals = text.decimals_for(low, high, bound)
         step = text.step_for([(low, high, bound)])
         shown = f"{text.ratio(estimate, decimals)} {text.interval(low, high, decimals)} after {gate['rounds']} rounds"
+        processes = gate.get("processes")
+        if processes:
+            shown += f" in {len(processes['ratios'])} processes"
         lines += _entry("measured", f"{shown}   {text.drawing(low, estimate, high, bound, step, 21)}", width)
         label = "off by" if gate["verdict"] == "FAIL" else "margin"
         lines += _entry(label, _distance(record, gate, estimate), width)
+        if processes:
+            lines += _entry("processes", _processes(processes, decimals), width)
     return lines + _entry("verdict", ": ".join(part for part in (gate["verdict"], gate["reason"]) if part), width)
 
 
@@ -86,6 +91,18 @@ def _distance(record: Record, gate: Mapping[str, Any], estimate: float) -> str:
         return f"{text.percent(abs(beyond))} {side} the bound"
     limit = f"the bound is {text.seconds(bound * reference)}, a call takes {text.seconds(candidate)}"
     return f"{text.percent(abs(beyond))} {side} the bound: {limit}"
+
+
+def _processes(processes: Mapping[str, Any], decimals: int) -> str:
+    ratios = ", ".join(text.ratio(number(ratio), decimals) for ratio in processes["ratios"])
+    shown = f"{ratios}; sd {text.percent(math.sqrt(processes['variance_of_means']))}"
+    if processes["variance_within"] is not None:
+        shown += f", of which the rounds explain {text.percent(math.sqrt(processes['variance_within']))}"
+    pooled = processes["pooled"]
+    if not pooled:
+        return shown
+    low, high = number(pooled["low"]), number(pooled["high"])
+    return f"{shown}; pooled, as if processes were alike, {text.interval(low, high, text.decimals_for(low, high))}"
 
 
 def _sanitizer(record: Record) -> str:
