@@ -163,8 +163,8 @@ int count_multiprocessors(int& count) {
 
 // Launches Kernel(args) on a one-dimensional grid, whose limit of 2^31 - 1 blocks the y and z axes (65535) do not have.
 // The shared-memory opt-in is asked for once per kernel and device, not at every launch.
-template <auto Kernel>
-int launch(const SdpaArgs& args, int64_t blocks, int threads, int shared_bytes, void* stream) {
+template <auto Kernel, typename Arguments>
+int launch(const Arguments& args, int64_t blocks, int threads, int shared_bytes, void* stream) {
     static std::atomic<bool> ready[kMaxDevices];  // zero-initialised; a race sets the attribute twice, which is harmless
 
     if (blocks > std::numeric_limits<int32_t>::max()) {
@@ -189,7 +189,7 @@ int launch(const SdpaArgs& args, int64_t blocks, int threads, int shared_bytes, 
     }
     if (error == cudaSuccess) {
         // Not <<<>>>, whose error comes out of the thread's last-error slot, where an earlier call may have left its own.
-        void* parameters[] = {const_cast<SdpaArgs*>(&args)};
+        void* parameters[] = {const_cast<Arguments*>(&args)};
         error = cudaLaunchKernel(Kernel, dim3(static_cast<unsigned>(blocks)), dim3(threads), parameters, shared_bytes,
                                  static_cast<cudaStream_t>(stream));
     }
@@ -243,6 +243,7 @@ int dispatch(const SdpaArgs* args, void* stream) {
 
 __host__ __device__ constexpr int ceil_div(int a, int b) { return a / b + (a % b != 0); }  // a + b - 1 could overflow
 __host__ __device__ constexpr int max_of(int a, int b) { return a > b ? a : b; }
+__host__ __device__ constexpr int min_of(int a, int b) { return a < b ? a : b; }
 
 // The block's place in the grid: which head, which query rows, how many keys they may see.
 struct Tile {

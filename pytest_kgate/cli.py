@@ -273,11 +273,15 @@ def _sanitize(options: argparse.Namespace) -> int:
 
 def _impls(options: argparse.Namespace) -> int:
     from pytest_kgate.build import registry
+    from pytest_kgate.build import vendor
 
     for name, implementation in registry.implementations().items():
         print(f"{name} ({implementation.device_kind}, {implementation.status}): {implementation.description}")
         if implementation.status == "ready":
-            for knob in registry.find_source(name).knobs:
+            source = registry.find_source(name)
+            for library in source.libraries:
+                print(f"    needs {vendor.KNOWN[library].title}: {vendor.KNOWN[library].install}")
+            for knob in source.knobs:
                 print(f"    {knob.name}={knob.default}  {knob.description}")
     return 0
 

@@ -16,6 +16,7 @@ import pytest
 
 from pytest_kgate.errors import DeviceMissing
 from pytest_kgate.errors import KgateError
+from pytest_kgate.errors import LibraryMissing
 from pytest_kgate.errors import UsageError
 from pytest_kgate.markers import gates_of
 from pytest_kgate.profile import sanitized_child
@@ -174,6 +175,10 @@ def kernels(request: pytest.FixtureRequest, kgate_device: Device) -> Callable[..
             _need_device(source.device_kind, str(implementation), session, kgate_device)
             arch = session.options.arch or getattr(kgate_device, "arch", None)
             return load_kernel(where, knobs, arch=arch, debug=debug)
+        except LibraryMissing as error:
+            if source.implementation in session.options.impl:  # asked for by name
+                _fail(error)
+            pytest.skip(str(error).replace("\n", " "))
         except KgateError as error:
             _fail(error)
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 from collections.abc import Mapping
 from dataclasses import dataclass
+from dataclasses import replace
 from functools import lru_cache
 from os import PathLike
 from os import fspath
@@ -26,6 +27,7 @@ _KNOB = re.compile(
     r"[ \t]*#[ \t]*define[ \t]+(?P=name)[ \t]+(?P<value>[^\n]*?)[ \t]*(?://[^\n]*)?$",
     re.MULTILINE,
 )
+_LIBRARY = re.compile(r"//[ \t]*library:[ \t]*(\w+)[ \t]*$", re.MULTILINE)
 _DEVICE_OF_SUFFIX = {".cu": "cuda", ".cpp": "host", ".cc": "host", ".cxx": "host"}
 
 
@@ -72,6 +74,8 @@ class Source:
     """`cuda` or `host`; it decides the compiler."""
 
     knobs: tuple[Knob, ...]
+    libraries: tuple[str, ...] = ()
+    """What it opens at run time, by the names in vendor.py."""
 
 
 def csrc_directory() -> Path:
@@ -103,6 +107,11 @@ def parse_implementations(text: str) -> dict[str, Implementation]:
 def parse_knobs(text: str) -> tuple[Knob, ...]:
     """The knobs of a source: `#ifndef NAME  // knob: what it is`, then `#define NAME value`."""
     return tuple(Knob(m["name"], m["value"], m["text"]) for m in _KNOB.finditer(text))
+
+
+def parse_libraries(text: str) -> tuple[str, ...]:
+    """The libraries that a source opens at run time: `#include "cublas.cuh"  // library: cublas`."""
+    return tuple(dict.fromkeys(_LIBRARY.findall(text)))
 
 
 @lru_cache(maxsize=8)
@@ -139,7 +148,7 @@ def find_source(name_or_path: str | PathLike[str]) -> Source:
             f"Choose one that is ready: {', '.join(ready)}; or give the path of your own .cu or .cpp file.",
         )
     path = csrc_directory() / implementation.source
-    return Source(text, text, path, implementation.device_kind, parse_knobs(_read(path)))
+    return _described(Source(text, text, path, implementation.device_kind, ()))
 
 
 def _own_source(path: Path) -> Source:
@@ -150,7 +159,13 @@ def _own_source(path: Path) -> Source:
             f"Rename it, or choose an implementation: {_listing(implementations())}.",
         )
     path = Path(path).expanduser().absolute()
-    return Source(path.stem, None, path, device_kind, parse_knobs(_read(path)))
+    return _described(Source(path.stem, None, path, device_kind, ()))
+
+
+def _described(source: Source) -> Source:
+    """With what the file says of itself."""
+    text = _read(source.path)
+    return replace(source, knobs=parse_knobs(text), libraries=parse_libraries(text))
 
 
 def _read(path: Path) -> str:

@@ -26,6 +26,8 @@ class _Arguments(ctypes.Structure):
         ("scale", ctypes.c_float),
         ("causal", ctypes.c_int32),
         ("dtype", ctypes.c_int32),
+        ("workspace", ctypes.c_void_p),
+        ("workspace_bytes", ctypes.c_int64),
     )
 
 
@@ -63,8 +65,8 @@ def plan(library: Path, shape: Shape, dtype: str, multiprocessors: int) -> list[
     strides = [(ctypes.c_int64 * 3)(*row) for _ in range(4)]
     extents = (shape.batch, shape.heads, shape.seqlen, shape.head_dim)
     somewhere = (4096 * (i + 1) for i in range(4))  # never read
-    arguments = _Arguments(*somewhere, *extents, *strides, 0.125, shape.causal, _DTYPES[dtype])
-    assert ctypes.sizeof(arguments) == 160
+    arguments = _Arguments(*somewhere, *extents, *strides, 0.125, shape.causal, _DTYPES[dtype], 65536, 2**50)
+    assert ctypes.sizeof(arguments) == 176
     launches = (_Planned * _ROOM)()
     count = loaded.kgate_plan(ctypes.byref(arguments), multiprocessors, launches, _ROOM)
     assert count >= 0, loaded.kgate_message().decode()

@@ -28,6 +28,10 @@ def test_host_kernel_beats_sdpa_on_the_cpu(kbench, sdpa_oracle, kernels, impl, s
     [
         pytest.param("custom_v3", marks=pytest.mark.speedup(3.5)),
         pytest.param("wmma", marks=pytest.mark.speedup(1.25)),
+        pytest.param("cublas", marks=pytest.mark.speedup(1.45)),
+        pytest.param("hybrid_qkt", marks=pytest.mark.speedup(1.65)),
+        pytest.param("hybrid_pv", marks=pytest.mark.speedup(1.55)),
+        pytest.param("cutensor", marks=pytest.mark.speedup(2.1)),
     ],
 )
 def test_cuda_kernel_against_the_fastest_sdpa(kbench, sdpa_oracle, kernels, impl, shape):
