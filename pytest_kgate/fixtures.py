@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from pytest_kgate.build.kernel import Kernel
     from pytest_kgate.device.base import Device
+    from pytest_kgate.job import Job
+    from pytest_kgate.job import Outcome
     from pytest_kgate.problem import Problem
     from pytest_kgate.problem import Shape
     from pytest_kgate.report.record import Record
@@ -106,7 +108,7 @@ def kbench(request: pytest.FixtureRequest, kgate_device: Device) -> Callable[...
             live = LiveLine(request.config, request.node.nodeid)
             spawn = partial(_spawn, request, session, job.call, job.options.processes)
 
-            def run(job: bench.Job) -> bench.Outcome:
+            def run(job: Job) -> Outcome:
                 with live:
                     return bench.run(
                         job,
@@ -227,10 +229,10 @@ def _job(
     precision: float | None,
     own: bool | None,
     overrides: dict[str, Any],
-) -> Any:
-    from pytest_kgate.bench import Job
+) -> Job:
     from pytest_kgate.gate import ErrorGate
     from pytest_kgate.gate import SpeedGate
+    from pytest_kgate.job import Job as JobType
     from pytest_kgate.problem import Problem as ProblemType
 
     if isinstance(candidate, ProblemType):
@@ -249,7 +251,7 @@ def _job(
     options = session.options.override(**demands.overrides).override("kbench", **overrides)
     test, attempt = request.node.nodeid, session.attempt_of(request.node)
     speed = tuple(replace(gate, rule=options.rule).at_attempt(attempt) for gate in speed)
-    return Job(
+    return JobType(
         test, session.next_call(test), candidate, problem, speed, error, options, name, check, precision, attempt, own
     )
 
@@ -300,7 +302,7 @@ def _spawn(
     return Launcher.of(request.config).run(task, limit_seconds)
 
 
-def _settle(outcome: Any, inconclusive: str) -> None:
+def _settle(outcome: Outcome, inconclusive: str) -> None:
     __tracebackhide__ = True
     record = outcome.record
     if record["verdict"] in ("PASS", "MEASURED"):

@@ -21,6 +21,7 @@ from pytest_kgate.calling import blame
 from pytest_kgate.device.base import Arm
 from pytest_kgate.device.base import Device
 from pytest_kgate.device.base import Workload
+from pytest_kgate.device.poison import poison
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.gate import ErrorGate
@@ -119,13 +120,6 @@ def workload_of(problem: Problem, device: Device, like: Tensor | None = None, *,
         return poison(torch.empty_like(inputs[0] if like is None else like, memory_format=torch.contiguous_format))
 
     return Workload(draw, make_output)
-
-
-def poison(tensor: Tensor) -> Tensor:
-    """Fill with NaN (the largest value, for integers), so that what is never written shows."""
-    if tensor.is_floating_point() or tensor.is_complex():
-        return tensor.fill_(float("nan"))
-    return tensor.fill_(True if tensor.dtype is torch.bool else torch.iinfo(tensor.dtype).max)
 
 
 def check(
@@ -242,7 +236,7 @@ def _tensor(role: str, result: object) -> Tensor:
 
 
 def verify_timed_output(
-    device: Device, problem: Problem, inputs: tuple[Any, ...], output: Any, correctness: Correctness
+    device: Device, problem: Problem, correctness: Correctness, inputs: tuple[Any, ...], output: Any
 ) -> str | None:
     """Compare what a timed launch left behind; None, or one sentence saying how far off it is."""
     with device.running("verifying a timed launch"):

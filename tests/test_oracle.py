@@ -247,10 +247,10 @@ def test_timed_launch_in_a_coarser_type_is_told_by_its_error():
     result = outcome(torch.relu, RELU, ErrorGate(1.0))
     inputs = RELU.inputs(torch.Generator().manual_seed(5))
     right = torch.relu(*inputs)
-    assert verify_timed_output(HostDevice(), RELU, inputs, right, result) is None
-    coarse = verify_timed_output(HostDevice(), RELU, inputs, right.bfloat16().float(), result)
+    assert verify_timed_output(HostDevice(), RELU, result, inputs, right) is None
+    coarse = verify_timed_output(HostDevice(), RELU, result, inputs, right.bfloat16().float())
     assert coarse is not None
     assert coarse.startswith("a timed launch left another answer than the checked ones: the rms error is ")
-    wrong = verify_timed_output(HostDevice(), RELU, inputs, right + 2, result)
+    wrong = verify_timed_output(HostDevice(), RELU, result, inputs, right + 2)
     assert wrong is not None
     assert "off by 2 at" in wrong

@@ -20,8 +20,8 @@ from pytest_kgate.errors import KgateError
 from pytest_kgate.processes.task import Task
 
 if TYPE_CHECKING:
-    from pytest_kgate.bench import Job
-    from pytest_kgate.bench import Outcome
+    from pytest_kgate.job import Job
+    from pytest_kgate.job import Outcome
     from pytest_kgate.problem import Problem
 
 
@@ -40,7 +40,7 @@ class Child:
 
     def run(self, job: Job, measure: Callable[[Job], Outcome]) -> Outcome:
         """An earlier call's outcome, as the parent saw it; at the call that is meant, measures and ends the session."""
-        from pytest_kgate.bench import Outcome
+        from pytest_kgate.job import Outcome
 
         if job.call in self._earlier:
             return Outcome(self._earlier[job.call])

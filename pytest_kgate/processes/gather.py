@@ -25,7 +25,7 @@ from pytest_kgate.stats import Floats
 from pytest_kgate.stats import count_outliers
 
 if TYPE_CHECKING:
-    from pytest_kgate.bench import Job
+    from pytest_kgate.job import Job
 
 ALL_ROUNDS = sys.float_info.min
 """A precision that no race reaches: each process takes all its rounds, or its budget."""
@@ -133,8 +133,6 @@ def _timing(
     timings: Sequence[Mapping[str, Any]], found: Sequence[records.Record], runs: Sequence[Run], tick: float
 ) -> dict[str, Any]:
     """As of one race; samples are those of the first process, then of the second, and so on."""
-    from pytest_kgate.bench import arm_facts
-
     arms = {name: _stacked([getattr(run, name) for run in runs]) for name in ("candidate", "reference")}
     overhead = {name: float(np.median([one["overhead_seconds"][name] for one in timings])) for name in arms}
     first = timings[0]
@@ -147,7 +145,7 @@ def _timing(
         "seconds_spent": sum(one["seconds_spent"] for one in timings),
         "tick_seconds": tick,
         "retaken": sum(one["retaken"] for one in timings),
-        **{name: arm_facts(samples) for name, samples in arms.items()},
+        **{name: records.arm_facts(samples) for name, samples in arms.items()},
         "overhead_seconds": overhead,
         "ratio": None,
         "ratio_of_medians": float(np.median(arms["candidate"]) / np.median(arms["reference"])),

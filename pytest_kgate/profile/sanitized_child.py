@@ -19,9 +19,9 @@ import pytest
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pytest_kgate.bench import Job
     from pytest_kgate.device.base import Arm
     from pytest_kgate.device.base import Device
+    from pytest_kgate.job import Job
     from pytest_kgate.problem import Problem
 
 RESULTS = "KGATE_SANITIZE_RESULTS"

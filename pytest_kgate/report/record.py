@@ -83,6 +83,19 @@ def decode_samples(encoded: Mapping[str, Any]) -> NDArray[np.float64]:
         ) from error
 
 
+def arm_facts(samples: NDArray[np.float64]) -> dict[str, Any]:
+    """One arm of a record, from all its samples, (rounds, samples) net seconds."""
+    import numpy as np
+
+    p10, median, p90 = np.quantile(samples, [0.1, 0.5, 0.9])
+    return {
+        "median_seconds": median,
+        "p10_seconds": p10,
+        "p90_seconds": p90,
+        "samples": encode_samples(samples),
+    }
+
+
 def overall_verdict(
     gates: Iterable[Mapping[str, Any]],
     correctness: Mapping[str, Any] | None = None,

@@ -177,16 +177,17 @@ def test_too_tight_bound_is_warned_of_before_the_race(monkeypatch):
 
     monkeypatch.setattr(bench, "trusted_race", race)
     with pytest.raises(RuntimeError, match="far enough"):
-        bench.run(_job(bench), _device(), _picker(), {}, events.append, None, events.append)
+        bench.run(_job(), _device(), _picker(), {}, events.append, None, events.append)
     assert [event[:15] for event in events] == ["the bound 0.999", "race"]
 
 
-def _job(bench):
+def _job():
+    from pytest_kgate.job import Job
     from pytest_kgate.options import Options
     from pytest_kgate.problem import Problem
 
     problem = Problem("relu", lambda g: (torch.randn(8, generator=g),), torch.relu, lambda x: torch.relu(x.double()))
-    return bench.Job("test", 0, torch.relu, problem, (SpeedGate(0.999),), None, Options())
+    return Job("test", 0, torch.relu, problem, (SpeedGate(0.999),), None, Options())
 
 
 def _device():

@@ -186,7 +186,7 @@ def test_honest_kernel_is_not_accused(device, impl, seqlen, dtype, causal):
         spent = behaviour.host_seconds(device, lambda: candidate.call(inputs, None))
 
     def verify(inputs, answer):
-        return verify_timed_output(device, problem, inputs, answer, correctness)
+        return verify_timed_output(device, problem, correctness, inputs, answer)
 
     watch.observe(workload, 1, "graph", "hot", torch.tensor([spent]).double().numpy(), verify)
     watch.phase_over()

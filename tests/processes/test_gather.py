@@ -16,6 +16,7 @@ from pytest_kgate.device.fake import RaceOffset
 from pytest_kgate.device.fake import White
 from pytest_kgate.errors import KgateError
 from pytest_kgate.gate import SpeedGate
+from pytest_kgate.job import Job
 from pytest_kgate.options import Options
 from pytest_kgate.problem import Problem
 from pytest_kgate.reference import ReferencePicker
@@ -38,9 +39,7 @@ RELU = Problem(
 
 def _job(*gates, attempt=1, **options):
     speed = tuple(gate.at_attempt(attempt) for gate in gates)
-    return bench.Job(
-        "test_it.py::test", 0, torch.relu, RELU, speed, None, Options(processes=4, **options), attempt=attempt
-    )
+    return Job("test_it.py::test", 0, torch.relu, RELU, speed, None, Options(processes=4, **options), attempt=attempt)
 
 
 def _run(job, ratio, change=lambda record: record, faults=None):
