@@ -15,9 +15,9 @@ from pytest_kgate.device.base import Device
 from pytest_kgate.device.base import Stopwatch
 from pytest_kgate.gate import Judgement
 from pytest_kgate.gate import Verdict
-from pytest_kgate.gate import with_evidence
 from pytest_kgate.integrity.watch import Watch
 from pytest_kgate.job import Job
+from pytest_kgate.judging import with_evidence
 from pytest_kgate.mutants.selftest import Selftest
 from pytest_kgate.oracle import Correctness
 from pytest_kgate.problem import Problem

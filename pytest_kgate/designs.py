@@ -19,12 +19,13 @@ from typing import Any
 import numpy as np
 
 from pytest_kgate import __version__
+from pytest_kgate import looks
 from pytest_kgate import stats
-from pytest_kgate.device.fake import Noise
-from pytest_kgate.device.fake import RoundOffset
+from pytest_kgate.device.noise import Noise
+from pytest_kgate.device.noise import RoundOffset
 from pytest_kgate.gate import SpeedGate
 from pytest_kgate.gate import Verdict
-from pytest_kgate.gate import judge
+from pytest_kgate.judging import judge
 from pytest_kgate.race import SAMPLES
 from pytest_kgate.report.record import now
 from pytest_kgate.scenarios import Scenario
@@ -39,7 +40,7 @@ GATES = 1000
 SCENARIOS = ("independent", "ar50", "ar80", "ar95", "ar95-own", "heating", "boosting", "steps", "mixture")
 """Those whose noise depends on when a sample is taken, and one whose noise does not."""
 
-_ROUNDS = stats.LOOKS[-1]
+_ROUNDS = looks.LOOKS[-1]
 
 _INPUTS = RoundOffset(0.005)
 """What a round's input values are assumed to do to the latency of the arm that gets them."""
@@ -128,7 +129,7 @@ class Cell:
 def cell(scenario: Scenario, design: str, gates: int, seed: int = 42) -> Cell:
     """Judge so many races of this design."""
     verdicts, halves, errors = [], [], []
-    critical = stats.critical_values(0.95)[-1]
+    critical = looks.critical_values(0.95)[-1]
     for number in range(gates):
         rng = np.random.default_rng([seed, zlib.crc32(scenario.name.encode()), number])
         candidate, reference = scenario.reference_seconds * np.exp(DESIGNS[design](rng, scenario.noise))
@@ -200,7 +201,7 @@ def _rate(one: Mapping[str, Any]) -> str:
 
 def _verdict(candidate: Floats, reference: Floats, seed: int) -> Verdict:
     gate = SpeedGate(BOUND)
-    for rounds in stats.LOOKS:
+    for rounds in looks.LOOKS:
         judgement = judge(gate, candidate[:rounds], reference[:rounds], seed=seed)
         if judgement is not None:
             return judgement.verdict

@@ -15,12 +15,12 @@ from pytest_kgate.device.base import Round
 from pytest_kgate.device.base import Stopwatch
 from pytest_kgate.gate import Judgement
 from pytest_kgate.gate import SpeedGate
-from pytest_kgate.gate import judge
-from pytest_kgate.gate import measure
-from pytest_kgate.gate import precise_enough
+from pytest_kgate.judging import judge
+from pytest_kgate.judging import measure
+from pytest_kgate.judging import precise_enough
+from pytest_kgate.looks import LOOKS
 from pytest_kgate.probing import Probes
 from pytest_kgate.probing import seed_of
-from pytest_kgate.stats import LOOKS
 from pytest_kgate.stats import Interval
 
 SAMPLES = 10

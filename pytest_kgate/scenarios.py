@@ -11,17 +11,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pytest_kgate.device.fake import Autoregressive
-from pytest_kgate.device.fake import Drift
 from pytest_kgate.device.fake import FakeDevice
-from pytest_kgate.device.fake import Mixture
-from pytest_kgate.device.fake import Noise
-from pytest_kgate.device.fake import OnlyArm
-from pytest_kgate.device.fake import Outliers
-from pytest_kgate.device.fake import RaceOffset
-from pytest_kgate.device.fake import Skewed
-from pytest_kgate.device.fake import TwoStateClock
-from pytest_kgate.device.fake import White
+from pytest_kgate.device.noise import Autoregressive
+from pytest_kgate.device.noise import Drift
+from pytest_kgate.device.noise import Mixture
+from pytest_kgate.device.noise import Noise
+from pytest_kgate.device.noise import OnlyArm
+from pytest_kgate.device.noise import Outliers
+from pytest_kgate.device.noise import RaceOffset
+from pytest_kgate.device.noise import Skewed
+from pytest_kgate.device.noise import TwoStateClock
+from pytest_kgate.device.noise import White
 from pytest_kgate.errors import UsageError
 
 _PHASE = 0.03

@@ -12,7 +12,7 @@ from scipy.stats import binomtest
 from pytest_kgate import cli
 from pytest_kgate import designs
 from pytest_kgate import simulate
-from pytest_kgate.device.fake import White
+from pytest_kgate.device.noise import White
 from pytest_kgate.scenarios import BY_NAME
 
 ROOT = Path(__file__).parents[1]

@@ -36,7 +36,8 @@ jsonschema = pytest.importorskip("jsonschema", reason="needs jsonschema, of the 
 
 FAKE = """
 import pytest
-from pytest_kgate.device.fake import FakeDevice, White
+from pytest_kgate.device.fake import FakeDevice
+from pytest_kgate.device.noise import White
 
 class Device(FakeDevice):
     kind = "KIND"

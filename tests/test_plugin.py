@@ -17,7 +17,8 @@ from pytest_kgate.report.record import load
 
 FAKE_DEVICE = """
 import pytest
-from pytest_kgate.device.fake import FakeDevice, White
+from pytest_kgate.device.fake import FakeDevice
+from pytest_kgate.device.noise import White
 
 @pytest.fixture(scope="session")
 def kgate_device():

@@ -9,7 +9,7 @@ from pytest_kgate import race
 from pytest_kgate.device.base import Round
 from pytest_kgate.gate import SpeedGate
 from pytest_kgate.gate import Verdict
-from pytest_kgate.stats import LOOKS
+from pytest_kgate.looks import LOOKS
 
 
 class Scripted:

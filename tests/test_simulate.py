@@ -11,13 +11,13 @@ from scipy.stats import binomtest
 
 from pytest_kgate import cli
 from pytest_kgate import simulate
+from pytest_kgate.looks import LOOKS
 from pytest_kgate.scenarios import SCENARIOS
 from pytest_kgate.scenarios import Scenario
 from pytest_kgate.simulate import BOUND
 from pytest_kgate.simulate import Cell
 from pytest_kgate.simulate import cell
 from pytest_kgate.simulate import cells_of
-from pytest_kgate.stats import LOOKS
 
 ROOT = Path(__file__).parents[1]
 RECORD = ROOT / "benchmarks" / "simulated" / "gates.json"

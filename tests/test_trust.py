@@ -24,7 +24,8 @@ jsonschema = pytest.importorskip("jsonschema", reason="needs jsonschema, of the 
 CONFTEST = """
 import numpy as np
 import pytest
-from pytest_kgate.device.fake import FakeDevice, Mixture, White
+from pytest_kgate.device.fake import FakeDevice
+from pytest_kgate.device.noise import Mixture, White
 from pytest_kgate.evidence import Cold, Reading
 
 class Turning:

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from pytest_kgate import stats
+from pytest_kgate.bootstrap import bootstrap_difference
 from pytest_kgate.calibrate.cases import UNAVAILABLE
 from pytest_kgate.calibrate.cases import Case
 from pytest_kgate.calibrate.rig import Contest
 from pytest_kgate.calibrate.trial import Trials
 from pytest_kgate.errors import CandidateError
+from pytest_kgate.stats import Floats
 
 USUAL_SAMPLES = 100
 """Of each arm: what most benchmark scripts take."""
@@ -46,12 +47,12 @@ def side_by_side(trials: Trials, case: Case, seed: int) -> list[dict[str, Any]]:
     return lines
 
 
-def usual_recipe_passes(candidate: stats.Floats, reference: stats.Floats, bound: float, seed: int) -> bool:
+def usual_recipe_passes(candidate: Floats, reference: Floats, bound: float, seed: int) -> bool:
     """Whether the usual recipe calls the candidate faster; samples (n,) of each arm, in seconds."""
     if not np.median(candidate) < bound * np.median(reference):
         return False
     # Every sample a round of its own: what the recipe takes for independent.
-    interval = stats.bootstrap_difference(candidate[:, None], reference[:, None], 1.0, 0.95, seed=seed)
+    interval = bootstrap_difference(candidate[:, None], reference[:, None], 1.0, 0.95, seed=seed)
     return interval.high < 0
 
 

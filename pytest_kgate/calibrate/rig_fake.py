@@ -10,11 +10,11 @@ from pytest_kgate.calibrate.rig import Contest
 from pytest_kgate.device.base import Arm
 from pytest_kgate.device.base import Workload
 from pytest_kgate.device.fake import FakeDevice
-from pytest_kgate.device.fake import Mixture
-from pytest_kgate.device.fake import Noise
-from pytest_kgate.device.fake import RaceOffset
-from pytest_kgate.device.fake import RoundOffset
-from pytest_kgate.device.fake import White
+from pytest_kgate.device.noise import Mixture
+from pytest_kgate.device.noise import Noise
+from pytest_kgate.device.noise import RaceOffset
+from pytest_kgate.device.noise import RoundOffset
+from pytest_kgate.device.noise import White
 from pytest_kgate.errors import UsageError
 
 _CLOCK_HZ = 2e9

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from pytest_kgate import looks
 from pytest_kgate import race
 from pytest_kgate import stats
 from pytest_kgate.calibrate.cases import UNAVAILABLE
@@ -173,7 +174,7 @@ def first_look_p_value(result: race.Race, bound: float) -> float | None:
 
     The p of the look that decided is no good to hold against uniform: which look that is depends on the samples.
     """
-    rounds = stats.LOOKS[0]
+    rounds = looks.LOOKS[0]
     candidate, reference = result.candidate[:rounds], result.reference[:rounds]
     if len(candidate) < rounds or not (np.isfinite(candidate) & np.isfinite(reference)).all():
         return None

@@ -14,9 +14,9 @@ from scipy import stats as distributions
 
 from pytest_kgate.calibrate.cases import UNAVAILABLE
 from pytest_kgate.calibrate.cases import Case
+from pytest_kgate.looks import LOOKS
+from pytest_kgate.looks import critical_values
 from pytest_kgate.stats import BLOCKS
-from pytest_kgate.stats import LOOKS
-from pytest_kgate.stats import critical_values
 
 NOMINAL = 0.025
 """What a gate at 95 % confidence promises on either side."""

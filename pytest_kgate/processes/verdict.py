@@ -19,8 +19,8 @@ from pytest_kgate import stats
 from pytest_kgate.gate import Judgement
 from pytest_kgate.gate import SpeedGate
 from pytest_kgate.gate import Verdict
-from pytest_kgate.gate import resolution
-from pytest_kgate.gate import trouble
+from pytest_kgate.judging import resolution
+from pytest_kgate.judging import trouble
 from pytest_kgate.stats import Floats
 from pytest_kgate.stats import Interval
 

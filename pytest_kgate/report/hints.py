@@ -214,11 +214,11 @@ def _other_references(record: Record) -> list[str]:
 
 
 def _undecided(record: Record) -> list[str]:
-    from pytest_kgate.stats import LOOKS
+    from pytest_kgate.looks import LOOKS
 
     found = []
     timing, most = record.get("timing"), LOOKS[-1]
-    helps = any("raise the budget" in gate["reason"] for gate in record["gates"])  # gate.judge knows whether it does
+    helps = any("raise the budget" in gate["reason"] for gate in record["gates"])  # judging.judge knows whether it does
     if helps and timing and timing["rounds"]:
         needed = timing["seconds_spent"] / timing["rounds"] * most * 1.2  # a round's cost varies
         found.append(f"--kgate-budget {text.significant(needed, 2)} lets the race take all {most} rounds.")

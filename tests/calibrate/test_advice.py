@@ -101,7 +101,8 @@ def test_calibration_that_was_not_passed_says_so():
 
 CONFTEST = """
 import pytest
-from pytest_kgate.device.fake import FakeDevice, White
+from pytest_kgate.device.fake import FakeDevice
+from pytest_kgate.device.noise import White
 
 @pytest.fixture(scope="session")
 def kgate_device():

@@ -11,17 +11,17 @@ from pytest_kgate.device.base import Arm
 from pytest_kgate.device.base import Device
 from pytest_kgate.device.base import Stopwatch
 from pytest_kgate.device.base import Workload
-from pytest_kgate.device.fake import Autoregressive
-from pytest_kgate.device.fake import Drift
 from pytest_kgate.device.fake import FakeDevice
 from pytest_kgate.device.fake import FakeStopwatch
-from pytest_kgate.device.fake import Mixture
-from pytest_kgate.device.fake import Noise
-from pytest_kgate.device.fake import Outliers
-from pytest_kgate.device.fake import RaceOffset
-from pytest_kgate.device.fake import RoundOffset
-from pytest_kgate.device.fake import TwoStateClock
-from pytest_kgate.device.fake import White
+from pytest_kgate.device.noise import Autoregressive
+from pytest_kgate.device.noise import Drift
+from pytest_kgate.device.noise import Mixture
+from pytest_kgate.device.noise import Noise
+from pytest_kgate.device.noise import Outliers
+from pytest_kgate.device.noise import RaceOffset
+from pytest_kgate.device.noise import RoundOffset
+from pytest_kgate.device.noise import TwoStateClock
+from pytest_kgate.device.noise import White
 
 ARMS = [
     Arm(name, lambda inputs, output: ("ran", inputs, output), name == "candidate")

@@ -11,9 +11,9 @@ import torch
 from pytest_kgate import bench
 from pytest_kgate import multiplicity
 from pytest_kgate.device.fake import FakeDevice
-from pytest_kgate.device.fake import Mixture
-from pytest_kgate.device.fake import RaceOffset
-from pytest_kgate.device.fake import White
+from pytest_kgate.device.noise import Mixture
+from pytest_kgate.device.noise import RaceOffset
+from pytest_kgate.device.noise import White
 from pytest_kgate.errors import KgateError
 from pytest_kgate.gate import SpeedGate
 from pytest_kgate.job import Job

@@ -24,7 +24,8 @@ CONFTEST = """
 import json
 import os
 import pytest
-from pytest_kgate.device.fake import FakeDevice, Mixture, RaceOffset, White
+from pytest_kgate.device.fake import FakeDevice
+from pytest_kgate.device.noise import Mixture, RaceOffset, White
 
 TASK = json.load(open(os.environ["KGATE_PROCESS"])) if "KGATE_PROCESS" in os.environ else {"process": 0}
 

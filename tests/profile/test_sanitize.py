@@ -25,7 +25,8 @@ jsonschema = pytest.importorskip("jsonschema", reason="needs jsonschema, of the 
 
 DEVICE = """
 import pytest
-from pytest_kgate.device.fake import FakeDevice, White
+from pytest_kgate.device.fake import FakeDevice
+from pytest_kgate.device.noise import White
 
 class Device(FakeDevice):
     kind = "cuda"

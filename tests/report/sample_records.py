@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pytest_kgate import gate as gates
+from pytest_kgate import judging
 from pytest_kgate import stats
 from pytest_kgate.gate import SpeedGate
 from pytest_kgate.gate import Verdict
@@ -37,8 +37,8 @@ def speed_record(
     reference = reference * np.exp(0.003 * rng.standard_normal((rounds, 10)))
     candidate = ratio * reference_seconds * np.exp(noise * rng.standard_normal((rounds, 1)))
     candidate = candidate * np.exp(0.003 * rng.standard_normal((rounds, 10)))
-    judged = [gates.judge(gate, candidate, reference, seed=1, final=True) for gate in bounds]
-    found = [gates.with_evidence(one, candidate, reference, seed=1).to_dict() for one in judged if one is not None]
+    judged = [judging.judge(gate, candidate, reference, seed=1, final=True) for gate in bounds]
+    found = [judging.with_evidence(one, candidate, reference, seed=1).to_dict() for one in judged if one is not None]
     correct = correctness()
     correct["default_tolerance"] = not demanded_error
     record = _record(test, call, warnings)

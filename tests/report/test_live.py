@@ -80,7 +80,8 @@ import pytest
 import torch
 from pytest_kgate import Problem
 from pytest_kgate.calibrate.store import Calibration, save
-from pytest_kgate.device.fake import FakeDevice, White
+from pytest_kgate.device.fake import FakeDevice
+from pytest_kgate.device.noise import White
 
 RELU = Problem(
     name="relu",

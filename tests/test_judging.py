@@ -12,21 +12,21 @@ from scipy.stats import binomtest
 
 from pytest_kgate.device.base import Arm
 from pytest_kgate.device.base import Workload
-from pytest_kgate.device.fake import Autoregressive
 from pytest_kgate.device.fake import FakeDevice
-from pytest_kgate.device.fake import Mixture
-from pytest_kgate.device.fake import Noise
-from pytest_kgate.device.fake import RaceOffset
-from pytest_kgate.device.fake import RoundOffset
-from pytest_kgate.device.fake import TwoStateClock
-from pytest_kgate.device.fake import White
+from pytest_kgate.device.noise import Autoregressive
+from pytest_kgate.device.noise import Mixture
+from pytest_kgate.device.noise import Noise
+from pytest_kgate.device.noise import RaceOffset
+from pytest_kgate.device.noise import RoundOffset
+from pytest_kgate.device.noise import TwoStateClock
+from pytest_kgate.device.noise import White
 from pytest_kgate.gate import Judgement
 from pytest_kgate.gate import SpeedGate
 from pytest_kgate.gate import Verdict
-from pytest_kgate.gate import judge
-from pytest_kgate.gate import measure
-from pytest_kgate.gate import precise_enough
-from pytest_kgate.gate import with_evidence
+from pytest_kgate.judging import judge
+from pytest_kgate.judging import measure
+from pytest_kgate.judging import precise_enough
+from pytest_kgate.judging import with_evidence
 from pytest_kgate.race import Plan
 from pytest_kgate.race import run
 
