@@ -10,6 +10,7 @@
 #include <cuda_runtime.h>
 
 #include <atomic>
+#include <cassert>
 #include <cstdarg>
 #include <cstdint>
 #include <cstdio>
@@ -19,6 +20,12 @@
 
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
 #error "These kernels use cp.async: compile for sm_80 or newer."
+#endif
+
+#ifdef KGATE_DEBUG
+#define DEBUG_ASSERT(condition) assert(condition)
+#else
+#define DEBUG_ASSERT(condition) ((void)0)
 #endif
 
 namespace kgate {
@@ -164,17 +171,18 @@ int dispatch(const SdpaArgs* args, void* stream) {
 __host__ __device__ constexpr int ceil_div(int a, int b) { return a / b + (a % b != 0); }  // a + b - 1 could overflow
 __host__ __device__ constexpr int max_of(int a, int b) { return a > b ? a : b; }
 
-// The block's place in the grid: which head, which query rows, how many keys they may see.
+// What a block works on: which head, which query rows, how many keys they may see.
 struct Tile {
     int batch, head;
     int first_row;  // of BLOCK_M query rows
     int keys;       // keys [0, keys) are all that any row of the tile attends to
 };
 
-__device__ inline Tile find_tile(const SdpaArgs& args, int block_m) {
+// `index`: the block's place in the grid, unless several blocks share a tile.
+__device__ inline Tile find_tile(const SdpaArgs& args, int block_m, unsigned index = blockIdx.x) {
     const int tiles = ceil_div(args.seqlen, block_m);
-    const int slice = blockIdx.x / tiles;  // neighbours in the grid share a head, hence its K and V in L2
-    int tile = blockIdx.x % tiles;
+    const int slice = index / tiles;  // neighbours in the grid share a head, hence its K and V in L2
+    int tile = index % tiles;
     // A causal tile's work grows with its index: the longest start first, so that none of them is the straggler.
     if (args.causal) tile = tiles - 1 - tile;
     const int first_row = tile * block_m;

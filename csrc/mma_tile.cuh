@@ -1,0 +1,461 @@
+// What the kernels on mma.sync share: ldmatrix, m16n8k16, one warp's share of attention, and the merging of such shares.
+//
+// A warp takes 16 or 32 query rows and a stretch of keys. Logits, probabilities and output stay in registers, in the layout
+// of the instruction's accumulator: of each 16x8 tile a lane holds row lane / 4, columns 2 * (lane % 4) and the next, and the
+// same columns of row lane / 4 + 8. The four lanes of a quad share a row, so that two shuffles reduce it, and a pair of
+// accumulator tiles of P is, packed to 16 bits, just the left operand of the product with V.
+#pragma once
+
+#include <type_traits>
+
+#include "cuda_common.cuh"
+
+namespace kgate {
+namespace {
+
+// The oldest architecture that is compiled for, 890 say. Host code needs it too: tiles, hence launches, depend on it.
+constexpr int kArchitectures[] = {__CUDA_ARCH_LIST__};
+constexpr int kOldestArchitecture = kArchitectures[0];
+
+// -------------------------------------------------------------------------------------------------------- instructions
+
+__device__ inline unsigned shared_address(const void* pointer) {
+    return static_cast<unsigned>(__cvta_generic_to_shared(pointer));
+}
+
+// Four 8x8 matrices of 16-bit elements; lanes 8i to 8i + 7 name the rows of matrix i.
+__device__ inline void load_matrices(unsigned (&x)[4], unsigned address) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3]) : "r"(address) : "memory");
+}
+
+__device__ inline void load_matrices_transposed(unsigned (&x)[4], unsigned address) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3]) : "r"(address) : "memory");
+}
+
+// c += a b, a of 16x16, b of 16x8.
+template <typename T>
+__device__ void multiply_add(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
+    if constexpr (std::is_same_v<T, __half>) {
+        asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+                     "{%0, %1, %2, %3};"
+                     : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+                     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+    } else {
+        asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+                     "{%0, %1, %2, %3};"
+                     : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+                     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+    }
+}
+
+template <typename T>
+__device__ unsigned pack(float a, float b) {
+    const typename Pair<T>::type pair = Pair<T>::from_float(a, b);
+    unsigned word;
+    memcpy(&word, &pair, 4);
+    return word;
+}
+
+// Starts copying rows [first, first + Rows) of a (rows, D) matrix into shared memory with Stride elements a row; rows from
+// `rows` on become zeros, and their addresses are never read. Unlike copy_rows_async, a thread keeps its column and adds to
+// one pointer: half the instructions, for kernels that are bound by issuing them.
+template <typename T, int Rows, int D, int Stride, int Threads>
+__device__ void copy_tile_async(unsigned target, const T* global, int64_t row_stride, int first, int rows) {
+    constexpr int kChunks = D / 8;
+    constexpr int kPass = Threads / kChunks;  // rows; where D is no power of two a few threads have nothing to do
+    const int row = threadIdx.x / kChunks;
+    const int column = threadIdx.x % kChunks * 8;
+    if (Threads % kChunks != 0 && row >= kPass) return;
+    const T* source = global + (first + row) * row_stride + column;
+    target += (row * Stride + column) * 2;
+    const int valid = rows - first - row;
+#pragma unroll
+    for (int i = 0; i < ceil_div(Rows, kPass); ++i) {
+        if (Rows % kPass != 0 && row + i * kPass >= Rows) break;
+        const int bytes = i * kPass < valid ? 16 : 0;
+        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
+                     ::"r"(target + i * kPass * Stride * 2), "l"(source), "r"(bytes) : "memory");
+        source += kPass * row_stride;
+    }
+}
+
+// ------------------------------------------------------------------------------------------------------ a warp's share
+
+// The logits' scale in the log2 domain. It is made positive, with Q negated instead, so that the greatest unscaled logit is
+// the greatest scaled one; and never 0, because 0 * -inf, a masked logit, is NaN.
+struct Scale {
+    float log2;         // > 0
+    unsigned q_sign;    // to be xored with two 16-bit elements of Q
+    __device__ explicit Scale(float scale)
+        : log2(fmaxf(fabsf(scale) * kLog2E, std::numeric_limits<float>::min())), q_sign(scale < 0.0f ? 0x80008000u : 0u) {}
+};
+
+// Rows are rescaled only when a maximum has grown by more than this factor's log2 since it was last taken: a probability may
+// then exceed 1, by up to 256 times, of which neither 16-bit format nor the fp32 sums take notice. On random inputs the first
+// tile settles nearly every row, and later ones skip 4 * D / 8 multiplications a lane.
+constexpr float kGrowth = 8.0f;
+
+template <typename T, int D, int RowTiles, int Keys, int Stride, bool Fast>
+struct WarpShare {
+    static constexpr int kRows = 16 * RowTiles;
+    static constexpr int kRowTiles = RowTiles;
+    static constexpr int kSteps = D / 16;
+    static constexpr int kColumns = D / 8;
+    // Beyond this Q would push the output out of the register file: it is read from shared memory for every tile of keys.
+    static constexpr bool kKeepQ = RowTiles * kSteps * 4 <= 48;
+    using Logits = float[RowTiles][Keys / 8][4];
+
+    unsigned q[kKeepQ ? RowTiles : 1][kKeepQ ? kSteps : 1][4];
+    unsigned q_address;
+    unsigned q_sign;
+    float scale;
+    float output[RowTiles][kColumns][4];
+    float row_max[RowTiles][2];  // of the unscaled logits; of rows lane / 4 and lane / 4 + 8
+    float row_sum[RowTiles][2];  // of what this lane has seen
+
+    // Lane l names row l % 16, columns 8 * (l / 16) and on: of Q, the left operand, and of V, transposed while it is loaded.
+    static __device__ unsigned row_offset() {
+        const int lane = threadIdx.x % 32;
+        return (lane % 16 * Stride + lane / 16 * 8) * 2;
+    }
+    // K as it lies is the right operand: keys 0-7 and columns 0-7, keys 0-7 and columns 8-15, keys 8-15 and columns 0-7, ...
+    static __device__ unsigned key_offset() {
+        const int lane = threadIdx.x % 32;
+        return ((lane / 16 * 8 + lane % 8) * Stride + lane / 8 % 2 * 8) * 2;
+    }
+
+    // `q_rows`: address of the warp's first row of Q in shared memory.
+    __device__ WarpShare(unsigned q_rows, const Scale& by) : q_address(q_rows + row_offset()), q_sign(by.q_sign), scale(by.log2) {
+#pragma unroll
+        for (int m = 0; m < RowTiles; ++m) {
+            if constexpr (kKeepQ) {
+#pragma unroll
+                for (int d = 0; d < kSteps; ++d) load_q(q[m][d], m, d);
+            }
+#pragma unroll
+            for (int d = 0; d < kColumns; ++d) {
+                output[m][d][0] = output[m][d][1] = output[m][d][2] = output[m][d][3] = 0.0f;
+            }
+            row_max[m][0] = row_max[m][1] = -INFINITY;
+            row_sum[m][0] = row_sum[m][1] = 0.0f;
+        }
+    }
+
+    __device__ void load_q(unsigned (&fragment)[4], int m, int d) const {
+        load_matrices(fragment, q_address + (m * 16 * Stride + d * 16) * 2);
+#pragma unroll
+        for (int i = 0; i < 4; ++i) fragment[i] ^= q_sign;
+    }
+
+    // Unscaled logits of all rows and the Keys keys at `k_rows` in shared memory.
+    __device__ void multiply_keys(Logits& logits, unsigned k_rows) const {
+        const unsigned k_address = k_rows + key_offset();
+#pragma unroll
+        for (int m = 0; m < RowTiles; ++m) {
+#pragma unroll
+            for (int n = 0; n < Keys / 8; ++n) logits[m][n][0] = logits[m][n][1] = logits[m][n][2] = logits[m][n][3] = 0.0f;
+        }
+#pragma unroll
+        for (int d = 0; d < kSteps; ++d) {
+            unsigned left[RowTiles][4];
+#pragma unroll
+            for (int m = 0; m < RowTiles; ++m) {
+                if constexpr (kKeepQ) {
+#pragma unroll
+                    for (int i = 0; i < 4; ++i) left[m][i] = q[m][d][i];
+                } else {
+                    load_q(left[m], m, d);
+                }
+            }
+#pragma unroll
+            for (int j = 0; j < Keys / 16; ++j) {
+                unsigned right[4];
+                load_matrices(right, k_address + (j * 16 * Stride + d * 16) * 2);
+#pragma unroll
+                for (int m = 0; m < RowTiles; ++m) {
+                    multiply_add<T>(logits[m][2 * j], left[m], right[0], right[1]);
+                    multiply_add<T>(logits[m][2 * j + 1], left[m], right[2], right[3]);
+                }
+            }
+        }
+    }
+
+    // Hides keys from `seqlen` on and, if causal, those after a row; `row` and `key` are the first of the warp.
+    static __device__ void mask(Logits& logits, int row, int key, int seqlen, bool causal) {
+        const int lane = threadIdx.x % 32;
+#pragma unroll
+        for (int m = 0; m < RowTiles; ++m) {
+#pragma unroll
+            for (int h = 0; h < 2; ++h) {
+                const int end = causal ? min(row + m * 16 + h * 8 + lane / 4 + 1, seqlen) : seqlen;
+                const int visible = end - key - lane % 4 * 2;  // of this lane's columns
+#pragma unroll
+                for (int n = 0; n < Keys / 8; ++n) {
+                    if (n * 8 >= visible) logits[m][n][2 * h] = -INFINITY;
+                    if (n * 8 + 1 >= visible) logits[m][n][2 * h + 1] = -INFINITY;
+                }
+            }
+        }
+    }
+
+    // Takes the logits into the rows' maxima, and rescales what there is where a maximum has grown.
+    __device__ void raise_maxima(const Logits& logits) {
+        float raised[RowTiles][2];
+        bool grown = false;
+#pragma unroll
+        for (int m = 0; m < RowTiles; ++m) {
+#pragma unroll
+            for (int h = 0; h < 2; ++h) {
+                float maximum = row_max[m][h];
+#pragma unroll
+                for (int n = 0; n < Keys / 8; ++n) maximum = fmaxf(maximum, fmaxf(logits[m][n][2 * h], logits[m][n][2 * h + 1]));
+                maximum = fmaxf(maximum, __shfl_xor_sync(0xffffffff, maximum, 1));
+                maximum = fmaxf(maximum, __shfl_xor_sync(0xffffffff, maximum, 2));
+                raised[m][h] = maximum;
+                grown |= (maximum - row_max[m][h]) * scale > kGrowth;  // false for NaN, where both are -inf
+            }
+        }
+        if (!__any_sync(0xffffffff, grown)) return;
+#pragma unroll
+        for (int m = 0; m < RowTiles; ++m) {
+#pragma unroll
+            for (int h = 0; h < 2; ++h) {
+                const float shrink = exp2_of<Fast>((row_max[m][h] - finite_max(raised[m][h])) * scale);  // 0 at first
+                row_max[m][h] = raised[m][h];
+                row_sum[m][h] *= shrink;
+#pragma unroll
+                for (int d = 0; d < kColumns; ++d) {
+                    output[m][d][2 * h] *= shrink;
+                    output[m][d][2 * h + 1] *= shrink;
+                }
+            }
+        }
+    }
+
+    // Turns the logits into probabilities, adds them up, and adds their product with the Keys values at `v_rows`. Exponentials
+    // are taken 16 keys at a time, just before their product, so that they run beside the product of the 16 before.
+    __device__ void multiply_values(const Logits& logits, unsigned v_rows) {
+        const unsigned v_address = v_rows + row_offset();
+        float base[RowTiles][2];
+#pragma unroll
+        for (int m = 0; m < RowTiles; ++m) {
+            base[m][0] = finite_max(row_max[m][0]) * scale;
+            base[m][1] = finite_max(row_max[m][1]) * scale;
+        }
+#pragma unroll
+        for (int j = 0; j < Keys / 16; ++j) {
+            unsigned left[RowTiles][4];
+#pragma unroll
+            for (int m = 0; m < RowTiles; ++m) {
+#pragma unroll
+                for (int i = 0; i < 4; ++i) {  // rows 0-7 and 8-15 of columns 0-7, then of 8-15
+                    const float(&pair)[4] = logits[m][2 * j + i / 2];
+                    const float a = exp2_of<Fast>(fmaf(pair[i % 2 * 2], scale, -base[m][i % 2]));
+                    const float b = exp2_of<Fast>(fmaf(pair[i % 2 * 2 + 1], scale, -base[m][i % 2]));
+                    DEBUG_ASSERT(a >= 0.0f && b >= 0.0f && fmaxf(a, b) <= exp2f(kGrowth + 0.01f));
+                    row_sum[m][i % 2] += a + b;
+                    left[m][i] = pack<T>(a, b);
+                }
+            }
+#pragma unroll
+            for (int d = 0; d < kSteps; ++d) {
+                unsigned right[4];
+                load_matrices_transposed(right, v_address + (j * 16 * Stride + d * 16) * 2);
+#pragma unroll
+                for (int m = 0; m < RowTiles; ++m) {
+                    multiply_add<T>(output[m][2 * d], left[m], right[0], right[1]);
+                    multiply_add<T>(output[m][2 * d + 1], left[m], right[2], right[3]);
+                }
+            }
+        }
+    }
+
+    // Once, at the end: a lane's sums become its rows' sums.
+    __device__ void finish_sums() {
+#pragma unroll
+        for (int m = 0; m < RowTiles; ++m) {
+#pragma unroll
+            for (int h = 0; h < 2; ++h) {
+                row_sum[m][h] += __shfl_xor_sync(0xffffffff, row_sum[m][h], 1);
+                row_sum[m][h] += __shfl_xor_sync(0xffffffff, row_sum[m][h], 2);
+            }
+        }
+    }
+};
+
+// ------------------------------------------------------------------------------------------------------ merging shares
+
+__device__ inline void cluster_arrive() {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
+#endif
+}
+
+__device__ inline void cluster_wait() {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
+#endif
+}
+
+__device__ inline unsigned cluster_rank() {
+    unsigned rank = 0;
+#if __CUDA_ARCH__ >= 900
+    asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+#endif
+    return rank;
+}
+
+// Shares of the same rows over different keys, held by the Groups key groups of each of the Ranks blocks of a cluster, become
+// the output. Each share is the owner of some columns: it gets those columns of the other shares through its block's shared
+// memory, one tile of 16x8 as 32 times 16 bytes, together with everybody's maxima and sums. All send, then all receive.
+template <typename Share, int RowGroups, int Groups, int Ranks>
+struct Merge {
+    static constexpr int kShares = Groups * Ranks;
+    static constexpr int kOwned = ceil_div(Share::kColumns, kShares);  // tiles wide; the last owners may have fewer
+    static constexpr int kRows = Share::kRows;
+    static constexpr int kTiles = RowGroups * kShares * kRows * 8;  // offset of the tiles: behind (maximum, sum) of each row
+    static constexpr int kBytes = kTiles + RowGroups * Groups * (kShares - 1) * kOwned * Share::kRowTiles * 512;
+
+    unsigned area;  // address in shared memory, the same in all blocks
+    int row_group;
+    int group;
+    int rank;
+
+    __device__ int share() const { return rank * Groups + group; }
+
+    __device__ unsigned statistics(int of) const { return area + (row_group * kShares + of) * kRows * 8; }
+
+    __device__ unsigned tile(int owner_group, int owner, int sender, int column, int m) const {
+        const int slot = sender < owner ? sender : sender - 1;  // an owner sends itself nothing
+        const int row_of_slots = (row_group * Groups + owner_group) * (kShares - 1) + slot;
+        return area + kTiles + ((row_of_slots * kOwned + column) * Share::kRowTiles + m) * 512 + threadIdx.x % 32 * 16;
+    }
+
+    static __device__ unsigned in_block(unsigned address, int rank) {
+#if __CUDA_ARCH__ >= 900
+        if constexpr (Ranks > 1) {
+            unsigned remote;
+            asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(remote) : "r"(address), "r"(rank));
+            return remote;
+        }
+#endif
+        return address;
+    }
+
+    static __device__ void store(unsigned address, const float (&x)[4]) {
+#if __CUDA_ARCH__ >= 900
+        if constexpr (Ranks > 1) {
+            asm volatile("st.shared::cluster.v4.f32 [%0], {%1, %2, %3, %4};"
+                         ::"r"(address), "f"(x[0]), "f"(x[1]), "f"(x[2]), "f"(x[3]) : "memory");
+            return;
+        }
+#endif
+        asm volatile("st.shared.v4.f32 [%0], {%1, %2, %3, %4};"
+                     ::"r"(address), "f"(x[0]), "f"(x[1]), "f"(x[2]), "f"(x[3]) : "memory");
+    }
+
+    static __device__ void store(unsigned address, float x, float y) {
+#if __CUDA_ARCH__ >= 900
+        if constexpr (Ranks > 1) {
+            asm volatile("st.shared::cluster.v2.f32 [%0], {%1, %2};" ::"r"(address), "f"(x), "f"(y) : "memory");
+            return;
+        }
+#endif
+        asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(address), "f"(x), "f"(y) : "memory");
+    }
+
+    __device__ void send(const Share& mine) const {
+        const int lane = threadIdx.x % 32;
+#pragma unroll
+        for (int to = 0; to < Ranks; ++to) {
+            if (lane % 4 != to % 4) continue;  // a quad's lanes have the same numbers: each tells other blocks
+#pragma unroll
+            for (int m = 0; m < Share::kRowTiles; ++m) {
+#pragma unroll
+                for (int h = 0; h < 2; ++h) {
+                    const unsigned local = statistics(share()) + (m * 16 + h * 8 + lane / 4) * 8;
+                    store(in_block(local, to), mine.row_max[m][h], mine.row_sum[m][h]);
+                }
+            }
+        }
+#pragma unroll
+        for (int d = 0; d < Share::kColumns; ++d) {
+            const int owner = d / kOwned;
+            if (owner == share()) continue;
+#pragma unroll
+            for (int m = 0; m < Share::kRowTiles; ++m) {
+                store(in_block(tile(owner % Groups, owner, share(), d % kOwned, m), owner / Groups), mine.output[m][d]);
+            }
+        }
+    }
+
+    // After a barrier. `o`: the warp's first row in global memory, of which `rows` exist.
+    template <typename T, bool Fast>
+    __device__ void receive(const Share& mine, T* o, int64_t row_stride, int rows) const {
+        const int lane = threadIdx.x % 32;
+        float owned[kOwned][Share::kRowTiles][4] = {};
+#pragma unroll
+        for (int d = 0; d < Share::kColumns; ++d) {  // registers can't be indexed by what is known only at run time
+            if (d / kOwned != share()) continue;
+#pragma unroll
+            for (int m = 0; m < Share::kRowTiles; ++m) {
+#pragma unroll
+                for (int i = 0; i < 4; ++i) owned[d % kOwned][m][i] = mine.output[m][d][i];
+            }
+        }
+#pragma unroll
+        for (int m = 0; m < Share::kRowTiles; ++m) {
+            float weight[kShares][2];
+#pragma unroll
+            for (int h = 0; h < 2; ++h) {
+                float maxima[kShares];
+                float sums[kShares];
+                float maximum = -INFINITY;
+#pragma unroll
+                for (int p = 0; p < kShares; ++p) {
+                    asm volatile("ld.shared.v2.f32 {%0, %1}, [%2];" : "=f"(maxima[p]), "=f"(sums[p])
+                                 : "r"(statistics(p) + (m * 16 + h * 8 + lane / 4) * 8) : "memory");
+                    maximum = fmaxf(maximum, maxima[p]);
+                }
+                const float base = finite_max(maximum);
+                float sum = 0.0f;
+#pragma unroll
+                for (int p = 0; p < kShares; ++p) {
+                    weight[p][h] = exp2_of<Fast>((maxima[p] - base) * mine.scale);  // 0 for a share without keys
+                    sum += weight[p][h] * sums[p];
+                }
+                const float inverse = __fdividef(1.0f, sum);
+#pragma unroll
+                for (int p = 0; p < kShares; ++p) weight[p][h] *= inverse;
+            }
+#pragma unroll
+            for (int j = 0; j < kOwned; ++j) {
+                const int d = share() * kOwned + j;
+                if (d >= Share::kColumns) break;
+                float merged[4] = {};
+#pragma unroll
+                for (int p = 0; p < kShares; ++p) {
+                    float x[4] = {owned[j][m][0], owned[j][m][1], owned[j][m][2], owned[j][m][3]};
+                    if (p != share()) {
+                        asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];" : "=f"(x[0]), "=f"(x[1]), "=f"(x[2]), "=f"(x[3])
+                                     : "r"(tile(group, share(), p, j, m)) : "memory");
+                    }
+#pragma unroll
+                    for (int i = 0; i < 4; ++i) merged[i] += weight[p][i / 2] * x[i];
+                }
+#pragma unroll
+                for (int h = 0; h < 2; ++h) {
+                    const int row = m * 16 + h * 8 + lane / 4;
+                    if (row >= rows) continue;
+                    *reinterpret_cast<unsigned*>(o + row * row_stride + d * 8 + lane % 4 * 2) =
+                        pack<T>(merged[2 * h], merged[2 * h + 1]);
+                }
+            }
+        }
+    }
+};
+
+}  // namespace
+}  // namespace kgate
