@@ -92,9 +92,9 @@ struct Scale {
         : log2(fmaxf(fabsf(scale) * kLog2E, std::numeric_limits<float>::min())), q_sign(scale < 0.0f ? 0x80008000u : 0u) {}
 };
 
-// Rows are rescaled only when a maximum has grown by more than this factor's log2 since it was last taken: a probability may
-// then exceed 1, by up to 256 times, of which neither 16-bit format nor the fp32 sums take notice. On random inputs the first
-// tile settles nearly every row, and later ones skip 4 * D / 8 multiplications a lane.
+// A row is rescaled only when its maximum has grown by more than this, in the log2 domain, since it was last taken: until then
+// probabilities may exceed 1, by up to 256 times, of which neither 16-bit format nor the fp32 sums take notice. On random
+// inputs the first tile settles nearly every row.
 constexpr float kGrowth = 8.0f;
 
 template <typename T, int D, int RowTiles, int Keys, int Stride, bool Fast>
@@ -149,37 +149,43 @@ struct WarpShare {
         for (int i = 0; i < 4; ++i) fragment[i] ^= q_sign;
     }
 
-    // Unscaled logits of all rows and the Keys keys at `k_rows` in shared memory.
-    __device__ void multiply_keys(Logits& logits, unsigned k_rows) const {
-        const unsigned k_address = k_rows + key_offset();
+    // Adds columns 16 d to 16 d + 15 of Q and K to the unscaled logits of all rows and the Keys keys at `k_address`.
+    __device__ void multiply_keys(Logits& logits, unsigned k_address, int d) const {
+        unsigned left[RowTiles][4];
+#pragma unroll
+        for (int m = 0; m < RowTiles; ++m) {
+            if constexpr (kKeepQ) {
+#pragma unroll
+                for (int i = 0; i < 4; ++i) left[m][i] = q[m][d][i];
+            } else {
+                load_q(left[m], m, d);
+            }
+        }
+#pragma unroll
+        for (int j = 0; j < Keys / 16; ++j) {
+            unsigned right[4];
+            load_matrices(right, k_address + (j * 16 * Stride + d * 16) * 2);
+#pragma unroll
+            for (int m = 0; m < RowTiles; ++m) {
+                multiply_add<T>(logits[m][2 * j], left[m], right[0], right[1]);
+                multiply_add<T>(logits[m][2 * j + 1], left[m], right[2], right[3]);
+            }
+        }
+    }
+
+    static __device__ void clear(Logits& logits) {
 #pragma unroll
         for (int m = 0; m < RowTiles; ++m) {
 #pragma unroll
             for (int n = 0; n < Keys / 8; ++n) logits[m][n][0] = logits[m][n][1] = logits[m][n][2] = logits[m][n][3] = 0.0f;
         }
+    }
+
+    // Unscaled logits of the Keys keys at `k_rows` in shared memory.
+    __device__ void multiply_keys(Logits& logits, unsigned k_rows) const {
+        clear(logits);
 #pragma unroll
-        for (int d = 0; d < kSteps; ++d) {
-            unsigned left[RowTiles][4];
-#pragma unroll
-            for (int m = 0; m < RowTiles; ++m) {
-                if constexpr (kKeepQ) {
-#pragma unroll
-                    for (int i = 0; i < 4; ++i) left[m][i] = q[m][d][i];
-                } else {
-                    load_q(left[m], m, d);
-                }
-            }
-#pragma unroll
-            for (int j = 0; j < Keys / 16; ++j) {
-                unsigned right[4];
-                load_matrices(right, k_address + (j * 16 * Stride + d * 16) * 2);
-#pragma unroll
-                for (int m = 0; m < RowTiles; ++m) {
-                    multiply_add<T>(logits[m][2 * j], left[m], right[0], right[1]);
-                    multiply_add<T>(logits[m][2 * j + 1], left[m], right[2], right[3]);
-                }
-            }
-        }
+        for (int d = 0; d < kSteps; ++d) multiply_keys(logits, k_rows + key_offset(), d);
     }
 
     // Hides keys from `seqlen` on and, if causal, those after a row; `row` and `key` are the first of the warp.
@@ -234,30 +240,43 @@ struct WarpShare {
         }
     }
 
-    // Turns the logits into probabilities, adds them up, and adds their product with the Keys values at `v_rows`. Exponentials
-    // are taken 16 keys at a time, just before their product, so that they run beside the product of the 16 before.
-    __device__ void multiply_values(const Logits& logits, unsigned v_rows) {
+    // Turns the logits `now` into probabilities, adds them up, and adds their product with the Keys values at `v_rows`; with
+    // More, also the logits `next` of the Keys keys at `k_rows`. All that is one stretch of code without a branch, in which
+    // exponentials of 16 keys, 16 columns of Q K^T and 16 keys of P V take turns: neither the tensor cores nor the
+    // special-function units wait until the other have done.
+    template <bool More>
+    __device__ void advance(const Logits& now, unsigned v_rows, Logits& next, unsigned k_rows) {
         const unsigned v_address = v_rows + row_offset();
+        const unsigned k_address = k_rows + key_offset();
         float base[RowTiles][2];
 #pragma unroll
         for (int m = 0; m < RowTiles; ++m) {
             base[m][0] = finite_max(row_max[m][0]) * scale;
             base[m][1] = finite_max(row_max[m][1]) * scale;
         }
+        if constexpr (More) clear(next);
+        constexpr int kTurns = Keys / 16;
 #pragma unroll
-        for (int j = 0; j < Keys / 16; ++j) {
+        for (int j = 0; j < kTurns; ++j) {
             unsigned left[RowTiles][4];
 #pragma unroll
             for (int m = 0; m < RowTiles; ++m) {
 #pragma unroll
                 for (int i = 0; i < 4; ++i) {  // rows 0-7 and 8-15 of columns 0-7, then of 8-15
-                    const float(&pair)[4] = logits[m][2 * j + i / 2];
+                    const float(&pair)[4] = now[m][2 * j + i / 2];
                     const float a = exp2_of<Fast>(fmaf(pair[i % 2 * 2], scale, -base[m][i % 2]));
                     const float b = exp2_of<Fast>(fmaf(pair[i % 2 * 2 + 1], scale, -base[m][i % 2]));
-                    DEBUG_ASSERT(a >= 0.0f && b >= 0.0f && fmaxf(a, b) <= exp2f(kGrowth + 0.01f));
-                    row_sum[m][i % 2] += a + b;
-                    left[m][i] = pack<T>(a, b);
+                    DEBUG_ASSERT(!(fmaxf(a, b) > exp2f(kGrowth + 0.01f)));
+                    const typename Pair<T>::type rounded = Pair<T>::from_float(a, b);
+                    // What is added up is what V is multiplied by: where one key has all the weight, rounding cancels.
+                    const float2 both = Pair<T>::to_float(rounded);
+                    row_sum[m][i % 2] += both.x + both.y;
+                    memcpy(&left[m][i], &rounded, 4);
                 }
+            }
+            if constexpr (More) {
+#pragma unroll
+                for (int d = j * kSteps / kTurns; d < (j + 1) * kSteps / kTurns; ++d) multiply_keys(next, k_address, d);
             }
 #pragma unroll
             for (int d = 0; d < kSteps; ++d) {
@@ -282,6 +301,94 @@ struct WarpShare {
                 row_sum[m][h] += __shfl_xor_sync(0xffffffff, row_sum[m][h], 2);
             }
         }
+    }
+};
+
+// --------------------------------------------------------------------------------------------------------- the key loop
+
+// A block's walk over keys [begin, end) with BlockN keys a tile, split between its KeyGroups key groups of warps.
+//
+// Logits are one tile ahead: turn i multiplies Q with K i + 1 while it multiplies P i with V i. Each turn's copies, K i + Stages
+// and V i + Stages - 1, are one group of cp.async and go where tile i's K and tile i - 1's V were.
+template <typename T, int D, int BlockM, int BlockN, int RowGroups, int KeyGroups, int Stages, int Pad, bool Fast>
+struct KeyLoop {
+    static constexpr int kThreads = RowGroups * KeyGroups * 32;
+    static constexpr int kStride = D + Pad;
+    static constexpr int kTileBytes = BlockN * kStride * 2;
+    static constexpr int kWarpRows = BlockM / RowGroups;
+    static constexpr int kWarpKeys = BlockN / KeyGroups;
+    using Share = WarpShare<T, D, kWarpRows / 16, kWarpKeys, kStride, Fast>;
+    using Logits = typename Share::Logits;
+
+    // Shared memory: Stages tiles of K, Stages tiles of V, and Q, at first in place of the last V if it moves to registers.
+    static constexpr int kQ = (2 * Stages - (Share::kKeepQ ? 1 : 0)) * kTileBytes;
+    static constexpr int kBytes = max_of(2 * Stages * kTileBytes, kQ + BlockM * kStride * 2);
+
+    static __device__ Share run(const SdpaArgs& args, const Tile& tile, unsigned shared, int row_group, int key_group, int begin,
+                                int end) {
+        const T* const q = head_pointer(static_cast<const T*>(args.q), args.q_stride, tile);
+        const T* const k = head_pointer(static_cast<const T*>(args.k), args.k_stride, tile) + begin * args.k_stride[2];
+        const T* const v = head_pointer(static_cast<const T*>(args.v), args.v_stride, tile) + begin * args.v_stride[2];
+        const unsigned v_tiles = shared + Stages * kTileBytes;
+        const int count = end - begin;
+        const auto copy = [&](unsigned tiles, const T* source, int64_t row_stride, int index) {
+            if (index * BlockN >= count) return;
+            copy_tile_async<T, BlockN, D, kStride, kThreads>(tiles + index % Stages * kTileBytes, source, row_stride,
+                                                             index * BlockN, count);
+        };
+        copy_tile_async<T, BlockM, D, kStride, kThreads>(shared + kQ, q, args.q_stride[2], tile.first_row, args.seqlen);
+        copy(shared, k, args.k_stride[2], 0);
+        cp_async_commit();
+#pragma unroll
+        for (int i = 0; i < Stages - 1; ++i) {
+            copy(shared, k, args.k_stride[2], i + 1);
+            copy(v_tiles, v, args.v_stride[2], i);
+            cp_async_commit();  // also when there is nothing to copy: waits count groups
+        }
+        cp_async_wait<Stages - 1>();
+        __syncthreads();
+
+        const int first_row = tile.first_row + row_group * kWarpRows;  // of this warp
+        const unsigned keys_offset = key_group * kWarpKeys * kStride * 2;
+        Share share(shared + kQ + row_group * kWarpRows * kStride * 2, Scale(args.scale));
+        const auto first_key = [&](int index) { return begin + index * BlockN + key_group * kWarpKeys; };
+        const auto visible = [&](int index) {  // once false, false for all later tiles
+            return first_key(index) < end && !(args.causal && first_key(index) > first_row + kWarpRows - 1);
+        };
+        const auto take = [&](Logits& logits, int index) {
+            const int key = first_key(index);
+            if (key + kWarpKeys > end || (args.causal && key + kWarpKeys - 1 > first_row)) {
+                Share::mask(logits, first_row, key, end, args.causal);
+            }
+            share.raise_maxima(logits);
+        };
+        const auto turn = [&](Logits& now, Logits& next, int index) {
+            cp_async_wait<Stages - 2>();  // of Stages + index groups, the first index + 2 are needed
+            __syncthreads();              // all threads' copies are visible, and what is overwritten now has no reader left
+            copy(shared, k, args.k_stride[2], index + Stages);
+            copy(v_tiles, v, args.v_stride[2], index + Stages - 1);
+            cp_async_commit();
+            const unsigned v_rows = v_tiles + index % Stages * kTileBytes + keys_offset;
+            const unsigned k_rows = shared + (index + 1) % Stages * kTileBytes + keys_offset;
+            if (visible(index + 1)) {
+                share.template advance<true>(now, v_rows, next, k_rows);
+                take(next, index + 1);
+            } else if (visible(index)) {
+                share.template advance<false>(now, v_rows, next, k_rows);
+            }
+        };
+        Logits even, odd;
+        if (visible(0)) {
+            share.multiply_keys(even, shared + keys_offset);
+            take(even, 0);
+        }
+        for (int index = 0; index * BlockN < count; index += 2) {
+            turn(even, odd, index);
+            if ((index + 1) * BlockN < count) turn(odd, even, index + 1);
+        }
+        cp_async_wait<0>();
+        share.finish_sums();
+        return share;
     }
 };
 
@@ -316,7 +423,8 @@ struct Merge {
     static constexpr int kOwned = ceil_div(Share::kColumns, kShares);  // tiles wide; the last owners may have fewer
     static constexpr int kRows = Share::kRows;
     static constexpr int kTiles = RowGroups * kShares * kRows * 8;  // offset of the tiles: behind (maximum, sum) of each row
-    static constexpr int kBytes = kTiles + RowGroups * Groups * (kShares - 1) * kOwned * Share::kRowTiles * 512;
+    static constexpr int kBarrier = kTiles + RowGroups * Groups * (kShares - 1) * kOwned * Share::kRowTiles * 512;
+    static constexpr int kBytes = kBarrier + (Ranks > 1 ? 16 : 0);
 
     unsigned area;  // address in shared memory, the same in all blocks
     int row_group;
@@ -333,37 +441,67 @@ struct Merge {
         return area + kTiles + ((row_of_slots * kOwned + column) * Share::kRowTiles + m) * 512 + threadIdx.x % 32 * 16;
     }
 
+    // Between blocks, a store carries its own completion: the receiver's mbarrier counts the bytes that have arrived. A barrier
+    // of the cluster would have to wait until the stores are acknowledged.
     static __device__ unsigned in_block(unsigned address, int rank) {
-#if __CUDA_ARCH__ >= 900
         if constexpr (Ranks > 1) {
             unsigned remote;
             asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(remote) : "r"(address), "r"(rank));
             return remote;
         }
-#endif
         return address;
     }
 
-    static __device__ void store(unsigned address, const float (&x)[4]) {
-#if __CUDA_ARCH__ >= 900
+    __device__ void store(unsigned address, int rank, const float (&x)[4]) const {
         if constexpr (Ranks > 1) {
-            asm volatile("st.shared::cluster.v4.f32 [%0], {%1, %2, %3, %4};"
+            asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.f32 [%0], {%1, %2, %3, %4}, [%5];"
+                         ::"r"(in_block(address, rank)), "f"(x[0]), "f"(x[1]), "f"(x[2]), "f"(x[3]),
+                         "r"(in_block(area + kBarrier, rank)) : "memory");
+        } else {
+            asm volatile("st.shared.v4.f32 [%0], {%1, %2, %3, %4};"
                          ::"r"(address), "f"(x[0]), "f"(x[1]), "f"(x[2]), "f"(x[3]) : "memory");
-            return;
         }
-#endif
-        asm volatile("st.shared.v4.f32 [%0], {%1, %2, %3, %4};"
-                     ::"r"(address), "f"(x[0]), "f"(x[1]), "f"(x[2]), "f"(x[3]) : "memory");
     }
 
-    static __device__ void store(unsigned address, float x, float y) {
-#if __CUDA_ARCH__ >= 900
+    __device__ void store(unsigned address, int rank, float x, float y) const {
         if constexpr (Ranks > 1) {
-            asm volatile("st.shared::cluster.v2.f32 [%0], {%1, %2};" ::"r"(address), "f"(x), "f"(y) : "memory");
-            return;
+            asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.v2.f32 [%0], {%1, %2}, [%3];"
+                         ::"r"(in_block(address, rank)), "f"(x), "f"(y), "r"(in_block(area + kBarrier, rank)) : "memory");
+        } else {
+            asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(address), "f"(x), "f"(y) : "memory");
         }
-#endif
-        asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(address), "f"(x), "f"(y) : "memory");
+    }
+
+    // At the start, by all threads of all blocks: makes the mbarrier ready and says that this block runs. A cluster_wait is due
+    // before send.
+    __device__ void prepare() const {
+        if constexpr (Ranks > 1) {
+            if (threadIdx.x == 0) {
+                int tiles = 0;
+#pragma unroll
+                for (int d = 0; d < Share::kColumns; ++d) tiles += d / kOwned / Groups == rank;
+                const int bytes = kTiles + RowGroups * (kShares - 1) * tiles * Share::kRowTiles * 512;
+                asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(area + kBarrier) : "memory");
+                asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+                asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(area + kBarrier), "r"(bytes)
+                             : "memory");
+            }
+            cluster_arrive();
+        }
+    }
+
+    // Until all that others send to this block is there.
+    __device__ void wait() const {
+        if constexpr (Ranks > 1) {
+            unsigned done = 0;
+            while (done == 0) {
+                asm volatile("{\n.reg .pred p;\n"
+                             "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 p, [%1], 0;\n"
+                             "selp.u32 %0, 1, 0, p;\n}" : "=r"(done) : "r"(area + kBarrier) : "memory");
+            }
+        } else {
+            __syncthreads();
+        }
     }
 
     __device__ void send(const Share& mine) const {
@@ -376,7 +514,7 @@ struct Merge {
 #pragma unroll
                 for (int h = 0; h < 2; ++h) {
                     const unsigned local = statistics(share()) + (m * 16 + h * 8 + lane / 4) * 8;
-                    store(in_block(local, to), mine.row_max[m][h], mine.row_sum[m][h]);
+                    store(local, to, mine.row_max[m][h], mine.row_sum[m][h]);
                 }
             }
         }
@@ -386,12 +524,12 @@ struct Merge {
             if (owner == share()) continue;
 #pragma unroll
             for (int m = 0; m < Share::kRowTiles; ++m) {
-                store(in_block(tile(owner % Groups, owner, share(), d % kOwned, m), owner / Groups), mine.output[m][d]);
+                store(tile(owner % Groups, owner, share(), d % kOwned, m), owner / Groups, mine.output[m][d]);
             }
         }
     }
 
-    // After a barrier. `o`: the warp's first row in global memory, of which `rows` exist.
+    // After wait. `o`: the warp's first row in global memory, of which `rows` exist.
     template <typename T, bool Fast>
     __device__ void receive(const Share& mine, T* o, int64_t row_stride, int rows) const {
         const int lane = threadIdx.x % 32;
