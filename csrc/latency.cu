@@ -50,7 +50,7 @@ static_assert(BLOCK_N % (16 * kKeyGroups) == 0 && BLOCK_N / kKeyGroups <= 128,
 template <typename T, int D>
 struct Plan {
     static constexpr int kBlockN = BLOCK_N != 0 ? BLOCK_N : kClusters ? 128 : 64;
-    using Loop = KeyLoop<T, D, kBlockM, kBlockN, kRowGroups, kKeyGroups, STAGES, PAD, USE_FAST_EXP>;
+    using Loop = KeyLoop<T, D, kBlockM, kBlockN, kRowGroups, kKeyGroups, STAGES, PAD, true, USE_FAST_EXP>;
     using Share = typename Loop::Share;
     using Shares = Merge<Share, kRowGroups, kKeyGroups, kBlocks>;
     // Other blocks write here while this one may still read K and V; without clusters a barrier makes that room free.
@@ -72,13 +72,12 @@ __cluster_dims__(kBlocks, 1, 1)
     const int key_group = warp / kRowGroups;
     const int rank = kBlocks > 1 ? cluster_rank() : 0;
     const typename P::Shares shares = {address + P::kShares, row_group, key_group, rank};
-    shares.prepare();
 
     const Tile tile = find_tile(args, kBlockM, blockIdx.x / kBlocks);
     const int each = ceil_div(ceil_div(tile.keys, 16), kBlocks) * 16;
     const int begin = min(rank * each, tile.keys);  // of this block's keys, of which there may be none
     const int end = min(begin + each, tile.keys);
-    typename P::Share share = P::Loop::run(args, tile, address, row_group, key_group, begin, end);
+    typename P::Share share = P::Loop::run(args, tile, address, row_group, key_group, begin, end, [&] { shares.prepare(); });
 
     if constexpr (kBlocks > 1) {
         cluster_wait();  // all blocks of the cluster run, and are ready to be sent to

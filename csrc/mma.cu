@@ -22,6 +22,9 @@
 #ifndef HEAD_DIM  // knob: the only head dimension to compile, 0 for all
 #define HEAD_DIM 0
 #endif
+#ifndef AHEAD
+#define AHEAD 1
+#endif
 #ifndef MIN_BLOCKS
 #define MIN_BLOCKS 1
 #endif
@@ -47,7 +50,7 @@ static_assert(USE_FAST_EXP == 0 || USE_FAST_EXP == 1, "USE_FAST_EXP must be 0 or
 
 template <typename T, int D>
 struct Plan {
-    using Loop = KeyLoop<T, D, BLOCK_M, BLOCK_N, kRowGroups, SPLIT_KV, STAGES, PAD, USE_FAST_EXP>;
+    using Loop = KeyLoop<T, D, BLOCK_M, BLOCK_N, kRowGroups, SPLIT_KV, STAGES, PAD, AHEAD, USE_FAST_EXP>;
     using Share = typename Loop::Share;
     using Shares = Merge<Share, kRowGroups, SPLIT_KV, 1>;
     static constexpr int kBytes = SPLIT_KV > 1 ? max_of(Loop::kBytes, Shares::kBytes) : Loop::kBytes;
@@ -84,7 +87,7 @@ __global__ void __launch_bounds__(kThreads, MIN_BLOCKS) mma_attention(const __gr
     const int row_group = warp % kRowGroups;
     const int key_group = warp / kRowGroups;
     const Tile tile = find_mma_tile(args);
-    Share share = P::Loop::run(args, tile, address, row_group, key_group, 0, tile.keys);
+    Share share = P::Loop::run(args, tile, address, row_group, key_group, 0, tile.keys, [] {});
 
     const int first_row = tile.first_row + row_group * kWarpRows;  // of this warp
     T* const o = head_pointer(static_cast<T*>(args.o), args.o_stride, tile) + first_row * args.o_stride[2];
@@ -105,7 +108,7 @@ __global__ void __launch_bounds__(kThreads, MIN_BLOCKS) mma_attention(const __gr
         for (int m = 0; m < kWarpRows / 16; ++m) {
 #pragma unroll
             for (int h = 0; h < 2; ++h) {
-                const float inverse = __fdividef(1.0f, share.row_sum[m][h]);
+                const float inverse = __fdividef(1.0f, share.row_sum[m][2 * h]);
                 const unsigned target = rows_at + ((m * 16 + h * 8 + lane / 4) * kStride + lane % 4 * 2) * 2;
 #pragma unroll
                 for (int d = 0; d < Share::kColumns; ++d) {

@@ -58,38 +58,48 @@ __device__ unsigned pack(float a, float b) {
     return word;
 }
 
-// Starts copying rows [first, first + Rows) of a (rows, D) matrix into shared memory with Stride elements a row; rows from
-// `rows` on become zeros, and their addresses are never read. Unlike copy_rows_async, a thread keeps its column and adds to
-// one pointer: half the instructions, for kernels that are bound by issuing them.
+// Copies tiles of Rows rows of a (rows, D) matrix, in order, into shared memory with Stride elements a row. Unlike
+// copy_rows_async, a thread keeps its column and moves one pointer: kernels that are bound by issuing instructions need that.
 template <typename T, int Rows, int D, int Stride, int Threads>
-__device__ void copy_tile_async(unsigned target, const T* global, int64_t row_stride, int first, int rows) {
-    constexpr int kChunks = D / 8;
-    constexpr int kPass = Threads / kChunks;  // rows; where D is no power of two a few threads have nothing to do
-    const int row = threadIdx.x / kChunks;
-    const int column = threadIdx.x % kChunks * 8;
-    if (Threads % kChunks != 0 && row >= kPass) return;
-    const T* source = global + (first + row) * row_stride + column;
-    target += (row * Stride + column) * 2;
-    const int valid = rows - first - row;
+struct TileCopy {
+    static constexpr int kChunks = D / 8;
+    static constexpr int kPass = Threads / kChunks;  // rows; where D is no power of two, a few threads have nothing to do
+
+    const T* source;
+    int64_t row_stride;
+    int rows;  // that are left; those behind them become zeros, and their addresses are never read
+
+    __device__ TileCopy(const T* global, int64_t stride, int count)
+        : source(global + threadIdx.x / kChunks * stride + threadIdx.x % kChunks * 8), row_stride(stride), rows(count) {}
+
+    __device__ void start(unsigned target) {
+        const int row = threadIdx.x / kChunks;
+        if (rows > 0 && (Threads % kChunks == 0 || row < kPass)) {
+            target += (row * Stride + threadIdx.x % kChunks * 8) * 2;
+            const T* from = source;
 #pragma unroll
-    for (int i = 0; i < ceil_div(Rows, kPass); ++i) {
-        if (Rows % kPass != 0 && row + i * kPass >= Rows) break;
-        const int bytes = i * kPass < valid ? 16 : 0;
-        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
-                     ::"r"(target + i * kPass * Stride * 2), "l"(source), "r"(bytes) : "memory");
-        source += kPass * row_stride;
+            for (int i = 0; i < ceil_div(Rows, kPass); ++i) {
+                if (Rows % kPass != 0 && row + i * kPass >= Rows) break;
+                const int bytes = row + i * kPass < rows ? 16 : 0;
+                asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
+                             ::"r"(target + i * kPass * Stride * 2), "l"(from), "r"(bytes) : "memory");
+                from += kPass * row_stride;
+            }
+        }
+        source += Rows * row_stride;
+        rows -= Rows;
     }
-}
+};
 
 // ------------------------------------------------------------------------------------------------------ a warp's share
 
-// The logits' scale in the log2 domain. It is made positive, with Q negated instead, so that the greatest unscaled logit is
-// the greatest scaled one; and never 0, because 0 * -inf, a masked logit, is NaN.
+// The logits' scale in the log2 domain. It is made positive, with the logits negated instead, so that the greatest unscaled
+// logit is the greatest scaled one; and never 0, because 0 * -inf, a masked logit, is NaN.
 struct Scale {
-    float log2;         // > 0
-    unsigned q_sign;    // to be xored with two 16-bit elements of Q
+    float log2;  // > 0
+    bool negate;
     __device__ explicit Scale(float scale)
-        : log2(fmaxf(fabsf(scale) * kLog2E, std::numeric_limits<float>::min())), q_sign(scale < 0.0f ? 0x80008000u : 0u) {}
+        : log2(fmaxf(fabsf(scale) * kLog2E, std::numeric_limits<float>::min())), negate(scale < 0.0f) {}
 };
 
 // A row is rescaled only when its maximum has grown by more than this, in the log2 domain, since it was last taken: until then
@@ -109,11 +119,10 @@ struct WarpShare {
 
     unsigned q[kKeepQ ? RowTiles : 1][kKeepQ ? kSteps : 1][4];
     unsigned q_address;
-    unsigned q_sign;
     float scale;
     float output[RowTiles][kColumns][4];
     float row_max[RowTiles][2];  // of the unscaled logits; of rows lane / 4 and lane / 4 + 8
-    float row_sum[RowTiles][2];  // of what this lane has seen
+    float row_sum[RowTiles][4];  // a column of the output like the others, of a V that is all ones: rows as in the output
 
     // Lane l names row l % 16, columns 8 * (l / 16) and on: of Q, the left operand, and of V, transposed while it is loaded.
     static __device__ unsigned row_offset() {
@@ -127,7 +136,7 @@ struct WarpShare {
     }
 
     // `q_rows`: address of the warp's first row of Q in shared memory.
-    __device__ WarpShare(unsigned q_rows, const Scale& by) : q_address(q_rows + row_offset()), q_sign(by.q_sign), scale(by.log2) {
+    __device__ WarpShare(unsigned q_rows, const Scale& by) : q_address(q_rows + row_offset()), scale(by.log2) {
 #pragma unroll
         for (int m = 0; m < RowTiles; ++m) {
             if constexpr (kKeepQ) {
@@ -139,14 +148,12 @@ struct WarpShare {
                 output[m][d][0] = output[m][d][1] = output[m][d][2] = output[m][d][3] = 0.0f;
             }
             row_max[m][0] = row_max[m][1] = -INFINITY;
-            row_sum[m][0] = row_sum[m][1] = 0.0f;
+            row_sum[m][0] = row_sum[m][1] = row_sum[m][2] = row_sum[m][3] = 0.0f;
         }
     }
 
     __device__ void load_q(unsigned (&fragment)[4], int m, int d) const {
         load_matrices(fragment, q_address + (m * 16 * Stride + d * 16) * 2);
-#pragma unroll
-        for (int i = 0; i < 4; ++i) fragment[i] ^= q_sign;
     }
 
     // Adds columns 16 d to 16 d + 15 of Q and K to the unscaled logits of all rows and the Keys keys at `k_address`.
@@ -169,6 +176,17 @@ struct WarpShare {
             for (int m = 0; m < RowTiles; ++m) {
                 multiply_add<T>(logits[m][2 * j], left[m], right[0], right[1]);
                 multiply_add<T>(logits[m][2 * j + 1], left[m], right[2], right[3]);
+            }
+        }
+    }
+
+    static __device__ void negate(Logits& logits) {
+#pragma unroll
+        for (int m = 0; m < RowTiles; ++m) {
+#pragma unroll
+            for (int n = 0; n < Keys / 8; ++n) {
+#pragma unroll
+                for (int i = 0; i < 4; ++i) logits[m][n][i] = -logits[m][n][i];
             }
         }
     }
@@ -230,7 +248,8 @@ struct WarpShare {
             for (int h = 0; h < 2; ++h) {
                 const float shrink = exp2_of<Fast>((row_max[m][h] - finite_max(raised[m][h])) * scale);  // 0 at first
                 row_max[m][h] = raised[m][h];
-                row_sum[m][h] *= shrink;
+                row_sum[m][2 * h] *= shrink;
+                row_sum[m][2 * h + 1] *= shrink;
 #pragma unroll
                 for (int d = 0; d < kColumns; ++d) {
                     output[m][d][2 * h] *= shrink;
@@ -256,6 +275,7 @@ struct WarpShare {
         }
         if constexpr (More) clear(next);
         constexpr int kTurns = Keys / 16;
+        constexpr unsigned kOnes = std::is_same_v<T, __half> ? 0x3c003c00 : 0x3f803f80;
 #pragma unroll
         for (int j = 0; j < kTurns; ++j) {
             unsigned left[RowTiles][4];
@@ -267,12 +287,11 @@ struct WarpShare {
                     const float a = exp2_of<Fast>(fmaf(pair[i % 2 * 2], scale, -base[m][i % 2]));
                     const float b = exp2_of<Fast>(fmaf(pair[i % 2 * 2 + 1], scale, -base[m][i % 2]));
                     DEBUG_ASSERT(!(fmaxf(a, b) > exp2f(kGrowth + 0.01f)));
-                    const typename Pair<T>::type rounded = Pair<T>::from_float(a, b);
-                    // What is added up is what V is multiplied by: where one key has all the weight, rounding cancels.
-                    const float2 both = Pair<T>::to_float(rounded);
-                    row_sum[m][i % 2] += both.x + both.y;
-                    memcpy(&left[m][i], &rounded, 4);
+                    left[m][i] = pack<T>(a, b);
                 }
+                // The sum is of the rounded probabilities that V is multiplied by: where one key has all the weight, rounding
+                // cancels. The tensor cores have room for it, the other pipes have not.
+                multiply_add<T>(row_sum[m], left[m], kOnes, kOnes);
             }
             if constexpr (More) {
 #pragma unroll
@@ -290,27 +309,16 @@ struct WarpShare {
             }
         }
     }
-
-    // Once, at the end: a lane's sums become its rows' sums.
-    __device__ void finish_sums() {
-#pragma unroll
-        for (int m = 0; m < RowTiles; ++m) {
-#pragma unroll
-            for (int h = 0; h < 2; ++h) {
-                row_sum[m][h] += __shfl_xor_sync(0xffffffff, row_sum[m][h], 1);
-                row_sum[m][h] += __shfl_xor_sync(0xffffffff, row_sum[m][h], 2);
-            }
-        }
-    }
 };
 
 // --------------------------------------------------------------------------------------------------------- the key loop
 
 // A block's walk over keys [begin, end) with BlockN keys a tile, split between its KeyGroups key groups of warps.
 //
-// Logits are one tile ahead: turn i multiplies Q with K i + 1 while it multiplies P i with V i. Each turn's copies, K i + Stages
-// and V i + Stages - 1, are one group of cp.async and go where tile i's K and tile i - 1's V were.
-template <typename T, int D, int BlockM, int BlockN, int RowGroups, int KeyGroups, int Stages, int Pad, bool Fast>
+// With Ahead, logits are one tile ahead: turn i multiplies Q with K i + 1 while it multiplies P i with V i. Without, it needs
+// the registers of one tile of logits less. Turn i starts a group of copies that goes where the tiles were that turn i - 1 was
+// the last to read: V i + Stages - 1 and the K that is needed together with it.
+template <typename T, int D, int BlockM, int BlockN, int RowGroups, int KeyGroups, int Stages, int Pad, bool Ahead, bool Fast>
 struct KeyLoop {
     static constexpr int kThreads = RowGroups * KeyGroups * 32;
     static constexpr int kStride = D + Pad;
@@ -324,39 +332,44 @@ struct KeyLoop {
     static constexpr int kQ = (2 * Stages - (Share::kKeepQ ? 1 : 0)) * kTileBytes;
     static constexpr int kBytes = max_of(2 * Stages * kTileBytes, kQ + BlockM * kStride * 2);
 
+    // `begun()` is called once the first copies are under way.
+    template <typename Begun>
     static __device__ Share run(const SdpaArgs& args, const Tile& tile, unsigned shared, int row_group, int key_group, int begin,
-                                int end) {
-        const T* const q = head_pointer(static_cast<const T*>(args.q), args.q_stride, tile);
-        const T* const k = head_pointer(static_cast<const T*>(args.k), args.k_stride, tile) + begin * args.k_stride[2];
-        const T* const v = head_pointer(static_cast<const T*>(args.v), args.v_stride, tile) + begin * args.v_stride[2];
+                                int end, const Begun& begun) {
+        using Copy = TileCopy<T, BlockN, D, kStride, kThreads>;
         const unsigned v_tiles = shared + Stages * kTileBytes;
         const int count = end - begin;
-        const auto copy = [&](unsigned tiles, const T* source, int64_t row_stride, int index) {
-            if (index * BlockN >= count) return;
-            copy_tile_async<T, BlockN, D, kStride, kThreads>(tiles + index % Stages * kTileBytes, source, row_stride,
-                                                             index * BlockN, count);
-        };
-        copy_tile_async<T, BlockM, D, kStride, kThreads>(shared + kQ, q, args.q_stride[2], tile.first_row, args.seqlen);
-        copy(shared, k, args.k_stride[2], 0);
+        TileCopy<T, BlockM, D, kStride, kThreads> q(
+            head_pointer(static_cast<const T*>(args.q), args.q_stride, tile) + tile.first_row * args.q_stride[2],
+            args.q_stride[2], args.seqlen - tile.first_row);
+        Copy k(head_pointer(static_cast<const T*>(args.k), args.k_stride, tile) + begin * args.k_stride[2], args.k_stride[2],
+               count);
+        q.start(shared + kQ);
+        k.start(shared);
         cp_async_commit();
+        Copy v(head_pointer(static_cast<const T*>(args.v), args.v_stride, tile) + begin * args.v_stride[2], args.v_stride[2],
+               count);
 #pragma unroll
         for (int i = 0; i < Stages - 1; ++i) {
-            copy(shared, k, args.k_stride[2], i + 1);
-            copy(v_tiles, v, args.v_stride[2], i);
+            if (Ahead || i > 0) k.start(shared + (i + Ahead) * kTileBytes);
+            v.start(v_tiles + i * kTileBytes);
             cp_async_commit();  // also when there is nothing to copy: waits count groups
         }
+        begun();
         cp_async_wait<Stages - 1>();
         __syncthreads();
 
         const int first_row = tile.first_row + row_group * kWarpRows;  // of this warp
         const unsigned keys_offset = key_group * kWarpKeys * kStride * 2;
-        Share share(shared + kQ + row_group * kWarpRows * kStride * 2, Scale(args.scale));
+        const Scale scale(args.scale);
+        Share share(shared + kQ + row_group * kWarpRows * kStride * 2, scale);
         const auto first_key = [&](int index) { return begin + index * BlockN + key_group * kWarpKeys; };
         const auto visible = [&](int index) {  // once false, false for all later tiles
             return first_key(index) < end && !(args.causal && first_key(index) > first_row + kWarpRows - 1);
         };
         const auto take = [&](Logits& logits, int index) {
             const int key = first_key(index);
+            if (scale.negate) Share::negate(logits);
             if (key + kWarpKeys > end || (args.causal && key + kWarpKeys - 1 > first_row)) {
                 Share::mask(logits, first_row, key, end, args.causal);
             }
@@ -365,38 +378,49 @@ struct KeyLoop {
         const auto turn = [&](Logits& now, Logits& next, int index) {
             cp_async_wait<Stages - 2>();  // of Stages + index groups, the first index + 2 are needed
             __syncthreads();              // all threads' copies are visible, and what is overwritten now has no reader left
-            copy(shared, k, args.k_stride[2], index + Stages);
-            copy(v_tiles, v, args.v_stride[2], index + Stages - 1);
+            k.start(shared + (index + Stages - 1 + Ahead) % Stages * kTileBytes);
+            v.start(v_tiles + (index + Stages - 1) % Stages * kTileBytes);
             cp_async_commit();
             const unsigned v_rows = v_tiles + index % Stages * kTileBytes + keys_offset;
-            const unsigned k_rows = shared + (index + 1) % Stages * kTileBytes + keys_offset;
-            if (visible(index + 1)) {
-                share.template advance<true>(now, v_rows, next, k_rows);
-                take(next, index + 1);
+            const unsigned k_rows = shared + (index + Ahead) % Stages * kTileBytes + keys_offset;
+            if constexpr (Ahead) {
+                if (visible(index + 1)) {
+                    share.template advance<true>(now, v_rows, next, k_rows);
+                    take(next, index + 1);
+                } else if (visible(index)) {
+                    share.template advance<false>(now, v_rows, next, k_rows);
+                }
             } else if (visible(index)) {
-                share.template advance<false>(now, v_rows, next, k_rows);
+                share.multiply_keys(now, k_rows);
+                take(now, index);
+                share.template advance<false>(now, v_rows, now, k_rows);
             }
         };
-        Logits even, odd;
-        if (visible(0)) {
-            share.multiply_keys(even, shared + keys_offset);
-            take(even, 0);
-        }
-        for (int index = 0; index * BlockN < count; index += 2) {
-            turn(even, odd, index);
-            if ((index + 1) * BlockN < count) turn(odd, even, index + 1);
+        Logits even;
+        if constexpr (Ahead) {
+            Logits odd;
+            if (visible(0)) {
+                share.multiply_keys(even, shared + keys_offset);
+                take(even, 0);
+            }
+            for (int index = 0; index * BlockN < count; index += 2) {
+                turn(even, odd, index);
+                if ((index + 1) * BlockN < count) turn(odd, even, index + 1);
+            }
+        } else {
+            for (int index = 0; index * BlockN < count; ++index) turn(even, even, index);
         }
         cp_async_wait<0>();
-        share.finish_sums();
         return share;
     }
 };
 
 // ------------------------------------------------------------------------------------------------------ merging shares
 
+// Relaxed: what a thread wrote before is not made visible by it, and it does not wait for that.
 __device__ inline void cluster_arrive() {
 #if __CUDA_ARCH__ >= 900
-    asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
+    asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
 #endif
 }
 
@@ -482,10 +506,11 @@ struct Merge {
                 for (int d = 0; d < Share::kColumns; ++d) tiles += d / kOwned / Groups == rank;
                 const int bytes = kTiles + RowGroups * (kShares - 1) * tiles * Share::kRowTiles * 512;
                 asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(area + kBarrier) : "memory");
-                asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
                 asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(area + kBarrier), "r"(bytes)
                              : "memory");
+                asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
             }
+            __syncwarp();
             cluster_arrive();
         }
     }
@@ -514,7 +539,7 @@ struct Merge {
 #pragma unroll
                 for (int h = 0; h < 2; ++h) {
                     const unsigned local = statistics(share()) + (m * 16 + h * 8 + lane / 4) * 8;
-                    store(local, to, mine.row_max[m][h], mine.row_sum[m][h]);
+                    store(local, to, mine.row_max[m][h], mine.row_sum[m][2 * h]);
                 }
             }
         }
