@@ -22,6 +22,9 @@
 #ifndef HEAD_DIM  // knob: the only head dimension to compile, 0 for all
 #define HEAD_DIM 0
 #endif
+#ifndef FOLD
+#define FOLD 1
+#endif
 #ifndef AHEAD
 #define AHEAD 1
 #endif
@@ -65,7 +68,7 @@ __device__ inline Tile find_mma_tile(const SdpaArgs& args) {
         asm("mov.u32 %0, %%nsmid;" : "=r"(sms));
         const unsigned first = blockIdx.x / sms * sms;  // of this round
         const unsigned last = min(first + sms, gridDim.x) - 1;
-        const unsigned rank = blockIdx.x / sms % 2 == 0 ? blockIdx.x : first + (last - blockIdx.x);
+        const unsigned rank = !FOLD || blockIdx.x / sms % 2 == 0 ? blockIdx.x : first + (last - blockIdx.x);
         const int slices = args.batch * args.heads;
         const int slice = rank % slices;
         tile.batch = slice / args.heads;

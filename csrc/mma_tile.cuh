@@ -224,7 +224,8 @@ struct WarpShare {
         }
     }
 
-    // Takes the logits into the rows' maxima, and rescales what there is where a maximum has grown.
+    // Takes the logits into the rows' maxima and, unless they are the First, rescales what there is where a maximum has grown.
+    template <bool First>
     __device__ void raise_maxima(const Logits& logits) {
         float raised[RowTiles][2];
         bool grown = false;
@@ -232,28 +233,37 @@ struct WarpShare {
         for (int m = 0; m < RowTiles; ++m) {
 #pragma unroll
             for (int h = 0; h < 2; ++h) {
-                float maximum = row_max[m][h];
+                float best[Keys / 8];  // as a tree: a chain would take twice as long
 #pragma unroll
-                for (int n = 0; n < Keys / 8; ++n) maximum = fmaxf(maximum, fmaxf(logits[m][n][2 * h], logits[m][n][2 * h + 1]));
+                for (int n = 0; n < Keys / 8; ++n) best[n] = fmaxf(logits[m][n][2 * h], logits[m][n][2 * h + 1]);
+#pragma unroll
+                for (int step = 1; step < Keys / 8; step *= 2) {
+#pragma unroll
+                    for (int n = 0; n + step < Keys / 8; n += 2 * step) best[n] = fmaxf(best[n], best[n + step]);
+                }
+                float maximum = fmaxf(row_max[m][h], best[0]);
                 maximum = fmaxf(maximum, __shfl_xor_sync(0xffffffff, maximum, 1));
                 maximum = fmaxf(maximum, __shfl_xor_sync(0xffffffff, maximum, 2));
                 raised[m][h] = maximum;
+                if constexpr (First) row_max[m][h] = maximum;
                 grown |= (maximum - row_max[m][h]) * scale > kGrowth;  // false for NaN, where both are -inf
             }
         }
-        if (!__any_sync(0xffffffff, grown)) return;
+        if constexpr (!First) {
+            if (!__any_sync(0xffffffff, grown)) return;
 #pragma unroll
-        for (int m = 0; m < RowTiles; ++m) {
+            for (int m = 0; m < RowTiles; ++m) {
 #pragma unroll
-            for (int h = 0; h < 2; ++h) {
-                const float shrink = exp2_of<Fast>((row_max[m][h] - finite_max(raised[m][h])) * scale);  // 0 at first
-                row_max[m][h] = raised[m][h];
-                row_sum[m][2 * h] *= shrink;
-                row_sum[m][2 * h + 1] *= shrink;
+                for (int h = 0; h < 2; ++h) {
+                    const float shrink = exp2_of<Fast>((row_max[m][h] - finite_max(raised[m][h])) * scale);  // 0 at first
+                    row_max[m][h] = raised[m][h];
+                    row_sum[m][2 * h] *= shrink;
+                    row_sum[m][2 * h + 1] *= shrink;
 #pragma unroll
-                for (int d = 0; d < kColumns; ++d) {
-                    output[m][d][2 * h] *= shrink;
-                    output[m][d][2 * h + 1] *= shrink;
+                    for (int d = 0; d < kColumns; ++d) {
+                        output[m][d][2 * h] *= shrink;
+                        output[m][d][2 * h + 1] *= shrink;
+                    }
                 }
             }
         }
@@ -367,13 +377,13 @@ struct KeyLoop {
         const auto visible = [&](int index) {  // once false, false for all later tiles
             return first_key(index) < end && !(args.causal && first_key(index) > first_row + kWarpRows - 1);
         };
-        const auto take = [&](Logits& logits, int index) {
+        const auto take = [&](Logits& logits, int index, auto first) {
             const int key = first_key(index);
             if (scale.negate) Share::negate(logits);
             if (key + kWarpKeys > end || (args.causal && key + kWarpKeys - 1 > first_row)) {
                 Share::mask(logits, first_row, key, end, args.causal);
             }
-            share.raise_maxima(logits);
+            share.template raise_maxima<decltype(first)::value>(logits);
         };
         const auto turn = [&](Logits& now, Logits& next, int index) {
             cp_async_wait<Stages - 2>();  // of Stages + index groups, the first index + 2 are needed
@@ -386,13 +396,13 @@ struct KeyLoop {
             if constexpr (Ahead) {
                 if (visible(index + 1)) {
                     share.template advance<true>(now, v_rows, next, k_rows);
-                    take(next, index + 1);
+                    take(next, index + 1, std::false_type());
                 } else if (visible(index)) {
                     share.template advance<false>(now, v_rows, next, k_rows);
                 }
             } else if (visible(index)) {
                 share.multiply_keys(now, k_rows);
-                take(now, index);
+                take(now, index, std::false_type());
                 share.template advance<false>(now, v_rows, now, k_rows);
             }
         };
@@ -401,7 +411,7 @@ struct KeyLoop {
             Logits odd;
             if (visible(0)) {
                 share.multiply_keys(even, shared + keys_offset);
-                take(even, 0);
+                take(even, 0, std::true_type());
             }
             for (int index = 0; index * BlockN < count; index += 2) {
                 turn(even, odd, index);
