@@ -1,17 +1,40 @@
-#ifndef BLOCK_M  // knob: query rows per block
-#define BLOCK_M 128
+// mma: FlashAttention-2 through mma.sync m16n8k16 and ldmatrix, 16-bit inputs, fp32 accumulation, softmax in registers.
+//
+// Idea     The accumulator's layout is known here, so a row is reduced by two shuffles, and P goes from the logits' registers
+//          into the product with V without touching memory. What is left is to keep the tensor cores fed: few instructions
+//          beside theirs, and few bytes of shared memory for each product.
+// Tiles    A block of NUM_WARPS warps takes BLOCK_M query rows of one head, a warp 16 or 32 of them: with 32, each fragment of K
+//          or V is used twice. SPLIT_KV shares of warps split each tile of BLOCK_N keys and are merged once, at the end, through
+//          shared memory. By default, on sm_90: 128 rows, 32 a warp, if that makes a block for every SM and no mask unbalances
+//          them; else 64 rows, as two shares of two warps: half the work per block, and a block is done in half the time.
+//          Before sm_90: 64 rows, 16 a warp. Causal tiles start heaviest first.
+// Stages   cp.async, one group a tile, one barrier a tile. If registers allow it, the logits are a tile ahead, so that their
+//          product, exponentials and the product with V interleave. Masks are applied only in tiles that need them.
+// Softmax  In the log2 domain, scale * log2(e) folded into one multiply-add. A maximum is taken up only when it has grown by a
+//          factor of 256. Row sums are of the rounded P, on the tensor cores, as a column of ones beside V: the error of
+//          rounding P cancels where one key dominates, and nothing has to be reduced across lanes.
+// Shared   2 * STAGES * BLOCK_N * (D + PAD) * 2 bytes, and Q in the place of the last V until it is in registers. Where 32 rows
+//          a warp leave no registers for Q, it stays in shared memory. Defaults: 45 KB at D = 64, 102 KB at D = 128; before
+//          sm_90 36 to 45 KB, two blocks an SM. A row stride of D + 8 elements is free of bank conflicts for every D.
+// Registers Output D / 2, logits BLOCK_N / 2 (twice if ahead), Q D / 4 a lane, for each 16 rows: up to 255, two blocks an SM.
+// Limits   fp16 or bf16, D 64, 80, 96 or 128, sm_80 or newer. mma.sync reaches about 62 % of what wgmma reaches on Hopper.
+// Measured on an H200 while it was written, as a share of SDPA's latency: 0.93 of flash at 2x8x2048, D 64 and 128, 0.61 to 0.66
+//          of it if causal (about level with cuDNN), 0.9 of the fastest backend at 1x8x512x64. Records: benchmarks/h200.
+
+#ifndef BLOCK_M  // knob: query rows per block; 0 chooses by architecture and problem
+#define BLOCK_M 0
 #endif
-#ifndef BLOCK_N  // knob: keys per tile
-#define BLOCK_N 64
+#ifndef BLOCK_N  // knob: keys per tile; 0 chooses by architecture and head dimension
+#define BLOCK_N 0
 #endif
 #ifndef NUM_WARPS  // knob: warps per block, each with 16 or 32 rows
 #define NUM_WARPS 4
 #endif
-#ifndef STAGES  // knob: K and V tiles in flight; 1 has one buffer each, filled while the other is in use
+#ifndef STAGES  // knob: K and V tiles in flight
 #define STAGES 2
 #endif
-#ifndef SPLIT_KV  // knob: shares into which a tile's keys are split, each with warps of its own
-#define SPLIT_KV 1
+#ifndef SPLIT_KV  // knob: shares into which a tile's keys are split, each with warps of its own; 0 chooses by BLOCK_M
+#define SPLIT_KV 0
 #endif
 #ifndef PAD  // knob: 16-bit elements of padding per Q, K and V row in shared memory
 #define PAD 8
@@ -22,80 +45,77 @@
 #ifndef HEAD_DIM  // knob: the only head dimension to compile, 0 for all
 #define HEAD_DIM 0
 #endif
-#ifndef FOLD
-#define FOLD 1
-#endif
-#ifndef AHEAD
-#define AHEAD 1
-#endif
-#ifndef MIN_BLOCKS
-#define MIN_BLOCKS 1
-#endif
 
-#include "mma_tile.cuh"
+#include "key_loop.cuh"
+#include "merge.cuh"
 
 namespace kgate {
 
 static_assert(NUM_WARPS >= 1 && NUM_WARPS <= 32, "NUM_WARPS must be 1 to 32: a block holds at most 1024 threads.");
-static_assert(SPLIT_KV >= 1 && NUM_WARPS % SPLIT_KV == 0, "SPLIT_KV must divide NUM_WARPS: each share of the keys has as many warps.");
-
-constexpr int kThreads = NUM_WARPS * 32;
-constexpr int kRowGroups = max_of(NUM_WARPS / max_of(SPLIT_KV, 1), 1);
-constexpr int kWarpRows = BLOCK_M / kRowGroups;
-
-static_assert(kRowGroups * kWarpRows == BLOCK_M && (kWarpRows == 16 || kWarpRows == 32),
-              "BLOCK_M must be 16 or 32 times NUM_WARPS / SPLIT_KV: each warp takes 16 or 32 rows.");
-static_assert(BLOCK_N % (16 * SPLIT_KV) == 0 && BLOCK_N / SPLIT_KV >= 16 && BLOCK_N / SPLIT_KV <= 128,
-              "BLOCK_N / SPLIT_KV, the keys per warp, must be a multiple of 16 from 16 to 128.");
-static_assert(STAGES >= 2 && STAGES <= 4, "STAGES must be 2, 3 or 4: logits are a tile ahead, so one tile is never enough.");
+static_assert(SPLIT_KV >= 0 && (SPLIT_KV == 0 || NUM_WARPS % max_of(SPLIT_KV, 1) == 0),
+              "SPLIT_KV must divide NUM_WARPS: each share of the keys has as many warps. 0 chooses.");
+static_assert(STAGES >= 2 && STAGES <= 4, "STAGES must be 2, 3 or 4: a tile is used while the next is on its way.");
 static_assert(PAD >= 0 && PAD % 8 == 0, "PAD must be a multiple of 8: cp.async writes rows that start on 16 bytes.");
 static_assert(USE_FAST_EXP == 0 || USE_FAST_EXP == 1, "USE_FAST_EXP must be 0 or 1.");
 
-template <typename T, int D>
+constexpr int kThreads = NUM_WARPS * 32;
+constexpr bool kHopper = kOldestArchitecture >= 900;
+constexpr bool kDefaults = BLOCK_M == 0 && BLOCK_N == 0 && NUM_WARPS == 4 && STAGES == 2 && SPLIT_KV == 0 && PAD == 8;
+constexpr bool kHasWide = kHopper && BLOCK_M == 0;  // both plans are compiled, and the problem decides
+
+template <typename T, int D, bool Wide>
 struct Plan {
-    using Loop = KeyLoop<T, D, BLOCK_M, BLOCK_N, kRowGroups, SPLIT_KV, STAGES, PAD, AHEAD, USE_FAST_EXP>;
+    static constexpr int kBlockM = BLOCK_M != 0 ? BLOCK_M : Wide ? 128 : 64;
+    static constexpr int kSplit = SPLIT_KV != 0 ? SPLIT_KV : kHopper && kBlockM == NUM_WARPS * 16 ? 2 : 1;
+    static constexpr int kBlockN = BLOCK_N != 0 ? BLOCK_N : kHopper || D <= 80 ? 64 : 32;
+    static constexpr int kRowGroups = max_of(NUM_WARPS / kSplit, 1);
+    static constexpr int kWarpRows = kBlockM / kRowGroups;
+    static_assert(kRowGroups * kWarpRows == kBlockM && (kWarpRows == 16 || kWarpRows == 32),
+                  "BLOCK_M must be 16 or 32 times NUM_WARPS / SPLIT_KV: each warp takes 16 or 32 rows.");
+    static_assert(kBlockN % (16 * kSplit) == 0 && kBlockN / kSplit >= 16 && kBlockN / kSplit <= 128,
+                  "BLOCK_N / SPLIT_KV, the keys per warp, must be a multiple of 16 from 16 to 128.");
+    using Loop = KeyLoop<T, D, kBlockM, kBlockN, kRowGroups, kSplit, STAGES, PAD, 255, USE_FAST_EXP>;
     using Share = typename Loop::Share;
-    using Shares = Merge<Share, kRowGroups, SPLIT_KV, 1>;
-    static constexpr int kBytes = SPLIT_KV > 1 ? max_of(Loop::kBytes, Shares::kBytes) : Loop::kBytes;
+    using Shares = Merge<Share, kRowGroups, kSplit, 1>;
+    static constexpr int kBytes = kSplit > 1 ? max_of(Loop::kBytes, Shares::kBytes) : Loop::kBytes;
+    static_assert(kHopper || !kDefaults || kTwoBlocksFit<kBytes>, "The default tiles must leave room for two blocks an SM.");
 };
 
-// Blocks in the order of their start; the SMs get one each in turn. Causal tiles: heaviest first, and every second round of
-// SMs backwards, so that the SM that got the heaviest tile of one round gets the lightest of the next.
-__device__ inline Tile find_mma_tile(const SdpaArgs& args) {
-    Tile tile = find_tile(args, BLOCK_M);
+// Causal tiles start heaviest first, those of all heads together: what is started last, and ends last, is short. The volatile
+// read lets the kernel ask twice, before and after the loop, instead of holding the answer in registers.
+__device__ inline Tile find_mma_tile(const SdpaArgs& args, int block_m) {
+    unsigned block;
+    asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(block));
+    Tile tile = find_tile(args, block_m, block);
     if (args.causal) {
-        unsigned sms;
-        asm("mov.u32 %0, %%nsmid;" : "=r"(sms));
-        const unsigned first = blockIdx.x / sms * sms;  // of this round
-        const unsigned last = min(first + sms, gridDim.x) - 1;
-        const unsigned rank = !FOLD || blockIdx.x / sms % 2 == 0 ? blockIdx.x : first + (last - blockIdx.x);
         const int slices = args.batch * args.heads;
-        const int slice = rank % slices;
+        const int slice = block % slices;
         tile.batch = slice / args.heads;
         tile.head = slice % args.heads;
-        tile.first_row = (gridDim.x - 1 - rank) / slices * BLOCK_M;
-        tile.keys = min(args.seqlen - tile.first_row, BLOCK_M) + tile.first_row;
+        tile.first_row = (gridDim.x - 1 - block) / slices * block_m;
+        tile.keys = min(args.seqlen - tile.first_row, block_m) + tile.first_row;
     }
     return tile;
 }
 
-template <typename T, int D>
-__global__ void __launch_bounds__(kThreads, MIN_BLOCKS) mma_attention(const __grid_constant__ SdpaArgs args) {
-    using P = Plan<T, D>;
+template <typename T, int D, bool Wide>
+__global__ void __launch_bounds__(kThreads, 1) mma_attention(const __grid_constant__ SdpaArgs args) {
+    using P = Plan<T, D, Wide>;
     using Share = typename P::Share;
     constexpr int kStride = P::Loop::kStride;
     extern __shared__ __align__(128) unsigned char shared[];
     const unsigned address = shared_address(shared);
     const int warp = __shfl_sync(0xffffffff, threadIdx.x / 32, 0);  // as the compiler sees: the same in all lanes
-    const int row_group = warp % kRowGroups;
-    const int key_group = warp / kRowGroups;
-    const Tile tile = find_mma_tile(args);
-    Share share = P::Loop::run(args, tile, address, row_group, key_group, 0, tile.keys, [] {});
+    const int row_group = warp % P::kRowGroups;
+    const int key_group = warp / P::kRowGroups;
+    const Tile before = find_mma_tile(args, P::kBlockM);
+    Share share = P::Loop::run(args, before, address, row_group, key_group, 0, before.keys, [] {});
 
-    const int first_row = tile.first_row + row_group * kWarpRows;  // of this warp
+    const Tile tile = find_mma_tile(args, P::kBlockM);
+    const int first_row = tile.first_row + row_group * P::kWarpRows;  // of this warp
     T* const o = head_pointer(static_cast<T*>(args.o), args.o_stride, tile) + first_row * args.o_stride[2];
     const int rows = args.seqlen - first_row;
-    if constexpr (SPLIT_KV > 1) {
+    if constexpr (P::kSplit > 1) {
         const typename P::Shares shares = {address, row_group, key_group, 0};
         __syncthreads();  // K, V and Q have no reader left: the shares take their place
         shares.send(share);
@@ -103,43 +123,27 @@ __global__ void __launch_bounds__(kThreads, MIN_BLOCKS) mma_attention(const __gr
         shares.template receive<T, USE_FAST_EXP>(share, o, args.o_stride[2], rows);
     } else {
         if constexpr (Share::kKeepQ) __syncthreads();  // V, in whose place Q was, has no reader left
-        // Through the warp's own rows of Q, so that 16 bytes are stored at once.
-        const unsigned rows_at = address + P::Loop::kQ + row_group * kWarpRows * kStride * 2;
-        const int lane = threadIdx.x % 32;
-        __syncwarp();
-#pragma unroll
-        for (int m = 0; m < kWarpRows / 16; ++m) {
-#pragma unroll
-            for (int h = 0; h < 2; ++h) {
-                const float inverse = __fdividef(1.0f, share.row_sum[m][2 * h]);
-                const unsigned target = rows_at + ((m * 16 + h * 8 + lane / 4) * kStride + lane % 4 * 2) * 2;
-#pragma unroll
-                for (int d = 0; d < Share::kColumns; ++d) {
-                    const unsigned pair = pack<T>(share.output[m][d][2 * h] * inverse, share.output[m][d][2 * h + 1] * inverse);
-                    asm volatile("st.shared.b32 [%0], %1;" ::"r"(target + d * 16), "r"(pair) : "memory");
-                }
-            }
-        }
-        __syncwarp();
-#pragma unroll
-        for (int i = 0; i < kWarpRows * Share::kColumns / 32; ++i) {
-            const int chunk = i * 32 + lane;
-            const int row = chunk / Share::kColumns;
-            const int column = chunk % Share::kColumns * 8;
-            if (row >= rows) break;
-            uint4 eight;
-            asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];" : "=r"(eight.x), "=r"(eight.y), "=r"(eight.z), "=r"(eight.w)
-                         : "r"(rows_at + (row * kStride + column) * 2) : "memory");
-            *reinterpret_cast<uint4*>(o + row * args.o_stride[2] + column) = eight;
-        }
+        share.store(address + P::Loop::kQ + row_group * P::kWarpRows * kStride * 2, o, args.o_stride[2], rows);
     }
 }
 
 template <typename T, int D>
 struct Mma {
     static int launch(const SdpaArgs& args, void* stream) {
-        const int64_t blocks = static_cast<int64_t>(ceil_div(args.seqlen, BLOCK_M)) * args.batch * args.heads;
-        return kgate::launch<mma_attention<T, D>>(args, blocks, kThreads, Plan<T, D>::kBytes, stream);
+        if constexpr (kHasWide) {
+            const int64_t wide_blocks = static_cast<int64_t>(ceil_div(args.seqlen, 128)) * args.batch * args.heads;
+            if (!args.causal && wide_blocks >= kManyBlocks) return launch_plan<true>(args, stream);
+        }
+        return launch_plan<false>(args, stream);
+    }
+
+    static constexpr int kManyBlocks = 128;  // with fewer, SMs of an H100 or H200 would have nothing to do
+
+    template <bool Wide>
+    static int launch_plan(const SdpaArgs& args, void* stream) {
+        using P = Plan<T, D, Wide>;
+        const int64_t blocks = static_cast<int64_t>(ceil_div(args.seqlen, P::kBlockM)) * args.batch * args.heads;
+        return kgate::launch<mma_attention<T, D, Wide>>(args, blocks, kThreads, P::kBytes, stream);
     }
 };
 

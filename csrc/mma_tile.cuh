@@ -1,4 +1,5 @@
-// What the kernels on mma.sync share: ldmatrix, m16n8k16, one warp's share of attention, and the merging of such shares.
+// What the kernels on mma.sync share: ldmatrix, m16n8k16, and one warp's share of attention. A block's loop over the keys is in
+// key_loop.cuh, the merging of shares in merge.cuh.
 //
 // A warp takes 16 or 32 query rows and a stretch of keys. Logits, probabilities and output stay in registers, in the layout
 // of the instruction's accumulator: of each 16x8 tile a lane holds row lane / 4, columns 2 * (lane % 4) and the next, and the
@@ -16,6 +17,10 @@ namespace {
 // The oldest architecture that is compiled for, 890 say. Host code needs it too: tiles, hence launches, depend on it.
 constexpr int kArchitectures[] = {__CUDA_ARCH_LIST__};
 constexpr int kOldestArchitecture = kArchitectures[0];
+
+// On sm_86 and sm_89, whose SMs have 100 KB of shared memory; each block takes 1 KB more than it asks for.
+template <int Bytes>
+constexpr bool kTwoBlocksFit = 2 * (Bytes + 1024) <= 100 * 1024;
 
 // -------------------------------------------------------------------------------------------------------- instructions
 
@@ -58,39 +63,6 @@ __device__ unsigned pack(float a, float b) {
     return word;
 }
 
-// Copies tiles of Rows rows of a (rows, D) matrix, in order, into shared memory with Stride elements a row. Unlike
-// copy_rows_async, a thread keeps its column and moves one pointer: kernels that are bound by issuing instructions need that.
-template <typename T, int Rows, int D, int Stride, int Threads>
-struct TileCopy {
-    static constexpr int kChunks = D / 8;
-    static constexpr int kPass = Threads / kChunks;  // rows; where D is no power of two, a few threads have nothing to do
-
-    const T* source;
-    int64_t row_stride;
-    int rows;  // that are left; those behind them become zeros, and their addresses are never read
-
-    __device__ TileCopy(const T* global, int64_t stride, int count)
-        : source(global + threadIdx.x / kChunks * stride + threadIdx.x % kChunks * 8), row_stride(stride), rows(count) {}
-
-    __device__ void start(unsigned target) {
-        const int row = threadIdx.x / kChunks;
-        if (rows > 0 && (Threads % kChunks == 0 || row < kPass)) {
-            target += (row * Stride + threadIdx.x % kChunks * 8) * 2;
-            const T* from = source;
-#pragma unroll
-            for (int i = 0; i < ceil_div(Rows, kPass); ++i) {
-                if (Rows % kPass != 0 && row + i * kPass >= Rows) break;
-                const int bytes = row + i * kPass < rows ? 16 : 0;
-                asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
-                             ::"r"(target + i * kPass * Stride * 2), "l"(from), "r"(bytes) : "memory");
-                from += kPass * row_stride;
-            }
-        }
-        source += Rows * row_stride;
-        rows -= Rows;
-    }
-};
-
 // ------------------------------------------------------------------------------------------------------ a warp's share
 
 // The logits' scale in the log2 domain. It is made positive, with the logits negated instead, so that the greatest unscaled
@@ -114,7 +86,7 @@ struct WarpShare {
     static constexpr int kSteps = D / 16;
     static constexpr int kColumns = D / 8;
     // Beyond this Q would push the output out of the register file: it is read from shared memory for every tile of keys.
-    static constexpr bool kKeepQ = RowTiles * kSteps * 4 <= 48;
+    static constexpr bool kKeepQ = RowTiles * kSteps * 4 <= 40;
     using Logits = float[RowTiles][Keys / 8][4];
 
     unsigned q[kKeepQ ? RowTiles : 1][kKeepQ ? kSteps : 1][4];
@@ -319,313 +291,37 @@ struct WarpShare {
             }
         }
     }
-};
 
-// --------------------------------------------------------------------------------------------------------- the key loop
-
-// A block's walk over keys [begin, end) with BlockN keys a tile, split between its KeyGroups key groups of warps.
-//
-// With Ahead, logits are one tile ahead: turn i multiplies Q with K i + 1 while it multiplies P i with V i. Without, it needs
-// the registers of one tile of logits less. Turn i starts a group of copies that goes where the tiles were that turn i - 1 was
-// the last to read: V i + Stages - 1 and the K that is needed together with it.
-template <typename T, int D, int BlockM, int BlockN, int RowGroups, int KeyGroups, int Stages, int Pad, bool Ahead, bool Fast>
-struct KeyLoop {
-    static constexpr int kThreads = RowGroups * KeyGroups * 32;
-    static constexpr int kStride = D + Pad;
-    static constexpr int kTileBytes = BlockN * kStride * 2;
-    static constexpr int kWarpRows = BlockM / RowGroups;
-    static constexpr int kWarpKeys = BlockN / KeyGroups;
-    using Share = WarpShare<T, D, kWarpRows / 16, kWarpKeys, kStride, Fast>;
-    using Logits = typename Share::Logits;
-
-    // Shared memory: Stages tiles of K, Stages tiles of V, and Q, at first in place of the last V if it moves to registers.
-    static constexpr int kQ = (2 * Stages - (Share::kKeepQ ? 1 : 0)) * kTileBytes;
-    static constexpr int kBytes = max_of(2 * Stages * kTileBytes, kQ + BlockM * kStride * 2);
-
-    // `begun()` is called once the first copies are under way.
-    template <typename Begun>
-    static __device__ Share run(const SdpaArgs& args, const Tile& tile, unsigned shared, int row_group, int key_group, int begin,
-                                int end, const Begun& begun) {
-        using Copy = TileCopy<T, BlockN, D, kStride, kThreads>;
-        const unsigned v_tiles = shared + Stages * kTileBytes;
-        const int count = end - begin;
-        TileCopy<T, BlockM, D, kStride, kThreads> q(
-            head_pointer(static_cast<const T*>(args.q), args.q_stride, tile) + tile.first_row * args.q_stride[2],
-            args.q_stride[2], args.seqlen - tile.first_row);
-        Copy k(head_pointer(static_cast<const T*>(args.k), args.k_stride, tile) + begin * args.k_stride[2], args.k_stride[2],
-               count);
-        q.start(shared + kQ);
-        k.start(shared);
-        cp_async_commit();
-        Copy v(head_pointer(static_cast<const T*>(args.v), args.v_stride, tile) + begin * args.v_stride[2], args.v_stride[2],
-               count);
-#pragma unroll
-        for (int i = 0; i < Stages - 1; ++i) {
-            if (Ahead || i > 0) k.start(shared + (i + Ahead) * kTileBytes);
-            v.start(v_tiles + i * kTileBytes);
-            cp_async_commit();  // also when there is nothing to copy: waits count groups
-        }
-        begun();
-        cp_async_wait<Stages - 1>();
-        __syncthreads();
-
-        const int first_row = tile.first_row + row_group * kWarpRows;  // of this warp
-        const unsigned keys_offset = key_group * kWarpKeys * kStride * 2;
-        const Scale scale(args.scale);
-        Share share(shared + kQ + row_group * kWarpRows * kStride * 2, scale);
-        const auto first_key = [&](int index) { return begin + index * BlockN + key_group * kWarpKeys; };
-        const auto visible = [&](int index) {  // once false, false for all later tiles
-            return first_key(index) < end && !(args.causal && first_key(index) > first_row + kWarpRows - 1);
-        };
-        const auto take = [&](Logits& logits, int index, auto first) {
-            const int key = first_key(index);
-            if (scale.negate) Share::negate(logits);
-            if (key + kWarpKeys > end || (args.causal && key + kWarpKeys - 1 > first_row)) {
-                Share::mask(logits, first_row, key, end, args.causal);
-            }
-            share.template raise_maxima<decltype(first)::value>(logits);
-        };
-        const auto turn = [&](Logits& now, Logits& next, int index) {
-            cp_async_wait<Stages - 2>();  // of Stages + index groups, the first index + 2 are needed
-            __syncthreads();              // all threads' copies are visible, and what is overwritten now has no reader left
-            k.start(shared + (index + Stages - 1 + Ahead) % Stages * kTileBytes);
-            v.start(v_tiles + (index + Stages - 1) % Stages * kTileBytes);
-            cp_async_commit();
-            const unsigned v_rows = v_tiles + index % Stages * kTileBytes + keys_offset;
-            const unsigned k_rows = shared + (index + Ahead) % Stages * kTileBytes + keys_offset;
-            if constexpr (Ahead) {
-                if (visible(index + 1)) {
-                    share.template advance<true>(now, v_rows, next, k_rows);
-                    take(next, index + 1, std::false_type());
-                } else if (visible(index)) {
-                    share.template advance<false>(now, v_rows, next, k_rows);
-                }
-            } else if (visible(index)) {
-                share.multiply_keys(now, k_rows);
-                take(now, index, std::false_type());
-                share.template advance<false>(now, v_rows, now, k_rows);
-            }
-        };
-        Logits even;
-        if constexpr (Ahead) {
-            Logits odd;
-            if (visible(0)) {
-                share.multiply_keys(even, shared + keys_offset);
-                take(even, 0, std::true_type());
-            }
-            for (int index = 0; index * BlockN < count; index += 2) {
-                turn(even, odd, index);
-                if ((index + 1) * BlockN < count) turn(odd, even, index + 1);
-            }
-        } else {
-            for (int index = 0; index * BlockN < count; ++index) turn(even, even, index);
-        }
-        cp_async_wait<0>();
-        return share;
-    }
-};
-
-// ------------------------------------------------------------------------------------------------------ merging shares
-
-// Relaxed: what a thread wrote before is not made visible by it, and it does not wait for that.
-__device__ inline void cluster_arrive() {
-#if __CUDA_ARCH__ >= 900
-    asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
-#endif
-}
-
-__device__ inline void cluster_wait() {
-#if __CUDA_ARCH__ >= 900
-    asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
-#endif
-}
-
-__device__ inline unsigned cluster_rank() {
-    unsigned rank = 0;
-#if __CUDA_ARCH__ >= 900
-    asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
-#endif
-    return rank;
-}
-
-// Shares of the same rows over different keys, held by the Groups key groups of each of the Ranks blocks of a cluster, become
-// the output. Each share is the owner of some columns: it gets those columns of the other shares through its block's shared
-// memory, one tile of 16x8 as 32 times 16 bytes, together with everybody's maxima and sums. All send, then all receive.
-template <typename Share, int RowGroups, int Groups, int Ranks>
-struct Merge {
-    static constexpr int kShares = Groups * Ranks;
-    static constexpr int kOwned = ceil_div(Share::kColumns, kShares);  // tiles wide; the last owners may have fewer
-    static constexpr int kRows = Share::kRows;
-    static constexpr int kTiles = RowGroups * kShares * kRows * 8;  // offset of the tiles: behind (maximum, sum) of each row
-    static constexpr int kBarrier = kTiles + RowGroups * Groups * (kShares - 1) * kOwned * Share::kRowTiles * 512;
-    static constexpr int kBytes = kBarrier + (Ranks > 1 ? 16 : 0);
-
-    unsigned area;  // address in shared memory, the same in all blocks
-    int row_group;
-    int group;
-    int rank;
-
-    __device__ int share() const { return rank * Groups + group; }
-
-    __device__ unsigned statistics(int of) const { return area + (row_group * kShares + of) * kRows * 8; }
-
-    __device__ unsigned tile(int owner_group, int owner, int sender, int column, int m) const {
-        const int slot = sender < owner ? sender : sender - 1;  // an owner sends itself nothing
-        const int row_of_slots = (row_group * Groups + owner_group) * (kShares - 1) + slot;
-        return area + kTiles + ((row_of_slots * kOwned + column) * Share::kRowTiles + m) * 512 + threadIdx.x % 32 * 16;
-    }
-
-    // Between blocks, a store carries its own completion: the receiver's mbarrier counts the bytes that have arrived. A barrier
-    // of the cluster would have to wait until the stores are acknowledged.
-    static __device__ unsigned in_block(unsigned address, int rank) {
-        if constexpr (Ranks > 1) {
-            unsigned remote;
-            asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(remote) : "r"(address), "r"(rank));
-            return remote;
-        }
-        return address;
-    }
-
-    __device__ void store(unsigned address, int rank, const float (&x)[4]) const {
-        if constexpr (Ranks > 1) {
-            asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.f32 [%0], {%1, %2, %3, %4}, [%5];"
-                         ::"r"(in_block(address, rank)), "f"(x[0]), "f"(x[1]), "f"(x[2]), "f"(x[3]),
-                         "r"(in_block(area + kBarrier, rank)) : "memory");
-        } else {
-            asm volatile("st.shared.v4.f32 [%0], {%1, %2, %3, %4};"
-                         ::"r"(address), "f"(x[0]), "f"(x[1]), "f"(x[2]), "f"(x[3]) : "memory");
-        }
-    }
-
-    __device__ void store(unsigned address, int rank, float x, float y) const {
-        if constexpr (Ranks > 1) {
-            asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.v2.f32 [%0], {%1, %2}, [%3];"
-                         ::"r"(in_block(address, rank)), "f"(x), "f"(y), "r"(in_block(area + kBarrier, rank)) : "memory");
-        } else {
-            asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(address), "f"(x), "f"(y) : "memory");
-        }
-    }
-
-    // At the start, by all threads of all blocks: makes the mbarrier ready and says that this block runs. A cluster_wait is due
-    // before send.
-    __device__ void prepare() const {
-        if constexpr (Ranks > 1) {
-            if (threadIdx.x == 0) {
-                int tiles = 0;
-#pragma unroll
-                for (int d = 0; d < Share::kColumns; ++d) tiles += d / kOwned / Groups == rank;
-                const int bytes = kTiles + RowGroups * (kShares - 1) * tiles * Share::kRowTiles * 512;
-                asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(area + kBarrier) : "memory");
-                asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(area + kBarrier), "r"(bytes)
-                             : "memory");
-                asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
-            }
-            __syncwarp();
-            cluster_arrive();
-        }
-    }
-
-    // Until all that others send to this block is there.
-    __device__ void wait() const {
-        if constexpr (Ranks > 1) {
-            unsigned done = 0;
-            while (done == 0) {
-                asm volatile("{\n.reg .pred p;\n"
-                             "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 p, [%1], 0;\n"
-                             "selp.u32 %0, 1, 0, p;\n}" : "=r"(done) : "r"(area + kBarrier) : "memory");
-            }
-        } else {
-            __syncthreads();
-        }
-    }
-
-    __device__ void send(const Share& mine) const {
+    // Stores the output, divided by the rows' sums, to `o`, the warp's first row in global memory, of which `rows` exist; by way
+    // of kRows rows of shared memory that no other warp uses, so that 16 bytes are stored at once.
+    __device__ void store(unsigned staging, T* o, int64_t row_stride, int rows) const {
         const int lane = threadIdx.x % 32;
+        __syncwarp();
 #pragma unroll
-        for (int to = 0; to < Ranks; ++to) {
-            if (lane % 4 != to % 4) continue;  // a quad's lanes have the same numbers: each tells other blocks
-#pragma unroll
-            for (int m = 0; m < Share::kRowTiles; ++m) {
-#pragma unroll
-                for (int h = 0; h < 2; ++h) {
-                    const unsigned local = statistics(share()) + (m * 16 + h * 8 + lane / 4) * 8;
-                    store(local, to, mine.row_max[m][h], mine.row_sum[m][2 * h]);
-                }
-            }
-        }
-#pragma unroll
-        for (int d = 0; d < Share::kColumns; ++d) {
-            const int owner = d / kOwned;
-            if (owner == share()) continue;
-#pragma unroll
-            for (int m = 0; m < Share::kRowTiles; ++m) {
-                store(tile(owner % Groups, owner, share(), d % kOwned, m), owner / Groups, mine.output[m][d]);
-            }
-        }
-    }
-
-    // After wait. `o`: the warp's first row in global memory, of which `rows` exist.
-    template <typename T, bool Fast>
-    __device__ void receive(const Share& mine, T* o, int64_t row_stride, int rows) const {
-        const int lane = threadIdx.x % 32;
-        float owned[kOwned][Share::kRowTiles][4] = {};
-#pragma unroll
-        for (int d = 0; d < Share::kColumns; ++d) {  // registers can't be indexed by what is known only at run time
-            if (d / kOwned != share()) continue;
-#pragma unroll
-            for (int m = 0; m < Share::kRowTiles; ++m) {
-#pragma unroll
-                for (int i = 0; i < 4; ++i) owned[d % kOwned][m][i] = mine.output[m][d][i];
-            }
-        }
-#pragma unroll
-        for (int m = 0; m < Share::kRowTiles; ++m) {
-            float weight[kShares][2];
+        for (int m = 0; m < RowTiles; ++m) {
 #pragma unroll
             for (int h = 0; h < 2; ++h) {
-                float maxima[kShares];
-                float sums[kShares];
-                float maximum = -INFINITY;
+                DEBUG_ASSERT(!(row_sum[m][2 * h] <= 0.0f));
+                const float inverse = __fdividef(1.0f, row_sum[m][2 * h]);
+                const unsigned target = staging + ((m * 16 + h * 8 + lane / 4) * Stride + lane % 4 * 2) * 2;
 #pragma unroll
-                for (int p = 0; p < kShares; ++p) {
-                    asm volatile("ld.shared.v2.f32 {%0, %1}, [%2];" : "=f"(maxima[p]), "=f"(sums[p])
-                                 : "r"(statistics(p) + (m * 16 + h * 8 + lane / 4) * 8) : "memory");
-                    maximum = fmaxf(maximum, maxima[p]);
-                }
-                const float base = finite_max(maximum);
-                float sum = 0.0f;
-#pragma unroll
-                for (int p = 0; p < kShares; ++p) {
-                    weight[p][h] = exp2_of<Fast>((maxima[p] - base) * mine.scale);  // 0 for a share without keys
-                    sum += weight[p][h] * sums[p];
-                }
-                const float inverse = __fdividef(1.0f, sum);
-#pragma unroll
-                for (int p = 0; p < kShares; ++p) weight[p][h] *= inverse;
-            }
-#pragma unroll
-            for (int j = 0; j < kOwned; ++j) {
-                const int d = share() * kOwned + j;
-                if (d >= Share::kColumns) break;
-                float merged[4] = {};
-#pragma unroll
-                for (int p = 0; p < kShares; ++p) {
-                    float x[4] = {owned[j][m][0], owned[j][m][1], owned[j][m][2], owned[j][m][3]};
-                    if (p != share()) {
-                        asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];" : "=f"(x[0]), "=f"(x[1]), "=f"(x[2]), "=f"(x[3])
-                                     : "r"(tile(group, share(), p, j, m)) : "memory");
-                    }
-#pragma unroll
-                    for (int i = 0; i < 4; ++i) merged[i] += weight[p][i / 2] * x[i];
-                }
-#pragma unroll
-                for (int h = 0; h < 2; ++h) {
-                    const int row = m * 16 + h * 8 + lane / 4;
-                    if (row >= rows) continue;
-                    *reinterpret_cast<unsigned*>(o + row * row_stride + d * 8 + lane % 4 * 2) =
-                        pack<T>(merged[2 * h], merged[2 * h + 1]);
+                for (int d = 0; d < kColumns; ++d) {
+                    const unsigned pair = pack<T>(output[m][d][2 * h] * inverse, output[m][d][2 * h + 1] * inverse);
+                    asm volatile("st.shared.b32 [%0], %1;" ::"r"(target + d * 16), "r"(pair) : "memory");
                 }
             }
+        }
+        __syncwarp();
+#pragma unroll
+        for (int i = 0; i < kRows * kColumns / 32; ++i) {
+            const int chunk = i * 32 + lane;
+            const int row = chunk / kColumns;
+            const int column = chunk % kColumns * 8;
+            if (row >= rows) break;
+            uint4 eight;
+            asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];" : "=r"(eight.x), "=r"(eight.y), "=r"(eight.z), "=r"(eight.w)
+                         : "r"(staging + (row * Stride + column) * 2) : "memory");
+            *reinterpret_cast<uint4*>(o + row * row_stride + column) = eight;
         }
     }
 };

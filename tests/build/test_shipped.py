@@ -47,6 +47,35 @@ def test_a_shipped_kernel_compiles_and_spills_nothing(name: str, arch: str, ship
         assert resources.spill_bytes == 0, resources
 
 
+@pytest.mark.parametrize(("name", "threads"), [("mma", 128), ("latency", 256)])
+def test_two_blocks_of_a_kernel_fit_the_registers_of_an_sm_of_sm_89(name: str, threads: int, shipped: Built) -> None:
+    built = shipped[name, "sm_89"]
+    if isinstance(built, BuildError):
+        raise built
+    # Registers are given out to warps, 256 at a time. That shared memory suffices for two is a static_assert of the sources.
+    assert all(2 * threads * -(-resources.registers // 8) * 8 <= 65536 for resources in built.resources)
+
+
+@pytest.mark.parametrize(
+    ("name", "knobs", "why"),
+    [
+        ("mma", {"STAGES": 1}, "STAGES must be 2, 3 or 4"),
+        ("mma", {"BLOCK_M": 100}, "BLOCK_M must be 16 or 32 times"),
+        ("mma", {"SPLIT_KV": 3}, "SPLIT_KV must divide NUM_WARPS"),
+        ("mma", {"BLOCK_N": 40}, "must be a multiple of 16 from 16 to 128"),
+        ("latency", {"SPLIT_KV": 2}, "there are no clusters"),
+        ("latency", {"NUM_WARPS": 6}, "NUM_WARPS must be a multiple of BLOCK_M / 16"),
+    ],
+    ids=str,
+)
+def test_an_illegal_knob_is_refused_with_a_sentence(
+    name: str, knobs: dict[str, int], why: str, nvcc: None, shared_cache: None
+) -> None:
+    with pytest.raises(BuildError) as caught:
+        compiling.build(recipe.recipe(registry.find_source(name), {"HEAD_DIM": 64, **knobs}, arch="sm_89"))
+    assert why in str(caught.value)
+
+
 def test_the_wheel_contains_the_sources_and_finds_them(tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     for folder in ("pytest_kgate", "csrc"):

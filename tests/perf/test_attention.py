@@ -12,6 +12,7 @@ from pytest_kgate import Shape
 pytestmark = pytest.mark.perf
 
 MISSION = [Shape(1, 8, 512, 64), Shape(1, 8, 512, 64, causal=True)]
+LARGE = [Shape(2, 8, 2048, 64), Shape(2, 8, 2048, 64, causal=True), Shape(2, 8, 2048, 128)]
 
 
 @pytest.mark.allclose(1e-5)
@@ -32,7 +33,16 @@ def test_host_kernel_beats_sdpa_on_the_cpu(kbench, sdpa_oracle, kernels, impl, s
         pytest.param(
             "wmma", {"BLOCK_M": 32, "BLOCK_N": 128, "HEAD_DIM": 64}, marks=pytest.mark.speedup(1.25), id="wmma-tuned"
         ),
+        pytest.param("mma", {}, marks=pytest.mark.speedup(0.95), id="mma"),
+        pytest.param("latency", {}, marks=pytest.mark.speedup(0.7), id="latency"),
     ],
 )
 def test_cuda_kernel_against_the_fastest_sdpa(kbench, sdpa_oracle, kernels, impl, knobs, shape):
     kbench(kernels(impl, **knobs), sdpa_oracle(shape))
+
+
+@pytest.mark.allclose(2e-3)
+@pytest.mark.speedup(0.95)
+@pytest.mark.parametrize("shape", [*MISSION, *LARGE], ids=str)
+def test_mma_beats_flash_attention(kbench, sdpa_oracle, kernels, shape):
+    kbench(kernels("mma"), sdpa_oracle(shape, backend="flash"))
