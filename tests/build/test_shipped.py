@@ -52,7 +52,7 @@ def test_two_blocks_of_a_kernel_fit_the_registers_of_an_sm_of_sm_89(name: str, t
     built = shipped[name, "sm_89"]
     if isinstance(built, BuildError):
         raise built
-    # Registers are given out to warps, 256 at a time. That shared memory suffices for two is a static_assert of the sources.
+    # Registers are given out 8 a lane at a time; a static_assert of the source sees that shared memory suffices.
     assert all(2 * threads * -(-resources.registers // 8) * 8 <= 65536 for resources in built.resources)
 
 
