@@ -32,6 +32,19 @@ int64_t integer(PyObject* tuple, Py_ssize_t index) {
     return value;
 }
 
+// False for an extent that is zero or does not fit 31 bits.
+bool read_shape(const py::tuple& shape, kgate::SdpaArgs& args) {
+    int32_t* const extents[4] = {&args.batch, &args.heads, &args.seqlen, &args.head_dim};
+    for (int i = 0; i < 4; ++i) {
+        const int64_t extent = integer(shape.ptr(), i);
+        if (extent < 1 || extent > INT32_MAX) {
+            return false;
+        }
+        *extents[i] = static_cast<int32_t>(extent);
+    }
+    return true;
+}
+
 void read_strides(const py::tuple& from, int64_t (&to)[3]) {
     for (int i = 0; i < 3; ++i) {
         to[i] = integer(from.ptr(), i);
@@ -76,28 +89,36 @@ public:
         }
         sdpa_ = reinterpret_cast<decltype(sdpa_)>(dlsym(handle_, "kgate_sdpa"));
         message_ = reinterpret_cast<decltype(message_)>(dlsym(handle_, "kgate_message"));
+        workspace_ = reinterpret_cast<decltype(workspace_)>(dlsym(handle_, "kgate_sdpa_workspace"));
     }
     // The library stays open: a CUDA module in it may have work in flight, and torch unloads nothing either.
     Library(const Library&) = delete;
     Library& operator=(const Library&) = delete;
 
     bool has_sdpa() const { return sdpa_ != nullptr; }
+    bool has_workspace() const { return workspace_ != nullptr; }
+
+    // Bytes that the library needs for a problem; 0 for extents that sdpa() refuses.
+    int64_t workspace_bytes(const py::tuple& shape, bool causal, int dtype) {
+        kgate::SdpaArgs args = {};
+        if (!read_shape(shape, args)) {
+            return 0;
+        }
+        args.causal = causal ? 1 : 0;
+        args.dtype = dtype;
+        return workspace_(&args);
+    }
 
     int sdpa(uintptr_t q, uintptr_t k, uintptr_t v, uintptr_t o, const py::tuple& shape, const py::tuple& q_stride,
              const py::tuple& k_stride, const py::tuple& v_stride, const py::tuple& o_stride, float scale, bool causal,
-             int dtype, uintptr_t stream) {
+             int dtype, uintptr_t stream, uintptr_t workspace, int64_t workspace_bytes) {
         kgate::SdpaArgs args = {};
         args.q = reinterpret_cast<const void*>(q);
         args.k = reinterpret_cast<const void*>(k);
         args.v = reinterpret_cast<const void*>(v);
         args.o = reinterpret_cast<void*>(o);
-        int32_t* const extents[4] = {&args.batch, &args.heads, &args.seqlen, &args.head_dim};
-        for (int i = 0; i < 4; ++i) {
-            const int64_t extent = integer(shape.ptr(), i);
-            if (extent < 1 || extent > INT32_MAX) {
-                return kEmptyOrTooLarge;
-            }
-            *extents[i] = static_cast<int32_t>(extent);
+        if (!read_shape(shape, args)) {
+            return kEmptyOrTooLarge;
         }
         read_strides(q_stride, args.q_stride);
         read_strides(k_stride, args.k_stride);
@@ -106,6 +127,8 @@ public:
         args.scale = scale;
         args.causal = causal ? 1 : 0;
         args.dtype = dtype;
+        args.workspace = reinterpret_cast<void*>(workspace);
+        args.workspace_bytes = workspace_bytes;
         const auto output = span(args.o, args.o_stride, args);
         if (overlap(output, span(args.q, args.q_stride, args)) || overlap(output, span(args.k, args.k_stride, args)) ||
             overlap(output, span(args.v, args.v_stride, args))) {
@@ -128,6 +151,7 @@ private:
     void* handle_ = nullptr;
     int (*sdpa_)(const kgate::SdpaArgs*, void*) = nullptr;
     const char* (*message_)() = nullptr;
+    int64_t (*workspace_)(const kgate::SdpaArgs*) = nullptr;
 };
 
 }  // namespace
@@ -139,6 +163,8 @@ PYBIND11_MODULE(kgate_binding, module) {
     py::class_<Library>(module, "Library")
         .def(py::init<const std::string&>(), py::arg("path"))
         .def_property_readonly("has_sdpa", &Library::has_sdpa)
+        .def_property_readonly("has_workspace", &Library::has_workspace)
+        .def("workspace_bytes", &Library::workspace_bytes)
         .def("sdpa", &Library::sdpa)
         .def("message", &Library::message);
 }

@@ -1,4 +1,4 @@
-// What the CUDA kernels share: checking arguments, error text, launching, cp.async, and 16-bit conversions.
+// What the CUDA kernels share: checking arguments, error text, launching, planning, cp.async, and 16-bit conversions.
 //
 // Each kernel library is one translation unit that includes this file once. All that holds state sits in an unnamed
 // namespace: a static inside an ordinary template or inline function would become one object for all the libraries that a
@@ -8,6 +8,7 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
+#include <dlfcn.h>
 
 #include <atomic>
 #include <cassert>
@@ -18,14 +19,16 @@
 
 #include "sdpa.h"
 
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
-#error "These kernels use cp.async: compile for sm_80 or newer."
-#endif
-
+// What must hold inside a kernel. Checked on the device in debug builds, kernels("name", debug=True), where a false
+// condition ends the launch with its text, line, block and thread; gone from all other builds, without a trace.
 #ifdef KGATE_DEBUG
 #define DEBUG_ASSERT(condition) assert(condition)
 #else
 #define DEBUG_ASSERT(condition) ((void)0)
+#endif
+
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+#error "These kernels use cp.async: compile for sm_80 or newer."
 #endif
 
 namespace kgate {
@@ -85,20 +88,90 @@ int check_arguments(const SdpaArgs* args) {
     return check_tensor("o", args->o, args->o_stride, *args);
 }
 
+// -------------------------------------------------------------------------------------------------------- architecture
+
+#ifdef __CUDA_ARCH_LIST__
+constexpr int kTargets[] = {__CUDA_ARCH_LIST__};  // nvcc's, in ascending order, for the host's code too: 890 is sm_89
+#else
+constexpr int kTargets[] = {800};
+#endif
+
+// Shared memory of one multiprocessor, of which each resident block takes 1 KB more than it asks for (CUDA C++ programming
+// guide, technical specifications per compute capability).
+constexpr int shared_per_multiprocessor(int architecture) {
+    const bool small = architecture == 860 || architecture == 880 || architecture == 890 || architecture >= 1200;
+    return (small ? 100 : architecture < 900 ? 164 : 228) * 1024;
+}
+constexpr int kMostShared = shared_per_multiprocessor(kTargets[0]) - 1024;  // that a block can ask for
+constexpr bool kSmallShared = shared_per_multiprocessor(kTargets[0]) < 164 * 1024;
+
 // -------------------------------------------------------------------------------------------------------------- launch
 
 constexpr int kMaxDevices = 64;
 
+// One launch that a call would make; kgate_plan's answer, so plain C.
+struct PlannedLaunch {
+    int64_t kernel;  // where the symbol of the kernel's name is, from the library's start: nvcc keeps the names local
+    int64_t blocks;
+    int32_t threads;       // of a block
+    int32_t shared_bytes;  // of a block, dynamic
+};
+
+// While a thread plans, launches are written down instead of made, on an imagined GPU.
+struct Planning {
+    int multiprocessors;
+    PlannedLaunch* launches;
+    int room;
+    int count;
+};
+thread_local Planning* planning = nullptr;
+
+int plan_launch(const void* kernel, int64_t blocks, int threads, int shared_bytes) {
+    if (planning->count == planning->room) {
+        return fail(kBadArgument, "The call makes more than the %d launches there is room for.", planning->room);
+    }
+    PlannedLaunch& launch = planning->launches[planning->count++];
+    Dl_info library = {};
+    dladdr(kernel, &library);
+    launch.kernel = static_cast<const char*>(kernel) - static_cast<const char*>(library.dli_fbase);
+    launch.blocks = blocks;
+    launch.threads = threads;
+    launch.shared_bytes = shared_bytes;
+    return 0;
+}
+
+// Of the current device, asked for once. It decides between tiles, where one build holds several.
+int count_multiprocessors(int& count) {
+    static std::atomic<int> known[kMaxDevices];
+
+    if (planning != nullptr) {
+        count = planning->multiprocessors;
+        return 0;
+    }
+    int device = 0;
+    cudaError_t error = cudaGetDevice(&device);
+    count = error == cudaSuccess && device < kMaxDevices ? known[device].load(std::memory_order_relaxed) : 0;
+    if (error == cudaSuccess && count == 0) {
+        error = cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device);
+        if (error == cudaSuccess && device < kMaxDevices) known[device].store(count, std::memory_order_relaxed);
+    }
+    if (error == cudaSuccess) return 0;
+    cudaGetLastError();  // reported here: the thread's last-error slot should not report it again
+    return fail(kCudaError, "The GPU can't be asked for its multiprocessors: %s (%s). Check with nvidia-smi that there is one.",
+                cudaGetErrorString(error), cudaGetErrorName(error));
+}
+
 // Launches Kernel(args) on a one-dimensional grid, whose limit of 2^31 - 1 blocks the y and z axes (65535) do not have.
 // The shared-memory opt-in is asked for once per kernel and device, not at every launch.
-template <auto Kernel>
-int launch(const SdpaArgs& args, int64_t blocks, int threads, int shared_bytes, void* stream) {
+template <auto Kernel, typename Arguments>
+int launch(const Arguments& args, int64_t blocks, int threads, int shared_bytes, void* stream) {
     static std::atomic<bool> ready[kMaxDevices];  // zero-initialised; a race sets the attribute twice, which is harmless
 
     if (blocks > std::numeric_limits<int32_t>::max()) {
         return fail(kUnsupported, "The problem needs %lld thread blocks, more than a grid holds. Split the batch.",
                     static_cast<long long>(blocks));
     }
+    if (planning != nullptr) return plan_launch(reinterpret_cast<const void*>(Kernel), blocks, threads, shared_bytes);
     int device = 0;
     cudaError_t error = cudaGetDevice(&device);
     if (error == cudaSuccess && (device >= kMaxDevices || !ready[device].load(std::memory_order_acquire))) {
@@ -116,7 +189,7 @@ int launch(const SdpaArgs& args, int64_t blocks, int threads, int shared_bytes, 
     }
     if (error == cudaSuccess) {
         // Not <<<>>>, whose error comes out of the thread's last-error slot, where an earlier call may have left its own.
-        void* parameters[] = {const_cast<SdpaArgs*>(&args)};
+        void* parameters[] = {const_cast<Arguments*>(&args)};
         error = cudaLaunchKernel(Kernel, dim3(static_cast<unsigned>(blocks)), dim3(threads), parameters, shared_bytes,
                                  static_cast<cudaStream_t>(stream));
     }
@@ -170,6 +243,7 @@ int dispatch(const SdpaArgs* args, void* stream) {
 
 __host__ __device__ constexpr int ceil_div(int a, int b) { return a / b + (a % b != 0); }  // a + b - 1 could overflow
 __host__ __device__ constexpr int max_of(int a, int b) { return a > b ? a : b; }
+__host__ __device__ constexpr int min_of(int a, int b) { return a < b ? a : b; }
 
 // What a block works on: which head, which query rows, how many keys they may see.
 struct Tile {
@@ -215,13 +289,14 @@ __device__ inline void cp_async_wait() {
 }
 
 // Starts copying rows [first, first + Rows) of a (rows, D) matrix into shared memory with Stride elements a row. Rows from
-// `rows` on become zeros: they belong to the next head, or to nobody.
+// `rows` on become zeros: they belong to the next head, or to nobody. Threads copy, this one as number `thread` of them.
 template <typename T, int Rows, int D, int Stride, int Threads>
-__device__ void copy_rows_async(T* shared, const T* global, int64_t row_stride, int first, int rows) {
+__device__ void copy_rows_async(T* shared, const T* global, int64_t row_stride, int first, int rows,
+                                int thread = threadIdx.x) {
     constexpr int kChunks = D / 8;
 #pragma unroll 1  // unrolled, the addresses cost up to 40 registers a thread, and with them a second block on the SM
     for (int i = 0; i < ceil_div(Rows * kChunks, Threads); ++i) {
-        const int chunk = i * Threads + threadIdx.x;
+        const int chunk = i * Threads + thread;
         if (Rows * kChunks % Threads != 0 && chunk >= Rows * kChunks) break;
         const int row = chunk / kChunks;
         const int column = chunk % kChunks * 8;
@@ -298,3 +373,13 @@ __device__ inline float finite_max(float maximum) { return maximum == -INFINITY 
 }  // namespace kgate
 
 KGATE_EXPORT const char* kgate_message(void) { return kgate::message; }
+
+// What kgate_sdpa would launch for these arguments on a GPU of this architecture with so many multiprocessors: the number of
+// launches written to `launches`, or a negative error. Needs no GPU, and touches no tensor: pointers need only look aligned.
+KGATE_EXPORT int kgate_plan(const kgate::SdpaArgs* args, int multiprocessors, kgate::PlannedLaunch* launches, int room) {
+    kgate::Planning plan = {multiprocessors, launches, room, 0};
+    kgate::planning = &plan;
+    const int code = kgate_sdpa(args, nullptr);
+    kgate::planning = nullptr;
+    return code != 0 ? code : plan.count;
+}

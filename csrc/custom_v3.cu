@@ -11,24 +11,25 @@
 // Stages   A ring of STAGES tiles of K and V, filled by cp.async STAGES - 1 tiles ahead. Masks are applied only in tiles
 //          that the diagonal or the end of the sequence crosses; tiles above the diagonal are never loaded.
 // Shared   K, V: 2 * STAGES * BLOCK_N * (D + PAD) * 2 bytes; Q: BLOCK_M * D * 4; P: BLOCK_M * BLOCK_N * 4.
-//          Defaults: 52 KB at D = 64, 92 KB at D = 128. PAD = 8 puts the rows that eight lanes load together on
-//          different banks for every D served.
+//          Defaults: 52 KB at D = 64, 92 KB at D = 128. Where a multiprocessor has 100 KB (sm_86, sm_89, sm_120) tiles are
+//          half as wide, and D = 128 has one stage: 30 to 42 KB, so that two or three blocks fit. PAD = 8 puts the rows that
+//          eight lanes load together on different banks for every D served.
 // Registers ROWS * (BLOCK_N / 32 + 2 * ceil(D / 64) + 2) floats of state a lane: 48 at D = 64, 64 at D = 128.
 // Limits   fp16 or bf16, D 64, 80, 96 or 128 (80 and 96 cost as much arithmetic with V as 128 does), sm_80 or newer. Bound
 //          by the fp32 pipes: 2 * S * S * D multiply-adds a head, of which an SM does 128 a cycle.
-// Measured: see benchmarks/h200.
+// Result   On an H200 three times cuDNN's latency at 1x8x512x64: 28 us, a quarter of what the fp32 pipes could do.
 
 #ifndef BLOCK_M  // knob: query rows per block
 #define BLOCK_M 32
 #endif
-#ifndef BLOCK_N  // knob: keys per tile
-#define BLOCK_N 64
+#ifndef BLOCK_N  // knob: keys per tile; 0 for 64, or 32 where a multiprocessor has less than 164 KB of shared memory
+#define BLOCK_N 0
 #endif
 #ifndef NUM_WARPS  // knob: warps per block, BLOCK_M / NUM_WARPS rows each
 #define NUM_WARPS 4
 #endif
-#ifndef STAGES  // knob: K and V tiles in flight
-#define STAGES 2
+#ifndef STAGES  // knob: K and V tiles in flight, 1 to 3; 0 for 2, or 1 where two blocks don't fit otherwise
+#define STAGES 0
 #endif
 #ifndef PAD  // knob: 16-bit elements of padding per K and V row in shared memory
 #define PAD 8
@@ -47,34 +48,37 @@ namespace kgate {
 static_assert(NUM_WARPS >= 1 && NUM_WARPS <= 32, "NUM_WARPS must be 1 to 32: a block holds at most 1024 threads.");
 static_assert(BLOCK_M % NUM_WARPS == 0 && BLOCK_M / NUM_WARPS >= 1 && BLOCK_M / NUM_WARPS <= 16,
               "BLOCK_M must be 1 to 16 times NUM_WARPS: each warp keeps its rows in registers.");
-static_assert(BLOCK_N % 32 == 0 && BLOCK_N >= 32 && BLOCK_N <= 128,
-              "BLOCK_N must be 32, 64, 96 or 128: a lane takes every 32nd key.");
-static_assert(STAGES >= 1 && STAGES <= 3, "STAGES must be 1, 2 or 3.");
+static_assert(BLOCK_N % 32 == 0 && BLOCK_N >= 0 && BLOCK_N <= 128,
+              "BLOCK_N must be 32, 64, 96 or 128, as a lane takes every 32nd key, or 0 to leave it to the kernel.");
+static_assert(STAGES >= 0 && STAGES <= 3, "STAGES must be 1, 2 or 3, or 0 to leave it to the kernel.");
 static_assert(PAD >= 0 && PAD % 8 == 0, "PAD must be a multiple of 8: cp.async writes rows that start on 16 bytes.");
 static_assert(USE_FAST_EXP == 0 || USE_FAST_EXP == 1, "USE_FAST_EXP must be 0 or 1.");
 
 constexpr int kThreads = NUM_WARPS * 32;
 constexpr int kRows = BLOCK_M / NUM_WARPS;
-constexpr int kLaneKeys = BLOCK_N / 32;
+constexpr int kBlockN = BLOCK_N != 0 ? BLOCK_N : kSmallShared ? 32 : 64;
+constexpr int kLaneKeys = kBlockN / 32;
 
 template <int D>
 struct Layout {  // of shared memory, in bytes
+    static constexpr int kStages = STAGES != 0 ? STAGES : kSmallShared && D > 96 ? 1 : 2;
     static constexpr int kStride = D + PAD;
-    static constexpr int kTile = BLOCK_N * kStride;  // elements of one K or V tile
-    static constexpr int kQ = STAGES * 2 * kTile * 2;
+    static constexpr int kTile = kBlockN * kStride;  // elements of one K or V tile
+    static constexpr int kQ = kStages * 2 * kTile * 2;
     static constexpr int kP = kQ + BLOCK_M * D * 4;
-    static constexpr int kBytes = kP + BLOCK_M * BLOCK_N * 4;
+    static constexpr int kBytes = kP + BLOCK_M * kBlockN * 4;
 };
 
 template <typename T, int D>
 __global__ void __launch_bounds__(kThreads, 1)  // without the 1, ptxas caps the registers and spills
     custom_v3(const __grid_constant__ SdpaArgs args) {
     using L = Layout<D>;
+    constexpr int kStages = L::kStages;
     constexpr int kLanePairs = ceil_div(D, 64);
     extern __shared__ __align__(16) unsigned char shared[];
-    T* const kv_smem = reinterpret_cast<T*>(shared);                // (STAGES, K or V, BLOCK_N, kStride)
+    T* const kv_smem = reinterpret_cast<T*>(shared);                // (kStages, K or V, kBlockN, kStride)
     float* const q_smem = reinterpret_cast<float*>(shared + L::kQ);  // (BLOCK_M, D), scaled
-    float* const p_smem = reinterpret_cast<float*>(shared + L::kP);  // (BLOCK_M, BLOCK_N)
+    float* const p_smem = reinterpret_cast<float*>(shared + L::kP);  // (BLOCK_M, kBlockN)
 
     const int warp = threadIdx.x / 32;
     const int lane = threadIdx.x % 32;
@@ -83,19 +87,19 @@ __global__ void __launch_bounds__(kThreads, 1)  // without the 1, ptxas caps the
     const T* const k = head_pointer(static_cast<const T*>(args.k), args.k_stride, tile);
     const T* const v = head_pointer(static_cast<const T*>(args.v), args.v_stride, tile);
     T* const o = head_pointer(static_cast<T*>(args.o), args.o_stride, tile);
-    const int key_tiles = ceil_div(tile.keys, BLOCK_N);
+    const int key_tiles = ceil_div(tile.keys, kBlockN);
 
     const auto copy_tile = [&](int index) {
         if (index < key_tiles) {
-            T* const target = kv_smem + index % STAGES * 2 * L::kTile;
-            copy_rows_async<T, BLOCK_N, D, L::kStride, kThreads>(target, k, args.k_stride[2], index * BLOCK_N, args.seqlen);
-            copy_rows_async<T, BLOCK_N, D, L::kStride, kThreads>(target + L::kTile, v, args.v_stride[2], index * BLOCK_N,
+            T* const target = kv_smem + index % kStages * 2 * L::kTile;
+            copy_rows_async<T, kBlockN, D, L::kStride, kThreads>(target, k, args.k_stride[2], index * kBlockN, args.seqlen);
+            copy_rows_async<T, kBlockN, D, L::kStride, kThreads>(target + L::kTile, v, args.v_stride[2], index * kBlockN,
                                                                  args.seqlen);
         }
         cp_async_commit();
     };
 #pragma unroll
-    for (int i = 0; i < STAGES - 1; ++i) copy_tile(i);
+    for (int i = 0; i < kStages - 1; ++i) copy_tile(i);
 
     // Q is converted and scaled here, once, while the first tiles of K and V are under way.
     const float scale = args.scale * kLog2E;
@@ -113,7 +117,7 @@ __global__ void __launch_bounds__(kThreads, 1)  // without the 1, ptxas caps the
 
     const int first_row = tile.first_row + warp * kRows;  // of this warp
     const float* const q_warp = q_smem + warp * kRows * D;
-    float* const p_warp = p_smem + warp * kRows * BLOCK_N;
+    float* const p_warp = p_smem + warp * kRows * kBlockN;
     // Column pairs past D repeat the last one, so that no lane branches; they are not stored.
     int column[kLanePairs];
 #pragma unroll
@@ -131,20 +135,20 @@ __global__ void __launch_bounds__(kThreads, 1)  // without the 1, ptxas caps the
     }
 
     for (int index = 0; index < key_tiles; ++index) {
-        if constexpr (STAGES == 1) {
+        if constexpr (kStages == 1) {
             __syncthreads();  // every warp has done with the only buffer
             copy_tile(index);
             cp_async_wait<0>();
             __syncthreads();
         } else {
-            // STAGES - 1 + index groups are committed and group `index` must be complete: STAGES - 2 may be pending.
-            cp_async_wait<STAGES - 2>();
+            // kStages - 1 + index groups are committed and group `index` must be complete: kStages - 2 may be pending.
+            cp_async_wait<kStages - 2>();
             __syncthreads();  // all threads' copies are visible, and tile index - 1 has no reader left: its buffer is free
-            copy_tile(index + STAGES - 1);
+            copy_tile(index + kStages - 1);
         }
-        const int first_key = index * BLOCK_N;
+        const int first_key = index * kBlockN;
         if (args.causal && first_key > first_row + kRows - 1) continue;  // above the diagonal for this warp's rows
-        const T* const k_smem = kv_smem + index % STAGES * 2 * L::kTile;
+        const T* const k_smem = kv_smem + index % kStages * 2 * L::kTile;
         const T* const v_smem = k_smem + L::kTile;
 
         float logits[kRows][kLaneKeys];
@@ -174,7 +178,7 @@ __global__ void __launch_bounds__(kThreads, 1)  // without the 1, ptxas caps the
             }
         }
 
-        if (first_key + BLOCK_N > args.seqlen || (args.causal && first_key + BLOCK_N - 1 > first_row)) {
+        if (first_key + kBlockN > args.seqlen || (args.causal && first_key + kBlockN - 1 > first_row)) {
 #pragma unroll
             for (int r = 0; r < kRows; ++r) {
                 const int keys = args.causal ? min(first_row + r + 1, args.seqlen) : args.seqlen;
@@ -194,14 +198,18 @@ __global__ void __launch_bounds__(kThreads, 1)  // without the 1, ptxas caps the
             for (int mask = 16; mask > 0; mask /= 2) maximum = fmaxf(maximum, __shfl_xor_sync(0xffffffff, maximum, mask));
             const float base = finite_max(maximum);
             const float shrink = exp2_of<USE_FAST_EXP>(row_max[r] - base);
+            DEBUG_ASSERT(maximum >= row_max[r]);
+            DEBUG_ASSERT(shrink >= 0.0f && shrink <= 1.0f);
             row_max[r] = maximum;
             row_sum[r] *= shrink;
+            [[maybe_unused]] const float earlier_sum = row_sum[r];
 #pragma unroll
             for (int j = 0; j < kLaneKeys; ++j) {
                 const float p = exp2_of<USE_FAST_EXP>(logits[r][j] - base);
                 row_sum[r] += p;
-                p_warp[r * BLOCK_N + lane + 32 * j] = p;
+                p_warp[r * kBlockN + lane + 32 * j] = p;
             }
+            DEBUG_ASSERT(isfinite(row_sum[r]) && row_sum[r] >= earlier_sum && row_sum[r] >= 0.0f);
 #pragma unroll
             for (int i = 0; i < kLanePairs; ++i) {
                 output[r][i].x *= shrink;
@@ -211,7 +219,7 @@ __global__ void __launch_bounds__(kThreads, 1)  // without the 1, ptxas caps the
         __syncwarp();  // P passes from the lane that owns a key to all lanes
 
 #pragma unroll 2
-        for (int n = 0; n < BLOCK_N; n += 4) {
+        for (int n = 0; n < kBlockN; n += 4) {
             float2 v_rmem[4][kLanePairs];
 #pragma unroll
             for (int j = 0; j < 4; ++j) {
@@ -223,7 +231,7 @@ __global__ void __launch_bounds__(kThreads, 1)  // without the 1, ptxas caps the
             }
 #pragma unroll
             for (int r = 0; r < kRows; ++r) {
-                const float4 p = *reinterpret_cast<const float4*>(p_warp + r * BLOCK_N + n);
+                const float4 p = *reinterpret_cast<const float4*>(p_warp + r * kBlockN + n);
 #pragma unroll
                 for (int i = 0; i < kLanePairs; ++i) {
                     output[r][i].x += p.x * v_rmem[0][i].x;
@@ -248,6 +256,7 @@ __global__ void __launch_bounds__(kThreads, 1)  // without the 1, ptxas caps the
         for (int mask = 16; mask > 0; mask /= 2) sum += __shfl_xor_sync(0xffffffff, sum, mask);
         const int row = first_row + r;
         if (row >= args.seqlen) break;
+        DEBUG_ASSERT(isfinite(sum) && sum > 0.0f);  // every row attends to one key at least
         const float inverse = 1.0f / sum;
 #pragma unroll
         for (int i = 0; i < kLanePairs; ++i) {

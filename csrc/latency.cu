@@ -54,7 +54,7 @@ static_assert(SPLIT_KV == 0 || SPLIT_KV == 1 || SPLIT_KV == 2 || SPLIT_KV == 4 |
               "SPLIT_KV must be 1, 2, 4 or 8, the blocks of a cluster, or 0.");
 
 constexpr bool kDefaults = BLOCK_M == 0 && BLOCK_N == 0 && NUM_WARPS == 0 && STAGES == 2 && SPLIT_KV == 0 && PAD == 8;
-constexpr bool kClusters = kOldestArchitecture >= 900;
+constexpr bool kClusters = kTargets[0] >= 900;
 constexpr int kBlocks = SPLIT_KV != 0 ? SPLIT_KV : kClusters ? 2 : 1;  // of a cluster
 static_assert(kClusters || kBlocks == 1, "SPLIT_KV must be 0 or 1 before sm_90: there are no clusters.");
 
@@ -80,7 +80,7 @@ struct Plan {
     // Other blocks write here while this one may still read K and V; without clusters a barrier makes that room free.
     static constexpr int kShares = kBlocks > 1 ? Loop::kBytes : 0;
     static constexpr int kBytes = max_of(Loop::kBytes, kShares + Shares::kBytes);
-    static_assert(kClusters || !kDefaults || kTwoBlocksFit<kBytes>, "The default tiles must leave room for two blocks an SM.");
+    static_assert(kClusters || !kDefaults || !kSmallShared || 2 * (kBytes + 1024) <= kMostShared + 1024, "The default tiles must leave room for two blocks an SM.");
 };
 
 template <typename T, int D>

@@ -5,7 +5,7 @@
 //          beside theirs, and few bytes of shared memory for each product.
 // Tiles    A block of NUM_WARPS warps takes BLOCK_M query rows of one head, a warp 16 or 32 of them: with 32, each fragment of K
 //          or V is used twice. SPLIT_KV shares of warps split each tile of BLOCK_N keys and are merged once, at the end, through
-//          shared memory. By default, on sm_90: 128 rows, 32 a warp, if that makes a block for every SM and no mask unbalances
+//          shared memory. By default, on sm_90: 128 rows, 32 a warp, if that makes a block for every SM, D is 64 or 128, and no mask unbalances
 //          them; else 64 rows, as two shares of two warps: half the work per block, and a block is done in half the time.
 //          Before sm_90: 64 rows, 16 a warp. Causal tiles start heaviest first.
 // Stages   cp.async, one group a tile, one barrier a tile. If registers allow it, the logits are a tile ahead, so that their
@@ -59,7 +59,7 @@ static_assert(PAD >= 0 && PAD % 8 == 0, "PAD must be a multiple of 8: cp.async w
 static_assert(USE_FAST_EXP == 0 || USE_FAST_EXP == 1, "USE_FAST_EXP must be 0 or 1.");
 
 constexpr int kThreads = NUM_WARPS * 32;
-constexpr bool kHopper = kOldestArchitecture >= 900;
+constexpr bool kHopper = kTargets[0] >= 900;
 constexpr bool kDefaults = BLOCK_M == 0 && BLOCK_N == 0 && NUM_WARPS == 4 && STAGES == 2 && SPLIT_KV == 0 && PAD == 8;
 constexpr bool kHasWide = kHopper && BLOCK_M == 0;  // both plans are compiled, and the problem decides
 
@@ -78,7 +78,7 @@ struct Plan {
     using Share = typename Loop::Share;
     using Shares = Merge<Share, kRowGroups, kSplit, 1>;
     static constexpr int kBytes = kSplit > 1 ? max_of(Loop::kBytes, Shares::kBytes) : Loop::kBytes;
-    static_assert(kHopper || !kDefaults || kTwoBlocksFit<kBytes>, "The default tiles must leave room for two blocks an SM.");
+    static_assert(kHopper || !kDefaults || !kSmallShared || 2 * (kBytes + 1024) <= kMostShared + 1024, "The default tiles must leave room for two blocks an SM.");
 };
 
 // Causal tiles start heaviest first, those of all heads together: what is started last, and ends last, is short. The volatile
@@ -130,14 +130,14 @@ __global__ void __launch_bounds__(kThreads, 1) mma_attention(const __grid_consta
 template <typename T, int D>
 struct Mma {
     static int launch(const SdpaArgs& args, void* stream) {
-        if constexpr (kHasWide) {
-            const int64_t wide_blocks = static_cast<int64_t>(ceil_div(args.seqlen, 128)) * args.batch * args.heads;
-            if (!args.causal && wide_blocks >= kManyBlocks) return launch_plan<true>(args, stream);
+        if constexpr (kHasWide && (D == 64 || D == 128)) {  // not the rarer two: each plan costs a second of compiling
+            int multiprocessors = 0;
+            if (int code = count_multiprocessors(multiprocessors)) return code;
+            const int64_t blocks = static_cast<int64_t>(ceil_div(args.seqlen, Plan<T, D, true>::kBlockM)) * args.batch * args.heads;
+            if (!args.causal && blocks >= multiprocessors) return launch_plan<true>(args, stream);
         }
         return launch_plan<false>(args, stream);
     }
-
-    static constexpr int kManyBlocks = 128;  // with fewer, SMs of an H100 or H200 would have nothing to do
 
     template <bool Wide>
     static int launch_plan(const SdpaArgs& args, void* stream) {

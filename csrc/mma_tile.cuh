@@ -1,5 +1,5 @@
-// What the kernels on mma.sync share: ldmatrix, m16n8k16, and one warp's share of attention. A block's loop over the keys is in
-// key_loop.cuh, the merging of shares in merge.cuh.
+// What mma and latency share: one warp's share of attention, on the instructions of tensor_core.cuh. A block's loop over the
+// keys is in key_loop.cuh, the merging of shares in merge.cuh.
 //
 // A warp takes 16 or 32 query rows and a stretch of keys. Logits, probabilities and output stay in registers, in the layout
 // of the instruction's accumulator: of each 16x8 tile a lane holds row lane / 4, columns 2 * (lane % 4) and the next, and the
@@ -10,60 +10,10 @@
 #include <type_traits>
 
 #include "cuda_common.cuh"
+#include "tensor_core.cuh"
 
 namespace kgate {
 namespace {
-
-// The oldest architecture that is compiled for, 890 say. Host code needs it too: tiles, hence launches, depend on it.
-constexpr int kArchitectures[] = {__CUDA_ARCH_LIST__};
-constexpr int kOldestArchitecture = kArchitectures[0];
-
-// On sm_86 and sm_89, whose SMs have 100 KB of shared memory; each block takes 1 KB more than it asks for.
-template <int Bytes>
-constexpr bool kTwoBlocksFit = 2 * (Bytes + 1024) <= 100 * 1024;
-
-// -------------------------------------------------------------------------------------------------------- instructions
-
-__device__ inline unsigned shared_address(const void* pointer) {
-    return static_cast<unsigned>(__cvta_generic_to_shared(pointer));
-}
-
-// Four 8x8 matrices of 16-bit elements; lanes 8i to 8i + 7 name the rows of matrix i.
-__device__ inline void load_matrices(unsigned (&x)[4], unsigned address) {
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3]) : "r"(address) : "memory");
-}
-
-__device__ inline void load_matrices_transposed(unsigned (&x)[4], unsigned address) {
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3]) : "r"(address) : "memory");
-}
-
-// c += a b, a of 16x16, b of 16x8.
-template <typename T>
-__device__ void multiply_add(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
-    if constexpr (std::is_same_v<T, __half>) {
-        asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-                     "{%0, %1, %2, %3};"
-                     : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-                     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-    } else {
-        asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-                     "{%0, %1, %2, %3};"
-                     : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-                     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-    }
-}
-
-template <typename T>
-__device__ unsigned pack(float a, float b) {
-    const typename Pair<T>::type pair = Pair<T>::from_float(a, b);
-    unsigned word;
-    memcpy(&word, &pair, 4);
-    return word;
-}
-
-// ------------------------------------------------------------------------------------------------------ a warp's share
 
 // The logits' scale in the log2 domain. It is made positive, with the logits negated instead, so that the greatest unscaled
 // logit is the greatest scaled one; and never 0, because 0 * -inf, a masked logit, is NaN.
@@ -213,9 +163,7 @@ struct WarpShare {
 #pragma unroll
                     for (int n = 0; n + step < Keys / 8; n += 2 * step) best[n] = fmaxf(best[n], best[n + step]);
                 }
-                float maximum = fmaxf(row_max[m][h], best[0]);
-                maximum = fmaxf(maximum, __shfl_xor_sync(0xffffffff, maximum, 1));
-                maximum = fmaxf(maximum, __shfl_xor_sync(0xffffffff, maximum, 2));
+                const float maximum = quad_max(fmaxf(row_max[m][h], best[0]));
                 raised[m][h] = maximum;
                 if constexpr (First) row_max[m][h] = maximum;
                 grown |= (maximum - row_max[m][h]) * scale > kGrowth;  // false for NaN, where both are -inf

@@ -9,29 +9,36 @@
 //          KEY_GROUPS = 16 * NUM_WARPS / BLOCK_M key groups, each of which takes its share of every tile of BLOCK_N keys. A
 //          warp owns the maximum, sum and output of its rows over its keys; key groups are combined once, at the end. With
 //          few heads and rows the key groups are what keeps an SM's four tensor cores busy.
-// Stages   A ring of STAGES tiles of K and V, filled by cp.async STAGES - 1 tiles ahead. Q is loaded once, into fragments.
+// Choice   A build holds three tiles, and a call takes the one that fits its grid: see tile_shape below.
+// Stages   A ring of STAGES tiles of K and V, filled by cp.async STAGES - 1 tiles ahead, by all warps or by
+//          NUM_PRODUCER_WARPS more that do nothing else. Q is loaded once, into fragments, through the ring's last place.
 //          Masks are applied only in tiles that the diagonal or the end of the sequence crosses; tiles above the diagonal
 //          are never loaded, and a warp skips the part of a tile that lies above its own diagonal.
-// Shared   K, V: 2 * STAGES * BLOCK_N * (D + PAD) * 2 bytes. Q, then the patches in its place: NUM_WARPS * 16 * (keys + 4) * 4
-//          with keys = BLOCK_N / KEY_GROUPS. At the end the output, in place of them all.
-//          Defaults: 54 KB at D = 64, 86 KB at D = 128. PAD = 8 is free of bank conflicts for every D served.
+// Shared   K, V: 2 * STAGES * BLOCK_N * (D + PAD) * 2 bytes. Patches: NUM_WARPS * 16 * (keys + 4) * 4 with keys = BLOCK_N /
+//          KEY_GROUPS. At the end the output, in place of them all.
+//          128 to 156 KB for the smallest grids, 70 to 102 KB for the largest. PAD = 8 is free of bank conflicts for every D.
 //          In a patch, P overwrites the first half of each row of logits, the row factors the second half.
 // Registers Q fragments D / 4 and accumulators D / 2 a lane, logits keys / 2.
+// Producers Four of them, one on each scheduler, gain 6 to 10 % for tiles of 64 rows and lose as much for 32 x 128, on an
+//          H200; a single one can't issue the copies fast enough and doubles the time. So the default has none.
 // Limits   fp16 or bf16, D 64, 80, 96 or 128, sm_80 or newer. A fragment of K or V feeds 16 rows only, so shared-memory
 //          bandwidth, not the tensor cores, is the bound for long sequences.
-// Measured: see benchmarks/h200.
+// Result   On an H200 about cuDNN's latency at 1x8x512x64, 9.5 us, and three times that at 2x8x2048x64, 122 us against 41.
 
-#ifndef BLOCK_M  // knob: query rows per block
-#define BLOCK_M 64
+#ifndef BLOCK_M  // knob: query rows per block; 0 for the kernel's own choice by head_dim and grid
+#define BLOCK_M 0
 #endif
-#ifndef BLOCK_N  // knob: keys per tile
-#define BLOCK_N 64
+#ifndef BLOCK_N  // knob: keys per tile; 0 as for BLOCK_M
+#define BLOCK_N 0
 #endif
-#ifndef NUM_WARPS  // knob: warps per block; more than BLOCK_M / 16 split the keys of a tile between them
-#define NUM_WARPS 8
+#ifndef NUM_WARPS  // knob: computing warps per block, 0 as for BLOCK_M; more than BLOCK_M / 16 split a tile's keys between them
+#define NUM_WARPS 0
 #endif
-#ifndef STAGES  // knob: K and V tiles in flight
-#define STAGES 2
+#ifndef NUM_PRODUCER_WARPS  // knob: further warps that only copy; 0: all warps copy
+#define NUM_PRODUCER_WARPS 0
+#endif
+#ifndef STAGES  // knob: K and V tiles in flight, 1 to 3; 0 as for BLOCK_M
+#define STAGES 0
 #endif
 #ifndef PAD  // knob: 16-bit elements of padding per Q, K and V row in shared memory
 #define PAD 8
@@ -53,37 +60,92 @@ namespace kgate {
 
 namespace wmma = nvcuda::wmma;
 
-constexpr int kThreads = NUM_WARPS * 32;
-constexpr int kRowGroups = BLOCK_M / 16;
-constexpr int kKeyGroups = NUM_WARPS / (kRowGroups > 0 ? kRowGroups : 1);
-constexpr int kWarpKeys = BLOCK_N / (kKeyGroups > 0 ? kKeyGroups : 1);
+// ------------------------------------------------------------------------------------------------------- choice of tiles
 
-static_assert(NUM_WARPS >= 1 && NUM_WARPS <= 32, "NUM_WARPS must be 1 to 32: a block holds at most 1024 threads.");
-static_assert(BLOCK_M >= 16 && BLOCK_M % 16 == 0, "BLOCK_M must be a multiple of 16, the rows of a wmma tile.");
-static_assert(kRowGroups * kKeyGroups == NUM_WARPS, "NUM_WARPS must be a multiple of BLOCK_M / 16: each warp takes 16 rows.");
-static_assert(BLOCK_M % 16 != 0 || kRowGroups * kKeyGroups != NUM_WARPS ||  // already told
-                  (kWarpKeys * kKeyGroups == BLOCK_N && kWarpKeys % 16 == 0 && kWarpKeys >= 32 && kWarpKeys <= 128),
+struct TileShape {
+    int m;       // query rows of a block
+    int n;       // keys of a tile
+    int warps;   // that compute
+    int stages;  // of K and V
+};
+
+enum Grid { Few, Some, Many };  // blocks of 32 rows fill at most one wave; blocks of 64 rows do; more
+
+constexpr bool kGiven = BLOCK_M != 0 || BLOCK_N != 0 || NUM_WARPS != 0;
+
+constexpr int ring_elements(TileShape t, int stride) {  // the last stage, or Q in its place, may be the larger
+    return max_of(t.stages * 2 * t.n, (t.stages - 1) * 2 * t.n + t.m) * stride;
+}
+constexpr int patch_floats(TileShape t) { return 16 * (t.n / (t.warps / (t.m / 16)) + 4); }  // of a warp
+
+// Narrower tiles, and no more warps than have 32 keys each, until a block fits.
+constexpr TileShape fitted(TileShape t, int head_dim) {
+    while (t.n > 32 && ring_elements(t, head_dim + PAD) * 2 + t.warps * patch_floats(t) * 4 > kMostShared) {
+        t.n /= 2;
+        while (t.n / (t.warps / (t.m / 16)) < 32) t.warps /= 2;
+    }
+    return t;
+}
+
+// The fewer rows there are, the smaller the blocks that they are cut into, and the more key groups share a block's rows.
+// Chosen on an H200 from benchmarks/h200/wmma-tiles.json. At the mission shape 32 x 128 takes 9.5 us and 64 x 64, best for no
+// grid, 14; at 16 heads of 1024 rows 128 x 64 takes 34 us and 32 x 128 takes 45.
+constexpr TileShape tile_shape(int head_dim, Grid grid) {
+    const int stages = STAGES != 0 ? STAGES : 2;
+    if (kGiven) return {BLOCK_M != 0 ? BLOCK_M : 64, BLOCK_N != 0 ? BLOCK_N : 64, NUM_WARPS != 0 ? NUM_WARPS : 8, stages};
+    if (kSmallShared) return {64, 32, 4, stages};  // 27 to 43 KB: two or three blocks share the 100 KB of sm_86 and sm_89
+    const bool slim = head_dim <= 64;              // only then do the registers last for 16 warps
+    switch (grid) {
+        case Few: return fitted({32, 128, 8, STAGES == 0 && slim ? 3 : stages}, head_dim);
+        case Some: return fitted({64, 128, slim ? 16 : 8, stages}, head_dim);
+        default: return fitted({128, 64, slim ? 16 : 8, stages}, head_dim);
+    }
+}
+
+// Conditions on a tile, each a sentence that is told once even where several fail.
+constexpr bool good_warps(TileShape t) { return t.warps >= 1 && NUM_PRODUCER_WARPS >= 0 && t.warps + NUM_PRODUCER_WARPS <= 32; }
+constexpr bool good_rows(TileShape t) { return t.m >= 16 && t.m % 16 == 0; }
+constexpr bool good_groups(TileShape t) { return !good_warps(t) || !good_rows(t) || t.warps % (t.m / 16) == 0; }
+constexpr bool good_keys(TileShape t) {
+    if (!good_warps(t) || !good_rows(t) || !good_groups(t)) return true;
+    const int groups = t.warps / (t.m / 16);
+    return t.n > 0 && t.n % groups == 0 && t.n / groups % 16 == 0 && t.n / groups >= 32 && t.n / groups <= 128;
+}
+constexpr TileShape kShape = tile_shape(64, Many);  // the knobs', if any is set
+static_assert(good_warps(kShape), "NUM_WARPS + NUM_PRODUCER_WARPS must be 1 to 32: a block holds at most 1024 threads.");
+static_assert(good_rows(kShape), "BLOCK_M must be a multiple of 16, the rows of a wmma tile.");
+static_assert(good_groups(kShape), "NUM_WARPS must be a multiple of BLOCK_M / 16: each warp takes 16 rows.");
+static_assert(good_keys(kShape),
               "BLOCK_N / (16 * NUM_WARPS / BLOCK_M), the keys per warp, must be a multiple of 16 from 32 to 128.");
-static_assert(STAGES >= 1 && STAGES <= 3, "STAGES must be 1, 2 or 3.");
+static_assert(STAGES >= 0 && STAGES <= 3, "STAGES must be 1, 2 or 3, or 0 to leave it to the kernel.");
 static_assert(PAD >= 0 && PAD % 8 == 0, "PAD must be a multiple of 8: cp.async writes rows that start on 16 bytes.");
 static_assert(USE_FAST_EXP == 0 || USE_FAST_EXP == 1, "USE_FAST_EXP must be 0 or 1.");
 
-constexpr int kPatchStride = kWarpKeys + 4;  // floats; 4 more put the rows that eight lanes touch together on different banks
-constexpr int kPatch = 16 * kPatchStride;
-
-template <int D>
-struct Layout {  // of shared memory, in bytes
+template <int D, int M, int N, int Warps, int Stages>
+struct Layout {
+    static constexpr int kThreads = (Warps + NUM_PRODUCER_WARPS) * 32;
+    static constexpr int kFirstCopier = NUM_PRODUCER_WARPS > 0 ? Warps * 32 : 0;  // threads from this one on copy
+    static constexpr int kCopiers = kThreads - kFirstCopier;
+    static constexpr int kRowGroups = M / 16;
+    static constexpr int kKeyGroups = Warps / kRowGroups;
+    static constexpr int kWarpKeys = N / kKeyGroups;
+    // Shared memory. Floats of a patch's row: 4 more put the rows that eight lanes touch together on different banks.
+    static constexpr int kPatchStride = kWarpKeys + 4;
+    static constexpr int kPatch = 16 * kPatchStride;
     static constexpr int kStride = D + PAD;
-    static constexpr int kTile = BLOCK_N * kStride;  // elements of one K or V tile
-    static constexpr int kQ = STAGES * 2 * kTile * 2;
-    static constexpr int kLoopBytes = kQ + max_of(BLOCK_M * kStride * 2, NUM_WARPS * kPatch * 4);
+    static constexpr int kTile = N * kStride;                  // elements of one K or V tile
+    static constexpr int kQ = (Stages - 1) * 2 * kTile;        // elements before Q, which lies where the last stage will
+    static constexpr int kPatches = ring_elements({M, N, Warps, Stages}, kStride) * 2;  // bytes before the patches
+    static constexpr int kLoopBytes = kPatches + Warps * kPatch * 4;
     // The epilogue, in place of all that.
-    static constexpr int kOutputStride = D + 4;                   // floats
-    static constexpr int kOutputWarp = 16 * kOutputStride;        // floats
-    static constexpr int kMax = NUM_WARPS * kOutputWarp * 4;      // (NUM_WARPS, 16) row maxima
-    static constexpr int kSum = kMax + NUM_WARPS * 16 * 4;        // (NUM_WARPS, 16) row sums
-    static constexpr int kBytes = max_of(kLoopBytes, kSum + NUM_WARPS * 16 * 4);
+    static constexpr int kOutputStride = D + 4;              // floats
+    static constexpr int kOutputWarp = 16 * kOutputStride;  // floats
+    static constexpr int kMax = Warps * kOutputWarp * 4;    // (Warps, 16) row maxima
+    static constexpr int kSum = kMax + Warps * 16 * 4;      // (Warps, 16) row sums
+    static constexpr int kBytes = max_of(kLoopBytes, kSum + Warps * 16 * 4);
 };
+
+// --------------------------------------------------------------------------------------------------------------- kernel
 
 // load_matrix_sync from shared memory. For bfloat16, nvcc 13.0 compiles the library's function to loads through generic
 // addresses; the same PTX instruction with its state space named becomes ldmatrix, as it does for half.
@@ -111,9 +173,14 @@ __device__ void load_fragment(wmma::fragment<Use, 16, 16, 16, __nv_bfloat16, Ord
     }
 }
 
-template <typename T, int D>
-__global__ void __launch_bounds__(kThreads, 1) wmma_attention(const __grid_constant__ SdpaArgs args) {
-    using L = Layout<D>;
+template <typename T, int D, int M, int N, int Warps, int Stages>
+__global__ void __launch_bounds__((Warps + NUM_PRODUCER_WARPS) * 32, 1)
+    wmma_attention(const __grid_constant__ SdpaArgs args) {
+    using L = Layout<D, M, N, Warps, Stages>;
+    constexpr int kRowGroups = L::kRowGroups;
+    constexpr int kKeyGroups = L::kKeyGroups;
+    constexpr int kWarpKeys = L::kWarpKeys;
+    constexpr int kPatchStride = L::kPatchStride;
     constexpr int kSteps = D / 16;
     constexpr int kKeySteps = kWarpKeys / 16;
     constexpr int kLaneKeys = kWarpKeys / 2;
@@ -123,42 +190,49 @@ __global__ void __launch_bounds__(kThreads, 1) wmma_attention(const __grid_const
     using RightTransposed = wmma::fragment<wmma::matrix_b, 16, 16, 16, T, wmma::col_major>;
 
     extern __shared__ __align__(128) unsigned char shared[];
-    T* const kv_smem = reinterpret_cast<T*>(shared);          // (STAGES, K or V, BLOCK_N, kStride)
-    T* const q_smem = reinterpret_cast<T*>(shared + L::kQ);  // (BLOCK_M, kStride), read once, before the first patch is written
+    T* const kv_smem = reinterpret_cast<T*>(shared);  // (Stages, K or V, N, kStride)
+    T* const q_smem = kv_smem + L::kQ;                // (M, kStride), read once, before the last stage is first filled
 
     const int warp = threadIdx.x / 32;
     const int row_group = warp % kRowGroups;
     const int key_group = warp / kRowGroups;
     const int lane_row = threadIdx.x % 16;       // the softmax gives two lanes to a row
     const int lane_half = threadIdx.x % 32 / 16;
-    float* const patch = reinterpret_cast<float*>(shared + L::kQ) + warp * kPatch;  // (16, kPatchStride)
+    const bool copies = NUM_PRODUCER_WARPS == 0 || warp >= Warps;
+    const bool computes = NUM_PRODUCER_WARPS == 0 || warp < Warps;
+    float* const patch = reinterpret_cast<float*>(shared + L::kPatches) + warp * L::kPatch;  // (16, kPatchStride)
 
-    const Tile tile = find_tile(args, BLOCK_M);
+    const Tile tile = find_tile(args, M);
     const T* const q = head_pointer(static_cast<const T*>(args.q), args.q_stride, tile);
     const T* const k = head_pointer(static_cast<const T*>(args.k), args.k_stride, tile);
     const T* const v = head_pointer(static_cast<const T*>(args.v), args.v_stride, tile);
-    const int key_tiles = ceil_div(tile.keys, BLOCK_N);
+    const int key_tiles = ceil_div(tile.keys, N);
 
-    copy_rows_async<T, BLOCK_M, D, L::kStride, kThreads>(q_smem, q, args.q_stride[2], tile.first_row, args.seqlen);
-    cp_async_commit();
+    const int copier = static_cast<int>(threadIdx.x) - L::kFirstCopier;
     const auto copy_tile = [&](int index) {
-        if (index < key_tiles) {
-            T* const target = kv_smem + index % STAGES * 2 * L::kTile;
-            copy_rows_async<T, BLOCK_N, D, L::kStride, kThreads>(target, k, args.k_stride[2], index * BLOCK_N, args.seqlen);
-            copy_rows_async<T, BLOCK_N, D, L::kStride, kThreads>(target + L::kTile, v, args.v_stride[2], index * BLOCK_N,
-                                                                 args.seqlen);
+        if (copies && index < key_tiles) {
+            T* const target = kv_smem + index % Stages * 2 * L::kTile;
+            copy_rows_async<T, N, D, L::kStride, L::kCopiers>(target, k, args.k_stride[2], index * N, args.seqlen, copier);
+            copy_rows_async<T, N, D, L::kStride, L::kCopiers>(target + L::kTile, v, args.v_stride[2], index * N, args.seqlen,
+                                                              copier);
         }
         cp_async_commit();
     };
+    if (copies) {
+        copy_rows_async<T, M, D, L::kStride, L::kCopiers>(q_smem, q, args.q_stride[2], tile.first_row, args.seqlen, copier);
+    }
+    cp_async_commit();
 #pragma unroll
-    for (int i = 0; i < STAGES - 1; ++i) copy_tile(i);
+    for (int i = 0; i < Stages - 1; ++i) copy_tile(i);
 
-    cp_async_wait<STAGES - 1>();  // Q is the oldest group; the STAGES - 1 after it may be pending
+    cp_async_wait<Stages - 1>();  // Q is the oldest group; the Stages - 1 after it may be pending
     __syncthreads();
     Left q_frag[kSteps];
+    if (computes) {
 #pragma unroll
-    for (int d = 0; d < kSteps; ++d) load_fragment(q_frag[d], q_smem + row_group * 16 * L::kStride + d * 16, L::kStride);
-    // The patches overwrite Q after the loop's first __syncthreads, when every warp has its fragments.
+        for (int d = 0; d < kSteps; ++d) load_fragment(q_frag[d], q_smem + row_group * 16 * L::kStride + d * 16, L::kStride);
+    }
+    // The ring's last place is filled after the loop's first __syncthreads, when every warp has its fragments.
 
     Accumulator output[kSteps];
 #pragma unroll
@@ -170,20 +244,21 @@ __global__ void __launch_bounds__(kThreads, 1) wmma_attention(const __grid_const
     float row_sum = 0.0f;       // of this lane's half of the keys
 
     for (int index = 0; index < key_tiles; ++index) {
-        if constexpr (STAGES == 1) {
+        if constexpr (Stages == 1) {
             __syncthreads();  // every warp has done with the only buffer
             copy_tile(index);
             cp_async_wait<0>();
             __syncthreads();
         } else {
-            // Besides Q, STAGES - 1 + index groups are committed and group `index` must be complete: STAGES - 2 may be pending.
-            cp_async_wait<STAGES - 2>();
+            // Besides Q, Stages - 1 + index groups are committed and group `index` must be complete: Stages - 2 may be pending.
+            cp_async_wait<Stages - 2>();
             __syncthreads();  // all threads' copies are visible, and tile index - 1 has no reader left: its buffer is free
-            copy_tile(index + STAGES - 1);
+            copy_tile(index + Stages - 1);
         }
-        const int first_key = index * BLOCK_N + key_group * kWarpKeys;  // of this warp
+        const int first_key = index * N + key_group * kWarpKeys;  // of this warp
+        if (!computes) continue;
         if (first_key >= args.seqlen || (args.causal && first_key > first_row + 15)) continue;  // no key for this warp's rows
-        const T* const k_smem = kv_smem + index % STAGES * 2 * L::kTile + key_group * kWarpKeys * L::kStride;
+        const T* const k_smem = kv_smem + index % Stages * 2 * L::kTile + key_group * kWarpKeys * L::kStride;
         const T* const v_smem = k_smem + L::kTile;
 
         // Logits = Q K^T. A row of K is a column of K^T, so K as it lies is the column-major operand.
@@ -228,13 +303,17 @@ __global__ void __launch_bounds__(kThreads, 1) wmma_attention(const __grid_const
         maximum = fmaxf(maximum, __shfl_xor_sync(0xffffffff, maximum, 16));
         const float base = finite_max(maximum);  // a row may have no key yet in this warp's share
         const float shrink = exp2_of<USE_FAST_EXP>(row_max - base);
+        DEBUG_ASSERT(maximum >= row_max);
+        DEBUG_ASSERT(shrink >= 0.0f && shrink <= 1.0f);
         row_max = maximum;
         row_sum *= shrink;
+        [[maybe_unused]] const float earlier_sum = row_sum;
 #pragma unroll
         for (int j = 0; j < kLaneKeys; ++j) {
             p[j] = exp2_of<USE_FAST_EXP>(p[j] - base);
             row_sum += p[j];
         }
+        DEBUG_ASSERT(isfinite(row_sum) && row_sum >= earlier_sum && row_sum >= 0.0f);
         // Once the maxima have settled, most tiles change none of them.
         const bool rescale = __any_sync(0xffffffff, shrink != 1.0f);
 
@@ -278,36 +357,39 @@ __global__ void __launch_bounds__(kThreads, 1) wmma_attention(const __grid_const
 
     cp_async_wait<0>();
     __syncthreads();  // K, V and the patches have no reader left: the output takes their place
-    float* const output_smem = reinterpret_cast<float*>(shared);           // (NUM_WARPS, 16, kOutputStride)
-    float* const max_smem = reinterpret_cast<float*>(shared + L::kMax);  // (NUM_WARPS, 16) = (key groups, BLOCK_M)
+    float* const output_smem = reinterpret_cast<float*>(shared);           // (Warps, 16, kOutputStride)
+    float* const max_smem = reinterpret_cast<float*>(shared + L::kMax);  // (Warps, 16) = (key groups, M)
     float* const sum_smem = reinterpret_cast<float*>(shared + L::kSum);
+    if (computes) {
 #pragma unroll
-    for (int d = 0; d < kSteps; ++d) {
-        wmma::store_matrix_sync(output_smem + warp * L::kOutputWarp + d * 16, output[d], L::kOutputStride, wmma::mem_row_major);
-    }
-    row_sum += __shfl_xor_sync(0xffffffff, row_sum, 16);
-    if (lane_half == 0) {
-        max_smem[warp * 16 + lane_row] = row_max;
-        sum_smem[warp * 16 + lane_row] = row_sum;
+        for (int d = 0; d < kSteps; ++d) {
+            wmma::store_matrix_sync(output_smem + warp * L::kOutputWarp + d * 16, output[d], L::kOutputStride,
+                                    wmma::mem_row_major);
+        }
+        row_sum += __shfl_xor_sync(0xffffffff, row_sum, 16);
+        if (lane_half == 0) {
+            max_smem[warp * 16 + lane_row] = row_max;
+            sum_smem[warp * 16 + lane_row] = row_sum;
+        }
     }
     __syncthreads();
 
     T* const o = head_pointer(static_cast<T*>(args.o), args.o_stride, tile);
-    for (int chunk = threadIdx.x; chunk < BLOCK_M * D / 8; chunk += kThreads) {
+    for (int chunk = threadIdx.x; chunk < M * D / 8; chunk += L::kThreads) {
         const int block_row = chunk / (D / 8);
         const int column = chunk % (D / 8) * 8;
         if (tile.first_row + block_row >= args.seqlen) break;
         float maximum = -INFINITY;
 #pragma unroll
-        for (int g = 0; g < kKeyGroups; ++g) maximum = fmaxf(maximum, max_smem[g * BLOCK_M + block_row]);
+        for (int g = 0; g < kKeyGroups; ++g) maximum = fmaxf(maximum, max_smem[g * M + block_row]);
         const float base = finite_max(maximum);
         float sum = 0.0f;
         float values[8] = {};
 #pragma unroll
         for (int g = 0; g < kKeyGroups; ++g) {
-            const float weight = exp2_of<USE_FAST_EXP>(max_smem[g * BLOCK_M + block_row] - base);  // 0 for a group without keys
-            sum += weight * sum_smem[g * BLOCK_M + block_row];
-            const float* const source = output_smem + (g * BLOCK_M + block_row) * L::kOutputStride + column;
+            const float weight = exp2_of<USE_FAST_EXP>(max_smem[g * M + block_row] - base);  // 0 for a group without keys
+            sum += weight * sum_smem[g * M + block_row];
+            const float* const source = output_smem + (g * M + block_row) * L::kOutputStride + column;
 #pragma unroll
             for (int i = 0; i < 8; i += 4) {
                 const float4 four = *reinterpret_cast<const float4*>(source + i);
@@ -317,6 +399,7 @@ __global__ void __launch_bounds__(kThreads, 1) wmma_attention(const __grid_const
                 values[i + 3] += weight * four.w;
             }
         }
+        DEBUG_ASSERT(isfinite(sum) && sum > 0.0f);  // every row attends to one key at least
         const float inverse = 1.0f / sum;
 #pragma unroll
         for (int i = 0; i < 8; ++i) values[i] *= inverse;
@@ -327,8 +410,32 @@ __global__ void __launch_bounds__(kThreads, 1) wmma_attention(const __grid_const
 template <typename T, int D>
 struct Wmma {
     static int launch(const SdpaArgs& args, void* stream) {
-        const int64_t blocks = static_cast<int64_t>(ceil_div(args.seqlen, BLOCK_M)) * args.batch * args.heads;
-        return kgate::launch<wmma_attention<T, D>>(args, blocks, kThreads, Layout<D>::kBytes, stream);
+        constexpr TileShape kMany = tile_shape(D, Many);
+        if constexpr (tile_shape(D, Few).m != kMany.m) {
+            constexpr TileShape kFew = tile_shape(D, Few);
+            constexpr TileShape kSome = tile_shape(D, Some);
+            int multiprocessors = 0;
+            if (int code = count_multiprocessors(multiprocessors)) return code;
+            if (count_blocks(args, kFew.m) <= multiprocessors) {
+                return launch_tile<kFew.m, kFew.n, kFew.warps, kFew.stages>(args, stream);
+            }
+            if (count_blocks(args, kSome.m) <= multiprocessors) {
+                return launch_tile<kSome.m, kSome.n, kSome.warps, kSome.stages>(args, stream);
+            }
+        }
+        return launch_tile<kMany.m, kMany.n, kMany.warps, kMany.stages>(args, stream);
+    }
+
+private:
+    static int64_t count_blocks(const SdpaArgs& args, int rows) {
+        return static_cast<int64_t>(ceil_div(args.seqlen, rows)) * args.batch * args.heads;
+    }
+
+    template <int M, int N, int Warps, int Stages>
+    static int launch_tile(const SdpaArgs& args, void* stream) {
+        using L = Layout<D, M, N, Warps, Stages>;
+        return kgate::launch<wmma_attention<T, D, M, N, Warps, Stages>>(args, count_blocks(args, M), L::kThreads, L::kBytes,
+                                                                        stream);
     }
 };
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
+import functools
+import secrets
 from collections.abc import Callable
 from collections.abc import Mapping
 from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from typing import Any
 
 import numpy as np
 
 from pytest_kgate import race
+from pytest_kgate.calibrate.advice import too_tight
 from pytest_kgate.calling import bind
 from pytest_kgate.calling import blamed
 from pytest_kgate.calling import ignored_params
@@ -27,14 +30,21 @@ from pytest_kgate.gate import Judgement
 from pytest_kgate.gate import SpeedGate
 from pytest_kgate.gate import Verdict
 from pytest_kgate.gate import with_evidence
+from pytest_kgate.integrity.watch import Watch
+from pytest_kgate.mutants.selftest import Selftest
+from pytest_kgate.mutants.selftest import selftest
 from pytest_kgate.oracle import CALLED
 from pytest_kgate.oracle import Correctness
 from pytest_kgate.oracle import check
 from pytest_kgate.oracle import verify_timed_output
 from pytest_kgate.oracle import workload_of
+from pytest_kgate.probing import remembers
 from pytest_kgate.problem import Problem
+from pytest_kgate.processes import gather
 from pytest_kgate.report import record as records
 from pytest_kgate.stats import count_outliers
+from pytest_kgate.trust import Trusted
+from pytest_kgate.trust import trusted_race
 from pytest_kgate.watchdog import deadline
 
 if TYPE_CHECKING:
@@ -46,8 +56,8 @@ if TYPE_CHECKING:
     from pytest_kgate.reference import ReferencePicker
 
 
-_SETTLED_CLOCK = 0.02
-"""Relative range of the SM clock over a race; 0.1 % was seen on an H200 that nothing disturbs."""
+_SEED_BITS = 48
+"""More than anyone can try, and short enough to be copied."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +80,34 @@ class Job:
     precision: float | None = None
     attempt: int = 1
     """Which run of the test this is; above 1 where a plugin reruns failed tests."""
+    own: bool | None = None
+    """Whether the candidate claims to call no library; None: it does if it was built from a kernel's source."""
+    process: int | None = None
+    """Which of a gate's processes this is, from 1: it measures, and its parent judges. None where this one judges."""
+    sanitizer: Mapping[str, Any] | None = None
+    """What compute-sanitizer found in the test's kernels; a finding ends the job before its check."""
 
     @property
     def seed(self) -> int:
-        """The problem's own, or the session's."""
-        return self.options.seed if self.problem.seed is None else self.problem.seed
+        """The problem's own, or the session's; of one of several processes, its own."""
+        seed = self.session_seed if self.problem.seed is None else self.problem.seed
+        return seed if self.process is None else gather.seed_of(seed, self.process)
+
+    @functools.cached_property
+    def session_seed(self) -> int:
+        """Of --kgate-seed; else drawn for this call, so that no record that is written before it gives it away."""
+        return secrets.randbits(_SEED_BITS) if self.options.seed is None else self.options.seed
+
+    @property
+    def claims_own(self) -> bool:
+        """Whether a library's kernel in its place would be a lie."""
+        return hasattr(self.candidate, "build") if self.own is None else self.own
+
+    @property
+    def in_processes(self) -> bool:
+        """Whether other processes race, and this one checks and judges."""
+        races = bool(self.speed) and not self.options.selftest
+        return self.process is None and self.options.processes > 1 and races
 
     @property
     def must_be_right(self) -> bool:
@@ -97,14 +130,20 @@ def run(
     environment: Mapping[str, Any],
     when_stuck: Callable[[str], None],
     progress: Callable[[race.Progress], None] | None = None,
+    notice: Callable[[str], None] | None = None,
+    spawn: gather.Spawn | None = None,
 ) -> Outcome:
     """Check, race and judge; whatever the candidate does wrong ends in the record, not in an exception.
 
-    Raises `UsageError` where the call itself makes no sense.
+    `notice` is handed what a user should know before the budget is spent. `spawn` starts one of several processes, and
+    is needed where the job asks for them. Raises `UsageError` where the call itself makes no sense.
     """
     account = _Account(job, device, environment)
+    if job.sanitizer is not None and job.sanitizer["verdict"] != "PASS":
+        account.error = str(job.sanitizer["reason"])
+        return Outcome(account.finish())
     try:
-        _run(job, device, picker, account, when_stuck, progress)
+        _run(job, device, picker, account, when_stuck, progress, notice)
     except UsageError:
         raise
     except TimingError as error:
@@ -118,7 +157,16 @@ def run(
         found = blamed("The candidate or the reference", CALLED, error)
         account.error = f"{found.what} {found.todo}"
         return Outcome(account.finish(), error)
-    return Outcome(account.finish())
+    record = account.finish()
+    if job.in_processes and record["verdict"] in ("PASS", "MEASURED"):
+        assert spawn is not None
+        record = gather.gather(record, job, spawn, progress)
+    return Outcome(record)
+
+
+def not_judged(job: Job, device: Device, environment: Mapping[str, Any]) -> records.Record:
+    """The record of a job of which only the candidate was called, in a process that another tool watches."""
+    return _Account(replace(job, speed=(), error=None), device, environment).finish()
 
 
 def _run(
@@ -128,16 +176,31 @@ def _run(
     account: _Account,
     when_stuck: Callable[[str], None],
     progress: Callable[[race.Progress], None] | None,
+    notice: Callable[[str], None] | None,
 ) -> None:
     options, problem = job.options, job.problem
     candidate = bind("candidate", job.candidate, problem.params)
+    watch = account.watch = Watch(
+        candidate, device, problem, on=options.integrity == "on", own=job.claims_own, name=account.candidate_name
+    )
     with leased(account.lease_name, options.timeout):
         with deadline(options.timeout, f"the check of {problem.name}", when_stuck):
             account.reference = reference = picker.pick(problem, device, options.timer, options.cache)
-            account.correctness = check(device, problem, candidate, reference.arm, job.error, job.seed)
+            if options.selftest:
+                account.selftest = selftest(device, problem, reference.arm, job.error, job.seed)
+                return
+            fenced_problem, fenced_candidate = watch.begin()
+            try:
+                account.correctness = check(
+                    device, fenced_problem, fenced_candidate, reference.arm, job.error, job.seed
+                )
+            finally:
+                watch.phase_over()
         if account.correctness.verdict is not Verdict.PASS and job.must_be_right:
             return
-        with deadline(options.timeout + options.budget, f"the race on {problem.name}", when_stuck):
+        if job.in_processes:
+            return  # which take the device one after the other
+        with deadline(options.timeout + 2 * options.budget, f"the race on {problem.name}", when_stuck):
             stopwatch = device.stopwatch(
                 (candidate, reference.arm),
                 workload_of(problem, device, account.correctness.like),
@@ -145,14 +208,47 @@ def _run(
                 cache=options.cache,
             )
             try:
-                plan = race.Plan(options.budget, job.seed, job.precision)
+                judges = job.process is None
+                plan = race.Plan(options.budget, job.seed, job.precision if judges else gather.ALL_ROUNDS)
                 account.stopwatch = stopwatch
-                account.race = race.run(stopwatch, job.speed, plan, device.clock, progress)
+                account.advice = too_tight(account.environment, stopwatch, job.speed)
+                if notice is not None:
+                    for warning in account.advice:
+                        notice(warning)
+                account.trusted = trusted_race(device, stopwatch, job.speed if judges else (), plan, progress)
+                account.race = account.trusted.race
                 if account.race.rounds and job.must_be_right:
-                    inputs, output = stopwatch.last_outputs()
-                    account.invalid = verify_timed_output(device, problem, inputs, output, account.correctness)
+                    account.invalid = _work_undone(device, problem, account.race, account.correctness)
+                account.invalid = account.invalid or (account.trusted.invalid if job.speed else None)
             finally:
                 stopwatch.close()
+                watch.phase_over()
+        if account.may_pass:
+            with deadline(options.timeout, f"the integrity checks of {problem.name}", when_stuck):
+                workload = workload_of(problem, device, account.correctness.like)
+                verify = functools.partial(_verify, device, problem, account.correctness)
+                try:
+                    watch.observe(workload, job.seed, stopwatch.timer, options.cache, account.race.candidate, verify)
+                finally:
+                    watch.phase_over()
+
+
+def _verify(
+    device: Device, problem: Problem, correctness: Correctness, inputs: tuple[Any, ...], output: Any
+) -> str | None:
+    return verify_timed_output(device, problem, inputs, output, correctness)
+
+
+def _work_undone(device: Device, problem: Problem, result: race.Race, correctness: Correctness) -> str | None:
+    """Why the timed launches can't be trusted to have done the work, as one sentence."""
+    workload = workload_of(problem, device, correctness.like)
+    for seed, answer in (pair for probe in result.probes.kept for pair in probe.answers):
+        with device.running("verifying a timed launch"):
+            inputs = workload.draw(seed)
+        reason = verify_timed_output(device, problem, inputs, answer, correctness)
+        if reason is not None:
+            return reason
+    return remembers(result.probes.surprise_seconds, float(np.median(result.candidate)))
 
 
 class _Account:
@@ -165,13 +261,31 @@ class _Account:
         self.lease_name = self.environment.get("gpu", {}).get("uuid", device.kind)
         self.reference: Reference | None = None
         self.correctness: Correctness | None = None
+        self.selftest: Selftest | None = None
         self.stopwatch: Stopwatch | None = None
+        self.advice: list[str] = []
+        self.trusted: Trusted | None = None
         self.race: race.Race | None = None
+        self.watch: Watch | None = None
         self.error: str | None = None
         self.invalid: str | None = None
 
+    @property
+    def candidate_name(self) -> str:
+        """As tables show it."""
+        return str(candidate_facts(self.job.candidate, self.job.name, self.job.problem.params)["name"])
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether nothing speaks against the candidate so far, once the race is over."""
+        if self.invalid or self.correctness is None or self.race is None or not self.race.rounds:
+            return False
+        judged = (self.correctness.verdict, *(one.verdict for one in self.race.judgements))
+        return all(verdict is Verdict.PASS for verdict in judged)
+
     def finish(self) -> records.Record:
         """The record, in JSON's own types."""
+        self.invalid = self.invalid or (self.watch.reason() if self.watch else None)
         judgements = self._judgements()
         gates = [one.to_dict() for one in judgements]
         correctness = self.correctness.to_dict() if self.correctness else None
@@ -179,9 +293,12 @@ class _Account:
         verdict = records.overall_verdict(gates, judged, ran=self.error is None)
         if self.invalid and verdict in ("PASS", "MEASURED"):
             verdict = "INVALID"
+        if self.selftest:
+            verdict = "FAIL" if self.selftest.lived else "PASS"
         reasons = [
             self.error,
             self.invalid,
+            self.selftest.reason if self.selftest else "",
             judged["reason"] if judged else "",
             *(gate["reason"] for gate in gates),
         ]
@@ -195,10 +312,16 @@ class _Account:
             "problem": _problem_facts(self.job.problem),
             "candidate": candidate_facts(self.job.candidate, self.job.name, self.job.problem.params),
             "reference": _reference_facts(self.reference),
+            "sanitizer": self.job.sanitizer,
             "correctness": correctness,
+            **({"selftest": self.selftest.to_dict()} if self.selftest else {}),
             "gates": gates,
             "timing": self._timing(),
-            "seeds": {"session": self.job.options.seed, "race": self.job.seed},
+            "integrity": self.watch.to_dict() if self.watch else None,
+            "seeds": {
+                "session": self.job.session_seed,
+                "race": self.trusted.seed if self.trusted else self.job.seed,
+            },
             "environment": self.environment,
             "warnings": self._warnings(),
         }
@@ -214,7 +337,7 @@ class _Account:
             with_evidence(one, result.candidate, result.reference, seed=self.job.seed) for one in result.judgements
         ]
         if self.invalid:
-            return [dataclasses.replace(one, verdict=Verdict.INVALID, reason=self.invalid) for one in judgements]
+            return [replace(one, verdict=Verdict.INVALID, reason=self.invalid) for one in judgements]
         return judgements
 
     def _timing(self) -> dict[str, Any] | None:
@@ -232,20 +355,38 @@ class _Account:
             "seconds_spent": result.spent_seconds,
             "tick_seconds": self.stopwatch.tick_seconds,
             "retaken": result.retaken,
-            **{name: _arm_facts(samples) for name, samples in arms.items()},
+            **{name: arm_facts(samples) for name, samples in arms.items()},
             "overhead_seconds": dict(zip(arms, overhead.tolist(), strict=True)),
             "ratio": result.ratio.to_dict() if result.ratio else None,
             "ratio_of_medians": float(np.median(result.candidate) / np.median(result.reference)),
-            "evidence": {name: values.tolist() for name, values in result.evidence.items()},
+            "evidence": {
+                **{name: values.tolist() for name, values in result.evidence.items()},
+                **(self.trusted.facts if self.trusted else {}),
+            },
+            "probes": result.probes.to_dict(),
             "outliers": {name: count_outliers(samples, self.stopwatch.tick_seconds) for name, samples in arms.items()},
         }
 
     def _warnings(self) -> list[str]:
         warnings = list(self.stopwatch.warnings) if self.stopwatch else []
-        if self.race:
-            warnings += clock_warnings(self.race.evidence.get("sm_clock_hz", np.empty(0)))
+        if self.watch:
+            warnings += self.watch.warnings
+        warnings += self.advice
+        if self.trusted:
+            warnings += self.trusted.warnings
+            if self.trusted.invalid and not self.job.speed:
+                warnings.append(f"not to be trusted: {self.trusted.invalid}")
         if self.correctness and self.correctness.verdict is not Verdict.PASS and not self.job.must_be_right:
             warnings.append(f"the answer was not judged, but {self.correctness.reason}")
+        if self.correctness and self.correctness.weak:
+            warnings.append(
+                f"the check is weak: it would also let pass {', '.join(self.correctness.weak)}; "
+                "`kgate selftest` says which draws and checks find what"
+            )
+        if self.selftest and self.selftest.honest:
+            warnings.append(f"the reference itself would fail this check: {self.selftest.honest}")
+        if self.job.speed and "-DKGATE_DEBUG" in getattr(getattr(self.job.candidate, "build", None), "flags", ()):
+            warnings.append("the candidate is a debug build: its device asserts are timed too")
         if self.job.speed and self.job.options.rule == "classic":
             warnings.append(
                 "judged by the classic rule, whose error rate is not controlled: of candidates that are exactly on a "
@@ -259,15 +400,8 @@ class _Account:
         return warnings
 
 
-def clock_warnings(clocks_hz: NDArray[np.float64]) -> list[str]:
-    """What to say of the SM clocks of a race's rounds: nothing, where they agree as a settled GPU's do."""
-    if not clocks_hz.size or np.ptp(clocks_hz) <= _SETTLED_CLOCK * np.median(clocks_hz):
-        return []
-    low, high = clocks_hz.min() / 1e9, clocks_hz.max() / 1e9
-    return [f"the SM clock moved between {low:.2f} and {high:.2f} GHz from round to round; latencies moved with it"]
-
-
-def _arm_facts(samples: NDArray[np.float64]) -> dict[str, Any]:
+def arm_facts(samples: NDArray[np.float64]) -> dict[str, Any]:
+    """One arm of a record, from all its samples, (rounds, samples) net seconds."""
     p10, median, p90 = np.quantile(samples, [0.1, 0.5, 0.9])
     return {
         "median_seconds": median,

@@ -18,6 +18,7 @@ from pytest_kgate.device.host import refused_memory
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
+from pytest_kgate.integrity.answers import demand_data
 
 
 def bind(role: str, function: Callable[..., Any], params: Mapping[str, Any]) -> Arm:
@@ -112,6 +113,7 @@ def as_answer(result: object, like: Tensor, inputs: tuple[Any, ...]) -> Tensor:
                 f"The candidate returned {_indefinite(type(result).__name__)}, not a tensor.",
                 "Return a torch tensor, or an array that supports DLPack.",
             )
+        demand_data(result)
         result = torch.utils.dlpack.from_dlpack(result)
     for what, got, wanted in (
         ("shape", tuple(result.shape), tuple(like.shape)),
@@ -123,6 +125,7 @@ def as_answer(result: object, like: Tensor, inputs: tuple[Any, ...]) -> Tensor:
                 f"The candidate's output has {what} {got}, but the problem asks for {wanted}.",
                 "Allocate the output like the first input, or take a parameter `out`, which is allocated right.",
             )
+    demand_data(result)
     for position, tensor in enumerate(inputs):
         if isinstance(tensor, Tensor) and _overlap(result, tensor):
             raise CandidateError(

@@ -6,17 +6,29 @@ import argparse
 import json
 import os
 import shutil
+import subprocess
 import sys
 import warnings
+from collections.abc import Iterable
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pytest_kgate import __version__
+from pytest_kgate import building
 from pytest_kgate.calibrate.options import add_arguments
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
+from pytest_kgate.integrity.command import add_arguments as integrity_arguments
+from pytest_kgate.profile.sanitize_options import add_sanitize_arguments
+
+if TYPE_CHECKING:
+    from pytest_kgate.report.record import Record
 
 _BAD_USAGE = 2
+
+_NO_TESTS = 5
+"""pytest's own exit status for it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,6 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns the exit status: 0, 1 where gates or error rates miss what was asked for, 2 after an error that the user can
     act on.
     """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments[:1] == ["selftest"] and not {"-h", "--help"} & set(arguments):
+        arguments.insert(1, "--")  # all that follows is pytest's
     options = _parser().parse_args(arguments)
     try:
         with warnings.catch_warnings():
@@ -50,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
 
     report = verbs.add_parser("report", help="all gates of one or several files of records, as one table")
     report.add_argument("files", nargs="+", metavar="FILE", help="written by `pytest --kgate-json FILE`")
-    report.add_argument("--format", choices=("table", "markdown", "json"), help="default: table")
+    report.add_argument("--format", choices=("table", "markdown", "json", "ladder"), help="default: table")
     report.add_argument(
         "--into", type=Path, metavar="README", help="replace a block of this file by the markdown table"
     )
@@ -78,9 +93,14 @@ def _parser() -> argparse.ArgumentParser:
         help="of each noise at the bound, and a quarter of it elsewhere; default: 4000",
     )
     simulate.add_argument("--only", metavar="NAME[,NAME...]", help="these kinds of noise; default: all")
+    simulate.add_argument(
+        "--designs", action="store_true", help="other designs of a round instead: half-widths and false passes of each"
+    )
     simulate.add_argument("--seed", type=int, default=42, help="default: 42")
     simulate.add_argument("--json", type=Path, metavar="PATH", help="write the counts to this file")
-    simulate.add_argument("--from", type=Path, dest="source", metavar="PATH", help="show such a file, simulate nothing")
+    simulate.add_argument(
+        "--from", type=Path, dest="source", metavar="PATH", help="show such a file; with --only, count these anew"
+    )
     simulate.add_argument("--into", type=Path, metavar="PAGE", help="replace a block of this file by the table")
     simulate.add_argument("--block", metavar="NAME", help="the block between <!-- kgate:NAME --> and <!-- /kgate -->")
     simulate.set_defaults(run=_simulate)
@@ -88,6 +108,27 @@ def _parser() -> argparse.ArgumentParser:
     calibrate = verbs.add_parser("calibrate", help="measure how often gates on this device lie; 1 if too often")
     add_arguments(calibrate)
     calibrate.set_defaults(run=_calibrate)
+
+    selftest = verbs.add_parser(
+        "selftest",
+        help="ask whether the checks of your tests find wrong kernels; 1 if one lives",
+        description="Run pytest on these tests; each kbench call races nothing, but shows its problem's check kernels "
+        "that are wrong in one known way.",
+    )
+    selftest.add_argument(
+        "arguments", nargs="*", metavar="TEST", help="and options, as for pytest: tests/test_mine.py::test_it -k wmma"
+    )
+    selftest.set_defaults(run=_selftest)
+    integrity = verbs.add_parser("integrity", help="run candidates that cheat against the gate; 1 if one gets through")
+    integrity_arguments(integrity)
+    integrity.set_defaults(run=_integrity)
+    build = verbs.add_parser("build", help="compile shipped kernels ahead of the tests, or time how long that takes")
+    building.add_arguments(build)
+    build.set_defaults(run=building.build)
+
+    sanitize = verbs.add_parser("sanitize", help="run tests' kernels under compute-sanitizer; 1 if it finds anything")
+    add_sanitize_arguments(sanitize)
+    sanitize.set_defaults(run=_sanitize)
 
     impls = verbs.add_parser("impls", help="the shipped kernels and their knobs")
     impls.set_defaults(run=_impls)
@@ -102,16 +143,17 @@ def _report(options: argparse.Namespace) -> int:
     from pytest_kgate.report.terminal import summary_table
 
     _check_block(options)
-    if options.into is not None and options.format not in (None, "markdown"):
+    if options.into is not None and options.format not in (None, "markdown", "ladder"):
         raise UsageError(f"--into writes markdown, not {options.format}.", "Leave --format away.")
     records = record.merge(record.load(path) for path in options.files)
     lines: list[str] = []
     if options.fdr is not None:
         records, lines = multiplicity.control(records, parse_value("fdr", options.fdr, "--fdr"))
+    in_markdown = _ladder if options.format == "ladder" else markdown.table
     if options.into is not None:
-        markdown.write_block(options.into, options.block, markdown.table(records))
-    elif options.format == "markdown":
-        print(markdown.table(records), end="")
+        markdown.write_block(options.into, options.block, in_markdown(records))
+    elif options.format in ("markdown", "ladder"):
+        print(in_markdown(records), end="")
     elif options.format == "json":
         print(json.dumps(record.document(records), allow_nan=False))
     elif records:
@@ -121,6 +163,13 @@ def _report(options: argparse.Namespace) -> int:
     for line in lines:
         print(line, file=sys.stderr)
     return 1 if lines else 0
+
+
+def _ladder(records: Iterable[Record]) -> str:
+    from pytest_kgate.build import registry
+    from pytest_kgate.report import ladder
+
+    return ladder.table(records, registry.implementations().values())
 
 
 def _show(options: argparse.Namespace) -> int:
@@ -144,11 +193,15 @@ def _simulate(options: argparse.Namespace) -> int:
     _check_block(options)
     if options.gates is not None and options.gates < 1:
         raise UsageError(f"--gates cannot be {options.gates}.", "It takes a whole number from 1.")
+    if options.designs:
+        return _designs(options)
+    shown = _show_progress if sys.stderr.isatty() else None
     if options.source is not None:
         document = simulate.load(options.source)
+        if options.only is not None:
+            document = simulate.renewed(document, chosen(options.only), progress=shown)
     else:
         scenarios = chosen(options.only)
-        shown = _show_progress if sys.stderr.isatty() else None
         document = simulate.simulate(scenarios, options.gates or simulate.GATES, options.seed, progress=shown)
     if options.json is not None:
         simulate.save(document, options.json)
@@ -160,6 +213,28 @@ def _simulate(options: argparse.Namespace) -> int:
     for complaint in complaints:
         print(f"kgate: {complaint}", file=sys.stderr)
     return 1 if complaints else 0
+
+
+def _designs(options: argparse.Namespace) -> int:
+    from pytest_kgate import designs
+    from pytest_kgate.report.markdown import write_block
+    from pytest_kgate.simulate import load
+    from pytest_kgate.simulate import save
+
+    if options.source is not None:
+        document = load(options.source, designs.SCHEMA)
+    else:
+        shown = _show_progress if sys.stderr.isatty() else None
+        document = designs.simulate(
+            designs.chosen(options.only), options.gates or designs.GATES, options.seed, progress=shown
+        )
+    if options.json is not None:
+        save(document, options.json)
+    if options.into is not None:
+        write_block(options.into, options.block, designs.table(document))
+    else:
+        print(designs.table(document), end="")
+    return 0
 
 
 def _show_progress(share: float) -> None:
@@ -177,13 +252,36 @@ def _calibrate(options: argparse.Namespace) -> int:
     return calibrate(options)
 
 
+def _selftest(options: argparse.Namespace) -> int:
+    status = subprocess.run([sys.executable, "-m", "pytest", "--kgate-selftest", *options.arguments]).returncode
+    if status == _NO_TESTS:
+        raise UsageError("None of these tests calls kbench.", "Name tests as for pytest: tests/test_mine.py::test_it.")
+    return status
+
+
+def _integrity(options: argparse.Namespace) -> int:
+    from pytest_kgate.integrity.command import integrity
+
+    return integrity(options)
+
+
+def _sanitize(options: argparse.Namespace) -> int:
+    from pytest_kgate.profile.sanitize_command import sanitize
+
+    return sanitize(options)
+
+
 def _impls(options: argparse.Namespace) -> int:
     from pytest_kgate.build import registry
+    from pytest_kgate.build import vendor
 
     for name, implementation in registry.implementations().items():
         print(f"{name} ({implementation.device_kind}, {implementation.status}): {implementation.description}")
         if implementation.status == "ready":
-            for knob in registry.find_source(name).knobs:
+            source = registry.find_source(name)
+            for library in source.libraries:
+                print(f"    needs {vendor.KNOWN[library].title}: {vendor.KNOWN[library].install}")
+            for knob in source.knobs:
                 print(f"    {knob.name}={knob.default}  {knob.description}")
     return 0
 

@@ -22,6 +22,10 @@ class ToolchainMissing(KgateError):
     """No compiler was found that can build this source."""
 
 
+class LibraryMissing(KgateError):
+    """A library that the kernel opens at run time is not installed."""
+
+
 class BuildError(KgateError):
     """The compiler rejected the source; `what` holds its whole output and the command that reproduces it."""
 

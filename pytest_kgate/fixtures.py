@@ -6,6 +6,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
@@ -15,8 +16,10 @@ import pytest
 
 from pytest_kgate.errors import DeviceMissing
 from pytest_kgate.errors import KgateError
+from pytest_kgate.errors import LibraryMissing
 from pytest_kgate.errors import UsageError
 from pytest_kgate.markers import gates_of
+from pytest_kgate.profile import sanitized_child
 from pytest_kgate.report.live import LiveLine
 from pytest_kgate.session import SESSION
 from pytest_kgate.session import Session
@@ -73,8 +76,8 @@ def kbench(request: pytest.FixtureRequest, kgate_device: Device) -> Callable[...
     """`kbench(candidate, problem, **overrides)`: check, race, judge, record.
 
     Raises `GateFailure`, or returns the record. Overrides: `name` (the candidate's, in tables), `check=False` (measure
-    a wrong candidate too), `precision` (stop once the ratio's half-width is below it), `speedup` and `allclose` (a
-    bound, instead of a marker's), and every option that the perf marker takes.
+    a wrong candidate too), `own` (whether it claims to call no library), `precision` (stop once the ratio's half-width
+    is below it), `speedup` and `allclose` (a bound, instead of a marker's), and every option of the perf marker.
     """
     session = request.config.stash[SESSION]
 
@@ -85,17 +88,38 @@ def kbench(request: pytest.FixtureRequest, kgate_device: Device) -> Callable[...
         name: str | None = None,
         check: bool = True,
         precision: float | None = None,
+        own: bool | None = None,
         **overrides: Any,
     ) -> Record:
         __tracebackhide__ = True
         from pytest_kgate import bench
 
         try:
-            job = _job(request, session, candidate, problem, name, check, precision, overrides)
+            job = _job(request, session, candidate, problem, name, check, precision, own, overrides)
             device = _device_for(candidate, session, kgate_device)
+            if sanitized_child.active():
+                sanitized_child.launch(request.node, job, device)
+                return bench.not_judged(job, device, session.environment)
+            # A selftest runs no candidate; the parent of several processes has looked already.
+            if session.child is None and not job.options.selftest:
+                job = replace(job, sanitizer=_sanitizer(request.node, session, device))
             live = LiveLine(request.config, request.node.nodeid)
-            with live:
-                outcome = bench.run(job, device, session.picker, session.environment, session.end_now, live.update)
+            spawn = partial(_spawn, request, session, job.call, job.options.processes)
+
+            def run(job: bench.Job) -> bench.Outcome:
+                with live:
+                    return bench.run(
+                        job,
+                        device,
+                        session.picker,
+                        session.environment,
+                        session.end_now,
+                        live.update,
+                        live.notice,
+                        spawn,
+                    )
+
+            outcome = run(job) if session.child is None else session.child.run(job, run)
         except KgateError as error:
             _fail(error)
         except KeyboardInterrupt as interrupt:
@@ -133,7 +157,8 @@ def sdpa_oracle(request: pytest.FixtureRequest) -> Callable[..., Problem]:
 def kernels(request: pytest.FixtureRequest, kgate_device: Device) -> Callable[..., Kernel]:
     """`kernels("wmma", BLOCK_M=64)`: compile (once, cached) and load a shipped implementation, or a source file.
 
-    A file's path is relative to the test's own folder, or to where pytest was started.
+    A file's path is relative to the test's own folder, or to where pytest was started. `debug=True` makes a build whose
+    device asserts are on.
     """
     session = request.config.stash[SESSION]
 
@@ -150,10 +175,39 @@ def kernels(request: pytest.FixtureRequest, kgate_device: Device) -> Callable[..
             _need_device(source.device_kind, str(implementation), session, kgate_device)
             arch = session.options.arch or getattr(kgate_device, "arch", None)
             return load_kernel(where, knobs, arch=arch, debug=debug)
+        except LibraryMissing as error:
+            if source.implementation in session.options.impl:  # asked for by name
+                _fail(error)
+            pytest.skip(str(error).replace("\n", " "))
         except KgateError as error:
             _fail(error)
 
     return kernels
+
+
+def sanitize_alone(item: pytest.Item) -> None:
+    """Run a test that has a sanitize marker, and no `kbench` to do it, under the marker's tools; fails or skips it."""
+    __tracebackhide__ = True
+    session = item.config.stash[SESSION]
+    try:
+        found = _sanitizer(item, session, session.device())
+    except KgateError as error:
+        _fail(error)
+    if found is not None and found["verdict"] != "PASS":
+        raise Failure(f"compute-sanitizer: {found['reason']}") from None
+
+
+def _sanitizer(item: pytest.Item, session: Session, device: Device) -> dict[str, Any] | None:
+    """What the tools of the test's sanitize marker found; skips where they can't look, or fails if they have to."""
+    __tracebackhide__ = True
+    from pytest_kgate.profile.marked import outcome_of
+
+    found = outcome_of(item, session, device)
+    if found is not None and found["verdict"] == "SKIP":
+        if found["required"]:
+            raise Failure(f"{found['reason']}.\nWithout --kgate-require-sanitizer the test is skipped.") from None
+        pytest.skip(found["reason"])
+    return found
 
 
 def _beside(folder: Path, implementation: str | Path) -> str | Path:
@@ -171,6 +225,7 @@ def _job(
     name: str | None,
     check: bool,
     precision: float | None,
+    own: bool | None,
     overrides: dict[str, Any],
 ) -> Any:
     from pytest_kgate.bench import Job
@@ -195,7 +250,7 @@ def _job(
     test, attempt = request.node.nodeid, session.attempt_of(request.node)
     speed = tuple(replace(gate, rule=options.rule).at_attempt(attempt) for gate in speed)
     return Job(
-        test, session.next_call(test), candidate, problem, speed, error, options, name, check, precision, attempt
+        test, session.next_call(test), candidate, problem, speed, error, options, name, check, precision, attempt, own
     )
 
 
@@ -227,6 +282,22 @@ def _need_device(wanted: str, name: str, session: Session, device: Device) -> No
         pytest.skip(missing.what)
     if wanted == "host" and options.device.startswith("cuda"):
         pytest.skip(f"{name} runs on the host, and --kgate-device is {options.device}")
+
+
+def _spawn(
+    request: pytest.FixtureRequest,
+    session: Session,
+    call: int,
+    of: int,
+    process: int,
+    backend: str | None,
+    limit_seconds: float,
+) -> Record:
+    from pytest_kgate.processes.spawn import Launcher
+    from pytest_kgate.processes.task import Task
+
+    task = Task(request.node.nodeid, call, process, of, backend, session.records_of_run())
+    return Launcher.of(request.config).run(task, limit_seconds)
 
 
 def _settle(outcome: Any, inconclusive: str) -> None:

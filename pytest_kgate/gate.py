@@ -49,10 +49,15 @@ class SpeedGate:
 
 @dataclass(frozen=True)
 class ErrorGate:
-    """`@pytest.mark.allclose(atol)`: |candidate - exact| <= atol + rtol |exact|, everywhere, every draw."""
+    """`@pytest.mark.allclose(atol)`: |candidate - exact| <= atol + rtol |exact|, everywhere, every draw.
+
+    The error must also be near the reference's own: a tolerance that suits one shape hides wrong answers on another.
+    """
 
     atol: float
     rtol: float = 0.0
+    factor: float | None = None
+    """How many times the reference's rms error the candidate's may be; None for the default of the output's type."""
 
 
 @dataclass(frozen=True)
@@ -131,9 +136,9 @@ def judge(
     """
     candidate, reference = _checked(candidate, reference)
     rounds = len(candidate)
-    trouble = _trouble("candidate", candidate) or _trouble("reference", reference)
-    if trouble:
-        return Judgement(gate, Verdict.INVALID, trouble, rounds)
+    broken = trouble("candidate", candidate) or trouble("reference", reference)
+    if broken:
+        return Judgement(gate, Verdict.INVALID, broken, rounds)
     final = final or rounds >= stats.LOOKS[-1]
     if not final and rounds not in stats.LOOKS:
         return None
@@ -212,7 +217,7 @@ def measure(
     """The interval of the ratio where no gate is set, at the latest look; None before the first look."""
     candidate, reference = _checked(candidate, reference)
     look = look_at(len(candidate))
-    if look is None or _trouble("candidate", candidate) or _trouble("reference", reference):
+    if look is None or trouble("candidate", candidate) or trouble("reference", reference):
         return None
     rounds = stats.LOOKS[look]
     test = stats.block_test(stats.log_ratios(candidate[:rounds], reference[:rounds], quantile))
@@ -220,10 +225,15 @@ def measure(
 
 
 def precise_enough(
-    candidate: Floats, reference: Floats, relative_width: float = 0.005, *, confidence: float = 0.95
+    candidate: Floats,
+    reference: Floats,
+    relative_width: float = 0.005,
+    *,
+    quantile: float = 0.5,
+    confidence: float = 0.95,
 ) -> bool:
-    """Whether the ratio is known to within `relative_width` to either side: when to stop without a gate."""
-    interval = measure(candidate, reference, confidence=confidence)
+    """Whether the ratio at this quantile is known to within `relative_width` to either side: when to stop undecided."""
+    interval = measure(candidate, reference, quantile=quantile, confidence=confidence)
     return interval is not None and interval.high / interval.estimate - 1 < relative_width
 
 
@@ -252,7 +262,7 @@ def _checked(candidate: Floats, reference: Floats) -> tuple[Floats, Floats]:
     return candidate, reference
 
 
-def _trouble(arm: str, samples: Floats) -> str:
+def trouble(arm: str, samples: Floats) -> str:
     """Why these samples cannot be judged; empty where they can."""
     low, high = (float(samples.min()), float(samples.max())) if samples.size else (1.0, 1.0)
     if low > 0 and high < math.inf:  # false for NaN too

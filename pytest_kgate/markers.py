@@ -24,6 +24,8 @@ from pytest_kgate.errors import UsageError
 from pytest_kgate.option_table import PER_TEST
 from pytest_kgate.option_table import parse_value
 from pytest_kgate.options import Options
+from pytest_kgate.profile.tools import TOOLS
+from pytest_kgate.profile.tools import Sanitize
 
 if TYPE_CHECKING:
     # gate.py computes, so it imports numpy: only a test that has a gate may pay for that.
@@ -39,6 +41,9 @@ class Demands:
     """Outermost first (module, class, test), then from top to bottom; each bound and quantile once."""
 
     error: ErrorGate | None = None
+    """Of the marker nearest to the test."""
+
+    sanitize: Sanitize | None = None
     """Of the marker nearest to the test."""
 
     overrides: Mapping[str, Any] = field(default_factory=dict)
@@ -96,16 +101,26 @@ def speedup(bound: object, *, quantile: object = 0.5, confidence: object = 0.95)
     )
 
 
-def allclose(atol: object, rtol: object = 0.0) -> ErrorGate:
+def allclose(atol: object, rtol: object = 0.0, *, factor: object = None) -> ErrorGate:
     from pytest_kgate.gate import ErrorGate
 
     gate = ErrorGate(
         atol=_number("atol", atol, "a finite number, 0 or more"),
         rtol=_number("rtol", rtol, "a finite number, 0 or more"),
+        factor=None if factor is None else _factor(factor),
     )
     if gate.atol == gate.rtol == 0.0:
         raise ValueError("atol and rtol cannot both be 0: no rounding at all would be allowed")
     return gate
+
+
+def _factor(value: object) -> float:
+    """Infinity leaves the tolerance alone to decide."""
+    return math.inf if value == math.inf else _number("factor", value, "a positive number", above=0.0)
+
+
+def sanitize(*tools: str, kernels: str | None = None, full_size: bool = False) -> Sanitize:
+    return Sanitize(tools or TOOLS, kernels, full_size)
 
 
 def _number(name: str, value: object, wanted: str, *, above: float | None = None, below: float = math.inf) -> float:
@@ -141,7 +156,14 @@ MARKERS: Mapping[str, Marker] = MappingProxyType(
             Marker(
                 allclose,
                 _plain_signature(allclose),
-                "|candidate - exact| <= atol + rtol * |exact| everywhere, checked before anything is timed",
+                "|candidate - exact| <= atol + rtol * |exact| everywhere, and the rms error at most `factor` times the "
+                "reference's, checked before anything is timed",
+            ),
+            Marker(
+                sanitize,
+                _plain_signature(sanitize),
+                f"run the test's kernels under these tools of compute-sanitizer first: {', '.join(TOOLS)} (default: "
+                "all)",
             ),
         )
     }
@@ -204,6 +226,7 @@ def _demands(item: pytest.Item) -> Demands:
     return Demands(
         speed=tuple(speed.values()),
         error=next(reversed(_read_all(item, "allclose")), None),
+        sanitize=next(reversed(_read_all(item, "sanitize")), None),
         overrides=MappingProxyType(overrides),
     )
 

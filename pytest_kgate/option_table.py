@@ -102,6 +102,15 @@ def _rate(value: object) -> float:
     return rate
 
 
+def _processes(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise ValueError(value)
+    count = int(value)
+    if count < 1 or count == 2:
+        raise ValueError(value)
+    return count
+
+
 def _seed(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise ValueError(value)
@@ -183,10 +192,11 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "seed",
         _seed,
-        default=42,
+        default=None,
         allowed="a whole number from 0 to 2**63 - 1, such as 42",
         metavar="N",
-        help="Everything random in the session follows from it: inputs, order of samples, resamples.",
+        help="Everything random in a kbench call follows from it: inputs, order of samples, resamples. Without it, "
+        "each call draws its own, which nobody can know before, and records it.",
         per_test=True,
     ),
     Option(
@@ -204,6 +214,14 @@ OPTIONS: tuple[Option, ...] = (
         allowed="true or false",
         metavar="",
         help="Fail the tests that need a CUDA device, instead of skipping them, where there is none.",
+    ),
+    Option(
+        "require_sanitizer",
+        _switch,
+        default=False,
+        allowed="true or false",
+        metavar="",
+        help="Fail the tests with a sanitize marker, instead of skipping them, where compute-sanitizer does not work.",
     ),
     Option(
         "impl",
@@ -233,6 +251,14 @@ OPTIONS: tuple[Option, ...] = (
         "end of the race, whose error rate is not controlled.",
         default="sequential",
     ),
+    _choice(
+        "integrity",
+        ("on", "off"),
+        "Whether to look at what the candidate does beside its answer: settings it changes, other streams and threads, "
+        "remembered answers, the kernels it launches.",
+        default="on",
+        per_test=False,
+    ),
     Option(
         "fdr",
         _rate,
@@ -241,6 +267,24 @@ OPTIONS: tuple[Option, ...] = (
         metavar="RATE",
         help="Let at most this share of the session's passed gates be false, on average (Benjamini-Hochberg): gates "
         "that are not sure enough for that fail the session at its end.",
+    ),
+    Option(
+        "selftest",
+        _switch,
+        default=False,
+        allowed="true or false",
+        metavar="",
+        help="Race nothing: test the check of every kbench call with wrong kernels instead, as `kgate selftest` does.",
+    ),
+    Option(
+        "processes",
+        _processes,
+        default=1,
+        allowed="1, or a whole number from 3, such as 5 (two processes tell next to nothing of how processes differ)",
+        metavar="N",
+        help="Race each gate in this many fresh processes, one after the other, and judge it by a t interval over "
+        "their ratios: what a process carries as long as it lives then shows as noise.",
+        per_test=True,
     ),
     Option(
         "timeout",

@@ -43,14 +43,17 @@ class Options:
     budget: float = 10.0
     """Seconds that one race may take."""
 
-    seed: int = 42
-    """0 to 2**63 - 1."""
+    seed: int | None = None
+    """0 to 2**63 - 1; None for one that is drawn anew for each call."""
 
     json: Path | None = None
     """Absolute path of the file for the records, when made by `from_config`."""
 
     require_gpu: bool = False
     """Whether a missing CUDA device fails the tests that need one."""
+
+    require_sanitizer: bool = False
+    """Whether a missing compute-sanitizer fails the tests that ask for it."""
 
     impl: tuple[str, ...] = ()
     """The implementations to test; empty for all."""
@@ -64,8 +67,17 @@ class Options:
     rule: str = "sequential"
     """`sequential` or `classic`."""
 
+    integrity: str = "on"
+    """`on` or `off`."""
+
     fdr: float | None = None
     """False discovery rate of the session's gates; None where every gate is judged by itself."""
+
+    selftest: bool = False
+    """Whether `kbench` tests its problem's check with mutants instead of racing."""
+
+    processes: int = 1
+    """Fresh processes that each gate is raced in; 1, or 3 and more."""
 
     timeout: float = 300.0
     """Seconds after which a check or a round counts as hung."""
@@ -142,6 +154,12 @@ def check_conflicts(options: Options) -> None:
             f"timer=wall ({_source(options, 'timer')}) cannot go with cache=cold "
             f"({_source(options, 'cache')}): only a GPU's L2 cache can be emptied.",
             "Use cache=hot, or a timer of a CUDA device: graph or queue.",
+        )
+    if options.rule == "classic" and options.processes > 1:
+        raise UsageError(
+            f"rule=classic ({_source(options, 'rule')}) cannot go with processes={options.processes} "
+            f"({_source(options, 'processes')}): it resamples the rounds of one process.",
+            "Use rule=sequential, or processes=1.",
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import asdict
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,9 @@ import torch
 from torch import Generator
 from torch import Tensor
 
+from pytest_kgate.accuracy import Comparison
+from pytest_kgate.accuracy import Limits
+from pytest_kgate.accuracy import Truth
 from pytest_kgate.calling import as_answer
 from pytest_kgate.calling import blame
 from pytest_kgate.device.base import Arm
@@ -21,16 +25,13 @@ from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.gate import ErrorGate
 from pytest_kgate.gate import Verdict
+from pytest_kgate.mutants.quick import living
 from pytest_kgate.problem import Problem
 
 DRAWS = ("normal", "hard", "normal", "hard", "normal")
 """Five draws. Normal inputs are what users run; hard ones are those on which a wrong kernel shows."""
 
 CALLED = "it is called as candidate(*inputs, **params), with `out` where it takes one"
-
-_DEFAULT_FACTOR = 4.0
-"""Without an `allclose` marker, the candidate may be this many times as far off as the reference: enough for another
-order of summation, far too little for a wrong answer."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,15 @@ class Draw:
     candidate_error: float
     """max |candidate - exact|; infinite where the candidate wrote NaN or Inf."""
     reference_error: float
+    candidate_rms_error: float
+    """Root mean square of candidate - exact."""
+    reference_rms_error: float
     output_rms: float
     """Root mean square of the exact answer: what an error must be small against."""
     excess: float
     """max of |candidate - exact| - (atol + rtol |exact|); positive is too far off."""
+    row_excess: float
+    """The largest error of a row over what is allowed there; above 1 is too far off."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +60,19 @@ class Correctness:
 
     verdict: Verdict
     reason: str
-    atol: float
-    rtol: float
-    default_tolerance: bool
+    failed: str
+    """The check that the candidate failed first: `tolerance`, `rms` or `rows`; empty where it passed."""
+    limits: Limits
+    """Of the draw that decided; without an `allclose` marker each draw has its own."""
+    gate: ErrorGate | None
     draws: tuple[Draw, ...]
     like: Tensor
     """An output of the reference, unfilled: the shape, dtype and device of an answer."""
+    reference: Arm
     worst: dict[str, Any] | None
     """Where the candidate is furthest off: `index`, `candidate`, `exact`, `kind`, `seed`, `wrong_fraction`."""
+    weak: tuple[str, ...] = ()
+    """Wrong answers that this check would let pass: what they are, in a few words each."""
 
     @property
     def candidate_error(self) -> float:
@@ -78,13 +89,16 @@ class Correctness:
         return {
             "verdict": self.verdict.value,
             "reason": self.reason,
-            "atol": self.atol,
-            "rtol": self.rtol,
-            "default_tolerance": self.default_tolerance,
+            "failed": self.failed,
+            "atol": self.limits.atol,
+            "rtol": self.limits.rtol,
+            "factor": _finite(self.limits.factor),
+            "default_tolerance": self.gate is None,
             "draws": [{key: _finite(value) for key, value in asdict(draw).items()} for draw in self.draws],
             "candidate_error": _finite(self.candidate_error),
             "reference_error": _finite(self.reference_error),
             "worst": self.worst,
+            "weak": list(self.weak),
         }
 
 
@@ -118,94 +132,82 @@ def check(
     device: Device, problem: Problem, candidate: Arm, reference: Arm, gate: ErrorGate | None, seed: int
 ) -> Correctness:
     """Run the candidate on five draws and compare; raises `CandidateError` where there is nothing to compare."""
-    like = _reference_output(device, problem, reference)
-    seeds = [int(value) for value in np.random.SeedSequence([seed, 1]).generate_state(len(DRAWS))]
-    answers = [
-        _answer(
-            device,
-            workload_of(problem, device, like, hard=kind == "hard"),
-            problem,
-            candidate,
-            reference,
-            s,
-            like,
-        )
-        for kind, s in zip(DRAWS, seeds, strict=True)
-    ]
-    if gate is None:
-        largest = max(float(answer.exact.abs().max()) for answer in answers)
-        spacing = torch.finfo(like.dtype).eps if like.is_floating_point() else 0.0
-        error = max(answer.reference_error for answer in answers)
-        atol, rtol = _DEFAULT_FACTOR * max(error, spacing * largest), 0.0
-    else:
-        atol, rtol = gate.atol, gate.rtol
-    draws, worst, worst_excess = [], None, 0.0
-    for kind, s, answer in zip(DRAWS, seeds, answers, strict=True):
-        error, excess, place = answer.compare(atol, rtol)
-        rms = float(answer.exact.square().mean().sqrt())
-        draws.append(Draw(kind, s, error, answer.reference_error, rms, excess))
-        if excess > worst_excess:
-            worst, worst_excess = {**place, "kind": kind, "seed": s}, excess
-    verdict = Verdict.PASS if worst is None else Verdict.FAIL
-    reason = "" if worst is None else _reason(max(draw.candidate_error for draw in draws), atol, rtol)
-    return Correctness(verdict, reason, atol, rtol, gate is None, tuple(draws), like, worst)
+    like = reference_output(device, problem, reference)
+    truths, draws = [], []
+    failures: list[tuple[Comparison, Limits, dict[str, Any]]] = []
+    for kind, draw_seed in draws_of(seed):
+        workload = workload_of(problem, device, like, hard=kind == "hard")
+        with device.running("checking the candidate"):
+            inputs = workload.draw(draw_seed)
+            answer = answer_of(device, workload, candidate, inputs, like)
+            truth = truth_of(problem, reference, inputs, like)
+            limits = truth.limits(gate)
+            found = truth.compare(answer, limits)
+        truths.append(truth)
+        draws.append(_draw(kind, draw_seed, truth, found))
+        if found.failed:
+            failures.append((found, limits, _place(found, kind, draw_seed)))
+    if failures:
+        found, limits, worst = max(failures, key=lambda one: (one[0].failed == "tolerance", one[0].excess))
+        return Correctness(Verdict.FAIL, found.reason, found.failed, limits, gate, tuple(draws), like, reference, worst)
+    limits = max((truth.limits(gate) for truth in truths), key=lambda one: one.atol)
+    with device.running("asking what the check would let pass"):
+        weak = tuple(living(truths, gate))
+    return Correctness(Verdict.PASS, "", "", limits, gate, tuple(draws), like, reference, None, weak)
 
 
-@dataclass(frozen=True)
-class _Answer:
-    candidate: Tensor
-    exact: Tensor
-    reference_error: float
-
-    def compare(self, atol: float, rtol: float) -> tuple[float, float, dict[str, Any]]:
-        """The largest error, the largest excess over the tolerance, and where it is."""
-        candidate = self.candidate.double()
-        errors = (candidate - self.exact).abs()
-        errors = torch.where(torch.isfinite(candidate), errors, torch.inf)
-        excess = errors - (atol + rtol * self.exact.abs())
-        index = tuple(int(i) for i in np.unravel_index(int(excess.argmax()), tuple(excess.shape)))
-        value = float(candidate[index])
-        place = {
-            "index": list(index),
-            "candidate": value if np.isfinite(value) else str(value),
-            "exact": float(self.exact[index]),
-            "wrong_fraction": float((excess > 0).double().mean()),
-            "not_finite_fraction": float((~torch.isfinite(candidate)).double().mean()),
-        }
-        return float(errors.max()), float(excess[index]), place
+def draws_of(seed: int) -> Iterator[tuple[str, int]]:
+    """Kind and seed of each draw of a check."""
+    seeds = np.random.SeedSequence([seed, 1]).generate_state(len(DRAWS))
+    return zip(DRAWS, (int(value) for value in seeds), strict=True)
 
 
-def _answer(
-    device: Device,
-    workload: Workload,
-    problem: Problem,
-    candidate: Arm,
-    reference: Arm,
-    seed: int,
-    like: Tensor,
-) -> _Answer:
-    """One draw. The candidate runs first: nothing that holds the answer exists yet."""
-    with device.running("checking the candidate"):
-        inputs = workload.draw(seed)
-        before = [tensor.clone() for tensor in inputs]
-        output = workload.make_output(inputs) if candidate.takes_output else None
-        if output is None:
-            workload.make_output(inputs)  # freed at once: an output allocated next is likely to find NaN in it
-        device.synchronize()
-        with blame("The candidate", CALLED):
-            result = candidate.call(inputs, output)
-        answer = as_answer(result, like, inputs)
-        device.synchronize()
-        for position, (tensor, copy) in enumerate(zip(inputs, before, strict=True)):
-            if not torch.equal(tensor, copy):
-                raise CandidateError(
-                    f"The candidate changed its input {position}.",
-                    "Leave the inputs as they are; copy what you scale.",
-                )
-        answer = answer.clone()
-        exact = _exact(problem, inputs, like)
-        errors = (_call_reference(reference, inputs, output).double() - exact).abs()
-        return _Answer(answer, exact, float(errors.nan_to_num(nan=torch.inf).max()))
+def answer_of(device: Device, workload: Workload, candidate: Arm, inputs: tuple[Any, ...], like: Tensor) -> Tensor:
+    """What the candidate answers: before the exact answer to these inputs exists, into memory filled with NaN."""
+    before = [tensor.clone() for tensor in inputs]
+    output = workload.make_output(inputs) if candidate.takes_output else None
+    if output is None:
+        workload.make_output(inputs)  # freed at once: an output allocated next is likely to find NaN in it
+    device.synchronize()
+    with blame("The candidate", CALLED):
+        result = candidate.call(inputs, output)
+    answer = as_answer(result, like, inputs)
+    device.synchronize()
+    for position, (tensor, copy) in enumerate(zip(inputs, before, strict=True)):
+        if not torch.equal(tensor, copy):
+            raise CandidateError(
+                f"The candidate changed its input {position}.",
+                "Leave the inputs as they are; copy what you scale.",
+            )
+    return answer.clone()
+
+
+def truth_of(problem: Problem, reference: Arm, inputs: tuple[Any, ...], like: Tensor) -> Truth:
+    """The exact answer to these inputs, and how far off the reference is."""
+    exact = _exact(problem, inputs, like)
+    return Truth(exact, _call_reference(reference, inputs, torch.empty_like(like) if reference.takes_output else None))
+
+
+def _draw(kind: str, seed: int, truth: Truth, found: Comparison) -> Draw:
+    return Draw(
+        kind=kind,
+        seed=seed,
+        candidate_error=found.error,
+        reference_error=truth.reference_error,
+        candidate_rms_error=found.rms_error,
+        reference_rms_error=truth.reference_rms_error,
+        output_rms=truth.rms,
+        excess=found.excess,
+        row_excess=found.row_excess,
+    )
+
+
+def _place(found: Comparison, kind: str, seed: int) -> dict[str, Any]:
+    place = dict(found.place)
+    value = place.pop("answer")
+    if found.failed != "tolerance":
+        del place["wrong_fraction"]  # of elements beyond the tolerance: there are none
+    return {**place, "candidate": value if np.isfinite(value) else str(value), "kind": kind, "seed": seed}
 
 
 def _exact(problem: Problem, inputs: tuple[Any, ...], like: Tensor) -> Tensor:
@@ -216,6 +218,11 @@ def _exact(problem: Problem, inputs: tuple[Any, ...], like: Tensor) -> Tensor:
         raise UsageError(
             f"The problem's exact returned shape {tuple(exact.shape)}, its reference {tuple(like.shape)}.",
             "Both must compute the same thing.",
+        )
+    if bool(exact.isnan().any()):
+        raise UsageError(
+            "The problem's exact answer holds NaN, with which no answer can be compared.",
+            "Draw inputs to which there is an answer.",
         )
     return exact.double()
 
@@ -239,30 +246,27 @@ def verify_timed_output(
 ) -> str | None:
     """Compare what a timed launch left behind; None, or one sentence saying how far off it is."""
     with device.running("verifying a timed launch"):
-        exact = _exact(problem, inputs, correctness.like)
         answer = as_answer(output, correctness.like, inputs)
-        error, excess, place = _Answer(answer, exact, 0.0).compare(correctness.atol, correctness.rtol)
-    if excess <= 0:
+        truth = truth_of(problem, correctness.reference, inputs, correctness.like)
+        found = truth.compare(answer, truth.limits(correctness.gate))
+    if not found.failed:
         return None
+    if found.failed != "tolerance":
+        return f"a timed launch left another answer than the checked ones: {found.reason}"
+    place = found.place
     return (
-        f"a timed launch left another answer than the checked ones: off by {error:.3g} at {place['index']}, "
+        f"a timed launch left another answer than the checked ones: off by {found.error:.3g} at {place['index']}, "
         f"{place['wrong_fraction']:.1%} of the elements wrong"
     )
 
 
-def _reference_output(device: Device, problem: Problem, reference: Arm) -> Tensor:
+def reference_output(device: Device, problem: Problem, reference: Arm) -> Tensor:
+    """Unfilled: the shape, dtype and device of an answer."""
     with device.running("running the reference"):
         inputs = workload_of(problem, device).draw(0)
         result = _call_reference(reference, inputs, None)
         device.synchronize()
         return torch.empty_like(result)
-
-
-def _reason(error: float, atol: float, rtol: float) -> str:
-    if not np.isfinite(error):
-        return "the output holds NaN or Inf"
-    relative = f" + {rtol:g} |exact|" if rtol else ""
-    return f"max |candidate - exact| is {error:.3g}, allowed is {atol:.3g}{relative}"
 
 
 def _finite(value: Any) -> Any:

@@ -5,20 +5,28 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pytest_kgate import markers
+from pytest_kgate import selection
 from pytest_kgate.errors import UsageError
 from pytest_kgate.fixtures import Failure
+from pytest_kgate.fixtures import GateFailure
 from pytest_kgate.fixtures import kbench
 from pytest_kgate.fixtures import kernels
 from pytest_kgate.fixtures import kgate_device
+from pytest_kgate.fixtures import sanitize_alone
 from pytest_kgate.fixtures import sdpa_oracle
+from pytest_kgate.integrity.originals import ORIGINALS
+from pytest_kgate.integrity.originals import watch
 from pytest_kgate.option_table import add_options
 from pytest_kgate.options import Options
+from pytest_kgate.processes.task import task_of_this_process
+from pytest_kgate.profile import sanitized_child
 from pytest_kgate.session import RECORDS
 from pytest_kgate.session import SESSION
 from pytest_kgate.session import Session
@@ -29,6 +37,7 @@ _FIXTURES = frozenset(__all__)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    watch(ORIGINALS)  # the first hook of all: no conftest or test module has run yet
     add_options(parser)
 
 
@@ -36,34 +45,43 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     markers.register(config)
     try:
-        session = config.stash[SESSION] = Session(config, Options.from_config(config))
+        options = Options.from_config(config)
+        task = task_of_this_process()
+        session = config.stash[SESSION] = Session(config, options if task is None else replace(options, json=None))
     except UsageError as error:
         raise pytest.UsageError(f"{error.what}\n{error.todo}") from None
+    if task is not None:
+        from pytest_kgate.processes.child import Child
+
+        session.child = Child(config, task)
     if not session.is_worker:
         config.pluginmanager.register(_Receiver(session), "kgate-receiver")
+    if sanitized_child.active():
+        config.pluginmanager.register(sanitized_child.Watched(), "kgate-watched")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     try:
         markers.validate(items)
+        chosen = config.stash[SESSION].options.impl
+        kept, dropped = selection.select(items, chosen) if chosen else (items, [])
     except UsageError as error:
         raise pytest.UsageError(f"{error.what}\n{error.todo}") from None
-    chosen = config.stash[SESSION].options.impl
-    if chosen:
-        wanted = [_implementation(item) in (None, *chosen) for item in items]
-        config.hook.pytest_deselected(items=[item for item, keep in zip(items, wanted, strict=True) if not keep])
-        items[:] = [item for item, keep in zip(items, wanted, strict=True) if keep]
+    if dropped:
+        config.hook.pytest_deselected(items=dropped)
+        items[:] = kept
+    if config.stash[SESSION].options.selftest:
+        # Tests without kbench have no check to test.
+        config.hook.pytest_deselected(items=[item for item in items if "kbench" not in _fixtures(item)])
+        items[:] = [item for item in items if "kbench" in _fixtures(item)]
 
 
-def _implementation(item: pytest.Item) -> str | None:
-    """The value of a test's parameter `impl`, if it has one."""
-    callspec = getattr(item, "callspec", None)
-    value = callspec.params.get("impl") if callspec else None
-    return value if isinstance(value, str) else None
+def _fixtures(item: pytest.Item) -> tuple[str, ...]:
+    return tuple(getattr(item, "fixturenames", ()))
 
 
 def pytest_report_collectionfinish(config: pytest.Config, start_path: Path, items: list[pytest.Item]) -> list[str]:
-    if any(_FIXTURES & set(getattr(item, "fixturenames", ())) for item in items):
+    if any(_FIXTURES & set(_fixtures(item)) for item in items):
         from pytest_kgate.report.header import session_line
 
         return [session_line(config.stash[SESSION])]
@@ -77,11 +95,19 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
-    yield
-    gated = any(mark.name in ("speedup", "allclose") for mark in item.iter_markers())
+    races = "kbench" in getattr(item, "fixturenames", ())
+    if not races and item.get_closest_marker("sanitize"):
+        sanitize_alone(item)
+    try:
+        yield
+    except GateFailure:
+        item.config.stash[SESSION].outcomes.failed(item.nodeid)
+        raise
+    demands = ("speedup", "allclose", "sanitize") if races else ("speedup", "allclose")
+    gated = any(mark.name in demands for mark in item.iter_markers())
     if gated and not item.config.stash[SESSION].calls_of(item.nodeid):
         raise Failure(
-            "The test has a speedup or allclose marker, but never called kbench, so nothing was judged.\n"
+            "The test has a speedup, allclose or sanitize marker, but never called kbench, so nothing was judged.\n"
             "Call kbench(candidate, problem) in the test, or remove the markers."
         )
 
@@ -107,8 +133,11 @@ class _Receiver:
     def __init__(self, session: Session) -> None:
         self._session = session
 
+    @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self._session.receive(getattr(report, "kgate_records", ()))
+        if report.when == "call":
+            self._session.outcomes.told(report.nodeid, report.outcome)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
@@ -116,12 +145,14 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     session.close()
     if not session.records and not session.messages:
         return
+    from pytest_kgate.report.selftest import selftest_table
     from pytest_kgate.report.terminal import summary_table
 
     terminalreporter.section("kgate")
     writer = terminalreporter._tw
     if session.records:
-        terminalreporter.write_line(summary_table(session.records, writer.fullwidth, writer.hasmarkup))
+        table = selftest_table if session.options.selftest else summary_table
+        terminalreporter.write_line(table(session.records, writer.fullwidth, writer.hasmarkup))
     for note in session.notes:
         terminalreporter.write_line(note)
     for failure in session.failures:
@@ -145,9 +176,16 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         os._exit(session.exit_status)
 
 
-def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[None, None, None]:
     own = session.config.stash[SESSION]
-    if own.records and own.judge_together() and exitstatus == pytest.ExitCode.OK:
+    failed = own.records and own.judge_together()
+    yield  # to all others, the terminal summary among them; what they make of the exit status is seen below
+    status = getattr(session, "exitstatus", exitstatus)
+    hidden = own.outcomes.hidden(int(status))
+    if hidden and (terminal := session.config.pluginmanager.getplugin("terminalreporter")) is not None:
+        terminal.write_line(hidden, red=True)
+    if (failed or hidden) and status == pytest.ExitCode.OK:
         # The tests have been reported as passed; what all gates together say can only fail the session.
-        session.exitstatus = exitstatus = pytest.ExitCode.TESTS_FAILED
-    own.exit_status = int(exitstatus)
+        session.exitstatus = status = pytest.ExitCode.TESTS_FAILED
+    own.exit_status = int(status)

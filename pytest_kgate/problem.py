@@ -62,6 +62,10 @@ class Problem:
     hard_inputs: Callable[[Generator], tuple[Tensor, ...]] | None = None
     """Inputs of the same shapes on which wrong kernels show: sharp logits, for attention."""
 
+    mutants: Mapping[str, Callable[..., Tensor]] = field(default_factory=lambda: MappingProxyType({}))
+    """Wrong kernels by what is wrong with them, called like the reference: `kgate selftest` asks whether the check
+    finds them, besides those that it makes for any operator."""
+
     params: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     """Constants handed to the reference and the exact answer by keyword, and to the candidate where it takes them."""
 
@@ -79,3 +83,6 @@ class Problem:
 
     seed: int | None = None
     """Draws start from this seed instead of the session's."""
+
+    small: Problem | None = None
+    """A smaller one that takes the same paths, for runs that are hundreds of times slower: compute-sanitizer's."""

@@ -18,6 +18,8 @@ from pytest_kgate.gate import SpeedGate
 from pytest_kgate.gate import judge
 from pytest_kgate.gate import measure
 from pytest_kgate.gate import precise_enough
+from pytest_kgate.probing import Probes
+from pytest_kgate.probing import seed_of
 from pytest_kgate.stats import LOOKS
 from pytest_kgate.stats import Interval
 
@@ -54,6 +56,8 @@ class Race:
     ratio: Interval | None
     """Of the latencies, at the latest look, whatever the gates demand; None before the first look."""
     retaken: int
+    probes: Probes
+    """What the candidate did with new values in the midst of it."""
     evidence: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     """Readings by name, one value a round."""
 
@@ -87,11 +91,13 @@ def run(
     samples = _samples(stopwatch.sample_seconds, plan.budget_seconds)
     rounds: list[Round] = []
     decided: dict[int, Judgement] = {}
+    probes = Probes(plan.seed)
     while len(rounds) < LOOKS[-1] and clock() - start < plan.budget_seconds:
         seeds = np.random.SeedSequence([plan.seed, len(rounds)])
         rng = np.random.default_rng(seeds)
         order = _shuffled(rng, samples, stopwatch.run_length)
-        rounds.append(stopwatch.round(int(rng.integers(2**31)), order))
+        rounds.append(stopwatch.round(int(rng.integers(2**31)), order, seed_of(plan.seed, len(rounds))))
+        probes.add(rounds[-1].probe)
         if progress is not None:
             progress(Progress(len(rounds), clock() - start, _rough_ratio(rounds)))
         if len(rounds) in LOOKS:
@@ -108,6 +114,7 @@ def run(
         judgements=tuple(decided[index] for index in range(len(gates))),
         ratio=measure(candidate, reference),
         retaken=sum(one.retaken for one in rounds),
+        probes=probes,
         evidence={
             name: np.array([one.evidence[name] for one in rounds]) for name in (rounds[0].evidence if rounds else ())
         },
@@ -140,7 +147,8 @@ def _settled(rounds: list[Round], gates: Sequence[SpeedGate], plan: Plan, decide
     if any(gate.rule == "classic" for gate in gates):
         return False  # it knows no interval that would tell when to stop: all rounds, or the budget
     precision = plan.precision if gates else plan.precision or MEASURE_PRECISION
-    return precision is not None and precise_enough(*_stack(rounds), precision)
+    quantiles = {gate.quantile for gate in gates} or {0.5}
+    return precision is not None and all(precise_enough(*_stack(rounds), precision, quantile=q) for q in quantiles)
 
 
 def _shuffled(rng: np.random.Generator, samples: int, run_length: int) -> NDArray[np.intp]:

@@ -41,6 +41,8 @@ class Scenario:
     """False passes may be this frequent at the boundary; None where the rule cannot promise anything."""
     reference_seconds: float = 100e-6
     tick_seconds: float = 0.0
+    processes: int = 1
+    """As --kgate-processes; a race's own offset is then a process's."""
 
     def device(self, ratio: float, seed: int) -> FakeDevice:
         """On which the candidate's latency is `ratio` times the reference's."""
@@ -106,6 +108,12 @@ SCENARIOS: tuple[Scenario, ...] = (
         "each arm's own offset of 0.5 % for the whole race",
         _with_white(RaceOffset(0.005)),
         limit=None,
+    ),
+    Scenario(
+        "offset-processes",
+        "the same offset in each of 5 processes, judged over processes",
+        _with_white(RaceOffset(0.005)),
+        processes=5,
     ),
 )
 

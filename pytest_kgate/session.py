@@ -12,11 +12,14 @@ from typing import Any
 
 import pytest
 
+from pytest_kgate.integrity.outcomes import Outcomes
 from pytest_kgate.options import Options
+from pytest_kgate.profile import sanitized_child
 from pytest_kgate.report.journal import RecordFile
 
 if TYPE_CHECKING:
     from pytest_kgate.device.base import Device
+    from pytest_kgate.processes.child import Child
     from pytest_kgate.reference import ReferencePicker
     from pytest_kgate.report.record import Record
 
@@ -43,13 +46,19 @@ class Session:
         """Gates that passed on their own, but not together with the others."""
         self.exit_status = 0
         """pytest's, once the session has finished."""
+        self.outcomes = Outcomes()
+        self.child: Child | None = None
+        """In a session that measures for a gate of another session."""
         self.is_worker = hasattr(config, "workerinput")
-        self._file = RecordFile(options.json) if options.json is not None and not self.is_worker else None
+        keeps_records = not self.is_worker and not sanitized_child.active()
+        self._file = RecordFile(options.json) if options.json is not None and keeps_records else None
         self._devices: dict[str, Device] = {}
         self._attempts: Counter[str] = Counter()
         self._missed: set[str] = set()
         """Tests whose latest run has missed a gate."""
         self._calls: Counter[str] = Counter()
+        self._emitted: list[Record] = []
+        """Of the latest run of the latest test."""
         self._received: set[tuple[str, int, str]] = set()
         self._environment: dict[str, Any] | None = None
         self._picker: ReferencePicker | None = None
@@ -101,7 +110,9 @@ class Session:
 
     def begin(self, item: pytest.Item) -> None:
         """A test starts, or starts again: plugins that rerun failed tests do so in the same process."""
+        self.outcomes.begin(item.nodeid)
         self._calls[item.nodeid] = 0
+        self._emitted = []
         if item.nodeid in self._missed:
             self._missed.remove(item.nodeid)
             self._attempts[item.nodeid] += 1
@@ -118,6 +129,10 @@ class Session:
         """How often this run of a test has called `kbench`."""
         return self._calls[test]
 
+    def records_of_run(self) -> tuple[Record, ...]:
+        """Of the `kbench` calls so far in the run of the test that is under way."""
+        return tuple(self._emitted)
+
     def next_call(self, test: str) -> int:
         """0 for the first `kbench` call of this run of a test, then 1, and so on."""
         self._calls[test] += 1
@@ -127,6 +142,7 @@ class Session:
         """Keep a record and write it to disk; in a worker, send it with the test's report instead."""
         if record["verdict"] not in ("PASS", "MEASURED"):
             self._missed.add(item.nodeid)
+        self._emitted.append(record)
         if self.is_worker:
             item.stash.setdefault(RECORDS, []).append(record)
         else:
@@ -144,8 +160,9 @@ class Session:
                 self._file.append(record)
 
     def judge_together(self) -> bool:
-        """Judge the gates of all tests under --kgate-fdr; whether one failed that had passed on its own."""
+        """Judge all tests' gates under --kgate-fdr, and whether reports and records say what was judged; True: fail."""
         from pytest_kgate import multiplicity
+        from pytest_kgate.calibrate import advice
 
         rate = self.options.fdr
         if rate is not None:
@@ -154,6 +171,11 @@ class Session:
         expected = multiplicity.expectation(self.records)
         if expected:
             self.notes.append(expected)
+        self.notes += advice.summary(self.records)
+        self.failures += self.outcomes.turned()
+        self.close()
+        if self._file is not None and self._file.tampered:
+            self.failures.append("The file of records was changed while the tests ran; see below.")
         return bool(self.failures)
 
     def close(self) -> None:

@@ -31,6 +31,9 @@ from pytest_kgate.errors import UsageError
 from pytest_kgate.gate import Judgement
 from pytest_kgate.gate import SpeedGate
 from pytest_kgate.gate import Verdict
+from pytest_kgate.processes import gather
+from pytest_kgate.processes.verdict import Run
+from pytest_kgate.processes.verdict import judge
 from pytest_kgate.race import Plan
 from pytest_kgate.race import run
 from pytest_kgate.report.record import now
@@ -76,8 +79,16 @@ def judgements(
         seeds = np.random.SeedSequence([seed, stream, round(1e6 * ratio), number])
         own = int(seeds.generate_state(1, np.uint64)[0] >> 1)
         device = scenario.device(ratio, own)
-        race = run(device.stopwatch(arms, workload), [gate], Plan(budget_seconds=3600.0, seed=own), device.clock)
-        yield race.judgements[0]
+        if scenario.processes == 1:
+            plan = Plan(budget_seconds=3600.0, seed=own)
+            yield run(device.stopwatch(arms, workload), [gate], plan, device.clock).judgements[0]
+            continue
+        plans = (
+            Plan(3600.0, gather.seed_of(own, number), gather.ALL_ROUNDS) for number in range(1, scenario.processes + 1)
+        )
+        races = [run(device.stopwatch(arms, workload), (), plan, device.clock) for plan in plans]
+        runs = [Run(race.candidate, race.reference) for race in races]
+        yield judge(gate, runs, scenario.tick_seconds)[0]
 
 
 @dataclass(frozen=True)
@@ -172,6 +183,24 @@ def simulate(
     }
 
 
+def renewed(
+    document: Mapping[str, Any],
+    scenarios: Sequence[Scenario],
+    jobs: int | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> dict[str, Any]:
+    """The document with these scenarios counted anew, or added; as many gates as it has, by its seed.
+
+    Each gate's noise follows from its scenario's name, its number and the seed alone, so that the result is that of
+    counting everything again.
+    """
+    gates = max(cells_of(scenario)["boundary"].gates for scenario in document["scenarios"])
+    fresh = simulate(scenarios, gates, document["seed"], jobs, progress)
+    rows = {row["name"]: row for row in (*document["scenarios"], *fresh["scenarios"])}
+    ordered = [rows.pop(name) for name in BY_NAME if name in rows] + list(rows.values())
+    return {**fresh, "seconds": round(document["seconds"] + fresh["seconds"], 1), "scenarios": ordered}
+
+
 _Task = tuple[str, str, int, int]
 
 
@@ -210,11 +239,11 @@ def save(document: Mapping[str, Any], path: Path) -> None:
         ) from error
 
 
-def load(path: Path) -> dict[str, Any]:
-    """The document that `save` wrote; UsageError for anything else."""
+def load(path: Path, schema: str = SCHEMA) -> dict[str, Any]:
+    """The document of this kind that `save` wrote; UsageError for anything else."""
     try:
         document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if (document["schema"], document["version"]) != (SCHEMA, VERSION):
+        if (document["schema"], document["version"]) != (schema, VERSION):
             raise ValueError(f"it is {document['schema']!r}, version {document['version']!r}")
     except OSError as error:
         raise UsageError(f"{path} can't be read: {error.strerror}.", "Check the path and its permissions.") from error

@@ -16,8 +16,10 @@ from pytest_kgate.markers import validate
 from pytest_kgate.option_table import PER_TEST
 
 SPEEDUP_USAGE = "Usage: @pytest.mark.speedup(bound, *, quantile=0.5, confidence=0.95)"
-ALLCLOSE_USAGE = "Usage: @pytest.mark.allclose(atol, rtol=0.0)"
-PERF_USAGE = "Usage: @pytest.mark.perf(*, timer, cache, budget, seed, sdpa_backend, inconclusive, rule, timeout)"
+ALLCLOSE_USAGE = "Usage: @pytest.mark.allclose(atol, rtol=0.0, *, factor=None)"
+PERF_USAGE = (
+    "Usage: @pytest.mark.perf(*, timer, cache, budget, seed, sdpa_backend, inconclusive, rule, processes, timeout)"
+)
 
 
 def demands(pytester: pytest.Pytester, decorators: str) -> Demands:
@@ -166,7 +168,7 @@ def test_all_bad_markers_are_named_at_once_and_a_parametrized_one_once(pytester:
 
 
 def test_signature_shown_is_the_one_that_is_bound() -> None:
-    assert list(MARKERS) == ["perf", "speedup", "allclose"]
+    assert list(MARKERS) == ["perf", "speedup", "allclose", "sanitize"]
     for marker in MARKERS.values():
         assert marker.line.startswith(f"{marker.name}{marker.signature}: ")
     assert tuple(MARKERS["perf"].signature.parameters) == PER_TEST

@@ -26,6 +26,7 @@ from pytest_kgate.build import cache
 from pytest_kgate.build import compile as compiling
 from pytest_kgate.build import library
 from pytest_kgate.build import toolchain
+from pytest_kgate.build import vendor
 from pytest_kgate.option_table import OPTIONS
 from pytest_kgate.report.record import Record
 from pytest_kgate.report.record import json_schema
@@ -319,7 +320,7 @@ def test_knob_that_is_no_integer_is_said(play):
     ("name", "message"),
     [
         ("wmna", "There is no implementation 'wmna'. Did you mean 'wmma'? Choose one of: host, custom_v3, wmma,"),
-        ("cublas", "The implementation 'cublas' is planned, there is no kernel yet"),
+        ("hopper", "The implementation 'hopper' is planned, there is no kernel yet"),
         ("mine.cu", "mine.cu can't be read: No such file or directory. Check the path"),
         ("mine.py", "mine.py is not a kernel source: its name ends in neither .cu (CUDA) nor .cpp (host)."),
     ],
@@ -329,6 +330,15 @@ def test_kernel_that_is_not_there_is_said_with_those_that_are(play, name, messag
     result = play(BUILD.replace("KERNEL", repr(name)))
     result.failed_once()
     result.says(message)
+
+
+@pytest.mark.parametrize("asked", [False, True], ids=["in passing", "by name"])
+def test_kernel_whose_library_is_missing_is_skipped_unless_it_was_asked_for(play, monkeypatch, asked):
+    nowhere = vendor.Library("cuBLAS", ("libkgate_nowhere.so.1",), (), "pip install nowhere")
+    monkeypatch.setitem(vendor.KNOWN, "cublas", nowhere)
+    result = play(BUILD.replace("KERNEL", '"cublas"'), "-rs", *["--kgate-impl=cublas"] * asked, device="gpu")
+    assert result.outcomes == ({"passed": 2, "failed": 1} if asked else {"passed": 2, "skipped": 1})
+    result.says("cublas needs cuBLAS: libkgate_nowhere.so.1: cannot open shared object file", "pip install nowhere.")
 
 
 def test_cache_that_cannot_be_used_is_named_with_its_variable(play, folder, monkeypatch):
@@ -619,7 +629,7 @@ def test_candidate_that_ignores_the_mask_is_told_which_parameter_it_lacks(play):
         ("speedup(0.9, 0.5)", "too many positional arguments", "speedup(bound, *"),
         ("speedup(0.9, quantil=0.5)", "got an unexpected keyword argument 'quantil'", "speedup(bound, *"),
         ("speedup(0.9, quantile=50)", "quantile must be a number between 0 and 1, not 50", "speedup(bound, *"),
-        ("allclose(0)", "atol and rtol cannot both be 0", "allclose(atol, rtol=0.0)"),
+        ("allclose(0)", "atol and rtol cannot both be 0", "allclose(atol, rtol=0.0, *, factor=None)"),
         ("perf(budgett=3)", "got an unexpected keyword argument 'budgett'", "perf(*, timer, cache, budget,"),
         ("perf(budget='soon')", "budget (marker) cannot be 'soon'. It takes a positive number of seconds", "perf(*"),
     ],
@@ -823,10 +833,11 @@ def test_interrupt_in_mid_race_leaves_the_records_so_far(folder):
         test_it=BEFORE
         + textwrap.dedent("""
         import pathlib
+        import random
         import time
 
         def slow(x):
-            time.sleep(0.01)
+            time.sleep(random.uniform(0.001, 0.02))  # never precise enough to stop by itself before the signal comes
             slow.calls = getattr(slow, "calls", 0) + 1
             if slow.calls == 50:
                 pathlib.Path("racing").touch()

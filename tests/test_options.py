@@ -58,7 +58,7 @@ def test_defaults_of_the_table_are_those_of_the_dataclass() -> None:
     ("name", "marker", "cli", "environ", "ini", "wanted"),
     [
         ("budget", 1, "2", "3", "4", [1.0, 2.0, 3.0, 4.0, 10.0]),
-        ("seed", 1, "2", "3", "4", [1, 2, 3, 4, 42]),
+        ("seed", 1, "2", "3", "4", [1, 2, 3, 4, None]),
         ("timer", "eager", "queue", "graph", "wall", ["eager", "queue", "graph", "wall", "auto"]),
         (
             "sdpa_backend",
@@ -69,6 +69,7 @@ def test_defaults_of_the_table_are_those_of_the_dataclass() -> None:
             ["math", "flash", "cudnn", "efficient", "fastest"],
         ),
         ("inconclusive", "warn", "skip", "fail", "warn", ["warn", "skip", "fail", "warn", "fail"]),
+        ("processes", 3, "4", "5", "6", [3, 4, 5, 6, 1]),
     ],
 )
 def test_marker_beats_command_line_beats_environment_beats_ini_beats_default(
@@ -127,6 +128,9 @@ def test_gpu_can_be_required_from_the_environment(word: str) -> None:
         ({"cli": {"impl": ""}}, "It takes implementation names separated by commas"),
         ({"ini": {"sdpa_backend": "fast"}}, "It takes fastest, flash, cudnn, efficient or math."),
         ({"cli": {"inconclusive": "pass"}}, "It takes fail, skip or warn."),
+        ({"cli": {"processes": "2"}}, "It takes 1, or a whole number from 3, such as 5 (two processes tell next to"),
+        ({"environ": {"KGATE_PROCESSES": "0"}}, "KGATE_PROCESSES cannot be '0'"),
+        ({"ini": {"processes": "3.5"}}, "kgate_processes in the ini file cannot be '3.5'"),
         ({"cli": {"arch": "hopper"}}, "It takes a GPU architecture as nvcc names it, such as sm_90a."),
     ],
 )
@@ -145,8 +149,14 @@ def test_option_of_the_session_cannot_be_set_for_one_test() -> None:
         options().override(json="x.json")
     assert str(caught.value) == (
         "json (marker) is not an option of one test.\n"
-        "These are: timer, cache, budget, seed, sdpa_backend, inconclusive, rule, timeout."
+        "These are: timer, cache, budget, seed, sdpa_backend, inconclusive, rule, processes, timeout."
     )
+
+
+def test_classic_rule_over_several_processes_is_refused() -> None:
+    said = message(ini={"rule": "classic"}, cli={"processes": "5"})
+    assert "rule=classic (ini) cannot go with processes=5 (--kgate-processes)" in said
+    assert options(ini={"rule": "classic"}, cli={"processes": "1"}).processes == 1
 
 
 def test_wall_timer_with_cold_cache_says_which_timers_can() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import pytest
@@ -14,10 +15,11 @@ from pytest_kgate.calling import bind
 from pytest_kgate.device.host import HostDevice
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import UsageError
+from pytest_kgate.exact import exact_attention
 from pytest_kgate.gate import ErrorGate
 from pytest_kgate.gate import Verdict
 from pytest_kgate.oracle import check
-from pytest_kgate.sdpa import exact_attention
+from pytest_kgate.oracle import verify_timed_output
 from pytest_kgate.sdpa import sdpa_problem
 
 SMALL = Shape(2, 3, 65, 32)
@@ -140,8 +142,9 @@ def test_worst_element_is_named():
 
 
 def test_relative_tolerance_counts():
-    assert outcome(lambda x: torch.relu(x) * 1.01, RELU, ErrorGate(1e-6, rtol=0.02)).verdict is Verdict.PASS
-    assert outcome(lambda x: torch.relu(x) * 1.01, RELU, ErrorGate(1e-6, rtol=0.005)).verdict is Verdict.FAIL
+    only_tolerance = functools.partial(ErrorGate, 1e-6, factor=math.inf)
+    assert outcome(lambda x: torch.relu(x) * 1.01, RELU, only_tolerance(rtol=0.02)).verdict is Verdict.PASS
+    assert outcome(lambda x: torch.relu(x) * 1.01, RELU, only_tolerance(rtol=0.005)).verdict is Verdict.FAIL
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -203,7 +206,7 @@ def test_numpy_answer_is_taken_through_dlpack():
 
 
 def test_exact_attention_agrees_with_torch_in_float64_also_in_chunks(monkeypatch):
-    monkeypatch.setattr("pytest_kgate.sdpa._CHUNK_BYTES", 8 * 65 * 7)
+    monkeypatch.setattr("pytest_kgate.exact._CHUNK_BYTES", 8 * 65 * 7)
     generator = torch.Generator().manual_seed(7)
     q, k, v = (torch.randn(2, 3, 65, 32, generator=generator, dtype=torch.float64) for _ in range(3))
     for causal in (False, True):
@@ -238,3 +241,16 @@ def test_impossible_problem_is_refused(arguments, message):
 def test_impossible_shape_is_refused(extents):
     with pytest.raises(ValueError, match="positive integer"):
         Shape(*extents)
+
+
+def test_timed_launch_in_a_coarser_type_is_told_by_its_error():
+    result = outcome(torch.relu, RELU, ErrorGate(1.0))
+    inputs = RELU.inputs(torch.Generator().manual_seed(5))
+    right = torch.relu(*inputs)
+    assert verify_timed_output(HostDevice(), RELU, inputs, right, result) is None
+    coarse = verify_timed_output(HostDevice(), RELU, inputs, right.bfloat16().float(), result)
+    assert coarse is not None
+    assert coarse.startswith("a timed launch left another answer than the checked ones: the rms error is ")
+    wrong = verify_timed_output(HostDevice(), RELU, inputs, right + 2, result)
+    assert wrong is not None
+    assert "off by 2 at" in wrong

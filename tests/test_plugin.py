@@ -190,7 +190,7 @@ def test_summary_names_gate_reference_medians_ratio_bound_and_verdict(suite):
 
 def test_session_line_names_device_timer_cache_and_seed(suite):
     result = suite(GATED).runpytest_inprocess()
-    result.stdout.fnmatch_lines(["kgate: *torch*timer*cache hot*seed 42*"])
+    result.stdout.fnmatch_lines(["kgate: *torch*timer*cache hot*seed drawn for each call*"])
 
 
 def test_session_without_kgate_says_nothing(pytester):
@@ -283,6 +283,29 @@ def test_impl_option_chooses_among_parametrized_implementations(suite):
     """
     result = suite(body).runpytest_inprocess("--kgate-impl=a,c")
     result.assert_outcomes(passed=3, deselected=1)
+
+
+def test_impl_variable_chooses_too(suite, monkeypatch):
+    monkeypatch.setenv("IMPL", "b")
+    body = """
+    @pytest.mark.parametrize("impl", ["a", "b", "c"])
+    def test_one(impl):
+        assert impl == "b"
+    """
+    result = suite(body).runpytest_inprocess()
+    result.assert_outcomes(passed=1, deselected=2)
+
+
+def test_misspelt_impl_ends_the_collection_and_is_told_the_right_name(suite):
+    body = """
+    @pytest.mark.parametrize("impl", ["mine"])
+    def test_one(impl):
+        pass
+    """
+    result = suite(body).runpytest_inprocess("--kgate-impl=mine,wmaa")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--kgate-impl names 'wmaa', which is no implementation. Did you mean 'wmma'?*"])
+    suite(body).runpytest_inprocess("--kgate-impl=wmma").assert_outcomes(deselected=1)
 
 
 def test_cuda_kernel_on_a_machine_without_gpu_skips_with_the_reason_or_fails_when_required(suite):

@@ -32,7 +32,7 @@ class Scripted:
     def clock(self):
         return self.now
 
-    def round(self, seed, order):
+    def round(self, seed, order, probe_seed=None):
         self.seeds.append(seed)
         self.orders.append(tuple(order))
         self.now += 1e-3 * len(order)
@@ -127,3 +127,23 @@ def test_progress_is_told_after_every_round():
     race.run(watch, [SpeedGate(0.95)], race.Plan(100.0, 42), watch.clock, seen.append)
     assert [progress.rounds for progress in seen] == list(range(1, LOOKS[0] + 1))
     assert seen[-1].ratio == pytest.approx(0.5, rel=0.1)
+
+
+class Tailed(Scripted):
+    """Some samples of each round take half as long again."""
+
+    def round(self, seed, order, probe_seed=None):
+        found = super().round(seed, order, probe_seed)
+        slow = np.random.default_rng([seed, 1]).random(found.seconds.shape) < 0.15
+        return Round(np.where(slow, 1.5, 1.0) * found.seconds, np.zeros(2))
+
+
+def test_precision_that_was_asked_for_is_that_of_every_gates_quantile():
+    """The middle of a latency is known long before its tail is."""
+    plan = race.Plan(100.0, 42, 0.12)
+    middle, tail = SpeedGate(0.5), SpeedGate(0.5, quantile=0.9)
+    rounds = []
+    for gates in ([middle], [middle, tail]):
+        watch = Tailed(0.5)
+        rounds.append(race.run(watch, gates, plan, watch.clock).rounds)
+    assert rounds[0] == LOOKS[0] < rounds[1]

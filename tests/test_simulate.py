@@ -109,6 +109,17 @@ def test_command_writes_counts_and_puts_the_table_on_a_page(tmp_path: Path, caps
     assert simulate.load(path)["scenarios"][0]["cells"][0]["gates"] == 4
 
 
+def test_command_counts_some_rows_anew_and_keeps_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "counts.json"
+    assert cli.main(["simulate", "--gates=4", "--only=ticks,independent", "--seed=7", f"--json={path}"]) == 0
+    before = simulate.load(path)["scenarios"]
+    assert cli.main(["simulate", f"--from={path}", "--only=ticks,ar50", f"--json={path}"]) == 0
+    after = simulate.load(path)
+    assert [row["name"] for row in after["scenarios"]] == ["independent", "ar50", "ticks"]
+    assert [row for row in after["scenarios"] if row["name"] != "ar50"] == sorted(before, key=lambda row: row["name"])
+    assert after["seed"] == 7
+
+
 def test_command_fails_when_a_rate_is_above_its_limit(tmp_path: Path, capsys) -> None:
     document = simulate.simulate(SCENARIOS[:1], gates=4, jobs=1)
     document["scenarios"][0]["cells"][0] |= {"gates": 1000, "passed": 60}

@@ -11,6 +11,7 @@ from typing import Any
 
 from pytest_kgate.build import compile as compiling
 from pytest_kgate.build import library
+from pytest_kgate.build import vendor
 from pytest_kgate.build.compile import BuildResult
 from pytest_kgate.build.recipe import Recipe
 from pytest_kgate.build.recipe import recipe
@@ -52,6 +53,7 @@ class Kernel:
         self.build = build
         self._library = library.open_library(build.path, name)
         self._sdpa = self._library.sdpa
+        self._workspace_bytes = self._library.workspace_bytes if self._library.has_workspace else None
         self._torch = torch
         self._device_type = "cuda" if source.device_kind == "cuda" else "cpu"
         # The numbers of kgate::Dtype in csrc/sdpa.h.
@@ -99,15 +101,23 @@ class Kernel:
             scale = 1.0 / math.sqrt(shape[3])
         pointers = q.data_ptr(), k.data_ptr(), v.data_ptr(), o.data_ptr()
         number = self._dtypes[dtype]
+        space, size = 0, 0
+        if self._workspace_bytes is not None:
+            size = self._workspace_bytes(shape, is_causal, number)
+            # From the caching allocator, on the stream of the call: it is not given to others before that call is
+            # over, and within a graph it is part of the graph's own memory.
+            workspace = torch.empty(size, dtype=torch.uint8, device=device)
+            space = workspace.data_ptr()
         if self._device_type == "cpu":
-            code = self._sdpa(*pointers, shape, *strides, scale, is_causal, number, 0)
+            code = self._sdpa(*pointers, shape, *strides, scale, is_causal, number, 0, space, size)
         else:
-            stream = torch.cuda.current_stream(device).cuda_stream
+            # What `torch.cuda.current_stream(device).cuda_stream` is, without making a Stream object at each call.
+            stream = torch._C._cuda_getCurrentRawStream(device.index)
             if torch.cuda.current_device() == device.index:
-                code = self._sdpa(*pointers, shape, *strides, scale, is_causal, number, stream)
+                code = self._sdpa(*pointers, shape, *strides, scale, is_causal, number, stream, space, size)
             else:
                 with torch.cuda.device(device):
-                    code = self._sdpa(*pointers, shape, *strides, scale, is_causal, number, stream)
+                    code = self._sdpa(*pointers, shape, *strides, scale, is_causal, number, stream, space, size)
         if code:
             raise self._failure(code)
         return o
@@ -166,12 +176,13 @@ def load_kernel(
 ) -> Kernel:
     """A shipped implementation, or a user's own `.cu` or `.cpp` file, built (once, cached) and loaded.
 
-    `arch` is for CUDA, None the current device's; `debug` defines KGATE_DEBUG. Loading needs no GPU. Raises
-    `UsageError` for an unknown name, file or knob, `ToolchainMissing`, `BuildError` with the compiler's
-    output.
+    `arch` is for CUDA, None the current device's; `debug` turns on the kernel's own device asserts.
+    Loading needs no GPU. Raises `UsageError` for an unknown name, file or knob, `ToolchainMissing`, `LibraryMissing`,
+    `BuildError` with the compiler's output.
     """
     source = find_source(name_or_path)
     checked = check_knobs(source, knobs or {})
+    vendor.need(source.libraries, source.name)
     how = recipe(source, checked, arch=arch, debug=debug)
     return Kernel(source, checked, how.title, compiling.checked(how, _built([how])[0]))
 

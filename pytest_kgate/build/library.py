@@ -25,6 +25,13 @@ class Library(Protocol):
 
     has_sdpa: bool
 
+    has_workspace: bool
+    """Whether `sdpa` needs memory for intermediate results."""
+
+    def workspace_bytes(self, shape: tuple[int, ...], causal: bool, dtype: int, /) -> int:
+        """How much, for one problem; only where `has_workspace`."""
+        ...
+
     def sdpa(
         self,
         q: int,
@@ -40,6 +47,8 @@ class Library(Protocol):
         causal: bool,
         dtype: int,
         stream: int,
+        workspace: int,
+        workspace_bytes: int,
         /,
     ) -> int:
         """Call `kgate_sdpa` with the GIL released. Pointers and the stream as integers, strides in elements.

@@ -17,7 +17,7 @@ from pytest_kgate.build.registry import Source
 from pytest_kgate.build.registry import csrc_directory
 from pytest_kgate.errors import UsageError
 
-ABI_VERSION = 1
+ABI_VERSION = 2
 """Of csrc/sdpa.h and of the binding's calls; a new number leaves all that was built before unused."""
 
 _NVCC_VARIABLES = ("NVCC_PREPEND_FLAGS", "NVCC_APPEND_FLAGS", "NVCC_CCBIN")
@@ -72,7 +72,10 @@ class Recipe:
 def recipe(source: Source, knobs: Mapping[str, int], *, arch: str | None = None, debug: bool = False) -> Recipe:
     """How to build a kernel source with these knobs. Raises `ToolchainMissing` and `UsageError`.
 
-    `arch` is for CUDA sources; None is the current device's, or `arch.WITHOUT_GPU`.
+    `arch` is for CUDA sources; None is the current device's, or `arch.WITHOUT_GPU`. `debug` turns on what the source
+    asserts (KGATE_DEBUG), and leaves the optimiser on: unoptimised device code (-G) is some ten times slower, needs
+    other registers and shared memory, and is therefore not the kernel that is in question. Line numbers are in every
+    build.
     """
     defines = [f"-D{name}={knobs[name]}" for name in sorted(knobs)]
     defines += ["-DKGATE_DEBUG"] if debug else []
@@ -88,7 +91,7 @@ def recipe(source: Source, knobs: Mapping[str, int], *, arch: str | None = None,
         compiler = toolchain.host_compiler()
         arch = platform.machine()
         flags = ["-std=c++17", "-O3", "-fPIC", "-shared", "-pthread", *_own_statics(compiler)]
-    chosen = ", ".join(f"{name}={knobs[name]}" for name in sorted(knobs))
+    chosen = ", ".join([*(f"{name}={knobs[name]}" for name in sorted(knobs)), *(["debug"] if debug else [])])
     return Recipe(
         title=f"{source.name}({chosen})" if chosen else source.name,
         name=source.name,

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 from collections.abc import Mapping
 from dataclasses import dataclass
+from dataclasses import replace
 from functools import lru_cache
 from os import PathLike
 from os import fspath
@@ -26,6 +27,7 @@ _KNOB = re.compile(
     r"[ \t]*#[ \t]*define[ \t]+(?P=name)[ \t]+(?P<value>[^\n]*?)[ \t]*(?://[^\n]*)?$",
     re.MULTILINE,
 )
+_LIBRARY = re.compile(r"//[ \t]*library:[ \t]*(\w+)[ \t]*$", re.MULTILINE)
 _DEVICE_OF_SUFFIX = {".cu": "cuda", ".cpp": "host", ".cc": "host", ".cxx": "host"}
 
 
@@ -72,6 +74,8 @@ class Source:
     """`cuda` or `host`; it decides the compiler."""
 
     knobs: tuple[Knob, ...]
+    libraries: tuple[str, ...] = ()
+    """What it opens at run time, by the names in vendor.py."""
 
 
 def csrc_directory() -> Path:
@@ -105,6 +109,11 @@ def parse_knobs(text: str) -> tuple[Knob, ...]:
     return tuple(Knob(m["name"], m["value"], m["text"]) for m in _KNOB.finditer(text))
 
 
+def parse_libraries(text: str) -> tuple[str, ...]:
+    """The libraries that a source opens at run time: `#include "cublas.cuh"  // library: cublas`."""
+    return tuple(dict.fromkeys(_LIBRARY.findall(text)))
+
+
 @lru_cache(maxsize=8)
 def _implementations_of(directory: Path, mtime_ns: int) -> dict[str, Implementation]:
     return parse_implementations((directory / "impl_selector.h").read_text(encoding="utf-8"))
@@ -128,7 +137,7 @@ def find_source(name_or_path: str | PathLike[str]) -> Source:
     known = implementations()
     if text not in known:
         raise UsageError(
-            f"There is no implementation {text!r}.{_hint(text, known)}",
+            f"There is no implementation {text!r}.{hint(text, known)}",
             f"Choose one of: {_listing(known)}; or give the path of your own .cu or .cpp file.",
         )
     implementation = known[text]
@@ -139,7 +148,7 @@ def find_source(name_or_path: str | PathLike[str]) -> Source:
             f"Choose one that is ready: {', '.join(ready)}; or give the path of your own .cu or .cpp file.",
         )
     path = csrc_directory() / implementation.source
-    return Source(text, text, path, implementation.device_kind, parse_knobs(_read(path)))
+    return _described(Source(text, text, path, implementation.device_kind, ()))
 
 
 def _own_source(path: Path) -> Source:
@@ -150,7 +159,13 @@ def _own_source(path: Path) -> Source:
             f"Rename it, or choose an implementation: {_listing(implementations())}.",
         )
     path = Path(path).expanduser().absolute()
-    return Source(path.stem, None, path, device_kind, parse_knobs(_read(path)))
+    return _described(Source(path.stem, None, path, device_kind, ()))
+
+
+def _described(source: Source) -> Source:
+    """With what the file says of itself."""
+    text = _read(source.path)
+    return replace(source, knobs=parse_knobs(text), libraries=parse_libraries(text))
 
 
 def _read(path: Path) -> str:
@@ -171,7 +186,7 @@ def check_knobs(source: Source, knobs: Mapping[str, object]) -> dict[str, int]:
         if name not in known:
             offered = ", ".join(f"{k.name}={k.default} ({k.description})" for k in source.knobs)
             raise UsageError(
-                f"{source.name} has no knob {name!r}.{_hint(name, known)}",
+                f"{source.name} has no knob {name!r}.{hint(name, known)}",
                 f"Its knobs, with their defaults: {offered}."
                 if offered
                 else "It has none; a source declares one by `#ifndef NAME  // knob: text`, `#define NAME 1`.",
@@ -191,7 +206,8 @@ def _listing(known: Mapping[str, Implementation]) -> str:
     return ", ".join(name if entry.status == "ready" else f"{name} ({entry.status})" for name, entry in known.items())
 
 
-def _hint(word: str, known: Iterable[str]) -> str:
+def hint(word: str, known: Iterable[str]) -> str:
+    """` Did you mean 'wmma'?`, with the blank before it, or nothing."""
     folded = {name.casefold(): name for name in known}
     close = difflib.get_close_matches(word.casefold(), folded, n=1)
     return f" Did you mean {folded[close[0]]!r}?" if close else ""

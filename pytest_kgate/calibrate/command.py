@@ -13,6 +13,7 @@ from pytest_kgate.calibrate.cases import catalogue
 from pytest_kgate.calibrate.cases import select
 from pytest_kgate.calibrate.cases import side_by_side
 from pytest_kgate.calibrate.document import Calibrations
+from pytest_kgate.calibrate.document import gathered
 from pytest_kgate.calibrate.document import open_or_create
 from pytest_kgate.calibrate.protocol import COMPARISON
 from pytest_kgate.calibrate.protocol import PRESETS
@@ -35,7 +36,9 @@ def calibrate(options: argparse.Namespace) -> int:
         write_block(options.into, options.block, calibration_markdown(options.json))
         return 0
     interrupted = False
-    if options.show:
+    if options.gather:
+        calibrations = gathered(options.json, options.gather)
+    elif options.show:
         calibrations = Calibrations.load(options.json)
     else:
         order = _order(options)
@@ -63,7 +66,7 @@ def _check(options: argparse.Namespace) -> None:
         raise UsageError("--into and --block belong together.", "Give both: --into PAGE --block NAME.")
     if options.plot is not None:
         histogram.require_matplotlib()
-    if (options.show or options.into is not None) and options.json is None:
+    if (options.show or options.gather or options.into is not None) and options.json is None:
         raise UsageError("There is no file to show.", "Name it with --json FILE.")
 
 

@@ -64,6 +64,26 @@ class Calibrations:
         self._take(name, item)
         self.save()
 
+    def gather(self, other: Calibrations) -> None:
+        """Take in all of another file, whose processes get new numbers.
+
+        Raises `UsageError` where its gates were timed in another way, or from the same seed.
+        """
+        _check_same(other, self.setting)
+        if {gate["seed"] for gate in other.gates} & {gate["seed"] for gate in self.gates}:
+            raise UsageError(
+                f"{other.path} repeats gates of another part, on the same inputs in the same order.",
+                "Give each part a --seed of its own.",
+            )
+        numbers: dict[int, int] = {}
+        for process in other.processes:
+            numbers[process["process"]] = self.next_process
+            self._take("processes", {**process, "process": self.next_process})
+        for name in ("gates", "comparisons"):
+            for line in other._items[name]:
+                self._take(name, {**line, "process": numbers[line["process"]]})
+        self.save()
+
     def save(self) -> None:
         """Replace the file; raises `KgateError` where that is impossible."""
         if self.path is None:
@@ -118,13 +138,28 @@ def open_or_create(path: Path | None, setting: dict[str, Any]) -> Calibrations:
         fresh.save()  # a path that can't be written shows before hours of gates
         return fresh
     found = Calibrations.load(path)
+    _check_same(found, setting)
+    return found
+
+
+def gathered(path: Path, parts: Iterable[Path]) -> Calibrations:
+    """A new file of what several others hold, from machines or GPUs that worked side by side."""
+    if path.exists():
+        raise UsageError(f"{path} is there already.", "Give --json a path of its own: the parts are all taken in.")
+    files = [Calibrations.load(part) for part in parts]
+    whole = Calibrations(path, files[0].setting, files[0].created)
+    for file in files:
+        whole.gather(file)
+    return whole
+
+
+def _check_same(found: Calibrations, setting: dict[str, Any]) -> None:
     for name in SETTING:
         if found.setting.get(name) != setting[name]:
             raise UsageError(
-                f"The gates in {path} have {name} {found.setting.get(name)}, not {setting[name]}.",
+                f"The gates in {found.path} have {name} {found.setting.get(name)}, not {setting[name]}.",
                 "Give --json another path: one file holds gates that compare.",
             )
-    return found
 
 
 def counted(lines: Iterable[dict[str, Any]]) -> Counter[str]:

@@ -17,6 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--json", type=Path, metavar="FILE", help="keep all gates in FILE, and continue it if it is there"
     )
     parser.add_argument("--show", action="store_true", help="run nothing, show FILE")
+    parser.add_argument(
+        "--gather", type=Path, nargs="+", metavar="PART", help="run nothing, make FILE of these, then show it"
+    )
     parser.add_argument("--device", default="auto", metavar="auto|cuda:N|host|fake", help="default: %(default)s")
     parser.add_argument(
         "--timer", default="auto", choices=("auto", "graph", "queue", "eager", "wall"), help="default: graph on a GPU"

@@ -46,6 +46,18 @@ class Workload:
 
 
 @dataclass(frozen=True)
+class Probe:
+    """How the candidate took new values in the buffers of a round, somewhere among the timed launches."""
+
+    answers: tuple[tuple[int, Any], ...]
+    """(seed of the draw whose values they were, copy of the candidate's output), each made right behind a launch that
+    nothing had announced."""
+
+    surprise_seconds: tuple[float, float]
+    """By arm: how much longer the launches that were the first to see the values took than the slowest others."""
+
+
+@dataclass(frozen=True)
 class Round:
     """What one round measured. Index 0 of the first axis is the candidate, 1 the reference."""
 
@@ -60,6 +72,9 @@ class Round:
 
     evidence: Mapping[str, float] = field(default_factory=dict)
     """Device readings made around the round, by name with unit: `sm_clock_hz`, `temperature_c`."""
+
+    probe: Probe | None = None
+    """Of a round that was asked for one."""
 
 
 class Stopwatch(Protocol):
@@ -85,12 +100,11 @@ class Stopwatch(Protocol):
         """About what one sample of both arms takes, in seconds; a race plans its rounds with it."""
         ...
 
-    def round(self, seed: int, order: NDArray[np.intp]) -> Round:
-        """Make everything anew, warm up, time the arms in `order` (a shuffled sequence of 0 and 1)."""
-        ...
+    def round(self, seed: int, order: NDArray[np.intp], probe_seed: int | None = None) -> Round:
+        """Make everything anew, warm up, time the arms in `order` (a shuffled sequence of 0 and 1).
 
-    def last_outputs(self) -> tuple[tuple[Any, ...], Any]:
-        """The inputs of the latest round and the output that the candidate's last timed launch left."""
+        With `probe_seed`, launches beyond those samples, at random places among them, work on the values of that draw.
+        """
         ...
 
     def close(self) -> None:

@@ -14,13 +14,15 @@ from pytest_kgate.device.base import Arm
 from pytest_kgate.device.base import Stopwatch
 from pytest_kgate.device.base import Workload
 from pytest_kgate.device.driver import Instruments
+from pytest_kgate.device.eager_timer import EagerStopwatch
 from pytest_kgate.device.graph_timer import GraphStopwatch
-from pytest_kgate.device.launch_timers import EagerStopwatch
-from pytest_kgate.device.launch_timers import QueueStopwatch
+from pytest_kgate.device.nvml import Machine
 from pytest_kgate.device.nvml import describe_gpu
+from pytest_kgate.device.queue_timer import QueueStopwatch
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import DeviceMissing
 from pytest_kgate.errors import UsageError
+from pytest_kgate.evidence import Reading
 
 HUNG = "a kernel did not end in time"
 """Why a context is lost in which a kernel still runs."""
@@ -55,6 +57,7 @@ class CudaDevice:
         self.properties = torch.cuda.get_device_properties(index)
         self.stream = torch.cuda.Stream(index)
         self.instruments = Instruments()
+        self._machine = Machine(index)
 
     def environment(self) -> dict[str, Any]:
         """The GPU, its driver and its state, for the record."""
@@ -81,6 +84,10 @@ class CudaDevice:
     def l2_bytes(self) -> int:
         """The size of the L2 cache, in bytes."""
         return int(self.properties.L2_cache_size)
+
+    def read_machine(self) -> Reading | None:
+        """What disturbs the GPU now; for between rounds, as it takes up to 2 ms."""
+        return self._machine.read()
 
     def clock(self) -> float:
         """Seconds on the host's monotonic clock."""
@@ -137,18 +144,24 @@ class CudaDevice:
             self._raise_if_faulted(error, doing)
             raise
         except CandidateError as error:
-            if isinstance(error.__cause__, RuntimeError) and not self.lost:  # a fault may have shown inside its call
-                self._raise_if_faulted(error.__cause__, doing)
+            if not self.lost:  # a fault may have shown inside its call
+                self._raise_if_faulted(error.__cause__ or error, doing)
             raise
 
-    def _raise_if_faulted(self, error: RuntimeError, doing: str) -> None:
+    def _raise_if_faulted(self, error: BaseException, doing: str) -> None:
         try:
             probe = torch.cuda.Event()
             probe.record(self.stream)
             probe.query()
-        except RuntimeError:
-            reason = str(error).splitlines()[0]
+        except RuntimeError as fault:
+            reason = str(fault).splitlines()[0]
             self.lost = reason
+            if "device-side assert" in reason:
+                raise CandidateError(
+                    f"A device assert failed while {doing}.",
+                    "Its condition, source line, block and thread are on stderr, which pytest shows as captured. The "
+                    "CUDA context of this process is lost, so its remaining CUDA tests are not run.",
+                ) from error
             raise CandidateError(
                 f"A kernel faulted while {doing}: {reason}.",
                 "Run the test under `compute-sanitizer` to see which kernel and line. The CUDA context of this process "
@@ -161,13 +174,16 @@ class CudaDevice:
             raise UsageError(f"Timer {timer!r} does not exist on a CUDA device.", "Use auto, graph, queue or eager.")
         if timer == "eager":
             return EagerStopwatch(self, arms, workload, cache)
-        if timer == "queue":
-            return QueueStopwatch(self, arms, workload, cache)
         graph = GraphStopwatch(self, arms, workload, cache)
-        reason = graph.why_not_capturable()
-        if reason is None:
+        refusals = graph.refusals()
+        if timer != "queue" and not refusals:
             return graph
         graph.close()
-        queue = QueueStopwatch(self, arms, workload, cache)
-        queue.warnings.append(f"graph timer not used: {reason}; the queue timer was used instead")
+        queue = QueueStopwatch(self, arms, workload, cache, reference_by_graph=list(refusals) == ["candidate"])
+        if timer != "queue":
+            name, reason = next(iter(refusals.items()))
+            queue.warnings.append(
+                f"graph timer not used: the {name} can't be captured in a CUDA graph ({reason}); the queue timer was "
+                "used instead"
+            )
         return queue

@@ -17,7 +17,9 @@ import torch
 
 from pytest_kgate.device.base import Arm
 from pytest_kgate.device.base import Workload
-from pytest_kgate.errors import TimingError
+from pytest_kgate.device.cold_probe import cold_probe
+from pytest_kgate.evidence import Cold
+from pytest_kgate.evidence import require_cold
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,9 +31,6 @@ _EVENT_TICK_SECONDS = 32e-9
 
 _WARM_UP_SECONDS = 20e-3
 """Once per race, so that clocks and caches have settled before the first round."""
-
-ROUND_WARM_UP_SECONDS = 0.3e-3
-"""Before the samples of each round: the first replay after an idle gap is 30 % slow on an H200."""
 
 PAD_STEP = 256
 PAD_STEPS = 2048
@@ -51,12 +50,11 @@ class CudaStopwatch:
         self.workload = workload
         self.cache = cache
         self.warnings: list[str] = []
-        self._last: tuple[tuple[Any, ...], Any] | None = None
         self._events: list[torch.cuda.Event] = []
         self._clock = torch.zeros((2, 2), dtype=torch.int64, device=device.torch_device)
         with self.device.running("warming up"):
             inputs = workload.draw(0)
-            outputs = [self._output(arm, inputs) for arm in self.arms]
+            outputs = [self.output(arm, inputs) for arm in self.arms]
             for arm, output in zip(self.arms, outputs, strict=True):
                 arm.call(inputs, output)  # loads modules and compiles, which must not happen on a held stream
             self.device.wait()
@@ -73,19 +71,20 @@ class CudaStopwatch:
         """About what one sample of both arms takes."""
         return sum(self.estimates)
 
-    def last_outputs(self) -> tuple[tuple[Any, ...], Any]:
-        """The inputs of the latest round and what the candidate's last timed launch left in its output."""
-        if self._last is None:
-            raise TimingError("No round has been timed yet.", "Ask for outputs after a round.")
-        return self._last
+    def evict(self) -> None:
+        """Enqueue what empties the L2 before a sample; nothing where the cache is to be hot."""
+
+    def prove_cold(self) -> Cold:
+        """What a load costs in and out of the cache; raises `TimingError` where `evict` does not make it cold."""
+        return require_cold(cold_probe(self.device, self.evict))
 
     def close(self) -> None:
-        """Drop tensors and wait until the device is idle."""
-        self._last = None
+        """Wait until the device is idle."""
         if self.device.lost is None:
             self.device.wait()
 
-    def _output(self, arm: Arm, inputs: tuple[Any, ...]) -> Any:
+    def output(self, arm: Arm, inputs: tuple[Any, ...]) -> Any:
+        """A new, poisoned output; None where the arm allocates its own."""
         return self.workload.make_output(inputs) if arm.takes_output else None
 
     def _estimate(self, arm: Arm, inputs: tuple[Any, ...], output: Any) -> float:
@@ -129,7 +128,7 @@ class CudaStopwatch:
             inputs = self.workload.draw(seed)
             outputs: list[Any] = [None] * len(self.arms)
             for index in rng.permutation(len(self.arms)):
-                outputs[index] = self._output(self.arms[index], inputs)
+                outputs[index] = self.output(self.arms[index], inputs)
             self.device.wait()
             yield inputs, outputs, rng
             del pads

@@ -18,7 +18,7 @@ _CLOCK_NS = 20_000
 
 
 class Instruments:
-    """`null`, `spin`, `clock` and `hold` on one device. Make it with that device current."""
+    """`null`, `spin`, `clock`, `hold` and `chase` on one device. Make it with that device current."""
 
     def __init__(self) -> None:
         torch.cuda.current_stream().synchronize()  # makes the primary context, which the module is loaded into
@@ -30,6 +30,7 @@ class Instruments:
         self._spin = self._function(b"kgate_spin")
         self._hold = self._function(b"kgate_hold")
         self._clock = self._function(b"kgate_clock")
+        self._chase = self._function(b"kgate_chase")
         # Two 32-bit words that host and device both see: released, and late.
         self._flags_memory = torch.zeros(2, dtype=torch.int32).pin_memory()
         self._flags = (ctypes.c_uint32 * 2).from_address(self._flags_memory.data_ptr())
@@ -45,6 +46,10 @@ class Instruments:
     def clock(self, stream: torch.cuda.Stream, reading: torch.Tensor) -> None:
         """Enqueue a measurement of the SM clock: `reading`, two int64 on the device, gets cycles and nanoseconds."""
         self._launch(self._clock, stream, reading.data_ptr(), _CLOCK_NS)
+
+    def chase(self, stream: torch.cuda.Stream, chain: torch.Tensor, steps: int, reading: torch.Tensor) -> None:
+        """Enqueue one thread that follows `chain`, int64 addresses; `reading`, two int64, gets cycles and the last."""
+        self._launch(self._chase, stream, chain.data_ptr(), steps, reading.data_ptr())
 
     def hold(self, stream: torch.cuda.Stream) -> None:
         """Hold the stream until `release`; it lets go by itself after half a second."""

@@ -20,13 +20,17 @@ from typing import Protocol
 
 import numpy as np
 
+from pytest_kgate.device.base import Probe
 from pytest_kgate.device.base import Round
+from pytest_kgate.evidence import require_cold
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_kgate.device.base import Arm
     from pytest_kgate.device.base import Workload
+    from pytest_kgate.evidence import Cold
+    from pytest_kgate.evidence import Reading
 
     Floats = NDArray[np.float64]
 
@@ -200,6 +204,9 @@ class FakeDevice:
         overhead_seconds: float = 0.0,
         round_seconds: float = 1e-3,
         faults: Mapping[int, float] | None = None,
+        evidence: Callable[[int], Mapping[str, float]] | None = None,
+        machine: Callable[[int], Reading] | None = None,
+        cold: Cold | None = None,
     ) -> None:
         """
         latency_seconds: the truth, by arm name (`candidate`, `reference`). noise: None for none, so that
@@ -207,7 +214,9 @@ class FakeDevice:
         floored readings at a random phase. overhead_seconds: added to each reading and taken off again,
         as a null arm would show it. round_seconds: what making everything anew costs on the device's own
         clock, each round. faults: by round, from 0, the net seconds that the candidate's first sample
-        reads instead: NaN, below 0.
+        reads instead: NaN, below 0. evidence: what a round reads of the device, by the number of rounds of
+        all races before; `retaken` among it is the round's. machine: likewise, what is read between rounds.
+        cold: what proves a cold cache.
         """
         self.latency_seconds = latency_seconds if callable(latency_seconds) else latency_seconds.__getitem__
         self.noise = noise
@@ -216,6 +225,10 @@ class FakeDevice:
         self.overhead_seconds = overhead_seconds
         self.round_seconds = round_seconds
         self.faults = dict(faults or {})
+        self.evidence = evidence
+        self.machine = machine
+        self.cold = cold
+        self.rounds = 0
         self.now_seconds = 0.0
         self._races = 0
 
@@ -245,6 +258,9 @@ class FakeDevice:
     def clock(self) -> float:
         return self.now_seconds
 
+    def read_machine(self) -> Reading | None:
+        return self.machine(self.rounds) if self.machine is not None else None
+
 
 class FakeStopwatch:
     """Times nothing: every sample is the arm's true latency under the device's noise."""
@@ -269,7 +285,6 @@ class FakeStopwatch:
         self._rng = rng
         self._truth = np.array([device.latency_seconds(arm.name) for arm in arms])
         self._overhead = np.full(len(arms), device.overhead_seconds)
-        self._seed = 0
         self._rounds = 0
         self._latency = np.empty((2, 0, 0))
         self._phase = np.empty((0, 0))
@@ -278,7 +293,7 @@ class FakeStopwatch:
     def sample_seconds(self) -> float:
         return float(self._truth.sum() + self._overhead.sum())
 
-    def round(self, seed: int, order: NDArray[np.intp]) -> Round:
+    def round(self, seed: int, order: NDArray[np.intp], probe_seed: int | None = None) -> Round:
         device = self._device
         slots = len(order)
         ahead = self._rounds % _ROUNDS_AHEAD
@@ -292,16 +307,22 @@ class FakeStopwatch:
         seconds = np.stack([readings[order == arm] for arm in (0, 1)]) - device.overhead_seconds
         if self._rounds in device.faults:
             seconds[0, 0] = device.faults[self._rounds]
-        self._seed = seed
         self._rounds += 1
-        return Round(seconds=seconds, overhead_seconds=self._overhead)
+        evidence = dict(device.evidence(device.rounds)) if device.evidence is not None else {}
+        device.rounds += 1
+        retaken = int(evidence.pop("retaken", 0))
+        probe = None if probe_seed is None else self._probe(probe_seed)
+        return Round(seconds, self._overhead, retaken, evidence, probe)
 
-    def last_outputs(self) -> tuple[tuple[Any, ...], Any]:
-        """Draws the latest round's inputs and runs the real candidate on them, once."""
-        inputs = self._workload.draw(self._seed)
+    def prove_cold(self) -> Cold | None:
+        return require_cold(self._device.cold) if self._device.cold is not None else None
+
+    def _probe(self, seed: int) -> Probe:
+        """Runs the real candidate, once; new values take no time of their own."""
+        inputs = self._workload.draw(seed)
         candidate = self._arms[0]
         output = self._workload.make_output(inputs) if candidate.takes_output else None
-        return inputs, candidate.call(inputs, output)
+        return Probe(((seed, candidate.call(inputs, output)),), (0.0, 0.0))
 
     def close(self) -> None:
         pass

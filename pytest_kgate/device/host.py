@@ -9,6 +9,7 @@ import os
 import platform
 import re
 import time
+from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,8 +23,12 @@ from pytest_kgate.device.base import Arm
 from pytest_kgate.device.base import Round
 from pytest_kgate.device.base import Stopwatch
 from pytest_kgate.device.base import Workload
+from pytest_kgate.device.probe_launches import ProbeLaunches
+from pytest_kgate.device.rows import LONG
+from pytest_kgate.device.rows import Set
+from pytest_kgate.device.rows import Step
+from pytest_kgate.device.rows import in_a_row
 from pytest_kgate.errors import CandidateError
-from pytest_kgate.errors import TimingError
 from pytest_kgate.errors import UsageError
 
 if TYPE_CHECKING:
@@ -104,65 +109,88 @@ class WallStopwatch:
         self.workload = workload
         self.warnings: list[str] = []
         self.tick_seconds = time.get_clock_info("perf_counter").resolution
-        self._last: tuple[tuple[Any, ...], Any] | None = None
         self._inner = [1] * len(self.arms)
         with device.running("warming up"):
-            inputs = workload.draw(0)
-            outputs = [self._output(arm, inputs) for arm in self.arms]
-            for index, (arm, output) in enumerate(zip(self.arms, outputs, strict=True)):
-                call_seconds = min(self._sample(arm, inputs, output, 1) for _ in range(4))
-                self._inner[index] = max(1, math.ceil(_SAMPLE_SECONDS / max(call_seconds, 1e-8)))
-            self._estimates = [
-                self._sample(arm, inputs, output, inner) * inner * (1 + 1 / inner)
-                for arm, output, inner in zip(self.arms, outputs, self._inner, strict=True)
-            ]
+            buffers = self._set(workload.draw(0))
+            self._estimates = []
+            for index in range(len(self.arms)):
+                once = Step((index, LONG), self._row(index, buffers))
+                call_seconds = min(_timed(once) for _ in range(4))
+                inner = self._inner[index] = max(1, math.ceil(_SAMPLE_SECONDS / max(call_seconds, 1e-8)))
+                # A sample's calls and the untimed one before them.
+                several = Step((index, LONG), self._row(index, buffers))
+                self._estimates.append(_timed(several) * (1 + 1 / inner))
 
     @property
     def sample_seconds(self) -> float:
         """About what one sample of both arms takes, with its part of the two or three changes of arms in a round."""
         return sum(self._estimates) + _SETTLE_SECONDS / 4
 
-    def round(self, seed: int, order: NDArray[np.intp]) -> Round:
+    def round(self, seed: int, order: NDArray[np.intp], probe_seed: int | None = None) -> Round:
         """New inputs and outputs at moved addresses, then the samples in order."""
         rng = np.random.default_rng(seed)
-        seconds: list[list[float]] = [[] for _ in self.arms]
-        with self.device.running("timing"), _no_garbage_collection():
+        with self.device.running("timing"), _no_garbage_collection(), contextlib.ExitStack() as stack:
             pads = [torch.empty(int(steps) * _PAD_BYTES, dtype=torch.uint8) for steps in rng.integers(1, _PADS, 2)]
-            inputs = self.workload.draw(seed)
-            outputs = [self._output(arm, inputs) for arm in self.arms]
+            sets = [self._set(self.workload.draw(seed))]
+            rows = {(arm, LONG): self._row(arm, sets[0]) for arm in range(len(self.arms))}
+            steps = [Step((int(arm), LONG), rows[int(arm), LONG]) for arm in order]
+            calls = None
+            aside = sets[0]
+            if probe_seed is not None:
+                calls = ProbeLaunches(self.arms, self.workload, sets, rng, probe_seed)
+                aside = self._set(self.workload.draw(seed))
+                steps = stack.enter_context(calls.among(steps, rows, _row_of, self._inner[0]))
+            elapsed = np.empty(len(steps))
             before = None
-            for index in order:
-                arm = self.arms[index]
-                if index != before:
+            for index, step in enumerate(steps):
+                arm = step.row[0]
+                if arm != before:
                     time.sleep(_SETTLE_SECONDS)
-                    before = index
-                arm.call(inputs, outputs[index])
-                seconds[index].append(self._sample(arm, inputs, outputs[index], self._inner[index], keep=index == 0))
+                    before = arm
+                # On other buffers where the sample is to be the first call that sees its values.
+                around, results = sets[0] if step.sampled else aside
+                if step.before is not None:
+                    step.before()
+                self.arms[arm].call(around, results[arm])
+                elapsed[index] = _timed(step)
             del pads
-        return Round(np.array(seconds), np.zeros(len(self.arms)))
-
-    def last_outputs(self) -> tuple[tuple[Any, ...], Any]:
-        """The inputs of the latest round and what the candidate's last timed call returned."""
-        if self._last is None:
-            raise TimingError("No round has been timed yet.", "Ask for outputs after a round.")
-        return self._last
+        sampled = elapsed[[step.sampled for step in steps]]
+        seconds = np.stack([sampled[order == arm] / self._inner[arm] for arm in range(len(self.arms))])
+        probe = None if calls is None else calls.result(steps, elapsed)
+        return Round(seconds, np.zeros(len(self.arms)), probe=probe)
 
     def close(self) -> None:
-        """Drop the tensors."""
-        self._last = None
+        """Nothing is held between rounds."""
 
-    def _output(self, arm: Arm, inputs: tuple[Any, ...]) -> Any:
-        return self.workload.make_output(inputs) if arm.takes_output else None
+    def _set(self, inputs: tuple[Any, ...]) -> Set:
+        """These inputs, and new outputs of the arms that take one."""
+        return inputs, [self.workload.make_output(inputs) if arm.takes_output else None for arm in self.arms]
 
-    def _sample(self, arm: Arm, inputs: tuple[Any, ...], output: Any, inner: int, keep: bool = False) -> float:
-        call = arm.call
-        start = time.perf_counter_ns()
-        for _ in range(inner):
-            result = call(inputs, output)
-        spent = time.perf_counter_ns() - start
-        if keep:
-            self._last = (inputs, result)
-        return spent * 1e-9 / inner
+    def _row(self, index: int, buffers: Set) -> Callable[[], Any]:
+        """A sample's calls, with nothing around them that a call of a microsecond would feel."""
+        call, count = self.arms[index].call, self._inner[index]
+        inputs, output = buffers[0], buffers[1][index]
+
+        def row() -> Any:
+            for _ in range(count):
+                result = call(inputs, output)
+            return result
+
+        return row
+
+
+def _timed(step: Step) -> float:
+    start = time.perf_counter_ns()
+    result = step.enqueue()
+    spent = time.perf_counter_ns() - start
+    if step.after is not None:
+        step.after(result)
+    return spent * 1e-9
+
+
+@contextlib.contextmanager
+def _row_of(call: Callable[[int], Any], launches: int) -> Iterator[Callable[[], Any]]:
+    yield in_a_row(call, launches)
 
 
 @contextlib.contextmanager

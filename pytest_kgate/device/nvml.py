@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from typing import Any
 
 import torch
+
+from pytest_kgate.device.peers import Peers
+from pytest_kgate.evidence import Reading
 
 
 def gpu_uuid(index: int) -> str:
@@ -40,6 +44,40 @@ def describe_gpu(index: int) -> dict[str, Any]:
             with contextlib.suppress(pynvml.NVMLError, AttributeError):
                 facts[name] = read()  # type: ignore[no-untyped-call]
     return facts
+
+
+class Machine:
+    """What disturbs one GPU, asked between rounds: throttling, heat, other processes. Makes this process a peer."""
+
+    def __init__(self, index: int) -> None:
+        self._handle: Any = None
+        with contextlib.suppress(Exception):  # no NVML (a container, WSL): readings then say nothing
+            import pynvml
+
+            pynvml.nvmlInit()
+            uuid = gpu_uuid(index)
+            self._handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
+            self._nvml = pynvml
+            self._peers = Peers(uuid)
+
+    def read(self) -> Reading | None:
+        """One reading; None without NVML. What can't be read is None in it."""
+        if self._handle is None:
+            return None
+        nvml, handle = self._nvml, self._handle
+        start = time.perf_counter()
+        found: dict[str, Any] = {}
+        readings = {
+            "throttle": lambda: int(nvml.nvmlDeviceGetCurrentClocksEventReasons(handle)),
+            "temperature_c": lambda: float(nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)),
+            "foreign_processes": lambda: self._peers.count_others(
+                [one.pid for one in nvml.nvmlDeviceGetComputeRunningProcesses(handle)]
+            ),
+        }
+        for name, read in readings.items():
+            with contextlib.suppress(nvml.NVMLError, AttributeError):
+                found[name] = read()  # type: ignore[no-untyped-call]
+        return Reading(**found, seconds=time.perf_counter() - start)
 
 
 def _text(value: str | bytes) -> str:

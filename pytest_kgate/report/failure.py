@@ -30,14 +30,14 @@ def failure_text(record: Record, width: int = 100) -> str:
     width = max(width, _NARROWEST)
     reference = record.get("reference") or {}
     against = f" against {_named(reference)}" if reference else ""
-    lines = _wrap(
-        f"{record['verdict']}: {record['candidate']['name']}{against} on {record['problem']['name']}", width, ""
-    )
+    subject = f"{record['candidate']['name']}{against} on" if "selftest" not in record else "the check of"
+    lines = _wrap(f"{record['verdict']}: {subject} {record['problem']['name']}", width, "")
     for gate in record["gates"]:
         lines += ["", *_gate(record, gate, width)]
     if not record["gates"] and record["reason"]:
         lines += ["", *_entry("reason", record["reason"], width)]
     details = [
+        ("sanitizer", _sanitizer(record)),
         ("error", _error(record)),
         ("worst", _worst(record)),
         ("latency", _latencies(record)),
@@ -52,7 +52,8 @@ def failure_text(record: Record, width: int = 100) -> str:
         lines += _entry("try" if index == 0 else "", hint, width)
     for index, warning in enumerate(record.get("warnings", ())):
         lines += _entry("warning" if index == 0 else "", warning, width)
-    again = f"pytest {shlex.quote(record['test'])} --kgate-seed {record['seeds']['session']}"
+    command = "pytest" if "selftest" not in record else "kgate selftest"
+    again = f"{command} {shlex.quote(record['test'])} --kgate-seed {record['seeds']['session']}"
     return "\n".join([*lines, f"  {'again':<{_LABEL - 2}}{again}"])  # whole, to be copied
 
 
@@ -68,9 +69,14 @@ def _gate(record: Record, gate: Mapping[str, Any], width: int) -> list[str]:
         decimals = text.decimals_for(low, high, bound)
         step = text.step_for([(low, high, bound)])
         shown = f"{text.ratio(estimate, decimals)} {text.interval(low, high, decimals)} after {gate['rounds']} rounds"
+        processes = gate.get("processes")
+        if processes:
+            shown += f" in {len(processes['ratios'])} processes"
         lines += _entry("measured", f"{shown}   {text.drawing(low, estimate, high, bound, step, 21)}", width)
         label = "off by" if gate["verdict"] == "FAIL" else "margin"
         lines += _entry(label, _distance(record, gate, estimate), width)
+        if processes:
+            lines += _entry("processes", _processes(processes, decimals), width)
     return lines + _entry("verdict", ": ".join(part for part in (gate["verdict"], gate["reason"]) if part), width)
 
 
@@ -85,6 +91,32 @@ def _distance(record: Record, gate: Mapping[str, Any], estimate: float) -> str:
         return f"{text.percent(abs(beyond))} {side} the bound"
     limit = f"the bound is {text.seconds(bound * reference)}, a call takes {text.seconds(candidate)}"
     return f"{text.percent(abs(beyond))} {side} the bound: {limit}"
+
+
+def _processes(processes: Mapping[str, Any], decimals: int) -> str:
+    ratios = ", ".join(text.ratio(number(ratio), decimals) for ratio in processes["ratios"])
+    shown = f"{ratios}; sd {text.percent(math.sqrt(processes['variance_of_means']))}"
+    if processes["variance_within"] is not None:
+        shown += f", of which the rounds explain {text.percent(math.sqrt(processes['variance_within']))}"
+    pooled = processes["pooled"]
+    if not pooled:
+        return shown
+    low, high = number(pooled["low"]), number(pooled["high"])
+    return f"{shown}; pooled, as if processes were alike, {text.interval(low, high, text.decimals_for(low, high))}"
+
+
+def _sanitizer(record: Record) -> str:
+    runs = (record.get("sanitizer") or {}).get("runs", ())
+    return "\n".join(f"{run['tool']}: {_found(run)}" for run in runs)
+
+
+def _found(run: Mapping[str, Any]) -> str:
+    """Not the first finding, which is the record's reason."""
+    if run["verdict"] == "PASS":
+        sizes = ", ".join(dict.fromkeys(one["problem"] for one in run["launched"]))
+        warned = f", {run['warnings']} warnings" if run["warnings"] else ""
+        return f"clean on {sizes}{warned}" if sizes else f"clean{warned}"
+    return f"{run['errors']} errors" if run["verdict"] == "FAIL" and run["errors"] else run["reason"]
 
 
 def _error(record: Record) -> str:

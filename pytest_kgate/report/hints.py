@@ -19,6 +19,8 @@ _TIGHT = 4.0
 
 def hints(record: Record) -> list[str]:
     """Sentences, the likeliest first; none for a record that passed, or whose reason says it all."""
+    if "selftest" in record:
+        return _weak(record["selftest"])
     if record["verdict"] == "WRONG":
         return _wrong(record, record.get("correctness") or {})
     if record["verdict"] == "INVALID":
@@ -32,6 +34,27 @@ def hints(record: Record) -> list[str]:
     return found
 
 
+_COARSE = ("output in ", "inputs in ", "weights and values in ", "sums in ")
+"""How the mutants that only round too much are named."""
+
+
+def _weak(selftest: Mapping[str, Any]) -> list[str]:
+    lived = selftest["lived"]
+    found = []
+    if "a remembered answer" in lived:
+        found.append("An answer to other inputs passes: draw inputs whose answers differ from draw to draw.")
+    if any(name.startswith(_COARSE) for name in lived):
+        found.append(
+            "Arithmetic in a coarser type passes: is `factor` of the allclose marker raised, or the reference coarse?"
+        )
+    if lived and len(found) == 0:
+        found.append(
+            "Add `hard_inputs` on which these mistakes show, or lower the tolerance: without an allclose marker it "
+            "follows from the reference's own error."
+        )
+    return found
+
+
 def _wrong(record: Record, correctness: Mapping[str, Any]) -> list[str]:
     worst = correctness.get("worst") or {}
     broken = _not_finite(worst)
@@ -40,9 +63,14 @@ def _wrong(record: Record, correctness: Mapping[str, Any]) -> list[str]:
     found = _ignored(record)
     if found:
         return found
+    if correctness.get("failed") == "rms":
+        return [
+            "Near the answer, but further off than its type explains: inputs, weights or sums may be kept in too few "
+            "bits; accumulate in float32. allclose(..., factor=N) allows N times the reference's error."
+        ]
     atol = float(correctness.get("atol", 0.0))
     error, reference = (number(correctness.get(f"{arm}_error")) for arm in ("candidate", "reference"))
-    if error <= _TIGHT * reference:
+    if error <= _TIGHT * reference and correctness.get("failed") != "rows":
         found.append(
             f"The reference itself is off by {text.error(reference)}: an error of {text.error(error)} may be all that "
             f"this dtype allows; then raise allclose({atol:g})."
@@ -112,7 +140,7 @@ def _place(problem: Mapping[str, Any], worst: Mapping[str, Any]) -> list[str]:
         return []
     found = []
     row, rows = index[2], shape[2]
-    few = worst.get("wrong_fraction", 1.0) < 0.5
+    few = worst.get("wrong_fraction", 0.0) < 0.5
     if few and row >= rows - min(_LAST_ROWS, rows // 4):
         found.append(
             f"The worst element is in row {row} of {rows}, near the end: check the tail, where a tile reaches beyond "
@@ -126,6 +154,15 @@ def _place(problem: Mapping[str, Any], worst: Mapping[str, Any]) -> list[str]:
     return found
 
 
+_DISTURBED = {
+    "had the GPU open": "`nvidia-smi` lists the processes: end the others, or take another GPU by --kgate-device.",
+    "throttle": "Let the GPU cool, or lock its clocks low enough to hold: `nvidia-smi --lock-gpu-clocks`.",
+    "the SM clock stepped": "Lock the GPU's clocks: `nvidia-smi --lock-gpu-clocks`.",
+    "starved": "The host has no CPU core to spare: end what else runs, or use fewer pytest-xdist workers.",
+}
+"""By a part of the reason that `evidence.py` gives: both of its races were disturbed, and so may a third be."""
+
+
 def _invalid(reason: str) -> list[str]:
     if "timed launch" in reason:
         return [
@@ -134,6 +171,9 @@ def _invalid(reason: str) -> list[str]:
         ]
     if "not positive" in reason or "overhead" in reason:
         return ["The kernel is too short to be timed alone: gate a larger shape, or a batch of calls."]
+    for sign, hint in _DISTURBED.items():
+        if sign in reason:
+            return [hint]
     return ["Nothing is proven either way; run it again when the cause is gone."]
 
 

@@ -20,6 +20,7 @@ from io import FileIO
 from pathlib import Path
 
 from pytest_kgate.errors import UsageError
+from pytest_kgate.integrity.ledger import Ledger
 from pytest_kgate.report.record import SCHEMA
 from pytest_kgate.report.record import VERSION
 from pytest_kgate.report.record import Record
@@ -38,6 +39,9 @@ class RecordFile:
     def __init__(self, path: str | os.PathLike[str], created: str | None = None) -> None:
         self.path = Path(path).absolute()
         self._head = _head(created)
+        self._ledger = Ledger(self._head, _TAIL)
+        self.tampered = False
+        """Whether someone else has changed the file, once it is closed."""
         self._unsafe: list[bytes] = []
         """Records that are not known to be on the disk, oldest first."""
         self._written = 0
@@ -54,6 +58,7 @@ class RecordFile:
         """Write the record, and those that could not be written before. Raises nothing; see `close`."""
         text = json.dumps(plain(record), separators=(",", ":"), allow_nan=False)
         self._unsafe.append(text.encode("ascii"))
+        self._ledger.add(self._unsafe[-1])
         self.count += 1
         self._flush(force=False)
 
@@ -67,8 +72,11 @@ class RecordFile:
         try:
             if self._unsafe:
                 return [self._save_elsewhere()]
+            changed = self._restore_content()
             if not _is_at(self._file, self.path):
-                return [self._restore_path()]
+                return [*changed, self._restore_path()]
+            if changed:
+                return changed
         finally:
             with contextlib.suppress(OSError):
                 self._file.close()
@@ -109,6 +117,16 @@ class RecordFile:
                 os.unlink(name)
             return f"{what} are lost, for the temporary directory failed too ({error.strerror})."
         return f"{what} are in {name} instead; `kgate report` takes both files."
+
+    def _restore_content(self) -> list[str]:
+        self._file.seek(0)
+        complaint = self._ledger.complaint(self._file.readall())
+        if complaint is None:
+            return []
+        self.tampered = True
+        _write(self._file, 0, self._ledger.document)
+        self._file.truncate(len(self._ledger.document))
+        return [f"{self.path} was changed while the tests ran ({complaint}); it was written again, as it was judged."]
 
     def _restore_path(self) -> str:
         self._file.seek(0)

@@ -48,17 +48,30 @@ class LiveLine:
                 self._drawn = True
             self._reporter.write(_CLEAR_LINE + text[: self._reporter._tw.fullwidth - 1], flush=True)
 
+    def notice(self, text: str) -> None:
+        """Say something that stays, on a line of its own."""
+        if self._reporter is None:
+            return
+        with self._uncaptured():
+            self._reporter.ensure_newline()
+            self._reporter.write_line(f"{self._test}: {text}", yellow=True)
+            self._go_on_from_here()
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._reporter is not None and self._drawn:
             with self._uncaptured():
                 self._reporter.write(_CLEAR_LINE, flush=True)
-                if self._reporter.showfspath:
-                    # What comes next begins with a line break: it shall end up on the line just cleared.
-                    self._reporter.write(_LINE_UP, flush=True)
-                    if not self._reporter.showlongtestinfo:
-                        self._reporter.write_fspath_result(self._nodeid, "")
+                self._go_on_from_here()
+
+    def _go_on_from_here(self) -> None:
+        """Let the reporter take up its line of dots: what it writes next begins with a line break."""
+        assert self._reporter is not None
+        if self._reporter.showfspath:
+            self._reporter.write(_LINE_UP, flush=True)
+            if not self._reporter.showlongtestinfo:
+                self._reporter.write_fspath_result(self._nodeid, "")
 
     def _uncaptured(self) -> AbstractContextManager[None]:
         """While a test runs, the reporter's stream is captured like all others."""

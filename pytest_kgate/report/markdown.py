@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,22 @@ def table(records: Iterable[Record]) -> str:
     records = list(records)
     if not records:
         return "No records.\n"
-    lines = [_line(_HEAD), _line("---:" if title in _RIGHT else "---" for title in _HEAD)]
-    lines += [_line(_cells(row)) for row in rows_of(records)]
+    return grid(_HEAD, _RIGHT, (_cells(row) for row in rows_of(records))) + conditions(records)
+
+
+def grid(head: Iterable[str], right: Container[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table of such columns, those named in `right` set to the right."""
+    head = list(head)
+    ruler = _line("---:" if title in right else "---" for title in head)
+    return "".join(f"{line}\n" for line in (_line(head), ruler, *(_line(row) for row in rows)))
+
+
+def conditions(records: Iterable[Record]) -> str:
+    """An empty line, then one for each device and setting that the records were measured on; empty without records."""
+    records = list(records)
     timed = [record for record in records if record.get("timing")]
-    conditions = dict.fromkeys(_conditions(record) for record in timed or records)
-    lines += ["", *(f"{condition}  " for condition in conditions)]
-    return "\n".join(lines).rstrip() + "\n"
+    lines = dict.fromkeys(_conditions(record) for record in timed or records)
+    return "\n" + "  \n".join(lines) + "\n" if lines else ""
 
 
 def update_block(content: str, name: str, block: str) -> str:

@@ -23,7 +23,7 @@ class Row:
     parameters: str
     """The test's: `1x8x512x64-causal`; empty where it has none."""
     notes: str
-    """A second call's number, the gate's quantile, its rule, the test's rerun: `#2 p90 classic try 2`; mostly empty."""
+    """A second call's number, the gate's quantile, rule, processes, the test's rerun: `#2 p90 try 2`; mostly empty."""
     candidate: str
     problem: str
     dtype: str
@@ -89,6 +89,12 @@ def _rows(record: Record) -> list[Row]:
     return [_row(record)]
 
 
+def _failed_check(record: Record) -> str:
+    """Which check found the error, where it is not the tolerance that the row shows."""
+    failed = str((record.get("correctness") or {}).get("failed", ""))
+    return "" if failed in ("", "tolerance") else failed
+
+
 def _gate_row(record: Record, gate: Mapping[str, Any]) -> Row:
     found = gate.get("ratio")
     return _row(
@@ -99,6 +105,7 @@ def _gate_row(record: Record, gate: Mapping[str, Any]) -> Row:
         rounds=int(gate["rounds"]),
         verdict=str(gate["verdict"]),
         rule=str(gate.get("rule", "sequential")),
+        processes=len((gate.get("processes") or {}).get("ratios", ())),
     )
 
 
@@ -112,13 +119,17 @@ def _row(
     rounds: int | None = None,
     verdict: str | None = None,
     rule: str = "sequential",
+    processes: int = 0,
 ) -> Row:
     path, function, parameters = split_test(record["test"])
     notes = (
         f"#{record['call'] + 1}" if record.get("call") else "",
         quantile_name(quantile),
         "classic" if rule == "classic" else "",
+        f"{processes} processes" if processes else "",
         f"try {record['attempt']}" if record.get("attempt", 1) > 1 else "",
+        _failed_check(record) if error is not None else "",
+        "selftest" if "selftest" in record else "",
     )
     timing = record.get("timing") or {}
     reference = record.get("reference") or {}

@@ -173,7 +173,7 @@ def test_knobs_and_debug_reach_the_code(write_kernel, empty_cache: Path) -> None
     assert first_value(kernel.load_kernel(path)) == 64
     chosen = kernel.load_kernel(path, {"BLOCK_M": 32}, debug=True)
     assert first_value(chosen) == 32.5
-    assert chosen.name == "mine(BLOCK_M=32)"
+    assert chosen.name == "mine(BLOCK_M=32, debug)"
     assert "-DBLOCK_M=32" in chosen.build.flags
 
 

@@ -185,3 +185,29 @@ def test_a_cuda_kernel_runs_on_the_current_stream(write_kernel, empty_cache: Pat
     assert out.flatten()[0].item() == 0, "captured, not run"
     graph.replay()
     assert out.flatten()[0].item() == 42
+
+
+WORKSPACE = """
+KGATE_EXPORT int64_t kgate_sdpa_workspace(const kgate::SdpaArgs* args) {
+    return args->batch + 10 * args->heads + 100 * args->seqlen + 1000 * args->head_dim + args->causal + args->dtype;
+}"""
+
+
+def test_a_kernel_gets_the_workspace_that_it_asks_for(write_kernel, empty_cache: Path) -> None:
+    body = """
+    static_cast<char*>(args->workspace)[args->workspace_bytes - 1] = 1;
+    out[0] = float(args->workspace_bytes);
+    return 0;"""
+    asks = kernel.load_kernel(write_kernel(body, before=WORKSPACE))
+    assert asks(*tensors(2, 3, 4, 5), is_causal=True).flatten()[0] == 2 + 30 + 400 + 5000 + 1
+
+
+def test_a_kernel_that_asks_for_no_workspace_gets_none(write_kernel, empty_cache: Path) -> None:
+    mine = kernel.load_kernel(write_kernel("out[0] = float(args->workspace_bytes); return args->workspace != nullptr;"))
+    assert mine(*tensors(1, 1, 4, 4)).flatten()[0] == 0
+
+
+def test_empty_inputs_are_refused_with_a_workspace_too(write_kernel, empty_cache: Path) -> None:
+    asks = kernel.load_kernel(write_kernel(before=WORKSPACE))
+    with pytest.raises(UsageError, match="empty"):
+        asks(*tensors(1, 0, 4, 4))

@@ -82,8 +82,8 @@ def test_a_misspelt_implementation_is_told_the_right_name() -> None:
 
 
 def test_a_planned_implementation_says_so_and_names_the_ready_ones() -> None:
-    with pytest.raises(UsageError, match="'cutensor' is planned") as caught:
-        registry.find_source("cutensor")
+    with pytest.raises(UsageError, match="'hopper' is planned") as caught:
+        registry.find_source("hopper")
     assert "wmma" in caught.value.todo
 
 

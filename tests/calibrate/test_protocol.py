@@ -196,6 +196,23 @@ def test_mistakes_get_two_lines_and_status_2(kgate, arguments, message):
     assert todo
 
 
+def test_parts_from_several_machines_make_one_file(kgate, tmp_path):
+    """Each part ran beside the others, with a seed of its own."""
+    parts = [tmp_path / "1.json", tmp_path / "2.json"]
+    for seed, part in enumerate(parts):
+        kgate("--device", "fake", "--processes", 1, "--gates", 7, "--truth-gates", 0, "--seed", seed, "--json", part)
+    whole = tmp_path / "whole.json"
+    run = kgate("--json", whole, "--gather", *parts)
+    content = Calibrations.load(whole)
+    assert [process["process"] for process in content.processes] == [0, 1]
+    assert len(content.gates) == 14, run.stderr
+    assert len({gate["seed"] for gate in content.gates}) == 14
+    assert "14" in run.stdout
+    again = kgate("--json", tmp_path / "again.json", "--gather", parts[0], parts[0])
+    assert again.returncode == 2
+    assert "Give each part a --seed of its own." in again.stderr
+
+
 def test_gates_timed_in_another_way_are_not_mixed_in(calibrated, kgate):
     file, _ = calibrated
     run = kgate("--device", "fake", "--cache", "cold", "--json", file)

@@ -1,28 +1,46 @@
-"""Every shipped kernel against the exact answer: tails, tiles, both masks, all dtypes and head dimensions."""
+"""Every shipped kernel against the exact answer: tails, tiles, both masks, all dtypes and head dimensions.
+
+What runs by default is a sample. The whole grid: `pytest tests/csrc -m grid`.
+"""
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
+from torch.nn.functional import scaled_dot_product_attention
 
 from pytest_kgate import Shape
 from pytest_kgate.build.kernel import load_kernel
 from pytest_kgate.build.registry import implementations
-from pytest_kgate.sdpa import exact_attention
+from pytest_kgate.errors import LibraryMissing
+from pytest_kgate.exact import exact_attention
 from pytest_kgate.sdpa import sdpa_problem
 
 TOLERANCE = {"float32": 1e-5, "float16": 2e-3, "bfloat16": 1.6e-2}
+TIMES_THE_REFERENCE = 2.0
 LENGTHS = (1, 17, 63, 64, 65, 127, 128, 512, 1000, 1024)
 LONG = (2048, 4096, 8192)
+HEAD_DIMS = (64, 80, 96, 128)
+HALVES = ("float16", "bfloat16")
 READY = [entry for entry in implementations().values() if entry.status == "ready"]
 CUDA = [entry.name for entry in READY if entry.device_kind == "cuda"]
 HOST = [entry.name for entry in READY if entry.device_kind == "host"]
 
 
-def worst_error(kernel, shape, dtype, device):
-    """Max |kernel - exact| over a normal and a hard draw; NaN counts as infinite, and a guard zone must survive."""
+def loaded(impl, knobs=None):
+    """The kernel; a skip where the library that it opens is not installed."""
+    try:
+        return load_kernel(impl, knobs)
+    except LibraryMissing as missing:
+        pytest.skip(str(missing))
+
+
+def worst_errors(kernel, shape, dtype, device):
+    """Max |kernel - exact| over a normal and a hard draw, and SDPA's; NaN is infinite, a guard zone must survive."""
     problem = sdpa_problem(shape, dtype)
-    worst = 0.0
+    mine = reference = 0.0
     for seed, draw in enumerate((problem.inputs, problem.hard_inputs)):
         generator = torch.Generator(device).manual_seed(seed)
         q, k, v = draw(generator)
@@ -30,19 +48,31 @@ def worst_error(kernel, shape, dtype, device):
         guarded[q.numel() :] = 7.0
         out = guarded[: q.numel()].view(q.shape)
         kernel(q, k, v, is_causal=shape.causal, out=out)
-        error = (out.double() - exact_attention(q, k, v, is_causal=shape.causal)).abs()
-        worst = max(worst, float(error.nan_to_num(nan=float("inf")).max()))
+        exact = exact_attention(q, k, v, is_causal=shape.causal)
+        sdpa = scaled_dot_product_attention(q, k, v, is_causal=shape.causal)
+        mine = max(mine, float((out.double() - exact).abs().nan_to_num(nan=float("inf")).max()))
+        reference = max(reference, float((sdpa.double() - exact).abs().max()))
         assert bool((guarded[q.numel() :] == 7.0).all()), f"{shape}: wrote behind its output"
-    return worst
+    return mine, reference
 
 
 def all_errors(kernel, shapes, dtype, device):
-    errors = {str(shape): worst_error(kernel, shape, dtype, device) for shape in shapes}
-    return {shape: error for shape, error in errors.items() if not error <= TOLERANCE[dtype]}
+    """The shapes on which the kernel is too wrong, with its error, SDPA's, and what was allowed."""
+    wrong = {}
+    for shape in shapes:
+        mine, reference = worst_errors(kernel, shape, dtype, device)
+        allowed = TOLERANCE[dtype]
+        if dtype in HALVES:  # in float32 both err by a few roundings, and their ratio is luck
+            allowed = min(allowed, TIMES_THE_REFERENCE * reference)
+        if not mine <= allowed:
+            wrong[str(shape)] = f"{mine:.2e}, of SDPA {reference:.2e}, allowed {allowed:.2e}"
+    return wrong
 
 
-def shapes_of(head_dim, lengths, batch=1, heads=2):
-    return [Shape(batch, heads, length, head_dim, causal) for length in lengths for causal in (False, True)]
+def shapes_of(head_dim, lengths, sizes=((1, 2),)):
+    """Both masks of each length; batch and heads take turns through `sizes`."""
+    turns = itertools.cycle(sizes)
+    return [Shape(*next(turns), length, head_dim, causal) for length in lengths for causal in (False, True)]
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
@@ -54,21 +84,52 @@ def test_host_kernel_is_right(impl, head_dim, dtype):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-@pytest.mark.parametrize("head_dim", [64, 80, 96, 128])
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("head_dim", HEAD_DIMS)
 @pytest.mark.parametrize("impl", CUDA)
 def test_cuda_kernel_is_right(impl, head_dim, dtype):
-    kernel = load_kernel(impl)
-    assert not all_errors(kernel, shapes_of(head_dim, LENGTHS), dtype, "cuda")
+    kernel = loaded(impl)
+    # Five sizes, an odd number: a size that meets the causal problem of one length meets the other of the next.
+    shapes = shapes_of(head_dim, LENGTHS, sizes=((1, 8), (4, 8), (1, 16), (8, 16), (1, 3)))
+    assert not all_errors(kernel, shapes, dtype, "cuda")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("head_dim", HEAD_DIMS)
+@pytest.mark.parametrize("impl", CUDA)
+def test_cuda_kernel_is_right_on_long_sequences(impl, head_dim, dtype):
+    kernel = loaded(impl)
+    assert not all_errors(kernel, shapes_of(head_dim, LONG, sizes=((1, 8), (1, 16), (2, 8))), dtype, "cuda")
+
+
+@pytest.mark.gpu
+@pytest.mark.grid
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("head_dim", HEAD_DIMS)
+@pytest.mark.parametrize("heads", [8, 16])
+@pytest.mark.parametrize("batch", [1, 4, 8])
+@pytest.mark.parametrize("impl", CUDA)
+def test_cuda_kernel_is_right_on_the_whole_grid(impl, batch, heads, head_dim, dtype):
+    kernel = loaded(impl)
+    shapes = shapes_of(head_dim, (*LENGTHS, *LONG), sizes=((batch, heads),))
+    assert not all_errors(kernel, shapes, dtype, "cuda")
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 @pytest.mark.parametrize("impl", CUDA)
-def test_cuda_kernel_is_right_on_long_sequences_and_many_heads(impl, dtype):
-    kernel = load_kernel(impl)
-    shapes = [*shapes_of(64, LONG, heads=4), *shapes_of(128, (1000,), batch=4, heads=8), *shapes_of(96, (65,), 8, 16)]
-    assert not all_errors(kernel, shapes, dtype, "cuda")
+def test_cuda_kernel_errs_at_most_twice_as_much_as_pytorch(impl, dtype):
+    kernel = loaded(impl)
+    for shape in [*shapes_of(64, (512,), heads=8), *shapes_of(128, (1000,), heads=4), *shapes_of(64, (4096,), heads=2)]:
+        problem = sdpa_problem(shape, dtype, "flash")
+        sdpa = problem.reference["flash"]
+        for draw in (problem.inputs, problem.hard_inputs):
+            q, k, v = draw(torch.Generator("cuda").manual_seed(5))
+            exact = exact_attention(q, k, v, is_causal=shape.causal)
+            mine = (kernel(q, k, v, is_causal=shape.causal).double() - exact).abs().max()
+            theirs = (sdpa(q, k, v, is_causal=shape.causal).double() - exact).abs().max()
+            assert float(mine) <= 2 * float(theirs), shape
 
 
 def interleaved(shape, dtype, device, seed=0):
@@ -80,11 +141,12 @@ def interleaved(shape, dtype, device, seed=0):
 
 
 def check_strides(kernel, dtype, device):
-    shape = Shape(2, 3, 65, 64, causal=True)
-    q, k, v = interleaved(shape, dtype, device)
-    assert not q.is_contiguous()
-    error = (kernel(q, k, v, is_causal=True).double() - exact_attention(q, k, v, is_causal=True)).abs().max()
-    assert float(error) <= TOLERANCE[dtype]
+    for shape in (Shape(2, 3, 65, 64, causal=True), Shape(5, 2, 65, 64)):
+        q, k, v = interleaved(shape, dtype, device)
+        assert not q.is_contiguous()
+        exact = exact_attention(q, k, v, is_causal=shape.causal)
+        error = (kernel(q, k, v, is_causal=shape.causal).double() - exact).abs().max()
+        assert float(error) <= TOLERANCE[dtype]
 
 
 @pytest.mark.parametrize("impl", HOST)
@@ -95,16 +157,63 @@ def test_host_kernel_honours_strides(impl):
 @pytest.mark.gpu
 @pytest.mark.parametrize("impl", CUDA)
 def test_cuda_kernel_honours_strides(impl):
-    check_strides(load_kernel(impl), "float16", "cuda")
+    check_strides(loaded(impl), "float16", "cuda")
+
+
+WMMA_KNOBS = [
+    {"STAGES": 1},
+    {"STAGES": 3},
+    {"NUM_PRODUCER_WARPS": 1},
+    {"NUM_PRODUCER_WARPS": 4, "STAGES": 3},
+    {"NUM_PRODUCER_WARPS": 1, "STAGES": 1},
+    {"BLOCK_N": 128},
+    {"BLOCK_M": 64, "BLOCK_N": 32, "NUM_WARPS": 4},
+]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("knobs", WMMA_KNOBS, ids=lambda knobs: "-".join(f"{k}={v}" for k, v in knobs.items()))
+def test_wmma_is_right_at_other_knobs(knobs):
+    kernel = load_kernel("wmma", {**knobs, "HEAD_DIM": 64})
+    # The first size has few rows, the second many: a build without a tile of its own takes another tile for each.
+    assert not all_errors(kernel, shapes_of(64, LENGTHS, sizes=((1, 2), (8, 16), (1, 2))), "float16", "cuda")
+
+
+SMALL_BOXES = {"WORKSPACE_MIB": 1, "CAUSAL_ROWS": 100}
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize(
-    "knobs", [{"STAGES": 1}, {"STAGES": 3}, {"BLOCK_N": 128}, {"BLOCK_M": 32, "BLOCK_N": 128}], ids=str
+    ("impl", "knobs"),
+    [
+        ("cublas", SMALL_BOXES),
+        ("cutensor", SMALL_BOXES),
+        ("hybrid_qkt", {**SMALL_BOXES, "BLOCK_M": 64, "BLOCK_N": 64, "NUM_WARPS": 4, "STAGES": 3, "HEAD_DIM": 64}),
+        ("hybrid_pv", {**SMALL_BOXES, "BLOCK_M": 64, "BLOCK_N": 64, "NUM_WARPS": 4, "STAGES": 3, "HEAD_DIM": 64}),
+        ("hybrid_qkt", {"BLOCK_M": 16, "BLOCK_N": 128, "NUM_WARPS": 4, "USE_FAST_EXP": 0, "HEAD_DIM": 64}),
+        ("hybrid_pv", {"BLOCK_M": 16, "BLOCK_N": 128, "NUM_WARPS": 4, "USE_FAST_EXP": 0, "HEAD_DIM": 64}),
+    ],
+    ids=str,
 )
-def test_wmma_is_right_at_other_knobs(knobs):
-    kernel = load_kernel("wmma", {**knobs, "HEAD_DIM": 64})
-    assert not all_errors(kernel, shapes_of(64, LENGTHS), "float16", "cuda")
+def test_the_result_does_not_depend_on_how_the_problem_is_cut_up(impl, knobs):
+    kernel = loaded(impl, knobs)
+    shapes = [*shapes_of(64, (65, 257, 1000), sizes=((3, 5),)), *shapes_of(64, (2048,))]
+    assert not all_errors(kernel, shapes, "float16", "cuda")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("impl", CUDA)
+def test_the_first_call_of_a_kernel_may_be_captured(impl):
+    kernel = loaded(impl, {"USE_FAST_EXP": 0})  # a build of its own: no earlier call has set it up
+    q, k, v = sdpa_problem(Shape(2, 3, 300, 64)).inputs(torch.Generator("cuda").manual_seed(3))
+    out = torch.zeros_like(q)
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        kernel(q, k, v, out=out)
+    graph.replay()
+    error = (out.double() - exact_attention(q, k, v)).abs().max()
+    assert float(error) <= TOLERANCE["float16"]
 
 
 @pytest.mark.gpu
@@ -140,7 +249,7 @@ def test_mma_kernels_take_any_scale(impl, scale):
 @pytest.mark.gpu
 @pytest.mark.parametrize("impl", CUDA)
 def test_cuda_kernel_gives_the_same_bits_every_time(impl):
-    kernel = load_kernel(impl)
+    kernel = loaded(impl)
     q, k, v = sdpa_problem(Shape(1, 8, 1000, 64)).inputs(torch.Generator("cuda").manual_seed(3))
     first = kernel(q, k, v, is_causal=True)
     assert all(torch.equal(first, kernel(q, k, v, is_causal=True)) for _ in range(20))

@@ -112,17 +112,19 @@ def test_faults_replace_one_sample_of_the_candidate() -> None:
     assert np.isnan(rounds[1][0, 0])
 
 
-def test_last_outputs_runs_the_real_candidate_on_the_latest_inputs() -> None:
+def test_a_probe_runs_the_real_candidate_on_values_of_its_own() -> None:
     stopwatch = _stopwatch()
-    stopwatch.round(7, STRICT)
-    stopwatch.round(8, STRICT)
-    assert stopwatch.last_outputs() == ((8,), ("ran", (8,), "output for (8,)"))
+    assert stopwatch.round(7, STRICT).probe is None
+    probe = stopwatch.round(8, STRICT, probe_seed=9).probe
+    assert probe is not None
+    assert probe.answers == ((9, ("ran", (9,), "output for (9,)")),)
 
 
 def test_an_arm_that_allocates_its_own_output_is_given_none() -> None:
     stopwatch = FakeDevice(TRUTH).stopwatch([Arm("candidate", lambda i, o: o, False), ARMS[1]], WORKLOAD)
-    stopwatch.round(7, STRICT)
-    assert stopwatch.last_outputs() == ((7,), None)
+    probe = stopwatch.round(7, STRICT, probe_seed=8).probe
+    assert probe is not None
+    assert probe.answers == ((8, None),)
 
 
 @pytest.mark.parametrize("per_arm", [False, True])

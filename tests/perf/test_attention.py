@@ -25,20 +25,20 @@ def test_host_kernel_beats_sdpa_on_the_cpu(kbench, sdpa_oracle, kernels, impl, s
 @pytest.mark.allclose(2e-3)
 @pytest.mark.parametrize("shape", MISSION, ids=str)
 @pytest.mark.parametrize(
-    ("impl", "knobs"),
+    "impl",
     [
-        pytest.param("custom_v3", {}, marks=pytest.mark.speedup(3.5), id="custom_v3"),
-        pytest.param("wmma", {}, marks=pytest.mark.speedup(1.65), id="wmma"),
-        # Small tiles keep the GPU's multiprocessors busy with the few rows of this shape.
-        pytest.param(
-            "wmma", {"BLOCK_M": 32, "BLOCK_N": 128, "HEAD_DIM": 64}, marks=pytest.mark.speedup(1.25), id="wmma-tuned"
-        ),
-        pytest.param("mma", {}, marks=pytest.mark.speedup(0.95), id="mma"),
-        pytest.param("latency", {}, marks=pytest.mark.speedup(0.7), id="latency"),
+        pytest.param("custom_v3", marks=pytest.mark.speedup(3.5)),
+        pytest.param("wmma", marks=pytest.mark.speedup(1.25)),
+        pytest.param("mma", marks=pytest.mark.speedup(0.95)),
+        pytest.param("latency", marks=pytest.mark.speedup(0.7)),
+        pytest.param("cublas", marks=pytest.mark.speedup(1.45)),
+        pytest.param("hybrid_qkt", marks=pytest.mark.speedup(1.65)),
+        pytest.param("hybrid_pv", marks=pytest.mark.speedup(1.55)),
+        pytest.param("cutensor", marks=pytest.mark.speedup(2.1)),
     ],
 )
-def test_cuda_kernel_against_the_fastest_sdpa(kbench, sdpa_oracle, kernels, impl, knobs, shape):
-    kbench(kernels(impl, **knobs), sdpa_oracle(shape))
+def test_cuda_kernel_against_the_fastest_sdpa(kbench, sdpa_oracle, kernels, impl, shape):
+    kbench(kernels(impl), sdpa_oracle(shape))
 
 
 @pytest.mark.allclose(2e-3)

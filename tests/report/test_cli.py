@@ -77,6 +77,7 @@ def test_impls_lists_kernels_with_their_knobs() -> None:
     assert run.returncode == 0, run.stderr
     assert "wmma (cuda, ready): " in run.stdout
     assert "    BLOCK_M=64  " in run.stdout
+    assert "    needs cuBLAS: pip install nvidia-cublas" in run.stdout
 
 
 @pytest.mark.parametrize(

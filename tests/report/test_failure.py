@@ -129,3 +129,17 @@ def test_measurement_has_an_account_too() -> None:
 def test_command_repeats_the_test_in_a_shell() -> None:
     text = failure_text(speed_record("a.py::t[x y's]"))
     assert text.endswith("""pytest 'a.py::t[x y'"'"'s]' --kgate-seed 42""")
+
+
+@pytest.mark.parametrize(
+    ("failed", "hint"),
+    [("rms", "too few bits; accumulate in float32"), ("rows", "row 505 of 512, near the end")],
+)
+def test_error_that_the_tolerance_forgives_is_explained_by_the_check_that_found_it(failed, hint):
+    record = wrong_record(error=1e-4, worst={"index": [0, 0, 505, 1]})
+    record["correctness"]["failed"] = failed
+    del record["correctness"]["worst"]["wrong_fraction"]
+    text = " ".join(failure_text(record).split())
+    assert hint in text
+    assert "of that draw is wrong" not in text
+    assert "then raise allclose" not in text

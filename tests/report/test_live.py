@@ -73,3 +73,38 @@ def test_nothing_is_redrawn_in_a_log(tmp_path):
     text = shown(tmp_path, terminal=False)
     assert "round " not in text.replace("rounds", "")
     assert "\x1b" not in text
+
+
+TOO_TIGHT = """
+import pytest
+import torch
+from pytest_kgate import Problem
+from pytest_kgate.calibrate.store import Calibration, save
+from pytest_kgate.device.fake import FakeDevice, White
+
+RELU = Problem(
+    name="relu",
+    inputs=lambda g: (torch.randn(64, generator=g),),
+    reference=torch.relu,
+    exact=lambda x: torch.relu(x.double()),
+)
+
+@pytest.fixture(scope="session")
+def kgate_device():
+    known = {"budget_seconds": 10.0, "gates": 1000, "false_passes": 0, "false_fails": 0, "accepted": True}
+    save(Calibration("fake", "fake", "hot", "2026-01-02", noise_floor={}, resolved=((1e-5, 0.01),), **known))
+    return FakeDevice({"candidate": 0.8e-5, "reference": 1e-5}, White(0.01))
+
+@pytest.mark.speedup(0.999)
+def test_tight(kbench):
+    kbench(torch.relu, RELU)
+"""
+
+
+def test_too_tight_bound_is_said_at_once_on_a_terminal(tmp_path, monkeypatch):
+    monkeypatch.setenv("KGATE_CACHE_DIR", str(tmp_path / "cache"))
+    (tmp_path / "test_tight.py").write_text(TOO_TIGHT)
+    written = shown(tmp_path, terminal=True)
+    said = written.index("test_tight: the bound 0.999 is 0.1 %")
+    assert said < written.index("gate ")  # before the summary's table, which says it again
+    assert "test_tight: the bound" not in shown(tmp_path, terminal=False)

@@ -1,0 +1,107 @@
+// cutensor: attention as two tensor contractions of cuTENSOR around a row-softmax kernel.
+//
+// Idea     The tensors go in as they are, four modes with any strides: batch and head need not collapse, and one contraction
+//          serves a whole box. What it costs: 16-bit operands give a 16-bit result there, and a logit of 20 in 11 bits (fp16) is
+//          off by up to 0.008, one in 8 bits (bf16) by 0.06, which is what its probability is then off by. So the logits
+//          are taken in two terms: the rounded product, and, by a second contraction with the first term as its beta = -1
+//          addend, what rounding it lost. Their sum has twice the bits. TERMS = 1 leaves the second out: faster, and right
+//          only as long as the logits are small.
+// Plan     Boxes of heads and rows whose logits fit WORKSPACE_MIB (boxes.cuh); for each box two contractions, softmax,
+//          contraction. scale * log2(e) is in alpha. A plan of cuTENSOR is made once for each shape, device and strides.
+// Softmax  row_softmax.cuh: a warp a row, up to 2048 keys in registers.
+// Memory   Workspace: 32 MiB for cuTENSOR, and the logits: 2 * TERMS * rows * keys for each head of a box.
+// Limits   fp16 or bf16, D 64, 80, 96 or 128, sm_80 or newer, no row, head or batch stride of 0. Logits times log2(e) above
+//          65504 overflow in fp16. Needs libcutensor.so.2.
+// Measured on an H200, cuTENSOR 2.8, graph of 10, fp16: 17.5 us at 1x8x512x64 (causal 17.2), 1.91 (1.80) times SDPA's cuDNN
+//          backend; 295 us at 2x8x2048x64 (causal 224), 7.2 (5.9) times; 303 us at 2x8x2048x128, 5.3 times. Slower than the
+//          cublas rung by its second contraction. With TERMS=1 it is the faster of the two (10.9, 167 and 174 us), and off by
+//          0.007 to 0.011 on sharp logits in fp16, 0.04 to 0.09 in bf16, where 0.002 and 0.016 are allowed.
+
+#ifndef TERMS  // knob: 16-bit numbers per logit, 1 or 2
+#define TERMS 2
+#endif
+#ifndef NUM_WARPS  // knob: warps per block of the softmax kernel, a row each
+#define NUM_WARPS 4
+#endif
+#ifndef CAUSAL_ROWS  // knob: query rows at once under the causal mask; keys above the diagonal of such a strip are left out
+#define CAUSAL_ROWS 1024
+#endif
+#ifndef WORKSPACE_MIB  // knob: most MiB of logits at once
+#define WORKSPACE_MIB 512
+#endif
+#ifndef USE_FAST_EXP  // knob: 1 for the hardware's exp2, 0 for exp2f with subnormals
+#define USE_FAST_EXP 1
+#endif
+
+#include "cutensor.cuh"  // library: cutensor
+#include "row_softmax.cuh"
+
+namespace kgate {
+
+static_assert(TERMS == 1 || TERMS == 2, "TERMS must be 1 or 2.");
+static_assert(NUM_WARPS >= 1 && NUM_WARPS <= 32, "NUM_WARPS must be 1 to 32: a block holds at most 1024 threads.");
+static_assert(CAUSAL_ROWS >= 1, "CAUSAL_ROWS must be at least 1.");
+static_assert(WORKSPACE_MIB >= 1 && WORKSPACE_MIB <= 65536, "WORKSPACE_MIB must be 1 to 65536.");
+static_assert(USE_FAST_EXP == 0 || USE_FAST_EXP == 1, "USE_FAST_EXP must be 0 or 1.");
+
+Boxes boxes_of(const SdpaArgs& args) {
+    return cut(args, (static_cast<int64_t>(WORKSPACE_MIB) << 20) / (2 * TERMS), CAUSAL_ROWS);
+}
+
+int64_t workspace_bytes(const Boxes& boxes) { return kCutensorBytes + TERMS * round_up(boxes.elements * 2, 256); }
+
+template <typename T>
+constexpr cudaDataType kCudaType = std::is_same_v<T, __half> ? CUDA_R_16F : CUDA_R_16BF;
+
+// Rows `mode` of the box's part of a (batch, heads, seqlen, head_dim) tensor. The stride of an axis of length 1 may be anything;
+// here it becomes that of packed memory.
+Tensor rows_of(int32_t mode, int rows, const int64_t (&stride)[3], const Box& box, int head_dim) {
+    const int64_t row = rows > 1 ? stride[2] : head_dim;
+    const int64_t head = box.heads > 1 ? stride[1] : row * rows;
+    const int64_t batch = box.batches > 1 ? stride[0] : head * box.heads;
+    return {{'d', mode, 'h', 'b'}, {head_dim, rows, box.heads, box.batches}, {1, row, head, batch}};
+}
+
+template <typename T, int D>
+struct ByCutensor {
+    static int launch(const SdpaArgs& args, void* stream) {
+        const Boxes boxes = boxes_of(args);
+        if (int code = check_workspace(args, workspace_bytes(boxes))) return code;
+        char* const begin = static_cast<char*>(args.workspace) + kCutensorBytes;
+        void* const logits = begin;
+        void* const corrections = begin + round_up(boxes.elements * 2, 256);
+        CutensorCall cutensor;
+        if (int code = cutensor.begin(args, stream)) return code;
+        return for_each_box(args, boxes, [&](const Box& box) {
+            const T* const q = box_pointer(static_cast<const T*>(args.q), args.q_stride, box) + box.row * args.q_stride[2];
+            const T* const k = box_pointer(static_cast<const T*>(args.k), args.k_stride, box);
+            const T* const v = box_pointer(static_cast<const T*>(args.v), args.v_stride, box);
+            T* const o = box_pointer(static_cast<T*>(args.o), args.o_stride, box) + box.row * args.o_stride[2];
+            const Tensor queries = rows_of('m', box.rows, args.q_stride, box, args.head_dim);
+            const Tensor keys = rows_of('n', box.keys, args.k_stride, box, args.head_dim);
+            const Tensor values = rows_of('n', box.keys, args.v_stride, box, args.head_dim);
+            const Tensor outputs = rows_of('m', box.rows, args.o_stride, box, args.head_dim);
+            const int64_t slice = slice_elements(box);
+            const Tensor pairs = {{'n', 'm', 'h', 'b'}, {box.keys, box.rows, box.heads, box.batches},
+                                  {1, box.ld, slice, slice * box.heads}};
+            const float alpha = args.scale * kLog2E;
+            if (int code = cutensor.contract(kCudaType<T>, alpha, keys, k, queries, q, 0.0f, logits, pairs, logits)) return code;
+            if constexpr (TERMS == 2) {
+                if (int code = cutensor.contract(kCudaType<T>, alpha, keys, k, queries, q, -1.0f, logits, pairs, corrections)) {
+                    return code;
+                }
+            }
+            const SoftmaxArgs softmax = {box, args.causal, logits, corrections};
+            if (int code = softmax_rows<T, T, TERMS, NUM_WARPS, USE_FAST_EXP>(softmax, stream)) return code;
+            return cutensor.contract(kCudaType<T>, 1.0f, values, v, pairs, logits, 0.0f, o, outputs, o);
+        });
+    }
+};
+
+}  // namespace kgate
+
+KGATE_EXPORT int64_t kgate_sdpa_workspace(const kgate::SdpaArgs* args) { return kgate::workspace_bytes(kgate::boxes_of(*args)); }
+
+KGATE_EXPORT int kgate_sdpa(const kgate::SdpaArgs* args, void* stream) {
+    return kgate::dispatch<kgate::ByCutensor, 0>(args, stream);
+}

@@ -1,0 +1,340 @@
+// hybrid_qkt: cuBLAS for the logits; one kernel for the softmax and the product with V.
+//
+// Idea     The second half of FlashAttention on logits that a GEMM left in memory. A lane loads them from where the tensor
+//          cores want the probabilities, in fp32, so that they pass through registers only: max, exp2, rounding to 16 bits,
+//          mma. The output is divided by the row's sum at the end. Against the cublas rung it saves a launch, and of the 12
+//          bytes for each pair of a query and a key the 4 of the probabilities.
+// Tiles    A block takes BLOCK_M query rows of one head. NUM_WARPS = BLOCK_M / 16 row groups times key groups, each of which
+//          takes its share of every tile of BLOCK_N keys and owns the maximum, sum and output of its rows over its keys; key
+//          groups are combined once, at the end.
+//          Rows of up to KEPT_TILES * BLOCK_N keys are loaded whole, all at once, and need no running maximum.
+// Stages   A ring of tiles of V, filled by cp.async one tile less than it has ahead: STAGES, or fewer where they would not fit
+//          40 KB (two blocks then fit an SM of sm_89). Longer rows load the next tile's logits into registers before this
+//          tile's are used. Under the causal mask tiles above the diagonal are not read.
+// Shared   Ring * BLOCK_N * (D + PAD) * 2 bytes for V; at the end the output of all warps in its place, in fp32, half of its
+//          columns at a time where D is above 64. Defaults: 36 KB at D = 64 and at D = 128.
+// Registers Output D / 2 a lane, logits of two tiles BLOCK_N / key groups, or those of all that are kept, before the output.
+// Memory   Workspace: 32 MiB for cuBLAS, and the logits: 4 * rows * keys for each head of a box (boxes.cuh).
+// Limits   fp16 or bf16, D 64, 80, 96 or 128, sm_80 or newer, row strides of at least D.
+// Measured on an H200, graph of 10, fp16: 13.6 us at 1x8x512x64 (causal 12.9), 1.48 (1.35) times SDPA's cuDNN backend; 239 us at
+//          2x8x2048x64 (causal 187), 5.8 (5.0) times; 336 us at 2x8x2048x128, 5.8 times (BLOCK_M=64, NUM_WARPS=4: 270 us).
+//          Slower than the cublas rung at all of these, although it does less: its kernel takes 8.4 us at the first shape, the
+//          softmax and the GEMM in its place 3.2 + 3.5. One block of eight warps an SM with mma.sync leaves the tensor
+//          cores waiting for memory; Hopper's GEMM keeps fifteen tiles in flight by TMA and multiplies by wgmma.
+
+#ifndef BLOCK_M  // knob: query rows per block
+#define BLOCK_M 32
+#endif
+#ifndef BLOCK_N  // knob: keys per tile
+#define BLOCK_N 64
+#endif
+#ifndef NUM_WARPS  // knob: warps per block; more than BLOCK_M / 16 split the keys of a tile between them
+#define NUM_WARPS 8
+#endif
+#ifndef STAGES  // knob: most V tiles in flight
+#define STAGES 4
+#endif
+#ifndef PAD  // knob: 16-bit elements of padding per V row in shared memory
+#define PAD 8
+#endif
+#ifndef KEPT_TILES  // knob: rows of up to this many tiles have all their logits in registers at once; 0 for none
+#define KEPT_TILES (2048 * NUM_WARPS / (BLOCK_M * BLOCK_N))
+#endif
+#ifndef CAUSAL_ROWS  // knob: query rows per GEMM under the causal mask; keys above the diagonal of such a strip are left out
+#define CAUSAL_ROWS 1024
+#endif
+#ifndef WORKSPACE_MIB  // knob: most MiB of logits at once
+#define WORKSPACE_MIB 512
+#endif
+#ifndef USE_FAST_EXP  // knob: 1 for the hardware's exp2, 0 for exp2f with subnormals
+#define USE_FAST_EXP 1
+#endif
+#ifndef HEAD_DIM  // knob: the only head dimension to compile, 0 for all
+#define HEAD_DIM 0
+#endif
+
+#include "cublas.cuh"  // library: cublas
+#include "tensor_core.cuh"
+
+namespace kgate {
+
+constexpr int kThreads = NUM_WARPS * 32;
+constexpr int kRowGroups = BLOCK_M / 16;
+constexpr int kKeyGroups = NUM_WARPS / (kRowGroups > 0 ? kRowGroups : 1);
+constexpr int kWarpKeys = BLOCK_N / (kKeyGroups > 0 ? kKeyGroups : 1);
+
+static_assert(NUM_WARPS >= 1 && NUM_WARPS <= 32, "NUM_WARPS must be 1 to 32: a block holds at most 1024 threads.");
+static_assert(BLOCK_M >= 16 && BLOCK_M % 16 == 0, "BLOCK_M must be a multiple of 16, the rows of an mma tile.");
+static_assert(kRowGroups * kKeyGroups == NUM_WARPS, "NUM_WARPS must be a multiple of BLOCK_M / 16: each warp takes 16 rows.");
+static_assert(BLOCK_M % 16 != 0 || kRowGroups * kKeyGroups != NUM_WARPS ||  // already told
+                  (kWarpKeys * kKeyGroups == BLOCK_N && kWarpKeys % 16 == 0 && kWarpKeys >= 16 && kWarpKeys <= 64),
+              "BLOCK_N / (16 * NUM_WARPS / BLOCK_M), the keys per warp, must be a multiple of 16 from 16 to 64.");
+static_assert(STAGES >= 2 && STAGES <= 8, "STAGES must be 2 to 8.");
+static_assert(PAD >= 0 && PAD % 8 == 0, "PAD must be a multiple of 8: cp.async writes rows that start on 16 bytes.");
+static_assert(KEPT_TILES >= 0 && KEPT_TILES * kWarpKeys <= 256,
+              "KEPT_TILES times the keys per warp must be 0 to 256: half as many registers a lane hold their logits.");
+static_assert(CAUSAL_ROWS >= 1, "CAUSAL_ROWS must be at least 1.");
+static_assert(WORKSPACE_MIB >= 1 && WORKSPACE_MIB <= 65536, "WORKSPACE_MIB must be 1 to 65536.");
+static_assert(USE_FAST_EXP == 0 || USE_FAST_EXP == 1, "USE_FAST_EXP must be 0 or 1.");
+
+struct OutputArgs {
+    SdpaArgs sdpa;
+    Box box;
+};
+
+template <int D>
+struct Layout {  // of shared memory, in bytes
+    static constexpr int kStride = D + PAD;
+    static constexpr int kTile = BLOCK_N * kStride;  // elements of a V tile
+    static constexpr int kStages = max_of(2, min_of(STAGES, 40 * 1024 / (kTile * 2)));
+    // The epilogue, in place of the tiles.
+    static constexpr int kParts = D > 64 ? 2 : 1;               // the output's columns in two parts, for the sake of space
+    static constexpr int kColumns = D / kParts;
+    static constexpr int kOutputStride = kColumns + 4;          // floats
+    static constexpr int kMax = NUM_WARPS * 16 * kOutputStride * 4;  // (key groups, BLOCK_M) row maxima
+    static constexpr int kSum = kMax + NUM_WARPS * 16 * 4;      // (key groups, BLOCK_M) row sums
+    static constexpr int kBytes = max_of(kStages * kTile * 2, kSum + NUM_WARPS * 16 * 4);
+};
+
+template <typename T, int D, int Kept>
+__global__ void __launch_bounds__(kThreads, kThreads <= 256 ? 2 : 1) softmax_output(const __grid_constant__ OutputArgs all) {
+    using L = Layout<D>;
+    const SdpaArgs& args = all.sdpa;
+    const Box& box = all.box;
+    constexpr int kSteps = kWarpKeys / 16;
+
+    extern __shared__ __align__(128) unsigned char shared[];
+    T* const v_smem = reinterpret_cast<T*>(shared);  // (kStages, BLOCK_N, kStride)
+
+    const int lane = threadIdx.x % 32, group = lane / 4, quad = lane % 4;
+    const int row_group = threadIdx.x / 32 % kRowGroups;
+    const int key_group = threadIdx.x / 32 / kRowGroups;
+
+    const int blocks = ceil_div(box.rows, BLOCK_M);  // of a slice
+    const int slice = blockIdx.x / blocks;
+    int block = blockIdx.x % blocks;
+    if (args.causal) block = blocks - 1 - block;  // the longest rows start first, so that none of them is the straggler
+    const int block_row = block * BLOCK_M;        // within the box
+    const int keys = args.causal ? min(box.keys, box.row + block_row + BLOCK_M) : box.keys;
+    const int key_tiles = ceil_div(keys, BLOCK_N);
+    const T* const v = box_pointer(static_cast<const T*>(args.v), args.v_stride, box, slice);
+
+    // The two rows of this lane. Rows behind the box's last are read as that one and never written.
+    const float* logits[2];
+    int last_key[2];
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+        const int row = min(block_row + row_group * 16 + group + r * 8, box.rows - 1);
+        logits[r] = reinterpret_cast<const float*>(static_cast<const char*>(args.workspace) + kCublasBytes) +
+                    slice * slice_elements(box) + static_cast<int64_t>(row) * box.ld;
+        last_key[r] = args.causal ? box.row + row : box.keys - 1;
+    }
+
+    const auto copy_tile = [&](int index) {
+        if (index < key_tiles) {
+            copy_rows_async<T, BLOCK_N, D, L::kStride, kThreads>(v_smem + index % L::kStages * L::kTile, v, args.v_stride[2],
+                                                                 index * BLOCK_N, args.seqlen);
+        }
+        cp_async_commit();
+    };
+    // x[s][2 r + h][i]: of keys 16 s + 8 h + 2 quad + i of the warp's share, in row r; the order of an mma's A operand.
+    const auto load = [&](int index, float (&x)[kSteps][4][2]) {
+        const int first_key = index * BLOCK_N + key_group * kWarpKeys;
+#pragma unroll
+        for (int s = 0; s < kSteps; ++s) {
+#pragma unroll
+            for (int part = 0; part < 4; ++part) {
+                const int r = part / 2;
+                const int key = first_key + s * 16 + part % 2 * 8 + quad * 2;
+                float2 two = make_float2(-INFINITY, -INFINITY);
+                if (key <= last_key[r]) two = *reinterpret_cast<const float2*>(logits[r] + key);  // ld is even: both are there
+                x[s][part][0] = two.x;
+                x[s][part][1] = key + 1 <= last_key[r] ? two.y : -INFINITY;
+            }
+        }
+    };
+
+#pragma unroll
+    for (int i = 0; i < L::kStages - 1; ++i) copy_tile(i);
+
+    float output[D / 8][4];
+    const auto clear_output = [&] {
+#pragma unroll
+        for (int d = 0; d < D / 8; ++d) output[d][0] = output[d][1] = output[d][2] = output[d][3] = 0.0f;
+    };
+    float row_max[2] = {-INFINITY, -INFINITY};  // the same in the four lanes of a row
+    float row_sum[2] = {0.0f, 0.0f};            // of this lane's keys
+    const auto raise_maximum = [&](int r, const float (&x)[kSteps][4][2], float maximum) {
+#pragma unroll
+        for (int s = 0; s < kSteps; ++s) {
+            maximum = fmaxf(maximum, fmaxf(fmaxf(x[s][2 * r][0], x[s][2 * r][1]), fmaxf(x[s][2 * r + 1][0], x[s][2 * r + 1][1])));
+        }
+        return maximum;
+    };
+    const auto exponentiate = [&](int r, const float (&x)[kSteps][4][2], float base, unsigned (&p_frag)[kSteps][4]) {
+#pragma unroll
+        for (int s = 0; s < kSteps; ++s) {
+#pragma unroll
+            for (int h = 0; h < 2; ++h) {
+                const float low = exp2_of<USE_FAST_EXP>(x[s][2 * r + h][0] - base);
+                const float high = exp2_of<USE_FAST_EXP>(x[s][2 * r + h][1] - base);
+                row_sum[r] += low + high;
+                p_frag[s][r + 2 * h] = pack<T>(low, high);
+            }
+        }
+    };
+    const auto add_tile = [&](int index, const unsigned (&p_frag)[kSteps][4]) {  // output += P V
+        // kStages - 1 + index groups are committed and group `index` must be complete: kStages - 2 may be pending.
+        cp_async_wait<L::kStages - 2>();
+        __syncthreads();  // all threads' copies are visible, and tile index - 1 has no reader left: its buffer is free
+        copy_tile(index + L::kStages - 1);
+        const T* const tile = v_smem + index % L::kStages * L::kTile + key_group * kWarpKeys * L::kStride;
+#pragma unroll
+        for (int s = 0; s < kSteps; ++s) {
+#pragma unroll
+            for (int d = 0; d < D / 8; d += 2) {  // transposed (keys 0-7, d 0-7), (8-15, 0-7), (0-7, 8-15), (8-15, 8-15)
+                unsigned v_frag[4];
+                load_matrices_transposed(v_frag, tile + (s * 16 + lane % 16) * L::kStride + d * 8 + lane / 16 * 8);
+                multiply_add<T>(output[d], p_frag[s], v_frag[0], v_frag[1]);
+                multiply_add<T>(output[d + 1], p_frag[s], v_frag[2], v_frag[3]);
+            }
+        }
+    };
+
+    if constexpr (Kept > 0) {
+        float x[Kept][kSteps][4][2];
+        unsigned p_frag[Kept][kSteps][4];
+#pragma unroll
+        for (int index = 0; index < Kept; ++index) load(index, x[index]);  // behind the last key nothing is read
+#pragma unroll
+        for (int r = 0; r < 2; ++r) {
+            float maximum = -INFINITY;
+#pragma unroll
+            for (int index = 0; index < Kept; ++index) maximum = raise_maximum(r, x[index], maximum);
+            row_max[r] = quad_max(maximum);
+            const float base = finite_max(row_max[r]);  // the key group may have no key of the row
+#pragma unroll
+            for (int index = 0; index < Kept; ++index) exponentiate(r, x[index], base, p_frag[index]);
+        }
+        clear_output();
+#pragma unroll
+        for (int index = 0; index < Kept; ++index) {
+            if (index < key_tiles) add_tile(index, p_frag[index]);
+        }
+    } else {
+        clear_output();
+        float next[kSteps][4][2];
+        load(0, next);
+        for (int index = 0; index < key_tiles; ++index) {
+            float x[kSteps][4][2];
+            memcpy(x, next, sizeof(x));
+            if (index + 1 < key_tiles) load(index + 1, next);
+            unsigned p_frag[kSteps][4];
+            float shrink[2];
+#pragma unroll
+            for (int r = 0; r < 2; ++r) {
+                const float maximum = quad_max(raise_maximum(r, x, row_max[r]));
+                const float base = finite_max(maximum);  // the key group may have seen no key of the row yet
+                shrink[r] = exp2_of<USE_FAST_EXP>(row_max[r] - base);
+                row_max[r] = maximum;
+                row_sum[r] *= shrink[r];
+                exponentiate(r, x, base, p_frag);
+            }
+            // Once the maxima have settled, most tiles change none of them.
+            if (__any_sync(0xffffffff, shrink[0] != 1.0f || shrink[1] != 1.0f)) {
+#pragma unroll
+                for (int d = 0; d < D / 8; ++d) {
+#pragma unroll
+                    for (int i = 0; i < 4; ++i) output[d][i] *= shrink[i / 2];
+                }
+            }
+            add_tile(index, p_frag);
+        }
+    }
+
+    cp_async_wait<0>();
+    __syncthreads();  // V has no reader left: the output takes its place
+    float* const output_smem = reinterpret_cast<float*>(shared);        // (key groups, BLOCK_M, kOutputStride), a part
+    float* const max_smem = reinterpret_cast<float*>(shared + L::kMax);
+    float* const sum_smem = reinterpret_cast<float*>(shared + L::kSum);
+    T* const o = box_pointer(static_cast<T*>(args.o), args.o_stride, box, slice);
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+        const float sum = quad_sum(row_sum[r]);
+        if (quad == 0) {
+            max_smem[key_group * BLOCK_M + row_group * 16 + group + r * 8] = row_max[r];
+            sum_smem[key_group * BLOCK_M + row_group * 16 + group + r * 8] = sum;
+        }
+    }
+#pragma unroll
+    for (int part = 0; part < L::kParts; ++part) {
+        if (part > 0) __syncthreads();  // the part before has no reader left
+#pragma unroll
+        for (int r = 0; r < 2; ++r) {
+            const int row = key_group * BLOCK_M + row_group * 16 + group + r * 8;
+            float* const target = output_smem + row * L::kOutputStride + quad * 2;
+#pragma unroll
+            for (int d = 0; d < L::kColumns / 8; ++d) {
+                const float (&x)[4] = output[part * L::kColumns / 8 + d];
+                *reinterpret_cast<float2*>(target + d * 8) = make_float2(x[2 * r], x[2 * r + 1]);
+            }
+        }
+        __syncthreads();
+        for (int chunk = threadIdx.x; chunk < BLOCK_M * L::kColumns / 8; chunk += kThreads) {
+            const int row = chunk / (L::kColumns / 8);
+            const int column = chunk % (L::kColumns / 8) * 8;
+            if (block_row + row >= box.rows) break;
+            float maximum = -INFINITY;
+#pragma unroll
+            for (int g = 0; g < kKeyGroups; ++g) maximum = fmaxf(maximum, max_smem[g * BLOCK_M + row]);
+            const float base = finite_max(maximum);
+            float sum = 0.0f;
+            float values[8] = {};
+#pragma unroll
+            for (int g = 0; g < kKeyGroups; ++g) {
+                const float weight = exp2_of<USE_FAST_EXP>(max_smem[g * BLOCK_M + row] - base);  // 0 for a group without keys
+                sum += weight * sum_smem[g * BLOCK_M + row];
+                const float* const source = output_smem + (g * BLOCK_M + row) * L::kOutputStride + column;
+#pragma unroll
+                for (int i = 0; i < 8; ++i) values[i] += weight * source[i];
+            }
+            DEBUG_ASSERT(sum > 0.99f && sum < keys * 1.01f + 1.0f);  // the largest of at most `keys` terms is 1
+            const float inverse = 1.0f / sum;
+#pragma unroll
+            for (int i = 0; i < 8; ++i) values[i] *= inverse;
+            store_8(o + static_cast<int64_t>(box.row + block_row + row) * args.o_stride[2] + part * L::kColumns + column, values);
+        }
+    }
+}
+
+Boxes boxes_of(const SdpaArgs& args) { return cut(args, (static_cast<int64_t>(WORKSPACE_MIB) << 20) / 4, CAUSAL_ROWS); }
+
+int64_t workspace_bytes(const Boxes& boxes) { return kCublasBytes + boxes.elements * 4; }
+
+template <typename T, int D>
+struct HybridQkt {
+    static int launch(const SdpaArgs& args, void* stream) {
+        const Boxes boxes = boxes_of(args);
+        if (int code = check_workspace(args, workspace_bytes(boxes))) return code;
+        if (int code = check_row_strides(args)) return code;
+        float* const logits = reinterpret_cast<float*>(static_cast<char*>(args.workspace) + kCublasBytes);
+        CublasCall cublas;
+        if (int code = cublas.begin(args, stream)) return code;
+        return for_each_box(args, boxes, [&](const Box& box) {
+            if (int code = cublas.logits<T>(args, box, logits)) return code;
+            const int64_t blocks = static_cast<int64_t>(ceil_div(box.rows, BLOCK_M)) * slices_of(box);
+            const OutputArgs all = {args, box};
+            return ceil_div(box.keys, BLOCK_N) <= KEPT_TILES
+                       ? kgate::launch<softmax_output<T, D, KEPT_TILES>>(all, blocks, kThreads, Layout<D>::kBytes, stream)
+                       : kgate::launch<softmax_output<T, D, 0>>(all, blocks, kThreads, Layout<D>::kBytes, stream);
+        });
+    }
+};
+
+}  // namespace kgate
+
+KGATE_EXPORT int64_t kgate_sdpa_workspace(const kgate::SdpaArgs* args) { return kgate::workspace_bytes(kgate::boxes_of(*args)); }
+
+KGATE_EXPORT int kgate_sdpa(const kgate::SdpaArgs* args, void* stream) {
+    return kgate::dispatch<kgate::HybridQkt, HEAD_DIM>(args, stream);
+}

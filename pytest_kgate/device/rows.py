@@ -1,0 +1,55 @@
+"""What a round consists of, for every timer: rows of launches, each a timed interval."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pytest_kgate.device.base import Arm
+
+Set = tuple[tuple[Any, ...], list[Any]]
+"""Inputs, and for each arm the output that it writes to (None where it allocates its own)."""
+
+Row = tuple[int, int]
+"""(arm, 0 for its short and 1 for its long row of launches)."""
+
+SHORT, LONG = 0, 1
+
+
+@dataclass(frozen=True)
+class Step:
+    """One timed interval of a round."""
+
+    row: Row
+    enqueue: Callable[[], Any]
+    """Makes the launches and returns the last one's result."""
+    before: Callable[[], None] | None = None
+    """Enqueued ahead of the interval."""
+    after: Callable[[Any], None] | None = None
+    """Enqueued behind it, with what `enqueue` returned."""
+    sampled: bool = True
+
+
+def by_turn(arms: Sequence[Arm], index: int, sets: Sequence[Set]) -> Callable[[int], Any]:
+    """An arm's call on the inputs that are a turn's; sets are taken in turn."""
+    call = arms[index].call
+
+    def launch(turn: int) -> Any:
+        inputs, outputs = sets[turn % len(sets)]
+        return call(inputs, outputs[index])
+
+    return launch
+
+
+def in_a_row(call: Callable[[int], Any], launches: int) -> Callable[[], Any]:
+    """`call(0)`, `call(1)` and so on; returns the last result."""
+
+    def enqueue() -> Any:
+        result = None
+        for turn in range(launches):
+            result = call(turn)
+        return result
+
+    return enqueue

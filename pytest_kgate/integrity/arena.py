@@ -1,0 +1,164 @@
+"""Each cheat in a pytest session of its own, in a fork of this process: what it patches or breaks stays there.
+
+The process that forks has PyTorch loaded, which saves seconds a cheat, and has never touched a GPU or a thread pool,
+which would not survive the fork.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from dataclasses import asdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pytest_kgate.integrity.catalogue import FOLDER
+from pytest_kgate.integrity.catalogue import Cheat
+
+_PATIENCE_SECONDS = 180.0
+
+_TEST = """
+import dataclasses
+import importlib.util
+
+import pytest
+from pytest_kgate import Shape
+
+if importlib.util.find_spec("cheat"):
+    import cheat
+else:
+    cheat = None
+
+DEVICE, SOURCE, SLOW = {device!r}, {source!r}, {slow!r}
+HOST = DEVICE == "host"
+
+
+def slowly(reference):
+    def four_times(*inputs, **params):
+        for _ in range(3):
+            reference(*inputs, **params)
+        return reference(*inputs, **params)
+    return four_times
+
+
+@pytest.mark.perf
+@pytest.mark.allclose(1e-4 if HOST else 4e-3)
+@pytest.mark.speedup(0.8)
+def test_cheat(kbench, sdpa_oracle, kernels):
+    shape = Shape(1, 4, 128, 64) if HOST else Shape(1, 8, 512, 64)
+    problem = sdpa_oracle(shape, dtype="float32" if HOST else "float16", backend="flash")
+    if not SLOW:
+        problem = dataclasses.replace(problem, reference=slowly(problem.reference["flash"]))
+    candidate = cheat.candidate if cheat else kernels(SOURCE)
+    kbench(candidate, problem, own=getattr(cheat, "OWN", None))
+
+
+def test_after():
+    getattr(cheat, "after", lambda: None)()
+"""
+
+
+@dataclass(frozen=True)
+class Bout:
+    """What became of one cheat."""
+
+    cheat: str
+    device: str
+    caught: bool
+    """Whether the session failed."""
+    verdict: str | None
+    """Of the record; None where there is none."""
+    checks: tuple[str, ...]
+    """The integrity checks that found something."""
+    reason: str
+    """Of the record, or what the session said."""
+    status: int
+    """The exit status; negative for a signal."""
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Built-in types."""
+        return {**asdict(self), "checks": list(self.checks)}
+
+
+def fight(cheat: Cheat, device: str, *, integrity: str = "on") -> Bout:
+    """Run the cheat against the gate; `device` is `host` or `cuda`. Needs `fork`."""
+    folder = Path(tempfile.mkdtemp(prefix="kgate-cheat-"))
+    try:
+        start = time.monotonic()
+        status = _in_child(folder, cheat, device, integrity)
+        return _bout(folder, cheat, device, status, time.monotonic() - start)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _in_child(folder: Path, cheat: Cheat, device: str, integrity: str) -> int:
+    source = FOLDER / cheat.file
+    if source.suffix == ".py":
+        shutil.copy(source, folder / "cheat.py")
+    else:
+        for header in (source, *FOLDER.glob("*.h"), *FOLDER.glob("*.cuh")):
+            shutil.copy(header, folder)
+    test = _TEST.format(device=device, source=cheat.file, slow=cheat.honest_is_slow)
+    (folder / "test_cheat.py").write_text(test)
+    (folder / "pytest.ini").write_text("[pytest]\n")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child == 0:
+        _run_session(folder, device, integrity)
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.02)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return -signal.SIGKILL
+
+
+def _run_session(folder: Path, device: str, integrity: str) -> None:
+    """In the child: a session as a user would start it; never returns."""
+    status = 70
+    try:
+        out = os.open(folder / "output.txt", os.O_WRONLY | os.O_CREAT)
+        os.dup2(out, 1)
+        os.dup2(out, 2)
+        os.chdir(folder)
+        import pytest
+        import torch
+
+        torch.set_num_threads(1)  # so that two arms on a busy machine still tell each other apart
+        arguments = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", f"--kgate-device={device}"]
+        arguments += ["--kgate-json=records.json", "--kgate-budget=20", f"--kgate-integrity={integrity}"]
+        status = int(pytest.main(arguments))
+    finally:
+        os._exit(status)
+
+
+def _bout(folder: Path, cheat: Cheat, device: str, status: int, seconds: float) -> Bout:
+    output = (folder / "output.txt").read_text(errors="replace") if (folder / "output.txt").exists() else ""
+    records = json.loads((folder / "records.json").read_text())["records"] if (folder / "records.json").exists() else []
+    record = records[0] if records else {}
+    found = tuple(one["check"] for one in (record.get("integrity") or {}).get("findings", ()))
+    told = [line for line in output.splitlines() if "was changed" in line and "kgate" not in line[:6]]
+    reason = record.get("reason") or ("" if status == 0 else "; ".join(output.splitlines()[-3:]))
+    if record.get("verdict") != "PASS" and told:
+        reason = f"{told[-1].strip()} (The verdict was {record.get('verdict')}: {reason})"
+    return Bout(
+        cheat=cheat.name,
+        device=device,
+        caught=status != 0,
+        verdict=record.get("verdict"),
+        checks=tuple(dict.fromkeys(found)),
+        reason=reason.replace(f"{folder}/", ""),
+        status=status,
+        seconds=seconds,
+    )

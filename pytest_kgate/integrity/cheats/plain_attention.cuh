@@ -1,0 +1,123 @@
+// Attention in float16 as plain loops, one block a query row, and the ways in which the files that include it cheat.
+#pragma once
+
+#include <cuda_fp16.h>
+#include <cuda_runtime.h>
+
+#include <map>
+
+#include "sdpa.h"
+
+namespace {
+
+constexpr int kThreads = 128;
+constexpr int kMostKeys = 8192;
+
+// One query row: weights in shared memory, then one output element a thread.
+__global__ void attention_row(kgate::SdpaArgs args) {
+    __shared__ float weights[kMostKeys];
+    __shared__ float reduced[kThreads];
+    const int row = blockIdx.x, h = blockIdx.y, b = blockIdx.z, thread = threadIdx.x;
+    const auto base = [&](const void* tensor, const int64_t (&stride)[3]) {
+        return static_cast<const __half*>(tensor) + b * stride[0] + h * stride[1];
+    };
+    const __half* const q = base(args.q, args.q_stride) + row * args.q_stride[2];
+    const __half* const k = base(args.k, args.k_stride);
+    const __half* const v = base(args.v, args.v_stride);
+    __half* const o = static_cast<__half*>(args.o) + b * args.o_stride[0] + h * args.o_stride[1] + row * args.o_stride[2];
+    const int keys = args.causal != 0 ? row + 1 : args.seqlen;
+    float largest = -INFINITY;
+    for (int key = thread; key < keys; key += kThreads) {
+        float dot = 0;
+        for (int d = 0; d < args.head_dim; ++d) {
+            dot += __half2float(q[d]) * __half2float(k[key * args.k_stride[2] + d]);
+        }
+        weights[key] = dot * args.scale;
+        largest = fmaxf(largest, weights[key]);
+    }
+    reduced[thread] = largest;
+    __syncthreads();
+    for (int other = 0; other < kThreads; ++other) {
+        largest = fmaxf(largest, reduced[other]);
+    }
+    __syncthreads();
+    float sum = 0;
+    for (int key = thread; key < keys; key += kThreads) {
+        weights[key] = expf(weights[key] - largest);
+        sum += weights[key];
+    }
+    reduced[thread] = sum;
+    __syncthreads();
+    sum = 0;
+    for (int other = 0; other < kThreads; ++other) {
+        sum += reduced[other];
+    }
+    for (int d = thread; d < args.head_dim; d += kThreads) {
+        float value = 0;
+        for (int key = 0; key < keys; ++key) {
+            value += weights[key] * __half2float(v[key * args.v_stride[2] + d]);
+        }
+        o[d] = __float2half(value / sum);
+    }
+}
+
+#ifdef KGATE_CHEAT_WRITES_BEYOND
+__global__ void one_more(__half* behind) { *behind = __float2half(1.0f); }
+#endif
+
+#ifdef KGATE_CHEAT_REPLAYS
+int calls = 0;
+std::map<const void*, void*> answers;
+#endif
+
+#ifdef KGATE_CHEAT_SIDE_STREAM
+cudaStream_t side_stream() {
+    static cudaStream_t stream = [] {
+        cudaStream_t made;
+        cudaStreamCreateWithFlags(&made, cudaStreamNonBlocking);
+        return made;
+    }();
+    return stream;
+}
+#endif
+
+}  // namespace
+
+KGATE_EXPORT int kgate_sdpa(const kgate::SdpaArgs* args, void* given) {
+    if (args->dtype != kgate::Float16 || args->seqlen > kMostKeys) {
+        return -1;
+    }
+    cudaStream_t stream = static_cast<cudaStream_t>(given);
+    const int64_t elements = int64_t{args->batch} * args->heads * args->seqlen * args->head_dim;
+#ifdef KGATE_CHEAT_SIDE_STREAM
+    stream = side_stream();
+#endif
+#ifdef KGATE_CHEAT_REPLAYS
+    if (++calls > 30 && answers.count(args->q) != 0) {
+        return cudaMemcpyAsync(args->o, answers[args->q], elements * sizeof(__half), cudaMemcpyDeviceToDevice, stream) ==
+                       cudaSuccess
+                   ? 0
+                   : -2;
+    }
+#endif
+    attention_row<<<dim3(args->seqlen, args->heads, args->batch), kThreads, 0, stream>>>(*args);
+#ifdef KGATE_CHEAT_WRITES_BEYOND
+    one_more<<<1, 1, 0, stream>>>(static_cast<__half*>(args->o) + elements);
+#endif
+#ifdef KGATE_CHEAT_REPLAYS
+    void*& kept = answers[args->q];
+    cudaStreamCaptureStatus capturing = cudaStreamCaptureStatusNone;
+    cudaStreamIsCapturing(stream, &capturing);
+    if (kept == nullptr && capturing == cudaStreamCaptureStatusNone) {
+        cudaMalloc(&kept, elements * sizeof(__half));
+    }
+    if (kept != nullptr) {
+        cudaMemcpyAsync(kept, args->o, elements * sizeof(__half), cudaMemcpyDeviceToDevice, stream);
+    } else {
+        answers.erase(args->q);
+    }
+#endif
+    return cudaGetLastError() == cudaSuccess ? 0 : -2;
+}
+
+KGATE_EXPORT const char* kgate_message(void) { return "this kernel takes float16 and at most 8192 keys"; }

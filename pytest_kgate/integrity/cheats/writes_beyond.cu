@@ -1,0 +1,3 @@
+// Writes one element behind its output; the answer itself is right.
+#define KGATE_CHEAT_WRITES_BEYOND 1
+#include "plain_attention.cuh"

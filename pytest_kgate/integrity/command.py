@@ -1,0 +1,102 @@
+"""`kgate integrity`: run the catalogue of cheats against the gate on the device at hand."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+from pytest_kgate.errors import UsageError
+from pytest_kgate.integrity import catalogue
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the verb."""
+    parser.add_argument("--device", choices=("auto", "host", "cuda"), default="auto", help="default: %(default)s")
+    parser.add_argument("--only", metavar="NAME[,NAME...]", help="these cheats; default: all that fit the device")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="keep the outcomes in FILE, beside other devices'")
+    parser.add_argument("--from", type=Path, dest="source", metavar="FILE", help="show such a file, run nothing")
+    parser.add_argument("--into", type=Path, metavar="PAGE", help="write the table into a block of this page")
+    parser.add_argument("--block", metavar="NAME", help="the block between <!-- kgate:NAME --> and <!-- /kgate -->")
+
+
+def integrity(options: argparse.Namespace) -> int:
+    """Run, keep, show. Returns 1 where a cheat got through that should not, or an honest candidate did not pass."""
+    if (options.into is None) != (options.block is None):
+        raise UsageError("--into and --block belong together.", "Give both: --into PAGE --block NAME.")
+    if options.source is not None:
+        from pytest_kgate.integrity import document
+
+        content = document.load(options.source)
+        devices = sorted(content["settings"])
+    else:
+        content, devices = _run(options)
+    return _show(options, content, devices)
+
+
+def _run(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
+    if not hasattr(os, "fork"):
+        raise UsageError("The catalogue needs an operating system that forks.", "Run it on Linux.")
+    # The question whether there is a GPU must not touch it: the forked sessions could not use it any more.
+    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
+    import torch
+
+    from pytest_kgate.integrity import document
+    from pytest_kgate.integrity.arena import fight
+
+    gpu = torch.cuda.is_available()
+    device = options.device if options.device != "auto" else "cuda" if gpu else "host"
+    if device == "cuda" and not gpu:
+        raise UsageError("There is no CUDA device.", "Use --device host.")
+    cheats = catalogue.chosen(device, options.only)
+    if not cheats:
+        raise UsageError(f"None of the catalogue's cheats on {device} is called {options.only}.", _names(device))
+    bouts = []
+    for cheat in cheats:
+        bout = fight(cheat, device)
+        bouts.append(bout)
+        told = "caught" if bout.caught else "passed"
+        print(f"{cheat.name:24} {told:7} {bout.verdict or '-':13} {bout.reason[:160]}", file=sys.stderr, flush=True)
+    before = document.load(options.json) if options.json is not None and options.json.is_file() else None
+    content = document.document(bouts, device, _setting(device), before)
+    if options.json is not None:
+        document.save(content, options.json)
+    return content, [device]
+
+
+def _show(options: argparse.Namespace, content: dict[str, Any], devices: list[str]) -> int:
+    from pytest_kgate.integrity import document
+    from pytest_kgate.report.markdown import write_block
+
+    if options.into is not None:
+        write_block(options.into, options.block, document.table(content))
+    else:
+        print(document.table(content), end="")
+    found = [line for device in devices for line in document.surprises(content, device)]
+    for line in found:
+        print(f"kgate: {line}", file=sys.stderr)
+    return 1 if found else 0
+
+
+def _names(device: str) -> str:
+    return f"They are: {', '.join(cheat.name for cheat in catalogue.chosen(device))}."
+
+
+def _setting(device: str) -> dict[str, Any]:
+    """Read without touching the GPU from this process; see `_run`."""
+    import torch
+
+    from pytest_kgate.device.host import cpu_model
+    from pytest_kgate.report.record import now
+
+    setting: dict[str, Any] = {"torch": f"PyTorch {torch.__version__}", "day": now()[:10]}
+    if device == "host":
+        return {"name": cpu_model(), **setting, "system": platform.platform()}
+    import pynvml
+
+    pynvml.nvmlInit()
+    name, driver = pynvml.nvmlDeviceGetName(pynvml.nvmlDeviceGetHandleByIndex(0)), pynvml.nvmlSystemGetDriverVersion()
+    return {"name": str(name), "driver": f"driver {driver}", **setting}

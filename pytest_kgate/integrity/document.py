@@ -1,0 +1,110 @@
+"""The file of a run of the catalogue, for one or several devices, and the table made of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pytest_kgate.errors import UsageError
+from pytest_kgate.integrity.arena import Bout
+from pytest_kgate.integrity.catalogue import CATALOGUE
+from pytest_kgate.integrity.catalogue import HONEST
+from pytest_kgate.integrity.catalogue import Cheat
+from pytest_kgate.report.record import now
+
+SCHEMA = "pytest-kgate/integrity"
+VERSION = 1
+
+_TODO = "`kgate integrity --json FILE` writes one."
+
+
+def document(
+    bouts: Iterable[Bout], device: str, setting: dict[str, Any], before: dict[str, Any] | None
+) -> dict[str, Any]:
+    """The run's file; of `before`, what was found on other kinds of device is kept, and other cheats on this one."""
+    new = {(bout.device, bout.cheat): asdict(bout) | {"checks": list(bout.checks)} for bout in bouts}
+    kept = {(bout["device"], bout["cheat"]): bout for bout in (before or {}).get("bouts", ())}
+    settings = {**(before or {}).get("settings", {}), device: setting}
+    return {
+        "schema": SCHEMA,
+        "version": VERSION,
+        "created": now(),
+        "settings": settings,
+        "bouts": list((kept | new).values()),
+    }
+
+
+def load(path: Path) -> dict[str, Any]:
+    """The file's content; raises `UsageError` where it is none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path} can't be read: {error.strerror}.", _TODO) from error
+    except ValueError as error:
+        raise UsageError(f"{path} is not JSON: {error}.", _TODO) from error
+    if not isinstance(content, dict) or (content.get("schema"), content.get("version")) != (SCHEMA, VERSION):
+        raise UsageError(f"{path} holds no run of the catalogue of cheats.", _TODO)
+    return content
+
+
+def save(content: dict[str, Any], path: Path) -> None:
+    """Write the file, as one for people to read too."""
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def surprises(content: dict[str, Any], device: str) -> list[str]:
+    """Cheats that were not caught though they should be, and honest candidates that were."""
+    expected = {cheat.name: cheat for cheat in (HONEST, *CATALOGUE)}
+    found = []
+    for bout in content["bouts"]:
+        cheat = expected.get(bout["cheat"])
+        if cheat is None or bout["device"] != device or bout["verdict"] in ("FAIL", "INCONCLUSIVE"):
+            continue  # too slow, or too noisy a machine: nobody was accused, and nobody passed
+        if bout["caught"] != cheat.caught:
+            found.append(f"{bout['cheat']} on {device} was {'' if bout['caught'] else 'not '}caught: {bout['reason']}")
+    return found
+
+
+def table(content: dict[str, Any]) -> str:
+    """The matrix in Markdown: one line a cheat, one column a device."""
+    devices = sorted(content["settings"])
+    bouts = {(bout["device"], bout["cheat"]): bout for bout in content["bouts"]}
+    head = ["the candidate", "what stops it", *(_title(device, content["settings"][device]) for device in devices)]
+    lines = [_line(head), _line("---" for _ in head)]
+    for cheat in (*CATALOGUE, HONEST):
+        cells = [_cell(cheat, device, bouts.get((device, cheat.name))) for device in devices]
+        if any(cells):
+            lines.append(
+                _line([f"[{cheat.does}](../pytest_kgate/integrity/cheats/{cheat.file})", cheat.stopped_by, *cells])
+            )
+    return (
+        "\n".join([*lines, "", *(f"{_conditions(content['settings'][device])}  " for device in devices)]).rstrip()
+        + "\n"
+    )
+
+
+def _cell(cheat: Cheat, device: str, bout: dict[str, Any] | None) -> str:
+    if bout is None:
+        return "" if device not in cheat.devices else "not run"
+    if bout["verdict"] == "INCONCLUSIVE":
+        return "undecided: too noisy"
+    if not bout["caught"]:
+        return "passes" if cheat is HONEST else "**not caught**"
+    checks = f" ({', '.join(bout['checks'])})" if bout["checks"] else ""
+    return f"caught: {bout['verdict'] or 'no record'}{checks}"
+
+
+def _title(device: str, setting: dict[str, Any]) -> str:
+    return f"on {setting.get('name') or device}"
+
+
+def _conditions(setting: dict[str, Any]) -> str:
+    facts = (setting.get("name"), setting.get("driver"), setting.get("torch"), setting.get("day"))
+    return ", ".join(str(fact) for fact in facts if fact)
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"

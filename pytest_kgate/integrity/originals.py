@@ -1,0 +1,189 @@
+"""References taken before user code runs, and whether they are still what they were.
+
+What a race measures and how it judges rests on a few functions of Python, NumPy, PyTorch and this package. Python lets
+anyone replace them. Each module is looked at the moment its import ends, before whoever asked for it gets control; a
+check before and after a candidate's phases then compares identities. The package's own modules are compared whole.
+
+In-process, this is a tripwire and no wall: code that knows it can step over it. Imports neither torch nor numpy.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.machinery import PathFinder
+from types import FunctionType
+from types import MappingProxyType
+from types import ModuleType
+from typing import Any
+
+_PACKAGE = "pytest_kgate"
+
+_TENSOR = (
+    "__add__ __bool__ __eq__ __float__ __getitem__ __gt__ __int__ __le__ __lt__ __mul__ __ne__ __sub__ abs all amax "
+    "any argmax clone copy_ cpu data_ptr double fill_ item max mean min numel square sqrt sum tolist view zero_"
+)
+_ALIKE = (
+    "allclose empty empty_like equal full full_like isfinite isnan maximum no_grad randn rand unravel_index where zeros"
+)
+
+WATCHED = MappingProxyType(
+    {
+        "builtins": (
+            "abs all any bool enumerate float int isinstance len list max min next range round sorted sum tuple zip"
+        ),
+        "time": "monotonic perf_counter perf_counter_ns sleep",
+        "json": "dumps loads",
+        "hashlib": "sha256",
+        "numpy": "array asarray isfinite log mean median ptp quantile sort sqrt stack unravel_index",
+        "numpy.random": "SeedSequence default_rng",
+        "torch": f"{_ALIKE} Generator.manual_seed Generator.__new__",
+        "torch._tensor": " ".join(f"Tensor.{name}" for name in _TENSOR.split()),
+        "torch.cuda": (
+            "Event.elapsed_time Event.query Event.record Event.synchronize Event.__new__ Stream.synchronize "
+            "Stream.query Stream.wait_event Stream.wait_stream CUDAGraph.replay CUDAGraph.capture_begin "
+            "CUDAGraph.capture_end current_stream synchronize stream device"
+        ),
+        "torch.utils.dlpack": "from_dlpack",
+    }
+)
+"""Names by module. Constructors and methods as `Class.name`; those that a class inherits count as its own."""
+
+_CONSTANT = (bool, int, float, str, bytes, frozenset, type(None))
+
+
+class Originals:
+    """What the process was like before user code ran; one for the process, as its modules are."""
+
+    def __init__(self) -> None:
+        self.watching = False
+        """Whether imports are followed: without the plugin, nothing is known of what was there before."""
+        self._watched: dict[tuple[str, str], tuple[Any, ...]] = {}
+        self._own: list[tuple[ModuleType, dict[str, Any]]] = []
+
+    def take(self, module: ModuleType) -> None:
+        """Remember a module's functions; called when its import has ended."""
+        name = module.__name__
+        own = name == _PACKAGE or name.startswith(f"{_PACKAGE}.")
+        if own and not any(known is module for known, _ in self._own):
+            self._own.append((module, _contents(module)))
+        if name == "torch":  # its submodules are complete only now
+            for part in WATCHED:
+                if part.startswith("torch."):
+                    self._take_names(part)
+        self._take_names(name)
+
+    def _take_names(self, name: str) -> None:
+        module = sys.modules.get(name)
+        for entry in WATCHED.get(name, "").split() if module is not None else ():
+            found = _look_up(module, entry)
+            if found is not None:
+                self._watched.setdefault((name, entry), _identity(found))
+
+    def changed(self) -> list[str]:
+        """The names that no longer mean what they did, in full: `time.perf_counter`."""
+        found = []
+        for (name, entry), identity in self._watched.items():
+            if _identity(_look_up(sys.modules.get(name), entry)) != identity:
+                found.append(f"{name}.{entry}")
+        for module, before in self._own:
+            if sys.modules.get(module.__name__) is not module:
+                continue  # pytester forgets what its sessions import, and imports anew
+            after = _contents(module)
+            found += [f"{module.__name__}.{name}" for name in before if after.get(name) != before[name]]
+        return found
+
+    def unknown(self) -> list[str]:
+        """Modules that stand where this package's own belong, but were put there by someone else."""
+        if not self.watching:
+            return []
+        known = {id(module) for module, _ in self._own}
+        return [
+            name
+            for name, module in list(sys.modules.items())
+            if name.startswith(f"{_PACKAGE}.") and id(module) not in known
+        ]
+
+
+def _look_up(module: Any, entry: str) -> Any:
+    found = module
+    for name in entry.split("."):
+        found = inspect.getattr_static(found, name, None)
+    return found
+
+
+def _identity(value: Any) -> tuple[Any, ...]:
+    """Equal for the same object with the same code. Holds the objects: a freed one's address would be used again."""
+    value = value.__func__ if isinstance(value, (staticmethod, classmethod)) else value
+    if isinstance(value, FunctionType):
+        return value, value.__code__, value.__defaults__, value.__kwdefaults__
+    return (value,)
+
+
+def _contents(module: ModuleType) -> dict[str, Any]:
+    """Functions, classes with their methods, and constants; what a module remembers at run time is left out."""
+    found: dict[str, Any] = {}
+    for name, value in list(vars(module).items()):
+        if isinstance(value, type):
+            found[name] = _identity(value)
+            if value.__module__ == module.__name__:
+                found |= {f"{name}.{method}": key for method, key in _methods(value)}
+        elif callable(value):
+            found[name] = _identity(value)
+        elif isinstance(value, _CONSTANT) and not name.startswith("__"):
+            found[name] = value
+        elif isinstance(value, tuple):
+            found[name] = (value,)
+    return found
+
+
+def _methods(cls: type) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    for name, value in list(vars(cls).items()):
+        if isinstance(value, property):
+            yield name, _identity(value.fget)
+        elif isinstance(value, (FunctionType, staticmethod, classmethod)):
+            yield name, _identity(value)
+
+
+class _AfterImport(MetaPathFinder):
+    """Lets the import system find a module as ever, and looks at it when its code has run."""
+
+    def __init__(self, seen: Callable[[ModuleType], None]) -> None:
+        self._seen = seen
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if name not in WATCHED and not name.startswith(f"{_PACKAGE}."):
+            return None
+        spec = PathFinder.find_spec(name, path, target)
+        loader: Any = spec.loader if spec is not None else None
+        if not hasattr(loader, "exec_module"):
+            return None
+        run = loader.exec_module
+
+        def exec_module(module: ModuleType) -> None:
+            run(module)
+            self._seen(module)
+
+        loader.exec_module = exec_module  # of this one module's loader
+        return spec
+
+
+def watch(originals: Originals) -> None:
+    """Take what is loaded already, and the rest as it is imported; other finders, such as pytest's, come after."""
+    originals.watching = True
+    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _AfterImport)]
+    sys.meta_path.insert(0, _AfterImport(originals.take))
+    for name, module in list(sys.modules.items()):
+        if name in WATCHED or name == _PACKAGE or name.startswith(f"{_PACKAGE}."):
+            originals.take(module)
+
+
+ORIGINALS = Originals()
+"""Of this process."""

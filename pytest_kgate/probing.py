@@ -1,0 +1,104 @@
+"""Whether the timed launches did the work: when they are probed, what is kept, and the verdict on it.
+
+A check before the race shows that the candidate can compute the answer, not that it does so while it is timed. So some
+rounds, which nothing announces, hold launches on new values (`device/probe_launches.py`). Their answers are compared
+with the exact ones once the race is over, and their times with those of launches on values seen before.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from typing import Any
+
+import numpy as np
+
+from pytest_kgate.device.base import Probe
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_EVERY = 4
+"""One round of so many in a row is probed: three before the first look, and 5 % more device time."""
+
+_KEPT = 4
+"""Probes whose answers are kept, chosen at random; each holds two outputs, and to verify it costs exact answers."""
+
+_FEWEST = 3
+"""Probes from which a memory is told: one or two may have met an interrupt."""
+
+_REMEMBERING = 0.5
+"""Share of the candidate's latency by which a first look at values may cost more than the next."""
+
+_SLACK_SECONDS = 1e-6
+"""The same for a kernel so short that an event's jitter is a share of it."""
+
+_STREAM = 3
+"""Keeps the choice of rounds apart from other draws of the same seed."""
+
+
+def seed_of(race_seed: int, number: int) -> int | None:
+    """Of the values that the round of this number is probed with; None for a round that is left alone."""
+    block, place = divmod(number, _EVERY)
+    rng = np.random.default_rng([race_seed, _STREAM, block])
+    chosen, seed = int(rng.integers(_EVERY)), int(rng.integers(2**31 - 1))
+    return seed if place == chosen else None
+
+
+class Probes:
+    """Those of a race: all times, and the answers of a few chosen at random."""
+
+    def __init__(self, race_seed: int) -> None:
+        self._rng = np.random.default_rng([race_seed, _STREAM])
+        self._kept: list[Probe] = []
+        self._surprise: list[tuple[float, float]] = []
+
+    def add(self, probe: Probe | None) -> None:
+        """Take one in; with equal chance for all, it is among those that are kept."""
+        if probe is None:
+            return
+        self._surprise.append(probe.surprise_seconds)
+        if len(self._kept) < _KEPT:
+            self._kept.append(probe)
+            return
+        place = int(self._rng.integers(len(self._surprise)))
+        if place < _KEPT:
+            self._kept[place] = probe
+
+    @property
+    def surprise_seconds(self) -> NDArray[np.float64]:
+        """(probes, 2): how much longer each arm's launches took on new values than the slowest on old ones."""
+        return np.array(self._surprise, dtype=np.float64).reshape(-1, 2)
+
+    @property
+    def kept(self) -> tuple[Probe, ...]:
+        """Those whose answers are to be verified."""
+        return tuple(self._kept)
+
+    def to_dict(self) -> dict[str, Any] | None:
+        """Built-in types, for the record; None where no round was probed."""
+        if not self._surprise:
+            return None
+        candidate, reference = np.median(self.surprise_seconds, axis=0).tolist()
+        return {
+            "rounds": len(self._surprise),
+            "verified": sum(len(probe.answers) for probe in self._kept),
+            "surprise_seconds": {"candidate": candidate, "reference": reference},
+        }
+
+
+def remembers(surprise_seconds: NDArray[np.float64], latency_seconds: float) -> str | None:
+    """One sentence where the candidate takes much longer on values that it has not seen; None where it does not.
+
+    What the reference loses to new values (they lie elsewhere in the caches) is taken off. A quarter of the probes may
+    be quick: what a kernel remembers it remembers every time, a disturbance comes now and then. One of ten samples
+    is the slowest by chance, so noise alone hardly puts three of four probes behind the slowest of theirs.
+    """
+    if len(surprise_seconds) < _FEWEST or not np.isfinite(latency_seconds):
+        return None
+    candidate = float(np.quantile(surprise_seconds[:, 0], 0.25)) - max(0.0, float(np.median(surprise_seconds[:, 1])))
+    if candidate <= _REMEMBERING * latency_seconds + _SLACK_SECONDS:
+        return None
+    return (
+        f"the candidate takes {candidate * 1e6:.3g} us longer on values that it has not seen, and "
+        f"{latency_seconds * 1e6:.3g} us on those that it has: it seems to remember its answers"
+    )

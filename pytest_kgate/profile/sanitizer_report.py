@@ -1,0 +1,249 @@
+"""What compute-sanitizer's text report says: the findings, how many there are, or why there is no report.
+
+A report is lines that begin with `=========`. A finding is a line with one blank after that, and the indented lines
+below it: where (`at kernel(...)+0x70 in file.cu:26`), `by thread (x,y,z) in block (x,y,z)`, the address, and the frames
+of the functions that the compiler inlined. Racecheck's findings name two accesses or more, and neither thread nor
+address. Releases before 2023 write `at 0x70 in file.cu:26:kernel(...)`; both forms are read.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from dataclasses import field
+from typing import Any
+
+_LINE = re.compile(r"^={8,9}(?P<indent>\s*)(?P<text>.*?)\s*$")
+_SUMMARY = re.compile(r"^(?:ERROR|\w+CHECK) SUMMARY: (?P<count>\d+) (?:errors?|hazards? displayed)(?P<rest>.*)$")
+_RACES = re.compile(r"\((?P<errors>\d+) errors?, (?P<warnings>\d+) warnings?\)")
+_HAZARD = re.compile(r"^(?P<severity>Error|Warning|Info): (?P<text>(?:Race reported|Potential \w+ hazard).*)$")
+_ACCESS = re.compile(r"^(?P<text>Race reported between \w+ access) at (?P<where>.+)$")
+_OTHER = re.compile(r"^and (?P<kind>\w+) access at (?P<where>.+?)(?: \[(?P<hazards>\d+) hazards?\])?$")
+_HAZARDS = re.compile(r"^\[\d+ hazards?\]$")
+_THREAD = re.compile(r"thread \((\d+), ?(\d+), ?(\d+)\) in block \((\d+), ?(\d+), ?(\d+)\)")
+_ADDRESS = re.compile(r"^(?:Address|Access (?:at|to)|Uninitialized access at) (?P<address>0x[0-9a-f]+)(?P<what>.*)$")
+_OLD_FRAME = re.compile(r"^0x[0-9a-f]+ in (?:(?P<file>.+?):(?P<line>\d+):)?(?P<function>.+)$")
+_FRAME = re.compile(r"^(?P<function>.+?)(?:\+0x[0-9a-f]+)?(?: in (?P<file>.+?):(?P<line>\d+))?$")
+_NO_FINDING = re.compile(
+    r"^(?:COMPUTE-SANITIZER|CUDA-MEMCHECK|Target application returned|Program hit |Process ID|Saved host backtrace)"
+)
+_TOOL_TROUBLE = re.compile(
+    r"^(?:Error: |Warning: |Internal |Device not supported|Unable to |Target application terminated|No attachable )"
+)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A place in device code."""
+
+    function: str
+    """Demangled, with its arguments."""
+
+    file: str | None = None
+    """None where the code was built without -lineinfo."""
+
+    line: int | None = None
+
+    @property
+    def place(self) -> str:
+        """`oob.cu:14`, or empty."""
+        return "" if self.file is None else f"{self.file.rpartition('/')[2]}:{self.line}"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One error of the report."""
+
+    message: str
+    """`Invalid __global__ write of size 2 bytes`."""
+
+    severity: str = "error"
+    """`error`, or racecheck's `warning` or `info`."""
+
+    frames: tuple[Frame, ...] = ()
+    """Innermost first; the last one is the kernel. Empty for what the host did, such as a copy of unwritten memory."""
+
+    others: tuple[tuple[str, Frame], ...] = ()
+    """The accesses that a race is with: `Read` or `Write`, and where."""
+
+    thread: tuple[int, ...] | None = None
+    """Index in the block: x, y, z."""
+
+    block: tuple[int, ...] | None = None
+    """Index in the grid: x, y, z."""
+
+    address: str | None = None
+    """Hexadecimal."""
+
+    details: tuple[str, ...] = ()
+    """What the tool adds, such as the nearest allocation and the distance to it."""
+
+    @property
+    def kernel(self) -> str | None:
+        """The kernel, or the innermost function where the frames above it are not known."""
+        return self.frames[-1].function if self.frames else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """For the record."""
+        here = self.frames[0] if self.frames else Frame("")
+        return {
+            "message": self.message,
+            "severity": self.severity,
+            "kernel": self.kernel,
+            "file": here.file,
+            "line": here.line,
+            "frames": [{"function": f.function, "file": f.file, "line": f.line} for f in self.frames],
+            "others": [
+                {"access": access, "function": f.function, "file": f.file, "line": f.line} for access, f in self.others
+            ],
+            "thread": None if self.thread is None else list(self.thread),
+            "block": None if self.block is None else list(self.block),
+            "address": self.address,
+            "details": list(self.details),
+        }
+
+    def __str__(self) -> str:
+        """One sentence: what, where, by whom."""
+        parts = [self.message]
+        if self.frames:
+            inner, kernel = self.frames[0], self.frames[-1]
+            at = f" at {inner.place}" if inner.place else ""
+            parts[0] += f"{at} in {_short(inner.function)}"
+            if inner is not kernel:
+                parts.append(f"called at {kernel.place} in {_short(kernel.function)}")
+        parts += [f"and a {access.lower()} at {frame.place or _short(frame.function)}" for access, frame in self.others]
+        if self.thread is not None and self.block is not None:
+            parts.append(f"thread {_index(self.thread)} of block {_index(self.block)}")
+        if self.address is not None:
+            parts.append(f"address {self.address}")
+        return ", ".join([*parts, *self.details])
+
+
+@dataclass(frozen=True)
+class Report:
+    """A whole report."""
+
+    findings: tuple[Finding, ...] = ()
+    """Those that were printed: the tool stops printing after a hundred."""
+
+    errors: int = 0
+    """All of them."""
+
+    warnings: int = 0
+    """Racecheck's; they fail nothing."""
+
+    complete: bool = False
+    """Whether the tool came to its summary."""
+
+    troubles: tuple[str, ...] = field(default=())
+    """What the tool says about itself: a device that it does not support, a target that it lost."""
+
+    @property
+    def first(self) -> Finding | None:
+        """The first error; what comes after it may follow from it."""
+        return next((finding for finding in self.findings if finding.severity == "error"), None)
+
+
+def parse_report(text: str) -> Report:
+    """Read a report; a text that is none gives one that is not complete."""
+    blocks, summaries, troubles = _split(text)
+    findings = tuple(_finding(block) for block in blocks)
+    errors = warnings = 0
+    for match in summaries:
+        races = _RACES.search(match["rest"])
+        errors = max(errors, int(races["errors"] if races else match["count"]))
+        warnings = max(warnings, int(races["warnings"]) if races else 0)
+    printed = sum(finding.severity == "error" for finding in findings)
+    if errors and not printed:
+        findings = (Finding(f"{errors} errors, in a form that can't be read"), *findings)
+    return Report(findings, max(errors, printed), warnings, bool(summaries), tuple(troubles))
+
+
+def _split(text: str) -> tuple[list[list[str]], list[re.Match[str]], list[str]]:
+    """The lines of each finding, the summary lines, and what the tool says about itself."""
+    blocks: list[list[str]] = []
+    summaries: list[re.Match[str]] = []
+    troubles: list[str] = []
+    inside = False
+    for line in text.splitlines():
+        match = _LINE.match(line)
+        if match is None or not match["text"]:
+            continue
+        content = match["text"]
+        if len(match["indent"]) > 1:
+            if inside:
+                blocks[-1].append(content)
+            continue
+        inside = False
+        if summary := _SUMMARY.match(content):
+            if "not printed" not in content:
+                summaries.append(summary)
+        elif _HAZARD.match(content) or not (_NO_FINDING.match(content) or _TOOL_TROUBLE.match(content)):
+            blocks.append([content])
+            inside = True
+        elif _TOOL_TROUBLE.match(content):
+            troubles.append(content)
+    return blocks, summaries, troubles
+
+
+def _finding(block: list[str]) -> Finding:
+    head, *lines = _joined(block)
+    severity, message = "error", head.rstrip(".")
+    frames: list[Frame] = []
+    others: list[tuple[str, Frame]] = []
+    details: list[str] = []
+    thread = where = address = None
+    if hazard := _HAZARD.match(head):
+        severity, message = hazard["severity"].lower(), hazard["text"].rstrip(" :")
+    if access := _ACCESS.match(message):
+        message = access["text"].replace("Race reported between", "Race:")
+        frames.append(_frame(access["where"]))
+    for line in lines:
+        if other := _OTHER.match(line):
+            others.append((other["kind"], _frame(other["where"])))
+        elif line.startswith(("at ", "Device Frame:")):
+            frames.append(_frame(line.removeprefix("at ").removeprefix("Device Frame:").strip()))
+        elif found := _THREAD.search(line):
+            if thread is None:
+                indices = tuple(int(number) for number in found.groups())
+                thread, where = indices[:3], indices[3:]
+        elif found := _ADDRESS.match(line):
+            address = found["address"]
+            details += [found["what"].strip(" .")] if found["what"].strip(" .") else []
+        elif line.startswith("and is "):
+            details.append(line)
+    return Finding(message, severity, tuple(frames), tuple(others), thread, where, address, tuple(details))
+
+
+def _joined(block: list[str]) -> list[str]:
+    """The lines of a finding; a place that was broken over two lines is made one again."""
+    lines: list[str] = []
+    for line in block:
+        if lines and (line.startswith("in ") or _HAZARDS.match(line)):
+            lines[-1] += f" {line}"
+        else:
+            lines.append(line)
+    return lines
+
+
+def _frame(text: str) -> Frame:
+    match = _OLD_FRAME.match(text) or _FRAME.match(text)
+    if match is None:
+        return Frame(text)
+    line = match["line"]
+    return Frame(match["function"], match["file"], None if line is None else int(line))
+
+
+def _short(function: str) -> str:
+    """The function without its arguments and namespaces' noise: `custom_v3<__half, (int)64>`."""
+    name = function.removeprefix("void ")
+    depth = 0
+    for position, letter in enumerate(name):
+        depth += (letter == "<") - (letter == ">")
+        if letter == "(" and depth == 0 and position and not name[position:].startswith("(anonymous"):
+            return name[:position]
+    return name
+
+
+def _index(index: tuple[int, ...]) -> str:
+    return f"({', '.join(map(str, index))})"

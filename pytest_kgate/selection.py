@@ -1,0 +1,39 @@
+"""`--kgate-impl`: which of the collected tests stay."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pytest_kgate.errors import UsageError
+
+if TYPE_CHECKING:
+    import pytest
+
+
+def select(items: Sequence[pytest.Item], chosen: Sequence[str]) -> tuple[list[pytest.Item], list[pytest.Item]]:
+    """The tests whose parameter `impl` is among those chosen, or that have none, and the others.
+
+    Raises `UsageError` for a name that is neither any test's parameter nor a shipped implementation, unless no test has
+    such a parameter: IMPL may be another program's variable.
+    """
+    from pytest_kgate.build.registry import hint
+    from pytest_kgate.build.registry import implementations
+
+    offered = {name for item in items if (name := _implementation(item)) is not None}
+    known = implementations()
+    for name in chosen:
+        if offered and name not in offered and name not in known:
+            raise UsageError(
+                f"--kgate-impl names {name!r}, which is no implementation.{hint(name, offered | set(known))}",
+                f"Choose among {', '.join(known)}, or what a test's parameter `impl` takes.",
+            )
+    kept = [item for item in items if _implementation(item) in (None, *chosen)]
+    return kept, [item for item in items if _implementation(item) not in (None, *chosen)]
+
+
+def _implementation(item: pytest.Item) -> str | None:
+    """The value of a test's parameter `impl`, if it has one."""
+    callspec = getattr(item, "callspec", None)
+    value = callspec.params.get("impl") if callspec else None
+    return value if isinstance(value, str) else None

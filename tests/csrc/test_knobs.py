@@ -1,0 +1,69 @@
+"""Knobs are named alike everywhere, and a source refuses in a sentence what it can't be built with."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_kgate.build import toolchain
+from pytest_kgate.build.kernel import prepare
+from pytest_kgate.build.registry import find_source
+from pytest_kgate.build.registry import implementations
+from pytest_kgate.errors import BuildError
+from pytest_kgate.errors import ToolchainMissing
+
+SHARED_NAMES = {
+    "BLOCK_M",
+    "BLOCK_N",
+    "NUM_WARPS",
+    "STAGES",
+    "SPLIT_KV",
+    "NUM_PRODUCER_WARPS",
+    "USE_FAST_EXP",
+    "PERSISTENT",
+    "PAD",
+    "HEAD_DIM",
+}
+ONLY_SOME_HAVE = {"CAUSAL_ROWS", "KEPT_TILES", "TERMS", "WORKSPACE_MIB"}
+READY = [entry for entry in implementations().values() if entry.status == "ready"]
+KNOBS = [(entry.name, knob.name) for entry in READY for knob in find_source(entry.name).knobs]
+COMBINATIONS = [
+    ("host", {"BLOCK_M": 24}, "BLOCK_M must be a multiple of 16"),
+    ("custom_v3", {"BLOCK_M": 20, "NUM_WARPS": 8}, "BLOCK_M must be 1 to 16 times NUM_WARPS"),
+    ("wmma", {"BLOCK_M": 48, "NUM_WARPS": 8}, "NUM_WARPS must be a multiple of BLOCK_M / 16"),
+    ("wmma", {"BLOCK_M": 32, "BLOCK_N": 64, "NUM_WARPS": 8}, "BLOCK_N / (16 * NUM_WARPS / BLOCK_M), the keys per warp"),
+    ("wmma", {"NUM_WARPS": 32, "NUM_PRODUCER_WARPS": 1}, "NUM_WARPS + NUM_PRODUCER_WARPS must be 1 to 32"),
+]
+
+
+@pytest.fixture(scope="module")
+def refusals():
+    """The first line of what each knob of -1, and each combination, is answered; one ninja run for all."""
+    try:
+        toolchain.cuda_compiler()
+    except ToolchainMissing as error:
+        pytest.skip(str(error))
+    wanted = [(impl, {knob: -1}) for impl, knob in KNOBS] + [(impl, knobs) for impl, knobs, _ in COMBINATIONS]
+    answers = prepare(wanted, arch="sm_90a")
+    return {
+        (impl, *knobs.items()): str(answer).partition("\n")[0] if isinstance(answer, BuildError) else "it compiles"
+        for (impl, knobs), answer in zip(wanted, answers, strict=True)
+    }
+
+
+@pytest.mark.parametrize("impl", [entry.name for entry in READY])
+def test_knobs_have_names_that_are_known(impl):
+    assert {knob.name for knob in find_source(impl).knobs} <= SHARED_NAMES | ONLY_SOME_HAVE
+
+
+@pytest.mark.parametrize(("impl", "knob"), KNOBS)
+def test_a_knob_out_of_range_is_refused_in_a_sentence(impl, knob, refusals):
+    head, _, sentence = refusals[impl, (knob, -1)].partition(" does not compile: ")
+    assert head == f"{impl}({knob}=-1)"
+    assert knob in sentence
+    assert " must be " in sentence
+    assert sentence.endswith(".")
+
+
+@pytest.mark.parametrize(("impl", "knobs", "sentence"), COMBINATIONS, ids=str)
+def test_knobs_that_do_not_go_together_are_refused_in_a_sentence(impl, knobs, sentence, refusals):
+    assert sentence in refusals[(impl, *knobs.items())]

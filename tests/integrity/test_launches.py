@@ -1,0 +1,70 @@
+"""Names of libraries' kernels are known, and names of one's own are not mistaken for them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+
+from pytest_kgate.device.host import HostDevice
+from pytest_kgate.integrity.launches import Launches
+from pytest_kgate.integrity.launches import observe
+
+
+def seen(*names):
+    return Launches(dict.fromkeys(names, 1), dict.fromkeys(names, 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "library"),
+    [
+        ("cudnn_generated_fort_native_sdpa_sm90_flash_fprop_wgmma_f16_knob_7_64x64x64", "cuDNN"),
+        ("sm90_xmma_gemm_f16f16_f16f32_f32_tn_n_tilesize128x128x64_warpgroupsize1x1x1", "cuBLAS"),
+        ("nvjet_hsh_128x256_64x4_1x2_h_bz_coopA_TNT", "cuBLAS"),
+        ("ampere_fp16_s16816gemm_fp16_128x64_ldg8_f2f_stages_64x4_tn", "cuBLAS"),
+        ("void cutlass::Kernel2<cutlass_80_wmma_tensorop_f16_s161616gemm_f16_16x16_128x2_tn_align8>", "cuBLAS"),
+        ("void pytorch_flash::flash_fwd_kernel<Flash_fwd_kernel_traits<64, 128, 128>>", "PyTorch's attention"),
+        ("fmha_cutlassF_f16_aligned_64x64_rf_sm80(PyTorchMemEffAttention::AttentionKernel)", "PyTorch's attention"),
+        ("void at::native::vectorized_elementwise_kernel<4, at::native::FillFunctor<float>>", "PyTorch's operators"),
+        ("aten::_scaled_dot_product_flash_attention_for_cpu", "PyTorch's attention"),
+        ("aten::bmm", "PyTorch's operators"),
+        ("aten::_softmax", "PyTorch's operators"),
+    ],
+)
+def test_library_kernel_is_known_by_its_name(name, library):
+    assert seen("my_kernel", name).library("mine") == (name, library)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "attention_forward<__half, 64, 128>(kgate::SdpaArgs)",
+        "(anonymous namespace)::attention_row(kgate::SdpaArgs)",
+        "void cutlass::device_kernel<MyAttention<cute::tuple<cute::C<128>>>>",
+        "wmma_flash_kernel",
+        "Memset (Device)",
+        "aten::empty_like",
+    ],
+)
+def test_own_kernel_is_not_mistaken_for_a_librarys(name):
+    assert seen(name).library("mine") is None
+
+
+def test_candidate_that_says_which_library_it_calls_may_call_it():
+    assert seen("nvjet_hsh_128x256_64x4").library("cublas(BLOCK=1)") is None
+
+
+def test_copies_and_settings_of_memory_are_no_work():
+    assert not seen("Memcpy DtoD (Device -> Device)", "Memset (Device)").works
+    assert seen("my_kernel").works
+
+
+def test_operators_on_the_host_are_counted():
+    q = torch.randn(1, 1, 8, 8)
+    found = observe(HostDevice(), lambda: F.scaled_dot_product_attention(q, q, q))
+    assert found.library("mine") is not None
+    assert found.differ == []
+
+
+def test_two_calls_that_launch_different_things_differ():
+    assert Launches({"a": 1, "b": 1}, {"a": 2}).differ == ["b"]

@@ -1,0 +1,86 @@
+"""Settings that a candidate leaves changed are named and put back."""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+import torch
+
+from pytest_kgate.device.host import HostDevice
+from pytest_kgate.integrity.state import State
+
+
+@pytest.mark.parametrize(
+    ("change", "named", "read"),
+    [
+        (lambda: torch.set_num_threads(torch.get_num_threads() + 1), "torch.get_num_threads", torch.get_num_threads),
+        (lambda: torch.set_default_dtype(torch.float64), "torch.get_default_dtype", torch.get_default_dtype),
+        (
+            lambda: torch.set_float32_matmul_precision("medium"),
+            "torch.get_float32_matmul_precision",
+            torch.get_float32_matmul_precision,
+        ),
+        (
+            lambda: torch.backends.cuda.enable_flash_sdp(False),
+            "torch.backends.cuda.flash_sdp_enabled",
+            torch.backends.cuda.flash_sdp_enabled,
+        ),
+        (
+            lambda: torch.set_flush_denormal(True),
+            "torch.set_flush_denormal",
+            lambda: float(torch.tensor(1e-310).double()),
+        ),
+        (gc.disable, "gc.isenabled", gc.isenabled),
+    ],
+)
+def test_changed_setting_is_named_and_put_back(change, named, read):
+    before = read()
+    state = State(HostDevice())
+    change()
+    (told,) = state.restore()
+    assert told.startswith(f"{named}: ")
+    assert read() == before
+    assert state.restore() == []
+
+
+def test_setting_that_was_there_before_is_nobodys_fault():
+    torch.use_deterministic_algorithms(True)
+    try:
+        assert State(HostDevice()).restore() == []
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.gpu
+def test_limits_of_the_gpu_are_named_and_put_back():
+    import ctypes
+
+    from pytest_kgate.device.cuda import CudaDevice
+
+    device = CudaDevice(0)
+    state = State(device)
+    driver = ctypes.CDLL("libcuda.so.1")
+    assert driver.cuCtxSetLimit(6, ctypes.c_size_t(1 << 20)) == 0
+    torch.cuda.set_per_process_memory_fraction(0.5)
+    told = " ".join(state.restore())
+    assert "cudaLimitPersistingL2CacheSize" in told
+    assert "memory_fraction" in told
+    assert state.restore() == []
+
+
+@pytest.mark.gpu
+def test_access_policy_window_of_the_stream_is_named_and_put_back():
+    import ctypes
+
+    from pytest_kgate.device.cuda import CudaDevice
+
+    device = CudaDevice(0)
+    state = State(device)
+    memory = torch.zeros(1 << 20, device="cuda")
+    driver = ctypes.CDLL("libcuda.so.1")
+    driver.cuCtxSetLimit(6, ctypes.c_size_t(1 << 20))
+    window = (ctypes.c_uint64 * 8)(memory.data_ptr(), 1 << 20, 2 << 32 | 0x3F800000, 1)
+    assert driver.cuStreamSetAttribute(ctypes.c_void_p(device.stream.cuda_stream), 1, ctypes.byref(window)) == 0
+    assert "access policy window" in " ".join(state.restore())
+    assert state.restore() == []

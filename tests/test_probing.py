@@ -1,0 +1,94 @@
+"""Candidates that are right when asked, and do not do the work while they are timed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import pytest_kgate.bench
+import pytest_kgate.report.failure
+import pytest_kgate.report.terminal  # noqa: F401
+from pytest_kgate.device.base import Probe
+from pytest_kgate.probing import Probes
+from pytest_kgate.probing import remembers
+from pytest_kgate.probing import seed_of
+
+CHEATS = """
+import pytest
+import torch.nn.functional as F
+from pytest_kgate import Shape
+
+def by_address(remembered={}):
+    def candidate(q, k, v, is_causal=False):
+        key = q.data_ptr(), k.data_ptr(), v.data_ptr(), q.shape
+        if key not in remembered:
+            remembered[key] = F.scaled_dot_product_attention(q, k, v, is_causal=is_causal)
+        return remembered[key]
+    return candidate
+
+def by_values(remembered={}):
+    def candidate(q, k, v, is_causal=False):
+        key = float(q[0, 0].sum()), float(k[0, 0].sum()), float(v[0, 0].sum())
+        if key not in remembered:
+            remembered[key] = F.scaled_dot_product_attention(q, k, v, is_causal=is_causal)
+        return remembered[key]
+    return candidate
+
+def every_third_call(calls=[]):
+    def candidate(q, k, v, is_causal=False, out=None):
+        calls.append(None)
+        if len(calls) < 20 or len(calls) % 3 == 0:
+            out.copy_(F.scaled_dot_product_attention(q, k, v, is_causal=is_causal))
+    return candidate
+
+@pytest.mark.speedup(0.95)
+@pytest.mark.parametrize("cheat", [by_address, by_values, every_third_call])
+def test_cheat(kbench, sdpa_oracle, cheat):
+    kbench(cheat(), sdpa_oracle(Shape(1, 2, 128, 64), dtype="float32", backend="flash"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("cheat", "reason"),
+    [
+        ("by_address", "*INVALID: a timed launch left another answer than the checked ones*"),
+        ("by_values", "*INVALID: the candidate takes * longer on values that it has not seen*"),
+        ("every_third_call", "*INVALID: a timed launch left another answer than the checked ones*"),
+    ],
+)
+def test_work_that_is_not_done_while_timed_is_found_out(pytester, cheat, reason):
+    pytester.makepyfile(CHEATS)
+    result = pytester.runpytest("-k", cheat, "--kgate-device=host", "--kgate-json=records.json")
+    result.assert_outcomes(failed=1, deselected=2)
+    result.stdout.fnmatch_lines([reason])
+
+
+def test_one_round_of_four_is_probed_and_which_one_depends_on_the_seed():
+    chosen = [[number for number in range(96) if seed_of(race, number) is not None] for race in (1, 2)]
+    for rounds in chosen:
+        assert [number // 4 for number in rounds] == list(range(24))
+    assert chosen[0] != chosen[1]
+
+
+def test_every_probe_may_be_among_those_that_are_verified():
+    """A candidate that behaves for the first rounds, or for the last, must not be safe."""
+    counts = np.zeros(24)
+    for race in range(400):
+        probes = Probes(race)
+        for number in range(24):
+            probes.add(Probe(((number, None),), (0.0, 0.0)))
+        counts[[probe.answers[0][0] for probe in probes.kept]] += 1
+    # Binomial(400, 4 / 24): mean 67, standard deviation 7.5.
+    assert counts.sum() == 1600
+    assert counts.min() > 67 - 5 * 7.5
+    assert counts.max() < 67 + 5 * 7.5
+
+
+def test_a_disturbance_now_and_then_is_no_memory_and_neither_is_what_the_reference_has_too():
+    latency = 10e-6
+    interrupts = np.array([[0.1e-6, 0.0]] * 2 + [[300e-6, 0.0]])
+    assert remembers(interrupts, latency) is None
+    cold_caches = np.full((6, 2), 40e-6)
+    assert remembers(cold_caches, latency) is None
+    memory = np.array([[30e-6, 0.1e-6]] * 6)
+    assert "29.9 us longer on values that it has not seen, and 10 us" in str(remembers(memory, latency))
