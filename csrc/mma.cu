@@ -5,8 +5,8 @@
 //          beside theirs, and few bytes of shared memory for each product.
 // Tiles    A block of NUM_WARPS warps takes BLOCK_M query rows of one head, a warp 16 or 32 of them: with 32, each fragment of K
 //          or V is used twice. SPLIT_KV shares of warps split each tile of BLOCK_N keys and are merged once, at the end, through
-//          shared memory. By default, on sm_90: 128 rows, 32 a warp, if that makes a block for every SM, D is 64 or 128, and no mask unbalances
-//          them; else 64 rows, as two shares of two warps: half the work per block, and a block is done in half the time.
+//          shared memory. By default, on sm_90: 128 rows, 32 a warp, if that makes a block for every SM, D is 64 or 128, and no
+//          mask unbalances them; else 64 rows, as two shares of two warps: half the work per block, done in half the time.
 //          Before sm_90: 64 rows, 16 a warp. Causal tiles start heaviest first.
 // Stages   cp.async, one group a tile, one barrier a tile. If registers allow it, the logits are a tile ahead, so that their
 //          product, exponentials and the product with V interleave. Masks are applied only in tiles that need them.
