@@ -1,10 +1,17 @@
-"""Shared by the whole test suite: `pytester`, and the skip of GPU tests where there is no GPU."""
+"""Shared by the whole test suite: `pytester`, its sessions' seed, and the skip of GPU tests where there is no GPU."""
 
 from __future__ import annotations
 
 import pytest
 
 pytest_plugins = ["pytester"]
+
+
+@pytest.fixture(autouse=True)
+def fixed_seed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sessions that a test starts repeat themselves, unless it is about the seeds that the plugin draws by itself."""
+    if not request.node.get_closest_marker("secret_seed"):
+        monkeypatch.setenv("KGATE_SEED", "42")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -245,22 +245,24 @@ __host__ __device__ constexpr int ceil_div(int a, int b) { return a / b + (a % b
 __host__ __device__ constexpr int max_of(int a, int b) { return a > b ? a : b; }
 __host__ __device__ constexpr int min_of(int a, int b) { return a < b ? a : b; }
 
-// The block's place in the grid: which head, which query rows, how many keys they may see.
+// What a block works on: which head, which query rows, how many keys they may see.
 struct Tile {
     int batch, head;
     int first_row;  // of BLOCK_M query rows
     int keys;       // keys [0, keys) are all that any row of the tile attends to
 };
 
-__device__ inline Tile find_tile(const SdpaArgs& args, int block_m) {
-    const int tiles = ceil_div(args.seqlen, block_m);
-    const int slice = blockIdx.x / tiles;  // neighbours in the grid share a head, hence its K and V in L2
-    int tile = blockIdx.x % tiles;
+// `index`: the block's place in the grid, unless several blocks share a tile.
+__device__ inline Tile find_tile(const SdpaArgs& args, int block_m, unsigned index = blockIdx.x) {
+    const unsigned tiles = ceil_div(args.seqlen, block_m);
+    const unsigned slice = index / tiles;  // neighbours in the grid share a head, hence its K and V in L2
+    const unsigned batch = index / (tiles * args.heads);  // not from `slice`: a division that waits for another costs 0.1 us
+    int tile = index - slice * tiles;
     // A causal tile's work grows with its index: the longest start first, so that none of them is the straggler.
-    if (args.causal) tile = tiles - 1 - tile;
+    if (args.causal) tile = static_cast<int>(tiles) - 1 - tile;
     const int first_row = tile * block_m;
     const int keys = args.causal ? min(args.seqlen - first_row, block_m) + first_row : args.seqlen;
-    return {slice / args.heads, slice % args.heads, first_row, keys};
+    return {static_cast<int>(batch), static_cast<int>(slice - batch * args.heads), first_row, keys};
 }
 
 template <typename T>

@@ -12,12 +12,12 @@
 KGATE_IMPLEMENTATION(host, host.cpp, host, ready, "FlashAttention in C++ on the CPU, vectorised and threaded.")
 KGATE_IMPLEMENTATION(custom_v3, custom_v3.cu, cuda, ready, "FlashAttention on CUDA cores in fp32 arithmetic, each row owned by one warp.")
 KGATE_IMPLEMENTATION(wmma, wmma.cu, cuda, ready, "FlashAttention on tensor cores through nvcuda::wmma, softmax through shared memory.")
-KGATE_IMPLEMENTATION(mma, mma.cu, cuda, planned, "FlashAttention on tensor cores through mma.sync and ldmatrix, softmax in registers.")
+KGATE_IMPLEMENTATION(mma, mma.cu, cuda, ready, "FlashAttention on tensor cores through mma.sync and ldmatrix, softmax in registers.")
 KGATE_IMPLEMENTATION(cublas, cublas.cu, cuda, ready, "Two cuBLAS batched GEMMs around a row-softmax kernel.")
 KGATE_IMPLEMENTATION(cutensor, cutensor.cu, cuda, ready, "Two cuTENSOR contractions around a row-softmax kernel.")
 KGATE_IMPLEMENTATION(hybrid_qkt, hybrid_qkt.cu, cuda, ready, "cuBLAS for the logits, then softmax and the product with V fused in one kernel.")
 KGATE_IMPLEMENTATION(hybrid_pv, hybrid_pv.cu, cuda, ready, "Logits and softmax fused in one kernel, then cuBLAS for the product with V.")
 KGATE_IMPLEMENTATION(hopper, hopper.cu, cuda, planned, "FlashAttention with TMA and wgmma, for sm_90a.")
-KGATE_IMPLEMENTATION(latency, latency.cu, cuda, planned, "FlashAttention for small problems: keys split between warps or cluster blocks, one launch.")
+KGATE_IMPLEMENTATION(latency, latency.cu, cuda, ready, "FlashAttention for small problems: keys split between warps or cluster blocks, one launch.")
 
 #undef KGATE_IMPLEMENTATION

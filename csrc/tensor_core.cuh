@@ -13,19 +13,28 @@
 namespace kgate {
 namespace {
 
+// Of shared memory, as instructions take it.
+__device__ inline unsigned shared_address(const void* pointer) {
+    return static_cast<unsigned>(__cvta_generic_to_shared(pointer));
+}
+
 // Four 8x8 matrices of 16-bit elements: lanes 8 i to 8 i + 7 give the rows of matrix i, 16 bytes each. The lane gets, of each,
 // elements 2 quad and 2 quad + 1 of row `group`.
-__device__ inline void load_matrices(unsigned (&x)[4], const void* row) {
-    const unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(row));
+__device__ inline void load_matrices(unsigned (&x)[4], unsigned address) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3]) : "r"(address) : "memory");
 }
 
+__device__ inline void load_matrices(unsigned (&x)[4], const void* row) { load_matrices(x, shared_address(row)); }
+
 // The same of the transposed matrices.
-__device__ inline void load_matrices_transposed(unsigned (&x)[4], const void* row) {
-    const unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(row));
+__device__ inline void load_matrices_transposed(unsigned (&x)[4], unsigned address) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3]) : "r"(address) : "memory");
+}
+
+__device__ inline void load_matrices_transposed(unsigned (&x)[4], const void* row) {
+    load_matrices_transposed(x, shared_address(row));
 }
 
 // C += A B, 16x8x16, summed in fp32.

@@ -189,6 +189,7 @@ def test_summary_names_gate_reference_medians_ratio_bound_and_verdict(suite):
         assert part in summary
 
 
+@pytest.mark.secret_seed
 def test_session_line_names_device_timer_cache_and_seed(suite):
     result = suite(GATED).runpytest_inprocess()
     result.stdout.fnmatch_lines(["kgate: *torch*timer*cache hot*seed drawn for each call*"])

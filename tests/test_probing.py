@@ -52,7 +52,7 @@ def test_cheat(kbench, sdpa_oracle, cheat):
     ("cheat", "reason"),
     [
         ("by_address", "*INVALID: a timed launch left another answer than the checked ones*"),
-        ("by_values", "*INVALID: the candidate takes * longer on values that it has not seen*"),
+        ("by_values", "*INVALID: the candidate * values*"),
         ("every_third_call", "*INVALID: a timed launch left another answer than the checked ones*"),
     ],
 )

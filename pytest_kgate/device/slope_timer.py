@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 _ROUND_WARM_UP_SECONDS = 0.3e-3
 """Before the samples of each round: the first launch after an idle gap is 30 % slow on an H200."""
 
+_SHORT_SECONDS = 4e-6
+"""Below this latency rows are longer in time too: what varies between launches is then a larger share of each."""
+
 _EVICTION = 2
 """Times the size of the L2 that is read before a row of launches, for a cold cache."""
 
@@ -180,7 +183,9 @@ class SlopeStopwatch(CudaStopwatch):
 
     def _lengths(self, seconds: float) -> tuple[int, int]:
         """Launches in the short and in the long row of a kernel of about this latency."""
-        long = min(self.most_launches, max(3, math.ceil(self.row_seconds / max(seconds, 1e-7))))
+        seconds = max(seconds, 1e-7)
+        launches = math.ceil(self.row_seconds / seconds * max(1.0, _SHORT_SECONDS / seconds))
+        long = min(self.most_launches, max(3, launches))
         return max(1, long // 5), long
 
 

@@ -129,6 +129,26 @@ def test_wmma_takes_small_blocks_for_few_rows_and_large_ones_for_many(head_dim: 
     assert blocks(1, 8, 1) == 8
 
 
+@pytest.mark.parametrize(
+    ("name", "knobs", "why"),
+    [
+        ("mma", {"STAGES": 1}, "STAGES must be 2, 3 or 4"),
+        ("mma", {"BLOCK_M": 100}, "BLOCK_M must be 16 or 32 times"),
+        ("mma", {"SPLIT_KV": 3}, "SPLIT_KV must divide NUM_WARPS"),
+        ("mma", {"BLOCK_N": 40}, "must be a multiple of 16 from 16 to 128"),
+        ("latency", {"SPLIT_KV": 2}, "there are no clusters"),
+        ("latency", {"NUM_WARPS": 6}, "NUM_WARPS must be a multiple of BLOCK_M / 16"),
+    ],
+    ids=str,
+)
+def test_an_illegal_knob_is_refused_with_a_sentence(
+    name: str, knobs: dict[str, int], why: str, nvcc: None, shared_cache: None
+) -> None:
+    with pytest.raises(BuildError) as caught:
+        compiling.build(recipe.recipe(registry.find_source(name), {"HEAD_DIM": 64, **knobs}, arch="sm_89"))
+    assert why in str(caught.value)
+
+
 def test_the_wheel_contains_the_sources_and_finds_them(tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     for folder in ("pytest_kgate", "csrc"):

@@ -217,6 +217,36 @@ def test_the_first_call_of_a_kernel_may_be_captured(impl):
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize(
+    ("impl", "knobs"),
+    [
+        ("mma", {"BLOCK_M": 128}),
+        ("mma", {"BLOCK_M": 128, "BLOCK_N": 32, "STAGES": 3}),
+        ("mma", {"BLOCK_M": 64, "SPLIT_KV": 1}),
+        ("mma", {"BLOCK_M": 32, "BLOCK_N": 128, "NUM_WARPS": 8, "SPLIT_KV": 4}),
+        ("mma", {"USE_FAST_EXP": 0}),
+        ("latency", {"NUM_WARPS": 8, "BLOCK_N": 128}),
+        ("latency", {"BLOCK_N": 32, "STAGES": 4}),
+        ("latency", {"BLOCK_M": 32, "NUM_WARPS": 4, "SPLIT_KV": 1}),
+    ],
+    ids=str,
+)
+def test_mma_kernels_are_right_at_other_knobs(impl, knobs):
+    kernel = load_kernel(impl, {**knobs, "HEAD_DIM": 64})
+    assert not all_errors(kernel, shapes_of(64, LENGTHS), "float16", "cuda")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("scale", [-0.2, 0.0, 1.0])
+@pytest.mark.parametrize("impl", ["mma", "latency"])
+def test_mma_kernels_take_any_scale(impl, scale):
+    kernel = load_kernel(impl)
+    q, k, v = sdpa_problem(Shape(1, 2, 200, 64)).inputs(torch.Generator("cuda").manual_seed(4))
+    exact = exact_attention(q.double() * scale * 8, k, v, is_causal=True)  # 8: it divides by the root of head_dim
+    assert float((kernel(q, k, v, is_causal=True, scale=scale).double() - exact).abs().max()) <= 2e-3
+
+
+@pytest.mark.gpu
 @pytest.mark.parametrize("impl", CUDA)
 def test_cuda_kernel_gives_the_same_bits_every_time(impl):
     kernel = loaded(impl)

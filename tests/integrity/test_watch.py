@@ -103,6 +103,7 @@ def test_changed_setting_makes_the_gate_invalid_and_is_put_back(play):
     assert "torch.get_num_threads: 2 -> 1" in record["reason"]
 
 
+@pytest.mark.secret_seed
 def test_seeds_are_new_for_each_call_and_a_recorded_one_repeats_it(play):
     body = """
     def test_one(kbench):

@@ -12,6 +12,7 @@ from pytest_kgate import Shape
 pytestmark = pytest.mark.perf
 
 MISSION = [Shape(1, 8, 512, 64), Shape(1, 8, 512, 64, causal=True)]
+LARGE = [Shape(2, 8, 2048, 64), Shape(2, 8, 2048, 64, causal=True), Shape(2, 8, 2048, 128)]
 
 
 @pytest.mark.allclose(1e-5)
@@ -28,6 +29,8 @@ def test_host_kernel_beats_sdpa_on_the_cpu(kbench, sdpa_oracle, kernels, impl, s
     [
         pytest.param("custom_v3", marks=pytest.mark.speedup(3.5)),
         pytest.param("wmma", marks=pytest.mark.speedup(1.25)),
+        pytest.param("mma", marks=pytest.mark.speedup(0.95)),
+        pytest.param("latency", marks=pytest.mark.speedup(0.7)),
         pytest.param("cublas", marks=pytest.mark.speedup(1.45)),
         pytest.param("hybrid_qkt", marks=pytest.mark.speedup(1.65)),
         pytest.param("hybrid_pv", marks=pytest.mark.speedup(1.55)),
@@ -36,3 +39,10 @@ def test_host_kernel_beats_sdpa_on_the_cpu(kbench, sdpa_oracle, kernels, impl, s
 )
 def test_cuda_kernel_against_the_fastest_sdpa(kbench, sdpa_oracle, kernels, impl, shape):
     kbench(kernels(impl), sdpa_oracle(shape))
+
+
+@pytest.mark.allclose(2e-3)
+@pytest.mark.speedup(0.95)
+@pytest.mark.parametrize("shape", [*MISSION, *LARGE], ids=str)
+def test_mma_beats_flash_attention(kbench, sdpa_oracle, kernels, shape):
+    kbench(kernels("mma"), sdpa_oracle(shape, backend="flash"))

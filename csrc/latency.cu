@@ -1,0 +1,131 @@
+// latency: attention for small problems, where 64 to 128 blocks have to share one set of heads. One launch.
+//
+// Idea     1x8x512x64 has 64 tiles of 64 query rows, half of what an H200 has SMs. On sm_90 a tile is therefore given to a
+//          cluster of SPLIT_KV blocks that split the keys and merge what they have through distributed shared memory; before,
+//          to 8 warps, 4 row groups times 2 key groups, that merge through their own.
+// Tiles    BLOCK_M query rows a cluster, 16 a warp; tiles of BLOCK_N keys. The loop is that of mma.cu, with Q and the first keys
+//          on their way before anything else is set up, and K before V.
+// Merging  A share of the keys is a maximum and a sum a row, and an unscaled output. Each block owns some of the columns; it is
+//          sent the others' part of those by st.async, whose arrival its mbarrier counts: a barrier of the cluster would wait
+//          for acknowledgements first. More warps per row mean more shares: 8 warps, 4 shares, were slower than 4 and 2.
+// Shared   2 * STAGES * BLOCK_N * (D + PAD) * 2 bytes, Q in the place of the last V, and on sm_90 room for what others send:
+//          46 KB at D = 64, 87 KB at D = 128. Before sm_90 34 to 45 KB.
+// Registers up to 255 at 4 warps, 128 at 8: two blocks an SM either way.
+// Limits   fp16 or bf16, D 64, 80, 96 or 128, sm_80 or newer. Right for any length, but made for short ones: mma.cu is faster as
+//          soon as its blocks fill the GPU.
+// Measured on an H200 while it was written: 0.65 of the latency of the fastest SDPA backend (cuDNN) at 1x8x512x64, 0.61 if
+//          causal. Of about 8,000 cycles a block waits 1,600 for its first keys, computes 5,200, merges 1,300; a launch costs
+//          another 2,000. Records: benchmarks/h200.
+
+#ifndef BLOCK_M  // knob: query rows per cluster of blocks; 0 chooses by architecture
+#define BLOCK_M 0
+#endif
+#ifndef BLOCK_N  // knob: keys per tile; 0 chooses by architecture and head dimension
+#define BLOCK_N 0
+#endif
+#ifndef STAGES  // knob: K and V tiles in flight
+#define STAGES 2
+#endif
+#ifndef NUM_WARPS  // knob: warps per block; more than BLOCK_M / 16 split the block's keys between them; 0 chooses by architecture
+#define NUM_WARPS 0
+#endif
+#ifndef SPLIT_KV  // knob: blocks of a cluster, which split the keys; 1 without clusters, 0 chooses by architecture
+#define SPLIT_KV 0
+#endif
+#ifndef PAD  // knob: 16-bit elements of padding per Q, K and V row in shared memory
+#define PAD 8
+#endif
+#ifndef USE_FAST_EXP  // knob: 1 for the hardware's exp2, 0 for exp2f with subnormals
+#define USE_FAST_EXP 1
+#endif
+#ifndef HEAD_DIM  // knob: the only head dimension to compile, 0 for all
+#define HEAD_DIM 0
+#endif
+
+#include "key_loop.cuh"
+#include "merge.cuh"
+
+namespace kgate {
+
+static_assert(STAGES >= 2 && STAGES <= 4, "STAGES must be 2, 3 or 4: a tile is used while the next is on its way.");
+static_assert(PAD >= 0 && PAD % 8 == 0, "PAD must be a multiple of 8: cp.async writes rows that start on 16 bytes.");
+static_assert(USE_FAST_EXP == 0 || USE_FAST_EXP == 1, "USE_FAST_EXP must be 0 or 1.");
+static_assert(SPLIT_KV == 0 || SPLIT_KV == 1 || SPLIT_KV == 2 || SPLIT_KV == 4 || SPLIT_KV == 8,
+              "SPLIT_KV must be 1, 2, 4 or 8, the blocks of a cluster, or 0.");
+
+constexpr bool kDefaults = BLOCK_M == 0 && BLOCK_N == 0 && NUM_WARPS == 0 && STAGES == 2 && SPLIT_KV == 0 && PAD == 8;
+constexpr bool kClusters = kTargets[0] >= 900;
+constexpr int kBlocks = SPLIT_KV != 0 ? SPLIT_KV : kClusters ? 2 : 1;  // of a cluster
+static_assert(kClusters || kBlocks == 1, "SPLIT_KV must be 0 or 1 before sm_90: there are no clusters.");
+
+constexpr int kBlockM = BLOCK_M != 0 ? BLOCK_M : 64;
+constexpr int kWarps = NUM_WARPS != 0 ? NUM_WARPS : kClusters ? 4 : 8;
+constexpr int kThreads = kWarps * 32;
+constexpr int kResident = kClusters || kWarps > 8 ? 1 : 2;  // blocks an SM
+constexpr int kRegisters = 65536 / (kResident * kThreads) < 255 ? 65536 / (kResident * kThreads) : 255;
+constexpr int kRowGroups = max_of(kBlockM / 16, 1);
+constexpr int kKeyGroups = max_of(kWarps / kRowGroups, 1);
+static_assert(kWarps >= 1 && kWarps <= 32, "NUM_WARPS must be 1 to 32, or 0: a block holds at most 1024 threads.");
+static_assert(kBlockM % 16 == 0 && kRowGroups * kKeyGroups == kWarps,
+              "NUM_WARPS must be a multiple of BLOCK_M / 16, and BLOCK_M of 16: each warp takes 16 rows.");
+
+template <typename T, int D>
+struct Plan {
+    static constexpr int kBlockN = BLOCK_N != 0 ? BLOCK_N : kClusters || D <= 80 ? 64 : 32;
+    static_assert(kBlockN % (16 * kKeyGroups) == 0 && kBlockN / kKeyGroups <= 128,
+                  "BLOCK_N / (16 * NUM_WARPS / BLOCK_M), the keys per warp, must be a multiple of 16 up to 128.");
+    using Loop = KeyLoop<T, D, kBlockM, kBlockN, kRowGroups, kKeyGroups, STAGES, PAD, kRegisters, USE_FAST_EXP>;
+    using Share = typename Loop::Share;
+    using Shares = Merge<Share, kRowGroups, kKeyGroups, kBlocks>;
+    // Other blocks write here while this one may still read K and V; without clusters a barrier makes that room free.
+    static constexpr int kShares = kBlocks > 1 ? Loop::kBytes : 0;
+    static constexpr int kBytes = max_of(Loop::kBytes, kShares + Shares::kBytes);
+    static_assert(kClusters || !kDefaults || !kSmallShared || 2 * (kBytes + 1024) <= kMostShared + 1024, "The default tiles must leave room for two blocks an SM.");
+};
+
+template <typename T, int D>
+__global__ void
+#if __CUDA_ARCH_LIST__ >= 900
+__cluster_dims__(kBlocks, 1, 1)
+#endif
+    __launch_bounds__(kThreads, kResident) latency_attention(const __grid_constant__ SdpaArgs args) {
+    using P = Plan<T, D>;
+    extern __shared__ __align__(128) unsigned char shared[];
+    const unsigned address = shared_address(shared);
+    const int warp = __shfl_sync(0xffffffff, threadIdx.x / 32, 0);  // as the compiler sees: the same in all lanes
+    const int row_group = warp % kRowGroups;
+    const int key_group = warp / kRowGroups;
+    const int rank = kBlocks > 1 ? cluster_rank() : 0;
+    const typename P::Shares shares = {address + P::kShares, row_group, key_group, rank};
+
+    const Tile tile = find_tile(args, kBlockM, blockIdx.x / kBlocks);
+    const int each = ceil_div(ceil_div(tile.keys, 16), kBlocks) * 16;
+    const int begin = min(rank * each, tile.keys);  // of this block's keys, of which there may be none
+    const int end = min(begin + each, tile.keys);
+    typename P::Share share = P::Loop::run(args, tile, address, row_group, key_group, begin, end, [&] { shares.prepare(); });
+
+    if constexpr (kBlocks > 1) {
+        cluster_wait();  // all blocks of the cluster run, and are ready to be sent to
+    } else {
+        __syncthreads();  // K and V have no reader left
+    }
+    shares.send(share);
+    shares.wait();
+    const int first_row = tile.first_row + row_group * 16;  // of this warp
+    T* const o = head_pointer(static_cast<T*>(args.o), args.o_stride, tile) + first_row * args.o_stride[2];
+    shares.template receive<T, USE_FAST_EXP>(share, o, args.o_stride[2], args.seqlen - first_row);
+}
+
+template <typename T, int D>
+struct Latency {
+    static int launch(const SdpaArgs& args, void* stream) {
+        const int64_t tiles = static_cast<int64_t>(ceil_div(args.seqlen, kBlockM)) * args.batch * args.heads;
+        return kgate::launch<latency_attention<T, D>>(args, tiles * kBlocks, kThreads, Plan<T, D>::kBytes, stream);
+    }
+};
+
+}  // namespace kgate
+
+KGATE_EXPORT int kgate_sdpa(const kgate::SdpaArgs* args, void* stream) {
+    return kgate::dispatch<kgate::Latency, HEAD_DIM>(args, stream);
+}

@@ -1,0 +1,278 @@
+// What mma and latency share: one warp's share of attention, on the instructions of tensor_core.cuh. A block's loop over the
+// keys is in key_loop.cuh, the merging of shares in merge.cuh.
+//
+// A warp takes 16 or 32 query rows and a stretch of keys. Logits, probabilities and output stay in registers, in the layout
+// of the instruction's accumulator: of each 16x8 tile a lane holds row lane / 4, columns 2 * (lane % 4) and the next, and the
+// same columns of row lane / 4 + 8. The four lanes of a quad share a row, so that two shuffles reduce it, and a pair of
+// accumulator tiles of P is, packed to 16 bits, just the left operand of the product with V.
+#pragma once
+
+#include <type_traits>
+
+#include "cuda_common.cuh"
+#include "tensor_core.cuh"
+
+namespace kgate {
+namespace {
+
+// The logits' scale in the log2 domain. It is made positive, with the logits negated instead, so that the greatest unscaled
+// logit is the greatest scaled one; and never 0, because 0 * -inf, a masked logit, is NaN.
+struct Scale {
+    float log2;  // > 0
+    bool negate;
+    __device__ explicit Scale(float scale)
+        : log2(fmaxf(fabsf(scale) * kLog2E, std::numeric_limits<float>::min())), negate(scale < 0.0f) {}
+};
+
+// A row is rescaled only when its maximum has grown by more than this, in the log2 domain, since it was last taken: until then
+// probabilities may exceed 1, by up to 256 times, of which neither 16-bit format nor the fp32 sums take notice. On random
+// inputs the first tile settles nearly every row.
+constexpr float kGrowth = 8.0f;
+
+template <typename T, int D, int RowTiles, int Keys, int Stride, bool Fast>
+struct WarpShare {
+    static constexpr int kRows = 16 * RowTiles;
+    static constexpr int kRowTiles = RowTiles;
+    static constexpr int kSteps = D / 16;
+    static constexpr int kColumns = D / 8;
+    // Beyond this Q would push the output out of the register file: it is read from shared memory for every tile of keys.
+    static constexpr bool kKeepQ = RowTiles * kSteps * 4 <= 40;
+    using Logits = float[RowTiles][Keys / 8][4];
+
+    unsigned q[kKeepQ ? RowTiles : 1][kKeepQ ? kSteps : 1][4];
+    unsigned q_address;
+    float scale;
+    float output[RowTiles][kColumns][4];
+    float row_max[RowTiles][2];  // of the unscaled logits; of rows lane / 4 and lane / 4 + 8
+    float row_sum[RowTiles][4];  // a column of the output like the others, of a V that is all ones: rows as in the output
+
+    // Lane l names row l % 16, columns 8 * (l / 16) and on: of Q, the left operand, and of V, transposed while it is loaded.
+    static __device__ unsigned row_offset() {
+        const int lane = threadIdx.x % 32;
+        return (lane % 16 * Stride + lane / 16 * 8) * 2;
+    }
+    // K as it lies is the right operand: keys 0-7 and columns 0-7, keys 0-7 and columns 8-15, keys 8-15 and columns 0-7, ...
+    static __device__ unsigned key_offset() {
+        const int lane = threadIdx.x % 32;
+        return ((lane / 16 * 8 + lane % 8) * Stride + lane / 8 % 2 * 8) * 2;
+    }
+
+    // `q_rows`: address of the warp's first row of Q in shared memory.
+    __device__ WarpShare(unsigned q_rows, const Scale& by) : q_address(q_rows + row_offset()), scale(by.log2) {
+#pragma unroll
+        for (int m = 0; m < RowTiles; ++m) {
+            if constexpr (kKeepQ) {
+#pragma unroll
+                for (int d = 0; d < kSteps; ++d) load_q(q[m][d], m, d);
+            }
+#pragma unroll
+            for (int d = 0; d < kColumns; ++d) {
+                output[m][d][0] = output[m][d][1] = output[m][d][2] = output[m][d][3] = 0.0f;
+            }
+            row_max[m][0] = row_max[m][1] = -INFINITY;
+            row_sum[m][0] = row_sum[m][1] = row_sum[m][2] = row_sum[m][3] = 0.0f;
+        }
+    }
+
+    __device__ void load_q(unsigned (&fragment)[4], int m, int d) const {
+        load_matrices(fragment, q_address + (m * 16 * Stride + d * 16) * 2);
+    }
+
+    // Adds columns 16 d to 16 d + 15 of Q and K to the unscaled logits of all rows and the Keys keys at `k_address`.
+    __device__ void multiply_keys(Logits& logits, unsigned k_address, int d) const {
+        unsigned left[RowTiles][4];
+#pragma unroll
+        for (int m = 0; m < RowTiles; ++m) {
+            if constexpr (kKeepQ) {
+#pragma unroll
+                for (int i = 0; i < 4; ++i) left[m][i] = q[m][d][i];
+            } else {
+                load_q(left[m], m, d);
+            }
+        }
+#pragma unroll
+        for (int j = 0; j < Keys / 16; ++j) {
+            unsigned right[4];
+            load_matrices(right, k_address + (j * 16 * Stride + d * 16) * 2);
+#pragma unroll
+            for (int m = 0; m < RowTiles; ++m) {
+                multiply_add<T>(logits[m][2 * j], left[m], right[0], right[1]);
+                multiply_add<T>(logits[m][2 * j + 1], left[m], right[2], right[3]);
+            }
+        }
+    }
+
+    static __device__ void negate(Logits& logits) {
+#pragma unroll
+        for (int m = 0; m < RowTiles; ++m) {
+#pragma unroll
+            for (int n = 0; n < Keys / 8; ++n) {
+#pragma unroll
+                for (int i = 0; i < 4; ++i) logits[m][n][i] = -logits[m][n][i];
+            }
+        }
+    }
+
+    static __device__ void clear(Logits& logits) {
+#pragma unroll
+        for (int m = 0; m < RowTiles; ++m) {
+#pragma unroll
+            for (int n = 0; n < Keys / 8; ++n) logits[m][n][0] = logits[m][n][1] = logits[m][n][2] = logits[m][n][3] = 0.0f;
+        }
+    }
+
+    // Unscaled logits of the Keys keys at `k_rows` in shared memory.
+    __device__ void multiply_keys(Logits& logits, unsigned k_rows) const {
+        clear(logits);
+#pragma unroll
+        for (int d = 0; d < kSteps; ++d) multiply_keys(logits, k_rows + key_offset(), d);
+    }
+
+    // Hides keys from `seqlen` on and, if causal, those after a row; `row` and `key` are the first of the warp.
+    static __device__ void mask(Logits& logits, int row, int key, int seqlen, bool causal) {
+        const int lane = threadIdx.x % 32;
+#pragma unroll
+        for (int m = 0; m < RowTiles; ++m) {
+#pragma unroll
+            for (int h = 0; h < 2; ++h) {
+                const int end = causal ? min(row + m * 16 + h * 8 + lane / 4 + 1, seqlen) : seqlen;
+                const int visible = end - key - lane % 4 * 2;  // of this lane's columns
+#pragma unroll
+                for (int n = 0; n < Keys / 8; ++n) {
+                    if (n * 8 >= visible) logits[m][n][2 * h] = -INFINITY;
+                    if (n * 8 + 1 >= visible) logits[m][n][2 * h + 1] = -INFINITY;
+                }
+            }
+        }
+    }
+
+    // Takes the logits into the rows' maxima and, unless they are the First, rescales what there is where a maximum has grown.
+    template <bool First>
+    __device__ void raise_maxima(const Logits& logits) {
+        float raised[RowTiles][2];
+        bool grown = false;
+#pragma unroll
+        for (int m = 0; m < RowTiles; ++m) {
+#pragma unroll
+            for (int h = 0; h < 2; ++h) {
+                float best[Keys / 8];  // as a tree: a chain would take twice as long
+#pragma unroll
+                for (int n = 0; n < Keys / 8; ++n) best[n] = fmaxf(logits[m][n][2 * h], logits[m][n][2 * h + 1]);
+#pragma unroll
+                for (int step = 1; step < Keys / 8; step *= 2) {
+#pragma unroll
+                    for (int n = 0; n + step < Keys / 8; n += 2 * step) best[n] = fmaxf(best[n], best[n + step]);
+                }
+                const float maximum = quad_max(fmaxf(row_max[m][h], best[0]));
+                raised[m][h] = maximum;
+                if constexpr (First) row_max[m][h] = maximum;
+                grown |= (maximum - row_max[m][h]) * scale > kGrowth;  // false for NaN, where both are -inf
+            }
+        }
+        if constexpr (!First) {
+            if (!__any_sync(0xffffffff, grown)) return;
+#pragma unroll
+            for (int m = 0; m < RowTiles; ++m) {
+#pragma unroll
+                for (int h = 0; h < 2; ++h) {
+                    const float shrink = exp2_of<Fast>((row_max[m][h] - finite_max(raised[m][h])) * scale);  // 0 at first
+                    row_max[m][h] = raised[m][h];
+                    row_sum[m][2 * h] *= shrink;
+                    row_sum[m][2 * h + 1] *= shrink;
+#pragma unroll
+                    for (int d = 0; d < kColumns; ++d) {
+                        output[m][d][2 * h] *= shrink;
+                        output[m][d][2 * h + 1] *= shrink;
+                    }
+                }
+            }
+        }
+    }
+
+    // Turns the logits `now` into probabilities, adds them up, and adds their product with the Keys values at `v_rows`; with
+    // More, also the logits `next` of the Keys keys at `k_rows`. All that is one stretch of code without a branch, in which
+    // exponentials of 16 keys, 16 columns of Q K^T and 16 keys of P V take turns: neither the tensor cores nor the
+    // special-function units wait until the other have done.
+    template <bool More>
+    __device__ void advance(const Logits& now, unsigned v_rows, Logits& next, unsigned k_rows) {
+        const unsigned v_address = v_rows + row_offset();
+        const unsigned k_address = k_rows + key_offset();
+        float base[RowTiles][2];
+#pragma unroll
+        for (int m = 0; m < RowTiles; ++m) {
+            base[m][0] = finite_max(row_max[m][0]) * scale;
+            base[m][1] = finite_max(row_max[m][1]) * scale;
+        }
+        if constexpr (More) clear(next);
+        constexpr int kTurns = Keys / 16;
+        constexpr unsigned kOnes = std::is_same_v<T, __half> ? 0x3c003c00 : 0x3f803f80;
+#pragma unroll
+        for (int j = 0; j < kTurns; ++j) {
+            unsigned left[RowTiles][4];
+#pragma unroll
+            for (int m = 0; m < RowTiles; ++m) {
+#pragma unroll
+                for (int i = 0; i < 4; ++i) {  // rows 0-7 and 8-15 of columns 0-7, then of 8-15
+                    const float(&pair)[4] = now[m][2 * j + i / 2];
+                    const float a = exp2_of<Fast>(fmaf(pair[i % 2 * 2], scale, -base[m][i % 2]));
+                    const float b = exp2_of<Fast>(fmaf(pair[i % 2 * 2 + 1], scale, -base[m][i % 2]));
+                    DEBUG_ASSERT(!(fmaxf(a, b) > exp2f(kGrowth + 0.01f)));
+                    left[m][i] = pack<T>(a, b);
+                }
+                // The sum is of the rounded probabilities that V is multiplied by: where one key has all the weight, rounding
+                // cancels. The tensor cores have room for it, the other pipes have not.
+                multiply_add<T>(row_sum[m], left[m], kOnes, kOnes);
+            }
+            if constexpr (More) {
+#pragma unroll
+                for (int d = j * kSteps / kTurns; d < (j + 1) * kSteps / kTurns; ++d) multiply_keys(next, k_address, d);
+            }
+#pragma unroll
+            for (int d = 0; d < kSteps; ++d) {
+                unsigned right[4];
+                load_matrices_transposed(right, v_address + (j * 16 * Stride + d * 16) * 2);
+#pragma unroll
+                for (int m = 0; m < RowTiles; ++m) {
+                    multiply_add<T>(output[m][2 * d], left[m], right[0], right[1]);
+                    multiply_add<T>(output[m][2 * d + 1], left[m], right[2], right[3]);
+                }
+            }
+        }
+    }
+
+    // Stores the output, divided by the rows' sums, to `o`, the warp's first row in global memory, of which `rows` exist; by way
+    // of kRows rows of shared memory that no other warp uses, so that 16 bytes are stored at once.
+    __device__ void store(unsigned staging, T* o, int64_t row_stride, int rows) const {
+        const int lane = threadIdx.x % 32;
+        __syncwarp();
+#pragma unroll
+        for (int m = 0; m < RowTiles; ++m) {
+#pragma unroll
+            for (int h = 0; h < 2; ++h) {
+                DEBUG_ASSERT(!(row_sum[m][2 * h] <= 0.0f));
+                const float inverse = __fdividef(1.0f, row_sum[m][2 * h]);
+                const unsigned target = staging + ((m * 16 + h * 8 + lane / 4) * Stride + lane % 4 * 2) * 2;
+#pragma unroll
+                for (int d = 0; d < kColumns; ++d) {
+                    const unsigned pair = pack<T>(output[m][d][2 * h] * inverse, output[m][d][2 * h + 1] * inverse);
+                    asm volatile("st.shared.b32 [%0], %1;" ::"r"(target + d * 16), "r"(pair) : "memory");
+                }
+            }
+        }
+        __syncwarp();
+#pragma unroll
+        for (int i = 0; i < kRows * kColumns / 32; ++i) {
+            const int chunk = i * 32 + lane;
+            const int row = chunk / kColumns;
+            const int column = chunk % kColumns * 8;
+            if (row >= rows) break;
+            uint4 eight;
+            asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];" : "=r"(eight.x), "=r"(eight.y), "=r"(eight.z), "=r"(eight.w)
+                         : "r"(staging + (row * Stride + column) * 2) : "memory");
+            *reinterpret_cast<uint4*>(o + row * row_stride + column) = eight;
+        }
+    }
+};
+
+}  // namespace
+}  // namespace kgate
