@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_kgate.errors import KgateError
-from pytest_kgate.errors import UsageError
+from pytest_kgate.report import into
 
 if TYPE_CHECKING:
     from pytest_kgate.build.registry import Source
@@ -26,26 +26,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("implementations", nargs="*", metavar="NAME", help="default: all that are ready")
     parser.add_argument("--arch", metavar="SM", help="such as sm_90a; default: that of the GPU here, else sm_80")
     parser.add_argument("--timings", action="store_true", help="build in an empty cache, one by one, and say how long")
-    parser.add_argument("--into", type=Path, metavar="PAGE", help="replace a block of this file by the timings")
-    parser.add_argument("--block", metavar="NAME", help="the block between <!-- kgate:NAME --> and <!-- /kgate -->")
+    into.add_arguments(parser, "replace a block of this file by the timings")
 
 
 def build(options: argparse.Namespace) -> int:
     """Run the verb; 1 where something does not compile."""
     from pytest_kgate.build import registry
-    from pytest_kgate.report.markdown import write_block
 
-    if (options.into is None) != (options.block is None):
-        raise UsageError("--into and --block belong together.", "Give both: --into README.md --block NAME.")
+    into.check(options)
     ready = [name for name, entry in registry.implementations().items() if entry.status == "ready"]
     sources = [registry.find_source(name) for name in options.implementations or ready]
     if not options.timings:
         return _build_all(sources, options.arch)
-    text = table([timing(source, options.arch) for source in sources])
-    if options.into is not None:
-        write_block(options.into, options.block, text)
-    else:
-        print(text, end="")
+    into.put(options, table([timing(source, options.arch) for source in sources]))
     return 0
 
 

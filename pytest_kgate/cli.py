@@ -21,6 +21,7 @@ from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.integrity.command import add_arguments as integrity_arguments
 from pytest_kgate.profile.sanitize_options import add_sanitize_arguments
+from pytest_kgate.report import into
 
 if TYPE_CHECKING:
     from pytest_kgate.report.record import Record
@@ -66,10 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     report = verbs.add_parser("report", help="all gates of one or several files of records, as one table")
     report.add_argument("files", nargs="+", metavar="FILE", help="written by `pytest --kgate-json FILE`")
     report.add_argument("--format", choices=("table", "markdown", "json", "ladder"), help="default: table")
-    report.add_argument(
-        "--into", type=Path, metavar="README", help="replace a block of this file by the markdown table"
-    )
-    report.add_argument("--block", metavar="NAME", help="the block between <!-- kgate:NAME --> and <!-- /kgate -->")
+    into.add_arguments(report, "replace a block of this file by the markdown table")
     report.add_argument(
         "--fdr",
         type=float,
@@ -101,8 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     simulate.add_argument(
         "--from", type=Path, dest="source", metavar="PATH", help="show such a file; with --only, count these anew"
     )
-    simulate.add_argument("--into", type=Path, metavar="PAGE", help="replace a block of this file by the table")
-    simulate.add_argument("--block", metavar="NAME", help="the block between <!-- kgate:NAME --> and <!-- /kgate -->")
+    into.add_arguments(simulate, "replace a block of this file by the table")
     simulate.set_defaults(run=_simulate)
 
     calibrate = verbs.add_parser("calibrate", help="measure how often gates on this device lie; 1 if too often")
@@ -142,7 +139,7 @@ def _report(options: argparse.Namespace) -> int:
     from pytest_kgate.report import record
     from pytest_kgate.report.terminal import summary_table
 
-    _check_block(options)
+    into.check(options)
     if options.into is not None and options.format not in (None, "markdown", "ladder"):
         raise UsageError(f"--into writes markdown, not {options.format}.", "Leave --format away.")
     records = record.merge(record.load(path) for path in options.files)
@@ -150,10 +147,8 @@ def _report(options: argparse.Namespace) -> int:
     if options.fdr is not None:
         records, lines = multiplicity.control(records, parse_value("fdr", options.fdr, "--fdr"))
     in_markdown = _ladder if options.format == "ladder" else markdown.table
-    if options.into is not None:
-        markdown.write_block(options.into, options.block, in_markdown(records))
-    elif options.format in ("markdown", "ladder"):
-        print(in_markdown(records), end="")
+    if options.into is not None or options.format in ("markdown", "ladder"):
+        into.put(options, in_markdown(records))
     elif options.format == "json":
         print(json.dumps(record.document(records), allow_nan=False))
     elif records:
@@ -187,10 +182,9 @@ def _show(options: argparse.Namespace) -> int:
 
 def _simulate(options: argparse.Namespace) -> int:
     from pytest_kgate import simulate
-    from pytest_kgate.report.markdown import write_block
     from pytest_kgate.scenarios import chosen
 
-    _check_block(options)
+    into.check(options)
     if options.gates is not None and options.gates < 1:
         raise UsageError(f"--gates cannot be {options.gates}.", "It takes a whole number from 1.")
     if options.designs:
@@ -205,10 +199,7 @@ def _simulate(options: argparse.Namespace) -> int:
         document = simulate.simulate(scenarios, options.gates or simulate.GATES, options.seed, progress=shown)
     if options.json is not None:
         simulate.save(document, options.json)
-    if options.into is not None:
-        write_block(options.into, options.block, simulate.table(document))
-    else:
-        print(simulate.table(document), end="")
+    into.put(options, simulate.table(document))
     complaints = simulate.beyond_limit(document)
     for complaint in complaints:
         print(f"kgate: {complaint}", file=sys.stderr)
@@ -217,7 +208,6 @@ def _simulate(options: argparse.Namespace) -> int:
 
 def _designs(options: argparse.Namespace) -> int:
     from pytest_kgate import designs
-    from pytest_kgate.report.markdown import write_block
     from pytest_kgate.simulate import load
     from pytest_kgate.simulate import save
 
@@ -230,20 +220,12 @@ def _designs(options: argparse.Namespace) -> int:
         )
     if options.json is not None:
         save(document, options.json)
-    if options.into is not None:
-        write_block(options.into, options.block, designs.table(document))
-    else:
-        print(designs.table(document), end="")
+    into.put(options, designs.table(document))
     return 0
 
 
 def _show_progress(share: float) -> None:
     print(f"\r{share:4.0%}", end="" if share < 1 else "\r", file=sys.stderr, flush=True)
-
-
-def _check_block(options: argparse.Namespace) -> None:
-    if (options.into is None) != (options.block is None):
-        raise UsageError("--into and --block belong together.", "Give both: --into README.md --block NAME.")
 
 
 def _calibrate(options: argparse.Namespace) -> int:

@@ -21,6 +21,7 @@ from pytest_kgate.calibrate.protocol import Order
 from pytest_kgate.calibrate.protocol import run
 from pytest_kgate.calibrate.rig import kind_of
 from pytest_kgate.errors import UsageError
+from pytest_kgate.report import into
 
 _NOT_ACCEPTED = 1
 _INTERRUPTED = 130
@@ -31,9 +32,8 @@ def calibrate(options: argparse.Namespace) -> int:
     _check(options)
     if options.into is not None:
         from pytest_kgate.calibrate.show import calibration_markdown
-        from pytest_kgate.report.markdown import write_block
 
-        write_block(options.into, options.block, calibration_markdown(options.json))
+        into.put(options, calibration_markdown(options.json))
         return 0
     interrupted = False
     if options.gather:
@@ -62,8 +62,7 @@ def calibrate(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> None:
     if options.quick and options.full:
         raise UsageError("--quick and --full exclude each other.", "Give one of them.")
-    if (options.into is None) != (options.block is None):
-        raise UsageError("--into and --block belong together.", "Give both: --into PAGE --block NAME.")
+    into.check(options)
     if options.plot is not None:
         histogram.require_matplotlib()
     if (options.show or options.gather or options.into is not None) and options.json is None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from pytest_kgate.report import into
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the verb."""
@@ -35,8 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=_seconds, metavar="LIMIT", help="start no gate later than this")
     parser.add_argument("--seed", type=_count, default=42, metavar="N", help="default: %(default)s")
     parser.add_argument("--plot", type=Path, metavar="PNG", help="draw the p-values (needs matplotlib)")
-    parser.add_argument("--into", type=Path, metavar="PAGE", help="write the tables of FILE into a block of this page")
-    parser.add_argument("--block", metavar="NAME", help="the block between <!-- kgate:NAME --> and <!-- /kgate -->")
+    into.add_arguments(parser, "write the tables of FILE into a block of this page")
     parser.add_argument("--width", type=_count, help="columns of the tables; default: the terminal's, or 100")
 
 

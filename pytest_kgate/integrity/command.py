@@ -11,6 +11,7 @@ from typing import Any
 
 from pytest_kgate.errors import UsageError
 from pytest_kgate.integrity import catalogue
+from pytest_kgate.report import into
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,14 +20,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", metavar="NAME[,NAME...]", help="these cheats; default: all that fit the device")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the outcomes in FILE, beside other devices'")
     parser.add_argument("--from", type=Path, dest="source", metavar="FILE", help="show such a file, run nothing")
-    parser.add_argument("--into", type=Path, metavar="PAGE", help="write the table into a block of this page")
-    parser.add_argument("--block", metavar="NAME", help="the block between <!-- kgate:NAME --> and <!-- /kgate -->")
+    into.add_arguments(parser, "write the table into a block of this page")
 
 
 def integrity(options: argparse.Namespace) -> int:
     """Run, keep, show. Returns 1 where a cheat got through that should not, or an honest candidate did not pass."""
-    if (options.into is None) != (options.block is None):
-        raise UsageError("--into and --block belong together.", "Give both: --into PAGE --block NAME.")
+    into.check(options)
     if options.source is not None:
         from pytest_kgate.integrity import document
 
@@ -69,12 +68,8 @@ def _run(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
 
 def _show(options: argparse.Namespace, content: dict[str, Any], devices: list[str]) -> int:
     from pytest_kgate.integrity import document
-    from pytest_kgate.report.markdown import write_block
 
-    if options.into is not None:
-        write_block(options.into, options.block, document.table(content))
-    else:
-        print(document.table(content), end="")
+    into.put(options, document.table(content))
     found = [line for device in devices for line in document.surprises(content, device)]
     for line in found:
         print(f"kgate: {line}", file=sys.stderr)
