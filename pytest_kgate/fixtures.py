@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import traceback
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
-from typing import NoReturn
 
 import pytest
 
@@ -23,10 +20,11 @@ from pytest_kgate.profile import sanitized_child
 from pytest_kgate.report.live import LiveLine
 from pytest_kgate.session import SESSION
 from pytest_kgate.session import Session
+from pytest_kgate.settling import Failure
+from pytest_kgate.settling import fail
+from pytest_kgate.settling import settle
 
 if TYPE_CHECKING:
-    from _pytest.outcomes import Failed as _Failed
-
     from pytest_kgate.build.kernel import Kernel
     from pytest_kgate.device.base import Device
     from pytest_kgate.job import Job
@@ -34,34 +32,6 @@ if TYPE_CHECKING:
     from pytest_kgate.problem import Problem
     from pytest_kgate.problem import Shape
     from pytest_kgate.report.record import Record
-else:
-    _Failed = pytest.fail.Exception
-
-
-class Failure(_Failed):
-    """A failure whose message is all there is to see: no traceback, and only its first line in a summary."""
-
-    __module__ = "builtins"  # as pytest's own: leaves more of the message in the short summary
-
-    def __init__(self, text: str) -> None:
-        super().__init__(msg=text, pytrace=False)
-
-    @property
-    def headline(self) -> str:
-        """The first line."""
-        return f"{type(self).__name__}: {(self.msg or '').partition(chr(10))[0]}"
-
-
-class GateFailure(Failure):
-    """A gate was not met; `record` is the account of it."""
-
-    def __init__(self, text: str, record: Record) -> None:
-        super().__init__(text)
-        self.record = record
-
-
-class GateWarning(UserWarning):
-    """A race ended undecided, under `--kgate-inconclusive warn`."""
 
 
 @pytest.fixture(scope="session")
@@ -70,7 +40,7 @@ def kgate_device(pytestconfig: pytest.Config) -> Device:
     try:
         return pytestconfig.stash[SESSION].device()
     except KgateError as error:
-        _fail(error)
+        fail(error)
 
 
 @pytest.fixture
@@ -123,13 +93,13 @@ def kbench(request: pytest.FixtureRequest, kgate_device: Device) -> Callable[...
 
             outcome = run(job) if session.child is None else session.child.run(job, run)
         except KgateError as error:
-            _fail(error)
+            fail(error)
         except KeyboardInterrupt as interrupt:
             if request.config.getoption("fulltrace"):
                 raise
             raise interrupt.with_traceback(None) from None  # shown at the test's own line
         session.emit(request.node, outcome.record)
-        _settle(outcome, job.options.inconclusive)
+        settle(outcome, job.options.inconclusive)
         return outcome.record
 
     return kbench
@@ -150,7 +120,7 @@ def sdpa_oracle(request: pytest.FixtureRequest) -> Callable[..., Problem]:
             options = session.options.override(**gates_of(request.node).overrides)
             return sdpa_problem(shape, dtype, backend or options.sdpa_backend, seed)
         except KgateError as error:
-            _fail(error)
+            fail(error)
 
     return sdpa_oracle
 
@@ -179,10 +149,10 @@ def kernels(request: pytest.FixtureRequest, kgate_device: Device) -> Callable[..
             return load_kernel(where, knobs, arch=arch, debug=debug)
         except LibraryMissing as error:
             if source.implementation in session.options.impl:  # asked for by name
-                _fail(error)
+                fail(error)
             pytest.skip(str(error).replace("\n", " "))
         except KgateError as error:
-            _fail(error)
+            fail(error)
 
     return kernels
 
@@ -194,7 +164,7 @@ def sanitize_alone(item: pytest.Item) -> None:
     try:
         found = _sanitizer(item, session, session.device())
     except KgateError as error:
-        _fail(error)
+        fail(error)
     if found is not None and found["verdict"] != "PASS":
         raise Failure(f"compute-sanitizer: {found['reason']}") from None
 
@@ -280,7 +250,7 @@ def _need_device(wanted: str, name: str, session: Session, device: Device) -> No
             "Run on a machine with an NVIDIA GPU and a CUDA build of PyTorch.",
         )
         if options.require_gpu:
-            _fail(missing)
+            fail(missing)
         pytest.skip(missing.what)
     if wanted == "host" and options.device.startswith("cuda"):
         pytest.skip(f"{name} runs on the host, and --kgate-device is {options.device}")
@@ -300,39 +270,3 @@ def _spawn(
 
     task = Task(request.node.nodeid, call, process, of, backend, session.records_of_run())
     return Launcher.of(request.config).run(task, limit_seconds)
-
-
-def _settle(outcome: Outcome, inconclusive: str) -> None:
-    __tracebackhide__ = True
-    record = outcome.record
-    if record["verdict"] in ("PASS", "MEASURED"):
-        return
-    from pytest_kgate.report.failure import failure_text
-
-    text = failure_text(record)
-    if record["verdict"] == "INCONCLUSIVE" and inconclusive != "fail":
-        if inconclusive == "skip":
-            pytest.skip(f"INCONCLUSIVE: {record['reason']}")
-        warnings.warn(GateWarning(f"INCONCLUSIVE: {record['reason']}"), stacklevel=3)
-        return
-    if outcome.cause is not None:
-        text += "\n\n" + _own_frames(outcome.cause)
-    raise GateFailure(text, record) from None
-
-
-def _own_frames(cause: BaseException) -> str:
-    """The traceback without the frames of the plugin itself."""
-    here = str(Path(__file__).parent)
-    frames = [frame for frame in traceback.extract_tb(cause.__traceback__) if not frame.filename.startswith(here)]
-    return "".join(
-        ["Traceback, without the plugin's own frames:\n", *traceback.format_list(frames), *_last_line(cause)]
-    ).rstrip()
-
-
-def _last_line(cause: BaseException) -> list[str]:
-    return traceback.format_exception_only(type(cause), cause)
-
-
-def _fail(error: KgateError) -> NoReturn:
-    __tracebackhide__ = True
-    raise Failure(f"{error.what}\n{error.todo}".rstrip()) from None

@@ -14,8 +14,6 @@ import pytest
 from pytest_kgate import markers
 from pytest_kgate import selection
 from pytest_kgate.errors import UsageError
-from pytest_kgate.fixtures import Failure
-from pytest_kgate.fixtures import GateFailure
 from pytest_kgate.fixtures import kbench
 from pytest_kgate.fixtures import kernels
 from pytest_kgate.fixtures import kgate_device
@@ -30,6 +28,8 @@ from pytest_kgate.profile import sanitized_child
 from pytest_kgate.session import RECORDS
 from pytest_kgate.session import SESSION
 from pytest_kgate.session import Session
+from pytest_kgate.settling import Failure
+from pytest_kgate.settling import GateFailure
 
 __all__ = ["kbench", "kernels", "kgate_device", "sdpa_oracle"]
 

@@ -133,7 +133,7 @@ def test_xfail_strict_sees_the_gate(suite):
 
 def test_pytest_raises_can_take_the_failure_and_its_record(suite):
     body = """
-    from pytest_kgate.fixtures import GateFailure
+    from pytest_kgate.settling import GateFailure
 
     @pytest.mark.speedup(0.95)
     def test_gate(kbench):
