@@ -15,7 +15,7 @@ perf: $(VENV)/.ready ## race the kernels against PyTorch SDPA: on the GPU, or on
 	$(RUN) pytest -m perf -rs $(ARGS)
 
 test: $(VENV)/.ready ## run the test suite
-	$(RUN) pytest -m "not perf" $(ARGS)
+	$(RUN) pytest -m "not perf" -n 2 --dist loadfile $(ARGS)
 
 lint: $(VENV)/.ready-lint ## check style and layout
 	$(RUN) ruff check
