@@ -13,10 +13,9 @@
 // Memory   Workspace: 32 MiB for cuBLAS, and the logits: 4 * rows * keys for each head of a box.
 // Limits   fp16 or bf16, D 64, 80, 96 or 128, sm_80 or newer, row strides that are at least D. Three launches that wait for
 //          each other: at small shapes the launches are the bound, at large ones the traffic.
-// Measured on an H200, graph of 10, fp16: 12.0 us at 1x8x512x64 (causal 11.7), 1.31 (1.23) times SDPA's cuDNN backend: GEMM 4.5,
-//          softmax 3.2, GEMM 3.5, which is about what any kernel that reads a few MB takes. 216 us at 2x8x2048x64 (causal 155),
-//          5.2 (4.1) times; 227 us at 2x8x2048x128, 4.0 times: there, softmax moves 402 MB in 98 us. Boxes that fit the L2
-//          (WORKSPACE_MIB 16 to 64) were slower or no better: their GEMMs are too small to fill the GPU.
+// Result   Three launches read and write the logits twice, which no short problem forgives and long ones pay for in traffic. Its
+//          gate has not been raced yet; until it has, csrc/README.md shows no figure. Boxes that fit the L2 (WORKSPACE_MIB 16 to
+//          64) make GEMMs too small to fill the GPU.
 
 #ifndef NUM_WARPS  // knob: warps per block of the softmax kernel, a row each
 #define NUM_WARPS 4

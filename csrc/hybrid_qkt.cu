@@ -16,11 +16,9 @@
 // Registers Output D / 2 a lane, logits of two tiles BLOCK_N / key groups, or those of all that are kept, before the output.
 // Memory   Workspace: 32 MiB for cuBLAS, and the logits: 4 * rows * keys for each head of a box (boxes.cuh).
 // Limits   fp16 or bf16, D 64, 80, 96 or 128, sm_80 or newer, row strides of at least D.
-// Measured on an H200, graph of 10, fp16: 13.6 us at 1x8x512x64 (causal 12.9), 1.48 (1.35) times SDPA's cuDNN backend; 239 us at
-//          2x8x2048x64 (causal 187), 5.8 (5.0) times; 336 us at 2x8x2048x128, 5.8 times (BLOCK_M=64, NUM_WARPS=4: 270 us).
-//          Slower than the cublas rung at all of these, although it does less: its kernel takes 8.4 us at the first shape, the
-//          softmax and the GEMM in its place 3.2 + 3.5. One block of eight warps an SM with mma.sync leaves the tensor
-//          cores waiting for memory; Hopper's GEMM keeps fifteen tiles in flight by TMA and multiplies by wgmma.
+// Result   It does less than the cublas rung and is not faster for it: one block of eight warps an SM with mma.sync leaves the
+//          tensor cores waiting for memory, where Hopper's GEMM keeps many tiles in flight by TMA and multiplies by wgmma. Its
+//          gate has not been raced yet; until it has, csrc/README.md shows no figure.
 
 #ifndef BLOCK_M  // knob: query rows per block
 #define BLOCK_M 32

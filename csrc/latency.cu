@@ -13,9 +13,9 @@
 // Registers up to 255 at 4 warps, 128 at 8: two blocks an SM either way.
 // Limits   fp16 or bf16, D 64, 80, 96 or 128, sm_80 or newer. Right for any length, but made for short ones: mma.cu is faster as
 //          soon as its blocks fill the GPU.
-// Measured on an H200 while it was written: 0.65 of the latency of the fastest SDPA backend (cuDNN) at 1x8x512x64, 0.61 if
-//          causal. Of about 8,000 cycles a block waits 1,600 for its first keys, computes 5,200, merges 1,300; a launch costs
-//          another 2,000. Records: benchmarks/h200.
+// Result   The fastest rung at 1x8x512x64 while it was tuned, ahead of SDPA's fastest backend. Its gate has not been raced yet;
+//          until it has, csrc/README.md shows no figure. About a fifth of a block's time is the wait for its first keys, a
+//          sixth the merge.
 
 #ifndef BLOCK_M  // knob: query rows per cluster of blocks; 0 chooses by architecture
 #define BLOCK_M 0

@@ -23,7 +23,8 @@
 //          H200; a single one can't issue the copies fast enough and doubles the time. So the default has none.
 // Limits   fp16 or bf16, D 64, 80, 96 or 128, sm_80 or newer. A fragment of K or V feeds 16 rows only, so shared-memory
 //          bandwidth, not the tensor cores, is the bound for long sequences.
-// Result   On an H200 about cuDNN's latency at 1x8x512x64, 9.5 us, and three times that at 2x8x2048x64, 122 us against 41.
+// Result   With the tile that it now takes at 1x8x512x64, 1.09 times cuDNN's latency (causal 1.04) on an H200
+//          (benchmarks/h200/perf-2026-11-20.json); three times it at 2x8x2048x64 in the sweep of tiles.
 
 #ifndef BLOCK_M  // knob: query rows per block; 0 for the kernel's own choice by head_dim and grid
 #define BLOCK_M 0
@@ -88,8 +89,7 @@ constexpr TileShape fitted(TileShape t, int head_dim) {
 }
 
 // The fewer rows there are, the smaller the blocks that they are cut into, and the more key groups share a block's rows.
-// Chosen on an H200 from benchmarks/h200/wmma-tiles.json. At the mission shape 32 x 128 takes 9.5 us and 64 x 64, best for no
-// grid, 14; at 16 heads of 1024 rows 128 x 64 takes 34 us and 32 x 128 takes 45.
+// Chosen on an H200 from the sweep in benchmarks/h200/wmma-tiles.json.
 constexpr TileShape tile_shape(int head_dim, Grid grid) {
     const int stages = STAGES != 0 ? STAGES : 2;
     if (kGiven) return {BLOCK_M != 0 ? BLOCK_M : 64, BLOCK_N != 0 ? BLOCK_N : 64, NUM_WARPS != 0 ? NUM_WARPS : 8, stages};

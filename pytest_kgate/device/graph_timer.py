@@ -32,8 +32,7 @@ if TYPE_CHECKING:
 class GraphStopwatch(SlopeStopwatch):
     """A row is a graph, captured anew each round: kept ones carry an offset of up to 1.6 % for their lifetime.
 
-    Within a round the offset is noise, the largest part of it. So three graphs take turns as the long row: on an H200
-    a gate on SDPA at 1x8x512x64 then takes half the time for an interval of the same width (hot cache).
+    Within a round that offset is noise. So three graphs take turns as the long row, each half as long as one would be.
     """
 
     timer = "graph"
