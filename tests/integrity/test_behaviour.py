@@ -68,11 +68,22 @@ def test_only_a_clear_difference_in_every_pair_counts(new, same, remembers):
     assert Fresh(new, same).remembers is remembers
 
 
-def test_answer_that_comes_after_the_call_is_noticed():
+def test_answer_that_comes_after_the_call_is_noticed(monkeypatch):
+    returned = threading.Event()
+    workers = []
+
     def call(inputs, output):
-        threading.Timer(1e-3, lambda: output.fill_(1.0)).start()
+        workers.append(threading.Thread(target=lambda: returned.wait() and output.fill_(1.0)))
+        workers[-1].start()
         return output
 
+    def sleep(seconds):
+        """The wait in which the answer comes, however busy the machine is."""
+        returned.set()
+        for worker in workers:
+            worker.join()
+
+    monkeypatch.setattr(behaviour.time, "sleep", sleep)
     assert behaviour.finishes_late(arm(call, takes_output=True), WORKLOAD, 1)
     honest = arm(lambda inputs, output: output.fill_(1.0), takes_output=True)
     assert behaviour.finishes_late(honest, WORKLOAD, 1) is None
