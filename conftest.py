@@ -1,8 +1,13 @@
-"""Shared by the whole test suite: `pytester`, its sessions' seed, and the skip of GPU tests where there is no GPU."""
+"""Shared by the whole test suite: `pytester`, its sessions' seed; GPU tests run one at a time, or are skipped."""
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
+from filelock import FileLock
 
 pytest_plugins = ["pytester"]
 
@@ -12,6 +17,16 @@ def fixed_seed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     """Sessions that a test starts repeat themselves, unless it is about the seeds that the plugin draws by itself."""
     if not request.node.get_closest_marker("secret_seed"):
         monkeypatch.setenv("KGATE_SEED", "42")
+
+
+@pytest.fixture(autouse=True)
+def gpu_alone(request: pytest.FixtureRequest) -> Iterator[None]:
+    """One test on the GPU at a time, also where several workers of xdist have some."""
+    if not request.node.get_closest_marker("gpu"):
+        yield
+        return
+    with FileLock(Path(tempfile.gettempdir()) / "kgate-gpu-tests.lock"):
+        yield
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -243,12 +243,15 @@ def test_a_machine_on_which_the_tool_does_not_work_skips_with_what_it_said(suite
 
 
 @pytest.mark.parametrize(
-    ("broken", "said"),
-    [("crash", "ended with status 3 before its test did: the injection library fell over"), ("hang", "within 1 s")],
+    ("broken", "timeout", "said"),
+    [
+        ("crash", 60, "ended with status 3 before its test did: the injection library fell over"),
+        ("hang", 1, "within 1 s"),
+    ],
 )
-def test_a_process_that_crashes_or_hangs_is_explained(suite, tool, monkeypatch, broken, said):
+def test_a_process_that_crashes_or_hangs_is_explained(suite, tool, monkeypatch, broken, timeout, said):
     monkeypatch.setenv("BROKEN", broken)
-    result = suite(MARKED.replace("NAME", "fine")).runpytest_inprocess("--kgate-timeout=1")
+    result = suite(MARKED.replace("NAME", "fine")).runpytest_inprocess(f"--kgate-timeout={timeout}")
     result.assert_outcomes(failed=1)
     assert said in " ".join(result.stdout.str().split())
 
