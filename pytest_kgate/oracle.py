@@ -159,7 +159,7 @@ def draws_of(seed: int) -> Iterator[tuple[str, int]]:
 def answer_of(device: Device, workload: Workload, candidate: Arm, inputs: tuple[Any, ...], like: Tensor) -> Tensor:
     """What the candidate answers: before the exact answer to these inputs exists, into memory filled with NaN."""
     before = [tensor.clone() for tensor in inputs]
-    output = workload.make_output(inputs) if candidate.takes_output else None
+    output = workload.output_for(candidate, inputs)
     if output is None:
         workload.make_output(inputs)  # freed at once: an output allocated next is likely to find NaN in it
     device.synchronize()

@@ -85,7 +85,7 @@ def _do_bench(trials: Trials, case: Case, seed: int) -> dict[str, Any] | None:
     contest = _contest(trials, case, "eager", seed)
     with contest.device.running("do_bench"):
         inputs = contest.workload.draw(seed)
-        outputs = [contest.workload.make_output(inputs) if arm.takes_output else None for arm in contest.arms]
+        outputs = [contest.workload.output_for(arm, inputs) for arm in contest.arms]
         # Milliseconds, with do_bench's own defaults for warm-up, repetitions and the flush of the L2.
         medians = [
             float(do_bench(lambda arm=arm, output=output: arm.call(inputs, output), return_mode="median"))

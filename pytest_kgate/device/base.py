@@ -44,6 +44,10 @@ class Workload:
     make_output: Callable[[tuple[Any, ...]], Any]
     """A new output tensor for these inputs, filled with NaN."""
 
+    def output_for(self, arm: Arm, inputs: tuple[Any, ...]) -> Any:
+        """A new output for this arm to write to; None where it allocates its own."""
+        return self.make_output(inputs) if arm.takes_output else None
+
 
 @dataclass(frozen=True)
 class Probe:

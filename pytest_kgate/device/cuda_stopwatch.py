@@ -54,7 +54,7 @@ class CudaStopwatch:
         self._clock = torch.zeros((2, 2), dtype=torch.int64, device=device.torch_device)
         with self.device.running("warming up"):
             inputs = workload.draw(0)
-            outputs = [self.output(arm, inputs) for arm in self.arms]
+            outputs = [workload.output_for(arm, inputs) for arm in self.arms]
             for arm, output in zip(self.arms, outputs, strict=True):
                 arm.call(inputs, output)  # loads modules and compiles, which must not happen on a held stream
             self.device.wait()
@@ -82,10 +82,6 @@ class CudaStopwatch:
         """Wait until the device is idle."""
         if self.device.lost is None:
             self.device.wait()
-
-    def output(self, arm: Arm, inputs: tuple[Any, ...]) -> Any:
-        """A new, poisoned output; None where the arm allocates its own."""
-        return self.workload.make_output(inputs) if arm.takes_output else None
 
     def _estimate(self, arm: Arm, inputs: tuple[Any, ...], output: Any) -> float:
         """Rough seconds of one call: a few in a row on a held stream, with the fixed part left in."""
@@ -128,7 +124,7 @@ class CudaStopwatch:
             inputs = self.workload.draw(seed)
             outputs: list[Any] = [None] * len(self.arms)
             for index in rng.permutation(len(self.arms)):
-                outputs[index] = self.output(self.arms[index], inputs)
+                outputs[index] = self.workload.output_for(self.arms[index], inputs)
             self.device.wait()
             yield inputs, outputs, rng
             del pads

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
-from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +18,7 @@ from pytest_kgate.device.rows import LONG
 from pytest_kgate.device.rows import Step
 from pytest_kgate.device.rows import by_turn
 from pytest_kgate.device.rows import in_a_row
+from pytest_kgate.device.rows import plain_row
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,7 +47,7 @@ class EagerStopwatch(CudaStopwatch):
             launches = None
             if probe_seed is not None:
                 launches = ProbeLaunches(self.arms, self.workload, sets, rng, probe_seed)
-                steps = stack.enter_context(launches.among(steps, rows, _row_of, 1))
+                steps = stack.enter_context(launches.among(steps, rows, plain_row, 1))
             for row in rows.values():
                 row()
             elapsed = np.array([self._timed(step) for step in steps])
@@ -76,8 +74,3 @@ class EagerStopwatch(CudaStopwatch):
         if step.after is not None:
             step.after(result)
         return float(start.elapsed_time(end)) * 1e-3
-
-
-@contextlib.contextmanager
-def _row_of(call: Callable[[int], Any], launches: int) -> Iterator[Callable[[], Any]]:
-    yield in_a_row(call, launches)

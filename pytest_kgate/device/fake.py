@@ -166,7 +166,7 @@ class FakeStopwatch:
         """Runs the real candidate, once; new values take no time of their own."""
         inputs = self._workload.draw(seed)
         candidate = self._arms[0]
-        output = self._workload.make_output(inputs) if candidate.takes_output else None
+        output = self._workload.output_for(candidate, inputs)
         return Probe(((seed, candidate.call(inputs, output)),), (0.0, 0.0))
 
     def close(self) -> None:

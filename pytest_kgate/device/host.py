@@ -27,7 +27,7 @@ from pytest_kgate.device.probe_launches import ProbeLaunches
 from pytest_kgate.device.rows import LONG
 from pytest_kgate.device.rows import Set
 from pytest_kgate.device.rows import Step
-from pytest_kgate.device.rows import in_a_row
+from pytest_kgate.device.rows import plain_row
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import UsageError
 
@@ -139,7 +139,7 @@ class WallStopwatch:
             if probe_seed is not None:
                 calls = ProbeLaunches(self.arms, self.workload, sets, rng, probe_seed)
                 aside = self._set(self.workload.draw(seed))
-                steps = stack.enter_context(calls.among(steps, rows, _row_of, self._inner[0]))
+                steps = stack.enter_context(calls.among(steps, rows, plain_row, self._inner[0]))
             elapsed = np.empty(len(steps))
             before = None
             for index, step in enumerate(steps):
@@ -164,7 +164,7 @@ class WallStopwatch:
 
     def _set(self, inputs: tuple[Any, ...]) -> Set:
         """These inputs, and new outputs of the arms that take one."""
-        return inputs, [self.workload.make_output(inputs) if arm.takes_output else None for arm in self.arms]
+        return inputs, [self.workload.output_for(arm, inputs) for arm in self.arms]
 
     def _row(self, index: int, buffers: Set) -> Callable[[], Any]:
         """A sample's calls, with nothing around them that a call of a microsecond would feel."""
@@ -186,11 +186,6 @@ def _timed(step: Step) -> float:
     if step.after is not None:
         step.after(result)
     return spent * 1e-9
-
-
-@contextlib.contextmanager
-def _row_of(call: Callable[[int], Any], launches: int) -> Iterator[Callable[[], Any]]:
-    yield in_a_row(call, launches)
 
 
 @contextlib.contextmanager

@@ -75,11 +75,6 @@ class QueueStopwatch(SlopeStopwatch):
             }
 
     @contextlib.contextmanager
-    def row_of(self, call: Callable[[int], Any], launches: int) -> Iterator[Callable[[], Any]]:
-        """Launches."""
-        yield in_a_row(call, launches)
-
-    @contextlib.contextmanager
     def _graphs(self, captures: Captures, call: Callable[[int], Any], sets: int) -> Iterator[Callable[[int], Any]]:
         made = [captures.capture(functools.partial(_at, call, turn), 1) for turn in range(sets)]
 

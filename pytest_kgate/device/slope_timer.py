@@ -14,9 +14,9 @@ import contextlib
 import math
 import time
 from collections.abc import Callable
-from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -34,6 +34,7 @@ from pytest_kgate.device.rows import SHORT
 from pytest_kgate.device.rows import Row
 from pytest_kgate.device.rows import Set
 from pytest_kgate.device.rows import Step
+from pytest_kgate.device.rows import plain_row
 from pytest_kgate.errors import TimingError
 
 if TYPE_CHECKING:
@@ -80,17 +81,15 @@ class SlopeStopwatch(CudaStopwatch):
         """About what one sample of both arms takes: a short and a long row each."""
         return sum(seconds * sum(lengths) for seconds, lengths in zip(self.estimates, self.lengths, strict=True))
 
-    @contextlib.contextmanager
-    def rows(self, sets: Sequence[Set], rng: np.random.Generator) -> Iterator[Mapping[Row, Callable[[], Any]]]:
+    def rows(
+        self, sets: Sequence[Set], rng: np.random.Generator
+    ) -> AbstractContextManager[Mapping[Row, Callable[[], Any]]]:
         """For each row a function that enqueues it and returns the last launch's result."""
         raise NotImplementedError
-        yield
 
-    @contextlib.contextmanager
-    def row_of(self, call: Callable[[int], Any], launches: int) -> Iterator[Callable[[], Any]]:
+    def row_of(self, call: Callable[[int], Any], launches: int) -> AbstractContextManager[Callable[[], Any]]:
         """A function that enqueues `call(0)`, `call(1)` and so on as the candidate's launches are."""
-        raise NotImplementedError
-        yield
+        return plain_row(call, launches)
 
     def round(self, seed: int, order: NDArray[np.intp], probe_seed: int | None = None) -> Round:
         """Hold the stream, enqueue warm-up and rows, let go; rows for which the host was late are taken again."""
@@ -163,7 +162,7 @@ class SlopeStopwatch(CudaStopwatch):
     def _another_set(self, inputs: tuple[Any, ...]) -> Set:
         """The same values elsewhere in memory, and outputs beside them."""
         copies = tuple(tensor.clone() for tensor in inputs)
-        return copies, [self.output(arm, copies) for arm in self.arms]
+        return copies, [self.workload.output_for(arm, copies) for arm in self.arms]
 
     def _slopes(
         self, order: NDArray[np.intp], keys: Sequence[Row], elapsed: NDArray[np.float64]

@@ -63,7 +63,7 @@ def new_values(device: Any, arm: Arm, workload: Workload, seed: int) -> tuple[Fr
     """
     pairs = _PAIRS[0] + secrets.randbelow(_PAIRS[1] - _PAIRS[0])
     inputs = workload.draw(seed)
-    output = workload.make_output(inputs) if arm.takes_output else None
+    output = workload.output_for(arm, inputs)
     poison = None if output is None else output.clone()
     draws = [workload.draw(seed + 1 + index) for index in range(pairs)]
     answers: list[Any] = [None, None]
@@ -135,7 +135,7 @@ def _on_stream(
 def finishes_late(arm: Arm, workload: Workload, seed: int) -> str | None:
     """Whether an answer on the host still changes once the call has returned; None, or one clause."""
     inputs = workload.draw(seed)
-    output = workload.make_output(inputs) if arm.takes_output else None
+    output = workload.output_for(arm, inputs)
     result = arm.call(inputs, output)
     if not isinstance(result, Tensor):
         return None
@@ -150,7 +150,7 @@ def works_elsewhere(device: Any, arm: Arm, workload: Workload, seed: int) -> str
     A kernel on another stream that does not wait for this one is timed by no event of this one.
     """
     inputs = workload.draw(seed)
-    output = workload.make_output(inputs) if arm.takes_output else None
+    output = workload.output_for(arm, inputs)
     other = workload.draw(seed + 1)
     if all(torch.equal(one, two) for one, two in zip(inputs, other, strict=True) if isinstance(one, Tensor)):
         return None  # the answer is always the same one, and old memory may hold it

@@ -117,7 +117,7 @@ class Watch:
         with self._clocked(), self._device.running("watching the candidate"):
             median = float(np.median(seconds))
             inputs = workload.draw(seed)
-            output = workload.make_output(inputs) if self._candidate.takes_output else None
+            output = workload.output_for(self._candidate, inputs)
 
             def call() -> Any:
                 return self._candidate.call(inputs, output)
