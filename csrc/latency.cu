@@ -6,8 +6,8 @@
 //          On sm_90a, at D 64 and 128, a block is one warpgroup that multiplies with wgmma (warpgroup.cuh), and all its keys
 //          up to a window are copied at once, by a handful of instructions (tensor_map.cuh). Code that runs once is bound by
 //          fetching its instructions: it is kept short and without branches. Elsewhere the loop is that of mma.cu.
-// Tiles    BLOCK_M query rows a cluster. With wgmma 64, and windows of STAGES tiles of BLOCK_N keys: 256 keys at D = 64, 128
-//          at D = 128, where 256 would spill. With mma.sync 16 rows a warp, tiles of BLOCK_N keys, STAGES of them in flight.
+// Tiles    BLOCK_M query rows a cluster. With wgmma 64, and windows of 256 keys in STAGES tiles, at D = 128, where these would
+//          spill, of 128 in half as many. With mma.sync 16 rows a warp, tiles of BLOCK_N keys, STAGES of them in flight.
 // Merging  A share of the keys is a maximum and a sum a row, and an unscaled output. Each block owns some of the columns; it is
 //          sent the others' part of those by st.async, whose arrival its mbarrier counts: a barrier of the cluster would wait
 //          for acknowledgements first. With wgmma, maxima and sums go ahead of the output (cluster_merge.cuh).
@@ -103,7 +103,7 @@ __cluster_dims__(kBlocks, 1, 1)
 #endif
     __launch_bounds__(kThreads, kResident) latency_attention(const __grid_constant__ SdpaArgs args) {
     using P = Plan<T, D>;
-    extern __shared__ __align__(128) unsigned char shared[];
+    extern __shared__ __align__(1024) unsigned char shared[];
     const unsigned address = shared_address(shared);
     const int warp = __shfl_sync(0xffffffff, threadIdx.x / 32, 0);  // as the compiler sees: the same in all lanes
     const int row_group = warp % kRowGroups;
@@ -161,11 +161,13 @@ struct WarpgroupArgs {  // what a block needs first comes first
 
 template <typename T, int D>
 struct WarpgroupPlan {
-    static constexpr int kBlockN = BLOCK_N != 0 ? BLOCK_N : D == 64 ? 128 : 64;
+    static constexpr int kBlockN = BLOCK_N != 0 ? BLOCK_N : 256 / STAGES;
+    static constexpr int kTiles = D == 64 ? STAGES : STAGES / 2;
     static_assert(BLOCK_M == 0 || BLOCK_M == 64, "BLOCK_M must be 0 or 64 with WGMMA: that is what the instruction takes.");
     static_assert(NUM_WARPS == 0 || NUM_WARPS == 4, "NUM_WARPS must be 0 or 4 with WGMMA: the warps of a warpgroup.");
-    static_assert(kBlockN * STAGES == 128 || kBlockN * STAGES == 256, "BLOCK_N * STAGES, a window, must be 128 or 256 with WGMMA.");
-    using Loop = WarpgroupLoop<T, D, kBlockN, STAGES, USE_FAST_EXP>;
+    static_assert(kBlockN * STAGES == 256 || (D == 64 && kBlockN * STAGES == 128),
+                  "BLOCK_N * STAGES must be 256 with WGMMA, at D = 64 also 128; BLOCK_N = 0 sees to it.");
+    using Loop = WarpgroupLoop<T, D, kBlockN, kTiles, USE_FAST_EXP>;
     using Shares = ClusterMerge<T, D / 8, kBlocks, USE_FAST_EXP>;
     static constexpr int kShares = Loop::kBytes;  // other blocks write here while this one may still read K and V
     static constexpr int kBytes = kShares + Shares::kBytes;

@@ -88,7 +88,6 @@ struct WarpgroupShare {
             const float(&four)[4] = i < 2 ? left : right;
             const float a = exp2_of<Fast>(fmaf(four[i % 2 * 2], scale, -base[i % 2]));
             const float b = exp2_of<Fast>(fmaf(four[i % 2 * 2 + 1], scale, -base[i % 2]));
-            DEBUG_ASSERT(!(fmaxf(a, b) > 1.01f));
             row_sum[i % 2] += a + b;
             weights[i] = pack<T>(a, b);
         }
@@ -119,7 +118,7 @@ struct WarpgroupLoop {
 
     // Keys of a window that are worked on, where `left` are.
     static __device__ int take(int left) { return left > 128 ? kWindow : left > 64 ? 128 : 64; }
-    static_assert(kWindow == 128 || kWindow == 256, "windows are 128 or 256 keys.");
+    static_assert(kWindow == 128 || kWindow == 256, "a window must be 128 or 256 keys.");
 
     unsigned shared;
     const CUtensorMap& q_map;
