@@ -124,7 +124,7 @@ def size_for_mutants(dtype: str, head_dim: int, seqlen: int, *, causal: bool) ->
 def honest_kernels(device: Device) -> tuple[dict[str, Kernel], dict[str, str]]:
     """Shipped kernels for this kind of device and PyTorch's, by name; and why others are not among them."""
     problem = sdpa_problem(Shape(1, 1, 1, 64))
-    found: dict[str, Kernel] = {f"sdpa {name}": kernel for name, kernel in dict(problem.reference).items()}
+    found: dict[str, Kernel] = {f"sdpa {name}": kernel for name, kernel in _backends(problem).items()}
     missing = {}
     for name, one in implementations().items():
         if (one.status, one.device_kind) != ("ready", device.kind):
@@ -137,7 +137,12 @@ def honest_kernels(device: Device) -> tuple[dict[str, Kernel], dict[str, str]]:
 
 
 def _reference(problem: Problem) -> Any:
-    return bind("reference", dict(problem.reference)[_REFERENCE], problem.params)
+    return bind("reference", _backends(problem)[_REFERENCE], problem.params)
+
+
+def _backends(problem: Problem) -> Mapping[str, Kernel]:
+    assert isinstance(problem.reference, Mapping)
+    return problem.reference
 
 
 def _honest(
