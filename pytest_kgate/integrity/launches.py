@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,11 +55,15 @@ class Launches:
         """Kernels that only one of the two calls launched."""
         return sorted(set(self.first) ^ set(self.second))
 
-    def library(self, claimed: str) -> tuple[str, str] | None:
-        """The first kernel that a library owns, and which; none where the candidate's name says that it calls it."""
+    def library(self, says: Sequence[str]) -> tuple[str, str] | None:
+        """The first kernel that a library owns, and which; not of libraries that the candidate says it calls.
+
+        `says`: its name, and the libraries that its source declares.
+        """
+        claimed = " ".join(says).lower()
         for name in (*self.first, *self.second):
             for library, pattern in _LIBRARIES.items():
-                said = any(word in claimed.lower() for word in library.lower().split() if len(word) > 3)
+                said = any(word in claimed for word in library.lower().split() if len(word) > 3)
                 if re.search(pattern, name) and not said:
                     return name, library
         return None
