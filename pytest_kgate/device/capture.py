@@ -5,14 +5,18 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Callable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from typing import Any
 
 import torch
 
+from pytest_kgate.device.rows import by_turn
 from pytest_kgate.errors import CandidateError
 
 if TYPE_CHECKING:
+    from pytest_kgate.device.base import Arm
+    from pytest_kgate.device.base import Workload
     from pytest_kgate.device.cuda import CudaDevice
 
 
@@ -77,3 +81,21 @@ class Captures:
         with contextlib.suppress(RuntimeError):
             torch._C._cuda_endAllocateToPool(self._device.index, self._pool)
         self._open_pool()
+
+
+def refusals(device: CudaDevice, arms: Sequence[Arm], workload: Workload) -> dict[str, str]:
+    """Capture each arm once; why an arm can't be captured, by its name."""
+    found = {}
+    with device.running("capturing"):
+        inputs = workload.draw(0)
+        outputs = [workload.output_for(arm, inputs) for arm in arms]
+        for arm, output in zip(arms, outputs, strict=True):
+            arm.call(inputs, output)  # loads modules and compiles, which a capture must not
+        device.wait()
+        captures = Captures(device)
+        for index, arm in enumerate(arms):
+            reason = captures.refusal(by_turn(arms, index, [(inputs, outputs)]))
+            if reason is not None:
+                found[arm.name] = reason
+        captures.close()
+    return found
