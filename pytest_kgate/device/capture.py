@@ -57,7 +57,7 @@ class Captures:
                 warnings.filterwarnings("ignore", "The CUDA Graph is empty")  # where the very first launch refuses
                 graph, _ = self.capture(call, 2)
         except (RuntimeError, CandidateError) as error:
-            self._leave_broken_capture()
+            self.recover()
             self._device.wait()
             return str(error).splitlines()[0]
         graph.reset()
@@ -73,7 +73,7 @@ class Captures:
         scratch = torch.empty(1, device=self._device.torch_device)
         self._anchor, _ = self.capture(lambda turn: scratch.zero_(), 1)
 
-    def _leave_broken_capture(self) -> None:
+    def recover(self) -> None:
         """Bring PyTorch out of a capture that broke off; its generators and allocator still think it goes on.
 
         A capture that succeeds takes the generators out of that state; without it the next `torch.randn` fails.

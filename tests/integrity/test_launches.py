@@ -8,6 +8,7 @@ import torch.nn.functional as F  # noqa: N812
 
 from pytest_kgate.device.host import HostDevice
 from pytest_kgate.integrity.launches import Launches
+from pytest_kgate.integrity.launches import is_work
 from pytest_kgate.integrity.launches import observe
 
 
@@ -58,6 +59,21 @@ def test_candidate_that_says_which_library_it_calls_may_call_it(says):
 def test_copies_and_settings_of_memory_are_no_work():
     assert not seen("Memcpy DtoD (Device -> Device)", "Memset (Device)").works
     assert seen("my_kernel").works
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("cudnn_generated_fort_native_sdpa_sm90_flash_fprop_wgmma_f16", True),
+        ("cutlass_kernel", True),
+        ("void my_kernel<64>(float*)", True),
+        ("cudaStreamSynchronize", False),
+        ("cuLaunchKernelEx", False),
+        ("Context Sync", False),
+    ],
+)
+def test_kernels_are_told_from_calls_of_the_driver(name, kept):
+    assert bool(is_work(name)) is kept
 
 
 def test_operators_on_the_host_are_counted():
