@@ -102,7 +102,12 @@ def _run(
     options, problem = job.options, job.problem
     candidate = bind("candidate", job.candidate, problem.params)
     watch = account.watch = Watch(
-        candidate, device, problem, on=options.integrity == "on", own=job.claims_own, name=account.candidate_name
+        candidate,
+        device,
+        problem,
+        on=options.integrity == "on",
+        own=job.claims_own,
+        says=(account.candidate_name, *job.declared_libraries),
     )
     with leased(account.lease_name, options.timeout):
         with deadline(options.timeout, f"the check of {problem.name}", when_stuck):

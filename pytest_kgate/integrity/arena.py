@@ -1,7 +1,7 @@
-"""Each cheat in a pytest session of its own, in a fork of this process: what it patches or breaks stays there.
+"""Each cheat in a pytest session of its own, in a process of its own: what it patches or breaks stays there.
 
-The process that forks has PyTorch loaded, which saves seconds a cheat, and has never touched a GPU or a thread pool,
-which would not survive the fork.
+It is a fork of this one, which has PyTorch loaded: that saves seconds a cheat. Where checks run on a GPU it is a new
+one, because in a fork the profiler sees no kernels.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ from pytest_kgate.integrity.catalogue import FOLDER
 from pytest_kgate.integrity.catalogue import Cheat
 
 _PATIENCE_SECONDS = 180.0
+
+_IMPORTS = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+"""A new process imports what this one does."""
 
 _TEST = """
 import dataclasses
@@ -122,11 +125,7 @@ def _in_child(folder: Path, cheat: Cheat, device: str, checked: bool) -> int:
     test = _TEST.format(device=device, source=cheat.file, slow=cheat.honest_is_slow)
     (folder / "test_cheat.py").write_text(test)
     (folder / "pytest.ini").write_text("[pytest]\n")
-    sys.stdout.flush()
-    sys.stderr.flush()
-    child = os.fork()
-    if child == 0:
-        _run_session(folder, device, checked)
+    child = _spawned(folder, device) if device == "cuda" and checked else _forked(folder, device, checked)
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while time.monotonic() < deadline:
         done, status = os.waitpid(child, os.WNOHANG)
@@ -138,7 +137,21 @@ def _in_child(folder: Path, cheat: Cheat, device: str, checked: bool) -> int:
     return -signal.SIGKILL
 
 
-def _run_session(folder: Path, device: str, checked: bool) -> None:
+def _forked(folder: Path, device: str, checked: bool) -> int:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child == 0:
+        run_session(folder, device, checked)
+    return child
+
+
+def _spawned(folder: Path, device: str) -> int:
+    code = f"from {__name__} import Path, run_session; run_session(Path({str(folder)!r}), {device!r}, True)"
+    return os.posix_spawn(sys.executable, [sys.executable, "-c", code], {**os.environ, "PYTHONPATH": _IMPORTS})
+
+
+def run_session(folder: Path, device: str, checked: bool) -> None:
     """In the child: a session as a user would start it, or one that only asks for a right answer; never returns."""
     status = 70
     try:

@@ -56,7 +56,7 @@ def save(content: dict[str, Any], path: Path) -> None:
 
 
 def surprises(content: dict[str, Any], device: str) -> list[str]:
-    """Cheats that were not caught though they should be, and honest candidates that were."""
+    """Cheats that were not caught though they should be, honest candidates that were, and sessions that broke."""
     expected = {cheat.name: cheat for cheat in (HONEST, *CATALOGUE)}
     found = []
     for bout in content["bouts"]:
@@ -65,7 +65,9 @@ def surprises(content: dict[str, Any], device: str) -> list[str]:
             continue  # too slow, or too noisy a machine: nobody was accused, and nobody passed
         if bout.get("unchecked") not in (None, "PASS", "INCONCLUSIVE"):
             found.append(f"{bout['cheat']} on {device} would not have passed without the checks: {bout['unchecked']}")
-        if bout["caught"] != cheat.caught:
+        if bout["verdict"] is None and bout["status"] > 0:
+            found.append(f"{bout['cheat']} on {device} ended without a verdict: {bout['reason']}")
+        elif bout["caught"] != cheat.caught:
             found.append(f"{bout['cheat']} on {device} was {'' if bout['caught'] else 'not '}caught: {bout['reason']}")
     return found
 
