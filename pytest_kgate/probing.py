@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _EVERY = 4
-"""One round of so many in a row is probed: three before the first look, and 5 % more device time."""
+"""One round of so many in a row is probed, which makes three before the first look."""
 
 _KEPT = 4
 """Probes whose answers are kept, chosen at random; each holds two outputs, and to verify it costs exact answers."""
@@ -38,8 +38,8 @@ _SLACK_SECONDS = 1e-6
 
 _HIDDEN_SECONDS = 1.5e-6
 """What a call may hide behind the one before it: its launch and its set-up, where it is launched early and waits
-(`griddepcontrol.wait`) before it touches memory. From one kernel's end to the next one's start in a graph it is 1.3 us
-at most on an H200; whoever hides more has begun to work on inputs that the call before may still write."""
+(`griddepcontrol.wait`) before it touches memory. Launches in a graph follow each other within about a microsecond;
+whoever hides clearly more has begun to work on inputs that the call before may still write."""
 
 _HIDDEN = 0.05
 """And this share of its latency, for the noise of a row that is timed once a round."""
