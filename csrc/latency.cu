@@ -17,8 +17,8 @@
 // Registers up to 255 at 4 warps, 128 at 8: two blocks an SM either way.
 // Limits   fp16 or bf16, D 64, 80, 96 or 128, sm_80 or newer; sm_90 without the a needs WGMMA=0. Right for any length, but made
 //          for short ones: mma.cu is faster as soon as its blocks fill the GPU.
-// Result   The fastest rung at 1x8x512x64 while it was tuned, ahead of SDPA's fastest backend. Its gate has not been raced yet;
-//          until it has, csrc/README.md shows no figure.
+// Result   The fastest rung at 1x8x512x64: about 0.48 of SDPA's fastest backend (cuDNN) on an H200, causal 0.49
+//          (benchmarks/h200/perf-2026-11-21.json).
 
 #ifndef BLOCK_M  // knob: query rows per cluster of blocks; 0 chooses by architecture
 #define BLOCK_M 0
@@ -163,8 +163,8 @@ template <typename T, int D>
 struct WarpgroupPlan {
     static constexpr int kBlockN = BLOCK_N != 0 ? BLOCK_N : 256 / STAGES;
     static constexpr int kTiles = D == 64 ? STAGES : STAGES / 2;
-    static_assert(BLOCK_M == 0 || BLOCK_M == 64, "BLOCK_M must be 0 or 64 with WGMMA: that is what the instruction takes.");
-    static_assert(NUM_WARPS == 0 || NUM_WARPS == 4, "NUM_WARPS must be 0 or 4 with WGMMA: the warps of a warpgroup.");
+    static_assert(!WGMMA || BLOCK_M == 0 || BLOCK_M == 64, "BLOCK_M must be 0 or 64 with WGMMA: that is what the instruction takes.");
+    static_assert(!WGMMA || NUM_WARPS == 0 || NUM_WARPS == 4, "NUM_WARPS must be 0 or 4 with WGMMA: the warps of a warpgroup.");
     static_assert(kBlockN * STAGES == 256 || (D == 64 && kBlockN * STAGES == 128),
                   "BLOCK_N * STAGES must be 256 with WGMMA, at D = 64 also 128; BLOCK_N = 0 sees to it.");
     using Loop = WarpgroupLoop<T, D, kBlockN, kTiles, USE_FAST_EXP>;
