@@ -11,7 +11,8 @@
 
 #include <cstdint>
 
-#if defined(__GNUC__)
+#if defined(KGATE_EXPORT)
+#elif defined(__GNUC__)
 #define KGATE_EXPORT extern "C" __attribute__((visibility("default")))
 #else
 #define KGATE_EXPORT extern "C"
