@@ -36,8 +36,8 @@ class GraphStopwatch(SlopeStopwatch):
     """
 
     timer = "graph"
-    row_seconds = 50e-6
-    most_launches = 50
+    row_seconds = 100e-6
+    most_launches = 100
     twins = 3
     when_late = (
         "The host could not enqueue one replay of a graph within half a second.",
@@ -48,16 +48,6 @@ class GraphStopwatch(SlopeStopwatch):
         super().__init__(device, arms, workload, cache)
         with device.running("capturing"):
             self._captures = Captures(device)
-
-    def refusals(self) -> dict[str, str]:
-        """Capture each arm once; why an arm can't be captured, by its name."""
-        found = {}
-        with self.fresh_round(0) as (inputs, outputs, _):
-            for index, arm in enumerate(self.arms):
-                reason = self._captures.refusal(by_turn(self.arms, index, [(inputs, outputs)]))
-                if reason is not None:
-                    found[arm.name] = reason
-        return found
 
     def close(self) -> None:
         """Drop the pool as well."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -60,13 +61,15 @@ class Finding:
 class Watch:
     """Looks at the process before and after a candidate's phases, and at the candidate once its race is over."""
 
-    def __init__(self, candidate: Arm, device: Device, problem: Problem, *, on: bool, own: bool, name: str) -> None:
+    def __init__(
+        self, candidate: Arm, device: Device, problem: Problem, *, on: bool, own: bool, says: Sequence[str]
+    ) -> None:
         self._candidate = candidate
         self._device = device
         self._problem = problem
         self._on = on
         self._own = own
-        self._name = name
+        self._says = says
         self._state: State | None = None
         self._threads: frozenset[int] = frozenset()
         self._ran: dict[str, str] = {}
@@ -97,7 +100,7 @@ class Watch:
             self._look_at_originals()
             self._ran.setdefault("state", "passed")
             for change in self._state.restore() if self._state is not None else ():
-                self._find("state", f"the candidate left a setting changed: {change}; it was put back.")
+                self._find("state", f"the candidate left something changed: {change}.")
 
     def observe(
         self,
@@ -226,7 +229,7 @@ class Watch:
             missing = launches.missing_in_graph(self._device, call, seen)
             if missing:
                 self._find("kernels", f"the candidate works less where it is captured: {missing}.")
-        borrowed = seen.library(self._name) if self._own else None
+        borrowed = seen.library(self._says) if self._own else None
         if borrowed:
             self._find("kernels", f"the candidate is no kernel of its own: it runs {borrowed[0]} of {borrowed[1]}.")
         if seen.differ:

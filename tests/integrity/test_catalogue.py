@@ -22,6 +22,7 @@ UNDONE = (
     "remembers answers",
     "does not see the candidate's work",
     "less than",
+    "run at the same time",
 )
 """How a reason begins or goes on where work was remembered, deferred or done elsewhere: several checks may be first."""
 
@@ -39,6 +40,8 @@ UNDONE_BY = {
     "looks_at_caller",
     "side_stream",
     "side_stream.cu",
+    "overlaps_calls.cu",
+    "forks_early",
     "works_in_thread",
 }
 
@@ -54,6 +57,8 @@ CHECKS = {
     "other_threads": "state",
     "other_precision": "state",
     "allocator_limit": "state",
+    "allocator_pool": "state",
+    "graph_pool": "state",
     "persisting_l2": "state",
     "own_library": "kernels",
     "slow_host": "host",
@@ -86,6 +91,7 @@ def demand_caught(cheat, bout):
     assert bout["verdict"] != "PASS"
     if bout["verdict"] == "INVALID" and cheat.name in CHECKS:
         assert CHECKS[cheat.name] in bout["checks"], bout["reason"]
+    assert bout["unchecked"] in ((None,) if bout["verdict"] != "INVALID" else ("PASS", "INCONCLUSIVE"))
     if bout["verdict"] == "INVALID" and cheat.name in UNDONE_BY:
         assert any(words in bout["reason"] for words in UNDONE), bout["reason"]
 
@@ -143,7 +149,15 @@ def test_names_choose_and_devices_filter():
 
 def bouts(device, **verdicts):
     return [
-        {"cheat": name, "device": device, "caught": verdict != "PASS", "verdict": verdict, "checks": [], "reason": "x"}
+        {
+            "cheat": name,
+            "device": device,
+            "caught": verdict != "PASS",
+            "verdict": verdict,
+            "checks": [],
+            "reason": "x",
+            "status": int(verdict != "PASS"),
+        }
         for name, verdict in verdicts.items()
     ]
 
@@ -163,6 +177,11 @@ def test_table_has_a_column_a_device_and_names_what_got_through():
 def test_slow_or_noisy_machine_is_no_surprise():
     content = {"settings": {"host": {}}, "bouts": bouts("host", plain="INCONCLUSIVE", predicts_seed="FAIL")}
     assert document.surprises(content, "host") == []
+
+
+def test_session_that_breaks_is_no_catch():
+    content = {"settings": {"host": {}}, "bouts": bouts("host", stale_memory=None)}
+    assert document.surprises(content, "host") == ["stale_memory on host ended without a verdict: x"]
 
 
 def test_second_device_is_kept_beside_the_first(tmp_path):
