@@ -88,14 +88,15 @@ struct KeyLoop {
     // loading early.
     static constexpr bool kAhead =
         kWarpRows / 16 * (D / 2 + 2 * kWarpKeys / 2 + (Share::kKeepQ ? D / 4 : 8)) * 3 <= Registers * 2;
-    // Where a thread makes few copies, or has no registers to spare, asking whether all rows exist costs more than it saves.
-    static constexpr bool kWhole = kAhead && Copy::kPasses >= 4;
+    // Whether a turn asks once if all rows that it copies exist; else of each.
+    static constexpr bool kWhole = kAhead;
 
     // Shared memory: Stages tiles of K, Stages tiles of V, and Q, at first in place of the last V if it moves to registers.
     static constexpr int kQ = (2 * Stages - (Share::kKeepQ ? 1 : 0)) * kTileBytes;
     static constexpr int kBytes = max_of(2 * Stages * kTileBytes, kQ + BlockM * kStride * 2);
 
-    // A number that every turn needs: kept, if there are registers to keep it in.
+    // A number that every turn needs: kept, if there are registers to keep it in. Of the copies' offset, only blocks whose warps
+    // don't split keys gained.
     static __device__ unsigned keep(unsigned x) { return Registers > 128 ? opaque(x) : x; }
 
     // Offset of the tile after, or before, the one at `slot`.
@@ -112,7 +113,7 @@ struct KeyLoop {
             head_pointer(static_cast<const T*>(args.q), args.q_stride, tile) + tile.first_row * args.q_stride[2],
             args.q_stride[2]);
         Copy k(head_pointer(static_cast<const T*>(args.k), args.k_stride, tile) + begin * args.k_stride[2], args.k_stride[2]);
-        const unsigned k_copies = shared + keep(Copy::offset());
+        const unsigned k_copies = shared + (KeyGroups == 1 ? keep(Copy::offset()) : Copy::offset());
         const unsigned v_copies = k_copies + Stages * kTileBytes;
         q.start(k_copies + kQ, args.seqlen - tile.first_row);
         k.start(k_copies, count);
@@ -120,7 +121,7 @@ struct KeyLoop {
         Copy v(head_pointer(static_cast<const T*>(args.v), args.v_stride, tile) + begin * args.v_stride[2], args.v_stride[2]);
 #pragma unroll
         for (int i = 0; i < Stages - 1; ++i) {
-            if (kAhead || i > 0) k.start(k_copies + (i + kAhead) * kTileBytes, count - (i + kAhead) * BlockN);
+            if (kAhead || i > 0) k.start(k_copies + (i + kAhead) * kTileBytes, count - kAhead * BlockN - i * BlockN);
             v.start(v_copies + i * kTileBytes, count - i * BlockN);
             cp_async_commit();  // also when there is nothing to copy: waits count groups
         }
@@ -137,7 +138,7 @@ struct KeyLoop {
         Share share(shared + kQ + row_group * kWarpRows * kStride * 2, scale);
         // Of this warp: a key before `visible` is seen by a row at least, the keys from one up to `plain` by all rows.
         const int visible = args.causal ? min(end, first_row + kWarpRows) : end;
-        const int plain = (args.causal ? min(end, first_row + 1) : end) - kWarpKeys;
+        const int plain = args.causal ? min(end, first_row + 1) - kWarpKeys : end - kWarpKeys;
         const unsigned keys_offset = shared + key_group * kWarpKeys * kStride * 2;
         const unsigned k_lane = keep(keys_offset + Share::key_offset());
         const unsigned v_lane = keep(keys_offset + Share::row_offset() + Stages * kTileBytes);
@@ -150,7 +151,7 @@ struct KeyLoop {
             __syncthreads();              // all threads' copies are visible, and what is overwritten now has no reader left
             const unsigned k_target = k_copies + (kAhead ? slot : previous(slot));
             const unsigned v_target = v_copies + previous(slot);
-            const int rest = left - (Stages - 1 + kAhead) * BlockN;
+            const int rest = left - kAhead * BlockN - (Stages - 1) * BlockN;
             if (kWhole && rest >= BlockN) {
                 k.start_whole(k_target);
                 v.start_whole(v_target);
@@ -184,8 +185,8 @@ struct KeyLoop {
                 if constexpr (!kAhead) share.finish(then, v_rows);
             } while (false);
             key += BlockN;
-            left -= BlockN;
             slot = next(slot);
+            left -= BlockN;
         };
         Logits even;
         if constexpr (kAhead) {

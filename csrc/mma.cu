@@ -16,12 +16,13 @@
 //          are of the rounded P, on the tensor cores, as a column of ones beside V: the error of rounding P cancels where one
 //          key dominates, and nothing has to be reduced across lanes.
 // Shared   2 * STAGES * BLOCK_N * (D + PAD) * 2 bytes, and Q in the place of the last V until it is in registers. Where 32 rows
-//          a warp leave no registers for Q, it stays in shared memory. Defaults: 41 or 72 KB at D = 64, up to 102 KB at 128;
+//          a warp leave no registers for Q, it stays in shared memory. Defaults: 50 or 72 KB at D = 64, up to 102 KB at 128;
 //          before sm_90 36 to 45 KB, two blocks an SM. A row stride of D + 8 elements is free of bank conflicts for every D.
 // Registers Output D / 2, logits BLOCK_N / 2 (twice if ahead), Q D / 4 a lane, for each 16 rows: up to 255, two blocks an SM.
 // Limits   fp16 or bf16, D 64, 80, 96 or 128, sm_80 or newer. mma.sync reaches about 62 % of what wgmma reaches on Hopper.
-// Result   Level with PyTorch's flash backend on long sequences while it was tuned, ahead of it if causal. Its gate has not been
-//          raced yet; until it has, csrc/README.md shows no figure.
+// Result   Ahead of PyTorch's flash backend on short and long sequences while it was tuned, and of cuDNN's too where they are
+//          short or causal; on long ones without a mask cuDNN, on wgmma, is well ahead. Its gate has not been raced yet; until
+//          it has, csrc/README.md shows no figure.
 
 #ifndef BLOCK_M  // knob: query rows per block; 0 chooses by architecture and problem
 #define BLOCK_M 0
@@ -75,7 +76,7 @@ struct Plan {
     static constexpr int kBlockM = BLOCK_M != 0 ? BLOCK_M : Wide ? 128 : 64;
     static constexpr int kSplit = SPLIT_KV != 0 ? SPLIT_KV : kHopper && kBlockM == NUM_WARPS * 16 ? 2 : 1;
     static constexpr int kBlockN = BLOCK_N != 0 ? BLOCK_N : kHopper ? (Wide && D == 64 ? 32 : 64) : D <= 80 ? 64 : 32;
-    static constexpr int kStages = STAGES != 0 ? STAGES : !kHopper || D > 80 ? 2 : Wide ? 3 : 4;
+    static constexpr int kStages = STAGES != 0 ? STAGES : !kHopper || D > 80 ? 2 : 4;
     static constexpr int kRowGroups = max_of(NUM_WARPS / kSplit, 1);
     static constexpr int kWarpRows = kBlockM / kRowGroups;
     static_assert(kRowGroups * kWarpRows == kBlockM && (kWarpRows == 16 || kWarpRows == 32),
