@@ -1,12 +1,8 @@
 // What the CUDA kernels share: checking arguments, error text, launching, planning, cp.async, and 16-bit conversions.
 //
-// Each kernel library is one source that includes this file once. All that holds state sits in an unnamed namespace, or is
-// hidden: a static inside an ordinary template or inline function would become one object for all the libraries that a
+// Each kernel library is one translation unit that includes this file once. All that holds state sits in an unnamed
+// namespace: a static inside an ordinary template or inline function would become one object for all the libraries that a
 // process has loaded (STB_GNU_UNIQUE), and a second build of a kernel would then believe that its set-up had been done.
-//
-// Most of the time of a build goes into kernels, one after the other. A source whose kgate_sdpa is dispatch() may say
-// `#include "cuda_common.cuh"  // in halves`: it is then compiled twice at once, with KGATE_HALF 1 and 2, each with the
-// kernels of two head dimensions, and linked. The second half's kgate_sdpa has another name, and the first half calls it.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -21,19 +17,7 @@
 #include <cstdio>
 #include <limits>
 
-#ifndef KGATE_HALF
-#define KGATE_HALF 0  // all in one
-#endif
-#if KGATE_HALF == 2
-#define KGATE_EXPORT extern "C" __attribute__((visibility("hidden")))
-#define kgate_sdpa kgate_sdpa_of_second_half
-#endif
-
 #include "sdpa.h"
-
-#if KGATE_HALF == 1
-extern "C" __attribute__((visibility("hidden"))) int kgate_sdpa_of_second_half(const kgate::SdpaArgs* args, void* stream);
-#endif
 
 // What must hold inside a kernel. Checked on the device in debug builds, kernels("name", debug=True), where a false
 // condition ends the launch with its text, line, block and thread; gone from all other builds, without a trace.
@@ -48,32 +32,6 @@ extern "C" __attribute__((visibility("hidden"))) int kgate_sdpa_of_second_half(c
 #endif
 
 namespace kgate {
-
-// One launch that a call would make; kgate_plan's answer, so plain C.
-struct PlannedLaunch {
-    int64_t kernel;  // where the symbol of the kernel's name is, from the library's start: nvcc keeps the names local
-    int64_t blocks;
-    int32_t threads;       // of a block
-    int32_t shared_bytes;  // of a block, dynamic
-};
-
-// While a thread plans, launches are written down instead of made, on an imagined GPU.
-struct Planning {
-    int multiprocessors;
-    PlannedLaunch* launches;
-    int room;
-    int count;
-};
-
-// Of the calling thread, and of both halves of the library: the text of the last error, and what is being planned.
-#if KGATE_HALF == 2
-extern __attribute__((visibility("hidden"))) __thread char message[512];
-extern __attribute__((visibility("hidden"))) __thread Planning* planning;
-#else
-__attribute__((visibility("hidden"))) __thread char message[512];
-__attribute__((visibility("hidden"))) __thread Planning* planning;
-#endif
-
 namespace {
 
 // ---------------------------------------------------------------------------------------------------------- error text
@@ -81,6 +39,8 @@ namespace {
 constexpr int kBadArgument = -1;  // the call can never succeed
 constexpr int kUnsupported = -2;  // another implementation, or another build of this one, can serve the call
 constexpr int kCudaError = -3;    // the CUDA runtime refused
+
+thread_local char message[512] = "";
 
 __attribute__((format(printf, 2, 3))) int fail(int code, const char* format, ...) {
     va_list values;
@@ -148,6 +108,23 @@ constexpr bool kSmallShared = shared_per_multiprocessor(kTargets[0]) < 164 * 102
 // -------------------------------------------------------------------------------------------------------------- launch
 
 constexpr int kMaxDevices = 64;
+
+// One launch that a call would make; kgate_plan's answer, so plain C.
+struct PlannedLaunch {
+    int64_t kernel;  // where the symbol of the kernel's name is, from the library's start: nvcc keeps the names local
+    int64_t blocks;
+    int32_t threads;       // of a block
+    int32_t shared_bytes;  // of a block, dynamic
+};
+
+// While a thread plans, launches are written down instead of made, on an imagined GPU.
+struct Planning {
+    int multiprocessors;
+    PlannedLaunch* launches;
+    int room;
+    int count;
+};
+thread_local Planning* planning = nullptr;
 
 int plan_launch(const void* kernel, int64_t blocks, int threads, int shared_bytes) {
     if (planning->count == planning->room) {
@@ -252,17 +229,10 @@ int dispatch(const SdpaArgs* args, void* stream) {
                   "HEAD_DIM must be 0 (all of them), 64, 80, 96 or 128.");
     if (int code = check_arguments(args)) return code;
     switch (args->head_dim) {
-#if KGATE_HALF != 2
         case 64: return dispatch_dtype<Kernel, OnlyHeadDim, 64>(*args, stream);
         case 80: return dispatch_dtype<Kernel, OnlyHeadDim, 80>(*args, stream);
-#endif
-#if KGATE_HALF == 1
-        case 96:
-        case 128: return kgate_sdpa_of_second_half(args, stream);
-#else
         case 96: return dispatch_dtype<Kernel, OnlyHeadDim, 96>(*args, stream);
         case 128: return dispatch_dtype<Kernel, OnlyHeadDim, 128>(*args, stream);
-#endif
         default:
             return fail(kUnsupported, "head_dim %d is not supported. Use 64, 80, 96 or 128, padding with zeros if need be.",
                         args->head_dim);
@@ -402,7 +372,6 @@ __device__ inline float finite_max(float maximum) { return maximum == -INFINITY 
 }  // namespace
 }  // namespace kgate
 
-#if KGATE_HALF != 2
 KGATE_EXPORT const char* kgate_message(void) { return kgate::message; }
 
 // What kgate_sdpa would launch for these arguments on a GPU of this architecture with so many multiprocessors: the number of
@@ -414,4 +383,3 @@ KGATE_EXPORT int kgate_plan(const kgate::SdpaArgs* args, int multiprocessors, kg
     kgate::planning = nullptr;
     return code != 0 ? code : plan.count;
 }
-#endif

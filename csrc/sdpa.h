@@ -11,8 +11,7 @@
 
 #include <cstdint>
 
-#if defined(KGATE_EXPORT)
-#elif defined(__GNUC__)
+#if defined(__GNUC__)
 #define KGATE_EXPORT extern "C" __attribute__((visibility("default")))
 #else
 #define KGATE_EXPORT extern "C"

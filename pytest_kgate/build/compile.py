@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
+import subprocess
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -11,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from pytest_kgate.build import cache
-from pytest_kgate.build import ninja
 from pytest_kgate.build import ptxas
+from pytest_kgate.build import toolchain
 from pytest_kgate.build.recipe import Recipe
 from pytest_kgate.errors import BuildError
 from pytest_kgate.errors import KgateError
 
+_LOG = "compiler.log"
+_STATUS = "compiler.status"
 _ERROR = re.compile(r"^.*\b(?:fatal )?error\b.*$|^nvcc fatal.*$|^.*undefined reference.*$", re.MULTILINE)
 _REFUSALS = (
     re.compile(r'static assertion failed with "(.+)"'),  # nvcc
@@ -118,20 +123,22 @@ def _compile(recipes: Sequence[Recipe]) -> dict[cache.Key, BuildResult | BuildEr
         return outcomes
     with ExitStack() as stack:
         stages = [stack.enter_context(cache.staging(recipe.key)) for recipe in recipes]
-        for recipe, stage, made in zip(recipes, stages, ninja.run(recipes, stages), strict=True):
-            if made.seconds is None:
-                text = made.log
-                if made.status > 125:
-                    text += (
-                        f"{recipe.compiler.name} ended with status {made.status}: it could not start, or was killed\n"
-                    )
+        seconds, complaint = _run_ninja(recipes, stages)
+        for recipe, stage in zip(recipes, stages, strict=True):
+            log = stage / _LOG
+            text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else complaint
+            took = seconds.get(str(stage / recipe.output))
+            if took is None:
+                status = stage / _STATUS
+                if status.is_file() and (code := int(status.read_text())) > 125:
+                    text += f"{recipe.compiler.name} ended with status {code}: it could not start, or it was killed\n"
                 outcomes[recipe.key] = _failures[recipe.key] = _explain(recipe, text)
                 continue
             if replace(recipe).source_hash != recipe.source_hash:
                 raise KgateError(
                     f"{recipe.source} or a header of it changed while it was being compiled.", "Run again."
                 )
-            entry = cache.publish(recipe.key, stage, recipe.output, _facts(recipe, made.log, made.seconds))
+            entry = cache.publish(recipe.key, stage, recipe.output, _facts(recipe, text, took))
             outcomes[recipe.key] = _result(entry, cached=False)
     return outcomes
 
@@ -146,6 +153,56 @@ def _facts(recipe: Recipe, log: str, seconds: float) -> dict[str, Any]:
         "compiler": recipe.compiler.name,
         "command": recipe.command,
     }
+
+
+def _run_ninja(recipes: Sequence[Recipe], stages: Sequence[Path]) -> tuple[dict[str, float], str]:
+    """Compile each recipe in its stage. Returns the seconds of each output made, and ninja's words."""
+    home = stages[0]
+    lines = [
+        "rule compile",
+        "  command = cd $stage && { $run > $log 2>&1 || { echo $$? > $status; exit 1; }; }",
+    ]
+    for recipe, stage in zip(recipes, stages, strict=True):
+        lines += [
+            f"build {_path(stage / recipe.output)}: compile {_path(recipe.source)}",
+            f"  stage = {_shell(shlex.quote(str(stage)))}",
+            f"  run = {_shell(recipe.command)}",
+            f"  log = {_LOG}",
+            f"  status = {_STATUS}",
+        ]
+    with cache.explained():
+        (home / "build.ninja").write_text("\n".join([*lines, ""]), encoding="utf-8")
+    environment = {name: value for name, value in os.environ.items() if name != "MAKEFLAGS"}
+    ran = subprocess.run(
+        [toolchain.ninja(), "-C", home, "-k", "0", "--quiet"],
+        env=environment | {"LC_ALL": "C"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    seconds = _seconds(home / ".ninja_log")
+    for scrap in ("build.ninja", ".ninja_log", ".ninja_deps"):
+        (home / scrap).unlink(missing_ok=True)
+    return seconds, ran.stdout
+
+
+def _seconds(ninja_log: Path) -> dict[str, float]:
+    """Ninja's own log: start and end in milliseconds, time stamp, output, hash; one line for each success."""
+    if not ninja_log.is_file():
+        return {}
+    rows = [line.split("\t") for line in ninja_log.read_text(encoding="utf-8").splitlines()]
+    return {row[3]: (int(row[1]) - int(row[0])) / 1000 for row in rows if len(row) == 5}
+
+
+def _path(path: Path) -> str:
+    return re.sub(r"([$ :])", r"$\1", str(path))
+
+
+def _shell(text: str) -> str:
+    return text.replace("$", "$$")
 
 
 def _explain(recipe: Recipe, log: str) -> BuildError:

@@ -6,7 +6,6 @@ import os
 import platform
 import shlex
 from collections.abc import Mapping
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,20 +21,6 @@ ABI_VERSION = 2
 """Of csrc/sdpa.h and of the binding's calls; a new number leaves all that was built before unused."""
 
 _NVCC_VARIABLES = ("NVCC_PREPEND_FLAGS", "NVCC_APPEND_FLAGS", "NVCC_CCBIN")
-
-
-@dataclass(frozen=True)
-class Step:
-    """One command of a recipe."""
-
-    output: str
-    """File name; written to the current directory."""
-
-    command: str
-    """For the shell."""
-
-    inputs: tuple[str, ...] = ()
-    """Outputs of earlier steps."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +45,6 @@ class Recipe:
     extra: tuple[str, ...] = ()
     """Versions of what lies outside: Python, pybind11, flags that nvcc takes from the environment."""
 
-    halves: bool = False
-    """Compiled twice at once, with KGATE_HALF 1 and 2, each with half of the kernels, and linked into one library."""
-
     @cached_property
     def source_hash(self) -> str:
         """Read once, for the key. Raises `UsageError` for a file that can't be read."""
@@ -76,32 +58,15 @@ class Recipe:
     @cached_property
     def key(self) -> cache.Key:
         """Where the cache keeps the result."""
-        parts = (ABI_VERSION, self.source_hash, self.flags, self.libraries, self.extra, self.arch, self.halves)
+        parts = (ABI_VERSION, self.source_hash, self.flags, self.libraries, self.extra, self.arch)
         return cache.Key(self.name, cache.digest(*parts, self.compiler.version, self.compiler.command[1:], self.output))
 
     @property
     def command(self) -> str:
-        """The shell command that does it all; the library goes to the current directory."""
-        return " && ".join(step.command for step in self.steps)
-
-    @property
-    def steps(self) -> tuple[Step, ...]:
-        """One, or the two halves and their linking."""
-        flags = [*self.flags, *(f"-I{directory}" for directory in self.include)]
-        if not self.halves:
-            return (Step(self.output, self._call([*flags, str(self.source), "-o", self.output, *self.libraries])),)
-        objects = [f"{self.name}.{half}.o" for half in (1, 2)]
-        translate = [flag if flag != "-shared" else "-c" for flag in flags]
-        return (
-            *(
-                Step(name, self._call([*translate, f"-DKGATE_HALF={half}", str(self.source), "-o", name]))
-                for half, name in enumerate(objects, 1)
-            ),
-            Step(self.output, self._call([*flags, *objects, "-o", self.output, *self.libraries]), tuple(objects)),
-        )
-
-    def _call(self, words: Sequence[str]) -> str:
-        return shlex.join([*self.compiler.command, *words])
+        """The compiler's command line; the library goes to the current directory."""
+        include = [f"-I{directory}" for directory in self.include]
+        words = [*self.compiler.command, *self.flags, *include, str(self.source), "-o", self.output]
+        return shlex.join([*words, *self.libraries])
 
 
 def recipe(source: Source, knobs: Mapping[str, int], *, arch: str | None = None, debug: bool = False) -> Recipe:
@@ -137,7 +102,6 @@ def recipe(source: Source, knobs: Mapping[str, int], *, arch: str | None = None,
         arch=arch,
         include=(csrc_directory(),),
         extra=extra,
-        halves=source.halves and knobs.get("HEAD_DIM", 0) == 0,
     )
 
 

@@ -27,7 +27,6 @@ _KNOB = re.compile(
     r"[ \t]*#[ \t]*define[ \t]+(?P=name)[ \t]+(?P<value>[^\n]*?)[ \t]*(?://[^\n]*)?$",
     re.MULTILINE,
 )
-_HALVES = re.compile(r"^#include .*//[ \t]*in halves[ \t]*$", re.MULTILINE)
 _LIBRARY = re.compile(r"//[ \t]*library:[ \t]*(\w+)[ \t]*$", re.MULTILINE)
 _DEVICE_OF_SUFFIX = {".cu": "cuda", ".cpp": "host", ".cc": "host", ".cxx": "host"}
 
@@ -77,9 +76,6 @@ class Source:
     knobs: tuple[Knob, ...]
     libraries: tuple[str, ...] = ()
     """What it opens at run time, by the names in vendor.py."""
-
-    halves: bool = False
-    """Whether it may be compiled as two objects at once; `cuda_common.cuh` says how: `#include "..."  // in halves`."""
 
 
 def csrc_directory() -> Path:
@@ -169,8 +165,7 @@ def _own_source(path: Path) -> Source:
 def _described(source: Source) -> Source:
     """With what the file says of itself."""
     text = _read(source.path)
-    halves = source.device_kind == "cuda" and _HALVES.search(text) is not None
-    return replace(source, knobs=parse_knobs(text), libraries=parse_libraries(text), halves=halves)
+    return replace(source, knobs=parse_knobs(text), libraries=parse_libraries(text))
 
 
 def _read(path: Path) -> str:
