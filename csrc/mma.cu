@@ -49,7 +49,7 @@
 #define HEAD_DIM 0
 #endif
 
-#include "cuda_common.cuh"  // in halves
+#include "cuda_common.cuh"
 
 #include "key_loop.cuh"
 #include "merge.cuh"
