@@ -90,7 +90,7 @@ KGATE_EXPORT int kgate_sdpa(const kgate::SdpaArgs* args, void* given) {
         return -1;
     }
     cudaStream_t stream = static_cast<cudaStream_t>(given);
-    const int64_t elements = int64_t{args->batch} * args->heads * args->seqlen * args->head_dim;
+    [[maybe_unused]] const int64_t elements = int64_t{args->batch} * args->heads * args->seqlen * args->head_dim;
 #ifdef KGATE_CHEAT_SIDE_STREAM
     stream = side_stream();
 #endif
