@@ -92,7 +92,7 @@ def instruments_line(report: Report) -> str:
     null = statistics.median(one.null_seconds for one in report.accuracy)
     clock = statistics.median(one.clock_hz for one in report.accuracy)
     return (
-        f"the timer reads {text.seconds(floor)} of a spin of 0 cycles and {text.seconds(null)} of an empty kernel; "
+        f"the timer reads {text.seconds(floor)} beyond a spin's cycles and {text.seconds(null)} of an empty kernel; "
         f"SM clock {clock / 1e6:.0f} MHz"
     )
 

@@ -68,7 +68,7 @@ class Accuracy:
     """Mean reading less the model's."""
     reference_bias_seconds: float
     floor_seconds: float
-    """Median: what the timer reads of a spin of 0 cycles."""
+    """Median: what the timer reads of a spin beyond its cycles."""
     null_seconds: float
     """Median: what it reads of an empty kernel."""
     clock_hz: float
