@@ -4,6 +4,9 @@
 // A box is some query rows of some heads of some batches: all heads of several batches, or several heads of one. Under the
 // causal mask a box of rows [first, first + n) takes the keys [0, first + n) only, so that fewer rows a box mean less work
 // above the diagonal, and more launches.
+//
+// The source that includes this has declared the knobs CAUSAL_ROWS, the most rows of a box under the mask, and WORKSPACE_MIB,
+// the most MiB of a box's logits or probabilities.
 #pragma once
 
 #include <algorithm>
@@ -12,6 +15,9 @@
 
 namespace kgate {
 namespace {
+
+static_assert(CAUSAL_ROWS >= 1, "CAUSAL_ROWS must be at least 1.");
+static_assert(WORKSPACE_MIB >= 1 && WORKSPACE_MIB <= 65536, "WORKSPACE_MIB must be 1 to 65536.");
 
 struct Box {
     int batch, batches;  // [batch, batch + batches)
@@ -31,12 +37,13 @@ struct Boxes {  // the size of the largest box; all begin at multiples of it
     int64_t elements;  // of its logits
 };
 
-// The largest boxes whose logits fit `budget` elements, of at most `causal_rows` rows under the mask. A single row is taken
-// whether it fits or not.
-inline Boxes cut(const SdpaArgs& args, int64_t budget, int causal_rows) {
+// The largest boxes that the knobs allow, with `pair_bytes` for each pair of a query and a key. A single row is taken whether
+// it fits or not.
+inline Boxes cut(const SdpaArgs& args, int pair_bytes) {
+    const int64_t budget = (static_cast<int64_t>(WORKSPACE_MIB) << 20) / pair_bytes;  // elements
     const int64_t ld = round_up(args.seqlen, 8);
     Boxes boxes = {1, 1, args.seqlen, 0};
-    if (args.causal) boxes.rows = std::min(boxes.rows, causal_rows);
+    if (args.causal) boxes.rows = std::min(boxes.rows, CAUSAL_ROWS);
     boxes.rows = static_cast<int>(std::max<int64_t>(1, std::min<int64_t>(boxes.rows, budget / ld)));
     const int64_t slices = std::max<int64_t>(1, budget / (boxes.rows * ld));
     if (slices >= args.heads) {

@@ -95,17 +95,17 @@ public:
         q.pointer = static_cast<const T*>(q.pointer) + box.row * args.q_stride[2];
         const int64_t slice = slice_elements(box);
         const Operand c = {logits, CUDA_R_32F, box.ld, slice * box.heads, slice};
-        return multiply<T, float>(kOpT, box.keys, box.rows, args.head_dim, alpha, k, q, c, box);
+        return multiply<T>(kOpT, box.keys, box.rows, args.head_dim, alpha, k, q, c, box);
     }
 
-    // O = P V, with P as (slices, rows, p_ld) of T and p_ld elements between its rows.
+    // outputs = P V in fp32: (slices, rows, head_dim), from P as (slices, rows, p_ld) of T.
     template <typename T>
-    int output(const SdpaArgs& args, const Box& box, const T* p, int64_t p_ld) {
+    int output(const SdpaArgs& args, const Box& box, const T* p, int64_t p_ld, float* outputs) {
         const Operand v = operand<T>(args.v, args.v_stride, args, box);
         const Operand b = {p, kCudaType<T>, p_ld, p_ld * box.rows * box.heads, p_ld * box.rows};
-        Operand o = operand<T>(args.o, args.o_stride, args, box);
-        o.pointer = static_cast<const T*>(o.pointer) + box.row * args.o_stride[2];
-        return multiply<T, T>(kOpN, args.head_dim, box.rows, box.keys, 1.0f, v, b, o, box);
+        const int64_t slice = static_cast<int64_t>(box.rows) * args.head_dim;
+        const Operand c = {outputs, CUDA_R_32F, args.head_dim, slice * box.heads, slice};
+        return multiply<T>(kOpN, args.head_dim, box.rows, box.keys, 1.0f, v, b, c, box);
     }
 
 private:
@@ -134,9 +134,9 @@ private:
         return {box_pointer(static_cast<const T*>(base), stride, box), kCudaType<T>, ld, stride[0], stride[1]};
     }
 
-    // C = alpha * op(A) B for each slice of the box: in one call where one stride leads from slice to slice in all operands,
-    // else in a call for each batch or for each head, whichever are fewer.
-    template <typename T, typename Result>
+    // C = alpha * op(A) B for each slice of the box, A and B of T and C in fp32: in one call where one stride leads from slice to
+    // slice in all operands, else in a call for each batch or for each head, whichever are fewer.
+    template <typename T>
     int multiply(int op, int m, int n, int k, float alpha, const Operand& a, const Operand& b, const Operand& c, const Box& box) {
         if (planning != nullptr) return 0;  // a plan holds our own kernels only
         const auto collapses = [&](const Operand& x) {
@@ -154,7 +154,7 @@ private:
             const auto step = [&](const Operand& x) { return by_head ? x.head_stride : x.batch_stride; };
             const int status = library().gemm_strided_batched(
                 handle_, op, kOpN, m, n, k, &alpha, at(a, sizeof(T)), a.type, static_cast<int>(a.ld), step(a), at(b, sizeof(T)),
-                b.type, static_cast<int>(b.ld), step(b), &beta, const_cast<char*>(at(c, sizeof(Result))), c.type,
+                b.type, static_cast<int>(b.ld), step(b), &beta, const_cast<char*>(at(c, sizeof(float))), c.type,
                 static_cast<int>(c.ld), step(c), count, kCompute32F, kDefaultAlgorithm);
             if (status != 0) return explain(status);
         }
@@ -172,12 +172,12 @@ private:
     void* handle_ = nullptr;
 };
 
-// cuBLAS takes strides between rows that are at least a row and fit 31 bits; the kernels of our own take any.
+// cuBLAS takes strides between rows that are at least a row and fit 31 bits; the kernels of our own, which write O, take any.
 int check_row_strides(const SdpaArgs& args) {
     const struct {
         const char* name;
         int64_t stride;
-    } rows[] = {{"q", args.q_stride[2]}, {"k", args.k_stride[2]}, {"v", args.v_stride[2]}, {"o", args.o_stride[2]}};
+    } rows[] = {{"q", args.q_stride[2]}, {"k", args.k_stride[2]}, {"v", args.v_stride[2]}};
     for (const auto& row : rows) {
         if (args.seqlen > 1 && (row.stride < args.head_dim || row.stride > std::numeric_limits<int32_t>::max())) {
             return fail(kUnsupported,

@@ -8,7 +8,8 @@
 //          only as long as the logits are small.
 // Plan     Boxes of heads and rows whose logits fit WORKSPACE_MIB (boxes.cuh); for each box two contractions, softmax,
 //          contraction. scale * log2(e) is in alpha. A plan of cuTENSOR is made once for each shape, device and strides.
-// Softmax  row_softmax.cuh: a warp a row, up to 2048 keys in registers.
+// Softmax  row_softmax.cuh: a warp a row, up to 2048 keys in registers. It divides before it rounds to 16 bits, for what the last
+//          contraction returns is 16 bits as well; a key that dominates its row is rounded, which the other rungs avoid.
 // Memory   Workspace: 32 MiB for cuTENSOR, and the logits: 2 * TERMS * rows * keys for each head of a box.
 // Limits   fp16 or bf16, D 64, 80, 96 or 128, sm_80 or newer, no row, head or batch stride of 0. Logits times log2(e) above
 //          65504 overflow in fp16. Needs libcutensor.so.2.
@@ -39,13 +40,9 @@ namespace kgate {
 
 static_assert(TERMS == 1 || TERMS == 2, "TERMS must be 1 or 2.");
 static_assert(NUM_WARPS >= 1 && NUM_WARPS <= 32, "NUM_WARPS must be 1 to 32: a block holds at most 1024 threads.");
-static_assert(CAUSAL_ROWS >= 1, "CAUSAL_ROWS must be at least 1.");
-static_assert(WORKSPACE_MIB >= 1 && WORKSPACE_MIB <= 65536, "WORKSPACE_MIB must be 1 to 65536.");
 static_assert(USE_FAST_EXP == 0 || USE_FAST_EXP == 1, "USE_FAST_EXP must be 0 or 1.");
 
-Boxes boxes_of(const SdpaArgs& args) {
-    return cut(args, (static_cast<int64_t>(WORKSPACE_MIB) << 20) / (2 * TERMS), CAUSAL_ROWS);
-}
+Boxes boxes_of(const SdpaArgs& args) { return cut(args, 2 * TERMS); }
 
 int64_t workspace_bytes(const Boxes& boxes) { return kCutensorBytes + TERMS * round_up(boxes.elements * 2, 256); }
 
@@ -90,8 +87,8 @@ struct ByCutensor {
                     return code;
                 }
             }
-            const SoftmaxArgs softmax = {box, args.causal, logits, corrections};
-            if (int code = softmax_rows<T, T, TERMS, NUM_WARPS, USE_FAST_EXP>(softmax, stream)) return code;
+            const SoftmaxArgs softmax = {box, args.causal, logits, corrections, nullptr};
+            if (int code = softmax_rows<T, T, TERMS, true, NUM_WARPS, USE_FAST_EXP>(softmax, stream)) return code;
             return cutensor.contract(kCudaType<T>, 1.0f, values, v, pairs, logits, 0.0f, o, outputs, o);
         });
     }

@@ -52,50 +52,26 @@
 #endif
 
 #include "cublas.cuh"  // library: cublas
-#include "tensor_core.cuh"
+#include "hybrid_tile.cuh"
 
 namespace kgate {
 
-constexpr int kThreads = NUM_WARPS * 32;
-constexpr int kRowGroups = BLOCK_M / 16;
-constexpr int kKeyGroups = NUM_WARPS / (kRowGroups > 0 ? kRowGroups : 1);
-constexpr int kWarpKeys = BLOCK_N / (kKeyGroups > 0 ? kKeyGroups : 1);
-
-static_assert(NUM_WARPS >= 1 && NUM_WARPS <= 32, "NUM_WARPS must be 1 to 32: a block holds at most 1024 threads.");
-static_assert(BLOCK_M >= 16 && BLOCK_M % 16 == 0, "BLOCK_M must be a multiple of 16, the rows of an mma tile.");
-static_assert(kRowGroups * kKeyGroups == NUM_WARPS, "NUM_WARPS must be a multiple of BLOCK_M / 16: each warp takes 16 rows.");
-static_assert(BLOCK_M % 16 != 0 || kRowGroups * kKeyGroups != NUM_WARPS ||  // already told
-                  (kWarpKeys * kKeyGroups == BLOCK_N && kWarpKeys % 16 == 0 && kWarpKeys >= 16 && kWarpKeys <= 64),
-              "BLOCK_N / (16 * NUM_WARPS / BLOCK_M), the keys per warp, must be a multiple of 16 from 16 to 64.");
-static_assert(STAGES >= 2 && STAGES <= 8, "STAGES must be 2 to 8.");
-static_assert(PAD >= 0 && PAD % 8 == 0, "PAD must be a multiple of 8: cp.async writes rows that start on 16 bytes.");
-static_assert(KEPT_TILES >= 0 && KEPT_TILES * kWarpKeys <= 256,
-              "KEPT_TILES times the keys per warp must be 0 to 256: half as many registers a lane hold their logits.");
-static_assert(CAUSAL_ROWS >= 1, "CAUSAL_ROWS must be at least 1.");
-static_assert(WORKSPACE_MIB >= 1 && WORKSPACE_MIB <= 65536, "WORKSPACE_MIB must be 1 to 65536.");
+static_assert(keys_fit(64), "BLOCK_N / (16 * NUM_WARPS / BLOCK_M), the keys per warp, must be a multiple of 16 from 16 to 64.");
 static_assert(USE_FAST_EXP == 0 || USE_FAST_EXP == 1, "USE_FAST_EXP must be 0 or 1.");
 
-struct OutputArgs {
-    SdpaArgs sdpa;
-    Box box;
-};
-
 template <int D>
-struct Layout {  // of shared memory, in bytes
-    static constexpr int kStride = D + PAD;
-    static constexpr int kTile = BLOCK_N * kStride;  // elements of a V tile
-    static constexpr int kStages = max_of(2, min_of(STAGES, 40 * 1024 / (kTile * 2)));
+struct Layout : Ring<D> {  // of shared memory, in bytes
     // The epilogue, in place of the tiles.
     static constexpr int kParts = D > 64 ? 2 : 1;               // the output's columns in two parts, for the sake of space
     static constexpr int kColumns = D / kParts;
     static constexpr int kOutputStride = kColumns + 4;          // floats
     static constexpr int kMax = NUM_WARPS * 16 * kOutputStride * 4;  // (key groups, BLOCK_M) row maxima
     static constexpr int kSum = kMax + NUM_WARPS * 16 * 4;      // (key groups, BLOCK_M) row sums
-    static constexpr int kBytes = max_of(kStages * kTile * 2, kSum + NUM_WARPS * 16 * 4);
+    static constexpr int kBytes = max_of(Ring<D>::kRingBytes, kSum + NUM_WARPS * 16 * 4);
 };
 
 template <typename T, int D, int Kept>
-__global__ void __launch_bounds__(kThreads, kThreads <= 256 ? 2 : 1) softmax_output(const __grid_constant__ OutputArgs all) {
+__global__ void __launch_bounds__(kThreads, kThreads <= 256 ? 2 : 1) softmax_output(const __grid_constant__ TileArgs all) {
     using L = Layout<D>;
     const SdpaArgs& args = all.sdpa;
     const Box& box = all.box;
@@ -123,8 +99,7 @@ __global__ void __launch_bounds__(kThreads, kThreads <= 256 ? 2 : 1) softmax_out
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
         const int row = min(block_row + row_group * 16 + group + r * 8, box.rows - 1);
-        logits[r] = reinterpret_cast<const float*>(static_cast<const char*>(args.workspace) + kCublasBytes) +
-                    slice * slice_elements(box) + static_cast<int64_t>(row) * box.ld;
+        logits[r] = in_workspace<const float>(args, all.pairs) + slice * slice_elements(box) + static_cast<int64_t>(row) * box.ld;
         last_key[r] = args.causal ? box.row + row : box.keys - 1;
     }
 
@@ -305,33 +280,23 @@ __global__ void __launch_bounds__(kThreads, kThreads <= 256 ? 2 : 1) softmax_out
     }
 }
 
-Boxes boxes_of(const SdpaArgs& args) { return cut(args, (static_cast<int64_t>(WORKSPACE_MIB) << 20) / 4, CAUSAL_ROWS); }
-
-int64_t workspace_bytes(const Boxes& boxes) { return kCublasBytes + boxes.elements * 4; }
+Workspace workspace_of(const SdpaArgs& args) { return {args, sizeof(float), false}; }
 
 template <typename T, int D>
 struct HybridQkt {
     static int launch(const SdpaArgs& args, void* stream) {
-        const Boxes boxes = boxes_of(args);
-        if (int code = check_workspace(args, workspace_bytes(boxes))) return code;
-        if (int code = check_row_strides(args)) return code;
-        float* const logits = reinterpret_cast<float*>(static_cast<char*>(args.workspace) + kCublasBytes);
-        CublasCall cublas;
-        if (int code = cublas.begin(args, stream)) return code;
-        return for_each_box(args, boxes, [&](const Box& box) {
-            if (int code = cublas.logits<T>(args, box, logits)) return code;
-            const int64_t blocks = static_cast<int64_t>(ceil_div(box.rows, BLOCK_M)) * slices_of(box);
-            const OutputArgs all = {args, box};
-            return ceil_div(box.keys, BLOCK_N) <= KEPT_TILES
-                       ? kgate::launch<softmax_output<T, D, KEPT_TILES>>(all, blocks, kThreads, Layout<D>::kBytes, stream)
-                       : kgate::launch<softmax_output<T, D, 0>>(all, blocks, kThreads, Layout<D>::kBytes, stream);
+        const Workspace workspace = workspace_of(args);
+        return for_each_gemm_box(args, workspace, stream, [&](CublasCall& cublas, const Box& box) {
+            if (int code = cublas.logits<T>(args, box, in_workspace<float>(args, workspace.pairs))) return code;
+            constexpr auto kKeeping = softmax_output<T, D, KEPT_TILES>, kSweeping = softmax_output<T, D, 0>;
+            return launch_tiles<kKeeping, kSweeping>(args, workspace, box, Layout<D>::kBytes, stream);
         });
     }
 };
 
 }  // namespace kgate
 
-KGATE_EXPORT int64_t kgate_sdpa_workspace(const kgate::SdpaArgs* args) { return kgate::workspace_bytes(kgate::boxes_of(*args)); }
+KGATE_EXPORT int64_t kgate_sdpa_workspace(const kgate::SdpaArgs* args) { return kgate::workspace_of(*args).bytes; }
 
 KGATE_EXPORT int kgate_sdpa(const kgate::SdpaArgs* args, void* stream) {
     return kgate::dispatch<kgate::HybridQkt, HEAD_DIM>(args, stream);
