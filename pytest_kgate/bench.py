@@ -32,6 +32,7 @@ from pytest_kgate.oracle import Correctness
 from pytest_kgate.oracle import check
 from pytest_kgate.oracle import verify_timed_output
 from pytest_kgate.oracle import workload_of
+from pytest_kgate.probing import overlaps
 from pytest_kgate.probing import remembers
 from pytest_kgate.problem import Problem
 from pytest_kgate.processes import gather
@@ -167,4 +168,5 @@ def _work_undone(device: Device, problem: Problem, result: race.Race, correctnes
         reason = verify_timed_output(device, problem, correctness, inputs, answer)
         if reason is not None:
             return reason
-    return remembers(result.probes.surprise_seconds, float(np.median(result.candidate)))
+    latency = float(np.median(result.candidate))
+    return remembers(result.probes.surprise_seconds, latency) or overlaps(result.probes.hidden_seconds, latency)

@@ -58,7 +58,8 @@ def _run(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
         bout = fight(cheat, device)
         bouts.append(bout)
         told = "caught" if bout.caught else "passed"
-        print(f"{cheat.name:24} {told:7} {bout.verdict or '-':13} {bout.reason[:160]}", file=sys.stderr, flush=True)
+        verdicts = f"{bout.verdict or '-':13} {bout.unchecked or '':13}"
+        print(f"{cheat.name:24} {told:7} {verdicts} {bout.reason[:160]}", file=sys.stderr, flush=True)
     before = document.load(options.json) if options.json is not None and options.json.is_file() else None
     content = document.document(bouts, device, _setting(device), before)
     if options.json is not None:
