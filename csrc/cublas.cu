@@ -1,28 +1,32 @@
 // cublas: attention as two batched GEMMs of cuBLAS around a row-softmax kernel. What one writes before FlashAttention.
 //
-// Idea     The logits of whole heads go to memory in fp32, are turned into 16-bit exp(x - max) in their place by one kernel,
-//          and come back as a GEMM's operand; what the GEMM returns in fp32 a last kernel divides by the rows' sums
-//          (gemm_rung.cuh says why last). Nothing is fused, so a library does both products, and the price is memory
-//          traffic: 12 bytes for each pair of a query and a key (4 written, 4 read, 2 written, 2 read), where
+// Idea     The logits of whole heads go to memory in fp32, are turned into 16-bit exp(x - max) in their place by one
+//          kernel, and come back as a GEMM's operand; what the GEMM returns in fp32 a last kernel divides by the rows'
+//          sums (gemm_rung.cuh says why last). Nothing is fused, so a library does both products, and the price is
+//          memory traffic: 12 bytes for each pair of a query and a key (4 written, 4 read, 2 written, 2 read), where
 //          FlashAttention moves none. It is the yardstick for what fusing is worth.
-// Plan     Boxes of heads and rows whose logits fit WORKSPACE_MIB (boxes.cuh); for each box GEMM, softmax, GEMM, division. Few
-//          boxes mean few launches; boxes that fit the L2 mean that the logits never reach DRAM. Under the causal mask a box has at
-//          most CAUSAL_ROWS rows and only the keys up to its last row. Strides are cuBLAS's own leading dimensions and batch
-//          strides; where batch and head do not collapse to one stride, a box takes a GEMM for each of the fewer.
-// Softmax  row_softmax.cuh: a warp a row, up to 2048 keys in registers. Its exponent is base 2, log2(e) being in the first
-//          GEMM's alpha.
-// Memory   Workspace: 32 MiB for cuBLAS, and for each head of a box the logits, 4 * rows * keys bytes, the undivided output,
-//          4 * rows * D, and the sums, 4 * rows.
-// Limits   fp16 or bf16, D 64, 80, 96 or 128, sm_80 or newer, row strides of Q, K and V that are at least D. Four launches that
-//          wait for each other: at small shapes the launches are the bound, at large ones the traffic.
-// Result   Four launches read and write the logits twice, which no short problem forgives and long ones pay for in traffic. Its
-//          gate has not been raced yet; until it has, csrc/README.md shows no figure. Boxes that fit the L2 (WORKSPACE_MIB 16 to
-//          64) make GEMMs too small to fill the GPU.
+// Plan     Boxes of heads and rows whose logits fit WORKSPACE_MIB (boxes.cuh); for each box GEMM, softmax, GEMM,
+//          division. Few boxes mean few launches; boxes that fit the L2 mean that the logits never reach DRAM. Under
+//          the causal mask a box has at most CAUSAL_ROWS rows and only the keys up to its last row. Strides are
+//          cuBLAS's own leading dimensions and batch strides; where batch and head do not collapse to one stride, a box
+//          takes a GEMM for each of the fewer.
+// Softmax  row_softmax.cuh: a warp a row, up to 2048 keys in registers. Its exponent is base 2, log2(e) being in the
+//          first GEMM's alpha.
+// Memory   Workspace: 32 MiB for cuBLAS, and for each head of a box the logits, 4 * rows * keys bytes, the undivided
+//          output, 4 * rows * D, and the sums, 4 * rows.
+// Limits   fp16 or bf16, D 64, 80, 96 or 128, sm_80 or newer, row strides of Q, K and V that are at least D. Four
+//          launches that wait for each other: at small shapes the launches are the bound, at large ones the traffic.
+// Result   Slower than the mma rung, of which it is the unfused form (csrc/README.md has the ratios): four launches
+//          read and write the logits twice, which no short problem forgives and long ones pay for in traffic. Where the
+//          last launch is saved, by probabilities that are divided before they are rounded, the greatest error can be
+//          more than twice SDPA's. To launch the softmax and the division early (programmatic dependent launch) gains
+//          about as much as measurements differ. Boxes that fit the L2 (WORKSPACE_MIB 16 to 64) make GEMMs too small to
+//          fill the GPU.
 
 #ifndef NUM_WARPS  // knob: warps per block of the softmax kernel, a row each
 #define NUM_WARPS 4
 #endif
-#ifndef CAUSAL_ROWS  // knob: query rows per GEMM under the causal mask; keys above the diagonal of such a strip are left out
+#ifndef CAUSAL_ROWS  // knob: query rows per GEMM under the causal mask; keys above a strip's diagonal are left out
 #define CAUSAL_ROWS 1024
 #endif
 #ifndef WORKSPACE_MIB  // knob: most MiB of logits at once

@@ -1,10 +1,12 @@
-// What the rungs share that leave a product to cuBLAS: their part of the workspace, how a call begins, and the division at
-// the end where cuBLAS has multiplied with V.
+// What the rungs share that leave a product to cuBLAS: their part of the workspace, how a call begins, and the division
+// at the end where cuBLAS has multiplied with V.
 //
-// That GEMM's left operand are exp(x - max), rounded to 16 bits, and not probabilities: the greatest of a row is exactly 1,
-// and a key that dominates its row is not rounded, as in FlashAttention. Divided by the sum first it would be rounded as every
-// other number, and the output, rounded too, would err up to three times as much. The price is a result in fp32 that a kernel
-// more divides. The sum is that of the rounded values, so that the weights of a row add up to 1.
+// That GEMM's left operand are exp(x - max), rounded to 16 bits, and not probabilities: the greatest of a row is
+// exactly 1, and a key that dominates its row is not rounded, as in FlashAttention. Divided by the sum first it would
+// be rounded as every other number, and the output, rounded too, would err more than twice as much. The price is a
+// result in fp32 that a kernel more divides. The sum is that of the rounded values, so that the weights of a row add up
+// to 1. What rounding takes from probabilities can't be the GEMM's addend instead (beta = 1): cuBLAS's kernels for
+// Hopper round the product to 16 bits before they add.
 #pragma once
 
 #include "cublas.cuh"
@@ -66,7 +68,8 @@ __global__ void __launch_bounds__(kDivideThreads) divide_rows(const __grid_const
     if (row >= box.rows) return;
 
     const int64_t line = static_cast<int64_t>(slice) * box.rows + row;
-    const float4* const source = reinterpret_cast<const float4*>(in_workspace<const float>(args, all.outputs) + line * D + column);
+    const float* const outputs = in_workspace<const float>(args, all.outputs) + line * D + column;
+    const float4* const source = reinterpret_cast<const float4*>(outputs);
     const float4 low = source[0], high = source[1];
     const float sum = in_workspace<const float>(args, all.sums)[line];
     DEBUG_ASSERT(sum > 0.99f && sum < box.keys * 1.01f + 1.0f);  // the largest of at most `keys` terms is 1
@@ -79,8 +82,8 @@ __global__ void __launch_bounds__(kDivideThreads) divide_rows(const __grid_const
 
 // The second half of a box: P V by cuBLAS, from exponentials with p_ld elements between their rows, and the division.
 template <typename T, int D>
-int multiply_and_divide(CublasCall& cublas, const SdpaArgs& args, const Workspace& workspace, const Box& box, int64_t p_ld,
-                        void* stream) {
+int multiply_and_divide(CublasCall& cublas, const SdpaArgs& args, const Workspace& workspace, const Box& box,
+                        int64_t p_ld, void* stream) {
     const T* const p = in_workspace<const T>(args, workspace.pairs);
     if (int code = cublas.output<T>(args, box, p, p_ld, in_workspace<float>(args, workspace.outputs))) return code;
     const DivideArgs all = {args, box, workspace.outputs, workspace.sums};

@@ -1,7 +1,7 @@
-// Softmax over the rows of a box's logits, 16-bit numbers in place of them: probabilities, or exp(x - max) and their sum.
+// Softmax over the rows of a box's logits, 16-bit numbers in place of them: probabilities, or exp(x - max) and its sum.
 //
-// One warp owns a row: its maximum, its sum, and the only copy of its logits. Up to 2048 keys stay in registers between the
-// reduction and the writing, four neighbours a lane for each Chunk of 128 keys; longer rows are read twice. What is
+// One warp owns a row: its maximum, its sum, and the only copy of its logits. Up to 2048 keys stay in registers between
+// the reduction and the writing, four neighbours a lane for each Chunk of 128 keys; longer rows are read twice. What is
 // written starts where the logits of the row start: everything that it overwrites has been read by then.
 #pragma once
 
@@ -34,8 +34,8 @@ __device__ void load_4(const void* base, int64_t index, float (&x)[4]) {
     }
 }
 
-// Divide: whether to divide by the sum before rounding. It is for a product with V that returns 16 bits and so leaves nobody to
-// divide afterwards without rounding twice.
+// Divide: whether to divide by the sum before rounding. It is for a product with V that returns 16 bits and so leaves
+// nobody to divide afterwards without rounding twice.
 template <typename T, typename Logits, int Terms, bool Divide, int Chunks, int Warps, bool Fast>
 __global__ void __launch_bounds__(Warps * 32) row_softmax(const __grid_constant__ SoftmaxArgs args) {
     const Box& box = args.box;
@@ -51,7 +51,7 @@ __global__ void __launch_bounds__(Warps * 32) row_softmax(const __grid_constant_
 #pragma unroll
         for (int c = 0; c < Chunks; ++c) {  // nothing but loads: all are under way before the first is waited for
             const int key = first + (c * 32 + lane) * 4;
-            if (key < keys) {  // then all four are within the row, as ld is a multiple of 8; behind `keys` they hold anything
+            if (key < keys) {  // then all four are within the row, as ld is a multiple of 8; behind `keys` is anything
                 load_4<Logits>(args.logits, row * box.ld + key, x[c]);
                 if constexpr (Terms == 2) load_4<Logits>(args.corrections, row * box.ld + key, more[c]);
             }
@@ -82,7 +82,9 @@ __global__ void __launch_bounds__(Warps * 32) row_softmax(const __grid_constant_
         load(first);
         float higher = maximum;
 #pragma unroll
-        for (int c = 0; c < Chunks; ++c) higher = fmaxf(fmaxf(fmaxf(higher, x[c][0]), fmaxf(x[c][1], x[c][2])), x[c][3]);
+        for (int c = 0; c < Chunks; ++c) {
+            higher = fmaxf(fmaxf(fmaxf(higher, x[c][0]), fmaxf(x[c][1], x[c][2])), x[c][3]);
+        }
 #pragma unroll
         for (int other = 16; other > 0; other /= 2) higher = fmaxf(higher, __shfl_xor_sync(0xffffffff, higher, other));
         if constexpr (Divide) {
