@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytest_kgate.calibrate.cases import UNAVAILABLE
+from pytest_kgate.calibrate.rates import Count
 from pytest_kgate.calibrate.verdicts import Accuracy
 from pytest_kgate.calibrate.verdicts import CaseSummary
-from pytest_kgate.calibrate.verdicts import Count
 from pytest_kgate.calibrate.verdicts import Report
 from pytest_kgate.report import format as text
 
