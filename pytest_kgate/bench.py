@@ -170,5 +170,5 @@ def _work_undone(device: Device, problem: Problem, result: race.Race, correctnes
         reason = verify_timed_output(device, problem, correctness, inputs, answer)
         if reason is not None:
             return reason
-    latency = float(np.median(result.candidate))
-    return remembers(result.probes.surprise_seconds, latency) or overlaps(result.probes.hidden_seconds, latency)
+    remembered = remembers(result.probes.surprise_seconds, result.candidate)
+    return remembered or overlaps(result.probes.hidden_seconds, float(np.median(result.candidate)))
