@@ -287,6 +287,16 @@ OPTIONS: tuple[Option, ...] = (
         per_test=True,
     ),
     Option(
+        "isolate",
+        _switch,
+        default=False,
+        allowed="true or false",
+        metavar="",
+        help="Run each candidate in a process of its own, which can't change the verdict, and time it from outside: "
+        "for code that is not to be trusted.",
+        per_test=True,
+    ),
+    Option(
         "timeout",
         _seconds,
         default=300.0,
