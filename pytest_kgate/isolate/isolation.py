@@ -74,7 +74,7 @@ class Isolation:
         return self._stopwatch
 
     def undone(self, workload: Workload, verify: Callable[[tuple[Any, ...], Any], str | None]) -> str | None:
-        """Why the timed rows can't be trusted to have done the work; None where the answers that were kept are right."""
+        """Why the timed rows can't be trusted to have done the work; None where all answers kept are right."""
         assert self._stopwatch is not None
         start = time.perf_counter()
         for seed, answer in self._stopwatch.kept:

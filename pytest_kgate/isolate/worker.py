@@ -132,11 +132,11 @@ class Row:
     def _capture(self) -> dict[str, str] | None:
         from pytest_kgate.device.capture import Captures
 
-        captures = Captures(self._device)  # type: ignore[arg-type]  # only a CudaDevice is asked for graphs
-        refusal = captures.refusal(lambda turn: self._call(turn % len(self._slots)))
+        self._captures = Captures(self._device)  # type: ignore[arg-type]  # only a CudaDevice is asked for graphs
+        refusal = self._captures.refusal(lambda turn: self._call(turn % len(self._slots)))
         if refusal is not None:
             return {"refused": refusal}
-        graph, _ = captures.capture(self._call, len(self._slots))
+        graph, _ = self._captures.capture(self._call, len(self._slots))
         self._enqueue = graph.replay
         return None
 
