@@ -154,6 +154,8 @@ class Account:
         warnings = list(self.stopwatch.warnings) if self.stopwatch else []
         if self.watch:
             warnings += self.watch.warnings
+        if self.isolation:
+            warnings += self.isolation.warnings
         warnings += self.advice
         if self.trusted:
             warnings += self.trusted.warnings

@@ -57,6 +57,7 @@ class Isolation:
         self._process: Process | None = None
         self._layout: Layout | None = None
         self._stopwatch: IsolatedStopwatch | None = None
+        self._confined: bool | None = None
         self._verified = 0
         self._slowed: float | None = None
 
@@ -104,9 +105,17 @@ class Isolation:
                 )
         return None
 
+    @property
+    def warnings(self) -> list[str]:
+        """For the record."""
+        if self._confined is not False:
+            return []
+        return ["isolated, but not confined: this kernel has no Landlock, so the candidate could write to your files"]
+
     def to_dict(self) -> dict[str, Any]:
         """Built-in types, for the record."""
         return {
+            "confined": self._confined,
             "calls_in_a_row": self._stopwatch.calls if self._stopwatch else None,
             "verified": self._verified,
             "reference_slowed": self._slowed,
@@ -114,7 +123,8 @@ class Isolation:
 
     def _running(self) -> Process:
         if self._process is None:
-            self._process = Process(self._candidate, self._params, self._device.torch_device, Path.cwd())
+            self._process = Process(self._candidate, self._params, self._device, Path.cwd())
+            self._confined = self._process.confined
         return self._process
 
     def _call(self, inputs: tuple[Any, ...], output: Any) -> Any:

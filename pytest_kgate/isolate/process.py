@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 from typing import TYPE_CHECKING
@@ -17,8 +15,10 @@ from typing import Any
 
 import torch
 
+from pytest_kgate.device.cuda import CudaDevice
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import UsageError
+from pytest_kgate.isolate.guard import guarded
 from pytest_kgate.isolate.wire import Wire
 from pytest_kgate.processes.spawn import last_lines
 from pytest_kgate.processes.spawn import pipe
@@ -26,12 +26,10 @@ from pytest_kgate.processes.spawn import signal_all
 from pytest_kgate.report.record import plain
 
 if TYPE_CHECKING:
+    from pytest_kgate.device.base import Device
     from pytest_kgate.isolate.layout import Layout
     from pytest_kgate.isolate.memory import Block
     from pytest_kgate.isolate.named import Named
-
-_GET_DUMPABLE, _SET_DUMPABLE = 3, 4
-"""Of Linux's prctl.h."""
 
 _GRACE_SECONDS = 2.0
 """For a process that has hung up to end, so that its exit status can be told."""
@@ -40,18 +38,24 @@ _GRACE_SECONDS = 2.0
 class Process:
     """Runs one candidate; whatever becomes of it, this process is told in a `CandidateError`."""
 
-    def __init__(self, candidate: Named, params: dict[str, Any], torch_device: str, folder: Path) -> None:
+    confined: bool
+    """Whether the process has given up to write to the user's files, and to look into other processes."""
+
+    def __init__(self, candidate: Named, params: dict[str, Any], device: Device, folder: Path) -> None:
         self._stack = contextlib.ExitStack()
         output = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115  (closed by the stack)
         self._output: IO[str] = self._stack.enter_context(output)
-        self._stack.enter_context(unreadable())
+        own = self._stack.enter_context(
+            tempfile.TemporaryDirectory(prefix="kgate-isolated-", ignore_cleanup_errors=True)
+        )
+        self._stack.enter_context(guarded())
         lifeline = self._stack.enter_context(pipe())
         self._wire, theirs = Wire.pair()
         self._stack.callback(self._wire.close)
         self._child = subprocess.Popen(
-            [sys.executable, "-m", "pytest_kgate.isolate.worker", str(theirs.fd), str(lifeline)],
+            [sys.executable, "-m", "pytest_kgate.isolate.worker", str(theirs.fd), str(lifeline), own],
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+            env=_environment(own),
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=subprocess.STDOUT,
@@ -60,16 +64,16 @@ class Process:
         )
         theirs.close()
         self._stack.callback(self._end)
-        self._ask(
-            {
-                "do": "load",
-                "candidate": candidate.to_dict(),
-                "params": params,
-                "device": torch_device,
-                "path": sys.path,
-                "threads": torch.get_num_threads(),
-            }
-        )
+        try:
+            begin = {"do": "begin", "device": device.torch_device, "threads": torch.get_num_threads()}
+            self.confined = int(self._ask(begin)["landlock"]) > 0
+            if isinstance(device, CudaDevice):
+                device.admit(self._child.pid)
+            named = candidate.to_dict()
+            self._ask({"do": "load", "candidate": named, "params": params, "path": sys.path})
+        except BaseException:
+            self.close()
+            raise
 
     def prepare(self, layout: Layout, block: Block, *, graph: bool = False) -> str | None:
         """Have the calls of a row made once, for what is done only once; why they can't be captured, if asked to."""
@@ -120,17 +124,15 @@ class Process:
         self._child.wait()
 
 
-@contextlib.contextmanager
-def unreadable() -> Iterator[None]:
-    """Other processes of this user can't read or change this process's memory meanwhile; root's can."""
-    libc = ctypes.CDLL(None)
-    before = libc.prctl(_GET_DUMPABLE, 0, 0, 0, 0)
-    libc.prctl(_SET_DUMPABLE, 0, 0, 0, 0)
-    try:
-        yield
-    finally:
-        if before == 1:  # the only other value that may be set
-            libc.prctl(_SET_DUMPABLE, 1, 0, 0, 0)
+def _environment(own: str) -> dict[str, str]:
+    """Temporary files and compilers' caches go to the one folder that the process may write to."""
+    caches = {"TRITON_CACHE_DIR": "triton", "CUDA_CACHE_PATH": "cuda"}
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        "TMPDIR": own,
+        **{name: os.path.join(own, folder) for name, folder in caches.items()},
+    }
 
 
 def jsonable(params: dict[str, Any]) -> dict[str, Any]:

@@ -11,9 +11,11 @@ import sys
 import threading
 from collections.abc import Callable
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 
+from pytest_kgate.isolate.confine import confine
 from pytest_kgate.isolate.wire import Wire
 from pytest_kgate.processes.child import end_with
 
@@ -25,8 +27,9 @@ if TYPE_CHECKING:
 class Worker:
     """Does what it is told, one message after the other."""
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: Wire, landlock: int) -> None:
         self._wire = wire
+        self._landlock = landlock
         self._device: Device
         self._arm: Arm
         self._row: Row
@@ -56,6 +59,8 @@ class Worker:
                 self._row.over()
 
     def _do(self, message: Mapping[str, Any], fd: int | None) -> dict[str, str] | None:
+        if message["do"] == "begin":
+            return self._begin(message)
         if message["do"] == "load":
             self._load(message)
             return None
@@ -66,15 +71,19 @@ class Worker:
         self._row.run(fd)
         return None
 
-    def _load(self, message: Mapping[str, Any]) -> None:
+    def _begin(self, message: Mapping[str, Any]) -> dict[str, str]:
+        """All that can be told before the candidate's code has run, and so can be believed."""
         import torch
 
+        torch.set_num_threads(message["threads"])
+        self._device = _device(message["device"])
+        return {"landlock": str(self._landlock)}
+
+    def _load(self, message: Mapping[str, Any]) -> None:
         from pytest_kgate.calling import bind
         from pytest_kgate.isolate.named import load_named
 
         sys.path[:] = message["path"]
-        torch.set_num_threads(message["threads"])
-        self._device = _device(message["device"])
         self._arm = bind("candidate", load_named(message["candidate"]), message["params"])
 
 
@@ -151,6 +160,12 @@ def _device(name: str) -> Device:
     return CudaDevice(int(name.partition(":")[2]))
 
 
+def main(wire: str, lifeline: str, folder: str) -> None:
+    """What `process.Process` starts this module with."""
+    landlock = confine(Path(folder))  # first, for threads that there are already would not be confined
+    threading.Thread(target=end_with, args=(int(lifeline),), daemon=True).start()
+    Worker(Wire.of(int(wire)), landlock).serve()
+
+
 if __name__ == "__main__":
-    threading.Thread(target=end_with, args=(int(sys.argv[2]),), daemon=True).start()
-    Worker(Wire.of(int(sys.argv[1]))).serve()
+    main(*sys.argv[1:])
