@@ -30,12 +30,13 @@ import importlib.util
 import pytest
 from pytest_kgate import Shape
 
-if importlib.util.find_spec("cheat"):
+DEVICE, SOURCE, SLOW, ISOLATED = {device!r}, {source!r}, {slow!r}, {isolated!r}
+
+if importlib.util.find_spec("cheat") and not ISOLATED:
     import cheat
 else:
     cheat = None
 
-DEVICE, SOURCE, SLOW = {device!r}, {source!r}, {slow!r}
 HOST = DEVICE == "host"
 
 
@@ -55,7 +56,10 @@ def test_cheat(kbench, sdpa_oracle, kernels):
     problem = sdpa_oracle(shape, dtype="float32" if HOST else "float16", backend="flash")
     if not SLOW:
         problem = dataclasses.replace(problem, reference=slowly(problem.reference["flash"]))
-    candidate = cheat.candidate if cheat else kernels(SOURCE)
+    if SOURCE.endswith(".py"):
+        candidate = cheat.candidate if cheat else "cheat.py:candidate"
+    else:
+        candidate = kernels(SOURCE)
     kbench(candidate, problem, own=getattr(cheat, "OWN", None))
 
 
@@ -70,6 +74,7 @@ class Bout:
 
     cheat: str
     device: str
+    """`host` or `cuda`, with ` isolated` behind where the candidate had a process of its own."""
     caught: bool
     """Whether the session failed."""
     verdict: str | None
@@ -87,32 +92,38 @@ class Bout:
         return {**asdict(self), "checks": list(self.checks)}
 
 
-def fight(cheat: Cheat, device: str, *, integrity: str = "on") -> Bout:
+def fight(cheat: Cheat, device: str, *, integrity: str = "on", isolate: bool = False) -> Bout:
     """Run the cheat against the gate; `device` is `host` or `cuda`. Needs `fork`."""
     folder = Path(tempfile.mkdtemp(prefix="kgate-cheat-"))
     try:
         start = time.monotonic()
-        status = _in_child(folder, cheat, device, integrity)
-        return _bout(folder, cheat, device, status, time.monotonic() - start)
+        status = _in_child(folder, cheat, device, integrity, isolate)
+        return _bout(folder, cheat, place(device, isolate), status, time.monotonic() - start)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _in_child(folder: Path, cheat: Cheat, device: str, integrity: str) -> int:
+def place(device: str, isolate: bool) -> str:
+    """What a bout's `device` says: isolated candidates have a column of their own."""
+    return f"{device} isolated" if isolate else device
+
+
+def _in_child(folder: Path, cheat: Cheat, device: str, integrity: str, isolate: bool) -> int:
     source = FOLDER / cheat.file
     if source.suffix == ".py":
         shutil.copy(source, folder / "cheat.py")
     else:
         for header in (source, *FOLDER.glob("*.h"), *FOLDER.glob("*.cuh")):
             shutil.copy(header, folder)
-    test = _TEST.format(device=device, source=cheat.file, slow=cheat.honest_is_slow)
+    slow = cheat.honest_is_slow or (isolate and cheat.works)
+    test = _TEST.format(device=device, source=cheat.file, slow=slow, isolated=isolate)
     (folder / "test_cheat.py").write_text(test)
     (folder / "pytest.ini").write_text("[pytest]\n")
     sys.stdout.flush()
     sys.stderr.flush()
     child = os.fork()
     if child == 0:
-        _run_session(folder, device, integrity)
+        _run_session(folder, device, integrity, isolate)
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while time.monotonic() < deadline:
         done, status = os.waitpid(child, os.WNOHANG)
@@ -124,7 +135,7 @@ def _in_child(folder: Path, cheat: Cheat, device: str, integrity: str) -> int:
     return -signal.SIGKILL
 
 
-def _run_session(folder: Path, device: str, integrity: str) -> None:
+def _run_session(folder: Path, device: str, integrity: str, isolate: bool) -> None:
     """In the child: a session as a user would start it; never returns."""
     status = 70
     try:
@@ -138,6 +149,7 @@ def _run_session(folder: Path, device: str, integrity: str) -> None:
         torch.set_num_threads(1)  # so that two arms on a busy machine still tell each other apart
         arguments = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", f"--kgate-device={device}"]
         arguments += ["--kgate-json=records.json", "--kgate-budget=20", f"--kgate-integrity={integrity}"]
+        arguments += ["--kgate-isolate"] if isolate else []
         status = int(pytest.main(arguments))
     finally:
         os._exit(status)

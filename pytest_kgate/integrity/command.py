@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the verb."""
     parser.add_argument("--device", choices=("auto", "host", "cuda"), default="auto", help="default: %(default)s")
     parser.add_argument("--only", metavar="NAME[,NAME...]", help="these cheats; default: all that fit the device")
+    parser.add_argument("--isolate", action="store_true", help="each cheat in a process of its own")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the outcomes in FILE, beside other devices'")
     parser.add_argument("--from", type=Path, dest="source", metavar="FILE", help="show such a file, run nothing")
     into.add_arguments(parser, "write the table into a block of this page")
@@ -45,6 +46,7 @@ def _run(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
 
     from pytest_kgate.integrity import document
     from pytest_kgate.integrity.arena import fight
+    from pytest_kgate.integrity.arena import place
 
     gpu = torch.cuda.is_available()
     device = options.device if options.device != "auto" else "cuda" if gpu else "host"
@@ -55,15 +57,16 @@ def _run(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
         raise UsageError(f"None of the catalogue's cheats on {device} is called {options.only}.", _names(device))
     bouts = []
     for cheat in cheats:
-        bout = fight(cheat, device)
+        bout = fight(cheat, device, isolate=options.isolate)
         bouts.append(bout)
         told = "caught" if bout.caught else "passed"
         print(f"{cheat.name:24} {told:7} {bout.verdict or '-':13} {bout.reason[:160]}", file=sys.stderr, flush=True)
     before = document.load(options.json) if options.json is not None and options.json.is_file() else None
-    content = document.document(bouts, device, _setting(device), before)
+    where = place(device, options.isolate)
+    content = document.document(bouts, where, _setting(device), before)
     if options.json is not None:
         document.save(content, options.json)
-    return content, [device]
+    return content, [where]
 
 
 def _show(options: argparse.Namespace, content: dict[str, Any], devices: list[str]) -> int:

@@ -63,7 +63,8 @@ def surprises(content: dict[str, Any], device: str) -> list[str]:
         cheat = expected.get(bout["cheat"])
         if cheat is None or bout["device"] != device or bout["verdict"] in ("FAIL", "INCONCLUSIVE"):
             continue  # too slow, or too noisy a machine: nobody was accused, and nobody passed
-        if bout["caught"] != cheat.caught:
+        stopped = cheat is not HONEST and cheat.isolated if _isolated(device) else cheat.caught
+        if bout["caught"] != stopped:
             found.append(f"{bout['cheat']} on {device} was {'' if bout['caught'] else 'not '}caught: {bout['reason']}")
     return found
 
@@ -88,7 +89,7 @@ def table(content: dict[str, Any]) -> str:
 
 def _cell(cheat: Cheat, device: str, bout: dict[str, Any] | None) -> str:
     if bout is None:
-        return "" if device not in cheat.devices else "not run"
+        return "" if device.partition(" ")[0] not in cheat.devices else "not run"
     if bout["verdict"] == "INCONCLUSIVE":
         return "undecided: too noisy"
     if not bout["caught"]:
@@ -98,7 +99,11 @@ def _cell(cheat: Cheat, device: str, bout: dict[str, Any] | None) -> str:
 
 
 def _title(device: str, setting: dict[str, Any]) -> str:
-    return f"on {setting.get('name') or device}"
+    return f"on {setting.get('name') or device}" + (", isolated" if _isolated(device) else "")
+
+
+def _isolated(device: str) -> bool:
+    return device.endswith(" isolated")
 
 
 def _conditions(setting: dict[str, Any]) -> str:
