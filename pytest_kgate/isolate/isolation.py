@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -46,6 +47,8 @@ class Isolation:
                 "--kgate-isolate needs the candidate by name: what is imported here has run here.",
                 'Write kbench("path/to/file.py:function", problem), or kbench(kernels("file.cu"), problem).',
             )
+        if sys.platform != "linux":
+            raise UsageError("Candidates are isolated by means of Linux.", "Leave --kgate-isolate out.")
         if device.kind not in ("host", "cuda"):
             raise UsageError(f"A candidate can't be isolated on a {device.kind} device.", "Leave --kgate-isolate out.")
         self.arm = Arm("candidate", self._call, takes_output=True)
