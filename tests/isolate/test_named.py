@@ -96,17 +96,25 @@ def test_what_can_not_be_isolated_is_refused(play, said, body):
     result.stdout.fnmatch_lines([said])
 
 
-def test_built_kernel_is_opened_in_its_own_process_only(play):
-    body = """record = kbench(kernels("host"), sdpa_oracle(Shape(1, 2, 64, 64), dtype="float32"))
+def test_built_kernel_is_opened_in_its_own_process_only(pytester):
+    body = """kernel = kernels("host")
+    record = kbench(kernel, sdpa_oracle(Shape(1, 2, 64, 64), dtype="float32"))
     assert record["candidate"]["implementation"] == "host"
-    assert "libkgate" not in open("/proc/self/maps").read().replace(str(record), "")
-    assert record["correctness"]["verdict"] == "PASS" and record["isolation"]["calls_in_a_row"] > 1"""
-    play(body, "--kgate-isolate").assert_outcomes(passed=1)
+    assert record["correctness"]["verdict"] == "PASS" and record["isolation"]["calls_in_a_row"] > 1
+    assert str(kernel.build.path) not in open("/proc/self/maps").read()
+    from pytest_kgate.build.kernel import load_kernel
+    load_kernel("host")
+    assert str(kernel.build.path) in open("/proc/self/maps").read()"""
+    pytester.makepyfile(TESTS.replace("BODY", body))
+    arguments = ["--kgate-device=host", "--kgate-budget=2", "--kgate-isolate"]
+    pytester.runpytest_subprocess(*arguments).assert_outcomes(passed=1)
 
 
-def test_sanitizer_and_isolation_are_refused_together(play):
-    result = play("pass")
-    result.assert_outcomes(passed=1)
+def test_sanitizer_and_isolation_are_refused_together(play, pytester):
+    pytester.makeconftest("import pytest\ndef pytest_itemcollected(item): item.add_marker(pytest.mark.sanitize)")
+    result = play('kbench("generated.py:relu", RELU)', "--kgate-isolate")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*sanitize marker can't go with isolate*"])
 
 
 def test_slots_keep_strides_and_show_what_is_written_outside_of_them():
