@@ -111,7 +111,7 @@ def _run(
         problem,
         on=options.integrity == "on",
         own=job.claims_own,
-        name=account.candidate_name,
+        says=(account.candidate_name, *job.declared_libraries),
         isolated=isolation is not None,
     )
     with leased(account.lease_name, options.timeout):

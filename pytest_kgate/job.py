@@ -65,6 +65,11 @@ class Job:
         return hasattr(self.candidate, "build") if self.own is None else self.own
 
     @property
+    def declared_libraries(self) -> tuple[str, ...]:
+        """Those that the candidate's source says it opens: their kernels among its own are no lie."""
+        return tuple(getattr(self.candidate, "libraries", ()))
+
+    @property
     def in_processes(self) -> bool:
         """Whether other processes race, and this one checks and judges."""
         races = bool(self.speed) and not self.options.selftest

@@ -121,9 +121,9 @@ def count_outliers(samples: Floats, tick_seconds: float = 0.0) -> int:
     far fence, three interquartile ranges outside the quartiles of all deviations of the arm, by more than
     one tick of the timer.
     """
-    if samples.size == 0:
+    centre = np.median(samples, axis=1, keepdims=True) if samples.size else np.empty(0)
+    if not (centre > 0).all() or not centre.size:  # no latency to compare with: such samples are INVALID anyway
         return 0
-    centre = np.median(samples, axis=1, keepdims=True)
     deviation = samples / centre - 1
     lower, upper = np.quantile(deviation, [0.25, 0.75])
     fence = 3 * (upper - lower) + tick_seconds / float(np.median(centre)) + ZERO_SPREAD

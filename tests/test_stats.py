@@ -93,8 +93,9 @@ def test_one_tick_is_no_outlier() -> None:
     assert stats.count_outliers(samples, tick_seconds=0.5e-6) == 0
 
 
-def test_outliers_of_no_rounds_are_none() -> None:
-    assert stats.count_outliers(np.empty((0, 1))) == 0
+@pytest.mark.parametrize("samples", [np.empty((0, 1)), np.zeros((12, 10))], ids=["no rounds", "no latency"])
+def test_outliers_are_none_where_there_is_nothing_to_compare_with(samples: np.ndarray) -> None:
+    assert stats.count_outliers(samples, tick_seconds=32e-9) == 0
 
 
 def test_smallest_step_is_the_tick() -> None:

@@ -158,6 +158,13 @@ def test_good_evidence_is_raced_once_whatever_the_verdict(play, ratio):
     assert record["timing"]["evidence"]["machine"][0]["temperature_c"] == 40.0
 
 
+def test_candidate_that_takes_no_time_at_all_is_invalid(play):
+    record, shown = play("failed", bad="False", ratio=0.0)
+    assert record["verdict"] == "INVALID"
+    assert "120 of 120 net latencies of the candidate are not positive" in record["reason"]
+    shown.fnmatch_lines(["*INVALID*"])
+
+
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda one: one.name)
 def test_noise_alone_costs_no_second_race(scenario):
     arms = tuple(Arm(name, lambda inputs, output: None, False) for name in ("candidate", "reference"))

@@ -43,6 +43,9 @@ class Kernel:
 
     build: BuildResult
 
+    libraries: tuple[str, ...]
+    """Libraries whose kernels it says that it calls, by the names in vendor.py."""
+
     def __init__(self, source: Source, knobs: dict[str, int], name: str, build: BuildResult) -> None:
         import torch
 
@@ -51,6 +54,7 @@ class Kernel:
         self.knobs = knobs
         self.device_kind = source.device_kind
         self.build = build
+        self.libraries = source.libraries
         self._library = library.open_library(build.path, name)
         self._sdpa = self._library.sdpa
         self._workspace_bytes = self._library.workspace_bytes if self._library.has_workspace else None

@@ -5,14 +5,18 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Callable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from typing import Any
 
 import torch
 
+from pytest_kgate.device.rows import by_turn
 from pytest_kgate.errors import CandidateError
 
 if TYPE_CHECKING:
+    from pytest_kgate.device.base import Arm
+    from pytest_kgate.device.base import Workload
     from pytest_kgate.device.cuda import CudaDevice
 
 
@@ -53,7 +57,7 @@ class Captures:
                 warnings.filterwarnings("ignore", "The CUDA Graph is empty")  # where the very first launch refuses
                 graph, _ = self.capture(call, 2)
         except (RuntimeError, CandidateError) as error:
-            self._leave_broken_capture()
+            self.recover()
             self._device.wait()
             return str(error).splitlines()[0]
         graph.reset()
@@ -69,7 +73,7 @@ class Captures:
         scratch = torch.empty(1, device=self._device.torch_device)
         self._anchor, _ = self.capture(lambda turn: scratch.zero_(), 1)
 
-    def _leave_broken_capture(self) -> None:
+    def recover(self) -> None:
         """Bring PyTorch out of a capture that broke off; its generators and allocator still think it goes on.
 
         A capture that succeeds takes the generators out of that state; without it the next `torch.randn` fails.
@@ -77,3 +81,21 @@ class Captures:
         with contextlib.suppress(RuntimeError):
             torch._C._cuda_endAllocateToPool(self._device.index, self._pool)
         self._open_pool()
+
+
+def refusals(device: CudaDevice, arms: Sequence[Arm], workload: Workload) -> dict[str, str]:
+    """Capture each arm once; why an arm can't be captured, by its name."""
+    found = {}
+    with device.running("capturing"):
+        inputs = workload.draw(0)
+        outputs = [workload.output_for(arm, inputs) for arm in arms]
+        for arm, output in zip(arms, outputs, strict=True):
+            arm.call(inputs, output)  # loads modules and compiles, which a capture must not
+        device.wait()
+        captures = Captures(device)
+        for index, arm in enumerate(arms):
+            reason = captures.refusal(by_turn(arms, index, [(inputs, outputs)]))
+            if reason is not None:
+                found[arm.name] = reason
+        captures.close()
+    return found

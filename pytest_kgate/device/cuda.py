@@ -13,6 +13,7 @@ import torch
 from pytest_kgate.device.base import Arm
 from pytest_kgate.device.base import Stopwatch
 from pytest_kgate.device.base import Workload
+from pytest_kgate.device.capture import refusals
 from pytest_kgate.device.driver import Instruments
 from pytest_kgate.device.eager_timer import EagerStopwatch
 from pytest_kgate.device.graph_timer import GraphStopwatch
@@ -178,14 +179,12 @@ class CudaDevice:
             raise UsageError(f"Timer {timer!r} does not exist on a CUDA device.", "Use auto, graph, queue or eager.")
         if timer == "eager":
             return EagerStopwatch(self, arms, workload, cache)
-        graph = GraphStopwatch(self, arms, workload, cache)
-        refusals = graph.refusals()
-        if timer != "queue" and not refusals:
-            return graph
-        graph.close()
-        queue = QueueStopwatch(self, arms, workload, cache, reference_by_graph=list(refusals) == ["candidate"])
+        refused = refusals(self, arms, workload)
+        if timer != "queue" and not refused:
+            return GraphStopwatch(self, arms, workload, cache)
+        queue = QueueStopwatch(self, arms, workload, cache, reference_by_graph=list(refused) == ["candidate"])
         if timer != "queue":
-            name, reason = next(iter(refusals.items()))
+            name, reason = next(iter(refused.items()))
             queue.warnings.append(
                 f"graph timer not used: the {name} can't be captured in a CUDA graph ({reason}); the queue timer was "
                 "used instead"

@@ -32,6 +32,9 @@ _EVENT_TICK_SECONDS = 32e-9
 _WARM_UP_SECONDS = 20e-3
 """Once per race, so that clocks and caches have settled before the first round."""
 
+_EVICTION = 2
+"""Times the size of the L2 that is read before a sample, for a cold cache."""
+
 PAD_STEP = 256
 PAD_STEPS = 2048
 """Outputs and inputs move by up to 512 KiB between rounds, in steps of the allocator's alignment."""
@@ -64,6 +67,10 @@ class CudaStopwatch:
                 for arm, output in zip(self.arms, outputs, strict=True):
                     arm.call(inputs, output)
                 warm += max(sum(self.estimates), 1e-6)
+            self._eviction: torch.Tensor | None = None
+            if cache == "cold":
+                self._eviction = torch.ones(_EVICTION * device.l2_bytes // 4, device=device.torch_device)
+                self._eviction.sum()  # loads the kernel, which can't be done while the stream is held
             self.device.wait()
 
     @property
@@ -72,7 +79,12 @@ class CudaStopwatch:
         return sum(self.estimates)
 
     def evict(self) -> None:
-        """Enqueue what empties the L2 before a sample; nothing where the cache is to be hot."""
+        """With a cold cache, enqueue what empties the L2 before a sample.
+
+        It reads twice as much: dirty lines that a write leaves would be written back within the timed interval.
+        """
+        if self._eviction is not None:
+            self._eviction.sum()
 
     def prove_cold(self) -> Cold:
         """What a load costs in and out of the cache; raises `TimingError` where `evict` does not make it cold."""

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from pytest_kgate.device.base import Arm
 from pytest_kgate.device.base import Round
@@ -34,9 +33,6 @@ class EagerStopwatch(CudaStopwatch):
     def __init__(self, device: CudaDevice, arms: Sequence[Arm], workload: Workload, cache: str) -> None:
         super().__init__(device, arms, workload, cache)
         self.warnings.append("eager timer: latencies include the host's launch overhead")
-        self._flush = (
-            torch.empty(2 * device.l2_bytes, dtype=torch.uint8, device=device.torch_device) if cache == "cold" else None
-        )
 
     def round(self, seed: int, order: NDArray[np.intp], probe_seed: int | None = None) -> Round:
         """One sample at a time, each on an idle stream."""
@@ -55,11 +51,6 @@ class EagerStopwatch(CudaStopwatch):
         seconds = np.stack([sampled[order == arm] for arm in range(len(self.arms))])
         probe = None if launches is None else launches.result(steps, elapsed)
         return Round(seconds, np.zeros(len(self.arms)), probe=probe)
-
-    def evict(self) -> None:
-        """Overwrite twice the L2, with a cold cache."""
-        if self._flush is not None:
-            self._flush.zero_()
 
     def _timed(self, step: Step) -> float:
         ((start, end),) = self.event_pairs(1)

@@ -49,16 +49,6 @@ class GraphStopwatch(SlopeStopwatch):
         with device.running("capturing"):
             self._captures = Captures(device)
 
-    def refusals(self) -> dict[str, str]:
-        """Capture each arm once; why an arm can't be captured, by its name."""
-        found = {}
-        with self.fresh_round(0) as (inputs, outputs, _):
-            for index, arm in enumerate(self.arms):
-                reason = self._captures.refusal(by_turn(self.arms, index, [(inputs, outputs)]))
-                if reason is not None:
-                    found[arm.name] = reason
-        return found
-
     def close(self) -> None:
         """Drop the pool as well."""
         super().close()

@@ -4,8 +4,8 @@ A sample is two intervals, of a short and of a long row of launches. Their diffe
 costs once (events, the first launch, the drain) and keeps what every launch costs. The whole round is enqueued on a
 stream that is held meanwhile, so that no delay of the host can enter it.
 
-With a cold cache every launch of a row has inputs and outputs of its own, and all are read out of the L2 before each
-row: by reads, because dirty lines that a write leaves would be written back within the timed interval.
+With a cold cache every launch of a row has inputs and outputs of its own, and all are driven out of the L2 before each
+row.
 """
 
 from __future__ import annotations
@@ -48,9 +48,6 @@ _ROUND_WARM_UP_SECONDS = 0.3e-3
 _SHORT_SECONDS = 4e-6
 """Below this latency rows are longer in time too: what varies between launches is then a larger share of each."""
 
-_EVICTION = 2
-"""Times the size of the L2 that is read before a row of launches, for a cold cache."""
-
 
 class SlopeStopwatch(CudaStopwatch):
     """A round of rows of launches; how a row is launched is the subclass's."""
@@ -69,12 +66,6 @@ class SlopeStopwatch(CudaStopwatch):
         self.lengths = [self._lengths(seconds) for seconds in _even_out(self.estimates)]
         self._sets = max(long for _, long in self.lengths) if cache == "cold" else 1
         self._chunk: int | None = None
-        self._eviction: torch.Tensor | None = None
-        if cache == "cold":
-            with device.running("making room for a cold cache"):
-                self._eviction = torch.ones(_EVICTION * device.l2_bytes // 4, device=device.torch_device)
-                self._eviction.sum()  # loads the kernel, which can't be done while the stream is held
-                device.wait()
 
     @property
     def sample_seconds(self) -> float:
@@ -153,11 +144,6 @@ class SlopeStopwatch(CudaStopwatch):
         end.record(self.device.stream)
         if step.after is not None:
             step.after(result)
-
-    def evict(self) -> None:
-        """Read twice the L2, with a cold cache."""
-        if self._eviction is not None:
-            self._eviction.sum()
 
     def _another_set(self, inputs: tuple[Any, ...]) -> Set:
         """The same values elsewhere in memory, and outputs beside them."""

@@ -1,7 +1,7 @@
-"""Each cheat in a pytest session of its own, in a fork of this process: what it patches or breaks stays there.
+"""Each cheat in a pytest session of its own, in a process of its own: what it patches or breaks stays there.
 
-The process that forks has PyTorch loaded, which saves seconds a cheat, and has never touched a GPU or a thread pool,
-which would not survive the fork.
+On the host that process is a fork of this one, which has PyTorch loaded: that saves seconds a cheat. On a GPU it is a
+new one, because in a fork the profiler sees no kernels.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from pytest_kgate.integrity.catalogue import FOLDER
 from pytest_kgate.integrity.catalogue import Cheat
 
 _PATIENCE_SECONDS = 180.0
+
+_IMPORTS = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+"""A new process imports what this one does."""
 
 _TEST = """
 import dataclasses
@@ -93,7 +96,7 @@ class Bout:
 
 
 def fight(cheat: Cheat, device: str, *, integrity: str = "on", isolate: bool = False) -> Bout:
-    """Run the cheat against the gate; `device` is `host` or `cuda`. Needs `fork`."""
+    """Run the cheat against the gate; `device` is `host`, which needs `fork`, or `cuda`."""
     folder = Path(tempfile.mkdtemp(prefix="kgate-cheat-"))
     try:
         start = time.monotonic()
@@ -119,11 +122,8 @@ def _in_child(folder: Path, cheat: Cheat, device: str, integrity: str, isolate: 
     test = _TEST.format(device=device, source=cheat.file, slow=slow, isolated=isolate)
     (folder / "test_cheat.py").write_text(test)
     (folder / "pytest.ini").write_text("[pytest]\n")
-    sys.stdout.flush()
-    sys.stderr.flush()
-    child = os.fork()
-    if child == 0:
-        _run_session(folder, device, integrity, isolate)
+    asked = (f"--kgate-integrity={integrity}", *(["--kgate-isolate"] if isolate else []))
+    child = _forked(folder, device, asked) if device == "host" else _spawned(folder, device, asked)
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while time.monotonic() < deadline:
         done, status = os.waitpid(child, os.WNOHANG)
@@ -135,7 +135,21 @@ def _in_child(folder: Path, cheat: Cheat, device: str, integrity: str, isolate: 
     return -signal.SIGKILL
 
 
-def _run_session(folder: Path, device: str, integrity: str, isolate: bool) -> None:
+def _forked(folder: Path, device: str, asked: tuple[str, ...]) -> int:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child == 0:
+        run_session(folder, device, asked)
+    return child
+
+
+def _spawned(folder: Path, device: str, asked: tuple[str, ...]) -> int:
+    code = f"from {__name__} import Path, run_session; run_session(Path({str(folder)!r}), {device!r}, {asked!r})"
+    return os.posix_spawn(sys.executable, [sys.executable, "-c", code], {**os.environ, "PYTHONPATH": _IMPORTS})
+
+
+def run_session(folder: Path, device: str, asked: tuple[str, ...]) -> None:
     """In the child: a session as a user would start it; never returns."""
     status = 70
     try:
@@ -148,8 +162,7 @@ def _run_session(folder: Path, device: str, integrity: str, isolate: bool) -> No
 
         torch.set_num_threads(1)  # so that two arms on a busy machine still tell each other apart
         arguments = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", f"--kgate-device={device}"]
-        arguments += ["--kgate-json=records.json", "--kgate-budget=20", f"--kgate-integrity={integrity}"]
-        arguments += ["--kgate-isolate"] if isolate else []
+        arguments += ["--kgate-json=records.json", "--kgate-budget=20", *asked]
         status = int(pytest.main(arguments))
     finally:
         os._exit(status)

@@ -56,7 +56,7 @@ def save(content: dict[str, Any], path: Path) -> None:
 
 
 def surprises(content: dict[str, Any], device: str) -> list[str]:
-    """Cheats that were not caught though they should be, and honest candidates that were."""
+    """Cheats that were not caught though they should be, honest candidates that were, and sessions that broke."""
     expected = {cheat.name: cheat for cheat in (HONEST, *CATALOGUE)}
     found = []
     for bout in content["bouts"]:
@@ -64,7 +64,9 @@ def surprises(content: dict[str, Any], device: str) -> list[str]:
         if cheat is None or bout["device"] != device or bout["verdict"] in ("FAIL", "INCONCLUSIVE"):
             continue  # too slow, or too noisy a machine: nobody was accused, and nobody passed
         stopped = cheat is not HONEST and cheat.isolated if _isolated(device) else cheat.caught
-        if bout["caught"] != stopped:
+        if bout["verdict"] is None and bout["status"] > 0:
+            found.append(f"{bout['cheat']} on {device} ended without a verdict: {bout['reason']}")
+        elif bout["caught"] != stopped:
             found.append(f"{bout['cheat']} on {device} was {'' if bout['caught'] else 'not '}caught: {bout['reason']}")
     return found
 

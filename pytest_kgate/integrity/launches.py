@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pytest_kgate.device.base import Device
+from pytest_kgate.device.capture import Captures
+from pytest_kgate.errors import CandidateError
 
 _LIBRARIES = {
     "cuDNN": r"cudnn|fort_native_sdpa",
@@ -54,11 +57,15 @@ class Launches:
         """Kernels that only one of the two calls launched."""
         return sorted(set(self.first) ^ set(self.second))
 
-    def library(self, claimed: str) -> tuple[str, str] | None:
-        """The first kernel that a library owns, and which; none where the candidate's name says that it calls it."""
+    def library(self, says: Sequence[str]) -> tuple[str, str] | None:
+        """The first kernel that a library owns, and which; not of libraries that the candidate says it calls.
+
+        `says`: its name, and the libraries that its source declares.
+        """
+        claimed = " ".join(says).lower()
         for name in (*self.first, *self.second):
             for library, pattern in _LIBRARIES.items():
-                said = any(word in claimed.lower() for word in library.lower().split() if len(word) > 3)
+                said = any(word in claimed for word in library.lower().split() if len(word) > 3)
                 if re.search(pattern, name) and not said:
                     return name, library
         return None
@@ -78,15 +85,16 @@ def observe(device: Device, call: Callable[[], Any]) -> Launches | str:
 
 def missing_in_graph(device: Any, call: Callable[[], Any], seen: Launches) -> str | None:
     """Whether calls in one graph launch less than as many calls alone; None, or one clause."""
-    graph = torch.cuda.CUDAGraph()
+    captures = Captures(device)
     try:
-        with torch.cuda.graph(graph, stream=device.stream, capture_error_mode="thread_local"):
-            for _ in range(_CAPTURED):
-                call()
-        replayed = _count_work(_kernels(device, graph.replay))
-    except RuntimeError:
-        device.synchronize()
+        graph, _ = captures.capture(lambda turn: call(), _CAPTURED)
+    except (RuntimeError, CandidateError):
+        captures.recover()
+        captures.close()
         return None  # what can't be captured now was not timed by graphs
+    replayed = _count_work(_kernels(device, graph.replay))
+    graph.reset()
+    captures.close()
     wanted = _CAPTURED * seen.work
     return None if replayed >= wanted else f"{_CAPTURED} calls in a graph run {replayed} kernels instead of {wanted}"
 
@@ -105,12 +113,12 @@ def _kernels(device: Any, call: Callable[[], Any]) -> dict[str, int]:
         torch.cuda.synchronize(device.index)
     events = profiler.profiler.kineto_results.events() if profiler.profiler is not None else ()
     cuda = DeviceType.CUDA
-    return dict(Counter(event.name() for event in events if event.device_type() == cuda and _is_work(event.name())))
+    return dict(Counter(event.name() for event in events if event.device_type() == cuda and is_work(event.name())))
 
 
-def _is_work(name: str) -> bool:
-    """Records of the device's side also hold its waits."""
-    return not name.startswith(("cuda", "cu", "Context Sync", "Event", "Stream"))
+def is_work(name: str) -> bool:
+    """Records of the device's side also hold its waits; kernels of cuDNN begin like functions of CUDA."""
+    return not re.match(r"(cuda|cu)[A-Z]|Context Sync|Event|Stream", name)
 
 
 class _Operators(TorchDispatchMode):

@@ -13,7 +13,9 @@ import inspect
 import sys
 from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Mapping
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.machinery import PathFinder
@@ -64,14 +66,14 @@ class Originals:
         self.watching = False
         """Whether imports are followed: without the plugin, nothing is known of what was there before."""
         self._watched: dict[tuple[str, str], tuple[Any, ...]] = {}
-        self._own: list[tuple[ModuleType, dict[str, Any]]] = []
+        self._own: list[tuple[ModuleType, list[_Entry]]] = []
 
     def take(self, module: ModuleType) -> None:
         """Remember a module's functions; called when its import has ended."""
         name = module.__name__
         own = name == _PACKAGE or name.startswith(f"{_PACKAGE}.")
         if own and not any(known is module for known, _ in self._own):
-            self._own.append((module, _contents(module)))
+            self._own.append((module, list(_contents(module))))
         if name == "torch":  # its submodules are complete only now
             for part in WATCHED:
                 if part.startswith("torch."):
@@ -91,11 +93,10 @@ class Originals:
         for (name, entry), identity in self._watched.items():
             if _identity(_look_up(sys.modules.get(name), entry)) != identity:
                 found.append(f"{name}.{entry}")
-        for module, before in self._own:
+        for module, entries in self._own:
             if sys.modules.get(module.__name__) is not module:
                 continue  # pytester forgets what its sessions import, and imports anew
-            after = _contents(module)
-            found += [f"{module.__name__}.{name}" for name in before if after.get(name) != before[name]]
+            found += [f"{module.__name__}.{entry.name}" for entry in entries if entry.changed()]
         return found
 
     def unknown(self) -> list[str]:
@@ -119,35 +120,53 @@ def _look_up(module: Any, entry: str) -> Any:
 
 def _identity(value: Any) -> tuple[Any, ...]:
     """Equal for the same object with the same code. Holds the objects: a freed one's address would be used again."""
-    value = value.__func__ if isinstance(value, (staticmethod, classmethod)) else value
+    if isinstance(value, (staticmethod, classmethod)):
+        value = value.__func__
+    elif isinstance(value, property):
+        value = value.fget
     if isinstance(value, FunctionType):
         return value, value.__code__, value.__defaults__, value.__kwdefaults__
     return (value,)
 
 
-def _contents(module: ModuleType) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One name of a module, or of a class in it; asked several times a gate, so that looking must be quick."""
+
+    name: str
+    holder: Mapping[str, Any]
+    """The module's or the class's own dictionary."""
+    key: str
+    value: Any
+    identity: tuple[Any, ...] | None
+    """None for a constant: equal values will do."""
+
+    def changed(self) -> bool:
+        now = self.holder.get(self.key)
+        if self.identity is None:
+            return now is not self.value and now != self.value
+        return now is not self.value or _identity(now) != self.identity
+
+
+def _contents(module: ModuleType) -> Iterator[_Entry]:
     """Functions, classes with their methods, and constants; what a module remembers at run time is left out."""
-    found: dict[str, Any] = {}
-    for name, value in list(vars(module).items()):
+    holder = vars(module)
+    for name, value in list(holder.items()):
         if isinstance(value, type):
-            found[name] = _identity(value)
+            yield _Entry(name, holder, name, value, (value,))
             if value.__module__ == module.__name__:
-                found |= {f"{name}.{method}": key for method, key in _methods(value)}
+                yield from _methods(name, value)
         elif callable(value):
-            found[name] = _identity(value)
-        elif isinstance(value, _CONSTANT) and not name.startswith("__"):
-            found[name] = value
-        elif isinstance(value, tuple):
-            found[name] = (value,)
-    return found
+            yield _Entry(name, holder, name, value, _identity(value))
+        elif (isinstance(value, _CONSTANT) and not name.startswith("__")) or isinstance(value, tuple):
+            yield _Entry(name, holder, name, value, None)
 
 
-def _methods(cls: type) -> Iterator[tuple[str, tuple[Any, ...]]]:
-    for name, value in list(vars(cls).items()):
-        if isinstance(value, property):
-            yield name, _identity(value.fget)
-        elif isinstance(value, (FunctionType, staticmethod, classmethod)):
-            yield name, _identity(value)
+def _methods(name: str, cls: type) -> Iterator[_Entry]:
+    holder = vars(cls)
+    for key, value in list(holder.items()):
+        if isinstance(value, (FunctionType, staticmethod, classmethod, property)):
+            yield _Entry(f"{name}.{key}", holder, key, value, _identity(value))
 
 
 class _AfterImport(MetaPathFinder):

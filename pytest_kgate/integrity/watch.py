@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -71,7 +72,7 @@ class Watch:
         *,
         on: bool,
         own: bool,
-        name: str,
+        says: Sequence[str],
         isolated: bool = False,
     ) -> None:
         self._candidate = candidate
@@ -79,7 +80,7 @@ class Watch:
         self._problem = problem
         self._on = on
         self._own = own
-        self._name = name
+        self._says = says
         self._isolated = isolated
         self._state: State | None = None
         self._threads: frozenset[int] = frozenset()
@@ -245,7 +246,7 @@ class Watch:
             missing = launches.missing_in_graph(self._device, call, seen)
             if missing:
                 self._find("kernels", f"the candidate works less where it is captured: {missing}.")
-        borrowed = seen.library(self._name) if self._own else None
+        borrowed = seen.library(self._says) if self._own else None
         if borrowed:
             self._find("kernels", f"the candidate is no kernel of its own: it runs {borrowed[0]} of {borrowed[1]}.")
         if seen.differ:

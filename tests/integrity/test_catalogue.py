@@ -143,7 +143,15 @@ def test_names_choose_and_devices_filter():
 
 def bouts(device, **verdicts):
     return [
-        {"cheat": name, "device": device, "caught": verdict != "PASS", "verdict": verdict, "checks": [], "reason": "x"}
+        {
+            "cheat": name,
+            "device": device,
+            "caught": verdict != "PASS",
+            "verdict": verdict,
+            "checks": [],
+            "reason": "x",
+            "status": int(verdict != "PASS"),
+        }
         for name, verdict in verdicts.items()
     ]
 
@@ -163,6 +171,11 @@ def test_table_has_a_column_a_device_and_names_what_got_through():
 def test_slow_or_noisy_machine_is_no_surprise():
     content = {"settings": {"host": {}}, "bouts": bouts("host", plain="INCONCLUSIVE", predicts_seed="FAIL")}
     assert document.surprises(content, "host") == []
+
+
+def test_session_that_breaks_is_no_catch():
+    content = {"settings": {"host": {}}, "bouts": bouts("host", stale_memory=None)}
+    assert document.surprises(content, "host") == ["stale_memory on host ended without a verdict: x"]
 
 
 def test_second_device_is_kept_beside_the_first(tmp_path):

@@ -8,6 +8,7 @@ import torch.nn.functional as F  # noqa: N812
 
 from pytest_kgate.device.host import HostDevice
 from pytest_kgate.integrity.launches import Launches
+from pytest_kgate.integrity.launches import is_work
 from pytest_kgate.integrity.launches import observe
 
 
@@ -32,7 +33,7 @@ def seen(*names):
     ],
 )
 def test_library_kernel_is_known_by_its_name(name, library):
-    assert seen("my_kernel", name).library("mine") == (name, library)
+    assert seen("my_kernel", name).library(["mine"]) == (name, library)
 
 
 @pytest.mark.parametrize(
@@ -47,11 +48,12 @@ def test_library_kernel_is_known_by_its_name(name, library):
     ],
 )
 def test_own_kernel_is_not_mistaken_for_a_librarys(name):
-    assert seen(name).library("mine") is None
+    assert seen(name).library(["mine"]) is None
 
 
-def test_candidate_that_says_which_library_it_calls_may_call_it():
-    assert seen("nvjet_hsh_128x256_64x4").library("cublas(BLOCK=1)") is None
+@pytest.mark.parametrize("says", [["cublas(BLOCK=1)"], ["hybrid_pv", "cublas"]], ids=str)
+def test_candidate_that_says_which_library_it_calls_may_call_it(says):
+    assert seen("nvjet_hsh_128x256_64x4").library(says) is None
 
 
 def test_copies_and_settings_of_memory_are_no_work():
@@ -59,10 +61,25 @@ def test_copies_and_settings_of_memory_are_no_work():
     assert seen("my_kernel").works
 
 
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("cudnn_generated_fort_native_sdpa_sm90_flash_fprop_wgmma_f16", True),
+        ("cutlass_kernel", True),
+        ("void my_kernel<64>(float*)", True),
+        ("cudaStreamSynchronize", False),
+        ("cuLaunchKernelEx", False),
+        ("Context Sync", False),
+    ],
+)
+def test_kernels_are_told_from_calls_of_the_driver(name, kept):
+    assert bool(is_work(name)) is kept
+
+
 def test_operators_on_the_host_are_counted():
     q = torch.randn(1, 1, 8, 8)
     found = observe(HostDevice(), lambda: F.scaled_dot_product_attention(q, q, q))
-    assert found.library("mine") is not None
+    assert found.library(["mine"]) is not None
     assert found.differ == []
 
 

@@ -129,7 +129,7 @@ def test_slow_host_is_told_where_the_timer_does_not_see_it():
     def judged(seconds, timer="graph"):
         problem = Problem("any", lambda g: (), lambda: None, lambda: None)
         arm = Arm("candidate", lambda inputs, output: None, False)
-        watch = Watch(arm, Gpu({"candidate": 1e-5, "reference": 1e-5}), problem, on=True, own=False, name="any")
+        watch = Watch(arm, Gpu({"candidate": 1e-5, "reference": 1e-5}), problem, on=True, own=False, says=["any"])
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("pytest_kgate.integrity.behaviour.host_seconds", lambda device, call: seconds)
             watch._judge_host(lambda: None, timer, 10e-6)
