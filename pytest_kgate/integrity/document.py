@@ -83,10 +83,8 @@ def table(content: dict[str, Any]) -> str:
             lines.append(
                 _line([f"[{cheat.does}](../pytest_kgate/integrity/cheats/{cheat.file})", cheat.stopped_by, *cells])
             )
-    return (
-        "\n".join([*lines, "", *(f"{_conditions(content['settings'][device])}  " for device in devices)]).rstrip()
-        + "\n"
-    )
+    conditions = dict.fromkeys(f"{_conditions(content['settings'][device])}  " for device in devices)
+    return "\n".join([*lines, "", *conditions]).rstrip() + "\n"
 
 
 def _cell(cheat: Cheat, device: str, bout: dict[str, Any] | None) -> str:

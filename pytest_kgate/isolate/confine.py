@@ -26,7 +26,9 @@ _REFER, _TRUNCATE = 1 << 13, 1 << 14
 _SOCKETS, _SIGNALS = 1 << 0, 1 << 1
 """Abstract sockets, and signals, of processes outside; since version 6."""
 
-_DEVICES = ("/dev/null", "/dev/nvidia*", "/dev/dxg")
+_ALWAYS = ("/dev/null",)
+_FOR_CUDA = ("/dev/nvidia*", "/dev/dxg", "/dev/shm")
+"""The driver keeps a file of its own in shared memory, and does not start without."""
 
 
 class _Rules(ctypes.Structure):
@@ -42,10 +44,10 @@ class _Beneath(ctypes.Structure):
     _fields_ = (("allowed", ctypes.c_uint64), ("folder", ctypes.c_int32))
 
 
-def confine(folder: Path) -> int:
+def confine(folder: Path, *, cuda: bool) -> int:
     """Confine this thread and all that it starts; call it while there is no other thread.
 
-    Returns Landlock's version, 0 where there is none and nothing was given up.
+    `cuda` leaves it what the driver of a GPU needs. Returns Landlock's version, 0 where there is none and nothing was given up.
     """
     libc, found = ctypes.CDLL(None, use_errno=True), version()
     if not found:
@@ -54,7 +56,8 @@ def confine(folder: Path) -> int:
     rules = _Rules(files, 0, _SOCKETS | _SIGNALS if found >= 6 else 0)
     # An older kernel takes the longer structure as long as what it does not know is 0.
     ruleset = _checked(libc.syscall(_CREATE, ctypes.byref(rules), ctypes.c_size_t(ctypes.sizeof(rules)), 0))
-    for path in (str(folder), *(found for pattern in _DEVICES for found in glob.glob(pattern))):
+    patterns = (glob.escape(str(folder)), *_ALWAYS, *(_FOR_CUDA if cuda else ()))
+    for path in (found for pattern in patterns for found in glob.glob(pattern)):
         _allow(libc, ruleset, path, files)
     _checked(libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0))
     _checked(libc.syscall(_RESTRICT, ruleset, 0))

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from pytest_kgate.isolate.memory import Block
     from pytest_kgate.isolate.named import Named
 
+_WORKER = (sys.executable, "-m", "pytest_kgate.isolate.worker")
+
 _GRACE_SECONDS = 2.0
 """For a process that has hung up to end, so that its exit status can be told."""
 
@@ -53,7 +55,7 @@ class Process:
         self._wire, theirs = Wire.pair()
         self._stack.callback(self._wire.close)
         self._child = subprocess.Popen(
-            [sys.executable, "-m", "pytest_kgate.isolate.worker", str(theirs.fd), str(lifeline), own],
+            [*_WORKER, str(theirs.fd), str(lifeline), own, device.torch_device],
             cwd=folder,
             env=_environment(own),
             stdin=subprocess.DEVNULL,

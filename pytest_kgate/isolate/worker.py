@@ -160,9 +160,11 @@ def _device(name: str) -> Device:
     return CudaDevice(int(name.partition(":")[2]))
 
 
-def main(wire: str, lifeline: str, folder: str) -> None:
+def main(wire: str, lifeline: str, folder: str, device: str) -> None:
     """What `process.Process` starts this module with."""
-    landlock = confine(Path(folder))  # first, for threads that there are already would not be confined
+    landlock = confine(
+        Path(folder), cuda=device != "cpu"
+    )  # first, for threads that there are already would not be confined
     threading.Thread(target=end_with, args=(int(lifeline),), daemon=True).start()
     Worker(Wire.of(int(wire)), landlock).serve()
 
