@@ -47,7 +47,8 @@ class _Beneath(ctypes.Structure):
 def confine(folder: Path, *, cuda: bool) -> int:
     """Confine this thread and all that it starts; call it while there is no other thread.
 
-    `cuda` leaves it what the driver of a GPU needs. Returns Landlock's version, 0 where there is none and nothing was given up.
+    `cuda` leaves it what the driver of a GPU needs. Returns Landlock's version, 0 where there is none and nothing was
+    given up.
     """
     libc, found = ctypes.CDLL(None, use_errno=True), version()
     if not found:
