@@ -13,9 +13,10 @@
 // Memory   Workspace: 32 MiB for cuBLAS, and the logits: 4 * rows * keys for each head of a box.
 // Limits   fp16 or bf16, D 64, 80, 96 or 128, sm_80 or newer, row strides that are at least D. Three launches that wait for
 //          each other: at small shapes the launches are the bound, at large ones the traffic.
-// Result   Three launches read and write the logits twice, which no short problem forgives and long ones pay for in traffic. Its
-//          gate has not been raced yet; until it has, csrc/README.md shows no figure. Boxes that fit the L2 (WORKSPACE_MIB 16 to
-//          64) make GEMMs too small to fill the GPU.
+// Result   1.27 of SDPA's fastest backend at 1x8x512x64 on an H200 (benchmarks/h200/perf-2026-11-21.json), slower than mma.cu:
+//          three launches read and write the logits twice, which no short problem forgives and long ones pay for in traffic.
+//          Its probabilities are rounded after the division, so that its greatest error can be 2.4 times SDPA's. Boxes that fit
+//          the L2 (WORKSPACE_MIB 16 to 64) make GEMMs too small to fill the GPU.
 
 #ifndef NUM_WARPS  // knob: warps per block of the softmax kernel, a row each
 #define NUM_WARPS 4

@@ -16,9 +16,9 @@
 // Registers Output D / 2 a lane, logits of two tiles BLOCK_N / key groups, or those of all that are kept, before the output.
 // Memory   Workspace: 32 MiB for cuBLAS, and the logits: 4 * rows * keys for each head of a box (boxes.cuh).
 // Limits   fp16 or bf16, D 64, 80, 96 or 128, sm_80 or newer, row strides of at least D.
-// Result   It does less than the cublas rung and is not faster for it: one block of eight warps an SM with mma.sync leaves the
-//          tensor cores waiting for memory, where Hopper's GEMM keeps many tiles in flight by TMA and multiplies by wgmma. Its
-//          gate has not been raced yet; until it has, csrc/README.md shows no figure.
+// Result   1.45 of SDPA's fastest backend at 1x8x512x64 on an H200 (benchmarks/h200/perf-2026-11-21.json). It does less than the
+//          cublas rung and is slower: one block of eight warps an SM with mma.sync leaves the tensor cores waiting for memory,
+//          where Hopper's GEMM keeps many tiles in flight by TMA and multiplies by wgmma.
 
 #ifndef BLOCK_M  // knob: query rows per block
 #define BLOCK_M 32

@@ -3,19 +3,22 @@
 // Idea     1x8x512x64 has 64 tiles of 64 query rows, half of what an H200 has SMs. On sm_90 a tile is therefore given to a
 //          cluster of SPLIT_KV blocks that split the keys and merge what they have through distributed shared memory; before,
 //          to 8 warps, 4 row groups times 2 key groups, that merge through their own.
-// Tiles    BLOCK_M query rows a cluster, 16 a warp; tiles of BLOCK_N keys. The loop is that of mma.cu, with Q and the first keys
-//          on their way before anything else is set up, and K before V.
+//          On sm_90a, at D 64 and 128, a block is one warpgroup that multiplies with wgmma (warpgroup.cuh), and all its keys
+//          up to a window are copied at once, by a handful of instructions (tensor_map.cuh). Code that runs once is bound by
+//          fetching its instructions: it is kept short and without branches. Elsewhere the loop is that of mma.cu.
+// Tiles    BLOCK_M query rows a cluster. With wgmma 64, and windows of 256 keys in STAGES tiles, at D = 128, where these would
+//          spill, of 128 in half as many. With mma.sync 16 rows a warp, tiles of BLOCK_N keys, STAGES of them in flight.
 // Merging  A share of the keys is a maximum and a sum a row, and an unscaled output. Each block owns some of the columns; it is
 //          sent the others' part of those by st.async, whose arrival its mbarrier counts: a barrier of the cluster would wait
-//          for acknowledgements first. More warps per row mean more shares: 8 warps, 4 shares, were slower than 4 and 2.
-// Shared   2 * STAGES * BLOCK_N * (D + PAD) * 2 bytes, Q in the place of the last V, and on sm_90 room for what others send:
-//          46 KB at D = 64, 87 KB at D = 128. Before sm_90 34 to 45 KB.
+//          for acknowledgements first. With wgmma, maxima and sums go ahead of the output (cluster_merge.cuh).
+// Shared   With wgmma Q, a window of K and V, and room for what others send: 81 KB at D = 64, 97 KB at D = 128. With mma.sync
+//          2 * STAGES * BLOCK_N * (D + PAD) * 2 bytes, Q in the place of the last V, and that room on sm_90: 55 KB at D = 80,
+//          66 KB at D = 96. Before sm_90 34 to 45 KB.
 // Registers up to 255 at 4 warps, 128 at 8: two blocks an SM either way.
-// Limits   fp16 or bf16, D 64, 80, 96 or 128, sm_80 or newer. Right for any length, but made for short ones: mma.cu is faster as
-//          soon as its blocks fill the GPU.
-// Result   The fastest rung at 1x8x512x64 while it was tuned, ahead of SDPA's fastest backend. Its gate has not been raced yet;
-//          until it has, csrc/README.md shows no figure. About a fifth of a block's time is the wait for its first keys, a
-//          sixth the merge.
+// Limits   fp16 or bf16, D 64, 80, 96 or 128, sm_80 or newer; sm_90 without the a needs WGMMA=0. Right for any length, but made
+//          for short ones: mma.cu is faster as soon as its blocks fill the GPU.
+// Result   The fastest rung at 1x8x512x64: about 0.48 of SDPA's fastest backend (cuDNN) on an H200, causal 0.49
+//          (benchmarks/h200/perf-2026-11-21.json).
 
 #ifndef BLOCK_M  // knob: query rows per cluster of blocks; 0 chooses by architecture
 #define BLOCK_M 0
@@ -32,8 +35,11 @@
 #ifndef SPLIT_KV  // knob: blocks of a cluster, which split the keys; 1 without clusters, 0 chooses by architecture
 #define SPLIT_KV 0
 #endif
-#ifndef PAD  // knob: 16-bit elements of padding per Q, K and V row in shared memory
+#ifndef PAD  // knob: 16-bit elements of padding per Q, K and V row in shared memory, for mma.sync
 #define PAD 8
+#endif
+#ifndef WGMMA  // knob: 1 for wgmma where the architecture and the head dimension have it, 0 for mma.sync everywhere
+#define WGMMA 1
 #endif
 #ifndef USE_FAST_EXP  // knob: 1 for the hardware's exp2, 0 for exp2f with subnormals
 #define USE_FAST_EXP 1
@@ -42,14 +48,21 @@
 #define HEAD_DIM 0
 #endif
 
+#include "cluster_merge.cuh"
 #include "key_loop.cuh"
 #include "merge.cuh"
+#include "warpgroup.cuh"
+
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ == 900 && !defined(__CUDA_ARCH_FEAT_SM90_ALL) && WGMMA
+#error "WGMMA must be 0 for sm_90: wgmma is an instruction of sm_90a."
+#endif
 
 namespace kgate {
 
 static_assert(STAGES >= 2 && STAGES <= 4, "STAGES must be 2, 3 or 4: a tile is used while the next is on its way.");
 static_assert(PAD >= 0 && PAD % 8 == 0, "PAD must be a multiple of 8: cp.async writes rows that start on 16 bytes.");
 static_assert(USE_FAST_EXP == 0 || USE_FAST_EXP == 1, "USE_FAST_EXP must be 0 or 1.");
+static_assert(WGMMA == 0 || WGMMA == 1, "WGMMA must be 0 or 1.");
 static_assert(SPLIT_KV == 0 || SPLIT_KV == 1 || SPLIT_KV == 2 || SPLIT_KV == 4 || SPLIT_KV == 8,
               "SPLIT_KV must be 1, 2, 4 or 8, the blocks of a cluster, or 0.");
 
@@ -90,7 +103,7 @@ __cluster_dims__(kBlocks, 1, 1)
 #endif
     __launch_bounds__(kThreads, kResident) latency_attention(const __grid_constant__ SdpaArgs args) {
     using P = Plan<T, D>;
-    extern __shared__ __align__(128) unsigned char shared[];
+    extern __shared__ __align__(1024) unsigned char shared[];
     const unsigned address = shared_address(shared);
     const int warp = __shfl_sync(0xffffffff, threadIdx.x / 32, 0);  // as the compiler sees: the same in all lanes
     const int row_group = warp % kRowGroups;
@@ -116,11 +129,124 @@ __cluster_dims__(kBlocks, 1, 1)
     shares.template receive<T, USE_FAST_EXP>(share, o, args.o_stride[2], args.seqlen - first_row);
 }
 
+// ------------------------------------------------------------------------------------------------------------ on wgmma
+
+template <int D>
+constexpr bool kUsesWgmma = WGMMA && kTargets[0] == 900 && D % kPanelColumns == 0;
+
+// Division by a number that all threads of a launch share, of 0 <= n < 2^31; on the device a tenth of the time of n / by.
+struct Divisor {
+    unsigned multiplier;
+    unsigned shift = 31;
+
+    explicit Divisor(int64_t by) {
+        while ((int64_t{1} << (shift - 31)) < by) ++shift;
+        multiplier = static_cast<unsigned>((uint64_t{1} << shift) / by + 1);
+    }
+    __device__ unsigned divide(unsigned n) const { return static_cast<unsigned>(static_cast<uint64_t>(n) * multiplier >> shift); }
+};
+
+struct WarpgroupArgs {  // what a block needs first comes first
+    int seqlen;
+    int causal;
+    int heads;
+    int tiles;           // of a head
+    Divisor by_tiles;
+    Divisor by_batch;    // tiles of all heads
+    LogScale scale;
+    void* o;
+    int64_t o_stride[3];
+    CUtensorMap q, k, v;
+};
+
+template <typename T, int D>
+struct WarpgroupPlan {
+    static constexpr int kBlockN = BLOCK_N != 0 ? BLOCK_N : 256 / STAGES;
+    static constexpr int kTiles = D == 64 ? STAGES : STAGES / 2;
+    static_assert(!WGMMA || BLOCK_M == 0 || BLOCK_M == 64, "BLOCK_M must be 0 or 64 with WGMMA: that is what the instruction takes.");
+    static_assert(!WGMMA || NUM_WARPS == 0 || NUM_WARPS == 4, "NUM_WARPS must be 0 or 4 with WGMMA: the warps of a warpgroup.");
+    static_assert(kBlockN * STAGES == 256 || (D == 64 && kBlockN * STAGES == 128),
+                  "BLOCK_N * STAGES must be 256 with WGMMA, at D = 64 also 128; BLOCK_N = 0 sees to it.");
+    using Loop = WarpgroupLoop<T, D, kBlockN, kTiles, USE_FAST_EXP>;
+    using Shares = ClusterMerge<T, D / 8, kBlocks, USE_FAST_EXP>;
+    static constexpr int kShares = Loop::kBytes;  // other blocks write here while this one may still read K and V
+    static constexpr int kBytes = kShares + Shares::kBytes;
+};
+
+// As find_tile, without its divisions.
+__device__ inline Tile find_warpgroup_tile(const WarpgroupArgs& args, unsigned index) {
+    const unsigned slice = args.by_tiles.divide(index);
+    const unsigned batch = args.by_batch.divide(index);
+    int tile = index - slice * args.tiles;
+    if (args.causal) tile = args.tiles - 1 - tile;
+    const int first_row = tile * 64;
+    const int keys = args.causal ? min(args.seqlen - first_row, 64) + first_row : args.seqlen;
+    return {static_cast<int>(batch), static_cast<int>(slice - batch * args.heads), first_row, keys};
+}
+
+template <typename T, int D>
+__global__ void
+#if __CUDA_ARCH_LIST__ >= 900
+__cluster_dims__(kBlocks, 1, 1)
+#endif
+    __launch_bounds__(128, 1) latency_warpgroup(const __grid_constant__ WarpgroupArgs args) {
+    using P = WarpgroupPlan<T, D>;
+    extern __shared__ __align__(1024) unsigned char shared[];
+    const unsigned address = shared_address(shared);
+    DEBUG_ASSERT(address % 1024 == 0);  // panels are swizzled by address
+    const int rank = kBlocks > 1 ? cluster_rank() : 0;
+    const typename P::Shares shares = {address + P::kShares, rank};
+
+    const Tile tile = find_warpgroup_tile(args, blockIdx.x / kBlocks);
+    const int each = ceil_div(ceil_div(tile.keys, 16), kBlocks) * 16;
+    const int begin = min(rank * each, tile.keys);  // of this block's keys, of which there may be none
+    const int end = min(begin + each, tile.keys);
+    const typename P::Loop loop = {address, args.q, args.k, args.v, tile, args.scale, args.causal != 0, begin, end};
+    if (threadIdx.x == 0) {
+        loop.prepare();
+        shares.prepare();
+        mbarrier_fence();
+        if (begin < end) loop.load_keys(begin, true);
+    }
+    __syncwarp();
+    if constexpr (kBlocks > 1) cluster_arrive();
+    __syncthreads();  // the barriers are ready
+
+    typename P::Loop::Share share;
+    loop.run(share, [&] {
+        share.finish();
+        if constexpr (kBlocks > 1) cluster_wait();  // all blocks of the cluster run, and are ready to be sent to
+        shares.send_statistics(share.row_max, share.row_sum);
+    });
+    shares.send_output(share.output);
+    const int first_row = tile.first_row + static_cast<int>(threadIdx.x) / 32 * 16;  // of this warp
+    T* const o = head_pointer(static_cast<T*>(args.o), args.o_stride, tile) + first_row * args.o_stride[2];
+    shares.receive(share.output, share.row_max, share.row_sum, args.scale.log2, o, args.o_stride[2], args.seqlen - first_row);
+}
+
+template <typename T, int D>
+int launch_warpgroup(const SdpaArgs& args, void* stream) {
+    using P = WarpgroupPlan<T, D>;
+    const int tiles = ceil_div(args.seqlen, 64);
+    const int64_t all_heads = static_cast<int64_t>(tiles) * args.heads;
+    const float log2 = fmaxf(fabsf(args.scale) * kLog2E, std::numeric_limits<float>::min());
+    WarpgroupArgs arguments = {args.seqlen,      args.causal, args.heads, tiles, Divisor(tiles), Divisor(all_heads),
+                               {log2, args.scale < 0.0f}, args.o, {args.o_stride[0], args.o_stride[1], args.o_stride[2]}, {}, {}, {}};
+    if (int code = make_tensor_map(arguments.q, "q", args.q, args.q_stride, args, P::Loop::kRows)) return code;
+    if (int code = make_tensor_map(arguments.k, "k", args.k, args.k_stride, args, P::kBlockN)) return code;
+    if (int code = make_tensor_map(arguments.v, "v", args.v, args.v_stride, args, P::kBlockN)) return code;
+    return kgate::launch<latency_warpgroup<T, D>>(arguments, all_heads * args.batch * kBlocks, 128, P::kBytes, stream);
+}
+
 template <typename T, int D>
 struct Latency {
     static int launch(const SdpaArgs& args, void* stream) {
-        const int64_t tiles = static_cast<int64_t>(ceil_div(args.seqlen, kBlockM)) * args.batch * args.heads;
-        return kgate::launch<latency_attention<T, D>>(args, tiles * kBlocks, kThreads, Plan<T, D>::kBytes, stream);
+        if constexpr (kUsesWgmma<D>) {
+            return launch_warpgroup<T, D>(args, stream);
+        } else {
+            const int64_t tiles = static_cast<int64_t>(ceil_div(args.seqlen, kBlockM)) * args.batch * args.heads;
+            return kgate::launch<latency_attention<T, D>>(args, tiles * kBlocks, kThreads, Plan<T, D>::kBytes, stream);
+        }
     }
 };
 

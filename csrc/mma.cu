@@ -18,8 +18,9 @@
 //          sm_90 36 to 45 KB, two blocks an SM. A row stride of D + 8 elements is free of bank conflicts for every D.
 // Registers Output D / 2, logits BLOCK_N / 2 (twice if ahead), Q D / 4 a lane, for each 16 rows: up to 255, two blocks an SM.
 // Limits   fp16 or bf16, D 64, 80, 96 or 128, sm_80 or newer. mma.sync reaches about 62 % of what wgmma reaches on Hopper.
-// Result   Level with PyTorch's flash backend on long sequences while it was tuned, ahead of it if causal. Its gate has not been
-//          raced yet; until it has, csrc/README.md shows no figure.
+// Result   On an H200 about 0.88 of SDPA's fastest backend (cuDNN) at 1x8x512x64, and of its flash backend 0.80 there, 0.93 at
+//          2x8x2048x64 (causal 0.60) and 0.95 at 2x8x2048x128 (benchmarks/h200/perf-2026-11-21.json). cuDNN, on wgmma, is ahead
+//          on long sequences without a mask.
 
 #ifndef BLOCK_M  // knob: query rows per block; 0 chooses by architecture and problem
 #define BLOCK_M 0

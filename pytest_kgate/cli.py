@@ -20,6 +20,7 @@ from pytest_kgate.calibrate.options import add_arguments
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.integrity.command import add_arguments as integrity_arguments
+from pytest_kgate.mutants.command import add_arguments as oracle_arguments
 from pytest_kgate.profile.sanitize_options import add_sanitize_arguments
 from pytest_kgate.report import into
 
@@ -116,6 +117,9 @@ def _parser() -> argparse.ArgumentParser:
         "arguments", nargs="*", metavar="TEST", help="and options, as for pytest: tests/test_mine.py::test_it -k wmma"
     )
     selftest.set_defaults(run=_selftest)
+    oracle = verbs.add_parser("oracle", help="honest and wrong attention over a grid of shapes; 1 if one is misjudged")
+    oracle_arguments(oracle)
+    oracle.set_defaults(run=_oracle)
     integrity = verbs.add_parser("integrity", help="run candidates that cheat against the gate; 1 if one gets through")
     integrity_arguments(integrity)
     integrity.set_defaults(run=_integrity)
@@ -239,6 +243,12 @@ def _selftest(options: argparse.Namespace) -> int:
     if status == _NO_TESTS:
         raise UsageError("None of these tests calls kbench.", "Name tests as for pytest: tests/test_mine.py::test_it.")
     return status
+
+
+def _oracle(options: argparse.Namespace) -> int:
+    from pytest_kgate.mutants.command import oracle
+
+    return oracle(options)
 
 
 def _integrity(options: argparse.Namespace) -> int:

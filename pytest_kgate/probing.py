@@ -3,6 +3,10 @@
 A check before the race shows that the candidate can compute the answer, not that it does so while it is timed. So some
 rounds, which nothing announces, hold launches on new values (`device/probe_launches.py`). Their answers are compared
 with the exact ones once the race is over, and their times with those of launches on values seen before.
+
+A latency that is the slope over a row of launches is one only where each launch waits for the one before. Launches may
+run at the same time (programmatic dependent launch, work that forks from an earlier call), and the slope is then the
+inverse of a throughput. So probed rounds also time the candidate's calls with something between them that all wait for.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _EVERY = 4
-"""One round of so many in a row is probed: three before the first look, and 5 % more device time."""
+"""One round of so many in a row is probed, which makes three before the first look."""
 
 _KEPT = 4
 """Probes whose answers are kept, chosen at random; each holds two outputs, and to verify it costs exact answers."""
@@ -31,6 +35,14 @@ _REMEMBERING = 0.5
 
 _SLACK_SECONDS = 1e-6
 """The same for a kernel so short that an event's jitter is a share of it."""
+
+_HIDDEN_SECONDS = 1.5e-6
+"""What a call may hide behind the one before it: its launch and its set-up, where it is launched early and waits
+(`griddepcontrol.wait`) before it touches memory. Launches in a graph follow each other within about a microsecond;
+whoever hides clearly more has begun to work on inputs that the call before may still write."""
+
+_HIDDEN = 0.05
+"""And this share of its latency, for the noise of a row that is timed once a round."""
 
 _STREAM = 3
 """Keeps the choice of rounds apart from other draws of the same seed."""
@@ -51,12 +63,15 @@ class Probes:
         self._rng = np.random.default_rng([race_seed, _STREAM])
         self._kept: list[Probe] = []
         self._surprise: list[tuple[float, float]] = []
+        self._hidden: list[float] = []
 
     def add(self, probe: Probe | None) -> None:
         """Take one in; with equal chance for all, it is among those that are kept."""
         if probe is None:
             return
         self._surprise.append(probe.surprise_seconds)
+        if probe.hidden_seconds is not None:
+            self._hidden.append(probe.hidden_seconds)
         if len(self._kept) < _KEPT:
             self._kept.append(probe)
             return
@@ -68,6 +83,11 @@ class Probes:
     def surprise_seconds(self) -> NDArray[np.float64]:
         """(probes, 2): how much longer each arm's launches took on new values than the slowest on old ones."""
         return np.array(self._surprise, dtype=np.float64).reshape(-1, 2)
+
+    @property
+    def hidden_seconds(self) -> NDArray[np.float64]:
+        """(probes,): how much of a call the row of launches hides; empty where the timer can hide nothing."""
+        return np.array(self._hidden, dtype=np.float64)
 
     @property
     def kept(self) -> tuple[Probe, ...]:
@@ -83,6 +103,7 @@ class Probes:
             "rounds": len(self._surprise),
             "verified": sum(len(probe.answers) for probe in self._kept),
             "surprise_seconds": {"candidate": candidate, "reference": reference},
+            "hidden_seconds": float(np.median(self._hidden)) if self._hidden else None,
         }
 
 
@@ -101,4 +122,21 @@ def remembers(surprise_seconds: NDArray[np.float64], latency_seconds: float) -> 
     return (
         f"the candidate takes {candidate * 1e6:.3g} us longer on values that it has not seen, and "
         f"{latency_seconds * 1e6:.3g} us on those that it has: it seems to remember its answers"
+    )
+
+
+def overlaps(hidden_seconds: NDArray[np.float64], latency_seconds: float) -> str | None:
+    """One sentence where the candidate's calls run at the same time as their neighbours; None where they do not.
+
+    A quarter of the probes may be quick, as in `remembers`: what overlaps does so in every row.
+    """
+    if len(hidden_seconds) < _FEWEST or not np.isfinite(latency_seconds):
+        return None
+    hidden = float(np.quantile(hidden_seconds, 0.25))
+    if hidden <= _HIDDEN_SECONDS + _HIDDEN * latency_seconds:
+        return None
+    return (
+        f"the candidate's calls run at the same time: one takes {(latency_seconds + hidden) * 1e6:.3g} us where it "
+        f"waits for the call before it to end, and {latency_seconds * 1e6:.3g} us in the rows that were timed, which "
+        "then tell how many calls a second there can be, not how long one takes"
     )

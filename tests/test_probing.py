@@ -10,6 +10,7 @@ import pytest_kgate.report.failure
 import pytest_kgate.report.terminal  # noqa: F401
 from pytest_kgate.device.base import Probe
 from pytest_kgate.probing import Probes
+from pytest_kgate.probing import overlaps
 from pytest_kgate.probing import remembers
 from pytest_kgate.probing import seed_of
 
@@ -92,3 +93,24 @@ def test_a_disturbance_now_and_then_is_no_memory_and_neither_is_what_the_referen
     assert remembers(cold_caches, latency) is None
     memory = np.array([[30e-6, 0.1e-6]] * 6)
     assert "29.9 us longer on values that it has not seen, and 10 us" in str(remembers(memory, latency))
+
+
+def test_call_that_begins_early_may_hide_its_launch_but_not_its_work():
+    launch_hidden, noise = np.full(3, 1.2e-6), np.array([0.4e-6, -0.3e-6, 3.8e-6])
+    for latency in (1.5e-6, 10e-6, 1e-3):
+        assert overlaps(launch_hidden, latency) is None
+        assert overlaps(noise, latency) is None
+        assert overlaps(np.full(3, 0.03 * latency), latency) is None
+    found = overlaps(np.full(3, 6e-6), 3e-6)
+    assert "one takes 9 us where it waits for the call before it to end, and 3 us in the rows" in str(found)
+    assert overlaps(np.full(24, 0.12e-3), 1e-3) is not None
+
+
+def test_overlap_is_told_from_three_probes_on_and_only_where_a_timer_looks():
+    assert overlaps(np.full(2, 1e-3), 1e-6) is None
+    probes = Probes(1)
+    probes.add(Probe((), (0.0, 0.0)))
+    assert overlaps(probes.hidden_seconds, 1e-6) is None
+    assert probes.to_dict()["hidden_seconds"] is None
+    probes.add(Probe((), (0.0, 0.0), 2e-6))
+    assert probes.to_dict()["hidden_seconds"] == 2e-6

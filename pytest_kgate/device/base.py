@@ -60,6 +60,10 @@ class Probe:
     surprise_seconds: tuple[float, float]
     """By arm: how much longer the launches that were the first to see the values took than the slowest others."""
 
+    hidden_seconds: float | None = None
+    """How much longer one of the candidate's calls takes between two launches that let it overlap with no other call
+    than in the round's rows; None where the timer lets no two calls meet."""
+
 
 @dataclass(frozen=True)
 class Round:

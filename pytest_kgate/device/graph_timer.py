@@ -36,8 +36,8 @@ class GraphStopwatch(SlopeStopwatch):
     """
 
     timer = "graph"
-    row_seconds = 50e-6
-    most_launches = 50
+    row_seconds = 100e-6
+    most_launches = 100
     twins = 3
     when_late = (
         "The host could not enqueue one replay of a graph within half a second.",

@@ -92,12 +92,14 @@ class SlopeStopwatch(CudaStopwatch):
             launches = None
             if probe_seed is not None:
                 launches = ProbeLaunches(self.arms, self.workload, sets, rng, probe_seed)
-                steps = stack.enter_context(launches.among(steps, rows, self.row_of, self.lengths[0][LONG]))
+                steps = stack.enter_context(
+                    launches.among(steps, rows, self.row_of, self.lengths[0][LONG], self._fence)
+                )
             elapsed, retaken, busy_seconds = self._timed(steps, rows, rng)
             evidence = {**self.clock_evidence(), "device_busy_seconds": busy_seconds}
-        probe = None if launches is None else launches.result(steps, elapsed)
         sampled = elapsed[[step.sampled for step in steps]]
         seconds, overhead = self._slopes(order, keys, sampled)
+        probe = None if launches is None else launches.result(steps, elapsed, float(np.median(seconds[0])))
         return Round(seconds, overhead, retaken, evidence, probe)
 
     def _timed(
@@ -144,6 +146,10 @@ class SlopeStopwatch(CudaStopwatch):
         end.record(self.device.stream)
         if step.after is not None:
             step.after(result)
+
+    def _fence(self) -> None:
+        """Enqueue an empty kernel: it begins when all before it has ended, and what is behind it when it has."""
+        self.device.instruments.null(self.device.stream)
 
     def _another_set(self, inputs: tuple[Any, ...]) -> Set:
         """The same values elsewhere in memory, and outputs beside them."""

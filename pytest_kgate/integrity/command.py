@@ -60,7 +60,8 @@ def _run(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
         bout = fight(cheat, device, isolate=options.isolate)
         bouts.append(bout)
         told = "caught" if bout.caught else "passed"
-        print(f"{cheat.name:24} {told:7} {bout.verdict or '-':13} {bout.reason[:160]}", file=sys.stderr, flush=True)
+        verdicts = f"{bout.verdict or '-':13} {bout.unchecked or '':13}"
+        print(f"{cheat.name:24} {told:7} {verdicts} {bout.reason[:160]}", file=sys.stderr, flush=True)
     before = document.load(options.json) if options.json is not None and options.json.is_file() else None
     where = place(device, options.isolate)
     content = document.document(bouts, where, _setting(device), before)

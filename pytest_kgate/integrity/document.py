@@ -64,6 +64,8 @@ def surprises(content: dict[str, Any], device: str) -> list[str]:
         if cheat is None or bout["device"] != device or bout["verdict"] in ("FAIL", "INCONCLUSIVE"):
             continue  # too slow, or too noisy a machine: nobody was accused, and nobody passed
         stopped = cheat is not HONEST and cheat.isolated if _isolated(device) else cheat.caught
+        if bout.get("unchecked") not in (None, "PASS", "INCONCLUSIVE"):
+            found.append(f"{bout['cheat']} on {device} would not have passed without the checks: {bout['unchecked']}")
         if bout["verdict"] is None and bout["status"] > 0:
             found.append(f"{bout['cheat']} on {device} ended without a verdict: {bout['reason']}")
         elif bout["caught"] != stopped:
@@ -75,14 +77,15 @@ def table(content: dict[str, Any]) -> str:
     """The matrix in Markdown: one line a cheat, one column a device."""
     devices = sorted(content["settings"])
     bouts = {(bout["device"], bout["cheat"]): bout for bout in content["bouts"]}
-    head = ["the candidate", "what stops it", *(_title(device, content["settings"][device]) for device in devices)]
+    titles = (_title(device, content["settings"][device]) for device in devices)
+    head = ["the candidate", "what stops it", "without it", *titles]
     lines = [_line(head), _line("---" for _ in head)]
     for cheat in (*CATALOGUE, HONEST):
         cells = [_cell(cheat, device, bouts.get((device, cheat.name))) for device in devices]
         if any(cells):
-            lines.append(
-                _line([f"[{cheat.does}](../pytest_kgate/integrity/cheats/{cheat.file})", cheat.stopped_by, *cells])
-            )
+            unchecked = _unchecked(bouts.get((device, cheat.name)) for device in devices)
+            link = f"[{cheat.does}](../pytest_kgate/integrity/cheats/{cheat.file})"
+            lines.append(_line([link, cheat.stopped_by, unchecked, *cells]))
     conditions = dict.fromkeys(f"{_conditions(content['settings'][device])}  " for device in devices)
     return "\n".join([*lines, "", *conditions]).rstrip() + "\n"
 
@@ -96,6 +99,12 @@ def _cell(cheat: Cheat, device: str, bout: dict[str, Any] | None) -> str:
         return "passes" if cheat is HONEST else "**not caught**"
     checks = f" ({', '.join(bout['checks'])})" if bout["checks"] else ""
     return f"caught: {bout['verdict'] or 'no record'}{checks}"
+
+
+def _unchecked(bouts: Iterable[dict[str, Any] | None]) -> str:
+    """The verdicts without the checks; empty for what was not run without them."""
+    verdicts = dict.fromkeys(bout["unchecked"] for bout in bouts if bout and bout.get("unchecked"))
+    return " or ".join(verdicts)
 
 
 def _title(device: str, setting: dict[str, Any]) -> str:

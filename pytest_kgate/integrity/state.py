@@ -18,6 +18,8 @@ from typing import Any
 
 import torch
 
+from pytest_kgate.integrity import memory
+
 if TYPE_CHECKING:
     from pytest_kgate.device.base import Device
 
@@ -46,19 +48,26 @@ class State:
     def __init__(self, device: Device) -> None:
         self._settings = [*_of_python(), *_of_torch(), *(_of_gpu(device) if hasattr(device, "instruments") else ())]
         self._before = {setting.name: _value(setting) for setting in self._settings}
+        self._memory = _memory_of(device)
 
     def restore(self) -> list[str]:
-        """What has changed, as `torch.get_num_threads: 8 -> 1`; it is as before afterwards."""
+        """What has changed, as `torch.get_num_threads: 8 -> 1`, and whether it could be put back."""
         changed = []
         for setting in self._settings:
             before, now = self._before[setting.name], _value(setting)
             if now == before:
                 continue
-            changed.append(f"{setting.name}: {before} -> {now}")
             if setting.write is not None:
                 with contextlib.suppress(Exception):
                     setting.write(before)
-        return changed
+            put_back = "it was put back" if _value(setting) == before else "it can't be put back"
+            changed.append(f"{setting.name}: {before} -> {now}; {put_back}")
+        left = self._memory.left() if self._memory is not None else None
+        return [*changed, f"memory: {left}"] if left else changed
+
+
+def _memory_of(device: Any) -> memory.Memory | None:
+    return memory.Memory(device.index) if hasattr(device, "instruments") else None
 
 
 def _value(setting: Setting) -> Any:
@@ -160,6 +169,12 @@ def _of_gpu(device: Any) -> list[Setting]:
             lambda share: torch.cuda.set_per_process_memory_fraction(share, index),
         ),
         Setting(
+            "the pool of PyTorch's allocator",
+            lambda: memory.pool_in_use(index),
+            lambda _: memory.stop_using_pool(index),
+        ),
+        Setting("the settings of PyTorch's allocator", memory.settings, None),
+        Setting(
             "the limit cudaLimitPersistingL2CacheSize",
             lambda: driver.limit(_PERSISTING_L2),
             lambda size: driver.set_limit(_PERSISTING_L2, size),
@@ -181,10 +196,20 @@ def _clock_limits(index: int) -> Any:
 
     pynvml.nvmlInit()
     handle = pynvml.nvmlDeviceGetHandleByUUID(gpu_uuid(index))
-    return (
-        pynvml.nvmlDeviceGetMaxClockInfo(handle, pynvml.NVML_CLOCK_SM),
-        pynvml.nvmlDeviceGetEnforcedPowerLimit(handle),
+    readings = (
+        lambda: pynvml.nvmlDeviceGetMaxClockInfo(handle, pynvml.NVML_CLOCK_SM),
+        lambda: pynvml.nvmlDeviceGetApplicationsClock(handle, pynvml.NVML_CLOCK_SM),
+        lambda: pynvml.nvmlDeviceGetApplicationsClock(handle, pynvml.NVML_CLOCK_MEM),
+        lambda: pynvml.nvmlDeviceGetEnforcedPowerLimit(handle),
+        lambda: pynvml.nvmlDeviceGetPowerManagementLimit(handle),
     )
+    found: list[int | None] = []
+    for read in readings:
+        try:
+            found.append(read())  # type: ignore[no-untyped-call]
+        except (pynvml.NVMLError, AttributeError):  # of a GPU, or a version of the bindings, that has none
+            found.append(None)
+    return tuple(found)
 
 
 class _Driver:

@@ -112,7 +112,7 @@ class Watch:
             self._look_at_originals()
             self._ran.setdefault("state", "passed")
             for change in self._state.restore() if self._state is not None else ():
-                self._find("state", f"the candidate left a setting changed: {change}; it was put back.")
+                self._find("state", f"the candidate left something changed: {change}.")
 
     def observe(
         self,

@@ -164,10 +164,12 @@ def _probes(found: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     surprise = {
         arm: float(np.median([one["surprise_seconds"][arm] for one in found])) for arm in ("candidate", "reference")
     }
+    hidden = [one["hidden_seconds"] for one in found if one["hidden_seconds"] is not None]
     return {
         "rounds": sum(one["rounds"] for one in found),
         "verified": sum(one["verified"] for one in found),
         "surprise_seconds": surprise,
+        "hidden_seconds": float(np.median(hidden)) if hidden else None,
     }
 
 

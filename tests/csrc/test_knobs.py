@@ -23,7 +23,7 @@ SHARED_NAMES = {
     "PAD",
     "HEAD_DIM",
 }
-ONLY_SOME_HAVE = {"CAUSAL_ROWS", "KEPT_TILES", "TERMS", "WORKSPACE_MIB"}
+ONLY_SOME_HAVE = {"CAUSAL_ROWS", "KEPT_TILES", "TERMS", "WGMMA", "WORKSPACE_MIB"}
 READY = [entry for entry in implementations().values() if entry.status == "ready"]
 KNOBS = [(entry.name, knob.name) for entry in READY for knob in find_source(entry.name).knobs]
 COMBINATIONS = [
@@ -31,6 +31,9 @@ COMBINATIONS = [
     ("custom_v3", {"BLOCK_M": 20, "NUM_WARPS": 8}, "BLOCK_M must be 1 to 16 times NUM_WARPS"),
     ("wmma", {"BLOCK_M": 48, "NUM_WARPS": 8}, "NUM_WARPS must be a multiple of BLOCK_M / 16"),
     ("wmma", {"BLOCK_M": 32, "BLOCK_N": 64, "NUM_WARPS": 8}, "BLOCK_N / (16 * NUM_WARPS / BLOCK_M), the keys per warp"),
+    ("latency", {"BLOCK_M": 32, "HEAD_DIM": 64}, "BLOCK_M must be 0 or 64 with WGMMA"),
+    ("latency", {"NUM_WARPS": 8, "HEAD_DIM": 64}, "NUM_WARPS must be 0 or 4 with WGMMA"),
+    ("latency", {"BLOCK_N": 32, "HEAD_DIM": 64}, "BLOCK_N * STAGES must be 256 with WGMMA"),
     ("wmma", {"NUM_WARPS": 32, "NUM_PRODUCER_WARPS": 1}, "NUM_WARPS + NUM_PRODUCER_WARPS must be 1 to 32"),
 ]
 

@@ -229,15 +229,28 @@ def test_the_first_call_of_a_kernel_may_be_captured(impl):
         ("mma", {"BLOCK_M": 64, "SPLIT_KV": 1}),
         ("mma", {"BLOCK_M": 32, "BLOCK_N": 128, "NUM_WARPS": 8, "SPLIT_KV": 4}),
         ("mma", {"USE_FAST_EXP": 0}),
-        ("latency", {"NUM_WARPS": 8, "BLOCK_N": 128}),
+        ("latency", {"WGMMA": 0}),
+        ("latency", {"WGMMA": 0, "NUM_WARPS": 8, "BLOCK_N": 128}),
+        ("latency", {"WGMMA": 0, "BLOCK_N": 32, "STAGES": 4}),
+        ("latency", {"WGMMA": 0, "BLOCK_M": 32, "NUM_WARPS": 4, "SPLIT_KV": 1}),
         ("latency", {"BLOCK_N": 32, "STAGES": 4}),
-        ("latency", {"BLOCK_M": 32, "NUM_WARPS": 4, "SPLIT_KV": 1}),
+        ("latency", {"BLOCK_N": 64, "STAGES": 4, "SPLIT_KV": 4}),
+        ("latency", {"SPLIT_KV": 1}),
+        ("latency", {"SPLIT_KV": 8, "USE_FAST_EXP": 0}),
     ],
     ids=str,
 )
 def test_mma_kernels_are_right_at_other_knobs(impl, knobs):
     kernel = load_kernel(impl, {**knobs, "HEAD_DIM": 64})
     assert not all_errors(kernel, shapes_of(64, LENGTHS), "float16", "cuda")
+
+
+@pytest.mark.gpu
+def test_latency_takes_heads_that_share_their_keys():
+    kernel = load_kernel("latency")
+    q, k, v = sdpa_problem(Shape(2, 8, 300, 64)).inputs(torch.Generator("cuda").manual_seed(6))
+    k, v = k[:, :1].expand_as(q), v[:, :1].expand_as(q)  # a stride of zero
+    assert float((kernel(q, k, v).double() - exact_attention(q, k, v)).abs().max()) <= TOLERANCE["float16"]
 
 
 @pytest.mark.gpu

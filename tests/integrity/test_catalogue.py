@@ -22,6 +22,7 @@ UNDONE = (
     "remembers answers",
     "does not see the candidate's work",
     "less than",
+    "run at the same time",
 )
 """How a reason begins or goes on where work was remembered, deferred or done elsewhere: several checks may be first."""
 
@@ -39,6 +40,8 @@ UNDONE_BY = {
     "looks_at_caller",
     "side_stream",
     "side_stream.cu",
+    "overlaps_calls.cu",
+    "forks_early",
     "works_in_thread",
 }
 
@@ -54,6 +57,8 @@ CHECKS = {
     "other_threads": "state",
     "other_precision": "state",
     "allocator_limit": "state",
+    "allocator_pool": "state",
+    "graph_pool": "state",
     "persisting_l2": "state",
     "own_library": "kernels",
     "slow_host": "host",
@@ -86,6 +91,7 @@ def demand_caught(cheat, bout):
     assert bout["verdict"] != "PASS"
     if bout["verdict"] == "INVALID" and cheat.name in CHECKS:
         assert CHECKS[cheat.name] in bout["checks"], bout["reason"]
+    assert bout["unchecked"] in ((None,) if bout["verdict"] != "INVALID" else ("PASS", "INCONCLUSIVE"))
     if bout["verdict"] == "INVALID" and cheat.name in UNDONE_BY:
         assert any(words in bout["reason"] for words in UNDONE), bout["reason"]
 

@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from pytest_kgate.device.host import HostDevice
+from pytest_kgate.integrity.memory import held_bytes
+from pytest_kgate.integrity.memory import left_behind
 from pytest_kgate.integrity.state import State
 
 
@@ -84,3 +86,61 @@ def test_access_policy_window_of_the_stream_is_named_and_put_back():
     assert driver.cuStreamSetAttribute(ctypes.c_void_p(device.stream.cuda_stream), 1, ctypes.byref(window)) == 0
     assert "access policy window" in " ".join(state.restore())
     assert state.restore() == []
+
+
+@pytest.mark.gpu
+def test_pool_that_the_allocator_was_left_with_is_named_and_left():
+    from pytest_kgate.device.cuda import CudaDevice
+    from pytest_kgate.integrity.memory import pool_in_use
+
+    state = State(CudaDevice(0))
+    pool = torch.cuda.MemPool()
+    torch.cuda.use_mem_pool(pool).__enter__()
+    (told,) = state.restore()
+    assert told.startswith("the pool of PyTorch's allocator: (0, 0) -> ")
+    assert told.endswith("it was put back")
+    assert pool_in_use(0) == (0, 0)
+
+
+@pytest.mark.gpu
+def test_settings_of_the_allocator_are_named():
+    from pytest_kgate.device.cuda import CudaDevice
+
+    state = State(CudaDevice(0))
+    torch.cuda.memory._set_allocator_settings("expandable_segments:True")
+    try:
+        (told,) = state.restore()
+    finally:
+        torch.cuda.memory._set_allocator_settings("expandable_segments:False")
+    assert "expandable_segments False" in told
+    assert told.endswith("it can't be put back")
+
+
+@pytest.mark.gpu
+def test_graph_that_keeps_much_memory_is_named_and_one_that_is_gone_is_not():
+    from pytest_kgate.device.cuda import CudaDevice
+
+    torch.cuda.empty_cache()
+    state = State(CudaDevice(0))
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        torch.empty(int(0.3 * torch.cuda.get_device_properties(0).total_memory), dtype=torch.uint8, device="cuda")
+    (told,) = state.restore()
+    assert told.startswith("memory: ")
+    graph.reset()
+    assert state.restore() == []
+
+
+def segment(allocated, total, pool=(0, 0), device=0):
+    return {"device": device, "allocated_size": allocated, "total_size": total, "segment_pool_id": pool}
+
+
+def test_free_memory_is_anybodys_unless_it_lies_in_a_pool_of_its_own():
+    segments = [segment(10, 100), segment(20, 200, (0, 7)), segment(1000, 1000, device=1)]
+    assert held_bytes(segments, 0) == 10 + 200
+
+
+def test_candidate_may_keep_some_memory_but_no_large_part_of_the_gpus():
+    total = 80 * 2**30
+    assert left_behind(2**30, 15 * 2**30, total) is None
+    assert "24.0 of the GPU's 80.0 GiB" in str(left_behind(2**30, 25 * 2**30, total))

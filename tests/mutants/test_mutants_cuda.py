@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 
 import pytest
 import torch
 
 from pytest_kgate import Shape
-from pytest_kgate.build.kernel import load_kernel
-from pytest_kgate.build.registry import implementations
 from pytest_kgate.calling import bind
 from pytest_kgate.gate import ErrorGate
 from pytest_kgate.gate import Verdict
-from pytest_kgate.mutants.selftest import KILLED
-from pytest_kgate.mutants.selftest import LIVED
-from pytest_kgate.mutants.selftest import selftest
+from pytest_kgate.mutants import grid
 from pytest_kgate.oracle import check
 from pytest_kgate.sdpa import sdpa_problem
 
 pytestmark = pytest.mark.gpu
 
-TOLERANCE = {"float16": 2e-3, "bfloat16": 1.6e-2}
-LENGTHS = (1, 17, 63, 64, 65, 127, 128, 512, 1000, 1024, 2048, 4096, 8192)
-BATCHES = [(1, 8), (4, 8), (8, 8), (1, 16), (4, 16), (8, 16)]
-READY = [name for name, one in implementations().items() if (one.status, one.device_kind) == ("ready", "cuda")]
+SHORT = (1, 17, 64, 127, 1000)
+"""What runs by default, with one head dimension a type; all of it: `pytest tests/mutants -m grid`."""
 
 
 @pytest.fixture(scope="module")
@@ -35,45 +28,31 @@ def device():
     return CudaDevice(0)
 
 
-def honest_kernels(problem):
-    """Shipped kernels and PyTorch's, by name; the math backend only where its scores fit."""
-    backends = dict(problem.reference)
-    if problem.shape.seqlen > 1024:
-        del backends["math"]
-    kernels = {f"honest {name}": kernel for name, kernel in backends.items() if runs(kernel, problem)}
-    return kernels | {f"honest {name}": load_kernel(name) for name in READY}
+@pytest.fixture(scope="module")
+def kernels(device):
+    return grid.honest_kernels(device)[0]
 
 
-def runs(kernel, problem):
-    inputs = problem.inputs(torch.Generator("cuda").manual_seed(0))
-    try:
-        kernel(*inputs, **problem.params)
-    except RuntimeError:  # how PyTorch says that a backend does not take this shape
-        return False
-    return True
+def demand_right_verdicts(device, kernels, dtype, head_dim, seqlen):
+    found = grid.part(device, kernels, dtype, head_dim, seqlen, 42)
+    assert found.accused == ()
+    assert found.lived == ()
+    assert found.died >= 15
+    assert found.answers >= 2 * 2 * len(grid.SIZES) * (len(kernels) - 3)  # PyTorch's backends may refuse
 
 
-@pytest.mark.parametrize("seqlen", LENGTHS)
-@pytest.mark.parametrize("head_dim", [64, 80, 96, 128])
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_mutants_die_and_honest_kernels_live_over_the_grid(device, dtype, head_dim, seqlen):
-    wrong = []
-    for batch, heads in BATCHES:
-        for causal in (False, True):
-            problem = sdpa_problem(Shape(batch, heads, seqlen, head_dim, causal), dtype)
-            honest = honest_kernels(problem)
-            assert len(honest) > len(READY)
-            both = dataclasses.replace(problem, mutants={**problem.mutants, **honest})
-            reference = bind("reference", problem.reference["flash"], problem.params)
-            result = selftest(device, both, reference, ErrorGate(TOLERANCE[dtype]), 42)
-            assert result.honest == ""
-            wrong += [
-                (problem.name, fate)
-                for fate in result.fates
-                if fate.outcome == (KILLED if fate.name in honest else LIVED)
-            ]
-            torch.cuda.empty_cache()
-    assert not wrong
+@pytest.mark.parametrize("seqlen", SHORT)
+@pytest.mark.parametrize(("dtype", "head_dim"), [("float16", 80), ("bfloat16", 128)])
+def test_mutants_die_and_honest_kernels_live(device, kernels, dtype, head_dim, seqlen):
+    demand_right_verdicts(device, kernels, dtype, head_dim, seqlen)
+
+
+@pytest.mark.grid
+@pytest.mark.parametrize("seqlen", grid.LENGTHS)
+@pytest.mark.parametrize("head_dim", grid.HEAD_DIMS)
+@pytest.mark.parametrize("dtype", grid.TOLERANCE)
+def test_mutants_die_and_honest_kernels_live_on_the_whole_grid(device, kernels, dtype, head_dim, seqlen):
+    demand_right_verdicts(device, kernels, dtype, head_dim, seqlen)
 
 
 @pytest.mark.parametrize("seed", range(5))

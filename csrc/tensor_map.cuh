@@ -1,0 +1,91 @@
+// Tensor maps: what the tensor memory accelerator of sm_90 knows of a tensor, made on the host for one launch; and the barriers
+// that count what it, or another block, has written into shared memory.
+#pragma once
+
+#include <cuda.h>
+
+#include "cuda_common.cuh"
+
+namespace kgate {
+namespace {
+
+using EncodeTiled = CUresult (*)(CUtensorMap*, CUtensorMapDataType, cuuint32_t, void*, const cuuint64_t*, const cuuint64_t*,
+                                 const cuuint32_t*, const cuuint32_t*, CUtensorMapInterleave, CUtensorMapSwizzle,
+                                 CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
+
+// The driver's function, asked for once: kernel libraries do not link the driver.
+int find_encode_tiled(EncodeTiled& encode) {
+    static std::atomic<void*> known;
+
+    void* found = known.load(std::memory_order_relaxed);
+    if (found == nullptr) {
+        cudaDriverEntryPointQueryResult answer = cudaDriverEntryPointSymbolNotFound;
+        const cudaError_t error =
+            cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &found, 12000, cudaEnableDefault, &answer);
+        if (error != cudaSuccess || answer != cudaDriverEntryPointSuccess) {
+            cudaGetLastError();  // reported here: the thread's last-error slot should not report it again
+            return fail(kCudaError, "The driver makes no tensor maps. Use one for CUDA 12 or newer.");
+        }
+        known.store(found, std::memory_order_relaxed);
+    }
+    encode = reinterpret_cast<EncodeTiled>(found);
+    return 0;
+}
+
+// Of boxes of `rows` rows and 64 columns: a row is 128 bytes with its chunks swizzled, and rows that do not exist become zeros.
+int make_tensor_map(CUtensorMap& map, const char* name, const void* pointer, const int64_t (&stride)[3], const SdpaArgs& args,
+                    int rows) {
+    if (planning != nullptr) return 0;  // where there may be no driver
+    EncodeTiled encode = nullptr;
+    if (int code = find_encode_tiled(encode)) return code;
+    const cuuint64_t extent[4] = {static_cast<cuuint64_t>(args.head_dim), static_cast<cuuint64_t>(args.seqlen),
+                                  static_cast<cuuint64_t>(args.heads), static_cast<cuuint64_t>(args.batch)};
+    cuuint64_t bytes[3];
+    for (int i = 0; i < 3; ++i) {  // the stride of an axis of length 1 is never used, and may be one that no map takes
+        bytes[i] = (extent[i + 1] > 1 ? static_cast<cuuint64_t>(stride[2 - i]) : extent[0]) * 2;
+    }
+    const cuuint32_t box[4] = {64, static_cast<cuuint32_t>(rows), 1, 1};
+    const cuuint32_t step[4] = {1, 1, 1, 1};
+    const auto type = args.dtype == Float16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
+    const CUresult result = encode(&map, type, 4, const_cast<void*>(pointer), extent, bytes, box, step,
+                                   CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_NONE,
+                                   CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+    if (result == CUDA_SUCCESS) return 0;
+    return fail(kUnsupported, "The driver makes no tensor map of %s (error %d). Pass a copy, such as %s.contiguous().", name,
+                static_cast<int>(result), name);
+}
+
+// ------------------------------------------------------------------------------------------------------------- mbarrier
+
+// For one arrival, that of mbarrier_expect, and the bytes it tells of.
+__device__ inline void mbarrier_init(unsigned barrier) {
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(barrier) : "memory");
+}
+
+// After the last mbarrier_init, by the same thread: other blocks and the accelerator see it.
+__device__ inline void mbarrier_fence() { asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"); }
+
+__device__ inline void mbarrier_expect(unsigned barrier, int bytes) {
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
+}
+
+// Until the phase of this parity is over. What other blocks have written counts as seen only with Cluster.
+template <bool Cluster = false>
+__device__ inline void mbarrier_wait(unsigned barrier, unsigned parity) {
+    if constexpr (Cluster) {
+        asm volatile("{\n.reg .pred p;\nAGAIN:\nmbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 p, [%0], %1;\n"
+                     "@!p bra AGAIN;\n}" ::"r"(barrier), "r"(parity) : "memory");
+    } else {
+        asm volatile("{\n.reg .pred p;\nAGAIN:\nmbarrier.try_wait.parity.shared::cta.b64 p, [%0], %1;\n"
+                     "@!p bra AGAIN;\n}" ::"r"(barrier), "r"(parity) : "memory");
+    }
+}
+
+// By one thread: the box of the tensor's rows from `row` and columns from `column` on; `barrier` counts its bytes.
+__device__ inline void copy_box(unsigned target, const CUtensorMap& map, int column, int row, const Tile& tile, unsigned barrier) {
+    asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3, %4, %5}], [%6];"
+                 ::"r"(target), "l"(&map), "r"(column), "r"(row), "r"(tile.head), "r"(tile.batch), "r"(barrier) : "memory");
+}
+
+}  // namespace
+}  // namespace kgate

@@ -1,0 +1,278 @@
+// A warpgroup's walk over the keys of 64 query rows, on wgmma, for head dimensions that are whole panels of 64 columns.
+#pragma once
+
+#include "tensor_map.cuh"
+#include "wgmma.cuh"
+
+namespace kgate {
+namespace {
+
+// The logits' scale in the log2 domain, made positive, with the logits negated instead; and never 0: 0 * -inf is NaN.
+struct LogScale {
+    float log2;  // > 0
+    int negate;
+};
+
+// What the four warps, 16 rows each, have made of the keys so far.
+template <typename T, int D, bool Fast>
+struct WarpgroupShare {
+    static constexpr int kColumns = D / 8;
+
+    float output[kColumns][4];
+    float row_max[2];  // of the unscaled logits; of rows lane / 4 and lane / 4 + 8
+    float row_sum[2];  // of this lane's columns only, until finish
+
+    __device__ WarpgroupShare() : row_max{-INFINITY, -INFINITY}, row_sum{0.0f, 0.0f} {
+#pragma unroll
+        for (int d = 0; d < kColumns; ++d) output[d][0] = output[d][1] = output[d][2] = output[d][3] = 0.0f;
+    }
+
+    // Hides keys from `end` on, and under the causal mask those behind the row, where keys begin at `key`, rows at `first_row`.
+    template <int N>
+    static __device__ void mask(float (&logits)[N][4], int first_row, int key, int end, bool causal) {
+        const int lane = threadIdx.x % 32;
+#pragma unroll
+        for (int h = 0; h < 2; ++h) {
+            const int row = first_row + h * 8 + lane / 4;
+            const int visible = (causal ? min(end, row + 1) : end) - key - lane % 4 * 2;
+#pragma unroll
+            for (int n = 0; n < N; ++n) {
+                if (n * 8 >= visible) logits[n][2 * h] = -INFINITY;
+                if (n * 8 + 1 >= visible) logits[n][2 * h + 1] = -INFINITY;
+            }
+        }
+    }
+
+    // Raises `best` to the greatest of this lane's logits in each of its rows.
+    template <int N>
+    static __device__ void raise(float (&best)[2], const float (&logits)[N][4]) {
+#pragma unroll
+        for (int h = 0; h < 2; ++h) {
+            float greatest[4] = {best[h], -INFINITY, -INFINITY, -INFINITY};  // four, because each fmaxf waits for the last
+#pragma unroll
+            for (int n = 0; n < N; ++n) {
+                greatest[n % 4] = fmaxf(greatest[n % 4], fmaxf(logits[n][2 * h], logits[n][2 * h + 1]));
+            }
+            best[h] = fmaxf(fmaxf(greatest[0], greatest[1]), fmaxf(greatest[2], greatest[3]));
+        }
+    }
+
+    // Takes `best` as the rows' new maxima. What the logits are to be lowered by, and the output so far multiplied by.
+    __device__ void settle(const float (&best)[2], float scale, float (&base)[2], float (&shrink)[2]) {
+#pragma unroll
+        for (int h = 0; h < 2; ++h) {
+            const float raised = fmaxf(row_max[h], quad_max(best[h]));
+            base[h] = finite_max(raised) * scale;
+            shrink[h] = exp2_of<Fast>(fmaf(row_max[h], scale, -base[h]));
+            row_max[h] = raised;
+        }
+    }
+
+    __device__ void rescale(const float (&shrink)[2]) {
+#pragma unroll
+        for (int h = 0; h < 2; ++h) {
+            row_sum[h] *= shrink[h];
+#pragma unroll
+            for (int d = 0; d < kColumns; ++d) {
+                output[d][2 * h] *= shrink[h];
+                output[d][2 * h + 1] *= shrink[h];
+            }
+        }
+    }
+
+    // Turns the logits of two neighbouring tiles into weights, a left operand of the product with V.
+    __device__ void weigh(const float (&left)[4], const float (&right)[4], float scale, const float (&base)[2],
+                          unsigned (&weights)[4]) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {  // rows 0-7 and 8-15 of columns 0-7, then of 8-15
+            const float(&four)[4] = i < 2 ? left : right;
+            const float a = exp2_of<Fast>(fmaf(four[i % 2 * 2], scale, -base[i % 2]));
+            const float b = exp2_of<Fast>(fmaf(four[i % 2 * 2 + 1], scale, -base[i % 2]));
+            row_sum[i % 2] += a + b;
+            weights[i] = pack<T>(a, b);
+        }
+    }
+
+    __device__ void finish() {
+        row_sum[0] = quad_sum(row_sum[0]);
+        row_sum[1] = quad_sum(row_sum[1]);
+    }
+};
+
+// Boxes of BoxKeys keys, Boxes of which are a window: its logits are all there before the first becomes a weight, so that a row has
+// one maximum a window, and nothing is rescaled where a block has no more keys than that. While logits become weights, the tensor
+// cores multiply the weights before them with V.
+template <typename T, int D, int BoxKeys, int Boxes, bool Fast>
+struct WarpgroupLoop {
+    static constexpr int kRows = 64;
+    static constexpr int kThreads = 128;
+    static constexpr int kWindow = BoxKeys * Boxes;
+    static constexpr int kPanels = D / kPanelColumns;
+    static constexpr int kBoxBytes = BoxKeys * D * 2;
+    static constexpr unsigned kPanelBytes = kWindow * kPanelRow;
+    static constexpr int kK = kRows * D * 2;  // offsets in shared memory: behind Q
+    static constexpr int kV = kK + kWindow * D * 2;
+    static constexpr int kBarriers = kV + kWindow * D * 2;  // one for each box of K, the first of which also counts Q; then of V
+    static constexpr int kBytes = kBarriers + 2 * Boxes * 8;
+    using Share = WarpgroupShare<T, D, Fast>;
+
+    // Keys of a window that are worked on, where `left` are.
+    static __device__ int take(int left) { return left > 128 ? kWindow : left > 64 ? 128 : 64; }
+    static_assert(kWindow == 128 || kWindow == 256, "a window must be 128 or 256 keys.");
+
+    unsigned shared;
+    const CUtensorMap& q_map;
+    const CUtensorMap& k_map;
+    const CUtensorMap& v_map;
+    const Tile& tile;
+    LogScale scale;
+    bool causal;
+    int begin;
+    int end;
+
+    // At the start, by one thread; mbarrier_fence is the caller's.
+    __device__ void prepare() const {
+#pragma unroll
+        for (int i = 0; i < 2 * Boxes; ++i) mbarrier_init(shared + kBarriers + i * 8);
+    }
+
+    // By one thread: the boxes of the window at `base`.
+    __device__ void load(const CUtensorMap& map, int base, unsigned offset, unsigned barrier, bool with_q) const {
+        const int count = max_of(take(end - base) / BoxKeys, 1);
+#pragma unroll
+        for (int i = 0; i < Boxes; ++i) {
+            if (i >= count) break;
+            mbarrier_expect(barrier + i * 8, kBoxBytes + (with_q && i == 0 ? kRows * D * 2 : 0));
+#pragma unroll
+            for (int p = 0; p < kPanels; ++p) {
+                if (with_q && i == 0) copy_box(shared + p * kRows * kPanelRow, q_map, p * kPanelColumns, tile.first_row, tile, barrier);
+                copy_box(shared + offset + p * kPanelBytes + i * BoxKeys * kPanelRow, map, p * kPanelColumns, base + i * BoxKeys,
+                         tile, barrier + i * 8);
+            }
+        }
+    }
+    __device__ void load_keys(int base, bool with_q) const { load(k_map, base, kK, shared + kBarriers, with_q); }
+    __device__ void load_values(int base) const { load(v_map, base, kV, shared + kBarriers + Boxes * 8, false); }
+
+    // So that the greatest logit is the greatest scaled one.
+    __device__ void negate_q() const {
+#pragma unroll 1
+        for (int i = threadIdx.x; i < kRows * D / 2; i += kThreads) {
+            asm volatile("{\n.reg .b32 x;\nld.shared.b32 x, [%0];\nxor.b32 x, x, 0x80008000;\nst.shared.b32 [%0], x;\n}"
+                         ::"r"(shared + i * 4) : "memory");
+        }
+        asm volatile("fence.proxy.async.shared::cta;" ::: "memory");  // wgmma reads it
+        __syncthreads();
+    }
+
+    template <int N>
+    __device__ void multiply_keys(float (&logits)[N][4], unsigned k) const {
+        pin(logits);
+        wgmma_fence();
+#pragma unroll
+        for (int d = 0; d < D / 16; ++d) {
+            const uint64_t left = panel_descriptor(shared + d / 4 * kRows * kPanelRow + d % 4 * 32);
+            const uint64_t right = panel_descriptor(k + d / 4 * kPanelBytes + d % 4 * 32);
+            if (d == 0) {
+                multiply_panels<T, false>(logits, left, right);
+            } else {
+                multiply_panels<T, true>(logits, left, right);
+            }
+        }
+        wgmma_commit();
+    }
+
+    // The window at `base`, of Keys keys. `weighed` is called when the maxima and sums are known.
+    template <int Keys, typename Weighed>
+    __device__ void window(Share& share, int base, unsigned parity, const Weighed& weighed) const {
+        constexpr int kPart = min_of(Keys, 128);
+        constexpr int kParts = Keys / kPart;
+        const bool first = base == begin;
+        const bool last = base + kWindow >= end;
+        const int first_row = tile.first_row + static_cast<int>(threadIdx.x) / 32 * 16;  // of the warp
+        float logits[kParts][kPart / 8][4];
+#pragma unroll
+        for (int p = 0; p < kParts; ++p) {
+#pragma unroll
+            for (int key = 0; key < kPart; key += BoxKeys) {
+                mbarrier_wait(shared + kBarriers + (p * kPart + key) / BoxKeys * 8, parity);
+            }
+            if (p == 0 && __builtin_expect(scale.negate && first, 0)) negate_q();
+            multiply_keys(logits[p], shared + kK + p * kPart * kPanelRow);
+        }
+        if (first && threadIdx.x == 0) load_values(base);
+        __syncwarp();
+        float best[2] = {-INFINITY, -INFINITY};
+#pragma unroll
+        for (int p = 0; p < kParts; ++p) {
+            if (p == 0) wgmma_wait<kParts - 1>();
+            if (p == 1) wgmma_wait<0>();
+            pin(logits[p]);
+            const int key = base + p * kPart;
+            if (__builtin_expect(key + kPart > end || (causal && key + kPart - 1 > first_row), 0)) {
+                Share::mask(logits[p], first_row, key, end, causal);
+            }
+            Share::raise(best, logits[p]);
+        }
+        if (__builtin_expect(!last, 0)) {
+            __syncthreads();  // no warp reads this window's keys any more
+            if (threadIdx.x == 0) load_keys(base + kWindow, false);
+            __syncwarp();
+        }
+        float lowered[2];
+        float shrink[2];
+        share.settle(best, scale.log2, lowered, shrink);
+        if (__builtin_expect(!first, 0)) share.rescale(shrink);
+#pragma unroll
+        for (int group = 0; group < Keys / 64; ++group) {
+            unsigned weights[4][4];
+#pragma unroll
+            for (int j = 0; j < 4; ++j) {
+                const int n = group * 8 + 2 * j;
+                share.weigh(logits[n / (kPart / 8)][n % (kPart / 8)], logits[n / (kPart / 8)][n % (kPart / 8) + 1], scale.log2,
+                            lowered, weights[j]);
+            }
+#pragma unroll
+            for (int key = group * 64; key < group * 64 + 64; key += BoxKeys) {
+                if (key % BoxKeys == 0) mbarrier_wait(shared + kBarriers + (Boxes + key / BoxKeys) * 8, parity);
+            }
+            pin(share.output);
+            wgmma_fence();
+#pragma unroll
+            for (int j = 0; j < 4; ++j) {
+                const unsigned rows = shared + kV + (group * 64 + j * 16) * kPanelRow;
+                multiply_rows<T, true>(share.output, weights[j], panel_descriptor(rows, kPanelBytes));
+            }
+            wgmma_commit();
+        }
+        if (last) weighed();
+        wgmma_wait<0>();
+        pin(share.output);
+        if (__builtin_expect(!last, 0)) {
+            __syncthreads();  // nor its values
+            if (threadIdx.x == 0) load_values(base + kWindow);
+            __syncwarp();
+        }
+    }
+
+    // After load_keys of the first window.
+    template <typename Weighed>
+    __device__ void run(Share& share, const Weighed& weighed) const {
+        unsigned parity = 0;
+        for (int base = begin; base < end; base += kWindow) {
+            const int left = end - base;
+            if (left > 128) {
+                window<kWindow>(share, base, parity, weighed);
+            } else if (left > 64) {
+                window<128>(share, base, parity, weighed);
+            } else {
+                window<64>(share, base, parity, weighed);
+            }
+            parity ^= 1;
+        }
+        if (begin >= end) weighed();
+    }
+};
+
+}  // namespace
+}  // namespace kgate
