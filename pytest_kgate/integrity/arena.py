@@ -101,8 +101,8 @@ class Bout:
 def fight(cheat: Cheat, device: str, *, isolate: bool = False) -> Bout:
     """Run the cheat against the gate, and once more without the checks where it is they that stopped it.
 
-    `device` is `host` or `cuda`. Needs `fork`. With `isolate` in a process of its own, where there is no once more: what is
-    verified there is the only evidence that any work was done.
+    `device` is `host` or `cuda`. Needs `fork`. With `isolate`, the cheat has a process of its own, and no second bout:
+    what is verified then is the only evidence that any work was done.
     """
     bout = _once(cheat, device, checked=True, isolate=isolate)
     if bout.verdict != "INVALID" or isolate:

@@ -26,9 +26,12 @@ _REFER, _TRUNCATE = 1 << 13, 1 << 14
 _SOCKETS, _SIGNALS = 1 << 0, 1 << 1
 """Abstract sockets, and signals, of processes outside; since version 6."""
 
-_ALWAYS = ("/dev/null",)
-_FOR_CUDA = ("/dev/nvidia*", "/dev/dxg", "/dev/shm")
-"""The driver keeps a file of its own in shared memory, and does not start without."""
+_OWN_THREADS = "/proc/self/task"
+"""Where a thread names another of its process: CUDA's driver does, and gives up (error 304) where it can't. A rule for
+this process is none for another, so that CUDA starts in no process that the candidate starts."""
+
+_ALWAYS = ("/dev/null", _OWN_THREADS)
+_FOR_CUDA = ("/dev/nvidia*", "/dev/dxg")
 
 
 class _Rules(ctypes.Structure):
@@ -60,6 +63,8 @@ def confine(folder: Path, *, cuda: bool) -> int:
     patterns = (glob.escape(str(folder)), *_ALWAYS, *(_FOR_CUDA if cuda else ()))
     for path in (found for pattern in patterns for found in glob.glob(pattern)):
         _allow(libc, ruleset, path, files)
+    # Linux may forget a folder of /proc that nobody has open, and would make another, for which no rule stands.
+    os.open(_OWN_THREADS, os.O_PATH | os.O_CLOEXEC)
     _checked(libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0))
     _checked(libc.syscall(_RESTRICT, ruleset, 0))
     os.close(ruleset)
