@@ -7,6 +7,7 @@ answers are not there; whether they are right is seen after the race.
 
 So a sample is never shorter than the work that was done. It is longer by the way to the other process and back, which
 is not taken off, for a process that lies could do without a part of it. The reference runs here, and pays nothing.
+What a row does not show is whether its calls were made one after the other: all their values are handed over at once.
 """
 
 from __future__ import annotations
@@ -68,7 +69,10 @@ class IsolatedStopwatch:
         self.cache = "cold" if device.kind == "cuda" else "hot"
         self.run_length = 5 if device.kind == "host" else 1
         self.tick_seconds = time.get_clock_info("perf_counter").resolution
-        self.warnings = ["isolated: the candidate's latency holds the way to its process and back, the reference's not"]
+        self.warnings = [
+            "isolated: the candidate's latency holds the way to its process and back, the reference's not",
+            "isolated: a candidate that makes the calls of a row at the same time shows its throughput, not its latency",
+        ]
         self._device = device
         self._process = process
         self._reference = reference
