@@ -71,7 +71,7 @@ class IsolatedStopwatch:
         self.tick_seconds = time.get_clock_info("perf_counter").resolution
         self.warnings = [
             "isolated: the candidate's latency holds the way to its process and back, the reference's not",
-            "isolated: a candidate that makes the calls of a row at the same time shows its throughput, not its latency",
+            "isolated: a candidate that makes the calls of a row at the same time shows a throughput, no latency",
         ]
         self._device = device
         self._process = process
