@@ -78,6 +78,14 @@ class Layout:
             found.append(torch.as_strided(flat, place.shape, place.strides, flat.storage_offset()))
         return tuple(found[:-1]), found[-1]
 
+    def columns(self, block: Tensor) -> tuple[Tensor, ...]:
+        """(calls, elements) for each input: the same one of all calls, from its first to its last element."""
+        slots = block.view(self.calls, self.slot_bytes)
+        return tuple(
+            slots[:, place.offset : place.offset + place.nbytes].view(getattr(torch, place.dtype))
+            for place in self.places[:-1]
+        )
+
     def disturbed(self, block: Tensor, call: int) -> int | None:
         """The first byte of a call's slot, outside of its tensors, that is not as it was filled; None where all are."""
         slot = block[call * self.slot_bytes : (call + 1) * self.slot_bytes]

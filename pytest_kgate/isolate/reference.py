@@ -1,5 +1,5 @@
-"""Rows of the reference, which is trusted, in the judging process: as many calls as the candidate's row has, each on
-values of its own. Net of what a row costs once, so that nothing is added to what the candidate must beat."""
+"""Rows of the reference, which is trusted, in the judging process: as many calls as the candidate's row has, on values
+that no cache still holds. Net of what a row costs once, so that nothing is added to what the candidate must beat."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class ReferenceRow(Protocol):
 
 
 @contextlib.contextmanager
-def reference_row(device: Device, arm: Arm, sets: Sequence[Set]) -> Iterator[ReferenceRow]:
-    """The arm's calls on these sets, in their order."""
+def reference_row(device: Device, arm: Arm, sets: Sequence[Set], calls: int) -> Iterator[ReferenceRow]:
+    """So many calls of the arm, which take these sets in turn."""
     if device.kind == "host":
-        yield HostRow(arm, sets)
+        yield HostRow(arm, sets, calls)
         return
-    row = CudaRow(device, arm, sets)  # type: ignore[arg-type]  # a CudaDevice
+    row = CudaRow(device, arm, sets, calls)  # type: ignore[arg-type]  # a CudaDevice
     try:
         yield row
     finally:
@@ -50,9 +50,9 @@ def reference_row(device: Device, arm: Arm, sets: Sequence[Set]) -> Iterator[Ref
 class HostRow:
     """By the host's clock."""
 
-    def __init__(self, arm: Arm, sets: Sequence[Set]) -> None:
+    def __init__(self, arm: Arm, sets: Sequence[Set], calls: int) -> None:
         self._call = by_turn((arm,), 0, sets)
-        self._row = in_a_row(self._call, len(sets))
+        self._row = in_a_row(self._call, calls)
 
     def seconds(self) -> float:
         """Between two readings of it, behind an untimed call that wakes the threads up."""
@@ -70,17 +70,17 @@ class CudaRow:
     a held stream, where no more than some thousand launches fit.
     """
 
-    def __init__(self, device: CudaDevice, arm: Arm, sets: Sequence[Set]) -> None:
+    def __init__(self, device: CudaDevice, arm: Arm, sets: Sequence[Set], calls: int) -> None:
         import torch
 
         self._device = device
         call = by_turn((arm,), 0, sets)
-        self._row = in_a_row(call, len(sets))
+        self._row = in_a_row(call, calls)
         self._held = True
         self._captures = Captures(device)
         self._graph: torch.cuda.CUDAGraph | None = None
         if self._captures.refusal(call) is None:
-            self._graph, _ = self._captures.capture(call, len(sets))
+            self._graph, _ = self._captures.capture(call, calls)
             self._row = self._graph.replay
             self._held = False
         self._pair = (torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True))

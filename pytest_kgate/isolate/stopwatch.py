@@ -16,6 +16,7 @@ import contextlib
 import hashlib
 import math
 import time
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -27,6 +28,7 @@ from pytest_kgate.device.base import Arm
 from pytest_kgate.device.base import Device
 from pytest_kgate.device.base import Round
 from pytest_kgate.device.base import Workload
+from pytest_kgate.device.cuda import CudaDevice
 from pytest_kgate.device.rows import Set
 from pytest_kgate.integrity.fences import span
 from pytest_kgate.isolate.layout import Layout
@@ -45,6 +47,15 @@ _ROW_SECONDS = {"host": 20e-3, "cuda": 30e-3}
 _MOST_CALLS = 512
 _MOST_BYTES = {"host": 2**28, "cuda": 2**32}
 """Of a row: all its values must be drawn anew for every sample."""
+
+_COLD = 3
+"""Times the L2 cache: what the reference's values fill, if there are calls enough, so that it finds none of them there
+when their turn comes again. To draw as many as there are calls would take most of a round."""
+
+_DRAWN_BYTES = 2**28
+_DRAWN_CALLS = 64
+"""At most so much is drawn before it is copied to a row: one by one, the copies of short calls take longer to launch
+than to run."""
 
 _SETTLE_SECONDS = 10e-3
 """Before a row on the host, for the threads of whoever worked before; see `device/host.py`."""
@@ -86,10 +97,13 @@ class IsolatedStopwatch:
             inputs = workload.draw(0)
             output = workload.make_output(inputs)
             self._like = output
-            once = min(self._reference_seconds([self._own_set(0)], 3))
+            self._sets = 1
+            once = min(self._reference_seconds(0, 1, 3))
             slot = Layout.of(inputs, output, 1).slot_bytes
             calls = min(_ROW_SECONDS[device.kind] / max(once, 1e-9), _MOST_CALLS, _MOST_BYTES[device.kind] / slot)
             self._layout = Layout.of(inputs, output, max(1, math.ceil(calls)))
+            cold = _COLD * device.l2_bytes // slot + 1 if isinstance(device, CudaDevice) else self._layout.calls
+            self._sets = min(cold, self._layout.calls)
             self._most_kept = int(np.clip(_KEPT_BYTES / Layout.of((), output, 1).nbytes, _FEWEST_KEPT, _KEPT))
             with contextlib.closing(make_block(device, self._layout.nbytes)) as block:
                 self._fill(block.bytes)
@@ -117,12 +131,11 @@ class IsolatedStopwatch:
         return self._kept
 
     def round(self, seed: int, order: NDArray[np.intp], probe_seed: int | None = None) -> Round:
-        """New values and memory for each row of the candidate; for all rows of the reference the same."""
+        """New values and memory for each row of the candidate; for all rows of the reference the same, and fewer."""
         calls = self._layout.calls
         taken: tuple[list[float], list[float]] = ([], [])
         with self._device.running("timing"), contextlib.ExitStack() as stack:
-            sets = [self._own_set(seed + call) for call in range(calls)]
-            row = stack.enter_context(reference_row(self._device, self._reference, sets))
+            row = stack.enter_context(self._reference_row(seed, calls))
             for arm in order:
                 taken[arm].append((self._settled(row) if arm else self._candidate_seconds()) / calls)
         return Round(np.array(taken), np.zeros(2))
@@ -133,7 +146,7 @@ class IsolatedStopwatch:
         found = []
         with self._device.running("timing the reference"):
             for number in range(rounds):
-                found += self._reference_seconds([self._own_set(number + call) for call in range(calls)], samples)
+                found += self._reference_seconds(number * calls, calls, samples)
         return float(np.median(found)) / calls
 
     def close(self) -> None:
@@ -162,10 +175,12 @@ class IsolatedStopwatch:
         """The values of a row that nobody has seen, and the seeds that they are drawn from."""
         self._row += 1
         seeds = [_derived(self._secret, self._row, call) for call in range(self._layout.calls)]
-        for call, seed in enumerate(seeds):
-            places, _ = self._layout.views(block, call)
-            for place, value in zip(places, self._workload.draw(seed), strict=True):
-                span(place).copy_(span(value))
+        at_once = min(max(1, _DRAWN_BYTES // self._layout.slot_bytes), _DRAWN_CALLS)
+        columns = self._layout.columns(block)
+        for first in range(0, len(seeds), at_once):
+            drawn = [self._workload.draw(seed) for seed in seeds[first : first + at_once]]
+            for column, values in zip(columns, zip(*drawn, strict=True), strict=True):
+                column[first : first + len(drawn)].copy_(torch.stack([span(value) for value in values]))
         return seeds
 
     def _keep(self, seed: int, answer: Tensor) -> None:
@@ -178,9 +193,13 @@ class IsolatedStopwatch:
         if place < self._most_kept:
             self._kept[place] = (seed, answer.cpu())
 
-    def _reference_seconds(self, sets: list[Set], times: int) -> list[float]:
-        with reference_row(self._device, self._reference, sets) as row:
+    def _reference_seconds(self, seed: int, calls: int, times: int) -> list[float]:
+        with self._reference_row(seed, calls) as row:
             return [self._settled(row) for _ in range(times)]
+
+    def _reference_row(self, seed: int, calls: int) -> AbstractContextManager[ReferenceRow]:
+        sets = [self._own_set(seed + number) for number in range(self._sets)]
+        return reference_row(self._device, self._reference, sets, calls)
 
     def _settled(self, row: ReferenceRow) -> float:
         self._settle()

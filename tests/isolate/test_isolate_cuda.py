@@ -81,9 +81,8 @@ def session(tmp_path_factory):
     (folder / "test_it.py").write_text(TESTS)
     (folder / "pytest.ini").write_text("[pytest]\n")
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", "--kgate-isolate"]
-    run = subprocess.run(
-        [*command, "--kgate-device=cuda", "--kgate-json=records.json"], cwd=folder, capture_output=True, text=True
-    )
+    command += ["--kgate-device=cuda", "--kgate-json=records.json", "--kgate-budget=40"]
+    run = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert (folder / "records.json").exists(), run.stdout + run.stderr
     return {record["test"].partition("::")[2]: record for record in load(folder / "records.json")}
 

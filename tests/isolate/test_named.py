@@ -14,6 +14,7 @@ from pytest_kgate.errors import UsageError
 from pytest_kgate.gate import Judgement
 from pytest_kgate.gate import SpeedGate
 from pytest_kgate.gate import Verdict
+from pytest_kgate.integrity.fences import span
 from pytest_kgate.isolate.guard import children
 from pytest_kgate.isolate.isolation import Isolation
 from pytest_kgate.isolate.layout import FILL
@@ -129,6 +130,9 @@ def test_slots_keep_strides_and_show_what_is_written_outside_of_them():
         assert output.isnan().all()
         output.fill_(1)
         assert layout.disturbed(block, call) is None
+    for column, tensor in zip(layout.columns(block), inputs, strict=True):
+        assert column.dtype == tensor.dtype
+        assert torch.equal(column, span(tensor).expand(4, -1))
     (first, _), _ = layout.views(block, 2)
     torch.as_strided(first, (1,), (1,), first.storage_offset() + first.numel()).zero_()
     assert layout.disturbed(block, 1) is None
