@@ -8,14 +8,16 @@
 //          shared memory. By default, on sm_90: 128 rows, 32 a warp, if that makes a block for every SM, D is 64 or 128, and no
 //          mask unbalances them; else 64 rows, as two shares of two warps: half the work per block, done in half the time.
 //          Before sm_90: 64 rows, 16 a warp. Causal tiles start heaviest first.
-// Stages   cp.async, one group a tile, one barrier a tile. If registers allow it, the logits are a tile ahead, so that their
-//          product, exponentials and the product with V interleave. Masks are applied only in tiles that need them.
-// Softmax  In the log2 domain, scale * log2(e) folded into one multiply-add. A maximum is taken up only when it has grown by a
-//          factor of 256. Row sums are of the rounded P, on the tensor cores, as a column of ones beside V: the error of
-//          rounding P cancels where one key dominates, and nothing has to be reduced across lanes.
+// Stages   cp.async, one group a tile, one barrier a tile. If registers allow it, the logits are a tile ahead: their product,
+//          exponentials, the product with V and the new logits' maxima are one stretch of code without a branch. A warp is
+//          one of two that a scheduler has, and waits for most of what it issues: what it has between two waits counts.
+// Softmax  In the log2 domain, scale * log2(e) folded into one multiply-add. A lane compares its own logits with a limit; only
+//          when one is above it, a maximum having grown by a factor of 256, do the lanes of a row agree on a new one. Row sums
+//          are of the rounded P, on the tensor cores, as a column of ones beside V: the error of rounding P cancels where one
+//          key dominates, and nothing has to be reduced across lanes.
 // Shared   2 * STAGES * BLOCK_N * (D + PAD) * 2 bytes, and Q in the place of the last V until it is in registers. Where 32 rows
-//          a warp leave no registers for Q, it stays in shared memory. Defaults: 45 KB at D = 64, 102 KB at D = 128; before
-//          sm_90 36 to 45 KB, two blocks an SM. A row stride of D + 8 elements is free of bank conflicts for every D.
+//          a warp leave no registers for Q, it stays in shared memory. Defaults: 50 or 72 KB at D = 64, up to 102 KB at 128;
+//          before sm_90 36 to 45 KB, two blocks an SM. A row stride of D + 8 elements is free of bank conflicts for every D.
 // Registers Output D / 2, logits BLOCK_N / 2 (twice if ahead), Q D / 4 a lane, for each 16 rows: up to 255, two blocks an SM.
 // Limits   fp16 or bf16, D 64, 80, 96 or 128, sm_80 or newer. mma.sync reaches about 62 % of what wgmma reaches on Hopper.
 // Result   On an H200 about 0.88 of SDPA's fastest backend (cuDNN) at 1x8x512x64, and of its flash backend 0.80 there, 0.93 at
@@ -31,8 +33,8 @@
 #ifndef NUM_WARPS  // knob: warps per block, each with 16 or 32 rows
 #define NUM_WARPS 4
 #endif
-#ifndef STAGES  // knob: K and V tiles in flight
-#define STAGES 2
+#ifndef STAGES  // knob: K and V tiles in flight; 0 chooses by architecture, problem and head dimension
+#define STAGES 0
 #endif
 #ifndef SPLIT_KV  // knob: shares into which a tile's keys are split, each with warps of its own; 0 chooses by BLOCK_M
 #define SPLIT_KV 0
@@ -47,6 +49,8 @@
 #define HEAD_DIM 0
 #endif
 
+#include "cuda_common.cuh"
+
 #include "key_loop.cuh"
 #include "merge.cuh"
 
@@ -55,27 +59,29 @@ namespace kgate {
 static_assert(NUM_WARPS >= 1 && NUM_WARPS <= 32, "NUM_WARPS must be 1 to 32: a block holds at most 1024 threads.");
 static_assert(SPLIT_KV >= 0 && (SPLIT_KV == 0 || NUM_WARPS % max_of(SPLIT_KV, 1) == 0),
               "SPLIT_KV must divide NUM_WARPS: each share of the keys has as many warps. 0 chooses.");
-static_assert(STAGES >= 2 && STAGES <= 4, "STAGES must be 2, 3 or 4: a tile is used while the next is on its way.");
+static_assert(STAGES == 0 || (STAGES >= 2 && STAGES <= 4),
+              "STAGES must be 2, 3 or 4, as a tile is used while the next is on its way, or 0, which chooses.");
 static_assert(PAD >= 0 && PAD % 8 == 0, "PAD must be a multiple of 8: cp.async writes rows that start on 16 bytes.");
 static_assert(USE_FAST_EXP == 0 || USE_FAST_EXP == 1, "USE_FAST_EXP must be 0 or 1.");
 
 constexpr int kThreads = NUM_WARPS * 32;
 constexpr bool kHopper = kTargets[0] >= 900;
-constexpr bool kDefaults = BLOCK_M == 0 && BLOCK_N == 0 && NUM_WARPS == 4 && STAGES == 2 && SPLIT_KV == 0 && PAD == 8;
+constexpr bool kDefaults = BLOCK_M == 0 && BLOCK_N == 0 && NUM_WARPS == 4 && STAGES == 0 && SPLIT_KV == 0 && PAD == 8;
 constexpr bool kHasWide = kHopper && BLOCK_M == 0;  // both plans are compiled, and the problem decides
 
 template <typename T, int D, bool Wide>
 struct Plan {
     static constexpr int kBlockM = BLOCK_M != 0 ? BLOCK_M : Wide ? 128 : 64;
     static constexpr int kSplit = SPLIT_KV != 0 ? SPLIT_KV : kHopper && kBlockM == NUM_WARPS * 16 ? 2 : 1;
-    static constexpr int kBlockN = BLOCK_N != 0 ? BLOCK_N : kHopper || D <= 80 ? 64 : 32;
+    static constexpr int kBlockN = BLOCK_N != 0 ? BLOCK_N : kHopper ? (Wide && D == 64 ? 32 : 64) : D <= 80 ? 64 : 32;
+    static constexpr int kStages = STAGES != 0 ? STAGES : !kHopper || D > 80 ? 2 : 4;
     static constexpr int kRowGroups = max_of(NUM_WARPS / kSplit, 1);
     static constexpr int kWarpRows = kBlockM / kRowGroups;
     static_assert(kRowGroups * kWarpRows == kBlockM && (kWarpRows == 16 || kWarpRows == 32),
                   "BLOCK_M must be 16 or 32 times NUM_WARPS / SPLIT_KV: each warp takes 16 or 32 rows.");
     static_assert(kBlockN % (16 * kSplit) == 0 && kBlockN / kSplit >= 16 && kBlockN / kSplit <= 128,
                   "BLOCK_N / SPLIT_KV, the keys per warp, must be a multiple of 16 from 16 to 128.");
-    using Loop = KeyLoop<T, D, kBlockM, kBlockN, kRowGroups, kSplit, STAGES, PAD, 255, USE_FAST_EXP>;
+    using Loop = KeyLoop<T, D, kBlockM, kBlockN, kRowGroups, kSplit, kStages, PAD, 255, USE_FAST_EXP>;
     using Share = typename Loop::Share;
     using Shares = Merge<Share, kRowGroups, kSplit, 1>;
     static constexpr int kBytes = kSplit > 1 ? max_of(Loop::kBytes, Shares::kBytes) : Loop::kBytes;

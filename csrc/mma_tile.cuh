@@ -29,6 +29,10 @@ struct Scale {
 // inputs the first tile settles nearly every row.
 constexpr float kGrowth = 8.0f;
 
+// The same number, of which the compiler doesn't know how it came to be: it then keeps it in a register instead of computing
+// it again and again.
+__device__ inline unsigned opaque(unsigned x) { return __shfl_sync(0xffffffff, x, threadIdx.x % 32); }
+
 template <typename T, int D, int RowTiles, int Keys, int Stride, bool Fast>
 struct WarpShare {
     static constexpr int kRows = 16 * RowTiles;
@@ -43,7 +47,9 @@ struct WarpShare {
     unsigned q_address;
     float scale;
     float output[RowTiles][kColumns][4];
-    float row_max[RowTiles][2];  // of the unscaled logits; of rows lane / 4 and lane / 4 + 8
+    float base[RowTiles][2];   // what is subtracted from scaled logits; of rows lane / 4 and lane / 4 + 8
+    float limit[RowTiles][2];  // an unscaled logit above it makes the base too small; -inf before the first that is visible
+    float row_max[RowTiles][2];  // of the unscaled logits, once settled; -inf for a row that has seen no key
     float row_sum[RowTiles][4];  // a column of the output like the others, of a V that is all ones: rows as in the output
 
     // Lane l names row l % 16, columns 8 * (l / 16) and on: of Q, the left operand, and of V, transposed while it is loaded.
@@ -69,7 +75,8 @@ struct WarpShare {
             for (int d = 0; d < kColumns; ++d) {
                 output[m][d][0] = output[m][d][1] = output[m][d][2] = output[m][d][3] = 0.0f;
             }
-            row_max[m][0] = row_max[m][1] = -INFINITY;
+            base[m][0] = base[m][1] = 0.0f;
+            limit[m][0] = limit[m][1] = -INFINITY;
             row_sum[m][0] = row_sum[m][1] = row_sum[m][2] = row_sum[m][3] = 0.0f;
         }
     }
@@ -102,17 +109,6 @@ struct WarpShare {
         }
     }
 
-    static __device__ void negate(Logits& logits) {
-#pragma unroll
-        for (int m = 0; m < RowTiles; ++m) {
-#pragma unroll
-            for (int n = 0; n < Keys / 8; ++n) {
-#pragma unroll
-                for (int i = 0; i < 4; ++i) logits[m][n][i] = -logits[m][n][i];
-            }
-        }
-    }
-
     static __device__ void clear(Logits& logits) {
 #pragma unroll
         for (int m = 0; m < RowTiles; ++m) {
@@ -125,7 +121,7 @@ struct WarpShare {
     __device__ void multiply_keys(Logits& logits, unsigned k_rows) const {
         clear(logits);
 #pragma unroll
-        for (int d = 0; d < kSteps; ++d) multiply_keys(logits, k_rows + key_offset(), d);
+        for (int d = 0; d < kSteps; ++d) multiply_keys(logits, k_rows, d);
     }
 
     // Hides keys from `seqlen` on and, if causal, those after a row; `row` and `key` are the first of the warp.
@@ -146,11 +142,8 @@ struct WarpShare {
         }
     }
 
-    // Takes the logits into the rows' maxima and, unless they are the First, rescales what there is where a maximum has grown.
-    template <bool First>
-    __device__ void raise_maxima(const Logits& logits) {
-        float raised[RowTiles][2];
-        bool grown = false;
+    // The greatest of the lane's own logits of each row.
+    static __device__ void find_greatest(const Logits& logits, float (&greatest)[RowTiles][2]) {
 #pragma unroll
         for (int m = 0; m < RowTiles; ++m) {
 #pragma unroll
@@ -163,20 +156,47 @@ struct WarpShare {
 #pragma unroll
                     for (int n = 0; n + step < Keys / 8; n += 2 * step) best[n] = fmaxf(best[n], best[n + step]);
                 }
-                const float maximum = quad_max(fmaxf(row_max[m][h], best[0]));
-                raised[m][h] = maximum;
-                if constexpr (First) row_max[m][h] = maximum;
-                grown |= (maximum - row_max[m][h]) * scale > kGrowth;  // false for NaN, where both are -inf
+                greatest[m][h] = best[0];
             }
         }
+    }
+
+    // kGrowth, unscaled; finite: added to -inf, it must not make NaN.
+    __device__ float growth() const { return fminf(__fdividef(kGrowth, scale), 1e38f); }
+
+    // At the end.
+    __device__ void settle() {
+#pragma unroll
+        for (int m = 0; m < RowTiles; ++m) {
+            row_max[m][0] = limit[m][0] - growth();
+            row_max[m][1] = limit[m][1] - growth();
+        }
+    }
+
+    // Raises the bases of the rows where a logit, of any lane of the quad, is above the limit, and rescales what there is.
+    template <bool First>
+    __device__ void raise(const float (&greatest)[RowTiles][2]) {
         if constexpr (!First) {
+            bool grown = false;
+#pragma unroll
+            for (int m = 0; m < RowTiles; ++m) grown |= greatest[m][0] > limit[m][0] || greatest[m][1] > limit[m][1];
             if (!__any_sync(0xffffffff, grown)) return;
+        }
+        const float growth = this->growth();
 #pragma unroll
-            for (int m = 0; m < RowTiles; ++m) {
+        for (int m = 0; m < RowTiles; ++m) {
 #pragma unroll
-                for (int h = 0; h < 2; ++h) {
-                    const float shrink = exp2_of<Fast>((row_max[m][h] - finite_max(raised[m][h])) * scale);  // 0 at first
-                    row_max[m][h] = raised[m][h];
+            for (int h = 0; h < 2; ++h) {
+                const float top = quad_max(greatest[m][h]);
+                if constexpr (First) {
+                    base[m][h] = finite_max(top) * scale;
+                    limit[m][h] = top + growth;
+                } else {
+                    const bool higher = top + growth > limit[m][h];
+                    const float raised = higher ? finite_max(top) * scale : base[m][h];
+                    const float shrink = fminf(exp2_of<Fast>(base[m][h] - raised), 1.0f);  // of 0 if none was seen yet
+                    base[m][h] = raised;
+                    limit[m][h] = fmaxf(limit[m][h], top + growth);
                     row_sum[m][2 * h] *= shrink;
                     row_sum[m][2 * h + 1] *= shrink;
 #pragma unroll
@@ -189,54 +209,69 @@ struct WarpShare {
         }
     }
 
-    // Turns the logits `now` into probabilities, adds them up, and adds their product with the Keys values at `v_rows`; with
-    // More, also the logits `next` of the Keys keys at `k_rows`. All that is one stretch of code without a branch, in which
-    // exponentials of 16 keys, 16 columns of Q K^T and 16 keys of P V take turns: neither the tensor cores nor the
-    // special-function units wait until the other have done.
-    template <bool More>
-    __device__ void advance(const Logits& now, unsigned v_rows, Logits& next, unsigned k_rows) {
-        const unsigned v_address = v_rows + row_offset();
-        const unsigned k_address = k_rows + key_offset();
-        float base[RowTiles][2];
+    using Probabilities = unsigned[RowTiles][Keys / 16][4];  // of 16 keys each: the left operand of a product with V
+
+    // Probabilities of keys 16 j to 16 j + 15.
+    __device__ void exponentiate(const Logits& logits, Probabilities& p, int j) {
 #pragma unroll
         for (int m = 0; m < RowTiles; ++m) {
-            base[m][0] = finite_max(row_max[m][0]) * scale;
-            base[m][1] = finite_max(row_max[m][1]) * scale;
+#pragma unroll
+            for (int i = 0; i < 4; ++i) {  // rows 0-7 and 8-15 of columns 0-7, then of 8-15
+                const float(&pair)[4] = logits[m][2 * j + i / 2];
+                const float x = fmaf(pair[i % 2 * 2], scale, -base[m][i % 2]);
+                const float y = fmaf(pair[i % 2 * 2 + 1], scale, -base[m][i % 2]);
+                const float a = exp2_of<Fast>(x);
+                const float b = exp2_of<Fast>(y);
+                DEBUG_ASSERT(!(fmaxf(a, b) > exp2f(kGrowth + 1.0f)));
+                p[m][j][i] = pack<T>(a, b);
+            }
         }
-        if constexpr (More) clear(next);
-        constexpr int kTurns = Keys / 16;
+    }
+
+    // Adds the product of the probabilities and the values of keys 16 j to 16 j + 15 of those at `v_rows`.
+    __device__ void multiply_values(const Probabilities& p, unsigned v_rows, int j) {
         constexpr unsigned kOnes = std::is_same_v<T, __half> ? 0x3c003c00 : 0x3f803f80;
 #pragma unroll
-        for (int j = 0; j < kTurns; ++j) {
-            unsigned left[RowTiles][4];
+        for (int m = 0; m < RowTiles; ++m) {
+            // The sum is of the rounded probabilities that V is multiplied by: where one key has all the weight, rounding
+            // cancels. The tensor cores have room for it, the other pipes have not.
+            multiply_add<T>(row_sum[m], p[m][j], kOnes, kOnes);
+        }
+#pragma unroll
+        for (int d = 0; d < kSteps; ++d) {
+            unsigned right[4];
+            load_matrices_transposed(right, v_rows + (j * 16 * Stride + d * 16) * 2);
 #pragma unroll
             for (int m = 0; m < RowTiles; ++m) {
-#pragma unroll
-                for (int i = 0; i < 4; ++i) {  // rows 0-7 and 8-15 of columns 0-7, then of 8-15
-                    const float(&pair)[4] = now[m][2 * j + i / 2];
-                    const float a = exp2_of<Fast>(fmaf(pair[i % 2 * 2], scale, -base[m][i % 2]));
-                    const float b = exp2_of<Fast>(fmaf(pair[i % 2 * 2 + 1], scale, -base[m][i % 2]));
-                    DEBUG_ASSERT(!(fmaxf(a, b) > exp2f(kGrowth + 0.01f)));
-                    left[m][i] = pack<T>(a, b);
-                }
-                // The sum is of the rounded probabilities that V is multiplied by: where one key has all the weight, rounding
-                // cancels. The tensor cores have room for it, the other pipes have not.
-                multiply_add<T>(row_sum[m], left[m], kOnes, kOnes);
+                multiply_add<T>(output[m][2 * d], p[m][j], right[0], right[1]);
+                multiply_add<T>(output[m][2 * d + 1], p[m][j], right[2], right[3]);
             }
-            if constexpr (More) {
+        }
+    }
+
+    // Turns the logits `now` into probabilities, adds them up, and adds their product with the Keys values at `v_rows`.
+    __device__ void finish(const Logits& now, unsigned v_rows) {
+        Probabilities p;
 #pragma unroll
-                for (int d = j * kSteps / kTurns; d < (j + 1) * kSteps / kTurns; ++d) multiply_keys(next, k_address, d);
-            }
+        for (int j = 0; j < Keys / 16; ++j) {
+            exponentiate(now, p, j);
+            multiply_values(p, v_rows, j);
+        }
+    }
+
+    // The same, and logits `next` of the Keys keys at `k_rows`. All that is one stretch of code without a branch, in which
+    // exponentials, Q K^T and P V take turns: neither the tensor cores nor the special-function units wait until the other have
+    // done.
+    __device__ void advance(const Logits& now, unsigned v_rows, Logits& next, unsigned k_rows) {
+        constexpr int kTurns = Keys / 16;
+        clear(next);
+        Probabilities p;
 #pragma unroll
-            for (int d = 0; d < kSteps; ++d) {
-                unsigned right[4];
-                load_matrices_transposed(right, v_address + (j * 16 * Stride + d * 16) * 2);
+        for (int j = 0; j < kTurns; ++j) {
+            exponentiate(now, p, j);
 #pragma unroll
-                for (int m = 0; m < RowTiles; ++m) {
-                    multiply_add<T>(output[m][2 * d], left[m], right[0], right[1]);
-                    multiply_add<T>(output[m][2 * d + 1], left[m], right[2], right[3]);
-                }
-            }
+            for (int d = j * kSteps / kTurns; d < (j + 1) * kSteps / kTurns; ++d) multiply_keys(next, k_rows, d);
+            multiply_values(p, v_rows, j);
         }
     }
 

@@ -170,6 +170,8 @@ def _run(
 
 def _work_undone(device: Device, result: race.Race, workload: Workload, verify: Verify) -> str | None:
     """Why the timed launches can't be trusted to have done the work, as one sentence."""
+    with device.running("waiting for all that the candidate has launched"):
+        device.synchronize()  # on a stream of its own it may lag behind, and write into the inputs that are drawn next
     for seed, answer in (pair for probe in result.probes.kept for pair in probe.answers):
         with device.running("verifying a timed launch"):
             inputs = workload.draw(seed)

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 _BAD_USAGE = 2
 
+_INTERRUPTED = 130
+"""As shells report a process that Ctrl-C ended."""
+
 _NO_TESTS = 5
 """pytest's own exit status for it."""
 
@@ -37,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb.
 
     Returns the exit status: 0, 1 where gates or error rates miss what was asked for, 2 after an error that the user can
-    act on.
+    act on, 130 after Ctrl-C.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if arguments[:1] == ["selftest"] and not {"-h", "--help"} & set(arguments):
@@ -52,6 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KgateError as error:
         print(f"kgate: {error.what}", error.todo, sep="\n", file=sys.stderr)
         return _BAD_USAGE
+    except KeyboardInterrupt:
+        print("kgate: interrupted. What it had written to files stays there.", file=sys.stderr)
+        return _INTERRUPTED
     except BrokenPipeError:  # `kgate report FILE | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -45,6 +45,11 @@ class Compiler:
     is_gnu: bool
     """g++, rather than clang++ or nvcc."""
 
+    @property
+    def release(self) -> tuple[int, ...]:
+        """(13, 0, 88) of nvcc 13.0.88; empty where the compiler doesn't say."""
+        return tuple(int(part) for part in self.name.rpartition(" ")[2].split(".") if part.isdigit())
+
 
 def host_compiler() -> Compiler:
     """`$CXX`, else c++, g++ or clang++ from PATH. Raises `ToolchainMissing`."""

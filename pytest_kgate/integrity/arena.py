@@ -140,14 +140,22 @@ def _in_child(folder: Path, cheat: Cheat, device: str, checked: bool, isolate: b
     start = _spawned if device == "cuda" and checked else _forked
     child = start(folder, device, checked, isolate)
     deadline = time.monotonic() + _PATIENCE_SECONDS
-    while time.monotonic() < deadline:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.02)
+    try:
+        while time.monotonic() < deadline:
+            done, status = os.waitpid(child, os.WNOHANG)
+            if done:
+                return os.waitstatus_to_exitcode(status)
+            time.sleep(0.02)
+    except KeyboardInterrupt:
+        _kill(child)
+        raise
+    _kill(child)
+    return -signal.SIGKILL
+
+
+def _kill(child: int) -> None:
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    return -signal.SIGKILL
 
 
 def _forked(folder: Path, device: str, checked: bool, isolate: bool) -> int:

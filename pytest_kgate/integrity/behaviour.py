@@ -88,6 +88,7 @@ def new_values(device: Any, arm: Arm, workload: Workload, seed: int) -> tuple[Fr
 
     timed = _on_stream if hasattr(device, "instruments") else _on_clock
     times = timed(device, call, refill, keep, pairs)
+    device.synchronize()  # what runs on a stream of its own must not write into memory that is given back below
     return Fresh(tuple(times[0]), tuple(times[1])), inputs, answers[0]
 
 

@@ -55,18 +55,17 @@ def _run(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     cheats = catalogue.chosen(device, options.only)
     if not cheats:
         raise UsageError(f"None of the catalogue's cheats on {device} is called {options.only}.", _names(device))
-    bouts = []
+    before = document.load(options.json) if options.json is not None and options.json.is_file() else None
+    bouts, setting, where = [], _setting(device), place(device, options.isolate)
     for cheat in cheats:
         bout = fight(cheat, device, isolate=options.isolate)
         bouts.append(bout)
+        content = document.document(bouts, where, setting, before)
+        if options.json is not None:
+            document.save(content, options.json)  # each at once: a run of many minutes may be broken off
         told = "caught" if bout.caught else "passed"
         verdicts = f"{bout.verdict or '-':13} {bout.unchecked or '':13}"
         print(f"{cheat.name:24} {told:7} {verdicts} {bout.reason[:160]}", file=sys.stderr, flush=True)
-    before = document.load(options.json) if options.json is not None and options.json.is_file() else None
-    where = place(device, options.isolate)
-    content = document.document(bouts, where, _setting(device), before)
-    if options.json is not None:
-        document.save(content, options.json)
     return content, [where]
 
 

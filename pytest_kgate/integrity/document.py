@@ -64,7 +64,7 @@ def surprises(content: dict[str, Any], device: str) -> list[str]:
         if cheat is None or bout["device"] != device or bout["verdict"] in ("FAIL", "INCONCLUSIVE"):
             continue  # too slow, or too noisy a machine: nobody was accused, and nobody passed
         stopped = cheat is not HONEST and cheat.isolated if _isolated(device) else cheat.caught
-        if bout.get("unchecked") not in (None, "PASS", "INCONCLUSIVE"):
+        if bout.get("unchecked") not in (None, "PASS", "INCONCLUSIVE", "INVALID"):
             found.append(f"{bout['cheat']} on {device} would not have passed without the checks: {bout['unchecked']}")
         if bout["verdict"] is None and bout["status"] > 0:
             found.append(f"{bout['cheat']} on {device} ended without a verdict: {bout['reason']}")

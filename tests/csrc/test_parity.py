@@ -225,6 +225,7 @@ def test_the_first_call_of_a_kernel_may_be_captured(impl):
     ("impl", "knobs"),
     [
         ("mma", {"BLOCK_M": 128}),
+        ("mma", {"BLOCK_M": 128, "BLOCK_N": 32, "STAGES": 4}),
         ("mma", {"BLOCK_M": 128, "BLOCK_N": 32, "STAGES": 3}),
         ("mma", {"BLOCK_M": 64, "SPLIT_KV": 1}),
         ("mma", {"BLOCK_M": 32, "BLOCK_N": 128, "NUM_WARPS": 8, "SPLIT_KV": 4}),

@@ -95,7 +95,7 @@ def test_pool_that_the_allocator_was_left_with_is_named_and_left():
 
     state = State(CudaDevice(0))
     pool = torch.cuda.MemPool()
-    torch.cuda.use_mem_pool(pool).__enter__()
+    torch._C._cuda_beginAllocateCurrentThreadToPool(0, pool.id)  # use_mem_pool, were it never left
     (told,) = state.restore()
     assert told.startswith("the pool of PyTorch's allocator: (0, 0) -> ")
     assert told.endswith("it was put back")

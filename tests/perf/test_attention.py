@@ -46,3 +46,10 @@ def test_cuda_kernel_against_the_fastest_sdpa(kbench, sdpa_oracle, kernels, impl
 @pytest.mark.parametrize("shape", [*MISSION, *LARGE], ids=str)
 def test_mma_beats_flash_attention(kbench, sdpa_oracle, kernels, shape):
     kbench(kernels("mma"), sdpa_oracle(shape, backend="flash"))
+
+
+@pytest.mark.allclose(2e-3)
+@pytest.mark.speedup(0.95)
+def test_mma_beats_the_fastest_sdpa_on_long_causal_sequences(kbench, sdpa_oracle, kernels):
+    """Without a mask cuDNN is ahead there."""
+    kbench(kernels("mma"), sdpa_oracle(Shape(2, 8, 2048, 64, causal=True)))

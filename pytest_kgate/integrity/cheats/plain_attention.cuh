@@ -66,8 +66,10 @@ __global__ void one_more(__half* behind) { *behind = __float2half(1.0f); }
 #endif
 
 #ifdef KGATE_CHEAT_REPLAYS
+constexpr int kSlots = 32;
 int calls = 0;
-std::map<const void*, void*> answers;
+__half* slots = nullptr;  // taken by the first call: while a graph is captured nothing can be allocated
+std::map<const void*, int> slot_of;
 #endif
 
 #ifdef KGATE_CHEAT_SIDE_STREAM
@@ -88,16 +90,20 @@ KGATE_EXPORT int kgate_sdpa(const kgate::SdpaArgs* args, void* given) {
         return -1;
     }
     cudaStream_t stream = static_cast<cudaStream_t>(given);
-    const int64_t elements = int64_t{args->batch} * args->heads * args->seqlen * args->head_dim;
+    [[maybe_unused]] const int64_t elements = int64_t{args->batch} * args->heads * args->seqlen * args->head_dim;
 #ifdef KGATE_CHEAT_SIDE_STREAM
     stream = side_stream();
 #endif
 #ifdef KGATE_CHEAT_REPLAYS
-    if (++calls > 30 && answers.count(args->q) != 0) {
-        return cudaMemcpyAsync(args->o, answers[args->q], elements * sizeof(__half), cudaMemcpyDeviceToDevice, stream) ==
-                       cudaSuccess
-                   ? 0
-                   : -2;
+    const size_t bytes = elements * sizeof(__half);
+    if (slots == nullptr && cudaMalloc(&slots, kSlots * bytes) != cudaSuccess) {
+        return -2;
+    }
+    const bool known = slot_of.count(args->q) != 0;
+    const int slot = known ? slot_of[args->q] : static_cast<int>(slot_of.size()) % kSlots;
+    if (++calls > 30 && known) {
+        const cudaError_t copied = cudaMemcpyAsync(args->o, slots + slot * elements, bytes, cudaMemcpyDeviceToDevice, stream);
+        return copied == cudaSuccess ? 0 : -2;
     }
 #endif
     attention_row<<<dim3(args->seqlen, args->heads, args->batch), kThreads, 0, stream>>>(*args);
@@ -105,17 +111,8 @@ KGATE_EXPORT int kgate_sdpa(const kgate::SdpaArgs* args, void* given) {
     one_more<<<1, 1, 0, stream>>>(static_cast<__half*>(args->o) + elements);
 #endif
 #ifdef KGATE_CHEAT_REPLAYS
-    void*& kept = answers[args->q];
-    cudaStreamCaptureStatus capturing = cudaStreamCaptureStatusNone;
-    cudaStreamIsCapturing(stream, &capturing);
-    if (kept == nullptr && capturing == cudaStreamCaptureStatusNone) {
-        cudaMalloc(&kept, elements * sizeof(__half));
-    }
-    if (kept != nullptr) {
-        cudaMemcpyAsync(kept, args->o, elements * sizeof(__half), cudaMemcpyDeviceToDevice, stream);
-    } else {
-        answers.erase(args->q);
-    }
+    cudaMemcpyAsync(slots + slot * elements, args->o, bytes, cudaMemcpyDeviceToDevice, stream);
+    slot_of[args->q] = slot;
 #endif
     return cudaGetLastError() == cudaSuccess ? 0 : -2;
 }
