@@ -29,6 +29,7 @@ from pytest_kgate.device.base import Device
 from pytest_kgate.device.base import Round
 from pytest_kgate.device.base import Workload
 from pytest_kgate.device.cuda import CudaDevice
+from pytest_kgate.device.host import no_garbage_collection
 from pytest_kgate.device.rows import Set
 from pytest_kgate.integrity.fences import span
 from pytest_kgate.isolate.layout import Layout
@@ -161,12 +162,13 @@ class IsolatedStopwatch:
             mine = [torch.empty_like(self._like) for _ in chosen]
             self._settle()
             self._device.synchronize()
-            start = time.perf_counter()
-            self._process.run(block)
-            for copy, output in zip(mine, outputs, strict=True):
-                copy.copy_(output)
-            self._device.synchronize()
-            spent = time.perf_counter() - start
+            with no_garbage_collection():
+                start = time.perf_counter()
+                self._process.run(block)
+                for copy, output in zip(mine, outputs, strict=True):
+                    copy.copy_(output)
+                self._device.synchronize()
+                spent = time.perf_counter() - start
         for call, copy in zip(chosen, mine, strict=True):
             self._keep(seeds[int(call)], copy)
         return spent

@@ -115,7 +115,9 @@ class Row:
 
     def run(self, fd: int) -> None:
         """Make the calls; their outputs are there when this returns."""
-        with self._device.running("running the candidate"):
+        from pytest_kgate.device.host import no_garbage_collection
+
+        with self._device.running("running the candidate"), no_garbage_collection():
             self._show(fd)
             self._enqueue()
             self._device.synchronize()
