@@ -24,7 +24,7 @@ from pytest_kgate.errors import UsageError
 if TYPE_CHECKING:
     from pytest_kgate.build.compile import BuildResult
 
-_HOW = 'Write "path/to/file.py:function" or "package.module:function".'
+_HOW = 'Write "path/to/file.py:function" or "package.module:function"; a kernel is made by kernels("name").'
 
 
 @dataclass(frozen=True)
