@@ -1,9 +1,12 @@
-// How attention by whole matrices is cut up: the logits of all heads do not fit any memory, so one box of the problem at a time
-// has its logits in the workspace.
+// How attention by whole matrices is cut up: the logits of all heads do not fit any memory, so one box of the problem
+// at a time has its logits in the workspace.
 //
-// A box is some query rows of some heads of some batches: all heads of several batches, or several heads of one. Under the
-// causal mask a box of rows [first, first + n) takes the keys [0, first + n) only, so that fewer rows a box mean less work
-// above the diagonal, and more launches.
+// A box is some query rows of some heads of some batches: all heads of several batches, or several heads of one. Under
+// the causal mask a box of rows [first, first + n) takes the keys [0, first + n) only, so that fewer rows a box mean
+// less work above the diagonal, and more launches.
+//
+// The source that includes this has declared the knobs CAUSAL_ROWS, the most rows of a box under the mask, and
+// WORKSPACE_MIB, the most MiB of a box's logits or probabilities.
 #pragma once
 
 #include <algorithm>
@@ -12,6 +15,9 @@
 
 namespace kgate {
 namespace {
+
+static_assert(CAUSAL_ROWS >= 1, "CAUSAL_ROWS must be at least 1.");
+static_assert(WORKSPACE_MIB >= 1 && WORKSPACE_MIB <= 65536, "WORKSPACE_MIB must be 1 to 65536.");
 
 struct Box {
     int batch, batches;  // [batch, batch + batches)
@@ -31,12 +37,13 @@ struct Boxes {  // the size of the largest box; all begin at multiples of it
     int64_t elements;  // of its logits
 };
 
-// The largest boxes whose logits fit `budget` elements, of at most `causal_rows` rows under the mask. A single row is taken
+// The largest boxes that the knobs allow, with `pair_bytes` for each pair of a query and a key. A single row is taken
 // whether it fits or not.
-inline Boxes cut(const SdpaArgs& args, int64_t budget, int causal_rows) {
+inline Boxes cut(const SdpaArgs& args, int pair_bytes) {
+    const int64_t budget = (static_cast<int64_t>(WORKSPACE_MIB) << 20) / pair_bytes;  // elements
     const int64_t ld = round_up(args.seqlen, 8);
     Boxes boxes = {1, 1, args.seqlen, 0};
-    if (args.causal) boxes.rows = std::min(boxes.rows, causal_rows);
+    if (args.causal) boxes.rows = std::min(boxes.rows, CAUSAL_ROWS);
     boxes.rows = static_cast<int>(std::max<int64_t>(1, std::min<int64_t>(boxes.rows, budget / ld)));
     const int64_t slices = std::max<int64_t>(1, budget / (boxes.rows * ld));
     if (slices >= args.heads) {
@@ -55,8 +62,10 @@ int for_each_box(const SdpaArgs& args, const Boxes& boxes, const Body& body) {
     for (int batch = 0; batch < args.batch; batch += boxes.batches) {
         for (int head = 0; head < args.heads; head += boxes.heads) {
             for (int row = 0; row < args.seqlen; row += boxes.rows) {
-                Box box = {batch, std::min(boxes.batches, args.batch - batch), head, std::min(boxes.heads, args.heads - head),
-                           row,   std::min(boxes.rows, args.seqlen - row),     0,    0};
+                Box box = {batch, std::min(boxes.batches, args.batch - batch),
+                           head,  std::min(boxes.heads, args.heads - head),
+                           row,   std::min(boxes.rows, args.seqlen - row),
+                           0,     0};
                 box.keys = args.causal ? box.row + box.rows : args.seqlen;
                 box.ld = static_cast<int>(round_up(box.keys, 8));
                 if (int code = body(box)) return code;
@@ -66,8 +75,8 @@ int for_each_box(const SdpaArgs& args, const Boxes& boxes, const Body& body) {
     return 0;
 }
 
-// Where the box's part of a (batch, heads, seqlen, head_dim) tensor starts, and where its slice of that does: slices count the
-// box's heads fastest, as its logits do.
+// Where the box's part of a (batch, heads, seqlen, head_dim) tensor starts, and where its slice of that does: slices
+// count the box's heads fastest, as its logits do.
 template <typename T>
 __host__ __device__ T* box_pointer(T* base, const int64_t (&stride)[3], const Box& box, int slice = 0) {
     return base + (box.batch + slice / box.heads) * stride[0] + (box.head + slice % box.heads) * stride[1];
@@ -76,11 +85,13 @@ __host__ __device__ T* box_pointer(T* base, const int64_t (&stride)[3], const Bo
 // The workspace starts with `library_bytes` for the vendor's library, then come the logits.
 int check_workspace(const SdpaArgs& args, int64_t bytes) {
     if (args.workspace == nullptr || args.workspace_bytes < bytes) {
-        return fail(kBadArgument, "The workspace has %lld bytes at %p, %lld are needed. Ask kgate_sdpa_workspace for the size.",
+        return fail(kBadArgument,
+                    "The workspace has %lld bytes at %p, %lld are needed. Ask kgate_sdpa_workspace for the size.",
                     static_cast<long long>(args.workspace_bytes), args.workspace, static_cast<long long>(bytes));
     }
     if (reinterpret_cast<uintptr_t>(args.workspace) % 256 != 0) {
-        return fail(kBadArgument, "The workspace starts at %p, which is not a multiple of 256 bytes. Pass an aligned one.",
+        return fail(kBadArgument,
+                    "The workspace starts at %p, which is not a multiple of 256 bytes. Pass an aligned one.",
                     args.workspace);
     }
     return 0;

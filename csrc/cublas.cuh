@@ -1,4 +1,5 @@
-// cuBLAS for the kernels that use it: the few functions of its C interface, one handle a device, the two products of attention.
+// cuBLAS for the kernels that use it: the few functions of its C interface, one handle a device, the two products of
+// attention.
 #pragma once
 
 #include <library_types.h>
@@ -11,20 +12,21 @@
 namespace kgate {
 namespace {
 
-// What cuBLAS may use besides the operands; its own default for Hopper. Preset, because a library that allocates during a
-// capture breaks it, and because results are the same bits every time only with the same workspace.
+// What cuBLAS may use besides the operands; its own default for Hopper. Preset, because a library that allocates during
+// a capture breaks it, and because results are the same bits every time only with the same workspace.
 constexpr int64_t kCublasBytes = 32 << 20;
 
 struct Cublas {
-    // Declared here after cublas_api.h, whose enumerations and handles have the size of int and of a pointer. These functions
-    // have not changed since CUDA 11.
+    // Declared here after cublas_api.h, whose enumerations and handles have the size of int and of a pointer. These
+    // functions have not changed since CUDA 11.
     int (*create)(void** handle);
     int (*set_stream)(void* handle, cudaStream_t stream);
     int (*set_workspace)(void* handle, void* workspace, size_t bytes);
     int (*set_math_mode)(void* handle, int mode);
-    int (*gemm_strided_batched)(void* handle, int transa, int transb, int m, int n, int k, const void* alpha, const void* a,
-                                cudaDataType a_type, int lda, long long stride_a, const void* b, cudaDataType b_type, int ldb,
-                                long long stride_b, const void* beta, void* c, cudaDataType c_type, int ldc, long long stride_c,
+    int (*gemm_strided_batched)(void* handle, int transa, int transb, int m, int n, int k, const void* alpha,
+                                const void* a, cudaDataType a_type, int lda, long long stride_a,
+                                const void* b, cudaDataType b_type, int ldb, long long stride_b, const void* beta,
+                                void* c, cudaDataType c_type, int ldc, long long stride_c,
                                 int batch_count, int compute_type, int algorithm);
     const char* (*status_string)(int status);
     bool complete;
@@ -53,8 +55,8 @@ constexpr cudaDataType kCudaType<__half> = CUDA_R_16F;
 template <>
 constexpr cudaDataType kCudaType<__nv_bfloat16> = CUDA_R_16BF;
 
-// The handle of the current device, for as long as this object lives; calls on other threads wait. A handle belongs to the
-// process and is never destroyed: that would wait for the device.
+// The handle of the current device, for as long as this object lives; calls on other threads wait. A handle belongs to
+// the process and is never destroyed: that would wait for the device.
 class CublasCall {
 public:
     CublasCall() : lock_(mutex()) {}
@@ -62,7 +64,8 @@ public:
     int begin(const SdpaArgs& args, void* stream) {
         if (planning != nullptr) return 0;  // a plan holds our own kernels only
         if (!library().complete) {
-            return fail(kUnsupported, "No cuBLAS of CUDA 11 to 13 could be opened. Install it: pip install nvidia-cublas.");
+            return fail(kUnsupported,
+                        "No cuBLAS of CUDA 11 to 13 could be opened. Install it: pip install nvidia-cublas.");
         }
         static void* handles[kMaxDevices];
         int device = 0;
@@ -95,17 +98,17 @@ public:
         q.pointer = static_cast<const T*>(q.pointer) + box.row * args.q_stride[2];
         const int64_t slice = slice_elements(box);
         const Operand c = {logits, CUDA_R_32F, box.ld, slice * box.heads, slice};
-        return multiply<T, float>(kOpT, box.keys, box.rows, args.head_dim, alpha, k, q, c, box);
+        return multiply<T>(kOpT, box.keys, box.rows, args.head_dim, alpha, k, q, c, box);
     }
 
-    // O = P V, with P as (slices, rows, p_ld) of T and p_ld elements between its rows.
+    // outputs = P V in fp32: (slices, rows, head_dim), from P as (slices, rows, p_ld) of T.
     template <typename T>
-    int output(const SdpaArgs& args, const Box& box, const T* p, int64_t p_ld) {
+    int output(const SdpaArgs& args, const Box& box, const T* p, int64_t p_ld, float* outputs) {
         const Operand v = operand<T>(args.v, args.v_stride, args, box);
         const Operand b = {p, kCudaType<T>, p_ld, p_ld * box.rows * box.heads, p_ld * box.rows};
-        Operand o = operand<T>(args.o, args.o_stride, args, box);
-        o.pointer = static_cast<const T*>(o.pointer) + box.row * args.o_stride[2];
-        return multiply<T, T>(kOpN, args.head_dim, box.rows, box.keys, 1.0f, v, b, o, box);
+        const int64_t slice = static_cast<int64_t>(box.rows) * args.head_dim;
+        const Operand c = {outputs, CUDA_R_32F, args.head_dim, slice * box.heads, slice};
+        return multiply<T>(kOpN, args.head_dim, box.rows, box.keys, 1.0f, v, b, c, box);
     }
 
 private:
@@ -129,15 +132,17 @@ private:
 
     template <typename T>
     static Operand operand(const void* base, const int64_t (&stride)[3], const SdpaArgs& args, const Box& box) {
-        // The stride of an axis of length 1 may be anything, but cuBLAS wants rows at least as far apart as they are long.
+        // The stride of an axis of length 1 may be anything, but cuBLAS wants rows at least as far apart as they are
+        // long.
         const int64_t ld = args.seqlen == 1 ? args.head_dim : stride[2];
         return {box_pointer(static_cast<const T*>(base), stride, box), kCudaType<T>, ld, stride[0], stride[1]};
     }
 
-    // C = alpha * op(A) B for each slice of the box: in one call where one stride leads from slice to slice in all operands,
-    // else in a call for each batch or for each head, whichever are fewer.
-    template <typename T, typename Result>
-    int multiply(int op, int m, int n, int k, float alpha, const Operand& a, const Operand& b, const Operand& c, const Box& box) {
+    // C = alpha * op(A) B for each slice of the box, A and B of T and C in fp32: in one call where one stride leads
+    // from slice to slice in all operands, else in a call for each batch or for each head, whichever are fewer.
+    template <typename T>
+    int multiply(int op, int m, int n, int k, float alpha, const Operand& a, const Operand& b, const Operand& c,
+                 const Box& box) {
         if (planning != nullptr) return 0;  // a plan holds our own kernels only
         const auto collapses = [&](const Operand& x) {
             return box.batches == 1 || box.heads == 1 || x.batch_stride == x.head_stride * box.heads;
@@ -153,9 +158,10 @@ private:
             };
             const auto step = [&](const Operand& x) { return by_head ? x.head_stride : x.batch_stride; };
             const int status = library().gemm_strided_batched(
-                handle_, op, kOpN, m, n, k, &alpha, at(a, sizeof(T)), a.type, static_cast<int>(a.ld), step(a), at(b, sizeof(T)),
-                b.type, static_cast<int>(b.ld), step(b), &beta, const_cast<char*>(at(c, sizeof(Result))), c.type,
-                static_cast<int>(c.ld), step(c), count, kCompute32F, kDefaultAlgorithm);
+                handle_, op, kOpN, m, n, k, &alpha, at(a, sizeof(T)), a.type, static_cast<int>(a.ld), step(a),
+                at(b, sizeof(T)), b.type, static_cast<int>(b.ld), step(b), &beta,
+                const_cast<char*>(at(c, sizeof(float))), c.type, static_cast<int>(c.ld), step(c), count, kCompute32F,
+                kDefaultAlgorithm);
             if (status != 0) return explain(status);
         }
         return 0;
@@ -172,17 +178,18 @@ private:
     void* handle_ = nullptr;
 };
 
-// cuBLAS takes strides between rows that are at least a row and fit 31 bits; the kernels of our own take any.
+// cuBLAS takes strides between rows that are at least a row and fit 31 bits; the kernels of our own, which write O,
+// take any.
 int check_row_strides(const SdpaArgs& args) {
     const struct {
         const char* name;
         int64_t stride;
-    } rows[] = {{"q", args.q_stride[2]}, {"k", args.k_stride[2]}, {"v", args.v_stride[2]}, {"o", args.o_stride[2]}};
+    } rows[] = {{"q", args.q_stride[2]}, {"k", args.k_stride[2]}, {"v", args.v_stride[2]}};
     for (const auto& row : rows) {
         if (args.seqlen > 1 && (row.stride < args.head_dim || row.stride > std::numeric_limits<int32_t>::max())) {
             return fail(kUnsupported,
-                        "The row stride of %s is %lld elements; cuBLAS takes head_dim (%d) to 2^31 - 1. Pass a copy, such as "
-                        "%s.contiguous().",
+                        "The row stride of %s is %lld elements; cuBLAS takes head_dim (%d) to 2^31 - 1. Pass a copy, "
+                        "such as %s.contiguous().",
                         row.name, static_cast<long long>(row.stride), args.head_dim, row.name);
         }
     }

@@ -1,20 +1,23 @@
 // cutensor: attention as two tensor contractions of cuTENSOR around a row-softmax kernel.
 //
-// Idea     The tensors go in as they are, four modes with any strides: batch and head need not collapse, and one contraction
-//          serves a whole box. What it costs: 16-bit operands give a 16-bit result there, and a logit of 20 in 11 bits (fp16) is
-//          off by up to 0.008, one in 8 bits (bf16) by 0.06, which is what its probability is then off by. So the logits
-//          are taken in two terms: the rounded product, and, by a second contraction with the first term as its beta = -1
-//          addend, what rounding it lost. Their sum has twice the bits. TERMS = 1 leaves the second out: faster, and right
-//          only as long as the logits are small.
+// Idea     The tensors go in as they are, four modes with any strides: batch and head need not collapse, and one
+//          contraction serves a whole box. What it costs: 16-bit operands give a 16-bit result there, and a logit of 20
+//          in 11 bits (fp16) is off by up to 0.008, one in 8 bits (bf16) by 0.06, which is what its probability is then
+//          off by. So the logits are taken in two terms: the rounded product, and, by a second contraction with the
+//          first term as its beta = -1 addend, what rounding it lost. Their sum has twice the bits. TERMS = 1 leaves
+//          the second out: faster, and right only as long as the logits are small.
 // Plan     Boxes of heads and rows whose logits fit WORKSPACE_MIB (boxes.cuh); for each box two contractions, softmax,
-//          contraction. scale * log2(e) is in alpha. A plan of cuTENSOR is made once for each shape, device and strides.
-// Softmax  row_softmax.cuh: a warp a row, up to 2048 keys in registers.
+//          contraction. scale * log2(e) is in alpha. A plan of cuTENSOR is made once for each shape, device and
+//          strides.
+// Softmax  row_softmax.cuh: a warp a row, up to 2048 keys in registers. It divides before it rounds to 16 bits, for
+//          what the last contraction returns is 16 bits as well: a key that dominates its row is rounded, which the
+//          other rungs avoid, and the greatest error can be more than twice SDPA's.
 // Memory   Workspace: 32 MiB for cuTENSOR, and the logits: 2 * TERMS * rows * keys for each head of a box.
-// Limits   fp16 or bf16, D 64, 80, 96 or 128, sm_80 or newer, no row, head or batch stride of 0. Logits times log2(e) above
-//          65504 overflow in fp16. Needs libcutensor.so.2.
-// Result   Behind the cublas rung by its second contraction, which the second term takes; with TERMS=1 it is the faster of the
-//          two, and off by more than is allowed on sharp logits. Its gate has not been raced yet; until it has, csrc/README.md
-//          shows no figure.
+// Limits   fp16 or bf16, D 64, 80, 96 or 128, sm_80 or newer, no row, head or batch stride of 0. Logits times log2(e)
+//          above 65504 overflow in fp16. Needs libcutensor.so.2.
+// Result   Behind the cublas rung by its second contraction, which the second term takes; with TERMS=1 it is the faster
+//          of the two, and off by more than is allowed on sharp logits. Its gate has not been raced yet; until it has,
+//          csrc/README.md shows no figure.
 
 #ifndef TERMS  // knob: 16-bit numbers per logit, 1 or 2
 #define TERMS 2
@@ -22,7 +25,7 @@
 #ifndef NUM_WARPS  // knob: warps per block of the softmax kernel, a row each
 #define NUM_WARPS 4
 #endif
-#ifndef CAUSAL_ROWS  // knob: query rows at once under the causal mask; keys above the diagonal of such a strip are left out
+#ifndef CAUSAL_ROWS  // knob: query rows at once under the causal mask; keys above a strip's diagonal are left out
 #define CAUSAL_ROWS 1024
 #endif
 #ifndef WORKSPACE_MIB  // knob: most MiB of logits at once
@@ -39,21 +42,17 @@ namespace kgate {
 
 static_assert(TERMS == 1 || TERMS == 2, "TERMS must be 1 or 2.");
 static_assert(NUM_WARPS >= 1 && NUM_WARPS <= 32, "NUM_WARPS must be 1 to 32: a block holds at most 1024 threads.");
-static_assert(CAUSAL_ROWS >= 1, "CAUSAL_ROWS must be at least 1.");
-static_assert(WORKSPACE_MIB >= 1 && WORKSPACE_MIB <= 65536, "WORKSPACE_MIB must be 1 to 65536.");
 static_assert(USE_FAST_EXP == 0 || USE_FAST_EXP == 1, "USE_FAST_EXP must be 0 or 1.");
 
-Boxes boxes_of(const SdpaArgs& args) {
-    return cut(args, (static_cast<int64_t>(WORKSPACE_MIB) << 20) / (2 * TERMS), CAUSAL_ROWS);
-}
+Boxes boxes_of(const SdpaArgs& args) { return cut(args, 2 * TERMS); }
 
 int64_t workspace_bytes(const Boxes& boxes) { return kCutensorBytes + TERMS * round_up(boxes.elements * 2, 256); }
 
 template <typename T>
 constexpr cudaDataType kCudaType = std::is_same_v<T, __half> ? CUDA_R_16F : CUDA_R_16BF;
 
-// Rows `mode` of the box's part of a (batch, heads, seqlen, head_dim) tensor. The stride of an axis of length 1 may be anything;
-// here it becomes that of packed memory.
+// Rows `mode` of the box's part of a (batch, heads, seqlen, head_dim) tensor. The stride of an axis of length 1 may be
+// anything; here it becomes that of packed memory.
 Tensor rows_of(int32_t mode, int rows, const int64_t (&stride)[3], const Box& box, int head_dim) {
     const int64_t row = rows > 1 ? stride[2] : head_dim;
     const int64_t head = box.heads > 1 ? stride[1] : row * rows;
@@ -72,7 +71,8 @@ struct ByCutensor {
         CutensorCall cutensor;
         if (int code = cutensor.begin(args, stream)) return code;
         return for_each_box(args, boxes, [&](const Box& box) {
-            const T* const q = box_pointer(static_cast<const T*>(args.q), args.q_stride, box) + box.row * args.q_stride[2];
+            const T* const q = box_pointer(static_cast<const T*>(args.q), args.q_stride, box) +
+                               box.row * args.q_stride[2];
             const T* const k = box_pointer(static_cast<const T*>(args.k), args.k_stride, box);
             const T* const v = box_pointer(static_cast<const T*>(args.v), args.v_stride, box);
             T* const o = box_pointer(static_cast<T*>(args.o), args.o_stride, box) + box.row * args.o_stride[2];
@@ -84,14 +84,15 @@ struct ByCutensor {
             const Tensor pairs = {{'n', 'm', 'h', 'b'}, {box.keys, box.rows, box.heads, box.batches},
                                   {1, box.ld, slice, slice * box.heads}};
             const float alpha = args.scale * kLog2E;
-            if (int code = cutensor.contract(kCudaType<T>, alpha, keys, k, queries, q, 0.0f, logits, pairs, logits)) return code;
+            const auto multiply = [&](float beta, void* term) {
+                return cutensor.contract(kCudaType<T>, alpha, keys, k, queries, q, beta, logits, pairs, term);
+            };
+            if (int code = multiply(0.0f, logits)) return code;
             if constexpr (TERMS == 2) {
-                if (int code = cutensor.contract(kCudaType<T>, alpha, keys, k, queries, q, -1.0f, logits, pairs, corrections)) {
-                    return code;
-                }
+                if (int code = multiply(-1.0f, corrections)) return code;
             }
-            const SoftmaxArgs softmax = {box, args.causal, logits, corrections};
-            if (int code = softmax_rows<T, T, TERMS, NUM_WARPS, USE_FAST_EXP>(softmax, stream)) return code;
+            const SoftmaxArgs softmax = {box, args.causal, logits, corrections, nullptr};
+            if (int code = softmax_rows<T, T, TERMS, true, NUM_WARPS, USE_FAST_EXP>(softmax, stream)) return code;
             return cutensor.contract(kCudaType<T>, 1.0f, values, v, pairs, logits, 0.0f, o, outputs, o);
         });
     }
@@ -99,7 +100,9 @@ struct ByCutensor {
 
 }  // namespace kgate
 
-KGATE_EXPORT int64_t kgate_sdpa_workspace(const kgate::SdpaArgs* args) { return kgate::workspace_bytes(kgate::boxes_of(*args)); }
+KGATE_EXPORT int64_t kgate_sdpa_workspace(const kgate::SdpaArgs* args) {
+    return kgate::workspace_bytes(kgate::boxes_of(*args));
+}
 
 KGATE_EXPORT int kgate_sdpa(const kgate::SdpaArgs* args, void* stream) {
     return kgate::dispatch<kgate::ByCutensor, 0>(args, stream);

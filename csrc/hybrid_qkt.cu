@@ -1,30 +1,32 @@
 // hybrid_qkt: cuBLAS for the logits; one kernel for the softmax and the product with V.
 //
-// Idea     The second half of FlashAttention on logits that a GEMM left in memory. A lane loads them from where the tensor
-//          cores want the probabilities, in fp32, so that they pass through registers only: max, exp2, rounding to 16 bits,
-//          mma. The output is divided by the row's sum at the end. Against the cublas rung it saves a launch, and of the 12
-//          bytes for each pair of a query and a key the 4 of the probabilities.
-// Tiles    A block takes BLOCK_M query rows of one head. NUM_WARPS = BLOCK_M / 16 row groups times key groups, each of which
-//          takes its share of every tile of BLOCK_N keys and owns the maximum, sum and output of its rows over its keys; key
-//          groups are combined once, at the end.
-//          Rows of up to KEPT_TILES * BLOCK_N keys are loaded whole, all at once, and need no running maximum.
-// Stages   A ring of tiles of V, filled by cp.async one tile less than it has ahead: STAGES, or fewer where they would not fit
-//          40 KB (two blocks then fit an SM of sm_89). Longer rows load the next tile's logits into registers before this
-//          tile's are used. Under the causal mask tiles above the diagonal are not read.
-// Shared   Ring * BLOCK_N * (D + PAD) * 2 bytes for V; at the end the output of all warps in its place, in fp32, half of its
-//          columns at a time where D is above 64. Defaults: 36 KB at D = 64 and at D = 128.
-// Registers Output D / 2 a lane, logits of two tiles BLOCK_N / key groups, or those of all that are kept, before the output.
+// Idea     The second half of FlashAttention on logits that a GEMM left in memory. A lane loads them from where the
+//          tensor cores want the probabilities, in fp32, so that they pass through registers only: max, exp2, rounding
+//          to 16 bits, mma. The output is divided by the row's sum at the end. Against the cublas rung it saves a
+//          launch, and of the 12 bytes for each pair of a query and a key the 4 of the probabilities.
+// Tiles    A block takes BLOCK_M query rows of one head. NUM_WARPS = BLOCK_M / 16 row groups times key groups, each of
+//          which takes its share of every tile of BLOCK_N keys (128 at D = 64, else 64, unless told) and owns the
+//          maximum, sum and output of its rows over its keys; key groups are combined once, at the end. Rows of up to
+//          KEPT_KEYS keys are loaded whole, all at once, and need no running maximum.
+// Stages   A ring of tiles of V, filled by cp.async one tile less than it has ahead: STAGES, or fewer where they would
+//          not fit 40 KB (two blocks then fit an SM of sm_89). Longer rows load the next tile's logits into registers
+//          before this tile's are used. Under the causal mask tiles above the diagonal are not read.
+// Shared   Ring * BLOCK_N * (D + PAD) * 2 bytes for V; at the end the output of all warps in its place, in fp32, half
+//          of its columns at a time where D is above 64. Defaults: 36 KB at D = 64 and at D = 128.
+// Registers Output D / 2 a lane, logits of two tiles BLOCK_N / key groups, or those of all that are kept, before the
+//          output.
 // Memory   Workspace: 32 MiB for cuBLAS, and the logits: 4 * rows * keys for each head of a box (boxes.cuh).
 // Limits   fp16 or bf16, D 64, 80, 96 or 128, sm_80 or newer, row strides of at least D.
-// Result   1.45 of SDPA's fastest backend at 1x8x512x64 on an H200 (benchmarks/h200/perf-2026-11-21.json). It does less than the
-//          cublas rung and is slower: one block of eight warps an SM with mma.sync leaves the tensor cores waiting for memory,
-//          where Hopper's GEMM keeps many tiles in flight by TMA and multiplies by wgmma.
+// Result   It does less than the cublas rung and is hardly faster at 512 rows, slower with larger heads (csrc/README.md
+//          has the ratios), and slower than the mma rung: one block of eight warps an SM with mma.sync leaves the
+//          tensor cores waiting for memory, where Hopper's GEMM keeps many tiles in flight by TMA and multiplies by
+//          wgmma.
 
 #ifndef BLOCK_M  // knob: query rows per block
 #define BLOCK_M 32
 #endif
-#ifndef BLOCK_N  // knob: keys per tile
-#define BLOCK_N 64
+#ifndef BLOCK_N  // knob: keys per tile; 0 chooses by the head dimension
+#define BLOCK_N 0
 #endif
 #ifndef NUM_WARPS  // knob: warps per block; more than BLOCK_M / 16 split the keys of a tile between them
 #define NUM_WARPS 8
@@ -35,10 +37,10 @@
 #ifndef PAD  // knob: 16-bit elements of padding per V row in shared memory
 #define PAD 8
 #endif
-#ifndef KEPT_TILES  // knob: rows of up to this many tiles have all their logits in registers at once; 0 for none
-#define KEPT_TILES (2048 * NUM_WARPS / (BLOCK_M * BLOCK_N))
+#ifndef KEPT_KEYS  // knob: rows of up to this many keys have all their logits in registers at once; 0 for none
+#define KEPT_KEYS (2048 * NUM_WARPS / BLOCK_M)
 #endif
-#ifndef CAUSAL_ROWS  // knob: query rows per GEMM under the causal mask; keys above the diagonal of such a strip are left out
+#ifndef CAUSAL_ROWS  // knob: query rows per GEMM under the causal mask; keys above a strip's diagonal are left out
 #define CAUSAL_ROWS 1024
 #endif
 #ifndef WORKSPACE_MIB  // knob: most MiB of logits at once
@@ -52,57 +54,35 @@
 #endif
 
 #include "cublas.cuh"  // library: cublas
-#include "tensor_core.cuh"
+#include "hybrid_tile.cuh"
 
 namespace kgate {
 
-constexpr int kThreads = NUM_WARPS * 32;
-constexpr int kRowGroups = BLOCK_M / 16;
-constexpr int kKeyGroups = NUM_WARPS / (kRowGroups > 0 ? kRowGroups : 1);
-constexpr int kWarpKeys = BLOCK_N / (kKeyGroups > 0 ? kKeyGroups : 1);
-
-static_assert(NUM_WARPS >= 1 && NUM_WARPS <= 32, "NUM_WARPS must be 1 to 32: a block holds at most 1024 threads.");
-static_assert(BLOCK_M >= 16 && BLOCK_M % 16 == 0, "BLOCK_M must be a multiple of 16, the rows of an mma tile.");
-static_assert(kRowGroups * kKeyGroups == NUM_WARPS, "NUM_WARPS must be a multiple of BLOCK_M / 16: each warp takes 16 rows.");
-static_assert(BLOCK_M % 16 != 0 || kRowGroups * kKeyGroups != NUM_WARPS ||  // already told
-                  (kWarpKeys * kKeyGroups == BLOCK_N && kWarpKeys % 16 == 0 && kWarpKeys >= 16 && kWarpKeys <= 64),
+static_assert(keys_fit(64),
               "BLOCK_N / (16 * NUM_WARPS / BLOCK_M), the keys per warp, must be a multiple of 16 from 16 to 64.");
-static_assert(STAGES >= 2 && STAGES <= 8, "STAGES must be 2 to 8.");
-static_assert(PAD >= 0 && PAD % 8 == 0, "PAD must be a multiple of 8: cp.async writes rows that start on 16 bytes.");
-static_assert(KEPT_TILES >= 0 && KEPT_TILES * kWarpKeys <= 256,
-              "KEPT_TILES times the keys per warp must be 0 to 256: half as many registers a lane hold their logits.");
-static_assert(CAUSAL_ROWS >= 1, "CAUSAL_ROWS must be at least 1.");
-static_assert(WORKSPACE_MIB >= 1 && WORKSPACE_MIB <= 65536, "WORKSPACE_MIB must be 1 to 65536.");
 static_assert(USE_FAST_EXP == 0 || USE_FAST_EXP == 1, "USE_FAST_EXP must be 0 or 1.");
 
-struct OutputArgs {
-    SdpaArgs sdpa;
-    Box box;
-};
-
 template <int D>
-struct Layout {  // of shared memory, in bytes
-    static constexpr int kStride = D + PAD;
-    static constexpr int kTile = BLOCK_N * kStride;  // elements of a V tile
-    static constexpr int kStages = max_of(2, min_of(STAGES, 40 * 1024 / (kTile * 2)));
+struct Layout : Ring<D> {  // of shared memory, in bytes
     // The epilogue, in place of the tiles.
-    static constexpr int kParts = D > 64 ? 2 : 1;               // the output's columns in two parts, for the sake of space
+    static constexpr int kParts = D > 64 ? 2 : 1;  // the output's columns in two parts, for the sake of space
     static constexpr int kColumns = D / kParts;
     static constexpr int kOutputStride = kColumns + 4;          // floats
     static constexpr int kMax = NUM_WARPS * 16 * kOutputStride * 4;  // (key groups, BLOCK_M) row maxima
     static constexpr int kSum = kMax + NUM_WARPS * 16 * 4;      // (key groups, BLOCK_M) row sums
-    static constexpr int kBytes = max_of(kStages * kTile * 2, kSum + NUM_WARPS * 16 * 4);
+    static constexpr int kBytes = max_of(Ring<D>::kRingBytes, kSum + NUM_WARPS * 16 * 4);
 };
 
 template <typename T, int D, int Kept>
-__global__ void __launch_bounds__(kThreads, kThreads <= 256 ? 2 : 1) softmax_output(const __grid_constant__ OutputArgs all) {
+__global__ void __launch_bounds__(kThreads, kThreads <= 256 ? 2 : 1)
+softmax_output(const __grid_constant__ TileArgs all) {
     using L = Layout<D>;
     const SdpaArgs& args = all.sdpa;
     const Box& box = all.box;
-    constexpr int kSteps = kWarpKeys / 16;
+    constexpr int kSteps = L::kWarpKeys / 16;
 
     extern __shared__ __align__(128) unsigned char shared[];
-    T* const v_smem = reinterpret_cast<T*>(shared);  // (kStages, BLOCK_N, kStride)
+    T* const v_smem = reinterpret_cast<T*>(shared);  // (kStages, kKeys, kStride)
 
     const int lane = threadIdx.x % 32, group = lane / 4, quad = lane % 4;
     const int row_group = threadIdx.x / 32 % kRowGroups;
@@ -114,7 +94,7 @@ __global__ void __launch_bounds__(kThreads, kThreads <= 256 ? 2 : 1) softmax_out
     if (args.causal) block = blocks - 1 - block;  // the longest rows start first, so that none of them is the straggler
     const int block_row = block * BLOCK_M;        // within the box
     const int keys = args.causal ? min(box.keys, box.row + block_row + BLOCK_M) : box.keys;
-    const int key_tiles = ceil_div(keys, BLOCK_N);
+    const int key_tiles = ceil_div(keys, L::kKeys);
     const T* const v = box_pointer(static_cast<const T*>(args.v), args.v_stride, box, slice);
 
     // The two rows of this lane. Rows behind the box's last are read as that one and never written.
@@ -123,21 +103,22 @@ __global__ void __launch_bounds__(kThreads, kThreads <= 256 ? 2 : 1) softmax_out
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
         const int row = min(block_row + row_group * 16 + group + r * 8, box.rows - 1);
-        logits[r] = reinterpret_cast<const float*>(static_cast<const char*>(args.workspace) + kCublasBytes) +
-                    slice * slice_elements(box) + static_cast<int64_t>(row) * box.ld;
+        logits[r] = in_workspace<const float>(args, all.pairs) + slice * slice_elements(box) +
+                    static_cast<int64_t>(row) * box.ld;
         last_key[r] = args.causal ? box.row + row : box.keys - 1;
     }
 
     const auto copy_tile = [&](int index) {
         if (index < key_tiles) {
-            copy_rows_async<T, BLOCK_N, D, L::kStride, kThreads>(v_smem + index % L::kStages * L::kTile, v, args.v_stride[2],
-                                                                 index * BLOCK_N, args.seqlen);
+            T* const tile = v_smem + index % L::kStages * L::kTile;
+            copy_rows_async<T, L::kKeys, D, L::kStride, kThreads>(tile, v, args.v_stride[2],
+                                                                 index * L::kKeys, args.seqlen);
         }
         cp_async_commit();
     };
     // x[s][2 r + h][i]: of keys 16 s + 8 h + 2 quad + i of the warp's share, in row r; the order of an mma's A operand.
     const auto load = [&](int index, float (&x)[kSteps][4][2]) {
-        const int first_key = index * BLOCK_N + key_group * kWarpKeys;
+        const int first_key = index * L::kKeys + key_group * L::kWarpKeys;
 #pragma unroll
         for (int s = 0; s < kSteps; ++s) {
 #pragma unroll
@@ -145,7 +126,8 @@ __global__ void __launch_bounds__(kThreads, kThreads <= 256 ? 2 : 1) softmax_out
                 const int r = part / 2;
                 const int key = first_key + s * 16 + part % 2 * 8 + quad * 2;
                 float2 two = make_float2(-INFINITY, -INFINITY);
-                if (key <= last_key[r]) two = *reinterpret_cast<const float2*>(logits[r] + key);  // ld is even: both are there
+                // ld is even: both are there
+                if (key <= last_key[r]) two = *reinterpret_cast<const float2*>(logits[r] + key);
                 x[s][part][0] = two.x;
                 x[s][part][1] = key + 1 <= last_key[r] ? two.y : -INFINITY;
             }
@@ -165,7 +147,8 @@ __global__ void __launch_bounds__(kThreads, kThreads <= 256 ? 2 : 1) softmax_out
     const auto raise_maximum = [&](int r, const float (&x)[kSteps][4][2], float maximum) {
 #pragma unroll
         for (int s = 0; s < kSteps; ++s) {
-            maximum = fmaxf(maximum, fmaxf(fmaxf(x[s][2 * r][0], x[s][2 * r][1]), fmaxf(x[s][2 * r + 1][0], x[s][2 * r + 1][1])));
+            maximum = fmaxf(maximum, fmaxf(fmaxf(x[s][2 * r][0], x[s][2 * r][1]),
+                                           fmaxf(x[s][2 * r + 1][0], x[s][2 * r + 1][1])));
         }
         return maximum;
     };
@@ -186,11 +169,11 @@ __global__ void __launch_bounds__(kThreads, kThreads <= 256 ? 2 : 1) softmax_out
         cp_async_wait<L::kStages - 2>();
         __syncthreads();  // all threads' copies are visible, and tile index - 1 has no reader left: its buffer is free
         copy_tile(index + L::kStages - 1);
-        const T* const tile = v_smem + index % L::kStages * L::kTile + key_group * kWarpKeys * L::kStride;
+        const T* const tile = v_smem + index % L::kStages * L::kTile + key_group * L::kWarpKeys * L::kStride;
 #pragma unroll
         for (int s = 0; s < kSteps; ++s) {
 #pragma unroll
-            for (int d = 0; d < D / 8; d += 2) {  // transposed (keys 0-7, d 0-7), (8-15, 0-7), (0-7, 8-15), (8-15, 8-15)
+            for (int d = 0; d < D / 8; d += 2) {  // transposed (keys 0-7, d 0-7), (8-15, 0-7), (0-7, 8-15), both 8-15
                 unsigned v_frag[4];
                 load_matrices_transposed(v_frag, tile + (s * 16 + lane % 16) * L::kStride + d * 8 + lane / 16 * 8);
                 multiply_add<T>(output[d], p_frag[s], v_frag[0], v_frag[1]);
@@ -290,7 +273,8 @@ __global__ void __launch_bounds__(kThreads, kThreads <= 256 ? 2 : 1) softmax_out
             float values[8] = {};
 #pragma unroll
             for (int g = 0; g < kKeyGroups; ++g) {
-                const float weight = exp2_of<USE_FAST_EXP>(max_smem[g * BLOCK_M + row] - base);  // 0 for a group without keys
+                // 0 for a group without keys
+                const float weight = exp2_of<USE_FAST_EXP>(max_smem[g * BLOCK_M + row] - base);
                 sum += weight * sum_smem[g * BLOCK_M + row];
                 const float* const source = output_smem + (g * BLOCK_M + row) * L::kOutputStride + column;
 #pragma unroll
@@ -300,38 +284,29 @@ __global__ void __launch_bounds__(kThreads, kThreads <= 256 ? 2 : 1) softmax_out
             const float inverse = 1.0f / sum;
 #pragma unroll
             for (int i = 0; i < 8; ++i) values[i] *= inverse;
-            store_8(o + static_cast<int64_t>(box.row + block_row + row) * args.o_stride[2] + part * L::kColumns + column, values);
+            T* const line = o + static_cast<int64_t>(box.row + block_row + row) * args.o_stride[2];
+            store_8(line + part * L::kColumns + column, values);
         }
     }
 }
 
-Boxes boxes_of(const SdpaArgs& args) { return cut(args, (static_cast<int64_t>(WORKSPACE_MIB) << 20) / 4, CAUSAL_ROWS); }
-
-int64_t workspace_bytes(const Boxes& boxes) { return kCublasBytes + boxes.elements * 4; }
+Workspace workspace_of(const SdpaArgs& args) { return {args, sizeof(float), false}; }
 
 template <typename T, int D>
 struct HybridQkt {
     static int launch(const SdpaArgs& args, void* stream) {
-        const Boxes boxes = boxes_of(args);
-        if (int code = check_workspace(args, workspace_bytes(boxes))) return code;
-        if (int code = check_row_strides(args)) return code;
-        float* const logits = reinterpret_cast<float*>(static_cast<char*>(args.workspace) + kCublasBytes);
-        CublasCall cublas;
-        if (int code = cublas.begin(args, stream)) return code;
-        return for_each_box(args, boxes, [&](const Box& box) {
-            if (int code = cublas.logits<T>(args, box, logits)) return code;
-            const int64_t blocks = static_cast<int64_t>(ceil_div(box.rows, BLOCK_M)) * slices_of(box);
-            const OutputArgs all = {args, box};
-            return ceil_div(box.keys, BLOCK_N) <= KEPT_TILES
-                       ? kgate::launch<softmax_output<T, D, KEPT_TILES>>(all, blocks, kThreads, Layout<D>::kBytes, stream)
-                       : kgate::launch<softmax_output<T, D, 0>>(all, blocks, kThreads, Layout<D>::kBytes, stream);
+        const Workspace workspace = workspace_of(args);
+        return for_each_gemm_box(args, workspace, stream, [&](CublasCall& cublas, const Box& box) {
+            if (int code = cublas.logits<T>(args, box, in_workspace<float>(args, workspace.pairs))) return code;
+            constexpr auto kKeeping = softmax_output<T, D, Layout<D>::kKeptTiles>, kSweeping = softmax_output<T, D, 0>;
+            return launch_tiles<Layout<D>, kKeeping, kSweeping>(args, workspace, box, stream);
         });
     }
 };
 
 }  // namespace kgate
 
-KGATE_EXPORT int64_t kgate_sdpa_workspace(const kgate::SdpaArgs* args) { return kgate::workspace_bytes(kgate::boxes_of(*args)); }
+KGATE_EXPORT int64_t kgate_sdpa_workspace(const kgate::SdpaArgs* args) { return kgate::workspace_of(*args).bytes; }
 
 KGATE_EXPORT int kgate_sdpa(const kgate::SdpaArgs* args, void* stream) {
     return kgate::dispatch<kgate::HybridQkt, HEAD_DIM>(args, stream);

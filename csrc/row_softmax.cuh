@@ -1,9 +1,8 @@
-// Softmax over the rows of a box's logits, 16-bit probabilities in place of them.
+// Softmax over the rows of a box's logits, 16-bit numbers in place of them: probabilities, or exp(x - max) and its sum.
 //
-// One warp owns a row: its maximum, its sum, and the only copy of its logits. Up to 2048 keys stay in registers between the
-// reduction and the writing, four neighbours a lane for each Chunk of 128 keys; longer rows are read twice. The probabilities
-// are divided by their sum before they are rounded, because a GEMM has nowhere to do it, and start where the logits of the row
-// start: everything that they overwrite has been read by then.
+// One warp owns a row: its maximum, its sum, and the only copy of its logits. Up to 2048 keys stay in registers between
+// the reduction and the writing, four neighbours a lane for each Chunk of 128 keys; longer rows are read twice. What is
+// written starts where the logits of the row start: everything that it overwrites has been read by then.
 #pragma once
 
 #include <type_traits>
@@ -18,6 +17,7 @@ struct SoftmaxArgs {
     int32_t causal;
     void* logits;  // (slices, rows, ld) of Logits, in units of log2(e); on return T, row by row from the same places
     const void* corrections;  // to be added to the logits; read only where Terms is 2
+    float* sums;  // (slices, rows), of what is written; only where Divide is false
 };
 
 template <typename Logits>
@@ -34,7 +34,9 @@ __device__ void load_4(const void* base, int64_t index, float (&x)[4]) {
     }
 }
 
-template <typename T, typename Logits, int Terms, int Chunks, int Warps, bool Fast>
+// Divide: whether to divide by the sum before rounding. It is for a product with V that returns 16 bits and so leaves
+// nobody to divide afterwards without rounding twice.
+template <typename T, typename Logits, int Terms, bool Divide, int Chunks, int Warps, bool Fast>
 __global__ void __launch_bounds__(Warps * 32) row_softmax(const __grid_constant__ SoftmaxArgs args) {
     const Box& box = args.box;
     const int lane = threadIdx.x % 32;
@@ -49,7 +51,7 @@ __global__ void __launch_bounds__(Warps * 32) row_softmax(const __grid_constant_
 #pragma unroll
         for (int c = 0; c < Chunks; ++c) {  // nothing but loads: all are under way before the first is waited for
             const int key = first + (c * 32 + lane) * 4;
-            if (key < keys) {  // then all four are within the row, as ld is a multiple of 8; behind `keys` they hold anything
+            if (key < keys) {  // then all four are within the row, as ld is a multiple of 8; behind `keys` is anything
                 load_4<Logits>(args.logits, row * box.ld + key, x[c]);
                 if constexpr (Terms == 2) load_4<Logits>(args.corrections, row * box.ld + key, more[c]);
             }
@@ -68,44 +70,52 @@ __global__ void __launch_bounds__(Warps * 32) row_softmax(const __grid_constant_
 
     float maximum = -INFINITY;
     float sums[4] = {0.0f, 0.0f, 0.0f, 0.0f};  // four, so that an addition need not wait for the one before
+    const auto whole_sum = [&] {
+        float sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+#pragma unroll
+        for (int other = 16; other > 0; other /= 2) sum += __shfl_xor_sync(0xffffffff, sum, other);
+        DEBUG_ASSERT(sum > 0.99f && sum < keys * 1.01f + 1.0f);  // the largest of at most `keys` terms is 1
+        return sum;
+    };
 #pragma unroll 1
     for (int first = 0; first < keys; first += kTile) {
         load(first);
         float higher = maximum;
 #pragma unroll
-        for (int c = 0; c < Chunks; ++c) higher = fmaxf(fmaxf(fmaxf(higher, x[c][0]), fmaxf(x[c][1], x[c][2])), x[c][3]);
+        for (int c = 0; c < Chunks; ++c) {
+            higher = fmaxf(fmaxf(fmaxf(higher, x[c][0]), fmaxf(x[c][1], x[c][2])), x[c][3]);
+        }
 #pragma unroll
         for (int other = 16; other > 0; other /= 2) higher = fmaxf(higher, __shfl_xor_sync(0xffffffff, higher, other));
-        const float shrink = exp2_of<Fast>(maximum - higher);
-        maximum = higher;
+        if constexpr (Divide) {
+            const float shrink = exp2_of<Fast>(maximum - higher);
 #pragma unroll
-        for (int i = 0; i < 4; ++i) {
-            sums[i] *= shrink;
+            for (int i = 0; i < 4; ++i) {
+                sums[i] *= shrink;
 #pragma unroll
-            for (int c = 0; c < Chunks; ++c) {
-                x[c][i] = exp2_of<Fast>(x[c][i] - maximum);
-                sums[i] += x[c][i];
+                for (int c = 0; c < Chunks; ++c) {
+                    x[c][i] = exp2_of<Fast>(x[c][i] - higher);
+                    sums[i] += x[c][i];
+                }
             }
         }
+        maximum = higher;
     }
-    float sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
-#pragma unroll
-    for (int other = 16; other > 0; other /= 2) sum += __shfl_xor_sync(0xffffffff, sum, other);
-    DEBUG_ASSERT(maximum > -INFINITY);                      // every row sees a key
-    DEBUG_ASSERT(sum > 0.99f && sum < keys * 1.01f + 1.0f);  // the largest of at most `keys` terms is 1
-    const float inverse = 1.0f / sum;
+    DEBUG_ASSERT(maximum > -INFINITY);  // every row sees a key
+    const float factor = Divide ? 1.0f / whole_sum() : 1.0f;
 
 #pragma unroll 1
     for (int first = 0; first < box.ld; first += kTile) {
-        if (first > 0 || keys > kTile) {  // else they are still here
-            load(first);
+        const bool gone = first > 0 || keys > kTile;  // else they are still here
+        if (gone) load(first);
+        if (gone || !Divide) {
 #pragma unroll
             for (int c = 0; c < Chunks; ++c) {
 #pragma unroll
                 for (int i = 0; i < 4; ++i) x[c][i] = exp2_of<Fast>(x[c][i] - maximum);
             }
         }
-        __syncwarp();  // what these probabilities overwrite has been read by all lanes
+        __syncwarp();  // what is overwritten now has been read by all lanes
 #pragma unroll
         for (int c = 0; c < Chunks; ++c) {
             const int key = first + (c * 32 + lane) * 4;
@@ -113,7 +123,12 @@ __global__ void __launch_bounds__(Warps * 32) row_softmax(const __grid_constant_
                 typename Pair<T>::type pairs[2];
 #pragma unroll
                 for (int i = 0; i < 2; ++i) {
-                    pairs[i] = Pair<T>::from_float(x[c][2 * i] * inverse, x[c][2 * i + 1] * inverse);
+                    pairs[i] = Pair<T>::from_float(x[c][2 * i] * factor, x[c][2 * i + 1] * factor);
+                    if constexpr (!Divide) {
+                        const float2 rounded = Pair<T>::to_float(pairs[i]);
+                        sums[2 * i] += rounded.x;
+                        sums[2 * i + 1] += rounded.y;
+                    }
                 }
                 uint2 raw;
                 memcpy(&raw, pairs, 8);
@@ -122,21 +137,26 @@ __global__ void __launch_bounds__(Warps * 32) row_softmax(const __grid_constant_
         }
         __syncwarp();
     }
+    if constexpr (!Divide) {
+        const float sum = whole_sum();
+        if (lane == 0) args.sums[row] = sum;
+    }
 }
 
-template <typename T, typename Logits, int Terms, int Chunks, int Warps, bool Fast>
+template <typename T, typename Logits, int Terms, bool Divide, int Chunks, int Warps, bool Fast>
 int launch_row_softmax(const SoftmaxArgs& args, void* stream) {
     const int64_t rows = static_cast<int64_t>(slices_of(args.box)) * args.box.rows;
-    return launch<row_softmax<T, Logits, Terms, Chunks, Warps, Fast>>(args, (rows + Warps - 1) / Warps, Warps * 32, 0, stream);
+    constexpr auto kKernel = row_softmax<T, Logits, Terms, Divide, Chunks, Warps, Fast>;
+    return launch<kKernel>(args, (rows + Warps - 1) / Warps, Warps * 32, 0, stream);
 }
 
 // Enqueues it with as many registers as the rows ask for.
-template <typename T, typename Logits, int Terms, int Warps, bool Fast>
+template <typename T, typename Logits, int Terms, bool Divide, int Warps, bool Fast>
 int softmax_rows(const SoftmaxArgs& args, void* stream) {
-    if (args.box.keys <= 256) return launch_row_softmax<T, Logits, Terms, 2, Warps, Fast>(args, stream);
-    if (args.box.keys <= 512) return launch_row_softmax<T, Logits, Terms, 4, Warps, Fast>(args, stream);
-    if (args.box.keys <= 1024) return launch_row_softmax<T, Logits, Terms, 8, Warps, Fast>(args, stream);
-    return launch_row_softmax<T, Logits, Terms, 16, Warps, Fast>(args, stream);
+    if (args.box.keys <= 256) return launch_row_softmax<T, Logits, Terms, Divide, 2, Warps, Fast>(args, stream);
+    if (args.box.keys <= 512) return launch_row_softmax<T, Logits, Terms, Divide, 4, Warps, Fast>(args, stream);
+    if (args.box.keys <= 1024) return launch_row_softmax<T, Logits, Terms, Divide, 8, Warps, Fast>(args, stream);
+    return launch_row_softmax<T, Logits, Terms, Divide, 16, Warps, Fast>(args, stream);
 }
 
 }  // namespace

@@ -192,6 +192,7 @@ def _show(options: argparse.Namespace) -> int:
 
 def _simulate(options: argparse.Namespace) -> int:
     from pytest_kgate import simulate
+    from pytest_kgate import simulated
     from pytest_kgate.scenarios import chosen
 
     into.check(options)
@@ -201,16 +202,16 @@ def _simulate(options: argparse.Namespace) -> int:
         return _designs(options)
     shown = _show_progress if sys.stderr.isatty() else None
     if options.source is not None:
-        document = simulate.load(options.source)
+        document = simulated.load(options.source)
         if options.only is not None:
             document = simulate.renewed(document, chosen(options.only), progress=shown)
     else:
         scenarios = chosen(options.only)
         document = simulate.simulate(scenarios, options.gates or simulate.GATES, options.seed, progress=shown)
     if options.json is not None:
-        simulate.save(document, options.json)
-    into.put(options, simulate.table(document))
-    complaints = simulate.beyond_limit(document)
+        simulated.save(document, options.json)
+    into.put(options, simulated.table(document))
+    complaints = simulated.beyond_limit(document)
     for complaint in complaints:
         print(f"kgate: {complaint}", file=sys.stderr)
     return 1 if complaints else 0
@@ -218,8 +219,8 @@ def _simulate(options: argparse.Namespace) -> int:
 
 def _designs(options: argparse.Namespace) -> int:
     from pytest_kgate import designs
-    from pytest_kgate.simulate import load
-    from pytest_kgate.simulate import save
+    from pytest_kgate.simulated import load
+    from pytest_kgate.simulated import save
 
     if options.source is not None:
         document = load(options.source, designs.SCHEMA)

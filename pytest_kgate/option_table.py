@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
-import os
-import re
 from collections.abc import Callable
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 from typing import Any
 
+from pytest_kgate import option_values as values
 from pytest_kgate.errors import UsageError
 
 if TYPE_CHECKING:
@@ -78,90 +75,10 @@ def _choice(name: str, choices: tuple[str, ...], help: str, *, default: str, per
     return Option(name, parse, default, allowed, "|".join(choices), help, choices, per_test)
 
 
-def _device(value: object) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"auto|host|cuda(:\d+)?", value, re.ASCII):
-        raise ValueError(value)
-    return value
-
-
-def _seconds(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise ValueError(value)
-    seconds = float(value)
-    if not (seconds > 0 and math.isfinite(seconds)):
-        raise ValueError(value)
-    return seconds
-
-
-def _rate(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise ValueError(value)
-    rate = float(value)
-    if not 0 < rate < 1:
-        raise ValueError(value)
-    return rate
-
-
-def _processes(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        raise ValueError(value)
-    count = int(value)
-    if count < 1 or count == 2:
-        raise ValueError(value)
-    return count
-
-
-def _seed(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        raise ValueError(value)
-    seed = int(value)
-    if not 0 <= seed < 2**63:
-        raise ValueError(value)
-    return seed
-
-
-def _path(value: object) -> Path:
-    if not isinstance(value, str | os.PathLike) or not os.fspath(value):
-        raise ValueError(value)
-    return Path(value).expanduser()
-
-
-def _switch(value: object) -> bool:
-    words = {
-        "1": True,
-        "true": True,
-        "yes": True,
-        "on": True,
-        "0": False,
-        "false": False,
-        "no": False,
-        "off": False,
-    }
-    word = str(value).lower()
-    if word not in words:
-        raise ValueError(value)
-    return words[word]
-
-
-def _names(value: object) -> tuple[str, ...]:
-    if not isinstance(value, str):
-        raise ValueError(value)
-    names = tuple(dict.fromkeys(name.strip() for name in value.split(",")))
-    if not all(re.fullmatch(r"[\w./-]+", name) for name in names):
-        raise ValueError(value)
-    return names
-
-
-def _arch(value: object) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"sm_\d{2,3}[af]?", value, re.ASCII):
-        raise ValueError(value)
-    return value
-
-
 OPTIONS: tuple[Option, ...] = (
     Option(
         "device",
-        _device,
+        values.device,
         default="auto",
         allowed="auto, host, cuda or cuda:N, such as cuda:1",
         metavar="auto|cuda|cuda:N|host",
@@ -182,7 +99,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "budget",
-        _seconds,
+        values.seconds,
         default=10.0,
         allowed="a positive number of seconds, such as 10",
         metavar="SECONDS",
@@ -191,7 +108,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "seed",
-        _seed,
+        values.seed,
         default=None,
         allowed="a whole number from 0 to 2**63 - 1, such as 42",
         metavar="N",
@@ -201,7 +118,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "json",
-        _path,
+        values.path,
         default=None,
         allowed="the path of a file, such as records.json",
         metavar="PATH",
@@ -209,7 +126,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "require_gpu",
-        _switch,
+        values.switch,
         default=False,
         allowed="true or false",
         metavar="",
@@ -217,7 +134,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "require_sanitizer",
-        _switch,
+        values.switch,
         default=False,
         allowed="true or false",
         metavar="",
@@ -225,7 +142,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "impl",
-        _names,
+        values.names,
         default=(),
         allowed="implementation names separated by commas, such as wmma,custom_v3",
         metavar="NAME[,NAME...]",
@@ -261,7 +178,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "fdr",
-        _rate,
+        values.rate,
         default=None,
         allowed="a number between 0 and 1, such as 0.05",
         metavar="RATE",
@@ -270,7 +187,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "selftest",
-        _switch,
+        values.switch,
         default=False,
         allowed="true or false",
         metavar="",
@@ -278,7 +195,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "processes",
-        _processes,
+        values.processes,
         default=1,
         allowed="1, or a whole number from 3, such as 5 (two processes tell next to nothing of how processes differ)",
         metavar="N",
@@ -288,7 +205,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "isolate",
-        _switch,
+        values.switch,
         default=False,
         allowed="true or false",
         metavar="",
@@ -298,7 +215,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "timeout",
-        _seconds,
+        values.seconds,
         default=300.0,
         allowed="a positive number of seconds, such as 300",
         metavar="SECONDS",
@@ -307,7 +224,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "arch",
-        _arch,
+        values.arch,
         default=None,
         allowed="a GPU architecture as nvcc names it, such as sm_90a",
         metavar="sm_NN",

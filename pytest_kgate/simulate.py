@@ -1,24 +1,22 @@
 """The gate's error rates on made-up noise, where the truth is known: the product's own race and rule, no hardware.
 
-What is counted are verdicts of `race.run` on the fake device; `scenarios.py` has the noise.
+What is counted are verdicts of `race.run` on the fake device; `scenarios.py` has the noise, and `simulated.py` the file
+of the counts and their table.
 """
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import time
 import zlib
 from collections.abc import Callable
-from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures import as_completed
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,7 +25,6 @@ from scipy.stats import binomtest
 from pytest_kgate import __version__
 from pytest_kgate.device.base import Arm
 from pytest_kgate.device.base import Workload
-from pytest_kgate.errors import UsageError
 from pytest_kgate.gate import Judgement
 from pytest_kgate.gate import SpeedGate
 from pytest_kgate.gate import Verdict
@@ -201,6 +198,14 @@ def renewed(
     return {**fresh, "seconds": round(document["seconds"] + fresh["seconds"], 1), "scenarios": ordered}
 
 
+def cells_of(scenario: Mapping[str, Any]) -> dict[str, Cell]:
+    """A document's cells of one scenario, by the name of their true ratio."""
+    return {
+        one["name"]: Cell(one["gates"], one["passed"], one["failed"], one["rounds"], tuple(one["p_values"]))
+        for one in scenario["cells"]
+    }
+
+
 _Task = tuple[str, str, int, int]
 
 
@@ -220,100 +225,3 @@ def _run(tasks: Sequence[_Task], seed: int, jobs: int) -> Iterator[tuple[tuple[s
 def _work(task: _Task, seed: int) -> tuple[tuple[str, str], Cell]:
     scenario, name, first, end = task
     return (scenario, name), cell(BY_NAME[scenario], RATIOS[name], range(first, end), seed)
-
-
-def save(document: Mapping[str, Any], path: Path) -> None:
-    """Write the document, one line a cell: two of them compare line by line. UsageError where it can't be."""
-    scenarios = []
-    for scenario in document["scenarios"]:
-        cells = ",\n    ".join(json.dumps(one) for one in scenario["cells"])
-        facts = json.dumps({name: value for name, value in scenario.items() if name != "cells"})
-        scenarios.append(f'{facts[:-1]}, "cells": [\n    {cells}]}}')
-    head = json.dumps({name: value for name, value in document.items() if name != "scenarios"})
-    text = ",\n  ".join(scenarios)
-    try:
-        path.write_text(f'{head[:-1]}, "scenarios": [\n  {text}\n]}}\n', encoding="utf-8")
-    except OSError as error:
-        raise UsageError(
-            f"{path} can't be written: {error.strerror}.", "Check the path and its permissions."
-        ) from error
-
-
-def load(path: Path, schema: str = SCHEMA) -> dict[str, Any]:
-    """The document of this kind that `save` wrote; UsageError for anything else."""
-    try:
-        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if (document["schema"], document["version"]) != (schema, VERSION):
-            raise ValueError(f"it is {document['schema']!r}, version {document['version']!r}")
-    except OSError as error:
-        raise UsageError(f"{path} can't be read: {error.strerror}.", "Check the path and its permissions.") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{path} holds no simulation: {error}.", "`kgate simulate --json PATH` writes one.") from error
-    return document
-
-
-def cells_of(scenario: Mapping[str, Any]) -> dict[str, Cell]:
-    """A document's cells of one scenario, by the name of their true ratio."""
-    return {
-        one["name"]: Cell(one["gates"], one["passed"], one["failed"], one["rounds"], tuple(one["p_values"]))
-        for one in scenario["cells"]
-    }
-
-
-def beyond_limit(document: Mapping[str, Any]) -> list[str]:
-    """A sentence for each scenario with more false passes than luck and its limit explain."""
-    found = []
-    for scenario in document["scenarios"]:
-        one, limit = cells_of(scenario)["boundary"], scenario["limit"]
-        if limit is not None and one.above(limit):
-            found.append(
-                f"{scenario['name']}: {one.passed} of {one.gates} gates on the bound passed, and {limit:.1%} may."
-            )
-    return found
-
-
-def table(document: Mapping[str, Any]) -> str:
-    """The document as Markdown: error rates, power and rounds, and below them how they were made."""
-    head = ("noise", "false PASS", "false FAIL", "limit", "equal kernels pass", "1 % win", "2 % win", "5 % win")
-    lines = [_line(head), _line(("---", *("---:",) * (len(head) - 1)))]
-    for scenario in document["scenarios"]:
-        cells = cells_of(scenario)
-        edge, limit = cells["boundary"], scenario["limit"]
-        lines.append(
-            _line(
-                (
-                    scenario["title"],
-                    _percent(edge.passed, edge.gates),
-                    _percent(edge.failed, edge.gates),
-                    "none" if limit is None else f"{limit:.1%}".replace(".0%", "%").replace("%", " %"),
-                    _percent(cells["equal"].passed, cells["equal"].gates),
-                    *(_power(cells[name]) for name in ("1 %", "2 %", "5 %")),
-                )
-            )
-        )
-    first = cells_of(document["scenarios"][0])
-    lines += [
-        "",
-        f"`speedup({document['bound']:g})`: {first['boundary'].gates} gates a row whose true ratio is the bound, "
-        f"{first['equal'].gates} of each other ratio; a win is the share of gates that passed, and the mean number of "
-        f"rounds, of a candidate that much faster than the bound demands. Seed {document['seed']}, "
-        f"pytest-kgate {document['kgate']}, {document['created'][:10]}, {_minutes(document['seconds'])}.",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _line(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _percent(count: int, of: int) -> str:
-    share = 100 * count / of
-    return f"{share:.1f} %" if share < 99.95 and count else f"{share:.0f} %"
-
-
-def _power(one: Cell) -> str:
-    return f"{_percent(one.passed, one.gates)}, {one.rounds / one.gates:.0f}"
-
-
-def _minutes(seconds: float) -> str:
-    return f"{seconds / 60:.0f} minutes" if seconds > 90 else f"{seconds:.0f} s"

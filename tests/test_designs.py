@@ -11,7 +11,7 @@ from scipy.stats import binomtest
 
 from pytest_kgate import cli
 from pytest_kgate import designs
-from pytest_kgate import simulate
+from pytest_kgate import simulated
 from pytest_kgate.device.noise import White
 from pytest_kgate.scenarios import BY_NAME
 
@@ -49,7 +49,7 @@ def test_design_leaves_independent_noise_as_large_as_it_is(design):
 
 @pytest.fixture(scope="module")
 def record():
-    return simulate.load(RECORD, designs.SCHEMA)
+    return simulated.load(RECORD, designs.SCHEMA)
 
 
 def test_no_design_of_the_record_errs_more_often_than_its_noise_allows(record):

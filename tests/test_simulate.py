@@ -11,6 +11,7 @@ from scipy.stats import binomtest
 
 from pytest_kgate import cli
 from pytest_kgate import simulate
+from pytest_kgate import simulated
 from pytest_kgate.looks import LOOKS
 from pytest_kgate.scenarios import SCENARIOS
 from pytest_kgate.scenarios import Scenario
@@ -57,7 +58,7 @@ def test_p_values_fall_into_bins_that_are_closed_above() -> None:
 
 @pytest.fixture(scope="module")
 def record() -> dict[str, object]:
-    return simulate.load(RECORD)
+    return simulated.load(RECORD)
 
 
 def test_record_holds_all_scenarios_as_they_are_now(record) -> None:
@@ -89,7 +90,7 @@ def test_wins_of_five_percent_beyond_the_bound_were_found(record) -> None:
 
 def test_table_of_the_page_is_made_from_the_record(record) -> None:
     page = PAGE.read_text(encoding="utf-8")
-    assert f"<!-- kgate:simulated -->\n{simulate.table(record).strip()}\n<!-- /kgate -->" in page
+    assert f"<!-- kgate:simulated -->\n{simulated.table(record).strip()}\n<!-- /kgate -->" in page
 
 
 # ---- the command
@@ -106,15 +107,15 @@ def test_command_writes_counts_and_puts_the_table_on_a_page(tmp_path: Path, caps
     ]
     assert cli.main(["simulate", f"--from={path}", f"--into={page}", "--block=here"]) == 0
     assert shown.strip() in page.read_text()
-    assert simulate.load(path)["scenarios"][0]["cells"][0]["gates"] == 4
+    assert simulated.load(path)["scenarios"][0]["cells"][0]["gates"] == 4
 
 
 def test_command_counts_some_rows_anew_and_keeps_the_others(tmp_path: Path) -> None:
     path = tmp_path / "counts.json"
     assert cli.main(["simulate", "--gates=4", "--only=ticks,independent", "--seed=7", f"--json={path}"]) == 0
-    before = simulate.load(path)["scenarios"]
+    before = simulated.load(path)["scenarios"]
     assert cli.main(["simulate", f"--from={path}", "--only=ticks,ar50", f"--json={path}"]) == 0
-    after = simulate.load(path)
+    after = simulated.load(path)
     assert [row["name"] for row in after["scenarios"]] == ["independent", "ar50", "ticks"]
     assert [row for row in after["scenarios"] if row["name"] != "ar50"] == sorted(before, key=lambda row: row["name"])
     assert after["seed"] == 7
@@ -123,7 +124,7 @@ def test_command_counts_some_rows_anew_and_keeps_the_others(tmp_path: Path) -> N
 def test_command_fails_when_a_rate_is_above_its_limit(tmp_path: Path, capsys) -> None:
     document = simulate.simulate(SCENARIOS[:1], gates=4, jobs=1)
     document["scenarios"][0]["cells"][0] |= {"gates": 1000, "passed": 60}
-    simulate.save(document, tmp_path / "counts.json")
+    simulated.save(document, tmp_path / "counts.json")
     assert cli.main(["simulate", f"--from={tmp_path / 'counts.json'}"]) == 1
     assert "independent: 60 of 1000 gates on the bound passed, and 3.0% may." in capsys.readouterr().err
 

@@ -44,12 +44,12 @@ class Rig(Protocol):
         """The arms of a case without spin kernels; `KgateError` or RuntimeError where it can't run here."""
         ...
 
-    def spins(self, candidate: int | None, reference: int, seed: int) -> Contest:
-        """Two spin kernels by their cycles; None is an empty kernel."""
+    def spins(self, candidate: int | None, reference: int, seed: int, spread: int = 0) -> Contest:
+        """Two spin kernels by their mean cycles; launches differ by up to `spread` from it. None is an empty kernel."""
         ...
 
-    def spent_cycles(self, cycles: int) -> float:
-        """Cycles that a spin of so many really spends: its loop ends at the first turn that is late enough."""
+    def spent_cycles(self, cycles: int, spread: int = 0) -> float:
+        """Mean cycles that such spins really spend: the loop ends at the first turn that is late enough."""
         ...
 
     def clock_hz(self) -> float:

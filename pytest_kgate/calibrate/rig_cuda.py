@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -28,7 +29,10 @@ _LONG_SPIN = 4_000_000
 
 _CLOCK_READINGS = 3
 
-_SPENT_READINGS = 32
+_SPENT_READINGS = 64
+
+_GOLDEN = 0.6180339887498949
+"""Its multiples, modulo 1, cover the unit interval evenly however many are taken, from wherever one begins."""
 
 
 def _gemm() -> Problem:
@@ -83,17 +87,18 @@ class CudaRig:
         candidate = Arm("candidate", reference.call, reference.takes_output)
         return Contest(self.device, (candidate, reference), workload, picked.backend)
 
-    def spins(self, candidate: int | None, reference: int, seed: int) -> Contest:
+    def spins(self, candidate: int | None, reference: int, seed: int, spread: int = 0) -> Contest:
         """Launches through the driver; the inputs only stand for some."""
 
         def spin(cycles: int | None) -> Callable[..., Any]:
             instruments, stream = self.device.instruments, self.device.stream
+            launches = itertools.count(seed % 1000)
 
             def call(inputs: tuple[Any, ...], output: Any) -> Any:
                 if cycles is None:
                     instruments.null(stream)
                 else:
-                    instruments.spin(stream, cycles)
+                    instruments.spin(stream, _spread_out(cycles, spread, next(launches) * _GOLDEN))
                 return inputs[0]
 
             return call
@@ -104,13 +109,14 @@ class CudaRig:
         arms = (Arm("candidate", spin(candidate), False), Arm("reference", spin(reference), False))
         return Contest(self.device, arms, Workload(draw, lambda inputs: torch.empty_like(inputs[0])))
 
-    def spent_cycles(self, cycles: int) -> float:
+    def spent_cycles(self, cycles: int, spread: int = 0) -> float:
         """The mean of some launches, as the kernel itself counts them."""
         device = self.device
         with device.running("counting the cycles of a spin kernel"):
             spent = torch.zeros(_SPENT_READINGS, dtype=torch.int64, device=device.torch_device)
-            for reading in spent.unbind():
-                device.instruments.spin(device.stream, cycles, reading)
+            for turn, reading in enumerate(spent.unbind()):
+                length = _spread_out(cycles, spread, (turn + 0.5) / _SPENT_READINGS)
+                device.instruments.spin(device.stream, length, reading)
             device.wait()
             return float(spent.double().mean())
 
@@ -152,3 +158,8 @@ class CudaRig:
             return arm.call(inputs, None)
 
         return Arm("candidate", replayed, False), Arm("reference", launched, False)
+
+
+def _spread_out(cycles: int, spread: int, turn: float) -> int:
+    """A length within `spread` of `cycles`, by the fraction of `turn`."""
+    return round(cycles + spread * (2 * (turn % 1) - 1))

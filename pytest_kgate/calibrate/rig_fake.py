@@ -51,12 +51,12 @@ class FakeRig:
         trap = case == BEHIND_A_GRAPH and timer == "eager"
         return self._contest(0.32 * seconds if trap else seconds, seconds, seed)
 
-    def spins(self, candidate: int | None, reference: int, seed: int) -> Contest:
+    def spins(self, candidate: int | None, reference: int, seed: int, spread: int = 0) -> Contest:
         """The model of `truth.py` is the truth here."""
         seconds = _NULL_SECONDS if candidate is None else _FLOOR_SECONDS + candidate / _CLOCK_HZ
         return self._contest(seconds, _FLOOR_SECONDS + reference / _CLOCK_HZ, seed)
 
-    def spent_cycles(self, cycles: int) -> float:
+    def spent_cycles(self, cycles: int, spread: int = 0) -> float:
         """Just as many."""
         return float(cycles)
 

@@ -37,11 +37,11 @@ class HostRig:
             workload = Workload(_numbers, lambda inputs: np.empty_like(inputs[0]))
         return Contest(self.device, (bind("candidate", function, {}), bind("reference", function, {})), workload)
 
-    def spins(self, candidate: int | None, reference: int, seed: int) -> Contest:
+    def spins(self, candidate: int | None, reference: int, seed: int, spread: int = 0) -> Contest:
         """None here."""
         raise UsageError("The host has no spin kernels.", "Choose other cases.")
 
-    def spent_cycles(self, cycles: int) -> float:
+    def spent_cycles(self, cycles: int, spread: int = 0) -> float:
         """None here."""
         raise UsageError("The host has no spin kernels.", "Choose other cases.")
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytest_kgate.calibrate.cases import UNAVAILABLE
+from pytest_kgate.calibrate.rates import Count
 from pytest_kgate.calibrate.verdicts import Accuracy
 from pytest_kgate.calibrate.verdicts import CaseSummary
-from pytest_kgate.calibrate.verdicts import Count
 from pytest_kgate.calibrate.verdicts import Report
 from pytest_kgate.report import format as text
 
@@ -92,7 +92,7 @@ def instruments_line(report: Report) -> str:
     null = statistics.median(one.null_seconds for one in report.accuracy)
     clock = statistics.median(one.clock_hz for one in report.accuracy)
     return (
-        f"the timer reads {text.seconds(floor)} of a spin of 0 cycles and {text.seconds(null)} of an empty kernel; "
+        f"the timer reads {text.seconds(floor)} beyond a spin's cycles and {text.seconds(null)} of an empty kernel; "
         f"SM clock {clock / 1e6:.0f} MHz"
     )
 

@@ -28,6 +28,12 @@ _FLOOR_ROUNDS = 5
 _FLOOR_SAMPLES = 10
 """A floor is the median of five rounds: 50 samples, about 20 ms of a GPU's time."""
 
+_SPREAD_SECONDS = 0.16e-6
+"""The launches of a spin of known ratio differ by up to this from their mean, for two reasons. A turn of the spin's
+loop takes 20 ns on an H200, so that a constant length could miss the wanted ratio by 1 % at 2 us. And what the host
+launches one by one the device begins there in steps of some 0.1 us, so that a constant length would read up to half a
+step too long or too short, in every launch alike. Lengths that cover three such steps evenly read their mean."""
+
 Gate = dict[str, Any]
 """A line of the calibration file; `document.py` says what it holds."""
 
@@ -94,23 +100,26 @@ class Trials:
             cycles = self.cycles_for(case.seconds, seed + 1)
             return self._race(case, self.rig.spins(cycles, cycles, seed), seed)
         assert case.true_ratio is not None
-        floors, clocks = [self.read_floor(seed + 1)], [self.rig.clock_hz()]
+        clocks = [self.rig.clock_hz()]
+        spread = _spread(clocks[0])
+        floors = [self.read_floor(seed + 1, clocks[0])]
         model = mean_model(tuple(floors), tuple(clocks))
         reference = model.cycles_for(case.seconds)
         # The wanted ratio is that of the readings, so the floor is a part of both sides of it.
         candidate = model.cycles_for(case.true_ratio * model.reading(reference))
-        gate = self._race(case, self.rig.spins(candidate, reference, seed), seed)
-        floors.append(self.read_floor(seed + 2))
+        gate = self._race(case, self.rig.spins(candidate, reference, seed, spread), seed)
         clocks.append(self.rig.clock_hz())
+        floors.append(self.read_floor(seed + 2, clocks[1]))
         model = mean_model(tuple(floors), tuple(clocks))
         # The floor is that of a spin of 0 cycles, which spends some too.
         idle = self.rig.spent_cycles(0)
-        spent = [self.rig.spent_cycles(cycles) - idle for cycles in (candidate, reference)]
+        spent = [self.rig.spent_cycles(cycles, spread) - idle for cycles in (candidate, reference)]
         return {
             **gate,
             "spin": {
                 "candidate_cycles": candidate,
                 "reference_cycles": reference,
+                "spread_cycles": spread,
                 "clock_hz": clocks,
                 "floor_seconds": [floor.spin_seconds for floor in floors],
                 "null_seconds": [floor.null_seconds for floor in floors],
@@ -125,12 +134,15 @@ class Trials:
     def cycles_for(self, seconds: float, seed: int) -> int:
         """Cycles of a spin kernel that reads about so many seconds, by what was measured once in this process."""
         if self._rough is None:
-            self._rough = mean_model((self.read_floor(seed),), (self.rig.clock_hz(),))
+            clock_hz = self.rig.clock_hz()
+            self._rough = mean_model((self.read_floor(seed, clock_hz),), (clock_hz,))
         return self._rough.cycles_for(seconds)
 
-    def read_floor(self, seed: int) -> Floor:
-        """What the timer reads of an empty kernel and of a spin of 0 cycles, both arms of the same rounds."""
-        contest = self.rig.spins(None, 0, seed)
+    def read_floor(self, seed: int, clock_hz: float) -> Floor:
+        """What the timer reads of an empty kernel, and of short spins beyond the cycles that they spend."""
+        spread = _spread(clock_hz)
+        cycles = 2 * spread
+        contest = self.rig.spins(None, cycles, seed, spread)
         stopwatch = contest.device.stopwatch(
             contest.arms, contest.workload, timer=self.setting.timer, cache=self.setting.cache
         )
@@ -143,7 +155,12 @@ class Trials:
         finally:
             stopwatch.close()
         null, spin = np.median([stats.estimate(one.seconds) for one in rounds], axis=0)
-        return Floor(spin_seconds=float(spin), null_seconds=float(null))
+        spent = self.rig.spent_cycles(cycles, spread) - self.rig.spent_cycles(0)
+        return Floor(spin_seconds=float(spin) - spent / clock_hz, null_seconds=float(null))
+
+
+def _spread(clock_hz: float) -> int:
+    return round(_SPREAD_SECONDS * clock_hz)
 
 
 def describe(result: race.Race, bound: float) -> Gate:

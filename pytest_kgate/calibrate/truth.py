@@ -4,14 +4,14 @@ The model is one line: reading(cycles) = floor + cycles / clock.
 
 - `clock` is the SM clock in cycles per second. It comes from two spins of milliseconds, long and short, between events:
   the difference of their times leaves out whatever a launch costs.
-- `floor` is what the timer in use reads of a spin of 0 cycles: the launch of one kernel after another, as far as the
-  timer counts it, and the handful of instructions around the loop. The graph timer's slope keeps what every launch
-  costs, so its floor is about a microsecond. The queue timer takes off an empty kernel, so its floor is near 0 by
-  construction, but for those instructions. Either is measured, not assumed, by the same timer and cache, right before
-  and right after each gate; the mean of both counts. An empty kernel is measured in the same rounds, for comparison.
+- `floor` is what the timer in use reads of a short spin beyond its cycles: the launch of one kernel after another, as
+  far as the timer counts it, and the handful of instructions around the loop. It is measured, not assumed, by the same
+  timer and cache, right before and right after each gate; the mean of both counts. An empty kernel is measured in the
+  same rounds, for comparison.
 
 A spin ends a little late, by up to a turn of its loop, some tens of cycles; `cycles` are those that the kernel counts
-itself, less those of a spin of 0 cycles, which are a part of the floor.
+itself, less those of a spin of 0 cycles, which are a part of the floor. The launches of one spin differ in length,
+evenly around their mean, which is what counts; `trial.py` says why.
 
 So the truth of a gate is (floor + candidate cycles / clock) / (floor + reference cycles / clock), and cycles are chosen
 so that it lands on the wanted ratio with the floor included.
@@ -36,7 +36,7 @@ class Floor:
     """What a timer reads of kernels that do nothing, in seconds; about 0, even below, where it takes them off."""
 
     spin_seconds: float
-    """Of a spin of 0 cycles: the floor of the model."""
+    """Of a short spin beyond its cycles: the floor of the model."""
     null_seconds: float
     """Of an empty kernel, for comparison."""
 

@@ -4,30 +4,21 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable
-from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from scipy import special
 from scipy import stats as distributions
 
 from pytest_kgate.calibrate.cases import UNAVAILABLE
 from pytest_kgate.calibrate.cases import Case
+from pytest_kgate.calibrate.rates import Count
+from pytest_kgate.calibrate.rates import Gate
+from pytest_kgate.calibrate.rates import count
+from pytest_kgate.calibrate.rates import most_allowed
 from pytest_kgate.looks import LOOKS
 from pytest_kgate.looks import critical_values
 from pytest_kgate.stats import BLOCKS
-
-NOMINAL = 0.025
-"""What a gate at 95 % confidence promises on either side."""
-
-MOST = 0.035
-"""Of a thousand gates and more: 25 are expected, and 35 are two standard deviations above."""
-
-MANY = 1000
-
-SIGNIFICANCE = 0.01
-"""A count is above what 2.5 % explains where its one-sided binomial p is below this."""
 
 FEWEST_JUDGED = 0.95
 """Of the gates: what ends as INVALID or ERROR judged nothing, and must stay rare for the rates to mean anything."""
@@ -37,29 +28,6 @@ SHOULD_PASS = 0.95
 
 _POWER = 0.9
 """`resolved effect` is what a race decides nine times out of ten."""
-
-Gate = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Count:
-    """Verdicts of some gates."""
-
-    gates: int
-    passed: int = 0
-    failed: int = 0
-    undecided: int = 0
-    broken: int = 0
-    """INVALID and ERROR."""
-
-    @property
-    def judged(self) -> int:
-        """Those that rates are stated of."""
-        return self.gates - self.broken
-
-    def explained(self, count: int) -> bool:
-        """Whether 2.5 % explains so many of them."""
-        return excess_p_value(count, self.judged) >= SIGNIFICANCE
 
 
 @dataclass(frozen=True)
@@ -100,7 +68,7 @@ class Accuracy:
     """Mean reading less the model's."""
     reference_bias_seconds: float
     floor_seconds: float
-    """Median: what the timer reads of a spin of 0 cycles."""
+    """Median: what the timer reads of a spin beyond its cycles."""
     null_seconds: float
     """Median: what it reads of an empty kernel."""
     clock_hz: float
@@ -166,33 +134,6 @@ def report(gates: Sequence[Gate], cases: Iterable[Case]) -> Report:
         acceptance=tuple(_acceptance(same, overall, must_fail)),
         goals=tuple(_goals(accuracies, should_pass)),
     )
-
-
-def count(gates: Sequence[Gate]) -> Count:
-    """Verdicts, counted."""
-    found = [str(gate["verdict"]) for gate in gates]
-    return Count(
-        gates=len(found),
-        passed=found.count("PASS"),
-        failed=found.count("FAIL"),
-        undecided=found.count("INCONCLUSIVE"),
-        broken=found.count("INVALID") + found.count("ERROR"),
-    )
-
-
-def excess_p_value(false: int, gates: int) -> float:
-    """Chance of so many false verdicts, or more, where each gate errs in 2.5 %."""
-    return float(distributions.binomtest(false, gates, NOMINAL, alternative="greater").pvalue) if gates else 1.0
-
-
-def most_allowed(gates: int) -> int:
-    """How many of so many gates may err on one side: 35 of 1,000; of fewer, what 2.5 % explains."""
-    if gates >= MANY:
-        return int(MOST * gates + 1e-9)
-    allowed = 0
-    while allowed < gates and excess_p_value(allowed + 1, gates) >= SIGNIFICANCE:
-        allowed += 1
-    return allowed
 
 
 def summarise(case: Case, gates: Sequence[Gate]) -> CaseSummary:

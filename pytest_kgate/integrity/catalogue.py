@@ -141,7 +141,14 @@ CATALOGUE: tuple[Cheat, ...] = (
     Cheat("writes_beyond.cpp", "memory", "writes behind its output", "guard zones", HOST),
     Cheat("writes_beyond.cu", "memory", "writes behind its output, in CUDA", "guard zones", CUDA),
     Cheat("reads_beyond.cpp", "memory", "reads behind its inputs", "guard zones", HOST),
-    Cheat("slow_host.py", "time", "spends 5 ms on the host in each call", "the host's time of a call", CUDA),
+    Cheat(
+        "slow_host.py",
+        "time",
+        "spends 5 ms on the host in each call",
+        "the host's time of a call",
+        CUDA,
+        isolated=False,
+    ),
 )  # fmt: skip
 
 HONEST = Cheat("plain.py", "none", "is honest", "nothing: it passes", caught=False)

@@ -44,6 +44,9 @@ def _run(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     import torch
 
+    import pytest_kgate.bench
+    import pytest_kgate.report.failure
+    import pytest_kgate.report.terminal  # noqa: F401  (what every session needs is imported once, ahead of the forks)
     from pytest_kgate.integrity import document
     from pytest_kgate.integrity.arena import fight
     from pytest_kgate.integrity.arena import place

@@ -15,11 +15,11 @@ from pytest_kgate.calibrate.histogram import draw
 from pytest_kgate.calibrate.protocol import Extent
 from pytest_kgate.calibrate.protocol import next_job
 from pytest_kgate.calibrate.protocol import targets
+from pytest_kgate.calibrate.rates import excess_p_value
+from pytest_kgate.calibrate.rates import most_allowed
 from pytest_kgate.calibrate.truth import Floor
 from pytest_kgate.calibrate.truth import SpinModel
 from pytest_kgate.calibrate.truth import mean_model
-from pytest_kgate.calibrate.verdicts import excess_p_value
-from pytest_kgate.calibrate.verdicts import most_allowed
 from pytest_kgate.calibrate.verdicts import report
 from pytest_kgate.errors import UsageError
 

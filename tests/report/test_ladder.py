@@ -20,12 +20,16 @@ WMMA = Implementation("wmma", "wmma.cu", "cuda", "ready", "Through fragments.")
 HOPPER = Implementation("hopper", "hopper.cu", "cuda", "planned", "Through wgmma.")
 
 
-def measured(started="2026-01-02", causal=False, ratio=None, knobs=None, shape=(1, 8, 512, 64), cache="hot"):
+def measured(
+    started="2026-01-02", causal=False, ratio=None, knobs=None, shape=(1, 8, 512, 64), cache="hot", named=None
+):
     found = copy.deepcopy(speed_record())
     found["started"] = started
     found["candidate"] |= {"implementation": "wmma", "knobs": knobs or {}}
     found["problem"] |= {"shape": list(shape), "causal": causal}
     found["timing"]["cache"] = cache
+    if named is not None:
+        found["reference"] |= {"backend": named, "choices": {}}
     if ratio is not None:
         found["gates"][0]["ratio"] |= {"estimate": ratio, "low": ratio - 0.01, "high": ratio + 0.01}
     return found
@@ -56,6 +60,21 @@ def test_other_builds_problems_caches_and_older_records_do_not_count(other) -> N
     assert cells([measured(ratio=0.612), measured(**other, ratio=0.111)], WMMA)[0][3] == "0.612"
     if "started" not in other:
         assert cells([measured(**other, ratio=0.111)], WMMA) == [["wmma", "", "", "", "", "", "not measured"]]
+
+
+def test_race_against_the_fastest_reference_counts_before_a_later_one_against_a_named_one() -> None:
+    fastest = [measured(ratio=0.889), measured(causal=True, ratio=0.895)]
+    named = [
+        measured("2026-01-03", ratio=0.798, named="flash"),
+        measured("2026-01-03", causal=True, ratio=0.806, named="flash"),
+    ]
+    assert cells(fastest + named, WMMA)[0][2:5] == ["sdpa cudnn", "0.889", "0.895"]
+    assert cells(named, WMMA)[0][2:5] == ["sdpa flash (named)", "0.798", "0.806"]
+
+
+def test_references_that_differ_are_both_told() -> None:
+    records = [measured(), measured(causal=True, named="flash")]
+    assert cells(records, WMMA)[0][2] == "sdpa cudnn, sdpa flash (named)"
 
 
 def test_verdicts_that_differ_are_both_told() -> None:

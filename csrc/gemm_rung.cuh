@@ -1,0 +1,95 @@
+// What the rungs share that leave a product to cuBLAS: their part of the workspace, how a call begins, and the division
+// at the end where cuBLAS has multiplied with V.
+//
+// That GEMM's left operand are exp(x - max), rounded to 16 bits, and not probabilities: the greatest of a row is
+// exactly 1, and a key that dominates its row is not rounded, as in FlashAttention. Divided by the sum first it would
+// be rounded as every other number, and the output, rounded too, would err more than twice as much. The price is a
+// result in fp32 that a kernel more divides. The sum is that of the rounded values, so that the weights of a row add up
+// to 1. What rounding takes from probabilities can't be the GEMM's addend instead (beta = 1): cuBLAS's kernels for
+// Hopper round the product to 16 bits before they add.
+#pragma once
+
+#include "cublas.cuh"
+
+namespace kgate {
+namespace {
+
+// A call's boxes, and where in the workspace a box's matrices start, in bytes from its beginning.
+struct Workspace {
+    Boxes boxes;
+    int64_t pairs = kCublasBytes;  // logits or exponentials: (slices, rows, ld)
+    int64_t outputs;               // exponentials times V: (slices, rows, head_dim) of float
+    int64_t sums;                  // of the rounded exponentials: (slices, rows) of float
+    int64_t bytes;
+
+    // `pair_bytes`: of a logit or an exponential. `divides`: whether there are outputs and sums.
+    Workspace(const SdpaArgs& args, int pair_bytes, bool divides) : boxes(cut(args, pair_bytes)) {
+        const int64_t rows = divides ? static_cast<int64_t>(boxes.batches) * boxes.heads * boxes.rows : 0;
+        outputs = pairs + round_up(boxes.elements * pair_bytes, 256);
+        sums = outputs + rows * args.head_dim * 4;
+        bytes = sums + rows * 4;
+    }
+};
+
+template <typename Element>
+__host__ __device__ Element* in_workspace(const SdpaArgs& args, int64_t offset) {
+    return reinterpret_cast<Element*>(static_cast<char*>(args.workspace) + offset);
+}
+
+// Calls body(cublas, box) for every box, with cuBLAS on the call's stream, until one returns an error.
+template <typename Body>
+int for_each_gemm_box(const SdpaArgs& args, const Workspace& workspace, void* stream, const Body& body) {
+    if (int code = check_workspace(args, workspace.bytes)) return code;
+    if (int code = check_row_strides(args)) return code;
+    CublasCall cublas;
+    if (int code = cublas.begin(args, stream)) return code;
+    return for_each_box(args, workspace.boxes, [&](const Box& box) { return body(cublas, box); });
+}
+
+struct DivideArgs {
+    SdpaArgs sdpa;
+    Box box;
+    int64_t outputs, sums;  // as in Workspace
+};
+
+constexpr int kDivideThreads = 256;
+
+// O = outputs / sums, eight columns a thread.
+template <typename T, int D>
+__global__ void __launch_bounds__(kDivideThreads) divide_rows(const __grid_constant__ DivideArgs all) {
+    const SdpaArgs& args = all.sdpa;
+    const Box& box = all.box;
+    constexpr int kChunks = D / 8;
+    const int blocks = ceil_div(box.rows * kChunks, kDivideThreads);  // of a slice
+    const int slice = blockIdx.x / blocks;
+    const int chunk = blockIdx.x % blocks * kDivideThreads + threadIdx.x;
+    const int row = chunk / kChunks;  // within the box
+    const int column = chunk % kChunks * 8;
+    if (row >= box.rows) return;
+
+    const int64_t line = static_cast<int64_t>(slice) * box.rows + row;
+    const float* const outputs = in_workspace<const float>(args, all.outputs) + line * D + column;
+    const float4* const source = reinterpret_cast<const float4*>(outputs);
+    const float4 low = source[0], high = source[1];
+    const float sum = in_workspace<const float>(args, all.sums)[line];
+    DEBUG_ASSERT(sum > 0.99f && sum < box.keys * 1.01f + 1.0f);  // the largest of at most `keys` terms is 1
+    const float inverse = 1.0f / sum;
+    const float values[8] = {low.x * inverse,  low.y * inverse,  low.z * inverse,  low.w * inverse,
+                             high.x * inverse, high.y * inverse, high.z * inverse, high.w * inverse};
+    T* const o = box_pointer(static_cast<T*>(args.o), args.o_stride, box, slice);
+    store_8(o + (box.row + row) * args.o_stride[2] + column, values);
+}
+
+// The second half of a box: P V by cuBLAS, from exponentials with p_ld elements between their rows, and the division.
+template <typename T, int D>
+int multiply_and_divide(CublasCall& cublas, const SdpaArgs& args, const Workspace& workspace, const Box& box,
+                        int64_t p_ld, void* stream) {
+    const T* const p = in_workspace<const T>(args, workspace.pairs);
+    if (int code = cublas.output<T>(args, box, p, p_ld, in_workspace<float>(args, workspace.outputs))) return code;
+    const DivideArgs all = {args, box, workspace.outputs, workspace.sums};
+    const int64_t blocks = static_cast<int64_t>(ceil_div(box.rows * (D / 8), kDivideThreads)) * slices_of(box);
+    return launch<divide_rows<T, D>>(all, blocks, kDivideThreads, 0, stream);
+}
+
+}  // namespace
+}  // namespace kgate

@@ -1,0 +1,135 @@
+"""Markers and calls that make no sense: what happened, what to do, and nothing measured is lost."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch  # noqa: F401  (pytester forgets what its sessions import, and torch can't be imported twice)
+
+import pytest_kgate.bench
+import pytest_kgate.build.kernel
+import pytest_kgate.report.failure
+import pytest_kgate.report.terminal  # noqa: F401
+
+
+@pytest.mark.parametrize(
+    ("marker", "complaint", "usage"),
+    [
+        ("speedup(0)", "bound must be a positive finite number, not 0", "speedup(bound, *, quantile=0.5, conf"),
+        ("speedup(-1)", "bound must be a positive finite number, not -1", "speedup(bound, *"),
+        ("speedup('fast')", "bound must be a positive finite number, not 'fast'", "speedup(bound, *"),
+        ("speedup(float('nan'))", "bound must be a positive finite number, not nan", "speedup(bound, *"),
+        ("speedup()", "missing a required argument: 'bound'", "speedup(bound, *"),
+        ("speedup(0.9, 0.5)", "too many positional arguments", "speedup(bound, *"),
+        ("speedup(0.9, quantil=0.5)", "got an unexpected keyword argument 'quantil'", "speedup(bound, *"),
+        ("speedup(0.9, quantile=50)", "quantile must be a number between 0 and 1, not 50", "speedup(bound, *"),
+        ("allclose(0)", "atol and rtol cannot both be 0", "allclose(atol, rtol=0.0, *, factor=None)"),
+        ("perf(budgett=3)", "got an unexpected keyword argument 'budgett'", "perf(*, timer, cache, budget,"),
+        ("perf(budget='soon')", "budget (marker) cannot be 'soon'. It takes a positive number of seconds", "perf(*"),
+    ],
+)
+def test_marker_that_makes_no_sense_stops_the_collection_with_its_usage(play, marker, complaint, usage):
+    result = play(f"""
+    @pytest.mark.{marker}
+    def test_mistake(kbench):
+        kbench(good, RELU)
+    """)
+    assert result.status == pytest.ExitCode.USAGE_ERROR
+    result.says("test_it.py::test_mistake: @pytest.mark.", complaint, f"Usage: @pytest.mark.{usage}")
+
+
+CALLS = {
+    "swapped": (
+        "kbench(RELU, good)",
+        "kbench was given the problem first.",
+        "Write kbench(candidate, problem).",
+    ),
+    "shape for a problem": (
+        "kbench(good, Shape(1, 2, 32, 16))",
+        "kbench takes a Problem as its second argument, got Shape.",
+        "Make one with sdpa_oracle(shape)",
+    ),
+    "tuple for a shape": (
+        "sdpa_oracle((1, 2, 32, 16))",
+        "sdpa_oracle takes a Shape, got (1, 2, 32, 16).",
+        "Write Shape(batch, heads, seqlen, head_dim, causal=False).",
+    ),
+    "name for a kernel": (
+        "kbench('wmma', RELU)",
+        "The candidate 'wmma' names no function.",
+        'kernels("name")',
+    ),
+    "result for a callable": (
+        "kbench(good(torch.ones(64, 64)), RELU)",
+        "The candidate is not callable: got Tensor.",
+        "Pass a function",
+    ),
+    "unknown dtype": (
+        "sdpa_oracle(SMALL, dtype='fp16')",
+        "sdpa_oracle has no dtype 'fp16'.",
+        "Use one of float16, bfloat16, float32.",
+    ),
+    "torch dtype": (
+        "sdpa_oracle(SMALL, dtype=torch.int8)",
+        "sdpa_oracle has no dtype torch.int8.",
+        "Use one of float16, bfloat16, float32.",
+    ),
+    "unknown backend": (
+        "sdpa_oracle(SMALL, backend='fast')",
+        "There is no SDPA backend 'fast'.",
+        "Use fastest or one of flash",
+    ),
+    "unknown keyword": (
+        "kbench(good, RELU, budgett=3)",
+        "budgett (kbench) is not an option of one test.",
+        "These are:",
+    ),
+    "bad bound": (
+        "kbench(good, RELU, speedup=0)",
+        "kbench(speedup=...) cannot be 0.",
+        "It takes a positive number.",
+    ),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_call_that_makes_no_sense_is_told_how_to_write_it(play, call):
+    code, happened, todo = call
+    result = play(f"""
+    def test_mistake(kbench, sdpa_oracle):
+        {code}
+    """)
+    result.failed_once()
+    result.says(happened, todo)
+
+
+def test_shape_with_an_extent_of_zero_is_named_at_the_users_own_line(play):
+    result = play("""
+    def test_mistake(kbench, sdpa_oracle):
+        kbench(good, sdpa_oracle(Shape(1, 2, 0, 16)))
+    """)
+    result.failed_once()
+    result.says("ValueError: Shape.seqlen must be a positive integer, got 0")
+    assert re.search(r"test_it\.py:\d+: ValueError", result.text)
+
+
+def test_gate_without_a_race_fails_and_says_so(play):
+    result = play("""
+    @pytest.mark.speedup(0.95)
+    def test_mistake():
+        good(torch.ones(3))
+    """)
+    result.failed_once()
+    result.says("never called kbench, so nothing was judged.", "Call kbench(candidate, problem) in the test")
+
+
+def test_two_calls_in_one_test_are_allowed_and_a_late_failure_loses_neither(play):
+    result = play("""
+    @pytest.mark.allclose(1e-6)
+    def test_mistake(kbench):
+        kbench(good, RELU, name="first")
+        kbench(lambda x: torch.relu(x) + 1, RELU, name="second")
+    """)
+    result.failed_once("first", "second")
+    result.says("WRONG: second")

@@ -1,0 +1,264 @@
+"""Candidates and problems that are none: what happened, what to do, and nothing measured is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import textwrap
+
+import pytest
+import torch  # noqa: F401  (pytester forgets what its sessions import, and torch can't be imported twice)
+from user_session import write_kernel
+
+import pytest_kgate.bench
+import pytest_kgate.build.kernel
+import pytest_kgate.report.failure
+import pytest_kgate.report.terminal  # noqa: F401
+
+NOT_POSIX = not hasattr(os, "fork")
+
+
+def test_candidate_that_raises_is_shown_with_its_own_frames_only(play):
+    result = play("""
+    def helper(x):
+        raise ValueError("tile is empty")
+
+    def broken(x):
+        return helper(x)
+
+    def test_mistake(kbench):
+        kbench(broken, RELU)
+    """)
+    result.failed_once("broken")
+    result.says(
+        "ERROR: broken",
+        "The candidate raised ValueError: tile is empty.",
+        "Traceback, without the plugin's own frames:",
+    )
+    result.says("in broken return helper(x)", 'in helper raise ValueError("tile is empty")')
+
+
+def test_candidate_that_raises_only_while_timed_is_an_error_with_a_record(play):
+    result = play(
+        """
+        calls = []
+
+        def broken(x):
+            calls.append(1)
+            if len(calls) > 20:
+                raise ValueError("scratch is used up")
+            return torch.relu(x)
+
+        def test_mistake(kbench):
+            kbench(broken, RELU)
+        """,
+        device="host",
+    )
+    result.failed_once("broken")
+    result.says("ERROR: broken", "raised ValueError: scratch is used up.", "in broken raise ValueError(")
+    assert result.records[1]["correctness"]["verdict"] == "PASS"
+
+
+@pytest.mark.parametrize(
+    ("part", "function", "message"),
+    [
+        ("reference", "lambda x: (x, x)", "The problem's reference returned tuple, not a tensor."),
+        ("exact", "lambda x: None", "The problem's exact returned NoneType, not a tensor."),
+        ("exact", "lambda x: x.double().sum(0)", "The problem's exact returned shape (64,), its reference (64, 64)."),
+        ("reference", "{}", "None of the references of relu 64x64 runs on cpu (it names none)."),
+        ("reference", "'torch.relu'", "The reference is not callable: got str."),
+    ],
+)
+def test_problem_that_is_none_is_told_what_its_parts_return(play, part, function, message):
+    result = play(f"""
+    import dataclasses
+
+    def test_mistake(kbench):
+        kbench(good, dataclasses.replace(RELU, {part}={function}))
+    """)
+    assert result.outcomes["failed"] == 1
+    result.says(message)
+
+
+@pytest.mark.parametrize("part", ["reference", "exact", "inputs"])
+def test_problem_whose_own_function_raises_names_that_function(play, part):
+    result = play(f"""
+    import dataclasses
+
+    def broken(*tensors):
+        raise ValueError("not this shape")
+
+    def test_mistake(kbench):
+        kbench(good, dataclasses.replace(RELU, {part}=broken))
+    """)
+    result.failed_once("good")
+    whose = {"reference": "The reference", "exact": "The problem's exact", "inputs": "The problem's inputs"}[part]
+    result.says("ERROR: good", f"{whose} raised ValueError: not this shape.", "in broken raise ValueError(")
+
+
+def test_candidate_that_hangs_in_python_fails_and_the_session_goes_on(play):
+    result = play(
+        """
+        def endless(x):
+            while True:
+                pass
+
+        def test_mistake(kbench):
+            kbench(endless, RELU)
+        """,
+        "--kgate-timeout=0.5",
+    )
+    result.failed_once("endless")
+    result.says("The candidate hung: the check of relu 64x64 did not end within 0.5 s", "--kgate-timeout")
+    result.says("it was in endless, test_it.py line")
+
+
+STUCK = """
+def test_mistake(kbench, sdpa_oracle, kernels):
+    kbench(kernels("mine.cpp"), sdpa_oracle(SMALL, dtype="float32"))
+"""
+
+
+@pytest.mark.skipif(NOT_POSIX, reason="needs POSIX signals")
+def test_kernel_that_hangs_in_native_code_ends_the_session_and_keeps_the_records(play, folder):
+    write_kernel(folder, "for (;;) usleep(1000);")
+    shorter_grace = "\nimport pytest_kgate.watchdog\npytest_kgate.watchdog._GRACE_SECONDS = 0.5\n"
+    result = play(STUCK, "--kgate-timeout=1", apart=True, conftest=shorter_grace)
+    assert result.status not in (0, pytest.ExitCode.TESTS_FAILED)
+    assert result.names == ["before"]
+    result.says("pytest-kgate: The candidate hung: the check of sdpa 1x2x32x16 float32 did not end within 1 s")
+    result.says("so the session ends here.", "The records so far are in", "records.json")
+    result.says("Not run: test_it.py::test_after.")
+    result.says("Deselect the test to run the others: test_it.py::test_mistake")
+
+
+def test_kernel_that_crashes_leaves_the_records_so_far(play, folder):
+    write_kernel(folder, "*static_cast<volatile int*>(nullptr) = 1; return 0;")
+    result = play(STUCK, apart=True)
+    assert result.status in (-signal.SIGSEGV, 128 + signal.SIGSEGV)
+    assert result.names == ["before"]
+    result.says("Segmentation fault", "test_mistake")  # pytest's own faulthandler tells where
+
+
+def test_crashed_workers_are_replaced_and_their_records_kept(play, folder):
+    pytest.importorskip("xdist", reason="needs pytest-xdist")
+    write_kernel(folder, "*static_cast<volatile int*>(nullptr) = 1; return 0;")
+    exits = """
+    def test_exits(kbench):
+        import os
+        kbench(lambda x: os._exit(3), RELU)
+    """
+    result = play(STUCK + textwrap.dedent(exits), "-n2", apart=True)
+    assert result.outcomes["failed"] == 2
+    assert sorted(result.names) == ["after", "before"]
+    result.says("crashed while running 'test_it.py::test_mistake'", "crashed while running 'test_it.py::test_exits'")
+
+
+def test_candidate_that_asks_for_too_much_memory_is_told_to_shrink(play):
+    result = play(
+        """
+        def greedy(x):
+            torch.empty(2**50, dtype=torch.uint8)
+
+        def test_mistake(kbench):
+            kbench(greedy, RELU)
+        """,
+        device="host",
+    )
+    result.failed_once("greedy")
+    result.says("The candidate ran out of host memory: 1,048,576.0 GiB were asked for at once.", "Use a smaller shape")
+    result.says("in greedy torch.empty(2**50")
+
+
+@pytest.mark.parametrize(
+    ("answer", "happened", "todo"),
+    [
+        ("None", "The candidate returned nothing.", "Return the output tensor, or take a parameter `out`"),
+        ("3.0", "The candidate returned a float, not a tensor.", "Return a torch tensor"),
+        ("torch.relu(x), x", "The candidate returned a tuple, not a tensor.", "Return a torch tensor"),
+        ("torch.relu(x)[1:]", "output has shape (63, 64), but the problem asks for (64, 64).", "like the first input"),
+        ("torch.relu(x).half()", "output has dtype torch.float16, but the problem asks for torch.float32.", "Allocate"),
+        ("x", "The candidate's output shares memory with its input 0.", "Write to memory of its own"),
+        ("x.mul_(2).relu()", "The candidate changed its input 0.", "Leave the inputs as they are"),
+    ],
+    ids=["none", "number", "tuple", "shape", "dtype", "aliasing", "changed input"],
+)
+def test_answer_that_is_none_is_told_what_an_answer_is(play, answer, happened, todo):
+    result = play(f"""
+    def odd(x):
+        return {answer}
+
+    def test_mistake(kbench):
+        kbench(odd, RELU)
+    """)
+    result.failed_once("odd")
+    assert result.records[1]["verdict"] == "ERROR"
+    result.says(happened, todo)
+
+
+def test_nan_in_the_output_is_wrong_and_named(play):
+    result = play("""
+    def broken(x):
+        return torch.relu(x) / 0 * 0
+
+    @pytest.mark.allclose(1e-3)
+    def test_mistake(kbench):
+        kbench(broken, RELU)
+    """)
+    result.failed_once("broken")
+    assert result.records[1]["timing"] is None
+    result.says("WRONG: broken", "the output holds NaN or Inf", "Every element is NaN or Inf.")
+
+
+def test_output_that_is_never_written_is_wrong_and_named(play):
+    result = play("""
+    def lazy(x, out):
+        pass
+
+    @pytest.mark.speedup(0.95)
+    def test_mistake(kbench):
+        kbench(lazy, RELU)
+    """)
+    result.failed_once("lazy")
+    result.says("WRONG: lazy", "the likeliest cause is an output that is never written")
+
+
+def test_non_contiguous_input_of_a_kernel_is_named(play):
+    result = play("""
+    import dataclasses
+
+    def test_mistake(kbench, sdpa_oracle, kernels):
+        problem = sdpa_oracle(SMALL, dtype="float32")
+        turned = lambda g: tuple(t.transpose(2, 3).contiguous().transpose(2, 3) for t in problem.inputs(g))
+        kbench(kernels("host"), dataclasses.replace(problem, inputs=turned, hard_inputs=None))
+    """)
+    result.failed_once("host")
+    result.says("host: the last dimension of q is not contiguous (stride (1024, 512, 1, 32)).", "Pass q.contiguous().")
+
+
+def test_dtype_that_a_kernel_does_not_take_is_named(play):
+    result = play("""
+    import dataclasses
+
+    def test_mistake(kbench, sdpa_oracle, kernels):
+        problem = sdpa_oracle(SMALL, dtype="float32")
+        doubled = lambda g: tuple(t.double() for t in problem.inputs(g))
+        kbench(kernels("host"), dataclasses.replace(problem, inputs=doubled, hard_inputs=None))
+    """)
+    result.failed_once("host")
+    result.says("host: q has the dtype torch.float64.", "It takes float32, float16, bfloat16.")
+
+
+def test_candidate_that_ignores_the_mask_is_told_which_parameter_it_lacks(play):
+    result = play("""
+    def forgetful(q, k, v):
+        return torch.nn.functional.scaled_dot_product_attention(q, k, v)
+
+    @pytest.mark.allclose(1e-3)
+    def test_mistake(kbench, sdpa_oracle):
+        kbench(forgetful, sdpa_oracle(Shape(1, 2, 32, 16, causal=True), dtype="float32"))
+    """)
+    result.failed_once("forgetful")
+    result.says(
+        "WRONG: forgetful", "The candidate has no parameter `is_causal`, so it was called without is_causal=True"
+    )

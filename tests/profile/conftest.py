@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import json
+import os
+import sys
+import textwrap
+
+import pytest
+from stand_in import DEVICE
+from stand_in import PRELUDE
+from stand_in import TOOL
+
+from pytest_kgate.profile import tools
+
+
+@pytest.fixture
+def tool(tmp_path, monkeypatch):
+    """The stand-in is the only compute-sanitizer; returns the command lines that it was started with."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    program = folder / "compute-sanitizer"
+    program.write_text(TOOL.format(python=sys.executable))
+    program.chmod(0o755)
+    calls = tmp_path / "calls.jsonl"
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("CALLS", str(calls))
+    return lambda: [json.loads(line) for line in calls.read_text().splitlines()] if calls.exists() else []
+
+
+@pytest.fixture
+def no_tool(monkeypatch):
+    monkeypatch.setattr(tools, "_candidates", lambda: iter(()))
+
+
+@pytest.fixture
+def suite(pytester):
+    def write(body):
+        pytester.makeconftest(DEVICE)
+        pytester.makepyfile(PRELUDE + textwrap.dedent(body))
+        return pytester
+
+    return write

@@ -1,0 +1,69 @@
+"""What users of `kgate sanitize` see, with a stand-in for compute-sanitizer on PATH."""
+
+from __future__ import annotations
+
+import json
+
+import torch  # noqa: F401  (pytester forgets what its sessions import, and torch can't be imported twice)
+
+import pytest_kgate.bench
+import pytest_kgate.profile.sanitizer
+import pytest_kgate.report.failure
+import pytest_kgate.report.terminal  # noqa: F401
+from pytest_kgate.cli import main
+from pytest_kgate.profile import tools
+
+SEVERAL = """
+def test_one(kbench):
+    kbench(good, SILU)
+
+def test_bad(kbench):
+    kbench(good, SILU)
+
+def test_without_a_kernel():
+    assert False, "has nothing to watch"
+
+@pytest.mark.sanitize
+def test_marked(kbench):
+    kbench(good, SILU)
+"""
+
+
+def test_the_command_runs_all_tests_in_one_process_a_tool_and_each_alone_where_something_is_found(
+    suite, tool, monkeypatch, capsys
+):
+    pytester = suite(SEVERAL)
+    monkeypatch.chdir(pytester.path)
+    (file,) = pytester.path.glob("test_*.py")
+    assert main(["sanitize", file.name, "--tool", "racecheck", "--json", "clean.json"]) == 0
+    assert len(tool()) == 1
+    assert "racecheck: 3 clean" in capsys.readouterr().out
+    assert main(["sanitize", file.name, "--tool", "memcheck", "--json", "found.json"]) == 1
+    assert len(tool()) == 1 + 1 + 3
+    said = capsys.readouterr().out
+    assert "memcheck: 2 clean, 1 with findings" in said
+    assert "::test_bad\n    memcheck: Invalid __global__ write" in said
+    found = json.loads((pytester.path / "found.json").read_text())
+    assert found["schema"] == "pytest-kgate/sanitizer"
+    assert [one["verdict"] for one in found["outcomes"]] == ["PASS", "FAIL", "PASS"]
+    assert found["outcomes"][1]["findings"][0]["kernel"] == "spoils(float *, int)"
+
+
+def test_the_command_takes_marked_tests_where_none_is_named_and_hands_its_options_on(suite, tool, monkeypatch, capsys):
+    pytester = suite(SEVERAL)
+    monkeypatch.chdir(pytester.path)
+    assert main(["sanitize", "--tool", "synccheck", "--kernels", "wmma", "--full-size"]) == 0
+    assert "synccheck: 1 clean" in capsys.readouterr().out
+    (call,) = tool()
+    assert call[call.index("--kernel-name") + 1] == "kernel_substring=wmma"
+    assert "--report-api-errors" not in call
+
+
+def test_the_command_without_tool_or_tests_says_what_to_do(tmp_path, tool, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "test_none.py").write_text("def test_it():\n    pass\n")
+    assert main(["sanitize", "test_none.py", "--tool", "memcheck"]) == 2
+    assert "no test to watch" in capsys.readouterr().err
+    monkeypatch.setattr(tools, "_candidates", lambda: iter(()))
+    assert main(["sanitize", "test_none.py"]) == 2
+    assert "was not found" in capsys.readouterr().err
