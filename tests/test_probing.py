@@ -23,8 +23,9 @@ def by_address(remembered={}):
     def candidate(q, k, v, is_causal=False):
         key = q.data_ptr(), k.data_ptr(), v.data_ptr(), q.shape
         if key not in remembered:
-            remembered[key] = F.scaled_dot_product_attention(q, k, v, is_causal=is_causal)
-        return remembered[key]
+            answer = F.scaled_dot_product_attention(q, k, v, is_causal=is_causal)
+            remembered[key] = answer, q, k, v  # kept, or the next draw of the check may be given the same addresses
+        return remembered[key][0]
     return candidate
 
 def by_values(remembered={}):
