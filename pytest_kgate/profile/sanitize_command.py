@@ -46,6 +46,7 @@ def sanitize(options: argparse.Namespace) -> int:
     order = Order(program, wanted, Path.cwd(), _arguments(options), timeout=options.timeout)
     started = now()
     outcomes: list[Examined] = []
+    environment: dict[str, Any] = {}
     for tool in wanted.tools:
         found = examine(tool, options.tests, order)
         print(f"{tool}: {_summary(found)}", flush=True)
@@ -53,8 +54,9 @@ def sanitize(options: argparse.Namespace) -> int:
             if one.verdict != "PASS":
                 print(f"  {one.verdict} {one.test}\n    {one.reason}", flush=True)
         outcomes += found
-    if options.json is not None:
-        _save(options.json, document(outcomes, started, _environment()))
+        if options.json is not None:  # after each, as a tool may take minutes and the next may be broken off
+            environment = environment or _environment()
+            _save(options.json, document(outcomes, started, environment))
     if not outcomes:
         raise UsageError(
             f"pytest found no test to watch in {' '.join(options.tests) or 'this folder'}.",

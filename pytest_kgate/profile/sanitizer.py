@@ -163,7 +163,7 @@ def _run(tool: str, tests: Sequence[str], order: Order) -> _Child:
             next((line["collected"] for line in told if "collected" in line), None),
             {line["test"]: line for line in told if "test" in line},
             launched,
-            parse_report(_read(log)),
+            _report(tool, order, _read(log)),
             _read(output),
             status,
             seconds,
@@ -175,11 +175,19 @@ def _command(tool: str, tests: Sequence[str], order: Order, log: Path) -> list[s
     command += ["--target-processes", "all", "--strip-paths", "no", "--show-backtrace", "device"]
     if tool == "memcheck":
         command += ["--report-api-errors", "no"]  # libraries probe for what a driver has; a failed launch shows anyway
-    if order.wanted.kernels is not None:
+    if tool == "initcheck":
+        command += ["--print-limit", "100000"]  # of all kernels; `_report` takes those that were asked for
+    elif order.wanted.kernels is not None:
         command += ["--kernel-name", f"kernel_substring={order.wanted.kernels}"]
     pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short"]
     pytest += ["--capture=sys"]  # what the driver says of an assert would be lost with a process that ends in one
     return [*command, *pytest, *order.arguments, *tests]
+
+
+def _report(tool: str, order: Order, log: str) -> Report:
+    """Initcheck has to watch every kernel: what one that it did not watch has written, would count as unwritten."""
+    report = parse_report(log)
+    return report if tool != "initcheck" or order.wanted.kernels is None else report.of_kernels(order.wanted.kernels)
 
 
 def _wait(command: Sequence[str], environment: Mapping[str, str], order: Order, output: int) -> int | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from dataclasses import field
+from dataclasses import replace
 from typing import Any
 
 _LINE = re.compile(r"^={8,9}(?P<indent>\s*)(?P<text>.*?)\s*$")
@@ -138,6 +139,16 @@ class Report:
     troubles: tuple[str, ...] = field(default=())
     """What the tool says about itself: a device that it does not support, a target that it lost."""
 
+    def of_kernels(self, part: str) -> Report:
+        """Without what is in kernels, all of whose functions have another name; what the host did stays."""
+        own = tuple(
+            finding
+            for finding in self.findings
+            if not finding.frames or any(part in frame.function for frame in finding.frames)
+        )
+        others = sum(finding.severity == "error" for finding in self.findings if finding not in own)
+        return replace(self, findings=own, errors=self.errors - others)
+
     @property
     def first(self) -> Finding | None:
         """The first error; what comes after it may follow from it."""
@@ -155,7 +166,8 @@ def parse_report(text: str) -> Report:
         warnings = max(warnings, int(races["warnings"]) if races else 0)
     printed = sum(finding.severity == "error" for finding in findings)
     if errors and not printed:
-        findings = (Finding(f"{errors} errors, in a form that can't be read"), *findings)
+        said = tuple(trouble for trouble in troubles if trouble.startswith(("Error:", "Internal")))
+        findings = (Finding(f"{errors} found, in a form that can't be read", details=said), *findings)
     return Report(findings, max(errors, printed), warnings, bool(summaries), tuple(troubles))
 
 

@@ -38,7 +38,7 @@ def good(x, out):
 """SiLU is an operator whose shape PyTorch tells without loading its compiler, which takes a second a process."""
 
 TOOL = """#!{python}
-import json, os, subprocess, sys, time
+import json, os, signal, subprocess, sys, time
 arguments = sys.argv[1:]
 if arguments == ["--version"]:
     print("NVIDIA (R) Compute Sanitizer\\nVersion 2025.3.0.0 (build 1) (public-release)")
@@ -56,9 +56,12 @@ if broken == "crash":
     sys.exit(3)
 if broken == "hang":
     time.sleep(600)
+if os.environ.get("INTERRUPTS") == tool:
+    os.kill(os.getppid(), signal.SIGINT)
+    time.sleep(600)
 status = subprocess.run(arguments[arguments.index({python!r}):]).returncode
 ran = [json.loads(line) for line in open(os.environ["KGATE_SANITIZE_RESULTS"])]
-bad = any("bad" in line.get("test", "") for line in ran) and tool == "memcheck"
+bad = any("bad" in line.get("test", "") for line in ran) and tool == "memcheck" or tool == os.environ.get("FOUND_BY")
 with open(log, "w") as file:
     file.write("========= COMPUTE-SANITIZER\\n")
     if bad:
@@ -66,7 +69,7 @@ with open(log, "w") as file:
         file.write("=========     at spoils(float *, int)+0x90 in spoils.cu:7\\n")
         file.write("=========     by thread (3,0,0) in block (1,0,0)\\n")
         file.write("=========     Address 0x7f00 is out of bounds\\n")
-    file.write(f"========= ERROR SUMMARY: {{12 if bad else 0}} errors\\n")
+    file.write(f"========= ERROR SUMMARY: {{(12 if tool == 'memcheck' else 1) if bad else 0}} errors\\n")
 sys.exit(status)
 """
 """Runs the program, then reports a bad write in every test with `bad` in its name."""

@@ -59,6 +59,28 @@ def test_the_command_takes_marked_tests_where_none_is_named_and_hands_its_option
     assert "--report-api-errors" not in call
 
 
+def test_initcheck_watches_all_kernels_and_shows_those_that_were_asked_for(suite, tool, monkeypatch, capsys):
+    """What a library's kernel has written would count as unwritten, were that kernel not watched."""
+    pytester = suite(SEVERAL)
+    monkeypatch.chdir(pytester.path)
+    monkeypatch.setenv("FOUND_BY", "initcheck")
+    assert main(["sanitize", "--tool", "initcheck", "--kernels", "wmma"]) == 0
+    assert "initcheck: 1 clean" in capsys.readouterr().out
+    assert main(["sanitize", "--tool", "initcheck", "--kernels", "spoils"]) == 1
+    calls = tool()
+    assert calls
+    assert all("--kernel-name" not in call for call in calls)
+
+
+def test_what_one_tool_found_is_kept_when_the_next_is_broken_off(suite, tool, monkeypatch):
+    pytester = suite(SEVERAL)
+    monkeypatch.chdir(pytester.path)
+    monkeypatch.setenv("INTERRUPTS", "synccheck")
+    assert main(["sanitize", "--tool", "memcheck", "--tool", "synccheck", "--json", "found.json"]) == 130
+    found = json.loads((pytester.path / "found.json").read_text())
+    assert [one["tool"] for one in found["outcomes"]] == ["memcheck"]
+
+
 def test_the_command_without_tool_or_tests_says_what_to_do(tmp_path, tool, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "test_none.py").write_text("def test_it():\n    pass\n")

@@ -177,6 +177,27 @@ def test_errors_that_cannot_be_read_are_still_errors() -> None:
     assert report.first is not None
 
 
+def test_what_is_found_in_other_kernels_can_be_left_out() -> None:
+    both = parse_report(
+        "========= COMPUTE-SANITIZER\n"
+        "========= Uninitialized __global__ memory read of size 4 bytes\n"
+        "=========     at sgemm_largek(float *)+0x70\n"
+        "=========     by thread (1,0,0) in block (0,0,0)\n"
+        + INITCHECK.partition("\n")[2].replace("SUMMARY: 1 error", "SUMMARY: 3 errors")
+    )
+    assert len(both.findings) == 2
+    own = both.of_kernels("adds_to")
+    assert [finding.kernel for finding in own.findings] == ["adds_to_what_is_there(__half *, int)"]
+    assert own.errors == 2  # one was not printed, and may be anyone's
+    assert parse_report(HOST_COPY).of_kernels("adds_to").errors == 1
+
+
+def test_errors_that_cannot_be_read_come_with_what_the_tool_said() -> None:
+    text = "========= COMPUTE-SANITIZER\n========= Error: a new kind of race\n"
+    report = parse_report(text + "========= RACECHECK SUMMARY: 1 hazard displayed (1 error, 0 warnings)\n")
+    assert str(report.first) == "1 found, in a form that can't be read, Error: a new kind of race"
+
+
 def test_what_the_tool_says_of_itself_is_no_finding() -> None:
     report = parse_report(
         "========= COMPUTE-SANITIZER\n"
