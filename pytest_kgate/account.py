@@ -28,6 +28,7 @@ from pytest_kgate.trust import Trusted
 
 if TYPE_CHECKING:
     from pytest_kgate.build.kernel import Kernel
+    from pytest_kgate.isolate.isolation import Isolation
     from pytest_kgate.reference import Reference
 
 
@@ -47,6 +48,7 @@ class Account:
         self.trusted: Trusted | None = None
         self.race: Race | None = None
         self.watch: Watch | None = None
+        self.isolation: Isolation | None = None
         self.error: str | None = None
         self.invalid: str | None = None
 
@@ -98,6 +100,7 @@ class Account:
             "gates": gates,
             "timing": self._timing(),
             "integrity": self.watch.to_dict() if self.watch else None,
+            **({"isolation": self.isolation.to_dict()} if self.isolation else {}),
             "seeds": {
                 "session": self.job.session_seed,
                 "race": self.trusted.seed if self.trusted else self.job.seed,
@@ -151,6 +154,8 @@ class Account:
         warnings = list(self.stopwatch.warnings) if self.stopwatch else []
         if self.watch:
             warnings += self.watch.warnings
+        if self.isolation:
+            warnings += self.isolation.warnings
         warnings += self.advice
         if self.trusted:
             warnings += self.trusted.warnings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -18,23 +19,25 @@ from pytest_kgate.calling import bind
 from pytest_kgate.calling import blamed
 from pytest_kgate.calling import raised_in_call
 from pytest_kgate.device.base import Device
+from pytest_kgate.device.base import Stopwatch
+from pytest_kgate.device.base import Workload
 from pytest_kgate.device.lease import leased
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import TimingError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.gate import Verdict
+from pytest_kgate.integrity.watch import Verify
 from pytest_kgate.integrity.watch import Watch
+from pytest_kgate.isolate.isolation import Isolation
 from pytest_kgate.job import Job
 from pytest_kgate.job import Outcome
 from pytest_kgate.mutants.selftest import selftest
 from pytest_kgate.oracle import CALLED
-from pytest_kgate.oracle import Correctness
 from pytest_kgate.oracle import check
 from pytest_kgate.oracle import verify_timed_output
 from pytest_kgate.oracle import workload_of
 from pytest_kgate.probing import overlaps
 from pytest_kgate.probing import remembers
-from pytest_kgate.problem import Problem
 from pytest_kgate.processes import gather
 from pytest_kgate.report import record as records
 from pytest_kgate.trust import trusted_race
@@ -64,7 +67,9 @@ def run(
         account.error = str(job.sanitizer["reason"])
         return Outcome(account.finish())
     try:
-        _run(job, device, picker, account, when_stuck, progress, notice)
+        with Isolation(job, device) if job.options.isolate else contextlib.nullcontext() as isolation:
+            account.isolation = isolation
+            _run(job, device, picker, account, when_stuck, progress, notice)
     except UsageError:
         raise
     except TimingError as error:
@@ -99,8 +104,8 @@ def _run(
     progress: Callable[[race.Progress], None] | None,
     notice: Callable[[str], None] | None,
 ) -> None:
-    options, problem = job.options, job.problem
-    candidate = bind("candidate", job.candidate, problem.params)
+    options, problem, isolation = job.options, job.problem, account.isolation
+    candidate = isolation.arm if isolation else bind("candidate", job.candidate, problem.params)
     watch = account.watch = Watch(
         candidate,
         device,
@@ -108,6 +113,7 @@ def _run(
         on=options.integrity == "on",
         own=job.claims_own,
         says=(account.candidate_name, *job.declared_libraries),
+        isolated=isolation is not None,
     )
     with leased(account.lease_name, options.timeout):
         with deadline(options.timeout, f"the check of {problem.name}", when_stuck):
@@ -127,12 +133,14 @@ def _run(
         if job.in_processes:
             return  # which take the device one after the other
         with deadline(options.timeout + 2 * options.budget, f"the race on {problem.name}", when_stuck):
-            stopwatch = device.stopwatch(
-                (candidate, reference.arm),
-                workload_of(problem, device, account.correctness.like),
-                timer=options.timer,
-                cache=options.cache,
-            )
+            workload = workload_of(problem, device, account.correctness.like)
+            verify = functools.partial(verify_timed_output, device, problem, account.correctness)
+            stopwatch: Stopwatch
+            if isolation:
+                stopwatch = isolation.stopwatch(reference.arm, workload)
+            else:
+                arms = (candidate, reference.arm)
+                stopwatch = device.stopwatch(arms, workload, timer=options.timer, cache=options.cache)
             try:
                 judges = job.process is None
                 plan = race.Plan(options.budget, job.seed, job.precision if judges else gather.ALL_ROUNDS)
@@ -144,30 +152,30 @@ def _run(
                 account.trusted = trusted_race(device, stopwatch, job.speed if judges else (), plan, progress)
                 account.race = account.trusted.race
                 if account.race.rounds and job.must_be_right:
-                    account.invalid = _work_undone(device, problem, account.race, account.correctness)
+                    undone = isolation.undone if isolation else functools.partial(_work_undone, device, account.race)
+                    account.invalid = undone(workload, verify)
                 account.invalid = account.invalid or (account.trusted.invalid if job.speed else None)
+                if isolation and account.may_pass:
+                    account.invalid = isolation.disturbed(account.race)
             finally:
                 stopwatch.close()
                 watch.phase_over()
         if account.may_pass:
             with deadline(options.timeout, f"the integrity checks of {problem.name}", when_stuck):
-                workload = workload_of(problem, device, account.correctness.like)
-                verify = functools.partial(verify_timed_output, device, problem, account.correctness)
                 try:
                     watch.observe(workload, job.seed, stopwatch.timer, options.cache, account.race.candidate, verify)
                 finally:
                     watch.phase_over()
 
 
-def _work_undone(device: Device, problem: Problem, result: race.Race, correctness: Correctness) -> str | None:
+def _work_undone(device: Device, result: race.Race, workload: Workload, verify: Verify) -> str | None:
     """Why the timed launches can't be trusted to have done the work, as one sentence."""
-    workload = workload_of(problem, device, correctness.like)
     with device.running("waiting for all that the candidate has launched"):
         device.synchronize()  # on a stream of its own it may lag behind, and write into the inputs that are drawn next
     for seed, answer in (pair for probe in result.probes.kept for pair in probe.answers):
         with device.running("verifying a timed launch"):
             inputs = workload.draw(seed)
-        reason = verify_timed_output(device, problem, correctness, inputs, answer)
+        reason = verify(inputs, answer)
         if reason is not None:
             return reason
     remembered = remembers(result.probes.surprise_seconds, result.candidate)

@@ -27,6 +27,7 @@ from pytest_kgate.settling import settle
 if TYPE_CHECKING:
     from pytest_kgate.build.kernel import Kernel
     from pytest_kgate.device.base import Device
+    from pytest_kgate.isolate.named import Source
     from pytest_kgate.job import Job
     from pytest_kgate.job import Outcome
     from pytest_kgate.problem import Problem
@@ -47,14 +48,16 @@ def kgate_device(pytestconfig: pytest.Config) -> Device:
 def kbench(request: pytest.FixtureRequest, kgate_device: Device) -> Callable[..., Record]:
     """`kbench(candidate, problem, **overrides)`: check, race, judge, record.
 
-    Raises `GateFailure`, or returns the record. Overrides: `name` (the candidate's, in tables), `check=False` (measure
-    a wrong candidate too), `own` (whether it claims to call no library), `precision` (stop once the ratio's half-width
-    is below it), `speedup` and `allclose` (a bound, instead of a marker's), and every option of the perf marker.
+    The candidate is a callable, or named: "path/to/file.py:function", relative to the test's own folder or to where
+    pytest was started, or "package.module:function". Raises `GateFailure`, or returns the record. Overrides: `name`
+    (the candidate's, in tables), `check=False` (measure a wrong candidate too), `own` (whether it claims to call no
+    library), `precision` (stop once the ratio's half-width is below it), `speedup` and `allclose` (a bound, instead of
+    a marker's), and every option of the perf marker.
     """
     session = request.config.stash[SESSION]
 
     def kbench(
-        candidate: Callable[..., Any],
+        candidate: Callable[..., Any] | str,
         problem: Problem,
         *,
         name: str | None = None,
@@ -68,13 +71,13 @@ def kbench(request: pytest.FixtureRequest, kgate_device: Device) -> Callable[...
 
         try:
             job = _job(request, session, candidate, problem, name, check, precision, own, overrides)
-            device = _device_for(candidate, session, kgate_device)
+            device = _device_for(job.candidate, session, kgate_device)
             if sanitized_child.active():
                 sanitized_child.launch(request.node, job, device)
                 return bench.not_judged(job, device, session.environment)
             # A selftest runs no candidate; the parent of several processes has looked already.
             if session.child is None and not job.options.selftest:
-                job = replace(job, sanitizer=_sanitizer(request.node, session, device))
+                job = replace(job, sanitizer=_sanitizer(request.node, session, device, job.options.isolate))
             live = LiveLine(request.config, request.node.nodeid)
             spawn = partial(_spawn, request, session, job.call, job.options.processes)
 
@@ -126,15 +129,15 @@ def sdpa_oracle(request: pytest.FixtureRequest) -> Callable[..., Problem]:
 
 
 @pytest.fixture
-def kernels(request: pytest.FixtureRequest, kgate_device: Device) -> Callable[..., Kernel]:
+def kernels(request: pytest.FixtureRequest, kgate_device: Device) -> Callable[..., Kernel | Source]:
     """`kernels("wmma", BLOCK_M=64)`: compile (once, cached) and load a shipped implementation, or a source file.
 
     A file's path is relative to the test's own folder, or to where pytest was started. `debug=True` makes a build whose
-    device asserts are on.
+    device asserts are on. Under --kgate-isolate it is compiled, and opened only in the candidate's process.
     """
     session = request.config.stash[SESSION]
 
-    def kernels(implementation: str | Path, *, debug: bool = False, **knobs: int) -> Kernel:
+    def kernels(implementation: str | Path, *, debug: bool = False, **knobs: int) -> Kernel | Source:
         __tracebackhide__ = True
         from pytest_kgate.build.kernel import load_kernel
         from pytest_kgate.build.registry import find_source
@@ -146,6 +149,10 @@ def kernels(request: pytest.FixtureRequest, kgate_device: Device) -> Callable[..
                 pytest.skip(f"{source.implementation} is not among --kgate-impl {','.join(session.options.impl)}")
             _need_device(source.device_kind, str(implementation), session, kgate_device)
             arch = session.options.arch or getattr(kgate_device, "arch", None)
+            if session.options.override(**gates_of(request.node).overrides).isolate:
+                from pytest_kgate.isolate.named import build_named
+
+                return build_named(where, knobs, arch=arch, debug=debug)
             return load_kernel(where, knobs, arch=arch, debug=debug)
         except LibraryMissing as error:
             if source.implementation in session.options.impl:  # asked for by name
@@ -169,11 +176,16 @@ def sanitize_alone(item: pytest.Item) -> None:
         raise Failure(f"compute-sanitizer: {found['reason']}") from None
 
 
-def _sanitizer(item: pytest.Item, session: Session, device: Device) -> dict[str, Any] | None:
+def _sanitizer(item: pytest.Item, session: Session, device: Device, isolate: bool = False) -> dict[str, Any] | None:
     """What the tools of the test's sanitize marker found; skips where they can't look, or fails if they have to."""
     __tracebackhide__ = True
     from pytest_kgate.profile.marked import outcome_of
 
+    if isolate and gates_of(item).sanitize is not None:
+        raise UsageError(
+            "A sanitize marker can't go with isolate: the candidate would run in a test of the tool's process.",
+            "Use one of them.",
+        )
     found = outcome_of(item, session, device)
     if found is not None and found["verdict"] == "SKIP":
         if found["required"]:
@@ -192,7 +204,7 @@ def _beside(folder: Path, implementation: str | Path) -> str | Path:
 def _job(
     request: pytest.FixtureRequest,
     session: Session,
-    candidate: Callable[..., Any],
+    candidate: Callable[..., Any] | str,
     problem: Problem,
     name: str | None,
     check: bool,
@@ -219,6 +231,11 @@ def _job(
     if "allclose" in overrides:
         error = ErrorGate(_positive("allclose", overrides.pop("allclose")))
     options = session.options.override(**demands.overrides).override("kbench", **overrides)
+    if isinstance(candidate, str):
+        from pytest_kgate.isolate.named import Function
+
+        found = Function.parse(candidate, (request.path.parent, request.config.invocation_params.dir))
+        candidate = found if options.isolate or options.selftest else found.load()
     test, attempt = request.node.nodeid, session.attempt_of(request.node)
     speed = tuple(replace(gate, rule=options.rule).at_attempt(attempt) for gate in speed)
     return JobType(

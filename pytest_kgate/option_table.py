@@ -204,6 +204,16 @@ OPTIONS: tuple[Option, ...] = (
         per_test=True,
     ),
     Option(
+        "isolate",
+        values.switch,
+        default=False,
+        allowed="true or false",
+        metavar="",
+        help="Run each candidate in a process of its own, which can't change the verdict, and time it from outside: "
+        "for code that is not to be trusted.",
+        per_test=True,
+    ),
+    Option(
         "timeout",
         values.seconds,
         default=300.0,

@@ -79,6 +79,9 @@ class Options:
     processes: int = 1
     """Fresh processes that each gate is raced in; 1, or 3 and more."""
 
+    isolate: bool = False
+    """Whether candidates run in processes of their own, which can't change a verdict."""
+
     timeout: float = 300.0
     """Seconds after which a check or a round counts as hung."""
 
@@ -154,6 +157,18 @@ def check_conflicts(options: Options) -> None:
             f"timer=wall ({_source(options, 'timer')}) cannot go with cache=cold "
             f"({_source(options, 'cache')}): only a GPU's L2 cache can be emptied.",
             "Use cache=hot, or a timer of a CUDA device: graph or queue.",
+        )
+    if options.isolate and options.processes > 1:
+        raise UsageError(
+            f"isolate ({_source(options, 'isolate')}) cannot go with processes={options.processes} "
+            f"({_source(options, 'processes')}): those processes measure, and run the candidate.",
+            "Use one of them.",
+        )
+    if options.isolate and options.timer not in ("auto", "wall"):
+        raise UsageError(
+            f"isolate ({_source(options, 'isolate')}) cannot go with timer={options.timer} "
+            f"({_source(options, 'timer')}): an isolated candidate is timed from outside, by the host's clock.",
+            "Use timer=auto.",
         )
     if options.rule == "classic" and options.processes > 1:
         raise UsageError(

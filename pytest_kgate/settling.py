@@ -62,11 +62,11 @@ def settle(outcome: Outcome, inconclusive: str) -> None:
         warnings.warn(GateWarning(f"INCONCLUSIVE: {record['reason']}"), stacklevel=3)
         return
     if outcome.cause is not None:
-        text += "\n\n" + _own_frames(outcome.cause)
+        text += "\n\n" + own_frames(outcome.cause)
     raise GateFailure(text, record) from None
 
 
-def _own_frames(cause: BaseException) -> str:
+def own_frames(cause: BaseException) -> str:
     """The traceback without the frames of the plugin itself."""
     here = str(Path(__file__).parent)
     frames = [frame for frame in traceback.extract_tb(cause.__traceback__) if not frame.filename.startswith(here)]

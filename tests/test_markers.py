@@ -18,7 +18,8 @@ from pytest_kgate.option_table import PER_TEST
 SPEEDUP_USAGE = "Usage: @pytest.mark.speedup(bound, *, quantile=0.5, confidence=0.95)"
 ALLCLOSE_USAGE = "Usage: @pytest.mark.allclose(atol, rtol=0.0, *, factor=None)"
 PERF_USAGE = (
-    "Usage: @pytest.mark.perf(*, timer, cache, budget, seed, sdpa_backend, inconclusive, rule, processes, timeout)"
+    "Usage: @pytest.mark.perf(*, timer, cache, budget, seed, sdpa_backend, inconclusive, rule, processes, isolate, "
+    "timeout)"
 )
 
 

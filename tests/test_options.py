@@ -70,6 +70,7 @@ def test_defaults_of_the_table_are_those_of_the_dataclass() -> None:
         ),
         ("inconclusive", "warn", "skip", "fail", "warn", ["warn", "skip", "fail", "warn", "fail"]),
         ("processes", 3, "4", "5", "6", [3, 4, 5, 6, 1]),
+        ("isolate", True, "no", "on", "0", [True, False, True, False, False]),
     ],
 )
 def test_marker_beats_command_line_beats_environment_beats_ini_beats_default(
@@ -149,8 +150,15 @@ def test_option_of_the_session_cannot_be_set_for_one_test() -> None:
         options().override(json="x.json")
     assert str(caught.value) == (
         "json (marker) is not an option of one test.\n"
-        "These are: timer, cache, budget, seed, sdpa_backend, inconclusive, rule, processes, timeout."
+        "These are: timer, cache, budget, seed, sdpa_backend, inconclusive, rule, processes, isolate, timeout."
     )
+
+
+def test_isolated_candidate_is_timed_from_outside_and_in_one_process() -> None:
+    said = message(cli={"isolate": "true", "processes": "3"})
+    assert "isolate (--kgate-isolate) cannot go with processes=3 (--kgate-processes)" in said
+    assert "cannot go with timer=queue (ini)" in message(cli={"isolate": "true"}, ini={"timer": "queue"})
+    assert options({"isolate": "true", "timer": "wall", "device": "host"}).isolate
 
 
 def test_classic_rule_over_several_processes_is_refused() -> None:

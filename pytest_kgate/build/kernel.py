@@ -184,11 +184,18 @@ def load_kernel(
     Loading needs no GPU. Raises `UsageError` for an unknown name, file or knob, `ToolchainMissing`, `LibraryMissing`,
     `BuildError` with the compiler's output.
     """
+    return Kernel(*build_kernel(name_or_path, knobs or {}, arch=arch, debug=debug))
+
+
+def build_kernel(
+    name_or_path: str | PathLike[str], knobs: Mapping[str, int], *, arch: str | None, debug: bool
+) -> tuple[Source, dict[str, int], str, BuildResult]:
+    """What `load_kernel` makes a kernel of: source, knobs, name and build. Its library is not opened."""
     source = find_source(name_or_path)
-    checked = check_knobs(source, knobs or {})
+    checked = check_knobs(source, knobs)
     vendor.need(source.libraries, source.name)
     how = recipe(source, checked, arch=arch, debug=debug)
-    return Kernel(source, checked, how.title, compiling.checked(how, _built([how])[0]))
+    return source, checked, how.title, compiling.checked(how, _built([how])[0])
 
 
 def prepare(

@@ -76,6 +76,10 @@ class CudaDevice:
             },
         }
 
+    def admit(self, pid: int) -> None:
+        """A process that this one has started and will wait for may have this GPU open, too."""
+        self._machine.admit(pid)
+
     @property
     def hung(self) -> bool:
         """Whether a kernel still runs that will not end: the process can then not exit in the usual way."""

@@ -129,7 +129,7 @@ class WallStopwatch:
     def round(self, seed: int, order: NDArray[np.intp], probe_seed: int | None = None) -> Round:
         """New inputs and outputs at moved addresses, then the samples in order."""
         rng = np.random.default_rng(seed)
-        with self.device.running("timing"), _no_garbage_collection(), contextlib.ExitStack() as stack:
+        with self.device.running("timing"), no_garbage_collection(), contextlib.ExitStack() as stack:
             pads = [torch.empty(int(steps) * _PAD_BYTES, dtype=torch.uint8) for steps in rng.integers(1, _PADS, 2)]
             sets = [self._set(self.workload.draw(seed))]
             rows = {(arm, LONG): self._row(arm, sets[0]) for arm in range(len(self.arms))}
@@ -189,7 +189,8 @@ def _timed(step: Step) -> float:
 
 
 @contextlib.contextmanager
-def _no_garbage_collection() -> Iterator[None]:
+def no_garbage_collection() -> Iterator[None]:
+    """It would come at any time within a timed interval."""
     enabled = gc.isenabled()
     gc.disable()
     try:

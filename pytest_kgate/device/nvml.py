@@ -60,6 +60,11 @@ class Machine:
             self._nvml = pynvml
             self._peers = Peers(uuid)
 
+    def admit(self, pid: int) -> None:
+        """Make a process that was started here a peer."""
+        if self._handle is not None:
+            self._peers.add(pid)
+
     def read(self) -> Reading | None:
         """One reading; None without NVML. What can't be read is None in it."""
         if self._handle is None:

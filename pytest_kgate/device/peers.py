@@ -22,9 +22,12 @@ class Peers:
         self._folder = Path(tempfile.gettempdir()) / f"pytest-kgate-{os.getuid()}" / f"{gpu}.peers"
         for folder in (self._folder.parent, self._folder):
             folder.mkdir(mode=0o700, exist_ok=True)
-        mine = self._folder / str(os.getpid())
-        mine.write_text(_started(os.getpid()), encoding="ascii")
-        atexit.register(mine.unlink, missing_ok=True)
+        self.add(os.getpid())
+        atexit.register((self._folder / str(os.getpid())).unlink, missing_ok=True)
+
+    def add(self, pid: int) -> None:
+        """Count this process among the peers as long as it lives."""
+        (self._folder / str(pid)).write_text(_started(pid), encoding="ascii")
 
     def alive(self) -> set[int]:
         """This process and its peers that still run; a file that a killed process left is removed."""

@@ -34,12 +34,13 @@ import importlib.util
 import pytest
 from pytest_kgate import Shape
 
-if importlib.util.find_spec("cheat"):
+DEVICE, SOURCE, SLOW, ISOLATED = {device!r}, {source!r}, {slow!r}, {isolated!r}
+
+if importlib.util.find_spec("cheat") and not ISOLATED:
     import cheat
 else:
     cheat = None
 
-DEVICE, SOURCE, SLOW = {device!r}, {source!r}, {slow!r}
 HOST = DEVICE == "host"
 
 
@@ -59,7 +60,10 @@ def test_cheat(kbench, sdpa_oracle, kernels):
     problem = sdpa_oracle(shape, dtype="float32" if HOST else "float16", backend="flash")
     if not SLOW:
         problem = dataclasses.replace(problem, reference=slowly(problem.reference["flash"]))
-    candidate = cheat.candidate if cheat else kernels(SOURCE)
+    if SOURCE.endswith(".py"):
+        candidate = cheat.candidate if cheat else "cheat.py:candidate"
+    else:
+        candidate = kernels(SOURCE)
     kbench(candidate, problem, own=getattr(cheat, "OWN", None))
 
 
@@ -74,6 +78,7 @@ class Bout:
 
     cheat: str
     device: str
+    """`host` or `cuda`, with ` isolated` behind where the candidate had a process of its own."""
     caught: bool
     """Whether the session failed."""
     verdict: str | None
@@ -93,39 +98,47 @@ class Bout:
         return {**asdict(self), "checks": list(self.checks)}
 
 
-def fight(cheat: Cheat, device: str) -> Bout:
+def fight(cheat: Cheat, device: str, *, isolate: bool = False) -> Bout:
     """Run the cheat against the gate, and once more without the checks where it is they that stopped it.
 
-    `device` is `host` or `cuda`. Needs `fork`.
+    `device` is `host` or `cuda`. Needs `fork`. With `isolate`, the cheat has a process of its own, and no second bout:
+    what is verified then is the only evidence that any work was done.
     """
-    bout = _once(cheat, device, checked=True)
-    if bout.verdict != "INVALID":
+    bout = _once(cheat, device, checked=True, isolate=isolate)
+    if bout.verdict != "INVALID" or isolate:
         return bout
-    unchecked = _once(cheat, device, checked=False)
+    unchecked = _once(cheat, device, checked=False, isolate=False)
     return replace(bout, unchecked=unchecked.verdict or f"exit status {unchecked.status}")
 
 
-def _once(cheat: Cheat, device: str, *, checked: bool) -> Bout:
+def _once(cheat: Cheat, device: str, *, checked: bool, isolate: bool) -> Bout:
     folder = Path(tempfile.mkdtemp(prefix="kgate-cheat-"))
     try:
         start = time.monotonic()
-        status = _in_child(folder, cheat, device, checked)
-        return _bout(folder, cheat, device, status, time.monotonic() - start)
+        status = _in_child(folder, cheat, device, checked, isolate)
+        return _bout(folder, cheat, place(device, isolate), status, time.monotonic() - start)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _in_child(folder: Path, cheat: Cheat, device: str, checked: bool) -> int:
+def place(device: str, isolate: bool) -> str:
+    """What a bout's `device` says: isolated candidates have a column of their own."""
+    return f"{device} isolated" if isolate else device
+
+
+def _in_child(folder: Path, cheat: Cheat, device: str, checked: bool, isolate: bool) -> int:
     source = FOLDER / cheat.file
     if source.suffix == ".py":
         shutil.copy(source, folder / "cheat.py")
     else:
         for header in (source, *FOLDER.glob("*.h"), *FOLDER.glob("*.cuh")):
             shutil.copy(header, folder)
-    test = _TEST.format(device=device, source=cheat.file, slow=cheat.honest_is_slow)
+    slow = cheat.honest_is_slow or (isolate and cheat.works)
+    test = _TEST.format(device=device, source=cheat.file, slow=slow, isolated=isolate)
     (folder / "test_cheat.py").write_text(test)
     (folder / "pytest.ini").write_text("[pytest]\n")
-    child = _spawned(folder, device) if device == "cuda" and checked else _forked(folder, device, checked)
+    start = _spawned if device == "cuda" and checked else _forked
+    child = start(folder, device, checked, isolate)
     deadline = time.monotonic() + _PATIENCE_SECONDS
     try:
         while time.monotonic() < deadline:
@@ -145,21 +158,22 @@ def _kill(child: int) -> None:
     os.waitpid(child, 0)
 
 
-def _forked(folder: Path, device: str, checked: bool) -> int:
+def _forked(folder: Path, device: str, checked: bool, isolate: bool) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     child = os.fork()
     if child == 0:
-        run_session(folder, device, checked)
+        run_session(folder, device, checked, isolate)
     return child
 
 
-def _spawned(folder: Path, device: str) -> int:
-    code = f"from {__name__} import Path, run_session; run_session(Path({str(folder)!r}), {device!r}, True)"
+def _spawned(folder: Path, device: str, checked: bool, isolate: bool) -> int:
+    asked = f"Path({str(folder)!r}), {device!r}, {checked!r}, {isolate!r}"
+    code = f"from {__name__} import Path, run_session; run_session({asked})"
     return os.posix_spawn(sys.executable, [sys.executable, "-c", code], {**os.environ, "PYTHONPATH": _IMPORTS})
 
 
-def run_session(folder: Path, device: str, checked: bool) -> None:
+def run_session(folder: Path, device: str, checked: bool, isolate: bool) -> None:
     """In the child: a session as a user would start it, or one that only asks for a right answer; never returns."""
     status = 70
     try:
@@ -173,6 +187,8 @@ def run_session(folder: Path, device: str, checked: bool) -> None:
         torch.set_num_threads(1)  # so that two arms on a busy machine still tell each other apart
         arguments = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", f"--kgate-device={device}"]
         arguments += ["--kgate-json=records.json", "--kgate-budget=20"]
+        if isolate:
+            arguments.append("--kgate-isolate")
         if not checked:
             arguments.append("--kgate-integrity=off")
             _trust_timed_launches()

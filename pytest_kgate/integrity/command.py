@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the verb."""
     parser.add_argument("--device", choices=("auto", "host", "cuda"), default="auto", help="default: %(default)s")
     parser.add_argument("--only", metavar="NAME[,NAME...]", help="these cheats; default: all that fit the device")
+    parser.add_argument("--isolate", action="store_true", help="each cheat in a process of its own")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the outcomes in FILE, beside other devices'")
     parser.add_argument("--from", type=Path, dest="source", metavar="FILE", help="show such a file, run nothing")
     into.add_arguments(parser, "write the table into a block of this page")
@@ -48,6 +49,7 @@ def _run(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     import pytest_kgate.report.terminal  # noqa: F401  (what every session needs is imported once, ahead of the forks)
     from pytest_kgate.integrity import document
     from pytest_kgate.integrity.arena import fight
+    from pytest_kgate.integrity.arena import place
 
     gpu = torch.cuda.is_available()
     device = options.device if options.device != "auto" else "cuda" if gpu else "host"
@@ -57,17 +59,17 @@ def _run(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     if not cheats:
         raise UsageError(f"None of the catalogue's cheats on {device} is called {options.only}.", _names(device))
     before = document.load(options.json) if options.json is not None and options.json.is_file() else None
-    bouts, setting = [], _setting(device)
+    bouts, setting, where = [], _setting(device), place(device, options.isolate)
     for cheat in cheats:
-        bout = fight(cheat, device)
+        bout = fight(cheat, device, isolate=options.isolate)
         bouts.append(bout)
-        content = document.document(bouts, device, setting, before)
+        content = document.document(bouts, where, setting, before)
         if options.json is not None:
             document.save(content, options.json)  # each at once: a run of many minutes may be broken off
         told = "caught" if bout.caught else "passed"
         verdicts = f"{bout.verdict or '-':13} {bout.unchecked or '':13}"
         print(f"{cheat.name:24} {told:7} {verdicts} {bout.reason[:160]}", file=sys.stderr, flush=True)
-    return content, [device]
+    return content, [where]
 
 
 def _show(options: argparse.Namespace, content: dict[str, Any], devices: list[str]) -> int:

@@ -63,11 +63,12 @@ def surprises(content: dict[str, Any], device: str) -> list[str]:
         cheat = expected.get(bout["cheat"])
         if cheat is None or bout["device"] != device or bout["verdict"] in ("FAIL", "INCONCLUSIVE"):
             continue  # too slow, or too noisy a machine: nobody was accused, and nobody passed
+        stopped = cheat is not HONEST and cheat.isolated if _isolated(device) else cheat.caught
         if bout.get("unchecked") not in (None, "PASS", "INCONCLUSIVE", "INVALID"):
             found.append(f"{bout['cheat']} on {device} would not have passed without the checks: {bout['unchecked']}")
         if bout["verdict"] is None and bout["status"] > 0:
             found.append(f"{bout['cheat']} on {device} ended without a verdict: {bout['reason']}")
-        elif bout["caught"] != cheat.caught:
+        elif bout["caught"] != stopped:
             found.append(f"{bout['cheat']} on {device} was {'' if bout['caught'] else 'not '}caught: {bout['reason']}")
     return found
 
@@ -85,15 +86,13 @@ def table(content: dict[str, Any]) -> str:
             unchecked = _unchecked(bouts.get((device, cheat.name)) for device in devices)
             link = f"[{cheat.does}](../pytest_kgate/integrity/cheats/{cheat.file})"
             lines.append(_line([link, cheat.stopped_by, unchecked, *cells]))
-    return (
-        "\n".join([*lines, "", *(f"{_conditions(content['settings'][device])}  " for device in devices)]).rstrip()
-        + "\n"
-    )
+    conditions = dict.fromkeys(f"{_conditions(content['settings'][device])}  " for device in devices)
+    return "\n".join([*lines, "", *conditions]).rstrip() + "\n"
 
 
 def _cell(cheat: Cheat, device: str, bout: dict[str, Any] | None) -> str:
     if bout is None:
-        return "" if device not in cheat.devices else "not run"
+        return "" if device.partition(" ")[0] not in cheat.devices else "not run"
     if bout["verdict"] == "INCONCLUSIVE":
         return "undecided: too noisy"
     if not bout["caught"]:
@@ -109,7 +108,11 @@ def _unchecked(bouts: Iterable[dict[str, Any] | None]) -> str:
 
 
 def _title(device: str, setting: dict[str, Any]) -> str:
-    return f"on {setting.get('name') or device}"
+    return f"on {setting.get('name') or device}" + (", isolated" if _isolated(device) else "")
+
+
+def _isolated(device: str) -> bool:
+    return device.endswith(" isolated")
 
 
 def _conditions(setting: dict[str, Any]) -> str:

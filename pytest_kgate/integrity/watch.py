@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 CHECKS = ("originals", "state", "zones", "stream", "memory", "host", "threads", "floor", "kernels")
 """In the order of a call; what each looks at stands in docs/integrity.md."""
 
+_IN_PROCESS = ("stream", "memory", "host", "threads", "kernels")
+"""Those that look at the process in which the candidate runs."""
+
 _SLOW_HOST_SECONDS = 50e-6
 _SLOW_HOST_FACTOR = 5.0
 """A call that costs the host more than both is worth a warning: back to back, the host decides, not the kernel."""
@@ -62,7 +65,15 @@ class Watch:
     """Looks at the process before and after a candidate's phases, and at the candidate once its race is over."""
 
     def __init__(
-        self, candidate: Arm, device: Device, problem: Problem, *, on: bool, own: bool, says: Sequence[str]
+        self,
+        candidate: Arm,
+        device: Device,
+        problem: Problem,
+        *,
+        on: bool,
+        own: bool,
+        says: Sequence[str],
+        isolated: bool = False,
     ) -> None:
         self._candidate = candidate
         self._device = device
@@ -70,6 +81,7 @@ class Watch:
         self._on = on
         self._own = own
         self._says = says
+        self._isolated = isolated
         self._state: State | None = None
         self._threads: frozenset[int] = frozenset()
         self._ran: dict[str, str] = {}
@@ -119,6 +131,11 @@ class Watch:
             return
         with self._clocked(), self._device.running("watching the candidate"):
             median = float(np.median(seconds))
+            if self._isolated:
+                # What the others look for is stopped otherwise, or happens where this process can't look.
+                self._ran |= dict.fromkeys(_IN_PROCESS, "not run: the candidate has a process of its own")
+                self._judge_floor(cache, median)
+                return
             inputs = workload.draw(seed)
             output = workload.output_for(self._candidate, inputs)
 

@@ -36,7 +36,7 @@ class Child:
         # The other arguments of the parent's command line decide how things are set up; which tests run does not.
         config.args = [f"{config.rootpath / path}{test}"]
         config.option.pyargs = False
-        threading.Thread(target=_end_with, args=(task.lifeline,), daemon=True).start()
+        threading.Thread(target=end_with, args=(task.lifeline,), daemon=True).start()
 
     def run(self, job: Job, measure: Callable[[Job], Outcome]) -> Outcome:
         """An earlier call's outcome, as the parent saw it; at the call that is meant, measures and ends the session."""
@@ -64,7 +64,7 @@ class Child:
         return dataclasses.replace(job.problem, reference={backend: references[backend]})
 
 
-def _end_with(lifeline: int) -> None:
+def end_with(lifeline: int) -> None:
     """End this process and what it started when the parent ends; sleeps until then, so that timing is not disturbed."""
     os.read(lifeline, 1)
     if os.getpgrp() == os.getpid():

@@ -61,14 +61,13 @@ class Launcher:
         with tempfile.TemporaryDirectory(prefix="kgate-process-") as name:
             folder = Path(name)
             answer = folder / "answer.json"
-            with _pipe() as lifeline, (folder / "output").open("w+", encoding="utf-8", errors="replace") as output:
+            with pipe() as lifeline, (folder / "output").open("w+", encoding="utf-8", errors="replace") as output:
                 replace(task, answer=str(answer), lifeline=lifeline).save(folder / "task.json")
                 # pytest empties --basetemp when it starts: a session's own must not be shared.
                 command = [sys.executable, "-m", "pytest", *self.arguments, f"--basetemp={folder / 'tmp'}"]
                 environment = {**os.environ, VARIABLE: str(folder / "task.json")}
                 timed_out, status = _run(command, self.folder, environment, lifeline, output, limit_seconds)
-                output.seek(0)
-                said = [line.rstrip() for line in output if line.strip()][-_LINES:]
+                said = last_lines(output)
             found = json.loads(answer.read_text(encoding="utf-8")) if answer.exists() else {}
         if "record" in found:
             record: Record = found["record"]
@@ -102,7 +101,7 @@ def _run(
 
         def end() -> None:
             timed_out.set()
-            _signal(child, signal.SIGKILL)
+            signal_all(child, signal.SIGKILL)
 
         # Not wait(limit), which wakes up twenty times a second beside whatever is timed.
         alarm = threading.Timer(limit, end)
@@ -113,21 +112,27 @@ def _run(
         finally:
             alarm.cancel()
             if child.poll() is None:
-                _signal(child, signal.SIGINT)
+                signal_all(child, signal.SIGINT)
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     child.wait(_GRACE_SECONDS)
-                _signal(child, signal.SIGKILL)
+                signal_all(child, signal.SIGKILL)
     return timed_out.is_set(), status
 
 
-def _signal(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
+def signal_all(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
     """To the process and all that it started."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, number)
 
 
+def last_lines(output: IO[str]) -> list[str]:
+    """Of the file that a process wrote to."""
+    output.seek(0)
+    return [line.rstrip() for line in output if line.strip()][-_LINES:]
+
+
 @contextlib.contextmanager
-def _pipe() -> Iterator[int]:
+def pipe() -> Iterator[int]:
     """The read end of a pipe that ends when this process does, however that comes about."""
     ends = os.pipe()
     try:

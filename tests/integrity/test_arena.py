@@ -23,9 +23,6 @@ def test_one(kbench, request):
 def test_session_ends_with_its_own_status(tmp_path, how, holds):
     (tmp_path / "test_cheat.py").write_text(TEST.format(holds=holds))
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
-    way = {
-        "forked": lambda: arena._forked(tmp_path, "host", True),
-        "spawned": lambda: arena._spawned(tmp_path, "host"),
-    }[how]
-    _, status = os.waitpid(way(), 0)
+    start = {"forked": arena._forked, "spawned": arena._spawned}[how]
+    _, status = os.waitpid(start(tmp_path, "host", True, False), 0)
     assert os.waitstatus_to_exitcode(status) == (0 if holds else 1), (tmp_path / "output.txt").read_text()

@@ -57,8 +57,8 @@ CALLS = {
     ),
     "name for a kernel": (
         "kbench('wmma', RELU)",
-        "The candidate is not callable: got str.",
-        "a kernel made by the `kernels` fixture",
+        "The candidate 'wmma' names no function.",
+        'kernels("name")',
     ),
     "result for a callable": (
         "kbench(good(torch.ones(64, 64)), RELU)",

@@ -145,7 +145,7 @@ def test_process_that_fails_is_named_with_what_it_said(suite, broken, verdict, s
     [
         ("if TASK['process']: pytest.skip('not in my process')", "*not in my process*"),
         ("if TASK['process']: time.sleep(600)", "*Process 1 of 3 was ended after 10 s without a result*"),
-        ("if TASK['process']: kbench('nothing', RELU)", "*Process 1 of 3 could not measure*"),
+        ("if TASK['process']: kbench(None, RELU)", "*Process 1 of 3 could not measure*"),
         ("if TASK['process']: assert False", "*ended with status 1 before the test came to its kbench call*"),
     ],
 )
