@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_kgate.errors import KgateError
+from pytest_kgate.errors import LibraryMissing
 from pytest_kgate.report import into
 
 if TYPE_CHECKING:
@@ -38,7 +40,15 @@ def build(options: argparse.Namespace) -> int:
     sources = [registry.find_source(name) for name in options.implementations or ready]
     if not options.timings:
         return _build_all(sources, options.arch)
-    into.put(options, table([timing(source, options.arch) for source in sources]))
+    timings = []
+    for source in sources:
+        try:
+            timings.append(timing(source, options.arch))
+        except LibraryMissing as error:
+            if options.implementations:
+                raise
+            print(f"kgate: {source.name} is left out. {error.what}", file=sys.stderr)
+    into.put(options, table(timings))
     return 0
 
 

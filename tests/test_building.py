@@ -8,8 +8,10 @@ import pytest
 
 from pytest_kgate import building
 from pytest_kgate.build import library
+from pytest_kgate.build.registry import Source
 from pytest_kgate.build.registry import find_source
 from pytest_kgate.cli import main
+from pytest_kgate.errors import LibraryMissing
 
 KERNEL = """
 #include "sdpa.h"
@@ -53,6 +55,24 @@ def test_timings_become_a_block_of_a_page(tmp_path: Path, monkeypatch: pytest.Mo
     assert main(["build", "host", "--timings", "--into", str(page), "--block", "build"]) == 0
     assert "| mine | sm\\_80 | 3.00 s | 2.00 s | 4.00 ms |" in page.read_text()
     assert "nvcc 13.0.88" in page.read_text()
+
+
+def test_timings_leave_out_what_lacks_a_library_unless_it_was_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def timing(source: Source, arch: str | None) -> building.Timing:
+        if source.libraries:
+            raise LibraryMissing(f"{source.name} needs a library.", "Install it.")
+        return building.Timing(source.name, "sm_80", "nvcc 13.0.88", 3.0, 2.0, 0.004)
+
+    monkeypatch.setattr(building, "timing", timing)
+    page = tmp_path / "page.md"
+    page.write_text("<!-- kgate:build -->\n<!-- /kgate -->\n")
+    assert main(["build", "--timings", "--into", str(page), "--block", "build"]) == 0
+    assert "cublas is left out. cublas needs a library." in capsys.readouterr().err
+    assert "| wmma |" in page.read_text()
+    assert "cublas" not in page.read_text()
+    assert main(["build", "cublas", "--timings"]) == 2
 
 
 @pytest.mark.parametrize(
