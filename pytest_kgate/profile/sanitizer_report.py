@@ -8,6 +8,7 @@ address. Releases before 2023 write `at 0x70 in file.cu:26:kernel(...)`; both fo
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from dataclasses import field
@@ -44,6 +45,11 @@ class Frame:
     """None where the code was built without -lineinfo."""
 
     line: int | None = None
+
+    @property
+    def kept_file(self) -> str | None:
+        """For records, which travel: from the current directory on, if the file is below it."""
+        return None if self.file is None else self.file.removeprefix(f"{os.getcwd()}/")
 
     @property
     def place(self) -> str:
@@ -91,11 +97,12 @@ class Finding:
             "message": self.message,
             "severity": self.severity,
             "kernel": self.kernel,
-            "file": here.file,
+            "file": here.kept_file,
             "line": here.line,
-            "frames": [{"function": f.function, "file": f.file, "line": f.line} for f in self.frames],
+            "frames": [{"function": f.function, "file": f.kept_file, "line": f.line} for f in self.frames],
             "others": [
-                {"access": access, "function": f.function, "file": f.file, "line": f.line} for access, f in self.others
+                {"access": access, "function": f.function, "file": f.kept_file, "line": f.line}
+                for access, f in self.others
             ],
             "thread": None if self.thread is None else list(self.thread),
             "block": None if self.block is None else list(self.block),

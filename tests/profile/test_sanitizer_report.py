@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
 from pytest_kgate.profile.sanitizer_report import Frame
 from pytest_kgate.profile.sanitizer_report import parse_report
 
@@ -175,6 +179,14 @@ def test_errors_that_cannot_be_read_are_still_errors() -> None:
     report = parse_report("========= COMPUTE-SANITIZER\n========= ERROR SUMMARY: 3 errors\n")
     assert report.errors == 3
     assert report.first is not None
+
+
+def test_a_record_has_files_from_the_current_directory_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = MEMCHECK.replace("/kernels/out_of_bounds.cu", f"{tmp_path}/csrc/mine.cu")
+    first = parse_report(text).first
+    assert first is not None
+    assert first.to_dict()["file"] == first.to_dict()["frames"][0]["file"] == "csrc/mine.cu"
 
 
 def test_what_is_found_in_other_kernels_can_be_left_out() -> None:
