@@ -151,7 +151,7 @@ def test_what_was_found_before_ctrl_c_is_kept(tmp_path):
     file = tmp_path / "integrity.json"
     command = [sys.executable, "-m", "pytest_kgate.cli", "integrity", "--device", "host", "--json", str(file)]
     command += ["--only", "plain,changes_inputs,predicts_seed"]  # the last one's race is long enough to be interrupted
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=_listen) as run:
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as run:
         try:
             first = run.stderr.readline()
             second = run.stderr.readline()
@@ -164,11 +164,6 @@ def test_what_was_found_before_ctrl_c_is_kept(tmp_path):
     assert "interrupted" in rest
     assert "Traceback" not in rest
     assert [bout["cheat"] for bout in document.load(file)["bouts"]] == ["plain", "changes_inputs"]
-
-
-def _listen():
-    """What a shell starts in the background ignores Ctrl-C, and so does all that it starts."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def test_names_choose_and_devices_filter():

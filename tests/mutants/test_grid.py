@@ -16,13 +16,7 @@ from pytest_kgate.mutants import grid
 from pytest_kgate.mutants import grid_document
 from pytest_kgate.mutants.grid import Outcome
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_mutants_meet_every_size_at_every_length_below_the_long_ones():

@@ -22,6 +22,8 @@ from pytest_kgate.mutants.selftest import selftest
 from pytest_kgate.oracle import check
 from pytest_kgate.sdpa import sdpa_problem
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TOLERANCE = {"float32": 1e-5, "float16": 2e-3, "bfloat16": 1.6e-2}
 GRID = [
     Shape(batch, heads, seqlen, head_dim, causal)
@@ -37,15 +39,6 @@ GRID = [
     )
     for causal in (False, True)
 ]
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Small operators gain nothing from more, and lose much where other processes want the cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def reference_of(problem):

@@ -176,7 +176,7 @@ def test_processes_end_with_the_session(suite, number):
     kbench(candidate, RELU)"""
     pytester = suite(body=body)
     command = [sys.executable, "-m", "pytest", "--kgate-processes=3"]
-    with subprocess.Popen(command, cwd=pytester.path, stdout=subprocess.DEVNULL, preexec_fn=_listen) as session:
+    with subprocess.Popen(command, cwd=pytester.path, stdout=subprocess.DEVNULL) as session:
         try:
             child = _wait_for(lambda: int((pytester.path / "pid").read_text()))
             os.kill(session.pid, number)
@@ -184,11 +184,6 @@ def test_processes_end_with_the_session(suite, number):
         finally:
             session.kill()  # leaving the block waits for it, without a limit
     assert _wait_for(lambda: _gone(child))
-
-
-def _listen():
-    """What a shell starts in the background ignores Ctrl-C, and so does all that it starts."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _wait_for(found, seconds=60):
