@@ -7,10 +7,7 @@ a reader, or a killed run, finds either the old file or the new one. Nothing is 
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import tempfile
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,6 +15,7 @@ from typing import Any
 
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
+from pytest_kgate.report import documents
 from pytest_kgate.report.record import now
 
 SCHEMA = "pytest-kgate/calibration"
@@ -94,7 +92,7 @@ class Calibrations:
             body = ",\n".join(self._lines[name])
             parts.append(f',\n"{name}": [\n{body}\n]')
         try:
-            _replace(self.path, "".join(parts) + "}\n")
+            documents.replace(self.path, "".join(parts) + "}\n")
         except OSError as error:
             raise KgateError(
                 f"{self.path} can't be written: {error.strerror}.",
@@ -165,17 +163,3 @@ def _check_same(found: Calibrations, setting: dict[str, Any]) -> None:
 def counted(lines: Iterable[dict[str, Any]]) -> Counter[str]:
     """How many there are of each case."""
     return Counter(str(line["case"]) for line in lines)
-
-
-def _replace(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with open(handle, "w", encoding="ascii") as file:
-            file.write(text)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-        raise

@@ -111,9 +111,7 @@ class Trials:
         clocks.append(self.rig.clock_hz())
         floors.append(self.read_floor(seed + 2, clocks[1]))
         model = mean_model(tuple(floors), tuple(clocks))
-        # The floor is that of a spin of 0 cycles, which spends some too.
-        idle = self.rig.spent_cycles(0)
-        spent = [self.rig.spent_cycles(cycles, spread) - idle for cycles in (candidate, reference)]
+        spent = [self._spent(cycles, spread) for cycles in (candidate, reference)]
         return {
             **gate,
             "spin": {
@@ -155,8 +153,11 @@ class Trials:
         finally:
             stopwatch.close()
         null, spin = np.median([stats.estimate(one.seconds) for one in rounds], axis=0)
-        spent = self.rig.spent_cycles(cycles, spread) - self.rig.spent_cycles(0)
-        return Floor(spin_seconds=float(spin) - spent / clock_hz, null_seconds=float(null))
+        return Floor(spin_seconds=float(spin) - self._spent(cycles, spread) / clock_hz, null_seconds=float(null))
+
+    def _spent(self, cycles: int, spread: int) -> float:
+        """Beyond those of a spin of 0 cycles, which are a part of the floor."""
+        return self.rig.spent_cycles(cycles, spread) - self.rig.spent_cycles(0)
 
 
 def _spread(clock_hz: float) -> int:

@@ -8,11 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pytest_kgate.errors import UsageError
 from pytest_kgate.integrity.arena import Bout
 from pytest_kgate.integrity.catalogue import CATALOGUE
 from pytest_kgate.integrity.catalogue import HONEST
 from pytest_kgate.integrity.catalogue import Cheat
+from pytest_kgate.report import documents
 from pytest_kgate.report.record import now
 
 SCHEMA = "pytest-kgate/integrity"
@@ -39,20 +39,12 @@ def document(
 
 def load(path: Path) -> dict[str, Any]:
     """The file's content; raises `UsageError` where it is none."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path} can't be read: {error.strerror}.", _TODO) from error
-    except ValueError as error:
-        raise UsageError(f"{path} is not JSON: {error}.", _TODO) from error
-    if not isinstance(content, dict) or (content.get("schema"), content.get("version")) != (SCHEMA, VERSION):
-        raise UsageError(f"{path} holds no run of the catalogue of cheats.", _TODO)
-    return content
+    return documents.load(path, SCHEMA, VERSION, what="run of the catalogue of cheats", todo=_TODO)
 
 
 def save(content: dict[str, Any], path: Path) -> None:
     """Write the file, as one for people to read too."""
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    documents.replace(path, json.dumps(content, indent=1) + "\n")
 
 
 def surprises(content: dict[str, Any], device: str) -> list[str]:

@@ -164,9 +164,8 @@ def _device(name: str) -> Device:
 
 def main(wire: str, lifeline: str, folder: str, device: str) -> None:
     """What `process.Process` starts this module with."""
-    landlock = confine(
-        Path(folder), cuda=device != "cpu"
-    )  # first, for threads that there are already would not be confined
+    # First, for threads that there are already would not be confined.
+    landlock = confine(Path(folder), cuda=device != "cpu")
     threading.Thread(target=end_with, args=(int(lifeline),), daemon=True).start()
     Worker(Wire.of(int(wire)), landlock).serve()
 

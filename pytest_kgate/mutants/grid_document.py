@@ -9,8 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pytest_kgate.errors import UsageError
 from pytest_kgate.mutants.grid import Outcome
+from pytest_kgate.report import documents
 from pytest_kgate.report.record import now
 
 SCHEMA = "pytest-kgate/oracle"
@@ -38,20 +38,12 @@ def save(content: Mapping[str, Any], path: Path) -> None:
     """Write the file, one line an outcome."""
     lines = ",\n  ".join(json.dumps(one) for one in content["outcomes"])
     rest = json.dumps({name: value for name, value in content.items() if name != "outcomes"}, indent=1)
-    path.write_text(f'{rest.removesuffix("}").rstrip()},\n "outcomes": [\n  {lines}\n ]\n}}\n', encoding="utf-8")
+    documents.replace(path, f'{rest.removesuffix("}").rstrip()},\n "outcomes": [\n  {lines}\n ]\n}}\n')
 
 
 def load(path: Path) -> dict[str, Any]:
     """The file's content; raises `UsageError` where it is none."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path} can't be read: {error.strerror}.", _TODO) from error
-    except ValueError as error:
-        raise UsageError(f"{path} is not JSON: {error}.", _TODO) from error
-    if not isinstance(content, dict) or (content.get("schema"), content.get("version")) != (SCHEMA, VERSION):
-        raise UsageError(f"{path} holds no run over the grid.", _TODO)
-    return content
+    return documents.load(path, SCHEMA, VERSION, what="run over the grid", todo=_TODO)
 
 
 def misjudged(content: Mapping[str, Any]) -> list[str]:

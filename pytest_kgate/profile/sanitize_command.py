@@ -23,6 +23,7 @@ from pytest_kgate.profile.sanitizer import examine
 from pytest_kgate.profile.tools import TOOLS
 from pytest_kgate.profile.tools import Sanitize
 from pytest_kgate.profile.tools import find_program
+from pytest_kgate.report import documents
 from pytest_kgate.report.record import now
 from pytest_kgate.report.record import plain
 
@@ -106,7 +107,6 @@ def _environment() -> dict[str, Any]:
 
 def _save(path: Path, content: dict[str, Any]) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        documents.replace(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
     except OSError as error:
         print(f"kgate: {path} can't be written: {error.strerror}", file=sys.stderr)

@@ -1,0 +1,46 @@
+"""Files that the verbs write with --json and read again: JSON with a schema and a version."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from pytest_kgate.errors import UsageError
+
+
+def load(path: Path, schema: str, version: int, *, what: str, todo: str) -> dict[str, Any]:
+    """The content of a file of this schema and version.
+
+    Raises `UsageError` where it is none: that it holds no `what`, and `todo`.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path} can't be read: {error.strerror}.", todo) from error
+    except ValueError as error:
+        raise UsageError(f"{path} is not JSON: {error}.", todo) from error
+    if not isinstance(content, dict) or (content.get("schema"), content.get("version")) != (schema, version):
+        raise UsageError(f"{path} holds no {what}.", todo)
+    return content
+
+
+def replace(path: Path, text: str) -> None:
+    """Write ASCII text in place of the file: a reader, or a killed run, finds either the old one or the new one.
+
+    Raises OSError.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with open(handle, "w", encoding="ascii") as file:
+            file.write(text)
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+        raise
