@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import signal
 import tempfile
 from collections.abc import Iterator
@@ -11,6 +13,11 @@ import pytest
 from filelock import FileLock
 
 pytest_plugins = ["pytester"]
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # PyTorch's idle threads spin before they sleep, which takes the cores from the tests of the other workers, and of
+    # the sessions that these start: a third of all their work. Read when PyTorch is imported, here and in those.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def pytest_configure() -> None:
@@ -34,6 +41,15 @@ def gpu_alone(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     with FileLock(Path(tempfile.gettempdir()) / "kgate-gpu-tests.lock"):
         yield
+
+
+def pytest_collection_finish() -> None:
+    """Every session that pytester runs in this process has all garbage collected several times, at 40 ms each.
+
+    What was imported for the tests stays anyway, PyTorch first of all, and need not be looked through.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

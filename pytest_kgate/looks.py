@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from dataclasses import replace
 
 import numpy as np
-from scipy import optimize
 from scipy import special
 
 from pytest_kgate.stats import BLOCKS
@@ -64,11 +63,7 @@ def _boundary(confidence: float) -> tuple[_Look, ...]:
     for t in (rounds / LOOKS[-1] for rounds in LOOKS):
         open_look = _Look(spent, position, mass, math.sqrt(t - before), math.sqrt(t), math.inf)
         spend = alpha * t**SPENDING_POWER - spent
-
-        def excess(bound: float, look: _Look = open_look, spend: float = spend) -> float:
-            return look.beyond(bound) - spend
-
-        bound = float(optimize.brentq(excess, 0.0, 12.0 * math.sqrt(t), xtol=1e-13))
+        bound = _bound(open_look, spend)
         looks.append(replace(open_look, bound=bound))
         low = -8.0 * math.sqrt(t)
         grid = low + (bound - low) * (nodes + 1) / 2
@@ -77,6 +72,18 @@ def _boundary(confidence: float) -> tuple[_Look, ...]:
         position, mass = grid, density * weights * (bound - low) / 2
         before, spent = t, spent + spend
     return tuple(looks)
+
+
+def _bound(look: _Look, spend: float) -> float:
+    """Where the chance of crossing at this look is `spend`.
+
+    By bisection, because `scipy.optimize` takes every session 0.2 s to import.
+    """
+    low, high = 0.0, 12.0 * look.scale
+    while high - low > 1e-13:
+        middle = (low + high) / 2
+        low, high = (middle, high) if look.beyond(middle) > spend else (low, middle)
+    return high
 
 
 @functools.cache

@@ -153,12 +153,11 @@ def _settled(rounds: list[Round], gates: Sequence[SpeedGate], plan: Plan, decide
 
 def _shuffled(rng: np.random.Generator, samples: int, run_length: int) -> NDArray[np.intp]:
     """Both arms' samples in random order, in runs of one arm; strict alternation would have a bias of its own."""
-    runs = [np.full(len(part), arm) for arm in range(2) for part in _parts(samples, run_length)]
-    return np.concatenate([runs[index] for index in rng.permutation(len(runs))])
-
-
-def _parts(samples: int, run_length: int) -> list[NDArray[np.intp]]:
-    return np.array_split(np.arange(samples), -(-samples // run_length))
+    runs = -(-samples // run_length)
+    lengths = np.full(runs, samples // runs)
+    lengths[: samples % runs] += 1
+    arms, which = np.divmod(rng.permutation(2 * runs), runs)
+    return np.repeat(arms, lengths[which])
 
 
 def _samples(sample_seconds: float, budget_seconds: float) -> int:
