@@ -19,11 +19,31 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # the sessions that these start: a third of all their work. Read when PyTorch is imported, here and in those.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+_SHARED_FOLDER = tempfile.gettempdir()
+_OWN_FOLDER = pytest.StashKey[str]()
 
-def pytest_configure() -> None:
-    """A shell's background jobs ignore Ctrl-C, and so would the sessions that tests start and interrupt."""
+
+def pytest_configure(config: pytest.Config) -> None:
+    # A shell's background jobs ignore Ctrl-C, and so would the sessions that tests start and interrupt.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    config.stash[_OWN_FOLDER] = _SHARED_FOLDER
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        beside = Path(config.option.basetemp).absolute()
+        folder = beside.with_name(f"temporary-{beside.name}")
+        folder.mkdir(exist_ok=True)
+        config.stash[_OWN_FOLDER] = str(folder)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Sessions that tests of two workers start need not wait for each other, unless they time what is to be believed.
+
+    By a file in the temporary folder, processes tell each other that they are timing on a device.
+    """
+    believed = item.get_closest_marker("gpu") or item.get_closest_marker("perf")
+    tempfile.tempdir = _SHARED_FOLDER if believed else item.config.stash[_OWN_FOLDER]
+    os.environ["TMPDIR"] = tempfile.tempdir
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +59,7 @@ def gpu_alone(request: pytest.FixtureRequest) -> Iterator[None]:
     if not request.node.get_closest_marker("gpu"):
         yield
         return
-    with FileLock(Path(tempfile.gettempdir()) / "kgate-gpu-tests.lock"):
+    with FileLock(Path(_SHARED_FOLDER) / "kgate-gpu-tests.lock"):
         yield
 
 
