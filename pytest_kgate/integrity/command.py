@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import platform
 import sys
@@ -44,9 +45,15 @@ def _run(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     import torch
 
+    # What every session needs is imported once, ahead of the forks.
     import pytest_kgate.bench
+    import pytest_kgate.plugin
+    import pytest_kgate.profile.marked
+    import pytest_kgate.reference
     import pytest_kgate.report.failure
-    import pytest_kgate.report.terminal  # noqa: F401  (what every session needs is imported once, ahead of the forks)
+    import pytest_kgate.report.header
+    import pytest_kgate.report.selftest
+    import pytest_kgate.report.terminal  # noqa: F401
     from pytest_kgate.integrity import document
     from pytest_kgate.integrity.arena import fight
     from pytest_kgate.integrity.arena import place
@@ -58,6 +65,7 @@ def _run(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     cheats = catalogue.chosen(device, options.only)
     if not cheats:
         raise UsageError(f"None of the catalogue's cheats on {device} is called {options.only}.", _names(device))
+    gc.freeze()  # and no session looks through it for garbage, ten times as it ends
     before = document.load(options.json) if options.json is not None and options.json.is_file() else None
     bouts, setting, where = [], _setting(device), place(device, options.isolate)
     for cheat in cheats:

@@ -20,8 +20,8 @@ from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.isolate.guard import guarded
 from pytest_kgate.isolate.wire import Wire
+from pytest_kgate.processes.lifeline import pipe
 from pytest_kgate.processes.spawn import last_lines
-from pytest_kgate.processes.spawn import pipe
 from pytest_kgate.processes.spawn import signal_all
 from pytest_kgate.report.record import plain
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from pytest_kgate.isolate.confine import confine
 from pytest_kgate.isolate.wire import Wire
-from pytest_kgate.processes.child import end_with
+from pytest_kgate.processes.lifeline import end_with
 
 if TYPE_CHECKING:
     from pytest_kgate.device.base import Arm
@@ -36,10 +36,7 @@ class Worker:
 
     def serve(self) -> None:
         """Until the judging process hangs up."""
-        from pytest_kgate.calling import blamed
         from pytest_kgate.errors import KgateError
-        from pytest_kgate.oracle import CALLED
-        from pytest_kgate.settling import own_frames
 
         while True:
             try:
@@ -52,8 +49,7 @@ class Worker:
             except KgateError as error:
                 answer = {"what": error.what, "todo": error.todo}
             except Exception as error:
-                found = blamed("The candidate", CALLED, error)
-                answer = {"what": found.what, "todo": f"{found.todo}\n{own_frames(error)}"}
+                answer = _explained(error)
             self._wire.send({name: str(text)[:8000] for name, text in answer.items()})
             if "what" not in answer and message["do"] in ("run", "prepare"):
                 self._row.over()
@@ -150,6 +146,16 @@ class Row:
         graph, _ = self._captures.capture(self._call, len(self._slots))
         self._enqueue = graph.replay
         return None
+
+
+def _explained(error: Exception) -> dict[str, str]:
+    """What the candidate raised, and where. Imports SciPy and pytest, without which a process starts faster."""
+    from pytest_kgate.calling import blamed
+    from pytest_kgate.oracle import CALLED
+    from pytest_kgate.settling import own_frames
+
+    found = blamed("The candidate", CALLED, error)
+    return {"what": found.what, "todo": f"{found.todo}\n{own_frames(error)}"}
 
 
 def _device(name: str) -> Device:

@@ -6,8 +6,7 @@ The call is checked and raced as in any session, and its record handed to the pa
 from __future__ import annotations
 
 import dataclasses
-import os
-import signal
+import gc
 import threading
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from typing import NoReturn
 import pytest
 
 from pytest_kgate.errors import KgateError
+from pytest_kgate.processes.lifeline import end_with
 from pytest_kgate.processes.task import Task
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ class Child:
             self._task.deliver({"record": outcome.record})
         except KgateError as error:
             self._task.deliver({"error": f"{error.what} {error.todo}".rstrip()})
+        gc.freeze()  # pytest ends with ten searches for garbage, which take 0.2 s where PyTorch is loaded
         pytest.exit("measured for another process", returncode=0)
 
     def _with_reference(self, job: Job) -> Problem:
@@ -62,10 +63,3 @@ class Child:
         if backend is None or not isinstance(references, Mapping) or backend not in references:
             return job.problem
         return dataclasses.replace(job.problem, reference={backend: references[backend]})
-
-
-def end_with(lifeline: int) -> None:
-    """End this process and what it started when the parent ends; sleeps until then, so that timing is not disturbed."""
-    os.read(lifeline, 1)
-    if os.getpgrp() == os.getpid():
-        os.killpg(0, signal.SIGKILL)

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import replace
@@ -20,6 +19,7 @@ from typing import IO
 from typing import TYPE_CHECKING
 
 from pytest_kgate.errors import KgateError
+from pytest_kgate.processes.lifeline import pipe
 from pytest_kgate.processes.task import VARIABLE
 from pytest_kgate.processes.task import Task
 from pytest_kgate.report.record import Record
@@ -129,17 +129,6 @@ def last_lines(output: IO[str]) -> list[str]:
     """Of the file that a process wrote to."""
     output.seek(0)
     return [line.rstrip() for line in output if line.strip()][-_LINES:]
-
-
-@contextlib.contextmanager
-def pipe() -> Iterator[int]:
-    """The read end of a pipe that ends when this process does, however that comes about."""
-    ends = os.pipe()
-    try:
-        yield ends[0]
-    finally:
-        for end in ends:
-            os.close(end)
 
 
 def _explained(task: Task, limit_seconds: float | None, status: int, said: list[str]) -> ProcessFailed:

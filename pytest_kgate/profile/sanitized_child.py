@@ -7,6 +7,7 @@ candidate which reads it, or leaves a part of it unwritten, is found: copying th
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from collections.abc import Generator
@@ -63,6 +64,9 @@ class Watched:
                 }
             )
         return report
+
+    def pytest_sessionfinish(self) -> None:
+        gc.freeze()  # pytest ends with ten searches for garbage, which take 0.2 s where PyTorch is loaded
 
 
 def _tell(line: dict[str, Any]) -> None:
