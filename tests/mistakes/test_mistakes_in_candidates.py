@@ -103,10 +103,10 @@ def test_candidate_that_hangs_in_python_fails_and_the_session_goes_on(play):
             while True:
                 pass
 
+        @pytest.mark.perf(timeout=0.5)
         def test_mistake(kbench):
             kbench(endless, RELU)
-        """,
-        "--kgate-timeout=0.5",
+        """
     )
     result.failed_once("endless")
     result.says("The candidate hung: the check of relu 64x64 did not end within 0.5 s", "--kgate-timeout")
