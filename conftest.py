@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import os
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +20,19 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # PyTorch's idle threads spin before they sleep, which takes the cores from the tests of the other workers, and of
     # the sessions that these start: a third of all their work. Read when PyTorch is imported, here and in those.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+_OF_EVERY_SESSION = (
+    "pytest_kgate.device.fake",
+    "pytest_kgate.multiplicity",
+    "pytest_kgate.profile.marked",
+    "pytest_kgate.reference",
+    "pytest_kgate.report.header",
+    "pytest_kgate.report.selftest",
+    "pytest_kgate.report.terminal",
+    "rich.table",
+    "torch.utils._device",
+)
+"""What a session with a gate imports; pytester forgets what its sessions import, so that each would do it anew."""
 
 _SHARED_FOLDER = tempfile.gettempdir()
 _OWN_FOLDER = pytest.StashKey[str]()
@@ -68,6 +83,9 @@ def pytest_collection_finish() -> None:
 
     What was imported for the tests stays anyway, PyTorch first of all, and need not be looked through.
     """
+    if "torch" in sys.modules:
+        for name in _OF_EVERY_SESSION:
+            importlib.import_module(name)
     gc.collect()
     gc.freeze()
 
