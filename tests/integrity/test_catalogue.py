@@ -150,20 +150,21 @@ def test_page_shows_the_committed_run():
 def test_what_was_found_before_ctrl_c_is_kept(tmp_path):
     file = tmp_path / "integrity.json"
     command = [sys.executable, "-m", "pytest_kgate.cli", "integrity", "--device", "host", "--json", str(file)]
-    command += ["--only", "plain,changes_inputs,predicts_seed"]  # the last one's race is long enough to be interrupted
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as run:
         try:
-            first = run.stderr.readline()
-            second = run.stderr.readline()
+            lines = [run.stderr.readline(), run.stderr.readline()]
             run.send_signal(signal.SIGINT)
             _, rest = run.communicate(timeout=60)
         finally:
             run.kill()
-    assert (first.split()[0], second.split()[0]) == ("plain", "changes_inputs")
     assert run.returncode == 130
     assert "interrupted" in rest
     assert "Traceback" not in rest
-    assert [bout["cheat"] for bout in document.load(file)["bouts"]] == ["plain", "changes_inputs"]
+    # On a busy machine more of them are through by the time the signal comes.
+    told = [line.split()[0] for line in (*lines, *rest.splitlines()) if " caught " in line or " passed " in line]
+    kept = [bout["cheat"] for bout in document.load(file)["bouts"]]
+    assert kept[: len(told)] == told == [cheat.name for cheat in chosen("host")][: len(told)]
+    assert len(kept) <= len(told) + 1  # written, then told
 
 
 def test_names_choose_and_devices_filter():
