@@ -34,6 +34,23 @@ _OF_EVERY_SESSION = (
 )
 """What a session with a gate imports; pytester forgets what its sessions import, so that each would do it anew."""
 
+_LONG = (
+    "tests/isolate/test_isolate.py",
+    "tests/integrity/test_catalogue.py",
+    "tests/processes/test_processes.py",
+    "tests/csrc/test_knobs.py",
+    "tests/profile/test_sanitize.py",
+    "tests/calibrate/test_protocol.py",
+    "tests/mistakes/test_mistakes_in_candidates.py",
+    "tests/profile/test_sanitize_command.py",
+    "tests/test_simulate.py",
+    "tests/csrc/test_host_isa.py",
+    "tests/test_multiplicity.py",
+    "tests/report/test_live.py",
+    "tests/isolate/test_named.py",
+)
+"""Files that take longest, the longest first: the last ones to be given to a worker should be short."""
+
 _SHARED_FOLDER = tempfile.gettempdir()
 _OWN_FOLDER = pytest.StashKey[str]()
 
@@ -42,6 +59,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # A shell's background jobs ignore Ctrl-C, and so would the sessions that tests start and interrupt.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False  # xdist would begin with the files that have most tests
     config.stash[_OWN_FOLDER] = _SHARED_FOLDER
     if "PYTEST_XDIST_WORKER" in os.environ:
         beside = Path(config.option.basetemp).absolute()
@@ -91,6 +110,8 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {file: place for place, file in enumerate(_LONG)}
+    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
     gpu_items = [item for item in items if item.get_closest_marker("gpu")]
     if not gpu_items:
         return

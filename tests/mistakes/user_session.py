@@ -15,6 +15,9 @@ from pytest_kgate.report.record import Record
 from pytest_kgate.report.record import json_schema
 from pytest_kgate.report.record import load
 
+RECORDS = jsonschema.Draft202012Validator(json_schema())
+"""To check the schema itself would take sixty times as long as to check by it; `tests/report` does."""
+
 FAKE = """
 import pytest
 from pytest_kgate.device.fake import FakeDevice
@@ -102,7 +105,7 @@ def seen(path: Path, printed: str, status: int, outcomes: Callable[[], dict[str,
     assert "INTERNALERROR" not in printed
     records: list[Record] = []
     if path.is_file():
-        jsonschema.validate(json.loads(path.read_text()), json_schema())
+        RECORDS.validate(json.loads(path.read_text()))
         records = load(path)
     try:
         counts = outcomes()
