@@ -47,6 +47,9 @@ tool = arguments[arguments.index("--tool") + 1]
 log = arguments[arguments.index("--log-file") + 1]
 with open(os.environ["CALLS"], "a") as file:
     file.write(json.dumps(arguments) + "\\n")
+if "CHILDREN" in os.environ:
+    with open(os.environ["CHILDREN"], "a") as file:
+        file.write(f"{{os.getpid()}}\\n")
 broken = os.environ.get("BROKEN")
 if broken == "machine":
     open(log, "w").write("========= COMPUTE-SANITIZER\\n========= Device not supported. See the documentation\\n")
@@ -56,7 +59,11 @@ if broken == "crash":
     sys.exit(3)
 if broken == "hang":
     time.sleep(600)
+if os.environ.get("HANGS") == tool:
+    time.sleep(600)
 if os.environ.get("INTERRUPTS") == tool:
+    while "CHILDREN" in os.environ and len(open(os.environ["CHILDREN"]).read().split()) < 2:
+        time.sleep(0.01)
     os.kill(os.getppid(), signal.SIGINT)
     time.sleep(600)
 status = subprocess.run(arguments[arguments.index({python!r}):]).returncode
