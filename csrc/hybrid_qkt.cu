@@ -126,8 +126,11 @@ softmax_output(const __grid_constant__ TileArgs all) {
                 const int r = part / 2;
                 const int key = first_key + s * 16 + part % 2 * 8 + quad * 2;
                 float2 two = make_float2(-INFINITY, -INFINITY);
-                // ld is even: both are there
-                if (key <= last_key[r]) two = *reinterpret_cast<const float2*>(logits[r] + key);
+                if (key + 1 < box.keys) {
+                    if (key <= last_key[r]) two = *reinterpret_cast<const float2*>(logits[r] + key);
+                } else if (key <= last_key[r]) {  // an odd number of keys: what lies behind the last nobody has written
+                    two.x = logits[r][key];
+                }
                 x[s][part][0] = two.x;
                 x[s][part][1] = key + 1 <= last_key[r] ? two.y : -INFINITY;
             }

@@ -263,6 +263,9 @@ def _verdict(tool: str, line: Mapping[str, Any], child: _Child, order: Order) ->
     if first is not None:
         more = f" (and {errors - 1} more)" if errors > 1 else ""
         return "FAIL", f"{tool}: {first}{more}"
+    if child.report.internal is not None:
+        words = child.report.internal.rstrip(".")
+        return "ERROR", f"{tool} failed itself ({words}); memcheck shows faults of kernels, and another size may do"
     if child.status is None:
         return "ERROR", f"{tool} did not end within {order.timeout:g} s; a smaller problem or a longer timeout helps"
     if line["outcome"] == "skipped":

@@ -77,6 +77,11 @@ class Errors:
     reference: float = 0.0
     allowed: float = 0.0
 
+    @property
+    def share(self) -> float:
+        """Of what is allowed. The only key of a row of one leaves nothing to err in, and nothing allowed."""
+        return self.mine / self.allowed if self.mine else 0.0
+
     def __str__(self) -> str:
         return f"{self.mine:.2e}, of SDPA {self.reference:.2e}, allowed {self.allowed:.2e}"
 

@@ -39,7 +39,7 @@ def questions(request):
 @pytest.mark.parametrize("impl", CUDA)
 def test_cuda_kernel_is_right_on_the_whole_grid(impl, questions, record_property):
     found = errors_of(loaded(impl), questions)
-    nearest = max(found, key=lambda shape: found[shape].mine / found[shape].allowed)
+    nearest = max(found, key=lambda shape: found[shape].share)
     record_property("shapes", len(found))
     record_property("nearest to what is allowed", f"{nearest}: {found[nearest]}")  # for --junit-xml
     assert not too_wrong(found)

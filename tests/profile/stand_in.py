@@ -54,6 +54,12 @@ broken = os.environ.get("BROKEN")
 if broken == "machine":
     open(log, "w").write("========= COMPUTE-SANITIZER\\n========= Device not supported. See the documentation\\n")
     sys.exit(1)
+if broken == "internal":
+    open(log, "w").write(
+        "========= COMPUTE-SANITIZER\\n========= Internal Sanitizer Error: The Sanitizer failed to handle it.\\n"
+        "=========\\n========= RACECHECK SUMMARY: 0 hazards displayed (1 error, 0 warnings)\\n"
+    )
+    sys.exit(1)
 if broken == "crash":
     print("the injection library fell over")
     sys.exit(3)
