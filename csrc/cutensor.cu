@@ -14,8 +14,7 @@
 // Memory   Workspace: 32 MiB for cuTENSOR, and for each head of a box the logits, 2 * TERMS * rows * keys bytes, the
 //          undivided output, 2 * TERMS * rows * D, and the sums, 4 * rows.
 // Limits   fp16 or bf16, D 64, 80, 96 or 128, sm_80 or newer, no row, head or batch stride of 0. In fp16 logits times
-//          log2(e) overflow above 65504, and sums of exponentials times values above 2 million: as many keys of equal
-//          weight with values of 1. Needs libcutensor.so.2.
+//          log2(e) overflow above 65504, and values above 127 may. Needs libcutensor.so.2.
 // Result   Behind the cublas rung by its second contraction, which the second term takes; with TERMS=1 it is the faster
 //          of the two, and off by more than is allowed on sharp logits. Its gate has not been raced yet; until it has,
 //          csrc/README.md shows no figure.
@@ -46,9 +45,13 @@ static_assert(TERMS == 1 || TERMS == 2, "TERMS must be 1 or 2.");
 static_assert(NUM_WARPS >= 1 && NUM_WARPS <= 32, "NUM_WARPS must be 1 to 32: a block holds at most 1024 threads.");
 static_assert(USE_FAST_EXP == 0 || USE_FAST_EXP == 1, "USE_FAST_EXP must be 0 or 1.");
 
-// What the product with V is multiplied by, so that a long sum fits fp16. A power of two, so that it costs no bits but
-// those below fp16's smallest subnormal number.
-constexpr float kOutputScale = 1.0f / 32.0f;
+// What the product with V is multiplied by, so that it fits fp16: no sum of exponentials exceeds the number of keys. A
+// power of two, so that it costs no bits but those below fp16's smallest subnormal number.
+inline float output_scale(const Box& box) {
+    float scale = 1.0f;
+    while (scale * box.keys > 512.0f) scale *= 0.5f;
+    return scale;
+}
 
 // A call's boxes, and where in the workspace a box's matrices start, in bytes from its beginning; a number's second
 // term lies a whole matrix behind its first.
@@ -56,7 +59,7 @@ struct Workspace {
     Boxes boxes;
     int64_t logits = kCutensorBytes;  // or exponentials: (slices, rows, ld)
     int64_t logits_step;
-    int64_t outputs;  // exponentials times V times kOutputScale: (slices, rows, head_dim)
+    int64_t outputs;  // exponentials times V times output_scale: (slices, rows, head_dim)
     int64_t outputs_step;
     int64_t sums;  // of the rounded exponentials: (slices, rows) of float
     int64_t bytes;
@@ -113,8 +116,9 @@ struct ByCutensor {
             const auto multiply_keys = [&](float beta, void* term) {
                 return cutensor.contract(kCudaType<T>, args.scale * kLog2E, keys, k, queries, q, beta, logits, pairs, term);
             };
+            const float scale = output_scale(box);
             const auto multiply_values = [&](float beta, void* term) {
-                return cutensor.contract(kCudaType<T>, kOutputScale, values, v, pairs, logits, beta, outputs, products, term);
+                return cutensor.contract(kCudaType<T>, scale, values, v, pairs, logits, beta, outputs, products, term);
             };
             if (int code = multiply_keys(0.0f, logits)) return code;
             if constexpr (TERMS == 2) {
@@ -126,7 +130,7 @@ struct ByCutensor {
             if constexpr (TERMS == 2) {
                 if (int code = multiply_values(-1.0f, more_outputs)) return code;
             }
-            const DivideArgs last = {args, box, outputs, more_outputs, sums, 1.0f / kOutputScale};
+            const DivideArgs last = {args, box, outputs, more_outputs, sums, 1.0f / scale};
             return launch_divide_rows<T, T, TERMS, D>(last, stream);
         });
     }

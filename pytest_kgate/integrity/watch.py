@@ -234,7 +234,7 @@ class Watch:
         if self._device.kind == "host" and not self._own:
             self._ran["kernels"] = "not run: the candidate may call what it likes"
             return
-        seen = launches.observe(self._device, call)
+        seen = launches.observe(self._device, call, graph=timer == "graph")
         if isinstance(seen, str):
             self._ran["kernels"] = f"not run: {seen}"
             return
@@ -242,10 +242,8 @@ class Watch:
         self.kernels = dict(seen.first)
         if self._device.kind == "cuda" and not seen.works:
             self._find("kernels", "the candidate launched no kernel.")
-        elif timer == "graph":
-            missing = launches.missing_in_graph(self._device, call, seen)
-            if missing:
-                self._find("kernels", f"the candidate works less where it is captured: {missing}.")
+        elif seen.missing_in_graph:
+            self._find("kernels", f"the candidate works less where it is captured: {seen.missing_in_graph}.")
         borrowed = seen.library(self._says) if self._own else None
         if borrowed:
             self._find("kernels", f"the candidate is no kernel of its own: it runs {borrowed[0]} of {borrowed[1]}.")
