@@ -168,12 +168,11 @@ class CudaDevice:
             reason = str(fault).splitlines()[0]
             self.lost = reason
             if "device-side assert" in reason:
-                with contextlib.suppress(RuntimeError):  # has the driver print it now; else it would when Python exits
-                    torch.cuda.synchronize(self.index)
                 raise CandidateError(
                     f"A device assert failed while {doing}.",
-                    "Its condition, source line, block and thread are on stderr, which pytest shows as captured. The "
-                    "CUDA context of this process is lost, so its remaining CUDA tests are not run.",
+                    "The driver writes its condition, source line, block and thread to stderr when this process ends; "
+                    "with a sanitize marker the failure names them. The CUDA context of this process is lost, so its "
+                    "remaining CUDA tests are not run.",
                 ) from error
             raise CandidateError(
                 f"A kernel faulted while {doing}: {reason}.",
