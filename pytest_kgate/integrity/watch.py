@@ -104,14 +104,17 @@ class Watch:
             fences = Fences(self._device)
             return fences.problem(self._problem), fences.arm(self._candidate)
 
-    def phase_over(self) -> None:
-        """After the check, and after the race: what the candidate has changed, which is put back."""
+    def phase_over(self, *, slow: bool = False) -> None:
+        """After the check, the race, and `observe`: what the candidate has changed, which is put back.
+
+        `slow`: with the settings that take long to read.
+        """
         if not self._on:
             return
         with self._clocked():
             self._look_at_originals()
             self._ran.setdefault("state", "passed")
-            for change in self._state.restore() if self._state is not None else ():
+            for change in self._state.restore(slow=slow) if self._state is not None else ():
                 self._find("state", f"the candidate left something changed: {change}.")
 
     def observe(

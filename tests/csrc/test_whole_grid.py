@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
+import torch
 from parity import CUDA
 from parity import HALVES
 from parity import HEAD_DIMS
@@ -40,6 +41,7 @@ def questions(request):
 def test_cuda_kernel_is_right_on_the_whole_grid(impl, questions, record_property):
     found = errors_of(loaded(impl), questions)
     nearest = max(found, key=lambda shape: found[shape].share)
+    record_property("gpu", torch.cuda.get_device_name())  # these for --junit-xml
     record_property("shapes", len(found))
-    record_property("nearest to what is allowed", f"{nearest}: {found[nearest]}")  # for --junit-xml
+    record_property("nearest to what is allowed", f"{nearest}: {found[nearest]}")
     assert not too_wrong(found)
