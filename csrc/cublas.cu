@@ -55,7 +55,7 @@ struct ByCublas {
         return for_each_gemm_box(args, workspace, stream, [&](CublasCall& cublas, const Box& box) {
             if (int code = cublas.logits<T>(args, box, logits)) return code;
             const SoftmaxArgs softmax = {box, args.causal, logits, nullptr, in_workspace<float>(args, workspace.sums)};
-            if (int code = softmax_rows<T, float, 1, false, NUM_WARPS, USE_FAST_EXP>(softmax, stream)) return code;
+            if (int code = softmax_rows<T, float, 1, NUM_WARPS, USE_FAST_EXP>(softmax, stream)) return code;
             return multiply_and_divide<T, D>(cublas, args, workspace, box, 2 * box.ld, stream);
         });
     }

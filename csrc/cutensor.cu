@@ -4,22 +4,22 @@
 //          contraction serves a whole box. What it costs: 16-bit operands give a 16-bit result there, and a logit of 20
 //          in 11 bits (fp16) is off by up to 0.008, one in 8 bits (bf16) by 0.06, which is what its probability is then
 //          off by. So the logits are taken in two terms: the rounded product, and, by a second contraction with the
-//          first term as its beta = -1 addend, what rounding it lost. Their sum has twice the bits. TERMS = 1 leaves
-//          the second out: faster, and right only as long as the logits are small.
+//          first term as its beta = -1 addend, what rounding it lost. Their sum has twice the bits. So is the product
+//          with V, which is divided by the rows' sums afterwards (gemm_rung.cuh says why last) and would be rounded
+//          twice. TERMS = 1 leaves the second terms out: faster, and right only as long as the logits are small.
 // Plan     Boxes of heads and rows whose logits fit WORKSPACE_MIB (boxes.cuh); for each box two contractions, softmax,
-//          contraction. scale * log2(e) is in alpha. A plan of cuTENSOR is made once for each shape, device and
-//          strides.
-// Softmax  row_softmax.cuh: a warp a row, up to 2048 keys in registers. It divides before it rounds to 16 bits, for
-//          what the last contraction returns is 16 bits as well: a key that dominates its row is rounded, which the
-//          other rungs avoid, and the greatest error can be more than twice SDPA's.
-// Memory   Workspace: 32 MiB for cuTENSOR, and the logits: 2 * TERMS * rows * keys for each head of a box.
-// Limits   fp16 or bf16, D 64, 80, 96 or 128, sm_80 or newer, no row, head or batch stride of 0. Logits times log2(e)
-//          above 65504 overflow in fp16. Needs libcutensor.so.2.
+//          two contractions, division. scale * log2(e) is in alpha. A plan of cuTENSOR is made once for each shape,
+//          device and strides.
+// Softmax  row_softmax.cuh: a warp a row, up to 2048 keys in registers.
+// Memory   Workspace: 32 MiB for cuTENSOR, and for each head of a box the logits, 2 * TERMS * rows * keys bytes, the
+//          undivided output, 2 * TERMS * rows * D, and the sums, 4 * rows.
+// Limits   fp16 or bf16, D 64, 80, 96 or 128, sm_80 or newer, no row, head or batch stride of 0. In fp16 logits times
+//          log2(e) overflow above 65504, and values above 127 may. Needs libcutensor.so.2.
 // Result   Behind the cublas rung by its second contraction, which the second term takes; with TERMS=1 it is the faster
 //          of the two, and off by more than is allowed on sharp logits. Its gate has not been raced yet; until it has,
 //          csrc/README.md shows no figure.
 
-#ifndef TERMS  // knob: 16-bit numbers per logit, 1 or 2
+#ifndef TERMS  // knob: 16-bit numbers per logit and per undivided output, 1 or 2
 #define TERMS 2
 #endif
 #ifndef NUM_WARPS  // knob: warps per block of the softmax kernel, a row each
@@ -36,6 +36,7 @@
 #endif
 
 #include "cutensor.cuh"  // library: cutensor
+#include "divide_rows.cuh"
 #include "row_softmax.cuh"
 
 namespace kgate {
@@ -44,9 +45,34 @@ static_assert(TERMS == 1 || TERMS == 2, "TERMS must be 1 or 2.");
 static_assert(NUM_WARPS >= 1 && NUM_WARPS <= 32, "NUM_WARPS must be 1 to 32: a block holds at most 1024 threads.");
 static_assert(USE_FAST_EXP == 0 || USE_FAST_EXP == 1, "USE_FAST_EXP must be 0 or 1.");
 
-Boxes boxes_of(const SdpaArgs& args) { return cut(args, 2 * TERMS); }
+// What the product with V is multiplied by, so that it fits fp16: no sum of exponentials exceeds the number of keys. A
+// power of two, so that it costs no bits but those below fp16's smallest subnormal number.
+inline float output_scale(const Box& box) {
+    float scale = 1.0f;
+    while (scale * box.keys > 512.0f) scale *= 0.5f;
+    return scale;
+}
 
-int64_t workspace_bytes(const Boxes& boxes) { return kCutensorBytes + TERMS * round_up(boxes.elements * 2, 256); }
+// A call's boxes, and where in the workspace a box's matrices start, in bytes from its beginning; a number's second
+// term lies a whole matrix behind its first.
+struct Workspace {
+    Boxes boxes;
+    int64_t logits = kCutensorBytes;  // or exponentials: (slices, rows, ld)
+    int64_t logits_step;
+    int64_t outputs;  // exponentials times V times output_scale: (slices, rows, head_dim)
+    int64_t outputs_step;
+    int64_t sums;  // of the rounded exponentials: (slices, rows) of float
+    int64_t bytes;
+
+    explicit Workspace(const SdpaArgs& args) : boxes(cut(args, 2 * TERMS)) {
+        const int64_t rows = static_cast<int64_t>(boxes.batches) * boxes.heads * boxes.rows;
+        logits_step = round_up(boxes.elements * 2, 256);
+        outputs = logits + TERMS * logits_step;
+        outputs_step = round_up(rows * args.head_dim * 2, 256);
+        sums = outputs + TERMS * outputs_step;
+        bytes = sums + rows * 4;
+    }
+};
 
 template <typename T>
 constexpr cudaDataType kCudaType = std::is_same_v<T, __half> ? CUDA_R_16F : CUDA_R_16BF;
@@ -63,37 +89,49 @@ Tensor rows_of(int32_t mode, int rows, const int64_t (&stride)[3], const Box& bo
 template <typename T, int D>
 struct ByCutensor {
     static int launch(const SdpaArgs& args, void* stream) {
-        const Boxes boxes = boxes_of(args);
-        if (int code = check_workspace(args, workspace_bytes(boxes))) return code;
-        char* const begin = static_cast<char*>(args.workspace) + kCutensorBytes;
-        void* const logits = begin;
-        void* const corrections = begin + round_up(boxes.elements * 2, 256);
+        const Workspace workspace(args);
+        if (int code = check_workspace(args, workspace.bytes)) return code;
+        char* const begin = static_cast<char*>(args.workspace);
+        void* const logits = begin + workspace.logits;
+        void* const more_logits = begin + workspace.logits + workspace.logits_step;
+        void* const outputs = begin + workspace.outputs;
+        void* const more_outputs = begin + workspace.outputs + workspace.outputs_step;
+        float* const sums = reinterpret_cast<float*>(begin + workspace.sums);
         CutensorCall cutensor;
         if (int code = cutensor.begin(args, stream)) return code;
-        return for_each_box(args, boxes, [&](const Box& box) {
+        return for_each_box(args, workspace.boxes, [&](const Box& box) {
             const T* const q = box_pointer(static_cast<const T*>(args.q), args.q_stride, box) +
                                box.row * args.q_stride[2];
             const T* const k = box_pointer(static_cast<const T*>(args.k), args.k_stride, box);
             const T* const v = box_pointer(static_cast<const T*>(args.v), args.v_stride, box);
-            T* const o = box_pointer(static_cast<T*>(args.o), args.o_stride, box) + box.row * args.o_stride[2];
             const Tensor queries = rows_of('m', box.rows, args.q_stride, box, args.head_dim);
             const Tensor keys = rows_of('n', box.keys, args.k_stride, box, args.head_dim);
             const Tensor values = rows_of('n', box.keys, args.v_stride, box, args.head_dim);
-            const Tensor outputs = rows_of('m', box.rows, args.o_stride, box, args.head_dim);
             const int64_t slice = slice_elements(box);
             const Tensor pairs = {{'n', 'm', 'h', 'b'}, {box.keys, box.rows, box.heads, box.batches},
                                   {1, box.ld, slice, slice * box.heads}};
-            const float alpha = args.scale * kLog2E;
-            const auto multiply = [&](float beta, void* term) {
-                return cutensor.contract(kCudaType<T>, alpha, keys, k, queries, q, beta, logits, pairs, term);
+            const int64_t part = static_cast<int64_t>(box.rows) * D;
+            const Tensor products = {{'d', 'm', 'h', 'b'}, {D, box.rows, box.heads, box.batches},
+                                     {1, D, part, part * box.heads}};
+            const auto multiply_keys = [&](float beta, void* term) {
+                return cutensor.contract(kCudaType<T>, args.scale * kLog2E, keys, k, queries, q, beta, logits, pairs, term);
             };
-            if (int code = multiply(0.0f, logits)) return code;
+            const float scale = output_scale(box);
+            const auto multiply_values = [&](float beta, void* term) {
+                return cutensor.contract(kCudaType<T>, scale, values, v, pairs, logits, beta, outputs, products, term);
+            };
+            if (int code = multiply_keys(0.0f, logits)) return code;
             if constexpr (TERMS == 2) {
-                if (int code = multiply(-1.0f, corrections)) return code;
+                if (int code = multiply_keys(-1.0f, more_logits)) return code;
             }
-            const SoftmaxArgs softmax = {box, args.causal, logits, corrections, nullptr};
-            if (int code = softmax_rows<T, T, TERMS, true, NUM_WARPS, USE_FAST_EXP>(softmax, stream)) return code;
-            return cutensor.contract(kCudaType<T>, 1.0f, values, v, pairs, logits, 0.0f, o, outputs, o);
+            const SoftmaxArgs softmax = {box, args.causal, logits, more_logits, sums};
+            if (int code = softmax_rows<T, T, TERMS, NUM_WARPS, USE_FAST_EXP>(softmax, stream)) return code;
+            if (int code = multiply_values(0.0f, outputs)) return code;
+            if constexpr (TERMS == 2) {
+                if (int code = multiply_values(-1.0f, more_outputs)) return code;
+            }
+            const DivideArgs last = {args, box, outputs, more_outputs, sums, 1.0f / scale};
+            return launch_divide_rows<T, T, TERMS, D>(last, stream);
         });
     }
 };
@@ -101,7 +139,7 @@ struct ByCutensor {
 }  // namespace kgate
 
 KGATE_EXPORT int64_t kgate_sdpa_workspace(const kgate::SdpaArgs* args) {
-    return kgate::workspace_bytes(kgate::boxes_of(*args));
+    return kgate::Workspace(*args).bytes;
 }
 
 KGATE_EXPORT int kgate_sdpa(const kgate::SdpaArgs* args, void* stream) {

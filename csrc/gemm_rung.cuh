@@ -10,6 +10,7 @@
 #pragma once
 
 #include "cublas.cuh"
+#include "divide_rows.cuh"
 
 namespace kgate {
 namespace {
@@ -46,49 +47,15 @@ int for_each_gemm_box(const SdpaArgs& args, const Workspace& workspace, void* st
     return for_each_box(args, workspace.boxes, [&](const Box& box) { return body(cublas, box); });
 }
 
-struct DivideArgs {
-    SdpaArgs sdpa;
-    Box box;
-    int64_t outputs, sums;  // as in Workspace
-};
-
-constexpr int kDivideThreads = 256;
-
-// O = outputs / sums, eight columns a thread.
-template <typename T, int D>
-__global__ void __launch_bounds__(kDivideThreads) divide_rows(const __grid_constant__ DivideArgs all) {
-    const SdpaArgs& args = all.sdpa;
-    const Box& box = all.box;
-    constexpr int kChunks = D / 8;
-    const int blocks = ceil_div(box.rows * kChunks, kDivideThreads);  // of a slice
-    const int slice = blockIdx.x / blocks;
-    const int chunk = blockIdx.x % blocks * kDivideThreads + threadIdx.x;
-    const int row = chunk / kChunks;  // within the box
-    const int column = chunk % kChunks * 8;
-    if (row >= box.rows) return;
-
-    const int64_t line = static_cast<int64_t>(slice) * box.rows + row;
-    const float* const outputs = in_workspace<const float>(args, all.outputs) + line * D + column;
-    const float4* const source = reinterpret_cast<const float4*>(outputs);
-    const float4 low = source[0], high = source[1];
-    const float sum = in_workspace<const float>(args, all.sums)[line];
-    DEBUG_ASSERT(sum > 0.99f && sum < box.keys * 1.01f + 1.0f);  // the largest of at most `keys` terms is 1
-    const float inverse = 1.0f / sum;
-    const float values[8] = {low.x * inverse,  low.y * inverse,  low.z * inverse,  low.w * inverse,
-                             high.x * inverse, high.y * inverse, high.z * inverse, high.w * inverse};
-    T* const o = box_pointer(static_cast<T*>(args.o), args.o_stride, box, slice);
-    store_8(o + (box.row + row) * args.o_stride[2] + column, values);
-}
-
 // The second half of a box: P V by cuBLAS, from exponentials with p_ld elements between their rows, and the division.
 template <typename T, int D>
 int multiply_and_divide(CublasCall& cublas, const SdpaArgs& args, const Workspace& workspace, const Box& box,
                         int64_t p_ld, void* stream) {
     const T* const p = in_workspace<const T>(args, workspace.pairs);
     if (int code = cublas.output<T>(args, box, p, p_ld, in_workspace<float>(args, workspace.outputs))) return code;
-    const DivideArgs all = {args, box, workspace.outputs, workspace.sums};
-    const int64_t blocks = static_cast<int64_t>(ceil_div(box.rows * (D / 8), kDivideThreads)) * slices_of(box);
-    return launch<divide_rows<T, D>>(all, blocks, kDivideThreads, 0, stream);
+    const DivideArgs last = {args, box, in_workspace<const float>(args, workspace.outputs), nullptr,
+                             in_workspace<const float>(args, workspace.sums), 1.0f};
+    return launch_divide_rows<T, float, 1, D>(last, stream);
 }
 
 }  // namespace

@@ -99,13 +99,14 @@ softmax_output(const __grid_constant__ TileArgs all) {
 
     // The two rows of this lane. Rows behind the box's last are read as that one and never written.
     const float* logits[2];
-    int last_key[2];
+    int last_key[2], last_pair[2];
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
         const int row = min(block_row + row_group * 16 + group + r * 8, box.rows - 1);
         logits[r] = in_workspace<const float>(args, all.pairs) + slice * slice_elements(box) +
                     static_cast<int64_t>(row) * box.ld;
         last_key[r] = args.causal ? box.row + row : box.keys - 1;
+        last_pair[r] = min(last_key[r], box.keys - 2);  // where the two that are read at once begin
     }
 
     const auto copy_tile = [&](int index) {
@@ -126,10 +127,18 @@ softmax_output(const __grid_constant__ TileArgs all) {
                 const int r = part / 2;
                 const int key = first_key + s * 16 + part % 2 * 8 + quad * 2;
                 float2 two = make_float2(-INFINITY, -INFINITY);
-                // ld is even: both are there
-                if (key <= last_key[r]) two = *reinterpret_cast<const float2*>(logits[r] + key);
+                if (key <= last_pair[r]) two = *reinterpret_cast<const float2*>(logits[r] + key);
                 x[s][part][0] = two.x;
                 x[s][part][1] = key + 1 <= last_key[r] ? two.y : -INFINITY;
+            }
+        }
+        if (box.keys % 2 == 0) return;
+#pragma unroll
+        for (int s = 0; s < kSteps; ++s) {  // the last key has no neighbour that anybody has written
+#pragma unroll
+            for (int part = 0; part < 4; ++part) {
+                const int key = first_key + s * 16 + part % 2 * 8 + quad * 2;
+                if (key == box.keys - 1 && key <= last_key[part / 2]) x[s][part][0] = logits[part / 2][key];
             }
         }
     };

@@ -1,4 +1,4 @@
-// Softmax over the rows of a box's logits, 16-bit numbers in place of them: probabilities, or exp(x - max) and its sum.
+// The rows of a box's logits become exp(x - max) in 16 bits, in their place, and its sum: a softmax that is divided later.
 //
 // One warp owns a row: its maximum, its sum, and the only copy of its logits. Up to 2048 keys stay in registers between
 // the reduction and the writing, four neighbours a lane for each Chunk of 128 keys; longer rows are read twice. What is
@@ -17,11 +17,20 @@ struct SoftmaxArgs {
     int32_t causal;
     void* logits;  // (slices, rows, ld) of Logits, in units of log2(e); on return T, row by row from the same places
     const void* corrections;  // to be added to the logits; read only where Terms is 2
-    float* sums;  // (slices, rows), of what is written; only where Divide is false
+    float* sums;  // (slices, rows), of what is written
 };
 
+// Four neighbours, of which the first `there` have been written; what is behind those stays as it was.
 template <typename Logits>
-__device__ void load_4(const void* base, int64_t index, float (&x)[4]) {
+__device__ void load_4(const void* base, int64_t index, int there, float (&x)[4]) {
+    if (there < 4) {
+        const Logits* const own = static_cast<const Logits*>(base) + index;
+#pragma unroll
+        for (int i = 0; i < 3; ++i) {
+            if (i < there) x[i] = static_cast<float>(own[i]);
+        }
+        return;
+    }
     if constexpr (std::is_same_v<Logits, float>) {
         const float4 four = *reinterpret_cast<const float4*>(static_cast<const float*>(base) + index);
         x[0] = four.x, x[1] = four.y, x[2] = four.z, x[3] = four.w;
@@ -34,9 +43,7 @@ __device__ void load_4(const void* base, int64_t index, float (&x)[4]) {
     }
 }
 
-// Divide: whether to divide by the sum before rounding. It is for a product with V that returns 16 bits and so leaves
-// nobody to divide afterwards without rounding twice.
-template <typename T, typename Logits, int Terms, bool Divide, int Chunks, int Warps, bool Fast>
+template <typename T, typename Logits, int Terms, int Chunks, int Warps, bool Fast>
 __global__ void __launch_bounds__(Warps * 32) row_softmax(const __grid_constant__ SoftmaxArgs args) {
     const Box& box = args.box;
     const int lane = threadIdx.x % 32;
@@ -51,9 +58,9 @@ __global__ void __launch_bounds__(Warps * 32) row_softmax(const __grid_constant_
 #pragma unroll
         for (int c = 0; c < Chunks; ++c) {  // nothing but loads: all are under way before the first is waited for
             const int key = first + (c * 32 + lane) * 4;
-            if (key < keys) {  // then all four are within the row, as ld is a multiple of 8; behind `keys` is anything
-                load_4<Logits>(args.logits, row * box.ld + key, x[c]);
-                if constexpr (Terms == 2) load_4<Logits>(args.corrections, row * box.ld + key, more[c]);
+            if (key < keys) {  // what lies behind the box's last key nobody has written
+                load_4<Logits>(args.logits, row * box.ld + key, box.keys - key, x[c]);
+                if constexpr (Terms == 2) load_4<Logits>(args.corrections, row * box.ld + key, box.keys - key, more[c]);
             }
         }
 #pragma unroll
@@ -69,14 +76,6 @@ __global__ void __launch_bounds__(Warps * 32) row_softmax(const __grid_constant_
     constexpr int kTile = Chunks * 128;
 
     float maximum = -INFINITY;
-    float sums[4] = {0.0f, 0.0f, 0.0f, 0.0f};  // four, so that an addition need not wait for the one before
-    const auto whole_sum = [&] {
-        float sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
-#pragma unroll
-        for (int other = 16; other > 0; other /= 2) sum += __shfl_xor_sync(0xffffffff, sum, other);
-        DEBUG_ASSERT(sum > 0.99f && sum < keys * 1.01f + 1.0f);  // the largest of at most `keys` terms is 1
-        return sum;
-    };
 #pragma unroll 1
     for (int first = 0; first < keys; first += kTile) {
         load(first);
@@ -87,33 +86,18 @@ __global__ void __launch_bounds__(Warps * 32) row_softmax(const __grid_constant_
         }
 #pragma unroll
         for (int other = 16; other > 0; other /= 2) higher = fmaxf(higher, __shfl_xor_sync(0xffffffff, higher, other));
-        if constexpr (Divide) {
-            const float shrink = exp2_of<Fast>(maximum - higher);
-#pragma unroll
-            for (int i = 0; i < 4; ++i) {
-                sums[i] *= shrink;
-#pragma unroll
-                for (int c = 0; c < Chunks; ++c) {
-                    x[c][i] = exp2_of<Fast>(x[c][i] - higher);
-                    sums[i] += x[c][i];
-                }
-            }
-        }
         maximum = higher;
     }
     DEBUG_ASSERT(maximum > -INFINITY);  // every row sees a key
-    const float factor = Divide ? 1.0f / whole_sum() : 1.0f;
 
+    float sums[4] = {0.0f, 0.0f, 0.0f, 0.0f};  // four, so that an addition need not wait for the one before
 #pragma unroll 1
     for (int first = 0; first < box.ld; first += kTile) {
-        const bool gone = first > 0 || keys > kTile;  // else they are still here
-        if (gone) load(first);
-        if (gone || !Divide) {
+        if (first > 0 || keys > kTile) load(first);  // else they are still here
 #pragma unroll
-            for (int c = 0; c < Chunks; ++c) {
+        for (int c = 0; c < Chunks; ++c) {
 #pragma unroll
-                for (int i = 0; i < 4; ++i) x[c][i] = exp2_of<Fast>(x[c][i] - maximum);
-            }
+            for (int i = 0; i < 4; ++i) x[c][i] = exp2_of<Fast>(x[c][i] - maximum);
         }
         __syncwarp();  // what is overwritten now has been read by all lanes
 #pragma unroll
@@ -123,12 +107,10 @@ __global__ void __launch_bounds__(Warps * 32) row_softmax(const __grid_constant_
                 typename Pair<T>::type pairs[2];
 #pragma unroll
                 for (int i = 0; i < 2; ++i) {
-                    pairs[i] = Pair<T>::from_float(x[c][2 * i] * factor, x[c][2 * i + 1] * factor);
-                    if constexpr (!Divide) {
-                        const float2 rounded = Pair<T>::to_float(pairs[i]);
-                        sums[2 * i] += rounded.x;
-                        sums[2 * i + 1] += rounded.y;
-                    }
+                    pairs[i] = Pair<T>::from_float(x[c][2 * i], x[c][2 * i + 1]);
+                    const float2 rounded = Pair<T>::to_float(pairs[i]);
+                    sums[2 * i] += rounded.x;
+                    sums[2 * i + 1] += rounded.y;
                 }
                 uint2 raw;
                 memcpy(&raw, pairs, 8);
@@ -137,26 +119,27 @@ __global__ void __launch_bounds__(Warps * 32) row_softmax(const __grid_constant_
         }
         __syncwarp();
     }
-    if constexpr (!Divide) {
-        const float sum = whole_sum();
-        if (lane == 0) args.sums[row] = sum;
-    }
+    float sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+#pragma unroll
+    for (int other = 16; other > 0; other /= 2) sum += __shfl_xor_sync(0xffffffff, sum, other);
+    DEBUG_ASSERT(sum > 0.99f && sum < keys * 1.01f + 1.0f);  // the largest of at most `keys` terms is 1
+    if (lane == 0) args.sums[row] = sum;
 }
 
-template <typename T, typename Logits, int Terms, bool Divide, int Chunks, int Warps, bool Fast>
+template <typename T, typename Logits, int Terms, int Chunks, int Warps, bool Fast>
 int launch_row_softmax(const SoftmaxArgs& args, void* stream) {
     const int64_t rows = static_cast<int64_t>(slices_of(args.box)) * args.box.rows;
-    constexpr auto kKernel = row_softmax<T, Logits, Terms, Divide, Chunks, Warps, Fast>;
+    constexpr auto kKernel = row_softmax<T, Logits, Terms, Chunks, Warps, Fast>;
     return launch<kKernel>(args, (rows + Warps - 1) / Warps, Warps * 32, 0, stream);
 }
 
 // Enqueues it with as many registers as the rows ask for.
-template <typename T, typename Logits, int Terms, bool Divide, int Warps, bool Fast>
+template <typename T, typename Logits, int Terms, int Warps, bool Fast>
 int softmax_rows(const SoftmaxArgs& args, void* stream) {
-    if (args.box.keys <= 256) return launch_row_softmax<T, Logits, Terms, Divide, 2, Warps, Fast>(args, stream);
-    if (args.box.keys <= 512) return launch_row_softmax<T, Logits, Terms, Divide, 4, Warps, Fast>(args, stream);
-    if (args.box.keys <= 1024) return launch_row_softmax<T, Logits, Terms, Divide, 8, Warps, Fast>(args, stream);
-    return launch_row_softmax<T, Logits, Terms, Divide, 16, Warps, Fast>(args, stream);
+    if (args.box.keys <= 256) return launch_row_softmax<T, Logits, Terms, 2, Warps, Fast>(args, stream);
+    if (args.box.keys <= 512) return launch_row_softmax<T, Logits, Terms, 4, Warps, Fast>(args, stream);
+    if (args.box.keys <= 1024) return launch_row_softmax<T, Logits, Terms, 8, Warps, Fast>(args, stream);
+    return launch_row_softmax<T, Logits, Terms, 16, Warps, Fast>(args, stream);
 }
 
 }  // namespace

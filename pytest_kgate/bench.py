@@ -159,7 +159,7 @@ def _run(
                     account.invalid = isolation.disturbed(account.race)
             finally:
                 stopwatch.close()
-                watch.phase_over()
+                watch.phase_over(slow=True)
         if account.may_pass:
             with deadline(options.timeout, f"the integrity checks of {problem.name}", when_stuck):
                 try:

@@ -54,10 +54,16 @@ class CudaDevice:
         self.timeout_seconds = timeout_seconds
         self.lost: str | None = None
         """Why the CUDA context can no longer be used, once a kernel has faulted or hung."""
-        torch.cuda.set_device(index)
-        self.properties = torch.cuda.get_device_properties(index)
-        self.stream = torch.cuda.Stream(index)
-        self.instruments = Instruments()
+        try:
+            torch.cuda.set_device(index)
+            self.properties = torch.cuda.get_device_properties(index)
+            self.stream = torch.cuda.Stream(index)
+            self.instruments = Instruments()
+        except RuntimeError as error:
+            raise DeviceMissing(
+                f"cuda:{index} can't be opened: {str(error).splitlines()[0]}.",
+                "`nvidia-smi` shows who uses it: free memory there, or name another with --kgate-device cuda:N.",
+            ) from error
         self._machine = Machine(index)
 
     def environment(self) -> dict[str, Any]:
@@ -164,8 +170,9 @@ class CudaDevice:
             if "device-side assert" in reason:
                 raise CandidateError(
                     f"A device assert failed while {doing}.",
-                    "Its condition, source line, block and thread are on stderr, which pytest shows as captured. The "
-                    "CUDA context of this process is lost, so its remaining CUDA tests are not run.",
+                    "The driver writes its condition, source line, block and thread to stderr when this process ends; "
+                    "with a sanitize marker the failure names them. The CUDA context of this process is lost, so its "
+                    "remaining CUDA tests are not run.",
                 ) from error
             raise CandidateError(
                 f"A kernel faulted while {doing}: {reason}.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
 import threading
@@ -241,7 +240,7 @@ def host_seconds(device: Device, call: Callable[[], Any]) -> float:
 
 def goes_on(device: Device) -> str | None:
     """Whether something of this process works while its main thread sleeps; None, or one clause."""
-    threads = _thread_seconds()
+    threads: dict[str, float] | None = None
     busy = 0.0
     start = time.perf_counter()
     while time.perf_counter() - start < _QUIET_SECONDS:
@@ -250,7 +249,8 @@ def goes_on(device: Device) -> str | None:
         busy = (time.process_time() - used) / (time.perf_counter() - at)
         if busy < _BUSY and not _runnable():
             return None
-    after = _thread_seconds()
+        threads = threads or _thread_seconds()  # not before something goes on: it takes 10 ms where there are hundreds
+    after, threads = _thread_seconds(), threads or {}
     working = [name for name, seconds in after.items() if seconds - threads.get(name, 0.0) > 0.1]
     named = f" (threads: {', '.join(working)})" if working else ""
     return f"{busy:.1f} cores of this process are busy while it waits{named}"
@@ -267,13 +267,23 @@ def new_threads(before: frozenset[int]) -> list[str]:
 
 
 def _runnable() -> bool:
-    """Whether another thread of this process runs or would, if it had a core."""
+    """Whether another thread of this process runs or would, if it had a core; no where the system does not tell."""
+    if not os.path.isdir("/proc/self/task"):
+        return False
     own = str(threading.get_native_id())
-    for stat in Path("/proc/self/task").glob("*/stat"):
-        with contextlib.suppress(OSError):
-            if stat.parent.name != own and stat.read_text().rpartition(")")[2].split()[0] == "R":
-                return True
-    return False
+    return any(thread != own and _state_of(thread) == b"R" for thread in os.listdir("/proc/self/task"))
+
+
+def _state_of(thread: str) -> bytes:
+    """Its state's letter. By plain calls of the system: there can be hundreds of threads, and each gate asks."""
+    try:
+        file = os.open(f"/proc/self/task/{thread}/stat", os.O_RDONLY)
+        try:
+            return os.read(file, 256).rpartition(b")")[2].split()[0]
+        finally:
+            os.close(file)
+    except (OSError, IndexError):
+        return b""  # ended meanwhile
 
 
 def _thread_seconds() -> dict[str, float]:

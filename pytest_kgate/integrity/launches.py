@@ -33,14 +33,19 @@ _NOT_WORK = re.compile(r"^(Memcpy|Memset|\[memory\]|aten::(empty|as_strided|view
 _CAPTURED = 3
 """Calls in a graph that is compared with calls alone."""
 
+_MARK = "kgate_null"
+"""The kernel that ends a call's part of the profiler's records."""
+
 
 @dataclass(frozen=True)
 class Launches:
-    """The launches of two calls with the same shapes."""
+    """The launches of two calls with the same shapes, and of a graph of some."""
 
     first: Mapping[str, int]
     """How often each kernel ran, by name; memory copies and settings among them."""
     second: Mapping[str, int]
+    replayed: Mapping[str, int] | None = None
+    """None where no graph was asked for, or none can be captured."""
 
     @property
     def works(self) -> bool:
@@ -57,6 +62,14 @@ class Launches:
         """Kernels that only one of the two calls launched."""
         return sorted(set(self.first) ^ set(self.second))
 
+    @property
+    def missing_in_graph(self) -> str | None:
+        """Whether calls in a graph launch less than as many calls alone; None, or one clause."""
+        if self.replayed is None:
+            return None
+        found, wanted = _count_work(self.replayed), _CAPTURED * self.work
+        return None if found >= wanted else f"{_CAPTURED} calls in a graph run {found} kernels instead of {wanted}"
+
     def library(self, says: Sequence[str]) -> tuple[str, str] | None:
         """The first kernel that a library owns, and which; not of libraries that the candidate says it calls.
 
@@ -71,11 +84,18 @@ class Launches:
         return None
 
 
-def observe(device: Device, call: Callable[[], Any]) -> Launches | str:
-    """Call twice and see; where the profiler can't be had, one clause that says why."""
-    watch = _kernels if hasattr(device, "instruments") else _operators
+def observe(device: Device, call: Callable[[], Any], *, graph: bool = False) -> Launches | str:
+    """Call twice and see, with `graph` in a graph too; where the profiler can't be had, one clause that says why."""
     try:
-        return Launches(watch(device, call), watch(device, call))
+        if not hasattr(device, "instruments"):
+            return Launches(_operators(call), _operators(call))
+        captures, captured = _captured(device, call) if graph else (None, None)
+        found = _kernels(device, [call, call, *([captured.replay] if captured is not None else ())])
+        if captured is not None:
+            captured.reset()
+        if captures is not None:
+            captures.close()
+        return Launches(*found)
     except ImportError as error:
         return f"no profiler ({error})"
     except RuntimeError as error:
@@ -83,37 +103,47 @@ def observe(device: Device, call: Callable[[], Any]) -> Launches | str:
         return f"the profiler failed ({str(error).splitlines()[0]})"
 
 
-def missing_in_graph(device: Any, call: Callable[[], Any], seen: Launches) -> str | None:
-    """Whether calls in one graph launch less than as many calls alone; None, or one clause."""
+def _captured(device: Any, call: Callable[[], Any]) -> tuple[Captures, torch.cuda.CUDAGraph | None]:
+    """A graph of some calls; none where they can't be captured now, and so were not timed by graphs."""
     captures = Captures(device)
     try:
-        graph, _ = captures.capture(lambda turn: call(), _CAPTURED)
+        return captures, captures.capture(lambda turn: call(), _CAPTURED)[0]
     except (RuntimeError, CandidateError):
         captures.recover()
-        captures.close()
-        return None  # what can't be captured now was not timed by graphs
-    replayed = _count_work(_kernels(device, graph.replay))
-    graph.reset()
-    captures.close()
-    wanted = _CAPTURED * seen.work
-    return None if replayed >= wanted else f"{_CAPTURED} calls in a graph run {replayed} kernels instead of {wanted}"
+        return captures, None
 
 
 def _count_work(kernels: Mapping[str, int]) -> int:
     return sum(count for name, count in kernels.items() if not _NOT_WORK.match(name))
 
 
-def _kernels(device: Any, call: Callable[[], Any]) -> dict[str, int]:
+def _kernels(device: Any, calls: Sequence[Callable[[], Any]]) -> list[dict[str, int]]:
+    """What each call launches, in one session of the profiler: to begin and to end one takes 4 ms."""
     from torch._C._autograd import DeviceType
     from torch.profiler import ProfilerActivity
     from torch.profiler import profile
 
     with profile(activities=[ProfilerActivity.CUDA]) as profiler:
-        call()
+        for call in calls:
+            call()
+            torch.cuda.synchronize(device.index)  # what it left on other streams is its own as well
+            device.instruments.null(device.stream)
         torch.cuda.synchronize(device.index)
     events = profiler.profiler.kineto_results.events() if profiler.profiler is not None else ()
-    cuda = DeviceType.CUDA
-    return dict(Counter(event.name() for event in events if event.device_type() == cuda and is_work(event.name())))
+    names = [
+        event.name()
+        for event in sorted(events, key=lambda event: int(event.start_ns()))
+        if event.device_type() == DeviceType.CUDA and is_work(event.name())
+    ]
+    if names.count(_MARK) != len(calls):  # the candidate has launched one of its own
+        return [_kernels(device, [call])[0] for call in calls] if len(calls) > 1 else [dict(Counter(names))]
+    found: list[Counter[str]] = [Counter()]
+    for name in names:
+        if name == _MARK:
+            found.append(Counter())
+        else:
+            found[-1][name] += 1
+    return [dict(launched) for launched in found[:-1]]
 
 
 def is_work(name: str) -> bool:
@@ -135,7 +165,7 @@ class _Operators(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def _operators(device: Device, call: Callable[[], Any]) -> dict[str, int]:
+def _operators(call: Callable[[], Any]) -> dict[str, int]:
     with _Operators() as operators:
         call()
     return dict(operators.seen)

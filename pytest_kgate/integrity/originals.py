@@ -19,6 +19,9 @@ from dataclasses import dataclass
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.machinery import PathFinder
+from operator import attrgetter
+from operator import getitem
+from operator import is_
 from types import FunctionType
 from types import MappingProxyType
 from types import ModuleType
@@ -56,6 +59,9 @@ WATCHED = MappingProxyType(
 )
 """Names by module. Constructors and methods as `Class.name`; those that a class inherits count as its own."""
 
+_PARTS = attrgetter("__code__", "__defaults__", "__kwdefaults__")
+"""Of a function: what it does, whatever it is called."""
+
 _CONSTANT = (bool, int, float, str, bytes, frozenset, type(None))
 
 
@@ -66,14 +72,14 @@ class Originals:
         self.watching = False
         """Whether imports are followed: without the plugin, nothing is known of what was there before."""
         self._watched: dict[tuple[str, str], tuple[Any, ...]] = {}
-        self._own: list[tuple[ModuleType, list[_Entry]]] = []
+        self._own: list[_Module] = []
 
     def take(self, module: ModuleType) -> None:
         """Remember a module's functions; called when its import has ended."""
         name = module.__name__
         own = name == _PACKAGE or name.startswith(f"{_PACKAGE}.")
-        if own and not any(known is module for known, _ in self._own):
-            self._own.append((module, list(_contents(module))))
+        if own and not any(known.module is module for known in self._own):
+            self._own.append(_Module(module, list(_contents(module))))
         if name == "torch":  # its submodules are complete only now
             for part in WATCHED:
                 if part.startswith("torch."):
@@ -93,17 +99,17 @@ class Originals:
         for (name, entry), identity in self._watched.items():
             if _identity(_look_up(sys.modules.get(name), entry)) != identity:
                 found.append(f"{name}.{entry}")
-        for module, entries in self._own:
-            if sys.modules.get(module.__name__) is not module:
-                continue  # pytester forgets what its sessions import, and imports anew
-            found += [f"{module.__name__}.{entry.name}" for entry in entries if entry.changed()]
+        for own in self._own:
+            name = own.module.__name__
+            if sys.modules.get(name) is own.module:  # pytester forgets what its sessions import, and imports anew
+                found += [f"{name}.{entry}" for entry in own.changed()]
         return found
 
     def unknown(self) -> list[str]:
         """Modules that stand where this package's own belong, but were put there by someone else."""
         if not self.watching:
             return []
-        known = {id(module) for module, _ in self._own}
+        known = {id(own.module) for own in self._own}
         return [
             name
             for name, module in list(sys.modules.items())
@@ -125,13 +131,13 @@ def _identity(value: Any) -> tuple[Any, ...]:
     elif isinstance(value, property):
         value = value.fget
     if isinstance(value, FunctionType):
-        return value, value.__code__, value.__defaults__, value.__kwdefaults__
+        return value, *_PARTS(value)
     return (value,)
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """One name of a module, or of a class in it; asked several times a gate, so that looking must be quick."""
+    """One name of a module, or of a class in it."""
 
     name: str
     holder: Mapping[str, Any]
@@ -146,6 +152,31 @@ class _Entry:
         if self.identity is None:
             return now is not self.value and now != self.value
         return now is not self.value or _identity(now) != self.identity
+
+
+class _Module:
+    """What one of the package's modules held. Asked several times a gate, so that looking must be quick."""
+
+    def __init__(self, module: ModuleType, entries: Sequence[_Entry]) -> None:
+        self.module = module
+        self._entries = entries
+        self._holders = [entry.holder for entry in entries]
+        self._keys = [entry.key for entry in entries]
+        self._values = [entry.value for entry in entries]
+        behind = (entry.identity[0] for entry in entries if entry.identity is not None)
+        self._functions = [value for value in behind if isinstance(value, FunctionType)]
+        self._parts = list(map(_PARTS, self._functions))
+
+    def changed(self) -> list[str]:
+        """The names that no longer mean what they did."""
+        return [] if self._same() else [entry.name for entry in self._entries if entry.changed()]
+
+    def _same(self) -> bool:
+        try:
+            values = all(map(is_, map(getitem, self._holders, self._keys), self._values))
+        except KeyError:
+            return False
+        return values and list(map(_PARTS, self._functions)) == self._parts
 
 
 def _contents(module: ModuleType) -> Iterator[_Entry]:

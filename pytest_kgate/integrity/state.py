@@ -40,6 +40,8 @@ class Setting:
     read: Callable[[], Any]
     write: Callable[[Any], Any] | None
     """Puts a value back; None where that can't be done, or would be no help."""
+    slow: bool = False
+    """Whether reading takes milliseconds; it is then read before the check and after the race only."""
 
 
 class State:
@@ -50,10 +52,15 @@ class State:
         self._before = {setting.name: _value(setting) for setting in self._settings}
         self._memory = _memory_of(device)
 
-    def restore(self) -> list[str]:
-        """What has changed, as `torch.get_num_threads: 8 -> 1`, and whether it could be put back."""
+    def restore(self, *, slow: bool = True) -> list[str]:
+        """What has changed, as `torch.get_num_threads: 8 -> 1`, and whether it could be put back.
+
+        `slow`: whether to look at settings that take long to read as well.
+        """
         changed = []
         for setting in self._settings:
+            if setting.slow and not slow:
+                continue
             before, now = self._before[setting.name], _value(setting)
             if now == before:
                 continue
@@ -185,7 +192,7 @@ def _of_gpu(device: Any) -> list[Setting]:
             lambda size: driver.set_limit(_L2_FETCH, size),
         ),
         Setting("the stream's access policy window", driver.window_bytes, lambda _: driver.clear_window()),
-        Setting("the GPU's clock and power limits", lambda: _clock_limits(index), None),
+        Setting("the GPU's clock and power limits", lambda: _clock_limits(index), None, slow=True),
     ]
 
 

@@ -104,14 +104,17 @@ class Watch:
             fences = Fences(self._device)
             return fences.problem(self._problem), fences.arm(self._candidate)
 
-    def phase_over(self) -> None:
-        """After the check, and after the race: what the candidate has changed, which is put back."""
+    def phase_over(self, *, slow: bool = False) -> None:
+        """After the check, the race, and `observe`: what the candidate has changed, which is put back.
+
+        `slow`: with the settings that take long to read.
+        """
         if not self._on:
             return
         with self._clocked():
             self._look_at_originals()
             self._ran.setdefault("state", "passed")
-            for change in self._state.restore() if self._state is not None else ():
+            for change in self._state.restore(slow=slow) if self._state is not None else ():
                 self._find("state", f"the candidate left something changed: {change}.")
 
     def observe(
@@ -234,7 +237,7 @@ class Watch:
         if self._device.kind == "host" and not self._own:
             self._ran["kernels"] = "not run: the candidate may call what it likes"
             return
-        seen = launches.observe(self._device, call)
+        seen = launches.observe(self._device, call, graph=timer == "graph")
         if isinstance(seen, str):
             self._ran["kernels"] = f"not run: {seen}"
             return
@@ -242,10 +245,8 @@ class Watch:
         self.kernels = dict(seen.first)
         if self._device.kind == "cuda" and not seen.works:
             self._find("kernels", "the candidate launched no kernel.")
-        elif timer == "graph":
-            missing = launches.missing_in_graph(self._device, call, seen)
-            if missing:
-                self._find("kernels", f"the candidate works less where it is captured: {missing}.")
+        elif seen.missing_in_graph:
+            self._find("kernels", f"the candidate works less where it is captured: {seen.missing_in_graph}.")
         borrowed = seen.library(self._says) if self._own else None
         if borrowed:
             self._find("kernels", f"the candidate is no kernel of its own: it runs {borrowed[0]} of {borrowed[1]}.")

@@ -1,14 +1,21 @@
-"""`kgate sanitize`: tests under compute-sanitizer, all of them in one process a tool while nothing is found."""
+"""`kgate sanitize`: tests under compute-sanitizer, all of them in one process a tool while nothing is found.
+
+With `--jobs` several processes run side by side, one for each tool and each file or test that was named.
+"""
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
+import itertools
 import json
 import shlex
 import sys
 from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Any
 
@@ -40,22 +47,24 @@ def sanitize(options: argparse.Namespace) -> int:
         raise ToolchainMissing(f"{NO_TOOL}.", "Put it on PATH, or set CUDA_HOME to a toolkit that has it.")
     if options.timeout <= 0:
         raise UsageError(f"--timeout cannot be {options.timeout:g}.", "It takes a positive number of seconds.")
+    if options.jobs < 1:
+        raise UsageError(f"--jobs cannot be {options.jobs}.", "It takes a number of processes, 1 or more.")
     try:
         wanted = Sanitize(tuple(options.tool or TOOLS), options.kernels, options.full_size)
     except ValueError as error:
         raise UsageError(f"{error}.", "`kgate sanitize --help` shows what it takes.") from None
     order = Order(program, wanted, Path.cwd(), _arguments(options), timeout=options.timeout)
     started = now()
+    groups = [[test] for test in options.tests] if options.jobs > 1 and options.tests else [options.tests]
+    found: dict[tuple[str, int], list[Examined]] = {}
     outcomes: list[Examined] = []
     environment: dict[str, Any] = {}
-    for tool in wanted.tools:
-        found = examine(tool, options.tests, order)
-        print(f"{tool}: {_summary(found)}", flush=True)
-        for one in found:
-            if one.verdict != "PASS":
-                print(f"  {one.verdict} {one.test}\n    {one.reason}", flush=True)
-        outcomes += found
-        if options.json is not None:  # after each, as a tool may take minutes and the next may be broken off
+    for tool, group, examined in _examined(order, groups, options.jobs):
+        found[tool, group] = examined
+        outcomes = [one for key in itertools.product(wanted.tools, range(len(groups))) for one in found.get(key, ())]
+        if all((tool, other) in found for other in range(len(groups))):
+            _show(tool, [one for one in outcomes if one.tool == tool])
+        if options.json is not None and examined:  # at once, as the next may take minutes, or be broken off
             environment = environment or _environment()
             _save(options.json, document(outcomes, started, environment))
     if not outcomes:
@@ -70,6 +79,30 @@ def _arguments(options: argparse.Namespace) -> tuple[str, ...]:
     chosen = ["-m", "" if options.tests else "sanitize", "-k", ""]
     workers = ["-n0"] if importlib.util.find_spec("xdist") else []
     return (*chosen, *workers, *shlex.split(options.pytest))
+
+
+def _examined(order: Order, groups: Sequence[Sequence[str]], jobs: int) -> Iterator[tuple[str, int, list[Examined]]]:
+    """What each tool found in each group of tests, as they end: tool, number of the group, outcomes."""
+    with ThreadPoolExecutor(jobs) as pool:
+        runs = {
+            pool.submit(examine, tool, tests, order): (tool, group)
+            for tool in order.wanted.tools
+            for group, tests in enumerate(groups)
+        }
+        try:
+            for run in as_completed(runs):
+                yield *runs[run], run.result()
+        except BaseException:
+            order.stopped.set()  # else the pool would wait for children that nobody wants any more
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _show(tool: str, found: Sequence[Examined]) -> None:
+    print(f"{tool}: {_summary(found)}", flush=True)
+    for one in found:
+        if one.verdict != "PASS":
+            print(f"  {one.verdict} {one.test}\n    {one.reason}", flush=True)
 
 
 def _summary(found: Sequence[Examined]) -> str:

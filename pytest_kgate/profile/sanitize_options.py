@@ -25,6 +25,14 @@ def add_sanitize_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--pytest", default="", metavar="ARGS", help="more arguments for pytest, as one word")
     parser.add_argument(
+        "--jobs",
+        "-j",
+        type=int,
+        default=1,
+        metavar="N",
+        help="run so many processes side by side, one tool on one TEST each; default: 1, tool after tool on all",
+    )
+    parser.add_argument(
         "--timeout", type=float, default=600.0, metavar="SECONDS", help="how long one process may take; default: 600"
     )
     parser.add_argument("--json", type=Path, metavar="PATH", help="write what was found to this file")

@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -34,6 +35,9 @@ KEPT = 5
 """Findings that a record keeps of each tool; the others are counted."""
 
 _TAIL_LINES = 6
+_STEP_SECONDS = 0.5
+"""So often a thread looks whether it is to stop."""
+
 _ASSERT = re.compile(
     r"^(?P<file>.+?):(?P<line>\d+): (?P<function>.+?): block: \[(?P<block>[\d,]+)\], thread: \[(?P<thread>[\d,]+)\] "
     r"Assertion `(?P<condition>.*)` failed",
@@ -57,6 +61,8 @@ class Order:
     """In addition to this process's own."""
     timeout: float = 300.0
     """Seconds that one child may take."""
+    stopped: threading.Event = field(default_factory=threading.Event)
+    """Once it is set no child goes on; `examine` ends with KeyboardInterrupt, in whatever thread it runs."""
 
 
 @dataclass(frozen=True)
@@ -192,11 +198,15 @@ def _report(tool: str, order: Order, log: str) -> Report:
 
 def _wait(command: Sequence[str], environment: Mapping[str, str], order: Order, output: int) -> int | None:
     """The child's exit status; None where it was ended at the timeout, with all that it had started."""
+    end = time.monotonic() + order.timeout
     with _started(command, environment, order, output) as child:
-        try:
-            return child.wait(order.timeout)
-        except subprocess.TimeoutExpired:
-            return None
+        while not order.stopped.is_set():
+            try:
+                return child.wait(max(0.0, min(_STEP_SECONDS, end - time.monotonic())))
+            except subprocess.TimeoutExpired:
+                if time.monotonic() >= end:
+                    return None
+        raise KeyboardInterrupt
 
 
 @contextlib.contextmanager
@@ -253,6 +263,9 @@ def _verdict(tool: str, line: Mapping[str, Any], child: _Child, order: Order) ->
     if first is not None:
         more = f" (and {errors - 1} more)" if errors > 1 else ""
         return "FAIL", f"{tool}: {first}{more}"
+    if child.report.internal is not None:
+        words = child.report.internal.rstrip(".")
+        return "ERROR", f"{tool} failed itself ({words}); memcheck shows faults of kernels, and another size may do"
     if child.status is None:
         return "ERROR", f"{tool} did not end within {order.timeout:g} s; a smaller problem or a longer timeout helps"
     if line["outcome"] == "skipped":

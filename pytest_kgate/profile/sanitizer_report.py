@@ -33,6 +33,8 @@ _TOOL_TROUBLE = re.compile(
     r"^(?:Error: |Warning: |Internal |Device not supported|Unable to |Target application terminated|No attachable )"
 )
 
+_INTERNAL = "Internal Sanitizer Error"
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -157,6 +159,11 @@ class Report:
         return replace(self, findings=own, errors=self.errors - others)
 
     @property
+    def internal(self) -> str | None:
+        """What went wrong in the tool itself; it counts that as one of its errors."""
+        return next((trouble for trouble in self.troubles if trouble.startswith(_INTERNAL)), None)
+
+    @property
     def first(self) -> Finding | None:
         """The first error; what comes after it may follow from it."""
         return next((finding for finding in self.findings if finding.severity == "error"), None)
@@ -172,8 +179,8 @@ def parse_report(text: str) -> Report:
         errors = max(errors, int(races["errors"] if races else match["count"]))
         warnings = max(warnings, int(races["warnings"]) if races else 0)
     printed = sum(finding.severity == "error" for finding in findings)
-    if errors and not printed:
-        said = tuple(trouble for trouble in troubles if trouble.startswith(("Error:", "Internal")))
+    if errors and not printed and not any(trouble.startswith(_INTERNAL) for trouble in troubles):
+        said = tuple(trouble for trouble in troubles if trouble.startswith("Error:"))
         findings = (Finding(f"{errors} found, in a form that can't be read", details=said), *findings)
     return Report(findings, max(errors, printed), warnings, bool(summaries), tuple(troubles))
 

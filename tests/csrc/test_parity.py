@@ -1,78 +1,27 @@
 """Every shipped kernel against the exact answer: tails, tiles, both masks, all dtypes and head dimensions.
 
-What runs by default is a sample. The whole grid: `pytest tests/csrc -m grid`.
+A sample of the grid; the whole of it is in test_whole_grid.py.
 """
 
 from __future__ import annotations
 
-import itertools
-
 import pytest
 import torch
-from torch.nn.functional import scaled_dot_product_attention
+from parity import CUDA
+from parity import HALVES
+from parity import HEAD_DIMS
+from parity import HOST
+from parity import LENGTHS
+from parity import LONG
+from parity import TOLERANCE
+from parity import loaded
+from parity import shapes_of
+from parity import wrong_shapes
 
 from pytest_kgate import Shape
 from pytest_kgate.build.kernel import load_kernel
-from pytest_kgate.build.registry import implementations
-from pytest_kgate.errors import LibraryMissing
 from pytest_kgate.exact import exact_attention
 from pytest_kgate.sdpa import sdpa_problem
-
-TOLERANCE = {"float32": 1e-5, "float16": 2e-3, "bfloat16": 1.6e-2}
-TIMES_THE_REFERENCE = 2.0
-LENGTHS = (1, 17, 63, 64, 65, 127, 128, 512, 1000, 1024)
-LONG = (2048, 4096, 8192)
-HEAD_DIMS = (64, 80, 96, 128)
-HALVES = ("float16", "bfloat16")
-READY = [entry for entry in implementations().values() if entry.status == "ready"]
-CUDA = [entry.name for entry in READY if entry.device_kind == "cuda"]
-HOST = [entry.name for entry in READY if entry.device_kind == "host"]
-
-
-def loaded(impl, knobs=None):
-    """The kernel; a skip where the library that it opens is not installed."""
-    try:
-        return load_kernel(impl, knobs)
-    except LibraryMissing as missing:
-        pytest.skip(str(missing))
-
-
-def worst_errors(kernel, shape, dtype, device):
-    """Max |kernel - exact| over a normal and a hard draw, and SDPA's; NaN is infinite, a guard zone must survive."""
-    problem = sdpa_problem(shape, dtype)
-    mine = reference = 0.0
-    for seed, draw in enumerate((problem.inputs, problem.hard_inputs)):
-        generator = torch.Generator(device).manual_seed(seed)
-        q, k, v = draw(generator)
-        guarded = torch.full((q.numel() + 512,), float("nan"), dtype=q.dtype, device=device)
-        guarded[q.numel() :] = 7.0
-        out = guarded[: q.numel()].view(q.shape)
-        kernel(q, k, v, is_causal=shape.causal, out=out)
-        exact = exact_attention(q, k, v, is_causal=shape.causal)
-        sdpa = scaled_dot_product_attention(q, k, v, is_causal=shape.causal)
-        mine = max(mine, float((out.double() - exact).abs().nan_to_num(nan=float("inf")).max()))
-        reference = max(reference, float((sdpa.double() - exact).abs().max()))
-        assert bool((guarded[q.numel() :] == 7.0).all()), f"{shape}: wrote behind its output"
-    return mine, reference
-
-
-def all_errors(kernel, shapes, dtype, device):
-    """The shapes on which the kernel is too wrong, with its error, SDPA's, and what was allowed."""
-    wrong = {}
-    for shape in shapes:
-        mine, reference = worst_errors(kernel, shape, dtype, device)
-        allowed = TOLERANCE[dtype]
-        if dtype in HALVES:  # in float32 both err by a few roundings, and their ratio is luck
-            allowed = min(allowed, TIMES_THE_REFERENCE * reference)
-        if not mine <= allowed:
-            wrong[str(shape)] = f"{mine:.2e}, of SDPA {reference:.2e}, allowed {allowed:.2e}"
-    return wrong
-
-
-def shapes_of(head_dim, lengths, sizes=((1, 2),)):
-    """Both masks of each length; batch and heads take turns through `sizes`."""
-    turns = itertools.cycle(sizes)
-    return [Shape(*next(turns), length, head_dim, causal) for length in lengths for causal in (False, True)]
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
@@ -80,7 +29,7 @@ def shapes_of(head_dim, lengths, sizes=((1, 2),)):
 @pytest.mark.parametrize("impl", HOST)
 def test_host_kernel_is_right(impl, head_dim, dtype):
     kernel = load_kernel(impl)
-    assert not all_errors(kernel, shapes_of(head_dim, (1, 17, 63, 64, 65, 128, 257)), dtype, "cpu")
+    assert not wrong_shapes(kernel, shapes_of(head_dim, (1, 17, 63, 64, 65, 128, 257)), dtype, "cpu")
 
 
 @pytest.mark.gpu
@@ -91,7 +40,7 @@ def test_cuda_kernel_is_right(impl, head_dim, dtype):
     kernel = loaded(impl)
     # Five sizes, an odd number: a size that meets the causal problem of one length meets the other of the next.
     shapes = shapes_of(head_dim, LENGTHS, sizes=((1, 8), (4, 8), (1, 16), (8, 16), (1, 3)))
-    assert not all_errors(kernel, shapes, dtype, "cuda")
+    assert not wrong_shapes(kernel, shapes, dtype, "cuda")
 
 
 @pytest.mark.gpu
@@ -100,20 +49,7 @@ def test_cuda_kernel_is_right(impl, head_dim, dtype):
 @pytest.mark.parametrize("impl", CUDA)
 def test_cuda_kernel_is_right_on_long_sequences(impl, head_dim, dtype):
     kernel = loaded(impl)
-    assert not all_errors(kernel, shapes_of(head_dim, LONG, sizes=((1, 8), (1, 16), (2, 8))), dtype, "cuda")
-
-
-@pytest.mark.gpu
-@pytest.mark.grid
-@pytest.mark.parametrize("dtype", HALVES)
-@pytest.mark.parametrize("head_dim", HEAD_DIMS)
-@pytest.mark.parametrize("heads", [8, 16])
-@pytest.mark.parametrize("batch", [1, 4, 8])
-@pytest.mark.parametrize("impl", CUDA)
-def test_cuda_kernel_is_right_on_the_whole_grid(impl, batch, heads, head_dim, dtype):
-    kernel = loaded(impl)
-    shapes = shapes_of(head_dim, (*LENGTHS, *LONG), sizes=((batch, heads),))
-    assert not all_errors(kernel, shapes, dtype, "cuda")
+    assert not wrong_shapes(kernel, shapes_of(head_dim, LONG, sizes=((1, 8), (1, 16), (2, 8))), dtype, "cuda")
 
 
 @pytest.mark.gpu
@@ -180,7 +116,7 @@ WMMA_KNOBS = [
 def test_wmma_is_right_at_other_knobs(knobs):
     kernel = load_kernel("wmma", {**knobs, "HEAD_DIM": 64})
     # The first size has few rows, the second many: a build without a tile of its own takes another tile for each.
-    assert not all_errors(kernel, shapes_of(64, LENGTHS, sizes=((1, 2), (8, 16), (1, 2))), "float16", "cuda")
+    assert not wrong_shapes(kernel, shapes_of(64, LENGTHS, sizes=((1, 2), (8, 16), (1, 2))), "float16", "cuda")
 
 
 SMALL_BOXES = {"WORKSPACE_MIB": 1, "CAUSAL_ROWS": 100}
@@ -202,7 +138,7 @@ SMALL_BOXES = {"WORKSPACE_MIB": 1, "CAUSAL_ROWS": 100}
 def test_the_result_does_not_depend_on_how_the_problem_is_cut_up(impl, knobs):
     kernel = loaded(impl, knobs)
     shapes = [*shapes_of(64, (65, 257, 1000), sizes=((3, 5),)), *shapes_of(64, (2048,))]
-    assert not all_errors(kernel, shapes, "float16", "cuda")
+    assert not wrong_shapes(kernel, shapes, "float16", "cuda")
 
 
 @pytest.mark.gpu
@@ -243,7 +179,7 @@ def test_the_first_call_of_a_kernel_may_be_captured(impl):
 )
 def test_mma_kernels_are_right_at_other_knobs(impl, knobs):
     kernel = load_kernel(impl, {**knobs, "HEAD_DIM": 64})
-    assert not all_errors(kernel, shapes_of(64, LENGTHS), "float16", "cuda")
+    assert not wrong_shapes(kernel, shapes_of(64, LENGTHS), "float16", "cuda")
 
 
 @pytest.mark.gpu

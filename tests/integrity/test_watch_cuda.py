@@ -148,8 +148,20 @@ def test_calls_in_a_graph_launch_what_they_launch_alone(device):
 
     with device.running("testing"):
         for call, complaint in ((lambda: torch.relu(x), False), (skips, True)):
-            seen = launches.observe(device, call)
-            assert bool(launches.missing_in_graph(device, call, seen)) is complaint
+            assert bool(launches.observe(device, call, graph=True).missing_in_graph) is complaint
+
+
+def test_a_candidate_that_launches_the_mark_between_calls_hides_nothing(device):
+    x = torch.randn(4096, device="cuda")
+
+    def call():
+        device.instruments.null(device.stream)
+        torch.relu(x)
+
+    with device.running("testing"):
+        seen = launches.observe(device, call)
+    assert seen.library(["mine"])[1] == "PyTorch's operators"
+    assert seen.first == seen.second
 
 
 @pytest.mark.parametrize("cache", ["hot", "cold"])

@@ -63,6 +63,18 @@ def test_asking_for_a_gpu_that_is_not_there_names_the_way_out(play):
     result.says("No CUDA device is available to this PyTorch.", "--kgate-device host")
 
 
+def test_a_gpu_whose_memory_is_taken_is_no_internal_error(play, monkeypatch):
+    def refuses(index):
+        raise RuntimeError("CUDA error: out of memory\nSearch for `cudaErrorMemoryAllocation' in the documentation.")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "set_device", refuses)
+    result = play("", "--kgate-device=cuda", device="none")
+    assert result.outcomes == {"errors": 2}
+    result.says("cuda:0 can't be opened: CUDA error: out of memory.", "free memory there")
+
+
 @pytest.mark.usefixtures("nvcc")
 @pytest.mark.parametrize("arch", ["sm_30", "sm_999"])
 def test_architecture_that_nvcc_does_not_know_is_said_with_the_option(play, folder, arch):

@@ -11,7 +11,9 @@ from pytest_kgate import Shape
 from pytest_kgate.build.registry import implementations
 
 CUDA = [name for name, entry in implementations().items() if entry.device_kind == "cuda" and entry.status == "ready"]
-SHAPES = [Shape(1, 2, 67, 64), Shape(1, 2, 67, 64, causal=True), Shape(1, 1, 200, 128, causal=True)]
+# 131, not 200: kernels that cuBLAS and cuTENSOR choose for lengths such as 200 let racecheck fail, even with none of
+# ours beside them, and store in a way that initcheck does not see.
+SHAPES = [Shape(1, 2, 67, 64), Shape(1, 2, 67, 64, causal=True), Shape(1, 1, 131, 128, causal=True)]
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)

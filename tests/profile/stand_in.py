@@ -47,16 +47,29 @@ tool = arguments[arguments.index("--tool") + 1]
 log = arguments[arguments.index("--log-file") + 1]
 with open(os.environ["CALLS"], "a") as file:
     file.write(json.dumps(arguments) + "\\n")
+if "CHILDREN" in os.environ:
+    with open(os.environ["CHILDREN"], "a") as file:
+        file.write(f"{{os.getpid()}}\\n")
 broken = os.environ.get("BROKEN")
 if broken == "machine":
     open(log, "w").write("========= COMPUTE-SANITIZER\\n========= Device not supported. See the documentation\\n")
+    sys.exit(1)
+if broken == "internal":
+    open(log, "w").write(
+        "========= COMPUTE-SANITIZER\\n========= Internal Sanitizer Error: The Sanitizer failed to handle it.\\n"
+        "=========\\n========= RACECHECK SUMMARY: 0 hazards displayed (1 error, 0 warnings)\\n"
+    )
     sys.exit(1)
 if broken == "crash":
     print("the injection library fell over")
     sys.exit(3)
 if broken == "hang":
     time.sleep(600)
+if os.environ.get("HANGS") == tool:
+    time.sleep(600)
 if os.environ.get("INTERRUPTS") == tool:
+    while "CHILDREN" in os.environ and len(open(os.environ["CHILDREN"]).read().split()) < 2:
+        time.sleep(0.01)
     os.kill(os.getppid(), signal.SIGINT)
     time.sleep(600)
 status = subprocess.run(arguments[arguments.index({python!r}):]).returncode

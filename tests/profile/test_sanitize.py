@@ -138,6 +138,7 @@ def test_a_machine_on_which_the_tool_does_not_work_skips_with_what_it_said(suite
 @pytest.mark.parametrize(
     ("broken", "timeout", "said"),
     [
+        ("internal", 60, "failed itself (Internal Sanitizer Error: The Sanitizer failed to handle it); memcheck shows"),
         ("crash", 60, "ended with status 3 before its test did: the injection library fell over"),
         ("hang", 1, "within 1 s"),
     ],

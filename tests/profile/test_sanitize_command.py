@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import torch  # noqa: F401  (pytester forgets what its sessions import, and torch can't be imported twice)
 
@@ -79,6 +80,39 @@ def test_what_one_tool_found_is_kept_when_the_next_is_broken_off(suite, tool, mo
     assert main(["sanitize", "--tool", "memcheck", "--tool", "synccheck", "--json", "found.json"]) == 130
     found = json.loads((pytester.path / "found.json").read_text())
     assert [one["tool"] for one in found["outcomes"]] == ["memcheck"]
+
+
+def test_jobs_give_each_tool_and_each_named_test_a_process_and_keep_their_order(suite, tool, monkeypatch, capsys):
+    pytester = suite(SEVERAL)
+    monkeypatch.chdir(pytester.path)
+    (file,) = pytester.path.glob("test_*.py")
+    named = [f"{file.name}::test_bad", f"{file.name}::test_one"]
+    arguments = ["--tool", "racecheck", "--tool", "memcheck", "--jobs", "3", "--json", "found.json"]
+    assert main(["sanitize", *named, *arguments]) == 1
+    assert len(tool()) == 4
+    said = capsys.readouterr().out
+    assert "racecheck: 2 clean" in said
+    assert "memcheck: 1 clean, 1 with findings" in said
+    found = json.loads((pytester.path / "found.json").read_text())["outcomes"]
+    assert [(one["tool"], one["test"], one["verdict"]) for one in found] == [
+        ("racecheck", named[0], "PASS"),
+        ("racecheck", named[1], "PASS"),
+        ("memcheck", named[0], "FAIL"),
+        ("memcheck", named[1], "PASS"),
+    ]
+
+
+def test_jobs_that_are_broken_off_leave_no_process(suite, tool, monkeypatch):
+    pytester = suite(SEVERAL)
+    monkeypatch.chdir(pytester.path)
+    monkeypatch.setenv("INTERRUPTS", "synccheck")
+    monkeypatch.setenv("HANGS", "memcheck")
+    children = pytester.path / "children"
+    monkeypatch.setenv("CHILDREN", str(children))
+    assert main(["sanitize", "--tool", "memcheck", "--tool", "synccheck", "--jobs", "2"]) == 130
+    left = [pid for pid in children.read_text().split() if Path(f"/proc/{pid}").exists()]
+    assert len(children.read_text().split()) == 2
+    assert not left
 
 
 def test_the_command_without_tool_or_tests_says_what_to_do(tmp_path, tool, monkeypatch, capsys):
