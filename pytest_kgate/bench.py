@@ -26,6 +26,7 @@ from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import TimingError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.gate import Verdict
+from pytest_kgate.integrity.leaving import nobody_leaves
 from pytest_kgate.integrity.watch import Verify
 from pytest_kgate.integrity.watch import Watch
 from pytest_kgate.isolate.isolation import Isolation
@@ -67,8 +68,10 @@ def run(
         account.error = str(job.sanitizer["reason"])
         return Outcome(account.finish())
     try:
-        with Isolation(job, device) if job.options.isolate else contextlib.nullcontext() as isolation:
-            account.isolation = isolation
+        with contextlib.ExitStack() as stack:
+            if job.options.integrity == "on":
+                stack.enter_context(nobody_leaves())
+            account.isolation = stack.enter_context(Isolation(job, device)) if job.options.isolate else None
             _run(job, device, picker, account, when_stuck, progress, notice)
     except UsageError:
         raise

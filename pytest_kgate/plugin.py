@@ -19,6 +19,7 @@ from pytest_kgate.fixtures import kernels
 from pytest_kgate.fixtures import kgate_device
 from pytest_kgate.fixtures import sanitize_alone
 from pytest_kgate.fixtures import sdpa_oracle
+from pytest_kgate.integrity.leaving import guard
 from pytest_kgate.integrity.originals import ORIGINALS
 from pytest_kgate.integrity.originals import watch
 from pytest_kgate.option_table import add_options
@@ -37,7 +38,8 @@ _FIXTURES = frozenset(__all__)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    watch(ORIGINALS)  # the first hook of all: no conftest or test module has run yet
+    guard()  # the first hook of all: no conftest or test module has run yet
+    watch(ORIGINALS)
     add_options(parser)
 
 

@@ -28,14 +28,21 @@ class Captures:
         self._open_pool()
 
     def capture(
-        self, call: Callable[[int], Any], launches: int, *, pad_bytes: int = 0, keep: bool = False
+        self,
+        call: Callable[[int], Any],
+        launches: int,
+        *,
+        pad_bytes: int = 0,
+        keep: bool = False,
+        to_read: bool = False,
     ) -> tuple[torch.cuda.CUDAGraph, list[Any]]:
         """The graph of `call(0)`, `call(1)` and so on, and the last result, or with `keep` all of them.
 
-        Results that are not kept give their memory to the next launch. `pad_bytes` moves what is allocated.
+        Results that are not kept give their memory to the next launch. `pad_bytes` moves what is allocated. A graph
+        `to_read` is not made ready to be replayed, and raises TypeError with a PyTorch that knows no such thing.
         `torch.cuda.graph` would also collect garbage and empty the cache, at 10 ms.
         """
-        graph = torch.cuda.CUDAGraph()
+        graph = torch.cuda.CUDAGraph(keep_graph=True) if to_read else torch.cuda.CUDAGraph()
         graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
         try:
             pad = torch.empty(pad_bytes, dtype=torch.uint8, device=self._device.torch_device)

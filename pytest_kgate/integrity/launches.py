@@ -1,4 +1,4 @@
-"""What a candidate launches: kernels on a GPU, by the profiler's activity records; PyTorch's operators on the host."""
+"""What a candidate launches: kernels on a GPU, by captured graphs or the profiler; PyTorch's operators on the host."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from pytest_kgate.device.base import Device
 from pytest_kgate.device.capture import Captures
 from pytest_kgate.errors import CandidateError
+from pytest_kgate.integrity.graph_nodes import Unlisted
+from pytest_kgate.integrity.graph_nodes import launched_by
 
 _LIBRARIES = {
     "cuDNN": r"cudnn|fort_native_sdpa",
@@ -31,7 +33,7 @@ _NOT_WORK = re.compile(r"^(Memcpy|Memset|\[memory\]|aten::(empty|as_strided|view
 
 
 _CAPTURED = 3
-"""Calls in a graph that is compared with calls alone."""
+"""Calls in a graph that is compared with graphs of one."""
 
 _MARK = "kgate_null"
 """The kernel that ends a call's part of the profiler's records."""
@@ -39,13 +41,13 @@ _MARK = "kgate_null"
 
 @dataclass(frozen=True)
 class Launches:
-    """The launches of two calls with the same shapes, and of a graph of some."""
+    """The launches of two calls with the same shapes, and of some in a row."""
 
     first: Mapping[str, int]
     """How often each kernel ran, by name; memory copies and settings among them."""
     second: Mapping[str, int]
-    replayed: Mapping[str, int] | None = None
-    """None where no graph was asked for, or none can be captured."""
+    together: Mapping[str, int] | None = None
+    """Those of `_CAPTURED` calls in one graph; None where the calls were not captured."""
 
     @property
     def works(self) -> bool:
@@ -64,11 +66,11 @@ class Launches:
 
     @property
     def missing_in_graph(self) -> str | None:
-        """Whether calls in a graph launch less than as many calls alone; None, or one clause."""
-        if self.replayed is None:
+        """Whether several calls in a graph launch less than as many, each in its own; None, or one clause."""
+        if self.together is None:
             return None
-        found, wanted = _count_work(self.replayed), _CAPTURED * self.work
-        return None if found >= wanted else f"{_CAPTURED} calls in a graph run {found} kernels instead of {wanted}"
+        found, wanted = _count_work(self.together), _CAPTURED * self.work
+        return None if found >= wanted else f"{_CAPTURED} calls in a graph launch {found} kernels instead of {wanted}"
 
     def library(self, says: Sequence[str]) -> tuple[str, str] | None:
         """The first kernel that a library owns, and which; not of libraries that the candidate says it calls.
@@ -85,17 +87,15 @@ class Launches:
 
 
 def observe(device: Device, call: Callable[[], Any], *, graph: bool = False) -> Launches | str:
-    """Call twice and see, with `graph` in a graph too; where the profiler can't be had, one clause that says why."""
+    """Two calls' launches, and those of several in a graph; where they can't be had, one clause that says why.
+
+    `graph`: whether the calls are timed in graphs; what they launch there is then what counts.
+    """
     try:
         if not hasattr(device, "instruments"):
             return Launches(_operators(call), _operators(call))
-        captures, captured = _captured(device, call) if graph else (None, None)
-        found = _kernels(device, [call, call, *([captured.replay] if captured is not None else ())])
-        if captured is not None:
-            captured.reset()
-        if captures is not None:
-            captures.close()
-        return Launches(*found)
+        listed = _listed(device, call) if graph else None
+        return listed or Launches(*_profiled(device, [call, call]))
     except ImportError as error:
         return f"no profiler ({error})"
     except RuntimeError as error:
@@ -103,21 +103,30 @@ def observe(device: Device, call: Callable[[], Any], *, graph: bool = False) -> 
         return f"the profiler failed ({str(error).splitlines()[0]})"
 
 
-def _captured(device: Any, call: Callable[[], Any]) -> tuple[Captures, torch.cuda.CUDAGraph | None]:
-    """A graph of some calls; none where they can't be captured now, and so were not timed by graphs."""
+def _listed(device: Any, call: Callable[[], Any]) -> Launches | None:
+    """By the nodes of captured graphs; None where they can't be captured now, and so were not timed by graphs."""
     captures = Captures(device)
+    found = []
     try:
-        return captures, captures.capture(lambda turn: call(), _CAPTURED)[0]
+        for calls in (1, 1, _CAPTURED):
+            graph, _ = captures.capture(lambda turn: call(), calls, to_read=True)
+            found.append(launched_by(graph))
+            graph.reset()
+    except (Unlisted, TypeError):
+        return None
     except (RuntimeError, CandidateError):
         captures.recover()
-        return captures, None
+        return None
+    finally:
+        captures.close()
+    return Launches(*found)
 
 
 def _count_work(kernels: Mapping[str, int]) -> int:
     return sum(count for name, count in kernels.items() if not _NOT_WORK.match(name))
 
 
-def _kernels(device: Any, calls: Sequence[Callable[[], Any]]) -> list[dict[str, int]]:
+def _profiled(device: Any, calls: Sequence[Callable[[], Any]]) -> list[dict[str, int]]:
     """What each call launches, in one session of the profiler: to begin and to end one takes 4 ms."""
     from torch._C._autograd import DeviceType
     from torch.profiler import ProfilerActivity
@@ -136,7 +145,7 @@ def _kernels(device: Any, calls: Sequence[Callable[[], Any]]) -> list[dict[str, 
         if event.device_type() == DeviceType.CUDA and is_work(event.name())
     ]
     if names.count(_MARK) != len(calls):  # the candidate has launched one of its own
-        return [_kernels(device, [call])[0] for call in calls] if len(calls) > 1 else [dict(Counter(names))]
+        return [_profiled(device, [call])[0] for call in calls] if len(calls) > 1 else [dict(Counter(names))]
     found: list[Counter[str]] = [Counter()]
     for name in names:
         if name == _MARK:

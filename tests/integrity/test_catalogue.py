@@ -229,20 +229,41 @@ def test_file_of_something_else_is_refused(tmp_path):
         document.load(tmp_path / "file.json")
 
 
-def test_parent_process_sees_a_candidate_that_exits(pytester):
+EXIT = """
+import ctypes, os
+import torch
+from pytest_kgate import Problem
+
+RELU = Problem("relu", lambda g: (torch.randn(64, generator=g),), torch.relu, lambda x: torch.relu(x.double()))
+
+def test_exit(kbench):
+    kbench(lambda x: LEAVE, RELU)
+
+def test_after(kbench):
+    if os.fork() == 0:
+        os._exit(0)
+    assert os.wait()[1] == 0
+    kbench(torch.nn.functional.relu, RELU)
+"""
+
+
+def test_parent_process_sees_a_candidate_that_exits_in_native_code(pytester):
     """What nothing within the process can stop: with one worker of xdist, the verdict is another process's."""
     pytest.importorskip("xdist")
-    pytester.makepyfile(
-        """
-        import os
-        import torch
-        from pytest_kgate import Problem
-
-        RELU = Problem("relu", lambda g: (torch.randn(64, generator=g),), torch.relu, lambda x: torch.relu(x.double()))
-
-        def test_exit(kbench):
-            kbench(lambda x: os._exit(0), RELU)
-        """
-    )
+    pytester.makepyfile(EXIT.replace("LEAVE", "ctypes.CDLL(None)._exit(0)"))
     assert pytester.runpytest_subprocess("--kgate-device=host").ret == 0
     assert pytester.runpytest_subprocess("--kgate-device=host", "-n1").ret != 0
+
+
+@pytest.mark.parametrize("leave", ["os._exit(0)", "os.execl('/bin/true', 'true')"])
+def test_candidate_that_leaves_with_success_is_an_error_and_the_session_goes_on(pytester, leave):
+    pytester.makepyfile(EXIT.replace("LEAVE", leave))
+    result = pytester.runpytest_subprocess("--kgate-device=host", "--kgate-budget=0.2")
+    result.assert_outcomes(failed=1, passed=1)
+    assert "tried to end the process by os." in result.stdout.str()
+    assert "which would have passed for success" in " ".join(result.stdout.str().split())
+
+
+def test_whoever_reports_a_failure_may_still_leave(pytester):
+    pytester.makepyfile(EXIT.replace("LEAVE", "os._exit(7)"))
+    assert pytester.runpytest_subprocess("--kgate-device=host").ret == 7

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 from pytest_kgate.device.host import HostDevice
+from pytest_kgate.integrity.graph_nodes import demangled
 from pytest_kgate.integrity.launches import Launches
 from pytest_kgate.integrity.launches import is_work
 from pytest_kgate.integrity.launches import observe
@@ -85,3 +86,23 @@ def test_operators_on_the_host_are_counted():
 
 def test_two_calls_that_launch_different_things_differ():
     assert Launches({"a": 1, "b": 1}, {"a": 2}).differ == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("symbol", "name"),
+    [
+        (b"_ZN5kgate9attentionILi64EEEvPKfS2_", "void kgate::attention<64>(float const*, float const*)"),
+        (b"_ZN2at6native4fillEv", "at::native::fill()"),
+        (b"nvjet_hsh_128x256_64x4", "nvjet_hsh_128x256_64x4"),
+        (b"", ""),
+    ],
+)
+def test_symbols_are_read_as_cpp(symbol, name):
+    assert demangled(symbol) == name
+
+
+def test_calls_that_launch_less_in_a_row_are_said():
+    alone = {"mine": 2, "Memset": 1}
+    assert Launches(alone, alone, {"mine": 6, "Memset": 3}).missing_in_graph is None
+    assert Launches(alone, alone, {"mine": 4}).missing_in_graph == "3 calls in a graph launch 4 kernels instead of 6"
+    assert Launches(alone, alone).missing_in_graph is None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import time
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ import torch.nn.functional as F  # noqa: N812
 
 from pytest_kgate import Problem
 from pytest_kgate import Shape
+from pytest_kgate.build.kernel import load_kernel
 from pytest_kgate.device.base import Arm
 from pytest_kgate.device.base import Workload
 from pytest_kgate.integrity import behaviour
@@ -27,7 +30,7 @@ from pytest_kgate.sdpa import sdpa_problem
 pytestmark = pytest.mark.gpu
 
 SHARE = 0.25
-"""Of a gate's time that the checks may add, once the profiler has been loaded."""
+"""Of a gate's time that the checks may add."""
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +154,33 @@ def test_calls_in_a_graph_launch_what_they_launch_alone(device):
             assert bool(launches.observe(device, call, graph=True).missing_in_graph) is complaint
 
 
+@pytest.mark.parametrize("which", ["relu", "sdpa", "mma", "cublas", "several"])
+def test_graphs_list_what_the_profiler_sees(device, which):
+    q = torch.randn(1, 8, 512, 64, device="cuda", dtype=torch.float16)
+    calls = {
+        "relu": lambda: torch.relu(q),
+        "sdpa": lambda: F.scaled_dot_product_attention(q, q, q),
+        "several": lambda: torch.nn.functional.gelu(q.float()).half(),
+    }
+    call = calls.get(which) or functools.partial(load_kernel(which), q, q, q)
+    with device.running("testing"):
+        call()
+        listed = launches.observe(device, call, graph=True)
+        profiled = launches.observe(device, call)
+    assert listed.together is not None
+    assert profiled.together is None
+    assert listed.missing_in_graph is None
+
+    def short(found):
+        names = Counter()
+        for name, count in found.items():
+            names[name.partition("<")[0].partition("(")[0].strip()] += count
+        return names
+
+    assert short(listed.first) == short(listed.second) == short(profiled.first), (listed, profiled)
+    assert (listed.library(["mine"]) or "")[1:] == (profiled.library(["mine"]) or "")[1:]
+
+
 def test_a_candidate_that_launches_the_mark_between_calls_hides_nothing(device):
     x = torch.randn(4096, device="cuda")
 
@@ -198,7 +228,6 @@ def test_honest_kernel_is_not_accused(device, impl, seqlen, dtype, causal):
 
     Head dimensions and sizes take turns; the reference keeps all scores, so that long problems have one size.
     """
-    from pytest_kgate.build.kernel import load_kernel
     from pytest_kgate.calling import bind
 
     turn = grid.LENGTHS.index(seqlen) + 2 * causal + (dtype == "bfloat16")
@@ -226,7 +255,7 @@ def test_honest_kernel_is_not_accused(device, impl, seqlen, dtype, causal):
 
 
 def test_checks_cost_a_small_part_of_a_gate(pytester):
-    """Of a session's second gate: the first also loads the profiler."""
+    """Of a session's last gate: the first also loads kernels of PyTorch's."""
     import pytest_kgate.bench
     import pytest_kgate.report.failure
     import pytest_kgate.report.terminal  # noqa: F401
