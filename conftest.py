@@ -61,12 +61,15 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(config.option, "loadscopereorder"):
         config.option.loadscopereorder = False  # xdist would begin with the files that have most tests
-    config.stash[_OWN_FOLDER] = _SHARED_FOLDER
-    if "PYTEST_XDIST_WORKER" in os.environ:
+    if _is_worker(config):
         beside = Path(config.option.basetemp).absolute()
         folder = beside.with_name(f"temporary-{beside.name}")
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         config.stash[_OWN_FOLDER] = str(folder)
+
+
+def _is_worker(config: pytest.Config) -> bool:
+    return hasattr(config, "workerinput")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -75,9 +78,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
     By a file in the temporary folder, processes tell each other that they are timing on a device.
     """
-    believed = item.get_closest_marker("gpu") or item.get_closest_marker("perf")
-    tempfile.tempdir = _SHARED_FOLDER if believed else item.config.stash[_OWN_FOLDER]
-    os.environ["TMPDIR"] = tempfile.tempdir
+    if _is_worker(item.config):
+        believed = item.get_closest_marker("gpu") or item.get_closest_marker("perf")
+        tempfile.tempdir = _SHARED_FOLDER if believed else item.config.stash[_OWN_FOLDER]
+        os.environ["TMPDIR"] = tempfile.tempdir
 
 
 @pytest.fixture(autouse=True)
@@ -109,9 +113,10 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    places = {file: place for place, file in enumerate(_LONG)}
-    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if _is_worker(config):
+        places = {file: place for place, file in enumerate(_LONG)}
+        items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
     gpu_items = [item for item in items if item.get_closest_marker("gpu")]
     if not gpu_items:
         return

@@ -93,7 +93,8 @@ def test_busy_thread_is_noticed_and_a_sleeping_one_is_not():
     stop = threading.Event()
 
     def burn():
-        block = torch.ones(64, 64)
+        # In long calls: between short ones it waits for the interpreter, which on a busy machine looks like sleep.
+        block = torch.ones(1024, 1024)
         while not stop.is_set():
             torch.mm(block, block)
 
