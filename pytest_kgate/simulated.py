@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pytest_kgate import files
 from pytest_kgate.errors import UsageError
 from pytest_kgate.simulate import SCHEMA
 from pytest_kgate.simulate import VERSION
@@ -25,7 +26,7 @@ def save(document: Mapping[str, Any], path: Path) -> None:
     head = json.dumps({name: value for name, value in document.items() if name != "scenarios"})
     text = ",\n  ".join(scenarios)
     try:
-        path.write_text(f'{head[:-1]}, "scenarios": [\n  {text}\n]}}\n', encoding="utf-8")
+        files.replace(path, f'{head[:-1]}, "scenarios": [\n  {text}\n]}}\n')
     except OSError as error:
         raise UsageError(
             f"{path} can't be written: {error.strerror}.", "Check the path and its permissions."
@@ -34,15 +35,7 @@ def save(document: Mapping[str, Any], path: Path) -> None:
 
 def load(path: Path, schema: str = SCHEMA) -> dict[str, Any]:
     """The document of this kind that `save` wrote; UsageError for anything else."""
-    try:
-        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if (document["schema"], document["version"]) != (schema, VERSION):
-            raise ValueError(f"it is {document['schema']!r}, version {document['version']!r}")
-    except OSError as error:
-        raise UsageError(f"{path} can't be read: {error.strerror}.", "Check the path and its permissions.") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{path} holds no simulation: {error}.", "`kgate simulate --json PATH` writes one.") from error
-    return document
+    return files.load(path, schema, VERSION, what="simulation", todo="`kgate simulate --json PATH` writes one.")
 
 
 def beyond_limit(document: Mapping[str, Any]) -> list[str]:

@@ -147,4 +147,6 @@ def test_command_says_what_it_takes(arguments: list[str], said: str, capsys) -> 
 def test_file_of_something_else_is_refused(content: str, tmp_path: Path, capsys) -> None:
     (tmp_path / "other.json").write_text(content)
     assert cli.main(["simulate", f"--from={tmp_path / 'other.json'}"]) == 2
-    assert "holds no simulation" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert ("holds no simulation" if content else "is not JSON") in said
+    assert "`kgate simulate --json PATH` writes one." in said

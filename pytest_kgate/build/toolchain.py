@@ -9,13 +9,13 @@ import re
 import shlex
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pytest_kgate import files
 from pytest_kgate.build import cache
 from pytest_kgate.errors import ToolchainMissing
 
@@ -193,8 +193,6 @@ def _keep(path: Path, fresh: Mapping[str, str]) -> None:
         except (OSError, ValueError):
             known = {}
         known = {**known, **fresh} if isinstance(known, dict) else dict(fresh)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False) as file:
-            json.dump(known, file, indent=1)
-        os.replace(file.name, path)
+        files.replace(path, json.dumps(known, indent=1))
     except OSError:
         pass

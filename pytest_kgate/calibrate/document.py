@@ -13,9 +13,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from pytest_kgate import files
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
-from pytest_kgate.report import documents
 from pytest_kgate.report.record import now
 
 SCHEMA = "pytest-kgate/calibration"
@@ -92,7 +92,7 @@ class Calibrations:
             body = ",\n".join(self._lines[name])
             parts.append(f',\n"{name}": [\n{body}\n]')
         try:
-            documents.replace(self.path, "".join(parts) + "}\n")
+            files.replace(self.path, "".join(parts) + "}\n")
         except OSError as error:
             raise KgateError(
                 f"{self.path} can't be written: {error.strerror}.",

@@ -5,15 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import os
 import re
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pytest_kgate import files
 from pytest_kgate.build.cache import explained
 from pytest_kgate.build.cache import root
 
@@ -115,10 +114,7 @@ def save(calibration: Calibration) -> Path:
     path = _path(calibration.identity, calibration.timer, calibration.cache)
     with explained():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=path.parent)
-        with open(handle, "w", encoding="ascii") as file:
-            json.dump({"version": _VERSION, **asdict(calibration)}, file, indent=1)
-        os.replace(name, path)
+        files.replace(path, json.dumps({"version": _VERSION, **asdict(calibration)}, indent=1))
     return path
 
 

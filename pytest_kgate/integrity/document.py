@@ -8,11 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pytest_kgate import files
 from pytest_kgate.integrity.arena import Bout
 from pytest_kgate.integrity.catalogue import CATALOGUE
 from pytest_kgate.integrity.catalogue import HONEST
 from pytest_kgate.integrity.catalogue import Cheat
-from pytest_kgate.report import documents
 from pytest_kgate.report.record import now
 
 SCHEMA = "pytest-kgate/integrity"
@@ -39,12 +39,12 @@ def document(
 
 def load(path: Path) -> dict[str, Any]:
     """The file's content; raises `UsageError` where it is none."""
-    return documents.load(path, SCHEMA, VERSION, what="run of the catalogue of cheats", todo=_TODO)
+    return files.load(path, SCHEMA, VERSION, what="run of the catalogue of cheats", todo=_TODO)
 
 
 def save(content: dict[str, Any], path: Path) -> None:
     """Write the file, as one for people to read too."""
-    documents.replace(path, json.dumps(content, indent=1) + "\n")
+    files.replace(path, json.dumps(content, indent=1) + "\n")
 
 
 def surprises(content: dict[str, Any], device: str) -> list[str]:

@@ -9,8 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pytest_kgate import files
 from pytest_kgate.mutants.grid import Outcome
-from pytest_kgate.report import documents
 from pytest_kgate.report.record import now
 
 SCHEMA = "pytest-kgate/oracle"
@@ -38,12 +38,12 @@ def save(content: Mapping[str, Any], path: Path) -> None:
     """Write the file, one line an outcome."""
     lines = ",\n  ".join(json.dumps(one) for one in content["outcomes"])
     rest = json.dumps({name: value for name, value in content.items() if name != "outcomes"}, indent=1)
-    documents.replace(path, f'{rest.removesuffix("}").rstrip()},\n "outcomes": [\n  {lines}\n ]\n}}\n')
+    files.replace(path, f'{rest.removesuffix("}").rstrip()},\n "outcomes": [\n  {lines}\n ]\n}}\n')
 
 
 def load(path: Path) -> dict[str, Any]:
     """The file's content; raises `UsageError` where it is none."""
-    return documents.load(path, SCHEMA, VERSION, what="run over the grid", todo=_TODO)
+    return files.load(path, SCHEMA, VERSION, what="run over the grid", todo=_TODO)
 
 
 def misjudged(content: Mapping[str, Any]) -> list[str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pytest_kgate import files
 from pytest_kgate.report.record import Record
 from pytest_kgate.report.record import plain
 
@@ -48,9 +49,7 @@ class Task:
 
     def deliver(self, answer: dict[str, Any]) -> None:
         """Hand `record` or `error` over; the file is whole or not there."""
-        part = f"{self.answer}.part"
-        Path(part).write_text(json.dumps(plain(answer), allow_nan=False), encoding="utf-8")
-        os.replace(part, self.answer)
+        files.replace(Path(self.answer), json.dumps(plain(answer), allow_nan=False))
 
 
 def task_of_this_process() -> Task | None:

@@ -19,6 +19,7 @@ from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Any
 
+from pytest_kgate import files
 from pytest_kgate.environment import session_environment
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import ToolchainMissing
@@ -30,7 +31,6 @@ from pytest_kgate.profile.sanitizer import examine
 from pytest_kgate.profile.tools import TOOLS
 from pytest_kgate.profile.tools import Sanitize
 from pytest_kgate.profile.tools import find_program
-from pytest_kgate.report import documents
 from pytest_kgate.report.record import now
 from pytest_kgate.report.record import plain
 
@@ -140,6 +140,6 @@ def _environment() -> dict[str, Any]:
 
 def _save(path: Path, content: dict[str, Any]) -> None:
     try:
-        documents.replace(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+        files.replace(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
     except OSError as error:
         print(f"kgate: {path} can't be written: {error.strerror}", file=sys.stderr)

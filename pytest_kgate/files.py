@@ -1,4 +1,4 @@
-"""Files that the verbs write with --json and read again: JSON with a schema and a version."""
+"""Files that are replaced as a whole, and those that verbs write with --json and read again, by schema and version."""
 
 from __future__ import annotations
 
