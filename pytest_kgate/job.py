@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pytest_kgate.build import vendor
 from pytest_kgate.gate import ErrorGate
 from pytest_kgate.gate import SpeedGate
 from pytest_kgate.options import Options
@@ -66,8 +67,8 @@ class Job:
 
     @property
     def declared_libraries(self) -> tuple[str, ...]:
-        """Those that the candidate's source says it opens: their kernels among its own are no lie."""
-        return tuple(getattr(self.candidate, "libraries", ()))
+        """Those that the candidate's source says it opens, and what these run: such kernels among its own are no lie."""
+        return vendor.with_theirs(getattr(self.candidate, "libraries", ()))
 
     @property
     def in_processes(self) -> bool:

@@ -33,6 +33,9 @@ class Library:
     install: str
     """The command that brings it."""
 
+    runs: tuple[str, ...] = ()
+    """Libraries whose kernels it launches as well, by their names in `KNOWN`."""
+
 
 KNOWN = {
     "cublas": Library(
@@ -46,9 +49,15 @@ KNOWN = {
         ("libcutensor.so.2",),
         ("cutensor/lib",),
         "pip install 'pytest-kgate[cutensor]'",
+        runs=("cublas",),  # on Hopper its contractions are cuBLAS's nvjet kernels
     ),
 }
 """By the name that a source uses."""
+
+
+def with_theirs(names: Iterable[str]) -> tuple[str, ...]:
+    """These libraries and those whose kernels they launch."""
+    return tuple(dict.fromkeys(one for name in names for one in (name, *(KNOWN[name].runs if name in KNOWN else ()))))
 
 
 def need(names: Iterable[str], title: str) -> None:

@@ -67,9 +67,9 @@ class Launches:
     @property
     def missing_in_graph(self) -> str | None:
         """Whether several calls in a graph launch less than as many, each in its own; None, or one clause."""
-        if self.together is None:
+        if self.together is None or not self.works:
             return None
-        found, wanted = _count_work(self.together), _CAPTURED * self.work
+        found, wanted = _count_work(self.together), _CAPTURED * max(self.work, 1)
         return None if found >= wanted else f"{_CAPTURED} calls in a graph launch {found} kernels instead of {wanted}"
 
     def library(self, says: Sequence[str]) -> tuple[str, str] | None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
+from pytest_kgate.build import vendor
 from pytest_kgate.device.host import HostDevice
 from pytest_kgate.integrity.graph_nodes import demangled
 from pytest_kgate.integrity.launches import Launches
@@ -106,3 +107,12 @@ def test_calls_that_launch_less_in_a_row_are_said():
     assert Launches(alone, alone, {"mine": 6, "Memset": 3}).missing_in_graph is None
     assert Launches(alone, alone, {"mine": 4}).missing_in_graph == "3 calls in a graph launch 4 kernels instead of 6"
     assert Launches(alone, alone).missing_in_graph is None
+    assert Launches({"mine": 1}, {}, {}).missing_in_graph == "3 calls in a graph launch 0 kernels instead of 3"
+    assert Launches({}, {}, {}).missing_in_graph is None
+
+
+def test_library_that_runs_anothers_kernels_is_taken_at_its_word():
+    """What an H200 ran for the rung on cuTENSOR."""
+    runs = seen("nvjet_sm90_hsh_128x128_64x6_2x1_v_bz_TNT", "void kgate::(anonymous namespace)::row_softmax<__half>()")
+    assert runs.library(["cutensor", *vendor.with_theirs(("cutensor",))]) is None
+    assert runs.library(["mine"])[1] == "cuBLAS"
