@@ -67,7 +67,7 @@ class Job:
 
     @property
     def declared_libraries(self) -> tuple[str, ...]:
-        """Those that the candidate's source says it opens, and what these run: such kernels among its own are no lie."""
+        """Those that the candidate's source opens, and what these run: their kernels among its own are no lie."""
         return vendor.with_theirs(getattr(self.candidate, "libraries", ()))
 
     @property
