@@ -68,7 +68,7 @@ def no_compiler(folder, monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("PATH", str(empty))
     monkeypatch.setenv("KGATE_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr(toolchain, "USUAL_CUDA", tmp_path / "no-cuda")
-    monkeypatch.setattr("sys.path", [place for place in sys.path if not (Path(place) / "nvidia").is_dir()])
+    monkeypatch.setitem(sys.modules, "nvidia", None)  # no wheel with a compiler in it
 
 
 @pytest.fixture
