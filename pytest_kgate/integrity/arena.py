@@ -13,6 +13,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from dataclasses import asdict
 from dataclasses import dataclass
 from dataclasses import replace
@@ -138,9 +139,16 @@ def _in_child(folder: Path, cheat: Cheat, device: str, checked: bool, isolate: b
     (folder / "test_cheat.py").write_text(test)
     (folder / "pytest.ini").write_text("[pytest]\n")
     start = _spawned if device == "cuda" and checked else _forked
-    child = start(folder, device, checked, isolate)
+    # What runs at a fork on behalf of libraries would swallow a KeyboardInterrupt that is raised in it.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        child = start(folder, device, checked, isolate, before)
+    except BaseException:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        raise
     deadline = time.monotonic() + _PATIENCE_SECONDS
     try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         while time.monotonic() < deadline:
             done, status = os.waitpid(child, os.WNOHANG)
             if done:
@@ -158,19 +166,21 @@ def _kill(child: int) -> None:
     os.waitpid(child, 0)
 
 
-def _forked(folder: Path, device: str, checked: bool, isolate: bool) -> int:
+def _forked(folder: Path, device: str, checked: bool, isolate: bool, signals: Iterable[int]) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     child = os.fork()
     if child == 0:
+        signal.pthread_sigmask(signal.SIG_SETMASK, signals)
         run_session(folder, device, checked, isolate)
     return child
 
 
-def _spawned(folder: Path, device: str, checked: bool, isolate: bool) -> int:
+def _spawned(folder: Path, device: str, checked: bool, isolate: bool, signals: Iterable[int]) -> int:
     asked = f"Path({str(folder)!r}), {device!r}, {checked!r}, {isolate!r}"
     code = f"from {__name__} import Path, run_session; run_session({asked})"
-    return os.posix_spawn(sys.executable, [sys.executable, "-c", code], {**os.environ, "PYTHONPATH": _IMPORTS})
+    environment = {**os.environ, "PYTHONPATH": _IMPORTS}
+    return os.posix_spawn(sys.executable, [sys.executable, "-c", code], environment, setsigmask=signals)
 
 
 def run_session(folder: Path, device: str, checked: bool, isolate: bool) -> None:
