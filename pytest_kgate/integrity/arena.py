@@ -166,7 +166,7 @@ def _kill(child: int) -> None:
     os.waitpid(child, 0)
 
 
-def _forked(folder: Path, device: str, checked: bool, isolate: bool, signals: Iterable[int]) -> int:
+def _forked(folder: Path, device: str, checked: bool, isolate: bool, signals: Iterable[int] = ()) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     child = os.fork()
@@ -176,7 +176,7 @@ def _forked(folder: Path, device: str, checked: bool, isolate: bool, signals: It
     return child
 
 
-def _spawned(folder: Path, device: str, checked: bool, isolate: bool, signals: Iterable[int]) -> int:
+def _spawned(folder: Path, device: str, checked: bool, isolate: bool, signals: Iterable[int] = ()) -> int:
     asked = f"Path({str(folder)!r}), {device!r}, {checked!r}, {isolate!r}"
     code = f"from {__name__} import Path, run_session; run_session({asked})"
     environment = {**os.environ, "PYTHONPATH": _IMPORTS}
