@@ -69,10 +69,11 @@ def clock_step_bias(changes: Floats, orders: Sequence[Order]) -> float:
 def position_effects(rounds: Sequence[Round], orders: Sequence[Order]) -> dict[str, Any]:
     """Whether a sample's latency depends on its place in the round.
 
-    Per round and arm, the slope of log latency over the place, -1/2 for the first slot and 1/2 for the last; its mean
-    and standard error over rounds. `bias` is what the slopes made of the places that the arms happened to get;
-    to be held against `ratio_se`, the standard error of the mean log ratio over rounds, which random order has widened
-    by just that. `first_sample` compares the first slot with the other samples of its arm: there a gap before it shows.
+    Per round and arm, the slope of log latency over the place, -1/2 for the first slot and 1/2 for the last, by Theil
+    and Sen: a slow first sample, which no median minds, is no slope. Its mean and standard error over rounds. `bias` is
+    what the slopes made of the places that the arms happened to get; to be held against `ratio_se`, the standard error
+    of the mean log ratio over rounds, which random order has widened by just that. `first_sample` compares the first
+    slot with the other samples of its arm: there a gap before it shows.
     """
     slopes = np.empty((len(rounds), 2))
     places = np.empty((len(rounds), 2))
@@ -83,8 +84,8 @@ def position_effects(rounds: Sequence[Round], orders: Sequence[Order]) -> dict[s
         logs = np.log(one.seconds)
         for arm in (0, 1):
             at = place[order == arm]
-            away = at - at.mean()
-            slopes[index, arm] = away @ logs[arm] / max(float(away @ away), 1e-12)
+            one_of, other_of = np.triu_indices(len(at), 1)
+            slopes[index, arm] = np.median((logs[arm][other_of] - logs[arm][one_of]) / (at[other_of] - at[one_of]))
             places[index, arm] = at.mean()
         ratios[index] = np.subtract(*stats.estimate(logs))
         arm = int(order[0])
