@@ -150,13 +150,13 @@ class Report:
 
     def of_kernels(self, part: str) -> Report:
         """Without what is in kernels, all of whose functions have another name; what the host did stays."""
-        own = tuple(
-            finding
-            for finding in self.findings
-            if not finding.frames or any(part in frame.function for frame in finding.frames)
-        )
-        others = sum(finding.severity == "error" for finding in self.findings if finding not in own)
-        return replace(self, findings=own, errors=self.errors - others)
+        own, others = list[Finding](), 0
+        for finding in self.findings:
+            if not finding.frames or any(part in frame.function for frame in finding.frames):
+                own.append(finding)
+            else:
+                others += finding.severity == "error"
+        return replace(self, findings=tuple(own), errors=self.errors - others)
 
     @property
     def internal(self) -> str | None:
@@ -179,10 +179,12 @@ def parse_report(text: str) -> Report:
         errors = max(errors, int(races["errors"] if races else match["count"]))
         warnings = max(warnings, int(races["warnings"]) if races else 0)
     printed = sum(finding.severity == "error" for finding in findings)
-    if errors and not printed and not any(trouble.startswith(_INTERNAL) for trouble in troubles):
-        said = tuple(trouble for trouble in troubles if trouble.startswith("Error:"))
-        findings = (Finding(f"{errors} found, in a form that can't be read", details=said), *findings)
-    return Report(findings, max(errors, printed), warnings, bool(summaries), tuple(troubles))
+    report = Report(findings, max(errors, printed), warnings, bool(summaries), tuple(troubles))
+    if printed or not errors or report.internal is not None:
+        return report
+    said = tuple(trouble for trouble in troubles if trouble.startswith("Error:"))
+    unread = Finding(f"{errors} found, in a form that can't be read", details=said)
+    return replace(report, findings=(unread, *findings))
 
 
 def _split(text: str) -> tuple[list[list[str]], list[re.Match[str]], list[str]]:

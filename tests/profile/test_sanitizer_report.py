@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -173,6 +174,20 @@ def test_a_clean_report_is_complete_and_has_nothing() -> None:
     for summary in ("ERROR SUMMARY: 0 errors", "RACECHECK SUMMARY: 0 hazards displayed (0 errors, 0 warnings)"):
         report = parse_report(f"========= COMPUTE-SANITIZER\n========= {summary}\n")
         assert (report.complete, report.errors, report.findings, report.troubles) == (True, 0, (), ())
+
+
+def test_a_long_report_is_sorted_out_in_one_go() -> None:
+    """Twice as long takes twice as long, not four times: a library's GEMM has left ten thousand findings."""
+    one = INITCHECK.partition("\n")[2].partition("========= ERROR SUMMARY")[0]
+
+    def seconds(count: int) -> float:
+        report = parse_report(f"{one * count}========= ERROR SUMMARY: {count} errors\n")
+        start = time.process_time()
+        assert len(report.of_kernels("adds_to").findings) == count
+        assert report.of_kernels("nothing").errors == 0
+        return time.process_time() - start
+
+    assert min(seconds(4000) for _ in range(3)) < 30 * min(seconds(400) for _ in range(3))
 
 
 def test_errors_that_cannot_be_read_are_still_errors() -> None:
