@@ -29,7 +29,6 @@ from pytest_kgate.gate import Verdict
 from pytest_kgate.integrity.leaving import nobody_leaves
 from pytest_kgate.integrity.watch import Verify
 from pytest_kgate.integrity.watch import Watch
-from pytest_kgate.isolate.isolation import Isolation
 from pytest_kgate.job import Job
 from pytest_kgate.job import Outcome
 from pytest_kgate.mutants.selftest import selftest
@@ -71,7 +70,10 @@ def run(
         with contextlib.ExitStack() as stack:
             if job.options.integrity == "on":
                 stack.enter_context(nobody_leaves())
-            account.isolation = stack.enter_context(Isolation(job, device)) if job.options.isolate else None
+            if job.options.isolate:
+                from pytest_kgate.isolate.isolation import Isolation  # which other sessions need not wait for
+
+                account.isolation = stack.enter_context(Isolation(job, device))
             _run(job, device, picker, account, when_stuck, progress, notice)
     except UsageError:
         raise

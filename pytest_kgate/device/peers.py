@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 from pathlib import Path
 
+from pytest_kgate import procfs
+
 
 class Peers:
     """The kgate processes of one GPU; making it adds this one."""
@@ -62,18 +64,13 @@ def _parents(pid: int) -> Iterator[int]:
     """The process's parent, its parent, and so on; nothing where /proc does not tell."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         while pid > 1:
-            pid = int(_stat(pid)[1])
+            pid = int(procfs.stat(pid)[1][1])
             yield pid
 
 
 def _started(pid: int) -> str:
     """When a process began, in the kernel's ticks: an id is used again, the pair is not. Empty for none that runs."""
     try:
-        return _stat(pid)[19]
+        return procfs.stat(pid)[1][19]
     except (OSError, IndexError):
         return ""
-
-
-def _stat(pid: int) -> list[str]:
-    """The fields of /proc/PID/stat behind the name, which may itself hold spaces and brackets."""
-    return Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()

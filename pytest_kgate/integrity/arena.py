@@ -28,6 +28,16 @@ _PATIENCE_SECONDS = 180.0
 _IMPORTS = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
 """A new process imports what this one does."""
 
+SLOWLY = """
+def slowly(reference):
+    def four_times(*inputs, **params):
+        for _ in range(3):
+            reference(*inputs, **params)
+        return reference(*inputs, **params)
+    return four_times
+"""
+"""In a test's own source: a reference whose ratio to an honest candidate is a quarter."""
+
 _TEST = """
 import dataclasses
 import importlib.util
@@ -44,14 +54,7 @@ else:
 
 HOST = DEVICE == "host"
 
-
-def slowly(reference):
-    def four_times(*inputs, **params):
-        for _ in range(3):
-            reference(*inputs, **params)
-        return reference(*inputs, **params)
-    return four_times
-
+{slowly}
 
 @pytest.mark.perf
 @pytest.mark.allclose(1e-4 if HOST else 4e-3)
@@ -135,7 +138,7 @@ def _in_child(folder: Path, cheat: Cheat, device: str, checked: bool, isolate: b
         for header in (source, *FOLDER.glob("*.h"), *FOLDER.glob("*.cuh")):
             shutil.copy(header, folder)
     slow = cheat.honest_is_slow or (isolate and cheat.works)
-    test = _TEST.format(device=device, source=cheat.file, slow=slow, isolated=isolate)
+    test = _TEST.format(device=device, source=cheat.file, slow=slow, isolated=isolate, slowly=SLOWLY)
     (folder / "test_cheat.py").write_text(test)
     (folder / "pytest.ini").write_text("[pytest]\n")
     start = _spawned if device == "cuda" and checked else _forked

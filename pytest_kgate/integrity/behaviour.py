@@ -8,13 +8,13 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from pytest_kgate import procfs
 from pytest_kgate.device.base import Arm
 from pytest_kgate.device.base import Device
 from pytest_kgate.device.base import Workload
@@ -268,34 +268,11 @@ def new_threads(before: frozenset[int]) -> list[str]:
 
 def _runnable() -> bool:
     """Whether another thread of this process runs or would, if it had a core; no where the system does not tell."""
-    if not os.path.isdir("/proc/self/task"):
-        return False
-    own = str(threading.get_native_id())
-    return any(thread != own and _state_of(thread) == b"R" for thread in os.listdir("/proc/self/task"))
-
-
-def _state_of(thread: str) -> bytes:
-    """Its state's letter. By plain calls of the system: there can be hundreds of threads, and each gate asks."""
-    try:
-        file = os.open(f"/proc/self/task/{thread}/stat", os.O_RDONLY)
-        try:
-            return os.read(file, 256).rpartition(b")")[2].split()[0]
-        finally:
-            os.close(file)
-    except (OSError, IndexError):
-        return b""  # ended meanwhile
+    own = threading.get_native_id()
+    return any(thread != own and fields[0] == "R" for thread, _, fields in procfs.threads())
 
 
 def _thread_seconds() -> dict[str, float]:
     """CPU seconds of each thread of this process, where the system tells."""
-    found: dict[str, float] = {}
     tick = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
-    for stat in Path("/proc/self/task").glob("*/stat"):
-        try:
-            head, _, tail = stat.read_text().rpartition(")")
-        except OSError:
-            continue  # ended meanwhile
-        fields = tail.split()
-        name = f"{head.partition('(')[2]} {stat.parent.name}"
-        found[name] = (int(fields[11]) + int(fields[12])) / tick
-    return found
+    return {f"{name} {thread}": (int(fields[11]) + int(fields[12])) / tick for thread, name, fields in procfs.threads()}

@@ -8,8 +8,8 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
+from pytest_kgate import procfs
 from pytest_kgate.errors import CandidateError
 
 _GET_DUMPABLE, _SET_DUMPABLE = 3, 4
@@ -43,15 +43,7 @@ def guarded() -> Iterator[None]:
 
 def children() -> set[int]:
     """The processes whose parent is this one."""
-    found = set()
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            with contextlib.suppress(OSError):
-                # The name, in brackets, may itself hold spaces and brackets.
-                fields = (folder / "stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
-                if int(fields[1]) == os.getpid():
-                    found.add(int(folder.name))
-    return found
+    return {pid for pid, fields in procfs.processes() if int(fields[1]) == os.getpid()}
 
 
 def _end_children(but: set[int]) -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch  # noqa: F401  (pytester forgets what its sessions import, and torch can't be imported twice)
 
 import pytest_kgate.bench  # noqa: F401
+from pytest_kgate.integrity.arena import SLOWLY
 from pytest_kgate.report.record import load
 
 pytestmark = pytest.mark.gpu
@@ -46,13 +47,6 @@ import dataclasses
 import pytest
 from pytest_kgate import Shape
 
-def slowly(reference):
-    def four_times(*inputs, **params):
-        for _ in range(3):
-            reference(*inputs, **params)
-        return reference(*inputs, **params)
-    return four_times
-
 def problem_of(sdpa_oracle, shape=Shape(1, 8, 1024, 64)):
     problem = sdpa_oracle(shape, backend="flash")
     return dataclasses.replace(problem, reference=slowly(problem.reference["flash"]))
@@ -80,7 +74,7 @@ def session(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("isolated")
     (folder / "generated.py").write_text(CANDIDATES)
-    (folder / "test_it.py").write_text(TESTS)
+    (folder / "test_it.py").write_text(SLOWLY + TESTS)
     (folder / "pytest.ini").write_text("[pytest]\n")
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", "--kgate-isolate"]
     command += ["--kgate-device=cuda", "--kgate-json=records.json", "--kgate-budget=40"]
