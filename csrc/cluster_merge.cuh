@@ -108,7 +108,8 @@ struct ClusterMerge {
                 total += weight[p][h] * sums[p];
             }
             DEBUG_ASSERT(!(total <= 0.0f));
-            const float inverse = __fdividef(1.0f, total);
+            float inverse;  // of 1 or more: the greatest logit alone weighs 1
+            asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(total));
 #pragma unroll
             for (int p = 0; p < Ranks; ++p) weight[p][h] *= inverse;
         }

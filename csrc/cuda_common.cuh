@@ -51,6 +51,9 @@ __device__ T* head_pointer(T* base, const int64_t (&stride)[3], const Tile& tile
     return base + tile.batch * stride[0] + tile.head * stride[1];
 }
 
+// While loads are under way: a kernel ends when its stores are through, and the first of them has its page looked up.
+__device__ inline void announce_stores(const void* o) { asm volatile("prefetch.global.L2 [%0];" ::"l"(o)); }
+
 // ------------------------------------------------------------------------------------------------------------ cp.async
 
 // Copies 16 bytes to shared memory, or fills them with zeros without reading `global` when `valid` is false.

@@ -5,7 +5,9 @@
 //          to 8 warps, 4 row groups times 2 key groups, that merge through their own.
 //          On sm_90a, at D 64 and 128, a block is one warpgroup that multiplies with wgmma (warpgroup.cuh), and all its keys
 //          up to a window are copied at once, by a handful of instructions (tensor_map.cuh). Code that runs once is bound by
-//          fetching its instructions: it is kept short and without branches. Elsewhere the loop is that of mma.cu.
+//          fetching its instructions: it is kept short, and a block with one window of keys, as here, has code of its own,
+//          without the loop's branches. So are first looks at constants and at the output's page: they wait for nothing
+//          while the keys are under way. Elsewhere the loop is that of mma.cu.
 // Tiles    BLOCK_M query rows a cluster. With wgmma 64, and windows of 256 keys in STAGES tiles, at D = 128, where these would
 //          spill, of 128 in half as many. With mma.sync 16 rows a warp, tiles of BLOCK_N keys, STAGES of them in flight.
 // Merging  A share of the keys is a maximum and a sum a row, and an unscaled output. Each block owns some of the columns; it is
@@ -115,7 +117,10 @@ __cluster_dims__(kBlocks, 1, 1)
     const int each = ceil_div(ceil_div(tile.keys, 16), kBlocks) * 16;
     const int begin = min(rank * each, tile.keys);  // of this block's keys, of which there may be none
     const int end = min(begin + each, tile.keys);
-    typename P::Share share = P::Loop::run(args, tile, address, row_group, key_group, begin, end, [&] { shares.prepare(); });
+    typename P::Share share = P::Loop::run(args, tile, address, row_group, key_group, begin, end, [&] {
+        shares.prepare();
+        announce_stores(head_pointer(static_cast<const T*>(args.o), args.o_stride, tile));
+    });
 
     if constexpr (kBlocks > 1) {
         cluster_wait();  // all blocks of the cluster run, and are ready to be sent to
@@ -134,28 +139,36 @@ __cluster_dims__(kBlocks, 1, 1)
 template <int D>
 constexpr bool kUsesWgmma = WGMMA && kTargets[0] == 900 && D % kPanelColumns == 0;
 
-// Division by a number that all threads of a launch share, of 0 <= n < 2^31; on the device a tenth of the time of n / by.
+// Division by a number that all threads of a launch share, of 0 <= n < 2^31: n * multiplier >> shift, in a tenth of the time of n / by.
 struct Divisor {
     unsigned multiplier;
-    unsigned shift = 31;
+    unsigned char shift = 31;
 
     explicit Divisor(int64_t by) {
         while ((int64_t{1} << (shift - 31)) < by) ++shift;
         multiplier = static_cast<unsigned>((uint64_t{1} << shift) / by + 1);
     }
-    __device__ unsigned divide(unsigned n) const { return static_cast<unsigned>(static_cast<uint64_t>(n) * multiplier >> shift); }
 };
 
-struct WarpgroupArgs {  // what a block needs first comes first
+// What a block needs at its start and at its end. Each first look at a line of the constant bank costs some 100 cycles: the
+// first parameter of a kernel for sm_90 shares its line with what every store looks up, and these 48 bytes fill that line.
+struct WarpgroupArgs {
     int seqlen;
-    int causal;
     int heads;
-    int tiles;           // of a head
-    Divisor by_tiles;
-    Divisor by_batch;    // tiles of all heads
-    LogScale scale;
+    int tiles;  // of a head
+    float scale;  // LogScale::log2
+    unsigned by_tiles;  // multipliers of Divisors: by `tiles`,
+    unsigned by_batch;  // and by the tiles of all heads
+    unsigned char tiles_shift, batch_shift;
+    bool negate;  // LogScale::negate
+    bool causal;
     void* o;
-    int64_t o_stride[3];
+    int64_t row_stride;  // of o
+};
+static_assert(sizeof(WarpgroupArgs) == 48, "The first parameter must fill its line of the constant bank, and no other.");
+
+struct WarpgroupTensors {
+    int64_t o_stride[2];
     CUtensorMap q, k, v;
 };
 
@@ -175,8 +188,8 @@ struct WarpgroupPlan {
 
 // As find_tile, without its divisions.
 __device__ inline Tile find_warpgroup_tile(const WarpgroupArgs& args, unsigned index) {
-    const unsigned slice = args.by_tiles.divide(index);
-    const unsigned batch = args.by_batch.divide(index);
+    const unsigned slice = static_cast<unsigned>(static_cast<uint64_t>(index) * args.by_tiles >> args.tiles_shift);
+    const unsigned batch = static_cast<unsigned>(static_cast<uint64_t>(index) * args.by_batch >> args.batch_shift);
     int tile = index - slice * args.tiles;
     if (args.causal) tile = args.tiles - 1 - tile;
     const int first_row = tile * 64;
@@ -189,7 +202,8 @@ __global__ void
 #if __CUDA_ARCH_LIST__ >= 900
 __cluster_dims__(kBlocks, 1, 1)
 #endif
-    __launch_bounds__(128, 1) latency_warpgroup(const __grid_constant__ WarpgroupArgs args) {
+    __launch_bounds__(128, 1)
+    latency_warpgroup(const __grid_constant__ WarpgroupArgs args, const __grid_constant__ WarpgroupTensors tensors) {
     using P = WarpgroupPlan<T, D>;
     extern __shared__ __align__(1024) unsigned char shared[];
     const unsigned address = shared_address(shared);
@@ -201,16 +215,21 @@ __cluster_dims__(kBlocks, 1, 1)
     const int each = ceil_div(ceil_div(tile.keys, 16), kBlocks) * 16;
     const int begin = min(rank * each, tile.keys);  // of this block's keys, of which there may be none
     const int end = min(begin + each, tile.keys);
-    const typename P::Loop loop = {address, args.q, args.k, args.v, tile, args.scale, args.causal != 0, begin, end};
+    const LogScale scale = {args.scale, args.negate};
+    const typename P::Loop loop = {address, tensors.q, tensors.k, tensors.v, tile, scale, args.causal, begin, end};
     if (threadIdx.x == 0) {
-        loop.prepare();
-        shares.prepare();
+        loop.prepare_keys();
         mbarrier_fence();
         if (begin < end) loop.load_keys(begin, true);
+        loop.prepare_values();
+        shares.prepare();
+        mbarrier_fence();
     }
     __syncwarp();
     if constexpr (kBlocks > 1) cluster_arrive();
     __syncthreads();  // the barriers are ready
+    T* const o = static_cast<T*>(args.o) + tile.batch * tensors.o_stride[0] + tile.head * tensors.o_stride[1];
+    announce_stores(o);
 
     typename P::Loop::Share share;
     loop.run(share, [&] {
@@ -220,8 +239,8 @@ __cluster_dims__(kBlocks, 1, 1)
     });
     shares.send_output(share.output);
     const int first_row = tile.first_row + static_cast<int>(threadIdx.x) / 32 * 16;  // of this warp
-    T* const o = head_pointer(static_cast<T*>(args.o), args.o_stride, tile) + first_row * args.o_stride[2];
-    shares.receive(share.output, share.row_max, share.row_sum, args.scale.log2, o, args.o_stride[2], args.seqlen - first_row);
+    shares.receive(share.output, share.row_max, share.row_sum, scale.log2, o + first_row * args.row_stride, args.row_stride,
+                   args.seqlen - first_row);
 }
 
 template <typename T, int D>
@@ -230,12 +249,16 @@ int launch_warpgroup(const SdpaArgs& args, void* stream) {
     const int tiles = ceil_div(args.seqlen, 64);
     const int64_t all_heads = static_cast<int64_t>(tiles) * args.heads;
     const float log2 = fmaxf(fabsf(args.scale) * kLog2E, std::numeric_limits<float>::min());
-    WarpgroupArgs arguments = {args.seqlen,      args.causal, args.heads, tiles, Divisor(tiles), Divisor(all_heads),
-                               {log2, args.scale < 0.0f}, args.o, {args.o_stride[0], args.o_stride[1], args.o_stride[2]}, {}, {}, {}};
-    if (int code = make_tensor_map(arguments.q, "q", args.q, args.q_stride, args, P::Loop::kRows)) return code;
-    if (int code = make_tensor_map(arguments.k, "k", args.k, args.k_stride, args, P::kBlockN)) return code;
-    if (int code = make_tensor_map(arguments.v, "v", args.v, args.v_stride, args, P::kBlockN)) return code;
-    return kgate::launch<latency_warpgroup<T, D>>(arguments, all_heads * args.batch * kBlocks, 128, P::kBytes, stream);
+    const Divisor by_tiles(tiles);
+    const Divisor by_batch(all_heads);
+    const WarpgroupArgs arguments = {args.seqlen,    args.heads,     tiles,  log2, by_tiles.multiplier, by_batch.multiplier,
+                                     by_tiles.shift, by_batch.shift, args.scale < 0.0f, args.causal != 0, args.o, args.o_stride[2]};
+    WarpgroupTensors tensors = {{args.o_stride[0], args.o_stride[1]}, {}, {}, {}};
+    if (int code = make_tensor_map(tensors.q, "q", args.q, args.q_stride, args, P::Loop::kRows)) return code;
+    if (int code = make_tensor_map(tensors.k, "k", args.k, args.k_stride, args, P::kBlockN)) return code;
+    if (int code = make_tensor_map(tensors.v, "v", args.v, args.v_stride, args, P::kBlockN)) return code;
+    const int64_t blocks = all_heads * args.batch * kBlocks;
+    return kgate::launch<latency_warpgroup<T, D>>(arguments, blocks, 128, P::kBytes, stream, tensors);
 }
 
 template <typename T, int D>

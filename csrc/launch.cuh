@@ -149,10 +149,10 @@ int count_multiprocessors(int& count) {
                 cudaGetErrorString(error), cudaGetErrorName(error));
 }
 
-// Launches Kernel(args) on a one-dimensional grid, whose limit of 2^31 - 1 blocks the y and z axes (65535) do not have.
+// Launches Kernel(args, more...) on a one-dimensional grid, whose limit of 2^31 - 1 blocks the y and z axes (65535) do not have.
 // The shared-memory opt-in is asked for once per kernel and device, not at every launch.
-template <auto Kernel, typename Arguments>
-int launch(const Arguments& args, int64_t blocks, int threads, int shared_bytes, void* stream) {
+template <auto Kernel, typename Arguments, typename... More>
+int launch(const Arguments& args, int64_t blocks, int threads, int shared_bytes, void* stream, const More&... more) {
     static std::atomic<bool> ready[kMaxDevices];  // zero-initialised; a race sets the attribute twice, which is harmless
 
     if (blocks > std::numeric_limits<int32_t>::max()) {
@@ -177,7 +177,7 @@ int launch(const Arguments& args, int64_t blocks, int threads, int shared_bytes,
     }
     if (error == cudaSuccess) {
         // Not <<<>>>, whose error comes out of the thread's last-error slot, where an earlier call may have left its own.
-        void* parameters[] = {const_cast<Arguments*>(&args)};
+        void* parameters[] = {const_cast<Arguments*>(&args), const_cast<More*>(&more)...};
         error = cudaLaunchKernel(Kernel, dim3(static_cast<unsigned>(blocks)), dim3(threads), parameters, shared_bytes,
                                  static_cast<cudaStream_t>(stream));
     }

@@ -116,7 +116,9 @@ __global__ void __launch_bounds__(kThreads, 1) mma_attention(const __grid_consta
     const int row_group = warp % P::kRowGroups;
     const int key_group = warp / P::kRowGroups;
     const Tile before = find_mma_tile(args, P::kBlockM);
-    Share share = P::Loop::run(args, before, address, row_group, key_group, 0, before.keys, [] {});
+    Share share = P::Loop::run(args, before, address, row_group, key_group, 0, before.keys, [&] {
+        announce_stores(head_pointer(static_cast<const T*>(args.o), args.o_stride, before));
+    });
 
     const Tile tile = find_mma_tile(args, P::kBlockM);
     const int first_row = tile.first_row + row_group * P::kWarpRows;  // of this warp

@@ -22,7 +22,10 @@ struct WarpgroupShare {
     float row_max[2];  // of the unscaled logits; of rows lane / 4 and lane / 4 + 8
     float row_sum[2];  // of this lane's columns only, until finish
 
-    __device__ WarpgroupShare() : row_max{-INFINITY, -INFINITY}, row_sum{0.0f, 0.0f} {
+    // `output` stays open: the first product may write it.
+    __device__ WarpgroupShare() : row_max{-INFINITY, -INFINITY}, row_sum{0.0f, 0.0f} {}
+
+    __device__ void clear_output() {
 #pragma unroll
         for (int d = 0; d < kColumns; ++d) output[d][0] = output[d][1] = output[d][2] = output[d][3] = 0.0f;
     }
@@ -43,17 +46,19 @@ struct WarpgroupShare {
         }
     }
 
-    // Raises `best` to the greatest of this lane's logits in each of its rows.
-    template <int N>
+    // Raises `best`, which nothing was in before if First, to the greatest of this lane's logits in each of its rows.
+    template <bool First, int N>
     static __device__ void raise(float (&best)[2], const float (&logits)[N][4]) {
 #pragma unroll
         for (int h = 0; h < 2; ++h) {
-            float greatest[4] = {best[h], -INFINITY, -INFINITY, -INFINITY};  // four, because each fmaxf waits for the last
+            float greatest[4];  // four, because each fmaxf waits for the last
 #pragma unroll
             for (int n = 0; n < N; ++n) {
-                greatest[n % 4] = fmaxf(greatest[n % 4], fmaxf(logits[n][2 * h], logits[n][2 * h + 1]));
+                const float pair = fmaxf(logits[n][2 * h], logits[n][2 * h + 1]);
+                greatest[n % 4] = n < 4 ? pair : fmaxf(greatest[n % 4], pair);
             }
-            best[h] = fmaxf(fmaxf(greatest[0], greatest[1]), fmaxf(greatest[2], greatest[3]));
+            const float all = fmaxf(fmaxf(greatest[0], greatest[1]), fmaxf(greatest[2], greatest[3]));
+            best[h] = First ? all : fmaxf(best[h], all);
         }
     }
 
@@ -130,10 +135,12 @@ struct WarpgroupLoop {
     int begin;
     int end;
 
-    // At the start, by one thread; mbarrier_fence is the caller's.
-    __device__ void prepare() const {
+    // At the start, by one thread, ahead of load_keys and of load_values; mbarrier_fence is the caller's.
+    __device__ void prepare_keys() const { prepare(kBarriers); }
+    __device__ void prepare_values() const { prepare(kBarriers + Boxes * 8); }
+    __device__ void prepare(int barriers) const {
 #pragma unroll
-        for (int i = 0; i < 2 * Boxes; ++i) mbarrier_init(shared + kBarriers + i * 8);
+        for (int i = 0; i < Boxes; ++i) mbarrier_init(shared + barriers + i * 8);
     }
 
     // By one thread: the boxes of the window at `base`.
@@ -182,13 +189,13 @@ struct WarpgroupLoop {
         wgmma_commit();
     }
 
-    // The window at `base`, of Keys keys. `weighed` is called when the maxima and sums are known.
-    template <int Keys, typename Weighed>
+    // The window at `base`, of Keys keys; Only where the block has no others. `weighed` is called when the maxima and sums are known.
+    template <int Keys, bool Only, typename Weighed>
     __device__ void window(Share& share, int base, unsigned parity, const Weighed& weighed) const {
         constexpr int kPart = min_of(Keys, 128);
         constexpr int kParts = Keys / kPart;
-        const bool first = base == begin;
-        const bool last = base + kWindow >= end;
+        const bool first = Only || base == begin;
+        const bool last = Only || base + kWindow >= end;
         const int first_row = tile.first_row + static_cast<int>(threadIdx.x) / 32 * 16;  // of the warp
         float logits[kParts][kPart / 8][4];
 #pragma unroll
@@ -202,7 +209,7 @@ struct WarpgroupLoop {
         }
         if (first && threadIdx.x == 0) load_values(base);
         __syncwarp();
-        float best[2] = {-INFINITY, -INFINITY};
+        float best[2];
 #pragma unroll
         for (int p = 0; p < kParts; ++p) {
             if (p == 0) wgmma_wait<kParts - 1>();
@@ -212,7 +219,8 @@ struct WarpgroupLoop {
             if (__builtin_expect(key + kPart > end || (causal && key + kPart - 1 > first_row), 0)) {
                 Share::mask(logits[p], first_row, key, end, causal);
             }
-            Share::raise(best, logits[p]);
+            if (p == 0) Share::template raise<true>(best, logits[p]);
+            if (p == 1) Share::template raise<false>(best, logits[p]);
         }
         if (__builtin_expect(!last, 0)) {
             __syncthreads();  // no warp reads this window's keys any more
@@ -241,7 +249,11 @@ struct WarpgroupLoop {
 #pragma unroll
             for (int j = 0; j < 4; ++j) {
                 const unsigned rows = shared + kV + (group * 64 + j * 16) * kPanelRow;
-                multiply_rows<T, true>(share.output, weights[j], panel_descriptor(rows, kPanelBytes));
+                if (Only && group + j == 0) {
+                    multiply_rows<T, false>(share.output, weights[j], panel_descriptor(rows, kPanelBytes));
+                } else {
+                    multiply_rows<T, true>(share.output, weights[j], panel_descriptor(rows, kPanelBytes));
+                }
             }
             wgmma_commit();
         }
@@ -258,15 +270,20 @@ struct WarpgroupLoop {
     // After load_keys of the first window.
     template <typename Weighed>
     __device__ void run(Share& share, const Weighed& weighed) const {
+        if (__builtin_expect(end - begin <= kWindow && take(end - begin) == kWindow, 1)) {
+            window<kWindow, true>(share, begin, 0, weighed);
+            return;
+        }
+        share.clear_output();
         unsigned parity = 0;
         for (int base = begin; base < end; base += kWindow) {
             const int left = end - base;
             if (left > 128) {
-                window<kWindow>(share, base, parity, weighed);
+                window<kWindow, false>(share, base, parity, weighed);
             } else if (left > 64) {
-                window<128>(share, base, parity, weighed);
+                window<128, false>(share, base, parity, weighed);
             } else {
-                window<64>(share, base, parity, weighed);
+                window<64, false>(share, base, parity, weighed);
             }
             parity ^= 1;
         }
