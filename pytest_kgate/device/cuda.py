@@ -14,9 +14,9 @@ from pytest_kgate.device.base import Arm
 from pytest_kgate.device.base import Stopwatch
 from pytest_kgate.device.base import Workload
 from pytest_kgate.device.capture import refusals
-from pytest_kgate.device.driver import Instruments
 from pytest_kgate.device.eager_timer import EagerStopwatch
 from pytest_kgate.device.graph_timer import GraphStopwatch
+from pytest_kgate.device.instruments import Instruments
 from pytest_kgate.device.nvml import Machine
 from pytest_kgate.device.nvml import describe_gpu
 from pytest_kgate.device.queue_timer import QueueStopwatch

@@ -8,9 +8,10 @@ from __future__ import annotations
 import ctypes
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
 
 import torch
+
+from pytest_kgate.device import driver
 
 _KERNEL, _GRAPH, _CONDITIONAL = 0, 4, 13
 _OTHERS = {1: "Memcpy", 2: "Memset"}
@@ -31,48 +32,42 @@ def launched_by(graph: torch.cuda.CUDAGraph) -> dict[str, int]:
     """
     try:
         pointer = ctypes.c_void_p(graph.raw_cuda_graph())
-        return dict(Counter(_names(ctypes.CDLL("libcuda.so.1"), pointer)))
-    except (AttributeError, OSError, RuntimeError) as error:  # PyTorch before 2.8, a driver before 12.3
+        return dict(Counter(_names(pointer)))
+    except (AttributeError, RuntimeError, driver.DriverError) as error:  # PyTorch before 2.8, a driver before 12.3
         raise Unlisted(str(error)) from error
 
 
-def _names(cuda: Any, graph: ctypes.c_void_p) -> Iterator[str]:
+def _names(graph: ctypes.c_void_p) -> Iterator[str]:
     count = ctypes.c_size_t()
-    _ask(cuda.cuGraphGetNodes, graph, None, ctypes.byref(count))
+    driver.call("cuGraphGetNodes", graph, None, ctypes.byref(count))
     nodes = (ctypes.c_void_p * count.value)()
     if nodes:
-        _ask(cuda.cuGraphGetNodes, graph, nodes, ctypes.byref(count))
+        driver.call("cuGraphGetNodes", graph, nodes, ctypes.byref(count))
     for node in map(ctypes.c_void_p, nodes):
         kind = ctypes.c_int()
-        _ask(cuda.cuGraphNodeGetType, node, ctypes.byref(kind))
+        driver.call("cuGraphNodeGetType", node, ctypes.byref(kind))
         if kind.value == _KERNEL:
-            yield _kernel_name(cuda, node)
+            yield _kernel_name(node)
         elif kind.value == _GRAPH:
             inner = ctypes.c_void_p()
-            _ask(cuda.cuGraphChildGraphNodeGetGraph, node, ctypes.byref(inner))
-            yield from _names(cuda, inner)
+            driver.call("cuGraphChildGraphNodeGetGraph", node, ctypes.byref(inner))
+            yield from _names(inner)
         elif kind.value == _CONDITIONAL:
             raise Unlisted("what it runs is decided when it runs")
         elif kind.value in _OTHERS:
             yield _OTHERS[kind.value]
 
 
-def _kernel_name(cuda: Any, node: ctypes.c_void_p) -> str:
+def _kernel_name(node: ctypes.c_void_p) -> str:
     params = (ctypes.c_uint64 * 32)()  # longer than any version of the struct
-    _ask(cuda.cuGraphKernelNodeGetParams_v2, node, params)
+    driver.call("cuGraphKernelNodeGetParams_v2", node, params)
     function, kernel = params[0], params[_KERNEL_AT // 8]
     name = ctypes.c_char_p()
     if function:
-        _ask(cuda.cuFuncGetName, ctypes.byref(name), ctypes.c_void_p(function))
+        driver.call("cuFuncGetName", ctypes.byref(name), ctypes.c_void_p(function))
     else:
-        _ask(cuda.cuKernelGetName, ctypes.byref(name), ctypes.c_void_p(kernel))
+        driver.call("cuKernelGetName", ctypes.byref(name), ctypes.c_void_p(kernel))
     return demangled(name.value or b"")
-
-
-def _ask(function: Any, *arguments: Any) -> None:
-    status = function(*arguments)
-    if status != 0:
-        raise Unlisted(f"{function.__name__} returned {status}")
 
 
 def demangled(name: bytes) -> str:

@@ -137,13 +137,14 @@ def _of_gpu(index: int) -> Peaks | None:
 
 
 def _memory_rate(index: int) -> float | None:
-    cuda = ctypes.CDLL("libcuda.so.1")
+    from pytest_kgate.device import driver
+
     handle, kilohertz, bits = ctypes.c_int(), ctypes.c_int(), ctypes.c_int()
-    if (
-        cuda.cuDeviceGet(ctypes.byref(handle), index)
-        or cuda.cuDeviceGetAttribute(ctypes.byref(kilohertz), _MEMORY_CLOCK, handle)
-        or cuda.cuDeviceGetAttribute(ctypes.byref(bits), _BUS_WIDTH, handle)
-    ):
+    try:
+        driver.call("cuDeviceGet", ctypes.byref(handle), index)
+        driver.call("cuDeviceGetAttribute", ctypes.byref(kilohertz), _MEMORY_CLOCK, handle)
+        driver.call("cuDeviceGetAttribute", ctypes.byref(bits), _BUS_WIDTH, handle)
+    except driver.DriverError:
         return None
     rate = 2.0 * kilohertz.value * 1e3 * bits.value / 8 * _MEMORY_MARGIN
     return rate or None

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from pytest_kgate.device import driver
 from pytest_kgate.integrity import memory
 
 if TYPE_CHECKING:
@@ -165,8 +166,8 @@ def _writer(owner: Any, field: str) -> Callable[[Any], None]:
 
 
 def _of_gpu(device: Any) -> list[Setting]:
-    driver = _Driver(device)
     index = device.index
+    stream = ctypes.c_void_p(device.stream.cuda_stream)
     return [
         Setting("torch.cuda.current_device", torch.cuda.current_device, torch.cuda.set_device),
         Setting("torch.cuda.current_stream", lambda: torch.cuda.current_stream(index), torch.cuda.set_stream),
@@ -183,15 +184,15 @@ def _of_gpu(device: Any) -> list[Setting]:
         Setting("the settings of PyTorch's allocator", memory.settings, None),
         Setting(
             "the limit cudaLimitPersistingL2CacheSize",
-            lambda: driver.limit(_PERSISTING_L2),
-            lambda size: driver.set_limit(_PERSISTING_L2, size),
+            lambda: _limit(_PERSISTING_L2),
+            _set_persisting_l2,
         ),
         Setting(
             "the limit cudaLimitMaxL2FetchGranularity",
-            lambda: driver.limit(_L2_FETCH),
-            lambda size: driver.set_limit(_L2_FETCH, size),
+            lambda: _limit(_L2_FETCH),
+            lambda size: _set_limit(_L2_FETCH, size),
         ),
-        Setting("the stream's access policy window", driver.window_bytes, lambda _: driver.clear_window()),
+        Setting("the stream's access policy window", lambda: _window_bytes(stream), lambda _: _clear_window(stream)),
         Setting("the GPU's clock and power limits", lambda: _clock_limits(index), None, slow=True),
     ]
 
@@ -219,31 +220,28 @@ def _clock_limits(index: int) -> Any:
     return tuple(found)
 
 
-class _Driver:
-    """The few calls of the CUDA driver that PyTorch has no name for."""
+def _limit(which: int) -> int:
+    value = ctypes.c_size_t()
+    driver.call("cuCtxGetLimit", ctypes.byref(value), which)
+    return value.value
 
-    def __init__(self, device: Any) -> None:
-        self._cuda = ctypes.CDLL("libcuda.so.1")
-        self._stream = ctypes.c_void_p(device.stream.cuda_stream)
 
-    def limit(self, which: int) -> int:
-        value = ctypes.c_size_t()
-        if self._cuda.cuCtxGetLimit(ctypes.byref(value), which) != 0:
-            raise LookupError(which)
-        return value.value
+def _set_limit(which: int, size: int) -> None:
+    driver.call("cuCtxSetLimit", which, ctypes.c_size_t(size))
 
-    def set_limit(self, which: int, size: int) -> None:
-        self._cuda.cuCtxSetLimit(which, ctypes.c_size_t(size))
-        if which == _PERSISTING_L2:
-            self._cuda.cuCtxResetPersistingL2Cache()
 
-    def window_bytes(self) -> int:
-        """The size of the stream's window; 0 for none. The value is a union of 64 bytes: pointer, size, ..."""
-        value = (ctypes.c_uint64 * 8)()
-        if self._cuda.cuStreamGetAttribute(self._stream, _ACCESS_POLICY, ctypes.byref(value)) != 0:
-            raise LookupError(_ACCESS_POLICY)
-        return int(value[1])
+def _set_persisting_l2(size: int) -> None:
+    _set_limit(_PERSISTING_L2, size)
+    driver.call("cuCtxResetPersistingL2Cache")
 
-    def clear_window(self) -> None:
-        value = (ctypes.c_uint64 * 8)()
-        self._cuda.cuStreamSetAttribute(self._stream, _ACCESS_POLICY, ctypes.byref(value))
+
+def _window_bytes(stream: ctypes.c_void_p) -> int:
+    """The size of the stream's window; 0 for none. The value is a union of 64 bytes: pointer, size, ..."""
+    value = (ctypes.c_uint64 * 8)()
+    driver.call("cuStreamGetAttribute", stream, _ACCESS_POLICY, ctypes.byref(value))
+    return int(value[1])
+
+
+def _clear_window(stream: ctypes.c_void_p) -> None:
+    value = (ctypes.c_uint64 * 8)()
+    driver.call("cuStreamSetAttribute", stream, _ACCESS_POLICY, ctypes.byref(value))

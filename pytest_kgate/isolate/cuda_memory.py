@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pytest_kgate.device import driver
 from pytest_kgate.errors import TimingError
 from pytest_kgate.isolate.layout import FILL
 
@@ -139,18 +140,11 @@ def _size(value: int) -> ctypes.c_uint64:
     return ctypes.c_uint64(value)
 
 
-@functools.cache
-def _driver() -> ctypes.CDLL:
-    return ctypes.CDLL("libcuda.so.1")
-
-
 def _call(name: str, *arguments: Any) -> None:
-    status = getattr(_driver(), name)(*arguments)
-    if status:
-        text = ctypes.c_char_p()
-        _driver().cuGetErrorName(status, ctypes.byref(text))
-        reason = text.value.decode() if text.value else f"error {status}"
+    try:
+        driver.call(name, *arguments)
+    except driver.DriverError as error:
         raise TimingError(
-            f"The CUDA driver could not share memory between processes: {name} says {reason}.",
+            f"The CUDA driver could not share memory between processes: {name} says {error}.",
             "Isolated candidates need a driver and a container that allow it; without --kgate-isolate none is shared.",
-        )
+        ) from None

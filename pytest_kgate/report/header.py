@@ -25,7 +25,7 @@ def session_line(session: Session) -> str:
     else:
         device = str(environment.get("device", "unknown device"))
     timer = options.timer if options.timer != "auto" else "graph or queue" if gpu else "wall"
-    seed = "drawn for each call, and recorded" if options.seed is None else str(options.seed)
+    seed = "drawn for each call" if options.seed is None else str(options.seed)
     torch = session.environment["packages"].get("torch", "unknown")
     return (
         f"kgate: {device}, torch {torch}, timer {timer}, cache {options.cache}, "
