@@ -20,8 +20,8 @@
 //          before sm_90 36 to 45 KB, two blocks an SM. A row stride of D + 8 elements is free of bank conflicts for every D.
 // Registers Output D / 2, logits BLOCK_N / 2 (twice if ahead), Q D / 4 a lane, for each 16 rows: up to 255, two blocks an SM.
 // Limits   fp16 or bf16, D 64, 80, 96 or 128, sm_80 or newer. mma.sync reaches about 62 % of what wgmma reaches on Hopper.
-// Result   On an H200 0.83 of SDPA's fastest backend (cuDNN) at 1x8x512x64 and 0.91 at 2x8x2048x64 causal; of its flash
-//          backend 0.77 and 0.58 there, 0.82 without the mask and 0.90 at 2x8x2048x128 (perf-2026-11-21.json in
+// Result   On an H200 0.84 of SDPA's fastest backend (cuDNN) at 1x8x512x64 and 0.91 at 2x8x2048x64 causal; of its flash
+//          backend 0.76 and 0.58 there, 0.82 without the mask and 0.90 at 2x8x2048x128 (perf-2026-11-21.json in
 //          benchmarks/h200). cuDNN, on wgmma, is ahead on long sequences without a mask.
 
 #ifndef BLOCK_M  // knob: query rows per block; 0 chooses by architecture and problem
