@@ -139,7 +139,7 @@ __cluster_dims__(kBlocks, 1, 1)
 template <int D>
 constexpr bool kUsesWgmma = WGMMA && kTargets[0] == 900 && D % kPanelColumns == 0;
 
-// Division by a number that all threads of a launch share, of 0 <= n < 2^31: n * multiplier >> shift, in a tenth of the time of n / by.
+// Division of 0 <= n < 2^31 by a number that all threads of a launch share, in a tenth of the time of n / by.
 struct Divisor {
     unsigned multiplier;
     unsigned char shift = 31;
@@ -149,14 +149,17 @@ struct Divisor {
         multiplier = static_cast<unsigned>((uint64_t{1} << shift) / by + 1);
     }
 };
+__device__ inline unsigned divide(unsigned n, unsigned multiplier, unsigned shift) {
+    return static_cast<unsigned>(static_cast<uint64_t>(n) * multiplier >> shift);
+}
 
 // What a block needs at its start and at its end. Each first look at a line of the constant bank costs some 100 cycles: the
 // first parameter of a kernel for sm_90 shares its line with what every store looks up, and these 48 bytes fill that line.
 struct WarpgroupArgs {
     int seqlen;
     int heads;
-    int tiles;  // of a head
-    float scale;  // LogScale::log2
+    int tiles;          // of a head
+    float scale;        // LogScale::log2
     unsigned by_tiles;  // multipliers of Divisors: by `tiles`,
     unsigned by_batch;  // and by the tiles of all heads
     unsigned char tiles_shift, batch_shift;
@@ -188,8 +191,8 @@ struct WarpgroupPlan {
 
 // As find_tile, without its divisions.
 __device__ inline Tile find_warpgroup_tile(const WarpgroupArgs& args, unsigned index) {
-    const unsigned slice = static_cast<unsigned>(static_cast<uint64_t>(index) * args.by_tiles >> args.tiles_shift);
-    const unsigned batch = static_cast<unsigned>(static_cast<uint64_t>(index) * args.by_batch >> args.batch_shift);
+    const unsigned slice = divide(index, args.by_tiles, args.tiles_shift);
+    const unsigned batch = divide(index, args.by_batch, args.batch_shift);
     int tile = index - slice * args.tiles;
     if (args.causal) tile = args.tiles - 1 - tile;
     const int first_row = tile * 64;
