@@ -20,6 +20,7 @@ from pytest_kgate.judging import measure
 from pytest_kgate.judging import precise_enough
 from pytest_kgate.looks import LOOKS
 from pytest_kgate.probing import Probes
+from pytest_kgate.probing import doubtful
 from pytest_kgate.probing import seed_of
 from pytest_kgate.stats import Interval
 
@@ -85,7 +86,8 @@ def run(
 ) -> Race:
     """Time rounds until every gate is decided, the last look is past, or the budget is spent.
 
-    A round is started only while budget is left; the first look needs twelve rounds.
+    Rounds also go on, and verdicts stay what they are, while the candidate may be one that remembers. A round is
+    started only while budget is left; the first look needs twelve rounds.
     """
     start = clock()
     samples = _samples(stopwatch.sample_seconds, plan.budget_seconds)
@@ -102,7 +104,8 @@ def run(
             progress(Progress(len(rounds), clock() - start, _rough_ratio(rounds)))
         if len(rounds) in LOOKS:
             _judge(rounds, gates, plan, stopwatch.tick_seconds, decided)
-            if _settled(rounds, gates, plan, decided):
+            doubt = doubtful(probes.surprise_seconds, _stack(rounds)[0])
+            if _settled(rounds, gates, plan, decided) and not doubt:
                 break
     candidate, reference = _stack(rounds)
     _judge(rounds, gates, plan, stopwatch.tick_seconds, decided, final=True)

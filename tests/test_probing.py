@@ -10,6 +10,7 @@ import pytest_kgate.report.failure
 import pytest_kgate.report.terminal  # noqa: F401
 from pytest_kgate.device.base import Probe
 from pytest_kgate.probing import Probes
+from pytest_kgate.probing import doubtful
 from pytest_kgate.probing import overlaps
 from pytest_kgate.probing import remembers
 from pytest_kgate.probing import seed_of
@@ -94,6 +95,26 @@ def test_a_disturbance_now_and_then_is_no_memory_and_neither_is_what_the_referen
     assert remembers(cold_caches, latency) is None
     memory = np.array([[30e-6, 0.1e-6]] * 6)
     assert "29.9 us longer on values that it has not seen, and 10 us" in str(remembers(memory, latency))
+
+
+def test_memory_that_a_disturbance_hides_is_doubted_and_told_by_more_probes():
+    """Met on a busy host: in one of three probes the launches on old values were the slow ones."""
+    latency = np.full((12, 10), 10e-6)
+    hidden = np.array([[250e-6, 0.0], [-900e-6, 0.0], [300e-6, 0.0]])
+    assert remembers(hidden, latency) is None
+    assert doubtful(hidden, latency)
+    more = np.vstack([hidden, [[280e-6, 0.0], [270e-6, 0.0], [-400e-6, 0.0]]])
+    assert remembers(more, latency) is not None
+    assert not doubtful(more, latency)
+
+
+def test_interrupts_are_no_reason_for_doubt_for_ever():
+    latency = np.full((24, 10), 10e-6)
+    assert not doubtful(np.zeros((3, 2)), latency)
+    assert not doubtful(np.empty((0, 2)), latency)
+    interrupts = np.array([[-0.5e-6, 0.0]] * 4 + [[300e-6, 0.0]] * 2)
+    assert not doubtful(interrupts, latency)
+    assert remembers(interrupts, latency) is None
 
 
 def test_samples_that_differ_by_more_than_new_values_cost_are_no_memory():

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from pytest_kgate import race
+from pytest_kgate.device.base import Probe
 from pytest_kgate.device.base import Round
 from pytest_kgate.gate import SpeedGate
 from pytest_kgate.gate import Verdict
 from pytest_kgate.looks import LOOKS
+from pytest_kgate.probing import remembers
 
 
 class Scripted:
@@ -127,6 +131,26 @@ def test_progress_is_told_after_every_round():
     race.run(watch, [SpeedGate(0.95)], race.Plan(100.0, 42), watch.clock, seen.append)
     assert [progress.rounds for progress in seen] == list(range(1, LOOKS[0] + 1))
     assert seen[-1].ratio == pytest.approx(0.5, rel=0.1)
+
+
+class Remembering(Scripted):
+    """New values take 3 ms longer, except in the first probe, where others of the launches were as slow."""
+
+    probes = 0
+
+    def round(self, seed, order, probe_seed=None):
+        found = super().round(seed, order, probe_seed)
+        if probe_seed is None:
+            return found
+        self.probes += 1
+        return replace(found, probe=Probe((), (-9e-3 if self.probes == 1 else 3e-3, 0.0)))
+
+
+def test_race_goes_on_while_the_candidate_may_be_one_that_remembers():
+    result = run(Remembering(0.5), 0.95)
+    assert (result.judgements[0].verdict, result.judgements[0].rounds) == (Verdict.PASS, LOOKS[0])
+    assert result.rounds == LOOKS[1]
+    assert remembers(result.probes.surprise_seconds, result.candidate) is not None
 
 
 class Tailed(Scripted):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
 
@@ -93,10 +94,11 @@ def test_busy_thread_is_noticed_and_a_sleeping_one_is_not():
     stop = threading.Event()
 
     def burn():
-        # In long calls: between short ones it waits for the interpreter, which on a busy machine looks like sleep.
-        block = torch.ones(1024, 1024)
+        # In long calls, by one thread: between short ones it waits for the interpreter, and several threads wait for
+        # each other, which on a busy machine looks like sleep.
+        block = bytes(1 << 24)
         while not stop.is_set():
-            torch.mm(block, block)
+            hashlib.sha256(block)
 
     sleeping = threading.Thread(target=stop.wait)
     sleeping.start()
