@@ -46,8 +46,9 @@ __device__ inline Tile find_tile(const SdpaArgs& args, int block_m, unsigned ind
     return {static_cast<int>(batch), static_cast<int>(slice - batch * args.heads), first_row, keys};
 }
 
-template <typename T>
-__device__ T* head_pointer(T* base, const int64_t (&stride)[3], const Tile& tile) {
+// The strides of batch and head come first.
+template <typename T, int N>
+__device__ T* head_pointer(T* base, const int64_t (&stride)[N], const Tile& tile) {
     return base + tile.batch * stride[0] + tile.head * stride[1];
 }
 

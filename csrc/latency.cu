@@ -231,7 +231,7 @@ __cluster_dims__(kBlocks, 1, 1)
     __syncwarp();
     if constexpr (kBlocks > 1) cluster_arrive();
     __syncthreads();  // the barriers are ready
-    T* const o = static_cast<T*>(args.o) + tile.batch * tensors.o_stride[0] + tile.head * tensors.o_stride[1];
+    T* const o = head_pointer(static_cast<T*>(args.o), tensors.o_stride, tile);
     announce_stores(o);
 
     typename P::Loop::Share share;

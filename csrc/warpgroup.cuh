@@ -46,9 +46,9 @@ struct WarpgroupShare {
         }
     }
 
-    // Raises `best`, which nothing was in before if First, to the greatest of this lane's logits in each of its rows.
-    template <bool First, int N>
-    static __device__ void raise(float (&best)[2], const float (&logits)[N][4]) {
+    // Raises `best`, which nothing was in before if `first`, to the greatest of this lane's logits in each of its rows.
+    template <int N>
+    static __device__ void raise(float (&best)[2], const float (&logits)[N][4], bool first) {
 #pragma unroll
         for (int h = 0; h < 2; ++h) {
             float greatest[4];  // four, because each fmaxf waits for the last
@@ -58,7 +58,7 @@ struct WarpgroupShare {
                 greatest[n % 4] = n < 4 ? pair : fmaxf(greatest[n % 4], pair);
             }
             const float all = fmaxf(fmaxf(greatest[0], greatest[1]), fmaxf(greatest[2], greatest[3]));
-            best[h] = First ? all : fmaxf(best[h], all);
+            best[h] = first ? all : fmaxf(best[h], all);
         }
     }
 
@@ -219,8 +219,7 @@ struct WarpgroupLoop {
             if (__builtin_expect(key + kPart > end || (causal && key + kPart - 1 > first_row), 0)) {
                 Share::mask(logits[p], first_row, key, end, causal);
             }
-            if (p == 0) Share::template raise<true>(best, logits[p]);
-            if (p == 1) Share::template raise<false>(best, logits[p]);
+            Share::raise(best, logits[p], p == 0);
         }
         if (__builtin_expect(!last, 0)) {
             __syncthreads();  // no warp reads this window's keys any more
