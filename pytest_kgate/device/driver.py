@@ -6,6 +6,8 @@ import ctypes
 import functools
 from typing import Any
 
+from pytest_kgate.errors import TimingError
+
 
 class DriverError(Exception):
     """What the driver answered instead of success, in its own words."""
@@ -25,6 +27,14 @@ def call(name: str, *arguments: Any) -> None:
         text = ctypes.c_char_p()
         _library().cuGetErrorString(status, ctypes.byref(text))
         raise DriverError(text.value.decode() if text.value else f"error {status}")
+
+
+def demand(said: str, todo: str, name: str, *arguments: Any) -> None:
+    """As `call`, where there is no going on without it: `TimingError`, what is `said` ahead of the driver's words."""
+    try:
+        call(name, *arguments)
+    except DriverError as error:
+        raise TimingError(f"{said} {error}.", todo) from None
 
 
 @functools.cache

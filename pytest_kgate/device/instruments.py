@@ -9,7 +9,6 @@ from typing import Any
 import torch
 
 from pytest_kgate.device import driver
-from pytest_kgate.errors import TimingError
 
 _HOLD_TIMEOUT_NS = 500_000_000
 """Long against enqueueing a round (a few ms), short against a person's patience when the candidate synchronises."""
@@ -77,10 +76,5 @@ class Instruments:
 
 
 def _call(doing: str, name: str, *arguments: Any) -> None:
-    try:
-        driver.call(name, *arguments)
-    except driver.DriverError as error:
-        raise TimingError(
-            f"The CUDA driver could not {doing}: {error}.",
-            "If an earlier kernel faulted, the CUDA context is lost: run the remaining tests in a new process.",
-        ) from None
+    todo = "If an earlier kernel faulted, the CUDA context is lost: run the remaining tests in a new process."
+    driver.demand(f"The CUDA driver could not {doing}:", todo, name, *arguments)

@@ -6,6 +6,7 @@ A profiler would say the same, and takes seconds to start where a process asks f
 from __future__ import annotations
 
 import ctypes
+import functools
 from collections import Counter
 from collections.abc import Iterator
 
@@ -70,6 +71,7 @@ def _kernel_name(node: ctypes.c_void_p) -> str:
     return demangled(name.value or b"")
 
 
+@functools.cache  # one gate asks for the same few names again and again
 def demangled(name: bytes) -> str:
     """A symbol as it is written in C++; as it is where it was never mangled, or nothing here can tell."""
     plain = name.decode(errors="replace")

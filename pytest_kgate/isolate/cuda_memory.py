@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from pytest_kgate.device import driver
-from pytest_kgate.errors import TimingError
 from pytest_kgate.isolate.layout import FILL
 
 _PINNED, _ON_DEVICE, _AS_FD, _READ_WRITE = 1, 1, 1, 3
@@ -141,10 +140,6 @@ def _size(value: int) -> ctypes.c_uint64:
 
 
 def _call(name: str, *arguments: Any) -> None:
-    try:
-        driver.call(name, *arguments)
-    except driver.DriverError as error:
-        raise TimingError(
-            f"The CUDA driver could not share memory between processes: {name} says {error}.",
-            "Isolated candidates need a driver and a container that allow it; without --kgate-isolate none is shared.",
-        ) from None
+    said = f"The CUDA driver could not share memory between processes: {name} says"
+    todo = "Isolated candidates need a driver and a container that allow it; without --kgate-isolate none is shared."
+    driver.demand(said, todo, name, *arguments)

@@ -10,6 +10,7 @@ import pytest
 
 from pytest_kgate.build import toolchain
 from pytest_kgate.device import driver
+from pytest_kgate.errors import TimingError
 
 STUB = r"""
 int cuDouble(int *out, int value) { *out = 2 * value; return 0; }
@@ -36,6 +37,15 @@ def test_calls_go_through(stub):
 def test_failures_are_put_in_the_drivers_words(stub, status, words):
     with pytest.raises(driver.DriverError, match=f"^{words}$"):
         driver.call("cuFail", status)
+
+
+def test_failure_of_a_call_that_is_needed_says_what_to_do(stub):
+    with pytest.raises(TimingError) as caught:
+        driver.demand("The CUDA driver could not load it:", "Buy a larger GPU.", "cuFail", 2)
+    assert (caught.value.what, caught.value.todo) == (
+        "The CUDA driver could not load it: out of memory.",
+        "Buy a larger GPU.",
+    )
 
 
 def test_function_that_the_driver_has_not_is_named(stub):
