@@ -6,6 +6,7 @@ import json
 
 import pytest
 import torch  # noqa: F401  (pytester forgets what its sessions import, and torch can't be imported twice)
+from record_schema import demand_valid
 
 import pytest_kgate.bench
 import pytest_kgate.report.failure
@@ -15,13 +16,9 @@ from pytest_kgate import multiplicity
 from pytest_kgate.gate import SpeedGate
 from pytest_kgate.looks import critical_values
 from pytest_kgate.looks import sequential_p
-from pytest_kgate.report.record import json_schema
 from pytest_kgate.report.record import load
 
-jsonschema = pytest.importorskip("jsonschema", reason="needs jsonschema, of the test extra")
-
-RECORDS = jsonschema.Draft202012Validator(json_schema())
-"""To check the schema itself would take sixty times as long as to check by it; `tests/report` does."""
+pytest.importorskip("jsonschema", reason="needs jsonschema, of the test extra")
 
 
 def record(p, verdict="PASS", rule="sequential", test="test_a.py::test_gate", confidence=0.95):
@@ -172,7 +169,7 @@ def suite(pytester):
 
 
 def records_of(pytester):
-    RECORDS.validate(json.loads((pytester.path / "records.json").read_text()))
+    demand_valid(json.loads((pytester.path / "records.json").read_text()))
     return load(pytester.path / "records.json")
 
 

@@ -6,6 +6,7 @@ import json
 
 import pytest
 import torch  # noqa: F401  (pytester forgets what its sessions import, and torch can't be imported twice)
+from record_schema import demand_valid
 
 import pytest_kgate.bench
 import pytest_kgate.report.failure
@@ -14,15 +15,11 @@ from pytest_kgate.device.base import Arm
 from pytest_kgate.device.base import Workload
 from pytest_kgate.gate import SpeedGate
 from pytest_kgate.race import Plan
-from pytest_kgate.report.record import json_schema
 from pytest_kgate.report.record import load
 from pytest_kgate.scenarios import SCENARIOS
 from pytest_kgate.trust import trusted_race
 
-jsonschema = pytest.importorskip("jsonschema", reason="needs jsonschema, of the test extra")
-
-RECORDS = jsonschema.Draft202012Validator(json_schema())
-"""To check the schema itself would take sixty times as long as to check by it; `tests/report` does."""
+pytest.importorskip("jsonschema", reason="needs jsonschema, of the test extra")
 
 CONFTEST = """
 import numpy as np
@@ -112,7 +109,7 @@ def play(pytester):
         pytester.makepyfile(TEST.replace("MARKERS", markers))
         result = pytester.runpytest_inprocess("--kgate-json=records.json", f"--kgate-cache={cache}")
         result.assert_outcomes(**{outcome: 1})
-        RECORDS.validate(json.loads((pytester.path / "records.json").read_text()))
+        demand_valid(json.loads((pytester.path / "records.json").read_text()))
         (record,) = load(pytester.path / "records.json")
         return record, result.stdout
 

@@ -10,13 +10,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import jsonschema
 import pytest
 import torch  # noqa: F401  (pytester forgets what its sessions import, and torch can't be imported twice)
+from record_schema import demand_valid
 
 import pytest_kgate.bench  # noqa: F401
 from pytest_kgate.isolate.confine import version
-from pytest_kgate.report.record import json_schema
 from pytest_kgate.report.record import load
 
 TESTS = """
@@ -92,7 +91,7 @@ def session(folder, functions, *arguments):
     command += ["--kgate-device=host", "--kgate-json=records.json", "--kgate-budget=6", *arguments]
     run = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert (folder / "records.json").exists(), run.stdout + run.stderr
-    jsonschema.validate(json.loads((folder / "records.json").read_text()), json_schema())
+    demand_valid(json.loads((folder / "records.json").read_text()))
     found = {record["test"].partition("[")[2][:-1]: record for record in load(folder / "records.json")}
     return run, found
 

@@ -9,14 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jsonschema
+from record_schema import demand_valid
 
 from pytest_kgate.report.record import Record
-from pytest_kgate.report.record import json_schema
 from pytest_kgate.report.record import load
-
-RECORDS = jsonschema.Draft202012Validator(json_schema())
-"""To check the schema itself would take sixty times as long as to check by it; `tests/report` does."""
 
 FAKE = """
 import pytest
@@ -105,7 +101,7 @@ def seen(path: Path, printed: str, status: int, outcomes: Callable[[], dict[str,
     assert "INTERNALERROR" not in printed
     records: list[Record] = []
     if path.is_file():
-        RECORDS.validate(json.loads(path.read_text()))
+        demand_valid(json.loads(path.read_text()))
         records = load(path)
     try:
         counts = outcomes()

@@ -6,6 +6,7 @@ import json
 
 import pytest
 import torch  # noqa: F401  (pytester forgets what its sessions import, and torch can't be imported twice)
+from record_schema import demand_valid
 
 import pytest_kgate.bench
 import pytest_kgate.mutants.selftest
@@ -13,7 +14,6 @@ import pytest_kgate.report.failure
 import pytest_kgate.report.selftest
 import pytest_kgate.report.terminal  # noqa: F401
 from pytest_kgate import cli
-from pytest_kgate.report.record import json_schema
 from pytest_kgate.report.record import load
 from pytest_kgate.report.rows import rows_of
 from pytest_kgate.report.selftest import selftest_table
@@ -83,9 +83,9 @@ def test_weak_checks_fail_and_say_what_lives_and_what_to_do(suite):
 
 
 def test_records_of_a_selftest_keep_to_the_schema(suite):
-    jsonschema = pytest.importorskip("jsonschema", reason="needs jsonschema, of the extra `test`")
+    pytest.importorskip("jsonschema", reason="needs jsonschema, of the extra `test`")
     suite.runpytest_inprocess("--kgate-selftest", "--kgate-json=records.json")
-    jsonschema.validate(json.loads((suite.path / "records.json").read_text()), json_schema())
+    demand_valid(json.loads((suite.path / "records.json").read_text()))
 
 
 @pytest.mark.parametrize("width", [80, 120])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-import jsonschema
 import pytest
 import torch
+from record_schema import demand_valid
 
 from pytest_kgate import bench
 from pytest_kgate import multiplicity
@@ -24,11 +24,7 @@ from pytest_kgate.report.failure import failure_text
 from pytest_kgate.report.record import decode_samples
 from pytest_kgate.report.record import document
 from pytest_kgate.report.record import encode_samples
-from pytest_kgate.report.record import json_schema
 from pytest_kgate.report.terminal import summary_table
-
-RECORDS = jsonschema.Draft202012Validator(json_schema())
-"""To check the schema itself would take sixty times as long as to check by it; `tests/report` does."""
 
 ARMS = ("candidate", "reference")
 
@@ -57,7 +53,7 @@ def _run(job, ratio, change=lambda record: record, faults=None):
         return change(run(dataclasses.replace(job, process=process)))
 
     record = run(job, spawn)
-    RECORDS.validate(document([record]))
+    demand_valid(document([record]))
     return record
 
 

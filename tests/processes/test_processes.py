@@ -11,13 +11,12 @@ import sys
 import time
 from pathlib import Path
 
-import jsonschema
 import pytest
 import torch  # noqa: F401  (pytester forgets what its sessions import, and torch can't be imported twice)
+from record_schema import demand_valid
 
 import pytest_kgate.bench  # noqa: F401
 from pytest_kgate.report.record import decode_samples
-from pytest_kgate.report.record import json_schema
 from pytest_kgate.report.record import load
 
 CONFTEST = """
@@ -74,7 +73,7 @@ def suite(pytester):
 
 
 def records_of(pytester):
-    jsonschema.validate(json.loads((pytester.path / "records.json").read_text()), json_schema())
+    demand_valid(json.loads((pytester.path / "records.json").read_text()))
     return load(pytester.path / "records.json")
 
 

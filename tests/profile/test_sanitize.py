@@ -7,6 +7,7 @@ import os
 
 import pytest
 import torch  # noqa: F401  (pytester forgets what its sessions import, and torch can't be imported twice)
+from record_schema import demand_valid
 from stand_in import MARKED
 from stand_in import PRELUDE
 
@@ -15,11 +16,10 @@ import pytest_kgate.profile.sanitizer
 import pytest_kgate.report.failure
 import pytest_kgate.report.terminal  # noqa: F401
 from pytest_kgate import Shape
-from pytest_kgate.report.record import json_schema
 from pytest_kgate.report.record import load
 from pytest_kgate.sdpa import sdpa_problem
 
-jsonschema = pytest.importorskip("jsonschema", reason="needs jsonschema, of the extra `test`")
+pytest.importorskip("jsonschema", reason="needs jsonschema, of the extra `test`")
 
 
 def test_a_clean_kernel_is_raced_and_its_record_says_what_watched_it(suite, tool):
@@ -34,7 +34,7 @@ def test_a_clean_kernel_is_raced_and_its_record_says_what_watched_it(suite, tool
     assert {run["verdict"] for run in found["runs"]} == {found["verdict"]} == {"PASS"}
     assert found["runs"][0]["version"] == "2025.3.0.0"
     assert found["runs"][0]["launched"] == [{"candidate": "good", "problem": "silu 67x64"}]
-    jsonschema.validate(json.loads((pytester.path / "records.json").read_text()), json_schema())
+    demand_valid(json.loads((pytester.path / "records.json").read_text()))
     first, second = tool()
     assert (first[first.index("--tool") + 1], second[second.index("--tool") + 1]) == ("memcheck", "racecheck")
 
@@ -54,7 +54,7 @@ def test_a_finding_fails_the_test_before_anything_is_timed(suite, tool):
     assert (record["verdict"], record["timing"], record["correctness"]) == ("ERROR", None, None)
     finding = record["sanitizer"]["runs"][0]["findings"][0]
     assert (finding["kernel"], finding["line"], finding["thread"]) == ("spoils(float *, int)", 7, [3, 0, 0])
-    jsonschema.validate(json.loads((pytester.path / "records.json").read_text()), json_schema())
+    demand_valid(json.loads((pytester.path / "records.json").read_text()))
 
 
 def test_marked_tests_share_a_process_a_tool(suite, tool):

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from record_schema import demand_valid
 from sample_records import session
 from sample_records import speed_record
 
@@ -20,7 +21,7 @@ from pytest_kgate.errors import UsageError
 from pytest_kgate.report import record as records
 from pytest_kgate.report.journal import RecordFile
 
-jsonschema = pytest.importorskip("jsonschema", reason="needs jsonschema, of the extra `test`")
+pytest.importorskip("jsonschema", reason="needs jsonschema, of the extra `test`")
 
 as_root = pytest.mark.skipif(
     not hasattr(os, "geteuid") or os.geteuid() != 0 or not sys.platform.startswith("linux"), reason="mounts a tmpfs"
@@ -41,13 +42,12 @@ def run_python(code: str, *arguments: object, **environment: str) -> subprocess.
 
 def test_file_is_whole_after_every_record(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "er" / "r.json"
-    validator = jsonschema.Draft202012Validator(records.json_schema())
     file = RecordFile(path)
-    validator.validate(json.loads(path.read_text()))
+    demand_valid(json.loads(path.read_text()))
     for number, record in enumerate(session(), start=1):
         file.append(record)
         document = json.loads(path.read_text())
-        validator.validate(document)
+        demand_valid(document)
         assert len(document["records"]) == number
     assert file.close() == []
     assert records.load(path) == session()
