@@ -149,19 +149,21 @@ def test_an_illegal_knob_is_refused_with_a_sentence(
     assert why in str(caught.value)
 
 
-def test_the_wheel_contains_the_sources_and_finds_them(tmp_path: Path) -> None:
+def test_the_wheel_contains_every_file_of_the_package_and_the_kernels(tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     for folder in ("pytest_kgate", "csrc"):
         shutil.copytree(ROOT / folder, tree / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    for file in ("pyproject.toml", "LICENSE", "README.md"):
+    for file in ("pyproject.toml", "setup.py", "LICENSE", "README.md"):
         shutil.copy(ROOT / file, tree)
+    sources = {str(path.relative_to(tree)) for path in tree.glob("*/**/*") if path.is_file()}
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-build-isolation", "--no-deps", "--no-index"]
     subprocess.run([*pip, "--wheel-dir", tmp_path, tree], check=True, cwd=tmp_path)
     (wheel,) = tmp_path.glob("pytest_kgate-*.whl")
     with ZipFile(wheel) as archive:
-        inside = {Path(name).name for name in archive.namelist() if name.startswith("pytest_kgate/csrc/")}
+        inside = {name.removeprefix("pytest_kgate/csrc/") if "/csrc/" in name else name for name in archive.namelist()}
         archive.extractall(tmp_path / "site")
-    assert {path.name for path in (ROOT / "csrc").iterdir() if path.is_file()} <= inside
+    expected = {name.removeprefix("csrc/") for name in sources}
+    assert {name for name in inside if ".dist-info/" not in name} == expected
     code = "from pytest_kgate.build import registry; print(registry.find_source('host').path)"
     found = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path / "site", check=True, capture_output=True, text=True
