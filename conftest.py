@@ -22,32 +22,32 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 _OF_EVERY_SESSION = (
-    "pytest_kgate.device.fake",
-    "pytest_kgate.multiplicity",
-    "pytest_kgate.profile.marked",
-    "pytest_kgate.reference",
-    "pytest_kgate.report.header",
-    "pytest_kgate.report.selftest",
-    "pytest_kgate.report.terminal",
+    "pytest_kgate.device.fake.device",
+    "pytest_kgate.report.false_discovery",
+    "pytest_kgate.profile.sanitizer.marker",
+    "pytest_kgate.bench.race.reference",
+    "pytest_kgate.session.terminal.header",
+    "pytest_kgate.report.text.selftest",
+    "pytest_kgate.report.text.summary",
     "rich.table",
     "torch.utils._device",
 )
 """What a session with a gate imports; pytester forgets what its sessions import, so that each would do it anew."""
 
 _LONG = (
-    "tests/isolate/test_isolate.py",
-    "tests/integrity/test_catalogue.py",
-    "tests/processes/test_processes.py",
+    "tests/integrity/isolation/test_isolation.py",
+    "tests/validation/cheats/test_catalogue.py",
+    "tests/bench/processes/test_processes.py",
     "tests/csrc/test_knobs.py",
     "tests/profile/test_sanitize.py",
-    "tests/calibrate/test_protocol.py",
+    "tests/validation/calibrate/test_protocol.py",
     "tests/mistakes/test_mistakes_in_candidates.py",
     "tests/profile/test_sanitize_command.py",
-    "tests/test_simulate.py",
+    "tests/validation/simulate/test_simulate.py",
     "tests/csrc/test_host_isa.py",
-    "tests/test_multiplicity.py",
-    "tests/report/test_live.py",
-    "tests/isolate/test_named.py",
+    "tests/report/test_false_discovery.py",
+    "tests/session/test_progress_line.py",
+    "tests/integrity/isolation/test_candidate_name.py",
 )
 """Files that take longest, the longest first: the last ones to be given to a worker should be short."""
 
@@ -113,7 +113,21 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Small operators gain nothing from more, and lose much where other processes want the cores."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if "grid" not in config.option.markexpr:  # the whole grid takes minutes; elsewhere a sample of it runs
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("grid")])
+        items[:] = [item for item in items if not item.get_closest_marker("grid")]
     if _is_worker(config):
         places = {file: place for place, file in enumerate(_LONG)}
         items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))

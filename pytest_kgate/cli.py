@@ -15,17 +15,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_kgate import __version__
-from pytest_kgate import building
-from pytest_kgate.calibrate.options import add_arguments
+from pytest_kgate.build import command as building
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
-from pytest_kgate.integrity.command import add_arguments as integrity_arguments
-from pytest_kgate.mutants.command import add_arguments as oracle_arguments
-from pytest_kgate.profile.sanitize_options import add_sanitize_arguments
-from pytest_kgate.report import into
+from pytest_kgate.profile.sanitizer.options import add_sanitize_arguments
+from pytest_kgate.report.page import block as into
+from pytest_kgate.validation.calibrate.options import add_arguments
+from pytest_kgate.validation.cheats.command import add_arguments as integrity_arguments
+from pytest_kgate.validation.oracle.command import add_arguments as oracle_arguments
 
 if TYPE_CHECKING:
-    from pytest_kgate.report.record import Record
+    from pytest_kgate.report.record.record import Record
 
 _BAD_USAGE = 2
 
@@ -143,11 +143,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from pytest_kgate import multiplicity
-    from pytest_kgate.option_table import parse_value
-    from pytest_kgate.report import markdown
-    from pytest_kgate.report import record
-    from pytest_kgate.report.terminal import summary_table
+    from pytest_kgate.report import false_discovery as multiplicity
+    from pytest_kgate.report.page import markdown
+    from pytest_kgate.report.record import record
+    from pytest_kgate.report.text.summary import summary_table
+    from pytest_kgate.session.options.table import parse_value
 
     into.check(options)
     if options.into is not None and options.format not in (None, "markdown", "ladder"):
@@ -172,14 +172,14 @@ def _report(options: argparse.Namespace) -> int:
 
 def _ladder(records: Iterable[Record]) -> str:
     from pytest_kgate.build import registry
-    from pytest_kgate.report import ladder
+    from pytest_kgate.report.page import ladder
 
     return ladder.table(records, registry.implementations().values())
 
 
 def _show(options: argparse.Namespace) -> int:
-    from pytest_kgate.report.failure import failure_text
-    from pytest_kgate.report.record import load
+    from pytest_kgate.report.record.record import load
+    from pytest_kgate.report.text.failure import failure_text
 
     records = load(options.file)
     found = [record for record in records if options.test in record["test"]]
@@ -191,9 +191,9 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _simulate(options: argparse.Namespace) -> int:
-    from pytest_kgate import simulate
-    from pytest_kgate import simulated
-    from pytest_kgate.scenarios import chosen
+    from pytest_kgate.validation.simulate import error_rates as simulate
+    from pytest_kgate.validation.simulate import file as simulated
+    from pytest_kgate.validation.simulate.scenarios import chosen
 
     into.check(options)
     if options.gates is not None and options.gates < 1:
@@ -218,9 +218,9 @@ def _simulate(options: argparse.Namespace) -> int:
 
 
 def _designs(options: argparse.Namespace) -> int:
-    from pytest_kgate import designs
-    from pytest_kgate.simulated import load
-    from pytest_kgate.simulated import save
+    from pytest_kgate.validation.simulate import designs
+    from pytest_kgate.validation.simulate.file import load
+    from pytest_kgate.validation.simulate.file import save
 
     if options.source is not None:
         document = load(options.source, designs.SCHEMA)
@@ -240,7 +240,7 @@ def _show_progress(share: float) -> None:
 
 
 def _calibrate(options: argparse.Namespace) -> int:
-    from pytest_kgate.calibrate.command import calibrate
+    from pytest_kgate.validation.calibrate.command import calibrate
 
     return calibrate(options)
 
@@ -253,26 +253,26 @@ def _selftest(options: argparse.Namespace) -> int:
 
 
 def _oracle(options: argparse.Namespace) -> int:
-    from pytest_kgate.mutants.command import oracle
+    from pytest_kgate.validation.oracle.command import oracle
 
     return oracle(options)
 
 
 def _integrity(options: argparse.Namespace) -> int:
-    from pytest_kgate.integrity.command import integrity
+    from pytest_kgate.validation.cheats.command import integrity
 
     return integrity(options)
 
 
 def _sanitize(options: argparse.Namespace) -> int:
-    from pytest_kgate.profile.sanitize_command import sanitize
+    from pytest_kgate.profile.sanitizer.command import sanitize
 
     return sanitize(options)
 
 
 def _impls(options: argparse.Namespace) -> int:
     from pytest_kgate.build import registry
-    from pytest_kgate.build import vendor
+    from pytest_kgate.build import vendor_libraries as vendor
 
     for name, implementation in registry.implementations().items():
         print(f"{name} ({implementation.device_kind}, {implementation.status}): {implementation.description}")

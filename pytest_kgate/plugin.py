@@ -11,26 +11,26 @@ from typing import Any
 
 import pytest
 
-from pytest_kgate import markers
-from pytest_kgate import selection
+from pytest_kgate.bench.processes.task import task_of_this_process
 from pytest_kgate.errors import UsageError
-from pytest_kgate.fixtures import kbench
-from pytest_kgate.fixtures import kernels
-from pytest_kgate.fixtures import kgate_device
-from pytest_kgate.fixtures import sanitize_alone
-from pytest_kgate.fixtures import sdpa_oracle
-from pytest_kgate.integrity.leaving import guard
-from pytest_kgate.integrity.originals import ORIGINALS
-from pytest_kgate.integrity.originals import watch
-from pytest_kgate.option_table import add_options
-from pytest_kgate.options import Options
-from pytest_kgate.processes.task import task_of_this_process
-from pytest_kgate.profile import sanitized_child
-from pytest_kgate.session import RECORDS
-from pytest_kgate.session import SESSION
-from pytest_kgate.session import Session
-from pytest_kgate.settling import Failure
-from pytest_kgate.settling import GateFailure
+from pytest_kgate.integrity.tampering.exit_guard import guard
+from pytest_kgate.integrity.tampering.monkeypatches import ORIGINALS
+from pytest_kgate.integrity.tampering.monkeypatches import watch
+from pytest_kgate.profile.under_tool import launch_only as sanitized_child
+from pytest_kgate.session import markers
+from pytest_kgate.session import selection
+from pytest_kgate.session.fixtures import kbench
+from pytest_kgate.session.fixtures import kernels
+from pytest_kgate.session.fixtures import kgate_device
+from pytest_kgate.session.fixtures import sanitize_alone
+from pytest_kgate.session.fixtures import sdpa_oracle
+from pytest_kgate.session.options.table import add_options
+from pytest_kgate.session.options.values import Options
+from pytest_kgate.session.outcome import Failure
+from pytest_kgate.session.outcome import GateFailure
+from pytest_kgate.session.session import RECORDS
+from pytest_kgate.session.session import SESSION
+from pytest_kgate.session.session import Session
 
 __all__ = ["kbench", "kernels", "kgate_device", "sdpa_oracle"]
 
@@ -53,7 +53,7 @@ def pytest_configure(config: pytest.Config) -> None:
     except UsageError as error:
         raise pytest.UsageError(f"{error.what}\n{error.todo}") from None
     if task is not None:
-        from pytest_kgate.processes.child import Child
+        from pytest_kgate.bench.processes.child import Child
 
         session.child = Child(config, task)
     if not session.is_worker:
@@ -84,7 +84,7 @@ def _fixtures(item: pytest.Item) -> tuple[str, ...]:
 
 def pytest_report_collectionfinish(config: pytest.Config, start_path: Path, items: list[pytest.Item]) -> list[str]:
     if any(_FIXTURES & set(_fixtures(item)) for item in items):
-        from pytest_kgate.report.header import session_line
+        from pytest_kgate.session.terminal.header import session_line
 
         return [session_line(config.stash[SESSION])]
     return []
@@ -147,8 +147,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     session.close()
     if not session.records and not session.messages:
         return
-    from pytest_kgate.report.selftest import selftest_table
-    from pytest_kgate.report.terminal import summary_table
+    from pytest_kgate.report.text.selftest import selftest_table
+    from pytest_kgate.report.text.summary import summary_table
 
     terminalreporter.section("kgate")
     writer = terminalreporter._tw

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch  # noqa: F401  (pytester forgets what its sessions import, and torch can't be imported twice)
 
-from pytest_kgate.build.compile import build
-from pytest_kgate.build.recipe import recipe
+from pytest_kgate.build.compiler.ninja import build
+from pytest_kgate.build.compiler.recipe import recipe
 from pytest_kgate.build.registry import find_source
-from pytest_kgate.option_table import OPTIONS
+from pytest_kgate.session.options.table import OPTIONS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -9,12 +9,12 @@ from os import PathLike
 from typing import TYPE_CHECKING
 from typing import Any
 
-from pytest_kgate.build import compile as compiling
 from pytest_kgate.build import library
-from pytest_kgate.build import vendor
-from pytest_kgate.build.compile import BuildResult
-from pytest_kgate.build.recipe import Recipe
-from pytest_kgate.build.recipe import recipe
+from pytest_kgate.build import vendor_libraries as vendor
+from pytest_kgate.build.compiler import ninja as compiling
+from pytest_kgate.build.compiler.ninja import BuildResult
+from pytest_kgate.build.compiler.recipe import Recipe
+from pytest_kgate.build.compiler.recipe import recipe
 from pytest_kgate.build.registry import Source
 from pytest_kgate.build.registry import check_knobs
 from pytest_kgate.build.registry import find_source

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Protocol
 from typing import cast
 
-from pytest_kgate.build import compile as compiling
-from pytest_kgate.build import toolchain
-from pytest_kgate.build.recipe import Recipe
+from pytest_kgate.build.compiler import ninja as compiling
+from pytest_kgate.build.compiler import toolchain
+from pytest_kgate.build.compiler.recipe import Recipe
 from pytest_kgate.build.registry import csrc_directory
 from pytest_kgate.errors import BuildError
 from pytest_kgate.errors import ToolchainMissing

@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from pytest_kgate.device.base import Arm
-from pytest_kgate.device.base import Round
-from pytest_kgate.device.base import Stopwatch
-from pytest_kgate.device.base import Workload
-from pytest_kgate.device.probe_launches import ProbeLaunches
+from pytest_kgate.device.probe_rows import ProbeLaunches
+from pytest_kgate.device.protocol import Arm
+from pytest_kgate.device.protocol import Round
+from pytest_kgate.device.protocol import Stopwatch
+from pytest_kgate.device.protocol import Workload
 from pytest_kgate.device.rows import LONG
 from pytest_kgate.device.rows import Set
 from pytest_kgate.device.rows import Step

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytest_kgate.report import format as text
-from pytest_kgate.report.record import Record
-from pytest_kgate.report.record import decode_samples
+from pytest_kgate.report.record.record import Record
+from pytest_kgate.report.record.record import decode_samples
 
 
 @dataclass(frozen=True)

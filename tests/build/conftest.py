@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pytest_kgate.build import compile as compiling
 from pytest_kgate.build import library
-from pytest_kgate.build import toolchain
+from pytest_kgate.build.compiler import ninja as compiling
+from pytest_kgate.build.compiler import toolchain
 from pytest_kgate.errors import ToolchainMissing
 
 KERNEL = """

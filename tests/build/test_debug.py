@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pytest_kgate.build import compile as compiling
 from pytest_kgate.build import registry
-from pytest_kgate.build.recipe import recipe
+from pytest_kgate.build.compiler import ninja as compiling
+from pytest_kgate.build.compiler.recipe import recipe
 
 ASSERTING = ("custom_v3", "wmma")
 CALL = b"__assertfail"
@@ -53,7 +53,7 @@ def test_a_debug_build_is_named_as_one() -> None:
 
 
 def test_debug_assert_takes_any_condition_and_is_no_statement_of_its_own(nvcc: None, tmp_path: Path) -> None:
-    from pytest_kgate.build import toolchain
+    from pytest_kgate.build.compiler import toolchain
 
     source = tmp_path / "probe.cu"
     source.write_text(

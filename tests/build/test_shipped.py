@@ -14,9 +14,9 @@ from launch_plan import resident_blocks
 from launch_plan import resources_of
 
 from pytest_kgate import Shape
-from pytest_kgate.build import compile as compiling
-from pytest_kgate.build import recipe
 from pytest_kgate.build import registry
+from pytest_kgate.build.compiler import ninja as compiling
+from pytest_kgate.build.compiler import recipe
 from pytest_kgate.errors import BuildError
 
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ import torch
 from pytest_kgate import Shape
 from pytest_kgate.build.kernel import load_kernel
 from pytest_kgate.build.registry import implementations
-from pytest_kgate.sdpa import sdpa_problem
+from pytest_kgate.problems.attention.problem import sdpa_problem
 
 CUDA = [name for name, entry in implementations().items() if entry.device_kind == "cuda" and entry.status == "ready"]
 

@@ -18,7 +18,7 @@ CHILD = """
 import ctypes, json, sys
 import torch
 from pytest_kgate.build.kernel import load_kernel
-from pytest_kgate.sdpa import exact_attention
+from pytest_kgate.problems.attention.problem import exact_attention
 
 kernel = load_kernel("host")
 library = ctypes.CDLL(str(kernel.build.path))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_kgate.build import toolchain
+from pytest_kgate.build.compiler import toolchain
 from pytest_kgate.build.kernel import prepare
 from pytest_kgate.build.registry import find_source
 from pytest_kgate.build.registry import implementations

@@ -20,8 +20,8 @@ from parity import wrong_shapes
 
 from pytest_kgate import Shape
 from pytest_kgate.build.kernel import load_kernel
-from pytest_kgate.exact import exact_attention
-from pytest_kgate.sdpa import sdpa_problem
+from pytest_kgate.problems.attention.exact import exact_attention
+from pytest_kgate.problems.attention.problem import sdpa_problem
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)

@@ -7,21 +7,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pytest_kgate.device.base import Arm
-from pytest_kgate.device.base import Device
-from pytest_kgate.device.base import Stopwatch
-from pytest_kgate.device.base import Workload
-from pytest_kgate.device.fake import FakeDevice
-from pytest_kgate.device.fake import FakeStopwatch
-from pytest_kgate.device.noise import Autoregressive
-from pytest_kgate.device.noise import Drift
-from pytest_kgate.device.noise import Mixture
-from pytest_kgate.device.noise import Noise
-from pytest_kgate.device.noise import Outliers
-from pytest_kgate.device.noise import RaceOffset
-from pytest_kgate.device.noise import RoundOffset
-from pytest_kgate.device.noise import TwoStateClock
-from pytest_kgate.device.noise import White
+from pytest_kgate.device.fake.device import FakeDevice
+from pytest_kgate.device.fake.device import FakeStopwatch
+from pytest_kgate.device.fake.noise import Autoregressive
+from pytest_kgate.device.fake.noise import Drift
+from pytest_kgate.device.fake.noise import Mixture
+from pytest_kgate.device.fake.noise import Noise
+from pytest_kgate.device.fake.noise import Outliers
+from pytest_kgate.device.fake.noise import RaceOffset
+from pytest_kgate.device.fake.noise import RoundOffset
+from pytest_kgate.device.fake.noise import TwoStateClock
+from pytest_kgate.device.fake.noise import White
+from pytest_kgate.device.protocol import Arm
+from pytest_kgate.device.protocol import Device
+from pytest_kgate.device.protocol import Stopwatch
+from pytest_kgate.device.protocol import Workload
 
 ARMS = [
     Arm(name, lambda inputs, output: ("ran", inputs, output), name == "candidate")

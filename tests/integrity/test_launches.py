@@ -8,13 +8,13 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from pytest_kgate.build import vendor
+from pytest_kgate.build import vendor_libraries as vendor
 from pytest_kgate.device.host import HostDevice
-from pytest_kgate.integrity.graph_nodes import demangled
-from pytest_kgate.integrity.launches import Launches
-from pytest_kgate.integrity.launches import is_work
-from pytest_kgate.integrity.launches import observe
-from pytest_kgate.report.record import load
+from pytest_kgate.integrity.launches.graph_nodes import demangled
+from pytest_kgate.integrity.launches.observed import Launches
+from pytest_kgate.integrity.launches.observed import is_work
+from pytest_kgate.integrity.launches.observed import observe
+from pytest_kgate.report.record.record import load
 
 
 def seen(*names):

@@ -12,11 +12,11 @@ from user_session import FAKE
 from user_session import Seen
 from user_session import seen
 
-from pytest_kgate.build import cache
-from pytest_kgate.build import compile as compiling
 from pytest_kgate.build import library
-from pytest_kgate.build import toolchain
-from pytest_kgate.option_table import OPTIONS
+from pytest_kgate.build.compiler import cache
+from pytest_kgate.build.compiler import ninja as compiling
+from pytest_kgate.build.compiler import toolchain
+from pytest_kgate.session.options.table import OPTIONS
 
 
 @pytest.fixture(scope="session")

@@ -9,11 +9,11 @@ import pytest
 import torch  # before any session: pytester forgets what its sessions import, and torch can't be imported twice
 from user_session import write_kernel
 
-import pytest_kgate.bench
+import pytest_kgate.bench.call
 import pytest_kgate.build.kernel
-import pytest_kgate.report.failure
-import pytest_kgate.report.terminal  # noqa: F401
-from pytest_kgate.build import vendor
+import pytest_kgate.report.text.failure
+import pytest_kgate.report.text.summary  # noqa: F401
+from pytest_kgate.build import vendor_libraries as vendor
 
 BUILD = """
 def test_mistake(kbench, sdpa_oracle, kernels):

@@ -7,10 +7,10 @@ import re
 import pytest
 import torch  # noqa: F401  (pytester forgets what its sessions import, and torch can't be imported twice)
 
-import pytest_kgate.bench
+import pytest_kgate.bench.call
 import pytest_kgate.build.kernel
-import pytest_kgate.report.failure
-import pytest_kgate.report.terminal  # noqa: F401
+import pytest_kgate.report.text.failure
+import pytest_kgate.report.text.summary  # noqa: F401
 
 
 @pytest.mark.parametrize(

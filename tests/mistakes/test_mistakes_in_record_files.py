@@ -16,11 +16,11 @@ from user_session import AFTER
 from user_session import BEFORE
 from user_session import seen
 
-import pytest_kgate.bench
+import pytest_kgate.bench.call
 import pytest_kgate.build.kernel
-import pytest_kgate.report.failure
-import pytest_kgate.report.terminal  # noqa: F401
-from pytest_kgate.report.record import load
+import pytest_kgate.report.text.failure
+import pytest_kgate.report.text.summary  # noqa: F401
+from pytest_kgate.report.record.record import load
 
 NOT_POSIX = not hasattr(os, "fork")
 

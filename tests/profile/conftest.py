@@ -10,7 +10,7 @@ from stand_in import DEVICE
 from stand_in import PRELUDE
 from stand_in import TOOL
 
-from pytest_kgate.profile import tools
+from pytest_kgate.profile.sanitizer import tools
 
 
 @pytest.fixture

@@ -11,13 +11,13 @@ from record_schema import demand_valid
 from stand_in import MARKED
 from stand_in import PRELUDE
 
-import pytest_kgate.bench
-import pytest_kgate.profile.sanitizer
-import pytest_kgate.report.failure
-import pytest_kgate.report.terminal  # noqa: F401
+import pytest_kgate.bench.call
+import pytest_kgate.profile.sanitizer.run
+import pytest_kgate.report.text.failure
+import pytest_kgate.report.text.summary  # noqa: F401
 from pytest_kgate import Shape
-from pytest_kgate.report.record import load
-from pytest_kgate.sdpa import sdpa_problem
+from pytest_kgate.problems.attention.problem import sdpa_problem
+from pytest_kgate.report.record.record import load
 
 pytest.importorskip("jsonschema", reason="needs jsonschema, of the extra `test`")
 
@@ -194,7 +194,7 @@ def test_a_device_assert_in_the_watched_process_is_the_finding(suite, tool):
 
 
 def test_a_test_without_kbench_is_watched_as_a_whole(pytester, tool, monkeypatch):
-    monkeypatch.setattr("pytest_kgate.session.Session.device", lambda self: type("Gpu", (_Gpu,), {})())
+    monkeypatch.setattr("pytest_kgate.session.session.Session.device", lambda self: type("Gpu", (_Gpu,), {})())
     pytester.makepyfile(
         PRELUDE
         + """

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import torch  # noqa: F401  (pytester forgets what its sessions import, and torch can't be imported twice)
 
-import pytest_kgate.bench
-import pytest_kgate.profile.sanitizer
-import pytest_kgate.report.failure
-import pytest_kgate.report.terminal  # noqa: F401
+import pytest_kgate.bench.call
+import pytest_kgate.profile.sanitizer.run
+import pytest_kgate.report.text.failure
+import pytest_kgate.report.text.summary  # noqa: F401
 from pytest_kgate.cli import main
-from pytest_kgate.profile import tools
+from pytest_kgate.profile.sanitizer import tools
 
 SEVERAL = """
 def test_one(kbench):

@@ -16,16 +16,16 @@ from fault_cases import FAULTS
 from shipped_cases import CUDA
 from shipped_cases import SHAPES
 
-from pytest_kgate.build import vendor
+from pytest_kgate.build import vendor_libraries as vendor
 from pytest_kgate.build.kernel import prepare
 from pytest_kgate.build.registry import find_source
 from pytest_kgate.errors import LibraryMissing
-from pytest_kgate.profile.sanitizer import Examined
-from pytest_kgate.profile.sanitizer import Order
-from pytest_kgate.profile.sanitizer import examine
-from pytest_kgate.profile.tools import TOOLS
-from pytest_kgate.profile.tools import Sanitize
-from pytest_kgate.profile.tools import find_program
+from pytest_kgate.profile.sanitizer.run import Examined
+from pytest_kgate.profile.sanitizer.run import Order
+from pytest_kgate.profile.sanitizer.run import examine
+from pytest_kgate.profile.sanitizer.tools import TOOLS
+from pytest_kgate.profile.sanitizer.tools import Sanitize
+from pytest_kgate.profile.sanitizer.tools import find_program
 
 pytestmark = pytest.mark.gpu
 
@@ -149,7 +149,7 @@ def test_marked(kbench, sdpa_oracle, kernels):
 
 @pytest.mark.parametrize("kernel", ["wmma", "out_of_bounds"])
 def test_the_marker_lets_a_clean_kernel_race_and_stops_a_faulty_one(kernel: str, order: Order, tmp_path: Path) -> None:
-    from pytest_kgate.report.record import load
+    from pytest_kgate.report.record.record import load
 
     source = kernel if kernel == "wmma" else str(HERE / "faults" / "out_of_bounds.cu")
     (tmp_path / "test_marked.py").write_text(MARKED.replace("KERNEL", repr(source)))

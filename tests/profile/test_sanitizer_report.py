@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_kgate.profile.sanitizer_report import Frame
-from pytest_kgate.profile.sanitizer_report import parse_report
+from pytest_kgate.profile.sanitizer.report import Frame
+from pytest_kgate.profile.sanitizer.report import parse_report
 
 MEMCHECK = """\
 ========= COMPUTE-SANITIZER

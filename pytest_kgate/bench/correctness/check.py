@@ -1,0 +1,267 @@
+"""Whether the candidate is right: its answers on several draws against the exact answer in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import asdict
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Generator
+from torch import Tensor
+
+from pytest_kgate.bench.correctness.tolerance import Comparison
+from pytest_kgate.bench.correctness.tolerance import Limits
+from pytest_kgate.bench.correctness.tolerance import Truth
+from pytest_kgate.bench.correctness.weakness import living
+from pytest_kgate.device.arm import as_answer
+from pytest_kgate.device.arm import blame
+from pytest_kgate.device.poison import poison
+from pytest_kgate.device.protocol import Arm
+from pytest_kgate.device.protocol import Device
+from pytest_kgate.device.protocol import Workload
+from pytest_kgate.errors import CandidateError
+from pytest_kgate.errors import UsageError
+from pytest_kgate.problems.problem import Problem
+from pytest_kgate.statistics.gates import ErrorGate
+from pytest_kgate.statistics.gates import Verdict
+
+DRAWS = ("normal", "hard", "normal", "hard", "normal")
+"""Five draws. Normal inputs are what users run; hard ones are those on which a wrong kernel shows."""
+
+CALLED = "it is called as candidate(*inputs, **params), with `out` where it takes one"
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One comparison with the exact answer."""
+
+    kind: str
+    seed: int
+    candidate_error: float
+    """max |candidate - exact|; infinite where the candidate wrote NaN or Inf."""
+    reference_error: float
+    candidate_rms_error: float
+    """Root mean square of candidate - exact."""
+    reference_rms_error: float
+    output_rms: float
+    """Root mean square of the exact answer: what an error must be small against."""
+    excess: float
+    """max of |candidate - exact| - (atol + rtol |exact|); positive is too far off."""
+    row_excess: float
+    """The largest error of a row over what is allowed there; above 1 is too far off."""
+
+
+@dataclass(frozen=True)
+class Correctness:
+    """The outcome of all draws."""
+
+    verdict: Verdict
+    reason: str
+    failed: str
+    """The check that the candidate failed first: `tolerance`, `rms` or `rows`; empty where it passed."""
+    limits: Limits
+    """Of the draw that decided; without an `allclose` marker each draw has its own."""
+    gate: ErrorGate | None
+    draws: tuple[Draw, ...]
+    like: Tensor
+    """An output of the reference, unfilled: the shape, dtype and device of an answer."""
+    reference: Arm
+    worst: dict[str, Any] | None
+    """Where the candidate is furthest off: `index`, `candidate`, `exact`, `kind`, `seed`, `wrong_fraction`."""
+    weak: tuple[str, ...] = ()
+    """Wrong answers that this check would let pass: what they are, in a few words each."""
+
+    @property
+    def candidate_error(self) -> float:
+        """The largest over all draws."""
+        return max(draw.candidate_error for draw in self.draws)
+
+    @property
+    def reference_error(self) -> float:
+        """The largest over all draws."""
+        return max(draw.reference_error for draw in self.draws)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Built-in types, for the record; infinite errors become None, which JSON has a word for."""
+        return {
+            "verdict": self.verdict.value,
+            "reason": self.reason,
+            "failed": self.failed,
+            "atol": self.limits.atol,
+            "rtol": self.limits.rtol,
+            "factor": _finite(self.limits.factor),
+            "default_tolerance": self.gate is None,
+            "draws": [{key: _finite(value) for key, value in asdict(draw).items()} for draw in self.draws],
+            "candidate_error": _finite(self.candidate_error),
+            "reference_error": _finite(self.reference_error),
+            "worst": self.worst,
+            "weak": list(self.weak),
+        }
+
+
+def workload_of(problem: Problem, device: Device, like: Tensor | None = None, *, hard: bool = False) -> Workload:
+    """Fresh inputs by seed and poisoned outputs on the device; `like` is an output of the reference."""
+    draw_from: Callable[[Generator], tuple[Tensor, ...]] = (
+        problem.hard_inputs if hard and problem.hard_inputs is not None else problem.inputs
+    )
+
+    def draw(seed: int) -> tuple[Tensor, ...]:
+        generator = Generator(device=device.torch_device)
+        generator.manual_seed(seed)
+        with blame("The problem's inputs", "it is called as inputs(generator)"):
+            inputs = draw_from(generator)
+        return inputs if isinstance(inputs, tuple) else tuple(inputs) if isinstance(inputs, list) else (inputs,)
+
+    def make_output(inputs: tuple[Tensor, ...]) -> Tensor:
+        return poison(torch.empty_like(inputs[0] if like is None else like, memory_format=torch.contiguous_format))
+
+    return Workload(draw, make_output)
+
+
+def check(
+    device: Device, problem: Problem, candidate: Arm, reference: Arm, gate: ErrorGate | None, seed: int
+) -> Correctness:
+    """Run the candidate on five draws and compare; raises `CandidateError` where there is nothing to compare."""
+    like = reference_output(device, problem, reference)
+    truths, draws = [], []
+    failures: list[tuple[Comparison, Limits, dict[str, Any]]] = []
+    for kind, draw_seed in draws_of(seed):
+        workload = workload_of(problem, device, like, hard=kind == "hard")
+        with device.running("checking the candidate"):
+            inputs = workload.draw(draw_seed)
+            answer = answer_of(device, workload, candidate, inputs, like)
+            truth = truth_of(problem, reference, inputs, like)
+            limits = truth.limits(gate)
+            found = truth.compare(answer, limits)
+        truths.append(truth)
+        draws.append(_draw(kind, draw_seed, truth, found))
+        if found.failed:
+            failures.append((found, limits, _place(found, kind, draw_seed)))
+    if failures:
+        found, limits, worst = max(failures, key=lambda one: (one[0].failed == "tolerance", one[0].excess))
+        return Correctness(Verdict.FAIL, found.reason, found.failed, limits, gate, tuple(draws), like, reference, worst)
+    limits = max((truth.limits(gate) for truth in truths), key=lambda one: one.atol)
+    with device.running("asking what the check would let pass"):
+        weak = tuple(living(truths, gate))
+    return Correctness(Verdict.PASS, "", "", limits, gate, tuple(draws), like, reference, None, weak)
+
+
+def draws_of(seed: int) -> Iterator[tuple[str, int]]:
+    """Kind and seed of each draw of a check."""
+    seeds = np.random.SeedSequence([seed, 1]).generate_state(len(DRAWS))
+    return zip(DRAWS, (int(value) for value in seeds), strict=True)
+
+
+def answer_of(device: Device, workload: Workload, candidate: Arm, inputs: tuple[Any, ...], like: Tensor) -> Tensor:
+    """What the candidate answers: before the exact answer to these inputs exists, into memory filled with NaN."""
+    before = [tensor.clone() for tensor in inputs]
+    output = workload.output_for(candidate, inputs)
+    if output is None:
+        workload.make_output(inputs)  # freed at once: an output allocated next is likely to find NaN in it
+    device.synchronize()
+    with blame("The candidate", CALLED):
+        result = candidate.call(inputs, output)
+    answer = as_answer(result, like, inputs)
+    device.synchronize()
+    for position, (tensor, copy) in enumerate(zip(inputs, before, strict=True)):
+        if not torch.equal(tensor, copy):
+            raise CandidateError(
+                f"The candidate changed its input {position}.",
+                "Leave the inputs as they are; copy what you scale.",
+            )
+    return answer.clone()
+
+
+def truth_of(problem: Problem, reference: Arm, inputs: tuple[Any, ...], like: Tensor) -> Truth:
+    """The exact answer to these inputs, and how far off the reference is."""
+    exact = _exact(problem, inputs, like)
+    return Truth(exact, _call_reference(reference, inputs, torch.empty_like(like) if reference.takes_output else None))
+
+
+def _draw(kind: str, seed: int, truth: Truth, found: Comparison) -> Draw:
+    return Draw(
+        kind=kind,
+        seed=seed,
+        candidate_error=found.error,
+        reference_error=truth.reference_error,
+        candidate_rms_error=found.rms_error,
+        reference_rms_error=truth.reference_rms_error,
+        output_rms=truth.rms,
+        excess=found.excess,
+        row_excess=found.row_excess,
+    )
+
+
+def _place(found: Comparison, kind: str, seed: int) -> dict[str, Any]:
+    place = dict(found.place)
+    value = place.pop("answer")
+    if found.failed != "tolerance":
+        del place["wrong_fraction"]  # of elements beyond the tolerance: there are none
+    return {**place, "candidate": value if np.isfinite(value) else str(value), "kind": kind, "seed": seed}
+
+
+def _exact(problem: Problem, inputs: tuple[Any, ...], like: Tensor) -> Tensor:
+    with blame("The problem's exact", "it is called as exact(*inputs, **params)"):
+        exact = problem.exact(*inputs, **problem.params)
+    exact = _tensor("exact", exact)
+    if exact.shape != like.shape:
+        raise UsageError(
+            f"The problem's exact returned shape {tuple(exact.shape)}, its reference {tuple(like.shape)}.",
+            "Both must compute the same thing.",
+        )
+    if bool(exact.isnan().any()):
+        raise UsageError(
+            "The problem's exact answer holds NaN, with which no answer can be compared.",
+            "Draw inputs to which there is an answer.",
+        )
+    return exact.double()
+
+
+def _call_reference(reference: Arm, inputs: tuple[Any, ...], output: Any) -> Tensor:
+    with blame("The reference", "it is called as reference(*inputs, **params), with `out` where it takes one"):
+        result = reference.call(inputs, output)
+    return _tensor("reference", result)
+
+
+def _tensor(role: str, result: object) -> Tensor:
+    if not isinstance(result, Tensor):
+        raise UsageError(
+            f"The problem's {role} returned {type(result).__name__}, not a tensor.", "Return one torch tensor."
+        )
+    return result
+
+
+def verify_timed_output(
+    device: Device, problem: Problem, correctness: Correctness, inputs: tuple[Any, ...], output: Any
+) -> str | None:
+    """Compare what a timed launch left behind; None, or one sentence saying how far off it is."""
+    with device.running("verifying a timed launch"):
+        answer = as_answer(output, correctness.like, inputs)
+        truth = truth_of(problem, correctness.reference, inputs, correctness.like)
+        found = truth.compare(answer, truth.limits(correctness.gate))
+    if not found.failed:
+        return None
+    if found.failed != "tolerance":
+        return f"a timed launch left another answer than the checked ones: {found.reason}"
+    place = found.place
+    return (
+        f"a timed launch left another answer than the checked ones: off by {found.error:.3g} at {place['index']}, "
+        f"{place['wrong_fraction']:.1%} of the elements wrong"
+    )
+
+
+def reference_output(device: Device, problem: Problem, reference: Arm) -> Tensor:
+    """Unfilled: the shape, dtype and device of an answer."""
+    with device.running("running the reference"):
+        inputs = workload_of(problem, device).draw(0)
+        result = _call_reference(reference, inputs, None)
+        device.synchronize()
+        return torch.empty_like(result)
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -1,0 +1,115 @@
+"""Mutants of any operator, made from its reference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pytest_kgate.bench.correctness.mutants.mutant import Mutant
+from pytest_kgate.bench.correctness.mutants.rounding import COARSER
+from pytest_kgate.bench.correctness.mutants.rounding import name_of
+from pytest_kgate.bench.correctness.mutants.rounding import rounded
+from pytest_kgate.bench.correctness.weakness import CHANGES
+from pytest_kgate.bench.correctness.weakness import coarse_outputs
+from pytest_kgate.bench.correctness.weakness import constant
+from pytest_kgate.bench.correctness.weakness import zeros
+
+Right = Callable[[tuple[Any, ...]], Tensor]
+"""The reference's answer to inputs."""
+
+
+def generic_mutants(right: Right, like: Tensor) -> list[Mutant]:
+    """All that make sense for outputs like `like`.
+
+    The one that returns stale memory comes first: what it would find after the others is the right answer to the same
+    inputs, which a candidate that runs alone never does.
+    """
+    mutants = [
+        Mutant("stale memory", lambda inputs: torch.empty_like(like), idle=True),
+        Mutant("zeros", lambda inputs: zeros(like), idle=True),
+        Mutant("one number everywhere", _first_time(lambda inputs: constant(right(inputs))), idle=True),
+        Mutant("a remembered answer", _first_time(right), idle=True),
+        Mutant("the answer before", _one_behind(right), idle=True),
+        Mutant("right for one seed", _right_once(right)),
+        Mutant("its input as the answer", lambda inputs: _as_answer(inputs[0], like)),
+        Mutant("changes its inputs", _changing(right)),
+    ]
+    changes = {**CHANGES, **coarse_outputs(like.dtype)}
+    mutants += [Mutant(name, _changed(right, change)) for name, change in changes.items()]
+    if like.is_floating_point():
+        mutants.append(Mutant("one NaN", _changed(right, _one_nan)))
+        mutants += [
+            Mutant(f"inputs in {name_of(low)}", _coarse_inputs(right, low)) for low in COARSER.get(like.dtype, ())
+        ]
+    return mutants
+
+
+def _first_time(function: Right) -> Right:
+    kept: list[Tensor] = []
+
+    def call(inputs: tuple[Any, ...]) -> Tensor:
+        if not kept:
+            kept.append(function(inputs))
+        return kept[0].clone()
+
+    return call
+
+
+def _one_behind(right: Right) -> Right:
+    kept: list[Tensor] = []
+
+    def call(inputs: tuple[Any, ...]) -> Tensor:
+        kept.append(right(inputs))
+        return kept.pop(0) if len(kept) > 1 else kept[0].clone()
+
+    return call
+
+
+def _right_once(right: Right) -> Right:
+    calls: list[bool] = []
+
+    def call(inputs: tuple[Any, ...]) -> Tensor:
+        calls.append(True)
+        answer = right(inputs)
+        return answer if len(calls) == 1 else torch.zeros_like(answer)
+
+    return call
+
+
+def _as_answer(tensor: Tensor, like: Tensor) -> Tensor:
+    """The input itself where it can be an answer, else as much of it as fits."""
+    if tensor.shape == like.shape and tensor.dtype == like.dtype:
+        return tensor
+    values = tensor.flatten()[: like.numel()].to(like.dtype)
+    answer = torch.zeros_like(like).flatten()
+    answer[: values.numel()] = values
+    return answer.reshape(like.shape)
+
+
+def _changing(right: Right) -> Right:
+    def call(inputs: tuple[Any, ...]) -> Tensor:
+        answer = right(inputs).clone()
+        for tensor in inputs:
+            if tensor.numel():
+                last = (-1,) * tensor.dim()
+                tensor[last] = (tensor[last] == 0).to(tensor.dtype)
+        return answer
+
+    return call
+
+
+def _changed(right: Right, change: Callable[[Tensor], Tensor]) -> Right:
+    return lambda inputs: change(right(inputs))
+
+
+def _one_nan(answer: Tensor) -> Tensor:
+    answer = answer.clone().contiguous()
+    answer.view(-1)[-1:] = float("nan")
+    return answer
+
+
+def _coarse_inputs(right: Right, low: torch.dtype) -> Right:
+    return lambda inputs: right(tuple(rounded(tensor, low) for tensor in inputs))

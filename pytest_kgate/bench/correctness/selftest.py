@@ -1,0 +1,136 @@
+"""A problem's check, tested by mutants: which of them it finds, and by what."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pytest_kgate.bench.correctness.check import answer_of
+from pytest_kgate.bench.correctness.check import draws_of
+from pytest_kgate.bench.correctness.check import reference_output
+from pytest_kgate.bench.correctness.check import truth_of
+from pytest_kgate.bench.correctness.check import workload_of
+from pytest_kgate.bench.correctness.mutants.generic import generic_mutants
+from pytest_kgate.bench.correctness.mutants.mutant import Mutant
+from pytest_kgate.bench.correctness.tolerance import Truth
+from pytest_kgate.device.arm import bind
+from pytest_kgate.device.protocol import Arm
+from pytest_kgate.device.protocol import Device
+from pytest_kgate.device.protocol import Workload
+from pytest_kgate.errors import CandidateError
+from pytest_kgate.problems.problem import Problem
+from pytest_kgate.statistics.gates import ErrorGate
+
+KILLED, LIVED, SAME = "killed", "lived", "same"
+
+_ROUNDING = 1.001
+"""Of the error of the exact answer in its own type: what is no further off than this is the right answer."""
+
+
+@dataclass
+class Fate:
+    """What became of one mutant."""
+
+    name: str
+    outcome: str = SAME
+    """`killed`, `lived`, or `same`: on every draw its answer was the right one, so that it is no wrong kernel here."""
+    check: str = ""
+    """What killed it: `tolerance`, `rms`, `rows`; `refused` where its answer is none, `raised` where it raised."""
+    kind: str = ""
+    """Of the draw on which it died: `normal` or `hard`."""
+
+
+@dataclass(frozen=True)
+class Selftest:
+    """The fates of all mutants of one problem."""
+
+    fates: tuple[Fate, ...]
+    honest: str
+    """Why the reference itself would fail the check; empty where it passes."""
+
+    @property
+    def lived(self) -> tuple[str, ...]:
+        """The names of those that the check let pass."""
+        return tuple(fate.name for fate in self.fates if fate.outcome == LIVED)
+
+    @property
+    def killed(self) -> int:
+        """How many the check found."""
+        return sum(fate.outcome == KILLED for fate in self.fates)
+
+    @property
+    def reason(self) -> str:
+        """Why the check is weak; empty where all mutants died."""
+        if not self.lived:
+            return ""
+        return (
+            f"the check lets {len(self.lived)} of {self.killed + len(self.lived)} mutants pass: {', '.join(self.lived)}"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Built-in types, for the record."""
+        return {
+            "killed": self.killed,
+            "lived": list(self.lived),
+            "honest": self.honest,
+            "mutants": [asdict(fate) for fate in self.fates],
+        }
+
+
+def selftest(device: Device, problem: Problem, reference: Arm, gate: ErrorGate | None, seed: int) -> Selftest:
+    """Show every mutant to the problem's check, draw by draw, until it is found; then the honest reference."""
+    like = reference_output(device, problem, reference)
+    mutants = mutants_of(problem, reference, like)
+    fates = [Fate(mutant.name) for mutant in mutants]
+    honest = ""
+    for kind, draw_seed in draws_of(seed):
+        workload = workload_of(problem, device, like, hard=kind == "hard")
+        alive = [pair for pair in zip(mutants, fates, strict=True) if pair[1].outcome != KILLED]
+        with device.running("testing the check with mutants"):
+            answers = [_answer(device, workload, mutant, draw_seed, like) for mutant, _ in alive]
+            truth = truth_of(problem, reference, workload.draw(draw_seed), like)
+            for (mutant, fate), answer in zip(alive, answers, strict=True):
+                _judge(mutant, fate, answer, truth, gate, kind)
+            honest = honest or truth.compare(truth.reference, truth.limits(gate)).reason
+    return Selftest(tuple(fates), honest)
+
+
+def mutants_of(problem: Problem, reference: Arm, like: Tensor) -> list[Mutant]:
+    """The generic ones and the problem's own, made anew."""
+
+    def right(inputs: tuple[Any, ...]) -> Tensor:
+        answer: Tensor = reference.call(inputs, torch.empty_like(like) if reference.takes_output else None)
+        return answer
+
+    own = {name: bind("mutant", kernel, problem.params) for name, kernel in problem.mutants.items()}
+    return generic_mutants(right, like) + [Mutant(name, _without_output(arm)) for name, arm in own.items()]
+
+
+def _without_output(arm: Arm) -> Any:
+    return lambda inputs: arm.call(inputs, None)
+
+
+def _answer(device: Device, workload: Workload, mutant: Mutant, seed: int, like: Tensor) -> Tensor | CandidateError:
+    # Inputs of its own: one of the mutants changes them.
+    arm = Arm("candidate", lambda inputs, output: mutant.call(inputs), False)
+    try:
+        return answer_of(device, workload, arm, workload.draw(seed), like)
+    except CandidateError as error:
+        return error
+
+
+def _judge(
+    mutant: Mutant, fate: Fate, answer: Tensor | CandidateError, truth: Truth, gate: ErrorGate | None, kind: str
+) -> None:
+    if isinstance(answer, CandidateError):
+        fate.outcome, fate.check, fate.kind = KILLED, "raised" if answer.__cause__ else "refused", kind
+        return
+    found = truth.compare(answer, truth.limits(gate))
+    if found.failed:
+        fate.outcome, fate.check, fate.kind = KILLED, found.failed, kind
+    elif mutant.idle or not (torch.equal(answer, truth.reference) or found.rms_error <= _ROUNDING * truth.rounding):
+        fate.outcome = LIVED

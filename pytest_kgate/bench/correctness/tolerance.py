@@ -1,0 +1,235 @@
+"""How far an answer is from the exact one, and whether that is too far: three checks, of which each finds what the
+others can't see. docs/oracle.md has the measurements behind the factors.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from pytest_kgate.statistics.gates import ErrorGate
+
+FACTOR_16_BIT = 3.0
+"""How many times the reference's rms error an answer in 16 bits may have. Kernels that accumulate in float32 came to
+1.2 at most (1.9 where they round scaled queries), bfloat16 passed off as float16 to 6.8 at least, and fp8 to more."""
+
+FACTOR_WIDE = 32.0
+"""The same for float32 and float64, where the order of summation alone makes a factor of 8 over 16,384 terms, and TF32
+one of 2,500."""
+
+ROW_FACTOR = 8.0
+"""A single row may be off by so many times more. In 16 bits the worst row came to 1.8 times the reference's error (13
+where scaled queries are rounded), and a missing one to 430 at least."""
+
+_SMALL_ROW = 1 / 64
+"""Of the output's rms: a row below it is held to what rounding leaves in a row of that size."""
+
+_PIECE = 64
+_LONGEST_ROW = 128
+"""Longer rows are judged in pieces, so that a tile that is missing in one stands out."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an answer to one draw may be off by."""
+
+    atol: float
+    rtol: float
+    factor: float
+    """Of the root mean square error, to the reference's; infinite where only the tolerance counts."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One answer beside the exact one."""
+
+    error: float
+    """max |answer - exact|; infinite where the answer is NaN or Inf and the exact one is not."""
+    rms_error: float
+    """Root mean square of answer - exact."""
+    excess: float
+    """max of |answer - exact| - (atol + rtol |exact|); positive is too far off."""
+    row_excess: float
+    """The largest error of a row over what is allowed there; above 1 is too far off."""
+    failed: str
+    """The check that the answer failed: `tolerance`, `rms` or `rows`; empty where it passed all."""
+    reason: str
+    """What was found and what was allowed; empty where it passed."""
+    place: Mapping[str, Any]
+    """The worst element: `index`, `answer`, `exact`, `wrong_fraction`, `not_finite_fraction`."""
+
+
+class Truth:
+    """The exact answer to one draw and the reference's error: what answers to that draw are measured by."""
+
+    def __init__(self, exact: Tensor, reference: Tensor) -> None:
+        """`exact` is float64, and holds no NaN; `reference` has the dtype that answers have."""
+        self.exact = exact
+        self.reference = reference
+        self.dtype = reference.dtype
+        errors = _errors(reference, exact)
+        self.reference_error = float(errors.max()) if errors.numel() else 0.0
+        # What the reference could not do says nothing of what may be off: NaN would allow anything.
+        errors = errors.masked_fill_(errors == math.inf, 0.0)
+        self._largest_error = float(errors.max()) if errors.numel() else 0.0
+        self._error_squares = _piece_squares(errors)
+
+    @cached_property
+    def rms(self) -> float:
+        """Root mean square of the exact answer."""
+        return math.sqrt(float(self._squares.sum()) / max(1, self.exact.numel()))
+
+    @cached_property
+    def reference_rms_error(self) -> float:
+        """Root mean square of reference - exact, where the reference is finite."""
+        return math.sqrt(float(self._error_squares.sum()) / max(1, self.exact.numel()))
+
+    @cached_property
+    def _squares(self) -> Tensor:
+        return _piece_squares(_finite(self.exact))
+
+    @property
+    def _spacing(self) -> float:
+        """Of the numbers of the answer's type at 1; 0 for integers, which are exact."""
+        return torch.finfo(self.dtype).eps if self.dtype.is_floating_point else 0.0
+
+    @property
+    def rounding(self) -> float:
+        """Root mean square error of the exact answer in the answers' type: none can be nearer."""
+        errors = _errors(self.exact.to(self.dtype), self.exact)
+        return math.sqrt(float(errors.square().mean()))
+
+    @property
+    def baseline(self) -> float:
+        """The reference's rms error, or what rounding the exact answer to its type leaves, if that is more."""
+        return max(self.reference_rms_error, self._spacing / 4 * self.rms)
+
+    def limits(self, gate: ErrorGate | None) -> Limits:
+        """What `gate` allows; without one, the tolerance too comes from the reference's error."""
+        wide = not self.dtype.is_floating_point or self.dtype.itemsize > 2
+        factor = FACTOR_WIDE if wide else FACTOR_16_BIT
+        if gate is not None:
+            return Limits(gate.atol, gate.rtol, factor if gate.factor is None else gate.factor)
+        largest = float(_finite(self.exact).abs().max()) if self.exact.numel() else 0.0
+        return Limits(factor * max(self._largest_error, self._spacing * largest), 0.0, factor)
+
+    def accepts(self, answer: Tensor, limits: Limits) -> bool:
+        """Whether `compare` finds no fault, at a fraction of its cost where the tolerance is missed."""
+        errors = _errors(answer, self.exact)
+        allowed = limits.atol + limits.rtol * self.exact.abs() if limits.rtol else limits.atol
+        return bool((errors <= allowed).all()) and not self.compare(answer, limits).failed
+
+    def compare(self, answer: Tensor, limits: Limits) -> Comparison:
+        """The checks in order, and the first that the answer fails. Of integers, only the tolerance is checked."""
+        errors = _errors(answer, self.exact)
+        allowed = limits.atol + limits.rtol * self.exact.abs()
+        excess = torch.where(errors == math.inf, math.inf, errors - allowed)
+        worst, largest = _largest(excess)
+        finite = errors.isfinite()
+        squares = _piece_squares(errors)
+        rms_error = math.sqrt(float(squares.sum()) / max(1, errors.numel()))
+        error = float(errors.max()) if errors.numel() else 0.0
+        row, row_excess = _largest((squares / self._row_allowance(limits.factor)).sqrt().nan_to_num(nan=0.0))
+        relative = self.dtype.is_floating_point and limits.factor < math.inf
+        failed, reason = "", ""
+        if largest > 0:
+            failed, reason = "tolerance", _tolerance_reason(error, limits)
+        elif relative and rms_error > limits.factor * self.baseline:
+            failed, reason = "rms", self._rms_reason(rms_error, limits.factor)
+        elif relative and row_excess > 1:
+            failed, reason = "rows", self._rows_reason(errors, row, squares, limits.factor)
+        if failed == "rows":
+            worst = self._worst_of_row(errors, row)
+        elif failed == "rms":
+            worst, _ = _largest(errors)
+        index = tuple(int(i) for i in np.unravel_index(worst, tuple(self.exact.shape)))
+        place = {
+            "index": list(index),
+            "answer": float(answer[index]),
+            "exact": float(self.exact[index]),
+            "wrong_fraction": float((excess > 0).double().mean()),
+            "not_finite_fraction": float((~finite).double().mean()),
+        }
+        return Comparison(error, rms_error, largest, row_excess if relative else 0.0, failed, reason, place)
+
+    def _row_allowance(self, factor: float) -> Tensor:
+        """The squared error that each row may have, summed over its elements."""
+        typical = max(self.baseline / self.rms if self.rms else 0.0, self._spacing / 4)
+        width = self.exact.numel() / max(1, self._squares.numel())
+        floor = self._spacing * _SMALL_ROW * self.rms
+        smallest = torch.finfo(self.dtype).smallest_normal * self._spacing if self._spacing else 0.0
+        own = torch.maximum(self._error_squares, typical**2 * self._squares)
+        allowance: Tensor = (ROW_FACTOR * factor) ** 2 * own.clamp(min=width * max(floor, smallest) ** 2)
+        return allowance
+
+    def _rms_reason(self, rms_error: float, factor: float) -> str:
+        than = "the reference's" if self.baseline == self.reference_rms_error else "rounding's"
+        times = rms_error / self.baseline if self.baseline else math.inf
+        return (
+            f"the rms error is {times:.3g} times {than} ({rms_error:.2g}, where the output's rms is {self.rms:.2g}), "
+            f"allowed is {factor:g} times"
+        )
+
+    def _rows_reason(self, errors: Tensor, row: int, squares: Tensor, factor: float) -> str:
+        index = np.unravel_index(self._worst_of_row(errors, row), tuple(self.exact.shape))
+        allowed = float(self._row_allowance(factor)[row])
+        place = ", ".join(str(int(i)) for i in index[:-1])
+        where = f"row [{place}]" if place else f"the row of element {int(index[-1])}"
+        scale = float(self._squares[row])
+        own = f", {math.sqrt(float(squares[row]) / scale):.2g} of its own size" if scale else ""
+        times = math.sqrt(float(squares[row]) / allowed) if allowed else math.inf
+        return f"{where} is off by {times:.3g} times what is allowed in a row{own}"
+
+    def _worst_of_row(self, errors: Tensor, row: int) -> int:
+        """The flat index of the largest error in a piece."""
+        numbers = _pieces(torch.arange(errors.numel(), device=errors.device).reshape(errors.shape))[row]
+        return int(numbers[int(_pieces(errors)[row].argmax())])
+
+
+def _errors(answer: Tensor, exact: Tensor) -> Tensor:
+    """|answer - exact|; 0 where both are the same infinity, infinite where the answer is not finite otherwise."""
+    values = answer.double()
+    errors = torch.where(values == exact, 0.0, (values - exact).abs())
+    return errors.nan_to_num_(nan=math.inf, posinf=math.inf)
+
+
+def _finite(values: Tensor) -> Tensor:
+    return torch.where(values.isfinite(), values, 0.0)
+
+
+def _pieces(values: Tensor) -> Tensor:
+    """(rows, width): rows of the last dimension, several where they are short, parts of them where they are long."""
+    extents = list(values.shape) or [1]
+    if extents[-1] > _LONGEST_ROW:
+        return F.pad(values, (0, -extents[-1] % _PIECE)).reshape(-1, _PIECE)
+    width = 1
+    while extents and width < _PIECE // 2:
+        width *= extents.pop()
+    return values.reshape(-1, width) if width else values.reshape(0, 1)
+
+
+def _piece_squares(values: Tensor) -> Tensor:
+    """Sum of squares of each piece."""
+    squares: Tensor = _pieces(values).square().sum(1)
+    return squares
+
+
+def _largest(values: Tensor) -> tuple[int, float]:
+    """The flat index of the largest, and its value."""
+    index = int(values.argmax())
+    return index, float(values.flatten()[index])
+
+
+def _tolerance_reason(error: float, limits: Limits) -> str:
+    if not math.isfinite(error):
+        return "the output holds NaN or Inf"
+    relative = f" + {limits.rtol:g} |exact|" if limits.rtol else ""
+    return f"max |candidate - exact| is {error:.3g}, allowed is {limits.atol:.3g}{relative}"

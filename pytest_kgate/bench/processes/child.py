@@ -1,0 +1,65 @@
+"""One process of a gate, from the inside: a pytest session that runs one test up to one `kbench` call, and ends there.
+
+The call is checked and raced as in any session, and its record handed to the parent, which judges.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import threading
+from collections.abc import Callable
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+from typing import NoReturn
+
+import pytest
+
+from pytest_kgate.bench.processes.task import Task
+from pytest_kgate.errors import KgateError
+from pytest_kgate.system.child_process import end_with
+
+if TYPE_CHECKING:
+    from pytest_kgate.bench.request import Job
+    from pytest_kgate.bench.request import Outcome
+    from pytest_kgate.problems.problem import Problem
+
+
+class Child:
+    """Stands in for `bench.run` in the session of such a process."""
+
+    def __init__(self, config: pytest.Config, task: Task) -> None:
+        self._task = task
+        self._earlier = {record["call"]: record for record in task.earlier}
+        path = task.test.partition("::")[0]
+        test = task.test.removeprefix(path)
+        # The other arguments of the parent's command line decide how things are set up; which tests run does not.
+        config.args = [f"{config.rootpath / path}{test}"]
+        config.option.pyargs = False
+        threading.Thread(target=end_with, args=(task.lifeline,), daemon=True).start()
+
+    def run(self, job: Job, measure: Callable[[Job], Outcome]) -> Outcome:
+        """An earlier call's outcome, as the parent saw it; at the call that is meant, measures and ends the session."""
+        from pytest_kgate.bench.request import Outcome
+
+        if job.call in self._earlier:
+            return Outcome(self._earlier[job.call])
+        if (job.test, job.call) != (self._task.test, self._task.call):
+            return measure(job)
+        return self._finish(job, measure)
+
+    def _finish(self, job: Job, measure: Callable[[Job], Outcome]) -> NoReturn:
+        try:
+            outcome = measure(dataclasses.replace(job, problem=self._with_reference(job), process=self._task.process))
+            self._task.deliver({"record": outcome.record})
+        except KgateError as error:
+            self._task.deliver({"error": f"{error.what} {error.todo}".rstrip()})
+        gc.freeze()  # pytest ends with ten searches for garbage, which take 0.2 s where PyTorch is loaded
+        pytest.exit("measured for another process", returncode=0)
+
+    def _with_reference(self, job: Job) -> Problem:
+        """The problem with the reference that the parent has chosen: all processes must race against the same."""
+        references, backend = job.problem.reference, self._task.backend
+        if backend is None or not isinstance(references, Mapping) or backend not in references:
+            return job.problem
+        return dataclasses.replace(job.problem, reference={backend: references[backend]})

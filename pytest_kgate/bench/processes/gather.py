@@ -1,0 +1,200 @@
+"""The rounds of one gate, taken in several processes one after the other, and the record that they add up to."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from typing import Any
+
+import numpy as np
+
+from pytest_kgate.bench.race.race import Progress
+from pytest_kgate.errors import KgateError
+from pytest_kgate.report.record import record as records
+from pytest_kgate.statistics.estimates import Floats
+from pytest_kgate.statistics.estimates import count_outliers
+from pytest_kgate.statistics.gates import Judgement
+from pytest_kgate.statistics.gates import SpeedGate
+from pytest_kgate.statistics.gates import Verdict
+from pytest_kgate.statistics.judge_processes import Run
+from pytest_kgate.statistics.judge_processes import Spread
+from pytest_kgate.statistics.judge_processes import judge
+
+if TYPE_CHECKING:
+    from pytest_kgate.bench.request import Job
+
+ALL_ROUNDS = sys.float_info.min
+"""A precision that no race reaches: each process takes all its rounds, or its budget."""
+
+Spawn = Callable[[int, "str | None", float], records.Record]
+"""`spawn(process, backend, limit_seconds)`: the record of a new process, from 1; raises `KgateError` without one."""
+
+
+def gather(
+    record: records.Record, job: Job, spawn: Spawn, progress: Callable[[Progress], None] | None
+) -> dict[str, Any]:
+    """`record`, of this process's check, with the gates judged on the rounds of all processes.
+
+    The first process that fails or is wrong ends it.
+    """
+    of = job.options.processes
+    # Once for its start; the process itself limits how long it waits for the device, the check and the race.
+    limit = 4 * job.options.timeout + 2 * job.options.budget
+    backend = (record["reference"] or {}).get("backend")
+    found: list[records.Record] = []
+    _release_memory()
+    for process in range(1, of + 1):
+        try:
+            one = spawn(process, backend, limit)
+        except KgateError as error:
+            return {**record, "verdict": "ERROR", "reason": f"{error.what}\n{error.todo}".rstrip()}
+        if one["verdict"] not in ("PASS", "MEASURED") or not one["timing"]:
+            return _refused(record, job, one, f"process {process} of {of}")
+        found.append(one)
+        if progress is not None:
+            timings = [each["timing"] for each in found]
+            spent = sum(timing["seconds_spent"] for timing in timings)
+            progress(Progress(sum(t["rounds"] for t in timings), spent, timings[-1]["ratio_of_medians"]))
+    return _judged(record, job, found)
+
+
+def _release_memory() -> None:
+    """Give PyTorch's unused memory back to the GPU, where the processes need it."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+
+
+def _refused(record: records.Record, job: Job, one: records.Record, which: str) -> records.Record:
+    """One process has no rounds to be trusted, though the check in this one was passed."""
+    reason = f"{which}: {one['reason'] or 'took no round'}"
+    verdict = one["verdict"] if one["verdict"] in ("ERROR", "WRONG", "INVALID") else "INVALID"
+    gates = []
+    if verdict == "INVALID":
+        gates = [Judgement(gate, Verdict.INVALID, reason, 0).to_dict() for gate in job.speed]
+    correctness = one["correctness"] if verdict == "WRONG" else record["correctness"]
+    plain: records.Record = records.plain(
+        {**record, "verdict": verdict, "reason": reason, "gates": gates, "correctness": correctness}
+    )
+    return plain
+
+
+def _judged(record: records.Record, job: Job, found: Sequence[records.Record]) -> records.Record:
+    timers = sorted({one["timing"]["timer"] for one in found})
+    if len(timers) > 1:
+        what = f"the processes were timed in different ways ({', '.join(timers)}); name one with --kgate-timer"
+        return _refused(record, job, {**found[-1], "verdict": "INVALID", "reason": what}, "all processes")
+    runs = [_run(one) for one in found]
+    tick = max(one["timing"]["tick_seconds"] for one in found)
+    gates, notes = [], []
+    for gate in job.speed:
+        judgement, spread = judge(gate, runs, tick)
+        entry = judgement.to_dict()
+        if spread is not None:
+            entry["processes"] = spread.to_dict(runs)
+            notes += _notes(gate, spread)
+        gates.append(entry)
+    judged = record["correctness"] if job.must_be_right else None
+    warnings = dict.fromkeys([*record["warnings"], *(text for one in found for text in one["warnings"]), *notes])
+    plain: records.Record = records.plain(
+        {
+            **record,
+            "verdict": records.overall_verdict(gates, judged),
+            "reason": next((gate["reason"] for gate in gates if gate["reason"]), ""),
+            "gates": gates,
+            "timing": _timing([one["timing"] for one in found], found, runs, tick),
+            "warnings": list(warnings),
+        }
+    )
+    return plain
+
+
+def _run(one: records.Record) -> Run:
+    timing = one["timing"]
+    candidate, reference = (records.decode_samples(timing[arm]["samples"]) for arm in ("candidate", "reference"))
+    return Run(candidate, reference)
+
+
+def _notes(gate: SpeedGate, spread: Spread) -> list[str]:
+    if not spread.differ:
+        return []
+    own, within = math.sqrt(spread.variance_between), math.sqrt(spread.variance_within)
+    return [
+        f"processes differ: at quantile {gate.quantile:g} each has an offset of its own, sd {100 * own:.2g} %, where "
+        f"its rounds alone explain {100 * within:.2g} %; one process would be surer of itself than it may be"
+    ]
+
+
+def _timing(
+    timings: Sequence[Mapping[str, Any]], found: Sequence[records.Record], runs: Sequence[Run], tick: float
+) -> dict[str, Any]:
+    """As of one race; samples are those of the first process, then of the second, and so on."""
+    arms = {name: _stacked([getattr(run, name) for run in runs]) for name in ("candidate", "reference")}
+    overhead = {name: float(np.median([one["overhead_seconds"][name] for one in timings])) for name in arms}
+    first = timings[0]
+    return {
+        "timer": first["timer"],
+        "cache": first["cache"],
+        "rounds": sum(one["rounds"] for one in timings),
+        "samples_per_round": max(one["samples_per_round"] for one in timings),
+        "budget_seconds": first["budget_seconds"],
+        "seconds_spent": sum(one["seconds_spent"] for one in timings),
+        "tick_seconds": tick,
+        "retaken": sum(one["retaken"] for one in timings),
+        **{name: records.arm_facts(samples) for name, samples in arms.items()},
+        "overhead_seconds": overhead,
+        "ratio": None,
+        "ratio_of_medians": float(np.median(arms["candidate"]) / np.median(arms["reference"])),
+        "evidence": {},  # each process has its own
+        "probes": _probes([one["probes"] for one in timings if one.get("probes")]),
+        "outliers": {
+            name: sum(count_outliers(getattr(run, name), tick) for run in runs) for name in ("candidate", "reference")
+        },
+        "processes": [_process(one) for one in found],
+    }
+
+
+def _probes(found: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    if not found:
+        return None
+    surprise = {
+        arm: float(np.median([one["surprise_seconds"][arm] for one in found])) for arm in ("candidate", "reference")
+    }
+    hidden = [one["hidden_seconds"] for one in found if one["hidden_seconds"] is not None]
+    return {
+        "rounds": sum(one["rounds"] for one in found),
+        "verified": sum(one["verified"] for one in found),
+        "surprise_seconds": surprise,
+        "hidden_seconds": float(np.median(hidden)) if hidden else None,
+    }
+
+
+def _process(one: records.Record) -> dict[str, Any]:
+    timing = one["timing"]
+    return {
+        "started": one["started"],
+        "seed": one["seeds"]["race"],
+        "rounds": timing["rounds"],
+        "samples_per_round": timing["samples_per_round"],
+        "seconds_spent": timing["seconds_spent"],
+        "candidate_seconds": timing["candidate"]["median_seconds"],
+        "reference_seconds": timing["reference"]["median_seconds"],
+        "overhead_seconds": timing["overhead_seconds"],
+        "evidence": timing["evidence"],
+    }
+
+
+def _stacked(samples: Sequence[Floats]) -> Floats:
+    """All rounds in one array; where processes took different numbers of samples a round, one sample a row."""
+    if len({one.shape[1] for one in samples}) == 1:
+        return np.concatenate(samples)
+    return np.concatenate([one.reshape(-1, 1) for one in samples])
+
+
+def seed_of(seed: int, process: int) -> int:
+    """Inputs and order of one process: the same whenever it is repeated, others in every process."""
+    return int(np.random.SeedSequence([seed, process]).generate_state(1, np.uint32)[0] >> 1)

@@ -1,0 +1,147 @@
+"""One process of a gate, from the outside: a pytest session of its own, for one test, with the options of this one."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from dataclasses import replace
+from pathlib import Path
+from typing import IO
+from typing import TYPE_CHECKING
+
+from pytest_kgate.bench.processes.task import VARIABLE
+from pytest_kgate.bench.processes.task import Task
+from pytest_kgate.errors import KgateError
+from pytest_kgate.report.record.record import Record
+from pytest_kgate.system.child_process import pipe
+
+if TYPE_CHECKING:
+    import pytest
+
+_GRACE_SECONDS = 10.0
+"""For a process that is interrupted, to put its fixtures away, before it is killed."""
+
+_LINES = 6
+"""Of what a process said last, in the reason why it failed."""
+
+
+class ProcessFailed(KgateError):
+    """A process ended without a record."""
+
+
+@dataclass(frozen=True)
+class Launcher:
+    """How this session was started, so that others can be started alike."""
+
+    arguments: tuple[str, ...]
+    folder: Path
+
+    @classmethod
+    def of(cls, config: pytest.Config) -> Launcher:
+        """The same command line, except for what several sessions can't share."""
+        given = config.invocation_params
+        overrides = ["-rfEs"]
+        if config.pluginmanager.hasplugin("xdist"):
+            overrides.append("-n0")
+        if config.pluginmanager.hasplugin("junitxml"):
+            overrides.append("--junitxml=")
+        return cls((*(str(one) for one in given.args), *overrides), given.dir)
+
+    def run(self, task: Task, limit_seconds: float) -> Record:
+        """The record of a new process; raises `ProcessFailed` where it leaves none in time."""
+        with tempfile.TemporaryDirectory(prefix="kgate-process-") as name:
+            folder = Path(name)
+            answer = folder / "answer.json"
+            with pipe() as lifeline, (folder / "output").open("w+", encoding="utf-8", errors="replace") as output:
+                replace(task, answer=str(answer), lifeline=lifeline).save(folder / "task.json")
+                # pytest empties --basetemp when it starts: a session's own must not be shared.
+                command = [sys.executable, "-m", "pytest", *self.arguments, f"--basetemp={folder / 'tmp'}"]
+                environment = {**os.environ, VARIABLE: str(folder / "task.json")}
+                timed_out, status = _run(command, self.folder, environment, lifeline, output, limit_seconds)
+                said = last_lines(output)
+            found = json.loads(answer.read_text(encoding="utf-8")) if answer.exists() else {}
+        if "record" in found:
+            record: Record = found["record"]
+            return record
+        if "error" in found:
+            raise ProcessFailed(f"Process {task.process} of {task.of} could not measure.", found["error"])
+        raise _explained(task, limit_seconds if timed_out else None, status, said)
+
+
+def _run(
+    command: list[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    lifeline: int,
+    output: IO[str],
+    limit: float,
+) -> tuple[bool, int]:
+    """Whether the limit ended it, and its exit status. Whatever ends the wait, Ctrl-C too, ends the process."""
+    timed_out = threading.Event()
+    # A session of its own, so that what it starts (compilers, servers) can be ended with it.
+    with subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        pass_fds=(lifeline,),
+        start_new_session=True,
+    ) as child:
+
+        def end() -> None:
+            timed_out.set()
+            signal_all(child, signal.SIGKILL)
+
+        # Not wait(limit), which wakes up twenty times a second beside whatever is timed.
+        alarm = threading.Timer(limit, end)
+        alarm.daemon = True
+        alarm.start()
+        try:
+            status = child.wait()
+        finally:
+            alarm.cancel()
+            if child.poll() is None:
+                signal_all(child, signal.SIGINT)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    child.wait(_GRACE_SECONDS)
+                signal_all(child, signal.SIGKILL)
+    return timed_out.is_set(), status
+
+
+def signal_all(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """To the process and all that it started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, number)
+
+
+def last_lines(output: IO[str]) -> list[str]:
+    """Of the file that a process wrote to."""
+    output.seek(0)
+    return [line.rstrip() for line in output if line.strip()][-_LINES:]
+
+
+def _explained(task: Task, limit_seconds: float | None, status: int, said: list[str]) -> ProcessFailed:
+    which = f"Process {task.process} of {task.of}"
+    if limit_seconds is not None:
+        what = f"{which} was ended after {limit_seconds:g} s without a result"
+    elif status < 0:
+        what = f"{which} crashed: signal {signal.Signals(-status).name} ended it"
+    else:
+        number = f" number {task.call + 1}" if task.call else ""
+        what = f"{which} ended with status {status} before the test came to its kbench call{number}"
+    lines = [*(said or ["nothing"]), "Run the test in one process to see it alone:"]
+    lines.append(f"pytest {shlex.quote(task.test)} --kgate-processes 1")
+    if limit_seconds is not None:
+        lines.append("Raise --kgate-timeout if it is just slow.")
+    return ProcessFailed(f"{what}. It said:", "\n".join(lines))

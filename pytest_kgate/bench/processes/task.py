@@ -1,0 +1,58 @@
+"""What one process of a gate is asked to do, as its parent writes it to a file. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pytest_kgate.report.record.record import Record
+from pytest_kgate.report.record.record import plain
+from pytest_kgate.system import json_file as files
+
+VARIABLE = "KGATE_PROCESS"
+"""Private: names the file of the task. Only a session that was started for one has it."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One `kbench` call of one test, to be measured and not judged."""
+
+    test: str
+    """Its node id."""
+    call: int
+    """Which `kbench` call of the test is meant; 0 for the first."""
+    process: int
+    """From 1."""
+    of: int
+    backend: str | None
+    """Which of the problem's references the parent has chosen; None where there is just one."""
+    earlier: tuple[Record, ...]
+    """The records of the test's calls before, which are not measured again."""
+    answer: str = ""
+    """Path of the file for the answer."""
+    lifeline: int = -1
+    """A file descriptor that ends when the parent does."""
+
+    def save(self, path: Path) -> None:
+        """Write the task to this file."""
+        path.write_text(json.dumps(plain(asdict(self))), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str) -> Task:
+        """The task of this file."""
+        fields: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+        return cls(**{**fields, "earlier": tuple(fields["earlier"])})
+
+    def deliver(self, answer: dict[str, Any]) -> None:
+        """Hand `record` or `error` over; the file is whole or not there."""
+        files.replace(Path(self.answer), json.dumps(plain(answer), allow_nan=False))
+
+
+def task_of_this_process() -> Task | None:
+    """What this session was started for; None for one that a user started. Sessions within it don't inherit it."""
+    path = os.environ.pop(VARIABLE, None)
+    return Task.load(path) if path else None

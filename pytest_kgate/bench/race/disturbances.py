@@ -1,0 +1,232 @@
+"""Whether a race can be trusted: readings made around its rounds in, findings out. Pure.
+
+Nothing here looks at the verdict, nor at which arm was the faster. A race is thrown away for what disturbed it, so
+throwing it away favours neither side. `docs/statistics.md` has the table of what follows from what.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import asdict
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pytest_kgate.bench.race.order_effects import Floats
+from pytest_kgate.bench.race.order_effects import Order
+from pytest_kgate.bench.race.order_effects import clock_step_bias
+from pytest_kgate.bench.race.order_effects import judge_position
+from pytest_kgate.bench.race.order_effects import percent
+from pytest_kgate.bench.race.order_effects import position_effects
+from pytest_kgate.bench.race.order_effects import separated
+from pytest_kgate.device.protocol import Round
+from pytest_kgate.errors import TimingError
+from pytest_kgate.statistics import estimates as stats
+
+_SETTLED_CLOCK = 0.02
+"""Relative range of the SM clock over a race; 0.1 % was seen on an H200 that nothing disturbs."""
+
+_STARVED_SHARE = 0.25
+"""Of the samples, taken again because the host was late. One delay in a race is an accident; one in four rounds, each
+of half a second, is a host that has no core to spare."""
+
+_COARSE_TICK = 0.02
+"""Of a latency, one tick of the timer: the medians that the classic rule compares then jump by more than most gates
+demand."""
+
+_COLD_RATIO = 1.3
+"""A load after the cache was emptied must take this much longer than a hit; an L2 that was left alone reads 1.0."""
+
+THROTTLING = {
+    0x04: "power cap",
+    0x08: "hardware slowdown",
+    0x20: "heat (by the driver)",
+    0x40: "heat (by the hardware)",
+    0x80: "power brake",
+}
+"""NVML's clocks event reasons that slow a kernel down. The others (idle, clocks set by the user) disturb no race."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the machine said of itself between two rounds; None for what it does not tell."""
+
+    throttle: int | None = None
+    """NVML's bit mask of reasons, see `THROTTLING`."""
+    temperature_c: float | None = None
+    foreign_processes: int | None = None
+    """Processes with a compute context on the device that are not ours."""
+    seconds: float = 0.0
+    """What the reading cost."""
+
+
+@dataclass(frozen=True)
+class Cold:
+    """SM clock cycles that one dependent load takes, in the cache and after what is to empty it."""
+
+    hot_cycles: float
+    flushed_cycles: float
+
+
+@dataclass(frozen=True)
+class Observed:
+    """One race, as whoever watched it saw it."""
+
+    rounds: Sequence[Round]
+    orders: Sequence[Order]
+    """Of each round: the arm of every sample, in the order taken."""
+    ended: Sequence[float]
+    """The device's clock at the end of each round, in seconds."""
+    readings: Sequence[tuple[int, Reading]]
+    """With the number of rounds that were over; the first is from before the race, the last from after it."""
+    tick_seconds: float
+    sample_seconds: float
+    """About what one sample of both arms takes."""
+    cold: Cold | None = None
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What is recorded, why the race can't be trusted (empty: it can), and what its reader should know."""
+
+    facts: Mapping[str, Any]
+    reasons: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def assess(seen: Observed) -> Assessment:
+    """All that the evidence says."""
+    clocks = _readings_of(seen.rounds, "sm_clock_hz")
+    changes = _readings_of(seen.rounds, "sm_clock_change")
+    facts: dict[str, Any] = {"machine": [{"round": done, **asdict(one)} for done, one in seen.readings]}
+    reasons = [*foreign(seen.readings), *throttled(seen.readings, clocks), *starved(seen.rounds)]
+    warnings = [*_throttled_throughout(seen.readings), *clock_warnings(clocks)]
+    ratio_se = 0.0
+    if len(seen.rounds) >= 2 and _plain(seen):
+        facts["position"] = effects = position_effects(seen.rounds, seen.orders)
+        ratio_se = effects["ratio_se"]
+        found = judge_position(effects)
+        reasons += found[0]
+        warnings += found[1]
+        facts["autocorrelation"] = _autocorrelation(seen.rounds)
+        facts["tick_share"] = share = _tick_share(seen.rounds, seen.tick_seconds)
+        if share > _COARSE_TICK:
+            warnings.append(f"one tick of the timer is {percent(share)} of a latency: differences below it do not show")
+    if len(changes):
+        facts["clock_step_bias"] = clock_step_bias(changes, seen.orders)
+        reasons += separated(changes, seen.orders, ratio_se)
+    if len(seen.ended) >= 2:
+        facts["idle_gap_seconds"] = _idle_gap(seen)
+    if seen.cold is not None:
+        facts["cold"] = asdict(seen.cold)
+    return Assessment(facts, tuple(reasons), tuple(warnings))
+
+
+def require_cold(found: Cold) -> Cold:
+    """The readings, where they show a cold cache; raises `TimingError` where they don't."""
+    if found.flushed_cycles < _COLD_RATIO * found.hot_cycles:
+        raise TimingError(
+            f"The cold cache is not cold: a load takes {found.flushed_cycles:.0f} cycles after the cache was emptied, "
+            f"and {found.hot_cycles:.0f} from a warm one.",
+            "Use --kgate-cache hot on this GPU.",
+        )
+    return found
+
+
+def foreign(readings: Iterable[tuple[int, Reading]]) -> list[str]:
+    """A reason where a process not ours had a context on the device; whether it worked meanwhile can't be told."""
+    most = max((one.foreign_processes or 0 for _, one in readings), default=0)
+    if not most:
+        return []
+    who = "another process" if most == 1 else f"{most} other processes"
+    return [f"{who} had the GPU open during the race"]
+
+
+def throttled(readings: Sequence[tuple[int, Reading]], clocks_hz: Floats) -> list[str]:
+    """A reason where the device began to throttle during the race and its clock moved, or can't be told to have stayed.
+
+    What was there before the race or after its first round belongs to the load: both arms ran under it throughout.
+    """
+    early = _reasons(one for done, one in readings if done <= 1)
+    late = _reasons(one for done, one in readings if done > 1)
+    began = late & ~early
+    if not began or (len(clocks_hz) and not clock_warnings(clocks_hz)):
+        return []
+    return [f"the GPU began to throttle during the race: {_names(began)}"]
+
+
+def starved(rounds: Sequence[Round]) -> list[str]:
+    """A reason where the host kept the stream waiting time and again; in the first round the timer finds its pace."""
+    later = rounds[1:]
+    retaken = sum(one.retaken for one in later)
+    kept = sum(one.seconds.size for one in later)
+    if not kept or retaken <= _STARVED_SHARE * kept:
+        return []
+    return [
+        f"the stream was starved: {retaken} samples were taken again because the host was late, beside {kept} others"
+    ]
+
+
+def clock_warnings(clocks_hz: Floats) -> list[str]:
+    """What to say of the SM clocks of a race's rounds: nothing, where they agree as a settled GPU's do."""
+    if not clocks_hz.size or np.ptp(clocks_hz) <= _SETTLED_CLOCK * np.median(clocks_hz):
+        return []
+    low, high = clocks_hz.min() / 1e9, clocks_hz.max() / 1e9
+    return [f"the SM clock moved between {low:.2f} and {high:.2f} GHz from round to round; latencies moved with it"]
+
+
+def _plain(seen: Observed) -> bool:
+    """Whether every sample can be matched with its place, and has a logarithm."""
+    return all(
+        one.seconds.shape[1] >= 2
+        and np.isfinite(one.seconds).all()
+        and bool((one.seconds > 0).all())
+        and all((order == arm).sum() == one.seconds.shape[1] for arm in (0, 1))
+        for one, order in zip(seen.rounds, seen.orders, strict=True)
+    )
+
+
+def _autocorrelation(rounds: Sequence[Round]) -> dict[str, float]:
+    """Lag-1, from round to round; the rule widens its interval by that of the ratio's blocks."""
+    logs = np.log(stats.estimate(np.stack([one.seconds for one in rounds])))
+    series = {"ratio": logs[:, 0] - logs[:, 1], "candidate": logs[:, 0], "reference": logs[:, 1]}
+    return {name: stats.lag1(values) for name, values in series.items()}
+
+
+def _tick_share(rounds: Sequence[Round], tick_seconds: float) -> float:
+    shortest = min(float(np.median([one.seconds[arm] for one in rounds])) for arm in (0, 1))
+    return tick_seconds / shortest
+
+
+def _idle_gap(seen: Observed) -> dict[str, float]:
+    """From round to round, the seconds in which the device was not seen at work: it idled for at most so long."""
+    busy = _readings_of(seen.rounds, "device_busy_seconds")
+    if not len(busy):
+        busy = np.array([seen.sample_seconds * one.seconds.shape[1] for one in seen.rounds])
+    gaps = np.maximum(np.diff(seen.ended) - busy[1:], 0.0)
+    return {"median": float(np.median(gaps)), "longest": float(gaps.max())}
+
+
+def _throttled_throughout(readings: Sequence[tuple[int, Reading]]) -> list[str]:
+    before = _reasons(one for done, one in readings if done <= 1)
+    return [f"the GPU throttled when the race began: {_names(before)}; both arms ran under it"] if before else []
+
+
+def _reasons(readings: Iterable[Reading]) -> int:
+    found = 0
+    for one in readings:
+        found |= one.throttle or 0
+    return found & sum(THROTTLING)
+
+
+def _names(reasons: int) -> str:
+    return ", ".join(name for bit, name in THROTTLING.items() if reasons & bit)
+
+
+def _readings_of(rounds: Sequence[Round], name: str) -> Floats:
+    """One value a round; empty where a round lacks it."""
+    values = [one.evidence[name] for one in rounds if name in one.evidence]
+    return np.array(values if len(values) == len(rounds) else [], dtype=np.float64)

@@ -1,0 +1,124 @@
+"""What the order of the samples in their rounds lets through: clock steps, and the place itself. Pure.
+
+Order is random, so that whatever happens within rounds hits both arms alike in the long run. Here is measured how far
+it did not in the rounds of one race, and judged whether that is more than the interval allows for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_kgate.device.protocol import Round
+from pytest_kgate.statistics import estimates as stats
+
+Order = NDArray[np.intp]
+"""The arm of every sample of a round, in the order taken."""
+
+Floats = NDArray[np.float64]
+
+TOLERATED_BIAS = 0.002
+"""Of a ratio. Ratios are promised within 0.3 % of the truth, and a disturbance may use up most of that, not all."""
+
+_CLEAR = 4.0
+"""Standard errors beyond which an effect of the position is taken to be there; chance alone reaches that in some
+0.2 % of races of twelve rounds."""
+
+_BEYOND_NOISE = 2.0
+"""Standard errors of the ratio. Places that were drawn at random widen the interval by what they do; only places that
+were not can do more than it allows for."""
+
+_SLOW_START = 0.02
+"""By how much a round's first sample may be slower than its others before the warm-up is said to be too short."""
+
+
+def separated(changes: Floats, orders: Sequence[Order], ratio_se: float) -> list[str]:
+    """A reason where steps of the SM clock within rounds may have separated the arms.
+
+    What the clock does in every round, such as settling, meets a new random order each time, and widens the interval
+    by what that leaves; it must go beyond this. What it did in a few rounds only met too few orders for that.
+    """
+    unusual = clock_step_bias(changes - np.median(changes), orders)
+    usual = clock_step_bias(changes, orders)
+    if unusual <= TOLERATED_BIAS and usual <= max(TOLERATED_BIAS, _BEYOND_NOISE * ratio_se):
+        return []
+    return [
+        f"the SM clock stepped within rounds, by up to {percent(np.abs(changes).max())}, and may have separated the "
+        f"arms by {percent(max(usual, unusual))}"
+    ]
+
+
+def clock_step_bias(changes: Floats, orders: Sequence[Order]) -> float:
+    """The most that steps of the clock can have moved the mean log ratio, had they come at one place of every round.
+
+    A step by a fraction s after slot k changes the log ratio of a round by s times the difference of the arms' shares
+    of samples behind k. Order is random, so that over rounds these differences cancel; what is left is looked for at
+    all k.
+    """
+    total = np.zeros(max(len(order) for order in orders))
+    for change, order in zip(changes, orders, strict=True):
+        shares = [np.cumsum(order == arm) / max(1, int((order == arm).sum())) for arm in (0, 1)]
+        total[: len(order)] += change * (shares[0] - shares[1])
+    return float(np.abs(total).max()) / len(orders)
+
+
+def position_effects(rounds: Sequence[Round], orders: Sequence[Order]) -> dict[str, Any]:
+    """Whether a sample's latency depends on its place in the round.
+
+    Per round and arm, the slope of log latency over the place, -1/2 for the first slot and 1/2 for the last, by Theil
+    and Sen: a slow first sample, which no median minds, is no slope. Its mean and standard error over rounds. `bias` is
+    what the slopes made of the places that the arms happened to get; to be held against `ratio_se`, the standard error
+    of the mean log ratio over rounds, which random order has widened by just that. `first_sample` compares the first
+    slot with the other samples of its arm: there a gap before it shows.
+    """
+    slopes = np.empty((len(rounds), 2))
+    places = np.empty((len(rounds), 2))
+    first = np.empty(len(rounds))
+    ratios = np.empty(len(rounds))
+    for index, (one, order) in enumerate(zip(rounds, orders, strict=True)):
+        place = np.linspace(-0.5, 0.5, len(order))
+        logs = np.log(one.seconds)
+        for arm in (0, 1):
+            at = place[order == arm]
+            one_of, other_of = np.triu_indices(len(at), 1)
+            slopes[index, arm] = np.median((logs[arm][other_of] - logs[arm][one_of]) / (at[other_of] - at[one_of]))
+            places[index, arm] = at.mean()
+        ratios[index] = np.subtract(*stats.estimate(logs))
+        arm = int(order[0])
+        first[index] = logs[arm][0] - np.median(logs[arm][1:])
+    return {
+        **{name: _effect(slopes[:, arm]) for arm, name in enumerate(("candidate", "reference"))},
+        "bias": float((slopes.mean(axis=0) * places.mean(axis=0) * (1, -1)).sum()),
+        "ratio_se": float(ratios.std(ddof=1)) / len(rounds) ** 0.5,
+        "first_sample": _effect(first),
+    }
+
+
+def judge_position(effects: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Reasons and warnings."""
+    reasons, warnings = [], []
+    clear = [name for name in ("candidate", "reference") if abs(effects[name]["t"]) > _CLEAR]
+    if clear and abs(effects["bias"]) > max(TOLERATED_BIAS, _BEYOND_NOISE * effects["ratio_se"]):
+        reasons.append(
+            f"latencies of the {' and the '.join(clear)} depend on the place in the round, and the places that the "
+            f"arms drew have moved the ratio by {percent(abs(effects['bias']))}"
+        )
+    start = effects["first_sample"]
+    if start["t"] > _CLEAR and start["mean"] > _SLOW_START:
+        slower = percent(np.expm1(start["mean"]))
+        warnings.append(f"the first sample of a round is {slower} slower than the others: the device was not warm")
+    return reasons, warnings
+
+
+def _effect(values: Floats) -> dict[str, float]:
+    mean, spread = float(values.mean()), float(values.std(ddof=1))
+    return {"mean": mean, "t": mean / max(spread / len(values) ** 0.5, 1e-9)}
+
+
+def percent(fraction: float) -> str:
+    """Two significant digits."""
+    return f"{fraction * 100:.2g} %"

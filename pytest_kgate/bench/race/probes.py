@@ -1,0 +1,173 @@
+"""Whether the timed launches did the work: when they are probed, what is kept, and the verdict on it.
+
+A check before the race shows that the candidate can compute the answer, not that it does so while it is timed. So some
+rounds, which nothing announces, hold launches on new values (`device/probe_launches.py`). Their answers are compared
+with the exact ones once the race is over, and their times with those of launches on values seen before.
+
+A latency that is the slope over a row of launches is one only where each launch waits for the one before. Launches may
+run at the same time (programmatic dependent launch, work that forks from an earlier call), and the slope is then the
+inverse of a throughput. So probed rounds also time the candidate's calls with something between them that all wait for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from typing import Any
+
+import numpy as np
+
+from pytest_kgate.device.protocol import Probe
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_EVERY = 4
+"""One round of so many in a row is probed, which makes three before the first look."""
+
+_KEPT = 4
+"""Probes whose answers are kept, chosen at random; each holds two outputs, and to verify it costs exact answers."""
+
+_FEWEST = 3
+"""Probes from which a memory is told: one or two may have met an interrupt."""
+
+_MANY = 6
+"""Probes of which four tenths may be quick, and not just a quarter: noise alone puts each behind the slowest launch of
+its row once in eleven times, four of six once in a thousand, before anything is demanded of how far behind it is."""
+
+_REMEMBERING = 0.5
+"""Share of the candidate's latency by which a first look at values may cost more than the next."""
+
+_SLACK_SECONDS = 1e-6
+"""The same for a kernel so short that an event's jitter is a share of it."""
+
+_HIDDEN_SECONDS = 1.5e-6
+"""What a call may hide behind the one before it: its launch and its set-up, where it is launched early and waits
+(`griddepcontrol.wait`) before it touches memory. Launches in a graph follow each other within about a microsecond;
+whoever hides clearly more has begun to work on inputs that the call before may still write."""
+
+_HIDDEN = 0.05
+"""And this share of its latency, for the noise of a row that is timed once a round."""
+
+_STREAM = 3
+"""Keeps the choice of rounds apart from other draws of the same seed."""
+
+
+def seed_of(race_seed: int, number: int) -> int | None:
+    """Of the values that the round of this number is probed with; None for a round that is left alone."""
+    block, place = divmod(number, _EVERY)
+    rng = np.random.default_rng([race_seed, _STREAM, block])
+    chosen, seed = int(rng.integers(_EVERY)), int(rng.integers(2**31 - 1))
+    return seed if place == chosen else None
+
+
+class Probes:
+    """Those of a race: all times, and the answers of a few chosen at random."""
+
+    def __init__(self, race_seed: int) -> None:
+        self._rng = np.random.default_rng([race_seed, _STREAM])
+        self._kept: list[Probe] = []
+        self._surprise: list[tuple[float, float]] = []
+        self._hidden: list[float] = []
+
+    def add(self, probe: Probe | None) -> None:
+        """Take one in; with equal chance for all, it is among those that are kept."""
+        if probe is None:
+            return
+        self._surprise.append(probe.surprise_seconds)
+        if probe.hidden_seconds is not None:
+            self._hidden.append(probe.hidden_seconds)
+        if len(self._kept) < _KEPT:
+            self._kept.append(probe)
+            return
+        place = int(self._rng.integers(len(self._surprise)))
+        if place < _KEPT:
+            self._kept[place] = probe
+
+    @property
+    def surprise_seconds(self) -> NDArray[np.float64]:
+        """(probes, 2): how much longer each arm's launches took on new values than the slowest on old ones."""
+        return np.array(self._surprise, dtype=np.float64).reshape(-1, 2)
+
+    @property
+    def hidden_seconds(self) -> NDArray[np.float64]:
+        """(probes,): how much of a call the row of launches hides; empty where the timer can hide nothing."""
+        return np.array(self._hidden, dtype=np.float64)
+
+    @property
+    def kept(self) -> tuple[Probe, ...]:
+        """Those whose answers are to be verified."""
+        return tuple(self._kept)
+
+    def to_dict(self) -> dict[str, Any] | None:
+        """Built-in types, for the record; None where no round was probed."""
+        if not self._surprise:
+            return None
+        candidate, reference = np.median(self.surprise_seconds, axis=0).tolist()
+        return {
+            "rounds": len(self._surprise),
+            "verified": sum(len(probe.answers) for probe in self._kept),
+            "surprise_seconds": {"candidate": candidate, "reference": reference},
+            "hidden_seconds": float(np.median(self._hidden)) if self._hidden else None,
+        }
+
+
+def remembers(surprise_seconds: NDArray[np.float64], samples: NDArray[np.float64]) -> str | None:
+    """One sentence where the candidate takes much longer on values that it has not seen; None where it does not.
+
+    What the reference loses to new values (they lie elsewhere in the caches) is taken off, and what a tenth of the
+    candidate's own `samples`, its latencies in seconds, have above their median: on a busy host that is several times
+    the median, and not a matter of values. Some of the probes may be quick: what a kernel remembers it remembers every
+    time, but a disturbance of the launches that a probe is compared with hides it now and then. One of ten samples is
+    the slowest by chance, so noise alone hardly puts three of four probes behind the slowest of theirs.
+    """
+    if len(surprise_seconds) < _FEWEST or not np.isfinite(samples).all():
+        return None
+    longer = _longer(surprise_seconds)
+    candidate = float(np.quantile(longer, 0.4 if len(longer) >= _MANY else 0.25))
+    if candidate <= _allowed(samples):
+        return None
+    return (
+        f"the candidate takes {candidate * 1e6:.3g} us longer on values that it has not seen, and "
+        f"{float(np.median(samples)) * 1e6:.3g} us on those that it has: it seems to remember its answers"
+    )
+
+
+def doubtful(surprise_seconds: NDArray[np.float64], samples: NDArray[np.float64]) -> bool:
+    """Whether few probes look like a memory, or half of many: then `remembers` should be asked after more rounds.
+
+    A race that is decided after twelve rounds has three probes, and on a busy host a disturbance of one of them would
+    hide what a candidate remembers.
+    """
+    if not len(surprise_seconds) or not np.isfinite(samples).all() or remembers(surprise_seconds, samples):
+        return False
+    longer = _longer(surprise_seconds)
+    return float(np.max(longer) if len(longer) < _MANY else np.median(longer)) > _allowed(samples)
+
+
+def _longer(surprise_seconds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(probes,): what new values cost the candidate beyond what they cost the reference."""
+    longer: NDArray[np.float64] = surprise_seconds[:, 0] - max(0.0, float(np.median(surprise_seconds[:, 1])))
+    return longer
+
+
+def _allowed(samples: NDArray[np.float64]) -> float:
+    """What they may cost it, in seconds."""
+    latency, slow = (float(value) for value in np.quantile(samples, [0.5, 0.9]))
+    return _REMEMBERING * latency + _SLACK_SECONDS + (slow - latency)
+
+
+def overlaps(hidden_seconds: NDArray[np.float64], latency_seconds: float) -> str | None:
+    """One sentence where the candidate's calls run at the same time as their neighbours; None where they do not.
+
+    A quarter of the probes may be quick, as in `remembers`: what overlaps does so in every row.
+    """
+    if len(hidden_seconds) < _FEWEST or not np.isfinite(latency_seconds):
+        return None
+    hidden = float(np.quantile(hidden_seconds, 0.25))
+    if hidden <= _HIDDEN_SECONDS + _HIDDEN * latency_seconds:
+        return None
+    return (
+        f"the candidate's calls run at the same time: one takes {(latency_seconds + hidden) * 1e6:.3g} us where it "
+        f"waits for the call before it to end, and {latency_seconds * 1e6:.3g} us in the rows that were timed, which "
+        "then tell how many calls a second there can be, not how long one takes"
+    )

@@ -1,0 +1,181 @@
+"""The rounds of one race: what order, how many, when to stop. The stopwatch does the timing, the gate the judging."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
+from dataclasses import field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_kgate.bench.race.probes import Probes
+from pytest_kgate.bench.race.probes import doubtful
+from pytest_kgate.bench.race.probes import seed_of
+from pytest_kgate.device.protocol import Round
+from pytest_kgate.device.protocol import Stopwatch
+from pytest_kgate.statistics.estimates import Interval
+from pytest_kgate.statistics.gates import Judgement
+from pytest_kgate.statistics.gates import SpeedGate
+from pytest_kgate.statistics.group_sequential import LOOKS
+from pytest_kgate.statistics.judge import judge
+from pytest_kgate.statistics.judge import measure
+from pytest_kgate.statistics.judge import precise_enough
+
+SAMPLES = 10
+"""Samples of each arm in a round, where the budget has room for 96 such rounds."""
+
+_FEWEST_SAMPLES = 4
+"""The interquartile mean needs four; slow kernels get by with these."""
+
+MEASURE_PRECISION = 0.005
+"""A race that judges nothing stops once the ratio's half-width is below 0.5 %."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a race may spend, and its seed."""
+
+    budget_seconds: float
+    seed: int
+    precision: float | None = None
+    """Stop undecided once the ratio's relative half-width is below this."""
+
+
+@dataclass(frozen=True)
+class Race:
+    """The rounds that were run; arrays are (rounds, samples), in seconds of net latency of one call."""
+
+    candidate: NDArray[np.float64]
+    reference: NDArray[np.float64]
+    overhead_seconds: NDArray[np.float64]
+    """(rounds, 2): what was taken off the candidate's and the reference's samples."""
+    spent_seconds: float
+    judgements: tuple[Judgement, ...]
+    ratio: Interval | None
+    """Of the latencies, at the latest look, whatever the gates demand; None before the first look."""
+    retaken: int
+    probes: Probes
+    """What the candidate did with new values in the midst of it."""
+    evidence: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    """Readings by name, one value a round."""
+
+    @property
+    def rounds(self) -> int:
+        """How many there were."""
+        return len(self.candidate)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Handed to whoever shows a live line."""
+
+    rounds: int
+    spent_seconds: float
+    ratio: float
+
+
+def run(
+    stopwatch: Stopwatch,
+    gates: Sequence[SpeedGate],
+    plan: Plan,
+    clock: Callable[[], float],
+    progress: Callable[[Progress], None] | None = None,
+) -> Race:
+    """Time rounds until every gate is decided, the last look is past, or the budget is spent.
+
+    Rounds also go on, and verdicts stay what they are, while the candidate may be one that remembers. A round is
+    started only while budget is left; the first look needs twelve rounds.
+    """
+    start = clock()
+    samples = _samples(stopwatch.sample_seconds, plan.budget_seconds)
+    rounds: list[Round] = []
+    decided: dict[int, Judgement] = {}
+    probes = Probes(plan.seed)
+    while len(rounds) < LOOKS[-1] and clock() - start < plan.budget_seconds:
+        seeds = np.random.SeedSequence([plan.seed, len(rounds)])
+        rng = np.random.default_rng(seeds)
+        order = _shuffled(rng, samples, stopwatch.run_length)
+        rounds.append(stopwatch.round(int(rng.integers(2**31)), order, seed_of(plan.seed, len(rounds))))
+        probes.add(rounds[-1].probe)
+        if progress is not None:
+            progress(Progress(len(rounds), clock() - start, _rough_ratio(rounds)))
+        if len(rounds) in LOOKS:
+            _judge(rounds, gates, plan, stopwatch.tick_seconds, decided)
+            if _settled(rounds, gates, plan, decided) and not doubtful(probes.surprise_seconds, _stack(rounds)[0]):
+                break
+    candidate, reference = _stack(rounds)
+    _judge(rounds, gates, plan, stopwatch.tick_seconds, decided, final=True)
+    return Race(
+        candidate=candidate,
+        reference=reference,
+        overhead_seconds=np.array([one.overhead_seconds for one in rounds]).reshape(-1, 2),
+        spent_seconds=clock() - start,
+        judgements=tuple(decided[index] for index in range(len(gates))),
+        ratio=measure(candidate, reference),
+        retaken=sum(one.retaken for one in rounds),
+        probes=probes,
+        evidence={
+            name: np.array([one.evidence[name] for one in rounds]) for name in (rounds[0].evidence if rounds else ())
+        },
+    )
+
+
+def _judge(
+    rounds: list[Round],
+    gates: Sequence[SpeedGate],
+    plan: Plan,
+    tick_seconds: float,
+    decided: dict[int, Judgement],
+    *,
+    final: bool = False,
+) -> None:
+    """Judge the gates that are still open; `decided` takes up those that need no more rounds."""
+    candidate, reference = _stack(rounds)
+    for index, gate in enumerate(gates):
+        if index in decided:
+            continue
+        judgement = judge(gate, candidate, reference, seed=plan.seed, final=final, tick_seconds=tick_seconds)
+        if judgement is not None:
+            decided[index] = judgement
+
+
+def _settled(rounds: list[Round], gates: Sequence[SpeedGate], plan: Plan, decided: dict[int, Judgement]) -> bool:
+    """Whether more rounds would add nothing that was asked for."""
+    if gates and len(decided) == len(gates):
+        return True
+    if any(gate.rule == "classic" for gate in gates):
+        return False  # it knows no interval that would tell when to stop: all rounds, or the budget
+    precision = plan.precision if gates else plan.precision or MEASURE_PRECISION
+    quantiles = {gate.quantile for gate in gates} or {0.5}
+    return precision is not None and all(precise_enough(*_stack(rounds), precision, quantile=q) for q in quantiles)
+
+
+def _shuffled(rng: np.random.Generator, samples: int, run_length: int) -> NDArray[np.intp]:
+    """Both arms' samples in random order, in runs of one arm; strict alternation would have a bias of its own."""
+    runs = -(-samples // run_length)
+    lengths = np.full(runs, samples // runs)
+    lengths[: samples % runs] += 1
+    arms, which = np.divmod(rng.permutation(2 * runs), runs)
+    return np.repeat(arms, lengths[which])
+
+
+def _samples(sample_seconds: float, budget_seconds: float) -> int:
+    """Ten, or as few as four where ten in each of 96 rounds would not fit the budget."""
+    room = budget_seconds / (LOOKS[-1] * max(sample_seconds, 1e-9))
+    return int(min(SAMPLES, max(_FEWEST_SAMPLES, room)))
+
+
+def _stack(rounds: list[Round]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    if not rounds:
+        return np.empty((0, 1)), np.empty((0, 1))
+    seconds = np.stack([one.seconds for one in rounds])
+    return seconds[:, 0], seconds[:, 1]
+
+
+def _rough_ratio(rounds: list[Round]) -> float:
+    """The latest round's ratio of medians, for a live line."""
+    candidate, reference = np.median(rounds[-1].seconds, axis=1)
+    return float(candidate / reference) if reference > 0 else float("nan")

@@ -1,0 +1,95 @@
+"""What the last calibration of a device means for its gates: which bounds are too tight, and how old it is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from typing import Any
+
+from pytest_kgate.bench.race.device_calibration import Calibration
+from pytest_kgate.bench.race.device_calibration import identity_of
+from pytest_kgate.bench.race.device_calibration import lookup
+from pytest_kgate.bench.race.device_calibration import resolved_effect
+from pytest_kgate.report import format as text
+
+if TYPE_CHECKING:
+    from pytest_kgate.device.protocol import Stopwatch
+    from pytest_kgate.report.record.record import Record
+    from pytest_kgate.statistics.gates import SpeedGate
+
+
+def too_tight(environment: Mapping[str, Any], stopwatch: Stopwatch, gates: Sequence[SpeedGate]) -> list[str]:
+    """A warning for each gate whose bound lies closer to 1 than this device decides within the budget.
+
+    Such a gate can't tell its bound from "equally fast": a candidate that meets speedup(0.999) with as much again to
+    spare would mostly end undecided. A bound of exactly 1 claims no size, and is never too tight.
+    """
+    if not gates:
+        return []
+    calibration = lookup(environment, stopwatch.timer, stopwatch.cache)
+    latency = _reference_seconds(stopwatch)
+    effect = resolved_effect(calibration, latency) if calibration else None
+    if calibration is None or effect is None:
+        return []
+    margins = {gate.bound: math.expm1(abs(math.log(gate.bound))) for gate in gates}
+    return [
+        f"the bound {text.bound(bound)} is {_percent(margin)} from equally fast, and the calibration of "
+        f"{_day(calibration)} found that a gate on a kernel of {text.seconds(latency)} resolves {_percent(effect)} "
+        f"within {calibration.budget_seconds:g} s: a ratio closer than that to the bound mostly ends INCONCLUSIVE"
+        for bound, margin in margins.items()
+        if 0 < margin < effect
+    ]
+
+
+def summary(records: Iterable[Record]) -> list[str]:
+    """A line for each device, timer and cache that judged gates: when it was calibrated, or how to do so."""
+    used: dict[tuple[str, str, str], Mapping[str, Any]] = {}
+    for record in records:
+        timing = record.get("timing")
+        if record["gates"] and timing:
+            environment = record["environment"]
+            used.setdefault((identity_of(environment), timing["timer"], timing["cache"]), environment)
+    return [_line(environment, timer, cache) for (_, timer, cache), environment in used.items()]
+
+
+def _line(environment: Mapping[str, Any], timer: str, cache: str) -> str:
+    gpu, cpu = environment.get("gpu") or {}, environment.get("cpu") or {}
+    name = gpu.get("name") or cpu.get("model") or environment.get("device", "this device")
+    where = f"{name}, {timer} timer, {cache} cache"
+    found = lookup(environment, timer, cache)
+    if found is None:
+        return f"calibration of {where}: none; `{_command(environment, timer, cache)}` measures how often its gates err"
+    verdict = "" if found.accepted else "not passed, "
+    return (
+        f"calibration of {where}: {_day(found)}, {verdict}"
+        f"{found.false_passes} false passes and {found.false_fails} false fails of {found.gates} gates"
+    )
+
+
+def _command(environment: Mapping[str, Any], timer: str, cache: str) -> str:
+    """What calibrates just that."""
+    parts = ["kgate calibrate"]
+    if environment.get("device") in ("host", "fake"):
+        parts.append(f"--device {environment['device']}")
+    if timer in ("queue", "eager"):
+        parts.append(f"--timer {timer}")
+    if cache != "hot":
+        parts.append(f"--cache {cache}")
+    return " ".join(parts)
+
+
+def _reference_seconds(stopwatch: Stopwatch) -> float:
+    """Roughly: the timers of a GPU have timed a few calls; elsewhere half of what a sample of both arms takes."""
+    estimates = getattr(stopwatch, "estimates", None)
+    return float(estimates[1]) if estimates else stopwatch.sample_seconds / 2
+
+
+def _day(calibration: Calibration) -> str:
+    return calibration.date[:10]
+
+
+def _percent(fraction: float) -> str:
+    return f"{fraction * 100:.2g} %"

@@ -1,0 +1,227 @@
+"""What is known of one `kbench` call so far, and the record that it makes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+from typing import Any
+
+import numpy as np
+
+from pytest_kgate.bench.correctness.check import Correctness
+from pytest_kgate.bench.correctness.selftest import Selftest
+from pytest_kgate.bench.race.race import Race
+from pytest_kgate.bench.race.retry import Trusted
+from pytest_kgate.bench.request import Job
+from pytest_kgate.device.arm import ignored_params
+from pytest_kgate.device.protocol import Device
+from pytest_kgate.device.protocol import Stopwatch
+from pytest_kgate.integrity.checks import Watch
+from pytest_kgate.problems.problem import Problem
+from pytest_kgate.report.record import record as records
+from pytest_kgate.statistics.estimates import count_outliers
+from pytest_kgate.statistics.gates import Judgement
+from pytest_kgate.statistics.gates import Verdict
+from pytest_kgate.statistics.judge import with_evidence
+
+if TYPE_CHECKING:
+    from pytest_kgate.bench.race.reference import Reference
+    from pytest_kgate.build.kernel import Kernel
+    from pytest_kgate.integrity.isolation.candidate import Isolation
+
+
+class Account:
+    """Gathers what is known so far, so that a race which breaks off still leaves a whole record."""
+
+    def __init__(self, job: Job, device: Device, environment: Mapping[str, Any]) -> None:
+        self.job = job
+        self.started = records.now()
+        self.environment = {**environment, **device.environment()}
+        self.lease_name = self.environment.get("gpu", {}).get("uuid", device.kind)
+        self.reference: Reference | None = None
+        self.correctness: Correctness | None = None
+        self.selftest: Selftest | None = None
+        self.stopwatch: Stopwatch | None = None
+        self.advice: list[str] = []
+        self.trusted: Trusted | None = None
+        self.race: Race | None = None
+        self.watch: Watch | None = None
+        self.isolation: Isolation | None = None
+        self.error: str | None = None
+        self.invalid: str | None = None
+
+    @property
+    def candidate_name(self) -> str:
+        """As tables show it."""
+        return str(_candidate_facts(self.job.candidate, self.job.name, self.job.problem.params)["name"])
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether nothing speaks against the candidate so far, once the race is over."""
+        if self.invalid or self.correctness is None or self.race is None or not self.race.rounds:
+            return False
+        judged = (self.correctness.verdict, *(one.verdict for one in self.race.judgements))
+        return all(verdict is Verdict.PASS for verdict in judged)
+
+    def finish(self) -> records.Record:
+        """The record, in JSON's own types."""
+        self.invalid = self.invalid or (self.watch.reason() if self.watch else None)
+        judgements = self._judgements()
+        gates = [one.to_dict() for one in judgements]
+        correctness = self.correctness.to_dict() if self.correctness else None
+        judged = correctness if self.job.must_be_right else None
+        verdict = records.overall_verdict(gates, judged, ran=self.error is None)
+        if self.invalid and verdict in ("PASS", "MEASURED"):
+            verdict = "INVALID"
+        if self.selftest:
+            verdict = "FAIL" if self.selftest.lived else "PASS"
+        reasons = [
+            self.error,
+            self.invalid,
+            self.selftest.reason if self.selftest else "",
+            judged["reason"] if judged else "",
+            *(gate["reason"] for gate in gates),
+        ]
+        record = {
+            "test": self.job.test,
+            "call": self.job.call,
+            "attempt": self.job.attempt,
+            "started": self.started,
+            "verdict": verdict,
+            "reason": next((reason for reason in reasons if reason), ""),
+            "problem": _problem_facts(self.job.problem),
+            "candidate": _candidate_facts(self.job.candidate, self.job.name, self.job.problem.params),
+            "reference": _reference_facts(self.reference),
+            "sanitizer": self.job.sanitizer,
+            "correctness": correctness,
+            **({"selftest": self.selftest.to_dict()} if self.selftest else {}),
+            "gates": gates,
+            "timing": self._timing(),
+            "integrity": self.watch.to_dict() if self.watch else None,
+            **({"isolation": self.isolation.to_dict()} if self.isolation else {}),
+            "seeds": {
+                "session": self.job.session_seed,
+                "race": self.trusted.seed if self.trusted else self.job.seed,
+            },
+            "environment": self.environment,
+            "warnings": self._warnings(),
+        }
+        plain: records.Record = records.plain(record)
+        return plain
+
+    def _judgements(self) -> list[Judgement]:
+        """The race's, with the bootstrap intervals that a reader may want beside the deciding one."""
+        if self.race is None:
+            return []
+        result = self.race
+        judgements = [
+            with_evidence(one, result.candidate, result.reference, seed=self.job.seed) for one in result.judgements
+        ]
+        if self.invalid:
+            return [replace(one, verdict=Verdict.INVALID, reason=self.invalid) for one in judgements]
+        return judgements
+
+    def _timing(self) -> dict[str, Any] | None:
+        if self.race is None or self.stopwatch is None or not self.race.rounds:
+            return None
+        result = self.race
+        overhead = np.median(result.overhead_seconds, axis=0)
+        arms = {"candidate": result.candidate, "reference": result.reference}
+        return {
+            "timer": self.stopwatch.timer,
+            "cache": self.stopwatch.cache,
+            "rounds": result.rounds,
+            "samples_per_round": result.candidate.shape[1],
+            "budget_seconds": self.job.options.budget,
+            "seconds_spent": result.spent_seconds,
+            "tick_seconds": self.stopwatch.tick_seconds,
+            "retaken": result.retaken,
+            **{name: records.arm_facts(samples) for name, samples in arms.items()},
+            "overhead_seconds": dict(zip(arms, overhead.tolist(), strict=True)),
+            "ratio": result.ratio.to_dict() if result.ratio else None,
+            "ratio_of_medians": float(np.median(result.candidate) / np.median(result.reference)),
+            "evidence": {
+                **{name: values.tolist() for name, values in result.evidence.items()},
+                **(self.trusted.facts if self.trusted else {}),
+            },
+            "probes": result.probes.to_dict(),
+            "outliers": {name: count_outliers(samples, self.stopwatch.tick_seconds) for name, samples in arms.items()},
+        }
+
+    def _warnings(self) -> list[str]:
+        warnings = list(self.stopwatch.warnings) if self.stopwatch else []
+        if self.watch:
+            warnings += self.watch.warnings
+        if self.isolation:
+            warnings += self.isolation.warnings
+        warnings += self.advice
+        if self.trusted:
+            warnings += self.trusted.warnings
+            if self.trusted.invalid and not self.job.speed:
+                warnings.append(f"not to be trusted: {self.trusted.invalid}")
+        if self.correctness and self.correctness.verdict is not Verdict.PASS and not self.job.must_be_right:
+            warnings.append(f"the answer was not judged, but {self.correctness.reason}")
+        if self.correctness and self.correctness.weak:
+            warnings.append(
+                f"the check is weak: it would also let pass {', '.join(self.correctness.weak)}; "
+                "`kgate selftest` says which draws and checks find what"
+            )
+        if self.selftest and self.selftest.honest:
+            warnings.append(f"the reference itself would fail this check: {self.selftest.honest}")
+        if self.job.speed and "-DKGATE_DEBUG" in getattr(getattr(self.job.candidate, "build", None), "flags", ()):
+            warnings.append("the candidate is a debug build: its device asserts are timed too")
+        if self.job.speed and self.job.options.rule == "classic":
+            warnings.append(
+                "judged by the classic rule, whose error rate is not controlled: of candidates that are exactly on a "
+                "bound below 1, about half pass"
+            )
+        if self.job.speed and self.job.attempt > 1:
+            warnings.append(
+                "rerun of a test: each try may err half as often as the one before, so that this one needs a stronger "
+                "result; a gate that is tried until it passes errs up to twice as often as promised"
+            )
+        return warnings
+
+
+def _problem_facts(problem: Problem) -> dict[str, Any]:
+    shape = problem.shape
+    return {
+        "name": problem.name,
+        "shape": [shape.batch, shape.heads, shape.seqlen, shape.head_dim] if shape else None,
+        "causal": shape.causal if shape else None,
+        "dtype": problem.dtype,
+        "flops": problem.flops,
+        "bytes": problem.bytes,
+        "params": dict(problem.params),
+    }
+
+
+def _candidate_facts(
+    candidate: Callable[..., Any] | Kernel, name: str | None, params: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What is known of the candidate's build; of a plain callable, its name and which of `params` it does not take."""
+    build = getattr(candidate, "build", None)
+    own_name = getattr(candidate, "name", None) or getattr(candidate, "__name__", type(candidate).__name__)
+    return {
+        "name": name or str(own_name),
+        "implementation": getattr(candidate, "implementation", None) if build else None,
+        "knobs": dict(getattr(candidate, "knobs", {})) if build else {},
+        "source_hash": build.source_hash if build else None,
+        "flags": list(build.flags) if build else [],
+        "arch": build.arch if build else None,
+        "resources": [one.to_dict() for one in build.resources] if build else [],
+        "ignored_params": ignored_params(candidate, params),
+    }
+
+
+def _reference_facts(reference: Reference | None) -> dict[str, Any] | None:
+    if reference is None:
+        return None
+    return {
+        "name": reference.name,
+        "backend": reference.backend,
+        "choices": dict(reference.choices),
+        "refused": dict(reference.refused),
+    }

@@ -1,0 +1,90 @@
+"""What one `kbench` call is asked to do, and what it hands back."""
+
+from __future__ import annotations
+
+import functools
+import secrets
+from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pytest_kgate.bench.processes import gather
+from pytest_kgate.build import vendor_libraries as vendor
+from pytest_kgate.problems.problem import Problem
+from pytest_kgate.report.record.record import Record
+from pytest_kgate.session.options.values import Options
+from pytest_kgate.statistics.gates import ErrorGate
+from pytest_kgate.statistics.gates import SpeedGate
+
+_SEED_BITS = 48
+"""More than anyone can try, and short enough to be copied."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one `kbench` call was asked to do."""
+
+    test: str
+    """The test's node id."""
+    call: int
+    """0 for a test's first `kbench` call."""
+    candidate: Callable[..., Any]
+    """Under `isolate` a `Named`, which refuses to be called here."""
+    problem: Problem
+    speed: tuple[SpeedGate, ...]
+    error: ErrorGate | None
+    options: Options
+    name: str | None = None
+    """The candidate's name in tables; None for its own."""
+    check: bool = True
+    """Whether a wrong answer fails a job that demands speed but names no tolerance."""
+    precision: float | None = None
+    attempt: int = 1
+    """Which run of the test this is; above 1 where a plugin reruns failed tests."""
+    own: bool | None = None
+    """Whether the candidate claims to call no library; None: it does if it was built from a kernel's source."""
+    process: int | None = None
+    """Which of a gate's processes this is, from 1: it measures, and its parent judges. None where this one judges."""
+    sanitizer: Mapping[str, Any] | None = None
+    """What compute-sanitizer found in the test's kernels; a finding ends the job before its check."""
+
+    @property
+    def seed(self) -> int:
+        """The problem's own, or the session's; of one of several processes, its own."""
+        seed = self.session_seed if self.problem.seed is None else self.problem.seed
+        return seed if self.process is None else gather.seed_of(seed, self.process)
+
+    @functools.cached_property
+    def session_seed(self) -> int:
+        """Of --kgate-seed; else drawn for this call, so that no record that is written before it gives it away."""
+        return secrets.randbits(_SEED_BITS) if self.options.seed is None else self.options.seed
+
+    @property
+    def claims_own(self) -> bool:
+        """Whether a library's kernel in its place would be a lie."""
+        return hasattr(self.candidate, "build") if self.own is None else self.own
+
+    @property
+    def declared_libraries(self) -> tuple[str, ...]:
+        """Those that the candidate's source opens, and what these run: their kernels among its own are no lie."""
+        return vendor.with_theirs(getattr(self.candidate, "libraries", ()))
+
+    @property
+    def in_processes(self) -> bool:
+        """Whether other processes race, and this one checks and judges."""
+        races = bool(self.speed) and not self.options.selftest
+        return self.process is None and self.options.processes > 1 and races
+
+    @property
+    def must_be_right(self) -> bool:
+        """Whether a wrong answer ends the job; a job that demands nothing only measures."""
+        return self.error is not None or (self.check and bool(self.speed))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The record, and the exception behind an ERROR verdict."""
+
+    record: Record
+    cause: BaseException | None = None

@@ -1,0 +1,67 @@
+"""Events around each call on an idle device: on request, for what a caller waits for."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pytest_kgate.device.cuda.timers.stopwatch import CudaStopwatch
+from pytest_kgate.device.probe_rows import ProbeLaunches
+from pytest_kgate.device.protocol import Arm
+from pytest_kgate.device.protocol import Round
+from pytest_kgate.device.protocol import Workload
+from pytest_kgate.device.rows import LONG
+from pytest_kgate.device.rows import Step
+from pytest_kgate.device.rows import by_turn
+from pytest_kgate.device.rows import in_a_row
+from pytest_kgate.device.rows import plain_row
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pytest_kgate.device.cuda.device import CudaDevice
+
+
+class EagerStopwatch(CudaStopwatch):
+    """The host's launch work is a part of every sample."""
+
+    timer = "eager"
+
+    def __init__(self, device: CudaDevice, arms: Sequence[Arm], workload: Workload, cache: str) -> None:
+        super().__init__(device, arms, workload, cache)
+        self.warnings.append("eager timer: latencies include the host's launch overhead")
+
+    def round(self, seed: int, order: NDArray[np.intp], probe_seed: int | None = None) -> Round:
+        """One sample at a time, each on an idle stream."""
+        with self.fresh_round(seed) as (inputs, outputs, rng), contextlib.ExitStack() as stack:
+            sets = [(inputs, outputs)]
+            rows = {(arm, LONG): in_a_row(by_turn(self.arms, arm, sets), 1) for arm in range(len(self.arms))}
+            steps = [Step((int(arm), LONG), rows[int(arm), LONG]) for arm in order]
+            launches = None
+            if probe_seed is not None:
+                launches = ProbeLaunches(self.arms, self.workload, sets, rng, probe_seed)
+                steps = stack.enter_context(launches.among(steps, rows, plain_row, 1))
+            for row in rows.values():
+                row()
+            elapsed = np.array([self._timed(step) for step in steps])
+        sampled = elapsed[[step.sampled for step in steps]]
+        seconds = np.stack([sampled[order == arm] for arm in range(len(self.arms))])
+        probe = None if launches is None else launches.result(steps, elapsed)
+        return Round(seconds, np.zeros(len(self.arms)), probe=probe)
+
+    def _timed(self, step: Step) -> float:
+        ((start, end),) = self.event_pairs(1)
+        if step.before is not None:
+            step.before()
+        self.evict()
+        self.device.wait()
+        start.record()
+        result = step.enqueue()
+        end.record()
+        self.device.wait()
+        if step.after is not None:
+            step.after(result)
+        return float(start.elapsed_time(end)) * 1e-3

@@ -1,0 +1,91 @@
+"""Rows of launches as CUDA graphs: the default timer, for a hot or a cold cache."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from typing import Any
+
+from pytest_kgate.device.cuda.timers.capture import Captures
+from pytest_kgate.device.cuda.timers.slope import SlopeStopwatch
+from pytest_kgate.device.cuda.timers.stopwatch import PAD_STEP
+from pytest_kgate.device.cuda.timers.stopwatch import PAD_STEPS
+from pytest_kgate.device.protocol import Arm
+from pytest_kgate.device.protocol import Workload
+from pytest_kgate.device.rows import LONG
+from pytest_kgate.device.rows import SHORT
+from pytest_kgate.device.rows import Row
+from pytest_kgate.device.rows import Set
+from pytest_kgate.device.rows import by_turn
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from pytest_kgate.device.cuda.device import CudaDevice
+
+
+class GraphStopwatch(SlopeStopwatch):
+    """A row is a graph, captured anew each round: kept ones carry an offset of up to 1.6 % for their lifetime.
+
+    Within a round that offset is noise. So three graphs take turns as the long row, each half as long as one would be.
+    """
+
+    timer = "graph"
+    row_seconds = 100e-6
+    most_launches = 100
+    twins = 3
+    when_late = (
+        "The host could not enqueue one replay of a graph within half a second.",
+        "The machine is overloaded: free a CPU core.",
+    )
+
+    def __init__(self, device: CudaDevice, arms: Sequence[Arm], workload: Workload, cache: str) -> None:
+        super().__init__(device, arms, workload, cache)
+        with device.running("capturing"):
+            self._captures = Captures(device)
+
+    def close(self) -> None:
+        """Drop the pool as well."""
+        super().close()
+        self._captures.close()
+
+    @contextlib.contextmanager
+    def rows(self, sets: Sequence[Set], rng: np.random.Generator) -> Iterator[Mapping[Row, Callable[[], Any]]]:
+        """Capture the four rows in random order; the graphs go when the round is over."""
+        with contextlib.ExitStack() as stack:
+            wanted = [(arm, length) for arm in range(len(self.arms)) for length in (SHORT, *[LONG] * self.twins)]
+            graphs: dict[Row, list[Callable[[], Any]]] = {}
+            for index in rng.permutation(len(wanted)):
+                arm, length = wanted[index]
+                pad_bytes = int(rng.integers(1, PAD_STEPS)) * PAD_STEP
+                row = self._graph(by_turn(self.arms, arm, sets), self.lengths[arm][length], pad_bytes)
+                graphs.setdefault((arm, length), []).append(stack.enter_context(row))
+            yield {key: _taking_turns(several) for key, several in graphs.items()}
+
+    @contextlib.contextmanager
+    def row_of(self, call: Callable[[int], Any], launches: int) -> Iterator[Callable[[], Any]]:
+        """One more graph."""
+        with self._graph(call, launches, 0) as row:
+            yield row
+
+    @contextlib.contextmanager
+    def _graph(self, call: Callable[[int], Any], launches: int, pad_bytes: int) -> Iterator[Callable[[], Any]]:
+        graph, results = self._captures.capture(call, launches, pad_bytes=pad_bytes, keep=self.cache == "cold")
+
+        def replay() -> Any:
+            graph.replay()
+            return results[-1]
+
+        yield replay
+        graph.reset()
+
+
+def _taking_turns(replays: Sequence[Callable[[], Any]]) -> Callable[[], Any]:
+    """Replays one of them, each time the next."""
+    turns = itertools.cycle(replays)
+    return lambda: next(turns)()

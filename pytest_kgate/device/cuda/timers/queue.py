@@ -1,0 +1,93 @@
+"""Rows of single launches: for what can't be captured in a graph."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from typing import Any
+
+from pytest_kgate.device.cuda.timers.capture import Captures
+from pytest_kgate.device.cuda.timers.slope import SlopeStopwatch
+from pytest_kgate.device.protocol import Arm
+from pytest_kgate.device.protocol import Workload
+from pytest_kgate.device.rows import Row
+from pytest_kgate.device.rows import Set
+from pytest_kgate.device.rows import by_turn
+from pytest_kgate.device.rows import in_a_row
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from pytest_kgate.device.cuda.device import CudaDevice
+
+REFERENCE = 1
+
+
+class QueueStopwatch(SlopeStopwatch):
+    """The host launches one by one on the held stream.
+
+    A candidate that can't be captured may be a graph itself, and the device begins a graph sooner than a launch of the
+    host (by 0.9 us, for a flash attention on an H200). So that this is no win, the reference is then launched as a
+    graph of one call, captured anew each round: a candidate of plain launches reads too slow by that much, never too
+    fast.
+    """
+
+    timer = "queue"
+    row_seconds = 100e-6
+    most_launches = 16  # a launch costs the host 5 to 50 us, and the device takes about a thousand in advance
+    when_late = (
+        "The candidate or the reference waits for the GPU inside its call, so a launch can't be queued.",
+        "Remove the synchronisation (`.item()`, `.cpu()`, `torch.cuda.synchronize()`), or time whole calls "
+        "with --kgate-timer eager.",
+    )
+
+    def __init__(
+        self, device: CudaDevice, arms: Sequence[Arm], workload: Workload, cache: str, *, reference_by_graph: bool
+    ) -> None:
+        super().__init__(device, arms, workload, cache)
+        self._captures: Captures | None = None
+        if reference_by_graph:
+            with device.running("capturing"):
+                self._captures = Captures(device)
+
+    def close(self) -> None:
+        """Drop the pool as well."""
+        super().close()
+        if self._captures is not None:
+            self._captures.close()
+
+    @contextlib.contextmanager
+    def rows(self, sets: Sequence[Set], rng: np.random.Generator) -> Iterator[Mapping[Row, Callable[[], Any]]]:
+        """Launches, or replays of graphs of one call."""
+        with contextlib.ExitStack() as stack:
+            calls = [by_turn(self.arms, arm, sets) for arm in range(len(self.arms))]
+            if self._captures is not None:
+                calls[REFERENCE] = stack.enter_context(self._graphs(self._captures, calls[REFERENCE], len(sets)))
+            yield {
+                (arm, length): in_a_row(call, self.lengths[arm][length])
+                for arm, call in enumerate(calls)
+                for length in range(2)
+            }
+
+    @contextlib.contextmanager
+    def _graphs(self, captures: Captures, call: Callable[[int], Any], sets: int) -> Iterator[Callable[[int], Any]]:
+        made = [captures.capture(functools.partial(_at, call, turn), 1) for turn in range(sets)]
+
+        def replay(turn: int) -> Any:
+            graph, results = made[turn % sets]
+            graph.replay()
+            return results[-1]
+
+        yield replay
+        for graph, _ in made:
+            graph.reset()
+
+
+def _at(call: Callable[[int], Any], turn: int, _: int) -> Any:
+    """The call of one turn, whichever turn a capture of one launch says that it is."""
+    return call(turn)

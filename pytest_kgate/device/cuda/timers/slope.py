@@ -1,0 +1,186 @@
+"""What the graph timer and the queue timer share: net latency as the slope between few launches and many.
+
+A sample is two intervals, of a short and of a long row of launches. Their difference leaves out what every interval
+costs once (events, the first launch, the drain) and keeps what every launch costs. The whole round is enqueued on a
+stream that is held meanwhile, so that no delay of the host can enter it.
+
+With a cold cache every launch of a row has inputs and outputs of its own, and all are driven out of the L2 before each
+row.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
+from typing import Any
+
+import numpy as np
+import torch
+
+from pytest_kgate.device.cuda.timers.stopwatch import CudaStopwatch
+from pytest_kgate.device.cuda.timers.stopwatch import elapsed_seconds
+from pytest_kgate.device.probe_rows import ProbeLaunches
+from pytest_kgate.device.protocol import Arm
+from pytest_kgate.device.protocol import Round
+from pytest_kgate.device.protocol import Workload
+from pytest_kgate.device.rows import LONG
+from pytest_kgate.device.rows import SHORT
+from pytest_kgate.device.rows import Row
+from pytest_kgate.device.rows import Set
+from pytest_kgate.device.rows import Step
+from pytest_kgate.device.rows import plain_row
+from pytest_kgate.errors import TimingError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pytest_kgate.device.cuda.device import CudaDevice
+
+_ROUND_WARM_UP_SECONDS = 0.3e-3
+"""Before the samples of each round: the first launch after an idle gap is 30 % slow on an H200."""
+
+_SHORT_SECONDS = 4e-6
+"""Below this latency rows are longer in time too: what varies between launches is then a larger share of each."""
+
+
+class SlopeStopwatch(CudaStopwatch):
+    """A round of rows of launches; how a row is launched is the subclass's."""
+
+    row_seconds: float
+    """About how long the long row of a kernel is made, so that the jitter of events becomes small against it."""
+
+    most_launches: int
+    """In one row; more would only cost time with kernels so short that the launch floor dominates them."""
+
+    when_late: tuple[str, str]
+    """What to say, and to do, where the host can't even enqueue one row in half a second."""
+
+    def __init__(self, device: CudaDevice, arms: Sequence[Arm], workload: Workload, cache: str) -> None:
+        super().__init__(device, arms, workload, cache)
+        self.lengths = [self._lengths(seconds) for seconds in _even_out(self.estimates)]
+        self._sets = max(long for _, long in self.lengths) if cache == "cold" else 1
+        self._chunk: int | None = None
+
+    @property
+    def sample_seconds(self) -> float:
+        """About what one sample of both arms takes: a short and a long row each."""
+        return sum(seconds * sum(lengths) for seconds, lengths in zip(self.estimates, self.lengths, strict=True))
+
+    def rows(
+        self, sets: Sequence[Set], rng: np.random.Generator
+    ) -> AbstractContextManager[Mapping[Row, Callable[[], Any]]]:
+        """For each row a function that enqueues it and returns the last launch's result."""
+        raise NotImplementedError
+
+    def row_of(self, call: Callable[[int], Any], launches: int) -> AbstractContextManager[Callable[[], Any]]:
+        """A function that enqueues `call(0)`, `call(1)` and so on as the candidate's launches are."""
+        return plain_row(call, launches)
+
+    def round(self, seed: int, order: NDArray[np.intp], probe_seed: int | None = None) -> Round:
+        """Hold the stream, enqueue warm-up and rows, let go; rows for which the host was late are taken again."""
+        with self.fresh_round(seed) as (inputs, outputs, rng), contextlib.ExitStack() as stack:
+            sets = [(inputs, outputs), *(self._another_set(inputs) for _ in range(self._sets - 1))]
+            rows = stack.enter_context(self.rows(sets, rng))
+            keys = [(int(arm), int(length)) for arm in order for length in rng.permutation(2)]
+            steps = [Step(key, rows[key]) for key in keys]
+            launches = None
+            if probe_seed is not None:
+                launches = ProbeLaunches(self.arms, self.workload, sets, rng, probe_seed)
+                steps = stack.enter_context(
+                    launches.among(steps, rows, self.row_of, self.lengths[0][LONG], self._fence)
+                )
+            elapsed, retaken, busy_seconds = self._timed(steps, rows, rng)
+            evidence = {**self.clock_evidence(), "device_busy_seconds": busy_seconds}
+        sampled = elapsed[[step.sampled for step in steps]]
+        seconds, overhead = self._slopes(order, keys, sampled)
+        probe = None if launches is None else launches.result(steps, elapsed, float(np.median(seconds[0])))
+        return Round(seconds, overhead, retaken, evidence, probe)
+
+    def _timed(
+        self, steps: Sequence[Step], rows: Mapping[Row, Callable[[], Any]], rng: np.random.Generator
+    ) -> tuple[NDArray[np.float64], int, float]:
+        """Seconds of every step, how many steps were taken again, and seconds of waiting for the device."""
+        elapsed = np.empty(len(steps))
+        done = retaken = 0
+        busy_seconds = 0.0
+        while done < len(steps):
+            chunk = min(self._chunk or len(steps), len(steps) - done)
+            pairs = self.event_pairs(chunk)
+            self.device.instruments.hold(self.device.stream)
+            for _ in range(self._warm_ups()):
+                for arm in rng.permutation(len(self.arms)):
+                    rows[int(arm), LONG]()
+            if done == 0:
+                self.read_clock(0)
+            for pair, step in zip(pairs, steps[done : done + chunk], strict=True):
+                self._enqueue(pair, step)
+            self.read_clock(1)
+            self.device.instruments.release()
+            released = time.perf_counter()
+            self.device.wait()
+            busy_seconds += time.perf_counter() - released
+            if self.device.instruments.host_was_late():
+                retaken += chunk
+                if chunk == 1:
+                    raise TimingError(*self.when_late)
+                self._chunk = max(1, chunk // 4)
+                continue
+            elapsed[done : done + chunk] = elapsed_seconds(pairs)
+            done += chunk
+        return elapsed, retaken, busy_seconds
+
+    def _enqueue(self, pair: tuple[torch.cuda.Event, torch.cuda.Event], step: Step) -> None:
+        """One interval; the L2 holds nothing of the inputs before it where the cache is to be cold."""
+        start, end = pair
+        if step.before is not None:
+            step.before()
+        self.evict()
+        start.record(self.device.stream)
+        result = step.enqueue()
+        end.record(self.device.stream)
+        if step.after is not None:
+            step.after(result)
+
+    def _fence(self) -> None:
+        """Enqueue an empty kernel: it begins when all before it has ended, and what is behind it when it has."""
+        self.device.instruments.null(self.device.stream)
+
+    def _another_set(self, inputs: tuple[Any, ...]) -> Set:
+        """The same values elsewhere in memory, and outputs beside them."""
+        copies = tuple(tensor.clone() for tensor in inputs)
+        return copies, [self.workload.output_for(arm, copies) for arm in self.arms]
+
+    def _slopes(
+        self, order: NDArray[np.intp], keys: Sequence[Row], elapsed: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        which = np.array(keys)
+        seconds = np.empty((len(self.arms), len(order) // len(self.arms)))
+        overhead = np.empty(len(self.arms))
+        for arm, (short, long) in enumerate(self.lengths):
+            of_short, of_long = (elapsed[(which == (arm, length)).all(axis=1)] for length in (SHORT, LONG))
+            seconds[arm] = (of_long - of_short) / (long - short)
+            overhead[arm] = np.median(of_short - short * seconds[arm])
+        return seconds, overhead
+
+    def _warm_ups(self) -> int:
+        once = sum(seconds * long for seconds, (_, long) in zip(self.estimates, self.lengths, strict=True))
+        return max(1, min(10, math.ceil(_ROUND_WARM_UP_SECONDS / max(once, 1e-6))))
+
+    def _lengths(self, seconds: float) -> tuple[int, int]:
+        """Launches in the short and in the long row of a kernel of about this latency."""
+        seconds = max(seconds, 1e-7)
+        launches = math.ceil(self.row_seconds / seconds * max(1.0, _SHORT_SECONDS / seconds))
+        long = min(self.most_launches, max(3, launches))
+        return max(1, long // 5), long
+
+
+def _even_out(seconds: Sequence[float]) -> list[float]:
+    """Arms of nearly the same latency get rows of one length, so that no difference of theirs can bias the ratio."""
+    mean = math.exp(sum(math.log(max(value, 1e-7)) for value in seconds) / len(seconds))
+    return [mean if 0.5 < value / mean < 2 else value for value in seconds]

@@ -1,0 +1,146 @@
+"""What the three ways to time a kernel on a CUDA stream share.
+
+A round's shape is the same for all: new inputs, outputs and addresses, both arms in the order given, CUDA events around
+each sample. They differ in what stands between two events, and so in what is taken off to make the latency net.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from typing import Any
+
+import numpy as np
+import torch
+
+from pytest_kgate.bench.race.disturbances import Cold
+from pytest_kgate.bench.race.disturbances import require_cold
+from pytest_kgate.device.cuda.timers.cold_cache import cold_probe
+from pytest_kgate.device.protocol import Arm
+from pytest_kgate.device.protocol import Workload
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pytest_kgate.device.cuda.device import CudaDevice
+
+_EVENT_TICK_SECONDS = 32e-9
+"""The step of `cudaEventElapsedTime` seen on an H200."""
+
+_WARM_UP_SECONDS = 20e-3
+"""Once per race, so that clocks and caches have settled before the first round."""
+
+_EVICTION = 2
+"""Times the size of the L2 that is read before a sample, for a cold cache."""
+
+PAD_STEP = 256
+PAD_STEPS = 2048
+"""Outputs and inputs move by up to 512 KiB between rounds, in steps of the allocator's alignment."""
+
+
+class CudaStopwatch:
+    """What the timers share: making a round anew, warming up, reading events."""
+
+    timer: str
+    tick_seconds = _EVENT_TICK_SECONDS
+    run_length = 1
+
+    def __init__(self, device: CudaDevice, arms: Sequence[Arm], workload: Workload, cache: str) -> None:
+        self.device = device
+        self.arms = tuple(arms)
+        self.workload = workload
+        self.cache = cache
+        self.warnings: list[str] = []
+        self._events: list[torch.cuda.Event] = []
+        self._clock = torch.zeros((2, 2), dtype=torch.int64, device=device.torch_device)
+        with self.device.running("warming up"):
+            inputs = workload.draw(0)
+            outputs = [workload.output_for(arm, inputs) for arm in self.arms]
+            for arm, output in zip(self.arms, outputs, strict=True):
+                arm.call(inputs, output)  # loads modules and compiles, which must not happen on a held stream
+            self.device.wait()
+            self.estimates = [self._estimate(arm, inputs, out) for arm, out in zip(self.arms, outputs, strict=True)]
+            warm = 0.0
+            while warm < _WARM_UP_SECONDS:
+                for arm, output in zip(self.arms, outputs, strict=True):
+                    arm.call(inputs, output)
+                warm += max(sum(self.estimates), 1e-6)
+            self._eviction: torch.Tensor | None = None
+            if cache == "cold":
+                self._eviction = torch.ones(_EVICTION * device.l2_bytes // 4, device=device.torch_device)
+                self._eviction.sum()  # loads the kernel, which can't be done while the stream is held
+            self.device.wait()
+
+    @property
+    def sample_seconds(self) -> float:
+        """About what one sample of both arms takes."""
+        return sum(self.estimates)
+
+    def evict(self) -> None:
+        """With a cold cache, enqueue what empties the L2 before a sample.
+
+        It reads twice as much: dirty lines that a write leaves would be written back within the timed interval.
+        """
+        if self._eviction is not None:
+            self._eviction.sum()
+
+    def prove_cold(self) -> Cold:
+        """What a load costs in and out of the cache; raises `TimingError` where `evict` does not make it cold."""
+        return require_cold(cold_probe(self.device, self.evict))
+
+    def close(self) -> None:
+        """Wait until the device is idle."""
+        if self.device.lost is None:
+            self.device.wait()
+
+    def _estimate(self, arm: Arm, inputs: tuple[Any, ...], output: Any) -> float:
+        """Rough seconds of one call: a few in a row on a held stream, with the fixed part left in."""
+        calls = 5
+        start, end = self.event_pairs(1)[0]
+        for _ in range(2):  # the first pass meets cold caches and lazily loaded modules
+            self.device.instruments.hold(self.device.stream)
+            start.record()
+            for _ in range(calls):
+                arm.call(inputs, output)
+            end.record()
+            self.device.instruments.release()
+            self.device.wait()
+        return float(start.elapsed_time(end)) * 1e-3 / calls
+
+    def event_pairs(self, count: int) -> list[tuple[torch.cuda.Event, torch.cuda.Event]]:
+        while len(self._events) < 2 * count:
+            self._events.append(torch.cuda.Event(enable_timing=True))
+        return list(zip(self._events[0 : 2 * count : 2], self._events[1 : 2 * count : 2], strict=True))
+
+    def read_clock(self, which: int) -> None:
+        """Enqueue a reading of the SM clock, before (0) or behind (1) the samples of a round; takes some 20 us."""
+        self.device.instruments.clock(self.device.stream, self._clock[which])
+
+    def clock_evidence(self) -> dict[str, float]:
+        """The SM clock around the round's samples and its relative change; ask when the round is over."""
+        cycles, nanoseconds = self._clock.double().cpu().unbind(1)
+        before, behind = (cycles / nanoseconds * 1e9).tolist()
+        return {"sm_clock_hz": (before + behind) / 2, "sm_clock_change": behind / before - 1}
+
+    @contextlib.contextmanager
+    def fresh_round(self, seed: int) -> Iterator[tuple[tuple[Any, ...], list[Any], np.random.Generator]]:
+        """New inputs and outputs, at addresses that moved; the generator orders whatever else is made."""
+        rng = np.random.default_rng(seed)
+        with self.device.running("timing"):
+            pads = [
+                torch.empty(int(steps) * PAD_STEP, dtype=torch.uint8, device=self.device.torch_device)
+                for steps in rng.integers(1, PAD_STEPS, 2)
+            ]
+            inputs = self.workload.draw(seed)
+            outputs: list[Any] = [None] * len(self.arms)
+            for index in rng.permutation(len(self.arms)):
+                outputs[index] = self.workload.output_for(self.arms[index], inputs)
+            self.device.wait()
+            yield inputs, outputs, rng
+            del pads
+
+
+def elapsed_seconds(pairs: Sequence[tuple[torch.cuda.Event, torch.cuda.Event]]) -> NDArray[np.float64]:
+    return np.array([start.elapsed_time(end) for start, end in pairs]) * 1e-3

@@ -1,0 +1,165 @@
+"""What may disturb the samples of a fake device: the kinds of noise.
+
+Noise lives on the log scale and in slots, the order in which samples are taken, because what disturbs a real device
+(clocks, heat, neighbours) goes on in time whichever arm is being timed.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from pytest_kgate.statistics.estimates import Floats
+
+
+class Noise(Protocol):
+    """A noise process of one race."""
+
+    def draw(self, rng: np.random.Generator, rounds: int, slots: int) -> Floats:
+        """Log latency added, (arm, round, slot in the round); broadcasts to (2, rounds, slots)."""
+        ...
+
+
+@dataclass(frozen=True)
+class White:
+    """Independent lognormal noise: what is left when nothing is wrong."""
+
+    sd: float = 0.02
+
+    def draw(self, rng: np.random.Generator, rounds: int, slots: int) -> Floats:
+        return self.sd * rng.standard_normal((1, rounds, slots))
+
+
+@dataclass(frozen=True)
+class Autoregressive:
+    """Stationary AR(1) over slots, shared by the arms or one for each."""
+
+    rho: float = 0.95
+    sd: float = 0.03
+    per_arm: bool = False
+
+    def draw(self, rng: np.random.Generator, rounds: int, slots: int) -> Floats:
+        from scipy.signal import lfilter  # imports half of scipy
+
+        shocks = rng.standard_normal((2 if self.per_arm else 1, rounds * slots)) * self.sd
+        shocks[:, 1:] *= np.sqrt(1 - self.rho**2)
+        series = lfilter([1.0], [1.0, -self.rho], shocks, axis=1)
+        return np.asarray(series, dtype=np.float64).reshape(-1, rounds, slots)
+
+
+@dataclass(frozen=True)
+class Drift:
+    """The device heats up and slows down (below 0: boosts), exponentially, over some `slots`."""
+
+    total: float = 0.05
+    slots: float = 100.0
+
+    def draw(self, rng: np.random.Generator, rounds: int, slots: int) -> Floats:
+        series = self.total * (1 - np.exp(-np.arange(rounds * slots) / self.slots))
+        return series.reshape(1, rounds, slots)
+
+
+@dataclass(frozen=True)
+class TwoStateClock:
+    """A clock that jumps between two speeds and stays a while, shared by the arms or one for each."""
+
+    slow_share: float = 0.5
+    """Long-run share of slots in the slow state."""
+    dwell: float = 100.0
+    """Mean number of slots that a slow spell lasts."""
+    jump: float = 0.08
+    per_arm: bool = False
+
+    def draw(self, rng: np.random.Generator, rounds: int, slots: int) -> Floats:
+        arms = 2 if self.per_arm else 1
+        slow = np.stack([self._slow(rng, rounds * slots) for _ in range(arms)])
+        return self.jump * slow.reshape(arms, rounds, slots)
+
+    def _slow(self, rng: np.random.Generator, length: int) -> Floats:
+        """1.0 in slow slots. Spells are geometric, hence memoryless: the first is as long as any other."""
+        leave = np.array([self.slow_share / (1 - self.slow_share), 1.0]) / self.dwell  # of fast, of slow
+        first = int(rng.random() < self.slow_share)
+        pieces: list[Floats] = []
+        drawn = 0
+        while drawn < length:
+            spells = 2 * (8 + int(length / (1 / leave).sum()))
+            states = (first + np.arange(spells)) % 2
+            pieces.append(np.repeat(states.astype(np.float64), rng.geometric(leave[states])))
+            drawn += len(pieces[-1])
+        return np.concatenate(pieces)[:length]
+
+
+@dataclass(frozen=True)
+class Outliers:
+    """Now and then a sample is many times too long: an interrupt, another process, a page fault."""
+
+    share: float = 0.01
+    factor: float = 10.0
+
+    def draw(self, rng: np.random.Generator, rounds: int, slots: int) -> Floats:
+        hit = rng.random((1, rounds, slots)) < self.share
+        return np.asarray(np.log(self.factor) * hit, dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Skewed:
+    """Independent noise with a long tail to the slow side: exponential, less its centre."""
+
+    scale: float = 0.03
+    centre: float = math.log(2)
+    """In units of `scale`, which latency is the true one: log 2 for the median of all samples, 0.8076 for the
+    interquartile mean of ten (at a scale of 0.03; by simulation, to the last digit)."""
+
+    def draw(self, rng: np.random.Generator, rounds: int, slots: int) -> Floats:
+        return self.scale * (rng.standard_exponential((1, rounds, slots)) - self.centre)
+
+
+@dataclass(frozen=True)
+class OnlyArm:
+    """Noise that one arm has and the other has not."""
+
+    arm: int
+    """0 for the candidate, 1 for the reference."""
+    noise: Noise
+
+    def draw(self, rng: np.random.Generator, rounds: int, slots: int) -> Floats:
+        drawn = self.noise.draw(rng, rounds, slots)
+        total = np.zeros((2, rounds, slots))
+        total[self.arm] = np.broadcast_to(drawn, total.shape)[self.arm]
+        return total
+
+
+@dataclass(frozen=True)
+class RoundOffset:
+    """Each arm's own offset that lasts one round: addresses, captured graphs, whatever a round makes anew."""
+
+    sd: float = 0.005
+
+    def draw(self, rng: np.random.Generator, rounds: int, slots: int) -> Floats:
+        return self.sd * rng.standard_normal((2, rounds, 1))
+
+
+@dataclass(frozen=True)
+class RaceOffset:
+    """Each arm's own offset that lasts the whole race: what no number of rounds can see."""
+
+    sd: float = 0.005
+
+    def draw(self, rng: np.random.Generator, rounds: int, slots: int) -> Floats:
+        return self.sd * rng.standard_normal((2, 1, 1))
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Several kinds of noise at once."""
+
+    parts: tuple[Noise, ...]
+
+    def draw(self, rng: np.random.Generator, rounds: int, slots: int) -> Floats:
+        total = np.zeros((2, rounds, slots))
+        for part in self.parts:
+            total += part.draw(rng, rounds, slots)
+        return total

@@ -1,0 +1,184 @@
+"""Launches on values that no one has seen, somewhere among the timed ones: proof that those did the work.
+
+A round that is probed gets three more rows, which are no samples. One of each arm finds new values in the same buffers;
+its last answer is kept, and its time shows whether a first look at values costs more than the next, as it does for a
+kernel that remembers answers. A third row of the candidate has one launch, at a random turn, whose output is poisoned
+before and kept after, and whose inputs change before it: launches that count on an earlier one of their row to have
+done the work are found there, and so are those that begin before their turn.
+
+Where launches follow each other in a row, two more rows show whether they overlap. In one, an empty kernel stands
+behind each of the candidate's calls, which waits for all before it and for which all behind it wait; the other holds
+as many empty kernels alone. Their difference is what the calls take one after the other.
+
+To the candidate these are calls and captures like the others. What is compared with what, and when it is too much, is
+`pytest_kgate.bench.race.probes`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
+from typing import Any
+
+import numpy as np
+import torch.utils.dlpack
+from torch import Tensor
+
+from pytest_kgate.device.poison import poison
+from pytest_kgate.device.protocol import Arm
+from pytest_kgate.device.protocol import Probe
+from pytest_kgate.device.protocol import Workload
+from pytest_kgate.device.rows import LONG
+from pytest_kgate.device.rows import Row
+from pytest_kgate.device.rows import Set
+from pytest_kgate.device.rows import Step
+from pytest_kgate.device.rows import by_turn
+from pytest_kgate.errors import CandidateError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_AUDIT = (0, 2)
+"""The row that is like none of the sampled ones."""
+
+_FENCED, _FENCES = (0, 3), (0, 4)
+"""The row of calls with an empty kernel between them, and the row of empty kernels."""
+
+RowOf = Callable[[Callable[[int], Any], int], AbstractContextManager[Callable[[], Any]]]
+"""`row_of(call, launches)`: a function that makes so many launches in the way of the timer."""
+
+
+class ProbeLaunches:
+    """The three rows of one round."""
+
+    def __init__(
+        self, arms: Sequence[Arm], workload: Workload, sets: Sequence[Set], rng: np.random.Generator, seed: int
+    ) -> None:
+        self._arms = arms
+        self._workload = workload
+        self._sets = sets
+        self._rng = rng
+        # Only the candidate's own row brings the first values, so that nothing can have run on them before it, and only
+        # the launch that is audited the third.
+        self._seeds = (seed, seed + 1, seed + 2)
+        self._values = tuple(workload.draw(one) for one in self._seeds)
+        self._answers = [workload.make_output(self._values[0]) for _ in range(2)]
+        self._fenced = 0
+        self._rehearse()
+
+    @contextlib.contextmanager
+    def among(
+        self,
+        steps: Sequence[Step],
+        rows: Mapping[Row, Callable[[], Any]],
+        row_of: RowOf,
+        longest: int,
+        fence: Callable[[], None] | None = None,
+    ) -> Iterator[list[Step]]:
+        """The steps of the round with the rows among them, at random places; `longest` is a row's most launches.
+
+        `fence` enqueues an empty kernel, on a device where calls in a row could overlap.
+        """
+        length = int(self._rng.integers(1, longest + 1))
+        with contextlib.ExitStack() as stack:
+            audit = stack.enter_context(row_of(self._audited(int(self._rng.integers(length))), length))
+            extra = [
+                Step((0, LONG), rows[0, LONG], lambda: self._renew(0), lambda result: self._keep(0, result), False),
+                Step((1, LONG), rows[1, LONG], lambda: self._renew(1), sampled=False),
+                Step(_AUDIT, audit, lambda: self._renew(1), sampled=False),
+            ]
+            if fence is not None:
+                self._fenced = longest
+                for key, call in ((_FENCED, self._between(fence)), (_FENCES, lambda turn: fence())):
+                    row = stack.enter_context(row_of(call, longest))
+                    row()  # what a first launch costs, such as bringing a graph to the device, is no part of the time
+                    extra.append(Step(key, row, sampled=False))
+            places = self._rng.permutation(len(steps) + len(extra))[: len(extra)]
+            yield _merged(steps, dict(zip(places.tolist(), extra, strict=True)))
+
+    def result(
+        self, steps: Sequence[Step], elapsed: NDArray[np.float64], latency_seconds: float | None = None
+    ) -> Probe:
+        """What to verify, and how much longer the rows on new values took than any other of their kind.
+
+        `latency_seconds` is what one of the candidate's calls took in the round's rows.
+        """
+        sampled = np.array([step.sampled for step in steps])
+        longer = []
+        for arm in range(2):
+            mine = np.array([step.row == (arm, LONG) for step in steps])
+            longer.append(float(elapsed[mine & ~sampled].item() - elapsed[mine & sampled].max()))
+        answers = tuple(zip((self._seeds[0], self._seeds[2]), self._answers, strict=True))
+        hidden = None
+        if self._fenced and latency_seconds is not None:
+            fenced, fences = (elapsed[[step.row == key for step in steps]].item() for key in (_FENCED, _FENCES))
+            hidden = float(fenced - fences) / self._fenced - latency_seconds
+        return Probe(answers, (longer[0], longer[1]), hidden)
+
+    def _renew(self, which: int, sets: Sequence[Set] | None = None) -> None:
+        """Other values in the same buffers: of all sets, unless some are named."""
+        for inputs, _ in self._sets if sets is None else sets:
+            for tensor, value in zip(inputs, self._values[which], strict=True):
+                tensor.copy_(value)
+
+    def _keep(self, which: int, result: Any) -> None:
+        answer, kept = _tensor(result), self._answers[which]
+        if answer.shape != kept.shape or answer.dtype != kept.dtype:
+            raise CandidateError(
+                f"A timed launch returned {tuple(answer.shape)} of {answer.dtype}, the checked ones "
+                f"{tuple(kept.shape)} of {kept.dtype}.",
+                "Return the same kind of output at every call.",
+            )
+        kept.copy_(answer)
+
+    def _audited(self, turn: int) -> Callable[[int], Any]:
+        """The candidate's call by turn; before the launch of one turn, new values and poison, and a copy behind it."""
+        call = by_turn(self._arms, 0, self._sets)
+        own = self._sets[turn % len(self._sets)]
+
+        def audited(now: int) -> Any:
+            if now != turn:
+                return call(now)
+            self._renew(2, [own])
+            if self._arms[0].takes_output:
+                poison(own[1][0])
+            else:
+                self._workload.make_output(self._values[0])  # poisoned and freed: the next output may find it
+            result = call(now)
+            self._keep(1, result)
+            return result
+
+        return audited
+
+    def _between(self, fence: Callable[[], None]) -> Callable[[int], Any]:
+        """The candidate's call by turn, with an empty kernel behind each."""
+        call = by_turn(self._arms, 0, self._sets)
+
+        def fenced(turn: int) -> Any:
+            result = call(turn)
+            fence()
+            return result
+
+        return fenced
+
+    def _rehearse(self) -> None:
+        """Load the kernels that copy and poison: a module can't be loaded while the stream is held."""
+        for value in self._values[0]:
+            value.clone().copy_(value)
+        poison(self._answers[0])
+        self._answers[1].copy_(self._answers[0])
+
+
+def _merged(steps: Sequence[Step], extra: dict[int, Step]) -> list[Step]:
+    """`steps` in their order, with `extra` at the places of its keys."""
+    left = iter(steps)
+    return [extra[place] if place in extra else next(left) for place in range(len(steps) + len(extra))]
+
+
+def _tensor(result: Any) -> Tensor:
+    return result if isinstance(result, Tensor) else torch.utils.dlpack.from_dlpack(result)

@@ -1,0 +1,272 @@
+"""The integrity checks of one `kbench` call: what is looked at when, and what becomes of it in the record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from typing import Any
+from typing import TypeAlias
+
+import numpy as np
+
+from pytest_kgate.device.protocol import Arm
+from pytest_kgate.device.protocol import Device
+from pytest_kgate.device.protocol import Workload
+from pytest_kgate.integrity import roofline as physics
+from pytest_kgate.integrity.global_state import State
+from pytest_kgate.integrity.guard_zones import Fences
+from pytest_kgate.integrity.launches import observed as launches
+from pytest_kgate.integrity.side_effects import streams as behaviour
+from pytest_kgate.integrity.tampering.monkeypatches import ORIGINALS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pytest_kgate.problems.problem import Problem
+
+CHECKS = ("originals", "state", "zones", "stream", "memory", "host", "threads", "floor", "kernels")
+"""In the order of a call; what each looks at stands in docs/integrity.md."""
+
+_IN_PROCESS = ("stream", "memory", "host", "threads", "kernels")
+"""Those that look at the process in which the candidate runs."""
+
+_SLOW_HOST_SECONDS = 50e-6
+_SLOW_HOST_FACTOR = 5.0
+"""A call that costs the host more than both is worth a warning: back to back, the host decides, not the kernel."""
+
+_HIDDEN_HOST_SECONDS = 2e-3
+_HIDDEN_HOST_FACTOR = 20.0
+"""More than both is no launch any more but work, which a GPU's timer does not see."""
+
+_NAMED = 6
+"""So many changed names are listed."""
+
+
+Verify: TypeAlias = Callable[[tuple[Any, ...], Any], "str | None"]
+"""Inputs and answer in; None, or one clause that says how far off it is."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Why the evidence is not to be trusted."""
+
+    check: str
+    """One of `CHECKS`."""
+    reason: str
+    """A sentence for the verdict."""
+
+
+class Watch:
+    """Looks at the process before and after a candidate's phases, and at the candidate once its race is over."""
+
+    def __init__(
+        self,
+        candidate: Arm,
+        device: Device,
+        problem: Problem,
+        *,
+        on: bool,
+        own: bool,
+        says: Sequence[str],
+        isolated: bool = False,
+    ) -> None:
+        self._candidate = candidate
+        self._device = device
+        self._problem = problem
+        self._on = on
+        self._own = own
+        self._says = says
+        self._isolated = isolated
+        self._state: State | None = None
+        self._threads: frozenset[int] = frozenset()
+        self._ran: dict[str, str] = {}
+        self._spent = 0.0
+        self.findings: list[Finding] = []
+        self.warnings: list[str] = []
+        self.kernels: dict[str, int] | None = None
+        self.host_seconds: float | None = None
+        self.floor: physics.Floor | None = None
+
+    def begin(self) -> tuple[Problem, Arm]:
+        """Before the candidate's first call; returns the problem and the candidate to check, between guard zones."""
+        if not self._on:
+            return self._problem, self._candidate
+        with self._clocked():
+            self._threads = behaviour.python_threads()
+            self._state = State(self._device)
+            self._look_at_originals()
+            self._ran["zones"] = "passed"  # a broken fence raises
+            fences = Fences(self._device)
+            return fences.problem(self._problem), fences.arm(self._candidate)
+
+    def phase_over(self, *, slow: bool = False) -> None:
+        """After the check, the race, and `observe`: what the candidate has changed, which is put back.
+
+        `slow`: with the settings that take long to read.
+        """
+        if not self._on:
+            return
+        with self._clocked():
+            self._look_at_originals()
+            self._ran.setdefault("state", "passed")
+            for change in self._state.restore(slow=slow) if self._state is not None else ():
+                self._find("state", f"the candidate left something changed: {change}.")
+
+    def observe(
+        self,
+        workload: Workload,
+        seed: int,
+        timer: str,
+        cache: str,
+        seconds: NDArray[np.float64],
+        verify: Verify,
+    ) -> None:
+        """Look at a candidate that is right and fast: some thirty calls of it, outside the timed rounds.
+
+        `seconds` are the candidate's net samples; `seed` begins the draws; `verify` compares inputs and an answer.
+        """
+        if not self._on or self._device.kind == "fake" or not _is_real(self._device):
+            return
+        with self._clocked(), self._device.running("watching the candidate"):
+            median = float(np.median(seconds))
+            if self._isolated:
+                # What the others look for is stopped otherwise, or happens where this process can't look.
+                self._ran |= dict.fromkeys(_IN_PROCESS, "not run: the candidate has a process of its own")
+                self._judge_floor(cache, median)
+                return
+            inputs = workload.draw(seed)
+            output = workload.output_for(self._candidate, inputs)
+
+            def call() -> Any:
+                return self._candidate.call(inputs, output)
+
+            self._judge_stream(call, workload, seed)
+            self._judge_memory(workload, seed, verify)
+            self._judge_host(call, timer, median)
+            self._judge_threads()
+            self._judge_floor(cache, median)
+            self._judge_kernels(call, timer)
+
+    def reason(self) -> str | None:
+        """The first finding, for the verdict."""
+        return self.findings[0].reason if self.findings else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Built-in types, for the record."""
+        return {
+            "checks": {name: self._ran.get(name, "not run") for name in CHECKS} if self._on else {},
+            "findings": [{"check": one.check, "reason": one.reason} for one in self.findings],
+            "kernels": self.kernels,
+            "host_seconds": self.host_seconds,
+            "floor_seconds": self.floor.seconds if self.floor else None,
+            "seconds_spent": self._spent,
+        }
+
+    def _look_at_originals(self) -> None:
+        self._ran.setdefault("originals", "passed" if ORIGINALS.watching else "not run: the plugin is not loaded")
+        changed = [*ORIGINALS.changed(), *ORIGINALS.unknown()]
+        if changed:
+            more = f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else ""
+            self._find(
+                "originals", f"what the gate measures or judges with was replaced: {', '.join(changed[:_NAMED])}{more}."
+            )
+
+    def _judge_stream(self, call: Callable[[], Any], workload: Workload, seed: int) -> None:
+        self._ran["stream"] = "passed"
+        if self._device.kind == "host":
+            late = behaviour.finishes_late(self._candidate, workload, seed + 1)
+            left = late or behaviour.leaves_gpu_busy(call)
+        else:
+            left = behaviour.works_elsewhere(self._device, self._candidate, workload, seed + 1)
+        if left:
+            self._find("stream", f"the timer does not see the candidate's work: {left}.")
+
+    def _judge_memory(self, workload: Workload, seed: int, verify: Verify) -> None:
+        self._ran["memory"] = "passed"
+        fresh, inputs, answer = behaviour.new_values(self._device, self._candidate, workload, seed + 2)
+        wrong = verify(inputs, answer)
+        if wrong:
+            self._find("memory", f"with new values in the buffers of its inputs: {wrong}.")
+        if fresh.remembers:
+            self._find(
+                "memory",
+                f"the candidate remembers answers: calls on new values take {min(fresh.new) * 1e6:.3g} us or more, on "
+                f"values it has seen {max(fresh.same) * 1e6:.3g} us or less.",
+            )
+
+    def _judge_host(self, call: Callable[[], Any], timer: str, median: float) -> None:
+        if self._device.kind != "cuda" or timer == "eager":
+            self._ran["host"] = "not run: the timer sees the host's work"
+            return
+        self._ran["host"] = "passed"
+        self.host_seconds = spent = behaviour.host_seconds(self._device, call)
+        told = f"one call costs the host {spent * 1e6:.0f} us and the GPU {median * 1e6:.3g} us"
+        if spent > max(_HIDDEN_HOST_SECONDS, _HIDDEN_HOST_FACTOR * median):
+            self._find("host", f"{told}: that is work which the {timer} timer does not see. Use --kgate-timer eager.")
+        elif spent > max(_SLOW_HOST_SECONDS, _SLOW_HOST_FACTOR * median):
+            self.warnings.append(f"{told}, which the {timer} timer leaves out: back to back, the host decides")
+
+    def _judge_threads(self) -> None:
+        self._ran["threads"] = "passed"
+        busy = behaviour.goes_on(self._device)
+        if busy:
+            self._find("threads", f"something goes on behind the candidate's calls: {busy}.")
+        left = behaviour.new_threads(self._threads)
+        if left:
+            self.warnings.append(f"threads that the candidate started still live: {', '.join(left[:_NAMED])}")
+
+    def _judge_floor(self, cache: str, median: float) -> None:
+        self.floor = physics.floor(self._problem, physics.peaks_of(self._device), cache)
+        if self.floor is None:
+            self._ran["floor"] = "not run: the device's peaks or the problem's work are not known"
+            return
+        self._ran["floor"] = "passed"
+        if median < self.floor.seconds:
+            self._find(
+                "floor",
+                f"a call takes {median * 1e6:.3g} us, and the device can't do the problem's {self.floor.why} in less "
+                f"than {self.floor.seconds * 1e6:.3g} us: the work was not done, or the problem states too much.",
+            )
+
+    def _judge_kernels(self, call: Callable[[], Any], timer: str) -> None:
+        if self._device.kind == "host" and not self._own:
+            self._ran["kernels"] = "not run: the candidate may call what it likes"
+            return
+        seen = launches.observe(self._device, call, graph=timer == "graph")
+        if isinstance(seen, str):
+            self._ran["kernels"] = f"not run: {seen}"
+            return
+        self._ran["kernels"] = "passed"
+        self.kernels = dict(seen.first)
+        if self._device.kind == "cuda" and not seen.works:
+            self._find("kernels", "the candidate launched no kernel.")
+        elif seen.missing_in_graph:
+            self._find("kernels", f"the candidate works less where it is captured: {seen.missing_in_graph}.")
+        borrowed = seen.library(self._says) if self._own else None
+        if borrowed:
+            self._find("kernels", f"the candidate is no kernel of its own: it runs {borrowed[0]} of {borrowed[1]}.")
+        if seen.differ:
+            self.warnings.append(f"only one of two like calls launched {', '.join(seen.differ[:_NAMED])}")
+
+    def _find(self, check: str, reason: str) -> None:
+        self._ran[check] = "found"
+        if not any(one.reason == reason for one in self.findings):
+            self.findings.append(Finding(check, reason))
+
+    @contextmanager
+    def _clocked(self) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._spent += time.perf_counter() - start
+
+
+def _is_real(device: Device) -> bool:
+    """Whether calls on it take their own time; a fake device that stands for a GPU has no instruments."""
+    return device.kind == "host" or hasattr(device, "instruments")

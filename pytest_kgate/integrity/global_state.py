@@ -1,0 +1,247 @@
+"""Settings of the process and of the GPU that change what is measured: read before, compared after, put back.
+
+A candidate that turns a setting for itself has turned it for the reference and for the tests that follow.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import os
+import sys
+from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from typing import Any
+
+import torch
+
+from pytest_kgate.device.cuda import driver
+from pytest_kgate.integrity import gpu_memory as memory
+
+if TYPE_CHECKING:
+    from pytest_kgate.device.protocol import Device
+
+_L2_FETCH = 5
+_PERSISTING_L2 = 6
+"""CU_LIMIT_MAX_L2_FETCH_GRANULARITY and CU_LIMIT_PERSISTING_L2_CACHE_SIZE of cuda.h."""
+
+_ACCESS_POLICY = 1
+"""CU_LAUNCH_ATTRIBUTE_ACCESS_POLICY_WINDOW of cuda.h."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One thing that a candidate may not leave changed."""
+
+    name: str
+    """As a reader would look it up."""
+    read: Callable[[], Any]
+    write: Callable[[Any], Any] | None
+    """Puts a value back; None where that can't be done, or would be no help."""
+    slow: bool = False
+    """Whether reading takes milliseconds; it is then read before the check and after the race only."""
+
+
+class State:
+    """The settings as they were."""
+
+    def __init__(self, device: Device) -> None:
+        self._settings = [*_of_python(), *_of_torch(), *(_of_gpu(device) if hasattr(device, "instruments") else ())]
+        self._before = {setting.name: _value(setting) for setting in self._settings}
+        self._memory = _memory_of(device)
+
+    def restore(self, *, slow: bool = True) -> list[str]:
+        """What has changed, as `torch.get_num_threads: 8 -> 1`, and whether it could be put back.
+
+        `slow`: whether to look at settings that take long to read as well.
+        """
+        changed = []
+        for setting in self._settings:
+            if setting.slow and not slow:
+                continue
+            before, now = self._before[setting.name], _value(setting)
+            if now == before:
+                continue
+            if setting.write is not None:
+                with contextlib.suppress(Exception):
+                    setting.write(before)
+            put_back = "it was put back" if _value(setting) == before else "it can't be put back"
+            changed.append(f"{setting.name}: {before} -> {now}; {put_back}")
+        left = self._memory.left() if self._memory is not None else None
+        return [*changed, f"memory: {left}"] if left else changed
+
+
+def _memory_of(device: Any) -> memory.Memory | None:
+    return memory.Memory(device.index) if hasattr(device, "instruments") else None
+
+
+def _value(setting: Setting) -> Any:
+    try:
+        return setting.read()
+    except Exception as error:  # of another version of PyTorch or of the driver: nothing to compare
+        return type(error).__name__
+
+
+def _of_python() -> list[Setting]:
+    found = [
+        Setting("gc.isenabled", gc.isenabled, lambda on: gc.enable() if on else gc.disable()),
+        Setting("sys.getswitchinterval", sys.getswitchinterval, sys.setswitchinterval),
+    ]
+    if hasattr(os, "sched_getaffinity"):
+        found.append(
+            Setting(
+                "os.sched_getaffinity", lambda: os.sched_getaffinity(0), lambda cores: os.sched_setaffinity(0, cores)
+            )
+        )
+    if hasattr(os, "getpriority"):
+        found.append(Setting("os.getpriority", lambda: os.getpriority(os.PRIO_PROCESS, 0), None))
+    return found
+
+
+def _of_torch() -> list[Setting]:
+    cudnn, cuda = torch.backends.cudnn, torch.backends.cuda
+    precision: Mapping[str, tuple[Any, str]] = {
+        "torch.backends.cudnn.benchmark": (cudnn, "benchmark"),
+        "torch.backends.cudnn.deterministic": (cudnn, "deterministic"),
+        "torch.backends.cudnn.enabled": (cudnn, "enabled"),
+        "torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction": (
+            cuda.matmul,
+            "allow_fp16_reduced_precision_reduction",
+        ),
+        "torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction": (
+            cuda.matmul,
+            "allow_bf16_reduced_precision_reduction",
+        ),
+    }
+    return [
+        Setting("torch.get_default_dtype", torch.get_default_dtype, torch.set_default_dtype),
+        Setting("torch.get_default_device", torch.get_default_device, torch.set_default_device),
+        Setting("torch.get_num_threads", torch.get_num_threads, torch.set_num_threads),
+        Setting(
+            "torch.get_float32_matmul_precision",
+            torch.get_float32_matmul_precision,
+            torch.set_float32_matmul_precision,
+        ),
+        Setting(
+            "torch.are_deterministic_algorithms_enabled",
+            torch.are_deterministic_algorithms_enabled,
+            torch.use_deterministic_algorithms,
+        ),
+        Setting("torch.is_autocast_enabled", lambda: _autocast(), None),
+        Setting("torch.set_flush_denormal", _flushes_denormals, torch.set_flush_denormal),
+        Setting("torch.backends.mkldnn.enabled", lambda: torch.backends.mkldnn.enabled, _set_mkldnn),
+        Setting("torch.backends.cuda.flash_sdp_enabled", cuda.flash_sdp_enabled, cuda.enable_flash_sdp),
+        Setting("torch.backends.cuda.math_sdp_enabled", cuda.math_sdp_enabled, cuda.enable_math_sdp),
+        Setting(
+            "torch.backends.cuda.mem_efficient_sdp_enabled",
+            cuda.mem_efficient_sdp_enabled,
+            cuda.enable_mem_efficient_sdp,
+        ),
+        Setting("torch.backends.cuda.cudnn_sdp_enabled", cuda.cudnn_sdp_enabled, cuda.enable_cudnn_sdp),
+        *(Setting(name, _reader(owner, field), _writer(owner, field)) for name, (owner, field) in precision.items()),
+    ]
+
+
+def _autocast() -> tuple[bool, bool]:
+    return torch.is_autocast_enabled("cpu"), torch.is_autocast_enabled("cuda")
+
+
+def _flushes_denormals() -> bool:
+    return float(torch.tensor([1e-310], dtype=torch.float64) * 1.0) == 0.0
+
+
+def _set_mkldnn(on: bool) -> None:
+    torch.backends.mkldnn.set_flags(on)
+
+
+def _reader(owner: Any, field: str) -> Callable[[], Any]:
+    return lambda: getattr(owner, field)
+
+
+def _writer(owner: Any, field: str) -> Callable[[Any], None]:
+    return lambda value: setattr(owner, field, value)
+
+
+def _of_gpu(device: Any) -> list[Setting]:
+    index = device.index
+    stream = ctypes.c_void_p(device.stream.cuda_stream)
+    return [
+        Setting("torch.cuda.current_device", torch.cuda.current_device, torch.cuda.set_device),
+        Setting("torch.cuda.current_stream", lambda: torch.cuda.current_stream(index), torch.cuda.set_stream),
+        Setting(
+            "torch.cuda.get_per_process_memory_fraction",
+            lambda: torch.cuda.get_per_process_memory_fraction(index),
+            lambda share: torch.cuda.set_per_process_memory_fraction(share, index),
+        ),
+        Setting(
+            "the pool of PyTorch's allocator",
+            lambda: memory.pool_in_use(index),
+            lambda _: memory.stop_using_pool(index),
+        ),
+        Setting("the settings of PyTorch's allocator", memory.settings, None),
+        Setting(
+            "the limit cudaLimitPersistingL2CacheSize",
+            lambda: _limit(_PERSISTING_L2),
+            _set_persisting_l2,
+        ),
+        Setting(
+            "the limit cudaLimitMaxL2FetchGranularity",
+            lambda: _limit(_L2_FETCH),
+            lambda size: _set_limit(_L2_FETCH, size),
+        ),
+        Setting("the stream's access policy window", lambda: _window_bytes(stream), lambda _: _clear_window(stream)),
+        Setting("the GPU's clock and power limits", lambda: _clock_limits(index), None, slow=True),
+    ]
+
+
+def _clock_limits(index: int) -> Any:
+    import pynvml
+
+    from pytest_kgate.device.cuda.nvml import gpu_uuid
+
+    pynvml.nvmlInit()
+    handle = pynvml.nvmlDeviceGetHandleByUUID(gpu_uuid(index))
+    readings = (
+        lambda: pynvml.nvmlDeviceGetMaxClockInfo(handle, pynvml.NVML_CLOCK_SM),
+        lambda: pynvml.nvmlDeviceGetApplicationsClock(handle, pynvml.NVML_CLOCK_SM),
+        lambda: pynvml.nvmlDeviceGetApplicationsClock(handle, pynvml.NVML_CLOCK_MEM),
+        lambda: pynvml.nvmlDeviceGetEnforcedPowerLimit(handle),
+        lambda: pynvml.nvmlDeviceGetPowerManagementLimit(handle),
+    )
+    found: list[int | None] = []
+    for read in readings:
+        try:
+            found.append(read())  # type: ignore[no-untyped-call]
+        except (pynvml.NVMLError, AttributeError):  # of a GPU, or a version of the bindings, that has none
+            found.append(None)
+    return tuple(found)
+
+
+def _limit(which: int) -> int:
+    value = ctypes.c_size_t()
+    driver.call("cuCtxGetLimit", ctypes.byref(value), which)
+    return value.value
+
+
+def _set_limit(which: int, size: int) -> None:
+    driver.call("cuCtxSetLimit", which, ctypes.c_size_t(size))
+
+
+def _set_persisting_l2(size: int) -> None:
+    _set_limit(_PERSISTING_L2, size)
+    driver.call("cuCtxResetPersistingL2Cache")
+
+
+def _window_bytes(stream: ctypes.c_void_p) -> int:
+    """The size of the stream's window; 0 for none. The value is a union of 64 bytes: pointer, size, ..."""
+    value = (ctypes.c_uint64 * 8)()
+    driver.call("cuStreamGetAttribute", stream, _ACCESS_POLICY, ctypes.byref(value))
+    return int(value[1])
+
+
+def _clear_window(stream: ctypes.c_void_p) -> None:
+    value = (ctypes.c_uint64 * 8)()
+    driver.call("cuStreamSetAttribute", stream, _ACCESS_POLICY, ctypes.byref(value))

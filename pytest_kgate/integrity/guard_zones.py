@@ -1,0 +1,118 @@
+"""Guard zones around a candidate's inputs and output during the check.
+
+Behind and before every input lies NaN, so that a kernel which reads beyond its inputs has NaN in its answer; around
+the output lies a pattern that must survive. A candidate that allocates its own output is only fenced at its inputs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Generator
+from torch import Tensor
+
+from pytest_kgate.device.protocol import Arm
+from pytest_kgate.device.protocol import Device
+from pytest_kgate.errors import CandidateError
+from pytest_kgate.problems.problem import Problem
+
+ZONE_BYTES = 64 * 1024
+"""On each side: more than a tile of 128 rows of 256 bytes, which is what an off-by-one tile reads too much."""
+
+_PATTERN = 0xA5
+_NAN_BYTE = 0xFF
+"""Bytes of ones are NaN in every floating type, and -1 or the largest number in the integer ones."""
+
+
+class Fences:
+    """The guard zones of one check."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._inputs: list[tuple[Tensor, Tensor, int]] = []
+        """The latest draw: the buffer, its front and back zones as they were, and what the user's bytes are."""
+
+    def problem(self, problem: Problem) -> Problem:
+        """The same problem, whose draws lie between guard zones."""
+        hard = problem.hard_inputs
+        return dataclasses.replace(
+            problem, inputs=self._fenced(problem.inputs), hard_inputs=None if hard is None else self._fenced(hard)
+        )
+
+    def arm(self, arm: Arm) -> Arm:
+        """The same candidate, writing between guard zones where it takes an output; raises `CandidateError`."""
+
+        def call(inputs: tuple[Any, ...], output: Any) -> Any:
+            own = _can_be_fenced(output)
+            if not own:
+                result = arm.call(inputs, output)
+                self._device.synchronize()
+            else:
+                buffer, fenced = _between(output, _PATTERN)
+                result = arm.call(inputs, fenced)
+                self._device.synchronize()
+                _demand_whole(buffer, fenced, _PATTERN, "output")
+            for position, (buffer, tensor, byte) in enumerate(self._inputs):
+                _demand_whole(buffer, tensor, byte, f"input {position}")
+            return result
+
+        return Arm(arm.name, call, arm.takes_output)
+
+    def _fenced(self, draw: Callable[[Generator], Any]) -> Callable[[Generator], Any]:
+        def fenced(generator: Generator) -> Any:
+            drawn = draw(generator)
+            tensors = drawn if isinstance(drawn, (tuple, list)) else (drawn,)
+            self._inputs = []
+            moved = []
+            for tensor in tensors:
+                if not _can_be_fenced(tensor):
+                    moved.append(tensor)
+                    continue
+                buffer, inside = _between(tensor, _NAN_BYTE)
+                self._inputs.append((buffer, inside, _NAN_BYTE))
+                moved.append(inside)
+            return tuple(moved)
+
+        return fenced
+
+
+def _can_be_fenced(tensor: Any) -> bool:
+    return isinstance(tensor, Tensor) and tensor.layout is torch.strided and tensor.numel() > 0
+
+
+def _between(tensor: Tensor, byte: int) -> tuple[Tensor, Tensor]:
+    """A buffer of bytes, and in its middle a copy of the tensor with the same strides."""
+    extent, size = span(tensor).numel(), tensor.element_size()
+    buffer = torch.full(
+        (ZONE_BYTES + -(-extent * size // ZONE_BYTES) * ZONE_BYTES + ZONE_BYTES,),
+        byte,
+        dtype=torch.uint8,
+        device=tensor.device,
+    )
+    # The end of the tensor, not of its last page, is where a zone must begin: bytes behind it stay the pattern.
+    flat = buffer[ZONE_BYTES:].view(tensor.dtype)
+    inside = torch.as_strided(flat, tensor.shape, tensor.stride(), flat.storage_offset())
+    span(inside).copy_(span(tensor))
+    return buffer, inside
+
+
+def span(tensor: Tensor) -> Tensor:
+    """All memory from the first to the last element, as a view of one dimension; the tensor may overlap itself."""
+    extent = 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    return torch.as_strided(tensor, (extent,), (1,), tensor.storage_offset())
+
+
+def _demand_whole(buffer: Tensor, inside: Tensor, byte: int, what: str) -> None:
+    end = ZONE_BYTES + span(inside).numel() * inside.element_size()
+    for where, zone, start in (("before", buffer[:ZONE_BYTES], 0), ("behind", buffer[end:], end)):
+        touched = zone != byte
+        if bool(touched.any()):
+            at = int(touched.nonzero()[0]) + start
+            distance = ZONE_BYTES - at if where == "before" else at - end
+            raise CandidateError(
+                f"The candidate wrote {where} its {what}: the byte {distance} {where} it changed.",
+                "Look for an index that no bound checks: the last tile, a length that is no multiple of the tile.",
+            )

@@ -1,0 +1,161 @@
+"""One `kbench` call whose candidate runs in a process of its own: what the check and the race get in its place."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+from typing import Any
+
+import numpy as np
+import torch
+
+from pytest_kgate.device.protocol import Arm
+from pytest_kgate.device.protocol import Device
+from pytest_kgate.device.protocol import Workload
+from pytest_kgate.errors import CandidateError
+from pytest_kgate.errors import UsageError
+from pytest_kgate.integrity.guard_zones import span
+from pytest_kgate.integrity.isolation.candidate_name import Function
+from pytest_kgate.integrity.isolation.candidate_name import Source
+from pytest_kgate.integrity.isolation.process.parent import Process
+from pytest_kgate.integrity.isolation.process.parent import jsonable
+from pytest_kgate.integrity.isolation.shared_memory.host import make_block
+from pytest_kgate.integrity.isolation.shared_memory.layout import Layout
+from pytest_kgate.integrity.isolation.stopwatch import IsolatedStopwatch
+
+if TYPE_CHECKING:
+    from pytest_kgate.bench.race.race import Race
+    from pytest_kgate.bench.request import Job
+
+_FEWEST_VERIFIED = 16
+"""Answers that are verified however long it takes; more only within the race's budget."""
+
+_ALONE_ROUNDS = 6
+_ALONE_SAMPLES = 4
+"""Of the reference by itself, after the race."""
+
+
+class Isolation:
+    """Starts the process at the candidate's first call; use as a context."""
+
+    def __init__(self, job: Job, device: Device) -> None:
+        if not isinstance(job.candidate, (Function, Source)):
+            raise UsageError(
+                "--kgate-isolate needs the candidate by name: what is imported here has run here.",
+                'Write kbench("path/to/file.py:function", problem), or kbench(kernels("file.cu"), problem).',
+            )
+        if sys.platform != "linux":
+            raise UsageError("Candidates are isolated by means of Linux.", "Leave --kgate-isolate out.")
+        if device.kind not in ("host", "cuda"):
+            raise UsageError(f"A candidate can't be isolated on a {device.kind} device.", "Leave --kgate-isolate out.")
+        self.arm = Arm("candidate", self._call, takes_output=True)
+        self._candidate = job.candidate
+        self._params = jsonable(dict(job.problem.params))
+        self._budget_seconds = job.options.budget
+        self._seed = job.seed
+        self._device = device
+        self._process: Process | None = None
+        self._layout: Layout | None = None
+        self._stopwatch: IsolatedStopwatch | None = None
+        self._confined: bool | None = None
+        self._verified = 0
+        self._slowed: float | None = None
+
+    def __enter__(self) -> Isolation:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            self._process.close()
+
+    def stopwatch(self, reference: Arm, workload: Workload) -> IsolatedStopwatch:
+        """For the race."""
+        self._layout = None  # the stopwatch prepares a row of its own
+        self._stopwatch = IsolatedStopwatch(self._device, self._running(), reference, workload, self._seed)
+        return self._stopwatch
+
+    def undone(self, workload: Workload, verify: Callable[[tuple[Any, ...], Any], str | None]) -> str | None:
+        """Why the timed rows can't be trusted to have done the work; None where all answers kept are right."""
+        assert self._stopwatch is not None
+        start = time.perf_counter()
+        for seed, answer in self._stopwatch.kept:
+            if self._verified >= _FEWEST_VERIFIED and time.perf_counter() - start > self._budget_seconds:
+                break
+            with self._device.running("verifying a timed launch"):
+                inputs = workload.draw(seed)
+                reason = verify(inputs, answer.to(self._device.torch_device))
+            if reason is not None:
+                return reason
+            self._verified += 1
+        return None
+
+    def disturbed(self, race: Race) -> str | None:
+        """Why a gate that was met may have been met by slowing the reference down. Ends the candidate's process."""
+        assert self._stopwatch is not None
+        self.__exit__()
+        self._process = None
+        alone = self._stopwatch.reference_alone(_ALONE_ROUNDS, _ALONE_SAMPLES)
+        self._slowed = float(np.median(race.reference)) / alone
+        for judgement in race.judgements:
+            ratio, bound = judgement.ratio, judgement.gate.bound
+            if ratio is not None and ratio.high * self._slowed >= bound:
+                return (
+                    f"while the candidate's process lived, the reference took {self._slowed:.4f} times as long as "
+                    f"alone: against the reference alone, a ratio below {bound:g} is not shown"
+                )
+        return None
+
+    @property
+    def warnings(self) -> list[str]:
+        """For the record."""
+        if self._confined is not False:
+            return []
+        return ["isolated, but not confined: this kernel has no Landlock, so the candidate could write to your files"]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Built-in types, for the record."""
+        return {
+            "confined": self._confined,
+            "calls_in_a_row": self._stopwatch.calls if self._stopwatch else None,
+            "verified": self._verified,
+            "reference_slowed": self._slowed,
+        }
+
+    def _running(self) -> Process:
+        if self._process is None:
+            self._process = Process(self._candidate, self._params, self._device, Path.cwd())
+            self._confined = self._process.confined
+        return self._process
+
+    def _call(self, inputs: tuple[Any, ...], output: Any) -> Any:
+        """One call, on copies of the inputs; its answer is copied back to `output`."""
+        process = self._running()
+        layout = Layout.of(inputs, output, 1)
+        block = make_block(self._device, layout.nbytes)
+        places, answer = layout.views(block.bytes, 0)
+        for place, value in zip(places, inputs, strict=True):
+            span(place).copy_(span(value))
+        self._device.synchronize()
+        if layout == self._layout:
+            process.run(block)
+        else:
+            process.prepare(layout, block)
+            self._layout = layout
+        output.copy_(answer)
+        for position, (place, value) in enumerate(zip(places, inputs, strict=True)):
+            if not torch.equal(place, value):
+                raise CandidateError(
+                    f"The candidate changed its input {position}.", "Leave the inputs as they are; copy what you scale."
+                )
+        touched = layout.disturbed(block.bytes, 0)
+        if touched is not None:
+            raise CandidateError(
+                "The candidate wrote outside of its output.",
+                "Look for an index that no bound checks: the last tile, a length that is no multiple of the tile.",
+            )
+        self._device.synchronize()
+        block.close()
+        return output

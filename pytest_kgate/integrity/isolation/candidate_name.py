@@ -1,0 +1,131 @@
+"""Candidates by name: what is known of one that this process has not imported, and how the process that runs it does.
+
+Whoever imports a module has run it, and whoever opens a library has run its constructors. So a candidate that is not to
+be trusted is named, `"generated.py:attention"`, and loaded where it may do what it likes.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from typing import Any
+from typing import NoReturn
+from typing import TypeAlias
+
+from pytest_kgate.errors import CandidateError
+from pytest_kgate.errors import UsageError
+
+if TYPE_CHECKING:
+    from pytest_kgate.build.compiler.ninja import BuildResult
+
+_HOW = 'Write "path/to/file.py:function" or "package.module:function"; a kernel is made by kernels("name").'
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function of a file, or of a module that can be imported."""
+
+    where: str
+    """An absolute path that ends in .py, or a module's dotted name."""
+    function: str
+
+    @classmethod
+    def parse(cls, text: str, folders: tuple[Path, ...]) -> Function:
+        """Of `file.py:function` or `package.module:function`; a file is looked for in these folders, in their order."""
+        where, _, function = text.rpartition(":")
+        if not where or not function.isidentifier():
+            raise UsageError(f"The candidate {text!r} names no function.", _HOW)
+        if not where.endswith(".py"):
+            return cls(where, function)
+        for folder in folders:
+            if (folder / where).is_file():
+                return cls(str((folder / where).resolve()), function)
+        raise UsageError(f"There is no file {where} to take the candidate from.", _HOW)
+
+    @property
+    def name(self) -> str:
+        """For tables."""
+        return self.function
+
+    def __call__(self, *_inputs: object, **_params: object) -> NoReturn:
+        _refuse(self.name)
+
+    def load(self) -> Callable[..., Any]:
+        """Import it in this process; raises `CandidateError` where the module has no such function."""
+        found = getattr(_module(self.where), self.function, None)
+        if not callable(found):
+            raise CandidateError(f"{self.where} has no function {self.function}.", "Check the candidate's name.")
+        called: Callable[..., Any] = found
+        return called
+
+    def to_dict(self) -> dict[str, Any]:
+        """For `load_named`, in another process."""
+        return {"where": self.where, "function": self.function}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A kernel that was built, and is not opened here."""
+
+    name: str
+    implementation: str | None
+    knobs: Mapping[str, int]
+    device_kind: str
+    build: BuildResult
+    where: str
+    """A shipped implementation's name, or the absolute path of a file."""
+    arch: str | None
+    debug: bool
+
+    def __call__(self, *_inputs: object, **_params: object) -> NoReturn:
+        _refuse(self.name)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For `load_named`, in another process."""
+        return {"source": self.where, "knobs": dict(self.knobs), "arch": self.arch, "debug": self.debug}
+
+
+Named: TypeAlias = "Function | Source"
+
+
+def load_named(facts: Mapping[str, Any]) -> Callable[..., Any]:
+    """The callable that `to_dict` named."""
+    if "function" in facts:
+        return Function(**facts).load()
+    from pytest_kgate.build.kernel import load_kernel
+
+    return load_kernel(facts["source"], facts["knobs"], arch=facts["arch"], debug=facts["debug"])
+
+
+def build_named(where: str | Path, knobs: Mapping[str, int], *, arch: str | None, debug: bool) -> Source:
+    """Build a kernel as `load_kernel` does, and leave its library closed."""
+    from pytest_kgate.build.kernel import build_kernel
+
+    source, checked, name, build = build_kernel(where, knobs, arch=arch, debug=debug)
+    path = str(Path(where).resolve()) if Path(where).suffix else str(where)
+    return Source(name, source.implementation, checked, source.device_kind, build, path, arch, debug)
+
+
+def _refuse(name: str) -> NoReturn:
+    raise UsageError(
+        f"{name} is isolated, and can't be called in the process that judges it.", "Hand it to kbench, or to nothing."
+    )
+
+
+def _module(where: str) -> Any:
+    if not where.endswith(".py"):
+        return importlib.import_module(where)
+    name = Path(where).stem
+    spec = importlib.util.spec_from_file_location(name, where)
+    if spec is None or spec.loader is None:
+        raise CandidateError(f"{where} can't be imported.", _HOW)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules.setdefault(name, module)  # for what looks itself up, as dataclasses and pickle do
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,152 @@
+"""The process of an isolated candidate, from the outside: started, asked, and ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import IO
+from typing import TYPE_CHECKING
+from typing import Any
+
+import torch
+
+from pytest_kgate.bench.processes.spawn import last_lines
+from pytest_kgate.bench.processes.spawn import signal_all
+from pytest_kgate.device.cuda.device import CudaDevice
+from pytest_kgate.errors import CandidateError
+from pytest_kgate.errors import UsageError
+from pytest_kgate.integrity.isolation.process.channel import Wire
+from pytest_kgate.integrity.isolation.process.guard import guarded
+from pytest_kgate.report.record.record import plain
+from pytest_kgate.system.child_process import pipe
+
+if TYPE_CHECKING:
+    from pytest_kgate.device.protocol import Device
+    from pytest_kgate.integrity.isolation.candidate_name import Named
+    from pytest_kgate.integrity.isolation.shared_memory.host import Block
+    from pytest_kgate.integrity.isolation.shared_memory.layout import Layout
+
+_WORKER = (sys.executable, "-m", "pytest_kgate.integrity.isolation.process.worker")
+
+_GRACE_SECONDS = 2.0
+"""For a process that has hung up to end, so that its exit status can be told."""
+
+
+class Process:
+    """Runs one candidate; whatever becomes of it, this process is told in a `CandidateError`."""
+
+    confined: bool
+    """Whether the process has given up to write to the user's files, and to look into other processes."""
+
+    def __init__(self, candidate: Named, params: dict[str, Any], device: Device, folder: Path) -> None:
+        self._stack = contextlib.ExitStack()
+        output = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115  (closed by the stack)
+        self._output: IO[str] = self._stack.enter_context(output)
+        own = self._stack.enter_context(
+            tempfile.TemporaryDirectory(prefix="kgate-isolated-", ignore_cleanup_errors=True)
+        )
+        self._stack.enter_context(guarded())
+        lifeline = self._stack.enter_context(pipe())
+        self._wire, theirs = Wire.pair()
+        self._stack.callback(self._wire.close)
+        self._child = subprocess.Popen(
+            [*_WORKER, str(theirs.fd), str(lifeline), own, device.torch_device],
+            cwd=folder,
+            env=_environment(own),
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+            pass_fds=(theirs.fd, lifeline),
+            start_new_session=True,
+        )
+        theirs.close()
+        self._stack.callback(self._end)
+        try:
+            begin = {"do": "begin", "device": device.torch_device, "threads": torch.get_num_threads()}
+            self.confined = int(self._ask(begin)["landlock"]) > 0
+            if isinstance(device, CudaDevice):
+                device.admit(self._child.pid)
+            named = candidate.to_dict()
+            self._ask({"do": "load", "candidate": named, "params": params, "path": sys.path})
+        except BaseException:
+            self.close()
+            raise
+
+    def prepare(self, layout: Layout, block: Block, *, graph: bool = False) -> str | None:
+        """Have the calls of a row made once, for what is done only once; why they can't be captured, if asked to."""
+        refused = self._ask({"do": "prepare", "layout": layout.to_dict(), "graph": graph}, block.fd).get("refused")
+        return None if refused is None else _printable(refused)
+
+    def run(self, block: Block) -> None:
+        """Have the calls of the row made that was prepared last, on the values of this block."""
+        self._ask({"do": "run"}, block.fd)
+
+    def close(self) -> None:
+        """End it, and what it started."""
+        self._stack.close()
+
+    def _ask(self, message: dict[str, Any], fd: int | None = None) -> dict[str, Any]:
+        try:
+            self._wire.send(message, fd)
+            answer = self._wire.answer()
+        except ValueError as error:
+            raise CandidateError(
+                f"The candidate's process sent something that is no message ({error}).",
+                "Look at what the candidate does with its file descriptors.",
+            ) from None
+        except (EOFError, OSError):
+            raise self._gone() from None
+        if "what" in answer:
+            raise CandidateError(_printable(answer["what"]), _printable(answer.get("todo", "")))
+        return answer
+
+    def _gone(self) -> CandidateError:
+        """Why there is nobody any more who could answer."""
+        try:
+            status: int | None = self._child.wait(_GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            status = None
+        if status is None:
+            what = "The candidate's process hung up"
+        elif status < 0:
+            what = f"The candidate's process crashed: signal {signal.Signals(-status).name} ended it"
+        else:
+            what = f"The candidate's process ended with status {status} before it had answered"
+        said = _printable("\n".join(last_lines(self._output)))
+        return CandidateError(f"{what}.", f"It said:\n{said}" if said else "It said nothing.")
+
+    def _end(self) -> None:
+        signal_all(self._child, signal.SIGKILL)
+        self._child.kill()
+        self._child.wait()
+
+
+def _environment(own: str) -> dict[str, str]:
+    """Temporary files and compilers' caches go to the one folder that the process may write to."""
+    caches = {"TRITON_CACHE_DIR": "triton", "CUDA_CACHE_PATH": "cuda"}
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        "TMPDIR": own,
+        **{name: os.path.join(own, folder) for name, folder in caches.items()},
+    }
+
+
+def jsonable(params: dict[str, Any]) -> dict[str, Any]:
+    """The problem's params for another process; raises `UsageError` where they are no plain values."""
+    if plain(params) != params:
+        raise UsageError(
+            "The problem's params can't be sent to the process of an isolated candidate.",
+            "Use numbers, texts, lists and dicts with texts for keys.",
+        )
+    return params
+
+
+def _printable(text: Any) -> str:
+    """What a candidate's process says, without the control characters that would move a terminal's cursor."""
+    return "".join(one if one.isprintable() or one == "\n" else "?" for one in str(text))

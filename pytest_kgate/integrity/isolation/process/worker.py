@@ -1,0 +1,180 @@
+"""The process in which an isolated candidate runs: it is sent the values of a row of calls, makes them, and says so.
+
+Nothing in here is trusted. The candidate may replace any of it; what counts is what the judging process sees of it:
+whether the outputs hold the right answers, and when.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+from typing import Any
+
+from pytest_kgate.integrity.isolation.process.channel import Wire
+from pytest_kgate.integrity.isolation.process.landlock import confine
+from pytest_kgate.system.child_process import end_with
+
+if TYPE_CHECKING:
+    from pytest_kgate.device.protocol import Arm
+    from pytest_kgate.device.protocol import Device
+
+
+class Worker:
+    """Does what it is told, one message after the other."""
+
+    def __init__(self, wire: Wire, landlock: int) -> None:
+        self._wire = wire
+        self._landlock = landlock
+        self._device: Device
+        self._arm: Arm
+        self._row: Row
+
+    def serve(self) -> None:
+        """Until the judging process hangs up."""
+        from pytest_kgate.errors import KgateError
+
+        while True:
+            try:
+                message, fd = self._wire.receive()
+            except EOFError:
+                return
+            answer: dict[str, Any] = {}
+            try:
+                answer = self._do(message, fd) or {}
+            except KgateError as error:
+                answer = {"what": error.what, "todo": error.todo}
+            except Exception as error:
+                answer = _explained(error)
+            self._wire.send({name: str(text)[:8000] for name, text in answer.items()})
+            if "what" not in answer and message["do"] in ("run", "prepare"):
+                self._row.over()
+
+    def _do(self, message: Mapping[str, Any], fd: int | None) -> dict[str, str] | None:
+        if message["do"] == "begin":
+            return self._begin(message)
+        if message["do"] == "load":
+            self._load(message)
+            return None
+        assert fd is not None
+        if message["do"] == "prepare":
+            self._row = Row(self._device, self._arm, message["layout"])
+            return self._row.prepare(fd, graph=message["graph"])
+        self._row.run(fd)
+        return None
+
+    def _begin(self, message: Mapping[str, Any]) -> dict[str, str]:
+        """All that can be told before the candidate's code has run, and so can be believed."""
+        import torch
+
+        torch.set_num_threads(message["threads"])
+        self._device = _device(message["device"])
+        return {"landlock": str(self._landlock)}
+
+    def _load(self, message: Mapping[str, Any]) -> None:
+        from pytest_kgate.device.arm import bind
+        from pytest_kgate.integrity.isolation.candidate_name import load_named
+
+        sys.path[:] = message["path"]
+        self._arm = bind("candidate", load_named(message["candidate"]), message["params"])
+
+
+class Row:
+    """A row of calls, each on a slot of its own."""
+
+    def __init__(self, device: Device, arm: Arm, layout: Mapping[str, Any]) -> None:
+        from pytest_kgate.device.arm import as_answer
+        from pytest_kgate.integrity.isolation.shared_memory.host import make_window
+        from pytest_kgate.integrity.isolation.shared_memory.layout import Layout
+
+        self._as_answer = as_answer
+        self._device = device
+        self._arm = arm
+        self._layout = Layout.from_dict(layout)
+        with device.running("making room"):
+            self._window = make_window(device, self._layout.nbytes)
+        self._slots: list[tuple[tuple[Any, ...], Any]] = []
+        self._enqueue: Callable[[], Any] = self._one_by_one
+
+    def prepare(self, fd: int, *, graph: bool) -> dict[str, str] | None:
+        """Make the calls once; with `graph`, capture them for later, or say why they can't be captured."""
+        with self._device.running("preparing the candidate"):
+            self._show(fd)
+            self._slots = [self._layout.views(self._window.bytes, call) for call in range(self._layout.calls)]
+            self._one_by_one()
+            self._device.synchronize()
+            return self._capture() if graph else None
+
+    def run(self, fd: int) -> None:
+        """Make the calls; their outputs are there when this returns."""
+        from pytest_kgate.device.host import no_garbage_collection
+
+        with self._device.running("running the candidate"), no_garbage_collection():
+            self._show(fd)
+            self._enqueue()
+            self._device.synchronize()
+
+    def over(self) -> None:
+        """After the answer was sent."""
+        self._window.hide()
+
+    def _show(self, fd: int) -> None:
+        self._window.show(fd)
+        os.close(fd)
+
+    def _one_by_one(self) -> None:
+        for turn in range(len(self._slots)):
+            self._call(turn)
+
+    def _call(self, turn: int) -> None:
+        inputs, output = self._slots[turn]
+        result = self._arm.call(inputs, output if self._arm.takes_output else None)
+        if result is not output:
+            output.copy_(self._as_answer(result, output, inputs))
+
+    def _capture(self) -> dict[str, str] | None:
+        from pytest_kgate.device.cuda.timers.capture import Captures
+
+        self._captures = Captures(self._device)  # type: ignore[arg-type]  # only a CudaDevice is asked for graphs
+        refusal = self._captures.refusal(lambda turn: self._call(turn % len(self._slots)))
+        if refusal is not None:
+            return {"refused": refusal}
+        graph, _ = self._captures.capture(self._call, len(self._slots))
+        self._enqueue = graph.replay
+        return None
+
+
+def _explained(error: Exception) -> dict[str, str]:
+    """What the candidate raised, and where. Imports SciPy and pytest, without which a process starts faster."""
+    from pytest_kgate.bench.correctness.check import CALLED
+    from pytest_kgate.device.arm import blamed
+    from pytest_kgate.session.outcome import own_frames
+
+    found = blamed("The candidate", CALLED, error)
+    return {"what": found.what, "todo": f"{found.todo}\n{own_frames(error)}"}
+
+
+def _device(name: str) -> Device:
+    if name == "cpu":
+        from pytest_kgate.device.host import HostDevice
+
+        return HostDevice()
+    from pytest_kgate.device.cuda.device import CudaDevice
+
+    return CudaDevice(int(name.partition(":")[2]))
+
+
+def main(wire: str, lifeline: str, folder: str, device: str) -> None:
+    """What `process.Process` starts this module with."""
+    # First, for threads that there are already would not be confined.
+    landlock = confine(Path(folder), cuda=device != "cpu")
+    threading.Thread(target=end_with, args=(int(lifeline),), daemon=True).start()
+    Worker(Wire.of(int(wire)), landlock).serve()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

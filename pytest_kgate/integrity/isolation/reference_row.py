@@ -1,0 +1,112 @@
+"""Rows of the reference, which is trusted, in the judging process: as many calls as the candidate's row has, on values
+that no cache still holds. Net of what a row costs once, so that nothing is added to what the candidate must beat."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from typing import Protocol
+
+from pytest_kgate.device.cuda.timers.capture import Captures
+from pytest_kgate.device.cuda.timers.stopwatch import elapsed_seconds
+from pytest_kgate.device.host import no_garbage_collection
+from pytest_kgate.device.protocol import Arm
+from pytest_kgate.device.rows import Set
+from pytest_kgate.device.rows import by_turn
+from pytest_kgate.device.rows import in_a_row
+from pytest_kgate.errors import TimingError
+
+if TYPE_CHECKING:
+    import torch
+
+    from pytest_kgate.device.cuda.device import CudaDevice
+    from pytest_kgate.device.protocol import Device
+
+
+class ReferenceRow(Protocol):
+    """One row, which can be timed over and over."""
+
+    def seconds(self) -> float:
+        """Of all its calls."""
+        ...
+
+
+@contextlib.contextmanager
+def reference_row(device: Device, arm: Arm, sets: Sequence[Set], calls: int) -> Iterator[ReferenceRow]:
+    """So many calls of the arm, which take these sets in turn."""
+    if device.kind == "host":
+        yield HostRow(arm, sets, calls)
+        return
+    row = CudaRow(device, arm, sets, calls)  # type: ignore[arg-type]  # a CudaDevice
+    try:
+        yield row
+    finally:
+        row.close()
+
+
+class HostRow:
+    """By the host's clock."""
+
+    def __init__(self, arm: Arm, sets: Sequence[Set], calls: int) -> None:
+        self._call = by_turn((arm,), 0, sets)
+        self._row = in_a_row(self._call, calls)
+
+    def seconds(self) -> float:
+        """Between two readings of it, behind an untimed call that wakes the threads up."""
+        with no_garbage_collection():
+            self._call(0)
+            start = time.perf_counter()
+            self._row()
+            return time.perf_counter() - start
+
+
+class CudaRow:
+    """By events: a captured graph behind another replay of it, or plain launches on a held stream.
+
+    Either way the device is busy until all is enqueued, and the host's time does not enter. A long graph can't wait on
+    a held stream, where no more than some thousand launches fit.
+    """
+
+    def __init__(self, device: CudaDevice, arm: Arm, sets: Sequence[Set], calls: int) -> None:
+        import torch
+
+        self._device = device
+        call = by_turn((arm,), 0, sets)
+        self._row = in_a_row(call, calls)
+        self._held = True
+        self._captures = Captures(device)
+        self._graph: torch.cuda.CUDAGraph | None = None
+        if self._captures.refusal(call) is None:
+            self._graph, _ = self._captures.capture(call, calls)
+            self._row = self._graph.replay
+            self._held = False
+        self._pair = (torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True))
+
+    def seconds(self) -> float:
+        """Between two events."""
+        instruments, stream = self._device.instruments, self._device.stream
+        if self._held:
+            instruments.hold(stream)
+        else:
+            self._row()
+        self._pair[0].record(stream)
+        self._row()
+        self._pair[1].record(stream)
+        if self._held:
+            instruments.release()
+        self._device.wait()
+        if self._held and instruments.host_was_late():
+            raise TimingError(
+                "The reference can't be captured in a CUDA graph, and a row of it can't be enqueued in half a second.",
+                "Use a reference that can be captured, or leave --kgate-isolate out.",
+            )
+        return float(elapsed_seconds([self._pair])[0])
+
+    def close(self) -> None:
+        """Drop the graph and its memory."""
+        if self._graph is not None:
+            self._graph.reset()
+        self._captures.close()

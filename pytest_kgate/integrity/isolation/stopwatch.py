@@ -1,0 +1,222 @@
+"""Times a candidate that runs in another process and may lie about everything, by the clock of this process.
+
+A sample is a row of calls, each on values of its own in a new block of memory. The clock starts before the candidate's
+process is handed the block, so that it can have seen none of the values. It stops when the answers to two calls, drawn
+by lot, have been copied to memory that the candidate's process can't reach. All work must happen in between, or the
+answers are not there; whether they are right is seen after the race.
+
+So a sample is never shorter than the work that was done. It is longer by the way to the other process and back, which
+is not taken off, for a process that lies could do without a part of it. The reference runs here, and pays nothing.
+What a row does not show is whether its calls were made one after the other: all their values are handed over at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import math
+import time
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pytest_kgate.device.cuda.device import CudaDevice
+from pytest_kgate.device.host import no_garbage_collection
+from pytest_kgate.device.protocol import Arm
+from pytest_kgate.device.protocol import Device
+from pytest_kgate.device.protocol import Round
+from pytest_kgate.device.protocol import Workload
+from pytest_kgate.device.rows import Set
+from pytest_kgate.integrity.guard_zones import span
+from pytest_kgate.integrity.isolation.reference_row import ReferenceRow
+from pytest_kgate.integrity.isolation.reference_row import reference_row
+from pytest_kgate.integrity.isolation.shared_memory.host import make_block
+from pytest_kgate.integrity.isolation.shared_memory.layout import Layout
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pytest_kgate.integrity.isolation.process.parent import Process
+
+_ROW_SECONDS = {"host": 20e-3, "cuda": 30e-3}
+"""About how long a row of the reference is made, so that the way to the other process is a small part of it."""
+
+_MOST_CALLS = 512
+_MOST_BYTES = {"host": 2**28, "cuda": 2**32}
+"""Of a row: all its values must be drawn anew for every sample."""
+
+_COLD = 3
+"""Times the L2 cache: what the reference's values fill, if there are calls enough, so that it finds none of them there
+when their turn comes again. To draw as many as there are calls would take most of a round."""
+
+_DRAWN_BYTES = 2**28
+_DRAWN_CALLS = 64
+"""At most so much is drawn before it is copied to a row: one by one, the copies of short calls take longer to launch
+than to run."""
+
+_SETTLE_SECONDS = 10e-3
+"""Before a row on the host, for the threads of whoever worked before; see `device/host.py`."""
+
+_DRAWN = 2
+"""Answers of a row that are kept: in the shortest race 96, by which who leaves out one call in twenty is found out with
+99 %. Each is copied within the time that is charged to the candidate."""
+
+_KEPT = 128
+"""Answers of a race to be verified, of all that were kept."""
+
+_KEPT_BYTES = 2**30
+_FEWEST_KEPT = 16
+
+
+class IsolatedStopwatch:
+    """The candidate's rows in its own process, the reference's in this one."""
+
+    timer = "wall"
+
+    def __init__(self, device: Device, process: Process, reference: Arm, workload: Workload, seed: int) -> None:
+        self.cache = "cold" if device.kind == "cuda" else "hot"
+        self.run_length = 5 if device.kind == "host" else 1
+        self.tick_seconds = time.get_clock_info("perf_counter").resolution
+        self.warnings = [
+            "isolated: the candidate's latency holds the way to its process and back, the reference's not",
+            "isolated: a candidate that makes the calls of a row at the same time shows a throughput, no latency",
+        ]
+        self._device = device
+        self._process = process
+        self._reference = reference
+        self._workload = workload
+        self._secret = seed
+        self._row = 0
+        self._rng = np.random.default_rng([seed, 5])
+        self._kept: list[tuple[int, Tensor]] = []
+        self._seen = 0
+        with device.running("preparing the rows"):
+            inputs = workload.draw(0)
+            output = workload.make_output(inputs)
+            self._like = output
+            self._sets = 1
+            once = min(self._reference_seconds(0, 1, 3))
+            slot = Layout.of(inputs, output, 1).slot_bytes
+            calls = min(_ROW_SECONDS[device.kind] / max(once, 1e-9), _MOST_CALLS, _MOST_BYTES[device.kind] / slot)
+            self._layout = Layout.of(inputs, output, max(1, math.ceil(calls)))
+            cold = _COLD * device.l2_bytes // slot + 1 if isinstance(device, CudaDevice) else self._layout.calls
+            self._sets = min(cold, self._layout.calls)
+            self._most_kept = int(np.clip(_KEPT_BYTES / Layout.of((), output, 1).nbytes, _FEWEST_KEPT, _KEPT))
+            with contextlib.closing(make_block(device, self._layout.nbytes)) as block:
+                self._fill(block.bytes)
+                device.synchronize()
+                refused = process.prepare(self._layout, block, graph=device.kind == "cuda")
+            if refused is not None:
+                self.warnings.append(f"the candidate can't be captured in a CUDA graph ({refused}): plain launches")
+            start = time.perf_counter()
+            self._candidate_seconds()
+            self._sample_seconds = time.perf_counter() - start + once * self._layout.calls
+
+    @property
+    def sample_seconds(self) -> float:
+        """With what it takes to draw the values of a row."""
+        return self._sample_seconds
+
+    @property
+    def calls(self) -> int:
+        """In a row."""
+        return self._layout.calls
+
+    @property
+    def kept(self) -> list[tuple[int, Tensor]]:
+        """Seeds of calls drawn by lot from all rows, and what their outputs held when the clock stopped."""
+        return self._kept
+
+    def round(self, seed: int, order: NDArray[np.intp], probe_seed: int | None = None) -> Round:
+        """New values and memory for each row of the candidate; for all rows of the reference the same, and fewer."""
+        calls = self._layout.calls
+        taken: tuple[list[float], list[float]] = ([], [])
+        with self._device.running("timing"), contextlib.ExitStack() as stack:
+            row = stack.enter_context(self._reference_row(seed, calls))
+            for arm in order:
+                taken[arm].append((self._settled(row) if arm else self._candidate_seconds()) / calls)
+        return Round(np.array(taken), np.zeros(2))
+
+    def reference_alone(self, rounds: int, samples: int) -> float:
+        """The reference's median latency by itself: once the candidate's process has ended, nothing disturbs it."""
+        calls = self._layout.calls
+        found = []
+        with self._device.running("timing the reference"):
+            for number in range(rounds):
+                found += self._reference_seconds(number * calls, calls, samples)
+        return float(np.median(found)) / calls
+
+    def close(self) -> None:
+        """Nothing is held between rounds."""
+
+    def _candidate_seconds(self) -> float:
+        """One row in the other process; some of its answers, drawn by lot, are kept."""
+        with contextlib.closing(make_block(self._device, self._layout.nbytes)) as block:
+            seeds = self._fill(block.bytes)
+            chosen = self._rng.permutation(len(seeds))[:_DRAWN]
+            outputs = [self._layout.views(block.bytes, int(call))[1] for call in chosen]
+            mine = [torch.empty_like(self._like) for _ in chosen]
+            self._settle()
+            self._device.synchronize()
+            with no_garbage_collection():
+                start = time.perf_counter()
+                self._process.run(block)
+                for copy, output in zip(mine, outputs, strict=True):
+                    copy.copy_(output)
+                self._device.synchronize()
+                spent = time.perf_counter() - start
+        for call, copy in zip(chosen, mine, strict=True):
+            self._keep(seeds[int(call)], copy)
+        return spent
+
+    def _fill(self, block: Tensor) -> list[int]:
+        """The values of a row that nobody has seen, and the seeds that they are drawn from."""
+        self._row += 1
+        seeds = [_derived(self._secret, self._row, call) for call in range(self._layout.calls)]
+        at_once = min(max(1, _DRAWN_BYTES // self._layout.slot_bytes), _DRAWN_CALLS)
+        columns = self._layout.columns(block)
+        for first in range(0, len(seeds), at_once):
+            drawn = [self._workload.draw(seed) for seed in seeds[first : first + at_once]]
+            for column, values in zip(columns, zip(*drawn, strict=True), strict=True):
+                column[first : first + len(drawn)].copy_(torch.stack([span(value) for value in values]))
+        return seeds
+
+    def _keep(self, seed: int, answer: Tensor) -> None:
+        """With equal chance for all."""
+        self._seen += 1
+        if len(self._kept) < self._most_kept:
+            self._kept.append((seed, answer.cpu()))
+            return
+        place = int(self._rng.integers(self._seen))
+        if place < self._most_kept:
+            self._kept[place] = (seed, answer.cpu())
+
+    def _reference_seconds(self, seed: int, calls: int, times: int) -> list[float]:
+        with self._reference_row(seed, calls) as row:
+            return [self._settled(row) for _ in range(times)]
+
+    def _reference_row(self, seed: int, calls: int) -> AbstractContextManager[ReferenceRow]:
+        sets = [self._own_set(seed + number) for number in range(self._sets)]
+        return reference_row(self._device, self._reference, sets, calls)
+
+    def _settled(self, row: ReferenceRow) -> float:
+        self._settle()
+        return row.seconds()
+
+    def _own_set(self, seed: int) -> Set:
+        inputs: tuple[Any, ...] = self._workload.draw(seed)
+        return inputs, [self._workload.output_for(self._reference, inputs)]
+
+    def _settle(self) -> None:
+        if self._device.kind == "host":
+            time.sleep(_SETTLE_SECONDS)
+
+
+def _derived(secret: int, row: int, call: int) -> int:
+    """A seed that tells nothing of the others: the values drawn from it are seen, and could be traced back to it."""
+    digest = hashlib.sha256(f"{secret} {row} {call}".encode("ascii")).digest()
+    return int.from_bytes(digest[:7], "little")

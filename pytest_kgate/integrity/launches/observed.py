@@ -1,0 +1,180 @@
+"""What a candidate launches: kernels on a GPU, by captured graphs or the profiler; PyTorch's operators on the host."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from pytest_kgate.device.cuda.timers.capture import Captures
+from pytest_kgate.device.protocol import Device
+from pytest_kgate.errors import CandidateError
+from pytest_kgate.integrity.launches.graph_nodes import Unlisted
+from pytest_kgate.integrity.launches.graph_nodes import launched_by
+
+_LIBRARIES = {
+    "cuDNN": r"cudnn|fort_native_sdpa",
+    "cuBLAS": r"cublas|xmma_gemm|\d+gemm|gemm_\w*_[nt]{2}_|gemmSN|gemv2[NT]|nvjet|cutlass_\d\d_|splitKreduce",
+    "PyTorch's attention": r"pytorch_flash|flash_fwd|fmha_cutlass|pytorch_fmha|scaled_dot_product|_flash_attention",
+    "PyTorch's operators": r"^(void )?at::(native|cuda)|^aten::(\w*softmax|\w*mm\w*|linear|conv\w*|einsum|matmul)\b",
+    "FlashInfer or FlashAttention": r"flash::|flashinfer",
+    "MKL or oneDNN": r"mkldnn|onednn",
+}
+"""How kernels and operators of the libraries that a candidate may be meant to beat are called."""
+
+_NOT_WORK = re.compile(r"^(Memcpy|Memset|\[memory\]|aten::(empty|as_strided|view|detach|alias|t\b|transpose))")
+
+
+_CAPTURED = 3
+"""Calls in a graph that is compared with graphs of one."""
+
+_MARK = "kgate_null"
+"""The kernel that ends a call's part of the profiler's records."""
+
+
+@dataclass(frozen=True)
+class Launches:
+    """The launches of two calls with the same shapes, and of some in a row."""
+
+    first: Mapping[str, int]
+    """How often each kernel ran, by name; memory copies and settings among them."""
+    second: Mapping[str, int]
+    together: Mapping[str, int] | None = None
+    """Those of `_CAPTURED` calls in one graph; None where the calls were not captured."""
+
+    @property
+    def works(self) -> bool:
+        """Whether anything was launched that computes."""
+        return any(not _NOT_WORK.match(name) for name in (*self.first, *self.second))
+
+    @property
+    def work(self) -> int:
+        """How many launches that compute each call makes, at least."""
+        return min(_count_work(self.first), _count_work(self.second))
+
+    @property
+    def differ(self) -> list[str]:
+        """Kernels that only one of the two calls launched."""
+        return sorted(set(self.first) ^ set(self.second))
+
+    @property
+    def missing_in_graph(self) -> str | None:
+        """Whether several calls in a graph launch less than as many, each in its own; None, or one clause."""
+        if self.together is None or not self.works:
+            return None
+        found, wanted = _count_work(self.together), _CAPTURED * max(self.work, 1)
+        return None if found >= wanted else f"{_CAPTURED} calls in a graph launch {found} kernels instead of {wanted}"
+
+    def library(self, says: Sequence[str]) -> tuple[str, str] | None:
+        """The first kernel that a library owns, and which; not of libraries that the candidate says it calls.
+
+        `says`: its name, and the libraries that its source declares.
+        """
+        claimed = " ".join(says).lower()
+        for name in (*self.first, *self.second):
+            for library, pattern in _LIBRARIES.items():
+                said = any(word in claimed for word in library.lower().split() if len(word) > 3)
+                if re.search(pattern, name) and not said:
+                    return name, library
+        return None
+
+
+def observe(device: Device, call: Callable[[], Any], *, graph: bool = False) -> Launches | str:
+    """Two calls' launches, and those of several in a graph; where they can't be had, one clause that says why.
+
+    `graph`: whether the calls are timed in graphs; what they launch there is then what counts.
+    """
+    try:
+        if not hasattr(device, "instruments"):
+            return Launches(_operators(call), _operators(call))
+        listed = _listed(device, call) if graph else None
+        return listed or Launches(*_profiled(device, [call, call]))
+    except ImportError as error:
+        return f"no profiler ({error})"
+    except RuntimeError as error:
+        device.synchronize()  # raises what a faulted kernel left; else it was the profiler that failed
+        return f"the profiler failed ({str(error).splitlines()[0]})"
+
+
+def _listed(device: Any, call: Callable[[], Any]) -> Launches | None:
+    """By the nodes of captured graphs; None where they can't be captured now, and so were not timed by graphs."""
+    captures = Captures(device)
+    found = []
+    try:
+        for calls in (1, 1, _CAPTURED):
+            graph, _ = captures.capture(lambda turn: call(), calls, to_read=True)
+            found.append(launched_by(graph))
+            graph.reset()
+    except (Unlisted, TypeError):
+        return None
+    except (RuntimeError, CandidateError):
+        captures.recover()
+        return None
+    finally:
+        captures.close()
+    return Launches(*found)
+
+
+def _count_work(kernels: Mapping[str, int]) -> int:
+    return sum(count for name, count in kernels.items() if not _NOT_WORK.match(name))
+
+
+def _profiled(device: Any, calls: Sequence[Callable[[], Any]]) -> list[dict[str, int]]:
+    """What each call launches, in one session of the profiler: to begin and to end one takes 4 ms."""
+    from torch._C._autograd import DeviceType
+    from torch.profiler import ProfilerActivity
+    from torch.profiler import profile
+
+    with profile(activities=[ProfilerActivity.CUDA]) as profiler:
+        for call in calls:
+            call()
+            torch.cuda.synchronize(device.index)  # what it left on other streams is its own as well
+            device.instruments.null(device.stream)
+        torch.cuda.synchronize(device.index)
+    events = profiler.profiler.kineto_results.events() if profiler.profiler is not None else ()
+    names = [
+        event.name()
+        for event in sorted(events, key=lambda event: int(event.start_ns()))
+        if event.device_type() == DeviceType.CUDA and is_work(event.name())
+    ]
+    if names.count(_MARK) != len(calls):  # the candidate has launched one of its own
+        return [_profiled(device, [call])[0] for call in calls] if len(calls) > 1 else [dict(Counter(names))]
+    found: list[Counter[str]] = [Counter()]
+    for name in names:
+        if name == _MARK:
+            found.append(Counter())
+        else:
+            found[-1][name] += 1
+    return [dict(launched) for launched in found[:-1]]
+
+
+def is_work(name: str) -> bool:
+    """Records of the device's side also hold its waits; kernels of cuDNN begin like functions of CUDA."""
+    return not re.match(r"(cuda|cu)[A-Z]|Context Sync|Event|Stream", name)
+
+
+class _Operators(TorchDispatchMode):
+    """Counts PyTorch's operators; what a host kernel of one's own does is none of them."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.seen: Counter[str] = Counter()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        self.seen[str(func.name()).partition(".")[0]] += 1
+        return func(*args, **(kwargs or {}))
+
+
+def _operators(call: Callable[[], Any]) -> dict[str, int]:
+    with _Operators() as operators:
+        call()
+    return dict(operators.seen)

@@ -1,0 +1,146 @@
+"""Inside the process that compute-sanitizer watches: pytest as usual, but `kbench` only launches the candidate.
+
+Nothing else should run on the GPU there, because the tool would report it and slow it down: inputs are drawn on the
+host and copied, no reference and no exact answer is computed, nothing is timed. The output is left unwritten, so that a
+candidate which reads it, or leaves a part of it unwritten, is found: copying the answer to the host reads all of it.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from typing import Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pytest_kgate.bench.request import Job
+    from pytest_kgate.device.protocol import Arm
+    from pytest_kgate.device.protocol import Device
+    from pytest_kgate.problems.problem import Problem
+
+RESULTS = "KGATE_SANITIZE_RESULTS"
+"""Environment variable: the file that gets a JSON line a test. Its presence makes a process such a child."""
+
+FULL_SIZE = "KGATE_SANITIZE_FULL_SIZE"
+"""Environment variable: run problems as they are, also those that have a smaller one."""
+
+_SEEDS = {"normal": 1, "hard": 2}
+
+
+def active() -> bool:
+    """Whether this process is watched."""
+    return bool(os.environ.get(RESULTS))
+
+
+class Watched:
+    """The plugin of the child: keeps the tests that can be watched, and writes what became of each."""
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        wanted = ["kbench" in getattr(item, "fixturenames", ()) or _marked(item) for item in items]
+        config.hook.pytest_deselected(items=[item for item, keep in zip(items, wanted, strict=True) if not keep])
+        items[:] = [item for item, keep in zip(items, wanted, strict=True) if keep]
+        # Whatever becomes of this process, its parent knows which tests it was to run.
+        _tell({"collected": {item.nodeid: f"{item.path}::{item.nodeid.partition('::')[2]}" for item in items}})
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        if report.when == "call" or (report.when == "setup" and not report.passed):
+            _tell(
+                {
+                    "test": item.nodeid,
+                    "outcome": report.outcome,
+                    "message": _message(report, call),
+                }
+            )
+        return report
+
+    def pytest_sessionfinish(self) -> None:
+        gc.freeze()  # pytest ends with ten searches for garbage, which take 0.2 s where PyTorch is loaded
+
+
+def _tell(line: dict[str, Any]) -> None:
+    with Path(os.environ[RESULTS]).open("a", encoding="ascii") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def _marked(item: pytest.Item) -> bool:
+    return item.get_closest_marker("sanitize") is not None
+
+
+def _message(report: pytest.TestReport, call: pytest.CallInfo[None]) -> str:
+    if isinstance(report.longrepr, tuple):  # a skip: file, line, reason
+        return report.longrepr[2].removeprefix("Skipped: ")
+    if call.excinfo is None:
+        return ""
+    return str(getattr(call.excinfo.value, "msg", None) or call.excinfo.exconly())
+
+
+def launch(item: pytest.Item, job: Job, device: Device) -> None:
+    """Call the job's candidate on a normal and a hard draw of its problem, or of the smaller one that it names."""
+    from pytest_kgate.device.arm import bind
+    from pytest_kgate.errors import UsageError
+
+    if device.kind != "cuda" or getattr(job.candidate, "device_kind", "cuda") != "cuda":
+        pytest.skip("compute-sanitizer watches CUDA kernels, and the candidate does not run on a CUDA device")
+    problem = job.problem if os.environ.get(FULL_SIZE) or job.problem.small is None else job.problem.small
+    _tell({"launch": item.nodeid, "candidate": _name(job), "problem": problem.name})
+    arm = bind("candidate", job.candidate, problem.params)
+    for kind, seed in _SEEDS.items():
+        draw = problem.hard_inputs if kind == "hard" else problem.inputs
+        if draw is None:
+            continue
+        with device.running("running the candidate under compute-sanitizer"):
+            answer = _launch_once(problem, draw, seed, arm, device)
+            device.synchronize()
+            if not hasattr(answer, "cpu"):
+                raise UsageError(f"The candidate returned {type(answer).__name__}, not a tensor.", "Return one tensor.")
+            answer.cpu()  # initcheck reports what was never written
+            device.synchronize()
+
+
+def _name(job: Job) -> str:
+    return str(job.name or getattr(job.candidate, "name", None) or getattr(job.candidate, "__name__", "candidate"))
+
+
+def _launch_once(problem: Problem, draw: Any, seed: int, arm: Arm, device: Device) -> Any:
+    import torch
+
+    from pytest_kgate.bench.correctness.check import CALLED
+    from pytest_kgate.device.arm import blame
+
+    drawn = draw(torch.Generator("cpu").manual_seed(seed))
+    on_host = drawn if isinstance(drawn, tuple) else tuple(drawn) if isinstance(drawn, list) else (drawn,)
+    inputs = tuple(tensor.to(device.torch_device) for tensor in on_host)
+    output = None
+    if arm.takes_output:
+        output = torch.empty_like(_unwritten(problem, on_host), device=device.torch_device)
+    with blame("The candidate", CALLED):
+        return arm.call(inputs, output)
+
+
+def _unwritten(problem: Problem, inputs: tuple[Tensor, ...]) -> Tensor:
+    """An output on the meta device, of the shape and dtype that the reference returns, found without running it."""
+    import torch
+
+    references = problem.reference.values() if hasattr(problem.reference, "values") else (problem.reference,)
+    for place in ("meta", "cpu"):
+        placed = tuple(tensor.to(place) for tensor in inputs)
+        for reference in references:
+            try:
+                with torch.no_grad():
+                    return torch.empty_like(reference(*placed, **problem.params), device="meta")
+            except Exception:  # a reference that is a kernel itself; the exact answer has the shape too
+                continue
+    exact = problem.exact(*inputs, **problem.params)
+    return torch.empty_like(exact, dtype=inputs[0].dtype, device="meta")

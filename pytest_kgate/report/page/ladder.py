@@ -1,0 +1,79 @@
+"""The shipped implementations as a Markdown table: the idea of each, and how it fared where all are measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from collections.abc import Sequence
+
+from pytest_kgate.build.registry import Implementation
+from pytest_kgate.report import format as text
+from pytest_kgate.report.page import markdown
+from pytest_kgate.report.record.record import Record
+from pytest_kgate.report.rows import Row
+from pytest_kgate.report.rows import rows_of
+
+MISSION = (1, 8, 512, 64)
+"""Batch, heads, sequence length and head dimension at which the implementations are compared."""
+
+_HEAD = ("implementation", "idea", "latency", "against", "ratio", "ratio, causal", "bound", "verdict")
+_RIGHT = ("latency", "ratio", "ratio, causal", "bound")
+
+
+def table(records: Iterable[Record], implementations: Iterable[Implementation]) -> str:
+    """One row for each implementation, in the order given, and below on what they were measured.
+
+    What counts is a record of a build without knobs at `MISSION`, hot cache: the latest of those raced against the
+    fastest of several references, or else of those against one that the test named; its first gate at the median.
+    """
+    records = list(records)
+    used: list[Record] = []
+    lines = []
+    for implementation in implementations:
+        found = [_comparable(records, implementation.name, causal) for causal in (False, True)]
+        used += [record for record in found if record is not None]
+        lines.append((implementation.name, implementation.description, *_cells(implementation, found)))
+    return markdown.grid(_HEAD, _RIGHT, lines) + markdown.conditions(used)
+
+
+def _comparable(records: Iterable[Record], name: str, causal: bool) -> Record | None:
+    fitting = [
+        record
+        for record in records
+        if record["candidate"].get("implementation") == name
+        and not record["candidate"].get("knobs")
+        and tuple(record["problem"].get("shape") or ()) == MISSION
+        and bool(record["problem"].get("causal")) == causal
+        and (record.get("timing") or {}).get("cache", "hot") == "hot"
+    ]
+    return max(fitting, key=lambda record: (_fastest(record), str(record.get("started", ""))), default=None)
+
+
+def _fastest(record: Record) -> bool:
+    """Whether the reference was the fastest of several."""
+    return len((record.get("reference") or {}).get("choices") or ()) > 1
+
+
+def _row(record: Record) -> Row:
+    rows = rows_of([record])
+    return next((row for row in rows if row.bound is not None and not row.notes), rows[0])
+
+
+def _reference(record: Record, row: Row) -> str:
+    """`sdpa cudnn`; with a word where the test named the backend, so that others may be faster."""
+    return f"{row.reference} {row.backend}{'' if _fastest(record) else ' (named)'}" if row.backend else row.reference
+
+
+def _cells(implementation: Implementation, records: Sequence[Record | None]) -> tuple[str, ...]:
+    rows = [None if record is None else _row(record) for record in records]
+    full, causal = rows
+    measured = [row for row in rows if row is not None]
+    references = [_reference(record, row) for record, row in zip(records, rows, strict=True) if record and row]
+    unmeasured = "not measured" if implementation.status == "ready" else implementation.status
+    return (
+        "" if full is None or full.candidate_seconds is None else text.seconds(full.candidate_seconds),
+        ", ".join(dict.fromkeys(references)),
+        "" if full is None else full.ratio_text,
+        "" if causal is None else causal.ratio_text,
+        ", ".join(dict.fromkeys(row.bound_text for row in measured)),
+        ", ".join(dict.fromkeys(row.verdict for row in measured)) or unmeasured,
+    )

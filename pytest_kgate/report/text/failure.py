@@ -1,0 +1,199 @@
+"""One record in full, for whoever has to act on it: demanded, measured, how far off, what to try."""
+
+from __future__ import annotations
+
+import math
+import re
+import shlex
+import textwrap
+from collections.abc import Mapping
+from typing import Any
+
+from pytest_kgate.report import format as text
+from pytest_kgate.report.record.record import Record
+from pytest_kgate.report.rows import latency
+from pytest_kgate.report.rows import number
+from pytest_kgate.report.rows import quantile_name
+from pytest_kgate.report.text.hints import hints
+
+_LABEL = 12
+_NARROWEST = 60
+_UNIT = re.compile(r"(\d) (%|[nmu]?s\b|rounds\b|[TG]\w+/s)")
+"""Where a line must not end."""
+
+
+def failure_text(record: Record, width: int = 100) -> str:
+    """What a `GateFailure` says. Reads as well for a record that passed.
+
+    No line is longer than `width` characters, down to 60, except one with a word that is, and the command to repeat it.
+    """
+    width = max(width, _NARROWEST)
+    reference = record.get("reference") or {}
+    against = f" against {_named(reference)}" if reference else ""
+    subject = f"{record['candidate']['name']}{against} on" if "selftest" not in record else "the check of"
+    lines = _wrap(f"{record['verdict']}: {subject} {record['problem']['name']}", width, "")
+    for gate in record["gates"]:
+        lines += ["", *_gate(record, gate, width)]
+    if not record["gates"] and record["reason"]:
+        lines += ["", *_entry("reason", record["reason"], width)]
+    details = [
+        ("sanitizer", _sanitizer(record)),
+        ("error", _error(record)),
+        ("worst", _worst(record)),
+        ("latency", _latencies(record)),
+        ("rate", _rates(record)),
+        ("timing", _timing(record)),
+    ]
+    lines += ["", *(line for label, value in details if value for line in _entry(label, value, width))]
+    tries = hints(record)
+    if tries:
+        lines += [""]
+    for index, hint in enumerate(tries):
+        lines += _entry("try" if index == 0 else "", hint, width)
+    for index, warning in enumerate(record.get("warnings", ())):
+        lines += _entry("warning" if index == 0 else "", warning, width)
+    command = "pytest" if "selftest" not in record else "kgate selftest"
+    again = f"{command} {shlex.quote(record['test'])} --kgate-seed {record['seeds']['session']}"
+    return "\n".join([*lines, f"  {'again':<{_LABEL - 2}}{again}"])  # whole, to be copied
+
+
+def _gate(record: Record, gate: Mapping[str, Any], width: int) -> list[str]:
+    bound = float(gate["bound"])
+    of = quantile_name(gate["quantile"])
+    confidence = text.percent(float(gate["confidence"]))
+    demand = f"{of + ' ' if of else ''}latency ratio below {text.bound(bound)}, at {confidence} confidence"
+    lines = _entry("demanded", demand, width)
+    found = gate.get("ratio")
+    if found:
+        low, estimate, high = (number(found[end]) for end in ("low", "estimate", "high"))
+        decimals = text.decimals_for(low, high, bound)
+        step = text.step_for([(low, high, bound)])
+        shown = f"{text.ratio(estimate, decimals)} {text.interval(low, high, decimals)} after {gate['rounds']} rounds"
+        processes = gate.get("processes")
+        if processes:
+            shown += f" in {len(processes['ratios'])} processes"
+        lines += _entry("measured", f"{shown}   {text.drawing(low, estimate, high, bound, step, 21)}", width)
+        label = "off by" if gate["verdict"] == "FAIL" else "margin"
+        lines += _entry(label, _distance(record, gate, estimate), width)
+        if processes:
+            lines += _entry("processes", _processes(processes, decimals), width)
+    return lines + _entry("verdict", ": ".join(part for part in (gate["verdict"], gate["reason"]) if part), width)
+
+
+def _distance(record: Record, gate: Mapping[str, Any], estimate: float) -> str:
+    bound = float(gate["bound"])
+    beyond = estimate / bound - 1
+    side = "above" if beyond > 0 else "below"
+    timing = record.get("timing") or {}
+    reference = latency(timing.get("reference"), float(gate["quantile"]))
+    candidate = latency(timing.get("candidate"), float(gate["quantile"]))
+    if reference is None or candidate is None:
+        return f"{text.percent(abs(beyond))} {side} the bound"
+    limit = f"the bound is {text.seconds(bound * reference)}, a call takes {text.seconds(candidate)}"
+    return f"{text.percent(abs(beyond))} {side} the bound: {limit}"
+
+
+def _processes(processes: Mapping[str, Any], decimals: int) -> str:
+    ratios = ", ".join(text.ratio(number(ratio), decimals) for ratio in processes["ratios"])
+    shown = f"{ratios}; sd {text.percent(math.sqrt(processes['variance_of_means']))}"
+    if processes["variance_within"] is not None:
+        shown += f", of which the rounds explain {text.percent(math.sqrt(processes['variance_within']))}"
+    pooled = processes["pooled"]
+    if not pooled:
+        return shown
+    low, high = number(pooled["low"]), number(pooled["high"])
+    return f"{shown}; pooled, as if processes were alike, {text.interval(low, high, text.decimals_for(low, high))}"
+
+
+def _sanitizer(record: Record) -> str:
+    runs = (record.get("sanitizer") or {}).get("runs", ())
+    return "\n".join(f"{run['tool']}: {_found(run)}" for run in runs)
+
+
+def _found(run: Mapping[str, Any]) -> str:
+    """Not the first finding, which is the record's reason."""
+    if run["verdict"] == "PASS":
+        sizes = ", ".join(dict.fromkeys(one["problem"] for one in run["launched"]))
+        warned = f", {run['warnings']} warnings" if run["warnings"] else ""
+        return f"clean on {sizes}{warned}" if sizes else f"clean{warned}"
+    return f"{run['errors']} errors" if run["verdict"] == "FAIL" and run["errors"] else run["reason"]
+
+
+def _error(record: Record) -> str:
+    found = record.get("correctness")
+    if found is None:
+        return ""
+    relative = f" + {found['rtol']:g} |exact|" if found["rtol"] else ""
+    origin = ", from the reference's own error" if found.get("default_tolerance") else ""
+    allowed = f"allowed {text.error(float(found['atol']))}{relative}{origin}"
+    candidate, reference = (text.error(number(found[f"{arm}_error"])) for arm in ("candidate", "reference"))
+    return f"candidate {candidate}, reference {reference}, {allowed} (largest of {len(found['draws'])} draws)"
+
+
+def _worst(record: Record) -> str:
+    worst = (record.get("correctness") or {}).get("worst")
+    if not worst:
+        return ""
+    index = ", ".join(str(i) for i in worst["index"])
+    share = f"; {text.percent(worst['wrong_fraction'])} of that draw is wrong" if "wrong_fraction" in worst else ""
+    values = f"{_value(worst['candidate'])}, exact is {_value(worst['exact'])}"
+    return f"out[{index}] = {values} ({worst['kind']} inputs of seed {worst['seed']}){share}"
+
+
+def _value(value: Any) -> str:
+    return f"{number(value):.4g}"
+
+
+def _latencies(record: Record) -> str:
+    timing = record.get("timing")
+    if not timing:
+        return ""
+    arms = []
+    for name in ("candidate", "reference"):
+        low, middle, high = (text.seconds(number(timing[name][f"{q}_seconds"])) for q in ("p10", "median", "p90"))
+        arms.append(f"{name} {middle} (p10 {low}, p90 {high})")
+    return ", ".join(arms)
+
+
+def _rates(record: Record) -> str:
+    timing, problem = record.get("timing"), record["problem"]
+    if not timing:
+        return ""
+    arms = []
+    for name in ("candidate", "reference"):
+        seconds = number(timing[name]["median_seconds"])
+        rates = [
+            f"{text.significant(problem[key] / seconds / scale)} {unit}"
+            for key, scale, unit in (("flops", 1e12, "TFLOP/s"), ("bytes", 1e9, "GB/s"))
+            if problem.get(key) and seconds > 0 and math.isfinite(seconds)
+        ]
+        arms.append(f"{name} {' and '.join(rates)}" if rates else "")
+    return ", ".join(arm for arm in arms if arm)
+
+
+def _timing(record: Record) -> str:
+    timing, environment = record.get("timing"), record.get("environment", {})
+    device = (environment.get("gpu") or {}).get("name") or (environment.get("cpu") or {}).get("model") or ""
+    if not timing:
+        return device
+    spent = f"{timing['seconds_spent']:.2g} s of {timing['budget_seconds']:g} s spent"
+    race = f"{timing['timer']} timer, {timing['cache']} cache, {spent}"
+    return f"{race}, {device}" if device else race
+
+
+def _named(reference: Mapping[str, Any]) -> str:
+    return " ".join(part for part in (reference["name"], reference.get("backend")) if part)
+
+
+def _entry(label: str, value: str, width: int) -> list[str]:
+    lines = [line for part in value.splitlines() for line in _wrap(part, width - _LABEL, "")] or [""]
+    return [f"  {label if index == 0 else '':<{_LABEL - 2}}{line}".rstrip() for index, line in enumerate(lines)]
+
+
+def _wrap(value: str, width: int, indent: str) -> list[str]:
+    """Lines of whole words. Runs of blanks and numbers with their units stay as they are."""
+    joined = _UNIT.sub("\\1\0\\2", value)
+    lines = textwrap.wrap(
+        joined, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
+    )
+    return [line.replace("\0", " ") for line in lines] or [""]

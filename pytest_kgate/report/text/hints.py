@@ -1,0 +1,228 @@
+"""What to try next, read off one record. A hint names the likeliest causes; it never claims to know."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from pytest_kgate.report import format as text
+from pytest_kgate.report.record.record import Record
+from pytest_kgate.report.rows import number
+
+_LAST_ROWS = 128
+"""Rows from the end that a tail tile may cover: no tile of an attention kernel is higher."""
+
+_TIGHT = 4.0
+"""Error of the candidate over that of the reference up to which the tolerance, not the kernel, is likely at fault."""
+
+
+def hints(record: Record) -> list[str]:
+    """Sentences, the likeliest first; none for a record that passed, or whose reason says it all."""
+    if "selftest" in record:
+        return _weak(record["selftest"])
+    if record["verdict"] == "WRONG":
+        return _wrong(record, record.get("correctness") or {})
+    if record["verdict"] == "INVALID":
+        return _invalid(record["reason"])
+    verdicts = {gate["verdict"] for gate in record["gates"]}
+    found = []
+    if "FAIL" in verdicts:
+        found += _slow(record)
+    if "INCONCLUSIVE" in verdicts:
+        found += _undecided(record)
+    return found
+
+
+_COARSE = ("output in ", "inputs in ", "weights and values in ", "sums in ")
+"""How the mutants that only round too much are named."""
+
+
+def _weak(selftest: Mapping[str, Any]) -> list[str]:
+    lived = selftest["lived"]
+    found = []
+    if "a remembered answer" in lived:
+        found.append("An answer to other inputs passes: draw inputs whose answers differ from draw to draw.")
+    if any(name.startswith(_COARSE) for name in lived):
+        found.append(
+            "Arithmetic in a coarser type passes: is `factor` of the allclose marker raised, or the reference coarse?"
+        )
+    if lived and len(found) == 0:
+        found.append(
+            "Add `hard_inputs` on which these mistakes show, or lower the tolerance: without an allclose marker it "
+            "follows from the reference's own error."
+        )
+    return found
+
+
+def _wrong(record: Record, correctness: Mapping[str, Any]) -> list[str]:
+    worst = correctness.get("worst") or {}
+    broken = _not_finite(worst)
+    if broken:
+        return broken
+    found = _ignored(record)
+    if found:
+        return found
+    if correctness.get("failed") == "rms":
+        return [
+            "Near the answer, but further off than its type explains: inputs, weights or sums may be kept in too few "
+            "bits; accumulate in float32. allclose(..., factor=N) allows N times the reference's error."
+        ]
+    atol = float(correctness.get("atol", 0.0))
+    error, reference = (number(correctness.get(f"{arm}_error")) for arm in ("candidate", "reference"))
+    if error <= _TIGHT * reference and correctness.get("failed") != "rows":
+        found.append(
+            f"The reference itself is off by {text.error(reference)}: an error of {text.error(error)} may be all that "
+            f"this dtype allows; then raise allclose({atol:g})."
+        )
+        return found
+    if _only_hard(correctness, atol):
+        found.append(
+            "Right on normal inputs, wrong on sharp logits: check that the running maximum is subtracted before exp, "
+            "that the accumulator is rescaled whenever the maximum changes, and the scale 1/sqrt(head_dim)."
+        )
+    found += _place(record["problem"], worst)
+    if number(worst.get("candidate", math.nan)) == 0:
+        found.append("The kernel wrote 0 there: look for an accumulator that is stored before it is filled.")
+    elif worst.get("wrong_fraction", 0.0) > 0.5:
+        found.append(
+            "Most elements are wrong: check strides and layout, the scale, and that every tile of K and V takes part."
+        )
+    return found or [
+        "Shrink the shape to one tile and look again: the index of the worst element then points into the kernel."
+    ]
+
+
+def _ignored(record: Record) -> list[str]:
+    """Params that the candidate never got, unless their value says to do nothing: `is_causal=False`."""
+    params = record["problem"].get("params", {})
+    lacking = {
+        name: params[name]
+        for name in record["candidate"].get("ignored_params", ())
+        if params.get(name) not in (None, False)
+    }
+    return [
+        f"The candidate has no parameter `{name}`, so it was called without {name}={value!r}: add it to the signature."
+        for name, value in lacking.items()
+    ]
+
+
+def _not_finite(worst: Mapping[str, Any]) -> list[str]:
+    if math.isfinite(number(worst.get("candidate", 0.0))):
+        return []
+    share = float(worst.get("not_finite_fraction", 1.0))
+    if share >= 1:
+        return [
+            "Every element is NaN or Inf. Outputs are filled with NaN before the call, so the likeliest cause is an "
+            "output that is never written: check that the launch happens, and that it writes to `out`."
+        ]
+    return [
+        f"{text.percent(share)} of the elements are NaN or Inf. Outputs are filled with NaN before the call: check the "
+        "grid and the tail for elements that are never written.",
+        "If all are written: subtract the row's maximum before exp, and mind rows whose keys are all masked "
+        "(-inf minus -inf, division by 0).",
+    ]
+
+
+def _only_hard(correctness: Mapping[str, Any], atol: float) -> bool:
+    wrong: dict[str, bool] = {}
+    for draw in correctness.get("draws", ()):
+        excess = draw.get("excess")
+        is_wrong = excess is None or number(excess) > 0
+        wrong[draw["kind"]] = wrong.get(draw["kind"], False) or is_wrong
+    return wrong.get("hard", False) and not wrong.get("normal", True)
+
+
+def _place(problem: Mapping[str, Any], worst: Mapping[str, Any]) -> list[str]:
+    """What the place of the worst element suggests, for attention."""
+    shape, index = problem.get("shape"), worst.get("index")
+    if not shape or not index or len(index) != 4:
+        return []
+    found = []
+    row, rows = index[2], shape[2]
+    few = worst.get("wrong_fraction", 0.0) < 0.5
+    if few and row >= rows - min(_LAST_ROWS, rows // 4):
+        found.append(
+            f"The worst element is in row {row} of {rows}, near the end: check the tail, where a tile reaches beyond "
+            "the last row or key."
+        )
+    if problem.get("causal"):
+        found.append(
+            "The problem is causal: key j takes part in row i only if j <= i; check the tiles that the diagonal "
+            "crosses. If the same shape passes without the mask, the mask is at fault."
+        )
+    return found
+
+
+_DISTURBED = {
+    "had the GPU open": "`nvidia-smi` lists the processes: end the others, or take another GPU by --kgate-device.",
+    "throttle": "Let the GPU cool, or lock its clocks low enough to hold: `nvidia-smi --lock-gpu-clocks`.",
+    "the SM clock stepped": "Lock the GPU's clocks: `nvidia-smi --lock-gpu-clocks`.",
+    "starved": "The host has no CPU core to spare: end what else runs, or use fewer pytest-xdist workers.",
+}
+"""By a part of the reason that `evidence.py` gives: both of its races were disturbed, and so may a third be."""
+
+
+def _invalid(reason: str) -> list[str]:
+    if "timed launch" in reason:
+        return [
+            "The answer changes from launch to launch: look for a missing __syncthreads or wait, for state that is "
+            "kept between calls, and for a second stream."
+        ]
+    if "not positive" in reason or "overhead" in reason:
+        return ["The kernel is too short to be timed alone: gate a larger shape, or a batch of calls."]
+    for sign, hint in _DISTURBED.items():
+        if sign in reason:
+            return [hint]
+    return ["Nothing is proven either way; run it again when the cause is gone."]
+
+
+def _slow(record: Record) -> list[str]:
+    found = []
+    spilled = [entry for entry in record["candidate"].get("resources", ()) if entry.get("spill_bytes")]
+    if spilled:
+        most = max(spilled, key=lambda entry: int(entry["spill_bytes"]))
+        knobs = record["candidate"].get("knobs")
+        chosen = f" (chosen: {', '.join(f'{name}={value}' for name, value in knobs.items())})" if knobs else ""
+        found.append(
+            f"ptxas spills {most['spill_bytes']} bytes of registers in {most['kernel']}: smaller tiles{chosen}, or "
+            "more warps for the same tile."
+        )
+    found += _other_references(record)
+    if "PASS" in {gate["verdict"] for gate in record["gates"]}:
+        found.append("Another gate of the same race passed: compare the quantiles, the tail may be what is slow.")
+    return found or [
+        "`kgate show FILE TEST` repeats this from the records; the rates above say how far the reference gets."
+    ]
+
+
+def _other_references(record: Record) -> list[str]:
+    reference, timing = record.get("reference") or {}, record.get("timing")
+    if not timing:
+        return []
+    candidate = number(timing["candidate"]["median_seconds"])
+    bound = min(float(gate["bound"]) for gate in record["gates"])
+    beaten = [
+        f"{name} ({text.seconds(number(seconds))})"
+        for name, seconds in reference.get("choices", {}).items()
+        if name != reference.get("backend") and candidate < bound * number(seconds)
+    ]
+    if not beaten:
+        return []
+    names = " and ".join(beaten)
+    return [f"The fastest reference was raced; the candidate beats {names}, which --kgate-sdpa-backend can name."]
+
+
+def _undecided(record: Record) -> list[str]:
+    from pytest_kgate.statistics.group_sequential import LOOKS
+
+    found = []
+    timing, most = record.get("timing"), LOOKS[-1]
+    helps = any("raise the budget" in gate["reason"] for gate in record["gates"])  # judging.judge knows whether it does
+    if helps and timing and timing["rounds"]:
+        needed = timing["seconds_spent"] / timing["rounds"] * most * 1.2  # a round's cost varies
+        found.append(f"--kgate-budget {text.significant(needed, 2)} lets the race take all {most} rounds.")
+    elif helps:
+        found.append("Raise --kgate-budget: it did not last for a single round.")
+    found.append("--kgate-inconclusive warn (or skip) accepts a gate that could not be decided.")
+    return found

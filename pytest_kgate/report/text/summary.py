@@ -1,0 +1,224 @@
+"""The summary at the end of a session: one line a gate, as much of it as the terminal has columns for."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import dataclass
+from dataclasses import replace
+
+from pytest_kgate.report import format as text
+from pytest_kgate.report.record.record import Record
+from pytest_kgate.report.rows import Row
+from pytest_kgate.report.rows import rows_of
+from pytest_kgate.report.text.render import table_lines
+
+_NARROWEST = 60
+"""Columns below which nothing more is dropped: a terminal that narrow wraps lines itself."""
+
+_SHORTEST_NAME = 12
+
+_ENOUGH_NAME = 24
+"""Names are cut to this before a column is dropped: it holds `host-1x8x512x64-causal`."""
+
+_GAP = 2
+
+_STYLES = {  # in the order in which verdicts are counted
+    "PASS": "green",
+    "FAIL": "bold red",
+    "WRONG": "bold red",
+    "ERROR": "bold red",
+    "INVALID": "magenta",
+    "INCONCLUSIVE": "yellow",
+    "MEASURED": "cyan",
+}
+
+
+@dataclass(frozen=True)
+class _Column:
+    title: str
+    cell: Callable[[Row], str]
+    right: bool = False
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Which columns are shown; the first holds names and is the one that gives way."""
+
+    columns: tuple[_Column, ...]
+    grouped: bool = True
+    """Whether a test stands on a line of its own above its cases."""
+    drawn: bool = True
+    """Whether one of the columns is the drawing."""
+
+
+def summary_table(
+    records: Sequence[Record], width: int = 100, color: bool = False, json_path: str | None = None
+) -> str:
+    """The table of all gates, what its drawing means, the warnings, the count of verdicts, where the records are.
+
+    No line of the table is longer than `width` characters, down to 60.
+    """
+    if not records:
+        return ""
+    width = max(width, _NARROWEST)
+    rows = _together(rows_of(records))
+    step = text.step_for((*row.ends, row.bound) for row in rows if row.ends and row.bound)
+    layouts = _layouts(rows, step)
+    layout = next((one for one in layouts if _least_width(one, rows) <= width), layouts[-1])
+    parts = [_render(layout, rows, width, color)]
+    if layout.drawn and any(row.ends and row.bound for row in rows):
+        parts.append(f"! is the bound, [=|=] the interval, < > are further off; one character is {100 * step:g} %")
+    parts += _warnings(records, width)
+    parts += textwrap.wrap(_counts(rows), width)
+    if json_path is not None:
+        parts.append(f"records: {json_path}")
+    return "\n".join(parts)
+
+
+def _layouts(rows: Sequence[Row], step: float) -> list[_Layout]:
+    """From the richest to the leanest, without columns that would be empty."""
+    one_file = len({row.path for row in rows}) == 1
+    full_name = _Column("gate", lambda row: _join(_test(row, one_file), row.notes))
+    case = _Column(
+        "gate", lambda row: " " + _join(row.parameters, row.notes) if row.parameters else full_name.cell(row)
+    )
+    candidate = _Column("candidate", lambda row: _seconds(row.candidate_seconds), right=True)
+    latency = _Column("latency", candidate.cell, right=True)
+    raced = _Column("raced against", lambda row: _join(row.reference, row.backend))
+    reference = _Column("reference", lambda row: _seconds(row.reference_seconds), right=True)
+    names = {row.reference for row in rows if row.reference}
+    short = _Column(min(*names, "reference", key=len) if len(names) == 1 else "reference", reference.cell, right=True)
+    both = _Column("reference", lambda row: _join(reference.cell(row).rjust(7), row.backend or row.reference))
+    levels = {row.confidence for row in rows if row.confidence is not None}
+    level = f"{text.percent(next(iter(levels)))} " if len(levels) == 1 else ""
+    ratio = _Column(f"ratio, {level}interval", _ratio)
+    limit = _Column("bound", lambda row: row.bound_text, right=True)
+    rounds = _Column("rounds", lambda row: "" if row.rounds is None else str(row.rounds), right=True)
+    verdict = _Column("verdict", lambda row: row.verdict)
+    counted = _Column("verdict, rounds", lambda row: _join(row.verdict, str(row.rounds or "")))
+    large, small = _drawing(step, 15), _drawing(step, 9)
+    layouts = [
+        _Layout((full_name, candidate, raced, reference, ratio, limit, large, rounds, verdict), grouped=False),
+        _Layout((case, candidate, raced, reference, ratio, limit, large, rounds, verdict)),
+        _Layout((case, candidate, both, ratio, limit, large, rounds, verdict)),
+        _Layout((case, latency, both, ratio, limit, small, rounds, verdict)),
+        _Layout((case, latency, both, ratio, limit, small, counted)),
+        _Layout((case, latency, both, ratio, limit, counted), drawn=False),
+        _Layout((case, latency, both, ratio, limit, verdict), drawn=False),
+        _Layout((case, latency, short, ratio, limit, verdict), drawn=False),
+        _Layout((case, ratio, limit, verdict), drawn=False),
+    ]
+    return [
+        replace(one, columns=tuple(column for column in one.columns if any(column.cell(row).strip() for row in rows)))
+        for one in layouts
+    ]
+
+
+def _together(rows: Sequence[Row]) -> list[Row]:
+    """The rows of a test side by side; under xdist records come as they are done."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.path, row.function), []).append(row)
+    return [row for group in groups.values() for row in group]
+
+
+def _join(*parts: str) -> str:
+    return " ".join(part for part in parts if part.strip())
+
+
+def _test(row: Row, one_file: bool) -> str:
+    name = row.function if one_file or not row.path else f"{row.path}::{row.function}"
+    return f"{name}[{row.parameters}]" if row.parameters else name
+
+
+def _seconds(value: float | None) -> str:
+    return "" if value is None else text.seconds(value)
+
+
+def _ratio(row: Row) -> str:
+    if row.error is not None:
+        return f"error {text.error(row.error)}"
+    return _join(row.ratio_text, row.interval_text)
+
+
+def _drawing(step: float, width: int) -> _Column:
+    def cell(row: Row) -> str:
+        if row.ends is None or row.bound is None or row.ratio is None:
+            return ""
+        return text.drawing(row.ends[0], row.ratio, row.ends[1], row.bound, step, width)
+
+    half = width // 2
+    return _Column(f"{'less':^{min(half, 6)}}".rjust(half) + "!" + f"{'more':^{min(half, 6)}}".ljust(half), cell)
+
+
+def _widths(layout: _Layout, rows: Sequence[Row]) -> list[int]:
+    """Of the columns, each but the first with the gap before it."""
+    from rich.cells import cell_len
+
+    needed = [max(len(one.title), *(cell_len(one.cell(row)) for row in rows)) for one in layout.columns]
+    return [needed[0], *(width + _GAP for width in needed[1:])]
+
+
+def _least_width(layout: _Layout, rows: Sequence[Row]) -> int:
+    names, *others = _widths(layout, rows)
+    return (min(names, _ENOUGH_NAME) if layout.grouped else names) + sum(others)
+
+
+def _render(layout: _Layout, rows: Sequence[Row], width: int, color: bool) -> str:
+    from rich.table import Table
+    from rich.text import Text
+
+    widths = _widths(layout, rows)
+    names = max(_SHORTEST_NAME, min(widths[0], width - sum(widths[1:])))
+    table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold", show_edge=False)
+    for index, column in enumerate(layout.columns):
+        least = widths[index] - _GAP if index else names
+        table.add_column(Text(column.title), justify="right" if column.right else "left", no_wrap=True, min_width=least)
+    for row in rows:
+        cells = [one.cell(row) for one in layout.columns]
+        table.add_row(
+            _shorten(cells[0], names),
+            *(Text(cell) for cell in cells[1:-1]),
+            Text(cells[-1], _STYLES[row.verdict]),
+        )
+    lines = table_lines(table, max(width, names + sum(widths[1:])), color)
+    return "\n".join(_with_groups(lines, rows, width) if layout.grouped else lines)
+
+
+def _with_groups(lines: Sequence[str], rows: Sequence[Row], width: int) -> list[str]:
+    """The name of each test above the lines of its cases; `lines` has the header and one line a row."""
+    one_file = len({row.path for row in rows}) == 1
+    result, group = [lines[0]], ""
+    for line, row in zip(lines[1:], rows, strict=True):
+        name = row.function if one_file or not row.path else f"{row.path}::{row.function}"
+        if row.parameters and name != group:
+            result.append(_shorten(name, width))
+        group = name
+        result.append(line)
+    return result
+
+
+def _shorten(name: str, width: int) -> str:
+    """The name with its middle left out: both its start and its parameters, at the end, tell tests apart."""
+    if len(name) <= width:
+        return name
+    kept = width - 2
+    return f"{name[: kept - kept * 2 // 3]}..{name[len(name) - kept * 2 // 3 :]}"
+
+
+def _warnings(records: Sequence[Record], width: int) -> list[str]:
+    """Each once, the most frequent first."""
+    counts = Counter(warning for record in records for warning in record.get("warnings", ()))
+    result = []
+    for warning, count in counts.most_common():
+        times = f" ({count} of {len(records)} records)" if len(records) > 1 else ""
+        result += textwrap.wrap(f"warning: {warning}{times}", width, subsequent_indent="  ", break_on_hyphens=False)
+    return result
+
+
+def _counts(rows: Sequence[Row]) -> str:
+    counts = Counter(row.verdict for row in rows)
+    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in _STYLES if counts[verdict])

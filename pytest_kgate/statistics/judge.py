@@ -1,0 +1,247 @@
+"""Whether the rounds of a race meet a gate. Pure: numbers in, verdict out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from pytest_kgate.statistics import estimates as stats
+from pytest_kgate.statistics import group_sequential as looks
+from pytest_kgate.statistics.bootstrap import bootstrap_difference
+from pytest_kgate.statistics.bootstrap import bootstrap_ratio
+from pytest_kgate.statistics.estimates import Floats
+from pytest_kgate.statistics.estimates import Interval
+from pytest_kgate.statistics.gates import Judgement
+from pytest_kgate.statistics.gates import SpeedGate
+from pytest_kgate.statistics.gates import Verdict
+
+
+def judge(
+    gate: SpeedGate,
+    candidate: Floats,
+    reference: Floats,
+    *,
+    seed: int,
+    final: bool = False,
+    tick_seconds: float = 0.0,
+) -> Judgement | None:
+    """The verdict after these rounds, (rounds, samples) net seconds an arm; None: take more rounds.
+
+    Decides only at the looks. A final call between two looks falls back on the latest look: a look of its
+    own would have to be paid for. `tick_seconds` matters only where all blocks agree exactly; see
+    `resolution`.
+
+    The bootstrap that PASS demands is computed only when the rest of the rule holds. The intervals that a
+    record shows beside it are filled in by `with_evidence`.
+
+    Raises ValueError where the arrays' shapes differ.
+    """
+    candidate, reference = _checked(candidate, reference)
+    rounds = len(candidate)
+    broken = trouble("candidate", candidate) or trouble("reference", reference)
+    if broken:
+        return Judgement(gate, Verdict.INVALID, broken, rounds)
+    final = final or rounds >= looks.LOOKS[-1]
+    if not final and rounds not in looks.LOOKS:
+        return None
+    look = looks.look_at(rounds)
+    if look is None:
+        first = looks.LOOKS[0]
+        what = f"{rounds} rounds were taken, and the first look needs {first}; raise the budget"
+        return Judgement(gate, Verdict.INCONCLUSIVE, what, rounds)
+    candidate, reference = candidate[: looks.LOOKS[look]], reference[: looks.LOOKS[look]]
+
+    critical = looks.critical_values(gate.confidence)[look]
+    test = stats.block_test(stats.log_ratios(candidate, reference, gate.quantile))
+    half = critical * test.se if test.se else resolution(candidate, reference, tick_seconds)
+    interval = _interval(test.mean, half, gate.confidence)
+    distance = test.mean - math.log(gate.bound)
+    locations = _locations(gate, candidate), _locations(gate, reference)
+    medians = float(np.median(locations[0])), float(np.median(locations[1]))
+    judgement = Judgement(
+        gate,
+        Verdict.INCONCLUSIVE,
+        "",
+        rounds,
+        look=look,
+        ratio=interval,
+        ratio_of_medians=medians[0] / medians[1],
+        autocorrelation=test.autocorrelation,
+        p_value=stats.t_below(distance, test.se),
+        nominal_level=stats.t_below(-critical, 1.0),
+        sequential_p=looks.sequential_p(_statistic(distance, half, test.se), look, gate.confidence),
+    )
+
+    if gate.rule == "classic":
+        if not final:
+            return None
+        judgement = replace(judgement, sequential_p=None)
+        missing, difference = _classic(gate, *locations, *medians, seed=seed)
+        verdict = Verdict.FAIL if missing else Verdict.PASS
+        return replace(judgement, verdict=verdict, reason=missing, bootstrap_difference=difference)
+    if distance - half > 0:
+        what = f"the ratio is {interval.estimate:.4f}, and at least {interval.low:.6g} at this confidence: "
+        what += f"above the bound {gate.bound:g} by {_percent(math.expm1(distance))}"
+        return replace(judgement, verdict=Verdict.FAIL, reason=what)
+    if distance + half < 0:
+        missing, difference = _classic(gate, *locations, *medians, seed=seed)
+        judgement = replace(judgement, bootstrap_difference=difference)
+        if not missing:
+            return replace(judgement, verdict=Verdict.PASS)
+        what = f"the interval of the ratio is below the bound, but {missing}"
+    else:
+        what = _undecided(judgement, distance, half)
+    return replace(judgement, reason=what) if final else None
+
+
+def with_evidence(judgement: Judgement, candidate: Floats, reference: Floats, *, seed: int) -> Judgement:
+    """The judgement with both bootstrap intervals, for the record; call it once, on the final judgement.
+
+    Takes some 10 ms at 96 rounds. Rounds after the look that decided are left out, as they are in the
+    judgement.
+    """
+    if judgement.look is None:
+        return judgement
+    gate = judgement.gate
+    rounds = looks.LOOKS[judgement.look]
+    candidate, reference = candidate[:rounds], reference[:rounds]
+    ratios = stats.log_ratios(candidate, reference, gate.quantile)
+    ratio = bootstrap_ratio(ratios, gate.confidence, seed=seed)
+    difference = judgement.bootstrap_difference or _difference(
+        gate, _locations(gate, candidate), _locations(gate, reference), seed
+    )
+    return replace(judgement, bootstrap_ratio=ratio, bootstrap_difference=difference)
+
+
+def measure(
+    candidate: Floats, reference: Floats, *, quantile: float = 0.5, confidence: float = 0.95
+) -> Interval | None:
+    """The interval of the ratio where no gate is set, at the latest look; None before the first look."""
+    candidate, reference = _checked(candidate, reference)
+    look = looks.look_at(len(candidate))
+    if look is None or trouble("candidate", candidate) or trouble("reference", reference):
+        return None
+    rounds = looks.LOOKS[look]
+    test = stats.block_test(stats.log_ratios(candidate[:rounds], reference[:rounds], quantile))
+    return _interval(test.mean, looks.critical_values(confidence)[look] * test.se, confidence)
+
+
+def precise_enough(
+    candidate: Floats,
+    reference: Floats,
+    relative_width: float = 0.005,
+    *,
+    quantile: float = 0.5,
+    confidence: float = 0.95,
+) -> bool:
+    """Whether the ratio at this quantile is known to within `relative_width` to either side: when to stop undecided."""
+    interval = measure(candidate, reference, quantile=quantile, confidence=confidence)
+    return interval is not None and interval.high / interval.estimate - 1 < relative_width
+
+
+def resolution(candidate: Floats, reference: Floats, tick_seconds: float) -> float:
+    """Half-width of the log ratio where all blocks agree exactly: one tick of the timer on either arm.
+
+    Such samples hold no measure of their own error (a tick too coarse for the kernel, or a made-up clock
+    without noise), and a standard error of 0 would decide any gate. With a tick of 0 the ratio is taken
+    as exact.
+    """
+    return tick_seconds / float(np.median(candidate)) + tick_seconds / float(np.median(reference))
+
+
+def _checked(candidate: Floats, reference: Floats) -> tuple[Floats, Floats]:
+    candidate = np.asarray(candidate, dtype=np.float64)
+    reference = np.asarray(reference, dtype=np.float64)
+    if candidate.ndim != 2 or candidate.shape != reference.shape:
+        shapes = f"{candidate.shape} and {reference.shape}"
+        raise ValueError(f"both arms must be (rounds, samples), not {shapes}")
+    return candidate, reference
+
+
+def trouble(arm: str, samples: Floats) -> str:
+    """Why these samples cannot be judged; empty where they can."""
+    low, high = (float(samples.min()), float(samples.max())) if samples.size else (1.0, 1.0)
+    if low > 0 and high < math.inf:  # false for NaN too
+        return ""
+    broken = int((~np.isfinite(samples)).sum())
+    if broken:
+        return f"{broken} of {samples.size} samples of the {arm} are not finite numbers: the timer failed"
+    count = int((samples <= 0).sum())
+    return (
+        f"{count} of {samples.size} net latencies of the {arm} are not positive (lowest {low * 1e6:.4g} us): "
+        "the overhead that is taken off is as large as the kernel; time a larger problem"
+    )
+
+
+def _interval(mean: float, half: float, confidence: float) -> Interval:
+    ends = (min(mean + sign * half, 700.0) for sign in (-1, 0, 1))  # exp stays finite, as records must
+    low, estimate, high = (math.exp(end) for end in ends)
+    return Interval(low, estimate, high, confidence, "blocks-t")
+
+
+def _statistic(distance: float, half: float, se: float) -> float:
+    """How many standard errors the ratio is below the bound; where there are none, all or nothing."""
+    if se:
+        return -distance / se
+    return 0.0 if abs(distance) <= half else math.copysign(math.inf, -distance)
+
+
+def _locations(gate: SpeedGate, samples: Floats) -> Floats:
+    """What the classic rule takes medians of: all samples, or each round's quantile of them, (rounds, 1)."""
+    if gate.quantile == 0.5:
+        return samples
+    return stats.estimate(samples, gate.quantile)[:, None]
+
+
+def _difference(gate: SpeedGate, candidate: Floats, reference: Floats, seed: int) -> Interval:
+    # A bound above 1 allows the candidate to be slower; the difference must then be taken to what is allowed.
+    return bootstrap_difference(candidate, reference, max(1.0, gate.bound), gate.confidence, seed=seed)
+
+
+def _classic(
+    gate: SpeedGate, candidate: Floats, reference: Floats, fast: float, slow: float, *, seed: int
+) -> tuple[str, Interval | None]:
+    """What the classic rule misses (empty: it holds), and the interval of the difference if needed."""
+    if not fast < gate.bound * slow:
+        return f"the ratio of medians {fast / slow:.4f} is not below the bound {gate.bound:g}", None
+    difference = _difference(gate, candidate, reference, seed)
+    if difference.high < 0:
+        return "", difference
+    against = "the reference's" if gate.bound <= 1 else f"{gate.bound:g} times the reference's"
+    return (
+        f"the bootstrap interval of the candidate's median less {against} reaches "
+        f"{difference.high * 1e6:+.4g} us, not below 0: medians vary more, or in coarser ticks, than the "
+        "means that the ratio is made of",
+        difference,
+    )
+
+
+def _undecided(judgement: Judgement, distance: float, half: float) -> str:
+    """Which way out there is: more rounds where they would help, else a quieter machine or another bound."""
+    assert judgement.ratio is not None
+    assert judgement.look is not None
+    gate = judgement.gate
+    taken = looks.LOOKS[judgement.look]
+    critical = looks.critical_values(gate.confidence)
+    # The half-width shrinks with the root of the rounds, and with the critical value of the look.
+    enough = [
+        look
+        for look, value in zip(looks.LOOKS, critical, strict=True)
+        if look > taken and half * value / critical[judgement.look] * math.sqrt(taken / look) < abs(distance)
+    ]
+    what = (
+        f"after {taken} of {looks.LOOKS[-1]} rounds the ratio is {judgement.ratio.estimate:.4f}, "
+        f"{_percent(abs(math.expm1(distance)))} from the bound {gate.bound:g}, "
+        f"and known only to within {_percent(math.expm1(half))}; "
+    )
+    if enough:
+        return what + f"about {enough[0]} rounds would decide it: raise the budget"
+    if taken < looks.LOOKS[-1]:
+        what += f"even {looks.LOOKS[-1]} rounds are unlikely to decide it: "
+    return what + "make the machine quieter (fixed clocks, nothing else running), or move the bound"
+
+
+def _percent(fraction: float) -> str:
+    return f"{fraction * 100:.2g} %"

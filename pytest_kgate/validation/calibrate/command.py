@@ -1,0 +1,153 @@
+"""`kgate calibrate`: what its options set going."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from dataclasses import replace
+
+from pytest_kgate.errors import UsageError
+from pytest_kgate.report.page import block as into
+from pytest_kgate.validation.calibrate.cases import catalogue
+from pytest_kgate.validation.calibrate.cases import select
+from pytest_kgate.validation.calibrate.cases import side_by_side
+from pytest_kgate.validation.calibrate.file import Calibrations
+from pytest_kgate.validation.calibrate.file import gathered
+from pytest_kgate.validation.calibrate.file import open_or_create
+from pytest_kgate.validation.calibrate.rigs.rig import kind_of
+from pytest_kgate.validation.calibrate.run.protocol import COMPARISON
+from pytest_kgate.validation.calibrate.run.protocol import PRESETS
+from pytest_kgate.validation.calibrate.run.protocol import Order
+from pytest_kgate.validation.calibrate.run.protocol import run
+from pytest_kgate.validation.calibrate.tables import p_values as histogram
+
+_NOT_ACCEPTED = 1
+_INTERRUPTED = 130
+
+
+def calibrate(options: argparse.Namespace) -> int:
+    """Run, show, keep. Returns 1 where the device is not accepted, 130 after Ctrl-C."""
+    _check(options)
+    if options.into is not None:
+        from pytest_kgate.validation.calibrate.tables.show import calibration_markdown
+
+        into.put(options, calibration_markdown(options.json))
+        return 0
+    interrupted = False
+    if options.gather:
+        calibrations = gathered(options.json, options.gather)
+    elif options.show:
+        calibrations = Calibrations.load(options.json)
+    else:
+        order = _order(options)
+        setting = {"kind": kind_of(options.device), "timer": order.timer, "cache": order.cache, "budget": order.budget}
+        calibrations = open_or_create(options.json, setting)
+        before = calibrations.next_process
+        try:
+            for trouble in run(order, calibrations, _Line().update):
+                print(f"kgate: {trouble}", file=sys.stderr)
+        except KeyboardInterrupt:
+            interrupted = True
+            calibrations.save()
+            print("kgate: interrupted; run the same command again to go on", file=sys.stderr)
+        _keep(calibrations, before)
+    accepted = _show(calibrations, options)
+    if interrupted:
+        return _INTERRUPTED
+    return 0 if accepted else _NOT_ACCEPTED
+
+
+def _check(options: argparse.Namespace) -> None:
+    if options.quick and options.full:
+        raise UsageError("--quick and --full exclude each other.", "Give one of them.")
+    into.check(options)
+    if options.plot is not None:
+        histogram.require_matplotlib()
+    if (options.show or options.gather or options.into is not None) and options.json is None:
+        raise UsageError("There is no file to show.", "Name it with --json FILE.")
+
+
+def _order(options: argparse.Namespace) -> Order:
+    kind = kind_of(options.device)
+    extent = COMPARISON if options.compare else PRESETS[kind]["full" if options.full else "quick"]
+    given = {"processes": options.processes, "gates": options.gates, "truth_gates": options.truth_gates}
+    extent = replace(extent, **{name: value for name, value in given.items() if value is not None})
+    timers = {"cuda": "graph", "host": "wall", "fake": "fake"}
+    return Order(
+        device=options.device,
+        timer=timers[kind] if options.timer == "auto" or kind == "fake" else options.timer,
+        cache=options.cache,
+        budget=options.budget,
+        seed=options.seed,
+        cases=select(side_by_side(kind) if options.compare else catalogue(kind), options.cases),
+        extent=extent,
+        seconds=options.seconds,
+        recipes=options.compare,
+    )
+
+
+def _keep(calibrations: Calibrations, before: int) -> None:
+    """Store what was found on each device that this run has used, from all gates that the file has of it."""
+    from pytest_kgate.bench.race import device_calibration as store
+
+    new = {
+        store.identity_of(process["environment"]): process
+        for process in calibrations.processes
+        if process["process"] >= before
+    }
+    for identity, latest in new.items():
+        numbers = {
+            process["process"]
+            for process in calibrations.processes
+            if store.identity_of(process["environment"]) == identity
+        }
+        found = store.summarise(
+            [gate for gate in calibrations.gates if gate["process"] in numbers],
+            latest["environment"],
+            calibrations.setting["timer"],
+            calibrations.setting["cache"],
+            calibrations.setting["budget"],
+            latest["started"],
+        )
+        if found is not None:
+            store.save(found)
+
+
+def _show(calibrations: Calibrations, options: argparse.Namespace) -> bool:
+    from pytest_kgate.validation.calibrate.tables.show import report_of
+    from pytest_kgate.validation.calibrate.tables.show import terminal_text
+    from pytest_kgate.validation.calibrate.tables.show import verdict_line
+
+    color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    width = options.width or shutil.get_terminal_size(fallback=(100, 24)).columns
+    print(terminal_text(calibrations, width, color))
+    found = report_of(calibrations)
+    if options.plot is not None:
+        names = [one.case.name for one in found.same]
+        by_case = {name: histogram.p_values(calibrations.gates, [name]) for name in names}
+        histogram.draw(options.plot, {name: values for name, values in by_case.items() if values})
+    if not found.overall.gates and calibrations.comparisons:
+        return True  # a comparison alone judges other recipes, not the device
+    print(verdict_line(found))
+    return found.accepted
+
+
+class _Line:
+    """Progress on stderr: a line that is redrawn on a terminal, else one every tenth of the way."""
+
+    def __init__(self) -> None:
+        self._tenth = -1
+
+    def update(self, done: int, wanted: int, case: str) -> None:
+        width = shutil.get_terminal_size(fallback=(80, 24)).columns
+        filled = 20 * done // max(1, wanted)
+        text = f"[{'#' * filled}{'.' * (20 - filled)}] {done} of {wanted} gates  {case}"
+        if sys.stderr.isatty():
+            end = "\n" if done == wanted else ""
+            sys.stderr.write(f"\r\x1b[2K{text[: width - 1]}{end}")
+        elif (tenth := 10 * done // max(1, wanted)) > self._tenth:
+            self._tenth = tenth
+            sys.stderr.write(f"{done} of {wanted} gates\n")
+        sys.stderr.flush()

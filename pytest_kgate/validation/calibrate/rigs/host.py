@@ -1,0 +1,59 @@
+"""The protocol on the CPU: kernels against themselves; there is no host kernel of known latency."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from pytest_kgate.device.arm import bind
+from pytest_kgate.device.host import HostDevice
+from pytest_kgate.device.protocol import Workload
+from pytest_kgate.errors import UsageError
+from pytest_kgate.validation.calibrate.cases import Case
+from pytest_kgate.validation.calibrate.rigs.rig import Contest
+
+_MATMUL = 192
+_SORTED = 4096
+
+
+class HostRig:
+    """Functions of PyTorch (many threads) and numpy (one)."""
+
+    kind = "host"
+    lease_name = "host"
+
+    def __init__(self) -> None:
+        self.device = HostDevice()
+
+    def contest(self, case: Case, timer: str, cache: str, seed: int) -> Contest:
+        """The same function twice."""
+        if case.kernel == "matmul":
+            function: Any = torch.mm
+            workload = Workload(_matrices, lambda inputs: torch.empty_like(inputs[0]))
+        else:
+            function = np.sort
+            workload = Workload(_numbers, lambda inputs: np.empty_like(inputs[0]))
+        return Contest(self.device, (bind("candidate", function, {}), bind("reference", function, {})), workload)
+
+    def spins(self, candidate: int | None, reference: int, seed: int, spread: int = 0) -> Contest:
+        """None here."""
+        raise UsageError("The host has no spin kernels.", "Choose other cases.")
+
+    def spent_cycles(self, cycles: int, spread: int = 0) -> float:
+        """None here."""
+        raise UsageError("The host has no spin kernels.", "Choose other cases.")
+
+    def clock_hz(self) -> float:
+        """None here."""
+        raise UsageError("The host has no spin kernels.", "Choose other cases.")
+
+
+def _matrices(seed: int) -> tuple[Any, ...]:
+    generator = torch.Generator().manual_seed(seed)
+    return tuple(torch.randn((_MATMUL, _MATMUL), generator=generator) for _ in range(2))
+
+
+def _numbers(seed: int) -> tuple[Any, ...]:
+    return (np.random.default_rng(seed).standard_normal(_SORTED),)

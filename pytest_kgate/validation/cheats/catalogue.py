@@ -1,0 +1,168 @@
+"""The catalogue of cheats: what each does, where it makes sense, and what is expected to become of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+FOLDER = Path(__file__).with_name("candidates")
+"""Where each has a file of its name."""
+
+_NEW_VALUES = "a timed call with new values"
+
+_TIMED = "outputs of timed calls are verified"
+
+_PUT_BACK = "settings are compared and put back"
+
+BOTH = ("host", "cuda")
+HOST = ("host",)
+CUDA = ("cuda",)
+
+
+@dataclass(frozen=True)
+class Cheat:
+    """One candidate that does not deserve to pass."""
+
+    file: str
+    """In `FOLDER`."""
+
+    family: str
+    """What of a gate it attacks."""
+
+    does: str
+    """One clause for the table."""
+
+    stopped_by: str
+    """The check that stops it, for the table; for one that no check within its process stops, what does."""
+
+    devices: tuple[str, ...] = BOTH
+
+    caught: bool = True
+    """Whether the checks within the process stop it."""
+
+    honest_is_slow: bool = False
+    """Whether the reference is the usual one, so that the cheat must work to pass; else the reference does its work
+    four times, and the candidate would pass by its speed alone."""
+
+    works: bool = False
+    """Whether it does all the timed work where it has a process of its own. It has then gained nothing, and must be
+    judged like an honest candidate: against the usual reference, which it is not faster than."""
+
+    isolated: bool = True
+    """Whether a process of its own stops it."""
+
+    @property
+    def name(self) -> str:
+        """The file's, without suffix for a module of Python."""
+        return self.file.removesuffix(".py")
+
+
+CATALOGUE: tuple[Cheat, ...] = (
+    Cheat("stale_memory.py", "answer", "returns memory that was just freed", "outputs are poisoned"),
+    Cheat("changes_inputs.py", "answer", "scales its inputs in place", "inputs are compared with a copy"),
+    Cheat("replay_pointer.py", "answer", "remembers answers by address", _NEW_VALUES),
+    Cheat("replay_id.py", "answer", "remembers answers by the tensor's identity", _NEW_VALUES),
+    Cheat(
+        "replay_version.py",
+        "answer",
+        "remembers answers until PyTorch says that inputs changed",
+        _NEW_VALUES,
+        works=True,
+    ),
+    Cheat(
+        "replay_values.py",
+        "answer",
+        "remembers answers by a fingerprint of the values",
+        "new values take longer",
+        works=True,
+    ),
+    Cheat("replay_buffer.py", "answer", "copies its latest answer out of a buffer", _NEW_VALUES),
+    Cheat("replay_native.cpp", "answer", "remembers answers by address, in C++", _NEW_VALUES, HOST),
+    Cheat("replay_native.cu", "answer", "remembers answers by address, in CUDA", _NEW_VALUES, CUDA),
+    Cheat("batches_calls.py", "time", "does eight calls' work in one", _TIMED),
+    Cheat("defers_work.py", "time", "does a call's work in the next one", _TIMED, works=True),
+    Cheat("counts_calls.py", "time", "works in its first thirty calls only", _TIMED),
+    Cheat("looks_at_caller.py", "time", "works only where the oracle calls it", _TIMED),
+    Cheat("skips_in_graph.py", "time", "launches every other call of a captured graph", "kernels are counted", CUDA),
+    Cheat("side_stream.py", "time", "works on a stream of its own", "the held stream", CUDA, works=True),
+    Cheat("side_stream.cu", "time", "works on a stream of its own, in CUDA", "the held stream", CUDA, works=True),
+    Cheat(
+        "overlaps_calls.cu",
+        "time",
+        "begins before the call ahead of it has ended",
+        "calls one at a time",
+        CUDA,
+        isolated=False,
+    ),
+    Cheat(
+        "forks_early.py",
+        "time",
+        "does two calls' work at the same time in a captured graph",
+        _TIMED,
+        CUDA,
+        isolated=False,
+    ),
+    Cheat("works_in_thread.py", "time", "works in a thread after the call", _TIMED, HOST),
+    Cheat("disturbs_reference.py", "time", "keeps a core busy meanwhile", "busy threads", HOST, works=True),
+    Cheat("lazy_subclass.py", "answer", "returns a tensor that computes when read", "only plain tensors are taken"),
+    Cheat("lazy_array.py", "answer", "returns an array that computes when read", "only known arrays are taken"),
+    Cheat("patch_clock.py", "plugin", "replaces `time.perf_counter`", "originals", works=True),
+    Cheat("patch_event.py", "plugin", "replaces `torch.cuda.Event.elapsed_time`", "originals", CUDA, works=True),
+    Cheat("patch_synchronize.py", "plugin", "replaces `torch.cuda.synchronize`", "originals", works=True),
+    Cheat("patch_comparison.py", "plugin", "answers zeros, and replaces `Tensor.abs`", "originals"),
+    Cheat("patch_judge.py", "plugin", "replaces the function that judges", "originals", works=True),
+    Cheat("patch_random.py", "plugin", "makes all draws the same", "originals", works=True),
+    Cheat("verdict_report.py", "plugin", "answers zeros, rewrites the test's report", "reports are compared"),
+    Cheat("verdict_status.py", "plugin", "answers zeros, and sets the exit status to 0", "the exit status is set last"),
+    Cheat("verdict_records.py", "plugin", "answers zeros, edits the file of records", "the file is compared"),
+    Cheat("exits.py", "plugin", "ends the process with status 0", "`os._exit(0)` raises there"),
+    Cheat(
+        "exits_natively.py",
+        "plugin",
+        "ends the process with status 0 in native code",
+        "a parent process: `--kgate-isolate`",
+        caught=False,
+    ),
+    Cheat("predicts_seed.py", "answer", "knows the answers of usual seeds", "seeds are secret", honest_is_slow=True),
+    Cheat("searches_memory.py", "answer", "looks for the exact answer in memory", "it is computed afterwards"),
+    Cheat("other_threads.py", "settings", "leaves PyTorch too many threads", _PUT_BACK, HOST, works=True),
+    Cheat("other_precision.py", "settings", "leaves another matmul precision", _PUT_BACK, works=True),
+    Cheat("allocator_limit.py", "settings", "leaves a limit on GPU memory", _PUT_BACK, CUDA, works=True),
+    Cheat("allocator_pool.py", "settings", "leaves PyTorch's allocator a pool of its own", _PUT_BACK, CUDA, works=True),
+    Cheat(
+        "graph_pool.py",
+        "settings",
+        "keeps a graph with 40 % of the GPU's memory",
+        "memory is compared",
+        CUDA,
+        works=True,
+    ),
+    Cheat("persisting_l2.py", "settings", "keeps a part of the L2 cache", _PUT_BACK, CUDA, works=True),
+    Cheat(
+        "own_library.py",
+        "claim",
+        "calls PyTorch's attention as its own",
+        "the names of what it launches",
+        isolated=False,
+    ),
+    Cheat("writes_beyond.cpp", "memory", "writes behind its output", "guard zones", HOST),
+    Cheat("writes_beyond.cu", "memory", "writes behind its output, in CUDA", "guard zones", CUDA),
+    Cheat("reads_beyond.cpp", "memory", "reads behind its inputs", "guard zones", HOST),
+    Cheat(
+        "slow_host.py",
+        "time",
+        "spends 5 ms on the host in each call",
+        "the host's time of a call",
+        CUDA,
+        isolated=False,
+    ),
+)  # fmt: skip
+
+HONEST = Cheat("plain.py", "none", "is honest", "nothing: it passes", caught=False)
+
+
+def chosen(device: str, names: str | None = None) -> tuple[Cheat, ...]:
+    """Those that make sense on a kind of device, or the named ones among them; with the honest one first."""
+    wanted = None if names is None else {name.strip() for name in names.split(",")}
+    found = (cheat for cheat in (HONEST, *CATALOGUE) if device in cheat.devices)
+    return tuple(cheat for cheat in found if wanted is None or cheat.name in wanted)

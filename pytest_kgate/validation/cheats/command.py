@@ -1,0 +1,103 @@
+"""`kgate integrity`: run the catalogue of cheats against the gate on the device at hand."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+from pytest_kgate.errors import UsageError
+from pytest_kgate.report.page import block as into
+from pytest_kgate.validation.cheats import catalogue
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the verb."""
+    parser.add_argument("--device", choices=("auto", "host", "cuda"), default="auto", help="default: %(default)s")
+    parser.add_argument("--only", metavar="NAME[,NAME...]", help="these cheats; default: all that fit the device")
+    parser.add_argument("--isolate", action="store_true", help="each cheat in a process of its own")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="keep the outcomes in FILE, beside other devices'")
+    parser.add_argument("--from", type=Path, dest="source", metavar="FILE", help="show such a file, run nothing")
+    into.add_arguments(parser, "write the table into a block of this page")
+
+
+def integrity(options: argparse.Namespace) -> int:
+    """Run, keep, show. Returns 1 where a cheat got through that should not, or an honest candidate did not pass."""
+    into.check(options)
+    if options.source is not None:
+        from pytest_kgate.validation.cheats import file as document
+
+        content = document.load(options.source)
+        devices = sorted(content["settings"])
+    else:
+        content, devices = _run(options)
+    return _show(options, content, devices)
+
+
+def _run(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
+    if not hasattr(os, "fork"):
+        raise UsageError("The catalogue needs an operating system that forks.", "Run it on Linux.")
+    # The question whether there is a GPU must not touch it: the forked sessions could not use it any more.
+    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
+    import torch
+
+    # What every session needs is imported once, ahead of the forks.
+    from pytest_kgate.validation.cheats import file as document
+    from pytest_kgate.validation.cheats.attempt import fight
+    from pytest_kgate.validation.cheats.attempt import place
+
+    gpu = torch.cuda.is_available()
+    device = options.device if options.device != "auto" else "cuda" if gpu else "host"
+    if device == "cuda" and not gpu:
+        raise UsageError("There is no CUDA device.", "Use --device host.")
+    cheats = catalogue.chosen(device, options.only)
+    if not cheats:
+        raise UsageError(f"None of the catalogue's cheats on {device} is called {options.only}.", _names(device))
+    gc.freeze()  # and no session looks through it for garbage, ten times as it ends
+    before = document.load(options.json) if options.json is not None and options.json.is_file() else None
+    bouts, setting, where = [], _setting(device), place(device, options.isolate)
+    for cheat in cheats:
+        bout = fight(cheat, device, isolate=options.isolate)
+        bouts.append(bout)
+        content = document.document(bouts, where, setting, before)
+        if options.json is not None:
+            document.save(content, options.json)  # each at once: a run of many minutes may be broken off
+        told = "caught" if bout.caught else "passed"
+        verdicts = f"{bout.verdict or '-':13} {bout.unchecked or '':13}"
+        print(f"{cheat.name:24} {told:7} {verdicts} {bout.reason[:160]}", file=sys.stderr, flush=True)
+    return content, [where]
+
+
+def _show(options: argparse.Namespace, content: dict[str, Any], devices: list[str]) -> int:
+    from pytest_kgate.validation.cheats import file as document
+
+    into.put(options, document.table(content))
+    found = [line for device in devices for line in document.surprises(content, device)]
+    for line in found:
+        print(f"kgate: {line}", file=sys.stderr)
+    return 1 if found else 0
+
+
+def _names(device: str) -> str:
+    return f"They are: {', '.join(cheat.name for cheat in catalogue.chosen(device))}."
+
+
+def _setting(device: str) -> dict[str, Any]:
+    """Read without touching the GPU from this process; see `_run`."""
+    import torch
+
+    from pytest_kgate.device.host import cpu_model
+    from pytest_kgate.report.record.record import now
+
+    setting: dict[str, Any] = {"torch": f"PyTorch {torch.__version__}", "day": now()[:10]}
+    if device == "host":
+        return {"name": cpu_model(), **setting, "system": platform.platform()}
+    import pynvml
+
+    pynvml.nvmlInit()
+    name, driver = pynvml.nvmlDeviceGetName(pynvml.nvmlDeviceGetHandleByIndex(0)), pynvml.nvmlSystemGetDriverVersion()
+    return {"name": str(name), "driver": f"driver {driver}", **setting}

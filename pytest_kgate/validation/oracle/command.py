@@ -1,0 +1,75 @@
+"""`kgate oracle`: honest kernels and wrong ones over the whole grid of attention problems."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+from typing import Any
+
+from pytest_kgate.errors import UsageError
+from pytest_kgate.report.page import block as into
+
+if TYPE_CHECKING:
+    from pytest_kgate.validation.oracle.grid import Outcome
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the verb."""
+    parser.add_argument("--device", choices=("auto", "host", "cuda"), default="auto", help="default: %(default)s")
+    parser.add_argument("--lengths", metavar="S[,S...]", help="these of the grid's lengths; default: all")
+    parser.add_argument("--head-dims", metavar="D[,D...]", help="these of its head dimensions; default: all")
+    parser.add_argument("--seed", type=int, default=42, help="of all draws; default: %(default)s")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="keep the outcomes in FILE")
+    parser.add_argument("--from", type=Path, dest="source", metavar="FILE", help="show such a file, run nothing")
+    into.add_arguments(parser, "write the table into a block of this page")
+
+
+def oracle(options: argparse.Namespace) -> int:
+    """Run, keep, show. Returns 1 where an honest kernel was accused or a mutant lived."""
+    from pytest_kgate.validation.oracle import file as grid_document
+
+    into.check(options)
+    content = grid_document.load(options.source) if options.source is not None else _run(options)
+    if options.json is not None:
+        grid_document.save(content, options.json)
+    into.put(options, grid_document.table(content))
+    found = grid_document.misjudged(content)
+    for line in found:
+        print(f"kgate: {line}", file=sys.stderr)
+    return 1 if found else 0
+
+
+def _run(options: argparse.Namespace) -> dict[str, Any]:
+    import torch
+
+    from pytest_kgate.device.cuda.device import CudaDevice
+    from pytest_kgate.device.host import HostDevice
+    from pytest_kgate.device.host import cpu_model
+    from pytest_kgate.report.record.record import now
+    from pytest_kgate.validation.oracle import file as grid_document
+    from pytest_kgate.validation.oracle import grid
+
+    lengths = _chosen("--lengths", options.lengths, grid.LENGTHS)
+    head_dims = _chosen("--head-dims", options.head_dims, grid.HEAD_DIMS)
+    kind = options.device if options.device != "auto" else "cuda" if torch.cuda.is_available() else "host"
+    device = CudaDevice(0) if kind == "cuda" else HostDevice()
+    name = device.properties.name if isinstance(device, CudaDevice) else cpu_model()
+    outcomes, kernels, missing = grid.run(device, tuple(grid.TOLERANCE), head_dims, lengths, options.seed, _show)
+    setting = {"device": name, "torch": f"PyTorch {torch.__version__}", "day": now()[:10]}
+    return grid_document.document(outcomes, kernels, missing, setting)
+
+
+def _show(one: Outcome) -> None:
+    told = f"{one.answers} honest answers, {len(one.accused)} accused; {one.died} mutants died, {len(one.lived)} lived"
+    print(f"S={one.seqlen:<5} D={one.head_dim:<4} {one.dtype:9} {told}, {one.seconds:.1f} s", file=sys.stderr)
+
+
+def _chosen(option: str, text: str | None, known: tuple[int, ...]) -> tuple[int, ...]:
+    if text is None:
+        return known
+    found = tuple(one for one in known if str(one) in text.replace(" ", "").split(","))
+    if not found:
+        raise UsageError(f"{option} {text} names none of the grid's.", f"Choose of {', '.join(map(str, known))}.")
+    return found

@@ -1,0 +1,81 @@
+"""The file of a run over the grid, and the table made of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pytest_kgate.report.record.record import now
+from pytest_kgate.system import json_file as files
+from pytest_kgate.validation.oracle.grid import Outcome
+
+SCHEMA = "pytest-kgate/oracle"
+VERSION = 1
+
+_TODO = "`kgate oracle --json FILE` writes one."
+
+
+def document(
+    outcomes: Sequence[Outcome], kernels: Sequence[str], missing: Mapping[str, str], setting: Mapping[str, str]
+) -> dict[str, Any]:
+    """The run's file: one entry for each type, head dimension and length."""
+    return {
+        "schema": SCHEMA,
+        "version": VERSION,
+        "created": now(),
+        "setting": dict(setting),
+        "kernels": list(kernels),
+        "missing": dict(missing),
+        "outcomes": [{**asdict(one), "accused": list(one.accused), "lived": list(one.lived)} for one in outcomes],
+    }
+
+
+def save(content: Mapping[str, Any], path: Path) -> None:
+    """Write the file, one line an outcome."""
+    lines = ",\n  ".join(json.dumps(one) for one in content["outcomes"])
+    rest = json.dumps({name: value for name, value in content.items() if name != "outcomes"}, indent=1)
+    files.replace(path, f'{rest.removesuffix("}").rstrip()},\n "outcomes": [\n  {lines}\n ]\n}}\n')
+
+
+def load(path: Path) -> dict[str, Any]:
+    """The file's content; raises `UsageError` where it is none."""
+    return files.load(path, SCHEMA, VERSION, what="run over the grid", todo=_TODO)
+
+
+def misjudged(content: Mapping[str, Any]) -> list[str]:
+    """One line for each honest kernel that was accused and each mutant that lived."""
+    return [
+        *(f"accused: {told}" for one in content["outcomes"] for told in one["accused"]),
+        *(f"lived: {told}" for one in content["outcomes"] for told in one["lived"]),
+    ]
+
+
+def table(content: Mapping[str, Any]) -> str:
+    """Markdown: one line a length, over all types, head dimensions, sizes and masks."""
+    outcomes = content["outcomes"]
+    lines = [
+        "| S | answers of honest kernels | accused | nearest to a limit | mutants that died | lived |",
+        "| ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for seqlen in sorted({one["seqlen"] for one in outcomes}):
+        mine = [one for one in outcomes if one["seqlen"] == seqlen]
+        lines.append(_line(f"{seqlen:,}", mine))
+    lines += [_line("**all**", outcomes), "", f"Honest: {', '.join(content['kernels'])}.  "]
+    lines += [f"Not run: {name} ({why})  " for name, why in content["missing"].items()]
+    lines.append(f"{', '.join(content['setting'].values())}, {sum(one['seconds'] for one in outcomes):.0f} s")
+    return "\n".join(lines) + "\n"
+
+
+def _line(name: str, outcomes: Sequence[Mapping[str, Any]]) -> str:
+    counts = (
+        f"{sum(one['answers'] for one in outcomes):,}",
+        sum(len(one["accused"]) for one in outcomes),
+        f"{max(one['nearest'] for one in outcomes):.0%}",
+        f"{sum(one['died'] for one in outcomes):,}",
+        sum(len(one["lived"]) for one in outcomes),
+    )
+    return f"| {name} | {' | '.join(str(count) for count in counts)} |"

@@ -1,0 +1,212 @@
+"""The oracle over the whole grid of attention problems: honest kernels must pass everywhere, mutants must die.
+
+Honest kernels answer a normal and a hard draw of every problem, between guard zones, and every element is compared.
+Mutants cost ten times as much and depend on the size of a problem less than on its length, type and mask: each of
+these meets one size, in turn, so that every size meets every length; from 2,048 rows on, it is one of two heads.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import torch
+
+from pytest_kgate.bench.correctness.check import answer_of
+from pytest_kgate.bench.correctness.check import draws_of
+from pytest_kgate.bench.correctness.check import reference_output
+from pytest_kgate.bench.correctness.check import truth_of
+from pytest_kgate.bench.correctness.check import workload_of
+from pytest_kgate.bench.correctness.selftest import selftest
+from pytest_kgate.bench.correctness.tolerance import Comparison
+from pytest_kgate.bench.correctness.tolerance import Limits
+from pytest_kgate.bench.correctness.tolerance import Truth
+from pytest_kgate.build.kernel import load_kernel
+from pytest_kgate.build.registry import implementations
+from pytest_kgate.device.arm import bind
+from pytest_kgate.device.protocol import Device
+from pytest_kgate.errors import CandidateError
+from pytest_kgate.errors import KgateError
+from pytest_kgate.integrity.guard_zones import Fences
+from pytest_kgate.problems.attention.problem import sdpa_problem
+from pytest_kgate.problems.problem import Problem
+from pytest_kgate.problems.problem import Shape
+from pytest_kgate.statistics.gates import ErrorGate
+
+LENGTHS = (1, 17, 63, 64, 65, 127, 128, 512, 1000, 1024, 2048, 4096, 8192)
+HEAD_DIMS = (64, 80, 96, 128)
+SIZES = ((1, 8), (4, 8), (8, 8), (1, 16), (4, 16), (8, 16))
+"""Batch and heads."""
+
+TOLERANCE: Mapping[str, float] = MappingProxyType({"float16": 2e-3, "bfloat16": 1.6e-2})
+
+_DRAWS = 2
+"""Of the check's five: one of each kind."""
+
+_LONG = 2048
+_FEW = (1, 2)
+"""The size of the problems on which mutants of long sequences are judged: two heads, so that they can be swapped."""
+
+_MATH_UP_TO = 1024
+"""PyTorch's own `math` backend keeps all scores: 34 GB of them at 128 heads of 8,192 rows."""
+
+_REFERENCE = "flash"
+
+Kernel = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """All problems of one type, head dimension and length."""
+
+    dtype: str
+    head_dim: int
+    seqlen: int
+    answers: int
+    """Of honest kernels, compared with the exact ones."""
+    accused: tuple[str, ...]
+    """Honest kernels that the oracle found wrong: on which problem, and why."""
+    nearest: float
+    """The largest share of what is allowed that an honest kernel's error took, of any check."""
+    died: int
+    """Mutants."""
+    lived: tuple[str, ...]
+    """Mutants that the oracle let pass: on which problem."""
+    seconds: float
+
+
+def part(device: Device, kernels: Mapping[str, Kernel], dtype: str, head_dim: int, seqlen: int, seed: int) -> Outcome:
+    """Judge all problems of one type, head dimension and length."""
+    start = time.perf_counter()
+    answers, died, nearest = 0, 0, 0.0
+    accused: list[str] = []
+    lived: list[str] = []
+    for size, causal in itertools.product(SIZES, (False, True)):
+        problem = sdpa_problem(Shape(*size, seqlen, head_dim, causal), dtype)
+        for name, share, reason in _honest(device, problem, kernels, seed):
+            answers += 1
+            nearest = max(nearest, share)
+            if reason:
+                accused.append(f"{name} on {problem.name}: {reason}")
+    for causal in (False, True):
+        size = size_for_mutants(dtype, head_dim, seqlen, causal=causal)
+        problem = sdpa_problem(Shape(*size, seqlen, head_dim, causal), dtype)
+        result = selftest(device, problem, _reference(problem), ErrorGate(TOLERANCE[dtype]), seed)
+        died += result.killed
+        lived += [f"{name} on {problem.name}" for name in result.lived]
+        accused += [f"{_REFERENCE} on {problem.name}: {result.honest}"] * bool(result.honest)
+    return Outcome(
+        dtype, head_dim, seqlen, answers, tuple(accused), nearest, died, tuple(lived), time.perf_counter() - start
+    )
+
+
+def parts(dtypes: Sequence[str], head_dims: Sequence[int], lengths: Sequence[int]) -> Iterator[tuple[str, int, int]]:
+    """All combinations, long sequences last."""
+    for seqlen, dtype, head_dim in itertools.product(lengths, dtypes, head_dims):
+        yield dtype, head_dim, seqlen
+
+
+def size_for_mutants(dtype: str, head_dim: int, seqlen: int, *, causal: bool) -> tuple[int, int]:
+    """Batch and heads of the problem on which mutants are judged."""
+    if seqlen >= _LONG:
+        return _FEW
+    turn = 4 * list(TOLERANCE).index(dtype) + HEAD_DIMS.index(head_dim) + LENGTHS.index(seqlen) + 3 * causal
+    return SIZES[turn % len(SIZES)]
+
+
+def honest_kernels(device: Device) -> tuple[dict[str, Kernel], dict[str, str]]:
+    """Shipped kernels for this kind of device and PyTorch's, by name; and why others are not among them."""
+    problem = sdpa_problem(Shape(1, 1, 1, 64))
+    found: dict[str, Kernel] = {f"sdpa {name}": kernel for name, kernel in _backends(problem).items()}
+    missing = {}
+    for name, one in implementations().items():
+        if (one.status, one.device_kind) != ("ready", device.kind):
+            continue
+        try:
+            found[name] = load_kernel(name)
+        except KgateError as error:
+            missing[name] = error.what
+    return found, missing
+
+
+def _reference(problem: Problem) -> Any:
+    return bind("reference", _backends(problem)[_REFERENCE], problem.params)
+
+
+def _backends(problem: Problem) -> Mapping[str, Kernel]:
+    assert isinstance(problem.reference, Mapping)
+    return problem.reference
+
+
+def _honest(
+    device: Device, problem: Problem, kernels: Mapping[str, Kernel], seed: int
+) -> Iterator[tuple[str, float, str]]:
+    """For each kernel and draw: its name, the share that its error takes of what is allowed, and what is wrong."""
+    gate = ErrorGate(TOLERANCE[str(problem.dtype)])
+    reference = _reference(problem)
+    like = reference_output(device, problem, reference)
+    fences = Fences(device)
+    fenced = fences.problem(problem)
+    for kind, draw_seed in list(draws_of(seed))[:_DRAWS]:
+        workload = workload_of(fenced, device, like, hard=kind == "hard")
+        with device.running("checking honest kernels"):
+            inputs = workload.draw(draw_seed)
+            truth = truth_of(problem, reference, inputs, like)
+            limits = truth.limits(gate)
+            for name, kernel in kernels.items():
+                if not _takes(name, kernel, problem, inputs):
+                    continue
+                try:
+                    answer = answer_of(
+                        device, workload, fences.arm(bind("candidate", kernel, problem.params)), inputs, like
+                    )
+                except CandidateError as error:
+                    yield name, 0.0, error.what
+                    continue
+                found = truth.compare(answer, limits)
+                yield name, _share(found, truth, limits), found.reason
+
+
+def _takes(name: str, kernel: Kernel, problem: Problem, inputs: tuple[Any, ...]) -> bool:
+    """Whether a backend of PyTorch takes this problem: some refuse some lengths and head dimensions."""
+    if not name.startswith("sdpa "):
+        return True
+    assert problem.shape is not None
+    if name == "sdpa math" and problem.shape.seqlen > _MATH_UP_TO:
+        return False
+    try:
+        kernel(*inputs, **problem.params)
+    except RuntimeError:
+        return False
+    return True
+
+
+def _share(found: Comparison, truth: Truth, limits: Limits) -> float:
+    """1 is the most that is allowed."""
+    return max(found.error / limits.atol, found.rms_error / (limits.factor * truth.baseline), found.row_excess)
+
+
+def run(
+    device: Device,
+    dtypes: Sequence[str],
+    head_dims: Sequence[int],
+    lengths: Sequence[int],
+    seed: int,
+    progress: Callable[[Outcome], None],
+) -> tuple[list[Outcome], list[str], dict[str, str]]:
+    """All parts in turn; also the names of the honest kernels, and why others are not among them."""
+    kernels, missing = honest_kernels(device)
+    outcomes = []
+    for dtype, head_dim, seqlen in parts(dtypes, head_dims, lengths):
+        outcomes.append(part(device, kernels, dtype, head_dim, seqlen, seed))
+        progress(outcomes[-1])
+        if device.kind == "cuda":
+            torch.cuda.empty_cache()
+    return outcomes, list(kernels), missing

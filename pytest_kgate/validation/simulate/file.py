@@ -1,0 +1,97 @@
+"""What a simulation counted: its file, its table, and which rates are above their limit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pytest_kgate.errors import UsageError
+from pytest_kgate.system import json_file as files
+from pytest_kgate.validation.simulate.error_rates import SCHEMA
+from pytest_kgate.validation.simulate.error_rates import VERSION
+from pytest_kgate.validation.simulate.error_rates import Cell
+from pytest_kgate.validation.simulate.error_rates import cells_of
+
+
+def save(document: Mapping[str, Any], path: Path) -> None:
+    """Write the document, one line a cell: two of them compare line by line. UsageError where it can't be."""
+    scenarios = []
+    for scenario in document["scenarios"]:
+        cells = ",\n    ".join(json.dumps(one) for one in scenario["cells"])
+        facts = json.dumps({name: value for name, value in scenario.items() if name != "cells"})
+        scenarios.append(f'{facts[:-1]}, "cells": [\n    {cells}]}}')
+    head = json.dumps({name: value for name, value in document.items() if name != "scenarios"})
+    text = ",\n  ".join(scenarios)
+    try:
+        files.replace(path, f'{head[:-1]}, "scenarios": [\n  {text}\n]}}\n')
+    except OSError as error:
+        raise UsageError(
+            f"{path} can't be written: {error.strerror}.", "Check the path and its permissions."
+        ) from error
+
+
+def load(path: Path, schema: str = SCHEMA) -> dict[str, Any]:
+    """The document of this kind that `save` wrote; UsageError for anything else."""
+    return files.load(path, schema, VERSION, what="simulation", todo="`kgate simulate --json PATH` writes one.")
+
+
+def beyond_limit(document: Mapping[str, Any]) -> list[str]:
+    """A sentence for each scenario with more false passes than luck and its limit explain."""
+    found = []
+    for scenario in document["scenarios"]:
+        one, limit = cells_of(scenario)["boundary"], scenario["limit"]
+        if limit is not None and one.above(limit):
+            found.append(
+                f"{scenario['name']}: {one.passed} of {one.gates} gates on the bound passed, and {limit:.1%} may."
+            )
+    return found
+
+
+def table(document: Mapping[str, Any]) -> str:
+    """The document as Markdown: error rates, power and rounds, and below them how they were made."""
+    head = ("noise", "false PASS", "false FAIL", "limit", "equal kernels pass", "1 % win", "2 % win", "5 % win")
+    lines = [_line(head), _line(("---", *("---:",) * (len(head) - 1)))]
+    for scenario in document["scenarios"]:
+        cells = cells_of(scenario)
+        edge, limit = cells["boundary"], scenario["limit"]
+        lines.append(
+            _line(
+                (
+                    scenario["title"],
+                    _percent(edge.passed, edge.gates),
+                    _percent(edge.failed, edge.gates),
+                    "none" if limit is None else f"{limit:.1%}".replace(".0%", "%").replace("%", " %"),
+                    _percent(cells["equal"].passed, cells["equal"].gates),
+                    *(_power(cells[name]) for name in ("1 %", "2 %", "5 %")),
+                )
+            )
+        )
+    first = cells_of(document["scenarios"][0])
+    lines += [
+        "",
+        f"`speedup({document['bound']:g})`: {first['boundary'].gates} gates a row whose true ratio is the bound, "
+        f"{first['equal'].gates} of each other ratio; a win is the share of gates that passed, and the mean number of "
+        f"rounds, of a candidate that much faster than the bound demands. Seed {document['seed']}, "
+        f"pytest-kgate {document['kgate']}, {document['created'][:10]}, {_minutes(document['seconds'])}.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _percent(count: int, of: int) -> str:
+    share = 100 * count / of
+    return f"{share:.1f} %" if share < 99.95 and count else f"{share:.0f} %"
+
+
+def _power(one: Cell) -> str:
+    return f"{_percent(one.passed, one.gates)}, {one.rounds / one.gates:.0f}"
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.0f} minutes" if seconds > 90 else f"{seconds:.0f} s"

@@ -1,0 +1,133 @@
+"""The three checks of an answer: each finds what the others let pass, and none accuses an honest one."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from pytest_kgate.bench.correctness.tolerance import FACTOR_16_BIT
+from pytest_kgate.bench.correctness.tolerance import Truth
+from pytest_kgate.statistics.gates import ErrorGate
+
+LOOSE = ErrorGate(10.0)
+
+
+def drawn(*extents, seed=0):
+    return torch.randn(extents, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def found(answer, exact, gate=LOOSE, reference=None):
+    reference = exact.to(answer.dtype) if reference is None else reference
+    truth = Truth(exact, reference)
+    limits = truth.limits(gate)
+    comparison = truth.compare(answer, limits)
+    assert truth.accepts(answer, limits) is not bool(comparison.failed)
+    return comparison
+
+
+@pytest.mark.parametrize("extents", [(2, 300, 64), (3, 1000), (5000,), (400, 3), (7, 9, 5, 2), (1,)], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32], ids=str)
+def test_rounded_answer_passes_whatever_its_shape(extents, dtype):
+    exact = drawn(*extents)
+    for gate in (None, LOOSE):
+        assert found(exact.to(dtype), exact, gate).failed == ""
+
+
+@pytest.mark.parametrize(
+    ("extents", "rows"),
+    [((64, 64, 64), (63, 63)), ((4096, 16), (slice(4092, None),)), ((40, 20000), (39, slice(19950, None)))],
+    ids=str,
+)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_wrong_row_among_many_is_found_below_any_tolerance(extents, rows, dtype):
+    exact = drawn(*extents)
+    answer = exact.to(dtype)
+    answer[rows] = 0
+    result = found(answer, exact)
+    assert result.failed in ("rms", "rows")
+    assert result.place["index"][0] == (rows[0] if isinstance(rows[0], int) else result.place["index"][0])
+
+
+def test_one_wrong_row_is_named():
+    exact = drawn(8, 1024, 64)
+    answer = exact.half()
+    answer[7, 1000] *= 0.99
+    result = found(answer, exact)
+    assert result.failed == "rows"
+    assert result.reason.startswith("row [7, 1000] is off by ")
+    assert "0.01 of its own size" in result.reason
+    assert result.place["index"][:2] == [7, 1000]
+
+
+def test_coarser_type_is_found_by_the_size_of_its_error():
+    exact = drawn(64, 64)
+    result = found(exact.bfloat16().half(), exact, ErrorGate(0.1))
+    assert result.failed == "rms"
+    assert "times the reference's" in result.reason or "times rounding's" in result.reason
+    assert f"allowed is {FACTOR_16_BIT:g} times" in result.reason
+
+
+def test_reference_that_errs_more_allows_more():
+    exact = drawn(64, 64)
+    answer = exact.bfloat16().half()
+    coarse = (exact + 2e-3 * drawn(64, 64, seed=1)).half()
+    assert found(answer, exact, LOOSE).failed == "rms"
+    assert found(answer, exact, LOOSE, reference=coarse).failed == ""
+
+
+def test_factor_of_infinity_leaves_the_tolerance_alone_to_decide():
+    exact = drawn(64, 64)
+    answer = torch.zeros(64, 64)
+    assert found(answer, exact, ErrorGate(10.0, factor=math.inf)).failed == ""
+    assert found(answer, exact, ErrorGate(0.5, factor=math.inf)).failed == "tolerance"
+
+
+def test_small_row_may_round_like_the_others():
+    exact = drawn(100, 64)
+    exact[7] *= 1e-6
+    answer = exact.half()
+    answer[7] = 0
+    assert found(answer, exact).failed == ""
+
+
+def test_same_infinity_is_right_and_any_other_wrong():
+    exact = drawn(8, 64)
+    exact[2, 3] = -math.inf
+    right = exact.float()
+    assert found(right, exact).failed == ""
+    for wrong in (math.inf, math.nan, 0.0):
+        answer = right.clone()
+        answer[2, 3] = wrong
+        result = found(answer, exact, ErrorGate(1e6, rtol=1e6))
+        assert result.failed == "tolerance"
+        assert result.place["index"] == [2, 3]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_reference_that_fails_allows_nothing_more(value):
+    exact = drawn(8, 64)
+    broken = exact.half()
+    broken[0] = value
+    truth = Truth(exact, broken)
+    assert truth.reference_error == math.inf
+    assert truth.limits(None).atol < 0.1
+    assert truth.compare(torch.zeros(8, 64).half(), truth.limits(None)).failed == "tolerance"
+    assert truth.compare(exact.half(), truth.limits(None)).failed == ""
+
+
+def test_integers_are_exact_unless_a_tolerance_is_given():
+    exact = torch.arange(100).reshape(10, 10).double()
+    answer = exact.long()
+    assert found(answer, exact, None).failed == ""
+    answer[3, 3] += 1
+    assert found(answer, exact, None).failed == "tolerance"
+    assert found(answer, exact, ErrorGate(1.0)).failed == ""
+
+
+def test_zeros_are_the_answer_where_they_are():
+    exact = torch.zeros(64, 64, dtype=torch.float64)
+    assert found(torch.zeros(64, 64), exact, None).failed == ""
+    assert found(torch.full((64, 64), 1e-6), exact, None).failed == "tolerance"
+    assert found(torch.full((64, 64), 1e-6), exact, LOOSE).failed == "rms"

@@ -1,0 +1,40 @@
+"""Several processes on a GPU, one after the other: the lease passes from the parent to each of them."""
+
+from __future__ import annotations
+
+import pytest
+import torch  # noqa: F401  (pytester forgets what its sessions import, and torch can't be imported twice)
+
+from pytest_kgate.report.record.record import load
+
+pytestmark = pytest.mark.gpu
+
+TESTS = """
+import pytest
+import torch
+from pytest_kgate import Problem
+
+RELU = Problem(
+    name="relu 4096x1024",
+    inputs=lambda g: (torch.randn(4096, 1024, generator=g, device=g.device),),
+    reference={"relu": torch.relu, "where": lambda x: torch.where(x > 0, x, torch.zeros_like(x))},
+    exact=lambda x: torch.relu(x.double()),
+)
+
+@pytest.mark.speedup(1.5)
+@pytest.mark.speedup(1.5, quantile=0.9)
+def test_same(kbench):
+    kbench(torch.relu, RELU)
+"""
+
+
+def test_gates_on_a_gpu_are_judged_over_processes(pytester):
+    pytester.makepyfile(TESTS)
+    arguments = ["--kgate-device=cuda", "--kgate-processes=3", "--kgate-json=records.json"]
+    pytester.runpytest_subprocess(*arguments).assert_outcomes(passed=1)
+    (record,) = load(pytester.path / "records.json")
+    assert record["reference"]["backend"] == "relu"
+    assert record["timing"]["timer"] == "graph"
+    assert [one["rounds"] for one in record["timing"]["processes"]] == [96, 96, 96]
+    for gate in record["gates"]:
+        assert all(ratio == pytest.approx(1.0, abs=0.1) for ratio in gate["processes"]["ratios"])

@@ -1,0 +1,173 @@
+"""Rounds, order, budget and stopping, on a device whose clock is made up."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pytest_kgate.bench.race import race
+from pytest_kgate.bench.race.probes import remembers
+from pytest_kgate.device.protocol import Probe
+from pytest_kgate.device.protocol import Round
+from pytest_kgate.statistics.gates import SpeedGate
+from pytest_kgate.statistics.gates import Verdict
+from pytest_kgate.statistics.group_sequential import LOOKS
+
+
+class Scripted:
+    """A stopwatch of known ratio that notes how it is used; one sample takes a simulated millisecond."""
+
+    timer = "fake"
+    cache = "hot"
+    tick_seconds = 0.0
+    run_length = 1
+    sample_seconds = 2e-3
+
+    def __init__(self, ratio, noise=0.01):
+        self.ratio = ratio
+        self.noise = noise
+        self.warnings = []
+        self.seeds = []
+        self.orders = []
+        self.now = 0.0
+
+    def clock(self):
+        return self.now
+
+    def round(self, seed, order, probe_seed=None):
+        self.seeds.append(seed)
+        self.orders.append(tuple(order))
+        self.now += 1e-3 * len(order)
+        rng = np.random.default_rng(seed)
+        seconds = np.exp(self.noise * rng.standard_normal((2, len(order) // 2))) * 1e-3
+        seconds[0] *= self.ratio
+        return Round(seconds, np.zeros(2), evidence={"sm_clock_hz": 1e9})
+
+
+def run(watch, *bounds, budget=100.0, precision=None, seed=42):
+    return race.run(watch, [SpeedGate(bound) for bound in bounds], race.Plan(budget, seed, precision), watch.clock)
+
+
+def test_clear_result_stops_at_the_first_look():
+    result = run(Scripted(0.5), 0.95)
+    assert (result.judgements[0].verdict, result.rounds) == (Verdict.PASS, LOOKS[0])
+
+
+def test_race_goes_on_until_every_gate_is_decided_and_keeps_earlier_verdicts():
+    result = run(Scripted(0.949, noise=0.02), 2.0, 0.95)
+    assert result.rounds == LOOKS[-1]
+    assert (result.judgements[0].verdict, result.judgements[0].rounds) == (Verdict.PASS, LOOKS[0])
+
+
+def test_budget_ends_the_race_undecided():
+    watch = Scripted(0.95)
+    result = run(watch, 0.95, budget=0.3)
+    assert result.judgements[0].verdict is Verdict.INCONCLUSIVE
+    assert result.judgements[0].reason
+    assert result.spent_seconds == pytest.approx(0.3, rel=0.3)
+
+
+def test_slow_kernels_get_fewer_samples_a_round_so_that_the_rounds_fit():
+    assert len(_orders(budget=100.0)[0]) == 2 * race.SAMPLES
+    assert len(_orders(budget=1.0)[0]) < 2 * race.SAMPLES
+
+
+def _orders(budget):
+    watch = Scripted(0.5)
+    run(watch, 0.95, budget=budget)
+    return watch.orders
+
+
+def test_order_is_shuffled_anew_every_round_and_balanced():
+    orders = _orders(budget=100.0)
+    assert len(set(orders)) == len(orders)
+    assert all(sum(order) * 2 == len(order) for order in orders)
+
+
+def test_arms_that_are_costly_to_change_take_turns_in_runs():
+    watch = Scripted(0.95)
+    watch.run_length = 5
+    run(watch, 0.95)
+    changes = [int(np.abs(np.diff(order)).sum()) for order in watch.orders]
+    assert max(changes) == 3
+    assert min(changes) == 1
+    assert all(sum(order) == race.SAMPLES for order in watch.orders)
+
+
+def test_every_round_is_made_from_a_seed_of_its_own_and_the_race_repeats_by_seed():
+    watches = [Scripted(0.95), Scripted(0.95), Scripted(0.95)]
+    for watch, seed in zip(watches, (1, 1, 2), strict=True):
+        run(watch, 0.95, seed=seed)
+    assert len(set(watches[0].seeds)) == len(watches[0].seeds)
+    assert (watches[0].seeds, watches[0].orders) == (watches[1].seeds, watches[1].orders)
+    assert watches[0].seeds != watches[2].seeds
+
+
+def test_race_without_gates_stops_when_the_ratio_is_known_well_enough():
+    coarse = run(Scripted(0.5, noise=0.001))
+    fine = run(Scripted(0.5, noise=0.02), precision=1e-4)
+    assert coarse.rounds == LOOKS[0]
+    assert fine.rounds == LOOKS[-1]
+    assert coarse.ratio is not None
+    assert coarse.ratio.estimate == pytest.approx(0.5, rel=0.01)
+
+
+def test_budget_too_small_for_one_round_is_inconclusive_not_an_error():
+    watch = Scripted(0.5)
+    watch.now = 1.0
+    result = race.run(watch, [SpeedGate(0.95)], race.Plan(1e-9, 42), iter(range(100)).__next__)
+    assert result.rounds == 0
+    assert result.judgements[0].verdict is Verdict.INCONCLUSIVE
+
+
+def test_evidence_of_the_rounds_is_kept():
+    assert list(run(Scripted(0.5), 0.95).evidence["sm_clock_hz"]) == [1e9] * LOOKS[0]
+
+
+def test_progress_is_told_after_every_round():
+    watch, seen = Scripted(0.5), []
+    race.run(watch, [SpeedGate(0.95)], race.Plan(100.0, 42), watch.clock, seen.append)
+    assert [progress.rounds for progress in seen] == list(range(1, LOOKS[0] + 1))
+    assert seen[-1].ratio == pytest.approx(0.5, rel=0.1)
+
+
+class Remembering(Scripted):
+    """New values take 3 ms longer, except in the first probe, where others of the launches were as slow."""
+
+    probes = 0
+
+    def round(self, seed, order, probe_seed=None):
+        found = super().round(seed, order, probe_seed)
+        if probe_seed is None:
+            return found
+        self.probes += 1
+        return replace(found, probe=Probe((), (-9e-3 if self.probes == 1 else 3e-3, 0.0)))
+
+
+def test_race_goes_on_while_the_candidate_may_be_one_that_remembers():
+    result = run(Remembering(0.5), 0.95)
+    assert (result.judgements[0].verdict, result.judgements[0].rounds) == (Verdict.PASS, LOOKS[0])
+    assert result.rounds == LOOKS[1]
+    assert remembers(result.probes.surprise_seconds, result.candidate) is not None
+
+
+class Tailed(Scripted):
+    """Some samples of each round take half as long again."""
+
+    def round(self, seed, order, probe_seed=None):
+        found = super().round(seed, order, probe_seed)
+        slow = np.random.default_rng([seed, 1]).random(found.seconds.shape) < 0.15
+        return Round(np.where(slow, 1.5, 1.0) * found.seconds, np.zeros(2))
+
+
+def test_precision_that_was_asked_for_is_that_of_every_gates_quantile():
+    """The middle of a latency is known long before its tail is."""
+    plan = race.Plan(100.0, 42, 0.12)
+    middle, tail = SpeedGate(0.5), SpeedGate(0.5, quantile=0.9)
+    rounds = []
+    for gates in ([middle], [middle, tail]):
+        watch = Tailed(0.5)
+        rounds.append(race.run(watch, gates, plan, watch.clock).rounds)
+    assert rounds[0] == LOOKS[0] < rounds[1]

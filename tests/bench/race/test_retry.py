@@ -1,0 +1,207 @@
+"""Races whose evidence is bad, as a user sees them: raced once more, and INVALID where it stays so."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch  # noqa: F401  (pytester forgets what its sessions import, and torch can't be imported twice)
+from record_schema import demand_valid
+
+import pytest_kgate.bench.call
+import pytest_kgate.report.text.failure
+import pytest_kgate.report.text.summary  # noqa: F401
+from pytest_kgate.bench.race.race import Plan
+from pytest_kgate.bench.race.retry import trusted_race
+from pytest_kgate.device.protocol import Arm
+from pytest_kgate.device.protocol import Workload
+from pytest_kgate.report.record.record import load
+from pytest_kgate.statistics.gates import SpeedGate
+from pytest_kgate.validation.simulate.scenarios import SCENARIOS
+
+pytest.importorskip("jsonschema", reason="needs jsonschema, of the test extra")
+
+CONFTEST = """
+import numpy as np
+import pytest
+from pytest_kgate.device.fake.device import FakeDevice
+from pytest_kgate.device.fake.noise import Mixture, White
+from pytest_kgate.bench.race.disturbances import Cold, Reading
+
+class Turning:
+    '''The candidate's log latency in the first twelve rounds of a stopwatch, on top of its truth.'''
+    def draw(self, rng, rounds, slots):
+        log = np.zeros((2, rounds, slots))
+        log[0, :12] = np.log(FIRST)
+        return log
+
+def bad(round):
+    return BAD
+
+def evidence(round):
+    return EVIDENCE
+
+def machine(round):
+    return MACHINE
+
+@pytest.fixture(scope="session")
+def kgate_device():
+    truth = {"candidate": RATIO * 1e-5, "reference": 1e-5}
+    noise = Mixture((White(0.01), Turning()))
+    return FakeDevice(truth, noise, evidence=evidence, machine=machine, cold=COLD)
+"""
+
+TEST = """
+import pytest
+import torch
+from pytest_kgate import Problem
+
+RELU = Problem(
+    name="relu",
+    inputs=lambda g: (torch.randn(8, 8, generator=g, device=g.device),),
+    reference=torch.relu,
+    exact=lambda x: torch.relu(x.double()),
+)
+
+MARKERS
+def test_gate(kbench):
+    kbench(torch.relu, RELU)
+"""
+
+ALWAYS, FIRST_RACE = "True", "round < 12"
+QUIET = "Reading(throttle=0, temperature_c=40.0, foreign_processes=0, seconds=1e-3)"
+
+TROUBLES = {
+    "clock": (
+        {"evidence": '{"sm_clock_hz": 2e9, "sm_clock_change": 0.3 if bad(round) else 0.0}'},
+        "separated the arms",
+    ),
+    "process": ({"machine": f"Reading(foreign_processes=1) if bad(round) else {QUIET}"}, "another process had the GPU"),
+    "throttling": (
+        {"machine": f"Reading(throttle=0x20) if round % 12 > 1 and bad(round) else {QUIET}"},
+        "began to throttle",
+    ),
+    "starved": ({"evidence": '{"retaken": 20 if bad(round) else 0}'}, "the stream was starved"),
+}
+
+
+@pytest.fixture
+def play(pytester):
+    """Run one gate of 0.95; returns its record and what the terminal said."""
+
+    def run(
+        outcome,
+        *,
+        bad,
+        ratio=0.8,
+        first=1.0,
+        markers="@pytest.mark.speedup(0.95)",
+        evidence="{}",
+        machine=QUIET,
+        cold="None",
+        cache="hot",
+    ):
+        values = {"BAD": bad, "RATIO": ratio, "FIRST": first, "EVIDENCE": evidence, "MACHINE": machine, "COLD": cold}
+        conftest = CONFTEST
+        for name, value in values.items():
+            conftest = conftest.replace(name, str(value))
+        pytester.makeconftest(conftest)
+        pytester.makepyfile(TEST.replace("MARKERS", markers))
+        result = pytester.runpytest_inprocess("--kgate-json=records.json", f"--kgate-cache={cache}")
+        result.assert_outcomes(**{outcome: 1})
+        demand_valid(json.loads((pytester.path / "records.json").read_text()))
+        (record,) = load(pytester.path / "records.json")
+        return record, result.stdout
+
+    return run
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_bad_evidence_is_invalid_after_exactly_one_more_race(play, trouble):
+    device, reason = TROUBLES[trouble]
+    record, shown = play("failed", bad=ALWAYS, **device)
+    assert (record["verdict"], record["gates"][0]["verdict"]) == ("INVALID", "INVALID")
+    assert reason in record["reason"]
+    tries = record["timing"]["evidence"]["tries"]
+    assert len(tries) == 2
+    assert all(reason in one["reasons"][0] for one in tries)
+    assert [one["verdicts"] for one in tries] == [["PASS"], ["PASS"]]
+    shown.fnmatch_lines(["*INVALID*"])
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_second_race_with_good_evidence_is_judged_as_any_other(play, trouble):
+    device, reason = TROUBLES[trouble]
+    record, _ = play("passed", bad=FIRST_RACE, **device)
+    first, second = record["timing"]["evidence"]["tries"]
+    assert record["verdict"] == "PASS"
+    assert reason in first["reasons"][0]
+    assert second["reasons"] == []
+    assert first["seed"] != second["seed"] == record["seeds"]["race"]
+    assert any("raced a second time" in warning and reason in warning for warning in record["warnings"])
+
+
+@pytest.mark.parametrize(("first", "ratio", "verdict"), [(0.5, 1.2, "FAIL"), (2.0, 0.8, "PASS")])
+def test_second_race_counts_whatever_the_first_would_have_been(play, first, ratio, verdict):
+    device, _ = TROUBLES["process"]
+    outcome = "passed" if verdict == "PASS" else "failed"
+    record, _ = play(outcome, bad=FIRST_RACE, ratio=ratio, first=first, **device)
+    assert record["verdict"] == verdict
+    assert record["timing"]["evidence"]["tries"][0]["verdicts"] == ["FAIL" if verdict == "PASS" else "PASS"]
+
+
+@pytest.mark.parametrize("ratio", [0.8, 1.2])
+def test_good_evidence_is_raced_once_whatever_the_verdict(play, ratio):
+    record, _ = play("passed" if ratio < 1 else "failed", bad="False", ratio=ratio)
+    (only,) = record["timing"]["evidence"]["tries"]
+    assert only["seed"] == record["seeds"]["race"]
+    assert record["timing"]["evidence"]["machine"][0]["temperature_c"] == 40.0
+
+
+def test_candidate_that_takes_no_time_at_all_is_invalid(play):
+    record, shown = play("failed", bad="False", ratio=0.0)
+    assert record["verdict"] == "INVALID"
+    assert "120 of 120 net latencies of the candidate are not positive" in record["reason"]
+    shown.fnmatch_lines(["*INVALID*"])
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda one: one.name)
+def test_noise_alone_costs_no_second_race(scenario):
+    arms = tuple(Arm(name, lambda inputs, output: None, False) for name in ("candidate", "reference"))
+    workload = Workload(lambda seed: (), lambda inputs: None)
+    for seed in range(5):
+        device = scenario.device(0.95, seed)
+        stopwatch = device.stopwatch(arms, workload)
+        found = trusted_race(device, stopwatch, [SpeedGate(0.95)], Plan(10.0, seed))
+        assert len(found.facts["tries"]) == 1
+
+
+def test_measurement_without_gates_is_kept_with_a_warning(play):
+    record, _ = play("passed", bad=ALWAYS, markers="", **TROUBLES["process"][0])
+    assert record["verdict"] == "MEASURED"
+    assert any("not to be trusted: another process" in warning for warning in record["warnings"])
+
+
+def test_machine_is_read_before_between_and_after_but_not_in_each_round(play):
+    record, _ = play("failed", bad="False", ratio=0.95)
+    at = [reading["round"] for reading in record["timing"]["evidence"]["machine"]]
+    assert at[:3] == [0, 1, 6]
+    assert at[-1] == record["timing"]["rounds"] == 96
+    assert len(at) < 12
+
+
+def test_cold_cache_that_is_not_cold_is_invalid_before_any_round(play):
+    record, _ = play("failed", bad="False", cold="Cold(270.0, 275.0)", cache="cold")
+    assert (record["verdict"], record["timing"]) == ("INVALID", None)
+    assert "is not cold: a load takes 275 cycles" in record["reason"]
+    assert "raced twice: so did the race before" in record["reason"]
+
+
+def test_record_shows_what_proved_the_cache_cold(play):
+    record, _ = play("passed", bad="False", cold="Cold(270.0, 700.0)", cache="cold")
+    assert record["timing"]["evidence"]["cold"] == {"hot_cycles": 270.0, "flushed_cycles": 700.0}
+
+
+def test_hot_cache_needs_no_proof(play):
+    record, _ = play("passed", bad="False", cold="Cold(270.0, 275.0)")
+    assert "cold" not in record["timing"]["evidence"]

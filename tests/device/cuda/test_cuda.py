@@ -1,0 +1,259 @@
+"""Timing, faults and hangs on a real GPU."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pytest_kgate.bench.race import race
+from pytest_kgate.bench.race.probes import remembers
+from pytest_kgate.device.protocol import Arm
+from pytest_kgate.device.protocol import Workload
+from pytest_kgate.errors import CandidateError
+from pytest_kgate.errors import TimingError
+from pytest_kgate.statistics.gates import SpeedGate
+from pytest_kgate.statistics.gates import Verdict
+
+pytestmark = pytest.mark.gpu
+
+CYCLES = 20_000
+"""About 10 us at the clocks of a data-centre GPU."""
+
+
+@pytest.fixture(scope="module")
+def device():
+    from pytest_kgate.device.cuda.device import CudaDevice
+
+    return CudaDevice(0)
+
+
+@pytest.fixture(scope="module")
+def workload():
+    import torch
+
+    return Workload(lambda seed: (torch.randn(1024, device="cuda"),), lambda inputs: torch.empty_like(inputs[0]))
+
+
+def spin(device, cycles):
+    def call(inputs, output):
+        device.instruments.spin(device.stream, cycles)
+        return inputs[0]
+
+    return call
+
+
+def raced(device, workload, candidate, reference, *, timer="graph", cache="hot", bound=0.95, seed=42):
+    arms = (Arm("candidate", candidate, False), Arm("reference", reference, False))
+    stopwatch = device.stopwatch(arms, workload, timer=timer, cache=cache)
+    try:
+        result = race.run(stopwatch, [SpeedGate(bound)], race.Plan(20.0, seed), device.clock)
+    finally:
+        stopwatch.close()
+    return stopwatch, result
+
+
+@pytest.mark.parametrize("ratio", [0.90, 1.0, 1.10])
+@pytest.mark.parametrize(("timer", "tolerance"), [("graph", 0.01), ("queue", 0.02)])
+def test_known_ratio_of_spinning_kernels_is_measured(device, workload, timer, tolerance, ratio):
+    candidate, reference = spin(device, int(ratio * CYCLES)), spin(device, CYCLES)
+    _, result = raced(device, workload, candidate, reference, timer=timer, bound=0.5)
+    assert result.ratio is not None
+    assert result.ratio.estimate == pytest.approx(ratio, abs=tolerance)
+
+
+@pytest.mark.parametrize("timer", ["graph", "queue"])
+def test_clear_win_passes_and_clear_loss_fails(device, workload, timer):
+    reference = spin(device, CYCLES)
+    for ratio, verdict in ((0.88, Verdict.PASS), (1.02, Verdict.FAIL)):
+        _, result = raced(device, workload, spin(device, int(ratio * CYCLES)), reference, timer=timer)
+        assert result.judgements[0].verdict is verdict
+
+
+@pytest.mark.parametrize("timer", ["graph", "queue"])
+def test_same_kernel_behind_a_graph_is_not_faster(device, workload, timer):
+    """The trap that eager timing falls into: a cheaper launch looks like a faster kernel.
+
+    The candidate can't be captured again, so the reference is launched as a graph too.
+    """
+    import torch
+
+    static = torch.randn(1 << 20, device="cuda")
+    with device.running("capturing"):
+        graph = torch.cuda.CUDAGraph()
+        torch.sort(static)
+        device.wait()
+        graph.capture_begin(capture_error_mode="thread_local")
+        torch.sort(static)
+        graph.capture_end()
+
+    def replayed(inputs, output):
+        graph.replay()
+        return inputs[0]
+
+    def launched(inputs, output):
+        torch.sort(static)
+        return inputs[0]
+
+    _, result = raced(device, workload, replayed, launched, timer=timer, bound=0.97)
+    assert result.judgements[0].verdict is not Verdict.PASS
+    assert result.ratio is not None
+    assert 0.97 < result.ratio.estimate < 1.05
+
+
+def test_what_cannot_be_captured_goes_to_the_queue_timer_with_the_reason(device, workload):
+    import torch
+
+    def draws_memory_outside_the_stream(inputs, output):
+        if torch.cuda.is_current_stream_capturing():
+            raise RuntimeError("no capture, please")
+        device.instruments.spin(device.stream, CYCLES)
+        return inputs[0]
+
+    stopwatch, _ = raced(device, workload, draws_memory_outside_the_stream, spin(device, CYCLES), timer="auto")
+    assert stopwatch.timer == "queue"
+    assert "no capture, please" in stopwatch.warnings[0]
+
+
+def test_random_numbers_still_work_after_a_capture_that_broke_off(device, workload):
+    import torch
+
+    def synchronises_once(inputs, output):
+        if torch.cuda.is_current_stream_capturing():
+            torch.cuda.current_stream().synchronize()
+        device.instruments.spin(device.stream, CYCLES)
+        return inputs[0]
+
+    stopwatch, _ = raced(device, workload, synchronises_once, spin(device, CYCLES), timer="auto")
+    assert stopwatch.timer == "queue"
+    assert bool(torch.randn(8, device="cuda").isfinite().all())
+
+
+def test_candidate_that_synchronises_is_named_not_timed(device, workload):
+    import torch
+
+    def synchronises(inputs, output):
+        device.instruments.spin(device.stream, CYCLES)
+        torch.cuda.current_stream().synchronize()
+        return inputs[0]
+
+    with pytest.raises(TimingError, match="waits for the GPU inside its call"):
+        raced(device, workload, synchronises, spin(device, CYCLES), timer="auto")
+
+
+@pytest.mark.parametrize("timer", ["graph", "queue"])
+def test_cold_cache_is_slower_for_a_kernel_that_reads(device, timer):
+    import torch
+
+    reads = Workload(lambda seed: (torch.randn(4 << 20, device="cuda"),), lambda inputs: inputs[0].new_empty(()))
+
+    def total(inputs, output):
+        return inputs[0].sum()
+
+    medians = {}
+    for cache in ("hot", "cold"):
+        stopwatch, result = raced(device, reads, total, total, timer=timer, cache=cache, bound=0.5)
+        assert (stopwatch.timer, stopwatch.cache) == (timer, cache)
+        medians[cache] = np.median(result.reference)
+    assert medians["cold"] > 1.1 * medians["hot"]
+
+
+@pytest.mark.parametrize("timer", ["graph", "queue"])
+def test_sm_clock_is_read_around_every_round(device, workload, timer):
+    spins = 10 * CYCLES
+    _, result = raced(device, workload, spin(device, spins), spin(device, spins), timer=timer, bound=0.5)
+    clocks = result.evidence["sm_clock_hz"]
+    assert len(clocks) == result.rounds
+    assert all(0.1e9 < clock < 4e9 for clock in clocks)
+    # A spin of known cycles tells the clock as well; a launch adds up to two microseconds.
+    assert spins / np.median(result.reference) == pytest.approx(np.median(clocks), rel=0.03)
+
+
+def test_probes_find_honest_kernels_at_work(device, workload):
+    import torch
+
+    def draw(seed):
+        generator = torch.Generator("cuda").manual_seed(seed)
+        return (torch.randn(1 << 18, device="cuda", generator=generator),)
+
+    def doubled(inputs, output):
+        return inputs[0] * 2
+
+    seeded = Workload(draw, lambda inputs: torch.full_like(inputs[0], float("nan")))
+    for timer in ("graph", "queue", "eager"):
+        _, result = raced(device, seeded, doubled, doubled, timer=timer, bound=0.5)
+        assert len(result.probes.kept) > 2
+        for seed, answer in (pair for probe in result.probes.kept for pair in probe.answers):
+            assert torch.equal(answer, 2 * seeded.draw(seed)[0])
+        assert remembers(result.probes.surprise_seconds, result.candidate) is None
+
+
+def test_out_of_memory_is_said_with_what_is_free(device):
+    import torch
+
+    with (
+        pytest.raises(CandidateError, match=r"Out of GPU memory while trying") as caught,
+        device.running("trying"),
+    ):
+        torch.empty(1 << 50, dtype=torch.uint8, device="cuda")
+    assert "GiB are free" in caught.value.todo
+
+
+BROKEN_KERNEL = """
+#include "sdpa.h"
+#include <cuda_runtime.h>
+__global__ void broken(float* out) {{ {body} }}
+KGATE_EXPORT int kgate_sdpa(const kgate::SdpaArgs* args, void* stream) {{
+    broken<<<1, 32, 0, static_cast<cudaStream_t>(stream)>>>(static_cast<float*>(args->o));
+    return 0;
+}}
+KGATE_EXPORT const char* kgate_message(void) {{ return ""; }}
+"""
+
+BROKEN_SESSION = """
+import pytest
+import torch.nn.functional as F
+from pytest_kgate import Shape
+
+pytestmark = pytest.mark.perf
+
+def test_before(kbench, sdpa_oracle):
+    kbench(F.scaled_dot_product_attention, sdpa_oracle(Shape(1, 1, 64, 64)), budget=0.1)
+
+def test_broken(kbench, sdpa_oracle, kernels):
+    kbench(kernels("broken.cu"), sdpa_oracle(Shape(1, 1, 64, 64)))
+
+def test_after(kbench, sdpa_oracle):
+    kbench(F.scaled_dot_product_attention, sdpa_oracle(Shape(1, 1, 64, 64)), budget=0.1)
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("out[(1ull << 40) + threadIdx.x] = 1.0f;", "*illegal memory access*"),
+        ("while (true) { __nanosleep(1000); }", "*hung*"),
+        ('asm volatile("trap;");', "*faulted*"),
+    ],
+    ids=["illegal-address", "endless-loop", "trap"],
+)
+def test_session_survives_a_kernel_that_takes_the_context_down(pytester, body, message):
+    pytester.makefile(".cu", broken=BROKEN_KERNEL.format(body=body))
+    pytester.makepyfile(BROKEN_SESSION)
+    result = pytester.runpytest_subprocess(
+        "--kgate-device=cuda",
+        "--kgate-timeout=5",
+        "--kgate-json=records.json",
+        "-p",
+        "no:cacheprovider",
+        timeout=60,
+    )
+    assert result.ret == 1
+    result.assert_outcomes(passed=1, failed=2)
+    result.stdout.fnmatch_lines([message, "*Not run: the CUDA context of this process was lost*"])
+    from pytest_kgate.report.record.record import load
+
+    assert [record["verdict"] for record in load(pytester.path / "records.json")] == [
+        "MEASURED",
+        "ERROR",
+        "ERROR",
+    ]

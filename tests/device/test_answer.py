@@ -1,0 +1,49 @@
+"""Only data counts as an answer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from pytest_kgate.device.answer import demand_data
+from pytest_kgate.errors import CandidateError
+
+
+class Later(torch.Tensor):
+    pass
+
+
+class Array:
+    def __dlpack__(self, **keywords):
+        raise AssertionError("it was asked for its memory")
+
+
+class Disguised:
+    def __dlpack__(self, **keywords):
+        raise AssertionError("it was asked for its memory")
+
+
+Disguised.__module__ = "numpy"
+
+
+@pytest.mark.parametrize("answer", [torch.ones(3), torch.nn.Parameter(torch.ones(3)), np.ones(3), torch.empty(0)])
+def test_plain_answer_is_taken(answer):
+    demand_data(answer)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (torch.ones(3).as_subclass(Later), "a subclass of Tensor"),
+        (torch.ones(3, device="meta"), "without memory of its own"),
+        (torch.eye(3).to_sparse(), "without memory of its own"),
+        (torch._efficientzerotensor((3,)), "without memory of its own"),
+        (torch.ones(3, dtype=torch.complex64).conj(), "pending conjugation"),
+        (Array(), "whose __dlpack__ may compute"),
+        (Disguised(), "whose __dlpack__ may compute"),
+    ],
+)
+def test_answer_that_may_compute_when_read_is_refused(answer, said):
+    with pytest.raises(CandidateError, match=said):
+        demand_data(answer)

@@ -1,0 +1,91 @@
+"""Rows of a probed round, on the CPU: new values right before a turn, and something between calls."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from pytest_kgate.device.probe_rows import ProbeLaunches
+from pytest_kgate.device.protocol import Arm
+from pytest_kgate.device.protocol import Workload
+from pytest_kgate.device.rows import LONG
+from pytest_kgate.device.rows import Step
+from pytest_kgate.device.rows import by_turn
+from pytest_kgate.device.rows import in_a_row
+from pytest_kgate.device.rows import plain_row
+
+SEED = 100
+LENGTH = 5
+
+WORKLOAD = Workload(lambda seed: (torch.full((4,), float(seed)),), lambda inputs: torch.full_like(inputs[0], torch.nan))
+
+
+def honest(inputs, output):
+    return output.copy_(2 * inputs[0])
+
+
+def early():
+    """Works on what lay in its inputs when the call before it began."""
+    seen = []
+
+    def call(inputs, output):
+        seen.append(inputs[0].clone())
+        return output.copy_(2 * seen[max(0, len(seen) - 2)])
+
+    return call
+
+
+def probed(candidate, rng_seed=1, fence=None, seconds=lambda step: 1.0):
+    """A round of two samples an arm and the rows among them, run; what the rows were, and the probe."""
+    arms = (Arm("candidate", candidate, True), Arm("reference", honest, True))
+    inputs = WORKLOAD.draw(0)
+    sets = [(inputs, [torch.empty(4), torch.empty(4)])]
+    rows = {(arm, LONG): in_a_row(by_turn(arms, arm, sets), LENGTH) for arm in range(2)}
+    launches = ProbeLaunches(arms, WORKLOAD, sets, np.random.default_rng(rng_seed), SEED)
+    samples = [Step((arm, LONG), rows[arm, LONG]) for arm in (0, 1, 0, 1)]
+    with launches.among(samples, rows, plain_row, LENGTH, fence) as steps:
+        for step in steps:
+            if step.before is not None:
+                step.before()
+            result = step.enqueue()
+            if step.after is not None:
+                step.after(result)
+    return steps, launches.result(steps, np.array([seconds(step) for step in steps]), 1e-6)
+
+
+@pytest.mark.parametrize("rng_seed", range(10))
+def test_audited_launch_answers_values_that_come_right_before_it(rng_seed):
+    _, probe = probed(honest, rng_seed)
+    assert [(seed, answer.tolist()) for seed, answer in probe.answers] == [(100, [200.0] * 4), (102, [204.0] * 4)]
+
+
+def test_launch_that_begins_early_has_read_the_values_before():
+    wrong = [probed(early(), rng_seed)[1].answers[1][1].tolist() != [204.0] * 4 for rng_seed in range(10)]
+    assert all(wrong)
+
+
+def test_calls_are_timed_with_something_between_them_where_a_timer_has_it():
+    events = []
+
+    def candidate(inputs, output):
+        events.append("call")
+        return honest(inputs, output)
+
+    def seconds(step):
+        before = len(events)
+        step.enqueue()
+        made = events[before:]
+        if made == ["call", "fence"] * LENGTH:
+            return 40e-6
+        return 5e-6 if made == ["fence"] * LENGTH else 10e-6
+
+    _, probe = probed(candidate, fence=lambda: events.append("fence"), seconds=seconds)
+    # 35 us for five calls, of which each took 1 us in the round's rows.
+    assert probe.hidden_seconds == pytest.approx(6e-6)
+
+
+def test_nothing_is_hidden_where_the_timer_lets_no_two_calls_meet():
+    steps, probe = probed(honest)
+    assert probe.hidden_seconds is None
+    assert len(steps) == 4 + 3

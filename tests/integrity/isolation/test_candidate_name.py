@@ -1,0 +1,192 @@
+"""Candidates by name: what runs in which process, and what is said where a name can't be had."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import torch
+
+import pytest_kgate.bench.call  # noqa: F401
+from pytest_kgate.bench.request import Job
+from pytest_kgate.device.host import HostDevice
+from pytest_kgate.errors import CandidateError
+from pytest_kgate.errors import UsageError
+from pytest_kgate.integrity.guard_zones import span
+from pytest_kgate.integrity.isolation.candidate import Isolation
+from pytest_kgate.integrity.isolation.candidate_name import Function
+from pytest_kgate.integrity.isolation.process.guard import children
+from pytest_kgate.integrity.isolation.shared_memory.host import HostBlock
+from pytest_kgate.integrity.isolation.shared_memory.host import HostWindow
+from pytest_kgate.integrity.isolation.shared_memory.layout import FILL
+from pytest_kgate.integrity.isolation.shared_memory.layout import Layout
+from pytest_kgate.problems.problem import Problem
+from pytest_kgate.session.options.values import Options
+from pytest_kgate.statistics.estimates import Interval
+from pytest_kgate.statistics.gates import Judgement
+from pytest_kgate.statistics.gates import SpeedGate
+from pytest_kgate.statistics.gates import Verdict
+
+GENERATED = """
+import os
+from pathlib import Path
+import torch
+
+Path(os.environ["SEEN_BY"]).open("a").write(f"{os.getpid()} ") if "TMPDIR" not in os.environ else None
+
+def relu(x):
+    return torch.relu(x)
+"""
+
+TESTS = """
+import pytest
+import torch
+from pytest_kgate import Problem
+from pytest_kgate import Shape
+
+RELU = Problem("relu", lambda g: (torch.randn(64, generator=g),), torch.relu, lambda x: torch.relu(x.double()))
+
+def test_it(kbench, kernels, sdpa_oracle):
+    BODY
+"""
+
+
+@pytest.fixture
+def play(pytester, monkeypatch):
+    """One test with this body, in a session with these arguments; the candidate's file notes who imports it."""
+    monkeypatch.setenv("SEEN_BY", str(pytester.path / "seen"))
+    monkeypatch.delenv("TMPDIR", raising=False)
+
+    def run(body, *arguments):
+        pytester.makepyfile(generated=GENERATED, test_it=TESTS.replace("BODY", body))
+        return pytester.runpytest_inprocess("--kgate-device=host", "--kgate-budget=2", *arguments)
+
+    return run
+
+
+def test_named_candidate_is_loaded_here_without_isolation(play, pytester):
+    play('assert kbench("generated.py:relu", RELU)["candidate"]["name"] == "relu"').assert_outcomes(passed=1)
+    assert (pytester.path / "seen").read_text() == f"{os.getpid()} "
+
+
+def test_judging_process_does_not_load_an_isolated_candidate(play, pytester):
+    body = 'assert kbench("generated.py:relu", RELU)["isolation"]["verified"] == 0'
+    before = children()  # other tests' pools of processes leave a helper behind
+    play(body, "--kgate-isolate").assert_outcomes(passed=1)
+    assert not (pytester.path / "seen").exists()
+    assert children() <= before
+
+
+def test_module_that_can_be_imported_is_a_name_too(play):
+    play('kbench("generated:relu", RELU, isolate=True)').assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("kbench(torch.relu, RELU)", "*--kgate-isolate needs the candidate by name*"),
+        ('kbench("generated.py", RELU)', "*names no function*"),
+        ('kbench("nowhere.py:relu", RELU)', "*There is no file nowhere.py*"),
+        ('kbench("generated.py:gelu", RELU)', "*has no function gelu*"),
+        ('kbench("generated.py:relu", dataclasses.replace(RELU, params={"f": print}))', "*params can't be sent*"),
+        ('kernels("host")(1, 2, 3)', "*is isolated, and can't be called*"),
+    ],
+)
+def test_what_can_not_be_isolated_is_refused(play, said, body):
+    result = play(f"import dataclasses\n    {body}", "--kgate-isolate")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([said])
+
+
+def test_built_kernel_is_opened_in_its_own_process_only(pytester):
+    body = """kernel = kernels("host")
+    record = kbench(kernel, sdpa_oracle(Shape(1, 2, 64, 64), dtype="float32"))
+    assert record["candidate"]["implementation"] == "host"
+    assert record["correctness"]["verdict"] == "PASS" and record["isolation"]["calls_in_a_row"]
+    assert str(kernel.build.path) not in open("/proc/self/maps").read()
+    from pytest_kgate.build.kernel import load_kernel
+    load_kernel("host")
+    assert str(kernel.build.path) in open("/proc/self/maps").read()"""
+    pytester.makepyfile(TESTS.replace("BODY", body))
+    arguments = ["--kgate-device=host", "--kgate-budget=2", "--kgate-isolate"]
+    pytester.runpytest_subprocess(*arguments).assert_outcomes(passed=1)
+
+
+def test_sanitizer_and_isolation_are_refused_together(play, pytester):
+    pytester.makeconftest("import pytest\ndef pytest_itemcollected(item): item.add_marker(pytest.mark.sanitize)")
+    result = play('kbench("generated.py:relu", RELU)', "--kgate-isolate")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*sanitize marker can't go with isolate*"])
+
+
+def test_slots_keep_strides_and_show_what_is_written_outside_of_them():
+    inputs = torch.randn(4, 6).t(), torch.arange(5, dtype=torch.int64)
+    layout = Layout.from_dict(Layout.of(inputs, torch.empty(3, dtype=torch.bfloat16), 4).to_dict())
+    block = torch.full((layout.nbytes,), FILL, dtype=torch.uint8)
+    for call in range(4):
+        places, output = layout.views(block, call)
+        for place, tensor in zip(places, inputs, strict=True):
+            assert (place.shape, place.stride(), place.dtype) == (tensor.shape, tensor.stride(), tensor.dtype)
+            place.copy_(tensor)
+        assert output.isnan().all()
+        output.fill_(1)
+        assert layout.disturbed(block, call) is None
+    for column, tensor in zip(layout.columns(block), inputs, strict=True):
+        assert column.dtype == tensor.dtype
+        assert torch.equal(column, span(tensor).expand(4, -1))
+    (first, _), _ = layout.views(block, 2)
+    torch.as_strided(first, (1,), (1,), first.storage_offset() + first.numel()).zero_()
+    assert layout.disturbed(block, 1) is None
+    assert layout.disturbed(block, 2) == layout.places[0].offset + layout.places[0].nbytes
+
+
+def test_window_shows_one_block_after_the_other_at_one_address():
+    window = HostWindow(8192)
+    for value in (1, 2):
+        block = HostBlock(8192)
+        assert (block.bytes == FILL).all()
+        block.bytes[5000] = value
+        window.show(block.fd)
+        block.close()
+        assert window.bytes[5000] == value
+        window.bytes[1] = 7
+        assert block.bytes[1] == 7
+        window.hide()
+
+
+class Beside:
+    """A stopwatch whose reference takes this long by itself."""
+
+    kept = ()
+
+    def __init__(self, alone):
+        self._alone = alone
+
+    def reference_alone(self, rounds, samples):
+        return self._alone
+
+
+@pytest.mark.parametrize(("alone", "invalid"), [(1.0e-3, False), (0.97e-3, False), (0.9e-3, True)])
+def test_gate_that_is_met_by_slowing_the_reference_down_is_not_believed(alone, invalid):
+    """The ratio is below 0.9, the bound 0.95; the reference took 1 ms beside the candidate."""
+    problem = Problem("p", lambda g: (torch.zeros(1),), torch.relu, torch.relu)
+    job = Job("test", 0, Function("a.py", "f"), problem, (SpeedGate(0.95),), None, Options(seed=1))
+    isolation = Isolation(job, HostDevice())
+    isolation._stopwatch = Beside(alone)
+
+    class Raced:
+        reference = torch.full((2, 2), 1e-3).numpy()
+        judgements = (Judgement(SpeedGate(0.95), Verdict.PASS, "", 12, ratio=Interval(0.8, 0.85, 0.9, 0.95, "x")),)
+
+    assert (isolation.disturbed(Raced) is not None) == invalid
+
+
+def test_name_is_looked_for_beside_the_test_first(tmp_path):
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mine.py").write_text(f"def f(): return {folder!r}")
+    assert Function.parse("mine.py:f", (tmp_path / "two", tmp_path / "one")).load()() == "two"
+    with pytest.raises(UsageError, match="names no function"):
+        Function.parse("mine:", (tmp_path,))
+    with pytest.raises(CandidateError, match="has no function"):
+        Function("os", "nothing").load()

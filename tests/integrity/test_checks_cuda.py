@@ -1,0 +1,283 @@
+"""The checks on a real GPU: what each finds, that honest kernels are not accused, and what it costs."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+
+from pytest_kgate import Problem
+from pytest_kgate import Shape
+from pytest_kgate.bench.correctness.check import check
+from pytest_kgate.bench.correctness.check import verify_timed_output
+from pytest_kgate.bench.correctness.check import workload_of
+from pytest_kgate.build.kernel import load_kernel
+from pytest_kgate.device.protocol import Arm
+from pytest_kgate.device.protocol import Workload
+from pytest_kgate.integrity.checks import Watch
+from pytest_kgate.integrity.launches import observed as launches
+from pytest_kgate.integrity.roofline import floor
+from pytest_kgate.integrity.roofline import peaks_of
+from pytest_kgate.integrity.side_effects import streams as behaviour
+from pytest_kgate.problems.attention.problem import sdpa_problem
+from pytest_kgate.validation.oracle import grid
+
+pytestmark = pytest.mark.gpu
+
+SHARE = 0.25
+"""Of a gate's time that the checks may add."""
+
+
+@pytest.fixture(scope="module")
+def device():
+    from pytest_kgate.device.cuda.device import CudaDevice
+
+    return CudaDevice(0)
+
+
+@pytest.fixture(scope="module")
+def workload():
+    def draw(seed):
+        generator = torch.Generator("cuda").manual_seed(seed)
+        return (torch.randn(1 << 20, generator=generator, device="cuda"),)
+
+    return Workload(draw, lambda inputs: torch.full_like(inputs[0], float("nan")))
+
+
+def arm(call, takes_output=False):
+    return Arm("candidate", call, takes_output)
+
+
+def on_side_stream(stream):
+    def call(inputs, output):
+        with torch.cuda.stream(stream):
+            return output.copy_(inputs[0].relu())
+
+    return arm(call, takes_output=True)
+
+
+HONEST = {
+    "writes to its output": arm(lambda inputs, output: output.copy_(inputs[0].relu()), takes_output=True),
+    "returns an answer": arm(lambda inputs, output: inputs[0].relu()),
+    "waits for the GPU": arm(lambda inputs, output: inputs[0] * float(inputs[0][0])),
+}
+
+
+@pytest.mark.parametrize("name", HONEST)
+def test_honest_candidate_works_on_its_stream_and_remembers_nothing(device, workload, name):
+    with device.running("testing"):
+        assert behaviour.works_elsewhere(device, HONEST[name], workload, 1) is None
+        fresh, inputs, answer = behaviour.new_values(device, HONEST[name], workload, 1)
+        assert not fresh.remembers
+        expected = inputs[0] * inputs[0][0] if name == "waits for the GPU" else inputs[0].relu()
+        assert torch.equal(answer, expected)
+
+
+def test_work_on_another_stream_is_noticed(device, workload):
+    with device.running("testing"):
+        assert behaviour.works_elsewhere(device, on_side_stream(torch.cuda.Stream()), workload, 1)
+
+
+def test_work_on_another_stream_that_waits_and_is_waited_for_is_fine(device, workload):
+    side = torch.cuda.Stream()
+
+    def call(inputs, output):
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            output.copy_(inputs[0].relu())
+        torch.cuda.current_stream().wait_stream(side)
+        return output
+
+    with device.running("testing"):
+        assert behaviour.works_elsewhere(device, arm(call, takes_output=True), workload, 1) is None
+
+
+def test_fingerprint_on_the_device_is_noticed(device, workload):
+    """Values seen before are looked up without a word to the host: a spin stands for the work."""
+    seen = torch.zeros(1, device="cuda")
+
+    def call(inputs, output):
+        known = bool((inputs[0][:1] == seen).item())
+        if not known:
+            device.instruments.spin(device.stream, 2_000_000)
+            seen.copy_(inputs[0][:1])
+        return output.copy_(inputs[0].relu())
+
+    with device.running("testing"):
+        fresh, _, _ = behaviour.new_values(device, arm(call, takes_output=True), workload, 1)
+    assert fresh.remembers
+
+
+def test_gpu_work_behind_a_host_clock_is_noticed(device):
+    def call():
+        device.instruments.spin(device.stream, 2_000_000)
+
+    assert behaviour.leaves_gpu_busy(call)
+    assert behaviour.leaves_gpu_busy(lambda: None) is None
+
+
+def test_kernels_of_a_call_are_seen_by_name(device):
+    x = torch.randn(4096, device="cuda")
+    with device.running("testing"):
+        seen = launches.observe(device, lambda: torch.relu(x))
+        nothing = launches.observe(device, lambda: None)
+    assert seen.works
+    assert seen.work == 1
+    assert seen.library(["mine"])[1] == "PyTorch's operators"
+    assert not nothing.works
+
+
+def test_sdpa_is_known_as_a_librarys(device):
+    q = torch.randn(1, 8, 512, 64, device="cuda", dtype=torch.float16)
+    with device.running("testing"):
+        seen = launches.observe(device, lambda: F.scaled_dot_product_attention(q, q, q))
+    assert seen.library(["mine"]) is not None, dict(seen.first)
+
+
+def test_calls_in_a_graph_launch_what_they_launch_alone(device):
+    x = torch.randn(4096, device="cuda")
+    calls = 0
+
+    def skips():
+        nonlocal calls
+        calls = calls + 1 if torch.cuda.is_current_stream_capturing() else 0
+        if calls < 2:
+            torch.relu(x)
+
+    with device.running("testing"):
+        for call, complaint in ((lambda: torch.relu(x), False), (skips, True)):
+            assert bool(launches.observe(device, call, graph=True).missing_in_graph) is complaint
+
+
+@pytest.mark.parametrize("which", ["relu", "sdpa", "mma", "cublas", "several"])
+def test_graphs_list_what_the_profiler_sees(device, which):
+    q = torch.randn(1, 8, 512, 64, device="cuda", dtype=torch.float16)
+    calls = {
+        "relu": lambda: torch.relu(q),
+        "sdpa": lambda: F.scaled_dot_product_attention(q, q, q),
+        "several": lambda: torch.nn.functional.gelu(q.float()).half(),
+    }
+    call = calls.get(which) or functools.partial(load_kernel(which), q, q, q)
+    with device.running("testing"):
+        call()
+        listed = launches.observe(device, call, graph=True)
+        profiled = launches.observe(device, call)
+    assert listed.together is not None
+    assert profiled.together is None
+    assert listed.missing_in_graph is None
+
+    def short(found):
+        names = Counter()
+        for name, count in found.items():
+            names[name.partition("<")[0].partition("(")[0].strip()] += count
+        return names
+
+    assert short(listed.first) == short(listed.second) == short(profiled.first), (listed, profiled)
+    assert (listed.library(["mine"]) or "")[1:] == (profiled.library(["mine"]) or "")[1:]
+
+
+def test_a_candidate_that_launches_the_mark_between_calls_hides_nothing(device):
+    x = torch.randn(4096, device="cuda")
+
+    def call():
+        device.instruments.null(device.stream)
+        torch.relu(x)
+
+    with device.running("testing"):
+        seen = launches.observe(device, call)
+    assert seen.library(["mine"])[1] == "PyTorch's operators"
+    assert seen.first == seen.second
+
+
+@pytest.mark.parametrize("cache", ["hot", "cold"])
+def test_floor_is_known_and_below_what_a_copy_takes(device, cache):
+    x = torch.randn(1 << 26, device="cuda")
+    y = torch.empty_like(x)
+    problem = Problem("copy", lambda g: (), lambda: None, lambda: None, bytes=2.0 * x.numel() * 4)
+    found = floor(problem, peaks_of(device), cache)
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    y.copy_(x)
+    start.record()
+    y.copy_(x)
+    end.record()
+    torch.cuda.synchronize()
+    assert 0 < found.seconds < start.elapsed_time(end) * 1e-3
+
+
+def seconds_a_call(call, calls=20):
+    call()
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    for _ in range(calls):
+        call()
+    torch.cuda.synchronize()
+    return (time.perf_counter() - start) / calls
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("seqlen", grid.LENGTHS)
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("impl", ["wmma", "custom_v3"])
+def test_honest_kernel_is_not_accused(device, impl, seqlen, dtype, causal):
+    """The whole of the checks, without a race: its latency is that of a plain loop, which is never too short.
+
+    Head dimensions and sizes take turns; the reference keeps all scores, so that long problems have one size.
+    """
+    from pytest_kgate.device.arm import bind
+
+    turn = grid.LENGTHS.index(seqlen) + 2 * causal + (dtype == "bfloat16")
+    size = grid.SIZES[turn % len(grid.SIZES)] if seqlen <= 1024 else (1, 8)
+    problem = sdpa_problem(Shape(*size, seqlen, grid.HEAD_DIMS[turn % 4], causal), dtype, "math")
+    kernel = load_kernel(impl)
+    candidate = bind("candidate", kernel, problem.params)
+    reference = bind("reference", problem.reference["math"], problem.params)
+    watch = Watch(candidate, device, problem, on=True, own=True, says=[impl])
+    fenced_problem, fenced = watch.begin()
+    correctness = check(device, fenced_problem, fenced, reference, None, 1)
+    watch.phase_over()
+    workload = workload_of(problem, device, correctness.like)
+    with device.running("testing"):
+        inputs = workload.draw(1)
+        spent = seconds_a_call(lambda: candidate.call(inputs, None))
+
+    def verify(inputs, answer):
+        return verify_timed_output(device, problem, correctness, inputs, answer)
+
+    watch.observe(workload, 1, "graph", "hot", np.array([spent]), verify)
+    watch.phase_over()
+    assert watch.findings == []
+    assert watch.to_dict()["checks"]["kernels"] == "passed", watch.to_dict()
+
+
+def test_checks_cost_a_small_part_of_a_gate(pytester):
+    """Of a session's last gate: the first also loads kernels of PyTorch's."""
+    import pytest_kgate.bench.call
+    import pytest_kgate.report.text.failure
+    import pytest_kgate.report.text.summary  # noqa: F401
+    from pytest_kgate.report.record.record import load
+
+    pytester.makepyfile(
+        """
+        import dataclasses
+        import pytest
+        from pytest_kgate import Shape
+
+        @pytest.mark.speedup(0.9)
+        @pytest.mark.parametrize("which", range(3))
+        def test_gate(kbench, sdpa_oracle, which):
+            problem = sdpa_oracle(Shape(4, 16, 2048, 64), backend="flash")
+            flash = problem.reference["flash"]
+            def slowly(*inputs, **params):
+                flash(*inputs, **params)
+                return flash(*inputs, **params)
+            kbench(flash, dataclasses.replace(problem, reference=slowly))
+        """
+    )
+    pytester.runpytest_inprocess("--kgate-json=records.json").assert_outcomes(passed=3)
+    last = load(pytester.path / "records.json")[-1]
+    assert last["integrity"]["seconds_spent"] < SHARE * last["timing"]["seconds_spent"], last["integrity"]

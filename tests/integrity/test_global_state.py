@@ -1,0 +1,146 @@
+"""Settings that a candidate leaves changed are named and put back."""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+import torch
+
+from pytest_kgate.device.host import HostDevice
+from pytest_kgate.integrity.global_state import State
+from pytest_kgate.integrity.gpu_memory import held_bytes
+from pytest_kgate.integrity.gpu_memory import left_behind
+
+
+@pytest.mark.parametrize(
+    ("change", "named", "read"),
+    [
+        (lambda: torch.set_num_threads(torch.get_num_threads() + 1), "torch.get_num_threads", torch.get_num_threads),
+        (lambda: torch.set_default_dtype(torch.float64), "torch.get_default_dtype", torch.get_default_dtype),
+        (
+            lambda: torch.set_float32_matmul_precision("medium"),
+            "torch.get_float32_matmul_precision",
+            torch.get_float32_matmul_precision,
+        ),
+        (
+            lambda: torch.backends.cuda.enable_flash_sdp(False),
+            "torch.backends.cuda.flash_sdp_enabled",
+            torch.backends.cuda.flash_sdp_enabled,
+        ),
+        (
+            lambda: torch.set_flush_denormal(True),
+            "torch.set_flush_denormal",
+            lambda: float(torch.tensor(1e-310).double()),
+        ),
+        (gc.disable, "gc.isenabled", gc.isenabled),
+    ],
+)
+def test_changed_setting_is_named_and_put_back(change, named, read):
+    before = read()
+    state = State(HostDevice())
+    change()
+    (told,) = state.restore()
+    assert told.startswith(f"{named}: ")
+    assert read() == before
+    assert state.restore() == []
+
+
+def test_setting_that_was_there_before_is_nobodys_fault():
+    torch.use_deterministic_algorithms(True)
+    try:
+        assert State(HostDevice()).restore() == []
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.gpu
+def test_limits_of_the_gpu_are_named_and_put_back():
+    import ctypes
+
+    from pytest_kgate.device.cuda.device import CudaDevice
+
+    device = CudaDevice(0)
+    state = State(device)
+    driver = ctypes.CDLL("libcuda.so.1")
+    assert driver.cuCtxSetLimit(6, ctypes.c_size_t(1 << 20)) == 0
+    torch.cuda.set_per_process_memory_fraction(0.5)
+    told = " ".join(state.restore())
+    assert "cudaLimitPersistingL2CacheSize" in told
+    assert "memory_fraction" in told
+    assert state.restore() == []
+
+
+@pytest.mark.gpu
+def test_access_policy_window_of_the_stream_is_named_and_put_back():
+    import ctypes
+
+    from pytest_kgate.device.cuda.device import CudaDevice
+
+    device = CudaDevice(0)
+    state = State(device)
+    memory = torch.zeros(1 << 20, device="cuda")
+    driver = ctypes.CDLL("libcuda.so.1")
+    driver.cuCtxSetLimit(6, ctypes.c_size_t(1 << 20))
+    window = (ctypes.c_uint64 * 8)(memory.data_ptr(), 1 << 20, 2 << 32 | 0x3F800000, 1)
+    assert driver.cuStreamSetAttribute(ctypes.c_void_p(device.stream.cuda_stream), 1, ctypes.byref(window)) == 0
+    assert "access policy window" in " ".join(state.restore())
+    assert state.restore() == []
+
+
+@pytest.mark.gpu
+def test_pool_that_the_allocator_was_left_with_is_named_and_left():
+    from pytest_kgate.device.cuda.device import CudaDevice
+    from pytest_kgate.integrity.gpu_memory import pool_in_use
+
+    state = State(CudaDevice(0))
+    pool = torch.cuda.MemPool()
+    torch._C._cuda_beginAllocateCurrentThreadToPool(0, pool.id)  # use_mem_pool, were it never left
+    (told,) = state.restore()
+    assert told.startswith("the pool of PyTorch's allocator: (0, 0) -> ")
+    assert told.endswith("it was put back")
+    assert pool_in_use(0) == (0, 0)
+
+
+@pytest.mark.gpu
+def test_settings_of_the_allocator_are_named():
+    from pytest_kgate.device.cuda.device import CudaDevice
+
+    state = State(CudaDevice(0))
+    torch.cuda.memory._set_allocator_settings("expandable_segments:True")
+    try:
+        (told,) = state.restore()
+    finally:
+        torch.cuda.memory._set_allocator_settings("expandable_segments:False")
+    assert "expandable_segments False" in told
+    assert told.endswith("it can't be put back")
+
+
+@pytest.mark.gpu
+def test_graph_that_keeps_much_memory_is_named_and_one_that_is_gone_is_not():
+    from pytest_kgate.device.cuda.device import CudaDevice
+
+    torch.cuda.empty_cache()
+    state = State(CudaDevice(0))
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        torch.empty(int(0.3 * torch.cuda.get_device_properties(0).total_memory), dtype=torch.uint8, device="cuda")
+    (told,) = state.restore()
+    assert told.startswith("memory: ")
+    graph.reset()
+    assert state.restore() == []
+
+
+def segment(allocated, total, pool=(0, 0), device=0):
+    return {"device": device, "allocated_size": allocated, "total_size": total, "segment_pool_id": pool}
+
+
+def test_free_memory_is_anybodys_unless_it_lies_in_a_pool_of_its_own():
+    segments = [segment(10, 100), segment(20, 200, (0, 7)), segment(1000, 1000, device=1)]
+    assert held_bytes(segments, 0) == 10 + 200
+
+
+def test_candidate_may_keep_some_memory_but_no_large_part_of_the_gpus():
+    total = 80 * 2**30
+    assert left_behind(2**30, 15 * 2**30, total) is None
+    assert "24.0 of the GPU's 80.0 GiB" in str(left_behind(2**30, 25 * 2**30, total))

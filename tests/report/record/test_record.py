@@ -1,0 +1,212 @@
+"""The layout of records: what is written is what is read, and damaged files are refused in words."""
+
+from __future__ import annotations
+
+import copy
+import enum
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sample_records import error_record
+from sample_records import session
+from sample_records import speed_record
+from sample_records import wrong_record
+
+from pytest_kgate.errors import KgateError
+from pytest_kgate.errors import UsageError
+from pytest_kgate.report.record import record as records
+from pytest_kgate.report.record.file import RecordFile
+
+jsonschema = pytest.importorskip("jsonschema", reason="needs jsonschema, of the extra `test`")
+
+
+@pytest.fixture(scope="module")
+def validator() -> jsonschema.Draft202012Validator:
+    schema = records.json_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema)
+
+
+def write(path: Path, **changes: Any) -> Path:
+    path.write_text(json.dumps(records.document(session()) | changes))
+    return path
+
+
+def test_samples_come_back_bit_for_bit() -> None:
+    samples = np.random.default_rng(7).standard_normal((96, 10)) * 1e-6
+    samples[3, 4], samples[5, 6] = np.inf, 5e-324
+    encoded = json.loads(json.dumps(records.encode_samples(samples)))
+    np.testing.assert_array_equal(records.decode_samples(encoded), samples)
+
+
+def test_samples_of_a_strided_view_come_back_too() -> None:
+    samples = np.arange(24.0).reshape(4, 6)[:, ::2]
+    np.testing.assert_array_equal(records.decode_samples(records.encode_samples(samples)), samples)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [{"data": "!"}, {"data": "AAAA"}, {"shape": [1, 2]}, {"dtype": "<f4"}, {"encoding": "gzip"}, {"shape": None}],
+)
+def test_damaged_samples_are_refused_in_words(damage: dict[str, Any]) -> None:
+    encoded = records.encode_samples(np.ones((3, 4)))
+    with pytest.raises(KgateError, match="can't be decoded"):
+        records.decode_samples({**encoded, **damage})
+
+
+def test_every_kind_of_record_fits_the_schema(validator: jsonschema.Draft202012Validator) -> None:
+    kinds = [*session(), wrong_record(error=None, worst={"candidate": "nan"}), error_record()]
+    validator.validate(records.document(kinds))
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("verdict",), "GOOD"),
+        (("gates", 0, "verdict"), "WRONG"),
+        (("gates", 0, "bound"), 0),
+        (("gates", 0, "ratio", "low"), "small"),
+        (("problem", "shape"), [1, 2, 3]),
+        (("timing", "cache"), "lukewarm"),
+        (("timing", "candidate", "samples", "data"), "not base64"),
+        (("candidate", "unheard_of"), 1),
+        (("unheard_of",), 1),
+    ],
+)
+def test_schema_rejects_what_is_not_a_record(
+    validator: jsonschema.Draft202012Validator, path: tuple[Any, ...], value: Any
+) -> None:
+    document = copy.deepcopy(records.document([speed_record()]))
+    place = document["records"][0]
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    with pytest.raises(jsonschema.ValidationError):
+        validator.validate(document)
+
+
+@pytest.mark.parametrize(
+    ("gates", "correctness", "ran", "expected"),
+    [
+        ([], None, True, "MEASURED"),
+        ([], "PASS", True, "PASS"),
+        ([], "FAIL", True, "WRONG"),
+        (["PASS"], "PASS", True, "PASS"),
+        (["PASS", "INCONCLUSIVE"], None, True, "INCONCLUSIVE"),
+        (["INCONCLUSIVE", "FAIL"], None, True, "FAIL"),
+        (["FAIL", "INVALID"], "PASS", True, "INVALID"),
+        (["INVALID"], "FAIL", True, "WRONG"),
+        (["PASS"], "FAIL", False, "ERROR"),
+    ],
+)
+def test_record_has_the_worst_verdict(gates: list[str], correctness: str | None, ran: bool, expected: str) -> None:
+    judged = [{"verdict": verdict} for verdict in gates]
+    checked = None if correctness is None else {"verdict": correctness}
+    assert records.overall_verdict(judged, checked, ran) == expected
+
+
+def test_odd_values_become_json() -> None:
+    class Kind(str, enum.Enum):
+        ONE = "one"
+
+    odd = {
+        "numpy": np.float32(0.5),
+        "count": np.int64(3),
+        "flag": np.bool_(True),
+        "array": np.arange(2),
+        "enum": Kind.ONE,
+        "tuple": (1, None),
+        "nan": float("nan"),
+        "infinite": [np.inf, -np.inf],
+        "path": Path("a"),
+        3: "key",
+    }
+    text = json.dumps(records.plain(odd), allow_nan=False)
+    assert json.loads(text) == {
+        "numpy": 0.5,
+        "count": 3,
+        "flag": True,
+        "array": [0, 1],
+        "enum": "one",
+        "tuple": [1, None],
+        "nan": "NaN",
+        "infinite": ["Infinity", "-Infinity"],
+        "path": "a",
+        "3": "key",
+    }
+
+
+def test_loaded_records_are_those_written(tmp_path: Path) -> None:
+    assert records.load(write(tmp_path / "a.json")) == session()
+
+
+def test_a_record_in_two_files_counts_once(tmp_path: Path) -> None:
+    first, second, other = speed_record("t.py::a"), speed_record("t.py::b"), speed_record("t.py::a", call=1)
+    assert records.merge([[first, second], [first, other]]) == [first, second, other]
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no file .*gone\.json"):
+        records.load(tmp_path / "gone.json")
+
+
+def test_directory_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="can't be read"):
+        records.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff\xfe", b"[1, 2", b'{"schema": "pytest-kgate/records", "rec', b"[" * 100_000]
+)
+def test_damaged_file_is_refused_in_words(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "cut.json"
+    path.write_bytes(content)
+    with pytest.raises(KgateError, match="not JSON, or is cut off"):
+        records.load(path)
+
+
+def test_file_of_a_session_killed_while_it_wrote_is_read_up_to_there(tmp_path: Path) -> None:
+    path = tmp_path / "torn.json"
+    file = RecordFile(path)
+    for record in session():
+        file.append(record)
+    content = path.read_bytes()
+    last = content.rindex(b"\n{")
+    for cut in (last + 2, last + 100, len(content) - 10):
+        path.write_bytes(content[:cut] + b" " * 50)
+        with pytest.warns(UserWarning, match="ends in the middle of a record; 9 whole ones were read"):
+            assert records.load(path) == session()[:-1]
+
+
+@pytest.mark.parametrize("content", ["[]", "3", '{"schema": "other"}', "{}"])
+def test_other_json_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "other.json"
+    path.write_text(content)
+    with pytest.raises(UsageError, match="holds no records"):
+        records.load(path)
+
+
+def test_newer_version_says_to_upgrade(tmp_path: Path) -> None:
+    with pytest.raises(KgateError, match=r"(?s)version 2.*Upgrade"):
+        records.load(write(tmp_path / "new.json", version=2))
+
+
+@pytest.mark.parametrize("broken", [None, [3], [{"test": "a"}]])
+def test_file_without_whole_records_is_refused(tmp_path: Path, broken: Any) -> None:
+    with pytest.raises(KgateError, match="is damaged"):
+        records.load(write(tmp_path / "broken.json", records=broken))
+
+
+def test_importing_the_report_room_is_cheap() -> None:
+    package = Path(records.__file__).parents[2]
+    files = (path.relative_to(package.parent).with_suffix("") for path in (package / "report").rglob("[a-z]*.py"))
+    modules = [".".join(file.parts) for file in files]
+    code = f"import sys, pytest_kgate.cli, {', '.join(modules)}\n"
+    code += "print(*({'torch', 'numpy', 'scipy', 'rich'} & set(sys.modules)))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == ""

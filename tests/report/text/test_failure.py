@@ -1,0 +1,145 @@
+"""The account of one gate says what was demanded, what was measured, and what to try."""
+
+from __future__ import annotations
+
+import itertools
+import re
+
+import pytest
+from sample_records import error_record
+from sample_records import invalid_record
+from sample_records import measured_record
+from sample_records import session
+from sample_records import speed_record
+from sample_records import wrong_record
+
+from pytest_kgate.report.record.record import Record
+from pytest_kgate.report.text.failure import failure_text
+from pytest_kgate.statistics.gates import SpeedGate
+
+
+def flat(record: Record) -> str:
+    """The text as one line, so that a test need not know where lines end."""
+    return " ".join(failure_text(record).split())
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 140])
+@pytest.mark.parametrize("record", session(), ids=lambda record: record["test"].rpartition("::")[2])
+def test_account_stays_within_the_width(record: Record, width: int) -> None:
+    text = failure_text(record, width)
+    *lines, command = text.splitlines()
+    assert max(map(len, lines)) <= width
+    for line, after in itertools.pairwise(lines):
+        assert not (re.search(r"\d$", line) and re.match(r" +(us|ms|%)\b", after))
+    assert record["test"] in command
+    assert text.isascii()
+
+
+def test_slow_candidate_learns_the_time_it_must_beat() -> None:
+    text = flat(speed_record(ratio=1.21, reference_seconds=451e-6))
+    assert text.startswith("FAIL: wmma against sdpa cudnn on sdpa 1x8x512x64 float16")
+    assert "demanded latency ratio below 0.95, at 95 % confidence" in text
+    assert re.search(r"measured 1\.2\d\d \[1\.\d+, 1\.\d+\] after 24 rounds", text)
+    assert re.search(r"off by 2\d % above the bound: the bound is 4\d\d us, a call takes 54\d us", text)
+    assert "error candidate 4.9e-04, reference 4.1e-04, allowed 2.0e-03 (largest of 5 draws)" in text
+
+
+def test_slow_candidate_learns_which_reference_it_would_beat() -> None:
+    assert "the candidate beats math (37.2 us), which --kgate-sdpa-backend can name" in flat(speed_record(ratio=1.1))
+
+
+def test_slow_candidate_learns_of_its_spills() -> None:
+    record = speed_record(ratio=1.1)
+    record["candidate"]["resources"][0]["spill_bytes"] = 96
+    assert "ptxas spills 96 bytes of registers in attention: smaller tiles (chosen: BLOCK_M=64)" in flat(record)
+
+
+def test_gates_of_one_race_are_all_told() -> None:
+    text = flat(speed_record(ratio=0.97, bounds=(SpeedGate(1.0), SpeedGate(0.9, quantile=0.9))))
+    assert "demanded latency ratio below 1.00" in text
+    assert "demanded p90 latency ratio below 0.90" in text
+    assert "verdict PASS" in text
+    assert "verdict FAIL: " in text
+
+
+def test_undecided_gate_learns_the_budget_that_decides_it() -> None:
+    text = flat(speed_record(ratio=0.93, noise=0.012, rounds=12))
+    assert "verdict INCONCLUSIVE: after 12 of 96 rounds" in text
+    assert "try --kgate-budget 3.9 lets the race take all 96 rounds." in text
+    assert "--kgate-inconclusive warn" in text
+
+
+def test_undecided_gate_is_not_sent_for_rounds_that_do_not_help() -> None:
+    text = flat(speed_record(ratio=0.95, noise=0.03, rounds=96))
+    assert "INCONCLUSIVE" in text
+    assert "--kgate-budget" not in text
+
+
+def test_answer_that_changes_between_launches_points_to_races() -> None:
+    text = flat(invalid_record())
+    assert "INVALID: a timed launch left another answer" in text
+    assert "__syncthreads" in text
+
+
+@pytest.mark.parametrize(
+    ("record", "hint"),
+    [
+        (wrong_record(error=None, worst={"candidate": "nan"}), "Every element is NaN or Inf.*never written"),
+        (
+            wrong_record(error=None, worst={"candidate": "nan", "not_finite_fraction": 0.02}),
+            "2.0 % of the elements are NaN or Inf.*tail",
+        ),
+        (wrong_record(wrong_kinds=("hard",)), "Right on normal inputs, wrong on sharp logits.*running maximum"),
+        (wrong_record(worst={"index": [0, 0, 505, 1], "wrong_fraction": 0.02}), "row 505 of 512, near the end"),
+        (wrong_record(causal=True), "causal.*diagonal"),
+        (wrong_record(worst={"candidate": 0.0}), "wrote 0 there"),
+        (wrong_record(worst={"wrong_fraction": 0.99}), "Most elements are wrong: check strides"),
+        (wrong_record(error=9e-4), "The reference itself is off by 4.1e-04.*raise allclose"),
+        (wrong_record(), "Shrink the shape"),
+    ],
+)
+def test_wrong_answer_is_read_for_its_cause(record: Record, hint: str) -> None:
+    text = flat(record)
+    assert text.startswith("WRONG: wmma on sdpa")
+    assert re.search(f"try {hint}|{hint}", text)
+
+
+def test_wrong_answer_is_located() -> None:
+    text = flat(wrong_record())
+    assert "error candidate 3.1e-01, reference 4.1e-04, allowed 2.0e-03" in text
+    assert "out[0, 3, 100, 2] = 0.35, exact is 0.04 (normal inputs of seed 77); 40 % of that draw is wrong" in text
+
+
+def test_candidate_that_could_not_run_says_why() -> None:
+    assert "reason A kernel faulted while timing: CUDA error: an illegal memory access" in flat(error_record())
+
+
+def test_lines_of_a_reason_are_kept() -> None:
+    text = failure_text(error_record(reason="nvcc failed\n  error: expected ';'\ncommand: nvcc x.cu"))
+    assert "nvcc failed\n" in text
+    assert "command: nvcc x.cu\n" in text
+
+
+def test_measurement_has_an_account_too() -> None:
+    text = flat(measured_record())
+    assert text.startswith("MEASURED: ")
+    assert "TFLOP/s" in text
+
+
+def test_command_repeats_the_test_in_a_shell() -> None:
+    text = failure_text(speed_record("a.py::t[x y's]"))
+    assert text.endswith("""pytest 'a.py::t[x y'"'"'s]' --kgate-seed 42""")
+
+
+@pytest.mark.parametrize(
+    ("failed", "hint"),
+    [("rms", "too few bits; accumulate in float32"), ("rows", "row 505 of 512, near the end")],
+)
+def test_error_that_the_tolerance_forgives_is_explained_by_the_check_that_found_it(failed, hint):
+    record = wrong_record(error=1e-4, worst={"index": [0, 0, 505, 1]})
+    record["correctness"]["failed"] = failed
+    del record["correctness"]["worst"]["wrong_fraction"]
+    text = " ".join(failure_text(record).split())
+    assert hint in text
+    assert "of that draw is wrong" not in text
+    assert "then raise allclose" not in text

@@ -1,0 +1,156 @@
+"""The summary table: complete where there is room, never wider than the terminal."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from sample_records import allclose_record
+from sample_records import measured_record
+from sample_records import session
+from sample_records import speed_record
+
+from pytest_kgate.report.text.summary import summary_table
+from pytest_kgate.statistics.gates import SpeedGate
+
+NUMBER = re.compile(r"\d\.\d{3} \[\d\.\d{3}, \d\.\d{3}\]")
+
+
+def rows(table: str) -> list[str]:
+    return table.splitlines()
+
+
+def row_of(table: str, name: str) -> str:
+    return next(line for line in rows(table) if name in line)
+
+
+@pytest.mark.parametrize("width", [60, 70, 80, 90, 100, 110, 120, 140, 200])
+def test_table_is_never_wider_than_the_terminal(width: int) -> None:
+    table = summary_table(session(), width)
+    assert max(map(len, rows(table))) <= width
+    intervals = [line for line in rows(table) if "[0." in line or "[1." in line]
+    assert len(intervals) == 7
+    assert all(NUMBER.search(line) for line in intervals)
+    assert table.isascii()
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120, 200])
+def test_every_verdict_ends_a_line_whatever_the_width(width: int) -> None:
+    ends = [re.sub(r" \d+$", "", line) for line in rows(summary_table(session(), width))]
+    for verdict, count in {"INCONCLUSIVE": 2, "FAIL": 1, "INVALID": 1, "ERROR": 1, "WRONG": 1}.items():
+        assert sum(line.endswith(f" {verdict}") for line in ends) == count
+
+
+def test_everything_is_there_at_120_columns() -> None:
+    table = summary_table(session(), 120)
+    assert (
+        " ".join(rows(table)[0].split())
+        == "gate candidate reference ratio, 95 % interval bound less ! more rounds verdict"
+    )
+    line = row_of(table, "1x8x4096x128")
+    for part in ("545 us", "451 us cudnn", "1.209 [1.198, 1.221]", " 0.95 ", "!", " 12 ", "FAIL"):
+        assert part in line
+
+
+def test_drawing_and_rounds_are_there_at_100_columns() -> None:
+    table = summary_table(session(), 100)
+    assert re.search(r"0\.95  [-<\[=|\]]{4}![-=|\]>]{4}  INCONCLUSIVE 96$", row_of(table, "1x8x512x64-causal"))
+    assert "! is the bound" in table
+
+
+def test_drawing_is_dropped_first_at_80_columns() -> None:
+    table = summary_table(session(), 80)
+    assert "!" not in table
+    assert re.search(r"545 us +451 us +1\.209 \[1\.198, 1\.221\] +0\.95  FAIL$", row_of(table, "1x8x4096x128"))
+
+
+def test_long_names_give_way_but_keep_their_ends() -> None:
+    long = "tests/a.py::test_a_kernel_with_a_name_that_never_ends[batch-1-heads-8-sequence-512-dimension-{}]"
+    records = [speed_record(long.format(dimension)) for dimension in (64, 128)]
+    for width in (60, 80, 100):
+        table = summary_table(records, width)
+        assert max(map(len, rows(table))) <= width
+        assert re.search(r"n-64 +", table)
+        assert re.search(r"n-128 +", table)
+    assert "12.4 us cudnn" in table
+
+
+def test_tests_of_several_files_show_their_file() -> None:
+    table = summary_table([speed_record("a.py::test_x[1]"), speed_record("b.py::test_x[1]")], 100)
+    assert "a.py::test_x" in table
+    assert "b.py::test_x" in table
+
+
+def test_cases_of_a_test_stand_together_in_whatever_order_they_came() -> None:
+    order = ["a.py::one[1]", "a.py::two[1]", "a.py::one[2]"]
+    lines = rows(summary_table([speed_record(test) for test in order], 80))
+    assert [line.split()[0] for line in lines[1:6]] == ["one", "1", "2", "two", "1"]
+
+
+def test_gates_of_one_race_have_a_row_each() -> None:
+    gates = (SpeedGate(0.95), SpeedGate(1.0, quantile=0.9), SpeedGate(1.1, quantile=0.75))
+    table = summary_table([speed_record("a.py::t[s]", bounds=gates)], 100)
+    assert [line.split()[:2] for line in rows(table)[2:5]] == [["s", "7.58"], ["s", "p90"], ["s", "p75"]]
+    assert "3 PASS" in table
+
+
+def test_second_call_of_a_test_is_numbered() -> None:
+    table = summary_table([speed_record("a.py::t"), speed_record("a.py::t", call=1)], 100)
+    assert "t #2 " in table
+
+
+def test_error_bound_alone_has_a_row() -> None:
+    line = row_of(summary_table([allclose_record("a.py::test_x")], 100), "test_x")
+    assert "error 4.9e-04" in line
+    assert "2e-03" in line
+    assert "PASS" in line
+
+
+def test_measurement_without_demands_has_a_row() -> None:
+    line = row_of(summary_table([measured_record("a.py::test_x")], 100), "test_x")
+    assert "0.61" in line
+    assert "7.59 us" in line
+    assert "MEASURED" in line
+
+
+def test_columns_that_would_be_empty_are_left_out() -> None:
+    header = rows(summary_table([measured_record("a.py::test_x")], 100))[0]
+    assert " ".join(header.split()) == "gate candidate raced against reference ratio, interval rounds verdict"
+
+
+def test_warnings_stand_below_once_with_their_count() -> None:
+    records = [
+        speed_record("a.py::a", warnings=("clocks moved", "odd tick")),
+        speed_record("a.py::b", warnings=("clocks moved",)),
+        speed_record("a.py::c"),
+    ]
+    lines = rows(summary_table(records, 100))
+    assert "warning: clocks moved (2 of 3 records)" in lines
+    assert "warning: odd tick (1 of 3 records)" in lines
+
+
+def test_verdicts_are_counted_and_the_file_is_named() -> None:
+    lines = rows(summary_table(session(), 100, json_path="out/records.json"))
+    assert lines[-2] == "4 PASS, 1 FAIL, 1 WRONG, 1 ERROR, 1 INVALID, 2 INCONCLUSIVE, 1 MEASURED"
+    assert lines[-1] == "records: out/records.json"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("TERM", "dumb"), ("COLUMNS", "40"), ("NO_COLOR", "1"), ("FORCE_COLOR", "1")]
+)
+def test_table_depends_on_its_arguments_only(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    plain, colored = summary_table(session(), 100), summary_table(session(), 100, color=True)
+    monkeypatch.setenv(name, value)
+    assert summary_table(session(), 100) == plain
+    assert summary_table(session(), 100, color=True) == colored
+
+
+def test_colour_changes_nothing_but_colour() -> None:
+    colored = summary_table(session(), 100, color=True)
+    assert "\x1b[" in colored
+    stripped = [line.rstrip() for line in re.sub(r"\x1b\[[\d;]*m", "", colored).splitlines()]
+    assert stripped == rows(summary_table(session(), 100))
+
+
+def test_no_records_make_no_table() -> None:
+    assert summary_table([], 100) == ""

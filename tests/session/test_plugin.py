@@ -1,0 +1,338 @@
+"""What a user of the plugin sees: fixtures, order of work, verdicts as test outcomes, records, the summary."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+
+import pytest
+import torch  # noqa: F401  (pytester forgets what its sessions import, and torch can't be imported twice)
+
+import pytest_kgate.bench.call
+import pytest_kgate.report.text.failure
+import pytest_kgate.report.text.summary  # noqa: F401
+from pytest_kgate.report.record.record import load
+
+FAKE_DEVICE = """
+import pytest
+from pytest_kgate.device.fake.device import FakeDevice
+from pytest_kgate.device.fake.noise import White
+
+@pytest.fixture(scope="session")
+def kgate_device():
+    return FakeDevice({"candidate": RATIO * 1e-5, "reference": 1e-5}, noise=White(NOISE))
+"""
+
+PRELUDE = """
+import pytest
+import torch
+from pytest_kgate import Problem, Shape
+
+RELU = Problem(
+    name="relu 64x64",
+    inputs=lambda g: (torch.randn(64, 64, generator=g, device=g.device),),
+    reference=torch.relu,
+    exact=lambda x: torch.relu(x.double()),
+)
+
+def good(x):
+    return torch.relu(x)
+
+def wrong(x):
+    return torch.relu(x) + 0.5
+"""
+
+
+@pytest.fixture
+def suite(pytester):
+    """Write a test file, and a fake device on which the candidate has a known latency ratio."""
+
+    def write(body, ratio=0.8, noise=0.01):
+        device = FAKE_DEVICE.replace("RATIO", str(ratio)).replace("NOISE", str(noise))
+        pytester.makeconftest(device)
+        pytester.makepyfile(PRELUDE + textwrap.dedent(body))
+        return pytester
+
+    return write
+
+
+GATED = """
+@pytest.mark.perf
+@pytest.mark.allclose(1e-6)
+@pytest.mark.speedup(0.95)
+def test_gate(kbench):
+    kbench(good, RELU)
+"""
+
+
+@pytest.mark.parametrize(("ratio", "outcome"), [(0.8, "passed"), (1.2, "failed")])
+def test_gate_decides_the_test(suite, ratio, outcome):
+    result = suite(GATED, ratio).runpytest_inprocess()
+    result.assert_outcomes(**{outcome: 1})
+
+
+def test_failure_is_a_table_without_traceback(suite):
+    result = suite(GATED, 1.2).runpytest_inprocess()
+    result.stdout.fnmatch_lines(["*demanded*0.95*", "*measured*1.2*"])
+    result.stdout.no_fnmatch_line("*Traceback*")
+    result.stdout.no_fnmatch_line("*plugin.py*")
+    result.stdout.no_fnmatch_line("*fixtures.py*")
+
+
+def test_wrong_kernel_is_never_timed(suite):
+    pytester = suite(GATED.replace("good", "wrong"), 0.1)
+    result = pytester.runpytest_inprocess("--kgate-json=records.json")
+    result.assert_outcomes(failed=1)
+    (record,) = load(pytester.path / "records.json")
+    assert record["verdict"] == "WRONG"
+    assert record["timing"] is None
+    result.stdout.fnmatch_lines(["*max |candidate - exact| is 0.5*"])
+
+
+def test_wrong_kernel_is_never_timed_even_without_a_tolerance(suite):
+    body = "@pytest.mark.speedup(0.95)\ndef test_gate(kbench):\n    kbench(wrong, RELU)\n"
+    suite(body, 0.1).runpytest_inprocess().assert_outcomes(failed=1)
+
+
+def test_without_markers_all_is_measured_and_nothing_judged(suite):
+    body = """
+    def test_measure(kbench):
+        record = kbench(wrong, RELU)
+        assert record["verdict"] == "MEASURED"
+        assert record["timing"]["ratio"]["low"] < 1.5 < record["timing"]["ratio"]["high"]
+        assert any("not judged" in warning for warning in record["warnings"])
+    """
+    suite(body, 1.5).runpytest_inprocess().assert_outcomes(passed=1)
+
+
+def test_all_stacked_markers_must_hold(suite):
+    body = GATED.replace(
+        "@pytest.mark.speedup(0.95)", "@pytest.mark.speedup(0.95)\n@pytest.mark.speedup(0.5, quantile=0.9)"
+    )
+    pytester = suite(body, 0.8)
+    pytester.runpytest_inprocess("--kgate-json=records.json").assert_outcomes(failed=1)
+    (record,) = load(pytester.path / "records.json")
+    assert {gate["bound"]: gate["verdict"] for gate in record["gates"]} == {0.95: "PASS", 0.5: "FAIL"}
+
+
+@pytest.mark.parametrize(("choice", "outcome"), [("fail", "failed"), ("skip", "skipped"), ("warn", "passed")])
+def test_inconclusive_is_what_the_user_says_it_is(suite, choice, outcome):
+    result = suite(GATED, 0.95).runpytest_inprocess(f"--kgate-inconclusive={choice}")
+    counts = result.parseoutcomes()
+    assert counts[outcome] == 1
+    result.stdout.fnmatch_lines(["*INCONCLUSIVE*"])
+
+
+def test_xfail_strict_sees_the_gate(suite):
+    expected = GATED.replace("@pytest.mark.perf", "@pytest.mark.perf\n@pytest.mark.xfail(strict=True)")
+    suite(expected, 1.2).runpytest_inprocess().assert_outcomes(xfailed=1)
+    suite(expected, 0.5).runpytest_inprocess().assert_outcomes(failed=1)
+
+
+def test_pytest_raises_can_take_the_failure_and_its_record(suite):
+    body = """
+    from pytest_kgate.session.outcome import GateFailure
+
+    @pytest.mark.speedup(0.95)
+    def test_gate(kbench):
+        with pytest.raises(GateFailure) as caught:
+            kbench(good, RELU)
+        assert caught.value.record["verdict"] == "FAIL"
+    """
+    suite(body, 1.2).runpytest_inprocess().assert_outcomes(passed=1)
+
+
+def test_junit_shows_the_table(suite):
+    pytester = suite(GATED, 1.2)
+    pytester.runpytest_inprocess("--junitxml=junit.xml")
+    text = (pytester.path / "junit.xml").read_text()
+    assert "<failure" in text
+    assert "demanded" in text
+
+
+def test_two_calls_in_one_test_are_both_recorded(suite):
+    body = """
+    @pytest.mark.speedup(0.95)
+    def test_gate(kbench):
+        kbench(good, RELU, name="first")
+        kbench(good, RELU, name="second")
+    """
+    pytester = suite(body)
+    pytester.runpytest_inprocess("--kgate-json=records.json").assert_outcomes(passed=1)
+    records = load(pytester.path / "records.json")
+    assert [(record["call"], record["candidate"]["name"]) for record in records] == [
+        (0, "first"),
+        (1, "second"),
+    ]
+
+
+def test_overrides_of_a_call_beat_the_markers(suite):
+    body = """
+    @pytest.mark.speedup(0.95)
+    @pytest.mark.perf(budget=5)
+    def test_gate(kbench):
+        record = kbench(good, RELU, budget=7, speedup=0.5, allclose=1e-3)
+        assert record["timing"]["budget_seconds"] == 7
+        assert [gate["bound"] for gate in record["gates"]] == [0.5]
+        assert record["correctness"]["atol"] == 1e-3
+    """
+    suite(body, 0.3).runpytest_inprocess().assert_outcomes(passed=1)
+
+
+def test_summary_names_gate_reference_medians_ratio_bound_and_verdict(suite):
+    result = suite(GATED, 0.8).runpytest_inprocess()
+    text = result.stdout.str()
+    summary = text[text.index(" kgate ") :]
+    for part in ("test_gate", "relu", "us", "0.80", "0.95", "PASS"):
+        assert part in summary
+
+
+@pytest.mark.secret_seed
+def test_session_line_names_device_timer_cache_and_seed(suite):
+    result = suite(GATED).runpytest_inprocess()
+    result.stdout.fnmatch_lines(["kgate: *torch*timer*cache hot*seed drawn for each call*"])
+
+
+def test_session_without_kgate_says_nothing(pytester):
+    pytester.makepyfile("def test_other(): pass")
+    result = pytester.runpytest_inprocess()
+    result.stdout.no_fnmatch_line("kgate:*")
+    result.stdout.no_fnmatch_line("*= kgate =*")
+
+
+def test_same_seed_repeats_the_session_and_another_seed_does_not(suite):
+    pytester = suite(GATED, 0.94, noise=0.05)
+    ratios = []
+    for seed in (1, 1, 2):
+        pytester.runpytest_inprocess(f"--kgate-seed={seed}", "--kgate-json=records.json")
+        (record,) = load(pytester.path / "records.json")
+        ratios.append([draw["seed"] for draw in record["correctness"]["draws"]])
+    assert ratios[0] == ratios[1] != ratios[2]
+
+
+def test_records_of_xdist_workers_reach_the_controllers_file(suite):
+    pytest.importorskip("xdist", reason="needs pytest-xdist")
+    body = """
+    @pytest.mark.speedup(0.95)
+    @pytest.mark.parametrize("number", range(4))
+    def test_gate(kbench, number):
+        kbench(good, RELU)
+    """
+    pytester = suite(body)
+    result = pytester.runpytest_subprocess("-n2", "--kgate-json=records.json", "-p", "no:cacheprovider")
+    result.assert_outcomes(passed=4)
+    assert len(load(pytester.path / "records.json")) == 4
+    assert "PASS" in result.stdout.str()
+
+
+def test_interrupted_session_keeps_the_records_so_far(suite):
+    body = """
+    @pytest.mark.speedup(0.95)
+    def test_first(kbench):
+        kbench(good, RELU)
+
+    def test_interrupted(kbench):
+        def interrupt(x):
+            raise KeyboardInterrupt
+        kbench(interrupt, RELU)
+    """
+    pytester = suite(body)
+    result = pytester.runpytest_subprocess("--kgate-json=records.json")
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    assert [record["verdict"] for record in load(pytester.path / "records.json")] == ["PASS"]
+
+
+def test_plugin_imports_no_heavy_library():
+    code = """
+    import sys
+    import pytest_kgate.plugin
+    heavy = {"torch", "numpy", "scipy", "rich", "pynvml"} & set(sys.modules)
+    sys.exit(f"imported: {heavy}" if heavy else 0)
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
+
+
+def test_session_that_uses_no_kgate_fixture_imports_no_heavy_library(pytester):
+    pytester.makepyfile(
+        """
+        import sys
+        import pytest
+
+        @pytest.mark.perf
+        def test_other():
+            assert not {"torch", "numpy", "scipy"} & set(sys.modules)
+        """
+    )
+    pytester.runpytest_subprocess("-p", "no:xdist").assert_outcomes(passed=1)
+
+
+def test_marked_test_that_never_calls_kbench_fails(suite):
+    result = suite("@pytest.mark.speedup(0.95)\ndef test_gate():\n    pass\n").runpytest_inprocess()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*never called kbench*"])
+
+
+def test_impl_option_chooses_among_parametrized_implementations(suite):
+    body = """
+    @pytest.mark.parametrize("impl", ["a", "b", "c"])
+    def test_one(impl):
+        pass
+
+    def test_without():
+        pass
+    """
+    result = suite(body).runpytest_inprocess("--kgate-impl=a,c")
+    result.assert_outcomes(passed=3, deselected=1)
+
+
+def test_impl_variable_chooses_too(suite, monkeypatch):
+    monkeypatch.setenv("IMPL", "b")
+    body = """
+    @pytest.mark.parametrize("impl", ["a", "b", "c"])
+    def test_one(impl):
+        assert impl == "b"
+    """
+    result = suite(body).runpytest_inprocess()
+    result.assert_outcomes(passed=1, deselected=2)
+
+
+def test_misspelt_impl_ends_the_collection_and_is_told_the_right_name(suite):
+    body = """
+    @pytest.mark.parametrize("impl", ["mine"])
+    def test_one(impl):
+        pass
+    """
+    result = suite(body).runpytest_inprocess("--kgate-impl=mine,wmaa")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--kgate-impl names 'wmaa', which is no implementation. Did you mean 'wmma'?*"])
+    suite(body).runpytest_inprocess("--kgate-impl=wmma").assert_outcomes(deselected=1)
+
+
+def test_cuda_kernel_on_a_machine_without_gpu_skips_with_the_reason_or_fails_when_required(suite):
+    body = """
+    def test_cuda(kernels):
+        kernels("wmma")
+    """
+    pytester = suite(body)
+    result = pytester.runpytest_inprocess("-rs")
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(["*wmma needs a CUDA device*"])
+    required = pytester.runpytest_inprocess("--kgate-require-gpu")
+    required.assert_outcomes(failed=1)
+
+
+def test_environment_in_the_record_tells_versions_and_revision(suite):
+    pytester = suite(GATED)
+    pytester.runpytest_inprocess("--kgate-json=records.json")
+    (record,) = load(pytester.path / "records.json")
+    assert {"kgate", "python", "platform", "packages", "git"} <= record["environment"].keys()
+    assert json.dumps(record)
+
+
+def test_ci_log_shows_the_table_once(suite, monkeypatch):
+    monkeypatch.setenv("CI", "true")
+    text = suite(GATED, 1.2).runpytest_inprocess().stdout.str()
+    assert text.count("demanded") == 1
+    assert "GateFailure: FAIL: good against relu" in text

@@ -1,0 +1,124 @@
+"""What a kernel library would launch, and how much of a multiprocessor that takes; needs no GPU."""
+
+from __future__ import annotations
+
+import ctypes
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from pytest_kgate import Shape
+from pytest_kgate.build.compiler import ptxas
+
+_DTYPES = {"float16": 1, "bfloat16": 2}
+_ROOM = 4096
+
+
+class _Arguments(ctypes.Structure):
+    """`kgate::SdpaArgs`."""
+
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in "qkvo"),
+        *((name, ctypes.c_int32) for name in ("batch", "heads", "seqlen", "head_dim")),
+        *((f"{name}_stride", ctypes.c_int64 * 3) for name in "qkvo"),
+        ("scale", ctypes.c_float),
+        ("causal", ctypes.c_int32),
+        ("dtype", ctypes.c_int32),
+        ("workspace", ctypes.c_void_p),
+        ("workspace_bytes", ctypes.c_int64),
+    )
+
+
+class _Planned(ctypes.Structure):
+    """`kgate::PlannedLaunch`."""
+
+    _fields_ = (
+        ("kernel", ctypes.c_int64),
+        ("blocks", ctypes.c_int64),
+        ("threads", ctypes.c_int32),
+        ("shared_bytes", ctypes.c_int32),
+    )
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One launch of a call."""
+
+    kernel: str
+    """As `Resources.kernel`."""
+
+    blocks: int
+    threads: int
+    """Of a block."""
+
+    shared_bytes: int
+    """Of a block, dynamic."""
+
+
+def plan(library: Path, shape: Shape, dtype: str, multiprocessors: int) -> list[Launch]:
+    """The launches of one call on a GPU of the library's architecture with so many multiprocessors."""
+    loaded = ctypes.CDLL(str(library))
+    loaded.kgate_message.restype = ctypes.c_char_p
+    row = (shape.heads * shape.seqlen * shape.head_dim, shape.seqlen * shape.head_dim, shape.head_dim)
+    strides = [(ctypes.c_int64 * 3)(*row) for _ in range(4)]
+    extents = (shape.batch, shape.heads, shape.seqlen, shape.head_dim)
+    somewhere = (4096 * (i + 1) for i in range(4))  # never read
+    arguments = _Arguments(*somewhere, *extents, *strides, 0.125, shape.causal, _DTYPES[dtype], 65536, 2**50)
+    assert ctypes.sizeof(arguments) == 176
+    launches = (_Planned * _ROOM)()
+    count = loaded.kgate_plan(ctypes.byref(arguments), multiprocessors, launches, _ROOM)
+    assert count >= 0, loaded.kgate_message().decode()
+    symbols = _symbols(library)
+    names = ptxas.demangled([symbols[launch.kernel] for launch in launches[:count]])
+    return [
+        Launch(name, launch.blocks, launch.threads, launch.shared_bytes)
+        for name, launch in zip(names, launches[:count], strict=True)
+    ]
+
+
+@lru_cache(maxsize=64)
+def _symbols(library: Path) -> dict[int, str]:
+    """The mangled names of a library's functions, by their offset."""
+    listed = subprocess.run(["nm", library], check=True, capture_output=True, text=True).stdout
+    rows = [line.split() for line in listed.splitlines()]
+    return {int(row[0], 16): row[2] for row in rows if len(row) == 3 and row[1] in "tTwW"}
+
+
+@dataclass(frozen=True)
+class Multiprocessor:
+    """What one can hold (CUDA C++ programming guide, technical specifications per compute capability)."""
+
+    registers: int
+    threads: int
+    blocks: int
+    shared_bytes: int
+
+
+SM_89 = Multiprocessor(65536, 1536, 24, 100 * 1024)
+
+_REGISTERS_AT_ONCE = 256
+"""Registers are given to a warp in units of so many."""
+
+_RESERVED = 1024
+"""Shared memory that each block takes for the system's own use."""
+
+
+def resident_blocks(sm: Multiprocessor, launch: Launch, registers: int, static_shared_bytes: int) -> int:
+    """How many blocks of a launch one multiprocessor holds at a time."""
+    warps = -(-launch.threads // 32)
+    of_a_warp = -(-registers * 32 // _REGISTERS_AT_ONCE) * _REGISTERS_AT_ONCE
+    shared = launch.shared_bytes + static_shared_bytes + _RESERVED
+    return min(
+        sm.blocks,
+        sm.threads // (warps * 32),
+        sm.registers // (of_a_warp * warps),
+        sm.shared_bytes // shared,
+    )
+
+
+def resources_of(launch: Launch, resources: Iterable[ptxas.Resources]) -> ptxas.Resources:
+    """What ptxas said of the launch's kernel."""
+    (found,) = [entry for entry in resources if entry.kernel == launch.kernel]
+    return found

@@ -1,0 +1,25 @@
+"""Files of records, held to the schema that the package publishes."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+from typing import Any
+
+from pytest_kgate.report.record.record import json_schema
+
+if TYPE_CHECKING:
+    import jsonschema
+
+
+def demand_valid(content: Any) -> None:
+    """Raise `jsonschema.ValidationError` where a file's content does not fit."""
+    _validator().validate(content)
+
+
+@functools.cache
+def _validator() -> jsonschema.Draft202012Validator:
+    """Made once; to check the schema itself would take sixty times as long as to check by it; `tests/report` does."""
+    import jsonschema  # not ahead of the tests that do without it, on machines that have none
+
+    return jsonschema.Draft202012Validator(json_schema())

@@ -1,0 +1,269 @@
+"""Every cheat of the catalogue in a session of its own, as `kgate integrity` runs it."""
+
+from __future__ import annotations
+
+import ast
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pytest_kgate.validation.cheats import file as document
+from pytest_kgate.validation.cheats.catalogue import CATALOGUE
+from pytest_kgate.validation.cheats.catalogue import FOLDER
+from pytest_kgate.validation.cheats.catalogue import HONEST
+from pytest_kgate.validation.cheats.catalogue import chosen
+
+UNDONE = (
+    "a timed launch left",
+    "seems to remember",
+    "remembers answers",
+    "does not see the candidate's work",
+    "less than",
+    "run at the same time",
+)
+"""How a reason begins or goes on where work was remembered, deferred or done elsewhere: several checks may be first."""
+
+UNDONE_BY = {
+    "replay_pointer",
+    "replay_id",
+    "replay_version",
+    "replay_values",
+    "replay_buffer",
+    "replay_native.cpp",
+    "replay_native.cu",
+    "batches_calls",
+    "defers_work",
+    "counts_calls",
+    "looks_at_caller",
+    "side_stream",
+    "side_stream.cu",
+    "overlaps_calls.cu",
+    "forks_early",
+    "works_in_thread",
+}
+
+CHECKS = {
+    "skips_in_graph": "kernels",
+    "disturbs_reference": "threads",
+    "patch_clock": "originals",
+    "patch_event": "originals",
+    "patch_synchronize": "originals",
+    "patch_comparison": "originals",
+    "patch_judge": "originals",
+    "patch_random": "originals",
+    "other_threads": "state",
+    "other_precision": "state",
+    "allocator_limit": "state",
+    "allocator_pool": "state",
+    "graph_pool": "state",
+    "persisting_l2": "state",
+    "own_library": "kernels",
+    "slow_host": "host",
+}
+"""The integrity check that must have found something, where the race was decided."""
+
+
+WITHOUT_CHECKS = {"host": ("PASS", "INCONCLUSIVE"), "cuda": ("PASS", "INCONCLUSIVE", "INVALID")}
+"""INVALID on a GPU: a candidate that launches nothing where it is timed has a net latency of 0, which no gate takes."""
+
+
+def run_catalogue(folder, device):
+    """All of them in one process that forks for each; the exit status says whether any was a surprise."""
+    path = folder / "integrity.json"
+    command = [sys.executable, "-m", "pytest_kgate.cli", "integrity", "--device", device, "--json", str(path)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=1500, check=False)
+    assert path.exists(), run.stderr
+    content = document.load(path)
+    return run, {bout["cheat"]: bout for bout in content["bouts"]}, content
+
+
+@pytest.fixture(scope="module")
+def on_host(tmp_path_factory):
+    return run_catalogue(tmp_path_factory.mktemp("host"), "host")
+
+
+@pytest.fixture(scope="module")
+def on_cuda(tmp_path_factory):
+    return run_catalogue(tmp_path_factory.mktemp("cuda"), "cuda")
+
+
+def demand_caught(cheat, bout):
+    assert bout["caught"] is cheat.caught, bout["reason"]
+    assert bout["verdict"] != "PASS"
+    if bout["verdict"] == "INVALID" and cheat.name in CHECKS:
+        assert CHECKS[cheat.name] in bout["checks"], bout["reason"]
+    assert bout["unchecked"] in ((None,) if bout["verdict"] != "INVALID" else WITHOUT_CHECKS[bout["device"]])
+    if bout["verdict"] == "INVALID" and cheat.name in UNDONE_BY:
+        assert any(words in bout["reason"] for words in UNDONE), bout["reason"]
+
+
+def demand_no_accusation(bout):
+    """Whether it is fast enough is for the machine to say; nothing may be held against it."""
+    assert bout["verdict"] in ("PASS", "INCONCLUSIVE"), bout["reason"]
+    assert bout["checks"] == []
+
+
+@pytest.mark.parametrize("cheat", [one for one in CATALOGUE if "host" in one.devices], ids=lambda one: one.name)
+def test_cheat_does_not_pass_on_the_host(on_host, cheat):
+    demand_caught(cheat, on_host[1][cheat.name])
+
+
+def test_honest_candidate_is_not_accused_on_the_host(on_host):
+    demand_no_accusation(on_host[1][HONEST.name])
+
+
+def test_command_says_what_got_through(on_host):
+    run, _, content = on_host
+    assert (run.returncode == 0) == (document.surprises(content, "host") == [])
+    assert "| what stops it |" in run.stdout
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("cheat", [one for one in CATALOGUE if "cuda" in one.devices], ids=lambda one: one.name)
+def test_cheat_does_not_pass_on_a_gpu(on_cuda, cheat):
+    demand_caught(cheat, on_cuda[1][cheat.name])
+
+
+@pytest.mark.gpu
+def test_honest_candidate_is_not_accused_on_a_gpu(on_cuda):
+    demand_no_accusation(on_cuda[1][HONEST.name])
+
+
+def test_each_cheat_has_a_file_that_says_what_it_does_and_each_file_is_listed():
+    listed = {cheat.file for cheat in (*CATALOGUE, HONEST)}
+    for file in listed:
+        text = (FOLDER / file).read_text()
+        assert ast.get_docstring(ast.parse(text)) if file.endswith(".py") else text.startswith("// ")
+    assert {path.name for path in FOLDER.glob("*.py")} - {"__init__.py"} == {f for f in listed if f.endswith(".py")}
+
+
+def test_page_shows_the_committed_run():
+    root = Path(__file__).parents[3]
+    page = (root / "docs" / "integrity.md").read_text()
+    assert document.table(document.load(root / "benchmarks" / "integrity.json")).strip() in page
+
+
+def test_what_was_found_before_ctrl_c_is_kept(tmp_path):
+    file = tmp_path / "integrity.json"
+    command = [sys.executable, "-m", "pytest_kgate.cli", "integrity", "--device", "host", "--json", str(file)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as run:
+        try:
+            lines = [run.stderr.readline(), run.stderr.readline()]
+            run.send_signal(signal.SIGINT)
+            _, rest = run.communicate(timeout=60)
+        finally:
+            run.kill()
+    assert run.returncode == 130
+    assert "interrupted" in rest
+    assert "Traceback" not in rest
+    # On a busy machine more of them are through by the time the signal comes.
+    told = [line.split()[0] for line in (*lines, *rest.splitlines()) if " caught " in line or " passed " in line]
+    kept = [bout["cheat"] for bout in document.load(file)["bouts"]]
+    assert kept[: len(told)] == told == [cheat.name for cheat in chosen("host")][: len(told)]
+    assert len(kept) <= len(told) + 1  # written, then told
+
+
+def test_names_choose_and_devices_filter():
+    assert [cheat.name for cheat in chosen("host", "exits,side_stream")] == ["exits"]
+    assert HONEST in chosen("cuda")
+
+
+def bouts(device, **verdicts):
+    return [
+        {
+            "cheat": name,
+            "device": device,
+            "caught": verdict != "PASS",
+            "verdict": verdict,
+            "checks": [],
+            "reason": "x",
+            "status": int(verdict != "PASS"),
+        }
+        for name, verdict in verdicts.items()
+    ]
+
+
+def test_table_has_a_column_a_device_and_names_what_got_through():
+    content = {
+        "settings": {"host": {"name": "A CPU"}, "cuda": {"name": "A GPU"}},
+        "bouts": [*bouts("host", stale_memory="PASS", plain="INVALID"), *bouts("cuda", stale_memory="WRONG")],
+    }
+    text = document.table(content)
+    assert "| on A GPU | on A CPU |" in text
+    assert "| caught: WRONG | **not caught** |" in text
+    assert len(document.surprises(content, "host")) == 2
+    assert document.surprises(content, "cuda") == []
+
+
+def test_slow_or_noisy_machine_is_no_surprise():
+    content = {"settings": {"host": {}}, "bouts": bouts("host", plain="INCONCLUSIVE", predicts_seed="FAIL")}
+    assert document.surprises(content, "host") == []
+
+
+def test_session_that_breaks_is_no_catch():
+    content = {"settings": {"host": {}}, "bouts": bouts("host", stale_memory=None)}
+    assert document.surprises(content, "host") == ["stale_memory on host ended without a verdict: x"]
+
+
+def test_second_device_is_kept_beside_the_first(tmp_path):
+    from pytest_kgate.validation.cheats.attempt import Bout
+
+    def bout(device):
+        return Bout("plain", device, False, "PASS", (), "", 0, 1.0)
+
+    first = document.document([bout("host")], "host", {"name": "A CPU"}, None)
+    both = document.document([bout("cuda")], "cuda", {"name": "A GPU"}, first)
+    document.save(both, tmp_path / "file.json")
+    assert [one["device"] for one in document.load(tmp_path / "file.json")["bouts"]] == ["host", "cuda"]
+
+
+def test_file_of_something_else_is_refused(tmp_path):
+    from pytest_kgate.errors import UsageError
+
+    (tmp_path / "file.json").write_text(json.dumps({"schema": "other"}))
+    with pytest.raises(UsageError, match="holds no run of the catalogue"):
+        document.load(tmp_path / "file.json")
+
+
+EXIT = """
+import ctypes, os
+import torch
+from pytest_kgate import Problem
+
+RELU = Problem("relu", lambda g: (torch.randn(64, generator=g),), torch.relu, lambda x: torch.relu(x.double()))
+
+def test_exit(kbench):
+    kbench(lambda x: LEAVE, RELU)
+
+def test_after(kbench):
+    if os.fork() == 0:
+        os._exit(0)
+    assert os.wait()[1] == 0
+    kbench(torch.nn.functional.relu, RELU)
+"""
+
+
+def test_parent_process_sees_a_candidate_that_exits_in_native_code(pytester):
+    """What nothing within the process can stop: with one worker of xdist, the verdict is another process's."""
+    pytest.importorskip("xdist")
+    pytester.makepyfile(EXIT.replace("LEAVE", "ctypes.CDLL(None)._exit(0)"))
+    assert pytester.runpytest_subprocess("--kgate-device=host").ret == 0
+    assert pytester.runpytest_subprocess("--kgate-device=host", "-n1").ret != 0
+
+
+@pytest.mark.parametrize("leave", ["os._exit(0)", "os.execl('/bin/true', 'true')"])
+def test_candidate_that_leaves_with_success_is_an_error_and_the_session_goes_on(pytester, leave):
+    pytester.makepyfile(EXIT.replace("LEAVE", leave))
+    result = pytester.runpytest_subprocess("--kgate-device=host", "--kgate-budget=0.2")
+    result.assert_outcomes(failed=1, passed=1)
+    assert "tried to end the process by os." in result.stdout.str()
+    assert "which would have passed for success" in " ".join(result.stdout.str().split())
+
+
+def test_whoever_reports_a_failure_may_still_leave(pytester):
+    pytester.makepyfile(EXIT.replace("LEAVE", "os._exit(7)"))
+    assert pytester.runpytest_subprocess("--kgate-device=host").ret == 7

@@ -1,0 +1,152 @@
+"""Error rates under every kind of noise: counted again by the suite, and as the committed record holds them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+from pytest_kgate import cli
+from pytest_kgate.statistics.group_sequential import LOOKS
+from pytest_kgate.validation.simulate import error_rates as simulate
+from pytest_kgate.validation.simulate import file as simulated
+from pytest_kgate.validation.simulate.error_rates import BOUND
+from pytest_kgate.validation.simulate.error_rates import Cell
+from pytest_kgate.validation.simulate.error_rates import cell
+from pytest_kgate.validation.simulate.error_rates import cells_of
+from pytest_kgate.validation.simulate.scenarios import SCENARIOS
+from pytest_kgate.validation.simulate.scenarios import Scenario
+
+ROOT = Path(__file__).parents[3]
+RECORD = ROOT / "benchmarks" / "simulated" / "gates.json"
+PAGE = ROOT / "docs" / "statistics.md"
+
+GATES = 180
+"""Of each scenario: all of them together take about 20 s on one core."""
+
+PROMISED = [scenario for scenario in SCENARIOS if scenario.limit is not None]
+names = pytest.mark.parametrize("scenario", PROMISED, ids=lambda scenario: scenario.name)
+
+
+@names
+def test_gates_on_their_bound_pass_no_more_often_than_promised(scenario: Scenario) -> None:
+    """Only a count that luck explains in less than one of a hundred suites counts as too many."""
+    found = cell(scenario, BOUND, range(GATES))
+    assert not found.above(scenario.limit), found
+    p_values = np.cumsum(found.p_values)
+    for share in (0.1, 0.25, 0.5):
+        allowed = min(1.0, share * scenario.limit / 0.025)
+        count = int(p_values[round(40 * share) - 1])
+        assert binomtest(count, GATES, allowed, alternative="greater").pvalue >= 0.001, (share, count)
+
+
+def test_a_gate_repeats_by_its_number() -> None:
+    assert cell(SCENARIOS[0], 0.9, range(3)) + cell(SCENARIOS[0], 0.9, range(3, 6)) == cell(SCENARIOS[0], 0.9, range(6))
+
+
+def test_p_values_fall_into_bins_that_are_closed_above() -> None:
+    (one,) = simulate.judgements(SCENARIOS[0], 0.8, range(1))
+    assert one.rounds == LOOKS[0]
+    assert Cell.of([one]).p_values[0] == 1
+
+
+# ---- the committed record
+
+
+@pytest.fixture(scope="module")
+def record() -> dict[str, object]:
+    return simulated.load(RECORD)
+
+
+def test_record_holds_all_scenarios_as_they_are_now(record) -> None:
+    kept = [(one["name"], one["title"], one["noise"], one["limit"]) for one in record["scenarios"]]
+    assert kept == [(one.name, one.title, repr(one.noise), one.limit) for one in SCENARIOS]
+    assert {one.gates for scenario in record["scenarios"] for one in [cells_of(scenario)["boundary"]]} == {4000}
+
+
+def test_no_rate_of_the_record_is_above_its_limit(record) -> None:
+    """The hard limit: what was counted, without allowance for luck."""
+    rates = {one["name"]: cells_of(one)["boundary"].passed / 4000 for one in record["scenarios"]}
+    limits = {one["name"]: one["limit"] for one in record["scenarios"] if one["limit"] is not None}
+    assert {name: rates[name] for name in limits if rates[name] > limits[name]} == {}
+    assert limits.pop("ar95-own") == 0.055
+    assert set(limits.values()) == {0.03}
+
+
+def test_equal_kernels_never_passed_where_five_percent_was_demanded(record) -> None:
+    for scenario in record["scenarios"]:
+        if scenario["limit"] is not None:
+            assert cells_of(scenario)["equal"].passed == 0
+
+
+def test_wins_of_five_percent_beyond_the_bound_were_found(record) -> None:
+    for scenario in record["scenarios"]:
+        found = cells_of(scenario)["5 %"]
+        assert found.passed >= 0.98 * found.gates, scenario["name"]
+
+
+def test_table_of_the_page_is_made_from_the_record(record) -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert f"<!-- kgate:simulated -->\n{simulated.table(record).strip()}\n<!-- /kgate -->" in page
+
+
+# ---- the command
+
+
+def test_command_writes_counts_and_puts_the_table_on_a_page(tmp_path: Path, capsys) -> None:
+    path, page = tmp_path / "counts.json", tmp_path / "page.md"
+    page.write_text("<!-- kgate:here -->\n<!-- /kgate -->\n")
+    assert cli.main(["simulate", "--gates=4", "--only=independent,ticks", f"--json={path}"]) == 0
+    shown = capsys.readouterr().out
+    assert [line.partition(" | ")[0] for line in shown.splitlines()[2:4]] == [
+        "| independent, 2 %",
+        "| 0.5 us ticks on a 10 us kernel",
+    ]
+    assert cli.main(["simulate", f"--from={path}", f"--into={page}", "--block=here"]) == 0
+    assert shown.strip() in page.read_text()
+    assert simulated.load(path)["scenarios"][0]["cells"][0]["gates"] == 4
+
+
+def test_command_counts_some_rows_anew_and_keeps_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "counts.json"
+    assert cli.main(["simulate", "--gates=4", "--only=ticks,independent", "--seed=7", f"--json={path}"]) == 0
+    before = simulated.load(path)["scenarios"]
+    assert cli.main(["simulate", f"--from={path}", "--only=ticks,ar50", f"--json={path}"]) == 0
+    after = simulated.load(path)
+    assert [row["name"] for row in after["scenarios"]] == ["independent", "ar50", "ticks"]
+    assert [row for row in after["scenarios"] if row["name"] != "ar50"] == sorted(before, key=lambda row: row["name"])
+    assert after["seed"] == 7
+
+
+def test_command_fails_when_a_rate_is_above_its_limit(tmp_path: Path, capsys) -> None:
+    document = simulate.simulate(SCENARIOS[:1], gates=4, jobs=1)
+    document["scenarios"][0]["cells"][0] |= {"gates": 1000, "passed": 60}
+    simulated.save(document, tmp_path / "counts.json")
+    assert cli.main(["simulate", f"--from={tmp_path / 'counts.json'}"]) == 1
+    assert "independent: 60 of 1000 gates on the bound passed, and 3.0% may." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--only=nosuch"], "There is no scenario nosuch.\nThere are: independent, ar50"),
+        (["--gates=0"], "--gates cannot be 0"),
+        (["--from=nosuch.json"], "nosuch.json can't be read"),
+        (["--into=page.md"], "--into and --block belong together"),
+    ],
+)
+def test_command_says_what_it_takes(arguments: list[str], said: str, capsys) -> None:
+    assert cli.main(["simulate", *arguments]) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", json.dumps({"schema": "pytest-kgate/records", "version": 1})])
+def test_file_of_something_else_is_refused(content: str, tmp_path: Path, capsys) -> None:
+    (tmp_path / "other.json").write_text(content)
+    assert cli.main(["simulate", f"--from={tmp_path / 'other.json'}"]) == 2
+    said = capsys.readouterr().err
+    assert ("holds no simulation" if content else "is not JSON") in said
+    assert "`kgate simulate --json PATH` writes one." in said
