@@ -12,9 +12,16 @@ from typing import TYPE_CHECKING
 from typing import Any
 from typing import Protocol
 
+from pytest_kgate.errors import TimingError
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+_COLD_RATIO = 1.3
+"""A load after the cache was emptied must take this much longer than a hit; an L2 that was left alone reads 1.0."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +90,37 @@ class Round:
 
     probe: Probe | None = None
     """Of a round that was asked for one."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the machine said of itself between two rounds; None for what it does not tell."""
+
+    throttle: int | None = None
+    """NVML's bit mask of clocks event reasons; `bench.race.disturbances.THROTTLING` names those that matter."""
+    temperature_c: float | None = None
+    foreign_processes: int | None = None
+    """Processes with a compute context on the device that are not ours."""
+    seconds: float = 0.0
+    """What the reading cost."""
+
+
+@dataclass(frozen=True)
+class ColdCache:
+    """SM clock cycles that one dependent load takes, in the cache and after what is to empty it."""
+
+    hot_cycles: float
+    flushed_cycles: float
+
+    def required(self) -> ColdCache:
+        """These readings, where they show that the cache was emptied; raises `TimingError` where they don't."""
+        if self.flushed_cycles < _COLD_RATIO * self.hot_cycles:
+            raise TimingError(
+                f"The cold cache is not cold: a load takes {self.flushed_cycles:.0f} cycles after the cache was "
+                f"emptied, and {self.hot_cycles:.0f} from a warm one.",
+                "Use --kgate-cache hot on this GPU.",
+            )
+        return self
 
 
 class Stopwatch(Protocol):

@@ -22,8 +22,9 @@ from pytest_kgate.bench.race.order_effects import judge_position
 from pytest_kgate.bench.race.order_effects import percent
 from pytest_kgate.bench.race.order_effects import position_effects
 from pytest_kgate.bench.race.order_effects import separated
+from pytest_kgate.device.protocol import ColdCache
+from pytest_kgate.device.protocol import Reading
 from pytest_kgate.device.protocol import Round
-from pytest_kgate.errors import TimingError
 from pytest_kgate.statistics import estimates as stats
 
 _SETTLED_CLOCK = 0.02
@@ -37,9 +38,6 @@ _COARSE_TICK = 0.02
 """Of a latency, one tick of the timer: the medians that the classic rule compares then jump by more than most gates
 demand."""
 
-_COLD_RATIO = 1.3
-"""A load after the cache was emptied must take this much longer than a hit; an L2 that was left alone reads 1.0."""
-
 THROTTLING = {
     0x04: "power cap",
     0x08: "hardware slowdown",
@@ -48,27 +46,6 @@ THROTTLING = {
     0x80: "power brake",
 }
 """NVML's clocks event reasons that slow a kernel down. The others (idle, clocks set by the user) disturb no race."""
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What the machine said of itself between two rounds; None for what it does not tell."""
-
-    throttle: int | None = None
-    """NVML's bit mask of reasons, see `THROTTLING`."""
-    temperature_c: float | None = None
-    foreign_processes: int | None = None
-    """Processes with a compute context on the device that are not ours."""
-    seconds: float = 0.0
-    """What the reading cost."""
-
-
-@dataclass(frozen=True)
-class Cold:
-    """SM clock cycles that one dependent load takes, in the cache and after what is to empty it."""
-
-    hot_cycles: float
-    flushed_cycles: float
 
 
 @dataclass(frozen=True)
@@ -85,7 +62,7 @@ class Observed:
     tick_seconds: float
     sample_seconds: float
     """About what one sample of both arms takes."""
-    cold: Cold | None = None
+    cold: ColdCache | None = None
 
 
 @dataclass(frozen=True)
@@ -123,17 +100,6 @@ def assess(seen: Observed) -> Assessment:
     if seen.cold is not None:
         facts["cold"] = asdict(seen.cold)
     return Assessment(facts, tuple(reasons), tuple(warnings))
-
-
-def require_cold(found: Cold) -> Cold:
-    """The readings, where they show a cold cache; raises `TimingError` where they don't."""
-    if found.flushed_cycles < _COLD_RATIO * found.hot_cycles:
-        raise TimingError(
-            f"The cold cache is not cold: a load takes {found.flushed_cycles:.0f} cycles after the cache was emptied, "
-            f"and {found.hot_cycles:.0f} from a warm one.",
-            "Use --kgate-cache hot on this GPU.",
-        )
-    return found
 
 
 def foreign(readings: Iterable[tuple[int, Reading]]) -> list[str]:

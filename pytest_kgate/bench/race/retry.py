@@ -19,9 +19,9 @@ import numpy as np
 from pytest_kgate.bench.race import race
 from pytest_kgate.bench.race.disturbances import Assessment
 from pytest_kgate.bench.race.disturbances import Observed
-from pytest_kgate.bench.race.disturbances import Reading
 from pytest_kgate.bench.race.disturbances import assess
 from pytest_kgate.bench.race.order_effects import Order
+from pytest_kgate.device.protocol import Reading
 from pytest_kgate.errors import TimingError
 
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from pytest_kgate.bench.race.disturbances import Reading
 from pytest_kgate.device.cuda.instruments import Instruments
 from pytest_kgate.device.cuda.nvml import Machine
 from pytest_kgate.device.cuda.nvml import describe_gpu
@@ -19,6 +18,7 @@ from pytest_kgate.device.cuda.timers.eager import EagerStopwatch
 from pytest_kgate.device.cuda.timers.graph import GraphStopwatch
 from pytest_kgate.device.cuda.timers.queue import QueueStopwatch
 from pytest_kgate.device.protocol import Arm
+from pytest_kgate.device.protocol import Reading
 from pytest_kgate.device.protocol import Stopwatch
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.errors import CandidateError

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from pytest_kgate.bench.race.disturbances import Reading
 from pytest_kgate.device.cuda.peers import Peers
+from pytest_kgate.device.protocol import Reading
 
 
 def gpu_uuid(index: int) -> str:

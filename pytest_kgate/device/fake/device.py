@@ -16,17 +16,16 @@ from typing import Any
 
 import numpy as np
 
-from pytest_kgate.bench.race.disturbances import require_cold
 from pytest_kgate.device.protocol import Probe
 from pytest_kgate.device.protocol import Round
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pytest_kgate.bench.race.disturbances import Cold
-    from pytest_kgate.bench.race.disturbances import Reading
     from pytest_kgate.device.fake.noise import Noise
     from pytest_kgate.device.protocol import Arm
+    from pytest_kgate.device.protocol import ColdCache
+    from pytest_kgate.device.protocol import Reading
     from pytest_kgate.device.protocol import Workload
 
 _ROUNDS_AHEAD = 96
@@ -51,7 +50,7 @@ class FakeDevice:
         faults: Mapping[int, float] | None = None,
         evidence: Callable[[int], Mapping[str, float]] | None = None,
         machine: Callable[[int], Reading] | None = None,
-        cold: Cold | None = None,
+        cold: ColdCache | None = None,
     ) -> None:
         """
         latency_seconds: the truth, by arm name (`candidate`, `reference`). noise: None for none, so that
@@ -159,8 +158,8 @@ class FakeStopwatch:
         probe = None if probe_seed is None else self._probe(probe_seed)
         return Round(seconds, self._overhead, retaken, evidence, probe)
 
-    def prove_cold(self) -> Cold | None:
-        return require_cold(self._device.cold) if self._device.cold is not None else None
+    def prove_cold(self) -> ColdCache | None:
+        return self._device.cold.required() if self._device.cold is not None else None
 
     def _probe(self, seed: int) -> Probe:
         """Runs the real candidate, once; new values take no time of their own."""

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from typing import Protocol
 
 import numpy as np
 
-from pytest_kgate.statistics.estimates import Floats
+if TYPE_CHECKING:
+    from pytest_kgate.device.protocol import Floats
 
 
 class Noise(Protocol):

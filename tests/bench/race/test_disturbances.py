@@ -7,11 +7,10 @@ import pytest
 
 from pytest_kgate.bench.race import disturbances as evidence
 from pytest_kgate.bench.race import order_effects
-from pytest_kgate.bench.race.disturbances import Cold
 from pytest_kgate.bench.race.disturbances import Observed
-from pytest_kgate.bench.race.disturbances import Reading
 from pytest_kgate.bench.race.disturbances import clock_warnings
-from pytest_kgate.bench.race.disturbances import require_cold
+from pytest_kgate.device.protocol import ColdCache
+from pytest_kgate.device.protocol import Reading
 from pytest_kgate.device.protocol import Round
 from pytest_kgate.errors import TimingError
 
@@ -186,12 +185,12 @@ def test_coarse_tick_is_said():
 
 def test_cache_that_answers_as_fast_after_it_was_emptied_is_not_cold():
     with pytest.raises(TimingError, match="270 cycles after the cache was emptied, and 265 from a warm one"):
-        require_cold(Cold(265.0, 270.0))
-    assert require_cold(Cold(270.0, 700.0)) == Cold(270.0, 700.0)
+        ColdCache(265.0, 270.0).required()
+    assert ColdCache(270.0, 700.0).required() == ColdCache(270.0, 700.0)
 
 
 def test_autocorrelation_idle_gap_and_cold_probe_are_recorded():
-    facts = evidence.assess(observed(cold=Cold(270.0, 700.0))).facts
+    facts = evidence.assess(observed(cold=ColdCache(270.0, 700.0))).facts
     assert facts["cold"] == {"hot_cycles": 270.0, "flushed_cycles": 700.0}
     assert set(facts["autocorrelation"]) == {"ratio", "candidate", "reference"}
     assert facts["idle_gap_seconds"]["median"] == pytest.approx(1e-3 - 200e-6)

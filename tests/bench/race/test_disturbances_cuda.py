@@ -8,7 +8,6 @@ import time
 
 import pytest
 
-from pytest_kgate.bench.race import disturbances as evidence
 from pytest_kgate.bench.race import race
 from pytest_kgate.bench.race import retry as trust
 from pytest_kgate.device.protocol import Arm
@@ -128,7 +127,7 @@ def test_cache_that_nothing_empties_is_found_to_be_hot(device):
     found = cold_probe(device, lambda: None)
     assert found.flushed_cycles < 1.1 * found.hot_cycles
     with pytest.raises(TimingError, match="is not cold"):
-        evidence.require_cold(found)
+        found.required()
 
 
 def test_hit_in_the_cache_takes_a_few_hundred_cycles(device):

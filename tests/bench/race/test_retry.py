@@ -26,7 +26,7 @@ import numpy as np
 import pytest
 from pytest_kgate.device.fake.device import FakeDevice
 from pytest_kgate.device.fake.noise import Mixture, White
-from pytest_kgate.bench.race.disturbances import Cold, Reading
+from pytest_kgate.device.protocol import ColdCache, Reading
 
 class Turning:
     '''The candidate's log latency in the first twelve rounds of a stopwatch, on top of its truth.'''
@@ -191,17 +191,17 @@ def test_machine_is_read_before_between_and_after_but_not_in_each_round(play):
 
 
 def test_cold_cache_that_is_not_cold_is_invalid_before_any_round(play):
-    record, _ = play("failed", bad="False", cold="Cold(270.0, 275.0)", cache="cold")
+    record, _ = play("failed", bad="False", cold="ColdCache(270.0, 275.0)", cache="cold")
     assert (record["verdict"], record["timing"]) == ("INVALID", None)
     assert "is not cold: a load takes 275 cycles" in record["reason"]
     assert "raced twice: so did the race before" in record["reason"]
 
 
 def test_record_shows_what_proved_the_cache_cold(play):
-    record, _ = play("passed", bad="False", cold="Cold(270.0, 700.0)", cache="cold")
+    record, _ = play("passed", bad="False", cold="ColdCache(270.0, 700.0)", cache="cold")
     assert record["timing"]["evidence"]["cold"] == {"hot_cycles": 270.0, "flushed_cycles": 700.0}
 
 
 def test_hot_cache_needs_no_proof(play):
-    record, _ = play("passed", bad="False", cold="Cold(270.0, 275.0)")
+    record, _ = play("passed", bad="False", cold="ColdCache(270.0, 275.0)")
     assert "cold" not in record["timing"]["evidence"]

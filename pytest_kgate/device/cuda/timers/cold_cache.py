@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from pytest_kgate.bench.race.disturbances import Cold
+from pytest_kgate.device.protocol import ColdCache
 
 if TYPE_CHECKING:
     from pytest_kgate.device.cuda.device import CudaDevice
@@ -27,7 +27,7 @@ _STRIDE_BYTES = 4096
 _REPEATS = 3
 
 
-def cold_probe(device: CudaDevice, flush: Callable[[], Any]) -> Cold:
+def cold_probe(device: CudaDevice, flush: Callable[[], Any]) -> ColdCache:
     """Cycles a load, the median of three tries: right after the same chain was read, and after `flush` as well.
 
     `flush` enqueues on the device's stream what a timer does before a cold sample. Takes some 2 ms.
@@ -44,7 +44,7 @@ def cold_probe(device: CudaDevice, flush: Callable[[], Any]) -> Cold:
             chase(stream, chain, _LINKS, of_flushed)
         device.wait()
         hot, flushed = (readings[:, :, 0].double().median(dim=0).values / _LINKS).tolist()
-    return Cold(hot_cycles=hot, flushed_cycles=flushed)
+    return ColdCache(hot_cycles=hot, flushed_cycles=flushed)
 
 
 def _chain(where: str) -> torch.Tensor:

@@ -15,10 +15,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from pytest_kgate.bench.race.disturbances import Cold
-from pytest_kgate.bench.race.disturbances import require_cold
 from pytest_kgate.device.cuda.timers.cold_cache import cold_probe
 from pytest_kgate.device.protocol import Arm
+from pytest_kgate.device.protocol import ColdCache
 from pytest_kgate.device.protocol import Workload
 
 if TYPE_CHECKING:
@@ -86,9 +85,9 @@ class CudaStopwatch:
         if self._eviction is not None:
             self._eviction.sum()
 
-    def prove_cold(self) -> Cold:
+    def prove_cold(self) -> ColdCache:
         """What a load costs in and out of the cache; raises `TimingError` where `evict` does not make it cold."""
-        return require_cold(cold_probe(self.device, self.evict))
+        return cold_probe(self.device, self.evict).required()
 
     def close(self) -> None:
         """Wait until the device is idle."""
