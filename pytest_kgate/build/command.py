@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import LibraryMissing
-from pytest_kgate.report.page import block as into
+from pytest_kgate.report.page import block
 
 if TYPE_CHECKING:
     from pytest_kgate.build.registry import Source
@@ -29,14 +29,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("implementations", nargs="*", metavar="NAME", help="default: all that are ready")
     parser.add_argument("--arch", metavar="SM", help="such as sm_90a; default: that of the GPU here, else sm_80")
     parser.add_argument("--timings", action="store_true", help="build in an empty cache, one by one, and say how long")
-    into.add_arguments(parser, "replace a block of this file by the timings")
+    block.add_arguments(parser, "replace a block of this file by the timings")
 
 
-def build(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
     """Run the verb; 1 where something does not compile."""
     from pytest_kgate.build import registry
 
-    into.check(options)
+    block.check(options)
     ready = [name for name, entry in registry.implementations().items() if entry.status == "ready"]
     sources = [registry.find_source(name) for name in options.implementations or ready]
     if not options.timings:
@@ -49,7 +49,7 @@ def build(options: argparse.Namespace) -> int:
             if options.implementations:
                 raise
             print(f"kgate: {source.name} is left out. {error.what}", file=sys.stderr)
-    into.put(options, table(timings))
+    block.put(options, table(timings))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""`kgate calibrate`: what its options set going."""
+"""`kgate calibrate`: race kernels of known ratio in fresh processes, and show how often the gate was wrong."""
 
 from __future__ import annotations
 
@@ -7,33 +7,65 @@ import os
 import shutil
 import sys
 from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pytest_kgate.errors import UsageError
-from pytest_kgate.report.page import block as into
-from pytest_kgate.validation.calibrate.cases import catalogue
-from pytest_kgate.validation.calibrate.cases import select
-from pytest_kgate.validation.calibrate.cases import side_by_side
-from pytest_kgate.validation.calibrate.file import Calibrations
-from pytest_kgate.validation.calibrate.file import gathered
-from pytest_kgate.validation.calibrate.file import open_or_create
-from pytest_kgate.validation.calibrate.rigs.rig import kind_of
-from pytest_kgate.validation.calibrate.run.protocol import COMPARISON
-from pytest_kgate.validation.calibrate.run.protocol import PRESETS
-from pytest_kgate.validation.calibrate.run.protocol import Order
-from pytest_kgate.validation.calibrate.run.protocol import run
-from pytest_kgate.validation.calibrate.tables import p_values as histogram
+from pytest_kgate.report.page import block
+
+if TYPE_CHECKING:
+    from pytest_kgate.validation.calibrate.file import Calibrations
+    from pytest_kgate.validation.calibrate.run.protocol import Order
 
 _NOT_ACCEPTED = 1
 _INTERRUPTED = 130
 
 
-def calibrate(options: argparse.Namespace) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the verb."""
+    parser.add_argument("--quick", action="store_true", help="a minute or two (the default)")
+    parser.add_argument(
+        "--full", action="store_true", help="20 processes of 50 gates on equal kernels: 10 to 20 minutes"
+    )
+    parser.add_argument("--compare", action="store_true", help="run other recipes beside ours, on equal kernels")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="keep all gates in FILE, and continue it if it is there"
+    )
+    parser.add_argument("--show", action="store_true", help="run nothing, show FILE")
+    parser.add_argument(
+        "--gather", type=Path, nargs="+", metavar="PART", help="run nothing, make FILE of these, then show it"
+    )
+    parser.add_argument("--device", default="auto", metavar="auto|cuda:N|host|fake", help="default: %(default)s")
+    parser.add_argument(
+        "--timer", default="auto", choices=("auto", "graph", "queue", "eager", "wall"), help="default: graph on a GPU"
+    )
+    parser.add_argument("--cache", default="hot", choices=("hot", "cold"))
+    parser.add_argument("--processes", type=_count, metavar="N", help="in all, those in FILE included")
+    parser.add_argument("--gates", type=_count, metavar="M", help="on equal kernels, a process")
+    parser.add_argument("--truth-gates", type=_count, metavar="M", help="on kernels of known ratio, a process")
+    parser.add_argument("--cases", default="", metavar="A,B", help="groups (aa, truth), names or patterns")
+    parser.add_argument(
+        "--budget", type=_seconds, default=10.0, metavar="SECONDS", help="of a race, default: %(default)g"
+    )
+    parser.add_argument("--seconds", type=_seconds, metavar="LIMIT", help="start no gate later than this")
+    parser.add_argument("--seed", type=_count, default=42, metavar="N", help="default: %(default)s")
+    parser.add_argument("--plot", type=Path, metavar="PNG", help="draw the p-values (needs matplotlib)")
+    block.add_arguments(parser, "write the tables of FILE into a block of this page")
+    parser.add_argument("--width", type=_count, help="columns of the tables; default: the terminal's, or 100")
+
+
+def run(options: argparse.Namespace) -> int:
     """Run, show, keep. Returns 1 where the device is not accepted, 130 after Ctrl-C."""
+    from pytest_kgate.validation.calibrate.file import Calibrations
+    from pytest_kgate.validation.calibrate.file import gathered
+    from pytest_kgate.validation.calibrate.file import open_or_create
+    from pytest_kgate.validation.calibrate.rigs.rig import kind_of
+    from pytest_kgate.validation.calibrate.run import protocol
+    from pytest_kgate.validation.calibrate.tables.show import calibration_markdown
+
     _check(options)
     if options.into is not None:
-        from pytest_kgate.validation.calibrate.tables.show import calibration_markdown
-
-        into.put(options, calibration_markdown(options.json))
+        block.put(options, calibration_markdown(options.json))
         return 0
     interrupted = False
     if options.gather:
@@ -46,7 +78,7 @@ def calibrate(options: argparse.Namespace) -> int:
         calibrations = open_or_create(options.json, setting)
         before = calibrations.next_process
         try:
-            for trouble in run(order, calibrations, _Line().update):
+            for trouble in protocol.run(order, calibrations, _Line().update):
                 print(f"kgate: {trouble}", file=sys.stderr)
         except KeyboardInterrupt:
             interrupted = True
@@ -62,14 +94,24 @@ def calibrate(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> None:
     if options.quick and options.full:
         raise UsageError("--quick and --full exclude each other.", "Give one of them.")
-    into.check(options)
+    block.check(options)
     if options.plot is not None:
-        histogram.require_matplotlib()
+        from pytest_kgate.validation.calibrate.tables.p_values import require_matplotlib
+
+        require_matplotlib()
     if (options.show or options.gather or options.into is not None) and options.json is None:
         raise UsageError("There is no file to show.", "Name it with --json FILE.")
 
 
 def _order(options: argparse.Namespace) -> Order:
+    from pytest_kgate.validation.calibrate.cases import catalogue
+    from pytest_kgate.validation.calibrate.cases import select
+    from pytest_kgate.validation.calibrate.cases import side_by_side
+    from pytest_kgate.validation.calibrate.rigs.rig import kind_of
+    from pytest_kgate.validation.calibrate.run.protocol import COMPARISON
+    from pytest_kgate.validation.calibrate.run.protocol import PRESETS
+    from pytest_kgate.validation.calibrate.run.protocol import Order
+
     kind = kind_of(options.device)
     extent = COMPARISON if options.compare else PRESETS[kind]["full" if options.full else "quick"]
     given = {"processes": options.processes, "gates": options.gates, "truth_gates": options.truth_gates}
@@ -116,6 +158,7 @@ def _keep(calibrations: Calibrations, before: int) -> None:
 
 
 def _show(calibrations: Calibrations, options: argparse.Namespace) -> bool:
+    from pytest_kgate.validation.calibrate.tables import p_values as histogram
     from pytest_kgate.validation.calibrate.tables.show import report_of
     from pytest_kgate.validation.calibrate.tables.show import terminal_text
     from pytest_kgate.validation.calibrate.tables.show import verdict_line
@@ -132,6 +175,20 @@ def _show(calibrations: Calibrations, options: argparse.Namespace) -> bool:
         return True  # a comparison alone judges other recipes, not the device
     print(verdict_line(found))
     return found.accepted
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise ValueError(text)
+    return value
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise ValueError(text)
+    return value
 
 
 class _Line:

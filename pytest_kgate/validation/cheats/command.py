@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_kgate.errors import UsageError
-from pytest_kgate.report.page import block as into
+from pytest_kgate.report.page import block
 from pytest_kgate.validation.cheats import catalogue
 
 
@@ -22,12 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--isolate", action="store_true", help="each cheat in a process of its own")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the outcomes in FILE, beside other devices'")
     parser.add_argument("--from", type=Path, dest="source", metavar="FILE", help="show such a file, run nothing")
-    into.add_arguments(parser, "write the table into a block of this page")
+    block.add_arguments(parser, "write the table into a block of this page")
 
 
-def integrity(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
     """Run, keep, show. Returns 1 where a cheat got through that should not, or an honest candidate did not pass."""
-    into.check(options)
+    block.check(options)
     if options.source is not None:
         from pytest_kgate.validation.cheats import file as document
 
@@ -75,7 +75,7 @@ def _run(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
 def _show(options: argparse.Namespace, content: dict[str, Any], devices: list[str]) -> int:
     from pytest_kgate.validation.cheats import file as document
 
-    into.put(options, document.table(content))
+    block.put(options, document.table(content))
     found = [line for device in devices for line in document.surprises(content, device)]
     for line in found:
         print(f"kgate: {line}", file=sys.stderr)

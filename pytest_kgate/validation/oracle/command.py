@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from pytest_kgate.errors import UsageError
-from pytest_kgate.report.page import block as into
+from pytest_kgate.report.page import block
 
 if TYPE_CHECKING:
     from pytest_kgate.validation.oracle.grid import Outcome
@@ -23,18 +23,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=42, help="of all draws; default: %(default)s")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the outcomes in FILE")
     parser.add_argument("--from", type=Path, dest="source", metavar="FILE", help="show such a file, run nothing")
-    into.add_arguments(parser, "write the table into a block of this page")
+    block.add_arguments(parser, "write the table into a block of this page")
 
 
-def oracle(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
     """Run, keep, show. Returns 1 where an honest kernel was accused or a mutant lived."""
     from pytest_kgate.validation.oracle import file as grid_document
 
-    into.check(options)
+    block.check(options)
     content = grid_document.load(options.source) if options.source is not None else _run(options)
     if options.json is not None:
         grid_document.save(content, options.json)
-    into.put(options, grid_document.table(content))
+    block.put(options, grid_document.table(content))
     found = grid_document.misjudged(content)
     for line in found:
         print(f"kgate: {line}", file=sys.stderr)

@@ -1,0 +1,25 @@
+"""The table of the verbs of `kgate`: each has a module that makes its options, without importing what takes long."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from pytest_kgate import cli
+
+
+@pytest.mark.parametrize("verb", cli._VERBS)
+def test_each_verb_shows_its_options(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main([verb, "--help"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith(f"usage: kgate {verb}")
+
+
+def test_all_verbs_options_are_cheap_to_import() -> None:
+    modules = ", ".join(module for module, _ in cli._VERBS.values())
+    code = f"import sys, {modules}\nprint(*({{'torch', 'numpy', 'scipy', 'rich'}} & set(sys.modules)))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == ""
