@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from pytest_kgate.bench.correctness.check import CALLED
 from pytest_kgate.bench.correctness.check import check
 from pytest_kgate.bench.correctness.check import verify_timed_output
 from pytest_kgate.bench.correctness.check import workload_of
@@ -26,6 +25,7 @@ from pytest_kgate.bench.race.retry import trusted_race
 from pytest_kgate.bench.record_builder import Account
 from pytest_kgate.bench.request import Job
 from pytest_kgate.bench.request import Outcome
+from pytest_kgate.device.arm import CALL_CONVENTION
 from pytest_kgate.device.arm import bind
 from pytest_kgate.device.arm import blamed
 from pytest_kgate.device.arm import raised_in_call
@@ -87,7 +87,7 @@ def run(
     except Exception as error:
         if not raised_in_call(error):
             raise
-        found = blamed("The candidate or the reference", CALLED, error)
+        found = blamed("The candidate or the reference", CALL_CONVENTION, error)
         account.error = f"{found.what} {found.todo}"
         return Outcome(account.finish(), error)
     record = account.finish()

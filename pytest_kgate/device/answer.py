@@ -1,4 +1,8 @@
-"""Whether an answer is data, and not an object that computes when it is looked at."""
+"""The tensors that candidates answer with: what they are written to, and whether they are what was asked for.
+
+An answer must be data, not an object that computes when it is looked at, and memory that was never written must not
+pass for one.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import sys
 from typing import Any
 
 import torch
+import torch.utils.dlpack
 from torch import Tensor
 
 from pytest_kgate.errors import CandidateError
@@ -14,6 +19,51 @@ _PLAIN = (Tensor, torch.nn.Parameter)
 
 _ARRAYS = frozenset({"numpy", "cupy", "jax", "jaxlib", "warp", "tensorflow", "mlx", "paddle", "dpctl", "numba"})
 """Libraries whose arrays hold values already, or finish them in the stream, when DLPack asks for them."""
+
+
+def poison(tensor: Tensor) -> Tensor:
+    """Fill with NaN (the largest value, for integers), so that what is never written shows."""
+    if tensor.is_floating_point() or tensor.is_complex():
+        return tensor.fill_(float("nan"))
+    return tensor.fill_(True if tensor.dtype is torch.bool else torch.iinfo(tensor.dtype).max)
+
+
+def as_answer(result: object, like: Tensor, inputs: tuple[Any, ...]) -> Tensor:
+    """The tensor that the candidate returned, or `CandidateError` saying what is wrong with it.
+
+    `like` has the shape, dtype and device that the answer must have.
+    """
+    if result is None:
+        raise CandidateError(
+            "The candidate returned nothing.",
+            "Return the output tensor, or take a parameter `out` and write to it.",
+        )
+    if not isinstance(result, Tensor):
+        if not hasattr(result, "__dlpack__"):
+            raise CandidateError(
+                f"The candidate returned {_indefinite(type(result).__name__)}, not a tensor.",
+                "Return a torch tensor, or an array that supports DLPack.",
+            )
+        demand_data(result)
+        result = torch.utils.dlpack.from_dlpack(result)
+    for what, got, wanted in (
+        ("shape", tuple(result.shape), tuple(like.shape)),
+        ("dtype", result.dtype, like.dtype),
+        ("device", result.device, like.device),
+    ):
+        if got != wanted:
+            raise CandidateError(
+                f"The candidate's output has {what} {got}, but the problem asks for {wanted}.",
+                "Allocate the output like the first input, or take a parameter `out`, which is allocated right.",
+            )
+    demand_data(result)
+    for position, tensor in enumerate(inputs):
+        if isinstance(tensor, Tensor) and _overlap(result, tensor):
+            raise CandidateError(
+                f"The candidate's output shares memory with its input {position}.",
+                "Write to memory of its own: the inputs must stay as they are.",
+            )
+    return result
 
 
 def demand_data(result: Any) -> None:
@@ -50,3 +100,19 @@ def _demand_known_array(kind: type) -> None:
             f"The candidate returned a {kind.__name__}, whose __dlpack__ may compute when it is read.",
             "Return a torch tensor, or an array of a library such as CuPy or JAX.",
         )
+
+
+def _overlap(a: Tensor, b: Tensor) -> bool:
+    if not (a.numel() and b.numel()) or a.device != b.device:
+        return False
+    start_a, start_b = a.data_ptr(), b.data_ptr()
+    return start_a < start_b + _extent_bytes(b) and start_b < start_a + _extent_bytes(a)
+
+
+def _extent_bytes(tensor: Tensor) -> int:
+    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    return (last + 1) * tensor.element_size()
+
+
+def _indefinite(noun: str) -> str:
+    return f"an {noun}" if noun[0].lower() in "aeiou" else f"a {noun}"

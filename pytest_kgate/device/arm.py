@@ -1,24 +1,42 @@
-"""How a candidate is called: which keywords it takes, whether it writes to `out` or returns, what it returned."""
+"""How a candidate is called, and who is blamed for what comes out of the call."""
 
 from __future__ import annotations
 
 import contextlib
 import inspect
+import re
 import traceback
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import torch.utils.dlpack
-from torch import Tensor
-
-from pytest_kgate.device.answer import demand_data
-from pytest_kgate.device.host import refused_memory
-from pytest_kgate.device.protocol import Arm
+import pytest_kgate
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
+
+CALL_CONVENTION = "it is called as candidate(*inputs, **params), with `out` where it takes one"
+"""How a candidate is called, for those whose call raised."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One contestant of a race."""
+
+    name: str
+    """`candidate` or `reference`."""
+
+    call: Callable[..., Any]
+    """`call(inputs, output)` enqueues (CUDA) or does (host) the work once and returns the output tensor.
+
+    `output` is a tensor to write to, or None where the arm allocates its own.
+    """
+
+    takes_output: bool
+    """Whether `output` is wanted; the stopwatch then makes a new, poisoned one every round."""
 
 
 def bind(role: str, function: Callable[..., Any], params: Mapping[str, Any]) -> Arm:
@@ -62,6 +80,8 @@ def blame(whose: str, called: str) -> Iterator[None]:
 
     `called` says how the function is called. A GPU's lack of memory passes: the device explains it.
     """
+    import torch  # not above: arms of a fake device need none of it
+
     try:
         yield
     except (CandidateError, torch.OutOfMemoryError):
@@ -81,9 +101,25 @@ def blamed(whose: str, called: str, error: Exception) -> CandidateError:
     return CandidateError(f"{whose} raised {type(error).__name__}: {message}.", f"The traceback follows; {called}.")
 
 
+def refused_memory(error: BaseException) -> str | None:
+    """How much memory the host refused, as a clause; None for any other error. PyTorch raises a RuntimeError."""
+    refused = re.search(r"DefaultCPUAllocator: .*you tried to allocate (\d+) bytes", str(error))
+    if refused:
+        return f"{int(refused[1]) / 2**30:,.1f} GiB were asked for at once"
+    return "more was asked for than there is" if isinstance(error, MemoryError) else None
+
+
 def raised_in_call(error: BaseException) -> bool:
     """Whether the error came out of an arm's callable, and is not the plugin's own."""
     return any(frame.f_code.co_filename == __file__ for frame, _ in traceback.walk_tb(error.__traceback__))
+
+
+def own_frames(cause: BaseException) -> str:
+    """The traceback without the frames of the plugin itself."""
+    here = str(Path(pytest_kgate.__file__).parent)
+    frames = [frame for frame in traceback.extract_tb(cause.__traceback__) if not frame.filename.startswith(here)]
+    last = traceback.format_exception_only(type(cause), cause)
+    return "".join(["Traceback, without the plugin's own frames:\n", *traceback.format_list(frames), *last]).rstrip()
 
 
 def _parameter_names(function: Callable[..., Any]) -> frozenset[str] | None:
@@ -95,57 +131,3 @@ def _parameter_names(function: Callable[..., Any]) -> frozenset[str] | None:
         return None
     by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return frozenset(parameter.name for parameter in parameters if parameter.kind in by_name)
-
-
-def as_answer(result: object, like: Tensor, inputs: tuple[Any, ...]) -> Tensor:
-    """The tensor that the candidate returned, or `CandidateError` saying what is wrong with it.
-
-    `like` has the shape, dtype and device that the answer must have.
-    """
-    if result is None:
-        raise CandidateError(
-            "The candidate returned nothing.",
-            "Return the output tensor, or take a parameter `out` and write to it.",
-        )
-    if not isinstance(result, Tensor):
-        if not hasattr(result, "__dlpack__"):
-            raise CandidateError(
-                f"The candidate returned {_indefinite(type(result).__name__)}, not a tensor.",
-                "Return a torch tensor, or an array that supports DLPack.",
-            )
-        demand_data(result)
-        result = torch.utils.dlpack.from_dlpack(result)
-    for what, got, wanted in (
-        ("shape", tuple(result.shape), tuple(like.shape)),
-        ("dtype", result.dtype, like.dtype),
-        ("device", result.device, like.device),
-    ):
-        if got != wanted:
-            raise CandidateError(
-                f"The candidate's output has {what} {got}, but the problem asks for {wanted}.",
-                "Allocate the output like the first input, or take a parameter `out`, which is allocated right.",
-            )
-    demand_data(result)
-    for position, tensor in enumerate(inputs):
-        if isinstance(tensor, Tensor) and _overlap(result, tensor):
-            raise CandidateError(
-                f"The candidate's output shares memory with its input {position}.",
-                "Write to memory of its own: the inputs must stay as they are.",
-            )
-    return result
-
-
-def _overlap(a: Tensor, b: Tensor) -> bool:
-    if not (a.numel() and b.numel()) or a.device != b.device:
-        return False
-    start_a, start_b = a.data_ptr(), b.data_ptr()
-    return start_a < start_b + _extent_bytes(b) and start_b < start_a + _extent_bytes(a)
-
-
-def _extent_bytes(tensor: Tensor) -> int:
-    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
-    return (last + 1) * tensor.element_size()
-
-
-def _indefinite(noun: str) -> str:
-    return f"an {noun}" if noun[0].lower() in "aeiou" else f"a {noun}"

@@ -7,7 +7,6 @@ import gc
 import math
 import os
 import platform
-import re
 import time
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -19,8 +18,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from pytest_kgate.device.arm import Arm
+from pytest_kgate.device.arm import refused_memory
 from pytest_kgate.device.probe_rows import ProbeLaunches
-from pytest_kgate.device.protocol import Arm
 from pytest_kgate.device.protocol import Round
 from pytest_kgate.device.protocol import Stopwatch
 from pytest_kgate.device.protocol import Workload
@@ -198,14 +198,6 @@ def no_garbage_collection() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
-
-
-def refused_memory(error: BaseException) -> str | None:
-    """How much memory the host refused, as a clause; None for any other error. PyTorch raises a RuntimeError."""
-    refused = re.search(r"DefaultCPUAllocator: .*you tried to allocate (\d+) bytes", str(error))
-    if refused:
-        return f"{int(refused[1]) / 2**30:,.1f} GiB were asked for at once"
-    return "more was asked for than there is" if isinstance(error, MemoryError) else None
 
 
 def cpu_model() -> str:

@@ -29,8 +29,8 @@ import numpy as np
 import torch.utils.dlpack
 from torch import Tensor
 
-from pytest_kgate.device.poison import poison
-from pytest_kgate.device.protocol import Arm
+from pytest_kgate.device.answer import poison
+from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.protocol import Probe
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.device.rows import LONG

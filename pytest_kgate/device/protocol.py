@@ -18,27 +18,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from pytest_kgate.device.arm import Arm
+
     Floats = NDArray[np.float64]
 
 _COLD_RATIO = 1.3
 """A load after the cache was emptied must take this much longer than a hit; an L2 that was left alone reads 1.0."""
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One contestant of a race."""
-
-    name: str
-    """`candidate` or `reference`."""
-
-    call: Callable[..., Any]
-    """`call(inputs, output)` enqueues (CUDA) or does (host) the work once and returns the output tensor.
-
-    `output` is a tensor to write to, or None where the arm allocates its own.
-    """
-
-    takes_output: bool
-    """Whether `output` is wanted; the stopwatch then makes a new, poisoned one every round."""
 
 
 @dataclass(frozen=True)

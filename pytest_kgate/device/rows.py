@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_kgate.device.protocol import Arm
+from pytest_kgate.device.arm import Arm
 
 Set = tuple[tuple[Any, ...], list[Any]]
 """Inputs, and for each arm the output that it writes to (None where it allocates its own)."""

@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from pytest_kgate.device.protocol import Arm
+from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.integrity import roofline as physics

@@ -14,7 +14,7 @@ import torch
 from torch import Generator
 from torch import Tensor
 
-from pytest_kgate.device.protocol import Arm
+from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.problems.problem import Problem

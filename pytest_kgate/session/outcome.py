@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import traceback
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import NoReturn
 
 import pytest
 
-import pytest_kgate
+from pytest_kgate.device.arm import own_frames
 from pytest_kgate.errors import KgateError
 
 if TYPE_CHECKING:
@@ -65,19 +63,6 @@ def settle(outcome: Outcome, inconclusive: str) -> None:
     if outcome.cause is not None:
         text += "\n\n" + own_frames(outcome.cause)
     raise GateFailure(text, record) from None
-
-
-def own_frames(cause: BaseException) -> str:
-    """The traceback without the frames of the plugin itself."""
-    here = str(Path(pytest_kgate.__file__).parent)
-    frames = [frame for frame in traceback.extract_tb(cause.__traceback__) if not frame.filename.startswith(here)]
-    return "".join(
-        ["Traceback, without the plugin's own frames:\n", *traceback.format_list(frames), *_last_line(cause)]
-    ).rstrip()
-
-
-def _last_line(cause: BaseException) -> list[str]:
-    return traceback.format_exception_only(type(cause), cause)
 
 
 def fail(error: KgateError) -> NoReturn:

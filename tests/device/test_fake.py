@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.fake.device import FakeDevice
 from pytest_kgate.device.fake.device import FakeStopwatch
 from pytest_kgate.device.fake.noise import Autoregressive
@@ -18,7 +19,6 @@ from pytest_kgate.device.fake.noise import RaceOffset
 from pytest_kgate.device.fake.noise import RoundOffset
 from pytest_kgate.device.fake.noise import TwoStateClock
 from pytest_kgate.device.fake.noise import White
-from pytest_kgate.device.protocol import Arm
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Stopwatch
 from pytest_kgate.device.protocol import Workload

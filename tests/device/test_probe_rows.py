@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.probe_rows import ProbeLaunches
-from pytest_kgate.device.protocol import Arm
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.device.rows import LONG
 from pytest_kgate.device.rows import Step

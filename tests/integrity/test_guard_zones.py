@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from pytest_kgate import Problem
+from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.host import HostDevice
-from pytest_kgate.device.protocol import Arm
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.integrity.guard_zones import Fences
 

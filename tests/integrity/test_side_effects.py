@@ -9,8 +9,8 @@ import time
 import pytest
 import torch
 
+from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.host import HostDevice
-from pytest_kgate.device.protocol import Arm
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.integrity.side_effects import streams as behaviour
 from pytest_kgate.integrity.side_effects.streams import Fresh

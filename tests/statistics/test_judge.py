@@ -12,6 +12,7 @@ from scipy.stats import binomtest
 
 from pytest_kgate.bench.race.race import Plan
 from pytest_kgate.bench.race.race import run
+from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.fake.device import FakeDevice
 from pytest_kgate.device.fake.noise import Autoregressive
 from pytest_kgate.device.fake.noise import Mixture
@@ -20,7 +21,6 @@ from pytest_kgate.device.fake.noise import RaceOffset
 from pytest_kgate.device.fake.noise import RoundOffset
 from pytest_kgate.device.fake.noise import TwoStateClock
 from pytest_kgate.device.fake.noise import White
-from pytest_kgate.device.protocol import Arm
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.statistics.gates import Judgement
 from pytest_kgate.statistics.gates import SpeedGate

@@ -17,10 +17,11 @@ from pytest_kgate.bench.correctness.tolerance import Comparison
 from pytest_kgate.bench.correctness.tolerance import Limits
 from pytest_kgate.bench.correctness.tolerance import Truth
 from pytest_kgate.bench.correctness.weakness import living
-from pytest_kgate.device.arm import as_answer
+from pytest_kgate.device.answer import as_answer
+from pytest_kgate.device.answer import poison
+from pytest_kgate.device.arm import CALL_CONVENTION
+from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.arm import blame
-from pytest_kgate.device.poison import poison
-from pytest_kgate.device.protocol import Arm
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.errors import CandidateError
@@ -31,8 +32,6 @@ from pytest_kgate.statistics.gates import Verdict
 
 DRAWS = ("normal", "hard", "normal", "hard", "normal")
 """Five draws. Normal inputs are what users run; hard ones are those on which a wrong kernel shows."""
-
-CALLED = "it is called as candidate(*inputs, **params), with `out` where it takes one"
 
 
 @dataclass(frozen=True)
@@ -163,7 +162,7 @@ def answer_of(device: Device, workload: Workload, candidate: Arm, inputs: tuple[
     if output is None:
         workload.make_output(inputs)  # freed at once: an output allocated next is likely to find NaN in it
     device.synchronize()
-    with blame("The candidate", CALLED):
+    with blame("The candidate", CALL_CONVENTION):
         result = candidate.call(inputs, output)
     answer = as_answer(result, like, inputs)
     device.synchronize()

@@ -17,8 +17,8 @@ from pytest_kgate.bench.correctness.check import workload_of
 from pytest_kgate.bench.correctness.mutants.generic import generic_mutants
 from pytest_kgate.bench.correctness.mutants.mutant import Mutant
 from pytest_kgate.bench.correctness.tolerance import Truth
+from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.arm import bind
-from pytest_kgate.device.protocol import Arm
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.errors import CandidateError

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from pytest_kgate.bench.correctness.check import workload_of
+from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.arm import bind
-from pytest_kgate.device.protocol import Arm
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.errors import KgateError
 from pytest_kgate.problems.problem import Problem

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.cuda.instruments import Instruments
 from pytest_kgate.device.cuda.nvml import Machine
 from pytest_kgate.device.cuda.nvml import describe_gpu
@@ -17,7 +18,6 @@ from pytest_kgate.device.cuda.timers.capture import refusals
 from pytest_kgate.device.cuda.timers.eager import EagerStopwatch
 from pytest_kgate.device.cuda.timers.graph import GraphStopwatch
 from pytest_kgate.device.cuda.timers.queue import QueueStopwatch
-from pytest_kgate.device.protocol import Arm
 from pytest_kgate.device.protocol import Reading
 from pytest_kgate.device.protocol import Stopwatch
 from pytest_kgate.device.protocol import Workload

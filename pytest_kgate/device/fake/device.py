@@ -22,8 +22,8 @@ from pytest_kgate.device.protocol import Round
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from pytest_kgate.device.arm import Arm
     from pytest_kgate.device.fake.noise import Noise
-    from pytest_kgate.device.protocol import Arm
     from pytest_kgate.device.protocol import ColdCache
     from pytest_kgate.device.protocol import Reading
     from pytest_kgate.device.protocol import Workload

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from typing import Protocol
 
+from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.cuda.timers.capture import Captures
 from pytest_kgate.device.cuda.timers.stopwatch import elapsed_seconds
 from pytest_kgate.device.host import no_garbage_collection
-from pytest_kgate.device.protocol import Arm
 from pytest_kgate.device.rows import Set
 from pytest_kgate.device.rows import by_turn
 from pytest_kgate.device.rows import in_a_row

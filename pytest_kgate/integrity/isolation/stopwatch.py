@@ -24,9 +24,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.cuda.device import CudaDevice
 from pytest_kgate.device.host import no_garbage_collection
-from pytest_kgate.device.protocol import Arm
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Round
 from pytest_kgate.device.protocol import Workload

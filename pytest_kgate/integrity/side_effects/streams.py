@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pytest_kgate.device.protocol import Arm
+from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.integrity.guard_zones import span

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pytest_kgate.bench.request import Job
-    from pytest_kgate.device.protocol import Arm
+    from pytest_kgate.device.arm import Arm
     from pytest_kgate.device.protocol import Device
     from pytest_kgate.problems.problem import Problem
 
@@ -116,7 +116,7 @@ def _name(job: Job) -> str:
 def _launch_once(problem: Problem, draw: Any, seed: int, arm: Arm, device: Device) -> Any:
     import torch
 
-    from pytest_kgate.bench.correctness.check import CALLED
+    from pytest_kgate.device.arm import CALL_CONVENTION
     from pytest_kgate.device.arm import blame
 
     drawn = draw(torch.Generator("cpu").manual_seed(seed))
@@ -125,7 +125,7 @@ def _launch_once(problem: Problem, draw: Any, seed: int, arm: Arm, device: Devic
     output = None
     if arm.takes_output:
         output = torch.empty_like(_unwritten(problem, on_host), device=device.torch_device)
-    with blame("The candidate", CALLED):
+    with blame("The candidate", CALL_CONVENTION):
         return arm.call(inputs, output)
 
 

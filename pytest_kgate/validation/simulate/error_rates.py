@@ -26,7 +26,7 @@ from pytest_kgate import __version__
 from pytest_kgate.bench.processes import gather
 from pytest_kgate.bench.race.race import Plan
 from pytest_kgate.bench.race.race import run
-from pytest_kgate.device.protocol import Arm
+from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.report.record.record import now
 from pytest_kgate.statistics.gates import Judgement

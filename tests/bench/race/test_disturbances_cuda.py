@@ -10,7 +10,7 @@ import pytest
 
 from pytest_kgate.bench.race import race
 from pytest_kgate.bench.race import retry as trust
-from pytest_kgate.device.protocol import Arm
+from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.errors import TimingError
 from pytest_kgate.statistics.gates import SpeedGate

@@ -13,7 +13,7 @@ import pytest_kgate.report.text.failure
 import pytest_kgate.report.text.summary  # noqa: F401
 from pytest_kgate.bench.race.race import Plan
 from pytest_kgate.bench.race.retry import trusted_race
-from pytest_kgate.device.protocol import Arm
+from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.report.record.record import load
 from pytest_kgate.statistics.gates import SpeedGate

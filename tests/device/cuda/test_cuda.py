@@ -7,7 +7,7 @@ import pytest
 
 from pytest_kgate.bench.race import race
 from pytest_kgate.bench.race.probes import remembers
-from pytest_kgate.device.protocol import Arm
+from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import TimingError

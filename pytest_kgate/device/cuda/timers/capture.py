@@ -15,8 +15,8 @@ from pytest_kgate.device.rows import by_turn
 from pytest_kgate.errors import CandidateError
 
 if TYPE_CHECKING:
+    from pytest_kgate.device.arm import Arm
     from pytest_kgate.device.cuda.device import CudaDevice
-    from pytest_kgate.device.protocol import Arm
     from pytest_kgate.device.protocol import Workload
 
 

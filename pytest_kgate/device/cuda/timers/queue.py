@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from typing import Any
 
+from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.cuda.timers.capture import Captures
 from pytest_kgate.device.cuda.timers.slope import SlopeStopwatch
-from pytest_kgate.device.protocol import Arm
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.device.rows import Row
 from pytest_kgate.device.rows import Set

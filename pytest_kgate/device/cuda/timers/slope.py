@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.cuda.timers.stopwatch import CudaStopwatch
 from pytest_kgate.device.cuda.timers.stopwatch import elapsed_seconds
 from pytest_kgate.device.probe_rows import ProbeLaunches
-from pytest_kgate.device.protocol import Arm
 from pytest_kgate.device.protocol import Round
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.device.rows import LONG

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.cuda.timers.cold_cache import cold_probe
-from pytest_kgate.device.protocol import Arm
 from pytest_kgate.device.protocol import ColdCache
 from pytest_kgate.device.protocol import Workload
 

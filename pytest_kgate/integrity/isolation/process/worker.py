@@ -20,7 +20,7 @@ from pytest_kgate.integrity.isolation.process.landlock import confine
 from pytest_kgate.system.child_process import end_with
 
 if TYPE_CHECKING:
-    from pytest_kgate.device.protocol import Arm
+    from pytest_kgate.device.arm import Arm
     from pytest_kgate.device.protocol import Device
 
 
@@ -87,7 +87,7 @@ class Row:
     """A row of calls, each on a slot of its own."""
 
     def __init__(self, device: Device, arm: Arm, layout: Mapping[str, Any]) -> None:
-        from pytest_kgate.device.arm import as_answer
+        from pytest_kgate.device.answer import as_answer
         from pytest_kgate.integrity.isolation.shared_memory.host import make_window
         from pytest_kgate.integrity.isolation.shared_memory.layout import Layout
 
@@ -149,12 +149,12 @@ class Row:
 
 
 def _explained(error: Exception) -> dict[str, str]:
-    """What the candidate raised, and where. Imports SciPy and pytest, without which a process starts faster."""
-    from pytest_kgate.bench.correctness.check import CALLED
+    """What the candidate raised, and where."""
+    from pytest_kgate.device.arm import CALL_CONVENTION
     from pytest_kgate.device.arm import blamed
-    from pytest_kgate.session.outcome import own_frames
+    from pytest_kgate.device.arm import own_frames
 
-    found = blamed("The candidate", CALLED, error)
+    found = blamed("The candidate", CALL_CONVENTION, error)
     return {"what": found.what, "todo": f"{found.todo}\n{own_frames(error)}"}
 
 

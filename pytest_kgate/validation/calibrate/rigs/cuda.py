@@ -12,8 +12,8 @@ import torch.nn.functional as F  # noqa: N812  (torch's own convention)
 
 from pytest_kgate.bench.correctness.check import workload_of
 from pytest_kgate.bench.race.reference import ReferencePicker
+from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.cuda.device import CudaDevice
-from pytest_kgate.device.protocol import Arm
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.problems.attention.problem import sdpa_problem
 from pytest_kgate.problems.problem import Problem

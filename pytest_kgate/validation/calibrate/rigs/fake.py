@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.fake.device import FakeDevice
 from pytest_kgate.device.fake.noise import Mixture
 from pytest_kgate.device.fake.noise import Noise
 from pytest_kgate.device.fake.noise import RaceOffset
 from pytest_kgate.device.fake.noise import RoundOffset
 from pytest_kgate.device.fake.noise import White
-from pytest_kgate.device.protocol import Arm
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.errors import UsageError
 from pytest_kgate.validation.calibrate.cases import BEHIND_A_GRAPH

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from typing import Protocol
 
-from pytest_kgate.device.protocol import Arm
+from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.errors import UsageError
