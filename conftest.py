@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import importlib
 import os
 import signal
 import sys
@@ -20,19 +19,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # PyTorch's idle threads spin before they sleep, which takes the cores from the tests of the other workers, and of
     # the sessions that these start: a third of all their work. Read when PyTorch is imported, here and in those.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-
-_OF_EVERY_SESSION = (
-    "pytest_kgate.device.fake.device",
-    "pytest_kgate.report.false_discovery",
-    "pytest_kgate.profile.sanitizer.marker",
-    "pytest_kgate.bench.race.reference",
-    "pytest_kgate.session.terminal.header",
-    "pytest_kgate.report.text.selftest",
-    "pytest_kgate.report.text.summary",
-    "rich.table",
-    "torch.utils._device",
-)
-"""What a session with a gate imports; pytester forgets what its sessions import, so that each would do it anew."""
 
 _LONG = (
     "tests/integrity/isolation/test_isolation.py",
@@ -107,8 +93,9 @@ def pytest_collection_finish() -> None:
     What was imported for the tests stays anyway, PyTorch first of all, and need not be looked through.
     """
     if "torch" in sys.modules:
-        for name in _OF_EVERY_SESSION:
-            importlib.import_module(name)
+        from pytest_kgate.validation.cheats.session_modules import import_all
+
+        import_all()  # pytester forgets what its sessions import, so that each would do it anew
     gc.collect()
     gc.freeze()
 

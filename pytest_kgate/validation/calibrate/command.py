@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
     from pytest_kgate.validation.calibrate.file import Calibrations
     from pytest_kgate.validation.calibrate.file import gathered
     from pytest_kgate.validation.calibrate.file import open_or_create
-    from pytest_kgate.validation.calibrate.rigs.rig import kind_of
+    from pytest_kgate.validation.calibrate.rigs.open import kind_of
     from pytest_kgate.validation.calibrate.run import protocol
     from pytest_kgate.validation.calibrate.tables.show import calibration_markdown
 
@@ -107,7 +107,7 @@ def _order(options: argparse.Namespace) -> Order:
     from pytest_kgate.validation.calibrate.cases import catalogue
     from pytest_kgate.validation.calibrate.cases import select
     from pytest_kgate.validation.calibrate.cases import side_by_side
-    from pytest_kgate.validation.calibrate.rigs.rig import kind_of
+    from pytest_kgate.validation.calibrate.rigs.open import kind_of
     from pytest_kgate.validation.calibrate.run.protocol import COMPARISON
     from pytest_kgate.validation.calibrate.run.protocol import PRESETS
     from pytest_kgate.validation.calibrate.run.protocol import Order

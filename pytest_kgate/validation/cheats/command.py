@@ -13,6 +13,7 @@ from typing import Any
 from pytest_kgate.errors import UsageError
 from pytest_kgate.report.page import block
 from pytest_kgate.validation.cheats import catalogue
+from pytest_kgate.validation.cheats import session_modules
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,11 +46,11 @@ def _run(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     import torch
 
-    # What every session needs is imported once, ahead of the forks.
     from pytest_kgate.validation.cheats import file as document
     from pytest_kgate.validation.cheats.attempt import fight
     from pytest_kgate.validation.cheats.attempt import place
 
+    session_modules.import_all()
     gpu = torch.cuda.is_available()
     device = options.device if options.device != "auto" else "cuda" if gpu else "host"
     if device == "cuda" and not gpu:

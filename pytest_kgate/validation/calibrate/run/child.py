@@ -22,7 +22,7 @@ from pytest_kgate.report.record.record import plain
 from pytest_kgate.system.environment import session_environment
 from pytest_kgate.system.gpu_lease import leased
 from pytest_kgate.validation.calibrate.cases import named
-from pytest_kgate.validation.calibrate.rigs.rig import open_rig
+from pytest_kgate.validation.calibrate.rigs.open import open_rig
 from pytest_kgate.validation.calibrate.run.trial import Setting
 from pytest_kgate.validation.calibrate.run.trial import Trials
 

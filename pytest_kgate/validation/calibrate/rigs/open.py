@@ -1,0 +1,40 @@
+"""The rig of a device that is named as on the command line."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from typing import Any
+
+from pytest_kgate.errors import UsageError
+
+if TYPE_CHECKING:
+    from pytest_kgate.validation.calibrate.rigs.rig import Rig
+
+
+def kind_of(spec: str) -> str:
+    """`cuda`, `host` or `fake`, of a device named as `cuda:1`, `host` or `fake:white`; `auto` looks for a GPU."""
+    if spec == "auto":
+        import torch
+
+        return "cuda" if torch.cuda.is_available() else "host"
+    if not re.fullmatch(r"host|cuda(:\d+)?|fake(:[\w.-]+)?", spec, re.ASCII):
+        raise UsageError(f"There is no device {spec!r}.", "Use auto, cuda, cuda:N, host or fake.")
+    return spec.partition(":")[0]
+
+
+def open_rig(spec: str) -> Rig:
+    """The rig of a device; raises `DeviceMissing`. Imports torch only where the device needs it."""
+    kind = kind_of(spec)
+    detail: Any = spec.partition(":")[2]
+    if kind == "fake":
+        from pytest_kgate.validation.calibrate.rigs.fake import FakeRig
+
+        return FakeRig(detail or "white")
+    if kind == "host":
+        from pytest_kgate.validation.calibrate.rigs.host import HostRig
+
+        return HostRig()
+    from pytest_kgate.validation.calibrate.rigs.cuda import CudaRig
+
+    return CudaRig(int(detail or 0))
