@@ -16,14 +16,14 @@ from pytest_kgate.errors import CandidateError
 
 if TYPE_CHECKING:
     from pytest_kgate.device.arm import Arm
-    from pytest_kgate.device.cuda.device import CudaDevice
+    from pytest_kgate.device.cuda.context import CudaContext
     from pytest_kgate.device.protocol import Workload
 
 
 class Captures:
     """Captures on a device's stream, which must be current, with a memory pool that outlives the graphs."""
 
-    def __init__(self, device: CudaDevice) -> None:
+    def __init__(self, device: CudaContext) -> None:
         self._device = device
         self._open_pool()
 
@@ -90,7 +90,7 @@ class Captures:
         self._open_pool()
 
 
-def refusals(device: CudaDevice, arms: Sequence[Arm], workload: Workload) -> dict[str, str]:
+def refusals(device: CudaContext, arms: Sequence[Arm], workload: Workload) -> dict[str, str]:
     """Capture each arm once; why an arm can't be captured, by its name."""
     found = {}
     with device.running("capturing"):

@@ -16,7 +16,7 @@ import torch
 from pytest_kgate.device.protocol import ColdCache
 
 if TYPE_CHECKING:
-    from pytest_kgate.device.cuda.device import CudaDevice
+    from pytest_kgate.device.cuda.context import CudaContext
 
 _LINKS = 512
 """Of the chain: at 0.4 us a load, 0.2 ms cold."""
@@ -27,7 +27,7 @@ _STRIDE_BYTES = 4096
 _REPEATS = 3
 
 
-def cold_probe(device: CudaDevice, flush: Callable[[], Any]) -> ColdCache:
+def cold_probe(device: CudaContext, flush: Callable[[], Any]) -> ColdCache:
     """Cycles a load, the median of three tries: right after the same chain was read, and after `flush` as well.
 
     `flush` enqueues on the device's stream what a timer does before a cold sample. Takes some 2 ms.

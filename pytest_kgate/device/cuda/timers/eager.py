@@ -22,7 +22,7 @@ from pytest_kgate.device.rows import plain_row
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pytest_kgate.device.cuda.device import CudaDevice
+    from pytest_kgate.device.cuda.context import CudaContext
 
 
 class EagerStopwatch(CudaStopwatch):
@@ -30,7 +30,7 @@ class EagerStopwatch(CudaStopwatch):
 
     timer = "eager"
 
-    def __init__(self, device: CudaDevice, arms: Sequence[Arm], workload: Workload, cache: str) -> None:
+    def __init__(self, device: CudaContext, arms: Sequence[Arm], workload: Workload, cache: str) -> None:
         super().__init__(device, arms, workload, cache)
         self.warnings.append("eager timer: latencies include the host's launch overhead")
 

@@ -26,7 +26,7 @@ from pytest_kgate.device.rows import by_turn
 if TYPE_CHECKING:
     import numpy as np
 
-    from pytest_kgate.device.cuda.device import CudaDevice
+    from pytest_kgate.device.cuda.context import CudaContext
 
 
 class GraphStopwatch(SlopeStopwatch):
@@ -44,7 +44,7 @@ class GraphStopwatch(SlopeStopwatch):
         "The machine is overloaded: free a CPU core.",
     )
 
-    def __init__(self, device: CudaDevice, arms: Sequence[Arm], workload: Workload, cache: str) -> None:
+    def __init__(self, device: CudaContext, arms: Sequence[Arm], workload: Workload, cache: str) -> None:
         super().__init__(device, arms, workload, cache)
         with device.running("capturing"):
             self._captures = Captures(device)

@@ -23,7 +23,7 @@ from pytest_kgate.device.rows import in_a_row
 if TYPE_CHECKING:
     import numpy as np
 
-    from pytest_kgate.device.cuda.device import CudaDevice
+    from pytest_kgate.device.cuda.context import CudaContext
 
 REFERENCE = 1
 
@@ -47,7 +47,7 @@ class QueueStopwatch(SlopeStopwatch):
     )
 
     def __init__(
-        self, device: CudaDevice, arms: Sequence[Arm], workload: Workload, cache: str, *, reference_by_graph: bool
+        self, device: CudaContext, arms: Sequence[Arm], workload: Workload, cache: str, *, reference_by_graph: bool
     ) -> None:
         super().__init__(device, arms, workload, cache)
         self._captures: Captures | None = None

@@ -40,7 +40,7 @@ from pytest_kgate.errors import TimingError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pytest_kgate.device.cuda.device import CudaDevice
+    from pytest_kgate.device.cuda.context import CudaContext
 
 _ROUND_WARM_UP_SECONDS = 0.3e-3
 """Before the samples of each round: the first launch after an idle gap is 30 % slow on an H200."""
@@ -61,7 +61,7 @@ class SlopeStopwatch(CudaStopwatch):
     when_late: tuple[str, str]
     """What to say, and to do, where the host can't even enqueue one row in half a second."""
 
-    def __init__(self, device: CudaDevice, arms: Sequence[Arm], workload: Workload, cache: str) -> None:
+    def __init__(self, device: CudaContext, arms: Sequence[Arm], workload: Workload, cache: str) -> None:
         super().__init__(device, arms, workload, cache)
         self.lengths = [self._lengths(seconds) for seconds in _even_out(self.estimates)]
         self._sets = max(long for _, long in self.lengths) if cache == "cold" else 1

@@ -23,7 +23,7 @@ from pytest_kgate.device.protocol import Workload
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pytest_kgate.device.cuda.device import CudaDevice
+    from pytest_kgate.device.cuda.context import CudaContext
 
 _EVENT_TICK_SECONDS = 32e-9
 """The step of `cudaEventElapsedTime` seen on an H200."""
@@ -46,7 +46,7 @@ class CudaStopwatch:
     tick_seconds = _EVENT_TICK_SECONDS
     run_length = 1
 
-    def __init__(self, device: CudaDevice, arms: Sequence[Arm], workload: Workload, cache: str) -> None:
+    def __init__(self, device: CudaContext, arms: Sequence[Arm], workload: Workload, cache: str) -> None:
         self.device = device
         self.arms = tuple(arms)
         self.workload = workload

@@ -1,0 +1,141 @@
+"""The CUDA context that candidates run in: its stream, waiting for it, and how faults and hangs are noticed."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+import torch
+
+from pytest_kgate.device.cuda.instruments import Instruments
+from pytest_kgate.errors import CandidateError
+from pytest_kgate.errors import DeviceMissing
+
+_HUNG = "a kernel did not end in time"
+"""Why a context is lost in which a kernel still runs."""
+
+_POLL_SECONDS = 50e-6
+_SPIN_SECONDS = 5e-3
+"""Waits shorter than this are polled without sleeping: a sleep costs more than most rounds."""
+
+
+class CudaContext:
+    """Kernels run on one stream of this device; nothing else of the process uses it meanwhile."""
+
+    def __init__(self, index: int, *, timeout_seconds: float) -> None:
+        if not torch.cuda.is_available():
+            raise DeviceMissing(
+                "No CUDA device is available to this PyTorch.",
+                "Check `nvidia-smi` and that torch is a CUDA build, or run with --kgate-device host.",
+            )
+        if index >= torch.cuda.device_count():
+            raise DeviceMissing(
+                f"There is no cuda:{index}; this machine has {torch.cuda.device_count()} CUDA device(s).",
+                "Name one of them with --kgate-device cuda:N.",
+            )
+        self.index = index
+        self.torch_device = f"cuda:{index}"
+        self.timeout_seconds = timeout_seconds
+        self.lost: str | None = None
+        """Why the CUDA context can no longer be used, once a kernel has faulted or hung."""
+        try:
+            torch.cuda.set_device(index)
+            self.properties = torch.cuda.get_device_properties(index)
+            self.stream = torch.cuda.Stream(index)
+            self.instruments = Instruments()
+        except RuntimeError as error:
+            raise DeviceMissing(
+                f"cuda:{index} can't be opened: {str(error).splitlines()[0]}.",
+                "`nvidia-smi` shows who uses it: free memory there, or name another with --kgate-device cuda:N.",
+            ) from error
+
+    @property
+    def hung(self) -> bool:
+        """Whether a kernel still runs that will not end: the process can then not exit in the usual way."""
+        return self.lost == _HUNG
+
+    @property
+    def l2_bytes(self) -> int:
+        """The size of the L2 cache, in bytes."""
+        return int(self.properties.L2_cache_size)
+
+    def clock(self) -> float:
+        """Seconds on the host's monotonic clock."""
+        return time.perf_counter()
+
+    def synchronize(self) -> None:
+        """Wait for all streams, for at most `timeout_seconds`; raises `CandidateError` on a fault or a hang."""
+        with self.running("waiting for the device"):
+            # A side stream's work counts too, so the default stream is made to wait for nothing but itself and
+            # the whole context is asked last, when this stream has shown that the device still answers.
+            self.wait()
+            torch.cuda.synchronize(self.index)
+
+    def wait(self) -> None:
+        """Poll until the stream is idle: a blocking wait on a hung kernel would never return."""
+        done = torch.cuda.Event()
+        done.record(self.stream)
+        start = time.perf_counter()
+        try:
+            while not done.query():
+                waited = time.perf_counter() - start
+                if waited > self.timeout_seconds:
+                    raise CandidateError(
+                        f"The candidate hung: a kernel did not end within {self.timeout_seconds:g} s.",
+                        "Look for an endless loop or a barrier that not all threads reach; raise --kgate-timeout if it "
+                        "is just slow. The rest of this process's CUDA tests are not run.",
+                    )
+                if waited > _SPIN_SECONDS:
+                    time.sleep(_POLL_SECONDS)
+        except CandidateError:  # from here, or from the watchdog, whose clock may have started earlier
+            self.lost = _HUNG
+            raise
+
+    @contextlib.contextmanager
+    def running(self, doing: str) -> Iterator[None]:
+        """Make this device's stream current, without autograd; CUDA errors become `CandidateError`."""
+        if self.lost:
+            raise CandidateError(
+                f"Not run: the CUDA context of this process was lost ({self.lost}).",
+                "Run this test again in a new process, without the test that lost the context.",
+            )
+        try:
+            with torch.cuda.device(self.index), torch.cuda.stream(self.stream), torch.no_grad():
+                yield
+        except torch.OutOfMemoryError as error:
+            torch.cuda.empty_cache()
+            free, total = torch.cuda.mem_get_info(self.index)
+            raise CandidateError(
+                f"Out of GPU memory while {doing}: {str(error).splitlines()[0]}",
+                f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB are free; use a smaller shape, or end the other "
+                "processes on this GPU.",
+            ) from error
+        except RuntimeError as error:
+            self._raise_if_faulted(error, doing)
+            raise
+        except CandidateError as error:
+            if not self.lost:  # a fault may have shown inside its call
+                self._raise_if_faulted(error.__cause__ or error, doing)
+            raise
+
+    def _raise_if_faulted(self, error: BaseException, doing: str) -> None:
+        try:
+            probe = torch.cuda.Event()
+            probe.record(self.stream)
+            probe.query()
+        except RuntimeError as fault:
+            reason = str(fault).splitlines()[0]
+            self.lost = reason
+            if "device-side assert" in reason:
+                raise CandidateError(
+                    f"A device assert failed while {doing}.",
+                    "The driver writes its condition, source line, block and thread to stderr when this process ends; "
+                    "with a sanitize marker the failure names them. The CUDA context of this process is lost, so its "
+                    "remaining CUDA tests are not run.",
+                ) from error
+            raise CandidateError(
+                f"A kernel faulted while {doing}: {reason}.",
+                "Run the test under `compute-sanitizer` to see which kernel and line. The CUDA context of this process "
+                "is lost, so its remaining CUDA tests are not run.",
+            ) from error
