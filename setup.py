@@ -1,4 +1,7 @@
-"""What pyproject.toml can't say: all packages are found, and csrc, which lies beside them, is installed within."""
+"""What pyproject.toml can't say: all packages are found, and csrc, which lies beside them, is installed within.
+
+Their files that are not Python are those that MANIFEST.in names.
+"""
 
 from setuptools import find_namespace_packages
 from setuptools import find_packages

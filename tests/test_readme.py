@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch  # noqa: F401  (pytester forgets what its sessions import, and torch can't be imported twice)
+from readme import CUDA
+from readme import PYTHON
+from readme import README
+from readme import example
 
 from pytest_kgate.build.compiler.ninja import build
 from pytest_kgate.build.compiler.recipe import recipe
@@ -15,12 +19,8 @@ from pytest_kgate.build.registry import find_source
 from pytest_kgate.session.options.table import OPTIONS
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)
-(CUDA,) = [text for language, text in BLOCKS if language == "cuda"]
-PYTHON = [text for language, text in BLOCKS if language == "python"]
-(OWN_KERNEL,) = [text for text in PYTHON if "my_attention.cu" in text]
-(TRITON,) = [text for text in PYTHON if "triton.jit" in text]
+OWN_KERNEL = example("my_attention.cu")
+TRITON = example("triton.jit")
 PRELUDE = "import pytest\nfrom pytest_kgate import Shape\n"
 
 

@@ -1,0 +1,56 @@
+"""Whoever installs the wheel gets what it imports, and nothing else."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from email.parser import Parser
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+NOT_REQUIRED = {
+    "cheat": "a file that `kgate integrity` writes",
+    "triton": "comes with PyTorch, where it can run; PyTorch's version decides which",
+}
+"""Imported where it is found, and why no requirement brings it."""
+
+
+@pytest.fixture(scope="module")
+def requirements(wheel: Path) -> list[Requirement]:
+    with ZipFile(wheel) as archive:
+        (metadata,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        text = archive.read(metadata).decode()
+    return [Requirement(line) for line in Parser().parsestr(text, headersonly=True).get_all("Requires-Dist", [])]
+
+
+def imported(package: Path) -> Iterator[str]:
+    """The top-level modules that some file imports, here or where it is needed."""
+    for path in package.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                yield from (alias.name.partition(".")[0] for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                yield node.module.partition(".")[0]
+
+
+@pytest.fixture(scope="module")
+def needed(checkout: Path) -> set[str]:
+    """The projects that the package imports from, by their names on the package index."""
+    modules = set(imported(checkout / "pytest_kgate")) - {*sys.stdlib_module_names, *NOT_REQUIRED, "pytest_kgate"}
+    projects = packages_distributions()
+    return {canonicalize_name(project) for module in modules for project in projects.get(module, [module])}
+
+
+def test_everything_imported_is_required(requirements: list[Requirement], needed: set[str]) -> None:
+    assert needed - {canonicalize_name(requirement.name) for requirement in requirements} == set()
+
+
+def test_everything_required_is_imported(requirements: list[Requirement], needed: set[str]) -> None:
+    always = {canonicalize_name(each.name) for each in requirements if "extra" not in str(each.marker)}
+    assert always - needed == set()
