@@ -21,6 +21,8 @@ import torch
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.arm import refused_memory
 from pytest_kgate.device.probe_rows import ProbeLaunches
+from pytest_kgate.device.protocol import ColdCache
+from pytest_kgate.device.protocol import Reading
 from pytest_kgate.device.protocol import Round
 from pytest_kgate.device.protocol import Stopwatch
 from pytest_kgate.device.protocol import Workload
@@ -50,6 +52,7 @@ class HostDevice:
 
     kind = "host"
     torch_device = "cpu"
+    hung = False
 
     def environment(self) -> dict[str, Any]:
         """The CPU and how much of it both arms may use."""
@@ -63,6 +66,13 @@ class HostDevice:
                 "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
             },
         }
+
+    def admit(self, pid: int) -> None:
+        """Every process may use the CPUs."""
+
+    def read_machine(self) -> Reading | None:
+        """Nothing here tells what disturbs it."""
+        return None
 
     def clock(self) -> float:
         """Seconds on the monotonic clock."""
@@ -125,6 +135,15 @@ class WallStopwatch:
     def sample_seconds(self) -> float:
         """About what one sample of both arms takes, with its part of the two or three changes of arms in a round."""
         return sum(self._estimates) + _SETTLE_SECONDS / 4
+
+    @property
+    def reference_seconds(self) -> float:
+        """An estimate is of a sample's calls and of one more."""
+        return self._estimates[1] / (self._inner[1] + 1)
+
+    def prove_cold(self) -> ColdCache | None:
+        """The cache is hot."""
+        return None
 
     def round(self, seed: int, order: NDArray[np.intp], probe_seed: int | None = None) -> Round:
         """New inputs and outputs at moved addresses, then the samples in order."""

@@ -131,6 +131,18 @@ class Stopwatch(Protocol):
         """About what one sample of both arms takes, in seconds; a race plans its rounds with it."""
         ...
 
+    @property
+    def reference_seconds(self) -> float:
+        """About the latency of one of the reference's calls, in seconds."""
+        ...
+
+    def prove_cold(self) -> ColdCache | None:
+        """What shows that a cold cache is cold; None with a hot one, or where the timer has no proof to give.
+
+        Raises `TimingError` where it is not cold.
+        """
+        ...
+
     def round(self, seed: int, order: NDArray[np.intp], probe_seed: int | None = None) -> Round:
         """Make everything anew, warm up, time the arms in `order` (a shuffled sequence of 0 and 1).
 
@@ -152,12 +164,25 @@ class Device(Protocol):
     torch_device: str
     """Where tensors live: `cuda:0`, `cpu`."""
 
+    @property
+    def hung(self) -> bool:
+        """Whether work is under way that will never end, so that the process can't exit in the usual way."""
+        ...
+
     def environment(self) -> dict[str, Any]:
         """Built-in types only: what a reader needs to judge whether two records compare."""
         ...
 
     def stopwatch(self, arms: Sequence[Arm], workload: Workload, *, timer: str, cache: str) -> Stopwatch:
         """Choose how these arms can be timed; `timer` may be `auto`."""
+        ...
+
+    def admit(self, pid: int) -> None:
+        """A process that this one has started and will wait for may use the device, too: it disturbs no race."""
+        ...
+
+    def read_machine(self) -> Reading | None:
+        """What disturbs the device now; None where nothing tells. Takes up to 2 ms: for between rounds."""
         ...
 
     def running(self, doing: str) -> AbstractContextManager[None]:

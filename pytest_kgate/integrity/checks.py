@@ -15,6 +15,7 @@ from typing import TypeAlias
 import numpy as np
 
 from pytest_kgate.device.arm import Arm
+from pytest_kgate.device.cuda.context import CudaContext
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.integrity import roofline as physics
@@ -269,4 +270,4 @@ class Watch:
 
 def _is_real(device: Device) -> bool:
     """Whether calls on it take their own time; a fake device that stands for a GPU has no instruments."""
-    return device.kind == "host" or hasattr(device, "instruments")
+    return device.kind == "host" or isinstance(device, CudaContext)

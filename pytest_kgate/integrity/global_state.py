@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from pytest_kgate.device.cuda import driver
+from pytest_kgate.device.cuda.context import CudaContext
 from pytest_kgate.integrity import gpu_memory as memory
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class State:
     """The settings as they were."""
 
     def __init__(self, device: Device) -> None:
-        self._settings = [*_of_python(), *_of_torch(), *(_of_gpu(device) if hasattr(device, "instruments") else ())]
+        self._settings = [*_of_python(), *_of_torch(), *(_of_gpu(device) if isinstance(device, CudaContext) else ())]
         self._before = {setting.name: _value(setting) for setting in self._settings}
         self._memory = _memory_of(device)
 
@@ -74,8 +75,8 @@ class State:
         return [*changed, f"memory: {left}"] if left else changed
 
 
-def _memory_of(device: Any) -> memory.Memory | None:
-    return memory.Memory(device.index) if hasattr(device, "instruments") else None
+def _memory_of(device: Device) -> memory.Memory | None:
+    return memory.Memory(device.index) if isinstance(device, CudaContext) else None
 
 
 def _value(setting: Setting) -> Any:
@@ -165,7 +166,7 @@ def _writer(owner: Any, field: str) -> Callable[[Any], None]:
     return lambda value: setattr(owner, field, value)
 
 
-def _of_gpu(device: Any) -> list[Setting]:
+def _of_gpu(device: CudaContext) -> list[Setting]:
     index = device.index
     stream = ctypes.c_void_p(device.stream.cuda_stream)
     return [

@@ -14,9 +14,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
-from typing import Any
+
+from pytest_kgate.device.cuda.context import CudaContext
 
 if TYPE_CHECKING:
+    from pytest_kgate.device.protocol import Device
     from pytest_kgate.problems.problem import Problem
 
 _TENSOR_FLOPS: Mapping[tuple[int, int], int] = MappingProxyType(
@@ -107,11 +109,11 @@ def _narrower(dtype: str | None) -> int:
     return 4 if "float4" in name or "int4" in name else 2 if "float8" in name or "int8" in name else 1
 
 
-def peaks_of(device: Any) -> Peaks | None:
+def peaks_of(device: Device) -> Peaks | None:
     """The peaks of a CUDA device of a known generation, or of the host."""
     if device.kind == "host":
         return _of_host()
-    if not hasattr(device, "instruments"):
+    if not isinstance(device, CudaContext):
         return None
     return _of_gpu(device.index)
 

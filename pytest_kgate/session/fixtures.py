@@ -148,12 +148,11 @@ def kernels(request: pytest.FixtureRequest, kgate_device: Device) -> Callable[..
             if source.implementation and session.options.impl and source.implementation not in session.options.impl:
                 pytest.skip(f"{source.implementation} is not among --kgate-impl {','.join(session.options.impl)}")
             _need_device(source.device_kind, str(implementation), session, kgate_device)
-            arch = session.options.arch or getattr(kgate_device, "arch", None)
             if session.options.override(**gates_of(request.node).overrides).isolate:
                 from pytest_kgate.integrity.isolation.candidate_name import build_named
 
-                return build_named(where, knobs, arch=arch, debug=debug)
-            return load_kernel(where, knobs, arch=arch, debug=debug)
+                return build_named(where, knobs, arch=session.options.arch, debug=debug)
+            return load_kernel(where, knobs, arch=session.options.arch, debug=debug)
         except LibraryMissing as error:
             if source.implementation in session.options.impl:  # asked for by name
                 fail(error)

@@ -214,4 +214,4 @@ class Session:
     @property
     def hung_device(self) -> bool:
         """Whether a kernel still runs that will not end: the process can then not exit in the usual way."""
-        return any(getattr(device, "hung", False) for device in self._devices.values())
+        return any(device.hung for device in self._devices.values())

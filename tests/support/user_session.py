@@ -21,7 +21,6 @@ from pytest_kgate.device.fake.noise import White
 
 class Device(FakeDevice):
     kind = "KIND"
-    arch = "sm_80"
 
 @pytest.fixture(scope="session")
 def kgate_device():

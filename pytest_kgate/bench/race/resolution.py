@@ -30,7 +30,7 @@ def too_tight(environment: Mapping[str, Any], stopwatch: Stopwatch, gates: Seque
     if not gates:
         return []
     calibration = lookup(environment, stopwatch.timer, stopwatch.cache)
-    latency = _reference_seconds(stopwatch)
+    latency = stopwatch.reference_seconds
     effect = resolved_effect(calibration, latency) if calibration else None
     if calibration is None or effect is None:
         return []
@@ -79,12 +79,6 @@ def _command(environment: Mapping[str, Any], timer: str, cache: str) -> str:
     if cache != "hot":
         parts.append(f"--cache {cache}")
     return " ".join(parts)
-
-
-def _reference_seconds(stopwatch: Stopwatch) -> float:
-    """Roughly: the timers of a GPU have timed a few calls; elsewhere half of what a sample of both arms takes."""
-    estimates = getattr(stopwatch, "estimates", None)
-    return float(estimates[1]) if estimates else stopwatch.sample_seconds / 2
 
 
 def _day(calibration: Calibration) -> str:

@@ -25,6 +25,7 @@ from pytest_kgate.device.protocol import Reading
 from pytest_kgate.errors import TimingError
 
 if TYPE_CHECKING:
+    from pytest_kgate.device.protocol import ColdCache
     from pytest_kgate.device.protocol import Device
     from pytest_kgate.device.protocol import Round
     from pytest_kgate.device.protocol import Stopwatch
@@ -104,8 +105,7 @@ def _watched(
     plan: race.Plan,
     progress: Callable[[race.Progress], None] | None,
 ) -> tuple[race.Race, Assessment]:
-    prove_cold = getattr(stopwatch, "prove_cold", None)
-    cold = prove_cold() if prove_cold is not None and stopwatch.cache == "cold" else None
+    cold = stopwatch.prove_cold()
     watch = _Watch(stopwatch, device)
     result = race.run(watch, gates, plan, device.clock, progress)
     watch.read()
@@ -136,13 +136,19 @@ class _Watch:
         self.readings: list[tuple[int, Reading]] = []
         self._stopwatch = stopwatch
         self._device = device
-        self._machine: Callable[[], Reading | None] = getattr(device, "read_machine", lambda: None)
         self._read_at = 0.0
         self.read()
 
     @property
     def sample_seconds(self) -> float:
         return self._stopwatch.sample_seconds
+
+    @property
+    def reference_seconds(self) -> float:
+        return self._stopwatch.reference_seconds
+
+    def prove_cold(self) -> ColdCache | None:
+        return self._stopwatch.prove_cold()
 
     def round(self, seed: int, order: Order, probe_seed: int | None = None) -> Round:
         now = self._device.clock()
@@ -155,7 +161,7 @@ class _Watch:
 
     def read(self) -> None:
         """Ask the machine; nothing where it can't be asked."""
-        reading = self._machine()
+        reading = self._device.read_machine()
         self._read_at = self._device.clock()
         if reading is not None:
             self.readings.append((len(self.rounds), reading))

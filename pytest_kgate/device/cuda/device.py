@@ -47,7 +47,7 @@ class CudaDevice(CudaContext):
         }
 
     def admit(self, pid: int) -> None:
-        """A process that this one has started and will wait for may have this GPU open, too."""
+        """Among the processes on this GPU it then counts as ours."""
         self._machine.admit(pid)
 
     def read_machine(self) -> Reading | None:

@@ -37,6 +37,7 @@ class FakeDevice:
 
     kind = "fake"
     torch_device = "cpu"
+    hung = False
 
     def __init__(
         self,
@@ -102,6 +103,9 @@ class FakeDevice:
     def clock(self) -> float:
         return self.now_seconds
 
+    def admit(self, pid: int) -> None:
+        """Nobody can disturb it."""
+
     def read_machine(self) -> Reading | None:
         return self.machine(self.rounds) if self.machine is not None else None
 
@@ -137,6 +141,10 @@ class FakeStopwatch:
     def sample_seconds(self) -> float:
         return float(self._truth.sum() + self._overhead.sum())
 
+    @property
+    def reference_seconds(self) -> float:
+        return float(self._truth[1])
+
     def round(self, seed: int, order: NDArray[np.intp], probe_seed: int | None = None) -> Round:
         device = self._device
         slots = len(order)
@@ -159,7 +167,8 @@ class FakeStopwatch:
         return Round(seconds, self._overhead, retaken, evidence, probe)
 
     def prove_cold(self) -> ColdCache | None:
-        return self._device.cold.required() if self._device.cold is not None else None
+        cold = self._device.cold if self.cache == "cold" else None
+        return None if cold is None else cold.required()
 
     def _probe(self, seed: int) -> Probe:
         """Runs the real candidate, once; new values take no time of their own."""

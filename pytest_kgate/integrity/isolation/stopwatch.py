@@ -27,6 +27,7 @@ from torch import Tensor
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.cuda.device import CudaDevice
 from pytest_kgate.device.host import no_garbage_collection
+from pytest_kgate.device.protocol import ColdCache
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Round
 from pytest_kgate.device.protocol import Workload
@@ -99,7 +100,7 @@ class IsolatedStopwatch:
             output = workload.make_output(inputs)
             self._like = output
             self._sets = 1
-            once = min(self._reference_seconds(0, 1, 3))
+            self._reference_once = once = min(self._reference_seconds(0, 1, 3))
             slot = Layout.of(inputs, output, 1).slot_bytes
             calls = min(_ROW_SECONDS[device.kind] / max(once, 1e-9), _MOST_CALLS, _MOST_BYTES[device.kind] / slot)
             self._layout = Layout.of(inputs, output, max(1, math.ceil(calls)))
@@ -120,6 +121,15 @@ class IsolatedStopwatch:
     def sample_seconds(self) -> float:
         """With what it takes to draw the values of a row."""
         return self._sample_seconds
+
+    @property
+    def reference_seconds(self) -> float:
+        """In a row of one call."""
+        return self._reference_once
+
+    def prove_cold(self) -> ColdCache | None:
+        """Nothing empties a cache here: new values, or many sets of them, are not in it."""
+        return None
 
     @property
     def calls(self) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from pytest_kgate.device.cuda.context import CudaContext
 from pytest_kgate.device.cuda.timers.capture import Captures
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.errors import CandidateError
@@ -92,7 +93,7 @@ def observe(device: Device, call: Callable[[], Any], *, graph: bool = False) -> 
     `graph`: whether the calls are timed in graphs; what they launch there is then what counts.
     """
     try:
-        if not hasattr(device, "instruments"):
+        if not isinstance(device, CudaContext):
             return Launches(_operators(call), _operators(call))
         listed = _listed(device, call) if graph else None
         return listed or Launches(*_profiled(device, [call, call]))
@@ -103,7 +104,7 @@ def observe(device: Device, call: Callable[[], Any], *, graph: bool = False) -> 
         return f"the profiler failed ({str(error).splitlines()[0]})"
 
 
-def _listed(device: Any, call: Callable[[], Any]) -> Launches | None:
+def _listed(device: CudaContext, call: Callable[[], Any]) -> Launches | None:
     """By the nodes of captured graphs; None where they can't be captured now, and so were not timed by graphs."""
     captures = Captures(device)
     found = []
@@ -126,7 +127,7 @@ def _count_work(kernels: Mapping[str, int]) -> int:
     return sum(count for name, count in kernels.items() if not _NOT_WORK.match(name))
 
 
-def _profiled(device: Any, calls: Sequence[Callable[[], Any]]) -> list[dict[str, int]]:
+def _profiled(device: CudaContext, calls: Sequence[Callable[[], Any]]) -> list[dict[str, int]]:
     """What each call launches, in one session of the profiler: to begin and to end one takes 4 ms."""
     from torch._C._autograd import DeviceType
     from torch.profiler import ProfilerActivity

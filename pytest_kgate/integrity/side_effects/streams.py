@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from pytest_kgate.device.arm import Arm
+from pytest_kgate.device.cuda.context import CudaContext
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.integrity.guard_zones import span
@@ -85,7 +86,7 @@ def new_values(device: Any, arm: Arm, workload: Workload, seed: int) -> tuple[Fr
     def keep() -> None:
         answers[0] = answers[0].clone() if isinstance(answers[0], Tensor) else answers[0]
 
-    timed = _on_stream if hasattr(device, "instruments") else _on_clock
+    timed = _on_stream if isinstance(device, CudaContext) else _on_clock
     times = timed(device, call, refill, keep, pairs)
     device.synchronize()  # what runs on a stream of its own must not write into memory that is given back below
     return Fresh(tuple(times[0]), tuple(times[1])), inputs, answers[0]

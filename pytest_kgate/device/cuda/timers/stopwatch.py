@@ -77,6 +77,11 @@ class CudaStopwatch:
         """About what one sample of both arms takes."""
         return sum(self.estimates)
 
+    @property
+    def reference_seconds(self) -> float:
+        """As it was estimated on other inputs, before the first round."""
+        return self.estimates[1]
+
     def evict(self) -> None:
         """With a cold cache, enqueue what empties the L2 before a sample.
 
@@ -85,8 +90,10 @@ class CudaStopwatch:
         if self._eviction is not None:
             self._eviction.sum()
 
-    def prove_cold(self) -> ColdCache:
+    def prove_cold(self) -> ColdCache | None:
         """What a load costs in and out of the cache; raises `TimingError` where `evict` does not make it cold."""
+        if self.cache != "cold":
+            return None
         return cold_probe(self.device, self.evict).required()
 
     def close(self) -> None:

@@ -17,7 +17,6 @@ import torch
 
 from pytest_kgate.bench.processes.spawn import last_lines
 from pytest_kgate.bench.processes.spawn import signal_all
-from pytest_kgate.device.cuda.device import CudaDevice
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.integrity.isolation.process.channel import Wire
@@ -69,8 +68,7 @@ class Process:
         try:
             begin = {"do": "begin", "device": device.torch_device, "threads": torch.get_num_threads()}
             self.confined = int(self._ask(begin)["landlock"]) > 0
-            if isinstance(device, CudaDevice):
-                device.admit(self._child.pid)
+            device.admit(self._child.pid)
             named = candidate.to_dict()
             self._ask({"do": "load", "candidate": named, "params": params, "path": sys.path})
         except BaseException:
