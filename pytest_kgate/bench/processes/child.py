@@ -17,7 +17,7 @@ import pytest
 
 from pytest_kgate.bench.processes.task import Task
 from pytest_kgate.errors import KgateError
-from pytest_kgate.system.child_process import end_with
+from pytest_kgate.system.child_process import end_with_parent
 
 if TYPE_CHECKING:
     from pytest_kgate.bench.request import Job
@@ -36,7 +36,7 @@ class Child:
         # The other arguments of the parent's command line decide how things are set up; which tests run does not.
         config.args = [f"{config.rootpath / path}{test}"]
         config.option.pyargs = False
-        threading.Thread(target=end_with, args=(task.lifeline,), daemon=True).start()
+        threading.Thread(target=end_with_parent, args=(task.parent_pipe,), daemon=True).start()
 
     def run(self, job: Job, measure: Callable[[Job], Outcome]) -> Outcome:
         """An earlier call's outcome, as the parent saw it; at the call that is meant, measures and ends the session."""

@@ -22,16 +22,15 @@ from pytest_kgate.bench.processes.task import VARIABLE
 from pytest_kgate.bench.processes.task import Task
 from pytest_kgate.errors import KgateError
 from pytest_kgate.report.record.record import Record
-from pytest_kgate.system.child_process import pipe
+from pytest_kgate.system.child_process import last_lines
+from pytest_kgate.system.child_process import parent_pipe
+from pytest_kgate.system.child_process import signal_all
 
 if TYPE_CHECKING:
     import pytest
 
 _GRACE_SECONDS = 10.0
 """For a process that is interrupted, to put its fixtures away, before it is killed."""
-
-_LINES = 6
-"""Of what a process said last, in the reason why it failed."""
 
 
 class ProcessFailed(KgateError):
@@ -61,12 +60,12 @@ class Launcher:
         with tempfile.TemporaryDirectory(prefix="kgate-process-") as name:
             folder = Path(name)
             answer = folder / "answer.json"
-            with pipe() as lifeline, (folder / "output").open("w+", encoding="utf-8", errors="replace") as output:
-                replace(task, answer=str(answer), lifeline=lifeline).save(folder / "task.json")
+            with parent_pipe() as pipe, (folder / "output").open("w+", encoding="utf-8", errors="replace") as output:
+                replace(task, answer=str(answer), parent_pipe=pipe).save(folder / "task.json")
                 # pytest empties --basetemp when it starts: a session's own must not be shared.
                 command = [sys.executable, "-m", "pytest", *self.arguments, f"--basetemp={folder / 'tmp'}"]
                 environment = {**os.environ, VARIABLE: str(folder / "task.json")}
-                timed_out, status = _run(command, self.folder, environment, lifeline, output, limit_seconds)
+                timed_out, status = _run(command, self.folder, environment, pipe, output, limit_seconds)
                 said = last_lines(output)
             found = json.loads(answer.read_text(encoding="utf-8")) if answer.exists() else {}
         if "record" in found:
@@ -81,7 +80,7 @@ def _run(
     command: list[str],
     folder: Path,
     environment: Mapping[str, str],
-    lifeline: int,
+    pipe: int,
     output: IO[str],
     limit: float,
 ) -> tuple[bool, int]:
@@ -95,7 +94,7 @@ def _run(
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=subprocess.STDOUT,
-        pass_fds=(lifeline,),
+        pass_fds=(pipe,),
         start_new_session=True,
     ) as child:
 
@@ -117,18 +116,6 @@ def _run(
                     child.wait(_GRACE_SECONDS)
                 signal_all(child, signal.SIGKILL)
     return timed_out.is_set(), status
-
-
-def signal_all(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    """To the process and all that it started."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.pid, number)
-
-
-def last_lines(output: IO[str]) -> list[str]:
-    """Of the file that a process wrote to."""
-    output.seek(0)
-    return [line.rstrip() for line in output if line.strip()][-_LINES:]
 
 
 def _explained(task: Task, limit_seconds: float | None, status: int, said: list[str]) -> ProcessFailed:

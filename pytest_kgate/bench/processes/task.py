@@ -34,7 +34,7 @@ class Task:
     """The records of the test's calls before, which are not measured again."""
     answer: str = ""
     """Path of the file for the answer."""
-    lifeline: int = -1
+    parent_pipe: int = -1
     """A file descriptor that ends when the parent does."""
 
     def save(self, path: Path) -> None:

@@ -15,14 +15,14 @@ from typing import Any
 
 import torch
 
-from pytest_kgate.bench.processes.spawn import last_lines
-from pytest_kgate.bench.processes.spawn import signal_all
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.integrity.isolation.process.channel import Wire
 from pytest_kgate.integrity.isolation.process.guard import guarded
 from pytest_kgate.report.record.record import plain
-from pytest_kgate.system.child_process import pipe
+from pytest_kgate.system.child_process import last_lines
+from pytest_kgate.system.child_process import parent_pipe
+from pytest_kgate.system.child_process import signal_all
 
 if TYPE_CHECKING:
     from pytest_kgate.device.protocol import Device
@@ -50,17 +50,17 @@ class Process:
             tempfile.TemporaryDirectory(prefix="kgate-isolated-", ignore_cleanup_errors=True)
         )
         self._stack.enter_context(guarded())
-        lifeline = self._stack.enter_context(pipe())
+        pipe = self._stack.enter_context(parent_pipe())
         self._wire, theirs = Wire.pair()
         self._stack.callback(self._wire.close)
         self._child = subprocess.Popen(
-            [*_WORKER, str(theirs.fd), str(lifeline), own, device.torch_device],
+            [*_WORKER, str(theirs.fd), str(pipe), own, device.torch_device],
             cwd=folder,
             env=_environment(own),
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=subprocess.STDOUT,
-            pass_fds=(theirs.fd, lifeline),
+            pass_fds=(theirs.fd, pipe),
             start_new_session=True,
         )
         theirs.close()

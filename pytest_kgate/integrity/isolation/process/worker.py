@@ -17,7 +17,7 @@ from typing import Any
 
 from pytest_kgate.integrity.isolation.process.channel import Wire
 from pytest_kgate.integrity.isolation.process.landlock import confine
-from pytest_kgate.system.child_process import end_with
+from pytest_kgate.system.child_process import end_with_parent
 
 if TYPE_CHECKING:
     from pytest_kgate.device.arm import Arm
@@ -168,11 +168,11 @@ def _device(name: str) -> Device:
     return CudaDevice(int(name.partition(":")[2]))
 
 
-def main(wire: str, lifeline: str, folder: str, device: str) -> None:
+def main(wire: str, parent_pipe: str, folder: str, device: str) -> None:
     """What `process.Process` starts this module with."""
     # First, for threads that there are already would not be confined.
     landlock = confine(Path(folder), cuda=device != "cpu")
-    threading.Thread(target=end_with, args=(int(lifeline),), daemon=True).start()
+    threading.Thread(target=end_with_parent, args=(int(parent_pipe),), daemon=True).start()
     Worker(Wire.of(int(wire)), landlock).serve()
 
 
