@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from pytest_kgate.device.open import assigned
+from pytest_kgate.device.open import open_device
 from pytest_kgate.profile.under_tool import launch_only as sanitized_child
 from pytest_kgate.report.record.file import RecordFile
 from pytest_kgate.session.options.values import Options
@@ -83,30 +85,10 @@ class Session:
 
     def device(self, spec: str | None = None) -> Device:
         """The device of `spec` (None: of --kgate-device), opened once; raises `DeviceMissing`."""
-        spec = self._resolve(spec or self.options.device)
+        spec = assigned(spec or self.options.device, os.environ.get("PYTEST_XDIST_WORKER", ""))
         if spec not in self._devices:
-            if spec == "host":
-                from pytest_kgate.device.host import HostDevice
-
-                self._devices[spec] = HostDevice()
-            else:
-                from pytest_kgate.device.cuda.device import CudaDevice
-
-                index = int(spec.partition(":")[2])
-                self._devices[spec] = CudaDevice(index, timeout_seconds=self.options.timeout)
+            self._devices[spec] = open_device(spec, timeout_seconds=self.options.timeout)
         return self._devices[spec]
-
-    def _resolve(self, spec: str) -> str:
-        """`auto` and `cuda` to `host` or `cuda:N`; xdist's workers take the GPUs in turn."""
-        if spec not in ("auto", "cuda"):
-            return spec
-        import torch
-
-        if not torch.cuda.is_available():
-            return "host" if spec == "auto" else "cuda:0"
-        worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
-        number = int(worker) if worker.isdigit() else 0
-        return f"cuda:{number % torch.cuda.device_count()}"
 
     def begin(self, item: pytest.Item) -> None:
         """A test starts, or starts again: plugins that rerun failed tests do so in the same process."""

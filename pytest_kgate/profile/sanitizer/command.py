@@ -19,6 +19,7 @@ from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Any
 
+from pytest_kgate.device.open import open_device
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import ToolchainMissing
 from pytest_kgate.errors import UsageError
@@ -161,9 +162,7 @@ def _environment() -> dict[str, Any]:
     """Versions, and the GPU where there is one to be opened."""
     environment = session_environment(Path.cwd())
     try:
-        from pytest_kgate.device.cuda.device import CudaDevice
-
-        return {**environment, **CudaDevice().environment()}
+        return {**environment, **open_device("cuda:0").environment()}
     except KgateError as error:
         return {**environment, "device": error.what}
 

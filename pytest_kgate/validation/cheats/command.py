@@ -46,13 +46,14 @@ def _run(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     import torch
 
+    from pytest_kgate.device.open import assigned
     from pytest_kgate.validation.cheats import file as document
     from pytest_kgate.validation.cheats.attempt import fight
     from pytest_kgate.validation.cheats.attempt import place
 
     session_modules.import_all()
     gpu = torch.cuda.is_available()
-    device = options.device if options.device != "auto" else "cuda" if gpu else "host"
+    device = assigned(options.device).partition(":")[0]
     if device == "cuda" and not gpu:
         raise UsageError("There is no CUDA device.", "Use --device host.")
     cheats = catalogue.chosen(device, options.only)

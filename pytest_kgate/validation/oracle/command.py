@@ -44,18 +44,16 @@ def run(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> dict[str, Any]:
     import torch
 
-    from pytest_kgate.device.cuda.device import CudaDevice
-    from pytest_kgate.device.host import HostDevice
-    from pytest_kgate.device.host import cpu_model
+    from pytest_kgate.device.open import open_device
     from pytest_kgate.report.record.record import now
     from pytest_kgate.validation.oracle import file as grid_document
     from pytest_kgate.validation.oracle import grid
 
     lengths = _chosen("--lengths", options.lengths, grid.LENGTHS)
     head_dims = _chosen("--head-dims", options.head_dims, grid.HEAD_DIMS)
-    kind = options.device if options.device != "auto" else "cuda" if torch.cuda.is_available() else "host"
-    device = CudaDevice(0) if kind == "cuda" else HostDevice()
-    name = device.properties.name if isinstance(device, CudaDevice) else cpu_model()
+    device = open_device(options.device)
+    facts = device.environment()
+    name = facts["gpu"]["name"] if "gpu" in facts else facts["cpu"]["model"]
     outcomes, kernels, missing = grid.run(device, tuple(grid.TOLERANCE), head_dims, lengths, options.seed, _show)
     setting = {"device": name, "torch": f"PyTorch {torch.__version__}", "day": now()[:10]}
     return grid_document.document(outcomes, kernels, missing, setting)

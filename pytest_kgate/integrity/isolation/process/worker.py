@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 
+from pytest_kgate.device.open import open_device
 from pytest_kgate.integrity.isolation.process.channel import Wire
 from pytest_kgate.integrity.isolation.process.landlock import confine
 from pytest_kgate.system.child_process import end_with_parent
@@ -72,7 +73,7 @@ class Worker:
         import torch
 
         torch.set_num_threads(message["threads"])
-        self._device = _device(message["device"])
+        self._device = open_device("host" if message["device"] == "cpu" else message["device"])
         return {"landlock": str(self._landlock)}
 
     def _load(self, message: Mapping[str, Any]) -> None:
@@ -156,16 +157,6 @@ def _explained(error: Exception) -> dict[str, str]:
 
     found = blamed("The candidate", CALL_CONVENTION, error)
     return {"what": found.what, "todo": f"{found.todo}\n{own_frames(error)}"}
-
-
-def _device(name: str) -> Device:
-    if name == "cpu":
-        from pytest_kgate.device.host import HostDevice
-
-        return HostDevice()
-    from pytest_kgate.device.cuda.device import CudaDevice
-
-    return CudaDevice(int(name.partition(":")[2]))
 
 
 def main(wire: str, parent_pipe: str, folder: str, device: str) -> None:

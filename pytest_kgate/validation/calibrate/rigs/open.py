@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 from typing import Any
 
+from pytest_kgate.device.open import assigned
 from pytest_kgate.errors import UsageError
 
 if TYPE_CHECKING:
@@ -15,9 +16,7 @@ if TYPE_CHECKING:
 def kind_of(spec: str) -> str:
     """`cuda`, `host` or `fake`, of a device named as `cuda:1`, `host` or `fake:white`; `auto` looks for a GPU."""
     if spec == "auto":
-        import torch
-
-        return "cuda" if torch.cuda.is_available() else "host"
+        spec = assigned(spec)
     if not re.fullmatch(r"host|cuda(:\d+)?|fake(:[\w.-]+)?", spec, re.ASCII):
         raise UsageError(f"There is no device {spec!r}.", "Use auto, cuda, cuda:N, host or fake.")
     return spec.partition(":")[0]

@@ -1,0 +1,41 @@
+"""Devices by name: which one `auto` is, which GPU a worker of pytest-xdist gets, and the object that stands for it.
+
+Nothing here imports PyTorch before a device needs it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_kgate.device.protocol import Device
+
+
+def assigned(spec: str, worker: str = "") -> str:
+    """`host` or `cuda:N`, of `auto` and `cuda`; what else is named stays as it is.
+
+    `worker` is pytest-xdist's name of this process, such as `gw1`: workers take the GPUs in turn.
+    """
+    if spec not in ("auto", "cuda"):
+        return spec
+    import torch
+
+    if not torch.cuda.is_available():
+        return "host" if spec == "auto" else "cuda:0"
+    number = worker.removeprefix("gw")
+    return f"cuda:{(int(number) if number.isdigit() else 0) % torch.cuda.device_count()}"
+
+
+def open_device(spec: str, worker: str = "", *, timeout_seconds: float = 300.0) -> Device:
+    """The device of `auto`, `cuda`, `cuda:N` or `host`; raises `DeviceMissing`.
+
+    `timeout_seconds` is how long a kernel may run before it counts as hung.
+    """
+    spec = assigned(spec, worker)
+    if spec == "host":
+        from pytest_kgate.device.host import HostDevice
+
+        return HostDevice()
+    from pytest_kgate.device.cuda.device import CudaDevice
+
+    return CudaDevice(int(spec.partition(":")[2]), timeout_seconds=timeout_seconds)
