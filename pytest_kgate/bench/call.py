@@ -185,5 +185,5 @@ def _work_undone(device: Device, result: race.Race, workload: Workload, verify: 
         reason = verify(inputs, answer)
         if reason is not None:
             return reason
-    remembered = remembers(result.probes.surprise_seconds, result.candidate)
-    return remembered or overlaps(result.probes.hidden_seconds, float(np.median(result.candidate)))
+    remembered = remembers(result.probes.first_touch_excess_seconds, result.candidate)
+    return remembered or overlaps(result.probes.overlap_seconds, float(np.median(result.candidate)))

@@ -20,15 +20,15 @@ import torch
 
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.arm import refused_memory
-from pytest_kgate.device.probe_rows import ProbeLaunches
+from pytest_kgate.device.probe_rows import ProbeRows
 from pytest_kgate.device.protocol import ColdCache
 from pytest_kgate.device.protocol import Reading
 from pytest_kgate.device.protocol import Round
 from pytest_kgate.device.protocol import Stopwatch
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.device.rows import LONG
-from pytest_kgate.device.rows import Set
-from pytest_kgate.device.rows import Step
+from pytest_kgate.device.rows import BufferSet
+from pytest_kgate.device.rows import TimedInterval
 from pytest_kgate.device.rows import plain_row
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import UsageError
@@ -124,11 +124,11 @@ class WallStopwatch:
             buffers = self._set(workload.draw(0))
             self._estimates = []
             for index in range(len(self.arms)):
-                once = Step((index, LONG), self._row(index, buffers))
+                once = TimedInterval((index, LONG), self._row(index, buffers))
                 call_seconds = min(_timed(once) for _ in range(4))
                 inner = self._inner[index] = max(1, math.ceil(_SAMPLE_SECONDS / max(call_seconds, 1e-8)))
                 # A sample's calls and the untimed one before them.
-                several = Step((index, LONG), self._row(index, buffers))
+                several = TimedInterval((index, LONG), self._row(index, buffers))
                 self._estimates.append(_timed(several) * (1 + 1 / inner))
 
     @property
@@ -152,40 +152,40 @@ class WallStopwatch:
             pads = [torch.empty(int(steps) * _PAD_BYTES, dtype=torch.uint8) for steps in rng.integers(1, _PADS, 2)]
             sets = [self._set(self.workload.draw(seed))]
             rows = {(arm, LONG): self._row(arm, sets[0]) for arm in range(len(self.arms))}
-            steps = [Step((int(arm), LONG), rows[int(arm), LONG]) for arm in order]
+            intervals = [TimedInterval((int(arm), LONG), rows[int(arm), LONG]) for arm in order]
             calls = None
             aside = sets[0]
             if probe_seed is not None:
-                calls = ProbeLaunches(self.arms, self.workload, sets, rng, probe_seed)
+                calls = ProbeRows(self.arms, self.workload, sets, rng, probe_seed)
                 aside = self._set(self.workload.draw(seed))
-                steps = stack.enter_context(calls.among(steps, rows, plain_row, self._inner[0]))
-            elapsed = np.empty(len(steps))
+                intervals = stack.enter_context(calls.among(intervals, rows, plain_row, self._inner[0]))
+            elapsed = np.empty(len(intervals))
             before = None
-            for index, step in enumerate(steps):
-                arm = step.row[0]
+            for index, interval in enumerate(intervals):
+                arm = interval.row[0]
                 if arm != before:
                     time.sleep(_SETTLE_SECONDS)
                     before = arm
                 # On other buffers where the sample is to be the first call that sees its values.
-                around, results = sets[0] if step.sampled else aside
-                if step.before is not None:
-                    step.before()
+                around, results = sets[0] if interval.sampled else aside
+                if interval.before is not None:
+                    interval.before()
                 self.arms[arm].call(around, results[arm])
-                elapsed[index] = _timed(step)
+                elapsed[index] = _timed(interval)
             del pads
-        sampled = elapsed[[step.sampled for step in steps]]
+        sampled = elapsed[[interval.sampled for interval in intervals]]
         seconds = np.stack([sampled[order == arm] / self._inner[arm] for arm in range(len(self.arms))])
-        probe = None if calls is None else calls.result(steps, elapsed)
+        probe = None if calls is None else calls.result(intervals, elapsed)
         return Round(seconds, np.zeros(len(self.arms)), probe=probe)
 
     def close(self) -> None:
         """Nothing is held between rounds."""
 
-    def _set(self, inputs: tuple[Any, ...]) -> Set:
+    def _set(self, inputs: tuple[Any, ...]) -> BufferSet:
         """These inputs, and new outputs of the arms that take one."""
         return inputs, [self.workload.output_for(arm, inputs) for arm in self.arms]
 
-    def _row(self, index: int, buffers: Set) -> Callable[[], Any]:
+    def _row(self, index: int, buffers: BufferSet) -> Callable[[], Any]:
         """A sample's calls, with nothing around them that a call of a microsecond would feel."""
         call, count = self.arms[index].call, self._inner[index]
         inputs, output = buffers[0], buffers[1][index]
@@ -198,12 +198,12 @@ class WallStopwatch:
         return row
 
 
-def _timed(step: Step) -> float:
+def _timed(interval: TimedInterval) -> float:
     start = time.perf_counter_ns()
-    result = step.enqueue()
+    result = interval.enqueue()
     spent = time.perf_counter_ns() - start
-    if step.after is not None:
-        step.after(result)
+    if interval.after is not None:
+        interval.after(result)
     return spent * 1e-9
 
 

@@ -34,9 +34,9 @@ from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.protocol import Probe
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.device.rows import LONG
+from pytest_kgate.device.rows import BufferSet
 from pytest_kgate.device.rows import Row
-from pytest_kgate.device.rows import Set
-from pytest_kgate.device.rows import Step
+from pytest_kgate.device.rows import TimedInterval
 from pytest_kgate.device.rows import by_turn
 from pytest_kgate.errors import CandidateError
 
@@ -53,11 +53,11 @@ RowOf = Callable[[Callable[[int], Any], int], AbstractContextManager[Callable[[]
 """`row_of(call, launches)`: a function that makes so many launches in the way of the timer."""
 
 
-class ProbeLaunches:
+class ProbeRows:
     """The three rows of one round."""
 
     def __init__(
-        self, arms: Sequence[Arm], workload: Workload, sets: Sequence[Set], rng: np.random.Generator, seed: int
+        self, arms: Sequence[Arm], workload: Workload, sets: Sequence[BufferSet], rng: np.random.Generator, seed: int
     ) -> None:
         self._arms = arms
         self._workload = workload
@@ -74,13 +74,13 @@ class ProbeLaunches:
     @contextlib.contextmanager
     def among(
         self,
-        steps: Sequence[Step],
+        intervals: Sequence[TimedInterval],
         rows: Mapping[Row, Callable[[], Any]],
         row_of: RowOf,
         longest: int,
         fence: Callable[[], None] | None = None,
-    ) -> Iterator[list[Step]]:
-        """The steps of the round with the rows among them, at random places; `longest` is a row's most launches.
+    ) -> Iterator[list[TimedInterval]]:
+        """The intervals of the round with the rows among them, at random places; `longest` is a row's most launches.
 
         `fence` enqueues an empty kernel, on a device where calls in a row could overlap.
         """
@@ -88,39 +88,43 @@ class ProbeLaunches:
         with contextlib.ExitStack() as stack:
             audit = stack.enter_context(row_of(self._audited(int(self._rng.integers(length))), length))
             extra = [
-                Step((0, LONG), rows[0, LONG], lambda: self._renew(0), lambda result: self._keep(0, result), False),
-                Step((1, LONG), rows[1, LONG], lambda: self._renew(1), sampled=False),
-                Step(_AUDIT, audit, lambda: self._renew(1), sampled=False),
+                TimedInterval(
+                    (0, LONG), rows[0, LONG], lambda: self._renew(0), lambda result: self._keep(0, result), False
+                ),
+                TimedInterval((1, LONG), rows[1, LONG], lambda: self._renew(1), sampled=False),
+                TimedInterval(_AUDIT, audit, lambda: self._renew(1), sampled=False),
             ]
             if fence is not None:
                 self._fenced = longest
                 for key, call in ((_FENCED, self._between(fence)), (_FENCES, lambda turn: fence())):
                     row = stack.enter_context(row_of(call, longest))
                     row()  # what a first launch costs, such as bringing a graph to the device, is no part of the time
-                    extra.append(Step(key, row, sampled=False))
-            places = self._rng.permutation(len(steps) + len(extra))[: len(extra)]
-            yield _merged(steps, dict(zip(places.tolist(), extra, strict=True)))
+                    extra.append(TimedInterval(key, row, sampled=False))
+            places = self._rng.permutation(len(intervals) + len(extra))[: len(extra)]
+            yield _merged(intervals, dict(zip(places.tolist(), extra, strict=True)))
 
     def result(
-        self, steps: Sequence[Step], elapsed: NDArray[np.float64], latency_seconds: float | None = None
+        self, intervals: Sequence[TimedInterval], elapsed: NDArray[np.float64], latency_seconds: float | None = None
     ) -> Probe:
         """What to verify, and how much longer the rows on new values took than any other of their kind.
 
         `latency_seconds` is what one of the candidate's calls took in the round's rows.
         """
-        sampled = np.array([step.sampled for step in steps])
+        sampled = np.array([interval.sampled for interval in intervals])
         longer = []
         for arm in range(2):
-            mine = np.array([step.row == (arm, LONG) for step in steps])
+            mine = np.array([interval.row == (arm, LONG) for interval in intervals])
             longer.append(float(elapsed[mine & ~sampled].item() - elapsed[mine & sampled].max()))
         answers = tuple(zip((self._seeds[0], self._seeds[2]), self._answers, strict=True))
         hidden = None
         if self._fenced and latency_seconds is not None:
-            fenced, fences = (elapsed[[step.row == key for step in steps]].item() for key in (_FENCED, _FENCES))
+            fenced, fences = (
+                elapsed[[interval.row == key for interval in intervals]].item() for key in (_FENCED, _FENCES)
+            )
             hidden = float(fenced - fences) / self._fenced - latency_seconds
         return Probe(answers, (longer[0], longer[1]), hidden)
 
-    def _renew(self, which: int, sets: Sequence[Set] | None = None) -> None:
+    def _renew(self, which: int, sets: Sequence[BufferSet] | None = None) -> None:
         """Other values in the same buffers: of all sets, unless some are named."""
         for inputs, _ in self._sets if sets is None else sets:
             for tensor, value in zip(inputs, self._values[which], strict=True):
@@ -174,10 +178,10 @@ class ProbeLaunches:
         self._answers[1].copy_(self._answers[0])
 
 
-def _merged(steps: Sequence[Step], extra: dict[int, Step]) -> list[Step]:
-    """`steps` in their order, with `extra` at the places of its keys."""
-    left = iter(steps)
-    return [extra[place] if place in extra else next(left) for place in range(len(steps) + len(extra))]
+def _merged(intervals: Sequence[TimedInterval], extra: dict[int, TimedInterval]) -> list[TimedInterval]:
+    """`intervals` in their order, with `extra` at the places of its keys."""
+    left = iter(intervals)
+    return [extra[place] if place in extra else next(left) for place in range(len(intervals) + len(extra))]
 
 
 def _tensor(result: Any) -> Tensor:

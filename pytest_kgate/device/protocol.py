@@ -49,10 +49,10 @@ class Probe:
     """(seed of the draw whose values they were, copy of the candidate's output), each made right behind a launch that
     nothing had announced."""
 
-    surprise_seconds: tuple[float, float]
+    first_touch_excess_seconds: tuple[float, float]
     """By arm: how much longer the launches that were the first to see the values took than the slowest others."""
 
-    hidden_seconds: float | None = None
+    overlap_seconds: float | None = None
     """How much longer one of the candidate's calls takes between two launches that let it overlap with no other call
     than in the round's rows; None where the timer lets no two calls meet."""
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from pytest_kgate.device.arm import Arm
 
-Set = tuple[tuple[Any, ...], list[Any]]
+BufferSet = tuple[tuple[Any, ...], list[Any]]
 """Inputs, and for each arm the output that it writes to (None where it allocates its own)."""
 
 Row = tuple[int, int]
@@ -21,7 +21,7 @@ SHORT, LONG = 0, 1
 
 
 @dataclass(frozen=True)
-class Step:
+class TimedInterval:
     """One timed interval of a round."""
 
     row: Row
@@ -34,7 +34,7 @@ class Step:
     sampled: bool = True
 
 
-def by_turn(arms: Sequence[Arm], index: int, sets: Sequence[Set]) -> Callable[[int], Any]:
+def by_turn(arms: Sequence[Arm], index: int, sets: Sequence[BufferSet]) -> Callable[[int], Any]:
     """An arm's call on the inputs that are a turn's; sets are taken in turn."""
     call = arms[index].call
 

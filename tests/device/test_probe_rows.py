@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from pytest_kgate.device.arm import Arm
-from pytest_kgate.device.probe_rows import ProbeLaunches
+from pytest_kgate.device.probe_rows import ProbeRows
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.device.rows import LONG
-from pytest_kgate.device.rows import Step
+from pytest_kgate.device.rows import TimedInterval
 from pytest_kgate.device.rows import by_turn
 from pytest_kgate.device.rows import in_a_row
 from pytest_kgate.device.rows import plain_row
@@ -36,22 +36,22 @@ def early():
     return call
 
 
-def probed(candidate, rng_seed=1, fence=None, seconds=lambda step: 1.0):
+def probed(candidate, rng_seed=1, fence=None, seconds=lambda interval: 1.0):
     """A round of two samples an arm and the rows among them, run; what the rows were, and the probe."""
     arms = (Arm("candidate", candidate, True), Arm("reference", honest, True))
     inputs = WORKLOAD.draw(0)
     sets = [(inputs, [torch.empty(4), torch.empty(4)])]
     rows = {(arm, LONG): in_a_row(by_turn(arms, arm, sets), LENGTH) for arm in range(2)}
-    launches = ProbeLaunches(arms, WORKLOAD, sets, np.random.default_rng(rng_seed), SEED)
-    samples = [Step((arm, LONG), rows[arm, LONG]) for arm in (0, 1, 0, 1)]
-    with launches.among(samples, rows, plain_row, LENGTH, fence) as steps:
-        for step in steps:
-            if step.before is not None:
-                step.before()
-            result = step.enqueue()
-            if step.after is not None:
-                step.after(result)
-    return steps, launches.result(steps, np.array([seconds(step) for step in steps]), 1e-6)
+    launches = ProbeRows(arms, WORKLOAD, sets, np.random.default_rng(rng_seed), SEED)
+    samples = [TimedInterval((arm, LONG), rows[arm, LONG]) for arm in (0, 1, 0, 1)]
+    with launches.among(samples, rows, plain_row, LENGTH, fence) as intervals:
+        for interval in intervals:
+            if interval.before is not None:
+                interval.before()
+            result = interval.enqueue()
+            if interval.after is not None:
+                interval.after(result)
+    return intervals, launches.result(intervals, np.array([seconds(interval) for interval in intervals]), 1e-6)
 
 
 @pytest.mark.parametrize("rng_seed", range(10))
@@ -72,9 +72,9 @@ def test_calls_are_timed_with_something_between_them_where_a_timer_has_it():
         events.append("call")
         return honest(inputs, output)
 
-    def seconds(step):
+    def seconds(interval):
         before = len(events)
-        step.enqueue()
+        interval.enqueue()
         made = events[before:]
         if made == ["call", "fence"] * LENGTH:
             return 40e-6
@@ -82,10 +82,10 @@ def test_calls_are_timed_with_something_between_them_where_a_timer_has_it():
 
     _, probe = probed(candidate, fence=lambda: events.append("fence"), seconds=seconds)
     # 35 us for five calls, of which each took 1 us in the round's rows.
-    assert probe.hidden_seconds == pytest.approx(6e-6)
+    assert probe.overlap_seconds == pytest.approx(6e-6)
 
 
 def test_nothing_is_hidden_where_the_timer_lets_no_two_calls_meet():
-    steps, probe = probed(honest)
-    assert probe.hidden_seconds is None
-    assert len(steps) == 4 + 3
+    intervals, probe = probed(honest)
+    assert probe.overlap_seconds is None
+    assert len(intervals) == 4 + 3

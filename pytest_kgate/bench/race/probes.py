@@ -66,32 +66,32 @@ class Probes:
     def __init__(self, race_seed: int) -> None:
         self._rng = np.random.default_rng([race_seed, _STREAM])
         self._kept: list[Probe] = []
-        self._surprise: list[tuple[float, float]] = []
-        self._hidden: list[float] = []
+        self._excess: list[tuple[float, float]] = []
+        self._overlap: list[float] = []
 
     def add(self, probe: Probe | None) -> None:
         """Take one in; with equal chance for all, it is among those that are kept."""
         if probe is None:
             return
-        self._surprise.append(probe.surprise_seconds)
-        if probe.hidden_seconds is not None:
-            self._hidden.append(probe.hidden_seconds)
+        self._excess.append(probe.first_touch_excess_seconds)
+        if probe.overlap_seconds is not None:
+            self._overlap.append(probe.overlap_seconds)
         if len(self._kept) < _KEPT:
             self._kept.append(probe)
             return
-        place = int(self._rng.integers(len(self._surprise)))
+        place = int(self._rng.integers(len(self._excess)))
         if place < _KEPT:
             self._kept[place] = probe
 
     @property
-    def surprise_seconds(self) -> NDArray[np.float64]:
+    def first_touch_excess_seconds(self) -> NDArray[np.float64]:
         """(probes, 2): how much longer each arm's launches took on new values than the slowest on old ones."""
-        return np.array(self._surprise, dtype=np.float64).reshape(-1, 2)
+        return np.array(self._excess, dtype=np.float64).reshape(-1, 2)
 
     @property
-    def hidden_seconds(self) -> NDArray[np.float64]:
+    def overlap_seconds(self) -> NDArray[np.float64]:
         """(probes,): how much of a call the row of launches hides; empty where the timer can hide nothing."""
-        return np.array(self._hidden, dtype=np.float64)
+        return np.array(self._overlap, dtype=np.float64)
 
     @property
     def kept(self) -> tuple[Probe, ...]:
@@ -100,18 +100,18 @@ class Probes:
 
     def to_dict(self) -> dict[str, Any] | None:
         """Built-in types, for the record; None where no round was probed."""
-        if not self._surprise:
+        if not self._excess:
             return None
-        candidate, reference = np.median(self.surprise_seconds, axis=0).tolist()
+        candidate, reference = np.median(self.first_touch_excess_seconds, axis=0).tolist()
         return {
-            "rounds": len(self._surprise),
+            "rounds": len(self._excess),
             "verified": sum(len(probe.answers) for probe in self._kept),
             "surprise_seconds": {"candidate": candidate, "reference": reference},
-            "hidden_seconds": float(np.median(self._hidden)) if self._hidden else None,
+            "hidden_seconds": float(np.median(self._overlap)) if self._overlap else None,
         }
 
 
-def remembers(surprise_seconds: NDArray[np.float64], samples: NDArray[np.float64]) -> str | None:
+def remembers(excess_seconds: NDArray[np.float64], samples: NDArray[np.float64]) -> str | None:
     """One sentence where the candidate takes much longer on values that it has not seen; None where it does not.
 
     What the reference loses to new values (they lie elsewhere in the caches) is taken off, and what a tenth of the
@@ -120,9 +120,9 @@ def remembers(surprise_seconds: NDArray[np.float64], samples: NDArray[np.float64
     time, but a disturbance of the launches that a probe is compared with hides it now and then. One of ten samples is
     the slowest by chance, so noise alone hardly puts three of four probes behind the slowest of theirs.
     """
-    if len(surprise_seconds) < _FEWEST or not np.isfinite(samples).all():
+    if len(excess_seconds) < _FEWEST or not np.isfinite(samples).all():
         return None
-    longer = _longer(surprise_seconds)
+    longer = _longer(excess_seconds)
     candidate = float(np.quantile(longer, 0.4 if len(longer) >= _MANY else 0.25))
     if candidate <= _allowed(samples):
         return None
@@ -132,21 +132,21 @@ def remembers(surprise_seconds: NDArray[np.float64], samples: NDArray[np.float64
     )
 
 
-def doubtful(surprise_seconds: NDArray[np.float64], samples: NDArray[np.float64]) -> bool:
+def doubtful(excess_seconds: NDArray[np.float64], samples: NDArray[np.float64]) -> bool:
     """Whether few probes look like a memory, or half of many: then `remembers` should be asked after more rounds.
 
     A race that is decided after twelve rounds has three probes, and on a busy host a disturbance of one of them would
     hide what a candidate remembers.
     """
-    if not len(surprise_seconds) or not np.isfinite(samples).all() or remembers(surprise_seconds, samples):
+    if not len(excess_seconds) or not np.isfinite(samples).all() or remembers(excess_seconds, samples):
         return False
-    longer = _longer(surprise_seconds)
+    longer = _longer(excess_seconds)
     return float(np.max(longer) if len(longer) < _MANY else np.median(longer)) > _allowed(samples)
 
 
-def _longer(surprise_seconds: NDArray[np.float64]) -> NDArray[np.float64]:
+def _longer(excess_seconds: NDArray[np.float64]) -> NDArray[np.float64]:
     """(probes,): what new values cost the candidate beyond what they cost the reference."""
-    longer: NDArray[np.float64] = surprise_seconds[:, 0] - max(0.0, float(np.median(surprise_seconds[:, 1])))
+    longer: NDArray[np.float64] = excess_seconds[:, 0] - max(0.0, float(np.median(excess_seconds[:, 1])))
     return longer
 
 
@@ -156,14 +156,14 @@ def _allowed(samples: NDArray[np.float64]) -> float:
     return _REMEMBERING * latency + _SLACK_SECONDS + (slow - latency)
 
 
-def overlaps(hidden_seconds: NDArray[np.float64], latency_seconds: float) -> str | None:
+def overlaps(overlap_seconds: NDArray[np.float64], latency_seconds: float) -> str | None:
     """One sentence where the candidate's calls run at the same time as their neighbours; None where they do not.
 
     A quarter of the probes may be quick, as in `remembers`: what overlaps does so in every row.
     """
-    if len(hidden_seconds) < _FEWEST or not np.isfinite(latency_seconds):
+    if len(overlap_seconds) < _FEWEST or not np.isfinite(latency_seconds):
         return None
-    hidden = float(np.quantile(hidden_seconds, 0.25))
+    hidden = float(np.quantile(overlap_seconds, 0.25))
     if hidden <= _HIDDEN_SECONDS + _HIDDEN * latency_seconds:
         return None
     return (

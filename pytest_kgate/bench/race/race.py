@@ -104,7 +104,9 @@ def run(
             progress(Progress(len(rounds), clock() - start, _rough_ratio(rounds)))
         if len(rounds) in LOOKS:
             _judge(rounds, gates, plan, stopwatch.tick_seconds, decided)
-            if _settled(rounds, gates, plan, decided) and not doubtful(probes.surprise_seconds, _stack(rounds)[0]):
+            if _settled(rounds, gates, plan, decided) and not doubtful(
+                probes.first_touch_excess_seconds, _stack(rounds)[0]
+            ):
                 break
     candidate, reference = _stack(rounds)
     _judge(rounds, gates, plan, stopwatch.tick_seconds, decided, final=True)

@@ -14,7 +14,7 @@ from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.cuda.timers.capture import Captures
 from pytest_kgate.device.cuda.timers.stopwatch import elapsed_seconds
 from pytest_kgate.device.host import no_garbage_collection
-from pytest_kgate.device.rows import Set
+from pytest_kgate.device.rows import BufferSet
 from pytest_kgate.device.rows import by_turn
 from pytest_kgate.device.rows import in_a_row
 from pytest_kgate.errors import TimingError
@@ -35,7 +35,7 @@ class ReferenceRow(Protocol):
 
 
 @contextlib.contextmanager
-def reference_row(device: Device, arm: Arm, sets: Sequence[Set], calls: int) -> Iterator[ReferenceRow]:
+def reference_row(device: Device, arm: Arm, sets: Sequence[BufferSet], calls: int) -> Iterator[ReferenceRow]:
     """So many calls of the arm, which take these sets in turn."""
     if device.kind == "host":
         yield HostRow(arm, sets, calls)
@@ -50,7 +50,7 @@ def reference_row(device: Device, arm: Arm, sets: Sequence[Set], calls: int) -> 
 class HostRow:
     """By the host's clock."""
 
-    def __init__(self, arm: Arm, sets: Sequence[Set], calls: int) -> None:
+    def __init__(self, arm: Arm, sets: Sequence[BufferSet], calls: int) -> None:
         self._call = by_turn((arm,), 0, sets)
         self._row = in_a_row(self._call, calls)
 
@@ -70,7 +70,7 @@ class CudaRow:
     a held stream, where no more than some thousand launches fit.
     """
 
-    def __init__(self, device: CudaDevice, arm: Arm, sets: Sequence[Set], calls: int) -> None:
+    def __init__(self, device: CudaDevice, arm: Arm, sets: Sequence[BufferSet], calls: int) -> None:
         import torch
 
         self._device = device

@@ -31,7 +31,7 @@ from pytest_kgate.device.protocol import ColdCache
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Round
 from pytest_kgate.device.protocol import Workload
-from pytest_kgate.device.rows import Set
+from pytest_kgate.device.rows import BufferSet
 from pytest_kgate.integrity.guard_zones import span
 from pytest_kgate.integrity.isolation.reference_row import ReferenceRow
 from pytest_kgate.integrity.isolation.reference_row import reference_row
@@ -217,7 +217,7 @@ class IsolatedStopwatch:
         self._settle()
         return row.seconds()
 
-    def _own_set(self, seed: int) -> Set:
+    def _own_set(self, seed: int) -> BufferSet:
         inputs: tuple[Any, ...] = self._workload.draw(seed)
         return inputs, [self._workload.output_for(self._reference, inputs)]
 

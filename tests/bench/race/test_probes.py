@@ -141,7 +141,7 @@ def test_overlap_is_told_from_three_probes_on_and_only_where_a_timer_looks():
     assert overlaps(np.full(2, 1e-3), 1e-6) is None
     probes = Probes(1)
     probes.add(Probe((), (0.0, 0.0)))
-    assert overlaps(probes.hidden_seconds, 1e-6) is None
+    assert overlaps(probes.overlap_seconds, 1e-6) is None
     assert probes.to_dict()["hidden_seconds"] is None
     probes.add(Probe((), (0.0, 0.0), 2e-6))
     assert probes.to_dict()["hidden_seconds"] == 2e-6

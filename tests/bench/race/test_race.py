@@ -150,7 +150,7 @@ def test_race_goes_on_while_the_candidate_may_be_one_that_remembers():
     result = run(Remembering(0.5), 0.95)
     assert (result.judgements[0].verdict, result.judgements[0].rounds) == (Verdict.PASS, LOOKS[0])
     assert result.rounds == LOOKS[1]
-    assert remembers(result.probes.surprise_seconds, result.candidate) is not None
+    assert remembers(result.probes.first_touch_excess_seconds, result.candidate) is not None
 
 
 class Tailed(Scripted):

@@ -108,8 +108,8 @@ def grid_command_run(*arguments):
     import argparse
 
     from pytest_kgate.validation.oracle.command import add_arguments
-    from pytest_kgate.validation.oracle.command import oracle
+    from pytest_kgate.validation.oracle.command import run
 
     parser = argparse.ArgumentParser()
     add_arguments(parser)
-    return oracle(parser.parse_args(arguments))
+    return run(parser.parse_args(arguments))

@@ -10,11 +10,11 @@ import numpy as np
 
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.cuda.timers.stopwatch import CudaStopwatch
-from pytest_kgate.device.probe_rows import ProbeLaunches
+from pytest_kgate.device.probe_rows import ProbeRows
 from pytest_kgate.device.protocol import Round
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.device.rows import LONG
-from pytest_kgate.device.rows import Step
+from pytest_kgate.device.rows import TimedInterval
 from pytest_kgate.device.rows import by_turn
 from pytest_kgate.device.rows import in_a_row
 from pytest_kgate.device.rows import plain_row
@@ -39,29 +39,29 @@ class EagerStopwatch(CudaStopwatch):
         with self.fresh_round(seed) as (inputs, outputs, rng), contextlib.ExitStack() as stack:
             sets = [(inputs, outputs)]
             rows = {(arm, LONG): in_a_row(by_turn(self.arms, arm, sets), 1) for arm in range(len(self.arms))}
-            steps = [Step((int(arm), LONG), rows[int(arm), LONG]) for arm in order]
+            intervals = [TimedInterval((int(arm), LONG), rows[int(arm), LONG]) for arm in order]
             launches = None
             if probe_seed is not None:
-                launches = ProbeLaunches(self.arms, self.workload, sets, rng, probe_seed)
-                steps = stack.enter_context(launches.among(steps, rows, plain_row, 1))
+                launches = ProbeRows(self.arms, self.workload, sets, rng, probe_seed)
+                intervals = stack.enter_context(launches.among(intervals, rows, plain_row, 1))
             for row in rows.values():
                 row()
-            elapsed = np.array([self._timed(step) for step in steps])
-        sampled = elapsed[[step.sampled for step in steps]]
+            elapsed = np.array([self._timed(interval) for interval in intervals])
+        sampled = elapsed[[interval.sampled for interval in intervals]]
         seconds = np.stack([sampled[order == arm] for arm in range(len(self.arms))])
-        probe = None if launches is None else launches.result(steps, elapsed)
+        probe = None if launches is None else launches.result(intervals, elapsed)
         return Round(seconds, np.zeros(len(self.arms)), probe=probe)
 
-    def _timed(self, step: Step) -> float:
+    def _timed(self, interval: TimedInterval) -> float:
         ((start, end),) = self.event_pairs(1)
-        if step.before is not None:
-            step.before()
+        if interval.before is not None:
+            interval.before()
         self.evict()
         self.device.wait()
         start.record()
-        result = step.enqueue()
+        result = interval.enqueue()
         end.record()
         self.device.wait()
-        if step.after is not None:
-            step.after(result)
+        if interval.after is not None:
+            interval.after(result)
         return float(start.elapsed_time(end)) * 1e-3

@@ -19,8 +19,8 @@ from pytest_kgate.device.cuda.timers.stopwatch import PAD_STEPS
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.device.rows import LONG
 from pytest_kgate.device.rows import SHORT
+from pytest_kgate.device.rows import BufferSet
 from pytest_kgate.device.rows import Row
-from pytest_kgate.device.rows import Set
 from pytest_kgate.device.rows import by_turn
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class GraphStopwatch(SlopeStopwatch):
         self._captures.close()
 
     @contextlib.contextmanager
-    def rows(self, sets: Sequence[Set], rng: np.random.Generator) -> Iterator[Mapping[Row, Callable[[], Any]]]:
+    def rows(self, sets: Sequence[BufferSet], rng: np.random.Generator) -> Iterator[Mapping[Row, Callable[[], Any]]]:
         """Capture the four rows in random order; the graphs go when the round is over."""
         with contextlib.ExitStack() as stack:
             wanted = [(arm, length) for arm in range(len(self.arms)) for length in (SHORT, *[LONG] * self.twins)]

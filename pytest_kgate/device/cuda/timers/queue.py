@@ -15,8 +15,8 @@ from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.cuda.timers.capture import Captures
 from pytest_kgate.device.cuda.timers.slope import SlopeStopwatch
 from pytest_kgate.device.protocol import Workload
+from pytest_kgate.device.rows import BufferSet
 from pytest_kgate.device.rows import Row
-from pytest_kgate.device.rows import Set
 from pytest_kgate.device.rows import by_turn
 from pytest_kgate.device.rows import in_a_row
 
@@ -62,7 +62,7 @@ class QueueStopwatch(SlopeStopwatch):
             self._captures.close()
 
     @contextlib.contextmanager
-    def rows(self, sets: Sequence[Set], rng: np.random.Generator) -> Iterator[Mapping[Row, Callable[[], Any]]]:
+    def rows(self, sets: Sequence[BufferSet], rng: np.random.Generator) -> Iterator[Mapping[Row, Callable[[], Any]]]:
         """Launches, or replays of graphs of one call."""
         with contextlib.ExitStack() as stack:
             calls = [by_turn(self.arms, arm, sets) for arm in range(len(self.arms))]

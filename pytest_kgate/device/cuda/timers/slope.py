@@ -26,14 +26,14 @@ import torch
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.cuda.timers.stopwatch import CudaStopwatch
 from pytest_kgate.device.cuda.timers.stopwatch import elapsed_seconds
-from pytest_kgate.device.probe_rows import ProbeLaunches
+from pytest_kgate.device.probe_rows import ProbeRows
 from pytest_kgate.device.protocol import Round
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.device.rows import LONG
 from pytest_kgate.device.rows import SHORT
+from pytest_kgate.device.rows import BufferSet
 from pytest_kgate.device.rows import Row
-from pytest_kgate.device.rows import Set
-from pytest_kgate.device.rows import Step
+from pytest_kgate.device.rows import TimedInterval
 from pytest_kgate.device.rows import plain_row
 from pytest_kgate.errors import TimingError
 
@@ -73,7 +73,7 @@ class SlopeStopwatch(CudaStopwatch):
         return sum(seconds * sum(lengths) for seconds, lengths in zip(self.estimates, self.lengths, strict=True))
 
     def rows(
-        self, sets: Sequence[Set], rng: np.random.Generator
+        self, sets: Sequence[BufferSet], rng: np.random.Generator
     ) -> AbstractContextManager[Mapping[Row, Callable[[], Any]]]:
         """For each row a function that enqueues it and returns the last launch's result."""
         raise NotImplementedError
@@ -88,29 +88,29 @@ class SlopeStopwatch(CudaStopwatch):
             sets = [(inputs, outputs), *(self._another_set(inputs) for _ in range(self._sets - 1))]
             rows = stack.enter_context(self.rows(sets, rng))
             keys = [(int(arm), int(length)) for arm in order for length in rng.permutation(2)]
-            steps = [Step(key, rows[key]) for key in keys]
+            intervals = [TimedInterval(key, rows[key]) for key in keys]
             launches = None
             if probe_seed is not None:
-                launches = ProbeLaunches(self.arms, self.workload, sets, rng, probe_seed)
-                steps = stack.enter_context(
-                    launches.among(steps, rows, self.row_of, self.lengths[0][LONG], self._fence)
+                launches = ProbeRows(self.arms, self.workload, sets, rng, probe_seed)
+                intervals = stack.enter_context(
+                    launches.among(intervals, rows, self.row_of, self.lengths[0][LONG], self._fence)
                 )
-            elapsed, retaken, busy_seconds = self._timed(steps, rows, rng)
+            elapsed, retaken, busy_seconds = self._timed(intervals, rows, rng)
             evidence = {**self.clock_evidence(), "device_busy_seconds": busy_seconds}
-        sampled = elapsed[[step.sampled for step in steps]]
+        sampled = elapsed[[interval.sampled for interval in intervals]]
         seconds, overhead = self._slopes(order, keys, sampled)
-        probe = None if launches is None else launches.result(steps, elapsed, float(np.median(seconds[0])))
+        probe = None if launches is None else launches.result(intervals, elapsed, float(np.median(seconds[0])))
         return Round(seconds, overhead, retaken, evidence, probe)
 
     def _timed(
-        self, steps: Sequence[Step], rows: Mapping[Row, Callable[[], Any]], rng: np.random.Generator
+        self, intervals: Sequence[TimedInterval], rows: Mapping[Row, Callable[[], Any]], rng: np.random.Generator
     ) -> tuple[NDArray[np.float64], int, float]:
-        """Seconds of every step, how many steps were taken again, and seconds of waiting for the device."""
-        elapsed = np.empty(len(steps))
+        """Seconds of every interval, how many intervals were taken again, and seconds of waiting for the device."""
+        elapsed = np.empty(len(intervals))
         done = retaken = 0
         busy_seconds = 0.0
-        while done < len(steps):
-            chunk = min(self._chunk or len(steps), len(steps) - done)
+        while done < len(intervals):
+            chunk = min(self._chunk or len(intervals), len(intervals) - done)
             pairs = self.event_pairs(chunk)
             self.device.instruments.hold(self.device.stream)
             for _ in range(self._warm_ups()):
@@ -118,8 +118,8 @@ class SlopeStopwatch(CudaStopwatch):
                     rows[int(arm), LONG]()
             if done == 0:
                 self.read_clock(0)
-            for pair, step in zip(pairs, steps[done : done + chunk], strict=True):
-                self._enqueue(pair, step)
+            for pair, interval in zip(pairs, intervals[done : done + chunk], strict=True):
+                self._enqueue(pair, interval)
             self.read_clock(1)
             self.device.instruments.release()
             released = time.perf_counter()
@@ -135,23 +135,23 @@ class SlopeStopwatch(CudaStopwatch):
             done += chunk
         return elapsed, retaken, busy_seconds
 
-    def _enqueue(self, pair: tuple[torch.cuda.Event, torch.cuda.Event], step: Step) -> None:
+    def _enqueue(self, pair: tuple[torch.cuda.Event, torch.cuda.Event], interval: TimedInterval) -> None:
         """One interval; the L2 holds nothing of the inputs before it where the cache is to be cold."""
         start, end = pair
-        if step.before is not None:
-            step.before()
+        if interval.before is not None:
+            interval.before()
         self.evict()
         start.record(self.device.stream)
-        result = step.enqueue()
+        result = interval.enqueue()
         end.record(self.device.stream)
-        if step.after is not None:
-            step.after(result)
+        if interval.after is not None:
+            interval.after(result)
 
     def _fence(self) -> None:
         """Enqueue an empty kernel: it begins when all before it has ended, and what is behind it when it has."""
         self.device.instruments.null(self.device.stream)
 
-    def _another_set(self, inputs: tuple[Any, ...]) -> Set:
+    def _another_set(self, inputs: tuple[Any, ...]) -> BufferSet:
         """The same values elsewhere in memory, and outputs beside them."""
         copies = tuple(tensor.clone() for tensor in inputs)
         return copies, [self.workload.output_for(arm, copies) for arm in self.arms]
