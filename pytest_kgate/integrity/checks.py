@@ -22,7 +22,9 @@ from pytest_kgate.integrity import roofline as physics
 from pytest_kgate.integrity.global_state import State
 from pytest_kgate.integrity.guard_zones import Fences
 from pytest_kgate.integrity.launches import observed as launches
-from pytest_kgate.integrity.side_effects import streams as behaviour
+from pytest_kgate.integrity.side_effects import background
+from pytest_kgate.integrity.side_effects import memoization
+from pytest_kgate.integrity.side_effects import streams
 from pytest_kgate.integrity.tampering.monkeypatches import ORIGINALS
 
 if TYPE_CHECKING:
@@ -98,7 +100,7 @@ class Watch:
         if not self._on:
             return self._problem, self._candidate
         with self._clocked():
-            self._threads = behaviour.python_threads()
+            self._threads = background.python_threads()
             self._state = State(self._device)
             self._look_at_originals()
             self._ran["zones"] = "passed"  # a broken fence raises
@@ -179,25 +181,25 @@ class Watch:
 
     def _judge_stream(self, call: Callable[[], Any], workload: Workload, seed: int) -> None:
         self._ran["stream"] = "passed"
-        if self._device.kind == "host":
-            late = behaviour.finishes_late(self._candidate, workload, seed + 1)
-            left = late or behaviour.leaves_gpu_busy(call)
+        if isinstance(self._device, CudaContext):
+            left = streams.works_elsewhere(self._device, self._candidate, workload, seed + 1)
         else:
-            left = behaviour.works_elsewhere(self._device, self._candidate, workload, seed + 1)
+            late = streams.finishes_late(self._candidate, workload, seed + 1)
+            left = late or streams.leaves_gpu_busy(call)
         if left:
             self._find("stream", f"the timer does not see the candidate's work: {left}.")
 
     def _judge_memory(self, workload: Workload, seed: int, verify: Verify) -> None:
         self._ran["memory"] = "passed"
-        fresh, inputs, answer = behaviour.new_values(self._device, self._candidate, workload, seed + 2)
+        calls, inputs, answer = memoization.time_new_values(self._device, self._candidate, workload, seed + 2)
         wrong = verify(inputs, answer)
         if wrong:
             self._find("memory", f"with new values in the buffers of its inputs: {wrong}.")
-        if fresh.remembers:
+        if calls.memoizes:
             self._find(
                 "memory",
-                f"the candidate remembers answers: calls on new values take {min(fresh.new) * 1e6:.3g} us or more, on "
-                f"values it has seen {max(fresh.same) * 1e6:.3g} us or less.",
+                f"the candidate remembers answers: calls on new values take {min(calls.new) * 1e6:.3g} us or more, on "
+                f"values it has seen {max(calls.repeated) * 1e6:.3g} us or less.",
             )
 
     def _judge_host(self, call: Callable[[], Any], timer: str, median: float) -> None:
@@ -205,7 +207,7 @@ class Watch:
             self._ran["host"] = "not run: the timer sees the host's work"
             return
         self._ran["host"] = "passed"
-        self.host_seconds = spent = behaviour.host_seconds(self._device, call)
+        self.host_seconds = spent = background.host_seconds(self._device, call)
         told = f"one call costs the host {spent * 1e6:.0f} us and the GPU {median * 1e6:.3g} us"
         if spent > max(_HIDDEN_HOST_SECONDS, _HIDDEN_HOST_FACTOR * median):
             self._find("host", f"{told}: that is work which the {timer} timer does not see. Use --kgate-timer eager.")
@@ -214,10 +216,10 @@ class Watch:
 
     def _judge_threads(self) -> None:
         self._ran["threads"] = "passed"
-        busy = behaviour.goes_on(self._device)
+        busy = background.busy_while_idle()
         if busy:
             self._find("threads", f"something goes on behind the candidate's calls: {busy}.")
-        left = behaviour.new_threads(self._threads)
+        left = background.new_threads(self._threads)
         if left:
             self.warnings.append(f"threads that the candidate started still live: {', '.join(left[:_NAMED])}")
 

@@ -132,7 +132,7 @@ def test_slow_host_is_told_where_the_timer_does_not_see_it():
         arm = Arm("candidate", lambda inputs, output: None, False)
         watch = Watch(arm, Gpu({"candidate": 1e-5, "reference": 1e-5}), problem, on=True, own=False, says=["any"])
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("pytest_kgate.integrity.side_effects.streams.host_seconds", lambda device, call: seconds)
+            patch.setattr("pytest_kgate.integrity.side_effects.background.host_seconds", lambda device, call: seconds)
             watch._judge_host(lambda: None, timer, 10e-6)
         return [finding.check for finding in watch.findings], len(watch.warnings)
 

@@ -23,7 +23,8 @@ from pytest_kgate.integrity.checks import Watch
 from pytest_kgate.integrity.launches import observed as launches
 from pytest_kgate.integrity.roofline import floor
 from pytest_kgate.integrity.roofline import peaks_of
-from pytest_kgate.integrity.side_effects import streams as behaviour
+from pytest_kgate.integrity.side_effects import memoization
+from pytest_kgate.integrity.side_effects import streams
 from pytest_kgate.problems.attention.problem import sdpa_problem
 from pytest_kgate.validation.oracle import grid
 
@@ -71,16 +72,16 @@ HONEST = {
 @pytest.mark.parametrize("name", HONEST)
 def test_honest_candidate_works_on_its_stream_and_remembers_nothing(device, workload, name):
     with device.running("testing"):
-        assert behaviour.works_elsewhere(device, HONEST[name], workload, 1) is None
-        fresh, inputs, answer = behaviour.new_values(device, HONEST[name], workload, 1)
-        assert not fresh.remembers
+        assert streams.works_elsewhere(device, HONEST[name], workload, 1) is None
+        calls, inputs, answer = memoization.time_new_values(device, HONEST[name], workload, 1)
+        assert not calls.memoizes
         expected = inputs[0] * inputs[0][0] if name == "waits for the GPU" else inputs[0].relu()
         assert torch.equal(answer, expected)
 
 
 def test_work_on_another_stream_is_noticed(device, workload):
     with device.running("testing"):
-        assert behaviour.works_elsewhere(device, on_side_stream(torch.cuda.Stream()), workload, 1)
+        assert streams.works_elsewhere(device, on_side_stream(torch.cuda.Stream()), workload, 1)
 
 
 def test_work_on_another_stream_that_waits_and_is_waited_for_is_fine(device, workload):
@@ -94,7 +95,7 @@ def test_work_on_another_stream_that_waits_and_is_waited_for_is_fine(device, wor
         return output
 
     with device.running("testing"):
-        assert behaviour.works_elsewhere(device, arm(call, takes_output=True), workload, 1) is None
+        assert streams.works_elsewhere(device, arm(call, takes_output=True), workload, 1) is None
 
 
 def test_fingerprint_on_the_device_is_noticed(device, workload):
@@ -109,16 +110,16 @@ def test_fingerprint_on_the_device_is_noticed(device, workload):
         return output.copy_(inputs[0].relu())
 
     with device.running("testing"):
-        fresh, _, _ = behaviour.new_values(device, arm(call, takes_output=True), workload, 1)
-    assert fresh.remembers
+        calls, _, _ = memoization.time_new_values(device, arm(call, takes_output=True), workload, 1)
+    assert calls.memoizes
 
 
 def test_gpu_work_behind_a_host_clock_is_noticed(device):
     def call():
         device.instruments.spin(device.stream, 2_000_000)
 
-    assert behaviour.leaves_gpu_busy(call)
-    assert behaviour.leaves_gpu_busy(lambda: None) is None
+    assert streams.leaves_gpu_busy(call)
+    assert streams.leaves_gpu_busy(lambda: None) is None
 
 
 def test_kernels_of_a_call_are_seen_by_name(device):

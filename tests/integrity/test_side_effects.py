@@ -12,8 +12,10 @@ import torch
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.host import HostDevice
 from pytest_kgate.device.protocol import Workload
-from pytest_kgate.integrity.side_effects import streams as behaviour
-from pytest_kgate.integrity.side_effects.streams import Fresh
+from pytest_kgate.integrity.side_effects import background
+from pytest_kgate.integrity.side_effects import memoization
+from pytest_kgate.integrity.side_effects import streams
+from pytest_kgate.integrity.side_effects.memoization import PairedCalls
 
 WORKLOAD = Workload(
     lambda seed: (torch.randn(64, generator=torch.Generator().manual_seed(seed)),),
@@ -35,14 +37,14 @@ def test_candidate_that_remembers_values_is_slow_on_new_ones_only():
             known[key] = inputs[0].relu()
         return known[key]
 
-    fresh, _, _ = behaviour.new_values(HostDevice(), arm(call), WORKLOAD, 1)
-    assert fresh.remembers
+    calls, _, _ = memoization.time_new_values(HostDevice(), arm(call), WORKLOAD, 1)
+    assert calls.memoizes
 
 
 def test_honest_candidate_does_not_remember_and_its_last_answer_fits_its_inputs():
     call = arm(lambda inputs, output: output.copy_(inputs[0].relu()), takes_output=True)
-    fresh, inputs, answer = behaviour.new_values(HostDevice(), call, WORKLOAD, 1)
-    assert not fresh.remembers
+    calls, inputs, answer = memoization.time_new_values(HostDevice(), call, WORKLOAD, 1)
+    assert not calls.memoizes
     assert torch.equal(answer, inputs[0].relu())
 
 
@@ -52,12 +54,12 @@ def test_answer_kept_by_address_does_not_fit_the_new_values():
     def call(inputs, output):
         return kept.setdefault(inputs[0].data_ptr(), inputs[0].relu())
 
-    _, inputs, answer = behaviour.new_values(HostDevice(), arm(call), WORKLOAD, 1)
+    _, inputs, answer = memoization.time_new_values(HostDevice(), arm(call), WORKLOAD, 1)
     assert not torch.equal(answer, inputs[0].relu())
 
 
 @pytest.mark.parametrize(
-    ("new", "same", "remembers"),
+    ("new", "repeated", "memoizes"),
     [
         ((100e-6, 110e-6), (20e-6, 30e-6), True),
         ((100e-6, 25e-6), (20e-6, 30e-6), False),
@@ -65,8 +67,8 @@ def test_answer_kept_by_address_does_not_fit_the_new_values():
         ((100e-6, 110e-6), (90e-6, 95e-6), False),
     ],
 )
-def test_only_a_clear_difference_in_every_pair_counts(new, same, remembers):
-    assert Fresh(new, same).remembers is remembers
+def test_only_a_clear_difference_in_every_pair_counts(new, repeated, memoizes):
+    assert PairedCalls(new, repeated).memoizes is memoizes
 
 
 def test_answer_that_comes_after_the_call_is_noticed(monkeypatch):
@@ -84,10 +86,10 @@ def test_answer_that_comes_after_the_call_is_noticed(monkeypatch):
         for worker in workers:
             worker.join()
 
-    monkeypatch.setattr(behaviour.time, "sleep", sleep)
-    assert behaviour.finishes_late(arm(call, takes_output=True), WORKLOAD, 1)
+    monkeypatch.setattr(streams.time, "sleep", sleep)
+    assert streams.finishes_late(arm(call, takes_output=True), WORKLOAD, 1)
     honest = arm(lambda inputs, output: output.fill_(1.0), takes_output=True)
-    assert behaviour.finishes_late(honest, WORKLOAD, 1) is None
+    assert streams.finishes_late(honest, WORKLOAD, 1) is None
 
 
 def test_busy_thread_is_noticed_and_a_sleeping_one_is_not():
@@ -103,12 +105,12 @@ def test_busy_thread_is_noticed_and_a_sleeping_one_is_not():
     sleeping = threading.Thread(target=stop.wait)
     sleeping.start()
     try:
-        assert behaviour.goes_on(HostDevice()) is None
-        before = behaviour.python_threads()
+        assert background.busy_while_idle() is None
+        before = background.python_threads()
         busy = threading.Thread(target=burn, name="burner")
         busy.start()
-        assert "cores of this process are busy" in behaviour.goes_on(HostDevice())
-        assert behaviour.new_threads(before) == ["burner"]
+        assert "cores of this process are busy" in background.busy_while_idle()
+        assert background.new_threads(before) == ["burner"]
     finally:
         stop.set()
         sleeping.join()

@@ -1,145 +1,39 @@
-"""How a candidate behaves around its calls: on which stream it works, whether it remembers, what goes on behind it."""
+"""Work that the timer does not see: on another CUDA stream, on a GPU that a host timer waits for, after the return."""
 
 from __future__ import annotations
 
-import os
-import secrets
-import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.cuda.context import CudaContext
-from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Workload
-from pytest_kgate.integrity.guard_zones import span
-from pytest_kgate.system import procfs
-
-_PAIRS = (4, 8)
-"""Calls on new values and on the same ones again: from 4 to 7 pairs, so that nobody knows which is the last."""
-
-_REMEMBERED = 1.5
-"""The fastest call on new values against the slowest on old ones, above which the candidate remembers. To an honest
-kernel they are alike: before both, values are copied into the same buffers."""
-
-_REMEMBERED_SECONDS = 5e-6
-"""And by so much: below it clocks and launches decide."""
 
 _HELD_SECONDS = 2e-3
-"""How long the stream is held beyond the candidate's call; a kernel elsewhere has begun long before."""
+"""How long the stream is held after the candidate's call has returned: a kernel on another stream starts within it."""
+
+_READ_SECONDS = 0.2
+"""How long the read of the output on another stream may take, while the candidate's stream is held."""
 
 _PART_BYTES = 1 << 16
+"""The size of each of the three parts of an output that are compared."""
 
 _LATE_SECONDS = 10e-3
-"""After a call on the host, before its answer is looked at again."""
+"""How long after a host call has returned its answer is compared again, besides `_HELD_SECONDS`."""
 
-_QUIET_STEP_SECONDS = 3e-3
-_QUIET_SECONDS = 0.6
-"""Worker threads spin for a while after their last task, Intel's OpenMP for 0.2 s; then they sleep."""
-
-_BUSY = 0.2
-"""Share of a core that a process may use while its main thread sleeps; other plugins' threads use less."""
-
-
-@dataclass(frozen=True)
-class Fresh:
-    """Seconds of calls on new values and of the calls after each of them, on the same values."""
-
-    new: tuple[float, ...]
-    same: tuple[float, ...]
-
-    @property
-    def remembers(self) -> bool:
-        """Whether each call on new values took clearly longer than any on old ones."""
-        slow, fast = min(self.new), max(self.same)
-        return slow > _REMEMBERED * fast and slow - fast > _REMEMBERED_SECONDS
-
-
-def new_values(device: Any, arm: Arm, workload: Workload, seed: int) -> tuple[Fresh, tuple[Any, ...], Any]:
-    """Time pairs of calls on inputs in the same buffers: new values are copied in, then the same values once more.
-
-    Also returns the inputs as they are in the end, and what the last call on new values answered.
-    """
-    pairs = _PAIRS[0] + secrets.randbelow(_PAIRS[1] - _PAIRS[0])
-    inputs = workload.draw(seed)
-    output = workload.output_for(arm, inputs)
-    poison = None if output is None else output.clone()
-    draws = [workload.draw(seed + 1 + index) for index in range(pairs)]
-    answers: list[Any] = [None, None]
-    arm.call(inputs, output)
-    device.synchronize()
-
-    def refill(index: int) -> None:
-        _refill(inputs, draws[index])
-        if output is not None:
-            output.copy_(poison)
-
-    def call(which: int) -> None:
-        answers[which] = arm.call(inputs, output)
-
-    def keep() -> None:
-        answers[0] = answers[0].clone() if isinstance(answers[0], Tensor) else answers[0]
-
-    timed = _on_stream if isinstance(device, CudaContext) else _on_clock
-    times = timed(device, call, refill, keep, pairs)
-    device.synchronize()  # what runs on a stream of its own must not write into memory that is given back below
-    return Fresh(tuple(times[0]), tuple(times[1])), inputs, answers[0]
-
-
-def _refill(inputs: tuple[Any, ...], values: tuple[Any, ...]) -> None:
-    for tensor, value in zip(inputs, values, strict=True):
-        if isinstance(tensor, Tensor) and tensor.numel() and tensor.stride() == value.stride():
-            span(tensor.data).copy_(span(value))  # which the tensor's count of changes does not show
-
-
-def _on_clock(
-    device: Device, call: Callable[[int], None], refill: Callable[[int], None], keep: Callable[[], None], pairs: int
-) -> tuple[list[float], list[float]]:
-    times: tuple[list[float], list[float]] = ([], [])
-    for index in range(pairs):
-        for which in range(2):
-            refill(index)
-            start = time.perf_counter()
-            call(which)
-            times[which].append(time.perf_counter() - start)
-            if which == 0:
-                keep()
-    return times
-
-
-def _on_stream(
-    device: Any, call: Callable[[int], None], refill: Callable[[int], None], keep: Callable[[], None], pairs: int
-) -> tuple[list[float], list[float]]:
-    """Enqueued while the stream is held, so that no launch is waited for."""
-    times: tuple[list[float], list[float]] = ([], [])
-    events = [torch.cuda.Event(enable_timing=True) for _ in range(4)]
-    waits = False
-    for index in range(pairs):
-        if not waits:
-            device.instruments.hold(device.stream)
-        for which in range(2):
-            refill(index)
-            events[2 * which].record()
-            call(which)
-            events[2 * which + 1].record()
-            if which == 0:
-                keep()
-        device.instruments.release()
-        device.wait()
-        waits = waits or device.instruments.host_was_late()  # a candidate that waits for the GPU can't be queued
-        for which in range(2):
-            times[which].append(events[2 * which].elapsed_time(events[2 * which + 1]) * 1e-3)
-    return times
+_NOISE_SECONDS = 5e-6
+"""A GPU that is waited for so much longer than an idle one is busy; shorter differences are the host's noise."""
 
 
 def finishes_late(arm: Arm, workload: Workload, seed: int) -> str | None:
-    """Whether an answer on the host still changes once the call has returned; None, or one clause."""
+    """Call once on the host, and compare the answer's bytes at the return with those 12 ms later.
+
+    Returns None, or one clause that says they differ: a thread went on with the work, and the timer had stopped.
+    """
     inputs = workload.draw(seed)
     output = workload.output_for(arm, inputs)
     result = arm.call(inputs, output)
@@ -150,10 +44,12 @@ def finishes_late(arm: Arm, workload: Workload, seed: int) -> str | None:
     return None if _same_bytes(returned, result) else "its answer changed after the call had returned"
 
 
-def works_elsewhere(device: Any, arm: Arm, workload: Workload, seed: int) -> str | None:
-    """Hold the stream, call, and see whether the answer is there all the same; None, or one clause.
+def works_elsewhere(device: CudaContext, arm: Arm, workload: Workload, seed: int) -> str | None:
+    """Call while the stream is held by a blocking kernel, and read the output on another stream meanwhile.
 
-    A kernel on another stream that does not wait for this one is timed by no event of this one.
+    A kernel on another stream that does not wait for this one is timed by no event of this one. Returns None, or one
+    clause that says that the output was complete while the stream could do nothing. None also where nothing can be
+    learnt: the candidate waits for the GPU, or its answer does not depend on its inputs.
     """
     inputs = workload.draw(seed)
     output = workload.output_for(arm, inputs)
@@ -183,7 +79,7 @@ def works_elsewhere(device: Any, arm: Arm, workload: Workload, seed: int) -> str
         read = torch.cuda.Event()
         read.record(side)
     start = time.perf_counter()
-    while not read.query() and time.perf_counter() - start < 0.2:
+    while not read.query() and time.perf_counter() - start < _READ_SECONDS:
         time.sleep(50e-6)
     in_time = read.query()
     device.instruments.release()
@@ -197,7 +93,7 @@ def works_elsewhere(device: Any, arm: Arm, workload: Workload, seed: int) -> str
 
 
 def _parts(tensor: Tensor) -> Tensor:
-    """The bytes of its beginning, middle and end, which tell whether it has been written."""
+    """The bytes of its beginning, middle and end, `_PART_BYTES` each, which tell whether it has been written."""
     flat = tensor.detach().contiguous().reshape(-1).view(torch.uint8)
     if flat.numel() <= 3 * _PART_BYTES:
         return flat
@@ -211,7 +107,10 @@ def _same_bytes(one: Tensor, other: Tensor) -> bool:
 
 
 def leaves_gpu_busy(call: Callable[[], Any]) -> str | None:
-    """Whether a call that a host's clock timed has left work on a GPU; None, or one clause."""
+    """Whether a call that the host's clock times leaves work on a GPU behind; None, or one clause.
+
+    Waits for the current GPU after a call and after none, three times each.
+    """
     if not torch.cuda.is_initialized():
         return None
     waits: dict[bool, list[float]] = {False: [], True: []}
@@ -223,57 +122,6 @@ def leaves_gpu_busy(call: Callable[[], Any]) -> str | None:
             torch.cuda.synchronize()
             waits[called].append(time.perf_counter() - start)
     idle, left = max(waits[False]), min(waits[True])
-    if left < 2 * idle + _REMEMBERED_SECONDS:
+    if left < 2 * idle + _NOISE_SECONDS:
         return None
     return f"a GPU is busy for {left * 1e6:.0f} us after each call, and the host's clock was read before"
-
-
-def host_seconds(device: Device, call: Callable[[], Any]) -> float:
-    """What one call costs the host until it returns: the least of five."""
-    found = []
-    for _ in range(5):
-        start = time.perf_counter()
-        call()
-        found.append(time.perf_counter() - start)
-        device.synchronize()
-    return float(np.min(found))
-
-
-def goes_on(device: Device) -> str | None:
-    """Whether something of this process works while its main thread sleeps; None, or one clause."""
-    threads: dict[str, float] | None = None
-    busy = 0.0
-    start = time.perf_counter()
-    while time.perf_counter() - start < _QUIET_SECONDS:
-        used, at = time.process_time(), time.perf_counter()
-        time.sleep(_QUIET_STEP_SECONDS)
-        busy = (time.process_time() - used) / (time.perf_counter() - at)
-        if busy < _BUSY and not _runnable():
-            return None
-        threads = threads or _thread_seconds()  # not before something goes on: it takes 10 ms where there are hundreds
-    after, threads = _thread_seconds(), threads or {}
-    working = [name for name, seconds in after.items() if seconds - threads.get(name, 0.0) > 0.1]
-    named = f" (threads: {', '.join(working)})" if working else ""
-    return f"{busy:.1f} cores of this process are busy while it waits{named}"
-
-
-def python_threads() -> frozenset[int]:
-    """The identities of the threads that Python knows."""
-    return frozenset(thread.ident for thread in threading.enumerate() if thread.ident is not None)
-
-
-def new_threads(before: frozenset[int]) -> list[str]:
-    """The names of threads that were not there before and live."""
-    return sorted(thread.name for thread in threading.enumerate() if thread.ident not in before)
-
-
-def _runnable() -> bool:
-    """Whether another thread of this process runs or would, if it had a core; no where the system does not tell."""
-    own = threading.get_native_id()
-    return any(thread != own and fields[0] == "R" for thread, _, fields in procfs.threads())
-
-
-def _thread_seconds() -> dict[str, float]:
-    """CPU seconds of each thread of this process, where the system tells."""
-    tick = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
-    return {f"{name} {thread}": (int(fields[11]) + int(fields[12])) / tick for thread, name, fields in procfs.threads()}

@@ -1,0 +1,134 @@
+"""Memoization: whether a candidate answers values that it has seen before faster than new ones, or with old answers."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pytest_kgate.device.arm import Arm
+from pytest_kgate.device.cuda.context import CudaContext
+from pytest_kgate.device.protocol import Device
+from pytest_kgate.device.protocol import Workload
+from pytest_kgate.integrity.guard_zones import span
+
+_FEWEST_PAIRS, _MOST_PAIRS = 4, 7
+"""Pairs of a call on new values and a call on the same values again; drawn, so that no candidate knows the last one."""
+
+_MEMOIZED_RATIO = 1.5
+"""The fastest call on new values over the slowest on repeated ones, above which the candidate memoizes. An honest
+kernel takes the same time for both: before either, values are copied into the same buffers."""
+
+_MEMOIZED_SECONDS = 5e-6
+"""The least difference of the two, in seconds: below it clocks and launches decide."""
+
+
+@dataclass(frozen=True)
+class PairedCalls:
+    """Latencies of pairs of calls: on new values, then on the same values once more."""
+
+    new: tuple[float, ...]
+    """Seconds of each call on new values."""
+    repeated: tuple[float, ...]
+    """Seconds of each call on the values of the call before."""
+
+    @property
+    def memoizes(self) -> bool:
+        """Whether each call on new values took clearly longer than any on repeated ones."""
+        slow, fast = min(self.new), max(self.repeated)
+        return slow > _MEMOIZED_RATIO * fast and slow - fast > _MEMOIZED_SECONDS
+
+
+def time_new_values(
+    device: Device, arm: Arm, workload: Workload, seed: int
+) -> tuple[PairedCalls, tuple[Any, ...], Any]:
+    """Time pairs of calls on inputs in the same buffers: new values are copied in, then the same values once more.
+
+    The copies leave no trace in PyTorch's version counters. Also returns the inputs as they are in the end, and the
+    answer of the last call on new values, which must fit them.
+    """
+    pairs = _FEWEST_PAIRS + secrets.randbelow(_MOST_PAIRS + 1 - _FEWEST_PAIRS)
+    inputs = workload.draw(seed)
+    output = workload.output_for(arm, inputs)
+    poison = None if output is None else output.clone()
+    draws = [workload.draw(seed + 1 + index) for index in range(pairs)]
+    answers: list[Any] = [None, None]
+    arm.call(inputs, output)
+    device.synchronize()
+
+    def refill(index: int) -> None:
+        _refill(inputs, draws[index])
+        if output is not None:
+            output.copy_(poison)
+
+    def call(which: int) -> None:
+        answers[which] = arm.call(inputs, output)
+
+    def keep() -> None:
+        answers[0] = answers[0].clone() if isinstance(answers[0], Tensor) else answers[0]
+
+    if isinstance(device, CudaContext):
+        times = _by_events(device, call, refill, keep, pairs)
+    else:
+        times = _by_clock(call, refill, keep, pairs)
+    device.synchronize()  # what runs on a stream of its own must not write into memory that is given back below
+    return PairedCalls(tuple(times[0]), tuple(times[1])), inputs, answers[0]
+
+
+def _refill(inputs: tuple[Any, ...], values: tuple[Any, ...]) -> None:
+    for tensor, value in zip(inputs, values, strict=True):
+        if isinstance(tensor, Tensor) and tensor.numel() and tensor.stride() == value.stride():
+            span(tensor.data).copy_(span(value))  # `.data`, so that the tensor's version counter stays
+
+
+def _by_clock(
+    call: Callable[[int], None], refill: Callable[[int], None], keep: Callable[[], None], pairs: int
+) -> tuple[list[float], list[float]]:
+    """Seconds of calls on new and on repeated values, by the host's clock."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for index in range(pairs):
+        for which in range(2):
+            refill(index)
+            start = time.perf_counter()
+            call(which)
+            times[which].append(time.perf_counter() - start)
+            if which == 0:
+                keep()
+    return times
+
+
+def _by_events(
+    device: CudaContext,
+    call: Callable[[int], None],
+    refill: Callable[[int], None],
+    keep: Callable[[], None],
+    pairs: int,
+) -> tuple[list[float], list[float]]:
+    """Seconds of calls on new and on repeated values, by CUDA events.
+
+    Each pair is enqueued while a blocking kernel holds the stream, so that the host's time to launch is not measured.
+    """
+    times: tuple[list[float], list[float]] = ([], [])
+    events = [torch.cuda.Event(enable_timing=True) for _ in range(4)]
+    waits = False
+    for index in range(pairs):
+        if not waits:
+            device.instruments.hold(device.stream)
+        for which in range(2):
+            refill(index)
+            events[2 * which].record()
+            call(which)
+            events[2 * which + 1].record()
+            if which == 0:
+                keep()
+        device.instruments.release()
+        device.wait()
+        waits = waits or device.instruments.host_was_late()  # a candidate that waits for the GPU can't be queued
+        for which in range(2):
+            times[which].append(events[2 * which].elapsed_time(events[2 * which + 1]) * 1e-3)
+    return times
