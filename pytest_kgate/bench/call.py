@@ -71,11 +71,11 @@ def run(
             if job.options.integrity == "on":
                 stack.enter_context(nobody_leaves())
             if job.options.isolate:
-                from pytest_kgate.integrity.isolation.candidate import (
-                    Isolation,  # which other sessions need not wait for
-                )
+                # Here, since it takes time to load, and most sessions isolate nothing.
+                from pytest_kgate.integrity.isolation.candidate import Isolation
 
-                account.isolation = stack.enter_context(Isolation(job, device))
+                isolation = Isolation(job.candidate, job.problem.params, job.seed, job.options.budget, device)
+                account.isolation = stack.enter_context(isolation)
             _run(job, device, picker, account, when_stuck, progress, notice)
     except UsageError:
         raise
@@ -163,7 +163,7 @@ def _run(
                     account.invalid = undone(workload, verify)
                 account.invalid = account.invalid or (account.trusted.invalid if job.speed else None)
                 if isolation and account.may_pass:
-                    account.invalid = isolation.disturbed(account.race)
+                    account.invalid = isolation.disturbed(account.race.reference, account.race.judgements)
             finally:
                 stopwatch.close()
                 watch.phase_over(slow=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
@@ -27,8 +29,9 @@ from pytest_kgate.integrity.isolation.shared_memory.layout import Layout
 from pytest_kgate.integrity.isolation.stopwatch import IsolatedStopwatch
 
 if TYPE_CHECKING:
-    from pytest_kgate.bench.race.race import Race
-    from pytest_kgate.bench.request import Job
+    from numpy.typing import NDArray
+
+    from pytest_kgate.statistics.gates import Judgement
 
 _FEWEST_VERIFIED = 16
 """Answers that are verified however long it takes; more only within the race's budget."""
@@ -39,10 +42,22 @@ _ALONE_SAMPLES = 4
 
 
 class Isolation:
-    """Starts the process at the candidate's first call; use as a context."""
+    """The isolated candidate of one call; its process starts at the candidate's first call. Use as a context."""
 
-    def __init__(self, job: Job, device: Device) -> None:
-        if not isinstance(job.candidate, (Function, Source)):
+    def __init__(
+        self,
+        candidate: object,
+        params: Mapping[str, Any],
+        seed: int,
+        budget_seconds: float,
+        device: Device,
+    ) -> None:
+        """`params` are the problem's, which the candidate's process gets; `seed` begins the draws of timed rows.
+
+        `budget_seconds` limits how long answers are verified. Raises `UsageError` where the candidate is no name, where
+        params are no plain values, and where this machine or device can't isolate.
+        """
+        if not isinstance(candidate, (Function, Source)):
             raise UsageError(
                 "--kgate-isolate needs the candidate by name: what is imported here has run here.",
                 'Write kbench("path/to/file.py:function", problem), or kbench(kernels("file.cu"), problem).',
@@ -52,10 +67,10 @@ class Isolation:
         if device.kind not in ("host", "cuda"):
             raise UsageError(f"A candidate can't be isolated on a {device.kind} device.", "Leave --kgate-isolate out.")
         self.arm = Arm("candidate", self._call, takes_output=True)
-        self._candidate = job.candidate
-        self._params = jsonable(dict(job.problem.params))
-        self._budget_seconds = job.options.budget
-        self._seed = job.seed
+        self._candidate = candidate
+        self._params = jsonable(dict(params))
+        self._budget_seconds = budget_seconds
+        self._seed = seed
         self._device = device
         self._process: Process | None = None
         self._layout: Layout | None = None
@@ -92,14 +107,18 @@ class Isolation:
             self._verified += 1
         return None
 
-    def disturbed(self, race: Race) -> str | None:
-        """Why a gate that was met may have been met by slowing the reference down. Ends the candidate's process."""
+    def disturbed(self, reference_seconds: NDArray[np.float64], judgements: Sequence[Judgement]) -> str | None:
+        """Whether a gate was met only because the candidate's process slowed the reference down; None, or one clause.
+
+        `reference_seconds` are the reference's samples of the race. Ends the candidate's process, and times the
+        reference alone.
+        """
         assert self._stopwatch is not None
         self.__exit__()
         self._process = None
         alone = self._stopwatch.reference_alone(_ALONE_ROUNDS, _ALONE_SAMPLES)
-        self._slowed = float(np.median(race.reference)) / alone
-        for judgement in race.judgements:
+        self._slowed = float(np.median(reference_seconds)) / alone
+        for judgement in judgements:
             ratio, bound = judgement.ratio, judgement.gate.bound
             if ratio is not None and ratio.high * self._slowed >= bound:
                 return (

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 
+import numpy as np
 import pytest
 import torch
 
-import pytest_kgate.bench.call  # noqa: F401
-from pytest_kgate.bench.request import Job
 from pytest_kgate.device.host import HostDevice
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import UsageError
@@ -20,8 +19,6 @@ from pytest_kgate.integrity.isolation.shared_memory.host import HostBlock
 from pytest_kgate.integrity.isolation.shared_memory.host import HostWindow
 from pytest_kgate.integrity.isolation.shared_memory.layout import FILL
 from pytest_kgate.integrity.isolation.shared_memory.layout import Layout
-from pytest_kgate.problems.problem import Problem
-from pytest_kgate.session.options.values import Options
 from pytest_kgate.statistics.estimates import Interval
 from pytest_kgate.statistics.gates import Judgement
 from pytest_kgate.statistics.gates import SpeedGate
@@ -30,6 +27,7 @@ from pytest_kgate.statistics.gates import Verdict
 GENERATED = """
 import os
 from pathlib import Path
+import numpy as np
 import torch
 
 Path(os.environ["SEEN_BY"]).open("a").write(f"{os.getpid()} ") if "TMPDIR" not in os.environ else None
@@ -40,6 +38,7 @@ def relu(x):
 
 TESTS = """
 import pytest
+import numpy as np
 import torch
 from pytest_kgate import Problem
 from pytest_kgate import Shape
@@ -169,16 +168,10 @@ class Beside:
 @pytest.mark.parametrize(("alone", "invalid"), [(1.0e-3, False), (0.97e-3, False), (0.9e-3, True)])
 def test_gate_that_is_met_by_slowing_the_reference_down_is_not_believed(alone, invalid):
     """The ratio is below 0.9, the bound 0.95; the reference took 1 ms beside the candidate."""
-    problem = Problem("p", lambda g: (torch.zeros(1),), torch.relu, torch.relu)
-    job = Job("test", 0, Function("a.py", "f"), problem, (SpeedGate(0.95),), None, Options(seed=1))
-    isolation = Isolation(job, HostDevice())
+    isolation = Isolation(Function("a.py", "f"), {}, seed=1, budget_seconds=2.0, device=HostDevice())
     isolation._stopwatch = Beside(alone)
-
-    class Raced:
-        reference = torch.full((2, 2), 1e-3).numpy()
-        judgements = (Judgement(SpeedGate(0.95), Verdict.PASS, "", 12, ratio=Interval(0.8, 0.85, 0.9, 0.95, "x")),)
-
-    assert (isolation.disturbed(Raced) is not None) == invalid
+    met = Judgement(SpeedGate(0.95), Verdict.PASS, "", 12, ratio=Interval(0.8, 0.85, 0.9, 0.95, "x"))
+    assert (isolation.disturbed(np.full((2, 2), 1e-3), [met]) is not None) == invalid
 
 
 def test_name_is_looked_for_beside_the_test_first(tmp_path):
