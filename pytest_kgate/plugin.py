@@ -13,9 +13,9 @@ import pytest
 
 from pytest_kgate.bench.processes.task import task_of_this_process
 from pytest_kgate.errors import UsageError
-from pytest_kgate.integrity.tampering.exit_guard import guard
-from pytest_kgate.integrity.tampering.monkeypatches import ORIGINALS
-from pytest_kgate.integrity.tampering.monkeypatches import watch
+from pytest_kgate.integrity.tampering.exit_guard import install_exit_guard
+from pytest_kgate.integrity.tampering.monkeypatches import MONKEYPATCHES
+from pytest_kgate.integrity.tampering.monkeypatches import follow_imports
 from pytest_kgate.profile.under_tool import launch_only as sanitized_child
 from pytest_kgate.session import markers
 from pytest_kgate.session import selection
@@ -38,8 +38,8 @@ _FIXTURES = frozenset(__all__)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    guard()  # the first hook of all: no conftest or test module has run yet
-    watch(ORIGINALS)
+    install_exit_guard()  # the first hook of all: no conftest or test module has run yet
+    follow_imports(MONKEYPATCHES)
     add_options(parser)
 
 

@@ -35,9 +35,9 @@ from pytest_kgate.device.protocol import Workload
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import TimingError
 from pytest_kgate.errors import UsageError
+from pytest_kgate.integrity.checks import IntegrityChecks
 from pytest_kgate.integrity.checks import Verify
-from pytest_kgate.integrity.checks import Watch
-from pytest_kgate.integrity.tampering.exit_guard import nobody_leaves
+from pytest_kgate.integrity.tampering.exit_guard import no_successful_exit
 from pytest_kgate.report.record import record as records
 from pytest_kgate.statistics.gates import Verdict
 from pytest_kgate.system.deadline import deadline
@@ -69,7 +69,7 @@ def run(
     try:
         with contextlib.ExitStack() as stack:
             if job.options.integrity == "on":
-                stack.enter_context(nobody_leaves())
+                stack.enter_context(no_successful_exit())
             if job.options.isolate:
                 # Here, since it takes time to load, and most sessions isolate nothing.
                 from pytest_kgate.integrity.isolation.candidate import Isolation
@@ -113,7 +113,7 @@ def _run(
 ) -> None:
     options, problem, isolation = job.options, job.problem, account.isolation
     candidate = isolation.arm if isolation else bind("candidate", job.candidate, problem.params)
-    watch = account.watch = Watch(
+    checks = account.integrity = IntegrityChecks(
         candidate,
         device,
         problem,
@@ -128,13 +128,13 @@ def _run(
             if options.selftest:
                 account.selftest = selftest(device, problem, reference.arm, job.error, job.seed)
                 return
-            fenced_problem, fenced_candidate = watch.begin()
+            guarded_problem, guarded_candidate = checks.begin()
             try:
                 account.correctness = check(
-                    device, fenced_problem, fenced_candidate, reference.arm, job.error, job.seed
+                    device, guarded_problem, guarded_candidate, reference.arm, job.error, job.seed
                 )
             finally:
-                watch.phase_over()
+                checks.phase_over()
         if account.correctness.verdict is not Verdict.PASS and job.must_be_right:
             return
         if job.in_processes:
@@ -166,13 +166,13 @@ def _run(
                     account.invalid = isolation.disturbed(account.race.reference, account.race.judgements)
             finally:
                 stopwatch.close()
-                watch.phase_over(slow=True)
+                checks.phase_over(slow=True)
         if account.may_pass:
             with deadline(options.timeout, f"the integrity checks of {problem.name}", when_stuck):
                 try:
-                    watch.observe(workload, job.seed, stopwatch.timer, options.cache, account.race.candidate, verify)
+                    checks.observe(workload, job.seed, stopwatch.timer, options.cache, account.race.candidate, verify)
                 finally:
-                    watch.phase_over()
+                    checks.phase_over()
 
 
 def _work_undone(device: Device, result: race.Race, workload: Workload, verify: Verify) -> str | None:

@@ -18,7 +18,7 @@ from pytest_kgate.bench.request import Job
 from pytest_kgate.device.arm import ignored_params
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Stopwatch
-from pytest_kgate.integrity.checks import Watch
+from pytest_kgate.integrity.checks import IntegrityChecks
 from pytest_kgate.problems.problem import Problem
 from pytest_kgate.report.record import record as records
 from pytest_kgate.statistics.estimates import count_outliers
@@ -47,7 +47,7 @@ class Account:
         self.advice: list[str] = []
         self.trusted: Trusted | None = None
         self.race: Race | None = None
-        self.watch: Watch | None = None
+        self.integrity: IntegrityChecks | None = None
         self.isolation: Isolation | None = None
         self.error: str | None = None
         self.invalid: str | None = None
@@ -67,7 +67,7 @@ class Account:
 
     def finish(self) -> records.Record:
         """The record, in JSON's own types."""
-        self.invalid = self.invalid or (self.watch.reason() if self.watch else None)
+        self.invalid = self.invalid or (self.integrity.reason() if self.integrity else None)
         judgements = self._judgements()
         gates = [one.to_dict() for one in judgements]
         correctness = self.correctness.to_dict() if self.correctness else None
@@ -99,7 +99,7 @@ class Account:
             **({"selftest": self.selftest.to_dict()} if self.selftest else {}),
             "gates": gates,
             "timing": self._timing(),
-            "integrity": self.watch.to_dict() if self.watch else None,
+            "integrity": self.integrity.to_dict() if self.integrity else None,
             **({"isolation": self.isolation.to_dict()} if self.isolation else {}),
             "seeds": {
                 "session": self.job.session_seed,
@@ -152,8 +152,8 @@ class Account:
 
     def _warnings(self) -> list[str]:
         warnings = list(self.stopwatch.warnings) if self.stopwatch else []
-        if self.watch:
-            warnings += self.watch.warnings
+        if self.integrity:
+            warnings += self.integrity.warnings
         if self.isolation:
             warnings += self.isolation.warnings
         warnings += self.advice

@@ -25,7 +25,7 @@ from pytest_kgate.integrity.launches import observed as launches
 from pytest_kgate.integrity.side_effects import background
 from pytest_kgate.integrity.side_effects import memoization
 from pytest_kgate.integrity.side_effects import streams
-from pytest_kgate.integrity.tampering.monkeypatches import ORIGINALS
+from pytest_kgate.integrity.tampering.monkeypatches import MONKEYPATCHES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,30 +33,31 @@ if TYPE_CHECKING:
     from pytest_kgate.problems.problem import Problem
 
 CHECKS = ("originals", "state", "zones", "stream", "memory", "host", "threads", "floor", "kernels")
-"""In the order of a call; what each looks at stands in docs/integrity.md."""
+"""Names in the record, in the order in which they first run; docs/integrity.md says what each looks at."""
 
 _IN_PROCESS = ("stream", "memory", "host", "threads", "kernels")
-"""Those that look at the process in which the candidate runs."""
+"""Checks of the process in which the candidate runs."""
 
 _SLOW_HOST_SECONDS = 50e-6
 _SLOW_HOST_FACTOR = 5.0
-"""A call that costs the host more than both is worth a warning: back to back, the host decides, not the kernel."""
+"""Host seconds of a call, and their ratio to the kernel's latency. Above both, there is a warning: in back-to-back
+calls the host is the bottleneck, not the kernel."""
 
 _HIDDEN_HOST_SECONDS = 2e-3
 _HIDDEN_HOST_FACTOR = 20.0
-"""More than both is no launch any more but work, which a GPU's timer does not see."""
+"""The same, from which the host must do a part of the work, which a GPU's timer does not see."""
 
 _NAMED = 6
-"""So many changed names are listed."""
+"""How many names a sentence lists at most."""
 
 
 Verify: TypeAlias = Callable[[tuple[Any, ...], Any], "str | None"]
-"""Inputs and answer in; None, or one clause that says how far off it is."""
+"""Of inputs and an answer: None where it is right, or one clause that says how far off it is."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Why the evidence is not to be trusted."""
+    """One reason why a gate's measurements are INVALID."""
 
     check: str
     """One of `CHECKS`."""
@@ -64,8 +65,8 @@ class Finding:
     """A sentence for the verdict."""
 
 
-class Watch:
-    """Looks at the process before and after a candidate's phases, and at the candidate once its race is over."""
+class IntegrityChecks:
+    """The checks of one call: of the process before and after each phase, and of the candidate once it would pass."""
 
     def __init__(
         self,
@@ -78,6 +79,12 @@ class Watch:
         says: Sequence[str],
         isolated: bool = False,
     ) -> None:
+        """Nothing is checked unless `on`.
+
+        `own`: whether the candidate claims to be a kernel of its own, which calls no library. `says`: its name and the
+        libraries that its source declares, whose kernels it may launch all the same. `isolated`: whether it runs in a
+        process of its own.
+        """
         self._candidate = candidate
         self._device = device
         self._problem = problem
@@ -96,29 +103,29 @@ class Watch:
         self.floor: physics.Floor | None = None
 
     def begin(self) -> tuple[Problem, Arm]:
-        """Before the candidate's first call; returns the problem and the candidate to check, between guard zones."""
+        """Before the candidate's first call: read settings, return problem and candidate with guard zones."""
         if not self._on:
             return self._problem, self._candidate
-        with self._clocked():
+        with self._timed():
             self._threads = background.python_threads()
             self._state = State(self._device)
-            self._look_at_originals()
+            self._check_monkeypatches()
             self._ran["zones"] = "passed"  # a broken fence raises
             fences = Fences(self._device)
             return fences.problem(self._problem), fences.arm(self._candidate)
 
     def phase_over(self, *, slow: bool = False) -> None:
-        """After the check, the race, and `observe`: what the candidate has changed, which is put back.
+        """After the check, the race and `observe`: report what the candidate has changed, and put it back.
 
-        `slow`: with the settings that take long to read.
+        `slow`: whether to compare settings that take milliseconds to read as well.
         """
         if not self._on:
             return
-        with self._clocked():
-            self._look_at_originals()
+        with self._timed():
+            self._check_monkeypatches()
             self._ran.setdefault("state", "passed")
             for change in self._state.restore(slow=slow) if self._state is not None else ():
-                self._find("state", f"the candidate left something changed: {change}.")
+                self._report("state", f"the candidate left something changed: {change}.")
 
     def observe(
         self,
@@ -129,18 +136,19 @@ class Watch:
         seconds: NDArray[np.float64],
         verify: Verify,
     ) -> None:
-        """Look at a candidate that is right and fast: some thirty calls of it, outside the timed rounds.
+        """Check a candidate that would pass, by some thirty calls of it outside the timed rounds.
 
-        `seconds` are the candidate's net samples; `seed` begins the draws; `verify` compares inputs and an answer.
+        `seed` begins the draws; `timer` and `cache` are those of the race; `seconds` are the candidate's net samples;
+        `verify` compares an answer with the exact one.
         """
         if not self._on or self._device.kind == "fake" or not _is_real(self._device):
             return
-        with self._clocked(), self._device.running("watching the candidate"):
+        with self._timed(), self._device.running("watching the candidate"):
             median = float(np.median(seconds))
             if self._isolated:
                 # What the others look for is stopped otherwise, or happens where this process can't look.
                 self._ran |= dict.fromkeys(_IN_PROCESS, "not run: the candidate has a process of its own")
-                self._judge_floor(cache, median)
+                self._check_floor(cache, median)
                 return
             inputs = workload.draw(seed)
             output = workload.output_for(self._candidate, inputs)
@@ -148,15 +156,15 @@ class Watch:
             def call() -> Any:
                 return self._candidate.call(inputs, output)
 
-            self._judge_stream(call, workload, seed)
-            self._judge_memory(workload, seed, verify)
-            self._judge_host(call, timer, median)
-            self._judge_threads()
-            self._judge_floor(cache, median)
-            self._judge_kernels(call, timer)
+            self._check_stream(call, workload, seed)
+            self._check_memory(workload, seed, verify)
+            self._check_host(call, timer, median)
+            self._check_threads()
+            self._check_floor(cache, median)
+            self._check_kernels(call, timer)
 
     def reason(self) -> str | None:
-        """The first finding, for the verdict."""
+        """The first finding as a sentence, for the verdict; None where nothing was found."""
         return self.findings[0].reason if self.findings else None
 
     def to_dict(self) -> dict[str, Any]:
@@ -170,16 +178,18 @@ class Watch:
             "seconds_spent": self._spent,
         }
 
-    def _look_at_originals(self) -> None:
-        self._ran.setdefault("originals", "passed" if ORIGINALS.watching else "not run: the plugin is not loaded")
-        changed = [*ORIGINALS.changed(), *ORIGINALS.unknown()]
+    def _check_monkeypatches(self) -> None:
+        self._ran.setdefault(
+            "originals", "passed" if MONKEYPATCHES.follows_imports else "not run: the plugin is not loaded"
+        )
+        changed = [*MONKEYPATCHES.changed(), *MONKEYPATCHES.replaced_modules()]
         if changed:
             more = f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else ""
-            self._find(
+            self._report(
                 "originals", f"what the gate measures or judges with was replaced: {', '.join(changed[:_NAMED])}{more}."
             )
 
-    def _judge_stream(self, call: Callable[[], Any], workload: Workload, seed: int) -> None:
+    def _check_stream(self, call: Callable[[], Any], workload: Workload, seed: int) -> None:
         self._ran["stream"] = "passed"
         if isinstance(self._device, CudaContext):
             left = streams.works_elsewhere(self._device, self._candidate, workload, seed + 1)
@@ -187,22 +197,22 @@ class Watch:
             late = streams.finishes_late(self._candidate, workload, seed + 1)
             left = late or streams.leaves_gpu_busy(call)
         if left:
-            self._find("stream", f"the timer does not see the candidate's work: {left}.")
+            self._report("stream", f"the timer does not see the candidate's work: {left}.")
 
-    def _judge_memory(self, workload: Workload, seed: int, verify: Verify) -> None:
+    def _check_memory(self, workload: Workload, seed: int, verify: Verify) -> None:
         self._ran["memory"] = "passed"
         calls, inputs, answer = memoization.time_new_values(self._device, self._candidate, workload, seed + 2)
         wrong = verify(inputs, answer)
         if wrong:
-            self._find("memory", f"with new values in the buffers of its inputs: {wrong}.")
+            self._report("memory", f"with new values in the buffers of its inputs: {wrong}.")
         if calls.memoizes:
-            self._find(
+            self._report(
                 "memory",
                 f"the candidate remembers answers: calls on new values take {min(calls.new) * 1e6:.3g} us or more, on "
                 f"values it has seen {max(calls.repeated) * 1e6:.3g} us or less.",
             )
 
-    def _judge_host(self, call: Callable[[], Any], timer: str, median: float) -> None:
+    def _check_host(self, call: Callable[[], Any], timer: str, median: float) -> None:
         if self._device.kind != "cuda" or timer == "eager":
             self._ran["host"] = "not run: the timer sees the host's work"
             return
@@ -210,33 +220,33 @@ class Watch:
         self.host_seconds = spent = background.host_seconds(self._device, call)
         told = f"one call costs the host {spent * 1e6:.0f} us and the GPU {median * 1e6:.3g} us"
         if spent > max(_HIDDEN_HOST_SECONDS, _HIDDEN_HOST_FACTOR * median):
-            self._find("host", f"{told}: that is work which the {timer} timer does not see. Use --kgate-timer eager.")
+            self._report("host", f"{told}: that is work which the {timer} timer does not see. Use --kgate-timer eager.")
         elif spent > max(_SLOW_HOST_SECONDS, _SLOW_HOST_FACTOR * median):
             self.warnings.append(f"{told}, which the {timer} timer leaves out: back to back, the host decides")
 
-    def _judge_threads(self) -> None:
+    def _check_threads(self) -> None:
         self._ran["threads"] = "passed"
         busy = background.busy_while_idle()
         if busy:
-            self._find("threads", f"something goes on behind the candidate's calls: {busy}.")
+            self._report("threads", f"something goes on behind the candidate's calls: {busy}.")
         left = background.new_threads(self._threads)
         if left:
             self.warnings.append(f"threads that the candidate started still live: {', '.join(left[:_NAMED])}")
 
-    def _judge_floor(self, cache: str, median: float) -> None:
+    def _check_floor(self, cache: str, median: float) -> None:
         self.floor = physics.floor(self._problem, physics.peaks_of(self._device), cache)
         if self.floor is None:
             self._ran["floor"] = "not run: the device's peaks or the problem's work are not known"
             return
         self._ran["floor"] = "passed"
         if median < self.floor.seconds:
-            self._find(
+            self._report(
                 "floor",
                 f"a call takes {median * 1e6:.3g} us, and the device can't do the problem's {self.floor.why} in less "
                 f"than {self.floor.seconds * 1e6:.3g} us: the work was not done, or the problem states too much.",
             )
 
-    def _judge_kernels(self, call: Callable[[], Any], timer: str) -> None:
+    def _check_kernels(self, call: Callable[[], Any], timer: str) -> None:
         if self._device.kind == "host" and not self._own:
             self._ran["kernels"] = "not run: the candidate may call what it likes"
             return
@@ -247,22 +257,22 @@ class Watch:
         self._ran["kernels"] = "passed"
         self.kernels = dict(seen.first)
         if self._device.kind == "cuda" and not seen.works:
-            self._find("kernels", "the candidate launched no kernel.")
+            self._report("kernels", "the candidate launched no kernel.")
         elif seen.missing_in_graph:
-            self._find("kernels", f"the candidate works less where it is captured: {seen.missing_in_graph}.")
+            self._report("kernels", f"the candidate works less where it is captured: {seen.missing_in_graph}.")
         borrowed = seen.library(self._says) if self._own else None
         if borrowed:
-            self._find("kernels", f"the candidate is no kernel of its own: it runs {borrowed[0]} of {borrowed[1]}.")
+            self._report("kernels", f"the candidate is no kernel of its own: it runs {borrowed[0]} of {borrowed[1]}.")
         if seen.differ:
             self.warnings.append(f"only one of two like calls launched {', '.join(seen.differ[:_NAMED])}")
 
-    def _find(self, check: str, reason: str) -> None:
+    def _report(self, check: str, reason: str) -> None:
         self._ran[check] = "found"
         if not any(one.reason == reason for one in self.findings):
             self.findings.append(Finding(check, reason))
 
     @contextmanager
-    def _clocked(self) -> Iterator[None]:
+    def _timed(self) -> Iterator[None]:
         start = time.perf_counter()
         try:
             yield
@@ -271,5 +281,5 @@ class Watch:
 
 
 def _is_real(device: Device) -> bool:
-    """Whether calls on it take their own time; a fake device that stands for a GPU has no instruments."""
+    """Whether kernels run on it; a fake device may say that it is a GPU, and is no CudaContext."""
     return device.kind == "host" or isinstance(device, CudaContext)

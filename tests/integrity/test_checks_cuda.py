@@ -19,7 +19,7 @@ from pytest_kgate.bench.correctness.check import workload_of
 from pytest_kgate.build.kernel import load_kernel
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.protocol import Workload
-from pytest_kgate.integrity.checks import Watch
+from pytest_kgate.integrity.checks import IntegrityChecks
 from pytest_kgate.integrity.launches import observed as launches
 from pytest_kgate.integrity.roofline import floor
 from pytest_kgate.integrity.roofline import peaks_of
@@ -237,10 +237,10 @@ def test_honest_kernel_is_not_accused(device, impl, seqlen, dtype, causal):
     kernel = load_kernel(impl)
     candidate = bind("candidate", kernel, problem.params)
     reference = bind("reference", problem.reference["math"], problem.params)
-    watch = Watch(candidate, device, problem, on=True, own=True, says=[impl])
-    fenced_problem, fenced = watch.begin()
+    checks = IntegrityChecks(candidate, device, problem, on=True, own=True, says=[impl])
+    fenced_problem, fenced = checks.begin()
     correctness = check(device, fenced_problem, fenced, reference, None, 1)
-    watch.phase_over()
+    checks.phase_over()
     workload = workload_of(problem, device, correctness.like)
     with device.running("testing"):
         inputs = workload.draw(1)
@@ -249,10 +249,10 @@ def test_honest_kernel_is_not_accused(device, impl, seqlen, dtype, causal):
     def verify(inputs, answer):
         return verify_timed_output(device, problem, correctness, inputs, answer)
 
-    watch.observe(workload, 1, "graph", "hot", np.array([spent]), verify)
-    watch.phase_over()
-    assert watch.findings == []
-    assert watch.to_dict()["checks"]["kernels"] == "passed", watch.to_dict()
+    checks.observe(workload, 1, "graph", "hot", np.array([spent]), verify)
+    checks.phase_over()
+    assert checks.findings == []
+    assert checks.to_dict()["checks"]["kernels"] == "passed", checks.to_dict()
 
 
 def test_checks_cost_a_small_part_of_a_gate(pytester):

@@ -1,8 +1,8 @@
-"""A process that ends with status 0 in the middle of a gate would be taken for a passed session.
+"""Exits with status 0 while a candidate is judged, which would let the session pass, are refused.
 
-`os._exit` and `os.exec*` leave no chance to say otherwise, so while a candidate is judged they raise instead. The
-plugin puts its own in their place before user code can keep the originals. A forked child may leave as it likes, and so
-may whoever reports a failure. As all in this process it is a tripwire: native code has ways of its own.
+`os._exit` and `os.exec*` end a process without a report. The plugin replaces them before user code can keep references
+to them; while a candidate is judged, the replacements raise. Forked children, and exits with another status, are let
+through. Native code can still end the process by itself: this is a tripwire, as is all that runs in one process.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import Any
 from pytest_kgate.errors import CandidateError
 
 _judging: list[int] = []
-"""The process that judges a candidate now, once for each gate that has begun in it."""
+"""The id of the process that judges a candidate, once for each `no_successful_exit` block that it is in."""
 
 
-def guard() -> None:
-    """Replace the ways out, for good; once is enough."""
+def install_exit_guard() -> None:
+    """Replace `os._exit`, `os.execv` and `os.execve` for the life of the process; more calls change nothing."""
     for name in ("_exit", "execv", "execve"):
         original = getattr(os, name)
         if getattr(original, "kgate_guard", False):
@@ -48,8 +48,8 @@ def _guarded(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @contextlib.contextmanager
-def nobody_leaves() -> Iterator[None]:
-    """In the block this process can't be ended with success."""
+def no_successful_exit() -> Iterator[None]:
+    """In the block, the guarded functions raise `CandidateError` where they would end this process with status 0."""
     _judging.append(os.getpid())
     try:
         yield

@@ -1,10 +1,11 @@
-"""References taken before user code runs, and whether they are still what they were.
+"""Monkeypatches: functions that a gate measures or judges with, replaced by user code in the same process.
 
-What a race measures and how it judges rests on a few functions of Python, NumPy, PyTorch and this package. Python lets
-anyone replace them. Each module is looked at the moment its import ends, before whoever asked for it gets control; a
-check before and after a candidate's phases then compares identities. The package's own modules are compared whole.
+A race and its verdict rest on some functions of Python, NumPy and PyTorch (`CHECKED_NAMES`) and on this package. A
+module's functions are remembered the moment its import ends, before the importing code gets control. Before and after
+the candidate runs, what the names mean is compared with that by identity. This package's modules are compared whole.
 
-In-process, this is a tripwire and no wall: code that knows it can step over it. Imports neither torch nor numpy.
+Code in the same process that knows of this detector can evade it; `--kgate-isolate` is for candidates that may try.
+Imports neither torch nor numpy.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _ALIKE = (
     "allclose empty empty_like equal full full_like isfinite isnan maximum no_grad randn rand unravel_index where zeros"
 )
 
-WATCHED = MappingProxyType(
+CHECKED_NAMES = MappingProxyType(
     {
         "builtins": (
             "abs all any bool enumerate float int isinstance len list max min next range round sorted sum tuple zip"
@@ -57,46 +58,47 @@ WATCHED = MappingProxyType(
         "torch.utils.dlpack": "from_dlpack",
     }
 )
-"""Names by module. Constructors and methods as `Class.name`; those that a class inherits count as its own."""
+"""Names that are compared, by module. Methods are written `Class.name`; inherited ones count as the class's own."""
 
 _PARTS = attrgetter("__code__", "__defaults__", "__kwdefaults__")
-"""Of a function: what it does, whatever it is called."""
+"""What decides what a Python function does: assigning to one of these patches it without replacing it."""
 
 _CONSTANT = (bool, int, float, str, bytes, frozenset, type(None))
+"""Types of constants, which are compared by value."""
 
 
-class Originals:
-    """What the process was like before user code ran; one for the process, as its modules are."""
+class MonkeypatchDetector:
+    """Remembers modules as they were when imported, and tells what has been replaced in them since."""
 
     def __init__(self) -> None:
-        self.watching = False
-        """Whether imports are followed: without the plugin, nothing is known of what was there before."""
-        self._watched: dict[tuple[str, str], tuple[Any, ...]] = {}
+        self.follows_imports = False
+        """Whether `follow_imports` was called; without it, nothing can be said about modules."""
+        self._functions: dict[tuple[str, str], tuple[Any, ...]] = {}
         self._own: list[_Module] = []
 
-    def take(self, module: ModuleType) -> None:
-        """Remember a module's functions; called when its import has ended."""
+    def remember(self, module: ModuleType) -> None:
+        """Remember a module's functions, methods and constants; called when its import has ended."""
         name = module.__name__
         own = name == _PACKAGE or name.startswith(f"{_PACKAGE}.")
         if own and not any(known.module is module for known in self._own):
             self._own.append(_Module(module, list(_contents(module))))
         if name == "torch":  # its submodules are complete only now
-            for part in WATCHED:
+            for part in CHECKED_NAMES:
                 if part.startswith("torch."):
-                    self._take_names(part)
-        self._take_names(name)
+                    self._remember_names(part)
+        self._remember_names(name)
 
-    def _take_names(self, name: str) -> None:
+    def _remember_names(self, name: str) -> None:
         module = sys.modules.get(name)
-        for entry in WATCHED.get(name, "").split() if module is not None else ():
+        for entry in CHECKED_NAMES.get(name, "").split() if module is not None else ():
             found = _look_up(module, entry)
             if found is not None:
-                self._watched.setdefault((name, entry), _identity(found))
+                self._functions.setdefault((name, entry), _identity(found))
 
     def changed(self) -> list[str]:
-        """The names that no longer mean what they did, in full: `time.perf_counter`."""
+        """Full names of what was replaced, such as `time.perf_counter`."""
         found = []
-        for (name, entry), identity in self._watched.items():
+        for (name, entry), identity in self._functions.items():
             if _identity(_look_up(sys.modules.get(name), entry)) != identity:
                 found.append(f"{name}.{entry}")
         for own in self._own:
@@ -105,9 +107,9 @@ class Originals:
                 found += [f"{name}.{entry}" for entry in own.changed()]
         return found
 
-    def unknown(self) -> list[str]:
-        """Modules that stand where this package's own belong, but were put there by someone else."""
-        if not self.watching:
+    def replaced_modules(self) -> list[str]:
+        """Names of this package's modules in `sys.modules` that no import has loaded; needs `follow_imports`."""
+        if not self.follows_imports:
             return []
         known = {id(own.module) for own in self._own}
         return [
@@ -125,7 +127,7 @@ def _look_up(module: Any, entry: str) -> Any:
 
 
 def _identity(value: Any) -> tuple[Any, ...]:
-    """Equal for the same object with the same code. Holds the objects: a freed one's address would be used again."""
+    """Equal for the same object with the same code. It keeps the objects alive, since a freed address is used again."""
     if isinstance(value, (staticmethod, classmethod)):
         value = value.__func__
     elif isinstance(value, property):
@@ -137,15 +139,17 @@ def _identity(value: Any) -> tuple[Any, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """One name of a module, or of a class in it."""
+    """One name of a module, or of a class in it, and what it meant."""
 
     name: str
+    """Within the module: `function`, or `Class.method`."""
     holder: Mapping[str, Any]
     """The module's or the class's own dictionary."""
     key: str
+    """The name in `holder`."""
     value: Any
     identity: tuple[Any, ...] | None
-    """None for a constant: equal values will do."""
+    """See `_identity`; None for a constant, which is compared by value."""
 
     def changed(self) -> bool:
         now = self.holder.get(self.key)
@@ -155,7 +159,7 @@ class _Entry:
 
 
 class _Module:
-    """What one of the package's modules held. Asked several times a gate, so that looking must be quick."""
+    """The contents of one of this package's modules. Compared several times a gate, so the common case is one pass."""
 
     def __init__(self, module: ModuleType, entries: Sequence[_Entry]) -> None:
         self.module = module
@@ -168,7 +172,7 @@ class _Module:
         self._parts = list(map(_PARTS, self._functions))
 
     def changed(self) -> list[str]:
-        """The names that no longer mean what they did."""
+        """Names, within the module, of what was replaced."""
         return [] if self._same() else [entry.name for entry in self._entries if entry.changed()]
 
     def _same(self) -> bool:
@@ -180,7 +184,7 @@ class _Module:
 
 
 def _contents(module: ModuleType) -> Iterator[_Entry]:
-    """Functions, classes with their methods, and constants; what a module remembers at run time is left out."""
+    """Functions, classes with their methods, and constants of a module; caches and other mutable state are left out."""
     holder = vars(module)
     for name, value in list(holder.items()):
         if isinstance(value, type):
@@ -201,7 +205,7 @@ def _methods(name: str, cls: type) -> Iterator[_Entry]:
 
 
 class _AfterImport(MetaPathFinder):
-    """Lets the import system find a module as ever, and looks at it when its code has run."""
+    """An import hook: finds modules as the import system does, and calls `seen` when a module's code has run."""
 
     def __init__(self, seen: Callable[[ModuleType], None]) -> None:
         self._seen = seen
@@ -209,7 +213,8 @@ class _AfterImport(MetaPathFinder):
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if name not in WATCHED and not name.startswith(f"{_PACKAGE}."):
+        """As `PathFinder`, for modules that are compared; None for others, which are left to other finders."""
+        if name not in CHECKED_NAMES and not name.startswith(f"{_PACKAGE}."):
             return None
         spec = PathFinder.find_spec(name, path, target)
         loader: Any = spec.loader if spec is not None else None
@@ -225,15 +230,18 @@ class _AfterImport(MetaPathFinder):
         return spec
 
 
-def watch(originals: Originals) -> None:
-    """Take what is loaded already, and the rest as it is imported; other finders, such as pytest's, come after."""
-    originals.watching = True
+def follow_imports(detector: MonkeypatchDetector) -> None:
+    """Remember the modules that are loaded already, and others as their import ends.
+
+    Goes before all other finders of `sys.meta_path`, such as pytest's. A second call replaces the first detector.
+    """
+    detector.follows_imports = True
     sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _AfterImport)]
-    sys.meta_path.insert(0, _AfterImport(originals.take))
+    sys.meta_path.insert(0, _AfterImport(detector.remember))
     for name, module in list(sys.modules.items()):
-        if name in WATCHED or name == _PACKAGE or name.startswith(f"{_PACKAGE}."):
-            originals.take(module)
+        if name in CHECKED_NAMES or name == _PACKAGE or name.startswith(f"{_PACKAGE}."):
+            detector.remember(module)
 
 
-ORIGINALS = Originals()
-"""Of this process."""
+MONKEYPATCHES = MonkeypatchDetector()
+"""The detector of this process."""
