@@ -19,8 +19,9 @@ from pytest_kgate.errors import KgateError
 ROOT = Path(__file__).parents[3]
 BUILD = """
 import sys
-from pytest_kgate.build.compiler import ninja as compiling, recipe, registry
-print(compiling.build(recipe.recipe(registry.find_source(sys.argv[1]), {})).path)
+from pytest_kgate.build import registry
+from pytest_kgate.build.compiler import ninja, recipe
+print(ninja.build(recipe.recipe(registry.find_source(sys.argv[1]), {})).path)
 """
 
 
