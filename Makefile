@@ -4,9 +4,11 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+# What `make package` runs of the suite from the unpacked sdist; SUITE=tests runs all of it.
+SUITE ?= tests/statistics tests/session tests/build
 RUN := $(VENV)/bin/python -m
 
-.PHONY: help perf test lint types format
+.PHONY: help perf test package lint types format
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,6 +18,9 @@ perf: $(VENV)/.ready ## race the kernels against PyTorch SDPA: on the GPU, or on
 
 test: $(VENV)/.ready ## run the test suite
 	$(RUN) pytest -m "not perf" -n 2 --dist loadfile $(ARGS)
+
+package: $(VENV)/.ready-package ## build the sdist and the wheel into dist, and try both outside the tree
+	@.ci/package $(VENV)/bin/python $(SUITE)
 
 lint: $(VENV)/.ready-lint ## check style and layout
 	$(RUN) ruff check
@@ -35,4 +40,8 @@ $(VENV)/.ready: pyproject.toml constraints.txt .ci/venv.py
 
 $(VENV)/.ready-lint: $(VENV)/.ready
 	@$(PYTHON) .ci/venv.py $(VENV) lint
+	@touch $@
+
+$(VENV)/.ready-package: $(VENV)/.ready
+	@$(PYTHON) .ci/venv.py $(VENV) package
 	@touch $@

@@ -24,6 +24,7 @@ _LONG = (
     "tests/integrity/isolation/test_isolation.py",
     "tests/validation/cheats/test_catalogue.py",
     "tests/bench/processes/test_processes.py",
+    "tests/packaging/test_installed.py",
     "tests/csrc/test_knobs.py",
     "tests/profile/test_sanitize.py",
     "tests/validation/calibrate/test_protocol.py",
