@@ -39,6 +39,7 @@ from pytest_kgate.device.rows import Row
 from pytest_kgate.device.rows import TimedInterval
 from pytest_kgate.device.rows import by_turn
 from pytest_kgate.errors import CandidateError
+from pytest_kgate.problems import tree
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -127,8 +128,7 @@ class ProbeRows:
     def _renew(self, which: int, sets: Sequence[BufferSet] | None = None) -> None:
         """Other values in the same buffers: of all sets, unless some are named."""
         for inputs, _ in self._sets if sets is None else sets:
-            for tensor, value in zip(inputs, self._values[which], strict=True):
-                tensor.copy_(value)
+            tree.write(inputs, self._values[which])
 
     def _keep(self, which: int, result: Any) -> None:
         answer, kept = _tensor(result), self._answers[which]
@@ -172,8 +172,7 @@ class ProbeRows:
 
     def _rehearse(self) -> None:
         """Load the kernels that copy and poison: a module can't be loaded while the stream is held."""
-        for value in self._values[0]:
-            value.clone().copy_(value)
+        tree.write(tree.copy(self._values[0]), self._values[0])
         poison(self._answers[0])
         self._answers[1].copy_(self._answers[0])
 

@@ -17,7 +17,10 @@ from torch import Tensor
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.errors import CandidateError
+from pytest_kgate.problems import tree
 from pytest_kgate.problems.problem import Problem
+from pytest_kgate.problems.tree import has_span
+from pytest_kgate.problems.tree import storage_span
 
 ZONE_BYTES = 64 * 1024
 """On each side: more than a tile of 128 rows of 256 bytes, which is what an off-by-one tile reads too much."""
@@ -46,12 +49,12 @@ class Fences:
         """The same candidate, writing between guard zones where it takes an output; raises `CandidateError`."""
 
         def call(inputs: tuple[Any, ...], output: Any) -> Any:
-            own = _can_be_fenced(output)
-            if not own:
+            if not isinstance(output, Tensor) or not has_span(output):
                 result = arm.call(inputs, output)
                 self._device.synchronize()
             else:
                 buffer, fenced = _between(output, _PATTERN)
+                tree.write(fenced, output)
                 result = arm.call(inputs, fenced)
                 self._device.synchronize()
                 _demand_whole(buffer, fenced, _PATTERN, "output")
@@ -62,30 +65,22 @@ class Fences:
         return Arm(arm.name, call, arm.takes_output)
 
     def _fenced(self, draw: Callable[[Generator], Any]) -> Callable[[Generator], Any]:
+        def place(tensor: Tensor) -> Tensor:
+            buffer, inside = _between(tensor, _NAN_BYTE)
+            self._inputs.append((buffer, inside, _NAN_BYTE))
+            return inside
+
         def fenced(generator: Generator) -> Any:
             drawn = draw(generator)
-            tensors = drawn if isinstance(drawn, (tuple, list)) else (drawn,)
             self._inputs = []
-            moved = []
-            for tensor in tensors:
-                if not _can_be_fenced(tensor):
-                    moved.append(tensor)
-                    continue
-                buffer, inside = _between(tensor, _NAN_BYTE)
-                self._inputs.append((buffer, inside, _NAN_BYTE))
-                moved.append(inside)
-            return tuple(moved)
+            return tree.copy(tuple(drawn) if isinstance(drawn, (tuple, list)) else (drawn,), place)
 
         return fenced
 
 
-def _can_be_fenced(tensor: Any) -> bool:
-    return isinstance(tensor, Tensor) and tensor.layout is torch.strided and tensor.numel() > 0
-
-
 def _between(tensor: Tensor, byte: int) -> tuple[Tensor, Tensor]:
-    """A buffer of bytes, and in its middle a copy of the tensor with the same strides."""
-    extent, size = span(tensor).numel(), tensor.element_size()
+    """A buffer of bytes, and in its middle room for a copy of the tensor with the same strides."""
+    extent, size = storage_span(tensor).numel(), tensor.element_size()
     buffer = torch.full(
         (ZONE_BYTES + -(-extent * size // ZONE_BYTES) * ZONE_BYTES + ZONE_BYTES,),
         byte,
@@ -94,19 +89,11 @@ def _between(tensor: Tensor, byte: int) -> tuple[Tensor, Tensor]:
     )
     # The end of the tensor, not of its last page, is where a zone must begin: bytes behind it stay the pattern.
     flat = buffer[ZONE_BYTES:].view(tensor.dtype)
-    inside = torch.as_strided(flat, tensor.shape, tensor.stride(), flat.storage_offset())
-    span(inside).copy_(span(tensor))
-    return buffer, inside
-
-
-def span(tensor: Tensor) -> Tensor:
-    """All memory from the first to the last element, as a view of one dimension; the tensor may overlap itself."""
-    extent = 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
-    return torch.as_strided(tensor, (extent,), (1,), tensor.storage_offset())
+    return buffer, torch.as_strided(flat, tensor.shape, tensor.stride(), flat.storage_offset())
 
 
 def _demand_whole(buffer: Tensor, inside: Tensor, byte: int, what: str) -> None:
-    end = ZONE_BYTES + span(inside).numel() * inside.element_size()
+    end = ZONE_BYTES + storage_span(inside).numel() * inside.element_size()
     for where, zone, start in (("before", buffer[:ZONE_BYTES], 0), ("behind", buffer[end:], end)):
         touched = zone != byte
         if bool(touched.any()):

@@ -26,6 +26,7 @@ from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import UsageError
+from pytest_kgate.problems import tree
 from pytest_kgate.problems.problem import Problem
 from pytest_kgate.statistics.gates import ErrorGate
 from pytest_kgate.statistics.gates import Verdict
@@ -157,7 +158,7 @@ def draws_of(seed: int) -> Iterator[tuple[str, int]]:
 
 def answer_of(device: Device, workload: Workload, candidate: Arm, inputs: tuple[Any, ...], like: Tensor) -> Tensor:
     """What the candidate answers: before the exact answer to these inputs exists, into memory filled with NaN."""
-    before = [tensor.clone() for tensor in inputs]
+    before = tree.copy(inputs)
     output = workload.output_for(candidate, inputs)
     if output is None:
         workload.make_output(inputs)  # freed at once: an output allocated next is likely to find NaN in it

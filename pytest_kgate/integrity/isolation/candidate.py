@@ -19,7 +19,6 @@ from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import UsageError
-from pytest_kgate.integrity.guard_zones import span
 from pytest_kgate.integrity.isolation.candidate_name import Function
 from pytest_kgate.integrity.isolation.candidate_name import Source
 from pytest_kgate.integrity.isolation.process.parent import Process
@@ -27,6 +26,7 @@ from pytest_kgate.integrity.isolation.process.parent import jsonable
 from pytest_kgate.integrity.isolation.shared_memory.host import make_block
 from pytest_kgate.integrity.isolation.shared_memory.layout import Layout
 from pytest_kgate.integrity.isolation.stopwatch import IsolatedStopwatch
+from pytest_kgate.problems import tree
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -155,8 +155,7 @@ class Isolation:
         layout = Layout.of(inputs, output, 1)
         block = make_block(self._device, layout.nbytes)
         places, answer = layout.views(block.bytes, 0)
-        for place, value in zip(places, inputs, strict=True):
-            span(place).copy_(span(value))
+        tree.write(places, inputs)
         self._device.synchronize()
         if layout == self._layout:
             process.run(block)

@@ -32,11 +32,11 @@ from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Round
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.device.rows import BufferSet
-from pytest_kgate.integrity.guard_zones import span
 from pytest_kgate.integrity.isolation.reference_row import ReferenceRow
 from pytest_kgate.integrity.isolation.reference_row import reference_row
 from pytest_kgate.integrity.isolation.shared_memory.host import make_block
 from pytest_kgate.integrity.isolation.shared_memory.layout import Layout
+from pytest_kgate.problems.tree import storage_span
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -192,7 +192,7 @@ class IsolatedStopwatch:
         for first in range(0, len(seeds), at_once):
             drawn = [self._workload.draw(seed) for seed in seeds[first : first + at_once]]
             for column, values in zip(columns, zip(*drawn, strict=True), strict=True):
-                column[first : first + len(drawn)].copy_(torch.stack([span(value) for value in values]))
+                column[first : first + len(drawn)].copy_(torch.stack([storage_span(value) for value in values]))
         return seeds
 
     def _keep(self, seed: int, answer: Tensor) -> None:

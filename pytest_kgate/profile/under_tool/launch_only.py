@@ -118,10 +118,11 @@ def _launch_once(problem: Problem, draw: Any, seed: int, arm: Arm, device: Devic
 
     from pytest_kgate.device.arm import CALL_CONVENTION
     from pytest_kgate.device.arm import blame
+    from pytest_kgate.problems import tree
 
     drawn = draw(torch.Generator("cpu").manual_seed(seed))
     on_host = drawn if isinstance(drawn, tuple) else tuple(drawn) if isinstance(drawn, list) else (drawn,)
-    inputs = tuple(tensor.to(device.torch_device) for tensor in on_host)
+    inputs = tree.copy(on_host, lambda tensor: tree.room_for(tensor, device.torch_device))
     output = None
     if arm.takes_output:
         output = torch.empty_like(_unwritten(problem, on_host), device=device.torch_device)

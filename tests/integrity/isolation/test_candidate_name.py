@@ -11,7 +11,6 @@ import torch
 from pytest_kgate.device.host import HostDevice
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import UsageError
-from pytest_kgate.integrity.guard_zones import span
 from pytest_kgate.integrity.isolation.candidate import Isolation
 from pytest_kgate.integrity.isolation.candidate_name import Function
 from pytest_kgate.integrity.isolation.process.guard import children
@@ -19,6 +18,7 @@ from pytest_kgate.integrity.isolation.shared_memory.host import HostBlock
 from pytest_kgate.integrity.isolation.shared_memory.host import HostWindow
 from pytest_kgate.integrity.isolation.shared_memory.layout import FILL
 from pytest_kgate.integrity.isolation.shared_memory.layout import Layout
+from pytest_kgate.problems.tree import storage_span
 from pytest_kgate.statistics.estimates import Interval
 from pytest_kgate.statistics.gates import Judgement
 from pytest_kgate.statistics.gates import SpeedGate
@@ -132,7 +132,7 @@ def test_slots_keep_strides_and_show_what_is_written_outside_of_them():
         assert layout.disturbed(block, call) is None
     for column, tensor in zip(layout.columns(block), inputs, strict=True):
         assert column.dtype == tensor.dtype
-        assert torch.equal(column, span(tensor).expand(4, -1))
+        assert torch.equal(column, storage_span(tensor).expand(4, -1))
     (first, _), _ = layout.views(block, 2)
     torch.as_strided(first, (1,), (1,), first.storage_offset() + first.numel()).zero_()
     assert layout.disturbed(block, 1) is None

@@ -36,6 +36,7 @@ from pytest_kgate.device.rows import Row
 from pytest_kgate.device.rows import TimedInterval
 from pytest_kgate.device.rows import plain_row
 from pytest_kgate.errors import TimingError
+from pytest_kgate.problems import tree
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -153,7 +154,7 @@ class SlopeStopwatch(CudaStopwatch):
 
     def _another_set(self, inputs: tuple[Any, ...]) -> BufferSet:
         """The same values elsewhere in memory, and outputs beside them."""
-        copies = tuple(tensor.clone() for tensor in inputs)
+        copies = tree.copy(inputs)
         return copies, [self.workload.output_for(arm, copies) for arm in self.arms]
 
     def _slopes(

@@ -1,0 +1,70 @@
+"""Copies of inputs of any kind."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+
+import pytest
+import torch
+
+from pytest_kgate.problems import tree
+
+LAYOUTS = {
+    "dense": lambda: torch.arange(12.0).reshape(3, 4),
+    "transposed": lambda: torch.arange(12.0).reshape(3, 4).t(),
+    "with gaps": lambda: torch.arange(24.0).reshape(3, 8)[:, ::2],
+    "expanded": lambda: torch.arange(4.0).expand(3, 4),
+    "behind other elements": lambda: torch.arange(13.0)[1:].reshape(3, 4),
+    "number": lambda: torch.tensor(3),
+    "empty": lambda: torch.empty(0, 4),
+    "needs a gradient": lambda: torch.ones(3, requires_grad=True),
+    "sparse": lambda: torch.eye(3).to_sparse(),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_copy_is_laid_out_as_what_it_copies(layout):
+    tensor = LAYOUTS[layout]()
+    (copy,) = tree.copy((tensor,))
+    assert torch.equal(copy.to_dense(), tensor.to_dense())
+    assert (copy.dtype, copy.layout, copy.requires_grad) == (tensor.dtype, tensor.layout, tensor.requires_grad)
+    if tensor.layout is torch.strided:
+        assert (copy.stride(), copy.storage_offset()) == (tensor.stride(), tensor.storage_offset())
+        assert not tensor.numel() or copy.data_ptr() != tensor.data_ptr()
+
+
+def test_copy_far_into_other_memory_takes_no_more_than_its_own_span():
+    copy = tree.copy(torch.arange(5000.0)[4097:4100])
+    assert copy.storage_offset() == 4097 % 128
+    assert copy.untyped_storage().nbytes() < 1024
+
+
+def test_what_is_no_tensor_stays_as_it_is():
+    Pair = namedtuple("Pair", "left right")
+    inputs = (torch.ones(2), [3, None, "gelu"], {"weights": Pair(torch.zeros(2), 0.5)})
+    copy = tree.copy(inputs)
+    assert copy[1] == [3, None, "gelu"]
+    assert type(copy[2]["weights"]) is Pair
+    assert [tensor.tolist() for tensor in tree.tensors(copy)] == [[1.0, 1.0], [0.0, 0.0]]
+    next(tree.tensors(copy)).fill_(7)
+    assert inputs[0].tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("layout", sorted(set(LAYOUTS) - {"sparse"}))
+def test_values_are_written_whatever_the_layout(layout):
+    """PyTorch itself refuses to write to a tensor that overlaps itself, or to one that needs a gradient."""
+    tensor = LAYOUTS[layout]()
+    values = tree.copy(tensor).detach().mul(2) if layout != "expanded" else torch.full((4,), 5.0).expand(3, 4)
+    tree.write((tensor,), (values,))
+    assert torch.equal(tensor, values)
+
+
+def test_values_laid_out_otherwise_are_written_too():
+    tensor, values = torch.zeros(3, 4), torch.arange(12.0).reshape(4, 3).t()
+    tree.write(tensor, values)
+    assert torch.equal(tensor, values)
+
+
+def test_trees_that_differ_are_not_written():
+    with pytest.raises(ValueError, match="shorter"):
+        tree.write((torch.zeros(1), torch.zeros(1)), (torch.zeros(1),))
