@@ -18,10 +18,10 @@ from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.cuda.context import CudaContext
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Workload
-from pytest_kgate.integrity import roofline as physics
-from pytest_kgate.integrity.global_state import State
-from pytest_kgate.integrity.guard_zones import Fences
-from pytest_kgate.integrity.launches import observed as launches
+from pytest_kgate.integrity import roofline
+from pytest_kgate.integrity.global_state import GlobalState
+from pytest_kgate.integrity.guard_zones import GuardZones
+from pytest_kgate.integrity.launches.observed import observe
 from pytest_kgate.integrity.side_effects import background
 from pytest_kgate.integrity.side_effects import memoization
 from pytest_kgate.integrity.side_effects import streams
@@ -92,7 +92,7 @@ class IntegrityChecks:
         self._own = own
         self._says = says
         self._isolated = isolated
-        self._state: State | None = None
+        self._state: GlobalState | None = None
         self._threads: frozenset[int] = frozenset()
         self._ran: dict[str, str] = {}
         self._spent = 0.0
@@ -100,7 +100,7 @@ class IntegrityChecks:
         self.warnings: list[str] = []
         self.kernels: dict[str, int] | None = None
         self.host_seconds: float | None = None
-        self.floor: physics.Floor | None = None
+        self.lower_bound: roofline.LowerBound | None = None
 
     def begin(self) -> tuple[Problem, Arm]:
         """Before the candidate's first call: read settings, return problem and candidate with guard zones."""
@@ -108,11 +108,11 @@ class IntegrityChecks:
             return self._problem, self._candidate
         with self._timed():
             self._threads = background.python_threads()
-            self._state = State(self._device)
+            self._state = GlobalState(self._device)
             self._check_monkeypatches()
-            self._ran["zones"] = "passed"  # a broken fence raises
-            fences = Fences(self._device)
-            return fences.problem(self._problem), fences.arm(self._candidate)
+            self._ran["zones"] = "passed"  # an overwritten zone raises
+            zones = GuardZones(self._device)
+            return zones.problem(self._problem), zones.arm(self._candidate)
 
     def phase_over(self, *, slow: bool = False) -> None:
         """After the check, the race and `observe`: report what the candidate has changed, and put it back.
@@ -148,7 +148,7 @@ class IntegrityChecks:
             if self._isolated:
                 # What the others look for is stopped otherwise, or happens where this process can't look.
                 self._ran |= dict.fromkeys(_IN_PROCESS, "not run: the candidate has a process of its own")
-                self._check_floor(cache, median)
+                self._check_lower_bound(cache, median)
                 return
             inputs = workload.draw(seed)
             output = workload.output_for(self._candidate, inputs)
@@ -160,7 +160,7 @@ class IntegrityChecks:
             self._check_memory(workload, seed, verify)
             self._check_host(call, timer, median)
             self._check_threads()
-            self._check_floor(cache, median)
+            self._check_lower_bound(cache, median)
             self._check_kernels(call, timer)
 
     def reason(self) -> str | None:
@@ -174,7 +174,7 @@ class IntegrityChecks:
             "findings": [{"check": one.check, "reason": one.reason} for one in self.findings],
             "kernels": self.kernels,
             "host_seconds": self.host_seconds,
-            "floor_seconds": self.floor.seconds if self.floor else None,
+            "floor_seconds": self.lower_bound.seconds if self.lower_bound else None,
             "seconds_spent": self._spent,
         }
 
@@ -233,24 +233,24 @@ class IntegrityChecks:
         if left:
             self.warnings.append(f"threads that the candidate started still live: {', '.join(left[:_NAMED])}")
 
-    def _check_floor(self, cache: str, median: float) -> None:
-        self.floor = physics.floor(self._problem, physics.peaks_of(self._device), cache)
-        if self.floor is None:
+    def _check_lower_bound(self, cache: str, median: float) -> None:
+        self.lower_bound = bound = roofline.lower_bound(self._problem, roofline.peaks_of(self._device), cache)
+        if bound is None:
             self._ran["floor"] = "not run: the device's peaks or the problem's work are not known"
             return
         self._ran["floor"] = "passed"
-        if median < self.floor.seconds:
+        if median < bound.seconds:
             self._report(
                 "floor",
-                f"a call takes {median * 1e6:.3g} us, and the device can't do the problem's {self.floor.why} in less "
-                f"than {self.floor.seconds * 1e6:.3g} us: the work was not done, or the problem states too much.",
+                f"a call takes {median * 1e6:.3g} us, and the device can't do the problem's {bound.demand} in less "
+                f"than {bound.seconds * 1e6:.3g} us: the work was not done, or the problem states too much.",
             )
 
     def _check_kernels(self, call: Callable[[], Any], timer: str) -> None:
         if self._device.kind == "host" and not self._own:
             self._ran["kernels"] = "not run: the candidate may call what it likes"
             return
-        seen = launches.observe(self._device, call, graph=timer == "graph")
+        seen = observe(self._device, call, graph=timer == "graph")
         if isinstance(seen, str):
             self._ran["kernels"] = f"not run: {seen}"
             return

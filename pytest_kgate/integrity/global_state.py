@@ -1,6 +1,6 @@
-"""Settings of the process and of the GPU that change what is measured: read before, compared after, put back.
+"""Global settings of the process and the GPU that change what is measured: read before, compared after, restored.
 
-A candidate that turns a setting for itself has turned it for the reference and for the tests that follow.
+A candidate that changes one of them for itself changes it for the reference and for later tests, too.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch
 
 from pytest_kgate.device.cuda import driver
 from pytest_kgate.device.cuda.context import CudaContext
-from pytest_kgate.integrity import gpu_memory as memory
+from pytest_kgate.integrity import gpu_memory
 
 if TYPE_CHECKING:
     from pytest_kgate.device.protocol import Device
@@ -35,19 +35,19 @@ _ACCESS_POLICY = 1
 
 @dataclass(frozen=True)
 class Setting:
-    """One thing that a candidate may not leave changed."""
+    """One setting that a candidate may not leave changed."""
 
     name: str
-    """As a reader would look it up."""
+    """The name under which its documentation has it."""
     read: Callable[[], Any]
     write: Callable[[Any], Any] | None
-    """Puts a value back; None where that can't be done, or would be no help."""
+    """Restores a value; None where that can't be done, or would not help."""
     slow: bool = False
-    """Whether reading takes milliseconds; it is then read before the check and after the race only."""
+    """Whether reading takes milliseconds; it is then compared only after the race, not after each phase."""
 
 
-class State:
-    """The settings as they were."""
+class GlobalState:
+    """The settings as they were when this was made, of the process and of one device."""
 
     def __init__(self, device: Device) -> None:
         self._settings = [*_of_python(), *_of_torch(), *(_of_gpu(device) if isinstance(device, CudaContext) else ())]
@@ -55,9 +55,9 @@ class State:
         self._memory = _memory_of(device)
 
     def restore(self, *, slow: bool = True) -> list[str]:
-        """What has changed, as `torch.get_num_threads: 8 -> 1`, and whether it could be put back.
+        """Restore what has changed; one clause for each, such as `torch.get_num_threads: 8 -> 1; it was put back`.
 
-        `slow`: whether to look at settings that take long to read as well.
+        `slow`: whether to compare settings that take milliseconds to read as well.
         """
         changed = []
         for setting in self._settings:
@@ -71,12 +71,12 @@ class State:
                     setting.write(before)
             put_back = "it was put back" if _value(setting) == before else "it can't be put back"
             changed.append(f"{setting.name}: {before} -> {now}; {put_back}")
-        left = self._memory.left() if self._memory is not None else None
+        left = self._memory.growth() if self._memory is not None else None
         return [*changed, f"memory: {left}"] if left else changed
 
 
-def _memory_of(device: Device) -> memory.Memory | None:
-    return memory.Memory(device.index) if isinstance(device, CudaContext) else None
+def _memory_of(device: Device) -> gpu_memory.MemoryBaseline | None:
+    return gpu_memory.MemoryBaseline(device.index) if isinstance(device, CudaContext) else None
 
 
 def _value(setting: Setting) -> Any:
@@ -179,10 +179,10 @@ def _of_gpu(device: CudaContext) -> list[Setting]:
         ),
         Setting(
             "the pool of PyTorch's allocator",
-            lambda: memory.pool_in_use(index),
-            lambda _: memory.stop_using_pool(index),
+            lambda: gpu_memory.pool_in_use(index),
+            lambda _: gpu_memory.stop_using_pool(index),
         ),
-        Setting("the settings of PyTorch's allocator", memory.settings, None),
+        Setting("the settings of PyTorch's allocator", gpu_memory.settings, None),
         Setting(
             "the limit cudaLimitPersistingL2CacheSize",
             lambda: _limit(_PERSISTING_L2),

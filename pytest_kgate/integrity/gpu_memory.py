@@ -1,4 +1,4 @@
-"""What a candidate does to PyTorch's memory on a GPU: how much of it stays, and where new memory comes from."""
+"""PyTorch's allocator on a GPU: how much memory a candidate keeps, and from which pool new tensors get theirs."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ from typing import Any
 import torch
 
 _MOST = 0.25
-"""Share of the GPU's memory that may stay with a candidate. Weights kept in another layout, work space or the pool of a
-graph of its own are honest, and a few times the problem; whoever keeps more takes it from the reference, whose
-libraries choose slower ways where memory is short, and from the tests that follow."""
+"""Share of the GPU's memory that a candidate may keep. Weights in another layout, workspaces and pools of its own
+graphs are honest, and take a few times the problem. A candidate that keeps more takes it from the reference, whose
+libraries choose slower algorithms where memory is short, and from later tests."""
 
 _SHARED = (0, 0)
-"""The pool of all that belongs to no graph and to no `torch.cuda.MemPool`."""
+"""The id of the default pool, which is no graph's and no `torch.cuda.MemPool`'s."""
 
 
-class Memory:
-    """How much was in use when this was made, on one device."""
+class MemoryBaseline:
+    """The bytes of one device in use when this was made, to compare later use with."""
 
     def __init__(self, index: int) -> None:
         self._index = index
         self._total = torch.cuda.get_device_properties(index).total_memory
         self._before = held_bytes(torch.cuda.memory_snapshot(), index)
 
-    def left(self) -> str | None:
-        """One clause where too much of it has stayed in use since."""
+    def growth(self) -> str | None:
+        """One clause where use has grown by more than a candidate may keep; None where not."""
         found = left_behind(self._before, held_bytes(torch.cuda.memory_snapshot(), self._index), self._total)
         if found is None:
             return None
-        torch.cuda.empty_cache()  # pools of graphs that are gone would count, until the memory is wanted
+        torch.cuda.empty_cache()  # pools of destroyed graphs count until they are emptied
         return left_behind(self._before, held_bytes(torch.cuda.memory_snapshot(), self._index), self._total)
 
 
 def left_behind(before: int, now: int, total: int) -> str | None:
-    """One clause where the bytes in use have grown by too large a part of all there are; None where not."""
+    """One clause where bytes in use have grown by more than a quarter of `total`; None where not."""
     if now - before <= _MOST * total:
         return None
     return (
@@ -45,7 +45,10 @@ def left_behind(before: int, now: int, total: int) -> str | None:
 
 
 def held_bytes(snapshot: Iterable[Mapping[str, Any]], index: int) -> int:
-    """Bytes that nobody else can have: of tensors, and all of a private pool, whose free blocks serve it alone."""
+    """Bytes of a device that no one else can use: those of tensors, and all of a private pool, free blocks included.
+
+    `snapshot` is what `torch.cuda.memory_snapshot` returns.
+    """
     return sum(
         int(segment["allocated_size" if _pool(segment) == _SHARED else "total_size"])
         for segment in snapshot
@@ -54,7 +57,7 @@ def held_bytes(snapshot: Iterable[Mapping[str, Any]], index: int) -> int:
 
 
 def pool_in_use(index: int) -> tuple[int, int]:
-    """From which pool a new tensor gets its memory: (0, 0), unless someone said otherwise and left it so."""
+    """The id of the pool that a new tensor gets its memory from; (0, 0) is the default one."""
     address = torch.empty(1, device=f"cuda:{index}").data_ptr()
     for segment in torch.cuda.memory_snapshot():
         if segment["address"] <= address < segment["address"] + segment["total_size"]:
@@ -63,12 +66,12 @@ def pool_in_use(index: int) -> tuple[int, int]:
 
 
 def stop_using_pool(index: int) -> None:
-    """Let new tensors get their memory from where they did before."""
+    """End the use of the pool that new tensors get their memory from, so that the one before is used again."""
     torch._C._cuda_endAllocateToPool(index, pool_in_use(index))
 
 
 def settings() -> str:
-    """What the allocator was told of how to cut and keep memory."""
+    """The allocator's settings for splitting and caching blocks (`PYTORCH_CUDA_ALLOC_CONF`), as one text."""
     told = torch.cuda.memory._snapshot()["allocator_settings"]
     names = ("expandable_segments", "max_split_size", "garbage_collection_threshold", "roundup_power2_divisions")
     return ", ".join(f"{name} {told[name]}" for name in names if name in told)

@@ -1,7 +1,8 @@
 """Guard zones around a candidate's inputs and output during the check.
 
-Behind and before every input lies NaN, so that a kernel which reads beyond its inputs has NaN in its answer; around
-the output lies a pattern that must survive. A candidate that allocates its own output is only fenced at its inputs.
+Before and behind every input lie bytes that read as NaN, so that a kernel which reads beyond an input has NaN in its
+answer. Before and behind the output lies a pattern. All zones must be unchanged after a call, or the kernel wrote out
+of bounds. A candidate that allocates its own output has zones at its inputs only.
 """
 
 from __future__ import annotations
@@ -23,62 +24,63 @@ from pytest_kgate.problems.tree import has_span
 from pytest_kgate.problems.tree import storage_span
 
 ZONE_BYTES = 64 * 1024
-"""On each side: more than a tile of 128 rows of 256 bytes, which is what an off-by-one tile reads too much."""
+"""The size of each zone: more than a tile of 128 rows of 256 bytes, which is what an off-by-one tile reads too much."""
 
 _PATTERN = 0xA5
 _NAN_BYTE = 0xFF
-"""Bytes of ones are NaN in every floating type, and -1 or the largest number in the integer ones."""
+"""All bits set is NaN in every floating type, and -1 or the largest number in the integer types."""
 
 
-class Fences:
-    """The guard zones of one check."""
+class GuardZones:
+    """Places a problem's inputs and a candidate's output between guard zones, and checks the zones after each call."""
 
     def __init__(self, device: Device) -> None:
         self._device = device
         self._inputs: list[tuple[Tensor, Tensor, int]] = []
-        """The latest draw: the buffer, its front and back zones as they were, and what the user's bytes are."""
+        """Of each tensor of the latest draw: the buffer with its zones, the tensor in it, the byte that fills the
+        zones."""
 
     def problem(self, problem: Problem) -> Problem:
-        """The same problem, whose draws lie between guard zones."""
+        """The same problem, whose inputs are drawn between guard zones."""
         hard = problem.hard_inputs
         return dataclasses.replace(
-            problem, inputs=self._fenced(problem.inputs), hard_inputs=None if hard is None else self._fenced(hard)
+            problem, inputs=self._guarded(problem.inputs), hard_inputs=None if hard is None else self._guarded(hard)
         )
 
     def arm(self, arm: Arm) -> Arm:
-        """The same candidate, writing between guard zones where it takes an output; raises `CandidateError`."""
+        """The same candidate, whose calls raise `CandidateError` where they have written into a guard zone."""
 
         def call(inputs: tuple[Any, ...], output: Any) -> Any:
             if not isinstance(output, Tensor) or not has_span(output):
                 result = arm.call(inputs, output)
                 self._device.synchronize()
             else:
-                buffer, fenced = _between(output, _PATTERN)
-                tree.write(fenced, output)
-                result = arm.call(inputs, fenced)
+                buffer, guarded = _between_zones(output, _PATTERN)
+                tree.write(guarded, output)
+                result = arm.call(inputs, guarded)
                 self._device.synchronize()
-                _demand_whole(buffer, fenced, _PATTERN, "output")
+                _demand_intact(buffer, guarded, _PATTERN, "output")
             for position, (buffer, tensor, byte) in enumerate(self._inputs):
-                _demand_whole(buffer, tensor, byte, f"input {position}")
+                _demand_intact(buffer, tensor, byte, f"input {position}")
             return result
 
         return Arm(arm.name, call, arm.takes_output)
 
-    def _fenced(self, draw: Callable[[Generator], Any]) -> Callable[[Generator], Any]:
+    def _guarded(self, draw: Callable[[Generator], Any]) -> Callable[[Generator], Any]:
         def place(tensor: Tensor) -> Tensor:
-            buffer, inside = _between(tensor, _NAN_BYTE)
+            buffer, inside = _between_zones(tensor, _NAN_BYTE)
             self._inputs.append((buffer, inside, _NAN_BYTE))
             return inside
 
-        def fenced(generator: Generator) -> Any:
+        def guarded(generator: Generator) -> Any:
             drawn = draw(generator)
             self._inputs = []
             return tree.copy(tuple(drawn) if isinstance(drawn, (tuple, list)) else (drawn,), place)
 
-        return fenced
+        return guarded
 
 
-def _between(tensor: Tensor, byte: int) -> tuple[Tensor, Tensor]:
+def _between_zones(tensor: Tensor, byte: int) -> tuple[Tensor, Tensor]:
     """A buffer of bytes, and in its middle room for a copy of the tensor with the same strides."""
     extent, size = storage_span(tensor).numel(), tensor.element_size()
     buffer = torch.full(
@@ -87,12 +89,12 @@ def _between(tensor: Tensor, byte: int) -> tuple[Tensor, Tensor]:
         dtype=torch.uint8,
         device=tensor.device,
     )
-    # The end of the tensor, not of its last page, is where a zone must begin: bytes behind it stay the pattern.
+    # The back zone begins right behind the tensor's last element, and so is longer than ZONE_BYTES.
     flat = buffer[ZONE_BYTES:].view(tensor.dtype)
     return buffer, torch.as_strided(flat, tensor.shape, tensor.stride(), flat.storage_offset())
 
 
-def _demand_whole(buffer: Tensor, inside: Tensor, byte: int, what: str) -> None:
+def _demand_intact(buffer: Tensor, inside: Tensor, byte: int, what: str) -> None:
     end = ZONE_BYTES + storage_span(inside).numel() * inside.element_size()
     for where, zone, start in (("before", buffer[:ZONE_BYTES], 0), ("behind", buffer[end:], end)):
         touched = zone != byte

@@ -1,8 +1,8 @@
-"""The least time that a problem can take on a device: a faster candidate has not done the work.
+"""The roofline's lower bound on a problem's latency on a device: a faster candidate has not done the work.
 
-Every figure is an upper bound on what the hardware can do, never an estimate of what it does: peaks at the highest
-clock, and of bandwidth the nearest memory in which the bytes can lie. An honest kernel can't come near the floor of a
-hot cache, and a false alarm would need a problem that states more work than it has.
+Every peak is an upper bound on what the hardware can do, not an estimate of what it does: rates at the highest clock,
+and bandwidth of the nearest memory that can hold the bytes. With a hot cache, kernels stay far above the lower bound. A
+false alarm takes a problem that states more operations or bytes than its kernel needs.
 """
 
 from __future__ import annotations
@@ -39,20 +39,21 @@ _TENSOR_FLOPS: Mapping[tuple[int, int], int] = MappingProxyType(
         (12, 1): 1024,
     }
 )
-"""Dense 16-bit matrix operations a clock and multiprocessor, by compute capability: peak rate over clock over count, of
-NVIDIA's data sheets. An H200 has 989.5e12 / 1.83e9 / 132 = 4096."""
+"""Dense 16-bit tensor core operations per clock and multiprocessor, by compute capability, from NVIDIA's data sheets:
+peak rate / boost clock / multiprocessors. An H200 has 989.5e12 / 1.83e9 / 132 = 4096."""
 
 _L2_BYTES_A_CLOCK = 128
-"""Into one multiprocessor: twice the 64 of NVIDIA's tuning guides since Volta, for what the next generation may do."""
+"""From L2 into one multiprocessor: twice the 64 of NVIDIA's tuning guides since Volta, for the next generations."""
 
 _MEMORY_MARGIN = 1.1
-"""Over twice the memory clock times the width of the bus."""
+"""Margin over the nominal bandwidth, which is twice the memory clock times the width of the bus."""
 
 _CPU_FLOPS = 2048
-"""A clock and core: AMX does 16 x 16 x 32 bf16 multiply-adds in 16 clocks, and twice that is kept for what comes."""
+"""Operations per clock and core: AMX does 16 x 16 x 32 bf16 multiply-adds in 16 clocks; the double allows for later
+CPUs."""
 
 _CPU_BYTES = 192
-"""A clock and core out of the first cache: three loads of 64 bytes, which no core exceeds."""
+"""Bytes per clock and core from the L1 cache: three loads of 64 bytes, which no core exceeds."""
 
 _CPU_HZ = 6.5e9
 """Above the highest boost of any core sold."""
@@ -64,53 +65,54 @@ _BUS_WIDTH = 37
 
 @dataclass(frozen=True)
 class Peaks:
-    """What a device can't exceed."""
+    """Rates that a device can't exceed."""
 
     flops_per_second: float
-    """Of 16-bit matrix operations."""
+    """16-bit matrix operations; a multiply-add counts as two."""
     near_bytes_per_second: float
-    """From the caches into the cores."""
+    """From the caches into the cores: L2 on a GPU, L1 on the host."""
     far_bytes_per_second: float | None
     """From device memory; None where it is not known."""
 
 
 @dataclass(frozen=True)
-class Floor:
-    """The least seconds of one call, and what demands them."""
+class LowerBound:
+    """The least latency of one call, and which of the problem's demands it comes from."""
 
     seconds: float
-    why: str
+    demand: str
+    """Such as `1e+12 operations at 9.9e+14 a second`."""
 
 
-def floor(problem: Problem, peaks: Peaks | None, cache: str) -> Floor | None:
-    """The larger of arithmetic over its peak rate and bytes over bandwidth; None where nothing is known.
+def lower_bound(problem: Problem, peaks: Peaks | None, cache: str) -> LowerBound | None:
+    """The larger of operations over peak rate and bytes over peak bandwidth; None where neither is known.
 
-    With a cold cache, inputs come from device memory. What is written may stay in the cache, and only the whole of the
-    bytes is stated, so that half of them count: a problem that writes more than it reads has a lower floor.
+    With `cache="cold"`, inputs come from device memory. Outputs may stay in the cache, and a problem states only the
+    sum of bytes read and written, so half of the sum counts for device memory.
     """
     if peaks is None:
         return None
-    floors = []
+    bounds = []
     if problem.flops:
         rate = peaks.flops_per_second * _narrower(problem.dtype)
-        floors.append(Floor(problem.flops / rate, f"{problem.flops:.3g} operations at {rate:.3g} a second"))
+        bounds.append(LowerBound(problem.flops / rate, f"{problem.flops:.3g} operations at {rate:.3g} a second"))
     if problem.bytes:
         rate = peaks.near_bytes_per_second
-        floors.append(Floor(problem.bytes / rate, f"{problem.bytes:.3g} bytes at {rate:.3g} a second"))
+        bounds.append(LowerBound(problem.bytes / rate, f"{problem.bytes:.3g} bytes at {rate:.3g} a second"))
         if cache == "cold" and peaks.far_bytes_per_second:
             half, rate = problem.bytes / 2, peaks.far_bytes_per_second
-            floors.append(Floor(half / rate, f"{half:.3g} bytes from device memory at {rate:.3g} a second"))
-    return max(floors, key=lambda one: one.seconds, default=None)
+            bounds.append(LowerBound(half / rate, f"{half:.3g} bytes from device memory at {rate:.3g} a second"))
+    return max(bounds, key=lambda one: one.seconds, default=None)
 
 
 def _narrower(dtype: str | None) -> int:
-    """Rates double as elements halve; nothing below 4 bits exists."""
+    """By what factor the peak rate is above that of 16-bit elements: rates double as elements halve, down to 4 bits."""
     name = dtype or ""
     return 4 if "float4" in name or "int4" in name else 2 if "float8" in name or "int8" in name else 1
 
 
 def peaks_of(device: Device) -> Peaks | None:
-    """The peaks of a CUDA device of a known generation, or of the host."""
+    """The peaks of the host, or of a CUDA device of a known compute capability; None of any other."""
     if device.kind == "host":
         return _of_host()
     if not isinstance(device, CudaContext):

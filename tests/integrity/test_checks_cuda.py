@@ -20,8 +20,8 @@ from pytest_kgate.build.kernel import load_kernel
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.integrity.checks import IntegrityChecks
-from pytest_kgate.integrity.launches import observed as launches
-from pytest_kgate.integrity.roofline import floor
+from pytest_kgate.integrity.launches.observed import observe
+from pytest_kgate.integrity.roofline import lower_bound
 from pytest_kgate.integrity.roofline import peaks_of
 from pytest_kgate.integrity.side_effects import memoization
 from pytest_kgate.integrity.side_effects import streams
@@ -125,8 +125,8 @@ def test_gpu_work_behind_a_host_clock_is_noticed(device):
 def test_kernels_of_a_call_are_seen_by_name(device):
     x = torch.randn(4096, device="cuda")
     with device.running("testing"):
-        seen = launches.observe(device, lambda: torch.relu(x))
-        nothing = launches.observe(device, lambda: None)
+        seen = observe(device, lambda: torch.relu(x))
+        nothing = observe(device, lambda: None)
     assert seen.works
     assert seen.work == 1
     assert seen.library(["mine"])[1] == "PyTorch's operators"
@@ -136,7 +136,7 @@ def test_kernels_of_a_call_are_seen_by_name(device):
 def test_sdpa_is_known_as_a_librarys(device):
     q = torch.randn(1, 8, 512, 64, device="cuda", dtype=torch.float16)
     with device.running("testing"):
-        seen = launches.observe(device, lambda: F.scaled_dot_product_attention(q, q, q))
+        seen = observe(device, lambda: F.scaled_dot_product_attention(q, q, q))
     assert seen.library(["mine"]) is not None, dict(seen.first)
 
 
@@ -152,7 +152,7 @@ def test_calls_in_a_graph_launch_what_they_launch_alone(device):
 
     with device.running("testing"):
         for call, complaint in ((lambda: torch.relu(x), False), (skips, True)):
-            assert bool(launches.observe(device, call, graph=True).missing_in_graph) is complaint
+            assert bool(observe(device, call, graph=True).missing_in_graph) is complaint
 
 
 @pytest.mark.parametrize("which", ["relu", "sdpa", "mma", "cublas", "several"])
@@ -166,8 +166,8 @@ def test_graphs_list_what_the_profiler_sees(device, which):
     call = calls.get(which) or functools.partial(load_kernel(which), q, q, q)
     with device.running("testing"):
         call()
-        listed = launches.observe(device, call, graph=True)
-        profiled = launches.observe(device, call)
+        listed = observe(device, call, graph=True)
+        profiled = observe(device, call)
     assert listed.together is not None
     assert profiled.together is None
     assert listed.missing_in_graph is None
@@ -190,17 +190,17 @@ def test_a_candidate_that_launches_the_mark_between_calls_hides_nothing(device):
         torch.relu(x)
 
     with device.running("testing"):
-        seen = launches.observe(device, call)
+        seen = observe(device, call)
     assert seen.library(["mine"])[1] == "PyTorch's operators"
     assert seen.first == seen.second
 
 
 @pytest.mark.parametrize("cache", ["hot", "cold"])
-def test_floor_is_known_and_below_what_a_copy_takes(device, cache):
+def test_lower_bound_is_known_and_below_what_a_copy_takes(device, cache):
     x = torch.randn(1 << 26, device="cuda")
     y = torch.empty_like(x)
     problem = Problem("copy", lambda g: (), lambda: None, lambda: None, bytes=2.0 * x.numel() * 4)
-    found = floor(problem, peaks_of(device), cache)
+    found = lower_bound(problem, peaks_of(device), cache)
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     y.copy_(x)
     start.record()
@@ -238,8 +238,8 @@ def test_honest_kernel_is_not_accused(device, impl, seqlen, dtype, causal):
     candidate = bind("candidate", kernel, problem.params)
     reference = bind("reference", problem.reference["math"], problem.params)
     checks = IntegrityChecks(candidate, device, problem, on=True, own=True, says=[impl])
-    fenced_problem, fenced = checks.begin()
-    correctness = check(device, fenced_problem, fenced, reference, None, 1)
+    guarded_problem, guarded = checks.begin()
+    correctness = check(device, guarded_problem, guarded, reference, None, 1)
     checks.phase_over()
     workload = workload_of(problem, device, correctness.like)
     with device.running("testing"):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pytest_kgate.device.host import HostDevice
-from pytest_kgate.integrity.global_state import State
+from pytest_kgate.integrity.global_state import GlobalState
 from pytest_kgate.integrity.gpu_memory import held_bytes
 from pytest_kgate.integrity.gpu_memory import left_behind
 
@@ -38,7 +38,7 @@ from pytest_kgate.integrity.gpu_memory import left_behind
 )
 def test_changed_setting_is_named_and_put_back(change, named, read):
     before = read()
-    state = State(HostDevice())
+    state = GlobalState(HostDevice())
     change()
     (told,) = state.restore()
     assert told.startswith(f"{named}: ")
@@ -49,7 +49,7 @@ def test_changed_setting_is_named_and_put_back(change, named, read):
 def test_setting_that_was_there_before_is_nobodys_fault():
     torch.use_deterministic_algorithms(True)
     try:
-        assert State(HostDevice()).restore() == []
+        assert GlobalState(HostDevice()).restore() == []
     finally:
         torch.use_deterministic_algorithms(False)
 
@@ -61,7 +61,7 @@ def test_limits_of_the_gpu_are_named_and_put_back():
     from pytest_kgate.device.cuda.device import CudaDevice
 
     device = CudaDevice(0)
-    state = State(device)
+    state = GlobalState(device)
     driver = ctypes.CDLL("libcuda.so.1")
     assert driver.cuCtxSetLimit(6, ctypes.c_size_t(1 << 20)) == 0
     torch.cuda.set_per_process_memory_fraction(0.5)
@@ -78,7 +78,7 @@ def test_access_policy_window_of_the_stream_is_named_and_put_back():
     from pytest_kgate.device.cuda.device import CudaDevice
 
     device = CudaDevice(0)
-    state = State(device)
+    state = GlobalState(device)
     memory = torch.zeros(1 << 20, device="cuda")
     driver = ctypes.CDLL("libcuda.so.1")
     driver.cuCtxSetLimit(6, ctypes.c_size_t(1 << 20))
@@ -93,7 +93,7 @@ def test_pool_that_the_allocator_was_left_with_is_named_and_left():
     from pytest_kgate.device.cuda.device import CudaDevice
     from pytest_kgate.integrity.gpu_memory import pool_in_use
 
-    state = State(CudaDevice(0))
+    state = GlobalState(CudaDevice(0))
     pool = torch.cuda.MemPool()
     torch._C._cuda_beginAllocateCurrentThreadToPool(0, pool.id)  # use_mem_pool, were it never left
     (told,) = state.restore()
@@ -106,7 +106,7 @@ def test_pool_that_the_allocator_was_left_with_is_named_and_left():
 def test_settings_of_the_allocator_are_named():
     from pytest_kgate.device.cuda.device import CudaDevice
 
-    state = State(CudaDevice(0))
+    state = GlobalState(CudaDevice(0))
     torch.cuda.memory._set_allocator_settings("expandable_segments:True")
     try:
         (told,) = state.restore()
@@ -121,7 +121,7 @@ def test_graph_that_keeps_much_memory_is_named_and_one_that_is_gone_is_not():
     from pytest_kgate.device.cuda.device import CudaDevice
 
     torch.cuda.empty_cache()
-    state = State(CudaDevice(0))
+    state = GlobalState(CudaDevice(0))
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         torch.empty(int(0.3 * torch.cuda.get_device_properties(0).total_memory), dtype=torch.uint8, device="cuda")

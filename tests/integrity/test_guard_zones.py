@@ -9,7 +9,7 @@ from pytest_kgate import Problem
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.host import HostDevice
 from pytest_kgate.errors import CandidateError
-from pytest_kgate.integrity.guard_zones import Fences
+from pytest_kgate.integrity.guard_zones import GuardZones
 
 RELU = Problem(
     name="relu",
@@ -24,10 +24,10 @@ def flat(tensor, first, count):
 
 
 def play(call, problem=RELU, takes_output=True):
-    fences = Fences(HostDevice())
-    inputs = fences.problem(problem).inputs(torch.Generator().manual_seed(1))
+    zones = GuardZones(HostDevice())
+    inputs = zones.problem(problem).inputs(torch.Generator().manual_seed(1))
     output = torch.full_like(inputs[0], float("nan")) if takes_output else None
-    return inputs, fences.arm(Arm("candidate", call, takes_output)).call(inputs, output)
+    return inputs, zones.arm(Arm("candidate", call, takes_output)).call(inputs, output)
 
 
 def test_honest_candidate_gets_the_same_values_and_shape():
@@ -80,7 +80,7 @@ def test_reader_beyond_the_inputs_meets_nan():
 )
 def test_layout_and_values_of_inputs_are_kept(draw):
     problem = Problem("any", draw, torch.relu, torch.relu)
-    (fenced,) = Fences(HostDevice()).problem(problem).inputs(torch.Generator().manual_seed(1))
+    (guarded,) = GuardZones(HostDevice()).problem(problem).inputs(torch.Generator().manual_seed(1))
     plain = draw(torch.Generator().manual_seed(1))
-    assert (fenced.shape, fenced.stride(), fenced.dtype) == (plain.shape, plain.stride(), plain.dtype)
-    assert torch.equal(fenced, plain)
+    assert (guarded.shape, guarded.stride(), guarded.dtype) == (plain.shape, plain.stride(), plain.dtype)
+    assert torch.equal(guarded, plain)

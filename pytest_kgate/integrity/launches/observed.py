@@ -1,4 +1,4 @@
-"""What a candidate launches: kernels on a GPU, by captured graphs or the profiler; PyTorch's operators on the host."""
+"""What a candidate's calls launch: kernels on a GPU, by graph nodes or the profiler; PyTorch operators on a host."""
 
 from __future__ import annotations
 
@@ -28,36 +28,37 @@ _LIBRARIES = {
     "FlashInfer or FlashAttention": r"flash::|flashinfer",
     "MKL or oneDNN": r"mkldnn|onednn",
 }
-"""How kernels and operators of the libraries that a candidate may be meant to beat are called."""
+"""Patterns of the names of libraries' kernels and operators: a candidate that claims to be its own may not run
+these."""
 
 _NOT_WORK = re.compile(r"^(Memcpy|Memset|\[memory\]|aten::(empty|as_strided|view|detach|alias|t\b|transpose))")
 
 
 _CAPTURED = 3
-"""Calls in a graph that is compared with graphs of one."""
+"""Calls in the graph whose kernels are compared with those of graphs of one call."""
 
 _MARK = "kgate_null"
-"""The kernel that ends a call's part of the profiler's records."""
+"""The empty kernel that is launched after each call, to tell the calls apart in the profiler's records."""
 
 
 @dataclass(frozen=True)
 class Launches:
-    """The launches of two calls with the same shapes, and of some in a row."""
+    """The launches of two calls with the same shapes, and of a graph of several calls."""
 
     first: Mapping[str, int]
-    """How often each kernel ran, by name; memory copies and settings among them."""
+    """How often each kernel was launched, by name; memory copies and memsets are included."""
     second: Mapping[str, int]
     together: Mapping[str, int] | None = None
-    """Those of `_CAPTURED` calls in one graph; None where the calls were not captured."""
+    """The launches of `_CAPTURED` calls in one graph; None where the calls were not captured."""
 
     @property
     def works(self) -> bool:
-        """Whether anything was launched that computes."""
+        """Whether any launch computes: is more than a copy, a memset or a view."""
         return any(not _NOT_WORK.match(name) for name in (*self.first, *self.second))
 
     @property
     def work(self) -> int:
-        """How many launches that compute each call makes, at least."""
+        """The number of launches that compute, of the call with fewer."""
         return min(_count_work(self.first), _count_work(self.second))
 
     @property
@@ -67,16 +68,16 @@ class Launches:
 
     @property
     def missing_in_graph(self) -> str | None:
-        """Whether several calls in a graph launch less than as many, each in its own; None, or one clause."""
+        """Whether a graph of several calls launches less than graphs of one call each; None, or one clause."""
         if self.together is None or not self.works:
             return None
         found, wanted = _count_work(self.together), _CAPTURED * max(self.work, 1)
         return None if found >= wanted else f"{_CAPTURED} calls in a graph launch {found} kernels instead of {wanted}"
 
     def library(self, says: Sequence[str]) -> tuple[str, str] | None:
-        """The first kernel that a library owns, and which; not of libraries that the candidate says it calls.
+        """The name of the first kernel that belongs to a library, and the library; None where all are the candidate's.
 
-        `says`: its name, and the libraries that its source declares.
+        `says`: the candidate's name and the libraries that its source declares; kernels of those are not reported.
         """
         claimed = " ".join(says).lower()
         for name in (*self.first, *self.second):
@@ -88,9 +89,9 @@ class Launches:
 
 
 def observe(device: Device, call: Callable[[], Any], *, graph: bool = False) -> Launches | str:
-    """Two calls' launches, and those of several in a graph; where they can't be had, one clause that says why.
+    """The launches of two calls and of a graph of several; where they can't be had, one clause that says why.
 
-    `graph`: whether the calls are timed in graphs; what they launch there is then what counts.
+    `graph`: whether the race timed the calls in graphs; the nodes of captured graphs are then counted.
     """
     try:
         if not isinstance(device, CudaContext):
@@ -105,7 +106,7 @@ def observe(device: Device, call: Callable[[], Any], *, graph: bool = False) -> 
 
 
 def _listed(device: CudaContext, call: Callable[[], Any]) -> Launches | None:
-    """By the nodes of captured graphs; None where they can't be captured now, and so were not timed by graphs."""
+    """The launches by captured graphs' nodes; None where the calls can't be captured, or nodes can't be listed."""
     captures = Captures(device)
     found = []
     try:
@@ -128,7 +129,7 @@ def _count_work(kernels: Mapping[str, int]) -> int:
 
 
 def _profiled(device: CudaContext, calls: Sequence[Callable[[], Any]]) -> list[dict[str, int]]:
-    """What each call launches, in one session of the profiler: to begin and to end one takes 4 ms."""
+    """What each call launches, in one profiler session for all, since starting and ending one takes 4 ms."""
     from torch._C._autograd import DeviceType
     from torch.profiler import ProfilerActivity
     from torch.profiler import profile
@@ -136,7 +137,7 @@ def _profiled(device: CudaContext, calls: Sequence[Callable[[], Any]]) -> list[d
     with profile(activities=[ProfilerActivity.CUDA]) as profiler:
         for call in calls:
             call()
-            torch.cuda.synchronize(device.index)  # what it left on other streams is its own as well
+            torch.cuda.synchronize(device.index)  # so that work on other streams counts as this call's
             device.instruments.null(device.stream)
         torch.cuda.synchronize(device.index)
     events = profiler.profiler.kineto_results.events() if profiler.profiler is not None else ()
@@ -145,7 +146,7 @@ def _profiled(device: CudaContext, calls: Sequence[Callable[[], Any]]) -> list[d
         for event in sorted(events, key=lambda event: int(event.start_ns()))
         if event.device_type() == DeviceType.CUDA and is_work(event.name())
     ]
-    if names.count(_MARK) != len(calls):  # the candidate has launched one of its own
+    if names.count(_MARK) != len(calls):  # the candidate launches a kernel of that name itself
         return [_profiled(device, [call])[0] for call in calls] if len(calls) > 1 else [dict(Counter(names))]
     found: list[Counter[str]] = [Counter()]
     for name in names:
@@ -157,12 +158,12 @@ def _profiled(device: CudaContext, calls: Sequence[Callable[[], Any]]) -> list[d
 
 
 def is_work(name: str) -> bool:
-    """Records of the device's side also hold its waits; kernels of cuDNN begin like functions of CUDA."""
+    """Whether a profiler record of the device is a kernel, copy or memset, and not a wait or a call of the CUDA API."""
     return not re.match(r"(cuda|cu)[A-Z]|Context Sync|Event|Stream", name)
 
 
 class _Operators(TorchDispatchMode):
-    """Counts PyTorch's operators; what a host kernel of one's own does is none of them."""
+    """Counts the PyTorch operators that run; a host kernel in C++ is none of them."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

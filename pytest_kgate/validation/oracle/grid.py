@@ -34,7 +34,7 @@ from pytest_kgate.device.arm import bind
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import KgateError
-from pytest_kgate.integrity.guard_zones import Fences
+from pytest_kgate.integrity.guard_zones import GuardZones
 from pytest_kgate.problems.attention.problem import sdpa_problem
 from pytest_kgate.problems.problem import Problem
 from pytest_kgate.problems.problem import Shape
@@ -152,10 +152,10 @@ def _honest(
     gate = ErrorGate(TOLERANCE[str(problem.dtype)])
     reference = _reference(problem)
     like = reference_output(device, problem, reference)
-    fences = Fences(device)
-    fenced = fences.problem(problem)
+    zones = GuardZones(device)
+    guarded = zones.problem(problem)
     for kind, draw_seed in list(draws_of(seed))[:_DRAWS]:
-        workload = workload_of(fenced, device, like, hard=kind == "hard")
+        workload = workload_of(guarded, device, like, hard=kind == "hard")
         with device.running("checking honest kernels"):
             inputs = workload.draw(draw_seed)
             truth = truth_of(problem, reference, inputs, like)
@@ -165,7 +165,7 @@ def _honest(
                     continue
                 try:
                     answer = answer_of(
-                        device, workload, fences.arm(bind("candidate", kernel, problem.params)), inputs, like
+                        device, workload, zones.arm(bind("candidate", kernel, problem.params)), inputs, like
                     )
                 except CandidateError as error:
                     yield name, 0.0, error.what
