@@ -184,10 +184,10 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
     failed = own.records and own.judge_together()
     yield  # to all others, the terminal summary among them; what they make of the exit status is seen below
     status = getattr(session, "exitstatus", exitstatus)
-    hidden = own.outcomes.hidden(int(status))
-    if hidden and (terminal := session.config.pluginmanager.getplugin("terminalreporter")) is not None:
-        terminal.write_line(hidden, red=True)
-    if (failed or hidden) and status == pytest.ExitCode.OK:
+    masked = own.outcomes.masked(int(status))
+    if masked and (terminal := session.config.pluginmanager.getplugin("terminalreporter")) is not None:
+        terminal.write_line(masked, red=True)
+    if (failed or masked) and status == pytest.ExitCode.OK:
         # The tests have been reported as passed; what all gates together say can only fail the session.
         session.exitstatus = status = pytest.ExitCode.TESTS_FAILED
     own.exit_status = int(status)

@@ -13,7 +13,7 @@ class Outcomes:
     def __init__(self) -> None:
         self._failed: set[str] = set()
         self._told_failed: set[str] = set()
-        self._turned: dict[str, None] = {}
+        self._rewritten: dict[str, None] = {}
 
     def begin(self, test: str) -> None:
         """The test starts, or starts again."""
@@ -28,15 +28,15 @@ class Outcomes:
         """What everyone is told of the test's call. A plain `passed` can't follow a failure: expected failures are
         reported as skipped, and tests that are run again as something of their own."""
         if test in self._failed and outcome == "passed":
-            self._turned[test] = None
+            self._rewritten[test] = None
         elif test in self._failed and outcome == "failed":
             self._told_failed.add(test)
 
-    def turned(self) -> list[str]:
+    def rewritten(self) -> list[str]:
         """One sentence for each report that was changed."""
-        return [f"{test}: its gate failed, and the report of it was changed to passed." for test in self._turned]
+        return [f"{test}: its gate failed, and the report of it was changed to passed." for test in self._rewritten]
 
-    def hidden(self, exit_status: int) -> str | None:
+    def masked(self, exit_status: int) -> str | None:
         """One sentence where failed gates end in success."""
         if exit_status != 0 or not self._told_failed:
             return None

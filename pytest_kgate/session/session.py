@@ -154,7 +154,7 @@ class Session:
         if expected:
             self.notes.append(expected)
         self.notes += advice.summary(self.records)
-        self.failures += self.outcomes.turned()
+        self.failures += self.outcomes.rewritten()
         self.close()
         if self._file is not None and self._file.tampered:
             self.failures.append("The file of records was changed while the tests ran; see below.")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+import pytest_kgate.bench.call  # noqa: F401  (pytester forgets what its sessions import, so each would load it again)
 from pytest_kgate.device.host import HostDevice
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import UsageError
@@ -30,6 +31,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+import pytest_kgate.bench.call  # noqa: F401  (pytester forgets what its sessions import, so each would load it again)
+
 Path(os.environ["SEEN_BY"]).open("a").write(f"{os.getpid()} ") if "TMPDIR" not in os.environ else None
 
 def relu(x):
@@ -40,6 +43,8 @@ TESTS = """
 import pytest
 import numpy as np
 import torch
+
+import pytest_kgate.bench.call  # noqa: F401  (pytester forgets what its sessions import, so each would load it again)
 from pytest_kgate import Problem
 from pytest_kgate import Shape
 
