@@ -30,7 +30,7 @@ class Job:
     call: int
     """0 for a test's first `kbench` call."""
     candidate: Callable[..., Any]
-    """Under `isolate` a `Named`, which refuses to be called here."""
+    """Under `isolate` a `NamedCandidate`, which refuses to be called here."""
     problem: Problem
     speed: tuple[SpeedGate, ...]
     error: ErrorGate | None

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pytest_kgate.bench.request import Outcome
     from pytest_kgate.build.kernel import Kernel
     from pytest_kgate.device.protocol import Device
-    from pytest_kgate.integrity.isolation.candidate_name import Source
+    from pytest_kgate.integrity.isolation.candidate_name import CandidateSource
     from pytest_kgate.problems.problem import Problem
     from pytest_kgate.problems.problem import Shape
     from pytest_kgate.report.record.record import Record
@@ -129,7 +129,7 @@ def sdpa_oracle(request: pytest.FixtureRequest) -> Callable[..., Problem]:
 
 
 @pytest.fixture
-def kernels(request: pytest.FixtureRequest, kgate_device: Device) -> Callable[..., Kernel | Source]:
+def kernels(request: pytest.FixtureRequest, kgate_device: Device) -> Callable[..., Kernel | CandidateSource]:
     """`kernels("wmma", BLOCK_M=64)`: compile (once, cached) and load a shipped implementation, or a source file.
 
     A file's path is relative to the test's own folder, or to where pytest was started. `debug=True` makes a build whose
@@ -137,7 +137,7 @@ def kernels(request: pytest.FixtureRequest, kgate_device: Device) -> Callable[..
     """
     session = request.config.stash[SESSION]
 
-    def kernels(implementation: str | Path, *, debug: bool = False, **knobs: int) -> Kernel | Source:
+    def kernels(implementation: str | Path, *, debug: bool = False, **knobs: int) -> Kernel | CandidateSource:
         __tracebackhide__ = True
         from pytest_kgate.build.kernel import load_kernel
         from pytest_kgate.build.registry import find_source
@@ -231,9 +231,9 @@ def _job(
         error = ErrorGate(_positive("allclose", overrides.pop("allclose")))
     options = session.options.override(**demands.overrides).override("kbench", **overrides)
     if isinstance(candidate, str):
-        from pytest_kgate.integrity.isolation.candidate_name import Function
+        from pytest_kgate.integrity.isolation.candidate_name import CandidateFunction
 
-        found = Function.parse(candidate, (request.path.parent, request.config.invocation_params.dir))
+        found = CandidateFunction.parse(candidate, (request.path.parent, request.config.invocation_params.dir))
         candidate = found if options.isolate or options.selftest else found.load()
     test, attempt = request.node.nodeid, session.attempt_of(request.node)
     speed = tuple(replace(gate, rule=options.rule).at_attempt(attempt) for gate in speed)

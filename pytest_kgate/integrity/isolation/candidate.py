@@ -19,9 +19,9 @@ from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import UsageError
-from pytest_kgate.integrity.isolation.candidate_name import Function
-from pytest_kgate.integrity.isolation.candidate_name import Source
-from pytest_kgate.integrity.isolation.process.parent import Process
+from pytest_kgate.integrity.isolation.candidate_name import CandidateFunction
+from pytest_kgate.integrity.isolation.candidate_name import CandidateSource
+from pytest_kgate.integrity.isolation.process.parent import CandidateProcess
 from pytest_kgate.integrity.isolation.process.parent import jsonable
 from pytest_kgate.integrity.isolation.shared_memory.host import make_block
 from pytest_kgate.integrity.isolation.shared_memory.layout import Layout
@@ -57,7 +57,7 @@ class Isolation:
         `budget_seconds` limits how long answers are verified. Raises `UsageError` where the candidate is no name, where
         params are no plain values, and where this machine or device can't isolate.
         """
-        if not isinstance(candidate, (Function, Source)):
+        if not isinstance(candidate, (CandidateFunction, CandidateSource)):
             raise UsageError(
                 "--kgate-isolate needs the candidate by name: what is imported here has run here.",
                 'Write kbench("path/to/file.py:function", problem), or kbench(kernels("file.cu"), problem).',
@@ -72,7 +72,7 @@ class Isolation:
         self._budget_seconds = budget_seconds
         self._seed = seed
         self._device = device
-        self._process: Process | None = None
+        self._process: CandidateProcess | None = None
         self._layout: Layout | None = None
         self._stopwatch: IsolatedStopwatch | None = None
         self._confined: bool | None = None
@@ -143,9 +143,9 @@ class Isolation:
             "reference_slowed": self._slowed,
         }
 
-    def _running(self) -> Process:
+    def _running(self) -> CandidateProcess:
         if self._process is None:
-            self._process = Process(self._candidate, self._params, self._device, Path.cwd())
+            self._process = CandidateProcess(self._candidate, self._params, self._device, Path.cwd())
             self._confined = self._process.confined
         return self._process
 

@@ -28,7 +28,7 @@ _HOW = 'Write "path/to/file.py:function" or "package.module:function"; a kernel 
 
 
 @dataclass(frozen=True)
-class Function:
+class CandidateFunction:
     """A function of a file, or of a module that can be imported."""
 
     where: str
@@ -36,7 +36,7 @@ class Function:
     function: str
 
     @classmethod
-    def parse(cls, text: str, folders: tuple[Path, ...]) -> Function:
+    def parse(cls, text: str, folders: tuple[Path, ...]) -> CandidateFunction:
         """Of `file.py:function` or `package.module:function`; a file is looked for in these folders, in their order."""
         where, _, function = text.rpartition(":")
         if not where or not function.isidentifier():
@@ -70,7 +70,7 @@ class Function:
 
 
 @dataclass(frozen=True)
-class Source:
+class CandidateSource:
     """A kernel that was built, and is not opened here."""
 
     name: str
@@ -91,25 +91,25 @@ class Source:
         return {"source": self.where, "knobs": dict(self.knobs), "arch": self.arch, "debug": self.debug}
 
 
-Named: TypeAlias = "Function | Source"
+NamedCandidate: TypeAlias = "CandidateFunction | CandidateSource"
 
 
 def load_named(facts: Mapping[str, Any]) -> Callable[..., Any]:
     """The callable that `to_dict` named."""
     if "function" in facts:
-        return Function(**facts).load()
+        return CandidateFunction(**facts).load()
     from pytest_kgate.build.kernel import load_kernel
 
     return load_kernel(facts["source"], facts["knobs"], arch=facts["arch"], debug=facts["debug"])
 
 
-def build_named(where: str | Path, knobs: Mapping[str, int], *, arch: str | None, debug: bool) -> Source:
+def build_named(where: str | Path, knobs: Mapping[str, int], *, arch: str | None, debug: bool) -> CandidateSource:
     """Build a kernel as `load_kernel` does, and leave its library closed."""
     from pytest_kgate.build.kernel import build_kernel
 
     source, checked, name, build = build_kernel(where, knobs, arch=arch, debug=debug)
     path = str(Path(where).resolve()) if Path(where).suffix else str(where)
-    return Source(name, source.implementation, checked, source.device_kind, build, path, arch, debug)
+    return CandidateSource(name, source.implementation, checked, source.device_kind, build, path, arch, debug)
 
 
 def _refuse(name: str) -> NoReturn:

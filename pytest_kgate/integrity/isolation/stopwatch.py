@@ -41,7 +41,7 @@ from pytest_kgate.problems.tree import storage_span
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pytest_kgate.integrity.isolation.process.parent import Process
+    from pytest_kgate.integrity.isolation.process.parent import CandidateProcess
 
 _ROW_SECONDS = {"host": 20e-3, "cuda": 30e-3}
 """About how long a row of the reference is made, so that the way to the other process is a small part of it."""
@@ -78,7 +78,9 @@ class IsolatedStopwatch:
 
     timer = "wall"
 
-    def __init__(self, device: Device, process: Process, reference: Arm, workload: Workload, seed: int) -> None:
+    def __init__(
+        self, device: Device, process: CandidateProcess, reference: Arm, workload: Workload, seed: int
+    ) -> None:
         self.cache = "cold" if device.kind == "cuda" else "hot"
         self.run_length = 5 if device.kind == "host" else 1
         self.tick_seconds = time.get_clock_info("perf_counter").resolution

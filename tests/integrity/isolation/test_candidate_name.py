@@ -13,7 +13,7 @@ from pytest_kgate.device.host import HostDevice
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.integrity.isolation.candidate import Isolation
-from pytest_kgate.integrity.isolation.candidate_name import Function
+from pytest_kgate.integrity.isolation.candidate_name import CandidateFunction
 from pytest_kgate.integrity.isolation.process.guard import children
 from pytest_kgate.integrity.isolation.shared_memory.host import HostBlock
 from pytest_kgate.integrity.isolation.shared_memory.host import HostWindow
@@ -173,7 +173,7 @@ class Beside:
 @pytest.mark.parametrize(("alone", "invalid"), [(1.0e-3, False), (0.97e-3, False), (0.9e-3, True)])
 def test_gate_that_is_met_by_slowing_the_reference_down_is_not_believed(alone, invalid):
     """The ratio is below 0.9, the bound 0.95; the reference took 1 ms beside the candidate."""
-    isolation = Isolation(Function("a.py", "f"), {}, seed=1, budget_seconds=2.0, device=HostDevice())
+    isolation = Isolation(CandidateFunction("a.py", "f"), {}, seed=1, budget_seconds=2.0, device=HostDevice())
     isolation._stopwatch = Beside(alone)
     met = Judgement(SpeedGate(0.95), Verdict.PASS, "", 12, ratio=Interval(0.8, 0.85, 0.9, 0.95, "x"))
     assert (isolation.disturbed(np.full((2, 2), 1e-3), [met]) is not None) == invalid
@@ -183,8 +183,8 @@ def test_name_is_looked_for_beside_the_test_first(tmp_path):
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "mine.py").write_text(f"def f(): return {folder!r}")
-    assert Function.parse("mine.py:f", (tmp_path / "two", tmp_path / "one")).load()() == "two"
+    assert CandidateFunction.parse("mine.py:f", (tmp_path / "two", tmp_path / "one")).load()() == "two"
     with pytest.raises(UsageError, match="names no function"):
-        Function.parse("mine:", (tmp_path,))
+        CandidateFunction.parse("mine:", (tmp_path,))
     with pytest.raises(CandidateError, match="has no function"):
-        Function("os", "nothing").load()
+        CandidateFunction("os", "nothing").load()

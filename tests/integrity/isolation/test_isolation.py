@@ -15,7 +15,7 @@ import torch  # noqa: F401  (pytester forgets what its sessions import, and torc
 from record_schema import demand_valid
 
 import pytest_kgate.bench.call  # noqa: F401
-from pytest_kgate.integrity.isolation.process.landlock import version
+from pytest_kgate.integrity.isolation.process.landlock import landlock_version
 from pytest_kgate.report.record.record import load
 
 TESTS = """
@@ -79,7 +79,7 @@ LANDLOCK = {"rewrites_records": 1, "stops_the_judge": 6, "patches_files": 1, "se
 if sys.platform != "linux":
     pytest.skip("isolation needs Linux", allow_module_level=True)
 
-CAUGHT = {name: caught for name, caught in CAUGHT.items() if version() >= LANDLOCK.get(name, 0)}
+CAUGHT = {name: caught for name, caught in CAUGHT.items() if landlock_version() >= LANDLOCK.get(name, 0)}
 
 
 def session(folder, functions, *arguments):

@@ -7,17 +7,17 @@ import sys
 
 import pytest
 
-from pytest_kgate.integrity.isolation.process.landlock import version
+from pytest_kgate.integrity.isolation.process.landlock import landlock_version
 
-if sys.platform != "linux" or not version():
+if sys.platform != "linux" or not landlock_version():
     pytest.skip("no Landlock here", allow_module_level=True)
 
 CONFINED = """
 import os, sys, threading
 from pathlib import Path
-from pytest_kgate.integrity.isolation.process.landlock import confine
+from pytest_kgate.integrity.isolation.process.landlock import apply_landlock
 
-confine(Path(sys.argv[1]), cuda=True)
+apply_landlock(Path(sys.argv[1]), cuda=True)
 end = threading.Event()
 thread = threading.Thread(target=end.wait)
 thread.start()

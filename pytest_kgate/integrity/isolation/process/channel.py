@@ -13,20 +13,20 @@ _LONGEST = 2**16
 """Bytes of a message; a layout takes some hundred, and a text is cut."""
 
 
-class Wire:
+class Channel:
     """One end of it."""
 
     def __init__(self, end: socket.socket) -> None:
         self._end = end
 
     @classmethod
-    def pair(cls) -> tuple[Wire, Wire]:
+    def pair(cls) -> tuple[Channel, Channel]:
         """Both ends."""
         one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         return cls(one), cls(other)
 
     @classmethod
-    def of(cls, fd: int) -> Wire:
+    def of(cls, fd: int) -> Channel:
         """The end that this process was started with."""
         return cls(socket.socket(fileno=fd))
 

@@ -20,7 +20,7 @@ _PATIENCE_SECONDS = 10.0
 
 
 @contextlib.contextmanager
-def guarded() -> Iterator[None]:
+def guard_process() -> Iterator[None]:
     """Within it, no other process of this user can read or change this one's memory (root's can), and all that the
     processes started within it have started are this one's to end, which happens at the end."""
     libc = ctypes.CDLL(None)

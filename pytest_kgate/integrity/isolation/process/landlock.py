@@ -47,13 +47,13 @@ class _Beneath(ctypes.Structure):
     _fields_ = (("allowed", ctypes.c_uint64), ("folder", ctypes.c_int32))
 
 
-def confine(folder: Path, *, cuda: bool) -> int:
+def apply_landlock(folder: Path, *, cuda: bool) -> int:
     """Confine this thread and all that it starts; call it while there is no other thread.
 
     `cuda` leaves it what the driver of a GPU needs. Returns Landlock's version, 0 where there is none and nothing was
     given up.
     """
-    libc, found = ctypes.CDLL(None, use_errno=True), version()
+    libc, found = ctypes.CDLL(None, use_errno=True), landlock_version()
     if not found:
         return 0
     files = _CHANGES | (_REFER if found >= 2 else 0) | (_TRUNCATE if found >= 3 else 0)
@@ -71,7 +71,7 @@ def confine(folder: Path, *, cuda: bool) -> int:
     return found
 
 
-def version() -> int:
+def landlock_version() -> int:
     """Landlock's, of this kernel; 0 where there is none."""
     return max(0, int(ctypes.CDLL(None).syscall(_CREATE, None, ctypes.c_size_t(0), _ASK_VERSION)))
 

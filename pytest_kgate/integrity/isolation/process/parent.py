@@ -17,8 +17,8 @@ import torch
 
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import UsageError
-from pytest_kgate.integrity.isolation.process.channel import Wire
-from pytest_kgate.integrity.isolation.process.guard import guarded
+from pytest_kgate.integrity.isolation.process.channel import Channel
+from pytest_kgate.integrity.isolation.process.guard import guard_process
 from pytest_kgate.report.record.record import plain
 from pytest_kgate.system.child_process import last_lines
 from pytest_kgate.system.child_process import parent_pipe
@@ -26,7 +26,7 @@ from pytest_kgate.system.child_process import signal_all
 
 if TYPE_CHECKING:
     from pytest_kgate.device.protocol import Device
-    from pytest_kgate.integrity.isolation.candidate_name import Named
+    from pytest_kgate.integrity.isolation.candidate_name import NamedCandidate
     from pytest_kgate.integrity.isolation.shared_memory.host import Block
     from pytest_kgate.integrity.isolation.shared_memory.layout import Layout
 
@@ -36,23 +36,23 @@ _GRACE_SECONDS = 2.0
 """For a process that has hung up to end, so that its exit status can be told."""
 
 
-class Process:
+class CandidateProcess:
     """Runs one candidate; whatever becomes of it, this process is told in a `CandidateError`."""
 
     confined: bool
     """Whether the process has given up to write to the user's files, and to look into other processes."""
 
-    def __init__(self, candidate: Named, params: dict[str, Any], device: Device, folder: Path) -> None:
+    def __init__(self, candidate: NamedCandidate, params: dict[str, Any], device: Device, folder: Path) -> None:
         self._stack = contextlib.ExitStack()
         output = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115  (closed by the stack)
         self._output: IO[str] = self._stack.enter_context(output)
         own = self._stack.enter_context(
             tempfile.TemporaryDirectory(prefix="kgate-isolated-", ignore_cleanup_errors=True)
         )
-        self._stack.enter_context(guarded())
+        self._stack.enter_context(guard_process())
         pipe = self._stack.enter_context(parent_pipe())
-        self._wire, theirs = Wire.pair()
-        self._stack.callback(self._wire.close)
+        self._channel, theirs = Channel.pair()
+        self._stack.callback(self._channel.close)
         self._child = subprocess.Popen(
             [*_WORKER, str(theirs.fd), str(pipe), own, device.torch_device],
             cwd=folder,
@@ -90,8 +90,8 @@ class Process:
 
     def _ask(self, message: dict[str, Any], fd: int | None = None) -> dict[str, Any]:
         try:
-            self._wire.send(message, fd)
-            answer = self._wire.answer()
+            self._channel.send(message, fd)
+            answer = self._channel.answer()
         except ValueError as error:
             raise CandidateError(
                 f"The candidate's process sent something that is no message ({error}).",

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from pytest_kgate.device.open import open_device
-from pytest_kgate.integrity.isolation.process.channel import Wire
-from pytest_kgate.integrity.isolation.process.landlock import confine
+from pytest_kgate.integrity.isolation.process.channel import Channel
+from pytest_kgate.integrity.isolation.process.landlock import apply_landlock
 from pytest_kgate.system.child_process import end_with_parent
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 class Worker:
     """Does what it is told, one message after the other."""
 
-    def __init__(self, wire: Wire, landlock: int) -> None:
-        self._wire = wire
+    def __init__(self, channel: Channel, landlock: int) -> None:
+        self._channel = channel
         self._landlock = landlock
         self._device: Device
         self._arm: Arm
@@ -41,7 +41,7 @@ class Worker:
 
         while True:
             try:
-                message, fd = self._wire.receive()
+                message, fd = self._channel.receive()
             except EOFError:
                 return
             answer: dict[str, Any] = {}
@@ -51,7 +51,7 @@ class Worker:
                 answer = {"what": error.what, "todo": error.todo}
             except Exception as error:
                 answer = _explained(error)
-            self._wire.send({name: str(text)[:8000] for name, text in answer.items()})
+            self._channel.send({name: str(text)[:8000] for name, text in answer.items()})
             if "what" not in answer and message["do"] in ("run", "prepare"):
                 self._row.over()
 
@@ -159,12 +159,12 @@ def _explained(error: Exception) -> dict[str, str]:
     return {"what": found.what, "todo": f"{found.todo}\n{own_frames(error)}"}
 
 
-def main(wire: str, parent_pipe: str, folder: str, device: str) -> None:
+def main(channel: str, parent_pipe: str, folder: str, device: str) -> None:
     """What `process.Process` starts this module with."""
     # First, for threads that there are already would not be confined.
-    landlock = confine(Path(folder), cuda=device != "cpu")
+    landlock = apply_landlock(Path(folder), cuda=device != "cpu")
     threading.Thread(target=end_with_parent, args=(int(parent_pipe),), daemon=True).start()
-    Worker(Wire.of(int(wire)), landlock).serve()
+    Worker(Channel.of(int(channel)), landlock).serve()
 
 
 if __name__ == "__main__":
