@@ -6,7 +6,6 @@ A candidate that changes one of them for itself changes it for the reference and
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import os
 import sys
@@ -24,13 +23,6 @@ from pytest_kgate.integrity import gpu_memory
 
 if TYPE_CHECKING:
     from pytest_kgate.device.protocol import Device
-
-_L2_FETCH = 5
-_PERSISTING_L2 = 6
-"""CU_LIMIT_MAX_L2_FETCH_GRANULARITY and CU_LIMIT_PERSISTING_L2_CACHE_SIZE of cuda.h."""
-
-_ACCESS_POLICY = 1
-"""CU_LAUNCH_ATTRIBUTE_ACCESS_POLICY_WINDOW of cuda.h."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +160,9 @@ def _writer(owner: Any, field: str) -> Callable[[Any], None]:
 
 def _of_gpu(device: CudaContext) -> list[Setting]:
     index = device.index
-    stream = ctypes.c_void_p(device.stream.cuda_stream)
+    stream = int(device.stream.cuda_stream)
+    limits = driver.bindings().CUlimit
+    persisting, fetched = limits.CU_LIMIT_PERSISTING_L2_CACHE_SIZE, limits.CU_LIMIT_MAX_L2_FETCH_GRANULARITY
     return [
         Setting("torch.cuda.current_device", torch.cuda.current_device, torch.cuda.set_device),
         Setting("torch.cuda.current_stream", lambda: torch.cuda.current_stream(index), torch.cuda.set_stream),
@@ -185,13 +179,13 @@ def _of_gpu(device: CudaContext) -> list[Setting]:
         Setting("the settings of PyTorch's allocator", gpu_memory.settings, None),
         Setting(
             "the limit cudaLimitPersistingL2CacheSize",
-            lambda: _limit(_PERSISTING_L2),
-            _set_persisting_l2,
+            lambda: _limit(persisting),
+            lambda size: _set_persisting_l2(persisting, size),
         ),
         Setting(
             "the limit cudaLimitMaxL2FetchGranularity",
-            lambda: _limit(_L2_FETCH),
-            lambda size: _set_limit(_L2_FETCH, size),
+            lambda: _limit(fetched),
+            lambda size: _set_limit(fetched, size),
         ),
         Setting("the stream's access policy window", lambda: _window_bytes(stream), lambda _: _clear_window(stream)),
         Setting("the GPU's clock and power limits", lambda: _clock_limits(index), None, slow=True),
@@ -221,28 +215,27 @@ def _clock_limits(index: int) -> Any:
     return tuple(found)
 
 
-def _limit(which: int) -> int:
-    value = ctypes.c_size_t()
-    driver.call("cuCtxGetLimit", ctypes.byref(value), which)
-    return value.value
+def _limit(which: Any) -> int:
+    return int(driver.call("cuCtxGetLimit", which))
 
 
-def _set_limit(which: int, size: int) -> None:
-    driver.call("cuCtxSetLimit", which, ctypes.c_size_t(size))
+def _set_limit(which: Any, size: int) -> None:
+    driver.call("cuCtxSetLimit", which, size)
 
 
-def _set_persisting_l2(size: int) -> None:
-    _set_limit(_PERSISTING_L2, size)
+def _set_persisting_l2(which: Any, size: int) -> None:
+    _set_limit(which, size)
     driver.call("cuCtxResetPersistingL2Cache")
 
 
-def _window_bytes(stream: ctypes.c_void_p) -> int:
-    """The size of the stream's window; 0 for none. The value is a union of 64 bytes: pointer, size, ..."""
-    value = (ctypes.c_uint64 * 8)()
-    driver.call("cuStreamGetAttribute", stream, _ACCESS_POLICY, ctypes.byref(value))
-    return int(value[1])
+def _window_bytes(stream: int) -> int:
+    """The size of the stream's window; 0 for none."""
+    return int(driver.call("cuStreamGetAttribute", stream, _access_policy()).accessPolicyWindow.num_bytes)
 
 
-def _clear_window(stream: ctypes.c_void_p) -> None:
-    value = (ctypes.c_uint64 * 8)()
-    driver.call("cuStreamSetAttribute", stream, _ACCESS_POLICY, ctypes.byref(value))
+def _clear_window(stream: int) -> None:
+    driver.call("cuStreamSetAttribute", stream, _access_policy(), driver.bindings().CUstreamAttrValue())
+
+
+def _access_policy() -> Any:
+    return driver.bindings().CUstreamAttrID.CU_LAUNCH_ATTRIBUTE_ACCESS_POLICY_WINDOW

@@ -7,7 +7,6 @@ false alarm takes a problem that states more operations or bytes than its kernel
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import os
 from collections.abc import Mapping
@@ -57,10 +56,6 @@ _CPU_BYTES = 192
 
 _CPU_HZ = 6.5e9
 """Above the highest boost of any core sold."""
-
-_MEMORY_CLOCK = 36
-_BUS_WIDTH = 37
-"""CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE in kHz and CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH in bits, of cuda.h."""
 
 
 @dataclass(frozen=True)
@@ -143,12 +138,12 @@ def _of_gpu(index: int) -> Peaks | None:
 def _memory_rate(index: int) -> float | None:
     from pytest_kgate.device.cuda import driver
 
-    handle, kilohertz, bits = ctypes.c_int(), ctypes.c_int(), ctypes.c_int()
+    known = driver.bindings().CUdevice_attribute
     try:
-        driver.call("cuDeviceGet", ctypes.byref(handle), index)
-        driver.call("cuDeviceGetAttribute", ctypes.byref(kilohertz), _MEMORY_CLOCK, handle)
-        driver.call("cuDeviceGetAttribute", ctypes.byref(bits), _BUS_WIDTH, handle)
+        device = driver.call("cuDeviceGet", index)
+        kilohertz = driver.call("cuDeviceGetAttribute", known.CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE, device)
+        bits = driver.call("cuDeviceGetAttribute", known.CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH, device)
     except driver.DriverError:
         return None
-    rate = 2.0 * kilohertz.value * 1e3 * bits.value / 8 * _MEMORY_MARGIN
+    rate = 2.0 * kilohertz * 1e3 * bits / 8 * _MEMORY_MARGIN
     return rate or None

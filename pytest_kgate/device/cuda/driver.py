@@ -1,42 +1,70 @@
-"""Calls of the CUDA driver that PyTorch has no name for."""
+"""Calls of the CUDA driver that PyTorch has no name for, through NVIDIA's own bindings (`cuda-bindings`)."""
 
 from __future__ import annotations
 
-import ctypes
 import functools
 from typing import Any
 
+from pytest_kgate.errors import DeviceMissing
 from pytest_kgate.errors import TimingError
+
+_OLDEST_CUDA = 12
+"""Of the bindings; a driver also takes calls of an older CUDA's."""
 
 
 class DriverError(Exception):
     """What the driver answered instead of success, in its own words."""
 
 
-def call(name: str, *arguments: Any) -> None:
-    """Call the function of this name, such as `cuCtxGetLimit`, with ctypes arguments.
+def call(name: str, *arguments: Any) -> Any:
+    """What the function of this name answers, such as `cuCtxGetLimit`: None, one value, or a tuple of several.
 
-    Raises `DriverError` where it fails, or where this driver has no such function; `OSError` where there is no driver.
+    Takes and returns what `cuda.bindings.driver` does. Raises `DriverError` where the function fails, where this driver
+    or these bindings have none of the name, and where the bindings do not know what was answered; `DeviceMissing`
+    without bindings.
     """
+    cuda = bindings()
     try:
-        function = getattr(_library(), name)
+        function = getattr(cuda, name)
     except AttributeError:
-        raise DriverError(f"this driver has no {name}") from None
-    status = function(*arguments)
-    if status:
-        text = ctypes.c_char_p()
-        _library().cuGetErrorString(status, ctypes.byref(text))
-        raise DriverError(text.value.decode() if text.value else f"error {status}")
+        raise DriverError(f"this cuda-bindings has no {name}") from None
+    try:
+        status, *answer = function(*arguments)
+    except (RuntimeError, KeyError, ValueError) as error:  # no such function or driver; an error or an enum's value
+        raise DriverError(f"{name}: {error}") from None
+    if status.value:
+        raise DriverError(_in_words(cuda, status))
+    return (answer[0] if len(answer) == 1 else tuple(answer)) if answer else None
 
 
-def demand(said: str, todo: str, name: str, *arguments: Any) -> None:
+def demand(said: str, todo: str, name: str, *arguments: Any) -> Any:
     """As `call`, where there is no going on without it: `TimingError`, what is `said` ahead of the driver's words."""
     try:
-        call(name, *arguments)
+        return call(name, *arguments)
     except DriverError as error:
         raise TimingError(f"{said} {error}.", todo) from None
 
 
 @functools.cache
-def _library() -> ctypes.CDLL:
-    return ctypes.CDLL("libcuda.so.1")
+def bindings() -> Any:
+    """The module `cuda.bindings.driver`, with the driver's enums and structures; imported here, in 0.05 s.
+
+    PyTorch's CUDA builds depend on it since 2.10. Nothing else could choose a version that fits an older build's CUDA.
+    """
+    try:
+        from cuda.bindings import driver
+    except ImportError:
+        import torch
+
+        major = max(_OLDEST_CUDA, int((torch.version.cuda or "").partition(".")[0] or _OLDEST_CUDA))
+        raise DeviceMissing(
+            "The CUDA driver can't be called: the package cuda-bindings is not installed, which PyTorch's CUDA builds "
+            "bring along since 2.10.",
+            f"pip install 'cuda-bindings=={major}.*'",
+        ) from None
+    return driver
+
+
+def _in_words(cuda: Any, status: Any) -> str:
+    _, text = cuda.cuGetErrorString(status)
+    return text.decode() if text else str(status.name)

@@ -22,14 +22,13 @@ class Instruments:
 
     def __init__(self) -> None:
         torch.cuda.current_stream().synchronize()  # makes the primary context, which the module is loaded into
-        self._module = ctypes.c_void_p()
         image = Path(__file__).with_name("instruments.ptx").read_bytes() + b"\0"
-        _call("load the timing kernels", "cuModuleLoadData", ctypes.byref(self._module), image)
-        self._null = self._function(b"kgate_null")
-        self._spin = self._function(b"kgate_spin")
-        self._hold = self._function(b"kgate_hold")
-        self._clock = self._function(b"kgate_clock")
-        self._chase = self._function(b"kgate_chase")
+        self._module = _call("load the timing kernels", "cuModuleLoadData", image)
+        self._null = self._function("kgate_null")
+        self._spin = self._function("kgate_spin")
+        self._hold = self._function("kgate_hold")
+        self._clock = self._function("kgate_clock")
+        self._chase = self._function("kgate_chase")
         # Two 32-bit words that host and device both see: released, and late.
         self._flags_memory = torch.zeros(2, dtype=torch.int32).pin_memory()
         self._flags = (ctypes.c_uint32 * 2).from_address(self._flags_memory.data_ptr())
@@ -63,18 +62,16 @@ class Instruments:
         """Whether the stream let go before `release`; ask once the stream has run past the hold."""
         return bool(self._flags[1])
 
-    def _function(self, name: bytes) -> ctypes.c_void_p:
-        function = ctypes.c_void_p()
-        _call(f"find {name.decode()}", "cuModuleGetFunction", ctypes.byref(function), self._module, name)
-        return function
+    def _function(self, name: str) -> Any:
+        return _call(f"find {name}", "cuModuleGetFunction", self._module, name.encode())
 
-    def _launch(self, function: ctypes.c_void_p, stream: torch.cuda.Stream, *arguments: int) -> None:
-        values = [ctypes.c_uint64(argument) for argument in arguments]
-        pointers = (ctypes.c_void_p * max(1, len(values)))(*[ctypes.addressof(value) for value in values])
-        on = ctypes.c_void_p(stream.cuda_stream)
-        _call("launch a timing kernel", "cuLaunchKernel", function, 1, 1, 1, 1, 1, 1, 0, on, pointers, None)
+    def _launch(self, function: Any, stream: torch.cuda.Stream, *arguments: int) -> None:
+        """One thread; every argument of these kernels is an integer or a pointer of 64 bits."""
+        values = (arguments, (ctypes.c_uint64,) * len(arguments)) if arguments else 0
+        grid = block = (1, 1, 1)
+        _call("launch a timing kernel", "cuLaunchKernel", function, *grid, *block, 0, stream.cuda_stream, values, 0)
 
 
-def _call(doing: str, name: str, *arguments: Any) -> None:
+def _call(doing: str, name: str, *arguments: Any) -> Any:
     todo = "If an earlier kernel faulted, the CUDA context is lost: run the remaining tests in a new process."
-    driver.demand(f"The CUDA driver could not {doing}:", todo, name, *arguments)
+    return driver.demand(f"The CUDA driver could not {doing}:", todo, name, *arguments)

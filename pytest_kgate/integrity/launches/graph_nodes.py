@@ -9,17 +9,11 @@ import ctypes
 import functools
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 
 from pytest_kgate.device.cuda import driver
-
-_KERNEL, _GRAPH, _CONDITIONAL = 0, 4, 13
-_OTHERS = {1: "Memcpy", 2: "Memset"}
-"""Of CUgraphNodeType in cuda.h. What else a graph may hold computes nothing."""
-
-_KERNEL_AT = 56
-"""Bytes before `kern` in CUDA_KERNEL_NODE_PARAMS_v2; `func` comes first. It has 72 in all."""
 
 
 class Unlisted(Exception):
@@ -32,43 +26,37 @@ def launched_by(graph: torch.cuda.CUDAGraph) -> dict[str, int]:
     Kernels are called as in C++. Raises `Unlisted`.
     """
     try:
-        pointer = ctypes.c_void_p(graph.raw_cuda_graph())
-        return dict(Counter(_names(pointer)))
+        return dict(Counter(_names(graph.raw_cuda_graph())))
     except (AttributeError, RuntimeError, driver.DriverError) as error:  # PyTorch before 2.8, a driver before 12.3
         raise Unlisted(str(error)) from error
 
 
-def _names(graph: ctypes.c_void_p) -> Iterator[str]:
-    count = ctypes.c_size_t()
-    driver.call("cuGraphGetNodes", graph, None, ctypes.byref(count))
-    nodes = (ctypes.c_void_p * count.value)()
-    if nodes:
-        driver.call("cuGraphGetNodes", graph, nodes, ctypes.byref(count))
-    for node in map(ctypes.c_void_p, nodes):
-        kind = ctypes.c_int()
-        driver.call("cuGraphNodeGetType", node, ctypes.byref(kind))
-        if kind.value == _KERNEL:
+def _names(graph: Any) -> Iterator[str]:
+    """Of kernels, memory copies and settings; what else a graph may hold computes nothing."""
+    kinds = driver.bindings().CUgraphNodeType
+    _, count = driver.call("cuGraphGetNodes", graph)
+    nodes = driver.call("cuGraphGetNodes", graph, count)[0] if count else ()
+    for node in nodes:
+        kind = driver.call("cuGraphNodeGetType", node)
+        if kind == kinds.CU_GRAPH_NODE_TYPE_KERNEL:
             yield _kernel_name(node)
-        elif kind.value == _GRAPH:
-            inner = ctypes.c_void_p()
-            driver.call("cuGraphChildGraphNodeGetGraph", node, ctypes.byref(inner))
-            yield from _names(inner)
-        elif kind.value == _CONDITIONAL:
+        elif kind == kinds.CU_GRAPH_NODE_TYPE_GRAPH:
+            yield from _names(driver.call("cuGraphChildGraphNodeGetGraph", node))
+        elif kind == kinds.CU_GRAPH_NODE_TYPE_CONDITIONAL:
             raise Unlisted("what it runs is decided when it runs")
-        elif kind.value in _OTHERS:
-            yield _OTHERS[kind.value]
+        elif kind == kinds.CU_GRAPH_NODE_TYPE_MEMCPY:
+            yield "Memcpy"
+        elif kind == kinds.CU_GRAPH_NODE_TYPE_MEMSET:
+            yield "Memset"
 
 
-def _kernel_name(node: ctypes.c_void_p) -> str:
-    params = (ctypes.c_uint64 * 32)()  # longer than any version of the struct
-    driver.call("cuGraphKernelNodeGetParams_v2", node, params)
-    function, kernel = params[0], params[_KERNEL_AT // 8]
-    name = ctypes.c_char_p()
-    if function:
-        driver.call("cuFuncGetName", ctypes.byref(name), ctypes.c_void_p(function))
+def _kernel_name(node: Any) -> str:
+    params = driver.call("cuGraphKernelNodeGetParams", node)
+    if int(params.func):
+        name = driver.call("cuFuncGetName", params.func)
     else:
-        driver.call("cuKernelGetName", ctypes.byref(name), ctypes.c_void_p(kernel))
-    return demangled(name.value or b"")
+        name = driver.call("cuKernelGetName", params.kern)
+    return demangled(name or b"")
 
 
 @functools.cache  # one gate asks for the same few names again and again

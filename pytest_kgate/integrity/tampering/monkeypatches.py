@@ -1,8 +1,9 @@
 """Monkeypatches: functions that a gate measures or judges with, replaced by user code in the same process.
 
-A race and its verdict rest on some functions of Python, NumPy and PyTorch (`CHECKED_NAMES`) and on this package. A
-module's functions are remembered the moment its import ends, before the importing code gets control. Before and after
-the candidate runs, what the names mean is compared with that by identity. This package's modules are compared whole.
+A race and its verdict rest on some functions of Python, NumPy, PyTorch and the CUDA driver's bindings (`CHECKED_NAMES`)
+and on this package. A module's functions are remembered the moment its import ends, before the importing code gets
+control. Before and after the candidate runs, what the names mean is compared with that by identity. This package's
+modules are compared whole.
 
 Code in the same process that knows of this detector can evade it; `--kgate-isolate` is for candidates that may try.
 Imports neither torch nor numpy.
@@ -56,6 +57,11 @@ CHECKED_NAMES = MappingProxyType(
             "CUDAGraph.capture_end current_stream synchronize stream device"
         ),
         "torch.utils.dlpack": "from_dlpack",
+        "cuda.bindings.driver": (
+            "cuCtxGetLimit cuCtxSetLimit cuDeviceGetAttribute cuFuncGetName cuGraphGetNodes "
+            "cuGraphKernelNodeGetParams cuGraphNodeGetType cuKernelGetName cuLaunchKernel cuMemMap cuMemUnmap "
+            "cuModuleGetFunction cuStreamGetAttribute"
+        ),
     }
 )
 """Names that are compared, by module. Methods are written `Class.name`; inherited ones count as the class's own."""

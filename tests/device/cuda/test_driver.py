@@ -1,53 +1,163 @@
-"""Calls of the CUDA driver, against a library that a real compiler makes."""
+"""Calls of the CUDA driver through NVIDIA's bindings, against a driver without a GPU that a real compiler makes.
+
+The bindings look for `libcuda.so.1` once a process, so that each test runs what it calls in one of its own.
+"""
 
 from __future__ import annotations
 
-import ctypes
+import os
 import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pytest_kgate.build.compiler import toolchain
-from pytest_kgate.device.cuda import driver
-from pytest_kgate.errors import TimingError
 
-STUB = r"""
-int cuDouble(int *out, int value) { *out = 2 * value; return 0; }
-int cuFail(int status) { return status; }
-int cuGetErrorString(int status, const char **text) { *text = status == 2 ? "out of memory" : 0; return 0; }
+pytest.importorskip("cuda.bindings.driver", reason="needs cuda-bindings, of the test extra")
+
+SOURCE = Path(__file__).with_name("driver_stub.cpp")
+
+DRIVER = """
+from types import SimpleNamespace
+from pytest_kgate.device.cuda import driver
+from pytest_kgate.errors import KgateError
+cuda = driver.bindings()
+
+def told(call):
+    try:
+        return call()
+    except (driver.DriverError, KgateError) as error:
+        return f"{type(error).__name__}: {error}"
 """
 
 
-@pytest.fixture
-def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    source, library = tmp_path / "stub.cpp", tmp_path / "libstub.so"
-    source.write_text('extern "C" {' + STUB + "}")
-    subprocess.run([*toolchain.host_compiler().command, "-shared", "-fPIC", "-o", library, source], check=True)
-    monkeypatch.setattr(driver, "_library", lambda: ctypes.CDLL(str(library)))
+@pytest.fixture(scope="module")
+def said(tmp_path_factory) -> Callable[[str], list[str]]:
+    """What a script says, and the driver that it calls, line by line."""
+    folder = tmp_path_factory.mktemp("driver")
+    compiler = toolchain.host_compiler().command
+    subprocess.run([*compiler, "-shared", "-fPIC", SOURCE, "-o", folder / "libcuda.so.1"], check=True)
+    path = os.pathsep.join(filter(None, (str(folder), os.environ.get("LD_LIBRARY_PATH"))))
+
+    def said(script: str) -> list[str]:
+        command = [sys.executable, "-u", "-c", DRIVER + script]
+        found = subprocess.run(command, env={**os.environ, "LD_LIBRARY_PATH": path}, capture_output=True, text=True)
+        assert found.returncode == 0, found.stderr
+        return found.stdout.splitlines()
+
+    return said
 
 
-def test_calls_go_through(stub):
-    found = ctypes.c_int()
-    driver.call("cuDouble", ctypes.byref(found), 21)
-    assert found.value == 42
+def test_answer_is_returned(said):
+    assert said("print(driver.call('cuCtxGetLimit', cuda.CUlimit.CU_LIMIT_PERSISTING_L2_CACHE_SIZE))") == ["1006"]
 
 
-@pytest.mark.parametrize(("status", "words"), [(2, "out of memory"), (77, "error 77")])
-def test_failures_are_put_in_the_drivers_words(stub, status, words):
-    with pytest.raises(driver.DriverError, match=f"^{words}$"):
-        driver.call("cuFail", status)
+def test_failures_are_put_in_the_drivers_words(said):
+    (words,) = said("print(told(lambda: driver.call('cuCtxGetLimit', cuda.CUlimit(5))))")
+    assert words == "DriverError: out of memory"
 
 
-def test_failure_of_a_call_that_is_needed_says_what_to_do(stub):
-    with pytest.raises(TimingError) as caught:
-        driver.demand("The CUDA driver could not load it:", "Buy a larger GPU.", "cuFail", 2)
-    assert (caught.value.what, caught.value.todo) == (
-        "The CUDA driver could not load it: out of memory.",
-        "Buy a larger GPU.",
-    )
+def test_error_that_the_bindings_do_not_know_is_a_failure_too(said):
+    (words,) = said("print(told(lambda: driver.call('cuCtxGetLimit', cuda.CUlimit(2))))")
+    assert words.startswith("DriverError: cuCtxGetLimit: 4242")
 
 
-def test_function_that_the_driver_has_not_is_named(stub):
-    with pytest.raises(driver.DriverError, match="this driver has no cuOfTomorrow"):
-        driver.call("cuOfTomorrow")
+@pytest.mark.parametrize("name", ["cuOfTomorrow", "cuCtxSynchronize"])
+def test_function_that_the_bindings_or_the_driver_have_not_is_named(said, name):
+    (words,) = said(f"print(told(lambda: driver.call('{name}')))")
+    assert words.startswith("DriverError: ")
+    assert name in words
+
+
+def test_failure_of_a_call_that_is_needed_says_what_to_do(said):
+    words = said("""
+print(told(lambda: driver.demand("The driver could not:", "Buy a larger GPU.", "cuCtxGetLimit", cuda.CUlimit(5))))
+""")
+    assert words == ["TimingError: The driver could not: out of memory.", "Buy a larger GPU."]
+
+
+@pytest.mark.parametrize(("cuda", "wanted"), [("13.0", "13"), ("12.4", "12"), ("11.8", "12"), (None, "12")])
+def test_bindings_that_are_missing_are_named_in_the_version_that_fits(said, cuda, wanted):
+    words = said(f"""
+import sys, torch
+torch.version.cuda = {cuda!r}
+driver.bindings.cache_clear()
+sys.modules["cuda.bindings"] = None
+print(told(lambda: driver.call("cuCtxGetLimit")))
+""")
+    assert words[0].startswith("DeviceMissing: The CUDA driver can't be called: the package cuda-bindings is not")
+    assert words[1] == f"pip install 'cuda-bindings=={wanted}.*'"
+
+
+def test_timing_kernels_are_launched_with_arguments_of_64_bits(said):
+    words = said("""
+from pytest_kgate.device.cuda.instruments import Instruments
+instruments = Instruments.__new__(Instruments)
+instruments._module = driver.call("cuModuleLoadData", b".version 7.0")
+function = instruments._function("kgate_null")
+instruments._launch(function, SimpleNamespace(cuda_stream=0x9))
+instruments._launch(function, SimpleNamespace(cuda_stream=0x8), 123456789012345, 2**63 + 5)
+""")
+    assert words == [
+        "load .version",
+        "function 0x100 kgate_null",
+        "launch 0x200 1 1 1 1 1 1 0 0x9",
+        "launch 0x200 1 1 1 1 1 1 0 0x8 123456789012345 9223372036854775813",
+    ]
+
+
+def test_kernels_of_a_graph_are_listed_by_name(said):
+    words = said("""
+from pytest_kgate.integrity.launches.graph_nodes import Unlisted, launched_by
+for graph in range(1, 5):
+    try:
+        print(launched_by(SimpleNamespace(raw_cuda_graph=lambda: graph)))
+    except Unlisted as error:
+        print("Unlisted:", error)
+""")
+    assert words[0] == "{'first()': 2, 'second': 1, 'Memcpy': 1, 'Memset': 1}"
+    assert words[1] == "Unlisted: what it runs is decided when it runs"
+    assert words[2].startswith("Unlisted: cuGraphNodeGetType: 99")
+    assert words[3:] == ["{}"]
+
+
+def test_memory_is_made_shown_and_given_back(said):
+    assert said("""
+from pytest_kgate.integrity.isolation.shared_memory.cuda import CudaWindow
+window = CudaWindow(3, 5000)
+print(window.make())
+window.show(12)
+window.free()
+""") == [
+        "granularity 1 1 1 3 1",
+        "reserve 8192 0 0 0",
+        "create 8192 3 0",
+        "map 700000000000 8192 0 abcdef0123 0",
+        "access 700000000000 8192 1 3 3 1",
+        "export abcdef0123 1 0",
+        "17",
+        "import 12 1",
+        "unmap 700000000000 8192",
+        "release abcdef0123",
+        "map 700000000000 8192 0 55 0",
+        "access 700000000000 8192 1 3 3 1",
+        "unmap 700000000000 8192",
+        "release 55",
+        "free 700000000000 8192",
+    ]
+
+
+def test_settings_of_the_gpu_are_read_and_put_back(said):
+    assert said("""
+from pytest_kgate.integrity import global_state
+global_state._set_persisting_l2(cuda.CUlimit.CU_LIMIT_PERSISTING_L2_CACHE_SIZE, 77)
+print(global_state._window_bytes(0x33))
+global_state._clear_window(0x33)
+""") == ["limit 6 77", "reset", "stream 0x33 1", "65536", "stream 0x33 1 empty"]
+
+
+def test_memory_bandwidth_is_of_the_clock_and_the_bus(said):
+    (rate,) = said("from pytest_kgate.integrity import roofline; print(roofline._memory_rate(1))")
+    assert float(rate) == pytest.approx(2 * 36041e3 * 37041 / 8 * 1.1)

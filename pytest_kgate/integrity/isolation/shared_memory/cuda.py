@@ -6,7 +6,6 @@ chooses its own address. Here memory comes as a file descriptor, and is mapped w
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import os
 from typing import Any
@@ -17,32 +16,6 @@ from torch import Tensor
 from pytest_kgate.device.cuda import driver
 from pytest_kgate.integrity.isolation.shared_memory.layout import FILL
 
-_PINNED, _ON_DEVICE, _AS_FD, _READ_WRITE = 1, 1, 1, 3
-"""CU_MEM_ALLOCATION_TYPE_PINNED, CU_MEM_LOCATION_TYPE_DEVICE, CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR and
-CU_MEM_ACCESS_FLAGS_PROT_READWRITE of cuda.h."""
-
-
-class _Location(ctypes.Structure):
-    _fields_ = (("type", ctypes.c_int), ("id", ctypes.c_int))
-
-
-class _Properties(ctypes.Structure):
-    """CUmemAllocationProp."""
-
-    _fields_ = (
-        ("type", ctypes.c_int),
-        ("handle_types", ctypes.c_int),
-        ("location", _Location),
-        ("win32", ctypes.c_void_p),
-        ("flags", ctypes.c_ubyte * 8),
-    )
-
-
-class _Access(ctypes.Structure):
-    """CUmemAccessDesc."""
-
-    _fields_ = (("location", _Location), ("flags", ctypes.c_int))
-
 
 class CudaWindow:
     """An address range, reserved; one block after the other is mapped there."""
@@ -51,10 +24,8 @@ class CudaWindow:
         self._index = index
         self._wanted = size
         self._size = -(-size // _granularity(index)) * _granularity(index)
-        address = ctypes.c_uint64()
-        _call("cuMemAddressReserve", ctypes.byref(address), _size(self._size), _size(0), _size(0), _size(0))
-        self._address = address.value
-        self._handle: int | None = None
+        self._address = int(_call("cuMemAddressReserve", self._size, 0, 0, 0))
+        self._handle: Any = None
 
     @functools.cached_property
     def bytes(self) -> Tensor:
@@ -63,38 +34,37 @@ class CudaWindow:
 
     def show(self, fd: int) -> None:
         """Import the block and map it."""
-        handle = ctypes.c_uint64()
-        _call("cuMemImportFromShareableHandle", ctypes.byref(handle), ctypes.c_void_p(fd), _AS_FD)
-        self._map(handle.value)
+        self._map(_call("cuMemImportFromShareableHandle", fd, _as_fd()))
 
     def make(self) -> int:
         """New memory, mapped; returns a file descriptor of it."""
-        handle, fd = ctypes.c_uint64(), ctypes.c_int(-1)
-        wanted = _properties(self._index)
-        _call("cuMemCreate", ctypes.byref(handle), _size(self._size), ctypes.byref(wanted), _size(0))
-        self._map(handle.value)
-        _call("cuMemExportToShareableHandle", ctypes.byref(fd), handle, _AS_FD, _size(0))
-        return fd.value
+        handle = _call("cuMemCreate", self._size, _properties(self._index), 0)
+        self._map(handle)
+        return int(_call("cuMemExportToShareableHandle", handle, _as_fd(), 0))
 
     def hide(self) -> None:
         """Unmap and release it; the device must be done with it."""
         if self._handle is None:
             return
         handle, self._handle = self._handle, None
-        _call("cuMemUnmap", _size(self._address), _size(self._size))
-        _call("cuMemRelease", _size(handle))
+        _call("cuMemUnmap", self._address, self._size)
+        _call("cuMemRelease", handle)
 
     def free(self) -> None:
         """Give the address range back."""
         self.hide()
-        _call("cuMemAddressFree", _size(self._address), _size(self._size))
+        _call("cuMemAddressFree", self._address, self._size)
 
-    def _map(self, handle: int) -> None:
+    def _map(self, handle: Any) -> None:
         self.hide()
-        access = _Access(_Location(_ON_DEVICE, self._index), _READ_WRITE)
-        _call("cuMemMap", _size(self._address), _size(self._size), _size(0), _size(handle), _size(0))
+        cuda = driver.bindings()
+        access = cuda.CUmemAccessDesc()
+        access.location.type = cuda.CUmemLocationType.CU_MEM_LOCATION_TYPE_DEVICE
+        access.location.id = self._index
+        access.flags = cuda.CUmemAccess_flags.CU_MEM_ACCESS_FLAGS_PROT_READWRITE
+        _call("cuMemMap", self._address, self._size, 0, handle, 0)
         self._handle = handle
-        _call("cuMemSetAccess", _size(self._address), _size(self._size), ctypes.byref(access), _size(1))
+        _call("cuMemSetAccess", self._address, self._size, [access], 1)
 
 
 class CudaBlock:
@@ -126,20 +96,25 @@ class _Memory:
 @functools.cache
 def _granularity(index: int) -> int:
     """The recommended one: 2 MiB."""
-    found, wanted = ctypes.c_size_t(), _properties(index)
-    _call("cuMemGetAllocationGranularity", ctypes.byref(found), ctypes.byref(wanted), 1)
-    return found.value
+    recommended = driver.bindings().CUmemAllocationGranularity_flags.CU_MEM_ALLOC_GRANULARITY_RECOMMENDED
+    return int(_call("cuMemGetAllocationGranularity", _properties(index), recommended))
 
 
-def _properties(index: int) -> _Properties:
-    return _Properties(_PINNED, _AS_FD, _Location(_ON_DEVICE, index))
+def _properties(index: int) -> Any:
+    cuda = driver.bindings()
+    wanted = cuda.CUmemAllocationProp()
+    wanted.type = cuda.CUmemAllocationType.CU_MEM_ALLOCATION_TYPE_PINNED
+    wanted.requestedHandleTypes = _as_fd()
+    wanted.location.type = cuda.CUmemLocationType.CU_MEM_LOCATION_TYPE_DEVICE
+    wanted.location.id = index
+    return wanted
 
 
-def _size(value: int) -> ctypes.c_uint64:
-    return ctypes.c_uint64(value)
+def _as_fd() -> Any:
+    return driver.bindings().CUmemAllocationHandleType.CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR
 
 
-def _call(name: str, *arguments: Any) -> None:
+def _call(name: str, *arguments: Any) -> Any:
     said = f"The CUDA driver could not share memory between processes: {name} says"
     todo = "Isolated candidates need a driver and a container that allow it; without --kgate-isolate none is shared."
-    driver.demand(said, todo, name, *arguments)
+    return driver.demand(said, todo, name, *arguments)
