@@ -1,4 +1,7 @@
-"""What Linux tells of processes and threads under /proc; nothing on other systems."""
+"""Processes and threads as Linux describes them under /proc; on other systems there are none.
+
+Not `psutil`: it has no names of threads, so this would stay beside it; and GPU hosts without network can't install it.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,9 @@ _THREADS = "self/task"
 
 
 def stat(which: int | str) -> tuple[str, list[str]]:
-    """Name, and the fields of `stat` behind it, the state first: of a process by its id, or of what lies in /proc.
+    """The name, and the fields of `stat` after it (state, parent, ...; see proc(5)), of a process id or a path in /proc.
 
-    Raises `OSError` where there is none. By plain calls of the system: a gate asks of hundreds of threads.
+    Raises `OSError` where there is none. Uses plain system calls, since a gate asks for hundreds of threads.
     """
     file = os.open(f"/proc/{which}/stat", os.O_RDONLY)
     try:
@@ -26,7 +29,7 @@ def stat(which: int | str) -> tuple[str, list[str]]:
 
 
 def processes() -> Iterator[tuple[int, list[str]]]:
-    """All that can be seen: id, and the fields of `stat` behind the name."""
+    """All visible processes: id, and the fields of `stat` after the name."""
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             with contextlib.suppress(OSError):  # ended meanwhile
@@ -34,7 +37,7 @@ def processes() -> Iterator[tuple[int, list[str]]]:
 
 
 def threads() -> Iterator[tuple[int, str, list[str]]]:
-    """Those of this process: id, name, and the fields of `stat` behind it."""
+    """The threads of this process: id, name, and the fields of `stat` after it; none where there is no /proc."""
     if not os.path.isdir(f"/proc/{_THREADS}"):
         return
     for entry in os.listdir(f"/proc/{_THREADS}"):

@@ -62,7 +62,10 @@ class Entry:
 
 
 def root() -> Path:
-    """`$KGATE_CACHE_DIR`, else `$XDG_CACHE_HOME/pytest-kgate`, else `~/.cache/pytest-kgate`."""
+    """`$KGATE_CACHE_DIR`, else `$XDG_CACHE_HOME/pytest-kgate`, else `~/.cache/pytest-kgate`.
+
+    Not by `platformdirs`, which GPU hosts without network can't install.
+    """
     if chosen := os.environ.get("KGATE_CACHE_DIR"):
         return _normal(Path(chosen).expanduser())
     if base := os.environ.get("XDG_CACHE_HOME"):

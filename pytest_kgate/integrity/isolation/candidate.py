@@ -1,4 +1,4 @@
-"""One `kbench` call whose candidate runs in a process of its own: what the check and the race get in its place."""
+"""The isolated candidate of one `kbench` call: an arm for the check, a stopwatch for the race, and checks after it."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from pytest_kgate.statistics.gates import Judgement
 
 _FEWEST_VERIFIED = 16
-"""Answers that are verified however long it takes; more only within the race's budget."""
+"""How many answers are verified at least; more are only within the race's budget of seconds."""
 
 _ALONE_ROUNDS = 6
 _ALONE_SAMPLES = 4
-"""Of the reference by itself, after the race."""
+"""Rounds and samples of the reference when it is timed alone, after the race."""
 
 
 class Isolation:
@@ -87,13 +87,13 @@ class Isolation:
             self._process.close()
 
     def stopwatch(self, reference: Arm, workload: Workload) -> IsolatedStopwatch:
-        """For the race."""
+        """The stopwatch of the race; both arms' inputs are drawn from `workload`."""
         self._layout = None  # the stopwatch prepares a row of its own
         self._stopwatch = IsolatedStopwatch(self._device, self._running(), reference, workload, self._seed)
         return self._stopwatch
 
     def undone(self, workload: Workload, verify: Callable[[tuple[Any, ...], Any], str | None]) -> str | None:
-        """Why the timed rows can't be trusted to have done the work; None where all answers kept are right."""
+        """Why the timed calls may not have done the work; None where all answers that were kept are right."""
         assert self._stopwatch is not None
         start = time.perf_counter()
         for seed, answer in self._stopwatch.kept:
@@ -129,7 +129,7 @@ class Isolation:
 
     @property
     def warnings(self) -> list[str]:
-        """For the record."""
+        """Sentences for the record."""
         if self._confined is not False:
             return []
         return ["isolated, but not confined: this kernel has no Landlock, so the candidate could write to your files"]
@@ -150,7 +150,10 @@ class Isolation:
         return self._process
 
     def _call(self, inputs: tuple[Any, ...], output: Any) -> Any:
-        """One call, on copies of the inputs; its answer is copied back to `output`."""
+        """One call in the other process, on copies of the inputs; its answer is copied to `output`.
+
+        Raises `CandidateError` where an input has changed, or memory beside the tensors has.
+        """
         process = self._running()
         layout = Layout.of(inputs, output, 1)
         block = make_block(self._device, layout.nbytes)
@@ -168,7 +171,7 @@ class Isolation:
                 raise CandidateError(
                     f"The candidate changed its input {position}.", "Leave the inputs as they are; copy what you scale."
                 )
-        touched = layout.disturbed(block.bytes, 0)
+        touched = layout.first_overwritten(block.bytes, 0)
         if touched is not None:
             raise CandidateError(
                 "The candidate wrote outside of its output.",

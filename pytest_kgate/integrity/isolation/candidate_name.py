@@ -1,7 +1,7 @@
-"""Candidates by name: what is known of one that this process has not imported, and how the process that runs it does.
+"""Candidates by name, such as `"generated.py:attention"`: described in this process, loaded in an isolated one.
 
-Whoever imports a module has run it, and whoever opens a library has run its constructors. So a candidate that is not to
-be trusted is named, `"generated.py:attention"`, and loaded where it may do what it likes.
+Importing a module runs its code, and opening a shared library runs its constructors. So a candidate that is not trusted
+is only named in the judging process, and imported or opened in its own.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _HOW = 'Write "path/to/file.py:function" or "package.module:function"; a kernel 
 
 @dataclass(frozen=True)
 class CandidateFunction:
-    """A function of a file, or of a module that can be imported."""
+    """A candidate that is a function of a Python file, or of a module that can be imported."""
 
     where: str
     """An absolute path that ends in .py, or a module's dotted name."""
@@ -37,7 +37,10 @@ class CandidateFunction:
 
     @classmethod
     def parse(cls, text: str, folders: tuple[Path, ...]) -> CandidateFunction:
-        """Of `file.py:function` or `package.module:function`; a file is looked for in these folders, in their order."""
+        """From `file.py:function` or `package.module:function`; a file is looked for in these folders, in their order.
+
+        Raises `UsageError` where the text has another form, or no folder has the file.
+        """
         where, _, function = text.rpartition(":")
         if not where or not function.isidentifier():
             raise UsageError(f"The candidate {text!r} names no function.", _HOW)
@@ -50,14 +53,14 @@ class CandidateFunction:
 
     @property
     def name(self) -> str:
-        """For tables."""
+        """The name in records and tables."""
         return self.function
 
     def __call__(self, *_inputs: object, **_params: object) -> NoReturn:
         _refuse(self.name)
 
     def load(self) -> Callable[..., Any]:
-        """Import it in this process; raises `CandidateError` where the module has no such function."""
+        """Import its module in this process, and return it; raises `CandidateError` where there is no such function."""
         found = getattr(_module(self.where), self.function, None)
         if not callable(found):
             raise CandidateError(f"{self.where} has no function {self.function}.", "Check the candidate's name.")
@@ -65,21 +68,22 @@ class CandidateFunction:
         return called
 
     def to_dict(self) -> dict[str, Any]:
-        """For `load_named`, in another process."""
+        """Built-in types, from which `load_named` makes the callable in another process."""
         return {"where": self.where, "function": self.function}
 
 
 @dataclass(frozen=True)
 class CandidateSource:
-    """A kernel that was built, and is not opened here."""
+    """A candidate that is a compiled kernel, whose library is not opened in this process."""
 
     name: str
     implementation: str | None
+    """A shipped implementation's name; None for a user's own source."""
     knobs: Mapping[str, int]
     device_kind: str
     build: BuildResult
     where: str
-    """A shipped implementation's name, or the absolute path of a file."""
+    """A shipped implementation's name, or the absolute path of a source."""
     arch: str | None
     debug: bool
 
@@ -87,7 +91,7 @@ class CandidateSource:
         _refuse(self.name)
 
     def to_dict(self) -> dict[str, Any]:
-        """For `load_named`, in another process."""
+        """Built-in types, from which `load_named` makes the callable in another process."""
         return {"source": self.where, "knobs": dict(self.knobs), "arch": self.arch, "debug": self.debug}
 
 
@@ -95,7 +99,7 @@ NamedCandidate: TypeAlias = "CandidateFunction | CandidateSource"
 
 
 def load_named(facts: Mapping[str, Any]) -> Callable[..., Any]:
-    """The callable that `to_dict` named."""
+    """Load the candidate of which `to_dict` gave these facts, in this process."""
     if "function" in facts:
         return CandidateFunction(**facts).load()
     from pytest_kgate.build.kernel import load_kernel
@@ -104,7 +108,7 @@ def load_named(facts: Mapping[str, Any]) -> Callable[..., Any]:
 
 
 def build_named(where: str | Path, knobs: Mapping[str, int], *, arch: str | None, debug: bool) -> CandidateSource:
-    """Build a kernel as `load_kernel` does, and leave its library closed."""
+    """Compile a kernel as `load_kernel` does, but do not open its library."""
     from pytest_kgate.build.kernel import build_kernel
 
     source, checked, name, build = build_kernel(where, knobs, arch=arch, debug=debug)

@@ -1,5 +1,8 @@
-"""Rows of the reference, which is trusted, in the judging process: as many calls as the candidate's row has, on values
-that no cache still holds. Net of what a row costs once, so that nothing is added to what the candidate must beat."""
+"""Rows of calls of the reference, timed in the judging process beside an isolated candidate.
+
+A row has as many calls as the candidate's, on values that the L2 cache does not hold. Only its calls are timed, not the
+launch of the row, so that the reference is never charged more than its work.
+"""
 
 from __future__ import annotations
 
@@ -27,16 +30,16 @@ if TYPE_CHECKING:
 
 
 class ReferenceRow(Protocol):
-    """One row, which can be timed over and over."""
+    """A row of calls that can be timed more than once."""
 
     def seconds(self) -> float:
-        """Of all its calls."""
+        """Seconds of the whole row, timed anew."""
         ...
 
 
 @contextlib.contextmanager
 def reference_row(device: Device, arm: Arm, sets: Sequence[BufferSet], calls: int) -> Iterator[ReferenceRow]:
-    """So many calls of the arm, which take these sets in turn."""
+    """A row of `calls` calls of the arm, which take the sets of inputs and outputs in turn; use as a context."""
     if device.kind == "host":
         yield HostRow(arm, sets, calls)
         return
@@ -48,14 +51,14 @@ def reference_row(device: Device, arm: Arm, sets: Sequence[BufferSet], calls: in
 
 
 class HostRow:
-    """By the host's clock."""
+    """A row on the host, by the host's clock."""
 
     def __init__(self, arm: Arm, sets: Sequence[BufferSet], calls: int) -> None:
         self._call = by_turn((arm,), 0, sets)
         self._row = in_a_row(self._call, calls)
 
     def seconds(self) -> float:
-        """Between two readings of it, behind an untimed call that wakes the threads up."""
+        """Seconds of the row, after an untimed call that wakes the worker threads up."""
         with no_garbage_collection():
             self._call(0)
             start = time.perf_counter()
@@ -64,10 +67,11 @@ class HostRow:
 
 
 class CudaRow:
-    """By events: a captured graph behind another replay of it, or plain launches on a held stream.
+    """A row on a GPU, by CUDA events around a replay of its graph, or around plain launches where it can't be captured.
 
-    Either way the device is busy until all is enqueued, and the host's time does not enter. A long graph can't wait on
-    a held stream, where no more than some thousand launches fit.
+    The GPU is kept busy until all is enqueued, so that the host's time is not measured: by another replay of the graph
+    before, or by a blocking kernel on the stream. The latter does not go with long graphs, since the driver queues only
+    about a thousand launches behind it.
     """
 
     def __init__(self, device: CudaDevice, arm: Arm, sets: Sequence[BufferSet], calls: int) -> None:
@@ -86,7 +90,7 @@ class CudaRow:
         self._pair = (torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True))
 
     def seconds(self) -> float:
-        """Between two events."""
+        """Seconds between the two events; raises `TimingError` where the host was too slow to enqueue the row."""
         instruments, stream = self._device.instruments, self._device.stream
         if self._held:
             instruments.hold(stream)
@@ -106,7 +110,7 @@ class CudaRow:
         return float(elapsed_seconds([self._pair])[0])
 
     def close(self) -> None:
-        """Drop the graph and its memory."""
+        """Free the graph and its memory."""
         if self._graph is not None:
             self._graph.reset()
         self._captures.close()

@@ -1,13 +1,13 @@
-"""Times a candidate that runs in another process and may lie about everything, by the clock of this process.
+"""Times an isolated candidate, which may send any message at any time, by the clock of the judging process.
 
-A sample is a row of calls, each on values of its own in a new block of memory. The clock starts before the candidate's
-process is handed the block, so that it can have seen none of the values. It stops when the answers to two calls, drawn
-by lot, have been copied to memory that the candidate's process can't reach. All work must happen in between, or the
-answers are not there; whether they are right is seen after the race.
+A sample is a row of calls, each on its own values in a new block of shared memory. The clock starts before the
+candidate's process gets the block, so that it has seen none of the values. It stops when the outputs of two calls,
+chosen at random, have been copied to memory that the candidate's process can't reach. All work must happen in between,
+or the outputs lack it; they are verified after the race.
 
-So a sample is never shorter than the work that was done. It is longer by the way to the other process and back, which
-is not taken off, for a process that lies could do without a part of it. The reference runs here, and pays nothing.
-What a row does not show is whether its calls were made one after the other: all their values are handed over at once.
+A sample is thus never shorter than the work that was done. It includes the round trip to the other process, which is
+not subtracted, since a candidate that cheats could avoid a part of it. The reference runs in this process without one.
+A row does not show whether its calls ran one after the other, since all values are handed over at once.
 """
 
 from __future__ import annotations
@@ -44,37 +44,39 @@ if TYPE_CHECKING:
     from pytest_kgate.integrity.isolation.process.parent import CandidateProcess
 
 _ROW_SECONDS = {"host": 20e-3, "cuda": 30e-3}
-"""About how long a row of the reference is made, so that the way to the other process is a small part of it."""
+"""The latency of a reference's row, by which the number of calls is chosen: long beside the round trip to the
+process."""
 
 _MOST_CALLS = 512
 _MOST_BYTES = {"host": 2**28, "cuda": 2**32}
-"""Of a row: all its values must be drawn anew for every sample."""
+"""Limits of a row: all its values must be drawn anew for every sample."""
 
 _COLD = 3
-"""Times the L2 cache: what the reference's values fill, if there are calls enough, so that it finds none of them there
-when their turn comes again. To draw as many as there are calls would take most of a round."""
+"""How many times the L2 cache the reference's sets fill, if the row has calls enough: a set is evicted before its next
+turn. A set for each call would take most of a round to draw."""
 
 _DRAWN_BYTES = 2**28
 _DRAWN_CALLS = 64
-"""At most so much is drawn before it is copied to a row: one by one, the copies of short calls take longer to launch
-than to run."""
+"""How many bytes and calls are drawn at most before they are copied to the row together: one by one, small copies take
+longer to launch than to run."""
 
 _SETTLE_SECONDS = 10e-3
-"""Before a row on the host, for the threads of whoever worked before; see `device/host.py`."""
+"""The pause before a row on the host, in which spinning worker threads fall asleep; see `device/host.py`."""
 
 _DRAWN = 2
-"""Answers of a row that are kept: in the shortest race 96, by which who leaves out one call in twenty is found out with
-99 %. Each is copied within the time that is charged to the candidate."""
+"""Outputs of a row that are kept: 96 in the shortest race, which find a candidate that leaves out one call in twenty
+with 99 %. They are copied within the time that counts for the candidate."""
 
 _KEPT = 128
-"""Answers of a race to be verified, of all that were kept."""
+"""How many outputs of a race are kept for verification, at most."""
 
 _KEPT_BYTES = 2**30
 _FEWEST_KEPT = 16
+"""The host memory that kept outputs may take, and how many are kept even so."""
 
 
 class IsolatedStopwatch:
-    """The candidate's rows in its own process, the reference's in this one."""
+    """A stopwatch that times the candidate's rows in its own process, and the reference's in this one."""
 
     timer = "wall"
 
@@ -121,30 +123,30 @@ class IsolatedStopwatch:
 
     @property
     def sample_seconds(self) -> float:
-        """With what it takes to draw the values of a row."""
+        """Seconds that a sample of both arms takes, including the drawing of values."""
         return self._sample_seconds
 
     @property
     def reference_seconds(self) -> float:
-        """In a row of one call."""
+        """The latency of the reference, from a row of one call."""
         return self._reference_once
 
     def prove_cold(self) -> ColdCache | None:
-        """Nothing empties a cache here: new values, or many sets of them, are not in it."""
+        """None: no cache is flushed; new values, or many sets of them, are not in the cache."""
         return None
 
     @property
     def calls(self) -> int:
-        """In a row."""
+        """The number of calls in a row."""
         return self._layout.calls
 
     @property
     def kept(self) -> list[tuple[int, Tensor]]:
-        """Seeds of calls drawn by lot from all rows, and what their outputs held when the clock stopped."""
+        """Seeds of calls chosen at random from all rows, and their outputs as they were when the clock stopped."""
         return self._kept
 
     def round(self, seed: int, order: NDArray[np.intp], probe_seed: int | None = None) -> Round:
-        """New values and memory for each row of the candidate; for all rows of the reference the same, and fewer."""
+        """One round. Each row of the candidate gets new values and memory; rows of the reference share fewer sets."""
         calls = self._layout.calls
         taken: tuple[list[float], list[float]] = ([], [])
         with self._device.running("timing"), contextlib.ExitStack() as stack:
@@ -154,7 +156,7 @@ class IsolatedStopwatch:
         return Round(np.array(taken), np.zeros(2))
 
     def reference_alone(self, rounds: int, samples: int) -> float:
-        """The reference's median latency by itself: once the candidate's process has ended, nothing disturbs it."""
+        """The reference's median latency in seconds, to be called once the candidate's process has ended."""
         calls = self._layout.calls
         found = []
         with self._device.running("timing the reference"):
@@ -163,10 +165,10 @@ class IsolatedStopwatch:
         return float(np.median(found)) / calls
 
     def close(self) -> None:
-        """Nothing is held between rounds."""
+        """Do nothing: no memory is held between rounds."""
 
     def _candidate_seconds(self) -> float:
-        """One row in the other process; some of its answers, drawn by lot, are kept."""
+        """Seconds of one row in the other process; outputs of calls chosen at random are kept."""
         with contextlib.closing(make_block(self._device, self._layout.nbytes)) as block:
             seeds = self._fill(block.bytes)
             chosen = self._rng.permutation(len(seeds))[:_DRAWN]
@@ -186,7 +188,7 @@ class IsolatedStopwatch:
         return spent
 
     def _fill(self, block: Tensor) -> list[int]:
-        """The values of a row that nobody has seen, and the seeds that they are drawn from."""
+        """Fill a block with new values for a row; returns the seed of each call."""
         self._row += 1
         seeds = [_derived(self._secret, self._row, call) for call in range(self._layout.calls)]
         at_once = min(max(1, _DRAWN_BYTES // self._layout.slot_bytes), _DRAWN_CALLS)
@@ -198,7 +200,7 @@ class IsolatedStopwatch:
         return seeds
 
     def _keep(self, seed: int, answer: Tensor) -> None:
-        """With equal chance for all."""
+        """Keep one of all outputs so far with equal probability each (reservoir sampling)."""
         self._seen += 1
         if len(self._kept) < self._most_kept:
             self._kept.append((seed, answer.cpu()))
@@ -229,6 +231,6 @@ class IsolatedStopwatch:
 
 
 def _derived(secret: int, row: int, call: int) -> int:
-    """A seed that tells nothing of the others: the values drawn from it are seen, and could be traced back to it."""
+    """A seed from which no other can be computed: the candidate sees the values, and could find the seed from them."""
     digest = hashlib.sha256(f"{secret} {row} {call}".encode("ascii")).digest()
     return int.from_bytes(digest[:7], "little")

@@ -1,6 +1,6 @@
-"""The kernels in a captured graph by their names, as the CUDA driver lists them.
+"""The names of the kernels in a captured CUDA graph, as the driver lists its nodes.
 
-A profiler would say the same, and takes seconds to start where a process asks for the first time.
+A profiler gives the same names, but takes seconds to start the first time in a process.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from pytest_kgate.device.cuda import driver
 
 
 class Unlisted(Exception):
-    """This driver, or this PyTorch, does not list the nodes of a graph."""
+    """This driver or this PyTorch can't list the nodes of a graph."""
 
 
 def launched_by(graph: torch.cuda.CUDAGraph) -> dict[str, int]:
-    """How often each kernel, memory copy or setting is in a graph that was captured with `keep_graph`.
+    """How often each kernel, memory copy and memset is in a graph that was captured with `keep_graph`.
 
-    Kernels are called as in C++. Raises `Unlisted`.
+    Kernels have their demangled names. Raises `Unlisted` where the nodes can't be listed.
     """
     try:
         return dict(Counter(_names(graph.raw_cuda_graph())))
@@ -61,7 +61,7 @@ def _kernel_name(node: Any) -> str:
 
 @functools.cache  # one gate asks for the same few names again and again
 def demangled(name: bytes) -> str:
-    """A symbol as it is written in C++; as it is where it was never mangled, or nothing here can tell."""
+    """A C++ symbol's demangled name; the symbol itself where it is not mangled, or libstdc++ is missing."""
     plain = name.decode(errors="replace")
     try:
         library = ctypes.CDLL("libstdc++.so.6")

@@ -134,14 +134,14 @@ def test_slots_keep_strides_and_show_what_is_written_outside_of_them():
             place.copy_(tensor)
         assert output.isnan().all()
         output.fill_(1)
-        assert layout.disturbed(block, call) is None
+        assert layout.first_overwritten(block, call) is None
     for column, tensor in zip(layout.columns(block), inputs, strict=True):
         assert column.dtype == tensor.dtype
         assert torch.equal(column, storage_span(tensor).expand(4, -1))
     (first, _), _ = layout.views(block, 2)
     torch.as_strided(first, (1,), (1,), first.storage_offset() + first.numel()).zero_()
-    assert layout.disturbed(block, 1) is None
-    assert layout.disturbed(block, 2) == layout.places[0].offset + layout.places[0].nbytes
+    assert layout.first_overwritten(block, 1) is None
+    assert layout.first_overwritten(block, 2) == layout.places[0].offset + layout.places[0].nbytes
 
 
 def test_window_shows_one_block_after_the_other_at_one_address():

@@ -1,6 +1,7 @@
-"""Messages between the judging process and the one that runs the candidate: JSON, and at most one file descriptor.
+"""The channel between the judging process and the candidate's: messages of JSON, with at most one file descriptor.
 
-Nothing of what a candidate's process sends is executed or unpickled. Linux only.
+Nothing that the candidate's process sends is executed or unpickled, which is why this is not
+`multiprocessing.connection`. Linux only.
 """
 
 from __future__ import annotations
@@ -10,47 +11,50 @@ import socket
 from typing import Any
 
 _LONGEST = 2**16
-"""Bytes of a message; a layout takes some hundred, and a text is cut."""
+"""The most bytes of a message. A memory layout takes some hundred; texts are cut."""
 
 
 class Channel:
-    """One end of it."""
+    """One end of a channel: a UNIX socket that keeps messages apart (SOCK_SEQPACKET)."""
 
     def __init__(self, end: socket.socket) -> None:
         self._end = end
 
     @classmethod
     def pair(cls) -> tuple[Channel, Channel]:
-        """Both ends."""
+        """Both ends of a new channel."""
         one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         return cls(one), cls(other)
 
     @classmethod
     def of(cls, fd: int) -> Channel:
-        """The end that this process was started with."""
+        """The end that this process inherited as a file descriptor."""
         return cls(socket.socket(fileno=fd))
 
     @property
     def fd(self) -> int:
-        """For a process that is started with it."""
+        """The file descriptor, for a process that inherits it."""
         return self._end.fileno()
 
     def send(self, message: dict[str, Any], fd: int | None = None) -> None:
-        """Raises `OSError` where nobody listens any more."""
+        """Send a message, and a file descriptor with it; raises `OSError` where the other end is closed."""
         data = json.dumps(message).encode("ascii")
         socket.send_fds(self._end, [data], [] if fd is None else [fd])
 
     def receive(self) -> tuple[dict[str, Any], int | None]:
-        """In the candidate's process: a message, and the descriptor that came with it. Raises `EOFError` at the end."""
+        """A message and the file descriptor that came with it; for the candidate's process.
+
+        Raises `EOFError` where the other end is closed.
+        """
         data, fds, _, _ = socket.recv_fds(self._end, _LONGEST, 1)
         if not data:
             raise EOFError
         return _parsed(data), fds[0] if fds else None
 
     def answer(self) -> dict[str, Any]:
-        """In the judging process: a message, without whatever descriptor came with it.
+        """A message, without any file descriptor that came with it; for the judging process.
 
-        Raises `EOFError` or `OSError` where the other process has ended, `ValueError` where that is no message.
+        Raises `EOFError` or `OSError` where the other process has ended, `ValueError` where it sent no JSON object.
         """
         data = self._end.recv(_LONGEST)
         if not data:
@@ -58,7 +62,7 @@ class Channel:
         return _parsed(data)
 
     def close(self) -> None:
-        """This end."""
+        """Close this end."""
         self._end.close()
 
 

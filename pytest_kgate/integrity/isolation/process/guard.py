@@ -1,4 +1,7 @@
-"""What keeps an isolated candidate's process from reaching into this one, and from leaving others behind: on Linux."""
+"""Guards the judging process against an isolated candidate's: its memory can't be read, no process is left behind.
+
+Linux only.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +17,19 @@ from pytest_kgate.system import procfs
 
 _GET_DUMPABLE, _SET_DUMPABLE = 3, 4
 _SET_SUBREAPER, _GET_SUBREAPER = 36, 37
-"""Of Linux's prctl.h."""
+"""Options of prctl, from Linux's prctl.h."""
 
 _PATIENCE_SECONDS = 10.0
+"""How long processes that were killed may take to end."""
 
 
 @contextlib.contextmanager
 def guard_process() -> Iterator[None]:
-    """Within it, no other process of this user can read or change this one's memory (root's can), and all that the
-    processes started within it have started are this one's to end, which happens at the end."""
+    """Guard this process in the block, and at its end kill all processes that were started in it.
+
+    Other processes of this user can't read or write its memory, since it is not dumpable; root's still can. Orphaned
+    descendants become its children, since it is a subreaper. Raises `CandidateError` where some can't be killed.
+    """
     libc = ctypes.CDLL(None)
     before = ctypes.c_int()
     libc.prctl(_GET_SUBREAPER, ctypes.byref(before), 0, 0, 0)
@@ -42,12 +49,12 @@ def guard_process() -> Iterator[None]:
 
 
 def children() -> set[int]:
-    """The processes whose parent is this one."""
+    """Ids of the processes whose parent is this one."""
     return {pid for pid, fields in procfs.processes() if int(fields[1]) == os.getpid()}
 
 
 def _end_children(but: set[int]) -> None:
-    """Those who lose their parent in this become children of this process, so that it takes a few turns."""
+    """Kill all other children until there are none; their children become this process's, so it takes a few turns."""
     end = time.monotonic() + _PATIENCE_SECONDS
     while left := children() - but:
         for pid in left:

@@ -1,7 +1,7 @@
-"""What the process of an isolated candidate gives up before it loads the candidate, where Linux has Landlock.
+"""Landlock, by which the process of an isolated candidate gives up rights before it loads the candidate.
 
-It can then write to its own folder and to the GPU, and to no other file; it can neither look into processes outside of
-it, nor send them signals. What it starts inherits all that, and nobody in it can undo it.
+It can then write to its own folder and to the GPU's device files only, and can neither trace other processes nor send
+signals to them. Processes that it starts inherit this, and none can undo it. Needs Linux with Landlock.
 """
 
 from __future__ import annotations
@@ -12,46 +12,50 @@ import os
 from pathlib import Path
 
 _CREATE, _ADD, _RESTRICT = 444, 445, 446
-"""Numbers of the system calls, the same on all architectures."""
+"""Numbers of the system calls landlock_create_ruleset, landlock_add_rule and landlock_restrict_self."""
 
 _ASK_VERSION = 1
 _PATH_BENEATH = 1
+"""LANDLOCK_CREATE_RULESET_VERSION and LANDLOCK_RULE_PATH_BENEATH of landlock.h."""
+
 _NO_NEW_PRIVILEGES = 38
+"""PR_SET_NO_NEW_PRIVS of prctl.h."""
 
 _WRITE_FILE = 1 << 1
 _CHANGES = _WRITE_FILE | sum(1 << bit for bit in range(4, 13))
-"""Write to files, remove them, make all kinds of them; since version 2 move them, since 3 cut them off."""
+"""Rights to write, remove and make files of all kinds. Version 2 adds moving them, version 3 truncating them."""
 
 _REFER, _TRUNCATE = 1 << 13, 1 << 14
 _SOCKETS, _SIGNALS = 1 << 0, 1 << 1
-"""Abstract sockets, and signals, of processes outside; since version 6."""
+"""Scopes that forbid abstract sockets of, and signals to, processes outside; since version 6."""
 
 _OWN_THREADS = "/proc/self/task"
-"""Where a thread names another of its process: CUDA's driver does, and gives up (error 304) where it can't. A rule for
-this process is none for another, so that CUDA starts in no process that the candidate starts."""
+"""Where names of threads are written: CUDA's driver names its threads, and fails with error 304 where it can't. The
+rule holds for this process's threads only, so that CUDA can't be started in processes that the candidate starts."""
 
 _ALWAYS = ("/dev/null", _OWN_THREADS)
 _FOR_CUDA = ("/dev/nvidia*", "/dev/dxg")
+"""Paths and patterns that may be written to, besides the process's own folder."""
 
 
 class _Rules(ctypes.Structure):
-    """landlock_ruleset_attr."""
+    """`struct landlock_ruleset_attr`."""
 
     _fields_ = (("files", ctypes.c_uint64), ("network", ctypes.c_uint64), ("scoped", ctypes.c_uint64))
 
 
 class _Beneath(ctypes.Structure):
-    """landlock_path_beneath_attr."""
+    """`struct landlock_path_beneath_attr`."""
 
     _pack_ = 1
     _fields_ = (("allowed", ctypes.c_uint64), ("folder", ctypes.c_int32))
 
 
 def apply_landlock(folder: Path, *, cuda: bool) -> int:
-    """Confine this thread and all that it starts; call it while there is no other thread.
+    """Confine this thread and all that it starts to writing in `folder`; call it while there is no other thread.
 
-    `cuda` leaves it what the driver of a GPU needs. Returns Landlock's version, 0 where there is none and nothing was
-    given up.
+    `cuda`: whether the GPU's device files stay writable. Returns Landlock's version; 0 where this kernel has none, and
+    nothing is confined. Raises `OSError` where a system call fails.
     """
     libc, found = ctypes.CDLL(None, use_errno=True), landlock_version()
     if not found:
@@ -72,13 +76,13 @@ def apply_landlock(folder: Path, *, cuda: bool) -> int:
 
 
 def landlock_version() -> int:
-    """Landlock's, of this kernel; 0 where there is none."""
+    """The version of Landlock's interface in this kernel; 0 where there is none."""
     return max(0, int(ctypes.CDLL(None).syscall(_CREATE, None, ctypes.c_size_t(0), _ASK_VERSION)))
 
 
 def _allow(libc: ctypes.CDLL, ruleset: int, path: str, files: int) -> None:
     opened = os.open(path, os.O_PATH | os.O_CLOEXEC)
-    # Of what is no folder, only that it may be written to can be said.
+    # Rules for files that are no folders take the rights to write and truncate only.
     allowed = files if os.path.isdir(path) else files & (_WRITE_FILE | _TRUNCATE)
     beneath = _Beneath(allowed, opened)
     _checked(libc.syscall(_ADD, ruleset, _PATH_BENEATH, ctypes.byref(beneath), 0))

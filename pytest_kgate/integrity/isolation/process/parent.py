@@ -1,4 +1,4 @@
-"""The process of an isolated candidate, from the outside: started, asked, and ended."""
+"""The candidate's process as the judging process sees it: it is started, sent messages, and ended."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
 _WORKER = (sys.executable, "-m", "pytest_kgate.integrity.isolation.process.worker")
 
 _GRACE_SECONDS = 2.0
-"""For a process that has hung up to end, so that its exit status can be told."""
+"""How long a process that has closed its channel may take to end, so that its exit status is known."""
 
 
 class CandidateProcess:
-    """Runs one candidate; whatever becomes of it, this process is told in a `CandidateError`."""
+    """A process that runs one candidate. Whatever goes wrong in it is raised here as `CandidateError`."""
 
     confined: bool
-    """Whether the process has given up to write to the user's files, and to look into other processes."""
+    """Whether Landlock keeps the process from writing to the user's files and from tracing other processes."""
 
     def __init__(self, candidate: NamedCandidate, params: dict[str, Any], device: Device, folder: Path) -> None:
         self._stack = contextlib.ExitStack()
@@ -76,16 +76,19 @@ class CandidateProcess:
             raise
 
     def prepare(self, layout: Layout, block: Block, *, graph: bool = False) -> str | None:
-        """Have the calls of a row made once, for what is done only once; why they can't be captured, if asked to."""
+        """Make the calls of a row once, as a warm-up, on the values of this block.
+
+        With `graph`, they are captured in a CUDA graph for later runs; returns why they can't be, or None.
+        """
         refused = self._ask({"do": "prepare", "layout": layout.to_dict(), "graph": graph}, block.fd).get("refused")
         return None if refused is None else _printable(refused)
 
     def run(self, block: Block) -> None:
-        """Have the calls of the row made that was prepared last, on the values of this block."""
+        """Make the calls of the row prepared last, on the values of this block; return when they have ended."""
         self._ask({"do": "run"}, block.fd)
 
     def close(self) -> None:
-        """End it, and what it started."""
+        """Kill the process and all that it started."""
         self._stack.close()
 
     def _ask(self, message: dict[str, Any], fd: int | None = None) -> dict[str, Any]:
@@ -104,7 +107,7 @@ class CandidateProcess:
         return answer
 
     def _gone(self) -> CandidateError:
-        """Why there is nobody any more who could answer."""
+        """The error that says how the process ended, and what it wrote last."""
         try:
             status: int | None = self._child.wait(_GRACE_SECONDS)
         except subprocess.TimeoutExpired:
@@ -125,7 +128,7 @@ class CandidateProcess:
 
 
 def _environment(own: str) -> dict[str, str]:
-    """Temporary files and compilers' caches go to the one folder that the process may write to."""
+    """Environment variables by which temporary files and compilers' caches go to the process's own folder."""
     caches = {"TRITON_CACHE_DIR": "triton", "CUDA_CACHE_PATH": "cuda"}
     return {
         **os.environ,
@@ -136,7 +139,7 @@ def _environment(own: str) -> dict[str, str]:
 
 
 def jsonable(params: dict[str, Any]) -> dict[str, Any]:
-    """The problem's params for another process; raises `UsageError` where they are no plain values."""
+    """The problem's params, unchanged; raises `UsageError` where JSON can't hold them."""
     if plain(params) != params:
         raise UsageError(
             "The problem's params can't be sent to the process of an isolated candidate.",
@@ -146,5 +149,5 @@ def jsonable(params: dict[str, Any]) -> dict[str, Any]:
 
 
 def _printable(text: Any) -> str:
-    """What a candidate's process says, without the control characters that would move a terminal's cursor."""
+    """Text from a candidate's process, with `?` for control characters, which could rewrite the terminal."""
     return "".join(one if one.isprintable() or one == "\n" else "?" for one in str(text))

@@ -1,7 +1,7 @@
-"""The process in which an isolated candidate runs: it is sent the values of a row of calls, makes them, and says so.
+"""The main module of the process in which an isolated candidate runs: gets blocks of inputs, makes calls, and says so.
 
-Nothing in here is trusted. The candidate may replace any of it; what counts is what the judging process sees of it:
-whether the outputs hold the right answers, and when.
+Nothing in this process is trusted, since the candidate may replace any of it. What counts is what the judging process
+sees: whether the outputs in shared memory are right, and when.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Worker:
-    """Does what it is told, one message after the other."""
+    """Answers the judging process's messages, one after the other."""
 
     def __init__(self, channel: Channel, landlock: int) -> None:
         self._channel = channel
@@ -36,7 +36,7 @@ class Worker:
         self._row: Row
 
     def serve(self) -> None:
-        """Until the judging process hangs up."""
+        """Answer messages until the judging process closes the channel."""
         from pytest_kgate.errors import KgateError
 
         while True:
@@ -69,7 +69,7 @@ class Worker:
         return None
 
     def _begin(self, message: Mapping[str, Any]) -> dict[str, str]:
-        """All that can be told before the candidate's code has run, and so can be believed."""
+        """Open the device. The answer can be trusted, since no code of the candidate has run yet."""
         import torch
 
         torch.set_num_threads(message["threads"])
@@ -85,7 +85,7 @@ class Worker:
 
 
 class Row:
-    """A row of calls, each on a slot of its own."""
+    """A row of calls of the candidate, each on its own slot of a shared block."""
 
     def __init__(self, device: Device, arm: Arm, layout: Mapping[str, Any]) -> None:
         from pytest_kgate.device.answer import as_answer
@@ -102,7 +102,7 @@ class Row:
         self._enqueue: Callable[[], Any] = self._one_by_one
 
     def prepare(self, fd: int, *, graph: bool) -> dict[str, str] | None:
-        """Make the calls once; with `graph`, capture them for later, or say why they can't be captured."""
+        """Make the calls once, as a warm-up; with `graph`, capture them, or return why they can't be captured."""
         with self._device.running("preparing the candidate"):
             self._show(fd)
             self._slots = [self._layout.views(self._window.bytes, call) for call in range(self._layout.calls)]
@@ -111,7 +111,7 @@ class Row:
             return self._capture() if graph else None
 
     def run(self, fd: int) -> None:
-        """Make the calls; their outputs are there when this returns."""
+        """Make the calls on the block of this file descriptor, and wait until the device has ended them."""
         from pytest_kgate.device.host import no_garbage_collection
 
         with self._device.running("running the candidate"), no_garbage_collection():
@@ -120,7 +120,7 @@ class Row:
             self._device.synchronize()
 
     def over(self) -> None:
-        """After the answer was sent."""
+        """Unmap the block; called after the answer was sent."""
         self._window.hide()
 
     def _show(self, fd: int) -> None:
@@ -150,7 +150,7 @@ class Row:
 
 
 def _explained(error: Exception) -> dict[str, str]:
-    """What the candidate raised, and where."""
+    """The answer for an exception that the candidate raised: what, and where."""
     from pytest_kgate.device.arm import CALL_CONVENTION
     from pytest_kgate.device.arm import blamed
     from pytest_kgate.device.arm import own_frames
@@ -160,8 +160,8 @@ def _explained(error: Exception) -> dict[str, str]:
 
 
 def main(channel: str, parent_pipe: str, folder: str, device: str) -> None:
-    """What `process.Process` starts this module with."""
-    # First, for threads that there are already would not be confined.
+    """Run the process that `CandidateProcess` starts; arguments are file descriptors, the own folder and the device."""
+    # First: Landlock would not hold for threads that exist already.
     landlock = apply_landlock(Path(folder), cuda=device != "cpu")
     threading.Thread(target=end_with_parent, args=(int(parent_pipe),), daemon=True).start()
     Worker(Channel.of(int(channel)), landlock).serve()

@@ -1,7 +1,7 @@
-"""Memory that one process hands to another as a file descriptor; of a GPU's, see `cuda_memory`.
+"""Host memory that one process shares with another by a file descriptor; the GPU's is in `shared_memory/cuda.py`.
 
-A block is made for one row of calls, and nobody but its maker can see it before the descriptor is handed over. The
-process that receives it shows it at an address that stays the same, so that tensors and captured graphs stay valid.
+A block is made for one row of calls; no other process sees it before it gets the descriptor. The receiver maps each
+block at the same address, so that tensors and captured graphs stay valid.
 """
 
 from __future__ import annotations
@@ -26,36 +26,37 @@ _PROT_NONE, _MAP_FIXED, _MAP_POPULATE, _MAP_NORESERVE = 0, 0x10, 0x8000, 0x4000
 
 
 class Block(Protocol):
-    """The maker's view."""
+    """A block of shared memory in the process that made it."""
 
     fd: int
+    """The file descriptor, for the other process."""
     bytes: Tensor
-    """All of it, as uint8."""
+    """The whole block, (size,) of uint8."""
 
     def close(self) -> None:
-        """Give it back; the device must be idle."""
+        """Free it; the device must be idle."""
         ...
 
 
 class Window(Protocol):
-    """The receiver's view: one block after the other, at one address."""
+    """An address range in the receiving process, where one block after the other is mapped."""
 
     @property
     def bytes(self) -> Tensor:
-        """All of it, as uint8; usable once a block was shown, and only while one is."""
+        """The whole range, (size,) of uint8; to be used only while a block is mapped."""
         ...
 
     def show(self, fd: int) -> None:
-        """Put this block behind the window."""
+        """Map the block of this file descriptor."""
         ...
 
     def hide(self) -> None:
-        """Take the block away."""
+        """Unmap the block."""
         ...
 
 
 def make_block(device: Device, size: int) -> Block:
-    """A new block of the device's memory, filled with NaN."""
+    """A new block of `size` bytes of the device's memory, filled with bytes that read as NaN."""
     if device.kind == "cuda":
         from pytest_kgate.integrity.isolation.shared_memory.cuda import CudaBlock
 
@@ -64,7 +65,7 @@ def make_block(device: Device, size: int) -> Block:
 
 
 def make_window(device: Device, size: int) -> Window:
-    """For blocks of this size on the device."""
+    """An address range for blocks of `size` bytes of the device's memory."""
     if device.kind == "cuda":
         from pytest_kgate.integrity.isolation.shared_memory.cuda import CudaWindow
 
@@ -77,7 +78,7 @@ def _index(device: Device) -> int:
 
 
 class HostBlock:
-    """Anonymous memory of the host."""
+    """A block of anonymous host memory (memfd)."""
 
     def __init__(self, size: int) -> None:
         self.fd = os.memfd_create("kgate-block")
@@ -85,12 +86,12 @@ class HostBlock:
         self.bytes = torch.frombuffer(mmap.mmap(self.fd, size), dtype=torch.uint8).fill_(FILL)
 
     def close(self) -> None:
-        """The memory goes when nobody maps it any more."""
+        """Close the descriptor; the kernel frees the memory once no process maps it."""
         os.close(self.fd)
 
 
 class HostWindow:
-    """An address range, reserved."""
+    """A reserved address range of this process."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -102,12 +103,12 @@ class HostWindow:
         self.bytes = torch.frombuffer(memory, dtype=torch.uint8)
 
     def show(self, fd: int) -> None:
-        """All pages at once: a fault at each would be timed with the calls."""
+        """Map the block with all its pages, since page faults would be timed with the calls."""
         flags = mmap.MAP_SHARED | _MAP_FIXED | _MAP_POPULATE
         self._map(self._address, mmap.PROT_READ | mmap.PROT_WRITE, flags, fd)
 
     def hide(self) -> None:
-        """Reserve the range again."""
+        """Unmap the block, and reserve the range again."""
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_FIXED | _MAP_NORESERVE
         self._map(self._address, _PROT_NONE, flags, -1)
 

@@ -1,6 +1,6 @@
-"""Where the inputs and outputs of a row of calls lie in one block of memory that two processes share. Pure.
+"""Where the inputs and outputs of a row of calls lie in one block of shared memory.
 
-Each call has a slot of its own: its inputs, then its output, with guard zones between.
+Each call has a slot: its inputs, then its output, with guard zones before, between and behind them.
 """
 
 from __future__ import annotations
@@ -14,30 +14,30 @@ import torch
 from torch import Tensor
 
 FILL = 0xFF
-"""What all bytes of a block are before it is used: NaN in every floating type."""
+"""The byte that fills a new block, and so its guard zones; it reads as NaN in every floating type."""
 
 _GUARD_BYTES = 4096
-"""Before, between and behind the tensors of a slot."""
+"""The least size of a guard zone."""
 
 _ALIGNMENT = 512
-"""What PyTorch's allocator on a GPU gives its tensors, and more than that of a CPU."""
+"""Bytes; that of PyTorch's allocator on a GPU, and more than that on a CPU."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """One tensor in a slot."""
+    """The place of one tensor in a slot."""
 
     shape: tuple[int, ...]
     strides: tuple[int, ...]
     """In elements."""
     dtype: str
-    """As torch names it: `float16`."""
+    """Its name in torch, such as `float16`."""
     offset: int
-    """Bytes from the slot's begin."""
+    """Bytes from the begin of the slot."""
 
     @property
     def nbytes(self) -> int:
-        """From the first to the last element; the tensor may have gaps, or overlap itself."""
+        """Bytes from the first to the last element; the tensor may have gaps, or overlap itself."""
         extent = 1 + sum((size - 1) * stride for size, stride in zip(self.shape, self.strides, strict=True))
         item: int = getattr(torch, self.dtype).itemsize
         return extent * item
@@ -45,16 +45,16 @@ class Place:
 
 @dataclass(frozen=True)
 class Layout:
-    """Of a row of like calls."""
+    """The layout of a row of calls on tensors of the same shapes, strides and dtypes."""
 
     places: tuple[Place, ...]
-    """Of the inputs, then of the output."""
+    """Places of the inputs, then of the output."""
     slot_bytes: int
     calls: int
 
     @classmethod
     def of(cls, inputs: Sequence[Tensor], output: Tensor, calls: int) -> Layout:
-        """Room for tensors like these, so many times."""
+        """A layout for `calls` calls with inputs and an output like these."""
         places = []
         end = _GUARD_BYTES
         for tensor in (*inputs, output):
@@ -66,11 +66,11 @@ class Layout:
 
     @property
     def nbytes(self) -> int:
-        """Of the whole block."""
+        """Bytes of the whole block."""
         return self.slot_bytes * self.calls
 
     def views(self, block: Tensor, call: int) -> tuple[tuple[Tensor, ...], Tensor]:
-        """One call's inputs and output, in a block of bytes."""
+        """The inputs and the output of one call, as views of a block of bytes."""
         found = []
         for place in self.places:
             start = call * self.slot_bytes + place.offset
@@ -79,15 +79,15 @@ class Layout:
         return tuple(found[:-1]), found[-1]
 
     def columns(self, block: Tensor) -> tuple[Tensor, ...]:
-        """(calls, elements) for each input: the same one of all calls, from its first to its last element."""
+        """For each input, a view (calls, elements) of it in all calls, from its first to its last element."""
         slots = block.view(self.calls, self.slot_bytes)
         return tuple(
             slots[:, place.offset : place.offset + place.nbytes].view(getattr(torch, place.dtype))
             for place in self.places[:-1]
         )
 
-    def disturbed(self, block: Tensor, call: int) -> int | None:
-        """The first byte of a call's slot, outside of its tensors, that is not as it was filled; None where all are."""
+    def first_overwritten(self, block: Tensor, call: int) -> int | None:
+        """The first byte of a call's slot that lies in a guard zone and is not `FILL`; None where all are."""
         slot = block[call * self.slot_bytes : (call + 1) * self.slot_bytes]
         start = 0
         for place in (*self.places, None):
@@ -99,12 +99,12 @@ class Layout:
         return None
 
     def to_dict(self) -> dict[str, Any]:
-        """Built-in types, for another process."""
+        """Built-in types, from which `from_dict` makes the layout in another process."""
         places = [[list(one.shape), list(one.strides), one.dtype, one.offset] for one in self.places]
         return {"places": places, "slot_bytes": self.slot_bytes, "calls": self.calls}
 
     @classmethod
     def from_dict(cls, facts: Mapping[str, Any]) -> Layout:
-        """What `to_dict` gave."""
+        """The layout of which `to_dict` gave these facts."""
         places = [Place(tuple(shape), tuple(strides), dtype, at) for shape, strides, dtype, at in facts["places"]]
         return cls(tuple(places), facts["slot_bytes"], facts["calls"])
