@@ -53,15 +53,15 @@ class Reader:
         return done.stdout
 
     def race(self, text: str, *options: str) -> list[dict[str, Any]]:
-        """Run this text as a test file, on the host; its records, which say that the answers are right and were timed.
+        """Run this text as a test file, on the host; its records; none says that an answer is wrong or missing.
 
-        On a machine that has other things to do, a race may be INVALID: whether it is quiet is not asked here.
+        A machine that has other things to do may leave a race undecided or INVALID: whether it is quiet is not asked.
         """
         (self.folder / "test_mine.py").write_text(text)
-        on_host = ["--kgate-device", "host", "--kgate-json", "records.json", *options]
+        on_host = ["--kgate-device", "host", "--kgate-budget", "2", "--kgate-json", "records.json", *options]
         printed = self.run("python", "-m", "pytest", *on_host, may_fail=True)
         records: list[dict[str, Any]] = json.loads((self.folder / "records.json").read_text())["records"]
-        assert {record["verdict"] for record in records} <= {"PASS", "INVALID"}, printed
+        assert {record["verdict"] for record in records} <= {"PASS", "INCONCLUSIVE", "INVALID"}, printed
         return records
 
 
