@@ -117,13 +117,13 @@ class ProbeRows:
             mine = np.array([interval.row == (arm, LONG) for interval in intervals])
             longer.append(float(elapsed[mine & ~sampled].item() - elapsed[mine & sampled].max()))
         answers = tuple(zip((self._seeds[0], self._seeds[2]), self._answers, strict=True))
-        hidden = None
+        overlap = None
         if self._fenced and latency_seconds is not None:
             fenced, fences = (
                 elapsed[[interval.row == key for interval in intervals]].item() for key in (_FENCED, _FENCES)
             )
-            hidden = float(fenced - fences) / self._fenced - latency_seconds
-        return Probe(answers, (longer[0], longer[1]), hidden)
+            overlap = float(fenced - fences) / self._fenced - latency_seconds
+        return Probe(answers, (longer[0], longer[1]), overlap)
 
     def _renew(self, which: int, sets: Sequence[BufferSet] | None = None) -> None:
         """Other values in the same buffers: of all sets, unless some are named."""

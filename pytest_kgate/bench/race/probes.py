@@ -1,7 +1,7 @@
 """Whether the timed launches did the work: when they are probed, what is kept, and the verdict on it.
 
 A check before the race shows that the candidate can compute the answer, not that it does so while it is timed. So some
-rounds, which nothing announces, hold launches on new values (`device/probe_launches.py`). Their answers are compared
+rounds, which nothing announces, hold launches on new values (`device/probe_rows.py`). Their answers are compared
 with the exact ones once the race is over, and their times with those of launches on values seen before.
 
 A latency that is the slope over a row of launches is one only where each launch waits for the one before. Launches may

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from typing import Protocol
 
 from pytest_kgate.device.arm import Arm
+from pytest_kgate.device.cuda.context import CudaContext
 from pytest_kgate.device.cuda.timers.capture import Captures
 from pytest_kgate.device.cuda.timers.stopwatch import elapsed_seconds
 from pytest_kgate.device.host import no_garbage_collection
@@ -25,7 +26,6 @@ from pytest_kgate.errors import TimingError
 if TYPE_CHECKING:
     import torch
 
-    from pytest_kgate.device.cuda.device import CudaDevice
     from pytest_kgate.device.protocol import Device
 
 
@@ -40,10 +40,10 @@ class ReferenceRow(Protocol):
 @contextlib.contextmanager
 def reference_row(device: Device, arm: Arm, sets: Sequence[BufferSet], calls: int) -> Iterator[ReferenceRow]:
     """A row of `calls` calls of the arm, which take the sets of inputs and outputs in turn; use as a context."""
-    if device.kind == "host":
+    if not isinstance(device, CudaContext):
         yield HostRow(arm, sets, calls)
         return
-    row = CudaRow(device, arm, sets, calls)  # type: ignore[arg-type]  # a CudaDevice
+    row = CudaRow(device, arm, sets, calls)
     try:
         yield row
     finally:
@@ -74,7 +74,7 @@ class CudaRow:
     about a thousand launches behind it.
     """
 
-    def __init__(self, device: CudaDevice, arm: Arm, sets: Sequence[BufferSet], calls: int) -> None:
+    def __init__(self, device: CudaContext, arm: Arm, sets: Sequence[BufferSet], calls: int) -> None:
         import torch
 
         self._device = device

@@ -138,9 +138,11 @@ class Row:
             output.copy_(self._as_answer(result, output, inputs))
 
     def _capture(self) -> dict[str, str] | None:
+        from pytest_kgate.device.cuda.context import CudaContext
         from pytest_kgate.device.cuda.timers.capture import Captures
 
-        self._captures = Captures(self._device)  # type: ignore[arg-type]  # only a CudaDevice is asked for graphs
+        assert isinstance(self._device, CudaContext), "only a GPU is asked for graphs"
+        self._captures = Captures(self._device)
         refusal = self._captures.refusal(lambda turn: self._call(turn % len(self._slots)))
         if refusal is not None:
             return {"refused": refusal}
