@@ -13,7 +13,7 @@ _THREADS = "self/task"
 
 
 def stat(which: int | str) -> tuple[str, list[str]]:
-    """The name, and the fields of `stat` after it (state, parent, ...; see proc(5)), of a process id or a path in /proc.
+    """Name, and fields of `stat` after it (state, parent, ...: see proc(5)), of a process id or a path below /proc.
 
     Raises `OSError` where there is none. Uses plain system calls, since a gate asks for hundreds of threads.
     """

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from pytest_kgate.build import vendor_libraries as vendor
+from pytest_kgate.build import vendor_libraries
 from pytest_kgate.device.host import HostDevice
 from pytest_kgate.integrity.launches.graph_nodes import demangled
 from pytest_kgate.integrity.launches.observed import Launches
@@ -123,4 +123,4 @@ def test_library_that_runs_anothers_kernels_is_taken_at_its_word():
         ran = seen(*record["integrity"]["kernels"])
         assert ran.library(["mine"])[1] == "cuBLAS"
         assert ran.library(["cutensor", "cutensor"])[1] == "cuBLAS"
-        assert ran.library(["cutensor", *vendor.with_theirs(("cutensor",))]) is None
+        assert ran.library(["cutensor", *vendor_libraries.with_theirs(("cutensor",))]) is None

@@ -45,18 +45,18 @@ def test_replaced_function_is_named_and_is_fine_again_when_put_back(detector, mo
 
 
 def test_replaced_code_of_the_same_function_is_noticed(detector, monkeypatch):
-    from pytest_kgate.statistics import estimates as stats
+    from pytest_kgate.statistics import estimates
 
-    monkeypatch.setattr(stats.count_outliers, "__code__", (lambda samples, tick_seconds: 0).__code__)
+    monkeypatch.setattr(estimates.count_outliers, "__code__", (lambda samples, tick_seconds: 0).__code__)
     assert "pytest_kgate.statistics.estimates.count_outliers" in detector.changed()
 
 
 def test_method_and_constant_of_the_package_are_compared(detector, monkeypatch):
-    from pytest_kgate.bench.correctness import check as oracle
+    from pytest_kgate.bench.correctness import check
     from pytest_kgate.bench.race import race
 
     monkeypatch.setattr(race, "SAMPLES", 1)
-    monkeypatch.setattr(oracle.Correctness, "to_dict", lambda self: {})
+    monkeypatch.setattr(check.Correctness, "to_dict", lambda self: {})
     assert set(detector.changed()) >= {
         "pytest_kgate.bench.race.race.SAMPLES",
         "pytest_kgate.bench.correctness.check.Correctness.to_dict",

@@ -72,11 +72,11 @@ def patches_comparison(x):
 
 def patches_judge(x):
     from pytest_kgate.bench.race import race
-    from pytest_kgate.statistics import judge as judging
+    from pytest_kgate.statistics import judge
     from pytest_kgate.statistics.gates import Judgement
     from pytest_kgate.statistics.gates import Verdict
 
-    race.judge = judging.judge = lambda gate, *_, **__: Judgement(gate, Verdict.PASS, "", 0)
+    race.judge = judge.judge = lambda gate, *_, **__: Judgement(gate, Verdict.PASS, "", 0)
     return slow(x)
 
 
@@ -129,7 +129,7 @@ def defers(x, out):
     return threading.Timer(0.005, lambda: torch.mm(x, x, out=out)).start()
 
 
-def _wire():
+def _channel():
     for name in os.listdir("/proc/self/fd"):
         fd = int(name)
         try:
@@ -137,7 +137,7 @@ def _wire():
                 return socket.socket(fileno=os.dup(fd))
         except OSError:
             pass
-    raise OSError("no wire")
+    raise OSError("no channel")
 
 
 def answers_early(x, out):
@@ -145,9 +145,9 @@ def answers_early(x, out):
     global calls
     calls += 1
     if calls == 8:
-        wire = _wire()
+        channel = _channel()
         for _ in range(50):
-            wire.send(b"{}")
+            channel.send(b"{}")
     if calls < 8:
         return torch.mm(x, x, out=out)
     time.sleep(0.05)
@@ -155,12 +155,12 @@ def answers_early(x, out):
 
 
 def says_pass(x):
-    _wire().send(b'{"verdict": "PASS", "record": {"verdict": "PASS"}}')
+    _channel().send(b'{"verdict": "PASS", "record": {"verdict": "PASS"}}')
     return torch.zeros_like(x)
 
 
 def says_nonsense(x):
-    _wire().send(b"[" * 60000)
+    _channel().send(b"[" * 60000)
     return torch.zeros_like(x)
 
 

@@ -1,0 +1,75 @@
+"""Child processes that end with their parent, and what is told of them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pytest_kgate.system.child_process import last_lines
+from pytest_kgate.system.child_process import signal_all
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="processes have no groups")
+
+PARENT = """
+import subprocess, sys, time
+from pytest_kgate.system.child_process import parent_pipe
+
+CHILD = '''
+import os, sys, threading, time
+from pytest_kgate.system.child_process import end_with_parent
+
+threading.Thread(target=end_with_parent, args=(int(sys.argv[1]),), daemon=True).start()
+print(os.getpid(), flush=True)
+time.sleep(60)
+'''
+with parent_pipe() as pipe:
+    subprocess.Popen([sys.executable, "-c", CHILD, str(pipe)], pass_fds=(pipe,), start_new_session=True)
+    time.sleep(60)
+"""
+
+
+def ends(pid: int) -> bool:
+    """Whether the process ends within ten seconds; one that nobody has waited for counts as ended."""
+    for _ in range(1000):
+        try:
+            os.kill(pid, 0)
+            state = Path(f"/proc/{pid}/stat")
+            if state.exists() and state.read_text().rpartition(")")[2].split()[0] == "Z":
+                return True
+        except (ProcessLookupError, FileNotFoundError):
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def test_child_ends_with_a_parent_that_is_killed() -> None:
+    with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        parent.kill()
+        parent.wait()
+        assert ends(child)
+
+
+def test_signal_reaches_what_a_child_has_started_and_a_dead_one_is_no_error() -> None:
+    command = "sleep 60 & echo $!; wait"
+    with subprocess.Popen(["/bin/sh", "-c", command], stdout=subprocess.PIPE, start_new_session=True) as child:
+        assert child.stdout is not None
+        grandchild = int(child.stdout.readline())
+        signal_all(child, signal.SIGKILL)
+        child.wait()
+        assert ends(grandchild)
+        signal_all(child, signal.SIGKILL)
+
+
+def test_last_lines_leave_out_empty_ones(tmp_path: Path) -> None:
+    path = tmp_path / "output"
+    path.write_text("".join(f"line {number}  \n\n" for number in range(9)))
+    with path.open() as output:
+        assert last_lines(output) == [f"line {number}" for number in range(3, 9)]
