@@ -25,6 +25,7 @@ from pytest_kgate.bench.race.retry import trusted_race
 from pytest_kgate.bench.record_builder import Account
 from pytest_kgate.bench.request import Job
 from pytest_kgate.bench.request import Outcome
+from pytest_kgate.bench.seeds import Stream
 from pytest_kgate.device.arm import CALL_CONVENTION
 from pytest_kgate.device.arm import bind
 from pytest_kgate.device.arm import blamed
@@ -74,7 +75,14 @@ def run(
                 # Here, since it takes time to load, and most sessions isolate nothing.
                 from pytest_kgate.integrity.isolation.candidate import Isolation
 
-                isolation = Isolation(job.candidate, job.problem.params, job.seed, job.options.budget, device)
+                isolation = Isolation(
+                    job.candidate,
+                    job.problem.params,
+                    job.book.numbered(Stream.ISOLATED_VALUES),
+                    job.book.numbered(Stream.ISOLATED_REFERENCE),
+                    job.options.budget,
+                    device,
+                )
                 account.isolation = stack.enter_context(isolation)
             _run(job, device, picker, account, when_stuck, progress, notice)
     except UsageError:
@@ -170,7 +178,14 @@ def _run(
         if account.may_pass:
             with deadline(options.timeout, f"the integrity checks of {problem.name}", when_stuck):
                 try:
-                    checks.observe(workload, job.seed, stopwatch.timer, options.cache, account.race.candidate, verify)
+                    checks.observe(
+                        workload,
+                        job.book.numbered(Stream.OBSERVED_VALUES),
+                        stopwatch.timer,
+                        options.cache,
+                        account.race.candidate,
+                        verify,
+                    )
                 finally:
                     checks.phase_over()
 

@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from pytest_kgate.bench import seeds
 from pytest_kgate.bench.correctness.check import Correctness
 from pytest_kgate.bench.correctness.selftest import Selftest
 from pytest_kgate.bench.race.race import Race
 from pytest_kgate.bench.race.retry import Trusted
 from pytest_kgate.bench.request import Job
+from pytest_kgate.bench.seeds import Stream
 from pytest_kgate.device.arm import ignored_params
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Stopwatch
@@ -102,8 +104,9 @@ class Account:
             "integrity": self.integrity.to_dict() if self.integrity else None,
             **({"isolation": self.isolation.to_dict()} if self.isolation else {}),
             "seeds": {
-                "session": self.job.session_seed,
-                "race": self.trusted.seed if self.trusted else self.job.seed,
+                "book": seeds.VERSION,
+                "session": seeds.text(self.job.session_seed),
+                "race": seeds.text(self.trusted.seed if self.trusted else self.job.seed),
             },
             "environment": self.environment,
             "warnings": self._warnings(),
@@ -115,10 +118,8 @@ class Account:
         """The race's, with the bootstrap intervals that a reader may want beside the deciding one."""
         if self.race is None:
             return []
-        result = self.race
-        judgements = [
-            with_evidence(one, result.candidate, result.reference, seed=self.job.seed) for one in result.judgements
-        ]
+        result, seed = self.race, self.job.book.seed(Stream.RESAMPLES)
+        judgements = [with_evidence(one, result.candidate, result.reference, seed=seed) for one in result.judgements]
         if self.invalid:
             return [replace(one, verdict=Verdict.INVALID, reason=self.invalid) for one in judgements]
         return judgements

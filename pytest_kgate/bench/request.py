@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import functools
-import secrets
 from collections.abc import Callable
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_kgate.bench.processes import gather
+from pytest_kgate.bench import seeds
 from pytest_kgate.build import vendor_libraries as vendor
 from pytest_kgate.problems.problem import Problem
 from pytest_kgate.report.record.record import Record
 from pytest_kgate.session.options.values import Options
 from pytest_kgate.statistics.gates import ErrorGate
 from pytest_kgate.statistics.gates import SpeedGate
-
-_SEED_BITS = 48
-"""More than anyone can try, and short enough to be copied."""
 
 
 @dataclass(frozen=True)
@@ -51,14 +47,19 @@ class Job:
 
     @property
     def seed(self) -> int:
-        """The problem's own, or the session's; of one of several processes, its own."""
-        seed = self.session_seed if self.problem.seed is None else self.problem.seed
-        return seed if self.process is None else gather.seed_of(seed, self.process)
+        """The root of the book of seeds: the problem's own, or the session's; of one of several processes, its own."""
+        root = self.session_seed if self.problem.seed is None else self.problem.seed
+        return root if self.process is None else seeds.SeedBook(root).page(seeds.Stream.PROCESS, self.process).root
+
+    @property
+    def book(self) -> seeds.SeedBook:
+        """Whatever is drawn for this call is looked up in it."""
+        return seeds.SeedBook(self.seed)
 
     @functools.cached_property
     def session_seed(self) -> int:
         """Of --kgate-seed; else drawn for this call, so that no record that is written before it gives it away."""
-        return secrets.randbits(_SEED_BITS) if self.options.seed is None else self.options.seed
+        return seeds.drawn() if self.options.seed is None else self.options.seed
 
     @property
     def claims_own(self) -> bool:

@@ -24,6 +24,7 @@ from pytest_kgate.device.probe_rows import ProbeRows
 from pytest_kgate.device.protocol import ColdCache
 from pytest_kgate.device.protocol import Reading
 from pytest_kgate.device.protocol import Round
+from pytest_kgate.device.protocol import RoundSeeds
 from pytest_kgate.device.protocol import Stopwatch
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.device.rows import LONG
@@ -145,19 +146,19 @@ class WallStopwatch:
         """The cache is hot."""
         return None
 
-    def round(self, seed: int, order: NDArray[np.intp], probe_seed: int | None = None) -> Round:
+    def round(self, seeds: RoundSeeds, order: NDArray[np.intp]) -> Round:
         """New inputs and outputs at moved addresses, then the samples in order."""
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(seeds.layout)
         with self.device.running("timing"), no_garbage_collection(), contextlib.ExitStack() as stack:
             pads = [torch.empty(int(steps) * _PAD_BYTES, dtype=torch.uint8) for steps in rng.integers(1, _PADS, 2)]
-            sets = [self._set(self.workload.draw(seed))]
+            sets = [self._set(self.workload.draw(seeds.values))]
             rows = {(arm, LONG): self._row(arm, sets[0]) for arm in range(len(self.arms))}
             intervals = [TimedInterval((int(arm), LONG), rows[int(arm), LONG]) for arm in order]
             calls = None
             aside = sets[0]
-            if probe_seed is not None:
-                calls = ProbeRows(self.arms, self.workload, sets, rng, probe_seed)
-                aside = self._set(self.workload.draw(seed))
+            if seeds.probes:
+                calls = ProbeRows(self.arms, self.workload, sets, rng, seeds.probes)
+                aside = self._set(self.workload.draw(seeds.values))
                 intervals = stack.enter_context(calls.among(intervals, rows, plain_row, self._inner[0]))
             elapsed = np.empty(len(intervals))
             before = None

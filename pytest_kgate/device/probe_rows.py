@@ -58,7 +58,12 @@ class ProbeRows:
     """The three rows of one round."""
 
     def __init__(
-        self, arms: Sequence[Arm], workload: Workload, sets: Sequence[BufferSet], rng: np.random.Generator, seed: int
+        self,
+        arms: Sequence[Arm],
+        workload: Workload,
+        sets: Sequence[BufferSet],
+        rng: np.random.Generator,
+        seeds: Sequence[int],
     ) -> None:
         self._arms = arms
         self._workload = workload
@@ -66,7 +71,7 @@ class ProbeRows:
         self._rng = rng
         # Only the candidate's own row brings the first values, so that nothing can have run on them before it, and only
         # the launch that is audited the third.
-        self._seeds = (seed, seed + 1, seed + 2)
+        self._seeds = tuple(seeds)
         self._values = tuple(workload.draw(one) for one in self._seeds)
         self._answers = [workload.make_output(self._values[0]) for _ in range(2)]
         self._fenced = 0

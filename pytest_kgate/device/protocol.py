@@ -58,6 +58,18 @@ class Probe:
 
 
 @dataclass(frozen=True)
+class RoundSeeds:
+    """What is drawn for one round, from seeds of which none tells another."""
+
+    values: int
+    """Of the inputs."""
+    layout: int
+    """Of the order in which things are made, and of how far their addresses move."""
+    probes: tuple[int, ...] = ()
+    """Of the new values in the three rows of a probed round; empty for a round that is left alone."""
+
+
+@dataclass(frozen=True)
 class Round:
     """What one round measured. Index 0 of the first axis is the candidate, 1 the reference."""
 
@@ -143,10 +155,10 @@ class Stopwatch(Protocol):
         """
         ...
 
-    def round(self, seed: int, order: NDArray[np.intp], probe_seed: int | None = None) -> Round:
+    def round(self, seeds: RoundSeeds, order: NDArray[np.intp]) -> Round:
         """Make everything anew, warm up, time the arms in `order` (a shuffled sequence of 0 and 1).
 
-        With `probe_seed`, launches beyond those samples, at random places among them, work on the values of that draw.
+        Where `seeds` has probes, launches beyond those samples, at random places among them, work on their values.
         """
         ...
 

@@ -130,7 +130,7 @@ class IntegrityChecks:
     def observe(
         self,
         workload: Workload,
-        seed: int,
+        seeds: Callable[[int], int],
         timer: str,
         cache: str,
         seconds: NDArray[np.float64],
@@ -138,8 +138,8 @@ class IntegrityChecks:
     ) -> None:
         """Check a candidate that would pass, by some thirty calls of it outside the timed rounds.
 
-        `seed` begins the draws; `timer` and `cache` are those of the race; `seconds` are the candidate's net samples;
-        `verify` compares an answer with the exact one.
+        `seeds` tells the seed of each draw; `timer` and `cache` are those of the race; `seconds` are the candidate's
+        net samples; `verify` compares an answer with the exact one.
         """
         if not self._on or self._device.kind == "fake" or not _is_real(self._device):
             return
@@ -150,14 +150,14 @@ class IntegrityChecks:
                 self._ran |= dict.fromkeys(_IN_PROCESS, "not run: the candidate has a process of its own")
                 self._check_lower_bound(cache, median)
                 return
-            inputs = workload.draw(seed)
+            inputs = workload.draw(seeds(0))
             output = workload.output_for(self._candidate, inputs)
 
             def call() -> Any:
                 return self._candidate.call(inputs, output)
 
-            self._check_stream(call, workload, seed)
-            self._check_memory(workload, seed, verify)
+            self._check_stream(call, workload, seeds)
+            self._check_memory(workload, seeds, verify)
             self._check_host(call, timer, median)
             self._check_threads()
             self._check_lower_bound(cache, median)
@@ -189,19 +189,21 @@ class IntegrityChecks:
                 "originals", f"what the gate measures or judges with was replaced: {', '.join(changed[:_NAMED])}{more}."
             )
 
-    def _check_stream(self, call: Callable[[], Any], workload: Workload, seed: int) -> None:
+    def _check_stream(self, call: Callable[[], Any], workload: Workload, seeds: Callable[[int], int]) -> None:
         self._ran["stream"] = "passed"
         if isinstance(self._device, CudaContext):
-            left = streams.works_elsewhere(self._device, self._candidate, workload, seed + 1)
+            left = streams.works_elsewhere(self._device, self._candidate, workload, (seeds(1), seeds(2)))
         else:
-            late = streams.finishes_late(self._candidate, workload, seed + 1)
+            late = streams.finishes_late(self._candidate, workload, seeds(1))
             left = late or streams.leaves_gpu_busy(call)
         if left:
             self._report("stream", f"the timer does not see the candidate's work: {left}.")
 
-    def _check_memory(self, workload: Workload, seed: int, verify: Verify) -> None:
+    def _check_memory(self, workload: Workload, seeds: Callable[[int], int], verify: Verify) -> None:
         self._ran["memory"] = "passed"
-        calls, inputs, answer = memoization.time_new_values(self._device, self._candidate, workload, seed + 2)
+        calls, inputs, answer = memoization.time_new_values(
+            self._device, self._candidate, workload, lambda number: seeds(3 + number)
+        )
         wrong = verify(inputs, answer)
         if wrong:
             self._report("memory", f"with new values in the buffers of its inputs: {wrong}.")

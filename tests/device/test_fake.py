@@ -20,6 +20,7 @@ from pytest_kgate.device.fake.noise import RoundOffset
 from pytest_kgate.device.fake.noise import TwoStateClock
 from pytest_kgate.device.fake.noise import White
 from pytest_kgate.device.protocol import Device
+from pytest_kgate.device.protocol import RoundSeeds
 from pytest_kgate.device.protocol import Stopwatch
 from pytest_kgate.device.protocol import Workload
 
@@ -56,7 +57,7 @@ def test_it_is_a_device() -> None:
 
 
 def test_without_noise_every_sample_is_the_truth() -> None:
-    measured = _stopwatch(overhead_seconds=3e-6).round(1, STRICT)
+    measured = _stopwatch(overhead_seconds=3e-6).round(RoundSeeds(1, 1), STRICT)
     assert measured.seconds.shape == (2, 10)
     assert measured.seconds[0] == pytest.approx(9e-6)
     assert measured.seconds[1] == pytest.approx(10e-6)
@@ -65,19 +66,21 @@ def test_without_noise_every_sample_is_the_truth() -> None:
 
 def test_the_truth_may_be_a_function_of_the_arm() -> None:
     device = FakeDevice(lambda name: 1e-6 if name == "candidate" else 2e-6)
-    assert device.stopwatch(ARMS, WORKLOAD).round(1, STRICT).seconds.mean(axis=1) == pytest.approx([1e-6, 2e-6])
+    assert device.stopwatch(ARMS, WORKLOAD).round(RoundSeeds(1, 1), STRICT).seconds.mean(axis=1) == pytest.approx(
+        [1e-6, 2e-6]
+    )
 
 
 def test_its_clock_advances_by_what_the_round_took() -> None:
     device = FakeDevice(TRUTH, round_seconds=0.5)
-    device.stopwatch(ARMS, WORKLOAD).round(1, STRICT)
+    device.stopwatch(ARMS, WORKLOAD).round(RoundSeeds(1, 1), STRICT)
     assert device.clock() == pytest.approx(0.5 + 10 * 19e-6)
 
 
 def test_a_seed_repeats_a_device_but_no_two_races_of_it_are_alike() -> None:
     def races(seed: int) -> list[float]:
         device = FakeDevice(TRUTH, White(), seed=seed)
-        return [float(device.stopwatch(ARMS, WORKLOAD).round(1, STRICT).seconds.sum()) for _ in range(2)]
+        return [float(device.stopwatch(ARMS, WORKLOAD).round(RoundSeeds(1, 1), STRICT).seconds.sum()) for _ in range(2)]
 
     assert races(1) == races(1)
     assert len({*races(1), *races(2)}) == 4
@@ -85,28 +88,28 @@ def test_a_seed_repeats_a_device_but_no_two_races_of_it_are_alike() -> None:
 
 def test_noise_goes_on_through_rounds_and_beyond_the_rounds_drawn_ahead() -> None:
     stopwatch = _stopwatch(Drift(0.05, 1000.0))
-    means = [stopwatch.round(1, STRICT).seconds.mean() for _ in range(100)]
+    means = [stopwatch.round(RoundSeeds(1, 1), STRICT).seconds.mean() for _ in range(100)]
     assert means[:96] == sorted(means[:96])
     assert len(set(means)) == 96  # drawn anew after 96 rounds
 
 
 def test_shared_noise_hits_the_arm_that_is_timed_in_the_slot() -> None:
     order = np.repeat([0, 1], 10)
-    seconds = _stopwatch(Drift(0.5, 10.0)).round(1, order).seconds
+    seconds = _stopwatch(Drift(0.5, 10.0)).round(RoundSeeds(1, 1), order).seconds
     assert seconds[0, -1] < 9e-6 * np.exp(0.35)
     assert seconds[1, 0] > 10e-6 * np.exp(0.30)
 
 
 def test_a_coarse_clock_shows_whole_ticks_that_average_to_the_truth() -> None:
     stopwatch = _stopwatch(tick_seconds=0.7e-6)
-    seconds = np.stack([stopwatch.round(1, STRICT).seconds for _ in range(200)])
+    seconds = np.stack([stopwatch.round(RoundSeeds(1, 1), STRICT).seconds for _ in range(200)])
     assert seconds / 0.7e-6 == pytest.approx(np.round(seconds / 0.7e-6))
     assert seconds.mean(axis=(0, 2)) == pytest.approx([9e-6, 10e-6], rel=0.005)
 
 
 def test_faults_replace_one_sample_of_the_candidate() -> None:
     stopwatch = _stopwatch(faults={1: float("nan"), 2: -1e-6})
-    rounds = [stopwatch.round(1, STRICT).seconds for _ in range(4)]
+    rounds = [stopwatch.round(RoundSeeds(1, 1), STRICT).seconds for _ in range(4)]
     assert [int(np.isnan(seconds).sum()) for seconds in rounds] == [0, 1, 0, 0]
     assert [int((seconds < 0).sum()) for seconds in rounds] == [0, 0, 1, 0]
     assert np.isnan(rounds[1][0, 0])
@@ -114,15 +117,15 @@ def test_faults_replace_one_sample_of_the_candidate() -> None:
 
 def test_a_probe_runs_the_real_candidate_on_values_of_its_own() -> None:
     stopwatch = _stopwatch()
-    assert stopwatch.round(7, STRICT).probe is None
-    probe = stopwatch.round(8, STRICT, probe_seed=9).probe
+    assert stopwatch.round(RoundSeeds(7, 7), STRICT).probe is None
+    probe = stopwatch.round(RoundSeeds(8, 8, (9, 10, 11)), STRICT).probe
     assert probe is not None
     assert probe.answers == ((9, ("ran", (9,), "output for (9,)")),)
 
 
 def test_an_arm_that_allocates_its_own_output_is_given_none() -> None:
     stopwatch = FakeDevice(TRUTH).stopwatch([Arm("candidate", lambda i, o: o, False), ARMS[1]], WORKLOAD)
-    probe = stopwatch.round(7, STRICT, probe_seed=8).probe
+    probe = stopwatch.round(RoundSeeds(7, 7, (8, 10, 11)), STRICT).probe
     assert probe is not None
     assert probe.answers == ((8, None),)
 

@@ -15,7 +15,7 @@ from pytest_kgate.device.rows import by_turn
 from pytest_kgate.device.rows import in_a_row
 from pytest_kgate.device.rows import plain_row
 
-SEED = 100
+SEEDS = (100, 101, 102)
 LENGTH = 5
 
 WORKLOAD = Workload(lambda seed: (torch.full((4,), float(seed)),), lambda inputs: torch.full_like(inputs[0], torch.nan))
@@ -42,7 +42,7 @@ def probed(candidate, rng_seed=1, fence=None, seconds=lambda interval: 1.0):
     inputs = WORKLOAD.draw(0)
     sets = [(inputs, [torch.empty(4), torch.empty(4)])]
     rows = {(arm, LONG): in_a_row(by_turn(arms, arm, sets), LENGTH) for arm in range(2)}
-    launches = ProbeRows(arms, WORKLOAD, sets, np.random.default_rng(rng_seed), SEED)
+    launches = ProbeRows(arms, WORKLOAD, sets, np.random.default_rng(rng_seed), SEEDS)
     samples = [TimedInterval((arm, LONG), rows[arm, LONG]) for arm in (0, 1, 0, 1)]
     with launches.among(samples, rows, plain_row, LENGTH, fence) as intervals:
         for interval in intervals:

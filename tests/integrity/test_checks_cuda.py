@@ -50,6 +50,10 @@ def workload():
     return Workload(draw, lambda inputs: torch.full_like(inputs[0], float("nan")))
 
 
+def nth_seed(number):
+    return 1 + number
+
+
 def arm(call, takes_output=False):
     return Arm("candidate", call, takes_output)
 
@@ -72,8 +76,8 @@ HONEST = {
 @pytest.mark.parametrize("name", HONEST)
 def test_honest_candidate_works_on_its_stream_and_remembers_nothing(device, workload, name):
     with device.running("testing"):
-        assert streams.works_elsewhere(device, HONEST[name], workload, 1) is None
-        calls, inputs, answer = memoization.time_new_values(device, HONEST[name], workload, 1)
+        assert streams.works_elsewhere(device, HONEST[name], workload, (1, 2)) is None
+        calls, inputs, answer = memoization.time_new_values(device, HONEST[name], workload, nth_seed)
         assert not calls.memoizes
         expected = inputs[0] * inputs[0][0] if name == "waits for the GPU" else inputs[0].relu()
         assert torch.equal(answer, expected)
@@ -81,7 +85,7 @@ def test_honest_candidate_works_on_its_stream_and_remembers_nothing(device, work
 
 def test_work_on_another_stream_is_noticed(device, workload):
     with device.running("testing"):
-        assert streams.works_elsewhere(device, on_side_stream(torch.cuda.Stream()), workload, 1)
+        assert streams.works_elsewhere(device, on_side_stream(torch.cuda.Stream()), workload, (1, 2))
 
 
 def test_work_on_another_stream_that_waits_and_is_waited_for_is_fine(device, workload):
@@ -95,7 +99,7 @@ def test_work_on_another_stream_that_waits_and_is_waited_for_is_fine(device, wor
         return output
 
     with device.running("testing"):
-        assert streams.works_elsewhere(device, arm(call, takes_output=True), workload, 1) is None
+        assert streams.works_elsewhere(device, arm(call, takes_output=True), workload, (1, 2)) is None
 
 
 def test_fingerprint_on_the_device_is_noticed(device, workload):
@@ -110,7 +114,7 @@ def test_fingerprint_on_the_device_is_noticed(device, workload):
         return output.copy_(inputs[0].relu())
 
     with device.running("testing"):
-        calls, _, _ = memoization.time_new_values(device, arm(call, takes_output=True), workload, 1)
+        calls, _, _ = memoization.time_new_values(device, arm(call, takes_output=True), workload, nth_seed)
     assert calls.memoizes
 
 
@@ -249,7 +253,7 @@ def test_honest_kernel_is_not_accused(device, impl, seqlen, dtype, causal):
     def verify(inputs, answer):
         return verify_timed_output(device, problem, correctness, inputs, answer)
 
-    checks.observe(workload, 1, "graph", "hot", np.array([spent]), verify)
+    checks.observe(workload, nth_seed, "graph", "hot", np.array([spent]), verify)
     checks.phase_over()
     assert checks.findings == []
     assert checks.to_dict()["checks"]["kernels"] == "passed", checks.to_dict()

@@ -27,6 +27,10 @@ def arm(call, takes_output=False):
     return Arm("candidate", call, takes_output)
 
 
+def nth_seed(number):
+    return 1 + number
+
+
 def test_candidate_that_remembers_values_is_slow_on_new_ones_only():
     known = {}
 
@@ -37,13 +41,13 @@ def test_candidate_that_remembers_values_is_slow_on_new_ones_only():
             known[key] = inputs[0].relu()
         return known[key]
 
-    calls, _, _ = memoization.time_new_values(HostDevice(), arm(call), WORKLOAD, 1)
+    calls, _, _ = memoization.time_new_values(HostDevice(), arm(call), WORKLOAD, nth_seed)
     assert calls.memoizes
 
 
 def test_honest_candidate_does_not_remember_and_its_last_answer_fits_its_inputs():
     call = arm(lambda inputs, output: output.copy_(inputs[0].relu()), takes_output=True)
-    calls, inputs, answer = memoization.time_new_values(HostDevice(), call, WORKLOAD, 1)
+    calls, inputs, answer = memoization.time_new_values(HostDevice(), call, WORKLOAD, nth_seed)
     assert not calls.memoizes
     assert torch.equal(answer, inputs[0].relu())
 
@@ -54,7 +58,7 @@ def test_answer_kept_by_address_does_not_fit_the_new_values():
     def call(inputs, output):
         return kept.setdefault(inputs[0].data_ptr(), inputs[0].relu())
 
-    _, inputs, answer = memoization.time_new_values(HostDevice(), arm(call), WORKLOAD, 1)
+    _, inputs, answer = memoization.time_new_values(HostDevice(), arm(call), WORKLOAD, nth_seed)
     assert not torch.equal(answer, inputs[0].relu())
 
 

@@ -17,6 +17,8 @@ from pytest_kgate.bench.correctness.tolerance import Comparison
 from pytest_kgate.bench.correctness.tolerance import Limits
 from pytest_kgate.bench.correctness.tolerance import Truth
 from pytest_kgate.bench.correctness.weakness import living
+from pytest_kgate.bench.seeds import SeedBook
+from pytest_kgate.bench.seeds import Stream
 from pytest_kgate.device.answer import as_answer
 from pytest_kgate.device.answer import poison
 from pytest_kgate.device.arm import CALL_CONVENTION
@@ -151,9 +153,9 @@ def check(
 
 
 def draws_of(seed: int) -> Iterator[tuple[str, int]]:
-    """Kind and seed of each draw of a check."""
-    seeds = np.random.SeedSequence([seed, 1]).generate_state(len(DRAWS))
-    return zip(DRAWS, (int(value) for value in seeds), strict=True)
+    """Kind and seed of each draw of a check, by the root of its book of seeds."""
+    book = SeedBook(seed)
+    return ((kind, book.seed(Stream.CHECK_VALUES, number)) for number, kind in enumerate(DRAWS))
 
 
 def answer_of(device: Device, workload: Workload, candidate: Arm, inputs: tuple[Any, ...], like: Tensor) -> Tensor:

@@ -193,8 +193,3 @@ def _stacked(samples: Sequence[Floats]) -> Floats:
     if len({one.shape[1] for one in samples}) == 1:
         return np.concatenate(samples)
     return np.concatenate([one.reshape(-1, 1) for one in samples])
-
-
-def seed_of(seed: int, process: int) -> int:
-    """Inputs and order of one process: the same whenever it is repeated, others in every process."""
-    return int(np.random.SeedSequence([seed, process]).generate_state(1, np.uint32)[0] >> 1)

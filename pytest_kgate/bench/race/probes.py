@@ -11,15 +11,19 @@ inverse of a throughput. So probed rounds also time the candidate's calls with s
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING
 from typing import Any
 
 import numpy as np
 
+from pytest_kgate.bench.seeds import Stream
 from pytest_kgate.device.protocol import Probe
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from pytest_kgate.bench.seeds import SeedBook
 
 _EVERY = 4
 """One round of so many in a row is probed, which makes three before the first look."""
@@ -48,24 +52,18 @@ whoever hides clearly more has begun to work on inputs that the call before may 
 _HIDDEN = 0.05
 """And this share of its latency, for the noise of a row that is timed once a round."""
 
-_STREAM = 3
-"""Keeps the choice of rounds apart from other draws of the same seed."""
 
-
-def seed_of(race_seed: int, number: int) -> int | None:
-    """Of the values that the round of this number is probed with; None for a round that is left alone."""
+def is_probed(book: SeedBook, number: int) -> bool:
+    """Whether the round of this number is probed: one of four in a row is."""
     block, place = divmod(number, _EVERY)
-    rng = np.random.default_rng([race_seed, _STREAM, block])
-    chosen, seed = int(rng.integers(_EVERY)), int(rng.integers(2**31 - 1))
-    return seed if place == chosen else None
+    return place == book.seed(Stream.PROBED_ROUND, block) % _EVERY
 
 
 class Probes:
-    """Those of a race: all times, and the answers of a few chosen at random."""
+    """Those of a race: all times, and the answers of a few that are drawn by lot once they are there."""
 
-    def __init__(self, race_seed: int) -> None:
-        self._rng = np.random.default_rng([race_seed, _STREAM])
-        self._kept: list[Probe] = []
+    def __init__(self) -> None:
+        self._kept: list[tuple[int, Probe]] = []
         self._excess: list[tuple[float, float]] = []
         self._overlap: list[float] = []
 
@@ -77,11 +75,11 @@ class Probes:
         if probe.overlap_seconds is not None:
             self._overlap.append(probe.overlap_seconds)
         if len(self._kept) < _KEPT:
-            self._kept.append(probe)
+            self._kept.append((len(self._excess) - 1, probe))
             return
-        place = int(self._rng.integers(len(self._excess)))
+        place = secrets.randbelow(len(self._excess))  # no seed tells this lot
         if place < _KEPT:
-            self._kept[place] = probe
+            self._kept[place] = (len(self._excess) - 1, probe)
 
     @property
     def first_touch_excess_seconds(self) -> NDArray[np.float64]:
@@ -96,7 +94,7 @@ class Probes:
     @property
     def kept(self) -> tuple[Probe, ...]:
         """Those whose answers are to be verified."""
-        return tuple(self._kept)
+        return tuple(probe for _, probe in self._kept)
 
     def to_dict(self) -> dict[str, Any] | None:
         """Built-in types, for the record; None where no round was probed."""
@@ -105,7 +103,8 @@ class Probes:
         candidate, reference = np.median(self.first_touch_excess_seconds, axis=0).tolist()
         return {
             "rounds": len(self._excess),
-            "verified": sum(len(probe.answers) for probe in self._kept),
+            "verified": sum(len(probe.answers) for probe in self.kept),
+            "lots": sorted(number for number, _ in self._kept),
             "surprise_seconds": {"candidate": candidate, "reference": reference},
             "hidden_seconds": float(np.median(self._overlap)) if self._overlap else None,
         }

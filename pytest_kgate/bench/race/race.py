@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from pytest_kgate.bench.race.probes import Probes
 from pytest_kgate.bench.race.probes import doubtful
-from pytest_kgate.bench.race.probes import seed_of
+from pytest_kgate.bench.race.probes import is_probed
+from pytest_kgate.bench.seeds import SeedBook
+from pytest_kgate.bench.seeds import Stream
 from pytest_kgate.device.protocol import Round
 from pytest_kgate.device.protocol import Stopwatch
 from pytest_kgate.statistics.estimates import Interval
@@ -36,7 +38,7 @@ MEASURE_PRECISION = 0.005
 
 @dataclass(frozen=True)
 class Plan:
-    """What a race may spend, and its seed."""
+    """What a race may spend, and the root of its book of seeds."""
 
     budget_seconds: float
     seed: int
@@ -93,12 +95,12 @@ def run(
     samples = _samples(stopwatch.sample_seconds, plan.budget_seconds)
     rounds: list[Round] = []
     decided: dict[int, Judgement] = {}
-    probes = Probes(plan.seed)
+    book = SeedBook(plan.seed)
+    probes = Probes()
     while len(rounds) < LOOKS[-1] and clock() - start < plan.budget_seconds:
-        seeds = np.random.SeedSequence([plan.seed, len(rounds)])
-        rng = np.random.default_rng(seeds)
-        order = _shuffled(rng, samples, stopwatch.run_length)
-        rounds.append(stopwatch.round(int(rng.integers(2**31)), order, seed_of(plan.seed, len(rounds))))
+        number = len(rounds)
+        order = _shuffled(book.generator(Stream.ROUND_ORDER, number), samples, stopwatch.run_length)
+        rounds.append(stopwatch.round(book.round(number, probed=is_probed(book, number)), order))
         probes.add(rounds[-1].probe)
         if progress is not None:
             progress(Progress(len(rounds), clock() - start, _rough_ratio(rounds)))
@@ -136,10 +138,11 @@ def _judge(
 ) -> None:
     """Judge the gates that are still open; `decided` takes up those that need no more rounds."""
     candidate, reference = _stack(rounds)
+    seed = SeedBook(plan.seed).seed(Stream.RESAMPLES)
     for index, gate in enumerate(gates):
         if index in decided:
             continue
-        judgement = judge(gate, candidate, reference, seed=plan.seed, final=final, tick_seconds=tick_seconds)
+        judgement = judge(gate, candidate, reference, seed=seed, final=final, tick_seconds=tick_seconds)
         if judgement is not None:
             decided[index] = judgement
 

@@ -14,14 +14,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from typing import Any
 
-import numpy as np
-
+from pytest_kgate.bench import seeds
 from pytest_kgate.bench.race import race
 from pytest_kgate.bench.race.disturbances import Assessment
 from pytest_kgate.bench.race.disturbances import Observed
 from pytest_kgate.bench.race.disturbances import assess
 from pytest_kgate.bench.race.order_effects import Order
+from pytest_kgate.bench.seeds import SeedBook
+from pytest_kgate.bench.seeds import Stream
 from pytest_kgate.device.protocol import Reading
+from pytest_kgate.device.protocol import RoundSeeds
 from pytest_kgate.errors import TimingError
 
 if TYPE_CHECKING:
@@ -63,11 +65,11 @@ def trusted_race(
 
     Raises `TimingError` where the second race breaks off, too.
     """
-    again = replace(plan, seed=int(np.random.SeedSequence([plan.seed, 1]).generate_state(1)[0]))
+    again = replace(plan, seed=SeedBook(plan.seed).page(Stream.SECOND_RACE).root)
     try:
         result, found = _watched(device, stopwatch, gates, plan, progress)
     except TimingError as error:
-        tries, bad = [{"seed": plan.seed, "reasons": [error.what]}], error.what
+        tries, bad = [{"seed": seeds.text(plan.seed), "reasons": [error.what]}], error.what
     else:
         tries, bad = [_try(plan, result, found)], "; ".join(found.reasons)
     seed, warnings = plan.seed, list[str]()
@@ -90,7 +92,7 @@ def trusted_race(
 
 def _try(plan: race.Plan, result: race.Race, found: Assessment) -> dict[str, Any]:
     return {
-        "seed": plan.seed,
+        "seed": seeds.text(plan.seed),
         "rounds": result.rounds,
         "seconds_spent": result.spent_seconds,
         "verdicts": [one.verdict.value for one in result.judgements],
@@ -150,11 +152,11 @@ class _Watch:
     def prove_cold(self) -> ColdCache | None:
         return self._stopwatch.prove_cold()
 
-    def round(self, seed: int, order: Order, probe_seed: int | None = None) -> Round:
+    def round(self, seeds: RoundSeeds, order: Order) -> Round:
         now = self._device.clock()
         if self.rounds and (len(self.rounds) in _EARLY_ROUNDS or now - self._read_at > _EVERY_SECONDS):
             self.read()
-        self.rounds.append(self._stopwatch.round(seed, order, probe_seed))
+        self.rounds.append(self._stopwatch.round(seeds, order))
         self.orders.append(order)
         self.ended.append(self._device.clock())
         return self.rounds[-1]

@@ -18,6 +18,7 @@ import numpy as np
 
 from pytest_kgate.device.protocol import Probe
 from pytest_kgate.device.protocol import Round
+from pytest_kgate.device.protocol import RoundSeeds
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -145,7 +146,7 @@ class FakeStopwatch:
     def reference_seconds(self) -> float:
         return float(self._truth[1])
 
-    def round(self, seed: int, order: NDArray[np.intp], probe_seed: int | None = None) -> Round:
+    def round(self, seeds: RoundSeeds, order: NDArray[np.intp]) -> Round:
         device = self._device
         slots = len(order)
         ahead = self._rounds % _ROUNDS_AHEAD
@@ -163,7 +164,7 @@ class FakeStopwatch:
         evidence = dict(device.evidence(device.rounds)) if device.evidence is not None else {}
         device.rounds += 1
         retaken = int(evidence.pop("retaken", 0))
-        probe = None if probe_seed is None else self._probe(probe_seed)
+        probe = self._probe(seeds.probes[0]) if seeds.probes else None
         return Round(seconds, self._overhead, retaken, evidence, probe)
 
     def prove_cold(self) -> ColdCache | None:

@@ -26,6 +26,7 @@ from pytest_kgate.integrity.isolation.process.parent import jsonable
 from pytest_kgate.integrity.isolation.shared_memory.host import make_block
 from pytest_kgate.integrity.isolation.shared_memory.layout import Layout
 from pytest_kgate.integrity.isolation.stopwatch import IsolatedStopwatch
+from pytest_kgate.integrity.isolation.stopwatch import Seeds
 from pytest_kgate.problems import tree
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ class Isolation:
         self,
         candidate: object,
         params: Mapping[str, Any],
-        seed: int,
+        values: Seeds,
+        reference_values: Seeds,
         budget_seconds: float,
         device: Device,
     ) -> None:
@@ -70,7 +72,8 @@ class Isolation:
         self._candidate = candidate
         self._params = jsonable(dict(params))
         self._budget_seconds = budget_seconds
-        self._seed = seed
+        self._values = values
+        self._reference_values = reference_values
         self._device = device
         self._process: CandidateProcess | None = None
         self._layout: Layout | None = None
@@ -89,7 +92,9 @@ class Isolation:
     def stopwatch(self, reference: Arm, workload: Workload) -> IsolatedStopwatch:
         """The stopwatch of the race; both arms' inputs are drawn from `workload`."""
         self._layout = None  # the stopwatch prepares a row of its own
-        self._stopwatch = IsolatedStopwatch(self._device, self._running(), reference, workload, self._seed)
+        self._stopwatch = IsolatedStopwatch(
+            self._device, self._running(), reference, workload, self._values, self._reference_values
+        )
         return self._stopwatch
 
     def undone(self, workload: Workload, verify: Callable[[tuple[Any, ...], Any], str | None]) -> str | None:

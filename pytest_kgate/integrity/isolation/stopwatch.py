@@ -13,9 +13,11 @@ A row does not show whether its calls ran one after the other, since all values 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import math
+import random
+import secrets
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 from typing import Any
@@ -30,6 +32,7 @@ from pytest_kgate.device.host import no_garbage_collection
 from pytest_kgate.device.protocol import ColdCache
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Round
+from pytest_kgate.device.protocol import RoundSeeds
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.device.rows import BufferSet
 from pytest_kgate.integrity.isolation.reference_row import ReferenceRow
@@ -42,6 +45,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_kgate.integrity.isolation.process.parent import CandidateProcess
+
+Seeds = Callable[[int, int], int]
+"""From a row's number and a call's to the seed of its values; no seed tells another."""
+
+_LOTS = random.SystemRandom()
 
 _ROW_SECONDS = {"host": 20e-3, "cuda": 30e-3}
 """The latency of a reference's row, by which the number of calls is chosen: long beside the round trip to the
@@ -81,7 +89,13 @@ class IsolatedStopwatch:
     timer = "wall"
 
     def __init__(
-        self, device: Device, process: CandidateProcess, reference: Arm, workload: Workload, seed: int
+        self,
+        device: Device,
+        process: CandidateProcess,
+        reference: Arm,
+        workload: Workload,
+        values: Seeds,
+        reference_values: Seeds,
     ) -> None:
         self.cache = "cold" if device.kind == "cuda" else "hot"
         self.run_length = 5 if device.kind == "host" else 1
@@ -94,9 +108,10 @@ class IsolatedStopwatch:
         self._process = process
         self._reference = reference
         self._workload = workload
-        self._secret = seed
+        self._values = values
+        self._reference_values = reference_values
         self._row = 0
-        self._rng = np.random.default_rng([seed, 5])
+        self._reference_row_number = 0
         self._kept: list[tuple[int, Tensor]] = []
         self._seen = 0
         with device.running("preparing the rows"):
@@ -104,7 +119,7 @@ class IsolatedStopwatch:
             output = workload.make_output(inputs)
             self._like = output
             self._sets = 1
-            self._reference_once = once = min(self._reference_seconds(0, 1, 3))
+            self._reference_once = once = min(self._reference_seconds(1, 3))
             slot = Layout.of(inputs, output, 1).slot_bytes
             calls = min(_ROW_SECONDS[device.kind] / max(once, 1e-9), _MOST_CALLS, _MOST_BYTES[device.kind] / slot)
             self._layout = Layout.of(inputs, output, max(1, math.ceil(calls)))
@@ -145,12 +160,12 @@ class IsolatedStopwatch:
         """Seeds of calls chosen at random from all rows, and their outputs as they were when the clock stopped."""
         return self._kept
 
-    def round(self, seed: int, order: NDArray[np.intp], probe_seed: int | None = None) -> Round:
+    def round(self, seeds: RoundSeeds, order: NDArray[np.intp]) -> Round:
         """One round. Each row of the candidate gets new values and memory; rows of the reference share fewer sets."""
         calls = self._layout.calls
         taken: tuple[list[float], list[float]] = ([], [])
         with self._device.running("timing"), contextlib.ExitStack() as stack:
-            row = stack.enter_context(self._reference_row(seed, calls))
+            row = stack.enter_context(self._reference_row(calls))
             for arm in order:
                 taken[arm].append((self._settled(row) if arm else self._candidate_seconds()) / calls)
         return Round(np.array(taken), np.zeros(2))
@@ -160,8 +175,8 @@ class IsolatedStopwatch:
         calls = self._layout.calls
         found = []
         with self._device.running("timing the reference"):
-            for number in range(rounds):
-                found += self._reference_seconds(number * calls, calls, samples)
+            for _ in range(rounds):
+                found += self._reference_seconds(calls, samples)
         return float(np.median(found)) / calls
 
     def close(self) -> None:
@@ -171,26 +186,26 @@ class IsolatedStopwatch:
         """Seconds of one row in the other process; outputs of calls chosen at random are kept."""
         with contextlib.closing(make_block(self._device, self._layout.nbytes)) as block:
             seeds = self._fill(block.bytes)
-            chosen = self._rng.permutation(len(seeds))[:_DRAWN]
-            outputs = [self._layout.views(block.bytes, int(call))[1] for call in chosen]
-            mine = [torch.empty_like(self._like) for _ in chosen]
+            mine = [torch.empty_like(self._like) for _ in range(min(_DRAWN, len(seeds)))]
             self._settle()
             self._device.synchronize()
             with no_garbage_collection():
                 start = time.perf_counter()
                 self._process.run(block)
-                for copy, output in zip(mine, outputs, strict=True):
-                    copy.copy_(output)
+                # The lots are drawn when the candidate says that it has done its work, from no seed that there is.
+                chosen = _LOTS.sample(range(len(seeds)), len(mine))
+                for copy, call in zip(mine, chosen, strict=True):
+                    copy.copy_(self._layout.views(block.bytes, call)[1])
                 self._device.synchronize()
                 spent = time.perf_counter() - start
         for call, copy in zip(chosen, mine, strict=True):
-            self._keep(seeds[int(call)], copy)
+            self._keep(seeds[call], copy)
         return spent
 
     def _fill(self, block: Tensor) -> list[int]:
         """Fill a block with new values for a row; returns the seed of each call."""
         self._row += 1
-        seeds = [_derived(self._secret, self._row, call) for call in range(self._layout.calls)]
+        seeds = [self._values(self._row, call) for call in range(self._layout.calls)]
         at_once = min(max(1, _DRAWN_BYTES // self._layout.slot_bytes), _DRAWN_CALLS)
         columns = self._layout.columns(block)
         for first in range(0, len(seeds), at_once):
@@ -205,16 +220,17 @@ class IsolatedStopwatch:
         if len(self._kept) < self._most_kept:
             self._kept.append((seed, answer.cpu()))
             return
-        place = int(self._rng.integers(self._seen))
+        place = secrets.randbelow(self._seen)
         if place < self._most_kept:
             self._kept[place] = (seed, answer.cpu())
 
-    def _reference_seconds(self, seed: int, calls: int, times: int) -> list[float]:
-        with self._reference_row(seed, calls) as row:
+    def _reference_seconds(self, calls: int, times: int) -> list[float]:
+        with self._reference_row(calls) as row:
             return [self._settled(row) for _ in range(times)]
 
-    def _reference_row(self, seed: int, calls: int) -> AbstractContextManager[ReferenceRow]:
-        sets = [self._own_set(seed + number) for number in range(self._sets)]
+    def _reference_row(self, calls: int) -> AbstractContextManager[ReferenceRow]:
+        self._reference_row_number += 1
+        sets = [self._own_set(self._reference_values(self._reference_row_number, call)) for call in range(self._sets)]
         return reference_row(self._device, self._reference, sets, calls)
 
     def _settled(self, row: ReferenceRow) -> float:
@@ -228,9 +244,3 @@ class IsolatedStopwatch:
     def _settle(self) -> None:
         if self._device.kind == "host":
             time.sleep(_SETTLE_SECONDS)
-
-
-def _derived(secret: int, row: int, call: int) -> int:
-    """A seed from which no other can be computed: the candidate sees the values, and could find the seed from them."""
-    digest = hashlib.sha256(f"{secret} {row} {call}".encode("ascii")).digest()
-    return int.from_bytes(digest[:7], "little")

@@ -45,18 +45,18 @@ class PairedCalls:
 
 
 def time_new_values(
-    device: Device, arm: Arm, workload: Workload, seed: int
+    device: Device, arm: Arm, workload: Workload, seeds: Callable[[int], int]
 ) -> tuple[PairedCalls, tuple[Any, ...], Any]:
     """Time pairs of calls on inputs in the same buffers: new values are copied in, then the same values once more.
 
-    The copies leave no trace in PyTorch's version counters. Also returns the inputs as they are in the end, and the
-    answer of the last call on new values, which must fit them.
+    `seeds` tells the seed of each draw. The copies leave no trace in PyTorch's version counters. Also returns the
+    inputs as they are in the end, and the answer of the last call on new values, which must fit them.
     """
     pairs = _FEWEST_PAIRS + secrets.randbelow(_MOST_PAIRS + 1 - _FEWEST_PAIRS)
-    inputs = workload.draw(seed)
+    inputs = workload.draw(seeds(0))
     output = workload.output_for(arm, inputs)
     poison = None if output is None else output.clone()
-    draws = [workload.draw(seed + 1 + index) for index in range(pairs)]
+    draws = [workload.draw(seeds(1 + index)) for index in range(pairs)]
     answers: list[Any] = [None, None]
     arm.call(inputs, output)
     device.synchronize()

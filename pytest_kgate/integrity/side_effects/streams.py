@@ -44,16 +44,16 @@ def finishes_late(arm: Arm, workload: Workload, seed: int) -> str | None:
     return None if _same_bytes(returned, result) else "its answer changed after the call had returned"
 
 
-def works_elsewhere(device: CudaContext, arm: Arm, workload: Workload, seed: int) -> str | None:
+def works_elsewhere(device: CudaContext, arm: Arm, workload: Workload, seeds: tuple[int, int]) -> str | None:
     """Call while the stream is held by a blocking kernel, and read the output on another stream meanwhile.
 
     A kernel on another stream that does not wait for this one is timed by no event of this one. Returns None, or one
     clause that says that the output was complete while the stream could do nothing. None also where nothing can be
     learnt: the candidate waits for the GPU, or its answer does not depend on its inputs.
     """
-    inputs = workload.draw(seed)
+    inputs = workload.draw(seeds[0])
     output = workload.output_for(arm, inputs)
-    other = workload.draw(seed + 1)
+    other = workload.draw(seeds[1])
     if all(torch.equal(one, two) for one, two in zip(inputs, other, strict=True) if isinstance(one, Tensor)):
         return None  # the answer is always the same one, and old memory may hold it
     blank = workload.make_output(inputs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import string
 from pathlib import Path
 
 
@@ -45,10 +46,15 @@ def processes(value: object) -> int:
     return count
 
 
+_SECRET_DIGITS = 32
+
+
 def seed(value: object) -> int:
-    """What fits into 63 bits."""
+    """What fits into 63 bits, or a secret of 128 as records name it: 32 hexadecimal digits."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise ValueError(value)
+    if isinstance(value, str) and len(value) == _SECRET_DIGITS and set(value) <= set(string.hexdigits):
+        return int(value, 16)
     number = int(value)
     if not 0 <= number < 2**63:
         raise ValueError(value)

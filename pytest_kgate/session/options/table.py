@@ -110,7 +110,7 @@ OPTIONS: tuple[Option, ...] = (
         "seed",
         values.seed,
         default=None,
-        allowed="a whole number from 0 to 2**63 - 1, such as 42",
+        allowed="a whole number from 0 to 2**63 - 1, such as 42, or the 32 hexadecimal digits of a record",
         metavar="N",
         help="Everything random in a kbench call follows from it: inputs, order of samples, resamples. Without it, "
         "each call draws its own, which nobody can know before, and records it.",

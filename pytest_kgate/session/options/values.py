@@ -44,7 +44,7 @@ class Options:
     """Seconds that one race may take."""
 
     seed: int | None = None
-    """0 to 2**63 - 1; None for one that is drawn anew for each call."""
+    """0 to 2**63 - 1, or a drawn one of 128 bits; None for one that is drawn anew for each call."""
 
     json: Path | None = None
     """Absolute path of the file for the records, when made by `from_config`."""

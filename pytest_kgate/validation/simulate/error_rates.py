@@ -26,6 +26,8 @@ from pytest_kgate import __version__
 from pytest_kgate.bench.processes import gather
 from pytest_kgate.bench.race.race import Plan
 from pytest_kgate.bench.race.race import run
+from pytest_kgate.bench.seeds import SeedBook
+from pytest_kgate.bench.seeds import Stream
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.report.record.record import now
@@ -80,9 +82,8 @@ def judgements(
             plan = Plan(budget_seconds=3600.0, seed=own)
             yield run(device.stopwatch(arms, workload), [gate], plan, device.clock).judgements[0]
             continue
-        plans = (
-            Plan(3600.0, gather.seed_of(own, number), gather.ALL_ROUNDS) for number in range(1, scenario.processes + 1)
-        )
+        books = (SeedBook(own).page(Stream.PROCESS, process) for process in range(1, scenario.processes + 1))
+        plans = (Plan(3600.0, book.root, gather.ALL_ROUNDS) for book in books)
         races = [run(device.stopwatch(arms, workload), (), plan, device.clock) for plan in plans]
         runs = [Run(race.candidate, race.reference) for race in races]
         yield judge(gate, runs, scenario.tick_seconds)[0]

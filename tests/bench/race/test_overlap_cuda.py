@@ -10,6 +10,8 @@ from pytest_kgate import Shape
 from pytest_kgate.bench.correctness.check import reference_output
 from pytest_kgate.bench.correctness.check import workload_of
 from pytest_kgate.bench.race.probes import overlaps
+from pytest_kgate.bench.seeds import SeedBook
+from pytest_kgate.bench.seeds import Stream
 from pytest_kgate.build.kernel import load_kernel
 from pytest_kgate.build.registry import implementations
 from pytest_kgate.device.arm import bind
@@ -42,10 +44,15 @@ def watched(device, candidate, shape, timer="graph", cache="hot"):
     problem = sdpa_problem(shape, backend="efficient")
     arms = tuple(bind("arm", one, problem.params) for one in (candidate, problem.reference["efficient"]))
     workload = workload_of(problem, device, reference_output(device, problem, arms[1]))
-    order = np.repeat([0, 1], 4)
+    order, book = np.repeat([0, 1], 4), SeedBook(42)
     stopwatch = device.stopwatch(arms, workload, timer=timer, cache=cache)
     try:
-        rounds = [stopwatch.round(seed, np.random.default_rng(seed).permutation(order), seed) for seed in range(8)]
+        rounds = [
+            stopwatch.round(
+                book.round(number, probed=True), book.generator(Stream.ROUND_ORDER, number).permutation(order)
+            )
+            for number in range(8)
+        ]
     finally:
         stopwatch.close()
     latency = float(np.median([one.seconds[0] for one in rounds]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import pytest
 
@@ -10,9 +12,10 @@ import pytest_kgate.report.text.failure
 import pytest_kgate.report.text.summary  # noqa: F401
 from pytest_kgate.bench.race.probes import Probes
 from pytest_kgate.bench.race.probes import doubtful
+from pytest_kgate.bench.race.probes import is_probed
 from pytest_kgate.bench.race.probes import overlaps
 from pytest_kgate.bench.race.probes import remembers
-from pytest_kgate.bench.race.probes import seed_of
+from pytest_kgate.bench.seeds import SeedBook
 from pytest_kgate.device.protocol import Probe
 
 CHEATS = """
@@ -67,17 +70,18 @@ def test_work_that_is_not_done_while_timed_is_found_out(pytester, cheat, reason)
 
 
 def test_one_round_of_four_is_probed_and_which_one_depends_on_the_seed():
-    chosen = [[number for number in range(96) if seed_of(race, number) is not None] for race in (1, 2)]
+    chosen = [[number for number in range(96) if is_probed(SeedBook(race), number)] for race in (1, 2)]
     for rounds in chosen:
         assert [number // 4 for number in rounds] == list(range(24))
     assert chosen[0] != chosen[1]
 
 
-def test_every_probe_may_be_among_those_that_are_verified():
+def test_every_probe_may_be_among_those_that_are_verified(monkeypatch):
     """A candidate that behaves for the first rounds, or for the last, must not be safe."""
+    monkeypatch.setattr("secrets.randbelow", random.Random(42).randrange)
     counts = np.zeros(24)
-    for race in range(400):
-        probes = Probes(race)
+    for _ in range(400):
+        probes = Probes()
         for number in range(24):
             probes.add(Probe(((number, None),), (0.0, 0.0)))
         counts[[probe.answers[0][0] for probe in probes.kept]] += 1
@@ -139,7 +143,7 @@ def test_call_that_begins_early_may_hide_its_launch_but_not_its_work():
 
 def test_overlap_is_told_from_three_probes_on_and_only_where_a_timer_looks():
     assert overlaps(np.full(2, 1e-3), 1e-6) is None
-    probes = Probes(1)
+    probes = Probes()
     probes.add(Probe((), (0.0, 0.0)))
     assert overlaps(probes.overlap_seconds, 1e-6) is None
     assert probes.to_dict()["hidden_seconds"] is None

@@ -36,11 +36,11 @@ class Scripted:
     def clock(self):
         return self.now
 
-    def round(self, seed, order, probe_seed=None):
-        self.seeds.append(seed)
+    def round(self, seeds, order):
+        self.seeds.append(seeds.values)
         self.orders.append(tuple(order))
         self.now += 1e-3 * len(order)
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(seeds.values)
         seconds = np.exp(self.noise * rng.standard_normal((2, len(order) // 2))) * 1e-3
         seconds[0] *= self.ratio
         return Round(seconds, np.zeros(2), evidence={"sm_clock_hz": 1e9})
@@ -138,9 +138,9 @@ class Remembering(Scripted):
 
     probes = 0
 
-    def round(self, seed, order, probe_seed=None):
-        found = super().round(seed, order, probe_seed)
-        if probe_seed is None:
+    def round(self, seeds, order):
+        found = super().round(seeds, order)
+        if not seeds.probes:
             return found
         self.probes += 1
         return replace(found, probe=Probe((), (-9e-3 if self.probes == 1 else 3e-3, 0.0)))
@@ -156,9 +156,9 @@ def test_race_goes_on_while_the_candidate_may_be_one_that_remembers():
 class Tailed(Scripted):
     """Some samples of each round take half as long again."""
 
-    def round(self, seed, order, probe_seed=None):
-        found = super().round(seed, order, probe_seed)
-        slow = np.random.default_rng([seed, 1]).random(found.seconds.shape) < 0.15
+    def round(self, seeds, order):
+        found = super().round(seeds, order)
+        slow = np.random.default_rng([seeds.layout, 1]).random(found.seconds.shape) < 0.15
         return Round(np.where(slow, 1.5, 1.0) * found.seconds, np.zeros(2))
 
 

@@ -12,6 +12,7 @@ from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.cuda.timers.stopwatch import CudaStopwatch
 from pytest_kgate.device.probe_rows import ProbeRows
 from pytest_kgate.device.protocol import Round
+from pytest_kgate.device.protocol import RoundSeeds
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.device.rows import LONG
 from pytest_kgate.device.rows import TimedInterval
@@ -34,15 +35,15 @@ class EagerStopwatch(CudaStopwatch):
         super().__init__(device, arms, workload, cache)
         self.warnings.append("eager timer: latencies include the host's launch overhead")
 
-    def round(self, seed: int, order: NDArray[np.intp], probe_seed: int | None = None) -> Round:
+    def round(self, seeds: RoundSeeds, order: NDArray[np.intp]) -> Round:
         """One sample at a time, each on an idle stream."""
-        with self.fresh_round(seed) as (inputs, outputs, rng), contextlib.ExitStack() as stack:
+        with self.fresh_round(seeds) as (inputs, outputs, rng), contextlib.ExitStack() as stack:
             sets = [(inputs, outputs)]
             rows = {(arm, LONG): in_a_row(by_turn(self.arms, arm, sets), 1) for arm in range(len(self.arms))}
             intervals = [TimedInterval((int(arm), LONG), rows[int(arm), LONG]) for arm in order]
             launches = None
-            if probe_seed is not None:
-                launches = ProbeRows(self.arms, self.workload, sets, rng, probe_seed)
+            if seeds.probes:
+                launches = ProbeRows(self.arms, self.workload, sets, rng, seeds.probes)
                 intervals = stack.enter_context(launches.among(intervals, rows, plain_row, 1))
             for row in rows.values():
                 row()

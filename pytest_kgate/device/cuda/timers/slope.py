@@ -28,6 +28,7 @@ from pytest_kgate.device.cuda.timers.stopwatch import CudaStopwatch
 from pytest_kgate.device.cuda.timers.stopwatch import elapsed_seconds
 from pytest_kgate.device.probe_rows import ProbeRows
 from pytest_kgate.device.protocol import Round
+from pytest_kgate.device.protocol import RoundSeeds
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.device.rows import LONG
 from pytest_kgate.device.rows import SHORT
@@ -83,16 +84,16 @@ class SlopeStopwatch(CudaStopwatch):
         """A function that enqueues `call(0)`, `call(1)` and so on as the candidate's launches are."""
         return plain_row(call, launches)
 
-    def round(self, seed: int, order: NDArray[np.intp], probe_seed: int | None = None) -> Round:
+    def round(self, seeds: RoundSeeds, order: NDArray[np.intp]) -> Round:
         """Hold the stream, enqueue warm-up and rows, let go; rows for which the host was late are taken again."""
-        with self.fresh_round(seed) as (inputs, outputs, rng), contextlib.ExitStack() as stack:
+        with self.fresh_round(seeds) as (inputs, outputs, rng), contextlib.ExitStack() as stack:
             sets = [(inputs, outputs), *(self._another_set(inputs) for _ in range(self._sets - 1))]
             rows = stack.enter_context(self.rows(sets, rng))
             keys = [(int(arm), int(length)) for arm in order for length in rng.permutation(2)]
             intervals = [TimedInterval(key, rows[key]) for key in keys]
             launches = None
-            if probe_seed is not None:
-                launches = ProbeRows(self.arms, self.workload, sets, rng, probe_seed)
+            if seeds.probes:
+                launches = ProbeRows(self.arms, self.workload, sets, rng, seeds.probes)
                 intervals = stack.enter_context(
                     launches.among(intervals, rows, self.row_of, self.lengths[0][LONG], self._fence)
                 )

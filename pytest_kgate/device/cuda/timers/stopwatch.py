@@ -18,6 +18,7 @@ import torch
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.cuda.timers.cold_cache import cold_probe
 from pytest_kgate.device.protocol import ColdCache
+from pytest_kgate.device.protocol import RoundSeeds
 from pytest_kgate.device.protocol import Workload
 
 if TYPE_CHECKING:
@@ -131,15 +132,15 @@ class CudaStopwatch:
         return {"sm_clock_hz": (before + behind) / 2, "sm_clock_change": behind / before - 1}
 
     @contextlib.contextmanager
-    def fresh_round(self, seed: int) -> Iterator[tuple[tuple[Any, ...], list[Any], np.random.Generator]]:
+    def fresh_round(self, seeds: RoundSeeds) -> Iterator[tuple[tuple[Any, ...], list[Any], np.random.Generator]]:
         """New inputs and outputs, at addresses that moved; the generator orders whatever else is made."""
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(seeds.layout)
         with self.device.running("timing"):
             pads = [
                 torch.empty(int(steps) * PAD_STEP, dtype=torch.uint8, device=self.device.torch_device)
                 for steps in rng.integers(1, PAD_STEPS, 2)
             ]
-            inputs = self.workload.draw(seed)
+            inputs = self.workload.draw(seeds.values)
             outputs: list[Any] = [None] * len(self.arms)
             for index in rng.permutation(len(self.arms)):
                 outputs[index] = self.workload.output_for(self.arms[index], inputs)

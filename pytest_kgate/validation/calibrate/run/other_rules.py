@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pytest_kgate.device.protocol import RoundSeeds
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.statistics.bootstrap import bootstrap_difference
 from pytest_kgate.statistics.estimates import Floats
@@ -67,7 +68,7 @@ def _usual(trials: Trials, case: Case, seed: int) -> dict[str, Any]:
     contest = _contest(trials, case, "eager", seed)
     stopwatch = contest.device.stopwatch(contest.arms, contest.workload, timer=_eager(trials), cache="hot")
     try:
-        one = stopwatch.round(seed, np.repeat(np.arange(2), USUAL_SAMPLES))
+        one = stopwatch.round(RoundSeeds(seed, seed), np.repeat(np.arange(2), USUAL_SAMPLES))
     finally:
         stopwatch.close()
     candidate, reference = one.seconds

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pytest_kgate.bench.race import race
+from pytest_kgate.bench.seeds import SeedBook
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import KgateError
 from pytest_kgate.statistics import estimates as stats
@@ -144,11 +145,12 @@ class Trials:
         stopwatch = contest.device.stopwatch(
             contest.arms, contest.workload, timer=self.setting.timer, cache=self.setting.cache
         )
-        rng = np.random.default_rng(seed)
+        rng, book = np.random.default_rng(seed), SeedBook(seed)
+        samples = np.repeat(np.arange(2), _FLOOR_SAMPLES)
         try:
             rounds = [
-                stopwatch.round(int(rng.integers(2**31)), rng.permutation(np.repeat(np.arange(2), _FLOOR_SAMPLES)))
-                for _ in range(_FLOOR_ROUNDS)
+                stopwatch.round(book.round(number, probed=False), rng.permutation(samples))
+                for number in range(_FLOOR_ROUNDS)
             ]
         finally:
             stopwatch.close()
