@@ -32,7 +32,7 @@ def launched_by(graph: torch.cuda.CUDAGraph) -> dict[str, int]:
 
 
 def _names(graph: Any) -> Iterator[str]:
-    """Of kernels, memory copies and settings; what else a graph may hold computes nothing."""
+    """Names of the kernels, memory copies and memsets of a graph and its child graphs; other nodes compute nothing."""
     kinds = driver.bindings().CUgraphNodeType
     _, count = driver.call("cuGraphGetNodes", graph)
     nodes = driver.call("cuGraphGetNodes", graph, count)[0] if count else ()

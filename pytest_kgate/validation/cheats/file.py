@@ -76,7 +76,7 @@ def table(content: dict[str, Any]) -> str:
         cells = [_cell(cheat, device, bouts.get((device, cheat.name))) for device in devices]
         if any(cells):
             unchecked = _unchecked(bouts.get((device, cheat.name)) for device in devices)
-            link = f"[{cheat.does}](../pytest_kgate/integrity/cheats/{cheat.file})"
+            link = f"[{cheat.does}](../pytest_kgate/validation/cheats/candidates/{cheat.file})"
             lines.append(_line([link, cheat.stopped_by, unchecked, *cells]))
     conditions = dict.fromkeys(f"{_conditions(content['settings'][device])}  " for device in devices)
     return "\n".join([*lines, "", *conditions]).rstrip() + "\n"

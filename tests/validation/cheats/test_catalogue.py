@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -145,6 +146,7 @@ def test_page_shows_the_committed_run():
     root = Path(__file__).parents[3]
     page = (root / "docs" / "integrity.md").read_text()
     assert document.table(document.load(root / "benchmarks" / "integrity.json")).strip() in page
+    assert all((root / "docs" / link).exists() for link in re.findall(r"\]\((\.\./[^)#]+)\)", page))
 
 
 def test_what_was_found_before_ctrl_c_is_kept(tmp_path):
