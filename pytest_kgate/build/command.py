@@ -90,19 +90,19 @@ def timing(source: Source, arch: str | None) -> Timing:
     import torch  # noqa: F401  (what a test has imported before it loads a kernel is no part of loading it)
 
     from pytest_kgate.build import library
-    from pytest_kgate.build import vendor_libraries as vendor
-    from pytest_kgate.build.compiler import ninja as compiling
+    from pytest_kgate.build import vendor_libraries
+    from pytest_kgate.build.compiler import ninja
     from pytest_kgate.build.compiler.recipe import recipe
     from pytest_kgate.build.kernel import load_kernel
 
     library.binding()  # likewise: built once for all kernels
-    vendor.need(source.libraries, source.name)  # and half a gigabyte that PyTorch's CUDA builds have loaded
+    vendor_libraries.need(source.libraries, source.name)  # and half a gigabyte that PyTorch's CUDA builds have loaded
     with _empty_cache():
         start = time.perf_counter()
-        built = compiling.build(recipe(source, {}, arch=arch))
+        built = ninja.build(recipe(source, {}, arch=arch))
         cold = time.perf_counter() - start
         start = time.perf_counter()
-        compiling.build(recipe(source, _other_knobs(source), arch=arch))
+        ninja.build(recipe(source, _other_knobs(source), arch=arch))
         knob = time.perf_counter() - start
         gc.collect()  # of what the builds have left, which would be counted
         start = time.perf_counter()

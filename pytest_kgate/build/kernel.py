@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from pytest_kgate.build import library
-from pytest_kgate.build import vendor_libraries as vendor
-from pytest_kgate.build.compiler import ninja as compiling
+from pytest_kgate.build import vendor_libraries
+from pytest_kgate.build.compiler import ninja
 from pytest_kgate.build.compiler.ninja import BuildResult
 from pytest_kgate.build.compiler.recipe import Recipe
 from pytest_kgate.build.compiler.recipe import recipe
@@ -44,7 +44,7 @@ class Kernel:
     build: BuildResult
 
     libraries: tuple[str, ...]
-    """Libraries whose kernels it says that it calls, by the names in vendor.py."""
+    """Libraries whose kernels it says that it calls, by the names in vendor_libraries.py."""
 
     def __init__(self, source: Source, knobs: dict[str, int], name: str, build: BuildResult) -> None:
         import torch
@@ -193,9 +193,9 @@ def build_kernel(
     """What `load_kernel` makes a kernel of: source, knobs, name and build. Its library is not opened."""
     source = find_source(name_or_path)
     checked = check_knobs(source, knobs)
-    vendor.need(source.libraries, source.name)
+    vendor_libraries.need(source.libraries, source.name)
     how = recipe(source, checked, arch=arch, debug=debug)
-    return source, checked, how.title, compiling.checked(how, _built([how])[0])
+    return source, checked, how.title, ninja.checked(how, _built([how])[0])
 
 
 def prepare(
@@ -217,4 +217,4 @@ def prepare(
 
 def _built(recipes: list[Recipe]) -> list[BuildResult | BuildError]:
     # The very first build compiles the binding beside the kernels instead of after them.
-    return compiling.build_many([*recipes, *library.pending()])[: len(recipes)]
+    return ninja.build_many([*recipes, *library.pending()])[: len(recipes)]

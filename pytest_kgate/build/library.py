@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 from typing import cast
 
-from pytest_kgate.build.compiler import ninja as compiling
+from pytest_kgate.build.compiler import ninja
 from pytest_kgate.build.compiler import toolchain
 from pytest_kgate.build.compiler.recipe import Recipe
 from pytest_kgate.build.registry import csrc_directory
@@ -103,7 +103,7 @@ def binding_recipe() -> Recipe:
 @lru_cache(maxsize=1)
 def binding() -> Binding:
     """The module, from the cache or compiled. Raises `BuildError` and `ToolchainMissing`."""
-    path = str(compiling.build(binding_recipe()).path)
+    path = str(ninja.build(binding_recipe()).path)
     spec = importlib.util.spec_from_file_location(_MODULE, path, loader=ExtensionFileLoader(_MODULE, path))
     if spec is None or spec.loader is None:
         raise BuildError(f"Python can't import {path}.", "Delete that directory and run again.")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pytest_kgate.build import library
-from pytest_kgate.build.compiler import ninja as compiling
+from pytest_kgate.build.compiler import ninja
 from pytest_kgate.build.compiler import toolchain
 from pytest_kgate.errors import ToolchainMissing
 
@@ -37,8 +37,8 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared_cache: N
     """A cache of this test's own."""
     path = tmp_path / "cache"
     monkeypatch.setenv("KGATE_CACHE_DIR", str(path))
-    monkeypatch.setattr(compiling, "_failures", {})
-    monkeypatch.setattr(compiling, "_shown", set())
+    monkeypatch.setattr(ninja, "_failures", {})
+    monkeypatch.setattr(ninja, "_shown", set())
     return path
 
 

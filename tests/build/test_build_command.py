@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_kgate.build import command as building
+from pytest_kgate.build import command
 from pytest_kgate.build import library
 from pytest_kgate.build.registry import Source
 from pytest_kgate.build.registry import find_source
@@ -24,7 +24,7 @@ KGATE_EXPORT const char* kgate_message(void) { return ""; }
 
 
 def test_warm_load_takes_a_fraction_of_a_build_and_a_knob_change_no_more_than_one() -> None:
-    timed = building.timing(find_source("host"), None)
+    timed = command.timing(find_source("host"), None)
     assert timed.warm < timed.cold / 4
     assert timed.knob < timed.cold * 3
 
@@ -33,7 +33,7 @@ def test_timings_leave_the_users_cache_alone(tmp_path: Path, monkeypatch: pytest
     library.binding()
     (tmp_path / "mine.cpp").write_text(KERNEL)
     monkeypatch.setenv("KGATE_CACHE_DIR", str(tmp_path / "cache"))
-    timed = building.timing(find_source(tmp_path / "mine.cpp"), None)
+    timed = command.timing(find_source(tmp_path / "mine.cpp"), None)
     assert timed.name == "mine"
     assert not list(tmp_path.glob("cache/mine*"))
 
@@ -48,8 +48,8 @@ def test_build_says_where_each_library_is(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_timings_become_a_block_of_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = building.Timing("mine", "sm_80", "nvcc 13.0.88", 3.0, 2.0, 0.004)
-    monkeypatch.setattr(building, "timing", lambda source, arch: made)
+    made = command.Timing("mine", "sm_80", "nvcc 13.0.88", 3.0, 2.0, 0.004)
+    monkeypatch.setattr(command, "timing", lambda source, arch: made)
     page = tmp_path / "page.md"
     page.write_text("<!-- kgate:build -->\n<!-- /kgate -->\n")
     assert main(["build", "host", "--timings", "--into", str(page), "--block", "build"]) == 0
@@ -60,12 +60,12 @@ def test_timings_become_a_block_of_a_page(tmp_path: Path, monkeypatch: pytest.Mo
 def test_timings_leave_out_what_lacks_a_library_unless_it_was_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def timing(source: Source, arch: str | None) -> building.Timing:
+    def timing(source: Source, arch: str | None) -> command.Timing:
         if source.libraries:
             raise LibraryMissing(f"{source.name} needs a library.", "Install it.")
-        return building.Timing(source.name, "sm_80", "nvcc 13.0.88", 3.0, 2.0, 0.004)
+        return command.Timing(source.name, "sm_80", "nvcc 13.0.88", 3.0, 2.0, 0.004)
 
-    monkeypatch.setattr(building, "timing", timing)
+    monkeypatch.setattr(command, "timing", timing)
     page = tmp_path / "page.md"
     page.write_text("<!-- kgate:build -->\n<!-- /kgate -->\n")
     assert main(["build", "--timings", "--into", str(page), "--block", "build"]) == 0

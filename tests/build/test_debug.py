@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pytest_kgate.build import registry
-from pytest_kgate.build.compiler import ninja as compiling
+from pytest_kgate.build.compiler import ninja
 from pytest_kgate.build.compiler.recipe import recipe
 
 ASSERTING = ("custom_v3", "wmma")
@@ -16,8 +16,8 @@ CALL = b"__assertfail"
 """The function that a failed device assert calls."""
 
 
-def built(name: str, *, debug: bool) -> compiling.BuildResult:
-    return compiling.build(recipe(registry.find_source(name), {"HEAD_DIM": 64}, arch="sm_90a", debug=debug))
+def built(name: str, *, debug: bool) -> ninja.BuildResult:
+    return ninja.build(recipe(registry.find_source(name), {"HEAD_DIM": 64}, arch="sm_90a", debug=debug))
 
 
 @pytest.mark.parametrize("name", ASSERTING)
@@ -42,7 +42,7 @@ def test_a_release_build_has_the_registers_of_a_source_without_asserts(
     assert len(kept) < len(lines)
     bare.write_text("".join(kept))
     registers = {one.kernel: one.registers for one in built(name, debug=False).resources}
-    without = compiling.build(recipe(registry.find_source(bare), {"HEAD_DIM": 64}, arch="sm_90a"))
+    without = ninja.build(recipe(registry.find_source(bare), {"HEAD_DIM": 64}, arch="sm_90a"))
     assert {one.kernel: one.registers for one in without.resources} == registers
 
 

@@ -9,7 +9,7 @@ from launch_plan import resources_of
 
 from pytest_kgate import Shape
 from pytest_kgate.build import registry
-from pytest_kgate.build.compiler import ninja as compiling
+from pytest_kgate.build.compiler import ninja
 from pytest_kgate.build.compiler import recipe
 from pytest_kgate.errors import BuildError
 
@@ -20,7 +20,7 @@ CUDA = [
     if implementation.device_kind == "cuda" and implementation.status == "ready"
 ]
 
-Built = dict[tuple[str, str], compiling.BuildResult | BuildError]
+Built = dict[tuple[str, str], ninja.BuildResult | BuildError]
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +28,7 @@ def shipped(nvcc: None, shared_cache: None) -> Built:
     """Every CUDA implementation for every architecture, in one ninja run; the user's cache keeps them."""
     wanted = [(name, arch) for name in CUDA for arch in ARCHES]
     recipes = [recipe.recipe(registry.find_source(name), {}, arch=arch) for name, arch in wanted]
-    return dict(zip(wanted, compiling.build_many(recipes), strict=True))
+    return dict(zip(wanted, ninja.build_many(recipes), strict=True))
 
 
 @pytest.mark.parametrize("arch", ARCHES)
@@ -53,7 +53,7 @@ SHARED_KIB = {"sm_80": 163, "sm_89": 99, "sm_90a": 227}
 """That a block can have at most."""
 
 
-def launches_of(built: compiling.BuildResult, head_dim: int) -> set[Launch]:
+def launches_of(built: ninja.BuildResult, head_dim: int) -> set[Launch]:
     shapes = (
         Shape(1, 1, 64, head_dim),
         Shape(1, 8, 512, head_dim, True),
@@ -77,7 +77,7 @@ def test_a_shipped_kernel_asks_for_no_more_shared_memory_than_there_is(
     name: str, arch: str, head_dim: int, shipped: Built
 ) -> None:
     built = shipped[name, arch]
-    assert isinstance(built, compiling.BuildResult), built
+    assert isinstance(built, ninja.BuildResult), built
     for launch in launches_of(built, head_dim):
         static = resources_of(launch, built.resources).shared_bytes
         assert launch.shared_bytes + static <= SHARED_KIB[arch] * 1024, launch
@@ -87,7 +87,7 @@ def test_a_shipped_kernel_asks_for_no_more_shared_memory_than_there_is(
 @pytest.mark.parametrize("name", CUDA)
 def test_a_shipped_kernel_leaves_an_sm_89_room_to_hide_its_latency(name: str, head_dim: int, shipped: Built) -> None:
     built = shipped[name, "sm_89"]
-    assert isinstance(built, compiling.BuildResult), built
+    assert isinstance(built, ninja.BuildResult), built
     for launch in launches_of(built, head_dim):
         used = resources_of(launch, built.resources)
         few_registers = launch.threads == 256 and used.registers <= 72
@@ -110,7 +110,7 @@ def test_two_blocks_are_counted_as_the_occupancy_calculator_does() -> None:
 @pytest.mark.parametrize("head_dim", [64, 80, 96, 128])
 def test_wmma_takes_small_blocks_for_few_rows_and_large_ones_for_many(head_dim: int, shipped: Built) -> None:
     built = shipped["wmma", "sm_90a"]
-    assert isinstance(built, compiling.BuildResult), built
+    assert isinstance(built, ninja.BuildResult), built
 
     def blocks(batch: int, heads: int, seqlen: int) -> int:
         (launch,) = plan(built.path, Shape(batch, heads, seqlen, head_dim), "float16", multiprocessors=132)
@@ -138,5 +138,5 @@ def test_an_illegal_knob_is_refused_with_a_sentence(
     name: str, knobs: dict[str, int], why: str, nvcc: None, shared_cache: None
 ) -> None:
     with pytest.raises(BuildError) as caught:
-        compiling.build(recipe.recipe(registry.find_source(name), {"HEAD_DIM": 64, **knobs}, arch="sm_89"))
+        ninja.build(recipe.recipe(registry.find_source(name), {"HEAD_DIM": 64, **knobs}, arch="sm_89"))
     assert why in str(caught.value)

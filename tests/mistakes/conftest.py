@@ -14,7 +14,7 @@ from user_session import seen
 
 from pytest_kgate.build import library
 from pytest_kgate.build.compiler import cache
-from pytest_kgate.build.compiler import ninja as compiling
+from pytest_kgate.build.compiler import ninja
 from pytest_kgate.build.compiler import toolchain
 from pytest_kgate.session.options.table import OPTIONS
 
@@ -32,8 +32,8 @@ def folder(pytester, monkeypatch, build_cache):
     monkeypatch.setenv("KGATE_CACHE_DIR", str(build_cache))
     for variable in [name for option in OPTIONS for name in option.environ]:
         monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setattr(compiling, "_failures", {})
-    monkeypatch.setattr(compiling, "_shown", set())
+    monkeypatch.setattr(ninja, "_failures", {})
+    monkeypatch.setattr(ninja, "_shown", set())
     return pytester
 
 

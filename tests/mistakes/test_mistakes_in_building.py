@@ -13,7 +13,7 @@ import pytest_kgate.bench.call
 import pytest_kgate.build.kernel
 import pytest_kgate.report.text.failure
 import pytest_kgate.report.text.summary  # noqa: F401
-from pytest_kgate.build import vendor_libraries as vendor
+from pytest_kgate.build import vendor_libraries
 
 BUILD = """
 def test_mistake(kbench, sdpa_oracle, kernels):
@@ -163,8 +163,8 @@ def test_kernel_that_is_not_there_is_said_with_those_that_are(play, name, messag
 
 @pytest.mark.parametrize("asked", [False, True], ids=["in passing", "by name"])
 def test_kernel_whose_library_is_missing_is_skipped_unless_it_was_asked_for(play, monkeypatch, asked):
-    nowhere = vendor.Library("cuBLAS", ("libkgate_nowhere.so.1",), (), "pip install nowhere")
-    monkeypatch.setitem(vendor.KNOWN, "cublas", nowhere)
+    nowhere = vendor_libraries.Library("cuBLAS", ("libkgate_nowhere.so.1",), (), "pip install nowhere")
+    monkeypatch.setitem(vendor_libraries.KNOWN, "cublas", nowhere)
     result = play(BUILD.replace("KERNEL", '"cublas"'), "-rs", *["--kgate-impl=cublas"] * asked, device="gpu")
     assert result.outcomes == ({"passed": 2, "failed": 1} if asked else {"passed": 2, "skipped": 1})
     result.says("cublas needs cuBLAS: libkgate_nowhere.so.1: cannot open shared object file", "pip install nowhere.")

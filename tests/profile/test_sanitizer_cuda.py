@@ -16,7 +16,7 @@ from fault_cases import FAULTS
 from shipped_cases import CUDA
 from shipped_cases import SHAPES
 
-from pytest_kgate.build import vendor_libraries as vendor
+from pytest_kgate.build import vendor_libraries
 from pytest_kgate.build.kernel import prepare
 from pytest_kgate.build.registry import find_source
 from pytest_kgate.errors import LibraryMissing
@@ -56,7 +56,7 @@ def order() -> Order:
 
 def lacks_a_library(name: str) -> bool:
     try:
-        vendor.need(find_source(name).libraries, name)
+        vendor_libraries.need(find_source(name).libraries, name)
     except LibraryMissing:
         return True
     return False

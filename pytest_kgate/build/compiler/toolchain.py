@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pytest_kgate.build.compiler import cache
 from pytest_kgate.errors import ToolchainMissing
-from pytest_kgate.system import json_file as files
+from pytest_kgate.system import json_file
 
 USUAL_CUDA = Path("/usr/local/cuda")
 """Where NVIDIA's installers put the toolkit without putting it on PATH."""
@@ -193,6 +193,6 @@ def _keep(path: Path, fresh: Mapping[str, str]) -> None:
         except (OSError, ValueError):
             known = {}
         known = {**known, **fresh} if isinstance(known, dict) else dict(fresh)
-        files.replace(path, json.dumps(known, indent=1))
+        json_file.replace(path, json.dumps(known, indent=1))
     except OSError:
         pass

@@ -32,7 +32,7 @@ from pytest_kgate.profile.sanitizer.tools import Sanitize
 from pytest_kgate.profile.sanitizer.tools import find_program
 from pytest_kgate.report.record.record import now
 from pytest_kgate.report.record.record import plain
-from pytest_kgate.system import json_file as files
+from pytest_kgate.system import json_file
 from pytest_kgate.system.environment import session_environment
 
 SCHEMA = "pytest-kgate/sanitizer"
@@ -169,6 +169,6 @@ def _environment() -> dict[str, Any]:
 
 def _save(path: Path, content: dict[str, Any]) -> None:
     try:
-        files.replace(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+        json_file.replace(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
     except OSError as error:
         print(f"kgate: {path} can't be written: {error.strerror}", file=sys.stderr)

@@ -16,7 +16,7 @@ from typing import Any
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.report.record.record import now
-from pytest_kgate.system import json_file as files
+from pytest_kgate.system import json_file
 
 SCHEMA = "pytest-kgate/calibration"
 VERSION = 1
@@ -92,7 +92,7 @@ class Calibrations:
             body = ",\n".join(self._lines[name])
             parts.append(f',\n"{name}": [\n{body}\n]')
         try:
-            files.replace(self.path, "".join(parts) + "}\n")
+            json_file.replace(self.path, "".join(parts) + "}\n")
         except OSError as error:
             raise KgateError(
                 f"{self.path} can't be written: {error.strerror}.",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_kgate.report.record.record import now
-from pytest_kgate.system import json_file as files
+from pytest_kgate.system import json_file
 from pytest_kgate.validation.cheats.attempt import Bout
 from pytest_kgate.validation.cheats.catalogue import CATALOGUE
 from pytest_kgate.validation.cheats.catalogue import HONEST
@@ -39,12 +39,12 @@ def document(
 
 def load(path: Path) -> dict[str, Any]:
     """The file's content; raises `UsageError` where it is none."""
-    return files.load(path, SCHEMA, VERSION, what="run of the catalogue of cheats", todo=_TODO)
+    return json_file.load(path, SCHEMA, VERSION, what="run of the catalogue of cheats", todo=_TODO)
 
 
 def save(content: dict[str, Any], path: Path) -> None:
     """Write the file, as one for people to read too."""
-    files.replace(path, json.dumps(content, indent=1) + "\n")
+    json_file.replace(path, json.dumps(content, indent=1) + "\n")
 
 
 def surprises(content: dict[str, Any], device: str) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_kgate.report.record.record import now
-from pytest_kgate.system import json_file as files
+from pytest_kgate.system import json_file
 from pytest_kgate.validation.oracle.grid import Outcome
 
 SCHEMA = "pytest-kgate/oracle"
@@ -38,12 +38,12 @@ def save(content: Mapping[str, Any], path: Path) -> None:
     """Write the file, one line an outcome."""
     lines = ",\n  ".join(json.dumps(one) for one in content["outcomes"])
     rest = json.dumps({name: value for name, value in content.items() if name != "outcomes"}, indent=1)
-    files.replace(path, f'{rest.removesuffix("}").rstrip()},\n "outcomes": [\n  {lines}\n ]\n}}\n')
+    json_file.replace(path, f'{rest.removesuffix("}").rstrip()},\n "outcomes": [\n  {lines}\n ]\n}}\n')
 
 
 def load(path: Path) -> dict[str, Any]:
     """The file's content; raises `UsageError` where it is none."""
-    return files.load(path, SCHEMA, VERSION, what="run over the grid", todo=_TODO)
+    return json_file.load(path, SCHEMA, VERSION, what="run over the grid", todo=_TODO)
 
 
 def misjudged(content: Mapping[str, Any]) -> list[str]:

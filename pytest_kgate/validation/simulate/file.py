@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_kgate.errors import UsageError
-from pytest_kgate.system import json_file as files
+from pytest_kgate.system import json_file
 from pytest_kgate.validation.simulate.error_rates import SCHEMA
 from pytest_kgate.validation.simulate.error_rates import VERSION
 from pytest_kgate.validation.simulate.error_rates import Cell
@@ -26,7 +26,7 @@ def save(document: Mapping[str, Any], path: Path) -> None:
     head = json.dumps({name: value for name, value in document.items() if name != "scenarios"})
     text = ",\n  ".join(scenarios)
     try:
-        files.replace(path, f'{head[:-1]}, "scenarios": [\n  {text}\n]}}\n')
+        json_file.replace(path, f'{head[:-1]}, "scenarios": [\n  {text}\n]}}\n')
     except OSError as error:
         raise UsageError(
             f"{path} can't be written: {error.strerror}.", "Check the path and its permissions."
@@ -35,7 +35,7 @@ def save(document: Mapping[str, Any], path: Path) -> None:
 
 def load(path: Path, schema: str = SCHEMA) -> dict[str, Any]:
     """The document of this kind that `save` wrote; UsageError for anything else."""
-    return files.load(path, schema, VERSION, what="simulation", todo="`kgate simulate --json PATH` writes one.")
+    return json_file.load(path, schema, VERSION, what="simulation", todo="`kgate simulate --json PATH` writes one.")
 
 
 def beyond_limit(document: Mapping[str, Any]) -> list[str]:

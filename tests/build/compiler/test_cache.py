@@ -12,7 +12,7 @@ import pytest
 
 from pytest_kgate.build import registry
 from pytest_kgate.build.compiler import cache
-from pytest_kgate.build.compiler import ninja as compiling
+from pytest_kgate.build.compiler import ninja
 from pytest_kgate.build.compiler import recipe
 from pytest_kgate.errors import KgateError
 
@@ -76,7 +76,7 @@ def test_a_killed_build_leaves_nothing_in_the_way(write_kernel, tmp_path: Path, 
             time.sleep(0.01)
         process.kill()  # the compiler it started lives on, as it would
         process.wait()
-        built = compiling.build(recipe_of(source))
+        built = ninja.build(recipe_of(source))
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
@@ -88,7 +88,7 @@ def test_a_killed_build_leaves_nothing_in_the_way(write_kernel, tmp_path: Path, 
 @pytest.mark.parametrize("damage", ["no manifest", "no library", "cut short", "one bit", "nonsense", "empty"])
 def test_a_damaged_entry_is_built_anew(damage: str, write_kernel, empty_cache: Path) -> None:
     how = recipe_of(write_kernel())
-    library = compiling.build(how).path
+    library = ninja.build(how).path
     manifest = library.parent / "build.json"
     content = library.read_bytes()
     if damage == "no manifest":
@@ -104,11 +104,11 @@ def test_a_damaged_entry_is_built_anew(damage: str, write_kernel, empty_cache: P
     else:
         library.unlink()
         manifest.unlink()
-    again = compiling.build(how)
+    again = ninja.build(how)
     assert not again.cached
     assert again.path == library
     assert library.read_bytes() == content
-    assert compiling.build(how).cached
+    assert ninja.build(how).cached
 
 
 def test_what_a_source_includes_decides_its_key(tmp_path: Path) -> None:
@@ -149,8 +149,8 @@ def test_the_same_source_elsewhere_is_the_same_entry(tmp_path: Path, empty_cache
     copy = tmp_path / "elsewhere" / "mine.cpp"
     copy.parent.mkdir()
     copy.write_text(source.read_text())
-    compiling.build(recipe_of(source))
-    assert compiling.build(recipe_of(copy)).cached
+    ninja.build(recipe_of(source))
+    assert ninja.build(recipe_of(copy)).cached
 
 
 def test_a_cache_below_a_file_names_the_directory_and_the_way_out(
@@ -159,7 +159,7 @@ def test_a_cache_below_a_file_names_the_directory_and_the_way_out(
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("KGATE_CACHE_DIR", str(tmp_path / "file" / "cache"))
     with pytest.raises(KgateError, match="Not a directory") as caught:
-        compiling.build(recipe_of(write_kernel()))
+        ninja.build(recipe_of(write_kernel()))
     assert str(tmp_path / "file" / "cache") in caught.value.what
     assert "KGATE_CACHE_DIR" in caught.value.todo
 
@@ -167,12 +167,12 @@ def test_a_cache_below_a_file_names_the_directory_and_the_way_out(
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_read_only_cache_still_serves_what_it_has(write_kernel, empty_cache: Path) -> None:
     how = recipe_of(write_kernel())
-    compiling.build(how)
+    ninja.build(how)
     empty_cache.chmod(0o500)
     try:
-        assert compiling.build(how).cached
+        assert ninja.build(how).cached
         with pytest.raises(KgateError, match="Permission denied") as caught:
-            compiling.build(recipe_of(write_kernel("return 1;")))
+            ninja.build(recipe_of(write_kernel("return 1;")))
     finally:
         empty_cache.chmod(0o700)
     assert "KGATE_CACHE_DIR" in caught.value.todo
@@ -180,9 +180,9 @@ def test_a_read_only_cache_still_serves_what_it_has(write_kernel, empty_cache: P
 
 def test_a_warm_load_writes_nothing(write_kernel, empty_cache: Path) -> None:
     how = recipe_of(write_kernel())
-    compiling.build(how)
+    ninja.build(how)
     before = {path: path.stat().st_mtime_ns for path in empty_cache.rglob("*")}
-    assert compiling.build(recipe_of(write_kernel())).cached
+    assert ninja.build(recipe_of(write_kernel())).cached
     assert {path: path.stat().st_mtime_ns for path in empty_cache.rglob("*")} == before
 
 
@@ -196,7 +196,7 @@ def test_a_full_disk_while_publishing_says_so(
     how = recipe_of(write_kernel())
     monkeypatch.setattr("pytest_kgate.build.compiler.cache.os.replace", full)
     with pytest.raises(KgateError, match="its disk is full") as caught:
-        compiling.build(how)
+        ninja.build(how)
     assert str(empty_cache) in caught.value.what
     assert not list(empty_cache.glob("*.tmp"))
 
@@ -210,7 +210,7 @@ def test_a_full_disk_while_compiling_is_no_compile_error(
     full.chmod(0o755)
     monkeypatch.setenv("CXX", str(full))
     with pytest.raises(KgateError, match="its disk is full"):
-        compiling.build(recipe_of(write_kernel()))
+        ninja.build(recipe_of(write_kernel()))
 
 
 def test_waiting_for_another_builder_ends(write_kernel, empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,4 +218,4 @@ def test_waiting_for_another_builder_ends(write_kernel, empty_cache: Path, monke
     with cache.locked([how.key]):
         monkeypatch.setattr(cache, "LOCK_SECONDS", 0.1)
         with pytest.raises(KgateError, match=r"Another process has held .*mine.*lock"):
-            compiling.build(how)
+            ninja.build(how)

@@ -10,7 +10,7 @@ import torch
 
 from pytest_kgate.build import kernel
 from pytest_kgate.build import registry
-from pytest_kgate.build.compiler import ninja as compiling
+from pytest_kgate.build.compiler import ninja
 from pytest_kgate.build.compiler import recipe
 from pytest_kgate.errors import BuildError
 
@@ -40,7 +40,7 @@ def test_a_compile_error_shows_the_whole_output_once_and_how_to_see_it_again(
 ) -> None:
     path = write_kernel("return first_mistake;", before="int helper() { return second_mistake; }")
     with pytest.raises(BuildError) as caught:
-        compiling.build(recipe_of(path))
+        ninja.build(recipe_of(path))
     text = str(caught.value)
     assert text.startswith("mine does not compile: ")
     assert "second_mistake" in text.splitlines()[0], "the first error is the headline"
@@ -86,16 +86,16 @@ def test_a_compiler_that_dies_silently_leaves_its_exit_status(
     mute.chmod(0o755)
     monkeypatch.setenv("CXX", str(mute))
     with pytest.raises(BuildError, match=r"\Amine does not compile: .* status 137: .* killed"):
-        compiling.build(recipe_of(write_kernel()))
+        ninja.build(recipe_of(write_kernel()))
 
 
 def test_a_cache_path_with_dots_works(tmp_path: Path, write_kernel, monkeypatch, shared_cache) -> None:
     monkeypatch.setenv("KGATE_CACHE_DIR", f"{tmp_path}//gone/../cache")
-    assert compiling.build(recipe_of(write_kernel())).path.is_relative_to(tmp_path / "cache")
+    assert ninja.build(recipe_of(write_kernel())).path.is_relative_to(tmp_path / "cache")
 
 
 def test_the_command_of_a_good_build_reproduces_it(write_kernel, tmp_path: Path, empty_cache: Path) -> None:
-    built = compiling.build(recipe_of(write_kernel()))
+    built = ninja.build(recipe_of(write_kernel()))
     subprocess.run(built.command, shell=True, cwd=tmp_path, check=True)
     assert (tmp_path / "mine.so").read_bytes() == built.path.read_bytes()
 
@@ -108,13 +108,13 @@ def test_a_knob_that_the_source_refuses_is_told_in_the_sources_own_words(
         request.getfixturevalue("nvcc")
     path = write_kernel(before=KNOB, name=f"mine{suffix}")
     with pytest.raises(BuildError) as caught:
-        compiling.build(recipe_of(path, BLOCK_M=24))
+        ninja.build(recipe_of(path, BLOCK_M=24))
     assert str(caught.value).splitlines()[0] == (
         "mine(BLOCK_M=24) does not compile: BLOCK_M must be a multiple of 16, the rows of one fragment."
     )
     assert "knob" in caught.value.todo
     with pytest.raises(BuildError, match=r'\Amine\(BLOCK_M=2048\) does not compile: "?BLOCK_M is at most 1024\.'):
-        compiling.build(recipe_of(path, BLOCK_M=2048))
+        ninja.build(recipe_of(path, BLOCK_M=2048))
 
 
 @pytest.mark.parametrize(
@@ -128,14 +128,14 @@ def test_a_knob_that_the_source_refuses_is_told_in_the_sources_own_words(
     ids=["nvcc", "g++", "clang++", "old clang++"],
 )
 def test_each_compilers_way_to_report_a_static_assert_is_understood(line: str, write_kernel) -> None:
-    error = compiling._explain(recipe_of(write_kernel()), f"noise\n{line}\nmore noise")
+    error = ninja._explain(recipe_of(write_kernel()), f"noise\n{line}\nmore noise")
     assert str(error).splitlines()[0] == "mine does not compile: TILE is too large."
 
 
 def test_an_architecture_that_nvcc_does_not_know_is_nvccs_message(write_kernel, empty_cache: Path, nvcc: None) -> None:
     source = registry.find_source(write_kernel(name="mine.cu"))
     with pytest.raises(BuildError, match=r"nvcc fatal.*compute_13"):
-        compiling.build(recipe.recipe(source, {}, arch="sm_13"))
+        ninja.build(recipe.recipe(source, {}, arch="sm_13"))
 
 
 def test_one_broken_source_takes_nothing_from_the_others(
@@ -145,12 +145,12 @@ def test_one_broken_source_takes_nothing_from_the_others(
     monkeypatch.setenv("CXX", str(script))
     good, bad = write_kernel(name="good.cpp"), write_kernel("return mistake;", name="bad.cpp")
     other = write_kernel("return 1;", name="other.cpp")
-    first, error, second, repeated = compiling.build_many([recipe_of(p) for p in (good, bad, other, good)])
+    first, error, second, repeated = ninja.build_many([recipe_of(p) for p in (good, bad, other, good)])
     assert isinstance(error, BuildError)
     assert "mistake" in error.what
     assert [Path(built.path).name for built in (first, second, repeated)] == ["good.so", "other.so", "good.so"]
     assert len(journal.read_text().splitlines()) == 3
-    assert compiling.build(recipe_of(good)).cached
+    assert ninja.build(recipe_of(good)).cached
     assert not list(empty_cache.rglob("build.ninja"))
 
 
@@ -221,7 +221,7 @@ def test_a_warm_load_is_much_faster_than_a_cold_one(write_kernel, empty_cache: P
 
 def test_a_result_says_how_it_was_built(write_kernel, empty_cache: Path) -> None:
     how = recipe_of(write_kernel())
-    first, second = compiling.build(how), compiling.build(how)
+    first, second = ninja.build(how), ninja.build(how)
     assert not first.cached
     assert second.cached
     assert 0 < second.seconds == first.seconds

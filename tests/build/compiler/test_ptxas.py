@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pytest_kgate.build import registry
-from pytest_kgate.build.compiler import ninja as compiling
+from pytest_kgate.build.compiler import ninja
 from pytest_kgate.build.compiler import ptxas
 from pytest_kgate.build.compiler import recipe
 
@@ -83,7 +83,7 @@ def test_the_report_survives_the_cache_and_json() -> None:
 def test_the_report_of_a_real_nvcc_run(tmp_path: Path, empty_cache: Path, nvcc: None) -> None:
     (tmp_path / "mine.cu").write_text(KERNELS)
     how = recipe.recipe(registry.find_source(tmp_path / "mine.cu"), {}, arch="sm_80")
-    built = compiling.build(how)
+    built = ninja.build(how)
     found = {kernel.kernel.replace(" ", ""): kernel for kernel in built.resources}
     assert len(found) == 3
     small, large, spills = (next(k for n, k in found.items() if part in n) for part in ("64", "256", "spills"))
@@ -93,4 +93,4 @@ def test_the_report_of_a_real_nvcc_run(tmp_path: Path, empty_cache: Path, nvcc: 
     assert spills.spill_store_bytes > 0
     assert spills.registers == 32
     assert {kernel.arch for kernel in built.resources} == {built.arch} == {"sm_80"}
-    assert compiling.build(how).resources == built.resources, "from the cache"
+    assert ninja.build(how).resources == built.resources, "from the cache"
