@@ -13,7 +13,7 @@ from pytest_kgate.statistics.gates import SpeedGate
 from pytest_kgate.statistics.gates import Verdict
 from pytest_kgate.statistics.judge_processes import Run
 from pytest_kgate.statistics.judge_processes import judge
-from pytest_kgate.validation.simulate import error_rates as simulate
+from pytest_kgate.validation.simulate import error_rates
 from pytest_kgate.validation.simulate.scenarios import BY_NAME
 
 
@@ -125,13 +125,13 @@ GATES = 60
 
 
 def test_one_process_with_an_offset_of_its_own_lies():
-    found = simulate.cell(BY_NAME["offset"], simulate.BOUND, range(GATES))
+    found = error_rates.cell(BY_NAME["offset"], error_rates.BOUND, range(GATES))
     assert found.passed / GATES > 0.3
     assert found.failed / GATES > 0.3
 
 
 def test_five_processes_with_offsets_err_as_often_as_promised():
-    found = simulate.cell(BY_NAME["offset-processes"], simulate.BOUND, range(GATES))
+    found = error_rates.cell(BY_NAME["offset-processes"], error_rates.BOUND, range(GATES))
     for wrong in (found.passed, found.failed):
         assert binomtest(wrong, GATES, 0.025, alternative="greater").pvalue >= 0.01, found
     assert found.rounds == GATES * 5 * 96
@@ -149,7 +149,7 @@ def test_offsets_are_said_to_differ_by_chance_in_one_of_a_hundred():
 
 @pytest.mark.parametrize("name", ["independent", "ar80", "outliers"])
 def test_quantile_gates_on_their_bound_err_as_often_as_promised(name):
-    gate = SpeedGate(simulate.BOUND, quantile=0.9)
-    found = [one.verdict for one in simulate.judgements(BY_NAME[name], simulate.BOUND, range(100), gate=gate)]
+    gate = SpeedGate(error_rates.BOUND, quantile=0.9)
+    found = [one.verdict for one in error_rates.judgements(BY_NAME[name], error_rates.BOUND, range(100), gate=gate)]
     for wrong in (Verdict.PASS, Verdict.FAIL):
         assert binomtest(found.count(wrong), 100, 0.025, alternative="greater").pvalue >= 0.01

@@ -77,7 +77,7 @@ def test_after():
 
 
 @dataclass(frozen=True)
-class Bout:
+class Attempt:
     """What became of one cheat."""
 
     cheat: str
@@ -102,31 +102,31 @@ class Bout:
         return {**asdict(self), "checks": list(self.checks)}
 
 
-def fight(cheat: Cheat, device: str, *, isolate: bool = False) -> Bout:
+def run(cheat: Cheat, device: str, *, isolate: bool = False) -> Attempt:
     """Run the cheat against the gate, and once more without the checks where it is they that stopped it.
 
-    `device` is `host` or `cuda`. Needs `fork`. With `isolate`, the cheat has a process of its own, and no second bout:
-    what is verified then is the only evidence that any work was done.
+    `device` is `host` or `cuda`. Needs `fork`. With `isolate`, the cheat has a process of its own, and no second
+    attempt: what is verified then is the only evidence that any work was done.
     """
-    bout = _once(cheat, device, checked=True, isolate=isolate)
-    if bout.verdict != "INVALID" or isolate:
-        return bout
+    attempt = _once(cheat, device, checked=True, isolate=isolate)
+    if attempt.verdict != "INVALID" or isolate:
+        return attempt
     unchecked = _once(cheat, device, checked=False, isolate=False)
-    return replace(bout, unchecked=unchecked.verdict or f"exit status {unchecked.status}")
+    return replace(attempt, unchecked=unchecked.verdict or f"exit status {unchecked.status}")
 
 
-def _once(cheat: Cheat, device: str, *, checked: bool, isolate: bool) -> Bout:
+def _once(cheat: Cheat, device: str, *, checked: bool, isolate: bool) -> Attempt:
     folder = Path(tempfile.mkdtemp(prefix="kgate-cheat-"))
     try:
         start = time.monotonic()
         status = _in_child(folder, cheat, device, checked, isolate)
-        return _bout(folder, cheat, place(device, isolate), status, time.monotonic() - start)
+        return _read(folder, cheat, place(device, isolate), status, time.monotonic() - start)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def place(device: str, isolate: bool) -> str:
-    """What a bout's `device` says: isolated candidates have a column of their own."""
+    """What an attempt's `device` says: isolated candidates have a column of their own."""
     return f"{device} isolated" if isolate else device
 
 
@@ -217,7 +217,7 @@ def _trust_timed_launches() -> None:
     vars(bench)["_work_undone"] = lambda *_: None
 
 
-def _bout(folder: Path, cheat: Cheat, device: str, status: int, seconds: float) -> Bout:
+def _read(folder: Path, cheat: Cheat, device: str, status: int, seconds: float) -> Attempt:
     output = (folder / "output.txt").read_text(errors="replace") if (folder / "output.txt").exists() else ""
     records = json.loads((folder / "records.json").read_text())["records"] if (folder / "records.json").exists() else []
     record = records[0] if records else {}
@@ -226,7 +226,7 @@ def _bout(folder: Path, cheat: Cheat, device: str, status: int, seconds: float) 
     reason = record.get("reason") or ("" if status == 0 else "; ".join(output.splitlines()[-3:]))
     if record.get("verdict") != "PASS" and told:
         reason = f"{told[-1].strip()} (The verdict was {record.get('verdict')}: {reason})"
-    return Bout(
+    return Attempt(
         cheat=cheat.name,
         device=device,
         caught=status != 0,

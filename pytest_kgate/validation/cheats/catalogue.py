@@ -26,9 +26,6 @@ class Cheat:
     file: str
     """In `FOLDER`."""
 
-    family: str
-    """What of a gate it attacks."""
-
     does: str
     """One clause for the table."""
 
@@ -58,37 +55,34 @@ class Cheat:
 
 
 CATALOGUE: tuple[Cheat, ...] = (
-    Cheat("stale_memory.py", "answer", "returns memory that was just freed", "outputs are poisoned"),
-    Cheat("changes_inputs.py", "answer", "scales its inputs in place", "inputs are compared with a copy"),
-    Cheat("replay_pointer.py", "answer", "remembers answers by address", _NEW_VALUES),
-    Cheat("replay_id.py", "answer", "remembers answers by the tensor's identity", _NEW_VALUES),
+    Cheat("stale_memory.py", "returns memory that was just freed", "outputs are poisoned"),
+    Cheat("changes_inputs.py", "scales its inputs in place", "inputs are compared with a copy"),
+    Cheat("replay_pointer.py", "remembers answers by address", _NEW_VALUES),
+    Cheat("replay_id.py", "remembers answers by the tensor's identity", _NEW_VALUES),
     Cheat(
         "replay_version.py",
-        "answer",
         "remembers answers until PyTorch says that inputs changed",
         _NEW_VALUES,
         works=True,
     ),
     Cheat(
         "replay_values.py",
-        "answer",
         "remembers answers by a fingerprint of the values",
         "new values take longer",
         works=True,
     ),
-    Cheat("replay_buffer.py", "answer", "copies its latest answer out of a buffer", _NEW_VALUES),
-    Cheat("replay_native.cpp", "answer", "remembers answers by address, in C++", _NEW_VALUES, HOST),
-    Cheat("replay_native.cu", "answer", "remembers answers by address, in CUDA", _NEW_VALUES, CUDA),
-    Cheat("batches_calls.py", "time", "does eight calls' work in one", _TIMED),
-    Cheat("defers_work.py", "time", "does a call's work in the next one", _TIMED, works=True),
-    Cheat("counts_calls.py", "time", "works in its first thirty calls only", _TIMED),
-    Cheat("looks_at_caller.py", "time", "works only where the oracle calls it", _TIMED),
-    Cheat("skips_in_graph.py", "time", "launches every other call of a captured graph", "kernels are counted", CUDA),
-    Cheat("side_stream.py", "time", "works on a stream of its own", "the held stream", CUDA, works=True),
-    Cheat("side_stream.cu", "time", "works on a stream of its own, in CUDA", "the held stream", CUDA, works=True),
+    Cheat("replay_buffer.py", "copies its latest answer out of a buffer", _NEW_VALUES),
+    Cheat("replay_native.cpp", "remembers answers by address, in C++", _NEW_VALUES, HOST),
+    Cheat("replay_native.cu", "remembers answers by address, in CUDA", _NEW_VALUES, CUDA),
+    Cheat("batches_calls.py", "does eight calls' work in one", _TIMED),
+    Cheat("defers_work.py", "does a call's work in the next one", _TIMED, works=True),
+    Cheat("counts_calls.py", "works in its first thirty calls only", _TIMED),
+    Cheat("looks_at_caller.py", "works only where the oracle calls it", _TIMED),
+    Cheat("skips_in_graph.py", "launches every other call of a captured graph", "kernels are counted", CUDA),
+    Cheat("side_stream.py", "works on a stream of its own", "the held stream", CUDA, works=True),
+    Cheat("side_stream.cu", "works on a stream of its own, in CUDA", "the held stream", CUDA, works=True),
     Cheat(
         "overlaps_calls.cu",
-        "time",
         "begins before the call ahead of it has ended",
         "calls one at a time",
         CUDA,
@@ -96,61 +90,56 @@ CATALOGUE: tuple[Cheat, ...] = (
     ),
     Cheat(
         "forks_early.py",
-        "time",
         "does two calls' work at the same time in a captured graph",
         _TIMED,
         CUDA,
         isolated=False,
     ),
-    Cheat("works_in_thread.py", "time", "works in a thread after the call", _TIMED, HOST),
-    Cheat("disturbs_reference.py", "time", "keeps a core busy meanwhile", "busy threads", HOST, works=True),
-    Cheat("lazy_subclass.py", "answer", "returns a tensor that computes when read", "only plain tensors are taken"),
-    Cheat("lazy_array.py", "answer", "returns an array that computes when read", "only known arrays are taken"),
-    Cheat("patch_clock.py", "plugin", "replaces `time.perf_counter`", "originals", works=True),
-    Cheat("patch_event.py", "plugin", "replaces `torch.cuda.Event.elapsed_time`", "originals", CUDA, works=True),
-    Cheat("patch_synchronize.py", "plugin", "replaces `torch.cuda.synchronize`", "originals", works=True),
-    Cheat("patch_comparison.py", "plugin", "answers zeros, and replaces `Tensor.abs`", "originals"),
-    Cheat("patch_judge.py", "plugin", "replaces the function that judges", "originals", works=True),
-    Cheat("patch_random.py", "plugin", "makes all draws the same", "originals", works=True),
-    Cheat("verdict_report.py", "plugin", "answers zeros, rewrites the test's report", "reports are compared"),
-    Cheat("verdict_status.py", "plugin", "answers zeros, and sets the exit status to 0", "the exit status is set last"),
-    Cheat("verdict_records.py", "plugin", "answers zeros, edits the file of records", "the file is compared"),
-    Cheat("exits.py", "plugin", "ends the process with status 0", "`os._exit(0)` raises there"),
+    Cheat("works_in_thread.py", "works in a thread after the call", _TIMED, HOST),
+    Cheat("disturbs_reference.py", "keeps a core busy meanwhile", "busy threads", HOST, works=True),
+    Cheat("lazy_subclass.py", "returns a tensor that computes when read", "only plain tensors are taken"),
+    Cheat("lazy_array.py", "returns an array that computes when read", "only known arrays are taken"),
+    Cheat("patch_clock.py", "replaces `time.perf_counter`", "originals", works=True),
+    Cheat("patch_event.py", "replaces `torch.cuda.Event.elapsed_time`", "originals", CUDA, works=True),
+    Cheat("patch_synchronize.py", "replaces `torch.cuda.synchronize`", "originals", works=True),
+    Cheat("patch_comparison.py", "answers zeros, and replaces `Tensor.abs`", "originals"),
+    Cheat("patch_judge.py", "replaces the function that judges", "originals", works=True),
+    Cheat("patch_random.py", "makes all draws the same", "originals", works=True),
+    Cheat("verdict_report.py", "answers zeros, rewrites the test's report", "reports are compared"),
+    Cheat("verdict_status.py", "answers zeros, and sets the exit status to 0", "the exit status is set last"),
+    Cheat("verdict_records.py", "answers zeros, edits the file of records", "the file is compared"),
+    Cheat("exits.py", "ends the process with status 0", "`os._exit(0)` raises there"),
     Cheat(
         "exits_natively.py",
-        "plugin",
         "ends the process with status 0 in native code",
         "a parent process: `--kgate-isolate`",
         caught=False,
     ),
-    Cheat("predicts_seed.py", "answer", "knows the answers of usual seeds", "seeds are secret", honest_is_slow=True),
-    Cheat("searches_memory.py", "answer", "looks for the exact answer in memory", "it is computed afterwards"),
-    Cheat("other_threads.py", "settings", "leaves PyTorch too many threads", _PUT_BACK, HOST, works=True),
-    Cheat("other_precision.py", "settings", "leaves another matmul precision", _PUT_BACK, works=True),
-    Cheat("allocator_limit.py", "settings", "leaves a limit on GPU memory", _PUT_BACK, CUDA, works=True),
-    Cheat("allocator_pool.py", "settings", "leaves PyTorch's allocator a pool of its own", _PUT_BACK, CUDA, works=True),
+    Cheat("predicts_seed.py", "knows the answers of usual seeds", "seeds are secret", honest_is_slow=True),
+    Cheat("searches_memory.py", "looks for the exact answer in memory", "it is computed afterwards"),
+    Cheat("other_threads.py", "leaves PyTorch too many threads", _PUT_BACK, HOST, works=True),
+    Cheat("other_precision.py", "leaves another matmul precision", _PUT_BACK, works=True),
+    Cheat("allocator_limit.py", "leaves a limit on GPU memory", _PUT_BACK, CUDA, works=True),
+    Cheat("allocator_pool.py", "leaves PyTorch's allocator a pool of its own", _PUT_BACK, CUDA, works=True),
     Cheat(
         "graph_pool.py",
-        "settings",
         "keeps a graph with 40 % of the GPU's memory",
         "memory is compared",
         CUDA,
         works=True,
     ),
-    Cheat("persisting_l2.py", "settings", "keeps a part of the L2 cache", _PUT_BACK, CUDA, works=True),
+    Cheat("persisting_l2.py", "keeps a part of the L2 cache", _PUT_BACK, CUDA, works=True),
     Cheat(
         "own_library.py",
-        "claim",
         "calls PyTorch's attention as its own",
         "the names of what it launches",
         isolated=False,
     ),
-    Cheat("writes_beyond.cpp", "memory", "writes behind its output", "guard zones", HOST),
-    Cheat("writes_beyond.cu", "memory", "writes behind its output, in CUDA", "guard zones", CUDA),
-    Cheat("reads_beyond.cpp", "memory", "reads behind its inputs", "guard zones", HOST),
+    Cheat("writes_beyond.cpp", "writes behind its output", "guard zones", HOST),
+    Cheat("writes_beyond.cu", "writes behind its output, in CUDA", "guard zones", CUDA),
+    Cheat("reads_beyond.cpp", "reads behind its inputs", "guard zones", HOST),
     Cheat(
         "slow_host.py",
-        "time",
         "spends 5 ms on the host in each call",
         "the host's time of a call",
         CUDA,
@@ -158,7 +147,7 @@ CATALOGUE: tuple[Cheat, ...] = (
     ),
 )  # fmt: skip
 
-HONEST = Cheat("plain.py", "none", "is honest", "nothing: it passes", caught=False)
+HONEST = Cheat("plain.py", "is honest", "nothing: it passes", caught=False)
 
 
 def chosen(device: str, names: str | None = None) -> tuple[Cheat, ...]:

@@ -30,9 +30,9 @@ def run(options: argparse.Namespace) -> int:
     """Run, keep, show. Returns 1 where a cheat got through that should not, or an honest candidate did not pass."""
     block.check(options)
     if options.source is not None:
-        from pytest_kgate.validation.cheats import file as document
+        from pytest_kgate.validation.cheats import file
 
-        content = document.load(options.source)
+        content = file.load(options.source)
         devices = sorted(content["settings"])
     else:
         content, devices = _run(options)
@@ -47,9 +47,8 @@ def _run(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     import torch
 
     from pytest_kgate.device.open import assigned
-    from pytest_kgate.validation.cheats import file as document
-    from pytest_kgate.validation.cheats.attempt import fight
-    from pytest_kgate.validation.cheats.attempt import place
+    from pytest_kgate.validation.cheats import attempt
+    from pytest_kgate.validation.cheats import file
 
     session_modules.import_all()
     gpu = torch.cuda.is_available()
@@ -60,25 +59,25 @@ def _run(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     if not cheats:
         raise UsageError(f"None of the catalogue's cheats on {device} is called {options.only}.", _names(device))
     gc.freeze()  # and no session looks through it for garbage, ten times as it ends
-    before = document.load(options.json) if options.json is not None and options.json.is_file() else None
-    bouts, setting, where = [], _setting(device), place(device, options.isolate)
+    before = file.load(options.json) if options.json is not None and options.json.is_file() else None
+    attempts, setting, where = [], _setting(device), attempt.place(device, options.isolate)
     for cheat in cheats:
-        bout = fight(cheat, device, isolate=options.isolate)
-        bouts.append(bout)
-        content = document.document(bouts, where, setting, before)
+        one = attempt.run(cheat, device, isolate=options.isolate)
+        attempts.append(one)
+        content = file.document(attempts, where, setting, before)
         if options.json is not None:
-            document.save(content, options.json)  # each at once: a run of many minutes may be broken off
-        told = "caught" if bout.caught else "passed"
-        verdicts = f"{bout.verdict or '-':13} {bout.unchecked or '':13}"
-        print(f"{cheat.name:24} {told:7} {verdicts} {bout.reason[:160]}", file=sys.stderr, flush=True)
+            file.save(content, options.json)  # each at once: a run of many minutes may be broken off
+        told = "caught" if one.caught else "passed"
+        verdicts = f"{one.verdict or '-':13} {one.unchecked or '':13}"
+        print(f"{cheat.name:24} {told:7} {verdicts} {one.reason[:160]}", file=sys.stderr, flush=True)
     return content, [where]
 
 
 def _show(options: argparse.Namespace, content: dict[str, Any], devices: list[str]) -> int:
-    from pytest_kgate.validation.cheats import file as document
+    from pytest_kgate.validation.cheats import file
 
-    block.put(options, document.table(content))
-    found = [line for device in devices for line in document.surprises(content, device)]
+    block.put(options, file.table(content))
+    found = [line for device in devices for line in file.surprises(content, device)]
     for line in found:
         print(f"kgate: {line}", file=sys.stderr)
     return 1 if found else 0

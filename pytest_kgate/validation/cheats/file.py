@@ -4,36 +4,35 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from pytest_kgate.report.record.record import now
 from pytest_kgate.system import json_file
-from pytest_kgate.validation.cheats.attempt import Bout
+from pytest_kgate.validation.cheats.attempt import Attempt
 from pytest_kgate.validation.cheats.catalogue import CATALOGUE
 from pytest_kgate.validation.cheats.catalogue import HONEST
 from pytest_kgate.validation.cheats.catalogue import Cheat
 
 SCHEMA = "pytest-kgate/integrity"
-VERSION = 1
+VERSION = 2
 
 _TODO = "`kgate integrity --json FILE` writes one."
 
 
 def document(
-    bouts: Iterable[Bout], device: str, setting: dict[str, Any], before: dict[str, Any] | None
+    attempts: Iterable[Attempt], device: str, setting: dict[str, Any], before: dict[str, Any] | None
 ) -> dict[str, Any]:
     """The run's file; of `before`, what was found on other kinds of device is kept, and other cheats on this one."""
-    new = {(bout.device, bout.cheat): asdict(bout) | {"checks": list(bout.checks)} for bout in bouts}
-    kept = {(bout["device"], bout["cheat"]): bout for bout in (before or {}).get("bouts", ())}
+    new = {(one.device, one.cheat): one.to_dict() for one in attempts}
+    kept = {(one["device"], one["cheat"]): one for one in (before or {}).get("attempts", ())}
     settings = {**(before or {}).get("settings", {}), device: setting}
     return {
         "schema": SCHEMA,
         "version": VERSION,
         "created": now(),
         "settings": settings,
-        "bouts": list((kept | new).values()),
+        "attempts": list((kept | new).values()),
     }
 
 
@@ -51,51 +50,51 @@ def surprises(content: dict[str, Any], device: str) -> list[str]:
     """Cheats that were not caught though they should be, honest candidates that were, and sessions that broke."""
     expected = {cheat.name: cheat for cheat in (HONEST, *CATALOGUE)}
     found = []
-    for bout in content["bouts"]:
-        cheat = expected.get(bout["cheat"])
-        if cheat is None or bout["device"] != device or bout["verdict"] in ("FAIL", "INCONCLUSIVE"):
+    for one in content["attempts"]:
+        name, cheat, reason = one["cheat"], expected.get(one["cheat"]), one["reason"]
+        if cheat is None or one["device"] != device or one["verdict"] in ("FAIL", "INCONCLUSIVE"):
             continue  # too slow, or too noisy a machine: nobody was accused, and nobody passed
         stopped = cheat is not HONEST and cheat.isolated if _isolated(device) else cheat.caught
-        if bout.get("unchecked") not in (None, "PASS", "INCONCLUSIVE", "INVALID"):
-            found.append(f"{bout['cheat']} on {device} would not have passed without the checks: {bout['unchecked']}")
-        if bout["verdict"] is None and bout["status"] > 0:
-            found.append(f"{bout['cheat']} on {device} ended without a verdict: {bout['reason']}")
-        elif bout["caught"] != stopped:
-            found.append(f"{bout['cheat']} on {device} was {'' if bout['caught'] else 'not '}caught: {bout['reason']}")
+        if one.get("unchecked") not in (None, "PASS", "INCONCLUSIVE", "INVALID"):
+            found.append(f"{name} on {device} would not have passed without the checks: {one['unchecked']}")
+        if one["verdict"] is None and one["status"] > 0:
+            found.append(f"{name} on {device} ended without a verdict: {reason}")
+        elif one["caught"] != stopped:
+            found.append(f"{name} on {device} was {'' if one['caught'] else 'not '}caught: {reason}")
     return found
 
 
 def table(content: dict[str, Any]) -> str:
     """The matrix in Markdown: one line a cheat, one column a device."""
     devices = sorted(content["settings"])
-    bouts = {(bout["device"], bout["cheat"]): bout for bout in content["bouts"]}
+    attempts = {(one["device"], one["cheat"]): one for one in content["attempts"]}
     titles = (_title(device, content["settings"][device]) for device in devices)
     head = ["the candidate", "what stops it", "without it", *titles]
     lines = [_line(head), _line("---" for _ in head)]
     for cheat in (*CATALOGUE, HONEST):
-        cells = [_cell(cheat, device, bouts.get((device, cheat.name))) for device in devices]
+        cells = [_cell(cheat, device, attempts.get((device, cheat.name))) for device in devices]
         if any(cells):
-            unchecked = _unchecked(bouts.get((device, cheat.name)) for device in devices)
+            unchecked = _unchecked(attempts.get((device, cheat.name)) for device in devices)
             link = f"[{cheat.does}](../pytest_kgate/validation/cheats/candidates/{cheat.file})"
             lines.append(_line([link, cheat.stopped_by, unchecked, *cells]))
     conditions = dict.fromkeys(f"{_conditions(content['settings'][device])}  " for device in devices)
     return "\n".join([*lines, "", *conditions]).rstrip() + "\n"
 
 
-def _cell(cheat: Cheat, device: str, bout: dict[str, Any] | None) -> str:
-    if bout is None:
+def _cell(cheat: Cheat, device: str, attempt: dict[str, Any] | None) -> str:
+    if attempt is None:
         return "" if device.partition(" ")[0] not in cheat.devices else "not run"
-    if bout["verdict"] == "INCONCLUSIVE":
+    if attempt["verdict"] == "INCONCLUSIVE":
         return "undecided: too noisy"
-    if not bout["caught"]:
+    if not attempt["caught"]:
         return "passes" if cheat is HONEST else "**not caught**"
-    checks = f" ({', '.join(bout['checks'])})" if bout["checks"] else ""
-    return f"caught: {bout['verdict'] or 'no record'}{checks}"
+    checks = f" ({', '.join(attempt['checks'])})" if attempt["checks"] else ""
+    return f"caught: {attempt['verdict'] or 'no record'}{checks}"
 
 
-def _unchecked(bouts: Iterable[dict[str, Any] | None]) -> str:
+def _unchecked(attempts: Iterable[dict[str, Any] | None]) -> str:
     """The verdicts without the checks; empty for what was not run without them."""
-    verdicts = dict.fromkeys(bout["unchecked"] for bout in bouts if bout and bout.get("unchecked"))
+    verdicts = dict.fromkeys(one["unchecked"] for one in attempts if one and one.get("unchecked"))
     return " or ".join(verdicts)
 
 

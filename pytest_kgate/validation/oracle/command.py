@@ -12,7 +12,7 @@ from pytest_kgate.errors import UsageError
 from pytest_kgate.report.page import block
 
 if TYPE_CHECKING:
-    from pytest_kgate.validation.oracle.grid import Outcome
+    from pytest_kgate.validation.oracle.grid import GridCell
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,14 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run, keep, show. Returns 1 where an honest kernel was accused or a mutant lived."""
-    from pytest_kgate.validation.oracle import file as grid_document
+    from pytest_kgate.validation.oracle import file
 
     block.check(options)
-    content = grid_document.load(options.source) if options.source is not None else _run(options)
+    content = file.load(options.source) if options.source is not None else _run(options)
     if options.json is not None:
-        grid_document.save(content, options.json)
-    block.put(options, grid_document.table(content))
-    found = grid_document.misjudged(content)
+        file.save(content, options.json)
+    block.put(options, file.table(content))
+    found = file.misjudged(content)
     for line in found:
         print(f"kgate: {line}", file=sys.stderr)
     return 1 if found else 0
@@ -46,7 +46,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
 
     from pytest_kgate.device.open import open_device
     from pytest_kgate.report.record.record import now
-    from pytest_kgate.validation.oracle import file as grid_document
+    from pytest_kgate.validation.oracle import file
     from pytest_kgate.validation.oracle import grid
 
     lengths = _chosen("--lengths", options.lengths, grid.LENGTHS)
@@ -56,10 +56,10 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     name = facts["gpu"]["name"] if "gpu" in facts else facts["cpu"]["model"]
     outcomes, kernels, missing = grid.run(device, tuple(grid.TOLERANCE), head_dims, lengths, options.seed, _show)
     setting = {"device": name, "torch": f"PyTorch {torch.__version__}", "day": now()[:10]}
-    return grid_document.document(outcomes, kernels, missing, setting)
+    return file.document(outcomes, kernels, missing, setting)
 
 
-def _show(one: Outcome) -> None:
+def _show(one: GridCell) -> None:
     told = f"{one.answers} honest answers, {len(one.accused)} accused; {one.died} mutants died, {len(one.lived)} lived"
     print(f"S={one.seqlen:<5} D={one.head_dim:<4} {one.dtype:9} {told}, {one.seconds:.1f} s", file=sys.stderr)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from pytest_kgate.report.record.record import now
 from pytest_kgate.system import json_file
-from pytest_kgate.validation.oracle.grid import Outcome
+from pytest_kgate.validation.oracle.grid import GridCell
 
 SCHEMA = "pytest-kgate/oracle"
 VERSION = 1
@@ -20,7 +20,7 @@ _TODO = "`kgate oracle --json FILE` writes one."
 
 
 def document(
-    outcomes: Sequence[Outcome], kernels: Sequence[str], missing: Mapping[str, str], setting: Mapping[str, str]
+    outcomes: Sequence[GridCell], kernels: Sequence[str], missing: Mapping[str, str], setting: Mapping[str, str]
 ) -> dict[str, Any]:
     """The run's file: one entry for each type, head dimension and length."""
     return {

@@ -63,7 +63,7 @@ Kernel = Callable[..., Any]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class GridCell:
     """All problems of one type, head dimension and length."""
 
     dtype: str
@@ -82,7 +82,7 @@ class Outcome:
     seconds: float
 
 
-def part(device: Device, kernels: Mapping[str, Kernel], dtype: str, head_dim: int, seqlen: int, seed: int) -> Outcome:
+def part(device: Device, kernels: Mapping[str, Kernel], dtype: str, head_dim: int, seqlen: int, seed: int) -> GridCell:
     """Judge all problems of one type, head dimension and length."""
     start = time.perf_counter()
     answers, died, nearest = 0, 0, 0.0
@@ -102,7 +102,7 @@ def part(device: Device, kernels: Mapping[str, Kernel], dtype: str, head_dim: in
         died += result.killed
         lived += [f"{name} on {problem.name}" for name in result.lived]
         accused += [f"{_REFERENCE} on {problem.name}: {result.honest}"] * bool(result.honest)
-    return Outcome(
+    return GridCell(
         dtype, head_dim, seqlen, answers, tuple(accused), nearest, died, tuple(lived), time.perf_counter() - start
     )
 
@@ -199,8 +199,8 @@ def run(
     head_dims: Sequence[int],
     lengths: Sequence[int],
     seed: int,
-    progress: Callable[[Outcome], None],
-) -> tuple[list[Outcome], list[str], dict[str, str]]:
+    progress: Callable[[GridCell], None],
+) -> tuple[list[GridCell], list[str], dict[str, str]]:
     """All parts in turn; also the names of the honest kernels, and why others are not among them."""
     kernels, missing = honest_kernels(device)
     outcomes = []

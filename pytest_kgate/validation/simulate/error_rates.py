@@ -1,6 +1,6 @@
 """The gate's error rates on made-up noise, where the truth is known: the product's own race and rule, no hardware.
 
-What is counted are verdicts of `race.run` on the fake device; `scenarios.py` has the noise, and `simulated.py` the file
+What is counted are verdicts of `race.run` on the fake device; `scenarios.py` has the noise, and `file.py` the file
 of the counts and their table.
 """
 

@@ -9,7 +9,7 @@ import pytest
 import pytest_kgate.bench.call
 import pytest_kgate.report.text.failure
 import pytest_kgate.report.text.summary  # noqa: F401
-from pytest_kgate.validation.cheats import attempt as arena
+from pytest_kgate.validation.cheats import attempt
 
 TEST = """
 def test_one(kbench, request):
@@ -23,6 +23,6 @@ def test_one(kbench, request):
 def test_session_ends_with_its_own_status(tmp_path, how, holds):
     (tmp_path / "test_cheat.py").write_text(TEST.format(holds=holds))
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
-    start = {"forked": arena._forked, "spawned": arena._spawned}[how]
+    start = {"forked": attempt._forked, "spawned": attempt._spawned}[how]
     _, status = os.waitpid(start(tmp_path, "host", True, False), 0)
     assert os.waitstatus_to_exitcode(status) == (0 if holds else 1), (tmp_path / "output.txt").read_text()

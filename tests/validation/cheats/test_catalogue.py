@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_kgate.validation.cheats import file as document
+from pytest_kgate.validation.cheats import file
 from pytest_kgate.validation.cheats.catalogue import CATALOGUE
 from pytest_kgate.validation.cheats.catalogue import FOLDER
 from pytest_kgate.validation.cheats.catalogue import HONEST
@@ -78,8 +78,8 @@ def run_catalogue(folder, device):
     command = [sys.executable, "-m", "pytest_kgate.cli", "integrity", "--device", device, "--json", str(path)]
     run = subprocess.run(command, capture_output=True, text=True, timeout=1500, check=False)
     assert path.exists(), run.stderr
-    content = document.load(path)
-    return run, {bout["cheat"]: bout for bout in content["bouts"]}, content
+    content = file.load(path)
+    return run, {one["cheat"]: one for one in content["attempts"]}, content
 
 
 @pytest.fixture(scope="module")
@@ -92,20 +92,20 @@ def on_cuda(tmp_path_factory):
     return run_catalogue(tmp_path_factory.mktemp("cuda"), "cuda")
 
 
-def demand_caught(cheat, bout):
-    assert bout["caught"] is cheat.caught, bout["reason"]
-    assert bout["verdict"] != "PASS"
-    if bout["verdict"] == "INVALID" and cheat.name in CHECKS:
-        assert CHECKS[cheat.name] in bout["checks"], bout["reason"]
-    assert bout["unchecked"] in ((None,) if bout["verdict"] != "INVALID" else WITHOUT_CHECKS[bout["device"]])
-    if bout["verdict"] == "INVALID" and cheat.name in UNDONE_BY:
-        assert any(words in bout["reason"] for words in UNDONE), bout["reason"]
+def demand_caught(cheat, attempt):
+    assert attempt["caught"] is cheat.caught, attempt["reason"]
+    assert attempt["verdict"] != "PASS"
+    if attempt["verdict"] == "INVALID" and cheat.name in CHECKS:
+        assert CHECKS[cheat.name] in attempt["checks"], attempt["reason"]
+    assert attempt["unchecked"] in ((None,) if attempt["verdict"] != "INVALID" else WITHOUT_CHECKS[attempt["device"]])
+    if attempt["verdict"] == "INVALID" and cheat.name in UNDONE_BY:
+        assert any(words in attempt["reason"] for words in UNDONE), attempt["reason"]
 
 
-def demand_no_accusation(bout):
+def demand_no_accusation(attempt):
     """Whether it is fast enough is for the machine to say; nothing may be held against it."""
-    assert bout["verdict"] in ("PASS", "INCONCLUSIVE"), bout["reason"]
-    assert bout["checks"] == []
+    assert attempt["verdict"] in ("PASS", "INCONCLUSIVE"), attempt["reason"]
+    assert attempt["checks"] == []
 
 
 @pytest.mark.parametrize("cheat", [one for one in CATALOGUE if "host" in one.devices], ids=lambda one: one.name)
@@ -119,7 +119,7 @@ def test_honest_candidate_is_not_accused_on_the_host(on_host):
 
 def test_command_says_what_got_through(on_host):
     run, _, content = on_host
-    assert (run.returncode == 0) == (document.surprises(content, "host") == [])
+    assert (run.returncode == 0) == (file.surprises(content, "host") == [])
     assert "| what stops it |" in run.stdout
 
 
@@ -136,22 +136,22 @@ def test_honest_candidate_is_not_accused_on_a_gpu(on_cuda):
 
 def test_each_cheat_has_a_file_that_says_what_it_does_and_each_file_is_listed():
     listed = {cheat.file for cheat in (*CATALOGUE, HONEST)}
-    for file in listed:
-        text = (FOLDER / file).read_text()
-        assert ast.get_docstring(ast.parse(text)) if file.endswith(".py") else text.startswith("// ")
+    for name in listed:
+        text = (FOLDER / name).read_text()
+        assert ast.get_docstring(ast.parse(text)) if name.endswith(".py") else text.startswith("// ")
     assert {path.name for path in FOLDER.glob("*.py")} - {"__init__.py"} == {f for f in listed if f.endswith(".py")}
 
 
 def test_page_shows_the_committed_run():
     root = Path(__file__).parents[3]
     page = (root / "docs" / "integrity.md").read_text()
-    assert document.table(document.load(root / "benchmarks" / "integrity.json")).strip() in page
+    assert file.table(file.load(root / "benchmarks" / "integrity.json")).strip() in page
     assert all((root / "docs" / link).exists() for link in re.findall(r"\]\((\.\./[^)#]+)\)", page))
 
 
 def test_what_was_found_before_ctrl_c_is_kept(tmp_path):
-    file = tmp_path / "integrity.json"
-    command = [sys.executable, "-m", "pytest_kgate.cli", "integrity", "--device", "host", "--json", str(file)]
+    path = tmp_path / "integrity.json"
+    command = [sys.executable, "-m", "pytest_kgate.cli", "integrity", "--device", "host", "--json", str(path)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as run:
         try:
             lines = [run.stderr.readline(), run.stderr.readline()]
@@ -164,7 +164,7 @@ def test_what_was_found_before_ctrl_c_is_kept(tmp_path):
     assert "Traceback" not in rest
     # On a busy machine more of them are through by the time the signal comes.
     told = [line.split()[0] for line in (*lines, *rest.splitlines()) if " caught " in line or " passed " in line]
-    kept = [bout["cheat"] for bout in document.load(file)["bouts"]]
+    kept = [one["cheat"] for one in file.load(path)["attempts"]]
     assert kept[: len(told)] == told == [cheat.name for cheat in chosen("host")][: len(told)]
     assert len(kept) <= len(told) + 1  # written, then told
 
@@ -174,7 +174,7 @@ def test_names_choose_and_devices_filter():
     assert HONEST in chosen("cuda")
 
 
-def bouts(device, **verdicts):
+def attempts(device, **verdicts):
     return [
         {
             "cheat": name,
@@ -192,35 +192,35 @@ def bouts(device, **verdicts):
 def test_table_has_a_column_a_device_and_names_what_got_through():
     content = {
         "settings": {"host": {"name": "A CPU"}, "cuda": {"name": "A GPU"}},
-        "bouts": [*bouts("host", stale_memory="PASS", plain="INVALID"), *bouts("cuda", stale_memory="WRONG")],
+        "attempts": [*attempts("host", stale_memory="PASS", plain="INVALID"), *attempts("cuda", stale_memory="WRONG")],
     }
-    text = document.table(content)
+    text = file.table(content)
     assert "| on A GPU | on A CPU |" in text
     assert "| caught: WRONG | **not caught** |" in text
-    assert len(document.surprises(content, "host")) == 2
-    assert document.surprises(content, "cuda") == []
+    assert len(file.surprises(content, "host")) == 2
+    assert file.surprises(content, "cuda") == []
 
 
 def test_slow_or_noisy_machine_is_no_surprise():
-    content = {"settings": {"host": {}}, "bouts": bouts("host", plain="INCONCLUSIVE", predicts_seed="FAIL")}
-    assert document.surprises(content, "host") == []
+    content = {"settings": {"host": {}}, "attempts": attempts("host", plain="INCONCLUSIVE", predicts_seed="FAIL")}
+    assert file.surprises(content, "host") == []
 
 
 def test_session_that_breaks_is_no_catch():
-    content = {"settings": {"host": {}}, "bouts": bouts("host", stale_memory=None)}
-    assert document.surprises(content, "host") == ["stale_memory on host ended without a verdict: x"]
+    content = {"settings": {"host": {}}, "attempts": attempts("host", stale_memory=None)}
+    assert file.surprises(content, "host") == ["stale_memory on host ended without a verdict: x"]
 
 
 def test_second_device_is_kept_beside_the_first(tmp_path):
-    from pytest_kgate.validation.cheats.attempt import Bout
+    from pytest_kgate.validation.cheats.attempt import Attempt
 
-    def bout(device):
-        return Bout("plain", device, False, "PASS", (), "", 0, 1.0)
+    def attempt(device):
+        return Attempt("plain", device, False, "PASS", (), "", 0, 1.0)
 
-    first = document.document([bout("host")], "host", {"name": "A CPU"}, None)
-    both = document.document([bout("cuda")], "cuda", {"name": "A GPU"}, first)
-    document.save(both, tmp_path / "file.json")
-    assert [one["device"] for one in document.load(tmp_path / "file.json")["bouts"]] == ["host", "cuda"]
+    first = file.document([attempt("host")], "host", {"name": "A CPU"}, None)
+    both = file.document([attempt("cuda")], "cuda", {"name": "A GPU"}, first)
+    file.save(both, tmp_path / "file.json")
+    assert [one["device"] for one in file.load(tmp_path / "file.json")["attempts"]] == ["host", "cuda"]
 
 
 def test_file_of_something_else_is_refused(tmp_path):
@@ -228,7 +228,7 @@ def test_file_of_something_else_is_refused(tmp_path):
 
     (tmp_path / "file.json").write_text(json.dumps({"schema": "other"}))
     with pytest.raises(UsageError, match="holds no run of the catalogue"):
-        document.load(tmp_path / "file.json")
+        file.load(tmp_path / "file.json")
 
 
 EXIT = """

@@ -12,9 +12,9 @@ from pytest_kgate import Shape
 from pytest_kgate.cli import main
 from pytest_kgate.device.host import HostDevice
 from pytest_kgate.errors import UsageError
-from pytest_kgate.validation.oracle import file as grid_document
+from pytest_kgate.validation.oracle import file
 from pytest_kgate.validation.oracle import grid
-from pytest_kgate.validation.oracle.grid import Outcome
+from pytest_kgate.validation.oracle.grid import GridCell
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -56,7 +56,7 @@ def test_honest_kernel_that_is_not_is_accused_by_name():
 
 
 def outcome(**changed):
-    return Outcome(
+    return GridCell(
         **{
             "dtype": "float16",
             "head_dim": 64,
@@ -84,10 +84,10 @@ def test_command_runs_keeps_and_shows(tmp_path, capsys):
 
 def test_misjudged_kernels_are_named_and_counted(tmp_path, capsys):
     outcomes = [outcome(), outcome(dtype="bfloat16", accused=("wmma on x: off",), lived=("zeros on x",), nearest=1.5)]
-    content = grid_document.document(outcomes, ["wmma"], {"cutensor": "no library"}, {"device": "A GPU"})
+    content = file.document(outcomes, ["wmma"], {"cutensor": "no library"}, {"device": "A GPU"})
     path = tmp_path / "oracle.json"
-    grid_document.save(content, path)
-    assert grid_document.load(path) == content
+    file.save(content, path)
+    assert file.load(path) == content
     assert main(["oracle", "--from", str(path)]) == 1
     told = capsys.readouterr()
     assert "| 17 | 20 | 1 | 150% | 40 | 1 |" in told.out
@@ -101,7 +101,7 @@ def test_length_that_is_not_of_the_grid_and_file_of_something_else_are_refused(t
         grid_command_run("--lengths", "18")
     (tmp_path / "file.json").write_text("{}")
     with pytest.raises(UsageError, match="holds no run over the grid"):
-        grid_document.load(tmp_path / "file.json")
+        file.load(tmp_path / "file.json")
 
 
 def grid_command_run(*arguments):

@@ -12,7 +12,7 @@ from scipy.stats import binomtest
 from pytest_kgate import cli
 from pytest_kgate.device.fake.noise import White
 from pytest_kgate.validation.simulate import designs
-from pytest_kgate.validation.simulate import file as simulated
+from pytest_kgate.validation.simulate import file
 from pytest_kgate.validation.simulate.scenarios import BY_NAME
 
 ROOT = Path(__file__).parents[3]
@@ -49,7 +49,7 @@ def test_design_leaves_independent_noise_as_large_as_it_is(design):
 
 @pytest.fixture(scope="module")
 def record():
-    return simulated.load(RECORD, designs.SCHEMA)
+    return file.load(RECORD, designs.SCHEMA)
 
 
 def test_no_design_of_the_record_errs_more_often_than_its_noise_allows(record):

@@ -11,8 +11,8 @@ from scipy.stats import binomtest
 
 from pytest_kgate import cli
 from pytest_kgate.statistics.group_sequential import LOOKS
-from pytest_kgate.validation.simulate import error_rates as simulate
-from pytest_kgate.validation.simulate import file as simulated
+from pytest_kgate.validation.simulate import error_rates
+from pytest_kgate.validation.simulate import file
 from pytest_kgate.validation.simulate.error_rates import BOUND
 from pytest_kgate.validation.simulate.error_rates import Cell
 from pytest_kgate.validation.simulate.error_rates import cell
@@ -48,7 +48,7 @@ def test_a_gate_repeats_by_its_number() -> None:
 
 
 def test_p_values_fall_into_bins_that_are_closed_above() -> None:
-    (one,) = simulate.judgements(SCENARIOS[0], 0.8, range(1))
+    (one,) = error_rates.judgements(SCENARIOS[0], 0.8, range(1))
     assert one.rounds == LOOKS[0]
     assert Cell.of([one]).p_values[0] == 1
 
@@ -58,7 +58,7 @@ def test_p_values_fall_into_bins_that_are_closed_above() -> None:
 
 @pytest.fixture(scope="module")
 def record() -> dict[str, object]:
-    return simulated.load(RECORD)
+    return file.load(RECORD)
 
 
 def test_record_holds_all_scenarios_as_they_are_now(record) -> None:
@@ -90,7 +90,7 @@ def test_wins_of_five_percent_beyond_the_bound_were_found(record) -> None:
 
 def test_table_of_the_page_is_made_from_the_record(record) -> None:
     page = PAGE.read_text(encoding="utf-8")
-    assert f"<!-- kgate:simulated -->\n{simulated.table(record).strip()}\n<!-- /kgate -->" in page
+    assert f"<!-- kgate:simulated -->\n{file.table(record).strip()}\n<!-- /kgate -->" in page
 
 
 # ---- the command
@@ -107,24 +107,24 @@ def test_command_writes_counts_and_puts_the_table_on_a_page(tmp_path: Path, caps
     ]
     assert cli.main(["simulate", f"--from={path}", f"--into={page}", "--block=here"]) == 0
     assert shown.strip() in page.read_text()
-    assert simulated.load(path)["scenarios"][0]["cells"][0]["gates"] == 4
+    assert file.load(path)["scenarios"][0]["cells"][0]["gates"] == 4
 
 
 def test_command_counts_some_rows_anew_and_keeps_the_others(tmp_path: Path) -> None:
     path = tmp_path / "counts.json"
     assert cli.main(["simulate", "--gates=4", "--only=ticks,independent", "--seed=7", f"--json={path}"]) == 0
-    before = simulated.load(path)["scenarios"]
+    before = file.load(path)["scenarios"]
     assert cli.main(["simulate", f"--from={path}", "--only=ticks,ar50", f"--json={path}"]) == 0
-    after = simulated.load(path)
+    after = file.load(path)
     assert [row["name"] for row in after["scenarios"]] == ["independent", "ar50", "ticks"]
     assert [row for row in after["scenarios"] if row["name"] != "ar50"] == sorted(before, key=lambda row: row["name"])
     assert after["seed"] == 7
 
 
 def test_command_fails_when_a_rate_is_above_its_limit(tmp_path: Path, capsys) -> None:
-    document = simulate.simulate(SCENARIOS[:1], gates=4, jobs=1)
+    document = error_rates.simulate(SCENARIOS[:1], gates=4, jobs=1)
     document["scenarios"][0]["cells"][0] |= {"gates": 1000, "passed": 60}
-    simulated.save(document, tmp_path / "counts.json")
+    file.save(document, tmp_path / "counts.json")
     assert cli.main(["simulate", f"--from={tmp_path / 'counts.json'}"]) == 1
     assert "independent: 60 of 1000 gates on the bound passed, and 3.0% may." in capsys.readouterr().err
 
