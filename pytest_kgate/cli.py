@@ -129,14 +129,16 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
 def _report(options: argparse.Namespace) -> int:
     from pytest_kgate.report import false_discovery as multiplicity
     from pytest_kgate.report.page import markdown
-    from pytest_kgate.report.record import record
+    from pytest_kgate.report.record.document import document
+    from pytest_kgate.report.record.document import load
+    from pytest_kgate.report.record.document import merge
     from pytest_kgate.report.text.summary import summary_table
     from pytest_kgate.session.options.table import parse_value
 
     block.check(options)
     if options.into is not None and options.format not in (None, "markdown", "ladder"):
         raise UsageError(f"--into writes markdown, not {options.format}.", "Leave --format away.")
-    records = record.merge(record.load(path) for path in options.files)
+    records = merge(load(path) for path in options.files)
     lines: list[str] = []
     if options.fdr is not None:
         records, lines = multiplicity.control(records, parse_value("fdr", options.fdr, "--fdr"))
@@ -144,7 +146,7 @@ def _report(options: argparse.Namespace) -> int:
     if options.into is not None or options.format in ("markdown", "ladder"):
         block.put(options, in_markdown(records))
     elif options.format == "json":
-        print(json.dumps(record.document(records), allow_nan=False))
+        print(json.dumps(document(records), allow_nan=False))
     elif records:
         print(summary_table(records, _width(options.width), sys.stdout.isatty() and "NO_COLOR" not in os.environ))
     else:
@@ -162,7 +164,7 @@ def _ladder(records: Iterable[Record]) -> str:
 
 
 def _show(options: argparse.Namespace) -> int:
-    from pytest_kgate.report.record.record import load
+    from pytest_kgate.report.record.document import load
     from pytest_kgate.report.text.failure import failure_text
 
     records = load(options.file)

@@ -39,7 +39,7 @@ from pytest_kgate.errors import UsageError
 from pytest_kgate.integrity.checks import IntegrityChecks
 from pytest_kgate.integrity.checks import Verify
 from pytest_kgate.integrity.tampering.exit_guard import no_successful_exit
-from pytest_kgate.report.record import record as records
+from pytest_kgate.report.record.record import Record
 from pytest_kgate.statistics.gates import Verdict
 from pytest_kgate.system.deadline import deadline
 from pytest_kgate.system.gpu_lease import leased
@@ -105,7 +105,7 @@ def run(
     return Outcome(record)
 
 
-def not_judged(job: Job, device: Device, environment: Mapping[str, Any]) -> records.Record:
+def not_judged(job: Job, device: Device, environment: Mapping[str, Any]) -> Record:
     """The record of a job of which only the candidate was called, in a process that another tool watches."""
     return Account(replace(job, speed=(), error=None), device, environment).finish()
 

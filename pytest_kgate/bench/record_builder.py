@@ -22,7 +22,11 @@ from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Stopwatch
 from pytest_kgate.integrity.checks import IntegrityChecks
 from pytest_kgate.problems.problem import Problem
-from pytest_kgate.report.record import record as records
+from pytest_kgate.report.record.record import Record
+from pytest_kgate.report.record.samples import arm_facts
+from pytest_kgate.report.record.values import now
+from pytest_kgate.report.record.values import plain
+from pytest_kgate.report.record.verdict import overall_verdict
 from pytest_kgate.statistics.estimates import count_outliers
 from pytest_kgate.statistics.gates import Judgement
 from pytest_kgate.statistics.gates import Verdict
@@ -39,7 +43,7 @@ class Account:
 
     def __init__(self, job: Job, device: Device, environment: Mapping[str, Any]) -> None:
         self.job = job
-        self.started = records.now()
+        self.started = now()
         self.environment = {**environment, **device.environment()}
         self.lease_name = self.environment.get("gpu", {}).get("uuid", device.kind)
         self.reference: Reference | None = None
@@ -67,14 +71,14 @@ class Account:
         judged = (self.correctness.verdict, *(one.verdict for one in self.race.judgements))
         return all(verdict is Verdict.PASS for verdict in judged)
 
-    def finish(self) -> records.Record:
+    def finish(self) -> Record:
         """The record, in JSON's own types."""
         self.invalid = self.invalid or (self.integrity.reason() if self.integrity else None)
         judgements = self._judgements()
         gates = [one.to_dict() for one in judgements]
         correctness = self.correctness.to_dict() if self.correctness else None
         judged = correctness if self.job.must_be_right else None
-        verdict = records.overall_verdict(gates, judged, ran=self.error is None)
+        verdict = overall_verdict(gates, judged, ran=self.error is None)
         if self.invalid and verdict in ("PASS", "MEASURED"):
             verdict = "INVALID"
         if self.selftest:
@@ -111,8 +115,8 @@ class Account:
             "environment": self.environment,
             "warnings": self._warnings(),
         }
-        plain: records.Record = records.plain(record)
-        return plain
+        in_json_types: Record = plain(record)
+        return in_json_types
 
     def _judgements(self) -> list[Judgement]:
         """The race's, with the bootstrap intervals that a reader may want beside the deciding one."""
@@ -139,7 +143,7 @@ class Account:
             "seconds_spent": result.spent_seconds,
             "tick_seconds": self.stopwatch.tick_seconds,
             "retaken": result.retaken,
-            **{name: records.arm_facts(samples) for name, samples in arms.items()},
+            **{name: arm_facts(samples) for name, samples in arms.items()},
             "overhead_seconds": dict(zip(arms, overhead.tolist(), strict=True)),
             "ratio": result.ratio.to_dict() if result.ratio else None,
             "ratio_of_medians": float(np.median(result.candidate) / np.median(result.reference)),

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from pytest_kgate.report import format as text
-from pytest_kgate.report.record.record import VERDICTS
 from pytest_kgate.report.record.record import Record
-from pytest_kgate.report.record.record import overall_verdict
+from pytest_kgate.report.record.verdict import VERDICTS
+from pytest_kgate.report.record.verdict import overall_verdict
 
 ENOUGH_GATES = 10
 """From here on the summary says how many false passes to expect: a quarter of one."""

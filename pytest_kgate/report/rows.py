@@ -9,7 +9,7 @@ from typing import Any
 
 from pytest_kgate.report import format as text
 from pytest_kgate.report.record.record import Record
-from pytest_kgate.report.record.record import decode_samples
+from pytest_kgate.report.record.samples import decode_samples
 
 
 @dataclass(frozen=True)

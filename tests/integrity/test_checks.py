@@ -12,7 +12,7 @@ from record_schema import demand_valid
 import pytest_kgate.bench.call
 import pytest_kgate.report.text.failure
 import pytest_kgate.report.text.summary  # noqa: F401
-from pytest_kgate.report.record.record import load
+from pytest_kgate.report.record.document import load
 
 BEFORE = """
 import pytest

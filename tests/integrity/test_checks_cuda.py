@@ -264,7 +264,7 @@ def test_checks_cost_a_small_part_of_a_gate(pytester):
     import pytest_kgate.bench.call
     import pytest_kgate.report.text.failure
     import pytest_kgate.report.text.summary  # noqa: F401
-    from pytest_kgate.report.record.record import load
+    from pytest_kgate.report.record.document import load
 
     pytester.makepyfile(
         """

@@ -14,7 +14,7 @@ from pytest_kgate.integrity.launches.graph_nodes import demangled
 from pytest_kgate.integrity.launches.observed import Launches
 from pytest_kgate.integrity.launches.observed import is_work
 from pytest_kgate.integrity.launches.observed import observe
-from pytest_kgate.report.record.record import load
+from pytest_kgate.report.record.document import load
 
 
 def seen(*names):

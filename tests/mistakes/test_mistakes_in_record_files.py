@@ -20,7 +20,7 @@ import pytest_kgate.bench.call
 import pytest_kgate.build.kernel
 import pytest_kgate.report.text.failure
 import pytest_kgate.report.text.summary  # noqa: F401
-from pytest_kgate.report.record.record import load
+from pytest_kgate.report.record.document import load
 
 NOT_POSIX = not hasattr(os, "fork")
 

@@ -17,7 +17,7 @@ import pytest_kgate.report.text.failure
 import pytest_kgate.report.text.summary  # noqa: F401
 from pytest_kgate import Shape
 from pytest_kgate.problems.attention.problem import sdpa_problem
-from pytest_kgate.report.record.record import load
+from pytest_kgate.report.record.document import load
 
 pytest.importorskip("jsonschema", reason="needs jsonschema, of the extra `test`")
 

@@ -149,7 +149,7 @@ def test_marked(kbench, sdpa_oracle, kernels):
 
 @pytest.mark.parametrize("kernel", ["wmma", "out_of_bounds"])
 def test_the_marker_lets_a_clean_kernel_race_and_stops_a_faulty_one(kernel: str, order: Order, tmp_path: Path) -> None:
-    from pytest_kgate.report.record.record import load
+    from pytest_kgate.report.record.document import load
 
     source = kernel if kernel == "wmma" else str(HERE / "faults" / "out_of_bounds.cu")
     (tmp_path / "test_marked.py").write_text(MARKED.replace("KERNEL", repr(source)))

@@ -13,8 +13,10 @@ from sample_records import session
 from sample_records import speed_record
 
 from pytest_kgate import __version__
-from pytest_kgate.report.record import record as records
+from pytest_kgate.report.record.document import SCHEMA
+from pytest_kgate.report.record.document import document
 from pytest_kgate.report.record.file import RecordFile
+from pytest_kgate.report.record.record import Record
 
 
 def kgate(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -27,8 +29,8 @@ def file(tmp_path: Path) -> Path:
     return write(tmp_path / "a.json", session())
 
 
-def write(path: Path, content: Sequence[records.Record]) -> Path:
-    path.write_text(json.dumps(records.document(content)))
+def write(path: Path, content: Sequence[Record]) -> Path:
+    path.write_text(json.dumps(document(content)))
     return path
 
 
@@ -48,9 +50,9 @@ def test_report_merges_files(tmp_path: Path, file: Path) -> None:
     other = write(tmp_path / "b.json", [session()[0], speed_record("b.py::only_here")])
     run = kgate("report", file, other, "--format", "json")
     assert run.returncode == 0, run.stderr
-    document = json.loads(run.stdout)
-    assert document["schema"] == records.SCHEMA
-    assert [record["test"] for record in document["records"]] == [*(r["test"] for r in session()), "b.py::only_here"]
+    shown = json.loads(run.stdout)
+    assert shown["schema"] == SCHEMA
+    assert [record["test"] for record in shown["records"]] == [*(r["test"] for r in session()), "b.py::only_here"]
 
 
 def test_report_updates_a_readme(tmp_path: Path, file: Path) -> None:

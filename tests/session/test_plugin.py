@@ -13,7 +13,7 @@ import torch  # noqa: F401  (pytester forgets what its sessions import, and torc
 import pytest_kgate.bench.call
 import pytest_kgate.report.text.failure
 import pytest_kgate.report.text.summary  # noqa: F401
-from pytest_kgate.report.record.record import load
+from pytest_kgate.report.record.document import load
 
 FAKE_DEVICE = """
 import pytest

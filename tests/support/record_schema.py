@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import functools
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 
-from pytest_kgate.report.record.record import json_schema
+from pytest_kgate.report.record import record
 
 if TYPE_CHECKING:
     import jsonschema
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of a file of records."""
+    schema: dict[str, Any] = json.loads(Path(record.__file__).with_name("records.schema.json").read_text("utf-8"))
+    return schema
 
 
 def demand_valid(content: Any) -> None:

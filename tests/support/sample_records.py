@@ -9,7 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from pytest_kgate.report.record import record as records
+from pytest_kgate.report.record.record import Record
+from pytest_kgate.report.record.samples import encode_samples
+from pytest_kgate.report.record.values import plain
+from pytest_kgate.report.record.verdict import overall_verdict
 from pytest_kgate.statistics import estimates as stats
 from pytest_kgate.statistics import judge as judging
 from pytest_kgate.statistics.gates import SpeedGate
@@ -30,7 +33,7 @@ def speed_record(
     call: int = 0,
     warnings: tuple[str, ...] = (),
     demanded_error: bool = True,
-) -> records.Record:
+) -> Record:
     """A race of these rounds, judged by the real rule."""
     rng = np.random.default_rng(zlib.crc32(test.encode()))
     reference = reference_seconds * np.exp(noise * rng.standard_normal((rounds, 1)))
@@ -43,7 +46,7 @@ def speed_record(
     correct["default_tolerance"] = not demanded_error
     record = _record(test, call, warnings)
     record |= {
-        "verdict": records.overall_verdict(found, correct if demanded_error or found else None),
+        "verdict": overall_verdict(found, correct if demanded_error or found else None),
         "reason": next((gate["reason"] for gate in found if gate["reason"]), ""),
         "reference": {
             "name": "sdpa",
@@ -68,10 +71,10 @@ def speed_record(
             "outliers": {"candidate": stats.count_outliers(candidate), "reference": 3},
         },
     }
-    return records.plain(record)
+    return plain(record)
 
 
-def invalid_record(test: str = "tests/test_attention.py::test_wmma[1x8x64x64]") -> records.Record:
+def invalid_record(test: str = "tests/test_attention.py::test_wmma[1x8x64x64]") -> Record:
     """Timed, and then a timed launch turned out to have left another answer."""
     record = speed_record(test)
     reason = "a timed launch left another answer than the checked ones: off by 0.31 at [0, 3, 17, 2]"
@@ -87,7 +90,7 @@ def wrong_record(
     worst: dict[str, Any] | None = None,
     wrong_kinds: tuple[str, ...] = ("normal", "hard"),
     causal: bool = False,
-) -> records.Record:
+) -> Record:
     """Checked, found wrong and never timed; an error of None is NaN or Inf."""
     record = _record(test, 0, ())
     reason = "the output holds NaN or Inf" if error is None else f"max |candidate - exact| is {error:.3g}"
@@ -96,14 +99,14 @@ def wrong_record(
     found = correctness(error=error, wrong_kinds=wrong_kinds)
     found |= {"verdict": "FAIL", "reason": reason, "worst": place | (worst or {})}
     record["problem"]["causal"] = causal
-    return records.plain(record | {"verdict": "WRONG", "reason": reason, "correctness": found})
+    return plain(record | {"verdict": "WRONG", "reason": reason, "correctness": found})
 
 
 def error_record(
     test: str = "tests/test_attention.py::test_crash[1x8x512x64]",
     reason: str = "A kernel faulted while timing: CUDA error: an illegal memory access was encountered. "
     "Run the test under `compute-sanitizer` to see which kernel and line.",
-) -> records.Record:
+) -> Record:
     """The candidate could not run."""
     return _record(test, 0, ()) | {
         "verdict": "ERROR",
@@ -113,23 +116,23 @@ def error_record(
     }
 
 
-def allclose_record(test: str = "tests/test_attention.py::test_correct[1x8x512x64]") -> records.Record:
+def allclose_record(test: str = "tests/test_attention.py::test_correct[1x8x512x64]") -> Record:
     """Only an error bound was demanded; the race was measured."""
     return speed_record(test, bounds=())
 
 
-def measured_record(test: str = "tests/test_attention.py::test_look") -> records.Record:
+def measured_record(test: str = "tests/test_attention.py::test_look") -> Record:
     """Nothing was demanded."""
     return speed_record(test, bounds=(), demanded_error=False)
 
 
-def session() -> list[records.Record]:
+def session() -> list[Record]:
     """One of each kind, as a session might leave them."""
     return copy.deepcopy(_session())
 
 
 @functools.cache
-def _session() -> list[records.Record]:
+def _session() -> list[Record]:
     fallback = "graph timer not used: the candidate synchronises; the queue timer was used instead"
     both = (SpeedGate(0.95), SpeedGate(1.0, quantile=0.9))
     name = "tests/test_attention.py::test_{}[{}]".format
@@ -177,11 +180,11 @@ def correctness(error: float | None = 4.9e-4, wrong_kinds: tuple[str, ...] = ("n
 
 def _arm(samples: Any) -> dict[str, Any]:
     p10, median, p90 = (float(value) for value in np.quantile(samples, [0.1, 0.5, 0.9]))
-    encoded = records.encode_samples(samples)
+    encoded = encode_samples(samples)
     return {"median_seconds": median, "p10_seconds": p10, "p90_seconds": p90, "samples": encoded}
 
 
-def _record(test: str, call: int, warnings: tuple[str, ...]) -> records.Record:
+def _record(test: str, call: int, warnings: tuple[str, ...]) -> Record:
     return {
         "test": test,
         "call": call,

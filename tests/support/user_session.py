@@ -11,8 +11,8 @@ from typing import Any
 
 from record_schema import demand_valid
 
+from pytest_kgate.report.record.document import load
 from pytest_kgate.report.record.record import Record
-from pytest_kgate.report.record.record import load
 
 FAKE = """
 import pytest

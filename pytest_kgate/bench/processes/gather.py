@@ -14,7 +14,11 @@ import numpy as np
 
 from pytest_kgate.bench.race.race import Progress
 from pytest_kgate.errors import KgateError
-from pytest_kgate.report.record import record as records
+from pytest_kgate.report.record.record import Record
+from pytest_kgate.report.record.samples import arm_facts
+from pytest_kgate.report.record.samples import decode_samples
+from pytest_kgate.report.record.values import plain
+from pytest_kgate.report.record.verdict import overall_verdict
 from pytest_kgate.statistics.estimates import Floats
 from pytest_kgate.statistics.estimates import count_outliers
 from pytest_kgate.statistics.gates import Judgement
@@ -30,13 +34,11 @@ if TYPE_CHECKING:
 ALL_ROUNDS = sys.float_info.min
 """A precision that no race reaches: each process takes all its rounds, or its budget."""
 
-Spawn = Callable[[int, "str | None", float], records.Record]
+Spawn = Callable[[int, "str | None", float], Record]
 """`spawn(process, backend, limit_seconds)`: the record of a new process, from 1; raises `KgateError` without one."""
 
 
-def gather(
-    record: records.Record, job: Job, spawn: Spawn, progress: Callable[[Progress], None] | None
-) -> dict[str, Any]:
+def gather(record: Record, job: Job, spawn: Spawn, progress: Callable[[Progress], None] | None) -> dict[str, Any]:
     """`record`, of this process's check, with the gates judged on the rounds of all processes.
 
     The first process that fails or is wrong ends it.
@@ -45,7 +47,7 @@ def gather(
     # Once for its start; the process itself limits how long it waits for the device, the check and the race.
     limit = 4 * job.options.timeout + 2 * job.options.budget
     backend = (record["reference"] or {}).get("backend")
-    found: list[records.Record] = []
+    found: list[Record] = []
     _release_memory()
     for process in range(1, of + 1):
         try:
@@ -69,7 +71,7 @@ def _release_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def _refused(record: records.Record, job: Job, one: records.Record, which: str) -> records.Record:
+def _refused(record: Record, job: Job, one: Record, which: str) -> Record:
     """One process has no rounds to be trusted, though the check in this one was passed."""
     reason = f"{which}: {one['reason'] or 'took no round'}"
     verdict = one["verdict"] if one["verdict"] in ("ERROR", "WRONG", "INVALID") else "INVALID"
@@ -77,13 +79,11 @@ def _refused(record: records.Record, job: Job, one: records.Record, which: str) 
     if verdict == "INVALID":
         gates = [Judgement(gate, Verdict.INVALID, reason, 0).to_dict() for gate in job.speed]
     correctness = one["correctness"] if verdict == "WRONG" else record["correctness"]
-    plain: records.Record = records.plain(
-        {**record, "verdict": verdict, "reason": reason, "gates": gates, "correctness": correctness}
-    )
-    return plain
+    answer: Record = plain({**record, "verdict": verdict, "reason": reason, "gates": gates, "correctness": correctness})
+    return answer
 
 
-def _judged(record: records.Record, job: Job, found: Sequence[records.Record]) -> records.Record:
+def _judged(record: Record, job: Job, found: Sequence[Record]) -> Record:
     timers = sorted({one["timing"]["timer"] for one in found})
     if len(timers) > 1:
         what = f"the processes were timed in different ways ({', '.join(timers)}); name one with --kgate-timer"
@@ -100,22 +100,22 @@ def _judged(record: records.Record, job: Job, found: Sequence[records.Record]) -
         gates.append(entry)
     judged = record["correctness"] if job.must_be_right else None
     warnings = dict.fromkeys([*record["warnings"], *(text for one in found for text in one["warnings"]), *notes])
-    plain: records.Record = records.plain(
+    answer: Record = plain(
         {
             **record,
-            "verdict": records.overall_verdict(gates, judged),
+            "verdict": overall_verdict(gates, judged),
             "reason": next((gate["reason"] for gate in gates if gate["reason"]), ""),
             "gates": gates,
             "timing": _timing([one["timing"] for one in found], found, runs, tick),
             "warnings": list(warnings),
         }
     )
-    return plain
+    return answer
 
 
-def _run(one: records.Record) -> Run:
+def _run(one: Record) -> Run:
     timing = one["timing"]
-    candidate, reference = (records.decode_samples(timing[arm]["samples"]) for arm in ("candidate", "reference"))
+    candidate, reference = (decode_samples(timing[arm]["samples"]) for arm in ("candidate", "reference"))
     return Run(candidate, reference)
 
 
@@ -130,7 +130,7 @@ def _notes(gate: SpeedGate, spread: Spread) -> list[str]:
 
 
 def _timing(
-    timings: Sequence[Mapping[str, Any]], found: Sequence[records.Record], runs: Sequence[Run], tick: float
+    timings: Sequence[Mapping[str, Any]], found: Sequence[Record], runs: Sequence[Run], tick: float
 ) -> dict[str, Any]:
     """As of one race; samples are those of the first process, then of the second, and so on."""
     arms = {name: _stacked([getattr(run, name) for run in runs]) for name in ("candidate", "reference")}
@@ -145,7 +145,7 @@ def _timing(
         "seconds_spent": sum(one["seconds_spent"] for one in timings),
         "tick_seconds": tick,
         "retaken": sum(one["retaken"] for one in timings),
-        **{name: records.arm_facts(samples) for name, samples in arms.items()},
+        **{name: arm_facts(samples) for name, samples in arms.items()},
         "overhead_seconds": overhead,
         "ratio": None,
         "ratio_of_medians": float(np.median(arms["candidate"]) / np.median(arms["reference"])),
@@ -173,7 +173,7 @@ def _probes(found: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     }
 
 
-def _process(one: records.Record) -> dict[str, Any]:
+def _process(one: Record) -> dict[str, Any]:
     timing = one["timing"]
     return {
         "started": one["started"],

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_kgate.report.record.record import Record
-from pytest_kgate.report.record.record import plain
+from pytest_kgate.report.record.values import plain
 from pytest_kgate.system import json_file as files
 
 VARIABLE = "KGATE_PROCESS"

@@ -30,8 +30,8 @@ from pytest_kgate.profile.sanitizer.run import examine
 from pytest_kgate.profile.sanitizer.tools import TOOLS
 from pytest_kgate.profile.sanitizer.tools import Sanitize
 from pytest_kgate.profile.sanitizer.tools import find_program
-from pytest_kgate.report.record.record import now
-from pytest_kgate.report.record.record import plain
+from pytest_kgate.report.record.values import now
+from pytest_kgate.report.record.values import plain
 from pytest_kgate.system import json_file
 from pytest_kgate.system.environment import session_environment
 

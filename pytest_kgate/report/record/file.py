@@ -20,12 +20,12 @@ from io import FileIO
 from pathlib import Path
 
 from pytest_kgate.errors import UsageError
+from pytest_kgate.report.record.document import SCHEMA
+from pytest_kgate.report.record.document import VERSION
 from pytest_kgate.report.record.ledger import Ledger
-from pytest_kgate.report.record.record import SCHEMA
-from pytest_kgate.report.record.record import VERSION
 from pytest_kgate.report.record.record import Record
-from pytest_kgate.report.record.record import now
-from pytest_kgate.report.record.record import plain
+from pytest_kgate.report.record.values import now
+from pytest_kgate.report.record.values import plain
 
 _TAIL = b"\n]}\n"
 

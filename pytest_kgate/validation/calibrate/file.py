@@ -15,7 +15,7 @@ from typing import Any
 
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
-from pytest_kgate.report.record.record import now
+from pytest_kgate.report.record.values import now
 from pytest_kgate.system import json_file
 
 SCHEMA = "pytest-kgate/calibration"

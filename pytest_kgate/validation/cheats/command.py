@@ -92,7 +92,7 @@ def _setting(device: str) -> dict[str, Any]:
     import torch
 
     from pytest_kgate.device.host import cpu_model
-    from pytest_kgate.report.record.record import now
+    from pytest_kgate.report.record.values import now
 
     setting: dict[str, Any] = {"torch": f"PyTorch {torch.__version__}", "day": now()[:10]}
     if device == "host":

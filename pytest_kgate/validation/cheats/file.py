@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from pytest_kgate.report.record.record import now
+from pytest_kgate.report.record.values import now
 from pytest_kgate.system import json_file
 from pytest_kgate.validation.cheats.attempt import Attempt
 from pytest_kgate.validation.cheats.catalogue import CATALOGUE

@@ -45,7 +45,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     import torch
 
     from pytest_kgate.device.open import open_device
-    from pytest_kgate.report.record.record import now
+    from pytest_kgate.report.record.values import now
     from pytest_kgate.validation.oracle import file
     from pytest_kgate.validation.oracle import grid
 

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pytest_kgate.report.record.record import now
+from pytest_kgate.report.record.values import now
 from pytest_kgate.system import json_file
 from pytest_kgate.validation.oracle.grid import GridCell
 

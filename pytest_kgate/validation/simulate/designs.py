@@ -22,7 +22,7 @@ from pytest_kgate import __version__
 from pytest_kgate.bench.race.race import SAMPLES
 from pytest_kgate.device.fake.noise import Noise
 from pytest_kgate.device.fake.noise import RoundOffset
-from pytest_kgate.report.record.record import now
+from pytest_kgate.report.record.values import now
 from pytest_kgate.statistics import estimates as stats
 from pytest_kgate.statistics import group_sequential as looks
 from pytest_kgate.statistics.estimates import Floats

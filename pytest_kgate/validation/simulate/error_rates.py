@@ -30,7 +30,7 @@ from pytest_kgate.bench.seeds import SeedBook
 from pytest_kgate.bench.seeds import Stream
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.protocol import Workload
-from pytest_kgate.report.record.record import now
+from pytest_kgate.report.record.values import now
 from pytest_kgate.statistics.gates import Judgement
 from pytest_kgate.statistics.gates import SpeedGate
 from pytest_kgate.statistics.gates import Verdict

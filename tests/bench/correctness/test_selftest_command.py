@@ -14,7 +14,7 @@ import pytest_kgate.report.text.failure
 import pytest_kgate.report.text.selftest
 import pytest_kgate.report.text.summary  # noqa: F401
 from pytest_kgate import cli
-from pytest_kgate.report.record.record import load
+from pytest_kgate.report.record.document import load
 from pytest_kgate.report.rows import rows_of
 from pytest_kgate.report.text.selftest import selftest_table
 

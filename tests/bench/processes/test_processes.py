@@ -16,8 +16,8 @@ import torch  # noqa: F401  (pytester forgets what its sessions import, and torc
 from record_schema import demand_valid
 
 import pytest_kgate.bench.call  # noqa: F401
-from pytest_kgate.report.record.record import decode_samples
-from pytest_kgate.report.record.record import load
+from pytest_kgate.report.record.document import load
+from pytest_kgate.report.record.samples import decode_samples
 
 CONFTEST = """
 import json

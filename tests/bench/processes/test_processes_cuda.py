@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch  # noqa: F401  (pytester forgets what its sessions import, and torch can't be imported twice)
 
-from pytest_kgate.report.record.record import load
+from pytest_kgate.report.record.document import load
 
 pytestmark = pytest.mark.gpu
 

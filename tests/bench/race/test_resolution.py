@@ -13,7 +13,7 @@ import pytest_kgate.report.text.summary  # noqa: F401
 from pytest_kgate.bench.race import resolution as advice
 from pytest_kgate.bench.race.device_calibration import Calibration
 from pytest_kgate.bench.race.device_calibration import save
-from pytest_kgate.report.record.record import load
+from pytest_kgate.report.record.document import load
 from pytest_kgate.statistics.gates import SpeedGate
 
 FOUND = Calibration(

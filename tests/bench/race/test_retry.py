@@ -15,7 +15,7 @@ from pytest_kgate.bench.race.race import Plan
 from pytest_kgate.bench.race.retry import trusted_race
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.protocol import Workload
-from pytest_kgate.report.record.record import load
+from pytest_kgate.report.record.document import load
 from pytest_kgate.statistics.gates import SpeedGate
 from pytest_kgate.validation.simulate.scenarios import SCENARIOS
 

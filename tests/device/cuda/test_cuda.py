@@ -250,7 +250,7 @@ def test_session_survives_a_kernel_that_takes_the_context_down(pytester, body, m
     assert result.ret == 1
     result.assert_outcomes(passed=1, failed=2)
     result.stdout.fnmatch_lines([message, "*Not run: the CUDA context of this process was lost*"])
-    from pytest_kgate.report.record.record import load
+    from pytest_kgate.report.record.document import load
 
     assert [record["verdict"] for record in load(pytester.path / "records.json")] == [
         "MEASURED",

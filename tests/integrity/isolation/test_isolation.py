@@ -16,7 +16,7 @@ from record_schema import demand_valid
 
 import pytest_kgate.bench.call  # noqa: F401
 from pytest_kgate.integrity.isolation.process.landlock import landlock_version
-from pytest_kgate.report.record.record import load
+from pytest_kgate.report.record.document import load
 
 TESTS = """
 import pytest

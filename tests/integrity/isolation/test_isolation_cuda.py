@@ -6,7 +6,7 @@ import pytest
 import torch  # noqa: F401  (pytester forgets what its sessions import, and torch can't be imported twice)
 
 import pytest_kgate.bench.call  # noqa: F401
-from pytest_kgate.report.record.record import load
+from pytest_kgate.report.record.document import load
 from pytest_kgate.validation.cheats.attempt import SLOWLY
 
 pytestmark = pytest.mark.gpu

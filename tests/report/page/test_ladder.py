@@ -13,7 +13,8 @@ from pytest_kgate.build.registry import Implementation
 from pytest_kgate.build.registry import implementations
 from pytest_kgate.report.page import ladder
 from pytest_kgate.report.page import markdown
-from pytest_kgate.report.record import record
+from pytest_kgate.report.record.document import load
+from pytest_kgate.report.record.document import merge
 
 ROOT = Path(__file__).parents[3]
 WMMA = Implementation("wmma", "wmma.cu", "cuda", "ready", "Through fragments.")
@@ -95,6 +96,6 @@ def test_no_records_leave_only_the_ideas() -> None:
     ],
 )
 def test_page_shows_what_the_committed_records_say(page, block, make) -> None:
-    records = record.merge(record.load(path) for path in sorted((ROOT / "benchmarks" / "h200").glob("perf-*.json")))
+    records = merge(load(path) for path in sorted((ROOT / "benchmarks" / "h200").glob("perf-*.json")))
     content = (ROOT / page).read_text(encoding="utf-8")
     assert markdown.update_block(content, block, make(records)) == content

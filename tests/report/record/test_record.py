@@ -12,41 +12,49 @@ from typing import Any
 
 import numpy as np
 import pytest
+from record_schema import json_schema
 from sample_records import error_record
 from sample_records import session
 from sample_records import speed_record
 from sample_records import wrong_record
 
+import pytest_kgate
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
-from pytest_kgate.report.record import record as records
+from pytest_kgate.report.record.document import document
+from pytest_kgate.report.record.document import load
+from pytest_kgate.report.record.document import merge
 from pytest_kgate.report.record.file import RecordFile
+from pytest_kgate.report.record.samples import decode_samples
+from pytest_kgate.report.record.samples import encode_samples
+from pytest_kgate.report.record.values import plain
+from pytest_kgate.report.record.verdict import overall_verdict
 
 jsonschema = pytest.importorskip("jsonschema", reason="needs jsonschema, of the extra `test`")
 
 
 @pytest.fixture(scope="module")
 def validator() -> jsonschema.Draft202012Validator:
-    schema = records.json_schema()
+    schema = json_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
     return jsonschema.Draft202012Validator(schema)
 
 
 def write(path: Path, **changes: Any) -> Path:
-    path.write_text(json.dumps(records.document(session()) | changes))
+    path.write_text(json.dumps(document(session()) | changes))
     return path
 
 
 def test_samples_come_back_bit_for_bit() -> None:
     samples = np.random.default_rng(7).standard_normal((96, 10)) * 1e-6
     samples[3, 4], samples[5, 6] = np.inf, 5e-324
-    encoded = json.loads(json.dumps(records.encode_samples(samples)))
-    np.testing.assert_array_equal(records.decode_samples(encoded), samples)
+    encoded = json.loads(json.dumps(encode_samples(samples)))
+    np.testing.assert_array_equal(decode_samples(encoded), samples)
 
 
 def test_samples_of_a_strided_view_come_back_too() -> None:
     samples = np.arange(24.0).reshape(4, 6)[:, ::2]
-    np.testing.assert_array_equal(records.decode_samples(records.encode_samples(samples)), samples)
+    np.testing.assert_array_equal(decode_samples(encode_samples(samples)), samples)
 
 
 @pytest.mark.parametrize(
@@ -54,14 +62,14 @@ def test_samples_of_a_strided_view_come_back_too() -> None:
     [{"data": "!"}, {"data": "AAAA"}, {"shape": [1, 2]}, {"dtype": "<f4"}, {"encoding": "gzip"}, {"shape": None}],
 )
 def test_damaged_samples_are_refused_in_words(damage: dict[str, Any]) -> None:
-    encoded = records.encode_samples(np.ones((3, 4)))
+    encoded = encode_samples(np.ones((3, 4)))
     with pytest.raises(KgateError, match="can't be decoded"):
-        records.decode_samples({**encoded, **damage})
+        decode_samples({**encoded, **damage})
 
 
 def test_every_kind_of_record_fits_the_schema(validator: jsonschema.Draft202012Validator) -> None:
     kinds = [*session(), wrong_record(error=None, worst={"candidate": "nan"}), error_record()]
-    validator.validate(records.document(kinds))
+    validator.validate(document(kinds))
 
 
 @pytest.mark.parametrize(
@@ -81,13 +89,13 @@ def test_every_kind_of_record_fits_the_schema(validator: jsonschema.Draft202012V
 def test_schema_rejects_what_is_not_a_record(
     validator: jsonschema.Draft202012Validator, path: tuple[Any, ...], value: Any
 ) -> None:
-    document = copy.deepcopy(records.document([speed_record()]))
-    place = document["records"][0]
+    content = copy.deepcopy(document([speed_record()]))
+    place = content["records"][0]
     for key in path[:-1]:
         place = place[key]
     place[path[-1]] = value
     with pytest.raises(jsonschema.ValidationError):
-        validator.validate(document)
+        validator.validate(content)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +115,7 @@ def test_schema_rejects_what_is_not_a_record(
 def test_record_has_the_worst_verdict(gates: list[str], correctness: str | None, ran: bool, expected: str) -> None:
     judged = [{"verdict": verdict} for verdict in gates]
     checked = None if correctness is None else {"verdict": correctness}
-    assert records.overall_verdict(judged, checked, ran) == expected
+    assert overall_verdict(judged, checked, ran) == expected
 
 
 def test_odd_values_become_json() -> None:
@@ -126,7 +134,7 @@ def test_odd_values_become_json() -> None:
         "path": Path("a"),
         3: "key",
     }
-    text = json.dumps(records.plain(odd), allow_nan=False)
+    text = json.dumps(plain(odd), allow_nan=False)
     assert json.loads(text) == {
         "numpy": 0.5,
         "count": 3,
@@ -142,22 +150,22 @@ def test_odd_values_become_json() -> None:
 
 
 def test_loaded_records_are_those_written(tmp_path: Path) -> None:
-    assert records.load(write(tmp_path / "a.json")) == session()
+    assert load(write(tmp_path / "a.json")) == session()
 
 
 def test_a_record_in_two_files_counts_once(tmp_path: Path) -> None:
     first, second, other = speed_record("t.py::a"), speed_record("t.py::b"), speed_record("t.py::a", call=1)
-    assert records.merge([[first, second], [first, other]]) == [first, second, other]
+    assert merge([[first, second], [first, other]]) == [first, second, other]
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no file .*gone\.json"):
-        records.load(tmp_path / "gone.json")
+        load(tmp_path / "gone.json")
 
 
 def test_directory_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="can't be read"):
-        records.load(tmp_path)
+        load(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +175,7 @@ def test_damaged_file_is_refused_in_words(tmp_path: Path, content: bytes) -> Non
     path = tmp_path / "cut.json"
     path.write_bytes(content)
     with pytest.raises(KgateError, match="not JSON, or is cut off"):
-        records.load(path)
+        load(path)
 
 
 def test_file_of_a_session_killed_while_it_wrote_is_read_up_to_there(tmp_path: Path) -> None:
@@ -180,7 +188,7 @@ def test_file_of_a_session_killed_while_it_wrote_is_read_up_to_there(tmp_path: P
     for cut in (last + 2, last + 100, len(content) - 10):
         path.write_bytes(content[:cut] + b" " * 50)
         with pytest.warns(UserWarning, match="ends in the middle of a record; 9 whole ones were read"):
-            assert records.load(path) == session()[:-1]
+            assert load(path) == session()[:-1]
 
 
 @pytest.mark.parametrize("content", ["[]", "3", '{"schema": "other"}', "{}"])
@@ -188,22 +196,22 @@ def test_other_json_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "other.json"
     path.write_text(content)
     with pytest.raises(UsageError, match="holds no records"):
-        records.load(path)
+        load(path)
 
 
 def test_newer_version_says_to_upgrade(tmp_path: Path) -> None:
     with pytest.raises(KgateError, match=r"(?s)version 2.*Upgrade"):
-        records.load(write(tmp_path / "new.json", version=2))
+        load(write(tmp_path / "new.json", version=2))
 
 
 @pytest.mark.parametrize("broken", [None, [3], [{"test": "a"}]])
 def test_file_without_whole_records_is_refused(tmp_path: Path, broken: Any) -> None:
     with pytest.raises(KgateError, match="is damaged"):
-        records.load(write(tmp_path / "broken.json", records=broken))
+        load(write(tmp_path / "broken.json", records=broken))
 
 
 def test_importing_the_report_room_is_cheap() -> None:
-    package = Path(records.__file__).parents[2]
+    package = Path(pytest_kgate.__file__).parent
     files = (path.relative_to(package.parent).with_suffix("") for path in (package / "report").rglob("[a-z]*.py"))
     modules = [".".join(file.parts) for file in files]
     code = f"import sys, pytest_kgate.cli, {', '.join(modules)}\n"

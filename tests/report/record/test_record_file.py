@@ -19,7 +19,8 @@ from sample_records import session
 from sample_records import speed_record
 
 from pytest_kgate.errors import UsageError
-from pytest_kgate.report.record import record as records
+from pytest_kgate.report.record.document import load
+from pytest_kgate.report.record.document import merge
 from pytest_kgate.report.record.file import RecordFile
 
 pytest.importorskip("jsonschema", reason="needs jsonschema, of the extra `test`")
@@ -51,7 +52,7 @@ def test_file_is_whole_after_every_record(tmp_path: Path) -> None:
         demand_valid(document)
         assert len(document["records"]) == number
     assert file.close() == []
-    assert records.load(path) == session()
+    assert load(path) == session()
     assert file.close() == []
 
 
@@ -68,7 +69,7 @@ def test_new_session_replaces_the_records_of_the_last(tmp_path: Path) -> None:
         file = RecordFile(tmp_path / "r.json")
         file.append(speed_record(test))
         file.close()
-    assert [record["test"] for record in records.load(tmp_path / "r.json")] == ["a.py::two"]
+    assert [record["test"] for record in load(tmp_path / "r.json")] == ["a.py::two"]
 
 
 def test_other_files_are_never_overwritten(tmp_path: Path) -> None:
@@ -131,7 +132,7 @@ def test_killed_session_leaves_a_whole_file(tmp_path: Path, after: int) -> None:
         for _ in range(after):
             process.stdout.readline()
         process.kill()
-    found = records.load(tmp_path / "r.json")
+    found = load(tmp_path / "r.json")
     assert len(found) >= after
     assert [record["call"] for record in found] == list(range(len(found)))
 
@@ -150,7 +151,7 @@ def test_ctrl_c_leaves_a_whole_file(tmp_path: Path) -> None:
             process.stdout.readline()
         process.send_signal(signal.SIGINT)
         process.stdout.read()
-    assert len(records.load(tmp_path / "r.json")) >= 7
+    assert len(load(tmp_path / "r.json")) >= 7
 
 
 def test_hard_exit_without_close_loses_nothing(tmp_path: Path) -> None:
@@ -167,7 +168,7 @@ def test_hard_exit_without_close_loses_nothing(tmp_path: Path) -> None:
         tmp_path / "r.json",
     )
     assert run.returncode == 3, run.stderr
-    assert records.load(tmp_path / "r.json") == session()
+    assert load(tmp_path / "r.json") == session()
 
 
 WRITE_UNTIL_FULL = """
@@ -175,7 +176,7 @@ WRITE_UNTIL_FULL = """
     from pathlib import Path
     from sample_records import speed_record
     from pytest_kgate.report.record.file import RecordFile
-    from pytest_kgate.report.record.record import load
+    from pytest_kgate.report.record.document import load
 
     path = Path(sys.argv[1])
     file = RecordFile(path)
@@ -202,7 +203,7 @@ def test_records_beyond_the_limit_go_to_the_temporary_directory(tmp_path: Path) 
     assert f"{12 - kept} of 12 records are in " in message
     elsewhere = next(tmp_path.glob("kgate-records-*.json"))
     assert str(elsewhere) in message
-    found = records.merge([records.load(tmp_path / "r.json"), records.load(elsewhere)])
+    found = merge([load(tmp_path / "r.json"), load(elsewhere)])
     assert [record["call"] for record in found] == list(range(12))
 
 
@@ -213,7 +214,7 @@ def test_records_are_written_late_when_there_is_room_again(tmp_path: Path) -> No
     kept, message = json.loads(run.stdout)
     assert 0 < kept < 12
     assert "could not be written for a while (File too large); all 12 records are in it now" in message
-    assert len(records.load(tmp_path / "r.json")) == 12
+    assert len(load(tmp_path / "r.json")) == 12
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs resource limits")
@@ -222,7 +223,7 @@ def test_records_that_fit_nowhere_are_said_to_be_lost(tmp_path: Path) -> None:
     assert run.returncode == 0, run.stderr
     kept, message = json.loads(run.stdout)
     assert f"{12 - kept} of 12 records are lost" in message
-    assert len(records.load(tmp_path / "r.json")) == kept
+    assert len(load(tmp_path / "r.json")) == kept
     assert list(tmp_path.glob("kgate-records-*")) == []
 
 
@@ -247,7 +248,7 @@ def test_full_disk_keeps_a_whole_file_and_the_rest_elsewhere(small_disk: Path) -
         assert 0 < kept < 12
         assert "No space left on device" in message
         elsewhere = next(Path(temporary).glob("kgate-records-*.json"))
-        found = records.merge([records.load(small_disk / "r.json"), records.load(elsewhere)])
+        found = merge([load(small_disk / "r.json"), load(elsewhere)])
         assert [record["call"] for record in found] == list(range(12))
 
 
@@ -267,7 +268,7 @@ def test_file_removed_during_the_session_is_written_again(tmp_path: Path) -> Non
     file.append(speed_record("a.py::two"))
     (message,) = file.close()
     assert "was removed or replaced" in message
-    assert len(records.load(tmp_path / "sub" / "r.json")) == 2
+    assert len(load(tmp_path / "sub" / "r.json")) == 2
 
 
 def test_file_changed_by_another_program_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,4 +281,4 @@ def test_file_changed_by_another_program_is_left_alone(tmp_path: Path, monkeypat
     (message,) = file.close()
     assert "another program changed the file" in message
     assert path.read_text() == "mine now"
-    assert "a.py::two" in [record["test"] for record in records.load(next(tmp_path.glob("kgate-records-*.json")))]
+    assert "a.py::two" in [record["test"] for record in load(next(tmp_path.glob("kgate-records-*.json")))]

@@ -19,7 +19,7 @@ from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.integrity.isolation.process.channel import Channel
 from pytest_kgate.integrity.isolation.process.guard import guard_process
-from pytest_kgate.report.record.record import plain
+from pytest_kgate.report.record.values import plain
 from pytest_kgate.system.child_process import last_lines
 from pytest_kgate.system.child_process import parent_pipe
 from pytest_kgate.system.child_process import signal_all

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from pytest_kgate.errors import KgateError
-from pytest_kgate.report.record.record import now
-from pytest_kgate.report.record.record import plain
+from pytest_kgate.report.record.values import now
+from pytest_kgate.report.record.values import plain
 from pytest_kgate.system.environment import session_environment
 from pytest_kgate.system.gpu_lease import leased
 from pytest_kgate.validation.calibrate.cases import named

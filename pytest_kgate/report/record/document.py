@@ -1,0 +1,105 @@
+"""The content of a file of records: how it is made, read, and merged with that of other files."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterable
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from pytest_kgate.errors import KgateError
+from pytest_kgate.errors import UsageError
+from pytest_kgate.report.record.record import Record
+from pytest_kgate.report.record.values import now
+from pytest_kgate.report.record.values import plain
+
+SCHEMA = "pytest-kgate/records"
+VERSION = 1
+
+
+def document(records: Iterable[Record], created: str | None = None) -> dict[str, Any]:
+    """The whole of a file of records."""
+    return {
+        "schema": SCHEMA,
+        "version": VERSION,
+        "created": created or now(),
+        "records": plain(list(records)),
+    }
+
+
+def load(path: str | PathLike[str]) -> list[Record]:
+    """The records of a file; of one that ends in the middle of a record, those before it, with a warning.
+
+    Raises `UsageError` for a file that is missing or no file of records, `KgateError` for one that is damaged or was
+    written by a newer version.
+    """
+    path, text = Path(path), ""
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text)
+    except FileNotFoundError as error:
+        raise UsageError(
+            f"There is no file {path}.", "`pytest -m perf --kgate-json PATH` writes the records of a session."
+        ) from error
+    except OSError as error:
+        raise UsageError(f"{path} can't be read: {error.strerror}.", "Check the path and its permissions.") from error
+    except (ValueError, RecursionError) as error:
+        torn = _torn(text)
+        if torn is not None:
+            count = len(torn["records"])
+            warnings.warn(f"{path} ends in the middle of a record; {count} whole ones were read", stacklevel=2)
+            return _checked(torn, path)
+        raise KgateError(
+            f"{path} is not JSON, or is cut off: {error}.",
+            "Take it anew from where it was written; a file of records holds one record on each line but the first and "
+            "last, so that a damaged line can be deleted by hand.",
+        ) from error
+    return _checked(content, path)
+
+
+def _torn(text: str) -> dict[str, Any] | None:
+    """What a session that was killed while it wrote has left: whole lines, then a part of one."""
+    head, *lines = text.rstrip().split("\n")
+    try:
+        content: dict[str, Any] = json.loads(f"{head}]}}")
+        content["records"] = [json.loads(line.removesuffix(",")) for line in lines[:-1]]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    return content
+
+
+def _checked(content: Any, path: Path) -> list[Record]:
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        raise UsageError(
+            f"{path} holds no records of pytest-kgate: its schema is not {SCHEMA!r}.",
+            "Give a file that `pytest --kgate-json PATH` wrote.",
+        )
+    version = content.get("version")
+    if version != VERSION:
+        newer = isinstance(version, int) and version > VERSION
+        raise KgateError(
+            f"{path} has version {version!r} of the record layout; this pytest-kgate reads version {VERSION}.",
+            "Upgrade pytest-kgate." if newer else "Measure again, or take the file anew from where it was written.",
+        )
+    records = content.get("records")
+    if not isinstance(records, list):
+        raise KgateError(f"{path} is damaged: it has no list of records.", "Take it anew from where it was written.")
+    for number, record in enumerate(records, start=1):
+        if not isinstance(record, dict) or not {"test", "verdict", "gates", "problem"} <= record.keys():
+            raise KgateError(
+                f"{path} is damaged: its record {number} lacks its test, verdict, gates or problem.",
+                "Take it anew from where it was written.",
+            )
+    return merge([records])
+
+
+def merge(parts: Iterable[Iterable[Record]]) -> list[Record]:
+    """The records of several files, in the order given; a record that is in two files counts once."""
+    seen: dict[tuple[Any, ...], Record] = {}
+    for part in parts:
+        for record in part:
+            identity = (record["test"], record.get("call"), record.get("started"))
+            seen.setdefault(identity, record)
+    return list(seen.values())
