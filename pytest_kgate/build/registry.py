@@ -37,7 +37,7 @@ class Implementation:
 
     name: str
     source: str
-    """File name, below csrc."""
+    """Path, from csrc on: `kernels/wmma.cu`."""
 
     device_kind: str
     """`cuda` or `host`."""
@@ -110,7 +110,7 @@ def parse_knobs(text: str) -> tuple[Knob, ...]:
 
 
 def parse_libraries(text: str) -> tuple[str, ...]:
-    """The libraries that a source opens at run time: `#include "cublas.cuh"  // library: cublas`."""
+    """The libraries that a source opens at run time: `#include "gemm/cublas.cuh"  // library: cublas`."""
     return tuple(dict.fromkeys(_LIBRARY.findall(text)))
 
 

@@ -1,7 +1,7 @@
 """Libraries of NVIDIA's that a kernel opens at run time: whether they are here, and which copy it gets.
 
-A source that needs one says so where it includes its declarations: `#include "cublas.cuh"  // library: cublas`. Kernels
-open a library by its name (csrc/dynamic_library.h); what is loaded here first, by path, is what they get.
+A source that needs one says so where it includes its declarations: `#include "gemm/cublas.cuh"  // library: cublas`.
+Kernels open a library by its name (csrc/gemm/dynamic_library.h); what is loaded here first, by path, is what they get.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def test_every_shipped_implementation_that_is_ready_has_its_source() -> None:
 
 
 def test_every_knob_comment_in_the_shipped_sources_is_understood() -> None:
-    for path in registry.csrc_directory().glob("*.c*"):
+    for path in registry.csrc_directory().rglob("*.c*"):
         text = path.read_text()
         assert len(registry.parse_knobs(text)) == text.count("// knob:"), path
 

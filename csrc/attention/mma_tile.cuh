@@ -1,4 +1,4 @@
-// What mma and latency share: one warp's share of attention, on the instructions of tensor_core.cuh. A block's loop over the
+// What mma and latency share: one warp's share of attention, on the instructions of mma_sync.cuh. A block's loop over the
 // keys is in key_loop.cuh, the merging of shares in merge.cuh.
 //
 // A warp takes 16 or 32 query rows and a stretch of keys. Logits, probabilities and output stay in registers, in the layout
@@ -9,8 +9,8 @@
 
 #include <type_traits>
 
-#include "cuda_common.cuh"
-#include "tensor_core.cuh"
+#include "cuda/tile_walk.cuh"
+#include "cuda/mma_sync.cuh"
 
 namespace kgate {
 namespace {

@@ -4,7 +4,7 @@
 //          cluster of SPLIT_KV blocks that split the keys and merge what they have through distributed shared memory; before,
 //          to 8 warps, 4 row groups times 2 key groups, that merge through their own.
 //          On sm_90a, at D 64 and 128, a block is one warpgroup that multiplies with wgmma (warpgroup.cuh), and all its keys
-//          up to a window are copied at once, by a handful of instructions (tensor_map.cuh). Code that runs once is bound by
+//          up to a window are copied at once, by a handful of instructions (tma.cuh). Code that runs once is bound by
 //          fetching its instructions: it is kept short, and a block with one window of keys, as here, has code of its own,
 //          without the loop's branches. So are first looks at constants and at the output's page: they wait for nothing
 //          while the keys are under way. Elsewhere the loop is that of mma.cu.
@@ -50,10 +50,10 @@
 #define HEAD_DIM 0
 #endif
 
-#include "cluster_merge.cuh"
-#include "key_loop.cuh"
-#include "merge.cuh"
-#include "warpgroup.cuh"
+#include "attention/cluster_merge.cuh"
+#include "attention/key_loop.cuh"
+#include "attention/merge.cuh"
+#include "attention/warpgroup.cuh"
 
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ == 900 && !defined(__CUDA_ARCH_FEAT_SM90_ALL) && WGMMA
 #error "WGMMA must be 0 for sm_90: wgmma is an instruction of sm_90a."

@@ -8,7 +8,7 @@
 #include <cstring>
 #include <type_traits>
 
-#include "cuda_common.cuh"
+#include "cuda/tile_walk.cuh"
 
 namespace kgate {
 namespace {

@@ -4,7 +4,7 @@
 
 #include <cuda.h>
 
-#include "cuda_common.cuh"
+#include "cuda/tile_walk.cuh"
 
 namespace kgate {
 namespace {

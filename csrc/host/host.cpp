@@ -7,13 +7,13 @@
 // be turned at the end of the item.
 //
 // Tile plan. A work item is BLOCK_M query rows of one head; it walks over tiles of BLOCK_N keys. Items go to a persistent pool
-// of threads through an atomic counter (host_pool.h), under a causal mask the ones with most keys first. Along the diagonal,
+// of threads through an atomic counter (host/pool.h), under a causal mask the ones with most keys first. Along the diagonal,
 // vectors of rows that see no key are left out of both products.
 //
 // Budget. Registers: 4 x 4 vectors of sums with AVX-512, 4 x 3 with AVX2, 4 x 2 with 128-bit vectors, plus a row of operands.
 // First-level cache, at 64 x 64 and head_dim 64: S^T, V and Q^T or O^T of 16 KB each; K and V of a head stay in the second.
 //
-// Instruction sets. host_tile.h is compiled three times below, and the best one that the processor has is taken at run time:
+// Instruction sets. host/tile.h is compiled three times below, and the best one that the processor has is taken at run time:
 // the library may travel. Where there is no x86, or no better, 128-bit vectors of the compiler's own are used (NEON, SSE2).
 //
 // Environment, read by the first call: KGATE_HOST_THREADS, threads in all (default: the processors that this process may run
@@ -36,7 +36,7 @@
 #include <type_traits>
 #include <utility>
 
-#include "host_pool.h"
+#include "host/pool.h"
 
 #if defined(__linux__)
 #include <sched.h>
@@ -131,7 +131,7 @@ namespace portable {
 #define KGATE_PANEL 2
 #define KGATE_HALF 0
 #define KGATE_TARGET
-#include "host_tile.h"
+#include "host/tile.h"
 #undef KGATE_LANES
 #undef KGATE_PANEL
 #undef KGATE_HALF
@@ -144,7 +144,7 @@ namespace avx2 {
 #define KGATE_PANEL 3
 #define KGATE_HALF 1
 #define KGATE_TARGET __attribute__((target("avx2,fma,f16c")))
-#include "host_tile.h"
+#include "host/tile.h"
 #undef KGATE_LANES
 #undef KGATE_PANEL
 #undef KGATE_HALF
@@ -156,7 +156,7 @@ namespace avx512 {
 #define KGATE_PANEL 4
 #define KGATE_HALF 2
 #define KGATE_TARGET __attribute__((target("avx512f,avx2,fma,f16c")))
-#include "host_tile.h"
+#include "host/tile.h"
 #undef KGATE_LANES
 #undef KGATE_PANEL
 #undef KGATE_HALF

@@ -2,7 +2,7 @@
 // rows' sums and rounded once.
 #pragma once
 
-#include "boxes.cuh"
+#include "gemm/logit_chunks.cuh"
 
 namespace kgate {
 namespace {

@@ -11,7 +11,7 @@
 
 #include <algorithm>
 
-#include "cuda_common.cuh"
+#include "cuda/tile_walk.cuh"
 
 namespace kgate {
 namespace {

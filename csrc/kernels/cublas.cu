@@ -5,7 +5,7 @@
 //          sums (gemm_rung.cuh says why last). Nothing is fused, so a library does both products, and the price is
 //          memory traffic: 12 bytes for each pair of a query and a key (4 written, 4 read, 2 written, 2 read), where
 //          FlashAttention moves none. It is the yardstick for what fusing is worth.
-// Plan     Boxes of heads and rows whose logits fit WORKSPACE_MIB (boxes.cuh); for each box GEMM, softmax, GEMM,
+// Plan     Boxes of heads and rows whose logits fit WORKSPACE_MIB (logit_chunks.cuh); for each box GEMM, softmax, GEMM,
 //          division. Few boxes mean few launches; boxes that fit the L2 mean that the logits never reach DRAM. Under
 //          the causal mask a box has at most CAUSAL_ROWS rows and only the keys up to its last row. Strides are
 //          cuBLAS's own leading dimensions and batch strides; where batch and head do not collapse to one stride, a box
@@ -36,9 +36,9 @@
 #define USE_FAST_EXP 1
 #endif
 
-#include "cublas.cuh"  // library: cublas
-#include "gemm_rung.cuh"
-#include "row_softmax.cuh"
+#include "gemm/cublas.cuh"  // library: cublas
+#include "gemm/gemm_rung.cuh"
+#include "gemm/row_softmax.cuh"
 
 namespace kgate {
 

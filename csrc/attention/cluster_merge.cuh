@@ -1,8 +1,8 @@
 // Merging what the blocks of a cluster, of four warps each, have made of the same 64 rows and different keys.
 #pragma once
 
-#include "tensor_core.cuh"
-#include "tensor_map.cuh"
+#include "cuda/mma_sync.cuh"
+#include "cuda/tma.cuh"
 
 namespace kgate {
 namespace {

@@ -41,7 +41,7 @@
 #define HEAD_DIM 0
 #endif
 
-#include "cuda_common.cuh"
+#include "cuda/tile_walk.cuh"
 
 namespace kgate {
 

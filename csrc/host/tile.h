@@ -1,9 +1,9 @@
-// One tile of query rows against all its keys, for one instruction set. host.cpp includes this file once for each, inside a
+// One tile of query rows against all its keys, for one instruction set. host/host.cpp includes this file once for each, inside a
 // namespace of its own (so there is no include guard), with these macros defined:
 //   KGATE_LANES   floats in a vector           KGATE_PANEL  vectors of query rows that a product holds in registers
 //   KGATE_TARGET  attribute of every function  KGATE_HALF   0 convert fp16 with integer code, 1 by F16C, 2 by AVX-512F
 
-#include "host_vector.h"
+#include "host/vector.h"
 
 constexpr int kPanel = KGATE_PANEL;
 constexpr int kRows = 4;  // keys (or columns of V) that a product holds in registers, times kPanel vectors each

@@ -5,7 +5,7 @@
 
 #include <type_traits>
 
-#include "cuda_common.cuh"
+#include "cuda/tile_walk.cuh"
 
 namespace kgate {
 

@@ -7,7 +7,7 @@
 
 #include <type_traits>
 
-#include "boxes.cuh"
+#include "gemm/logit_chunks.cuh"
 
 namespace kgate {
 namespace {

@@ -8,8 +8,8 @@
 #include <mutex>
 #include <tuple>
 
-#include "boxes.cuh"
-#include "dynamic_library.h"
+#include "gemm/logit_chunks.cuh"
+#include "gemm/dynamic_library.h"
 
 namespace kgate {
 namespace {

@@ -9,8 +9,8 @@
 // Hopper round the product to 16 bits before they add.
 #pragma once
 
-#include "cublas.cuh"
-#include "divide_rows.cuh"
+#include "gemm/cublas.cuh"
+#include "gemm/divide_rows.cuh"
 
 namespace kgate {
 namespace {

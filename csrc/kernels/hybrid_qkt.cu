@@ -15,7 +15,7 @@
 //          of its columns at a time where D is above 64. Defaults: 36 KB at D = 64 and at D = 128.
 // Registers Output D / 2 a lane, logits of two tiles BLOCK_N / key groups, or those of all that are kept, before the
 //          output.
-// Memory   Workspace: 32 MiB for cuBLAS, and the logits: 4 * rows * keys for each head of a box (boxes.cuh).
+// Memory   Workspace: 32 MiB for cuBLAS, and the logits: 4 * rows * keys for each head of a box (logit_chunks.cuh).
 // Limits   fp16 or bf16, D 64, 80, 96 or 128, sm_80 or newer, row strides of at least D.
 // Result   It does less than the cublas rung and is hardly faster at 512 rows, slower with larger heads (csrc/README.md
 //          has the ratios), and slower than the mma rung: one block of eight warps an SM with mma.sync leaves the
@@ -53,8 +53,8 @@
 #define HEAD_DIM 0
 #endif
 
-#include "cublas.cuh"  // library: cublas
-#include "hybrid_tile.cuh"
+#include "gemm/cublas.cuh"  // library: cublas
+#include "attention/hybrid_tile.cuh"
 
 namespace kgate {
 

@@ -1,8 +1,8 @@
 // A warpgroup's walk over the keys of 64 query rows, on wgmma, for head dimensions that are whole panels of 64 columns.
 #pragma once
 
-#include "tensor_map.cuh"
-#include "wgmma.cuh"
+#include "cuda/tma.cuh"
+#include "cuda/wgmma.cuh"
 
 namespace kgate {
 namespace {

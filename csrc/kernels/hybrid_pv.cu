@@ -18,7 +18,7 @@
 //          64, 44 KB at D = 128.
 // Registers Q fragments D / 4 a lane, logits BLOCK_N / (2 * key groups), or KEPT_KEYS / (2 * key groups) if they are
 //          kept.
-// Memory   Workspace: 32 MiB for cuBLAS, and for each head of a box (boxes.cuh) the exponentials, 2 * rows * keys
+// Memory   Workspace: 32 MiB for cuBLAS, and for each head of a box (logit_chunks.cuh) the exponentials, 2 * rows * keys
 //          bytes, the undivided output, 4 * rows * D, and the sums, 4 * rows.
 // Limits   fp16 or bf16, D 64, 80, 96 or 128, sm_80 or newer, row strides of Q, K and V that are at least D. Twice the
 //          Q K^T of other rungs, and three launches that wait for each other.
@@ -59,8 +59,8 @@
 #define HEAD_DIM 0
 #endif
 
-#include "cublas.cuh"  // library: cublas
-#include "hybrid_tile.cuh"
+#include "gemm/cublas.cuh"  // library: cublas
+#include "attention/hybrid_tile.cuh"
 
 namespace kgate {
 

@@ -51,8 +51,8 @@
 #define HEAD_DIM 0
 #endif
 
-#include "wmma_fragment.cuh"
-#include "wmma_tiles.cuh"
+#include "attention/wmma_fragment.cuh"
+#include "attention/wmma_tiles.cuh"
 
 namespace kgate {
 

@@ -7,7 +7,7 @@
 //          first term as its beta = -1 addend, what rounding it lost. Their sum has twice the bits. So is the product
 //          with V, which is divided by the rows' sums afterwards (gemm_rung.cuh says why last) and would be rounded
 //          twice. TERMS = 1 leaves the second terms out: faster, and right only as long as the logits are small.
-// Plan     Boxes of heads and rows whose logits fit WORKSPACE_MIB (boxes.cuh); for each box two contractions, softmax,
+// Plan     Boxes of heads and rows whose logits fit WORKSPACE_MIB (logit_chunks.cuh); for each box two contractions, softmax,
 //          two contractions, division. scale * log2(e) is in alpha. A plan of cuTENSOR is made once for each shape,
 //          device and strides.
 // Softmax  row_softmax.cuh: a warp a row, up to 2048 keys in registers.
@@ -36,9 +36,9 @@
 #define USE_FAST_EXP 1
 #endif
 
-#include "cutensor.cuh"  // library: cutensor
-#include "divide_rows.cuh"
-#include "row_softmax.cuh"
+#include "gemm/cutensor.cuh"  // library: cutensor
+#include "gemm/divide_rows.cuh"
+#include "gemm/row_softmax.cuh"
 
 namespace kgate {
 

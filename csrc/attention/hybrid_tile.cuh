@@ -3,8 +3,8 @@
 // NUM_WARPS, STAGES, PAD and KEPT_KEYS.
 #pragma once
 
-#include "gemm_rung.cuh"
-#include "tensor_core.cuh"
+#include "gemm/gemm_rung.cuh"
+#include "cuda/mma_sync.cuh"
 
 namespace kgate {
 namespace {

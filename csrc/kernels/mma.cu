@@ -49,10 +49,10 @@
 #define HEAD_DIM 0
 #endif
 
-#include "cuda_common.cuh"
+#include "cuda/tile_walk.cuh"
 
-#include "key_loop.cuh"
-#include "merge.cuh"
+#include "attention/key_loop.cuh"
+#include "attention/merge.cuh"
 
 namespace kgate {
 

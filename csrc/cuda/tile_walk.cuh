@@ -3,7 +3,7 @@
 
 #include <cassert>
 
-#include "launch.cuh"
+#include "cuda/launch.cuh"
 
 // What must hold inside a kernel. Checked on the device in debug builds, kernels("name", debug=True), where a false
 // condition ends the launch with its text, line, block and thread; gone from all other builds, without a trace.

@@ -4,7 +4,7 @@
 // USE_FAST_EXP.
 #pragma once
 
-#include "cuda_common.cuh"
+#include "cuda/tile_walk.cuh"
 
 namespace kgate {
 

@@ -1,5 +1,5 @@
 // Vectors of one instruction set: element types to and from fp32, rows read and written, squares transposed. Included by
-// host_tile.h, once for each set, so there is no include guard; the macros are named there.
+// host/tile.h, once for each set, so there is no include guard; the macros are named there.
 // A target attribute on each function, rather than a pragma around them, is what g++ and clang agree on, and what template
 // instantiations keep.
 

@@ -1,13 +1,13 @@
 // wgmma.mma_async of sm_90a, by its names in PTX: 64 rows by four warps, the right operand always in shared memory.
 //
 // A warp holds 16 of the 64 rows. What a lane has of the result, of each 16x8 tile, and of a left operand in registers, of each
-// 16x16 tile, is what it has of mma.sync's (tensor_core.cuh).
+// 16x16 tile, is what it has of mma.sync's (mma_sync.cuh).
 //
 // Operands in shared memory are panels of 64 columns: a row is 128 bytes, and its 16-byte chunk c lies at chunk c ^ row % 8, which
 // is the 128-byte swizzle. A panel starts on a multiple of 1024 bytes.
 #pragma once
 
-#include "tensor_core.cuh"
+#include "cuda/mma_sync.cuh"
 
 namespace kgate {
 namespace {
