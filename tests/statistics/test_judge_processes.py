@@ -125,13 +125,13 @@ GATES = 60
 
 
 def test_one_process_with_an_offset_of_its_own_lies():
-    found = error_rates.cell(BY_NAME["offset"], error_rates.BOUND, range(GATES))
+    found = error_rates.count_verdicts(BY_NAME["offset"], error_rates.BOUND, range(GATES))
     assert found.passed / GATES > 0.3
     assert found.failed / GATES > 0.3
 
 
 def test_five_processes_with_offsets_err_as_often_as_promised():
-    found = error_rates.cell(BY_NAME["offset-processes"], error_rates.BOUND, range(GATES))
+    found = error_rates.count_verdicts(BY_NAME["offset-processes"], error_rates.BOUND, range(GATES))
     for wrong in (found.passed, found.failed):
         assert binomtest(wrong, GATES, 0.025, alternative="greater").pvalue >= 0.01, found
     assert found.rounds == GATES * 5 * 96

@@ -74,43 +74,6 @@ def resolved_effect(calibration: Calibration, latency_seconds: float) -> float |
     return points[-1][1]
 
 
-def summarise(
-    gates: list[dict[str, Any]],
-    environment: Mapping[str, Any],
-    timer: str,
-    cache: str,
-    budget_seconds: float,
-    date: str,
-) -> Calibration | None:
-    """What to keep of the gates of one device; None where a kernel is missing that should race itself."""
-    from pytest_kgate.validation.calibrate.cases import UNAVAILABLE
-    from pytest_kgate.validation.calibrate.cases import catalogue
-    from pytest_kgate.validation.calibrate.findings.findings import (
-        report,  # imports scipy.stats, which a look-up does without
-    )
-
-    found = report(gates, catalogue(str(environment["device"])))
-    wanted = {case.name for case in catalogue(str(environment["device"])) if case.group == "aa"}
-    lacking = {str(gate["case"]) for gate in gates if gate["verdict"] == UNAVAILABLE}
-    if not found.same or wanted - lacking != {one.case.name for one in found.same} - lacking:
-        return None  # a chosen case or two shall not take the place of a whole calibration
-    usable = [one for one in found.same if one.reference_seconds and one.resolved]
-    spins = [one for one in usable if one.case.kernel == "spin"]
-    return Calibration(
-        identity=identity_of(environment),
-        timer=timer,
-        cache=cache,
-        date=date,
-        budget_seconds=budget_seconds,
-        gates=found.overall.gates,
-        false_passes=found.overall.passed,
-        false_fails=found.overall.failed,
-        accepted=found.accepted,
-        noise_floor={one.case.name: one.half_width for one in found.same if one.half_width is not None},
-        resolved=tuple(sorted((one.reference_seconds or 0.0, one.resolved or 0.0) for one in spins or usable)),
-    )
-
-
 def save(calibration: Calibration) -> Path:
     """Keep it, in place of an earlier one of the same device and timer; returns where."""
     path = _path(calibration.identity, calibration.timer, calibration.cache)

@@ -15,7 +15,7 @@ from pytest_kgate.report.page import block
 
 if TYPE_CHECKING:
     from pytest_kgate.validation.calibrate.file import Calibrations
-    from pytest_kgate.validation.calibrate.run.protocol import Order
+    from pytest_kgate.validation.calibrate.run.protocol import CalibrationPlan
 
 _NOT_ACCEPTED = 1
 _INTERRUPTED = 130
@@ -73,12 +73,12 @@ def run(options: argparse.Namespace) -> int:
     elif options.show:
         calibrations = Calibrations.load(options.json)
     else:
-        order = _order(options)
-        setting = {"kind": kind_of(options.device), "timer": order.timer, "cache": order.cache, "budget": order.budget}
+        plan = _plan(options)
+        setting = {"kind": kind_of(options.device), "timer": plan.timer, "cache": plan.cache, "budget": plan.budget}
         calibrations = open_or_create(options.json, setting)
         before = calibrations.next_process
         try:
-            for trouble in protocol.run(order, calibrations, _Line().update):
+            for trouble in protocol.run(plan, calibrations, _Line().update):
                 print(f"kgate: {trouble}", file=sys.stderr)
         except KeyboardInterrupt:
             interrupted = True
@@ -103,21 +103,21 @@ def _check(options: argparse.Namespace) -> None:
         raise UsageError("There is no file to show.", "Name it with --json FILE.")
 
 
-def _order(options: argparse.Namespace) -> Order:
+def _plan(options: argparse.Namespace) -> CalibrationPlan:
     from pytest_kgate.validation.calibrate.cases import catalogue
     from pytest_kgate.validation.calibrate.cases import select
     from pytest_kgate.validation.calibrate.cases import side_by_side
     from pytest_kgate.validation.calibrate.rigs.open import kind_of
     from pytest_kgate.validation.calibrate.run.protocol import COMPARISON
     from pytest_kgate.validation.calibrate.run.protocol import PRESETS
-    from pytest_kgate.validation.calibrate.run.protocol import Order
+    from pytest_kgate.validation.calibrate.run.protocol import CalibrationPlan
 
     kind = kind_of(options.device)
     extent = COMPARISON if options.compare else PRESETS[kind]["full" if options.full else "quick"]
     given = {"processes": options.processes, "gates": options.gates, "truth_gates": options.truth_gates}
     extent = replace(extent, **{name: value for name, value in given.items() if value is not None})
     timers = {"cuda": "graph", "host": "wall", "fake": "fake"}
-    return Order(
+    return CalibrationPlan(
         device=options.device,
         timer=timers[kind] if options.timer == "auto" or kind == "fake" else options.timer,
         cache=options.cache,
@@ -132,20 +132,20 @@ def _order(options: argparse.Namespace) -> Order:
 
 def _keep(calibrations: Calibrations, before: int) -> None:
     """Store what was found on each device that this run has used, from all gates that the file has of it."""
-    from pytest_kgate.bench.race import device_calibration as store
+    from pytest_kgate.bench.race.device_calibration import identity_of
+    from pytest_kgate.bench.race.device_calibration import save
+    from pytest_kgate.validation.calibrate.findings.summary import summarise
 
     new = {
-        store.identity_of(process["environment"]): process
+        identity_of(process["environment"]): process
         for process in calibrations.processes
         if process["process"] >= before
     }
     for identity, latest in new.items():
         numbers = {
-            process["process"]
-            for process in calibrations.processes
-            if store.identity_of(process["environment"]) == identity
+            process["process"] for process in calibrations.processes if identity_of(process["environment"]) == identity
         }
-        found = store.summarise(
+        found = summarise(
             [gate for gate in calibrations.gates if gate["process"] in numbers],
             latest["environment"],
             calibrations.setting["timer"],
@@ -154,23 +154,23 @@ def _keep(calibrations: Calibrations, before: int) -> None:
             latest["started"],
         )
         if found is not None:
-            store.save(found)
+            save(found)
 
 
 def _show(calibrations: Calibrations, options: argparse.Namespace) -> bool:
-    from pytest_kgate.validation.calibrate.tables import p_values as histogram
-    from pytest_kgate.validation.calibrate.tables.show import report_of
+    from pytest_kgate.validation.calibrate.tables import p_values
+    from pytest_kgate.validation.calibrate.tables.show import findings_in
     from pytest_kgate.validation.calibrate.tables.show import terminal_text
     from pytest_kgate.validation.calibrate.tables.show import verdict_line
 
     color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     width = options.width or shutil.get_terminal_size(fallback=(100, 24)).columns
     print(terminal_text(calibrations, width, color))
-    found = report_of(calibrations)
+    found = findings_in(calibrations)
     if options.plot is not None:
         names = [one.case.name for one in found.same]
-        by_case = {name: histogram.p_values(calibrations.gates, [name]) for name in names}
-        histogram.draw(options.plot, {name: values for name, values in by_case.items() if values})
+        by_case = {name: p_values.p_values(calibrations.gates, [name]) for name in names}
+        p_values.draw(options.plot, {name: values for name, values in by_case.items() if values})
     if not found.overall.gates and calibrations.comparisons:
         return True  # a comparison alone judges other recipes, not the device
     print(verdict_line(found))

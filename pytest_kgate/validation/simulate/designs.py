@@ -113,7 +113,7 @@ DESIGNS: Mapping[str, Callable[[np.random.Generator, Noise], Floats]] = MappingP
 
 
 @dataclass(frozen=True)
-class Cell:
+class DesignWidth:
     """One design under one kind of noise."""
 
     design: str
@@ -126,7 +126,7 @@ class Cell:
     """Root mean square of the ratio's true error after 96 rounds, relative."""
 
 
-def cell(scenario: Scenario, design: str, gates: int, seed: int = 42) -> Cell:
+def measure(scenario: Scenario, design: str, gates: int, seed: int = 42) -> DesignWidth:
     """Judge so many races of this design."""
     verdicts, halves, errors = [], [], []
     critical = looks.critical_values(0.95)[-1]
@@ -138,7 +138,7 @@ def cell(scenario: Scenario, design: str, gates: int, seed: int = 42) -> Cell:
         halves.append(critical * test.se)
         errors.append(test.mean - math.log(BOUND))
         verdicts.append(_verdict(candidate, reference, number))
-    return Cell(
+    return DesignWidth(
         design,
         gates,
         verdicts.count(Verdict.PASS),
@@ -157,7 +157,7 @@ def simulate(
     for scenario in scenarios:
         cells = []
         for design in DESIGNS:
-            cells.append(vars(cell(scenario, design, gates, seed)))
+            cells.append(vars(measure(scenario, design, gates, seed)))
             if progress is not None:
                 progress((len(rows) + len(cells) / len(DESIGNS)) / len(scenarios))
         rows.append({"name": scenario.name, "title": scenario.title, "noise": repr(scenario.noise), "cells": cells})

@@ -90,7 +90,7 @@ def judgements(
 
 
 @dataclass(frozen=True)
-class Cell:
+class ErrorRates:
     """Verdicts at one true ratio in one scenario."""
 
     gates: int = 0
@@ -103,7 +103,7 @@ class Cell:
     a false PASS's share, and the first k together k times that."""
 
     @classmethod
-    def of(cls, found: Sequence[Judgement]) -> Cell:
+    def of(cls, found: Sequence[Judgement]) -> ErrorRates:
         """Count the verdicts of these gates."""
         verdicts = [one.verdict for one in found]
         p = [one.sequential_p for one in found]
@@ -117,8 +117,8 @@ class Cell:
             tuple(np.bincount(bins, minlength=_BINS).tolist()),
         )
 
-    def __add__(self, other: Cell) -> Cell:
-        return Cell(
+    def __add__(self, other: ErrorRates) -> ErrorRates:
+        return ErrorRates(
             self.gates + other.gates,
             self.passed + other.passed,
             self.failed + other.failed,
@@ -131,9 +131,9 @@ class Cell:
         return bool(binomtest(self.passed, self.gates, limit, alternative="greater").pvalue < _DOUBT)
 
 
-def cell(scenario: Scenario, ratio: float, gates: range, seed: int = 42) -> Cell:
-    """The verdicts of these gates."""
-    return Cell.of(list(judgements(scenario, ratio, gates, seed)))
+def count_verdicts(scenario: Scenario, ratio: float, gates: range, seed: int = 42) -> ErrorRates:
+    """Race and judge these gates, and count their verdicts."""
+    return ErrorRates.of(list(judgements(scenario, ratio, gates, seed)))
 
 
 def simulate(
@@ -150,9 +150,9 @@ def simulate(
         for name in RATIOS:
             count = gates if name == "boundary" else max(1, gates // 4)
             tasks += [(scenario.name, name, first, min(first + _CHUNK, count)) for first in range(0, count, _CHUNK)]
-    cells = {(scenario.name, name): Cell() for scenario in scenarios for name in RATIOS}
+    rates = {(scenario.name, name): ErrorRates() for scenario in scenarios for name in RATIOS}
     for done, ((scenario_name, name), one) in enumerate(_run(tasks, seed, jobs or os.cpu_count() or 1), start=1):
-        cells[scenario_name, name] += one
+        rates[scenario_name, name] += one
         if progress is not None:
             progress(done / len(tasks))
     return {
@@ -173,7 +173,7 @@ def simulate(
                 "tick_seconds": scenario.tick_seconds,
                 "limit": scenario.limit,
                 "cells": [
-                    {"name": name, "ratio": ratio, **vars(cells[scenario.name, name])} for name, ratio in RATIOS.items()
+                    {"name": name, "ratio": ratio, **vars(rates[scenario.name, name])} for name, ratio in RATIOS.items()
                 ],
             }
             for scenario in scenarios
@@ -192,17 +192,17 @@ def renewed(
     Each gate's noise follows from its scenario's name, its number and the seed alone, so that the result is that of
     counting everything again.
     """
-    gates = max(cells_of(scenario)["boundary"].gates for scenario in document["scenarios"])
+    gates = max(rates_of(scenario)["boundary"].gates for scenario in document["scenarios"])
     fresh = simulate(scenarios, gates, document["seed"], jobs, progress)
     rows = {row["name"]: row for row in (*document["scenarios"], *fresh["scenarios"])}
     ordered = [rows.pop(name) for name in BY_NAME if name in rows] + list(rows.values())
     return {**fresh, "seconds": round(document["seconds"] + fresh["seconds"], 1), "scenarios": ordered}
 
 
-def cells_of(scenario: Mapping[str, Any]) -> dict[str, Cell]:
-    """A document's cells of one scenario, by the name of their true ratio."""
+def rates_of(scenario: Mapping[str, Any]) -> dict[str, ErrorRates]:
+    """A document's counts of one scenario, by the name of their true ratio."""
     return {
-        one["name"]: Cell(one["gates"], one["passed"], one["failed"], one["rounds"], tuple(one["p_values"]))
+        one["name"]: ErrorRates(one["gates"], one["passed"], one["failed"], one["rounds"], tuple(one["p_values"]))
         for one in scenario["cells"]
     }
 
@@ -210,7 +210,7 @@ def cells_of(scenario: Mapping[str, Any]) -> dict[str, Cell]:
 _Task = tuple[str, str, int, int]
 
 
-def _run(tasks: Sequence[_Task], seed: int, jobs: int) -> Iterator[tuple[tuple[str, str], Cell]]:
+def _run(tasks: Sequence[_Task], seed: int, jobs: int) -> Iterator[tuple[tuple[str, str], ErrorRates]]:
     if jobs == 1:
         yield from (_work(task, seed) for task in tasks)
         return
@@ -223,6 +223,6 @@ def _run(tasks: Sequence[_Task], seed: int, jobs: int) -> Iterator[tuple[tuple[s
             pool.shutdown(cancel_futures=True)
 
 
-def _work(task: _Task, seed: int) -> tuple[tuple[str, str], Cell]:
+def _work(task: _Task, seed: int) -> tuple[tuple[str, str], ErrorRates]:
     scenario, name, first, end = task
-    return (scenario, name), cell(BY_NAME[scenario], RATIOS[name], range(first, end), seed)
+    return (scenario, name), count_verdicts(BY_NAME[scenario], RATIOS[name], range(first, end), seed)

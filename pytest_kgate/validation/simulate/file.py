@@ -12,8 +12,8 @@ from pytest_kgate.errors import UsageError
 from pytest_kgate.system import json_file
 from pytest_kgate.validation.simulate.error_rates import SCHEMA
 from pytest_kgate.validation.simulate.error_rates import VERSION
-from pytest_kgate.validation.simulate.error_rates import Cell
-from pytest_kgate.validation.simulate.error_rates import cells_of
+from pytest_kgate.validation.simulate.error_rates import ErrorRates
+from pytest_kgate.validation.simulate.error_rates import rates_of
 
 
 def save(document: Mapping[str, Any], path: Path) -> None:
@@ -42,7 +42,7 @@ def beyond_limit(document: Mapping[str, Any]) -> list[str]:
     """A sentence for each scenario with more false passes than luck and its limit explain."""
     found = []
     for scenario in document["scenarios"]:
-        one, limit = cells_of(scenario)["boundary"], scenario["limit"]
+        one, limit = rates_of(scenario)["boundary"], scenario["limit"]
         if limit is not None and one.above(limit):
             found.append(
                 f"{scenario['name']}: {one.passed} of {one.gates} gates on the bound passed, and {limit:.1%} may."
@@ -55,8 +55,8 @@ def table(document: Mapping[str, Any]) -> str:
     head = ("noise", "false PASS", "false FAIL", "limit", "equal kernels pass", "1 % win", "2 % win", "5 % win")
     lines = [_line(head), _line(("---", *("---:",) * (len(head) - 1)))]
     for scenario in document["scenarios"]:
-        cells = cells_of(scenario)
-        edge, limit = cells["boundary"], scenario["limit"]
+        rates = rates_of(scenario)
+        edge, limit = rates["boundary"], scenario["limit"]
         lines.append(
             _line(
                 (
@@ -64,12 +64,12 @@ def table(document: Mapping[str, Any]) -> str:
                     _percent(edge.passed, edge.gates),
                     _percent(edge.failed, edge.gates),
                     "none" if limit is None else f"{limit:.1%}".replace(".0%", "%").replace("%", " %"),
-                    _percent(cells["equal"].passed, cells["equal"].gates),
-                    *(_power(cells[name]) for name in ("1 %", "2 %", "5 %")),
+                    _percent(rates["equal"].passed, rates["equal"].gates),
+                    *(_power(rates[name]) for name in ("1 %", "2 %", "5 %")),
                 )
             )
         )
-    first = cells_of(document["scenarios"][0])
+    first = rates_of(document["scenarios"][0])
     lines += [
         "",
         f"`speedup({document['bound']:g})`: {first['boundary'].gates} gates a row whose true ratio is the bound, "
@@ -89,7 +89,7 @@ def _percent(count: int, of: int) -> str:
     return f"{share:.1f} %" if share < 99.95 and count else f"{share:.0f} %"
 
 
-def _power(one: Cell) -> str:
+def _power(one: ErrorRates) -> str:
     return f"{_percent(one.passed, one.gates)}, {one.rounds / one.gates:.0f}"
 
 

@@ -12,8 +12,8 @@ from pytest_kgate.validation.calibrate.cases import select
 from pytest_kgate.validation.calibrate.cases import side_by_side
 from pytest_kgate.validation.calibrate.findings.error_rates import excess_p_value
 from pytest_kgate.validation.calibrate.findings.error_rates import most_allowed
-from pytest_kgate.validation.calibrate.findings.findings import report
-from pytest_kgate.validation.calibrate.rigs.spin_model import Floor
+from pytest_kgate.validation.calibrate.findings.findings import findings_of
+from pytest_kgate.validation.calibrate.rigs.spin_model import LaunchFloor
 from pytest_kgate.validation.calibrate.rigs.spin_model import SpinModel
 from pytest_kgate.validation.calibrate.rigs.spin_model import mean_model
 from pytest_kgate.validation.calibrate.run.protocol import Extent
@@ -81,13 +81,13 @@ def test_one_lie_too_many_is_not_accepted(side):
         for index, name in enumerate(AA):
             lies = false // len(AA) + (index < false % len(AA))
             content += gates(name, **{side: lies}, undecided=1000 // len(AA) + (index < 1000 % len(AA)) - lies)
-        found = report(content, catalogue("cuda"))
+        found = findings_of(content, catalogue("cuda"))
         assert (found.overall.judged, found.accepted) == (1000, accepted)
 
 
 def test_a_single_case_that_lies_is_found_among_many_that_do_not():
     content = [one for name in AA for one in gates(name, undecided=140)]
-    found = report([*content, *gates("aa-gemm", passed=12)], catalogue("cuda"))
+    found = findings_of([*content, *gates("aa-gemm", passed=12)], catalogue("cuda"))
     assert check(found, "false PASS of equal kernels").met
     assert not check(found, "false PASS by case").met
     assert "aa-gemm 12 of 152" in check(found, "false PASS by case").detail
@@ -96,16 +96,16 @@ def test_a_single_case_that_lies_is_found_among_many_that_do_not():
 
 def test_gates_that_judge_nothing_do_not_make_a_device_accepted():
     broken = [{"case": "aa-gemm", "verdict": verdict, "seconds": 0.1} for verdict in ("INVALID", "ERROR")] * 10
-    assert not report(broken, catalogue("cuda")).accepted
-    assert not report([*gates("aa-gemm", undecided=100), *broken], catalogue("cuda")).accepted
-    assert report([*gates("aa-gemm", undecided=500), *broken], catalogue("cuda")).accepted
-    assert not report([], catalogue("cuda")).accepted
+    assert not findings_of(broken, catalogue("cuda")).accepted
+    assert not findings_of([*gates("aa-gemm", undecided=100), *broken], catalogue("cuda")).accepted
+    assert findings_of([*gates("aa-gemm", undecided=500), *broken], catalogue("cuda")).accepted
+    assert not findings_of([], catalogue("cuda")).accepted
 
 
 def test_case_that_the_device_lacks_counts_nowhere_and_is_named():
     lacking = {"case": "aa-sdpa-flash", "verdict": "UNAVAILABLE", "reason": "No flash.\nUse another.", "seconds": 0.0}
     content = [*gates("aa-gemm", undecided=10), lacking]
-    found = report(content, catalogue("cuda"))
+    found = findings_of(content, catalogue("cuda"))
     assert (found.overall.gates, found.accepted) == (10, True)
     assert tables.unavailable_lines(content) == ["aa-sdpa-flash can't run here: No flash. Use another"]
 
@@ -114,25 +114,25 @@ def test_kernel_that_must_fail_may_not_pass():
     content = gates("aa-gemm", undecided=50)
     wrong = [known("truth-spin-10us-0.955", 0.94, 0.955, "PASS")] * 5
     right = [known("truth-spin-10us-0.955", 0.955, 0.955, "FAIL")] * 5
-    assert not report([*content, *wrong], catalogue("cuda")).accepted
-    assert report([*content, *right], catalogue("cuda")).accepted
+    assert not findings_of([*content, *wrong], catalogue("cuda")).accepted
+    assert findings_of([*content, *right], catalogue("cuda")).accepted
 
 
 def test_accuracy_is_against_the_truth_of_each_gate_and_bias_against_the_model():
-    (one,) = report([known("truth-spin-10us-0.93", 0.9327, 0.93, "PASS")] * 3, catalogue("cuda")).accuracy
+    (one,) = findings_of([known("truth-spin-10us-0.93", 0.9327, 0.93, "PASS")] * 3, catalogue("cuda")).accuracy
     assert one.error == pytest.approx(0.0029, abs=1e-4)
     assert one.accurate
     assert one.reference_bias_seconds == pytest.approx(0.1e-6)
     assert one.floor_seconds == pytest.approx(1.1e-6)
-    (off,) = report([known("truth-spin-10us-0.93", 0.9330, 0.93, "PASS")], catalogue("cuda")).accuracy
+    (off,) = findings_of([known("truth-spin-10us-0.93", 0.9330, 0.93, "PASS")], catalogue("cuda")).accuracy
     assert not off.accurate
-    (short,) = report([known("truth-spin-2us-0.93", 0.9330, 0.93, "PASS")], catalogue("cuda")).accuracy
+    (short,) = findings_of([known("truth-spin-2us-0.93", 0.9330, 0.93, "PASS")], catalogue("cuda")).accuracy
     assert short.accurate
 
 
 def test_noise_floor_is_that_of_full_races_and_the_resolved_effect_lies_beyond_it():
     content = [gate("aa-gemm", half=0.002) for _ in range(9)] + [gate("aa-gemm", "PASS", half=0.02, look=0)]
-    (one,) = report(content, catalogue("cuda")).same
+    (one,) = findings_of(content, catalogue("cuda")).same
     assert one.half_width == pytest.approx(0.002)
     # c is 2.344 and t(11) at .9 is 1.363
     assert one.resolved == pytest.approx(0.002 * (1 + 1.363 / 2.344), rel=0.001)
@@ -149,7 +149,7 @@ def test_truth_of_spin_kernels_includes_the_launch_floor():
 
 
 def test_model_of_a_gate_is_the_mean_of_before_and_after():
-    model = mean_model((Floor(1e-6, 0.9e-6), Floor(1.2e-6, 1e-6)), (1.9e9, 2.1e9))
+    model = mean_model((LaunchFloor(1e-6, 0.9e-6), LaunchFloor(1.2e-6, 1e-6)), (1.9e9, 2.1e9))
     assert (model.floor_seconds, model.clock_hz) == (pytest.approx(1.1e-6), pytest.approx(2e9))
 
 

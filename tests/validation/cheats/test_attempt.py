@@ -1,4 +1,4 @@
-"""A session of the arena ends as the same session would elsewhere, forked or in a new process."""
+"""The session of an attempt ends as the same session would elsewhere, forked or in a new process."""
 
 from __future__ import annotations
 

@@ -14,9 +14,9 @@ from pytest_kgate.statistics.group_sequential import LOOKS
 from pytest_kgate.validation.simulate import error_rates
 from pytest_kgate.validation.simulate import file
 from pytest_kgate.validation.simulate.error_rates import BOUND
-from pytest_kgate.validation.simulate.error_rates import Cell
-from pytest_kgate.validation.simulate.error_rates import cell
-from pytest_kgate.validation.simulate.error_rates import cells_of
+from pytest_kgate.validation.simulate.error_rates import ErrorRates
+from pytest_kgate.validation.simulate.error_rates import count_verdicts
+from pytest_kgate.validation.simulate.error_rates import rates_of
 from pytest_kgate.validation.simulate.scenarios import SCENARIOS
 from pytest_kgate.validation.simulate.scenarios import Scenario
 
@@ -34,7 +34,7 @@ names = pytest.mark.parametrize("scenario", PROMISED, ids=lambda scenario: scena
 @names
 def test_gates_on_their_bound_pass_no_more_often_than_promised(scenario: Scenario) -> None:
     """Only a count that luck explains in less than one of a hundred suites counts as too many."""
-    found = cell(scenario, BOUND, range(GATES))
+    found = count_verdicts(scenario, BOUND, range(GATES))
     assert not found.above(scenario.limit), found
     p_values = np.cumsum(found.p_values)
     for share in (0.1, 0.25, 0.5):
@@ -44,13 +44,14 @@ def test_gates_on_their_bound_pass_no_more_often_than_promised(scenario: Scenari
 
 
 def test_a_gate_repeats_by_its_number() -> None:
-    assert cell(SCENARIOS[0], 0.9, range(3)) + cell(SCENARIOS[0], 0.9, range(3, 6)) == cell(SCENARIOS[0], 0.9, range(6))
+    first, second, both = (count_verdicts(SCENARIOS[0], 0.9, gates) for gates in (range(3), range(3, 6), range(6)))
+    assert first + second == both
 
 
 def test_p_values_fall_into_bins_that_are_closed_above() -> None:
     (one,) = error_rates.judgements(SCENARIOS[0], 0.8, range(1))
     assert one.rounds == LOOKS[0]
-    assert Cell.of([one]).p_values[0] == 1
+    assert ErrorRates.of([one]).p_values[0] == 1
 
 
 # ---- the committed record
@@ -64,12 +65,12 @@ def record() -> dict[str, object]:
 def test_record_holds_all_scenarios_as_they_are_now(record) -> None:
     kept = [(one["name"], one["title"], one["noise"], one["limit"]) for one in record["scenarios"]]
     assert kept == [(one.name, one.title, repr(one.noise), one.limit) for one in SCENARIOS]
-    assert {one.gates for scenario in record["scenarios"] for one in [cells_of(scenario)["boundary"]]} == {4000}
+    assert {one.gates for scenario in record["scenarios"] for one in [rates_of(scenario)["boundary"]]} == {4000}
 
 
 def test_no_rate_of_the_record_is_above_its_limit(record) -> None:
     """The hard limit: what was counted, without allowance for luck."""
-    rates = {one["name"]: cells_of(one)["boundary"].passed / 4000 for one in record["scenarios"]}
+    rates = {one["name"]: rates_of(one)["boundary"].passed / 4000 for one in record["scenarios"]}
     limits = {one["name"]: one["limit"] for one in record["scenarios"] if one["limit"] is not None}
     assert {name: rates[name] for name in limits if rates[name] > limits[name]} == {}
     assert limits.pop("ar95-own") == 0.055
@@ -79,12 +80,12 @@ def test_no_rate_of_the_record_is_above_its_limit(record) -> None:
 def test_equal_kernels_never_passed_where_five_percent_was_demanded(record) -> None:
     for scenario in record["scenarios"]:
         if scenario["limit"] is not None:
-            assert cells_of(scenario)["equal"].passed == 0
+            assert rates_of(scenario)["equal"].passed == 0
 
 
 def test_wins_of_five_percent_beyond_the_bound_were_found(record) -> None:
     for scenario in record["scenarios"]:
-        found = cells_of(scenario)["5 %"]
+        found = rates_of(scenario)["5 %"]
         assert found.passed >= 0.98 * found.gates, scenario["name"]
 
 

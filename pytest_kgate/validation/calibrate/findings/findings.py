@@ -94,7 +94,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Report:
+class Findings:
     """All that a calibration shows."""
 
     same: tuple[CaseSummary, ...]
@@ -115,17 +115,17 @@ class Report:
         return all(check.met for check in self.acceptance)
 
 
-def report(gates: Sequence[Gate], cases: Iterable[Case]) -> Report:
+def findings_of(gates: Sequence[Gate], cases: Iterable[Case]) -> Findings:
     """Everything at once; cases without gates are left out."""
     raced = [gate for gate in gates if gate["verdict"] != UNAVAILABLE]
     by_case = {case: [gate for gate in raced if gate["case"] == case.name] for case in cases}
-    same = tuple(summarise(case, own) for case, own in by_case.items() if case.group == "aa" and own)
+    same = tuple(_case_summary(case, own) for case, own in by_case.items() if case.group == "aa" and own)
     overall = count([gate for case, own in by_case.items() if case.group == "aa" for gate in own])
     known = {case: own for case, own in by_case.items() if case.group == "truth" and own}
     accuracies = tuple(found for case, own in known.items() if (found := accuracy(case, own)) is not None)
     must_fail = count([gate for case, own in known.items() if (case.true_ratio or 0) > case.bound for gate in own])
     should_pass = count([gate for case, own in known.items() if (case.true_ratio or 9) < case.bound for gate in own])
-    return Report(
+    return Findings(
         same=same,
         overall=overall,
         accuracy=accuracies,
@@ -136,7 +136,7 @@ def report(gates: Sequence[Gate], cases: Iterable[Case]) -> Report:
     )
 
 
-def summarise(case: Case, gates: Sequence[Gate]) -> CaseSummary:
+def _case_summary(case: Case, gates: Sequence[Gate]) -> CaseSummary:
     """The gates of one case, at least one."""
     estimates = [float(gate["ratio"]["estimate"]) for gate in gates if gate.get("ratio")]
     latencies = [float(gate["reference_seconds"]) for gate in gates if gate.get("reference_seconds") is not None]

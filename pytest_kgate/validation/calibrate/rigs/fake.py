@@ -52,7 +52,7 @@ class FakeRig:
         return self._contest(0.32 * seconds if trap else seconds, seconds, seed)
 
     def spins(self, candidate: int | None, reference: int, seed: int, spread: int = 0) -> Contest:
-        """The model of `truth.py` is the truth here."""
+        """What `spin_model.py` says a timer should read, it reads here."""
         seconds = _NULL_SECONDS if candidate is None else _FLOOR_SECONDS + candidate / _CLOCK_HZ
         return self._contest(seconds, _FLOOR_SECONDS + reference / _CLOCK_HZ, seed)
 

@@ -32,7 +32,7 @@ _FEWEST_CYCLES = 100
 
 
 @dataclass(frozen=True)
-class Floor:
+class LaunchFloor:
     """What a timer reads of kernels that do nothing, in seconds; about 0, even below, where it takes them off."""
 
     spin_seconds: float
@@ -61,7 +61,7 @@ class SpinModel:
         return max(_FEWEST_CYCLES, round((seconds - self.floor_seconds) * self.clock_hz))
 
 
-def mean_model(floors: tuple[Floor, ...], clocks_hz: tuple[float, ...]) -> SpinModel:
+def mean_model(floors: tuple[LaunchFloor, ...], clocks_hz: tuple[float, ...]) -> SpinModel:
     """The model of a gate from what was measured before and after it."""
     return SpinModel(
         floor_seconds=sum(floor.spin_seconds for floor in floors) / len(floors),

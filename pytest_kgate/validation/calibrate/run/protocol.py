@@ -49,7 +49,7 @@ COMPARISON = Extent(processes=4, gates=30, truth_gates=0)
 
 
 @dataclass(frozen=True)
-class Order:
+class CalibrationPlan:
     """What to run on which device."""
 
     device: str
@@ -93,35 +93,35 @@ def next_job(missing: Counter[str], cases: Sequence[Case], extent: Extent, seed:
     return [chosen[index] for index in rng.permutation(len(chosen))]
 
 
-def run(order: Order, calibrations: Calibrations, progress: Progress) -> list[str]:
+def run(plan: CalibrationPlan, calibrations: Calibrations, progress: Progress) -> list[str]:
     """Run processes until nothing is missing or the time is up; returns what went wrong on the way.
 
     Raises `KgateError` where a process ends without a single gate: the next one would too.
     """
-    until = None if order.seconds is None else time.time() + order.seconds
-    wanted = targets(order.cases, order.extent)
+    until = None if plan.seconds is None else time.time() + plan.seconds
+    wanted = targets(plan.cases, plan.extent)
     troubles: list[str] = []
     while until is None or time.time() < until:
-        done = _done(order, calibrations)
+        done = _done(plan, calibrations)
         missing = +Counter({name: count - done[name] for name, count in wanted.items()})
         if not missing:
             break
         process = calibrations.next_process
-        names = next_job(missing, order.cases, order.extent, order.seed, process)
+        names = next_job(missing, plan.cases, plan.extent, plan.seed, process)
         if not names:
             break
-        troubles += _run_process(order, calibrations, process, names, until, wanted, progress)
+        troubles += _run_process(plan, calibrations, process, names, until, wanted, progress)
     return troubles
 
 
-def _done(order: Order, calibrations: Calibrations) -> Counter[str]:
-    if not order.recipes:
+def _done(plan: CalibrationPlan, calibrations: Calibrations) -> Counter[str]:
+    if not plan.recipes:
         return counted(calibrations.gates)
     return counted(line for line in calibrations.comparisons if line["recipe"] == "kgate")
 
 
 def _run_process(
-    order: Order,
+    plan: CalibrationPlan,
     calibrations: Calibrations,
     process: int,
     names: list[str],
@@ -131,14 +131,14 @@ def _run_process(
 ) -> list[str]:
     """One child; its lines go to the file as they come."""
     job = {
-        "device": order.device,
-        "timer": order.timer,
-        "cache": order.cache,
-        "budget": order.budget,
+        "device": plan.device,
+        "timer": plan.timer,
+        "cache": plan.cache,
+        "budget": plan.budget,
         "process": process,
-        "seed": order.seed,
+        "seed": plan.seed,
         "cases": names,
-        "recipes": order.recipes,
+        "recipes": plan.recipes,
         "until": until,
     }
     added = 0
@@ -155,7 +155,7 @@ def _run_process(
                 elif kind in ("gate", "comparison"):
                     calibrations.add("gates" if kind == "gate" else "comparisons", line)
                     added += 1
-                    done = _done(order, calibrations)
+                    done = _done(plan, calibrations)
                     progress(
                         sum(min(done[name], count) for name, count in wanted.items()), wanted.total(), line["case"]
                     )

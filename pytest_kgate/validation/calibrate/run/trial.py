@@ -21,7 +21,7 @@ from pytest_kgate.validation.calibrate.cases import UNAVAILABLE
 from pytest_kgate.validation.calibrate.cases import Case
 from pytest_kgate.validation.calibrate.rigs.rig import Contest
 from pytest_kgate.validation.calibrate.rigs.rig import Rig
-from pytest_kgate.validation.calibrate.rigs.spin_model import Floor
+from pytest_kgate.validation.calibrate.rigs.spin_model import LaunchFloor
 from pytest_kgate.validation.calibrate.rigs.spin_model import SpinModel
 from pytest_kgate.validation.calibrate.rigs.spin_model import mean_model
 
@@ -36,7 +36,7 @@ launches one by one the device begins there in steps of some 0.1 us, so that a c
 step too long or too short, in every launch alike. Lengths that cover three such steps evenly read their mean."""
 
 Gate = dict[str, Any]
-"""A line of the calibration file; `document.py` says what it holds."""
+"""A line of the calibration file; `calibrate/file.py` says what it holds."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class Trials:
             self._rough = mean_model((self.read_floor(seed, clock_hz),), (clock_hz,))
         return self._rough.cycles_for(seconds)
 
-    def read_floor(self, seed: int, clock_hz: float) -> Floor:
+    def read_floor(self, seed: int, clock_hz: float) -> LaunchFloor:
         """What the timer reads of an empty kernel, and of short spins beyond the cycles that they spend."""
         spread = _spread(clock_hz)
         cycles = 2 * spread
@@ -155,7 +155,7 @@ class Trials:
         finally:
             stopwatch.close()
         null, spin = np.median([stats.estimate(one.seconds) for one in rounds], axis=0)
-        return Floor(spin_seconds=float(spin) - self._spent(cycles, spread) / clock_hz, null_seconds=float(null))
+        return LaunchFloor(spin_seconds=float(spin) - self._spent(cycles, spread) / clock_hz, null_seconds=float(null))
 
     def _spent(self, cycles: int, spread: int) -> float:
         """Beyond those of a spin of 0 cycles, which are a part of the floor."""

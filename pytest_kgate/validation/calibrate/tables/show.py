@@ -9,8 +9,8 @@ from pathlib import Path
 from pytest_kgate.report.text.render import table_lines
 from pytest_kgate.validation.calibrate.cases import catalogue
 from pytest_kgate.validation.calibrate.file import Calibrations
-from pytest_kgate.validation.calibrate.findings.findings import Report
-from pytest_kgate.validation.calibrate.findings.findings import report
+from pytest_kgate.validation.calibrate.findings.findings import Findings
+from pytest_kgate.validation.calibrate.findings.findings import findings_of
 from pytest_kgate.validation.calibrate.run.other_rules import RULES
 from pytest_kgate.validation.calibrate.tables import tables
 from pytest_kgate.validation.calibrate.tables.p_values import ascii_histogram
@@ -20,14 +20,14 @@ from pytest_kgate.validation.calibrate.tables.tables import Table
 _GAP = 2
 
 
-def report_of(calibrations: Calibrations) -> Report:
+def findings_in(calibrations: Calibrations) -> Findings:
     """What the gates of a file show."""
-    return report(calibrations.gates, catalogue(calibrations.setting["kind"]))
+    return findings_of(calibrations.gates, catalogue(calibrations.setting["kind"]))
 
 
 def terminal_text(calibrations: Calibrations, width: int, color: bool) -> str:
     """All tables and the histogram; no line of a table is longer than `width`, down to its indispensable columns."""
-    found = report_of(calibrations)
+    found = findings_in(calibrations)
     width = max(width, 60)
     parts = [textwrap.fill(tables.conditions(calibrations.setting, calibrations.processes), width)]
     parts += [_note(line, width) for line in tables.unavailable_lines(calibrations.gates)]
@@ -62,7 +62,7 @@ def _rules(calibrations: Calibrations) -> list[str]:
     ]
 
 
-def verdict_line(found: Report) -> str:
+def verdict_line(found: Findings) -> str:
     """One sentence for the end."""
     if not found.overall.gates:
         return "no gates on equal kernels yet"
@@ -76,7 +76,7 @@ def verdict_line(found: Report) -> str:
 def calibration_markdown(path: Path) -> str:
     """The tables of a calibration file, for a block of the documentation."""
     calibrations = Calibrations.load(path)
-    found = report_of(calibrations)
+    found = findings_in(calibrations)
     parts = []
     if found.same:
         parts.append(_markdown(tables.same_table(found)))
@@ -111,7 +111,7 @@ def _note(text: str, width: int) -> str:
     return textwrap.fill(text, width, subsequent_indent="  ")
 
 
-def _checks(found: Report, width: int) -> str:
+def _checks(found: Findings, width: int) -> str:
     lines = []
     for title, checks in (("accepted", found.acceptance), ("aimed at", found.goals)):
         for check in checks:

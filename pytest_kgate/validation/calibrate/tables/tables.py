@@ -14,7 +14,7 @@ from pytest_kgate.validation.calibrate.cases import UNAVAILABLE
 from pytest_kgate.validation.calibrate.findings.error_rates import Count
 from pytest_kgate.validation.calibrate.findings.findings import Accuracy
 from pytest_kgate.validation.calibrate.findings.findings import CaseSummary
-from pytest_kgate.validation.calibrate.findings.findings import Report
+from pytest_kgate.validation.calibrate.findings.findings import Findings
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Table:
     """How many columns, from the left, must stay where there is no room; 0 for all."""
 
 
-def same_table(report: Report) -> Table:
+def same_table(findings: Findings) -> Table:
     """Kernels raced against themselves, with all of them together in the last line."""
     head = (
         "equal kernels",
@@ -41,9 +41,9 @@ def same_table(report: Report) -> Table:
         "s a gate",
         "broken",
     )
-    rows = [_same(one) for one in report.same]
+    rows = [_same(one) for one in findings.same]
     if len(rows) > 1:
-        both = report.overall
+        both = findings.overall
         rows.append(("all", str(both.gates), *_rates(both), "", "", "", "", "", _broken(both)))
     return _without_empty(Table(head, tuple(rows), least=4))
 
@@ -62,10 +62,10 @@ def _same(one: CaseSummary) -> tuple[str, ...]:
     )
 
 
-def accuracy_table(report: Report) -> Table:
+def accuracy_table(findings: Findings) -> Table:
     """Kernels of known ratio: readings against the truth, and the verdicts at the bound."""
     head = ("known ratio", "truth", "measured", "error", "+-", "cand. bias", "ref. bias", "gates", "PASS", "FAIL")
-    rows = [_accuracy(one) for one in report.accuracy]
+    rows = [_accuracy(one) for one in findings.accuracy]
     return Table(head, tuple(rows), least=4)
 
 
@@ -84,13 +84,13 @@ def _accuracy(one: Accuracy) -> tuple[str, ...]:
     )
 
 
-def instruments_line(report: Report) -> str:
+def instruments_line(findings: Findings) -> str:
     """What the model of the truth rests on; empty where nothing has a known ratio."""
-    if not report.accuracy:
+    if not findings.accuracy:
         return ""
-    floor = statistics.median(one.floor_seconds for one in report.accuracy)
-    null = statistics.median(one.null_seconds for one in report.accuracy)
-    clock = statistics.median(one.clock_hz for one in report.accuracy)
+    floor = statistics.median(one.floor_seconds for one in findings.accuracy)
+    null = statistics.median(one.null_seconds for one in findings.accuracy)
+    clock = statistics.median(one.clock_hz for one in findings.accuracy)
     return (
         f"the timer reads {text.seconds(floor)} beyond a spin's cycles and {text.seconds(null)} of an empty kernel; "
         f"SM clock {clock / 1e6:.0f} MHz"
