@@ -1,6 +1,10 @@
 // Merging what the blocks of a cluster, of four warps each, have made of the same 64 rows and different keys.
 #pragma once
 
+#include "cuda/conversions.cuh"
+#include "cuda/debug_assert.cuh"
+#include "cuda/exp2.cuh"
+#include "cuda/mbarrier.cuh"
 #include "cuda/mma_sync.cuh"
 #include "cuda/tma.cuh"
 

@@ -1,10 +1,13 @@
 // What the two hybrids share, whose own kernel does one product on tensor cores: how a block's tile is split between
 // warps, the ring of tiles of K or V, and launching. The source that includes it has declared BLOCK_M, BLOCK_N,
-// NUM_WARPS, STAGES, PAD and KEPT_KEYS.
+// NUM_WARPS, STAGES and KEPT_KEYS.
 #pragma once
 
-#include "gemm/gemm_rung.cuh"
+#include "cuda/knobs.cuh"
+#include "cuda/launch.cuh"
 #include "cuda/mma_sync.cuh"
+#include "cuda/tile_walk.cuh"
+#include "gemm/gemm_rung.cuh"
 
 namespace kgate {
 namespace {
@@ -19,7 +22,6 @@ static_assert(BLOCK_M >= 16 && BLOCK_M % 16 == 0, "BLOCK_M must be a multiple of
 static_assert(kRowGroups * kKeyGroups == NUM_WARPS,
               "NUM_WARPS must be a multiple of BLOCK_M / 16: each warp takes 16 rows.");
 static_assert(STAGES >= 2 && STAGES <= 8, "STAGES must be 2 to 8.");
-static_assert(PAD >= 0 && PAD % 8 == 0, "PAD must be a multiple of 8: cp.async writes rows that start on 16 bytes.");
 static_assert(BLOCK_N >= 0 && BLOCK_N % 16 == 0, "BLOCK_N must be 0 or a multiple of 16, the keys of an mma tile.");
 static_assert(KEPT_KEYS >= 0 && (!kWarpsFit || KEPT_KEYS <= 256 * kKeyGroups),
               "KEPT_KEYS / (16 * NUM_WARPS / BLOCK_M), the kept keys per warp, must be 0 to 256: half as many "

@@ -2,6 +2,8 @@
 #pragma once
 
 #include "attention/mma_tile.cuh"
+#include "cuda/cp_async.cuh"
+#include "cuda/tile_walk.cuh"
 
 namespace kgate {
 namespace {

@@ -2,6 +2,9 @@
 #pragma once
 
 #include "attention/mma_tile.cuh"
+#include "cuda/conversions.cuh"
+#include "cuda/exp2.cuh"
+#include "cuda/tile_walk.cuh"
 
 namespace kgate {
 namespace {

@@ -7,9 +7,12 @@
 // accumulator tiles of P is, packed to 16 bits, just the left operand of the product with V.
 #pragma once
 
+#include <limits>
 #include <type_traits>
 
-#include "cuda/tile_walk.cuh"
+#include "cuda/conversions.cuh"
+#include "cuda/debug_assert.cuh"
+#include "cuda/exp2.cuh"
 #include "cuda/mma_sync.cuh"
 
 namespace kgate {

@@ -1,6 +1,11 @@
 // A warpgroup's walk over the keys of 64 query rows, on wgmma, for head dimensions that are whole panels of 64 columns.
 #pragma once
 
+#include "cuda/conversions.cuh"
+#include "cuda/exp2.cuh"
+#include "cuda/mbarrier.cuh"
+#include "cuda/mma_sync.cuh"
+#include "cuda/tile_walk.cuh"
 #include "cuda/tma.cuh"
 #include "cuda/wgmma.cuh"
 

@@ -1,11 +1,11 @@
 // Operands of nvcuda::wmma, loaded from shared memory.
 #pragma once
 
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
 #include <mma.h>
 
 #include <type_traits>
-
-#include "cuda/tile_walk.cuh"
 
 namespace kgate {
 

@@ -1,9 +1,10 @@
 // The tiles of the wmma kernel: which one a call takes, which ones the knobs may ask for, and how one lies in shared memory.
 //
-// The source that includes this has declared the knobs BLOCK_M, BLOCK_N, NUM_WARPS, NUM_PRODUCER_WARPS, STAGES, PAD and
-// USE_FAST_EXP.
+// The source that includes this has declared the knobs BLOCK_M, BLOCK_N, NUM_WARPS, NUM_PRODUCER_WARPS and STAGES.
 #pragma once
 
+#include "cuda/knobs.cuh"
+#include "cuda/launch.cuh"
 #include "cuda/tile_walk.cuh"
 
 namespace kgate {
@@ -63,8 +64,6 @@ static_assert(good_groups(kShape), "NUM_WARPS must be a multiple of BLOCK_M / 16
 static_assert(good_keys(kShape),
               "BLOCK_N / (16 * NUM_WARPS / BLOCK_M), the keys per warp, must be a multiple of 16 from 32 to 128.");
 static_assert(STAGES >= 0 && STAGES <= 3, "STAGES must be 1, 2 or 3, or 0 to leave it to the kernel.");
-static_assert(PAD >= 0 && PAD % 8 == 0, "PAD must be a multiple of 8: cp.async writes rows that start on 16 bytes.");
-static_assert(USE_FAST_EXP == 0 || USE_FAST_EXP == 1, "USE_FAST_EXP must be 0 or 1.");
 
 template <int D, int M, int N, int Warps, int Stages>
 struct Layout {

@@ -5,10 +5,9 @@
 //   C (16, 8)   c[0], c[1] row group, columns 2 quad, 2 quad + 1                       c[2], c[3] row group + 8
 #pragma once
 
-#include <cstring>
 #include <type_traits>
 
-#include "cuda/tile_walk.cuh"
+#include "cuda/conversions.cuh"
 
 namespace kgate {
 namespace {
@@ -49,14 +48,6 @@ __device__ void multiply_add(float (&c)[4], const unsigned (&a)[4], unsigned b0,
                      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
                      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
     }
-}
-
-template <typename T>
-__device__ unsigned pack(float low, float high) {
-    const typename Pair<T>::type pair = Pair<T>::from_float(low, high);
-    unsigned word;
-    memcpy(&word, &pair, 4);
-    return word;
 }
 
 // Over the four lanes that hold a row of an accumulator.

@@ -1,9 +1,11 @@
-// Tensor maps: what the tensor memory accelerator of sm_90 knows of a tensor, made on the host for one launch; and the barriers
-// that count what it, or another block, has written into shared memory.
+// Tensor maps: what the tensor memory accelerator of sm_90 knows of a tensor, made on the host for one launch; and
+// the copies that it makes.
 #pragma once
 
 #include <cuda.h>
 
+#include "cuda/launch.cuh"
+#include "cuda/mbarrier.cuh"
 #include "cuda/tile_walk.cuh"
 
 namespace kgate {
@@ -53,32 +55,6 @@ int make_tensor_map(CUtensorMap& map, const char* name, const void* pointer, con
     if (result == CUDA_SUCCESS) return 0;
     return fail(kUnsupported, "The driver makes no tensor map of %s (error %d). Pass a copy, such as %s.contiguous().", name,
                 static_cast<int>(result), name);
-}
-
-// ------------------------------------------------------------------------------------------------------------- mbarrier
-
-// For one arrival, that of mbarrier_expect, and the bytes it tells of.
-__device__ inline void mbarrier_init(unsigned barrier) {
-    asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(barrier) : "memory");
-}
-
-// After the last mbarrier_init, by the same thread: other blocks and the accelerator see it.
-__device__ inline void mbarrier_fence() { asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"); }
-
-__device__ inline void mbarrier_expect(unsigned barrier, int bytes) {
-    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
-}
-
-// Until the phase of this parity is over. What other blocks have written counts as seen only with Cluster.
-template <bool Cluster = false>
-__device__ inline void mbarrier_wait(unsigned barrier, unsigned parity) {
-    if constexpr (Cluster) {
-        asm volatile("{\n.reg .pred p;\nAGAIN:\nmbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 p, [%0], %1;\n"
-                     "@!p bra AGAIN;\n}" ::"r"(barrier), "r"(parity) : "memory");
-    } else {
-        asm volatile("{\n.reg .pred p;\nAGAIN:\nmbarrier.try_wait.parity.shared::cta.b64 p, [%0], %1;\n"
-                     "@!p bra AGAIN;\n}" ::"r"(barrier), "r"(parity) : "memory");
-    }
 }
 
 // By one thread: the box of the tensor's rows from `row` and columns from `column` on; `barrier` counts its bytes.

@@ -6,8 +6,10 @@
 
 #include <mutex>
 
-#include "gemm/logit_chunks.cuh"
+#include "cuda/exp2.cuh"
+#include "cuda/launch.cuh"
 #include "gemm/dynamic_library.h"
+#include "gemm/logit_chunks.cuh"
 
 namespace kgate {
 namespace {

@@ -8,8 +8,9 @@
 #include <mutex>
 #include <tuple>
 
-#include "gemm/logit_chunks.cuh"
+#include "cuda/launch.cuh"
 #include "gemm/dynamic_library.h"
+#include "gemm/logit_chunks.cuh"
 
 namespace kgate {
 namespace {

@@ -2,6 +2,13 @@
 // rows' sums and rounded once.
 #pragma once
 
+#include <cstring>
+#include <type_traits>
+
+#include "cuda/conversions.cuh"
+#include "cuda/debug_assert.cuh"
+#include "cuda/launch.cuh"
+#include "cuda/tile_walk.cuh"
 #include "gemm/logit_chunks.cuh"
 
 namespace kgate {

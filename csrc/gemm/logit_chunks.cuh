@@ -4,20 +4,25 @@
 // A box is some query rows of some heads of some batches: all heads of several batches, or several heads of one. Under
 // the causal mask a box of rows [first, first + n) takes the keys [0, first + n) only, so that fewer rows a box mean
 // less work above the diagonal, and more launches.
-//
-// The source that includes this has declared the knobs CAUSAL_ROWS, the most rows of a box under the mask, and
-// WORKSPACE_MIB, the most MiB of a box's logits or probabilities.
 #pragma once
 
 #include <algorithm>
 
+#include "cuda/launch.cuh"
 #include "cuda/tile_walk.cuh"
 
-namespace kgate {
-namespace {
+#ifndef CAUSAL_ROWS  // knob: query rows at once under the causal mask; keys above a strip's diagonal are left out
+#define CAUSAL_ROWS 1024
+#endif
+#ifndef WORKSPACE_MIB  // knob: most MiB of logits, or of their exponentials, at once
+#define WORKSPACE_MIB 512
+#endif
 
 static_assert(CAUSAL_ROWS >= 1, "CAUSAL_ROWS must be at least 1.");
 static_assert(WORKSPACE_MIB >= 1 && WORKSPACE_MIB <= 65536, "WORKSPACE_MIB must be 1 to 65536.");
+
+namespace kgate {
+namespace {
 
 struct Box {
     int batch, batches;  // [batch, batch + batches)

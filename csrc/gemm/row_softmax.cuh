@@ -7,6 +7,10 @@
 
 #include <type_traits>
 
+#include "cuda/conversions.cuh"
+#include "cuda/debug_assert.cuh"
+#include "cuda/exp2.cuh"
+#include "cuda/launch.cuh"
 #include "gemm/logit_chunks.cuh"
 
 namespace kgate {

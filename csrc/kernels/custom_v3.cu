@@ -31,16 +31,13 @@
 #ifndef STAGES  // knob: K and V tiles in flight, 1 to 3; 0 for 2, or 1 where two blocks don't fit otherwise
 #define STAGES 0
 #endif
-#ifndef PAD  // knob: 16-bit elements of padding per K and V row in shared memory
-#define PAD 8
-#endif
-#ifndef USE_FAST_EXP  // knob: 1 for the hardware's exp2, 0 for exp2f with subnormals
-#define USE_FAST_EXP 1
-#endif
-#ifndef HEAD_DIM  // knob: the only head dimension to compile, 0 for all
-#define HEAD_DIM 0
-#endif
 
+#include "cuda/conversions.cuh"
+#include "cuda/cp_async.cuh"
+#include "cuda/debug_assert.cuh"
+#include "cuda/exp2.cuh"
+#include "cuda/knobs.cuh"
+#include "cuda/launch.cuh"
 #include "cuda/tile_walk.cuh"
 
 namespace kgate {
@@ -51,8 +48,6 @@ static_assert(BLOCK_M % NUM_WARPS == 0 && BLOCK_M / NUM_WARPS >= 1 && BLOCK_M / 
 static_assert(BLOCK_N % 32 == 0 && BLOCK_N >= 0 && BLOCK_N <= 128,
               "BLOCK_N must be 32, 64, 96 or 128, as a lane takes every 32nd key, or 0 to leave it to the kernel.");
 static_assert(STAGES >= 0 && STAGES <= 3, "STAGES must be 1, 2 or 3, or 0 to leave it to the kernel.");
-static_assert(PAD >= 0 && PAD % 8 == 0, "PAD must be a multiple of 8: cp.async writes rows that start on 16 bytes.");
-static_assert(USE_FAST_EXP == 0 || USE_FAST_EXP == 1, "USE_FAST_EXP must be 0 or 1.");
 
 constexpr int kThreads = NUM_WARPS * 32;
 constexpr int kRows = BLOCK_M / NUM_WARPS;

@@ -26,16 +26,9 @@
 #ifndef NUM_WARPS  // knob: warps per block of the softmax kernel, a row each
 #define NUM_WARPS 4
 #endif
-#ifndef CAUSAL_ROWS  // knob: query rows at once under the causal mask; keys above a strip's diagonal are left out
-#define CAUSAL_ROWS 1024
-#endif
-#ifndef WORKSPACE_MIB  // knob: most MiB of logits at once
-#define WORKSPACE_MIB 512
-#endif
-#ifndef USE_FAST_EXP  // knob: 1 for the hardware's exp2, 0 for exp2f with subnormals
-#define USE_FAST_EXP 1
-#endif
 
+#include "cuda/exp2.cuh"
+#include "cuda/launch.cuh"
 #include "gemm/cutensor.cuh"  // library: cutensor
 #include "gemm/divide_rows.cuh"
 #include "gemm/row_softmax.cuh"
@@ -44,7 +37,6 @@ namespace kgate {
 
 static_assert(TERMS == 1 || TERMS == 2, "TERMS must be 1 or 2.");
 static_assert(NUM_WARPS >= 1 && NUM_WARPS <= 32, "NUM_WARPS must be 1 to 32: a block holds at most 1024 threads.");
-static_assert(USE_FAST_EXP == 0 || USE_FAST_EXP == 1, "USE_FAST_EXP must be 0 or 1.");
 
 // What the product with V is multiplied by, so that it fits fp16: no sum of exponentials exceeds the number of keys. A
 // power of two, so that it costs no bits but those below fp16's smallest subnormal number.

@@ -34,33 +34,25 @@
 #ifndef STAGES  // knob: most V tiles in flight
 #define STAGES 4
 #endif
-#ifndef PAD  // knob: 16-bit elements of padding per V row in shared memory
-#define PAD 8
-#endif
 #ifndef KEPT_KEYS  // knob: rows of up to this many keys have all their logits in registers at once; 0 for none
 #define KEPT_KEYS (2048 * NUM_WARPS / BLOCK_M)
 #endif
-#ifndef CAUSAL_ROWS  // knob: query rows per GEMM under the causal mask; keys above a strip's diagonal are left out
-#define CAUSAL_ROWS 1024
-#endif
-#ifndef WORKSPACE_MIB  // knob: most MiB of logits at once
-#define WORKSPACE_MIB 512
-#endif
-#ifndef USE_FAST_EXP  // knob: 1 for the hardware's exp2, 0 for exp2f with subnormals
-#define USE_FAST_EXP 1
-#endif
-#ifndef HEAD_DIM  // knob: the only head dimension to compile, 0 for all
-#define HEAD_DIM 0
-#endif
 
-#include "gemm/cublas.cuh"  // library: cublas
 #include "attention/hybrid_tile.cuh"
+#include "cuda/conversions.cuh"
+#include "cuda/cp_async.cuh"
+#include "cuda/debug_assert.cuh"
+#include "cuda/exp2.cuh"
+#include "cuda/knobs.cuh"
+#include "cuda/launch.cuh"
+#include "cuda/mma_sync.cuh"
+#include "cuda/tile_walk.cuh"
+#include "gemm/cublas.cuh"  // library: cublas
 
 namespace kgate {
 
 static_assert(keys_fit(64),
               "BLOCK_N / (16 * NUM_WARPS / BLOCK_M), the keys per warp, must be a multiple of 16 from 16 to 64.");
-static_assert(USE_FAST_EXP == 0 || USE_FAST_EXP == 1, "USE_FAST_EXP must be 0 or 1.");
 
 template <int D>
 struct Layout : Ring<D> {  // of shared memory, in bytes

@@ -37,23 +37,22 @@
 #ifndef SPLIT_KV  // knob: blocks of a cluster, which split the keys; 1 without clusters, 0 chooses by architecture
 #define SPLIT_KV 0
 #endif
-#ifndef PAD  // knob: 16-bit elements of padding per Q, K and V row in shared memory, for mma.sync
-#define PAD 8
-#endif
 #ifndef WGMMA  // knob: 1 for wgmma where the architecture and the head dimension have it, 0 for mma.sync everywhere
 #define WGMMA 1
-#endif
-#ifndef USE_FAST_EXP  // knob: 1 for the hardware's exp2, 0 for exp2f with subnormals
-#define USE_FAST_EXP 1
-#endif
-#ifndef HEAD_DIM  // knob: the only head dimension to compile, 0 for all
-#define HEAD_DIM 0
 #endif
 
 #include "attention/cluster_merge.cuh"
 #include "attention/key_loop.cuh"
 #include "attention/merge.cuh"
 #include "attention/warpgroup.cuh"
+#include "cuda/debug_assert.cuh"
+#include "cuda/exp2.cuh"
+#include "cuda/knobs.cuh"
+#include "cuda/launch.cuh"
+#include "cuda/mbarrier.cuh"
+#include "cuda/mma_sync.cuh"
+#include "cuda/tile_walk.cuh"
+#include "cuda/tma.cuh"
 
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ == 900 && !defined(__CUDA_ARCH_FEAT_SM90_ALL) && WGMMA
 #error "WGMMA must be 0 for sm_90: wgmma is an instruction of sm_90a."
@@ -62,8 +61,6 @@
 namespace kgate {
 
 static_assert(STAGES >= 2 && STAGES <= 4, "STAGES must be 2, 3 or 4: a tile is used while the next is on its way.");
-static_assert(PAD >= 0 && PAD % 8 == 0, "PAD must be a multiple of 8: cp.async writes rows that start on 16 bytes.");
-static_assert(USE_FAST_EXP == 0 || USE_FAST_EXP == 1, "USE_FAST_EXP must be 0 or 1.");
 static_assert(WGMMA == 0 || WGMMA == 1, "WGMMA must be 0 or 1.");
 static_assert(SPLIT_KV == 0 || SPLIT_KV == 1 || SPLIT_KV == 2 || SPLIT_KV == 4 || SPLIT_KV == 8,
               "SPLIT_KV must be 1, 2, 4 or 8, the blocks of a cluster, or 0.");

@@ -39,20 +39,14 @@
 #ifndef SPLIT_KV  // knob: shares into which a tile's keys are split, each with warps of its own; 0 chooses by BLOCK_M
 #define SPLIT_KV 0
 #endif
-#ifndef PAD  // knob: 16-bit elements of padding per Q, K and V row in shared memory
-#define PAD 8
-#endif
-#ifndef USE_FAST_EXP  // knob: 1 for the hardware's exp2, 0 for exp2f with subnormals
-#define USE_FAST_EXP 1
-#endif
-#ifndef HEAD_DIM  // knob: the only head dimension to compile, 0 for all
-#define HEAD_DIM 0
-#endif
-
-#include "cuda/tile_walk.cuh"
 
 #include "attention/key_loop.cuh"
 #include "attention/merge.cuh"
+#include "cuda/exp2.cuh"
+#include "cuda/knobs.cuh"
+#include "cuda/launch.cuh"
+#include "cuda/mma_sync.cuh"
+#include "cuda/tile_walk.cuh"
 
 namespace kgate {
 
@@ -61,8 +55,6 @@ static_assert(SPLIT_KV >= 0 && (SPLIT_KV == 0 || NUM_WARPS % max_of(SPLIT_KV, 1)
               "SPLIT_KV must divide NUM_WARPS: each share of the keys has as many warps. 0 chooses.");
 static_assert(STAGES == 0 || (STAGES >= 2 && STAGES <= 4),
               "STAGES must be 2, 3 or 4, as a tile is used while the next is on its way, or 0, which chooses.");
-static_assert(PAD >= 0 && PAD % 8 == 0, "PAD must be a multiple of 8: cp.async writes rows that start on 16 bytes.");
-static_assert(USE_FAST_EXP == 0 || USE_FAST_EXP == 1, "USE_FAST_EXP must be 0 or 1.");
 
 constexpr int kThreads = NUM_WARPS * 32;
 constexpr bool kHopper = kTargets[0] >= 900;

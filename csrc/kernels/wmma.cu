@@ -41,18 +41,16 @@
 #ifndef STAGES  // knob: K and V tiles in flight, 1 to 3; 0 as for BLOCK_M
 #define STAGES 0
 #endif
-#ifndef PAD  // knob: 16-bit elements of padding per Q, K and V row in shared memory
-#define PAD 8
-#endif
-#ifndef USE_FAST_EXP  // knob: 1 for the hardware's exp2, 0 for exp2f with subnormals
-#define USE_FAST_EXP 1
-#endif
-#ifndef HEAD_DIM  // knob: the only head dimension to compile, 0 for all
-#define HEAD_DIM 0
-#endif
 
 #include "attention/wmma_fragment.cuh"
 #include "attention/wmma_tiles.cuh"
+#include "cuda/conversions.cuh"
+#include "cuda/cp_async.cuh"
+#include "cuda/debug_assert.cuh"
+#include "cuda/exp2.cuh"
+#include "cuda/knobs.cuh"
+#include "cuda/launch.cuh"
+#include "cuda/tile_walk.cuh"
 
 namespace kgate {
 

@@ -14,6 +14,7 @@ from os import PathLike
 from os import fspath
 from pathlib import Path
 
+from pytest_kgate.build import includes
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
 
@@ -74,8 +75,10 @@ class Source:
     """`cuda` or `host`; it decides the compiler."""
 
     knobs: tuple[Knob, ...]
+    """Of the file and of the headers that it includes."""
+
     libraries: tuple[str, ...] = ()
-    """What it opens at run time, by the names in vendor.py."""
+    """What it opens at run time, by the names in vendor_libraries.py."""
 
 
 def csrc_directory() -> Path:
@@ -105,8 +108,14 @@ def parse_implementations(text: str) -> dict[str, Implementation]:
 
 
 def parse_knobs(text: str) -> tuple[Knob, ...]:
-    """The knobs of a source: `#ifndef NAME  // knob: what it is`, then `#define NAME value`."""
-    return tuple(Knob(m["name"], m["value"], m["text"]) for m in _KNOB.finditer(text))
+    """The knobs of a source: `#ifndef NAME  // knob: what it is`, then `#define NAME value`.
+
+    Of two declarations the first counts, as it does for the compiler.
+    """
+    found: dict[str, Knob] = {}
+    for m in _KNOB.finditer(text):
+        found.setdefault(m["name"], Knob(m["name"], m["value"], m["text"]))
+    return tuple(found.values())
 
 
 def parse_libraries(text: str) -> tuple[str, ...]:
@@ -163,19 +172,15 @@ def _own_source(path: Path) -> Source:
 
 
 def _described(source: Source) -> Source:
-    """With what the file says of itself."""
-    text = _read(source.path)
-    return replace(source, knobs=parse_knobs(text), libraries=parse_libraries(text))
-
-
-def _read(path: Path) -> str:
+    """With what the file and the headers that it includes say of it."""
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
+        text = includes.expand(source.path, (csrc_directory(),))
     except OSError as error:
         raise UsageError(
-            f"The kernel source {path} can't be read: {error.strerror}.",
+            f"The kernel source {error.filename} can't be read: {error.strerror}.",
             "Check the path; a relative one starts at the test's own folder or at the current directory.",
         ) from error
+    return replace(source, knobs=parse_knobs(text), libraries=parse_libraries(text))
 
 
 def check_knobs(source: Source, knobs: Mapping[str, object]) -> dict[str, int]:

@@ -57,7 +57,7 @@ def test_debug_assert_takes_any_condition_and_is_no_statement_of_its_own(nvcc: N
 
     source = tmp_path / "probe.cu"
     source.write_text(
-        '#include "cuda/tile_walk.cuh"\n'
+        '#include "cuda/debug_assert.cuh"\n'
         "__global__ void probe(int* out) {\n"
         "    if (threadIdx.x == 0) DEBUG_ASSERT(out != nullptr && *out >= 0);\n"
         "    else *out = 1;\n"

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from pytest_kgate.build import includes
 from pytest_kgate.build import registry
+from pytest_kgate.build.compiler import ninja
+from pytest_kgate.build.compiler import recipe
+from pytest_kgate.errors import BuildError
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
 
@@ -72,6 +77,58 @@ def test_knobs_are_read_from_the_source(tmp_path: Path) -> None:
         registry.Knob("BLOCK_M", "64", "query rows of a tile"),
         registry.Knob("WARPS", "(BLOCK_M / 16)", "warps of a block"),
     )
+
+
+def test_knobs_of_a_header_are_knobs_of_the_file_that_includes_it(tmp_path: Path) -> None:
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "tile.h").write_text("#ifndef TILE  // knob: rows\n#define TILE 4\n#endif\n")
+    source = tmp_path / "mine.cpp"
+    source.write_text('#include "sdpa.h"\n#include "parts/tile.h"\n#include "not_here.h"\n#include <cstdint>\n')
+    found = registry.find_source(source)
+    assert found.knobs == (registry.Knob("TILE", "4", "rows"),)
+    assert registry.check_knobs(found, {"TILE": 8}) == {"TILE": 8}
+
+
+def test_knobs_of_shipped_headers_are_offered_to_a_users_file_which_may_choose_another_default(tmp_path: Path) -> None:
+    source = tmp_path / "mine.cu"
+    source.write_text("#ifndef PAD  // knob: bytes\n#define PAD 16\n#endif\n" + '#include "cuda/knobs.cuh"\n')
+    assert registry.find_source(source).knobs == (
+        registry.Knob("PAD", "16", "bytes"),
+        registry.Knob("HEAD_DIM", "0", "the only head dimension to compile, 0 for all"),
+    )
+
+
+def test_headers_that_include_each_other_are_read_once(tmp_path: Path) -> None:
+    (tmp_path / "a.h").write_text('#pragma once\n#include "b.h"\n#ifndef A  // knob: a\n#define A 1\n#endif\n')
+    (tmp_path / "b.h").write_text('#pragma once\n#include "a.h"\n#ifndef B  // knob: b\n#define B 2\n#endif\n')
+    source = tmp_path / "mine.cpp"
+    source.write_text('#include "a.h"\n#include "b.h"\n')
+    assert [knob.name for knob in registry.find_source(source).knobs] == ["B", "A"]
+
+
+def test_a_knob_of_a_header_reaches_the_build(tmp_path: Path, shared_cache: None) -> None:
+    (tmp_path / "answer.h").write_text("#ifndef ANSWER  // knob: what it returns\n#define ANSWER -9\n#endif\n")
+    source = tmp_path / "mine.cpp"
+    source.write_text(
+        '#include "sdpa.h"\n#include "answer.h"\nstatic_assert(ANSWER < 0, "ANSWER must be negative.");\n'
+        "KGATE_EXPORT int kgate_sdpa(const kgate::SdpaArgs*, void*) { return ANSWER; }\n"
+        'KGATE_EXPORT const char* kgate_message(void) { return ""; }\n'
+    )
+    found = registry.find_source(source)
+    assert ninja.build(recipe.recipe(found, registry.check_knobs(found, {"ANSWER": -3}))).path.is_file()
+    with pytest.raises(BuildError, match=r"ANSWER must be negative\."):
+        ninja.build(recipe.recipe(found, registry.check_knobs(found, {"ANSWER": 3})))
+
+
+def test_no_shipped_kernel_offers_a_knob_that_its_text_does_not_use() -> None:
+    for name, entry in registry.implementations().items():
+        if entry.status != "ready":
+            continue
+        source = registry.find_source(name)
+        text = includes.expand(source.path, (registry.csrc_directory(),))
+        for knob in source.knobs:
+            used = re.sub(rf"#.*\b{knob.name}\b.*|static_assert.*|//.*", "", text)
+            assert re.search(rf"\b{knob.name}\b", used), f"{name} declares {knob.name}, which nothing reads"
 
 
 def test_a_misspelt_implementation_is_told_the_right_name() -> None:

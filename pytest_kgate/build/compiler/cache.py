@@ -26,13 +26,13 @@ from typing import Any
 from filelock import FileLock
 from filelock import Timeout
 
+from pytest_kgate.build import includes
 from pytest_kgate.errors import KgateError
 
 LOCK_SECONDS = 1800.0
 """How long one process waits for another that builds the same thing: longer than any kernel here compiles."""
 
 _MANIFEST = "build.json"
-_INCLUDE = re.compile(rb'^[ \t]*#[ \t]*include[ \t]*"([^"\n]+)"', re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -97,15 +97,11 @@ def hash_sources(source: Path, include: Iterable[Path]) -> str:
         name, path = pending.pop()
         content = path.read_bytes()
         total.update(f"{name}\0{len(content)}\0".encode() + content)
-        for match in _INCLUDE.finditer(content):
-            wanted = os.fsdecode(match[1])
-            for directory in (path.parent, *include):
-                header = directory / wanted
-                if header.is_file():
-                    if header.resolve() not in seen:
-                        seen.add(header.resolve())
-                        pending.append((wanted, header))
-                    break
+        for wanted in includes.INCLUDE.findall(os.fsdecode(content)):
+            header = includes.find_header(wanted, path.parent, include)
+            if header is not None and header.resolve() not in seen:
+                seen.add(header.resolve())
+                pending.append((wanted, header))
     return total.hexdigest()
 
 

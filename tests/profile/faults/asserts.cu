@@ -1,5 +1,5 @@
 // A kernel whose assert never holds, to see what its user reads in a debug build; any other build of it runs.
-#include "cuda/tile_walk.cuh"
+#include "cuda/debug_assert.cuh"
 
 namespace kgate {
 
