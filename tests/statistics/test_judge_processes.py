@@ -126,8 +126,8 @@ GATES = 60
 
 def test_one_process_with_an_offset_of_its_own_lies():
     found = error_rates.count_verdicts(BY_NAME["offset"], error_rates.BOUND, range(GATES))
-    assert found.passed / GATES > 0.3
-    assert found.failed / GATES > 0.3
+    assert found.passed / GATES > 0.2  # 0.43 of many
+    assert found.failed / GATES > 0.2  # 0.43 of many
 
 
 def test_five_processes_with_offsets_err_as_often_as_promised():
