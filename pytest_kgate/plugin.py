@@ -16,7 +16,7 @@ from pytest_kgate.errors import UsageError
 from pytest_kgate.integrity.tampering.exit_guard import install_exit_guard
 from pytest_kgate.integrity.tampering.monkeypatches import MONKEYPATCHES
 from pytest_kgate.integrity.tampering.monkeypatches import follow_imports
-from pytest_kgate.profile.under_tool import launch_only as sanitized_child
+from pytest_kgate.profile.under_tool import launch_only
 from pytest_kgate.session import markers
 from pytest_kgate.session import selection
 from pytest_kgate.session.fixtures import kbench
@@ -58,8 +58,8 @@ def pytest_configure(config: pytest.Config) -> None:
         session.child = Child(config, task)
     if not session.is_worker:
         config.pluginmanager.register(_Receiver(session), "kgate-receiver")
-    if sanitized_child.active():
-        config.pluginmanager.register(sanitized_child.Watched(), "kgate-watched")
+    if launch_only.active():
+        config.pluginmanager.register(launch_only.UnderTool(), "kgate-under-tool")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -15,7 +15,7 @@ from pytest_kgate.errors import DeviceMissing
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import LibraryMissing
 from pytest_kgate.errors import UsageError
-from pytest_kgate.profile.under_tool import launch_only as sanitized_child
+from pytest_kgate.profile.under_tool import launch_only
 from pytest_kgate.session.markers import gates_of
 from pytest_kgate.session.outcome import Failure
 from pytest_kgate.session.outcome import fail
@@ -72,8 +72,8 @@ def kbench(request: pytest.FixtureRequest, kgate_device: Device) -> Callable[...
         try:
             job = _job(request, session, candidate, problem, name, check, precision, own, overrides)
             device = _device_for(job.candidate, session, kgate_device)
-            if sanitized_child.active():
-                sanitized_child.launch(request.node, job, device)
+            if launch_only.active():
+                launch_only.launch(request.node, job, device)
                 return bench.not_judged(job, device, session.environment)
             # A selftest runs no candidate; the parent of several processes has looked already.
             if session.child is None and not job.options.selftest:
@@ -178,6 +178,7 @@ def sanitize_alone(item: pytest.Item) -> None:
 def _sanitizer(item: pytest.Item, session: Session, device: Device, isolate: bool = False) -> dict[str, Any] | None:
     """What the tools of the test's sanitize marker found; skips where they can't look, or fails if they have to."""
     __tracebackhide__ = True
+    from pytest_kgate.profile.sanitizer.marker import Settings
     from pytest_kgate.profile.sanitizer.marker import outcome_of
 
     if isolate and gates_of(item).sanitize is not None:
@@ -185,7 +186,9 @@ def _sanitizer(item: pytest.Item, session: Session, device: Device, isolate: boo
             "A sanitize marker can't go with isolate: the candidate would run in a test of the tool's process.",
             "Use one of them.",
         )
-    found = outcome_of(item, session, device)
+    options = session.options.override(**gates_of(item).overrides)
+    settings = Settings(options.timeout, options.arch, options.require_gpu, options.require_sanitizer)
+    found = outcome_of(item, lambda one: gates_of(one).sanitize, settings, device)
     if found is not None and found["verdict"] == "SKIP":
         if found["required"]:
             raise Failure(f"{found['reason']}.\nWithout --kgate-require-sanitizer the test is skipped.") from None

@@ -14,7 +14,7 @@ import pytest
 
 from pytest_kgate.device.open import assigned
 from pytest_kgate.device.open import open_device
-from pytest_kgate.profile.under_tool import launch_only as sanitized_child
+from pytest_kgate.profile.under_tool import launch_only
 from pytest_kgate.report.record.file import RecordFile
 from pytest_kgate.session.options.values import Options
 from pytest_kgate.session.report_tampering import Outcomes
@@ -52,7 +52,7 @@ class Session:
         self.child: Child | None = None
         """In a session that measures for a gate of another session."""
         self.is_worker = hasattr(config, "workerinput")
-        keeps_records = not self.is_worker and not sanitized_child.active()
+        keeps_records = not self.is_worker and not launch_only.active()
         self._file = RecordFile(options.json) if options.json is not None and keeps_records else None
         self._devices: dict[str, Device] = {}
         self._attempts: Counter[str] = Counter()

@@ -10,7 +10,7 @@ from stand_in import DEVICE
 from stand_in import PRELUDE
 from stand_in import TOOL
 
-from pytest_kgate.profile.sanitizer import tools
+from pytest_kgate.profile.under_tool import program
 
 
 @pytest.fixture
@@ -18,9 +18,9 @@ def tool(tmp_path, monkeypatch):
     """The stand-in is the only compute-sanitizer; returns the command lines that it was started with."""
     folder = tmp_path / "bin"
     folder.mkdir()
-    program = folder / "compute-sanitizer"
-    program.write_text(TOOL.format(python=sys.executable))
-    program.chmod(0o755)
+    stand_in = folder / "compute-sanitizer"
+    stand_in.write_text(TOOL.format(python=sys.executable))
+    stand_in.chmod(0o755)
     calls = tmp_path / "calls.jsonl"
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("CALLS", str(calls))
@@ -29,7 +29,7 @@ def tool(tmp_path, monkeypatch):
 
 @pytest.fixture
 def no_tool(monkeypatch):
-    monkeypatch.setattr(tools, "_candidates", lambda: iter(()))
+    monkeypatch.setattr(program, "_candidates", lambda name: iter(()))
 
 
 @pytest.fixture

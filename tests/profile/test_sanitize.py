@@ -102,7 +102,7 @@ def test_the_watched_process_calls_the_candidate_and_nothing_else(suite, tool):
         @pytest.mark.sanitize("initcheck")
         def test_it(kbench):
             record = kbench(candidate, PROBLEM)
-            if os.environ.get("KGATE_SANITIZE_RESULTS"):
+            if os.environ.get("KGATE_UNDER_TOOL_RESULTS"):
                 assert record["verdict"] == "MEASURED"
         """
     )
@@ -154,7 +154,7 @@ def test_a_candidate_that_fails_under_the_tool_is_not_called_clean(suite, tool):
     pytester = suite(
         """
         def refuses(x):
-            if os.environ.get("KGATE_SANITIZE_RESULTS"):
+            if os.environ.get("KGATE_UNDER_TOOL_RESULTS"):
                 raise RuntimeError("no such kernel")
             return torch.nn.functional.silu(x)
 
@@ -174,7 +174,7 @@ def test_a_device_assert_in_the_watched_process_is_the_finding(suite, tool):
         import sys
 
         def asserts(x):
-            if os.environ.get("KGATE_SANITIZE_RESULTS"):
+            if os.environ.get("KGATE_UNDER_TOOL_RESULTS"):
                 sys.stderr.write(
                     "/kernels/wmma.cu:210: void kgate::wmma(kgate::SdpaArgs): block: [1,0,0], thread: [3,0,0] "
                     "Assertion `row_sum >= 0.0f` failed.\\\\n"
@@ -200,7 +200,7 @@ def test_a_test_without_kbench_is_watched_as_a_whole(pytester, tool, monkeypatch
         + """
 @pytest.mark.sanitize("memcheck")
 def test_bad():
-    assert os.environ.get("KGATE_SANITIZE_RESULTS"), "the body ran before the tool had its say"
+    assert os.environ.get("KGATE_UNDER_TOOL_RESULTS"), "the body ran before the tool had its say"
 
 @pytest.mark.sanitize("memcheck")
 def test_fine():

@@ -12,7 +12,7 @@ import pytest_kgate.profile.sanitizer.run
 import pytest_kgate.report.text.failure
 import pytest_kgate.report.text.summary  # noqa: F401
 from pytest_kgate.cli import main
-from pytest_kgate.profile.sanitizer import tools
+from pytest_kgate.profile.under_tool import program
 
 SEVERAL = """
 def test_one(kbench):
@@ -120,6 +120,6 @@ def test_the_command_without_tool_or_tests_says_what_to_do(tmp_path, tool, monke
     (tmp_path / "test_none.py").write_text("def test_it():\n    pass\n")
     assert main(["sanitize", "test_none.py", "--tool", "memcheck"]) == 2
     assert "no test to watch" in capsys.readouterr().err
-    monkeypatch.setattr(tools, "_candidates", lambda: iter(()))
+    monkeypatch.setattr(program, "_candidates", lambda name: iter(()))
     assert main(["sanitize", "test_none.py"]) == 2
     assert "was not found" in capsys.readouterr().err

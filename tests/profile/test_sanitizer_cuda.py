@@ -21,11 +21,13 @@ from pytest_kgate.build.kernel import prepare
 from pytest_kgate.build.registry import find_source
 from pytest_kgate.errors import LibraryMissing
 from pytest_kgate.profile.sanitizer.run import Examined
-from pytest_kgate.profile.sanitizer.run import Order
+from pytest_kgate.profile.sanitizer.run import ToolRun
 from pytest_kgate.profile.sanitizer.run import examine
+from pytest_kgate.profile.sanitizer.tools import PROGRAM
 from pytest_kgate.profile.sanitizer.tools import TOOLS
 from pytest_kgate.profile.sanitizer.tools import Sanitize
-from pytest_kgate.profile.sanitizer.tools import find_program
+from pytest_kgate.profile.under_tool.program import find_program
+from pytest_kgate.profile.under_tool.session import ToolSession
 
 pytestmark = pytest.mark.gpu
 
@@ -39,9 +41,9 @@ FOUND_BY = {
 
 
 @pytest.fixture(scope="module")
-def order() -> Order:
+def tool_run() -> ToolRun:
     """Everything is built here first: a compiler that runs under the tool is slow."""
-    program = find_program()
+    program = find_program(PROGRAM)
     if program is None:
         pytest.skip("compute-sanitizer is not installed")
     faults = [(HERE / "faults" / f"{fault}.cu", {}) for fault in FAULTS]
@@ -51,7 +53,7 @@ def order() -> Order:
     broken = [one for one in built if isinstance(one, Exception)]
     if broken:
         raise broken[0]
-    return Order(program, Sanitize(), HERE, ("-m", "", "-k", ""), timeout=500.0)
+    return ToolRun(program, Sanitize(), ToolSession(HERE, ("-m", "", "-k", ""), timeout_seconds=500.0))
 
 
 def lacks_a_library(name: str) -> bool:
@@ -70,8 +72,10 @@ def only(outcomes: list[Examined]) -> Examined:
 
 
 @pytest.mark.parametrize("tool", TOOLS)
-def test_the_shipped_kernels_are_clean(tool: str, order: Order) -> None:
-    own = replace(order, wanted=Sanitize((tool,), kernels="kgate"))  # not those of the libraries that some of them call
+def test_the_shipped_kernels_are_clean(tool: str, tool_run: ToolRun) -> None:
+    own = replace(
+        tool_run, wanted=Sanitize((tool,), kernels="kgate")
+    )  # not those of the libraries that some of them call
     outcomes = examine(tool, [str(HERE / "shipped_cases.py")], own)
     assert len(outcomes) == len(CUDA) * len(SHAPES)
     lacking = [name for name in CUDA if lacks_a_library(name)]
@@ -84,9 +88,9 @@ def test_the_shipped_kernels_are_clean(tool: str, order: Order) -> None:
 
 
 @pytest.mark.parametrize("fault", FOUND_BY)
-def test_a_planted_fault_is_found_at_its_line(fault: str, order: Order) -> None:
+def test_a_planted_fault_is_found_at_its_line(fault: str, tool_run: ToolRun) -> None:
     tool, kernel = FOUND_BY[fault]
-    outcome = only(examine(tool, [f"{HERE / 'fault_cases.py'}::test_fault[{fault}]"], order))
+    outcome = only(examine(tool, [f"{HERE / 'fault_cases.py'}::test_fault[{fault}]"], tool_run))
     source = (HERE / "faults" / f"{fault}.cu").read_text().splitlines()
     lines = {number for number, text in enumerate(source, start=1) if "// FAULT" in text}
     assert outcome.verdict == "FAIL", outcome.reason
@@ -103,13 +107,13 @@ def test_a_planted_fault_is_found_at_its_line(fault: str, order: Order) -> None:
         assert first.block is not None
 
 
-def test_an_output_that_is_not_written_whole_is_found(order: Order) -> None:
-    outcome = only(examine("initcheck", [f"{HERE / 'fault_cases.py'}::test_fault[unwritten]"], order))
+def test_an_output_that_is_not_written_whole_is_found(tool_run: ToolRun) -> None:
+    outcome = only(examine("initcheck", [f"{HERE / 'fault_cases.py'}::test_fault[unwritten]"], tool_run))
     assert outcome.verdict == "FAIL", outcome.reason
 
 
-def test_a_failed_device_assert_is_the_finding(order: Order) -> None:
-    outcome = only(examine("synccheck", [f"{HERE / 'fault_cases.py'}::test_assert"], order))
+def test_a_failed_device_assert_is_the_finding(tool_run: ToolRun) -> None:
+    outcome = only(examine("synccheck", [f"{HERE / 'fault_cases.py'}::test_assert"], tool_run))
     assert outcome.verdict == "FAIL", outcome.reason
     assert "elements < 0" in outcome.reason
     assert re.search(r"asserts\.cu:\d+", outcome.reason)
@@ -121,7 +125,7 @@ def pytest_alone(arguments: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=HERE, capture_output=True, text=True, timeout=300, check=False)
 
 
-def test_a_failed_device_assert_reads_as_one_without_the_tool(order: Order) -> None:
+def test_a_failed_device_assert_reads_as_one_without_the_tool(tool_run: ToolRun) -> None:
     done = pytest_alone(["fault_cases.py::test_assert"])
     text = " ".join(done.stdout.split())
     assert done.returncode == 1
@@ -130,7 +134,7 @@ def test_a_failed_device_assert_reads_as_one_without_the_tool(order: Order) -> N
 
 
 @pytest.mark.parametrize("impl", ["custom_v3", "wmma"])
-def test_a_debug_build_notices_a_row_sum_that_is_no_number(impl: str, order: Order) -> None:
+def test_a_debug_build_notices_a_row_sum_that_is_no_number(impl: str, tool_run: ToolRun) -> None:
     done = pytest_alone([f"fault_cases.py::test_not_a_number[{impl}]"])
     assert done.returncode == 1
     assert re.search(rf"{impl}\.cu:\d+: .*Assertion `isfinite\(", done.stdout), done.stdout
@@ -148,7 +152,9 @@ def test_marked(kbench, sdpa_oracle, kernels):
 
 
 @pytest.mark.parametrize("kernel", ["wmma", "out_of_bounds"])
-def test_the_marker_lets_a_clean_kernel_race_and_stops_a_faulty_one(kernel: str, order: Order, tmp_path: Path) -> None:
+def test_the_marker_lets_a_clean_kernel_race_and_stops_a_faulty_one(
+    kernel: str, tool_run: ToolRun, tmp_path: Path
+) -> None:
     from pytest_kgate.report.record.document import load
 
     source = kernel if kernel == "wmma" else str(HERE / "faults" / "out_of_bounds.cu")

@@ -73,7 +73,7 @@ if os.environ.get("INTERRUPTS") == tool:
     os.kill(os.getppid(), signal.SIGINT)
     time.sleep(600)
 status = subprocess.run(arguments[arguments.index({python!r}):]).returncode
-ran = [json.loads(line) for line in open(os.environ["KGATE_SANITIZE_RESULTS"])]
+ran = [json.loads(line) for line in open(os.environ["KGATE_UNDER_TOOL_RESULTS"])]
 bad = any("bad" in line.get("test", "") for line in ran) and tool == "memcheck" or tool == os.environ.get("FOUND_BY")
 with open(log, "w") as file:
     file.write("========= COMPUTE-SANITIZER\\n")

@@ -23,13 +23,15 @@ from pytest_kgate.device.open import open_device
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import ToolchainMissing
 from pytest_kgate.errors import UsageError
-from pytest_kgate.profile.sanitizer.marker import NO_TOOL
 from pytest_kgate.profile.sanitizer.run import Examined
-from pytest_kgate.profile.sanitizer.run import Order
+from pytest_kgate.profile.sanitizer.run import ToolRun
 from pytest_kgate.profile.sanitizer.run import examine
+from pytest_kgate.profile.sanitizer.tools import PROGRAM
 from pytest_kgate.profile.sanitizer.tools import TOOLS
 from pytest_kgate.profile.sanitizer.tools import Sanitize
-from pytest_kgate.profile.sanitizer.tools import find_program
+from pytest_kgate.profile.under_tool.program import find_program
+from pytest_kgate.profile.under_tool.program import not_found
+from pytest_kgate.profile.under_tool.session import ToolSession
 from pytest_kgate.report.record.values import now
 from pytest_kgate.report.record.values import plain
 from pytest_kgate.system import json_file
@@ -73,9 +75,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run, show, keep. Returns 1 where a tool found something, or could not look."""
-    program = find_program()
+    program = find_program(PROGRAM)
     if program is None:
-        raise ToolchainMissing(f"{NO_TOOL}.", "Put it on PATH, or set CUDA_HOME to a toolkit that has it.")
+        raise ToolchainMissing(f"{not_found(PROGRAM)}.", "Put it on PATH, or set CUDA_HOME to a toolkit that has it.")
     if options.timeout <= 0:
         raise UsageError(f"--timeout cannot be {options.timeout:g}.", "It takes a positive number of seconds.")
     if options.jobs < 1:
@@ -84,13 +86,14 @@ def run(options: argparse.Namespace) -> int:
         wanted = Sanitize(tuple(options.tool or TOOLS), options.kernels, options.full_size)
     except ValueError as error:
         raise UsageError(f"{error}.", "`kgate sanitize --help` shows what it takes.") from None
-    order = Order(program, wanted, Path.cwd(), _arguments(options), timeout=options.timeout)
+    session = ToolSession(Path.cwd(), _arguments(options), timeout_seconds=options.timeout)
+    run = ToolRun(program, wanted, session)
     started = now()
     groups = [[test] for test in options.tests] if options.jobs > 1 and options.tests else [options.tests]
     found: dict[tuple[str, int], list[Examined]] = {}
     outcomes: list[Examined] = []
     environment: dict[str, Any] = {}
-    for tool, group, examined in _examined(order, groups, options.jobs):
+    for tool, group, examined in _examined(run, groups, options.jobs):
         found[tool, group] = examined
         outcomes = [one for key in itertools.product(wanted.tools, range(len(groups))) for one in found.get(key, ())]
         if all((tool, other) in found for other in range(len(groups))):
@@ -112,19 +115,19 @@ def _arguments(options: argparse.Namespace) -> tuple[str, ...]:
     return (*chosen, *workers, *shlex.split(options.pytest))
 
 
-def _examined(order: Order, groups: Sequence[Sequence[str]], jobs: int) -> Iterator[tuple[str, int, list[Examined]]]:
+def _examined(run: ToolRun, groups: Sequence[Sequence[str]], jobs: int) -> Iterator[tuple[str, int, list[Examined]]]:
     """What each tool found in each group of tests, as they end: tool, number of the group, outcomes."""
     with ThreadPoolExecutor(jobs) as pool:
         runs = {
-            pool.submit(examine, tool, tests, order): (tool, group)
-            for tool in order.wanted.tools
+            pool.submit(examine, tool, tests, run): (tool, group)
+            for tool in run.wanted.tools
             for group, tests in enumerate(groups)
         }
         try:
-            for run in as_completed(runs):
-                yield *runs[run], run.result()
+            for done in as_completed(runs):
+                yield *runs[done], done.result()
         except BaseException:
-            order.stopped.set()  # else the pool would wait for children that nobody wants any more
+            run.session.stopped.set()  # else the pool would wait for children that nobody wants any more
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 

@@ -130,7 +130,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Report:
+class ToolReport:
     """A whole report."""
 
     findings: tuple[Finding, ...] = ()
@@ -148,7 +148,7 @@ class Report:
     troubles: tuple[str, ...] = field(default=())
     """What the tool says about itself: a device that it does not support, a target that it lost."""
 
-    def of_kernels(self, part: str) -> Report:
+    def of_kernels(self, part: str) -> ToolReport:
         """Without what is in kernels, all of whose functions have another name; what the host did stays."""
         own, others = list[Finding](), 0
         for finding in self.findings:
@@ -169,7 +169,7 @@ class Report:
         return next((finding for finding in self.findings if finding.severity == "error"), None)
 
 
-def parse_report(text: str) -> Report:
+def parse_report(text: str) -> ToolReport:
     """Read a report; a text that is none gives one that is not complete."""
     blocks, summaries, troubles = _split(text)
     findings = tuple(_finding(block) for block in blocks)
@@ -179,7 +179,7 @@ def parse_report(text: str) -> Report:
         errors = max(errors, int(races["errors"] if races else match["count"]))
         warnings = max(warnings, int(races["warnings"]) if races else 0)
     printed = sum(finding.severity == "error" for finding in findings)
-    report = Report(findings, max(errors, printed), warnings, bool(summaries), tuple(troubles))
+    report = ToolReport(findings, max(errors, printed), warnings, bool(summaries), tuple(troubles))
     if printed or not errors or report.internal is not None:
         return report
     said = tuple(trouble for trouble in troubles if trouble.startswith("Error:"))

@@ -1,21 +1,13 @@
-"""The four tools of compute-sanitizer, what a test may ask of them, and where the program is."""
+"""The four tools of compute-sanitizer, and what a test may ask of them."""
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
-import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
+
+PROGRAM = "compute-sanitizer"
 
 TOOLS = ("memcheck", "racecheck", "initcheck", "synccheck")
 """Bad addresses; races in shared memory; reads of global memory that nobody wrote; barriers that not all reach."""
-
-_PROGRAM = "compute-sanitizer"
-_USUAL_CUDA = "/usr/local/cuda"
 
 
 @dataclass(frozen=True)
@@ -36,30 +28,3 @@ class Sanitize:
             raise ValueError(f"kernels must be a part of a kernel's name, not {self.kernels!r}")
         if not isinstance(self.full_size, bool):
             raise ValueError(f"full_size must be True or False, not {self.full_size!r}")
-
-
-def find_program() -> Path | None:
-    """compute-sanitizer on PATH, below CUDA_HOME or CUDA_PATH, beside nvcc, or in /usr/local/cuda."""
-    return next((path for path in _candidates() if os.access(path, os.X_OK)), None)
-
-
-def _candidates() -> Iterator[Path]:
-    if found := shutil.which(_PROGRAM):
-        yield Path(found)
-    homes = [os.environ[name] for name in ("CUDA_HOME", "CUDA_PATH") if os.environ.get(name)]
-    if nvcc := shutil.which("nvcc"):
-        homes.append(str(Path(nvcc).resolve().parent.parent))
-    for home in (*homes, _USUAL_CUDA):
-        yield Path(home) / "bin" / _PROGRAM
-        yield Path(home) / _PROGRAM / _PROGRAM
-
-
-@lru_cache(maxsize=4)
-def version_of(program: Path) -> str:
-    """`2025.3.0.0`; `unknown` where it does not say."""
-    try:
-        done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60, check=False)
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-    match = re.search(r"Version\s+(\d[\d.]*\d)", done.stdout)
-    return match[1] if match else "unknown"

@@ -1,4 +1,4 @@
-"""Inside the process that compute-sanitizer watches: pytest as usual, but `kbench` only launches the candidate.
+"""Inside the process that one of NVIDIA's tools watches: pytest as usual, but `kbench` only launches the candidate.
 
 Nothing else should run on the GPU there, because the tool would report it and slow it down: inputs are drawn on the
 host and copied, no reference and no exact answer is computed, nothing is timed. The output is left unwritten, so that a
@@ -25,10 +25,13 @@ if TYPE_CHECKING:
     from pytest_kgate.device.protocol import Device
     from pytest_kgate.problems.problem import Problem
 
-RESULTS = "KGATE_SANITIZE_RESULTS"
+TOOL = "KGATE_UNDER_TOOL"
+"""Environment variable: the tool's name, for messages."""
+
+RESULTS = "KGATE_UNDER_TOOL_RESULTS"
 """Environment variable: the file that gets a JSON line a test. Its presence makes a process such a child."""
 
-FULL_SIZE = "KGATE_SANITIZE_FULL_SIZE"
+FULL_SIZE = "KGATE_UNDER_TOOL_FULL_SIZE"
 """Environment variable: run problems as they are, also those that have a smaller one."""
 
 _SEEDS = {"normal": 1, "hard": 2}
@@ -39,8 +42,8 @@ def active() -> bool:
     return bool(os.environ.get(RESULTS))
 
 
-class Watched:
-    """The plugin of the child: keeps the tests that can be watched, and writes what became of each."""
+class UnderTool:
+    """The plugin of the child: keeps the tests that launch kernels, and writes what became of each."""
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -92,7 +95,7 @@ def launch(item: pytest.Item, job: Job, device: Device) -> None:
     from pytest_kgate.errors import UsageError
 
     if device.kind != "cuda" or getattr(job.candidate, "device_kind", "cuda") != "cuda":
-        pytest.skip("compute-sanitizer watches CUDA kernels, and the candidate does not run on a CUDA device")
+        pytest.skip(f"{os.environ[TOOL]} watches CUDA kernels, and the candidate does not run on a CUDA device")
     problem = job.problem if os.environ.get(FULL_SIZE) or job.problem.small is None else job.problem.small
     _tell({"launch": item.nodeid, "candidate": _name(job), "problem": problem.name})
     arm = bind("candidate", job.candidate, problem.params)
@@ -100,7 +103,7 @@ def launch(item: pytest.Item, job: Job, device: Device) -> None:
         draw = problem.hard_inputs if kind == "hard" else problem.inputs
         if draw is None:
             continue
-        with device.running("running the candidate under compute-sanitizer"):
+        with device.running(f"running the candidate under {os.environ[TOOL]}"):
             answer = _launch_once(problem, draw, seed, arm, device)
             device.synchronize()
             if not hasattr(answer, "cpu"):
