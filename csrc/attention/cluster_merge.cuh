@@ -1,6 +1,7 @@
 // Merging what the blocks of a cluster, of four warps each, have made of the same 64 rows and different keys.
 #pragma once
 
+#include "cuda/cluster.cuh"
 #include "cuda/conversions.cuh"
 #include "cuda/debug_assert.cuh"
 #include "cuda/exp2.cuh"
@@ -33,11 +34,6 @@ struct ClusterMerge {
     __device__ unsigned tile(int other, int column) const {
         return area + kTiles + ((other * 4 + threadIdx.x / 32) * kOwned + column) * 512 + threadIdx.x % 32 * 16;
     }
-    __device__ unsigned in_block(unsigned address, int block) const {
-        unsigned remote;
-        asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(remote) : "r"(address), "r"(block));
-        return remote;
-    }
 
     // At the start, by one thread; mbarrier_fence, and a barrier of the cluster before the first send, are the caller's.
     __device__ void prepare() const {
@@ -54,8 +50,8 @@ struct ClusterMerge {
 #pragma unroll
         for (int other = 0; other < kOthers; ++other) {
             if (threadIdx.x % 4 != other % 4) continue;  // the four lanes of a row know the same
-            const unsigned target = in_block(row_statistics(other), rank ^ (other + 1));
-            const unsigned barrier = in_block(area, rank ^ (other + 1));
+            const unsigned target = address_in_block(row_statistics(other), rank ^ (other + 1));
+            const unsigned barrier = address_in_block(area, rank ^ (other + 1));
 #pragma unroll
             for (int h = 0; h < 2; ++h) {
                 asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.v2.f32 [%0], {%1, %2}, [%3];"
@@ -65,7 +61,7 @@ struct ClusterMerge {
     }
 
     // Element i of the column that is the block's own `j`th.
-    __device__ static float pick(const float (&output)[Columns][4], int block, int j, int i) {
+    static __device__ float pick(const float (&output)[Columns][4], int block, int j, int i) {
         float x = output[j][i];
 #pragma unroll
         for (int r = 1; r < Ranks; ++r) x = block == r ? output[r * kOwned + j][i] : x;
@@ -76,8 +72,8 @@ struct ClusterMerge {
 #pragma unroll
         for (int other = 0; other < kOthers; ++other) {
             const int block = rank ^ (other + 1);
-            const unsigned target = in_block(tile(other, 0), block);
-            const unsigned barrier = in_block(area + 8, block);
+            const unsigned target = address_in_block(tile(other, 0), block);
+            const unsigned barrier = address_in_block(area + 8, block);
 #pragma unroll
             for (int j = 0; j < kOwned; ++j) {
                 asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.f32 [%0], {%1, %2, %3, %4}, [%5];"

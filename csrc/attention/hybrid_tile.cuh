@@ -57,17 +57,17 @@ struct Ring {  // of tiles in shared memory
 
 struct TileArgs {
     SdpaArgs sdpa;
-    Box box;
+    LogitChunk chunk;
     int64_t pairs, sums;  // as in Workspace
 };
 
-// A block for every BLOCK_M rows of the box: of the kernel that keeps the logits of whole rows, if it can.
+// A block for every BLOCK_M rows of the chunk: of the kernel that keeps the logits of whole rows, if it can.
 template <typename Layout, auto Keeping, auto Sweeping>
-int launch_tiles(const SdpaArgs& args, const Workspace& workspace, const Box& box, void* stream) {
-    const TileArgs all = {args, box, workspace.pairs, workspace.sums};
-    const int64_t blocks = static_cast<int64_t>(ceil_div(box.rows, BLOCK_M)) * slices_of(box);
+int launch_tiles(const SdpaArgs& args, const Workspace& workspace, const LogitChunk& chunk, void* stream) {
+    const TileArgs all = {args, chunk, workspace.pairs, workspace.sums};
+    const int64_t blocks = static_cast<int64_t>(ceil_div(chunk.rows, BLOCK_M)) * slices_of(chunk);
     constexpr int kBytes = Layout::kBytes;
-    return box.keys <= Layout::kKeptTiles * Layout::kKeys
+    return chunk.keys <= Layout::kKeptTiles * Layout::kKeys
                ? launch<Keeping>(all, blocks, kThreads, kBytes, stream)
                : launch<Sweeping>(all, blocks, kThreads, kBytes, stream);
 }

@@ -82,19 +82,19 @@ struct KeyLoop {
     static constexpr int kTileBytes = BlockN * kStride * 2;
     static constexpr int kWarpRows = BlockM / RowGroups;
     static constexpr int kWarpKeys = BlockN / KeyGroups;
-    using Share = WarpShare<T, D, kWarpRows / 16, kWarpKeys, kStride, Fast>;
-    using Logits = typename Share::Logits;
+    using Partial = WarpPartial<T, D, kWarpRows / 16, kWarpKeys, kStride, Fast>;
+    using Logits = typename Partial::Logits;
     using Copy = TileCopy<T, BlockN, D, kStride, kThreads>;
 
     // Of a lane: output, two tiles of logits, Q or two fragments of it. A third of its Registers is for the rest, and for
     // loading early.
     static constexpr bool kAhead =
-        kWarpRows / 16 * (D / 2 + 2 * kWarpKeys / 2 + (Share::kKeepQ ? D / 4 : 8)) * 3 <= Registers * 2;
+        kWarpRows / 16 * (D / 2 + 2 * kWarpKeys / 2 + (Partial::kKeepQ ? D / 4 : 8)) * 3 <= Registers * 2;
     // Whether a turn asks once if all rows that it copies exist; else of each.
     static constexpr bool kWhole = kAhead;
 
     // Shared memory: Stages tiles of K, Stages tiles of V, and Q, at first in place of the last V if it moves to registers.
-    static constexpr int kQ = (2 * Stages - (Share::kKeepQ ? 1 : 0)) * kTileBytes;
+    static constexpr int kQ = (2 * Stages - (Partial::kKeepQ ? 1 : 0)) * kTileBytes;
     static constexpr int kBytes = max_of(2 * Stages * kTileBytes, kQ + BlockM * kStride * 2);
 
     // A number that every turn needs: kept, if there are registers to keep it in. Of the copies' offset, only blocks whose warps
@@ -107,7 +107,7 @@ struct KeyLoop {
 
     // `begun()` is called once the first copies are under way.
     template <typename Begun>
-    static __device__ Share run(const SdpaArgs& args, const Tile& tile, unsigned shared, int row_group, int key_group, int begin,
+    static __device__ Partial run(const SdpaArgs& args, const Tile& tile, unsigned shared, int row_group, int key_group, int begin,
                                 int end, const Begun& begun) {
         if (KeyGroups == 1) key_group = 0;  // as the compiler should know, who has no register to spare
         const int count = end - begin;
@@ -137,13 +137,13 @@ struct KeyLoop {
             negate<BlockM, D, kStride, kThreads>(shared + kQ);
             __syncthreads();
         }
-        Share share(shared + kQ + row_group * kWarpRows * kStride * 2, scale);
+        Partial partial(shared + kQ + row_group * kWarpRows * kStride * 2, scale);
         // Of this warp: a key before `visible` is seen by a row at least, the keys from one up to `plain` by all rows.
         const int visible = args.causal ? min(end, first_row + kWarpRows) : end;
         const int plain = args.causal ? min(end, first_row + 1) - kWarpKeys : end - kWarpKeys;
         const unsigned keys_offset = shared + key_group * kWarpKeys * kStride * 2;
-        const unsigned k_lane = keep(keys_offset + Share::key_offset());
-        const unsigned v_lane = keep(keys_offset + Share::row_offset() + Stages * kTileBytes);
+        const unsigned k_lane = keep(keys_offset + Partial::key_offset());
+        const unsigned v_lane = keep(keys_offset + Partial::row_offset() + Stages * kTileBytes);
         int key = begin + key_group * kWarpKeys;  // the first of the turn's
         int left = count;                         // keys of the block, from the turn's on
         unsigned slot = 0;                        // of the turn's tile of V
@@ -166,25 +166,25 @@ struct KeyLoop {
             const unsigned k_rows = k_lane + (kAhead ? next(slot) : slot);
             const int coming = key + kAhead * BlockN;
             do {
-                float greatest[Share::kRowTiles][2];
+                float greatest[Partial::kRowTiles][2];
                 if (coming <= plain) {
                     if constexpr (kAhead) {
-                        share.advance(now, v_rows, then, k_rows);
+                        partial.advance(now, v_rows, then, k_rows);
                     } else {
-                        share.multiply_keys(then, k_rows);
+                        partial.multiply_keys(then, k_rows);
                     }
-                    Share::find_greatest(then, greatest);
+                    Partial::find_greatest(then, greatest);
                 } else {
                     if (key >= visible) break;
-                    if constexpr (kAhead) share.finish(now, v_rows);
+                    if constexpr (kAhead) partial.finish(now, v_rows);
                     if (coming >= visible) break;
-                    share.multiply_keys(then, k_rows);
-                    Share::mask(then, first_row, coming, end, args.causal);
-                    Share::find_greatest(then, greatest);
+                    partial.multiply_keys(then, k_rows);
+                    Partial::mask(then, first_row, coming, end, args.causal);
+                    Partial::find_greatest(then, greatest);
                     asm volatile("" ::: "memory");  // else both branches end in common code, and the first one waits there
                 }
-                share.template raise<false>(greatest);
-                if constexpr (!kAhead) share.finish(then, v_rows);
+                partial.template raise<false>(greatest);
+                if constexpr (!kAhead) partial.finish(then, v_rows);
             } while (false);
             key += BlockN;
             slot = next(slot);
@@ -194,11 +194,11 @@ struct KeyLoop {
         if constexpr (kAhead) {
             Logits odd;
             if (key < visible) {
-                share.multiply_keys(even, k_lane);
-                if (key > plain) Share::mask(even, first_row, key, end, args.causal);
-                float greatest[Share::kRowTiles][2];
-                Share::find_greatest(even, greatest);
-                share.template raise<true>(greatest);
+                partial.multiply_keys(even, k_lane);
+                if (key > plain) Partial::mask(even, first_row, key, end, args.causal);
+                float greatest[Partial::kRowTiles][2];
+                Partial::find_greatest(even, greatest);
+                partial.template raise<true>(greatest);
             }
             while (left > 0) {
                 turn(even, odd);
@@ -208,8 +208,8 @@ struct KeyLoop {
             while (left > 0) turn(even, even);
         }
         cp_async_wait<0>();
-        share.settle();
-        return share;
+        partial.settle();
+        return partial;
     }
 };
 

@@ -1,5 +1,5 @@
-// What mma and latency share: one warp's share of attention, on the instructions of mma_sync.cuh. A block's loop over the
-// keys is in key_loop.cuh, the merging of shares in merge.cuh.
+// What mma and latency share: one warp's partial result, of its rows over its keys, by the instructions of mma_sync.cuh. A
+// block's loop over the keys is in key_loop.cuh, the merging of partial results in merge.cuh.
 //
 // A warp takes 16 or 32 query rows and a stretch of keys. Logits, probabilities and output stay in registers, in the layout
 // of the instruction's accumulator: of each 16x8 tile a lane holds row lane / 4, columns 2 * (lane % 4) and the next, and the
@@ -37,7 +37,7 @@ constexpr float kGrowth = 8.0f;
 __device__ inline unsigned opaque(unsigned x) { return __shfl_sync(0xffffffff, x, threadIdx.x % 32); }
 
 template <typename T, int D, int RowTiles, int Keys, int Stride, bool Fast>
-struct WarpShare {
+struct WarpPartial {
     static constexpr int kRows = 16 * RowTiles;
     static constexpr int kRowTiles = RowTiles;
     static constexpr int kSteps = D / 16;
@@ -67,7 +67,7 @@ struct WarpShare {
     }
 
     // `q_rows`: address of the warp's first row of Q in shared memory.
-    __device__ WarpShare(unsigned q_rows, const Scale& by) : q_address(q_rows + row_offset()), scale(by.log2) {
+    __device__ WarpPartial(unsigned q_rows, const Scale& by) : q_address(q_rows + row_offset()), scale(by.log2) {
 #pragma unroll
         for (int m = 0; m < RowTiles; ++m) {
             if constexpr (kKeepQ) {

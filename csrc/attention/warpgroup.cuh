@@ -20,7 +20,7 @@ struct LogScale {
 
 // What the four warps, 16 rows each, have made of the keys so far.
 template <typename T, int D, bool Fast>
-struct WarpgroupShare {
+struct WarpgroupPartial {
     static constexpr int kColumns = D / 8;
 
     float output[kColumns][4];
@@ -28,7 +28,7 @@ struct WarpgroupShare {
     float row_sum[2];  // of this lane's columns only, until finish
 
     // `output` stays open: the first product may write it.
-    __device__ WarpgroupShare() : row_max{-INFINITY, -INFINITY}, row_sum{0.0f, 0.0f} {}
+    __device__ WarpgroupPartial() : row_max{-INFINITY, -INFINITY}, row_sum{0.0f, 0.0f} {}
 
     __device__ void clear_output() {
 #pragma unroll
@@ -124,7 +124,7 @@ struct WarpgroupLoop {
     static constexpr int kV = kK + kWindow * D * 2;
     static constexpr int kBarriers = kV + kWindow * D * 2;  // one for each box of K, the first of which also counts Q; then of V
     static constexpr int kBytes = kBarriers + 2 * Boxes * 8;
-    using Share = WarpgroupShare<T, D, Fast>;
+    using Partial = WarpgroupPartial<T, D, Fast>;
 
     // Keys of a window that are worked on, where `left` are.
     static __device__ int take(int left) { return left > 128 ? kWindow : left > 64 ? 128 : 64; }
@@ -196,7 +196,7 @@ struct WarpgroupLoop {
 
     // The window at `base`, of Keys keys; Only where the block has no others. `weighed` is called when the maxima and sums are known.
     template <int Keys, bool Only, typename Weighed>
-    __device__ void window(Share& share, int base, unsigned parity, const Weighed& weighed) const {
+    __device__ void window(Partial& partial, int base, unsigned parity, const Weighed& weighed) const {
         constexpr int kPart = min_of(Keys, 128);
         constexpr int kParts = Keys / kPart;
         const bool first = Only || base == begin;
@@ -222,9 +222,9 @@ struct WarpgroupLoop {
             pin(logits[p]);
             const int key = base + p * kPart;
             if (__builtin_expect(key + kPart > end || (causal && key + kPart - 1 > first_row), 0)) {
-                Share::mask(logits[p], first_row, key, end, causal);
+                Partial::mask(logits[p], first_row, key, end, causal);
             }
-            Share::raise(best, logits[p], p == 0);
+            Partial::raise(best, logits[p], p == 0);
         }
         if (__builtin_expect(!last, 0)) {
             __syncthreads();  // no warp reads this window's keys any more
@@ -233,37 +233,37 @@ struct WarpgroupLoop {
         }
         float lowered[2];
         float shrink[2];
-        share.settle(best, scale.log2, lowered, shrink);
-        if (__builtin_expect(!first, 0)) share.rescale(shrink);
+        partial.settle(best, scale.log2, lowered, shrink);
+        if (__builtin_expect(!first, 0)) partial.rescale(shrink);
 #pragma unroll
         for (int group = 0; group < Keys / 64; ++group) {
             unsigned weights[4][4];
 #pragma unroll
             for (int j = 0; j < 4; ++j) {
                 const int n = group * 8 + 2 * j;
-                share.weigh(logits[n / (kPart / 8)][n % (kPart / 8)], logits[n / (kPart / 8)][n % (kPart / 8) + 1], scale.log2,
+                partial.weigh(logits[n / (kPart / 8)][n % (kPart / 8)], logits[n / (kPart / 8)][n % (kPart / 8) + 1], scale.log2,
                             lowered, weights[j]);
             }
 #pragma unroll
             for (int key = group * 64; key < group * 64 + 64; key += BoxKeys) {
                 if (key % BoxKeys == 0) mbarrier_wait(shared + kBarriers + (Boxes + key / BoxKeys) * 8, parity);
             }
-            pin(share.output);
+            pin(partial.output);
             wgmma_fence();
 #pragma unroll
             for (int j = 0; j < 4; ++j) {
                 const unsigned rows = shared + kV + (group * 64 + j * 16) * kPanelRow;
                 if (Only && group + j == 0) {
-                    multiply_rows<T, false>(share.output, weights[j], panel_descriptor(rows, kPanelBytes));
+                    multiply_rows<T, false>(partial.output, weights[j], panel_descriptor(rows, kPanelBytes));
                 } else {
-                    multiply_rows<T, true>(share.output, weights[j], panel_descriptor(rows, kPanelBytes));
+                    multiply_rows<T, true>(partial.output, weights[j], panel_descriptor(rows, kPanelBytes));
                 }
             }
             wgmma_commit();
         }
         if (last) weighed();
         wgmma_wait<0>();
-        pin(share.output);
+        pin(partial.output);
         if (__builtin_expect(!last, 0)) {
             __syncthreads();  // nor its values
             if (threadIdx.x == 0) load_values(base + kWindow);
@@ -273,21 +273,21 @@ struct WarpgroupLoop {
 
     // After load_keys of the first window.
     template <typename Weighed>
-    __device__ void run(Share& share, const Weighed& weighed) const {
+    __device__ void run(Partial& partial, const Weighed& weighed) const {
         if (__builtin_expect(end - begin <= kWindow && take(end - begin) == kWindow, 1)) {
-            window<kWindow, true>(share, begin, 0, weighed);
+            window<kWindow, true>(partial, begin, 0, weighed);
             return;
         }
-        share.clear_output();
+        partial.clear_output();
         unsigned parity = 0;
         for (int base = begin; base < end; base += kWindow) {
             const int left = end - base;
             if (left > 128) {
-                window<kWindow, false>(share, base, parity, weighed);
+                window<kWindow, false>(partial, base, parity, weighed);
             } else if (left > 64) {
-                window<128, false>(share, base, parity, weighed);
+                window<128, false>(partial, base, parity, weighed);
             } else {
-                window<64, false>(share, base, parity, weighed);
+                window<64, false>(partial, base, parity, weighed);
             }
             parity ^= 1;
         }

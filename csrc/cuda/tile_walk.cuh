@@ -41,7 +41,7 @@ __device__ T* head_pointer(T* base, const int64_t (&stride)[N], const Tile& tile
 }
 
 // While loads are under way: a kernel ends when its stores are through, and the first of them has its page looked up.
-__device__ inline void announce_stores(const void* o) { asm volatile("prefetch.global.L2 [%0];" ::"l"(o)); }
+__device__ inline void prefetch_output_page(const void* o) { asm volatile("prefetch.global.L2 [%0];" ::"l"(o)); }
 
 }  // namespace
 }  // namespace kgate

@@ -90,27 +90,27 @@ public:
         return explain(status);
     }
 
-    // logits = scale * log2(e) * Q K^T in fp32: (slices, rows, ld), the box's slices.
+    // logits = scale * log2(e) * Q K^T in fp32: (slices, rows, ld), the chunk's slices.
     template <typename T>
-    int logits(const SdpaArgs& args, const Box& box, float* logits) {
+    int logits(const SdpaArgs& args, const LogitChunk& chunk, float* logits) {
         const float alpha = args.scale * kLog2E;
         // cuBLAS counts columns first: its K^T is K as it lies, and the logits come out row by row.
-        Operand k = operand<T>(args.k, args.k_stride, args, box);
-        Operand q = operand<T>(args.q, args.q_stride, args, box);
-        q.pointer = static_cast<const T*>(q.pointer) + box.row * args.q_stride[2];
-        const int64_t slice = slice_elements(box);
-        const Operand c = {logits, CUDA_R_32F, box.ld, slice * box.heads, slice};
-        return multiply<T>(kOpT, box.keys, box.rows, args.head_dim, alpha, k, q, c, box);
+        Operand k = operand<T>(args.k, args.k_stride, args, chunk);
+        Operand q = operand<T>(args.q, args.q_stride, args, chunk);
+        q.pointer = static_cast<const T*>(q.pointer) + chunk.row * args.q_stride[2];
+        const int64_t slice = slice_elements(chunk);
+        const Operand c = {logits, CUDA_R_32F, chunk.ld, slice * chunk.heads, slice};
+        return multiply<T>(kOpT, chunk.keys, chunk.rows, args.head_dim, alpha, k, q, c, chunk);
     }
 
     // outputs = P V in fp32: (slices, rows, head_dim), from P as (slices, rows, p_ld) of T.
     template <typename T>
-    int output(const SdpaArgs& args, const Box& box, const T* p, int64_t p_ld, float* outputs) {
-        const Operand v = operand<T>(args.v, args.v_stride, args, box);
-        const Operand b = {p, kCudaType<T>, p_ld, p_ld * box.rows * box.heads, p_ld * box.rows};
-        const int64_t slice = static_cast<int64_t>(box.rows) * args.head_dim;
-        const Operand c = {outputs, CUDA_R_32F, args.head_dim, slice * box.heads, slice};
-        return multiply<T>(kOpN, args.head_dim, box.rows, box.keys, 1.0f, v, b, c, box);
+    int output(const SdpaArgs& args, const LogitChunk& chunk, const T* p, int64_t p_ld, float* outputs) {
+        const Operand v = operand<T>(args.v, args.v_stride, args, chunk);
+        const Operand b = {p, kCudaType<T>, p_ld, p_ld * chunk.rows * chunk.heads, p_ld * chunk.rows};
+        const int64_t slice = static_cast<int64_t>(chunk.rows) * args.head_dim;
+        const Operand c = {outputs, CUDA_R_32F, args.head_dim, slice * chunk.heads, slice};
+        return multiply<T>(kOpN, args.head_dim, chunk.rows, chunk.keys, 1.0f, v, b, c, chunk);
     }
 
 private:
@@ -133,26 +133,26 @@ private:
     }
 
     template <typename T>
-    static Operand operand(const void* base, const int64_t (&stride)[3], const SdpaArgs& args, const Box& box) {
+    static Operand operand(const void* base, const int64_t (&stride)[3], const SdpaArgs& args, const LogitChunk& chunk) {
         // The stride of an axis of length 1 may be anything, but cuBLAS wants rows at least as far apart as they are
         // long.
         const int64_t ld = args.seqlen == 1 ? args.head_dim : stride[2];
-        return {box_pointer(static_cast<const T*>(base), stride, box), kCudaType<T>, ld, stride[0], stride[1]};
+        return {chunk_pointer(static_cast<const T*>(base), stride, chunk), kCudaType<T>, ld, stride[0], stride[1]};
     }
 
-    // C = alpha * op(A) B for each slice of the box, A and B of T and C in fp32: in one call where one stride leads
+    // C = alpha * op(A) B for each slice of the chunk, A and B of T and C in fp32: in one call where one stride leads
     // from slice to slice in all operands, else in a call for each batch or for each head, whichever are fewer.
     template <typename T>
     int multiply(int op, int m, int n, int k, float alpha, const Operand& a, const Operand& b, const Operand& c,
-                 const Box& box) {
+                 const LogitChunk& chunk) {
         if (planning != nullptr) return 0;  // a plan holds our own kernels only
         const auto collapses = [&](const Operand& x) {
-            return box.batches == 1 || box.heads == 1 || x.batch_stride == x.head_stride * box.heads;
+            return chunk.batches == 1 || chunk.heads == 1 || x.batch_stride == x.head_stride * chunk.heads;
         };
         const bool one_stride = collapses(a) && collapses(b) && collapses(c);
-        const bool by_head = box.heads > 1 && (one_stride || box.heads >= box.batches);  // the axis within a call
-        const int calls = one_stride ? 1 : by_head ? box.batches : box.heads;
-        const int count = one_stride ? slices_of(box) : by_head ? box.heads : box.batches;
+        const bool by_head = chunk.heads > 1 && (one_stride || chunk.heads >= chunk.batches);  // the axis within a call
+        const int calls = one_stride ? 1 : by_head ? chunk.batches : chunk.heads;
+        const int count = one_stride ? slices_of(chunk) : by_head ? chunk.heads : chunk.batches;
         const float beta = 0.0f;
         for (int i = 0; i < calls; ++i) {
             const auto at = [&](const Operand& x, int64_t bytes) {

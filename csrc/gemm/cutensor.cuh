@@ -53,7 +53,7 @@ struct Cutensor {
     }
 };
 
-// A tensor of a box: four modes, each a letter, an extent and a stride in elements, the contiguous one first.
+// A tensor of a chunk: four modes, each a letter, an extent and a stride in elements, the contiguous one first.
 struct Tensor {
     std::array<int32_t, 4> mode;
     std::array<int64_t, 4> extent;

@@ -15,18 +15,18 @@
 namespace kgate {
 namespace {
 
-// A call's boxes, and where in the workspace a box's matrices start, in bytes from its beginning.
+// A call's chunks, and where in the workspace a chunk's matrices start, in bytes from its beginning.
 struct Workspace {
-    Boxes boxes;
+    ChunkSize largest;
     int64_t pairs = kCublasBytes;  // logits or exponentials: (slices, rows, ld)
     int64_t outputs;               // exponentials times V: (slices, rows, head_dim) of float
     int64_t sums;                  // of the rounded exponentials: (slices, rows) of float
     int64_t bytes;
 
     // `pair_bytes`: of a logit or an exponential. `divides`: whether there are outputs and sums.
-    Workspace(const SdpaArgs& args, int pair_bytes, bool divides) : boxes(cut(args, pair_bytes)) {
-        const int64_t rows = divides ? static_cast<int64_t>(boxes.batches) * boxes.heads * boxes.rows : 0;
-        outputs = pairs + round_up(boxes.elements * pair_bytes, 256);
+    Workspace(const SdpaArgs& args, int pair_bytes, bool divides) : largest(choose_chunk_size(args, pair_bytes)) {
+        const int64_t rows = divides ? static_cast<int64_t>(largest.batches) * largest.heads * largest.rows : 0;
+        outputs = pairs + round_up(largest.elements * pair_bytes, 256);
         sums = outputs + rows * args.head_dim * 4;
         bytes = sums + rows * 4;
     }
@@ -37,23 +37,23 @@ __host__ __device__ Element* in_workspace(const SdpaArgs& args, int64_t offset) 
     return reinterpret_cast<Element*>(static_cast<char*>(args.workspace) + offset);
 }
 
-// Calls body(cublas, box) for every box, with cuBLAS on the call's stream, until one returns an error.
+// Calls body(cublas, chunk) for every chunk, with cuBLAS on the call's stream, until one returns an error.
 template <typename Body>
-int for_each_gemm_box(const SdpaArgs& args, const Workspace& workspace, void* stream, const Body& body) {
+int for_each_gemm_chunk(const SdpaArgs& args, const Workspace& workspace, void* stream, const Body& body) {
     if (int code = check_workspace(args, workspace.bytes)) return code;
     if (int code = check_row_strides(args)) return code;
     CublasCall cublas;
     if (int code = cublas.begin(args, stream)) return code;
-    return for_each_box(args, workspace.boxes, [&](const Box& box) { return body(cublas, box); });
+    return for_each_chunk(args, workspace.largest, [&](const LogitChunk& chunk) { return body(cublas, chunk); });
 }
 
-// The second half of a box: P V by cuBLAS, from exponentials with p_ld elements between their rows, and the division.
+// The second half of a chunk: P V by cuBLAS, from exponentials with p_ld elements between their rows, and the division.
 template <typename T, int D>
-int multiply_and_divide(CublasCall& cublas, const SdpaArgs& args, const Workspace& workspace, const Box& box,
+int multiply_and_divide(CublasCall& cublas, const SdpaArgs& args, const Workspace& workspace, const LogitChunk& chunk,
                         int64_t p_ld, void* stream) {
     const T* const p = in_workspace<const T>(args, workspace.pairs);
-    if (int code = cublas.output<T>(args, box, p, p_ld, in_workspace<float>(args, workspace.outputs))) return code;
-    const DivideArgs last = {args, box, in_workspace<const float>(args, workspace.outputs), nullptr,
+    if (int code = cublas.output<T>(args, chunk, p, p_ld, in_workspace<float>(args, workspace.outputs))) return code;
+    const DivideArgs last = {args, chunk, in_workspace<const float>(args, workspace.outputs), nullptr,
                              in_workspace<const float>(args, workspace.sums), 1.0f};
     return launch_divide_rows<T, float, 1, D>(last, stream);
 }

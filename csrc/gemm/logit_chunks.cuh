@@ -1,8 +1,8 @@
-// How attention by whole matrices is cut up: the logits of all heads do not fit any memory, so one box of the problem
+// How attention by whole matrices is cut up: the logits of all heads do not fit any memory, so one chunk of the problem
 // at a time has its logits in the workspace.
 //
-// A box is some query rows of some heads of some batches: all heads of several batches, or several heads of one. Under
-// the causal mask a box of rows [first, first + n) takes the keys [0, first + n) only, so that fewer rows a box mean
+// A chunk is some query rows of some heads of some batches: all heads of several batches, or several heads of one. Under
+// the causal mask a chunk of rows [first, first + n) takes the keys [0, first + n) only, so that fewer rows a chunk mean
 // less work above the diagonal, and more launches.
 #pragma once
 
@@ -24,7 +24,7 @@ static_assert(WORKSPACE_MIB >= 1 && WORKSPACE_MIB <= 65536, "WORKSPACE_MIB must 
 namespace kgate {
 namespace {
 
-struct Box {
+struct LogitChunk {
     int batch, batches;  // [batch, batch + batches)
     int head, heads;
     int row, rows;       // query rows
@@ -34,57 +34,57 @@ struct Box {
 
 __host__ __device__ constexpr int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 
-__host__ __device__ inline int64_t slice_elements(const Box& box) { return static_cast<int64_t>(box.rows) * box.ld; }
-__host__ __device__ inline int slices_of(const Box& box) { return box.batches * box.heads; }
+__host__ __device__ inline int64_t slice_elements(const LogitChunk& chunk) { return static_cast<int64_t>(chunk.rows) * chunk.ld; }
+__host__ __device__ inline int slices_of(const LogitChunk& chunk) { return chunk.batches * chunk.heads; }
 
-struct Boxes {  // the size of the largest box; all begin at multiples of it
+struct ChunkSize {  // of the largest chunk; all begin at multiples of it
     int batches, heads, rows;
     int64_t elements;  // of its logits
 };
 
-// The largest boxes that the knobs allow, with `pair_bytes` for each pair of a query and a key. A single row is taken
+// The largest chunks that the knobs allow, with `pair_bytes` for each pair of a query and a key. A single row is taken
 // whether it fits or not.
-inline Boxes cut(const SdpaArgs& args, int pair_bytes) {
+inline ChunkSize choose_chunk_size(const SdpaArgs& args, int pair_bytes) {
     const int64_t budget = (static_cast<int64_t>(WORKSPACE_MIB) << 20) / pair_bytes;  // elements
     const int64_t ld = round_up(args.seqlen, 8);
-    Boxes boxes = {1, 1, args.seqlen, 0};
-    if (args.causal) boxes.rows = std::min(boxes.rows, CAUSAL_ROWS);
-    boxes.rows = static_cast<int>(std::max<int64_t>(1, std::min<int64_t>(boxes.rows, budget / ld)));
-    const int64_t slices = std::max<int64_t>(1, budget / (boxes.rows * ld));
+    ChunkSize largest = {1, 1, args.seqlen, 0};
+    if (args.causal) largest.rows = std::min(largest.rows, CAUSAL_ROWS);
+    largest.rows = static_cast<int>(std::max<int64_t>(1, std::min<int64_t>(largest.rows, budget / ld)));
+    const int64_t slices = std::max<int64_t>(1, budget / (largest.rows * ld));
     if (slices >= args.heads) {
-        boxes.heads = args.heads;
-        boxes.batches = static_cast<int>(std::min<int64_t>(args.batch, slices / args.heads));
+        largest.heads = args.heads;
+        largest.batches = static_cast<int>(std::min<int64_t>(args.batch, slices / args.heads));
     } else {
-        boxes.heads = ceil_div(args.heads, ceil_div(args.heads, static_cast<int>(slices)));  // even shares
+        largest.heads = ceil_div(args.heads, ceil_div(args.heads, static_cast<int>(slices)));  // even shares
     }
-    boxes.elements = boxes.batches * boxes.heads * boxes.rows * ld;
-    return boxes;
+    largest.elements = largest.batches * largest.heads * largest.rows * ld;
+    return largest;
 }
 
-// Calls body(box) for every box until one returns an error.
+// Calls body(chunk) for every chunk until one returns an error.
 template <typename Body>
-int for_each_box(const SdpaArgs& args, const Boxes& boxes, const Body& body) {
-    for (int batch = 0; batch < args.batch; batch += boxes.batches) {
-        for (int head = 0; head < args.heads; head += boxes.heads) {
-            for (int row = 0; row < args.seqlen; row += boxes.rows) {
-                Box box = {batch, std::min(boxes.batches, args.batch - batch),
-                           head,  std::min(boxes.heads, args.heads - head),
-                           row,   std::min(boxes.rows, args.seqlen - row),
+int for_each_chunk(const SdpaArgs& args, const ChunkSize& largest, const Body& body) {
+    for (int batch = 0; batch < args.batch; batch += largest.batches) {
+        for (int head = 0; head < args.heads; head += largest.heads) {
+            for (int row = 0; row < args.seqlen; row += largest.rows) {
+                LogitChunk chunk = {batch, std::min(largest.batches, args.batch - batch),
+                           head,  std::min(largest.heads, args.heads - head),
+                           row,   std::min(largest.rows, args.seqlen - row),
                            0,     0};
-                box.keys = args.causal ? box.row + box.rows : args.seqlen;
-                box.ld = static_cast<int>(round_up(box.keys, 8));
-                if (int code = body(box)) return code;
+                chunk.keys = args.causal ? chunk.row + chunk.rows : args.seqlen;
+                chunk.ld = static_cast<int>(round_up(chunk.keys, 8));
+                if (int code = body(chunk)) return code;
             }
         }
     }
     return 0;
 }
 
-// Where the box's part of a (batch, heads, seqlen, head_dim) tensor starts, and where its slice of that does: slices
-// count the box's heads fastest, as its logits do.
+// Where the chunk's part of a (batch, heads, seqlen, head_dim) tensor starts, and where its slice of that does: slices
+// count the chunk's heads fastest, as its logits do.
 template <typename T>
-__host__ __device__ T* box_pointer(T* base, const int64_t (&stride)[3], const Box& box, int slice = 0) {
-    return base + (box.batch + slice / box.heads) * stride[0] + (box.head + slice % box.heads) * stride[1];
+__host__ __device__ T* chunk_pointer(T* base, const int64_t (&stride)[3], const LogitChunk& chunk, int slice = 0) {
+    return base + (chunk.batch + slice / chunk.heads) * stride[0] + (chunk.head + slice % chunk.heads) * stride[1];
 }
 
 // The workspace starts with `library_bytes` for the vendor's library, then come the logits.

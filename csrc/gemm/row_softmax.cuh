@@ -1,7 +1,7 @@
-// The rows of a box's logits become exp(x - max) in 16 bits, in their place, and its sum: a softmax that is divided later.
+// The rows of a chunk's logits become exp(x - max) in 16 bits, in their place, and its sum: a softmax that is divided later.
 //
 // One warp owns a row: its maximum, its sum, and the only copy of its logits. Up to 2048 keys stay in registers between
-// the reduction and the writing, four neighbours a lane for each Chunk of 128 keys; longer rows are read twice. What is
+// the reduction and the writing, four neighbours a lane for each step of 128 keys; longer rows are read twice. What is
 // written starts where the logits of the row start: everything that it overwrites has been read by then.
 #pragma once
 
@@ -17,7 +17,7 @@ namespace kgate {
 namespace {
 
 struct SoftmaxArgs {
-    Box box;
+    LogitChunk chunk;
     int32_t causal;
     void* logits;  // (slices, rows, ld) of Logits, in units of log2(e); on return T, row by row from the same places
     const void* corrections;  // to be added to the logits; read only where Terms is 2
@@ -47,28 +47,28 @@ __device__ void load_4(const void* base, int64_t index, int there, float (&x)[4]
     }
 }
 
-template <typename T, typename Logits, int Terms, int Chunks, int Warps, bool Fast>
+template <typename T, typename Logits, int Terms, int Steps, int Warps, bool Fast>
 __global__ void __launch_bounds__(Warps * 32) row_softmax(const __grid_constant__ SoftmaxArgs args) {
-    const Box& box = args.box;
+    const LogitChunk& chunk = args.chunk;
     const int lane = threadIdx.x % 32;
     const int64_t row = static_cast<int64_t>(blockIdx.x) * Warps + threadIdx.x / 32;
-    if (row >= static_cast<int64_t>(slices_of(box)) * box.rows) return;
-    const int keys = args.causal ? box.row + static_cast<int>(row % box.rows) + 1 : box.keys;
-    T* const p = static_cast<T*>(args.logits) + row * box.ld * (sizeof(Logits) / sizeof(T));
+    if (row >= static_cast<int64_t>(slices_of(chunk)) * chunk.rows) return;
+    const int keys = args.causal ? chunk.row + static_cast<int>(row % chunk.rows) + 1 : chunk.keys;
+    T* const p = static_cast<T*>(args.logits) + row * chunk.ld * (sizeof(Logits) / sizeof(T));
 
-    float x[Chunks][4];
+    float x[Steps][4];
     const auto load = [&](int first) {
-        float more[Terms == 2 ? Chunks : 1][4];
+        float more[Terms == 2 ? Steps : 1][4];
 #pragma unroll
-        for (int c = 0; c < Chunks; ++c) {  // nothing but loads: all are under way before the first is waited for
+        for (int c = 0; c < Steps; ++c) {  // nothing but loads: all are under way before the first is waited for
             const int key = first + (c * 32 + lane) * 4;
-            if (key < keys) {  // what lies behind the box's last key nobody has written
-                load_4<Logits>(args.logits, row * box.ld + key, box.keys - key, x[c]);
-                if constexpr (Terms == 2) load_4<Logits>(args.corrections, row * box.ld + key, box.keys - key, more[c]);
+            if (key < keys) {  // what lies behind the chunk's last key nobody has written
+                load_4<Logits>(args.logits, row * chunk.ld + key, chunk.keys - key, x[c]);
+                if constexpr (Terms == 2) load_4<Logits>(args.corrections, row * chunk.ld + key, chunk.keys - key, more[c]);
             }
         }
 #pragma unroll
-        for (int c = 0; c < Chunks; ++c) {
+        for (int c = 0; c < Steps; ++c) {
             const int key = first + (c * 32 + lane) * 4;
 #pragma unroll
             for (int i = 0; i < 4; ++i) {
@@ -77,7 +77,7 @@ __global__ void __launch_bounds__(Warps * 32) row_softmax(const __grid_constant_
             }
         }
     };
-    constexpr int kTile = Chunks * 128;
+    constexpr int kTile = Steps * 128;
 
     float maximum = -INFINITY;
 #pragma unroll 1
@@ -85,7 +85,7 @@ __global__ void __launch_bounds__(Warps * 32) row_softmax(const __grid_constant_
         load(first);
         float higher = maximum;
 #pragma unroll
-        for (int c = 0; c < Chunks; ++c) {
+        for (int c = 0; c < Steps; ++c) {
             higher = fmaxf(fmaxf(fmaxf(higher, x[c][0]), fmaxf(x[c][1], x[c][2])), x[c][3]);
         }
 #pragma unroll
@@ -96,18 +96,18 @@ __global__ void __launch_bounds__(Warps * 32) row_softmax(const __grid_constant_
 
     float sums[4] = {0.0f, 0.0f, 0.0f, 0.0f};  // four, so that an addition need not wait for the one before
 #pragma unroll 1
-    for (int first = 0; first < box.ld; first += kTile) {
+    for (int first = 0; first < chunk.ld; first += kTile) {
         if (first > 0 || keys > kTile) load(first);  // else they are still here
 #pragma unroll
-        for (int c = 0; c < Chunks; ++c) {
+        for (int c = 0; c < Steps; ++c) {
 #pragma unroll
             for (int i = 0; i < 4; ++i) x[c][i] = exp2_of<Fast>(x[c][i] - maximum);
         }
         __syncwarp();  // what is overwritten now has been read by all lanes
 #pragma unroll
-        for (int c = 0; c < Chunks; ++c) {
+        for (int c = 0; c < Steps; ++c) {
             const int key = first + (c * 32 + lane) * 4;
-            if (key < box.ld) {
+            if (key < chunk.ld) {
                 typename Pair<T>::type pairs[2];
 #pragma unroll
                 for (int i = 0; i < 2; ++i) {
@@ -130,19 +130,19 @@ __global__ void __launch_bounds__(Warps * 32) row_softmax(const __grid_constant_
     if (lane == 0) args.sums[row] = sum;
 }
 
-template <typename T, typename Logits, int Terms, int Chunks, int Warps, bool Fast>
+template <typename T, typename Logits, int Terms, int Steps, int Warps, bool Fast>
 int launch_row_softmax(const SoftmaxArgs& args, void* stream) {
-    const int64_t rows = static_cast<int64_t>(slices_of(args.box)) * args.box.rows;
-    constexpr auto kKernel = row_softmax<T, Logits, Terms, Chunks, Warps, Fast>;
+    const int64_t rows = static_cast<int64_t>(slices_of(args.chunk)) * args.chunk.rows;
+    constexpr auto kKernel = row_softmax<T, Logits, Terms, Steps, Warps, Fast>;
     return launch<kKernel>(args, (rows + Warps - 1) / Warps, Warps * 32, 0, stream);
 }
 
 // Enqueues it with as many registers as the rows ask for.
 template <typename T, typename Logits, int Terms, int Warps, bool Fast>
 int softmax_rows(const SoftmaxArgs& args, void* stream) {
-    if (args.box.keys <= 256) return launch_row_softmax<T, Logits, Terms, 2, Warps, Fast>(args, stream);
-    if (args.box.keys <= 512) return launch_row_softmax<T, Logits, Terms, 4, Warps, Fast>(args, stream);
-    if (args.box.keys <= 1024) return launch_row_softmax<T, Logits, Terms, 8, Warps, Fast>(args, stream);
+    if (args.chunk.keys <= 256) return launch_row_softmax<T, Logits, Terms, 2, Warps, Fast>(args, stream);
+    if (args.chunk.keys <= 512) return launch_row_softmax<T, Logits, Terms, 4, Warps, Fast>(args, stream);
+    if (args.chunk.keys <= 1024) return launch_row_softmax<T, Logits, Terms, 8, Warps, Fast>(args, stream);
     return launch_row_softmax<T, Logits, Terms, 16, Warps, Fast>(args, stream);
 }
 

@@ -18,7 +18,7 @@
 //          64, 44 KB at D = 128.
 // Registers Q fragments D / 4 a lane, logits BLOCK_N / (2 * key groups), or KEPT_KEYS / (2 * key groups) if they are
 //          kept.
-// Memory   Workspace: 32 MiB for cuBLAS, and for each head of a box (logit_chunks.cuh) the exponentials, 2 * rows * keys
+// Memory   Workspace: 32 MiB for cuBLAS, and for each head of a chunk (logit_chunks.cuh) the exponentials, 2 * rows * keys
 //          bytes, the undivided output, 4 * rows * D, and the sums, 4 * rows.
 // Limits   fp16 or bf16, D 64, 80, 96 or 128, sm_80 or newer, row strides of Q, K and V that are at least D. Twice the
 //          Q K^T of other rungs, and three launches that wait for each other.
@@ -72,7 +72,7 @@ template <typename T, int D, int Kept>
 __global__ void __launch_bounds__(kThreads, 1) exponentials(const __grid_constant__ TileArgs all) {
     using L = Layout<D>;
     const SdpaArgs& args = all.sdpa;
-    const Box& box = all.box;
+    const LogitChunk& chunk = all.chunk;
     constexpr int kSteps = D / 16;
     constexpr int kTiles8 = L::kWarpKeys / 8;
 
@@ -86,17 +86,17 @@ __global__ void __launch_bounds__(kThreads, 1) exponentials(const __grid_constan
     const int row_group = threadIdx.x / 32 % kRowGroups;
     const int key_group = threadIdx.x / 32 / kRowGroups;
 
-    const int blocks = ceil_div(box.rows, BLOCK_M);  // of a slice
+    const int blocks = ceil_div(chunk.rows, BLOCK_M);  // of a slice
     const int slice = blockIdx.x / blocks;
-    const int block_row = blockIdx.x % blocks * BLOCK_M;  // within the box
-    const int end_row = box.row + box.rows;
-    const int first_row = box.row + block_row + row_group * 16;  // of this warp
-    const int keys = args.causal ? min(box.keys, box.row + block_row + BLOCK_M) : box.keys;
-    const T* const q = box_pointer(static_cast<const T*>(args.q), args.q_stride, box, slice);
-    const T* const k = box_pointer(static_cast<const T*>(args.k), args.k_stride, box, slice);
+    const int block_row = blockIdx.x % blocks * BLOCK_M;  // within the chunk
+    const int end_row = chunk.row + chunk.rows;
+    const int first_row = chunk.row + block_row + row_group * 16;  // of this warp
+    const int keys = args.causal ? min(chunk.keys, chunk.row + block_row + BLOCK_M) : chunk.keys;
+    const T* const q = chunk_pointer(static_cast<const T*>(args.q), args.q_stride, chunk, slice);
+    const T* const k = chunk_pointer(static_cast<const T*>(args.k), args.k_stride, chunk, slice);
     const int key_tiles = ceil_div(keys, L::kKeys);
 
-    copy_rows_async<T, BLOCK_M, D, L::kStride, kThreads>(q_smem, q, args.q_stride[2], box.row + block_row, end_row);
+    copy_rows_async<T, BLOCK_M, D, L::kStride, kThreads>(q_smem, q, args.q_stride[2], chunk.row + block_row, end_row);
     cp_async_commit();
     const int turns = Kept > 0 ? key_tiles : 2 * key_tiles;
     const auto copy_tile = [&](int turn) {
@@ -201,13 +201,13 @@ __global__ void __launch_bounds__(kThreads, 1) exponentials(const __grid_constan
     }
 
     // Second sweep: the same logits, kept or computed again, written as exponentials; this lane's sum of two rows.
-    T* const p = in_workspace<T>(args, all.pairs) + slice * slice_elements(box);
+    T* const p = in_workspace<T>(args, all.pairs) + slice * slice_elements(chunk);
     float row_sum[2] = {0.0f, 0.0f};
     const auto write = [&](int index, const float (&x)[kTiles8][4]) {
         const int first_key = index * L::kKeys + key_group * L::kWarpKeys;
 #pragma unroll
         for (int r = 0; r < 2; ++r) {
-            const int row = first_row + group + r * 8 - box.row;
+            const int row = first_row + group + r * 8 - chunk.row;
 #pragma unroll
             for (int j = 0; j < kTiles8; ++j) {
                 const int key = first_key + j * 8 + quad * 2;
@@ -216,10 +216,10 @@ __global__ void __launch_bounds__(kThreads, 1) exponentials(const __grid_constan
                 const typename Pair<T>::type both = Pair<T>::from_float(low, high);
                 const float2 rounded = Pair<T>::to_float(both);
                 row_sum[r] += rounded.x + rounded.y;
-                if (row < box.rows && key < box.ld) {
+                if (row < chunk.rows && key < chunk.ld) {
                     // Not memcpy to p: two bytes are all that T promises of an address, and it would store them one by
                     // one.
-                    *reinterpret_cast<typename Pair<T>::type*>(p + static_cast<int64_t>(row) * box.ld + key) = both;
+                    *reinterpret_cast<typename Pair<T>::type*>(p + static_cast<int64_t>(row) * chunk.ld + key) = both;
                 }
             }
         }
@@ -243,22 +243,22 @@ __global__ void __launch_bounds__(kThreads, 1) exponentials(const __grid_constan
         if (quad == 0) sum_smem[key_group * BLOCK_M + row_group * 16 + group + r * 8] = sum;
     }
     __syncthreads();
-    for (int row = threadIdx.x; row < min(BLOCK_M, box.rows - block_row); row += kThreads) {
+    for (int row = threadIdx.x; row < min(BLOCK_M, chunk.rows - block_row); row += kThreads) {
         float sum = 0.0f;
 #pragma unroll
         for (int g = 0; g < kKeyGroups; ++g) sum += sum_smem[g * BLOCK_M + row];
         DEBUG_ASSERT(sum > 0.99f && sum < keys * 1.01f + 1.0f);  // the largest of at most `keys` terms is 1
-        in_workspace<float>(args, all.sums)[static_cast<int64_t>(slice) * box.rows + block_row + row] = sum;
+        in_workspace<float>(args, all.sums)[static_cast<int64_t>(slice) * chunk.rows + block_row + row] = sum;
     }
 
     // What the tiles did not cover.
     const int covered = key_tiles * L::kKeys;
-    if (covered < box.ld) {
-        const int words = (box.ld - covered) / 8;  // of 16 bytes
+    if (covered < chunk.ld) {
+        const int words = (chunk.ld - covered) / 8;  // of 16 bytes
         for (int i = threadIdx.x; i < BLOCK_M * words; i += kThreads) {
             const int row = block_row + i / words;
-            if (row >= box.rows) break;
-            T* const line = p + static_cast<int64_t>(row) * box.ld;
+            if (row >= chunk.rows) break;
+            T* const line = p + static_cast<int64_t>(row) * chunk.ld;
             *reinterpret_cast<uint4*>(line + covered + i % words * 8) = make_uint4(0, 0, 0, 0);
         }
     }
@@ -270,10 +270,10 @@ template <typename T, int D>
 struct HybridPv {
     static int launch(const SdpaArgs& args, void* stream) {
         const Workspace workspace = workspace_of(args);
-        return for_each_gemm_box(args, workspace, stream, [&](CublasCall& cublas, const Box& box) {
+        return for_each_gemm_chunk(args, workspace, stream, [&](CublasCall& cublas, const LogitChunk& chunk) {
             constexpr auto kKeeping = exponentials<T, D, Layout<D>::kKeptTiles>, kSweeping = exponentials<T, D, 0>;
-            if (int code = launch_tiles<Layout<D>, kKeeping, kSweeping>(args, workspace, box, stream)) return code;
-            return multiply_and_divide<T, D>(cublas, args, workspace, box, box.ld, stream);
+            if (int code = launch_tiles<Layout<D>, kKeeping, kSweeping>(args, workspace, chunk, stream)) return code;
+            return multiply_and_divide<T, D>(cublas, args, workspace, chunk, chunk.ld, stream);
         });
     }
 };

@@ -15,7 +15,7 @@
 //          of its columns at a time where D is above 64. Defaults: 36 KB at D = 64 and at D = 128.
 // Registers Output D / 2 a lane, logits of two tiles BLOCK_N / key groups, or those of all that are kept, before the
 //          output.
-// Memory   Workspace: 32 MiB for cuBLAS, and the logits: 4 * rows * keys for each head of a box (logit_chunks.cuh).
+// Memory   Workspace: 32 MiB for cuBLAS, and the logits: 4 * rows * keys for each head of a chunk (logit_chunks.cuh).
 // Limits   fp16 or bf16, D 64, 80, 96 or 128, sm_80 or newer, row strides of at least D.
 // Result   It does less than the cublas rung and is hardly faster at 512 rows, slower with larger heads (csrc/README.md
 //          has the ratios), and slower than the mma rung: one block of eight warps an SM with mma.sync leaves the
@@ -70,7 +70,7 @@ __global__ void __launch_bounds__(kThreads, kThreads <= 256 ? 2 : 1)
 softmax_output(const __grid_constant__ TileArgs all) {
     using L = Layout<D>;
     const SdpaArgs& args = all.sdpa;
-    const Box& box = all.box;
+    const LogitChunk& chunk = all.chunk;
     constexpr int kSteps = L::kWarpKeys / 16;
 
     extern __shared__ __align__(128) unsigned char shared[];
@@ -80,25 +80,25 @@ softmax_output(const __grid_constant__ TileArgs all) {
     const int row_group = threadIdx.x / 32 % kRowGroups;
     const int key_group = threadIdx.x / 32 / kRowGroups;
 
-    const int blocks = ceil_div(box.rows, BLOCK_M);  // of a slice
+    const int blocks = ceil_div(chunk.rows, BLOCK_M);  // of a slice
     const int slice = blockIdx.x / blocks;
     int block = blockIdx.x % blocks;
     if (args.causal) block = blocks - 1 - block;  // the longest rows start first, so that none of them is the straggler
-    const int block_row = block * BLOCK_M;        // within the box
-    const int keys = args.causal ? min(box.keys, box.row + block_row + BLOCK_M) : box.keys;
+    const int block_row = block * BLOCK_M;        // within the chunk
+    const int keys = args.causal ? min(chunk.keys, chunk.row + block_row + BLOCK_M) : chunk.keys;
     const int key_tiles = ceil_div(keys, L::kKeys);
-    const T* const v = box_pointer(static_cast<const T*>(args.v), args.v_stride, box, slice);
+    const T* const v = chunk_pointer(static_cast<const T*>(args.v), args.v_stride, chunk, slice);
 
-    // The two rows of this lane. Rows behind the box's last are read as that one and never written.
+    // The two rows of this lane. Rows behind the chunk's last are read as that one and never written.
     const float* logits[2];
     int last_key[2], last_pair[2];
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-        const int row = min(block_row + row_group * 16 + group + r * 8, box.rows - 1);
-        logits[r] = in_workspace<const float>(args, all.pairs) + slice * slice_elements(box) +
-                    static_cast<int64_t>(row) * box.ld;
-        last_key[r] = args.causal ? box.row + row : box.keys - 1;
-        last_pair[r] = min(last_key[r], box.keys - 2);  // where the two that are read at once begin
+        const int row = min(block_row + row_group * 16 + group + r * 8, chunk.rows - 1);
+        logits[r] = in_workspace<const float>(args, all.pairs) + slice * slice_elements(chunk) +
+                    static_cast<int64_t>(row) * chunk.ld;
+        last_key[r] = args.causal ? chunk.row + row : chunk.keys - 1;
+        last_pair[r] = min(last_key[r], chunk.keys - 2);  // where the two that are read at once begin
     }
 
     const auto copy_tile = [&](int index) {
@@ -124,13 +124,13 @@ softmax_output(const __grid_constant__ TileArgs all) {
                 x[s][part][1] = key + 1 <= last_key[r] ? two.y : -INFINITY;
             }
         }
-        if (box.keys % 2 == 0) return;
+        if (chunk.keys % 2 == 0) return;
 #pragma unroll
         for (int s = 0; s < kSteps; ++s) {  // the last key has no neighbour that anybody has written
 #pragma unroll
             for (int part = 0; part < 4; ++part) {
                 const int key = first_key + s * 16 + part % 2 * 8 + quad * 2;
-                if (key == box.keys - 1 && key <= last_key[part / 2]) x[s][part][0] = logits[part / 2][key];
+                if (key == chunk.keys - 1 && key <= last_key[part / 2]) x[s][part][0] = logits[part / 2][key];
             }
         }
     };
@@ -239,7 +239,7 @@ softmax_output(const __grid_constant__ TileArgs all) {
     float* const output_smem = reinterpret_cast<float*>(shared);        // (key groups, BLOCK_M, kOutputStride), a part
     float* const max_smem = reinterpret_cast<float*>(shared + L::kMax);
     float* const sum_smem = reinterpret_cast<float*>(shared + L::kSum);
-    T* const o = box_pointer(static_cast<T*>(args.o), args.o_stride, box, slice);
+    T* const o = chunk_pointer(static_cast<T*>(args.o), args.o_stride, chunk, slice);
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
         const float sum = quad_sum(row_sum[r]);
@@ -262,10 +262,10 @@ softmax_output(const __grid_constant__ TileArgs all) {
             }
         }
         __syncthreads();
-        for (int chunk = threadIdx.x; chunk < BLOCK_M * L::kColumns / 8; chunk += kThreads) {
-            const int row = chunk / (L::kColumns / 8);
-            const int column = chunk % (L::kColumns / 8) * 8;
-            if (block_row + row >= box.rows) break;
+        for (int eight = threadIdx.x; eight < BLOCK_M * L::kColumns / 8; eight += kThreads) {
+            const int row = eight / (L::kColumns / 8);
+            const int column = eight % (L::kColumns / 8) * 8;
+            if (block_row + row >= chunk.rows) break;
             float maximum = -INFINITY;
 #pragma unroll
             for (int g = 0; g < kKeyGroups; ++g) maximum = fmaxf(maximum, max_smem[g * BLOCK_M + row]);
@@ -285,7 +285,7 @@ softmax_output(const __grid_constant__ TileArgs all) {
             const float inverse = 1.0f / sum;
 #pragma unroll
             for (int i = 0; i < 8; ++i) values[i] *= inverse;
-            T* const line = o + static_cast<int64_t>(box.row + block_row + row) * args.o_stride[2];
+            T* const line = o + static_cast<int64_t>(chunk.row + block_row + row) * args.o_stride[2];
             store_8(line + part * L::kColumns + column, values);
         }
     }
@@ -297,10 +297,10 @@ template <typename T, int D>
 struct HybridQkt {
     static int launch(const SdpaArgs& args, void* stream) {
         const Workspace workspace = workspace_of(args);
-        return for_each_gemm_box(args, workspace, stream, [&](CublasCall& cublas, const Box& box) {
-            if (int code = cublas.logits<T>(args, box, in_workspace<float>(args, workspace.pairs))) return code;
+        return for_each_gemm_chunk(args, workspace, stream, [&](CublasCall& cublas, const LogitChunk& chunk) {
+            if (int code = cublas.logits<T>(args, chunk, in_workspace<float>(args, workspace.pairs))) return code;
             constexpr auto kKeeping = softmax_output<T, D, Layout<D>::kKeptTiles>, kSweeping = softmax_output<T, D, 0>;
-            return launch_tiles<Layout<D>, kKeeping, kSweeping>(args, workspace, box, stream);
+            return launch_tiles<Layout<D>, kKeeping, kSweeping>(args, workspace, chunk, stream);
         });
     }
 };

@@ -10,7 +10,7 @@
 //          while the keys are under way. Elsewhere the loop is that of mma.cu.
 // Tiles    BLOCK_M query rows a cluster. With wgmma 64, and windows of 256 keys in STAGES tiles, at D = 128, where these would
 //          spill, of 128 in half as many. With mma.sync 16 rows a warp, tiles of BLOCK_N keys, STAGES of them in flight.
-// Merging  A share of the keys is a maximum and a sum a row, and an unscaled output. Each block owns some of the columns; it is
+// Merging  The partial result of some keys is a maximum and a sum a row, and an unscaled output. Each block owns some of the columns; it is
 //          sent the others' part of those by st.async, whose arrival its mbarrier counts: a barrier of the cluster would wait
 //          for acknowledgements first. With wgmma, maxima and sums go ahead of the output (cluster_merge.cuh).
 // Shared   With wgmma Q, a window of K and V, and room for what others send: 81 KB at D = 64, 97 KB at D = 128. With mma.sync
@@ -45,6 +45,7 @@
 #include "attention/key_loop.cuh"
 #include "attention/merge.cuh"
 #include "attention/warpgroup.cuh"
+#include "cuda/cluster.cuh"
 #include "cuda/debug_assert.cuh"
 #include "cuda/exp2.cuh"
 #include "cuda/knobs.cuh"
@@ -87,11 +88,11 @@ struct Plan {
     static_assert(kBlockN % (16 * kKeyGroups) == 0 && kBlockN / kKeyGroups <= 128,
                   "BLOCK_N / (16 * NUM_WARPS / BLOCK_M), the keys per warp, must be a multiple of 16 up to 128.");
     using Loop = KeyLoop<T, D, kBlockM, kBlockN, kRowGroups, kKeyGroups, STAGES, PAD, kRegisters, USE_FAST_EXP>;
-    using Share = typename Loop::Share;
-    using Shares = Merge<Share, kRowGroups, kKeyGroups, kBlocks>;
+    using Partial = typename Loop::Partial;
+    using PartialExchange = Merge<Partial, kRowGroups, kKeyGroups, kBlocks>;
     // Other blocks write here while this one may still read K and V; without clusters a barrier makes that room free.
-    static constexpr int kShares = kBlocks > 1 ? Loop::kBytes : 0;
-    static constexpr int kBytes = max_of(Loop::kBytes, kShares + Shares::kBytes);
+    static constexpr int kExchange = kBlocks > 1 ? Loop::kBytes : 0;
+    static constexpr int kBytes = max_of(Loop::kBytes, kExchange + PartialExchange::kBytes);
     static_assert(kClusters || !kDefaults || !kSmallShared || 2 * (kBytes + 1024) <= kMostShared + 1024, "The default tiles must leave room for two blocks an SM.");
 };
 
@@ -108,15 +109,15 @@ __cluster_dims__(kBlocks, 1, 1)
     const int row_group = warp % kRowGroups;
     const int key_group = warp / kRowGroups;
     const int rank = kBlocks > 1 ? cluster_rank() : 0;
-    const typename P::Shares shares = {address + P::kShares, row_group, key_group, rank};
+    const typename P::PartialExchange exchange = {address + P::kExchange, row_group, key_group, rank};
 
     const Tile tile = find_tile(args, kBlockM, blockIdx.x / kBlocks);
     const int each = ceil_div(ceil_div(tile.keys, 16), kBlocks) * 16;
     const int begin = min(rank * each, tile.keys);  // of this block's keys, of which there may be none
     const int end = min(begin + each, tile.keys);
-    typename P::Share share = P::Loop::run(args, tile, address, row_group, key_group, begin, end, [&] {
-        shares.prepare();
-        announce_stores(head_pointer(static_cast<const T*>(args.o), args.o_stride, tile));
+    typename P::Partial partial = P::Loop::run(args, tile, address, row_group, key_group, begin, end, [&] {
+        exchange.prepare();
+        prefetch_output_page(head_pointer(static_cast<const T*>(args.o), args.o_stride, tile));
     });
 
     if constexpr (kBlocks > 1) {
@@ -124,11 +125,11 @@ __cluster_dims__(kBlocks, 1, 1)
     } else {
         __syncthreads();  // K and V have no reader left
     }
-    shares.send(share);
-    shares.wait();
+    exchange.send(partial);
+    exchange.wait();
     const int first_row = tile.first_row + row_group * 16;  // of this warp
     T* const o = head_pointer(static_cast<T*>(args.o), args.o_stride, tile) + first_row * args.o_stride[2];
-    shares.template receive<T, USE_FAST_EXP>(share, o, args.o_stride[2], args.seqlen - first_row);
+    exchange.template receive<T, USE_FAST_EXP>(partial, o, args.o_stride[2], args.seqlen - first_row);
 }
 
 // ------------------------------------------------------------------------------------------------------------ on wgmma
@@ -137,11 +138,11 @@ template <int D>
 constexpr bool kUsesWgmma = WGMMA && kTargets[0] == 900 && D % kPanelColumns == 0;
 
 // Division of 0 <= n < 2^31 by a number that all threads of a launch share, in a tenth of the time of n / by.
-struct Divisor {
+struct FastDivmod {
     unsigned multiplier;
     unsigned char shift = 31;
 
-    explicit Divisor(int64_t by) {
+    explicit FastDivmod(int64_t by) {
         while ((int64_t{1} << (shift - 31)) < by) ++shift;
         multiplier = static_cast<unsigned>((uint64_t{1} << shift) / by + 1);
     }
@@ -157,7 +158,7 @@ struct WarpgroupArgs {
     int heads;
     int tiles;          // of a head
     float scale;        // LogScale::log2
-    unsigned by_tiles;  // multipliers of Divisors: by `tiles`,
+    unsigned by_tiles;  // FastDivmod::multiplier: by `tiles`,
     unsigned by_batch;  // and by the tiles of all heads
     unsigned char tiles_shift, batch_shift;
     bool negate;  // LogScale::negate
@@ -181,9 +182,9 @@ struct WarpgroupPlan {
     static_assert(kBlockN * STAGES == 256 || (D == 64 && kBlockN * STAGES == 128),
                   "BLOCK_N * STAGES must be 256 with WGMMA, at D = 64 also 128; BLOCK_N = 0 sees to it.");
     using Loop = WarpgroupLoop<T, D, kBlockN, kTiles, USE_FAST_EXP>;
-    using Shares = ClusterMerge<T, D / 8, kBlocks, USE_FAST_EXP>;
-    static constexpr int kShares = Loop::kBytes;  // other blocks write here while this one may still read K and V
-    static constexpr int kBytes = kShares + Shares::kBytes;
+    using PartialExchange = ClusterMerge<T, D / 8, kBlocks, USE_FAST_EXP>;
+    static constexpr int kExchange = Loop::kBytes;  // other blocks write here while this one may still read K and V
+    static constexpr int kBytes = kExchange + PartialExchange::kBytes;
 };
 
 // As find_tile, without its divisions.
@@ -209,7 +210,7 @@ __cluster_dims__(kBlocks, 1, 1)
     const unsigned address = shared_address(shared);
     DEBUG_ASSERT(address % 1024 == 0);  // panels are swizzled by address
     const int rank = kBlocks > 1 ? cluster_rank() : 0;
-    const typename P::Shares shares = {address + P::kShares, rank};
+    const typename P::PartialExchange exchange = {address + P::kExchange, rank};
 
     const Tile tile = find_warpgroup_tile(args, blockIdx.x / kBlocks);
     const int each = ceil_div(ceil_div(tile.keys, 16), kBlocks) * 16;
@@ -222,24 +223,24 @@ __cluster_dims__(kBlocks, 1, 1)
         mbarrier_fence();
         if (begin < end) loop.load_keys(begin, true);
         loop.prepare_values();
-        shares.prepare();
+        exchange.prepare();
         mbarrier_fence();
     }
     __syncwarp();
     if constexpr (kBlocks > 1) cluster_arrive();
     __syncthreads();  // the barriers are ready
     T* const o = head_pointer(static_cast<T*>(args.o), tensors.o_stride, tile);
-    announce_stores(o);
+    prefetch_output_page(o);
 
-    typename P::Loop::Share share;
-    loop.run(share, [&] {
-        share.finish();
+    typename P::Loop::Partial partial;
+    loop.run(partial, [&] {
+        partial.finish();
         if constexpr (kBlocks > 1) cluster_wait();  // all blocks of the cluster run, and are ready to be sent to
-        shares.send_statistics(share.row_max, share.row_sum);
+        exchange.send_statistics(partial.row_max, partial.row_sum);
     });
-    shares.send_output(share.output);
+    exchange.send_output(partial.output);
     const int first_row = tile.first_row + static_cast<int>(threadIdx.x) / 32 * 16;  // of this warp
-    shares.receive(share.output, share.row_max, share.row_sum, scale.log2, o + first_row * args.row_stride, args.row_stride,
+    exchange.receive(partial.output, partial.row_max, partial.row_sum, scale.log2, o + first_row * args.row_stride, args.row_stride,
                    args.seqlen - first_row);
 }
 
@@ -249,8 +250,8 @@ int launch_warpgroup(const SdpaArgs& args, void* stream) {
     const int tiles = ceil_div(args.seqlen, 64);
     const int64_t all_heads = static_cast<int64_t>(tiles) * args.heads;
     const float log2 = fmaxf(fabsf(args.scale) * kLog2E, std::numeric_limits<float>::min());
-    const Divisor by_tiles(tiles);
-    const Divisor by_batch(all_heads);
+    const FastDivmod by_tiles(tiles);
+    const FastDivmod by_batch(all_heads);
     const WarpgroupArgs arguments = {args.seqlen,    args.heads,     tiles,  log2, by_tiles.multiplier, by_batch.multiplier,
                                      by_tiles.shift, by_batch.shift, args.scale < 0.0f, args.causal != 0, args.o, args.o_stride[2]};
     WarpgroupTensors tensors = {{args.o_stride[0], args.o_stride[1]}, {}, {}, {}};

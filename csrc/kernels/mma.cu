@@ -4,9 +4,9 @@
 //          into the product with V without touching memory. What is left is to keep the tensor cores fed: few instructions
 //          beside theirs, and few bytes of shared memory for each product.
 // Tiles    A block of NUM_WARPS warps takes BLOCK_M query rows of one head, a warp 16 or 32 of them: with 32, each fragment of K
-//          or V is used twice. SPLIT_KV shares of warps split each tile of BLOCK_N keys and are merged once, at the end, through
+//          or V is used twice. SPLIT_KV groups of warps split each tile of BLOCK_N keys, whose results are merged once, at the end, through
 //          shared memory. By default, on sm_90: 128 rows, 32 a warp, if that makes a block for every SM, D is 64 or 128, and no
-//          mask unbalances them; else 64 rows, as two shares of two warps: half the work per block, done in half the time.
+//          mask unbalances them; else 64 rows, as two groups of two warps: half the work per block, done in half the time.
 //          Before sm_90: 64 rows, 16 a warp. Causal tiles start heaviest first.
 // Stages   cp.async, one group a tile, one barrier a tile. If registers allow it, the logits are a tile ahead: their product,
 //          exponentials, the product with V and the new logits' maxima are one stretch of code without a branch. A warp is
@@ -36,7 +36,7 @@
 #ifndef STAGES  // knob: K and V tiles in flight; 0 chooses by architecture, problem and head dimension
 #define STAGES 0
 #endif
-#ifndef SPLIT_KV  // knob: shares into which a tile's keys are split, each with warps of its own; 0 chooses by BLOCK_M
+#ifndef SPLIT_KV  // knob: parts into which a tile's keys are split, each with warps of its own; 0 chooses by BLOCK_M
 #define SPLIT_KV 0
 #endif
 
@@ -52,7 +52,7 @@ namespace kgate {
 
 static_assert(NUM_WARPS >= 1 && NUM_WARPS <= 32, "NUM_WARPS must be 1 to 32: a block holds at most 1024 threads.");
 static_assert(SPLIT_KV >= 0 && (SPLIT_KV == 0 || NUM_WARPS % max_of(SPLIT_KV, 1) == 0),
-              "SPLIT_KV must divide NUM_WARPS: each share of the keys has as many warps. 0 chooses.");
+              "SPLIT_KV must divide NUM_WARPS: each part of the keys has as many warps. 0 chooses.");
 static_assert(STAGES == 0 || (STAGES >= 2 && STAGES <= 4),
               "STAGES must be 2, 3 or 4, as a tile is used while the next is on its way, or 0, which chooses.");
 
@@ -74,9 +74,9 @@ struct Plan {
     static_assert(kBlockN % (16 * kSplit) == 0 && kBlockN / kSplit >= 16 && kBlockN / kSplit <= 128,
                   "BLOCK_N / SPLIT_KV, the keys per warp, must be a multiple of 16 from 16 to 128.");
     using Loop = KeyLoop<T, D, kBlockM, kBlockN, kRowGroups, kSplit, kStages, PAD, 255, USE_FAST_EXP>;
-    using Share = typename Loop::Share;
-    using Shares = Merge<Share, kRowGroups, kSplit, 1>;
-    static constexpr int kBytes = kSplit > 1 ? max_of(Loop::kBytes, Shares::kBytes) : Loop::kBytes;
+    using Partial = typename Loop::Partial;
+    using PartialExchange = Merge<Partial, kRowGroups, kSplit, 1>;
+    static constexpr int kBytes = kSplit > 1 ? max_of(Loop::kBytes, PartialExchange::kBytes) : Loop::kBytes;
     static_assert(kHopper || !kDefaults || !kSmallShared || 2 * (kBytes + 1024) <= kMostShared + 1024, "The default tiles must leave room for two blocks an SM.");
 };
 
@@ -100,7 +100,7 @@ __device__ inline Tile find_mma_tile(const SdpaArgs& args, int block_m) {
 template <typename T, int D, bool Wide>
 __global__ void __launch_bounds__(kThreads, 1) mma_attention(const __grid_constant__ SdpaArgs args) {
     using P = Plan<T, D, Wide>;
-    using Share = typename P::Share;
+    using Partial = typename P::Partial;
     constexpr int kStride = P::Loop::kStride;
     extern __shared__ __align__(128) unsigned char shared[];
     const unsigned address = shared_address(shared);
@@ -108,8 +108,8 @@ __global__ void __launch_bounds__(kThreads, 1) mma_attention(const __grid_consta
     const int row_group = warp % P::kRowGroups;
     const int key_group = warp / P::kRowGroups;
     const Tile before = find_mma_tile(args, P::kBlockM);
-    Share share = P::Loop::run(args, before, address, row_group, key_group, 0, before.keys, [&] {
-        announce_stores(head_pointer(static_cast<const T*>(args.o), args.o_stride, before));
+    Partial partial = P::Loop::run(args, before, address, row_group, key_group, 0, before.keys, [&] {
+        prefetch_output_page(head_pointer(static_cast<const T*>(args.o), args.o_stride, before));
     });
 
     const Tile tile = find_mma_tile(args, P::kBlockM);
@@ -117,14 +117,14 @@ __global__ void __launch_bounds__(kThreads, 1) mma_attention(const __grid_consta
     T* const o = head_pointer(static_cast<T*>(args.o), args.o_stride, tile) + first_row * args.o_stride[2];
     const int rows = args.seqlen - first_row;
     if constexpr (P::kSplit > 1) {
-        const typename P::Shares shares = {address, row_group, key_group, 0};
-        __syncthreads();  // K, V and Q have no reader left: the shares take their place
-        shares.send(share);
-        shares.wait();
-        shares.template receive<T, USE_FAST_EXP>(share, o, args.o_stride[2], rows);
+        const typename P::PartialExchange exchange = {address, row_group, key_group, 0};
+        __syncthreads();  // K, V and Q have no reader left: the partial results take their place
+        exchange.send(partial);
+        exchange.wait();
+        exchange.template receive<T, USE_FAST_EXP>(partial, o, args.o_stride[2], rows);
     } else {
-        if constexpr (Share::kKeepQ) __syncthreads();  // V, in whose place Q was, has no reader left
-        share.store(address + P::Loop::kQ + row_group * P::kWarpRows * kStride * 2, o, args.o_stride[2], rows);
+        if constexpr (Partial::kKeepQ) __syncthreads();  // V, in whose place Q was, has no reader left
+        partial.store(address + P::Loop::kQ + row_group * P::kWarpRows * kStride * 2, o, args.o_stride[2], rows);
     }
 }
 
