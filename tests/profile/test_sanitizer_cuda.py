@@ -73,9 +73,8 @@ def only(outcomes: list[Examined]) -> Examined:
 
 @pytest.mark.parametrize("tool", TOOLS)
 def test_the_shipped_kernels_are_clean(tool: str, tool_run: ToolRun) -> None:
-    own = replace(
-        tool_run, wanted=Sanitize((tool,), kernels="kgate")
-    )  # not those of the libraries that some of them call
+    # Not the kernels of the libraries that some of them call.
+    own = replace(tool_run, wanted=Sanitize((tool,), kernels="kgate"))
     outcomes = examine(tool, [str(HERE / "shipped_cases.py")], own)
     assert len(outcomes) == len(CUDA) * len(SHAPES)
     lacking = [name for name in CUDA if lacks_a_library(name)]

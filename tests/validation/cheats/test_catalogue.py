@@ -67,6 +67,21 @@ CHECKS = {
 }
 """The integrity check that must have found something, where the race was decided."""
 
+REASONS = {
+    "stale_memory": "NaN or Inf",
+    "changes_inputs": "changed its input",
+    "lazy_subclass": "a subclass of Tensor",
+    "lazy_array": "__dlpack__ may compute",
+    "verdict_report": "the report of it was changed to passed",
+    "verdict_status": "the exit status of the session was changed to 0",
+    "verdict_records": "was changed while the tests ran",
+    "exits": "tried to end the process",
+    "searches_memory": "max |candidate - exact|",
+    "writes_beyond.cpp": "wrote behind its output",
+    "writes_beyond.cu": "wrote behind its output",
+    "reads_beyond.cpp": "NaN or Inf",
+}
+"""What the record, or the session, says of those that no race has to judge."""
 
 WITHOUT_CHECKS = {"host": ("PASS", "INCONCLUSIVE"), "cuda": ("PASS", "INCONCLUSIVE", "INVALID")}
 """INVALID on a GPU: a candidate that launches nothing where it is timed has a net latency of 0, which no gate takes."""
@@ -95,6 +110,10 @@ def on_cuda(tmp_path_factory):
 def demand_caught(cheat, attempt):
     assert attempt["caught"] is cheat.caught, attempt["reason"]
     assert attempt["verdict"] != "PASS"
+    assert REASONS.get(cheat.name, "") in attempt["reason"]
+    if cheat.name in UNDONE_BY or cheat.name in CHECKS:
+        # They answer right where they are checked: a wrong answer would be caught without the check that they are for.
+        assert attempt["verdict"] not in ("WRONG", "ERROR"), attempt["reason"]
     if attempt["verdict"] == "INVALID" and cheat.name in CHECKS:
         assert CHECKS[cheat.name] in attempt["checks"], attempt["reason"]
     assert attempt["unchecked"] in ((None,) if attempt["verdict"] != "INVALID" else WITHOUT_CHECKS[attempt["device"]])
@@ -140,6 +159,13 @@ def test_each_cheat_has_a_file_that_says_what_it_does_and_each_file_is_listed():
         text = (FOLDER / name).read_text()
         assert ast.get_docstring(ast.parse(text)) if name.endswith(".py") else text.startswith("// ")
     assert {path.name for path in FOLDER.glob("*.py")} - {"__init__.py"} == {f for f in listed if f.endswith(".py")}
+
+
+def test_each_cheat_is_caught_for_its_own_reason():
+    names = {cheat.name for cheat in CATALOGUE}
+    told = [UNDONE_BY, set(CHECKS), set(REASONS), {"exits_natively", "predicts_seed"}]  # which pass, and which are slow
+    assert set().union(*told) == names
+    assert sum(map(len, told)) == len(names)
 
 
 def test_page_shows_the_committed_run():
