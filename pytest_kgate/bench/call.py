@@ -18,13 +18,13 @@ from pytest_kgate.bench.correctness.check import workload_of
 from pytest_kgate.bench.correctness.selftest import selftest
 from pytest_kgate.bench.processes import gather
 from pytest_kgate.bench.race import race
+from pytest_kgate.bench.race.probes import memoizes
 from pytest_kgate.bench.race.probes import overlaps
-from pytest_kgate.bench.race.probes import remembers
 from pytest_kgate.bench.race.resolution import too_tight
-from pytest_kgate.bench.race.retry import trusted_race
-from pytest_kgate.bench.record_builder import Account
-from pytest_kgate.bench.request import Job
+from pytest_kgate.bench.race.retry import race_with_retry
+from pytest_kgate.bench.record_builder import RecordBuilder
 from pytest_kgate.bench.request import Outcome
+from pytest_kgate.bench.request import Request
 from pytest_kgate.bench.seeds import Stream
 from pytest_kgate.device.arm import CALL_CONVENTION
 from pytest_kgate.device.arm import bind
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 
 def run(
-    job: Job,
+    request: Request,
     device: Device,
     picker: ReferencePicker,
     environment: Mapping[str, Any],
@@ -61,95 +61,95 @@ def run(
     """Check, race and judge; whatever the candidate does wrong ends in the record, not in an exception.
 
     `notice` is handed what a user should know before the budget is spent. `spawn` starts one of several processes, and
-    is needed where the job asks for them. Raises `UsageError` where the call itself makes no sense.
+    is needed where the request asks for them. Raises `UsageError` where the call itself makes no sense.
     """
-    account = Account(job, device, environment)
-    if job.sanitizer is not None and job.sanitizer["verdict"] != "PASS":
-        account.error = str(job.sanitizer["reason"])
-        return Outcome(account.finish())
+    builder = RecordBuilder(request, device, environment)
+    if request.sanitizer is not None and request.sanitizer["verdict"] != "PASS":
+        builder.error = str(request.sanitizer["reason"])
+        return Outcome(builder.finish())
     try:
         with contextlib.ExitStack() as stack:
-            if job.options.integrity == "on":
+            if request.options.integrity == "on":
                 stack.enter_context(no_successful_exit())
-            if job.options.isolate:
+            if request.options.isolate:
                 # Here, since it takes time to load, and most sessions isolate nothing.
                 from pytest_kgate.integrity.isolation.candidate import Isolation
 
                 isolation = Isolation(
-                    job.candidate,
-                    job.problem.params,
-                    job.book.numbered(Stream.ISOLATED_VALUES),
-                    job.book.numbered(Stream.ISOLATED_REFERENCE),
-                    job.options.budget,
+                    request.candidate,
+                    request.problem.params,
+                    request.book.numbered(Stream.ISOLATED_VALUES),
+                    request.book.numbered(Stream.ISOLATED_REFERENCE),
+                    request.options.budget,
                     device,
                 )
-                account.isolation = stack.enter_context(isolation)
-            _run(job, device, picker, account, when_stuck, progress, notice)
+                builder.isolation = stack.enter_context(isolation)
+            _run(request, device, picker, builder, when_stuck, progress, notice)
     except UsageError:
         raise
     except TimingError as error:
-        account.invalid = f"{error.what} {error.todo}"
+        builder.invalid = f"{error.what} {error.todo}"
     except KgateError as error:
-        account.error = f"{error.what} {error.todo}"
-        return Outcome(account.finish(), error.__cause__)
+        builder.error = f"{error.what} {error.todo}"
+        return Outcome(builder.finish(), error.__cause__)
     except Exception as error:
         if not raised_in_call(error):
             raise
         found = blamed("The candidate or the reference", CALL_CONVENTION, error)
-        account.error = f"{found.what} {found.todo}"
-        return Outcome(account.finish(), error)
-    record = account.finish()
-    if job.in_processes and record["verdict"] in ("PASS", "MEASURED"):
+        builder.error = f"{found.what} {found.todo}"
+        return Outcome(builder.finish(), error)
+    record = builder.finish()
+    if request.in_processes and record["verdict"] in ("PASS", "MEASURED"):
         assert spawn is not None
-        record = gather.gather(record, job, spawn, progress)
+        record = gather.gather(record, request, spawn, progress)
     return Outcome(record)
 
 
-def not_judged(job: Job, device: Device, environment: Mapping[str, Any]) -> Record:
-    """The record of a job of which only the candidate was called, in a process that another tool watches."""
-    return Account(replace(job, speed=(), error=None), device, environment).finish()
+def not_judged(request: Request, device: Device, environment: Mapping[str, Any]) -> Record:
+    """The record of a request of which only the candidate was called, in a process that another tool watches."""
+    return RecordBuilder(replace(request, speed=(), error=None), device, environment).finish()
 
 
 def _run(
-    job: Job,
+    request: Request,
     device: Device,
     picker: ReferencePicker,
-    account: Account,
+    builder: RecordBuilder,
     when_stuck: Callable[[str], None],
     progress: Callable[[race.Progress], None] | None,
     notice: Callable[[str], None] | None,
 ) -> None:
-    options, problem, isolation = job.options, job.problem, account.isolation
-    candidate = isolation.arm if isolation else bind("candidate", job.candidate, problem.params)
-    checks = account.integrity = IntegrityChecks(
+    options, problem, isolation = request.options, request.problem, builder.isolation
+    candidate = isolation.arm if isolation else bind("candidate", request.candidate, problem.params)
+    checks = builder.integrity = IntegrityChecks(
         candidate,
         device,
         problem,
         on=options.integrity == "on",
-        own=job.claims_own,
-        says=(account.candidate_name, *job.declared_libraries),
+        own=request.claims_own,
+        says=(builder.candidate_name, *request.declared_libraries),
         isolated=isolation is not None,
     )
-    with leased(account.lease_name, options.timeout):
+    with leased(builder.lease_name, options.timeout):
         with deadline(options.timeout, f"the check of {problem.name}", when_stuck):
-            account.reference = reference = picker.pick(problem, device, options.timer, options.cache)
+            builder.reference = reference = picker.pick(problem, device, options.timer, options.cache)
             if options.selftest:
-                account.selftest = selftest(device, problem, reference.arm, job.error, job.seed)
+                builder.selftest = selftest(device, problem, reference.arm, request.error, request.seed)
                 return
             guarded_problem, guarded_candidate = checks.begin()
             try:
-                account.correctness = check(
-                    device, guarded_problem, guarded_candidate, reference.arm, job.error, job.seed
+                builder.correctness = check(
+                    device, guarded_problem, guarded_candidate, reference.arm, request.error, request.seed
                 )
             finally:
                 checks.phase_over()
-        if account.correctness.verdict is not Verdict.PASS and job.must_be_right:
+        if builder.correctness.verdict is not Verdict.PASS and request.must_be_right:
             return
-        if job.in_processes:
+        if request.in_processes:
             return  # which take the device one after the other
         with deadline(options.timeout + 2 * options.budget, f"the race on {problem.name}", when_stuck):
-            workload = workload_of(problem, device, account.correctness.like)
-            verify = functools.partial(verify_timed_output, device, problem, account.correctness)
+            workload = workload_of(problem, device, builder.correctness.like)
+            verify = functools.partial(verify_timed_output, device, problem, builder.correctness)
             stopwatch: Stopwatch
             if isolation:
                 stopwatch = isolation.stopwatch(reference.arm, workload)
@@ -157,33 +157,33 @@ def _run(
                 arms = (candidate, reference.arm)
                 stopwatch = device.stopwatch(arms, workload, timer=options.timer, cache=options.cache)
             try:
-                judges = job.process is None
-                plan = race.Plan(options.budget, job.seed, job.precision if judges else gather.ALL_ROUNDS)
-                account.stopwatch = stopwatch
-                account.advice = too_tight(account.environment, stopwatch, job.speed)
+                judges = request.process is None
+                plan = race.Plan(options.budget, request.seed, request.precision, all_rounds=not judges)
+                builder.stopwatch = stopwatch
+                builder.advice = too_tight(builder.environment, stopwatch, request.speed)
                 if notice is not None:
-                    for warning in account.advice:
+                    for warning in builder.advice:
                         notice(warning)
-                account.trusted = trusted_race(device, stopwatch, job.speed if judges else (), plan, progress)
-                account.race = account.trusted.race
-                if account.race.rounds and job.must_be_right:
-                    undone = isolation.undone if isolation else functools.partial(_work_undone, device, account.race)
-                    account.invalid = undone(workload, verify)
-                account.invalid = account.invalid or (account.trusted.invalid if job.speed else None)
-                if isolation and account.may_pass:
-                    account.invalid = isolation.disturbed(account.race.reference, account.race.judgements)
+                builder.valid_race = race_with_retry(device, stopwatch, request.speed if judges else (), plan, progress)
+                builder.race = builder.valid_race.race
+                if builder.race.rounds and request.must_be_right:
+                    undone = isolation.undone if isolation else functools.partial(_work_undone, device, builder.race)
+                    builder.invalid = undone(workload, verify)
+                builder.invalid = builder.invalid or (builder.valid_race.invalid if request.speed else None)
+                if isolation and builder.may_pass:
+                    builder.invalid = isolation.disturbed(builder.race.reference, builder.race.judgements)
             finally:
                 stopwatch.close()
                 checks.phase_over(slow=True)
-        if account.may_pass:
+        if builder.may_pass:
             with deadline(options.timeout, f"the integrity checks of {problem.name}", when_stuck):
                 try:
                     checks.observe(
                         workload,
-                        job.book.numbered(Stream.OBSERVED_VALUES),
+                        request.book.numbered(Stream.OBSERVED_VALUES),
                         stopwatch.timer,
                         options.cache,
-                        account.race.candidate,
+                        builder.race.candidate,
                         verify,
                     )
                 finally:
@@ -200,5 +200,5 @@ def _work_undone(device: Device, result: race.Race, workload: Workload, verify: 
         reason = verify(inputs, answer)
         if reason is not None:
             return reason
-    remembered = remembers(result.probes.first_touch_excess_seconds, result.candidate)
+    remembered = memoizes(result.probes.first_touch_excess_seconds, result.candidate)
     return remembered or overlaps(result.probes.overlap_seconds, float(np.median(result.candidate)))

@@ -14,8 +14,8 @@ from pytest_kgate.bench import seeds
 from pytest_kgate.bench.correctness.check import Correctness
 from pytest_kgate.bench.correctness.selftest import Selftest
 from pytest_kgate.bench.race.race import Race
-from pytest_kgate.bench.race.retry import Trusted
-from pytest_kgate.bench.request import Job
+from pytest_kgate.bench.race.retry import ValidRace
+from pytest_kgate.bench.request import Request
 from pytest_kgate.bench.seeds import Stream
 from pytest_kgate.device.arm import ignored_params
 from pytest_kgate.device.protocol import Device
@@ -30,7 +30,7 @@ from pytest_kgate.report.record.verdict import overall_verdict
 from pytest_kgate.statistics.estimates import count_outliers
 from pytest_kgate.statistics.gates import Judgement
 from pytest_kgate.statistics.gates import Verdict
-from pytest_kgate.statistics.judge import with_evidence
+from pytest_kgate.statistics.judge import with_bootstrap_intervals
 
 if TYPE_CHECKING:
     from pytest_kgate.bench.race.reference import Reference
@@ -38,11 +38,11 @@ if TYPE_CHECKING:
     from pytest_kgate.integrity.isolation.candidate import Isolation
 
 
-class Account:
+class RecordBuilder:
     """Gathers what is known so far, so that a race which breaks off still leaves a whole record."""
 
-    def __init__(self, job: Job, device: Device, environment: Mapping[str, Any]) -> None:
-        self.job = job
+    def __init__(self, request: Request, device: Device, environment: Mapping[str, Any]) -> None:
+        self.request = request
         self.started = now()
         self.environment = {**environment, **device.environment()}
         self.lease_name = self.environment.get("gpu", {}).get("uuid", device.kind)
@@ -51,7 +51,7 @@ class Account:
         self.selftest: Selftest | None = None
         self.stopwatch: Stopwatch | None = None
         self.advice: list[str] = []
-        self.trusted: Trusted | None = None
+        self.valid_race: ValidRace | None = None
         self.race: Race | None = None
         self.integrity: IntegrityChecks | None = None
         self.isolation: Isolation | None = None
@@ -61,7 +61,7 @@ class Account:
     @property
     def candidate_name(self) -> str:
         """As tables show it."""
-        return str(_candidate_facts(self.job.candidate, self.job.name, self.job.problem.params)["name"])
+        return str(_candidate_facts(self.request.candidate, self.request.name, self.request.problem.params)["name"])
 
     @property
     def may_pass(self) -> bool:
@@ -77,7 +77,7 @@ class Account:
         judgements = self._judgements()
         gates = [one.to_dict() for one in judgements]
         correctness = self.correctness.to_dict() if self.correctness else None
-        judged = correctness if self.job.must_be_right else None
+        judged = correctness if self.request.must_be_right else None
         verdict = overall_verdict(gates, judged, ran=self.error is None)
         if self.invalid and verdict in ("PASS", "MEASURED"):
             verdict = "INVALID"
@@ -91,16 +91,16 @@ class Account:
             *(gate["reason"] for gate in gates),
         ]
         record = {
-            "test": self.job.test,
-            "call": self.job.call,
-            "attempt": self.job.attempt,
+            "test": self.request.test,
+            "call": self.request.call,
+            "attempt": self.request.attempt,
             "started": self.started,
             "verdict": verdict,
             "reason": next((reason for reason in reasons if reason), ""),
-            "problem": _problem_facts(self.job.problem),
-            "candidate": _candidate_facts(self.job.candidate, self.job.name, self.job.problem.params),
+            "problem": _problem_facts(self.request.problem),
+            "candidate": _candidate_facts(self.request.candidate, self.request.name, self.request.problem.params),
             "reference": _reference_facts(self.reference),
-            "sanitizer": self.job.sanitizer,
+            "sanitizer": self.request.sanitizer,
             "correctness": correctness,
             **({"selftest": self.selftest.to_dict()} if self.selftest else {}),
             "gates": gates,
@@ -109,8 +109,8 @@ class Account:
             **({"isolation": self.isolation.to_dict()} if self.isolation else {}),
             "seeds": {
                 "book": seeds.VERSION,
-                "session": seeds.text(self.job.session_seed),
-                "race": seeds.text(self.trusted.seed if self.trusted else self.job.seed),
+                "session": seeds.text(self.request.session_seed),
+                "race": seeds.text(self.valid_race.seed if self.valid_race else self.request.seed),
             },
             "environment": self.environment,
             "warnings": self._warnings(),
@@ -122,8 +122,10 @@ class Account:
         """The race's, with the bootstrap intervals that a reader may want beside the deciding one."""
         if self.race is None:
             return []
-        result, seed = self.race, self.job.book.seed(Stream.RESAMPLES)
-        judgements = [with_evidence(one, result.candidate, result.reference, seed=seed) for one in result.judgements]
+        result, seed = self.race, self.request.book.seed(Stream.RESAMPLES)
+        judgements = [
+            with_bootstrap_intervals(one, result.candidate, result.reference, seed=seed) for one in result.judgements
+        ]
         if self.invalid:
             return [replace(one, verdict=Verdict.INVALID, reason=self.invalid) for one in judgements]
         return judgements
@@ -139,7 +141,7 @@ class Account:
             "cache": self.stopwatch.cache,
             "rounds": result.rounds,
             "samples_per_round": result.candidate.shape[1],
-            "budget_seconds": self.job.options.budget,
+            "budget_seconds": self.request.options.budget,
             "seconds_spent": result.spent_seconds,
             "tick_seconds": self.stopwatch.tick_seconds,
             "retaken": result.retaken,
@@ -149,7 +151,7 @@ class Account:
             "ratio_of_medians": float(np.median(result.candidate) / np.median(result.reference)),
             "evidence": {
                 **{name: values.tolist() for name, values in result.evidence.items()},
-                **(self.trusted.facts if self.trusted else {}),
+                **(self.valid_race.facts if self.valid_race else {}),
             },
             "probes": result.probes.to_dict(),
             "outliers": {name: count_outliers(samples, self.stopwatch.tick_seconds) for name, samples in arms.items()},
@@ -162,11 +164,11 @@ class Account:
         if self.isolation:
             warnings += self.isolation.warnings
         warnings += self.advice
-        if self.trusted:
-            warnings += self.trusted.warnings
-            if self.trusted.invalid and not self.job.speed:
-                warnings.append(f"not to be trusted: {self.trusted.invalid}")
-        if self.correctness and self.correctness.verdict is not Verdict.PASS and not self.job.must_be_right:
+        if self.valid_race:
+            warnings += self.valid_race.warnings
+            if self.valid_race.invalid and not self.request.speed:
+                warnings.append(f"not to be trusted: {self.valid_race.invalid}")
+        if self.correctness and self.correctness.verdict is not Verdict.PASS and not self.request.must_be_right:
             warnings.append(f"the answer was not judged, but {self.correctness.reason}")
         if self.correctness and self.correctness.weak:
             warnings.append(
@@ -175,14 +177,16 @@ class Account:
             )
         if self.selftest and self.selftest.honest:
             warnings.append(f"the reference itself would fail this check: {self.selftest.honest}")
-        if self.job.speed and "-DKGATE_DEBUG" in getattr(getattr(self.job.candidate, "build", None), "flags", ()):
+        if self.request.speed and "-DKGATE_DEBUG" in getattr(
+            getattr(self.request.candidate, "build", None), "flags", ()
+        ):
             warnings.append("the candidate is a debug build: its device asserts are timed too")
-        if self.job.speed and self.job.options.rule == "classic":
+        if self.request.speed and self.request.options.rule == "classic":
             warnings.append(
                 "judged by the classic rule, whose error rate is not controlled: of candidates that are exactly on a "
                 "bound below 1, about half pass"
             )
-        if self.job.speed and self.job.attempt > 1:
+        if self.request.speed and self.request.attempt > 1:
             warnings.append(
                 "rerun of a test: each try may err half as often as the one before, so that this one needs a stronger "
                 "result; a gate that is tried until it passes errs up to twice as often as promised"

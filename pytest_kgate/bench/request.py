@@ -18,7 +18,7 @@ from pytest_kgate.statistics.gates import SpeedGate
 
 
 @dataclass(frozen=True)
-class Job:
+class Request:
     """What one `kbench` call was asked to do."""
 
     test: str
@@ -34,7 +34,7 @@ class Job:
     name: str | None = None
     """The candidate's name in tables; None for its own."""
     check: bool = True
-    """Whether a wrong answer fails a job that demands speed but names no tolerance."""
+    """Whether a wrong answer fails a request that demands speed but names no tolerance."""
     precision: float | None = None
     attempt: int = 1
     """Which run of the test this is; above 1 where a plugin reruns failed tests."""
@@ -43,7 +43,7 @@ class Job:
     process: int | None = None
     """Which of a gate's processes this is, from 1: it measures, and its parent judges. None where this one judges."""
     sanitizer: Mapping[str, Any] | None = None
-    """What compute-sanitizer found in the test's kernels; a finding ends the job before its check."""
+    """What compute-sanitizer found in the test's kernels; a finding ends the request before its check."""
 
     @property
     def seed(self) -> int:
@@ -79,7 +79,7 @@ class Job:
 
     @property
     def must_be_right(self) -> bool:
-        """Whether a wrong answer ends the job; a job that demands nothing only measures."""
+        """Whether a wrong answer ends the request; a request that demands nothing only measures."""
         return self.error is not None or (self.check and bool(self.speed))
 
 

@@ -19,14 +19,14 @@ from pytest_kgate.profile.under_tool import launch_only
 from pytest_kgate.session.markers import gates_of
 from pytest_kgate.session.outcome import Failure
 from pytest_kgate.session.outcome import fail
-from pytest_kgate.session.outcome import settle
+from pytest_kgate.session.outcome import report_outcome
 from pytest_kgate.session.session import SESSION
 from pytest_kgate.session.session import Session
 from pytest_kgate.session.terminal.progress_line import LiveLine
 
 if TYPE_CHECKING:
-    from pytest_kgate.bench.request import Job
     from pytest_kgate.bench.request import Outcome
+    from pytest_kgate.bench.request import Request
     from pytest_kgate.build.kernel import Kernel
     from pytest_kgate.device.protocol import Device
     from pytest_kgate.integrity.isolation.candidate_name import CandidateSource
@@ -70,21 +70,23 @@ def kbench(request: pytest.FixtureRequest, kgate_device: Device) -> Callable[...
         from pytest_kgate.bench import call as bench
 
         try:
-            job = _job(request, session, candidate, problem, name, check, precision, own, overrides)
-            device = _device_for(job.candidate, session, kgate_device)
+            bench_request = _bench_request(request, session, candidate, problem, name, check, precision, own, overrides)
+            device = _device_for(bench_request.candidate, session, kgate_device)
             if launch_only.active():
-                launch_only.launch(request.node, job, device)
-                return bench.not_judged(job, device, session.environment)
+                launch_only.launch(request.node, bench_request, device)
+                return bench.not_judged(bench_request, device, session.environment)
             # A selftest runs no candidate; the parent of several processes has looked already.
-            if session.child is None and not job.options.selftest:
-                job = replace(job, sanitizer=_sanitizer(request.node, session, device, job.options.isolate))
+            if session.child is None and not bench_request.options.selftest:
+                bench_request = replace(
+                    bench_request, sanitizer=_sanitizer(request.node, session, device, bench_request.options.isolate)
+                )
             live = LiveLine(request.config, request.node.nodeid)
-            spawn = partial(_spawn, request, session, job.call, job.options.processes)
+            spawn = partial(_spawn, request, session, bench_request.call, bench_request.options.processes)
 
-            def run(job: Job) -> Outcome:
+            def run(bench_request: Request) -> Outcome:
                 with live:
                     return bench.run(
-                        job,
+                        bench_request,
                         device,
                         session.picker,
                         session.environment,
@@ -94,7 +96,7 @@ def kbench(request: pytest.FixtureRequest, kgate_device: Device) -> Callable[...
                         spawn,
                     )
 
-            outcome = run(job) if session.child is None else session.child.run(job, run)
+            outcome = run(bench_request) if session.child is None else session.child.run(bench_request, run)
         except KgateError as error:
             fail(error)
         except KeyboardInterrupt as interrupt:
@@ -102,7 +104,7 @@ def kbench(request: pytest.FixtureRequest, kgate_device: Device) -> Callable[...
                 raise
             raise interrupt.with_traceback(None) from None  # shown at the test's own line
         session.emit(request.node, outcome.record)
-        settle(outcome, job.options.inconclusive)
+        report_outcome(outcome, bench_request.options.inconclusive)
         return outcome.record
 
     return kbench
@@ -203,7 +205,7 @@ def _beside(folder: Path, implementation: str | Path) -> str | Path:
     return implementation
 
 
-def _job(
+def _bench_request(
     request: pytest.FixtureRequest,
     session: Session,
     candidate: Callable[..., Any] | str,
@@ -213,8 +215,8 @@ def _job(
     precision: float | None,
     own: bool | None,
     overrides: dict[str, Any],
-) -> Job:
-    from pytest_kgate.bench.request import Job as JobType
+) -> Request:
+    from pytest_kgate.bench.request import Request as RequestType
     from pytest_kgate.problems.problem import Problem as ProblemType
     from pytest_kgate.statistics.gates import ErrorGate
     from pytest_kgate.statistics.gates import SpeedGate
@@ -240,7 +242,7 @@ def _job(
         candidate = found if options.isolate or options.selftest else found.load()
     test, attempt = request.node.nodeid, session.attempt_of(request.node)
     speed = tuple(replace(gate, rule=options.rule).at_attempt(attempt) for gate in speed)
-    return JobType(
+    return RequestType(
         test, session.next_call(test), candidate, problem, speed, error, options, name, check, precision, attempt, own
     )
 

@@ -46,7 +46,7 @@ class GateWarning(UserWarning):
     """A race ended undecided, under `--kgate-inconclusive warn`."""
 
 
-def settle(outcome: Outcome, inconclusive: str) -> None:
+def report_outcome(outcome: Outcome, inconclusive: str) -> None:
     """Pass, fail, skip or warn, as the record's verdict and --kgate-inconclusive say."""
     __tracebackhide__ = True
     record = outcome.record

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 Floats = NDArray[np.float64]
 
@@ -107,13 +106,6 @@ def block_test(ratios: Floats) -> BlockTest:
     return BlockTest(mean, se, observed, rounds)
 
 
-def t_below(distance: float, se: float) -> float:
-    """P(T <= distance / se) of Student's t over twelve blocks; with se 0 the distance is exact."""
-    if se == 0:
-        return 0.5 * (1 + float(np.sign(distance)))
-    return float(special.stdtr(BLOCKS - 1, distance / se))
-
-
 def count_outliers(samples: Floats, tick_seconds: float = 0.0) -> int:
     """How many samples stand far from their round: they are counted, never deleted.
 
@@ -128,14 +120,3 @@ def count_outliers(samples: Floats, tick_seconds: float = 0.0) -> int:
     lower, upper = np.quantile(deviation, [0.25, 0.75])
     fence = 3 * (upper - lower) + tick_seconds / float(np.median(centre)) + ZERO_SPREAD
     return int(((deviation < lower - fence) | (deviation > upper + fence)).sum())
-
-
-def smallest_step(samples: Floats) -> float:
-    """The smallest step between distinct raw samples, in seconds; 0 where all are equal.
-
-    Steps under a millionth of the median are rounding of float64, not ticks.
-    """
-    ordered = np.sort(samples, axis=None)
-    steps = np.diff(ordered)
-    steps = steps[steps > 1e-6 * abs(float(np.median(ordered)))]
-    return float(steps.min()) if len(steps) else 0.0

@@ -66,7 +66,7 @@ class Judgement:
     rounds: int
     """Rounds the race had taken."""
     look: int | None = None
-    """Index in `looks.LOOKS` of the look that the numbers below come from; None before the first."""
+    """Index in `group_sequential.LOOKS` of the look that the numbers below come from; None before the first."""
     ratio: Interval | None = None
     """The deciding interval of the latency ratio, `exp(mean +- critical value * se)` at this look."""
     ratio_of_medians: float | None = None
@@ -80,7 +80,7 @@ class Judgement:
     """One-sided p of `ratio >= bound` at this look alone; PASS needs `nominal_level`, not 0.025."""
     nominal_level: float | None = None
     sequential_p: float | None = None
-    """One-sided p of `ratio >= bound` over all looks so far; `looks.sequential_p`. None under `classic`."""
+    """One-sided p of `ratio >= bound` over all looks so far; `group_sequential.sequential_p`. None under `classic`."""
 
     def to_dict(self) -> dict[str, Any]:
         """Built-in types only, for the record."""

@@ -27,7 +27,7 @@ def look_at(rounds: int) -> int | None:
 
 
 @dataclass(frozen=True)
-class _Look:
+class _Stage:
     """One look at the Brownian motion that the partial mean is, on the side where it may win."""
 
     spent: float
@@ -48,7 +48,7 @@ class _Look:
 
 
 @functools.cache
-def _boundary(confidence: float) -> tuple[_Look, ...]:
+def _boundary(confidence: float) -> tuple[_Stage, ...]:
     """The boundary of the looks, by recursive integration of the density of the paths not yet stopped.
 
     Armitage, McPherson and Rowe, JRSS A 132, 1969. One-sided alpha is (1 - confidence) / 2 and is spent as
@@ -57,11 +57,11 @@ def _boundary(confidence: float) -> tuple[_Look, ...]:
     alpha = (1 - confidence) / 2
     # Gauss-Legendre: the integrands are smooth on (-8 sd, boundary), so 200 nodes give more than ten digits.
     nodes, weights = np.polynomial.legendre.leggauss(200)
-    looks: list[_Look] = []
+    looks: list[_Stage] = []
     position, mass = np.zeros(1), np.ones(1)  # the paths still running: all of them at 0
     before, spent = 0.0, 0.0
     for t in (rounds / LOOKS[-1] for rounds in LOOKS):
-        open_look = _Look(spent, position, mass, math.sqrt(t - before), math.sqrt(t), math.inf)
+        open_look = _Stage(spent, position, mass, math.sqrt(t - before), math.sqrt(t), math.inf)
         spend = alpha * t**SPENDING_POWER - spent
         bound = _bound(open_look, spend)
         looks.append(replace(open_look, bound=bound))
@@ -74,7 +74,7 @@ def _boundary(confidence: float) -> tuple[_Look, ...]:
     return tuple(looks)
 
 
-def _bound(look: _Look, spend: float) -> float:
+def _bound(look: _Stage, spend: float) -> float:
     """Where the chance of crossing at this look is `spend`.
 
     By bisection, because `scipy.optimize` takes every session 0.2 s to import.

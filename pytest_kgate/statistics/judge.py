@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from pytest_kgate.statistics import estimates as stats
-from pytest_kgate.statistics import group_sequential as looks
+from pytest_kgate.statistics import estimates
+from pytest_kgate.statistics import group_sequential
 from pytest_kgate.statistics.bootstrap import bootstrap_difference
 from pytest_kgate.statistics.bootstrap import bootstrap_ratio
 from pytest_kgate.statistics.estimates import Floats
@@ -16,9 +16,10 @@ from pytest_kgate.statistics.estimates import Interval
 from pytest_kgate.statistics.gates import Judgement
 from pytest_kgate.statistics.gates import SpeedGate
 from pytest_kgate.statistics.gates import Verdict
+from pytest_kgate.statistics.student_t import p_below
 
 
-def judge(
+def judge_rounds(
     gate: SpeedGate,
     candidate: Floats,
     reference: Floats,
@@ -34,27 +35,27 @@ def judge(
     `resolution`.
 
     The bootstrap that PASS demands is computed only when the rest of the rule holds. The intervals that a
-    record shows beside it are filled in by `with_evidence`.
+    record shows beside it are filled in by `with_bootstrap_intervals`.
 
     Raises ValueError where the arrays' shapes differ.
     """
     candidate, reference = _checked(candidate, reference)
     rounds = len(candidate)
-    broken = trouble("candidate", candidate) or trouble("reference", reference)
+    broken = invalid_samples("candidate", candidate) or invalid_samples("reference", reference)
     if broken:
         return Judgement(gate, Verdict.INVALID, broken, rounds)
-    final = final or rounds >= looks.LOOKS[-1]
-    if not final and rounds not in looks.LOOKS:
+    final = final or rounds >= group_sequential.LOOKS[-1]
+    if not final and rounds not in group_sequential.LOOKS:
         return None
-    look = looks.look_at(rounds)
+    look = group_sequential.look_at(rounds)
     if look is None:
-        first = looks.LOOKS[0]
+        first = group_sequential.LOOKS[0]
         what = f"{rounds} rounds were taken, and the first look needs {first}; raise the budget"
         return Judgement(gate, Verdict.INCONCLUSIVE, what, rounds)
-    candidate, reference = candidate[: looks.LOOKS[look]], reference[: looks.LOOKS[look]]
+    candidate, reference = candidate[: group_sequential.LOOKS[look]], reference[: group_sequential.LOOKS[look]]
 
-    critical = looks.critical_values(gate.confidence)[look]
-    test = stats.block_test(stats.log_ratios(candidate, reference, gate.quantile))
+    critical = group_sequential.critical_values(gate.confidence)[look]
+    test = estimates.block_test(estimates.log_ratios(candidate, reference, gate.quantile))
     half = critical * test.se if test.se else resolution(candidate, reference, tick_seconds)
     interval = _interval(test.mean, half, gate.confidence)
     distance = test.mean - math.log(gate.bound)
@@ -69,9 +70,9 @@ def judge(
         ratio=interval,
         ratio_of_medians=medians[0] / medians[1],
         autocorrelation=test.autocorrelation,
-        p_value=stats.t_below(distance, test.se),
-        nominal_level=stats.t_below(-critical, 1.0),
-        sequential_p=looks.sequential_p(_statistic(distance, half, test.se), look, gate.confidence),
+        p_value=p_below(distance, test.se, estimates.BLOCKS - 1),
+        nominal_level=p_below(-critical, 1.0, estimates.BLOCKS - 1),
+        sequential_p=group_sequential.sequential_p(_statistic(distance, half, test.se), look, gate.confidence),
     )
 
     if gate.rule == "classic":
@@ -96,7 +97,7 @@ def judge(
     return replace(judgement, reason=what) if final else None
 
 
-def with_evidence(judgement: Judgement, candidate: Floats, reference: Floats, *, seed: int) -> Judgement:
+def with_bootstrap_intervals(judgement: Judgement, candidate: Floats, reference: Floats, *, seed: int) -> Judgement:
     """The judgement with both bootstrap intervals, for the record; call it once, on the final judgement.
 
     Takes some 10 ms at 96 rounds. Rounds after the look that decided are left out, as they are in the
@@ -105,9 +106,9 @@ def with_evidence(judgement: Judgement, candidate: Floats, reference: Floats, *,
     if judgement.look is None:
         return judgement
     gate = judgement.gate
-    rounds = looks.LOOKS[judgement.look]
+    rounds = group_sequential.LOOKS[judgement.look]
     candidate, reference = candidate[:rounds], reference[:rounds]
-    ratios = stats.log_ratios(candidate, reference, gate.quantile)
+    ratios = estimates.log_ratios(candidate, reference, gate.quantile)
     ratio = bootstrap_ratio(ratios, gate.confidence, seed=seed)
     difference = judgement.bootstrap_difference or _difference(
         gate, _locations(gate, candidate), _locations(gate, reference), seed
@@ -120,12 +121,12 @@ def measure(
 ) -> Interval | None:
     """The interval of the ratio where no gate is set, at the latest look; None before the first look."""
     candidate, reference = _checked(candidate, reference)
-    look = looks.look_at(len(candidate))
-    if look is None or trouble("candidate", candidate) or trouble("reference", reference):
+    look = group_sequential.look_at(len(candidate))
+    if look is None or invalid_samples("candidate", candidate) or invalid_samples("reference", reference):
         return None
-    rounds = looks.LOOKS[look]
-    test = stats.block_test(stats.log_ratios(candidate[:rounds], reference[:rounds], quantile))
-    return _interval(test.mean, looks.critical_values(confidence)[look] * test.se, confidence)
+    rounds = group_sequential.LOOKS[look]
+    test = estimates.block_test(estimates.log_ratios(candidate[:rounds], reference[:rounds], quantile))
+    return _interval(test.mean, group_sequential.critical_values(confidence)[look] * test.se, confidence)
 
 
 def precise_enough(
@@ -160,7 +161,7 @@ def _checked(candidate: Floats, reference: Floats) -> tuple[Floats, Floats]:
     return candidate, reference
 
 
-def trouble(arm: str, samples: Floats) -> str:
+def invalid_samples(arm: str, samples: Floats) -> str:
     """Why these samples cannot be judged; empty where they can."""
     low, high = (float(samples.min()), float(samples.max())) if samples.size else (1.0, 1.0)
     if low > 0 and high < math.inf:  # false for NaN too
@@ -192,7 +193,7 @@ def _locations(gate: SpeedGate, samples: Floats) -> Floats:
     """What the classic rule takes medians of: all samples, or each round's quantile of them, (rounds, 1)."""
     if gate.quantile == 0.5:
         return samples
-    return stats.estimate(samples, gate.quantile)[:, None]
+    return estimates.estimate(samples, gate.quantile)[:, None]
 
 
 def _difference(gate: SpeedGate, candidate: Floats, reference: Floats, seed: int) -> Interval:
@@ -223,23 +224,23 @@ def _undecided(judgement: Judgement, distance: float, half: float) -> str:
     assert judgement.ratio is not None
     assert judgement.look is not None
     gate = judgement.gate
-    taken = looks.LOOKS[judgement.look]
-    critical = looks.critical_values(gate.confidence)
+    taken = group_sequential.LOOKS[judgement.look]
+    critical = group_sequential.critical_values(gate.confidence)
     # The half-width shrinks with the root of the rounds, and with the critical value of the look.
     enough = [
         look
-        for look, value in zip(looks.LOOKS, critical, strict=True)
+        for look, value in zip(group_sequential.LOOKS, critical, strict=True)
         if look > taken and half * value / critical[judgement.look] * math.sqrt(taken / look) < abs(distance)
     ]
     what = (
-        f"after {taken} of {looks.LOOKS[-1]} rounds the ratio is {judgement.ratio.estimate:.4f}, "
+        f"after {taken} of {group_sequential.LOOKS[-1]} rounds the ratio is {judgement.ratio.estimate:.4f}, "
         f"{_percent(abs(math.expm1(distance)))} from the bound {gate.bound:g}, "
         f"and known only to within {_percent(math.expm1(half))}; "
     )
     if enough:
         return what + f"about {enough[0]} rounds would decide it: raise the budget"
-    if taken < looks.LOOKS[-1]:
-        what += f"even {looks.LOOKS[-1]} rounds are unlikely to decide it: "
+    if taken < group_sequential.LOOKS[-1]:
+        what += f"even {group_sequential.LOOKS[-1]} rounds are unlikely to decide it: "
     return what + "make the machine quieter (fixed clocks, nothing else running), or move the bound"
 
 

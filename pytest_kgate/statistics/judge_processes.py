@@ -15,14 +15,15 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from pytest_kgate.statistics import estimates as stats
+from pytest_kgate.statistics import estimates
 from pytest_kgate.statistics.estimates import Floats
 from pytest_kgate.statistics.estimates import Interval
 from pytest_kgate.statistics.gates import Judgement
 from pytest_kgate.statistics.gates import SpeedGate
 from pytest_kgate.statistics.gates import Verdict
+from pytest_kgate.statistics.judge import invalid_samples
 from pytest_kgate.statistics.judge import resolution
-from pytest_kgate.statistics.judge import trouble
+from pytest_kgate.statistics.student_t import p_below
 
 _ZERO_SPREAD = 1e-12
 """Processes whose mean log ratios spread less than this agree but for the rounding of float64."""
@@ -83,7 +84,7 @@ class Spread:
         }
 
 
-def judge(gate: SpeedGate, runs: Sequence[Run], tick_seconds: float = 0.0) -> tuple[Judgement, Spread | None]:
+def judge_processes(gate: SpeedGate, runs: Sequence[Run], tick_seconds: float = 0.0) -> tuple[Judgement, Spread | None]:
     """The verdict by a t interval over the processes' mean log ratios, at (1 - confidence) / 2 on each side.
 
     PASS also demands the classic rule, with the process as its unit: the mean ratio of the processes' medians is below
@@ -95,14 +96,14 @@ def judge(gate: SpeedGate, runs: Sequence[Run], tick_seconds: float = 0.0) -> tu
         raise ValueError(f"{len(runs)} processes hold no useful measure of how processes differ")
     rounds = sum(len(run.candidate) for run in runs)
     for number, run in enumerate(runs, start=1):
-        broken = trouble("candidate", run.candidate) or trouble("reference", run.reference)
+        broken = invalid_samples("candidate", run.candidate) or invalid_samples("reference", run.reference)
         if broken:
             return Judgement(gate, Verdict.INVALID, f"process {number} of {len(runs)}: {broken}", rounds), None
     spread = _spread(gate, runs)
     alpha = (1 - gate.confidence) / 2
     mean, half, se = _interval(spread.means, alpha, runs, tick_seconds)
     distance = mean - math.log(gate.bound)
-    p = _p_below(distance, half, se, len(runs))
+    p = _p_value(distance, half, se, len(runs))
     medians, medians_half, _ = _interval(_median_ratios(gate, runs), alpha, runs, tick_seconds)
     ratio = _as_ratio(mean, half, gate.confidence, "processes-t")
     verdict, reason = Verdict.INCONCLUSIVE, ""
@@ -131,14 +132,14 @@ def judge(gate: SpeedGate, runs: Sequence[Run], tick_seconds: float = 0.0) -> tu
 
 
 def _spread(gate: SpeedGate, runs: Sequence[Run]) -> Spread:
-    ratios = [stats.log_ratios(run.candidate, run.reference, gate.quantile) for run in runs]
+    ratios = [estimates.log_ratios(run.candidate, run.reference, gate.quantile) for run in runs]
     means = tuple(float(one.mean()) for one in ratios)
     errors = tuple(_standard_error(one) for one in ratios)
     of_means = float(np.var(means, ddof=1))
     within = float(np.mean(np.square(errors)))
     pooled, p = None, math.nan
     if not math.isnan(within):
-        freedom = sum(min(len(one), stats.BLOCKS) - 1 for one in ratios)
+        freedom = sum(min(len(one), estimates.BLOCKS) - 1 for one in ratios)
         half = -float(special.stdtrit(freedom, (1 - gate.confidence) / 2)) * math.sqrt(within / len(runs))
         pooled = _as_ratio(float(np.mean(means)), half, gate.confidence, "pooled-t")
         p = _f_test(of_means, within, len(runs) - 1, freedom)
@@ -147,9 +148,9 @@ def _spread(gate: SpeedGate, runs: Sequence[Run]) -> Spread:
 
 def _standard_error(ratios: Floats) -> float:
     """Of the mean by the rounds: from twelve blocks where they suffice, as in a race of one process."""
-    whole = len(ratios) - len(ratios) % stats.BLOCKS
+    whole = len(ratios) - len(ratios) % estimates.BLOCKS
     if whole:
-        return stats.block_test(ratios[:whole]).se
+        return estimates.block_test(ratios[:whole]).se
     return float(ratios.std(ddof=1)) / math.sqrt(len(ratios)) if len(ratios) > 1 else math.nan
 
 
@@ -171,18 +172,18 @@ def _interval(
     return mean, -float(special.stdtrit(count - 1, alpha)) * se, se
 
 
-def _p_below(distance: float, half: float, se: float, count: int) -> float:
+def _p_value(distance: float, half: float, se: float, count: int) -> float:
     """One-sided p of `ratio >= bound`; all or nothing where the processes agree exactly."""
-    if se:
-        return float(special.stdtr(count - 1, distance / se))
-    return 0.5 if abs(distance) <= half else 0.0 if distance < 0 else 1.0
+    if not se and abs(distance) <= half:
+        return 0.5
+    return p_below(distance, se, count - 1)
 
 
 def _median_ratios(gate: SpeedGate, runs: Sequence[Run]) -> list[float]:
     """Log ratio of each process's medians: of all samples, or of its rounds' quantiles."""
 
     def median(samples: Floats) -> float:
-        found = samples if gate.quantile == 0.5 else stats.estimate(samples, gate.quantile)
+        found = samples if gate.quantile == 0.5 else estimates.estimate(samples, gate.quantile)
         return float(np.median(found))
 
     return [math.log(median(run.candidate) / median(run.reference)) for run in runs]

@@ -12,7 +12,7 @@ import pytest_kgate.bench.call
 import pytest_kgate.report.text.failure
 import pytest_kgate.report.text.summary  # noqa: F401
 from pytest_kgate import cli
-from pytest_kgate.report import false_discovery as multiplicity
+from pytest_kgate.report import false_discovery
 from pytest_kgate.report.record.document import load
 from pytest_kgate.statistics.gates import SpeedGate
 from pytest_kgate.statistics.group_sequential import critical_values
@@ -33,17 +33,17 @@ def record(p, verdict="PASS", rule="sequential", test="test_a.py::test_gate", co
 def test_example_of_the_paper_keeps_four_of_fifteen():
     """Benjamini and Hochberg 1995, section 3.2, at a rate of 5 %."""
     p = [0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344, 0.0459, 0.3240, 0.4262, 0.5719, 0.6528]
-    assert multiplicity.benjamini_hochberg([*p, 0.7590, 1.0], 0.05) == 0.0095
+    assert false_discovery.benjamini_hochberg([*p, 0.7590, 1.0], 0.05) == 0.0095
 
 
 @pytest.mark.parametrize(("p", "limit"), [([], 0.0), ([0.9, 0.8], 0.0), ([0.04, 0.05], 0.05), ([0.05], 0.05)])
 def test_rate_limits_the_largest_p_value_that_is_kept(p, limit):
-    assert multiplicity.benjamini_hochberg(p, 0.05) == limit
+    assert false_discovery.benjamini_hochberg(p, 0.05) == limit
 
 
 def test_lonely_pass_among_many_failures_is_not_kept():
     records = [record(0.02, test="test_a.py::test_lucky"), *(record(0.6, "FAIL") for _ in range(9))]
-    changed, (line,) = multiplicity.control(records, 0.05)
+    changed, (line,) = false_discovery.control(records, 0.05)
     assert line.startswith("FAIL test_a.py::test_lucky speedup(0.95): passed on its own")
     assert (changed[0]["verdict"], changed[0]["gates"][0]["verdict"]) == ("FAIL", "FAIL")
     assert changed[1:] == records[1:]
@@ -52,24 +52,24 @@ def test_lonely_pass_among_many_failures_is_not_kept():
 
 def test_clear_passes_are_all_kept():
     records = [*(record(1e-6) for _ in range(5)), record(0.02), *(record(0.5, "FAIL") for _ in range(5))]
-    assert multiplicity.control(records, 0.05) == (records, [])
+    assert false_discovery.control(records, 0.05) == (records, [])
 
 
 def test_gate_that_did_not_pass_is_never_kept_whatever_its_p_value():
     records = [record(0.02), *(record(0.001, "INCONCLUSIVE") for _ in range(9))]
-    _, lines = multiplicity.control(records, 0.05)
+    _, lines = false_discovery.control(records, 0.05)
     assert len(lines) == 1
 
 
 def test_classic_gates_take_no_part():
     classic = [record(None, rule="classic") for _ in range(20)]
-    assert multiplicity.control(classic, 0.05) == (classic, [])
-    assert multiplicity.expectation(classic) == ""
+    assert false_discovery.control(classic, 0.05) == (classic, [])
+    assert false_discovery.expectation(classic) == ""
 
 
 def test_summary_expects_false_passes_from_ten_gates_on():
-    assert multiplicity.expectation([record(0.5) for _ in range(9)]) == ""
-    found = multiplicity.expectation([record(0.5) for _ in range(20)])
+    assert false_discovery.expectation([record(0.5) for _ in range(9)]) == ""
+    found = false_discovery.expectation([record(0.5) for _ in range(20)])
     assert found == "false passes to expect among these 20 speed gates: at most 0.5 (2.5 % of each)"
 
 

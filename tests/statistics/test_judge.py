@@ -25,10 +25,10 @@ from pytest_kgate.device.protocol import Workload
 from pytest_kgate.statistics.gates import Judgement
 from pytest_kgate.statistics.gates import SpeedGate
 from pytest_kgate.statistics.gates import Verdict
-from pytest_kgate.statistics.judge import judge
+from pytest_kgate.statistics.judge import judge_rounds
 from pytest_kgate.statistics.judge import measure
 from pytest_kgate.statistics.judge import precise_enough
-from pytest_kgate.statistics.judge import with_evidence
+from pytest_kgate.statistics.judge import with_bootstrap_intervals
 
 SEED = 42
 """The project's default seed. If a test of error rates fails with it, doubt the rule, not the seed."""
@@ -47,7 +47,7 @@ def _median_ratio(samples: tuple[Samples, Samples]) -> float:
 
 
 def _judged(gate: SpeedGate, samples: tuple[Samples, Samples], **options: float) -> Judgement:
-    judgement = judge(gate, *samples, seed=SEED, final=True, **options)
+    judgement = judge_rounds(gate, *samples, seed=SEED, final=True, **options)
     assert judgement is not None
     return judgement
 
@@ -78,8 +78,8 @@ def test_faster_but_not_by_enough_fails() -> None:
 
 def test_undecided_asks_for_more_rounds_until_the_last_look() -> None:
     gate = SpeedGate(1.0)
-    assert [judge(gate, *_samples(1.0, rounds), seed=SEED) for rounds in (12, 24, 48)] == [None] * 3
-    judgement = judge(gate, *_samples(1.0, 96), seed=SEED)
+    assert [judge_rounds(gate, *_samples(1.0, rounds), seed=SEED) for rounds in (12, 24, 48)] == [None] * 3
+    judgement = judge_rounds(gate, *_samples(1.0, 96), seed=SEED)
     assert judgement is not None
     assert judgement.verdict is Verdict.INCONCLUSIVE
     assert "fixed clocks" in judgement.reason
@@ -87,7 +87,7 @@ def test_undecided_asks_for_more_rounds_until_the_last_look() -> None:
 
 @pytest.mark.parametrize("rounds", [1, 11, 13, 95])
 def test_nothing_is_decided_between_looks(rounds: int) -> None:
-    assert judge(SpeedGate(0.95), *_samples(0.5, rounds), seed=SEED) is None
+    assert judge_rounds(SpeedGate(0.95), *_samples(0.5, rounds), seed=SEED) is None
 
 
 def test_a_budget_that_ends_between_looks_falls_back_on_the_latest() -> None:
@@ -101,7 +101,7 @@ def test_too_few_rounds_give_no_interval_and_say_so() -> None:
     judgement = _judged(SpeedGate(0.95), _samples(0.5, 11))
     assert (judgement.verdict, judgement.ratio) == (Verdict.INCONCLUSIVE, None)
     assert judgement.reason == "11 rounds were taken, and the first look needs 12; raise the budget"
-    assert with_evidence(judgement, *_samples(0.5, 11), seed=SEED) == judgement
+    assert with_bootstrap_intervals(judgement, *_samples(0.5, 11), seed=SEED) == judgement
 
 
 def test_no_rounds_at_all_are_inconclusive() -> None:
@@ -149,7 +149,7 @@ def test_pass_needs_the_medians_too() -> None:
 
 def test_the_classic_rule_alone_is_labelled_and_knows_no_doubt() -> None:
     gate = SpeedGate(1.0, rule="classic")
-    assert judge(gate, *_samples(0.9, 48), seed=SEED) is None  # one look only, at the end
+    assert judge_rounds(gate, *_samples(0.9, 48), seed=SEED) is None  # one look only, at the end
     passed = _judged(gate, _samples(0.9, 96))
     assert (passed.verdict, passed.to_dict()["rule"]) == (Verdict.PASS, "classic")
     assert _judged(gate, _samples(1.0, 96)).verdict is Verdict.FAIL
@@ -163,7 +163,7 @@ def test_the_classic_rule_alone_is_labelled_and_knows_no_doubt() -> None:
 def test_samples_that_are_no_numbers_are_invalid_at_once(value: float, arm: int) -> None:
     samples = _samples(0.5, 5)
     samples[arm][3, 2] = value
-    judgement = judge(SpeedGate(0.95), *samples, seed=SEED)
+    judgement = judge_rounds(SpeedGate(0.95), *samples, seed=SEED)
     assert judgement is not None
     assert judgement.verdict is Verdict.INVALID
     name = ("candidate", "reference")[arm]
@@ -181,7 +181,7 @@ def test_net_latency_that_is_not_positive_is_invalid(value: float) -> None:
 
 def test_arms_of_unequal_shape_are_a_mistake_of_the_caller() -> None:
     with pytest.raises(ValueError, match=r"\(12, 10\) and \(11, 10\)"):
-        judge(SpeedGate(0.95), np.ones((12, 10)), np.ones((11, 10)), seed=SEED)
+        judge_rounds(SpeedGate(0.95), np.ones((12, 10)), np.ones((11, 10)), seed=SEED)
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_samples_without_spread_are_known_to_one_tick(ratio: float, tick: float,
 
 def test_a_judgement_with_evidence_is_plain_json() -> None:
     samples = _samples(0.9, 24)
-    judgement = with_evidence(_judged(SpeedGate(0.95), samples), *samples, seed=SEED)
+    judgement = with_bootstrap_intervals(_judged(SpeedGate(0.95), samples), *samples, seed=SEED)
     record = json.loads(json.dumps(judgement.to_dict(), allow_nan=False))
     assert (record["verdict"], record["kind"], record["look"]) == ("PASS", "speedup", 1)
     assert record["ratio"]["method"] == "blocks-t"
@@ -218,7 +218,7 @@ def test_evidence_is_filled_in_whatever_the_verdict(quantile: float) -> None:
     samples = _samples(1.1, 12)
     judgement = _judged(SpeedGate(1.0, quantile=quantile), samples)
     assert judgement.bootstrap_difference is None  # not needed to fail
-    full = with_evidence(judgement, *samples, seed=SEED)
+    full = with_bootstrap_intervals(judgement, *samples, seed=SEED)
     assert full.bootstrap_ratio is not None
     assert full.bootstrap_difference is not None
     assert full.bootstrap_ratio.low > 1.0

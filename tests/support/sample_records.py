@@ -13,8 +13,8 @@ from pytest_kgate.report.record.record import Record
 from pytest_kgate.report.record.samples import encode_samples
 from pytest_kgate.report.record.values import plain
 from pytest_kgate.report.record.verdict import overall_verdict
-from pytest_kgate.statistics import estimates as stats
-from pytest_kgate.statistics import judge as judging
+from pytest_kgate.statistics import estimates
+from pytest_kgate.statistics import judge
 from pytest_kgate.statistics.gates import SpeedGate
 from pytest_kgate.statistics.gates import Verdict
 
@@ -40,8 +40,10 @@ def speed_record(
     reference = reference * np.exp(0.003 * rng.standard_normal((rounds, 10)))
     candidate = ratio * reference_seconds * np.exp(noise * rng.standard_normal((rounds, 1)))
     candidate = candidate * np.exp(0.003 * rng.standard_normal((rounds, 10)))
-    judged = [judging.judge(gate, candidate, reference, seed=1, final=True) for gate in bounds]
-    found = [judging.with_evidence(one, candidate, reference, seed=1).to_dict() for one in judged if one is not None]
+    judged = [judge.judge_rounds(gate, candidate, reference, seed=1, final=True) for gate in bounds]
+    found = [
+        judge.with_bootstrap_intervals(one, candidate, reference, seed=1).to_dict() for one in judged if one is not None
+    ]
     correct = correctness()
     correct["default_tolerance"] = not demanded_error
     record = _record(test, call, warnings)
@@ -68,7 +70,7 @@ def speed_record(
             "reference": _arm(reference),
             "overhead_seconds": {"candidate": 1.2e-6, "reference": 1.3e-6},
             "ratio_of_medians": float(np.median(candidate) / np.median(reference)),
-            "outliers": {"candidate": stats.count_outliers(candidate), "reference": 3},
+            "outliers": {"candidate": estimates.count_outliers(candidate), "reference": 3},
         },
     }
     return plain(record)

@@ -14,9 +14,9 @@ from torch import Generator
 from torch import Tensor
 
 from pytest_kgate.bench.correctness.tolerance import Comparison
+from pytest_kgate.bench.correctness.tolerance import ExactAnswer
 from pytest_kgate.bench.correctness.tolerance import Limits
-from pytest_kgate.bench.correctness.tolerance import Truth
-from pytest_kgate.bench.correctness.weakness import living
+from pytest_kgate.bench.correctness.weakness import surviving
 from pytest_kgate.bench.seeds import SeedBook
 from pytest_kgate.bench.seeds import Stream
 from pytest_kgate.device.answer import as_answer
@@ -148,7 +148,7 @@ def check(
         return Correctness(Verdict.FAIL, found.reason, found.failed, limits, gate, tuple(draws), like, reference, worst)
     limits = max((truth.limits(gate) for truth in truths), key=lambda one: one.atol)
     with device.running("asking what the check would let pass"):
-        weak = tuple(living(truths, gate))
+        weak = tuple(surviving(truths, gate))
     return Correctness(Verdict.PASS, "", "", limits, gate, tuple(draws), like, reference, None, weak)
 
 
@@ -178,13 +178,15 @@ def answer_of(device: Device, workload: Workload, candidate: Arm, inputs: tuple[
     return answer.clone()
 
 
-def truth_of(problem: Problem, reference: Arm, inputs: tuple[Any, ...], like: Tensor) -> Truth:
+def truth_of(problem: Problem, reference: Arm, inputs: tuple[Any, ...], like: Tensor) -> ExactAnswer:
     """The exact answer to these inputs, and how far off the reference is."""
     exact = _exact(problem, inputs, like)
-    return Truth(exact, _call_reference(reference, inputs, torch.empty_like(like) if reference.takes_output else None))
+    return ExactAnswer(
+        exact, _call_reference(reference, inputs, torch.empty_like(like) if reference.takes_output else None)
+    )
 
 
-def _draw(kind: str, seed: int, truth: Truth, found: Comparison) -> Draw:
+def _draw(kind: str, seed: int, truth: ExactAnswer, found: Comparison) -> Draw:
     return Draw(
         kind=kind,
         seed=seed,

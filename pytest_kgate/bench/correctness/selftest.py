@@ -16,7 +16,7 @@ from pytest_kgate.bench.correctness.check import truth_of
 from pytest_kgate.bench.correctness.check import workload_of
 from pytest_kgate.bench.correctness.mutants.generic import generic_mutants
 from pytest_kgate.bench.correctness.mutants.mutant import Mutant
-from pytest_kgate.bench.correctness.tolerance import Truth
+from pytest_kgate.bench.correctness.tolerance import ExactAnswer
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.arm import bind
 from pytest_kgate.device.protocol import Device
@@ -124,7 +124,7 @@ def _answer(device: Device, workload: Workload, mutant: Mutant, seed: int, like:
 
 
 def _judge(
-    mutant: Mutant, fate: Fate, answer: Tensor | CandidateError, truth: Truth, gate: ErrorGate | None, kind: str
+    mutant: Mutant, fate: Fate, answer: Tensor | CandidateError, truth: ExactAnswer, gate: ErrorGate | None, kind: str
 ) -> None:
     if isinstance(answer, CandidateError):
         fate.outcome, fate.check, fate.kind = KILLED, "raised" if answer.__cause__ else "refused", kind

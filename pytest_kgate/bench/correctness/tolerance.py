@@ -67,7 +67,7 @@ class Comparison:
     """The worst element: `index`, `answer`, `exact`, `wrong_fraction`, `not_finite_fraction`."""
 
 
-class Truth:
+class ExactAnswer:
     """The exact answer to one draw and the reference's error: what answers to that draw are measured by."""
 
     def __init__(self, exact: Tensor, reference: Tensor) -> None:

@@ -16,8 +16,8 @@ from torch import Tensor
 from pytest_kgate.bench.correctness.mutants.rounding import COARSER
 from pytest_kgate.bench.correctness.mutants.rounding import name_of
 from pytest_kgate.bench.correctness.mutants.rounding import rounded
+from pytest_kgate.bench.correctness.tolerance import ExactAnswer
 from pytest_kgate.bench.correctness.tolerance import Limits
-from pytest_kgate.bench.correctness.tolerance import Truth
 from pytest_kgate.statistics.gates import ErrorGate
 
 SCALE = 1.02
@@ -87,7 +87,7 @@ def _rounder(low: torch.dtype) -> Callable[[Tensor], Tensor]:
     return lambda answer: rounded(answer, low)
 
 
-def living(truths: Sequence[Truth], gate: ErrorGate | None) -> Iterator[str]:
+def surviving(truths: Sequence[ExactAnswer], gate: ErrorGate | None) -> Iterator[str]:
     """The wrong answers that pass the check on all of these draws; most are found on the first."""
     draws = [(truth, truth.limits(gate)) for truth in truths]
     first = _right(truths[0])
@@ -101,7 +101,7 @@ def living(truths: Sequence[Truth], gate: ErrorGate | None) -> Iterator[str]:
             yield name
 
 
-def _lives(change: Callable[[Tensor], Tensor], draws: Sequence[tuple[Truth, Limits]]) -> bool:
+def _lives(change: Callable[[Tensor], Tensor], draws: Sequence[tuple[ExactAnswer, Limits]]) -> bool:
     changed = False
     for truth, limits in draws:
         right = _right(truth)
@@ -114,5 +114,5 @@ def _lives(change: Callable[[Tensor], Tensor], draws: Sequence[tuple[Truth, Limi
     return changed
 
 
-def _right(truth: Truth) -> Tensor:
+def _right(truth: ExactAnswer) -> Tensor:
     return truth.exact.to(truth.dtype)

@@ -20,8 +20,8 @@ from pytest_kgate.errors import KgateError
 from pytest_kgate.system.child_process import end_with_parent
 
 if TYPE_CHECKING:
-    from pytest_kgate.bench.request import Job
     from pytest_kgate.bench.request import Outcome
+    from pytest_kgate.bench.request import Request
     from pytest_kgate.problems.problem import Problem
 
 
@@ -38,28 +38,30 @@ class Child:
         config.option.pyargs = False
         threading.Thread(target=end_with_parent, args=(task.parent_pipe,), daemon=True).start()
 
-    def run(self, job: Job, measure: Callable[[Job], Outcome]) -> Outcome:
+    def run(self, request: Request, measure: Callable[[Request], Outcome]) -> Outcome:
         """An earlier call's outcome, as the parent saw it; at the call that is meant, measures and ends the session."""
         from pytest_kgate.bench.request import Outcome
 
-        if job.call in self._earlier:
-            return Outcome(self._earlier[job.call])
-        if (job.test, job.call) != (self._task.test, self._task.call):
-            return measure(job)
-        return self._finish(job, measure)
+        if request.call in self._earlier:
+            return Outcome(self._earlier[request.call])
+        if (request.test, request.call) != (self._task.test, self._task.call):
+            return measure(request)
+        return self._finish(request, measure)
 
-    def _finish(self, job: Job, measure: Callable[[Job], Outcome]) -> NoReturn:
+    def _finish(self, request: Request, measure: Callable[[Request], Outcome]) -> NoReturn:
         try:
-            outcome = measure(dataclasses.replace(job, problem=self._with_reference(job), process=self._task.process))
+            outcome = measure(
+                dataclasses.replace(request, problem=self._with_reference(request), process=self._task.process)
+            )
             self._task.deliver({"record": outcome.record})
         except KgateError as error:
             self._task.deliver({"error": f"{error.what} {error.todo}".rstrip()})
         gc.freeze()  # pytest ends with ten searches for garbage, which take 0.2 s where PyTorch is loaded
         pytest.exit("measured for another process", returncode=0)
 
-    def _with_reference(self, job: Job) -> Problem:
+    def _with_reference(self, request: Request) -> Problem:
         """The problem with the reference that the parent has chosen: all processes must race against the same."""
-        references, backend = job.problem.reference, self._task.backend
+        references, backend = request.problem.reference, self._task.backend
         if backend is None or not isinstance(references, Mapping) or backend not in references:
-            return job.problem
-        return dataclasses.replace(job.problem, reference={backend: references[backend]})
+            return request.problem
+        return dataclasses.replace(request.problem, reference={backend: references[backend]})

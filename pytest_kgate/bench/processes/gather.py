@@ -26,26 +26,25 @@ from pytest_kgate.statistics.gates import SpeedGate
 from pytest_kgate.statistics.gates import Verdict
 from pytest_kgate.statistics.judge_processes import Run
 from pytest_kgate.statistics.judge_processes import Spread
-from pytest_kgate.statistics.judge_processes import judge
+from pytest_kgate.statistics.judge_processes import judge_processes
 
 if TYPE_CHECKING:
-    from pytest_kgate.bench.request import Job
-
-ALL_ROUNDS = sys.float_info.min
-"""A precision that no race reaches: each process takes all its rounds, or its budget."""
+    from pytest_kgate.bench.request import Request
 
 Spawn = Callable[[int, "str | None", float], Record]
 """`spawn(process, backend, limit_seconds)`: the record of a new process, from 1; raises `KgateError` without one."""
 
 
-def gather(record: Record, job: Job, spawn: Spawn, progress: Callable[[Progress], None] | None) -> dict[str, Any]:
+def gather(
+    record: Record, request: Request, spawn: Spawn, progress: Callable[[Progress], None] | None
+) -> dict[str, Any]:
     """`record`, of this process's check, with the gates judged on the rounds of all processes.
 
     The first process that fails or is wrong ends it.
     """
-    of = job.options.processes
+    of = request.options.processes
     # Once for its start; the process itself limits how long it waits for the device, the check and the race.
-    limit = 4 * job.options.timeout + 2 * job.options.budget
+    limit = 4 * request.options.timeout + 2 * request.options.budget
     backend = (record["reference"] or {}).get("backend")
     found: list[Record] = []
     _release_memory()
@@ -55,13 +54,13 @@ def gather(record: Record, job: Job, spawn: Spawn, progress: Callable[[Progress]
         except KgateError as error:
             return {**record, "verdict": "ERROR", "reason": f"{error.what}\n{error.todo}".rstrip()}
         if one["verdict"] not in ("PASS", "MEASURED") or not one["timing"]:
-            return _refused(record, job, one, f"process {process} of {of}")
+            return _refused(record, request, one, f"process {process} of {of}")
         found.append(one)
         if progress is not None:
             timings = [each["timing"] for each in found]
             spent = sum(timing["seconds_spent"] for timing in timings)
             progress(Progress(sum(t["rounds"] for t in timings), spent, timings[-1]["ratio_of_medians"]))
-    return _judged(record, job, found)
+    return _judged(record, request, found)
 
 
 def _release_memory() -> None:
@@ -71,34 +70,34 @@ def _release_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def _refused(record: Record, job: Job, one: Record, which: str) -> Record:
+def _refused(record: Record, request: Request, one: Record, which: str) -> Record:
     """One process has no rounds to be trusted, though the check in this one was passed."""
     reason = f"{which}: {one['reason'] or 'took no round'}"
     verdict = one["verdict"] if one["verdict"] in ("ERROR", "WRONG", "INVALID") else "INVALID"
     gates = []
     if verdict == "INVALID":
-        gates = [Judgement(gate, Verdict.INVALID, reason, 0).to_dict() for gate in job.speed]
+        gates = [Judgement(gate, Verdict.INVALID, reason, 0).to_dict() for gate in request.speed]
     correctness = one["correctness"] if verdict == "WRONG" else record["correctness"]
     answer: Record = plain({**record, "verdict": verdict, "reason": reason, "gates": gates, "correctness": correctness})
     return answer
 
 
-def _judged(record: Record, job: Job, found: Sequence[Record]) -> Record:
+def _judged(record: Record, request: Request, found: Sequence[Record]) -> Record:
     timers = sorted({one["timing"]["timer"] for one in found})
     if len(timers) > 1:
         what = f"the processes were timed in different ways ({', '.join(timers)}); name one with --kgate-timer"
-        return _refused(record, job, {**found[-1], "verdict": "INVALID", "reason": what}, "all processes")
+        return _refused(record, request, {**found[-1], "verdict": "INVALID", "reason": what}, "all processes")
     runs = [_run(one) for one in found]
     tick = max(one["timing"]["tick_seconds"] for one in found)
     gates, notes = [], []
-    for gate in job.speed:
-        judgement, spread = judge(gate, runs, tick)
+    for gate in request.speed:
+        judgement, spread = judge_processes(gate, runs, tick)
         entry = judgement.to_dict()
         if spread is not None:
             entry["processes"] = spread.to_dict(runs)
             notes += _notes(gate, spread)
         gates.append(entry)
-    judged = record["correctness"] if job.must_be_right else None
+    judged = record["correctness"] if request.must_be_right else None
     warnings = dict.fromkeys([*record["warnings"], *(text for one in found for text in one["warnings"]), *notes])
     answer: Record = plain(
         {

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from pytest_kgate.bench.race.order_effects import ArmOrder
 from pytest_kgate.bench.race.order_effects import Floats
-from pytest_kgate.bench.race.order_effects import Order
 from pytest_kgate.bench.race.order_effects import clock_step_bias
 from pytest_kgate.bench.race.order_effects import judge_position
 from pytest_kgate.bench.race.order_effects import percent
@@ -25,7 +25,7 @@ from pytest_kgate.bench.race.order_effects import separated
 from pytest_kgate.device.protocol import ColdCache
 from pytest_kgate.device.protocol import Reading
 from pytest_kgate.device.protocol import Round
-from pytest_kgate.statistics import estimates as stats
+from pytest_kgate.statistics import estimates
 
 _SETTLED_CLOCK = 0.02
 """Relative range of the SM clock over a race; 0.1 % was seen on an H200 that nothing disturbs."""
@@ -49,11 +49,11 @@ THROTTLING = {
 
 
 @dataclass(frozen=True)
-class Observed:
+class RaceLog:
     """One race, as whoever watched it saw it."""
 
     rounds: Sequence[Round]
-    orders: Sequence[Order]
+    orders: Sequence[ArmOrder]
     """Of each round: the arm of every sample, in the order taken."""
     ended: Sequence[float]
     """The device's clock at the end of each round, in seconds."""
@@ -66,7 +66,7 @@ class Observed:
 
 
 @dataclass(frozen=True)
-class Assessment:
+class Disturbances:
     """What is recorded, why the race can't be trusted (empty: it can), and what its reader should know."""
 
     facts: Mapping[str, Any]
@@ -74,7 +74,7 @@ class Assessment:
     warnings: tuple[str, ...]
 
 
-def assess(seen: Observed) -> Assessment:
+def assess(seen: RaceLog) -> Disturbances:
     """All that the evidence says."""
     clocks = _readings_of(seen.rounds, "sm_clock_hz")
     changes = _readings_of(seen.rounds, "sm_clock_change")
@@ -99,7 +99,7 @@ def assess(seen: Observed) -> Assessment:
         facts["idle_gap_seconds"] = _idle_gap(seen)
     if seen.cold is not None:
         facts["cold"] = asdict(seen.cold)
-    return Assessment(facts, tuple(reasons), tuple(warnings))
+    return Disturbances(facts, tuple(reasons), tuple(warnings))
 
 
 def foreign(readings: Iterable[tuple[int, Reading]]) -> list[str]:
@@ -144,7 +144,7 @@ def clock_warnings(clocks_hz: Floats) -> list[str]:
     return [f"the SM clock moved between {low:.2f} and {high:.2f} GHz from round to round; latencies moved with it"]
 
 
-def _plain(seen: Observed) -> bool:
+def _plain(seen: RaceLog) -> bool:
     """Whether every sample can be matched with its place, and has a logarithm."""
     return all(
         one.seconds.shape[1] >= 2
@@ -157,9 +157,9 @@ def _plain(seen: Observed) -> bool:
 
 def _autocorrelation(rounds: Sequence[Round]) -> dict[str, float]:
     """Lag-1, from round to round; the rule widens its interval by that of the ratio's blocks."""
-    logs = np.log(stats.estimate(np.stack([one.seconds for one in rounds])))
+    logs = np.log(estimates.estimate(np.stack([one.seconds for one in rounds])))
     series = {"ratio": logs[:, 0] - logs[:, 1], "candidate": logs[:, 0], "reference": logs[:, 1]}
-    return {name: stats.lag1(values) for name, values in series.items()}
+    return {name: estimates.lag1(values) for name, values in series.items()}
 
 
 def _tick_share(rounds: Sequence[Round], tick_seconds: float) -> float:
@@ -167,7 +167,7 @@ def _tick_share(rounds: Sequence[Round], tick_seconds: float) -> float:
     return tick_seconds / shortest
 
 
-def _idle_gap(seen: Observed) -> dict[str, float]:
+def _idle_gap(seen: RaceLog) -> dict[str, float]:
     """From round to round, the seconds in which the device was not seen at work: it idled for at most so long."""
     busy = _readings_of(seen.rounds, "device_busy_seconds")
     if not len(busy):

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_kgate.device.protocol import Round
-from pytest_kgate.statistics import estimates as stats
+from pytest_kgate.statistics import estimates
 
-Order = NDArray[np.intp]
+ArmOrder = NDArray[np.intp]
 """The arm of every sample of a round, in the order taken."""
 
 Floats = NDArray[np.float64]
@@ -36,7 +36,7 @@ _SLOW_START = 0.02
 """By how much a round's first sample may be slower than its others before the warm-up is said to be too short."""
 
 
-def separated(changes: Floats, orders: Sequence[Order], ratio_se: float) -> list[str]:
+def separated(changes: Floats, orders: Sequence[ArmOrder], ratio_se: float) -> list[str]:
     """A reason where steps of the SM clock within rounds may have separated the arms.
 
     What the clock does in every round, such as settling, meets a new random order each time, and widens the interval
@@ -52,7 +52,7 @@ def separated(changes: Floats, orders: Sequence[Order], ratio_se: float) -> list
     ]
 
 
-def clock_step_bias(changes: Floats, orders: Sequence[Order]) -> float:
+def clock_step_bias(changes: Floats, orders: Sequence[ArmOrder]) -> float:
     """The most that steps of the clock can have moved the mean log ratio, had they come at one place of every round.
 
     A step by a fraction s after slot k changes the log ratio of a round by s times the difference of the arms' shares
@@ -66,7 +66,7 @@ def clock_step_bias(changes: Floats, orders: Sequence[Order]) -> float:
     return float(np.abs(total).max()) / len(orders)
 
 
-def position_effects(rounds: Sequence[Round], orders: Sequence[Order]) -> dict[str, Any]:
+def position_effects(rounds: Sequence[Round], orders: Sequence[ArmOrder]) -> dict[str, Any]:
     """Whether a sample's latency depends on its place in the round.
 
     Per round and arm, the slope of log latency over the place, -1/2 for the first slot and 1/2 for the last, by Theil
@@ -87,7 +87,7 @@ def position_effects(rounds: Sequence[Round], orders: Sequence[Order]) -> dict[s
             one_of, other_of = np.triu_indices(len(at), 1)
             slopes[index, arm] = np.median((logs[arm][other_of] - logs[arm][one_of]) / (at[other_of] - at[one_of]))
             places[index, arm] = at.mean()
-        ratios[index] = np.subtract(*stats.estimate(logs))
+        ratios[index] = np.subtract(*estimates.estimate(logs))
         arm = int(order[0])
         first[index] = logs[arm][0] - np.median(logs[arm][1:])
     return {

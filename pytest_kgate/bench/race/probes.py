@@ -110,7 +110,7 @@ class Probes:
         }
 
 
-def remembers(excess_seconds: NDArray[np.float64], samples: NDArray[np.float64]) -> str | None:
+def memoizes(excess_seconds: NDArray[np.float64], samples: NDArray[np.float64]) -> str | None:
     """One sentence where the candidate takes much longer on values that it has not seen; None where it does not.
 
     What the reference loses to new values (they lie elsewhere in the caches) is taken off, and what a tenth of the
@@ -131,13 +131,13 @@ def remembers(excess_seconds: NDArray[np.float64], samples: NDArray[np.float64])
     )
 
 
-def doubtful(excess_seconds: NDArray[np.float64], samples: NDArray[np.float64]) -> bool:
-    """Whether few probes look like a memory, or half of many: then `remembers` should be asked after more rounds.
+def needs_more_probes(excess_seconds: NDArray[np.float64], samples: NDArray[np.float64]) -> bool:
+    """Whether few probes look like a memory, or half of many: then `memoizes` should be asked after more rounds.
 
     A race that is decided after twelve rounds has three probes, and on a busy host a disturbance of one of them would
     hide what a candidate remembers.
     """
-    if not len(excess_seconds) or not np.isfinite(samples).all() or remembers(excess_seconds, samples):
+    if not len(excess_seconds) or not np.isfinite(samples).all() or memoizes(excess_seconds, samples):
         return False
     longer = _longer(excess_seconds)
     return float(np.max(longer) if len(longer) < _MANY else np.median(longer)) > _allowed(samples)
@@ -158,7 +158,7 @@ def _allowed(samples: NDArray[np.float64]) -> float:
 def overlaps(overlap_seconds: NDArray[np.float64], latency_seconds: float) -> str | None:
     """One sentence where the candidate's calls run at the same time as their neighbours; None where they do not.
 
-    A quarter of the probes may be quick, as in `remembers`: what overlaps does so in every row.
+    A quarter of the probes may be quick, as in `memoizes`: what overlaps does so in every row.
     """
     if len(overlap_seconds) < _FEWEST or not np.isfinite(latency_seconds):
         return None

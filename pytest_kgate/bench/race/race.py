@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_kgate.bench.race.probes import Probes
-from pytest_kgate.bench.race.probes import doubtful
 from pytest_kgate.bench.race.probes import is_probed
+from pytest_kgate.bench.race.probes import needs_more_probes
 from pytest_kgate.bench.seeds import SeedBook
 from pytest_kgate.bench.seeds import Stream
 from pytest_kgate.device.protocol import Round
@@ -22,7 +22,7 @@ from pytest_kgate.statistics.estimates import Interval
 from pytest_kgate.statistics.gates import Judgement
 from pytest_kgate.statistics.gates import SpeedGate
 from pytest_kgate.statistics.group_sequential import LOOKS
-from pytest_kgate.statistics.judge import judge
+from pytest_kgate.statistics.judge import judge_rounds
 from pytest_kgate.statistics.judge import measure
 from pytest_kgate.statistics.judge import precise_enough
 
@@ -44,6 +44,9 @@ class Plan:
     seed: int
     precision: float | None = None
     """Stop undecided once the ratio's relative half-width is below this."""
+    all_rounds: bool = False
+    """Take every round, or the budget, whatever the rounds so far say: for a process that measures and does not judge,
+    and the number of whose rounds must not depend on how its own ratio turned out."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ def run(
             progress(Progress(len(rounds), clock() - start, _rough_ratio(rounds)))
         if len(rounds) in LOOKS:
             _judge(rounds, gates, plan, stopwatch.tick_seconds, decided)
-            if _settled(rounds, gates, plan, decided) and not doubtful(
+            if _settled(rounds, gates, plan, decided) and not needs_more_probes(
                 probes.first_touch_excess_seconds, _stack(rounds)[0]
             ):
                 break
@@ -142,13 +145,15 @@ def _judge(
     for index, gate in enumerate(gates):
         if index in decided:
             continue
-        judgement = judge(gate, candidate, reference, seed=seed, final=final, tick_seconds=tick_seconds)
+        judgement = judge_rounds(gate, candidate, reference, seed=seed, final=final, tick_seconds=tick_seconds)
         if judgement is not None:
             decided[index] = judgement
 
 
 def _settled(rounds: list[Round], gates: Sequence[SpeedGate], plan: Plan, decided: dict[int, Judgement]) -> bool:
     """Whether more rounds would add nothing that was asked for."""
+    if plan.all_rounds:
+        return False
     if gates and len(decided) == len(gates):
         return True
     if any(gate.rule == "classic" for gate in gates):

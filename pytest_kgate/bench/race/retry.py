@@ -16,10 +16,10 @@ from typing import Any
 
 from pytest_kgate.bench import seeds
 from pytest_kgate.bench.race import race
-from pytest_kgate.bench.race.disturbances import Assessment
-from pytest_kgate.bench.race.disturbances import Observed
+from pytest_kgate.bench.race.disturbances import Disturbances
+from pytest_kgate.bench.race.disturbances import RaceLog
 from pytest_kgate.bench.race.disturbances import assess
-from pytest_kgate.bench.race.order_effects import Order
+from pytest_kgate.bench.race.order_effects import ArmOrder
 from pytest_kgate.bench.seeds import SeedBook
 from pytest_kgate.bench.seeds import Stream
 from pytest_kgate.device.protocol import Reading
@@ -41,7 +41,7 @@ _EVERY_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
-class Trusted:
+class ValidRace:
     """The race that counts."""
 
     race: race.Race
@@ -54,13 +54,13 @@ class Trusted:
     warnings: tuple[str, ...]
 
 
-def trusted_race(
+def race_with_retry(
     device: Device,
     stopwatch: Stopwatch,
     gates: Sequence[SpeedGate],
     plan: race.Plan,
     progress: Callable[[race.Progress], None] | None = None,
-) -> Trusted:
+) -> ValidRace:
     """Race; race again, with another seed and a budget of its own, where the evidence is bad or timing broke off.
 
     Raises `TimingError` where the second race breaks off, too.
@@ -81,7 +81,7 @@ def trusted_race(
             raise TimingError(f"{error.what} It was raced twice: {before} the race before.", error.todo) from error
         tries.append(_try(again, result, found))
         seed, warnings = again.seed, [f"raced a second time, for in the first race {bad.rstrip('.')}"]
-    return Trusted(
+    return ValidRace(
         race=result,
         seed=seed,
         facts={**found.facts, "tries": tries},
@@ -90,7 +90,7 @@ def trusted_race(
     )
 
 
-def _try(plan: race.Plan, result: race.Race, found: Assessment) -> dict[str, Any]:
+def _try(plan: race.Plan, result: race.Race, found: Disturbances) -> dict[str, Any]:
     return {
         "seed": seeds.text(plan.seed),
         "rounds": result.rounds,
@@ -106,12 +106,12 @@ def _watched(
     gates: Sequence[SpeedGate],
     plan: race.Plan,
     progress: Callable[[race.Progress], None] | None,
-) -> tuple[race.Race, Assessment]:
+) -> tuple[race.Race, Disturbances]:
     cold = stopwatch.prove_cold()
     watch = _Watch(stopwatch, device)
     result = race.run(watch, gates, plan, device.clock, progress)
     watch.read()
-    seen = Observed(
+    seen = RaceLog(
         watch.rounds,
         watch.orders,
         watch.ended,
@@ -133,7 +133,7 @@ class _Watch:
         self.tick_seconds = stopwatch.tick_seconds
         self.run_length = stopwatch.run_length
         self.rounds: list[Round] = []
-        self.orders: list[Order] = []
+        self.orders: list[ArmOrder] = []
         self.ended: list[float] = []
         self.readings: list[tuple[int, Reading]] = []
         self._stopwatch = stopwatch
@@ -152,7 +152,7 @@ class _Watch:
     def prove_cold(self) -> ColdCache | None:
         return self._stopwatch.prove_cold()
 
-    def round(self, seeds: RoundSeeds, order: Order) -> Round:
+    def round(self, seeds: RoundSeeds, order: ArmOrder) -> Round:
         now = self._device.clock()
         if self.rounds and (len(self.rounds) in _EARLY_ROUNDS or now - self._read_at > _EVERY_SECONDS):
             self.read()

@@ -20,7 +20,7 @@ import pytest
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pytest_kgate.bench.request import Job
+    from pytest_kgate.bench.request import Request
     from pytest_kgate.device.arm import Arm
     from pytest_kgate.device.protocol import Device
     from pytest_kgate.problems.problem import Problem
@@ -89,16 +89,16 @@ def _message(report: pytest.TestReport, call: pytest.CallInfo[None]) -> str:
     return str(getattr(call.excinfo.value, "msg", None) or call.excinfo.exconly())
 
 
-def launch(item: pytest.Item, job: Job, device: Device) -> None:
-    """Call the job's candidate on a normal and a hard draw of its problem, or of the smaller one that it names."""
+def launch(item: pytest.Item, request: Request, device: Device) -> None:
+    """Call the request's candidate on a normal and a hard draw of its problem, or of the smaller one that it names."""
     from pytest_kgate.device.arm import bind
     from pytest_kgate.errors import UsageError
 
-    if device.kind != "cuda" or getattr(job.candidate, "device_kind", "cuda") != "cuda":
+    if device.kind != "cuda" or getattr(request.candidate, "device_kind", "cuda") != "cuda":
         pytest.skip(f"{os.environ[TOOL]} watches CUDA kernels, and the candidate does not run on a CUDA device")
-    problem = job.problem if os.environ.get(FULL_SIZE) or job.problem.small is None else job.problem.small
-    _tell({"launch": item.nodeid, "candidate": _name(job), "problem": problem.name})
-    arm = bind("candidate", job.candidate, problem.params)
+    problem = request.problem if os.environ.get(FULL_SIZE) or request.problem.small is None else request.problem.small
+    _tell({"launch": item.nodeid, "candidate": _name(request), "problem": problem.name})
+    arm = bind("candidate", request.candidate, problem.params)
     for kind, seed in _SEEDS.items():
         draw = problem.hard_inputs if kind == "hard" else problem.inputs
         if draw is None:
@@ -112,8 +112,10 @@ def launch(item: pytest.Item, job: Job, device: Device) -> None:
             device.synchronize()
 
 
-def _name(job: Job) -> str:
-    return str(job.name or getattr(job.candidate, "name", None) or getattr(job.candidate, "__name__", "candidate"))
+def _name(request: Request) -> str:
+    return str(
+        request.name or getattr(request.candidate, "name", None) or getattr(request.candidate, "__name__", "candidate")
+    )
 
 
 def _launch_once(problem: Problem, draw: Any, seed: int, arm: Arm, device: Device) -> Any:

@@ -218,7 +218,8 @@ def _undecided(record: Record) -> list[str]:
 
     found = []
     timing, most = record.get("timing"), LOOKS[-1]
-    helps = any("raise the budget" in gate["reason"] for gate in record["gates"])  # judging.judge knows whether it does
+    # Whether it does, `judge_rounds` has found out.
+    helps = any("raise the budget" in gate["reason"] for gate in record["gates"])
     if helps and timing and timing["rounds"]:
         needed = timing["seconds_spent"] / timing["rounds"] * most * 1.2  # a round's cost varies
         found.append(f"--kgate-budget {text.significant(needed, 2)} lets the race take all {most} rounds.")

@@ -26,8 +26,8 @@ from pytest_kgate.bench.correctness.check import truth_of
 from pytest_kgate.bench.correctness.check import workload_of
 from pytest_kgate.bench.correctness.selftest import selftest
 from pytest_kgate.bench.correctness.tolerance import Comparison
+from pytest_kgate.bench.correctness.tolerance import ExactAnswer
 from pytest_kgate.bench.correctness.tolerance import Limits
-from pytest_kgate.bench.correctness.tolerance import Truth
 from pytest_kgate.build.kernel import load_kernel
 from pytest_kgate.build.registry import implementations
 from pytest_kgate.device.arm import bind
@@ -188,7 +188,7 @@ def _takes(name: str, kernel: Kernel, problem: Problem, inputs: tuple[Any, ...])
     return True
 
 
-def _share(found: Comparison, truth: Truth, limits: Limits) -> float:
+def _share(found: Comparison, truth: ExactAnswer, limits: Limits) -> float:
     """1 is the most that is allowed."""
     return max(found.error / limits.atol, found.rms_error / (limits.factor * truth.baseline), found.row_excess)
 

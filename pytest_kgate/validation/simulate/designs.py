@@ -23,12 +23,12 @@ from pytest_kgate.bench.race.race import SAMPLES
 from pytest_kgate.device.fake.noise import Noise
 from pytest_kgate.device.fake.noise import RoundOffset
 from pytest_kgate.report.record.values import now
-from pytest_kgate.statistics import estimates as stats
-from pytest_kgate.statistics import group_sequential as looks
+from pytest_kgate.statistics import estimates
+from pytest_kgate.statistics import group_sequential
 from pytest_kgate.statistics.estimates import Floats
 from pytest_kgate.statistics.gates import SpeedGate
 from pytest_kgate.statistics.gates import Verdict
-from pytest_kgate.statistics.judge import judge
+from pytest_kgate.statistics.judge import judge_rounds
 from pytest_kgate.validation.simulate.error_rates import BOUND
 from pytest_kgate.validation.simulate.error_rates import VERSION
 from pytest_kgate.validation.simulate.scenarios import Scenario
@@ -40,7 +40,7 @@ GATES = 1000
 SCENARIOS = ("independent", "ar50", "ar80", "ar95", "ar95-own", "heating", "boosting", "steps", "mixture")
 """Those whose noise depends on when a sample is taken, and one whose noise does not."""
 
-_ROUNDS = looks.LOOKS[-1]
+_ROUNDS = group_sequential.LOOKS[-1]
 
 _INPUTS = RoundOffset(0.005)
 """What a round's input values are assumed to do to the latency of the arm that gets them."""
@@ -79,7 +79,7 @@ def null_control(rng: np.random.Generator, noise: Noise) -> Floats:
         null = arms == 2
         course = np.interp(slots, slots[null], null_latency[index, null])
         control[index] = course[arms == 0].mean() - course[arms == 1].mean()
-    ratios = stats.estimate(found[0]) - stats.estimate(found[1])
+    ratios = estimates.estimate(found[0]) - estimates.estimate(found[1])
     centred = control - control.mean()
     slope = float(centred @ ratios) / max(float(centred @ centred), 1e-30)
     found[0] -= slope * control[:, None]
@@ -129,12 +129,12 @@ class DesignWidth:
 def measure(scenario: Scenario, design: str, gates: int, seed: int = 42) -> DesignWidth:
     """Judge so many races of this design."""
     verdicts, halves, errors = [], [], []
-    critical = looks.critical_values(0.95)[-1]
+    critical = group_sequential.critical_values(0.95)[-1]
     for number in range(gates):
         rng = np.random.default_rng([seed, zlib.crc32(scenario.name.encode()), number])
         candidate, reference = scenario.reference_seconds * np.exp(DESIGNS[design](rng, scenario.noise))
         candidate *= BOUND
-        test = stats.block_test(stats.log_ratios(candidate, reference))
+        test = estimates.block_test(estimates.log_ratios(candidate, reference))
         halves.append(critical * test.se)
         errors.append(test.mean - math.log(BOUND))
         verdicts.append(_verdict(candidate, reference, number))
@@ -201,8 +201,8 @@ def _rate(one: Mapping[str, Any]) -> str:
 
 def _verdict(candidate: Floats, reference: Floats, seed: int) -> Verdict:
     gate = SpeedGate(BOUND)
-    for rounds in looks.LOOKS:
-        judgement = judge(gate, candidate[:rounds], reference[:rounds], seed=seed)
+    for rounds in group_sequential.LOOKS:
+        judgement = judge_rounds(gate, candidate[:rounds], reference[:rounds], seed=seed)
         if judgement is not None:
             return judgement.verdict
     raise AssertionError("the last look always judges")

@@ -23,7 +23,6 @@ import numpy as np
 from scipy.stats import binomtest
 
 from pytest_kgate import __version__
-from pytest_kgate.bench.processes import gather
 from pytest_kgate.bench.race.race import Plan
 from pytest_kgate.bench.race.race import run
 from pytest_kgate.bench.seeds import SeedBook
@@ -35,7 +34,7 @@ from pytest_kgate.statistics.gates import Judgement
 from pytest_kgate.statistics.gates import SpeedGate
 from pytest_kgate.statistics.gates import Verdict
 from pytest_kgate.statistics.judge_processes import Run
-from pytest_kgate.statistics.judge_processes import judge
+from pytest_kgate.statistics.judge_processes import judge_processes
 from pytest_kgate.validation.simulate.scenarios import BY_NAME
 from pytest_kgate.validation.simulate.scenarios import Scenario
 
@@ -83,10 +82,10 @@ def judgements(
             yield run(device.stopwatch(arms, workload), [gate], plan, device.clock).judgements[0]
             continue
         books = (SeedBook(own).page(Stream.PROCESS, process) for process in range(1, scenario.processes + 1))
-        plans = (Plan(3600.0, book.root, gather.ALL_ROUNDS) for book in books)
+        plans = (Plan(3600.0, book.root, all_rounds=True) for book in books)
         races = [run(device.stopwatch(arms, workload), (), plan, device.clock) for plan in plans]
         runs = [Run(race.candidate, race.reference) for race in races]
-        yield judge(gate, runs, scenario.tick_seconds)[0]
+        yield judge_processes(gate, runs, scenario.tick_seconds)[0]
 
 
 @dataclass(frozen=True)

@@ -67,12 +67,12 @@ def test_memory_that_the_reference_has_freed_is_no_answer(device, seed):
 
 @pytest.mark.parametrize("shape", [Shape(1, 8, 512, 64), Shape(1, 8, 2048, 128, causal=True)], ids=str)
 def test_asking_what_the_check_lets_pass_takes_a_small_part_of_it(device, monkeypatch, shape):
-    from pytest_kgate.bench.correctness import check as oracle
+    from pytest_kgate.bench.correctness.weakness import surviving
 
     problem = sdpa_problem(shape)
     arm = bind("reference", problem.reference["flash"], problem.params)
     spent = []
-    ask = oracle.living
+    ask = surviving
 
     def timed(truths, gate):
         device.synchronize()
@@ -82,7 +82,7 @@ def test_asking_what_the_check_lets_pass_takes_a_small_part_of_it(device, monkey
         spent.append(time.perf_counter() - start)
         return result
 
-    monkeypatch.setattr(oracle, "living", timed)
+    monkeypatch.setattr("pytest_kgate.bench.correctness.check.surviving", timed)
     whole = []
     for _ in range(5):
         start = time.perf_counter()

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pytest_kgate.bench.correctness.tolerance import FACTOR_16_BIT
-from pytest_kgate.bench.correctness.tolerance import Truth
+from pytest_kgate.bench.correctness.tolerance import ExactAnswer
 from pytest_kgate.statistics.gates import ErrorGate
 
 LOOSE = ErrorGate(10.0)
@@ -20,7 +20,7 @@ def drawn(*extents, seed=0):
 
 def found(answer, exact, gate=LOOSE, reference=None):
     reference = exact.to(answer.dtype) if reference is None else reference
-    truth = Truth(exact, reference)
+    truth = ExactAnswer(exact, reference)
     limits = truth.limits(gate)
     comparison = truth.compare(answer, limits)
     assert truth.accepts(answer, limits) is not bool(comparison.failed)
@@ -110,7 +110,7 @@ def test_reference_that_fails_allows_nothing_more(value):
     exact = drawn(8, 64)
     broken = exact.half()
     broken[0] = value
-    truth = Truth(exact, broken)
+    truth = ExactAnswer(exact, broken)
     assert truth.reference_error == math.inf
     assert truth.limits(None).atol < 0.1
     assert truth.compare(torch.zeros(8, 64).half(), truth.limits(None)).failed == "tolerance"

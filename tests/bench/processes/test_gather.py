@@ -10,14 +10,14 @@ from record_schema import demand_valid
 
 from pytest_kgate.bench import call as bench
 from pytest_kgate.bench.race.reference import ReferencePicker
-from pytest_kgate.bench.request import Job
+from pytest_kgate.bench.request import Request
 from pytest_kgate.device.fake.device import FakeDevice
 from pytest_kgate.device.fake.noise import Mixture
 from pytest_kgate.device.fake.noise import RaceOffset
 from pytest_kgate.device.fake.noise import White
 from pytest_kgate.errors import KgateError
 from pytest_kgate.problems.problem import Problem
-from pytest_kgate.report import false_discovery as multiplicity
+from pytest_kgate.report import false_discovery
 from pytest_kgate.report.record.document import document
 from pytest_kgate.report.record.samples import decode_samples
 from pytest_kgate.report.record.samples import encode_samples
@@ -36,29 +36,31 @@ RELU = Problem(
 )
 
 
-def _job(*gates, attempt=1, **options):
+def _request(*gates, attempt=1, **options):
     speed = tuple(gate.at_attempt(attempt) for gate in gates)
-    return Job("test_it.py::test", 0, torch.relu, RELU, speed, None, Options(processes=4, **options), attempt=attempt)
+    return Request(
+        "test_it.py::test", 0, torch.relu, RELU, speed, None, Options(processes=4, **options), attempt=attempt
+    )
 
 
-def _run(job, ratio, change=lambda record: record, faults=None):
-    """The record of a job whose processes are run here; `change` says what becomes of the records of each."""
+def _run(request, ratio, change=lambda record: record, faults=None):
+    """The record of a request whose processes are run here; `change` says what becomes of the records of each."""
     noise = Mixture((White(0.01), RaceOffset(0.005)))
     device = FakeDevice({"candidate": ratio * 1e-5, "reference": 1e-5}, noise=noise, faults=faults)
 
-    def run(job, spawn=None):
-        return bench.run(job, device, ReferencePicker(), {}, lambda complaint: None, spawn=spawn).record
+    def run(request, spawn=None):
+        return bench.run(request, device, ReferencePicker(), {}, lambda complaint: None, spawn=spawn).record
 
     def spawn(process, backend, limit_seconds):
-        return change(run(dataclasses.replace(job, process=process)))
+        return change(run(dataclasses.replace(request, process=process)))
 
-    record = run(job, spawn)
+    record = run(request, spawn)
     demand_valid(document([record]))
     return record
 
 
 def test_gates_of_one_race_share_its_processes():
-    record = _run(_job(SpeedGate(0.95), SpeedGate(0.5, quantile=0.9)), 0.8)
+    record = _run(_request(SpeedGate(0.95), SpeedGate(0.5, quantile=0.9)), 0.8)
     assert [gate["verdict"] for gate in record["gates"]] == ["PASS", "FAIL"]
     assert [len(gate["processes"]["ratios"]) for gate in record["gates"]] == [4, 4]
     assert (record["verdict"], record["timing"]["rounds"]) == ("FAIL", 4 * 96)
@@ -66,7 +68,7 @@ def test_gates_of_one_race_share_its_processes():
 
 
 def test_failure_shows_what_each_process_found():
-    record = _run(_job(SpeedGate(0.95)), 1.2)
+    record = _run(_request(SpeedGate(0.95)), 1.2)
     text = " ".join(failure_text(record).split())
     assert "after 384 rounds in 4 processes" in text
     assert "of which the rounds explain" in text
@@ -75,23 +77,23 @@ def test_failure_shows_what_each_process_found():
 
 
 def test_rerun_is_judged_more_strictly():
-    first, second = (_run(_job(SpeedGate(0.95), attempt=attempt), 0.8)["gates"][0] for attempt in (1, 2))
+    first, second = (_run(_request(SpeedGate(0.95), attempt=attempt), 0.8)["gates"][0] for attempt in (1, 2))
     assert (first["nominal_level"], second["nominal_level"]) == pytest.approx((0.025, 0.0125))
     assert second["ratio"]["high"] > first["ratio"]["high"]
 
 
 def test_narrow_pass_over_processes_can_be_lost_among_many_gates():
-    narrow = _run(_job(SpeedGate(0.95)), 0.925)
+    narrow = _run(_request(SpeedGate(0.95)), 0.925)
     assert 0.05 / 41 < narrow["gates"][0]["sequential_p"] <= 0.025
-    others = [_run(_job(SpeedGate(0.95)), 1.2) for _ in range(2)]
-    assert multiplicity.control([narrow], 0.05)[1] == []
-    kept, lines = multiplicity.control([narrow, *others * 20], 0.05)
+    others = [_run(_request(SpeedGate(0.95)), 1.2) for _ in range(2)]
+    assert false_discovery.control([narrow], 0.05)[1] == []
+    kept, lines = false_discovery.control([narrow, *others * 20], 0.05)
     assert kept[0]["verdict"] == "FAIL"
     assert "among 41 gates" in lines[0]
 
 
 def test_process_with_broken_samples_is_invalid_and_named():
-    record = _run(_job(SpeedGate(0.95)), 0.8, faults={5: float("nan")})
+    record = _run(_request(SpeedGate(0.95)), 0.8, faults={5: float("nan")})
     assert record["verdict"] == record["gates"][0]["verdict"] == "INVALID"
     assert record["reason"].startswith("process 1 of 4: ")
     assert "not finite" in record["reason"]
@@ -101,7 +103,7 @@ def test_process_whose_evidence_is_not_to_be_trusted_ends_the_race():
     def untrusted(record):
         return {**record, "verdict": "INVALID", "reason": "another program was on the GPU"}
 
-    record = _run(_job(SpeedGate(0.95)), 0.8, untrusted)
+    record = _run(_request(SpeedGate(0.95)), 0.8, untrusted)
     assert record["verdict"] == record["gates"][0]["verdict"] == "INVALID"
     assert record["reason"] == "process 1 of 4: another program was on the GPU"
 
@@ -112,7 +114,7 @@ def test_processes_that_were_timed_differently_do_not_add_up():
     def timed(record):
         return {**record, "timing": {**record["timing"], "timer": next(timers)}}
 
-    record = _run(_job(SpeedGate(0.95)), 0.8, timed)
+    record = _run(_request(SpeedGate(0.95)), 0.8, timed)
     assert record["verdict"] == "INVALID"
     assert "timed in different ways (graph, queue); name one with --kgate-timer" in record["reason"]
 
@@ -121,13 +123,13 @@ def test_process_that_could_not_be_had_leaves_a_record():
     def crash(record):
         raise KgateError("Process 1 of 4 crashed.", "Run it alone.")
 
-    record = _run(_job(SpeedGate(0.95)), 0.8, crash)
+    record = _run(_request(SpeedGate(0.95)), 0.8, crash)
     assert (record["verdict"], record["gates"]) == ("ERROR", [])
     assert record["reason"] == "Process 1 of 4 crashed.\nRun it alone."
 
 
 def test_race_without_a_gate_stays_in_its_own_process():
-    record = _run(_job(), 0.8, change=lambda record: pytest.fail("a process was started"))
+    record = _run(_request(), 0.8, change=lambda record: pytest.fail("a process was started"))
     assert record["verdict"] == "MEASURED"
     assert "processes" not in record["timing"]
 
@@ -140,7 +142,7 @@ def test_processes_that_took_fewer_samples_a_round_keep_all_of_them():
         arms = {arm: timing[arm] | {"samples": _first(timing[arm]["samples"], count)} for arm in ARMS}
         return {**record, "timing": {**timing, **arms, "samples_per_round": count}}
 
-    timing = _run(_job(SpeedGate(0.95)), 0.8, shortened)["timing"]
+    timing = _run(_request(SpeedGate(0.95)), 0.8, shortened)["timing"]
     assert [one["samples_per_round"] for one in timing["processes"]] == [10, 4, 10, 10]
     for arm in ARMS:
         assert decode_samples(timing[arm]["samples"]).shape == (96 * 34, 1)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pytest_kgate.bench.race import disturbances as evidence
+from pytest_kgate.bench.race import disturbances
 from pytest_kgate.bench.race import order_effects
-from pytest_kgate.bench.race.disturbances import Observed
+from pytest_kgate.bench.race.disturbances import RaceLog
 from pytest_kgate.bench.race.disturbances import clock_warnings
 from pytest_kgate.device.protocol import ColdCache
 from pytest_kgate.device.protocol import Reading
@@ -35,7 +35,7 @@ def observed(
             found["sm_clock_change"] = change(index)
         taken.append(Round(seconds, np.zeros(2), evidence=found, retaken=more.get("retaken", {}).get(index, 0)))
         orders.append(arms)
-    return Observed(
+    return RaceLog(
         taken,
         orders,
         ended=[index * 1e-3 for index in range(rounds)],
@@ -47,11 +47,11 @@ def observed(
 
 
 def reasons(**what):
-    return evidence.assess(observed(**what)).reasons
+    return disturbances.assess(observed(**what)).reasons
 
 
 def warnings(**what):
-    return evidence.assess(observed(**what)).warnings
+    return disturbances.assess(observed(**what)).warnings
 
 
 def settled(index):
@@ -59,7 +59,7 @@ def settled(index):
 
 
 def test_quiet_race_is_trusted_without_a_word():
-    found = evidence.assess(
+    found = disturbances.assess(
         observed(
             clock=settled, change=lambda index: 0.001 * (-1) ** index, readings=[(0, Reading(0, 40.0, 0, 1e-3))] * 3
         )
@@ -88,7 +88,7 @@ def test_clock_step_between_the_arms_is_found_and_one_that_hits_both_alike_is_no
 def test_slow_first_samples_are_no_slope_over_the_places():
     """Medians don't mind them, though a line through all samples leans: it called one race in thirty disturbed."""
     for seed in range(40):
-        found = evidence.assess(observed(rounds=12, first=0.3, seed=seed))
+        found = disturbances.assess(observed(rounds=12, first=0.3, seed=seed))
         assert found.reasons == ()
         assert "the device was not warm" in found.warnings[0]
 
@@ -134,7 +134,7 @@ def test_throttling_that_began_during_the_race_and_slowed_the_clock_is_a_reason(
 
 def test_throttling_under_which_the_whole_race_ran_is_a_warning():
     capped = [(0, Reading(IDLE)), (1, Reading(POWER_CAP)), (24, Reading(POWER_CAP))]
-    found = evidence.assess(observed(clock=heated, readings=capped))
+    found = disturbances.assess(observed(clock=heated, readings=capped))
     assert found.reasons == ()
     assert any("power cap; both arms ran under it" in warning for warning in found.warnings)
 
@@ -153,23 +153,23 @@ def test_one_late_host_and_a_timer_that_finds_its_pace_are_no_reason():
 
 
 def test_place_in_the_round_is_reported_where_it_matters_to_nobody():
-    found = evidence.assess(observed(slope=(0.05, 0.05)))
+    found = disturbances.assess(observed(slope=(0.05, 0.05)))
     assert found.facts["position"]["candidate"]["mean"] == pytest.approx(0.05, abs=0.01)
     assert found.facts["position"]["reference"]["t"] > 4
     assert abs(found.facts["position"]["bias"]) < 0.01
-    quiet = evidence.assess(observed()).facts["position"]
+    quiet = disturbances.assess(observed()).facts["position"]
     assert max(abs(quiet[arm]["t"]) for arm in ("candidate", "reference")) < 4
 
 
 def test_place_that_moved_the_ratio_is_a_reason():
-    found = evidence.assess(observed(slope=(0.05, 0.05), order=np.repeat([0, 1], 10)))
+    found = disturbances.assess(observed(slope=(0.05, 0.05), order=np.repeat([0, 1], 10)))
     assert found.facts["position"]["bias"] == pytest.approx(-0.05 * 10 / 19, abs=0.005)
     assert "the places that the arms drew have moved the ratio" in found.reasons[0]
 
 
 def test_place_that_was_drawn_at_random_is_in_the_interval_already():
     """A slope so steep that no order of twelve rounds evens it out; the rounds differ by as much."""
-    found = evidence.assess(observed(rounds=12, slope=(0.5, 0.5)))
+    found = disturbances.assess(observed(rounds=12, slope=(0.5, 0.5)))
     assert abs(found.facts["position"]["bias"]) > order_effects.TOLERATED_BIAS
     assert found.reasons == ()
 
@@ -190,7 +190,7 @@ def test_cache_that_answers_as_fast_after_it_was_emptied_is_not_cold():
 
 
 def test_autocorrelation_idle_gap_and_cold_probe_are_recorded():
-    facts = evidence.assess(observed(cold=ColdCache(270.0, 700.0))).facts
+    facts = disturbances.assess(observed(cold=ColdCache(270.0, 700.0))).facts
     assert facts["cold"] == {"hot_cycles": 270.0, "flushed_cycles": 700.0}
     assert set(facts["autocorrelation"]) == {"ratio", "candidate", "reference"}
     assert facts["idle_gap_seconds"]["median"] == pytest.approx(1e-3 - 200e-6)
@@ -200,15 +200,15 @@ def test_idle_gap_is_what_the_device_was_not_busy_where_the_timer_knows():
     seen = observed()
     for one in seen.rounds:
         one.evidence["device_busy_seconds"] = 0.9e-3
-    assert evidence.assess(seen).facts["idle_gap_seconds"]["longest"] == pytest.approx(0.1e-3)
+    assert disturbances.assess(seen).facts["idle_gap_seconds"]["longest"] == pytest.approx(0.1e-3)
 
 
 def test_samples_without_a_logarithm_are_left_to_the_gate():
     seen = observed()
     seen.rounds[3].seconds[0, 0] = -1e-6
-    found = evidence.assess(seen)
+    found = disturbances.assess(seen)
     assert "position" not in found.facts
 
 
 def test_race_without_rounds_has_no_evidence():
-    assert evidence.assess(Observed([], [], [], [], 0.0, 1e-6)).reasons == ()
+    assert disturbances.assess(RaceLog([], [], [], [], 0.0, 1e-6)).reasons == ()

@@ -11,10 +11,10 @@ import pytest_kgate.bench.call
 import pytest_kgate.report.text.failure
 import pytest_kgate.report.text.summary  # noqa: F401
 from pytest_kgate.bench.race.probes import Probes
-from pytest_kgate.bench.race.probes import doubtful
 from pytest_kgate.bench.race.probes import is_probed
+from pytest_kgate.bench.race.probes import memoizes
+from pytest_kgate.bench.race.probes import needs_more_probes
 from pytest_kgate.bench.race.probes import overlaps
-from pytest_kgate.bench.race.probes import remembers
 from pytest_kgate.bench.seeds import SeedBook
 from pytest_kgate.device.protocol import Probe
 
@@ -94,31 +94,31 @@ def test_every_probe_may_be_among_those_that_are_verified(monkeypatch):
 def test_a_disturbance_now_and_then_is_no_memory_and_neither_is_what_the_reference_has_too():
     latency = np.full((12, 10), 10e-6)
     interrupts = np.array([[0.1e-6, 0.0]] * 2 + [[300e-6, 0.0]])
-    assert remembers(interrupts, latency) is None
+    assert memoizes(interrupts, latency) is None
     cold_caches = np.full((6, 2), 40e-6)
-    assert remembers(cold_caches, latency) is None
+    assert memoizes(cold_caches, latency) is None
     memory = np.array([[30e-6, 0.1e-6]] * 6)
-    assert "29.9 us longer on values that it has not seen, and 10 us" in str(remembers(memory, latency))
+    assert "29.9 us longer on values that it has not seen, and 10 us" in str(memoizes(memory, latency))
 
 
 def test_memory_that_a_disturbance_hides_is_doubted_and_told_by_more_probes():
     """Met on a busy host: in one of three probes the launches on old values were the slow ones."""
     latency = np.full((12, 10), 10e-6)
     hidden = np.array([[250e-6, 0.0], [-900e-6, 0.0], [300e-6, 0.0]])
-    assert remembers(hidden, latency) is None
-    assert doubtful(hidden, latency)
+    assert memoizes(hidden, latency) is None
+    assert needs_more_probes(hidden, latency)
     more = np.vstack([hidden, [[280e-6, 0.0], [270e-6, 0.0], [-400e-6, 0.0]]])
-    assert remembers(more, latency) is not None
-    assert not doubtful(more, latency)
+    assert memoizes(more, latency) is not None
+    assert not needs_more_probes(more, latency)
 
 
 def test_interrupts_are_no_reason_for_doubt_for_ever():
     latency = np.full((24, 10), 10e-6)
-    assert not doubtful(np.zeros((3, 2)), latency)
-    assert not doubtful(np.empty((0, 2)), latency)
+    assert not needs_more_probes(np.zeros((3, 2)), latency)
+    assert not needs_more_probes(np.empty((0, 2)), latency)
     interrupts = np.array([[-0.5e-6, 0.0]] * 4 + [[300e-6, 0.0]] * 2)
-    assert not doubtful(interrupts, latency)
-    assert remembers(interrupts, latency) is None
+    assert not needs_more_probes(interrupts, latency)
+    assert memoizes(interrupts, latency) is None
 
 
 def test_samples_that_differ_by_more_than_new_values_cost_are_no_memory():
@@ -126,8 +126,8 @@ def test_samples_that_differ_by_more_than_new_values_cost_are_no_memory():
     busy = np.full((12, 5), 357e-6)
     busy[:, 0] = 2.28e-3
     probes = np.array([[597e-6, -1.6e-3]] * 3)
-    assert remembers(probes, busy) is None
-    assert remembers(probes, np.full((12, 5), 357e-6)) is not None
+    assert memoizes(probes, busy) is None
+    assert memoizes(probes, np.full((12, 5), 357e-6)) is not None
 
 
 def test_call_that_begins_early_may_hide_its_launch_but_not_its_work():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pytest_kgate.bench.race import race
-from pytest_kgate.bench.race.probes import remembers
+from pytest_kgate.bench.race.probes import memoizes
 from pytest_kgate.device.protocol import Probe
 from pytest_kgate.device.protocol import Round
 from pytest_kgate.statistics.gates import SpeedGate
@@ -150,7 +150,7 @@ def test_race_goes_on_while_the_candidate_may_be_one_that_remembers():
     result = run(Remembering(0.5), 0.95)
     assert (result.judgements[0].verdict, result.judgements[0].rounds) == (Verdict.PASS, LOOKS[0])
     assert result.rounds == LOOKS[1]
-    assert remembers(result.probes.first_touch_excess_seconds, result.candidate) is not None
+    assert memoizes(result.probes.first_touch_excess_seconds, result.candidate) is not None
 
 
 class Tailed(Scripted):

@@ -10,7 +10,7 @@ import torch  # pytester forgets what its sessions import, and torch can't be im
 import pytest_kgate.bench.call
 import pytest_kgate.report.text.failure
 import pytest_kgate.report.text.summary  # noqa: F401
-from pytest_kgate.bench.race import resolution as advice
+from pytest_kgate.bench.race import resolution
 from pytest_kgate.bench.race.device_calibration import Calibration
 from pytest_kgate.bench.race.device_calibration import save
 from pytest_kgate.report.record.document import load
@@ -46,7 +46,7 @@ class Watch:
 
 def warned(*bounds, watch=None):
     gates = [SpeedGate(bound) for bound in bounds]
-    return advice.too_tight({"device": "fake"}, watch or Watch(), gates)
+    return resolution.too_tight({"device": "fake"}, watch or Watch(), gates)
 
 
 def test_bound_closer_to_1_than_the_resolved_effect_is_too_tight_on_either_side():
@@ -84,7 +84,7 @@ def test_command_calibrates_just_what_is_missing():
     gpu = {"device": "cuda", "gpu": {"name": "NVIDIA H200", "uuid": "GPU-1", "driver": "580"}}
     record = {"gates": [{}], "timing": {"timer": "queue", "cache": "cold"}, "environment": gpu}
     host = {"gates": [{}], "timing": {"timer": "wall", "cache": "hot"}, "environment": {"device": "host", "cpu": {}}}
-    lines = advice.summary([record, record, host])
+    lines = resolution.summary([record, record, host])
     assert len(lines) == 2
     assert "NVIDIA H200, queue timer, cold cache: none; `kgate calibrate --timer queue --cache cold`" in lines[0]
     assert "`kgate calibrate --device host`" in lines[1]
@@ -93,7 +93,7 @@ def test_command_calibrates_just_what_is_missing():
 def test_calibration_that_was_not_passed_says_so():
     save(dataclasses.replace(FOUND, accepted=False, false_passes=50))
     record = {"gates": [{}], "timing": {"timer": "fake", "cache": "hot"}, "environment": {"device": "fake"}}
-    (line,) = advice.summary([record])
+    (line,) = resolution.summary([record])
     assert "fake, fake timer, hot cache: 2026-11-20, not passed, 50 false passes" in line
 
 
@@ -176,19 +176,19 @@ def test_too_tight_bound_is_warned_of_before_the_race(monkeypatch):
         events.append("race")
         raise RuntimeError("far enough")
 
-    monkeypatch.setattr(bench, "trusted_race", race)
+    monkeypatch.setattr(bench, "race_with_retry", race)
     with pytest.raises(RuntimeError, match="far enough"):
-        bench.run(_job(), _device(), _picker(), {}, events.append, None, events.append)
+        bench.run(_request(), _device(), _picker(), {}, events.append, None, events.append)
     assert [event[:15] for event in events] == ["the bound 0.999", "race"]
 
 
-def _job():
-    from pytest_kgate.bench.request import Job
+def _request():
+    from pytest_kgate.bench.request import Request
     from pytest_kgate.problems.problem import Problem
     from pytest_kgate.session.options.values import Options
 
     problem = Problem("relu", lambda g: (torch.randn(8, generator=g),), torch.relu, lambda x: torch.relu(x.double()))
-    return Job("test", 0, torch.relu, problem, (SpeedGate(0.999),), None, Options())
+    return Request("test", 0, torch.relu, problem, (SpeedGate(0.999),), None, Options())
 
 
 def _device():

@@ -12,7 +12,7 @@ import pytest_kgate.bench.call
 import pytest_kgate.report.text.failure
 import pytest_kgate.report.text.summary  # noqa: F401
 from pytest_kgate.bench.race.race import Plan
-from pytest_kgate.bench.race.retry import trusted_race
+from pytest_kgate.bench.race.retry import race_with_retry
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.report.record.document import load
@@ -172,7 +172,7 @@ def test_noise_alone_costs_no_second_race(scenario):
     for seed in range(5):
         device = scenario.device(0.95, seed)
         stopwatch = device.stopwatch(arms, workload)
-        found = trusted_race(device, stopwatch, [SpeedGate(0.95)], Plan(10.0, seed))
+        found = race_with_retry(device, stopwatch, [SpeedGate(0.95)], Plan(10.0, seed))
         assert len(found.facts["tries"]) == 1
 
 

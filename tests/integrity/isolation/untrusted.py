@@ -76,7 +76,7 @@ def patches_judge(x):
     from pytest_kgate.statistics.gates import Judgement
     from pytest_kgate.statistics.gates import Verdict
 
-    race.judge = judge.judge = lambda gate, *_, **__: Judgement(gate, Verdict.PASS, "", 0)
+    race.judge_rounds = judge.judge_rounds = lambda gate, *_, **__: Judgement(gate, Verdict.PASS, "", 0)
     return slow(x)
 
 

@@ -13,10 +13,11 @@ from pytest_kgate.bench.race import race
 from pytest_kgate.bench.seeds import SeedBook
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import KgateError
-from pytest_kgate.statistics import estimates as stats
-from pytest_kgate.statistics import group_sequential as looks
+from pytest_kgate.statistics import estimates
+from pytest_kgate.statistics import group_sequential
 from pytest_kgate.statistics.gates import SpeedGate
 from pytest_kgate.statistics.gates import Verdict
+from pytest_kgate.statistics.student_t import p_below
 from pytest_kgate.validation.calibrate.cases import UNAVAILABLE
 from pytest_kgate.validation.calibrate.cases import Case
 from pytest_kgate.validation.calibrate.rigs.rig import Contest
@@ -154,7 +155,7 @@ class Trials:
             ]
         finally:
             stopwatch.close()
-        null, spin = np.median([stats.estimate(one.seconds) for one in rounds], axis=0)
+        null, spin = np.median([estimates.estimate(one.seconds) for one in rounds], axis=0)
         return LaunchFloor(spin_seconds=float(spin) - self._spent(cycles, spread) / clock_hz, null_seconds=float(null))
 
     def _spent(self, cycles: int, spread: int) -> float:
@@ -194,11 +195,11 @@ def first_look_p_value(result: race.Race, bound: float) -> float | None:
 
     The p of the look that decided is no good to hold against uniform: which look that is depends on the samples.
     """
-    rounds = looks.LOOKS[0]
+    rounds = group_sequential.LOOKS[0]
     candidate, reference = result.candidate[:rounds], result.reference[:rounds]
     if len(candidate) < rounds or not (np.isfinite(candidate) & np.isfinite(reference)).all():
         return None
     if min(float(candidate.min()), float(reference.min())) <= 0:
         return None
-    test = stats.block_test(stats.log_ratios(candidate, reference))
-    return stats.t_below(test.mean - math.log(bound), test.se)
+    test = estimates.block_test(estimates.log_ratios(candidate, reference))
+    return p_below(test.mean - math.log(bound), test.se, estimates.BLOCKS - 1)
