@@ -133,7 +133,7 @@ def _report(options: argparse.Namespace) -> int:
     from pytest_kgate.report.record.document import load
     from pytest_kgate.report.record.document import merge
     from pytest_kgate.report.text.summary import summary_table
-    from pytest_kgate.session.options.table import parse_value
+    from pytest_kgate.session.options.options import BY_NAME
 
     block.check(options)
     if options.into is not None and options.format not in (None, "markdown", "ladder"):
@@ -141,7 +141,7 @@ def _report(options: argparse.Namespace) -> int:
     records = merge(load(path) for path in options.files)
     lines: list[str] = []
     if options.fdr is not None:
-        records, lines = multiplicity.control(records, parse_value("fdr", options.fdr, "--fdr"))
+        records, lines = multiplicity.control(records, BY_NAME["fdr"].value(options.fdr, "--fdr"))
     in_markdown = _ladder if options.format == "ladder" else markdown.table
     if options.into is not None or options.format in ("markdown", "ladder"):
         block.put(options, in_markdown(records))

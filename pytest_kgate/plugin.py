@@ -24,8 +24,8 @@ from pytest_kgate.session.fixtures import kernels
 from pytest_kgate.session.fixtures import kgate_device
 from pytest_kgate.session.fixtures import sanitize_alone
 from pytest_kgate.session.fixtures import sdpa_oracle
-from pytest_kgate.session.options.table import add_options
-from pytest_kgate.session.options.values import Options
+from pytest_kgate.session.options.sources import add_options
+from pytest_kgate.session.options.sources import from_config
 from pytest_kgate.session.outcome import Failure
 from pytest_kgate.session.outcome import GateFailure
 from pytest_kgate.session.session import RECORDS
@@ -47,7 +47,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     markers.register(config)
     try:
-        options = Options.from_config(config)
+        options = from_config(config)
         task = task_of_this_process()
         session = config.stash[SESSION] = Session(config, options if task is None else replace(options, json=None))
     except UsageError as error:

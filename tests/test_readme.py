@@ -16,7 +16,7 @@ from readme import example
 from pytest_kgate.build.compiler.ninja import build
 from pytest_kgate.build.compiler.recipe import recipe
 from pytest_kgate.build.registry import find_source
-from pytest_kgate.session.options.table import OPTIONS
+from pytest_kgate.session.options.options import OPTIONS
 
 ROOT = Path(__file__).parents[1]
 OWN_KERNEL = example("my_attention.cu")

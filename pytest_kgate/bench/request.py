@@ -12,7 +12,7 @@ from pytest_kgate.bench import seeds
 from pytest_kgate.build import vendor_libraries as vendor
 from pytest_kgate.problems.problem import Problem
 from pytest_kgate.report.record.record import Record
-from pytest_kgate.session.options.values import Options
+from pytest_kgate.session.options.options import Options
 from pytest_kgate.statistics.gates import ErrorGate
 from pytest_kgate.statistics.gates import SpeedGate
 

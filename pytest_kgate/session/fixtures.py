@@ -17,6 +17,7 @@ from pytest_kgate.errors import LibraryMissing
 from pytest_kgate.errors import UsageError
 from pytest_kgate.profile.under_tool import launch_only
 from pytest_kgate.session.markers import gates_of
+from pytest_kgate.session.options.sources import override
 from pytest_kgate.session.outcome import Failure
 from pytest_kgate.session.outcome import fail
 from pytest_kgate.session.outcome import report_outcome
@@ -122,7 +123,7 @@ def sdpa_oracle(request: pytest.FixtureRequest) -> Callable[..., Problem]:
         from pytest_kgate.problems.attention.problem import sdpa_problem
 
         try:
-            options = session.options.override(**gates_of(request.node).overrides)
+            options = override(session.options, **gates_of(request.node).overrides)
             return sdpa_problem(shape, dtype, backend or options.sdpa_backend, seed)
         except KgateError as error:
             fail(error)
@@ -150,7 +151,7 @@ def kernels(request: pytest.FixtureRequest, kgate_device: Device) -> Callable[..
             if source.implementation and session.options.impl and source.implementation not in session.options.impl:
                 pytest.skip(f"{source.implementation} is not among --kgate-impl {','.join(session.options.impl)}")
             _need_device(source.device_kind, str(implementation), session, kgate_device)
-            if session.options.override(**gates_of(request.node).overrides).isolate:
+            if override(session.options, **gates_of(request.node).overrides).isolate:
                 from pytest_kgate.integrity.isolation.candidate_name import build_named
 
                 return build_named(where, knobs, arch=session.options.arch, debug=debug)
@@ -188,7 +189,7 @@ def _sanitizer(item: pytest.Item, session: Session, device: Device, isolate: boo
             "A sanitize marker can't go with isolate: the candidate would run in a test of the tool's process.",
             "Use one of them.",
         )
-    options = session.options.override(**gates_of(item).overrides)
+    options = override(session.options, **gates_of(item).overrides)
     settings = Settings(options.timeout, options.arch, options.require_gpu, options.require_sanitizer)
     found = outcome_of(item, lambda one: gates_of(one).sanitize, settings, device)
     if found is not None and found["verdict"] == "SKIP":
@@ -234,7 +235,7 @@ def _bench_request(
         speed = (SpeedGate(_positive("speedup", overrides.pop("speedup"))),)
     if "allclose" in overrides:
         error = ErrorGate(_positive("allclose", overrides.pop("allclose")))
-    options = session.options.override(**demands.overrides).override("kbench", **overrides)
+    options = override(override(session.options, **demands.overrides), "kbench", **overrides)
     if isinstance(candidate, str):
         from pytest_kgate.integrity.isolation.candidate_name import CandidateFunction
 

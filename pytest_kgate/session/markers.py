@@ -23,9 +23,10 @@ import pytest
 from pytest_kgate.errors import UsageError
 from pytest_kgate.profile.sanitizer.tools import TOOLS
 from pytest_kgate.profile.sanitizer.tools import Sanitize
-from pytest_kgate.session.options.table import PER_TEST
-from pytest_kgate.session.options.table import parse_value
-from pytest_kgate.session.options.values import Options
+from pytest_kgate.session.options.options import BY_NAME
+from pytest_kgate.session.options.options import PER_TEST
+from pytest_kgate.session.options.options import Options
+from pytest_kgate.session.options.sources import override
 
 if TYPE_CHECKING:
     # gate.py computes, so it imports numpy: only a test that has a gate may pay for that.
@@ -88,7 +89,7 @@ class Marker:
 
 
 def perf(**overrides: object) -> dict[str, Any]:
-    return {name: parse_value(name, value, "marker") for name, value in overrides.items()}
+    return {name: BY_NAME[name].value(value, "marker") for name, value in overrides.items()}
 
 
 def speedup(bound: object, *, quantile: object = 0.5, confidence: object = 0.95) -> SpeedGate:
@@ -220,7 +221,7 @@ def _demands(item: pytest.Item) -> Demands:
         overrides.update(keywords)
     try:
         if overrides:
-            Options().override(**overrides)
+            override(Options(), **overrides)
     except UsageError as error:
         raise _MarkError(MARKERS["perf"], f"{error.what} {error.todo}") from None
     return Demands(

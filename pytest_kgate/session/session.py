@@ -16,7 +16,7 @@ from pytest_kgate.device.open import assigned
 from pytest_kgate.device.open import open_device
 from pytest_kgate.profile.under_tool import launch_only
 from pytest_kgate.report.record.file import RecordFile
-from pytest_kgate.session.options.values import Options
+from pytest_kgate.session.options.options import Options
 from pytest_kgate.session.report_tampering import Outcomes
 
 if TYPE_CHECKING:

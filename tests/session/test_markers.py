@@ -11,7 +11,7 @@ from pytest_kgate.session.markers import MARKERS
 from pytest_kgate.session.markers import Demands
 from pytest_kgate.session.markers import gates_of
 from pytest_kgate.session.markers import validate
-from pytest_kgate.session.options.table import PER_TEST
+from pytest_kgate.session.options.options import PER_TEST
 from pytest_kgate.statistics.gates import ErrorGate
 from pytest_kgate.statistics.gates import SpeedGate
 

@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 
 from pytest_kgate.errors import UsageError
-from pytest_kgate.session.options.table import OPTIONS
-from pytest_kgate.session.options.table import PER_TEST
-from pytest_kgate.session.options.values import Options
-from pytest_kgate.session.options.values import check_conflicts
+from pytest_kgate.session.options.conflicts import check_conflicts
+from pytest_kgate.session.options.options import OPTIONS
+from pytest_kgate.session.options.options import PER_TEST
+from pytest_kgate.session.options.options import Options
+from pytest_kgate.session.options.sources import from_config
+from pytest_kgate.session.options.sources import override
 
 
 class Config:
@@ -39,7 +41,7 @@ def options(
     environ: dict[str, str] | None = None,
     ini: dict[str, str] | None = None,
 ) -> Options:
-    return Options.from_config(Config(cli, ini), environ or {})  # type: ignore[arg-type]
+    return from_config(Config(cli, ini), environ or {})  # type: ignore[arg-type]
 
 
 def message(**where: dict[str, str]) -> str:
@@ -79,7 +81,7 @@ def test_marker_beats_command_line_beats_environment_beats_ini_beats_default(
     variable = f"KGATE_{name.upper()}"
     flag = f"--kgate-{name.replace('_', '-')}"
     steps = [
-        options({name: cli}, {variable: environ}, {name: ini}).override(**{name: marker}),
+        override(options({name: cli}, {variable: environ}, {name: ini}), **{name: marker}),
         options({name: cli}, {variable: environ}, {name: ini}),
         options({}, {variable: environ}, {name: ini}),
         options({}, {}, {name: ini}),
@@ -142,12 +144,12 @@ def test_bad_value_is_named_with_its_source_and_what_is_allowed(where: Any, said
 @pytest.mark.parametrize("value", [True, None, "abc", [1], float("nan")])
 def test_marker_value_is_held_to_the_same_rules(value: object) -> None:
     with pytest.raises(UsageError, match=r"budget \(kbench\) cannot be .*\nIt takes a positive number"):
-        options().override("kbench", budget=value)
+        override(options(), "kbench", budget=value)
 
 
 def test_option_of_the_session_cannot_be_set_for_one_test() -> None:
     with pytest.raises(UsageError) as caught:
-        options().override(json="x.json")
+        override(options(), json="x.json")
     assert str(caught.value) == (
         "json (marker) is not an option of one test.\n"
         "These are: timer, cache, budget, seed, sdpa_backend, inconclusive, rule, processes, isolate, timeout."
@@ -172,7 +174,7 @@ def test_wall_timer_with_cold_cache_says_which_timers_can() -> None:
     assert "timer=wall (--kgate-timer) cannot go with cache=cold (KGATE_CACHE)" in said
     assert "graph or queue" in said
     with pytest.raises(UsageError, match=r"cache=cold \(marker\)"):
-        options({"timer": "wall"}).override(cache="cold")
+        override(options({"timer": "wall"}), cache="cold")
     check_conflicts(options({"timer": "queue", "cache": "cold"}))
     check_conflicts(options({"cache": "cold"}))
 
@@ -222,10 +224,10 @@ def test_options_reach_the_session_from_all_sides(pytester: pytest.Pytester, mon
     monkeypatch.setenv("KGATE_SEED", "8")
     pytester.makepyfile(
         """
-        from pytest_kgate.session.options.values import Options
+        from pytest_kgate.session.options.sources import from_config
 
         def test_options(pytestconfig):
-            options = Options.from_config(pytestconfig)
+            options = from_config(pytestconfig)
             assert (options.budget, options.seed, options.cache) == (3.0, 8, "cold")
             assert options.require_gpu and options.sources["require_gpu"] == "--kgate-require-gpu"
             assert options.json == pytestconfig.rootpath / "out/records.json"
@@ -238,7 +240,7 @@ def test_options_reach_the_session_from_all_sides(pytester: pytest.Pytester, mon
 
 def test_options_and_markers_import_nothing_heavy() -> None:
     code = (
-        "import sys, pytest_kgate.session.options.values, pytest_kgate.session.markers;"
+        "import sys, pytest_kgate.session.options.sources, pytest_kgate.session.markers;"
         "print([name for name in ('torch', 'numpy', 'scipy') if name in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)

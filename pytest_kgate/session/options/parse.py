@@ -6,6 +6,7 @@ import math
 import os
 import re
 import string
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -84,6 +85,17 @@ def switch(value: object) -> bool:
     if word not in words:
         raise ValueError(value)
     return words[word]
+
+
+def one_of(words: tuple[str, ...]) -> Callable[[object], str]:
+    """One of these words."""
+
+    def parse(value: object) -> str:
+        if not isinstance(value, str) or value not in words:
+            raise ValueError(value)
+        return value
+
+    return parse
 
 
 def names(value: object) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from pytest_kgate.report.record.samples import decode_samples
 from pytest_kgate.report.record.samples import encode_samples
 from pytest_kgate.report.text.failure import failure_text
 from pytest_kgate.report.text.summary import summary_table
-from pytest_kgate.session.options.values import Options
+from pytest_kgate.session.options.options import Options
 from pytest_kgate.statistics.gates import SpeedGate
 
 ARMS = ("candidate", "reference")

@@ -185,7 +185,7 @@ def test_too_tight_bound_is_warned_of_before_the_race(monkeypatch):
 def _request():
     from pytest_kgate.bench.request import Request
     from pytest_kgate.problems.problem import Problem
-    from pytest_kgate.session.options.values import Options
+    from pytest_kgate.session.options.options import Options
 
     problem = Problem("relu", lambda g: (torch.randn(8, generator=g),), torch.relu, lambda x: torch.relu(x.double()))
     return Request("test", 0, torch.relu, problem, (SpeedGate(0.999),), None, Options())

@@ -1,0 +1,49 @@
+"""Values of options that are fine alone, and can't be had together."""
+
+from __future__ import annotations
+
+from pytest_kgate.errors import UsageError
+from pytest_kgate.session.options.options import Options
+
+_TIMERS = {"host": ("auto", "wall"), "cuda": ("auto", "graph", "queue", "eager")}
+"""Of each kind of device."""
+
+
+def check_conflicts(options: Options) -> None:
+    """Raise UsageError where two values, each fine alone, cannot be had together."""
+    if options.timer == "wall" and options.cache == "cold":
+        raise UsageError(
+            f"{options.named('timer')} cannot go with {options.named('cache')}: only a GPU's L2 cache can be emptied.",
+            "Use cache=hot, or a timer of a CUDA device: graph or queue.",
+        )
+    if options.isolate and options.processes > 1:
+        raise UsageError(
+            f"{options.named('isolate')} cannot go with {options.named('processes')}: those processes "
+            "measure, and run the candidate.",
+            "Use one of them.",
+        )
+    if options.isolate and options.timer not in ("auto", "wall"):
+        raise UsageError(
+            f"{options.named('isolate')} cannot go with {options.named('timer')}: an isolated candidate "
+            "is timed from outside, by the host's clock.",
+            "Use timer=auto.",
+        )
+    if options.rule == "classic" and options.processes > 1:
+        raise UsageError(
+            f"{options.named('rule')} cannot go with {options.named('processes')}: it resamples the rounds of one "
+            "process.",
+            "Use rule=sequential, or processes=1.",
+        )
+
+
+def check_device_has_timer(options: Options) -> None:
+    """Raise UsageError where the session's device has no such timer.
+
+    For a session that names both: a test that brings its own timer may yet be skipped on this device.
+    """
+    timers = _TIMERS.get(options.device.partition(":")[0])
+    if timers is not None and options.timer not in timers:
+        raise UsageError(
+            f"{options.named('timer')} cannot go with {options.named('device')}.",
+            f"Use timer={' or timer='.join(timers)} there.",
+        )

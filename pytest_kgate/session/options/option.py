@@ -1,0 +1,89 @@
+"""One option: what its flag, ini entry and environment variable are called, and what its value may be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from dataclasses import field
+from typing import Any
+
+from pytest_kgate.errors import UsageError
+from pytest_kgate.session.options import parse
+
+
+@dataclass(frozen=True)
+class Option:
+    """What is known of one field of `Options` besides its type."""
+
+    name: str
+    """The field's name; flag, ini entry and environment variable follow from it."""
+
+    default: object
+    """The field's value where nobody said anything; already parsed."""
+
+    parse: Callable[[object], Any]
+    """Turns text, or what a marker gave, into the field's type; ValueError where it makes no sense."""
+
+    allowed: str
+    """What the value may be, as it reads after "takes"."""
+
+    metavar: str
+    """The value's place in the usage line; empty for a flag that takes none."""
+
+    help: str
+    """What the option does; the one text for the command line and the ini file."""
+
+    per_test: bool = False
+    """Whether the perf marker and `kbench` may override it for one test."""
+
+    also_environ: tuple[str, ...] = ()
+    """Shorter environment variables, read after the main one."""
+
+    @property
+    def flag(self) -> str:
+        return f"--kgate-{self.name.replace('_', '-')}"
+
+    @property
+    def ini(self) -> str:
+        return f"kgate_{self.name}"
+
+    @property
+    def environ(self) -> tuple[str, ...]:
+        return (f"KGATE_{self.name.upper()}", *self.also_environ)
+
+    @property
+    def help_everywhere(self) -> str:
+        """What it does, its default, and its three names."""
+        default = "" if self.default in (None, False, ()) else f" Default: {self.default}."
+        return f"{self.help}{default} Flag {self.flag}, ini {self.ini}, environment {' or '.join(self.environ)}."
+
+    def value(self, given: object, source: str) -> Any:
+        """What was given, typed; raises UsageError that names source, value, and what is allowed."""
+        try:
+            return self.parse(given)
+        except ValueError:
+            raise UsageError(f"{self.label(source)} cannot be {given!r}.", f"It takes {self.allowed}.") from None
+
+    def label(self, source: str) -> str:
+        """How a message names the option that this source gave."""
+        if source in (self.flag, *self.environ):
+            return source
+        return f"{self.ini} in the ini file" if source == "ini" else f"{self.name} ({source})"
+
+
+def option(default: object, help: str, **what: Any) -> Any:
+    """A field of `Options`; `what` are the other fields of `Option`."""
+    return field(default=default, metadata={"help": help, **what})
+
+
+def choice(words: tuple[str, ...], help: str, *, per_test: bool = True) -> Any:
+    """A field that takes one of a few words, the first by default."""
+    allowed = f"{', '.join(words[:-1])} or {words[-1]}"
+    return option(
+        words[0], help, parse=parse.one_of(words), allowed=allowed, metavar="|".join(words), per_test=per_test
+    )
+
+
+def switch(help: str, *, per_test: bool = False) -> Any:
+    """A field that is on or off; its flag takes no value."""
+    return option(False, help, parse=parse.switch, allowed="true or false", metavar="", per_test=per_test)

@@ -1,0 +1,154 @@
+"""The options: one field each, with all that makes its flag, ini entry, environment variable, check and help."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from dataclasses import field
+from pathlib import Path
+from types import MappingProxyType
+
+from pytest_kgate.session.options import parse
+from pytest_kgate.session.options.option import Option
+from pytest_kgate.session.options.option import choice
+from pytest_kgate.session.options.option import option
+from pytest_kgate.session.options.option import switch
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a session, or one test of it, was asked to do; every value is checked and typed."""
+
+    device: str = option(
+        "auto",
+        "Where candidates run: auto takes the first CUDA device, or the host where there is none.",
+        parse=parse.device,
+        allowed="auto, host, cuda or cuda:N, such as cuda:1",
+        metavar="auto|cuda|cuda:N|host",
+    )
+    timer: str = choice(
+        ("auto", "graph", "queue", "eager", "wall"),
+        "How one sample is timed: graph replays a captured CUDA graph, queue fills the stream while a "
+        "blocking kernel holds it, eager includes what a launch costs the host, wall reads the host's clock.",
+    )
+    cache: str = choice(
+        ("hot", "cold"),
+        "Whether a sample finds its inputs in the L2 cache (hot), or the cache is flushed before it (cold).",
+    )
+    budget: float = option(
+        10.0,
+        "How long one race may take before it ends undecided.",
+        parse=parse.seconds,
+        allowed="a positive number of seconds, such as 10",
+        metavar="SECONDS",
+        per_test=True,
+    )
+    seed: int | None = option(
+        None,
+        "Everything random in a kbench call follows from it: inputs, order of samples, resamples. Without it, "
+        "each call draws its own, which nobody can know before, and records it.",
+        parse=parse.seed,
+        allowed="a whole number from 0 to 2**63 - 1, such as 42, or the 32 hexadecimal digits of a record",
+        metavar="N",
+        per_test=True,
+    )
+    json: Path | None = option(
+        None,
+        "Write the records of all races to this file.",
+        parse=parse.path,
+        allowed="the path of a file, such as records.json",
+        metavar="PATH",
+    )
+    """Absolute, where it was read by `from_config`."""
+    require_gpu: bool = switch(
+        "Fail the tests that need a CUDA device, instead of skipping them, where there is none.",
+    )
+    require_sanitizer: bool = switch(
+        "Fail the tests with a sanitize marker, instead of skipping them, where compute-sanitizer does not work.",
+    )
+    impl: tuple[str, ...] = option(
+        (),
+        "Test only these implementations, and skip the others.",
+        parse=parse.names,
+        allowed="implementation names separated by commas, such as wmma,custom_v3",
+        metavar="NAME[,NAME...]",
+        also_environ=("IMPL",),
+    )
+    sdpa_backend: str = choice(
+        ("fastest", "flash", "cudnn", "efficient", "math"),
+        "Which backend of PyTorch's SDPA is the reference: fastest finds it by a short race for each shape.",
+    )
+    inconclusive: str = choice(
+        ("fail", "skip", "warn"),
+        "What becomes of a test whose race ended undecided at its budget.",
+    )
+    rule: str = choice(
+        ("sequential", "classic"),
+        "How gates are judged: sequential holds its error rate; classic is the usual bootstrap of medians, once at the "
+        "end of the race, whose error rate is not controlled.",
+    )
+    integrity: str = choice(
+        ("on", "off"),
+        "Whether to look at what the candidate does beside its answer: settings it changes, other streams and threads, "
+        "remembered answers, the kernels it launches.",
+        per_test=False,
+    )
+    fdr: float | None = option(
+        None,
+        "Let at most this share of the session's passed gates be false, on average (Benjamini-Hochberg): gates "
+        "that are not sure enough for that fail the session at its end.",
+        parse=parse.rate,
+        allowed="a number between 0 and 1, such as 0.05",
+        metavar="RATE",
+    )
+    selftest: bool = switch(
+        "Race nothing: test the check of every kbench call with wrong kernels instead, as `kgate selftest` does.",
+    )
+    processes: int = option(
+        1,
+        "Race each gate in this many fresh processes, one after the other, and judge it by a t interval over "
+        "their ratios: what a process carries as long as it lives then shows as noise.",
+        parse=parse.processes,
+        allowed="1, or a whole number from 3, such as 5 (two processes tell next to nothing of how processes differ)",
+        metavar="N",
+        per_test=True,
+    )
+    isolate: bool = switch(
+        "Run each candidate in a process of its own, which can't change the verdict, and time it from outside: "
+        "for code that is not to be trusted.",
+        per_test=True,
+    )
+    timeout: float = option(
+        300.0,
+        "How long one check or one round may take before the candidate counts as hung.",
+        parse=parse.seconds,
+        allowed="a positive number of seconds, such as 300",
+        metavar="SECONDS",
+        per_test=True,
+    )
+    arch: str | None = option(
+        None,
+        "Compile CUDA kernels for this architecture, instead of the device's own.",
+        parse=parse.arch,
+        allowed="a GPU architecture as nvcc names it, such as sm_90a",
+        metavar="sm_NN",
+    )
+    sources: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """Who gave each value: `--kgate-budget`, `KGATE_BUDGET`, `ini`, `default`, `marker` or `kbench`. No option."""
+
+    def named(self, name: str) -> str:
+        """How a message names an option that is set, and who set it: `timer=wall (--kgate-timer)`."""
+        value = getattr(self, name)
+        shown = name if value is True else f"{name}={value}"
+        return f"{shown} ({self.sources.get(name, 'default')})"
+
+
+OPTIONS: tuple[Option, ...] = tuple(
+    Option(one.name, one.default, **one.metadata) for one in dataclasses.fields(Options) if one.metadata
+)
+
+BY_NAME: Mapping[str, Option] = MappingProxyType({option.name: option for option in OPTIONS})
+
+PER_TEST: tuple[str, ...] = tuple(option.name for option in OPTIONS if option.per_test)
+"""The options that the perf marker and `kbench` may override for one test."""

@@ -1,0 +1,97 @@
+"""Where options come from.
+
+Precedence: marker or `kbench` keyword > command line > environment > ini file > default.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+from typing import Any
+
+from pytest_kgate.errors import UsageError
+from pytest_kgate.session.options.conflicts import check_conflicts
+from pytest_kgate.session.options.conflicts import check_device_has_timer
+from pytest_kgate.session.options.option import Option
+from pytest_kgate.session.options.options import BY_NAME
+from pytest_kgate.session.options.options import OPTIONS
+from pytest_kgate.session.options.options import PER_TEST
+from pytest_kgate.session.options.options import Options
+
+if TYPE_CHECKING:
+    import pytest
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Add every option's flag and ini entry; the environment variables need no registering."""
+    group = parser.getgroup("kgate", "performance tests of kernels (pytest-kgate)")
+    for option in OPTIONS:
+        # argparse reads % in help as a format.
+        text = option.help_everywhere.replace("%", "%%")
+        dest = option.ini
+        if option.metavar:
+            group.addoption(option.flag, dest=dest, metavar=option.metavar, default=None, help=text)
+        else:
+            group.addoption(option.flag, dest=dest, action="store_const", const="true", default=None, help=text)
+        parser.addini(option.ini, option.help_everywhere, type="string", default=None)
+
+
+def from_config(config: pytest.Config, environ: Mapping[str, str] = os.environ) -> Options:
+    """The session's options; UsageError at the first value, or pair of values, that makes no sense."""
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    for option in OPTIONS:
+        given, source = _find(option, config, environ)
+        sources[option.name] = source
+        values[option.name] = option.default if source == "default" else option.value(given, source)
+    if values["json"] is not None:
+        values["json"] = _absolute(values["json"], sources["json"], config)
+    options = Options(**values, sources=MappingProxyType(sources))
+    check_conflicts(options)
+    check_device_has_timer(options)
+    return options
+
+
+def override(options: Options, source: str = "marker", /, **given: object) -> Options:
+    """These options with some replaced for one test; raises UsageError as `from_config` does."""
+    for name in given:
+        if name not in PER_TEST:
+            raise UsageError(f"{name} ({source}) is not an option of one test.", f"These are: {', '.join(PER_TEST)}.")
+    values = {name: BY_NAME[name].value(value, source) for name, value in given.items()}
+    sources = MappingProxyType({**options.sources, **dict.fromkeys(values, source)})
+    replaced = dataclasses.replace(options, **values, sources=sources)
+    check_conflicts(replaced)
+    return replaced
+
+
+def _find(option: Option, config: pytest.Config, environ: Mapping[str, str]) -> tuple[object, str]:
+    given = config.getoption(option.ini, default=None)
+    if given is not None:
+        return given, option.flag
+    for variable in option.environ:
+        # Set but empty is how CI systems spell "not set".
+        if environ.get(variable):
+            return environ[variable], variable
+    try:
+        given = config.getini(option.ini)
+    except TypeError as error:  # native TOML with a bare number, on pytest 9.0 and 9.1
+        raise UsageError(str(error), f'Write the value of {option.ini} in quotes: "...".') from None
+    return (given, "ini") if given else (None, "default")
+
+
+def _absolute(path: Path, source: str, config: pytest.Config) -> Path:
+    # As pytest does it: what an ini file says is relative to that file, all else to where pytest was started.
+    beside_ini = source == "ini" and config.inipath is not None
+    base = config.inipath.parent if beside_ini and config.inipath else config.invocation_params.dir
+    absolute = base / path
+    if absolute.is_dir():
+        # Found now, because the records are written when hours of races may lie behind.
+        raise UsageError(
+            f"{BY_NAME['json'].label(source)} names a directory: {absolute}.",
+            f"Name a file in it: {path / 'records.json'}.",
+        )
+    return absolute
