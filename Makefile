@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
 # What `make package` runs of the suite from the unpacked sdist; SUITE=tests runs all of it.
-SUITE ?= tests/statistics tests/session tests/build
+SUITE ?= tests/session tests/statistics tests/build/compiler tests/test_readme.py
 RUN := $(VENV)/bin/python -m
 
 .PHONY: help perf test package lint types format
