@@ -7,6 +7,8 @@ ARGS ?=
 # What `make package` runs of the suite from the unpacked sdist; SUITE=tests runs all of it.
 SUITE ?= tests/session tests/statistics tests/build/compiler tests/test_readme.py
 RUN := $(VENV)/bin/python -m
+CLANG_FORMAT = $$($(VENV)/bin/python -c "from clang_format import get_executable as find; print(find('clang-format'))")
+KERNELS = $$(find csrc -name '*.cu' -o -name '*.cuh' -o -name '*.cpp' -o -name '*.h')
 
 .PHONY: help perf test package lint types format
 
@@ -25,6 +27,7 @@ package: $(VENV)/.ready-package ## build the sdist and the wheel into dist, and 
 lint: $(VENV)/.ready-lint ## check style and layout
 	$(RUN) ruff check
 	$(RUN) ruff format --check
+	$(CLANG_FORMAT) --dry-run -Werror $(KERNELS)
 
 types: $(VENV)/.ready-lint ## check types
 	$(RUN) mypy
@@ -32,6 +35,7 @@ types: $(VENV)/.ready-lint ## check types
 format: $(VENV)/.ready-lint ## repair layout, and what of style can be repaired
 	$(RUN) ruff check --fix
 	$(RUN) ruff format
+	$(CLANG_FORMAT) -i $(KERNELS)
 
 # The stamps are written last, so an installation that broke off is taken up again.
 $(VENV)/.ready: pyproject.toml constraints.txt .ci/venv.py

@@ -19,7 +19,7 @@ from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
 
 _IMPLEMENTATION = re.compile(
-    r"^[ \t]*KGATE_IMPLEMENTATION\(\s*(?P<name>\w+)\s*,\s*(?P<source>[^\s,]+)\s*,\s*(?P<device>\w+)\s*,"
+    r'^[ \t]*KGATE_IMPLEMENTATION\(\s*(?P<name>\w+)\s*,\s*"(?P<source>[^"]+)"\s*,\s*(?P<device>\w+)\s*,'
     r'\s*(?P<status>\w+)\s*,\s*"(?P<description>(?:[^"\\]|\\.)*)"\s*\)',
     re.MULTILINE,
 )
@@ -34,7 +34,7 @@ _DEVICE_OF_SUFFIX = {".cu": "cuda", ".cpp": "host", ".cc": "host", ".cxx": "host
 
 @dataclass(frozen=True)
 class Implementation:
-    """One line of impl_selector.h."""
+    """One entry of impl_selector.h."""
 
     name: str
     source: str
@@ -94,7 +94,7 @@ def csrc_directory() -> Path:
 
 
 def parse_implementations(text: str) -> dict[str, Implementation]:
-    """The implementations in the text of impl_selector.h, in the order of their lines."""
+    """The implementations in the text of impl_selector.h, in the order of their entries."""
     found = {}
     for match in _IMPLEMENTATION.finditer(text):
         name, device, status = match["name"], match["device"], match["status"]
@@ -103,7 +103,7 @@ def parse_implementations(text: str) -> dict[str, Implementation]:
                 f"impl_selector.h lists {name} with device {device!r} and status {status!r}.",
                 "The device is cuda or host, the status ready or planned.",
             )
-        found[name] = Implementation(name, match["source"].strip('"'), device, status, match["description"])
+        found[name] = Implementation(name, match["source"], device, status, match["description"])
     return found
 
 

@@ -16,10 +16,11 @@ from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
 
 SELECTOR = """
-// KGATE_IMPLEMENTATION(name, source, device, status, "one sentence") is how a line looks
+// KGATE_IMPLEMENTATION(name, "source", device, status, "one sentence") is how an entry looks
 #define KGATE_IMPLEMENTATION(name, source, device, status, description) {#name}
-KGATE_IMPLEMENTATION(first, first.cu, cuda, ready, "The first, with (parentheses), and commas.")
-KGATE_IMPLEMENTATION(later, later.cpp, host, planned, "Says \\"soon\\".")
+KGATE_IMPLEMENTATION(first, "first.cu", cuda, ready, "The first, with (parentheses), and commas.")
+KGATE_IMPLEMENTATION(later, "later.cpp", host, planned,
+                     "Says \\"soon\\".")
 """
 KNOBBED = """
 #ifndef BLOCK_M  // knob: query rows of a tile
@@ -52,7 +53,7 @@ def test_lines_of_the_selector_become_implementations() -> None:
 
 def test_a_selector_line_with_an_unknown_device_is_an_error() -> None:
     with pytest.raises(KgateError, match="fast with device 'tpu'"):
-        registry.parse_implementations('KGATE_IMPLEMENTATION(fast, fast.cu, tpu, ready, "text")')
+        registry.parse_implementations('KGATE_IMPLEMENTATION(fast, "fast.cu", tpu, ready, "text")')
 
 
 def test_every_shipped_implementation_that_is_ready_has_its_source() -> None:
