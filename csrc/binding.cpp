@@ -1,8 +1,9 @@
-// The one binding between Python and every kernel library: it opens a library by path and calls its C interface (sdpa.h).
+// The one binding between Python and every kernel library: it opens a library by path and calls its C interface
+// (sdpa.h).
 //
-// Compiled once for a Python ABI and used for all kernels, so that a kernel's own build stays free of pybind11 and torch.
-// Tensors arrive as plain integers, already checked for kind and shape by pytest_kgate.build.kernel; what is cheaper to
-// check here than in Python is checked here: overlap of the output with itself and with the inputs.
+// Compiled once for a Python ABI and used for all kernels, so that a kernel's own build stays free of pybind11 and
+// torch. Tensors arrive as plain integers, already checked for kind and shape by pytest_kgate.build.kernel; what is
+// cheaper to check here than in Python is checked here: overlap of the output with itself and with the inputs.
 #include <dlfcn.h>
 #include <pybind11/pybind11.h>
 
@@ -18,7 +19,7 @@ namespace py = pybind11;
 
 namespace {
 
-constexpr int kOutputOverlapsInput = 1;   // kernels return 0 or a negative number; these are the binding's own
+constexpr int kOutputOverlapsInput = 1;  // kernels return 0 or a negative number; these are the binding's own
 constexpr int kOutputOverlapsItself = 2;
 constexpr int kEmptyOrTooLarge = 3;
 
@@ -58,13 +59,14 @@ std::array<uintptr_t, 2> span(const void* pointer, const int64_t (&stride)[3], c
     return {first, first + static_cast<uintptr_t>((last + args.head_dim) * element_bytes(args.dtype))};
 }
 
-bool overlap(const std::array<uintptr_t, 2>& a, const std::array<uintptr_t, 2>& b) { return a[0] < b[1] && b[0] < a[1]; }
+bool overlap(const std::array<uintptr_t, 2>& a, const std::array<uintptr_t, 2>& b) {
+    return a[0] < b[1] && b[0] < a[1];
+}
 
 // From the smallest stride up, each axis of the output must step over all that the axes before it cover.
 bool overlaps_itself(const kgate::SdpaArgs& args) {
-    std::array<std::array<int64_t, 2>, 3> axes = {{{args.o_stride[0], args.batch},
-                                                   {args.o_stride[1], args.heads},
-                                                   {args.o_stride[2], args.seqlen}}};
+    std::array<std::array<int64_t, 2>, 3> axes = {
+        {{args.o_stride[0], args.batch}, {args.o_stride[1], args.heads}, {args.o_stride[2], args.seqlen}}};
     std::sort(axes.begin(), axes.end());
     int64_t covered = args.head_dim;
     for (const auto& [stride, extent] : axes) {

@@ -12,9 +12,10 @@
 namespace kgate {
 namespace {
 
-// Each block owns Columns / Ranks tiles of eight columns, and is sent the others' part of those. A store between blocks carries its
-// own completion: the receiver's mbarrier counts the bytes, where a barrier of the cluster would wait for acknowledgements first.
-// Maxima and sums have an mbarrier of their own, because they can be sent, and worked on, while the output is not ready.
+// Each block owns Columns / Ranks tiles of eight columns, and is sent the others' part of those. A store between blocks
+// carries its own completion: the receiver's mbarrier counts the bytes, where a barrier of the cluster would wait for
+// acknowledgements first. Maxima and sums have an mbarrier of their own, because they can be sent, and worked on, while
+// the output is not ready.
 //
 // There is no branch on the rank: what runs is one stretch of code, which the instruction cache fetches ahead.
 template <typename T, int Columns, int Ranks, bool Fast>
@@ -35,7 +36,8 @@ struct ClusterMerge {
         return area + kTiles + ((other * 4 + threadIdx.x / 32) * kOwned + column) * 512 + threadIdx.x % 32 * 16;
     }
 
-    // At the start, by one thread; mbarrier_fence, and a barrier of the cluster before the first send, are the caller's.
+    // At the start, by one thread; mbarrier_fence, and a barrier of the cluster before the first send, are the
+    // caller's.
     __device__ void prepare() const {
         if constexpr (Ranks > 1) {
             mbarrier_init(area);
@@ -55,7 +57,9 @@ struct ClusterMerge {
 #pragma unroll
             for (int h = 0; h < 2; ++h) {
                 asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.v2.f32 [%0], {%1, %2}, [%3];"
-                             ::"r"(target + h * 64), "f"(maximum[h]), "f"(sum[h]), "r"(barrier) : "memory");
+                             :
+                             : "r"(target + h * 64), "f"(maximum[h]), "f"(sum[h]), "r"(barrier)
+                             : "memory");
             }
         }
     }
@@ -76,16 +80,19 @@ struct ClusterMerge {
             const unsigned barrier = address_in_block(area + 8, block);
 #pragma unroll
             for (int j = 0; j < kOwned; ++j) {
-                asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.f32 [%0], {%1, %2, %3, %4}, [%5];"
-                             ::"r"(target + j * 512), "f"(pick(output, block, j, 0)), "f"(pick(output, block, j, 1)),
-                             "f"(pick(output, block, j, 2)), "f"(pick(output, block, j, 3)), "r"(barrier) : "memory");
+                asm volatile(
+                    "st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.f32 [%0], {%1, %2, %3, %4}, [%5];"
+                    :
+                    : "r"(target + j * 512), "f"(pick(output, block, j, 0)), "f"(pick(output, block, j, 1)),
+                      "f"(pick(output, block, j, 2)), "f"(pick(output, block, j, 3)), "r"(barrier)
+                    : "memory");
             }
         }
     }
 
     // Stores the owned columns to `o`, the warp's first row in global memory, of which `rows` exist.
-    __device__ void receive(const float (&output)[Columns][4], const float (&maximum)[2], const float (&sum)[2], float scale, T* o,
-                            int64_t row_stride, int rows) const {
+    __device__ void receive(const float (&output)[Columns][4], const float (&maximum)[2], const float (&sum)[2],
+                            float scale, T* o, int64_t row_stride, int rows) const {
         const int lane = threadIdx.x % 32;
         float weight[Ranks][2];  // of this block, then of the others
         if constexpr (Ranks > 1) mbarrier_wait<true>(area, 0);
@@ -96,8 +103,10 @@ struct ClusterMerge {
             float greatest = maximum[h];
 #pragma unroll
             for (int other = 0; other < kOthers; ++other) {
-                asm volatile("ld.shared.v2.f32 {%0, %1}, [%2];" : "=f"(maxima[other + 1]), "=f"(sums[other + 1])
-                             : "r"(row_statistics(other) + h * 64) : "memory");
+                asm volatile("ld.shared.v2.f32 {%0, %1}, [%2];"
+                             : "=f"(maxima[other + 1]), "=f"(sums[other + 1])
+                             : "r"(row_statistics(other) + h * 64)
+                             : "memory");
                 greatest = fmaxf(greatest, maxima[other + 1]);
             }
             const float base = finite_max(greatest);
@@ -126,8 +135,10 @@ struct ClusterMerge {
 #pragma unroll
             for (int other = 0; other < kOthers; ++other) {
                 float x[4];
-                asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];" : "=f"(x[0]), "=f"(x[1]), "=f"(x[2]), "=f"(x[3])
-                             : "r"(tile(other, j)) : "memory");
+                asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"
+                             : "=f"(x[0]), "=f"(x[1]), "=f"(x[2]), "=f"(x[3])
+                             : "r"(tile(other, j))
+                             : "memory");
 #pragma unroll
                 for (int i = 0; i < 4; ++i) merged[j][i] += weight[other + 1][i / 2] * x[i];
             }
@@ -137,7 +148,8 @@ struct ClusterMerge {
             if (lane / 4 + h * 8 >= rows) continue;
 #pragma unroll
             for (int j = 0; j < kOwned; ++j) {
-                *reinterpret_cast<unsigned*>(target + h * 8 * row_stride + j * 8) = pack<T>(merged[j][2 * h], merged[j][2 * h + 1]);
+                *reinterpret_cast<unsigned*>(target + h * 8 * row_stride + j * 8) =
+                    pack<T>(merged[j][2 * h], merged[j][2 * h + 1]);
             }
         }
     }

@@ -45,7 +45,7 @@ constexpr bool keys_fit(int most) {
 }
 
 template <int D>
-struct Ring {  // of tiles in shared memory
+struct Ring {                                   // of tiles in shared memory
     static constexpr int kKeys = tile_keys(D);  // of a tile: rows of K or V
     static constexpr int kWarpKeys = kKeys / max_of(1, kKeyGroups);
     static constexpr int kKeptTiles = KEPT_KEYS / kKeys;  // of a row whose logits are kept
@@ -67,9 +67,8 @@ int launch_tiles(const SdpaArgs& args, const Workspace& workspace, const LogitCh
     const TileArgs all = {args, chunk, workspace.pairs, workspace.sums};
     const int64_t blocks = static_cast<int64_t>(ceil_div(chunk.rows, BLOCK_M)) * slices_of(chunk);
     constexpr int kBytes = Layout::kBytes;
-    return chunk.keys <= Layout::kKeptTiles * Layout::kKeys
-               ? launch<Keeping>(all, blocks, kThreads, kBytes, stream)
-               : launch<Sweeping>(all, blocks, kThreads, kBytes, stream);
+    return chunk.keys <= Layout::kKeptTiles * Layout::kKeys ? launch<Keeping>(all, blocks, kThreads, kBytes, stream)
+                                                            : launch<Sweeping>(all, blocks, kThreads, kBytes, stream);
 }
 
 }  // namespace

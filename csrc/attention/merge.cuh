@@ -11,15 +11,17 @@
 namespace kgate {
 namespace {
 
-// Partial results of the same rows over different keys, held by the Groups key groups of each of the Ranks blocks of a cluster,
-// become the output. Each holder owns some columns: it gets those columns of the other partial results through its block's shared
-// memory, one tile of 16x8 as 32 times 16 bytes, together with everybody's maxima and sums. All send, then all receive.
+// Partial results of the same rows over different keys, held by the Groups key groups of each of the Ranks blocks of a
+// cluster, become the output. Each holder owns some columns: it gets those columns of the other partial results through
+// its block's shared memory, one tile of 16x8 as 32 times 16 bytes, together with everybody's maxima and sums. All
+// send, then all receive.
 template <typename Partial, int RowGroups, int Groups, int Ranks>
 struct Merge {
     static constexpr int kPartials = Groups * Ranks;
     static constexpr int kOwned = ceil_div(Partial::kColumns, kPartials);  // tiles wide; the last owners may have fewer
     static constexpr int kRows = Partial::kRows;
-    static constexpr int kTiles = RowGroups * kPartials * kRows * 8;  // offset of the tiles: behind (maximum, sum) of each row
+    // Offset of the tiles: behind (maximum, sum) of each row.
+    static constexpr int kTiles = RowGroups * kPartials * kRows * 8;
     static constexpr int kBarrier = kTiles + RowGroups * Groups * (kPartials - 1) * kOwned * Partial::kRowTiles * 512;
     static constexpr int kBytes = kBarrier + (Ranks > 1 ? 16 : 0);
 
@@ -35,33 +37,41 @@ struct Merge {
     __device__ unsigned tile(int owner_group, int owner, int sender, int column, int m) const {
         const int slot = sender < owner ? sender : sender - 1;  // an owner sends itself nothing
         const int row_of_slots = (row_group * Groups + owner_group) * (kPartials - 1) + slot;
-        return area + kTiles + ((row_of_slots * kOwned + column) * Partial::kRowTiles + m) * 512 + threadIdx.x % 32 * 16;
+        return area + kTiles + ((row_of_slots * kOwned + column) * Partial::kRowTiles + m) * 512 +
+               threadIdx.x % 32 * 16;
     }
 
-    // Between blocks, a store carries its own completion: the receiver's mbarrier counts the bytes that have arrived. A barrier
-    // of the cluster would have to wait until the stores are acknowledged.
+    // Between blocks, a store carries its own completion: the receiver's mbarrier counts the bytes that have arrived. A
+    // barrier of the cluster would have to wait until the stores are acknowledged.
     __device__ void store(unsigned address, int rank, const float (&x)[4]) const {
         if constexpr (Ranks > 1) {
             asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.f32 [%0], {%1, %2, %3, %4}, [%5];"
-                         ::"r"(address_in_block(address, rank)), "f"(x[0]), "f"(x[1]), "f"(x[2]), "f"(x[3]),
-                         "r"(address_in_block(area + kBarrier, rank)) : "memory");
+                         :
+                         : "r"(address_in_block(address, rank)), "f"(x[0]), "f"(x[1]), "f"(x[2]), "f"(x[3]),
+                           "r"(address_in_block(area + kBarrier, rank))
+                         : "memory");
         } else {
             asm volatile("st.shared.v4.f32 [%0], {%1, %2, %3, %4};"
-                         ::"r"(address), "f"(x[0]), "f"(x[1]), "f"(x[2]), "f"(x[3]) : "memory");
+                         :
+                         : "r"(address), "f"(x[0]), "f"(x[1]), "f"(x[2]), "f"(x[3])
+                         : "memory");
         }
     }
 
     __device__ void store(unsigned address, int rank, float x, float y) const {
         if constexpr (Ranks > 1) {
             asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.v2.f32 [%0], {%1, %2}, [%3];"
-                         ::"r"(address_in_block(address, rank)), "f"(x), "f"(y), "r"(address_in_block(area + kBarrier, rank)) : "memory");
+                         :
+                         : "r"(address_in_block(address, rank)), "f"(x), "f"(y),
+                           "r"(address_in_block(area + kBarrier, rank))
+                         : "memory");
         } else {
-            asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(address), "f"(x), "f"(y) : "memory");
+            asm volatile("st.shared.v2.f32 [%0], {%1, %2};" : : "r"(address), "f"(x), "f"(y) : "memory");
         }
     }
 
-    // At the start, by all threads of all blocks: makes the mbarrier ready and says that this block runs. A cluster_wait is due
-    // before send.
+    // At the start, by all threads of all blocks: makes the mbarrier ready and says that this block runs. A
+    // cluster_wait is due before send.
     __device__ void prepare() const {
         if constexpr (Ranks > 1) {
             if (threadIdx.x == 0) {
@@ -83,9 +93,13 @@ struct Merge {
         if constexpr (Ranks > 1) {
             unsigned done = 0;
             while (done == 0) {
-                asm volatile("{\n.reg .pred p;\n"
-                             "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 p, [%1], 0;\n"
-                             "selp.u32 %0, 1, 0, p;\n}" : "=r"(done) : "r"(area + kBarrier) : "memory");
+                asm volatile(
+                    "{\n.reg .pred p;\n"
+                    "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 p, [%1], 0;\n"
+                    "selp.u32 %0, 1, 0, p;\n}"
+                    : "=r"(done)
+                    : "r"(area + kBarrier)
+                    : "memory");
             }
         } else {
             __syncthreads();
@@ -141,8 +155,10 @@ struct Merge {
                 float maximum = -INFINITY;
 #pragma unroll
                 for (int p = 0; p < kPartials; ++p) {
-                    asm volatile("ld.shared.v2.f32 {%0, %1}, [%2];" : "=f"(maxima[p]), "=f"(sums[p])
-                                 : "r"(statistics(p) + (m * 16 + h * 8 + lane / 4) * 8) : "memory");
+                    asm volatile("ld.shared.v2.f32 {%0, %1}, [%2];"
+                                 : "=f"(maxima[p]), "=f"(sums[p])
+                                 : "r"(statistics(p) + (m * 16 + h * 8 + lane / 4) * 8)
+                                 : "memory");
                     maximum = fmaxf(maximum, maxima[p]);
                 }
                 const float base = finite_max(maximum);
@@ -165,8 +181,10 @@ struct Merge {
                 for (int p = 0; p < kPartials; ++p) {
                     float x[4] = {owned[j][m][0], owned[j][m][1], owned[j][m][2], owned[j][m][3]};
                     if (p != own_index()) {
-                        asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];" : "=f"(x[0]), "=f"(x[1]), "=f"(x[2]), "=f"(x[3])
-                                     : "r"(tile(group, own_index(), p, j, m)) : "memory");
+                        asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"
+                                     : "=f"(x[0]), "=f"(x[1]), "=f"(x[2]), "=f"(x[3])
+                                     : "r"(tile(group, own_index(), p, j, m))
+                                     : "memory");
                     }
 #pragma unroll
                     for (int i = 0; i < 4; ++i) merged[i] += weight[p][i / 2] * x[i];

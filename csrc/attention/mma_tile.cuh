@@ -1,10 +1,10 @@
-// What mma and latency share: one warp's partial result, of its rows over its keys, by the instructions of mma_sync.cuh. A
-// block's loop over the keys is in key_loop.cuh, the merging of partial results in merge.cuh.
+// What mma and latency share: one warp's partial result, of its rows over its keys, by the instructions of
+// mma_sync.cuh. A block's loop over the keys is in key_loop.cuh, the merging of partial results in merge.cuh.
 //
-// A warp takes 16 or 32 query rows and a stretch of keys. Logits, probabilities and output stay in registers, in the layout
-// of the instruction's accumulator: of each 16x8 tile a lane holds row lane / 4, columns 2 * (lane % 4) and the next, and the
-// same columns of row lane / 4 + 8. The four lanes of a quad share a row, so that two shuffles reduce it, and a pair of
-// accumulator tiles of P is, packed to 16 bits, just the left operand of the product with V.
+// A warp takes 16 or 32 query rows and a stretch of keys. Logits, probabilities and output stay in registers, in the
+// layout of the instruction's accumulator: of each 16x8 tile a lane holds row lane / 4, columns 2 * (lane % 4) and the
+// next, and the same columns of row lane / 4 + 8. The four lanes of a quad share a row, so that two shuffles reduce it,
+// and a pair of accumulator tiles of P is, packed to 16 bits, just the left operand of the product with V.
 #pragma once
 
 #include <limits>
@@ -18,8 +18,8 @@
 namespace kgate {
 namespace {
 
-// The logits' scale in the log2 domain. It is made positive, with the logits negated instead, so that the greatest unscaled
-// logit is the greatest scaled one; and never 0, because 0 * -inf, a masked logit, is NaN.
+// The logits' scale in the log2 domain. It is made positive, with the logits negated instead, so that the greatest
+// unscaled logit is the greatest scaled one; and never 0, because 0 * -inf, a masked logit, is NaN.
 struct Scale {
     float log2;  // > 0
     bool negate;
@@ -27,13 +27,13 @@ struct Scale {
         : log2(fmaxf(fabsf(scale) * kLog2E, std::numeric_limits<float>::min())), negate(scale < 0.0f) {}
 };
 
-// A row is rescaled only when its maximum has grown by more than this, in the log2 domain, since it was last taken: until then
-// probabilities may exceed 1, by up to 256 times, of which neither 16-bit format nor the fp32 sums take notice. On random
-// inputs the first tile settles nearly every row.
+// A row is rescaled only when its maximum has grown by more than this, in the log2 domain, since it was last taken:
+// until then probabilities may exceed 1, by up to 256 times, of which neither 16-bit format nor the fp32 sums take
+// notice. On random inputs the first tile settles nearly every row.
 constexpr float kGrowth = 8.0f;
 
-// The same number, of which the compiler doesn't know how it came to be: it then keeps it in a register instead of computing
-// it again and again.
+// The same number, of which the compiler doesn't know how it came to be: it then keeps it in a register instead of
+// computing it again and again.
 __device__ inline unsigned opaque(unsigned x) { return __shfl_sync(0xffffffff, x, threadIdx.x % 32); }
 
 template <typename T, int D, int RowTiles, int Keys, int Stride, bool Fast>
@@ -42,7 +42,8 @@ struct WarpPartial {
     static constexpr int kRowTiles = RowTiles;
     static constexpr int kSteps = D / 16;
     static constexpr int kColumns = D / 8;
-    // Beyond this Q would push the output out of the register file: it is read from shared memory for every tile of keys.
+    // Beyond this Q would push the output out of the register file: it is read from shared memory for every tile of
+    // keys.
     static constexpr bool kKeepQ = RowTiles * kSteps * 4 <= 40;
     using Logits = float[RowTiles][Keys / 8][4];
 
@@ -50,17 +51,21 @@ struct WarpPartial {
     unsigned q_address;
     float scale;
     float output[RowTiles][kColumns][4];
-    float base[RowTiles][2];   // what is subtracted from scaled logits; of rows lane / 4 and lane / 4 + 8
-    float limit[RowTiles][2];  // an unscaled logit above it makes the base too small; -inf before the first that is visible
+    float base[RowTiles][2];  // what is subtracted from scaled logits; of rows lane / 4 and lane / 4 + 8
+    // An unscaled logit above it makes the base too small; -inf before the first that is visible.
+    float limit[RowTiles][2];
     float row_max[RowTiles][2];  // of the unscaled logits, once settled; -inf for a row that has seen no key
-    float row_sum[RowTiles][4];  // a column of the output like the others, of a V that is all ones: rows as in the output
+    // A column of the output like the others, of a V that is all ones: rows as in the output.
+    float row_sum[RowTiles][4];
 
-    // Lane l names row l % 16, columns 8 * (l / 16) and on: of Q, the left operand, and of V, transposed while it is loaded.
+    // Lane l names row l % 16, columns 8 * (l / 16) and on: of Q, the left operand, and of V, transposed while it is
+    // loaded.
     static __device__ unsigned row_offset() {
         const int lane = threadIdx.x % 32;
         return (lane % 16 * Stride + lane / 16 * 8) * 2;
     }
-    // K as it lies is the right operand: keys 0-7 and columns 0-7, keys 0-7 and columns 8-15, keys 8-15 and columns 0-7, ...
+    // K as it lies is the right operand: keys 0-7 and columns 0-7, keys 0-7 and columns 8-15, keys 8-15 and columns
+    // 0-7, ...
     static __device__ unsigned key_offset() {
         const int lane = threadIdx.x % 32;
         return ((lane / 16 * 8 + lane % 8) * Stride + lane / 8 % 2 * 8) * 2;
@@ -116,7 +121,8 @@ struct WarpPartial {
 #pragma unroll
         for (int m = 0; m < RowTiles; ++m) {
 #pragma unroll
-            for (int n = 0; n < Keys / 8; ++n) logits[m][n][0] = logits[m][n][1] = logits[m][n][2] = logits[m][n][3] = 0.0f;
+            for (int n = 0; n < Keys / 8; ++n)
+                logits[m][n][0] = logits[m][n][1] = logits[m][n][2] = logits[m][n][3] = 0.0f;
         }
     }
 
@@ -176,7 +182,8 @@ struct WarpPartial {
         }
     }
 
-    // Raises the bases of the rows where a logit, of any lane of the quad, is above the limit, and rescales what there is.
+    // Raises the bases of the rows where a logit, of any lane of the quad, is above the limit, and rescales what there
+    // is.
     template <bool First>
     __device__ void raise(const float (&greatest)[RowTiles][2]) {
         if constexpr (!First) {
@@ -220,7 +227,7 @@ struct WarpPartial {
         for (int m = 0; m < RowTiles; ++m) {
 #pragma unroll
             for (int i = 0; i < 4; ++i) {  // rows 0-7 and 8-15 of columns 0-7, then of 8-15
-                const float(&pair)[4] = logits[m][2 * j + i / 2];
+                const float (&pair)[4] = logits[m][2 * j + i / 2];
                 const float x = fmaf(pair[i % 2 * 2], scale, -base[m][i % 2]);
                 const float y = fmaf(pair[i % 2 * 2 + 1], scale, -base[m][i % 2]);
                 const float a = exp2_of<Fast>(x);
@@ -236,8 +243,8 @@ struct WarpPartial {
         constexpr unsigned kOnes = std::is_same_v<T, __half> ? 0x3c003c00 : 0x3f803f80;
 #pragma unroll
         for (int m = 0; m < RowTiles; ++m) {
-            // The sum is of the rounded probabilities that V is multiplied by: where one key has all the weight, rounding
-            // cancels. The tensor cores have room for it, the other pipes have not.
+            // The sum is of the rounded probabilities that V is multiplied by: where one key has all the weight,
+            // rounding cancels. The tensor cores have room for it, the other pipes have not.
             multiply_add<T>(row_sum[m], p[m][j], kOnes, kOnes);
         }
 #pragma unroll
@@ -262,9 +269,9 @@ struct WarpPartial {
         }
     }
 
-    // The same, and logits `next` of the Keys keys at `k_rows`. All that is one stretch of code without a branch, in which
-    // exponentials, Q K^T and P V take turns: neither the tensor cores nor the special-function units wait until the other have
-    // done.
+    // The same, and logits `next` of the Keys keys at `k_rows`. All that is one stretch of code without a branch, in
+    // which exponentials, Q K^T and P V take turns: neither the tensor cores nor the special-function units wait until
+    // the other have done.
     __device__ void advance(const Logits& now, unsigned v_rows, Logits& next, unsigned k_rows) {
         constexpr int kTurns = Keys / 16;
         clear(next);
@@ -278,8 +285,8 @@ struct WarpPartial {
         }
     }
 
-    // Stores the output, divided by the rows' sums, to `o`, the warp's first row in global memory, of which `rows` exist; by way
-    // of kRows rows of shared memory that no other warp uses, so that 16 bytes are stored at once.
+    // Stores the output, divided by the rows' sums, to `o`, the warp's first row in global memory, of which `rows`
+    // exist; by way of kRows rows of shared memory that no other warp uses, so that 16 bytes are stored at once.
     __device__ void store(unsigned staging, T* o, int64_t row_stride, int rows) const {
         const int lane = threadIdx.x % 32;
         __syncwarp();
@@ -293,7 +300,7 @@ struct WarpPartial {
 #pragma unroll
                 for (int d = 0; d < kColumns; ++d) {
                     const unsigned pair = pack<T>(output[m][d][2 * h] * inverse, output[m][d][2 * h + 1] * inverse);
-                    asm volatile("st.shared.b32 [%0], %1;" ::"r"(target + d * 16), "r"(pair) : "memory");
+                    asm volatile("st.shared.b32 [%0], %1;" : : "r"(target + d * 16), "r"(pair) : "memory");
                 }
             }
         }
@@ -305,8 +312,10 @@ struct WarpPartial {
             const int column = chunk % kColumns * 8;
             if (row >= rows) break;
             uint4 eight;
-            asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];" : "=r"(eight.x), "=r"(eight.y), "=r"(eight.z), "=r"(eight.w)
-                         : "r"(staging + (row * Stride + column) * 2) : "memory");
+            asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];"
+                         : "=r"(eight.x), "=r"(eight.y), "=r"(eight.z), "=r"(eight.w)
+                         : "r"(staging + (row * Stride + column) * 2)
+                         : "memory");
             *reinterpret_cast<uint4*>(o + row * row_stride + column) = eight;
         }
     }

@@ -35,7 +35,8 @@ struct WarpgroupPartial {
         for (int d = 0; d < kColumns; ++d) output[d][0] = output[d][1] = output[d][2] = output[d][3] = 0.0f;
     }
 
-    // Hides keys from `end` on, and under the causal mask those behind the row, where keys begin at `key`, rows at `first_row`.
+    // Hides keys from `end` on, and under the causal mask those behind the row, where keys begin at `key`, rows at
+    // `first_row`.
     template <int N>
     static __device__ void mask(float (&logits)[N][4], int first_row, int key, int end, bool causal) {
         const int lane = threadIdx.x % 32;
@@ -95,7 +96,7 @@ struct WarpgroupPartial {
                           unsigned (&weights)[4]) {
 #pragma unroll
         for (int i = 0; i < 4; ++i) {  // rows 0-7 and 8-15 of columns 0-7, then of 8-15
-            const float(&four)[4] = i < 2 ? left : right;
+            const float (&four)[4] = i < 2 ? left : right;
             const float a = exp2_of<Fast>(fmaf(four[i % 2 * 2], scale, -base[i % 2]));
             const float b = exp2_of<Fast>(fmaf(four[i % 2 * 2 + 1], scale, -base[i % 2]));
             row_sum[i % 2] += a + b;
@@ -109,9 +110,9 @@ struct WarpgroupPartial {
     }
 };
 
-// Boxes of BoxKeys keys, Boxes of which are a window: its logits are all there before the first becomes a weight, so that a row has
-// one maximum a window, and nothing is rescaled where a block has no more keys than that. While logits become weights, the tensor
-// cores multiply the weights before them with V.
+// Boxes of BoxKeys keys, Boxes of which are a window: its logits are all there before the first becomes a weight, so
+// that a row has one maximum a window, and nothing is rescaled where a block has no more keys than that. While logits
+// become weights, the tensor cores multiply the weights before them with V.
 template <typename T, int D, int BoxKeys, int Boxes, bool Fast>
 struct WarpgroupLoop {
     static constexpr int kRows = 64;
@@ -122,7 +123,8 @@ struct WarpgroupLoop {
     static constexpr unsigned kPanelBytes = kWindow * kPanelRow;
     static constexpr int kK = kRows * D * 2;  // offsets in shared memory: behind Q
     static constexpr int kV = kK + kWindow * D * 2;
-    static constexpr int kBarriers = kV + kWindow * D * 2;  // one for each box of K, the first of which also counts Q; then of V
+    // One for each box of K, the first of which also counts Q; then of V.
+    static constexpr int kBarriers = kV + kWindow * D * 2;
     static constexpr int kBytes = kBarriers + 2 * Boxes * 8;
     using Partial = WarpgroupPartial<T, D, Fast>;
 
@@ -157,9 +159,10 @@ struct WarpgroupLoop {
             mbarrier_expect(barrier + i * 8, kBoxBytes + (with_q && i == 0 ? kRows * D * 2 : 0));
 #pragma unroll
             for (int p = 0; p < kPanels; ++p) {
-                if (with_q && i == 0) copy_box(shared + p * kRows * kPanelRow, q_map, p * kPanelColumns, tile.first_row, tile, barrier);
-                copy_box(shared + offset + p * kPanelBytes + i * BoxKeys * kPanelRow, map, p * kPanelColumns, base + i * BoxKeys,
-                         tile, barrier + i * 8);
+                if (with_q && i == 0)
+                    copy_box(shared + p * kRows * kPanelRow, q_map, p * kPanelColumns, tile.first_row, tile, barrier);
+                copy_box(shared + offset + p * kPanelBytes + i * BoxKeys * kPanelRow, map, p * kPanelColumns,
+                         base + i * BoxKeys, tile, barrier + i * 8);
             }
         }
     }
@@ -171,9 +174,11 @@ struct WarpgroupLoop {
 #pragma unroll 1
         for (int i = threadIdx.x; i < kRows * D / 2; i += kThreads) {
             asm volatile("{\n.reg .b32 x;\nld.shared.b32 x, [%0];\nxor.b32 x, x, 0x80008000;\nst.shared.b32 [%0], x;\n}"
-                         ::"r"(shared + i * 4) : "memory");
+                         :
+                         : "r"(shared + i * 4)
+                         : "memory");
         }
-        asm volatile("fence.proxy.async.shared::cta;" ::: "memory");  // wgmma reads it
+        asm volatile("fence.proxy.async.shared::cta;" : : : "memory");  // wgmma reads it
         __syncthreads();
     }
 
@@ -194,7 +199,8 @@ struct WarpgroupLoop {
         wgmma_commit();
     }
 
-    // The window at `base`, of Keys keys; Only where the block has no others. `weighed` is called when the maxima and sums are known.
+    // The window at `base`, of Keys keys; Only where the block has no others. `weighed` is called when the maxima and
+    // sums are known.
     template <int Keys, bool Only, typename Weighed>
     __device__ void window(Partial& partial, int base, unsigned parity, const Weighed& weighed) const {
         constexpr int kPart = min_of(Keys, 128);
@@ -241,8 +247,8 @@ struct WarpgroupLoop {
 #pragma unroll
             for (int j = 0; j < 4; ++j) {
                 const int n = group * 8 + 2 * j;
-                partial.weigh(logits[n / (kPart / 8)][n % (kPart / 8)], logits[n / (kPart / 8)][n % (kPart / 8) + 1], scale.log2,
-                            lowered, weights[j]);
+                partial.weigh(logits[n / (kPart / 8)][n % (kPart / 8)], logits[n / (kPart / 8)][n % (kPart / 8) + 1],
+                              scale.log2, lowered, weights[j]);
             }
 #pragma unroll
             for (int key = group * 64; key < group * 64 + 64; key += BoxKeys) {

@@ -10,20 +10,21 @@ namespace {
 __device__ inline void cp_async_16(void* shared, const void* global, bool valid) {
     const unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(shared));
     const int bytes = valid ? 16 : 0;
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(global), "r"(bytes) : "memory");
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" : : "r"(address), "l"(global), "r"(bytes) : "memory");
 }
 
 // Closes a group of copies. Waits count groups, not copies: commit in every iteration, even when nothing was copied.
-__device__ inline void cp_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+__device__ inline void cp_async_commit() { asm volatile("cp.async.commit_group;" : : : "memory"); }
 
 // Waits until at most Pending of this thread's latest groups are under way. Other threads' copies need a barrier too.
 template <int Pending>
 __device__ inline void cp_async_wait() {
-    asm volatile("cp.async.wait_group %0;" ::"n"(Pending) : "memory");
+    asm volatile("cp.async.wait_group %0;" : : "n"(Pending) : "memory");
 }
 
-// Starts copying rows [first, first + Rows) of a (rows, D) matrix into shared memory with Stride elements a row. Rows from
-// `rows` on become zeros: they belong to the next head, or to nobody. Threads copy, this one as number `thread` of them.
+// Starts copying rows [first, first + Rows) of a (rows, D) matrix into shared memory with Stride elements a row. Rows
+// from `rows` on become zeros: they belong to the next head, or to nobody. Threads copy, this one as number `thread` of
+// them.
 template <typename T, int Rows, int D, int Stride, int Threads>
 __device__ void copy_rows_async(T* shared, const T* global, int64_t row_stride, int first, int rows,
                                 int thread = threadIdx.x) {

@@ -1,5 +1,5 @@
-// The knobs that mean the same in every kernel with tiles of its own. A kernel gets them by including this file; one that wants
-// another default declares the knob itself, above the include.
+// The knobs that mean the same in every kernel with tiles of its own. A kernel gets them by including this file; one
+// that wants another default declares the knob itself, above the include.
 #pragma once
 
 #ifndef PAD  // knob: 16-bit elements of padding of a row in shared memory

@@ -1,9 +1,10 @@
-// From a call to launches: its arguments checked, errors put into words, the kernel for its element type and head dimension
-// found, its launches made, or planned for an imagined GPU.
+// From a call to launches: its arguments checked, errors put into words, the kernel for its element type and head
+// dimension found, its launches made, or planned for an imagined GPU.
 //
 // Each kernel library is one translation unit that includes this file once. All that holds state sits in an unnamed
-// namespace: a static inside an ordinary template or inline function would become one object for all the libraries that a
-// process has loaded (STB_GNU_UNIQUE), and a second build of a kernel would then believe that its set-up had been done.
+// namespace: a static inside an ordinary template or inline function would become one object for all the libraries that
+// a process has loaded (STB_GNU_UNIQUE), and a second build of a kernel would then believe that its set-up had been
+// done.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -47,16 +48,17 @@ int check_tensor(const char* name, const void* pointer, const int64_t (&stride)[
     }
     if (reinterpret_cast<uintptr_t>(pointer) % 16 != 0) {
         return fail(kBadArgument,
-                    "%s starts at %p, which is not a multiple of 16 bytes. Pass an aligned copy, such as %s.clone().", name,
-                    pointer, name);
+                    "%s starts at %p, which is not a multiple of 16 bytes. Pass an aligned copy, such as %s.clone().",
+                    name, pointer, name);
     }
     const char* const axis[3] = {"batch", "head", "row"};
     const int32_t extent[3] = {args.batch, args.heads, args.seqlen};
     for (int i = 0; i < 3; ++i) {
         if (extent[i] > 1 && stride[i] % 8 != 0) {  // the stride of an axis of length 1 is never used
-            return fail(kBadArgument,
-                        "The %s stride of %s is %lld elements, not a multiple of 8. Pass a copy, such as %s.contiguous().",
-                        axis[i], name, static_cast<long long>(stride[i]), name);
+            return fail(
+                kBadArgument,
+                "The %s stride of %s is %lld elements, not a multiple of 8. Pass a copy, such as %s.contiguous().",
+                axis[i], name, static_cast<long long>(stride[i]), name);
         }
     }
     return 0;
@@ -67,7 +69,8 @@ int check_arguments(const SdpaArgs* args) {
         return fail(kBadArgument, "The argument struct is a null pointer. Pass a filled kgate::SdpaArgs.");
     }
     if (args->batch < 1 || args->heads < 1 || args->seqlen < 1) {
-        return fail(kBadArgument, "batch %d, heads %d, seqlen %d: each must be at least 1. Skip the call when a tensor is empty.",
+        return fail(kBadArgument,
+                    "batch %d, heads %d, seqlen %d: each must be at least 1. Skip the call when a tensor is empty.",
                     args->batch, args->heads, args->seqlen);
     }
     if (int code = check_tensor("q", args->q, args->q_stride, *args)) return code;
@@ -84,8 +87,8 @@ constexpr int kTargets[] = {__CUDA_ARCH_LIST__};  // nvcc's, in ascending order,
 constexpr int kTargets[] = {800};
 #endif
 
-// Shared memory of one multiprocessor, of which each resident block takes 1 KB more than it asks for (CUDA C++ programming
-// guide, technical specifications per compute capability).
+// Shared memory of one multiprocessor, of which each resident block takes 1 KB more than it asks for (CUDA C++
+// programming guide, technical specifications per compute capability).
 constexpr int shared_per_multiprocessor(int architecture) {
     const bool small = architecture == 860 || architecture == 880 || architecture == 890 || architecture >= 1200;
     return (small ? 100 : architecture < 900 ? 164 : 228) * 1024;
@@ -145,15 +148,17 @@ int count_multiprocessors(int& count) {
     }
     if (error == cudaSuccess) return 0;
     cudaGetLastError();  // reported here: the thread's last-error slot should not report it again
-    return fail(kCudaError, "The GPU can't be asked for its multiprocessors: %s (%s). Check with nvidia-smi that there is one.",
+    return fail(kCudaError,
+                "The GPU can't be asked for its multiprocessors: %s (%s). Check with nvidia-smi that there is one.",
                 cudaGetErrorString(error), cudaGetErrorName(error));
 }
 
-// Launches Kernel(args, more...) on a one-dimensional grid, whose limit of 2^31 - 1 blocks the y and z axes (65535) do not have.
-// The shared-memory opt-in is asked for once per kernel and device, not at every launch.
+// Launches Kernel(args, more...) on a one-dimensional grid, whose limit of 2^31 - 1 blocks the y and z axes (65535) do
+// not have. The shared-memory opt-in is asked for once per kernel and device, not at every launch.
 template <auto Kernel, typename Arguments, typename... More>
 int launch(const Arguments& args, int64_t blocks, int threads, int shared_bytes, void* stream, const More&... more) {
-    static std::atomic<bool> ready[kMaxDevices];  // zero-initialised; a race sets the attribute twice, which is harmless
+    // Zero-initialised; a race sets the attribute twice, which is harmless.
+    static std::atomic<bool> ready[kMaxDevices];
 
     if (blocks > std::numeric_limits<int32_t>::max()) {
         return fail(kUnsupported, "The problem needs %lld thread blocks, more than a grid holds. Split the batch.",
@@ -166,9 +171,10 @@ int launch(const Arguments& args, int64_t blocks, int threads, int shared_bytes,
         int limit = 0;
         error = cudaDeviceGetAttribute(&limit, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
         if (error == cudaSuccess && shared_bytes > limit) {
-            return fail(kUnsupported,
-                        "A block needs %d bytes of shared memory, this GPU offers %d. Lower BLOCK_M, BLOCK_N or STAGES.",
-                        shared_bytes, limit);
+            return fail(
+                kUnsupported,
+                "A block needs %d bytes of shared memory, this GPU offers %d. Lower BLOCK_M, BLOCK_N or STAGES.",
+                shared_bytes, limit);
         }
         if (error == cudaSuccess && shared_bytes > 48 * 1024) {
             error = cudaFuncSetAttribute(Kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes);
@@ -176,7 +182,8 @@ int launch(const Arguments& args, int64_t blocks, int threads, int shared_bytes,
         if (error == cudaSuccess && device < kMaxDevices) ready[device].store(true, std::memory_order_release);
     }
     if (error == cudaSuccess) {
-        // Not <<<>>>, whose error comes out of the thread's last-error slot, where an earlier call may have left its own.
+        // Not <<<>>>, whose error comes out of the thread's last-error slot, where an earlier call may have left its
+        // own.
         void* parameters[] = {const_cast<Arguments*>(&args), const_cast<More*>(&more)...};
         error = cudaLaunchKernel(Kernel, dim3(static_cast<unsigned>(blocks)), dim3(threads), parameters, shared_bytes,
                                  static_cast<cudaStream_t>(stream));
@@ -202,12 +209,12 @@ int dispatch_dtype(const SdpaArgs& args, void* stream) {
             case BFloat16: return Kernel<__nv_bfloat16, D>::launch(args, stream);
             case Float32:
                 return fail(kUnsupported, "This implementation takes no float32. Pass float16 or bfloat16 tensors.");
-            default:
-                return fail(kBadArgument, "dtype %d is unknown. Pass 1 (float16) or 2 (bfloat16).", args.dtype);
+            default: return fail(kBadArgument, "dtype %d is unknown. Pass 1 (float16) or 2 (bfloat16).", args.dtype);
         }
     } else {
-        return fail(kUnsupported, "This build serves head_dim %d only, not %d. Build it with HEAD_DIM=0 or HEAD_DIM=%d.",
-                    OnlyHeadDim, D, D);
+        return fail(kUnsupported,
+                    "This build serves head_dim %d only, not %d. Build it with HEAD_DIM=0 or HEAD_DIM=%d.", OnlyHeadDim,
+                    D, D);
     }
 }
 
@@ -222,7 +229,8 @@ int dispatch(const SdpaArgs* args, void* stream) {
         case 96: return dispatch_dtype<Kernel, OnlyHeadDim, 96>(*args, stream);
         case 128: return dispatch_dtype<Kernel, OnlyHeadDim, 128>(*args, stream);
         default:
-            return fail(kUnsupported, "head_dim %d is not supported. Use 64, 80, 96 or 128, padding with zeros if need be.",
+            return fail(kUnsupported,
+                        "head_dim %d is not supported. Use 64, 80, 96 or 128, padding with zeros if need be.",
                         args->head_dim);
     }
 }
@@ -232,9 +240,11 @@ int dispatch(const SdpaArgs* args, void* stream) {
 
 KGATE_EXPORT const char* kgate_message(void) { return kgate::message; }
 
-// What kgate_sdpa would launch for these arguments on a GPU of this architecture with so many multiprocessors: the number of
-// launches written to `launches`, or a negative error. Needs no GPU, and touches no tensor: pointers need only look aligned.
-KGATE_EXPORT int kgate_plan(const kgate::SdpaArgs* args, int multiprocessors, kgate::PlannedLaunch* launches, int room) {
+// What kgate_sdpa would launch for these arguments on a GPU of this architecture with so many multiprocessors: the
+// number of launches written to `launches`, or a negative error. Needs no GPU, and touches no tensor: pointers need
+// only look aligned.
+KGATE_EXPORT int kgate_plan(const kgate::SdpaArgs* args, int multiprocessors, kgate::PlannedLaunch* launches,
+                            int room) {
     kgate::Planning plan = {multiprocessors, launches, room, 0};
     kgate::planning = &plan;
     const int code = kgate_sdpa(args, nullptr);

@@ -25,7 +25,8 @@ struct Tile {
 __device__ inline Tile find_tile(const SdpaArgs& args, int block_m, unsigned index = blockIdx.x) {
     const unsigned tiles = ceil_div(args.seqlen, block_m);
     const unsigned slice = index / tiles;  // neighbours in the grid share a head, hence its K and V in L2
-    const unsigned batch = index / (tiles * args.heads);  // not from `slice`: a division that waits for another costs 0.1 us
+    // Not from `slice`: a division that waits for another costs 0.1 us.
+    const unsigned batch = index / (tiles * args.heads);
     int tile = index - slice * tiles;
     // A causal tile's work grows with its index: the longest start first, so that none of them is the straggler.
     if (args.causal) tile = static_cast<int>(tiles) - 1 - tile;
@@ -41,7 +42,7 @@ __device__ T* head_pointer(T* base, const int64_t (&stride)[N], const Tile& tile
 }
 
 // While loads are under way: a kernel ends when its stores are through, and the first of them has its page looked up.
-__device__ inline void prefetch_output_page(const void* o) { asm volatile("prefetch.global.L2 [%0];" ::"l"(o)); }
+__device__ inline void prefetch_output_page(const void* o) { asm volatile("prefetch.global.L2 [%0];" : : "l"(o)); }
 
 }  // namespace
 }  // namespace kgate

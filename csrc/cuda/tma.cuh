@@ -11,9 +11,9 @@
 namespace kgate {
 namespace {
 
-using EncodeTiled = CUresult (*)(CUtensorMap*, CUtensorMapDataType, cuuint32_t, void*, const cuuint64_t*, const cuuint64_t*,
-                                 const cuuint32_t*, const cuuint32_t*, CUtensorMapInterleave, CUtensorMapSwizzle,
-                                 CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
+using EncodeTiled = CUresult (*)(CUtensorMap*, CUtensorMapDataType, cuuint32_t, void*, const cuuint64_t*,
+                                 const cuuint64_t*, const cuuint32_t*, const cuuint32_t*, CUtensorMapInterleave,
+                                 CUtensorMapSwizzle, CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
 
 // The driver's function, asked for once: kernel libraries do not link the driver.
 int find_encode_tiled(EncodeTiled& encode) {
@@ -34,9 +34,10 @@ int find_encode_tiled(EncodeTiled& encode) {
     return 0;
 }
 
-// Of boxes of `rows` rows and 64 columns: a row is 128 bytes with its chunks swizzled, and rows that do not exist become zeros.
-int make_tensor_map(CUtensorMap& map, const char* name, const void* pointer, const int64_t (&stride)[3], const SdpaArgs& args,
-                    int rows) {
+// Of boxes of `rows` rows and 64 columns: a row is 128 bytes with its chunks swizzled, and rows that do not exist
+// become zeros.
+int make_tensor_map(CUtensorMap& map, const char* name, const void* pointer, const int64_t (&stride)[3],
+                    const SdpaArgs& args, int rows) {
     if (planning != nullptr) return 0;  // where there may be no driver
     EncodeTiled encode = nullptr;
     if (int code = find_encode_tiled(encode)) return code;
@@ -49,18 +50,23 @@ int make_tensor_map(CUtensorMap& map, const char* name, const void* pointer, con
     const cuuint32_t box[4] = {64, static_cast<cuuint32_t>(rows), 1, 1};
     const cuuint32_t step[4] = {1, 1, 1, 1};
     const auto type = args.dtype == Float16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
-    const CUresult result = encode(&map, type, 4, const_cast<void*>(pointer), extent, bytes, box, step,
-                                   CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_NONE,
-                                   CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+    const CUresult result =
+        encode(&map, type, 4, const_cast<void*>(pointer), extent, bytes, box, step, CU_TENSOR_MAP_INTERLEAVE_NONE,
+               CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_NONE, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
     if (result == CUDA_SUCCESS) return 0;
-    return fail(kUnsupported, "The driver makes no tensor map of %s (error %d). Pass a copy, such as %s.contiguous().", name,
-                static_cast<int>(result), name);
+    return fail(kUnsupported, "The driver makes no tensor map of %s (error %d). Pass a copy, such as %s.contiguous().",
+                name, static_cast<int>(result), name);
 }
 
 // By one thread: the box of the tensor's rows from `row` and columns from `column` on; `barrier` counts its bytes.
-__device__ inline void copy_box(unsigned target, const CUtensorMap& map, int column, int row, const Tile& tile, unsigned barrier) {
-    asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3, %4, %5}], [%6];"
-                 ::"r"(target), "l"(&map), "r"(column), "r"(row), "r"(tile.head), "r"(tile.batch), "r"(barrier) : "memory");
+__device__ inline void copy_box(unsigned target, const CUtensorMap& map, int column, int row, const Tile& tile,
+                                unsigned barrier) {
+    asm volatile(
+        "cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes "
+        "[%0], [%1, {%2, %3, %4, %5}], [%6];"
+        :
+        : "r"(target), "l"(&map), "r"(column), "r"(row), "r"(tile.head), "r"(tile.batch), "r"(barrier)
+        : "memory");
 }
 
 }  // namespace

@@ -26,10 +26,10 @@ struct Cublas {
     int (*set_workspace)(void* handle, void* workspace, size_t bytes);
     int (*set_math_mode)(void* handle, int mode);
     int (*gemm_strided_batched)(void* handle, int transa, int transb, int m, int n, int k, const void* alpha,
-                                const void* a, cudaDataType a_type, int lda, long long stride_a,
-                                const void* b, cudaDataType b_type, int ldb, long long stride_b, const void* beta,
-                                void* c, cudaDataType c_type, int ldc, long long stride_c,
-                                int batch_count, int compute_type, int algorithm);
+                                const void* a, cudaDataType a_type, int lda, long long stride_a, const void* b,
+                                cudaDataType b_type, int ldb, long long stride_b, const void* beta, void* c,
+                                cudaDataType c_type, int ldc, long long stride_c, int batch_count, int compute_type,
+                                int algorithm);
     const char* (*status_string)(int status);
     bool complete;
 
@@ -44,11 +44,11 @@ struct Cublas {
     }
 };
 
-constexpr int kOpN = 0;                         // CUBLAS_OP_N
-constexpr int kOpT = 1;                         // CUBLAS_OP_T
-constexpr int kCompute32F = 68;                 // CUBLAS_COMPUTE_32F
-constexpr int kDefaultAlgorithm = -1;           // CUBLAS_GEMM_DEFAULT
-constexpr int kNoReducedPrecision = 16;         // CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION: sums stay fp32
+constexpr int kOpN = 0;                  // CUBLAS_OP_N
+constexpr int kOpT = 1;                  // CUBLAS_OP_T
+constexpr int kCompute32F = 68;          // CUBLAS_COMPUTE_32F
+constexpr int kDefaultAlgorithm = -1;    // CUBLAS_GEMM_DEFAULT
+constexpr int kNoReducedPrecision = 16;  // CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION: sums stay fp32
 
 template <typename T>
 constexpr cudaDataType kCudaType = CUDA_R_32F;
@@ -133,7 +133,8 @@ private:
     }
 
     template <typename T>
-    static Operand operand(const void* base, const int64_t (&stride)[3], const SdpaArgs& args, const LogitChunk& chunk) {
+    static Operand operand(const void* base, const int64_t (&stride)[3], const SdpaArgs& args,
+                           const LogitChunk& chunk) {
         // The stride of an axis of length 1 may be anything, but cuBLAS wants rows at least as far apart as they are
         // long.
         const int64_t ld = args.seqlen == 1 ? args.head_dim : stride[2];

@@ -19,7 +19,8 @@ namespace {
 constexpr int64_t kCutensorBytes = 32 << 20;
 
 struct Cutensor {
-    // Declared here after cutensor.h, version 2, whose handles are pointers and whose enumerations have the size of int.
+    // Declared here after cutensor.h, version 2, whose handles are pointers and whose enumerations have the size of
+    // int.
     int (*create)(void** handle);
     int (*create_tensor)(void* handle, void** tensor, uint32_t modes, const int64_t* extent, const int64_t* stride,
                          cudaDataType type, uint32_t alignment);
@@ -31,8 +32,8 @@ struct Cutensor {
     int (*create_preference)(void* handle, void** preference, int algorithm, int jit);
     int (*destroy_preference)(void* preference);
     int (*create_plan)(void* handle, void** plan, void* operation, void* preference, uint64_t workspace_limit);
-    int (*contract)(void* handle, void* plan, const void* alpha, const void* a, const void* b, const void* beta, const void* c,
-                    void* d, void* workspace, uint64_t workspace_bytes, cudaStream_t stream);
+    int (*contract)(void* handle, void* plan, const void* alpha, const void* a, const void* b, const void* beta,
+                    const void* c, void* d, void* workspace, uint64_t workspace_bytes, cudaStream_t stream);
     const char* (*error_string)(int status);
     void** compute_32f;  // the variable CUTENSOR_COMPUTE_DESC_32F
     bool complete;
@@ -64,8 +65,8 @@ struct Tensor {
     }
 };
 
-// cuTENSOR on the current device, for as long as this object lives; calls on other threads wait. Handles and plans belong to
-// the process and are never destroyed.
+// cuTENSOR on the current device, for as long as this object lives; calls on other threads wait. Handles and plans
+// belong to the process and are never destroyed.
 class CutensorCall {
 public:
     CutensorCall() : lock_(mutex()) {}
@@ -93,14 +94,15 @@ public:
         return 0;
     }
 
-    // d = alpha * sum of a * b + beta * c over the modes that d has not; c lies like d. Elements are of `type`, sums fp32.
-    int contract(cudaDataType type, float alpha, const Tensor& a, const void* a_pointer, const Tensor& b, const void* b_pointer,
-                 float beta, const void* c_pointer, const Tensor& d, void* d_pointer) {
+    // d = alpha * sum of a * b + beta * c over the modes that d has not; c lies like d. Elements are of `type`, sums
+    // fp32.
+    int contract(cudaDataType type, float alpha, const Tensor& a, const void* a_pointer, const Tensor& b,
+                 const void* b_pointer, float beta, const void* c_pointer, const Tensor& d, void* d_pointer) {
         if (planning != nullptr) return 0;  // a plan holds our own kernels only
         void* plan = nullptr;
         if (int code = find_plan(type, a, b, d, plan)) return code;
-        return explain(library().contract(handle_, plan, &alpha, a_pointer, b_pointer, &beta, c_pointer, d_pointer, workspace_,
-                                          kCutensorBytes, stream_));
+        return explain(library().contract(handle_, plan, &alpha, a_pointer, b_pointer, &beta, c_pointer, d_pointer,
+                                          workspace_, kCutensorBytes, stream_));
     }
 
 private:
@@ -132,12 +134,13 @@ private:
         const Tensor* const shapes[3] = {&a, &b, &d};
         for (int i = 0; i < 3 && status == 0; ++i) {
             const Tensor& shape = *shapes[i];
-            status = library().create_tensor(handle_, &tensors[i], 4, shape.extent.data(), shape.stride.data(), type, 16);
+            status =
+                library().create_tensor(handle_, &tensors[i], 4, shape.extent.data(), shape.stride.data(), type, 16);
         }
         if (status == 0) {
             status = library().create_contraction(handle_, &operation, tensors[0], a.mode.data(), kIdentity, tensors[1],
-                                                  b.mode.data(), kIdentity, tensors[2], d.mode.data(), kIdentity, tensors[2],
-                                                  d.mode.data(), *library().compute_32f);
+                                                  b.mode.data(), kIdentity, tensors[2], d.mode.data(), kIdentity,
+                                                  tensors[2], d.mode.data(), *library().compute_32f);
         }
         if (status == 0) status = library().create_preference(handle_, &preference, kDefaultAlgorithm, kNoJit);
         if (status == 0) status = library().create_plan(handle_, &plan, operation, preference, kCutensorBytes);

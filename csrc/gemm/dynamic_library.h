@@ -1,9 +1,9 @@
 // Opening a vendor's library at run time instead of linking it.
 //
-// A kernel that uses cuBLAS or cuTENSOR then compiles where neither is installed, headers included, in the time that its own
-// code takes; and it runs on the copy that is in the process already. PyTorch brings a cuBLAS of its own, and one name (the
-// soname, libcublas.so.13) is loaded once: linking would find another copy first, or none. Which file it is, is decided
-// before the kernel is called (pytest_kgate/build/vendor_libraries.py); here only the name is asked for.
+// A kernel that uses cuBLAS or cuTENSOR then compiles where neither is installed, headers included, in the time that
+// its own code takes; and it runs on the copy that is in the process already. PyTorch brings a cuBLAS of its own, and
+// one name (the soname, libcublas.so.13) is loaded once: linking would find another copy first, or none. Which file it
+// is, is decided before the kernel is called (pytest_kgate/build/vendor_libraries.py); here only the name is asked for.
 #pragma once
 
 #include <dlfcn.h>

@@ -53,8 +53,12 @@ int multiply_and_divide(CublasCall& cublas, const SdpaArgs& args, const Workspac
                         int64_t p_ld, void* stream) {
     const T* const p = in_workspace<const T>(args, workspace.pairs);
     if (int code = cublas.output<T>(args, chunk, p, p_ld, in_workspace<float>(args, workspace.outputs))) return code;
-    const DivideArgs last = {args, chunk, in_workspace<const float>(args, workspace.outputs), nullptr,
-                             in_workspace<const float>(args, workspace.sums), 1.0f};
+    const DivideArgs last = {args,
+                             chunk,
+                             in_workspace<const float>(args, workspace.outputs),
+                             nullptr,
+                             in_workspace<const float>(args, workspace.sums),
+                             1.0f};
     return launch_divide_rows<T, float, 1, D>(last, stream);
 }
 

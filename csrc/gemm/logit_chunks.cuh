@@ -1,9 +1,9 @@
 // How attention by whole matrices is cut up: the logits of all heads do not fit any memory, so one chunk of the problem
 // at a time has its logits in the workspace.
 //
-// A chunk is some query rows of some heads of some batches: all heads of several batches, or several heads of one. Under
-// the causal mask a chunk of rows [first, first + n) takes the keys [0, first + n) only, so that fewer rows a chunk mean
-// less work above the diagonal, and more launches.
+// A chunk is some query rows of some heads of some batches: all heads of several batches, or several heads of one.
+// Under the causal mask a chunk of rows [first, first + n) takes the keys [0, first + n) only, so that fewer rows a
+// chunk mean less work above the diagonal, and more launches.
 #pragma once
 
 #include <algorithm>
@@ -27,14 +27,16 @@ namespace {
 struct LogitChunk {
     int batch, batches;  // [batch, batch + batches)
     int head, heads;
-    int row, rows;       // query rows
-    int keys;            // keys [0, keys) are all that these rows attend to
-    int ld;              // elements between rows of the logits: keys, rounded up so that each row starts on 16 bytes
+    int row, rows;  // query rows
+    int keys;       // keys [0, keys) are all that these rows attend to
+    int ld;         // elements between rows of the logits: keys, rounded up so that each row starts on 16 bytes
 };
 
 __host__ __device__ constexpr int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 
-__host__ __device__ inline int64_t slice_elements(const LogitChunk& chunk) { return static_cast<int64_t>(chunk.rows) * chunk.ld; }
+__host__ __device__ inline int64_t slice_elements(const LogitChunk& chunk) {
+    return static_cast<int64_t>(chunk.rows) * chunk.ld;
+}
 __host__ __device__ inline int slices_of(const LogitChunk& chunk) { return chunk.batches * chunk.heads; }
 
 struct ChunkSize {  // of the largest chunk; all begin at multiples of it
@@ -68,9 +70,9 @@ int for_each_chunk(const SdpaArgs& args, const ChunkSize& largest, const Body& b
         for (int head = 0; head < args.heads; head += largest.heads) {
             for (int row = 0; row < args.seqlen; row += largest.rows) {
                 LogitChunk chunk = {batch, std::min(largest.batches, args.batch - batch),
-                           head,  std::min(largest.heads, args.heads - head),
-                           row,   std::min(largest.rows, args.seqlen - row),
-                           0,     0};
+                                    head,  std::min(largest.heads, args.heads - head),
+                                    row,   std::min(largest.rows, args.seqlen - row),
+                                    0,     0};
                 chunk.keys = args.causal ? chunk.row + chunk.rows : args.seqlen;
                 chunk.ld = static_cast<int>(round_up(chunk.keys, 8));
                 if (int code = body(chunk)) return code;

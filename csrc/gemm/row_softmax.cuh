@@ -1,4 +1,5 @@
-// The rows of a chunk's logits become exp(x - max) in 16 bits, in their place, and its sum: a softmax that is divided later.
+// The rows of a chunk's logits become exp(x - max) in 16 bits, in their place, and its sum: a softmax that is divided
+// later.
 //
 // One warp owns a row: its maximum, its sum, and the only copy of its logits. Up to 2048 keys stay in registers between
 // the reduction and the writing, four neighbours a lane for each step of 128 keys; longer rows are read twice. What is
@@ -21,7 +22,7 @@ struct SoftmaxArgs {
     int32_t causal;
     void* logits;  // (slices, rows, ld) of Logits, in units of log2(e); on return T, row by row from the same places
     const void* corrections;  // to be added to the logits; read only where Terms is 2
-    float* sums;  // (slices, rows), of what is written
+    float* sums;              // (slices, rows), of what is written
 };
 
 // Four neighbours, of which the first `there` have been written; what is behind those stays as it was.
@@ -64,7 +65,8 @@ __global__ void __launch_bounds__(Warps * 32) row_softmax(const __grid_constant_
             const int key = first + (c * 32 + lane) * 4;
             if (key < keys) {  // what lies behind the chunk's last key nobody has written
                 load_4<Logits>(args.logits, row * chunk.ld + key, chunk.keys - key, x[c]);
-                if constexpr (Terms == 2) load_4<Logits>(args.corrections, row * chunk.ld + key, chunk.keys - key, more[c]);
+                if constexpr (Terms == 2)
+                    load_4<Logits>(args.corrections, row * chunk.ld + key, chunk.keys - key, more[c]);
             }
         }
 #pragma unroll

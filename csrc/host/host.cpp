@@ -1,29 +1,35 @@
-// host: FlashAttention on the CPU. fp32, fp16 or bf16 in and out, fp32 inside, streaming softmax: no S x S matrix in memory.
+// host: FlashAttention on the CPU. fp32, fp16 or bf16 in and out, fp32 inside, streaming softmax: no S x S matrix in
+// memory.
 //
-// Idea. A vector lane is a query row. Q^T is packed once per work item, and both products are the same register-blocked loop,
+// Idea. A vector lane is a query row. Q^T is packed once per work item, and both products are the same register-blocked
+// loop,
 //     S^T[n][m] = sum_d K[n][d] Q^T[d][m]        O^T[d][m] += sum_n V[n][d] P^T[n][m]
-// with m across the lanes and K and V as broadcast scalars. So K is never transposed, the softmax has no horizontal step
-// (each lane keeps its row's maximum and sum), the mask is one comparison, and any head_dim vectorises alike. Only O^T has to
-// be turned at the end of the item.
+// with m across the lanes and K and V as broadcast scalars. So K is never transposed, the softmax has no horizontal
+// step (each lane keeps its row's maximum and sum), the mask is one comparison, and any head_dim vectorises alike. Only
+// O^T has to be turned at the end of the item.
 //
-// Tile plan. A work item is BLOCK_M query rows of one head; it walks over tiles of BLOCK_N keys. Items go to a persistent pool
-// of threads through an atomic counter (host/pool.h), under a causal mask the ones with most keys first. Along the diagonal,
-// vectors of rows that see no key are left out of both products.
+// Tile plan. A work item is BLOCK_M query rows of one head; it walks over tiles of BLOCK_N keys. Items go to a
+// persistent pool of threads through an atomic counter (host/pool.h), under a causal mask the ones with most keys
+// first. Along the diagonal, vectors of rows that see no key are left out of both products.
 //
-// Budget. Registers: 4 x 4 vectors of sums with AVX-512, 4 x 3 with AVX2, 4 x 2 with 128-bit vectors, plus a row of operands.
-// First-level cache, at 64 x 64 and head_dim 64: S^T, V and Q^T or O^T of 16 KB each; K and V of a head stay in the second.
+// Budget. Registers: 4 x 4 vectors of sums with AVX-512, 4 x 3 with AVX2, 4 x 2 with 128-bit vectors, plus a row of
+// operands. First-level cache, at 64 x 64 and head_dim 64: S^T, V and Q^T or O^T of 16 KB each; K and V of a head stay
+// in the second.
 //
-// Instruction sets. host/tile.h is compiled three times below, and the best one that the processor has is taken at run time:
-// the library may travel. Where there is no x86, or no better, 128-bit vectors of the compiler's own are used (NEON, SSE2).
+// Instruction sets. host/tile.h is compiled three times below, and the best one that the processor has is taken at run
+// time: the library may travel. Where there is no x86, or no better, 128-bit vectors of the compiler's own are used
+// (NEON, SSE2).
 //
-// Environment, read by the first call: KGATE_HOST_THREADS, threads in all (default: the processors that this process may run
-// on); KGATE_HOST_ISA, avx512, avx2 or portable (default: the best there is).
+// Environment, read by the first call: KGATE_HOST_THREADS, threads in all (default: the processors that this process
+// may run on); KGATE_HOST_ISA, avx512, avx2 or portable (default: the best there is).
 //
-// Result. On one core of an AMD EPYC (Zen 5), 1x8x512x64 in fp32: 2.4 ms, 220 GFLOP/s, with AVX-512; half of that with AVX2, a
-// sixth with neither. Other tiles gain nothing: what is left is the softmax. On two cores, 0.2 to 0.4 of SDPA's time.
+// Result. On one core of an AMD EPYC (Zen 5), 1x8x512x64 in fp32: 2.4 ms, 220 GFLOP/s, with AVX-512; half of that with
+// AVX2, a sixth with neither. Other tiles gain nothing: what is left is the softmax. On two cores, 0.2 to 0.4 of SDPA's
+// time.
 //
-// Limits. head_dim 1 to 128; as many keys as queries. A row whose logits are all -inf gives zeros. O is normalised at the end:
-// values of V beyond 1e36 / seqlen may overflow. Few, short heads leave threads idle: keys are not split between threads.
+// Limits. head_dim 1 to 128; as many keys as queries. A row whose logits are all -inf gives zeros. O is normalised at
+// the end: values of V beyond 1e36 / seqlen may overflow. Few, short heads leave threads idle: keys are not split
+// between threads.
 #include "sdpa.h"
 
 #include <cerrno>
@@ -80,9 +86,9 @@ struct Scratch {
     alignas(64) float sum[BLOCK_M];
 };
 
-// 2^f on [-1/2, 1/2] as a polynomial of f, fitted (linear programme, Chebyshev nodes) for the least relative error, 1.6e-8
-// with these rounded coefficients. One degree less would save a multiply-add and cost 1.1e-7.
-constexpr float kExp2[] = {1.0f,          0.693147182f,  0.240226477f,   0.0555033274f,
+// 2^f on [-1/2, 1/2] as a polynomial of f, fitted (linear programme, Chebyshev nodes) for the least relative error,
+// 1.6e-8 with these rounded coefficients. One degree less would save a multiply-add and cost 1.1e-7.
+constexpr float kExp2[] = {1.0f,           0.693147182f,   0.240226477f,   0.0555033274f,
                            0.00961843878f, 0.00133988482f, 0.000153528876f};
 
 float bits_to_float(uint32_t bits) {
@@ -99,7 +105,8 @@ uint32_t float_to_bits(float x) {
 float to_float(float x) { return x; }
 float to_float(BFloat x) { return bits_to_float(uint32_t(x.bits) << 16); }
 float to_float(Half x) {
-    // The 15 bits of a half, moved up 13, are a float whose exponent is 112 too small; subnormals come right with the rest.
+    // The 15 bits of a half, moved up 13, are a float whose exponent is 112 too small; subnormals come right with the
+    // rest.
     const uint32_t sign = uint32_t(x.bits & 0x8000u) << 16;
     const float magnitude = bits_to_float(uint32_t(x.bits & 0x7fffu) << 13) * 0x1p112f;
     const uint32_t special = (x.bits & 0x7c00u) == 0x7c00u ? 0x7f800000u : 0u;  // infinities and NaNs
@@ -179,7 +186,8 @@ const Isa* isas() {
     const bool f16c = __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
     const bool has_avx2 = f16c && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     static const Isa table[] = {
-        {"avx512", has_avx2 && __builtin_cpu_supports("avx512f"),
+        {"avx512",
+         has_avx2 && __builtin_cpu_supports("avx512f"),
          {avx512::attend<float>, avx512::attend<Half>, avx512::attend<BFloat>}},
         {"avx2", has_avx2, {avx2::attend<float>, avx2::attend<Half>, avx2::attend<BFloat>}},
         {"portable", true, {portable::attend<float>, portable::attend<Half>, portable::attend<BFloat>}},
@@ -213,7 +221,8 @@ int affinity_threads() {
     return count > 0 ? int(count) : 1;
 }
 
-// What the environment asks for. A value that can't be met is kept as it was, for the message; isa is then null, threads 0.
+// What the environment asks for. A value that can't be met is kept as it was, for the message; isa is then null,
+// threads 0.
 struct Settings {
     const Isa* isa = nullptr;
     int threads = 0;
@@ -255,8 +264,8 @@ struct Job {
 void run_item(const void* context, int64_t item, Scratch& scratch) {
     const Job& job = *static_cast<const Job*>(context);
     const int64_t heads = int64_t(job.args.batch) * job.args.heads;
-    // Causal: the last tile of every head first, so that no thread is left with a long item at the end. Otherwise head by
-    // head, for K and V to stay in the cache.
+    // Causal: the last tile of every head first, so that no thread is left with a long item at the end. Otherwise head
+    // by head, for K and V to stay in the cache.
     const int64_t head = job.args.causal ? item % heads : item / job.tiles;
     const int64_t tile = job.args.causal ? job.tiles - 1 - item / heads : item % job.tiles;
     job.attend(job.args, int(head / job.args.heads), int(head % job.args.heads), int(tile * BLOCK_M), scratch);
@@ -282,13 +291,16 @@ KGATE_EXPORT int kgate_sdpa(const kgate::SdpaArgs* args, void*) {
     if (!args->q || !args->k || !args->v || !args->o)
         return fail(kBadArgument, "A tensor's pointer is null. Pass four allocated tensors q, k, v and o.");
     if (args->batch < 1 || args->heads < 1 || args->seqlen < 1 || args->head_dim < 1)
-        return fail(kBadArgument, "The shape (batch %d, heads %d, seqlen %d, head_dim %d) is empty. Make every size at least 1.",
+        return fail(kBadArgument,
+                    "The shape (batch %d, heads %d, seqlen %d, head_dim %d) is empty. Make every size at least 1.",
                     int(args->batch), int(args->heads), int(args->seqlen), int(args->head_dim));
     if (args->head_dim > kMaxHeadDim)
-        return fail(kUnsupported, "The host kernel takes head_dim 1 to %d, not %d. Use a smaller head_dim, or another kernel.",
+        return fail(kUnsupported,
+                    "The host kernel takes head_dim 1 to %d, not %d. Use a smaller head_dim, or another kernel.",
                     kMaxHeadDim, int(args->head_dim));
     if (args->dtype < Float32 || args->dtype > BFloat16)
-        return fail(kUnsupported, "The host kernel knows no dtype %d. Pass float32 (0), float16 (1) or bfloat16 (2) tensors.",
+        return fail(kUnsupported,
+                    "The host kernel knows no dtype %d. Pass float32 (0), float16 (1) or bfloat16 (2) tensors.",
                     int(args->dtype));
     if (args->seqlen > INT_MAX - 2 * (BLOCK_M + BLOCK_N))
         return fail(kUnsupported, "The sequence of %d rows is too long to index. Split it.", int(args->seqlen));
@@ -306,8 +318,10 @@ KGATE_EXPORT int kgate_sdpa(const kgate::SdpaArgs* args, void*) {
     try {
         Pool<Scratch>::instance(set.threads).run(tiles * args->batch * args->heads, run_item, &job);
     } catch (const std::bad_alloc&) {
-        return fail(kOutOfMemory, "The host kernel could not allocate %zu bytes for its tiles. Free memory, or make "
-                    "BLOCK_M and BLOCK_N smaller.", sizeof(Scratch));
+        return fail(kOutOfMemory,
+                    "The host kernel could not allocate %zu bytes for its tiles. Free memory, or make "
+                    "BLOCK_M and BLOCK_N smaller.",
+                    sizeof(Scratch));
     }
     return 0;
 }

@@ -1,15 +1,16 @@
 // The threads of the host kernel: started once, by the first call that can use them, and kept.
 //
-// A job is a number of items that threads claim one by one from an atomic counter. Between jobs a worker spins for some tens
-// of microseconds (calls in a race follow each other that closely, and waking a thread costs about as much as it computes),
-// then sleeps on a condition variable, so an idle pool burns nothing.
+// A job is a number of items that threads claim one by one from an atomic counter. Between jobs a worker spins for some
+// tens of microseconds (calls in a race follow each other that closely, and waking a thread costs about as much as it
+// computes), then sleeps on a condition variable, so an idle pool burns nothing.
 //
-// Placement: a pool as large as the set of processors that the process may run on gives each worker a processor of its own,
-// and moves it when the caller turns up there. Left alone, a scheduler may take longer to part two threads that woke on one
-// processor than the whole job takes. A smaller pool is left to the scheduler: two processes would pick the same processors.
+// Placement: a pool as large as the set of processors that the process may run on gives each worker a processor of its
+// own, and moves it when the caller turns up there. Left alone, a scheduler may take longer to part two threads that
+// woke on one processor than the whole job takes. A smaller pool is left to the scheduler: two processes would pick the
+// same processors.
 //
-// fork: a child has none of its parent's threads, and a mutex that another thread held stays locked in it for ever. So the
-// child forgets the pool (its memory is leaked on purpose) and its first call starts a new one.
+// fork: a child has none of its parent's threads, and a mutex that another thread held stays locked in it for ever. So
+// the child forgets the pool (its memory is leaked on purpose) and its first call starts a new one.
 #pragma once
 
 #include <atomic>
@@ -116,7 +117,8 @@ private:
     // homes_[0] is the caller's processor, homes_[i] that of worker i - 1; empty: nobody is placed.
     void find_homes() {
         cpu_set_t allowed;
-        if (sched_getaffinity(0, sizeof allowed, &allowed) != 0 || CPU_COUNT(&allowed) != int(workers_.size()) + 1) return;
+        if (sched_getaffinity(0, sizeof allowed, &allowed) != 0 || CPU_COUNT(&allowed) != int(workers_.size()) + 1)
+            return;
         for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu)
             if (CPU_ISSET(cpu, &allowed)) homes_.push_back(cpu);
         for (size_t i = 1; i < homes_.size(); ++i) move(i);

@@ -1,5 +1,5 @@
-// One tile of query rows against all its keys, for one instruction set. host/host.cpp includes this file once for each, inside a
-// namespace of its own (so there is no include guard), with these macros defined:
+// One tile of query rows against all its keys, for one instruction set. host/host.cpp includes this file once for each,
+// inside a namespace of its own (so there is no include guard), with these macros defined:
 //   KGATE_LANES   floats in a vector           KGATE_PANEL  vectors of query rows that a product holds in registers
 //   KGATE_TARGET  attribute of every function  KGATE_HALF   0 convert fp16 with integer code, 1 by F16C, 2 by AVX-512F
 
@@ -10,9 +10,9 @@ constexpr int kRows = 4;  // keys (or columns of V) that a product holds in regi
 
 // ---- the exponential ----
 
-// 2^x for x <= 8 or so, relative error below 2e-7; 0 for x <= -127 (so for -inf), NaN for NaN.
-// Adding 1.5 * 2^23 + 127 rounds x to an integer n and leaves n + 127, the exponent field of 2^n, in the low bits of the sum:
-// a shift makes 2^n of it (and 0 of n = -127). Multiplying, rather than adding exponents as integers, keeps a NaN a NaN.
+// 2^x for x <= 8 or so, relative error below 2e-7; 0 for x <= -127 (so for -inf), NaN for NaN. Adding 1.5 * 2^23 + 127
+// rounds x to an integer n and leaves n + 127, the exponent field of 2^n, in the low bits of the sum: a shift makes 2^n
+// of it (and 0 of n = -127). Multiplying, rather than adding exponents as integers, keeps a NaN a NaN.
 KGATE_FN Vec power_of_two(Vec x) {
     const Vec floor = splat(-127.0f);
     x = x < floor ? floor : x;  // in this order, for a NaN to pass
@@ -29,27 +29,25 @@ KGATE_FN Vec power_of_two(Vec x) {
 
 // ---- the two products, in registers: R rows times W vectors of query rows ----
 
-// S^T[n][m] = sum over d of K[n][d] Q^T[d][m], for R keys n. Every step of d: W loads, R broadcasts, R * W multiply-adds.
+// S^T[n][m] = sum over d of K[n][d] Q^T[d][m], for R keys n. Every step of d: W loads, R broadcasts, R * W
+// multiply-adds.
 template <int R, int W>
 KGATE_OUTLINE void logits(const float* q, const float* k, int64_t k_stride, int head_dim, float* s) {
     Vec sum[R][W];
     KGATE_UNROLL
-    for (int r = 0; r < R; ++r)
-        KGATE_UNROLL
-        for (int w = 0; w < W; ++w) sum[r][w] = Vec{};
+    for (int r = 0; r < R; ++r) KGATE_UNROLL
+    for (int w = 0; w < W; ++w) sum[r][w] = Vec{};
     for (int d = 0; d < head_dim; ++d) {
         Vec x[W];
         KGATE_UNROLL
         for (int w = 0; w < W; ++w) x[w] = load(q + d * BLOCK_M + w * kLanes);
         KGATE_UNROLL
-        for (int r = 0; r < R; ++r)
-            KGATE_UNROLL
-            for (int w = 0; w < W; ++w) sum[r][w] = x[w] * k[r * k_stride + d] + sum[r][w];
+        for (int r = 0; r < R; ++r) KGATE_UNROLL
+        for (int w = 0; w < W; ++w) sum[r][w] = x[w] * k[r * k_stride + d] + sum[r][w];
     }
     KGATE_UNROLL
-    for (int r = 0; r < R; ++r)
-        KGATE_UNROLL
-        for (int w = 0; w < W; ++w) store(s + r * BLOCK_M + w * kLanes, sum[r][w]);
+    for (int r = 0; r < R; ++r) KGATE_UNROLL
+    for (int w = 0; w < W; ++w) store(s + r * BLOCK_M + w * kLanes, sum[r][w]);
 }
 
 // O^T[d][m] += sum over n of V[n][d] P^T[n][m], for R columns d.
@@ -57,22 +55,19 @@ template <int R, int W>
 KGATE_OUTLINE void values(const float* p, const float* v, int64_t v_stride, int keys, float* o) {
     Vec sum[R][W];
     KGATE_UNROLL
-    for (int r = 0; r < R; ++r)
-        KGATE_UNROLL
-        for (int w = 0; w < W; ++w) sum[r][w] = load(o + r * BLOCK_M + w * kLanes);
+    for (int r = 0; r < R; ++r) KGATE_UNROLL
+    for (int w = 0; w < W; ++w) sum[r][w] = load(o + r * BLOCK_M + w * kLanes);
     for (int n = 0; n < keys; ++n, p += BLOCK_M, v += v_stride) {
         Vec x[W];
         KGATE_UNROLL
         for (int w = 0; w < W; ++w) x[w] = load(p + w * kLanes);
         KGATE_UNROLL
-        for (int r = 0; r < R; ++r)
-            KGATE_UNROLL
-            for (int w = 0; w < W; ++w) sum[r][w] = x[w] * v[r] + sum[r][w];
+        for (int r = 0; r < R; ++r) KGATE_UNROLL
+        for (int w = 0; w < W; ++w) sum[r][w] = x[w] * v[r] + sum[r][w];
     }
     KGATE_UNROLL
-    for (int r = 0; r < R; ++r)
-        KGATE_UNROLL
-        for (int w = 0; w < W; ++w) store(o + r * BLOCK_M + w * kLanes, sum[r][w]);
+    for (int r = 0; r < R; ++r) KGATE_UNROLL
+    for (int w = 0; w < W; ++w) store(o + r * BLOCK_M + w * kLanes, sum[r][w]);
 }
 
 // The same over any number of vectors: as many full panels as fit, then one of what is left.
@@ -94,7 +89,8 @@ KGATE_FN void values_row(const float* p, const float* v, int64_t v_stride, int k
 // s: kLanes columns of S^T, `keys` rows, overwritten by P^T. In row n the lanes below n - diagonal see no key (causal).
 // top, sum: what the row's exponents are relative to, in log2 units, and its sum so far; o: its columns of O^T.
 // top is moved only when a row outgrows it by 2^8 (fp32 has room for more): most tiles then leave O^T alone.
-KGATE_OUTLINE void softmax(float* s, int keys, int diagonal, float log2_scale, float* top, float* sum, float* o, int head_dim) {
+KGATE_OUTLINE void softmax(float* s, int keys, int diagonal, float log2_scale, float* top, float* sum, float* o,
+                           int head_dim) {
     const Int lane = lane_index();
     const Vec minus_inf = splat(-INFINITY);
     for (int n = diagonal + 1 > 0 ? diagonal + 1 : 0; n < keys; ++n) {
@@ -177,8 +173,8 @@ KGATE_TARGET void attend(const SdpaArgs& args, int b, int h, int q0, Scratch& sc
         const float* vt = scratch.v;
         int64_t k_stride = ld, v_stride = ld;
         if constexpr (std::is_same_v<T, float>) {
-            // K's rows are read once a tile, so any stride will do; V's are read again for every 4 columns, and rows 2 KB
-            // apart (the usual batch x seqlen x head x dim layout) would share a few sets of the first-level cache.
+            // K's rows are read once a tile, so any stride will do; V's are read again for every 4 columns, and rows 2
+            // KB apart (the usual batch x seqlen x head x dim layout) would share a few sets of the first-level cache.
             kt = k_rows, k_stride = args.k_stride[2];
             if (args.v_stride[2] == head_dim) vt = v_rows, v_stride = head_dim;
         } else {
@@ -186,8 +182,8 @@ KGATE_TARGET void attend(const SdpaArgs& args, int b, int h, int q0, Scratch& sc
         }
         if (vt == scratch.v) read_rows(v_rows, args.v_stride[2], keys, head_dim, scratch.v, ld);
 
-        // In row n of S^T, lane m sees key k0 + n if m >= n - diagonal. Vectors of lanes that see nothing are left out of
-        // both products: first(n) is the first one that is not.
+        // In row n of S^T, lane m sees key k0 + n if m >= n - diagonal. Vectors of lanes that see nothing are left out
+        // of both products: first(n) is the first one that is not.
         const int diagonal = args.causal ? q0 - k0 : BLOCK_N;
         const auto first = [=](int n) { return n > diagonal ? (n - diagonal) / kLanes : 0; };
         int n = 0;

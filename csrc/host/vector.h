@@ -1,7 +1,7 @@
-// Vectors of one instruction set: element types to and from fp32, rows read and written, squares transposed. Included by
-// host/tile.h, once for each set, so there is no include guard; the macros are named there.
-// A target attribute on each function, rather than a pragma around them, is what g++ and clang agree on, and what template
-// instantiations keep.
+// Vectors of one instruction set: element types to and from fp32, rows read and written, squares transposed. Included
+// by host/tile.h, once for each set, so there is no include guard; the macros are named there. A target attribute on
+// each function, rather than a pragma around them, is what g++ and clang agree on, and what template instantiations
+// keep.
 
 #define KGATE_FN KGATE_TARGET static inline __attribute__((always_inline))
 #define KGATE_OUTLINE KGATE_TARGET static __attribute__((noinline))
@@ -92,7 +92,8 @@ KGATE_OUTLINE void write_rows(const float* from, int ld, int rows, int head_dim,
     }
 }
 
-// ---- transposing a square of kLanes x kLanes: log2(kLanes) steps, each swapping the off-diagonal halves of its squares ----
+// ---- transposing a square of kLanes x kLanes: log2(kLanes) steps, each swapping the off-diagonal halves of its
+// squares ----
 
 template <int... index>
 KGATE_FN Vec shuffle(Vec a, Vec b, std::integer_sequence<int, index...>) {
@@ -120,8 +121,8 @@ KGATE_FN void swap_halves(Vec (&row)[kLanes]) {
 }
 
 // to[j][i] = from[i][j] * factor[j * factor_step]; rows and columns are multiples of 16.
-KGATE_OUTLINE void transpose(const float* from, int from_ld, int rows, int columns, const float* factor, int factor_step,
-                             float* to, int to_ld) {
+KGATE_OUTLINE void transpose(const float* from, int from_ld, int rows, int columns, const float* factor,
+                             int factor_step, float* to, int to_ld) {
     for (int i = 0; i < rows; i += kLanes)
         for (int j = 0; j < columns; j += kLanes) {
             const Vec f = load(factor + j * factor_step);

@@ -5,11 +5,11 @@
 //          sums (gemm_rung.cuh says why last). Nothing is fused, so a library does both products, and the price is
 //          memory traffic: 12 bytes for each pair of a query and a key (4 written, 4 read, 2 written, 2 read), where
 //          FlashAttention moves none. It is the yardstick for what fusing is worth.
-// Plan     Chunks of heads and rows whose logits fit WORKSPACE_MIB (logit_chunks.cuh); for each chunk GEMM, softmax, GEMM,
-//          division. Few chunks mean few launches; chunks that fit the L2 mean that the logits never reach DRAM. Under
-//          the causal mask a chunk has at most CAUSAL_ROWS rows and only the keys up to its last row. Strides are
-//          cuBLAS's own leading dimensions and batch strides; where batch and head do not collapse to one stride, a chunk
-//          takes a GEMM for each of the fewer.
+// Plan     Chunks of heads and rows whose logits fit WORKSPACE_MIB (logit_chunks.cuh); for each chunk GEMM, softmax,
+//          GEMM, division. Few chunks mean few launches; chunks that fit the L2 mean that the logits never reach DRAM.
+//          Under the causal mask a chunk has at most CAUSAL_ROWS rows and only the keys up to its last row. Strides are
+//          cuBLAS's own leading dimensions and batch strides; where batch and head do not collapse to one stride, a
+//          chunk takes a GEMM for each of the fewer.
 // Softmax  row_softmax.cuh: a warp a row, up to 2048 keys in registers. Its exponent is base 2, log2(e) being in the
 //          first GEMM's alpha.
 // Memory   Workspace: 32 MiB for cuBLAS, and for each head of a chunk the logits, 4 * rows * keys bytes, the undivided
@@ -20,8 +20,8 @@
 //          read and write the logits twice, which no short problem forgives and long ones pay for in traffic. Where the
 //          last launch is saved, by probabilities that are divided before they are rounded, the greatest error can be
 //          more than twice SDPA's. To launch the softmax and the division early (programmatic dependent launch) gains
-//          about as much as measurements differ. Chunks that fit the L2 (WORKSPACE_MIB 16 to 64) make GEMMs too small to
-//          fill the GPU.
+//          about as much as measurements differ. Chunks that fit the L2 (WORKSPACE_MIB 16 to 64) make GEMMs too small
+//          to fill the GPU.
 
 #ifndef NUM_WARPS  // knob: warps per block of the softmax kernel, a row each
 #define NUM_WARPS 4
@@ -46,7 +46,8 @@ struct ByCublas {
         float* const logits = in_workspace<float>(args, workspace.pairs);
         return for_each_gemm_chunk(args, workspace, stream, [&](CublasCall& cublas, const LogitChunk& chunk) {
             if (int code = cublas.logits<T>(args, chunk, logits)) return code;
-            const SoftmaxArgs softmax = {chunk, args.causal, logits, nullptr, in_workspace<float>(args, workspace.sums)};
+            const SoftmaxArgs softmax = {chunk, args.causal, logits, nullptr,
+                                         in_workspace<float>(args, workspace.sums)};
             if (int code = softmax_rows<T, float, 1, NUM_WARPS, USE_FAST_EXP>(softmax, stream)) return code;
             return multiply_and_divide<T, D>(cublas, args, workspace, chunk, 2 * chunk.ld, stream);
         });

@@ -1,22 +1,22 @@
 // custom_v3: FlashAttention on CUDA cores. No tensor core is used; all arithmetic after loading is fp32.
 //
-// Idea     One block takes BLOCK_M query rows of one head and walks over the keys, BLOCK_N at a time, with the streaming
-//          softmax of FlashAttention (Dao et al., 2022, algorithm 1). Each warp owns ROWS = BLOCK_M / NUM_WARPS query rows for
-//          the whole walk: their running maximum, sum and output never leave its registers, and no warp waits for another
-//          except to share K and V.
+// Idea     One block takes BLOCK_M query rows of one head and walks over the keys, BLOCK_N at a time, with the
+//          streaming softmax of FlashAttention (Dao et al., 2022, algorithm 1). Each warp owns ROWS = BLOCK_M /
+//          NUM_WARPS query rows for the whole walk: their running maximum, sum and output never leave its registers,
+//          and no warp waits for another except to share K and V.
 // Tiles    Logits: a lane holds the keys lane, lane + 32, ... for all ROWS rows, so a K element is loaded and converted
 //          once for ROWS multiply-adds, and Q comes as a 128-bit broadcast. Output: a lane holds column pairs lane,
 //          lane + 32, ... for all ROWS rows; V comes as conflict-free pairs, P as a 128-bit broadcast of four keys from
 //          the warp's own patch of shared memory, through which it changes hands between the two layouts.
-// Stages   A ring of STAGES tiles of K and V, filled by cp.async STAGES - 1 tiles ahead. Masks are applied only in tiles
-//          that the diagonal or the end of the sequence crosses; tiles above the diagonal are never loaded.
-// Shared   K, V: 2 * STAGES * BLOCK_N * (D + PAD) * 2 bytes; Q: BLOCK_M * D * 4; P: BLOCK_M * BLOCK_N * 4.
-//          Defaults: 52 KB at D = 64, 92 KB at D = 128. Where a multiprocessor has 100 KB (sm_86, sm_89, sm_120) tiles are
-//          half as wide, and D = 128 has one stage: 30 to 42 KB, so that two or three blocks fit. PAD = 8 puts the rows that
+// Stages   A ring of STAGES tiles of K and V, filled by cp.async STAGES - 1 tiles ahead. Masks are applied only in
+//          tiles that the diagonal or the end of the sequence crosses; tiles above the diagonal are never loaded.
+// Shared   K, V: 2 * STAGES * BLOCK_N * (D + PAD) * 2 bytes; Q: BLOCK_M * D * 4; P: BLOCK_M * BLOCK_N * 4. Defaults: 52
+//          KB at D = 64, 92 KB at D = 128. Where a multiprocessor has 100 KB (sm_86, sm_89, sm_120) tiles are half as
+//          wide, and D = 128 has one stage: 30 to 42 KB, so that two or three blocks fit. PAD = 8 puts the rows that
 //          eight lanes load together on different banks for every D served.
 // Registers ROWS * (BLOCK_N / 32 + 2 * ceil(D / 64) + 2) floats of state a lane: 48 at D = 64, 64 at D = 128.
-// Limits   fp16 or bf16, D 64, 80, 96 or 128 (80 and 96 cost as much arithmetic with V as 128 does), sm_80 or newer. Bound
-//          by the fp32 pipes: 2 * S * S * D multiply-adds a head, of which an SM does 128 a cycle.
+// Limits   fp16 or bf16, D 64, 80, 96 or 128 (80 and 96 cost as much arithmetic with V as 128 does), sm_80 or newer.
+//          Bound by the fp32 pipes: 2 * S * S * D multiply-adds a head, of which an SM does 128 a cycle.
 // Result   On an H200 three times cuDNN's latency at 1x8x512x64: 28 us, a quarter of what the fp32 pipes could do.
 
 #ifndef BLOCK_M  // knob: query rows per block
@@ -71,7 +71,7 @@ __global__ void __launch_bounds__(kThreads, 1)  // without the 1, ptxas caps the
     constexpr int kStages = L::kStages;
     constexpr int kLanePairs = ceil_div(D, 64);
     extern __shared__ __align__(16) unsigned char shared[];
-    T* const kv_smem = reinterpret_cast<T*>(shared);                // (kStages, K or V, kBlockN, kStride)
+    T* const kv_smem = reinterpret_cast<T*>(shared);                 // (kStages, K or V, kBlockN, kStride)
     float* const q_smem = reinterpret_cast<float*>(shared + L::kQ);  // (BLOCK_M, D), scaled
     float* const p_smem = reinterpret_cast<float*>(shared + L::kP);  // (BLOCK_M, kBlockN)
 
@@ -87,9 +87,10 @@ __global__ void __launch_bounds__(kThreads, 1)  // without the 1, ptxas caps the
     const auto copy_tile = [&](int index) {
         if (index < key_tiles) {
             T* const target = kv_smem + index % kStages * 2 * L::kTile;
-            copy_rows_async<T, kBlockN, D, L::kStride, kThreads>(target, k, args.k_stride[2], index * kBlockN, args.seqlen);
-            copy_rows_async<T, kBlockN, D, L::kStride, kThreads>(target + L::kTile, v, args.v_stride[2], index * kBlockN,
+            copy_rows_async<T, kBlockN, D, L::kStride, kThreads>(target, k, args.k_stride[2], index * kBlockN,
                                                                  args.seqlen);
+            copy_rows_async<T, kBlockN, D, L::kStride, kThreads>(target + L::kTile, v, args.v_stride[2],
+                                                                 index * kBlockN, args.seqlen);
         }
         cp_async_commit();
     };
@@ -138,7 +139,8 @@ __global__ void __launch_bounds__(kThreads, 1)  // without the 1, ptxas caps the
         } else {
             // kStages - 1 + index groups are committed and group `index` must be complete: kStages - 2 may be pending.
             cp_async_wait<kStages - 2>();
-            __syncthreads();  // all threads' copies are visible, and tile index - 1 has no reader left: its buffer is free
+            // All threads' copies are visible, and tile index - 1 has no reader left: its buffer is free.
+            __syncthreads();
             copy_tile(index + kStages - 1);
         }
         const int first_key = index * kBlockN;
@@ -190,7 +192,8 @@ __global__ void __launch_bounds__(kThreads, 1)  // without the 1, ptxas caps the
 #pragma unroll
             for (int j = 0; j < kLaneKeys; ++j) maximum = fmaxf(maximum, logits[r][j]);
 #pragma unroll
-            for (int mask = 16; mask > 0; mask /= 2) maximum = fmaxf(maximum, __shfl_xor_sync(0xffffffff, maximum, mask));
+            for (int mask = 16; mask > 0; mask /= 2)
+                maximum = fmaxf(maximum, __shfl_xor_sync(0xffffffff, maximum, mask));
             const float base = finite_max(maximum);
             const float shrink = exp2_of<USE_FAST_EXP>(row_max[r] - base);
             DEBUG_ASSERT(maximum >= row_max[r]);
@@ -221,7 +224,8 @@ __global__ void __launch_bounds__(kThreads, 1)  // without the 1, ptxas caps the
 #pragma unroll
                 for (int i = 0; i < kLanePairs; ++i) {
                     using Pair2 = typename Pair<T>::type;
-                    v_rmem[j][i] = Pair<T>::to_float(*reinterpret_cast<const Pair2*>(v_smem + (n + j) * L::kStride + column[i]));
+                    v_rmem[j][i] =
+                        Pair<T>::to_float(*reinterpret_cast<const Pair2*>(v_smem + (n + j) * L::kStride + column[i]));
                 }
             }
 #pragma unroll

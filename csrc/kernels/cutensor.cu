@@ -1,24 +1,25 @@
 // cutensor: attention as two tensor contractions of cuTENSOR around a row-softmax kernel.
 //
 // Idea     The tensors go in as they are, four modes with any strides: batch and head need not collapse, and one
-//          contraction serves a whole chunk. What it costs: 16-bit operands give a 16-bit result there, and a logit of 20
-//          in 11 bits (fp16) is off by up to 0.008, one in 8 bits (bf16) by 0.06, which is what its probability is then
-//          off by. So the logits are taken in two terms: the rounded product, and, by a second contraction with the
-//          first term as its beta = -1 addend, what rounding it lost. Their sum has twice the bits. So is the product
-//          with V, which is divided by the rows' sums afterwards (gemm_rung.cuh says why last) and would be rounded
-//          twice. TERMS = 1 leaves the second terms out: faster, and right only as long as the logits are small.
-// Plan     Chunks of heads and rows whose logits fit WORKSPACE_MIB (logit_chunks.cuh); for each chunk two contractions, softmax,
-//          two contractions, division. scale * log2(e) is in alpha. A plan of cuTENSOR is made once for each shape,
-//          device and strides.
+//          contraction serves a whole chunk. What it costs: 16-bit operands give a 16-bit result there, and a logit of
+//          20 in 11 bits (fp16) is off by up to 0.008, one in 8 bits (bf16) by 0.06, which is what its probability is
+//          then off by. So the logits are taken in two terms: the rounded product, and, by a second contraction with
+//          the first term as its beta = -1 addend, what rounding it lost. Their sum has twice the bits. So is the
+//          product with V, which is divided by the rows' sums afterwards (gemm_rung.cuh says why last) and would be
+//          rounded twice. TERMS = 1 leaves the second terms out: faster, and right only as long as the logits are
+//          small.
+// Plan     Chunks of heads and rows whose logits fit WORKSPACE_MIB (logit_chunks.cuh); for each chunk two contractions,
+//          softmax, two contractions, division. scale * log2(e) is in alpha. A plan of cuTENSOR is made once for each
+//          shape, device and strides.
 // Softmax  row_softmax.cuh: a warp a row, up to 2048 keys in registers.
 // Memory   Workspace: 32 MiB for cuTENSOR, and for each head of a chunk the logits, 2 * TERMS * rows * keys bytes, the
 //          undivided output, 2 * TERMS * rows * D, and the sums, 4 * rows.
 // Limits   fp16 or bf16, D 64, 80, 96 or 128, sm_80 or newer, no row, head or batch stride of 0. In fp16 logits times
 //          log2(e) overflow above 65504, and values above 127 may. Needs libcutensor.so.2.
-// Result   Behind the cublas rung by its two further contractions, which the second terms take: 2.6 times cuDNN's latency
-//          at 1x8x512x64 on an H200, causal 2.5 (benchmarks/h200/perf-2026-11-21.json). On Hopper cuTENSOR runs kernels of
-//          cuBLAS. With TERMS=1 it is faster, and off by more than is allowed on sharp logits. As right as SDPA on the
-//          whole grid of shapes.
+// Result   Behind the cublas rung by its two further contractions, which the second terms take: 2.6 times cuDNN's
+//          latency at 1x8x512x64 on an H200, causal 2.5 (benchmarks/h200/perf-2026-11-21.json). On Hopper cuTENSOR runs
+//          kernels of cuBLAS. With TERMS=1 it is faster, and off by more than is allowed on sharp logits. As right as
+//          SDPA on the whole grid of shapes.
 
 #ifndef TERMS  // knob: 16-bit numbers per logit and per undivided output, 1 or 2
 #define TERMS 2
@@ -70,8 +71,8 @@ struct Workspace {
 template <typename T>
 constexpr cudaDataType kCudaType = std::is_same_v<T, __half> ? CUDA_R_16F : CUDA_R_16BF;
 
-// Rows `mode` of the chunk's part of a (batch, heads, seqlen, head_dim) tensor. The stride of an axis of length 1 may be
-// anything; here it becomes that of packed memory.
+// Rows `mode` of the chunk's part of a (batch, heads, seqlen, head_dim) tensor. The stride of an axis of length 1 may
+// be anything; here it becomes that of packed memory.
 Tensor rows_of(int32_t mode, int rows, const int64_t (&stride)[3], const LogitChunk& chunk, int head_dim) {
     const int64_t row = rows > 1 ? stride[2] : head_dim;
     const int64_t head = chunk.heads > 1 ? stride[1] : row * rows;
@@ -93,21 +94,23 @@ struct ByCutensor {
         CutensorCall cutensor;
         if (int code = cutensor.begin(args, stream)) return code;
         return for_each_chunk(args, workspace.largest, [&](const LogitChunk& chunk) {
-            const T* const q = chunk_pointer(static_cast<const T*>(args.q), args.q_stride, chunk) +
-                               chunk.row * args.q_stride[2];
+            const T* const q =
+                chunk_pointer(static_cast<const T*>(args.q), args.q_stride, chunk) + chunk.row * args.q_stride[2];
             const T* const k = chunk_pointer(static_cast<const T*>(args.k), args.k_stride, chunk);
             const T* const v = chunk_pointer(static_cast<const T*>(args.v), args.v_stride, chunk);
             const Tensor queries = rows_of('m', chunk.rows, args.q_stride, chunk, args.head_dim);
             const Tensor keys = rows_of('n', chunk.keys, args.k_stride, chunk, args.head_dim);
             const Tensor values = rows_of('n', chunk.keys, args.v_stride, chunk, args.head_dim);
             const int64_t slice = slice_elements(chunk);
-            const Tensor pairs = {{'n', 'm', 'h', 'b'}, {chunk.keys, chunk.rows, chunk.heads, chunk.batches},
+            const Tensor pairs = {{'n', 'm', 'h', 'b'},
+                                  {chunk.keys, chunk.rows, chunk.heads, chunk.batches},
                                   {1, chunk.ld, slice, slice * chunk.heads}};
             const int64_t part = static_cast<int64_t>(chunk.rows) * D;
-            const Tensor products = {{'d', 'm', 'h', 'b'}, {D, chunk.rows, chunk.heads, chunk.batches},
-                                     {1, D, part, part * chunk.heads}};
+            const Tensor products = {
+                {'d', 'm', 'h', 'b'}, {D, chunk.rows, chunk.heads, chunk.batches}, {1, D, part, part * chunk.heads}};
             const auto multiply_keys = [&](float beta, void* term) {
-                return cutensor.contract(kCudaType<T>, args.scale * kLog2E, keys, k, queries, q, beta, logits, pairs, term);
+                return cutensor.contract(kCudaType<T>, args.scale * kLog2E, keys, k, queries, q, beta, logits, pairs,
+                                         term);
             };
             const float scale = output_scale(chunk);
             const auto multiply_values = [&](float beta, void* term) {
@@ -131,9 +134,7 @@ struct ByCutensor {
 
 }  // namespace kgate
 
-KGATE_EXPORT int64_t kgate_sdpa_workspace(const kgate::SdpaArgs* args) {
-    return kgate::Workspace(*args).bytes;
-}
+KGATE_EXPORT int64_t kgate_sdpa_workspace(const kgate::SdpaArgs* args) { return kgate::Workspace(*args).bytes; }
 
 KGATE_EXPORT int kgate_sdpa(const kgate::SdpaArgs* args, void* stream) {
     return kgate::dispatch<kgate::ByCutensor, 0>(args, stream);

@@ -18,8 +18,8 @@
 //          64, 44 KB at D = 128.
 // Registers Q fragments D / 4 a lane, logits BLOCK_N / (2 * key groups), or KEPT_KEYS / (2 * key groups) if they are
 //          kept.
-// Memory   Workspace: 32 MiB for cuBLAS, and for each head of a chunk (logit_chunks.cuh) the exponentials, 2 * rows * keys
-//          bytes, the undivided output, 4 * rows * D, and the sums, 4 * rows.
+// Memory   Workspace: 32 MiB for cuBLAS, and for each head of a chunk (logit_chunks.cuh) the exponentials, 2 * rows *
+//          keys bytes, the undivided output, 4 * rows * D, and the sums, 4 * rows.
 // Limits   fp16 or bf16, D 64, 80, 96 or 128, sm_80 or newer, row strides of Q, K and V that are at least D. Twice the
 //          Q K^T of other rungs, and three launches that wait for each other.
 // Result   Slower than the mma rung, and at 512 rows no faster than the cublas rung, from which it saves a launch and
@@ -64,7 +64,7 @@ template <int D>
 struct Layout : Ring<D> {  // of shared memory, in bytes
     static constexpr int kQ = Ring<D>::kRingBytes;
     static constexpr int kMax = kQ + BLOCK_M * Ring<D>::kStride * 2;  // (key groups, BLOCK_M) row maxima
-    static constexpr int kSum = kMax + kKeyGroups * BLOCK_M * 4;  // (key groups, BLOCK_M) row sums
+    static constexpr int kSum = kMax + kKeyGroups * BLOCK_M * 4;      // (key groups, BLOCK_M) row sums
     static constexpr int kBytes = kSum + kKeyGroups * BLOCK_M * 4;
 };
 
@@ -103,7 +103,7 @@ __global__ void __launch_bounds__(kThreads, 1) exponentials(const __grid_constan
         if (turn < turns) {
             T* const tile = k_smem + turn % L::kStages * L::kTile;
             copy_rows_async<T, L::kKeys, D, L::kStride, kThreads>(tile, k, args.k_stride[2],
-                                                                 turn % key_tiles * L::kKeys, args.seqlen);
+                                                                  turn % key_tiles * L::kKeys, args.seqlen);
         }
         cp_async_commit();
     };

@@ -59,15 +59,15 @@ struct Layout : Ring<D> {  // of shared memory, in bytes
     // The epilogue, in place of the tiles.
     static constexpr int kParts = D > 64 ? 2 : 1;  // the output's columns in two parts, for the sake of space
     static constexpr int kColumns = D / kParts;
-    static constexpr int kOutputStride = kColumns + 4;          // floats
+    static constexpr int kOutputStride = kColumns + 4;               // floats
     static constexpr int kMax = NUM_WARPS * 16 * kOutputStride * 4;  // (key groups, BLOCK_M) row maxima
-    static constexpr int kSum = kMax + NUM_WARPS * 16 * 4;      // (key groups, BLOCK_M) row sums
+    static constexpr int kSum = kMax + NUM_WARPS * 16 * 4;           // (key groups, BLOCK_M) row sums
     static constexpr int kBytes = max_of(Ring<D>::kRingBytes, kSum + NUM_WARPS * 16 * 4);
 };
 
 template <typename T, int D, int Kept>
 __global__ void __launch_bounds__(kThreads, kThreads <= 256 ? 2 : 1)
-softmax_output(const __grid_constant__ TileArgs all) {
+    softmax_output(const __grid_constant__ TileArgs all) {
     using L = Layout<D>;
     const SdpaArgs& args = all.sdpa;
     const LogitChunk& chunk = all.chunk;
@@ -104,8 +104,8 @@ softmax_output(const __grid_constant__ TileArgs all) {
     const auto copy_tile = [&](int index) {
         if (index < key_tiles) {
             T* const tile = v_smem + index % L::kStages * L::kTile;
-            copy_rows_async<T, L::kKeys, D, L::kStride, kThreads>(tile, v, args.v_stride[2],
-                                                                 index * L::kKeys, args.seqlen);
+            copy_rows_async<T, L::kKeys, D, L::kStride, kThreads>(tile, v, args.v_stride[2], index * L::kKeys,
+                                                                  args.seqlen);
         }
         cp_async_commit();
     };
@@ -148,8 +148,8 @@ softmax_output(const __grid_constant__ TileArgs all) {
     const auto raise_maximum = [&](int r, const float (&x)[kSteps][4][2], float maximum) {
 #pragma unroll
         for (int s = 0; s < kSteps; ++s) {
-            maximum = fmaxf(maximum, fmaxf(fmaxf(x[s][2 * r][0], x[s][2 * r][1]),
-                                           fmaxf(x[s][2 * r + 1][0], x[s][2 * r + 1][1])));
+            maximum = fmaxf(
+                maximum, fmaxf(fmaxf(x[s][2 * r][0], x[s][2 * r][1]), fmaxf(x[s][2 * r + 1][0], x[s][2 * r + 1][1])));
         }
         return maximum;
     };
@@ -235,8 +235,8 @@ softmax_output(const __grid_constant__ TileArgs all) {
     }
 
     cp_async_wait<0>();
-    __syncthreads();  // V has no reader left: the output takes its place
-    float* const output_smem = reinterpret_cast<float*>(shared);        // (key groups, BLOCK_M, kOutputStride), a part
+    __syncthreads();                                              // V has no reader left: the output takes its place
+    float* const output_smem = reinterpret_cast<float*>(shared);  // (key groups, BLOCK_M, kOutputStride), a part
     float* const max_smem = reinterpret_cast<float*>(shared + L::kMax);
     float* const sum_smem = reinterpret_cast<float*>(shared + L::kSum);
     T* const o = chunk_pointer(static_cast<T*>(args.o), args.o_stride, chunk, slice);

@@ -1,26 +1,29 @@
 // latency: attention for small problems, where 64 to 128 blocks have to share one set of heads. One launch.
 //
-// Idea     1x8x512x64 has 64 tiles of 64 query rows, half of what an H200 has SMs. On sm_90 a tile is therefore given to a
-//          cluster of SPLIT_KV blocks that split the keys and merge what they have through distributed shared memory; before,
-//          to 8 warps, 4 row groups times 2 key groups, that merge through their own.
-//          On sm_90a, at D 64 and 128, a block is one warpgroup that multiplies with wgmma (warpgroup.cuh), and all its keys
-//          up to a window are copied at once, by a handful of instructions (tma.cuh). Code that runs once is bound by
-//          fetching its instructions: it is kept short, and a block with one window of keys, as here, has code of its own,
+// Idea     1x8x512x64 has 64 tiles of 64 query rows, half of what an H200 has SMs. On sm_90 a tile is therefore given
+//          to a cluster of SPLIT_KV blocks that split the keys and merge what they have through distributed shared
+//          memory; before, to 8 warps, 4 row groups times 2 key groups, that merge through their own. On sm_90a, at D
+//          64 and 128, a block is one warpgroup that multiplies with wgmma (warpgroup.cuh), and all its keys up to a
+//          window are copied at once, by a handful of instructions (tma.cuh). Code that runs once is bound by fetching
+//          its instructions: it is kept short, and a block with one window of keys, as here, has code of its own,
 //          without the loop's branches. So are first looks at constants and at the output's page: they wait for nothing
 //          while the keys are under way. Elsewhere the loop is that of mma.cu.
-// Tiles    BLOCK_M query rows a cluster. With wgmma 64, and windows of 256 keys in STAGES tiles, at D = 128, where these would
-//          spill, of 128 in half as many. With mma.sync 16 rows a warp, tiles of BLOCK_N keys, STAGES of them in flight.
-// Merging  The partial result of some keys is a maximum and a sum a row, and an unscaled output. Each block owns some of the columns; it is
-//          sent the others' part of those by st.async, whose arrival its mbarrier counts: a barrier of the cluster would wait
-//          for acknowledgements first. With wgmma, maxima and sums go ahead of the output (cluster_merge.cuh).
-// Shared   With wgmma Q, a window of K and V, and room for what others send: 81 KB at D = 64, 97 KB at D = 128. With mma.sync
-//          2 * STAGES * BLOCK_N * (D + PAD) * 2 bytes, Q in the place of the last V, and that room on sm_90: 55 KB at D = 80,
-//          66 KB at D = 96. Before sm_90 34 to 45 KB.
+// Tiles    BLOCK_M query rows a cluster. With wgmma 64, and windows of 256 keys in STAGES tiles, at D = 128, where
+//          these would spill, of 128 in half as many. With mma.sync 16 rows a warp, tiles of BLOCK_N keys, STAGES of
+//          them in flight.
+// Merging  The partial result of some keys is a maximum and a sum a row, and an unscaled output. Each block owns some
+//          of the columns; it is sent the others' part of those by st.async, whose arrival its mbarrier counts: a
+//          barrier of the cluster would wait for acknowledgements first. With wgmma, maxima and sums go ahead of the
+//          output (cluster_merge.cuh).
+// Shared   With wgmma Q, a window of K and V, and room for what others send: 81 KB at D = 64, 97 KB at D = 128. With
+//          mma.sync 2 * STAGES * BLOCK_N * (D + PAD) * 2 bytes, Q in the place of the last V, and that room on sm_90:
+//          55 KB at D = 80, 66 KB at D = 96. Before sm_90 34 to 45 KB.
 // Registers up to 255 at 4 warps, 128 at 8: two blocks an SM either way.
-// Limits   fp16 or bf16, D 64, 80, 96 or 128, sm_80 or newer; sm_90 without the a needs WGMMA=0. Right for any length, but made
-//          for short ones: mma.cu is faster as soon as its blocks fill the GPU.
-// Result   The fastest rung at 1x8x512x64: 0.45 of SDPA's fastest backend (cuDNN) on an H200, causal as well, and 0.44 on another
-//          one, whose cuDNN was 3 % slower (perf-2026-11-21.json and latency-another-h200-2026-11-21.json in benchmarks/h200).
+// Limits   fp16 or bf16, D 64, 80, 96 or 128, sm_80 or newer; sm_90 without the a needs WGMMA=0. Right for any length,
+//          but made for short ones: mma.cu is faster as soon as its blocks fill the GPU.
+// Result   The fastest rung at 1x8x512x64: 0.45 of SDPA's fastest backend (cuDNN) on an H200, causal as well, and 0.44
+//          on another one, whose cuDNN was 3 % slower (perf-2026-11-21.json and latency-another-h200-2026-11-21.json in
+//          benchmarks/h200).
 
 #ifndef BLOCK_M  // knob: query rows per cluster of blocks; 0 chooses by architecture
 #define BLOCK_M 0
@@ -31,7 +34,7 @@
 #ifndef STAGES  // knob: K and V tiles in flight
 #define STAGES 2
 #endif
-#ifndef NUM_WARPS  // knob: warps per block; more than BLOCK_M / 16 split the block's keys between them; 0 chooses by architecture
+#ifndef NUM_WARPS  // knob: warps per block; more than BLOCK_M / 16 split the block's keys; 0 chooses by architecture
 #define NUM_WARPS 0
 #endif
 #ifndef SPLIT_KV  // knob: blocks of a cluster, which split the keys; 1 without clusters, 0 chooses by architecture
@@ -93,7 +96,8 @@ struct Plan {
     // Other blocks write here while this one may still read K and V; without clusters a barrier makes that room free.
     static constexpr int kExchange = kBlocks > 1 ? Loop::kBytes : 0;
     static constexpr int kBytes = max_of(Loop::kBytes, kExchange + PartialExchange::kBytes);
-    static_assert(kClusters || !kDefaults || !kSmallShared || 2 * (kBytes + 1024) <= kMostShared + 1024, "The default tiles must leave room for two blocks an SM.");
+    static_assert(kClusters || !kDefaults || !kSmallShared || 2 * (kBytes + 1024) <= kMostShared + 1024,
+                  "The default tiles must leave room for two blocks an SM.");
 };
 
 template <typename T, int D>
@@ -151,8 +155,9 @@ __device__ inline unsigned divide(unsigned n, unsigned multiplier, unsigned shif
     return static_cast<unsigned>(static_cast<uint64_t>(n) * multiplier >> shift);
 }
 
-// What a block needs at its start and at its end. Each first look at a line of the constant bank costs some 100 cycles: the
-// first parameter of a kernel for sm_90 shares its line with what every store looks up, and these 48 bytes fill that line.
+// What a block needs at its start and at its end. Each first look at a line of the constant bank costs some 100 cycles:
+// the first parameter of a kernel for sm_90 shares its line with what every store looks up, and these 48 bytes fill
+// that line.
 struct WarpgroupArgs {
     int seqlen;
     int heads;
@@ -166,7 +171,8 @@ struct WarpgroupArgs {
     void* o;
     int64_t row_stride;  // of o
 };
-static_assert(sizeof(WarpgroupArgs) == 48, "The first parameter must fill its line of the constant bank, and no other.");
+static_assert(sizeof(WarpgroupArgs) == 48,
+              "The first parameter must fill its line of the constant bank, and no other.");
 
 struct WarpgroupTensors {
     int64_t o_stride[2];
@@ -177,8 +183,10 @@ template <typename T, int D>
 struct WarpgroupPlan {
     static constexpr int kBlockN = BLOCK_N != 0 ? BLOCK_N : 256 / STAGES;
     static constexpr int kTiles = D == 64 ? STAGES : STAGES / 2;
-    static_assert(!WGMMA || BLOCK_M == 0 || BLOCK_M == 64, "BLOCK_M must be 0 or 64 with WGMMA: that is what the instruction takes.");
-    static_assert(!WGMMA || NUM_WARPS == 0 || NUM_WARPS == 4, "NUM_WARPS must be 0 or 4 with WGMMA: the warps of a warpgroup.");
+    static_assert(!WGMMA || BLOCK_M == 0 || BLOCK_M == 64,
+                  "BLOCK_M must be 0 or 64 with WGMMA: that is what the instruction takes.");
+    static_assert(!WGMMA || NUM_WARPS == 0 || NUM_WARPS == 4,
+                  "NUM_WARPS must be 0 or 4 with WGMMA: the warps of a warpgroup.");
     static_assert(kBlockN * STAGES == 256 || (D == 64 && kBlockN * STAGES == 128),
                   "BLOCK_N * STAGES must be 256 with WGMMA, at D = 64 also 128; BLOCK_N = 0 sees to it.");
     using Loop = WarpgroupLoop<T, D, kBlockN, kTiles, USE_FAST_EXP>;
@@ -203,8 +211,8 @@ __global__ void
 #if __CUDA_ARCH_LIST__ >= 900
 __cluster_dims__(kBlocks, 1, 1)
 #endif
-    __launch_bounds__(128, 1)
-    latency_warpgroup(const __grid_constant__ WarpgroupArgs args, const __grid_constant__ WarpgroupTensors tensors) {
+    __launch_bounds__(128, 1) latency_warpgroup(const __grid_constant__ WarpgroupArgs args,
+                                                const __grid_constant__ WarpgroupTensors tensors) {
     using P = WarpgroupPlan<T, D>;
     extern __shared__ __align__(1024) unsigned char shared[];
     const unsigned address = shared_address(shared);
@@ -240,8 +248,8 @@ __cluster_dims__(kBlocks, 1, 1)
     });
     exchange.send_output(partial.output);
     const int first_row = tile.first_row + static_cast<int>(threadIdx.x) / 32 * 16;  // of this warp
-    exchange.receive(partial.output, partial.row_max, partial.row_sum, scale.log2, o + first_row * args.row_stride, args.row_stride,
-                   args.seqlen - first_row);
+    exchange.receive(partial.output, partial.row_max, partial.row_sum, scale.log2, o + first_row * args.row_stride,
+                     args.row_stride, args.seqlen - first_row);
 }
 
 template <typename T, int D>
@@ -252,8 +260,9 @@ int launch_warpgroup(const SdpaArgs& args, void* stream) {
     const float log2 = fmaxf(fabsf(args.scale) * kLog2E, std::numeric_limits<float>::min());
     const FastDivmod by_tiles(tiles);
     const FastDivmod by_batch(all_heads);
-    const WarpgroupArgs arguments = {args.seqlen,    args.heads,     tiles,  log2, by_tiles.multiplier, by_batch.multiplier,
-                                     by_tiles.shift, by_batch.shift, args.scale < 0.0f, args.causal != 0, args.o, args.o_stride[2]};
+    const WarpgroupArgs arguments = {args.seqlen,         args.heads,          tiles,          log2,
+                                     by_tiles.multiplier, by_batch.multiplier, by_tiles.shift, by_batch.shift,
+                                     args.scale < 0.0f,   args.causal != 0,    args.o,         args.o_stride[2]};
     WarpgroupTensors tensors = {{args.o_stride[0], args.o_stride[1]}, {}, {}, {}};
     if (int code = make_tensor_map(tensors.q, "q", args.q, args.q_stride, args, P::Loop::kRows)) return code;
     if (int code = make_tensor_map(tensors.k, "k", args.k, args.k_stride, args, P::kBlockN)) return code;

@@ -1,25 +1,30 @@
 // mma: FlashAttention-2 through mma.sync m16n8k16 and ldmatrix, 16-bit inputs, fp32 accumulation, softmax in registers.
 //
-// Idea     The accumulator's layout is known here, so a row is reduced by two shuffles, and P goes from the logits' registers
-//          into the product with V without touching memory. What is left is to keep the tensor cores fed: few instructions
-//          beside theirs, and few bytes of shared memory for each product.
-// Tiles    A block of NUM_WARPS warps takes BLOCK_M query rows of one head, a warp 16 or 32 of them: with 32, each fragment of K
-//          or V is used twice. SPLIT_KV groups of warps split each tile of BLOCK_N keys, whose results are merged once, at the end, through
-//          shared memory. By default, on sm_90: 128 rows, 32 a warp, if that makes a block for every SM, D is 64 or 128, and no
-//          mask unbalances them; else 64 rows, as two groups of two warps: half the work per block, done in half the time.
-//          Before sm_90: 64 rows, 16 a warp. Causal tiles start heaviest first.
-// Stages   cp.async, one group a tile, one barrier a tile. If registers allow it, the logits are a tile ahead: their product,
-//          exponentials, the product with V and the new logits' maxima are one stretch of code without a branch. A warp is
-//          one of two that a scheduler has, and waits for most of what it issues: what it has between two waits counts.
-// Softmax  In the log2 domain, scale * log2(e) folded into one multiply-add. A lane compares its own logits with a limit; only
-//          when one is above it, a maximum having grown by a factor of 256, do the lanes of a row agree on a new one. Row sums
-//          are of the rounded P, on the tensor cores, as a column of ones beside V: the error of rounding P cancels where one
-//          key dominates, and nothing has to be reduced across lanes.
-// Shared   2 * STAGES * BLOCK_N * (D + PAD) * 2 bytes, and Q in the place of the last V until it is in registers. Where 32 rows
-//          a warp leave no registers for Q, it stays in shared memory. Defaults: 50 or 72 KB at D = 64, up to 102 KB at 128;
-//          before sm_90 36 to 45 KB, two blocks an SM. A row stride of D + 8 elements is free of bank conflicts for every D.
-// Registers Output D / 2, logits BLOCK_N / 2 (twice if ahead), Q D / 4 a lane, for each 16 rows: up to 255, two blocks an SM.
-// Limits   fp16 or bf16, D 64, 80, 96 or 128, sm_80 or newer. mma.sync reaches about 62 % of what wgmma reaches on Hopper.
+// Idea     The accumulator's layout is known here, so a row is reduced by two shuffles, and P goes from the logits'
+//          registers into the product with V without touching memory. What is left is to keep the tensor cores fed: few
+//          instructions beside theirs, and few bytes of shared memory for each product.
+// Tiles    A block of NUM_WARPS warps takes BLOCK_M query rows of one head, a warp 16 or 32 of them: with 32, each
+//          fragment of K or V is used twice. SPLIT_KV groups of warps split each tile of BLOCK_N keys, whose results
+//          are merged once, at the end, through shared memory. By default, on sm_90: 128 rows, 32 a warp, if that makes
+//          a block for every SM, D is 64 or 128, and no mask unbalances them; else 64 rows, as two groups of two warps:
+//          half the work per block, done in half the time. Before sm_90: 64 rows, 16 a warp. Causal tiles start
+//          heaviest first.
+// Stages   cp.async, one group a tile, one barrier a tile. If registers allow it, the logits are a tile ahead: their
+//          product, exponentials, the product with V and the new logits' maxima are one stretch of code without a
+//          branch. A warp is one of two that a scheduler has, and waits for most of what it issues: what it has between
+//          two waits counts.
+// Softmax  In the log2 domain, scale * log2(e) folded into one multiply-add. A lane compares its own logits with a
+//          limit; only when one is above it, a maximum having grown by a factor of 256, do the lanes of a row agree on
+//          a new one. Row sums are of the rounded P, on the tensor cores, as a column of ones beside V: the error of
+//          rounding P cancels where one key dominates, and nothing has to be reduced across lanes.
+// Shared   2 * STAGES * BLOCK_N * (D + PAD) * 2 bytes, and Q in the place of the last V until it is in registers. Where
+//          32 rows a warp leave no registers for Q, it stays in shared memory. Defaults: 50 or 72 KB at D = 64, up to
+//          102 KB at 128; before sm_90 36 to 45 KB, two blocks an SM. A row stride of D + 8 elements is free of bank
+//          conflicts for every D.
+// Registers Output D / 2, logits BLOCK_N / 2 (twice if ahead), Q D / 4 a lane, for each 16 rows: up to 255, two blocks
+//          an SM.
+// Limits   fp16 or bf16, D 64, 80, 96 or 128, sm_80 or newer. mma.sync reaches about 62 % of what wgmma reaches on
+//          Hopper.
 // Result   On an H200 0.84 of SDPA's fastest backend (cuDNN) at 1x8x512x64 and 0.91 at 2x8x2048x64 causal; of its flash
 //          backend 0.76 and 0.58 there, 0.82 without the mask and 0.90 at 2x8x2048x128 (perf-2026-11-21.json in
 //          benchmarks/h200). cuDNN, on wgmma, is ahead on long sequences without a mask.
@@ -77,11 +82,12 @@ struct Plan {
     using Partial = typename Loop::Partial;
     using PartialExchange = Merge<Partial, kRowGroups, kSplit, 1>;
     static constexpr int kBytes = kSplit > 1 ? max_of(Loop::kBytes, PartialExchange::kBytes) : Loop::kBytes;
-    static_assert(kHopper || !kDefaults || !kSmallShared || 2 * (kBytes + 1024) <= kMostShared + 1024, "The default tiles must leave room for two blocks an SM.");
+    static_assert(kHopper || !kDefaults || !kSmallShared || 2 * (kBytes + 1024) <= kMostShared + 1024,
+                  "The default tiles must leave room for two blocks an SM.");
 };
 
-// Causal tiles start heaviest first, those of all heads together: what is started last, and ends last, is short. The volatile
-// read lets the kernel ask twice, before and after the loop, instead of holding the answer in registers.
+// Causal tiles start heaviest first, those of all heads together: what is started last, and ends last, is short. The
+// volatile read lets the kernel ask twice, before and after the loop, instead of holding the answer in registers.
 __device__ inline Tile find_mma_tile(const SdpaArgs& args, int block_m) {
     unsigned block;
     asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(block));
@@ -134,7 +140,8 @@ struct Mma {
         if constexpr (kHasWide && (D == 64 || D == 128)) {  // not the rarer two: each plan costs a second of compiling
             int multiprocessors = 0;
             if (int code = count_multiprocessors(multiprocessors)) return code;
-            const int64_t blocks = static_cast<int64_t>(ceil_div(args.seqlen, Plan<T, D, true>::kBlockM)) * args.batch * args.heads;
+            const int64_t blocks =
+                static_cast<int64_t>(ceil_div(args.seqlen, Plan<T, D, true>::kBlockM)) * args.batch * args.heads;
             if (!args.causal && blocks >= multiprocessors) return launch_plan<true>(args, stream);
         }
         return launch_plan<false>(args, stream);

@@ -1,26 +1,27 @@
-// wmma: FlashAttention on tensor cores through nvcuda::wmma, 16x16x16 tiles, 16-bit inputs, fp32 accumulation and softmax.
+// wmma: FlashAttention on tensor cores through nvcuda::wmma, 16x16x16 tiles, 16-bit inputs, fp32 accumulation and
+// softmax.
 //
-// Idea     The portable way to tensor cores. Where an accumulator's elements live in a warp is left open by wmma, so a row
-//          can't be reduced in registers: the logits go through a patch of shared memory that belongs to the warp, are
-//          exponentiated there by two lanes a row, and come back as a 16-bit operand. The output stays in accumulators;
-//          to rescale its rows the warp loads a second accumulator, filled with the row factors: two fragments of one type
-//          have one layout, whatever it is, and can be multiplied element by element.
+// Idea     The portable way to tensor cores. Where an accumulator's elements live in a warp is left open by wmma, so a
+//          row can't be reduced in registers: the logits go through a patch of shared memory that belongs to the warp,
+//          are exponentiated there by two lanes a row, and come back as a 16-bit operand. The output stays in
+//          accumulators; to rescale its rows the warp loads a second accumulator, filled with the row factors: two
+//          fragments of one type have one layout, whatever it is, and can be multiplied element by element.
 // Tiles    A block takes BLOCK_M query rows of one head. Its warps form BLOCK_M / 16 row groups of 16 rows, times
-//          KEY_GROUPS = 16 * NUM_WARPS / BLOCK_M key groups, each of which takes its share of every tile of BLOCK_N keys. A
-//          warp owns the maximum, sum and output of its rows over its keys; key groups are combined once, at the end. With
-//          few heads and rows the key groups are what keeps an SM's four tensor cores busy.
+//          KEY_GROUPS = 16 * NUM_WARPS / BLOCK_M key groups, each of which takes its share of every tile of BLOCK_N
+//          keys. A warp owns the maximum, sum and output of its rows over its keys; key groups are combined once, at
+//          the end. With few heads and rows the key groups are what keeps an SM's four tensor cores busy.
 // Choice   A build holds three tiles, and a call takes the one that fits its grid: wmma_tiles.cuh says which.
 // Stages   A ring of STAGES tiles of K and V, filled by cp.async STAGES - 1 tiles ahead, by all warps or by
-//          NUM_PRODUCER_WARPS more that do nothing else. Q is loaded once, into fragments, through the ring's last place.
-//          Masks are applied only in tiles that the diagonal or the end of the sequence crosses; tiles above the diagonal
-//          are never loaded, and a warp skips the part of a tile that lies above its own diagonal.
-// Shared   K, V: 2 * STAGES * BLOCK_N * (D + PAD) * 2 bytes. Patches: NUM_WARPS * 16 * (keys + 4) * 4 with keys = BLOCK_N /
-//          KEY_GROUPS. At the end the output, in place of them all.
-//          128 to 156 KB for the smallest grids, 70 to 102 KB for the largest. PAD = 8 is free of bank conflicts for every D.
-//          In a patch, P overwrites the first half of each row of logits, the row factors the second half.
+//          NUM_PRODUCER_WARPS more that do nothing else. Q is loaded once, into fragments, through the ring's last
+//          place. Masks are applied only in tiles that the diagonal or the end of the sequence crosses; tiles above the
+//          diagonal are never loaded, and a warp skips the part of a tile that lies above its own diagonal.
+// Shared   K, V: 2 * STAGES * BLOCK_N * (D + PAD) * 2 bytes. Patches: NUM_WARPS * 16 * (keys + 4) * 4 with keys =
+//          BLOCK_N / KEY_GROUPS. At the end the output, in place of them all. 128 to 156 KB for the smallest grids, 70
+//          to 102 KB for the largest. PAD = 8 is free of bank conflicts for every D. In a patch, P overwrites the first
+//          half of each row of logits, the row factors the second half.
 // Registers Q fragments D / 4 and accumulators D / 2 a lane, logits keys / 2.
-// Producers Four of them, one on each scheduler, gain 6 to 10 % for tiles of 64 rows and lose as much for 32 x 128, on an
-//          H200; a single one can't issue the copies fast enough and doubles the time. So the default has none.
+// Producers Four of them, one on each scheduler, gain 6 to 10 % for tiles of 64 rows and lose as much for 32 x 128, on
+//          an H200; a single one can't issue the copies fast enough and doubles the time. So the default has none.
 // Limits   fp16 or bf16, D 64, 80, 96 or 128, sm_80 or newer. A fragment of K or V feeds 16 rows only, so shared-memory
 //          bandwidth, not the tensor cores, is the bound for long sequences.
 // Result   With the tile that it now takes at 1x8x512x64, 1.06 times cuDNN's latency (causal 0.99) on an H200
@@ -32,7 +33,7 @@
 #ifndef BLOCK_N  // knob: keys per tile; 0 as for BLOCK_M
 #define BLOCK_N 0
 #endif
-#ifndef NUM_WARPS  // knob: computing warps per block, 0 as for BLOCK_M; more than BLOCK_M / 16 split a tile's keys between them
+#ifndef NUM_WARPS  // knob: computing warps per block; 0 as for BLOCK_M; more than BLOCK_M / 16 split a tile's keys
 #define NUM_WARPS 0
 #endif
 #ifndef NUM_PRODUCER_WARPS  // knob: further warps that only copy; 0: all warps copy
@@ -77,7 +78,7 @@ __global__ void __launch_bounds__((Warps + NUM_PRODUCER_WARPS) * 32, 1)
     const int warp = threadIdx.x / 32;
     const int row_group = warp % kRowGroups;
     const int key_group = warp / kRowGroups;
-    const int lane_row = threadIdx.x % 16;       // the softmax gives two lanes to a row
+    const int lane_row = threadIdx.x % 16;  // the softmax gives two lanes to a row
     const int lane_half = threadIdx.x % 32 / 16;
     const bool copies = NUM_PRODUCER_WARPS == 0 || warp >= Warps;
     const bool computes = NUM_PRODUCER_WARPS == 0 || warp < Warps;
@@ -93,14 +94,16 @@ __global__ void __launch_bounds__((Warps + NUM_PRODUCER_WARPS) * 32, 1)
     const auto copy_tile = [&](int index) {
         if (copies && index < key_tiles) {
             T* const target = kv_smem + index % Stages * 2 * L::kTile;
-            copy_rows_async<T, N, D, L::kStride, L::kCopiers>(target, k, args.k_stride[2], index * N, args.seqlen, copier);
-            copy_rows_async<T, N, D, L::kStride, L::kCopiers>(target + L::kTile, v, args.v_stride[2], index * N, args.seqlen,
+            copy_rows_async<T, N, D, L::kStride, L::kCopiers>(target, k, args.k_stride[2], index * N, args.seqlen,
                                                               copier);
+            copy_rows_async<T, N, D, L::kStride, L::kCopiers>(target + L::kTile, v, args.v_stride[2], index * N,
+                                                              args.seqlen, copier);
         }
         cp_async_commit();
     };
     if (copies) {
-        copy_rows_async<T, M, D, L::kStride, L::kCopiers>(q_smem, q, args.q_stride[2], tile.first_row, args.seqlen, copier);
+        copy_rows_async<T, M, D, L::kStride, L::kCopiers>(q_smem, q, args.q_stride[2], tile.first_row, args.seqlen,
+                                                          copier);
     }
     cp_async_commit();
 #pragma unroll
@@ -111,7 +114,8 @@ __global__ void __launch_bounds__((Warps + NUM_PRODUCER_WARPS) * 32, 1)
     Left q_frag[kSteps];
     if (computes) {
 #pragma unroll
-        for (int d = 0; d < kSteps; ++d) load_fragment(q_frag[d], q_smem + row_group * 16 * L::kStride + d * 16, L::kStride);
+        for (int d = 0; d < kSteps; ++d)
+            load_fragment(q_frag[d], q_smem + row_group * 16 * L::kStride + d * 16, L::kStride);
     }
     // The ring's last place is filled after the loop's first __syncthreads, when every warp has its fragments.
 
@@ -131,14 +135,17 @@ __global__ void __launch_bounds__((Warps + NUM_PRODUCER_WARPS) * 32, 1)
             cp_async_wait<0>();
             __syncthreads();
         } else {
-            // Besides Q, Stages - 1 + index groups are committed and group `index` must be complete: Stages - 2 may be pending.
+            // Besides Q, Stages - 1 + index groups are committed and group `index` must be complete: Stages - 2 may be
+            // pending.
             cp_async_wait<Stages - 2>();
-            __syncthreads();  // all threads' copies are visible, and tile index - 1 has no reader left: its buffer is free
+            // All threads' copies are visible, and tile index - 1 has no reader left: its buffer is free.
+            __syncthreads();
             copy_tile(index + Stages - 1);
         }
         const int first_key = index * N + key_group * kWarpKeys;  // of this warp
         if (!computes) continue;
-        if (first_key >= args.seqlen || (args.causal && first_key > first_row + 15)) continue;  // no key for this warp's rows
+        // No key for this warp's rows.
+        if (first_key >= args.seqlen || (args.causal && first_key > first_row + 15)) continue;
         const T* const k_smem = kv_smem + index % Stages * 2 * L::kTile + key_group * kWarpKeys * L::kStride;
         const T* const v_smem = k_smem + L::kTile;
 
@@ -172,7 +179,8 @@ __global__ void __launch_bounds__((Warps + NUM_PRODUCER_WARPS) * 32, 1)
             p[j + 3] = four.w * scale;
         }
         if (first_key + kWarpKeys > args.seqlen || (args.causal && first_key + kWarpKeys - 1 > first_row)) {
-            const int keys = (args.causal ? min(row + 1, args.seqlen) : args.seqlen) - first_key - lane_half * kLaneKeys;
+            const int keys =
+                (args.causal ? min(row + 1, args.seqlen) : args.seqlen) - first_key - lane_half * kLaneKeys;
 #pragma unroll
             for (int j = 0; j < kLaneKeys; ++j) {
                 if (j >= keys) p[j] = -INFINITY;
@@ -238,7 +246,7 @@ __global__ void __launch_bounds__((Warps + NUM_PRODUCER_WARPS) * 32, 1)
 
     cp_async_wait<0>();
     __syncthreads();  // K, V and the patches have no reader left: the output takes their place
-    float* const output_smem = reinterpret_cast<float*>(shared);           // (Warps, 16, kOutputStride)
+    float* const output_smem = reinterpret_cast<float*>(shared);         // (Warps, 16, kOutputStride)
     float* const max_smem = reinterpret_cast<float*>(shared + L::kMax);  // (Warps, 16) = (key groups, M)
     float* const sum_smem = reinterpret_cast<float*>(shared + L::kSum);
     if (computes) {
@@ -268,7 +276,8 @@ __global__ void __launch_bounds__((Warps + NUM_PRODUCER_WARPS) * 32, 1)
         float values[8] = {};
 #pragma unroll
         for (int g = 0; g < kKeyGroups; ++g) {
-            const float weight = exp2_of<USE_FAST_EXP>(max_smem[g * M + block_row] - base);  // 0 for a group without keys
+            // 0 for a group without keys.
+            const float weight = exp2_of<USE_FAST_EXP>(max_smem[g * M + block_row] - base);
             sum += weight * sum_smem[g * M + block_row];
             const float* const source = output_smem + (g * M + block_row) * L::kOutputStride + column;
 #pragma unroll
@@ -315,8 +324,8 @@ private:
     template <int M, int N, int Warps, int Stages>
     static int launch_tile(const SdpaArgs& args, void* stream) {
         using L = Layout<D, M, N, Warps, Stages>;
-        return kgate::launch<wmma_attention<T, D, M, N, Warps, Stages>>(args, count_blocks(args, M), L::kThreads, L::kBytes,
-                                                                        stream);
+        return kgate::launch<wmma_attention<T, D, M, N, Warps, Stages>>(args, count_blocks(args, M), L::kThreads,
+                                                                        L::kBytes, stream);
     }
 };
 
