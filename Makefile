@@ -28,6 +28,7 @@ lint: $(VENV)/.ready-lint ## check style and layout
 	$(RUN) ruff check
 	$(RUN) ruff format --check
 	$(CLANG_FORMAT) --dry-run -Werror $(KERNELS)
+	! grep -nE '.{121}' $(KERNELS) # comments, which clang-format leaves as they are
 
 types: $(VENV)/.ready-lint ## check types
 	$(RUN) mypy

@@ -17,7 +17,8 @@
 // Registers ROWS * (BLOCK_N / 32 + 2 * ceil(D / 64) + 2) floats of state a lane: 48 at D = 64, 64 at D = 128.
 // Limits   fp16 or bf16, D 64, 80, 96 or 128 (80 and 96 cost as much arithmetic with V as 128 does), sm_80 or newer.
 //          Bound by the fp32 pipes: 2 * S * S * D multiply-adds a head, of which an SM does 128 a cycle.
-// Result   On an H200 three times cuDNN's latency at 1x8x512x64: 28 us, a quarter of what the fp32 pipes could do.
+// Result   3.15 times the latency of SDPA's fastest backend (cuDNN) at 1x8x512x64 on an H200, causal 3.06: 28 us, a
+//          quarter of what the fp32 pipes could do (benchmarks/h200/perf-2026-11-21.json).
 
 #ifndef BLOCK_M  // knob: query rows per block
 #define BLOCK_M 32

@@ -16,10 +16,10 @@
 //          undivided output, 2 * TERMS * rows * D, and the sums, 4 * rows.
 // Limits   fp16 or bf16, D 64, 80, 96 or 128, sm_80 or newer, no row, head or batch stride of 0. In fp16 logits times
 //          log2(e) overflow above 65504, and values above 127 may. Needs libcutensor.so.2.
-// Result   Behind the cublas rung by its two further contractions, which the second terms take: 2.6 times cuDNN's
-//          latency at 1x8x512x64 on an H200, causal 2.5 (benchmarks/h200/perf-2026-11-21.json). On Hopper cuTENSOR runs
+// Result   2.60 times cuDNN's latency at 1x8x512x64 on an H200, causal 2.55 (benchmarks/h200/perf-2026-11-21.json):
+//          behind the cublas rung by its two further contractions, which the second terms take. On Hopper cuTENSOR runs
 //          kernels of cuBLAS. With TERMS=1 it is faster, and off by more than is allowed on sharp logits. As right as
-//          SDPA on the whole grid of shapes.
+//          SDPA on the whole grid of shapes (benchmarks/h200/grid-2026-11-21.xml).
 
 #ifndef TERMS  // knob: 16-bit numbers per logit and per undivided output, 1 or 2
 #define TERMS 2

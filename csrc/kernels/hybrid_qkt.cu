@@ -17,10 +17,10 @@
 //          output.
 // Memory   Workspace: 32 MiB for cuBLAS, and the logits: 4 * rows * keys for each head of a chunk (logit_chunks.cuh).
 // Limits   fp16 or bf16, D 64, 80, 96 or 128, sm_80 or newer, row strides of at least D.
-// Result   It does less than the cublas rung and is hardly faster at 512 rows, slower with larger heads (csrc/README.md
-//          has the ratios), and slower than the mma rung: one block of eight warps an SM with mma.sync leaves the
-//          tensor cores waiting for memory, where Hopper's GEMM keeps many tiles in flight by TMA and multiplies by
-//          wgmma.
+// Result   1.40 times cuDNN's latency at 1x8x512x64 on an H200, causal 1.29 (benchmarks/h200/perf-2026-11-21.json). It
+//          does less than the cublas rung and is a tenth faster there, slower with larger heads (without a record), and
+//          slower than the mma rung: one block of eight warps an SM with mma.sync leaves the tensor cores waiting for
+//          memory, where Hopper's GEMM keeps many tiles in flight by TMA and multiplies by wgmma.
 
 #ifndef BLOCK_M  // knob: query rows per block
 #define BLOCK_M 32

@@ -21,9 +21,9 @@
 // Registers up to 255 at 4 warps, 128 at 8: two blocks an SM either way.
 // Limits   fp16 or bf16, D 64, 80, 96 or 128, sm_80 or newer; sm_90 without the a needs WGMMA=0. Right for any length,
 //          but made for short ones: mma.cu is faster as soon as its blocks fill the GPU.
-// Result   The fastest rung at 1x8x512x64: 0.45 of SDPA's fastest backend (cuDNN) on an H200, causal as well, and 0.44
-//          on another one, whose cuDNN was 3 % slower (perf-2026-11-21.json and latency-another-h200-2026-11-21.json in
-//          benchmarks/h200).
+// Result   The fastest rung at 1x8x512x64: 0.45 of SDPA's fastest backend (cuDNN) on an H200, causal as well
+//          (benchmarks/h200/perf-2026-11-21.json), and 0.44 on another one, whose cuDNN was 3 % slower
+//          (benchmarks/h200/latency-another-h200-2026-11-21.json).
 
 #ifndef BLOCK_M  // knob: query rows per cluster of blocks; 0 chooses by architecture
 #define BLOCK_M 0

@@ -26,8 +26,8 @@
 // Limits   fp16 or bf16, D 64, 80, 96 or 128, sm_80 or newer. mma.sync reaches about 62 % of what wgmma reaches on
 //          Hopper.
 // Result   On an H200 0.84 of SDPA's fastest backend (cuDNN) at 1x8x512x64 and 0.91 at 2x8x2048x64 causal; of its flash
-//          backend 0.76 and 0.58 there, 0.82 without the mask and 0.90 at 2x8x2048x128 (perf-2026-11-21.json in
-//          benchmarks/h200). cuDNN, on wgmma, is ahead on long sequences without a mask.
+//          backend 0.76 and 0.58 there, 0.82 without the mask and 0.90 at 2x8x2048x128
+//          (benchmarks/h200/perf-2026-11-21.json). cuDNN, on wgmma, is ahead on long sequences without a mask.
 
 #ifndef BLOCK_M  // knob: query rows per block; 0 chooses by architecture and problem
 #define BLOCK_M 0

@@ -24,8 +24,9 @@
 //          an H200; a single one can't issue the copies fast enough and doubles the time. So the default has none.
 // Limits   fp16 or bf16, D 64, 80, 96 or 128, sm_80 or newer. A fragment of K or V feeds 16 rows only, so shared-memory
 //          bandwidth, not the tensor cores, is the bound for long sequences.
-// Result   With the tile that it now takes at 1x8x512x64, 1.06 times cuDNN's latency (causal 0.99) on an H200
-//          (benchmarks/h200/perf-2026-11-21.json); three times it at 2x8x2048x64 in the sweep of tiles.
+// Result   With the tile that it takes at 1x8x512x64, 1.06 times cuDNN's latency there on an H200, causal 0.99
+//          (benchmarks/h200/perf-2026-11-21.json). At 2x8x2048x64 the best tile takes 122 us
+//          (benchmarks/h200/wmma-tiles.json).
 
 #ifndef BLOCK_M  // knob: query rows per block; 0 for the kernel's own choice by head_dim and grid
 #define BLOCK_M 0

@@ -19,7 +19,6 @@ SHARED_NAMES = {
     "SPLIT_KV",
     "NUM_PRODUCER_WARPS",
     "USE_FAST_EXP",
-    "PERSISTENT",
     "PAD",
     "HEAD_DIM",
 }
