@@ -172,7 +172,7 @@ def _own_source(path: Path) -> Source:
 
 
 def _described(source: Source) -> Source:
-    """With what the file and the headers that it includes say of it."""
+    """The source with its knobs and libraries, read from the file and the headers that it includes."""
     try:
         text = includes.expand(source.path, (csrc_directory(),))
     except OSError as error:

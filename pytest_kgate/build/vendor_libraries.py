@@ -75,7 +75,7 @@ def need(names: Iterable[str], title: str) -> None:
 
 
 def _load(library: Library) -> str | None:
-    """None, or why it can't be had."""
+    """Load one library; returns why that is impossible, or None."""
     import torch  # noqa: F401  (brings cuBLAS along where it is a CUDA build; two copies in a process would be a waste)
 
     for soname in library.sonames:

@@ -50,7 +50,7 @@ class Frame:
 
     @property
     def kept_file(self) -> str | None:
-        """For records, which travel: from the current directory on, if the file is below it."""
+        """The path for records: relative to the current directory where the file is below it."""
         return None if self.file is None else self.file.removeprefix(f"{os.getcwd()}/")
 
     @property
@@ -149,7 +149,7 @@ class ToolReport:
     """What the tool says about itself: a device that it does not support, a target that it lost."""
 
     def of_kernels(self, part: str) -> ToolReport:
-        """Without what is in kernels, all of whose functions have another name; what the host did stays."""
+        """Only the findings in kernels with `part` in the name of one of their functions, and those of host calls."""
         own, others = list[Finding](), 0
         for finding in self.findings:
             if not finding.frames or any(part in frame.function for frame in finding.frames):
@@ -170,7 +170,7 @@ class ToolReport:
 
 
 def parse_report(text: str) -> ToolReport:
-    """Read a report; a text that is none gives one that is not complete."""
+    """Parse a report; of a text that is no report, one with `complete` False."""
     blocks, summaries, troubles = _split(text)
     findings = tuple(_finding(block) for block in blocks)
     errors = warnings = 0

@@ -148,7 +148,10 @@ def _command(tool: str, run: ToolRun, log: Path) -> list[str]:
 
 
 def _report(tool: str, run: ToolRun, log: str) -> ToolReport:
-    """Initcheck has to watch every kernel: what one that it did not watch has written, would count as unwritten."""
+    """The findings in the kernels that were asked for.
+
+    Initcheck watches all kernels all the same: memory that an unwatched one wrote would count as unwritten.
+    """
     report = parse_report(log)
     return report if tool != "initcheck" or run.wanted.kernels is None else report.of_kernels(run.wanted.kernels)
 

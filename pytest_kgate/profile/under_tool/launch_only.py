@@ -90,7 +90,7 @@ def _message(report: pytest.TestReport, call: pytest.CallInfo[None]) -> str:
 
 
 def launch(item: pytest.Item, request: Request, device: Device) -> None:
-    """Call the request's candidate on a normal and a hard draw of its problem, or of the smaller one that it names."""
+    """Call the candidate on a normal and a hard draw of its problem, or of the smaller problem that this one names."""
     from pytest_kgate.device.arm import bind
     from pytest_kgate.errors import UsageError
 

@@ -71,7 +71,7 @@ class EndedSession:
     seconds: float
 
     def line(self, test: str) -> Mapping[str, Any]:
-        """What became of the test: also that it never came to its turn."""
+        """What became of the test; its outcome is `lost` where the process ended before it did."""
         line = self.lines.get(test, {"test": test, "outcome": "lost"})
         return {**line, "launched": self.launched.get(test, ())}
 

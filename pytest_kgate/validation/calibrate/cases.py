@@ -1,4 +1,4 @@
-"""What is raced to learn how often a gate lies: a kernel against itself, and kernels of known ratio. Pure."""
+"""The races of a calibration: kernels against themselves, and kernels whose true ratio is known. Pure."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pytest_kgate.errors import UsageError
 
 AA_BOUND = 1.0
-"""Puts a kernel raced against itself on the boundary, where every PASS and every FAIL is a lie. At a bound of 0.95 such
-a race would show nothing."""
+"""The true ratio of a kernel raced against itself, so every PASS and every FAIL is false. At a bound of 0.95 all such
+gates should fail, and would show nothing."""
 
 TRUTH_BOUND = 0.95
 """What the kernels of known ratio are held against: the bound that users write most."""
@@ -86,7 +86,7 @@ def catalogue(kind: str) -> tuple[Case, ...]:
 
 
 def side_by_side(kind: str) -> tuple[Case, ...]:
-    """The cases on which recipes are compared."""
+    """The cases on which our rule and other ones are compared."""
     chosen = tuple(case for case in _CASES[kind] if case.name in _SIDE_BY_SIDE)
     return chosen if kind == "host" else (*chosen, BEHIND_A_GRAPH)
 

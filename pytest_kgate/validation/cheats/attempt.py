@@ -1,7 +1,7 @@
-"""Each cheat in a pytest session of its own, in a process of its own: what it patches or breaks stays there.
+"""One cheat against the gate: a pytest session in a process of its own, so that what it patches stays there.
 
-It is a fork of this one, which has PyTorch loaded: that saves seconds a cheat. Where checks run on a GPU it is a new
-one, because in a fork the profiler sees no kernels.
+The process is a fork of this one, which has PyTorch loaded: that saves seconds for each cheat. Where checks run on a
+GPU it is a new process, because in a fork the profiler sees no kernels.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def test_after():
 
 @dataclass(frozen=True)
 class Attempt:
-    """What became of one cheat."""
+    """What became of one cheat in its session."""
 
     cheat: str
     device: str
@@ -98,7 +98,7 @@ class Attempt:
     """The verdict without the checks, where they stopped it: the record's, or how the session ended."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Built-in types."""
+        """For the file, in built-in types."""
         return {**asdict(self), "checks": list(self.checks)}
 
 
@@ -211,7 +211,7 @@ def run_session(folder: Path, device: str, checked: bool, isolate: bool) -> None
 
 
 def _trust_timed_launches() -> None:
-    """Take whatever they leave for an answer, which no option can ask for."""
+    """Switch off the verification of what timed launches leave, which no option can do."""
     from pytest_kgate.bench import call as bench
 
     vars(bench)["_work_undone"] = lambda *_: None

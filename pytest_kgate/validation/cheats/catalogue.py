@@ -50,7 +50,7 @@ class Cheat:
 
     @property
     def name(self) -> str:
-        """The file's, without suffix for a module of Python."""
+        """The file's name; of a Python module without its suffix."""
         return self.file.removesuffix(".py")
 
 

@@ -88,7 +88,7 @@ def _names(device: str) -> str:
 
 
 def _setting(device: str) -> dict[str, Any]:
-    """Read without touching the GPU from this process; see `_run`."""
+    """The device and its software, read without touching the GPU: forks of this process could not use it then."""
     import torch
 
     from pytest_kgate.device.host import cpu_model

@@ -23,7 +23,7 @@ _TODO = "`kgate integrity --json FILE` writes one."
 def document(
     attempts: Iterable[Attempt], device: str, setting: dict[str, Any], before: dict[str, Any] | None
 ) -> dict[str, Any]:
-    """The run's file; of `before`, what was found on other kinds of device is kept, and other cheats on this one."""
+    """The content of the file. Of `before`, attempts of other cheats, and those on other kinds of device, are kept."""
     new = {(one.device, one.cheat): one.to_dict() for one in attempts}
     kept = {(one["device"], one["cheat"]): one for one in (before or {}).get("attempts", ())}
     settings = {**(before or {}).get("settings", {}), device: setting}
@@ -42,7 +42,7 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def save(content: dict[str, Any], path: Path) -> None:
-    """Write the file, as one for people to read too."""
+    """Write the file, indented, so that people can read it."""
     json_file.replace(path, json.dumps(content, indent=1) + "\n")
 
 

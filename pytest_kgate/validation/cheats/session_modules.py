@@ -1,6 +1,6 @@
-"""What a session with a gate imports, for who starts many of them: imported once ahead of them, it costs seconds less.
+"""The modules that every session with a gate imports: who starts many sessions imports them once, before all of them.
 
-The modules are named, not imported here, for they belong to rooms above this one too.
+They are named by strings, since some belong to folders that may import this one.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run, keep, show. Returns 1 where an honest kernel was accused or a mutant lived."""
+    """Run the grid or load a run, keep it, show it. Returns 1 where an honest kernel was accused or a mutant lived."""
     from pytest_kgate.validation.oracle import file
 
     block.check(options)

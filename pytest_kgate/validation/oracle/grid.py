@@ -189,7 +189,7 @@ def _takes(name: str, kernel: Kernel, problem: Problem, inputs: tuple[Any, ...])
 
 
 def _share(found: Comparison, truth: ExactAnswer, limits: Limits) -> float:
-    """1 is the most that is allowed."""
+    """The share of what is allowed that the error takes, of whichever check is nearest to its limit; 1 is the limit."""
     return max(found.error / limits.atol, found.rms_error / (limits.factor * truth.baseline), found.row_excess)
 
 

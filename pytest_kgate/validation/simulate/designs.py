@@ -1,4 +1,4 @@
-"""What other designs of a round would do to the interval and to its error rate, on noise that is made up.
+"""How other designs of a round would change the width and the error rate of the interval, on simulated noise.
 
 Each design turns the noise of a round's slots into samples of both arms; the product's own rule judges them. The
 bound is the true ratio, so that every PASS is false.
@@ -127,7 +127,7 @@ class DesignWidth:
 
 
 def measure(scenario: Scenario, design: str, gates: int, seed: int = 42) -> DesignWidth:
-    """Judge so many races of this design."""
+    """Judge so many races of this design under this noise."""
     verdicts, halves, errors = [], [], []
     critical = group_sequential.critical_values(0.95)[-1]
     for number in range(gates):
@@ -217,5 +217,5 @@ def _arms(samples: int, arms: int) -> np.typing.NDArray[np.intp]:
 
 
 def _picked(drawn: Floats, order: np.typing.NDArray[np.intp], samples: int) -> Floats:
-    """Each arm's slots, in their order."""
+    """The noise of each arm's slots, in the order in which they are measured: (2, rounds, samples)."""
     return np.stack([drawn[arm][order == arm].reshape(_ROUNDS, samples) for arm in (0, 1)])

@@ -1,4 +1,4 @@
-"""The gate's error rates on made-up noise, where the truth is known: the product's own race and rule, no hardware.
+"""The gate's error rates on simulated noise, where the true ratio is known: the real race and rule, no hardware.
 
 What is counted are verdicts of `race.run` on the fake device; `scenarios.py` has the noise, and `file.py` the file
 of the counts and their table.

@@ -1,6 +1,6 @@
 """The kinds of noise under which the gate's error rates are counted, and how large they are.
 
-How large is assumed, not measured: larger than on a quiet GPU, for the rates must hold on a bad one.
+Their sizes are assumed, not measured: larger than on a quiet GPU, since the rates must hold on a noisy one.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Scenario:
     """As --kgate-processes; a race's own offset is then a process's."""
 
     def device(self, ratio: float, seed: int) -> FakeDevice:
-        """On which the candidate's latency is `ratio` times the reference's."""
+        """A simulated device on which the candidate's latency is `ratio` times the reference's."""
         jitter = np.random.default_rng(seed).uniform(-_PHASE, _PHASE)
         seconds = self.reference_seconds * (1 + jitter)
         truth = {"candidate": ratio * seconds, "reference": seconds}

@@ -36,16 +36,16 @@ class Count:
 
     @property
     def judged(self) -> int:
-        """Those that rates are stated of."""
+        """Gates that ended with a verdict on the ratio: the denominator of every rate."""
         return self.gates - self.broken
 
     def explained(self, count: int) -> bool:
-        """Whether 2.5 % explains so many of them."""
+        """Whether so many false verdicts are no surprise where each gate errs in 2.5 % (one-sided binomial test)."""
         return excess_p_value(count, self.judged) >= SIGNIFICANCE
 
 
 def count(gates: Sequence[Gate]) -> Count:
-    """Verdicts, counted."""
+    """How many gates ended with each verdict."""
     found = [str(gate["verdict"]) for gate in gates]
     return Count(
         gates=len(found),

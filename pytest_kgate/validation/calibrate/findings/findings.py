@@ -75,7 +75,7 @@ class Accuracy:
 
     @property
     def allowed(self) -> float:
-        """0.5 % at 2 us, where a timer's step of 32 ns is 1.6 % of a launch; 0.3 % above."""
+        """The largest accurate error: 0.5 % at 2 us, where a timer's step of 32 ns is 1.6 % of a launch; else 0.3 %."""
         return 0.005 if (self.case.seconds or 1.0) < 5e-6 else 0.003
 
     @property
@@ -116,7 +116,7 @@ class Findings:
 
 
 def findings_of(gates: Sequence[Gate], cases: Iterable[Case]) -> Findings:
-    """Everything at once; cases without gates are left out."""
+    """All that these gates show; cases without gates are left out."""
     raced = [gate for gate in gates if gate["verdict"] != UNAVAILABLE]
     by_case = {case: [gate for gate in raced if gate["case"] == case.name] for case in cases}
     same = tuple(_case_summary(case, own) for case, own in by_case.items() if case.group == "aa" and own)
@@ -160,11 +160,11 @@ def half_width(gate: Gate) -> float:
 
 
 def _resolved(gates: Sequence[Gate]) -> float | None:
-    """From the half-widths at the last look that the budget had room for.
+    """The smallest distance from the bound that these races decide nine times out of ten, as a fraction of the ratio.
 
-    A race whose truth is one half-width from the bound is decided every second time: its estimate falls on either
-    side of the truth. To be decided nine times out of ten, the truth must be further off by t(.9) standard errors, and
-    a half-width is c of them.
+    Where the true ratio is one half-width from the bound, half of the races are decided, as half of the estimates fall
+    on the far side of it. For nine of ten the distance must be larger by the 0.9 quantile of Student's t, in standard
+    errors; a half-width is the critical value of the race's last look, in standard errors.
     """
     # A verdict ends a race early, so only those without one show how far the budget reaches.
     undecided = [gate for gate in gates if gate.get("ratio") and gate["verdict"] == "INCONCLUSIVE"]
@@ -179,7 +179,7 @@ def _resolved(gates: Sequence[Gate]) -> float | None:
 
 
 def accuracy(case: Case, gates: Sequence[Gate]) -> Accuracy | None:
-    """Readings against the model; None where no gate has both."""
+    """Measured ratios against the true ones of the spin model; None where no gate has both."""
     usable = [gate for gate in gates if gate.get("ratio") and gate.get("spin")]
     if not usable:
         return None
@@ -232,7 +232,7 @@ def _acceptance(same: Sequence[CaseSummary], overall: Count, must_fail: Count) -
 
 
 def _found(false: int, gates: int, allowed: int) -> str:
-    """With the highest rate that the count leaves possible: of few gates, little can be said."""
+    """The count, what is allowed, and the upper 95 % confidence limit of the rate (Clopper-Pearson)."""
     text = f"{false} of {gates}, at most {allowed} allowed"
     if not gates:
         return text

@@ -59,7 +59,7 @@ def _normal(extents: tuple[int, ...], generator: torch.Generator) -> torch.Tenso
 
 
 class CudaRig:
-    """One GPU of this process."""
+    """The cases on one GPU."""
 
     kind = "cuda"
 
@@ -88,7 +88,7 @@ class CudaRig:
         return Contest(self.device, (candidate, reference), workload, picked.backend)
 
     def spins(self, candidate: int | None, reference: int, seed: int, spread: int = 0) -> Contest:
-        """Launches through the driver; the inputs only stand for some."""
+        """Spin kernels, launched through the driver. They read no inputs; the timer needs some."""
 
         def spin(cycles: int | None) -> Callable[..., Any]:
             instruments, stream = self.device.instruments, self.device.stream
@@ -110,7 +110,7 @@ class CudaRig:
         return Contest(self.device, arms, Workload(draw, lambda inputs: torch.empty_like(inputs[0])))
 
     def spent_cycles(self, cycles: int, spread: int = 0) -> float:
-        """The mean of some launches, as the kernel itself counts them."""
+        """Mean cycles of 64 launches, as the kernel itself counts them."""
         device = self.device
         with device.running("counting the cycles of a spin kernel"):
             spent = torch.zeros(_SPENT_READINGS, dtype=torch.int64, device=device.torch_device)
@@ -121,7 +121,7 @@ class CudaRig:
             return float(spent.double().mean())
 
     def clock_hz(self) -> float:
-        """From the difference of a long and a short spin, the median of three; about 10 ms."""
+        """The SM clock: cycles over seconds of a long spin less a short one, median of three readings; takes 10 ms."""
         device = self.device
         readings = []
         with device.running("measuring the SM clock"):
@@ -139,7 +139,7 @@ class CudaRig:
         return float(np.median(readings))
 
     def _behind_graph(self, arm: Arm, workload: Workload) -> tuple[Arm, Arm]:
-        """The arm on inputs that stay, replayed as a graph of one launch, and launched."""
+        """Two arms of one kernel on the same inputs: replayed by a CUDA graph of one launch, and launched as usual."""
         device = self.device
         with device.running("capturing"):
             inputs = workload.draw(0)

@@ -1,4 +1,4 @@
-"""The protocol on a made-up device: the same gates, truths that are known exactly, no hardware."""
+"""The protocol on a simulated device: the same gates without hardware, and true ratios that are known exactly."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ class FakeRig:
         return self._contest(seconds, _FLOOR_SECONDS + reference / _CLOCK_HZ, seed)
 
     def spent_cycles(self, cycles: int, spread: int = 0) -> float:
-        """Just as many."""
+        """A simulated spin ends on time: the cycles that were asked for."""
         return float(cycles)
 
     def clock_hz(self) -> float:
-        """Made up."""
+        """The simulated clock."""
         return _CLOCK_HZ
 
     def _contest(self, candidate: float, reference: float, seed: int) -> Contest:

@@ -19,7 +19,7 @@ _SORTED = 4096
 
 
 class HostRig:
-    """Functions of PyTorch (many threads) and numpy (one)."""
+    """The cases on the CPU: a function of PyTorch, which uses many threads, and one of NumPy, which uses one."""
 
     kind = "host"
     lease_name = "host"
@@ -38,15 +38,15 @@ class HostRig:
         return Contest(self.device, (bind("candidate", function, {}), bind("reference", function, {})), workload)
 
     def spins(self, candidate: int | None, reference: int, seed: int, spread: int = 0) -> Contest:
-        """None here."""
+        """Raises `UsageError`: the host has no kernel of known latency."""
         raise UsageError("The host has no spin kernels.", "Choose other cases.")
 
     def spent_cycles(self, cycles: int, spread: int = 0) -> float:
-        """None here."""
+        """Raises `UsageError`: the host has no kernel of known latency."""
         raise UsageError("The host has no spin kernels.", "Choose other cases.")
 
     def clock_hz(self) -> float:
-        """None here."""
+        """Raises `UsageError`: the host has no kernel of known latency."""
         raise UsageError("The host has no spin kernels.", "Choose other cases.")
 
 

@@ -34,7 +34,7 @@ class Rig(Protocol):
 
     @property
     def device(self) -> Device:
-        """What it says of itself is the environment of the process."""
+        """The device; its `environment()` is recorded with the process."""
         ...
 
     def contest(self, case: Case, timer: str, cache: str, seed: int) -> Contest:
@@ -42,11 +42,11 @@ class Rig(Protocol):
         ...
 
     def spins(self, candidate: int | None, reference: int, seed: int, spread: int = 0) -> Contest:
-        """Two spin kernels by their mean cycles; launches differ by up to `spread` from it. None is an empty kernel."""
+        """Two spin kernels of so many mean cycles; launches differ from it by up to `spread`. None: an empty kernel."""
         ...
 
     def spent_cycles(self, cycles: int, spread: int = 0) -> float:
-        """Mean cycles that such spins really spend: the loop ends at the first turn that is late enough."""
+        """Mean cycles that such spins really take: a little more, as the loop ends at the first turn past the count."""
         ...
 
     def clock_hz(self) -> float:

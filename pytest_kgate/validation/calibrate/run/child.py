@@ -1,4 +1,4 @@
-"""One process of the protocol: started with `-m` and a JSON document, it prints a JSON line a gate.
+"""One process of a calibration: started by `python -m` with a JSON document, it prints one JSON line for each gate.
 
 A process is a unit of its own: memory layout, library heuristics and clocks that settle at start-up last as long as it,
 and only a new process makes them anew. The first line tells what the process runs on; a line that says `error` is its

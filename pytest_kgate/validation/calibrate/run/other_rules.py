@@ -1,4 +1,4 @@
-"""Other ways to decide whether a kernel is faster, run on the same contests as ours."""
+"""Other rules by which a kernel is called faster, run on the same kernels as the gate's own."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ RULES = {
 
 
 def side_by_side(trials: Trials, case: Case, seed: int) -> list[dict[str, Any]]:
-    """One line for each recipe that runs here, in random order; each makes its arms anew."""
+    """The decisions of all rules on one case, in random order, each with fresh arms; without rules that can't run."""
     recipes = {"usual": _usual, "do_bench": _do_bench, "kgate": _ours}
     lines = []
     for name in np.random.default_rng(seed).permutation(list(recipes)):

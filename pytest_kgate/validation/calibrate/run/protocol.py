@@ -1,4 +1,4 @@
-"""Gates in fresh processes until every case has as many as were asked for: what to run, and running it."""
+"""A calibration: gates run in fresh processes, one after the other, until every case has as many as were asked for."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _GRACE_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Extent:
-    """How much is run; see the presets."""
+    """How many processes and gates are run; `PRESETS` has the usual ones."""
 
     processes: int
     gates: int
@@ -129,7 +129,7 @@ def _run_process(
     wanted: Counter[str],
     progress: Progress,
 ) -> list[str]:
-    """One child; its lines go to the file as they come."""
+    """Run one child process; its gates go to the file as they come."""
     job = {
         "device": plan.device,
         "timer": plan.timer,
@@ -194,7 +194,7 @@ def _child(job: dict[str, Any], complaints: IO[str]) -> Iterator[subprocess.Pope
 
 
 def _check_same_device(calibrations: Calibrations, process: dict[str, Any]) -> None:
-    """Gates of two kinds of device do not add up; those of two devices of one kind do."""
+    """Raise `UsageError` where the file has gates of another model of GPU or CPU: one table can't hold both."""
     new = device_name(process["environment"])
     for earlier in calibrations.processes[:1]:
         old = device_name(earlier["environment"])

@@ -1,4 +1,4 @@
-"""One gate of the protocol: raced by the product's own code, described as a line of the calibration file."""
+"""One gate of a calibration, raced by the code that races users' kernels, as a line of the calibration file."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Setting:
 
 
 class Trials:
-    """Runs gates on one rig. Floors and clocks are read around each gate that rests on them."""
+    """Runs gates on one rig. Around each gate of known ratio, the launch floor and the clock are measured."""
 
     def __init__(self, rig: Rig, setting: Setting) -> None:
         self.rig = rig
@@ -159,7 +159,7 @@ class Trials:
         return LaunchFloor(spin_seconds=float(spin) - self._spent(cycles, spread) / clock_hz, null_seconds=float(null))
 
     def _spent(self, cycles: int, spread: int) -> float:
-        """Beyond those of a spin of 0 cycles, which are a part of the floor."""
+        """Mean cycles beyond those of a spin of 0 cycles, which count as a part of the launch floor."""
         return self.rig.spent_cycles(cycles, spread) - self.rig.spent_cycles(0)
 
 

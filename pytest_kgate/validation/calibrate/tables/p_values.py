@@ -1,4 +1,4 @@
-"""Are p-values as evenly spread as chance makes them? Drawn in characters; as a picture where matplotlib is there."""
+"""The distribution of p-values, which is uniform where the statistics hold: in characters, or drawn by matplotlib."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _BAR = 40
 
 
 def p_values(gates: Iterable[Mapping[str, Any]], names: Iterable[str]) -> list[float]:
-    """Of the first looks of all gates on these cases: equal kernels at bound 1, so uniform if the statistics hold.
+    """P-values of the first look of all gates on these cases: equal kernels at bound 1, so uniform in theory.
 
-    The standard error is never narrowed for autocorrelation, but widened, so the middle is fuller than the ends.
+    The standard error is only ever widened for autocorrelation, so p-values near 0.5 are more frequent than uniform.
     """
     wanted = set(names)
     found = (gate.get("first_look_p_value") for gate in gates if gate["case"] in wanted)

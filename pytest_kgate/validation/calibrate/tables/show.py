@@ -63,7 +63,7 @@ def _rules(calibrations: Calibrations) -> list[str]:
 
 
 def verdict_line(found: Findings) -> str:
-    """One sentence for the end."""
+    """Whether the device is accepted, in one sentence."""
     if not found.overall.gates:
         return "no gates on equal kernels yet"
     return (
@@ -129,7 +129,7 @@ def _checks(found: Findings, width: int) -> str:
 
 
 def _render(table: Table, width: int, color: bool) -> str:
-    """Columns from the left, as many as there is room for; at least the indispensable ones."""
+    """As many columns, from the left, as there is room for; at least the first `table.least`."""
     from rich.table import Table as Rich
     from rich.text import Text
 
