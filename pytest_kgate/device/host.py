@@ -33,6 +33,8 @@ from pytest_kgate.device.rows import TimedInterval
 from pytest_kgate.device.rows import plain_row
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import UsageError
+from pytest_kgate.system.cpu_load import cpu_times
+from pytest_kgate.system.cpu_load import thread_wait_seconds
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -162,10 +164,13 @@ class WallStopwatch:
                 intervals = stack.enter_context(calls.among(intervals, rows, plain_row, self._inner[0]))
             elapsed = np.empty(len(intervals))
             before = None
+            load = _Load(len(self.arms))
             for index, interval in enumerate(intervals):
                 arm = interval.row[0]
                 if arm != before:
+                    load.over(before)
                     time.sleep(_SETTLE_SECONDS)
+                    load.begin()
                     before = arm
                 # On other buffers where the sample is to be the first call that sees its values.
                 around, results = sets[0] if interval.sampled else aside
@@ -173,11 +178,12 @@ class WallStopwatch:
                     interval.before()
                 self.arms[arm].call(around, results[arm])
                 elapsed[index] = _timed(interval)
+            load.over(before)
             del pads
         sampled = elapsed[[interval.sampled for interval in intervals]]
         seconds = np.stack([sampled[order == arm] / self._inner[arm] for arm in range(len(self.arms))])
         probe = None if calls is None else calls.result(intervals, elapsed)
-        return Round(seconds, np.zeros(len(self.arms)), probe=probe)
+        return Round(seconds, np.zeros(len(self.arms)), evidence=load.evidence(), probe=probe)
 
     def close(self) -> None:
         """Nothing is held between rounds."""
@@ -197,6 +203,42 @@ class WallStopwatch:
             return result
 
         return row
+
+
+class _Load:
+    """What the rest of the machine did during a round, and how long each arm's threads waited for a core."""
+
+    def __init__(self, arms: int) -> None:
+        self._shares: list[list[float]] = [[] for _ in range(arms)]
+        self._began = (0.0, 0.0)
+        self._start = cpu_times()
+
+    def begin(self) -> None:
+        """A few samples of one arm begin."""
+        self._began = (thread_wait_seconds(), time.perf_counter())
+
+    def over(self, arm: int | None) -> None:
+        """They are over; None before the first."""
+        if arm is None:
+            return
+        spent = time.perf_counter() - self._began[1]
+        self._shares[arm].append(max(0.0, thread_wait_seconds() - self._began[0]) / max(spent, 1e-9))
+
+    def evidence(self) -> dict[str, float]:
+        """Shares of the wall-clock time; those of `foreign_cpu` and of an arm's waiting threads can be above 1.
+
+        An arm waits in some groups of samples and not in others. The median over them is told, as the samples' own
+        estimate is one that leaves out the slowest.
+        """
+        end = cpu_times()
+        wall = max(end.wall - self._start.wall, 1e-9)
+        shares = [float(np.median(found)) if found else 0.0 for found in self._shares]
+        return {
+            **dict(zip(("candidate_wait", "reference_wait"), shares, strict=True)),
+            "foreign_cpu": max(0.0, end.foreign - self._start.foreign) / wall,
+            "steal": (end.steal - self._start.steal) / wall,
+            "cpu_pressure": (end.pressure - self._start.pressure) / wall,
+        }
 
 
 def _timed(interval: TimedInterval) -> float:

@@ -1,4 +1,4 @@
-"""Whether a race can be trusted: readings made around its rounds in, findings out. Pure.
+"""What disturbed a race: readings made around its rounds in, findings out. Pure.
 
 Nothing here looks at the verdict, nor at which arm was the faster. A race is thrown away for what disturbed it, so
 throwing it away favours neither side. `docs/statistics.md` has the table of what follows from what.
@@ -6,6 +6,7 @@ throwing it away favours neither side. `docs/statistics.md` has the table of wha
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -15,8 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from pytest_kgate.bench.race.order_effects import TOLERATED_BIAS
 from pytest_kgate.bench.race.order_effects import ArmOrder
 from pytest_kgate.bench.race.order_effects import Floats
+from pytest_kgate.bench.race.order_effects import Reason
 from pytest_kgate.bench.race.order_effects import clock_step_bias
 from pytest_kgate.bench.race.order_effects import judge_position
 from pytest_kgate.bench.race.order_effects import percent
@@ -37,6 +40,12 @@ of half a second, is a host that has no core to spare."""
 _COARSE_TICK = 0.02
 """Of a latency, one tick of the timer: the medians that the classic rule compares then jump by more than most gates
 demand."""
+
+_OTHERS_CORES = 0.2
+"""Cores that others must have taken before waiting is put down to them, and not to the arms' own threads."""
+
+_MOST_WAIT = 0.999
+"""Share of a round's time. Several threads may have waited for longer than it lasted: then no bound is known."""
 
 THROTTLING = {
     0x04: "power cap",
@@ -70,7 +79,7 @@ class Disturbances:
     """What is recorded, why the race can't be trusted (empty: it can), and what its reader should know."""
 
     facts: Mapping[str, Any]
-    reasons: tuple[str, ...]
+    reasons: tuple[Reason, ...]
     warnings: tuple[str, ...]
 
 
@@ -79,7 +88,7 @@ def assess(seen: RaceLog) -> Disturbances:
     clocks = _readings_of(seen.rounds, "sm_clock_hz")
     changes = _readings_of(seen.rounds, "sm_clock_change")
     facts: dict[str, Any] = {"machine": [{"round": done, **asdict(one)} for done, one in seen.readings]}
-    reasons = [*foreign(seen.readings), *throttled(seen.readings, clocks), *starved(seen.rounds)]
+    reasons = [*foreign(seen.readings), *starved(seen.rounds), *loaded(seen.rounds)]
     warnings = [*_throttled_throughout(seen.readings), *clock_warnings(clocks)]
     ratio_se = 0.0
     if len(seen.rounds) >= 2 and _plain(seen):
@@ -92,9 +101,13 @@ def assess(seen: RaceLog) -> Disturbances:
         facts["tick_share"] = share = _tick_share(seen.rounds, seen.tick_seconds)
         if share > _COARSE_TICK:
             warnings.append(f"one tick of the timer is {percent(share)} of a latency: differences below it do not show")
+    stepped: list[Reason] = []
     if len(changes):
-        facts["clock_step_bias"] = clock_step_bias(changes, seen.orders)
-        reasons += separated(changes, seen.orders, ratio_se)
+        facts["clock_step_bias"] = bias = clock_step_bias(changes, seen.orders)
+        stepped = separated(changes, seen.orders, ratio_se)
+        reasons += stepped
+    if not stepped:
+        reasons += throttled(seen.readings, clocks, bias if len(changes) else math.inf)
     if len(seen.ended) >= 2:
         facts["idle_gap_seconds"] = _idle_gap(seen)
     if seen.cold is not None:
@@ -102,29 +115,31 @@ def assess(seen: RaceLog) -> Disturbances:
     return Disturbances(facts, tuple(reasons), tuple(warnings))
 
 
-def foreign(readings: Iterable[tuple[int, Reading]]) -> list[str]:
+def foreign(readings: Iterable[tuple[int, Reading]]) -> list[Reason]:
     """A reason where a process not ours had a context on the device; whether it worked meanwhile can't be told."""
     most = max((one.foreign_processes or 0 for _, one in readings), default=0)
     if not most:
         return []
     who = "another process" if most == 1 else f"{most} other processes"
-    return [f"{who} had the GPU open during the race"]
+    return [Reason(f"{who} had the GPU open during the race")]
 
 
-def throttled(readings: Sequence[tuple[int, Reading]], clocks_hz: Floats) -> list[str]:
+def throttled(readings: Sequence[tuple[int, Reading]], clocks_hz: Floats, bias: float) -> list[Reason]:
     """A reason where the device began to throttle during the race and its clock moved, or can't be told to have stayed.
 
-    What was there before the race or after its first round belongs to the load: both arms ran under it throughout.
+    What was there before the race or after its first round belongs to the load: both arms ran under it throughout. What
+    a lower clock does from one round to the next it does to both arms; `bias` is the most that its steps within rounds
+    can have moved the log of the ratio.
     """
     early = _reasons(one for done, one in readings if done <= 1)
     late = _reasons(one for done, one in readings if done > 1)
     began = late & ~early
     if not began or (len(clocks_hz) and not clock_warnings(clocks_hz)):
         return []
-    return [f"the GPU began to throttle during the race: {_names(began)}"]
+    return [Reason(f"the GPU began to throttle during the race: {_names(began)}", bias, bias)]
 
 
-def starved(rounds: Sequence[Round]) -> list[str]:
+def starved(rounds: Sequence[Round]) -> list[Reason]:
     """A reason where the host kept the stream waiting time and again; in the first round the timer finds its pace."""
     later = rounds[1:]
     retaken = sum(one.retaken for one in later)
@@ -132,8 +147,34 @@ def starved(rounds: Sequence[Round]) -> list[str]:
     if not kept or retaken <= _STARVED_SHARE * kept:
         return []
     return [
-        f"the stream was starved: {retaken} samples were taken again because the host was late, beside {kept} others"
+        Reason(
+            f"the stream was starved: {retaken} samples were taken again because the host was late, beside {kept} "
+            "others"
+        )
     ]
+
+
+def loaded(rounds: Sequence[Round]) -> list[Reason]:
+    """A reason where other work took cores that the arms of a race on the host waited for.
+
+    An arm whose threads waited during a share w of its time would have been faster by at most that share. So the
+    reference's share is what a ratio may read too low, and the candidate's what it may read too high.
+    """
+    waits = [_readings_of(rounds, f"{arm}_wait") for arm in ("candidate", "reference")]
+    others = _readings_of(rounds, "foreign_cpu")
+    steal = _readings_of(rounds, "steal")
+    if not len(others) or not all(map(len, waits)):
+        return []
+    taken = float(others.mean()) + (float(steal.mean()) if len(steal) else 0.0)
+    candidate, reference = (float(-np.log1p(-np.minimum(shares, _MOST_WAIT)).mean()) for shares in waits)
+    if taken < _OTHERS_CORES or max(candidate, reference) < TOLERATED_BIAS:
+        return []
+    waited = [percent(-math.expm1(-log)) for log in (candidate, reference)]
+    text = (
+        f"other work took {taken:.2g} of the machine's cores: the candidate waited for one during {waited[0]} of its "
+        f"time, the reference during {waited[1]}"
+    )
+    return [Reason(text, reference, candidate)]
 
 
 def clock_warnings(clocks_hz: Floats) -> list[str]:

@@ -6,8 +6,10 @@ it did not in the rounds of one race, and judged whether that is more than the i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -36,7 +38,18 @@ _SLOW_START = 0.02
 """By how much a round's first sample may be slower than its others before the warm-up is said to be too short."""
 
 
-def separated(changes: Floats, orders: Sequence[ArmOrder], ratio_se: float) -> list[str]:
+@dataclass(frozen=True)
+class Reason:
+    """Why a race may not be trusted, and by how much that can have moved its ratio."""
+
+    text: str
+    too_low: float = math.inf
+    """The most that the log of the ratio may read too low: what a PASS must bear."""
+    too_high: float = math.inf
+    """The most that it may read too high: what a FAIL must bear."""
+
+
+def separated(changes: Floats, orders: Sequence[ArmOrder], ratio_se: float) -> list[Reason]:
     """A reason where steps of the SM clock within rounds may have separated the arms.
 
     What the clock does in every round, such as settling, meets a new random order each time, and widens the interval
@@ -46,10 +59,10 @@ def separated(changes: Floats, orders: Sequence[ArmOrder], ratio_se: float) -> l
     usual = clock_step_bias(changes, orders)
     if unusual <= TOLERATED_BIAS and usual <= max(TOLERATED_BIAS, _BEYOND_NOISE * ratio_se):
         return []
-    return [
-        f"the SM clock stepped within rounds, by up to {percent(np.abs(changes).max())}, and may have separated the "
-        f"arms by {percent(max(usual, unusual))}"
-    ]
+    bias = max(usual, unusual)
+    stepped = percent(np.abs(changes).max())
+    text = f"the SM clock stepped within rounds, by up to {stepped}, and may have separated the arms by {percent(bias)}"
+    return [Reason(text, bias, bias)]
 
 
 def clock_step_bias(changes: Floats, orders: Sequence[ArmOrder]) -> float:
@@ -98,15 +111,16 @@ def position_effects(rounds: Sequence[Round], orders: Sequence[ArmOrder]) -> dic
     }
 
 
-def judge_position(effects: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+def judge_position(effects: Mapping[str, Any]) -> tuple[list[Reason], list[str]]:
     """Reasons and warnings."""
-    reasons, warnings = [], []
+    reasons, warnings = list[Reason](), []
     clear = [name for name in ("candidate", "reference") if abs(effects[name]["t"]) > _CLEAR]
     if clear and abs(effects["bias"]) > max(TOLERATED_BIAS, _BEYOND_NOISE * effects["ratio_se"]):
-        reasons.append(
+        text = (
             f"latencies of the {' and the '.join(clear)} depend on the place in the round, and the places that the "
             f"arms drew have moved the ratio by {percent(abs(effects['bias']))}"
         )
+        reasons.append(Reason(text, abs(effects["bias"]), abs(effects["bias"])))
     start = effects["first_sample"]
     if start["t"] > _CLEAR and start["mean"] > _SLOW_START:
         slower = percent(np.expm1(start["mean"]))

@@ -1,12 +1,16 @@
-"""A race that is watched, and run once more where its evidence is not to be trusted.
+"""A race that is watched, and run once more where what disturbed it could have made its verdict.
+
+A disturbance of known size counts against a verdict only where the interval, widened by it, reaches the bound: clock
+steps under a power cap, which every large matrix kernel meets, move a ratio by less than a percent, and can't turn a
+ratio of 0.5 against a bound of 0.95. One of unknown size counts against every verdict.
 
 Between rounds the machine is asked what disturbs it, sparsely: such a reading costs 0.3 to 2 ms, as much as some
-rounds. The second race takes the place of the first because the first's evidence was bad, whatever the first's
-verdict was, and there is never a third.
+rounds. The second race takes the place of the first, whatever its own verdict is, and there is never a third.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +29,8 @@ from pytest_kgate.bench.seeds import Stream
 from pytest_kgate.device.protocol import Reading
 from pytest_kgate.device.protocol import RoundSeeds
 from pytest_kgate.errors import TimingError
+from pytest_kgate.statistics.gates import Judgement
+from pytest_kgate.statistics.gates import Verdict
 
 if TYPE_CHECKING:
     from pytest_kgate.device.protocol import ColdCache
@@ -71,7 +77,7 @@ def race_with_retry(
     except TimingError as error:
         tries, bad = [{"seed": seeds.text(plan.seed), "reasons": [error.what]}], error.what
     else:
-        tries, bad = [_try(plan, result, found)], "; ".join(found.reasons)
+        tries, bad = [_try(plan, result, found)], _undermining(result, found)
     seed, warnings = plan.seed, list[str]()
     if bad:
         try:
@@ -81,13 +87,34 @@ def race_with_retry(
             raise TimingError(f"{error.what} It was raced twice: {before} the race before.", error.todo) from error
         tries.append(_try(again, result, found))
         seed, warnings = again.seed, [f"raced a second time, for in the first race {bad.rstrip('.')}"]
+    still = _undermining(result, found)
+    borne = () if still else tuple(f"{reason.text}: too little to turn the verdict" for reason in found.reasons)
     return ValidRace(
         race=result,
         seed=seed,
         facts={**found.facts, "tries": tries},
-        invalid=f"{'; '.join(found.reasons)} (the second of two races)" if found.reasons else None,
-        warnings=(*warnings, *found.warnings),
+        invalid=f"{still} (the second of two races)" if still else None,
+        warnings=(*warnings, *borne, *found.warnings),
     )
+
+
+def _undermining(result: race.Race, found: Disturbances) -> str:
+    """The reasons, where all of them together could have made a verdict, or are of unknown size; empty otherwise."""
+    low, high = (sum(getattr(one, name) for one in found.reasons) for name in ("too_low", "too_high"))
+    if math.isfinite(low + high) and all(_bears(judgement, low, high) for judgement in result.judgements):
+        return ""
+    return "; ".join(reason.text for reason in found.reasons)
+
+
+def _bears(judgement: Judgement, too_low: float, too_high: float) -> bool:
+    """Whether a verdict stays where the log of the ratio may read so much too low, or too high."""
+    if judgement.ratio is None:
+        return judgement.verdict is Verdict.INCONCLUSIVE  # it claims nothing
+    if judgement.verdict is Verdict.PASS:
+        return judgement.ratio.high * math.exp(too_low) < judgement.gate.bound
+    if judgement.verdict is Verdict.FAIL:
+        return judgement.ratio.low * math.exp(-too_high) > judgement.gate.bound
+    return True
 
 
 def _try(plan: race.Plan, result: race.Race, found: Disturbances) -> dict[str, Any]:
@@ -96,7 +123,7 @@ def _try(plan: race.Plan, result: race.Race, found: Disturbances) -> dict[str, A
         "rounds": result.rounds,
         "seconds_spent": result.spent_seconds,
         "verdicts": [one.verdict.value for one in result.judgements],
-        "reasons": list(found.reasons),
+        "reasons": [reason.text for reason in found.reasons],
     }
 
 

@@ -47,7 +47,7 @@ def observed(
 
 
 def reasons(**what):
-    return disturbances.assess(observed(**what)).reasons
+    return tuple(reason.text for reason in disturbances.assess(observed(**what)).reasons)
 
 
 def warnings(**what):
@@ -164,7 +164,7 @@ def test_place_in_the_round_is_reported_where_it_matters_to_nobody():
 def test_place_that_moved_the_ratio_is_a_reason():
     found = disturbances.assess(observed(slope=(0.05, 0.05), order=np.repeat([0, 1], 10)))
     assert found.facts["position"]["bias"] == pytest.approx(-0.05 * 10 / 19, abs=0.005)
-    assert "the places that the arms drew have moved the ratio" in found.reasons[0]
+    assert "the places that the arms drew have moved the ratio" in found.reasons[0].text
 
 
 def test_place_that_was_drawn_at_random_is_in_the_interval_already():

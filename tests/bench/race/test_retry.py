@@ -73,7 +73,8 @@ QUIET = "Reading(throttle=0, temperature_c=40.0, foreign_processes=0, seconds=1e
 
 TROUBLES = {
     "clock": (
-        {"evidence": '{"sm_clock_hz": 2e9, "sm_clock_change": 0.3 if bad(round) else 0.0}'},
+        # Near the bound: what is far from it stands, whatever such steps can have done.
+        {"evidence": '{"sm_clock_hz": 2e9, "sm_clock_change": 0.3 if bad(round) else 0.0}', "ratio": 0.94},
         "separated the arms",
     ),
     "process": ({"machine": f"Reading(foreign_processes=1) if bad(round) else {QUIET}"}, "another process had the GPU"),
@@ -139,6 +140,46 @@ def test_second_race_with_good_evidence_is_judged_as_any_other(play, trouble):
     assert second["reasons"] == []
     assert first["seed"] != second["seed"] == record["seeds"]["race"]
     assert any("raced a second time" in warning and reason in warning for warning in record["warnings"])
+
+
+STEPS = '{"sm_clock_hz": 2e9, "sm_clock_change": 0.3}'
+BUSY = '{"candidate_wait": CANDIDATE, "reference_wait": REFERENCE, "foreign_cpu": 1.6, "steal": 0.0}'
+
+
+@pytest.mark.parametrize(("ratio", "verdict"), [(0.8, "PASS"), (1.2, "FAIL")])
+def test_disturbance_that_can_not_turn_the_verdict_is_told_and_nothing_more(play, ratio, verdict):
+    record, _ = play("passed" if verdict == "PASS" else "failed", bad=ALWAYS, ratio=ratio, evidence=STEPS)
+    assert record["verdict"] == verdict
+    assert len(record["timing"]["evidence"]["tries"]) == 1
+    assert any("separated the arms" in text and "too little to turn" in text for text in record["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("candidate", "reference", "ratio", "verdict"),
+    [
+        (0.0, 0.9, 0.5, "INVALID"),  # alone, the reference may be ten times as fast
+        (0.0, 0.2, 0.5, "PASS"),
+        (0.9, 0.0, 0.5, "PASS"),  # alone, the candidate would only be faster
+        (0.9, 0.0, 1.5, "INVALID"),
+        (0.0, 0.9, 1.5, "FAIL"),
+        (1.7, 1.7, 0.5, "INVALID"),
+    ],
+)
+def test_other_work_on_the_cpu_counts_by_how_long_each_arm_waited_for_a_core(
+    play, candidate, reference, ratio, verdict
+):
+    evidence = BUSY.replace("CANDIDATE", str(candidate)).replace("REFERENCE", str(reference))
+    record, _ = play("passed" if verdict == "PASS" else "failed", bad=ALWAYS, ratio=ratio, evidence=evidence)
+    assert record["verdict"] == verdict
+    said = record["reason"] if verdict == "INVALID" else " ".join(record["warnings"])
+    assert "other work took 1.6 of the machine's cores" in said
+
+
+def test_waiting_is_the_arms_own_affair_where_nobody_else_works(play):
+    evidence = BUSY.replace("CANDIDATE", "0.9").replace("REFERENCE", "0.9").replace("1.6", "0.1")
+    record, _ = play("passed", bad=ALWAYS, evidence=evidence)
+    assert record["verdict"] == "PASS"
+    assert record["warnings"] == []
 
 
 @pytest.mark.parametrize(("first", "ratio", "verdict"), [(0.5, 1.2, "FAIL"), (2.0, 0.8, "PASS")])

@@ -1,0 +1,60 @@
+"""What the machine tells of others' work, by real processes that work."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from pytest_kgate.system import cpu_load
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+
+
+def test_processes_that_work_are_foreign_and_this_one_is_not() -> None:
+    hogs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
+    try:
+        time.sleep(0.2)
+        before = cpu_load.cpu_times()
+        time.sleep(0.5)
+        busy = cpu_load.cpu_times()
+    finally:
+        for hog in hogs:
+            hog.kill()
+            hog.wait()
+    assert busy.foreign - before.foreign > 0.3  # of 0.5 s or more that the hogs worked
+    before, spent = cpu_load.cpu_times(), time.process_time()
+    end = time.perf_counter() + 0.5
+    while time.perf_counter() < end:
+        pass
+    own, spent = cpu_load.cpu_times(), time.process_time() - spent
+    assert own.foreign - before.foreign < (own.wall - before.wall) * (os.cpu_count() or 1) - spent + 0.1
+
+
+def test_threads_that_share_a_core_wait_for_it() -> None:
+    code = (
+        "import os, threading, time\n"
+        "from pytest_kgate.system.cpu_load import thread_wait_seconds\n"
+        "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+        "before = thread_wait_seconds()\n"
+        "import hashlib\n"
+        "data = bytes(1 << 24)\n"
+        "done = []\n"
+        "threads = [threading.Thread(target=lambda: [hashlib.sha256(data) for _ in range(12)] and done.append("
+        "thread_wait_seconds())) for _ in range(2)]\n"
+        "[one.start() for one in threads]\n"
+        "[one.join() for one in threads]\n"
+        "print(done[0] - before)\n"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(found.stdout) > 0.02
+
+
+def test_without_proc_nothing_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu_load, "_first_line", lambda path: "")
+    monkeypatch.setattr(cpu_load, "_threads", list)
+    assert cpu_load.thread_wait_seconds() == 0.0
+    assert (cpu_load.cpu_times().steal, cpu_load.cpu_times().pressure) == (0.0, 0.0)
