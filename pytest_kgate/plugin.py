@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
@@ -19,15 +17,16 @@ from pytest_kgate.integrity.tampering.monkeypatches import follow_imports
 from pytest_kgate.profile.under_tool import launch_only
 from pytest_kgate.session import markers
 from pytest_kgate.session import selection
+from pytest_kgate.session.exit import exit_if_device_hangs
 from pytest_kgate.session.fixtures import kbench
 from pytest_kgate.session.fixtures import kernels
 from pytest_kgate.session.fixtures import kgate_device
-from pytest_kgate.session.fixtures import sanitize_alone
 from pytest_kgate.session.fixtures import sdpa_oracle
 from pytest_kgate.session.options.sources import add_options
 from pytest_kgate.session.options.sources import from_config
 from pytest_kgate.session.outcome import Failure
 from pytest_kgate.session.outcome import GateFailure
+from pytest_kgate.session.sanitize import sanitize_alone
 from pytest_kgate.session.session import RECORDS
 from pytest_kgate.session.session import SESSION
 from pytest_kgate.session.session import Session
@@ -99,7 +98,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     races = "kbench" in getattr(item, "fixturenames", ())
     if not races and item.get_closest_marker("sanitize"):
-        sanitize_alone(item)
+        sanitize_alone(item, item.config.stash[SESSION])
     try:
         yield
     except GateFailure:
@@ -107,7 +106,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
         raise
     demands = ("speedup", "allclose", "sanitize") if races else ("speedup", "allclose")
     gated = any(mark.name in demands for mark in item.iter_markers())
-    if gated and not item.config.stash[SESSION].calls_of(item.nodeid):
+    if gated and not item.config.stash[SESSION].runs.calls_of(item.nodeid):
         raise Failure(
             "The test has a speedup, allclose or sanitize marker, but never called kbench, so nothing was judged.\n"
             "Call kbench(candidate, problem) in the test, or remove the markers."
@@ -171,11 +170,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     if session is None:
         return
     session.close()
-    if session.hung_device and not session.is_worker:
-        # A kernel that never ends would keep the interpreter from exiting.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(session.exit_status)
+    exit_if_device_hangs(session)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import sys
-from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 from typing import Any
@@ -18,6 +15,7 @@ from pytest_kgate.profile.under_tool import launch_only
 from pytest_kgate.report.record.file import RecordFile
 from pytest_kgate.session.options.options import Options
 from pytest_kgate.session.report_tampering import Outcomes
+from pytest_kgate.session.runs import Runs
 
 if TYPE_CHECKING:
     from pytest_kgate.bench.processes.child import Child
@@ -28,9 +26,6 @@ if TYPE_CHECKING:
 SESSION = pytest.StashKey["Session"]()
 RECORDS = pytest.StashKey["list[Record]"]()
 """On an item: the records of its calls, for the report that carries them to the controller."""
-
-_NAMED = 10
-"""So many of the tests that were not run are named."""
 
 
 class Session:
@@ -49,18 +44,13 @@ class Session:
         self.exit_status = 0
         """pytest's, once the session has finished."""
         self.outcomes = Outcomes()
+        self.runs = Runs()
         self.child: Child | None = None
         """In a session that measures for a gate of another session."""
         self.is_worker = hasattr(config, "workerinput")
         keeps_records = not self.is_worker and not launch_only.active()
         self._file = RecordFile(options.json) if options.json is not None and keeps_records else None
         self._devices: dict[str, Device] = {}
-        self._attempts: Counter[str] = Counter()
-        self._missed: set[str] = set()
-        """Tests whose latest run has missed a gate."""
-        self._calls: Counter[str] = Counter()
-        self._emitted: list[Record] = []
-        """Of the latest run of the latest test."""
         self._received: set[tuple[str, int, str]] = set()
         self._environment: dict[str, Any] | None = None
         self._picker: ReferencePicker | None = None
@@ -83,6 +73,11 @@ class Session:
             self._environment = session_environment(self.config.rootpath)
         return self._environment
 
+    @property
+    def devices(self) -> Iterable[Device]:
+        """Those that have been opened."""
+        return self._devices.values()
+
     def device(self, spec: str | None = None) -> Device:
         """The device of `spec` (None: of --kgate-device), opened once; raises `DeviceMissing`."""
         spec = assigned(spec or self.options.device, os.environ.get("PYTEST_XDIST_WORKER", ""))
@@ -91,40 +86,13 @@ class Session:
         return self._devices[spec]
 
     def begin(self, item: pytest.Item) -> None:
-        """A test starts, or starts again: plugins that rerun failed tests do so in the same process."""
+        """A test starts, or starts again."""
         self.outcomes.begin(item.nodeid)
-        self._calls[item.nodeid] = 0
-        self._emitted = []
-        if item.nodeid in self._missed:
-            self._missed.remove(item.nodeid)
-            self._attempts[item.nodeid] += 1
-
-    def attempt_of(self, item: pytest.Item) -> int:
-        """1 for a test's first run, one more for each that missed a gate; a run again after a pass is no new try.
-
-        pytest-rerunfailures counts too, and knows of runs in workers that crashed.
-        """
-        counted = getattr(item, "execution_count", 1)
-        return max(1 + self._attempts[item.nodeid], counted if isinstance(counted, int) else 1)
-
-    def calls_of(self, test: str) -> int:
-        """How often this run of a test has called `kbench`."""
-        return self._calls[test]
-
-    def records_of_run(self) -> tuple[Record, ...]:
-        """Of the `kbench` calls so far in the run of the test that is under way."""
-        return tuple(self._emitted)
-
-    def next_call(self, test: str) -> int:
-        """0 for the first `kbench` call of this run of a test, then 1, and so on."""
-        self._calls[test] += 1
-        return self._calls[test] - 1
+        self.runs.begin(item.nodeid)
 
     def emit(self, item: pytest.Item, record: Record) -> None:
         """Keep a record and write it to disk; in a worker, send it with the test's report instead."""
-        if record["verdict"] not in ("PASS", "MEASURED"):
-            self._missed.add(item.nodeid)
-        self._emitted.append(record)
+        self.runs.add(item.nodeid, record)
         if self.is_worker:
             item.stash.setdefault(RECORDS, []).append(record)
         else:
@@ -143,57 +111,29 @@ class Session:
 
     def judge_together(self) -> bool:
         """Judge all tests' gates under --kgate-fdr, and whether reports and records say what was judged; True: fail."""
-        from pytest_kgate.bench.race import resolution as advice
-        from pytest_kgate.report import false_discovery as multiplicity
+        from pytest_kgate.bench.race import resolution
+        from pytest_kgate.report import false_discovery
 
         rate = self.options.fdr
         if rate is not None:
-            self.records, lines = multiplicity.control(self.records, rate)
+            self.records, lines = false_discovery.control(self.records, rate)
             self.failures += lines
-        expected = multiplicity.expectation(self.records)
+        expected = false_discovery.expectation(self.records)
         if expected:
             self.notes.append(expected)
-        self.notes += advice.summary(self.records)
+        self.notes += resolution.summary(self.records)
         self.failures += self.outcomes.rewritten()
         self.close()
         if self._file is not None and self._file.tampered:
             self.failures.append("The file of records was changed while the tests ran; see below.")
         return bool(self.failures)
 
+    @property
+    def keeps_file(self) -> bool:
+        """Whether records are written to a file."""
+        return self._file is not None
+
     def close(self) -> None:
         """Close the file of records; whatever went wrong with it is in `messages` afterwards."""
         if self._file is not None:
             self.messages += self._file.close()
-
-    def end_now(self, complaint: str) -> None:
-        """End the process because a candidate is stuck in native code; called from the watchdog's thread."""
-        self.close()
-        where = f" The records so far are in {self.options.json}." if self._file is not None else ""
-        test = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")[0]
-        text = (
-            f"\npytest-kgate: {complaint}, and it can't be interrupted, so the session ends here.{where}\n"
-            f"{self._not_run(test)}Deselect the test to run the others: {test}\n"
-        )
-        with contextlib.suppress(Exception):
-            capture = self.config.pluginmanager.getplugin("capturemanager")
-            if capture is not None:
-                capture.suspend_global_capture(in_=True)
-            for line in (*self.messages, text):
-                sys.stderr.write(f"{line}\n")
-            sys.stderr.flush()
-        os._exit(pytest.ExitCode.INTERNAL_ERROR)
-
-    def _not_run(self, test: str) -> str:
-        """Which tests come after this one; nothing in a worker, whose others run elsewhere."""
-        items = getattr(self.config.pluginmanager.get_plugin("session"), "items", [])
-        tests = [item.nodeid for item in items]
-        if self.is_worker or test not in tests[:-1]:
-            return ""
-        left = tests[tests.index(test) + 1 :]
-        more = f" and {len(left) - _NAMED} more" if len(left) > _NAMED else ""
-        return f"Not run: {', '.join(left[:_NAMED])}{more}.\n"
-
-    @property
-    def hung_device(self) -> bool:
-        """Whether a kernel still runs that will not end: the process can then not exit in the usual way."""
-        return any(device.hung for device in self._devices.values())

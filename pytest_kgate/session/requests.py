@@ -1,0 +1,72 @@
+"""What one `kbench` call of a test asks for: from its arguments, the test's markers and the session's options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+from typing import Any
+
+from pytest_kgate.bench.request import Request
+from pytest_kgate.errors import UsageError
+from pytest_kgate.problems.problem import Problem
+from pytest_kgate.session.markers import gates_of
+from pytest_kgate.session.options.sources import override
+from pytest_kgate.statistics.gates import ErrorGate
+from pytest_kgate.statistics.gates import SpeedGate
+
+if TYPE_CHECKING:
+    import pytest
+
+    from pytest_kgate.session.session import Session
+
+
+def request_of(
+    test: pytest.FixtureRequest,
+    session: Session,
+    candidate: Callable[..., Any] | str,
+    problem: Problem,
+    overrides: dict[str, Any],
+    **more: Any,
+) -> Request:
+    """The request of a call; `more` are fields of `Request` that it gives as they are.
+
+    Raises `UsageError` where an argument makes no sense, `CandidateError` where there is no candidate of that name.
+    """
+    if isinstance(candidate, Problem):
+        raise UsageError("kbench was given the problem first.", "Write kbench(candidate, problem).")
+    if not isinstance(problem, Problem):
+        raise UsageError(
+            f"kbench takes a Problem as its second argument, got {type(problem).__name__}.",
+            "Make one with sdpa_oracle(shape), or with pytest_kgate.Problem(...).",
+        )
+    demands = gates_of(test.node)
+    speed, error = demands.speed, demands.error
+    if "speedup" in overrides:
+        speed = (SpeedGate(_positive("speedup", overrides.pop("speedup"))),)
+    if "allclose" in overrides:
+        error = ErrorGate(_positive("allclose", overrides.pop("allclose")))
+    options = override(override(session.options, **demands.overrides), "kbench", **overrides)
+    if isinstance(candidate, str):
+        from pytest_kgate.integrity.isolation.candidate_name import CandidateFunction
+
+        found = CandidateFunction.parse(candidate, (test.path.parent, test.config.invocation_params.dir))
+        candidate = found if options.isolate or options.selftest else found.load()
+    attempt = session.runs.attempt_of(test.node)
+    return Request(
+        test=test.node.nodeid,
+        call=session.runs.next_call(test.node.nodeid),
+        candidate=candidate,
+        problem=problem,
+        speed=tuple(replace(gate, rule=options.rule).at_attempt(attempt) for gate in speed),
+        error=error,
+        options=options,
+        attempt=attempt,
+        **more,
+    )
+
+
+def _positive(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+        raise UsageError(f"kbench({name}=...) cannot be {value!r}.", "It takes a positive number.")
+    return float(value)
