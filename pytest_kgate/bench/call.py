@@ -39,13 +39,13 @@ from pytest_kgate.errors import UsageError
 from pytest_kgate.integrity.checks import IntegrityChecks
 from pytest_kgate.integrity.checks import Verify
 from pytest_kgate.integrity.tampering.exit_guard import no_successful_exit
-from pytest_kgate.report.record.record import Record
 from pytest_kgate.statistics.gates import Verdict
 from pytest_kgate.system.deadline import deadline
 from pytest_kgate.system.gpu_lease import leased
 
 if TYPE_CHECKING:
     from pytest_kgate.bench.race.reference import ReferencePicker
+    from pytest_kgate.report.record.record import Record
 
 
 def run(
@@ -65,7 +65,7 @@ def run(
     """
     builder = RecordBuilder(request, device, environment)
     if request.sanitizer is not None and request.sanitizer["verdict"] != "PASS":
-        builder.error = str(request.sanitizer["reason"])
+        builder.error = request.sanitizer["reason"]
         return Outcome(builder.finish())
     try:
         with contextlib.ExitStack() as stack:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from typing import Any
+from typing import cast
 
 import numpy as np
 
@@ -22,7 +23,6 @@ from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Stopwatch
 from pytest_kgate.integrity.checks import IntegrityChecks
 from pytest_kgate.problems.problem import Problem
-from pytest_kgate.report.record.record import Record
 from pytest_kgate.report.record.samples import arm_facts
 from pytest_kgate.report.record.values import now
 from pytest_kgate.report.record.values import plain
@@ -36,6 +36,13 @@ if TYPE_CHECKING:
     from pytest_kgate.bench.race.reference import Reference
     from pytest_kgate.build.kernel import Kernel
     from pytest_kgate.integrity.isolation.candidate import Isolation
+    from pytest_kgate.report.record.record import CandidateFacts
+    from pytest_kgate.report.record.record import ProblemFacts
+    from pytest_kgate.report.record.record import Record
+    from pytest_kgate.report.record.record import ReferenceFacts
+    from pytest_kgate.report.record.timing import Cache
+    from pytest_kgate.report.record.timing import EvidenceFacts
+    from pytest_kgate.report.record.timing import TimingFacts
 
 
 class RecordBuilder:
@@ -90,7 +97,7 @@ class RecordBuilder:
             judged["reason"] if judged else "",
             *(gate["reason"] for gate in gates),
         ]
-        record = {
+        record: Record = {
             "test": self.request.test,
             "call": self.request.call,
             "attempt": self.request.attempt,
@@ -102,11 +109,9 @@ class RecordBuilder:
             "reference": _reference_facts(self.reference),
             "sanitizer": self.request.sanitizer,
             "correctness": correctness,
-            **({"selftest": self.selftest.to_dict()} if self.selftest else {}),
             "gates": gates,
             "timing": self._timing(),
             "integrity": self.integrity.to_dict() if self.integrity else None,
-            **({"isolation": self.isolation.to_dict()} if self.isolation else {}),
             "seeds": {
                 "book": seeds.VERSION,
                 "session": seeds.text(self.request.session_seed),
@@ -115,6 +120,10 @@ class RecordBuilder:
             "environment": self.environment,
             "warnings": self._warnings(),
         }
+        if self.selftest:
+            record["selftest"] = self.selftest.to_dict()
+        if self.isolation:
+            record["isolation"] = self.isolation.to_dict()
         in_json_types: Record = plain(record)
         return in_json_types
 
@@ -130,31 +139,32 @@ class RecordBuilder:
             return [replace(one, verdict=Verdict.INVALID, reason=self.invalid) for one in judgements]
         return judgements
 
-    def _timing(self) -> dict[str, Any] | None:
+    def _timing(self) -> TimingFacts | None:
         if self.race is None or self.stopwatch is None or not self.race.rounds:
             return None
         result = self.race
-        overhead = np.median(result.overhead_seconds, axis=0)
-        arms = {"candidate": result.candidate, "reference": result.reference}
+        overhead, tick = np.median(result.overhead_seconds, axis=0).tolist(), self.stopwatch.tick_seconds
+        readings = {name: values.tolist() for name, values in result.evidence.items()}
         return {
             "timer": self.stopwatch.timer,
-            "cache": self.stopwatch.cache,
+            "cache": cast("Cache", self.stopwatch.cache),
             "rounds": result.rounds,
             "samples_per_round": result.candidate.shape[1],
             "budget_seconds": self.request.options.budget,
             "seconds_spent": result.spent_seconds,
-            "tick_seconds": self.stopwatch.tick_seconds,
+            "tick_seconds": tick,
             "retaken": result.retaken,
-            **{name: arm_facts(samples) for name, samples in arms.items()},
-            "overhead_seconds": dict(zip(arms, overhead.tolist(), strict=True)),
+            "candidate": arm_facts(result.candidate),
+            "reference": arm_facts(result.reference),
+            "overhead_seconds": {"candidate": overhead[0], "reference": overhead[1]},
             "ratio": result.ratio.to_dict() if result.ratio else None,
             "ratio_of_medians": float(np.median(result.candidate) / np.median(result.reference)),
-            "evidence": {
-                **{name: values.tolist() for name, values in result.evidence.items()},
-                **(self.valid_race.facts if self.valid_race else {}),
-            },
+            "evidence": cast("EvidenceFacts", {**readings, **(self.valid_race.facts if self.valid_race else {})}),
             "probes": result.probes.to_dict(),
-            "outliers": {name: count_outliers(samples, self.stopwatch.tick_seconds) for name, samples in arms.items()},
+            "outliers": {
+                "candidate": count_outliers(result.candidate, tick),
+                "reference": count_outliers(result.reference, tick),
+            },
         }
 
     def _warnings(self) -> list[str]:
@@ -194,7 +204,7 @@ class RecordBuilder:
         return warnings
 
 
-def _problem_facts(problem: Problem) -> dict[str, Any]:
+def _problem_facts(problem: Problem) -> ProblemFacts:
     shape = problem.shape
     return {
         "name": problem.name,
@@ -209,7 +219,7 @@ def _problem_facts(problem: Problem) -> dict[str, Any]:
 
 def _candidate_facts(
     candidate: Callable[..., Any] | Kernel, name: str | None, params: Mapping[str, Any]
-) -> dict[str, Any]:
+) -> CandidateFacts:
     """What is known of the candidate's build; of a plain callable, its name and which of `params` it does not take."""
     build = getattr(candidate, "build", None)
     own_name = getattr(candidate, "name", None) or getattr(candidate, "__name__", type(candidate).__name__)
@@ -225,7 +235,7 @@ def _candidate_facts(
     }
 
 
-def _reference_facts(reference: Reference | None) -> dict[str, Any] | None:
+def _reference_facts(reference: Reference | None) -> ReferenceFacts | None:
     if reference is None:
         return None
     return {

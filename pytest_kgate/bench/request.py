@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from typing import Any
 
 from pytest_kgate.bench import seeds
 from pytest_kgate.build import vendor_libraries as vendor
 from pytest_kgate.problems.problem import Problem
-from pytest_kgate.report.record.record import Record
 from pytest_kgate.session.options.options import Options
 from pytest_kgate.statistics.gates import ErrorGate
 from pytest_kgate.statistics.gates import SpeedGate
+
+if TYPE_CHECKING:
+    from pytest_kgate.report.record.record import Record
+    from pytest_kgate.report.record.sanitizer import SanitizerFacts
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Request:
     """Whether the candidate claims to call no library; None: it does if it was built from a kernel's source."""
     process: int | None = None
     """Which of a gate's processes this is, from 1: it measures, and its parent judges. None where this one judges."""
-    sanitizer: Mapping[str, Any] | None = None
+    sanitizer: SanitizerFacts | None = None
     """What compute-sanitizer found in the test's kernels; a finding ends the request before its check."""
 
     @property

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_kgate.problems.problem import Problem
+    from pytest_kgate.report.record.integrity import IntegrityFacts
 
 CHECKS = ("originals", "state", "zones", "stream", "memory", "host", "threads", "floor", "kernels")
 """Names in the record, in the order in which they first run; docs/integrity.md says what each looks at."""
@@ -167,7 +168,7 @@ class IntegrityChecks:
         """The first finding as a sentence, for the verdict; None where nothing was found."""
         return self.findings[0].reason if self.findings else None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> IntegrityFacts:
         """Built-in types, for the record."""
         return {
             "checks": {name: self._ran.get(name, "not run") for name in CHECKS} if self._on else {},

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from collections.abc import Iterator
-from collections.abc import Mapping
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pytest_kgate.report import format as text
-from pytest_kgate.report.record.record import Record
 from pytest_kgate.report.record.verdict import VERDICTS
 from pytest_kgate.report.record.verdict import overall_verdict
+
+if TYPE_CHECKING:
+    from pytest_kgate.report.record.record import Record
+    from pytest_kgate.statistics.gate_facts import GateFacts
 
 ENOUGH_GATES = 10
 """From here on the summary says how many false passes to expect: a quarter of one."""
@@ -47,7 +49,7 @@ def control(records: Sequence[Record], rate: float) -> tuple[list[Record], list[
     next_limit = rate * (kept + 1) / len(gates)
     lines = []
 
-    def judged(record: Record, gate: Mapping[str, Any]) -> Mapping[str, Any]:
+    def judged(record: Record, gate: GateFacts) -> GateFacts:
         if gate.get("rule") == "classic" or gate["verdict"] != "PASS" or _p(gate) <= limit:
             return gate
         what = (
@@ -78,13 +80,13 @@ def expectation(records: Iterable[Record]) -> str:
     return f"false passes to expect among these {len(levels)} speed gates: at most {sum(levels):.2g} ({each} of each)"
 
 
-def _sequential(records: Iterable[Record]) -> Iterator[tuple[Record, Mapping[str, Any]]]:
+def _sequential(records: Iterable[Record]) -> Iterator[tuple[Record, GateFacts]]:
     for record in records:
         for gate in record["gates"]:
             if gate.get("rule") != "classic":
                 yield record, gate
 
 
-def _p(gate: Mapping[str, Any]) -> float:
+def _p(gate: GateFacts) -> float:
     p = gate.get("sequential_p")
     return 1.0 if gate["verdict"] != "PASS" or p is None else float(p)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pytest_kgate.report import format as text
-from pytest_kgate.report.record.record import Record
 from pytest_kgate.report.record.samples import decode_samples
+
+if TYPE_CHECKING:
+    from pytest_kgate.report.record.record import Record
+    from pytest_kgate.report.record.record import RecordVerdict
+    from pytest_kgate.report.record.timing import ArmFacts
+    from pytest_kgate.statistics.gate_facts import GateFacts
+    from pytest_kgate.statistics.gate_facts import IntervalFacts
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ class Row:
     error: float | None
     """max |candidate - exact|, of a row that is about correctness; infinite where the answer is NaN or Inf."""
     rounds: int | None
-    verdict: str
+    verdict: RecordVerdict
 
     @property
     def decimals(self) -> int:
@@ -85,27 +90,27 @@ def _rows(record: Record) -> list[Row]:
     correctness = record.get("correctness")
     demanded = correctness is not None and not correctness.get("default_tolerance", False)
     if correctness is not None and (record["verdict"] == "WRONG" or (demanded and record["verdict"] == "PASS")):
-        return [_row(record, error=number(correctness["candidate_error"]), bound=float(correctness["atol"]))]
+        return [_row(record, error=number(correctness["candidate_error"]), bound=correctness["atol"])]
     return [_row(record)]
 
 
 def _failed_check(record: Record) -> str:
     """Which check found the error, where it is not the tolerance that the row shows."""
-    failed = str((record.get("correctness") or {}).get("failed", ""))
-    return "" if failed in ("", "tolerance") else failed
+    correctness = record.get("correctness")
+    failed = correctness.get("failed", "") if correctness else ""
+    return "" if failed == "tolerance" else failed
 
 
-def _gate_row(record: Record, gate: Mapping[str, Any]) -> Row:
-    found = gate.get("ratio")
+def _gate_row(record: Record, gate: GateFacts) -> Row:
     return _row(
         record,
-        quantile=float(gate["quantile"]),
-        interval=found,
-        bound=float(gate["bound"]),
-        rounds=int(gate["rounds"]),
-        verdict=str(gate["verdict"]),
-        rule=str(gate.get("rule", "sequential")),
-        processes=len((gate.get("processes") or {}).get("ratios", ())),
+        quantile=gate["quantile"],
+        interval=gate["ratio"],
+        bound=gate["bound"],
+        rounds=gate["rounds"],
+        verdict=gate["verdict"],
+        rule=gate.get("rule", "sequential"),
+        processes=len(gate["processes"]["ratios"]) if "processes" in gate else 0,
     )
 
 
@@ -113,11 +118,11 @@ def _row(
     record: Record,
     *,
     quantile: float = 0.5,
-    interval: Mapping[str, Any] | None = None,
+    interval: IntervalFacts | None = None,
     bound: float | None = None,
     error: float | None = None,
     rounds: int | None = None,
-    verdict: str | None = None,
+    verdict: RecordVerdict | None = None,
     rule: str = "sequential",
     processes: int = 0,
 ) -> Row:
@@ -131,10 +136,10 @@ def _row(
         _failed_check(record) if error is not None else "",
         "selftest" if "selftest" in record else "",
     )
-    timing = record.get("timing") or {}
-    reference = record.get("reference") or {}
-    interval = interval or timing.get("ratio")
-    estimate = interval["estimate"] if interval else timing.get("ratio_of_medians")
+    timing = record.get("timing")
+    reference = record.get("reference")
+    interval = interval or (timing.get("ratio") if timing else None)
+    estimate = interval["estimate"] if interval else timing["ratio_of_medians"] if timing else None
     return Row(
         path=path,
         function=function,
@@ -143,16 +148,16 @@ def _row(
         candidate=record["candidate"]["name"],
         problem=record["problem"]["name"],
         dtype=record["problem"].get("dtype") or "",
-        reference=reference.get("name") or "",
-        backend=reference.get("backend") or "",
-        candidate_seconds=latency(timing.get("candidate"), quantile),
-        reference_seconds=latency(timing.get("reference"), quantile),
+        reference=reference["name"] if reference else "",
+        backend=(reference["backend"] or "") if reference else "",
+        candidate_seconds=latency(timing["candidate"], quantile) if timing else None,
+        reference_seconds=latency(timing["reference"], quantile) if timing else None,
         ratio=None if estimate is None else number(estimate),
         ends=(number(interval["low"]), number(interval["high"])) if interval else None,
         confidence=number(interval["confidence"]) if interval else None,
         bound=bound,
         error=error,
-        rounds=rounds if rounds is not None else timing.get("rounds"),
+        rounds=rounds if rounds is not None else timing["rounds"] if timing else None,
         verdict=verdict or record["verdict"],
     )
 
@@ -171,18 +176,16 @@ def quantile_name(quantile: float) -> str:
     return "" if quantile == 0.5 else f"p{quantile * 100:g}"
 
 
-def number(value: Any) -> float:
-    """A number of a record; None and "Infinity" stand for one that is not finite."""
+def number(value: float | str | None) -> float:
+    """A number of a record; null and "Infinity" stand for one that is not finite."""
     return float("inf") if value is None else float(value)
 
 
-def latency(arm: Mapping[str, Any] | None, quantile: float) -> float | None:
+def latency(arm: ArmFacts, quantile: float) -> float:
     """A quantile of all samples of an arm, in seconds."""
-    if arm is None:
-        return None
-    stored = {0.5: "median_seconds", 0.1: "p10_seconds", 0.9: "p90_seconds"}.get(quantile)
-    if stored:
-        return number(arm[stored])
+    stored = {0.5: arm["median_seconds"], 0.1: arm["p10_seconds"], 0.9: arm["p90_seconds"]}
+    if quantile in stored:
+        return number(stored[quantile])
     import numpy as np
 
     return float(np.quantile(decode_samples(arm["samples"]), quantile))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from typing import Any
 
 import pytest
 
@@ -16,10 +15,11 @@ from pytest_kgate.session.outcome import fail
 
 if TYPE_CHECKING:
     from pytest_kgate.device.protocol import Device
+    from pytest_kgate.report.record.sanitizer import SanitizerFacts
     from pytest_kgate.session.session import Session
 
 
-def examined(item: pytest.Item, session: Session, device: Device, isolate: bool = False) -> dict[str, Any] | None:
+def examined(item: pytest.Item, session: Session, device: Device, isolate: bool = False) -> SanitizerFacts | None:
     """What the tools of the test's sanitize marker found; skips where they can't look, or fails if they have to."""
     __tracebackhide__ = True
     from pytest_kgate.profile.sanitizer.marker import Settings

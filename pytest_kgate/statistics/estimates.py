@@ -8,12 +8,14 @@ rounds are resampled. `docs/statistics.md` has the method and the reason for eve
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from pytest_kgate.statistics.gate_facts import IntervalFacts
 
 Floats = NDArray[np.float64]
 
@@ -39,8 +41,15 @@ class Interval:
     method: str
     """`blocks-t` (sequential t over blocks), `bca` or `percentile` (bootstrap over rounds)."""
 
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+    def to_dict(self) -> IntervalFacts:
+        """Built-in types only, for the record."""
+        return {
+            "low": self.low,
+            "estimate": self.estimate,
+            "high": self.high,
+            "confidence": self.confidence,
+            "method": self.method,
+        }
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,20 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pytest_kgate.statistics.estimates import Interval
+
+if TYPE_CHECKING:
+    from pytest_kgate.statistics.gate_facts import GateFacts
+    from pytest_kgate.statistics.gate_facts import GateVerdict
+    from pytest_kgate.statistics.gate_facts import IntervalFacts
 
 
 class Verdict(str, enum.Enum):
     """The outcome of one gate."""
+
+    _value_: GateVerdict
 
     PASS = "PASS"
     FAIL = "FAIL"
@@ -82,10 +89,10 @@ class Judgement:
     sequential_p: float | None = None
     """One-sided p of `ratio >= bound` over all looks so far; `group_sequential.sequential_p`. None under `classic`."""
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> GateFacts:
         """Built-in types only, for the record."""
 
-        def plain(interval: Interval | None) -> dict[str, Any] | None:
+        def plain(interval: Interval | None) -> IntervalFacts | None:
             return None if interval is None else interval.to_dict()
 
         return {

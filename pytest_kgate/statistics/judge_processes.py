@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import special
@@ -24,6 +24,9 @@ from pytest_kgate.statistics.gates import Verdict
 from pytest_kgate.statistics.judge import invalid_samples
 from pytest_kgate.statistics.judge import resolution
 from pytest_kgate.statistics.student_t import p_below
+
+if TYPE_CHECKING:
+    from pytest_kgate.statistics.gate_facts import ProcessesFacts
 
 _ZERO_SPREAD = 1e-12
 """Processes whose mean log ratios spread less than this agree but for the rounding of float64."""
@@ -70,7 +73,7 @@ class Spread:
         """Whether the processes differ by more than their rounds explain."""
         return self.p_value < _DIFFER
 
-    def to_dict(self, runs: Sequence[Run]) -> dict[str, Any]:
+    def to_dict(self, runs: Sequence[Run]) -> ProcessesFacts:
         """Built-in types only, for the record of a gate."""
         return {
             "ratios": [math.exp(mean) for mean in self.means],

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Iterator
-from dataclasses import asdict
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,14 @@ from pytest_kgate.problems.problem import Problem
 from pytest_kgate.statistics.gates import ErrorGate
 from pytest_kgate.statistics.gates import Verdict
 
-DRAWS = ("normal", "hard", "normal", "hard", "normal")
+if TYPE_CHECKING:
+    from pytest_kgate.report.record.correctness import CorrectnessFacts
+    from pytest_kgate.report.record.correctness import DrawFacts
+    from pytest_kgate.report.record.correctness import DrawKind
+    from pytest_kgate.report.record.correctness import FailedCheck
+    from pytest_kgate.report.record.correctness import WorstFacts
+
+DRAWS: tuple[DrawKind, ...] = ("normal", "hard", "normal", "hard", "normal")
 """Five draws. Normal inputs are what users run; hard ones are those on which a wrong kernel shows."""
 
 
@@ -41,7 +48,7 @@ DRAWS = ("normal", "hard", "normal", "hard", "normal")
 class Draw:
     """One comparison with the exact answer."""
 
-    kind: str
+    kind: DrawKind
     seed: int
     candidate_error: float
     """max |candidate - exact|; infinite where the candidate wrote NaN or Inf."""
@@ -56,6 +63,20 @@ class Draw:
     row_excess: float
     """The largest error of a row over what is allowed there; above 1 is too far off."""
 
+    def to_dict(self) -> DrawFacts:
+        """Built-in types, for the record; infinite errors become None, which JSON has a word for."""
+        return {
+            "kind": self.kind,
+            "seed": self.seed,
+            "candidate_error": _finite(self.candidate_error),
+            "reference_error": _finite(self.reference_error),
+            "candidate_rms_error": _finite(self.candidate_rms_error),
+            "reference_rms_error": _finite(self.reference_rms_error),
+            "output_rms": _finite(self.output_rms),
+            "excess": _finite(self.excess),
+            "row_excess": _finite(self.row_excess),
+        }
+
 
 @dataclass(frozen=True)
 class Correctness:
@@ -63,7 +84,7 @@ class Correctness:
 
     verdict: Verdict
     reason: str
-    failed: str
+    failed: FailedCheck
     """The check that the candidate failed first: `tolerance`, `rms` or `rows`; empty where it passed."""
     limits: Limits
     """Of the draw that decided; without an `allclose` marker each draw has its own."""
@@ -72,8 +93,8 @@ class Correctness:
     like: Tensor
     """An output of the reference, unfilled: the shape, dtype and device of an answer."""
     reference: Arm
-    worst: dict[str, Any] | None
-    """Where the candidate is furthest off: `index`, `candidate`, `exact`, `kind`, `seed`, `wrong_fraction`."""
+    worst: WorstFacts | None
+    """Where the candidate is furthest off; None where it is right."""
     weak: tuple[str, ...] = ()
     """Wrong answers that this check would let pass: what they are, in a few words each."""
 
@@ -87,17 +108,17 @@ class Correctness:
         """The largest over all draws."""
         return max(draw.reference_error for draw in self.draws)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> CorrectnessFacts:
         """Built-in types, for the record; infinite errors become None, which JSON has a word for."""
         return {
-            "verdict": self.verdict.value,
+            "verdict": "PASS" if self.verdict is Verdict.PASS else "FAIL",
             "reason": self.reason,
             "failed": self.failed,
             "atol": self.limits.atol,
             "rtol": self.limits.rtol,
             "factor": _finite(self.limits.factor),
             "default_tolerance": self.gate is None,
-            "draws": [{key: _finite(value) for key, value in asdict(draw).items()} for draw in self.draws],
+            "draws": [draw.to_dict() for draw in self.draws],
             "candidate_error": _finite(self.candidate_error),
             "reference_error": _finite(self.reference_error),
             "worst": self.worst,
@@ -130,7 +151,7 @@ def check(
     """Run the candidate on five draws and compare; raises `CandidateError` where there is nothing to compare."""
     like = reference_output(device, problem, reference)
     truths, draws = [], []
-    failures: list[tuple[Comparison, Limits, dict[str, Any]]] = []
+    failures: list[tuple[Comparison, Limits, WorstFacts]] = []
     for kind, draw_seed in draws_of(seed):
         workload = workload_of(problem, device, like, hard=kind == "hard")
         with device.running("checking the candidate"):
@@ -152,7 +173,7 @@ def check(
     return Correctness(Verdict.PASS, "", "", limits, gate, tuple(draws), like, reference, None, weak)
 
 
-def draws_of(seed: int) -> Iterator[tuple[str, int]]:
+def draws_of(seed: int) -> Iterator[tuple[DrawKind, int]]:
     """Kind and seed of each draw of a check, by the root of its book of seeds."""
     book = SeedBook(seed)
     return ((kind, book.seed(Stream.CHECK_VALUES, number)) for number, kind in enumerate(DRAWS))
@@ -186,7 +207,7 @@ def truth_of(problem: Problem, reference: Arm, inputs: tuple[Any, ...], like: Te
     )
 
 
-def _draw(kind: str, seed: int, truth: ExactAnswer, found: Comparison) -> Draw:
+def _draw(kind: DrawKind, seed: int, truth: ExactAnswer, found: Comparison) -> Draw:
     return Draw(
         kind=kind,
         seed=seed,
@@ -200,12 +221,19 @@ def _draw(kind: str, seed: int, truth: ExactAnswer, found: Comparison) -> Draw:
     )
 
 
-def _place(found: Comparison, kind: str, seed: int) -> dict[str, Any]:
-    place = dict(found.place)
-    value = place.pop("answer")
-    if found.failed != "tolerance":
-        del place["wrong_fraction"]  # of elements beyond the tolerance: there are none
-    return {**place, "candidate": value if np.isfinite(value) else str(value), "kind": kind, "seed": seed}
+def _place(found: Comparison, kind: DrawKind, seed: int) -> WorstFacts:
+    place = found.place
+    worst: WorstFacts = {
+        "index": list(place.index),
+        "exact": place.exact,
+        "not_finite_fraction": place.not_finite_fraction,
+        "candidate": place.answer if np.isfinite(place.answer) else str(place.answer),
+        "kind": kind,
+        "seed": seed,
+    }
+    if found.failed == "tolerance":
+        worst["wrong_fraction"] = place.wrong_fraction  # of elements beyond the tolerance
+    return worst
 
 
 def _exact(problem: Problem, inputs: tuple[Any, ...], like: Tensor) -> Tensor:
@@ -253,8 +281,8 @@ def verify_timed_output(
         return f"a timed launch left another answer than the checked ones: {found.reason}"
     place = found.place
     return (
-        f"a timed launch left another answer than the checked ones: off by {found.error:.3g} at {place['index']}, "
-        f"{place['wrong_fraction']:.1%} of the elements wrong"
+        f"a timed launch left another answer than the checked ones: off by {found.error:.3g} at {list(place.index)}, "
+        f"{place.wrong_fraction:.1%} of the elements wrong"
     )
 
 
@@ -267,5 +295,5 @@ def reference_output(device: Device, problem: Problem, reference: Arm) -> Tensor
         return torch.empty_like(result)
 
 
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not np.isfinite(value) else value
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from typing import Any
+from typing import Final
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -25,7 +27,15 @@ from pytest_kgate.errors import CandidateError
 from pytest_kgate.problems.problem import Problem
 from pytest_kgate.statistics.gates import ErrorGate
 
-KILLED, LIVED, SAME = "killed", "lived", "same"
+if TYPE_CHECKING:
+    from pytest_kgate.report.record.correctness import DrawKind
+    from pytest_kgate.report.record.correctness import MutantCheck
+    from pytest_kgate.report.record.correctness import MutantOutcome
+    from pytest_kgate.report.record.correctness import SelftestFacts
+
+KILLED: Final = "killed"
+LIVED: Final = "lived"
+SAME: Final = "same"
 
 _ROUNDING = 1.001
 """Of the error of the exact answer in its own type: what is no further off than this is the right answer."""
@@ -36,11 +46,11 @@ class Fate:
     """What became of one mutant."""
 
     name: str
-    outcome: str = SAME
+    outcome: MutantOutcome = SAME
     """`killed`, `lived`, or `same`: on every draw its answer was the right one, so that it is no wrong kernel here."""
-    check: str = ""
+    check: MutantCheck = ""
     """What killed it: `tolerance`, `rms`, `rows`; `refused` where its answer is none, `raised` where it raised."""
-    kind: str = ""
+    kind: DrawKind | Literal[""] = ""
     """Of the draw on which it died: `normal` or `hard`."""
 
 
@@ -71,13 +81,16 @@ class Selftest:
             f"the check lets {len(self.lived)} of {self.killed + len(self.lived)} mutants pass: {', '.join(self.lived)}"
         )
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> SelftestFacts:
         """Built-in types, for the record."""
         return {
             "killed": self.killed,
             "lived": list(self.lived),
             "honest": self.honest,
-            "mutants": [asdict(fate) for fate in self.fates],
+            "mutants": [
+                {"name": fate.name, "outcome": fate.outcome, "check": fate.check, "kind": fate.kind}
+                for fate in self.fates
+            ],
         }
 
 
@@ -124,7 +137,12 @@ def _answer(device: Device, workload: Workload, mutant: Mutant, seed: int, like:
 
 
 def _judge(
-    mutant: Mutant, fate: Fate, answer: Tensor | CandidateError, truth: ExactAnswer, gate: ErrorGate | None, kind: str
+    mutant: Mutant,
+    fate: Fate,
+    answer: Tensor | CandidateError,
+    truth: ExactAnswer,
+    gate: ErrorGate | None,
+    kind: DrawKind,
 ) -> None:
     if isinstance(answer, CandidateError):
         fate.outcome, fate.check, fate.kind = KILLED, "raised" if answer.__cause__ else "refused", kind

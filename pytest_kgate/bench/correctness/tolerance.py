@@ -5,10 +5,9 @@ others can't see. docs/oracle.md has the measurements behind the factors.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,6 +15,9 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from pytest_kgate.statistics.gates import ErrorGate
+
+if TYPE_CHECKING:
+    from pytest_kgate.report.record.correctness import FailedCheck
 
 FACTOR_16_BIT = 3.0
 """How many times the reference's rms error an answer in 16 bits may have. Kernels that accumulate in float32 came to
@@ -48,6 +50,22 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Place:
+    """The element of an answer that is furthest off, and how many others are off."""
+
+    index: tuple[int, ...]
+    """Of the element."""
+    answer: float
+    """What stands there."""
+    exact: float
+    """What belongs there."""
+    wrong_fraction: float
+    """Of all elements, those beyond the tolerance."""
+    not_finite_fraction: float
+    """Of all elements, those whose error is NaN or Inf."""
+
+
+@dataclass(frozen=True)
 class Comparison:
     """One answer beside the exact one."""
 
@@ -59,12 +77,12 @@ class Comparison:
     """max of |answer - exact| - (atol + rtol |exact|); positive is too far off."""
     row_excess: float
     """The largest error of a row over what is allowed there; above 1 is too far off."""
-    failed: str
+    failed: FailedCheck
     """The check that the answer failed: `tolerance`, `rms` or `rows`; empty where it passed all."""
     reason: str
     """What was found and what was allowed; empty where it passed."""
-    place: Mapping[str, Any]
-    """The worst element: `index`, `answer`, `exact`, `wrong_fraction`, `not_finite_fraction`."""
+    place: Place
+    """The worst element."""
 
 
 class ExactAnswer:
@@ -139,7 +157,8 @@ class ExactAnswer:
         error = float(errors.max()) if errors.numel() else 0.0
         row, row_excess = _largest((squares / self._row_allowance(limits.factor)).sqrt().nan_to_num(nan=0.0))
         relative = self.dtype.is_floating_point and limits.factor < math.inf
-        failed, reason = "", ""
+        failed: FailedCheck = ""
+        reason = ""
         if largest > 0:
             failed, reason = "tolerance", _tolerance_reason(error, limits)
         elif relative and rms_error > limits.factor * self.baseline:
@@ -151,13 +170,13 @@ class ExactAnswer:
         elif failed == "rms":
             worst, _ = _largest(errors)
         index = tuple(int(i) for i in np.unravel_index(worst, tuple(self.exact.shape)))
-        place = {
-            "index": list(index),
-            "answer": float(answer[index]),
-            "exact": float(self.exact[index]),
-            "wrong_fraction": float((excess > 0).double().mean()),
-            "not_finite_fraction": float((~finite).double().mean()),
-        }
+        place = Place(
+            index=index,
+            answer=float(answer[index]),
+            exact=float(self.exact[index]),
+            wrong_fraction=float((excess > 0).double().mean()),
+            not_finite_fraction=float((~finite).double().mean()),
+        )
         return Comparison(error, rms_error, largest, row_excess if relative else 0.0, failed, reason, place)
 
     def _row_allowance(self, factor: float) -> Tensor:

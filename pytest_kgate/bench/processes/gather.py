@@ -5,16 +5,14 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable
-from collections.abc import Mapping
+from collections.abc import Iterable
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
-from typing import Any
 
 import numpy as np
 
 from pytest_kgate.bench.race.race import Progress
 from pytest_kgate.errors import KgateError
-from pytest_kgate.report.record.record import Record
 from pytest_kgate.report.record.samples import arm_facts
 from pytest_kgate.report.record.samples import decode_samples
 from pytest_kgate.report.record.values import plain
@@ -30,14 +28,17 @@ from pytest_kgate.statistics.judge_processes import judge_processes
 
 if TYPE_CHECKING:
     from pytest_kgate.bench.request import Request
+    from pytest_kgate.report.record.record import Record
+    from pytest_kgate.report.record.timing import ProbesFacts
+    from pytest_kgate.report.record.timing import ProcessFacts
+    from pytest_kgate.report.record.timing import TimingFacts
+    from pytest_kgate.statistics.gate_facts import Number
 
-Spawn = Callable[[int, "str | None", float], Record]
+Spawn = Callable[[int, "str | None", float], "Record"]
 """`spawn(process, backend, limit_seconds)`: the record of a new process, from 1; raises `KgateError` without one."""
 
 
-def gather(
-    record: Record, request: Request, spawn: Spawn, progress: Callable[[Progress], None] | None
-) -> dict[str, Any]:
+def gather(record: Record, request: Request, spawn: Spawn, progress: Callable[[Progress], None] | None) -> Record:
     """`record`, of this process's check, with the gates judged on the rounds of all processes.
 
     The first process that fails or is wrong ends it.
@@ -45,7 +46,7 @@ def gather(
     of = request.options.processes
     # Once for its start; the process itself limits how long it waits for the device, the check and the race.
     limit = 4 * request.options.timeout + 2 * request.options.budget
-    backend = (record["reference"] or {}).get("backend")
+    backend = record["reference"]["backend"] if record["reference"] else None
     found: list[Record] = []
     _release_memory()
     for process in range(1, of + 1):
@@ -57,9 +58,10 @@ def gather(
             return _refused(record, request, one, f"process {process} of {of}")
         found.append(one)
         if progress is not None:
-            timings = [each["timing"] for each in found]
+            timings = [_timing_of(each) for each in found]
             spent = sum(timing["seconds_spent"] for timing in timings)
-            progress(Progress(sum(t["rounds"] for t in timings), spent, timings[-1]["ratio_of_medians"]))
+            rounds = sum(timing["rounds"] for timing in timings)
+            progress(Progress(rounds, spent, float(timings[-1]["ratio_of_medians"])))
     return _judged(record, request, found)
 
 
@@ -83,12 +85,13 @@ def _refused(record: Record, request: Request, one: Record, which: str) -> Recor
 
 
 def _judged(record: Record, request: Request, found: Sequence[Record]) -> Record:
-    timers = sorted({one["timing"]["timer"] for one in found})
+    timings = [_timing_of(one) for one in found]
+    timers = sorted({timing["timer"] for timing in timings})
     if len(timers) > 1:
         what = f"the processes were timed in different ways ({', '.join(timers)}); name one with --kgate-timer"
         return _refused(record, request, {**found[-1], "verdict": "INVALID", "reason": what}, "all processes")
-    runs = [_run(one) for one in found]
-    tick = max(one["timing"]["tick_seconds"] for one in found)
+    runs = [_run(timing) for timing in timings]
+    tick = max(timing["tick_seconds"] for timing in timings)
     gates, notes = [], []
     for gate in request.speed:
         judgement, spread = judge_processes(gate, runs, tick)
@@ -105,17 +108,22 @@ def _judged(record: Record, request: Request, found: Sequence[Record]) -> Record
             "verdict": overall_verdict(gates, judged),
             "reason": next((gate["reason"] for gate in gates if gate["reason"]), ""),
             "gates": gates,
-            "timing": _timing([one["timing"] for one in found], found, runs, tick),
+            "timing": _timing(timings, found, runs, tick),
             "warnings": list(warnings),
         }
     )
     return answer
 
 
-def _run(one: Record) -> Run:
+def _timing_of(one: Record) -> TimingFacts:
+    """The race of a process that is gathered; one without is refused before."""
     timing = one["timing"]
-    candidate, reference = (decode_samples(timing[arm]["samples"]) for arm in ("candidate", "reference"))
-    return Run(candidate, reference)
+    assert timing is not None
+    return timing
+
+
+def _run(timing: TimingFacts) -> Run:
+    return Run(decode_samples(timing["candidate"]["samples"]), decode_samples(timing["reference"]["samples"]))
 
 
 def _notes(gate: SpeedGate, spread: Spread) -> list[str]:
@@ -128,12 +136,10 @@ def _notes(gate: SpeedGate, spread: Spread) -> list[str]:
     ]
 
 
-def _timing(
-    timings: Sequence[Mapping[str, Any]], found: Sequence[Record], runs: Sequence[Run], tick: float
-) -> dict[str, Any]:
+def _timing(timings: Sequence[TimingFacts], found: Sequence[Record], runs: Sequence[Run], tick: float) -> TimingFacts:
     """As of one race; samples are those of the first process, then of the second, and so on."""
-    arms = {name: _stacked([getattr(run, name) for run in runs]) for name in ("candidate", "reference")}
-    overhead = {name: float(np.median([one["overhead_seconds"][name] for one in timings])) for name in arms}
+    candidate = _stacked([run.candidate for run in runs])
+    reference = _stacked([run.reference for run in runs])
     first = timings[0]
     return {
         "timer": first["timer"],
@@ -144,36 +150,43 @@ def _timing(
         "seconds_spent": sum(one["seconds_spent"] for one in timings),
         "tick_seconds": tick,
         "retaken": sum(one["retaken"] for one in timings),
-        **{name: arm_facts(samples) for name, samples in arms.items()},
-        "overhead_seconds": overhead,
+        "candidate": arm_facts(candidate),
+        "reference": arm_facts(reference),
+        "overhead_seconds": {
+            "candidate": _median(one["overhead_seconds"]["candidate"] for one in timings),
+            "reference": _median(one["overhead_seconds"]["reference"] for one in timings),
+        },
         "ratio": None,
-        "ratio_of_medians": float(np.median(arms["candidate"]) / np.median(arms["reference"])),
+        "ratio_of_medians": float(np.median(candidate) / np.median(reference)),
         "evidence": {},  # each process has its own
-        "probes": _probes([one["probes"] for one in timings if one.get("probes")]),
+        "probes": _probes([probes for one in timings if (probes := one["probes"])]),
         "outliers": {
-            name: sum(count_outliers(getattr(run, name), tick) for run in runs) for name in ("candidate", "reference")
+            "candidate": sum(count_outliers(run.candidate, tick) for run in runs),
+            "reference": sum(count_outliers(run.reference, tick) for run in runs),
         },
         "processes": [_process(one) for one in found],
     }
 
 
-def _probes(found: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+def _median(values: Iterable[Number]) -> float:
+    return float(np.median([float(value) for value in values]))
+
+
+def _probes(found: Sequence[ProbesFacts]) -> ProbesFacts | None:
     if not found:
         return None
-    surprise = {
-        arm: float(np.median([one["surprise_seconds"][arm] for one in found])) for arm in ("candidate", "reference")
-    }
-    hidden = [one["hidden_seconds"] for one in found if one["hidden_seconds"] is not None]
+    surprise = {arm: _median(one["surprise_seconds"][arm] for one in found) for arm in ("candidate", "reference")}
+    hidden = [seconds for one in found if (seconds := one["hidden_seconds"]) is not None]
     return {
         "rounds": sum(one["rounds"] for one in found),
         "verified": sum(one["verified"] for one in found),
         "surprise_seconds": surprise,
-        "hidden_seconds": float(np.median(hidden)) if hidden else None,
+        "hidden_seconds": _median(hidden) if hidden else None,
     }
 
 
-def _process(one: Record) -> dict[str, Any]:
-    timing = one["timing"]
+def _process(one: Record) -> ProcessFacts:
+    timing = _timing_of(one)
     return {
         "started": one["started"],
         "seed": one["seeds"]["race"],

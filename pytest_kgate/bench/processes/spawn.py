@@ -21,13 +21,14 @@ from typing import TYPE_CHECKING
 from pytest_kgate.bench.processes.task import VARIABLE
 from pytest_kgate.bench.processes.task import Task
 from pytest_kgate.errors import KgateError
-from pytest_kgate.report.record.record import Record
 from pytest_kgate.system.child_process import last_lines
 from pytest_kgate.system.child_process import parent_pipe
 from pytest_kgate.system.child_process import signal_all
 
 if TYPE_CHECKING:
     import pytest
+
+    from pytest_kgate.report.record.record import Record
 
 _GRACE_SECONDS = 10.0
 """For a process that is interrupted, to put its fixtures away, before it is killed."""

@@ -7,11 +7,14 @@ import os
 from dataclasses import asdict
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from typing import Any
 
-from pytest_kgate.report.record.record import Record
 from pytest_kgate.report.record.values import plain
 from pytest_kgate.system import json_file as files
+
+if TYPE_CHECKING:
+    from pytest_kgate.report.record.record import Record
 
 VARIABLE = "KGATE_PROCESS"
 """Private: names the file of the task. Only a session that was started for one has it."""

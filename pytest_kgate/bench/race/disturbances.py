@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from collections.abc import Mapping
 from collections.abc import Sequence
-from dataclasses import asdict
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,6 +27,11 @@ from pytest_kgate.device.protocol import ColdCache
 from pytest_kgate.device.protocol import Reading
 from pytest_kgate.device.protocol import Round
 from pytest_kgate.statistics import estimates
+
+if TYPE_CHECKING:
+    from pytest_kgate.report.record.timing import EvidenceFacts
+    from pytest_kgate.report.record.timing import IdleGapFacts
+    from pytest_kgate.report.record.timing import MachineFacts
 
 _SETTLED_CLOCK = 0.02
 """Relative range of the SM clock over a race; 0.1 % was seen on an H200 that nothing disturbs."""
@@ -78,7 +81,7 @@ class RaceLog:
 class Disturbances:
     """What is recorded, why the race can't be trusted (empty: it can), and what its reader should know."""
 
-    facts: Mapping[str, Any]
+    facts: EvidenceFacts
     reasons: tuple[Reason, ...]
     warnings: tuple[str, ...]
 
@@ -87,7 +90,7 @@ def assess(seen: RaceLog) -> Disturbances:
     """All that the evidence says."""
     clocks = _readings_of(seen.rounds, "sm_clock_hz")
     changes = _readings_of(seen.rounds, "sm_clock_change")
-    facts: dict[str, Any] = {"machine": [{"round": done, **asdict(one)} for done, one in seen.readings]}
+    facts: EvidenceFacts = {"machine": [_machine(done, one) for done, one in seen.readings]}
     reasons = [*foreign(seen.readings), *starved(seen.rounds), *loaded(seen.rounds)]
     warnings = [*_throttled_throughout(seen.readings), *clock_warnings(clocks)]
     ratio_se = 0.0
@@ -111,7 +114,7 @@ def assess(seen: RaceLog) -> Disturbances:
     if len(seen.ended) >= 2:
         facts["idle_gap_seconds"] = _idle_gap(seen)
     if seen.cold is not None:
-        facts["cold"] = asdict(seen.cold)
+        facts["cold"] = {"hot_cycles": seen.cold.hot_cycles, "flushed_cycles": seen.cold.flushed_cycles}
     return Disturbances(facts, tuple(reasons), tuple(warnings))
 
 
@@ -185,6 +188,16 @@ def clock_warnings(clocks_hz: Floats) -> list[str]:
     return [f"the SM clock moved between {low:.2f} and {high:.2f} GHz from round to round; latencies moved with it"]
 
 
+def _machine(done: int, one: Reading) -> MachineFacts:
+    return {
+        "round": done,
+        "throttle": one.throttle,
+        "temperature_c": one.temperature_c,
+        "foreign_processes": one.foreign_processes,
+        "seconds": one.seconds,
+    }
+
+
 def _plain(seen: RaceLog) -> bool:
     """Whether every sample can be matched with its place, and has a logarithm."""
     return all(
@@ -208,7 +221,7 @@ def _tick_share(rounds: Sequence[Round], tick_seconds: float) -> float:
     return tick_seconds / shortest
 
 
-def _idle_gap(seen: RaceLog) -> dict[str, float]:
+def _idle_gap(seen: RaceLog) -> IdleGapFacts:
     """From round to round, the seconds in which the device was not seen at work: it idled for at most so long."""
     busy = _readings_of(seen.rounds, "device_busy_seconds")
     if not len(busy):

@@ -7,16 +7,19 @@ it did not in the rounds of one race, and judged whether that is more than the i
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pytest_kgate.device.protocol import Round
 from pytest_kgate.statistics import estimates
+
+if TYPE_CHECKING:
+    from pytest_kgate.report.record.timing import EffectFacts
+    from pytest_kgate.report.record.timing import PositionFacts
 
 ArmOrder = NDArray[np.intp]
 """The arm of every sample of a round, in the order taken."""
@@ -79,7 +82,7 @@ def clock_step_bias(changes: Floats, orders: Sequence[ArmOrder]) -> float:
     return float(np.abs(total).max()) / len(orders)
 
 
-def position_effects(rounds: Sequence[Round], orders: Sequence[ArmOrder]) -> dict[str, Any]:
+def position_effects(rounds: Sequence[Round], orders: Sequence[ArmOrder]) -> PositionFacts:
     """Whether a sample's latency depends on its place in the round.
 
     Per round and arm, the slope of log latency over the place, -1/2 for the first slot and 1/2 for the last, by Theil
@@ -104,17 +107,19 @@ def position_effects(rounds: Sequence[Round], orders: Sequence[ArmOrder]) -> dic
         arm = int(order[0])
         first[index] = logs[arm][0] - np.median(logs[arm][1:])
     return {
-        **{name: _effect(slopes[:, arm]) for arm, name in enumerate(("candidate", "reference"))},
+        "candidate": _effect(slopes[:, 0]),
+        "reference": _effect(slopes[:, 1]),
         "bias": float((slopes.mean(axis=0) * places.mean(axis=0) * (1, -1)).sum()),
         "ratio_se": float(ratios.std(ddof=1)) / len(rounds) ** 0.5,
         "first_sample": _effect(first),
     }
 
 
-def judge_position(effects: Mapping[str, Any]) -> tuple[list[Reason], list[str]]:
+def judge_position(effects: PositionFacts) -> tuple[list[Reason], list[str]]:
     """Reasons and warnings."""
     reasons, warnings = list[Reason](), []
-    clear = [name for name in ("candidate", "reference") if abs(effects[name]["t"]) > _CLEAR]
+    arms = {"candidate": effects["candidate"], "reference": effects["reference"]}
+    clear = [name for name, effect in arms.items() if abs(effect["t"]) > _CLEAR]
     if clear and abs(effects["bias"]) > max(TOLERATED_BIAS, _BEYOND_NOISE * effects["ratio_se"]):
         text = (
             f"latencies of the {' and the '.join(clear)} depend on the place in the round, and the places that the "
@@ -128,7 +133,7 @@ def judge_position(effects: Mapping[str, Any]) -> tuple[list[Reason], list[str]]
     return reasons, warnings
 
 
-def _effect(values: Floats) -> dict[str, float]:
+def _effect(values: Floats) -> EffectFacts:
     mean, spread = float(values.mean()), float(values.std(ddof=1))
     return {"mean": mean, "t": mean / max(spread / len(values) ** 0.5, 1e-9)}
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import secrets
 from typing import TYPE_CHECKING
-from typing import Any
 
 import numpy as np
 
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_kgate.bench.seeds import SeedBook
+    from pytest_kgate.report.record.timing import ProbesFacts
 
 _EVERY = 4
 """One round of so many in a row is probed, which makes three before the first look."""
@@ -96,7 +96,7 @@ class Probes:
         """Those whose answers are to be verified."""
         return tuple(probe for _, probe in self._kept)
 
-    def to_dict(self) -> dict[str, Any] | None:
+    def to_dict(self) -> ProbesFacts | None:
         """Built-in types, for the record; None where no round was probed."""
         if not self._excess:
             return None

@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import replace
 from typing import TYPE_CHECKING
-from typing import Any
 
 from pytest_kgate.bench import seeds
 from pytest_kgate.bench.race import race
@@ -37,6 +36,8 @@ if TYPE_CHECKING:
     from pytest_kgate.device.protocol import Device
     from pytest_kgate.device.protocol import Round
     from pytest_kgate.device.protocol import Stopwatch
+    from pytest_kgate.report.record.timing import EvidenceFacts
+    from pytest_kgate.report.record.timing import TryFacts
     from pytest_kgate.statistics.gates import SpeedGate
 
 _EARLY_ROUNDS = (1, 6)
@@ -53,7 +54,7 @@ class ValidRace:
     race: race.Race
     seed: int
     """Of that race."""
-    facts: dict[str, Any]
+    facts: EvidenceFacts
     """For the record."""
     invalid: str | None
     """Why it is not to be trusted, in both tries; None where it is."""
@@ -75,7 +76,8 @@ def race_with_retry(
     try:
         result, found = _watched(device, stopwatch, gates, plan, progress)
     except TimingError as error:
-        tries, bad = [{"seed": seeds.text(plan.seed), "reasons": [error.what]}], error.what
+        bad = error.what
+        tries: list[TryFacts] = [{"seed": seeds.text(plan.seed), "reasons": [bad]}]
     else:
         tries, bad = [_try(plan, result, found)], _undermining(result, found)
     seed, warnings = plan.seed, list[str]()
@@ -117,7 +119,7 @@ def _bears(judgement: Judgement, too_low: float, too_high: float) -> bool:
     return True
 
 
-def _try(plan: race.Plan, result: race.Race, found: Disturbances) -> dict[str, Any]:
+def _try(plan: race.Plan, result: race.Race, found: Disturbances) -> TryFacts:
     return {
         "seed": seeds.text(plan.seed),
         "rounds": result.rounds,

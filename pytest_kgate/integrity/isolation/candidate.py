@@ -32,6 +32,7 @@ from pytest_kgate.problems import tree
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from pytest_kgate.report.record.integrity import IsolationFacts
     from pytest_kgate.statistics.gates import Judgement
 
 _FEWEST_VERIFIED = 16
@@ -139,7 +140,7 @@ class Isolation:
             return []
         return ["isolated, but not confined: this kernel has no Landlock, so the candidate could write to your files"]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> IsolationFacts:
         """Built-in types, for the record."""
         return {
             "confined": self._confined,

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
-from typing import Any
 
 import pytest
 
@@ -19,12 +18,14 @@ if TYPE_CHECKING:
     from pytest_kgate.profile.sanitizer.run import Examined
     from pytest_kgate.profile.sanitizer.run import ToolRun
     from pytest_kgate.profile.sanitizer.tools import Sanitize
+    from pytest_kgate.report.record.sanitizer import SanitizerFacts
+    from pytest_kgate.report.record.sanitizer import SanitizerVerdict
 
     Asked = Callable[[pytest.Item], Sanitize | None]
     """What a test's marker asks for; None where it has none."""
 
 _SHARED = pytest.StashKey["dict[tuple[str, Sanitize], Examined]"]()
-_OUTCOME = pytest.StashKey["dict[str, Any] | None"]()
+_OUTCOME = pytest.StashKey["SanitizerFacts | None"]()
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Settings:
     """Whether a test fails where its tools can't run."""
 
 
-def outcome_of(item: pytest.Item, asked: Asked, settings: Settings, device: Device) -> dict[str, Any] | None:
+def outcome_of(item: pytest.Item, asked: Asked, settings: Settings, device: Device) -> SanitizerFacts | None:
     """What the tools of the test's marker found, run once a test; None without a marker, and where they watch already.
 
     The keys are those of `sanitizer` in a record.
@@ -54,7 +55,7 @@ def outcome_of(item: pytest.Item, asked: Asked, settings: Settings, device: Devi
     return item.stash[_OUTCOME]
 
 
-def _examine(item: pytest.Item, asked: Asked, wanted: Sanitize, settings: Settings, device: Device) -> dict[str, Any]:
+def _examine(item: pytest.Item, asked: Asked, wanted: Sanitize, settings: Settings, device: Device) -> SanitizerFacts:
     if device.kind != "cuda":
         required = settings.require_gpu or settings.require_sanitizer
         return _not_run("compute-sanitizer needs a CUDA device, and this test has none", required)
@@ -83,7 +84,8 @@ def _examine(item: pytest.Item, asked: Asked, wanted: Sanitize, settings: Settin
     with leased(lease, settings.timeout_seconds):  # no other process should time kernels beside this
         runs = [_examined(item, tool, run, asked) for tool in wanted.tools]
     verdicts = {run.verdict for run in runs}
-    verdict = next((one for one in ("FAIL", "ERROR", "SKIP") if one in verdicts), "PASS")
+    worst_first: tuple[SanitizerVerdict, ...] = ("FAIL", "ERROR", "SKIP")
+    verdict: SanitizerVerdict = next((one for one in worst_first if one in verdicts), "PASS")
     return {
         "verdict": verdict,
         "reason": next((run.reason for run in runs if run.verdict == verdict), ""),
@@ -121,5 +123,5 @@ def _asks(asked: Sanitize | None, wanted: Sanitize) -> bool:
     return asked is not None and wanted.tools[0] in asked.tools and replace(asked, tools=wanted.tools) == wanted
 
 
-def _not_run(reason: str, required: bool) -> dict[str, Any]:
+def _not_run(reason: str, required: bool) -> SanitizerFacts:
     return {"verdict": "SKIP", "reason": reason, "required": required, "runs": []}

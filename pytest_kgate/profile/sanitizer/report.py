@@ -13,7 +13,12 @@ import re
 from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
+from typing import cast
+
+if TYPE_CHECKING:
+    from pytest_kgate.report.record.sanitizer import Severity
+    from pytest_kgate.report.record.sanitizer import ToolFindingFacts
 
 _LINE = re.compile(r"^={8,9}(?P<indent>\s*)(?P<text>.*?)\s*$")
 _SUMMARY = re.compile(r"^(?:ERROR|\w+CHECK) SUMMARY: (?P<count>\d+) (?:errors?|hazards? displayed)(?P<rest>.*)$")
@@ -66,7 +71,7 @@ class Finding:
     message: str
     """`Invalid __global__ write of size 2 bytes`."""
 
-    severity: str = "error"
+    severity: Severity = "error"
     """`error`, or racecheck's `warning` or `info`."""
 
     frames: tuple[Frame, ...] = ()
@@ -92,7 +97,7 @@ class Finding:
         """The kernel, or the innermost function where the frames above it are not known."""
         return self.frames[-1].function if self.frames else None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> ToolFindingFacts:
         """For the record."""
         here = self.frames[0] if self.frames else Frame("")
         return {
@@ -216,13 +221,14 @@ def _split(text: str) -> tuple[list[list[str]], list[re.Match[str]], list[str]]:
 
 def _finding(block: list[str]) -> Finding:
     head, *lines = _joined(block)
-    severity, message = "error", head.rstrip(".")
+    severity: Severity = "error"
+    message = head.rstrip(".")
     frames: list[Frame] = []
     others: list[tuple[str, Frame]] = []
     details: list[str] = []
     thread = where = address = None
     if hazard := _HAZARD.match(head):
-        severity, message = hazard["severity"].lower(), hazard["text"].rstrip(" :")
+        severity, message = cast("Severity", hazard["severity"].lower()), hazard["text"].rstrip(" :")
     if access := _ACCESS.match(message):
         message = access["text"].replace("Race reported between", "Race:")
         frames.append(_frame(access["where"]))

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 from typing import Any
+from typing import cast
 
 from pytest_kgate.profile.sanitizer.report import ToolReport
 from pytest_kgate.profile.sanitizer.report import parse_report
@@ -27,6 +29,12 @@ from pytest_kgate.profile.under_tool.session import EndedSession
 from pytest_kgate.profile.under_tool.session import ToolSession
 from pytest_kgate.profile.under_tool.session import read
 from pytest_kgate.profile.under_tool.session import run_session
+
+if TYPE_CHECKING:
+    from pytest_kgate.report.record.sanitizer import LaunchedFacts
+    from pytest_kgate.report.record.sanitizer import SanitizerVerdict
+    from pytest_kgate.report.record.sanitizer import Tool
+    from pytest_kgate.report.record.sanitizer import ToolRunFacts
 
 KEPT = 5
 """Findings that a record keeps of each tool; the others are counted."""
@@ -61,21 +69,21 @@ class Examined:
 
     test: str
     tool: str
-    verdict: str
+    verdict: SanitizerVerdict
     """`PASS`; `FAIL`: it found something; `ERROR`: it could not look to the end; `SKIP`: it could not look at all."""
     reason: str
     """Empty for PASS."""
     version: str
     seconds: float
     """Of the session, shared with the tests that ran in it."""
-    launched: tuple[Mapping[str, str], ...] = ()
+    launched: tuple[LaunchedFacts, ...] = ()
     """Candidate and problem of each `kbench` call."""
     report: ToolReport = field(default_factory=ToolReport)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> ToolRunFacts:
         """For records, in built-in types."""
         return {
-            "tool": self.tool,
+            "tool": cast("Tool", self.tool),
             "version": self.version,
             "verdict": self.verdict,
             "reason": self.reason,
@@ -83,7 +91,7 @@ class Examined:
             "errors": self.report.errors,
             "warnings": self.report.warnings,
             "findings": [finding.to_dict() for finding in self.report.findings[:KEPT]],
-            "launched": [dict(one) for one in self.launched],
+            "launched": list(self.launched),
         }
 
 
@@ -170,7 +178,7 @@ def _judge(tool: str, line: Mapping[str, Any], ended: _EndedRun, run: ToolRun) -
     )
 
 
-def _verdict(tool: str, line: Mapping[str, Any], ended: _EndedRun, run: ToolRun) -> tuple[str, str]:
+def _verdict(tool: str, line: Mapping[str, Any], ended: _EndedRun, run: ToolRun) -> tuple[SanitizerVerdict, str]:
     said, report, session = ended.said, ended.report, ended.session
     if _UNUSABLE.search(said):
         return "SKIP", f"compute-sanitizer does not work on this machine: {said}"

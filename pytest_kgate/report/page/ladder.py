@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from pytest_kgate.build.registry import Implementation
 from pytest_kgate.report import format as text
 from pytest_kgate.report.page import markdown
-from pytest_kgate.report.record.record import Record
 from pytest_kgate.report.rows import Row
 from pytest_kgate.report.rows import rows_of
+
+if TYPE_CHECKING:
+    from pytest_kgate.report.record.record import Record
 
 MISSION = (1, 8, 512, 64)
 """Batch, heads, sequence length and head dimension at which the implementations are compared."""
@@ -39,18 +42,18 @@ def _comparable(records: Iterable[Record], name: str, causal: bool) -> Record | 
     fitting = [
         record
         for record in records
-        if record["candidate"].get("implementation") == name
-        and not record["candidate"].get("knobs")
-        and tuple(record["problem"].get("shape") or ()) == MISSION
-        and bool(record["problem"].get("causal")) == causal
-        and (record.get("timing") or {}).get("cache", "hot") == "hot"
+        if record["candidate"]["implementation"] == name
+        and not record["candidate"]["knobs"]
+        and tuple(record["problem"]["shape"] or ()) == MISSION
+        and bool(record["problem"]["causal"]) == causal
+        and (record["timing"] is None or record["timing"]["cache"] == "hot")
     ]
-    return max(fitting, key=lambda record: (_fastest(record), str(record.get("started", ""))), default=None)
+    return max(fitting, key=lambda record: (_fastest(record), record["started"]), default=None)
 
 
 def _fastest(record: Record) -> bool:
     """Whether the reference was the fastest of several."""
-    return len((record.get("reference") or {}).get("choices") or ()) > 1
+    return record["reference"] is not None and len(record["reference"]["choices"]) > 1
 
 
 def _row(record: Record) -> Row:

@@ -6,13 +6,16 @@ import re
 from collections.abc import Container
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 from typing import Any
 
 from pytest_kgate.errors import UsageError
 from pytest_kgate.report import format as text
-from pytest_kgate.report.record.record import Record
 from pytest_kgate.report.rows import Row
 from pytest_kgate.report.rows import rows_of
+
+if TYPE_CHECKING:
+    from pytest_kgate.report.record.record import Record
 
 _HEAD = ("candidate", "problem", "latency", "reference", "ratio", "interval", "bound", "verdict")
 _RIGHT = {"latency", "ratio", "bound"}
@@ -106,7 +109,7 @@ def _conditions(record: Record) -> str:
     """Device, driver, versions, timer, cache, day: what two tables must share to be compared."""
     environment: dict[str, Any] = record.get("environment") or {}
     gpu, cpu = environment.get("gpu") or {}, environment.get("cpu") or {}
-    timing = record.get("timing") or {}
+    timing = record.get("timing")
     packages = environment.get("packages") or {}
     facts = [
         gpu.get("name") or cpu.get("model"),

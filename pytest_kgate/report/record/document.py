@@ -7,19 +7,25 @@ import warnings
 from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 from typing import Any
 
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
-from pytest_kgate.report.record.record import Record
 from pytest_kgate.report.record.values import now
 from pytest_kgate.report.record.values import plain
 
-SCHEMA = "pytest-kgate/records"
-VERSION = 1
+if TYPE_CHECKING:
+    from pytest_kgate.report.record.record import Record
+    from pytest_kgate.report.record.record import RecordsDocument
+    from pytest_kgate.report.record.record import Schema
+    from pytest_kgate.report.record.record import Version
+
+SCHEMA: Schema = "pytest-kgate/records"
+VERSION: Version = 1
 
 
-def document(records: Iterable[Record], created: str | None = None) -> dict[str, Any]:
+def document(records: Iterable[Record], created: str | None = None) -> RecordsDocument:
     """The whole of a file of records."""
     return {
         "schema": SCHEMA,

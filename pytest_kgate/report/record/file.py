@@ -18,14 +18,17 @@ import tempfile
 import time
 from io import FileIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pytest_kgate.errors import UsageError
 from pytest_kgate.report.record.document import SCHEMA
 from pytest_kgate.report.record.document import VERSION
 from pytest_kgate.report.record.ledger import Ledger
-from pytest_kgate.report.record.record import Record
 from pytest_kgate.report.record.values import now
 from pytest_kgate.report.record.values import plain
+
+if TYPE_CHECKING:
+    from pytest_kgate.report.record.record import Record
 
 _TAIL = b"\n]}\n"
 

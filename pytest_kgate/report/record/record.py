@@ -1,11 +1,181 @@
-"""What a record is. records.schema.json beside this file describes every field.
+"""What a record is: the JSON-able account of one `kbench` call with all its gates.
 
-A record is the JSON-able account of one `kbench` call with all its gates; in memory it is a dict of built-in types.
+At run time a record is a dict of built-in types, for xdist, journals and users' code take it as such. Its types say
+which keys there are and what they hold. The strings in `Annotated` are what else holds of a value: `>= 0`, `< 1`,
+`length 2` of a list, `pattern` of a string, `format date-time`. records.schema.json beside this file is made of these
+classes and of their docstrings: `python tests/support/record_schema.py` writes it anew.
+
+This module and those of the parts are needed by type checkers only. Who is loaded at the start of each pytest session
+imports them under `TYPE_CHECKING`.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+from typing import Annotated
 from typing import Any
-from typing import TypeAlias
+from typing import Literal
+from typing import TypedDict
 
-Record: TypeAlias = "dict[str, Any]"
+from pytest_kgate.report.record.correctness import CorrectnessFacts
+from pytest_kgate.report.record.correctness import SelftestFacts
+from pytest_kgate.report.record.integrity import IntegrityFacts
+from pytest_kgate.report.record.integrity import IsolationFacts
+from pytest_kgate.report.record.sanitizer import SanitizerFacts
+from pytest_kgate.report.record.seeds import SeedsFacts
+from pytest_kgate.report.record.timing import TimingFacts
+from pytest_kgate.statistics.gate_facts import GateFacts
+from pytest_kgate.statistics.gate_facts import Number
+
+if TYPE_CHECKING:
+    from typing_extensions import NotRequired  # typing has it from Python 3.11 on
+
+RecordVerdict = Literal["PASS", "FAIL", "INCONCLUSIVE", "INVALID", "WRONG", "ERROR", "MEASURED"]
+"""Of a whole call; `verdict.VERDICTS` has their order."""
+
+Schema = Literal["pytest-kgate/records"]
+"""What kind of file it is; the text itself is `document.SCHEMA`."""
+
+Version = Literal[1]
+"""Of the layout of a file of records; the number itself is `document.VERSION`."""
+
+
+class InputFacts(TypedDict):
+    """One input of a problem."""
+
+    shape: list[Annotated[int, ">= 0"]]
+    """Its extents."""
+    dtype: str
+    """As torch names it: `float16`."""
+
+
+class ProblemFacts(TypedDict):
+    """The workload."""
+
+    name: str
+    """As tables show it."""
+    shape: Annotated[list[Annotated[int, ">= 1"]], "length 4"] | None
+    """Of attention: batch, heads, seqlen, head_dim."""
+    causal: bool | None
+    """Of attention: whether a row sees only the keys up to its own."""
+    dtype: str | None
+    """Of the inputs, as torch names it: `float16`."""
+    flops: float | None
+    """Floating-point operations of one call."""
+    bytes: float | None
+    """Bytes of one call that must cross device memory."""
+    inputs: NotRequired[list[InputFacts]]
+    """Their shapes and types."""
+    params: dict[str, Any]
+    """Constants that all arms are called with. Open: they are the user's."""
+
+
+class KernelFacts(TypedDict):
+    """What ptxas reports of one kernel; what else it reports may be here, too."""
+
+    kernel: str
+    """Its name."""
+    registers: NotRequired[Annotated[int, ">= 0"]]
+    """Of a thread."""
+    shared_bytes: NotRequired[Annotated[int, ">= 0"]]
+    """Static shared memory of a block."""
+    spill_bytes: NotRequired[Annotated[int, ">= 0"]]
+    """Registers of a thread that are kept in local memory, stores and loads together."""
+    arch: NotRequired[str | None]
+    """`sm_90a`."""
+
+
+class CandidateFacts(TypedDict):
+    """The callable under test, with what is known of its build."""
+
+    name: str
+    """As tables show it."""
+    implementation: str | None
+    """A shipped one, by its name in csrc/impl_selector.h."""
+    knobs: dict[str, int]
+    """Compile-time constants that were chosen."""
+    source_hash: str | None
+    """Of the source, its headers and the flags."""
+    flags: list[str]
+    """Of the compiler."""
+    arch: str | None
+    """`sm_90a`."""
+    ignored_params: NotRequired[list[str]]
+    """Params of the problem that the candidate has no parameter for, so that it was called without them."""
+    resources: list[KernelFacts]
+    """ptxas's report, one entry for each kernel of the library."""
+
+
+class ReferenceFacts(TypedDict):
+    """What the candidate was raced against."""
+
+    name: str
+    """As tables show it."""
+    backend: str | None
+    """Which of several references was the fastest, and raced: `cudnn`."""
+    choices: dict[str, Number]
+    """Seconds of each reference that ran in the short race before."""
+    refused: NotRequired[dict[str, str]]
+    """Why the others did not run."""
+
+
+class Record(TypedDict):
+    """One kbench call."""
+
+    test: Annotated[str, "length >= 1"]
+    """The test's node id in pytest."""
+    call: Annotated[int, ">= 0"]
+    """0 for the test's first kbench call, 1 for its second."""
+    attempt: NotRequired[Annotated[int, ">= 1"]]
+    """1 for the test's first run, 2 for its first rerun by another plugin."""
+    started: Annotated[str, "format date-time"]
+    """When the call began, with the time zone."""
+    verdict: RecordVerdict
+    """The worst of the gates and of the correctness check.
+
+    ERROR: the candidate could not run. WRONG: its answer is not the exact one. MEASURED: nothing was demanded.
+    """
+    reason: str
+    """Why the verdict is not PASS; empty where it is."""
+    problem: ProblemFacts
+    """The workload."""
+    candidate: CandidateFacts
+    """The callable under test."""
+    reference: ReferenceFacts | None
+    """What the candidate was raced against; null where the call ended before one was chosen."""
+    sanitizer: NotRequired[SanitizerFacts | None]
+    """What compute-sanitizer found before the check; null where no sanitize marker asked for it."""
+    correctness: CorrectnessFacts | None
+    """The comparison with the exact answer; null where it did not come to that."""
+    selftest: NotRequired[SelftestFacts]
+    """Under --kgate-selftest, what became of mutants."""
+    isolation: NotRequired[IsolationFacts]
+    """Under --kgate-isolate, what the candidate's process was asked to do."""
+    gates: list[GateFacts]
+    """The latency gates, in the order of their markers; empty where none is set or the race did not happen."""
+    timing: TimingFacts | None
+    """The race; null where it did not happen."""
+    integrity: NotRequired[IntegrityFacts | None]
+    """What was looked at beside the answer; null where the call ended before that."""
+    seeds: SeedsFacts
+    """What repeats the call."""
+    environment: dict[str, Any]
+    """Device, clocks, versions, git revision: what a reader needs to judge whether two records compare.
+
+    Open: each kind of device has its own facts.
+    """
+    warnings: list[str]
+    """What a reader must know, one sentence each."""
+
+
+class RecordsDocument(TypedDict):
+    """What `pytest --kgate-json PATH` writes: one record for each kbench call. Times are seconds."""
+
+    schema: Schema
+    """What kind of file this is."""
+    version: Version
+    """Of the layout of the file."""
+    created: Annotated[str, "format date-time"]
+    """When the session began to write it."""
+    records: list[Record]
+    """In the order in which they were made."""

@@ -5,10 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import zlib
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
-from typing import Any
-from typing import TypedDict
 
 from pytest_kgate.errors import KgateError
 
@@ -16,20 +13,14 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from pytest_kgate.report.record.timing import ArmFacts
+    from pytest_kgate.report.record.timing import SamplesFacts
+
 ZLIB_LEVEL = 6
 """Of the 7.7 kB of 96 rounds, 2.5 kB are left where the timer ticks in 32 ns, else 6.8 kB; level 9 gains nothing."""
 
 
-class Samples(TypedDict):
-    """An array of float64 as JSON: its little-endian bytes in C order, zlib, base64."""
-
-    encoding: str
-    dtype: str
-    shape: list[int]
-    data: str
-
-
-def encode_samples(samples: NDArray[np.float64]) -> Samples:
+def encode_samples(samples: NDArray[np.float64]) -> SamplesFacts:
     """The array (rounds, samples), in seconds, as JSON; bit for bit what `decode_samples` returns."""
     import numpy as np
 
@@ -43,7 +34,7 @@ def encode_samples(samples: NDArray[np.float64]) -> Samples:
     }
 
 
-def decode_samples(encoded: Mapping[str, Any]) -> NDArray[np.float64]:
+def decode_samples(encoded: SamplesFacts) -> NDArray[np.float64]:
     """The array that `encode_samples` was given. Raises `KgateError` where the data can't be what the record says."""
     import numpy as np
 
@@ -61,11 +52,11 @@ def decode_samples(encoded: Mapping[str, Any]) -> NDArray[np.float64]:
         ) from error
 
 
-def arm_facts(samples: NDArray[np.float64]) -> dict[str, Any]:
+def arm_facts(samples: NDArray[np.float64]) -> ArmFacts:
     """One arm of a record, from all its samples, (rounds, samples) net seconds."""
     import numpy as np
 
-    p10, median, p90 = np.quantile(samples, [0.1, 0.5, 0.9])
+    p10, median, p90 = np.quantile(samples, [0.1, 0.5, 0.9]).tolist()
     return {
         "median_seconds": median,
         "p10_seconds": p10,

@@ -6,15 +6,20 @@ import math
 import re
 import shlex
 import textwrap
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pytest_kgate.report import format as text
-from pytest_kgate.report.record.record import Record
 from pytest_kgate.report.rows import latency
 from pytest_kgate.report.rows import number
 from pytest_kgate.report.rows import quantile_name
 from pytest_kgate.report.text.hints import hints
+
+if TYPE_CHECKING:
+    from pytest_kgate.report.record.record import Record
+    from pytest_kgate.report.record.record import ReferenceFacts
+    from pytest_kgate.report.record.sanitizer import ToolRunFacts
+    from pytest_kgate.statistics.gate_facts import GateFacts
+    from pytest_kgate.statistics.gate_facts import ProcessesFacts
 
 _LABEL = 12
 _NARROWEST = 60
@@ -28,7 +33,7 @@ def failure_text(record: Record, width: int = 100) -> str:
     No line is longer than `width` characters, down to 60, except one with a word that is, and the command to repeat it.
     """
     width = max(width, _NARROWEST)
-    reference = record.get("reference") or {}
+    reference = record.get("reference")
     against = f" against {_named(reference)}" if reference else ""
     subject = f"{record['candidate']['name']}{against} on" if "selftest" not in record else "the check of"
     lines = _wrap(f"{record['verdict']}: {subject} {record['problem']['name']}", width, "")
@@ -57,15 +62,15 @@ def failure_text(record: Record, width: int = 100) -> str:
     return "\n".join([*lines, f"  {'again':<{_LABEL - 2}}{again}"])  # whole, to be copied
 
 
-def _gate(record: Record, gate: Mapping[str, Any], width: int) -> list[str]:
-    bound = float(gate["bound"])
+def _gate(record: Record, gate: GateFacts, width: int) -> list[str]:
+    bound = gate["bound"]
     of = quantile_name(gate["quantile"])
-    confidence = text.percent(float(gate["confidence"]))
+    confidence = text.percent(gate["confidence"])
     demand = f"{of + ' ' if of else ''}latency ratio below {text.bound(bound)}, at {confidence} confidence"
     lines = _entry("demanded", demand, width)
-    found = gate.get("ratio")
+    found = gate["ratio"]
     if found:
-        low, estimate, high = (number(found[end]) for end in ("low", "estimate", "high"))
+        low, estimate, high = number(found["low"]), number(found["estimate"]), number(found["high"])
         decimals = text.decimals_for(low, high, bound)
         step = text.step_for([(low, high, bound)])
         shown = f"{text.ratio(estimate, decimals)} {text.interval(low, high, decimals)} after {gate['rounds']} rounds"
@@ -80,20 +85,20 @@ def _gate(record: Record, gate: Mapping[str, Any], width: int) -> list[str]:
     return lines + _entry("verdict", ": ".join(part for part in (gate["verdict"], gate["reason"]) if part), width)
 
 
-def _distance(record: Record, gate: Mapping[str, Any], estimate: float) -> str:
-    bound = float(gate["bound"])
+def _distance(record: Record, gate: GateFacts, estimate: float) -> str:
+    bound = gate["bound"]
     beyond = estimate / bound - 1
     side = "above" if beyond > 0 else "below"
-    timing = record.get("timing") or {}
-    reference = latency(timing.get("reference"), float(gate["quantile"]))
-    candidate = latency(timing.get("candidate"), float(gate["quantile"]))
-    if reference is None or candidate is None:
+    timing = record.get("timing")
+    if not timing:
         return f"{text.percent(abs(beyond))} {side} the bound"
+    reference = latency(timing["reference"], gate["quantile"])
+    candidate = latency(timing["candidate"], gate["quantile"])
     limit = f"the bound is {text.seconds(bound * reference)}, a call takes {text.seconds(candidate)}"
     return f"{text.percent(abs(beyond))} {side} the bound: {limit}"
 
 
-def _processes(processes: Mapping[str, Any], decimals: int) -> str:
+def _processes(processes: ProcessesFacts, decimals: int) -> str:
     ratios = ", ".join(text.ratio(number(ratio), decimals) for ratio in processes["ratios"])
     shown = f"{ratios}; sd {text.percent(math.sqrt(processes['variance_of_means']))}"
     if processes["variance_within"] is not None:
@@ -106,11 +111,12 @@ def _processes(processes: Mapping[str, Any], decimals: int) -> str:
 
 
 def _sanitizer(record: Record) -> str:
-    runs = (record.get("sanitizer") or {}).get("runs", ())
+    sanitizer = record.get("sanitizer")
+    runs = sanitizer["runs"] if sanitizer else ()
     return "\n".join(f"{run['tool']}: {_found(run)}" for run in runs)
 
 
-def _found(run: Mapping[str, Any]) -> str:
+def _found(run: ToolRunFacts) -> str:
     """Not the first finding, which is the record's reason."""
     if run["verdict"] == "PASS":
         sizes = ", ".join(dict.fromkeys(one["problem"] for one in run["launched"]))
@@ -125,13 +131,14 @@ def _error(record: Record) -> str:
         return ""
     relative = f" + {found['rtol']:g} |exact|" if found["rtol"] else ""
     origin = ", from the reference's own error" if found.get("default_tolerance") else ""
-    allowed = f"allowed {text.error(float(found['atol']))}{relative}{origin}"
-    candidate, reference = (text.error(number(found[f"{arm}_error"])) for arm in ("candidate", "reference"))
+    allowed = f"allowed {text.error(found['atol'])}{relative}{origin}"
+    candidate, reference = (text.error(number(found[key])) for key in ("candidate_error", "reference_error"))
     return f"candidate {candidate}, reference {reference}, {allowed} (largest of {len(found['draws'])} draws)"
 
 
 def _worst(record: Record) -> str:
-    worst = (record.get("correctness") or {}).get("worst")
+    correctness = record.get("correctness")
+    worst = correctness.get("worst") if correctness else None
     if not worst:
         return ""
     index = ", ".join(str(i) for i in worst["index"])
@@ -140,7 +147,7 @@ def _worst(record: Record) -> str:
     return f"out[{index}] = {values} ({worst['kind']} inputs of seed {worst['seed']}){share}"
 
 
-def _value(value: Any) -> str:
+def _value(value: float | str) -> str:
     return f"{number(value):.4g}"
 
 
@@ -149,8 +156,10 @@ def _latencies(record: Record) -> str:
     if not timing:
         return ""
     arms = []
-    for name in ("candidate", "reference"):
-        low, middle, high = (text.seconds(number(timing[name][f"{q}_seconds"])) for q in ("p10", "median", "p90"))
+    for name, arm in (("candidate", timing["candidate"]), ("reference", timing["reference"])):
+        low, middle, high = (
+            text.seconds(number(value)) for value in (arm["p10_seconds"], arm["median_seconds"], arm["p90_seconds"])
+        )
         arms.append(f"{name} {middle} (p10 {low}, p90 {high})")
     return ", ".join(arms)
 
@@ -160,12 +169,12 @@ def _rates(record: Record) -> str:
     if not timing:
         return ""
     arms = []
-    for name in ("candidate", "reference"):
-        seconds = number(timing[name]["median_seconds"])
+    for name, arm in (("candidate", timing["candidate"]), ("reference", timing["reference"])):
+        seconds = number(arm["median_seconds"])
         rates = [
-            f"{text.significant(problem[key] / seconds / scale)} {unit}"
-            for key, scale, unit in (("flops", 1e12, "TFLOP/s"), ("bytes", 1e9, "GB/s"))
-            if problem.get(key) and seconds > 0 and math.isfinite(seconds)
+            f"{text.significant(work / seconds / scale)} {unit}"
+            for work, scale, unit in ((problem["flops"], 1e12, "TFLOP/s"), (problem["bytes"], 1e9, "GB/s"))
+            if work and seconds > 0 and math.isfinite(seconds)
         ]
         arms.append(f"{name} {' and '.join(rates)}" if rates else "")
     return ", ".join(arm for arm in arms if arm)
@@ -181,7 +190,7 @@ def _timing(record: Record) -> str:
     return f"{race}, {device}" if device else race
 
 
-def _named(reference: Mapping[str, Any]) -> str:
+def _named(reference: ReferenceFacts) -> str:
     return " ".join(part for part in (reference["name"], reference.get("backend")) if part)
 
 

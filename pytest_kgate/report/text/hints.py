@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pytest_kgate.report import format as text
-from pytest_kgate.report.record.record import Record
 from pytest_kgate.report.rows import number
+
+if TYPE_CHECKING:
+    from pytest_kgate.report.record.correctness import CorrectnessFacts
+    from pytest_kgate.report.record.correctness import SelftestFacts
+    from pytest_kgate.report.record.correctness import WorstFacts
+    from pytest_kgate.report.record.record import ProblemFacts
+    from pytest_kgate.report.record.record import Record
 
 _LAST_ROWS = 128
 """Rows from the end that a tail tile may cover: no tile of an attention kernel is higher."""
@@ -22,7 +27,7 @@ def hints(record: Record) -> list[str]:
     if "selftest" in record:
         return _weak(record["selftest"])
     if record["verdict"] == "WRONG":
-        return _wrong(record, record.get("correctness") or {})
+        return _wrong(record, record["correctness"])
     if record["verdict"] == "INVALID":
         return _invalid(record["reason"])
     verdicts = {gate["verdict"] for gate in record["gates"]}
@@ -38,7 +43,7 @@ _COARSE = ("output in ", "inputs in ", "weights and values in ", "sums in ")
 """How the mutants that only round too much are named."""
 
 
-def _weak(selftest: Mapping[str, Any]) -> list[str]:
+def _weak(selftest: SelftestFacts) -> list[str]:
     lived = selftest["lived"]
     found = []
     if "a remembered answer" in lived:
@@ -55,47 +60,49 @@ def _weak(selftest: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _wrong(record: Record, correctness: Mapping[str, Any]) -> list[str]:
-    worst = correctness.get("worst") or {}
-    broken = _not_finite(worst)
-    if broken:
-        return broken
+_SHRINK = "Shrink the shape to one tile and look again: the index of the worst element then points into the kernel."
+
+
+def _wrong(record: Record, correctness: CorrectnessFacts | None) -> list[str]:
+    worst = correctness.get("worst") if correctness else None
+    if worst and not math.isfinite(number(worst["candidate"])):
+        return _not_finite(worst.get("not_finite_fraction", 1.0))
     found = _ignored(record)
     if found:
         return found
+    if correctness is None:
+        return [_SHRINK]
     if correctness.get("failed") == "rms":
         return [
             "Near the answer, but further off than its type explains: inputs, weights or sums may be kept in too few "
             "bits; accumulate in float32. allclose(..., factor=N) allows N times the reference's error."
         ]
-    atol = float(correctness.get("atol", 0.0))
-    error, reference = (number(correctness.get(f"{arm}_error")) for arm in ("candidate", "reference"))
+    error, reference = number(correctness["candidate_error"]), number(correctness["reference_error"])
     if error <= _TIGHT * reference and correctness.get("failed") != "rows":
         found.append(
             f"The reference itself is off by {text.error(reference)}: an error of {text.error(error)} may be all that "
-            f"this dtype allows; then raise allclose({atol:g})."
+            f"this dtype allows; then raise allclose({correctness['atol']:g})."
         )
         return found
-    if _only_hard(correctness, atol):
+    if _only_hard(correctness):
         found.append(
             "Right on normal inputs, wrong on sharp logits: check that the running maximum is subtracted before exp, "
             "that the accumulator is rescaled whenever the maximum changes, and the scale 1/sqrt(head_dim)."
         )
-    found += _place(record["problem"], worst)
-    if number(worst.get("candidate", math.nan)) == 0:
+    if worst:
+        found += _place(record["problem"], worst)
+    if worst and number(worst["candidate"]) == 0:
         found.append("The kernel wrote 0 there: look for an accumulator that is stored before it is filled.")
-    elif worst.get("wrong_fraction", 0.0) > 0.5:
+    elif worst and worst.get("wrong_fraction", 0.0) > 0.5:
         found.append(
             "Most elements are wrong: check strides and layout, the scale, and that every tile of K and V takes part."
         )
-    return found or [
-        "Shrink the shape to one tile and look again: the index of the worst element then points into the kernel."
-    ]
+    return found or [_SHRINK]
 
 
 def _ignored(record: Record) -> list[str]:
     """Params that the candidate never got, unless their value says to do nothing: `is_causal=False`."""
-    params = record["problem"].get("params", {})
+    params = record["problem"]["params"]
     lacking = {
         name: params[name]
         for name in record["candidate"].get("ignored_params", ())
@@ -107,10 +114,8 @@ def _ignored(record: Record) -> list[str]:
     ]
 
 
-def _not_finite(worst: Mapping[str, Any]) -> list[str]:
-    if math.isfinite(number(worst.get("candidate", 0.0))):
-        return []
-    share = float(worst.get("not_finite_fraction", 1.0))
+def _not_finite(share: float) -> list[str]:
+    """What it suggests that this share of the elements is NaN or Inf."""
     if share >= 1:
         return [
             "Every element is NaN or Inf. Outputs are filled with NaN before the call, so the likeliest cause is an "
@@ -124,19 +129,19 @@ def _not_finite(worst: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _only_hard(correctness: Mapping[str, Any], atol: float) -> bool:
+def _only_hard(correctness: CorrectnessFacts) -> bool:
+    """Whether the candidate is right on all normal inputs, and wrong on hard ones."""
     wrong: dict[str, bool] = {}
-    for draw in correctness.get("draws", ()):
-        excess = draw.get("excess")
-        is_wrong = excess is None or number(excess) > 0
+    for draw in correctness["draws"]:
+        is_wrong = number(draw["excess"]) > 0
         wrong[draw["kind"]] = wrong.get(draw["kind"], False) or is_wrong
     return wrong.get("hard", False) and not wrong.get("normal", True)
 
 
-def _place(problem: Mapping[str, Any], worst: Mapping[str, Any]) -> list[str]:
+def _place(problem: ProblemFacts, worst: WorstFacts) -> list[str]:
     """What the place of the worst element suggests, for attention."""
-    shape, index = problem.get("shape"), worst.get("index")
-    if not shape or not index or len(index) != 4:
+    shape, index = problem["shape"], worst["index"]
+    if not shape or len(index) != 4:
         return []
     found = []
     row, rows = index[2], shape[2]
@@ -146,7 +151,7 @@ def _place(problem: Mapping[str, Any], worst: Mapping[str, Any]) -> list[str]:
             f"The worst element is in row {row} of {rows}, near the end: check the tail, where a tile reaches beyond "
             "the last row or key."
         )
-    if problem.get("causal"):
+    if problem["causal"]:
         found.append(
             "The problem is causal: key j takes part in row i only if j <= i; check the tiles that the diagonal "
             "crosses. If the same shape passes without the mask, the mask is at fault."
@@ -181,7 +186,7 @@ def _slow(record: Record) -> list[str]:
     found = []
     spilled = [entry for entry in record["candidate"].get("resources", ()) if entry.get("spill_bytes")]
     if spilled:
-        most = max(spilled, key=lambda entry: int(entry["spill_bytes"]))
+        most = max(spilled, key=lambda entry: entry["spill_bytes"])
         knobs = record["candidate"].get("knobs")
         chosen = f" (chosen: {', '.join(f'{name}={value}' for name, value in knobs.items())})" if knobs else ""
         found.append(
@@ -197,15 +202,15 @@ def _slow(record: Record) -> list[str]:
 
 
 def _other_references(record: Record) -> list[str]:
-    reference, timing = record.get("reference") or {}, record.get("timing")
-    if not timing:
+    reference, timing = record["reference"], record["timing"]
+    if not timing or not reference:
         return []
     candidate = number(timing["candidate"]["median_seconds"])
-    bound = min(float(gate["bound"]) for gate in record["gates"])
+    bound = min(gate["bound"] for gate in record["gates"])
     beaten = [
         f"{name} ({text.seconds(number(seconds))})"
-        for name, seconds in reference.get("choices", {}).items()
-        if name != reference.get("backend") and candidate < bound * number(seconds)
+        for name, seconds in reference["choices"].items()
+        if name != reference["backend"] and candidate < bound * number(seconds)
     ]
     if not beaten:
         return []

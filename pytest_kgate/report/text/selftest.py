@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from pytest_kgate.report import format as text
-from pytest_kgate.report.record.record import Record
 from pytest_kgate.report.text.render import table_lines
+
+if TYPE_CHECKING:
+    from pytest_kgate.report.record.record import Record
 
 _NARROWEST = 60
 

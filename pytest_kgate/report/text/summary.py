@@ -8,12 +8,16 @@ from collections.abc import Callable
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from pytest_kgate.report import format as text
-from pytest_kgate.report.record.record import Record
 from pytest_kgate.report.rows import Row
 from pytest_kgate.report.rows import rows_of
 from pytest_kgate.report.text.render import table_lines
+
+if TYPE_CHECKING:
+    from pytest_kgate.report.record.record import Record
+    from pytest_kgate.report.record.record import RecordVerdict
 
 _NARROWEST = 60
 """Columns below which nothing more is dropped: a terminal that narrow wraps lines itself."""
@@ -25,7 +29,7 @@ _ENOUGH_NAME = 24
 
 _GAP = 2
 
-_STYLES = {  # in the order in which verdicts are counted
+_STYLES: dict[RecordVerdict, str] = {  # in the order in which verdicts are counted
     "PASS": "green",
     "FAIL": "bold red",
     "WRONG": "bold red",

@@ -47,7 +47,7 @@ def test_wrong_row_among_many_is_found_below_any_tolerance(extents, rows, dtype)
     answer[rows] = 0
     result = found(answer, exact)
     assert result.failed in ("rms", "rows")
-    assert result.place["index"][0] == (rows[0] if isinstance(rows[0], int) else result.place["index"][0])
+    assert result.place.index[0] == (rows[0] if isinstance(rows[0], int) else result.place.index[0])
 
 
 def test_one_wrong_row_is_named():
@@ -58,7 +58,7 @@ def test_one_wrong_row_is_named():
     assert result.failed == "rows"
     assert result.reason.startswith("row [7, 1000] is off by ")
     assert "0.01 of its own size" in result.reason
-    assert result.place["index"][:2] == [7, 1000]
+    assert result.place.index[:2] == (7, 1000)
 
 
 def test_coarser_type_is_found_by_the_size_of_its_error():
@@ -102,7 +102,7 @@ def test_same_infinity_is_right_and_any_other_wrong():
         answer[2, 3] = wrong
         result = found(answer, exact, ErrorGate(1e6, rtol=1e6))
         assert result.failed == "tolerance"
-        assert result.place["index"] == [2, 3]
+        assert result.place.index == (2, 3)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

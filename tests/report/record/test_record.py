@@ -12,7 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from record_schema import SCHEMA_FILE
+from record_schema import demand_valid
 from record_schema import json_schema
+from record_schema import schema_text
 from sample_records import error_record
 from sample_records import session
 from sample_records import speed_record
@@ -21,6 +24,7 @@ from sample_records import wrong_record
 import pytest_kgate
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
+from pytest_kgate.report.record.document import SCHEMA
 from pytest_kgate.report.record.document import document
 from pytest_kgate.report.record.document import load
 from pytest_kgate.report.record.document import merge
@@ -29,6 +33,8 @@ from pytest_kgate.report.record.samples import decode_samples
 from pytest_kgate.report.record.samples import encode_samples
 from pytest_kgate.report.record.values import plain
 from pytest_kgate.report.record.verdict import overall_verdict
+from pytest_kgate.report.text.failure import failure_text
+from pytest_kgate.report.text.summary import summary_table
 
 jsonschema = pytest.importorskip("jsonschema", reason="needs jsonschema, of the extra `test`")
 
@@ -202,6 +208,32 @@ def test_other_json_is_refused(tmp_path: Path, content: str) -> None:
 def test_newer_version_says_to_upgrade(tmp_path: Path) -> None:
     with pytest.raises(KgateError, match=r"(?s)version 2.*Upgrade"):
         load(write(tmp_path / "new.json", version=2))
+
+
+def test_schema_is_the_one_that_the_types_make() -> None:
+    written = SCHEMA_FILE.read_text(encoding="utf-8")
+    assert written == schema_text(), "make it anew: python tests/support/record_schema.py"
+
+
+COMMITTED = [
+    path
+    for path in sorted((Path(__file__).parents[3] / "benchmarks").rglob("*.json"))
+    if SCHEMA in path.read_text(encoding="utf-8")[:200]
+]
+"""Files of records of earlier commits, version 1 among them."""
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
+def test_committed_files_of_records_are_read_and_fit_the_schema(path: Path) -> None:
+    demand_valid(json.loads(path.read_text(encoding="utf-8")))
+    records = load(path)
+    assert records
+    assert all(failure_text(record) for record in records)
+    assert summary_table(records)
+
+
+def test_there_are_committed_files_of_records() -> None:
+    assert COMMITTED
 
 
 @pytest.mark.parametrize("broken", [None, [3], [{"test": "a"}]])

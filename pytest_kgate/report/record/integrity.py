@@ -1,0 +1,48 @@
+"""What a record says of the checks that look for cheats, and of a candidate in a process of its own."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from typing import TypedDict
+
+
+class FindingFacts(TypedDict):
+    """One thing that was found."""
+
+    check: str
+    """The name of the check that found it."""
+    reason: str
+    """What it found, in a sentence."""
+
+
+class IntegrityFacts(TypedDict):
+    """What was looked at beside the answer."""
+
+    checks: dict[str, str]
+    """Each check by name: passed, found, or not run and why. Empty under --kgate-integrity off."""
+    findings: list[FindingFacts]
+    """In the order in which they were made."""
+    kernels: dict[str, Annotated[int, ">= 1"]] | None
+    """What one call launches, by name: kernels on a GPU, PyTorch's operators on the host; null where not looked at."""
+    host_seconds: float | None
+    """What a call costs the host until it returns; null where the timer sees it."""
+    floor_seconds: float | None
+    """The least that the problem can take on this device; null where that is not known."""
+    seconds_spent: Annotated[float, ">= 0"]
+    """On all of these checks."""
+
+
+class IsolationFacts(TypedDict):
+    """Under --kgate-isolate: what the process of the candidate was asked to do."""
+
+    confined: bool | None
+    """Whether it could write to no file of the user's; null where it was not started."""
+    calls_in_a_row: int | None
+    """Calls of one sample, each on values of its own; null where nothing was timed."""
+    verified: int
+    """Answers of timed calls that were compared with the exact ones."""
+    reference_slowed: float | None
+    """The reference's median in the race over that by itself afterwards.
+
+    Null where the candidate could not pass any more.
+    """
