@@ -7,6 +7,7 @@ block at the same address, so that tensors and captured graphs stay valid.
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import mmap
 import os
 from typing import TYPE_CHECKING
@@ -20,6 +21,10 @@ from pytest_kgate.integrity.isolation.shared_memory.layout import FILL
 
 if TYPE_CHECKING:
     from pytest_kgate.device.protocol import Device
+
+_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+"""A block keeps its size: to read beyond the end of a file that was cut short would end the judging process (SIGBUS).
+There can be no further seals either. A hole that is punched into it reads as zeros."""
 
 _PROT_NONE, _MAP_FIXED, _MAP_POPULATE, _MAP_NORESERVE = 0, 0x10, 0x8000, 0x4000
 """Of Linux's mman.h; Python's `mmap` has no way to choose the address."""
@@ -78,11 +83,12 @@ def _index(device: Device) -> int:
 
 
 class HostBlock:
-    """A block of anonymous host memory (memfd)."""
+    """A block of anonymous host memory (memfd), whose size nobody can change."""
 
     def __init__(self, size: int) -> None:
-        self.fd = os.memfd_create("kgate-block")
+        self.fd = os.memfd_create("kgate-block", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         os.ftruncate(self.fd, size)
+        fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, _SEALS)
         self.bytes = torch.frombuffer(mmap.mmap(self.fd, size), dtype=torch.uint8).fill_(FILL)
 
     def close(self) -> None:
