@@ -13,6 +13,10 @@ _LINES = 6
 """Of a process's output, in the reason why it failed."""
 
 
+_READ_BYTES = 2**16
+"""Of the end of that output."""
+
+
 @contextlib.contextmanager
 def parent_pipe() -> Iterator[int]:
     """The read end of a pipe, to be inherited by children; it reads end-of-file once this process has ended.
@@ -44,6 +48,10 @@ def signal_all(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
 
 
 def last_lines(output: IO[str]) -> list[str]:
-    """The last lines, without empty ones, of the file that a child's output went to; moves the file's position."""
-    output.seek(0)
-    return [line.rstrip() for line in output if line.strip()][-_LINES:]
+    """The last lines, without empty ones, of the file that a child's output went to.
+
+    Only the file's end is read, since a child may have made it larger than the memory.
+    """
+    size = os.fstat(output.fileno()).st_size
+    text = os.pread(output.fileno(), _READ_BYTES, max(0, size - _READ_BYTES)).decode("utf-8", errors="replace")
+    return [line.rstrip() for line in text.splitlines() if line.strip()][-_LINES:]
