@@ -85,6 +85,8 @@ def run(
                 )
                 builder.isolation = stack.enter_context(isolation)
             _run(request, device, picker, builder, when_stuck, progress, notice)
+        if builder.isolation is not None:
+            builder.invalid = builder.invalid or builder.isolation.invalid  # known once its process has ended
     except UsageError:
         raise
     except TimingError as error:

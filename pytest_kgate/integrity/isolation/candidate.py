@@ -21,6 +21,7 @@ from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.integrity.isolation.candidate_name import CandidateFunction
 from pytest_kgate.integrity.isolation.candidate_name import CandidateSource
+from pytest_kgate.integrity.isolation.process.confinement import Confinement
 from pytest_kgate.integrity.isolation.process.parent import CandidateProcess
 from pytest_kgate.integrity.isolation.process.parent import jsonable
 from pytest_kgate.integrity.isolation.shared_memory.host import make_block
@@ -79,7 +80,8 @@ class Isolation:
         self._process: CandidateProcess | None = None
         self._layout: Layout | None = None
         self._stopwatch: IsolatedStopwatch | None = None
-        self._confined: bool | None = None
+        self._confined: Confinement | None = None
+        self._left_changed: list[str] = []
         self._verified = 0
         self._slowed: float | None = None
 
@@ -89,6 +91,8 @@ class Isolation:
     def __exit__(self, *_: object) -> None:
         if self._process is not None:
             self._process.close()
+            self._left_changed += self._process.left_changed
+            self._process = None
 
     def stopwatch(self, reference: Arm, workload: Workload) -> IsolatedStopwatch:
         """The stopwatch of the race; both arms' inputs are drawn from `workload`."""
@@ -121,7 +125,8 @@ class Isolation:
         """
         assert self._stopwatch is not None
         self.__exit__()
-        self._process = None
+        if self.invalid is not None:
+            return self.invalid
         alone = self._stopwatch.reference_alone(_ALONE_ROUNDS, _ALONE_SAMPLES)
         self._slowed = float(np.median(reference_seconds)) / alone
         for judgement in judgements:
@@ -136,14 +141,23 @@ class Isolation:
     @property
     def warnings(self) -> list[str]:
         """Sentences for the record."""
-        if self._confined is not False:
-            return []
-        return ["isolated, but not confined: this kernel has no Landlock, so the candidate could write to your files"]
+        missing = self._confined.missing() if self._confined else []
+        return [*missing, self.invalid] if self.invalid else missing
+
+    @property
+    def invalid(self) -> str | None:
+        """What the candidate has changed in the judging process from outside, as one sentence; None where nothing.
+
+        It is known once the candidate's process has ended.
+        """
+        if not self._left_changed:
+            return None
+        return f"the judging process was changed from outside: {', '.join(self._left_changed)}."
 
     def to_dict(self) -> IsolationFacts:
         """Built-in types, for the record."""
         return {
-            "confined": self._confined,
+            "confined": self._confined.to_dict() if self._confined else None,
             "calls_in_a_row": self._stopwatch.calls if self._stopwatch else None,
             "verified": self._verified,
             "reference_slowed": self._slowed,

@@ -32,11 +32,20 @@ class IntegrityFacts(TypedDict):
     """On all of these checks."""
 
 
+class ConfinementFacts(TypedDict):
+    """What kept the candidate's process from files and from other processes."""
+
+    landlock: Annotated[int, ">= 0"]
+    """The version of Landlock, which allows to write to no file of the user's; 0 where this kernel has none."""
+    seccomp: bool
+    """Whether system calls that reach other processes, or whose effects last, were refused."""
+
+
 class IsolationFacts(TypedDict):
     """Under --kgate-isolate: what the process of the candidate was asked to do."""
 
-    confined: bool | None
-    """Whether it could write to no file of the user's; null where it was not started."""
+    confined: ConfinementFacts | None
+    """What held for it; null where it was not started."""
     calls_in_a_row: int | None
     """Calls of one sample, each on values of its own; null where nothing was timed."""
     verified: int

@@ -10,6 +10,7 @@ import ctypes
 import os
 import signal
 import time
+from collections.abc import Collection
 from collections.abc import Iterator
 
 from pytest_kgate.errors import CandidateError
@@ -35,17 +36,27 @@ def guard_process() -> Iterator[None]:
     libc.prctl(_GET_SUBREAPER, ctypes.byref(before), 0, 0, 0)
     dumpable = libc.prctl(_GET_DUMPABLE, 0, 0, 0, 0)
     others = children()
-    libc.prctl(_SET_SUBREAPER, 1, 0, 0, 0)
-    libc.prctl(_SET_DUMPABLE, 0, 0, 0, 0)
+    adopt_orphans()
+    hide_memory()
     try:
         yield
     finally:
         try:
-            _end_children(others)
+            end_children(others)
         finally:
             libc.prctl(_SET_SUBREAPER, before.value, 0, 0, 0)
             if dumpable == 1:  # the only other value that may be set
                 libc.prctl(_SET_DUMPABLE, 1, 0, 0, 0)
+
+
+def adopt_orphans() -> None:
+    """Make this process a subreaper: the parent of its descendants whose own parent has ended."""
+    ctypes.CDLL(None).prctl(_SET_SUBREAPER, 1, 0, 0, 0)
+
+
+def hide_memory() -> None:
+    """Keep this process's memory from other processes of this user."""
+    ctypes.CDLL(None).prctl(_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def children() -> set[int]:
@@ -53,10 +64,10 @@ def children() -> set[int]:
     return {pid for pid, fields in procfs.processes() if int(fields[1]) == os.getpid()}
 
 
-def _end_children(but: set[int]) -> None:
+def end_children(but: Collection[int] = ()) -> None:
     """Kill all other children until there are none; their children become this process's, so it takes a few turns."""
     end = time.monotonic() + _PATIENCE_SECONDS
-    while left := children() - but:
+    while left := children().difference(but):
         for pid in left:
             with contextlib.suppress(ProcessLookupError, ChildProcessError):
                 os.kill(pid, signal.SIGKILL)

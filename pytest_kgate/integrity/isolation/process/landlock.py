@@ -23,11 +23,13 @@ _NO_NEW_PRIVILEGES = 38
 
 _WRITE_FILE = 1 << 1
 _CHANGES = _WRITE_FILE | sum(1 << bit for bit in range(4, 13))
-"""Rights to write, remove and make files of all kinds. Version 2 adds moving them, version 3 truncating them."""
+"""Rights to write, remove and make files of all kinds. Version 2 adds moving them, version 3 truncating them, version 5
+commands to devices (ioctl), such as those that set up a terminal."""
 
-_REFER, _TRUNCATE = 1 << 13, 1 << 14
+_REFER, _TRUNCATE, _COMMANDS = 1 << 13, 1 << 14, 1 << 15
+_SCOPES_SINCE = 6
 _SOCKETS, _SIGNALS = 1 << 0, 1 << 1
-"""Scopes that forbid abstract sockets of, and signals to, processes outside; since version 6."""
+"""Scopes that forbid abstract sockets of, and signals to, processes outside; since that version."""
 
 _OWN_THREADS = "/proc/self/task"
 """Where names of threads are written: CUDA's driver names its threads, and fails with error 304 where it can't. The
@@ -61,7 +63,8 @@ def apply_landlock(folder: Path, *, cuda: bool) -> int:
     if not found:
         return 0
     files = _CHANGES | (_REFER if found >= 2 else 0) | (_TRUNCATE if found >= 3 else 0)
-    rules = _Rules(files, 0, _SOCKETS | _SIGNALS if found >= 6 else 0)
+    files |= _COMMANDS if found >= 5 else 0
+    rules = _Rules(files, 0, _SOCKETS | _SIGNALS if scopes_signals(found) else 0)
     # An older kernel takes the longer structure as long as what it does not know is 0.
     ruleset = _checked(libc.syscall(_CREATE, ctypes.byref(rules), ctypes.c_size_t(ctypes.sizeof(rules)), 0))
     patterns = (glob.escape(str(folder)), *_ALWAYS, *(_FOR_CUDA if cuda else ()))
@@ -80,10 +83,15 @@ def landlock_version() -> int:
     return max(0, int(ctypes.CDLL(None).syscall(_CREATE, None, ctypes.c_size_t(0), _ASK_VERSION)))
 
 
+def scopes_signals(version: int) -> bool:
+    """Whether this version keeps the process from sending signals to processes outside."""
+    return version >= _SCOPES_SINCE
+
+
 def _allow(libc: ctypes.CDLL, ruleset: int, path: str, files: int) -> None:
     opened = os.open(path, os.O_PATH | os.O_CLOEXEC)
-    # Rules for files that are no folders take the rights to write and truncate only.
-    allowed = files if os.path.isdir(path) else files & (_WRITE_FILE | _TRUNCATE)
+    # Rules for files that are no folders take these rights only.
+    allowed = files if os.path.isdir(path) else files & (_WRITE_FILE | _TRUNCATE | _COMMANDS)
     beneath = _Beneath(allowed, opened)
     _checked(libc.syscall(_ADD, ruleset, _PATH_BENEATH, ctypes.byref(beneath), 0))
     os.close(opened)

@@ -18,7 +18,11 @@ import torch
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.integrity.isolation.process.channel import Channel
+from pytest_kgate.integrity.isolation.process.confinement import Confinement
 from pytest_kgate.integrity.isolation.process.guard import guard_process
+from pytest_kgate.integrity.isolation.process.judge_settings import JudgeSettings
+from pytest_kgate.integrity.isolation.process.own_folder import remove_folder
+from pytest_kgate.integrity.isolation.process.shared_segments import SharedSegments
 from pytest_kgate.report.record.values import plain
 from pytest_kgate.system.child_process import last_lines
 from pytest_kgate.system.child_process import parent_pipe
@@ -32,6 +36,8 @@ if TYPE_CHECKING:
 
 _WORKER = (sys.executable, "-m", "pytest_kgate.integrity.isolation.process.worker")
 
+_BINDS_THREADS = ("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY", "KMP_AFFINITY")
+
 _GRACE_SECONDS = 2.0
 """How long a process that has closed its channel may take to end, so that its exit status is known."""
 
@@ -39,16 +45,20 @@ _GRACE_SECONDS = 2.0
 class CandidateProcess:
     """A process that runs one candidate. Whatever goes wrong in it is raised here as `CandidateError`."""
 
-    confined: bool
-    """Whether Landlock keeps the process from writing to the user's files and from tracing other processes."""
+    confined: Confinement
+    """What keeps the process from the user's files and from other processes."""
+    left_changed: list[str]
+    """What was found changed in this process once the candidate's had ended, one clause each."""
 
     def __init__(self, candidate: NamedCandidate, params: dict[str, Any], device: Device, folder: Path) -> None:
         self._stack = contextlib.ExitStack()
         output = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115  (closed by the stack)
         self._output: IO[str] = self._stack.enter_context(output)
-        own = self._stack.enter_context(
-            tempfile.TemporaryDirectory(prefix="kgate-isolated-", ignore_cleanup_errors=True)
-        )
+        own = tempfile.mkdtemp(prefix="kgate-isolated-")
+        self._stack.callback(remove_folder, Path(own))
+        self.confined = Confinement(landlock=0, seccomp=False)
+        self.left_changed = []
+        self._stack.callback(self._compare, JudgeSettings(), SharedSegments())
         self._stack.enter_context(guard_process())
         pipe = self._stack.enter_context(parent_pipe())
         self._channel, theirs = Channel.pair()
@@ -67,8 +77,9 @@ class CandidateProcess:
         self._stack.callback(self._end)
         try:
             begin = {"do": "begin", "device": device.torch_device, "threads": torch.get_num_threads()}
-            self.confined = int(self._ask(begin)["landlock"]) > 0
-            device.admit(self._child.pid)
+            begun = self._ask(begin)
+            self.confined = Confinement.from_message(begun)
+            device.admit(int(begun["pid"]))
             named = candidate.to_dict()
             self._ask({"do": "load", "candidate": named, "params": params, "path": sys.path})
         except BaseException:
@@ -121,6 +132,13 @@ class CandidateProcess:
         said = _printable("\n".join(last_lines(self._output)))
         return CandidateError(f"{what}.", f"It said:\n{said}" if said else "It said nothing.")
 
+    def _compare(self, settings: JudgeSettings, segments: SharedSegments) -> None:
+        """Once all of its processes have ended: put back what they have changed here, remove what they have left."""
+        filtered = self.confined.seccomp
+        self.left_changed += settings.restore(new_threads=not filtered)
+        if not filtered:
+            self.left_changed += segments.remove_new()
+
     def _end(self) -> None:
         signal_all(self._child, signal.SIGKILL)
         self._child.kill()
@@ -128,10 +146,14 @@ class CandidateProcess:
 
 
 def _environment(own: str) -> dict[str, str]:
-    """Environment variables by which temporary files and compilers' caches go to the process's own folder."""
+    """Environment variables by which temporary files and compilers' caches go to the process's own folder.
+
+    Those that bind OpenMP's threads to cores are left out: it would do so from another thread, which the filter of
+    system calls refuses, and end the process.
+    """
     caches = {"TRITON_CACHE_DIR": "triton", "CUDA_CACHE_PATH": "cuda"}
     return {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if name not in _BINDS_THREADS},
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
         "TMPDIR": own,
         **{name: os.path.join(own, folder) for name, folder in caches.items()},

@@ -6,9 +6,9 @@ sees: whether the outputs in shared memory are right, and when.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-import threading
 from collections.abc import Callable
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,20 +17,21 @@ from typing import Any
 
 from pytest_kgate.device.open import open_device
 from pytest_kgate.integrity.isolation.process.channel import Channel
-from pytest_kgate.integrity.isolation.process.landlock import apply_landlock
-from pytest_kgate.system.child_process import end_with_parent
+from pytest_kgate.integrity.isolation.process.confinement import confine
+from pytest_kgate.integrity.isolation.process.keeper import fork_under_keeper
 
 if TYPE_CHECKING:
     from pytest_kgate.device.arm import Arm
     from pytest_kgate.device.protocol import Device
+    from pytest_kgate.integrity.isolation.process.confinement import Confinement
 
 
 class Worker:
     """Answers the judging process's messages, one after the other."""
 
-    def __init__(self, channel: Channel, landlock: int) -> None:
+    def __init__(self, channel: Channel, confined: Confinement) -> None:
         self._channel = channel
-        self._landlock = landlock
+        self._confined = confined
         self._device: Device
         self._arm: Arm
         self._row: Row
@@ -74,7 +75,7 @@ class Worker:
 
         torch.set_num_threads(message["threads"])
         self._device = open_device("host" if message["device"] == "cpu" else message["device"])
-        return {"landlock": str(self._landlock)}
+        return {"pid": str(os.getpid()), **self._confined.to_message()}
 
     def _load(self, message: Mapping[str, Any]) -> None:
         from pytest_kgate.device.arm import bind
@@ -163,10 +164,13 @@ def _explained(error: Exception) -> dict[str, str]:
 
 def main(channel: str, parent_pipe: str, folder: str, device: str) -> None:
     """Run the process that `CandidateProcess` starts; arguments are file descriptors, the own folder and the device."""
-    # First: Landlock would not hold for threads that exist already.
-    landlock = apply_landlock(Path(folder), cuda=device != "cpu")
-    threading.Thread(target=end_with_parent, args=(int(parent_pipe),), daemon=True).start()
-    Worker(Channel.of(int(channel)), landlock).serve()
+    own = Path(folder)
+    fork_under_keeper(int(parent_pipe), int(channel), own)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")  # where memory ends, this process does, not the judging one
+    # First of all: what confines a thread would not hold for others that exist already.
+    confined = confine(own, cuda=device != "cpu")
+    Worker(Channel.of(int(channel)), confined).serve()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,60 @@
+"""What confines the process of an isolated candidate: capabilities, Landlock, seccomp; and which of them hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_kgate.integrity.isolation.process import capabilities
+from pytest_kgate.integrity.isolation.process.landlock import apply_landlock
+from pytest_kgate.integrity.isolation.process.landlock import scopes_signals
+from pytest_kgate.integrity.isolation.process.seccomp import apply_seccomp
+
+if TYPE_CHECKING:
+    from pytest_kgate.report.record.integrity import ConfinementFacts
+
+
+@dataclass(frozen=True)
+class Confinement:
+    """What holds for a process and all that it starts."""
+
+    landlock: int
+    """The version of Landlock that keeps it from writing to files and from other processes' memory; 0 for none."""
+    seccomp: bool
+    """Whether a filter keeps it from system calls that reach other processes, or whose effects last."""
+
+    def missing(self) -> list[str]:
+        """A warning for each that the machine does not have."""
+        found = []
+        if not self.landlock:
+            found.append("this kernel has no Landlock, so the candidate could write to your files")
+        if not self.seccomp:
+            found.append(
+                "this machine can't filter system calls, so the candidate could slow or stop other processes of yours"
+            )
+        return [f"isolated, but not confined: {one}" for one in found]
+
+    def to_dict(self) -> ConfinementFacts:
+        """Built-in types, for the record."""
+        return {"landlock": self.landlock, "seccomp": self.seccomp}
+
+    def to_message(self) -> dict[str, str]:
+        """For the judging process."""
+        return {"landlock": str(self.landlock), "seccomp": str(int(self.seccomp))}
+
+    @classmethod
+    def from_message(cls, message: Mapping[str, str]) -> Confinement:
+        """What `to_message` said."""
+        return cls(int(message["landlock"]), bool(int(message["seccomp"])))
+
+
+def confine(folder: Path, *, cuda: bool) -> Confinement:
+    """Confine this thread and all that it starts to `folder`, for good; call it while there is no other thread.
+
+    `cuda`: whether the GPU's device files stay writable. Raises `OSError` where the kernel refuses.
+    """
+    capabilities.give_up()
+    landlock = apply_landlock(folder, cuda=cuda)
+    return Confinement(landlock, apply_seccomp(signals=not scopes_signals(landlock)))
