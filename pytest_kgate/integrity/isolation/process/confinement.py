@@ -57,4 +57,5 @@ def confine(folder: Path, *, cuda: bool) -> Confinement:
     """
     capabilities.give_up()
     landlock = apply_landlock(folder, cuda=cuda)
-    return Confinement(landlock, apply_seccomp(signals=not scopes_signals(landlock)))
+    # CUDA's driver makes a socket as it starts, by which processes could share managed memory.
+    return Confinement(landlock, apply_seccomp(signals=not scopes_signals(landlock), sockets=not cuda))

@@ -47,24 +47,25 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
 
 
-def apply_seccomp(*, signals: bool) -> bool:
+def apply_seccomp(*, signals: bool, sockets: bool) -> bool:
     """Filter the system calls of this thread and of all that it starts; call it while there is no other thread.
 
     `signals`: whether signals to other processes are refused, too: to those that the candidate has started as well.
+    `sockets`: whether sockets of this machine (AF_UNIX) are refused; pairs of them never are.
     Returns whether the filter holds, which it can't where the kernel or the machine has none.
     """
     asked = system_calls.number("seccomp")
     if asked is None:
         return False
     libc = ctypes.CDLL(None, use_errno=True)
-    code = program(os.getpid(), signals=signals)
+    code = program(os.getpid(), signals=signals, sockets=sockets)
     filled = _Program(len(code) // 8, code)
     if libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0) != 0:
         return False
     return bool(libc.syscall(asked, _SET_FILTER, _SPEC_ALLOW, ctypes.byref(filled)) == 0)
 
 
-def program(pid: int, *, signals: bool) -> bytes:
+def program(pid: int, *, signals: bool, sockets: bool) -> bytes:
     """The filter's instructions for this machine; `pid` is the process's own."""
     refuse = _instruction(_RETURN, _REFUSE | errno.EPERM)
     code = [
@@ -79,7 +80,7 @@ def program(pid: int, *, signals: bool) -> bytes:
         code += _of_call(name, [refuse])
     for name in system_calls.NOT_THERE:
         code += _of_call(name, [_instruction(_RETURN, _REFUSE | errno.ENOSYS)])
-    for rule in system_calls.rules(pid, signals=signals):
+    for rule in system_calls.rules(pid, signals=signals, sockets=sockets):
         code += _of_call(rule.call, [*_checked(rule), _instruction(_LOAD, _NUMBER)])
     return b"".join([*code, _instruction(_RETURN, _ALLOW)])
 

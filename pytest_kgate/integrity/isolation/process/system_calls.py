@@ -163,8 +163,9 @@ _PRIO_USER = 2
 _IOPRIO_WHO_USER = 3
 
 
-def rules(pid: int, *, signals: bool) -> tuple[Rule, ...]:
-    """The rules of the process `pid` and of all that it starts; `signals`: whether they hold for signals, too.
+def rules(pid: int, *, signals: bool, sockets: bool) -> tuple[Rule, ...]:
+    """The rules of the process `pid` and of all that it starts; `signals`: whether they hold for signals, too;
+    `sockets`: whether for sockets by which services of this machine are reached.
 
     A filter sees numbers, and can't tell which threads are the process's own: it may set how a thread is scheduled for
     the calling one (0) and for its main thread, and for no other.
@@ -181,7 +182,6 @@ def rules(pid: int, *, signals: bool) -> tuple[Rule, ...]:
         Rule("fcntl", 1, never=(_F_SETOWN, _F_SETSIG, _F_SETOWN_EX)),
         Rule("ioctl", 1, never=(_FIOSETOWN, _SIOCSPGRP, _TIOCSTI, _TIOCLINUX)),
         Rule("clone", 0, bits=_NEW_NAMESPACES),
-        Rule("socket", 0, never=(_AF_UNIX,)),
         Rule("prctl", 0, never=(_PR_SCHED_CORE,)),
         Rule("madvise", 2, never=(_MADV_HWPOISON, _MADV_SOFT_OFFLINE)),
     ]
@@ -190,12 +190,14 @@ def rules(pid: int, *, signals: bool) -> tuple[Rule, ...]:
             Rule("kill", 0, (0, pid, -pid & 0xFFFF_FFFF)),
             *(Rule(name, 0, (pid,)) for name in ("tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo")),
         ]
+    if sockets:
+        found.append(Rule("socket", 0, never=(_AF_UNIX,)))
     return tuple(found)
 
 
 def refused(*, signals: bool) -> tuple[str, ...]:
     """Calls that are refused whatever their arguments are; `signals`: whether signals are among them."""
-    others = {rule.call for rule in rules(0, signals=True)} | {*NOT_THERE, *_OURS}
+    others = {rule.call for rule in rules(0, signals=True, sockets=True)} | {*NOT_THERE, *_OURS}
     others |= set() if signals else {"pidfd_send_signal"}
     return tuple(name for name in NUMBERS if name not in others)
 
