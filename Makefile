@@ -30,8 +30,9 @@ lint: $(VENV)/.ready-lint ## check style and layout
 	$(CLANG_FORMAT) --dry-run -Werror $(KERNELS)
 	! grep -nE '.{121}' $(KERNELS) # comments, which clang-format leaves as they are
 
-types: $(VENV)/.ready-lint ## check types
+types: $(VENV)/.ready-lint ## check types, of the package and of a user's tests
 	$(RUN) mypy
+	$(RUN) pytest -q tests/test_public_types.py
 
 format: $(VENV)/.ready-lint ## repair layout, and what of style can be repaired
 	$(RUN) ruff check --fix

@@ -2,20 +2,45 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING
 
+__version__ = "0.1.0"
+__all__ = [
+    "GateFailure",
+    "Kbench",
+    "Kernels",
+    "KgateError",
+    "Problem",
+    "Record",
+    "SdpaOracle",
+    "Shape",
+    "__version__",
+]
+
 if TYPE_CHECKING:
+    from pytest_kgate.errors import KgateError
     from pytest_kgate.problems.problem import Problem
     from pytest_kgate.problems.problem import Shape
+    from pytest_kgate.report.record.record import Record
+    from pytest_kgate.session.fixture_types import Kbench
+    from pytest_kgate.session.fixture_types import Kernels
+    from pytest_kgate.session.fixture_types import SdpaOracle
+    from pytest_kgate.session.outcome import GateFailure
+else:  # a type checker that saw this function would take any name for one of the package
+    _MODULES = {
+        "GateFailure": "pytest_kgate.session.outcome",
+        "Kbench": "pytest_kgate.session.fixture_types",
+        "Kernels": "pytest_kgate.session.fixture_types",
+        "KgateError": "pytest_kgate.errors",
+        "Problem": "pytest_kgate.problems.problem",
+        "Record": "pytest_kgate.report.record.record",
+        "SdpaOracle": "pytest_kgate.session.fixture_types",
+        "Shape": "pytest_kgate.problems.problem",
+    }
 
-__version__ = "0.1.0"
-__all__ = ["Problem", "Shape", "__version__"]
-
-
-def __getattr__(name: str) -> object:
-    # Resolved on first use: `import pytest_kgate.plugin` runs in every pytest session and must not import torch.
-    if name in ("Problem", "Shape"):
-        from pytest_kgate.problems import problem
-
-        return getattr(problem, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name):
+        # Resolved on first use: `import pytest_kgate.plugin` runs in every pytest session and must not import torch.
+        if name in _MODULES:
+            return getattr(importlib.import_module(_MODULES[name]), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

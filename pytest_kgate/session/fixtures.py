@@ -9,16 +9,13 @@ from typing import Any
 
 import pytest
 
-from pytest_kgate.errors import DeviceMissing
 from pytest_kgate.errors import KgateError
-from pytest_kgate.errors import LibraryMissing
 from pytest_kgate.profile.under_tool import launch_only
 from pytest_kgate.session.markers import gates_of
 from pytest_kgate.session.options.sources import override
 from pytest_kgate.session.outcome import fail
 from pytest_kgate.session.outcome import report_outcome
 from pytest_kgate.session.session import SESSION
-from pytest_kgate.session.session import Session
 
 if TYPE_CHECKING:
     from pytest_kgate.build.kernel import Kernel
@@ -27,6 +24,9 @@ if TYPE_CHECKING:
     from pytest_kgate.problems.problem import Problem
     from pytest_kgate.problems.problem import Shape
     from pytest_kgate.report.record.record import Record
+    from pytest_kgate.session.fixture_types import Kbench
+    from pytest_kgate.session.fixture_types import Kernels
+    from pytest_kgate.session.fixture_types import SdpaOracle
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +39,7 @@ def kgate_device(pytestconfig: pytest.Config) -> Device:
 
 
 @pytest.fixture
-def kbench(request: pytest.FixtureRequest, kgate_device: Device) -> Callable[..., Record]:
+def kbench(request: pytest.FixtureRequest, kgate_device: Device) -> Kbench:
     """`kbench(candidate, problem, **overrides)`: check, race, judge, record.
 
     The candidate is a callable, or named: "path/to/file.py:function", relative to the test's own folder or to where
@@ -85,7 +85,7 @@ def kbench(request: pytest.FixtureRequest, kgate_device: Device) -> Callable[...
 
 
 @pytest.fixture
-def sdpa_oracle(request: pytest.FixtureRequest) -> Callable[..., Problem]:
+def sdpa_oracle(request: pytest.FixtureRequest) -> SdpaOracle:
     """`sdpa_oracle(shape, dtype="float16", backend=None, seed=None)`: attention as a `Problem`."""
     session = request.config.stash[SESSION]
 
@@ -105,7 +105,7 @@ def sdpa_oracle(request: pytest.FixtureRequest) -> Callable[..., Problem]:
 
 
 @pytest.fixture
-def kernels(request: pytest.FixtureRequest, kgate_device: Device) -> Callable[..., Kernel | CandidateSource]:
+def kernels(request: pytest.FixtureRequest, kgate_device: Device) -> Kernels:
     """`kernels("wmma", BLOCK_M=64)`: compile (once, cached) and load a shipped implementation, or a source file.
 
     A file's path is relative to the test's own folder, or to where pytest was started. `debug=True` makes a build whose
@@ -113,50 +113,13 @@ def kernels(request: pytest.FixtureRequest, kgate_device: Device) -> Callable[..
     """
     session = request.config.stash[SESSION]
 
-    def kernels(implementation: str | Path, *, debug: bool = False, **knobs: int) -> Kernel | CandidateSource:
+    def kernels(implementation: str | Path, *, debug: bool | None = None, **knobs: int) -> Kernel | CandidateSource:
         __tracebackhide__ = True
-        from pytest_kgate.build.kernel import load_kernel
-        from pytest_kgate.build.registry import find_source
+        from pytest_kgate.session.kernels import kernel_for
 
         try:
-            where = _beside(request.path.parent, implementation)
-            source = find_source(where)
-            if source.implementation and session.options.impl and source.implementation not in session.options.impl:
-                pytest.skip(f"{source.implementation} is not among --kgate-impl {','.join(session.options.impl)}")
-            _need_device(source.device_kind, str(implementation), session, kgate_device)
-            if override(session.options, **gates_of(request.node).overrides).isolate:
-                from pytest_kgate.integrity.isolation.candidate_name import build_named
-
-                return build_named(where, knobs, arch=session.options.arch, debug=debug)
-            return load_kernel(where, knobs, arch=session.options.arch, debug=debug)
-        except LibraryMissing as error:
-            if source.implementation in session.options.impl:  # asked for by name
-                fail(error)
-            pytest.skip(str(error).replace("\n", " "))
+            return kernel_for(request, session, kgate_device, implementation, knobs, debug)
         except KgateError as error:
             fail(error)
 
     return kernels
-
-
-def _beside(folder: Path, implementation: str | Path) -> str | Path:
-    """A source file beside the test, where there is one of that name."""
-    if Path(implementation).suffix and (folder / implementation).is_file():
-        return folder / implementation
-    return implementation
-
-
-def _need_device(wanted: str, name: str, session: Session, device: Device) -> None:
-    __tracebackhide__ = True  # a skip is shown at the test's own line
-    options = session.options
-    if wanted == "cuda" and device.kind != "cuda":
-        asked = " (--kgate-device host)" if options.device == "host" else ""
-        missing = DeviceMissing(
-            f"{name} needs a CUDA device, and there is none here{asked}.",
-            "Run on a machine with an NVIDIA GPU and a CUDA build of PyTorch.",
-        )
-        if options.require_gpu:
-            fail(missing)
-        pytest.skip(missing.what)
-    if wanted == "host" and options.device.startswith("cuda"):
-        pytest.skip(f"{name} runs on the host, and --kgate-device is {options.device}")

@@ -40,6 +40,11 @@ def request_of(
             f"kbench takes a Problem as its second argument, got {type(problem).__name__}.",
             "Make one with sdpa_oracle(shape), or with pytest_kgate.Problem(...).",
         )
+    if "debug" in overrides:
+        raise UsageError(
+            "kbench(debug=...) comes too late: the kernel is built already.",
+            'Write kernels("name", debug=True), or @pytest.mark.perf(debug=True).',
+        )
     demands = gates_of(test.node)
     speed, error = demands.speed, demands.error
     if "speedup" in overrides:

@@ -31,7 +31,13 @@ def examined(item: pytest.Item, session: Session, device: Device, isolate: bool 
             "Use one of them.",
         )
     options = override(session.options, **gates_of(item).overrides)
-    settings = Settings(options.timeout, options.arch, options.require_gpu, options.require_sanitizer)
+    settings = Settings(
+        timeout_seconds=options.timeout,
+        arch=options.arch,
+        debug=session.options.debug,
+        require_gpu=options.require_gpu,
+        require_sanitizer=options.require_sanitizer,
+    )
     found = outcome_of(item, lambda one: gates_of(one).sanitize, settings, device)
     if found is not None and found["verdict"] == "SKIP":
         if found["required"]:

@@ -36,6 +36,8 @@ class Settings:
     """How long one process under a tool may take."""
     arch: str | None
     """What kernels are compiled for; None for the GPU at hand."""
+    debug: bool
+    """Whether the session builds kernels with what they assert; a test's own marker says so in the child, too."""
     require_gpu: bool
     """Whether a test without a CUDA device fails, and is not skipped."""
     require_sanitizer: bool
@@ -76,7 +78,7 @@ def _examine(item: pytest.Item, asked: Asked, wanted: Sanitize, settings: Settin
         session=ToolSession(
             directory=Path(item.config.invocation_params.dir),
             arguments=arguments_like(item.config),
-            environment=environment_like(device, settings.timeout_seconds, settings.arch),
+            environment=environment_like(device, settings.timeout_seconds, settings.arch, settings.debug),
             timeout_seconds=settings.timeout_seconds,
         ),
     )

@@ -185,11 +185,12 @@ def arguments_like(config: pytest.Config) -> tuple[str, ...]:
     return tuple(arguments)
 
 
-def environment_like(device: Device, timeout_seconds: float, arch: str | None) -> dict[str, str]:
+def environment_like(device: Device, timeout_seconds: float, arch: str | None, debug: bool) -> dict[str, str]:
     """The options that reach a launch, as variables: they take the place of what this session's own variables say."""
     values = {
         "device": device.torch_device if device.torch_device.startswith("cuda") else None,
         "timeout": timeout_seconds,
         "arch": arch,
+        "debug": debug or None,
     }
     return {f"KGATE_{name.upper()}": str(value) for name, value in values.items() if value is not None}

@@ -134,6 +134,10 @@ class Options:
         allowed="a GPU architecture as nvcc names it, such as sm_90a",
         metavar="sm_NN",
     )
+    debug: bool = switch(
+        "Build every kernel of a run with what it asserts on the device: to find a fault, since asserts take time.",
+        per_test=True,
+    )
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
     """Who gave each value: `--kgate-budget`, `KGATE_BUDGET`, `ini`, `default`, `marker` or `kbench`. No option."""
 

@@ -1,0 +1,49 @@
+"""A user's typed test file, as type checkers see it; tests/test_public_types.py has it checked, and nobody runs it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from pytest_kgate import GateFailure
+from pytest_kgate import Kbench
+from pytest_kgate import Kernels
+from pytest_kgate import KgateError
+from pytest_kgate import Problem
+from pytest_kgate import Record
+from pytest_kgate import SdpaOracle
+from pytest_kgate import Shape
+
+RELU = Problem(
+    name="relu 64x64",
+    inputs=lambda g: (torch.randn(64, 64, generator=g, device=g.device),),
+    reference=torch.relu,
+    exact=lambda x: torch.relu(x.double()),
+)
+
+
+def mine(x: torch.Tensor) -> torch.Tensor:
+    return x.clamp(min=0)
+
+
+@pytest.mark.perf(budget=1.0)
+@pytest.mark.speedup(1.1)
+def test_mine(kbench: Kbench) -> None:
+    record: Record = kbench(mine, RELU, name="mine", timer="wall", processes=3)
+    assert record["verdict"] == "PASS"
+
+
+def test_attention(kbench: Kbench, sdpa_oracle: SdpaOracle, kernels: Kernels) -> None:
+    problem: Problem = sdpa_oracle(Shape(1, 8, 512, 64, causal=True), dtype="float16", backend="flash")
+    kbench(kernels("wmma", BLOCK_M=64), problem)
+    kbench("mine.py:attention", problem, allclose=2e-3, speedup=0.9)
+
+
+def test_wrong(kbench: Kbench) -> None:
+    with pytest.raises(GateFailure) as caught:
+        kbench(torch.neg, RELU, allclose=1e-3)
+    assert caught.value.record["reason"]
+
+
+def what_to_do(error: KgateError) -> str:
+    return error.todo
