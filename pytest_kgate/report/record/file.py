@@ -2,7 +2,7 @@
 
 The document is `{header "records": [`, one record a line, then the tail `]}`. An append overwrites the tail with
 the record and a new tail, in one write; nothing has to be done at the end of a session, so Ctrl-C, a crash or
-`os._exit` lose nothing. (SIGKILL can split that one write, within microseconds; `record.load` reads such a file.)
+`os._exit` lose nothing. (SIGKILL can split that one write, within microseconds; `document.load` reads such a file.)
 Before it, blanks of the same length are written behind the tail, where JSON allows them: a full disk shows there,
 while the document is still valid, and cutting off blanks needs no space.
 """
@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING
 from pytest_kgate.errors import UsageError
 from pytest_kgate.report.record.document import SCHEMA
 from pytest_kgate.report.record.document import VERSION
-from pytest_kgate.report.record.ledger import Ledger
 from pytest_kgate.report.record.values import now
 from pytest_kgate.report.record.values import plain
 
@@ -42,7 +41,7 @@ class RecordFile:
     def __init__(self, path: str | os.PathLike[str], created: str | None = None) -> None:
         self.path = Path(path).absolute()
         self._head = _head(created)
-        self._ledger = Ledger(self._head, _TAIL)
+        self._ledger = _Ledger(self._head, _TAIL)
         self.tampered = False
         """Whether someone else has changed the file, once it is closed."""
         self._unsafe: list[bytes] = []
@@ -147,6 +146,37 @@ class RecordFile:
         except OSError as error:
             return f"{what}, and its {self.count} records could not be saved elsewhere ({error.strerror})."
         return f"{what}; all {self.count} records are in {name} instead."
+
+
+class _Ledger:
+    """What was written to the file, to tell at the end whether it still says so; some kB a record."""
+
+    def __init__(self, head: bytes, tail: bytes) -> None:
+        self._head = head
+        self._tail = tail
+        self._lines: list[bytes] = []
+
+    def add(self, line: bytes) -> None:
+        """Take in a record as it is handed to the file."""
+        self._lines.append(line)
+
+    @property
+    def document(self) -> bytes:
+        """The whole file, as it should be."""
+        return self._head + b",".join(b"\n" + line for line in self._lines) + self._tail
+
+    def complaint(self, content: bytes) -> str | None:
+        """What of the file is not as it was written; None where all of it is."""
+        if content == self.document:
+            return None
+        if not (content.startswith(self._head) and content.endswith(self._tail)):
+            return "its first or last line was changed"
+        body = content[len(self._head) : len(content) - len(self._tail)]
+        lines = [line.removesuffix(b",") for line in body.split(b"\n") if line]
+        for number, (line, wanted) in enumerate(zip(lines, self._lines, strict=False), start=1):
+            if line != wanted:
+                return f"record {number} of {len(self._lines)} was changed"
+        return f"it holds {len(lines)} records instead of {len(self._lines)}"
 
 
 def _head(created: str | None) -> bytes:

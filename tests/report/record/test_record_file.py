@@ -11,17 +11,21 @@ import tempfile
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sample_records
 from record_schema import demand_valid
 from sample_records import session
 from sample_records import speed_record
+from sample_records import wrong_record
 
 from pytest_kgate.errors import UsageError
 from pytest_kgate.report.record.document import load
 from pytest_kgate.report.record.document import merge
 from pytest_kgate.report.record.file import RecordFile
+
+TAIL = b"\n]}\n"
 
 pytest.importorskip("jsonschema", reason="needs jsonschema, of the extra `test`")
 
@@ -107,6 +111,7 @@ def test_file_without_write_permission_is_refused_at_once(tmp_path: Path) -> Non
 APPEND_FOREVER = """
     import sys
     from sample_records import speed_record
+from sample_records import wrong_record
     from pytest_kgate.report.record.file import RecordFile
 
     file = RecordFile(sys.argv[1])
@@ -175,6 +180,7 @@ WRITE_UNTIL_FULL = """
     import json, sys
     from pathlib import Path
     from sample_records import speed_record
+from sample_records import wrong_record
     from pytest_kgate.report.record.file import RecordFile
     from pytest_kgate.report.record.document import load
 
@@ -282,3 +288,25 @@ def test_file_changed_by_another_program_is_left_alone(tmp_path: Path, monkeypat
     assert "another program changed the file" in message
     assert path.read_text() == "mine now"
     assert "a.py::two" in [record["test"] for record in load(next(tmp_path.glob("kgate-records-*.json")))]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda text: text.replace(b"WRONG", b"PASS"), "record 1 of 2 was changed"),
+        (lambda text: text[: text.index(b",\n")] + TAIL, "1 records instead of 2"),
+        (lambda text: text.replace(TAIL, b",\n{}" + TAIL), "3 records instead of 2"),
+        (lambda text: b" " + text, "first or last line"),
+    ],
+)
+def test_file_that_was_changed_is_written_again_as_it_was_judged(tmp_path: Path, change: Any, said: str) -> None:
+    path = tmp_path / "records.json"
+    file = RecordFile(path)
+    file.append(wrong_record())
+    file.append(speed_record())
+    written = path.read_bytes()
+    path.write_bytes(change(written))
+    (message,) = file.close()
+    assert said in message
+    assert file.tampered
+    assert path.read_bytes() == written
