@@ -28,6 +28,16 @@ def load(path: Path, schema: str, version: int, *, what: str, todo: str) -> dict
     return content
 
 
+def save(path: Path, text: str) -> None:
+    """Write what a verb was asked to write, in place of the file; `UsageError` where that is impossible."""
+    try:
+        replace(path, text)
+    except OSError as error:
+        raise UsageError(
+            f"{path} can't be written: {error.strerror}.", "Check the path and its permissions."
+        ) from error
+
+
 def replace(path: Path, text: str) -> None:
     """Write ASCII text in place of the file: a reader, or a killed run, finds either the old one or the new one.
 

@@ -42,8 +42,8 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def save(content: dict[str, Any], path: Path) -> None:
-    """Write the file, indented, so that people can read it."""
-    json_file.replace(path, json.dumps(content, indent=1) + "\n")
+    """Write the file, indented, so that people can read it; raises `UsageError` where it can't be."""
+    json_file.save(path, json.dumps(content, indent=1) + "\n")
 
 
 def surprises(content: dict[str, Any], device: str) -> list[str]:

@@ -35,10 +35,10 @@ def document(
 
 
 def save(content: Mapping[str, Any], path: Path) -> None:
-    """Write the file, one line an outcome."""
+    """Write the file, one line an outcome; raises `UsageError` where it can't be."""
     lines = ",\n  ".join(json.dumps(one) for one in content["outcomes"])
     rest = json.dumps({name: value for name, value in content.items() if name != "outcomes"}, indent=1)
-    json_file.replace(path, f'{rest.removesuffix("}").rstrip()},\n "outcomes": [\n  {lines}\n ]\n}}\n')
+    json_file.save(path, f'{rest.removesuffix("}").rstrip()},\n "outcomes": [\n  {lines}\n ]\n}}\n')
 
 
 def load(path: Path) -> dict[str, Any]:

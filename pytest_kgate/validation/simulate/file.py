@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pytest_kgate.errors import UsageError
 from pytest_kgate.system import json_file
 from pytest_kgate.validation.simulate.error_rates import SCHEMA
 from pytest_kgate.validation.simulate.error_rates import VERSION
@@ -25,12 +24,7 @@ def save(document: Mapping[str, Any], path: Path) -> None:
         scenarios.append(f'{facts[:-1]}, "cells": [\n    {cells}]}}')
     head = json.dumps({name: value for name, value in document.items() if name != "scenarios"})
     text = ",\n  ".join(scenarios)
-    try:
-        json_file.replace(path, f'{head[:-1]}, "scenarios": [\n  {text}\n]}}\n')
-    except OSError as error:
-        raise UsageError(
-            f"{path} can't be written: {error.strerror}.", "Check the path and its permissions."
-        ) from error
+    json_file.save(path, f'{head[:-1]}, "scenarios": [\n  {text}\n]}}\n')
 
 
 def load(path: Path, schema: str = SCHEMA) -> dict[str, Any]:

@@ -111,7 +111,6 @@ def test_file_without_write_permission_is_refused_at_once(tmp_path: Path) -> Non
 APPEND_FOREVER = """
     import sys
     from sample_records import speed_record
-from sample_records import wrong_record
     from pytest_kgate.report.record.file import RecordFile
 
     file = RecordFile(sys.argv[1])
@@ -180,7 +179,6 @@ WRITE_UNTIL_FULL = """
     import json, sys
     from pathlib import Path
     from sample_records import speed_record
-from sample_records import wrong_record
     from pytest_kgate.report.record.file import RecordFile
     from pytest_kgate.report.record.document import load
 
