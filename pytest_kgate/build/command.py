@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
             if options.implementations:
                 raise
             print(f"kgate: {source.name} is left out. {error.what}", file=sys.stderr)
-    block.put(options, table(timings))
+    block.write(options, table(timings))
     return 0
 
 

@@ -123,3 +123,10 @@ def test_reader_that_stops_early_is_no_error(tmp_path: Path) -> None:
         assert process.stderr is not None
         assert process.stderr.read() == b""
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize("rate", ["0", "1", "1.5"])
+def test_false_discovery_rate_that_is_none_is_refused(file: Path, rate: str) -> None:
+    run = kgate("report", file, f"--fdr={rate}")
+    assert run.returncode == 2
+    assert f"--fdr cannot be {rate}" in run.stderr

@@ -21,7 +21,7 @@ def check(options: argparse.Namespace) -> None:
         raise UsageError("--into and --block belong together.", "Give both: --into README.md --block NAME.")
 
 
-def put(options: argparse.Namespace, table: str) -> None:
+def write(options: argparse.Namespace, table: str) -> None:
     """Write the table into the page, or print it where none is named."""
     if options.into is not None:
         write_block(options.into, options.block, table)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_kgate.build.registry import Implementation
 from pytest_kgate.report import format as text
 from pytest_kgate.report.page import markdown
 from pytest_kgate.report.rows import Row
@@ -22,8 +22,20 @@ _HEAD = ("implementation", "idea", "latency", "against", "ratio", "ratio, causal
 _RIGHT = ("latency", "ratio", "ratio, causal", "bound")
 
 
-def table(records: Iterable[Record], implementations: Iterable[Implementation]) -> str:
-    """One row for each implementation, in the order given, and below on what they were measured.
+@dataclass(frozen=True)
+class Rung:
+    """A shipped implementation."""
+
+    name: str
+    """As records have it."""
+    idea: str
+    """In a few words, for the table."""
+    status: str
+    """`ready`, or why it is not."""
+
+
+def table(records: Iterable[Record], rungs: Iterable[Rung]) -> str:
+    """One row for each of `rungs`, in the order given, and below on what they were measured.
 
     What counts is a record of a build without knobs at `MISSION`, hot cache: the latest of those raced against the
     fastest of several references, or else of those against one that the test named; its first gate at the median.
@@ -31,10 +43,10 @@ def table(records: Iterable[Record], implementations: Iterable[Implementation]) 
     records = list(records)
     used: list[Record] = []
     lines = []
-    for implementation in implementations:
-        found = [_comparable(records, implementation.name, causal) for causal in (False, True)]
+    for rung in rungs:
+        found = [_comparable(records, rung.name, causal) for causal in (False, True)]
         used += [record for record in found if record is not None]
-        lines.append((implementation.name, implementation.description, *_cells(implementation, found)))
+        lines.append((rung.name, rung.idea, *_cells(rung, found)))
     return markdown.grid(_HEAD, _RIGHT, lines) + markdown.conditions(used)
 
 
@@ -66,12 +78,12 @@ def _reference(record: Record, row: Row) -> str:
     return f"{row.reference} {row.backend}{'' if _fastest(record) else ' (named)'}" if row.backend else row.reference
 
 
-def _cells(implementation: Implementation, records: Sequence[Record | None]) -> tuple[str, ...]:
+def _cells(rung: Rung, records: Sequence[Record | None]) -> tuple[str, ...]:
     rows = [None if record is None else _row(record) for record in records]
     full, causal = rows
     measured = [row for row in rows if row is not None]
     references = [_reference(record, row) for record, row in zip(records, rows, strict=True) if record and row]
-    unmeasured = "not measured" if implementation.status == "ready" else implementation.status
+    unmeasured = "not measured" if rung.status == "ready" else rung.status
     return (
         "" if full is None or full.candidate_seconds is None else text.seconds(full.candidate_seconds),
         ", ".join(dict.fromkeys(references)),

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from io import StringIO
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+
+def columns(wanted: int | None) -> int:
+    """How wide to write: as the user says, or as the terminal is, or 120 where there is none."""
+    return wanted or shutil.get_terminal_size(fallback=(120, 24)).columns
 
 
 def table_lines(table: Table, width: int, color: bool) -> list[str]:

@@ -58,10 +58,8 @@ class _Layout:
     """Whether one of the columns is the drawing."""
 
 
-def summary_table(
-    records: Sequence[Record], width: int = 100, color: bool = False, json_path: str | None = None
-) -> str:
-    """The table of all gates, what its drawing means, the warnings, the count of verdicts, where the records are.
+def summary_table(records: Sequence[Record], width: int = 100, color: bool = False) -> str:
+    """The table of all gates, what its drawing means, the warnings, the count of verdicts.
 
     No line of the table is longer than `width` characters, down to 60.
     """
@@ -77,8 +75,6 @@ def summary_table(
         parts.append(f"! is the bound, [=|=] the interval, < > are further off; one character is {100 * step:g} %")
     parts += _warnings(records, width)
     parts += textwrap.wrap(_counts(rows), width)
-    if json_path is not None:
-        parts.append(f"records: {json_path}")
     return "\n".join(parts)
 
 

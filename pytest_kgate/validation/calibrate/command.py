@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
 
     _check(options)
     if options.into is not None:
-        block.put(options, calibration_markdown(options.json))
+        block.write(options, calibration_markdown(options.json))
         return 0
     interrupted = False
     if options.gather:

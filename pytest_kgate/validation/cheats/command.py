@@ -76,7 +76,7 @@ def _run(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
 def _show(options: argparse.Namespace, content: dict[str, Any], devices: list[str]) -> int:
     from pytest_kgate.validation.cheats import file
 
-    block.put(options, file.table(content))
+    block.write(options, file.table(content))
     found = [line for device in devices for line in file.surprises(content, device)]
     for line in found:
         print(f"kgate: {line}", file=sys.stderr)

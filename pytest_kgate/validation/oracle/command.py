@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
     content = file.load(options.source) if options.source is not None else _run(options)
     if options.json is not None:
         file.save(content, options.json)
-    block.put(options, file.table(content))
+    block.write(options, file.table(content))
     found = file.misjudged(content)
     for line in found:
         print(f"kgate: {line}", file=sys.stderr)

@@ -53,7 +53,7 @@ def _count_verdicts(options: argparse.Namespace) -> int:
         document = error_rates.simulate(chosen(options.only), gates, options.seed, progress=_progress())
     if options.json is not None:
         file.save(document, options.json)
-    block.put(options, file.table(document))
+    block.write(options, file.table(document))
     complaints = file.beyond_limit(document)
     for complaint in complaints:
         print(f"kgate: {complaint}", file=sys.stderr)
@@ -71,7 +71,7 @@ def _compare_designs(options: argparse.Namespace) -> int:
         document = designs.simulate(designs.chosen(options.only), gates, options.seed, progress=_progress())
     if options.json is not None:
         file.save(document, options.json)
-    block.put(options, designs.table(document))
+    block.write(options, designs.table(document))
     return 0
 
 

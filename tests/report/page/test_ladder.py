@@ -9,16 +9,13 @@ import pytest
 from markdown_it import MarkdownIt
 from sample_records import speed_record
 
-from pytest_kgate.build.registry import Implementation
-from pytest_kgate.build.registry import implementations
+from pytest_kgate import cli
 from pytest_kgate.report.page import ladder
 from pytest_kgate.report.page import markdown
-from pytest_kgate.report.record.document import load
-from pytest_kgate.report.record.document import merge
 
 ROOT = Path(__file__).parents[3]
-WMMA = Implementation("wmma", "wmma.cu", "cuda", "ready", "Through fragments.")
-HOPPER = Implementation("hopper", "hopper.cu", "cuda", "planned", "Through wgmma.")
+WMMA = ladder.Rung("wmma", "Through fragments.", "ready")
+HOPPER = ladder.Rung("hopper", "Through wgmma.", "planned")
 
 
 def measured(
@@ -89,13 +86,10 @@ def test_no_records_leave_only_the_ideas() -> None:
 
 
 @pytest.mark.parametrize(
-    ("page", "block", "make"),
-    [
-        ("README.md", "h200", markdown.table),
-        ("csrc/README.md", "ladder", lambda records: ladder.table(records, implementations().values())),
-    ],
+    ("page", "block", "format"), [("README.md", "h200", "markdown"), ("csrc/README.md", "ladder", "ladder")]
 )
-def test_page_shows_what_the_committed_records_say(page, block, make) -> None:
-    records = merge(load(path) for path in sorted((ROOT / "benchmarks" / "h200").glob("perf-*.json")))
+def test_page_shows_what_the_committed_records_say(page, block, format, capsys) -> None:
+    paths = sorted((ROOT / "benchmarks" / "h200").glob("perf-*.json"))
+    assert cli.main(["report", f"--format={format}", *map(str, paths)]) == 0
     content = (ROOT / page).read_text(encoding="utf-8")
-    assert markdown.update_block(content, block, make(records)) == content
+    assert markdown.update_block(content, block, capsys.readouterr().out) == content

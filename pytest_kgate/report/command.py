@@ -1,0 +1,75 @@
+"""`kgate report`: all gates of one or several files of records, as one table."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from pytest_kgate.errors import UsageError
+from pytest_kgate.report import false_discovery
+from pytest_kgate.report.page import block
+from pytest_kgate.report.page import ladder
+from pytest_kgate.report.page import markdown
+from pytest_kgate.report.record.document import document
+from pytest_kgate.report.record.document import load
+from pytest_kgate.report.record.document import merge
+from pytest_kgate.report.text.render import columns
+from pytest_kgate.report.text.summary import summary_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+_REGISTRY = "pytest_kgate.build.registry"
+"""Where the shipped kernels are listed. Imported by name, for reports know nothing of how kernels are built."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `kgate report`."""
+    parser.add_argument("files", nargs="+", metavar="FILE", help="written by `pytest --kgate-json FILE`")
+    parser.add_argument("--format", choices=("table", "markdown", "json", "ladder"), help="default: table")
+    block.add_arguments(parser, "replace a block of this file by the markdown table")
+    parser.add_argument(
+        "--fdr",
+        type=float,
+        metavar="RATE",
+        help="judge all gates of the files together, as --kgate-fdr does a session's",
+    )
+    parser.add_argument("--width", type=int, help="columns of the table; default: the terminal's, or 120")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Merge the files and show them. Returns 1 where --fdr fails a gate that had passed on its own."""
+    block.check(options)
+    if options.into is not None and options.format not in (None, "markdown", "ladder"):
+        raise UsageError(f"--into writes markdown, not {options.format}.", "Leave --format away.")
+    if options.fdr is not None and not 0 < options.fdr < 1:
+        raise UsageError(f"--fdr cannot be {options.fdr:g}.", "It takes a number between 0 and 1, such as 0.05.")
+    records = merge(load(path) for path in options.files)
+    lines: list[str] = []
+    if options.fdr is not None:
+        records, lines = false_discovery.control(records, options.fdr)
+    if options.format == "ladder":
+        block.write(options, ladder.table(records, _shipped()))
+    elif options.into is not None or options.format == "markdown":
+        block.write(options, markdown.table(records))
+    elif options.format == "json":
+        print(json.dumps(document(records), allow_nan=False))
+    elif records:
+        colored = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        print(summary_table(records, columns(options.width), colored))
+    else:
+        print("No records.")
+    for line in lines:
+        print(line, file=sys.stderr)
+    return 1 if lines else 0
+
+
+def _shipped() -> Iterable[ladder.Rung]:
+    """The shipped kernels, in the order of their list."""
+    implementations = importlib.import_module(_REGISTRY).implementations()
+    return [ladder.Rung(one.name, one.description, one.status) for one in implementations.values()]

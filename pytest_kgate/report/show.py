@@ -1,0 +1,28 @@
+"""`kgate show`: the records of one test, in full."""
+
+from __future__ import annotations
+
+import argparse
+
+from pytest_kgate.errors import UsageError
+from pytest_kgate.report.record.document import load
+from pytest_kgate.report.text.failure import failure_text
+from pytest_kgate.report.text.render import columns
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `kgate show`."""
+    parser.add_argument("file", metavar="FILE", help="written by `pytest --kgate-json FILE`")
+    parser.add_argument("test", metavar="TEST", help="a part of the test's node id")
+    parser.add_argument("--width", type=int, help="columns; default: the terminal's, or 120")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print them; raises `UsageError` where the file has no such test."""
+    records = load(options.file)
+    found = [record for record in records if options.test in record["test"]]
+    if not found:
+        tests = ", ".join(dict.fromkeys(record["test"] for record in records)) or "none"
+        raise UsageError(f"{options.file} has no record of a test named like {options.test!r}.", f"It has: {tests}.")
+    print("\n\n".join(failure_text(record, columns(options.width)) for record in found))
+    return 0
