@@ -16,6 +16,8 @@ from readme import example
 from pytest_kgate.build.compiler.ninja import build
 from pytest_kgate.build.compiler.recipe import recipe
 from pytest_kgate.build.registry import find_source
+from pytest_kgate.report.page.markdown import update_block
+from pytest_kgate.report.record.verdicts import documented
 from pytest_kgate.session.options.options import OPTIONS
 
 ROOT = Path(__file__).parents[1]
@@ -64,6 +66,10 @@ def test_every_python_block_compiles():
 def test_every_option_named_exists():
     flags = {option.flag for option in OPTIONS}
     assert set(re.findall(r"--kgate-[a-z-]+", README)) <= flags
+
+
+def test_table_of_verdicts_is_the_one_that_the_code_goes_by():
+    assert update_block(README, "verdicts", documented()) == README
 
 
 def test_files_linked_to_exist():

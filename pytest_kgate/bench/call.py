@@ -39,6 +39,7 @@ from pytest_kgate.errors import UsageError
 from pytest_kgate.integrity.checks import IntegrityChecks
 from pytest_kgate.integrity.checks import Verify
 from pytest_kgate.integrity.tampering.exit_guard import no_successful_exit
+from pytest_kgate.report.record.verdicts import VERDICTS
 from pytest_kgate.statistics.gates import Verdict
 from pytest_kgate.system.deadline import deadline
 from pytest_kgate.system.gpu_lease import leased
@@ -101,7 +102,7 @@ def run(
         builder.error = f"{found.what} {found.todo}"
         return Outcome(builder.finish(), error)
     record = builder.finish()
-    if request.in_processes and record["verdict"] in ("PASS", "MEASURED"):
+    if request.in_processes and VERDICTS[record["verdict"]].passes:
         assert spawn is not None
         record = gather.gather(record, request, spawn, progress)
     return Outcome(record)

@@ -26,7 +26,8 @@ from pytest_kgate.problems.problem import Problem
 from pytest_kgate.report.record.samples import arm_facts
 from pytest_kgate.report.record.values import now
 from pytest_kgate.report.record.values import plain
-from pytest_kgate.report.record.verdict import overall_verdict
+from pytest_kgate.report.record.verdicts import VERDICTS
+from pytest_kgate.report.record.verdicts import overall_verdict
 from pytest_kgate.statistics.estimates import count_outliers
 from pytest_kgate.statistics.gates import Judgement
 from pytest_kgate.statistics.gates import Verdict
@@ -86,7 +87,7 @@ class RecordBuilder:
         correctness = self.correctness.to_dict() if self.correctness else None
         judged = correctness if self.request.must_be_right else None
         verdict = overall_verdict(gates, judged, ran=self.error is None)
-        if self.invalid and verdict in ("PASS", "MEASURED"):
+        if self.invalid and VERDICTS[verdict].passes:
             verdict = "INVALID"
         if self.selftest:
             verdict = "FAIL" if self.selftest.lived else "PASS"

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pytest_kgate.report import format as text
-from pytest_kgate.report.record.verdict import VERDICTS
-from pytest_kgate.report.record.verdict import overall_verdict
+from pytest_kgate.report.record.verdicts import overall_verdict
+from pytest_kgate.report.record.verdicts import worst
 
 if TYPE_CHECKING:
     from pytest_kgate.report.record.record import Record
@@ -64,7 +64,7 @@ def control(records: Sequence[Record], rate: float) -> tuple[list[Record], list[
     for record in records:
         found = [judged(record, gate) for gate in record["gates"]]
         if any(new is not old for new, old in zip(found, record["gates"], strict=True)):
-            verdict = min(record["verdict"], overall_verdict(found), key=VERDICTS.index)
+            verdict = worst([record["verdict"], overall_verdict(found)])
             reason = record["reason"] or next(gate["reason"] for gate in found if gate["reason"])
             record = {**record, "gates": found, "verdict": verdict, "reason": reason}
         changed.append(record)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pytest_kgate.report import format as text
 from pytest_kgate.report.record.samples import decode_samples
+from pytest_kgate.report.record.verdicts import VERDICTS
 
 if TYPE_CHECKING:
     from pytest_kgate.report.record.record import Record
@@ -85,7 +86,7 @@ def rows_of(records: Iterable[Record]) -> list[Row]:
 
 def _rows(record: Record) -> list[Row]:
     gates = record["gates"]
-    if gates and record["verdict"] not in ("WRONG", "ERROR"):
+    if gates and VERDICTS[record["verdict"]].timed:
         return [_gate_row(record, gate) for gate in gates]
     correctness = record.get("correctness")
     demanded = correctness is not None and not correctness.get("default_tolerance", False)

@@ -78,7 +78,7 @@ def kbench(request: pytest.FixtureRequest, kgate_device: Device) -> Kbench:
                 raise
             raise interrupt.with_traceback(None) from None  # shown at the test's own line
         session.emit(request.node, outcome.record)
-        report_outcome(outcome, asked.options.inconclusive)
+        report_outcome(outcome, asked.options)
         return outcome.record
 
     return kbench

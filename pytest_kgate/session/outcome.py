@@ -10,12 +10,14 @@ import pytest
 
 from pytest_kgate.device.arm import own_frames
 from pytest_kgate.errors import KgateError
+from pytest_kgate.report.record.verdicts import VERDICTS
 
 if TYPE_CHECKING:
     from _pytest.outcomes import Failed as _Failed
 
     from pytest_kgate.bench.request import Outcome
     from pytest_kgate.report.record.record import Record
+    from pytest_kgate.session.options.options import Options
 else:
     _Failed = pytest.fail.Exception
 
@@ -46,20 +48,21 @@ class GateWarning(UserWarning):
     """A race ended undecided, under `--kgate-inconclusive warn`."""
 
 
-def report_outcome(outcome: Outcome, inconclusive: str) -> None:
-    """Pass, fail, skip or warn, as the record's verdict and --kgate-inconclusive say."""
+def report_outcome(outcome: Outcome, options: Options) -> None:
+    """Pass, fail, skip or warn, as the record's verdict and the test's options say."""
     __tracebackhide__ = True
     record = outcome.record
-    if record["verdict"] in ("PASS", "MEASURED"):
+    reported = VERDICTS[record["verdict"]].reported_under(options)
+    if reported == "passed":
+        return
+    if reported == "skipped":
+        pytest.skip(f"{record['verdict']}: {record['reason']}")
+    if reported == "warned":
+        warnings.warn(GateWarning(f"{record['verdict']}: {record['reason']}"), stacklevel=3)
         return
     from pytest_kgate.report.text.failure import failure_text
 
     text = failure_text(record)
-    if record["verdict"] == "INCONCLUSIVE" and inconclusive != "fail":
-        if inconclusive == "skip":
-            pytest.skip(f"INCONCLUSIVE: {record['reason']}")
-        warnings.warn(GateWarning(f"INCONCLUSIVE: {record['reason']}"), stacklevel=3)
-        return
     if outcome.cause is not None:
         text += "\n\n" + own_frames(outcome.cause)
     raise GateFailure(text, record) from None

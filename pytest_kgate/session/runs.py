@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_kgate.report.record.verdicts import VERDICTS
+
 if TYPE_CHECKING:
     from pytest_kgate.report.record.record import Record
 
@@ -49,7 +51,7 @@ class Runs:
     def add(self, test: str, record: Record) -> None:
         """A `kbench` call of the test has ended with this record."""
         self._records.append(record)
-        if record["verdict"] not in ("PASS", "MEASURED"):
+        if not VERDICTS[record["verdict"]].passes:
             self._missed.add(test)
 
     @property

@@ -12,7 +12,7 @@ import numpy as np
 from pytest_kgate.report.record.record import Record
 from pytest_kgate.report.record.samples import encode_samples
 from pytest_kgate.report.record.values import plain
-from pytest_kgate.report.record.verdict import overall_verdict
+from pytest_kgate.report.record.verdicts import overall_verdict
 from pytest_kgate.statistics import estimates
 from pytest_kgate.statistics import judge
 from pytest_kgate.statistics.gates import SpeedGate

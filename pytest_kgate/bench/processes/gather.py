@@ -16,7 +16,8 @@ from pytest_kgate.errors import KgateError
 from pytest_kgate.report.record.samples import arm_facts
 from pytest_kgate.report.record.samples import decode_samples
 from pytest_kgate.report.record.values import plain
-from pytest_kgate.report.record.verdict import overall_verdict
+from pytest_kgate.report.record.verdicts import VERDICTS
+from pytest_kgate.report.record.verdicts import overall_verdict
 from pytest_kgate.statistics.estimates import Floats
 from pytest_kgate.statistics.estimates import count_outliers
 from pytest_kgate.statistics.gates import Judgement
@@ -54,7 +55,7 @@ def gather(record: Record, request: Request, spawn: Spawn, progress: Callable[[P
             one = spawn(process, backend, limit)
         except KgateError as error:
             return {**record, "verdict": "ERROR", "reason": f"{error.what}\n{error.todo}".rstrip()}
-        if one["verdict"] not in ("PASS", "MEASURED") or not one["timing"]:
+        if not VERDICTS[one["verdict"]].passes or not one["timing"]:
             return _refused(record, request, one, f"process {process} of {of}")
         found.append(one)
         if progress is not None:
@@ -75,7 +76,7 @@ def _release_memory() -> None:
 def _refused(record: Record, request: Request, one: Record, which: str) -> Record:
     """One process has no rounds to be trusted, though the check in this one was passed."""
     reason = f"{which}: {one['reason'] or 'took no round'}"
-    verdict = one["verdict"] if one["verdict"] in ("ERROR", "WRONG", "INVALID") else "INVALID"
+    verdict = "INVALID" if VERDICTS[one["verdict"]].of_gates else one["verdict"]
     gates = []
     if verdict == "INVALID":
         gates = [Judgement(gate, Verdict.INVALID, reason, 0).to_dict() for gate in request.speed]

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from typing_extensions import NotRequired  # typing has it from Python 3.11 on
 
 RecordVerdict = Literal["PASS", "FAIL", "INCONCLUSIVE", "INVALID", "WRONG", "ERROR", "MEASURED"]
-"""Of a whole call; `verdict.VERDICTS` has their order."""
+"""Of a whole call; `verdicts.VERDICTS` says what follows from each."""
 
 Schema = Literal["pytest-kgate/records"]
 """What kind of file it is; the text itself is `document.SCHEMA`."""

@@ -11,13 +11,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_kgate.report import format as text
+from pytest_kgate.report.record.verdicts import VERDICTS
 from pytest_kgate.report.rows import Row
 from pytest_kgate.report.rows import rows_of
 from pytest_kgate.report.text.render import table_lines
 
 if TYPE_CHECKING:
     from pytest_kgate.report.record.record import Record
-    from pytest_kgate.report.record.record import RecordVerdict
 
 _NARROWEST = 60
 """Columns below which nothing more is dropped: a terminal that narrow wraps lines itself."""
@@ -28,16 +28,6 @@ _ENOUGH_NAME = 24
 """Names are cut to this before a column is dropped: it holds `host-1x8x512x64-causal`."""
 
 _GAP = 2
-
-_STYLES: dict[RecordVerdict, str] = {  # in the order in which verdicts are counted
-    "PASS": "green",
-    "FAIL": "bold red",
-    "WRONG": "bold red",
-    "ERROR": "bold red",
-    "INVALID": "magenta",
-    "INCONCLUSIVE": "yellow",
-    "MEASURED": "cyan",
-}
 
 
 @dataclass(frozen=True)
@@ -182,7 +172,7 @@ def _render(layout: _Layout, rows: Sequence[Row], width: int, color: bool) -> st
         table.add_row(
             _shorten(cells[0], names),
             *(Text(cell) for cell in cells[1:-1]),
-            Text(cells[-1], _STYLES[row.verdict]),
+            Text(cells[-1], VERDICTS[row.verdict].style),
         )
     lines = table_lines(table, max(width, names + sum(widths[1:])), color)
     return "\n".join(_with_groups(lines, rows, width) if layout.grouped else lines)
@@ -221,4 +211,4 @@ def _warnings(records: Sequence[Record], width: int) -> list[str]:
 
 def _counts(rows: Sequence[Row]) -> str:
     counts = Counter(row.verdict for row in rows)
-    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in _STYLES if counts[verdict])
+    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])

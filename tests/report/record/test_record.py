@@ -32,7 +32,7 @@ from pytest_kgate.report.record.file import RecordFile
 from pytest_kgate.report.record.samples import decode_samples
 from pytest_kgate.report.record.samples import encode_samples
 from pytest_kgate.report.record.values import plain
-from pytest_kgate.report.record.verdict import overall_verdict
+from pytest_kgate.report.record.verdicts import overall_verdict
 from pytest_kgate.report.text.failure import failure_text
 from pytest_kgate.report.text.summary import summary_table
 

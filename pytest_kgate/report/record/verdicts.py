@@ -1,0 +1,173 @@
+"""The table of verdicts: what each means, and what follows from it for the test, the session, and all that is shown.
+
+Whoever decides by a verdict asks its row, so that a new verdict is a new row and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from collections.abc import Mapping
+from dataclasses import dataclass
+from dataclasses import field
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+from typing import Literal
+
+if TYPE_CHECKING:
+    from pytest_kgate.report.record.correctness import CorrectnessFacts
+    from pytest_kgate.report.record.record import RecordVerdict
+    from pytest_kgate.statistics.gate_facts import GateFacts
+
+Reported = Literal["passed", "failed", "skipped", "warned"]
+"""What pytest reports of a test; `warned` is passed, with a warning."""
+
+EXIT_STATUS: Mapping[Reported, int] = MappingProxyType({"passed": 0, "failed": 1, "skipped": 0, "warned": 0})
+"""pytest's, of a session with one such test and nothing else amiss."""
+
+
+@dataclass(frozen=True)
+class VerdictRow:
+    """All that follows from one verdict."""
+
+    verdict: RecordVerdict
+
+    rank: int
+    """The verdict of a record is the one of lowest rank among those of its gates and of its check."""
+
+    reported: Reported
+    """Of the test, where no option says otherwise."""
+
+    meaning: str
+    """For the documentation, in Markdown."""
+
+    style: str
+    """Of the word on a terminal, as rich names it."""
+
+    by_option: Mapping[str, Mapping[object, Reported]] = field(default_factory=dict)
+    """What is reported in place of `reported`: an option's name, and what each of its values says."""
+
+    but: str = ""
+    """What else an option can make of it, for the documentation."""
+
+    timed: bool = True
+    """Whether the candidate's latency says anything."""
+
+    of_gates: bool = True
+    """Whether it is about how the latencies compare; else there was nothing that could be compared."""
+
+    @property
+    def passes(self) -> bool:
+        """Whether nothing speaks against the candidate."""
+        return self.reported == "passed"
+
+    def reported_under(self, options: object) -> Reported:
+        """What pytest reports of the test under these options of it."""
+        for name, reported in self.by_option.items():
+            return reported[getattr(options, name)]
+        return self.reported
+
+
+VERDICTS: Mapping[RecordVerdict, VerdictRow] = MappingProxyType(
+    {
+        row.verdict: row
+        for row in (
+            VerdictRow(
+                "PASS",
+                rank=5,
+                reported="passed",
+                meaning="what is demanded holds: a right answer, the whole interval of the ratio below the bound",
+                style="green",
+                but="`--kgate-fdr` may fail the session in the end",
+            ),
+            VerdictRow(
+                "FAIL",
+                rank=3,
+                reported="failed",
+                meaning="the interval of the ratio lies above the bound",
+                style="bold red",
+            ),
+            VerdictRow(
+                "WRONG",
+                rank=1,
+                reported="failed",
+                meaning="the answer is wrong; nothing was timed",
+                style="bold red",
+                timed=False,
+                of_gates=False,
+            ),
+            VerdictRow(
+                "ERROR",
+                rank=0,
+                reported="failed",
+                meaning="there is no answer, or a `sanitize` marker's tool found a fault",
+                style="bold red",
+                timed=False,
+                of_gates=False,
+            ),
+            VerdictRow(
+                "INVALID",
+                rank=2,
+                reported="failed",
+                meaning="the measurement is not to be trusted; the reason is given",
+                style="magenta",
+                of_gates=False,
+            ),
+            VerdictRow(
+                "INCONCLUSIVE",
+                rank=4,
+                reported="failed",
+                meaning="the budget (10 s a race) ended first; a ratio at the bound never gets decided",
+                style="yellow",
+                by_option={"inconclusive": {"fail": "failed", "skip": "skipped", "warn": "warned"}},
+            ),
+            VerdictRow(
+                "MEASURED",
+                rank=6,
+                reported="passed",
+                meaning="nothing was demanded",
+                style="cyan",
+            ),
+        )
+    }
+)
+"""By the verdict, in the order in which they are counted and documented."""
+
+
+def worst(verdicts: Iterable[RecordVerdict]) -> RecordVerdict:
+    """The one of lowest rank; MEASURED where there is none."""
+    return min(verdicts, key=lambda verdict: VERDICTS[verdict].rank, default="MEASURED")
+
+
+def overall_verdict(
+    gates: Iterable[GateFacts],
+    correctness: CorrectnessFacts | None = None,
+    ran: bool = True,
+) -> RecordVerdict:
+    """The verdict of a record: the worst of its gates and of the correctness check.
+
+    `ran` is False where the candidate could not be built, raised, hung or faulted.
+    """
+    found: list[RecordVerdict] = [gate["verdict"] for gate in gates]
+    if correctness is not None:
+        found.append("WRONG" if correctness["verdict"] == "FAIL" else correctness["verdict"])
+    if not ran:
+        found.append("ERROR")
+    return worst(found)
+
+
+_TEST: Mapping[Reported, str] = MappingProxyType(
+    {"passed": "passes", "failed": "fails", "skipped": "is skipped", "warned": "passes, with a warning"}
+)
+
+
+def documented() -> str:
+    """The table, in Markdown."""
+    lines = ["| verdict | meaning | the test | pytest's exit status |", "| --- | --- | --- | --- |"]
+    for row in VERDICTS.values():
+        test = [_TEST[row.reported]]
+        for name, by_value in row.by_option.items():
+            others = [str(value) for value, reported in by_value.items() if reported != row.reported]
+            test.append(f"`--kgate-{name.replace('_', '-')}` may say {' or '.join(others)}")
+        test += [row.but] if row.but else []
+        lines.append(f"| {row.verdict} | {row.meaning} | {'; '.join(test)} | {EXIT_STATUS[row.reported]} |")
+    return "\n".join(lines)
