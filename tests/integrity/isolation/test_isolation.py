@@ -82,9 +82,9 @@ if sys.platform != "linux":
 CAUGHT = {name: caught for name, caught in CAUGHT.items() if landlock_version() >= LANDLOCK.get(name, 0)}
 
 
-def session(folder, functions, *arguments):
+def session(folder, functions, *arguments, source="untrusted.py"):
     """A session in a process of its own, with these candidates isolated: its run, and its records by candidate."""
-    shutil.copy(Path(__file__).with_name("untrusted.py"), folder / "generated.py")
+    shutil.copy(Path(__file__).with_name(source), folder / "generated.py")
     (folder / "test_it.py").write_text(TESTS.replace("FUNCTIONS", repr(list(functions))))
     (folder / "pytest.ini").write_text("[pytest]\n")
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", "--kgate-isolate"]
@@ -126,10 +126,10 @@ def test_process_that_a_candidate_leaves_behind_is_ended(caught):
 
 @pytest.fixture(scope="module")
 def honest(tmp_path_factory):
-    return session(tmp_path_factory.mktemp("honest"), ["honest", "into"])
+    return session(tmp_path_factory.mktemp("honest"), ["honest", "into", "uses_the_machine"])
 
 
-@pytest.mark.parametrize("function", ["honest", "into"])
+@pytest.mark.parametrize("function", ["honest", "into", "uses_the_machine"])
 def test_honest_candidate_is_not_accused(honest, function):
     """Whether it is fast enough is for the machine to say; nothing may be held against it."""
     _, records = honest

@@ -3,11 +3,17 @@
 Each does its work at most once where the reference does it eight times: by speed alone, all of them would pass.
 """
 
+import ctypes
 import gc
 import os
+import resource
+import shutil
 import signal
 import socket
 import stat
+import subprocess
+import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -23,6 +29,27 @@ def honest(x):
 
 def into(x, out):
     torch.mm(x, x, out=out)
+
+
+def uses_the_machine(x):
+    """What honest candidates do: threads, NumPy, a compiler, a process that is started and ended."""
+    if "library" not in globals():
+        torch.set_num_threads(torch.get_num_threads() + 1)
+        os.sched_setaffinity(0, os.sched_getaffinity(0))
+        os.nice(0)
+        resource.getrlimit(resource.RLIMIT_NOFILE)
+        assert subprocess.run([sys.executable, "-c", "print(1)"], capture_output=True, check=True).stdout == b"1\n"
+        sleeper = subprocess.Popen(["sleep", "60"])
+        sleeper.terminate()
+        assert sleeper.wait() == -signal.SIGTERM
+        socket.getaddrinfo("localhost", 80)
+        folder = Path(tempfile.mkdtemp())
+        if compiler := shutil.which("cc"):
+            (folder / "it.c").write_text("int it(void) { return 7; }")
+            subprocess.run([compiler, "-shared", "-fPIC", "-o", folder / "it.so", folder / "it.c"], check=True)
+            assert ctypes.CDLL(str(folder / "it.so")).it() == 7
+        globals()["library"] = folder
+    return torch.from_numpy(x.numpy() @ x.numpy())
 
 
 def exits(x):

@@ -1,0 +1,183 @@
+"""Isolated candidates that attack the judging process from outside: each is refused, and does harm where it is not."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+if sys.platform != "linux":
+    pytest.skip("isolation needs Linux", allow_module_level=True)
+
+import attackers
+from test_isolation import TESTS
+from test_isolation import session
+
+from pytest_kgate.integrity.isolation.process import system_calls
+from pytest_kgate.integrity.isolation.process.judge_settings import JudgeSettings
+from pytest_kgate.integrity.isolation.process.shared_segments import SharedSegments
+
+if system_calls.number("seccomp") is None:
+    pytest.skip("no filter of system calls on this machine", allow_module_level=True)
+
+CONFINED = """
+import sys
+from pathlib import Path
+from pytest_kgate.integrity.isolation.process.confinement import confine
+
+confined = confine(Path(sys.argv[1]), cuda=False)
+if not confined.seccomp:
+    sys.exit(77)
+"""
+
+ATTEMPTS = """
+sys.path.insert(0, sys.argv[2])
+import attackers
+for name in sys.argv[3:]:
+    print(name, attackers.attempt(name), sep=": ", flush=True)
+"""
+
+
+def attempts(folder, names, *, confined):
+    """What becomes of these attacks on this process, by name."""
+    code = (CONFINED if confined else "import sys\n") + ATTEMPTS
+    command = [sys.executable, "-c", code, str(folder), str(Path(__file__).parent), *names]
+    environment = {**os.environ, "ATTACKED": str(os.getpid())}
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if run.returncode == 77:
+        pytest.skip("this machine can't filter system calls")
+    assert run.returncode == 0, run.stderr
+    return dict(line.split(": ", 1) for line in run.stdout.splitlines())
+
+
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory):
+    return attempts(tmp_path_factory.mktemp("own"), attackers.ATTACKS, confined=True)
+
+
+@pytest.mark.parametrize("name", attackers.ATTACKS)
+def test_attack_from_a_confined_process_is_refused(refused, name):
+    assert refused[name] == "refused: Operation not permitted"
+
+
+HARM = {
+    "pins_threads": "affinity of",
+    "idles_threads": "policy of",
+    "renices_threads": "nice of",
+    "limits_files": "RLIMIT_NOFILE: ",
+    "starves_disk": "io_priority of 1 thread",
+}
+
+
+@pytest.mark.parametrize("name", HARM)
+def test_attack_that_is_not_refused_is_found_and_put_back(tmp_path, name):
+    if name == "pins_threads" and len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("a single core, to which everything is pinned")
+    before = JudgeSettings()
+    assert attempts(tmp_path, [name], confined=False) == {name: "did it"}
+    (change,) = before.restore(new_threads=False)
+    assert HARM[name] in change
+    if os.getuid() == 0:
+        assert change.endswith("was put back")
+        assert before.restore(new_threads=False) == []
+
+
+def test_segment_that_is_left_is_found_and_removed(tmp_path):
+    before = SharedSegments()
+    assert attempts(tmp_path, ["leaves_segment"], confined=False) == {"leaves_segment": "did it"}
+    assert before.remove_new() == ["a shared memory segment of 1048576 bytes was left, and removed"]
+    assert before.remove_new() == []
+
+
+CAUGHT = {
+    "try_pins_threads": ("ERROR", "refused: Operation not permitted"),
+    "try_stops_keeper": ("ERROR", "refused: Operation not permitted"),
+    "truncates_block": ("ERROR", "Operation not permitted"),
+    "truncates_block_opened_anew": ("ERROR", "Operation not permitted"),
+    "seals_block": ("ERROR", "Operation not permitted"),
+    "punches_hole": ("WRONG or ERROR", ""),
+    "prints_without_end": ("ERROR", "ended with status 3 before it had answered"),
+    "nests_folders": ("ERROR", "nested"),
+}
+"""Verdict, and what the reason says."""
+
+
+@pytest.fixture(scope="module")
+def caught(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("attacks")
+    own = tmp_path_factory.mktemp("own")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(own))
+        _, records = session(folder, CAUGHT, source="attackers.py")
+    return records, list(own.glob("kgate-isolated-*"))
+
+
+@pytest.mark.parametrize("name", CAUGHT)
+def test_candidate_that_attacks_does_not_pass_and_the_judge_lives_on(caught, name):
+    verdict, reason = CAUGHT[name]
+    record = caught[0][name]
+    assert record["verdict"] in verdict.split(" or "), record["reason"]
+    assert reason in record["reason"]
+    assert record["isolation"]["confined"]["seccomp"]
+
+
+def test_folders_of_candidates_are_removed_whatever_is_in_them(caught):
+    assert caught[1] == []
+
+
+def marked(folder):
+    """Processes that run in a folder."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/cwd"):
+        with contextlib.suppress(OSError):
+            if path.readlink() == folder:
+                found.add(int(path.parent.name))
+    return found
+
+
+def wait_until(holds, seconds=60.0):
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_nothing_is_left_where_the_judge_is_killed(tmp_path):
+    """The worker, what has left its session, and the folder: the keeper ends and removes them."""
+    shutil.copy(Path(attackers.__file__), tmp_path / "generated.py")
+    (tmp_path / "test_it.py").write_text(TESTS.replace("FUNCTIONS", "['outlives_the_judge']"))
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    own = tmp_path / "own"
+    own.mkdir()
+    environment = {**os.environ, "TMPDIR": str(own)}
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", "--kgate-isolate"]
+    command.append("--kgate-device=host")
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL) as judge:
+        try:
+            # The judge, the keeper, the worker, and a grandchild of it.
+            wait_until(lambda: len(marked(tmp_path)) >= 4)
+            assert len(list(own.glob("kgate-isolated-*"))) == 1
+        finally:
+            judge.send_signal(signal.SIGKILL)
+    wait_until(lambda: not marked(tmp_path), 15.0)
+    wait_until(lambda: not list(own.glob("kgate-isolated-*")), 15.0)
+
+
+def test_program_refuses_calls_of_another_architecture():
+    """And those of x86-64's other set of numbers; every jump stays within the program."""
+    from pytest_kgate.integrity.isolation.process.seccomp import program
+
+    code = program(1234, signals=True, sockets=True)
+    steps = re.findall(rb"(?s).{8}", code)
+    assert len(steps) == len(code) // 8 < 4096
+    for at, step in enumerate(steps):
+        if step[0] & 7 == 5:
+            assert at + 1 + max(step[2], step[3]) < len(steps)
