@@ -181,3 +181,13 @@ def test_program_refuses_calls_of_another_architecture():
     for at, step in enumerate(steps):
         if step[0] & 7 == 5:
             assert at + 1 + max(step[2], step[3]) < len(steps)
+
+
+def test_gate_is_invalid_where_the_judge_was_changed(tmp_path):
+    (tmp_path / "conftest.py").write_text(
+        "from pytest_kgate.integrity.isolation.process.judge_settings import JudgeSettings\n"
+        "JudgeSettings.restore = lambda self, **_: ['affinity of 3 threads, which was put back']\n"
+    )
+    _, records = session(tmp_path, ["honest"], "--kgate-integrity=off")
+    assert records["honest"]["verdict"] == "INVALID"
+    assert "the judging process was changed from outside: affinity of 3 threads" in records["honest"]["reason"]
