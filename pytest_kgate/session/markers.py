@@ -1,4 +1,4 @@
-"""The markers: what each may say, and the gates and overrides that a test's markers add up to.
+"""The markers: their arguments, and the gates and options that all markers of a test together ask for.
 
 All markers of a test apply, those of its class and module among them. Every distinct `speedup` is a gate of
 its own. Of `allclose` the one nearest to the test counts, and of two `perf` that set one option likewise.
@@ -56,10 +56,10 @@ class Marker:
     """One marker of the table; signature, usage line and parsing are all made from `build`."""
 
     build: Callable[..., Any]
-    """Named as the marker is; takes its arguments, raises ValueError or UsageError on a bad value."""
+    """A function of the marker's name and arguments; raises ValueError or UsageError on a bad value."""
 
     signature: inspect.Signature
-    """What the marker's arguments are bound to."""
+    """Of the marker, as users see it."""
 
     help: str
     """For `pytest --markers`."""
@@ -116,7 +116,7 @@ def allclose(atol: object, rtol: object = 0.0, *, factor: object = None) -> Erro
 
 
 def _factor(value: object) -> float:
-    """Infinity leaves the tolerance alone to decide."""
+    """A positive number; infinity switches the comparison with the reference's error off."""
     return math.inf if value == math.inf else _number("factor", value, "a positive number", above=0.0)
 
 

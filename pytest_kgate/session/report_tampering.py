@@ -1,4 +1,4 @@
-"""Whether the outcomes that pytest reports are those that the gates had: reports and exit status can be rewritten.
+"""Finds failed gates whose test was reported as passed, or whose session ends with exit status 0.
 
 A hook of another plugin, registered by whatever code runs in the process, can turn a failed report into a passed one,
 or set the exit status to 0. What a gate raised is noted when it is raised, and compared with what is told in the end.

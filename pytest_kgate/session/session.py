@@ -36,17 +36,17 @@ class Session:
         self.options = options
         self.records: list[Record] = []
         self.messages: list[str] = []
-        """About the file of records, for the end of the session."""
+        """What went wrong with the file of records; the summary shows it."""
         self.notes: list[str] = []
-        """About all gates together."""
+        """What the summary says of all gates together."""
         self.failures: list[str] = []
-        """Gates that passed on their own, but not together with the others."""
+        """Why the session fails although its tests have been reported as passed, a sentence each."""
         self.exit_status = 0
         """pytest's, once the session has finished."""
         self.outcomes = Outcomes()
         self.runs = Runs()
         self.child: Child | None = None
-        """In a session that measures for a gate of another session."""
+        """Set in one of the processes of --kgate-processes, which measures one call for its parent."""
         self.is_worker = hasattr(config, "workerinput")
         keeps_records = not self.is_worker and not launch_only.active()
         self._file = RecordFile(options.json) if options.json is not None and keeps_records else None
@@ -57,7 +57,7 @@ class Session:
 
     @property
     def picker(self) -> ReferencePicker:
-        """Made when first needed, as all that imports torch."""
+        """Finds the fastest reference of a problem, and remembers it. Made at its first use, since it imports torch."""
         if self._picker is None:
             from pytest_kgate.bench.race.reference import ReferencePicker
 
@@ -66,7 +66,7 @@ class Session:
 
     @property
     def environment(self) -> dict[str, Any]:
-        """Facts that hold for the whole session."""
+        """What is the same for all records of the session: packages, the operating system, the git revision."""
         if self._environment is None:
             from pytest_kgate.system.environment import session_environment
 

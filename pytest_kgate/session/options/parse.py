@@ -1,4 +1,7 @@
-"""What an option's value may be: text, or what a marker gave, to its type; ValueError where it makes no sense."""
+"""The values of options: from text, or from what a marker gave, to the option's type.
+
+Each function raises ValueError for a value that makes no sense; the message is made by `Option.value`.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,14 @@ from pathlib import Path
 
 
 def device(value: object) -> str:
-    """A kind of device, or one CUDA device."""
+    """`auto`, `host`, `cuda` or `cuda:N`."""
     if not isinstance(value, str) or not re.fullmatch(r"auto|host|cuda(:\d+)?", value, re.ASCII):
         raise ValueError(value)
     return value
 
 
 def seconds(value: object) -> float:
-    """More than none."""
+    """A positive, finite number of seconds."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise ValueError(value)
     number = float(value)
@@ -28,7 +31,7 @@ def seconds(value: object) -> float:
 
 
 def rate(value: object) -> float:
-    """Between 0 and 1, neither of them."""
+    """A number above 0 and below 1."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise ValueError(value)
     number = float(value)
@@ -38,7 +41,7 @@ def rate(value: object) -> float:
 
 
 def processes(value: object) -> int:
-    """One, or enough for an interval."""
+    """1, or 3 and more: an interval over two processes is too wide to decide anything."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise ValueError(value)
     count = int(value)
@@ -51,7 +54,7 @@ _SECRET_DIGITS = 32
 
 
 def seed(value: object) -> int:
-    """What fits into 63 bits, or a secret of 128 as records name it: 32 hexadecimal digits."""
+    """A number of at most 63 bits, or one of 128 bits as records write it: 32 hexadecimal digits."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise ValueError(value)
     if isinstance(value, str) and len(value) == _SECRET_DIGITS and set(value) <= set(string.hexdigits):
@@ -63,14 +66,14 @@ def seed(value: object) -> int:
 
 
 def path(value: object) -> Path:
-    """Of a file; `~` is the home directory."""
+    """The path of a file; `~` is the home directory."""
     if not isinstance(value, str | os.PathLike) or not os.fspath(value):
         raise ValueError(value)
     return Path(value).expanduser()
 
 
 def switch(value: object) -> bool:
-    """On or off, in the usual words."""
+    """A word for on or off, in any case: 1, true, yes, on; 0, false, no, off."""
     words = {
         "1": True,
         "true": True,
@@ -88,7 +91,7 @@ def switch(value: object) -> bool:
 
 
 def one_of(words: tuple[str, ...]) -> Callable[[object], str]:
-    """One of these words."""
+    """A function that takes one of these words, and no other."""
 
     def parse(value: object) -> str:
         if not isinstance(value, str) or value not in words:
@@ -99,7 +102,7 @@ def one_of(words: tuple[str, ...]) -> Callable[[object], str]:
 
 
 def names(value: object) -> tuple[str, ...]:
-    """Separated by commas, each once."""
+    """Names separated by commas; a repeated one counts once."""
     if not isinstance(value, str):
         raise ValueError(value)
     found = tuple(dict.fromkeys(name.strip() for name in value.split(",")))
@@ -109,7 +112,7 @@ def names(value: object) -> tuple[str, ...]:
 
 
 def arch(value: object) -> str:
-    """As nvcc names it."""
+    """A GPU architecture as nvcc names it: `sm_90a`."""
     if not isinstance(value, str) or not re.fullmatch(r"sm_\d{2,3}[af]?", value, re.ASCII):
         raise ValueError(value)
     return value

@@ -17,6 +17,8 @@ SESSION_MODULES = (
     "pytest_kgate.report.text.failure",
     "pytest_kgate.report.text.selftest",
     "pytest_kgate.report.text.summary",
+    "pytest_kgate.session.calls",
+    "pytest_kgate.session.requests",
     "pytest_kgate.session.terminal.header",
     "rich.table",
     "torch.utils._device",
