@@ -178,7 +178,7 @@ def gives_files_away():
 
 @attack
 def uses_other_numbers():
-    call(0x4000_0000 + 39, 172)
+    call(0x4000_0000 + 39, 0x4000_0000 + 172)
 
 
 def _blocks():
