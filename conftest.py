@@ -72,6 +72,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.fixture(autouse=True)
+def busy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The suite's own workers are other work to the sessions that its tests start."""
+    monkeypatch.setenv("KGATE_FOREIGN_LOAD", "warn")
+
+
+@pytest.fixture(autouse=True)
 def fixed_seed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sessions that a test starts repeat themselves, unless it is about the seeds that the plugin draws by itself."""
     if not request.node.get_closest_marker("secret_seed"):

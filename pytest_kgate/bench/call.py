@@ -70,9 +70,9 @@ def run(
         return Outcome(builder.finish())
     try:
         with contextlib.ExitStack() as stack:
-            if request.options.integrity == "on":
+            if request.settings.integrity == "on":
                 stack.enter_context(no_successful_exit())
-            if request.options.isolate:
+            if request.settings.isolate:
                 # Here, since it takes time to load, and most sessions isolate nothing.
                 from pytest_kgate.integrity.isolation.candidate import Isolation
 
@@ -81,7 +81,7 @@ def run(
                     request.problem.params,
                     request.book.numbered(Stream.ISOLATED_VALUES),
                     request.book.numbered(Stream.ISOLATED_REFERENCE),
-                    request.options.budget,
+                    request.settings.budget,
                     device,
                 )
                 builder.isolation = stack.enter_context(isolation)
@@ -122,21 +122,21 @@ def _run(
     progress: Callable[[race.Progress], None] | None,
     notice: Callable[[str], None] | None,
 ) -> None:
-    options, problem, isolation = request.options, request.problem, builder.isolation
+    settings, problem, isolation = request.settings, request.problem, builder.isolation
     candidate = isolation.arm if isolation else bind("candidate", request.candidate, problem.params)
     checks = builder.integrity = IntegrityChecks(
         candidate,
         device,
         problem,
-        on=options.integrity == "on",
+        on=settings.integrity == "on",
         own=request.claims_own,
         says=(builder.candidate_name, *request.declared_libraries),
         isolated=isolation is not None,
     )
-    with leased(builder.lease_name, options.timeout):
-        with deadline(options.timeout, f"the check of {problem.name}", when_stuck):
-            builder.reference = reference = picker.pick(problem, device, options.timer, options.cache)
-            if options.selftest:
+    with leased(builder.lease_name, settings.timeout):
+        with deadline(settings.timeout, f"the check of {problem.name}", when_stuck):
+            builder.reference = reference = picker.pick(problem, device, settings.timer, settings.cache)
+            if settings.selftest:
                 builder.selftest = selftest(device, problem, reference.arm, request.error, request.seed)
                 return
             guarded_problem, guarded_candidate = checks.begin()
@@ -150,7 +150,7 @@ def _run(
             return
         if request.in_processes:
             return  # which take the device one after the other
-        with deadline(options.timeout + 2 * options.budget, f"the race on {problem.name}", when_stuck):
+        with deadline(settings.timeout + 2 * settings.budget, f"the race on {problem.name}", when_stuck):
             workload = workload_of(problem, device, builder.correctness.like)
             verify = functools.partial(verify_timed_output, device, problem, builder.correctness)
             stopwatch: Stopwatch
@@ -158,18 +158,25 @@ def _run(
                 stopwatch = isolation.stopwatch(reference.arm, workload)
             else:
                 arms = (candidate, reference.arm)
-                stopwatch = device.stopwatch(arms, workload, timer=options.timer, cache=options.cache)
+                stopwatch = device.stopwatch(arms, workload, timer=settings.timer, cache=settings.cache)
             try:
                 judges = request.process is None
-                plan = race.Plan(options.budget, request.seed, request.precision, all_rounds=not judges)
+                plan = race.Plan(settings.budget, request.seed, request.precision, all_rounds=not judges)
                 builder.stopwatch = stopwatch
                 builder.advice = too_tight(builder.environment, stopwatch, request.speed)
                 if notice is not None:
                     for warning in builder.advice:
                         notice(warning)
-                builder.valid_race = race_with_retry(device, stopwatch, request.speed if judges else (), plan, progress)
+                builder.valid_race = race_with_retry(
+                    device,
+                    stopwatch,
+                    request.speed if judges else (),
+                    plan,
+                    progress,
+                    accept_foreign_load=settings.foreign_load == "warn",
+                )
                 builder.race = builder.valid_race.race
-                if builder.race.rounds and request.must_be_right:
+                if builder.race.rounds and request.must_be_right and settings.verify_timed_launches:
                     undone = isolation.undone if isolation else functools.partial(_work_undone, device, builder.race)
                     builder.invalid = undone(workload, verify)
                 builder.invalid = builder.invalid or (builder.valid_race.invalid if request.speed else None)
@@ -179,13 +186,13 @@ def _run(
                 stopwatch.close()
                 checks.phase_over(slow=True)
         if builder.may_pass:
-            with deadline(options.timeout, f"the integrity checks of {problem.name}", when_stuck):
+            with deadline(settings.timeout, f"the integrity checks of {problem.name}", when_stuck):
                 try:
                     checks.observe(
                         workload,
                         request.book.numbered(Stream.OBSERVED_VALUES),
                         stopwatch.timer,
-                        options.cache,
+                        settings.cache,
                         builder.race.candidate,
                         verify,
                     )

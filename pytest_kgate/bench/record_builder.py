@@ -151,7 +151,7 @@ class RecordBuilder:
             "cache": cast("Cache", self.stopwatch.cache),
             "rounds": result.rounds,
             "samples_per_round": result.candidate.shape[1],
-            "budget_seconds": self.request.options.budget,
+            "budget_seconds": self.request.settings.budget,
             "seconds_spent": result.spent_seconds,
             "tick_seconds": tick,
             "retaken": result.retaken,
@@ -192,7 +192,7 @@ class RecordBuilder:
             getattr(self.request.candidate, "build", None), "flags", ()
         ):
             warnings.append("the candidate is a debug build: its device asserts are timed too")
-        if self.request.speed and self.request.options.rule == "classic":
+        if self.request.speed and self.request.settings.rule == "classic":
             warnings.append(
                 "judged by the classic rule, whose error rate is not controlled: of candidates that are exactly on a "
                 "bound below 1, about half pass"

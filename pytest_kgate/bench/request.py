@@ -11,13 +11,46 @@ from typing import Any
 from pytest_kgate.bench import seeds
 from pytest_kgate.build import vendor_libraries as vendor
 from pytest_kgate.problems.problem import Problem
-from pytest_kgate.session.options.options import Options
 from pytest_kgate.statistics.gates import ErrorGate
 from pytest_kgate.statistics.gates import SpeedGate
 
 if TYPE_CHECKING:
     from pytest_kgate.report.record.record import Record
     from pytest_kgate.report.record.sanitizer import SanitizerFacts
+
+UNVERIFIED = "kgate-unverified"
+"""Name of a pytest plugin: with it, and with --kgate-integrity off, timed launches are not verified."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How one call is checked, raced and judged: what a session's options, markers and keywords come to."""
+
+    timer: str = "auto"
+    """`auto`, `graph`, `queue`, `eager` or `wall`."""
+    cache: str = "hot"
+    """`hot` or `cold`."""
+    budget: float = 10.0
+    """Seconds that one race may take."""
+    timeout: float = 300.0
+    """Seconds after which a check or a round counts as hung."""
+    rule: str = "sequential"
+    """`sequential` or `classic`."""
+    processes: int = 1
+    """Fresh processes that each gate is raced in; 1, or 3 and more."""
+    foreign_load: str = "invalid"
+    """`invalid` or `warn`."""
+    isolate: bool = False
+    """Whether the candidate runs in a process of its own."""
+    integrity: str = "on"
+    """`on` or `off`."""
+    selftest: bool = False
+    """Whether the check is shown mutants, and nothing is raced."""
+    seed: int | None = None
+    """The root of the book of seeds; None for one that is drawn for the call."""
+    verify_timed_launches: bool = True
+    """Whether what timed launches leave is compared with the exact answer. No option: without it a gate means nothing,
+    and only the catalogue of cheats shows what would pass then."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +66,7 @@ class Request:
     problem: Problem
     speed: tuple[SpeedGate, ...]
     error: ErrorGate | None
-    options: Options
+    settings: Settings
     name: str | None = None
     """The candidate's name in tables; None for its own."""
     check: bool = True
@@ -62,7 +95,7 @@ class Request:
     @functools.cached_property
     def session_seed(self) -> int:
         """Of --kgate-seed; else drawn for this call, so that no record that is written before it gives it away."""
-        return seeds.drawn() if self.options.seed is None else self.options.seed
+        return seeds.drawn() if self.settings.seed is None else self.settings.seed
 
     @property
     def claims_own(self) -> bool:
@@ -77,8 +110,8 @@ class Request:
     @property
     def in_processes(self) -> bool:
         """Whether other processes race, and this one checks and judges."""
-        races = bool(self.speed) and not self.options.selftest
-        return self.process is None and self.options.processes > 1 and races
+        races = bool(self.speed) and not self.settings.selftest
+        return self.process is None and self.settings.processes > 1 and races
 
     @property
     def must_be_right(self) -> bool:

@@ -32,8 +32,8 @@ def carry_out(request: Request, test: pytest.FixtureRequest, session: Session, d
     __tracebackhide__ = True
     device = _device_of(request, session, device)
     # A selftest runs no candidate; the parent of several processes has looked already.
-    if session.child is None and not request.options.selftest:
-        request = replace(request, sanitizer=examined(test.node, session, device, request.options.isolate))
+    if session.child is None and not request.settings.selftest:
+        request = replace(request, sanitizer=examined(test.node, session, device, request.settings.isolate))
     live = LiveLine(test.config, request.test)
 
     def run(request: Request) -> Outcome:
@@ -75,5 +75,5 @@ def _spawn(
     limit_seconds: float,
 ) -> Record:
     """Measure the call in a fresh process, the `process`-th of those that it asks for."""
-    task = Task(request.test, request.call, process, request.options.processes, backend, session.runs.records)
+    task = Task(request.test, request.call, process, request.settings.processes, backend, session.runs.records)
     return Launcher.of(test.config).run(task, limit_seconds)

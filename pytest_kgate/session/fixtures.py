@@ -65,7 +65,7 @@ def kbench(request: pytest.FixtureRequest, kgate_device: Device) -> Kbench:
         from pytest_kgate.session.requests import request_of
 
         try:
-            asked = request_of(
+            asked, options = request_of(
                 request, session, candidate, problem, overrides, name=name, check=check, precision=precision, own=own
             )
             if launch_only.active():
@@ -78,7 +78,7 @@ def kbench(request: pytest.FixtureRequest, kgate_device: Device) -> Kbench:
                 raise
             raise interrupt.with_traceback(None) from None  # shown at the test's own line
         session.emit(request.node, outcome.record)
-        report_outcome(outcome, asked.options)
+        report_outcome(outcome, options)
         return outcome.record
 
     return kbench

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from typing import Any
 
+from pytest_kgate.bench.request import UNVERIFIED
 from pytest_kgate.bench.request import Request
+from pytest_kgate.bench.request import Settings
 from pytest_kgate.errors import UsageError
 from pytest_kgate.problems.problem import Problem
 from pytest_kgate.session.markers import gates_of
+from pytest_kgate.session.options.options import Options
 from pytest_kgate.session.options.sources import override
 from pytest_kgate.statistics.gates import ErrorGate
 from pytest_kgate.statistics.gates import SpeedGate
@@ -28,8 +32,10 @@ def request_of(
     problem: Problem,
     overrides: dict[str, Any],
     **more: Any,
-) -> Request:
-    """The request of a call; `more` are fields of `Request` that it gives as they are.
+) -> tuple[Request, Options]:
+    """The request of a call, and the options that hold for it.
+
+    `more` are fields of `Request` that the call gives as they are.
 
     Raises `UsageError` where an argument makes no sense, `CandidateError` where there is no candidate of that name.
     """
@@ -58,17 +64,26 @@ def request_of(
         found = CandidateFunction.parse(candidate, (test.path.parent, test.config.invocation_params.dir))
         candidate = found if options.isolate or options.selftest else found.load()
     attempt = session.runs.attempt_of(test.node)
-    return Request(
+    asked = Request(
         test=test.node.nodeid,
         call=session.runs.next_call(test.node.nodeid),
         candidate=candidate,
         problem=problem,
         speed=tuple(replace(gate, rule=options.rule).at_attempt(attempt) for gate in speed),
         error=error,
-        options=options,
+        settings=_settings(options, test.config),
         attempt=attempt,
         **more,
     )
+    return asked, options
+
+
+def _settings(options: Options, config: pytest.Config) -> Settings:
+    """What the options of one call are to the bench, which knows of no session."""
+    known = {field.name for field in dataclasses.fields(options)}
+    wanted = [field.name for field in dataclasses.fields(Settings) if field.name in known]
+    unverified = options.integrity == "off" and config.pluginmanager.hasplugin(UNVERIFIED)
+    return Settings(**{name: getattr(options, name) for name in wanted}, verify_timed_launches=not unverified)
 
 
 def _positive(name: str, value: Any) -> float:

@@ -13,11 +13,11 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from pytest_kgate.bench.correctness.mutants.rounding import COARSER
-from pytest_kgate.bench.correctness.mutants.rounding import name_of
-from pytest_kgate.bench.correctness.mutants.rounding import rounded
 from pytest_kgate.bench.correctness.tolerance import ExactAnswer
 from pytest_kgate.bench.correctness.tolerance import Limits
+from pytest_kgate.problems.rounding import COARSER
+from pytest_kgate.problems.rounding import name_of
+from pytest_kgate.problems.rounding import rounded
 from pytest_kgate.statistics.gates import ErrorGate
 
 SCALE = 1.02

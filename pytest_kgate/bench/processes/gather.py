@@ -44,9 +44,9 @@ def gather(record: Record, request: Request, spawn: Spawn, progress: Callable[[P
 
     The first process that fails or is wrong ends it.
     """
-    of = request.options.processes
+    of = request.settings.processes
     # Once for its start; the process itself limits how long it waits for the device, the check and the race.
-    limit = 4 * request.options.timeout + 2 * request.options.budget
+    limit = 4 * request.settings.timeout + 2 * request.settings.budget
     backend = record["reference"]["backend"] if record["reference"] else None
     found: list[Record] = []
     _release_memory()

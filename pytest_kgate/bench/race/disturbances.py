@@ -124,7 +124,7 @@ def foreign(readings: Iterable[tuple[int, Reading]]) -> list[Reason]:
     if not most:
         return []
     who = "another process" if most == 1 else f"{most} other processes"
-    return [Reason(f"{who} had the GPU open during the race")]
+    return [Reason(f"{who} had the GPU open during the race", foreign=True)]
 
 
 def throttled(readings: Sequence[tuple[int, Reading]], clocks_hz: Floats, bias: float) -> list[Reason]:
@@ -177,7 +177,7 @@ def loaded(rounds: Sequence[Round]) -> list[Reason]:
         f"other work took {taken:.2g} of the machine's cores: the candidate waited for one during {waited[0]} of its "
         f"time, the reference during {waited[1]}"
     )
-    return [Reason(text, reference, candidate)]
+    return [Reason(text, reference, candidate, foreign=True)]
 
 
 def clock_warnings(clocks_hz: Floats) -> list[str]:

@@ -50,6 +50,8 @@ class Reason:
     """The most that the log of the ratio may read too low: what a PASS must bear."""
     too_high: float = math.inf
     """The most that it may read too high: what a FAIL must bear."""
+    foreign: bool = False
+    """Whether it is other work on the machine, which a user may know of and accept."""
 
 
 def separated(changes: Floats, orders: Sequence[ArmOrder], ratio_se: float) -> list[Reason]:

@@ -23,6 +23,7 @@ from pytest_kgate.bench.race.disturbances import Disturbances
 from pytest_kgate.bench.race.disturbances import RaceLog
 from pytest_kgate.bench.race.disturbances import assess
 from pytest_kgate.bench.race.order_effects import ArmOrder
+from pytest_kgate.bench.race.order_effects import Reason
 from pytest_kgate.bench.seeds import SeedBook
 from pytest_kgate.bench.seeds import Stream
 from pytest_kgate.device.protocol import Reading
@@ -67,10 +68,13 @@ def race_with_retry(
     gates: Sequence[SpeedGate],
     plan: race.Plan,
     progress: Callable[[race.Progress], None] | None = None,
+    *,
+    accept_foreign_load: bool = False,
 ) -> ValidRace:
     """Race; race again, with another seed and a budget of its own, where the evidence is bad or timing broke off.
 
-    Raises `TimingError` where the second race breaks off, too.
+    With `accept_foreign_load`, other work on the machine is told, and counts for nothing. Raises `TimingError` where
+    the second race breaks off, too.
     """
     again = replace(plan, seed=SeedBook(plan.seed).page(Stream.SECOND_RACE).root)
     try:
@@ -79,7 +83,7 @@ def race_with_retry(
         bad = error.what
         tries: list[TryFacts] = [{"seed": seeds.text(plan.seed), "reasons": [bad]}]
     else:
-        tries, bad = [_try(plan, result, found)], _undermining(result, found)
+        tries, bad = [_try(plan, result, found)], _undermining(result, found, accept_foreign_load)
     seed, warnings = plan.seed, list[str]()
     if bad:
         try:
@@ -89,8 +93,8 @@ def race_with_retry(
             raise TimingError(f"{error.what} It was raced twice: {before} the race before.", error.todo) from error
         tries.append(_try(again, result, found))
         seed, warnings = again.seed, [f"raced a second time, for in the first race {bad.rstrip('.')}"]
-    still = _undermining(result, found)
-    borne = () if still else tuple(f"{reason.text}: too little to turn the verdict" for reason in found.reasons)
+    still = _undermining(result, found, accept_foreign_load)
+    borne = () if still else tuple(_borne(reason, accept_foreign_load) for reason in found.reasons)
     return ValidRace(
         race=result,
         seed=seed,
@@ -100,12 +104,18 @@ def race_with_retry(
     )
 
 
-def _undermining(result: race.Race, found: Disturbances) -> str:
+def _borne(reason: Reason, accept_foreign_load: bool) -> str:
+    accepted = reason.foreign and accept_foreign_load
+    return f"{reason.text}: {'accepted, as asked' if accepted else 'too little to turn the verdict'}"
+
+
+def _undermining(result: race.Race, found: Disturbances, accept_foreign_load: bool) -> str:
     """The reasons, where all of them together could have made a verdict, or are of unknown size; empty otherwise."""
-    low, high = (sum(getattr(one, name) for one in found.reasons) for name in ("too_low", "too_high"))
+    count = [reason for reason in found.reasons if not (reason.foreign and accept_foreign_load)]
+    low, high = (sum(getattr(one, name) for one in count) for name in ("too_low", "too_high"))
     if math.isfinite(low + high) and all(_bears(judgement, low, high) for judgement in result.judgements):
         return ""
-    return "; ".join(reason.text for reason in found.reasons)
+    return "; ".join(reason.text for reason in count)
 
 
 def _bears(judgement: Judgement, too_low: float, too_high: float) -> bool:

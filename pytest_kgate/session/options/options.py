@@ -79,6 +79,11 @@ class Options:
         ("fastest", "flash", "cudnn", "efficient", "math"),
         "Which backend of PyTorch's SDPA is the reference: fastest finds it by a short race for each shape.",
     )
+    foreign_load: str = choice(
+        ("invalid", "warn"),
+        "What becomes of a race beside other work, on the GPU or for the CPU's cores, that can have made its verdict.",
+        per_test=False,
+    )
     inconclusive: str = choice(
         ("fail", "skip", "warn"),
         "What becomes of a test whose race ended undecided at its budget.",

@@ -11,6 +11,7 @@ from record_schema import demand_valid
 from pytest_kgate.bench import call as bench
 from pytest_kgate.bench.race.reference import ReferencePicker
 from pytest_kgate.bench.request import Request
+from pytest_kgate.bench.request import Settings
 from pytest_kgate.device.fake.device import FakeDevice
 from pytest_kgate.device.fake.noise import Mixture
 from pytest_kgate.device.fake.noise import RaceOffset
@@ -23,7 +24,6 @@ from pytest_kgate.report.record.samples import decode_samples
 from pytest_kgate.report.record.samples import encode_samples
 from pytest_kgate.report.text.failure import failure_text
 from pytest_kgate.report.text.summary import summary_table
-from pytest_kgate.session.options.options import Options
 from pytest_kgate.statistics.gates import SpeedGate
 
 ARMS = ("candidate", "reference")
@@ -39,7 +39,7 @@ RELU = Problem(
 def _request(*gates, attempt=1, **options):
     speed = tuple(gate.at_attempt(attempt) for gate in gates)
     return Request(
-        "test_it.py::test", 0, torch.relu, RELU, speed, None, Options(processes=4, **options), attempt=attempt
+        "test_it.py::test", 0, torch.relu, RELU, speed, None, Settings(processes=4, **options), attempt=attempt
     )
 
 

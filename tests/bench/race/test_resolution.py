@@ -172,7 +172,7 @@ def test_too_tight_bound_is_warned_of_before_the_race(monkeypatch):
     save(FOUND)
     events = []
 
-    def race(*arguments):
+    def race(*arguments, **options):
         events.append("race")
         raise RuntimeError("far enough")
 
@@ -184,11 +184,11 @@ def test_too_tight_bound_is_warned_of_before_the_race(monkeypatch):
 
 def _request():
     from pytest_kgate.bench.request import Request
+    from pytest_kgate.bench.request import Settings
     from pytest_kgate.problems.problem import Problem
-    from pytest_kgate.session.options.options import Options
 
     problem = Problem("relu", lambda g: (torch.randn(8, generator=g),), torch.relu, lambda x: torch.relu(x.double()))
-    return Request("test", 0, torch.relu, problem, (SpeedGate(0.999),), None, Options())
+    return Request("test", 0, torch.relu, problem, (SpeedGate(0.999),), None, Settings())
 
 
 def _device():

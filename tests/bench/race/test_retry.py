@@ -101,6 +101,7 @@ def play(pytester):
         machine=QUIET,
         cold="None",
         cache="hot",
+        options=(),
     ):
         values = {"BAD": bad, "RATIO": ratio, "FIRST": first, "EVIDENCE": evidence, "MACHINE": machine, "COLD": cold}
         conftest = CONFTEST
@@ -108,7 +109,9 @@ def play(pytester):
             conftest = conftest.replace(name, str(value))
         pytester.makeconftest(conftest)
         pytester.makepyfile(TEST.replace("MARKERS", markers))
-        result = pytester.runpytest_inprocess("--kgate-json=records.json", f"--kgate-cache={cache}")
+        result = pytester.runpytest_inprocess(
+            "--kgate-json=records.json", "--kgate-foreign-load=invalid", f"--kgate-cache={cache}", *options
+        )
         result.assert_outcomes(**{outcome: 1})
         demand_valid(json.loads((pytester.path / "records.json").read_text()))
         (record,) = load(pytester.path / "records.json")
@@ -173,6 +176,19 @@ def test_other_work_on_the_cpu_counts_by_how_long_each_arm_waited_for_a_core(
     assert record["verdict"] == verdict
     said = record["reason"] if verdict == "INVALID" else " ".join(record["warnings"])
     assert "other work took 1.6 of the machine's cores" in said
+
+
+@pytest.mark.parametrize("trouble", ["machine", "evidence"])
+def test_other_work_is_accepted_where_that_is_asked_for(play, trouble):
+    what = {
+        "machine": "Reading(foreign_processes=1)",
+        "evidence": BUSY.replace("CANDIDATE", "0").replace("REFERENCE", "0.9"),
+    }
+    device = {trouble: what[trouble]}
+    record, _ = play("passed", bad=ALWAYS, options=["--kgate-foreign-load=warn"], **device)
+    assert record["verdict"] == "PASS"
+    assert len(record["timing"]["evidence"]["tries"]) == 1
+    assert any("accepted, as asked" in text for text in record["warnings"])
 
 
 def test_waiting_is_the_arms_own_affair_where_nobody_else_works(play):

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from pytest_kgate.bench.correctness.mutants.mutant import Mutant
-from pytest_kgate.bench.correctness.mutants.rounding import COARSER
-from pytest_kgate.bench.correctness.mutants.rounding import name_of
-from pytest_kgate.bench.correctness.mutants.rounding import rounded
 from pytest_kgate.bench.correctness.weakness import CHANGES
 from pytest_kgate.bench.correctness.weakness import coarse_outputs
 from pytest_kgate.bench.correctness.weakness import constant
 from pytest_kgate.bench.correctness.weakness import zeros
+from pytest_kgate.problems.rounding import COARSER
+from pytest_kgate.problems.rounding import name_of
+from pytest_kgate.problems.rounding import rounded
 
 Right = Callable[[tuple[Any, ...]], Tensor]
 """The reference's answer to inputs."""
