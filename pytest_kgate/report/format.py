@@ -71,6 +71,11 @@ def percent(fraction: float, signed: bool = False) -> str:
     return f"{sign}{significant(value, digits)} %"
 
 
+def counted(count: int, noun: str) -> str:
+    """A number of things: `1 round`, `12 rounds`. The noun forms its plural with s or, after s, with es."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}{'es' if noun.endswith('s') else 's'}"
+
+
 def error(value: float) -> str:
     """A numerical error: `4.9e-04`."""
     if not math.isfinite(value):

@@ -84,7 +84,7 @@ def judge_rounds(
         return replace(judgement, verdict=verdict, reason=missing, bootstrap_difference=difference)
     if distance - half > 0:
         what = f"the ratio is {interval.estimate:.4f}, and at least {interval.low:.6g} at this confidence: "
-        what += f"above the bound {gate.bound:g} by {_percent(math.expm1(distance))}"
+        what += f"above the bound {gate.bound:g} by {percent(math.expm1(distance))}"
         return replace(judgement, verdict=Verdict.FAIL, reason=what)
     if distance + half < 0:
         missing, difference = _classic(gate, *locations, *medians, seed=seed)
@@ -234,8 +234,8 @@ def _undecided(judgement: Judgement, distance: float, half: float) -> str:
     ]
     what = (
         f"after {taken} of {group_sequential.LOOKS[-1]} rounds the ratio is {judgement.ratio.estimate:.4f}, "
-        f"{_percent(abs(math.expm1(distance)))} from the bound {gate.bound:g}, "
-        f"and known only to within {_percent(math.expm1(half))}; "
+        f"{percent(abs(math.expm1(distance)))} from the bound {gate.bound:g}, "
+        f"and known only to within {percent(math.expm1(half))}; "
     )
     if enough:
         return what + f"about {enough[0]} rounds would decide it: raise the budget"
@@ -244,5 +244,6 @@ def _undecided(judgement: Judgement, distance: float, half: float) -> str:
     return what + "make the machine quieter (fixed clocks, nothing else running), or move the bound"
 
 
-def _percent(fraction: float) -> str:
+def percent(fraction: float) -> str:
+    """With two significant digits, for the reasons of verdicts: `0.83 %`."""
     return f"{fraction * 100:.2g} %"

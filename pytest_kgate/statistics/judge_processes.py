@@ -22,6 +22,7 @@ from pytest_kgate.statistics.gates import Judgement
 from pytest_kgate.statistics.gates import SpeedGate
 from pytest_kgate.statistics.gates import Verdict
 from pytest_kgate.statistics.judge import invalid_samples
+from pytest_kgate.statistics.judge import percent
 from pytest_kgate.statistics.judge import resolution
 from pytest_kgate.statistics.student_t import p_below
 
@@ -114,7 +115,7 @@ def judge_processes(gate: SpeedGate, runs: Sequence[Run], tick_seconds: float = 
         verdict = Verdict.FAIL
         reason = (
             f"the ratio is {ratio.estimate:.4f} over {len(runs)} processes, and at least {ratio.low:.6g} at this "
-            f"confidence: above the bound {gate.bound:g} by {_percent(math.expm1(distance))}"
+            f"confidence: above the bound {gate.bound:g} by {percent(math.expm1(distance))}"
         )
     elif distance + half >= 0:
         reason = _undecided(gate, ratio, distance, half, spread)
@@ -210,9 +211,9 @@ def _undecided(gate: SpeedGate, ratio: Interval, distance: float, half: float, s
     count = len(spread.means)
     sd = math.sqrt(spread.variance_of_means)
     what = (
-        f"over {count} processes the ratio is {ratio.estimate:.4f}, {_percent(abs(math.expm1(distance)))} from the "
-        f"bound {gate.bound:g}, and known only to within {_percent(math.expm1(half))}, for the processes' own ratios "
-        f"spread by {_percent(sd)}; "
+        f"over {count} processes the ratio is {ratio.estimate:.4f}, {percent(abs(math.expm1(distance)))} from the "
+        f"bound {gate.bound:g}, and known only to within {percent(math.expm1(half))}, for the processes' own ratios "
+        f"spread by {percent(sd)}; "
     )
     alpha = (1 - gate.confidence) / 2
     for wanted in range(count + 1, _MOST_WANTED + 1):
@@ -224,7 +225,3 @@ def _undecided(gate: SpeedGate, ratio: Interval, distance: float, half: float, s
 def _as_ratio(mean: float, half: float, confidence: float, method: str) -> Interval:
     low, estimate, high = (math.exp(min(mean + sign * half, 700.0)) for sign in (-1, 0, 1))
     return Interval(low, estimate, high, confidence, method)
-
-
-def _percent(fraction: float) -> str:
-    return f"{fraction * 100:.2g} %"

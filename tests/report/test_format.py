@@ -105,3 +105,11 @@ def test_scale_keeps_near_intervals_apart_from_far_ones() -> None:
     assert text.step_for([near, far, far]) > text.step_for([near, near, far])
     assert text.step_for([]) in text.STEPS
     assert text.step_for([(0.0, math.inf, 1.0)]) == text.STEPS[-1]
+
+
+@pytest.mark.parametrize(
+    ("count", "noun", "shown"),
+    [(0, "round", "0 rounds"), (1, "round", "1 round"), (12, "round", "12 rounds"), (3, "process", "3 processes")],
+)
+def test_one_thing_is_not_many(count: int, noun: str, shown: str) -> None:
+    assert text.counted(count, noun) == shown

@@ -13,6 +13,7 @@ import numpy as np
 
 from pytest_kgate.bench.race.race import Progress
 from pytest_kgate.errors import KgateError
+from pytest_kgate.report.format import percent
 from pytest_kgate.report.record.samples import arm_facts
 from pytest_kgate.report.record.samples import decode_samples
 from pytest_kgate.report.record.values import plain
@@ -132,8 +133,8 @@ def _notes(gate: SpeedGate, spread: Spread) -> list[str]:
         return []
     own, within = math.sqrt(spread.variance_between), math.sqrt(spread.variance_within)
     return [
-        f"processes differ: at quantile {gate.quantile:g} each has an offset of its own, sd {100 * own:.2g} %, where "
-        f"its rounds alone explain {100 * within:.2g} %; one process would be surer of itself than it may be"
+        f"processes differ: at quantile {gate.quantile:g} each has an offset of its own, sd {percent(own)}, where "
+        f"its rounds alone explain {percent(within)}; one process would be surer of itself than it may be"
     ]
 
 

@@ -20,12 +20,12 @@ from pytest_kgate.bench.race.order_effects import Floats
 from pytest_kgate.bench.race.order_effects import Reason
 from pytest_kgate.bench.race.order_effects import clock_step_bias
 from pytest_kgate.bench.race.order_effects import judge_position
-from pytest_kgate.bench.race.order_effects import percent
 from pytest_kgate.bench.race.order_effects import position_effects
 from pytest_kgate.bench.race.order_effects import separated
 from pytest_kgate.device.protocol import ColdCache
 from pytest_kgate.device.protocol import Reading
 from pytest_kgate.device.protocol import Round
+from pytest_kgate.report.format import percent
 from pytest_kgate.statistics import estimates
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_kgate.device.protocol import Round
+from pytest_kgate.report.format import percent
 from pytest_kgate.statistics import estimates
 
 if TYPE_CHECKING:
@@ -138,8 +139,3 @@ def judge_position(effects: PositionFacts) -> tuple[list[Reason], list[str]]:
 def _effect(values: Floats) -> EffectFacts:
     mean, spread = float(values.mean()), float(values.std(ddof=1))
     return {"mean": mean, "t": mean / max(spread / len(values) ** 0.5, 1e-9)}
-
-
-def percent(fraction: float) -> str:
-    """Two significant digits."""
-    return f"{fraction * 100:.2g} %"

@@ -36,8 +36,8 @@ def too_tight(environment: Mapping[str, Any], stopwatch: Stopwatch, gates: Seque
         return []
     margins = {gate.bound: math.expm1(abs(math.log(gate.bound))) for gate in gates}
     return [
-        f"the bound {text.bound(bound)} is {_percent(margin)} from equally fast, and the calibration of "
-        f"{_day(calibration)} found that a gate on a kernel of {text.seconds(latency)} resolves {_percent(effect)} "
+        f"the bound {text.bound(bound)} is {text.percent(margin)} from equally fast, and the calibration of "
+        f"{_day(calibration)} found that a gate on a kernel of {text.seconds(latency)} resolves {text.percent(effect)} "
         f"within {calibration.budget_seconds:g} s: a ratio closer than that to the bound mostly ends INCONCLUSIVE"
         for bound, margin in margins.items()
         if 0 < margin < effect
@@ -83,7 +83,3 @@ def _command(environment: Mapping[str, Any], timer: str, cache: str) -> str:
 
 def _day(calibration: Calibration) -> str:
     return calibration.date[:10]
-
-
-def _percent(fraction: float) -> str:
-    return f"{fraction * 100:.2g} %"

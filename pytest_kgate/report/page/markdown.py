@@ -30,11 +30,17 @@ def table(records: Iterable[Record]) -> str:
     return grid(_HEAD, _RIGHT, (_cells(row) for row in rows_of(records))) + conditions(records)
 
 
-def grid(head: Iterable[str], right: Container[str], rows: Iterable[Iterable[str]]) -> str:
-    """A table of such columns, those named in `right` set to the right."""
+def grid(
+    head: Iterable[str], right: Container[str], rows: Iterable[Iterable[str]], *, cells_are_markdown: bool = False
+) -> str:
+    """A table of such columns, those named in `right` set to the right; what cells hold is shown as it is.
+
+    Unless they are Markdown already, such as links and bold words.
+    """
     head = list(head)
-    ruler = _line("---:" if title in right else "---" for title in head)
-    return "".join(f"{line}\n" for line in (_line(head), ruler, *(_line(row) for row in rows)))
+    shown = [[cell if cells_are_markdown else _escaped(cell) for cell in row] for row in (head, *rows)]
+    ruler = ["---:" if title in right else "---" for title in head]
+    return "".join(f"| {' | '.join(row)} |\n" for row in (shown[0], ruler, *shown[1:]))
 
 
 def conditions(records: Iterable[Record]) -> str:
@@ -95,10 +101,6 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 def _seconds(value: float | None) -> str:
     return "" if value is None else text.seconds(value)
-
-
-def _line(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(_escaped(cell) for cell in cells)} |"
 
 
 def _escaped(cell: str) -> str:

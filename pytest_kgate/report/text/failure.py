@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _LABEL = 12
 _NARROWEST = 60
-_UNIT = re.compile(r"(\d) (%|[nmu]?s\b|rounds\b|[TG]\w+/s)")
+_UNIT = re.compile(r"(\d) (%|[nmu]?s\b|rounds?\b|[TG]\w+/s)")
 """Where a line must not end."""
 
 
@@ -73,10 +73,11 @@ def _gate(record: Record, gate: GateFacts, width: int) -> list[str]:
         low, estimate, high = number(found["low"]), number(found["estimate"]), number(found["high"])
         decimals = text.decimals_for(low, high, bound)
         step = text.step_for([(low, high, bound)])
-        shown = f"{text.ratio(estimate, decimals)} {text.interval(low, high, decimals)} after {gate['rounds']} rounds"
+        rounds = text.counted(gate["rounds"], "round")
+        shown = f"{text.ratio(estimate, decimals)} {text.interval(low, high, decimals)} after {rounds}"
         processes = gate.get("processes")
         if processes:
-            shown += f" in {len(processes['ratios'])} processes"
+            shown += f" in {text.counted(len(processes['ratios']), 'process')}"
         lines += _entry("measured", f"{shown}   {text.drawing(low, estimate, high, bound, step, 21)}", width)
         label = "off by" if gate["verdict"] == "FAIL" else "margin"
         lines += _entry(label, _distance(record, gate, estimate), width)
@@ -120,9 +121,9 @@ def _found(run: ToolRunFacts) -> str:
     """Not the first finding, which is the record's reason."""
     if run["verdict"] == "PASS":
         sizes = ", ".join(dict.fromkeys(one["problem"] for one in run["launched"]))
-        warned = f", {run['warnings']} warnings" if run["warnings"] else ""
+        warned = f", {text.counted(run['warnings'], 'warning')}" if run["warnings"] else ""
         return f"clean on {sizes}{warned}" if sizes else f"clean{warned}"
-    return f"{run['errors']} errors" if run["verdict"] == "FAIL" and run["errors"] else run["reason"]
+    return text.counted(run["errors"], "error") if run["verdict"] == "FAIL" and run["errors"] else run["reason"]
 
 
 def _error(record: Record) -> str:
@@ -133,7 +134,8 @@ def _error(record: Record) -> str:
     origin = ", from the reference's own error" if found.get("default_tolerance") else ""
     allowed = f"allowed {text.error(found['atol'])}{relative}{origin}"
     candidate, reference = (text.error(number(found[key])) for key in ("candidate_error", "reference_error"))
-    return f"candidate {candidate}, reference {reference}, {allowed} (largest of {len(found['draws'])} draws)"
+    draws = text.counted(len(found["draws"]), "draw")
+    return f"candidate {candidate}, reference {reference}, {allowed} (largest of {draws})"
 
 
 def _worst(record: Record) -> str:

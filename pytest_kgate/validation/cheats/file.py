@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from pytest_kgate.report.page import markdown
 from pytest_kgate.report.record.values import now
 from pytest_kgate.system import json_file
 from pytest_kgate.validation.cheats.attempt import Attempt
@@ -70,15 +71,16 @@ def table(content: dict[str, Any]) -> str:
     attempts = {(one["device"], one["cheat"]): one for one in content["attempts"]}
     titles = (_title(device, content["settings"][device]) for device in devices)
     head = ["the candidate", "what stops it", "without it", *titles]
-    lines = [_line(head), _line("---" for _ in head)]
+    rows = []
     for cheat in (*CATALOGUE, HONEST):
         cells = [_cell(cheat, device, attempts.get((device, cheat.name))) for device in devices]
         if any(cells):
             unchecked = _unchecked(attempts.get((device, cheat.name)) for device in devices)
             link = f"[{cheat.does}](../pytest_kgate/validation/cheats/candidates/{cheat.file})"
-            lines.append(_line([link, cheat.stopped_by, unchecked, *cells]))
+            rows.append([link, cheat.stopped_by, unchecked, *cells])
     conditions = dict.fromkeys(f"{_conditions(content['settings'][device])}  " for device in devices)
-    return "\n".join([*lines, "", *conditions]).rstrip() + "\n"
+    table = markdown.grid(head, (), rows, cells_are_markdown=True)
+    return "\n".join([table, *conditions]).rstrip() + "\n"
 
 
 def _cell(cheat: Cheat, device: str, attempt: dict[str, Any] | None) -> str:
@@ -109,7 +111,3 @@ def _isolated(device: str) -> bool:
 def _conditions(setting: dict[str, Any]) -> str:
     facts = (setting.get("name"), setting.get("driver"), setting.get("torch"), setting.get("day"))
     return ", ".join(str(fact) for fact in facts if fact)
-
-
-def _line(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"

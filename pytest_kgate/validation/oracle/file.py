@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pytest_kgate.report.page import markdown
 from pytest_kgate.report.record.values import now
 from pytest_kgate.system import json_file
 from pytest_kgate.validation.oracle.grid import GridCell
@@ -57,25 +58,24 @@ def misjudged(content: Mapping[str, Any]) -> list[str]:
 def table(content: Mapping[str, Any]) -> str:
     """Markdown: one line a length, over all types, head dimensions, sizes and masks."""
     outcomes = content["outcomes"]
-    lines = [
-        "| S | answers of honest kernels | accused | nearest to a limit | mutants that died | lived |",
-        "| ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
+    head = ("S", "answers of honest kernels", "accused", "nearest to a limit", "mutants that died", "lived")
+    rows = []
     for seqlen in sorted({one["seqlen"] for one in outcomes}):
         mine = [one for one in outcomes if one["seqlen"] == seqlen]
-        lines.append(_line(f"{seqlen:,}", mine))
-    lines += [_line("**all**", outcomes), "", f"Honest: {', '.join(content['kernels'])}.  "]
+        rows.append(_row(f"{seqlen:,}", mine))
+    rows.append(_row("**all**", outcomes))
+    lines = [markdown.grid(head, head, rows, cells_are_markdown=True), f"Honest: {', '.join(content['kernels'])}.  "]
     lines += [f"Not run: {name} ({why})  " for name, why in content["missing"].items()]
     lines.append(f"{', '.join(content['setting'].values())}, {sum(one['seconds'] for one in outcomes):.0f} s")
     return "\n".join(lines) + "\n"
 
 
-def _line(name: str, outcomes: Sequence[Mapping[str, Any]]) -> str:
-    counts = (
+def _row(name: str, outcomes: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    return (
+        name,
         f"{sum(one['answers'] for one in outcomes):,}",
-        sum(len(one["accused"]) for one in outcomes),
+        str(sum(len(one["accused"]) for one in outcomes)),
         f"{max(one['nearest'] for one in outcomes):.0%}",
         f"{sum(one['died'] for one in outcomes):,}",
-        sum(len(one["lived"]) for one in outcomes),
+        str(sum(len(one["lived"]) for one in outcomes)),
     )
-    return f"| {name} | {' | '.join(str(count) for count in counts)} |"

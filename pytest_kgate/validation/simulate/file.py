@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pytest_kgate.report.page import markdown
 from pytest_kgate.system import json_file
 from pytest_kgate.validation.simulate.error_rates import SCHEMA
 from pytest_kgate.validation.simulate.error_rates import VERSION
@@ -47,44 +47,37 @@ def beyond_limit(document: Mapping[str, Any]) -> list[str]:
 def table(document: Mapping[str, Any]) -> str:
     """The document as Markdown: error rates, power and rounds, and below them how they were made."""
     head = ("noise", "false PASS", "false FAIL", "limit", "equal kernels pass", "1 % win", "2 % win", "5 % win")
-    lines = [_line(head), _line(("---", *("---:",) * (len(head) - 1)))]
+    rows = []
     for scenario in document["scenarios"]:
         rates = rates_of(scenario)
         edge, limit = rates["boundary"], scenario["limit"]
-        lines.append(
-            _line(
-                (
-                    scenario["title"],
-                    _percent(edge.passed, edge.gates),
-                    _percent(edge.failed, edge.gates),
-                    "none" if limit is None else f"{limit:.1%}".replace(".0%", "%").replace("%", " %"),
-                    _percent(rates["equal"].passed, rates["equal"].gates),
-                    *(_power(rates[name]) for name in ("1 %", "2 %", "5 %")),
-                )
+        rows.append(
+            (
+                scenario["title"],
+                _share(edge.passed, edge.gates),
+                _share(edge.failed, edge.gates),
+                "none" if limit is None else f"{limit:.1%}".replace(".0%", "%").replace("%", " %"),
+                _share(rates["equal"].passed, rates["equal"].gates),
+                *(_power(rates[name]) for name in ("1 %", "2 %", "5 %")),
             )
         )
     first = rates_of(document["scenarios"][0])
-    lines += [
-        "",
-        f"`speedup({document['bound']:g})`: {first['boundary'].gates} gates a row whose true ratio is the bound, "
+    return markdown.grid(head, head[1:], rows) + (
+        f"\n`speedup({document['bound']:g})`: {first['boundary'].gates} gates a row whose true ratio is the bound, "
         f"{first['equal'].gates} of each other ratio; a win is the share of gates that passed, and the mean number of "
         f"rounds, of a candidate that much faster than the bound demands. Seed {document['seed']}, "
-        f"pytest-kgate {document['kgate']}, {document['created'][:10]}, {_minutes(document['seconds'])}.",
-    ]
-    return "\n".join(lines) + "\n"
+        f"pytest-kgate {document['kgate']}, {document['created'][:10]}, {_minutes(document['seconds'])}.\n"
+    )
 
 
-def _line(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _percent(count: int, of: int) -> str:
+def _share(count: int, of: int) -> str:
+    """With one decimal, so that the numbers of a column compare; none for all and for nothing."""
     share = 100 * count / of
     return f"{share:.1f} %" if share < 99.95 and count else f"{share:.0f} %"
 
 
 def _power(one: ErrorRates) -> str:
-    return f"{_percent(one.passed, one.gates)}, {one.rounds / one.gates:.0f}"
+    return f"{_share(one.passed, one.gates)}, {one.rounds / one.gates:.0f}"
 
 
 def _minutes(seconds: float) -> str:

@@ -81,7 +81,7 @@ def test_settled_or_unknown_clock_is_not_worth_a_word():
 def test_clock_step_between_the_arms_is_found_and_one_that_hits_both_alike_is_not():
     apart = np.repeat([0, 1], 10)
     mixed = np.tile([0, 1], 10)
-    assert "separated the arms by 1 %" in reasons(change=lambda _: -0.01, order=apart)[0]
+    assert "separated the arms by 1.0 %" in reasons(change=lambda _: -0.01, order=apart)[0]
     assert reasons(change=lambda _: -0.01, order=mixed) == ()
 
 
@@ -180,7 +180,7 @@ def test_slow_first_sample_is_said():
 
 
 def test_coarse_tick_is_said():
-    assert any("one tick of the timer is 5 %" in one for one in warnings(tick=0.5e-6))
+    assert any("one tick of the timer is 5.0 %" in one for one in warnings(tick=0.5e-6))
 
 
 def test_cache_that_answers_as_fast_after_it_was_emptied_is_not_cold():

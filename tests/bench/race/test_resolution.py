@@ -53,8 +53,8 @@ def test_bound_closer_to_1_than_the_resolved_effect_is_too_tight_on_either_side(
     save(FOUND)
     assert warned(0.95, 0.997, 1.003, 1.1) == []
     (below,) = warned(0.999)
-    assert below.startswith("the bound 0.999 is 0.1 % from equally fast, and the calibration of 2026-11-20 found")
-    assert "a kernel of 10.0 us resolves 0.2 % within 10 s" in below
+    assert below.startswith("the bound 0.999 is 0.10 % from equally fast, and the calibration of 2026-11-20 found")
+    assert "a kernel of 10.0 us resolves 0.20 % within 10 s" in below
     assert len(warned(1.001)) == 1
 
 
@@ -161,8 +161,8 @@ def test_session_without_gates_hears_nothing_of_calibrations(session):
 def test_too_tight_bound_is_warned_of_in_the_record_and_the_summary(session):
     save(FOUND)
     record, shown = session("@pytest.mark.speedup(0.999)")
-    assert any(warning.startswith("the bound 0.999 is 0.1 % from equally fast") for warning in record["warnings"])
-    shown.fnmatch_lines(["warning: the bound 0.999 is 0.1 % from equally fast*"])
+    assert any(warning.startswith("the bound 0.999 is 0.10 % from equally fast") for warning in record["warnings"])
+    shown.fnmatch_lines(["warning: the bound 0.999 is 0.10 % from equally fast*"])
 
 
 def test_too_tight_bound_is_warned_of_before_the_race(monkeypatch):
