@@ -33,20 +33,24 @@ def requirements(wheel: Path) -> list[Requirement]:
     return [Requirement(line) for line in Parser().parsestr(text, headersonly=True).get_all("Requires-Dist", [])]
 
 
-def imported(package: Path) -> Iterator[str]:
-    """The top-level modules that some file imports, here or where it is needed."""
-    for path in package.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Import):
-                yield from (alias.name.partition(".")[0] for alias in node.names)
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                yield node.module.partition(".")[0]
+def imported(node: ast.AST) -> Iterator[str]:
+    """The top-level modules that the code imports as it runs, at once or where they are needed."""
+    if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        return
+    if isinstance(node, ast.Import):
+        yield from (alias.name.partition(".")[0] for alias in node.names)
+    elif isinstance(node, ast.ImportFrom) and node.module:
+        yield node.module.partition(".")[0]
+    for child in ast.iter_child_nodes(node):
+        yield from imported(child)
 
 
 @pytest.fixture(scope="module")
 def needed(checkout: Path) -> set[str]:
     """The projects that the package imports from, by their names on the package index."""
-    modules = set(imported(checkout / "pytest_kgate")) - {*sys.stdlib_module_names, *NOT_REQUIRED, "pytest_kgate"}
+    code = [ast.parse(path.read_text(encoding="utf-8")) for path in (checkout / "pytest_kgate").rglob("*.py")]
+    modules = {module for each in code for module in imported(each)}
+    modules -= {*sys.stdlib_module_names, *NOT_REQUIRED, "pytest_kgate"}
     projects = packages_distributions()
     return {canonicalize_name(project) for module in modules for project in projects.get(module, [module])}
 
