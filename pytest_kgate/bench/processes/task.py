@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from pytest_kgate.report.record.values import plain
-from pytest_kgate.system import json_file as files
+from pytest_kgate.system import json_file
 
 if TYPE_CHECKING:
     from pytest_kgate.report.record.record import Record
@@ -52,7 +52,7 @@ class Task:
 
     def deliver(self, answer: dict[str, Any]) -> None:
         """Hand `record` or `error` over; the file is whole or not there."""
-        files.replace(Path(self.answer), json.dumps(plain(answer), allow_nan=False))
+        json_file.replace(Path(self.answer), json.dumps(plain(answer), allow_nan=False))
 
 
 def task_of_this_process() -> Task | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from pytest_kgate.build.compiler.cache import explained
 from pytest_kgate.build.compiler.cache import root
-from pytest_kgate.system import json_file as files
+from pytest_kgate.system import json_file
 
 _VERSION = 1
 
@@ -79,7 +79,7 @@ def save(calibration: Calibration) -> Path:
     path = _path(calibration.identity, calibration.timer, calibration.cache)
     with explained():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        files.replace(path, json.dumps({"version": _VERSION, **asdict(calibration)}, indent=1))
+        json_file.replace(path, json.dumps({"version": _VERSION, **asdict(calibration)}, indent=1))
     return path
 
 

@@ -11,7 +11,11 @@ from dataclasses import dataclass
 from dataclasses import fields
 from pathlib import Path
 from shutil import which
+from typing import TYPE_CHECKING
 from typing import Any
+
+if TYPE_CHECKING:
+    from pytest_kgate.report.record.record import KernelFacts
 
 _ENTRY = re.compile(r"Compiling entry function '(?P<name>[^']+)' for '(?P<arch>[^']+)'")
 _PROPERTIES = re.compile(r"Function properties for (?P<name>\S+)")
@@ -47,9 +51,18 @@ class Resources:
         """Stores and loads together."""
         return self.spill_store_bytes + self.spill_load_bytes
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> KernelFacts:
         """Built-in types only; what the cache keeps and the record shows."""
-        return {f.name: getattr(self, f.name) for f in fields(self)} | {"spill_bytes": self.spill_bytes}
+        return {
+            "kernel": self.kernel,
+            "registers": self.registers,
+            "shared_bytes": self.shared_bytes,
+            "stack_bytes": self.stack_bytes,
+            "spill_store_bytes": self.spill_store_bytes,
+            "spill_load_bytes": self.spill_load_bytes,
+            "arch": self.arch,
+            "spill_bytes": self.spill_bytes,
+        }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Resources:

@@ -79,8 +79,14 @@ class KernelFacts(TypedDict):
     """Of a thread."""
     shared_bytes: NotRequired[Annotated[int, ">= 0"]]
     """Static shared memory of a block."""
+    stack_bytes: NotRequired[Annotated[int, ">= 0"]]
+    """Local memory of a thread, spills included."""
+    spill_store_bytes: NotRequired[Annotated[int, ">= 0"]]
+    """Of a thread: what its instructions store because registers are short."""
+    spill_load_bytes: NotRequired[Annotated[int, ">= 0"]]
+    """Of a thread: what its instructions load because registers are short."""
     spill_bytes: NotRequired[Annotated[int, ">= 0"]]
-    """Registers of a thread that are kept in local memory, stores and loads together."""
+    """Stores and loads together."""
     arch: NotRequired[str | None]
     """`sm_90a`."""
 
