@@ -1,4 +1,4 @@
-"""Numbers as readers see them, and the drawing of an interval against its bound. ASCII only: logs are read anywhere."""
+"""Numbers as text, and an interval drawn against its bound. In ASCII, which every log and terminal shows."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def percent(fraction: float, signed: bool = False) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """A number of things: `1 round`, `12 rounds`. The noun forms its plural with s or, after s, with es."""
+    """A number of things: `1 round`, `12 rounds`, `3 processes`. For nouns whose plural ends in s or es."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}{'es' if noun.endswith('s') else 's'}"
 
 

@@ -1,4 +1,4 @@
-"""Records as lines of a table, one for each gate: the one place that picks the shown numbers out of the layout."""
+"""Records as rows of a table, one for each gate. Tables in the terminal and on pages are made of these rows."""
 
 from __future__ import annotations
 
@@ -29,27 +29,36 @@ class Row:
     parameters: str
     """The test's: `1x8x512x64-causal`; empty where it has none."""
     notes: str
-    """A second call's number, the gate's quantile, rule, processes, the test's rerun: `#2 p90 try 2`; mostly empty."""
+    """What is unusual: a test's second call, another quantile than the middle, the classic rule, several processes, a
+    rerun. `#2 p90 try 2`; mostly empty."""
     candidate: str
-    problem: str
-    dtype: str
-    reference: str
     """Its name."""
+    problem: str
+    """Its name."""
+    dtype: str
+    """Of the inputs: `float16`; empty where the problem names none."""
+    reference: str
+    """Its name; empty where none was raced."""
     backend: str
-    """Which of several references it was; empty for a single one."""
+    """Which of several references was raced: `cudnn`; empty where there was one only."""
     candidate_seconds: float | None
-    """The gate's quantile of all samples, net."""
+    """Net latency of a call, at the gate's quantile of all samples; None without a race."""
     reference_seconds: float | None
+    """The same of the reference."""
     ratio: float | None
+    """Latency of the candidate over that of the reference; None without a race."""
     ends: tuple[float, float] | None
-    """Of the ratio's interval."""
+    """The ends of the ratio's interval."""
     confidence: float | None
+    """Two-sided level of that interval: 0.95."""
     bound: float | None
-    """Of the ratio; for a correctness row, the absolute tolerance."""
+    """What the ratio must be below; for a correctness row, the absolute tolerance."""
     error: float | None
     """max |candidate - exact|, of a row that is about correctness; infinite where the answer is NaN or Inf."""
     rounds: int | None
+    """Rounds that the race had taken when the gate was judged."""
     verdict: RecordVerdict
+    """Of the gate; of the record, where the row stands for all of it."""
 
     @property
     def decimals(self) -> int:
@@ -96,7 +105,7 @@ def _rows(record: Record) -> list[Row]:
 
 
 def _failed_check(record: Record) -> str:
-    """Which check found the error, where it is not the tolerance that the row shows."""
+    """The check that the answer failed, unless it is the tolerance, which the row shows anyway."""
     correctness = record.get("correctness")
     failed = correctness.get("failed", "") if correctness else ""
     return "" if failed == "tolerance" else failed

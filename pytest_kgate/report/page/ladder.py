@@ -1,4 +1,4 @@
-"""The shipped implementations as a Markdown table: the idea of each, and how it fared where all are measured."""
+"""The shipped implementations as a Markdown table: the idea of each, and its latency on one problem for all."""
 
 from __future__ import annotations
 

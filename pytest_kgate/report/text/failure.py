@@ -1,4 +1,4 @@
-"""One record in full, for whoever has to act on it: demanded, measured, how far off, what to try."""
+"""One record in full: what was demanded, what was measured, how far off that is, and what to try."""
 
 from __future__ import annotations
 

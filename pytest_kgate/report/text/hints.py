@@ -1,4 +1,4 @@
-"""What to try next, read off one record. A hint names the likeliest causes; it never claims to know."""
+"""What a user may try next, from what one record says. A hint names likely causes; it can be wrong."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _TIGHT = 4.0
 
 
 def hints(record: Record) -> list[str]:
-    """Sentences, the likeliest first; none for a record that passed, or whose reason says it all."""
+    """Sentences, the likeliest cause first; none for a record that passed, or whose reason needs no more words."""
     if "selftest" in record:
         return _weak(record["selftest"])
     if record["verdict"] == "WRONG":
