@@ -23,19 +23,19 @@ if TYPE_CHECKING:
     from pytest_kgate.problems.problem import Problem
     from pytest_kgate.problems.problem import Shape
     from pytest_kgate.report.record.record import Record
-    from pytest_kgate.session.fixture_types import Kbench
-    from pytest_kgate.session.fixture_types import Kernels
-    from pytest_kgate.session.fixture_types import SdpaOracle
+    from pytest_kgate.session.fixtures.fixture_types import Kbench
+    from pytest_kgate.session.fixtures.fixture_types import Kernels
+    from pytest_kgate.session.fixtures.fixture_types import SdpaOracle
     from pytest_kgate.session.outcome import GateFailure
 else:  # a type checker that saw this function would take any name for one of the package
     _MODULES = {
         "GateFailure": "pytest_kgate.session.outcome",
-        "Kbench": "pytest_kgate.session.fixture_types",
-        "Kernels": "pytest_kgate.session.fixture_types",
+        "Kbench": "pytest_kgate.session.fixtures.fixture_types",
+        "Kernels": "pytest_kgate.session.fixtures.fixture_types",
         "KgateError": "pytest_kgate.errors",
         "Problem": "pytest_kgate.problems.problem",
         "Record": "pytest_kgate.report.record.record",
-        "SdpaOracle": "pytest_kgate.session.fixture_types",
+        "SdpaOracle": "pytest_kgate.session.fixtures.fixture_types",
         "Shape": "pytest_kgate.problems.problem",
     }
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import pytest_kgate
-from pytest_kgate.session.fixture_types import Kbench
+from pytest_kgate.session.fixtures.fixture_types import Kbench
 from pytest_kgate.session.options.options import PER_TEST
 
 ROOT = Path(pytest_kgate.__file__).parents[1]

@@ -107,6 +107,6 @@ def test_too_tight_bound_is_said_at_once_on_a_terminal(tmp_path, monkeypatch):
     monkeypatch.setenv("KGATE_CACHE_DIR", str(tmp_path / "cache"))
     (tmp_path / "test_tight.py").write_text(TOO_TIGHT)
     written = shown(tmp_path, terminal=True)
-    said = written.index("test_tight: the bound 0.999 is 0.1 %")
+    said = written.index("test_tight: the bound 0.999 is 0.10 %")
     assert said < written.index("gate ")  # before the summary's table, which says it again
     assert "test_tight: the bound" not in shown(tmp_path, terminal=False)
