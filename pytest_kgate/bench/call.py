@@ -83,6 +83,7 @@ def run(
                     request.book.numbered(Stream.ISOLATED_REFERENCE),
                     request.settings.budget,
                     device,
+                    job.options.timer,
                 )
                 builder.isolation = stack.enter_context(isolation)
             _run(request, device, picker, builder, when_stuck, progress, notice)
@@ -155,7 +156,7 @@ def _run(
             verify = functools.partial(verify_timed_output, device, problem, builder.correctness)
             stopwatch: Stopwatch
             if isolation:
-                stopwatch = isolation.stopwatch(reference.arm, workload)
+                stopwatch = isolation.stopwatch(reference.arm, workload, verify)
             else:
                 arms = (candidate, reference.arm)
                 stopwatch = device.stopwatch(arms, workload, timer=settings.timer, cache=settings.cache)

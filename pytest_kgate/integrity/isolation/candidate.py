@@ -24,6 +24,7 @@ from pytest_kgate.integrity.isolation.candidate_name import CandidateSource
 from pytest_kgate.integrity.isolation.process.confinement import Confinement
 from pytest_kgate.integrity.isolation.process.parent import CandidateProcess
 from pytest_kgate.integrity.isolation.process.parent import jsonable
+from pytest_kgate.integrity.isolation.relaunch.launches import NotRelaunchable
 from pytest_kgate.integrity.isolation.shared_memory.host import make_block
 from pytest_kgate.integrity.isolation.shared_memory.layout import Layout
 from pytest_kgate.integrity.isolation.stopwatch import IsolatedStopwatch
@@ -33,6 +34,7 @@ from pytest_kgate.problems import tree
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from pytest_kgate.integrity.isolation.relaunch.stopwatch import RelaunchStopwatch
     from pytest_kgate.report.record.integrity import IsolationFacts
     from pytest_kgate.statistics.gates import Judgement
 
@@ -55,10 +57,12 @@ class Isolation:
         reference_values: Seeds,
         budget_seconds: float,
         device: Device,
+        timer: str,
     ) -> None:
         """`params` are the problem's, which the candidate's process gets; `seed` begins the draws of timed rows.
 
-        `budget_seconds` limits how long answers are verified. Raises `UsageError` where the candidate is no name, where
+        `budget_seconds` limits how long answers are verified. With the timer `wall` the candidate's own process makes
+        the timed calls even where another could. Raises `UsageError` where the candidate is no name, where
         params are no plain values, and where this machine or device can't isolate.
         """
         if not isinstance(candidate, (CandidateFunction, CandidateSource)):
@@ -79,7 +83,9 @@ class Isolation:
         self._device = device
         self._process: CandidateProcess | None = None
         self._layout: Layout | None = None
-        self._stopwatch: IsolatedStopwatch | None = None
+        self._timer = timer
+        self._not_relaunched: str | None = None
+        self._stopwatch: IsolatedStopwatch | RelaunchStopwatch | None = None
         self._confined: Confinement | None = None
         self._left_changed: list[str] = []
         self._verified = 0
@@ -94,13 +100,38 @@ class Isolation:
             self._left_changed += self._process.left_changed
             self._process = None
 
-    def stopwatch(self, reference: Arm, workload: Workload) -> IsolatedStopwatch:
-        """The stopwatch of the race; both arms' inputs are drawn from `workload`."""
+    def stopwatch(
+        self, reference: Arm, workload: Workload, verify: Callable[[tuple[Any, ...], Any], str | None]
+    ) -> IsolatedStopwatch | RelaunchStopwatch:
+        """The stopwatch of the race; both arms' inputs are drawn from `workload`, `verify` says what is wrong."""
         self._layout = None  # the stopwatch prepares a row of its own
-        self._stopwatch = IsolatedStopwatch(
+        self._stopwatch = self._relaunched(reference, workload, verify) or IsolatedStopwatch(
             self._device, self._running(), reference, workload, self._values, self._reference_values
         )
         return self._stopwatch
+
+    def _relaunched(
+        self, reference: Arm, workload: Workload, verify: Callable[[tuple[Any, ...], Any], str | None]
+    ) -> RelaunchStopwatch | None:
+        """The stopwatch that needs no process of the candidate; None where there is none for this candidate."""
+        if self._device.kind != "cuda" or self._timer == "wall":
+            return None
+        # Here, since they need the CUDA driver.
+        from pytest_kgate.device.cuda.device import CudaDevice
+        from pytest_kgate.integrity.isolation.relaunch.open import relaunch_stopwatch
+
+        assert isinstance(self._device, CudaDevice)
+        process = self._running()
+        seeds = (self._values, self._reference_values)
+        try:
+            stopwatch = relaunch_stopwatch(self._device, process, self._candidate, reference, workload, *seeds, verify)
+        except NotRelaunchable as clause:
+            self._not_relaunched = str(clause)
+            if process.closed:
+                self.__exit__()  # another is started for the candidate's own rows
+            return None
+        self.__exit__()
+        return stopwatch
 
     def undone(self, workload: Workload, verify: Callable[[tuple[Any, ...], Any], str | None]) -> str | None:
         """Why the timed calls may not have done the work; None where all answers that were kept are right."""
@@ -141,8 +172,10 @@ class Isolation:
     @property
     def warnings(self) -> list[str]:
         """Sentences for the record."""
-        missing = self._confined.missing() if self._confined else []
-        return [*missing, self.invalid] if self.invalid else missing
+        found = self._confined.missing() if self._confined else []
+        if self._not_relaunched is not None:
+            found.append(f"isolated: the candidate's own process launched the timed calls: {self._not_relaunched}")
+        return [*found, self.invalid] if self.invalid else found
 
     @property
     def invalid(self) -> str | None:
@@ -158,6 +191,7 @@ class Isolation:
         """Built-in types, for the record."""
         return {
             "confined": self._confined.to_dict() if self._confined else None,
+            "launched_by": self._stopwatch.launched_by if self._stopwatch else None,
             "calls_in_a_row": self._stopwatch.calls if self._stopwatch else None,
             "verified": self._verified,
             "reference_slowed": self._slowed,

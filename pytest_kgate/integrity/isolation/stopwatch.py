@@ -15,12 +15,12 @@ from __future__ import annotations
 import contextlib
 import math
 import random
-import secrets
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 from typing import Any
+from typing import Literal
 
 import numpy as np
 import torch
@@ -35,11 +35,12 @@ from pytest_kgate.device.protocol import Round
 from pytest_kgate.device.protocol import RoundSeeds
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.device.rows import BufferSet
+from pytest_kgate.integrity.isolation.kept_answers import KeptAnswers
+from pytest_kgate.integrity.isolation.kept_answers import fill
 from pytest_kgate.integrity.isolation.reference_row import ReferenceRow
 from pytest_kgate.integrity.isolation.reference_row import reference_row
 from pytest_kgate.integrity.isolation.shared_memory.host import make_block
 from pytest_kgate.integrity.isolation.shared_memory.layout import Layout
-from pytest_kgate.problems.tree import storage_span
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,11 +64,6 @@ _COLD = 3
 """How many times the L2 cache the reference's sets fill, if the row has calls enough: a set is evicted before its next
 turn. A set for each call would take most of a round to draw."""
 
-_DRAWN_BYTES = 2**28
-_DRAWN_CALLS = 64
-"""How many bytes and calls are drawn at most before they are copied to the row together: one by one, small copies take
-longer to launch than to run."""
-
 _SETTLE_SECONDS = 10e-3
 """The pause before a row on the host, in which spinning worker threads fall asleep; see `device/host.py`."""
 
@@ -75,18 +71,12 @@ _DRAWN = 2
 """Outputs of a row that are kept: 96 in the shortest race, which find a candidate that leaves out one call in twenty
 with 99 %. They are copied within the time that counts for the candidate."""
 
-_KEPT = 128
-"""How many outputs of a race are kept for verification, at most."""
-
-_KEPT_BYTES = 2**30
-_FEWEST_KEPT = 16
-"""The host memory that kept outputs may take, and how many are kept even so."""
-
 
 class IsolatedStopwatch:
     """A stopwatch that times the candidate's rows in its own process, and the reference's in this one."""
 
     timer = "wall"
+    launched_by: Literal["candidate", "timer"] = "candidate"
 
     def __init__(
         self,
@@ -112,8 +102,6 @@ class IsolatedStopwatch:
         self._reference_values = reference_values
         self._row = 0
         self._reference_row_number = 0
-        self._kept: list[tuple[int, Tensor]] = []
-        self._seen = 0
         with device.running("preparing the rows"):
             inputs = workload.draw(0)
             output = workload.make_output(inputs)
@@ -125,7 +113,7 @@ class IsolatedStopwatch:
             self._layout = Layout.of(inputs, output, max(1, math.ceil(calls)))
             cold = _COLD * device.l2_bytes // slot + 1 if isinstance(device, CudaDevice) else self._layout.calls
             self._sets = min(cold, self._layout.calls)
-            self._most_kept = int(np.clip(_KEPT_BYTES / Layout.of((), output, 1).nbytes, _FEWEST_KEPT, _KEPT))
+            self._kept = KeptAnswers(output)
             with contextlib.closing(make_block(device, self._layout.nbytes)) as block:
                 self._fill(block.bytes)
                 device.synchronize()
@@ -158,7 +146,7 @@ class IsolatedStopwatch:
     @property
     def kept(self) -> list[tuple[int, Tensor]]:
         """Seeds of calls chosen at random from all rows, and their outputs as they were when the clock stopped."""
-        return self._kept
+        return self._kept.answers
 
     def round(self, seeds: RoundSeeds, order: NDArray[np.intp]) -> Round:
         """One round. Each row of the candidate gets new values and memory; rows of the reference share fewer sets."""
@@ -199,30 +187,15 @@ class IsolatedStopwatch:
                 self._device.synchronize()
                 spent = time.perf_counter() - start
         for call, copy in zip(chosen, mine, strict=True):
-            self._keep(seeds[call], copy)
+            self._kept.offer(seeds[call], copy)
         return spent
 
     def _fill(self, block: Tensor) -> list[int]:
         """Fill a block with new values for a row; returns the seed of each call."""
         self._row += 1
         seeds = [self._values(self._row, call) for call in range(self._layout.calls)]
-        at_once = min(max(1, _DRAWN_BYTES // self._layout.slot_bytes), _DRAWN_CALLS)
-        columns = self._layout.columns(block)
-        for first in range(0, len(seeds), at_once):
-            drawn = [self._workload.draw(seed) for seed in seeds[first : first + at_once]]
-            for column, values in zip(columns, zip(*drawn, strict=True), strict=True):
-                column[first : first + len(drawn)].copy_(torch.stack([storage_span(value) for value in values]))
+        fill(self._layout, block, self._workload, seeds)
         return seeds
-
-    def _keep(self, seed: int, answer: Tensor) -> None:
-        """Keep one of all outputs so far with equal probability each (reservoir sampling)."""
-        self._seen += 1
-        if len(self._kept) < self._most_kept:
-            self._kept.append((seed, answer.cpu()))
-            return
-        place = secrets.randbelow(self._seen)
-        if place < self._most_kept:
-            self._kept[place] = (seed, answer.cpu())
 
     def _reference_seconds(self, calls: int, times: int) -> list[float]:
         with self._reference_row(calls) as row:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated
+from typing import Literal
 from typing import TypedDict
 
 
@@ -46,6 +47,11 @@ class IsolationFacts(TypedDict):
 
     confined: ConfinementFacts | None
     """What held for it; null where it was not started."""
+    launched_by: Literal["candidate", "timer"] | None
+    """The process that made the timed calls: the candidate's own, or the timer's, which runs none of its host code.
+
+    Null where nothing was timed.
+    """
     calls_in_a_row: int | None
     """Calls of one sample, each on values of its own; null where nothing was timed."""
     verified: int

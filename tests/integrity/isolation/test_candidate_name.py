@@ -173,7 +173,9 @@ class Beside:
 @pytest.mark.parametrize(("alone", "invalid"), [(1.0e-3, False), (0.97e-3, False), (0.9e-3, True)])
 def test_gate_that_is_met_by_slowing_the_reference_down_is_not_believed(alone, invalid):
     """The ratio is below 0.9, the bound 0.95; the reference took 1 ms beside the candidate."""
-    isolation = Isolation(CandidateFunction("a.py", "f"), {}, hash, hash, budget_seconds=2.0, device=HostDevice())
+    isolation = Isolation(
+        CandidateFunction("a.py", "f"), {}, hash, hash, budget_seconds=2.0, device=HostDevice(), timer="auto"
+    )
     isolation._stopwatch = Beside(alone)
     met = Judgement(SpeedGate(0.95), Verdict.PASS, "", 12, ratio=Interval(0.8, 0.85, 0.9, 0.95, "x"))
     assert (isolation.disturbed(np.full((2, 2), 1e-3), [met]) is not None) == invalid

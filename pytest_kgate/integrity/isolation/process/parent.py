@@ -23,6 +23,9 @@ from pytest_kgate.integrity.isolation.process.guard import guard_process
 from pytest_kgate.integrity.isolation.process.judge_settings import JudgeSettings
 from pytest_kgate.integrity.isolation.process.own_folder import remove_folder
 from pytest_kgate.integrity.isolation.process.shared_segments import SharedSegments
+from pytest_kgate.integrity.isolation.relaunch.launches import KernelLaunch
+from pytest_kgate.integrity.isolation.relaunch.launches import NotRelaunchable
+from pytest_kgate.integrity.isolation.relaunch.launches import launches_of
 from pytest_kgate.report.record.values import plain
 from pytest_kgate.system.child_process import last_lines
 from pytest_kgate.system.child_process import parent_pipe
@@ -51,6 +54,7 @@ class CandidateProcess:
     """What was found changed in this process once the candidate's had ended, one clause each."""
 
     def __init__(self, candidate: NamedCandidate, params: dict[str, Any], device: Device, folder: Path) -> None:
+        self.closed = False
         self._stack = contextlib.ExitStack()
         output = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115  (closed by the stack)
         self._output: IO[str] = self._stack.enter_context(output)
@@ -59,6 +63,8 @@ class CandidateProcess:
         self.confined = Confinement(landlock=0, seccomp=False)
         self.left_changed = []
         self._stack.callback(self._compare, JudgeSettings(), SharedSegments())
+        self.folder = Path(own)
+        """The only one that the process may write to."""
         self._stack.enter_context(guard_process())
         pipe = self._stack.enter_context(parent_pipe())
         self._channel, theirs = Channel.pair()
@@ -94,12 +100,20 @@ class CandidateProcess:
         refused = self._ask({"do": "prepare", "layout": layout.to_dict(), "graph": graph}, block.fd).get("refused")
         return None if refused is None else _printable(refused)
 
+    def capture(self, layout: Layout, block: Block) -> list[tuple[KernelLaunch, ...]]:
+        """What each call of the row launches on this block; raises `NotRelaunchable` where that can't be said."""
+        refused = self._ask({"do": "capture", "layout": layout.to_dict()}, block.fd).get("refused")
+        if refused is not None:
+            raise NotRelaunchable(_printable(refused))
+        return [launches_of(self._ask({"do": "launches", "call": at}).get("launches")) for at in range(layout.calls)]
+
     def run(self, block: Block) -> None:
         """Make the calls of the row prepared last, on the values of this block; return when they have ended."""
         self._ask({"do": "run"}, block.fd)
 
     def close(self) -> None:
         """Kill the process and all that it started."""
+        self.closed = True
         self._stack.close()
 
     def _ask(self, message: dict[str, Any], fd: int | None = None) -> dict[str, Any]:

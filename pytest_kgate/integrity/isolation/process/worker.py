@@ -35,6 +35,7 @@ class Worker:
         self._device: Device
         self._arm: Arm
         self._row: Row
+        self._relaunch_address: int | None = None
 
     def serve(self) -> None:
         """Answer messages until the judging process closes the channel."""
@@ -52,20 +53,26 @@ class Worker:
                 answer = {"what": error.what, "todo": error.todo}
             except Exception as error:
                 answer = _explained(error)
-            self._channel.send({name: str(text)[:8000] for name, text in answer.items()})
-            if "what" not in answer and message["do"] in ("run", "prepare"):
+            texts = {name: str(text)[:8000] for name, text in answer.items() if name != "launches"}
+            self._channel.send({**answer, **texts})
+            if "what" not in answer and message["do"] in ("run", "prepare", "capture"):
                 self._row.over()
 
-    def _do(self, message: Mapping[str, Any], fd: int | None) -> dict[str, str] | None:
+    def _do(self, message: Mapping[str, Any], fd: int | None) -> dict[str, Any] | None:
         if message["do"] == "begin":
             return self._begin(message)
         if message["do"] == "load":
             self._load(message)
             return None
+        if message["do"] == "launches":
+            return {"launches": self._row.recorded[message["call"]]}
         assert fd is not None
         if message["do"] == "prepare":
             self._row = Row(self._device, self._arm, message["layout"])
             return self._row.prepare(fd, graph=message["graph"])
+        if message["do"] == "capture":
+            self._row = Row(self._device, self._arm, message["layout"], at=self._relaunch_address)
+            return self._row.record(fd)
         self._row.run(fd)
         return None
 
@@ -74,6 +81,12 @@ class Worker:
         import torch
 
         torch.set_num_threads(message["threads"])
+        if message["device"].startswith("cuda"):
+            from pytest_kgate.integrity.isolation.shared_memory.address_range import RELAUNCH_ADDRESS
+            from pytest_kgate.integrity.isolation.shared_memory.address_range import reserve_early
+
+            if reserve_early(int(message["device"].partition(":")[2])):
+                self._relaunch_address = RELAUNCH_ADDRESS
         self._device = open_device("host" if message["device"] == "cpu" else message["device"])
         return {"pid": str(os.getpid()), **self._confined.to_message()}
 
@@ -88,7 +101,8 @@ class Worker:
 class Row:
     """A row of calls of the candidate, each on its own slot of a shared block."""
 
-    def __init__(self, device: Device, arm: Arm, layout: Mapping[str, Any]) -> None:
+    def __init__(self, device: Device, arm: Arm, layout: Mapping[str, Any], at: int | None = None) -> None:
+        """`at`: the address of the slots on a GPU; None for one of the driver's choice."""
         from pytest_kgate.device.answer import as_answer
         from pytest_kgate.integrity.isolation.shared_memory.host import make_window
         from pytest_kgate.integrity.isolation.shared_memory.layout import Layout
@@ -98,9 +112,11 @@ class Row:
         self._arm = arm
         self._layout = Layout.from_dict(layout)
         with device.running("making room"):
-            self._window = make_window(device, self._layout.nbytes)
+            self._window = make_window(device, self._layout.nbytes, at)
         self._slots: list[tuple[tuple[Any, ...], Any]] = []
         self._enqueue: Callable[[], Any] = self._one_by_one
+        self.recorded: list[list[dict[str, Any]]] = []
+        """What each call launches, once it was recorded."""
 
     def prepare(self, fd: int, *, graph: bool) -> dict[str, str] | None:
         """Make the calls once, as a warm-up; with `graph`, capture them, or return why they can't be captured."""
@@ -110,6 +126,21 @@ class Row:
             self._one_by_one()
             self._device.synchronize()
             return self._capture() if graph else None
+
+    def record(self, fd: int) -> dict[str, str] | None:
+        """Make the calls once, then note what each launches; or return why that can't be had."""
+        from pytest_kgate.device.cuda.context import CudaContext
+        from pytest_kgate.integrity.isolation.relaunch.capture import recorded
+        from pytest_kgate.integrity.isolation.relaunch.launches import NotRelaunchable
+
+        assert isinstance(self._device, CudaContext), "only a GPU is asked for launches"
+        self.prepare(fd, graph=False)
+        try:
+            with self._device.running("capturing the candidate"):
+                self.recorded = recorded(self._device, self._call, self._layout.calls)
+        except NotRelaunchable as clause:
+            return {"refused": str(clause)}
+        return None
 
     def run(self, fd: int) -> None:
         """Make the calls on the block of this file descriptor, and wait until the device has ended them."""

@@ -69,12 +69,12 @@ def make_block(device: Device, size: int) -> Block:
     return HostBlock(size)
 
 
-def make_window(device: Device, size: int) -> Window:
-    """An address range for blocks of `size` bytes of the device's memory."""
+def make_window(device: Device, size: int, at: int | None = None) -> Window:
+    """An address range for blocks of `size` bytes of the device's memory; on a GPU `at` an address that is reserved."""
     if device.kind == "cuda":
         from pytest_kgate.integrity.isolation.shared_memory.cuda import CudaWindow
 
-        return CudaWindow(_index(device), size)
+        return CudaWindow(_index(device), size, at)
     return HostWindow(size)
 
 

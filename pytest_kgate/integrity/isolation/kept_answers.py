@@ -1,0 +1,60 @@
+"""What is drawn and kept of an isolated candidate's timed calls, whichever process launches them."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pytest_kgate.integrity.isolation.shared_memory.layout import Layout
+from pytest_kgate.problems.tree import storage_span
+
+if TYPE_CHECKING:
+    from pytest_kgate.device.protocol import Workload
+
+_DRAWN_BYTES = 2**28
+_DRAWN_CALLS = 64
+"""How many bytes and calls are drawn at most before they are copied to the row together: one by one, small copies take
+longer to launch than to run."""
+
+_KEPT = 128
+"""How many outputs of a race are kept for verification, at most."""
+
+_KEPT_BYTES = 2**30
+_FEWEST_KEPT = 16
+"""The host memory that kept outputs may take, and how many are kept even so."""
+
+
+class KeptAnswers:
+    """Answers of timed calls, each with equal probability among all that were offered (reservoir sampling)."""
+
+    def __init__(self, like: Tensor) -> None:
+        """`like`: one of the answers to come, for its size."""
+        self._seen = 0
+        self._most = int(np.clip(_KEPT_BYTES / Layout.of((), like, 1).nbytes, _FEWEST_KEPT, _KEPT))
+        self.answers: list[tuple[int, Tensor]] = []
+        """Seed of the inputs, and the answer in host memory."""
+
+    def offer(self, seed: int, answer: Tensor) -> None:
+        """Keep it, in place of another one maybe, or don't."""
+        self._seen += 1
+        if len(self.answers) < self._most:
+            self.answers.append((seed, answer.cpu()))
+            return
+        place = secrets.randbelow(self._seen)
+        if place < self._most:
+            self.answers[place] = (seed, answer.cpu())
+
+
+def fill(layout: Layout, block: Tensor, workload: Workload, seeds: Sequence[int]) -> None:
+    """Fill the inputs of each call in a block with the values that its seed draws."""
+    at_once = min(max(1, _DRAWN_BYTES // layout.slot_bytes), _DRAWN_CALLS)
+    columns = layout.columns(block)
+    for first in range(0, len(seeds), at_once):
+        drawn = [workload.draw(seed) for seed in seeds[first : first + at_once]]
+        for column, values in zip(columns, zip(*drawn, strict=True), strict=True):
+            column[first : first + len(drawn)].copy_(torch.stack([storage_span(value) for value in values]))
