@@ -58,7 +58,6 @@ def liar(change):
 other_grid = liar(lambda launch: {**launch, "grid": [1, 1, 1]})
 no_launch = liar(lambda launch: None)
 foreign_name = liar(lambda launch: {**launch, "name": "of_nobody"})
-huge_grid = liar(lambda launch: {**launch, "grid": [2**31 - 1, 2**31 - 1, 1]})
 NOWHERE = (2**40).to_bytes(8, "little").hex()
 bad_pointer = liar(lambda launch: {**launch, "parameters": [NOWHERE, *launch["parameters"][1:]]})
 """
@@ -67,7 +66,6 @@ LIARS = {
     "other_grid": "give another answer",
     "no_launch": "launches no kernel",
     "foreign_name": "is not in its device code",
-    "huge_grid": "larger than any that a GPU takes",
     "bad_pointer": "its kernels fault",
 }
 
@@ -91,10 +89,9 @@ SQUARE = Problem(
 )
 
 @pytest.mark.allclose(1e-3)
-@pytest.mark.speedup(0.8)
-@pytest.mark.parametrize("function", ["other_grid", "no_launch", "foreign_name", "huge_grid", "bad_pointer", "honest"])
+@pytest.mark.parametrize("function", ["other_grid", "no_launch", "foreign_name", "bad_pointer", "honest"])
 def test_triton(kbench, function):
-    kbench(f"generated.py:{function}", SQUARE)
+    kbench(f"generated.py:{function}", SQUARE, precision=0.05)
 """
 
 SOURCE = """
@@ -130,7 +127,7 @@ from pytest_kgate.build.kernel import load_kernel
 @pytest.mark.parametrize("source", ["memset", "endless"])
 def test_source(kbench, sdpa_oracle, kernels, source):
     problem = dataclasses.replace(sdpa_oracle(Shape(1, 8, 512, 64)), reference=load_kernel("wmma"))
-    kbench(kernels(f"{source}.cu"), problem, precision=0.01)
+    kbench(kernels(f"{source}.cu"), problem, precision=0.05)
 """
 
 
@@ -160,7 +157,7 @@ def triton(tmp_path_factory):
     pytest.importorskip("triton")
     folder = tmp_path_factory.mktemp("triton")
     (folder / "generated.py").write_text(TRITON)
-    return _session(folder, TRITON_TESTS, "--kgate-isolate", "--kgate-budget=20")
+    return _session(folder, TRITON_TESTS, "--kgate-isolate", "--kgate-budget=4")
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +165,7 @@ def sources(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sources")
     for name, body in BODIES.items():
         (folder / f"{name}.cu").write_text(SOURCE.replace("BODY", body))
-    return _session(folder, SOURCE_TESTS, "--kgate-isolate", "--kgate-budget=4", "--kgate-timeout=20")
+    return _session(folder, SOURCE_TESTS, "--kgate-isolate", "--kgate-budget=10", "--kgate-timeout=20")
 
 
 @pytest.mark.parametrize("rung", RUNGS)
