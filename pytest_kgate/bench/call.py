@@ -83,7 +83,7 @@ def run(
                     request.book.numbered(Stream.ISOLATED_REFERENCE),
                     request.settings.budget,
                     device,
-                    job.options.timer,
+                    request.settings.timer,
                 )
                 builder.isolation = stack.enter_context(isolation)
             _run(request, device, picker, builder, when_stuck, progress, notice)
