@@ -15,8 +15,8 @@ from pytest_kgate.integrity.tampering.exit_guard import install_exit_guard
 from pytest_kgate.integrity.tampering.monkeypatches import MONKEYPATCHES
 from pytest_kgate.integrity.tampering.monkeypatches import follow_imports
 from pytest_kgate.profile.under_tool import launch_only
-from pytest_kgate.session import markers
-from pytest_kgate.session import selection
+from pytest_kgate.session.collection import markers
+from pytest_kgate.session.collection import selection
 from pytest_kgate.session.exit import exit_if_device_hangs
 from pytest_kgate.session.fixtures.fixtures import kbench
 from pytest_kgate.session.fixtures.fixtures import kernels

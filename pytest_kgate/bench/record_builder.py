@@ -37,13 +37,13 @@ if TYPE_CHECKING:
     from pytest_kgate.bench.race.reference import Reference
     from pytest_kgate.build.kernel import Kernel
     from pytest_kgate.integrity.isolation.candidate import Isolation
+    from pytest_kgate.report.record.facts.timing import Cache
+    from pytest_kgate.report.record.facts.timing import EvidenceFacts
+    from pytest_kgate.report.record.facts.timing import TimingFacts
     from pytest_kgate.report.record.record import CandidateFacts
     from pytest_kgate.report.record.record import ProblemFacts
     from pytest_kgate.report.record.record import Record
     from pytest_kgate.report.record.record import ReferenceFacts
-    from pytest_kgate.report.record.timing import Cache
-    from pytest_kgate.report.record.timing import EvidenceFacts
-    from pytest_kgate.report.record.timing import TimingFacts
 
 
 class RecordBuilder:

@@ -15,8 +15,8 @@ from pytest_kgate.statistics.gates import ErrorGate
 from pytest_kgate.statistics.gates import SpeedGate
 
 if TYPE_CHECKING:
+    from pytest_kgate.report.record.facts.sanitizer import SanitizerFacts
     from pytest_kgate.report.record.record import Record
-    from pytest_kgate.report.record.sanitizer import SanitizerFacts
 
 UNVERIFIED = "kgate-unverified"
 """Name of a pytest plugin: with it, and with --kgate-integrity off, timed launches are not verified."""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_kgate.problems.problem import Problem
-    from pytest_kgate.report.record.integrity import IntegrityFacts
+    from pytest_kgate.report.record.facts.integrity import IntegrityFacts
 
 CHECKS = ("originals", "state", "zones", "stream", "memory", "host", "threads", "floor", "kernels")
 """Names in the record, in the order in which they first run; docs/integrity.md says what each looks at."""

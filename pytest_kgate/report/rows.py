@@ -11,9 +11,9 @@ from pytest_kgate.report.record.samples import decode_samples
 from pytest_kgate.report.record.verdicts import VERDICTS
 
 if TYPE_CHECKING:
+    from pytest_kgate.report.record.facts.timing import ArmFacts
     from pytest_kgate.report.record.record import Record
     from pytest_kgate.report.record.record import RecordVerdict
-    from pytest_kgate.report.record.timing import ArmFacts
     from pytest_kgate.statistics.gate_facts import GateFacts
     from pytest_kgate.statistics.gate_facts import IntervalFacts
 

@@ -240,7 +240,7 @@ def test_options_reach_the_session_from_all_sides(pytester: pytest.Pytester, mon
 
 def test_options_and_markers_import_nothing_heavy() -> None:
     code = (
-        "import sys, pytest_kgate.session.options.sources, pytest_kgate.session.markers;"
+        "import sys, pytest_kgate.session.options.sources, pytest_kgate.session.collection.markers;"
         "print([name for name in ('torch', 'numpy', 'scipy') if name in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)

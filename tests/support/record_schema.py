@@ -21,9 +21,9 @@ from typing import Any
 from typing_extensions import NotRequired
 
 from pytest_kgate.report.record import record
+from pytest_kgate.report.record.facts.timing import EvidenceFacts
 from pytest_kgate.report.record.record import KernelFacts
 from pytest_kgate.report.record.record import RecordsDocument
-from pytest_kgate.report.record.timing import EvidenceFacts
 
 if TYPE_CHECKING:
     import jsonschema

@@ -34,11 +34,11 @@ from pytest_kgate.statistics.gates import ErrorGate
 from pytest_kgate.statistics.gates import Verdict
 
 if TYPE_CHECKING:
-    from pytest_kgate.report.record.correctness import CorrectnessFacts
-    from pytest_kgate.report.record.correctness import DrawFacts
-    from pytest_kgate.report.record.correctness import DrawKind
-    from pytest_kgate.report.record.correctness import FailedCheck
-    from pytest_kgate.report.record.correctness import WorstFacts
+    from pytest_kgate.report.record.facts.correctness import CorrectnessFacts
+    from pytest_kgate.report.record.facts.correctness import DrawFacts
+    from pytest_kgate.report.record.facts.correctness import DrawKind
+    from pytest_kgate.report.record.facts.correctness import FailedCheck
+    from pytest_kgate.report.record.facts.correctness import WorstFacts
 
 DRAWS: tuple[DrawKind, ...] = ("normal", "hard", "normal", "hard", "normal")
 """Five draws. Normal inputs are what users run; hard ones are those on which a wrong kernel shows."""

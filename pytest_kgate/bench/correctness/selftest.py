@@ -28,10 +28,10 @@ from pytest_kgate.problems.problem import Problem
 from pytest_kgate.statistics.gates import ErrorGate
 
 if TYPE_CHECKING:
-    from pytest_kgate.report.record.correctness import DrawKind
-    from pytest_kgate.report.record.correctness import MutantCheck
-    from pytest_kgate.report.record.correctness import MutantOutcome
-    from pytest_kgate.report.record.correctness import SelftestFacts
+    from pytest_kgate.report.record.facts.correctness import DrawKind
+    from pytest_kgate.report.record.facts.correctness import MutantCheck
+    from pytest_kgate.report.record.facts.correctness import MutantOutcome
+    from pytest_kgate.report.record.facts.correctness import SelftestFacts
 
 KILLED: Final = "killed"
 LIVED: Final = "lived"

@@ -17,7 +17,7 @@ from torch import Tensor
 from pytest_kgate.statistics.gates import ErrorGate
 
 if TYPE_CHECKING:
-    from pytest_kgate.report.record.correctness import FailedCheck
+    from pytest_kgate.report.record.facts.correctness import FailedCheck
 
 FACTOR_16_BIT = 3.0
 """How many times the reference's rms error an answer in 16 bits may have. Kernels that accumulate in float32 came to

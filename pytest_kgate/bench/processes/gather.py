@@ -30,10 +30,10 @@ from pytest_kgate.statistics.judge_processes import judge_processes
 
 if TYPE_CHECKING:
     from pytest_kgate.bench.request import Request
+    from pytest_kgate.report.record.facts.timing import ProbesFacts
+    from pytest_kgate.report.record.facts.timing import ProcessFacts
+    from pytest_kgate.report.record.facts.timing import TimingFacts
     from pytest_kgate.report.record.record import Record
-    from pytest_kgate.report.record.timing import ProbesFacts
-    from pytest_kgate.report.record.timing import ProcessFacts
-    from pytest_kgate.report.record.timing import TimingFacts
     from pytest_kgate.statistics.gate_facts import Number
 
 Spawn = Callable[[int, "str | None", float], "Record"]

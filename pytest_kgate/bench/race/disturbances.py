@@ -29,9 +29,9 @@ from pytest_kgate.report.format import percent
 from pytest_kgate.statistics import estimates
 
 if TYPE_CHECKING:
-    from pytest_kgate.report.record.timing import EvidenceFacts
-    from pytest_kgate.report.record.timing import IdleGapFacts
-    from pytest_kgate.report.record.timing import MachineFacts
+    from pytest_kgate.report.record.facts.timing import EvidenceFacts
+    from pytest_kgate.report.record.facts.timing import IdleGapFacts
+    from pytest_kgate.report.record.facts.timing import MachineFacts
 
 _SETTLED_CLOCK = 0.02
 """Relative range of the SM clock over a race; 0.1 % was seen on an H200 that nothing disturbs."""

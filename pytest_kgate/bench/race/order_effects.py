@@ -19,8 +19,8 @@ from pytest_kgate.report.format import percent
 from pytest_kgate.statistics import estimates
 
 if TYPE_CHECKING:
-    from pytest_kgate.report.record.timing import EffectFacts
-    from pytest_kgate.report.record.timing import PositionFacts
+    from pytest_kgate.report.record.facts.timing import EffectFacts
+    from pytest_kgate.report.record.facts.timing import PositionFacts
 
 ArmOrder = NDArray[np.intp]
 """The arm of every sample of a round, in the order taken."""

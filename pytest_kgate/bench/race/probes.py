@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_kgate.bench.seeds import SeedBook
-    from pytest_kgate.report.record.timing import ProbesFacts
+    from pytest_kgate.report.record.facts.timing import ProbesFacts
 
 _EVERY = 4
 """One round of so many in a row is probed, which makes three before the first look."""

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from pytest_kgate.device.protocol import Device
     from pytest_kgate.device.protocol import Round
     from pytest_kgate.device.protocol import Stopwatch
-    from pytest_kgate.report.record.timing import EvidenceFacts
-    from pytest_kgate.report.record.timing import TryFacts
+    from pytest_kgate.report.record.facts.timing import EvidenceFacts
+    from pytest_kgate.report.record.facts.timing import TryFacts
     from pytest_kgate.statistics.gates import SpeedGate
 
 _EARLY_ROUNDS = (1, 6)

@@ -21,10 +21,10 @@ from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.integrity.isolation.candidate_name import CandidateFunction
 from pytest_kgate.integrity.isolation.candidate_name import CandidateSource
-from pytest_kgate.integrity.isolation.process.confinement import Confinement
+from pytest_kgate.integrity.isolation.captured.launches import NotRelaunchable
+from pytest_kgate.integrity.isolation.process.confinement.confinement import Confinement
 from pytest_kgate.integrity.isolation.process.parent import CandidateProcess
 from pytest_kgate.integrity.isolation.process.parent import jsonable
-from pytest_kgate.integrity.isolation.relaunch.launches import NotRelaunchable
 from pytest_kgate.integrity.isolation.shared_memory.host import make_block
 from pytest_kgate.integrity.isolation.shared_memory.layout import Layout
 from pytest_kgate.integrity.isolation.stopwatch import IsolatedStopwatch
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_kgate.integrity.isolation.relaunch.stopwatch import RelaunchStopwatch
-    from pytest_kgate.report.record.integrity import IsolationFacts
+    from pytest_kgate.report.record.facts.integrity import IsolationFacts
     from pytest_kgate.statistics.gates import Judgement
 
 _FEWEST_VERIFIED = 16

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from pytest_kgate.profile.sanitizer.run import Examined
     from pytest_kgate.profile.sanitizer.run import ToolRun
     from pytest_kgate.profile.sanitizer.tools import Sanitize
-    from pytest_kgate.report.record.sanitizer import SanitizerFacts
-    from pytest_kgate.report.record.sanitizer import SanitizerVerdict
+    from pytest_kgate.report.record.facts.sanitizer import SanitizerFacts
+    from pytest_kgate.report.record.facts.sanitizer import SanitizerVerdict
 
     Asked = Callable[[pytest.Item], Sanitize | None]
     """What a test's marker asks for; None where it has none."""

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from typing import cast
 
 if TYPE_CHECKING:
-    from pytest_kgate.report.record.sanitizer import Severity
-    from pytest_kgate.report.record.sanitizer import ToolFindingFacts
+    from pytest_kgate.report.record.facts.sanitizer import Severity
+    from pytest_kgate.report.record.facts.sanitizer import ToolFindingFacts
 
 _LINE = re.compile(r"^={8,9}(?P<indent>\s*)(?P<text>.*?)\s*$")
 _SUMMARY = re.compile(r"^(?:ERROR|\w+CHECK) SUMMARY: (?P<count>\d+) (?:errors?|hazards? displayed)(?P<rest>.*)$")

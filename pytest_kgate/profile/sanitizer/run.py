@@ -31,10 +31,10 @@ from pytest_kgate.profile.under_tool.session import read
 from pytest_kgate.profile.under_tool.session import run_session
 
 if TYPE_CHECKING:
-    from pytest_kgate.report.record.sanitizer import LaunchedFacts
-    from pytest_kgate.report.record.sanitizer import SanitizerVerdict
-    from pytest_kgate.report.record.sanitizer import Tool
-    from pytest_kgate.report.record.sanitizer import ToolRunFacts
+    from pytest_kgate.report.record.facts.sanitizer import LaunchedFacts
+    from pytest_kgate.report.record.facts.sanitizer import SanitizerVerdict
+    from pytest_kgate.report.record.facts.sanitizer import Tool
+    from pytest_kgate.report.record.facts.sanitizer import ToolRunFacts
 
 KEPT = 5
 """Findings that a record keeps of each tool; the others are counted."""

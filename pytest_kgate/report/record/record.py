@@ -17,13 +17,13 @@ from typing import Any
 from typing import Literal
 from typing import TypedDict
 
-from pytest_kgate.report.record.correctness import CorrectnessFacts
-from pytest_kgate.report.record.correctness import SelftestFacts
-from pytest_kgate.report.record.integrity import IntegrityFacts
-from pytest_kgate.report.record.integrity import IsolationFacts
-from pytest_kgate.report.record.sanitizer import SanitizerFacts
-from pytest_kgate.report.record.seeds import SeedsFacts
-from pytest_kgate.report.record.timing import TimingFacts
+from pytest_kgate.report.record.facts.correctness import CorrectnessFacts
+from pytest_kgate.report.record.facts.correctness import SelftestFacts
+from pytest_kgate.report.record.facts.integrity import IntegrityFacts
+from pytest_kgate.report.record.facts.integrity import IsolationFacts
+from pytest_kgate.report.record.facts.sanitizer import SanitizerFacts
+from pytest_kgate.report.record.facts.seeds import SeedsFacts
+from pytest_kgate.report.record.facts.timing import TimingFacts
 from pytest_kgate.statistics.gate_facts import GateFacts
 from pytest_kgate.statistics.gate_facts import Number
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from pytest_kgate.report.record.timing import ArmFacts
-    from pytest_kgate.report.record.timing import SamplesFacts
+    from pytest_kgate.report.record.facts.timing import ArmFacts
+    from pytest_kgate.report.record.facts.timing import SamplesFacts
 
 ZLIB_LEVEL = 6
 """Of the 7.7 kB of 96 rounds, 2.5 kB are left where the timer ticks in 32 ns, else 6.8 kB; level 9 gains nothing."""

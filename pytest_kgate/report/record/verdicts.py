@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from typing import Literal
 
 if TYPE_CHECKING:
-    from pytest_kgate.report.record.correctness import CorrectnessFacts
+    from pytest_kgate.report.record.facts.correctness import CorrectnessFacts
     from pytest_kgate.report.record.record import RecordVerdict
     from pytest_kgate.statistics.gate_facts import GateFacts
 

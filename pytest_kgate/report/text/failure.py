@@ -15,9 +15,9 @@ from pytest_kgate.report.rows import quantile_name
 from pytest_kgate.report.text.hints import hints
 
 if TYPE_CHECKING:
+    from pytest_kgate.report.record.facts.sanitizer import ToolRunFacts
     from pytest_kgate.report.record.record import Record
     from pytest_kgate.report.record.record import ReferenceFacts
-    from pytest_kgate.report.record.sanitizer import ToolRunFacts
     from pytest_kgate.statistics.gate_facts import GateFacts
     from pytest_kgate.statistics.gate_facts import ProcessesFacts
 

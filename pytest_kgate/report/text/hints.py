@@ -9,9 +9,9 @@ from pytest_kgate.report import format as text
 from pytest_kgate.report.rows import number
 
 if TYPE_CHECKING:
-    from pytest_kgate.report.record.correctness import CorrectnessFacts
-    from pytest_kgate.report.record.correctness import SelftestFacts
-    from pytest_kgate.report.record.correctness import WorstFacts
+    from pytest_kgate.report.record.facts.correctness import CorrectnessFacts
+    from pytest_kgate.report.record.facts.correctness import SelftestFacts
+    from pytest_kgate.report.record.facts.correctness import WorstFacts
     from pytest_kgate.report.record.record import ProblemFacts
     from pytest_kgate.report.record.record import Record
 

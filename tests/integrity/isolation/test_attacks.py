@@ -21,9 +21,9 @@ import attackers
 from test_isolation import TESTS
 from test_isolation import session
 
-from pytest_kgate.integrity.isolation.process import system_calls
-from pytest_kgate.integrity.isolation.process.judge_settings import JudgeSettings
-from pytest_kgate.integrity.isolation.process.shared_segments import SharedSegments
+from pytest_kgate.integrity.isolation.process.confinement import system_calls
+from pytest_kgate.integrity.isolation.process.judge.settings import JudgeSettings
+from pytest_kgate.integrity.isolation.process.judge.shared_segments import SharedSegments
 
 if system_calls.number("seccomp") is None:
     pytest.skip("no filter of system calls on this machine", allow_module_level=True)
@@ -31,7 +31,7 @@ if system_calls.number("seccomp") is None:
 CONFINED = """
 import sys
 from pathlib import Path
-from pytest_kgate.integrity.isolation.process.confinement import confine
+from pytest_kgate.integrity.isolation.process.confinement.confinement import confine
 
 confined = confine(Path(sys.argv[1]), cuda=False)
 if not confined.seccomp:
@@ -173,7 +173,7 @@ def test_nothing_is_left_where_the_judge_is_killed(tmp_path):
 
 def test_program_refuses_calls_of_another_architecture():
     """And those of x86-64's other set of numbers; every jump stays within the program."""
-    from pytest_kgate.integrity.isolation.process.seccomp import program
+    from pytest_kgate.integrity.isolation.process.confinement.seccomp import program
 
     code = program(1234, signals=True, sockets=True)
     steps = re.findall(rb"(?s).{8}", code)
@@ -185,7 +185,7 @@ def test_program_refuses_calls_of_another_architecture():
 
 def test_gate_is_invalid_where_the_judge_was_changed(tmp_path):
     (tmp_path / "conftest.py").write_text(
-        "from pytest_kgate.integrity.isolation.process.judge_settings import JudgeSettings\n"
+        "from pytest_kgate.integrity.isolation.process.judge.settings import JudgeSettings\n"
         "JudgeSettings.restore = lambda self, **_: ['affinity of 3 threads, which was put back']\n"
     )
     _, records = session(tmp_path, ["honest"], "--kgate-integrity=off")

@@ -14,7 +14,7 @@ from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.integrity.isolation.candidate import Isolation
 from pytest_kgate.integrity.isolation.candidate_name import CandidateFunction
-from pytest_kgate.integrity.isolation.process.guard import children
+from pytest_kgate.integrity.isolation.process.judge.guard import children
 from pytest_kgate.integrity.isolation.shared_memory.host import HostBlock
 from pytest_kgate.integrity.isolation.shared_memory.host import HostWindow
 from pytest_kgate.integrity.isolation.shared_memory.layout import FILL

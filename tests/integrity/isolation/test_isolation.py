@@ -15,7 +15,7 @@ import torch  # noqa: F401  (pytester forgets what its sessions import, and torc
 from record_schema import demand_valid
 
 import pytest_kgate.bench.call  # noqa: F401
-from pytest_kgate.integrity.isolation.process.landlock import landlock_version
+from pytest_kgate.integrity.isolation.process.confinement.landlock import landlock_version
 from pytest_kgate.report.record.document import load
 
 TESTS = """

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from pytest_kgate.integrity.isolation.process.landlock import landlock_version
+from pytest_kgate.integrity.isolation.process.confinement.landlock import landlock_version
 
 if sys.platform != "linux" or not landlock_version():
     pytest.skip("no Landlock here", allow_module_level=True)
@@ -15,7 +15,7 @@ if sys.platform != "linux" or not landlock_version():
 CONFINED = """
 import os, sys, threading
 from pathlib import Path
-from pytest_kgate.integrity.isolation.process.landlock import apply_landlock
+from pytest_kgate.integrity.isolation.process.confinement.landlock import apply_landlock
 
 apply_landlock(Path(sys.argv[1]), cuda=True)
 end = threading.Event()

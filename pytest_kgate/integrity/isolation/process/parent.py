@@ -17,15 +17,15 @@ import torch
 
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import UsageError
+from pytest_kgate.integrity.isolation.captured.launches import KernelLaunch
+from pytest_kgate.integrity.isolation.captured.launches import NotRelaunchable
+from pytest_kgate.integrity.isolation.captured.launches import launches_of
 from pytest_kgate.integrity.isolation.process.channel import Channel
-from pytest_kgate.integrity.isolation.process.confinement import Confinement
-from pytest_kgate.integrity.isolation.process.guard import guard_process
-from pytest_kgate.integrity.isolation.process.judge_settings import JudgeSettings
+from pytest_kgate.integrity.isolation.process.confinement.confinement import Confinement
+from pytest_kgate.integrity.isolation.process.judge.guard import guard_process
+from pytest_kgate.integrity.isolation.process.judge.settings import JudgeSettings
+from pytest_kgate.integrity.isolation.process.judge.shared_segments import SharedSegments
 from pytest_kgate.integrity.isolation.process.own_folder import remove_folder
-from pytest_kgate.integrity.isolation.process.shared_segments import SharedSegments
-from pytest_kgate.integrity.isolation.relaunch.launches import KernelLaunch
-from pytest_kgate.integrity.isolation.relaunch.launches import NotRelaunchable
-from pytest_kgate.integrity.isolation.relaunch.launches import launches_of
 from pytest_kgate.report.record.values import plain
 from pytest_kgate.system.child_process import last_lines
 from pytest_kgate.system.child_process import parent_pipe

@@ -17,13 +17,13 @@ from typing import Any
 
 from pytest_kgate.device.open import open_device
 from pytest_kgate.integrity.isolation.process.channel import Channel
-from pytest_kgate.integrity.isolation.process.confinement import confine
-from pytest_kgate.integrity.isolation.process.keeper import fork_under_keeper
+from pytest_kgate.integrity.isolation.process.confinement.confinement import confine
+from pytest_kgate.integrity.isolation.process.judge.keeper import fork_under_keeper
 
 if TYPE_CHECKING:
     from pytest_kgate.device.arm import Arm
     from pytest_kgate.device.protocol import Device
-    from pytest_kgate.integrity.isolation.process.confinement import Confinement
+    from pytest_kgate.integrity.isolation.process.confinement.confinement import Confinement
 
 
 class Worker:
@@ -130,8 +130,8 @@ class Row:
     def record(self, fd: int) -> dict[str, str] | None:
         """Make the calls once, then note what each launches; or return why that can't be had."""
         from pytest_kgate.device.cuda.context import CudaContext
-        from pytest_kgate.integrity.isolation.relaunch.capture import recorded
-        from pytest_kgate.integrity.isolation.relaunch.launches import NotRelaunchable
+        from pytest_kgate.integrity.isolation.captured.capture import recorded
+        from pytest_kgate.integrity.isolation.captured.launches import NotRelaunchable
 
         assert isinstance(self._device, CudaContext), "only a GPU is asked for launches"
         self.prepare(fd, graph=False)

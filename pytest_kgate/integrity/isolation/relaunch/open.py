@@ -10,13 +10,13 @@ from pytest_kgate.device.cuda.device import CudaDevice
 from pytest_kgate.device.cuda.timers.capture import refusals
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.integrity.isolation.candidate_name import CandidateSource
+from pytest_kgate.integrity.isolation.captured.device_code import images_in_folder
+from pytest_kgate.integrity.isolation.captured.device_code import images_of_library
+from pytest_kgate.integrity.isolation.captured.launches import NotRelaunchable
 from pytest_kgate.integrity.isolation.kept_answers import fill
 from pytest_kgate.integrity.isolation.process.parent import CandidateProcess
 from pytest_kgate.integrity.isolation.reference_row import reference_row
-from pytest_kgate.integrity.isolation.relaunch.device_code import images_in_folder
-from pytest_kgate.integrity.isolation.relaunch.device_code import images_of_library
-from pytest_kgate.integrity.isolation.relaunch.launches import NotRelaunchable
-from pytest_kgate.integrity.isolation.relaunch.plan import RowPlan
+from pytest_kgate.integrity.isolation.relaunch.sampling.plan import RowPlan
 from pytest_kgate.integrity.isolation.relaunch.stopwatch import RelaunchStopwatch
 from pytest_kgate.integrity.isolation.relaunch.stopwatch import Verify
 from pytest_kgate.integrity.isolation.shared_memory.address_range import RELAUNCH_BYTES

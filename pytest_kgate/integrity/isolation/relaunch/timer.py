@@ -16,16 +16,16 @@ from typing import Any
 
 from pytest_kgate.device.cuda import driver
 from pytest_kgate.errors import KgateError
+from pytest_kgate.integrity.isolation.captured.graphs import CallGraphs
+from pytest_kgate.integrity.isolation.captured.graphs import functions_in
+from pytest_kgate.integrity.isolation.captured.launches import KernelLaunch
+from pytest_kgate.integrity.isolation.captured.launches import NotRelaunchable
 from pytest_kgate.integrity.isolation.process.channel import Channel
-from pytest_kgate.integrity.isolation.process.landlock import apply_landlock
-from pytest_kgate.integrity.isolation.relaunch.graphs import CallGraphs
-from pytest_kgate.integrity.isolation.relaunch.graphs import functions_in
-from pytest_kgate.integrity.isolation.relaunch.launches import KernelLaunch
-from pytest_kgate.integrity.isolation.relaunch.launches import NotRelaunchable
-from pytest_kgate.integrity.isolation.relaunch.plan import RowPlan
-from pytest_kgate.integrity.isolation.relaunch.sampler import RowGraphs
-from pytest_kgate.integrity.isolation.relaunch.sampler import Sampler
-from pytest_kgate.integrity.isolation.relaunch.sampler import ValueKernels
+from pytest_kgate.integrity.isolation.process.confinement.landlock import apply_landlock
+from pytest_kgate.integrity.isolation.relaunch.sampling.plan import RowPlan
+from pytest_kgate.integrity.isolation.relaunch.sampling.sampler import RowGraphs
+from pytest_kgate.integrity.isolation.relaunch.sampling.sampler import Sampler
+from pytest_kgate.integrity.isolation.relaunch.sampling.sampler import ValueKernels
 from pytest_kgate.integrity.isolation.shared_memory.address_range import RELAUNCH_ADDRESS
 from pytest_kgate.integrity.isolation.shared_memory.address_range import AddressRange
 from pytest_kgate.integrity.isolation.shared_memory.address_range import reserve_early

@@ -18,17 +18,17 @@ from typing import Any
 
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import TimingError
+from pytest_kgate.integrity.isolation.captured.launches import NotRelaunchable
 from pytest_kgate.integrity.isolation.process.channel import Channel
-from pytest_kgate.integrity.isolation.process.guard import guard_process
-from pytest_kgate.integrity.isolation.relaunch.launches import NotRelaunchable
+from pytest_kgate.integrity.isolation.process.judge.guard import guard_process
 from pytest_kgate.system.child_process import last_lines
 from pytest_kgate.system.child_process import parent_pipe
 from pytest_kgate.system.child_process import signal_all
 
 if TYPE_CHECKING:
     from pytest_kgate.device.cuda.device import CudaDevice
-    from pytest_kgate.integrity.isolation.relaunch.launches import KernelLaunch
-    from pytest_kgate.integrity.isolation.relaunch.plan import RowPlan
+    from pytest_kgate.integrity.isolation.captured.launches import KernelLaunch
+    from pytest_kgate.integrity.isolation.relaunch.sampling.plan import RowPlan
     from pytest_kgate.integrity.isolation.shared_memory.host import Block
 
 _TIMER = (sys.executable, "-m", "pytest_kgate.integrity.isolation.relaunch.timer")

@@ -10,9 +10,9 @@ import pytest
 
 from pytest_kgate.build.compiler import toolchain
 from pytest_kgate.errors import ToolchainMissing
-from pytest_kgate.integrity.isolation.relaunch.device_code import images_in_folder
-from pytest_kgate.integrity.isolation.relaunch.device_code import images_of_library
-from pytest_kgate.integrity.isolation.relaunch.launches import NotRelaunchable
+from pytest_kgate.integrity.isolation.captured.device_code import images_in_folder
+from pytest_kgate.integrity.isolation.captured.device_code import images_of_library
+from pytest_kgate.integrity.isolation.captured.launches import NotRelaunchable
 
 SOURCE = 'extern "C" __global__ void kgate_twice(float* x) { x[threadIdx.x] *= 2; }'
 

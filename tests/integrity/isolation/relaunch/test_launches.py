@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_kgate.integrity.isolation.relaunch.launches import MOST_KERNELS
-from pytest_kgate.integrity.isolation.relaunch.launches import KernelLaunch
-from pytest_kgate.integrity.isolation.relaunch.launches import NotRelaunchable
-from pytest_kgate.integrity.isolation.relaunch.launches import launches_of
+from pytest_kgate.integrity.isolation.captured.launches import MOST_KERNELS
+from pytest_kgate.integrity.isolation.captured.launches import KernelLaunch
+from pytest_kgate.integrity.isolation.captured.launches import NotRelaunchable
+from pytest_kgate.integrity.isolation.captured.launches import launches_of
 
 LAUNCH = KernelLaunch("_Z1kPf", (4, 1, 1), (256, 1, 1), 1024, (b"\0" * 8, b"\1\0\0\0"), (1, 1, 1), False)
 

@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from pytest_kgate.integrity.isolation.relaunch.plan import RowPlan
-from pytest_kgate.integrity.isolation.relaunch.plan import latencies
+from pytest_kgate.integrity.isolation.relaunch.sampling.plan import RowPlan
+from pytest_kgate.integrity.isolation.relaunch.sampling.plan import latencies
 
 H100_L2 = 50 * 2**20
 

@@ -41,7 +41,7 @@ def honest(x, out):
 
 def says(change):
     # The candidate's process is the candidate's: it may say of its launches what it likes.
-    from pytest_kgate.integrity.isolation.relaunch import capture
+    from pytest_kgate.integrity.isolation.captured import capture
 
     true = capture.recorded
     if true.__name__ == "recorded":

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from pytest_kgate.errors import CandidateError
-from pytest_kgate.integrity.isolation.process.guard import children
+from pytest_kgate.integrity.isolation.process.judge.guard import children
 from pytest_kgate.integrity.isolation.relaunch import timer_process
 
 if sys.platform != "linux":

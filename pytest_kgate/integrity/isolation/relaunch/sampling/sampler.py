@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_kgate.device.cuda import driver
-from pytest_kgate.integrity.isolation.relaunch.plan import RowPlan
+from pytest_kgate.integrity.isolation.relaunch.sampling.plan import RowPlan
 
 _PIECE = 16
 """Bytes that the kernels take at once; slots are multiples of it."""

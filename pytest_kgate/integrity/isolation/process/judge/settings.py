@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from dataclasses import fields
 
-from pytest_kgate.integrity.isolation.process import system_calls
+from pytest_kgate.integrity.isolation.process.confinement import system_calls
 from pytest_kgate.system import procfs
 
 _IOPRIO_WHO_PROCESS = 1

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from pytest_kgate.device.cuda import driver
-from pytest_kgate.integrity.isolation.relaunch.launches import KernelLaunch
-from pytest_kgate.integrity.isolation.relaunch.launches import NotRelaunchable
+from pytest_kgate.integrity.isolation.captured.launches import KernelLaunch
+from pytest_kgate.integrity.isolation.captured.launches import NotRelaunchable
 
 _PORTABLE_SHARED_BYTES = 48 * 1024
 _PORTABLE_CLUSTER = 8

@@ -16,9 +16,9 @@ import signal
 from pathlib import Path
 from typing import NoReturn
 
-from pytest_kgate.integrity.isolation.process.guard import adopt_orphans
-from pytest_kgate.integrity.isolation.process.guard import end_children
-from pytest_kgate.integrity.isolation.process.guard import hide_memory
+from pytest_kgate.integrity.isolation.process.judge.guard import adopt_orphans
+from pytest_kgate.integrity.isolation.process.judge.guard import end_children
+from pytest_kgate.integrity.isolation.process.judge.guard import hide_memory
 from pytest_kgate.integrity.isolation.process.own_folder import remove_folder
 
 _SIGNAL_AT_PARENTS_END = 1

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-from pytest_kgate.integrity.isolation.relaunch.launches import NotRelaunchable
+from pytest_kgate.integrity.isolation.captured.launches import NotRelaunchable
 
 _ELF = b"\x7fELF\x02\x01"
 """The first bytes of an object file of 64 bits, least significant byte first."""

@@ -15,8 +15,8 @@ import platform
 import struct
 from collections.abc import Iterable
 
-from pytest_kgate.integrity.isolation.process import system_calls
-from pytest_kgate.integrity.isolation.process.system_calls import Rule
+from pytest_kgate.integrity.isolation.process.confinement import system_calls
+from pytest_kgate.integrity.isolation.process.confinement.system_calls import Rule
 
 _ARCHITECTURES = {"x86_64": 0xC000_003E, "aarch64": 0xC000_00B7}
 """AUDIT_ARCH_X86_64 and AUDIT_ARCH_AARCH64 of audit.h, by the machine's name."""

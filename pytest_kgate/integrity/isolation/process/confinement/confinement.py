@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_kgate.integrity.isolation.process import capabilities
-from pytest_kgate.integrity.isolation.process.landlock import apply_landlock
-from pytest_kgate.integrity.isolation.process.landlock import scopes_signals
-from pytest_kgate.integrity.isolation.process.seccomp import apply_seccomp
+from pytest_kgate.integrity.isolation.process.confinement import capabilities
+from pytest_kgate.integrity.isolation.process.confinement.landlock import apply_landlock
+from pytest_kgate.integrity.isolation.process.confinement.landlock import scopes_signals
+from pytest_kgate.integrity.isolation.process.confinement.seccomp import apply_seccomp
 
 if TYPE_CHECKING:
-    from pytest_kgate.report.record.integrity import ConfinementFacts
+    from pytest_kgate.report.record.facts.integrity import ConfinementFacts
 
 
 @dataclass(frozen=True)

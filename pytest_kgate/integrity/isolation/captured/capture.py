@@ -12,9 +12,9 @@ from typing import Any
 
 from pytest_kgate.device.cuda import driver
 from pytest_kgate.device.cuda.timers.capture import Captures
-from pytest_kgate.integrity.isolation.relaunch.launches import MOST_KERNELS
-from pytest_kgate.integrity.isolation.relaunch.launches import KernelLaunch
-from pytest_kgate.integrity.isolation.relaunch.launches import NotRelaunchable
+from pytest_kgate.integrity.isolation.captured.launches import MOST_KERNELS
+from pytest_kgate.integrity.isolation.captured.launches import KernelLaunch
+from pytest_kgate.integrity.isolation.captured.launches import NotRelaunchable
 
 if TYPE_CHECKING:
     from pytest_kgate.device.cuda.context import CudaContext
