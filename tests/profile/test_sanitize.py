@@ -212,6 +212,32 @@ def test_fine():
     result.stdout.fnmatch_lines(["compute-sanitizer: memcheck: Invalid __global__ write*"])
 
 
+@pytest.mark.parametrize(("arguments", "said"), [((), "no debug"), (("--kgate-debug",), "debug")])
+def test_kernels_are_built_under_the_tool_as_in_the_session(suite, tool, arguments, said):
+    pytester = suite(
+        """
+        def reports_how_it_is_built(x):
+            if os.environ.get("KGATE_UNDER_TOOL_RESULTS"):
+                raise RuntimeError("debug" if SESSION.debug else "no debug")
+            return torch.nn.functional.silu(x)
+
+        @pytest.fixture(autouse=True)
+        def options(pytestconfig):
+            from pytest_kgate.session.options.sources import from_config
+
+            global SESSION
+            SESSION = from_config(pytestconfig)
+
+        @pytest.mark.sanitize("memcheck")
+        def test_it(kbench):
+            kbench(reports_how_it_is_built, SILU)
+        """
+    )
+    result = pytester.runpytest_inprocess(*arguments)
+    result.assert_outcomes(failed=1)
+    assert f"The candidate raised RuntimeError: {said}" in " ".join(result.stdout.str().split())
+
+
 class _Gpu:
     kind = "cuda"
     torch_device = "none"
