@@ -148,3 +148,9 @@ def test_a_planted_violation_is_found(tmp_path: Path, files: dict[str, str], com
     wanted = complaint.format(p=package.name)
     # A circle may be told from any of its modules.
     assert any(set(wanted.split()) == set(line.split()) for line in found)
+
+
+def test_no_two_test_files_have_one_name() -> None:
+    """pytest imports them by their names alone, so that one of the two could not be collected."""
+    names = [path.name for path in Path(__file__).parent.rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))
