@@ -45,8 +45,8 @@ class ConfinementFacts(TypedDict):
 class IsolationFacts(TypedDict):
     """Under --kgate-isolate: what the process of the candidate was asked to do."""
 
-    confined: ConfinementFacts | None
-    """What held for it; null where it was not started."""
+    confined: ConfinementFacts | bool | None
+    """What held for it; null where it was not started. Of the earliest records, whether Landlock held."""
     launched_by: Literal["candidate", "timer"] | None
     """The process that made the timed calls: the candidate's own, or the timer's, which runs none of its host code.
 
