@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections import namedtuple
 
 import pytest
@@ -68,3 +70,53 @@ def test_values_laid_out_otherwise_are_written_too():
 def test_trees_that_differ_are_not_written():
     with pytest.raises(ValueError, match="shorter"):
         tree.write((torch.zeros(1), torch.zeros(1)), (torch.zeros(1),))
+
+
+@pytest.mark.parametrize("from_conjugate", [False, True])
+@pytest.mark.parametrize("to_conjugate", [False, True])
+def test_values_are_written_and_not_only_their_bytes(from_conjugate, to_conjugate):
+    value, target = torch.tensor([1 + 2j, 3 - 4j]), torch.zeros(2, dtype=torch.complex64)
+    value, target = value.conj() if from_conjugate else value, target.conj() if to_conjugate else target
+    tree.write((target,), (value,))
+    assert torch.equal(target.resolve_conj(), value.resolve_conj())
+
+
+def test_values_of_another_type_are_converted():
+    target = torch.zeros(3)
+    tree.write((target,), (torch.tensor([1, 2, 3]),))
+    assert target.tolist() == [1.0, 2.0, 3.0]
+
+
+def test_writing_on_the_host_wakes_no_worker_of_pytorch():
+    """Its workers spin when they have worked, and take a core from the kernel that is timed next.
+
+    Told by their CPU time, in a process whose workers do nothing else: values of 4 MiB are written a hundred times.
+    """
+    code = """
+import os, torch
+from pytest_kgate.problems import tree
+torch.set_num_threads(2)
+target, value = torch.zeros(1 << 20), torch.ones(1 << 20)
+(target + value).sum()  # the workers are there now
+def workers():
+    ticks = {}
+    for thread in os.listdir("/proc/self/task"):
+        if int(thread) != os.getpid():
+            with open(f"/proc/self/task/{thread}/schedstat") as file:
+                ticks[thread] = int(file.read().split()[0])  # nanoseconds that it spent on a core
+    return ticks
+import time
+time.sleep(0.3)
+before = workers()
+for _ in range(100):
+    tree.write((target,), (value,))
+time.sleep(0.05)
+after = workers()
+assert before, "no worker to look at"
+assert target.min() == 1
+print(max(after[thread] - before[thread] for thread in before))
+"""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("reads /proc")
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(found.stdout) * 1e-9 < 5e-3

@@ -15,7 +15,7 @@ from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.cuda.context import CudaContext
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Workload
-from pytest_kgate.problems.tree import storage_span
+from pytest_kgate.problems.tree import write_span
 
 _FEWEST_PAIRS, _MOST_PAIRS = 4, 7
 """Pairs of a call on new values and a call on the same values again; drawn, so that no candidate knows the last one."""
@@ -83,7 +83,7 @@ def time_new_values(
 def _refill(inputs: tuple[Any, ...], values: tuple[Any, ...]) -> None:
     for tensor, value in zip(inputs, values, strict=True):
         if isinstance(tensor, Tensor) and tensor.numel() and tensor.stride() == value.stride():
-            storage_span(tensor.data).copy_(storage_span(value))  # `.data`, so that the tensor's version counter stays
+            write_span(tensor.data, value)  # `.data`, so that the tensor's version counter stays
 
 
 def _by_clock(

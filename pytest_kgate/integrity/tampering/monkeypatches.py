@@ -46,6 +46,7 @@ CHECKED_NAMES = MappingProxyType(
         ),
         "time": "monotonic perf_counter perf_counter_ns sleep",
         "json": "dumps loads",
+        "ctypes": "memmove",
         "hashlib": "sha256",
         "numpy": "array asarray isfinite log mean median ptp quantile sort sqrt stack unravel_index",
         "numpy.random": "SeedSequence default_rng",
