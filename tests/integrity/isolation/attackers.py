@@ -73,7 +73,7 @@ def idles_threads():
 @attack
 def renices_threads():
     for thread in threads():
-        os.setpriority(os.PRIO_PROCESS, thread, 5)
+        os.setpriority(os.PRIO_PROCESS, thread, min(19, os.getpriority(os.PRIO_PROCESS, thread) + 5))
 
 
 @attack
