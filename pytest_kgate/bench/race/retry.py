@@ -110,10 +110,14 @@ def _borne(reason: Reason, accept_foreign_load: bool) -> str:
 
 
 def _undermining(result: race.Race, found: Disturbances, accept_foreign_load: bool) -> str:
-    """The reasons, where all of them together could have made a verdict, or are of unknown size; empty otherwise."""
+    """The reasons, where all of them together could have made a verdict, or are of unknown size; empty otherwise.
+
+    A race without a gate has no verdict that could bear any: it measures, maybe for one that is judged elsewhere.
+    """
     count = [reason for reason in found.reasons if not (reason.foreign and accept_foreign_load)]
-    low, high = (sum(getattr(one, name) for one in count) for name in ("too_low", "too_high"))
-    if math.isfinite(low + high) and all(_bears(judgement, low, high) for judgement in result.judgements):
+    low, high = sum(reason.too_low for reason in count), sum(reason.too_high for reason in count)
+    judged = result.judgements
+    if judged and math.isfinite(low + high) and all(_bears(judgement, low, high) for judgement in judged):
         return ""
     return "; ".join(reason.text for reason in count)
 

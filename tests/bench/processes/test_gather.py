@@ -43,10 +43,10 @@ def _request(*gates, attempt=1, **options):
     )
 
 
-def _run(request, ratio, change=lambda record: record, faults=None):
+def _run(request, ratio, change=lambda record: record, **device):
     """The record of a request whose processes are run here; `change` says what becomes of the records of each."""
     noise = Mixture((White(0.01), RaceOffset(0.005)))
-    device = FakeDevice({"candidate": ratio * 1e-5, "reference": 1e-5}, noise=noise, faults=faults)
+    device = FakeDevice({"candidate": ratio * 1e-5, "reference": 1e-5}, noise=noise, **device)
 
     def run(request, spawn=None):
         return bench.run(request, device, ReferencePicker(), {}, lambda complaint: None, spawn=spawn).record
@@ -97,6 +97,17 @@ def test_process_with_broken_samples_is_invalid_and_named():
     assert record["verdict"] == record["gates"][0]["verdict"] == "INVALID"
     assert record["reason"].startswith("process 1 of 4: ")
     assert "not finite" in record["reason"]
+
+
+BUSY = {"candidate_wait": 0.0, "reference_wait": 0.9, "foreign_cpu": 1.6, "steal": 0.0}
+"""The reference may be ten times as fast alone."""
+
+
+def test_process_that_judges_nothing_bears_no_disturbance():
+    """Its own race has no verdict that could be clear of the bound by more than a disturbance can have moved it."""
+    record = _run(_request(SpeedGate(0.95)), 0.5, evidence=lambda round: BUSY)
+    assert record["verdict"] == "INVALID"
+    assert record["reason"].startswith("process 1 of 4: other work took 1.6 of the machine's cores")
 
 
 def test_process_whose_evidence_is_not_to_be_trusted_ends_the_race():
