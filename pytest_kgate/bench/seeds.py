@@ -6,7 +6,7 @@ its stream's name and its indices, BLAKE2b with a key of 128 bits (RFC 7693), wh
 can't meet, for their names differ, and a second race or another process has a book of its own.
 
 What decides *which* answers are verified is in no book: those lots are drawn from the operating system's generator
-once the calls have been made, so that not even the seed tells them. The record names them.
+once the calls have been made, so that not even the seed tells them. A race's record names those of its probes.
 """
 
 from __future__ import annotations

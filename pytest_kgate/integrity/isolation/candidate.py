@@ -59,7 +59,9 @@ class Isolation:
         device: Device,
         timer: str,
     ) -> None:
-        """`params` are the problem's, which the candidate's process gets; `seed` begins the draws of timed rows.
+        """`params` are the problem's, which the candidate's process gets.
+
+        `values` and `reference_values` tell the seeds of the candidate's and of the reference's timed rows.
 
         `budget_seconds` limits how long answers are verified. With the timer `wall` the candidate's own process makes
         the timed calls even where another could. Raises `UsageError` where the candidate is no name, where

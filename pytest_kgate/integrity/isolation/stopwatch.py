@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import random
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -35,8 +34,10 @@ from pytest_kgate.device.protocol import Round
 from pytest_kgate.device.protocol import RoundSeeds
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.device.rows import BufferSet
+from pytest_kgate.integrity.isolation.kept_answers import LOTS
 from pytest_kgate.integrity.isolation.kept_answers import KeptAnswers
 from pytest_kgate.integrity.isolation.kept_answers import fill
+from pytest_kgate.integrity.isolation.kept_answers import lots
 from pytest_kgate.integrity.isolation.reference_row import ReferenceRow
 from pytest_kgate.integrity.isolation.reference_row import reference_row
 from pytest_kgate.integrity.isolation.shared_memory.host import make_block
@@ -49,8 +50,6 @@ if TYPE_CHECKING:
 
 Seeds = Callable[[int, int], int]
 """From a row's number and a call's to the seed of its values; no seed tells another."""
-
-_LOTS = random.SystemRandom()
 
 _ROW_SECONDS = {"host": 20e-3, "cuda": 30e-3}
 """The latency of a reference's row, by which the number of calls is chosen: long beside the round trip to the
@@ -66,10 +65,6 @@ turn. A set for each call would take most of a round to draw."""
 
 _SETTLE_SECONDS = 10e-3
 """The pause before a row on the host, in which spinning worker threads fall asleep; see `device/host.py`."""
-
-_DRAWN = 2
-"""Outputs of a row that are kept: 96 in the shortest race, which find a candidate that leaves out one call in twenty
-with 99 %. They are copied within the time that counts for the candidate."""
 
 
 class IsolatedStopwatch:
@@ -174,14 +169,13 @@ class IsolatedStopwatch:
         """Seconds of one row in the other process; outputs of calls chosen at random are kept."""
         with contextlib.closing(make_block(self._device, self._layout.nbytes)) as block:
             seeds = self._fill(block.bytes)
-            mine = [torch.empty_like(self._like) for _ in range(min(_DRAWN, len(seeds)))]
+            mine = [torch.empty_like(self._like) for _ in range(min(LOTS, len(seeds)))]
             self._settle()
             self._device.synchronize()
             with no_garbage_collection():
                 start = time.perf_counter()
                 self._process.run(block)
-                # The lots are drawn when the candidate says that it has done its work, from no seed that there is.
-                chosen = _LOTS.sample(range(len(seeds)), len(mine))
+                chosen = lots(range(len(seeds)))  # when the candidate says that it has done its work
                 for copy, call in zip(mine, chosen, strict=True):
                     copy.copy_(self._layout.views(block.bytes, call)[1])
                 self._device.synchronize()

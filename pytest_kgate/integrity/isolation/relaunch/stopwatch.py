@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import random
 import secrets
 import time
 from collections.abc import Callable
@@ -39,6 +38,7 @@ from pytest_kgate.integrity.isolation.captured.launches import KernelLaunch
 from pytest_kgate.integrity.isolation.captured.launches import NotRelaunchable
 from pytest_kgate.integrity.isolation.kept_answers import KeptAnswers
 from pytest_kgate.integrity.isolation.kept_answers import fill
+from pytest_kgate.integrity.isolation.kept_answers import lots
 from pytest_kgate.integrity.isolation.relaunch.sampling.plan import RowPlan
 from pytest_kgate.integrity.isolation.relaunch.sampling.plan import latencies
 from pytest_kgate.integrity.isolation.relaunch.sampling.sampler import RowGraphs
@@ -56,12 +56,6 @@ if TYPE_CHECKING:
     from pytest_kgate.integrity.isolation.stopwatch import Seeds
 
 Verify = Callable[[tuple[Any, ...], Any], "str | None"]
-
-_LOTS = random.SystemRandom()
-
-_DRAWN = 2
-"""Outputs of a row that are kept: 96 in the shortest race, which find a candidate that leaves out one call in twenty
-with 99 %."""
 
 _OVERHEAD_TOLERANCE = 1e-6
 """Seconds by which the fixed part of a candidate's row may exceed the reference's; beyond, it counts as latency."""
@@ -220,7 +214,7 @@ class RelaunchStopwatch:
     def _candidate_sample(self) -> tuple[float, float]:
         """Seconds of both rows; outputs of calls of the long one, chosen when it is over, are kept."""
         seeds, pair = self._candidate_pair()
-        for call in _LOTS.sample(self._plan.rows[1], _DRAWN):
+        for call in lots(self._plan.rows[1]):
             if self._layout.first_overwritten(self._block.bytes, call) is not None:
                 raise CandidateError(
                     "The candidate wrote outside of its output.",
