@@ -1,4 +1,7 @@
-"""One `kbench` call: check, race, judge. Knows nothing of pytest."""
+"""One `kbench` call from request to record: check the answers, race against the reference, judge the gates.
+
+Nothing here knows of pytest.
+"""
 
 from __future__ import annotations
 
@@ -59,10 +62,12 @@ def run(
     notice: Callable[[str], None] | None = None,
     spawn: gather.Spawn | None = None,
 ) -> Outcome:
-    """Check, race and judge; whatever the candidate does wrong ends in the record, not in an exception.
+    """Check the candidate's answers, race it against the reference, judge the gates, and return the record of it all.
 
-    `notice` is handed what a user should know before the budget is spent. `spawn` starts one of several processes, and
-    is needed where the request asks for them. Raises `UsageError` where the call itself makes no sense.
+    Whatever the candidate does wrong becomes a verdict in the record, not an exception. `picker` chooses among several
+    references. `when_stuck` is told what was under way when a step hangs in native code. `progress` is called after
+    each round; `notice` with warnings that a user should see before the budget is spent. `spawn` starts one of several
+    processes, and is needed where the request asks for them. Raises `UsageError` where the call itself makes no sense.
     """
     builder = RecordBuilder(request, device, environment)
     if request.sanitizer is not None and request.sanitizer["verdict"] != "PASS":
@@ -110,7 +115,7 @@ def run(
 
 
 def not_judged(request: Request, device: Device, environment: Mapping[str, Any]) -> Record:
-    """The record of a request of which only the candidate was called, in a process that another tool watches."""
+    """The record of a call that was neither raced nor judged: a profiler or sanitizer watched the candidate alone."""
     return RecordBuilder(replace(request, speed=(), error=None), device, environment).finish()
 
 
@@ -202,7 +207,10 @@ def _run(
 
 
 def _work_undone(device: Device, result: race.Race, workload: Workload, verify: Verify) -> str | None:
-    """Why the timed launches can't be trusted to have done the work, as one sentence."""
+    """One sentence on why the timed launches can't be trusted to have done the work; None where they can.
+
+    Compares the answers of the probed launches with exact ones, and the launches' times with each other.
+    """
     with device.running("waiting for all that the candidate has launched"):
         device.synchronize()  # on a stream of its own it may lag behind, and write into the inputs that are drawn next
     for seed, answer in (pair for probe in result.probes.kept for pair in probe.answers):

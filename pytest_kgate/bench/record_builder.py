@@ -1,4 +1,4 @@
-"""What is known of one `kbench` call so far, and the record that it makes."""
+"""The record of one `kbench` call, gathered step by step and made into JSON's types at the end."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 
 class RecordBuilder:
-    """Gathers what is known so far, so that a race which breaks off still leaves a whole record."""
+    """Collects each step's result as it becomes known, so that a call that breaks off still leaves a whole record."""
 
     def __init__(self, request: Request, device: Device, environment: Mapping[str, Any]) -> None:
         self.request = request
@@ -68,19 +68,19 @@ class RecordBuilder:
 
     @property
     def candidate_name(self) -> str:
-        """As tables show it."""
+        """The candidate's name in tables."""
         return str(_candidate_facts(self.request.candidate, self.request.name, self.request.problem.params)["name"])
 
     @property
     def may_pass(self) -> bool:
-        """Whether nothing speaks against the candidate so far, once the race is over."""
+        """Whether a race was run, and check and gates have all passed; the integrity checks still follow."""
         if self.invalid or self.correctness is None or self.race is None or not self.race.rounds:
             return False
         judged = (self.correctness.verdict, *(one.verdict for one in self.race.judgements))
         return all(verdict is Verdict.PASS for verdict in judged)
 
     def finish(self) -> Record:
-        """The record, in JSON's own types."""
+        """The record of all that is known by now, in JSON's own types."""
         self.invalid = self.invalid or (self.integrity.reason() if self.integrity else None)
         judgements = self._judgements()
         gates = [one.to_dict() for one in judgements]
@@ -129,7 +129,7 @@ class RecordBuilder:
         return in_json_types
 
     def _judgements(self) -> list[Judgement]:
-        """The race's, with the bootstrap intervals that a reader may want beside the deciding one."""
+        """The race's judgements, each with the bootstrap intervals that records show beside the deciding one."""
         if self.race is None:
             return []
         result, seed = self.race, self.request.book.seed(Stream.RESAMPLES)

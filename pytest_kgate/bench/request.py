@@ -1,4 +1,4 @@
-"""What one `kbench` call is asked to do, and what it hands back."""
+"""The request that a `kbench` call is made into, its settings, and the outcome that comes back."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ UNVERIFIED = "kgate-unverified"
 
 @dataclass(frozen=True)
 class Settings:
-    """How one call is checked, raced and judged: what a session's options, markers and keywords come to."""
+    """How one call is checked, raced and judged, once options, markers and keyword arguments are put together."""
 
     timer: str = "auto"
     """`auto`, `graph`, `queue`, `eager` or `wall`."""
@@ -55,7 +55,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Request:
-    """What one `kbench` call was asked to do."""
+    """One `kbench` call: which candidate, on which problem, held to which gates, with which settings."""
 
     test: str
     """The test's node id."""
@@ -83,45 +83,51 @@ class Request:
 
     @property
     def seed(self) -> int:
-        """The root of the book of seeds: the problem's own, or the session's; of one of several processes, its own."""
+        """The root of this call's book of seeds.
+
+        It is the problem's own seed, or else the session's. Each of several processes has one derived from that.
+        """
         root = self.session_seed if self.problem.seed is None else self.problem.seed
         return root if self.process is None else seeds.SeedBook(root).page(seeds.Stream.PROCESS, self.process).root
 
     @property
     def book(self) -> seeds.SeedBook:
-        """Whatever is drawn for this call is looked up in it."""
+        """The book of seeds of this call: every random draw but the secret lots is looked up in it."""
         return seeds.SeedBook(self.seed)
 
     @functools.cached_property
     def session_seed(self) -> int:
-        """Of --kgate-seed; else drawn for this call, so that no record that is written before it gives it away."""
+        """The seed given with --kgate-seed, or else a secret one that is drawn for this call.
+
+        It is drawn so late that no record written before the call can give it away to the candidate.
+        """
         return seeds.drawn() if self.settings.seed is None else self.settings.seed
 
     @property
     def claims_own(self) -> bool:
-        """Whether a library's kernel in its place would be a lie."""
+        """Whether the candidate claims to launch its own kernels only, so that launching a library's is a fault."""
         return hasattr(self.candidate, "build") if self.own is None else self.own
 
     @property
     def declared_libraries(self) -> tuple[str, ...]:
-        """Those that the candidate's source opens, and what these run: their kernels among its own are no lie."""
+        """The libraries whose kernels the candidate may launch: those its source opens, and those that these call."""
         return vendor.with_theirs(getattr(self.candidate, "libraries", ()))
 
     @property
     def in_processes(self) -> bool:
-        """Whether other processes race, and this one checks and judges."""
+        """Whether the race is run in several fresh processes, while this one checks and judges."""
         races = bool(self.speed) and not self.settings.selftest
         return self.process is None and self.settings.processes > 1 and races
 
     @property
     def must_be_right(self) -> bool:
-        """Whether a wrong answer ends the request; a request that demands nothing only measures."""
+        """Whether a wrong answer ends the call before its race; a call without gates measures wrong kernels too."""
         return self.error is not None or (self.check and bool(self.speed))
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The record, and the exception behind an ERROR verdict."""
+    """What a call hands back: its record, and the exception behind an ERROR verdict."""
 
     record: Record
     cause: BaseException | None = None

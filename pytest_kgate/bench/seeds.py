@@ -22,16 +22,21 @@ import numpy as np
 from pytest_kgate.device.protocol import RoundSeeds
 
 VERSION = 2
-"""Of the book, for records: a seed repeats a call only in the book that it was drawn for. The first had no number."""
+"""Version of these streams, kept in records: a seed repeats a call only with the version that it was drawn for.
+Records without a version are of the first."""
 
 _ROOT_BITS = 128
 
 _VALUE_BITS = 53
-"""Of a seed that is handed out: more than can be tried where the generator takes all of it, and exact in any JSON."""
+"""Bits of a seed that is handed out: more than can be tried where the generator takes all of them, and few enough that
+any JSON holds the number exactly."""
 
 
 class Stream(enum.Enum):
-    """What numbers are drawn for. A stream's value is part of the hash: to change one changes its numbers."""
+    """The random streams, by what their numbers are drawn for; each docstring names the indices of its stream.
+
+    A stream's value is part of the hash: to change it changes the numbers.
+    """
 
     CHECK_VALUES = "check values"
     """(draw,): the inputs of one draw of a check."""
@@ -64,30 +69,30 @@ class Stream(enum.Enum):
 
 
 class SeedBook:
-    """All streams of one race, by a root of up to 128 bits: the session's seed, or the problem's."""
+    """All random streams that follow from one root: the session's seed or the problem's, of up to 128 bits."""
 
     def __init__(self, root: int) -> None:
         self.root = root
         self._key = hashlib.blake2b(str(root).encode("ascii"), digest_size=16, person=b"kgate root").digest()
 
     def seed(self, stream: Stream, *indices: int) -> int:
-        """A number of 53 bits, for a generator of PyTorch or NumPy."""
+        """The seed of 53 bits at these indices of a stream, for a generator of PyTorch or NumPy."""
         return self._hash(stream, indices, 8) >> (64 - _VALUE_BITS)
 
     def generator(self, stream: Stream, *indices: int) -> np.random.Generator:
-        """NumPy's, at the beginning of a stream."""
+        """A new NumPy generator for these indices of a stream, seeded with 128 bits."""
         return np.random.default_rng(self._hash(stream, indices, 16))
 
     def page(self, stream: Stream, *indices: int) -> SeedBook:
-        """A book of its own, whose streams are not those of this one."""
+        """A new book, for a second race or another process: its seeds can't be computed from those of this one."""
         return SeedBook(self._hash(stream, indices, 16))
 
     def numbered(self, stream: Stream) -> Callable[..., int]:
-        """The function from a stream's indices to its seeds, for rooms that know no streams."""
+        """The function from a stream's indices to its seeds, for packages that do not import this one."""
         return functools.partial(self.seed, stream)
 
     def round(self, number: int, *, probed: bool) -> RoundSeeds:
-        """Of one round of a race; of a probed one, with those of its rows on new values."""
+        """The seeds of one round of a race; a probed round has those of the new values of its three rows as well."""
         rows = range(3) if probed else ()
         return RoundSeeds(
             values=self.seed(Stream.ROUND_VALUES, number),
@@ -96,7 +101,7 @@ class SeedBook:
         )
 
     def reference_round(self, number: int) -> RoundSeeds:
-        """Of one round in which a problem's references are compared."""
+        """The seeds of one round in which a problem's references are timed to find the fastest."""
         return RoundSeeds(self.seed(Stream.REFERENCE_VALUES, number), self.seed(Stream.REFERENCE_LAYOUT, number))
 
     def _hash(self, stream: Stream, indices: tuple[int, ...], size: int) -> int:
@@ -106,7 +111,7 @@ class SeedBook:
 
 
 def drawn() -> int:
-    """A secret root; its first bit is set, so that its text is as long as that of every other."""
+    """A new secret root from the operating system; its top bit is set, so that all have texts of one length."""
     return secrets.randbits(_ROOT_BITS) | 1 << (_ROOT_BITS - 1)
 
 

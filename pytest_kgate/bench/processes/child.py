@@ -1,6 +1,6 @@
-"""One process of a gate, from the inside: a pytest session that runs one test up to one `kbench` call, and ends there.
+"""The child's side of a gate raced in several processes: a pytest session that runs one test up to one `kbench` call.
 
-The call is checked and raced as in any session, and its record handed to the parent, which judges.
+The call is checked and raced as in any session; its record goes to the parent, which judges, and the session ends.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Child:
-    """Stands in for `bench.run` in the session of such a process."""
+    """Takes the place of `bench.call.run` in the session of a child process."""
 
     def __init__(self, config: pytest.Config, task: Task) -> None:
         self._task = task
@@ -39,7 +39,10 @@ class Child:
         threading.Thread(target=end_with_parent, args=(task.parent_pipe,), daemon=True).start()
 
     def run(self, request: Request, measure: Callable[[Request], Outcome]) -> Outcome:
-        """An earlier call's outcome, as the parent saw it; at the call that is meant, measures and ends the session."""
+        """Measure the call that the task names, hand its record to the parent and end the session.
+
+        Calls of the test before it get the outcome that they had in the parent, without being measured again.
+        """
         from pytest_kgate.bench.request import Outcome
 
         if request.call in self._earlier:
@@ -60,7 +63,7 @@ class Child:
         pytest.exit("measured for another process", returncode=0)
 
     def _with_reference(self, request: Request) -> Problem:
-        """The problem with the reference that the parent has chosen: all processes must race against the same."""
+        """The problem with only the reference that the parent has chosen: all processes must race against the same."""
         references, backend = request.problem.reference, self._task.backend
         if backend is None or not isinstance(references, Mapping) or backend not in references:
             return request.problem

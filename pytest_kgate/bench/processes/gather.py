@@ -1,4 +1,4 @@
-"""The rounds of one gate, taken in several processes one after the other, and the record that they add up to."""
+"""The parent's side of a gate raced in several processes: run them one after the other, judge all their rounds."""
 
 from __future__ import annotations
 
@@ -41,9 +41,10 @@ Spawn = Callable[[int, "str | None", float], "Record"]
 
 
 def gather(record: Record, request: Request, spawn: Spawn, progress: Callable[[Progress], None] | None) -> Record:
-    """`record`, of this process's check, with the gates judged on the rounds of all processes.
+    """Race in as many processes as the request asks for, and return `record` with the gates judged on all their rounds.
 
-    The first process that fails or is wrong ends it.
+    `record` holds this process's check of the answers. The first process that breaks off or finds a wrong answer ends
+    the gathering; its verdict and reason are then those of the record.
     """
     of = request.settings.processes
     # Once for its start; the process itself limits how long it waits for the device, the check and the race.
@@ -68,14 +69,14 @@ def gather(record: Record, request: Request, spawn: Spawn, progress: Callable[[P
 
 
 def _release_memory() -> None:
-    """Give PyTorch's unused memory back to the GPU, where the processes need it."""
+    """Give the memory that PyTorch's allocator caches back to the GPU: the other processes need it."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         torch.cuda.empty_cache()
 
 
 def _refused(record: Record, request: Request, one: Record, which: str) -> Record:
-    """One process has no rounds to be trusted, though the check in this one was passed."""
+    """The record where one process has no rounds that can be trusted, though this process's check was passed."""
     reason = f"{which}: {one['reason'] or 'took no round'}"
     verdict = "INVALID" if VERDICTS[one["verdict"]].of_gates else one["verdict"]
     gates = []
@@ -118,7 +119,7 @@ def _judged(record: Record, request: Request, found: Sequence[Record]) -> Record
 
 
 def _timing_of(one: Record) -> TimingFacts:
-    """The race of a process that is gathered; one without is refused before."""
+    """The timing of one process's record; records without one are refused before this is called."""
     timing = one["timing"]
     assert timing is not None
     return timing
@@ -139,7 +140,7 @@ def _notes(gate: SpeedGate, spread: Spread) -> list[str]:
 
 
 def _timing(timings: Sequence[TimingFacts], found: Sequence[Record], runs: Sequence[Run], tick: float) -> TimingFacts:
-    """As of one race; samples are those of the first process, then of the second, and so on."""
+    """The timing of all processes together, shaped as that of one race; samples follow each other by process."""
     candidate = _stacked([run.candidate for run in runs])
     reference = _stacked([run.reference for run in runs])
     first = timings[0]

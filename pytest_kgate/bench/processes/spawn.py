@@ -1,4 +1,4 @@
-"""One process of a gate, from the outside: a pytest session of its own, for one test, with the options of this one."""
+"""Start one process of a gate: a pytest session for a single test, with the options of this session."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ if TYPE_CHECKING:
     from pytest_kgate.report.record.record import Record
 
 _GRACE_SECONDS = 10.0
-"""For a process that is interrupted, to put its fixtures away, before it is killed."""
+"""Time for an interrupted process to tear down its fixtures, before it is killed."""
 
 
 class ProcessFailed(KgateError):
-    """A process ended without a record."""
+    """A process of a gate ended without handing over a record."""
 
 
 @dataclass(frozen=True)
 class Launcher:
-    """How this session was started, so that others can be started alike."""
+    """The command line and folder of this session, with which the processes of a gate are started."""
 
     arguments: tuple[str, ...]
     folder: Path
 
     @classmethod
     def of(cls, config: pytest.Config) -> Launcher:
-        """The same command line, except for what several sessions can't share."""
+        """The command line of this session, without what several sessions can't share: xdist, a JUnit file."""
         given = config.invocation_params
         overrides = ["-rfEs"]
         if config.pluginmanager.hasplugin("xdist"):
@@ -57,7 +57,10 @@ class Launcher:
         return cls((*(str(one) for one in given.args), *overrides), given.dir)
 
     def run(self, task: Task, limit_seconds: float) -> Record:
-        """The record of a new process; raises `ProcessFailed` where it leaves none in time."""
+        """Start a process for this task, wait for it and return its record.
+
+        Raises `ProcessFailed` where there is none after `limit_seconds`, or when the process has ended.
+        """
         with tempfile.TemporaryDirectory(prefix="kgate-process-") as name:
             folder = Path(name)
             answer = folder / "answer.json"
@@ -85,7 +88,10 @@ def _run(
     output: IO[str],
     limit: float,
 ) -> tuple[bool, int]:
-    """Whether the limit ended it, and its exit status. Whatever ends the wait, Ctrl-C too, ends the process."""
+    """Run the command; returns whether it was ended at the limit, and its exit status.
+
+    The process does not outlive the wait: whatever ends that, Ctrl-C too, ends the process.
+    """
     timed_out = threading.Event()
     # A session of its own, so that what it starts (compilers, servers) can be ended with it.
     with subprocess.Popen(

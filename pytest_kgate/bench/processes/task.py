@@ -1,4 +1,4 @@
-"""What one process of a gate is asked to do, as its parent writes it to a file. Imports nothing heavy."""
+"""The task of one process of a gate, which its parent writes to a file. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ VARIABLE = "KGATE_PROCESS"
 
 @dataclass(frozen=True)
 class Task:
-    """One `kbench` call of one test, to be measured and not judged."""
+    """One `kbench` call of one test, which a process of a gate measures and its parent judges."""
 
     test: str
     """Its node id."""
@@ -51,11 +51,14 @@ class Task:
         return cls(**{**fields, "earlier": tuple(fields["earlier"])})
 
     def deliver(self, answer: dict[str, Any]) -> None:
-        """Hand `record` or `error` over; the file is whole or not there."""
+        """Write the answer, a dict with `record` or `error`; the parent finds the whole file or none."""
         json_file.replace(Path(self.answer), json.dumps(plain(answer), allow_nan=False))
 
 
 def task_of_this_process() -> Task | None:
-    """What this session was started for; None for one that a user started. Sessions within it don't inherit it."""
+    """The task that this session was started for; None for a session that a user started.
+
+    Takes the variable out of the environment, so that sessions which a test starts don't inherit the task.
+    """
     path = os.environ.pop(VARIABLE, None)
     return Task.load(path) if path else None
