@@ -1,5 +1,8 @@
 // A kernel whose assert never holds, to see what its user reads in a debug build; any other build of it runs.
 #include "cuda/debug_assert.cuh"
+#include "sdpa.h"
+
+#include <cuda_fp16.h>
 
 namespace kgate {
 
