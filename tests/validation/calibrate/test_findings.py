@@ -167,7 +167,8 @@ def test_gates_are_spread_evenly_and_what_is_missing_comes_first():
     cases = catalogue("cuda")
     wanted = targets(cases, Extent(20, 50, 15))
     equal = [wanted[name] for name in AA]
-    assert (sum(equal), max(equal) - min(equal)) == (1000, 1)
+    assert sum(equal) == 1000
+    assert max(equal) - min(equal) <= 1
     assert {wanted[case.name] for case in cases if case.group == "truth"} == {20}
     missing = wanted.copy()
     missing.subtract({"aa-gemm": wanted["aa-gemm"]})

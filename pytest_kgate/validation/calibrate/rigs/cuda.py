@@ -35,11 +35,11 @@ _GOLDEN = 0.6180339887498949
 """Its multiples, modulo 1, cover the unit interval evenly however many are taken, from wherever one begins."""
 
 
-def _gemm() -> Problem:
+def _gemm(m: int, n: int, k: int) -> Problem:
     def inputs(generator: torch.Generator) -> tuple[torch.Tensor, ...]:
-        return tuple(_normal((1024, 1024), generator) for _ in range(2))
+        return _normal((m, k), generator), _normal((k, n), generator)
 
-    return Problem("gemm 1024x1024x1024 float16", inputs, torch.mm, exact=lambda a, b: a.double() @ b.double())
+    return Problem(f"gemm {m}x{n}x{k} float16", inputs, torch.mm, exact=lambda a, b: a.double() @ b.double())
 
 
 def _layer_norm() -> Problem:
@@ -70,7 +70,8 @@ class CudaRig:
         self._problems: dict[str, Callable[[], Problem]] = {
             "sdpa-fastest": lambda: sdpa_problem(_SHAPE),
             "sdpa-flash": lambda: sdpa_problem(_SHAPE, backend="flash"),
-            "gemm": _gemm,
+            "gemm": lambda: _gemm(1024, 1024, 1024),
+            "gemm-large": lambda: _gemm(8192, 8192, 4096),
             "layernorm": _layer_norm,
             "behind-graph": lambda: sdpa_problem(_SHAPE, backend="flash"),
         }
