@@ -26,6 +26,7 @@ from pytest_kgate.integrity.side_effects import background
 from pytest_kgate.integrity.side_effects import memoization
 from pytest_kgate.integrity.side_effects import streams
 from pytest_kgate.integrity.tampering.monkeypatches import MONKEYPATCHES
+from pytest_kgate.report.format import seconds
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -211,8 +212,8 @@ class IntegrityChecks:
         if calls.memoizes:
             self._report(
                 "memory",
-                f"the candidate remembers answers: calls on new values take {min(calls.new) * 1e6:.3g} us or more, on "
-                f"values it has seen {max(calls.repeated) * 1e6:.3g} us or less.",
+                f"the candidate remembers answers: calls on new values take {seconds(min(calls.new))} or more, on "
+                f"values it has seen {seconds(max(calls.repeated))} or less.",
             )
 
     def _check_host(self, call: Callable[[], Any], timer: str, median: float) -> None:
@@ -221,7 +222,7 @@ class IntegrityChecks:
             return
         self._ran["host"] = "passed"
         self.host_seconds = spent = background.host_seconds(self._device, call)
-        told = f"one call costs the host {spent * 1e6:.0f} us and the GPU {median * 1e6:.3g} us"
+        told = f"one call costs the host {seconds(spent)} and the GPU {seconds(median)}"
         if spent > max(_HIDDEN_HOST_SECONDS, _HIDDEN_HOST_FACTOR * median):
             self._report("host", f"{told}: that is work which the {timer} timer does not see. Use --kgate-timer eager.")
         elif spent > max(_SLOW_HOST_SECONDS, _SLOW_HOST_FACTOR * median):
@@ -245,8 +246,8 @@ class IntegrityChecks:
         if median < bound.seconds:
             self._report(
                 "floor",
-                f"a call takes {median * 1e6:.3g} us, and the device can't do the problem's {bound.demand} in less "
-                f"than {bound.seconds * 1e6:.3g} us: the work was not done, or the problem states too much.",
+                f"a call takes {seconds(median)}, and the device can't do the problem's {bound.demand} in less "
+                f"than {seconds(bound.seconds)}: the work was not done, or the problem states too much.",
             )
 
     def _check_kernels(self, call: Callable[[], Any], timer: str) -> None:

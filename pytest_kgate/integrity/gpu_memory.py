@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from pytest_kgate.report.format import percent
+
 _MOST = 0.25
 """Share of the GPU's memory that a candidate may keep. Weights in another layout, workspaces and pools of its own
 graphs are honest, and take a few times the problem. A candidate that keeps more takes it from the reference, whose
@@ -40,7 +42,7 @@ def left_behind(before: int, now: int, total: int) -> str | None:
         return None
     return (
         f"{(now - before) / 2**30:.1f} of the GPU's {total / 2**30:.1f} GiB are still in use, which is more than "
-        f"{_MOST:.0%} of them"
+        f"{percent(_MOST)} of them"
     )
 
 

@@ -6,40 +6,16 @@ import math
 import statistics
 from collections.abc import Iterable
 
-_UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
+from pytest_kgate.statistics.wording import counted as counted
+from pytest_kgate.statistics.wording import percent as percent
+from pytest_kgate.statistics.wording import seconds as seconds
+from pytest_kgate.statistics.wording import significant as significant
 
 STEPS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
 """Fractions of the bound that one character of a drawing may stand for."""
 
 _MOST_DECIMALS = 5
 """Of a ratio: 0.001 % is below what any timer here resolves."""
-
-
-def significant(value: float, digits: int = 3) -> str:
-    """The value with so many significant digits, never in exponent notation; whole above 10**digits."""
-    if not math.isfinite(value):
-        return str(value)
-    if value == 0:
-        return "0"
-    before_point = math.floor(math.log10(abs(value))) + 1
-    text = f"{value:.{max(0, digits - before_point)}f}"
-    # 9.996 rounds up to one digit more before the point
-    if math.floor(math.log10(abs(float(text)))) + 1 > before_point:
-        text = f"{value:.{max(0, digits - before_point - 1)}f}"
-    return text
-
-
-def seconds(value: float, signed: bool = False) -> str:
-    """A duration with its unit and three significant digits: `9.21 us`."""
-    if not math.isfinite(value):
-        return str(value)
-    sign = "-" if value < 0 else "+" if signed and value > 0 else ""
-    value = abs(value)
-    if value == 0:
-        return "0 s"
-    # 0.9995 of a unit is shown as 1.00 of it, not as 1000 of the next smaller one
-    unit, name = next((entry for entry in _UNITS if value >= 0.9995 * entry[0]), _UNITS[-1])
-    return f"{sign}{significant(value / unit)} {name}"
 
 
 def ratio(value: float, decimals: int = 3) -> str:
@@ -61,19 +37,6 @@ def decimals_for(low: float, high: float, *others: float) -> int:
 def interval(low: float, high: float, decimals: int = 3) -> str:
     """Both ends of a ratio's interval: `[0.604, 0.619]`."""
     return f"[{ratio(low, decimals)}, {ratio(high, decimals)}]"
-
-
-def percent(fraction: float, signed: bool = False) -> str:
-    """A fraction as `8.4 %`, with two significant digits below 10 %."""
-    sign = "+" if signed and fraction > 0 else ""
-    value = fraction * 100
-    digits = 2 if abs(value) < 9.95 else max(2, len(str(abs(round(value))))) if math.isfinite(value) else 0
-    return f"{sign}{significant(value, digits)} %"
-
-
-def counted(count: int, noun: str) -> str:
-    """A number of things: `1 round`, `12 rounds`, `3 processes`. For nouns whose plural ends in s or es."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}{'es' if noun.endswith('s') else 's'}"
 
 
 def error(value: float) -> str:

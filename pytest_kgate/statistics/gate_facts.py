@@ -94,5 +94,7 @@ class GateFacts(TypedDict):
     """What the p value must be below at this look."""
     sequential_p: NotRequired[Annotated[float, ">= 0", "<= 1"] | None]
     """One-sided, of ratio >= bound, over all looks so far (or over several processes); null under the classic rule."""
+    rounds_to_decide: NotRequired[Annotated[int, ">= 1"] | None]
+    """Of an undecided race: how many rounds would likely decide it; null where more rounds are unlikely to."""
     processes: NotRequired[ProcessesFacts]
     """How far the processes agree, where several were asked for."""

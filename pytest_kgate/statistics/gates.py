@@ -88,6 +88,8 @@ class Judgement:
     nominal_level: float | None = None
     sequential_p: float | None = None
     """One-sided p of `ratio >= bound` over all looks so far; `group_sequential.sequential_p`. None under `classic`."""
+    rounds_to_decide: int | None = None
+    """Of an undecided race: how many rounds would likely decide it; None where more rounds are unlikely to."""
 
     def to_dict(self) -> GateFacts:
         """Built-in types only, for the record."""
@@ -113,4 +115,5 @@ class Judgement:
             "p_value": self.p_value,
             "nominal_level": self.nominal_level,
             "sequential_p": self.sequential_p,
+            "rounds_to_decide": self.rounds_to_decide,
         }

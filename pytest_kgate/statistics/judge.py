@@ -17,6 +17,9 @@ from pytest_kgate.statistics.gates import Judgement
 from pytest_kgate.statistics.gates import SpeedGate
 from pytest_kgate.statistics.gates import Verdict
 from pytest_kgate.statistics.student_t import p_below
+from pytest_kgate.statistics.wording import counted
+from pytest_kgate.statistics.wording import percent
+from pytest_kgate.statistics.wording import seconds
 
 
 def judge_rounds(
@@ -50,8 +53,10 @@ def judge_rounds(
     look = group_sequential.look_at(rounds)
     if look is None:
         first = group_sequential.LOOKS[0]
-        what = f"{rounds} rounds were taken, and the first look needs {first}; raise the budget"
-        return Judgement(gate, Verdict.INCONCLUSIVE, what, rounds)
+        taken = f"{counted(rounds, 'round')} {'was' if rounds == 1 else 'were'} taken"
+        what = f"{taken}, and the first look needs {first}; raise the budget"
+        needed = _rounds_by_few(gate, candidate, reference)
+        return Judgement(gate, Verdict.INCONCLUSIVE, what, rounds, rounds_to_decide=needed)
     candidate, reference = candidate[: group_sequential.LOOKS[look]], reference[: group_sequential.LOOKS[look]]
 
     critical = group_sequential.critical_values(gate.confidence)[look]
@@ -93,7 +98,8 @@ def judge_rounds(
             return replace(judgement, verdict=Verdict.PASS)
         what = f"the interval of the ratio is below the bound, but {missing}"
     else:
-        what = _undecided(judgement, distance, half)
+        what, needed = _undecided(judgement, distance, half)
+        judgement = replace(judgement, rounds_to_decide=needed)
     return replace(judgement, reason=what) if final else None
 
 
@@ -171,7 +177,7 @@ def invalid_samples(arm: str, samples: Floats) -> str:
         return f"{broken} of {samples.size} samples of the {arm} are not finite numbers: the timer failed"
     count = int((samples <= 0).sum())
     return (
-        f"{count} of {samples.size} net latencies of the {arm} are not positive (lowest {low * 1e6:.4g} us): "
+        f"{count} of {samples.size} net latencies of the {arm} are not positive (lowest {seconds(low)}): "
         "the overhead that is taken off is as large as the kernel; time a larger problem"
     )
 
@@ -213,14 +219,30 @@ def _classic(
     against = "the reference's" if gate.bound <= 1 else f"{gate.bound:g} times the reference's"
     return (
         f"the bootstrap interval of the candidate's median less {against} reaches "
-        f"{difference.high * 1e6:+.4g} us, not below 0: medians vary more, or in coarser ticks, than the "
+        f"{seconds(difference.high, signed=True)}, not below 0: medians vary more, or in coarser ticks, than the "
         "means that the ratio is made of",
         difference,
     )
 
 
-def _undecided(judgement: Judgement, distance: float, half: float) -> str:
-    """Which way out there is: more rounds where they would help, else a quieter machine or another bound."""
+_FEWEST_TO_FORESEE = 4
+"""Rounds whose spread says something of that of twelve."""
+
+
+def _rounds_by_few(gate: SpeedGate, candidate: Floats, reference: Floats) -> int:
+    """At which look a race would likely be decided that ended before the first; the first where too few rounds tell."""
+    if len(candidate) < _FEWEST_TO_FORESEE:
+        return group_sequential.LOOKS[0]
+    ratios = estimates.log_ratios(candidate, reference, gate.quantile)
+    distance, sd = abs(float(ratios.mean()) - math.log(gate.bound)), float(ratios.std(ddof=1))
+    for look, value in zip(group_sequential.LOOKS, group_sequential.critical_values(gate.confidence), strict=True):
+        if value * sd / math.sqrt(look) < distance:
+            return look
+    return group_sequential.LOOKS[-1]
+
+
+def _undecided(judgement: Judgement, distance: float, half: float) -> tuple[str, int | None]:
+    """Which way out there is, and how many rounds are it: where none are, a quieter machine or another bound."""
     assert judgement.ratio is not None
     assert judgement.look is not None
     gate = judgement.gate
@@ -238,12 +260,7 @@ def _undecided(judgement: Judgement, distance: float, half: float) -> str:
         f"and known only to within {percent(math.expm1(half))}; "
     )
     if enough:
-        return what + f"about {enough[0]} rounds would decide it: raise the budget"
+        return what + f"about {enough[0]} rounds would decide it: raise the budget", enough[0]
     if taken < group_sequential.LOOKS[-1]:
         what += f"even {group_sequential.LOOKS[-1]} rounds are unlikely to decide it: "
-    return what + "make the machine quieter (fixed clocks, nothing else running), or move the bound"
-
-
-def percent(fraction: float) -> str:
-    """With two significant digits, for the reasons of verdicts: `0.83 %`."""
-    return f"{fraction * 100:.2g} %"
+    return what + "make the machine quieter (fixed clocks, nothing else running), or move the bound", None

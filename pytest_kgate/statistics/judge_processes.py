@@ -22,9 +22,9 @@ from pytest_kgate.statistics.gates import Judgement
 from pytest_kgate.statistics.gates import SpeedGate
 from pytest_kgate.statistics.gates import Verdict
 from pytest_kgate.statistics.judge import invalid_samples
-from pytest_kgate.statistics.judge import percent
 from pytest_kgate.statistics.judge import resolution
 from pytest_kgate.statistics.student_t import p_below
+from pytest_kgate.statistics.wording import percent
 
 if TYPE_CHECKING:
     from pytest_kgate.statistics.gate_facts import ProcessesFacts

@@ -101,7 +101,21 @@ def test_too_few_rounds_give_no_interval_and_say_so() -> None:
     judgement = _judged(SpeedGate(0.95), _samples(0.5, 11))
     assert (judgement.verdict, judgement.ratio) == (Verdict.INCONCLUSIVE, None)
     assert judgement.reason == "11 rounds were taken, and the first look needs 12; raise the budget"
+    assert judgement.rounds_to_decide == 12
     assert with_bootstrap_intervals(judgement, *_samples(0.5, 11), seed=SEED) == judgement
+    one = _judged(SpeedGate(0.95), _samples(0.8, 1))
+    assert one.reason == "1 round was taken, and the first look needs 12; raise the budget"
+
+
+def test_a_race_that_ended_early_foresees_the_look_that_decides_it() -> None:
+    few = _samples(0.93, 8)
+    assert _judged(SpeedGate(0.95), few).rounds_to_decide == 12
+    assert _judged(SpeedGate(_median_ratio(few) * 1.002), few).rounds_to_decide in (48, 96)
+
+
+def test_large_shares_are_never_written_in_exponents() -> None:
+    assert "above the bound 0.5 by 100 %" in _judged(SpeedGate(0.5), _samples(1.0, 12, sd=1e-5)).reason
+    assert "above the bound 0.01 by 27900 %" in _judged(SpeedGate(0.01), _samples(2.8, 12, sd=1e-6)).reason
 
 
 def test_no_rounds_at_all_are_inconclusive() -> None:

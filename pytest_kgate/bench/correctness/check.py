@@ -30,6 +30,7 @@ from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.problems import tree
 from pytest_kgate.problems.problem import Problem
+from pytest_kgate.report.format import percent
 from pytest_kgate.statistics.gates import ErrorGate
 from pytest_kgate.statistics.gates import Verdict
 
@@ -282,7 +283,7 @@ def verify_timed_output(
     place = found.place
     return (
         f"a timed launch left another answer than the checked ones: off by {found.error:.3g} at {list(place.index)}, "
-        f"{place.wrong_fraction:.1%} of the elements wrong"
+        f"{percent(place.wrong_fraction)} of the elements wrong"
     )
 
 

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from pytest_kgate.report.format import significant
 from pytest_kgate.statistics.gates import ErrorGate
 
 if TYPE_CHECKING:
@@ -193,8 +194,8 @@ class ExactAnswer:
         than = "the reference's" if self.baseline == self.reference_rms_error else "rounding's"
         times = rms_error / self.baseline if self.baseline else math.inf
         return (
-            f"the rms error is {times:.3g} times {than} ({rms_error:.2g}, where the output's rms is {self.rms:.2g}), "
-            f"allowed is {factor:g} times"
+            f"the rms error is {significant(times)} times {than} ({rms_error:.2g}, where the output's rms is "
+            f"{self.rms:.2g}), allowed is {factor:g} times"
         )
 
     def _rows_reason(self, errors: Tensor, row: int, squares: Tensor, factor: float) -> str:
@@ -205,7 +206,7 @@ class ExactAnswer:
         scale = float(self._squares[row])
         own = f", {math.sqrt(float(squares[row]) / scale):.2g} of its own size" if scale else ""
         times = math.sqrt(float(squares[row]) / allowed) if allowed else math.inf
-        return f"{where} is off by {times:.3g} times what is allowed in a row{own}"
+        return f"{where} is off by {significant(times)} times what is allowed in a row{own}"
 
     def _worst_of_row(self, errors: Tensor, row: int) -> int:
         """The flat index of the largest error in a piece."""

@@ -18,6 +18,7 @@ import numpy as np
 
 from pytest_kgate.bench.seeds import Stream
 from pytest_kgate.device.protocol import Probe
+from pytest_kgate.report.format import seconds
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -126,8 +127,8 @@ def memoizes(excess_seconds: NDArray[np.float64], samples: NDArray[np.float64]) 
     if candidate <= _allowed(samples):
         return None
     return (
-        f"the candidate takes {candidate * 1e6:.3g} us longer on values that it has not seen, and "
-        f"{float(np.median(samples)) * 1e6:.3g} us on those that it has: it seems to remember its answers"
+        f"the candidate takes {seconds(candidate)} longer on values that it has not seen, and "
+        f"{seconds(float(np.median(samples)))} on those that it has: it seems to remember its answers"
     )
 
 
@@ -166,7 +167,7 @@ def overlaps(overlap_seconds: NDArray[np.float64], latency_seconds: float) -> st
     if hidden <= _HIDDEN_SECONDS + _HIDDEN * latency_seconds:
         return None
     return (
-        f"the candidate's calls run at the same time: one takes {(latency_seconds + hidden) * 1e6:.3g} us where it "
-        f"waits for the call before it to end, and {latency_seconds * 1e6:.3g} us in the rows that were timed, which "
+        f"the candidate's calls run at the same time: one takes {seconds(latency_seconds + hidden)} where it "
+        f"waits for the call before it to end, and {seconds(latency_seconds)} in the rows that were timed, which "
         "then tell how many calls a second there can be, not how long one takes"
     )

@@ -65,7 +65,8 @@ def _line(environment: Mapping[str, Any], timer: str, cache: str) -> str:
     verdict = "" if found.accepted else "not passed, "
     return (
         f"calibration of {where}: {_day(found)}, {verdict}"
-        f"{found.false_passes} false passes and {found.false_fails} false fails of {found.gates} gates"
+        f"{text.counted(found.false_passes, 'false pass')} and {text.counted(found.false_fails, 'false fail')} of "
+        f"{text.counted(found.gates, 'gate')}"
     )
 
 

@@ -19,6 +19,7 @@ from pytest_kgate.device.protocol import Device
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.integrity.launches.graph_nodes import Unlisted
 from pytest_kgate.integrity.launches.graph_nodes import launched_by
+from pytest_kgate.report.format import counted
 
 _LIBRARIES = {
     "cuDNN": r"cudnn|fort_native_sdpa",
@@ -72,7 +73,9 @@ class Launches:
         if self.together is None or not self.works:
             return None
         found, wanted = _count_work(self.together), _CAPTURED * max(self.work, 1)
-        return None if found >= wanted else f"{_CAPTURED} calls in a graph launch {found} kernels instead of {wanted}"
+        if found >= wanted:
+            return None
+        return f"{_CAPTURED} calls in a graph launch {counted(found, 'kernel')} instead of {wanted}"
 
     def library(self, says: Sequence[str]) -> tuple[str, str] | None:
         """The name of the first kernel that belongs to a library, and the library; None where all are the candidate's.

@@ -32,6 +32,7 @@ from pytest_kgate.profile.sanitizer.tools import Sanitize
 from pytest_kgate.profile.under_tool.program import find_program
 from pytest_kgate.profile.under_tool.program import not_found
 from pytest_kgate.profile.under_tool.session import ToolSession
+from pytest_kgate.report.format import counted
 from pytest_kgate.report.record.values import now
 from pytest_kgate.report.record.values import plain
 from pytest_kgate.system import json_file
@@ -146,7 +147,11 @@ def _summary(found: Sequence[Examined]) -> str:
     words = {"PASS": "clean", "FAIL": "with findings", "ERROR": "not examined to the end", "SKIP": "skipped"}
     shown = ", ".join(f"{count} {words[verdict]}" for verdict, count in counts.items() if count)
     warnings = max(one.report.warnings for one in found)
-    return shown + (f"; {warnings} warnings" if warnings else "") + f" ({max(one.seconds for one in found):.0f} s)"
+    return (
+        shown
+        + (f"; {counted(warnings, 'warning')}" if warnings else "")
+        + f" ({max(one.seconds for one in found):.0f} s)"
+    )
 
 
 def document(outcomes: Iterable[Examined], started: str, environment: dict[str, Any]) -> dict[str, Any]:

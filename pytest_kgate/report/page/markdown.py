@@ -117,7 +117,7 @@ def _conditions(record: Record) -> str:
         gpu.get("name") or cpu.get("model"),
         f"driver {gpu['driver']}" if gpu.get("driver") else None,
         f"CUDA {environment['cuda_runtime']}" if environment.get("cuda_runtime") else None,
-        f"{cpu['torch_threads']} threads" if cpu.get("torch_threads") else None,
+        text.counted(cpu["torch_threads"], "thread") if cpu.get("torch_threads") else None,
         f"PyTorch {packages['torch']}" if packages.get("torch") else None,
         f"{timing['timer']} timer" if timing else "not timed",
         f"{timing['cache']} cache" if timing else None,

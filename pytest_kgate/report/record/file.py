@@ -25,6 +25,7 @@ from pytest_kgate.report.record.document import SCHEMA
 from pytest_kgate.report.record.document import VERSION
 from pytest_kgate.report.record.values import now
 from pytest_kgate.report.record.values import plain
+from pytest_kgate.statistics.wording import counted
 
 if TYPE_CHECKING:
     from pytest_kgate.report.record.record import Record
@@ -176,7 +177,7 @@ class _Ledger:
         for number, (line, wanted) in enumerate(zip(lines, self._lines, strict=False), start=1):
             if line != wanted:
                 return f"record {number} of {len(self._lines)} was changed"
-        return f"it holds {len(lines)} records instead of {len(self._lines)}"
+        return f"it holds {counted(len(lines), 'record')} instead of {len(self._lines)}"
 
 
 def _head(created: str | None) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_kgate.errors import KgateError
+from pytest_kgate.report.format import counted
 
 if TYPE_CHECKING:
     from pytest_kgate.session.session import Session
@@ -21,7 +22,7 @@ def session_line(session: Session) -> str:
     if gpu:
         device = f"{gpu['name']}, driver {gpu.get('driver', 'unknown')}"
     elif cpu:
-        device = f"host {cpu['model']}, {cpu['torch_threads']} threads"
+        device = f"host {cpu['model']}, {counted(cpu['torch_threads'], 'thread')}"
     else:
         device = str(environment.get("device", "unknown device"))
     timer = options.timer if options.timer != "auto" else "graph or queue" if gpu else "wall"

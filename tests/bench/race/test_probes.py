@@ -98,7 +98,7 @@ def test_a_disturbance_now_and_then_is_no_memory_and_neither_is_what_the_referen
     cold_caches = np.full((6, 2), 40e-6)
     assert memoizes(cold_caches, latency) is None
     memory = np.array([[30e-6, 0.1e-6]] * 6)
-    assert "29.9 us longer on values that it has not seen, and 10 us" in str(memoizes(memory, latency))
+    assert "29.9 us longer on values that it has not seen, and 10.0 us" in str(memoizes(memory, latency))
 
 
 def test_memory_that_a_disturbance_hides_is_doubted_and_told_by_more_probes():
@@ -137,7 +137,7 @@ def test_call_that_begins_early_may_hide_its_launch_but_not_its_work():
         assert overlaps(noise, latency) is None
         assert overlaps(np.full(3, 0.03 * latency), latency) is None
     found = overlaps(np.full(3, 6e-6), 3e-6)
-    assert "one takes 9 us where it waits for the call before it to end, and 3 us in the rows" in str(found)
+    assert "one takes 9.00 us where it waits for the call before it to end, and 3.00 us in the rows" in str(found)
     assert overlaps(np.full(24, 0.12e-3), 1e-3) is not None
 
 

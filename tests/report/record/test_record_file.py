@@ -292,7 +292,7 @@ def test_file_changed_by_another_program_is_left_alone(tmp_path: Path, monkeypat
     ("change", "said"),
     [
         (lambda text: text.replace(b"WRONG", b"PASS"), "record 1 of 2 was changed"),
-        (lambda text: text[: text.index(b",\n")] + TAIL, "1 records instead of 2"),
+        (lambda text: text[: text.index(b",\n")] + TAIL, "1 record instead of 2"),
         (lambda text: text.replace(TAIL, b",\n{}" + TAIL), "3 records instead of 2"),
         (lambda text: b" " + text, "first or last line"),
     ],

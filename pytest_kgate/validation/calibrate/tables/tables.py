@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytest_kgate.report import format as text
+from pytest_kgate.report.format import counted
 from pytest_kgate.validation.calibrate.cases import UNAVAILABLE
 from pytest_kgate.validation.calibrate.findings.error_rates import Count
 from pytest_kgate.validation.calibrate.findings.findings import Accuracy
@@ -140,7 +141,7 @@ def conditions(setting: Mapping[str, Any], processes: Sequence[Mapping[str, Any]
         _each("PyTorch", ((environment.get("packages") or {}).get("torch") for environment in environments)),
         f"{setting['timer']} timer",
         f"{setting['cache']} cache",
-        f"{len(environments)} process{'es' if len(environments) > 1 else ''}",
+        counted(len(environments), "process"),
         days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}",
     ]
     return ", ".join(fact for fact in facts if fact)
