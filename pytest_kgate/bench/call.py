@@ -130,6 +130,7 @@ def _run(
 ) -> None:
     settings, problem, isolation = request.settings, request.problem, builder.isolation
     candidate = isolation.arm if isolation else bind("candidate", request.candidate, problem.params)
+    builder.candidate = candidate
     checks = builder.integrity = IntegrityChecks(
         candidate,
         device,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -18,7 +17,6 @@ from pytest_kgate.bench.race.race import Race
 from pytest_kgate.bench.race.retry import ValidRace
 from pytest_kgate.bench.request import Request
 from pytest_kgate.bench.seeds import Stream
-from pytest_kgate.device.arm import ignored_params
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Stopwatch
 from pytest_kgate.integrity.checks import IntegrityChecks
@@ -35,7 +33,7 @@ from pytest_kgate.statistics.judge import with_bootstrap_intervals
 
 if TYPE_CHECKING:
     from pytest_kgate.bench.race.reference import Reference
-    from pytest_kgate.build.kernel import Kernel
+    from pytest_kgate.device.arm import Arm
     from pytest_kgate.integrity.isolation.candidate import Isolation
     from pytest_kgate.report.record.facts.timing import Cache
     from pytest_kgate.report.record.facts.timing import EvidenceFacts
@@ -54,6 +52,7 @@ class RecordBuilder:
         self.started = now()
         self.environment = {**environment, **device.environment()}
         self.lease_name = self.environment.get("gpu", {}).get("uuid", device.kind)
+        self.candidate: Arm | None = None
         self.reference: Reference | None = None
         self.correctness: Correctness | None = None
         self.selftest: Selftest | None = None
@@ -69,7 +68,7 @@ class RecordBuilder:
     @property
     def candidate_name(self) -> str:
         """The candidate's name in tables."""
-        return str(_candidate_facts(self.request.candidate, self.request.name, self.request.problem.params)["name"])
+        return str(self._candidate_facts()["name"])
 
     @property
     def may_pass(self) -> bool:
@@ -106,7 +105,7 @@ class RecordBuilder:
             "verdict": verdict,
             "reason": next((reason for reason in reasons if reason), ""),
             "problem": _problem_facts(self.request.problem),
-            "candidate": _candidate_facts(self.request.candidate, self.request.name, self.request.problem.params),
+            "candidate": self._candidate_facts(),
             "reference": _reference_facts(self.reference),
             "sanitizer": self.request.sanitizer,
             "correctness": correctness,
@@ -127,6 +126,22 @@ class RecordBuilder:
             record["isolation"] = self.isolation.to_dict()
         in_json_types: Record = plain(record)
         return in_json_types
+
+    def _candidate_facts(self) -> CandidateFacts:
+        """What is known of the candidate's build; of a plain callable, its name and which params it does not take."""
+        candidate: Any = self.request.candidate
+        build = getattr(candidate, "build", None)
+        own_name = getattr(candidate, "name", None) or getattr(candidate, "__name__", type(candidate).__name__)
+        return {
+            "name": self.request.name or str(own_name),
+            "implementation": getattr(candidate, "implementation", None) if build else None,
+            "knobs": dict(getattr(candidate, "knobs", {})) if build else {},
+            "source_hash": build.source_hash if build else None,
+            "flags": list(build.flags) if build else [],
+            "arch": build.arch if build else None,
+            "resources": [one.to_dict() for one in build.resources] if build else [],
+            "ignored_params": list(self.candidate.ignored_params) if self.candidate else [],
+        }
 
     def _judgements(self) -> list[Judgement]:
         """The race's judgements, each with the bootstrap intervals that records show beside the deciding one."""
@@ -215,24 +230,6 @@ def _problem_facts(problem: Problem) -> ProblemFacts:
         "flops": problem.flops,
         "bytes": problem.bytes,
         "params": dict(problem.params),
-    }
-
-
-def _candidate_facts(
-    candidate: Callable[..., Any] | Kernel, name: str | None, params: Mapping[str, Any]
-) -> CandidateFacts:
-    """What is known of the candidate's build; of a plain callable, its name and which of `params` it does not take."""
-    build = getattr(candidate, "build", None)
-    own_name = getattr(candidate, "name", None) or getattr(candidate, "__name__", type(candidate).__name__)
-    return {
-        "name": name or str(own_name),
-        "implementation": getattr(candidate, "implementation", None) if build else None,
-        "knobs": dict(getattr(candidate, "knobs", {})) if build else {},
-        "source_hash": build.source_hash if build else None,
-        "flags": list(build.flags) if build else [],
-        "arch": build.arch if build else None,
-        "resources": [one.to_dict() for one in build.resources] if build else [],
-        "ignored_params": ignored_params(candidate, params),
     }
 
 

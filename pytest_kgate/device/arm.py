@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,10 @@ import pytest_kgate
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
+
+_HANDS_ON = ("_orig_mod", "_torchdynamo_orig_callable", "forward", "func")
+"""Attributes in which a callable that takes any argument keeps what it hands them to: of torch.compile for a module and
+for a function, of torch.nn.Module, of functools.partial. Decorators' `__wrapped__` is followed by `inspect`."""
 
 CALL_CONVENTION = "it is called as candidate(*inputs, **params), with `out` where it takes one"
 """How a candidate is called, for those whose call raised."""
@@ -38,12 +43,17 @@ class Arm:
     takes_output: bool
     """Whether `output` is wanted; the stopwatch then makes a new, poisoned one every round."""
 
+    ignored_params: Sequence[str] = ()
+    """Params of the problem that the callable has no parameter for; of one whose signature tells nothing, those that it
+    has refused so far."""
+
 
 def bind(role: str, function: Callable[..., Any], params: Mapping[str, Any]) -> Arm:
     """Make an arm of any callable.
 
-    The problem's params are passed by keyword, those that the callable names (all of them where its signature can't
-    be read, or takes `**kwargs`). A parameter called `out` receives a tensor to write to.
+    The problem's params are passed by keyword, those that the callable names. Where it takes `**kwargs`, what it hands
+    them to is asked: a module's `forward`, what a partial or a compiled function wraps. Where that tells nothing, all
+    are passed, and those that it refuses are not passed again. A parameter called `out` receives a tensor to write to.
     """
     if not callable(function):
         raise UsageError(
@@ -51,8 +61,11 @@ def bind(role: str, function: Callable[..., Any], params: Mapping[str, Any]) -> 
             "Pass a function, or a kernel made by the `kernels` fixture.",
         )
     names = _parameter_names(function)
-    keywords = dict(params) if names is None else {name: value for name, value in params.items() if name in names}
-    takes_output = names is not None and "out" in names
+    if names is None:
+        return _offering(role, function, params)
+    keywords = {name: value for name, value in params.items() if name in names}
+    ignored = tuple(name for name in params if name not in names)
+    takes_output = "out" in names
 
     if takes_output:
 
@@ -65,13 +78,32 @@ def bind(role: str, function: Callable[..., Any], params: Mapping[str, Any]) -> 
         def call(inputs: tuple[Any, ...], output: Any) -> Any:
             return function(*inputs, **keywords)
 
-    return Arm(role, call, takes_output)
+    return Arm(role, call, takes_output, ignored)
 
 
-def ignored_params(function: Callable[..., Any], params: Mapping[str, Any]) -> list[str]:
-    """Those of the problem's params that the callable does not take, so that it is called without them."""
-    names = _parameter_names(function)
-    return [] if names is None else [name for name in params if name not in names]
+def _offering(role: str, function: Callable[..., Any], params: Mapping[str, Any]) -> Arm:
+    """An arm of a callable whose signature does not say which params it takes: it is offered all of them."""
+    keywords, refused = dict(params), list[str]()
+
+    def call(inputs: tuple[Any, ...], output: Any) -> Any:
+        try:
+            return function(*inputs, **keywords)
+        except (TypeError, RuntimeError) as error:  # TorchScript raises the latter
+            found = [name for name in keywords if _refuses(error, name)]
+            if not found:
+                raise
+        for name in found:
+            refused.append(name)
+            del keywords[name]
+        return call(inputs, output)
+
+    return Arm(role, call, takes_output=False, ignored_params=refused)
+
+
+def _refuses(error: Exception, name: str) -> bool:
+    """Whether this is how Python, a builtin or TorchScript says that there is no parameter of that name."""
+    said = str(error)
+    return "takes no keyword arguments" in said or ("keyword argument" in said and f"'{name}'" in said)
 
 
 @contextlib.contextmanager
@@ -123,11 +155,13 @@ def own_frames(cause: BaseException) -> str:
 
 
 def _parameter_names(function: Callable[..., Any]) -> frozenset[str] | None:
+    """Of the parameters that can be given by keyword; None where they can't be known."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
         return None  # a builtin
     if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
-        return None
+        inner = next((one for name in _HANDS_ON if callable(one := getattr(function, name, None))), None)
+        return None if inner is None else _parameter_names(inner)
     by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return frozenset(parameter.name for parameter in parameters if parameter.kind in by_name)

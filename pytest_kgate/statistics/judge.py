@@ -55,8 +55,8 @@ def judge_rounds(
         first = group_sequential.LOOKS[0]
         taken = f"{counted(rounds, 'round')} {'was' if rounds == 1 else 'were'} taken"
         what = f"{taken}, and the first look needs {first}; raise the budget"
-        needed = _rounds_by_few(gate, candidate, reference)
-        return Judgement(gate, Verdict.INCONCLUSIVE, what, rounds, rounds_to_decide=needed)
+        foreseen = _rounds_by_few(gate, candidate, reference)
+        return Judgement(gate, Verdict.INCONCLUSIVE, what, rounds, rounds_to_decide=foreseen)
     candidate, reference = candidate[: group_sequential.LOOKS[look]], reference[: group_sequential.LOOKS[look]]
 
     critical = group_sequential.critical_values(gate.confidence)[look]

@@ -1,0 +1,121 @@
+"""Constants of a problem reach the callables that take them, and no others, whatever kind of callable it is."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from pytest_kgate.device.arm import bind
+
+CONSTANTS = {"is_causal": True}
+
+
+def plain(query: Any) -> Any:
+    return query, "nothing"
+
+
+def causal(query: Any, *, is_causal: bool) -> Any:
+    return query, is_causal
+
+
+def anything(query: Any, **keywords: Any) -> Any:
+    return query, keywords["is_causal"]
+
+
+def wrapper_of(function: Callable[..., Any]) -> Callable[..., Any]:
+    def wrapper(*inputs: Any, **keywords: Any) -> Any:
+        return function(*inputs, **keywords)
+
+    return wrapper
+
+
+class Method:
+    def plain(self, query: Any) -> Any:
+        return plain(query)
+
+    def causal(self, query: Any, is_causal: bool = False) -> Any:
+        return causal(query, is_causal=is_causal)
+
+
+class Plain(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.func = causal  # an attribute of the user's, which says nothing of `forward`
+
+    def forward(self, query: Any) -> Any:
+        return plain(query)
+
+
+class Causal(torch.nn.Module):
+    def forward(self, query: Any, is_causal: bool = False) -> Any:
+        return causal(query, is_causal=is_causal)
+
+
+class Called:
+    def __call__(self, *inputs: Any, **keywords: Any) -> Any:
+        return plain(*inputs, **keywords)
+
+
+def compiled(target: Any) -> Any:
+    return torch.compile(target, backend="eager")
+
+
+WITHOUT = {
+    "function": plain,
+    "bound method": Method().plain,
+    "module": Plain(),
+    "compiled function": compiled(plain),
+    "compiled module": compiled(Plain()),
+    "partial": functools.partial(plain),
+    "partial of a module": functools.partial(Plain()),
+    "decorated": functools.wraps(plain)(wrapper_of(plain)),
+    "wrapped": wrapper_of(plain),
+    "wrapped module": wrapper_of(Plain()),
+    "callable object": Called(),
+}
+WITH = {
+    "function": causal,
+    "any keyword": anything,
+    "bound method": Method().causal,
+    "module": Causal(),
+    "compiled function": compiled(causal),
+    "compiled module": compiled(Causal()),
+    "partial": functools.partial(causal),
+    "partial of a module": functools.partial(Causal()),
+    "decorated": functools.wraps(causal)(wrapper_of(causal)),
+    "wrapped": wrapper_of(causal),
+}
+
+
+@pytest.mark.parametrize("kind", WITHOUT)
+def test_callable_that_takes_no_constant_is_called_without_it_and_that_is_known(kind: str) -> None:
+    arm = bind("candidate", WITHOUT[kind], CONSTANTS)
+    for _ in range(2):
+        assert arm.call((1,), None) == (1, "nothing")
+    assert list(arm.ignored_params) == ["is_causal"]
+
+
+@pytest.mark.parametrize("kind", WITH)
+def test_callable_that_takes_the_constant_gets_it(kind: str) -> None:
+    arm = bind("candidate", WITH[kind], CONSTANTS)
+    assert arm.call((1,), None) == (1, True)
+    assert list(arm.ignored_params) == []
+
+
+@pytest.mark.parametrize("function", [torch.relu, torch.jit.script(torch.nn.ReLU())], ids=["builtin", "TorchScript"])
+def test_callable_without_a_signature_that_refuses_the_constant_is_called_without_it(function: Any) -> None:
+    arm = bind("candidate", function, CONSTANTS)
+    assert arm.call((torch.tensor([-1.0, 2.0]),), None).tolist() == [0.0, 2.0]
+    assert list(arm.ignored_params) == ["is_causal"]
+
+
+def test_type_error_of_the_candidates_own_is_not_taken_for_a_refusal() -> None:
+    def broken(query: Any, **keywords: Any) -> Any:
+        raise TypeError("unsupported operand type(s) for +: 'int' and 'str'")
+
+    with pytest.raises(TypeError, match="unsupported operand"):
+        bind("candidate", broken, CONSTANTS).call((1,), None)
