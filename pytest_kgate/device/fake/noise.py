@@ -95,6 +95,33 @@ class TwoStateClock:
 
 
 @dataclass(frozen=True)
+class PowerCap:
+    """A clock that the power cap takes down within each round, at any place of it: it rested while the round was made.
+
+    Its steps are drawn ahead from a seed of its own, so that the device can report them as a GPU's clock is read.
+    """
+
+    seed: int
+    largest: float = 0.04
+    """Steps lie evenly between none and this fraction."""
+    rounds: int = 96
+
+    def steps(self) -> tuple[Floats, Floats]:
+        """Of each round: the fraction by which the clock falls, and where, from 0 (its begin) to 1."""
+        rng = np.random.default_rng(self.seed)
+        return self.largest * rng.random(self.rounds), rng.random(self.rounds)
+
+    def draw(self, rng: np.random.Generator, rounds: int, slots: int) -> Floats:
+        steps, places = (np.resize(values, rounds)[:, None] for values in self.steps())
+        return (-np.log1p(-steps) * (np.arange(slots) >= places * slots))[None]
+
+    def evidence(self, done: int) -> dict[str, float]:
+        """What a round reads of the clock, by the number of rounds before it."""
+        step = float(self.steps()[0][done % self.rounds])
+        return {"sm_clock_hz": 1.98e9 * (1 - step / 2), "sm_clock_change": -step}
+
+
+@dataclass(frozen=True)
 class Outliers:
     """Now and then a sample is many times too long: an interrupt, another process, a page fault."""
 

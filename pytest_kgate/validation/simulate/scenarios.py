@@ -18,11 +18,16 @@ from pytest_kgate.device.fake.noise import Mixture
 from pytest_kgate.device.fake.noise import Noise
 from pytest_kgate.device.fake.noise import OnlyArm
 from pytest_kgate.device.fake.noise import Outliers
+from pytest_kgate.device.fake.noise import PowerCap
 from pytest_kgate.device.fake.noise import RaceOffset
 from pytest_kgate.device.fake.noise import Skewed
 from pytest_kgate.device.fake.noise import TwoStateClock
 from pytest_kgate.device.fake.noise import White
+from pytest_kgate.device.protocol import Reading
 from pytest_kgate.errors import UsageError
+
+_POWER_CAP = 0x04
+"""NVML's clocks event reason."""
 
 _PHASE = 0.03
 """The reference's latency differs from gate to gate by up to this fraction, so that ticks cut it anywhere."""
@@ -43,13 +48,24 @@ class Scenario:
     tick_seconds: float = 0.0
     processes: int = 1
     """As --kgate-processes; a race's own offset is then a process's."""
+    power_cap: bool = False
+    """Whether the clock also falls within each round, reads so, and the driver names the power cap as the reason."""
 
     def device(self, ratio: float, seed: int) -> FakeDevice:
         """A simulated device on which the candidate's latency is `ratio` times the reference's."""
         jitter = np.random.default_rng(seed).uniform(-_PHASE, _PHASE)
         seconds = self.reference_seconds * (1 + jitter)
         truth = {"candidate": ratio * seconds, "reference": seconds}
-        return FakeDevice(truth, self.noise, seed=seed, tick_seconds=self.tick_seconds)
+        if not self.power_cap:
+            return FakeDevice(truth, self.noise, seed=seed, tick_seconds=self.tick_seconds)
+        cap = PowerCap(seed)
+        return FakeDevice(
+            truth,
+            Mixture((self.noise, cap)),
+            seed=seed,
+            evidence=cap.evidence,
+            machine=lambda rounds: Reading(throttle=_POWER_CAP if rounds > 1 else 0),
+        )
 
 
 def _with_white(*parts: Noise, sd: float = 0.01) -> Mixture:
@@ -85,6 +101,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         "the same, each arm its own, 10 samples a spell",
         _with_white(TwoStateClock(0.3, 10, 0.08, per_arm=True)),
     ),
+    Scenario("power-cap", "power cap: the clock falls by up to 4 % in each round", White(0.005), power_cap=True),
     Scenario(
         "skew",
         "reference with an exponential tail of 3 %, candidate without",
