@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import sys
 from collections.abc import Callable
@@ -179,10 +180,12 @@ def _probes(found: Sequence[ProbesFacts]) -> ProbesFacts | None:
     if not found:
         return None
     surprise = {arm: _median(one["surprise_seconds"][arm] for one in found) for arm in ("candidate", "reference")}
+    befores = [0, *itertools.accumulate(one["rounds"] for one in found)][:-1]
     hidden = [seconds for one in found if (seconds := one["hidden_seconds"]) is not None]
     return {
         "rounds": sum(one["rounds"] for one in found),
         "verified": sum(one["verified"] for one in found),
+        "lots": [before + lot for before, one in zip(befores, found, strict=True) for lot in one.get("lots", [])],
         "surprise_seconds": surprise,
         "hidden_seconds": _median(hidden) if hidden else None,
     }

@@ -90,7 +90,7 @@ class Isolation:
         self._stopwatch: IsolatedStopwatch | RelaunchStopwatch | None = None
         self._confined: Confinement | None = None
         self._left_changed: list[str] = []
-        self._verified = 0
+        self._verified: list[int] = []
         self._slowed: float | None = None
 
     def __enter__(self) -> Isolation:
@@ -140,14 +140,14 @@ class Isolation:
         assert self._stopwatch is not None
         start = time.perf_counter()
         for seed, answer in self._stopwatch.kept:
-            if self._verified >= _FEWEST_VERIFIED and time.perf_counter() - start > self._budget_seconds:
+            if len(self._verified) >= _FEWEST_VERIFIED and time.perf_counter() - start > self._budget_seconds:
                 break
             with self._device.running("verifying a timed launch"):
                 inputs = workload.draw(seed)
                 reason = verify(inputs, answer.to(self._device.torch_device))
             if reason is not None:
                 return reason
-            self._verified += 1
+            self._verified.append(seed)
         return None
 
     def disturbed(self, reference_seconds: NDArray[np.float64], judgements: Sequence[Judgement]) -> str | None:
@@ -195,7 +195,8 @@ class Isolation:
             "confined": self._confined.to_dict() if self._confined else None,
             "launched_by": self._stopwatch.launched_by if self._stopwatch else None,
             "calls_in_a_row": self._stopwatch.calls if self._stopwatch else None,
-            "verified": self._verified,
+            "verified": len(self._verified),
+            "lots": self._verified,
             "reference_slowed": self._slowed,
         }
 

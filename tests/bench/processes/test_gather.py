@@ -67,6 +67,13 @@ def test_gates_of_one_race_share_its_processes():
     assert any(warning.startswith("processes differ") for warning in record["warnings"])
 
 
+def test_verified_rounds_are_named_over_all_processes():
+    probes = _run(_request(SpeedGate(0.95)), 0.8)["timing"]["probes"]
+    assert len(probes["lots"]) == probes["verified"] > 4
+    assert probes["lots"] == sorted(set(probes["lots"]))
+    assert 0 <= probes["lots"][0] <= probes["lots"][-1] < probes["rounds"]
+
+
 def test_failure_shows_what_each_process_found():
     record = _run(_request(SpeedGate(0.95)), 1.2)
     text = " ".join(failure_text(record).split())

@@ -139,6 +139,7 @@ def test_honest_candidate_is_not_accused(honest, function):
     assert record["verdict"] in ("PASS", "INCONCLUSIVE", "FAIL") or busy, record["reason"]
     assert record["isolation"]["calls_in_a_row"]  # on a busy machine one call may take as long as a row should
     assert record["isolation"]["verified"] >= record["timing"]["rounds"] or record["verdict"] != "PASS"
+    assert len(set(record["isolation"]["lots"])) == record["isolation"]["verified"]
     assert record["integrity"]["checks"]["threads"].startswith("not run")
     assert record["integrity"]["findings"] == []
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 from typing import Annotated
 from typing import Literal
 from typing import TypedDict
+
+if TYPE_CHECKING:
+    from typing_extensions import NotRequired  # typing has it from Python 3.11 on
 
 
 class FindingFacts(TypedDict):
@@ -56,6 +60,8 @@ class IsolationFacts(TypedDict):
     """Calls of one sample, each on values of its own; null where nothing was timed."""
     verified: int
     """Answers of timed calls that were compared with the exact ones."""
+    lots: NotRequired[list[int]]
+    """The seeds of these calls' inputs; which calls they are was drawn by lot once the calls had been made."""
     reference_slowed: float | None
     """The reference's median in the race over that by itself afterwards.
 
