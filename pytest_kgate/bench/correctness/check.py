@@ -1,4 +1,4 @@
-"""Whether the candidate is right: its answers on several draws against the exact answer in float64."""
+"""Check the candidate's answers: five draws of inputs, each compared with the exact answer in float64."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ DRAWS: tuple[DrawKind, ...] = ("normal", "hard", "normal", "hard", "normal")
 
 @dataclass(frozen=True)
 class Draw:
-    """One comparison with the exact answer."""
+    """The errors of candidate and reference on one draw of inputs, against the exact answer."""
 
     kind: DrawKind
     seed: int
@@ -81,7 +81,7 @@ class Draw:
 
 @dataclass(frozen=True)
 class Correctness:
-    """The outcome of all draws."""
+    """The outcome of a check: the verdict, the limits it rests on, and the errors of each draw."""
 
     verdict: Verdict
     reason: str
@@ -149,7 +149,7 @@ def workload_of(problem: Problem, device: Device, like: Tensor | None = None, *,
 def check(
     device: Device, problem: Problem, candidate: Arm, reference: Arm, gate: ErrorGate | None, seed: int
 ) -> Correctness:
-    """Run the candidate on five draws and compare; raises `CandidateError` where there is nothing to compare."""
+    """Hold the candidate's answers to five draws to the gate; `CandidateError` where there is no answer to compare."""
     like = reference_output(device, problem, reference)
     truths, draws = [], []
     failures: list[tuple[Comparison, Limits, WorstFacts]] = []
@@ -175,13 +175,13 @@ def check(
 
 
 def draws_of(seed: int) -> Iterator[tuple[DrawKind, int]]:
-    """Kind and seed of each draw of a check, by the root of its book of seeds."""
+    """The kind and the seed of each of a check's draws; `seed` is the root of the call's book of seeds."""
     book = SeedBook(seed)
     return ((kind, book.seed(Stream.CHECK_VALUES, number)) for number, kind in enumerate(DRAWS))
 
 
 def answer_of(device: Device, workload: Workload, candidate: Arm, inputs: tuple[Any, ...], like: Tensor) -> Tensor:
-    """What the candidate answers: before the exact answer to these inputs exists, into memory filled with NaN."""
+    """A copy of the candidate's answer to these inputs. Call it before the exact answer exists anywhere in memory."""
     before = tree.copy(inputs)
     output = workload.output_for(candidate, inputs)
     if output is None:
@@ -201,7 +201,7 @@ def answer_of(device: Device, workload: Workload, candidate: Arm, inputs: tuple[
 
 
 def truth_of(problem: Problem, reference: Arm, inputs: tuple[Any, ...], like: Tensor) -> ExactAnswer:
-    """The exact answer to these inputs, and how far off the reference is."""
+    """The exact answer to these inputs in float64, with the reference's error against it."""
     exact = _exact(problem, inputs, like)
     return ExactAnswer(
         exact, _call_reference(reference, inputs, torch.empty_like(like) if reference.takes_output else None)
@@ -271,7 +271,7 @@ def _tensor(role: str, result: object) -> Tensor:
 def verify_timed_output(
     device: Device, problem: Problem, correctness: Correctness, inputs: tuple[Any, ...], output: Any
 ) -> str | None:
-    """Compare what a timed launch left behind; None, or one sentence saying how far off it is."""
+    """Compare the output of a timed launch with the exact answer; None if right, else one sentence on how far off."""
     with device.running("verifying a timed launch"):
         answer = as_answer(output, correctness.like, inputs)
         truth = truth_of(problem, correctness.reference, inputs, correctness.like)
@@ -288,7 +288,7 @@ def verify_timed_output(
 
 
 def reference_output(device: Device, problem: Problem, reference: Arm) -> Tensor:
-    """Unfilled: the shape, dtype and device of an answer."""
+    """An uninitialised tensor with the shape, dtype and device that answers to this problem have."""
     with device.running("running the reference"):
         inputs = workload_of(problem, device).draw(0)
         result = _call_reference(reference, inputs, None)

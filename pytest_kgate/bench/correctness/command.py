@@ -1,4 +1,4 @@
-"""`kgate selftest`: pytest, whose kbench calls only ask whether their problems' checks find wrong kernels."""
+"""`kgate selftest`: run pytest so that each kbench call only tests whether its problem's check finds wrong kernels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NO_TESTS = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the verb takes."""
+    """Add the arguments of the verb to its parser."""
     parser.description = (
         "Run pytest on these tests; each kbench call races nothing, but shows its problem's check kernels "
         "that are wrong in one known way."

@@ -1,4 +1,4 @@
-"""A problem's check, tested by mutants: which of them it finds, and by what."""
+"""Test a problem's check with mutants, kernels that are wrong in one known way: which ones does it find, and how."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _ROUNDING = 1.001
 
 @dataclass
 class Fate:
-    """What became of one mutant."""
+    """Whether the check found one mutant, on which draw, and by which of its checks."""
 
     name: str
     outcome: MutantOutcome = SAME
@@ -56,7 +56,7 @@ class Fate:
 
 @dataclass(frozen=True)
 class Selftest:
-    """The fates of all mutants of one problem."""
+    """The outcome of one problem's selftest: the fate of each mutant, and whether the reference itself passes."""
 
     fates: tuple[Fate, ...]
     honest: str
@@ -64,12 +64,12 @@ class Selftest:
 
     @property
     def lived(self) -> tuple[str, ...]:
-        """The names of those that the check let pass."""
+        """The names of the mutants that the check let pass."""
         return tuple(fate.name for fate in self.fates if fate.outcome == LIVED)
 
     @property
     def killed(self) -> int:
-        """How many the check found."""
+        """How many mutants the check found."""
         return sum(fate.outcome == KILLED for fate in self.fates)
 
     @property
@@ -82,7 +82,7 @@ class Selftest:
         )
 
     def to_dict(self) -> SelftestFacts:
-        """Built-in types, for the record."""
+        """The outcome in built-in types, for the record."""
         return {
             "killed": self.killed,
             "lived": list(self.lived),
@@ -95,7 +95,7 @@ class Selftest:
 
 
 def selftest(device: Device, problem: Problem, reference: Arm, gate: ErrorGate | None, seed: int) -> Selftest:
-    """Show every mutant to the problem's check, draw by draw, until it is found; then the honest reference."""
+    """Run every mutant through the problem's check, draw by draw until it is found, and the reference as well."""
     like = reference_output(device, problem, reference)
     mutants = mutants_of(problem, reference, like)
     fates = [Fate(mutant.name) for mutant in mutants]
@@ -113,7 +113,7 @@ def selftest(device: Device, problem: Problem, reference: Arm, gate: ErrorGate |
 
 
 def mutants_of(problem: Problem, reference: Arm, like: Tensor) -> list[Mutant]:
-    """The generic ones and the problem's own, made anew."""
+    """New mutants for this problem: those that fit any operator, and those that the problem brings."""
 
     def right(inputs: tuple[Any, ...]) -> Tensor:
         answer: Tensor = reference.call(inputs, torch.empty_like(like) if reference.takes_output else None)

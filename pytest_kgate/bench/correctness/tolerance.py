@@ -33,7 +33,7 @@ ROW_FACTOR = 8.0
 where scaled queries are rounded), and a missing one to 430 at least."""
 
 _SMALL_ROW = 1 / 64
-"""Of the output's rms: a row below it is held to what rounding leaves in a row of that size."""
+"""Share of the output's rms: a row smaller than that may be off by what rounding does to a row of that size."""
 
 _PIECE = 64
 _LONGEST_ROW = 128
@@ -42,12 +42,12 @@ _LONGEST_ROW = 128
 
 @dataclass(frozen=True)
 class Limits:
-    """What an answer to one draw may be off by."""
+    """How far off an answer to one draw may be: tolerances of each element, and a factor on the reference's error."""
 
     atol: float
     rtol: float
     factor: float
-    """Of the root mean square error, to the reference's; infinite where only the tolerance counts."""
+    """How many times the reference's rms error the answer may have; infinite where only the tolerances count."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One answer beside the exact one."""
+    """The errors of one answer against the exact one, and the check that it failed, if any."""
 
     error: float
     """max |answer - exact|; infinite where the answer is NaN or Inf and the exact one is not."""
@@ -87,7 +87,7 @@ class Comparison:
 
 
 class ExactAnswer:
-    """The exact answer to one draw and the reference's error: what answers to that draw are measured by."""
+    """The exact answer to one draw with the reference's error: what an answer to that draw is compared with."""
 
     def __init__(self, exact: Tensor, reference: Tensor) -> None:
         """`exact` is float64, and holds no NaN; `reference` has the dtype that answers have."""
@@ -117,7 +117,7 @@ class ExactAnswer:
 
     @property
     def _spacing(self) -> float:
-        """Of the numbers of the answer's type at 1; 0 for integers, which are exact."""
+        """The spacing of the floating-point numbers at 1 in the answer's type; 0 for integers, which are exact."""
         return torch.finfo(self.dtype).eps if self.dtype.is_floating_point else 0.0
 
     @property
@@ -132,7 +132,7 @@ class ExactAnswer:
         return max(self.reference_rms_error, self._spacing / 4 * self.rms)
 
     def limits(self, gate: ErrorGate | None) -> Limits:
-        """What `gate` allows; without one, the tolerance too comes from the reference's error."""
+        """The limits that `gate` sets; without a gate, the tolerance is set by the reference's error as well."""
         wide = not self.dtype.is_floating_point or self.dtype.itemsize > 2
         factor = FACTOR_WIDE if wide else FACTOR_16_BIT
         if gate is not None:
@@ -147,7 +147,10 @@ class ExactAnswer:
         return bool((errors <= allowed).all()) and not self.compare(answer, limits).failed
 
     def compare(self, answer: Tensor, limits: Limits) -> Comparison:
-        """The checks in order, and the first that the answer fails. Of integers, only the tolerance is checked."""
+        """Compare an answer element by element, as a whole (rms) and row by row; tells the first check that it fails.
+
+        Of integers, only the tolerance of each element is checked.
+        """
         errors = _errors(answer, self.exact)
         allowed = limits.atol + limits.rtol * self.exact.abs()
         excess = torch.where(errors == math.inf, math.inf, errors - allowed)
@@ -226,7 +229,7 @@ def _finite(values: Tensor) -> Tensor:
 
 
 def _pieces(values: Tensor) -> Tensor:
-    """(rows, width): rows of the last dimension, several where they are short, parts of them where they are long."""
+    """Cut a tensor into pieces, (pieces, width): each is a row, several short rows, or a part of a long row."""
     extents = list(values.shape) or [1]
     if extents[-1] > _LONGEST_ROW:
         return F.pad(values, (0, -extents[-1] % _PIECE)).reshape(-1, _PIECE)

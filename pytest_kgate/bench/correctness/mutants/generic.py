@@ -1,4 +1,4 @@
-"""Mutants of any operator, made from its reference."""
+"""The mutants that fit any operator: kernels that are wrong in one known way, made from the operator's reference."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ import torch
 from torch import Tensor
 
 from pytest_kgate.bench.correctness.mutants.mutant import Mutant
-from pytest_kgate.bench.correctness.weakness import CHANGES
-from pytest_kgate.bench.correctness.weakness import coarse_outputs
-from pytest_kgate.bench.correctness.weakness import constant
-from pytest_kgate.bench.correctness.weakness import zeros
+from pytest_kgate.bench.correctness.mutants.transforms import CHANGES
+from pytest_kgate.bench.correctness.mutants.transforms import coarse_outputs
+from pytest_kgate.bench.correctness.mutants.transforms import constant
+from pytest_kgate.bench.correctness.mutants.transforms import zeros
 from pytest_kgate.problems.rounding import COARSER
 from pytest_kgate.problems.rounding import name_of
 from pytest_kgate.problems.rounding import rounded
 
 Right = Callable[[tuple[Any, ...]], Tensor]
-"""The reference's answer to inputs."""
+"""A function from a call's inputs to the reference's answer."""
 
 
 def generic_mutants(right: Right, like: Tensor) -> list[Mutant]:
-    """All that make sense for outputs like `like`.
+    """All mutants that make sense for outputs of the shape and dtype of `like`; `right` answers as the reference does.
 
-    The one that returns stale memory comes first: what it would find after the others is the right answer to the same
-    inputs, which a candidate that runs alone never does.
+    The one that returns stale memory comes first: after the others it would find the right answer to the same inputs in
+    freed memory, which a candidate that runs alone never does.
     """
     mutants = [
         Mutant("stale memory", lambda inputs: torch.empty_like(like), idle=True),

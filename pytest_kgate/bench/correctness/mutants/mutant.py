@@ -1,4 +1,4 @@
-"""A mutant: a kernel that is wrong in one known way, with which a problem's check is tested."""
+"""The type of a mutant: a kernel that is wrong in one known way, with which a problem's check is tested."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Mutant:
-    """One wrong kernel, made from a right one; it may keep state, so that it serves for one test of one problem."""
+    """One wrong kernel, made from a right one. It may keep state between calls: each test of a check makes its own."""
 
     name: str
     """What is wrong, in a few words."""
     call: Callable[[tuple[Any, ...]], Tensor]
-    """Its answer to the inputs."""
+    """From a call's inputs to the mutant's answer."""
     idle: bool = False
-    """Whether it never looks at its inputs: it must die even where its answer happens to be right."""
+    """Whether it never reads its inputs. The check must find it even where its answer happens to be right."""

@@ -1,0 +1,83 @@
+"""The ways in which a right answer is made into a wrong one, elementwise: each is what some faulty kernel would write.
+
+`weakness.py` asks every check whether it would let these pass; `generic.py` makes mutants of them for `kgate selftest`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+
+from pytest_kgate.problems.rounding import COARSER
+from pytest_kgate.problems.rounding import name_of
+from pytest_kgate.problems.rounding import rounded
+
+_SCALE = 1.02
+
+_TILE = 64
+
+
+def zeros(answer: Tensor) -> Tensor:
+    """Zeros everywhere: what a kernel that does nothing leaves in cleared memory."""
+    return torch.zeros_like(answer)
+
+
+def constant(answer: Tensor) -> Tensor:
+    """The mean of the answer in every element: the smallest rms error that one number everywhere can have."""
+    mean = answer.double().nan_to_num(nan=0.0, posinf=0.0, neginf=0.0).mean()
+    return torch.zeros_like(answer) + (mean if answer.is_floating_point() else mean.round()).to(answer.dtype)
+
+
+def last_row_missing(answer: Tensor) -> Tensor:
+    """Zeros in the last row: a grid that is one block too small for rows that do not fill the last block."""
+    return _without_last_rows(answer, 1)
+
+
+def last_tile_missing(answer: Tensor) -> Tensor:
+    """Zeros in the last 64 rows, or in the last half of fewer: a tile that was never written."""
+    return _without_last_rows(answer, max(1, min(_TILE, _rows(answer).shape[0] // 2)))
+
+
+def row_late(answer: Tensor) -> Tensor:
+    """Every row one place too far down, the last row first: an index that is off by one."""
+    return _rows(answer).roll(1, 0).reshape(answer.shape)
+
+
+def scaled(answer: Tensor) -> Tensor:
+    """Every element 2 % too large; integers stay as they are."""
+    return (answer.double() * _SCALE).to(answer.dtype) if answer.is_floating_point() else answer
+
+
+def _without_last_rows(answer: Tensor, count: int) -> Tensor:
+    rows = _rows(answer).clone()
+    rows[rows.shape[0] - count :] = 0
+    return rows.reshape(answer.shape)
+
+
+def _rows(answer: Tensor) -> Tensor:
+    """The answer as (rows, width), where a row is the last dimension; the elements of a vector are rows of one."""
+    return answer.reshape(-1, answer.shape[-1] if answer.dim() > 1 else 1)
+
+
+CHANGES: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType(
+    {
+        "the last row missing": last_row_missing,
+        "the last rows missing": last_tile_missing,
+        "every row one late": row_late,
+        f"{_SCALE - 1:.0%} too large": scaled,
+    }
+)
+"""By name, the functions that make a right answer into a wrong one; one that changes nothing leaves it right."""
+
+
+def coarse_outputs(dtype: torch.dtype) -> dict[str, Callable[[Tensor], Tensor]]:
+    """By name, the function that rounds an answer to the next coarser type, as a kernel that computes in it would."""
+    return {f"output in {name_of(low)}": _rounder(low) for low in COARSER.get(dtype, ())[:1]}
+
+
+def _rounder(low: torch.dtype) -> Callable[[Tensor], Tensor]:
+    return lambda answer: rounded(answer, low)
