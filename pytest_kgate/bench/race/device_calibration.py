@@ -1,4 +1,4 @@
-"""What the last calibration of a device found, kept for its user: a small file a device, driver, timer and cache."""
+"""The findings of a device's last calibration, in the user's cache folder: one file per device, timer and cache."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _VERSION = 1
 
 @dataclass(frozen=True)
 class Calibration:
-    """The findings of one calibration."""
+    """The findings of one calibration: how often gates erred, and how small a difference they resolve."""
 
     identity: str
     """The device and its driver, as `identity_of` names them."""
@@ -45,7 +45,7 @@ class Calibration:
 
 
 def identity_of(environment: Mapping[str, Any]) -> str:
-    """What decides whether a calibration still holds: the GPU and its driver, or the CPU and the threads in use."""
+    """The identity under which a calibration is kept: the GPU and its driver, or the CPU and the threads in use."""
     gpu, cpu = environment.get("gpu") or {}, environment.get("cpu") or {}
     if gpu:
         return f"{gpu.get('uuid', 'GPU')} driver {gpu.get('driver', 'unknown')}"
@@ -57,10 +57,10 @@ def identity_of(environment: Mapping[str, Any]) -> str:
 def resolved_effect(calibration: Calibration, latency_seconds: float) -> float | None:
     """The smallest relative distance from the bound that a gate on a kernel of this latency decides, nine times in ten.
 
-    Between the calibrated latencies it follows the straight line of both logarithms. Below the shortest, noise is taken
-    to stay the same in seconds, so the effect grows as the latency shrinks; above the longest it stays as it was there.
-    It comes from kernels that only spin, the quietest there are: a real kernel may resolve less, hardly more. None
-    where nothing is known.
+    Between the calibrated latencies it is interpolated linearly in the logarithms. Below the shortest, noise is taken
+    to stay the same in seconds, so the effect grows as the latency shrinks; above the longest it stays constant. It is
+    measured on kernels that only spin, the quietest there are: a gate on a real kernel rarely resolves less than that.
+    None where the calibration has no such measurement.
     """
     points = calibration.resolved
     if not points or not latency_seconds > 0:
@@ -75,7 +75,7 @@ def resolved_effect(calibration: Calibration, latency_seconds: float) -> float |
 
 
 def save(calibration: Calibration) -> Path:
-    """Keep it, in place of an earlier one of the same device and timer; returns where."""
+    """Write the calibration over an earlier one of the same device, timer and cache; returns the file's path."""
     path = _path(calibration.identity, calibration.timer, calibration.cache)
     with explained():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What disturbed a race: readings made around its rounds in, findings out. Pure.
+"""Find what disturbed a race, from readings made around its rounds: throttling, a late host, other processes. Pure.
 
 Nothing here looks at the verdict, nor at which arm was the faster. A race is thrown away for what disturbed it, so
 throwing it away favours neither side. `docs/statistics.md` has the table of what follows from what.
@@ -37,12 +37,12 @@ _SETTLED_CLOCK = 0.02
 """Relative range of the SM clock over a race; 0.1 % was seen on an H200 that nothing disturbs."""
 
 _STARVED_SHARE = 0.25
-"""Of the samples, taken again because the host was late. One delay in a race is an accident; one in four rounds, each
-of half a second, is a host that has no core to spare."""
+"""Share of the samples that were taken again because the host was late, above which the race is disturbed. One delay in
+a race is an accident; one in four rounds, each of half a second, is a host that has no core to spare."""
 
 _COARSE_TICK = 0.02
-"""Of a latency, one tick of the timer: the medians that the classic rule compares then jump by more than most gates
-demand."""
+"""One tick of the timer as a share of a latency, above which a reader is warned: the medians that the classic rule
+compares then jump by more than most gates demand."""
 
 _OTHERS_CORES = 0.2
 """Cores that others must have taken before waiting is put down to them, and not to the arms' own threads."""
@@ -62,7 +62,7 @@ THROTTLING = {
 
 @dataclass(frozen=True)
 class RaceLog:
-    """One race, as whoever watched it saw it."""
+    """One race's rounds, with the readings of the machine that were made between them."""
 
     rounds: Sequence[Round]
     orders: Sequence[ArmOrder]
@@ -79,7 +79,7 @@ class RaceLog:
 
 @dataclass(frozen=True)
 class Disturbances:
-    """What is recorded, why the race can't be trusted (empty: it can), and what its reader should know."""
+    """The findings on one race: facts for its record, reasons not to trust it (empty: none), warnings to its reader."""
 
     facts: EvidenceFacts
     reasons: tuple[Reason, ...]
@@ -87,7 +87,7 @@ class Disturbances:
 
 
 def assess(seen: RaceLog) -> Disturbances:
-    """All that the evidence says."""
+    """Put every question of this module to one race, and gather the answers."""
     clocks = _readings_of(seen.rounds, "sm_clock_hz")
     changes = _readings_of(seen.rounds, "sm_clock_change")
     facts: EvidenceFacts = {"machine": [_machine(done, one) for done, one in seen.readings]}
@@ -209,7 +209,10 @@ def _plain(seen: RaceLog) -> bool:
 
 
 def _autocorrelation(rounds: Sequence[Round]) -> dict[str, float]:
-    """Lag-1, from round to round; the rule widens its interval by that of the ratio's blocks."""
+    """Lag-1 autocorrelation of the log latencies and of their ratio from round to round.
+
+    It is only recorded: the rule widens its interval by the autocorrelation of the ratio's blocks.
+    """
     logs = np.log(estimates.estimate(np.stack([one.seconds for one in rounds])))
     series = {"ratio": logs[:, 0] - logs[:, 1], "candidate": logs[:, 0], "reference": logs[:, 1]}
     return {name: estimates.lag1(values) for name, values in series.items()}
@@ -221,7 +224,7 @@ def _tick_share(rounds: Sequence[Round], tick_seconds: float) -> float:
 
 
 def _idle_gap(seen: RaceLog) -> IdleGapFacts:
-    """From round to round, the seconds in which the device was not seen at work: it idled for at most so long."""
+    """The most seconds for which the device can have idled between rounds: the median and the longest gap of a race."""
     busy = _readings_of(seen.rounds, "device_busy_seconds")
     if not len(busy):
         busy = np.array([seen.sample_seconds * one.seconds.shape[1] for one in seen.rounds])
@@ -246,6 +249,6 @@ def _names(reasons: int) -> str:
 
 
 def _readings_of(rounds: Sequence[Round], name: str) -> Floats:
-    """One value a round; empty where a round lacks it."""
+    """The readings of one name, one value a round; empty where any round lacks it."""
     values = [one.evidence[name] for one in rounds if name in one.evidence]
     return np.array(values if len(values) == len(rounds) else [], dtype=np.float64)

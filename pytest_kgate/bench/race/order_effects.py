@@ -1,7 +1,7 @@
-"""What the order of the samples in their rounds lets through: clock steps, and the place itself. Pure.
+"""Measure what the random order of samples failed to average out: clock steps and effects of the position. Pure.
 
-Order is random, so that whatever happens within rounds hits both arms alike in the long run. Here is measured how far
-it did not in the rounds of one race, and judged whether that is more than the interval allows for.
+Whatever happens within rounds hits both arms alike in the long run, since the order is random. These functions measure
+by how much it did not in the rounds of one race, and judge whether that is more than the interval allows for.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def position_effects(rounds: Sequence[Round], orders: Sequence[ArmOrder]) -> Pos
 
 
 def judge_position(effects: PositionFacts) -> tuple[list[Reason], list[str]]:
-    """Reasons and warnings."""
+    """Reasons not to trust the race, and warnings, that follow from the measured effects of the position."""
     reasons, warnings = list[Reason](), []
     arms = {"candidate": effects["candidate"], "reference": effects["reference"]}
     clear = [name for name, effect in arms.items() if abs(effect["t"]) > _CLEAR]

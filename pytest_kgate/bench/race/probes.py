@@ -1,4 +1,4 @@
-"""Whether the timed launches did the work: when they are probed, what is kept, and the verdict on it.
+"""Probes: launches on new values among the timed ones, and the verdict on whether the timed launches did the work.
 
 A check before the race shows that the candidate can compute the answer, not that it does so while it is timed. So some
 rounds, which nothing announces, hold launches on new values (`device/probe_rows.py`). Their answers are compared
@@ -61,7 +61,7 @@ def is_probed(book: SeedBook, number: int) -> bool:
 
 
 class Probes:
-    """Those of a race: all times, and the answers of a few that are drawn by lot once they are there."""
+    """The probes of one race: the times of all, and the answers of a few, chosen at random after they were given."""
 
     def __init__(self) -> None:
         self._kept: list[tuple[int, Probe]] = []
@@ -69,7 +69,7 @@ class Probes:
         self._overlap: list[float] = []
 
     def add(self, probe: Probe | None) -> None:
-        """Take one in; with equal chance for all, it is among those that are kept."""
+        """Add one probe; each has the same chance that its answers are among those kept (reservoir sampling)."""
         if probe is None:
             return
         self._excess.append(probe.first_touch_excess_seconds)
@@ -89,12 +89,12 @@ class Probes:
 
     @property
     def overlap_seconds(self) -> NDArray[np.float64]:
-        """(probes,): how much of a call the row of launches hides; empty where the timer can hide nothing."""
+        """(probes,): seconds of a call that overlap with its neighbours; empty where the timer lets no calls overlap."""
         return np.array(self._overlap, dtype=np.float64)
 
     @property
     def kept(self) -> tuple[Probe, ...]:
-        """Those whose answers are to be verified."""
+        """The probes whose answers are to be compared with exact ones."""
         return tuple(probe for _, probe in self._kept)
 
     def to_dict(self) -> ProbesFacts | None:
@@ -113,6 +113,8 @@ class Probes:
 
 def memoizes(excess_seconds: NDArray[np.float64], samples: NDArray[np.float64]) -> str | None:
     """One sentence where the candidate takes much longer on values that it has not seen; None where it does not.
+
+    Then it reuses answers that it computed before, instead of computing them in the timed launches.
 
     What the reference loses to new values (they lie elsewhere in the caches) is taken off, and what a tenth of the
     candidate's own `samples`, its latencies in seconds, have above their median: on a busy host that is several times
@@ -133,10 +135,10 @@ def memoizes(excess_seconds: NDArray[np.float64], samples: NDArray[np.float64]) 
 
 
 def needs_more_probes(excess_seconds: NDArray[np.float64], samples: NDArray[np.float64]) -> bool:
-    """Whether few probes look like a memory, or half of many: then `memoizes` should be asked after more rounds.
+    """Whether the probes so far leave open that the candidate reuses old answers: `memoizes` then needs more rounds.
 
-    A race that is decided after twelve rounds has three probes, and on a busy host a disturbance of one of them would
-    hide what a candidate remembers.
+    That is so where few probes, or half of many, were slow on new values. A race that is decided after twelve rounds
+    has three probes, and on a busy host a disturbance of one of them would hide that a candidate remembers answers.
     """
     if not len(excess_seconds) or not np.isfinite(samples).all() or memoizes(excess_seconds, samples):
         return False
@@ -145,13 +147,13 @@ def needs_more_probes(excess_seconds: NDArray[np.float64], samples: NDArray[np.f
 
 
 def _longer(excess_seconds: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(probes,): what new values cost the candidate beyond what they cost the reference."""
+    """(probes,): seconds that new values cost the candidate beyond what they cost the reference."""
     longer: NDArray[np.float64] = excess_seconds[:, 0] - max(0.0, float(np.median(excess_seconds[:, 1])))
     return longer
 
 
 def _allowed(samples: NDArray[np.float64]) -> float:
-    """What they may cost it, in seconds."""
+    """The seconds that new values may cost the candidate before it is said to remember answers."""
     latency, slow = (float(value) for value in np.quantile(samples, [0.5, 0.9]))
     return _REMEMBERING * latency + _SLACK_SECONDS + (slow - latency)
 

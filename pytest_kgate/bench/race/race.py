@@ -1,4 +1,7 @@
-"""The rounds of one race: what order, how many, when to stop. The stopwatch does the timing, the gate the judging."""
+"""Run the rounds of one race: in which order, how many, and when to stop.
+
+The stopwatch does the timing, `statistics/judge.py` the judging.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,7 @@ MEASURE_PRECISION = 0.005
 
 @dataclass(frozen=True)
 class Plan:
-    """What a race may spend, and the root of its book of seeds."""
+    """The budget of one race, the root of its book of seeds, and when it may stop before all looks are past."""
 
     budget_seconds: float
     seed: int
@@ -63,19 +66,19 @@ class Race:
     """Of the latencies, at the latest look, whatever the gates demand; None before the first look."""
     retaken: int
     probes: Probes
-    """What the candidate did with new values in the midst of it."""
+    """The launches on new values among the timed ones, which show whether those did the work."""
     evidence: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     """Readings by name, one value a round."""
 
     @property
     def rounds(self) -> int:
-        """How many there were."""
+        """How many rounds were run."""
         return len(self.candidate)
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Handed to whoever shows a live line."""
+    """How far a race has come, for a line on the terminal that shows it live."""
 
     rounds: int
     spent_seconds: float
@@ -91,8 +94,8 @@ def run(
 ) -> Race:
     """Time rounds until every gate is decided, the last look is past, or the budget is spent.
 
-    Rounds also go on, and verdicts stay what they are, while the candidate may be one that remembers. A round is
-    started only while budget is left; the first look needs twelve rounds.
+    The race also goes on, with the verdicts that it has, while the probes leave open that the candidate reuses old
+    answers. A round is started only while budget is left; the first look needs twelve rounds.
     """
     start = clock()
     samples = _samples(stopwatch.sample_seconds, plan.budget_seconds)
@@ -139,7 +142,7 @@ def _judge(
     *,
     final: bool = False,
 ) -> None:
-    """Judge the gates that are still open; `decided` takes up those that need no more rounds."""
+    """Judge the gates that are not decided yet; judgements that need no more rounds are added to `decided`."""
     candidate, reference = _stack(rounds)
     seed = SeedBook(plan.seed).seed(Stream.RESAMPLES)
     for index, gate in enumerate(gates):
@@ -173,7 +176,7 @@ def _shuffled(rng: np.random.Generator, samples: int, run_length: int) -> NDArra
 
 
 def _samples(sample_seconds: float, budget_seconds: float) -> int:
-    """Ten, or as few as four where ten in each of 96 rounds would not fit the budget."""
+    """Samples of each arm in a round: ten, or as few as four where 96 rounds of ten would not fit the budget."""
     room = budget_seconds / (LOOKS[-1] * max(sample_seconds, 1e-9))
     return int(min(SAMPLES, max(_FEWEST_SAMPLES, room)))
 

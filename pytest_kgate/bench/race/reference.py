@@ -1,4 +1,4 @@
-"""Which reference a candidate is raced against: the fastest of a problem's, on the device at hand."""
+"""Choose the reference that a candidate is raced against: the fastest of a problem's references on this device."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _SAMPLES = 4
 """Enough to tell backends apart that differ by a few percent; nearer ones may be taken for each other."""
 
 _BOOK = SeedBook(0)
-"""No secret: which reference is fastest is asked once a session, and no candidate takes part."""
+"""The same seeds every time. They need not be secret: no candidate takes part when references are timed."""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """The chosen reference."""
+    """The reference chosen for a problem, with the latencies of the others and why some did not run."""
 
     arm: Arm
     name: str
@@ -41,7 +41,7 @@ class Reference:
 
 
 class ReferencePicker:
-    """Remembers its choices, so that a session races the references of a problem once."""
+    """Picks each problem's reference; remembers its choices, so that a session times a problem's references once."""
 
     def __init__(self) -> None:
         self._chosen: dict[tuple[Any, ...], Reference] = {}

@@ -1,4 +1,4 @@
-"""What the last calibration of a device means for its gates: which bounds are too tight, and how old it is."""
+"""Tell a user what the device's last calibration means: bounds too tight for it to decide, and its date."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _line(environment: Mapping[str, Any], timer: str, cache: str) -> str:
 
 
 def _command(environment: Mapping[str, Any], timer: str, cache: str) -> str:
-    """What calibrates just that."""
+    """The command that calibrates this device, timer and cache."""
     parts = ["kgate calibrate"]
     if environment.get("device") in ("host", "fake"):
         parts.append(f"--device {environment['device']}")

@@ -1,4 +1,4 @@
-"""A race that is watched, and run once more where what disturbed it could have made its verdict.
+"""Run a race, read meanwhile what disturbs it, and race once more where that could have made its verdict.
 
 A disturbance of known size counts against a verdict only where the interval, widened by it, reaches the bound: clock
 steps under a power cap, which every large matrix kernel meets, move a ratio by less than a percent, and can't turn a
@@ -45,12 +45,12 @@ _EARLY_ROUNDS = (1, 6)
 """Readings after these: the first round under load, and the middle of the shortest race there is."""
 
 _EVERY_SECONDS = 0.25
-"""And one whenever so much time has passed: at 2 ms a reading, under 1 % of a long race."""
+"""And a reading whenever so much time has passed: at 2 ms each, they take under 1 % of a long race."""
 
 
 @dataclass(frozen=True)
 class ValidRace:
-    """The race that counts."""
+    """The race whose verdict counts, and what was found to disturb it."""
 
     race: race.Race
     seed: int
@@ -71,10 +71,10 @@ def race_with_retry(
     *,
     accept_foreign_load: bool = False,
 ) -> ValidRace:
-    """Race; race again, with another seed and a budget of its own, where the evidence is bad or timing broke off.
+    """Race; race once more, with another seed and a new budget, where a disturbance counts or the timing broke off.
 
-    With `accept_foreign_load`, other work on the machine is told, and counts for nothing. Raises `TimingError` where
-    the second race breaks off, too.
+    With `accept_foreign_load`, other work on the machine becomes a warning, and does not count against the race.
+    Raises `TimingError` where the second race breaks off, too.
     """
     again = replace(plan, seed=SeedBook(plan.seed).page(Stream.SECOND_RACE).root)
     try:
@@ -110,8 +110,9 @@ def _borne(reason: Reason, accept_foreign_load: bool) -> str:
 
 
 def _undermining(result: race.Race, found: Disturbances, accept_foreign_load: bool) -> str:
-    """The reasons, where all of them together could have made a verdict, or are of unknown size; empty otherwise.
+    """The reasons not to trust this race, as one text; empty where all of them together can't have made its verdicts.
 
+    Reasons of unknown size always count.
     A race without a gate has no verdict that could bear any: it measures, maybe for one that is judged elsewhere.
     """
     count = [reason for reason in found.reasons if not (reason.foreign and accept_foreign_load)]
@@ -167,7 +168,7 @@ def _watched(
 
 
 class _Watch:
-    """A stopwatch that keeps what its rounds were, and reads the machine between some of them."""
+    """A stopwatch that logs each round, and reads what disturbs the machine between some of them."""
 
     def __init__(self, stopwatch: Stopwatch, device: Device) -> None:
         self.timer = stopwatch.timer
@@ -205,7 +206,7 @@ class _Watch:
         return self.rounds[-1]
 
     def read(self) -> None:
-        """Ask the machine; nothing where it can't be asked."""
+        """Take one reading of the machine, where the device offers any."""
         reading = self._device.read_machine()
         self._read_at = self._device.clock()
         if reading is not None:
