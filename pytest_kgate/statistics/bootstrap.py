@@ -19,7 +19,7 @@ RESAMPLES = 10_000
 
 @functools.lru_cache(maxsize=4)
 def _resample_counts(rounds: int, resamples: int, seed: int) -> NDArray[np.float32]:
-    """How often each resample drew each round, (rounds, resamples). Kept: the gates of a race share it."""
+    """How often each resample drew each round, (rounds, resamples); cached, since all gates of a race use the same."""
     drawn = np.random.default_rng(seed).integers(rounds, size=(resamples, rounds))
     drawn *= resamples
     drawn += np.arange(resamples)[:, None]
@@ -111,5 +111,5 @@ def _product(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[n
 
 
 def _exp(value: float) -> float:
-    """exp that stays finite, for records hold no infinity."""
+    """exp(value), with the value cut at 700 so that the result is finite, since records hold no infinity."""
     return math.exp(min(float(value), 700.0))

@@ -1,4 +1,4 @@
-"""The arithmetic of a gate: samples of rounds in, estimates out. Pure numpy and scipy.
+"""Estimates from a race's samples: one number a round, log ratios, block means, their standard error. Pure.
 
 Arrays of samples have shape (rounds, samples), in seconds. The round is the statistical unit: everything
 that could carry a lasting bias is made anew between rounds, so only rounds are exchangeable, and only
@@ -42,7 +42,7 @@ class Interval:
     """`blocks-t` (sequential t over blocks), `bca` or `percentile` (bootstrap over rounds)."""
 
     def to_dict(self) -> IntervalFacts:
-        """Built-in types only, for the record."""
+        """The interval in built-in types, for the record."""
         return {
             "low": self.low,
             "estimate": self.estimate,
@@ -66,7 +66,7 @@ class BlockTest:
 
 
 def estimate(samples: Floats, quantile: float = 0.5) -> Floats:
-    """One number for the samples of each round: (..., n) -> (...).
+    """The latency of each round at this quantile of its samples: (..., samples) -> (...), in the samples' unit.
 
     At quantile 0.5 the interquartile mean (the mean after a quarter is dropped at each end): it ignores
     outliers as the median does, but moves smoothly where a timer's ticks make the median jump. Else that
@@ -116,7 +116,7 @@ def block_test(ratios: Floats) -> BlockTest:
 
 
 def count_outliers(samples: Floats, tick_seconds: float = 0.0) -> int:
-    """How many samples stand far from their round: they are counted, never deleted.
+    """The number of outliers among an arm's samples, (rounds, samples) in seconds. Outliers are never deleted.
 
     A sample's deviation is its ratio to the median of its round, less 1. It is an outlier beyond Tukey's
     far fence, three interquartile ranges outside the quartiles of all deviations of the arm, by more than

@@ -1,4 +1,4 @@
-"""What a marker demands, and what a judgement on it says. Pure data."""
+"""The gates that markers set, and the judgements on them. Pure data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Verdict(str, enum.Enum):
-    """The outcome of one gate."""
+    """The outcome of one gate: PASS, FAIL, or one of two ways to be undecided."""
 
     _value_: GateVerdict
 
@@ -40,7 +40,7 @@ class SpeedGate:
     once, at the end of the race; it knows PASS and FAIL only, and its error rate is not controlled."""
 
     def at_attempt(self, number: int) -> SpeedGate:
-        """This gate for the `number`-th try of one test, from 1.
+        """This gate with the confidence that the `number`-th run of its test must have, from 1.
 
         Every try may err half as often as the one before, so that trying until it passes errs at most twice as
         often as a single try, however many tries there are.
@@ -51,7 +51,7 @@ class SpeedGate:
 
 @dataclass(frozen=True)
 class ErrorGate:
-    """`@pytest.mark.allclose(atol)`: |candidate - exact| <= atol + rtol |exact|, everywhere, every draw.
+    """`@pytest.mark.allclose(atol)`: |candidate - exact| <= atol + rtol |exact| for every element, on every draw.
 
     The error must also be near the reference's own: a tolerance that suits one shape hides wrong answers on another.
     """
@@ -64,7 +64,7 @@ class ErrorGate:
 
 @dataclass(frozen=True)
 class Judgement:
-    """The verdict on one gate and the numbers it rests on."""
+    """The verdict on one gate, and the interval, p values and rounds that it rests on."""
 
     gate: SpeedGate
     verdict: Verdict
@@ -92,7 +92,7 @@ class Judgement:
     """Of an undecided race: how many rounds would likely decide it; None where more rounds are unlikely to."""
 
     def to_dict(self) -> GateFacts:
-        """Built-in types only, for the record."""
+        """The judgement in built-in types, for the record."""
 
         def plain(interval: Interval | None) -> IntervalFacts | None:
             return None if interval is None else interval.to_dict()

@@ -1,4 +1,7 @@
-"""When a race is judged, and what each look must clear so that all together err as rarely as one would. Pure."""
+"""Group-sequential boundaries: when a race is judged, and what the t statistic must clear at each of the looks. Pure.
+
+All looks together err as rarely as a single test at the same confidence would.
+"""
 
 from __future__ import annotations
 
@@ -28,22 +31,22 @@ def look_at(rounds: int) -> int | None:
 
 @dataclass(frozen=True)
 class _Stage:
-    """One look at the Brownian motion that the partial mean is, on the side where it may win."""
+    """One look of a race, whose partial sums are taken as a Brownian motion, on the side of a PASS."""
 
     spent: float
-    """Chance of having crossed at an earlier look."""
+    """Probability of having crossed the boundary at an earlier look."""
     position: Floats
     mass: Floats
-    """Where the paths that have not crossed were at the look before, as nodes and weights of an integral."""
+    """Density, at the look before, of the paths that have not crossed: nodes and weights of a quadrature."""
     step: float
     """Standard deviation of the way from there to this look."""
     scale: float
     """Standard deviation of the motion at this look."""
     bound: float
-    """Above it a path crosses, at this look."""
+    """The boundary at this look: a path above it crosses."""
 
     def beyond(self, bound: float) -> float:
-        """Chance of being above `bound` at this look without having crossed before."""
+        """Probability of being above `bound` at this look without having crossed the boundary before."""
         return float(self.mass @ special.ndtr((self.position - bound) / self.step))
 
 
@@ -75,7 +78,7 @@ def _boundary(confidence: float) -> tuple[_Stage, ...]:
 
 
 def _bound(look: _Stage, spend: float) -> float:
-    """Where the chance of crossing at this look is `spend`.
+    """The boundary at which the probability of crossing at this look is `spend`.
 
     By bisection, because `scipy.optimize` takes every session 0.2 s to import.
     """
@@ -88,7 +91,7 @@ def _bound(look: _Stage, spend: float) -> float:
 
 @functools.cache
 def critical_values(confidence: float) -> tuple[float, ...]:
-    """The t value per look that the mean must clear, in standard errors, on either side of the bound.
+    """The critical value of each look: by how many standard errors the mean must clear the bound, on either side.
 
     The nominal one-sided p of each look's boundary is carried over to the t distribution of twelve blocks.
     """
@@ -99,11 +102,11 @@ def critical_values(confidence: float) -> tuple[float, ...]:
 def sequential_p(t: float, look: int, confidence: float) -> float:
     """The one-sided p value of a race that ended at this look, `t` standard errors on the winning side.
 
-    The chance, on the bound itself, to cross at an earlier look, or to be at least as far as this at this
-    one: the stage-wise ordering of Fairbanks and Madsen (Biometrika 69, 1982), in which an earlier win is
-    the stronger one. The p value at a look alone is not one, for the race chose the look by its value. Is at
-    most (1 - confidence) / 2 exactly where the boundary is crossed. Crossing to the losing side counts as
-    going on, which errs towards caution, as the boundary itself does.
+    It is the probability, where the true ratio is the bound itself, to cross at an earlier look or to be at least as
+    far at this one: the stage-wise ordering of Fairbanks and Madsen (Biometrika 69, 1982), in which an earlier win is
+    the stronger one. The p value of a look alone is no valid one, for the race chose the look by its value. The result
+    is at most (1 - confidence) / 2 exactly where the boundary is crossed. Crossing to the losing side counts as going
+    on, which errs towards caution, as the boundary itself does.
     """
     at = _boundary(confidence)[look]
     z = -float(special.ndtri(special.stdtr(BLOCKS - 1, -t)))

@@ -1,4 +1,4 @@
-"""Whether the rounds of a race meet a gate. Pure: numbers in, verdict out."""
+"""Judge a gate on the rounds of one race: by the interval at a look, and by the classic rule beside it. Pure."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def judge_rounds(
     final: bool = False,
     tick_seconds: float = 0.0,
 ) -> Judgement | None:
-    """The verdict after these rounds, (rounds, samples) net seconds an arm; None: take more rounds.
+    """The judgement after these rounds; None where more rounds are needed.
 
-    Decides only at the looks. A final call between two looks falls back on the latest look: a look of its
-    own would have to be paid for. `tick_seconds` matters only where all blocks agree exactly; see
-    `resolution`.
+    `candidate` and `reference` are net latencies in seconds, (rounds, samples). A gate is decided only at the looks. A
+    final call between two looks falls back on the latest look, since one more look would raise the error rate.
+    `tick_seconds` matters only where all blocks agree exactly; see `resolution`.
 
     The bootstrap that PASS demands is computed only when the rest of the rule holds. The intervals that a
     record shows beside it are filled in by `with_bootstrap_intervals`.
@@ -125,7 +125,7 @@ def with_bootstrap_intervals(judgement: Judgement, candidate: Floats, reference:
 def measure(
     candidate: Floats, reference: Floats, *, quantile: float = 0.5, confidence: float = 0.95
 ) -> Interval | None:
-    """The interval of the ratio where no gate is set, at the latest look; None before the first look."""
+    """The interval of the latency ratio at the latest look, whatever a gate demands; None before the first look."""
     candidate, reference = _checked(candidate, reference)
     look = group_sequential.look_at(len(candidate))
     if look is None or invalid_samples("candidate", candidate) or invalid_samples("reference", reference):
@@ -143,13 +143,16 @@ def precise_enough(
     quantile: float = 0.5,
     confidence: float = 0.95,
 ) -> bool:
-    """Whether the ratio at this quantile is known to within `relative_width` to either side: when to stop undecided."""
+    """Whether the half-width of the ratio's interval is at most `relative_width`, as a share of the ratio.
+
+    A race may stop there undecided.
+    """
     interval = measure(candidate, reference, quantile=quantile, confidence=confidence)
     return interval is not None and interval.high / interval.estimate - 1 < relative_width
 
 
 def resolution(candidate: Floats, reference: Floats, tick_seconds: float) -> float:
-    """Half-width of the log ratio where all blocks agree exactly: one tick of the timer on either arm.
+    """Half-width of the log ratio's interval where all blocks agree exactly: one tick of the timer on either arm.
 
     Such samples hold no measure of their own error (a tick too coarse for the kernel, or a made-up clock
     without noise), and a standard error of 0 would decide any gate. With a tick of 0 the ratio is taken
@@ -168,7 +171,7 @@ def _checked(candidate: Floats, reference: Floats) -> tuple[Floats, Floats]:
 
 
 def invalid_samples(arm: str, samples: Floats) -> str:
-    """Why these samples cannot be judged; empty where they can."""
+    """Why these samples of an arm can't be judged (NaN, zero, below zero); empty where they can."""
     low, high = (float(samples.min()), float(samples.max())) if samples.size else (1.0, 1.0)
     if low > 0 and high < math.inf:  # false for NaN too
         return ""
@@ -189,14 +192,17 @@ def _interval(mean: float, half: float, confidence: float) -> Interval:
 
 
 def _statistic(distance: float, half: float, se: float) -> float:
-    """How many standard errors the ratio is below the bound; where there are none, all or nothing."""
+    """By how many standard errors the ratio is below the bound.
+
+    Where the standard error is 0 it is infinite, or 0 within `half` of the bound.
+    """
     if se:
         return -distance / se
     return 0.0 if abs(distance) <= half else math.copysign(math.inf, -distance)
 
 
 def _locations(gate: SpeedGate, samples: Floats) -> Floats:
-    """What the classic rule takes medians of: all samples, or each round's quantile of them, (rounds, 1)."""
+    """The values whose medians the classic rule compares: all samples, or each round's quantile, (rounds, 1)."""
     if gate.quantile == 0.5:
         return samples
     return estimates.estimate(samples, gate.quantile)[:, None]
@@ -210,7 +216,7 @@ def _difference(gate: SpeedGate, candidate: Floats, reference: Floats, seed: int
 def _classic(
     gate: SpeedGate, candidate: Floats, reference: Floats, fast: float, slow: float, *, seed: int
 ) -> tuple[str, Interval | None]:
-    """What the classic rule misses (empty: it holds), and the interval of the difference if needed."""
+    """Why the classic rule does not let the gate pass (empty where it does), and its interval if that was computed."""
     if not fast < gate.bound * slow:
         return f"the ratio of medians {fast / slow:.4f} is not below the bound {gate.bound:g}", None
     difference = _difference(gate, candidate, reference, seed)
@@ -230,7 +236,7 @@ _FEWEST_TO_FORESEE = 4
 
 
 def _rounds_by_few(gate: SpeedGate, candidate: Floats, reference: Floats) -> int:
-    """At which look a race would likely be decided that ended before the first; the first where too few rounds tell."""
+    """The look at which a race that ended before the first look would likely be decided, judged by its few rounds."""
     if len(candidate) < _FEWEST_TO_FORESEE:
         return group_sequential.LOOKS[0]
     ratios = estimates.log_ratios(candidate, reference, gate.quantile)
@@ -242,7 +248,10 @@ def _rounds_by_few(gate: SpeedGate, candidate: Floats, reference: Floats) -> int
 
 
 def _undecided(judgement: Judgement, distance: float, half: float) -> tuple[str, int | None]:
-    """Which way out there is, and how many rounds are it: where none are, a quieter machine or another bound."""
+    """What an undecided gate needs, as a sentence, and the number of rounds where more of them would decide it.
+
+    Where none of the looks would, the sentence advises a quieter machine or another bound.
+    """
     assert judgement.ratio is not None
     assert judgement.look is not None
     gate = judgement.gate

@@ -1,4 +1,4 @@
-"""A gate over several processes: the process is the statistical unit. Pure: samples in, verdict out.
+"""Judge a gate that was raced in several processes, with the process as the statistical unit. Pure.
 
 What lasts as long as a process (a memory layout, a library's choice at start-up) is an offset that all its rounds
 share, so that no number of rounds averages it out. Fresh processes draw it anew: their mean log ratios are independent,
@@ -41,7 +41,7 @@ _MOST_WANTED = 50
 
 @dataclass(frozen=True)
 class Run:
-    """What one process timed: (rounds, samples) net seconds of each arm."""
+    """The samples of one process: for each arm, the net latency in seconds, (rounds, samples)."""
 
     candidate: Floats
     reference: Floats
@@ -49,16 +49,16 @@ class Run:
 
 @dataclass(frozen=True)
 class Spread:
-    """How far the processes agree; all in log ratio, variances hence relative."""
+    """How far the processes agree: means and variances of their log ratios."""
 
     means: tuple[float, ...]
     """Mean log ratio of each process, over all its rounds."""
     errors: tuple[float, ...]
     """Standard error of each mean by its own rounds; NaN where there is but one round."""
     variance_of_means: float
-    """Over the processes; what the verdict rests on."""
+    """Variance of the means over the processes, on which the verdict rests."""
     variance_within: float
-    """That the rounds alone would give the means."""
+    """The variance that the means would have if they differed by the noise of their rounds alone."""
     pooled: Interval | None
     """Of the ratio as if no process had an offset of its own: by the rounds' errors alone. Not for the verdict."""
     p_value: float
@@ -66,7 +66,7 @@ class Spread:
 
     @property
     def variance_between(self) -> float:
-        """Of the processes' own offsets: what is left of the spread, or 0."""
+        """Variance of the processes' own offsets: that of the means less that within processes, at least 0."""
         return max(0.0, self.variance_of_means - self.variance_within)
 
     @property
@@ -75,7 +75,7 @@ class Spread:
         return self.p_value < _DIFFER
 
     def to_dict(self, runs: Sequence[Run]) -> ProcessesFacts:
-        """Built-in types only, for the record of a gate."""
+        """The spread in built-in types, for the record of a gate."""
         return {
             "ratios": [math.exp(mean) for mean in self.means],
             "standard_errors": [None if math.isnan(error) else error for error in self.errors],
@@ -151,7 +151,7 @@ def _spread(gate: SpeedGate, runs: Sequence[Run]) -> Spread:
 
 
 def _standard_error(ratios: Floats) -> float:
-    """Of the mean by the rounds: from twelve blocks where they suffice, as in a race of one process."""
+    """Standard error of one process's mean log ratio: from twelve blocks of rounds where there are as many."""
     whole = len(ratios) - len(ratios) % estimates.BLOCKS
     if whole:
         return estimates.block_test(ratios[:whole]).se
@@ -167,7 +167,10 @@ def _f_test(of_means: float, within: float, above: int, below: int) -> float:
 def _interval(
     values: Sequence[float], alpha: float, runs: Sequence[Run], tick_seconds: float
 ) -> tuple[float, float, float]:
-    """Mean, half-width and standard error over processes; where all agree exactly, one tick of the timer."""
+    """Mean, half-width and standard error over processes.
+
+    Where all processes agree exactly, the half-width is one tick of the timer.
+    """
     count = len(values)
     mean, sd = float(np.mean(values)), float(np.std(values, ddof=1))
     if sd < _ZERO_SPREAD:
@@ -177,7 +180,7 @@ def _interval(
 
 
 def _p_value(distance: float, half: float, se: float, count: int) -> float:
-    """One-sided p of `ratio >= bound`; all or nothing where the processes agree exactly."""
+    """One-sided p value of `ratio >= bound`; 0, 0.5 or 1 where the processes agree exactly."""
     if not se and abs(distance) <= half:
         return 0.5
     return p_below(distance, se, count - 1)
@@ -194,7 +197,7 @@ def _median_ratios(gate: SpeedGate, runs: Sequence[Run]) -> list[float]:
 
 
 def _classic(gate: SpeedGate, medians: float, half: float) -> str:
-    """What the classic rule misses; empty where it holds."""
+    """Why the classic rule does not let the gate pass; empty where it does."""
     below = "the interval of the ratio is below the bound, but "
     if medians >= math.log(gate.bound):
         return below + f"the processes' ratio of medians {math.exp(medians):.4f} is not below the bound {gate.bound:g}"

@@ -1,4 +1,4 @@
-"""Student's t distribution, as far as the verdicts need it. Pure."""
+"""The p value of Student's t test that the verdicts use. Pure."""
 
 from __future__ import annotations
 

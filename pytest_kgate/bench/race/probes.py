@@ -89,7 +89,7 @@ class Probes:
 
     @property
     def overlap_seconds(self) -> NDArray[np.float64]:
-        """(probes,): seconds of a call that overlap with its neighbours; empty where the timer lets no calls overlap."""
+        """(probes,): seconds of a call that overlap with its neighbours; empty where the timer lets none overlap."""
         return np.array(self._overlap, dtype=np.float64)
 
     @property
