@@ -120,6 +120,8 @@ class RecordBuilder:
             "environment": self.environment,
             "warnings": self._warnings(),
         }
+        if self.request.asked:
+            record["asked"] = self.request.asked
         if self.selftest:
             record["selftest"] = self.selftest.to_dict()
         if self.isolation:

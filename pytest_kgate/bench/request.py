@@ -15,6 +15,7 @@ from pytest_kgate.statistics.gates import ErrorGate
 from pytest_kgate.statistics.gates import SpeedGate
 
 if TYPE_CHECKING:
+    from pytest_kgate.report.record.facts.asked import AskedFacts
     from pytest_kgate.report.record.facts.sanitizer import SanitizerFacts
     from pytest_kgate.report.record.record import Record
 
@@ -78,6 +79,8 @@ class Request:
     """Whether the candidate claims to call no library; None: it does if it was built from a kernel's source."""
     process: int | None = None
     """Which of a gate's processes this is, from 1: it measures, and its parent judges. None where this one judges."""
+    asked: AskedFacts | None = None
+    """For the record; None where no session asks."""
     sanitizer: SanitizerFacts | None = None
     """What compute-sanitizer found in the test's kernels; a finding ends the request before its check."""
 

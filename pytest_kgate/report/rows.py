@@ -148,8 +148,10 @@ def _row(
     )
     timing = record.get("timing")
     reference = record.get("reference")
-    interval = interval or (timing.get("ratio") if timing else None)
-    estimate = interval["estimate"] if interval else timing["ratio_of_medians"] if timing else None
+    if timing and not interval and quantile == 0.5:
+        interval = timing.get("ratio")
+    seconds = [latency(timing[arm], quantile) for arm in ("candidate", "reference")] if timing else [None, None]
+    estimate = interval["estimate"] if interval else _quotient(*seconds)
     return Row(
         path=path,
         function=function,
@@ -160,8 +162,8 @@ def _row(
         dtype=record["problem"].get("dtype") or "",
         reference=reference["name"] if reference else "",
         backend=(reference["backend"] or "") if reference else "",
-        candidate_seconds=latency(timing["candidate"], quantile) if timing else None,
-        reference_seconds=latency(timing["reference"], quantile) if timing else None,
+        candidate_seconds=seconds[0],
+        reference_seconds=seconds[1],
         ratio=None if estimate is None else number(estimate),
         ends=(number(interval["low"]), number(interval["high"])) if interval else None,
         confidence=number(interval["confidence"]) if interval else None,
@@ -170,6 +172,10 @@ def _row(
         rounds=rounds if rounds is not None else timing["rounds"] if timing else None,
         verdict=verdict or record["verdict"],
     )
+
+
+def _quotient(candidate: float | None, reference: float | None) -> float | None:
+    return candidate / reference if candidate is not None and reference else None
 
 
 def split_test(nodeid: str) -> tuple[str, str, str]:

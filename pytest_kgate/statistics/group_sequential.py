@@ -19,6 +19,9 @@ from pytest_kgate.statistics.estimates import Floats
 LOOKS = (12, 24, 48, 96)
 """Rounds after which a race is judged. Doubling keeps the looks few and the price of looking low."""
 
+SAMPLES = 10
+"""Samples of each arm in a round, where the budget has room for as many in each round up to the last look."""
+
 SPENDING_POWER = 1.5
 """Kim-DeMets spending alpha * t**1.5: 4 % of alpha at the first look, 65 % at the last."""
 

@@ -85,6 +85,11 @@ CALLS = {
         "budgett (kbench) is not an option of one test.",
         "These are:",
     ),
+    "backend too late": (
+        "kbench(good, RELU, sdpa_backend='flash')",
+        "kbench(sdpa_backend=...) comes too late: the problem has its references already.",
+        'Write sdpa_oracle(shape, backend="flash"), or @pytest.mark.perf(sdpa_backend="flash").',
+    ),
     "bad bound": (
         "kbench(good, RELU, speedup=0)",
         "kbench(speedup=...) cannot be 0.",

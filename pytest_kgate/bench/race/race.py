@@ -25,12 +25,10 @@ from pytest_kgate.statistics.estimates import Interval
 from pytest_kgate.statistics.gates import Judgement
 from pytest_kgate.statistics.gates import SpeedGate
 from pytest_kgate.statistics.group_sequential import LOOKS
+from pytest_kgate.statistics.group_sequential import SAMPLES
 from pytest_kgate.statistics.judge import judge_rounds
 from pytest_kgate.statistics.judge import measure
 from pytest_kgate.statistics.judge import precise_enough
-
-SAMPLES = 10
-"""Samples of each arm in a round, where the budget has room for 96 such rounds."""
 
 _FEWEST_SAMPLES = 4
 """The interquartile mean needs four; slow kernels get by with these."""

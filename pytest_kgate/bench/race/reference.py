@@ -80,7 +80,9 @@ def _fastest(
         reasons = "; ".join(f"{name}: {reason}" for name, reason in refused.items()) or "it names none"
         raise KgateError(
             f"None of the references of {problem.name} runs on {device.torch_device} ({reasons}).",
-            "Choose another dtype, shape or --kgate-sdpa-backend.",
+            "Choose another dtype or shape, or sdpa_oracle(shape, backend=...)."
+            if problem.shape
+            else "Give Problem(reference=...) one that runs there.",
         )
     if len(arms) > 1:
         for name, arm in arms.items():

@@ -17,6 +17,7 @@ from typing import Any
 from typing import Literal
 from typing import TypedDict
 
+from pytest_kgate.report.record.facts.asked import AskedFacts
 from pytest_kgate.report.record.facts.correctness import CorrectnessFacts
 from pytest_kgate.report.record.facts.correctness import SelftestFacts
 from pytest_kgate.report.record.facts.integrity import IntegrityFacts
@@ -165,6 +166,8 @@ class Record(TypedDict):
     """What was looked at beside the answer; null where the call ended before that."""
     seeds: SeedsFacts
     """What repeats the call."""
+    asked: NotRequired[AskedFacts]
+    """How it was asked for."""
     environment: dict[str, Any]
     """Device, clocks, versions, git revision: what a reader needs to judge whether two records compare.
 

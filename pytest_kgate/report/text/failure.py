@@ -13,6 +13,7 @@ from pytest_kgate.report.rows import latency
 from pytest_kgate.report.rows import number
 from pytest_kgate.report.rows import quantile_name
 from pytest_kgate.report.text.hints import hints
+from pytest_kgate.report.text.layers import in_the_winning_layer
 
 if TYPE_CHECKING:
     from pytest_kgate.report.record.facts.sanitizer import ToolRunFacts
@@ -40,7 +41,7 @@ def failure_text(record: Record, width: int = 100) -> str:
     for gate in record["gates"]:
         lines += ["", *_gate(record, gate, width)]
     if not record["gates"] and record["reason"]:
-        lines += ["", *_entry("reason", record["reason"], width)]
+        lines += ["", *_entry("reason", _advice(record, record["reason"]), width)]
     details = [
         ("sanitizer", _sanitizer(record)),
         ("error", _error(record)),
@@ -53,13 +54,24 @@ def failure_text(record: Record, width: int = 100) -> str:
     tries = hints(record)
     if tries:
         lines += [""]
-    for index, hint in enumerate(tries):
-        lines += _entry("try" if index == 0 else "", hint, width)
-    for index, warning in enumerate(record.get("warnings", ())):
-        lines += _entry("warning" if index == 0 else "", warning, width)
-    command = "pytest" if "selftest" not in record else "kgate selftest"
-    again = f"{command} {shlex.quote(record['test'])} --kgate-seed {record['seeds']['session']}"
-    return "\n".join([*lines, f"  {'again':<{_LABEL - 2}}{again}"])  # whole, to be copied
+    for label, sentences in (("try", tries), ("warning", record.get("warnings", ()))):
+        for index, sentence in enumerate(sentences):
+            lines += _entry(label if index == 0 else "", _advice(record, sentence), width)
+    return "\n".join([*lines, f"  {'again':<{_LABEL - 2}}{_again(record)}"])  # whole, to be copied
+
+
+def _advice(record: Record, sentence: str) -> str:
+    """With the options that it names where they are set."""
+    return in_the_winning_layer(sentence, record["asked"]["sources"] if "asked" in record else {})
+
+
+def _again(record: Record) -> str:
+    """The command that repeats the call, from where the session was started."""
+    asked = record.get("asked")
+    command = asked["command"] if asked else ["pytest", record["test"]]
+    fixed = asked is not None and asked["sources"].get("seed") in ("marker", "kbench")
+    seed = [] if fixed else ["--kgate-seed", str(record["seeds"]["session"])]
+    return shlex.join([*command, *seed])
 
 
 def _gate(record: Record, gate: GateFacts, width: int) -> list[str]:
@@ -83,7 +95,8 @@ def _gate(record: Record, gate: GateFacts, width: int) -> list[str]:
         lines += _entry(label, _distance(record, gate, estimate), width)
         if processes:
             lines += _entry("processes", _processes(processes, decimals), width)
-    return lines + _entry("verdict", ": ".join(part for part in (gate["verdict"], gate["reason"]) if part), width)
+    verdict = ": ".join(part for part in (gate["verdict"], _advice(record, gate["reason"])) if part)
+    return lines + _entry("verdict", verdict, width)
 
 
 def _distance(record: Record, gate: GateFacts, estimate: float) -> str:

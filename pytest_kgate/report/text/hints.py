@@ -7,19 +7,12 @@ from typing import TYPE_CHECKING
 
 from pytest_kgate.report import format as text
 from pytest_kgate.report.rows import number
+from pytest_kgate.report.text.wrong_answer import wrong_answer
 
 if TYPE_CHECKING:
-    from pytest_kgate.report.record.facts.correctness import CorrectnessFacts
     from pytest_kgate.report.record.facts.correctness import SelftestFacts
-    from pytest_kgate.report.record.facts.correctness import WorstFacts
-    from pytest_kgate.report.record.record import ProblemFacts
+    from pytest_kgate.report.record.facts.timing import TimingFacts
     from pytest_kgate.report.record.record import Record
-
-_LAST_ROWS = 128
-"""Rows from the end that a tail tile may cover: no tile of an attention kernel is higher."""
-
-_TIGHT = 4.0
-"""Error of the candidate over that of the reference up to which the tolerance, not the kernel, is likely at fault."""
 
 
 def hints(record: Record) -> list[str]:
@@ -27,9 +20,9 @@ def hints(record: Record) -> list[str]:
     if "selftest" in record:
         return _weak(record["selftest"])
     if record["verdict"] == "WRONG":
-        return _wrong(record, record["correctness"])
+        return wrong_answer(record, record["correctness"])
     if record["verdict"] == "INVALID":
-        return _invalid(record["reason"])
+        return _invalid(record["reason"], record.get("environment", {}).get("device") == "host")
     verdicts = {gate["verdict"] for gate in record["gates"]}
     found = []
     if "FAIL" in verdicts:
@@ -60,119 +53,23 @@ def _weak(selftest: SelftestFacts) -> list[str]:
     return found
 
 
-_SHRINK = "Shrink the shape to one tile and look again: the index of the worst element then points into the kernel."
-
-
-def _wrong(record: Record, correctness: CorrectnessFacts | None) -> list[str]:
-    worst = correctness.get("worst") if correctness else None
-    if worst and not math.isfinite(number(worst["candidate"])):
-        return _not_finite(worst.get("not_finite_fraction", 1.0))
-    found = _ignored(record)
-    if found:
-        return found
-    if correctness is None:
-        return [_SHRINK]
-    if correctness.get("failed") == "rms":
-        return [
-            "Near the answer, but further off than its type explains: inputs, weights or sums may be kept in too few "
-            "bits; accumulate in float32. allclose(..., factor=N) allows N times the reference's error."
-        ]
-    error, reference = number(correctness["candidate_error"]), number(correctness["reference_error"])
-    if error <= _TIGHT * reference and correctness.get("failed") != "rows":
-        found.append(
-            f"The reference itself is off by {text.error(reference)}: an error of {text.error(error)} may be all that "
-            f"this dtype allows; then raise allclose({correctness['atol']:g})."
-        )
-        return found
-    if _only_hard(correctness):
-        found.append(
-            "Right on normal inputs, wrong on sharp logits: check that the running maximum is subtracted before exp, "
-            "that the accumulator is rescaled whenever the maximum changes, and the scale 1/sqrt(head_dim)."
-        )
-    if worst:
-        found += _place(record["problem"], worst)
-    if worst and number(worst["candidate"]) == 0:
-        found.append("The kernel wrote 0 there: look for an accumulator that is stored before it is filled.")
-    elif worst and worst.get("wrong_fraction", 0.0) > 0.5:
-        found.append(
-            "Most elements are wrong: check strides and layout, the scale, and that every tile of K and V takes part."
-        )
-    return found or [_SHRINK]
-
-
-def _ignored(record: Record) -> list[str]:
-    """Params that the candidate never got, unless their value says to do nothing: `is_causal=False`."""
-    params = record["problem"]["params"]
-    lacking = {
-        name: params[name]
-        for name in record["candidate"].get("ignored_params", ())
-        if params.get(name) not in (None, False)
-    }
-    return [
-        f"The candidate has no parameter `{name}`, so it was called without {name}={value!r}: add it to the signature."
-        for name, value in lacking.items()
-    ]
-
-
-def _not_finite(share: float) -> list[str]:
-    """What it suggests that this share of the elements is NaN or Inf."""
-    if share >= 1:
-        return [
-            "Every element is NaN or Inf. Outputs are filled with NaN before the call, so the likeliest cause is an "
-            "output that is never written: check that the launch happens, and that it writes to `out`."
-        ]
-    return [
-        f"{text.percent(share)} of the elements are NaN or Inf. Outputs are filled with NaN before the call: check the "
-        "grid and the tail for elements that are never written.",
-        "If all are written: subtract the row's maximum before exp, and mind rows whose keys are all masked "
-        "(-inf minus -inf, division by 0).",
-    ]
-
-
-def _only_hard(correctness: CorrectnessFacts) -> bool:
-    """Whether the candidate is right on all normal inputs, and wrong on hard ones."""
-    wrong: dict[str, bool] = {}
-    for draw in correctness["draws"]:
-        is_wrong = number(draw["excess"]) > 0
-        wrong[draw["kind"]] = wrong.get(draw["kind"], False) or is_wrong
-    return wrong.get("hard", False) and not wrong.get("normal", True)
-
-
-def _place(problem: ProblemFacts, worst: WorstFacts) -> list[str]:
-    """What the place of the worst element suggests, for attention."""
-    shape, index = problem["shape"], worst["index"]
-    if not shape or len(index) != 4:
-        return []
-    found = []
-    row, rows = index[2], shape[2]
-    few = worst.get("wrong_fraction", 0.0) < 0.5
-    if few and row >= rows - min(_LAST_ROWS, rows // 4):
-        found.append(
-            f"The worst element is in row {row} of {rows}, near the end: check the tail, where a tile reaches beyond "
-            "the last row or key."
-        )
-    if problem["causal"]:
-        found.append(
-            "The problem is causal: key j takes part in row i only if j <= i; check the tiles that the diagonal "
-            "crosses. If the same shape passes without the mask, the mask is at fault."
-        )
-    return found
-
-
 _DISTURBED = {
     "had the GPU open": "`nvidia-smi` lists the processes: end the others, or take another GPU by --kgate-device.",
     "throttle": "Let the GPU cool, or lock its clocks low enough to hold: `nvidia-smi --lock-gpu-clocks`.",
     "the SM clock stepped": "Lock the GPU's clocks: `nvidia-smi --lock-gpu-clocks`.",
+    "other work took": "End what else runs on the CPU; --kgate-foreign-load warn accepts it.",
     "starved": "The host has no CPU core to spare: end what else runs, or use fewer pytest-xdist workers.",
 }
-"""By a part of the reason that `evidence.py` gives: both of its races were disturbed, and so may a third be."""
+"""By a part of the reason that `disturbances.py` gives: both of its races were disturbed, and so may a third be."""
 
 
-def _invalid(reason: str) -> list[str]:
+def _invalid(reason: str, on_host: bool) -> list[str]:
     if "timed launch" in reason:
+        missing = "" if on_host else "a missing __syncthreads or wait, for "
+        behind = "threads that go on behind the call" if on_host else "a second stream"
         return [
-            "The answer changes from launch to launch: look for a missing __syncthreads or wait, for state that is "
-            "kept between calls, and for a second stream."
+            f"The answer changes from launch to launch: look for {missing}state that is kept between calls, and for "
+            f"{behind}."
         ]
     if "not positive" in reason or "overhead" in reason:
         return ["The kernel is too short to be timed alone: gate a larger shape, or a batch of calls."]
@@ -193,42 +90,77 @@ def _slow(record: Record) -> list[str]:
             f"ptxas spills {most['spill_bytes']} bytes of registers in {most['kernel']}: smaller tiles{chosen}, or "
             "more warps for the same tile."
         )
+    implementation = record["candidate"].get("implementation")
+    if implementation:
+        found.append(f"`kgate impls` lists the knobs of {implementation}; other tiles may suit this shape.")
     found += _other_references(record)
     if "PASS" in {gate["verdict"] for gate in record["gates"]}:
         found.append("Another gate of the same race passed: compare the quantiles, the tail may be what is slow.")
-    return found or [
-        "`kgate show FILE TEST` repeats this from the records; the rates above say how far the reference gets."
-    ]
+    return [*found, *_bounds_that_hold(record)]
+
+
+def _bounds_that_hold(record: Record) -> list[str]:
+    """What to demand in place of each bound that was missed, so that the gate keeps what there is."""
+    found = []
+    for gate in record["gates"]:
+        ratio = gate["ratio"]
+        if gate["verdict"] != "FAIL" or ratio is None or gate.get("rule") == "classic":
+            continue
+        low, high = number(ratio["low"]), number(ratio["high"])
+        bound = math.ceil(100 * high * math.sqrt(high / low)) / 100  # another race reads a little more, or less
+        quantile = "" if gate["quantile"] == 0.5 else f", quantile={gate['quantile']:g}"
+        faster = "It is faster than the reference, by less than is demanded. " if high < 1 else ""
+        found.append(f"{faster}speedup({text.bound(bound)}{quantile}) would hold today, as a guard while you tune.")
+    return found
 
 
 def _other_references(record: Record) -> list[str]:
+    """Those that the candidate would have beaten, where the gate on its middle latency was missed."""
     reference, timing = record["reference"], record["timing"]
-    if not timing or not reference:
+    bounds = [gate["bound"] for gate in record["gates"] if gate["quantile"] == 0.5 and gate["verdict"] == "FAIL"]
+    if not timing or not reference or not bounds:
         return []
     candidate = number(timing["candidate"]["median_seconds"])
-    bound = min(gate["bound"] for gate in record["gates"])
     beaten = [
         f"{name} ({text.seconds(number(seconds))})"
         for name, seconds in reference["choices"].items()
-        if name != reference["backend"] and candidate < bound * number(seconds)
+        if name != reference["backend"] and candidate < min(bounds) * number(seconds)
     ]
     if not beaten:
         return []
-    names = " and ".join(beaten)
-    return [f"The fastest reference was raced; the candidate beats {names}, which --kgate-sdpa-backend can name."]
+    by = "sdpa_oracle(shape, backend=...)" if record["problem"]["shape"] else "Problem(reference=...)"
+    return [f"The fastest reference was raced; the candidate beats {' and '.join(beaten)}, which {by} can name."]
 
 
 def _undecided(record: Record) -> list[str]:
-    from pytest_kgate.statistics.group_sequential import LOOKS
-
     found = []
-    timing, most = record.get("timing"), LOOKS[-1]
-    # Whether it does, `judge_rounds` has found out.
-    helps = any("raise the budget" in gate["reason"] for gate in record["gates"])
-    if helps and timing and timing["rounds"]:
-        needed = timing["seconds_spent"] / timing["rounds"] * most * 1.2  # a round's cost varies
-        found.append(f"--kgate-budget {text.significant(needed, 2)} lets the race take all {most} rounds.")
-    elif helps:
+    timing = record.get("timing")
+    needed = [gate.get("rounds_to_decide") for gate in record["gates"] if gate["verdict"] == "INCONCLUSIVE"]
+    rounds = max((one for one in needed if one), default=None)
+    if rounds and timing and timing["rounds"]:
+        budget = text.significant(_budget_for(rounds, timing), 2)
+        found.append(f"--kgate-budget {budget} gives the race {rounds} rounds, which would likely decide it.")
+    elif rounds:
         found.append("Raise --kgate-budget: it did not last for a single round.")
     found.append("--kgate-inconclusive warn (or skip) accepts a gate that could not be decided.")
     return found
+
+
+_MARGIN = 1.2
+"""Of an advised budget: a round's cost varies."""
+
+
+def _budget_for(rounds: int, timing: TimingFacts) -> float:
+    """Seconds in which so many rounds fit, by what the rounds so far took.
+
+    A race takes more samples a round, up to a limit, where its budget has room for them in the most rounds there are.
+    """
+    from pytest_kgate.statistics.group_sequential import LOOKS
+    from pytest_kgate.statistics.group_sequential import SAMPLES
+
+    taken = timing["samples_per_round"]
+    sample = timing["seconds_spent"] / timing["rounds"] / taken
+    samples = taken
+    while samples < SAMPLES and _MARGIN * rounds * samples >= LOOKS[-1] * (samples + 1):
+        samples += 1
+    return _MARGIN * rounds * samples * sample

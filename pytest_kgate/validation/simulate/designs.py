@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 
 from pytest_kgate import __version__
-from pytest_kgate.bench.race.race import SAMPLES
 from pytest_kgate.device.fake.noise import Noise
 from pytest_kgate.device.fake.noise import RoundOffset
 from pytest_kgate.report.record.values import now
@@ -28,6 +27,7 @@ from pytest_kgate.statistics import group_sequential
 from pytest_kgate.statistics.estimates import Floats
 from pytest_kgate.statistics.gates import SpeedGate
 from pytest_kgate.statistics.gates import Verdict
+from pytest_kgate.statistics.group_sequential import SAMPLES
 from pytest_kgate.statistics.judge import judge_rounds
 from pytest_kgate.validation.simulate.error_rates import BOUND
 from pytest_kgate.validation.simulate.error_rates import VERSION

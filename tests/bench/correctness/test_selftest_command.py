@@ -72,7 +72,7 @@ def test_weak_checks_fail_and_say_what_lives_and_what_to_do(suite):
             "FAIL: the check of relu of ones",
             "*lets 3 of 12 mutants pass: one number everywhere, a remembered answer, the*",
             "*draw inputs whose answers differ from draw to draw*",
-            "*kgate selftest test_mine.py::test_weak --kgate-seed 42",
+            "*kgate selftest test_mine.py::test_weak *--kgate-seed 42",
         ]
     )
     records = load(suite.path / "records.json")

@@ -15,6 +15,7 @@ from sample_records import wrong_record
 
 from pytest_kgate.report.record.record import Record
 from pytest_kgate.report.text.failure import failure_text
+from pytest_kgate.report.text.layers import in_the_winning_layer
 from pytest_kgate.statistics.gates import SpeedGate
 
 
@@ -45,7 +46,8 @@ def test_slow_candidate_learns_the_time_it_must_beat() -> None:
 
 
 def test_slow_candidate_learns_which_reference_it_would_beat() -> None:
-    assert "the candidate beats math (37.2 us), which --kgate-sdpa-backend can name" in flat(speed_record(ratio=1.1))
+    text = flat(speed_record(ratio=1.1))
+    assert "the candidate beats math (37.2 us), which sdpa_oracle(shape, backend=...) can name" in text
 
 
 def test_slow_candidate_learns_of_its_spills() -> None:
@@ -65,7 +67,7 @@ def test_gates_of_one_race_are_all_told() -> None:
 def test_undecided_gate_learns_the_budget_that_decides_it() -> None:
     text = flat(speed_record(ratio=0.93, noise=0.012, rounds=12))
     assert "verdict INCONCLUSIVE: after 12 of 96 rounds" in text
-    assert "try --kgate-budget 3.9 lets the race take all 96 rounds." in text
+    assert "try --kgate-budget 0.98 gives the race 24 rounds, which would likely decide it." in text
     assert "--kgate-inconclusive warn" in text
 
 
@@ -95,7 +97,7 @@ def test_answer_that_changes_between_launches_points_to_races() -> None:
         (wrong_record(worst={"candidate": 0.0}), "wrote 0 there"),
         (wrong_record(worst={"wrong_fraction": 0.99}), "Most elements are wrong: check strides"),
         (wrong_record(error=9e-4), "The reference itself is off by 4.1e-04.*raise allclose"),
-        (wrong_record(), "Shrink the shape"),
+        (wrong_record(), "Shrink the problem"),
     ],
 )
 def test_wrong_answer_is_read_for_its_cause(record: Record, hint: str) -> None:
@@ -143,3 +145,85 @@ def test_error_that_the_tolerance_forgives_is_explained_by_the_check_that_found_
     assert hint in text
     assert "of that draw is wrong" not in text
     assert "then raise allclose" not in text
+
+
+def softmax(record: Record) -> Record:
+    """The same outcome, of a problem that is not attention."""
+    record["problem"] |= {"name": "softmax 64x256", "shape": None, "causal": None, "params": {}}
+    return record
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        wrong_record(),
+        wrong_record(wrong_kinds=("hard",)),
+        wrong_record(worst={"wrong_fraction": 0.99}),
+        wrong_record(error=None, worst={"candidate": "nan", "not_finite_fraction": 0.02}),
+        wrong_record(worst={"index": [0, 0, 505, 1]}),
+        speed_record(ratio=1.1),
+    ],
+)
+def test_other_operators_are_given_no_advice_of_attentions(record: Record) -> None:
+    text = flat(softmax(record))
+    _, found, advice = text.partition(" try ")
+    assert found
+    assert not re.search(r"logit|mask|head_dim|\bK\b|\bV\b|causal|\brow|sdpa_oracle|before exp", advice)
+
+
+def test_slow_candidate_learns_a_bound_that_holds() -> None:
+    record = speed_record(ratio=0.97, bounds=(SpeedGate(0.9), SpeedGate(0.9, quantile=0.9)))
+    bounds = [float(one) for one in re.findall(r"speedup\((\d\.\d\d)(?:, quantile=0.9)?\) would hold", flat(record))]
+    assert len(bounds) == 2
+    assert all(gate["ratio"]["high"] < bound < 1.0 for gate, bound in zip(record["gates"], bounds, strict=True))
+    assert "It is faster than the reference" in flat(record)
+
+
+def test_gate_on_a_quantile_is_not_told_of_references_by_the_median() -> None:
+    text = flat(speed_record(ratio=1.1, bounds=(SpeedGate(1.2), SpeedGate(0.9, quantile=0.9))))
+    assert "the candidate beats" not in text
+    assert "Another gate of the same race passed" in text
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("ini", "try --kgate-budget 0.98 gives"),
+        ("KGATE_BUDGET", "try --kgate-budget 0.98 gives"),
+        ("marker", "try @pytest.mark.perf(budget=0.98) gives"),
+        ("kbench", "try kbench(budget=0.98) gives"),
+    ],
+)
+def test_advice_names_the_layer_that_wins(source: str, said: str) -> None:
+    record = speed_record(ratio=0.93, noise=0.012, rounds=12)
+    record["asked"] = {"command": ["pytest", "a.py::t"], "sources": {"budget": source, "inconclusive": source}}
+    text = flat(record)
+    assert said in text
+    assert ("inconclusive='warn')" in text) == (source in ("marker", "kbench"))
+
+
+def test_advice_without_a_value_names_the_option_of_the_layer_that_wins() -> None:
+    sources = {"budget": "marker", "timer": "kbench"}
+    said = in_the_winning_layer("Raise --kgate-budget, or use --kgate-timer eager; --kgate-device host.", sources)
+    assert said == "Raise `budget` of the perf marker, or use kbench(timer='eager'); --kgate-device host."
+
+
+@pytest.mark.parametrize(("samples", "budget"), [(10, 4.9), (4, 4.9), (6, 8.2)])
+def test_advised_budget_has_room_for_the_samples_that_it_brings(samples: int, budget: float) -> None:
+    record = speed_record(ratio=0.93, noise=0.012, rounds=12)
+    record["gates"][0]["rounds_to_decide"] = 96
+    record["timing"] |= {"rounds": 12, "samples_per_round": samples, "seconds_spent": 0.51}
+    assert f"try --kgate-budget {budget} gives the race 96 rounds" in flat(record)
+
+
+def test_command_is_the_sessions_own_and_drops_a_seed_that_the_test_sets() -> None:
+    record = speed_record()
+    record["asked"] = {"command": ["pytest", "sub/a.py::t[x y]", "-c", "my.ini"], "sources": {"seed": "marker"}}
+    assert failure_text(record).endswith("again     pytest 'sub/a.py::t[x y]' -c my.ini")
+
+
+def test_host_kernel_whose_answer_changes_is_not_told_of_syncthreads() -> None:
+    record = invalid_record()
+    record["environment"]["device"] = "host"
+    assert "__syncthreads" not in flat(record)
+    assert "threads that go on behind the call" in flat(record)

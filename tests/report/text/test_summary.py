@@ -94,6 +94,14 @@ def test_gates_of_one_race_have_a_row_each() -> None:
     assert "3 PASS" in table
 
 
+def test_gate_on_a_quantile_that_was_not_judged_shows_no_ratio_of_medians() -> None:
+    record = speed_record("a.py::t", bounds=(SpeedGate(0.95, quantile=0.9),), rounds=6)
+    record["timing"]["candidate"]["p90_seconds"] = 2 * record["timing"]["reference"]["p90_seconds"]
+    line = row_of(summary_table([record], 100), "p90")
+    assert "2.000" in line
+    assert "[" not in line
+
+
 def test_second_call_of_a_test_is_numbered() -> None:
     table = summary_table([speed_record("a.py::t"), speed_record("a.py::t", call=1)], 100)
     assert "t #2 " in table

@@ -1,0 +1,128 @@
+"""What a wrong answer suggests: where its worst element is, on which inputs it is wrong, and by how much."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from pytest_kgate.report import format as text
+from pytest_kgate.report.rows import number
+
+if TYPE_CHECKING:
+    from pytest_kgate.report.record.facts.correctness import CorrectnessFacts
+    from pytest_kgate.report.record.facts.correctness import WorstFacts
+    from pytest_kgate.report.record.record import ProblemFacts
+    from pytest_kgate.report.record.record import Record
+
+_LAST_ROWS = 128
+"""Rows from the end that a tail tile may cover: no tile of an attention kernel is higher."""
+
+_TIGHT = 4.0
+"""Error of the candidate over that of the reference up to which the tolerance, not the kernel, is likely at fault."""
+
+_SHRINK = "Shrink the problem to one tile and look again: the index of the worst element then points into the kernel."
+
+
+def wrong_answer(record: Record, correctness: CorrectnessFacts | None) -> list[str]:
+    """Sentences, the likeliest cause first; of attention only where the problem is attention."""
+    attention = record["problem"]["shape"] is not None
+    worst = correctness.get("worst") if correctness else None
+    if worst and not math.isfinite(number(worst["candidate"])):
+        return _not_finite(worst.get("not_finite_fraction", 1.0), attention)
+    found = _ignored(record)
+    if found:
+        return found
+    if correctness is None:
+        return [_SHRINK]
+    if correctness.get("failed") == "rms":
+        return [
+            "Near the answer, but further off than its type explains: inputs, intermediate results or sums may be kept "
+            "in too few bits; accumulate in float32. allclose(..., factor=N) allows N times the reference's error."
+        ]
+    error, reference = number(correctness["candidate_error"]), number(correctness["reference_error"])
+    if error <= _TIGHT * reference and correctness.get("failed") != "rows":
+        found.append(
+            f"The reference itself is off by {text.error(reference)}: an error of {text.error(error)} may be all that "
+            f"this dtype allows; then raise allclose({correctness['atol']:g})."
+        )
+        return found
+    if _only_hard(correctness):
+        found.append(
+            "Right on normal inputs, wrong on sharp logits: check that the running maximum is subtracted before exp, "
+            "that the accumulator is rescaled whenever the maximum changes, and the scale 1/sqrt(head_dim)."
+            if attention
+            else "Right on normal inputs, wrong on the problem's `hard_inputs`: look for intermediate results that "
+            "overflow there, or lose their small terms."
+        )
+    if worst:
+        found += _place(record["problem"], worst)
+    if worst and number(worst["candidate"]) == 0:
+        found.append("The kernel wrote 0 there: look for an accumulator that is stored before it is filled.")
+    elif worst and worst.get("wrong_fraction", 0.0) > 0.5:
+        found.append(
+            "Most elements are wrong: check strides and layout, the scale, and that every tile of K and V takes part."
+            if attention
+            else "Most elements are wrong: check strides and layout, and that every part of the inputs takes part."
+        )
+    return found or [_SHRINK]
+
+
+def _ignored(record: Record) -> list[str]:
+    """Params that the candidate never got, unless their value says to do nothing: `is_causal=False`."""
+    params = record["problem"]["params"]
+    lacking = {
+        name: params[name]
+        for name in record["candidate"].get("ignored_params", ())
+        if params.get(name) not in (None, False)
+    }
+    return [
+        f"The candidate has no parameter `{name}`, so it was called without {name}={value!r}: add it to the signature."
+        for name, value in lacking.items()
+    ]
+
+
+def _not_finite(share: float, attention: bool) -> list[str]:
+    """What it suggests that this share of the elements is NaN or Inf."""
+    if share >= 1:
+        return [
+            "Every element is NaN or Inf. Outputs are filled with NaN before the call, so the likeliest cause is an "
+            "output that is never written: check that the launch happens, and that it writes to `out`."
+        ]
+    return [
+        f"{text.percent(share)} of the elements are NaN or Inf. Outputs are filled with NaN before the call: check the "
+        "grid and the tail for elements that are never written.",
+        "If all are written: subtract the row's maximum before exp, and mind rows whose keys are all masked "
+        "(-inf minus -inf, division by 0)."
+        if attention
+        else "If all are written: look for a division by 0, an overflow, and an infinity less an infinity.",
+    ]
+
+
+def _only_hard(correctness: CorrectnessFacts) -> bool:
+    """Whether the candidate is right on all normal inputs, and wrong on hard ones."""
+    wrong: dict[str, bool] = {}
+    for draw in correctness["draws"]:
+        is_wrong = number(draw["excess"]) > 0
+        wrong[draw["kind"]] = wrong.get(draw["kind"], False) or is_wrong
+    return wrong.get("hard", False) and not wrong.get("normal", True)
+
+
+def _place(problem: ProblemFacts, worst: WorstFacts) -> list[str]:
+    """What the place of the worst element suggests, for attention."""
+    shape, index = problem["shape"], worst["index"]
+    if not shape or len(index) != 4:
+        return []
+    found = []
+    row, rows = index[2], shape[2]
+    few = worst.get("wrong_fraction", 0.0) < 0.5
+    if few and row >= rows - min(_LAST_ROWS, rows // 4):
+        found.append(
+            f"The worst element is in row {row} of {rows}, near the end: check the tail, where a tile reaches beyond "
+            "the last row or key."
+        )
+    if problem["causal"]:
+        found.append(
+            "The problem is causal: key j takes part in row i only if j <= i; check the tiles that the diagonal "
+            "crosses. If the same shape passes without the mask, the mask is at fault."
+        )
+    return found
