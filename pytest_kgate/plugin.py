@@ -26,7 +26,6 @@ from pytest_kgate.session.fixtures.sanitize import sanitize_alone
 from pytest_kgate.session.options.sources import add_options
 from pytest_kgate.session.options.sources import from_config
 from pytest_kgate.session.outcome import Failure
-from pytest_kgate.session.outcome import GateFailure
 from pytest_kgate.session.session import RECORDS
 from pytest_kgate.session.session import SESSION
 from pytest_kgate.session.session import Session
@@ -99,11 +98,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     races = "kbench" in getattr(item, "fixturenames", ())
     if not races and item.get_closest_marker("sanitize"):
         sanitize_alone(item, item.config.stash[SESSION])
-    try:
-        yield
-    except GateFailure:
-        item.config.stash[SESSION].outcomes.failed(item.nodeid)
-        raise
+    yield
     demands = ("speedup", "allclose", "sanitize") if races else ("speedup", "allclose")
     gated = any(mark.name in demands for mark in item.iter_markers())
     if gated and not item.config.stash[SESSION].runs.calls_of(item.nodeid):
@@ -123,8 +118,9 @@ def pytest_runtest_makereport(
     if isinstance(failure, Failure) and crash is not None:
         crash.message = failure.headline  # where CI is set, pytest's short summary would repeat the whole text
     records = item.stash.get(RECORDS, None)
-    if call.when == "call" and records:
-        report.kgate_records = records  # type: ignore[attr-defined]  # xdist carries attributes of built-in types
+    if call.when == "call" and records:  # xdist carries attributes of built-in types
+        report.kgate_records = records  # type: ignore[attr-defined]
+        report.kgate_must_fail = item.config.stash[SESSION].outcomes.must_fail(item.nodeid)  # type: ignore[attr-defined]
     return report
 
 
@@ -137,8 +133,8 @@ class _Receiver:
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self._session.receive(getattr(report, "kgate_records", ()))
-        if report.when == "call":
-            self._session.outcomes.told(report.nodeid, report.outcome)
+        must_fail = getattr(report, "kgate_must_fail", False)
+        self._session.outcomes.told(report.nodeid, report.outcome, must_fail=must_fail)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

@@ -11,8 +11,10 @@ import pytest
 
 from pytest_kgate.device.open import assigned
 from pytest_kgate.device.open import open_device
+from pytest_kgate.integrity.tampering.exit_guard import refuse_success
 from pytest_kgate.profile.under_tool import launch_only
 from pytest_kgate.report.record.file import RecordFile
+from pytest_kgate.report.record.verdicts import VERDICTS
 from pytest_kgate.session.options.options import Options
 from pytest_kgate.session.report_tampering import Outcomes
 from pytest_kgate.session.runs import Runs
@@ -90,8 +92,15 @@ class Session:
         self.outcomes.begin(item.nodeid)
         self.runs.begin(item.nodeid)
 
-    def emit(self, item: pytest.Item, record: Record) -> None:
-        """Keep a record and write it to disk; in a worker, send it with the test's report instead."""
+    def emit(self, item: pytest.Item, record: Record, options: Options) -> None:
+        """Keep a record and write it to disk; in a worker, send it with the test's report instead.
+
+        `options` are the test's own, under which its verdict may demand that the test fails.
+        """
+        if VERDICTS[record["verdict"]].reported_under(options) == "failed":
+            self.outcomes.demand(item.nodeid)
+            if not self.is_worker:
+                refuse_success()
         self.runs.add(item.nodeid, record)
         if self.is_worker:
             item.stash.setdefault(RECORDS, []).append(record)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -25,6 +26,9 @@ from pytest_kgate.validation.cheats.catalogue import FOLDER
 from pytest_kgate.validation.cheats.catalogue import Cheat
 
 _PATIENCE_SECONDS = 180.0
+
+_SAID = re.compile("was changed|yet it was reported|would have passed for success: status")
+"""In a line of a session's output that says what was found beside the records."""
 
 _IMPORTS = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
 """A new process imports what this one does."""
@@ -225,7 +229,7 @@ def _read(folder: Path, cheat: Cheat, device: str, status: int, seconds: float) 
     records = json.loads((folder / "records.json").read_text())["records"] if (folder / "records.json").exists() else []
     record = records[0] if records else {}
     found = tuple(one["check"] for one in (record.get("integrity") or {}).get("findings", ()))
-    told = [line for line in output.splitlines() if "was changed" in line and "kgate" not in line[:6]]
+    told = [line for line in output.splitlines() if _SAID.search(line) and "kgate" not in line[:6]]
     reason = record.get("reason") or ("" if status == 0 else "; ".join(output.splitlines()[-3:]))
     if record.get("verdict") != "PASS" and told:
         reason = f"{told[-1].strip()} (The verdict was {record.get('verdict')}: {reason})"

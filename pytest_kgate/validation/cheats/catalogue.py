@@ -106,6 +106,8 @@ CATALOGUE: tuple[Cheat, ...] = (
     Cheat("patch_judge.py", "replaces the function that judges", "originals", works=True),
     Cheat("patch_random.py", "makes all draws the same", "originals", works=True),
     Cheat("verdict_report.py", "answers zeros, rewrites the test's report", "reports are compared"),
+    Cheat("verdict_swallowed.py", "answers zeros, swallows the gate's failure", "records and reports are compared"),
+    Cheat("verdict_unraised.py", "answers zeros, has no failure raised", "records and reports are compared"),
     Cheat("verdict_status.py", "answers zeros, and sets the exit status to 0", "the exit status is set last"),
     Cheat("verdict_records.py", "answers zeros, edits the file of records", "the file is compared"),
     Cheat("exits.py", "ends the process with status 0", "`os._exit(0)` raises there"),
