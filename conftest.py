@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from pytest_kgate.system.shared_folder import VARIABLE
+
 pytest_plugins = ["pytester"]
 
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -38,7 +40,6 @@ _LONG = (
 )
 """Files that take longest, the longest first: the last ones to be given to a worker should be short."""
 
-_SHARED_FOLDER = tempfile.gettempdir()
 _OWN_FOLDER = pytest.StashKey[str]()
 
 
@@ -50,7 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.loadscopereorder = False  # xdist would begin with the files that have most tests
     if _is_worker(config):
         beside = Path(config.option.basetemp).absolute()
-        folder = beside.with_name(f"temporary-{beside.name}")
+        folder = beside.with_name(f"locks-{beside.name}")
         folder.mkdir(parents=True, exist_ok=True)
         config.stash[_OWN_FOLDER] = str(folder)
 
@@ -63,12 +64,11 @@ def _is_worker(config: pytest.Config) -> bool:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Sessions that tests of two workers start need not wait for each other, unless they time what is to be believed.
 
-    By a file in the temporary folder, processes tell each other that they are timing on a device.
+    By a file in a folder that all of them know, processes tell each other that they are timing on a device.
     """
     if _is_worker(item.config):
         believed = item.get_closest_marker("gpu") or item.get_closest_marker("perf")
-        tempfile.tempdir = _SHARED_FOLDER if believed else item.config.stash[_OWN_FOLDER]
-        os.environ["TMPDIR"] = tempfile.tempdir
+        os.environ[VARIABLE] = "" if believed else item.config.stash[_OWN_FOLDER]
 
 
 @pytest.fixture(autouse=True)
@@ -90,7 +90,7 @@ def gpu_alone(request: pytest.FixtureRequest) -> Iterator[None]:
     if not request.node.get_closest_marker("gpu"):
         yield
         return
-    with FileLock(Path(_SHARED_FOLDER) / "kgate-gpu-tests.lock"):
+    with FileLock(Path(tempfile.gettempdir()) / "kgate-gpu-tests.lock"):
         yield
 
 

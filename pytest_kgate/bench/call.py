@@ -60,14 +60,16 @@ def run(
     when_stuck: Callable[[str], None],
     progress: Callable[[race.Progress], None] | None = None,
     notice: Callable[[str], None] | None = None,
+    waiting: Callable[[str], None] | None = None,
     spawn: gather.Spawn | None = None,
 ) -> Outcome:
     """Check the candidate's answers, race it against the reference, judge the gates, and return the record of it all.
 
     Whatever the candidate does wrong becomes a verdict in the record, not an exception. `picker` chooses among several
     references. `when_stuck` is told what was under way when a step hangs in native code. `progress` is called after
-    each round; `notice` with warnings that a user should see before the budget is spent. `spawn` starts one of several
-    processes, and is needed where the request asks for them. Raises `UsageError` where the call itself makes no sense.
+    each round; `notice` with warnings that a user should see before the budget is spent; `waiting` with whom the call
+    waits for. `spawn` starts one of several processes, and is needed where the request asks for them. Raises
+    `UsageError` where the call itself makes no sense.
     """
     builder = RecordBuilder(request, device, environment)
     if request.sanitizer is not None and request.sanitizer["verdict"] != "PASS":
@@ -91,7 +93,7 @@ def run(
                     request.settings.timer,
                 )
                 builder.isolation = stack.enter_context(isolation)
-            _run(request, device, picker, builder, when_stuck, progress, notice)
+            _run(request, device, picker, builder, when_stuck, progress, notice, waiting)
         if builder.isolation is not None:
             builder.invalid = builder.invalid or builder.isolation.invalid  # known once its process has ended
     except UsageError:
@@ -127,6 +129,7 @@ def _run(
     when_stuck: Callable[[str], None],
     progress: Callable[[race.Progress], None] | None,
     notice: Callable[[str], None] | None,
+    waiting: Callable[[str], None] | None,
 ) -> None:
     settings, problem, isolation = request.settings, request.problem, builder.isolation
     candidate = isolation.arm if isolation else bind("candidate", request.candidate, problem.params)
@@ -140,7 +143,7 @@ def _run(
         says=(builder.candidate_name, *request.declared_libraries),
         isolated=isolation is not None,
     )
-    with leased(builder.lease_name, settings.timeout):
+    with leased(builder.lease_name, settings.timeout, waiting):
         with deadline(settings.timeout, f"the check of {problem.name}", when_stuck):
             builder.reference = reference = picker.pick(problem, device, settings.timer, settings.cache)
             if settings.selftest:

@@ -1,34 +1,139 @@
-"""One device belongs to one process while it times: a lock that all processes of the host share."""
+"""One device belongs to one process while it times: a lock that all processes and users of the machine share.
+
+The lock is that of a file, which the operating system gives back when its holder ends, however that happens. The file
+says who holds it. It is never removed: a waiting process would keep the lock of a file that nobody else can find.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
+import json
 import os
+import sys
 import tempfile
+import time
+from collections.abc import Callable
 from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock
-from filelock import Timeout
-
 from pytest_kgate.errors import TimingError
+from pytest_kgate.system.shared_folder import VARIABLE
+from pytest_kgate.system.shared_folder import shared_folder
+
+_SAY_AFTER_SECONDS = 2.0
+"""Of waiting, until someone should be told: most races are over sooner."""
+
+_POLL_SECONDS = 0.05
+
+_COMMAND_CHARACTERS = 100
+
+_EVERYONE = 0o666
 
 
 @contextlib.contextmanager
-def leased(name: str, timeout_seconds: float) -> Iterator[None]:
-    """Hold the device called `name` (a GPU's UUID, or `host`); waits for other processes of this user."""
-    folder = Path(tempfile.gettempdir()) / f"pytest-kgate-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    path = folder / f"{name}.lock"
-    lock = FileLock(path)
+def leased(name: str, timeout_seconds: float, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
+    """Hold the device called `name` (a GPU's UUID, or `host`), as soon as no other process does.
+
+    `waiting` is told once, after two seconds, for whom this process waits. Raises `TimingError` after
+    `timeout_seconds`, and where there can be no lock.
+    """
+    path = shared_folder() / f"pytest-kgate-{name}.lock"
+    with _opened(path) as file:
+        _acquire(file, name, path, timeout_seconds, waiting)
+        try:
+            _write_holder(file)
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                os.ftruncate(file, 0)
+            fcntl.flock(file, fcntl.LOCK_UN)  # not left to `close`: a forked child may have the file open, too
+
+
+def _acquire(file: int, name: str, path: Path, timeout_seconds: float, waiting: Callable[[str], None] | None) -> None:
+    start = time.monotonic()
+    while not _locked(file):
+        waited = time.monotonic() - start
+        if waited > timeout_seconds:
+            raise TimingError(
+                f"Another process has been timing on {name} for more than {timeout_seconds:g} s: {_holder(file)}.",
+                f"Wait for it, end it, or raise --kgate-timeout; the lock is {path}.",
+            )
+        if waiting is not None and waited > _SAY_AFTER_SECONDS:
+            waiting(f"waiting for another process that times on {name}: {_holder(file)}")
+            waiting = None
+        time.sleep(_POLL_SECONDS)
+
+
+def _locked(file: int) -> bool:
     try:
-        lock.acquire(timeout=timeout_seconds)
-    except Timeout:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    """The lock file, which every user may open; raises `TimingError` where it can't be made or opened."""
+    try:
+        file = _open(path)
+    except OSError as error:
         raise TimingError(
-            f"Another process has been timing on {name} for more than {timeout_seconds:g} s.",
-            f"Wait for it, end it, or raise --kgate-timeout; the lock is {path}.",
-        ) from None
+            f"The lock {path} can't be opened: {error.strerror}.",
+            f"Without it, two sessions may time at once. Make it writable, or set {VARIABLE} to a folder for locks.",
+        ) from error
     try:
-        yield
+        yield file
     finally:
-        lock.release()
+        os.close(file)
+
+
+def _open(path: Path) -> int:
+    """Open what is there, or make it; never both in one call, which Linux may refuse for another user's file.
+
+    See `protected_regular` in the kernel's documentation of /proc/sys/fs.
+    """
+    while True:
+        with contextlib.suppress(FileNotFoundError):
+            return os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        handle, new = tempfile.mkstemp(prefix="pytest-kgate-", dir=path.parent)
+        try:
+            os.fchmod(handle, _EVERYONE)
+            os.link(new, path)  # with its permissions from the first moment on
+        except FileExistsError:
+            pass  # another process was faster
+        finally:
+            os.close(handle)
+            os.unlink(new)
+
+
+def _write_holder(file: int) -> None:
+    told = {"pid": os.getpid(), "command": _command(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+    try:
+        os.ftruncate(file, 0)
+        os.pwrite(file, json.dumps(told).encode("ascii"), 0)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise  # a full disk only costs others the name
+
+
+def _command() -> str:
+    """What this process was started as, shortened."""
+    text = " ".join([Path(sys.argv[0] or sys.executable).name, *sys.argv[1:]])
+    return text if len(text) <= _COMMAND_CHARACTERS else f"{text[: _COMMAND_CHARACTERS - 3]}..."
+
+
+def _holder(file: int) -> str:
+    """Who wrote the file, as a clause; it may have been written a moment ago, or not yet."""
+    try:
+        told = json.loads(os.pread(file, 4096, 0))
+        return f"process {int(told['pid'])}, `{_printable(told['command'])}`, since {_printable(told['since'])}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "it has not said who it is"
+
+
+def _printable(text: object) -> str:
+    """Another user wrote it."""
+    return "".join(one if one.isprintable() else "?" for one in str(text)[: 2 * _COMMAND_CHARACTERS])

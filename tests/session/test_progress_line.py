@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from pytest_kgate.system.gpu_lease import leased
+
 pty = pytest.importorskip("pty", reason="needs a POSIX pseudo-terminal")
 
 SLOW_RACE = """
@@ -110,3 +112,31 @@ def test_too_tight_bound_is_said_at_once_on_a_terminal(tmp_path, monkeypatch):
     said = written.index("test_tight: the bound 0.999 is 0.10 %")
     assert said < written.index("gate ")  # before the summary's table, which says it again
     assert "test_tight: the bound" not in shown(tmp_path, terminal=False)
+
+
+WAITS = """
+import torch
+from pytest_kgate import Problem
+from pytest_kgate.system import gpu_lease
+
+gpu_lease._SAY_AFTER_SECONDS = 0.05
+RELU = Problem(
+    name="relu",
+    inputs=lambda g: (torch.randn(64, generator=g),),
+    reference=torch.relu,
+    exact=lambda x: torch.relu(x.double()),
+)
+
+def test_waits(kbench):
+    kbench(torch.relu, RELU, timeout=0.2)
+"""
+
+
+def test_wait_for_another_session_is_told_in_a_log_too(tmp_path, monkeypatch):
+    monkeypatch.setenv("KGATE_LOCK_DIR", str(tmp_path))
+    (tmp_path / "test_waits.py").write_text(WAITS)
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", "--kgate-device=host"]
+    with leased("host", 0):
+        text = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True).stdout
+    told = text.index(f"test_waits: waiting for another process that times on host: process {os.getpid()}, `")
+    assert told < text.index("Another process has been timing on host for more than 0.2 s")

@@ -1,7 +1,7 @@
 """Whose processes are on a GPU: ours, of other kgate processes that take turns with us, or foreign.
 
-Every process that races on a GPU leaves its id in a folder that all processes of this user share. They take turns by
-the lease, so that a peer waits while another times.
+Every process that races on a GPU leaves its id in a folder that all processes of the machine share, whoever runs them.
+They take turns by the lease, so that a peer waits while another times.
 """
 
 from __future__ import annotations
@@ -9,36 +9,43 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
-import tempfile
 from collections.abc import Iterator
 from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_kgate.system import procfs
+from pytest_kgate.system.shared_folder import shared_folder
 
 
 class Peers:
     """The kgate processes of one GPU; making it adds this one."""
 
     def __init__(self, gpu: str) -> None:
-        self._folder = Path(tempfile.gettempdir()) / f"pytest-kgate-{os.getuid()}" / f"{gpu}.peers"
-        for folder in (self._folder.parent, self._folder):
-            folder.mkdir(mode=0o700, exist_ok=True)
+        self._folder = shared_folder() / f"pytest-kgate-{gpu}.peers"
+        self._folder.mkdir(exist_ok=True)
+        with contextlib.suppress(PermissionError):  # another user made it
+            self._folder.chmod(0o1777)
         self.add(os.getpid())
-        atexit.register((self._folder / str(os.getpid())).unlink, missing_ok=True)
+        atexit.register(self._file(os.getpid()).unlink, missing_ok=True)
 
     def add(self, pid: int) -> None:
         """Count this process among the peers as long as it lives."""
-        (self._folder / str(pid)).write_text(_started(pid), encoding="ascii")
+        with contextlib.suppress(OSError):  # a full disk: the process then counts as foreign
+            self._file(pid).write_text(_started(pid), encoding="ascii")
+
+    def _file(self, pid: int) -> Path:
+        """Each user has files of their own: what another left, one can't write to."""
+        return self._folder / f"{pid}-{os.getuid()}"
 
     def alive(self) -> set[int]:
         """This process and its peers that still run; a file that a killed process left is removed."""
         found = {os.getpid()}
         for path in self._folder.iterdir():
             with contextlib.suppress(OSError, ValueError):
-                started = _started(int(path.name))
+                pid = int(path.name.partition("-")[0])
+                started = _started(pid)
                 if started and started == path.read_text(encoding="ascii"):
-                    found.add(int(path.name))
+                    found.add(pid)
                 else:
                     path.unlink(missing_ok=True)
         return found

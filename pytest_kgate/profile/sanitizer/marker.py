@@ -44,20 +44,29 @@ class Settings:
     """Whether a test fails where its tools can't run."""
 
 
-def outcome_of(item: pytest.Item, asked: Asked, settings: Settings, device: Device) -> SanitizerFacts | None:
+def outcome_of(
+    item: pytest.Item, asked: Asked, settings: Settings, device: Device, waiting: Callable[[str], None]
+) -> SanitizerFacts | None:
     """What the tools of the test's marker found, run once a test; None without a marker, and where they watch already.
 
-    The keys are those of `sanitizer` in a record.
+    The keys are those of `sanitizer` in a record. `waiting` is told whom the device waits for.
     """
     if launch_only.active():
         return None
     if _OUTCOME not in item.stash:
         wanted = asked(item)
-        item.stash[_OUTCOME] = None if wanted is None else _examine(item, asked, wanted, settings, device)
+        item.stash[_OUTCOME] = None if wanted is None else _examine(item, asked, wanted, settings, device, waiting)
     return item.stash[_OUTCOME]
 
 
-def _examine(item: pytest.Item, asked: Asked, wanted: Sanitize, settings: Settings, device: Device) -> SanitizerFacts:
+def _examine(
+    item: pytest.Item,
+    asked: Asked,
+    wanted: Sanitize,
+    settings: Settings,
+    device: Device,
+    waiting: Callable[[str], None],
+) -> SanitizerFacts:
     if device.kind != "cuda":
         required = settings.require_gpu or settings.require_sanitizer
         return _not_run("compute-sanitizer needs a CUDA device, and this test has none", required)
@@ -83,7 +92,7 @@ def _examine(item: pytest.Item, asked: Asked, wanted: Sanitize, settings: Settin
         ),
     )
     lease = device.environment().get("gpu", {}).get("uuid", device.kind)
-    with leased(lease, settings.timeout_seconds):  # no other process should time kernels beside this
+    with leased(lease, settings.timeout_seconds, waiting):  # no other process should time kernels beside this
         runs = [_examined(item, tool, run, asked) for tool in wanted.tools]
     verdicts = {run.verdict for run in runs}
     worst_first: tuple[SanitizerVerdict, ...] = ("FAIL", "ERROR", "SKIP")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from contextlib import AbstractContextManager
 from contextlib import nullcontext
@@ -26,6 +27,8 @@ class LiveLine:
         reporter = config.pluginmanager.get_plugin("terminalreporter")
         shown = reporter is not None and reporter.isatty and not hasattr(config, "workerinput")
         self._reporter = reporter if shown else None
+        self._log = reporter
+        """None in a worker of xdist."""
         self._capture = config.pluginmanager.get_plugin("capturemanager")
         self._nodeid = test
         self._test = test.rpartition("::")[2]
@@ -56,6 +59,18 @@ class LiveLine:
             self._reporter.ensure_newline()
             self._reporter.write_line(f"{self._test}: {text}", yellow=True)
             self._go_on_from_here()
+
+    def waiting(self, text: str) -> None:
+        """Say why nothing goes on, on a line of its own; in a log and from a worker, too."""
+        with self._uncaptured():
+            if self._log is None:
+                print(f"{self._nodeid}: {text}", file=sys.__stderr__, flush=True)
+                return
+            self._log.ensure_newline()
+            self._log.write_line(f"{self._test}: {text}", yellow=True)
+            self._log.flush()
+            if self._reporter is not None:
+                self._go_on_from_here()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

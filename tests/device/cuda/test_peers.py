@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,7 @@ ELSEWHERE = 2**22 + 7
 
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("KGATE_LOCK_DIR", str(tmp_path))
 
 
 @pytest.fixture
@@ -34,7 +33,6 @@ def start():
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "TMPDIR": tempfile.gettempdir()},
             **keywords,
         )
         running.append(process)
@@ -63,14 +61,14 @@ def test_peer_on_the_same_gpu_takes_turns_and_is_not_foreign(start):
     assert elsewhere.pid not in peers.alive()
 
 
-def test_peer_that_was_killed_is_forgotten(start):
+def test_peer_that_was_killed_is_forgotten(start, tmp_path):
     peers = Peers("GPU-1")
     other, _ = start("from pytest_kgate.device.cuda.peers import Peers; Peers('GPU-1'); print('up', flush=True)")
     assert other.pid in peers.alive()
     other.kill()
     other.wait()
     assert peers.alive() == {os.getpid()}
-    assert len(list(Path(tempfile.gettempdir()).glob("*/GPU-1.peers/*"))) == 1
+    assert len(list(tmp_path.glob("*GPU-1.peers/*"))) == 1
 
 
 def test_where_ids_are_those_of_the_host_only_their_number_counts():

@@ -30,6 +30,7 @@ from pytest_kgate.report.record.values import plain
 from pytest_kgate.system.child_process import last_lines
 from pytest_kgate.system.child_process import parent_pipe
 from pytest_kgate.system.child_process import signal_all
+from pytest_kgate.system.shared_folder import VARIABLE
 
 if TYPE_CHECKING:
     from pytest_kgate.device.protocol import Device
@@ -160,7 +161,7 @@ class CandidateProcess:
 
 
 def _environment(own: str) -> dict[str, str]:
-    """Environment variables by which temporary files and compilers' caches go to the process's own folder.
+    """Environment variables by which temporary files, locks and compilers' caches go to the process's own folder.
 
     Those that bind OpenMP's threads to cores are left out: it would do so from another thread, which the filter of
     system calls refuses, and end the process.
@@ -170,6 +171,7 @@ def _environment(own: str) -> dict[str, str]:
         **{name: value for name, value in os.environ.items() if name not in _BINDS_THREADS},
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
         "TMPDIR": own,
+        VARIABLE: own,
         **{name: os.path.join(own, folder) for name, folder in caches.items()},
     }
 

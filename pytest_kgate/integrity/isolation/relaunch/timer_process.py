@@ -24,6 +24,7 @@ from pytest_kgate.integrity.isolation.process.judge.guard import guard_process
 from pytest_kgate.system.child_process import last_lines
 from pytest_kgate.system.child_process import parent_pipe
 from pytest_kgate.system.child_process import signal_all
+from pytest_kgate.system.shared_folder import VARIABLE
 
 if TYPE_CHECKING:
     from pytest_kgate.device.cuda.device import CudaDevice
@@ -60,6 +61,7 @@ class TimerProcess:
                 **os.environ,
                 "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
                 "TMPDIR": own,
+                VARIABLE: own,
                 "CUDA_CACHE_PATH": os.path.join(own, "cuda"),
             },
             stdin=subprocess.DEVNULL,

@@ -71,7 +71,7 @@ def run(job: dict[str, Any], emit: Emit) -> None:
             break
         case = named(rig.kind, name)
         seed = gate_seed(job["seed"], job["process"], index)
-        with leased(rig.lease_name, _LEASE_SECONDS):
+        with leased(rig.lease_name, _LEASE_SECONDS, lambda text: emit({"kind": "waiting", "text": text})):
             if not job["recipes"]:
                 lines = [{"kind": "gate", **trials.run(case, seed)}]
             else:

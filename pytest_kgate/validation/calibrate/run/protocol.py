@@ -159,6 +159,8 @@ def _run_process(
                     progress(
                         sum(min(done[name], count) for name, count in wanted.items()), wanted.total(), line["case"]
                     )
+                elif kind == "waiting":
+                    print(f"kgate: {line['text']}", file=sys.stderr, flush=True)
                 elif kind == "error":
                     said = KgateError(line["what"], line["todo"])
             status = child.wait()
