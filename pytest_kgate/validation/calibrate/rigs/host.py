@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from pytest_kgate.device.arm import bind
 from pytest_kgate.device.host import HostDevice
@@ -31,10 +32,11 @@ class HostRig:
         """The same function twice."""
         if case.kernel == "matmul":
             function: Any = torch.mm
-            workload = Workload(_matrices, lambda inputs: torch.empty_like(inputs[0]))
+            draw = _matrices
         else:
-            function = np.sort
-            workload = Workload(_numbers, lambda inputs: np.empty_like(inputs[0]))
+            function = _sorted
+            draw = _numbers
+        workload = Workload(draw, lambda inputs: torch.empty_like(inputs[0]))
         return Contest(self.device, (bind("candidate", function, {}), bind("reference", function, {})), workload)
 
     def spins(self, candidate: int | None, reference: int, seed: int, spread: int = 0) -> Contest:
@@ -56,4 +58,8 @@ def _matrices(seed: int) -> tuple[Any, ...]:
 
 
 def _numbers(seed: int) -> tuple[Any, ...]:
-    return (np.random.default_rng(seed).standard_normal(_SORTED),)
+    return (torch.randn(_SORTED, generator=torch.Generator().manual_seed(seed)),)
+
+
+def _sorted(numbers: Tensor) -> Tensor:
+    return torch.from_numpy(np.sort(numbers.numpy()))
