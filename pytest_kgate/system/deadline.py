@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
+import time
 from collections.abc import Callable
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,17 +17,33 @@ from pytest_kgate.errors import CandidateError
 _GRACE_SECONDS = 10.0
 """Between the interrupt and the verdict that the candidate is stuck in native code, where no interrupt reaches it."""
 
+_AT_ONCE_SECONDS = 1e-6
+"""What a timer is set to whose time has come: 0 would switch it off."""
+
+
+class Watchdog(threading.Timer):
+    """The thread that calls `when_stuck`; of its own class, so that nobody takes it for one of a candidate's."""
+
+    def __init__(self, seconds: float, function: Callable[[str], None], arguments: tuple[str]) -> None:
+        super().__init__(seconds, function, arguments)
+        self.name = "kgate-watchdog"
+        self.daemon = True
+
 
 @contextlib.contextmanager
 def deadline(seconds: float, doing: str, when_stuck: Callable[[str], None]) -> Iterator[None]:
     """Raise `CandidateError` in the block after `seconds`; call `when_stuck` from another thread if that fails.
 
-    Needs the main thread and POSIX signals; elsewhere only the second half works.
+    Needs the main thread and POSIX signals; elsewhere only the second half works. A process has one timer for them: if
+    another plugin, such as pytest-timeout, has set it to an earlier time, it is left as it is, and ends the block.
     """
     complaint = f"The candidate hung: {doing} did not end within {seconds:g} s"
-    stuck = threading.Timer(seconds + _GRACE_SECONDS, when_stuck, (complaint,))
-    stuck.daemon = True
+    stuck = Watchdog(seconds + _GRACE_SECONDS, when_stuck, (complaint,))
     interruptible = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
+    start = time.monotonic()
+    others_seconds = signal.getitimer(signal.ITIMER_REAL)[0] if interruptible else 0.0
+    if 0 < others_seconds <= seconds:
+        interruptible = False
 
     def interrupt(signum: int, frame: FrameType | None) -> None:
         raise CandidateError(
@@ -36,16 +53,18 @@ def deadline(seconds: float, doing: str, when_stuck: Callable[[str], None]) -> I
 
     if interruptible:
         previous_handler = signal.signal(signal.SIGALRM, interrupt)
-        previous_delay, _ = signal.setitimer(signal.ITIMER_REAL, seconds)
+        signal.setitimer(signal.ITIMER_REAL, seconds)
     stuck.start()
     try:
         yield
     finally:
         stuck.cancel()
         if interruptible:
-            # Another plugin's timer, such as a per-test timeout, goes on; it fires late by what was spent here.
-            signal.setitimer(signal.ITIMER_REAL, previous_delay)
+            signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, previous_handler)
+            if others_seconds:
+                left = others_seconds - (time.monotonic() - start)
+                signal.setitimer(signal.ITIMER_REAL, max(left, _AT_ONCE_SECONDS))
 
 
 def _place(frame: FrameType | None) -> str:

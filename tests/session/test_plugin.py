@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import textwrap
@@ -336,3 +337,38 @@ def test_ci_log_shows_the_table_once(suite, monkeypatch):
     text = suite(GATED, 1.2).runpytest_inprocess().stdout.str()
     assert text.count("demanded") == 1
     assert "GateFailure: FAIL: good against relu" in text
+
+
+TIME_LIMIT = '''
+import signal
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """As pytest-timeout does by its signal method."""
+    def handler(number, frame):
+        pytest.fail("Timeout (>0.5s) from the other plugin.")
+    signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.5 if item.name == "test_hangs" else 0)
+    try:
+        return (yield)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+'''
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")
+def test_another_plugins_time_limit_ends_a_hanging_candidate(suite):
+    body = """
+    def hangs(x):
+        while True:
+            pass
+
+    def test_hangs(kbench):
+        kbench(hangs, RELU)
+    """
+    pytester = suite(textwrap.dedent(body) + GATED)
+    with (pytester.path / "conftest.py").open("a") as conftest:
+        conftest.write(TIME_LIMIT)
+    result = pytester.runpytest_inprocess()
+    result.assert_outcomes(failed=1, passed=1)
+    result.stdout.fnmatch_lines(["*Timeout (>0.5s) from the other plugin.*"])

@@ -10,6 +10,7 @@ from typing import Any
 
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.system import procfs
+from pytest_kgate.system.deadline import Watchdog
 
 _QUIET_STEP_SECONDS = 3e-3
 """How long each look at the process's CPU time takes."""
@@ -66,8 +67,9 @@ def python_threads() -> frozenset[int]:
 
 
 def new_threads(before: frozenset[int]) -> list[str]:
-    """The names of live threads whose identities are not among these."""
-    return sorted(thread.name for thread in threading.enumerate() if thread.ident not in before)
+    """The names of live threads whose identities are not among these, and which are not the plugin's own."""
+    threads = [thread for thread in threading.enumerate() if not isinstance(thread, Watchdog)]
+    return sorted(thread.name for thread in threads if thread.ident not in before)
 
 
 def _runnable() -> bool:

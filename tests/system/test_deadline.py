@@ -1,0 +1,76 @@
+"""A deadline shares the process's one timer with other plugins' time limits."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+
+import pytest
+
+from pytest_kgate.errors import CandidateError
+from pytest_kgate.integrity.side_effects.background import new_threads
+from pytest_kgate.integrity.side_effects.background import python_threads
+from pytest_kgate.system.deadline import deadline
+
+pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")
+
+
+class TooLong(BaseException):
+    """What another plugin's handler raises: as pytest's own failures, no Exception."""
+
+
+@pytest.fixture
+def limit():
+    """A time limit on a whole test, set as pytest-timeout sets it."""
+
+    def set_limit(seconds):
+        def handler(number, frame):
+            raise TooLong
+
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+
+    before = signal.getsignal(signal.SIGALRM)
+    yield set_limit
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def ignored(complaint):
+    pass
+
+
+def test_block_ends_at_its_deadline():
+    with (
+        pytest.raises(CandidateError, match=r"the check did not end within 0\.05 s"),
+        deadline(0.05, "the check", ignored),
+    ):
+        time.sleep(10)
+    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
+
+
+def test_earlier_limit_of_another_plugin_ends_the_block(limit):
+    limit(0.05)
+    with pytest.raises(TooLong), deadline(20, "the check", ignored):
+        time.sleep(10)
+
+
+def test_later_limit_of_another_plugin_comes_when_it_would_have_come(limit):
+    limit(0.3)
+    with pytest.raises(CandidateError), deadline(0.1, "the check", ignored):
+        time.sleep(10)
+    assert 0 < signal.getitimer(signal.ITIMER_REAL)[0] <= 0.2
+    with pytest.raises(TooLong):
+        time.sleep(10)
+
+
+def test_watchdog_is_not_taken_for_a_thread_of_the_candidate():
+    before = python_threads()
+    ends = threading.Event()
+    own = threading.Thread(target=ends.wait, name="candidates-own")
+    with deadline(20, "the check", ignored):
+        own.start()
+        assert new_threads(before) == ["candidates-own"]
+    ends.set()
+    own.join()
