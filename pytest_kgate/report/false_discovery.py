@@ -1,4 +1,4 @@
-"""What many gates of one session add up to: the false passes to expect, and Benjamini-Hochberg's way to limit them.
+"""Multiple gates in one session: how many false passes to expect, and the Benjamini-Hochberg control that limits them.
 
 Works on records, and imports nothing heavy: under xdist it runs in the controller. Gates under the classic rule are
 left out, for they have no p value that holds.
@@ -24,7 +24,9 @@ ENOUGH_GATES = 10
 
 
 def benjamini_hochberg(p_values: Sequence[float], rate: float) -> float:
-    """The largest p that is kept so that at most `rate` of all kept are false, on average; 0 where none is.
+    """The Benjamini-Hochberg threshold: the largest p value that still counts as significant; 0 where none does.
+
+    On average, at most `rate` of the p values up to it are false discoveries.
 
     Benjamini and Hochberg, JRSS B 57, 1995; holds for independent gates and for those that share a race, whose
     p values rise together.
@@ -35,7 +37,9 @@ def benjamini_hochberg(p_values: Sequence[float], rate: float) -> float:
 
 
 def control(records: Sequence[Record], rate: float) -> tuple[list[Record], list[str]]:
-    """The records with every PASS that is not kept at this false discovery rate turned to FAIL, and a line on each.
+    """Turn every PASS to FAIL that is not significant at this false discovery rate.
+
+    Returns the records and a line on each gate that was turned.
 
     A gate that did not pass, whatever its p value, counts as one with p = 1, so that all that is kept has passed
     its own gate too.
@@ -72,7 +76,7 @@ def control(records: Sequence[Record], rate: float) -> tuple[list[Record], list[
 
 
 def expectation(records: Iterable[Record]) -> str:
-    """How many false passes chance alone may bring, in a sentence; empty for a few gates."""
+    """A sentence on how many false passes to expect by chance alone; empty for fewer than ten gates."""
     levels = [(1 - float(gate["confidence"])) / 2 for _, gate in _sequential(records)]
     if len(levels) < ENOUGH_GATES:
         return ""

@@ -1,4 +1,4 @@
-"""`--into PAGE --block NAME`: the options of every verb that can write its table into a page."""
+"""The options `--into PAGE --block NAME`, which all verbs have that can write their table into a page."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser, help: str) -> None:
 
 
 def check(options: argparse.Namespace) -> None:
-    """Raise `UsageError` where one is given without the other: before the verb works for hours."""
+    """Raise `UsageError` where one option is given without the other; call it before the verb works for hours."""
     if (options.into is None) != (options.block is None):
         raise UsageError("--into and --block belong together.", "Give both: --into README.md --block NAME.")
 

@@ -27,7 +27,7 @@ class Rung:
     """A shipped implementation."""
 
     name: str
-    """As records have it."""
+    """The implementation's name in records."""
     idea: str
     """In a few words, for the table."""
     status: str
@@ -64,7 +64,7 @@ def _comparable(records: Iterable[Record], name: str, causal: bool) -> Record | 
 
 
 def _fastest(record: Record) -> bool:
-    """Whether the reference was the fastest of several."""
+    """Whether this record's reference was chosen as the fastest of several."""
     return record["reference"] is not None and len(record["reference"]["choices"]) > 1
 
 
@@ -74,7 +74,7 @@ def _row(record: Record) -> Row:
 
 
 def _reference(record: Record, row: Row) -> str:
-    """`sdpa cudnn`; with a word where the test named the backend, so that others may be faster."""
+    """The reference's name, such as `sdpa cudnn`, marked where the test named it, so that others may be faster."""
     return f"{row.reference} {row.backend}{'' if _fastest(record) else ' (named)'}" if row.backend else row.reference
 
 

@@ -1,4 +1,4 @@
-"""Records as a table in Markdown, and its place in a README."""
+"""Make records into a Markdown table, and put it into its block of a page such as a README."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def table(records: Iterable[Record]) -> str:
 def grid(
     head: Iterable[str], right: Container[str], rows: Iterable[Iterable[str]], *, cells_are_markdown: bool = False
 ) -> str:
-    """A table of such columns, those named in `right` set to the right; what cells hold is shown as it is.
+    """A Markdown table with this head, whose columns named in `right` are aligned right.
 
-    Unless they are Markdown already, such as links and bold words.
+    What cells hold is escaped so that it shows as it is, unless `cells_are_markdown` (links, bold words).
     """
     head = list(head)
     shown = [[cell if cells_are_markdown else _escaped(cell) for cell in row] for row in (head, *rows)]
@@ -108,7 +108,7 @@ def _escaped(cell: str) -> str:
 
 
 def _conditions(record: Record) -> str:
-    """Device, driver, versions, timer, cache, day: what two tables must share to be compared."""
+    """Device, driver, versions, timer, cache and day of a record: the conditions under which it was measured."""
     environment: dict[str, Any] = record.get("environment") or {}
     gpu, cpu = environment.get("gpu") or {}, environment.get("cpu") or {}
     timing = record.get("timing")

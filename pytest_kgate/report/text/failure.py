@@ -1,4 +1,4 @@
-"""One record in full: what was demanded, what was measured, how far off that is, and what to try."""
+"""The text of a failed gate: what was demanded, what was measured, how far off that is, and what to try."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 _LABEL = 12
 _NARROWEST = 60
 _UNIT = re.compile(r"(\d) (%|[nmu]?s\b|rounds?\b|[TG]\w+/s)")
-"""Where a line must not end."""
+"""Numbers with their units, which must stay on one line."""
 
 
 def failure_text(record: Record, width: int = 100) -> str:
-    """What a `GateFailure` says. Reads as well for a record that passed.
+    """The message of a `GateFailure`, made from the call's record; also fit to show a record that passed.
 
     No line is longer than `width` characters, down to 60, except one with a word that is, and the command to repeat it.
     """
@@ -215,7 +215,7 @@ def _entry(label: str, value: str, width: int) -> list[str]:
 
 
 def _wrap(value: str, width: int, indent: str) -> list[str]:
-    """Lines of whole words. Runs of blanks and numbers with their units stay as they are."""
+    """Break a text into lines of whole words; runs of blanks, and numbers with their units, are not broken up."""
     joined = _UNIT.sub("\\1\0\\2", value)
     lines = textwrap.wrap(
         joined, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, drop_whitespace=True

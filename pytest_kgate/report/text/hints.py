@@ -1,4 +1,4 @@
-"""What a user may try next, from what one record says. A hint names likely causes; it can be wrong."""
+"""Hints for a gate that did not pass: likely causes and what to try next, from its record. A hint can be wrong."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def hints(record: Record) -> list[str]:
-    """Sentences, the likeliest cause first; none for a record that passed, or whose reason needs no more words."""
+    """One sentence a hint, the likeliest cause first; none for a record that passed, or whose reason says enough."""
     if "selftest" in record:
         return _weak(record["selftest"])
     if record["verdict"] == "WRONG":
@@ -33,7 +33,7 @@ def hints(record: Record) -> list[str]:
 
 
 _COARSE = ("output in ", "inputs in ", "weights and values in ", "sums in ")
-"""How the mutants that only round too much are named."""
+"""How the names of those mutants begin whose only fault is to compute in a coarser type."""
 
 
 def _weak(selftest: SelftestFacts) -> list[str]:
@@ -60,7 +60,8 @@ _DISTURBED = {
     "other work took": "End what else runs on the CPU; --kgate-foreign-load warn accepts it.",
     "starved": "The host has no CPU core to spare: end what else runs, or use fewer pytest-xdist workers.",
 }
-"""By a part of the reason that `disturbances.py` gives: both of its races were disturbed, and so may a third be."""
+"""Hints by a part of the reason that `bench/race/disturbances.py` gives. Both races of the call were disturbed, so to
+run the test again is no hint."""
 
 
 def _invalid(reason: str, on_host: bool) -> list[str]:

@@ -1,4 +1,4 @@
-"""A rich table as lines of text, the same in a terminal, a log and a test."""
+"""Render a `rich` table as lines of text, which are the same in a terminal, a log and a test."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 
 def columns(wanted: int | None) -> int:
-    """How wide to write: as the user says, or as the terminal is, or 120 where there is none."""
+    """The number of columns to write: the user's choice, else the terminal's width, or 120 where there is none."""
     return wanted or shutil.get_terminal_size(fallback=(120, 24)).columns
 
 
 def table_lines(table: Table, width: int, color: bool) -> list[str]:
-    """One string a line, without blanks at its end; `width` must have room for all columns."""
+    """The table's lines, without blanks at their ends; `width` must have room for all columns."""
     from rich.console import Console
 
     console = Console(

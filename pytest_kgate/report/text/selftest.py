@@ -1,4 +1,4 @@
-"""What `kgate selftest` prints: which problems' checks are weak, and which mutants lived."""
+"""The tables that `kgate selftest` prints: which problems' checks are weak, and which mutants they let pass."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ _NARROWEST = 60
 
 
 def selftest_table(records: Sequence[Record], width: int = 100, color: bool = False) -> str:
-    """Two tables, one line a problem and one line a mutant, and the kill rate; at most `width` columns, down to 60.
+    """A table with one line a problem, another with one line a mutant, and the share of mutants that were found.
+
+    No line is longer than `width` characters, down to 60.
 
     A problem that several tests check in the same way, with the same outcome, has one line. Empty without a selftest.
     """

@@ -1,4 +1,4 @@
-"""The summary at the end of a session: one line a gate, as much of it as the terminal has columns for."""
+"""The summary table at the end of a session: one line a gate, with as many columns as the terminal has room for."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class _Column:
 
 @dataclass(frozen=True)
 class _Layout:
-    """Which columns are shown; the first holds names and is the one that gives way."""
+    """The columns that are shown; the first holds names, and is cut where there is little room."""
 
     columns: tuple[_Column, ...]
     grouped: bool = True
@@ -69,7 +69,7 @@ def summary_table(records: Sequence[Record], width: int = 100, color: bool = Fal
 
 
 def _layouts(rows: Sequence[Row], step: float) -> list[_Layout]:
-    """From the richest to the leanest, without columns that would be empty."""
+    """The layouts to try, from the most columns to the fewest, without columns that would be empty."""
     one_file = len({row.path for row in rows}) == 1
     full_name = _Column("gate", lambda row: _join(_test(row, one_file), row.notes))
     case = _Column(
@@ -108,7 +108,7 @@ def _layouts(rows: Sequence[Row], step: float) -> list[_Layout]:
 
 
 def _together(rows: Sequence[Row]) -> list[Row]:
-    """The rows of a test side by side; under xdist records come as they are done."""
+    """The rows in an order in which those of a test follow each other: under xdist records arrive in any order."""
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         groups.setdefault((row.path, row.function), []).append(row)
@@ -145,7 +145,7 @@ def _drawing(step: float, width: int) -> _Column:
 
 
 def _widths(layout: _Layout, rows: Sequence[Row]) -> list[int]:
-    """Of the columns, each but the first with the gap before it."""
+    """The widths of the columns in characters; each but the first includes the gap before it."""
     from rich.cells import cell_len
 
     needed = [max(len(one.title), *(cell_len(one.cell(row)) for row in rows)) for one in layout.columns]
@@ -200,7 +200,7 @@ def _shorten(name: str, width: int) -> str:
 
 
 def _warnings(records: Sequence[Record], width: int) -> list[str]:
-    """Each once, the most frequent first."""
+    """The lines of all warnings, each warning once, the most frequent first."""
     counts = Counter(warning for record in records for warning in record.get("warnings", ()))
     result = []
     for warning, count in counts.most_common():
