@@ -1,4 +1,4 @@
-"""The tensors that candidates answer with: what they are written to, and whether they are what was asked for.
+"""Output tensors: memory filled with NaN before a candidate's call, and the demands on what it returns.
 
 An answer must be data, not an object that computes when it is looked at, and memory that was never written must not
 pass for one.
@@ -67,7 +67,10 @@ def as_answer(result: object, like: Tensor, inputs: tuple[Any, ...]) -> Tensor:
 
 
 def demand_data(result: Any) -> None:
-    """Raise `CandidateError` for a tensor subclass, a tensor without memory, or an array of a class nobody knows."""
+    """Raise `CandidateError` for an object that may compute when it is read, instead of holding values already.
+
+    That is a tensor subclass, a tensor without memory, or an array that is of none of the libraries known here.
+    """
     if not isinstance(result, Tensor):
         _demand_known_array(type(result))
         return

@@ -1,4 +1,4 @@
-"""How a candidate is called, and who is blamed for what comes out of the call."""
+"""An arm, the common form of candidate and reference, and the errors that name whose call raised."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CALL_CONVENTION = "it is called as candidate(*inputs, **params), with `out` wher
 
 @dataclass(frozen=True)
 class Arm:
-    """One contestant of a race."""
+    """One of the two callables that are raced, in the form in which every timer calls it."""
 
     name: str
     """`candidate` or `reference`."""
@@ -125,7 +125,7 @@ def blame(whose: str, called: str) -> Iterator[None]:
 
 
 def blamed(whose: str, called: str, error: Exception) -> CandidateError:
-    """The error that says so."""
+    """A `CandidateError` that says whose call raised what, and how it was called."""
     refused = refused_memory(error)
     if refused:
         return CandidateError(f"{whose} ran out of host memory: {refused}.", "Use a smaller shape, or allocate less.")
@@ -147,7 +147,7 @@ def raised_in_call(error: BaseException) -> bool:
 
 
 def own_frames(cause: BaseException) -> str:
-    """The traceback without the frames of the plugin itself."""
+    """The text of an error's traceback, without the frames of the plugin itself."""
     here = str(Path(pytest_kgate.__file__).parent)
     frames = [frame for frame in traceback.extract_tb(cause.__traceback__) if not frame.filename.startswith(here)]
     last = traceback.format_exception_only(type(cause), cause)

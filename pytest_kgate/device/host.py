@@ -43,7 +43,7 @@ _SAMPLE_SECONDS = 200e-6
 """Shorter calls are repeated within a sample, so that the clock's own 50 ns is below a thousandth of it."""
 
 _SETTLE_SECONDS = 10e-3
-"""When the arms change. OpenMP's workers spin for milliseconds: with 3 ms the next arm's p90 was three times its
+"""The pause when the arms change. OpenMP's workers spin for milliseconds: after 3 ms the next arm's p90 was 3 times its
 median, with 10 ms 7 % above it (attention of 1x8x512x64 in float32 against SDPA, 2 cores)."""
 
 _PADS = 64
@@ -71,10 +71,10 @@ class HostDevice:
         }
 
     def admit(self, pid: int) -> None:
-        """Every process may use the CPUs."""
+        """Do nothing: any process may use the CPUs, and their load is measured in each round."""
 
     def read_machine(self) -> Reading | None:
-        """Nothing here tells what disturbs it."""
+        """None: what disturbs the host is measured within each round, as part of its evidence."""
         return None
 
     def clock(self) -> float:
@@ -82,11 +82,11 @@ class HostDevice:
         return time.perf_counter()
 
     def synchronize(self) -> None:
-        """Host calls have done their work when they return."""
+        """Do nothing: calls on the host have done their work when they return."""
 
     @contextlib.contextmanager
     def running(self, doing: str) -> Iterator[None]:
-        """No autograd; running out of memory becomes a `CandidateError`."""
+        """The context in which host kernels run: no autograd, and a lack of memory raises `CandidateError`."""
         try:
             with torch.no_grad():
                 yield
@@ -97,7 +97,7 @@ class HostDevice:
             raise CandidateError(f"Out of host memory while {doing}: {wanted}.", "Use a smaller shape.") from error
 
     def stopwatch(self, arms: Sequence[Arm], workload: Workload, *, timer: str, cache: str) -> Stopwatch:
-        """The wall clock is the only timer here, and caches stay hot."""
+        """The stopwatch on the wall clock, the only timer here; raises `UsageError` where a cold cache is asked for."""
         if timer not in ("auto", "wall"):
             raise UsageError(f"The {timer} timer needs a CUDA device.", "Use --kgate-timer auto or wall on the host.")
         if cache != "hot":
@@ -106,7 +106,7 @@ class HostDevice:
 
 
 class WallStopwatch:
-    """`perf_counter_ns` around calls, a few of one arm in a row, each after an untimed call of its own arm.
+    """Times calls by `perf_counter_ns`: a few samples of one arm in a row, each after an untimed call of the same arm.
 
     The untimed call lets the arm find its own data in the caches and its own thread pool awake. Before it, when the
     arms change, the other arm's workers are given time to go to sleep: they spin for a while after their last task.
@@ -136,20 +136,20 @@ class WallStopwatch:
 
     @property
     def sample_seconds(self) -> float:
-        """About what one sample of both arms takes, with its part of the two or three changes of arms in a round."""
+        """About how long one sample of each arm takes, both together, with its share of the pauses between arms."""
         return sum(self._estimates) + _SETTLE_SECONDS / 4
 
     @property
     def reference_seconds(self) -> float:
-        """An estimate is of a sample's calls and of one more."""
+        """About the latency of one call of the reference: the time of a sample over its calls and the untimed one."""
         return self._estimates[1] / (self._inner[1] + 1)
 
     def prove_cold(self) -> ColdCache | None:
-        """The cache is hot."""
+        """None: the cache is always hot."""
         return None
 
     def round(self, seeds: RoundSeeds, order: NDArray[np.intp]) -> Round:
-        """New inputs and outputs at moved addresses, then the samples in order."""
+        """Make inputs and outputs anew at other addresses, then take the samples in the order given."""
         rng = np.random.default_rng(seeds.layout)
         with self.device.running("timing"), no_garbage_collection(), contextlib.ExitStack() as stack:
             pads = [torch.empty(int(steps) * _PAD_BYTES, dtype=torch.uint8) for steps in rng.integers(1, _PADS, 2)]
@@ -186,14 +186,14 @@ class WallStopwatch:
         return Round(seconds, np.zeros(len(self.arms)), evidence=load.evidence(), probe=probe)
 
     def close(self) -> None:
-        """Nothing is held between rounds."""
+        """Do nothing: no resource is held between rounds."""
 
     def _set(self, inputs: tuple[Any, ...]) -> BufferSet:
-        """These inputs, and new outputs of the arms that take one."""
+        """These inputs, with new outputs for the arms that take one."""
         return inputs, [self.workload.output_for(arm, inputs) for arm in self.arms]
 
     def _row(self, index: int, buffers: BufferSet) -> Callable[[], Any]:
-        """A sample's calls, with nothing around them that a call of a microsecond would feel."""
+        """A function that makes a sample's calls, with as little around them as calls of a microsecond need."""
         call, count = self.arms[index].call, self._inner[index]
         inputs, output = buffers[0], buffers[1][index]
 
@@ -206,7 +206,7 @@ class WallStopwatch:
 
 
 class _Load:
-    """What the rest of the machine did during a round, and how long each arm's threads waited for a core."""
+    """Measures the CPU load of other processes during a round, and how long each arm's threads waited for a core."""
 
     def __init__(self, arms: int) -> None:
         self._shares: list[list[float]] = [[] for _ in range(arms)]
@@ -214,11 +214,11 @@ class _Load:
         self._start = cpu_times()
 
     def begin(self) -> None:
-        """A few samples of one arm begin."""
+        """Start measuring: a few samples of one arm begin."""
         self._began = (thread_wait_seconds(), time.perf_counter())
 
     def over(self, arm: int | None) -> None:
-        """They are over; None before the first."""
+        """Stop measuring: the samples of this arm are over; None before the first."""
         if arm is None:
             return
         spent = time.perf_counter() - self._began[1]
@@ -227,8 +227,8 @@ class _Load:
     def evidence(self) -> dict[str, float]:
         """Shares of the wall-clock time; those of `foreign_cpu` and of an arm's waiting threads can be above 1.
 
-        An arm waits in some groups of samples and not in others. The median over them is told, as the samples' own
-        estimate is one that leaves out the slowest.
+        An arm may wait in some groups of samples and not in others. The result has the median over the groups, since
+        the latency is estimated without the slowest samples, too.
         """
         end = cpu_times()
         wall = max(end.wall - self._start.wall, 1e-9)
@@ -252,7 +252,7 @@ def _timed(interval: TimedInterval) -> float:
 
 @contextlib.contextmanager
 def no_garbage_collection() -> Iterator[None]:
-    """It would come at any time within a timed interval."""
+    """Turn garbage collection off in the block, since it could start within a timed interval."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""Devices by name: which one `auto` is, which GPU a worker of pytest-xdist gets, and the object that stands for it.
+"""Open a device by its name: `auto` and the workers of pytest-xdist are assigned one, which becomes a `Device`.
 
 Nothing here imports PyTorch before a device needs it.
 """

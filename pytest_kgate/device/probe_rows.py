@@ -1,4 +1,4 @@
-"""Launches on values that no one has seen, somewhere among the timed ones: proof that those did the work.
+"""Probe rows: launches on new input values, at random places among the timed ones, as proof that those did the work.
 
 A round that is probed gets three more rows, which are no samples. One of each arm finds new values in the same buffers;
 its last answer is kept, and its time shows whether a first look at values costs more than the next, as it does for a
@@ -45,17 +45,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _AUDIT = (0, 2)
-"""The row that is like none of the sampled ones."""
+"""The row in which one launch, at a random turn, has new values, poisoned output and its answer kept."""
 
 _FENCED, _FENCES = (0, 3), (0, 4)
 """The row of calls with an empty kernel between them, and the row of empty kernels."""
 
 RowOf = Callable[[Callable[[int], Any], int], AbstractContextManager[Callable[[], Any]]]
-"""`row_of(call, launches)`: a function that makes so many launches in the way of the timer."""
+"""`row_of(call, launches)`: a function that makes that many launches the way the timer does (a graph, one by one)."""
 
 
 class ProbeRows:
-    """The three rows of one round."""
+    """The extra rows of one probed round, with the new values that they bring."""
 
     def __init__(
         self,
@@ -86,8 +86,9 @@ class ProbeRows:
         longest: int,
         fence: Callable[[], None] | None = None,
     ) -> Iterator[list[TimedInterval]]:
-        """The intervals of the round with the rows among them, at random places; `longest` is a row's most launches.
+        """The round's intervals with the extra rows at random places among them.
 
+        `rows` has the launches of the round's own rows; `longest` is the number of launches of the longest of them.
         `fence` enqueues an empty kernel, on a device where calls in a row could overlap.
         """
         length = int(self._rng.integers(1, longest + 1))
@@ -112,9 +113,9 @@ class ProbeRows:
     def result(
         self, intervals: Sequence[TimedInterval], elapsed: NDArray[np.float64], latency_seconds: float | None = None
     ) -> Probe:
-        """What to verify, and how much longer the rows on new values took than any other of their kind.
+        """The answers to verify, and the seconds by which rows on new values exceeded the slowest on old ones.
 
-        `latency_seconds` is what one of the candidate's calls took in the round's rows.
+        `elapsed` has the seconds of each interval; `latency_seconds` is the candidate's latency in this round.
         """
         sampled = np.array([interval.sampled for interval in intervals])
         longer = []
@@ -131,7 +132,7 @@ class ProbeRows:
         return Probe(answers, (longer[0], longer[1]), overlap)
 
     def _renew(self, which: int, sets: Sequence[BufferSet] | None = None) -> None:
-        """Other values in the same buffers: of all sets, unless some are named."""
+        """Write the values of draw `which` into the same buffers: of all sets, unless some are named."""
         for inputs, _ in self._sets if sets is None else sets:
             tree.write(inputs, self._values[which])
 
@@ -146,7 +147,7 @@ class ProbeRows:
         kept.copy_(answer)
 
     def _audited(self, turn: int) -> Callable[[int], Any]:
-        """The candidate's call by turn; before the launch of one turn, new values and poison, and a copy behind it."""
+        """The candidate's call by turn; at `turn`, with new values and a poisoned output, which is copied after it."""
         call = by_turn(self._arms, 0, self._sets)
         own = self._sets[turn % len(self._sets)]
 

@@ -1,4 +1,4 @@
-"""What a race needs of a device: one small protocol that CUDA, the host and the fake device implement."""
+"""The protocols of a device and its stopwatch, which CUDA, the host and the fake device implement, and their data."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _COLD_RATIO = 1.3
 
 @dataclass(frozen=True)
 class Workload:
-    """What the arms work on; the stopwatch draws new inputs from it every round."""
+    """A source of inputs and outputs for the arms; the stopwatch draws new inputs from it every round."""
 
     draw: Callable[[int], tuple[Any, ...]]
     """`draw(seed)`: fresh input tensors on the device."""
@@ -43,23 +43,23 @@ class Workload:
 
 @dataclass(frozen=True)
 class Probe:
-    """How the candidate took new values in the buffers of a round, somewhere among the timed launches."""
+    """The answers and times of the launches of a round that found new values in their buffers, among the timed ones."""
 
     answers: tuple[tuple[int, Any], ...]
-    """(seed of the draw whose values they were, copy of the candidate's output), each made right behind a launch that
-    nothing had announced."""
+    """(seed of the new values, copy of the candidate's output), each copied right after a launch that nothing had
+    announced."""
 
     first_touch_excess_seconds: tuple[float, float]
-    """By arm: how much longer the launches that were the first to see the values took than the slowest others."""
+    """By arm: seconds by which the launches that were the first to see the values exceeded the slowest others."""
 
     overlap_seconds: float | None = None
-    """How much longer one of the candidate's calls takes between two launches that let it overlap with no other call
-    than in the round's rows; None where the timer lets no two calls meet."""
+    """Seconds by which a call of the candidate takes longer between two empty launches, which let it overlap with no
+    other call, than in the round's rows; None where the timer lets no two calls overlap."""
 
 
 @dataclass(frozen=True)
 class RoundSeeds:
-    """What is drawn for one round, from seeds of which none tells another."""
+    """The seeds of one round, none of which can be computed from another."""
 
     values: int
     """Of the inputs."""
@@ -71,7 +71,7 @@ class RoundSeeds:
 
 @dataclass(frozen=True)
 class Round:
-    """What one round measured. Index 0 of the first axis is the candidate, 1 the reference."""
+    """The measurements of one round. Index 0 of the first axis is the candidate, 1 the reference."""
 
     seconds: NDArray[np.float64]
     """(2, samples): net latency of one call, in seconds."""
@@ -86,12 +86,12 @@ class Round:
     """Device readings made around the round, by name with unit: `sm_clock_hz`, `temperature_c`."""
 
     probe: Probe | None = None
-    """Of a round that was asked for one."""
+    """The probe of a round whose seeds had some for it."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What the machine said of itself between two rounds; None for what it does not tell."""
+    """One reading of what may disturb a race, made between two rounds; a field is None where the machine can't tell."""
 
     throttle: int | None = None
     """NVML's bit mask of clocks event reasons; `bench.race.disturbances.THROTTLING` names those that matter."""
@@ -99,18 +99,18 @@ class Reading:
     foreign_processes: int | None = None
     """Processes with a compute context on the device that are not ours."""
     seconds: float = 0.0
-    """What the reading cost."""
+    """How long the reading took."""
 
 
 @dataclass(frozen=True)
 class ColdCache:
-    """SM clock cycles that one dependent load takes, in the cache and after what is to empty it."""
+    """Latency of one dependent load, in SM clock cycles: from the cache, and after the cache was to be emptied."""
 
     hot_cycles: float
     flushed_cycles: float
 
     def required(self) -> ColdCache:
-        """These readings, where they show that the cache was emptied; raises `TimingError` where they don't."""
+        """Return this object where it shows that the cache was emptied; raises `TimingError` where it does not."""
         if self.flushed_cycles < _COLD_RATIO * self.hot_cycles:
             raise TimingError(
                 f"The cold cache is not cold: a load takes {self.flushed_cycles:.0f} cycles after the cache was "
@@ -140,7 +140,7 @@ class Stopwatch(Protocol):
 
     @property
     def sample_seconds(self) -> float:
-        """About what one sample of both arms takes, in seconds; a race plans its rounds with it."""
+        """About how long one sample of each arm takes, both together, in seconds; a race plans its rounds with it."""
         ...
 
     @property
@@ -149,7 +149,7 @@ class Stopwatch(Protocol):
         ...
 
     def prove_cold(self) -> ColdCache | None:
-        """What shows that a cold cache is cold; None with a hot one, or where the timer has no proof to give.
+        """Measure that a cold cache is cold; None with a hot cache, or where the timer has no way to measure it.
 
         Raises `TimingError` where it is not cold.
         """
@@ -182,27 +182,30 @@ class Device(Protocol):
         ...
 
     def environment(self) -> dict[str, Any]:
-        """Built-in types only: what a reader needs to judge whether two records compare."""
+        """Hardware, driver and state, in built-in types: what tells whether two records can be compared."""
         ...
 
     def stopwatch(self, arms: Sequence[Arm], workload: Workload, *, timer: str, cache: str) -> Stopwatch:
-        """Choose how these arms can be timed; `timer` may be `auto`."""
+        """Make the stopwatch of one race of these two arms; where `timer` is `auto`, with the timer that fits them."""
         ...
 
     def admit(self, pid: int) -> None:
-        """A process that this one has started and will wait for may use the device, too: it disturbs no race."""
+        """Count a process that this one has started as ours, not as a foreign one that disturbs races."""
         ...
 
     def read_machine(self) -> Reading | None:
-        """What disturbs the device now; None where nothing tells. Takes up to 2 ms: for between rounds."""
+        """Read what disturbs the device now; None where nothing tells. Takes up to 2 ms: call it between rounds."""
         ...
 
     def running(self, doing: str) -> AbstractContextManager[None]:
-        """Around all that runs kernels: no autograd, and faults and lack of memory become `CandidateError`."""
+        """The context in which kernels run: no autograd, and faults or a lack of memory raise `CandidateError`.
+
+        `doing` says in such an error what was going on.
+        """
         ...
 
     def synchronize(self) -> None:
-        """Wait until the device is idle; raises what a faulted kernel left behind."""
+        """Wait until the device is idle; raises `CandidateError` where a kernel faulted or hangs."""
         ...
 
     def clock(self) -> float:

@@ -1,4 +1,4 @@
-"""What a round consists of, for every timer: rows of launches, each a timed interval."""
+"""Rows of launches, of which every timer's round consists: each row is one timed interval."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BufferSet = tuple[tuple[Any, ...], list[Any]]
 """Inputs, and for each arm the output that it writes to (None where it allocates its own)."""
 
 Row = tuple[int, int]
-"""(arm, 0 for its short and 1 for its long row of launches)."""
+"""(arm, length): length is 0 for the arm's short row of launches, 1 for its long row."""
 
 SHORT, LONG = 0, 1
 
@@ -26,7 +26,7 @@ class TimedInterval:
 
     row: Row
     enqueue: Callable[[], Any]
-    """Makes the launches and returns the last one's result."""
+    """Makes the launches and returns the result of the last."""
     before: Callable[[], None] | None = None
     """Enqueued ahead of the interval."""
     after: Callable[[Any], None] | None = None
@@ -35,7 +35,7 @@ class TimedInterval:
 
 
 def by_turn(arms: Sequence[Arm], index: int, sets: Sequence[BufferSet]) -> Callable[[int], Any]:
-    """An arm's call on the inputs that are a turn's; sets are taken in turn."""
+    """A function from a turn to the arm's call on that turn's buffers; the sets of buffers are used in rotation."""
     call = arms[index].call
 
     def launch(turn: int) -> Any:
@@ -46,7 +46,7 @@ def by_turn(arms: Sequence[Arm], index: int, sets: Sequence[BufferSet]) -> Calla
 
 
 def in_a_row(call: Callable[[int], Any], launches: int) -> Callable[[], Any]:
-    """`call(0)`, `call(1)` and so on; returns the last result."""
+    """A function that calls `call(0)`, `call(1)` and so on, `launches` times, and returns the last result."""
 
     def enqueue() -> Any:
         result = None
@@ -59,5 +59,5 @@ def in_a_row(call: Callable[[int], Any], launches: int) -> Callable[[], Any]:
 
 @contextlib.contextmanager
 def plain_row(call: Callable[[int], Any], launches: int) -> Iterator[Callable[[], Any]]:
-    """`in_a_row` where a timer may have something to make and to give back: here there is nothing."""
+    """`in_a_row` as a context manager, the form in which timers that hold resources give their rows."""
     yield in_a_row(call, launches)

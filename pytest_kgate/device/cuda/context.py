@@ -1,4 +1,4 @@
-"""The CUDA context that candidates run in: its stream, waiting for it, and how faults and hangs are noticed."""
+"""The CUDA context that candidates run in: its stream, waits that can't block, the detection of faults and hangs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SPIN_SECONDS = 5e-3
 
 
 class CudaContext:
-    """Kernels run on one stream of this device; nothing else of the process uses it meanwhile."""
+    """One device with the stream on which all arms run; nothing else of the process uses that stream meanwhile."""
 
     def __init__(self, index: int, *, timeout_seconds: float) -> None:
         if not torch.cuda.is_available():
@@ -94,7 +94,7 @@ class CudaContext:
 
     @contextlib.contextmanager
     def running(self, doing: str) -> Iterator[None]:
-        """Make this device's stream current, without autograd; CUDA errors become `CandidateError`."""
+        """Make this device's stream current and turn autograd off; CUDA errors become `CandidateError`."""
         if self.lost:
             raise CandidateError(
                 f"Not run: the CUDA context of this process was lost ({self.lost}).",

@@ -1,4 +1,4 @@
-"""One CUDA device: what it says of itself, and which timer fits the arms of a race."""
+"""One CUDA device: its description for records, its readings between rounds, and the choice of a timer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pytest_kgate.errors import UsageError
 
 
 class CudaDevice(CudaContext):
-    """A GPU, as the rest of the package knows it."""
+    """A GPU as a `Device`: kernels run and are timed on it."""
 
     kind = "cuda"
 
@@ -47,11 +47,11 @@ class CudaDevice(CudaContext):
         }
 
     def admit(self, pid: int) -> None:
-        """Among the processes on this GPU it then counts as ours."""
+        """Count this process among ours on this GPU, so that it disturbs no race."""
         self._machine.admit(pid)
 
     def read_machine(self) -> Reading | None:
-        """What disturbs the GPU now; for between rounds, as it takes up to 2 ms."""
+        """Read what disturbs the GPU now; call it between rounds, as it takes up to 2 ms."""
         return self._machine.read()
 
     def stopwatch(self, arms: Sequence[Arm], workload: Workload, *, timer: str, cache: str) -> Stopwatch:

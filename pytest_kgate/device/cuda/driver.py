@@ -1,4 +1,4 @@
-"""Calls of the CUDA driver that PyTorch has no name for, through NVIDIA's own bindings (`cuda-bindings`)."""
+"""Calls of the CUDA driver API that PyTorch does not offer, through NVIDIA's bindings (`cuda-bindings`)."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pytest_kgate.errors import DeviceMissing
 from pytest_kgate.errors import TimingError
 
 _OLDEST_CUDA = 12
-"""Of the bindings; a driver also takes calls of an older CUDA's."""
+"""The oldest major version of the bindings that is installed for; a newer driver takes calls of an older CUDA, too."""
 
 
 class DriverError(Exception):
-    """What the driver answered instead of success, in its own words."""
+    """A driver call failed; the message is the driver's own description of the error."""
 
 
 def call(name: str, *arguments: Any) -> Any:
-    """What the function of this name answers, such as `cuCtxGetLimit`: None, one value, or a tuple of several.
+    """Call a function of the driver API by name, such as `cuCtxGetLimit`; returns None, one value or a tuple.
 
     Takes and returns what `cuda.bindings.driver` does. Raises `DriverError` where the function fails, where this driver
     or these bindings have none of the name, and where the bindings do not know what was answered; `DeviceMissing`
@@ -38,7 +38,10 @@ def call(name: str, *arguments: Any) -> Any:
 
 
 def demand(said: str, todo: str, name: str, *arguments: Any) -> Any:
-    """As `call`, where there is no going on without it: `TimingError`, what is `said` ahead of the driver's words."""
+    """Call a function of the driver API without which nothing can be timed; raises `TimingError` where it fails.
+
+    The error says `said`, then the driver's own description; `todo` is its advice.
+    """
     try:
         return call(name, *arguments)
     except DriverError as error:

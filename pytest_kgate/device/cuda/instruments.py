@@ -1,4 +1,4 @@
-"""The instruments' kernels, launched through the CUDA driver: no compiler and no extension module needed."""
+"""Small kernels for measuring (empty, spin, clock, hold, chase), launched through the driver without a compiler."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CLOCK_NS = 20_000
 
 
 class Instruments:
-    """`null`, `spin`, `clock`, `hold` and `chase` on one device. Make it with that device current."""
+    """The measuring kernels, loaded on one device; make this object with that device current."""
 
     def __init__(self) -> None:
         torch.cuda.current_stream().synchronize()  # makes the primary context, which the module is loaded into
@@ -38,7 +38,7 @@ class Instruments:
         self._launch(self._null, stream)
 
     def spin(self, stream: torch.cuda.Stream, cycles: int, spent: torch.Tensor | None = None) -> None:
-        """Enqueue one thread that waits for this many SM clock cycles; `spent`, an int64, gets how many it were."""
+        """Enqueue one thread that spins for this many SM clock cycles; `spent`, one int64, gets the cycles it took."""
         self._launch(self._spin, stream, cycles, 0 if spent is None else spent.data_ptr())
 
     def clock(self, stream: torch.cuda.Stream, reading: torch.Tensor) -> None:
@@ -46,7 +46,7 @@ class Instruments:
         self._launch(self._clock, stream, reading.data_ptr(), _CLOCK_NS)
 
     def chase(self, stream: torch.cuda.Stream, chain: torch.Tensor, steps: int, reading: torch.Tensor) -> None:
-        """Enqueue one thread that follows `chain`, int64 addresses; `reading`, two int64, gets cycles and the last."""
+        """Enqueue one thread that follows a chain of int64 pointers; `reading`, two int64, gets cycles and the last."""
         self._launch(self._chase, stream, chain.data_ptr(), steps, reading.data_ptr())
 
     def hold(self, stream: torch.cuda.Stream) -> None:

@@ -1,4 +1,4 @@
-"""What the driver's management library says about a GPU; read between rounds only (a read costs 0.3 to 2 ms)."""
+"""Read the state of a GPU from NVML, between rounds only: a reading takes 0.3 to 2 ms."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def describe_gpu(index: int) -> dict[str, Any]:
 
 
 class Machine:
-    """What disturbs one GPU, asked between rounds: throttling, heat, other processes. Makes this process a peer."""
+    """Reads what disturbs one GPU: throttling, heat, other processes. Registers this process as one of kgate's."""
 
     def __init__(self, index: int) -> None:
         self._handle: Any = None
@@ -61,12 +61,12 @@ class Machine:
             self._peers = Peers(uuid)
 
     def admit(self, pid: int) -> None:
-        """Make a process that was started here a peer."""
+        """Register a process that was started here as one of kgate's, which disturbs no race."""
         if self._handle is not None:
             self._peers.add(pid)
 
     def read(self) -> Reading | None:
-        """One reading; None without NVML. What can't be read is None in it."""
+        """Take one reading; None without NVML. A field that can't be read is None."""
         if self._handle is None:
             return None
         nvml, handle = self._nvml, self._handle

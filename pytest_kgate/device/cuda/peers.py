@@ -1,4 +1,4 @@
-"""Whose processes are on a GPU: ours, of other kgate processes that take turns with us, or foreign.
+"""Tell foreign processes on a GPU from our own and those of other kgate sessions, which take turns with this one.
 
 Every process that races on a GPU leaves its id in a folder that all processes of the machine share, whoever runs them.
 They take turns by the lease, so that a peer waits while another times.

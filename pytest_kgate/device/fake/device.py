@@ -89,7 +89,7 @@ class FakeDevice:
     def stopwatch(
         self, arms: Sequence[Arm], workload: Workload, *, timer: str = "auto", cache: str = "hot"
     ) -> FakeStopwatch:
-        """Any timer is taken, and reported as `fake`. Every race has noise of its own."""
+        """A stopwatch with noise of its own for each race; any timer may be named, and `fake` is reported."""
         self._races += 1
         return FakeStopwatch(self, arms, workload, cache, np.random.default_rng([self.seed, self._races]))
 
@@ -99,13 +99,13 @@ class FakeDevice:
         yield
 
     def synchronize(self) -> None:
-        """Nothing is ever under way."""
+        """Do nothing: no work is ever under way."""
 
     def clock(self) -> float:
         return self.now_seconds
 
     def admit(self, pid: int) -> None:
-        """Nobody can disturb it."""
+        """Do nothing: no process can disturb this device."""
 
     def read_machine(self) -> Reading | None:
         return self.machine(self.rounds) if self.machine is not None else None
@@ -172,7 +172,7 @@ class FakeStopwatch:
         return None if cold is None else cold.required()
 
     def _probe(self, seed: int) -> Probe:
-        """Runs the real candidate, once; new values take no time of their own."""
+        """Run the real candidate once for the probe's answer; new values cost no time here."""
         inputs = self._workload.draw(seed)
         candidate = self._arms[0]
         output = self._workload.output_for(candidate, inputs)
@@ -182,7 +182,7 @@ class FakeStopwatch:
         pass
 
     def _draw(self, slots: int) -> None:
-        """Latencies of both arms in each of the slots to come; a slot then reads the arm that it times."""
+        """Draw the latencies of both arms for each slot of the rounds ahead; a slot then reads that of its arm."""
         shape = (2, _ROUNDS_AHEAD, slots)
         noise = self._device.noise
         log_noise = np.zeros(shape) if noise is None else noise.draw(self._rng, _ROUNDS_AHEAD, slots)

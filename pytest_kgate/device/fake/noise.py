@@ -1,4 +1,4 @@
-"""What may disturb the samples of a fake device: the kinds of noise.
+"""The kinds of noise that the samples of a fake device can have.
 
 Noise lives on the log scale and in slots, the order in which samples are taken, because what disturbs a real device
 (clocks, heat, neighbours) goes on in time whichever arm is being timed.
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class Noise(Protocol):
-    """A noise process of one race."""
+    """A random process that disturbs the samples of one race."""
 
     def draw(self, rng: np.random.Generator, rounds: int, slots: int) -> Floats:
-        """Log latency added, (arm, round, slot in the round); broadcasts to (2, rounds, slots)."""
+        """What is added to the log latencies: an array that broadcasts to (2 arms, rounds, slots of a round)."""
         ...
 
 
@@ -123,7 +123,7 @@ class PowerCap:
 
 @dataclass(frozen=True)
 class Outliers:
-    """Now and then a sample is many times too long: an interrupt, another process, a page fault."""
+    """Rare samples that are many times too long: an interrupt, another process, a page fault."""
 
     share: float = 0.01
     factor: float = 10.0
@@ -148,7 +148,7 @@ class Skewed:
 
 @dataclass(frozen=True)
 class OnlyArm:
-    """Noise that one arm has and the other has not."""
+    """Noise on one of the arms only."""
 
     arm: int
     """0 for the candidate, 1 for the reference."""
@@ -163,7 +163,7 @@ class OnlyArm:
 
 @dataclass(frozen=True)
 class RoundOffset:
-    """Each arm's own offset that lasts one round: addresses, captured graphs, whatever a round makes anew."""
+    """An offset of each arm for each round: the effect of addresses, captured graphs, whatever a round makes anew."""
 
     sd: float = 0.005
 
@@ -173,7 +173,7 @@ class RoundOffset:
 
 @dataclass(frozen=True)
 class RaceOffset:
-    """Each arm's own offset that lasts the whole race: what no number of rounds can see."""
+    """An offset of each arm that lasts the whole race, so that no number of rounds averages it out."""
 
     sd: float = 0.005
 
@@ -183,7 +183,7 @@ class RaceOffset:
 
 @dataclass(frozen=True)
 class Mixture:
-    """Several kinds of noise at once."""
+    """The sum of several kinds of noise."""
 
     parts: tuple[Noise, ...]
 

@@ -1,4 +1,4 @@
-"""What a wrong answer suggests: where its worst element is, on which inputs it is wrong, and by how much."""
+"""Hints from a wrong answer: from the place of its worst element, the draws on which it is wrong, and by how much."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SHRINK = "Shrink the problem to one tile and look again: the index of the worst
 
 
 def wrong_answer(record: Record, correctness: CorrectnessFacts | None) -> list[str]:
-    """Sentences, the likeliest cause first; of attention only where the problem is attention."""
+    """One sentence a hint, the likeliest cause first; hints on attention only where the problem is attention."""
     attention = record["problem"]["shape"] is not None
     worst = correctness.get("worst") if correctness else None
     if worst and not math.isfinite(number(worst["candidate"])):
@@ -68,7 +68,7 @@ def wrong_answer(record: Record, correctness: CorrectnessFacts | None) -> list[s
 
 
 def _ignored(record: Record) -> list[str]:
-    """Params that the candidate never got, unless their value says to do nothing: `is_causal=False`."""
+    """A hint on each param that the candidate does not take, unless its value asks for nothing (`is_causal=False`)."""
     params = record["problem"]["params"]
     lacking = {
         name: params[name]
@@ -82,7 +82,7 @@ def _ignored(record: Record) -> list[str]:
 
 
 def _not_finite(share: float, attention: bool) -> list[str]:
-    """What it suggests that this share of the elements is NaN or Inf."""
+    """A hint from the share of the answer's elements that are NaN or Inf."""
     if share >= 1:
         return [
             "Every element is NaN or Inf. Outputs are filled with NaN before the call, so the likeliest cause is an "
@@ -108,7 +108,7 @@ def _only_hard(correctness: CorrectnessFacts) -> bool:
 
 
 def _place(problem: ProblemFacts, worst: WorstFacts) -> list[str]:
-    """What the place of the worst element suggests, for attention."""
+    """A hint from the place of the worst element, for attention: the tail of the rows, or the causal mask."""
     shape, index = problem["shape"], worst["index"]
     if not shape or len(index) != 4:
         return []

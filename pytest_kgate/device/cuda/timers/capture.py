@@ -1,4 +1,4 @@
-"""Launches captured in CUDA graphs, over and over, without what `torch.cuda.graph` does besides."""
+"""Capture calls in CUDA graphs many times a second, without the costly clean-up that `torch.cuda.graph` does."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Captures:
-    """Captures on a device's stream, which must be current, with a memory pool that outlives the graphs."""
+    """Captures graphs on a device's stream, which must be current, with a memory pool that outlives the graphs."""
 
     def __init__(self, device: CudaContext) -> None:
         self._device = device
@@ -36,11 +36,11 @@ class Captures:
         keep: bool = False,
         to_read: bool = False,
     ) -> tuple[torch.cuda.CUDAGraph, list[Any]]:
-        """The graph of `call(0)`, `call(1)` and so on, and the last result, or with `keep` all of them.
+        """Capture `call(0)`, `call(1)` and so on; returns the graph and the last result, with `keep` all results.
 
-        Results that are not kept give their memory to the next launch. `pad_bytes` moves what is allocated. A graph
-        `to_read` is not made ready to be replayed, and raises TypeError with a PyTorch that knows no such thing.
-        `torch.cuda.graph` would also collect garbage and empty the cache, at 10 ms.
+        The memory of results that are not kept is used again by the next launch. `pad_bytes` shifts the addresses of
+        what is allocated. A graph `to_read` can't be replayed, only inspected; a PyTorch that can't keep such a graph
+        raises TypeError. `torch.cuda.graph` would also collect garbage and empty the cache, which takes 10 ms.
         """
         graph = torch.cuda.CUDAGraph(keep_graph=True) if to_read else torch.cuda.CUDAGraph()
         graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
@@ -58,7 +58,7 @@ class Captures:
         return graph, results
 
     def refusal(self, call: Callable[[int], Any]) -> str | None:
-        """Why this can't be captured, as a clause; None where it can."""
+        """Why this call can't be captured in a graph, as a clause; None where it can."""
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", "The CUDA Graph is empty")  # where the very first launch refuses
@@ -71,17 +71,17 @@ class Captures:
         return None
 
     def close(self) -> None:
-        """Let the pool go."""
+        """Release the memory pool."""
         self._anchor.reset()
 
     def _open_pool(self) -> None:
-        """A graph of its own keeps the pool alive between rounds, whose graphs come and go."""
+        """Keep the memory pool alive between rounds, whose graphs come and go, by a small graph of its own."""
         self._pool = torch.cuda.graph_pool_handle()
         scratch = torch.empty(1, device=self._device.torch_device)
         self._anchor, _ = self.capture(lambda turn: scratch.zero_(), 1)
 
     def recover(self) -> None:
-        """Bring PyTorch out of a capture that broke off; its generators and allocator still think it goes on.
+        """Reset PyTorch after a capture that broke off: its generators and allocator still act as if it went on.
 
         A capture that succeeds takes the generators out of that state; without it the next `torch.randn` fails.
         """

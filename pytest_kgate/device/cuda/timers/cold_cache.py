@@ -1,4 +1,4 @@
-"""Proof that what a timer does before a cold sample does empty the L2: the latency of loads that depend on each other.
+"""Measure that a timer's flush before a cold sample does empty the L2: by the latency of dependent loads.
 
 Bandwidth would tell little, for reading what fits in an L2 takes no longer than a launch. The latency of one load does:
 on data-centre GPUs a hit in the L2 takes some 270 cycles and a read of device memory more than twice that. One thread
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pytest_kgate.device.cuda.context import CudaContext
 
 _LINKS = 512
-"""Of the chain: at 0.4 us a load, 0.2 ms cold."""
+"""Length of the chain: at 0.4 us a load, 0.2 ms with a cold cache."""
 
 _STRIDE_BYTES = 4096
 """Between links: no prefetch of a neighbouring line helps. The chain spans 2 MiB, a fraction of any large L2."""
@@ -28,7 +28,7 @@ _REPEATS = 3
 
 
 def cold_probe(device: CudaContext, flush: Callable[[], Any]) -> ColdCache:
-    """Cycles a load, the median of three tries: right after the same chain was read, and after `flush` as well.
+    """Cycles of a dependent load, each the median of three tries: from the cache, and after `flush`.
 
     `flush` enqueues on the device's stream what a timer does before a cold sample. Takes some 2 ms.
     """

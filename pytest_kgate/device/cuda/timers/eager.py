@@ -1,4 +1,4 @@
-"""Events around each call on an idle device: on request, for what a caller waits for."""
+"""The eager timer, on request: events around each call on an idle device, the latency that a caller sees."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class EagerStopwatch(CudaStopwatch):
-    """The host's launch work is a part of every sample."""
+    """Times single calls between events, the host's launch overhead included; nothing is taken off."""
 
     timer = "eager"
 
@@ -36,7 +36,7 @@ class EagerStopwatch(CudaStopwatch):
         self.warnings.append("eager timer: latencies include the host's launch overhead")
 
     def round(self, seeds: RoundSeeds, order: NDArray[np.intp]) -> Round:
-        """One sample at a time, each on an idle stream."""
+        """Take the samples of a round one at a time, each on an idle stream."""
         with self.fresh_round(seeds) as (inputs, outputs, rng), contextlib.ExitStack() as stack:
             sets = [(inputs, outputs)]
             rows = {(arm, LONG): in_a_row(by_turn(self.arms, arm, sets), 1) for arm in range(len(self.arms))}

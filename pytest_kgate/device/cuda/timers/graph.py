@@ -1,4 +1,4 @@
-"""Rows of launches as CUDA graphs: the default timer, for a hot or a cold cache."""
+"""The graph timer, the default: rows of launches captured as CUDA graphs, with a hot or a cold cache."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ if TYPE_CHECKING:
 
 
 class GraphStopwatch(SlopeStopwatch):
-    """A row is a graph, captured anew each round: kept ones carry an offset of up to 1.6 % for their lifetime.
+    """Times replays of CUDA graphs, one graph a row, captured anew each round.
 
-    Within a round that offset is noise. So three graphs take turns as the long row, each half as long as one would be.
+    A graph carries an offset of up to 1.6 % for as long as it lives, which new captures turn into noise. To average it
+    within a round as well, three graphs take turns as the long row, each half as long as a single one would be.
     """
 
     timer = "graph"
@@ -50,13 +51,13 @@ class GraphStopwatch(SlopeStopwatch):
             self._captures = Captures(device)
 
     def close(self) -> None:
-        """Drop the pool as well."""
+        """Release the memory pool of the captures, too."""
         super().close()
         self._captures.close()
 
     @contextlib.contextmanager
     def rows(self, sets: Sequence[BufferSet], rng: np.random.Generator) -> Iterator[Mapping[Row, Callable[[], Any]]]:
-        """Capture the four rows in random order; the graphs go when the round is over."""
+        """Capture the rows as graphs in random order; the graphs are destroyed when the round is over."""
         with contextlib.ExitStack() as stack:
             wanted = [(arm, length) for arm in range(len(self.arms)) for length in (SHORT, *[LONG] * self.twins)]
             graphs: dict[Row, list[Callable[[], Any]]] = {}
@@ -69,7 +70,7 @@ class GraphStopwatch(SlopeStopwatch):
 
     @contextlib.contextmanager
     def row_of(self, call: Callable[[int], Any], launches: int) -> Iterator[Callable[[], Any]]:
-        """One more graph."""
+        """Capture this row as one more graph."""
         with self._graph(call, launches, 0) as row:
             yield row
 
@@ -86,6 +87,6 @@ class GraphStopwatch(SlopeStopwatch):
 
 
 def _taking_turns(replays: Sequence[Callable[[], Any]]) -> Callable[[], Any]:
-    """Replays one of them, each time the next."""
+    """A function that replays one of these graphs, at each call the next one."""
     turns = itertools.cycle(replays)
     return lambda: next(turns)()

@@ -1,4 +1,4 @@
-"""Rows of single launches: for what can't be captured in a graph."""
+"""The queue timer: rows of single launches on a held stream, for arms that can't be captured in a CUDA graph."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ REFERENCE = 1
 
 
 class QueueStopwatch(SlopeStopwatch):
-    """The host launches one by one on the held stream.
+    """Times rows of calls that the host launches one by one while the stream is held.
 
     A candidate that can't be captured may be a graph itself, and the device begins a graph sooner than a launch of the
     host (by 0.9 us, for a flash attention on an H200). So that this is no win, the reference is then launched as a
@@ -56,14 +56,14 @@ class QueueStopwatch(SlopeStopwatch):
                 self._captures = Captures(device)
 
     def close(self) -> None:
-        """Drop the pool as well."""
+        """Release the memory pool of the captures, too."""
         super().close()
         if self._captures is not None:
             self._captures.close()
 
     @contextlib.contextmanager
     def rows(self, sets: Sequence[BufferSet], rng: np.random.Generator) -> Iterator[Mapping[Row, Callable[[], Any]]]:
-        """Launches, or replays of graphs of one call."""
+        """The rows: plain launches, or replays of graphs of one call each."""
         with contextlib.ExitStack() as stack:
             calls = [by_turn(self.arms, arm, sets) for arm in range(len(self.arms))]
             if self._captures is not None:
@@ -89,5 +89,5 @@ class QueueStopwatch(SlopeStopwatch):
 
 
 def _at(call: Callable[[int], Any], turn: int, _: int) -> Any:
-    """The call of one turn, whichever turn a capture of one launch says that it is."""
+    """Make the call of this turn; the turn that a capture of a single launch counts, always 0, is ignored."""
     return call(turn)

@@ -1,4 +1,4 @@
-"""What the graph timer and the queue timer share: net latency as the slope between few launches and many.
+"""The base of the graph and queue timers: net latency as the slope between a short and a long row of launches.
 
 A sample is two intervals, of a short and of a long row of launches. Their difference leaves out what every interval
 costs once (events, the first launch, the drain) and keeps what every launch costs. The whole round is enqueued on a
@@ -52,7 +52,7 @@ _SHORT_SECONDS = 4e-6
 
 
 class SlopeStopwatch(CudaStopwatch):
-    """A round of rows of launches; how a row is launched is the subclass's."""
+    """Times rounds of short and long rows of launches; the subclass says how a row is launched."""
 
     row_seconds: float
     """About how long the long row of a kernel is made, so that the jitter of events becomes small against it."""
@@ -61,7 +61,7 @@ class SlopeStopwatch(CudaStopwatch):
     """In one row; more would only cost time with kernels so short that the launch floor dominates them."""
 
     when_late: tuple[str, str]
-    """What to say, and to do, where the host can't even enqueue one row in half a second."""
+    """Message and advice for a host that can't even enqueue one row in half a second."""
 
     def __init__(self, device: CudaContext, arms: Sequence[Arm], workload: Workload, cache: str) -> None:
         super().__init__(device, arms, workload, cache)
@@ -71,17 +71,17 @@ class SlopeStopwatch(CudaStopwatch):
 
     @property
     def sample_seconds(self) -> float:
-        """About what one sample of both arms takes: a short and a long row each."""
+        """About how long one sample of each arm takes, both together: a short and a long row of each."""
         return sum(seconds * sum(lengths) for seconds, lengths in zip(self.estimates, self.lengths, strict=True))
 
     def rows(
         self, sets: Sequence[BufferSet], rng: np.random.Generator
     ) -> AbstractContextManager[Mapping[Row, Callable[[], Any]]]:
-        """For each row a function that enqueues it and returns the last launch's result."""
+        """For each row, a function that enqueues it and returns the result of its last launch."""
         raise NotImplementedError
 
     def row_of(self, call: Callable[[int], Any], launches: int) -> AbstractContextManager[Callable[[], Any]]:
-        """A function that enqueues `call(0)`, `call(1)` and so on as the candidate's launches are."""
+        """A function that enqueues `call(0)`, `call(1)` and so on, in the way the candidate's launches are enqueued."""
         return plain_row(call, launches)
 
     def round(self, seeds: RoundSeeds, order: NDArray[np.intp]) -> Round:
@@ -107,7 +107,7 @@ class SlopeStopwatch(CudaStopwatch):
     def _timed(
         self, intervals: Sequence[TimedInterval], rows: Mapping[Row, Callable[[], Any]], rng: np.random.Generator
     ) -> tuple[NDArray[np.float64], int, float]:
-        """Seconds of every interval, how many intervals were taken again, and seconds of waiting for the device."""
+        """Time the intervals; returns the seconds of each, how many were taken again, and seconds of waiting."""
         elapsed = np.empty(len(intervals))
         done = retaken = 0
         busy_seconds = 0.0
@@ -138,7 +138,7 @@ class SlopeStopwatch(CudaStopwatch):
         return elapsed, retaken, busy_seconds
 
     def _enqueue(self, pair: tuple[torch.cuda.Event, torch.cuda.Event], interval: TimedInterval) -> None:
-        """One interval; the L2 holds nothing of the inputs before it where the cache is to be cold."""
+        """Enqueue one interval between its two events; with a cold cache, empty the L2 of its inputs before it."""
         start, end = pair
         if interval.before is not None:
             interval.before()
@@ -150,11 +150,11 @@ class SlopeStopwatch(CudaStopwatch):
             interval.after(result)
 
     def _fence(self) -> None:
-        """Enqueue an empty kernel: it begins when all before it has ended, and what is behind it when it has."""
+        """Enqueue an empty kernel that overlaps with neither the launch before it nor the one after it."""
         self.device.instruments.null(self.device.stream)
 
     def _another_set(self, inputs: tuple[Any, ...]) -> BufferSet:
-        """The same values elsewhere in memory, and outputs beside them."""
+        """A copy of these inputs at other addresses, with outputs of their own."""
         copies = tree.copy(inputs)
         return copies, [self.workload.output_for(arm, copies) for arm in self.arms]
 
@@ -175,7 +175,7 @@ class SlopeStopwatch(CudaStopwatch):
         return max(1, min(10, math.ceil(_ROUND_WARM_UP_SECONDS / max(once, 1e-6))))
 
     def _lengths(self, seconds: float) -> tuple[int, int]:
-        """Launches in the short and in the long row of a kernel of about this latency."""
+        """How many launches the short and the long row have, for a kernel of about this latency in seconds."""
         seconds = max(seconds, 1e-7)
         launches = math.ceil(self.row_seconds / seconds * max(1.0, _SHORT_SECONDS / seconds))
         long = min(self.most_launches, max(3, launches))
@@ -183,6 +183,6 @@ class SlopeStopwatch(CudaStopwatch):
 
 
 def _even_out(seconds: Sequence[float]) -> list[float]:
-    """Arms of nearly the same latency get rows of one length, so that no difference of theirs can bias the ratio."""
+    """Make nearly equal latencies equal, so that the arms' rows have one length, which then can't bias the ratio."""
     mean = math.exp(sum(math.log(max(value, 1e-7)) for value in seconds) / len(seconds))
     return [mean if 0.5 < value / mean < 2 else value for value in seconds]

@@ -1,4 +1,4 @@
-"""What the three ways to time a kernel on a CUDA stream share.
+"""The base of the stopwatches on a CUDA stream: a round made anew, warm-up, cold cache, events.
 
 A round's shape is the same for all: new inputs, outputs and addresses, both arms in the order given, CUDA events around
 each sample. They differ in what stands between two events, and so in what is taken off to make the latency net.
@@ -41,7 +41,7 @@ PAD_STEPS = 2048
 
 
 class CudaStopwatch:
-    """What the timers share: making a round anew, warming up, reading events."""
+    """The base of the graph, queue and eager stopwatches; a subclass takes the samples of a round."""
 
     timer: str
     tick_seconds = _EVENT_TICK_SECONDS
@@ -75,12 +75,12 @@ class CudaStopwatch:
 
     @property
     def sample_seconds(self) -> float:
-        """About what one sample of both arms takes."""
+        """About how long one sample of each arm takes, both together, in seconds."""
         return sum(self.estimates)
 
     @property
     def reference_seconds(self) -> float:
-        """As it was estimated on other inputs, before the first round."""
+        """About the latency of one call of the reference in seconds, estimated before the first round."""
         return self.estimates[1]
 
     def evict(self) -> None:
@@ -92,7 +92,7 @@ class CudaStopwatch:
             self._eviction.sum()
 
     def prove_cold(self) -> ColdCache | None:
-        """What a load costs in and out of the cache; raises `TimingError` where `evict` does not make it cold."""
+        """The latency of a load with a hot and a cold cache; `TimingError` where `evict` leaves the cache hot."""
         if self.cache != "cold":
             return None
         return cold_probe(self.device, self.evict).required()
@@ -103,7 +103,7 @@ class CudaStopwatch:
             self.device.wait()
 
     def _estimate(self, arm: Arm, inputs: tuple[Any, ...], output: Any) -> float:
-        """Rough seconds of one call: a few in a row on a held stream, with the fixed part left in."""
+        """Rough seconds of one call: from a few in a row on a held stream, the fixed overhead included."""
         calls = 5
         start, end = self.event_pairs(1)[0]
         for _ in range(2):  # the first pass meets cold caches and lazily loaded modules
@@ -126,14 +126,14 @@ class CudaStopwatch:
         self.device.instruments.clock(self.device.stream, self._clock[which])
 
     def clock_evidence(self) -> dict[str, float]:
-        """The SM clock around the round's samples and its relative change; ask when the round is over."""
+        """The SM clock around the round's samples in Hz, and its relative change; call it when the round is over."""
         cycles, nanoseconds = self._clock.double().cpu().unbind(1)
         before, behind = (cycles / nanoseconds * 1e9).tolist()
         return {"sm_clock_hz": (before + behind) / 2, "sm_clock_change": behind / before - 1}
 
     @contextlib.contextmanager
     def fresh_round(self, seeds: RoundSeeds) -> Iterator[tuple[tuple[Any, ...], list[Any], np.random.Generator]]:
-        """New inputs and outputs, at addresses that moved; the generator orders whatever else is made."""
+        """Yield new inputs, new outputs at other addresses, and the generator that orders whatever else is made."""
         rng = np.random.default_rng(seeds.layout)
         with self.device.running("timing"):
             pads = [
