@@ -15,6 +15,7 @@ from pytest_kgate.report.record.verdicts import VERDICTS
 from pytest_kgate.report.rows import Row
 from pytest_kgate.report.rows import rows_of
 from pytest_kgate.report.text.render import table_lines
+from pytest_kgate.report.text.warnings import warning_lines
 
 if TYPE_CHECKING:
     from pytest_kgate.report.record.record import Record
@@ -63,7 +64,7 @@ def summary_table(records: Sequence[Record], width: int = 100, color: bool = Fal
     parts = [_render(layout, rows, width, color)]
     if layout.drawn and any(row.ends and row.bound for row in rows):
         parts.append(f"! is the bound, [=|=] the interval, < > are further off; one character is {100 * step:g} %")
-    parts += _warnings(records, width)
+    parts += warning_lines(records, width)
     parts += textwrap.wrap(_counts(rows), width)
     return "\n".join(parts)
 
@@ -197,16 +198,6 @@ def _shorten(name: str, width: int) -> str:
         return name
     kept = width - 2
     return f"{name[: kept - kept * 2 // 3]}..{name[len(name) - kept * 2 // 3 :]}"
-
-
-def _warnings(records: Sequence[Record], width: int) -> list[str]:
-    """The lines of all warnings, each warning once, the most frequent first."""
-    counts = Counter(warning for record in records for warning in record.get("warnings", ()))
-    result = []
-    for warning, count in counts.most_common():
-        times = f" ({count} of {len(records)} records)" if len(records) > 1 else ""
-        result += textwrap.wrap(f"warning: {warning}{times}", width, subsequent_indent="  ", break_on_hyphens=False)
-    return result
 
 
 def _counts(rows: Sequence[Row]) -> str:

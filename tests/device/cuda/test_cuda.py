@@ -69,6 +69,14 @@ def test_clear_win_passes_and_clear_loss_fails(device, workload, timer):
         assert result.judgements[0].verdict is verdict
 
 
+@pytest.mark.parametrize("cycles", [8_000, 20_000, 100_000], ids=["4 us", "10 us", "50 us"])
+def test_first_samples_of_a_round_are_as_fast_as_the_others(device, workload, cycles):
+    _, result = raced(device, workload, spin(device, cycles), spin(device, cycles), bound=1.0)
+    for samples in (result.candidate, result.reference):
+        slower = samples[:, :2] / np.median(samples[:, 2:], axis=1, keepdims=True) - 1
+        assert np.median(slower) < 0.01
+
+
 @pytest.mark.parametrize("timer", ["graph", "queue"])
 def test_same_kernel_behind_a_graph_is_not_faster(device, workload, timer):
     """The trap that eager timing falls into: a cheaper launch looks like a faster kernel.

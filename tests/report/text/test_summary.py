@@ -10,8 +10,20 @@ from sample_records import measured_record
 from sample_records import session
 from sample_records import speed_record
 
+from pytest_kgate.bench.race import order_effects
+from pytest_kgate.report.record.facts.timing import EffectFacts
+from pytest_kgate.report.record.facts.timing import PositionFacts
+from pytest_kgate.report.record.record import Record
 from pytest_kgate.report.text.summary import summary_table
 from pytest_kgate.statistics.gates import SpeedGate
+
+
+def position(first_sample: float) -> PositionFacts:
+    """Of a race whose first samples are slower by so much, and in which the place means nothing."""
+    nothing: EffectFacts = {"mean": 0.0, "t": 0.0}
+    first: EffectFacts = {"mean": first_sample, "t": 9.0}
+    return {"candidate": nothing, "reference": nothing, "bias": 0.0, "ratio_se": 0.001, "first_sample": first}
+
 
 NUMBER = re.compile(r"\d\.\d{3} \[\d\.\d{3}, \d\.\d{3}\]")
 
@@ -133,8 +145,41 @@ def test_warnings_stand_below_once_with_their_count() -> None:
         speed_record("a.py::c"),
     ]
     lines = rows(summary_table(records, 100))
-    assert "warning: clocks moved (2 of 3 records)" in lines
-    assert "warning: odd tick (1 of 3 records)" in lines
+    assert "warning: clocks moved (in 2 of 3 tests)" in lines
+    assert "warning: odd tick (in 1 of 3 tests)" in lines
+
+
+def test_warnings_of_one_kind_stand_together_with_the_range_of_their_numbers() -> None:
+    def told(host: str, device: str, test: int) -> Record:
+        text = f"one call costs the host {host} and the GPU {device}, which the graph timer leaves out"
+        return speed_record(f"a.py::t[{test}]", warnings=(text, "one tick of the timer is 3.4 % of a latency"))
+
+    records = [told("930 us", "9.8 us", 1), told("1.20 ms", "10.1 us", 2), told("45 us", "10.1 us", 3)]
+    shown = " ".join(summary_table([*records, speed_record("a.py::u")], 80).split())
+    assert "one call costs the host 45 us to 1.20 ms and the GPU 9.8 to 10.1 us, which the graph" in shown
+    assert "leaves out (in 3 of 4 tests)" in shown
+    assert "warning: one tick of the timer is 3.4 % of a latency (in 3 of 4 tests)" in shown
+
+
+def test_names_with_numbers_are_not_taken_for_a_range() -> None:
+    names = ["threads that the candidate started still live: worker-1", "the kernel sm90_tile_64 is a library's [0, 3]"]
+    others = [name.translate(str.maketrans("1364", "2585")) for name in names]
+    lines = rows(summary_table([speed_record("a.py::a", warnings=(*names, *others))], 200))
+    assert {f"warning: {name}" for name in (*names, *others)} <= set(lines)
+
+
+@pytest.mark.parametrize(
+    "warning",
+    [
+        "raced a second time, for in the first race the stream was starved",
+        "the SM clock stepped within rounds, by up to 2.3 %: too little to turn the verdict",
+        "another process had the GPU open during the race: accepted, as asked",
+        "the GPU throttled when the race began: power cap; both arms ran under it",
+        *order_effects.judge_position(position(first_sample=0.03))[1],
+    ],
+)
+def test_what_asks_nothing_of_the_reader_stays_in_the_record(warning: str) -> None:
+    assert "warning" not in summary_table([speed_record("a.py::a", warnings=(warning,))], 100)
 
 
 def test_verdicts_are_counted() -> None:

@@ -1,0 +1,55 @@
+"""What a round enqueues before its samples: a graph's first replay is slower, and must not be one of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from pytest_kgate.device.arm import Arm
+from pytest_kgate.device.cuda.timers.graph import GraphStopwatch
+from pytest_kgate.device.cuda.timers.graph import _taking_turns
+from pytest_kgate.device.cuda.timers.queue import QueueStopwatch
+from pytest_kgate.device.rows import LONG
+from pytest_kgate.device.rows import SHORT
+
+
+def warmed(kind, seconds, first=True):
+    """How often each graph is replayed before the samples, where both arms take so long."""
+    stopwatch = object.__new__(kind)  # a real one needs a GPU
+    stopwatch.arms = (Arm("candidate", print, False), Arm("reference", print, False))
+    stopwatch.estimates = [seconds, 1.1 * seconds]
+    stopwatch.lengths = [stopwatch._lengths(one) for one in stopwatch.estimates]
+    replays = Counter()
+
+    def graph(*name):
+        replays[name] = 0
+        return lambda: replays.update([name])
+
+    rows = {}
+    for arm in (0, 1):
+        rows[arm, SHORT] = graph(arm, "short")
+        rows[arm, LONG] = _taking_turns([graph(arm, "long", twin) for twin in range(stopwatch.twins)])
+    stopwatch._warm_up(rows, np.random.default_rng(1), first=first)
+    return stopwatch, replays
+
+
+@pytest.mark.parametrize("seconds", [1e-6, 2e-6, 4e-6, 10e-6, 30e-6, 54e-6])
+def test_no_sample_of_a_quick_kernel_is_the_first_replay_of_a_graph(seconds):
+    _, replays = warmed(GraphStopwatch, seconds)
+    assert min(replays.values()) >= 1
+
+
+@pytest.mark.parametrize("seconds", [2e-6, 10e-6, 54e-6, 91e-6, 1e-3])
+def test_warming_up_stays_a_small_part_of_a_round(seconds):
+    stopwatch, replays = warmed(GraphStopwatch, seconds)
+    short, long = stopwatch.lengths[0]
+    spent = sum(count * (short if name[1] == "short" else long) for name, count in replays.items())
+    assert spent < 0.3 * 10 * 2 * (short + long)
+
+
+def test_slow_kernels_and_rows_taken_again_are_only_woken_up():
+    assert sum(warmed(GraphStopwatch, 1e-3)[1].values()) == 2
+    assert sum(warmed(GraphStopwatch, 54e-6, first=False)[1].values()) == 2
+    assert warmed(QueueStopwatch, 10e-6)[1][0, "short"] == 0
