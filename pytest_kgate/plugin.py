@@ -81,7 +81,8 @@ def _fixtures(item: pytest.Item) -> tuple[str, ...]:
 
 
 def pytest_report_collectionfinish(config: pytest.Config, start_path: Path, items: list[pytest.Item]) -> list[str]:
-    if any(_FIXTURES & set(_fixtures(item)) for item in items):
+    runs_nothing = config.option.collectonly or getattr(config.option, "setupplan", False)
+    if not runs_nothing and any(_FIXTURES & set(_fixtures(item)) for item in items):
         from pytest_kgate.session.terminal.header import session_line
 
         return [session_line(config.stash[SESSION])]

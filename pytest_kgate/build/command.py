@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import LibraryMissing
 from pytest_kgate.report.page import block
+from pytest_kgate.system.pytorch import require_torch
 
 if TYPE_CHECKING:
     from pytest_kgate.build.registry import Source
@@ -87,6 +88,7 @@ class Timing:
 
 def timing(source: Source, arch: str | None) -> Timing:
     """Build and load a source in a cache of its own. Raises `BuildError` and `ToolchainMissing`."""
+    require_torch()
     import torch  # noqa: F401  (what a test has imported before it loads a kernel is no part of loading it)
 
     from pytest_kgate.build import library

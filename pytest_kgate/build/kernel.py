@@ -21,6 +21,7 @@ from pytest_kgate.build.registry import find_source
 from pytest_kgate.errors import BuildError
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import UsageError
+from pytest_kgate.system.pytorch import require_torch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,6 +48,7 @@ class Kernel:
     """Libraries whose kernels it says that it calls, by the names in vendor_libraries.py."""
 
     def __init__(self, source: Source, knobs: dict[str, int], name: str, build: BuildResult) -> None:
+        require_torch()
         import torch
 
         self.name = self.__name__ = name

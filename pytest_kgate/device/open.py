@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pytest_kgate.system.pytorch import require_torch
+
 if TYPE_CHECKING:
     from pytest_kgate.device.protocol import Device
 
@@ -14,10 +16,12 @@ if TYPE_CHECKING:
 def assigned(spec: str, worker: str = "") -> str:
     """`host` or `cuda:N`, of `auto` and `cuda`; what else is named stays as it is.
 
-    `worker` is pytest-xdist's name of this process, such as `gw1`: workers take the GPUs in turn.
+    `worker` is pytest-xdist's name of this process, such as `gw1`: workers take the GPUs in turn. Raises
+    `DeviceMissing` where PyTorch, which knows of the GPUs, can't be imported.
     """
     if spec not in ("auto", "cuda"):
         return spec
+    require_torch()
     import torch
 
     if not torch.cuda.is_available():
@@ -32,6 +36,7 @@ def open_device(spec: str, worker: str = "", *, timeout_seconds: float = 300.0) 
     `timeout_seconds` is how long a kernel may run before it counts as hung.
     """
     spec = assigned(spec, worker)
+    require_torch()
     if spec == "host":
         from pytest_kgate.device.host import HostDevice
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
+from pytest_kgate.errors import DeviceMissing
 from pytest_kgate.errors import UsageError
+from pytest_kgate.system.pytorch import require_torch
 
 WITHOUT_GPU = "sm_80"
 """Compiled for where no GPU says otherwise: the oldest that the shipped kernels run on."""
@@ -31,9 +33,11 @@ def of_capability(major: int, minor: int) -> str:
 def of_device() -> str:
     """The architecture of PyTorch's current CUDA device; `WITHOUT_GPU` where there is none."""
     try:
-        import torch
-    except ImportError:
+        require_torch()
+    except DeviceMissing:
         return WITHOUT_GPU
+    import torch
+
     if not torch.cuda.is_available():
         return WITHOUT_GPU
     return of_capability(*torch.cuda.get_device_capability())

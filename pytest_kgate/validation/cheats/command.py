@@ -12,6 +12,7 @@ from typing import Any
 
 from pytest_kgate.errors import UsageError
 from pytest_kgate.report.page import block
+from pytest_kgate.system.pytorch import require_torch
 from pytest_kgate.validation.cheats import catalogue
 from pytest_kgate.validation.cheats import session_modules
 
@@ -44,6 +45,7 @@ def _run(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
         raise UsageError("The catalogue needs an operating system that forks.", "Run it on Linux.")
     # The question whether there is a GPU must not touch it: the forked sessions could not use it any more.
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
+    require_torch()
     import torch
 
     from pytest_kgate.device.open import assigned

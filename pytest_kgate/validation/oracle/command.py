@@ -10,6 +10,7 @@ from typing import Any
 
 from pytest_kgate.errors import UsageError
 from pytest_kgate.report.page import block
+from pytest_kgate.system.pytorch import require_torch
 
 if TYPE_CHECKING:
     from pytest_kgate.validation.oracle.grid import GridCell
@@ -28,9 +29,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the grid or load a run, keep it, show it. Returns 1 where an honest kernel was accused or a mutant lived."""
+    block.check(options)
+    require_torch()
     from pytest_kgate.validation.oracle import file
 
-    block.check(options)
     content = file.load(options.source) if options.source is not None else _run(options)
     if options.json is not None:
         file.save(content, options.json)

@@ -8,6 +8,7 @@ from typing import Any
 
 from pytest_kgate.device.open import assigned
 from pytest_kgate.errors import UsageError
+from pytest_kgate.system.pytorch import require_torch
 
 if TYPE_CHECKING:
     from pytest_kgate.validation.calibrate.rigs.rig import Rig
@@ -30,6 +31,7 @@ def open_rig(spec: str) -> Rig:
         from pytest_kgate.validation.calibrate.rigs.fake import FakeRig
 
         return FakeRig(detail or "white")
+    require_torch()
     if kind == "host":
         from pytest_kgate.validation.calibrate.rigs.host import HostRig
 
