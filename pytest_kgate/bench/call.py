@@ -30,6 +30,7 @@ from pytest_kgate.bench.request import Outcome
 from pytest_kgate.bench.request import Request
 from pytest_kgate.bench.seeds import Stream
 from pytest_kgate.device.arm import CALL_CONVENTION
+from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.arm import bind
 from pytest_kgate.device.arm import blamed
 from pytest_kgate.device.arm import raised_in_call
@@ -40,7 +41,9 @@ from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import TimingError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.integrity.checks import IntegrityChecks
-from pytest_kgate.integrity.checks import Verify
+from pytest_kgate.integrity.side_effects.placement import placed
+from pytest_kgate.integrity.side_effects.streams import Verify
+from pytest_kgate.integrity.side_effects.streams import out_of_order
 from pytest_kgate.integrity.tampering.exit_guard import no_successful_exit
 from pytest_kgate.report.record.verdicts import VERDICTS
 from pytest_kgate.statistics.gates import Verdict
@@ -143,7 +146,7 @@ def _run(
         says=(builder.candidate_name, *request.declared_libraries),
         isolated=isolation is not None,
     )
-    with leased(builder.lease_name, settings.timeout, waiting):
+    with leased(builder.lease_name, settings.timeout, waiting), contextlib.ExitStack() as stack:
         with deadline(settings.timeout, f"the check of {problem.name}", when_stuck):
             builder.reference = reference = picker.pick(problem, device, settings.timer, settings.cache)
             if settings.selftest:
@@ -164,11 +167,17 @@ def _run(
             workload = workload_of(problem, device, builder.correctness.like)
             verify = functools.partial(verify_timed_output, device, problem, builder.correctness)
             stopwatch: Stopwatch
+            arms = (candidate, reference.arm)
+            seeds = request.book.numbered(Stream.PLACEMENT_VALUES)
+            placement = stack.enter_context(placed(device, () if isolation else arms, workload, seeds))
+            if placement.finding and settings.integrity == "on":
+                checks.report("stream", placement.finding)
+                return
             if isolation:
                 stopwatch = isolation.stopwatch(reference.arm, workload, verify)
             else:
-                arms = (candidate, reference.arm)
                 stopwatch = device.stopwatch(arms, workload, timer=settings.timer, cache=settings.cache)
+            stopwatch.warnings += [placement.warning] if placement.warning else []
             try:
                 judges = request.process is None
                 plan = race.Plan(settings.budget, request.seed, request.precision, all_rounds=not judges)
@@ -187,7 +196,12 @@ def _run(
                 )
                 builder.race = builder.valid_race.race
                 if builder.race.rounds and request.must_be_right and settings.verify_timed_launches:
-                    undone = isolation.undone if isolation else functools.partial(_work_undone, device, builder.race)
+                    observed = request.book.numbered(Stream.OBSERVED_VALUES)
+                    undone = (
+                        isolation.undone
+                        if isolation
+                        else functools.partial(_work_undone, device, builder.race, candidate, observed)
+                    )
                     builder.invalid = undone(workload, verify)
                 builder.invalid = builder.invalid or (builder.valid_race.invalid if request.speed else None)
                 if isolation and builder.may_pass:
@@ -210,7 +224,14 @@ def _run(
                     checks.phase_over()
 
 
-def _work_undone(device: Device, result: race.Race, workload: Workload, verify: Verify) -> str | None:
+def _work_undone(
+    device: Device,
+    result: race.Race,
+    candidate: Arm,
+    seeds: Callable[[int], int],
+    workload: Workload,
+    verify: Verify,
+) -> str | None:
     """One sentence on why the timed launches can't be trusted to have done the work; None where they can.
 
     Compares the answers of the probed launches with exact ones, and the launches' times with each other.
@@ -222,6 +243,8 @@ def _work_undone(device: Device, result: race.Race, workload: Workload, verify: 
             inputs = workload.draw(seed)
         reason = verify(inputs, answer)
         if reason is not None:
-            return reason
+            with device.running("looking for what makes a timed launch wrong"):
+                disorder = out_of_order(device, candidate, workload, seeds, verify)
+            return f"the timer does not see all of the candidate's work: {disorder}" if disorder else reason
     remembered = memoizes(result.probes.first_touch_excess_seconds, result.candidate)
     return remembered or overlaps(result.probes.overlap_seconds, float(np.median(result.candidate)))

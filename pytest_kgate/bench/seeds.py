@@ -60,6 +60,8 @@ class Stream(enum.Enum):
     """(round,): the inputs on which a problem's references are compared with each other."""
     REFERENCE_LAYOUT = "reference layout"
     """(round,): the same for order of making and addresses."""
+    PLACEMENT_VALUES = "placement values"
+    """(arm, call): the inputs of calls by which the stream is found that an arm works on."""
     OBSERVED_VALUES = "observed values"
     """(call,): the inputs of calls outside of the timed rounds, by which side effects are looked for."""
     ISOLATED_VALUES = "isolated values"

@@ -66,6 +66,19 @@ def as_answer(result: object, like: Tensor, inputs: tuple[Any, ...]) -> Tensor:
     return result
 
 
+def tensor_of(result: Any) -> Tensor:
+    """A tensor in the memory of an answer that `as_answer` has seen the like of; no stream waits for another by it.
+
+    DLPack lets the current stream wait for the one that CuPy believes in, which may be neither the one that the array
+    was written on nor one that may be waited for while a graph is captured. The CUDA array interface has no such wait.
+    """
+    if isinstance(result, Tensor):
+        return result
+    if hasattr(result, "__cuda_array_interface__"):
+        return torch.as_tensor(result, device="cuda")
+    return torch.utils.dlpack.from_dlpack(result)
+
+
 def demand_data(result: Any) -> None:
     """Raise `CandidateError` for an object that may compute when it is read, instead of holding values already.
 

@@ -26,10 +26,9 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 import numpy as np
-import torch.utils.dlpack
-from torch import Tensor
 
 from pytest_kgate.device.answer import poison
+from pytest_kgate.device.answer import tensor_of
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.protocol import Probe
 from pytest_kgate.device.protocol import Workload
@@ -137,7 +136,7 @@ class ProbeRows:
             tree.write(inputs, self._values[which])
 
     def _keep(self, which: int, result: Any) -> None:
-        answer, kept = _tensor(result), self._answers[which]
+        answer, kept = tensor_of(result), self._answers[which]
         if answer.shape != kept.shape or answer.dtype != kept.dtype:
             raise CandidateError(
                 f"A timed launch returned {tuple(answer.shape)} of {answer.dtype}, the checked ones "
@@ -187,7 +186,3 @@ def _merged(intervals: Sequence[TimedInterval], extra: dict[int, TimedInterval])
     """`intervals` in their order, with `extra` at the places of its keys."""
     left = iter(intervals)
     return [extra[place] if place in extra else next(left) for place in range(len(intervals) + len(extra))]
-
-
-def _tensor(result: Any) -> Tensor:
-    return result if isinstance(result, Tensor) else torch.utils.dlpack.from_dlpack(result)

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from typing import Any
-from typing import TypeAlias
 
 import numpy as np
 
@@ -25,6 +24,7 @@ from pytest_kgate.integrity.launches.observed import observe
 from pytest_kgate.integrity.side_effects import background
 from pytest_kgate.integrity.side_effects import memoization
 from pytest_kgate.integrity.side_effects import streams
+from pytest_kgate.integrity.side_effects.streams import Verify
 from pytest_kgate.integrity.tampering.monkeypatches import MONKEYPATCHES
 from pytest_kgate.report.format import seconds
 
@@ -49,12 +49,11 @@ _HIDDEN_HOST_SECONDS = 2e-3
 _HIDDEN_HOST_FACTOR = 20.0
 """The same, from which the host must do a part of the work, which a GPU's timer does not see."""
 
+_ORDER_SEEDS = 100
+"""From this number on, the seeds of draws by which a candidate that is wrong is asked for its order."""
+
 _NAMED = 6
 """How many names a sentence lists at most."""
-
-
-Verify: TypeAlias = Callable[[tuple[Any, ...], Any], "str | None"]
-"""Of inputs and an answer: None where it is right, or one clause that says how far off it is."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +126,7 @@ class IntegrityChecks:
             self._check_monkeypatches()
             self._ran.setdefault("state", "passed")
             for change in self._state.restore(slow=slow) if self._state is not None else ():
-                self._report("state", f"the candidate left something changed: {change}.")
+                self.report("state", f"the candidate left something changed: {change}.")
 
     def observe(
         self,
@@ -187,7 +186,7 @@ class IntegrityChecks:
         changed = [*MONKEYPATCHES.changed(), *MONKEYPATCHES.replaced_modules()]
         if changed:
             more = f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else ""
-            self._report(
+            self.report(
                 "originals", f"what the gate measures or judges with was replaced: {', '.join(changed[:_NAMED])}{more}."
             )
 
@@ -199,7 +198,7 @@ class IntegrityChecks:
             late = streams.finishes_late(self._candidate, workload, seeds(1))
             left = late or streams.leaves_gpu_busy(call)
         if left:
-            self._report("stream", f"the timer does not see the candidate's work: {left}.")
+            self.report("stream", f"the timer does not see the candidate's work: {left}.")
 
     def _check_memory(self, workload: Workload, seeds: Callable[[int], int], verify: Verify) -> None:
         self._ran["memory"] = "passed"
@@ -208,9 +207,15 @@ class IntegrityChecks:
         )
         wrong = verify(inputs, answer)
         if wrong:
-            self._report("memory", f"with new values in the buffers of its inputs: {wrong}.")
+            disorder = streams.out_of_order(
+                self._device, self._candidate, workload, lambda number: seeds(_ORDER_SEEDS + number), verify
+            )
+            if disorder:
+                self.report("stream", f"the timer does not see all of the candidate's work: {disorder}.")
+            else:
+                self.report("memory", f"with new values in the buffers of its inputs: {wrong}.")
         if calls.memoizes:
-            self._report(
+            self.report(
                 "memory",
                 f"the candidate remembers answers: calls on new values take {seconds(min(calls.new))} or more, on "
                 f"values it has seen {seconds(max(calls.repeated))} or less.",
@@ -224,7 +229,7 @@ class IntegrityChecks:
         self.host_seconds = spent = background.host_seconds(self._device, call)
         told = f"one call costs the host {seconds(spent)} and the GPU {seconds(median)}"
         if spent > max(_HIDDEN_HOST_SECONDS, _HIDDEN_HOST_FACTOR * median):
-            self._report("host", f"{told}: that is work which the {timer} timer does not see. Use --kgate-timer eager.")
+            self.report("host", f"{told}: that is work which the {timer} timer does not see. Use --kgate-timer eager.")
         elif spent > max(_SLOW_HOST_SECONDS, _SLOW_HOST_FACTOR * median):
             self.warnings.append(f"{told}, which the {timer} timer leaves out: back to back, the host decides")
 
@@ -232,7 +237,7 @@ class IntegrityChecks:
         self._ran["threads"] = "passed"
         busy = background.busy_while_idle()
         if busy:
-            self._report("threads", f"something goes on behind the candidate's calls: {busy}.")
+            self.report("threads", f"something goes on behind the candidate's calls: {busy}.")
         left = background.new_threads(self._threads)
         if left:
             self.warnings.append(f"threads that the candidate started still live: {', '.join(left[:_NAMED])}")
@@ -244,7 +249,7 @@ class IntegrityChecks:
             return
         self._ran["floor"] = "passed"
         if median < bound.seconds:
-            self._report(
+            self.report(
                 "floor",
                 f"a call takes {seconds(median)}, and the device can't do the problem's {bound.demand} in less "
                 f"than {seconds(bound.seconds)}: the work was not done, or the problem states too much.",
@@ -261,16 +266,17 @@ class IntegrityChecks:
         self._ran["kernels"] = "passed"
         self.kernels = dict(seen.first)
         if self._device.kind == "cuda" and not seen.works:
-            self._report("kernels", "the candidate launched no kernel.")
+            self.report("kernels", "the candidate launched no kernel.")
         elif seen.missing_in_graph:
-            self._report("kernels", f"the candidate works less where it is captured: {seen.missing_in_graph}.")
+            self.report("kernels", f"the candidate works less where it is captured: {seen.missing_in_graph}.")
         borrowed = seen.library(self._says) if self._own else None
         if borrowed:
-            self._report("kernels", f"the candidate is no kernel of its own: it runs {borrowed[0]} of {borrowed[1]}.")
+            self.report("kernels", f"the candidate is no kernel of its own: it runs {borrowed[0]} of {borrowed[1]}.")
         if seen.differ:
             self.warnings.append(f"only one of two like calls launched {', '.join(seen.differ[:_NAMED])}")
 
-    def _report(self, check: str, reason: str) -> None:
+    def report(self, check: str, reason: str) -> None:
+        """Take in what a check has found: one of `CHECKS`, and a sentence."""
         self._ran[check] = "found"
         if not any(one.reason == reason for one in self.findings):
             self.findings.append(Finding(check, reason))

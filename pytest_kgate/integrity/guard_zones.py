@@ -57,6 +57,7 @@ class GuardZones:
             else:
                 buffer, guarded = _between_zones(output, _PATTERN)
                 tree.write(guarded, output)
+                self._device.synchronize()  # the candidate may work on a stream that does not wait for this one
                 result = arm.call(inputs, guarded)
                 self._device.synchronize()
                 _demand_intact(buffer, guarded, _PATTERN, "output")

@@ -102,6 +102,49 @@ def test_work_on_another_stream_that_waits_and_is_waited_for_is_fine(device, wor
         assert streams.works_elsewhere(device, arm(call, takes_output=True), workload, (1, 2)) is None
 
 
+@pytest.mark.parametrize("waits", [False, True])
+@pytest.mark.parametrize("name", ["writes to its output", "returns an answer", "waits for the GPU"])
+def test_end_on_the_default_stream_is_noticed_unless_it_is_waited_for(device, workload, name, waits):
+    default = torch.cuda.default_stream()
+
+    def call(inputs, output):
+        here = torch.cuda.current_stream()
+        default.wait_stream(here)
+        with torch.cuda.stream(default):
+            result = output.copy_(inputs[0].relu()) if output is not None else inputs[0].relu()
+        if waits:
+            here.wait_stream(default)
+        return result
+
+    takes_output = name == "writes to its output"
+    with device.running("testing"):
+        assert not streams.ends_on_default_stream(device, HONEST[name], workload, (1, 2))
+        assert streams.ends_on_default_stream(device, arm(call, takes_output), workload, (1, 2)) is not waits
+
+
+def test_work_out_of_order_is_told_from_work_that_is_wrong_by_chance(device, workload):
+    def half_elsewhere(inputs, output):
+        with torch.cuda.stream(torch.cuda.default_stream()):
+            half = inputs[0].relu()
+        return half + inputs[0]
+
+    calls = 0
+
+    def wrong_now_and_then(inputs, output):
+        nonlocal calls
+        calls += 1
+        return inputs[0].relu() + inputs[0] * (calls % 3 > 0)
+
+    def verify(inputs, answer):
+        return None if torch.equal(answer, inputs[0].relu() + inputs[0]) else "off"
+
+    with device.running("testing"):
+        told = streams.out_of_order(device, arm(half_elsewhere), workload, nth_seed, verify)
+        assert "another stream" in told
+        assert streams.out_of_order(device, arm(wrong_now_and_then), workload, nth_seed, verify) is None
+        assert streams.out_of_order(device, HONEST["returns an answer"], workload, nth_seed, verify) is None
+
+
 def test_fingerprint_on_the_device_is_noticed(device, workload):
     """Values seen before are looked up without a word to the host: a spin stands for the work."""
     seen = torch.zeros(1, device="cuda")

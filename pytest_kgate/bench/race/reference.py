@@ -12,10 +12,12 @@ import numpy as np
 
 from pytest_kgate.bench.correctness.check import workload_of
 from pytest_kgate.bench.seeds import SeedBook
+from pytest_kgate.bench.seeds import Stream
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.arm import bind
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.errors import KgateError
+from pytest_kgate.integrity.side_effects.placement import placed
 from pytest_kgate.problems.problem import Problem
 
 _ROUNDS = 3
@@ -92,10 +94,12 @@ def _fastest(
 
 
 def _median_seconds(arm: Arm, problem: Problem, device: Device, timer: str, cache: str) -> float:
-    stopwatch = device.stopwatch((arm, arm), workload_of(problem, device), timer=timer, cache=cache)
-    try:
-        order = np.repeat(np.arange(2), _SAMPLES)
-        rounds = [stopwatch.round(_BOOK.reference_round(number), order) for number in range(_ROUNDS)]
-    finally:
-        stopwatch.close()
+    workload = workload_of(problem, device)
+    with placed(device, [arm], workload, _BOOK.numbered(Stream.PLACEMENT_VALUES)):
+        stopwatch = device.stopwatch((arm, arm), workload, timer=timer, cache=cache)
+        try:
+            order = np.repeat(np.arange(2), _SAMPLES)
+            rounds = [stopwatch.round(_BOOK.reference_round(number), order) for number in range(_ROUNDS)]
+        finally:
+            stopwatch.close()
     return float(np.median([one.seconds for one in rounds]))

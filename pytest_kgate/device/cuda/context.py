@@ -43,6 +43,7 @@ class CudaContext:
             torch.cuda.set_device(index)
             self.properties = torch.cuda.get_device_properties(index)
             self.stream = torch.cuda.Stream(index)
+            self.capture_stream = self.stream
             self.instruments = Instruments()
         except RuntimeError as error:
             raise DeviceMissing(
@@ -59,6 +60,26 @@ class CudaContext:
     def l2_bytes(self) -> int:
         """The size of the L2 cache, in bytes."""
         return int(self.properties.L2_cache_size)
+
+    @property
+    def on_default_stream(self) -> bool:
+        """Whether kernels run on CUDA's default stream at present, on which nothing can be captured."""
+        return not self.stream.cuda_stream
+
+    @contextlib.contextmanager
+    def default_stream(self) -> Iterator[None]:
+        """Run kernels on CUDA's default stream meanwhile, for an arm that launches there whatever stream is current.
+
+        All that is enqueued there, and on streams that are not `cudaStreamNonBlocking`, begins in the order in which it
+        was enqueued. So events on the default stream time those streams as well, a thread's own default stream among
+        them. Graphs are captured on the stream that is left meanwhile.
+        """
+        self.synchronize()
+        own, self.stream = self.stream, torch.cuda.default_stream(self.index)
+        try:
+            yield
+        finally:
+            self.stream = own
 
     def clock(self) -> float:
         """Seconds on the host's monotonic clock."""

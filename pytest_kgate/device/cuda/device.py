@@ -61,10 +61,10 @@ class CudaDevice(CudaContext):
         if timer == "eager":
             return EagerStopwatch(self, arms, workload, cache)
         refused = refusals(self, arms, workload)
-        if timer != "queue" and not refused:
+        if timer != "queue" and not refused and not self.on_default_stream:
             return GraphStopwatch(self, arms, workload, cache)
         queue = QueueStopwatch(self, arms, workload, cache, reference_by_graph=list(refused) == ["candidate"])
-        if timer != "queue":
+        if timer != "queue" and refused and not self.on_default_stream:
             name, reason = next(iter(refused.items()))
             queue.warnings.append(
                 f"graph timer not used: the {name} can't be captured in a CUDA graph ({reason}); the queue timer was "

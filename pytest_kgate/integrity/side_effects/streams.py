@@ -5,19 +5,30 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from typing import Any
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
+from pytest_kgate.device.answer import tensor_of
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.cuda.context import CudaContext
+from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Workload
+from pytest_kgate.problems import tree
 
 _HELD_SECONDS = 2e-3
-"""How long the stream is held after the candidate's call has returned: a kernel on another stream starts within it."""
+"""How long the stream is held, at least, after the candidate's call has returned: a kernel on another stream starts
+within it."""
 
-_READ_SECONDS = 0.2
-"""How long the read of the output on another stream may take, while the candidate's stream is held."""
+_LONGEST_HELD_SECONDS = 0.15
+"""At most. Between the two it is twice what a call took before, so that what runs on another stream has ended."""
+
+_READ_SECONDS = 0.15
+"""How long another stream may take to run a call, and to read its output, while one is held."""
+
+_TRIES = 2
+"""Calls of each kind by which it is told whether a candidate keeps to the order of its stream."""
 
 _PART_BYTES = 1 << 16
 """The size of each of the three parts of an output that are compared."""
@@ -27,6 +38,9 @@ _LATE_SECONDS = 10e-3
 
 _NOISE_SECONDS = 5e-6
 """A GPU that is waited for so much longer than an idle one is busy; shorter differences are the host's noise."""
+
+Verify: TypeAlias = Callable[[tuple[Any, ...], Any], "str | None"]
+"""Of inputs and an answer: None where it is right, or one clause that says how far off it is."""
 
 
 def finishes_late(arm: Arm, workload: Workload, seed: int) -> str | None:
@@ -54,11 +68,17 @@ def works_elsewhere(device: CudaContext, arm: Arm, workload: Workload, seeds: tu
     inputs = workload.draw(seeds[0])
     output = workload.output_for(arm, inputs)
     other = workload.draw(seeds[1])
-    if all(torch.equal(one, two) for one, two in zip(inputs, other, strict=True) if isinstance(one, Tensor)):
+    if all(torch.equal(one, two) for one, two in zip(tree.tensors(inputs), tree.tensors(other), strict=True)):
         return None  # the answer is always the same one, and old memory may hold it
     blank = workload.make_output(inputs)
     side = torch.cuda.Stream(device.index)
     arm.call(other, output)  # what is allocated or loaded once would wait for the held stream
+    device.synchronize()
+    start = time.perf_counter()
+    answer = tensor_of(arm.call(other, output))
+    device.synchronize()
+    held_seconds = min(max(_HELD_SECONDS, 2 * (time.perf_counter() - start)), _LONGEST_HELD_SECONDS)
+    stale = _parts(answer).cpu()
     if output is not None:
         output.copy_(blank)
     device.synchronize()
@@ -68,28 +88,101 @@ def works_elsewhere(device: CudaContext, arm: Arm, workload: Workload, seeds: tu
     del blank
     device.synchronize()
     device.instruments.hold(device.stream)
-    result = arm.call(inputs, output)
-    time.sleep(_HELD_SECONDS)
-    if not isinstance(result, Tensor) or not result.numel():
-        device.instruments.release()
-        device.wait()
-        return None
-    with torch.cuda.stream(side):
-        held.copy_(_parts(result), non_blocking=True)
-        read = torch.cuda.Event()
-        read.record(side)
-    start = time.perf_counter()
-    while not read.query() and time.perf_counter() - start < _READ_SECONDS:
-        time.sleep(50e-6)
-    in_time = read.query()
+    result = tensor_of(arm.call(inputs, output))
+    time.sleep(held_seconds)
+    in_time = _read(result, held, side)
     device.instruments.release()
     device.synchronize()
     if device.instruments.host_was_late() or not in_time:
         return None  # the call waits for the GPU, or the memory could not be read meanwhile: nothing was learnt
     after = _parts(result).cpu()
+    if torch.equal(after, stale):
+        return None  # both inputs have this answer, which old memory may hold
     if torch.equal(held, after) and not torch.equal(held, before):
         return "its answer was there while the stream that it was called on was held: the work is done elsewhere"
     return None
+
+
+def ends_on_default_stream(device: CudaContext, arm: Arm, workload: Workload, seeds: tuple[int, int]) -> bool:
+    """Call while CUDA's default stream is held, and read the output once the stream of the call has nothing to do.
+
+    Whether it changes later: then the work is done on the default stream, or on one that waits for it, and the stream
+    of the call does not wait for either. False where nothing can be learnt.
+    """
+    inputs, other = workload.draw(seeds[0]), workload.draw(seeds[1])
+    output = workload.output_for(arm, inputs)
+    side = torch.cuda.Stream(device.index)
+    # On other inputs, so that memory which is used again does not hold the answer already.
+    held = torch.empty_like(_parts(tensor_of(arm.call(other, output))), device="cpu", pin_memory=True)
+    if output is not None:
+        output.copy_(workload.make_output(inputs))
+    device.synchronize()
+    device.instruments.hold(torch.cuda.default_stream(device.index))
+    result = tensor_of(arm.call(inputs, output))
+    called = torch.cuda.Event()
+    called.record(device.stream)
+    in_time = _ended(called) and _read(result, held, side)
+    device.instruments.release()
+    device.synchronize()
+    if device.instruments.host_was_late() or not in_time:
+        return False
+    return not torch.equal(held, _parts(result).cpu())
+
+
+def out_of_order(
+    device: Device, arm: Arm, workload: Workload, seeds: Callable[[int], int], verify: Verify
+) -> str | None:
+    """Whether calls are right only where the GPU is waited for around each of them; None, or one clause.
+
+    Some of their work then runs on another stream, and there before the inputs are written, or after the answer is
+    read. Each kind of call is made twice, and must come out the same: what changes by chance is no matter of streams.
+    None on a host, which has none. The device's stream must be current.
+    """
+    if not isinstance(device, CudaContext):
+        return None
+    inputs = workload.draw(seeds(0))
+    output = workload.output_for(arm, inputs)
+    arm.call(inputs, output)
+    for number in range(1, 1 + 2 * _TRIES):
+        waited_for = bool(number % 2)
+        values = workload.draw(seeds(number))
+        device.synchronize()
+        if not waited_for:
+            device.instruments.hold(device.stream)
+        tree.write(inputs, values)
+        if waited_for:
+            device.synchronize()
+        answer = arm.call(inputs, output)
+        if waited_for:
+            device.synchronize()
+        kept = tensor_of(answer).clone()
+        device.instruments.release()
+        device.synchronize()
+        if device.instruments.host_was_late() and not waited_for:
+            return None
+        if (verify(values, kept) is None) is not waited_for:
+            return None
+    return (
+        "its calls are right only where the GPU is waited for before and after each, so some of the work runs on "
+        "another stream, which does not wait for the one that the call is made on, or is not waited for"
+    )
+
+
+def _read(result: Tensor, into: Tensor, side: torch.cuda.Stream) -> bool:
+    """Copy a result's bytes to memory of the host on a stream of their own; whether that was done soon enough."""
+    with torch.cuda.stream(side):
+        into.copy_(_parts(result), non_blocking=True)
+        read = torch.cuda.Event()
+        read.record(side)
+    return _ended(read)
+
+
+def _ended(event: torch.cuda.Event) -> bool:
+    """Whether a stream comes to this event in a while that is short against what a stream can be held."""
+    start = time.perf_counter()
+    while not event.query() and time.perf_counter() - start < _READ_SECONDS:
+        time.sleep(50e-6)
+    return bool(event.query())
 
 
 def _parts(tensor: Tensor) -> Tensor:

@@ -65,6 +65,12 @@ run the test again is no hint."""
 
 
 def _invalid(reason: str, on_host: bool) -> list[str]:
+    if "the call is made on" in reason:
+        return [
+            "Launch on the stream that is current at the call: torch.cuda.current_stream().cuda_stream, or the "
+            "`stream` that a kernel file is handed, as in <<<grid, block, 0, stream>>>. Where the work forks to other "
+            "streams, let them wait for it, and it for them (wait_stream)."
+        ]
     if "timed launch" in reason:
         missing = "" if on_host else "a missing __syncthreads or wait, for "
         behind = "threads that go on behind the call" if on_host else "a second stream"

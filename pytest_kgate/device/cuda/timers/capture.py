@@ -20,8 +20,12 @@ if TYPE_CHECKING:
     from pytest_kgate.device.protocol import Workload
 
 
+_EMPTY = "The CUDA Graph is empty"
+"""How PyTorch's warning begins where nothing was captured."""
+
+
 class Captures:
-    """Captures graphs on a device's stream, which must be current, with a memory pool that outlives the graphs."""
+    """Captures graphs on a device's own stream, with a memory pool that outlives the graphs."""
 
     def __init__(self, device: CudaContext) -> None:
         self._device = device
@@ -43,6 +47,12 @@ class Captures:
         raises TypeError. `torch.cuda.graph` would also collect garbage and empty the cache, which takes 10 ms.
         """
         graph = torch.cuda.CUDAGraph(keep_graph=True) if to_read else torch.cuda.CUDAGraph()
+        with torch.cuda.stream(self._device.capture_stream):
+            return graph, self._captured(graph, call, launches, pad_bytes, keep)
+
+    def _captured(
+        self, graph: torch.cuda.CUDAGraph, call: Callable[[int], Any], launches: int, pad_bytes: int, keep: bool
+    ) -> list[Any]:
         graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
         try:
             pad = torch.empty(pad_bytes, dtype=torch.uint8, device=self._device.torch_device)
@@ -55,18 +65,22 @@ class Captures:
                 graph.capture_end()
             raise
         graph.capture_end()
-        return graph, results
+        return results
 
     def refusal(self, call: Callable[[int], Any]) -> str | None:
         """Why this call can't be captured in a graph, as a clause; None where it can."""
         try:
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", "The CUDA Graph is empty")  # where the very first launch refuses
+            with warnings.catch_warnings(record=True) as said:
+                warnings.filterwarnings("always", _EMPTY)
                 graph, _ = self.capture(call, 2)
         except (RuntimeError, CandidateError) as error:
             self.recover()
             self._device.wait()
             return str(error).splitlines()[0]
+        if any(str(one.message).startswith(_EMPTY) for one in said):
+            self._device.synchronize()  # what ran elsewhere may use memory of the graph, which goes now
+            graph.reset()
+            return "it launches nothing on the stream that it is called on"
         graph.reset()
         return None
 
