@@ -156,6 +156,8 @@ def own_frames(cause: BaseException) -> str:
 
 def _parameter_names(function: Callable[..., Any]) -> frozenset[str] | None:
     """Of the parameters that can be given by keyword; None where they can't be known."""
+    if (schema := getattr(function, "schema", None)) is not None and hasattr(schema, "arguments"):
+        return frozenset(str(argument.name) for argument in schema.arguments)  # of TorchScript, traced or scripted
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
