@@ -26,6 +26,8 @@ from pytest_kgate.session.fixtures.sanitize import sanitize_alone
 from pytest_kgate.session.options.sources import add_options
 from pytest_kgate.session.options.sources import from_config
 from pytest_kgate.session.outcome import Failure
+from pytest_kgate.session.outcome import GateFailure
+from pytest_kgate.session.outcome import together
 from pytest_kgate.session.session import RECORDS
 from pytest_kgate.session.session import SESSION
 from pytest_kgate.session.session import Session
@@ -99,10 +101,23 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     races = "kbench" in getattr(item, "fixturenames", ())
     if not races and item.get_closest_marker("sanitize"):
         sanitize_alone(item, item.config.stash[SESSION])
-    yield
+    session = item.config.stash[SESSION]
+    try:
+        yield
+    except (GateFailure, pytest.skip.Exception) as last:
+        ending = together([*session.runs.held(), last], session.runs.calls_of(item.nodeid))
+        if ending is last:
+            raise
+        raise ending from None
+    except BaseException:
+        for held in session.runs.held():
+            item.add_report_section("call", "kbench.soft", str(held))
+        raise
+    if (held_back := session.runs.held()) != []:
+        raise together(held_back, session.runs.calls_of(item.nodeid))
     demands = ("speedup", "allclose", "sanitize") if races else ("speedup", "allclose")
     gated = any(mark.name in demands for mark in item.iter_markers())
-    if gated and not item.config.stash[SESSION].runs.calls_of(item.nodeid):
+    if gated and not session.runs.calls_of(item.nodeid):
         raise Failure(
             "The test has a speedup, allclose or sanitize marker, but never called kbench, so nothing was judged.\n"
             "Call kbench(candidate, problem) in the test, or remove the markers."

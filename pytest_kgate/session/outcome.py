@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from typing import NoReturn
 
@@ -66,6 +67,18 @@ def report_outcome(outcome: Outcome, options: Options) -> None:
     if outcome.cause is not None:
         text += "\n\n" + own_frames(outcome.cause)
     raise GateFailure(text, record) from None
+
+
+def together(held: Sequence[BaseException], calls: int) -> BaseException:
+    """What the failures and skips of a test's `kbench` calls come to: one failure that tells of all, or the first skip.
+
+    `held` are those that `kbench.soft` held back, and what ended the test; `calls` is how many calls there were.
+    """
+    failures = [one for one in held if isinstance(one, GateFailure)]
+    if len(failures) < 2:
+        return failures[0] if failures else held[0]
+    first = f"{len(failures)} of {calls} kbench calls have failed"
+    return GateFailure("\n\n".join([first, *(one.msg or "" for one in failures)]), failures[0].record)
 
 
 def fail(error: KgateError) -> NoReturn:

@@ -22,11 +22,13 @@ class Runs:
         """Tests whose latest run has missed a gate."""
         self._calls: Counter[str] = Counter()
         self._records: list[Record] = []
+        self._held: list[BaseException] = []
 
     def begin(self, test: str) -> None:
         """A test starts, or starts again."""
         self._calls[test] = 0
         self._records = []
+        self._held = []
         if test in self._missed:
             self._missed.remove(test)
             self._attempts[test] += 1
@@ -53,6 +55,15 @@ class Runs:
         self._records.append(record)
         if not VERDICTS[record["verdict"]].passes:
             self._missed.add(test)
+
+    def hold(self, outcome: BaseException) -> None:
+        """A `kbench.soft` call has ended with this failure or skip, which its test has at its end."""
+        self._held.append(outcome)
+
+    def held(self) -> list[BaseException]:
+        """What was held back, for the test's end; handed out once."""
+        held, self._held = self._held, []
+        return held
 
     @property
     def records(self) -> tuple[Record, ...]:

@@ -89,6 +89,7 @@ class Session:
 
     def begin(self, item: pytest.Item) -> None:
         """A test starts, or starts again."""
+        item.user_properties = [one for one in item.user_properties if not one[0].startswith("kgate.")]  # of a rerun
         self.outcomes.begin(item.nodeid)
         self.runs.begin(item.nodeid)
 
@@ -101,6 +102,9 @@ class Session:
             self.outcomes.demand(item.nodeid)
             if not self.is_worker:
                 refuse_success()
+        from pytest_kgate.report.properties import properties_of
+
+        item.user_properties += properties_of(record)
         self.runs.add(item.nodeid, record)
         if self.is_worker:
             item.stash.setdefault(RECORDS, []).append(record)

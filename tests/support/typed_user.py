@@ -39,6 +39,12 @@ def test_attention(kbench: Kbench, sdpa_oracle: SdpaOracle, kernels: Kernels) ->
     kbench("mine.py:attention", problem, allclose=2e-3, speedup=0.9)
 
 
+def test_several(kbench: Kbench) -> None:
+    for size in (1, 2):
+        record: Record = kbench.soft(mine, RELU, name=f"mine {size}", speedup=1.1)
+        assert record["test"]
+
+
 def test_wrong(kbench: Kbench) -> None:
     with pytest.raises(GateFailure) as caught:
         kbench(torch.neg, RELU, allclose=1e-3)

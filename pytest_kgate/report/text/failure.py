@@ -14,6 +14,7 @@ from pytest_kgate.report.rows import number
 from pytest_kgate.report.rows import quantile_name
 from pytest_kgate.report.text.hints import hints
 from pytest_kgate.report.text.layers import in_the_winning_layer
+from pytest_kgate.report.text.render import usual_columns
 
 if TYPE_CHECKING:
     from pytest_kgate.report.record.facts.sanitizer import ToolRunFacts
@@ -28,12 +29,12 @@ _UNIT = re.compile(r"(\d) (%|[nmu]?s\b|rounds?\b|[TG]\w+/s)")
 """Numbers with their units, which must stay on one line."""
 
 
-def failure_text(record: Record, width: int = 100) -> str:
+def failure_text(record: Record, width: int | None = None) -> str:
     """The message of a `GateFailure`, made from the call's record; also fit to show a record that passed.
 
     No line is longer than `width` characters, down to 60, except one with a word that is, and the command to repeat it.
     """
-    width = max(width, _NARROWEST)
+    width = max(width or usual_columns(), _NARROWEST)
     reference = record.get("reference")
     against = f" against {_named(reference)}" if reference else ""
     subject = f"{record['candidate']['name']}{against} on" if "selftest" not in record else "the check of"

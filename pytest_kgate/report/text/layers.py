@@ -33,7 +33,7 @@ def in_the_winning_layer(advice: str, sources: Mapping[str, str]) -> str:
         if source not in ("marker", "kbench"):
             return match[0]
         if not value:
-            return f"`{option}` of {'the perf marker' if source == 'marker' else 'the kbench call'}"
+            return f"`{option}` of the {'perf marker' if source == 'marker' else 'kbench call'} (it overrides {flag})"
         shown = value if value.replace(".", "", 1).isdigit() else repr(value)
         return f"{'@pytest.mark.perf' if source == 'marker' else 'kbench'}({option}={shown})"
 

@@ -15,6 +15,11 @@ def columns(wanted: int | None) -> int:
     return wanted or shutil.get_terminal_size(fallback=(120, 24)).columns
 
 
+def usual_columns() -> int:
+    """For text that is read line by line: the terminal's, from 80 to 120, or 100 where there is none."""
+    return min(max(shutil.get_terminal_size(fallback=(100, 24)).columns, 80), 120)
+
+
 def table_lines(table: Table, width: int, color: bool) -> list[str]:
     """The table's lines, without blanks at their ends; `width` must have room for all columns."""
     from rich.console import Console

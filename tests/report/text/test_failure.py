@@ -204,8 +204,8 @@ def test_advice_names_the_layer_that_wins(source: str, said: str) -> None:
 
 def test_advice_without_a_value_names_the_option_of_the_layer_that_wins() -> None:
     sources = {"budget": "marker", "timer": "kbench"}
-    said = in_the_winning_layer("Raise --kgate-budget, or use --kgate-timer eager; --kgate-device host.", sources)
-    assert said == "Raise `budget` of the perf marker, or use kbench(timer='eager'); --kgate-device host."
+    said = in_the_winning_layer("Raise --kgate-budget, or use --kgate-timer eager.", sources)
+    assert said == "Raise `budget` of the perf marker (it overrides --kgate-budget), or use kbench(timer='eager')."
 
 
 @pytest.mark.parametrize(("samples", "budget"), [(10, 4.9), (4, 4.9), (6, 8.2)])
