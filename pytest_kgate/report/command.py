@@ -9,14 +9,15 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.report import false_discovery
 from pytest_kgate.report.page import block
 from pytest_kgate.report.page import ladder
 from pytest_kgate.report.page import markdown
 from pytest_kgate.report.record.document import document
-from pytest_kgate.report.record.document import load
 from pytest_kgate.report.record.document import merge
+from pytest_kgate.report.record.document import read
 from pytest_kgate.report.text.render import columns
 from pytest_kgate.report.text.summary import summary_table
 
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 
 _REGISTRY = "pytest_kgate.build.registry"
 """Where the shipped kernels are listed. Imported by name, for reports know nothing of how kernels are built."""
+
+
+_CUT_OFF = 2
+"""The exit status where a file lacks its end: what is shown is not all that was measured."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,13 +48,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Merge the files and show them. Returns 1 where --fdr fails a gate that had passed on its own."""
+    """Merge the files and show them.
+
+    Returns 1 where --fdr fails a gate that had passed on its own, 2 where a file is cut off.
+    """
     block.check(options)
     if options.into is not None and options.format not in (None, "markdown", "ladder"):
         raise UsageError(f"--into writes markdown, not {options.format}.", "Leave --format away.")
     if options.fdr is not None and not 0 < options.fdr < 1:
         raise UsageError(f"--fdr cannot be {options.fdr:g}.", "It takes a number between 0 and 1, such as 0.05.")
-    records = merge(load(path) for path in options.files)
+    files = [read(path) for path in options.files]
+    records = merge(found for found, _ in files)
+    cut_off = [clause for _, clause in files if clause is not None]
+    if cut_off and options.into is not None:
+        raise KgateError(f"{cut_off[0]}.", "The page was left as it is: take the file anew from where it was written.")
     lines: list[str] = []
     if options.fdr is not None:
         records, lines = false_discovery.control(records, options.fdr)
@@ -64,8 +76,10 @@ def run(options: argparse.Namespace) -> int:
         print(summary_table(records, columns(options.width), colored))
     else:
         print("No records.")
-    for line in lines:
+    for line in (*lines, *(f"kgate: {clause}" for clause in cut_off)):
         print(line, file=sys.stderr)
+    if cut_off:
+        return _CUT_OFF
     return 1 if lines else 0
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from pytest_kgate.errors import UsageError
-from pytest_kgate.report.record.document import load
+from pytest_kgate.report.record.document import read
 from pytest_kgate.report.text.failure import failure_text
 from pytest_kgate.report.text.render import columns
 
@@ -18,11 +19,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print them; raises `UsageError` where the file has no such test."""
-    records = load(options.file)
+    """Print them; raises `UsageError` where the file has no such test. Returns 2 where the file is cut off."""
+    records, cut_off = read(options.file)
     found = [record for record in records if options.test in record["test"]]
     if not found:
         tests = ", ".join(dict.fromkeys(record["test"] for record in records)) or "none"
         raise UsageError(f"{options.file} has no record of a test named like {options.test!r}.", f"It has: {tests}.")
     print("\n\n".join(failure_text(record, columns(options.width)) for record in found))
+    if cut_off is not None:
+        print(f"kgate: {cut_off}", file=sys.stderr)
+        return 2
     return 0

@@ -7,12 +7,14 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sample_records import session
 from sample_records import speed_record
 
 from pytest_kgate import __version__
+from pytest_kgate import cli
 from pytest_kgate.report.record.document import SCHEMA
 from pytest_kgate.report.record.document import document
 from pytest_kgate.report.record.file import RecordFile
@@ -101,16 +103,47 @@ def test_mistakes_get_two_lines_and_status_2(file: Path, arguments: list[str], m
     assert todo
 
 
-def test_file_of_a_killed_session_is_reported_with_a_warning(tmp_path: Path) -> None:
+def test_file_of_a_killed_session_is_shown_as_far_as_it_goes_with_status_2(tmp_path: Path) -> None:
     path = tmp_path / "torn.json"
     journal = RecordFile(path)
     for number in range(3):
         journal.append(speed_record(f"a.py::t[{number}]"))
     path.write_text(path.read_text()[:-50])
     run = kgate("report", path)
-    assert run.returncode == 0
+    complaint = f"kgate: {path} ends in the middle of a record; 2 whole ones were read"
+    assert run.returncode == 2
     assert "2 PASS" in run.stdout
-    assert run.stderr == f"kgate: {path} ends in the middle of a record; 2 whole ones were read\n"
+    assert run.stderr == f"{complaint}\n"
+    run = kgate("show", path, "t[1]")
+    assert (run.returncode, run.stderr) == (2, f"{complaint}\n")
+    assert "a.py::t[1]" in run.stdout
+    page = tmp_path / "page.md"
+    page.write_text("<!-- kgate:a -->\nold\n<!-- /kgate -->\n")
+    run = kgate("report", path, "--into", page, "--block", "a")
+    assert run.returncode == 2
+    assert run.stderr.startswith(f"{complaint}.\nThe page was left as it is")
+    assert "old" in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda record: record.pop("candidate"), "its candidate is missing"),
+        (lambda record: record.update(test=3), "its test is no string"),
+        (lambda record: record.update(verdict="SPLENDID"), "its verdict is none that is known"),
+        (lambda record: record["timing"].pop("rounds"), "its timing.rounds is missing"),
+        (lambda record: record["gates"][0].update(ratio="low"), "its gates[0].ratio is no object"),
+    ],
+)
+def test_damaged_record_is_named_and_never_a_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: Any, said: str
+) -> None:
+    records = [speed_record("a.py::whole"), speed_record("a.py::damaged")]
+    change(records[1])
+    path = write(tmp_path / "r.json", records)
+    for arguments in (["report", str(path)], ["show", str(path), "damaged"]):
+        assert cli.main(arguments) == 2
+        assert capsys.readouterr().err.startswith(f"kgate: {path} is damaged in its record 2: {said}.\n")
 
 
 def test_reader_that_stops_early_is_no_error(tmp_path: Path) -> None:

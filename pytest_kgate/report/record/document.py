@@ -12,6 +12,7 @@ from typing import Any
 
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
+from pytest_kgate.report.record.damage import damage
 from pytest_kgate.report.record.values import now
 from pytest_kgate.report.record.values import plain
 
@@ -36,7 +37,15 @@ def document(records: Iterable[Record], created: str | None = None) -> RecordsDo
 
 
 def load(path: str | PathLike[str]) -> list[Record]:
-    """The records of a file; of one that ends in the middle of a record, those before it, with a warning.
+    """The records of a file as `read` has them, with a warning where it is cut off."""
+    records, cut_off = read(path)
+    if cut_off:
+        warnings.warn(cut_off, stacklevel=2)
+    return records
+
+
+def read(path: str | PathLike[str]) -> tuple[list[Record], str | None]:
+    """The records of a file, and a clause where it ends in the middle of one: then they are those before it.
 
     Raises `UsageError` for a file that is missing or no file of records, `KgateError` for one that is damaged or was
     written by a newer version.
@@ -55,14 +64,13 @@ def load(path: str | PathLike[str]) -> list[Record]:
         torn = _torn(text)
         if torn is not None:
             count = len(torn["records"])
-            warnings.warn(f"{path} ends in the middle of a record; {count} whole ones were read", stacklevel=2)
-            return _checked(torn, path)
+            return _checked(torn, path), f"{path} ends in the middle of a record; {count} whole ones were read"
         raise KgateError(
             f"{path} is not JSON, or is cut off: {error}.",
             "Take it anew from where it was written; a file of records holds one record on each line but the first and "
             "last, so that a damaged line can be deleted by hand.",
         ) from error
-    return _checked(content, path)
+    return _checked(content, path), None
 
 
 def _torn(text: str) -> dict[str, Any] | None:
@@ -93,10 +101,10 @@ def _checked(content: Any, path: Path) -> list[Record]:
     if not isinstance(records, list):
         raise KgateError(f"{path} is damaged: it has no list of records.", "Take it anew from where it was written.")
     for number, record in enumerate(records, start=1):
-        if not isinstance(record, dict) or not {"test", "verdict", "gates", "problem"} <= record.keys():
+        found = damage(record)
+        if found is not None:
             raise KgateError(
-                f"{path} is damaged: its record {number} lacks its test, verdict, gates or problem.",
-                "Take it anew from where it was written.",
+                f"{path} is damaged in its record {number}: {found}.", "Take it anew from where it was written."
             )
     return merge([records])
 

@@ -27,6 +27,11 @@ from pytest_kgate.report.record.values import now
 from pytest_kgate.report.record.values import plain
 from pytest_kgate.statistics.wording import counted
 
+try:
+    import fcntl
+except ImportError:  # on Windows: sessions there are not told of each other
+    fcntl = None  # type: ignore[assignment]
+
 if TYPE_CHECKING:
     from pytest_kgate.report.record.record import Record
 
@@ -81,6 +86,7 @@ class RecordFile:
             if changed:
                 return changed
         finally:
+            _unlock(self._file)
             with contextlib.suppress(OSError):
                 self._file.close()
         if earlier_trouble:
@@ -221,6 +227,7 @@ def _open_document(path: Path, head: bytes) -> FileIO:
     try:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise UsageError(f"{path} is not a regular file; records are not written to devices.", option)
+        _lock(file, path)
         begin = file.read(200)
         if begin.strip() and SCHEMA.encode() not in begin:
             raise UsageError(
@@ -236,6 +243,28 @@ def _open_document(path: Path, head: bytes) -> FileIO:
         file.close()
         raise
     return file
+
+
+def _lock(file: FileIO, path: Path) -> None:
+    """Until the file is closed, no other session may begin it anew. Raises `UsageError` where another writes it."""
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UsageError(
+            f"Another session is writing its records to {path}.",
+            "Give --kgate-json another path, or wait for its end; `kgate report` takes several files.",
+        ) from None
+    except OSError:
+        pass  # a file system without locks
+
+
+def _unlock(file: FileIO) -> None:
+    """Not left to `close`: a child that a test has forked may have the file open, too."""
+    if fcntl is not None:
+        with contextlib.suppress(OSError, ValueError):
+            fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def _is_at(file: FileIO, path: Path) -> bool:

@@ -84,6 +84,28 @@ def test_other_files_are_never_overwritten(tmp_path: Path) -> None:
     assert path.read_text() == "def test(): pass\n"
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs POSIX file locks")
+def test_file_that_another_session_writes_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    first = RecordFile(path)
+    first.append(speed_record("a.py::one"))
+    with pytest.raises(UsageError, match="Another session is writing its records to") as error:
+        RecordFile(path)
+    assert "another path" in error.value.todo
+    child = os.fork()
+    if child == 0:  # holds the file open beyond the session's end, as a test's own process may
+        os.read(os.pipe()[0], 1)
+    try:
+        first.append(speed_record("a.py::two"))
+        assert first.close() == []
+        assert len(load(path)) == 2
+        RecordFile(path).close()
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert load(path) == []
+
+
 def test_directory_is_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is a directory"):
         RecordFile(tmp_path)
