@@ -107,8 +107,8 @@ def _slow(record: Record) -> list[str]:
 
 
 def _bounds_that_hold(record: Record) -> list[str]:
-    """What to demand in place of each bound that was missed, so that the gate keeps what there is."""
-    found = []
+    """What to demand in place of the bounds that were missed, so that the gates keep what there is."""
+    markers, highest = [], 0.0
     for gate in record["gates"]:
         ratio = gate["ratio"]
         if gate["verdict"] != "FAIL" or ratio is None or gate.get("rule") == "classic":
@@ -116,9 +116,12 @@ def _bounds_that_hold(record: Record) -> list[str]:
         low, high = number(ratio["low"]), number(ratio["high"])
         bound = math.ceil(100 * high * math.sqrt(high / low)) / 100  # another race reads a little more, or less
         quantile = "" if gate["quantile"] == 0.5 else f", quantile={gate['quantile']:g}"
-        faster = "It is faster than the reference, by less than is demanded. " if high < 1 else ""
-        found.append(f"{faster}speedup({text.bound(bound)}{quantile}) would hold today, as a guard while you tune.")
-    return found
+        markers.append(f"speedup({text.bound(bound)}{quantile})")
+        highest = max(highest, high)
+    if not markers:
+        return []
+    faster = "It is faster than the reference, by less than is demanded. " if highest < 1 else ""
+    return [f"{faster}{' and '.join(markers)} would hold today, as a guard while you tune."]
 
 
 def _other_references(record: Record) -> list[str]:

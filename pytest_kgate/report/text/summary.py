@@ -171,7 +171,7 @@ def _render(layout: _Layout, rows: Sequence[Row], width: int, color: bool) -> st
     for row in rows:
         cells = [one.cell(row) for one in layout.columns]
         table.add_row(
-            _shorten(cells[0], names),
+            Text(_shorten(cells[0], names)),  # a plain string may hold what rich takes for markup: `[red]`
             *(Text(cell) for cell in cells[1:-1]),
             Text(cells[-1], VERDICTS[row.verdict].style),
         )

@@ -87,6 +87,12 @@ def test_long_names_give_way_but_keep_their_ends() -> None:
     assert "12.4 us cudnn" in table
 
 
+def test_parameters_in_brackets_are_shown_as_they_are() -> None:
+    table = summary_table([speed_record("a.py::t[one [red] row]"), speed_record("a.py::t[[x]]")], 100)
+    assert "one [red] row" in table
+    assert re.search(r"^ \[x\] ", table, re.MULTILINE)
+
+
 def test_tests_of_several_files_show_their_file() -> None:
     table = summary_table([speed_record("a.py::test_x[1]"), speed_record("b.py::test_x[1]")], 100)
     assert "a.py::test_x" in table
