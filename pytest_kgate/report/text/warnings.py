@@ -23,7 +23,6 @@ _NOTHING_TO_DO = (
     "both arms ran under it",  # so that the ratio holds
     "the first sample of a round is",  # its round's other samples outvote it
     "eager timer: latencies include",  # it was chosen
-    "rerun of a test: each try",  # it was chosen
 )
 """Parts of warnings that only explain a record."""
 
