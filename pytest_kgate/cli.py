@@ -71,8 +71,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if arguments[:1] == ["selftest"] and not {"-h", "--help"} & set(arguments):
         arguments.insert(1, "--")  # all that follows is pytest's
-    options = _parser(arguments).parse_args(arguments)
     try:
+        try:
+            options = _parser(arguments).parse_args(arguments)
+        finally:
+            sys.stdout.flush()  # of --help, whose reader may have gone
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *_: print(f"kgate: {message}", file=sys.stderr)
             status: int = options.run(options)

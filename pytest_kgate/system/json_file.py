@@ -21,7 +21,7 @@ def load(path: Path, schema: str, version: int, *, what: str, todo: str) -> dict
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"{path} can't be read: {error.strerror}.", todo) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is not JSON: {error}.", todo) from error
     if not isinstance(content, dict) or (content.get("schema"), content.get("version")) != (schema, version):
         raise UsageError(f"{path} holds no {what}.", todo)

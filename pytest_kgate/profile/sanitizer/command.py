@@ -76,9 +76,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run, show, keep. Returns 1 where a tool found something, or could not look."""
-    program = find_program(PROGRAM)
-    if program is None:
-        raise ToolchainMissing(f"{not_found(PROGRAM)}.", "Put it on PATH, or set CUDA_HOME to a toolkit that has it.")
     if options.timeout <= 0:
         raise UsageError(f"--timeout cannot be {options.timeout:g}.", "It takes a positive number of seconds.")
     if options.jobs < 1:
@@ -87,6 +84,9 @@ def run(options: argparse.Namespace) -> int:
         wanted = Sanitize(tuple(options.tool or TOOLS), options.kernels, options.full_size)
     except ValueError as error:
         raise UsageError(f"{error}.", "`kgate sanitize --help` shows what it takes.") from None
+    program = find_program(PROGRAM)
+    if program is None:
+        raise ToolchainMissing(f"{not_found(PROGRAM)}.", "Put it on PATH, or set CUDA_HOME to a toolkit that has it.")
     session = ToolSession(Path.cwd(), _arguments(options), timeout_seconds=options.timeout)
     run = ToolRun(program, wanted, session)
     started = now()

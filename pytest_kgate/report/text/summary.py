@@ -26,7 +26,8 @@ _NARROWEST = 60
 _SHORTEST_NAME = 12
 
 _ENOUGH_NAME = 24
-"""Names are cut to this before a column is dropped: it holds `host-1x8x512x64-causal`."""
+"""Names are cut to this before a column is dropped: it holds `host-1x8x512x64-causal`. They are cut to the shortest
+before both latencies would be."""
 
 _GAP = 2
 
@@ -60,7 +61,13 @@ def summary_table(records: Sequence[Record], width: int = 100, color: bool = Fal
     rows = _together(rows_of(records))
     step = text.step_for((*row.ends, row.bound) for row in rows if row.ends and row.bound)
     layouts = _layouts(rows, step)
-    layout = next((one for one in layouts if _least_width(one, rows) <= width), layouts[-1])
+    fitting = (
+        one
+        for enough in (_ENOUGH_NAME, _SHORTEST_NAME)
+        for one in layouts[:-1]
+        if _least_width(one, rows, enough) <= width
+    )
+    layout = next(fitting, layouts[-1])
     parts = [_render(layout, rows, width, color)]
     if layout.drawn and any(row.ends and row.bound for row in rows):
         parts.append(f"! is the bound, [=|=] the interval, < > are further off; one character is {100 * step:g} %")
@@ -153,9 +160,9 @@ def _widths(layout: _Layout, rows: Sequence[Row]) -> list[int]:
     return [needed[0], *(width + _GAP for width in needed[1:])]
 
 
-def _least_width(layout: _Layout, rows: Sequence[Row]) -> int:
+def _least_width(layout: _Layout, rows: Sequence[Row], enough: int) -> int:
     names, *others = _widths(layout, rows)
-    return (min(names, _ENOUGH_NAME) if layout.grouped else names) + sum(others)
+    return (min(names, enough) if layout.grouped else names) + sum(others)
 
 
 def _render(layout: _Layout, rows: Sequence[Row], width: int, color: bool) -> str:

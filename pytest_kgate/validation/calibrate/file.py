@@ -110,7 +110,7 @@ class Calibrations:
             content = json.loads(path.read_text(encoding="ascii"))
         except FileNotFoundError:
             raise UsageError(f"There is no file {path}.", "Write one with `kgate calibrate --json FILE`.") from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise KgateError(f"{path} can't be read as a calibration: {error}.", "Give --json another path.") from error
         if not isinstance(content, dict) or content.get("schema") != SCHEMA:
             raise UsageError(f"{path} holds something else than a calibration.", "Give --json another path.")

@@ -212,3 +212,15 @@ def test_colour_changes_nothing_but_colour() -> None:
 
 def test_no_records_make_no_table() -> None:
     assert summary_table([], 100) == ""
+
+
+def test_long_names_push_no_figures_out_at_80_columns() -> None:
+    long = speed_record("tests/kernels/test_decoder.py::test_sliding_window[float16-1x8x512x64-causal-w128-stages3]")
+    other = speed_record("tests/other/test_b.py::test_a_name_without_parameters_that_goes_on_and_on_to_no_end")
+    other["reference"]["name"] = "torch.nn.functional.scaled_dot_product_attention"
+    other["reference"]["backend"] = None
+    lines = summary_table([long, other], 80).splitlines()
+    assert max(map(len, lines)) <= 80
+    figures = [line for line in lines if "PASS" in line and "12.4 us" in line]
+    assert len(figures) == 2
+    assert all(".." in line and "7." in line and "[" in line for line in figures)

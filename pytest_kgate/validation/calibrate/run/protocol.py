@@ -100,6 +100,8 @@ def run(plan: CalibrationPlan, calibrations: Calibrations, progress: Progress) -
     """
     until = None if plan.seconds is None else time.time() + plan.seconds
     wanted = targets(plan.cases, plan.extent)
+    if not wanted.total():
+        raise UsageError("No gate was asked for.", "Give --processes and --gates a number of at least 1.")
     troubles: list[str] = []
     while until is None or time.time() < until:
         done = _done(plan, calibrations)

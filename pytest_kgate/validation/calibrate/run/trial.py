@@ -13,6 +13,7 @@ from pytest_kgate.bench.race import race
 from pytest_kgate.bench.seeds import SeedBook
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import KgateError
+from pytest_kgate.errors import UsageError
 from pytest_kgate.statistics import estimates
 from pytest_kgate.statistics import group_sequential
 from pytest_kgate.statistics.gates import SpeedGate
@@ -63,8 +64,8 @@ class Trials:
         start = time.perf_counter()
         try:
             gate = self._spin_gate(case, seed) if case.kernel == "spin" else self._plain_gate(case, seed)
-        except CandidateError:
-            raise  # the device faulted or hung: the process can't go on
+        except (CandidateError, UsageError):
+            raise  # the device faulted or hung, or has no such timer: the process can't go on
         except (KgateError, RuntimeError) as error:
             gate = {"verdict": "ERROR", "reason": str(error)}
         return {"case": case.name, "seed": seed, "bound": case.bound, **gate, "seconds": time.perf_counter() - start}

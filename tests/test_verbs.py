@@ -1,0 +1,189 @@
+"""Every verb of `kgate`, and the command that a summary prints, run for real on the host with the shortest settings."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from sample_records import session
+from user_session import BEFORE
+
+import pytest_kgate.build.library
+from pytest_kgate import cli
+from pytest_kgate.bench.race.resolution import summary
+from pytest_kgate.build.compiler import cache
+from pytest_kgate.profile.sanitizer import command as sanitize
+from pytest_kgate.report.record.file import RecordFile
+
+CALIBRATES = "--processes 1 --gates 2 --budget 0.1"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a user types, and what then comes."""
+
+    arguments: str
+    says: str
+    status: int = 0
+
+
+RUNS = {
+    "report": Run("report records.json", "PASS"),
+    "show": Run("show records.json test_wmma", "demanded"),
+    "simulate": Run("simulate --gates 4 --only independent", "| independent, 2 % |"),
+    "calibrate": Run(f"calibrate --device host {CALIBRATES}", "sort"),
+    "selftest": Run("selftest test_it.py --kgate-device host -p no:cacheprovider", ""),
+    "oracle": Run("oracle --device host --lengths 17 --head-dims 80", "| 17 | 144 |"),
+    "integrity": Run("integrity --device host --only exits", "| not run |"),
+    "build": Run("build host", "host (x86_64)" if sys.platform == "linux" else "host"),
+    "sanitize": Run("sanitize test_it.py", "compute-sanitizer was not found", 2),
+    "impls": Run("impls", "wmma (cuda, ready): "),
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Records and a test of a user's, on a machine without compute-sanitizer; compiled kernels are not made anew."""
+    pytest_kgate.build.library.binding()
+    monkeypatch.setenv("KGATE_CACHE_DIR", str(cache.root()))
+    monkeypatch.setattr("pytest_kgate.bench.race.device_calibration.root", lambda: tmp_path / "calibrations")
+    monkeypatch.setenv("KGATE_LOCK_DIR", str(tmp_path))  # nothing is timed here that is to be believed
+    monkeypatch.setattr(sanitize, "find_program", lambda name: None)
+    monkeypatch.chdir(tmp_path)
+    file = RecordFile(tmp_path / "records.json")
+    for record in session():
+        file.append(record)
+    file.close()
+    (tmp_path / "test_it.py").write_text(BEFORE)
+    return tmp_path
+
+
+def verbs() -> list[str]:
+    """As the parser knows them."""
+    (action,) = (one for one in cli._parser([])._actions if isinstance(one, argparse._SubParsersAction))
+    return list(action.choices)
+
+
+def kgate(arguments: str) -> int:
+    try:
+        return cli.main(shlex.split(arguments))
+    except SystemExit as ended:
+        return int(ended.code or 0)
+
+
+def test_every_verb_is_run() -> None:
+    assert sorted(RUNS) == sorted(verbs())
+
+
+@pytest.mark.parametrize("verb", RUNS)
+def test_verb_does_on_the_host_what_it_says(folder: Path, capsys: pytest.CaptureFixture[str], verb: str) -> None:
+    run = RUNS[verb]
+    status = kgate(run.arguments)
+    printed = "".join(capsys.readouterr())
+    assert "Traceback" not in printed
+    assert status in ({0, 1} if verb == "calibrate" else {run.status})  # two gates may err, by chance
+    assert run.says in printed
+
+
+@pytest.mark.parametrize("verb", RUNS)
+def test_verb_without_a_sense_is_refused_with_status_2(
+    folder: Path, capsys: pytest.CaptureFixture[str], verb: str
+) -> None:
+    wrong = "--kgate-nonsense" if verb == "selftest" else "--nonsense"
+    assert kgate(f"{verb} {wrong}") in (2, 4)  # 4 is pytest's own
+    assert "Traceback" not in "".join(capsys.readouterr())
+
+
+FOREIGN = {
+    "empty": "",
+    "list": "[1, 2]",
+    "other": '{"a": 1}',
+    "cut-off": '{"schema": "pytest-kgate/rec',
+    "deep": "[" * 100_000,
+    "missing": None,
+}
+
+READERS = (
+    *("report FILE", "show FILE test", "calibrate --show --json FILE", "calibrate --gather FILE --json new.json"),
+    *("simulate --from FILE", "simulate --designs --from FILE", "oracle --from FILE", "integrity --from FILE"),
+)
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_file_that_is_none_of_ours_gets_two_sentences_and_status_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    content = FOREIGN[kind]
+    if content is not None:
+        Path("it.json").write_text(content)
+    for reader in READERS:
+        assert kgate(reader.replace("FILE", "it.json")) == 2, reader
+        printed = capsys.readouterr()
+        assert printed.out == ""
+        what, _ = printed.err.splitlines()
+        assert what.startswith("kgate: ")
+        assert "it.json" in what
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("calibrate --budget no", "argument --budget: takes a positive number of seconds, not 'no'"),
+        ("calibrate --processes -1", "argument --processes: "),
+        ("calibrate --device host --processes 0", "No gate was asked for."),
+        ("calibrate --device host --timer graph --processes 1 --gates 1", "The graph timer needs a CUDA device."),
+        ("sanitize --jobs 0", "--jobs cannot be 0."),
+        ("build nothing", "There is no implementation 'nothing'."),
+        ("integrity --only nothing", "nothing"),
+        ("oracle --lengths 3", "--lengths 3 names none of the grid's."),
+        ("simulate --gates 0", "--gates cannot be 0."),
+        ("show records.json", "the following arguments are required: TEST"),
+    ],
+)
+def test_wrong_argument_is_named_with_status_2(
+    folder: Path, capsys: pytest.CaptureFixture[str], arguments: str, said: str
+) -> None:
+    assert kgate(arguments) == 2
+    printed = capsys.readouterr().err
+    assert said in printed
+    assert "Traceback" not in printed
+
+
+@pytest.mark.parametrize("arguments", ["show records.json test", "report records.json", "impls", "calibrate --help"])
+def test_reader_that_has_gone_is_no_error(folder: Path, arguments: str) -> None:
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; sys.stdin.readline(); from pytest_kgate import cli; sys.exit(cli.main())",
+    ]
+    with subprocess.Popen(
+        [*command, *shlex.split(arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.close()  # before it writes anything
+        process.stdout = None
+        _, complaint = process.communicate("go\n")
+    assert (process.returncode, complaint) == (0, "")
+
+
+def test_calibration_that_a_summary_recommends_runs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = session()[0]
+    assert record["timing"] is not None
+    record["environment"] = {"device": "host", "cpu": {"model": "a CPU nobody has", "torch_threads": 1}}
+    record["timing"].update(timer="wall", cache="hot")
+    (line,) = summary([record])
+    found = re.search(r"`kgate (.*?)`", line)
+    assert found is not None
+    assert kgate(f"{found[1]} {CALIBRATES}") in (0, 1)
+    assert "Traceback" not in "".join(capsys.readouterr())
