@@ -1,4 +1,4 @@
-"""The races of a calibration: kernels against themselves, and kernels whose true ratio is known. Pure."""
+"""The cases of a calibration: kernels raced against themselves, and kernels whose true ratio is known. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ AA_BOUND = 1.0
 gates should fail, and would show nothing."""
 
 TRUTH_BOUND = 0.95
-"""What the kernels of known ratio are held against: the bound that users write most."""
+"""The bound of the gates on kernels of known ratio: the one that users write most."""
 
 UNAVAILABLE = "UNAVAILABLE"
 """The verdict of a case that can't be made on the device: an SDPA backend that it lacks. It counts nowhere."""
@@ -27,16 +27,16 @@ SPIN_SECONDS = (2e-6, 10e-6, 100e-6)
 
 @dataclass(frozen=True)
 class Case:
-    """One race of the protocol."""
+    """One kind of race in a calibration: which kernels, at which bound, with which true ratio."""
 
     name: str
     """`aa-spin-10us`, `truth-spin-10us-0.955`."""
 
     group: str
-    """`aa` (a kernel against itself), `truth` (a known ratio) or `side` (only for other recipes)."""
+    """`aa` (a kernel against itself), `truth` (a known ratio) or `side` (only to compare other rules)."""
 
     kernel: str
-    """What a rig makes the arms of: `spin`, `sdpa-fastest`, `gemm`."""
+    """The kernel of which a rig makes the arms: `spin`, `sdpa-fastest`, `gemm`."""
 
     bound: float
 

@@ -22,7 +22,7 @@ _INTERRUPTED = 130
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of the verb."""
+    """Add the options of the verb to its parser."""
     parser.add_argument("--quick", action="store_true", help="a minute or two (the default)")
     parser.add_argument(
         "--full", action="store_true", help="20 processes of 50 gates on equal kernels: 10 to 20 minutes"
@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run, show, keep. Returns 1 where the device is not accepted, 130 after Ctrl-C."""
+    """Run the gates, print the findings, keep them. Returns 1 where the device is not accepted, 130 after Ctrl-C."""
     from pytest_kgate.validation.calibrate.file import Calibrations
     from pytest_kgate.validation.calibrate.file import gathered
     from pytest_kgate.validation.calibrate.file import open_or_create
@@ -131,7 +131,7 @@ def _plan(options: argparse.Namespace) -> CalibrationPlan:
 
 
 def _keep(calibrations: Calibrations, before: int) -> None:
-    """Store what was found on each device that this run has used, from all gates that the file has of it."""
+    """Keep a summary for each device that this run has used, made from all gates of it in the file."""
     from pytest_kgate.bench.race.device_calibration import identity_of
     from pytest_kgate.bench.race.device_calibration import save
     from pytest_kgate.validation.calibrate.findings.summary import summarise

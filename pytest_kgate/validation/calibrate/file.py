@@ -1,4 +1,4 @@
-"""The calibration file: every gate of every process, gathered over as many runs as it takes.
+"""The calibration file: every gate of every process, collected over any number of runs.
 
 JSON, one gate a line: `{"schema", "version", "created", "setting", "processes": [...], "gates": [...], "comparisons":
 [...]}`. It is replaced as a whole for every gate (1 MB at a thousand of them, some ms, while the next gate runs), so
@@ -24,7 +24,7 @@ VERSION = 1
 _LISTS = ("processes", "gates", "comparisons")
 
 SETTING = ("kind", "timer", "cache", "budget")
-"""What all gates of a file share."""
+"""The settings that all gates of a file have in common."""
 
 
 class Calibrations:
@@ -39,22 +39,22 @@ class Calibrations:
 
     @property
     def processes(self) -> list[dict[str, Any]]:
-        """Each with its number, seed, start and environment."""
+        """The processes that ran gates, each with its number, seed, start and environment."""
         return self._items["processes"]
 
     @property
     def gates(self) -> list[dict[str, Any]]:
-        """As `trial.describe` makes them, with case, process and seed."""
+        """The gates as `trial.describe` makes them, with case, process and seed."""
         return self._items["gates"]
 
     @property
     def comparisons(self) -> list[dict[str, Any]]:
-        """Decisions of several recipes on the same contests."""
+        """The decisions of several rules on the same pairs of arms."""
         return self._items["comparisons"]
 
     @property
     def next_process(self) -> int:
-        """A number that no process has had: seeds follow from it, so no gate is a repetition of another."""
+        """A number that no process has had yet: its gates' seeds follow from it, so that no gate repeats another."""
         return 1 + max((int(process["process"]) for process in self.processes), default=-1)
 
     def add(self, name: str, item: dict[str, Any]) -> None:
@@ -63,7 +63,7 @@ class Calibrations:
         self.save()
 
     def gather(self, other: Calibrations) -> None:
-        """Take in all of another file, whose processes get new numbers.
+        """Add the content of another file, whose processes get new numbers.
 
         Raises `UsageError` where its gates were timed in another way, or from the same seed.
         """
@@ -161,5 +161,5 @@ def _check_same(found: Calibrations, setting: dict[str, Any]) -> None:
 
 
 def counted(lines: Iterable[dict[str, Any]]) -> Counter[str]:
-    """How many there are of each case."""
+    """The number of lines of each case."""
     return Counter(str(line["case"]) for line in lines)

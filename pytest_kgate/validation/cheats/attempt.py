@@ -1,4 +1,4 @@
-"""One cheat against the gate: a pytest session in a process of its own, so that what it patches stays there.
+"""Run one cheat against the gate, in a pytest session in a process of its own, so that what it patches stays there.
 
 The process is a fork of this one, which has PyTorch loaded: that saves seconds for each cheat. Where checks run on a
 GPU it is a new process, because in a fork the profiler sees no kernels.
@@ -83,7 +83,7 @@ def test_after():
 
 @dataclass(frozen=True)
 class Attempt:
-    """What became of one cheat in its session."""
+    """The outcome of one cheat's session: whether it was caught, by which checks, and what the record says."""
 
     cheat: str
     device: str
@@ -218,7 +218,7 @@ def run_session(folder: Path, device: str, checked: bool, isolate: bool) -> None
 
 
 class _TrustsTimedLaunches:
-    """Has the session leave out the verification of what timed launches leave, which no option can do."""
+    """A plugin that turns off the verification of timed launches in this session, which no option can do."""
 
     def pytest_configure(self, config: Any) -> None:
         config.pluginmanager.register(object(), UNVERIFIED)

@@ -1,4 +1,4 @@
-"""The catalogue of cheats: what each does, where it makes sense, and what is expected to become of it."""
+"""The catalogue of cheats, candidates that try to pass without deserving it: what each does, and what must stop it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CUDA = ("cuda",)
 
 @dataclass(frozen=True)
 class Cheat:
-    """One candidate that does not deserve to pass."""
+    """One candidate that tries to pass without deserving it, and what is expected to become of it."""
 
     file: str
     """In `FOLDER`."""

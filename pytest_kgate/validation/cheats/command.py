@@ -18,7 +18,7 @@ from pytest_kgate.validation.cheats import session_modules
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of the verb."""
+    """Add the options of the verb to its parser."""
     parser.add_argument("--device", choices=("auto", "host", "cuda"), default="auto", help="default: %(default)s")
     parser.add_argument("--only", metavar="NAME[,NAME...]", help="these cheats; default: all that fit the device")
     parser.add_argument("--isolate", action="store_true", help="each cheat in a process of its own")
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run, keep, show. Returns 1 where a cheat got through that should not, or an honest candidate did not pass."""
+    """Run the cheats, save, print the table. Returns 1 where a cheat was not caught or an honest candidate was."""
     block.check(options)
     if options.source is not None:
         from pytest_kgate.validation.cheats import file

@@ -1,4 +1,4 @@
-"""The file of a run of the catalogue, for one or several devices, and the table made of it."""
+"""The file of `kgate integrity`, with what became of each cheat on one or several devices, and the table made of it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TODO = "`kgate integrity --json FILE` writes one."
 def document(
     attempts: Iterable[Attempt], device: str, setting: dict[str, Any], before: dict[str, Any] | None
 ) -> dict[str, Any]:
-    """The content of the file. Of `before`, attempts of other cheats, and those on other kinds of device, are kept."""
+    """The content of the file; attempts in `before` on other cheats, or on other kinds of device, are kept."""
     new = {(one.device, one.cheat): one.to_dict() for one in attempts}
     kept = {(one["device"], one["cheat"]): one for one in (before or {}).get("attempts", ())}
     settings = {**(before or {}).get("settings", {}), device: setting}

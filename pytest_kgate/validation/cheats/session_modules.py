@@ -1,4 +1,4 @@
-"""The modules that every session with a gate imports: who starts many sessions imports them once, before all of them.
+"""The modules that every session with a gate imports, so that many sessions forked from one process import them once.
 
 They are named by strings, since some belong to folders that may import this one.
 """
@@ -26,6 +26,6 @@ SESSION_MODULES = (
 
 
 def import_all() -> None:
-    """Import all of them, PyTorch included."""
+    """Import all modules that a session with a gate needs, PyTorch included."""
     for name in SESSION_MODULES:
         importlib.import_module(name)

@@ -1,4 +1,4 @@
-"""`kgate oracle`: honest kernels and wrong ones over the whole grid of attention problems."""
+"""`kgate oracle`: run the check of answers on right and wrong kernels, over a whole grid of attention problems."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of the verb."""
+    """Add the options of the verb to its parser."""
     parser.add_argument("--device", choices=("auto", "host", "cuda"), default="auto", help="default: %(default)s")
     parser.add_argument("--lengths", metavar="S[,S...]", help="these of the grid's lengths; default: all")
     parser.add_argument("--head-dims", metavar="D[,D...]", help="these of its head dimensions; default: all")
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the grid or load a run, keep it, show it. Returns 1 where an honest kernel was accused or a mutant lived."""
+    """Run the grid or load a file, save, print the table. Returns 1 where a right kernel fails or a mutant passes."""
     block.check(options)
     require_torch()
     from pytest_kgate.validation.oracle import file

@@ -1,4 +1,4 @@
-"""The file of a run over the grid, and the table made of it."""
+"""The file of a run of `kgate oracle` over the grid of problems, and the table made of it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _TODO = "`kgate oracle --json FILE` writes one."
 def document(
     outcomes: Sequence[GridCell], kernels: Sequence[str], missing: Mapping[str, str], setting: Mapping[str, str]
 ) -> dict[str, Any]:
-    """The run's file: one entry for each type, head dimension and length."""
+    """The content of the file: one entry for each dtype, head dimension and length."""
     return {
         "schema": SCHEMA,
         "version": VERSION,

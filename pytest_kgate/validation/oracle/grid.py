@@ -1,4 +1,4 @@
-"""The oracle over the whole grid of attention problems: honest kernels must pass everywhere, mutants must die.
+"""Run the check of answers over a grid of attention problems: it must pass right kernels and find all mutants.
 
 Honest kernels answer a normal and a hard draw of every problem, between guard zones, and every element is compared.
 Mutants cost ten times as much and depend on the size of a problem less than on its length, type and mask: each of
@@ -48,7 +48,7 @@ SIZES = ((1, 8), (4, 8), (8, 8), (1, 16), (4, 16), (8, 16))
 TOLERANCE: Mapping[str, float] = MappingProxyType({"float16": 2e-3, "bfloat16": 1.6e-2})
 
 _DRAWS = 2
-"""Of the check's five: one of each kind."""
+"""Draws a problem, of the check's five: one normal and one hard."""
 
 _LONG = 2048
 _FEW = (1, 2)
@@ -64,7 +64,7 @@ Kernel = Callable[..., Any]
 
 @dataclass(frozen=True)
 class GridCell:
-    """All problems of one type, head dimension and length."""
+    """The results on all problems of one dtype, head dimension and length."""
 
     dtype: str
     head_dim: int
@@ -72,13 +72,13 @@ class GridCell:
     answers: int
     """Of honest kernels, compared with the exact ones."""
     accused: tuple[str, ...]
-    """Honest kernels that the oracle found wrong: on which problem, and why."""
+    """Right kernels that the check found wrong: on which problem, and why."""
     nearest: float
     """The largest share of what is allowed that an honest kernel's error took, of any check."""
     died: int
-    """Mutants."""
+    """Mutants that the check found."""
     lived: tuple[str, ...]
-    """Mutants that the oracle let pass: on which problem."""
+    """Mutants that the check let pass: on which problem."""
     seconds: float
 
 
@@ -201,7 +201,7 @@ def run(
     seed: int,
     progress: Callable[[GridCell], None],
 ) -> tuple[list[GridCell], list[str], dict[str, str]]:
-    """All parts in turn; also the names of the honest kernels, and why others are not among them."""
+    """Judge all parts of the grid in turn; returns them, the kernels' names, and why others could not take part."""
     kernels, missing = honest_kernels(device)
     outcomes = []
     for dtype, head_dim, seqlen in parts(dtypes, head_dims, lengths):

@@ -1,4 +1,4 @@
-"""`kgate simulate`: count the gate's verdicts on noise that is made up, and show how many of them are false."""
+"""`kgate simulate`: count the gate's verdicts on simulated noise, and show how many of them are false."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pytest_kgate.report.page import block
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of the verb."""
+    """Add the options of the verb to its parser."""
     parser.add_argument(
         "--gates",
         type=int,
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Count, keep, show. Returns 1 where false passes are more frequent than luck and the scenario's limit explain."""
+    """Simulate, write the file, print the table. Returns 1 where false passes are significantly above their limit."""
     block.check(options)
     if options.gates is not None and options.gates < 1:
         raise UsageError(f"--gates cannot be {options.gates}.", "It takes a whole number from 1.")
@@ -76,7 +76,7 @@ def _compare_designs(options: argparse.Namespace) -> int:
 
 
 def _progress() -> Callable[[float], None] | None:
-    """Shows the share that is done, on a terminal."""
+    """A function that shows the share that is done; None where stderr is no terminal."""
     return _show_share if sys.stderr.isatty() else None
 
 

@@ -1,4 +1,4 @@
-"""How other designs of a round would change the width and the error rate of the interval, on simulated noise.
+"""Compare other designs of a round on simulated noise: width and error rate of the interval that each would give.
 
 Each design turns the noise of a round's slots into samples of both arms; the product's own rule judges them. The
 bound is the true ratio, so that every PASS is false.
@@ -38,7 +38,7 @@ SCHEMA = "pytest-kgate/designs"
 GATES = 1000
 
 SCENARIOS = ("independent", "ar50", "ar80", "ar95", "ar95-own", "heating", "boosting", "steps", "mixture")
-"""Those whose noise depends on when a sample is taken, and one whose noise does not."""
+"""Names of the scenarios whose noise depends on when a sample is taken, and of one whose noise does not."""
 
 _ROUNDS = group_sequential.LOOKS[-1]
 
@@ -151,7 +151,7 @@ def measure(scenario: Scenario, design: str, gates: int, seed: int = 42) -> Desi
 def simulate(
     scenarios: Sequence[Scenario], gates: int = GATES, seed: int = 42, progress: Callable[[float], None] | None = None
 ) -> dict[str, Any]:
-    """Every design under each of these kinds of noise: the document of it."""
+    """Measure every design in each of these scenarios; returns the document."""
     started, begun = now(), time.perf_counter()
     rows: list[dict[str, Any]] = []
     for scenario in scenarios:

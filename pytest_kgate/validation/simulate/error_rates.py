@@ -1,4 +1,4 @@
-"""The gate's error rates on simulated noise, where the true ratio is known: the real race and rule, no hardware.
+"""Count the gate's error rates on simulated noise, where the true ratio is known: the real race and rule, no hardware.
 
 What is counted are verdicts of `race.run` on the fake device; `scenarios.py` has the noise, and `file.py` the file
 of the counts and their table.
@@ -68,7 +68,7 @@ _DOUBT = 0.01
 def judgements(
     scenario: Scenario, ratio: float, gates: range, seed: int = 42, gate: SpeedGate | None = None
 ) -> Iterator[Judgement]:
-    """Race and judge these gates one after the other; a gate's number and the seed decide all its noise."""
+    """Race and judge these gates one after the other; a gate's noise follows from its number and the seed alone."""
     gate = gate or SpeedGate(BOUND)
     arms = [Arm(name, lambda inputs, output: output, False) for name in ("candidate", "reference")]
     workload = Workload(lambda seed: (), lambda inputs: None)
@@ -90,7 +90,7 @@ def judgements(
 
 @dataclass(frozen=True)
 class ErrorRates:
-    """Verdicts at one true ratio in one scenario."""
+    """Counts of the verdicts, rounds and p values of gates at one true ratio in one scenario."""
 
     gates: int = 0
     passed: int = 0
@@ -142,7 +142,7 @@ def simulate(
     jobs: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> dict[str, Any]:
-    """Every scenario at every ratio, on `jobs` processes (None: as many as there are cores): the document of it."""
+    """Simulate every scenario at every true ratio, on `jobs` processes (None: one a core); returns the document."""
     started, begun = now(), time.perf_counter()
     tasks = []
     for scenario in scenarios:
@@ -186,7 +186,7 @@ def renewed(
     jobs: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> dict[str, Any]:
-    """The document with these scenarios counted anew, or added; as many gates as it has, by its seed.
+    """The document with these scenarios counted again, or added, with its own number of gates and its seed.
 
     Each gate's noise follows from its scenario's name, its number and the seed alone, so that the result is that of
     counting everything again.

@@ -1,4 +1,4 @@
-"""What a simulation counted: its file, its table, and which rates are above their limit."""
+"""The file of a simulation's counts, the table made of it, and the error rates that are above their limit."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def table(document: Mapping[str, Any]) -> str:
 
 
 def _share(count: int, of: int) -> str:
-    """With one decimal, so that the numbers of a column compare; none for all and for nothing."""
+    """A share in percent with one decimal, so that a column's numbers compare; without one at 0 and at 100 %."""
     share = 100 * count / of
     return f"{share:.1f} %" if share < 99.95 and count else f"{share:.0f} %"
 

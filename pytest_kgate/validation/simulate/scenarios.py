@@ -35,7 +35,7 @@ _PHASE = 0.03
 
 @dataclass(frozen=True)
 class Scenario:
-    """One kind of disturbance."""
+    """One kind of noise, with the fake device that has it and the error rate that is allowed under it."""
 
     name: str
     """For `--only`."""
@@ -47,7 +47,7 @@ class Scenario:
     reference_seconds: float = 100e-6
     tick_seconds: float = 0.0
     processes: int = 1
-    """As --kgate-processes; a race's own offset is then a process's."""
+    """The value of --kgate-processes; an offset that lasts a race then lasts one process."""
     power_cap: bool = False
     """Whether the clock also falls within each round, reads so, and the driver names the power cap as the reason."""
 

@@ -1,4 +1,4 @@
-"""Verdicts of a calibration's gates, counted, and how many of them may be false. Pure."""
+"""Count the verdicts of a calibration's gates, and test whether more of them are false than promised. Pure."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import Any
 from scipy import stats as distributions
 
 NOMINAL = 0.025
-"""What a gate at 95 % confidence promises on either side."""
+"""The error rate that a gate at 95 % confidence promises on either side."""
 
 MOST = 0.035
-"""Of a thousand gates and more: 25 are expected, and 35 are two standard deviations above."""
+"""The largest rate of false verdicts in a thousand gates or more: 25 are expected, and 35 are two standard deviations
+above."""
 
 MANY = 1000
 
@@ -25,7 +26,7 @@ Gate = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Count:
-    """Verdicts of some gates."""
+    """Number of gates, and of those that ended with each kind of verdict."""
 
     gates: int
     passed: int = 0
@@ -45,7 +46,7 @@ class Count:
 
 
 def count(gates: Sequence[Gate]) -> Count:
-    """How many gates ended with each verdict."""
+    """Count the verdicts of these gates."""
     found = [str(gate["verdict"]) for gate in gates]
     return Count(
         gates=len(found),
@@ -57,7 +58,7 @@ def count(gates: Sequence[Gate]) -> Count:
 
 
 def excess_p_value(false: int, gates: int) -> float:
-    """Chance of so many false verdicts, or more, where each gate errs in 2.5 %."""
+    """Probability of at least so many false verdicts where each gate errs with 2.5 % (one-sided binomial)."""
     return float(distributions.binomtest(false, gates, NOMINAL, alternative="greater").pvalue) if gates else 1.0
 
 

@@ -1,4 +1,4 @@
-"""What the gates of a calibration show: error rates, noise floor, accuracy, whether the device is accepted. Pure."""
+"""Findings from the gates of a calibration: error rates, noise floor, accuracy, acceptance of the device. Pure."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ from pytest_kgate.validation.calibrate.findings.error_rates import count
 from pytest_kgate.validation.calibrate.findings.error_rates import most_allowed
 
 FEWEST_JUDGED = 0.95
-"""Of the gates: what ends as INVALID or ERROR judged nothing, and must stay rare for the rates to mean anything."""
+"""Smallest share of gates that must end with a verdict on the ratio, for the rates to mean anything: INVALID and ERROR
+judge nothing."""
 
 SHOULD_PASS = 0.95
-"""Of the gates on kernels half a percent and more below the bound: decided PASS within the budget."""
+"""Smallest share of PASS among the gates on kernels whose ratio is half a percent or more below the bound."""
 
 _POWER = 0.9
-"""`resolved effect` is what a race decides nine times out of ten."""
+"""Share of races that must be decided at a distance from the bound that counts as resolved."""
 
 
 @dataclass(frozen=True)
 class CaseSummary:
-    """The gates of one case."""
+    """The counts, latency, ratio and noise floor of the gates of one case."""
 
     case: Case
     count: Count
@@ -47,12 +48,12 @@ class CaseSummary:
     resolved: float | None
     """Smallest distance from the bound that a race decides within its budget, nine times out of ten."""
     seconds: float
-    """Median of a gate, all told."""
+    """Median duration of a gate, all its steps included."""
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """How far readings are from the truth, for one case of known ratio."""
+    """The error of measured ratios and latencies against the true ones, for one case of known ratio."""
 
     case: Case
     count: Count
@@ -75,18 +76,18 @@ class Accuracy:
 
     @property
     def allowed(self) -> float:
-        """The largest accurate error: 0.5 % at 2 us, where a timer's step of 32 ns is 1.6 % of a launch; else 0.3 %."""
+        """The largest allowed error: 0.5 % at 2 us, where a timer's step of 32 ns is 1.6 % of a launch; else 0.3 %."""
         return 0.005 if (self.case.seconds or 1.0) < 5e-6 else 0.003
 
     @property
     def accurate(self) -> bool:
-        """Whether the error is within what is allowed."""
+        """Whether the error is at most the allowed one."""
         return abs(self.error) <= self.allowed
 
 
 @dataclass(frozen=True)
 class Check:
-    """One demand on the device, and whether it is met."""
+    """One demand on the device, what was found, and whether that meets it."""
 
     name: str
     met: bool
@@ -95,10 +96,10 @@ class Check:
 
 @dataclass(frozen=True)
 class Findings:
-    """All that a calibration shows."""
+    """All findings of a calibration."""
 
     same: tuple[CaseSummary, ...]
-    """Kernels against themselves."""
+    """The cases of kernels raced against themselves."""
     overall: Count
     """Of those."""
     accuracy: tuple[Accuracy, ...]
@@ -111,12 +112,12 @@ class Findings:
 
     @property
     def accepted(self) -> bool:
-        """Whether gates on this device err as rarely as they say."""
+        """Whether gates on this device err as rarely as they promise: all demands of acceptance are met."""
         return all(check.met for check in self.acceptance)
 
 
 def findings_of(gates: Sequence[Gate], cases: Iterable[Case]) -> Findings:
-    """All that these gates show; cases without gates are left out."""
+    """The findings from these gates; cases without gates are left out."""
     raced = [gate for gate in gates if gate["verdict"] != UNAVAILABLE]
     by_case = {case: [gate for gate in raced if gate["case"] == case.name] for case in cases}
     same = tuple(_case_summary(case, own) for case, own in by_case.items() if case.group == "aa" and own)
@@ -137,7 +138,7 @@ def findings_of(gates: Sequence[Gate], cases: Iterable[Case]) -> Findings:
 
 
 def _case_summary(case: Case, gates: Sequence[Gate]) -> CaseSummary:
-    """The gates of one case, at least one."""
+    """Summarise the gates of one case, of which there must be at least one."""
     estimates = [float(gate["ratio"]["estimate"]) for gate in gates if gate.get("ratio")]
     latencies = [float(gate["reference_seconds"]) for gate in gates if gate.get("reference_seconds") is not None]
     full = [half_width(gate) for gate in gates if gate.get("ratio") and gate["look"] == len(LOOKS) - 1]
@@ -154,7 +155,7 @@ def _case_summary(case: Case, gates: Sequence[Gate]) -> CaseSummary:
 
 
 def half_width(gate: Gate) -> float:
-    """Of the interval of the ratio, as a fraction of it."""
+    """The half-width of a gate's interval of the ratio, as a fraction of the ratio."""
     ratio = gate["ratio"]
     return float(ratio["high"]) / float(ratio["estimate"]) - 1
 

@@ -1,4 +1,4 @@
-"""What is kept of a calibration for the gates that follow on the same device."""
+"""Reduce a calibration to the small file that later gates on the same device are compared with."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def summarise(
     budget_seconds: float,
     date: str,
 ) -> Calibration | None:
-    """What to keep of the gates of one device; None where a kernel is missing that should race itself."""
+    """The calibration to keep of one device's gates; None where a case of a kernel against itself has no gates."""
     cases = catalogue(str(environment["device"]))
     found = findings_of(gates, cases)
     wanted = {case.name for case in cases if case.group == "aa"}

@@ -1,4 +1,4 @@
-"""The protocol on a GPU: spin kernels of known cycles, and PyTorch's own kernels against themselves."""
+"""The rig of a GPU: spin kernels of known cycles, and PyTorch's own kernels raced against themselves."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class CudaRig:
         }
 
     def contest(self, case: Case, timer: str, cache: str, seed: int) -> Contest:
-        """A problem's reference in both roles, or behind a CUDA graph in one of them."""
+        """Make both arms of a problem's reference, one of them launched by a CUDA graph where the case asks for it."""
         problem = self._problems[case.kernel]()
         workload = workload_of(problem, self.device)
         picked = self._picker.pick(problem, self.device, "auto" if timer == "eager" else timer, cache)
@@ -89,7 +89,7 @@ class CudaRig:
         return Contest(self.device, (candidate, reference), workload, picked.backend)
 
     def spins(self, candidate: int | None, reference: int, seed: int, spread: int = 0) -> Contest:
-        """Spin kernels, launched through the driver. They read no inputs; the timer needs some."""
+        """Make two spin kernels, launched through the driver. They read no inputs, but timers ask for some."""
 
         def spin(cycles: int | None) -> Callable[..., Any]:
             instruments, stream = self.device.instruments, self.device.stream
@@ -162,5 +162,5 @@ class CudaRig:
 
 
 def _spread_out(cycles: int, spread: int, turn: float) -> int:
-    """A length within `spread` of `cycles`, by the fraction of `turn`."""
+    """The length of launch number `turn`: within `spread` of `cycles`, evenly spread over many launches."""
     return round(cycles + spread * (2 * (turn % 1) - 1))

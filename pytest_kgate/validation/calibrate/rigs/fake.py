@@ -1,4 +1,4 @@
-"""The protocol on a simulated device: the same gates without hardware, and true ratios that are known exactly."""
+"""The rig of a simulated device: the same gates without hardware, and true ratios that are known exactly."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pytest_kgate.validation.calibrate.rigs.rig import Contest
 _CLOCK_HZ = 2e9
 _FLOOR_SECONDS = 1e-6
 _NULL_SECONDS = 0.98e-6
-"""An empty kernel lacks the spin's loop."""
+"""Latency of an empty kernel, a little below the floor of a spin, whose loop it lacks."""
 
 _QUIET = Mixture((White(0.01), RoundOffset(0.003)))
 
@@ -34,7 +34,7 @@ _SECONDS = {"sdpa-fastest": 11e-6, "gemm": 5e-6}
 
 
 class FakeRig:
-    """Every contest has a device of its own, seeded by the gate."""
+    """Makes a fake device of its own for every pair of arms, seeded by the gate."""
 
     kind = "fake"
     lease_name = "fake"
@@ -46,13 +46,13 @@ class FakeRig:
         self.device = FakeDevice({}, self._noise)
 
     def contest(self, case: Case, timer: str, cache: str, seed: int) -> Contest:
-        """A kernel against itself; behind a graph it is faster for the eager timer only, as on a GPU."""
+        """Make a kernel race itself; launched by a graph it is faster for the eager timer only, as on a GPU."""
         seconds = _SECONDS.get(case.kernel, 11e-6)
         trap = case == BEHIND_A_GRAPH and timer == "eager"
         return self._contest(0.32 * seconds if trap else seconds, seconds, seed)
 
     def spins(self, candidate: int | None, reference: int, seed: int, spread: int = 0) -> Contest:
-        """What `spin_model.py` says a timer should read, it reads here."""
+        """Make spins whose latencies are exactly those of `spin_model.py`."""
         seconds = _NULL_SECONDS if candidate is None else _FLOOR_SECONDS + candidate / _CLOCK_HZ
         return self._contest(seconds, _FLOOR_SECONDS + reference / _CLOCK_HZ, seed)
 

@@ -1,4 +1,4 @@
-"""The protocol on the CPU: kernels against themselves; there is no host kernel of known latency."""
+"""The rig of the CPU: kernels raced against themselves; there is no host kernel of known latency."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class HostRig:
         self.device = HostDevice()
 
     def contest(self, case: Case, timer: str, cache: str, seed: int) -> Contest:
-        """The same function twice."""
+        """Make both arms of the same function."""
         if case.kernel == "matmul":
             function: Any = torch.mm
             draw = _matrices

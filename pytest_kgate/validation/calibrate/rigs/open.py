@@ -1,4 +1,4 @@
-"""The rig of a device that is named as on the command line."""
+"""Open the rig of a device by its name on the command line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def kind_of(spec: str) -> str:
-    """`cuda`, `host` or `fake`, of a device named as `cuda:1`, `host` or `fake:white`; `auto` looks for a GPU."""
+    """The kind of a device named like `cuda:1` or `fake:white`: `cuda`, `host` or `fake`; `auto` looks for a GPU."""
     if spec == "auto":
         spec = assigned(spec)
     if not re.fullmatch(r"host|cuda(:\d+)?|fake(:[\w.-]+)?", spec, re.ASCII):

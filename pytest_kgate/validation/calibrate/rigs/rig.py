@@ -1,4 +1,4 @@
-"""What the protocol needs of a device kind: its cases as arms, and instruments of known latency."""
+"""The protocol of a rig: what makes a device's cases into arms, with kernels of known latency."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Contest:
     """The candidate, then the reference."""
     workload: Workload
     backend: str | None = None
-    """Which of several kernels it came to be: the SDPA backend."""
+    """The SDPA backend that was chosen as the fastest; None where there was no choice."""
 
 
 class Rig(Protocol):
-    """The cases of one device."""
+    """Makes the arms of calibration cases on one device, and measures its clock."""
 
     kind: str
     """`cuda`, `host` or `fake`."""
@@ -34,21 +34,21 @@ class Rig(Protocol):
 
     @property
     def device(self) -> Device:
-        """The device; its `environment()` is recorded with the process."""
+        """The device that gates are raced on; its `environment()` is recorded with the process."""
         ...
 
     def contest(self, case: Case, timer: str, cache: str, seed: int) -> Contest:
-        """The arms of a case without spin kernels; `KgateError` or RuntimeError where it can't run here."""
+        """Make the arms of a case without spin kernels; `KgateError` or RuntimeError where it can't run here."""
         ...
 
     def spins(self, candidate: int | None, reference: int, seed: int, spread: int = 0) -> Contest:
-        """Two spin kernels of so many mean cycles; launches differ from it by up to `spread`. None: an empty kernel."""
+        """Make two spins of these mean cycles, whose launches differ by up to `spread`. None: an empty kernel."""
         ...
 
     def spent_cycles(self, cycles: int, spread: int = 0) -> float:
-        """Mean cycles that such spins really take: a little more, as the loop ends at the first turn past the count."""
+        """The mean cycles that such spins really take: a little more, as a loop ends at its first turn past them."""
         ...
 
     def clock_hz(self) -> float:
-        """Cycles per second of the clock that spin kernels count."""
+        """Measure the clock that spin kernels count, in cycles per second."""
         ...

@@ -1,4 +1,4 @@
-"""What a timer should read of a spin kernel, and so the true ratio of two of them. Pure.
+"""The model of a spin kernel's latency as a timer should read it, and so the true ratio of two of them. Pure.
 
 The model is one line: reading(cycles) = floor + cycles / clock.
 
@@ -33,7 +33,7 @@ _FEWEST_CYCLES = 100
 
 @dataclass(frozen=True)
 class LaunchFloor:
-    """What a timer reads of kernels that do nothing, in seconds; about 0, even below, where it takes them off."""
+    """A timer's reading of kernels that do nothing, in seconds; about 0, or below, where it takes that off itself."""
 
     spin_seconds: float
     """Of a short spin beyond its cycles: the floor of the model."""
@@ -43,13 +43,13 @@ class LaunchFloor:
 
 @dataclass(frozen=True)
 class SpinModel:
-    """The floor of one timer, and the SM clock."""
+    """The latency of spin kernels by one timer's launch floor and the SM clock."""
 
     floor_seconds: float
     clock_hz: float
 
     def reading(self, cycles: float) -> float:
-        """Seconds that the timer should read."""
+        """The seconds that the timer should read of a spin of so many cycles."""
         return self.floor_seconds + cycles / self.clock_hz
 
     def ratio(self, candidate_cycles: float, reference_cycles: float) -> float:

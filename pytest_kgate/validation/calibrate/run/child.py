@@ -1,4 +1,4 @@
-"""One process of a calibration: started by `python -m` with a JSON document, it prints one JSON line for each gate.
+"""The child process of a calibration: started by `python -m` with a JSON document, it prints one JSON line a gate.
 
 A process is a unit of its own: memory layout, library heuristics and clocks that settle at start-up last as long as it,
 and only a new process makes them anew. The first line tells what the process runs on; a line that says `error` is its
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def run(job: dict[str, Any], emit: Emit) -> None:
-    """All gates of the job that start before `until` (seconds since the epoch; None for no end)."""
+    """Run the gates of the job that start before its `until` (seconds since the epoch; None for no end)."""
     rig = open_rig(job["device"])
     environment = {**session_environment(Path.cwd()), **rig.device.environment()}
     emit(
@@ -84,7 +84,7 @@ def run(job: dict[str, Any], emit: Emit) -> None:
 
 
 def gate_seed(seed: int, process: int, index: int) -> int:
-    """A seed of its own for every gate, the same in every repetition of the protocol."""
+    """The seed of one gate, which is its own and the same whenever the calibration is repeated."""
     import numpy as np
 
     return int(np.random.SeedSequence([seed, process, index]).generate_state(1, np.uint32)[0] >> 1)

@@ -1,4 +1,4 @@
-"""Other rules by which a kernel is called faster, run on the same kernels as the gate's own."""
+"""Other rules by which benchmarks call a kernel faster, applied to the same kernels as the gate's own rule."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pytest_kgate.validation.calibrate.rigs.rig import Contest
 from pytest_kgate.validation.calibrate.run.trial import Trials
 
 USUAL_SAMPLES = 100
-"""Of each arm: what most benchmark scripts take."""
+"""Samples of each arm, as many as most benchmark scripts take."""
 
 RULES = {
     "usual": f"{USUAL_SAMPLES} eager samples of the candidate between events, then {USUAL_SAMPLES} of the reference; "
@@ -27,7 +27,7 @@ RULES = {
     "medians is below the bound",
     "kgate": "a race of this plugin",
 }
-"""Each recipe in one sentence, for the report."""
+"""Each rule in one sentence, for the report."""
 
 
 def side_by_side(trials: Trials, case: Case, seed: int) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""A calibration: gates run in fresh processes, one after the other, until every case has as many as were asked for."""
+"""Run a calibration: gates in fresh processes, one after the other, until every case has as many as were asked for."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from pytest_kgate.validation.calibrate.file import Calibrations
 from pytest_kgate.validation.calibrate.file import counted
 
 _GRACE_SECONDS = 10.0
-"""For a child that is told to end, before it is made to."""
+"""Time for a child that was asked to end, before it is killed."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class Extent:
 
     processes: int
     gates: int
-    """A process, spread evenly over the cases of a kernel against itself (or over the comparisons)."""
+    """Gates a process, spread evenly over the cases of a kernel against itself (or over the comparisons)."""
     truth_gates: int
-    """A process, spread evenly over the cases of known ratio."""
+    """Gates a process, spread evenly over the cases of known ratio."""
 
 
 PRESETS = {
@@ -50,7 +50,7 @@ COMPARISON = Extent(processes=4, gates=30, truth_gates=0)
 
 @dataclass(frozen=True)
 class CalibrationPlan:
-    """What to run on which device."""
+    """The device, settings and cases of one run, and when it ends."""
 
     device: str
     timer: str
@@ -62,7 +62,7 @@ class CalibrationPlan:
     seconds: float | None = None
     """No gate starts later than this after the start of the run."""
     recipes: bool = False
-    """Whether other recipes are run beside ours."""
+    """Whether other rules are run beside ours, for comparison."""
 
 
 Progress = Callable[[int, int, str], None]
@@ -70,7 +70,7 @@ Progress = Callable[[int, int, str], None]
 
 
 def targets(cases: Sequence[Case], extent: Extent) -> Counter[str]:
-    """How many gates each case shall have in all processes together."""
+    """The number of gates that each case is to have over all processes."""
     wanted: Counter[str] = Counter()
     for truth, a_process in ((False, extent.gates), (True, extent.truth_gates)):
         names = [case.name for case in cases if (case.group == "truth") is truth]
@@ -94,7 +94,7 @@ def next_job(missing: Counter[str], cases: Sequence[Case], extent: Extent, seed:
 
 
 def run(plan: CalibrationPlan, calibrations: Calibrations, progress: Progress) -> list[str]:
-    """Run processes until nothing is missing or the time is up; returns what went wrong on the way.
+    """Run processes until no gate is missing or the time is up; returns a line on each failure on the way.
 
     Raises `KgateError` where a process ends without a single gate: the next one would too.
     """
@@ -131,7 +131,7 @@ def _run_process(
     wanted: Counter[str],
     progress: Progress,
 ) -> list[str]:
-    """Run one child process; its gates go to the file as they come."""
+    """Run one child process, and add its gates to the file as they are done."""
     job = {
         "device": plan.device,
         "timer": plan.timer,

@@ -1,4 +1,4 @@
-"""One gate of a calibration, raced by the code that races users' kernels, as a line of the calibration file."""
+"""Run one gate of a calibration with the code that races users' kernels, and describe it for the calibration file."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ Gate = dict[str, Any]
 
 @dataclass(frozen=True)
 class Setting:
-    """How all gates of a calibration are timed."""
+    """The timer, cache and budget of all gates of a calibration."""
 
     timer: str
     cache: str
@@ -51,7 +51,7 @@ class Setting:
 
 
 class Trials:
-    """Runs gates on one rig. Around each gate of known ratio, the launch floor and the clock are measured."""
+    """Runs gates on one rig; before and after each gate of known ratio it measures the launch floor and the clock."""
 
     def __init__(self, rig: Rig, setting: Setting) -> None:
         self.rig = rig
@@ -60,7 +60,7 @@ class Trials:
         """Good enough to choose the cycles of two equal kernels."""
 
     def run(self, case: Case, seed: int) -> Gate:
-        """Race the case once. What goes wrong becomes a gate with the verdict ERROR; only a lost device raises."""
+        """Race the case once. An error becomes a gate with the verdict ERROR; only a lost device raises."""
         start = time.perf_counter()
         try:
             gate = self._spin_gate(case, seed) if case.kernel == "spin" else self._plain_gate(case, seed)
@@ -133,14 +133,14 @@ class Trials:
         }
 
     def cycles_for(self, seconds: float, seed: int) -> int:
-        """Cycles of a spin kernel that reads about so many seconds, by what was measured once in this process."""
+        """Cycles of a spin kernel of about this latency, by the floor and clock that this process measured first."""
         if self._rough is None:
             clock_hz = self.rig.clock_hz()
             self._rough = mean_model((self.read_floor(seed, clock_hz),), (clock_hz,))
         return self._rough.cycles_for(seconds)
 
     def read_floor(self, seed: int, clock_hz: float) -> LaunchFloor:
-        """What the timer reads of an empty kernel, and of short spins beyond the cycles that they spend."""
+        """The launch floor: the timer's reading of an empty kernel, and of short spins less the cycles they spend."""
         spread = _spread(clock_hz)
         cycles = 2 * spread
         contest = self.rig.spins(None, cycles, seed, spread)
@@ -169,7 +169,7 @@ def _spread(clock_hz: float) -> int:
 
 
 def describe(result: race.Race, bound: float) -> Gate:
-    """What is kept of a race with one gate."""
+    """The line of the calibration file that is kept of a race with one gate."""
     (judgement,) = result.judgements
     timed = result.rounds > 0
     return {
@@ -192,9 +192,9 @@ def describe(result: race.Race, bound: float) -> Gate:
 
 
 def first_look_p_value(result: race.Race, bound: float) -> float | None:
-    """One-sided p of `ratio >= bound` after the first look's rounds, which every race has.
+    """One-sided p value of `ratio >= bound` after the rounds of the first look, which every race has.
 
-    The p of the look that decided is no good to hold against uniform: which look that is depends on the samples.
+    The p value of the look that decided is not uniform even in theory, since which look decides depends on the samples.
     """
     rounds = group_sequential.LOOKS[0]
     candidate, reference = result.candidate[:rounds], result.reference[:rounds]

@@ -1,4 +1,4 @@
-"""The distribution of p-values, which is uniform where the statistics hold: in characters, or drawn by matplotlib."""
+"""Histograms of the gates' p-values, which are uniform where the statistics hold: as text, or by matplotlib."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
 
 BINS = 20
-"""Of 5 %; the outer halves of the outer bins are what a gate's 2.5 % is about."""
+"""Bins of 5 % each; a gate at 2.5 % on each side concerns the outer halves of the first and the last."""
 
 _BAR = 40
 

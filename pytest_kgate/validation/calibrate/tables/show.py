@@ -1,4 +1,4 @@
-"""A calibration on the terminal, and as Markdown for the documentation."""
+"""Show a calibration: on the terminal, and as Markdown for the documentation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _GAP = 2
 
 
 def findings_in(calibrations: Calibrations) -> Findings:
-    """What the gates of a file show."""
+    """The findings that follow from the gates of a file."""
     return findings_of(calibrations.gates, catalogue(calibrations.setting["kind"]))
 
 
@@ -55,7 +55,7 @@ def terminal_text(calibrations: Calibrations, width: int, color: bool) -> str:
 
 
 def _rules(calibrations: Calibrations) -> list[str]:
-    """What the recipes that were run do, and why one of them could not."""
+    """Lines on what each rule of the comparison does, and why one of them could not run."""
     told = {str(line["recipe"]): line.get("error") for line in calibrations.comparisons}
     return [f"{name}: {rule}" for name, rule in RULES.items() if name in told] + [
         f"{name} did not run: {error}" for name, error in told.items() if error
@@ -129,7 +129,7 @@ def _checks(found: Findings, width: int) -> str:
 
 
 def _render(table: Table, width: int, color: bool) -> str:
-    """As many columns, from the left, as there is room for; at least the first `table.least`."""
+    """The table with as many columns, from the left, as there is room for; at least the first `table.least`."""
     from rich.table import Table as Rich
     from rich.text import Text
 

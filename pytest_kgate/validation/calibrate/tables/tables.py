@@ -1,4 +1,4 @@
-"""A calibration as tables of text: the one place that picks and formats what readers see. No terminal, no Markdown."""
+"""A calibration as tables of text, which `show.py` renders for a terminal or as Markdown: all formatting is here."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pytest_kgate.validation.calibrate.findings.findings import Findings
 
 @dataclass(frozen=True)
 class Table:
-    """Cells as text; the first column is aligned left, the others right."""
+    """A table whose cells are text; the first column is aligned left, the others right."""
 
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -86,7 +86,7 @@ def _accuracy(one: Accuracy) -> tuple[str, ...]:
 
 
 def instruments_line(findings: Findings) -> str:
-    """What the model of the truth rests on; empty where nothing has a known ratio."""
+    """A line on the measured launch floors, on which the true ratios rest; empty where no case has a known ratio."""
     if not findings.accuracy:
         return ""
     floor = statistics.median(one.floor_seconds for one in findings.accuracy)
@@ -99,7 +99,7 @@ def instruments_line(findings: Findings) -> str:
 
 
 def comparison_table(lines: Iterable[Mapping[str, Any]]) -> Table:
-    """How often each recipe passed a gate that it should not have, and what a gate cost it."""
+    """The rules side by side: how often each passed a gate that it should not have, and how long a gate took."""
     groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for line in lines:
         groups.setdefault((str(line["case"]), str(line["recipe"])), []).append(line)
@@ -126,7 +126,7 @@ def comparison_table(lines: Iterable[Mapping[str, Any]]) -> Table:
 
 
 def conditions(setting: Mapping[str, Any], processes: Sequence[Mapping[str, Any]]) -> str:
-    """On what, how and when: one line."""
+    """One line on the device, timer, budget and dates of a calibration."""
     environments = [process["environment"] for process in processes]
     if not environments:
         return "no process has run"
