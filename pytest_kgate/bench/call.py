@@ -18,6 +18,7 @@ import numpy as np
 from pytest_kgate.bench.correctness.check import check
 from pytest_kgate.bench.correctness.check import verify_timed_output
 from pytest_kgate.bench.correctness.check import workload_of
+from pytest_kgate.bench.correctness.repeatable_inputs import demand_repeatable
 from pytest_kgate.bench.correctness.selftest import selftest
 from pytest_kgate.bench.processes import gather
 from pytest_kgate.bench.race import race
@@ -45,6 +46,7 @@ from pytest_kgate.integrity.side_effects.placement import placed
 from pytest_kgate.integrity.side_effects.streams import Verify
 from pytest_kgate.integrity.side_effects.streams import out_of_order
 from pytest_kgate.integrity.tampering.exit_guard import no_successful_exit
+from pytest_kgate.problems import tree
 from pytest_kgate.report.record.verdicts import VERDICTS
 from pytest_kgate.statistics.gates import Verdict
 from pytest_kgate.system.deadline import deadline
@@ -148,6 +150,7 @@ def _run(
     )
     with leased(builder.lease_name, settings.timeout, waiting), contextlib.ExitStack() as stack:
         with deadline(settings.timeout, f"the check of {problem.name}", when_stuck):
+            demand_repeatable(problem, device)
             builder.reference = reference = picker.pick(problem, device, settings.timer, settings.cache)
             if settings.selftest:
                 builder.selftest = selftest(device, problem, reference.arm, request.error, request.seed)
@@ -238,9 +241,11 @@ def _work_undone(
     """
     with device.running("waiting for all that the candidate has launched"):
         device.synchronize()  # on a stream of its own it may lag behind, and write into the inputs that are drawn next
-    for seed, answer in (pair for probe in result.probes.kept for pair in probe.answers):
+    for probe, seed, answer in ((one, *pair) for one in result.probes.kept for pair in one.answers):
         with device.running("verifying a timed launch"):
             inputs = workload.draw(seed)
+            if probe.kept is not None:
+                inputs = tree.with_outside(inputs, probe.kept, answer.device)
         reason = verify(inputs, answer)
         if reason is not None:
             with device.running("looking for what makes a timed launch wrong"):

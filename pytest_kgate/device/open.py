@@ -24,7 +24,7 @@ def assigned(spec: str, worker: str = "") -> str:
     require_torch()
     import torch
 
-    if not torch.cuda.is_available():
+    if not torch.cuda.is_available() or torch.version.hip:  # a ROCm build calls its GPUs cuda, too
         return "host" if spec == "auto" else "cuda:0"
     number = worker.removeprefix("gw")
     return f"cuda:{(int(number) if number.isdigit() else 0) % torch.cuda.device_count()}"

@@ -71,8 +71,11 @@ class ProbeRows:
         # Only the candidate's own row brings the first values, so that nothing can have run on them before it, and only
         # the launch that is audited the third.
         self._seeds = tuple(seeds)
-        self._values = tuple(workload.draw(one) for one in self._seeds)
-        self._answers = [workload.make_output(self._values[0]) for _ in range(2)]
+        drawn = [workload.draw(one) for one in self._seeds]
+        self._answers = [workload.make_output(drawn[0]) for _ in range(2)]
+        # A captured graph keeps numbers and tensors of the host as they were, so calls on new values keep them, too.
+        self._kept = tree.outside(sets[0][0], self._answers[0].device)
+        self._values = tuple(tree.with_outside(one, self._kept, self._answers[0].device) for one in drawn)
         self._fenced = 0
         self._rehearse()
 
@@ -128,7 +131,7 @@ class ProbeRows:
                 elapsed[[interval.row == key for interval in intervals]].item() for key in (_FENCED, _FENCES)
             )
             overlap = float(fenced - fences) / self._fenced - latency_seconds
-        return Probe(answers, (longer[0], longer[1]), overlap)
+        return Probe(answers, (longer[0], longer[1]), overlap, self._kept)
 
     def _renew(self, which: int, sets: Sequence[BufferSet] | None = None) -> None:
         """Write the values of draw `which` into the same buffers: of all sets, unless some are named."""

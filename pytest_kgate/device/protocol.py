@@ -56,6 +56,9 @@ class Probe:
     """Seconds by which a call of the candidate takes longer between two empty launches, which let it overlap with no
     other call, than in the round's rows; None where the timer lets no two calls overlap."""
 
+    kept: Any = None
+    """What of the round's inputs was none of the device's memory, as `tree.outside` gives it: it stayed as it was."""
+
 
 @dataclass(frozen=True)
 class RoundSeeds:

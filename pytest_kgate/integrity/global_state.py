@@ -68,7 +68,9 @@ class GlobalState:
 
 
 def _memory_of(device: Device) -> gpu_memory.MemoryBaseline | None:
-    return gpu_memory.MemoryBaseline(device.index) if isinstance(device, CudaContext) else None
+    if not isinstance(device, CudaContext) or torch.cuda.get_allocator_backend() == "cudaMallocAsync":
+        return None  # that allocator keeps no list of its blocks
+    return gpu_memory.MemoryBaseline(device.index)
 
 
 def _value(setting: Setting) -> Any:

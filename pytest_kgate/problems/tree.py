@@ -80,7 +80,24 @@ def storage_span(tensor: Tensor) -> Tensor:
     return torch.as_strided(tensor, (extent,), (1,), tensor.storage_offset())
 
 
-def _mapped(tree: Any, change: Callable[[Tensor], Tensor]) -> Any:
+def outside(tree: Any, device: torch.device) -> Any:
+    """The tree with None in place of each tensor on this device: the numbers, and the tensors elsewhere, remain."""
+    return _mapped(tree, lambda tensor: None if tensor.device == device else tensor)
+
+
+def with_outside(tree: Any, kept: Any, device: torch.device) -> Any:
+    """The tree's tensors on this device, with all else as `outside` has kept it of a tree that is built alike."""
+    if isinstance(tree, Tensor) and tree.device == device:
+        return tree
+    if isinstance(tree, dict):
+        return {key: with_outside(one, kept[key], device) for key, one in tree.items()}
+    if isinstance(tree, (tuple, list)):
+        changed = [with_outside(one, its, device) for one, its in zip(tree, kept, strict=True)]
+        return type(tree)(*changed) if hasattr(tree, "_fields") else type(tree)(changed)
+    return kept
+
+
+def _mapped(tree: Any, change: Callable[[Tensor], Tensor | None]) -> Any:
     if isinstance(tree, Tensor):
         return change(tree)
     if isinstance(tree, dict):

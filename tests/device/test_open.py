@@ -42,3 +42,11 @@ def test_gpu_that_is_asked_for_where_there_is_none_is_missing(gpus):
     gpus(0)
     with pytest.raises(DeviceMissing, match="No CUDA device is available"):
         open_device("cuda")
+
+
+def test_rocm_build_is_told_from_a_gpu_of_nvidias(gpus, monkeypatch):
+    gpus(1)
+    monkeypatch.setattr(torch.version, "hip", "6.4")
+    assert assigned("auto") == "host"
+    with pytest.raises(DeviceMissing, match=r"built for ROCm 6\.4"):
+        open_device("cuda")

@@ -120,3 +120,14 @@ print(max(after[thread] - before[thread] for thread in before))
         pytest.skip("reads /proc")
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(found.stdout) * 1e-9 < 5e-3
+
+
+def test_what_is_not_on_a_device_is_kept_from_another_tree():
+    there = torch.device("meta")
+    drawn = (torch.empty(2, device=there), [0.5, torch.tensor(1.0)], {"mode": "a"})
+    others = (torch.empty(2, device=there), [0.7, torch.tensor(9.0)], {"mode": "b"})
+    kept = tree.outside(drawn, there)
+    assert kept[0] is None
+    mixed = tree.with_outside(others, kept, there)
+    assert mixed[0] is others[0]
+    assert (mixed[1][0], float(mixed[1][1]), mixed[2]) == (0.5, 1.0, {"mode": "a"})

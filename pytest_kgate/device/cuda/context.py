@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator
 
@@ -24,6 +25,11 @@ class CudaContext:
     """One device with the stream on which all arms run; nothing else of the process uses that stream meanwhile."""
 
     def __init__(self, index: int, *, timeout_seconds: float) -> None:
+        if torch.version.hip:
+            raise DeviceMissing(
+                f"This PyTorch is built for ROCm {torch.version.hip}, and GPUs are timed through NVIDIA's driver only.",
+                "Run with --kgate-device host, or install a CUDA build of PyTorch on a machine with an NVIDIA GPU.",
+            )
         if not torch.cuda.is_available():
             raise DeviceMissing(
                 "No CUDA device is available to this PyTorch.",
@@ -55,6 +61,11 @@ class CudaContext:
     def hung(self) -> bool:
         """Whether a kernel still runs that will not end: the process can then not exit in the usual way."""
         return self.lost == _HUNG
+
+    @property
+    def launches_block(self) -> bool:
+        """Whether each launch waits for its kernel, as CUDA_LAUNCH_BLOCKING has it: nothing can be queued then."""
+        return os.environ.get("CUDA_LAUNCH_BLOCKING", "0") not in ("", "0")
 
     @property
     def l2_bytes(self) -> int:

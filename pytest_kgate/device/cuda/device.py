@@ -18,6 +18,7 @@ from pytest_kgate.device.cuda.timers.queue import QueueStopwatch
 from pytest_kgate.device.protocol import Reading
 from pytest_kgate.device.protocol import Stopwatch
 from pytest_kgate.device.protocol import Workload
+from pytest_kgate.errors import TimingError
 from pytest_kgate.errors import UsageError
 
 
@@ -60,6 +61,12 @@ class CudaDevice(CudaContext):
             raise UsageError(f"Timer {timer!r} does not exist on a CUDA device.", "Use auto, graph, queue or eager.")
         if timer == "eager":
             return EagerStopwatch(self, arms, workload, cache)
+        if self.launches_block:
+            raise TimingError(
+                "CUDA_LAUNCH_BLOCKING is set, so every launch waits for its kernel, and none can be queued behind "
+                "another.",
+                "Unset it, or time whole calls with --kgate-timer eager.",
+            )
         refused = refusals(self, arms, workload)
         if timer != "queue" and not refused and not self.on_default_stream:
             return GraphStopwatch(self, arms, workload, cache)

@@ -62,9 +62,9 @@ def placed(
 ) -> Iterator[Placement]:
     """Find the stream that the arms work on; where it is the default one, the device runs everything there meanwhile.
 
-    `seeds(arm, number)` tells the seed of each draw. Looks at CUDA devices alone.
+    `seeds(arm, number)` tells the seed of each draw. Looks at CUDA devices alone, where launches do not wait.
     """
-    if not isinstance(device, CudaContext):
+    if not isinstance(device, CudaContext) or device.launches_block:
         yield Placement()
         return
 

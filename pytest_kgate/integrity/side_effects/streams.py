@@ -160,7 +160,7 @@ def out_of_order(
         device.synchronize()
         if device.instruments.host_was_late() and not waited_for:
             return None
-        if (verify(values, kept) is None) is not waited_for:
+        if (verify(inputs, kept) is None) is not waited_for:
             return None
     return (
         "its calls are right only where the GPU is waited for before and after each, so some of the work runs on "

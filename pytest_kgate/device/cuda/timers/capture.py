@@ -55,7 +55,8 @@ class Captures:
     ) -> list[Any]:
         graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
         try:
-            pad = torch.empty(pad_bytes, dtype=torch.uint8, device=self._device.torch_device)
+            # A storage: an empty tensor is filled, and that captured, under torch.use_deterministic_algorithms.
+            pad = torch.UntypedStorage(pad_bytes, device=self._device.torch_device)
             results: list[Any] = []
             for turn in range(launches):
                 results = [*(results if keep else ()), call(turn)]
@@ -106,6 +107,9 @@ class Captures:
 
 def refusals(device: CudaContext, arms: Sequence[Arm], workload: Workload) -> dict[str, str]:
     """Capture each arm once; why an arm can't be captured, by its name."""
+    if torch.cuda.get_allocator_backend() == "cudaMallocAsync":
+        said = "PyTorch's allocator is cudaMallocAsync, whose allocations are captured and timed with the kernels"
+        return {arm.name: said for arm in arms}
     found = {}
     with device.running("capturing"):
         inputs = workload.draw(0)

@@ -43,7 +43,8 @@ def cold_probe(device: CudaContext, flush: Callable[[], Any]) -> ColdCache:
             flush()
             chase(stream, chain, _LINKS, of_flushed)
         device.wait()
-        hot, flushed = (readings[:, :, 0].double().median(dim=0).values / _LINKS).tolist()
+        # On the host: a median on a GPU is refused under torch.use_deterministic_algorithms.
+        hot, flushed = (readings[:, :, 0].cpu().double().median(dim=0).values / _LINKS).tolist()
     return ColdCache(hot_cycles=hot, flushed_cycles=flushed)
 
 

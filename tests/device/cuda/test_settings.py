@@ -1,0 +1,37 @@
+"""Settings of a user's environment under which a GPU is timed otherwise, or not at all; no GPU is needed."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from pytest_kgate.device.arm import Arm
+from pytest_kgate.device.cuda.device import CudaDevice
+from pytest_kgate.device.cuda.timers.capture import refusals
+from pytest_kgate.errors import TimingError
+
+ARMS = [Arm(name, lambda inputs, output: None, False) for name in ("candidate", "reference")]
+
+
+def unopened():
+    return CudaDevice.__new__(CudaDevice)
+
+
+@pytest.mark.parametrize("timer", ["auto", "graph", "queue"])
+def test_launches_that_block_are_said_to_be_why_nothing_can_be_queued(monkeypatch, timer):
+    monkeypatch.setenv("CUDA_LAUNCH_BLOCKING", "1")
+    with pytest.raises(TimingError, match="CUDA_LAUNCH_BLOCKING is set"):
+        unopened().stopwatch(ARMS, None, timer=timer, cache="hot")
+
+
+@pytest.mark.parametrize("value", ["", "0"])
+def test_launches_do_not_block_where_the_variable_is_off(monkeypatch, value):
+    monkeypatch.setenv("CUDA_LAUNCH_BLOCKING", value)
+    assert not unopened().launches_block
+
+
+def test_graphs_are_not_used_with_an_allocator_that_is_captured(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_allocator_backend", lambda: "cudaMallocAsync")
+    found = refusals(unopened(), ARMS, None)
+    assert set(found) == {"candidate", "reference"}
+    assert "cudaMallocAsync" in found["candidate"]
