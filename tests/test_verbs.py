@@ -48,7 +48,7 @@ RUNS = {
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None) -> Path:
     """Records and a test of a user's, on a machine without compute-sanitizer; compiled kernels are not made anew."""
     pytest_kgate.build.library.binding()
     monkeypatch.setenv("KGATE_CACHE_DIR", str(cache.root()))
