@@ -146,6 +146,7 @@ def _run(
         on=settings.integrity == "on",
         own=request.claims_own,
         says=(builder.candidate_name, *request.declared_libraries),
+        gates=(request.speed, request.error),
         isolated=isolation is not None,
     )
     with leased(builder.lease_name, settings.timeout, waiting), contextlib.ExitStack() as stack:
@@ -189,14 +190,15 @@ def _run(
                 if notice is not None:
                     for warning in builder.advice:
                         notice(warning)
-                builder.valid_race = race_with_retry(
-                    device,
-                    stopwatch,
-                    request.speed if judges else (),
-                    plan,
-                    progress,
-                    accept_foreign_load=settings.foreign_load == "warn",
-                )
+                with checks.untraced():
+                    builder.valid_race = race_with_retry(
+                        device,
+                        stopwatch,
+                        request.speed if judges else (),
+                        plan,
+                        progress,
+                        accept_foreign_load=settings.foreign_load == "warn",
+                    )
                 builder.race = builder.valid_race.race
                 if builder.race.rounds and request.must_be_right and settings.verify_timed_launches:
                     observed = request.book.numbered(Stream.OBSERVED_VALUES)

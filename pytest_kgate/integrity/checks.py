@@ -25,7 +25,9 @@ from pytest_kgate.integrity.side_effects import background
 from pytest_kgate.integrity.side_effects import memoization
 from pytest_kgate.integrity.side_effects import streams
 from pytest_kgate.integrity.side_effects.streams import Verify
+from pytest_kgate.integrity.tampering.basis import Basis
 from pytest_kgate.integrity.tampering.monkeypatches import MONKEYPATCHES
+from pytest_kgate.integrity.tampering.tracing import untraced
 from pytest_kgate.report.format import seconds
 
 if TYPE_CHECKING:
@@ -78,14 +80,16 @@ class IntegrityChecks:
         on: bool,
         own: bool,
         says: Sequence[str],
+        gates: object = (),
         isolated: bool = False,
     ) -> None:
         """Nothing is checked unless `on`.
 
         `own`: whether the candidate claims to be a kernel of its own, which calls no library. `says`: its name and the
-        libraries that its source declares, whose kernels it may launch all the same. `isolated`: whether it runs in a
-        process of its own.
+        libraries that its source declares, whose kernels it may launch all the same. `gates` are what is demanded.
+        `isolated`: whether it runs in a process of its own.
         """
+        self._basis = Basis(problem, gates)
         self._candidate = candidate
         self._device = device
         self._problem = problem
@@ -114,6 +118,14 @@ class IntegrityChecks:
             self._ran["zones"] = "passed"  # an overwritten zone raises
             zones = GuardZones(self._device)
             return zones.problem(self._problem), zones.arm(self._candidate)
+
+    @contextmanager
+    def untraced(self) -> Iterator[None]:
+        """In the block, no tracer runs, and a candidate that turns one on is reported."""
+        with untraced() as turned_on:
+            yield
+        for name in turned_on if self._on else ():
+            self.report("state", f"a tracer was turned on by {name} while calls were timed.")
 
     def phase_over(self, *, slow: bool = False) -> None:
         """After the check, the race and `observe`: report what the candidate has changed, and put it back.
@@ -183,7 +195,7 @@ class IntegrityChecks:
         self._ran.setdefault(
             "originals", "passed" if MONKEYPATCHES.follows_imports else "not run: the plugin is not loaded"
         )
-        changed = [*MONKEYPATCHES.changed(), *MONKEYPATCHES.replaced_modules()]
+        changed = [*MONKEYPATCHES.changed(), *MONKEYPATCHES.replaced_modules(), *self._basis.changed()]
         if changed:
             more = f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else ""
             self.report(

@@ -20,6 +20,7 @@ import torch
 from pytest_kgate.device.cuda import driver
 from pytest_kgate.device.cuda.context import CudaContext
 from pytest_kgate.integrity import gpu_memory
+from pytest_kgate.integrity.tampering import tracing
 
 if TYPE_CHECKING:
     from pytest_kgate.device.protocol import Device
@@ -84,6 +85,9 @@ def _of_python() -> list[Setting]:
     found = [
         Setting("gc.isenabled", gc.isenabled, lambda on: gc.enable() if on else gc.disable()),
         Setting("sys.getswitchinterval", sys.getswitchinterval, sys.setswitchinterval),
+        Setting("sys.gettrace", sys.gettrace, sys.settrace),
+        Setting("sys.getprofile", sys.getprofile, sys.setprofile),
+        Setting("sys.monitoring", tracing.monitoring, None),
     ]
     if hasattr(os, "sched_getaffinity"):
         found.append(
@@ -125,6 +129,7 @@ def _of_torch() -> list[Setting]:
             torch.are_deterministic_algorithms_enabled,
             torch.use_deterministic_algorithms,
         ),
+        Setting("torch.compiler.set_stance", _compiler_stance, torch.compiler.set_stance),
         Setting("torch.is_autocast_enabled", lambda: _autocast(), None),
         Setting("torch.set_flush_denormal", _flushes_denormals, torch.set_flush_denormal),
         Setting("torch.backends.mkldnn.enabled", lambda: torch.backends.mkldnn.enabled, _set_mkldnn),
@@ -138,6 +143,12 @@ def _of_torch() -> list[Setting]:
         Setting("torch.backends.cuda.cudnn_sdp_enabled", cuda.cudnn_sdp_enabled, cuda.enable_cudnn_sdp),
         *(Setting(name, _reader(owner, field), _writer(owner, field)) for name, (owner, field) in precision.items()),
     ]
+
+
+def _compiler_stance() -> str:
+    """Whether compiled functions are run as such, for everyone; not loaded for it."""
+    eval_frame = sys.modules.get("torch._dynamo.eval_frame")
+    return str(eval_frame._stance.stance) if eval_frame is not None else "default"
 
 
 def _autocast() -> tuple[bool, bool]:

@@ -5,11 +5,13 @@ The stopwatch does the timing, `statistics/judge.py` the judging.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +23,7 @@ from pytest_kgate.bench.seeds import SeedBook
 from pytest_kgate.bench.seeds import Stream
 from pytest_kgate.device.protocol import Round
 from pytest_kgate.device.protocol import Stopwatch
+from pytest_kgate.errors import TimingError
 from pytest_kgate.statistics.estimates import Interval
 from pytest_kgate.statistics.gates import Judgement
 from pytest_kgate.statistics.gates import SpeedGate
@@ -101,10 +104,12 @@ def run(
     decided: dict[int, Judgement] = {}
     book = SeedBook(plan.seed)
     probes = Probes()
+    seal = hashlib.blake2b()
     while len(rounds) < LOOKS[-1] and clock() - start < plan.budget_seconds:
         number = len(rounds)
         order = _shuffled(book.generator(Stream.ROUND_ORDER, number), samples, stopwatch.run_length)
-        rounds.append(stopwatch.round(book.round(number, probed=is_probed(book, number)), order))
+        rounds.append(_sealed(stopwatch.round(book.round(number, probed=is_probed(book, number)), order)))
+        seal.update(rounds[-1].seconds.tobytes())
         probes.add(rounds[-1].probe)
         if progress is not None:
             progress(Progress(len(rounds), clock() - start, _rough_ratio(rounds)))
@@ -115,6 +120,7 @@ def run(
             ):
                 break
     candidate, reference = _stack(rounds)
+    _demand_sealed(rounds, seal)
     _judge(rounds, gates, plan, stopwatch.tick_seconds, decided, final=True)
     return Race(
         candidate=candidate,
@@ -129,6 +135,23 @@ def run(
             name: np.array([one.evidence[name] for one in rounds]) for name in (rounds[0].evidence if rounds else ())
         },
     )
+
+
+def _sealed(one: Round) -> Round:
+    """The round with its samples in memory that can't be written to."""
+    seconds = np.frombuffer(one.seconds.tobytes(), dtype=one.seconds.dtype).reshape(one.seconds.shape)
+    return replace(one, seconds=seconds)
+
+
+def _demand_sealed(rounds: Sequence[Round], seal: hashlib.blake2b) -> None:
+    now = hashlib.blake2b()
+    for one in rounds:
+        now.update(one.seconds.tobytes())
+    if now.digest() != seal.digest():
+        raise TimingError(
+            "The samples of earlier rounds were changed while the race went on.",
+            "Code that runs in this process has done that; judge it with --kgate-isolate.",
+        )
 
 
 def _judge(

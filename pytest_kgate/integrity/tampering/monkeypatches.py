@@ -11,23 +11,22 @@ Imports neither torch nor numpy.
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Callable
-from collections.abc import Iterator
-from collections.abc import Mapping
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.machinery import PathFinder
-from operator import attrgetter
-from operator import getitem
-from operator import is_
-from types import FunctionType
 from types import MappingProxyType
 from types import ModuleType
 from typing import Any
+
+from pytest_kgate.integrity.tampering.contents import HiddenMethods
+from pytest_kgate.integrity.tampering.contents import Library
+from pytest_kgate.integrity.tampering.contents import OwnModule
+from pytest_kgate.integrity.tampering.contents import identity_of
+from pytest_kgate.integrity.tampering.contents import look_up
+from pytest_kgate.integrity.tampering.operators import Operators
 
 _PACKAGE = "pytest_kgate"
 
@@ -67,11 +66,9 @@ CHECKED_NAMES = MappingProxyType(
 )
 """Names that are compared, by module. Methods are written `Class.name`; inherited ones count as the class's own."""
 
-_PARTS = attrgetter("__code__", "__defaults__", "__kwdefaults__")
-"""What decides what a Python function does: assigning to one of these patches it without replacing it."""
-
-_CONSTANT = (bool, int, float, str, bytes, frozenset, type(None))
-"""Types of constants, which are compared by value."""
+_ALL_FUNCTIONS = MappingProxyType({"numpy": ("numpy",), "torch": ("torch", "torch.nn.functional")})
+"""Modules all functions of which are compared, by the module whose import completes them: what a reference, a problem
+or a comparison calls is in none of the lists above."""
 
 
 class MonkeypatchDetector:
@@ -81,38 +78,46 @@ class MonkeypatchDetector:
         self.follows_imports = False
         """Whether `follow_imports` was called; without it, nothing can be said about modules."""
         self._functions: dict[tuple[str, str], tuple[Any, ...]] = {}
-        self._own: list[_Module] = []
+        self._own: list[OwnModule] = []
+        self._libraries: list[OwnModule | HiddenMethods] = []
+        self.operators = Operators()
 
     def remember(self, module: ModuleType) -> None:
         """Remember a module's functions, methods and constants; called when its import has ended."""
         name = module.__name__
         own = name == _PACKAGE or name.startswith(f"{_PACKAGE}.")
         if own and not any(known.module is module for known in self._own):
-            self._own.append(_Module(module, list(_contents(module))))
+            self._own.append(OwnModule(module))
         if name == "torch":  # its submodules are complete only now
             for part in CHECKED_NAMES:
                 if part.startswith("torch."):
                     self._remember_names(part)
         self._remember_names(name)
+        if name in _ALL_FUNCTIONS and not any(known.module is module for known in self._libraries):
+            self._libraries += [Library(sys.modules[part]) for part in _ALL_FUNCTIONS[name]]
+            if name == "torch":
+                self._libraries.append(HiddenMethods(module, "Tensor"))
+                self.operators.remember(module)
 
     def _remember_names(self, name: str) -> None:
         module = sys.modules.get(name)
         for entry in CHECKED_NAMES.get(name, "").split() if module is not None else ():
-            found = _look_up(module, entry)
+            found = look_up(module, entry)
             if found is not None:
-                self._functions.setdefault((name, entry), _identity(found))
+                self._functions.setdefault((name, entry), identity_of(found))
 
     def changed(self) -> list[str]:
         """Full names of what was replaced, such as `time.perf_counter`."""
         found = []
         for (name, entry), identity in self._functions.items():
-            if _identity(_look_up(sys.modules.get(name), entry)) != identity:
+            if identity_of(look_up(sys.modules.get(name), entry)) != identity:
                 found.append(f"{name}.{entry}")
-        for own in self._own:
-            name = own.module.__name__
-            if sys.modules.get(name) is own.module:  # pytester forgets what its sessions import, and imports anew
-                found += [f"{name}.{entry}" for entry in own.changed()]
-        return found
+        for known in (*self._libraries, *self._own):
+            name = known.module.__name__
+            if sys.modules.get(name) is known.module:  # pytester forgets what its sessions import, and imports anew
+                found += [f"{name}.{entry}" for entry in known.changed()]
+        found += self.operators.changed()
+        return list(dict.fromkeys(found))
 
     def replaced_modules(self) -> list[str]:
         """Names of this package's modules in `sys.modules` that no import has loaded; needs `follow_imports`."""
@@ -124,91 +129,6 @@ class MonkeypatchDetector:
             for name, module in list(sys.modules.items())
             if name.startswith(f"{_PACKAGE}.") and id(module) not in known
         ]
-
-
-def _look_up(module: Any, entry: str) -> Any:
-    found = module
-    for name in entry.split("."):
-        found = inspect.getattr_static(found, name, None)
-    return found
-
-
-def _identity(value: Any) -> tuple[Any, ...]:
-    """Equal for the same object with the same code. It keeps the objects alive, since a freed address is used again."""
-    if isinstance(value, (staticmethod, classmethod)):
-        value = value.__func__
-    elif isinstance(value, property):
-        value = value.fget
-    if isinstance(value, FunctionType):
-        return value, *_PARTS(value)
-    return (value,)
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """One name of a module, or of a class in it, and what it meant."""
-
-    name: str
-    """Within the module: `function`, or `Class.method`."""
-    holder: Mapping[str, Any]
-    """The module's or the class's own dictionary."""
-    key: str
-    """The name in `holder`."""
-    value: Any
-    identity: tuple[Any, ...] | None
-    """See `_identity`; None for a constant, which is compared by value."""
-
-    def changed(self) -> bool:
-        now = self.holder.get(self.key)
-        if self.identity is None:
-            return now is not self.value and now != self.value
-        return now is not self.value or _identity(now) != self.identity
-
-
-class _Module:
-    """The contents of one of this package's modules. Compared several times a gate, so the common case is one pass."""
-
-    def __init__(self, module: ModuleType, entries: Sequence[_Entry]) -> None:
-        self.module = module
-        self._entries = entries
-        self._holders = [entry.holder for entry in entries]
-        self._keys = [entry.key for entry in entries]
-        self._values = [entry.value for entry in entries]
-        behind = (entry.identity[0] for entry in entries if entry.identity is not None)
-        self._functions = [value for value in behind if isinstance(value, FunctionType)]
-        self._parts = list(map(_PARTS, self._functions))
-
-    def changed(self) -> list[str]:
-        """Names, within the module, of what was replaced."""
-        return [] if self._same() else [entry.name for entry in self._entries if entry.changed()]
-
-    def _same(self) -> bool:
-        try:
-            values = all(map(is_, map(getitem, self._holders, self._keys), self._values))
-        except KeyError:
-            return False
-        return values and list(map(_PARTS, self._functions)) == self._parts
-
-
-def _contents(module: ModuleType) -> Iterator[_Entry]:
-    """Functions, classes with their methods, and constants of a module; caches and other mutable state are left out."""
-    holder = vars(module)
-    for name, value in list(holder.items()):
-        if isinstance(value, type):
-            yield _Entry(name, holder, name, value, (value,))
-            if value.__module__ == module.__name__:
-                yield from _methods(name, value)
-        elif callable(value):
-            yield _Entry(name, holder, name, value, _identity(value))
-        elif (isinstance(value, _CONSTANT) and not name.startswith("__")) or isinstance(value, tuple):
-            yield _Entry(name, holder, name, value, None)
-
-
-def _methods(name: str, cls: type) -> Iterator[_Entry]:
-    holder = vars(cls)
-    for key, value in list(holder.items()):
-        if isinstance(value, (FunctionType, staticmethod, classmethod, property)):
-            yield _Entry(f"{name}.{key}", holder, key, value, _identity(value))
 
 
 class _AfterImport(MetaPathFinder):

@@ -1,0 +1,150 @@
+"""What a module holds: its functions, classes with their methods, and constants, to tell what was replaced since."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from collections.abc import Iterator
+from collections.abc import Mapping
+from dataclasses import dataclass
+from operator import attrgetter
+from operator import getitem
+from operator import is_
+from types import FunctionType
+from types import ModuleType
+from typing import Any
+
+_PARTS = attrgetter("__code__", "__defaults__", "__kwdefaults__")
+"""What decides what a Python function does: assigning to one of these patches it without replacing it."""
+
+_CONSTANT = (bool, int, float, str, bytes, frozenset, type(None))
+"""Types of constants, which are compared by value."""
+
+
+def look_up(module: Any, entry: str) -> Any:
+    """What a name within a module means, such as `Class.method`, without calling any code of its own."""
+    found = module
+    for name in entry.split("."):
+        found = inspect.getattr_static(found, name, None)
+    return found
+
+
+def identity_of(value: Any) -> tuple[Any, ...]:
+    """Equal for the same object with the same code. It keeps the objects alive, since a freed address is used again."""
+    if isinstance(value, (staticmethod, classmethod)):
+        value = value.__func__
+    elif isinstance(value, property):
+        value = value.fget
+    if isinstance(value, FunctionType):
+        return value, *_PARTS(value)
+    return (value,)
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One name of a module, or of a class in it, and what it meant."""
+
+    name: str
+    """Within the module: `function`, or `Class.method`."""
+    holder: Mapping[str, Any]
+    """The module's or the class's own dictionary."""
+    key: str
+    """The name in `holder`."""
+    value: Any
+    identity: tuple[Any, ...] | None
+    """See `identity_of`; None for a constant, which is compared by value."""
+
+    def changed(self) -> bool:
+        now = self.holder.get(self.key)
+        if self.identity is None:
+            return now is not self.value and now != self.value
+        return now is not self.value or identity_of(now) != self.identity
+
+    def changed_by(self, folder: str) -> bool:
+        """Whether what is there now is code of this folder: PyTorch's compiler wraps `torch.manual_seed`, for one."""
+        now = self.holder.get(self.key)
+        code = getattr(now, "__code__", None)
+        return now is not self.value and code is not None and code.co_filename.startswith(folder)
+
+
+class OwnModule:
+    """The contents of one of this package's modules. Compared several times a gate, so the common case is one pass."""
+
+    def __init__(self, module: ModuleType, *, constants: bool = True) -> None:
+        self.module = module
+        entries = [entry for entry in _contents(module) if constants or entry.identity is not None]
+        self._entries = entries
+        self._holders = [entry.holder for entry in entries]
+        self._keys = [entry.key for entry in entries]
+        self._values = [entry.value for entry in entries]
+        behind = (entry.identity[0] for entry in entries if entry.identity is not None)
+        self._functions = [value for value in behind if isinstance(value, FunctionType)]
+        self._parts = list(map(_PARTS, self._functions))
+
+    def changed(self) -> list[str]:
+        """Names, within the module, of what was replaced."""
+        return [] if self._same() else [entry.name for entry in self._entries if entry.changed()]
+
+    def _same(self) -> bool:
+        try:
+            values = all(map(is_, map(getitem, self._holders, self._keys), self._values))
+        except KeyError:
+            return False
+        return values and list(map(_PARTS, self._functions)) == self._parts
+
+
+class Library(OwnModule):
+    """All functions of a module that is not this package's; what the library itself replaces is no tampering."""
+
+    def __init__(self, module: ModuleType) -> None:
+        super().__init__(module, constants=False)
+        self._folder = os.path.dirname(str(sys.modules[module.__name__.partition(".")[0]].__file__)) + os.sep
+
+    def changed(self) -> list[str]:
+        """Names, within the module, of what others have replaced."""
+        if self._same():
+            return []
+        return [entry.name for entry in self._entries if entry.changed() and not entry.changed_by(self._folder)]
+
+
+class HiddenMethods:
+    """A class written in C whose methods can't be replaced, but hidden by others of the same names in a subclass."""
+
+    def __init__(self, module: ModuleType, name: str) -> None:
+        self.module = module
+        self._name = name
+        self._methods = dict(vars(getattr(module, name)))
+
+    def changed(self) -> list[str]:
+        """Names, within the module, of methods that mean something else now."""
+        now = vars(getattr(self.module, self._name))
+        if now == self._methods:
+            return []
+        bases = getattr(self.module, self._name).__mro__[1:]
+        return [
+            f"{self._name}.{key}"
+            for key, value in now.items()
+            if (self._methods[key] is not value if key in self._methods else any(key in vars(base) for base in bases))
+        ]
+
+
+def _contents(module: ModuleType) -> Iterator[_Entry]:
+    """Functions, classes with their methods, and constants of a module; caches and other mutable state are left out."""
+    holder = vars(module)
+    for name, value in list(holder.items()):
+        if isinstance(value, type):
+            yield _Entry(name, holder, name, value, (value,))
+            if value.__module__ == module.__name__:
+                yield from _methods(name, value)
+        elif callable(value):
+            yield _Entry(name, holder, name, value, identity_of(value))
+        elif (isinstance(value, _CONSTANT) and not name.startswith("__")) or isinstance(value, tuple):
+            yield _Entry(name, holder, name, value, None)
+
+
+def _methods(name: str, cls: type) -> Iterator[_Entry]:
+    holder = vars(cls)
+    for key, value in list(holder.items()):
+        if isinstance(value, (FunctionType, staticmethod, classmethod, property)):
+            yield _Entry(f"{name}.{key}", holder, key, value, identity_of(value))

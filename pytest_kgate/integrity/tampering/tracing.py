@@ -1,0 +1,38 @@
+"""Functions that Python calls for each line or call: off while a race is timed, and on again afterwards.
+
+A tracer (of coverage, of a debugger) slows down both arms where they are Python, and one that a candidate brings can
+write to the variables of the functions that measure it. So no race is run under one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def untraced() -> Iterator[list[str]]:
+    """No tracer in the block; afterwards the list names the functions by which one was turned on within it."""
+    turned_on: list[str] = []
+    trace, profile = sys.gettrace(), sys.getprofile()
+    sys.settrace(None)
+    sys.setprofile(None)
+    try:
+        yield turned_on
+    finally:
+        if sys.gettrace() is not None:
+            turned_on.append("sys.settrace")
+        if sys.getprofile() is not None:
+            turned_on.append("sys.setprofile")
+        sys.settrace(trace)
+        sys.setprofile(profile)
+
+
+def monitoring() -> list[tuple[str, int]]:
+    """Tools that have registered with `sys.monitoring`, and the events that they asked for; Python 3.12 has it."""
+    monitoring = getattr(sys, "monitoring", None)
+    if monitoring is None:
+        return []
+    tools = ((number, monitoring.get_tool(number)) for number in range(6))
+    return [(tool, monitoring.get_events(number)) for number, tool in tools if tool is not None]

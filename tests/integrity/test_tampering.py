@@ -1,0 +1,134 @@
+"""What a verdict rests on besides modules: operators, modes, tracers, gates, a problem's functions, samples."""
+
+from __future__ import annotations
+
+import functools
+import gc
+import sys
+
+import numpy as np
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from pytest_kgate.bench.race import race
+from pytest_kgate.device.arm import Arm
+from pytest_kgate.device.fake.device import FakeDevice
+from pytest_kgate.device.protocol import Round
+from pytest_kgate.device.protocol import Workload
+from pytest_kgate.errors import TimingError
+from pytest_kgate.integrity.tampering.basis import Basis
+from pytest_kgate.integrity.tampering.contents import HiddenMethods
+from pytest_kgate.integrity.tampering.contents import Library
+from pytest_kgate.integrity.tampering.operators import Operators
+from pytest_kgate.integrity.tampering.tracing import untraced
+from pytest_kgate.problems.attention.problem import sdpa_problem
+from pytest_kgate.problems.problem import Problem
+from pytest_kgate.problems.problem import Shape
+from pytest_kgate.statistics.gates import SpeedGate
+
+
+@pytest.fixture
+def operators():
+    found = Operators()
+    found.remember(torch)
+    return found
+
+
+def test_operator_that_is_taken_over_in_the_dispatcher_is_named(operators):
+    library = torch.library.Library("aten", "IMPL")
+    library.impl("nan_to_num_", lambda self, nan=None, posinf=None, neginf=None: self.zero_(), "CPU")
+    try:
+        assert operators.changed() == ["the operator aten::nan_to_num_ of CPU"]
+    finally:
+        library._destroy()
+    assert operators.changed() == []
+
+
+def test_open_mode_is_named_and_a_default_device_is_none(operators):
+    class Slow(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            return func(*args, **(kwargs or {}))
+
+    with torch.device("cpu"):
+        assert operators.changed() == []
+    with Slow():
+        assert operators.changed() == ["all operators, by the open mode Slow"]
+
+
+@pytest.mark.parametrize("name", ["scaled_dot_product_attention", "softmax"])
+def test_any_function_of_pytorch_that_a_reference_may_call_is_compared(monkeypatch, name):
+    library = Library(torch.nn.functional)
+    monkeypatch.setattr(torch.nn.functional, name, lambda *_: None)
+    assert library.changed() == [name]
+
+
+def test_method_that_hides_one_of_a_tensors_is_named(monkeypatch):
+    methods = HiddenMethods(torch, "Tensor")
+    monkeypatch.setattr(torch.Tensor, "nan_to_num_", lambda self: self, raising=False)
+    monkeypatch.setattr(torch.Tensor, "a_new_name", 1, raising=False)
+    assert methods.changed() == ["Tensor.nan_to_num_"]
+
+
+def test_tracer_is_off_in_a_race_and_on_again_and_one_that_comes_on_is_named():
+    def tracer(*_):
+        return None
+
+    before = sys.getprofile()
+    sys.setprofile(tracer)
+    try:
+        with untraced() as turned_on:
+            assert sys.getprofile() is None
+        assert (turned_on, sys.getprofile()) == ([], tracer)
+        with untraced() as turned_on:
+            sys.setprofile(lambda *_: None)
+        assert (turned_on, sys.getprofile()) == (["sys.setprofile"], tracer)
+    finally:
+        sys.setprofile(before)
+
+
+def test_bound_of_a_gate_that_changes_is_named():
+    gate = SpeedGate(0.8)
+    basis = Basis(sdpa_problem(Shape(1, 1, 8, 8)), (gate,))
+    assert basis.changed() == []
+    object.__setattr__(gate, "bound", 100.0)
+    (told,) = basis.changed()
+    assert "the test's gates, from (SpeedGate(bound=0.8" in told
+
+
+def test_cell_of_a_references_closure_that_changes_is_named():
+    problem = sdpa_problem(Shape(1, 1, 8, 8), backend="flash")
+    basis = Basis(problem, ())
+    problem.reference["flash"].__closure__[0].cell_contents = "math"
+    assert basis.changed() == ["the problem's reference.flash.name"]
+
+
+def test_reference_that_counts_or_compiles_itself_is_none_of_that():
+    calls, compiled = 0, None
+
+    def reference(x):
+        nonlocal calls, compiled
+        calls += 1
+        compiled = compiled or torch.relu
+        return compiled(x)
+
+    problem = Problem("relu", lambda g: (torch.randn(4, generator=g),), functools.partial(reference), torch.relu)
+    basis = Basis(problem, ())
+    reference(torch.ones(1))
+    assert basis.changed() == []
+
+
+def test_samples_of_earlier_rounds_can_not_be_changed():
+    device = FakeDevice({"candidate": 1e-5, "reference": 1e-5})
+    arms = [Arm(name, lambda inputs, output: None, False) for name in ("candidate", "reference")]
+    stopwatch = device.stopwatch(arms, Workload(lambda seed: (), lambda inputs: None), timer="auto", cache="hot")
+    take = stopwatch.round
+
+    def replaces(*arguments):
+        for one in (one for one in gc.get_objects() if isinstance(one, Round)):
+            object.__setattr__(one, "seconds", one.seconds * np.array([[0.5], [1]]))
+        return take(*arguments)
+
+    stopwatch.round = replaces
+    with pytest.raises(TimingError, match="were changed while the race went on"):
+        race.run(stopwatch, (SpeedGate(0.8),), race.Plan(10.0, 1), device.clock)
