@@ -46,6 +46,7 @@ from pytest_kgate.integrity.side_effects.placement import placed
 from pytest_kgate.integrity.side_effects.streams import Verify
 from pytest_kgate.integrity.side_effects.streams import out_of_order
 from pytest_kgate.integrity.tampering.exit_guard import no_successful_exit
+from pytest_kgate.integrity.tampering.tracing import untraced
 from pytest_kgate.problems import tree
 from pytest_kgate.report.record.verdicts import VERDICTS
 from pytest_kgate.statistics.gates import Verdict
@@ -190,7 +191,7 @@ def _run(
                 if notice is not None:
                     for warning in builder.advice:
                         notice(warning)
-                with checks.untraced():
+                with untraced() as tracers:
                     builder.valid_race = race_with_retry(
                         device,
                         stopwatch,
@@ -199,6 +200,8 @@ def _run(
                         progress,
                         accept_foreign_load=settings.foreign_load == "warn",
                     )
+                for name in tracers if settings.integrity == "on" else ():
+                    checks.report("state", f"a tracer was turned on by {name} while calls were timed.")
                 builder.race = builder.valid_race.race
                 if builder.race.rounds and request.must_be_right and settings.verify_timed_launches:
                     observed = request.book.numbered(Stream.OBSERVED_VALUES)

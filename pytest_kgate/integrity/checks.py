@@ -27,7 +27,6 @@ from pytest_kgate.integrity.side_effects import streams
 from pytest_kgate.integrity.side_effects.streams import Verify
 from pytest_kgate.integrity.tampering.basis import Basis
 from pytest_kgate.integrity.tampering.monkeypatches import MONKEYPATCHES
-from pytest_kgate.integrity.tampering.tracing import untraced
 from pytest_kgate.report.format import seconds
 
 if TYPE_CHECKING:
@@ -118,14 +117,6 @@ class IntegrityChecks:
             self._ran["zones"] = "passed"  # an overwritten zone raises
             zones = GuardZones(self._device)
             return zones.problem(self._problem), zones.arm(self._candidate)
-
-    @contextmanager
-    def untraced(self) -> Iterator[None]:
-        """In the block, no tracer runs, and a candidate that turns one on is reported."""
-        with untraced() as turned_on:
-            yield
-        for name in turned_on if self._on else ():
-            self.report("state", f"a tracer was turned on by {name} while calls were timed.")
 
     def phase_over(self, *, slow: bool = False) -> None:
         """After the check, the race and `observe`: report what the candidate has changed, and put it back.

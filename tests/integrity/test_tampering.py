@@ -12,10 +12,12 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pytest_kgate.bench.race import race
+from pytest_kgate.device import probe_rows
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.fake.device import FakeDevice
 from pytest_kgate.device.protocol import Round
 from pytest_kgate.device.protocol import Workload
+from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import TimingError
 from pytest_kgate.integrity.tampering.basis import Basis
 from pytest_kgate.integrity.tampering.contents import HiddenMethods
@@ -132,3 +134,12 @@ def test_samples_of_earlier_rounds_can_not_be_changed():
     stopwatch.round = replaces
     with pytest.raises(TimingError, match="were changed while the race went on"):
         race.run(stopwatch, (SpeedGate(0.8),), race.Plan(10.0, 1), device.clock)
+
+
+def test_timed_call_may_not_return_what_computes_when_it_is_read():
+    class Later:
+        def __dlpack__(self, **_):
+            return torch.ones(1).__dlpack__()
+
+    with pytest.raises(CandidateError, match="may compute when it is read"):
+        probe_rows._tensor(Later())
