@@ -142,4 +142,4 @@ def test_timed_call_may_not_return_what_computes_when_it_is_read():
             return torch.ones(1).__dlpack__()
 
     with pytest.raises(CandidateError, match="may compute when it is read"):
-        probe_rows._tensor(Later())
+        probe_rows.ProbeRows._keep(None, 0, Later())
