@@ -38,6 +38,10 @@ _VERBS = {
         "pytest_kgate.bench.correctness.command",
         "ask whether the checks of your tests find wrong kernels; 1 if one lives",
     ),
+    "kernelbench": (
+        "pytest_kgate.bench.kernelbench",
+        "judge a solution of a KernelBench problem; 1 if it is wrong or too slow",
+    ),
     "oracle": (
         "pytest_kgate.validation.oracle.command",
         "honest and wrong attention over a grid of shapes; 1 if one is misjudged",

@@ -39,12 +39,30 @@ RUNS = {
     "simulate": Run("simulate --gates 4 --only independent", "| independent, 2 % |"),
     "calibrate": Run(f"calibrate --device host {CALIBRATES}", "sort"),
     "selftest": Run("selftest test_it.py --kgate-device host -p no:cacheprovider", ""),
+    "kernelbench": Run(
+        "kernelbench problem.py wrong.py --device host", "again     kgate kernelbench problem.py wrong.py", 1
+    ),
     "oracle": Run("oracle --device host --lengths 17 --head-dims 80", "| 17 | 144 |"),
     "integrity": Run("integrity --device host --only exits", "| not run |"),
     "build": Run("build host", "host (x86_64)" if sys.platform == "linux" else "host"),
     "sanitize": Run("sanitize test_it.py", "compute-sanitizer was not found", 2),
     "impls": Run("impls", "wmma (cuda, ready): "),
 }
+
+
+PROBLEM = """
+import torch
+
+class Model(torch.nn.Module):
+    def forward(self, x):
+        return torch.relu(x)
+
+def get_inputs():
+    return [torch.rand(16, 16)]
+
+def get_init_inputs():
+    return []
+"""
 
 
 @pytest.fixture
@@ -61,6 +79,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None) ->
         file.append(record)
     file.close()
     (tmp_path / "test_it.py").write_text(BEFORE)
+    (tmp_path / "problem.py").write_text(PROBLEM)
+    (tmp_path / "wrong.py").write_text(PROBLEM.replace("Model(", "ModelNew(").replace("torch.relu(x)", "x * 1"))
     return tmp_path
 
 

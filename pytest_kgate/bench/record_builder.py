@@ -134,7 +134,7 @@ class RecordBuilder:
         candidate: Any = self.request.candidate
         build = getattr(candidate, "build", None)
         own_name = getattr(candidate, "name", None) or getattr(candidate, "__name__", type(candidate).__name__)
-        return {
+        facts: CandidateFacts = {
             "name": self.request.name or str(own_name),
             "implementation": getattr(candidate, "implementation", None) if build else None,
             "knobs": dict(getattr(candidate, "knobs", {})) if build else {},
@@ -144,6 +144,10 @@ class RecordBuilder:
             "resources": [one.to_dict() for one in build.resources] if build else [],
             "ignored_params": list(self.candidate.ignored_params) if self.candidate else [],
         }
+        weights = getattr(candidate, "weights", None)
+        if self.request.problem.kernelbench is not None and isinstance(weights, str):
+            facts["weights"] = weights
+        return facts
 
     def _judgements(self) -> list[Judgement]:
         """The race's judgements, each with the bootstrap intervals that records show beside the deciding one."""
@@ -224,7 +228,7 @@ class RecordBuilder:
 
 def _problem_facts(problem: Problem) -> ProblemFacts:
     shape = problem.shape
-    return {
+    facts: ProblemFacts = {
         "name": problem.name,
         "shape": [shape.batch, shape.heads, shape.seqlen, shape.head_dim] if shape else None,
         "causal": shape.causal if shape else None,
@@ -233,6 +237,9 @@ def _problem_facts(problem: Problem) -> ProblemFacts:
         "bytes": problem.bytes,
         "params": dict(problem.params),
     }
+    if problem.kernelbench is not None:
+        facts["kernelbench"] = problem.kernelbench.to_dict()
+    return facts
 
 
 def _reference_facts(reference: Reference | None) -> ReferenceFacts | None:

@@ -11,8 +11,12 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import Generator
     from torch import Tensor
+
+    from pytest_kgate.problems.kernelbench.kernelbench import KernelBench
 
 __tracebackhide__ = True
 """A wrong argument is then shown at the line that made the shape, not inside the dataclass."""
@@ -86,3 +90,26 @@ class Problem:
 
     small: Problem | None = None
     """A smaller one that takes the same paths, for runs that are hundreds of times slower: compute-sanitizer's."""
+
+    kernelbench: KernelBench | None = None
+    """The file of KernelBench that this was read from: what makes candidates of the classes of solutions."""
+
+    @classmethod
+    def from_kernelbench(cls, file: str | Path, *, name: str | None = None, seed: int | None = None) -> Problem:
+        """The problem of a KernelBench file, with its class `Model` as the reference.
+
+        Its candidates are solutions, given by name: `kbench("new.py:ModelNew", problem)`. Raises `UsageError` where the
+        file can't be imported, or defines no such problem.
+        """
+        from pytest_kgate.problems.kernelbench.kernelbench import KernelBench  # here, since it imports PyTorch
+
+        read = KernelBench(file)
+        return cls(
+            name=name or read.name,
+            inputs=read.inputs,
+            hard_inputs=read.hard_inputs,
+            reference=read.reference,
+            exact=read.exact,
+            seed=seed,
+            kernelbench=read,
+        )

@@ -28,7 +28,7 @@ def copy(tree: Tree, place: Callable[[Tensor], Tensor] | None = None) -> Tree:
     default it is new and on the tensor's device. Sparse and empty tensors are cloned.
     """
     made = place or room_for
-    copied: Tree = _mapped(tree, lambda tensor: _copied(tensor, made))
+    copied: Tree = mapped(tree, lambda tensor: _copied(tensor, made))
     return copied
 
 
@@ -82,7 +82,7 @@ def storage_span(tensor: Tensor) -> Tensor:
 
 def outside(tree: Any, device: torch.device) -> Any:
     """The tree with None in place of each tensor on this device: the numbers, and the tensors elsewhere, remain."""
-    return _mapped(tree, lambda tensor: None if tensor.device == device else tensor)
+    return mapped(tree, lambda tensor: None if tensor.device == device else tensor)
 
 
 def with_outside(tree: Any, kept: Any, device: torch.device) -> Any:
@@ -97,13 +97,14 @@ def with_outside(tree: Any, kept: Any, device: torch.device) -> Any:
     return kept
 
 
-def _mapped(tree: Any, change: Callable[[Tensor], Tensor | None]) -> Any:
+def mapped(tree: Any, change: Callable[[Tensor], Tensor | None]) -> Any:
+    """The same tree with each tensor changed; what is no tensor stays as it is."""
     if isinstance(tree, Tensor):
         return change(tree)
     if isinstance(tree, dict):
-        return {key: _mapped(one, change) for key, one in tree.items()}
+        return {key: mapped(one, change) for key, one in tree.items()}
     if isinstance(tree, (tuple, list)):
-        changed = [_mapped(one, change) for one in tree]
+        changed = [mapped(one, change) for one in tree]
         return type(tree)(*changed) if hasattr(tree, "_fields") else type(tree)(changed)  # a named tuple has fields
     return tree
 

@@ -23,6 +23,7 @@ from pytest_kgate.errors import UsageError
 
 if TYPE_CHECKING:
     from pytest_kgate.build.compiler.ninja import BuildResult
+    from pytest_kgate.problems.kernelbench.kernelbench import KernelBench
 
 _HOW = 'Write "path/to/file.py:function" or "package.module:function"; a kernel is made by kernels("name").'
 
@@ -34,6 +35,8 @@ class CandidateFunction:
     where: str
     """An absolute path that ends in .py, or a module's dotted name."""
     function: str
+    problem: KernelBench | None = None
+    """For a KernelBench solution, the problem: the function is a class that makes a model of it."""
 
     @classmethod
     def parse(cls, text: str, folders: tuple[Path, ...]) -> CandidateFunction:
@@ -65,11 +68,12 @@ class CandidateFunction:
         if not callable(found):
             raise CandidateError(f"{self.where} has no function {self.function}.", "Check the candidate's name.")
         called: Callable[..., Any] = found
-        return called
+        return called if self.problem is None else self.problem.candidate(called)
 
     def to_dict(self) -> dict[str, Any]:
         """Built-in types, from which `load_named` makes the callable in another process."""
-        return {"where": self.where, "function": self.function}
+        problem = None if self.problem is None else self.problem.to_message()
+        return {"where": self.where, "function": self.function, "problem": problem}
 
 
 @dataclass(frozen=True)
@@ -101,10 +105,18 @@ NamedCandidate: TypeAlias = "CandidateFunction | CandidateSource"
 def load_named(facts: Mapping[str, Any]) -> Callable[..., Any]:
     """Load the candidate of which `to_dict` gave these facts, in this process."""
     if "function" in facts:
-        return CandidateFunction(**facts).load()
+        return CandidateFunction(facts["where"], facts["function"], _problem(facts["problem"])).load()
     from pytest_kgate.build.kernel import load_kernel
 
     return load_kernel(facts["source"], facts["knobs"], arch=facts["arch"], debug=facts["debug"])
+
+
+def _problem(message: Mapping[str, Any] | None) -> KernelBench | None:
+    if message is None:
+        return None
+    from pytest_kgate.problems.kernelbench.kernelbench import KernelBench  # here, since few candidates need it
+
+    return KernelBench.from_message(message)
 
 
 def build_named(where: str | Path, knobs: Mapping[str, int], *, arch: str | None, debug: bool) -> CandidateSource:

@@ -17,6 +17,7 @@ from typing import Any
 from typing import Literal
 from typing import TypedDict
 
+from pytest_kgate.problems.kernelbench.facts import KernelBenchFacts
 from pytest_kgate.report.record.facts.asked import AskedFacts
 from pytest_kgate.report.record.facts.correctness import CorrectnessFacts
 from pytest_kgate.report.record.facts.correctness import SelftestFacts
@@ -69,6 +70,8 @@ class ProblemFacts(TypedDict):
     """Their shapes and types."""
     params: dict[str, Any]
     """Constants that all arms are called with. Open: they are the user's."""
+    kernelbench: NotRequired[KernelBenchFacts]
+    """Of a problem that was read from a file of KernelBench."""
 
 
 class KernelFacts(TypedDict):
@@ -109,6 +112,8 @@ class CandidateFacts(TypedDict):
     """`sm_90a`."""
     ignored_params: NotRequired[list[str]]
     """Params of the problem that the candidate has no parameter for, so that it was called without them."""
+    weights: NotRequired[str]
+    """Of a KernelBench solution in this process: where its weights come from, such as `6 of 6 copied by name`."""
     resources: list[KernelFacts]
     """ptxas's report, one entry for each kernel of the library."""
 

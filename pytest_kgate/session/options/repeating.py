@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_kgate.bench.kernelbench import COMMAND
 from pytest_kgate.session.options.options import BY_NAME
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ _INI_FILES = ("pytest.toml", ".pytest.toml", "pytest.ini", ".pytest.ini", "pypro
 def command_for(item: pytest.Item, options: Options) -> list[str]:
     """The program and its arguments, to be run where the session was started."""
     config = item.config
+    if COMMAND in config.stash:
+        return config.stash[COMMAND]
     program, given = _as_started(config)
     if options.selftest:
         program, given = ["kgate", "selftest"], [one for one in given if one != BY_NAME["selftest"].flag]

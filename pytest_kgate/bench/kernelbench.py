@@ -1,0 +1,120 @@
+"""`kgate kernelbench`: one problem of KernelBench, and one solution, judged by a pytest session of a single test."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+from typing import Any
+
+import pytest
+
+from pytest_kgate.errors import UsageError
+from pytest_kgate.problems.problem import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_SOLUTION = "ModelNew"
+"""The class that the file of a solution defines."""
+
+_TEST = """
+import pytest
+
+@pytest.mark.speedup({bound!r})
+def test_kernelbench(kbench, kernelbench_call):
+    kbench(*kernelbench_call)
+"""
+
+COMMAND = pytest.StashKey[list[str]]()
+"""In the session's config: the command that judges the solution again, since the session's test is gone by then."""
+
+_JUDGED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the verb."""
+    parser.description = (
+        "Check a solution's answers against the problem's Model in float64, and race it against that Model."
+    )
+    parser.add_argument("problem", type=Path, metavar="PROBLEM.py", help="with Model, get_inputs and get_init_inputs")
+    parser.add_argument(
+        "solution", type=Path, nargs="?", metavar="NEW.py", help="with ModelNew; default: a copy of the Model itself"
+    )
+    parser.add_argument(
+        "--bound", type=float, default=0.95, metavar="RATIO", help="of the latencies; default: %(default)s"
+    )
+    parser.add_argument(
+        "--isolate", action="store_true", help="run the solution in a process of its own: for code you don't trust"
+    )
+    parser.add_argument("--device", default="auto", metavar="DEVICE", help="auto, cuda, cuda:N or host")
+    parser.add_argument("--budget", type=float, default=10.0, metavar="SECONDS", help="of the race; default: 10")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the record to FILE")
+    parser.add_argument("--seed", "--kgate-seed", metavar="N", help="of inputs and order; default: a new one")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the session; returns 0 where the solution is right and below the bound, else 1.
+
+    Raises `UsageError` where a file is none of KernelBench's, or an option makes no sense.
+    """
+    if not 0 < options.bound < float("inf"):
+        raise UsageError(f"--bound cannot be {options.bound:g}.", "It takes a positive ratio, such as 0.95.")
+    if options.isolate and options.solution is None:
+        raise UsageError("--isolate needs a solution.", "Name its file after the problem's.")
+    if options.solution is not None and not options.solution.is_file():
+        raise UsageError(f"There is no file {options.solution}.", "Give the file of a solution.")
+    problem = Problem.from_kernelbench(options.problem)
+    assert problem.kernelbench is not None
+    candidate: Callable[..., Any] | str = problem.kernelbench.copy()
+    if options.solution is not None:
+        candidate = f"{options.solution.resolve()}:{_SOLUTION}"
+    with tempfile.TemporaryDirectory(prefix="kgate-kernelbench-") as folder:
+        Path(folder, "pytest.ini").write_text("[pytest]\n")
+        test = Path(folder, "test_solution.py")
+        sys.modules.pop(test.stem, None)  # of an earlier call in this process; pytest would take it for this one
+        test.write_text(_TEST.format(bound=options.bound))
+        status = pytest.main([str(test), *_arguments(options, folder)], [_Call(candidate, problem, _command(options))])
+    if status in _JUDGED:
+        return int(status)
+    if status == pytest.ExitCode.INTERRUPTED:
+        raise KeyboardInterrupt
+    raise UsageError("pytest could not judge the solution.", "What it printed above says why.")
+
+
+def _arguments(options: argparse.Namespace, folder: str) -> list[str]:
+    # Nothing is rewritten, as the package's own modules are loaded already; the session is this process's alone.
+    found = ["-q", f"--rootdir={folder}", "--assert=plain", "--import-mode=importlib", "-p", "no:xdist"]
+    found += ["-p", "no:cacheprovider", f"--kgate-device={options.device}", f"--kgate-budget={options.budget:g}"]
+    if options.isolate:
+        found.append("--kgate-isolate")
+    if options.json is not None:
+        found.append(f"--kgate-json={options.json.resolve()}")
+    if options.seed is not None:
+        found.append(f"--kgate-seed={options.seed}")
+    return found
+
+
+def _command(options: argparse.Namespace) -> list[str]:
+    """What repeats the call, but for the seed."""
+    files = [str(one) for one in (options.problem, options.solution) if one is not None]
+    numbers = ["--bound", f"{options.bound:g}", "--budget", f"{options.budget:g}", "--device", options.device]
+    return ["kgate", "kernelbench", *files, *numbers, *["--isolate"] * options.isolate]
+
+
+class _Call:
+    """A plugin whose fixture has the arguments of the session's one `kbench` call."""
+
+    def __init__(self, candidate: Callable[..., Any] | str, problem: Problem, command: list[str]) -> None:
+        self._call = (candidate, problem)
+        self._command = command
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        config.stash[COMMAND] = self._command
+
+    @pytest.fixture
+    def kernelbench_call(self) -> tuple[Any, Problem]:
+        """The candidate and the problem."""
+        return self._call

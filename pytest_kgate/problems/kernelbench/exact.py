@@ -1,0 +1,172 @@
+"""The exact answer of a KernelBench problem: its own model in float64, where that runs."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from pytest_kgate.errors import UsageError
+from pytest_kgate.problems import tree
+from pytest_kgate.problems.kernelbench.inputs import with_constants
+from pytest_kgate.problems.kernelbench.model import ModelCall
+from pytest_kgate.problems.kernelbench.model import copy_weights
+from pytest_kgate.problems.kernelbench.model import device_of
+
+_WIDE = {
+    torch.float16: torch.float64,
+    torch.bfloat16: torch.float64,
+    torch.float32: torch.float64,
+    torch.complex64: torch.complex128,
+}
+
+_NARROWING = (Tensor.float, Tensor.half, Tensor.bfloat16)
+"""Methods that name a type without an argument for it."""
+
+_REPEATS = 1e-3
+"""Of the answer's rms: two calls on the same inputs that differ by more differ by more than the order of sums does."""
+
+_AGREES = 0.1
+"""Of the answer's rms: the same between the model and itself in float64. TF32 in a hundred layers comes to a tenth of
+that; another constant or another weight is beyond it."""
+
+
+class ExactAnswerOf:
+    """Calls the model in float64; in float32 without TF32 where it can't run so, or would compute something else."""
+
+    def __init__(self, reference: ModelCall, make: Callable[[torch.device], Any], constants: Callable[[], Any]) -> None:
+        """`make` constructs another instance of the reference's model, on a device."""
+        self._reference = reference
+        self._make = make
+        self._constants = constants
+        self._wide: Any = None
+        self.dtype: str | None = None
+        """`float64`, or `float32 without TF32` and why; None before the first answer."""
+
+    def __call__(self, *inputs: Any) -> Any:
+        if self.dtype is None:
+            self._choose(inputs)
+        return self._in_float64(inputs) if self.dtype == "float64" else self._in_own_type(inputs)
+
+    def _choose(self, inputs: tuple[Any, ...]) -> None:
+        """Find out what runs. Raises `UsageError` where the model's answer is another in each call."""
+        first, second = (self._reference(*inputs) for _ in range(2))
+        if _difference(first, second) > _REPEATS:
+            raise UsageError(
+                "The model's answer to the same inputs changes from call to call, so that no answer can be checked: it "
+                "draws random numbers, as dropout does, or keeps state.",
+                "Use a copy of the file in which it does not: a dropout of 0, a state among the inputs.",
+            )
+        try:
+            exact = self._in_float64(inputs)
+            narrow = [one.dtype for one in tree.tensors(exact) if one.dtype in _WIDE]
+            if narrow:
+                why = f"in float64 it returns {str(narrow[0]).removeprefix('torch.')}"
+            elif _difference(first, exact) > _AGREES:
+                why = "in float64 it computes something else"
+            else:
+                self.dtype = "float64"
+                return
+        except (RuntimeError, TypeError, ValueError) as error:
+            if isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error):
+                raise
+            why = f"in float64 it raises {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        self._wide = None
+        self.dtype = f"float32 without TF32: {why}"
+
+    def _in_float64(self, inputs: tuple[Any, ...]) -> Any:
+        if self._wide is None:
+            self._wide = self._widened(device_of(inputs))
+        arguments = with_constants(_wide(inputs), self._constants())
+        with torch.no_grad(), _default_float64(), _Widening():
+            return self._wide(*arguments)
+
+    def _widened(self, device: torch.device) -> Any:
+        """Another instance of the model with the reference's weights, all in float64.
+
+        A copy would not do: a function that the constructor made, and that the instance keeps, would still call the
+        layers of the original.
+        """
+        model = self._make(device)
+        copy_weights(self._reference.on(device), model)
+        if isinstance(model, torch.nn.Module):
+            model.double()
+            for module in model.modules():
+                vars(module).update({name: _wide(one) for name, one in vars(module).items() if _plain(name, one)})
+        return model
+
+    def _in_own_type(self, inputs: tuple[Any, ...]) -> Any:
+        with _no_tf32():
+            return self._reference(*inputs)
+
+
+class _Widening(TorchFunctionMode):
+    """In the block, float64 stands wherever code names a narrower type, as in `x.float()` or `dtype=torch.float32`."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in _NARROWING:
+            return Tensor.double(*args)
+        wide = {name: _wide_type(one) for name, one in (kwargs or {}).items()}
+        return func(*(_wide_type(one) for one in args), **wide)
+
+
+def _wide_type(one: Any) -> Any:
+    return _WIDE.get(one, one) if isinstance(one, torch.dtype) else one
+
+
+@contextlib.contextmanager
+def _default_float64() -> Iterator[None]:
+    """In the block, `torch.tensor(0.5)` and `torch.zeros(3)` are float64."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+@contextlib.contextmanager
+def _no_tf32() -> Iterator[None]:
+    settings: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    before = [one.allow_tf32 for one in settings]
+    try:
+        for one in settings:
+            one.allow_tf32 = False
+        yield
+    finally:
+        for one, value in zip(settings, before, strict=True):
+            one.allow_tf32 = value
+
+
+def _plain(name: str, one: Any) -> bool:
+    """Whether an entry of a module's dictionary is a tensor, or holds some, that is neither parameter nor buffer."""
+    return name not in ("_parameters", "_buffers", "_modules") and next(tree.tensors(one), None) is not None
+
+
+def _wide(one: Any) -> Any:
+    """A tree with its floating-point tensors in float64."""
+    return tree.mapped(one, lambda tensor: tensor.to(_WIDE.get(tensor.dtype, tensor.dtype)))
+
+
+def _difference(one: Any, other: Any) -> float:
+    """Root mean square of the difference of two answers, over that of the second; of whole numbers, 0 where equal.
+
+    Infinite where they are built otherwise.
+    """
+    worst = 0.0
+    for a, b in zip(tree.tensors(one), tree.tensors(other), strict=True):
+        if a.shape != b.shape:
+            return float("inf")
+        if not b.is_floating_point():
+            continue
+        x, y = a.double(), b.double()
+        kept = x.isfinite() & y.isfinite()
+        error = torch.where(kept, x - y, 0.0).square().mean().sqrt() if x.numel() else torch.zeros(())
+        size = torch.where(kept, y, 0.0).square().mean().sqrt() if x.numel() else torch.ones(())
+        worst = max(worst, float(error / size) if float(size) else float(error > 0))
+    return worst

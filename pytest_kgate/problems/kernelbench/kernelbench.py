@@ -1,0 +1,85 @@
+"""A problem of KernelBench: a file with a class `Model`, and functions that make its inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+from typing import Any
+
+from torch import Generator
+
+from pytest_kgate.problems.kernelbench.exact import ExactAnswerOf
+from pytest_kgate.problems.kernelbench.inputs import Inputs
+from pytest_kgate.problems.kernelbench.model import WEIGHTS_SEED
+from pytest_kgate.problems.kernelbench.model import ModelCall
+from pytest_kgate.problems.kernelbench.source import Source
+
+if TYPE_CHECKING:
+    from pytest_kgate.problems.kernelbench.facts import KernelBenchFacts
+
+
+class KernelBench:
+    """What a problem's file becomes: inputs by seed, the model as reference and in float64, candidates like the model.
+
+    Nothing is constructed before the first inputs say on which device.
+    """
+
+    def __init__(self, file: str | Path, constants: Mapping[int, Any] | None = None) -> None:
+        """`constants` are the inputs that are no tensors, in a process that draws none; else the first draw tells.
+
+        Imports the file. Raises `UsageError` where it is no KernelBench problem.
+        """
+        self._source = Source.read(Path(file).resolve())
+        self._inputs = Inputs(self._source)
+        self._inputs.constants = dict(constants or {})
+        self.name = self._source.path.stem
+        self.reference = ModelCall(self._source, self._source.model, self._constants, "Model")
+        self.exact = ExactAnswerOf(
+            self.reference,
+            lambda device: self._source.construct(self._source.model, WEIGHTS_SEED, device),
+            self._constants,
+        )
+
+    def inputs(self, generator: Generator) -> tuple[Any, ...]:
+        """As published, on the generator's device."""
+        return self._inputs.draw(generator)
+
+    def hard_inputs(self, generator: Generator) -> tuple[Any, ...]:
+        """Of the same shapes, with values of both signs."""
+        return self._inputs.draw_hard(generator, self.reference)
+
+    def candidate(self, construct: Callable[..., Any], name: str | None = None) -> ModelCall:
+        """A candidate whose model is `construct(*get_init_inputs())`, with the reference's weights.
+
+        `construct` is `ModelNew` of a solution, or any function that makes a module.
+        """
+        own_name = str(getattr(construct, "__name__", "candidate"))
+        return ModelCall(self._source, construct, self._constants, name or own_name, like=self.reference)
+
+    def copy(self) -> ModelCall:
+        """The model itself as a candidate: another instance, which is as fast and as right as the reference."""
+        return self.candidate(self._source.model, "copy of Model")
+
+    def to_dict(self) -> KernelBenchFacts:
+        """For the record, in built-in types."""
+        return {
+            "file": self._source.path.name,
+            "sha256": self._source.sha256,
+            "weights_seed": WEIGHTS_SEED,
+            "exact": self.exact.dtype,
+            "hard_scale": self._inputs.hard_scale,
+        }
+
+    def to_message(self) -> dict[str, Any]:
+        """From which `from_message` makes the same problem in another process; after the first draw."""
+        return {"file": str(self._source.path), "constants": list(self._constants().items())}
+
+    @classmethod
+    def from_message(cls, message: Mapping[str, Any]) -> KernelBench:
+        """The problem of which `to_message` told."""
+        return cls(message["file"], dict(message["constants"]))
+
+    def _constants(self) -> Mapping[int, Any]:
+        return self._inputs.constants

@@ -1,0 +1,79 @@
+"""A KernelBench model as something that can be called on inputs: the reference, or a candidate with its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from pytest_kgate.problems import tree
+from pytest_kgate.problems.kernelbench.inputs import with_constants
+from pytest_kgate.problems.kernelbench.source import Source
+
+WEIGHTS_SEED = 42
+"""What KernelBench itself seeds the weights with."""
+
+
+class ModelCall:
+    """Calls an instance of a class like `Model`, without gradients; it is constructed on the first call's device."""
+
+    def __init__(
+        self,
+        source: Source,
+        construct: Callable[..., Any],
+        constants: Callable[[], Mapping[int, Any]],
+        name: str,
+        like: ModelCall | None = None,
+    ) -> None:
+        """`constants` tells the inputs that are no tensors; `like` has the weights that this one shall have."""
+        self._source = source
+        self._construct = construct
+        self._constants = constants
+        self._like = like
+        self._instance: Any = None
+        self.name = self.__name__ = name
+        self.weights: str | None = None
+        """Where they come from, as one clause; None before the first call."""
+
+    def __call__(self, *inputs: Any) -> Any:
+        model = self._instance if self._instance is not None else self.on(device_of(inputs))
+        with torch.no_grad():
+            return model(*with_constants(inputs, self._constants()))
+
+    def on(self, device: torch.device) -> Any:
+        """The instance, made on this device if there is none."""
+        if self._instance is None:
+            made = self._source.construct(self._construct, WEIGHTS_SEED, device)
+            if self._like is not None:
+                self.weights = copy_weights(self._like.on(device), made)
+            self._instance = made
+        return self._instance
+
+
+def device_of(inputs: tuple[Any, ...]) -> torch.device:
+    """That of the first tensor; the CPU where there is none."""
+    first = next(tree.tensors(inputs), None)
+    return torch.device("cpu") if first is None else first.device
+
+
+def copy_weights(source: Any, target: Any) -> str:
+    """Copy the parameters and buffers that have the same name and shape in both; says what was done, as one clause.
+
+    The others are what construction from the same seed made them.
+    """
+    own, theirs = _state(source), _state(target)
+    if not theirs:
+        return "no weights" if not own else f"no weights with a name, from seed {WEIGHTS_SEED}"
+    matching = [name for name, value in theirs.items() if name in own and own[name].shape == value.shape]
+    with torch.no_grad():
+        for name in matching:
+            theirs[name].copy_(own[name])
+    copied = f"{len(matching)} of {len(theirs)} copied by name"
+    return copied if len(matching) == len(theirs) else f"{copied}, the others from seed {WEIGHTS_SEED}"
+
+
+def _state(model: Any) -> dict[str, torch.Tensor]:
+    """Parameters and buffers by name."""
+    return dict(model.state_dict()) if isinstance(model, torch.nn.Module) else {}

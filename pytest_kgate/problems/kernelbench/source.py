@@ -1,0 +1,83 @@
+"""A KernelBench problem's file: what it defines, and the hash of what was read."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pytest_kgate.errors import UsageError
+from pytest_kgate.problems.kernelbench.seeding import seeded
+
+NAMES = ("Model", "get_inputs", "get_init_inputs")
+"""What the file of a problem defines."""
+
+SOLUTION = "ModelNew"
+"""What the file of a solution defines: a class that is constructed and called like `Model`."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a problem's file defines."""
+
+    path: Path
+    sha256: str
+    """Of the file, as hexadecimal digits."""
+    model: Callable[..., Any]
+    """The class `Model`."""
+    get_inputs: Callable[[], Any]
+    get_init_inputs: Callable[[], Any]
+
+    @classmethod
+    def read(cls, path: Path) -> Source:
+        """Import the file; raises `UsageError` where it can't be, or where it is no problem's."""
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise UsageError(f"{path} can't be read: {error.strerror}.", "Give the file of a problem.") from None
+        module = _imported(path)
+        missing = [name for name in NAMES if not callable(getattr(module, name, None))]
+        if missing:
+            raise UsageError(
+                f"{path} is no KernelBench problem: it does not define {', '.join(missing)}.",
+                "Such a file has a class Model and the functions get_inputs() and get_init_inputs().",
+            )
+        return cls(path, hashlib.sha256(content).hexdigest(), *(getattr(module, name) for name in NAMES))
+
+    def construct(self, model: Callable[..., Any], seed: int, device: torch.device) -> Any:
+        """An instance of `model`, a class like `Model`, whose weights are drawn on the device from this seed.
+
+        It stays in training mode, as published: batch norm normalises by the batch at hand.
+        """
+        with seeded(seed, device):
+            arguments = self.get_init_inputs()
+        if not isinstance(arguments, (list, tuple)):
+            raise UsageError(
+                f"get_init_inputs() of {self.path} returned {type(arguments).__name__}, not a list.",
+                "It returns the arguments of Model, by position.",
+            )
+        with seeded(seed, device), torch.no_grad():
+            made = model(*arguments)
+            return made.to(device) if isinstance(made, torch.nn.Module) else made
+
+
+def _imported(path: Path) -> Any:
+    name = f"kernelbench_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"{path} is no Python file.", "Give the file of a KernelBench problem.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # for what looks itself up, as dataclasses and pickle do
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UsageError(
+            f"{path} can't be imported: {type(error).__name__}: {error}.", "Install what it needs, or correct it."
+        ) from error
+    return module
