@@ -38,5 +38,9 @@ class CandidateError(KgateError):
     """The candidate raised, hung, faulted, or returned something that is not its answer."""
 
 
+class ProblemError(KgateError):
+    """A part of the problem is at fault, not the candidate: its reference is wrong, or its inputs do not repeat."""
+
+
 class TimingError(KgateError):
     """The device could not be timed in a way that can be trusted."""

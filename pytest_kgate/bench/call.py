@@ -17,8 +17,8 @@ import numpy as np
 
 from pytest_kgate.bench.correctness.check import check
 from pytest_kgate.bench.correctness.check import verify_timed_output
-from pytest_kgate.bench.correctness.check import workload_of
-from pytest_kgate.bench.correctness.repeatable_inputs import demand_repeatable
+from pytest_kgate.bench.correctness.problem_calls import demand_repeatable
+from pytest_kgate.bench.correctness.problem_calls import workload_of
 from pytest_kgate.bench.correctness.selftest import selftest
 from pytest_kgate.bench.processes import gather
 from pytest_kgate.bench.race import race

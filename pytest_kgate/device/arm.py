@@ -43,6 +43,9 @@ class Arm:
     takes_output: bool
     """Whether `output` is wanted; the stopwatch then makes a new, poisoned one every round."""
 
+    needs_output: bool = False
+    """Whether it can't be called without: its parameter `out` has no default."""
+
     ignored_params: Sequence[str] = ()
     """Params of the problem that the callable has no parameter for; of one whose signature tells nothing, those that it
     has refused so far."""
@@ -78,7 +81,7 @@ def bind(role: str, function: Callable[..., Any], params: Mapping[str, Any]) -> 
         def call(inputs: tuple[Any, ...], output: Any) -> Any:
             return function(*inputs, **keywords)
 
-    return Arm(role, call, takes_output, ignored)
+    return Arm(role, call, takes_output, takes_output and _demands(function, "out"), ignored)
 
 
 def _offering(role: str, function: Callable[..., Any], params: Mapping[str, Any]) -> Arm:
@@ -152,6 +155,12 @@ def own_frames(cause: BaseException) -> str:
     frames = [frame for frame in traceback.extract_tb(cause.__traceback__) if not frame.filename.startswith(here)]
     last = traceback.format_exception_only(type(cause), cause)
     return "".join(["Traceback, without the plugin's own frames:\n", *traceback.format_list(frames), *last]).rstrip()
+
+
+def _demands(function: Callable[..., Any], name: str) -> bool:
+    """Whether a parameter of this name has no default."""
+    parameter = inspect.signature(function).parameters.get(name)
+    return parameter is not None and parameter.default is inspect.Parameter.empty
 
 
 def _parameter_names(function: Callable[..., Any]) -> frozenset[str] | None:

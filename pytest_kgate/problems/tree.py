@@ -1,4 +1,4 @@
-"""Copies of a problem's inputs: tensors in tuples, lists and dicts, with numbers, strings and None among them.
+"""A problem's inputs, copied and compared: tensors in tuples, lists and dicts, among them numbers, strings and None.
 
 A copy has the strides of what it is a copy of, also where the tensor has gaps or overlaps itself, as one has that was
 sliced or expanded: a kernel may choose its way by them. PyTorch's `clone` makes such a tensor dense.
@@ -57,13 +57,57 @@ def write_span(tensor: Tensor, value: Tensor) -> None:
         target.copy_(source)
 
 
+def same_bytes(tree: Any, other: Any) -> bool:
+    """Whether all tensors of two trees of one build hold the same bytes, NaN, -0 and what lies in gaps included."""
+    return all(
+        torch.equal(_bytes(one), _bytes(two))
+        for one, two in zip(tensors(tree), tensors(other), strict=True)
+        if one.numel() or two.numel()
+    )
+
+
+def same(tree: Any, other: Any) -> bool:
+    """Whether two trees are built alike, with equal numbers and strings, and tensors alike byte for byte."""
+    if isinstance(tree, Tensor):
+        built = isinstance(other, Tensor) and all(
+            getattr(tree, what) == getattr(other, what) for what in ("dtype", "shape", "layout")
+        )
+        return built and same_bytes(tree, other)
+    if isinstance(tree, dict):
+        return isinstance(other, dict) and tree.keys() == other.keys() and all(same(tree[k], other[k]) for k in tree)
+    if isinstance(tree, (tuple, list)):
+        return type(tree) is type(other) and len(tree) == len(other) and all(map(same, tree, other))
+    return bool(tree == other) if isinstance(tree, (int, float, complex, str)) else type(tree) is type(other)
+
+
+def first_changed(inputs: tuple[Any, ...], before: tuple[Any, ...]) -> int | None:
+    """The position of the first input that no longer holds the bytes of its copy; None where all do."""
+    for position, (now, then) in enumerate(zip(inputs, before, strict=True)):
+        if not same_bytes(now, then):
+            return position
+    return None
+
+
+def _bytes(tensor: Tensor) -> Tensor:
+    """All memory from the first to the last element; of a sparse or lazily negated tensor, its values made dense."""
+    tensor = tensor.detach()
+    if tensor.layout is not torch.strided or tensor.is_conj() or tensor.is_neg():
+        tensor = tensor.to_dense().resolve_conj().resolve_neg().contiguous()
+    return storage_span(tensor).view(torch.uint8)
+
+
 def tensors(tree: Any) -> Iterator[Tensor]:
     """Those of a tree, in order."""
-    if isinstance(tree, Tensor):
-        yield tree
-    elif isinstance(tree, (tuple, list, dict)):
+    return (leaf for leaf in leaves(tree) if isinstance(leaf, Tensor))
+
+
+def leaves(tree: Any) -> Iterator[Any]:
+    """All that a tree holds and that is no tuple, list or dict, in order."""
+    if isinstance(tree, (tuple, list, dict)):
         for one in tree.values() if isinstance(tree, dict) else tree:
-            yield from tensors(one)
+            yield from leaves(one)
+    else:
+        yield tree
 
 
 def room_for(tensor: Tensor, device: str | torch.device | None = None) -> Tensor:

@@ -15,7 +15,7 @@ from pytest_kgate import Problem
 from pytest_kgate import Shape
 from pytest_kgate.bench.correctness.check import check
 from pytest_kgate.bench.correctness.check import verify_timed_output
-from pytest_kgate.bench.correctness.check import workload_of
+from pytest_kgate.bench.correctness.problem_calls import workload_of
 from pytest_kgate.build.kernel import load_kernel
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.protocol import Workload

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Generator
 from torch import Tensor
 
+from pytest_kgate.bench.correctness.problem_calls import reference_output
+from pytest_kgate.bench.correctness.problem_calls import truth_of
+from pytest_kgate.bench.correctness.problem_calls import unchanged_truth_of
+from pytest_kgate.bench.correctness.problem_calls import workload_of
+from pytest_kgate.bench.correctness.reference_check import demand_right_reference
 from pytest_kgate.bench.correctness.tolerance import Comparison
 from pytest_kgate.bench.correctness.tolerance import ExactAnswer
 from pytest_kgate.bench.correctness.tolerance import Limits
@@ -20,14 +22,12 @@ from pytest_kgate.bench.correctness.weakness import surviving
 from pytest_kgate.bench.seeds import SeedBook
 from pytest_kgate.bench.seeds import Stream
 from pytest_kgate.device.answer import as_answer
-from pytest_kgate.device.answer import poison
 from pytest_kgate.device.arm import CALL_CONVENTION
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.arm import blame
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.errors import CandidateError
-from pytest_kgate.errors import UsageError
 from pytest_kgate.problems import tree
 from pytest_kgate.problems.problem import Problem
 from pytest_kgate.report.format import percent
@@ -127,25 +127,6 @@ class Correctness:
         }
 
 
-def workload_of(problem: Problem, device: Device, like: Tensor | None = None, *, hard: bool = False) -> Workload:
-    """Fresh inputs by seed and poisoned outputs on the device; `like` is an output of the reference."""
-    draw_from: Callable[[Generator], tuple[Tensor, ...]] = (
-        problem.hard_inputs if hard and problem.hard_inputs is not None else problem.inputs
-    )
-
-    def draw(seed: int) -> tuple[Tensor, ...]:
-        generator = Generator(device=device.torch_device)
-        generator.manual_seed(seed)
-        with blame("The problem's inputs", "it is called as inputs(generator)"):
-            inputs = draw_from(generator)
-        return inputs if isinstance(inputs, tuple) else tuple(inputs) if isinstance(inputs, list) else (inputs,)
-
-    def make_output(inputs: tuple[Tensor, ...]) -> Tensor:
-        return poison(torch.empty_like(inputs[0] if like is None else like, memory_format=torch.contiguous_format))
-
-    return Workload(draw, make_output)
-
-
 def check(
     device: Device, problem: Problem, candidate: Arm, reference: Arm, gate: ErrorGate | None, seed: int
 ) -> Correctness:
@@ -158,7 +139,8 @@ def check(
         with device.running("checking the candidate"):
             inputs = workload.draw(draw_seed)
             answer = answer_of(device, workload, candidate, inputs, like)
-            truth = truth_of(problem, reference, inputs, like)
+            truth = unchanged_truth_of(problem, reference, inputs, like)
+            demand_right_reference(truth, gate, inputs)
             limits = truth.limits(gate)
             found = truth.compare(answer, limits)
         truths.append(truth)
@@ -191,21 +173,14 @@ def answer_of(device: Device, workload: Workload, candidate: Arm, inputs: tuple[
         result = candidate.call(inputs, output)
     answer = as_answer(result, like, inputs)
     device.synchronize()
-    for position, (tensor, copy) in enumerate(zip(inputs, before, strict=True)):
-        if not torch.equal(tensor, copy):
-            raise CandidateError(
-                f"The candidate changed its input {position}.",
-                "Leave the inputs as they are; copy what you scale.",
-            )
+    position = tree.first_changed(inputs, before)
+    if position is not None:
+        raise CandidateError(
+            f"The candidate changed its input {position}.",
+            "Leave the inputs as they are; copy what you scale. What works in place is raced with a copy in both arms: "
+            "lambda x: kernel(x.clone()).",
+        )
     return answer.clone()
-
-
-def truth_of(problem: Problem, reference: Arm, inputs: tuple[Any, ...], like: Tensor) -> ExactAnswer:
-    """The exact answer to these inputs in float64, with the reference's error against it."""
-    exact = _exact(problem, inputs, like)
-    return ExactAnswer(
-        exact, _call_reference(reference, inputs, torch.empty_like(like) if reference.takes_output else None)
-    )
 
 
 def _draw(kind: DrawKind, seed: int, truth: ExactAnswer, found: Comparison) -> Draw:
@@ -226,9 +201,9 @@ def _place(found: Comparison, kind: DrawKind, seed: int) -> WorstFacts:
     place = found.place
     worst: WorstFacts = {
         "index": list(place.index),
-        "exact": place.exact,
+        "exact": _shown(place.exact),
         "not_finite_fraction": place.not_finite_fraction,
-        "candidate": place.answer if np.isfinite(place.answer) else str(place.answer),
+        "candidate": _shown(place.answer),
         "kind": kind,
         "seed": seed,
     }
@@ -237,35 +212,9 @@ def _place(found: Comparison, kind: DrawKind, seed: int) -> WorstFacts:
     return worst
 
 
-def _exact(problem: Problem, inputs: tuple[Any, ...], like: Tensor) -> Tensor:
-    with blame("The problem's exact", "it is called as exact(*inputs, **params)"):
-        exact = problem.exact(*inputs, **problem.params)
-    exact = _tensor("exact", exact)
-    if exact.shape != like.shape:
-        raise UsageError(
-            f"The problem's exact returned shape {tuple(exact.shape)}, its reference {tuple(like.shape)}.",
-            "Both must compute the same thing.",
-        )
-    if bool(exact.isnan().any()):
-        raise UsageError(
-            "The problem's exact answer holds NaN, with which no answer can be compared.",
-            "Draw inputs to which there is an answer.",
-        )
-    return exact.double()
-
-
-def _call_reference(reference: Arm, inputs: tuple[Any, ...], output: Any) -> Tensor:
-    with blame("The reference", "it is called as reference(*inputs, **params), with `out` where it takes one"):
-        result = reference.call(inputs, output)
-    return _tensor("reference", result)
-
-
-def _tensor(role: str, result: object) -> Tensor:
-    if not isinstance(result, Tensor):
-        raise UsageError(
-            f"The problem's {role} returned {type(result).__name__}, not a tensor.", "Return one torch tensor."
-        )
-    return result
+def _shown(value: float | int | complex) -> float | str:
+    """As the record has it: complex numbers and those that JSON lacks are strings."""
+    return str(value).strip("()") if isinstance(value, complex) or not np.isfinite(value) else value
 
 
 def verify_timed_output(
@@ -285,15 +234,6 @@ def verify_timed_output(
         f"a timed launch left another answer than the checked ones: off by {found.error:.3g} at {list(place.index)}, "
         f"{percent(place.wrong_fraction)} of the elements wrong"
     )
-
-
-def reference_output(device: Device, problem: Problem, reference: Arm) -> Tensor:
-    """An uninitialised tensor with the shape, dtype and device that answers to this problem have."""
-    with device.running("running the reference"):
-        inputs = workload_of(problem, device).draw(0)
-        result = _call_reference(reference, inputs, None)
-        device.synchronize()
-        return torch.empty_like(result)
 
 
 def _finite(value: float) -> float | None:

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from pytest_kgate.bench.correctness.check import answer_of
 from pytest_kgate.bench.correctness.check import draws_of
-from pytest_kgate.bench.correctness.check import reference_output
-from pytest_kgate.bench.correctness.check import truth_of
-from pytest_kgate.bench.correctness.check import workload_of
 from pytest_kgate.bench.correctness.mutants.generic import generic_mutants
 from pytest_kgate.bench.correctness.mutants.mutant import Mutant
+from pytest_kgate.bench.correctness.problem_calls import reference_output
+from pytest_kgate.bench.correctness.problem_calls import truth_of
+from pytest_kgate.bench.correctness.problem_calls import workload_of
 from pytest_kgate.bench.correctness.tolerance import ExactAnswer
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.arm import bind
@@ -150,5 +150,5 @@ def _judge(
     found = truth.compare(answer, truth.limits(gate))
     if found.failed:
         fate.outcome, fate.check, fate.kind = KILLED, found.failed, kind
-    elif mutant.idle or not (torch.equal(answer, truth.reference) or found.rms_error <= _ROUNDING * truth.rounding):
+    elif mutant.idle or not (truth.same(answer, truth.reference) or found.rms_error <= _ROUNDING * truth.rounding):
         fate.outcome = LIVED

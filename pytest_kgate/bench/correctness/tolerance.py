@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from pytest_kgate.bench.correctness.arithmetic import Arithmetic
 from pytest_kgate.report.format import significant
 from pytest_kgate.statistics.gates import ErrorGate
 
@@ -34,6 +35,10 @@ where scaled queries are rounded), and a missing one to 430 at least."""
 
 _SMALL_ROW = 1 / 64
 """Share of the output's rms: a row smaller than that may be off by what rounding does to a row of that size."""
+
+_EXACT_SPACING = 2.0**-38
+"""Of the exact answer: its arithmetic is float64 too, and the order of a million sums makes an error of 1e-12. What is
+float32 and passed off as float64 is off by 1,000 times what this allows."""
 
 _PIECE = 64
 _LONGEST_ROW = 128
@@ -56,9 +61,9 @@ class Place:
 
     index: tuple[int, ...]
     """Of the element."""
-    answer: float
+    answer: float | int | complex
     """What stands there."""
-    exact: float
+    exact: float | int | complex
     """What belongs there."""
     wrong_fraction: float
     """Of all elements, those beyond the tolerance."""
@@ -86,18 +91,31 @@ class Comparison:
     """The worst element."""
 
 
+@dataclass(frozen=True)
+class RowError:
+    """How far off a row is."""
+
+    size: float
+    """Its rms error over its own rms."""
+    error: float
+    """Its rms error."""
+
+
 class ExactAnswer:
     """The exact answer to one draw with the reference's error: what an answer to that draw is compared with."""
 
     def __init__(self, exact: Tensor, reference: Tensor) -> None:
-        """`exact` is float64, and holds no NaN; `reference` has the dtype that answers have."""
-        self.exact = exact
+        """`exact` holds no NaN; `reference` has the dtype that answers have. See `Arithmetic.of` for what it raises."""
+        self.arithmetic = Arithmetic.of(exact, reference.dtype)
+        self.exact = self.arithmetic.widened(exact)
         self.reference = reference
         self.dtype = reference.dtype
-        errors = _errors(reference, exact)
+        errors = self._errors(reference)
         self.reference_error = float(errors.max()) if errors.numel() else 0.0
         # What the reference could not do says nothing of what may be off: NaN would allow anything.
-        errors = errors.masked_fill_(errors == math.inf, 0.0)
+        failed = errors == math.inf
+        self.reference_failed = float(failed.double().mean()) if errors.numel() else 0.0
+        errors = errors.masked_fill_(failed, 0.0)
         self._largest_error = float(errors.max()) if errors.numel() else 0.0
         self._error_squares = _piece_squares(errors)
 
@@ -113,37 +131,45 @@ class ExactAnswer:
 
     @cached_property
     def _squares(self) -> Tensor:
-        return _piece_squares(_finite(self.exact))
+        return _piece_squares(self.arithmetic.sizes(self.exact))
+
+    @cached_property
+    def right(self) -> Tensor:
+        """The exact answer in the answers' type: none can be nearer."""
+        return self.arithmetic.narrowed(self.exact)
 
     @property
-    def _spacing(self) -> float:
-        """The spacing of the floating-point numbers at 1 in the answer's type; 0 for integers, which are exact."""
-        return torch.finfo(self.dtype).eps if self.dtype.is_floating_point else 0.0
+    def spacing(self) -> float:
+        """The spacing of the floating-point numbers at 1 in the answer's type; 0 for integers, which are exact.
+
+        At least that of the exact answer's own error, which answers in float64 are as near as.
+        """
+        return max(torch.finfo(self.dtype).eps, _EXACT_SPACING) if self.arithmetic.inexact else 0.0
 
     @property
     def rounding(self) -> float:
-        """Root mean square error of the exact answer in the answers' type: none can be nearer."""
-        errors = _errors(self.exact.to(self.dtype), self.exact)
+        """Root mean square error of `right`."""
+        errors = self._errors(self.right)
         return math.sqrt(float(errors.square().mean()))
 
     @property
     def baseline(self) -> float:
         """The reference's rms error, or what rounding the exact answer to its type leaves, if that is more."""
-        return max(self.reference_rms_error, self._spacing / 4 * self.rms)
+        return max(self.reference_rms_error, self.spacing / 4 * self.rms)
 
     def limits(self, gate: ErrorGate | None) -> Limits:
         """The limits that `gate` sets; without a gate, the tolerance is set by the reference's error as well."""
-        wide = not self.dtype.is_floating_point or self.dtype.itemsize > 2
+        wide = not self.arithmetic.inexact or self.arithmetic.real_bytes > 2
         factor = FACTOR_WIDE if wide else FACTOR_16_BIT
         if gate is not None:
             return Limits(gate.atol, gate.rtol, factor if gate.factor is None else gate.factor)
-        largest = float(_finite(self.exact).abs().max()) if self.exact.numel() else 0.0
-        return Limits(factor * max(self._largest_error, self._spacing * largest), 0.0, factor)
+        largest = float(self.arithmetic.sizes(self.exact).max()) if self.exact.numel() else 0.0
+        return Limits(factor * max(self._largest_error, self.spacing * largest), 0.0, factor)
 
     def accepts(self, answer: Tensor, limits: Limits) -> bool:
         """Whether `compare` finds no fault, at a fraction of its cost where the tolerance is missed."""
-        errors = _errors(answer, self.exact)
-        allowed = limits.atol + limits.rtol * self.exact.abs() if limits.rtol else limits.atol
+        errors = self._errors(answer)
+        allowed = limits.atol + limits.rtol * self.arithmetic.sizes(self.exact) if limits.rtol else limits.atol
         return bool((errors <= allowed).all()) and not self.compare(answer, limits).failed
 
     def compare(self, answer: Tensor, limits: Limits) -> Comparison:
@@ -151,8 +177,8 @@ class ExactAnswer:
 
         Of integers, only the tolerance of each element is checked.
         """
-        errors = _errors(answer, self.exact)
-        allowed = limits.atol + limits.rtol * self.exact.abs()
+        errors = self._errors(answer)
+        allowed = limits.atol + limits.rtol * self.arithmetic.sizes(self.exact)
         excess = torch.where(errors == math.inf, math.inf, errors - allowed)
         worst, largest = _largest(excess)
         finite = errors.isfinite()
@@ -160,7 +186,7 @@ class ExactAnswer:
         rms_error = math.sqrt(float(squares.sum()) / max(1, errors.numel()))
         error = float(errors.max()) if errors.numel() else 0.0
         row, row_excess = _largest((squares / self._row_allowance(limits.factor)).sqrt().nan_to_num(nan=0.0))
-        relative = self.dtype.is_floating_point and limits.factor < math.inf
+        relative = self.arithmetic.inexact and limits.factor < math.inf
         failed: FailedCheck = ""
         reason = ""
         if largest > 0:
@@ -176,19 +202,45 @@ class ExactAnswer:
         index = tuple(int(i) for i in np.unravel_index(worst, tuple(self.exact.shape)))
         place = Place(
             index=index,
-            answer=float(answer[index]),
-            exact=float(self.exact[index]),
+            answer=self.arithmetic.number(self.arithmetic.widened(answer[index])),
+            exact=self.arithmetic.number(self.exact[index]),
             wrong_fraction=float((excess > 0).double().mean()),
             not_finite_fraction=float((~finite).double().mean()),
         )
         return Comparison(error, rms_error, largest, row_excess if relative else 0.0, failed, reason, place)
 
+    def reference_rows(self, smallest: float) -> RowError:
+        """The reference's worst row; rows below `smallest` of the output's rms count as of that size."""
+        width = self.exact.numel() / max(1, self._squares.numel())
+        own = self._squares.clamp(min=max(width * (smallest * self.rms) ** 2, 1e-300))
+        row, share = _largest(self._error_squares / own)
+        return RowError(math.sqrt(share), math.sqrt(float(self._error_squares[row]) / width))
+
+    def same(self, one: Tensor, other: Tensor) -> bool:
+        """Whether two answers hold the same values."""
+        return bool(torch.equal(self.arithmetic.widened(one), self.arithmetic.widened(other)))
+
+    def _errors(self, answer: Tensor) -> Tensor:
+        """|answer - exact|; infinite where the answer is not finite, unless that is what the exact one rounds to."""
+        values = self.arithmetic.widened(answer)
+        errors = self.arithmetic.distances(values, self.exact)
+        if self._overflows:
+            errors.masked_fill_(values.isinf() & (values == self.arithmetic.widened(self.right)), 0.0)
+        return errors.nan_to_num_(nan=math.inf, posinf=math.inf)
+
+    @cached_property
+    def _overflows(self) -> bool:
+        """Whether an exact answer is too large for the answers' type, so that infinity is the right one there."""
+        if not self.dtype.is_floating_point or not self.exact.numel():
+            return False
+        return float(self.arithmetic.sizes(self.exact).max()) > torch.finfo(self.dtype).max
+
     def _row_allowance(self, factor: float) -> Tensor:
         """The squared error that each row may have, summed over its elements."""
-        typical = max(self.baseline / self.rms if self.rms else 0.0, self._spacing / 4)
+        typical = max(self.baseline / self.rms if self.rms else 0.0, self.spacing / 4)
         width = self.exact.numel() / max(1, self._squares.numel())
-        floor = self._spacing * _SMALL_ROW * self.rms
-        smallest = torch.finfo(self.dtype).smallest_normal * self._spacing if self._spacing else 0.0
+        floor = self.spacing * _SMALL_ROW * self.rms
+        smallest = torch.finfo(self.dtype).smallest_normal * self.spacing if self.spacing else 0.0
         own = torch.maximum(self._error_squares, typical**2 * self._squares)
         allowance: Tensor = (ROW_FACTOR * factor) ** 2 * own.clamp(min=width * max(floor, smallest) ** 2)
         return allowance
@@ -215,17 +267,6 @@ class ExactAnswer:
         """The flat index of the largest error in a piece."""
         numbers = _pieces(torch.arange(errors.numel(), device=errors.device).reshape(errors.shape))[row]
         return int(numbers[int(_pieces(errors)[row].argmax())])
-
-
-def _errors(answer: Tensor, exact: Tensor) -> Tensor:
-    """|answer - exact|; 0 where both are the same infinity, infinite where the answer is not finite otherwise."""
-    values = answer.double()
-    errors = torch.where(values == exact, 0.0, (values - exact).abs())
-    return errors.nan_to_num_(nan=math.inf, posinf=math.inf)
-
-
-def _finite(values: Tensor) -> Tensor:
-    return torch.where(values.isfinite(), values, 0.0)
 
 
 def _pieces(values: Tensor) -> Tensor:

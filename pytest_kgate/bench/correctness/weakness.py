@@ -10,7 +10,6 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from pytest_kgate.bench.correctness.mutants.transforms import CHANGES
@@ -21,13 +20,15 @@ from pytest_kgate.bench.correctness.tolerance import ExactAnswer
 from pytest_kgate.bench.correctness.tolerance import Limits
 from pytest_kgate.statistics.gates import ErrorGate
 
+IDLE = ("zeros", "one number everywhere", "a remembered answer")
+"""Answers of a kernel that does no work. A check that lets one of them pass proves nothing."""
+
 
 def surviving(truths: Sequence[ExactAnswer], gate: ErrorGate | None) -> Iterator[str]:
     """The names of the wrong answers that this gate would let pass on every one of these draws, in a fixed order."""
     draws = [(truth, truth.limits(gate)) for truth in truths]
-    first = _right(truths[0])
-    idle = {"zeros": zeros(first), "one number everywhere": constant(first), "a remembered answer": first}
-    for name, answer in idle.items():
+    first = truths[0].right
+    for name, answer in zip(IDLE, (zeros(first), constant(first), first), strict=True):
         # Also where this is the right answer: then the check can't tell work from none.
         if all(truth.accepts(answer, limits) for truth, limits in reversed(draws)):
             yield name
@@ -40,16 +41,10 @@ def _lives(change: Callable[[Tensor], Tensor], draws: Sequence[tuple[ExactAnswer
     """Whether the check accepts the changed answer on every draw where the change makes a difference, if any."""
     changed = False
     for truth, limits in draws:
-        right = _right(truth)
-        wrong = change(right)
-        if torch.equal(wrong, right):
+        wrong = change(truth.right)
+        if truth.same(wrong, truth.right):
             continue
         changed = True
         if not truth.accepts(wrong, limits):
             return False
     return changed
-
-
-def _right(truth: ExactAnswer) -> Tensor:
-    """The exact answer, rounded to the type that answers have."""
-    return truth.exact.to(truth.dtype)

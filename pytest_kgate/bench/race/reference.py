@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import warnings
+import weakref
 from collections.abc import Callable
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
-from pytest_kgate.bench.correctness.check import workload_of
+from pytest_kgate.bench.correctness.problem_calls import reference_output
+from pytest_kgate.bench.correctness.problem_calls import workload_of
 from pytest_kgate.bench.seeds import SeedBook
 from pytest_kgate.bench.seeds import Stream
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.arm import bind
 from pytest_kgate.device.protocol import Device
+from pytest_kgate.device.protocol import Workload
 from pytest_kgate.errors import KgateError
+from pytest_kgate.errors import ProblemError
+from pytest_kgate.errors import UsageError
 from pytest_kgate.integrity.side_effects.placement import placed
 from pytest_kgate.problems.problem import Problem
 
@@ -42,38 +48,85 @@ class Reference:
     """Why the others did not run."""
 
 
+@dataclass(frozen=True)
+class _Choice:
+    """What was chosen for a problem. It keeps neither the problem nor its references alive."""
+
+    parts: tuple[Callable[[], Any], ...]
+    """Handles of what the problem is made of, as `_parts` names it."""
+    setting: tuple[str, str, str]
+    """Device, timer and cache of the short race."""
+    backend: str
+    choices: Mapping[str, float]
+    refused: Mapping[str, str]
+
+    def fits(self, problem: Problem, setting: tuple[str, str, str]) -> bool:
+        """Whether it was made for a problem of the same parts."""
+        parts = _parts(problem)
+        return (
+            setting == self.setting
+            and len(parts) == len(self.parts)
+            and all(handle() is part for handle, part in zip(self.parts, parts, strict=True))
+        )
+
+    def reference_of(self, problem: Problem) -> Reference:
+        """The chosen one of this problem's references."""
+        assert isinstance(problem.reference, Mapping)
+        arm = bind("reference", problem.reference[self.backend], problem.params)
+        name = (problem.name.split() or [self.backend])[0]
+        return Reference(arm, name, self.backend, self.choices, self.refused)
+
+
 class ReferencePicker:
-    """Picks each problem's reference; remembers its choices, so that a session times a problem's references once."""
+    """Remembers its choices, so that a session races the references of a problem once.
+
+    A problem is what it is made of, whatever its name: inputs, references and params.
+    """
 
     def __init__(self) -> None:
-        self._chosen: dict[tuple[Any, ...], Reference] = {}
+        self._chosen: list[_Choice] = []
 
     def pick(self, problem: Problem, device: Device, timer: str, cache: str) -> Reference:
         """The problem's one reference, or the fastest of several; raises `KgateError` where none runs."""
         if not isinstance(problem.reference, Mapping):
             name = getattr(problem.reference, "__name__", type(problem.reference).__name__)
             return Reference(bind("reference", problem.reference, problem.params), name, None, {}, {})
-        key = (problem.name, tuple(problem.reference), device.torch_device, timer, cache)
-        if key not in self._chosen:
-            self._chosen[key] = _fastest(problem, problem.reference, device, timer, cache)
-        return self._chosen[key]
+        setting = (device.torch_device, timer, cache)
+        known = next((one for one in self._chosen if one.fits(problem, setting)), None)
+        if known is None:
+            known = _fastest(problem, problem.reference, device, timer, cache)
+            self._chosen.append(known)
+        return known.reference_of(problem)
+
+
+def _parts(problem: Problem) -> tuple[Any, ...]:
+    assert isinstance(problem.reference, Mapping)
+    named = (part for item in (*problem.reference.items(), *problem.params.items()) for part in item)
+    return (problem.inputs, *named)
+
+
+def _handle(part: Any) -> Callable[[], Any]:
+    try:
+        return weakref.ref(part)
+    except TypeError:  # a number, a string
+        return lambda: part
 
 
 def _fastest(
     problem: Problem, references: Mapping[str, Callable[..., Any]], device: Device, timer: str, cache: str
-) -> Reference:
+) -> _Choice:
     arms: dict[str, Arm] = {}
     seconds: dict[str, float] = {}
     refused: dict[str, str] = {}
-    workload = workload_of(problem, device)
+    outputs: dict[str, Tensor] = {}
     for name, function in references.items():
         arm = bind("reference", function, problem.params)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # PyTorch explains at length why a backend does not apply
-                with device.running(f"trying the {name} reference"):
-                    arm.call(workload.draw(0), None)
-                device.synchronize()
+                outputs[name] = reference_output(device, problem, arm)
+        except (ProblemError, UsageError):
+            raise
         except Exception as error:
             refused[name] = (str(error) or type(error).__name__).splitlines()[0]
             continue
@@ -88,13 +141,13 @@ def _fastest(
         )
     if len(arms) > 1:
         for name, arm in arms.items():
-            seconds[name] = _median_seconds(arm, problem, device, timer, cache)
+            seconds[name] = _median_seconds(arm, workload_of(problem, device, outputs[name]), device, timer, cache)
     best = min(seconds, key=lambda name: seconds[name]) if seconds else next(iter(arms))
-    return Reference(arms[best], problem.name.split()[0], best, seconds, refused)
+    parts = tuple(_handle(part) for part in _parts(problem))
+    return _Choice(parts, (device.torch_device, timer, cache), best, seconds, refused)
 
 
-def _median_seconds(arm: Arm, problem: Problem, device: Device, timer: str, cache: str) -> float:
-    workload = workload_of(problem, device)
+def _median_seconds(arm: Arm, workload: Workload, device: Device, timer: str, cache: str) -> float:
     with placed(device, [arm], workload, _BOOK.numbered(Stream.PLACEMENT_VALUES)):
         stopwatch = device.stopwatch((arm, arm), workload, timer=timer, cache=cache)
         try:

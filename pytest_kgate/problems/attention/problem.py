@@ -6,6 +6,7 @@ import functools
 import math
 from collections.abc import Callable
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -70,7 +71,16 @@ def sdpa_problem(shape: Shape, dtype: str = "float16", backend: str | None = Non
         raise UsageError(f"sdpa_oracle has no dtype {dtype!r}.", f"Use one of {', '.join(DTYPES)}.")
     if backend not in (None, "fastest", *BACKENDS):
         raise UsageError(f"There is no SDPA backend {backend!r}.", f"Use fastest or one of {', '.join(BACKENDS)}.")
-    names = list(BACKENDS) if backend in (None, "fastest") else [str(backend)]
+    made = _made(shape, dtype, None if backend == "fastest" else backend)
+    small = None if made.small is None else replace(made.small, seed=seed)
+    assert isinstance(made.reference, Mapping)
+    return replace(made, seed=seed, small=small, reference=dict(made.reference))
+
+
+@functools.cache
+def _made(shape: Shape, dtype: str, backend: str | None) -> Problem:
+    """One object for one problem, so that those who ask for it in several tests are known to mean the same."""
+    names = list(BACKENDS) if backend is None else [backend]
     element = getattr(torch, dtype)
     elements = shape.batch * shape.heads * shape.seqlen * shape.head_dim
     small = _smaller(shape)
@@ -87,8 +97,7 @@ def sdpa_problem(shape: Shape, dtype: str = "float16", backend: str | None = Non
         bytes=4.0 * elements * element.itemsize,
         shape=shape,
         dtype=dtype,
-        seed=seed,
-        small=None if small == shape else sdpa_problem(small, dtype, backend, seed),
+        small=None if small == shape else _made(small, dtype, backend),
     )
 
 

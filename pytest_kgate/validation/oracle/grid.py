@@ -21,9 +21,9 @@ import torch
 
 from pytest_kgate.bench.correctness.check import answer_of
 from pytest_kgate.bench.correctness.check import draws_of
-from pytest_kgate.bench.correctness.check import reference_output
-from pytest_kgate.bench.correctness.check import truth_of
-from pytest_kgate.bench.correctness.check import workload_of
+from pytest_kgate.bench.correctness.problem_calls import reference_output
+from pytest_kgate.bench.correctness.problem_calls import truth_of
+from pytest_kgate.bench.correctness.problem_calls import workload_of
 from pytest_kgate.bench.correctness.selftest import selftest
 from pytest_kgate.bench.correctness.tolerance import Comparison
 from pytest_kgate.bench.correctness.tolerance import ExactAnswer

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from pytest_kgate import Shape
-from pytest_kgate.bench.correctness.check import reference_output
-from pytest_kgate.bench.correctness.check import workload_of
+from pytest_kgate.bench.correctness.problem_calls import reference_output
+from pytest_kgate.bench.correctness.problem_calls import workload_of
 from pytest_kgate.bench.race.probes import overlaps
 from pytest_kgate.bench.seeds import SeedBook
 from pytest_kgate.bench.seeds import Stream

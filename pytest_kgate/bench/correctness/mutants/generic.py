@@ -13,6 +13,7 @@ from pytest_kgate.bench.correctness.mutants.transforms import CHANGES
 from pytest_kgate.bench.correctness.mutants.transforms import coarse_outputs
 from pytest_kgate.bench.correctness.mutants.transforms import constant
 from pytest_kgate.bench.correctness.mutants.transforms import zeros
+from pytest_kgate.problems import tree
 from pytest_kgate.problems.rounding import COARSER
 from pytest_kgate.problems.rounding import name_of
 from pytest_kgate.problems.rounding import rounded
@@ -34,12 +35,12 @@ def generic_mutants(right: Right, like: Tensor) -> list[Mutant]:
         Mutant("a remembered answer", _first_time(right), idle=True),
         Mutant("the answer before", _one_behind(right), idle=True),
         Mutant("right for one seed", _right_once(right)),
-        Mutant("its input as the answer", lambda inputs: _as_answer(inputs[0], like)),
+        Mutant("its input as the answer", lambda inputs: _as_answer(inputs, like)),
         Mutant("changes its inputs", _changing(right)),
     ]
     changes = {**CHANGES, **coarse_outputs(like.dtype)}
     mutants += [Mutant(name, _changed(right, change)) for name, change in changes.items()]
-    if like.is_floating_point():
+    if like.is_floating_point() or like.is_complex():
         mutants.append(Mutant("one NaN", _changed(right, _one_nan)))
         mutants += [
             Mutant(f"inputs in {name_of(low)}", _coarse_inputs(right, low)) for low in COARSER.get(like.dtype, ())
@@ -79,8 +80,9 @@ def _right_once(right: Right) -> Right:
     return call
 
 
-def _as_answer(tensor: Tensor, like: Tensor) -> Tensor:
-    """The input itself where it can be an answer, else as much of it as fits."""
+def _as_answer(inputs: tuple[Any, ...], like: Tensor) -> Tensor:
+    """The first input itself where it can be an answer, else as much of it as fits."""
+    tensor = next(tree.tensors(inputs), torch.zeros_like(like))
     if tensor.shape == like.shape and tensor.dtype == like.dtype:
         return tensor
     values = tensor.flatten()[: like.numel()].to(like.dtype)
@@ -92,7 +94,7 @@ def _as_answer(tensor: Tensor, like: Tensor) -> Tensor:
 def _changing(right: Right) -> Right:
     def call(inputs: tuple[Any, ...]) -> Tensor:
         answer = right(inputs).clone()
-        for tensor in inputs:
+        for tensor in tree.tensors(inputs):
             if tensor.numel():
                 last = (-1,) * tensor.dim()
                 tensor[last] = (tensor[last] == 0).to(tensor.dtype)
@@ -112,4 +114,4 @@ def _one_nan(answer: Tensor) -> Tensor:
 
 
 def _coarse_inputs(right: Right, low: torch.dtype) -> Right:
-    return lambda inputs: right(tuple(rounded(tensor, low) for tensor in inputs))
+    return lambda inputs: right(tree.mapped(inputs, lambda tensor: rounded(tensor, low)))

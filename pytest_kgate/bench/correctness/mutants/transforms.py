@@ -12,6 +12,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
+from pytest_kgate.bench.correctness.arithmetic import Arithmetic
 from pytest_kgate.problems.rounding import COARSER
 from pytest_kgate.problems.rounding import name_of
 from pytest_kgate.problems.rounding import rounded
@@ -28,8 +29,12 @@ def zeros(answer: Tensor) -> Tensor:
 
 def constant(answer: Tensor) -> Tensor:
     """The mean of the answer in every element: the smallest rms error that one number everywhere can have."""
-    mean = answer.double().nan_to_num(nan=0.0, posinf=0.0, neginf=0.0).mean()
-    return torch.zeros_like(answer) + (mean if answer.is_floating_point() else mean.round()).to(answer.dtype)
+    arithmetic = Arithmetic.of(answer, answer.dtype)
+    wide = arithmetic.widened(answer)
+    if not arithmetic.inexact:
+        return arithmetic.narrowed(torch.full_like(wide, int(wide.double().mean().round())))
+    mean = torch.where(wide.isfinite(), wide, 0.0).mean()
+    return arithmetic.narrowed(torch.zeros_like(wide) + mean)
 
 
 def last_row_missing(answer: Tensor) -> Tensor:
@@ -49,7 +54,8 @@ def row_late(answer: Tensor) -> Tensor:
 
 def scaled(answer: Tensor) -> Tensor:
     """Every element 2 % too large; integers stay as they are."""
-    return (answer.double() * _SCALE).to(answer.dtype) if answer.is_floating_point() else answer
+    arithmetic = Arithmetic.of(answer, answer.dtype)
+    return arithmetic.narrowed(arithmetic.widened(answer) * _SCALE) if arithmetic.inexact else answer
 
 
 def _without_last_rows(answer: Tensor, count: int) -> Tensor:

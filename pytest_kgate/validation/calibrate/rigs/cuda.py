@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812  (torch's own convention)
 
-from pytest_kgate.bench.correctness.check import workload_of
+from pytest_kgate.bench.correctness.problem_calls import workload_of
 from pytest_kgate.bench.race.reference import ReferencePicker
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.cuda.device import CudaDevice

@@ -1,0 +1,176 @@
+"""Calls of a problem's own functions: its inputs, its exact answer and its reference, and who is blamed for what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Generator
+from torch import Tensor
+
+from pytest_kgate.bench.correctness.tolerance import ExactAnswer
+from pytest_kgate.device.answer import poison
+from pytest_kgate.device.arm import Arm
+from pytest_kgate.device.arm import blame
+from pytest_kgate.device.protocol import Device
+from pytest_kgate.device.protocol import Workload
+from pytest_kgate.errors import ProblemError
+from pytest_kgate.errors import UsageError
+from pytest_kgate.problems import tree
+from pytest_kgate.problems.problem import Problem
+
+_SEED = 0
+"""No secret: no candidate sees the values that it draws."""
+
+
+def workload_of(problem: Problem, device: Device, like: Tensor | None = None, *, hard: bool = False) -> Workload:
+    """Fresh inputs by seed and poisoned outputs on the device; `like` is an output of the reference.
+
+    Without `like`, only inputs can be had.
+    """
+    draw_from: Callable[[Generator], tuple[Tensor, ...]] = (
+        problem.hard_inputs if hard and problem.hard_inputs is not None else problem.inputs
+    )
+
+    def draw(seed: int) -> tuple[Any, ...]:
+        generator = Generator(device=device.torch_device)
+        generator.manual_seed(seed)
+        with blame("The problem's inputs", "it is called as inputs(generator)"):
+            inputs = draw_from(generator)
+        inputs = inputs if isinstance(inputs, tuple) else tuple(inputs) if isinstance(inputs, list) else (inputs,)
+        _demand_tensors(inputs)
+        return inputs
+
+    def make_output(inputs: tuple[Any, ...]) -> Tensor:
+        shaped = next(tree.tensors(inputs)) if like is None else like
+        return poison(torch.empty_like(shaped, memory_format=torch.contiguous_format))
+
+    return Workload(draw, make_output)
+
+
+def demand_repeatable(problem: Problem, device: Device) -> None:
+    """Draw one seed twice; raises `UsageError` where the two differ, or no tensor is on the device.
+
+    A timed launch is verified later against inputs that are drawn anew, so that others would make it look wrong.
+    """
+    draw = workload_of(problem, device).draw
+    with device.running("drawing the inputs"):
+        once = draw(_SEED)
+        found = list(tree.tensors(once))
+        here = torch.device(device.torch_device)
+        if found and all(tensor.device != here for tensor in found):
+            raise UsageError(
+                f"The inputs of {problem.name} are on {found[0].device}, and the race is on {here}.",
+                "Draw them where the generator is: torch.randn(..., generator=g, device=g.device).",
+            )
+        if not tree.same(once, draw(_SEED)):
+            raise UsageError(
+                f"The inputs of {problem.name} do not repeat: one seed drew other values the second time.",
+                "Draw all of them from the generator that `inputs` is called with: "
+                "torch.randn(..., generator=g, device=g.device).",
+            )
+
+
+def truth_of(problem: Problem, reference: Arm, inputs: tuple[Any, ...], like: Tensor) -> ExactAnswer:
+    """The exact answer to these inputs, with the reference's error against it."""
+    exact = _exact(problem, inputs)
+    if exact.shape != like.shape:
+        raise UsageError(
+            f"The problem's exact returned shape {tuple(exact.shape)}, its reference {tuple(like.shape)}.",
+            "Both must compute the same thing.",
+        )
+    if bool((exact if exact.itemsize > 1 else exact.float()).isnan().any()):
+        raise UsageError(
+            "The problem's exact answer holds NaN, with which no answer can be compared.",
+            "Draw inputs to which there is an answer.",
+        )
+    return ExactAnswer(
+        exact, _call_reference(reference, inputs, torch.empty_like(like) if reference.takes_output else None)
+    )
+
+
+def unchanged_truth_of(problem: Problem, reference: Arm, inputs: tuple[Any, ...], like: Tensor) -> ExactAnswer:
+    """The same; raises `ProblemError` where the reference or the exact answer has changed the inputs."""
+    before = tree.copy(inputs)
+    truth = truth_of(problem, reference, inputs, like)
+    position = tree.first_changed(inputs, before)
+    if position is None:
+        return truth
+    inputs = tree.copy(before)
+    _exact(problem, inputs)
+    whose = "reference" if tree.first_changed(inputs, before) is None else "exact"
+    raise ProblemError(
+        f"The problem's {whose} changed its input {position}.",
+        "Leave the inputs as they are: what works in place is wrapped, as in lambda x: function(x.clone()).",
+    )
+
+
+def reference_output(device: Device, problem: Problem, reference: Arm) -> Tensor:
+    """An uninitialised tensor with the shape, dtype and device that answers to this problem have.
+
+    Raises `ProblemError` where the output has no elements.
+    """
+    with device.running("running the reference"):
+        inputs = workload_of(problem, device).draw(_SEED)
+        output = None
+        if reference.needs_output:
+            output = torch.empty_like(_shaped_for(problem, inputs))
+        result = _call_reference(reference, inputs, output)
+        device.synchronize()
+    if not result.numel():
+        raise ProblemError(
+            f"The output of {problem.name} has no elements (shape {tuple(result.shape)}): there is nothing to compare.",
+            "Draw inputs that are not empty.",
+        )
+    return torch.empty_like(result)
+
+
+def _shaped_for(problem: Problem, inputs: tuple[Any, ...]) -> Tensor:
+    """An output for a reference that must be given one: as large as the exact answer, and of the first input's type."""
+    exact = _exact(problem, inputs)
+    if not (exact.is_floating_point() or exact.is_complex()):
+        return exact
+    alike = (one.dtype for one in tree.tensors(inputs) if one.is_floating_point() or one.is_complex())
+    dtype = next(alike, torch.float32)
+    if exact.is_complex() and not dtype.is_complex:
+        dtype = torch.complex128 if dtype is torch.float64 else torch.complex64
+    return torch.empty_like(exact, dtype=dtype, memory_format=torch.contiguous_format)
+
+
+def _demand_tensors(inputs: tuple[Any, ...]) -> None:
+    for position, one in enumerate(inputs):
+        for leaf in tree.leaves(one):
+            if hasattr(leaf, "__array__") and not isinstance(leaf, Tensor):
+                raise UsageError(
+                    f"The problem's input {position} holds a {type(leaf).__name__} of {type(leaf).__module__}.",
+                    "Draw torch tensors: torch.from_numpy(array) makes one of an array.",
+                )
+    if not any(True for _ in tree.tensors(inputs)):
+        raise UsageError("The problem's inputs hold no tensor.", "Draw at least one, with the generator.")
+
+
+def _exact(problem: Problem, inputs: tuple[Any, ...]) -> Tensor:
+    with blame("The problem's exact", "it is called as exact(*inputs, **params)"):
+        exact = problem.exact(*inputs, **problem.params)
+    return _tensor("exact", exact)
+
+
+def _call_reference(reference: Arm, inputs: tuple[Any, ...], output: Any) -> Tensor:
+    with blame("The reference", "it is called as reference(*inputs, **params), with `out` where it takes one"):
+        result = reference.call(inputs, output)
+    return _tensor("reference", result)
+
+
+def _tensor(role: str, result: object) -> Tensor:
+    if not isinstance(result, Tensor):
+        raise UsageError(
+            f"The problem's {role} returned {type(result).__name__}, not a tensor.",
+            "Return one torch tensor: of several, wrap the function, as in lambda *inputs: function(*inputs)[0].",
+        )
+    if result.layout is not torch.strided or result.is_meta:
+        raise UsageError(
+            f"The problem's {role} returned a sparse tensor, or one without memory.",
+            "Return a dense tensor: result.to_dense().",
+        )
+    return result

@@ -1,0 +1,83 @@
+"""Whether the reference is right: its error sets what a candidate may be off by, so it is checked first."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+from typing import Any
+
+import torch
+
+from pytest_kgate.errors import ProblemError
+from pytest_kgate.problems import tree
+from pytest_kgate.report.format import percent
+
+if TYPE_CHECKING:
+    from pytest_kgate.bench.correctness.tolerance import ExactAnswer
+    from pytest_kgate.statistics.gates import ErrorGate
+
+_ALLOWED = {8: 1e-4, 4: 2e-2, 2: 1e-1, 1: 3e-1}
+"""Rms error over the output's rms, by the bytes of an element: what arithmetic of the kind that references use comes
+to, with room. In four bytes that is bfloat16 inside (PyTorch's softmax of 1,000: 3e-3), not float32 alone."""
+
+_ALLOWED_ROW = 0.5
+"""The same for a single row of 64 elements or so, to its own size: a missing row is off by 1."""
+
+_SMALL_ROW = 1 / 16
+"""Of the output's rms: a smaller row is held to what this one may be off by."""
+
+_CANCELLED = 64.0
+"""Spacings of the output's type at the inputs' rms: what large numbers leave where they cancel is so coarse."""
+
+_FAILED = 0.1
+"""Share of its elements that a reference may leave NaN or Inf where the answer is finite, such as rows without keys."""
+
+_TODO = (
+    "Mend the reference or `exact`. Where both are right and the reference is coarse on purpose, say how coarse: "
+    "allclose(atol)."
+)
+
+
+def demand_right_reference(truth: ExactAnswer, gate: ErrorGate | None, inputs: tuple[Any, ...]) -> None:
+    """Raise `ProblemError` where the reference is neither within the tolerance nor as near as its type allows."""
+    fault = _fault(truth, gate, inputs)
+    if fault:
+        raise ProblemError(f"The reference is wrong: {fault}.", _TODO)
+
+
+def _fault(truth: ExactAnswer, gate: ErrorGate | None, inputs: tuple[Any, ...]) -> str | None:
+    if truth.reference_failed > _FAILED:
+        return f"{percent(truth.reference_failed)} of its output is NaN or Inf, where the exact answer is finite"
+    if gate is not None and truth.compare(truth.reference, truth.limits(gate)).excess <= 0:
+        return None
+    arithmetic = truth.arithmetic
+    if not arithmetic.inexact:
+        if truth.reference_error == 0:
+            return None
+        return f"it is off by {truth.reference_error:.3g}, and its type {_name(truth.dtype)} is exact"
+    allowed = _ALLOWED[arithmetic.real_bytes]
+    floor = _CANCELLED * truth.spacing * _rms(inputs)
+    if truth.reference_rms_error > max(allowed * truth.rms, floor):
+        return (
+            f"its rms error is {truth.reference_rms_error:.2g}, where the exact answer's rms is {truth.rms:.2g}; "
+            f"{_name(truth.dtype)} explains {percent(allowed)} of it"
+        )
+    rows = truth.reference_rows(_SMALL_ROW)
+    if rows.size > max(_ALLOWED_ROW, allowed) and rows.error > floor:
+        return f"one of its rows is off by {rows.size:.2g} of its own size"
+    return None
+
+
+def _rms(inputs: tuple[Any, ...]) -> float:
+    """Of all inputs that are not integers and finite."""
+    squares, count = 0.0, 0
+    for tensor in tree.tensors(inputs):
+        if (tensor.is_floating_point() or tensor.is_complex()) and tensor.numel():
+            sizes = tensor.detach().abs() if tensor.itemsize > 1 else tensor.float().abs()
+            squares += float(sizes.double().nan_to_num(0.0, 0.0, 0.0).square().sum())
+            count += tensor.numel()
+    return math.sqrt(squares / count) if count else 0.0
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
