@@ -39,7 +39,7 @@ class CandidateError(KgateError):
 
 
 class ProblemError(KgateError):
-    """A part of the problem is at fault, not the candidate: its reference is wrong, or its inputs do not repeat."""
+    """A part of the problem is at fault, not the candidate: its reference is wrong, or changes its inputs."""
 
 
 class TimingError(KgateError):

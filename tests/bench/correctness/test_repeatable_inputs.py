@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from pytest_kgate.bench.correctness.repeatable_inputs import demand_repeatable
 
 from pytest_kgate import Problem
+from pytest_kgate.bench.correctness.problem_calls import demand_repeatable
 from pytest_kgate.device.host import HostDevice
 from pytest_kgate.errors import UsageError
 
