@@ -46,12 +46,12 @@ def candidate_of(problem: Any, part: str, device: torch.device) -> Callable[...,
 
 
 def _wrong_weight(copy: Any, device: torch.device) -> Callable[..., Any]:
-    """One element of the first matrix of weights is off; of a model without weights, one of its last input."""
+    """One element of the last matrix of weights is off; of a model without weights, one of its last input."""
     model = copy.on(device)
     weights = [one for one in model.parameters() if one.numel() > 1]
     weights = [one for one in weights if one.dim() > 1] or weights
     if weights:
-        _spoil(weights[0].data)
+        _spoil(weights[-1].data)
         return copy
 
     def wrong_input(*inputs: Any) -> Any:
@@ -97,5 +97,5 @@ class _Skipping(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if not self.skipped and func in _FUNCTIONS:
             self.skipped = True
-            return args[0]
+            return args[0].clone()
         return func(*args, **(kwargs or {}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 
 import numpy as np
@@ -12,6 +13,9 @@ from torch import Generator
 
 from pytest_kgate import Problem
 from pytest_kgate.errors import UsageError
+from pytest_kgate.integrity.isolation.candidate_name import CandidateFunction
+from pytest_kgate.integrity.isolation.candidate_name import load_named
+from pytest_kgate.integrity.isolation.process.parent import _environment
 
 HEAD = "import torch\nfrom torch import nn\nimport torch.nn.functional as F\n"
 
@@ -239,3 +243,17 @@ def test_the_record_knows_the_file_by_name_and_hash(read, tmp_path):
     assert problem.name == "1_Some_problem"
     digest = hashlib.sha256((tmp_path / "1_Some_problem.py").read_bytes()).hexdigest()
     assert (facts(problem)["file"], facts(problem)["sha256"]) == ("1_Some_problem.py", digest)
+
+
+def test_an_isolated_solution_is_made_anew_with_the_same_weights_and_constants(read, tmp_path):
+    text = LINEAR.replace("forward(self, x)", "forward(self, s, x)").replace("self.act(x)", "self.act(x) * s")
+    problem = read(text.replace("[torch.rand", "[3.14, torch.rand"))
+    (tmp_path / "new.py").write_text(HEAD + text.replace("class Model", "class ModelNew"))
+    inputs = drawn(problem)
+    named = CandidateFunction(str(tmp_path / "new.py"), "ModelNew", problem.kernelbench)
+    other = load_named(json.loads(json.dumps(named.to_dict())))
+    assert torch.equal(other(*inputs), problem.reference(*inputs))
+
+
+def test_an_isolated_solution_compiles_in_line_code_in_its_own_folder(tmp_path):
+    assert _environment(str(tmp_path))["TORCH_EXTENSIONS_DIR"].startswith(str(tmp_path))

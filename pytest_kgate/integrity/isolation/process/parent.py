@@ -166,7 +166,7 @@ def _environment(own: str) -> dict[str, str]:
     Those that bind OpenMP's threads to cores are left out: it would do so from another thread, which the filter of
     system calls refuses, and end the process.
     """
-    caches = {"TRITON_CACHE_DIR": "triton", "CUDA_CACHE_PATH": "cuda"}
+    caches = {"TRITON_CACHE_DIR": "triton", "CUDA_CACHE_PATH": "cuda", "TORCH_EXTENSIONS_DIR": "torch_extensions"}
     return {
         **{name: value for name, value in os.environ.items() if name not in _BINDS_THREADS},
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
