@@ -175,6 +175,7 @@ class RecordBuilder:
             "budget_seconds": self.request.settings.budget,
             "seconds_spent": result.spent_seconds,
             "tick_seconds": tick,
+            "offset_sd": self.stopwatch.offset_sd,
             "retaken": result.retaken,
             "candidate": arm_facts(result.candidate),
             "reference": arm_facts(result.reference),

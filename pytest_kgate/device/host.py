@@ -115,6 +115,7 @@ class WallStopwatch:
     timer = "wall"
     cache = "hot"
     run_length = 5
+    offset_sd = 0.0
 
     def __init__(self, device: HostDevice, arms: Sequence[Arm], workload: Workload) -> None:
         self.device = device

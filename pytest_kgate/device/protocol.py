@@ -138,6 +138,10 @@ class Stopwatch(Protocol):
     tick_seconds: float
     """The smallest step this timer can show on one sample."""
 
+    offset_sd: float
+    """Standard deviation of what the log ratio of a whole race is off by, from causes that its rounds share and can't
+    show; 0 where both arms are launched by one process in the same way."""
+
     run_length: int
     """How many samples of one arm are taken in a row: 1, unless changing arms is costly."""
 

@@ -30,12 +30,14 @@ def judge_rounds(
     seed: int,
     final: bool = False,
     tick_seconds: float = 0.0,
+    offset_sd: float = 0.0,
 ) -> Judgement | None:
     """The judgement after these rounds; None where more rounds are needed.
 
     `candidate` and `reference` are net latencies in seconds, (rounds, samples). A gate is decided only at the looks. A
     final call between two looks falls back on the latest look, since one more look would raise the error rate.
-    `tick_seconds` matters only where all blocks agree exactly; see `resolution`.
+    `tick_seconds` matters only where all blocks agree exactly; see `resolution`. `offset_sd` is the standard deviation
+    of what the log ratio of a whole race is off by, which none of its rounds shows; 0 where arms share a process.
 
     The bootstrap that PASS demands is computed only when the rest of the rule holds. The intervals that a
     record shows beside it are filled in by `with_bootstrap_intervals`.
@@ -61,7 +63,8 @@ def judge_rounds(
 
     critical = group_sequential.critical_values(gate.confidence)[look]
     test = estimates.block_test(estimates.log_ratios(candidate, reference, gate.quantile))
-    half = critical * test.se if test.se else resolution(candidate, reference, tick_seconds)
+    se = math.hypot(test.se, offset_sd)
+    half = critical * se if se else resolution(candidate, reference, tick_seconds)
     interval = _interval(test.mean, half, gate.confidence)
     distance = test.mean - math.log(gate.bound)
     locations = _locations(gate, candidate), _locations(gate, reference)
@@ -75,9 +78,9 @@ def judge_rounds(
         ratio=interval,
         ratio_of_medians=medians[0] / medians[1],
         autocorrelation=test.autocorrelation,
-        p_value=p_below(distance, test.se, estimates.BLOCKS - 1),
+        p_value=p_below(distance, se, estimates.BLOCKS - 1),
         nominal_level=p_below(-critical, 1.0, estimates.BLOCKS - 1),
-        sequential_p=group_sequential.sequential_p(_statistic(distance, half, test.se), look, gate.confidence),
+        sequential_p=group_sequential.sequential_p(_statistic(distance, half, se), look, gate.confidence),
     )
 
     if gate.rule == "classic":
@@ -98,7 +101,7 @@ def judge_rounds(
             return replace(judgement, verdict=Verdict.PASS)
         what = f"the interval of the ratio is below the bound, but {missing}"
     else:
-        what, needed = _undecided(judgement, distance, half)
+        what, needed = _undecided(judgement, distance, test.se, offset_sd, half)
         judgement = replace(judgement, rounds_to_decide=needed)
     return replace(judgement, reason=what) if final else None
 
@@ -123,16 +126,25 @@ def with_bootstrap_intervals(judgement: Judgement, candidate: Floats, reference:
 
 
 def measure(
-    candidate: Floats, reference: Floats, *, quantile: float = 0.5, confidence: float = 0.95
+    candidate: Floats,
+    reference: Floats,
+    *,
+    quantile: float = 0.5,
+    confidence: float = 0.95,
+    offset_sd: float = 0.0,
 ) -> Interval | None:
-    """The interval of the latency ratio at the latest look, whatever a gate demands; None before the first look."""
+    """The interval of the latency ratio at the latest look, whatever a gate demands; None before the first look.
+
+    `offset_sd` is as in `judge_rounds`.
+    """
     candidate, reference = _checked(candidate, reference)
     look = group_sequential.look_at(len(candidate))
     if look is None or invalid_samples("candidate", candidate) or invalid_samples("reference", reference):
         return None
     rounds = group_sequential.LOOKS[look]
     test = estimates.block_test(estimates.log_ratios(candidate[:rounds], reference[:rounds], quantile))
-    return _interval(test.mean, group_sequential.critical_values(confidence)[look] * test.se, confidence)
+    critical = group_sequential.critical_values(confidence)[look]
+    return _interval(test.mean, critical * math.hypot(test.se, offset_sd), confidence)
 
 
 def precise_enough(
@@ -145,7 +157,7 @@ def precise_enough(
 ) -> bool:
     """Whether the half-width of the ratio's interval is at most `relative_width`, as a share of the ratio.
 
-    A race may stop there undecided.
+    A race may stop there undecided. An offset of the whole race, which more rounds can't make smaller, is left out.
     """
     interval = measure(candidate, reference, quantile=quantile, confidence=confidence)
     return interval is not None and interval.high / interval.estimate - 1 < relative_width
@@ -247,21 +259,24 @@ def _rounds_by_few(gate: SpeedGate, candidate: Floats, reference: Floats) -> int
     return group_sequential.LOOKS[-1]
 
 
-def _undecided(judgement: Judgement, distance: float, half: float) -> tuple[str, int | None]:
+def _undecided(
+    judgement: Judgement, distance: float, se: float, offset_sd: float, half: float
+) -> tuple[str, int | None]:
     """What an undecided gate needs, as a sentence, and the number of rounds where more of them would decide it.
 
-    Where none of the looks would, the sentence advises a quieter machine or another bound.
+    `se` is the standard error that the rounds have shown, `half` the half-width that follows. Where none of the looks
+    would, the sentence advises a quieter machine or another bound.
     """
     assert judgement.ratio is not None
     assert judgement.look is not None
     gate = judgement.gate
     taken = group_sequential.LOOKS[judgement.look]
     critical = group_sequential.critical_values(gate.confidence)
-    # The half-width shrinks with the root of the rounds, and with the critical value of the look.
+    # The standard error shrinks with the root of the rounds, an offset does not; the critical value is the look's.
     enough = [
         look
         for look, value in zip(group_sequential.LOOKS, critical, strict=True)
-        if look > taken and half * value / critical[judgement.look] * math.sqrt(taken / look) < abs(distance)
+        if look > taken and value * math.hypot(se * math.sqrt(taken / look), offset_sd) < abs(distance)
     ]
     what = (
         f"after {taken} of {group_sequential.LOOKS[-1]} rounds the ratio is {judgement.ratio.estimate:.4f}, "
@@ -270,6 +285,11 @@ def _undecided(judgement: Judgement, distance: float, half: float) -> tuple[str,
     )
     if enough:
         return what + f"about {enough[0]} rounds would decide it: raise the budget", enough[0]
+    if critical[-1] * offset_sd >= abs(distance):
+        return (
+            what + "two processes may differ by so much all along: race in one, or move the bound",
+            None,
+        )
     if taken < group_sequential.LOOKS[-1]:
         what += f"even {group_sequential.LOOKS[-1]} rounds are unlikely to decide it: "
     return what + "make the machine quieter (fixed clocks, nothing else running), or move the bound", None

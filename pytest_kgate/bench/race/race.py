@@ -114,21 +114,21 @@ def run(
         if progress is not None:
             progress(Progress(len(rounds), clock() - start, _rough_ratio(rounds)))
         if len(rounds) in LOOKS:
-            _judge(rounds, gates, plan, stopwatch.tick_seconds, decided)
+            _judge(rounds, gates, plan, stopwatch, decided)
             if _settled(rounds, gates, plan, decided) and not needs_more_probes(
                 probes.first_touch_excess_seconds, _stack(rounds)[0]
             ):
                 break
     candidate, reference = _stack(rounds)
     _demand_sealed(rounds, seal)
-    _judge(rounds, gates, plan, stopwatch.tick_seconds, decided, final=True)
+    _judge(rounds, gates, plan, stopwatch, decided, final=True)
     return Race(
         candidate=candidate,
         reference=reference,
         overhead_seconds=np.array([one.overhead_seconds for one in rounds]).reshape(-1, 2),
         spent_seconds=clock() - start,
         judgements=tuple(decided[index] for index in range(len(gates))),
-        ratio=measure(candidate, reference),
+        ratio=measure(candidate, reference, offset_sd=stopwatch.offset_sd),
         retaken=sum(one.retaken for one in rounds),
         probes=probes,
         evidence={
@@ -158,7 +158,7 @@ def _judge(
     rounds: list[Round],
     gates: Sequence[SpeedGate],
     plan: Plan,
-    tick_seconds: float,
+    stopwatch: Stopwatch,
     decided: dict[int, Judgement],
     *,
     final: bool = False,
@@ -169,7 +169,15 @@ def _judge(
     for index, gate in enumerate(gates):
         if index in decided:
             continue
-        judgement = judge_rounds(gate, candidate, reference, seed=seed, final=final, tick_seconds=tick_seconds)
+        judgement = judge_rounds(
+            gate,
+            candidate,
+            reference,
+            seed=seed,
+            final=final,
+            tick_seconds=stopwatch.tick_seconds,
+            offset_sd=stopwatch.offset_sd,
+        )
         if judgement is not None:
             decided[index] = judgement
 

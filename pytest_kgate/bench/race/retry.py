@@ -175,6 +175,7 @@ class _Watch:
         self.cache = stopwatch.cache
         self.warnings = stopwatch.warnings
         self.tick_seconds = stopwatch.tick_seconds
+        self.offset_sd = stopwatch.offset_sd
         self.run_length = stopwatch.run_length
         self.rounds: list[Round] = []
         self.orders: list[ArmOrder] = []

@@ -116,6 +116,7 @@ class FakeStopwatch:
 
     timer = "fake"
     run_length = 1
+    offset_sd = 0.0
 
     def __init__(
         self,

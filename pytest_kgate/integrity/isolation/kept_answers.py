@@ -15,6 +15,7 @@ from pytest_kgate.integrity.isolation.shared_memory.layout import Layout
 from pytest_kgate.problems.tree import storage_span
 
 if TYPE_CHECKING:
+    from pytest_kgate.device.protocol import ColdCache
     from pytest_kgate.device.protocol import Workload
 
 _DRAWN_BYTES = 2**28
@@ -61,6 +62,35 @@ class KeptAnswers:
         place = secrets.randbelow(self._seen)
         if place < self._most:
             self.answers[place] = (seed, answer.cpu())
+
+
+class KeepsAnswers:
+    """What both stopwatches of isolated candidates tell of themselves."""
+
+    calls: int
+    """The number of calls in a row, of two rows in the longer."""
+    _sample_seconds: float
+    _reference_once: float
+    _kept: KeptAnswers
+
+    @property
+    def sample_seconds(self) -> float:
+        """Seconds that a sample of both arms takes, including the drawing of values."""
+        return self._sample_seconds
+
+    @property
+    def reference_seconds(self) -> float:
+        """The latency of the reference, from a single sample."""
+        return self._reference_once
+
+    def prove_cold(self) -> ColdCache | None:
+        """None: no cache is flushed; new values, or many sets of them, are not in the cache."""
+        return None
+
+    @property
+    def kept(self) -> list[tuple[int, Tensor]]:
+        """Seeds of calls chosen at random from all rows, and their outputs as they were when their sample was over."""
+        return self._kept.answers
 
 
 def fill(layout: Layout, block: Tensor, workload: Workload, seeds: Sequence[int]) -> None:

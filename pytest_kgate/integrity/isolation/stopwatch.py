@@ -28,13 +28,13 @@ from torch import Tensor
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.cuda.device import CudaDevice
 from pytest_kgate.device.host import no_garbage_collection
-from pytest_kgate.device.protocol import ColdCache
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Round
 from pytest_kgate.device.protocol import RoundSeeds
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.device.rows import BufferSet
 from pytest_kgate.integrity.isolation.kept_answers import LOTS
+from pytest_kgate.integrity.isolation.kept_answers import KeepsAnswers
 from pytest_kgate.integrity.isolation.kept_answers import KeptAnswers
 from pytest_kgate.integrity.isolation.kept_answers import fill
 from pytest_kgate.integrity.isolation.kept_answers import lots
@@ -67,11 +67,12 @@ _SETTLE_SECONDS = 10e-3
 """The pause before a row on the host, in which spinning worker threads fall asleep; see `device/host.py`."""
 
 
-class IsolatedStopwatch:
+class IsolatedStopwatch(KeepsAnswers):
     """A stopwatch that times the candidate's rows in its own process, and the reference's in this one."""
 
     timer = "wall"
     launched_by: Literal["candidate", "timer"] = "candidate"
+    offset_sd = 0.0
 
     def __init__(
         self,
@@ -117,31 +118,8 @@ class IsolatedStopwatch:
                 self.warnings.append(f"the candidate can't be captured in a CUDA graph ({refused}): plain launches")
             start = time.perf_counter()
             self._candidate_seconds()
-            self._sample_seconds = time.perf_counter() - start + once * self._layout.calls
-
-    @property
-    def sample_seconds(self) -> float:
-        """Seconds that a sample of both arms takes, including the drawing of values."""
-        return self._sample_seconds
-
-    @property
-    def reference_seconds(self) -> float:
-        """The latency of the reference, from a row of one call."""
-        return self._reference_once
-
-    def prove_cold(self) -> ColdCache | None:
-        """None: no cache is flushed; new values, or many sets of them, are not in the cache."""
-        return None
-
-    @property
-    def calls(self) -> int:
-        """The number of calls in a row."""
-        return self._layout.calls
-
-    @property
-    def kept(self) -> list[tuple[int, Tensor]]:
-        """Seeds of calls chosen at random from all rows, and their outputs as they were when the clock stopped."""
-        return self._kept.answers
+            self.calls = self._layout.calls
+            self._sample_seconds = time.perf_counter() - start + once * self.calls
 
     def round(self, seeds: RoundSeeds, order: NDArray[np.intp]) -> Round:
         """One round. Each row of the candidate gets new values and memory; rows of the reference share fewer sets."""

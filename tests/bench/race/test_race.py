@@ -22,6 +22,7 @@ class Scripted:
     timer = "fake"
     cache = "hot"
     tick_seconds = 0.0
+    offset_sd = 0.0
     run_length = 1
     sample_seconds = 2e-3
 

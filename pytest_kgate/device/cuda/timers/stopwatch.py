@@ -45,6 +45,7 @@ class CudaStopwatch:
 
     timer: str
     tick_seconds = _EVENT_TICK_SECONDS
+    offset_sd = 0.0
     run_length = 1
 
     def __init__(self, device: CudaContext, arms: Sequence[Arm], workload: Workload, cache: str) -> None:

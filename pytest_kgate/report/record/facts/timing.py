@@ -215,6 +215,8 @@ class TimingFacts(TypedDict):
     """What it spent."""
     tick_seconds: Seconds
     """The smallest step that one sample can show."""
+    offset_sd: NotRequired[Number]
+    """By which the log ratio of the whole race is off, as a standard deviation: part of the interval's width."""
     retaken: Count
     """Samples taken again because the host was late, never for their value."""
     candidate: ArmFacts

@@ -35,11 +35,11 @@ _GOLDEN = 0.6180339887498949
 """Its multiples, modulo 1, cover the unit interval evenly however many are taken, from wherever one begins."""
 
 
-def _gemm(m: int, n: int, k: int) -> Problem:
+def _gemm(n: int) -> Problem:
     def inputs(generator: torch.Generator) -> tuple[torch.Tensor, ...]:
-        return _normal((m, k), generator), _normal((k, n), generator)
+        return _normal((n, n), generator), _normal((n, n), generator)
 
-    return Problem(f"gemm {m}x{n}x{k} float16", inputs, torch.mm, exact=lambda a, b: a.double() @ b.double())
+    return Problem(f"gemm {n}x{n}x{n} float16", inputs, torch.mm, exact=lambda a, b: a.double() @ b.double())
 
 
 def _layer_norm() -> Problem:
@@ -70,8 +70,8 @@ class CudaRig:
         self._problems: dict[str, Callable[[], Problem]] = {
             "sdpa-fastest": lambda: sdpa_problem(_SHAPE),
             "sdpa-flash": lambda: sdpa_problem(_SHAPE, backend="flash"),
-            "gemm": lambda: _gemm(1024, 1024, 1024),
-            "gemm-large": lambda: _gemm(8192, 8192, 4096),
+            "gemm": lambda: _gemm(1024),
+            "gemm-large": lambda: _gemm(6144),
             "layernorm": _layer_norm,
             "behind-graph": lambda: sdpa_problem(_SHAPE, backend="flash"),
         }
