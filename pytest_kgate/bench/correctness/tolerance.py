@@ -5,16 +5,20 @@ others can't see. docs/oracle.md has the measurements behind the factors.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from pytest_kgate.bench.correctness.arithmetic import Arithmetic
+from pytest_kgate.bench.correctness.slabs import Slab
+from pytest_kgate.bench.correctness.slabs import count_pieces
+from pytest_kgate.bench.correctness.slabs import slab_pieces
+from pytest_kgate.bench.correctness.slabs import slabs
 from pytest_kgate.report.format import significant
 from pytest_kgate.statistics.gates import ErrorGate
 
@@ -39,10 +43,6 @@ _SMALL_ROW = 1 / 64
 _EXACT_SPACING = 2.0**-38
 """Of the exact answer: its arithmetic is float64 too, and the order of a million sums makes an error of 1e-12. What is
 float32 and passed off as float64 is off by 1,000 times what this allows."""
-
-_PIECE = 64
-_LONGEST_ROW = 128
-"""Longer rows are judged in pieces, so that a tile that is missing in one stands out."""
 
 
 @dataclass(frozen=True)
@@ -110,14 +110,22 @@ class ExactAnswer:
         self.exact = self.arithmetic.widened(exact)
         self.reference = reference
         self.dtype = reference.dtype
-        errors = self._errors(reference)
-        self.reference_error = float(errors.max()) if errors.numel() else 0.0
-        # What the reference could not do says nothing of what may be off: NaN would allow anything.
-        failed = errors == math.inf
-        self.reference_failed = float(failed.double().mean()) if errors.numel() else 0.0
-        errors = errors.masked_fill_(failed, 0.0)
-        self._largest_error = float(errors.max()) if errors.numel() else 0.0
-        self._error_squares = _piece_squares(errors)
+        self.reference_error = self._largest = self._largest_error = 0.0
+        self._squares, self._error_squares = self._no_squares(), self._no_squares()
+        failures = 0
+        for slab in self._slabs():
+            sizes = self.arithmetic.sizes(self.exact[slab.index])
+            self._largest = max(self._largest, float(sizes.max()))
+            self._add_squares(self._squares, sizes, slab)
+            errors = self._errors(reference, slab)
+            self.reference_error = max(self.reference_error, float(errors.max()))
+            # What the reference could not do says nothing of what may be off: NaN would allow anything.
+            failed = errors == math.inf
+            failures += int(failed.sum())
+            errors = errors.masked_fill_(failed, 0.0)
+            self._largest_error = max(self._largest_error, float(errors.max()))
+            self._add_squares(self._error_squares, errors, slab)
+        self.reference_failed = failures / max(1, self.exact.numel())
 
     @cached_property
     def rms(self) -> float:
@@ -128,10 +136,6 @@ class ExactAnswer:
     def reference_rms_error(self) -> float:
         """Root mean square of reference - exact, where the reference is finite."""
         return math.sqrt(float(self._error_squares.sum()) / max(1, self.exact.numel()))
-
-    @cached_property
-    def _squares(self) -> Tensor:
-        return _piece_squares(self.arithmetic.sizes(self.exact))
 
     @cached_property
     def right(self) -> Tensor:
@@ -149,8 +153,8 @@ class ExactAnswer:
     @property
     def rounding(self) -> float:
         """Root mean square error of `right`."""
-        errors = self._errors(self.right)
-        return math.sqrt(float(errors.square().mean()))
+        squares = sum(float(self._errors(self.right, slab).square().sum()) for slab in self._slabs())
+        return math.sqrt(squares / max(1, self.exact.numel()))
 
     @property
     def baseline(self) -> float:
@@ -163,28 +167,35 @@ class ExactAnswer:
         factor = FACTOR_WIDE if wide else FACTOR_16_BIT
         if gate is not None:
             return Limits(gate.atol, gate.rtol, factor if gate.factor is None else gate.factor)
-        largest = float(self.arithmetic.sizes(self.exact).max()) if self.exact.numel() else 0.0
-        return Limits(factor * max(self._largest_error, self.spacing * largest), 0.0, factor)
+        return Limits(factor * max(self._largest_error, self.spacing * self._largest), 0.0, factor)
 
     def accepts(self, answer: Tensor, limits: Limits) -> bool:
         """Whether `compare` finds no fault, at a fraction of its cost where the tolerance is missed."""
-        errors = self._errors(answer)
-        allowed = limits.atol + limits.rtol * self.arithmetic.sizes(self.exact) if limits.rtol else limits.atol
-        return bool((errors <= allowed).all()) and not self.compare(answer, limits).failed
+        return not any(bool((self._excess(answer, limits, slab)[1] > 0).any()) for slab in self._slabs()) and not (
+            self.compare(answer, limits).failed
+        )
 
     def compare(self, answer: Tensor, limits: Limits) -> Comparison:
         """Compare an answer element by element, as a whole (rms) and row by row; tells the first check that it fails.
 
         Of integers, only the tolerance of each element is checked.
         """
-        errors = self._errors(answer)
-        allowed = limits.atol + limits.rtol * self.arithmetic.sizes(self.exact)
-        excess = torch.where(errors == math.inf, math.inf, errors - allowed)
-        worst, largest = _largest(excess)
-        finite = errors.isfinite()
-        squares = _piece_squares(errors)
-        rms_error = math.sqrt(float(squares.sum()) / max(1, errors.numel()))
-        error = float(errors.max()) if errors.numel() else 0.0
+        error, furthest, largest, worst = 0.0, 0, -math.inf, 0
+        wrong = broken = 0
+        squares = self._no_squares()
+        for slab in self._slabs():
+            errors, excess = self._excess(answer, limits, slab)
+            where, most = _largest(errors)
+            if most > error:
+                error, furthest = most, slab.start + where
+            where, most = _largest(excess)
+            if most > largest:
+                largest, worst = most, slab.start + where
+            wrong += int((excess > 0).sum())
+            broken += int((~errors.isfinite()).sum())
+            self._add_squares(squares, errors, slab)
+        count = max(1, self.exact.numel())
+        rms_error = math.sqrt(float(squares.sum()) / count)
         row, row_excess = _largest((squares / self._row_allowance(limits.factor)).sqrt().nan_to_num(nan=0.0))
         relative = self.arithmetic.inexact and limits.factor < math.inf
         failed: FailedCheck = ""
@@ -194,18 +205,18 @@ class ExactAnswer:
         elif relative and rms_error > limits.factor * self.baseline:
             failed, reason = "rms", self._rms_reason(rms_error, limits.factor)
         elif relative and row_excess > 1:
-            failed, reason = "rows", self._rows_reason(errors, row, squares, limits.factor)
+            failed, reason = "rows", self._rows_reason(answer, row, squares, limits.factor)
         if failed == "rows":
-            worst = self._worst_of_row(errors, row)
+            worst = self._worst_of_row(answer, row)
         elif failed == "rms":
-            worst, _ = _largest(errors)
+            worst = furthest
         index = tuple(int(i) for i in np.unravel_index(worst, tuple(self.exact.shape)))
         place = Place(
             index=index,
             answer=self.arithmetic.number(self.arithmetic.widened(answer[index])),
             exact=self.arithmetic.number(self.exact[index]),
-            wrong_fraction=float((excess > 0).double().mean()),
-            not_finite_fraction=float((~finite).double().mean()),
+            wrong_fraction=wrong / count,
+            not_finite_fraction=broken / count,
         )
         return Comparison(error, rms_error, largest, row_excess if relative else 0.0, failed, reason, place)
 
@@ -218,14 +229,37 @@ class ExactAnswer:
 
     def same(self, one: Tensor, other: Tensor) -> bool:
         """Whether two answers hold the same values."""
-        return bool(torch.equal(self.arithmetic.widened(one), self.arithmetic.widened(other)))
+        return all(
+            torch.equal(self.arithmetic.widened(one[slab.index]), self.arithmetic.widened(other[slab.index]))
+            for slab in self._slabs()
+        )
 
-    def _errors(self, answer: Tensor) -> Tensor:
+    def _slabs(self) -> Iterator[Slab]:
+        return slabs(self.exact.shape) if self.exact.numel() else iter(())
+
+    def _no_squares(self) -> Tensor:
+        """Zeros, one for each piece."""
+        return torch.zeros(count_pieces(self.exact.shape), dtype=torch.float64, device=self.exact.device)
+
+    def _add_squares(self, squares: Tensor, values: Tensor, slab: Slab) -> None:
+        """Add the squares of a slab's values to those of its pieces."""
+        own = slab_pieces(values, self.exact.shape).square().sum(1)
+        squares[slab.piece : slab.piece + len(own)] += own
+
+    def _excess(self, answer: Tensor, limits: Limits, slab: Slab) -> tuple[Tensor, Tensor]:
+        """A slab's errors, and what each is beyond what its element may be off by."""
+        errors = self._errors(answer, slab)
+        allowed = limits.atol + (limits.rtol * self.arithmetic.sizes(self.exact[slab.index]) if limits.rtol else 0.0)
+        return errors, torch.where(errors == math.inf, math.inf, errors - allowed)
+
+    def _errors(self, answer: Tensor, slab: Slab) -> Tensor:
         """|answer - exact|; infinite where the answer is not finite, unless that is what the exact one rounds to."""
-        values = self.arithmetic.widened(answer)
-        errors = self.arithmetic.distances(values, self.exact)
+        exact = self.exact[slab.index]
+        values = self.arithmetic.widened(answer[slab.index])
+        errors = self.arithmetic.distances(values, exact)
         if self._overflows:
-            errors.masked_fill_(values.isinf() & (values == self.arithmetic.widened(self.right)), 0.0)
+            right = self.arithmetic.widened(self.arithmetic.narrowed(exact))
+            errors.masked_fill_(values.isinf() & (values == right), 0.0)
         return errors.nan_to_num_(nan=math.inf, posinf=math.inf)
 
     @cached_property
@@ -233,7 +267,8 @@ class ExactAnswer:
         """Whether an exact answer is too large for the answers' type, so that infinity is the right one there."""
         if not self.dtype.is_floating_point or not self.exact.numel():
             return False
-        return float(self.arithmetic.sizes(self.exact).max()) > torch.finfo(self.dtype).max
+        sizes = (self.arithmetic.sizes(self.exact[slab.index]) for slab in self._slabs())
+        return max(float(one.max()) for one in sizes) > torch.finfo(self.dtype).max
 
     def _row_allowance(self, factor: float) -> Tensor:
         """The squared error that each row may have, summed over its elements."""
@@ -253,8 +288,8 @@ class ExactAnswer:
             f"{self.rms:.2g}), allowed is {factor:g} times"
         )
 
-    def _rows_reason(self, errors: Tensor, row: int, squares: Tensor, factor: float) -> str:
-        index = np.unravel_index(self._worst_of_row(errors, row), tuple(self.exact.shape))
+    def _rows_reason(self, answer: Tensor, row: int, squares: Tensor, factor: float) -> str:
+        index = np.unravel_index(self._worst_of_row(answer, row), tuple(self.exact.shape))
         allowed = float(self._row_allowance(factor)[row])
         place = ", ".join(str(int(i)) for i in index[:-1])
         where = f"row [{place}]" if place else f"the row of element {int(index[-1])}"
@@ -263,27 +298,20 @@ class ExactAnswer:
         times = math.sqrt(float(squares[row]) / allowed) if allowed else math.inf
         return f"{where} is off by {significant(times)} times what is allowed in a row{own}"
 
-    def _worst_of_row(self, errors: Tensor, row: int) -> int:
+    def _worst_of_row(self, answer: Tensor, row: int) -> int:
         """The flat index of the largest error in a piece."""
-        numbers = _pieces(torch.arange(errors.numel(), device=errors.device).reshape(errors.shape))[row]
-        return int(numbers[int(_pieces(errors)[row].argmax())])
-
-
-def _pieces(values: Tensor) -> Tensor:
-    """Cut a tensor into pieces, (pieces, width): each is a row, several short rows, or a part of a long row."""
-    extents = list(values.shape) or [1]
-    if extents[-1] > _LONGEST_ROW:
-        return F.pad(values, (0, -extents[-1] % _PIECE)).reshape(-1, _PIECE)
-    width = 1
-    while extents and width < _PIECE // 2:
-        width *= extents.pop()
-    return values.reshape(-1, width) if width else values.reshape(0, 1)
-
-
-def _piece_squares(values: Tensor) -> Tensor:
-    """Sum of squares of each piece."""
-    squares: Tensor = _pieces(values).square().sum(1)
-    return squares
+        worst, most = 0, -1.0
+        for slab in self._slabs():
+            errors = self._errors(answer, slab)
+            numbers = torch.arange(errors.numel(), device=errors.device).reshape(errors.shape)
+            cut = slab_pieces(errors, self.exact.shape)
+            if not 0 <= row - slab.piece < len(cut):
+                continue
+            place, error = _largest(cut[row - slab.piece])
+            if error > most:
+                which = slab_pieces(numbers, self.exact.shape)[row - slab.piece]
+                worst, most = slab.start + int(which[place]), error
+        return worst
 
 
 def _largest(values: Tensor) -> tuple[int, float]:

@@ -6,10 +6,6 @@ pass proves nothing. The record names those answers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Iterator
-from collections.abc import Sequence
-
 from torch import Tensor
 
 from pytest_kgate.bench.correctness.mutants.transforms import CHANGES
@@ -17,34 +13,43 @@ from pytest_kgate.bench.correctness.mutants.transforms import coarse_outputs
 from pytest_kgate.bench.correctness.mutants.transforms import constant
 from pytest_kgate.bench.correctness.mutants.transforms import zeros
 from pytest_kgate.bench.correctness.tolerance import ExactAnswer
-from pytest_kgate.bench.correctness.tolerance import Limits
 from pytest_kgate.statistics.gates import ErrorGate
 
 IDLE = ("zeros", "one number everywhere", "a remembered answer")
 """Answers of a kernel that does no work. A check that lets one of them pass proves nothing."""
 
 
-def surviving(truths: Sequence[ExactAnswer], gate: ErrorGate | None) -> Iterator[str]:
-    """The names of the wrong answers that this gate would let pass on every one of these draws, in a fixed order."""
-    draws = [(truth, truth.limits(gate)) for truth in truths]
-    first = truths[0].right
-    for name, answer in zip(IDLE, (zeros(first), constant(first), first), strict=True):
+class Survivors:
+    """The wrong answers that a gate lets pass on every draw so far. Draws are shown one by one, and none is kept.
+
+    Of the first draw, its right answer is kept until another draw has refused it as a remembered one.
+    """
+
+    def __init__(self, gate: ErrorGate | None) -> None:
+        self._gate = gate
+        self._idle: dict[str, Tensor] | None = None
+        self._alive: dict[str, bool] = {}
+        """By the name of a change that no draw has refused: whether it has changed an answer at all."""
+
+    def add(self, truth: ExactAnswer) -> None:
+        """Show the check's next draw, with its exact answer."""
+        limits = truth.limits(self._gate)
+        right = truth.right
+        changes = {**CHANGES, **coarse_outputs(truth.dtype)}
+        if self._idle is None:
+            self._idle = dict(zip(IDLE, (zeros(right), constant(right), right), strict=True))
+            self._alive = dict.fromkeys(changes, False)
         # Also where this is the right answer: then the check can't tell work from none.
-        if all(truth.accepts(answer, limits) for truth, limits in reversed(draws)):
-            yield name
-    for name, change in {**CHANGES, **coarse_outputs(first.dtype)}.items():
-        if _lives(change, draws):
-            yield name
+        self._idle = {name: answer for name, answer in self._idle.items() if truth.accepts(answer, limits)}
+        for name in tuple(self._alive):
+            wrong = changes[name](right)
+            if truth.same(wrong, right):
+                continue
+            self._alive[name] = True
+            if not truth.accepts(wrong, limits):
+                del self._alive[name]
 
-
-def _lives(change: Callable[[Tensor], Tensor], draws: Sequence[tuple[ExactAnswer, Limits]]) -> bool:
-    """Whether the check accepts the changed answer on every draw where the change makes a difference, if any."""
-    changed = False
-    for truth, limits in draws:
-        wrong = change(truth.right)
-        if truth.same(wrong, truth.right):
-            continue
-        changed = True
-        if not truth.accepts(wrong, limits):
-            return False
-    return changed
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What is wrong with each of them, in a fixed order."""
+        return (*(self._idle or ()), *(name for name, changed in self._alive.items() if changed))

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from pytest_kgate.bench.correctness.arithmetic import Arithmetic
+from pytest_kgate.bench.correctness.slabs import slabs
 from pytest_kgate.problems.rounding import COARSER
 from pytest_kgate.problems.rounding import name_of
 from pytest_kgate.problems.rounding import rounded
@@ -24,17 +25,24 @@ _TILE = 64
 
 def zeros(answer: Tensor) -> Tensor:
     """Zeros everywhere: what a kernel that does nothing leaves in cleared memory."""
-    return torch.zeros_like(answer)
+    return _everywhere(answer, torch.zeros((), dtype=answer.dtype, device=answer.device))
 
 
 def constant(answer: Tensor) -> Tensor:
     """The mean of the answer in every element: the smallest rms error that one number everywhere can have."""
     arithmetic = Arithmetic.of(answer, answer.dtype)
-    wide = arithmetic.widened(answer)
-    if not arithmetic.inexact:
-        return arithmetic.narrowed(torch.full_like(wide, int(wide.double().mean().round())))
-    mean = torch.where(wide.isfinite(), wide, 0.0).mean()
-    return arithmetic.narrowed(torch.zeros_like(wide) + mean)
+    count = max(1, answer.numel())
+    total = torch.zeros((), dtype=arithmetic.wide if arithmetic.inexact else torch.float64, device=answer.device)
+    for slab in slabs(answer.shape):
+        wide = arithmetic.widened(answer[slab.index])
+        total += torch.where(wide.isfinite(), wide, 0.0).sum() if arithmetic.inexact else wide.double().sum()
+    mean = total / count if arithmetic.inexact else (total / count).round().to(torch.int64)
+    return _everywhere(answer, arithmetic.narrowed(mean))
+
+
+def _everywhere(answer: Tensor, value: Tensor) -> Tensor:
+    """One number as an answer, in memory for one number."""
+    return value.expand(answer.shape)
 
 
 def last_row_missing(answer: Tensor) -> Tensor:
@@ -55,7 +63,12 @@ def row_late(answer: Tensor) -> Tensor:
 def scaled(answer: Tensor) -> Tensor:
     """Every element 2 % too large; integers stay as they are."""
     arithmetic = Arithmetic.of(answer, answer.dtype)
-    return arithmetic.narrowed(arithmetic.widened(answer) * _SCALE) if arithmetic.inexact else answer
+    if not arithmetic.inexact:
+        return answer
+    changed = torch.empty_like(answer)
+    for slab in slabs(answer.shape):
+        changed[slab.index] = arithmetic.narrowed(arithmetic.widened(answer[slab.index]) * _SCALE)
+    return changed
 
 
 def _without_last_rows(answer: Tensor, count: int) -> Tensor:
