@@ -1,0 +1,90 @@
+"""Large answers are compared slab by slab, so that what a comparison needs besides is small: float64 copies, masks."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+_SLAB_ELEMENTS = 2**21
+"""16 MiB in float64, of which a comparison holds a handful at once; a GPU is busy with so many elements."""
+
+_PIECE = 64
+_LONGEST_ROW = 128
+"""Longer rows are judged in pieces, so that a tile that is missing in one stands out."""
+
+
+@dataclass(frozen=True)
+class Slab:
+    """A part of a tensor: whole pieces, as `pieces` cuts them, or a part of one piece."""
+
+    index: tuple[Any, ...]
+    """What selects it, as in `tensor[index]`."""
+    start: int
+    """Its first element, by number in C order."""
+    piece: int
+    """The number of its first piece."""
+
+
+def slabs(shape: Sequence[int]) -> Iterator[Slab]:
+    """Cut a tensor of this shape into slabs, in C order."""
+    extents = list(shape)
+    if not extents:
+        yield Slab((), 0, 0)
+        return
+    axis = next(axis for axis in range(len(extents)) if math.prod(extents[axis + 1 :]) <= _SLAB_ELEMENTS)
+    inner = math.prod(extents[axis + 1 :])
+    step = max(1, _SLAB_ELEMENTS // max(1, inner))  # along the last axis a multiple of _PIECE
+    leading = itertools.product(*(range(extent) for extent in extents[:axis]))
+    for number, place in enumerate(leading):
+        for first in range(0, extents[axis], step):
+            start = (number * extents[axis] + first) * inner
+            yield Slab((*place, slice(first, first + step)), start, _piece_of(start, extents))
+
+
+def pieces(values: Tensor) -> Tensor:
+    """Cut a tensor into pieces, (pieces, width): each is a row, several short rows, or a part of a long row."""
+    extents = list(values.shape) or [1]
+    if extents[-1] > _LONGEST_ROW:
+        return F.pad(values, (0, -extents[-1] % _PIECE)).reshape(-1, _PIECE)
+    width = _width(extents)
+    return values.reshape(-1, width) if width else values.reshape(0, 1)
+
+
+def count_pieces(shape: Sequence[int]) -> int:
+    """How many pieces a tensor of this shape has."""
+    extents = list(shape) or [1]
+    if extents[-1] > _LONGEST_ROW:
+        return math.prod(extents[:-1]) * -(-extents[-1] // _PIECE)
+    width = _width(extents)
+    return math.prod(extents) // width if width else 0
+
+
+def slab_pieces(values: Tensor, shape: Sequence[int]) -> Tensor:
+    """The pieces of a slab's values, of a tensor of this shape; a part of a piece counts as one."""
+    extents = list(shape) or [1]
+    if extents[-1] > _LONGEST_ROW:
+        return F.pad(values, (0, -values.shape[-1] % _PIECE)).reshape(-1, _PIECE)
+    width = _width(extents)
+    return values.reshape(-1, width) if width and values.numel() % width == 0 else values.reshape(1, -1)
+
+
+def _width(extents: Sequence[int]) -> int:
+    """Elements of a piece of short rows."""
+    left, width = list(extents), 1
+    while left and width < _PIECE // 2:
+        width *= left.pop()
+    return width
+
+
+def _piece_of(start: int, extents: Sequence[int]) -> int:
+    if extents[-1] > _LONGEST_ROW:
+        row, place = divmod(start, extents[-1])
+        return row * -(-extents[-1] // _PIECE) + place // _PIECE
+    return start // max(1, _width(extents))
