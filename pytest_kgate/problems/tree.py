@@ -60,7 +60,7 @@ def write_span(tensor: Tensor, value: Tensor) -> None:
 def same_bytes(tree: Any, other: Any) -> bool:
     """Whether all tensors of two trees of one build hold the same bytes, NaN, -0 and what lies in gaps included."""
     return all(
-        torch.equal(_bytes(one), _bytes(two))
+        torch.equal(bytes_of(one), bytes_of(two))
         for one, two in zip(tensors(tree), tensors(other), strict=True)
         if one.numel() or two.numel()
     )
@@ -80,15 +80,7 @@ def same(tree: Any, other: Any) -> bool:
     return bool(tree == other) if isinstance(tree, (int, float, complex, str)) else type(tree) is type(other)
 
 
-def first_changed(inputs: tuple[Any, ...], before: tuple[Any, ...]) -> int | None:
-    """The position of the first input that no longer holds the bytes of its copy; None where all do."""
-    for position, (now, then) in enumerate(zip(inputs, before, strict=True)):
-        if not same_bytes(now, then):
-            return position
-    return None
-
-
-def _bytes(tensor: Tensor) -> Tensor:
+def bytes_of(tensor: Tensor) -> Tensor:
     """All memory from the first to the last element; of a sparse or lazily negated tensor, its values made dense."""
     tensor = tensor.detach()
     if tensor.layout is not torch.strided or tensor.is_conj() or tensor.is_neg():
@@ -99,6 +91,13 @@ def _bytes(tensor: Tensor) -> Tensor:
 def tensors(tree: Any) -> Iterator[Tensor]:
     """Those of a tree, in order."""
     return (leaf for leaf in leaves(tree) if isinstance(leaf, Tensor))
+
+
+def size_bytes(tree: Any) -> int:
+    """Of the memory from the first to the last element of each of a tree's tensors; of a sparse one, of its values."""
+    return sum(
+        (storage_span(one).nbytes if has_span(one) else one.numel() * one.element_size()) for one in tensors(tree)
+    )
 
 
 def leaves(tree: Any) -> Iterator[Any]:

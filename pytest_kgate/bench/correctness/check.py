@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -28,7 +29,7 @@ from pytest_kgate.device.arm import blame
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.errors import CandidateError
-from pytest_kgate.problems import tree
+from pytest_kgate.problems.fingerprint import Fingerprint
 from pytest_kgate.problems.problem import Problem
 from pytest_kgate.report.format import percent
 from pytest_kgate.statistics.gates import ErrorGate
@@ -140,8 +141,10 @@ def check(
         workload = workload_of(problem, device, like, hard=kind == "hard")
         with device.running("checking the candidate"):
             inputs = workload.draw(draw_seed)
-            answer = answer_of(device, workload, candidate, inputs, like)
-            truth = unchanged_truth_of(problem, reference, inputs, like)
+            before = Fingerprint(inputs)
+            answer = answer_of(device, workload, candidate, inputs, like, before)
+            redraw = functools.partial(workload.draw, draw_seed)
+            truth = unchanged_truth_of(problem, reference, inputs, like, before, redraw)
             demand_right_reference(truth, gate, inputs)
             limits = truth.limits(gate)
             found = truth.compare(answer, limits)
@@ -167,9 +170,13 @@ def draws_of(seed: int) -> Iterator[tuple[DrawKind, int]]:
     return ((kind, book.seed(Stream.CHECK_VALUES, number)) for number, kind in enumerate(DRAWS))
 
 
-def answer_of(device: Device, workload: Workload, candidate: Arm, inputs: tuple[Any, ...], like: Tensor) -> Tensor:
-    """A copy of the candidate's answer to these inputs. Call it before the exact answer exists anywhere in memory."""
-    before = tree.copy(inputs)
+def answer_of(
+    device: Device, workload: Workload, candidate: Arm, inputs: tuple[Any, ...], like: Tensor, before: Fingerprint
+) -> Tensor:
+    """A copy of the candidate's answer to these inputs. Call it before the exact answer exists anywhere in memory.
+
+    `before` is of the inputs, which must stay as they are.
+    """
     output = workload.output_for(candidate, inputs)
     if output is None:
         workload.make_output(inputs)  # freed at once: an output allocated next is likely to find NaN in it
@@ -178,7 +185,7 @@ def answer_of(device: Device, workload: Workload, candidate: Arm, inputs: tuple[
         result = candidate.call(inputs, output)
     answer = as_answer(result, like, inputs)
     device.synchronize()
-    position = tree.first_changed(inputs, before)
+    position = before.first_changed(inputs)
     if position is not None:
         raise CandidateError(
             f"The candidate changed its input {position}.",

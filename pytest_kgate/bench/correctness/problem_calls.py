@@ -18,6 +18,7 @@ from pytest_kgate.device.protocol import Workload
 from pytest_kgate.errors import ProblemError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.problems import tree
+from pytest_kgate.problems.fingerprint import Fingerprint
 from pytest_kgate.problems.problem import Problem
 
 _SEED = 0
@@ -90,16 +91,27 @@ def truth_of(problem: Problem, reference: Arm, inputs: tuple[Any, ...], like: Te
     )
 
 
-def unchanged_truth_of(problem: Problem, reference: Arm, inputs: tuple[Any, ...], like: Tensor) -> ExactAnswer:
-    """The same; raises `ProblemError` where the reference or the exact answer has changed the inputs."""
-    before = tree.copy(inputs)
+def unchanged_truth_of(
+    problem: Problem,
+    reference: Arm,
+    inputs: tuple[Any, ...],
+    like: Tensor,
+    before: Fingerprint,
+    redraw: Callable[[], tuple[Any, ...]],
+) -> ExactAnswer:
+    """The same; raises `ProblemError` where the reference or the exact answer has changed the inputs.
+
+    `before` is of these inputs; `redraw` draws them once more, to tell which of the two has changed them.
+    """
     truth = truth_of(problem, reference, inputs, like)
-    position = tree.first_changed(inputs, before)
+    position = before.first_changed(inputs)
     if position is None:
         return truth
-    inputs = tree.copy(before)
-    _exact(problem, inputs)
-    whose = "reference" if tree.first_changed(inputs, before) is None else "exact"
+    del truth, inputs
+    again = redraw()
+    drawn = Fingerprint(again)
+    _exact(problem, again)
+    whose = "reference" if drawn.first_changed(again) is None else "exact"
     raise ProblemError(
         f"The problem's {whose} changed its input {position}.",
         "Leave the inputs as they are: what works in place is wrapped, as in lambda x: function(x.clone()).",

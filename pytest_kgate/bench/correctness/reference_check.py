@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from pytest_kgate.bench.correctness.slabs import slabs
 from pytest_kgate.errors import ProblemError
 from pytest_kgate.problems import tree
 from pytest_kgate.report.format import percent
@@ -73,8 +74,10 @@ def _rms(inputs: tuple[Any, ...]) -> float:
     squares, count = 0.0, 0
     for tensor in tree.tensors(inputs):
         if (tensor.is_floating_point() or tensor.is_complex()) and tensor.numel():
-            sizes = tensor.detach().abs() if tensor.itemsize > 1 else tensor.float().abs()
-            squares += float(sizes.double().nan_to_num(0.0, 0.0, 0.0).square().sum())
+            for slab in slabs(tensor.shape):
+                part = tensor.detach()[slab.index]
+                sizes = part.abs() if tensor.itemsize > 1 else part.float().abs()
+                squares += float(sizes.double().nan_to_num(0.0, 0.0, 0.0).square().sum())
             count += tensor.numel()
     return math.sqrt(squares / count) if count else 0.0
 

@@ -24,6 +24,7 @@ from pytest_kgate.device.arm import bind
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.errors import CandidateError
+from pytest_kgate.problems.fingerprint import Fingerprint
 from pytest_kgate.problems.problem import Problem
 from pytest_kgate.statistics.gates import ErrorGate
 
@@ -131,7 +132,8 @@ def _answer(device: Device, workload: Workload, mutant: Mutant, seed: int, like:
     # Inputs of its own: one of the mutants changes them.
     arm = Arm("candidate", lambda inputs, output: mutant.call(inputs), False)
     try:
-        return answer_of(device, workload, arm, workload.draw(seed), like)
+        inputs = workload.draw(seed)
+        return answer_of(device, workload, arm, inputs, like, Fingerprint(inputs))
     except CandidateError as error:
         return error
 

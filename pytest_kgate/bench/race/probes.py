@@ -18,6 +18,7 @@ import numpy as np
 
 from pytest_kgate.bench.seeds import Stream
 from pytest_kgate.device.protocol import Probe
+from pytest_kgate.problems import tree
 from pytest_kgate.report.format import seconds
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 _EVERY = 4
 """One round of so many in a row is probed, which makes three before the first look."""
+
+_KEPT_BYTES = 2**30
+"""Of answers that a race keeps: of larger ones fewer probes are kept, and one at least."""
 
 _KEPT = 4
 """Probes whose answers are kept, chosen at random; each holds two outputs, and to verify it costs exact answers."""
@@ -75,11 +79,12 @@ class Probes:
         self._excess.append(probe.first_touch_excess_seconds)
         if probe.overlap_seconds is not None:
             self._overlap.append(probe.overlap_seconds)
-        if len(self._kept) < _KEPT:
+        most = _most_kept(probe)
+        if len(self._kept) < most:
             self._kept.append((len(self._excess) - 1, probe))
             return
         place = secrets.randbelow(len(self._excess))  # no seed tells this lot
-        if place < _KEPT:
+        if place < most:
             self._kept[place] = (len(self._excess) - 1, probe)
 
     @property
@@ -109,6 +114,12 @@ class Probes:
             "surprise_seconds": {"candidate": candidate, "reference": reference},
             "hidden_seconds": float(np.median(self._overlap)) if self._overlap else None,
         }
+
+
+def _most_kept(probe: Probe) -> int:
+    """How many probes like this one are kept."""
+    held = sum(tensor.nbytes for _, answer in probe.answers for tensor in tree.tensors(answer))
+    return min(_KEPT, max(1, _KEPT_BYTES // max(1, held)))
 
 
 def memoizes(excess_seconds: NDArray[np.float64], samples: NDArray[np.float64]) -> str | None:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pytest_kgate.device.answer import poison
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.cuda.context import CudaContext
 from pytest_kgate.device.protocol import Device
@@ -55,16 +56,17 @@ def time_new_values(
     pairs = _FEWEST_PAIRS + secrets.randbelow(_MOST_PAIRS + 1 - _FEWEST_PAIRS)
     inputs = workload.draw(seeds(0))
     output = workload.output_for(arm, inputs)
-    poison = None if output is None else output.clone()
-    draws = [workload.draw(seeds(1 + index)) for index in range(pairs)]
     answers: list[Any] = [None, None]
     arm.call(inputs, output)
     device.synchronize()
 
-    def refill(index: int) -> None:
-        _refill(inputs, draws[index])
+    def draw(index: int) -> tuple[Any, ...]:
+        return workload.draw(seeds(1 + index))
+
+    def refill(values: tuple[Any, ...]) -> None:
+        _refill(inputs, values)
         if output is not None:
-            output.copy_(poison)
+            poison(output)
 
     def call(which: int) -> None:
         answers[which] = arm.call(inputs, output)
@@ -73,9 +75,9 @@ def time_new_values(
         answers[0] = answers[0].clone() if isinstance(answers[0], Tensor) else answers[0]
 
     if isinstance(device, CudaContext):
-        times = _by_events(device, call, refill, keep, pairs)
+        times = _by_events(device, call, draw, refill, keep, pairs)
     else:
-        times = _by_clock(call, refill, keep, pairs)
+        times = _by_clock(call, draw, refill, keep, pairs)
     device.synchronize()  # what runs on a stream of its own must not write into memory that is given back below
     return PairedCalls(tuple(times[0]), tuple(times[1])), inputs, answers[0]
 
@@ -87,13 +89,18 @@ def _refill(inputs: tuple[Any, ...], values: tuple[Any, ...]) -> None:
 
 
 def _by_clock(
-    call: Callable[[int], None], refill: Callable[[int], None], keep: Callable[[], None], pairs: int
+    call: Callable[[int], None],
+    draw: Callable[[int], tuple[Any, ...]],
+    refill: Callable[[tuple[Any, ...]], None],
+    keep: Callable[[], None],
+    pairs: int,
 ) -> tuple[list[float], list[float]]:
     """Seconds of calls on new and on repeated values, by the host's clock."""
     times: tuple[list[float], list[float]] = ([], [])
     for index in range(pairs):
+        values = draw(index)
         for which in range(2):
-            refill(index)
+            refill(values)
             start = time.perf_counter()
             call(which)
             times[which].append(time.perf_counter() - start)
@@ -105,7 +112,8 @@ def _by_clock(
 def _by_events(
     device: CudaContext,
     call: Callable[[int], None],
-    refill: Callable[[int], None],
+    draw: Callable[[int], tuple[Any, ...]],
+    refill: Callable[[tuple[Any, ...]], None],
     keep: Callable[[], None],
     pairs: int,
 ) -> tuple[list[float], list[float]]:
@@ -117,10 +125,11 @@ def _by_events(
     events = [torch.cuda.Event(enable_timing=True) for _ in range(4)]
     waits = False
     for index in range(pairs):
+        values = draw(index)  # not while the stream is held: what draws may wait for the GPU
         if not waits:
             device.instruments.hold(device.stream)
         for which in range(2):
-            refill(index)
+            refill(values)
             events[2 * which].record()
             call(which)
             events[2 * which + 1].record()

@@ -36,6 +36,7 @@ from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import KgateError
 from pytest_kgate.integrity.guard_zones import GuardZones
 from pytest_kgate.problems.attention.problem import sdpa_problem
+from pytest_kgate.problems.fingerprint import Fingerprint
 from pytest_kgate.problems.problem import Problem
 from pytest_kgate.problems.problem import Shape
 from pytest_kgate.statistics.gates import ErrorGate
@@ -158,15 +159,15 @@ def _honest(
         workload = workload_of(guarded, device, like, hard=kind == "hard")
         with device.running("checking honest kernels"):
             inputs = workload.draw(draw_seed)
+            before = Fingerprint(inputs)
             truth = truth_of(problem, reference, inputs, like)
             limits = truth.limits(gate)
             for name, kernel in kernels.items():
                 if not _takes(name, kernel, problem, inputs):
                     continue
                 try:
-                    answer = answer_of(
-                        device, workload, zones.arm(bind("candidate", kernel, problem.params)), inputs, like
-                    )
+                    arm = zones.arm(bind("candidate", kernel, problem.params))
+                    answer = answer_of(device, workload, arm, inputs, like, before)
                 except CandidateError as error:
                     yield name, 0.0, error.what
                     continue

@@ -1,0 +1,64 @@
+"""Fingerprints of a problem's inputs: they show that no byte has changed, in a millionth of a copy's memory.
+
+The bytes are cut into blocks, and each block's words are multiplied by secret random numbers of 64 bits and added up,
+modulo 2^64. Where a word of 32 bits has changed, at most one in 2^32 of the possible numbers leaves the sum as it was
+(multilinear hashing: Lemire and Kaser, Strongly universal string hashing is fast, 2014). Who does not know the numbers
+can't make a change that fits.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pytest_kgate.problems import tree
+
+_BLOCK_WORDS = 2**20
+"""8 MiB of factors, and as much for the products of a block."""
+
+
+class Fingerprint:
+    """Of the inputs of one call, as they were when it was taken."""
+
+    def __init__(self, inputs: tuple[Any, ...]) -> None:
+        self._factors: dict[torch.device, Tensor] = {}
+        self._longest = max((_words(tensor).numel() for tensor in tree.tensors(inputs)), default=0)
+        self._sums = [self._of(one) for one in inputs]
+
+    def first_changed(self, inputs: tuple[Any, ...]) -> int | None:
+        """The position of the first input that does not hold the same bytes any more; None where all do."""
+        for position, (one, then) in enumerate(zip(inputs, self._sums, strict=True)):
+            now = self._of(one)
+            if len(now) != len(then) or not all(map(torch.equal, now, then)):
+                return position
+        return None
+
+    def _of(self, one: Any) -> list[Tensor]:
+        """Of each tensor the sums of its blocks, on its device."""
+        return [self._block_sums(_words(tensor)) for tensor in tree.tensors(one) if tensor.numel()]
+
+    def _block_sums(self, words: Tensor) -> Tensor:
+        factors = self._factors_on(words.device)
+        sums = [(block.to(torch.int64) * factors[: block.numel()]).sum() for block in words.split(_BLOCK_WORDS)]
+        return torch.stack(sums)
+
+    def _factors_on(self, device: torch.device) -> Tensor:
+        if device not in self._factors:
+            generator = torch.Generator(device=device)
+            generator.manual_seed(secrets.randbits(63))
+            length = min(self._longest, _BLOCK_WORDS)
+            high, low = (
+                torch.randint(2**32, (length,), generator=generator, device=device, dtype=torch.int64) for _ in range(2)
+            )
+            self._factors[device] = (high << 32) + low
+        return self._factors[device]
+
+
+def _words(tensor: Tensor) -> Tensor:
+    """A tensor's bytes as words of 32 bits; as single bytes where they are not aligned to that."""
+    found = tree.bytes_of(tensor)
+    aligned = found.numel() % 4 == 0 and found.storage_offset() % 4 == 0
+    return found.view(torch.int32) if aligned else found
