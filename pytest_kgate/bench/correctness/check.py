@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from pytest_kgate.bench.correctness.comparison.findings import Comparison
+from pytest_kgate.bench.correctness.comparison.findings import Limits
+from pytest_kgate.bench.correctness.comparison.tolerance import ExactAnswer
 from pytest_kgate.bench.correctness.problem_calls import reference_output
 from pytest_kgate.bench.correctness.problem_calls import truth_of
 from pytest_kgate.bench.correctness.problem_calls import unchanged_truth_of
 from pytest_kgate.bench.correctness.problem_calls import workload_of
 from pytest_kgate.bench.correctness.reference_check import demand_right_reference
-from pytest_kgate.bench.correctness.tolerance import Comparison
-from pytest_kgate.bench.correctness.tolerance import ExactAnswer
-from pytest_kgate.bench.correctness.tolerance import Limits
 from pytest_kgate.bench.correctness.weakness import Survivors
 from pytest_kgate.bench.seeds import SeedBook
 from pytest_kgate.bench.seeds import Stream

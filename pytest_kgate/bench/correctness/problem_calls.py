@@ -9,7 +9,7 @@ import torch
 from torch import Generator
 from torch import Tensor
 
-from pytest_kgate.bench.correctness.tolerance import ExactAnswer
+from pytest_kgate.bench.correctness.comparison.tolerance import ExactAnswer
 from pytest_kgate.device.answer import poison
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.arm import blame

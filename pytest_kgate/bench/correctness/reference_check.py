@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 
-from pytest_kgate.bench.correctness.slabs import slabs
+from pytest_kgate.bench.correctness.comparison.slabs import slabs
 from pytest_kgate.errors import ProblemError
 from pytest_kgate.problems import tree
 from pytest_kgate.report.format import percent
 
 if TYPE_CHECKING:
-    from pytest_kgate.bench.correctness.tolerance import ExactAnswer
+    from pytest_kgate.bench.correctness.comparison.tolerance import ExactAnswer
     from pytest_kgate.statistics.gates import ErrorGate
 
 _ALLOWED = {8: 1e-4, 4: 2e-2, 2: 1e-1, 1: 3e-1}

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from pytest_kgate.bench.correctness.check import answer_of
 from pytest_kgate.bench.correctness.check import draws_of
+from pytest_kgate.bench.correctness.comparison.tolerance import ExactAnswer
 from pytest_kgate.bench.correctness.mutants.generic import generic_mutants
 from pytest_kgate.bench.correctness.mutants.mutant import Mutant
 from pytest_kgate.bench.correctness.problem_calls import reference_output
 from pytest_kgate.bench.correctness.problem_calls import truth_of
 from pytest_kgate.bench.correctness.problem_calls import workload_of
-from pytest_kgate.bench.correctness.tolerance import ExactAnswer
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.arm import bind
 from pytest_kgate.device.protocol import Device

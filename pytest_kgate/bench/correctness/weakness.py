@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from pytest_kgate.bench.correctness.comparison.tolerance import ExactAnswer
 from pytest_kgate.bench.correctness.mutants.transforms import CHANGES
 from pytest_kgate.bench.correctness.mutants.transforms import coarse_outputs
 from pytest_kgate.bench.correctness.mutants.transforms import constant
 from pytest_kgate.bench.correctness.mutants.transforms import zeros
-from pytest_kgate.bench.correctness.tolerance import ExactAnswer
 from pytest_kgate.statistics.gates import ErrorGate
 
 IDLE = ("zeros", "one number everywhere", "a remembered answer")

@@ -21,13 +21,13 @@ import torch
 
 from pytest_kgate.bench.correctness.check import answer_of
 from pytest_kgate.bench.correctness.check import draws_of
+from pytest_kgate.bench.correctness.comparison.findings import Comparison
+from pytest_kgate.bench.correctness.comparison.findings import Limits
+from pytest_kgate.bench.correctness.comparison.tolerance import ExactAnswer
 from pytest_kgate.bench.correctness.problem_calls import reference_output
 from pytest_kgate.bench.correctness.problem_calls import truth_of
 from pytest_kgate.bench.correctness.problem_calls import workload_of
 from pytest_kgate.bench.correctness.selftest import selftest
-from pytest_kgate.bench.correctness.tolerance import Comparison
-from pytest_kgate.bench.correctness.tolerance import ExactAnswer
-from pytest_kgate.bench.correctness.tolerance import Limits
 from pytest_kgate.build.kernel import load_kernel
 from pytest_kgate.build.registry import implementations
 from pytest_kgate.device.arm import bind

@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from pytest_kgate.bench.correctness.tolerance import FACTOR_16_BIT
-from pytest_kgate.bench.correctness.tolerance import ExactAnswer
+from pytest_kgate.bench.correctness.comparison.tolerance import FACTOR_16_BIT
+from pytest_kgate.bench.correctness.comparison.tolerance import ExactAnswer
 from pytest_kgate.statistics.gates import ErrorGate
 
 LOOSE = ErrorGate(10.0)

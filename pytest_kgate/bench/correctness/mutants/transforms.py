@@ -12,8 +12,8 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from pytest_kgate.bench.correctness.arithmetic import Arithmetic
-from pytest_kgate.bench.correctness.slabs import slabs
+from pytest_kgate.bench.correctness.comparison.arithmetic import Arithmetic
+from pytest_kgate.bench.correctness.comparison.slabs import slabs
 from pytest_kgate.problems.rounding import COARSER
 from pytest_kgate.problems.rounding import name_of
 from pytest_kgate.problems.rounding import rounded

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -14,11 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pytest_kgate.bench.correctness.arithmetic import Arithmetic
-from pytest_kgate.bench.correctness.slabs import Slab
-from pytest_kgate.bench.correctness.slabs import count_pieces
-from pytest_kgate.bench.correctness.slabs import slab_pieces
-from pytest_kgate.bench.correctness.slabs import slabs
+from pytest_kgate.bench.correctness.comparison.arithmetic import Arithmetic
+from pytest_kgate.bench.correctness.comparison.findings import Comparison
+from pytest_kgate.bench.correctness.comparison.findings import Limits
+from pytest_kgate.bench.correctness.comparison.findings import Place
+from pytest_kgate.bench.correctness.comparison.findings import RowError
+from pytest_kgate.bench.correctness.comparison.slabs import Slab
+from pytest_kgate.bench.correctness.comparison.slabs import count_pieces
+from pytest_kgate.bench.correctness.comparison.slabs import slab_pieces
+from pytest_kgate.bench.correctness.comparison.slabs import slabs
 from pytest_kgate.report.format import significant
 from pytest_kgate.statistics.gates import ErrorGate
 
@@ -43,62 +46,6 @@ _SMALL_ROW = 1 / 64
 _EXACT_SPACING = 2.0**-38
 """Of the exact answer: its arithmetic is float64 too, and the order of a million sums makes an error of 1e-12. What is
 float32 and passed off as float64 is off by 1,000 times what this allows."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How far off an answer to one draw may be: tolerances of each element, and a factor on the reference's error."""
-
-    atol: float
-    rtol: float
-    factor: float
-    """How many times the reference's rms error the answer may have; infinite where only the tolerances count."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """The element of an answer that is furthest off, and how many others are off."""
-
-    index: tuple[int, ...]
-    """Of the element."""
-    answer: float | int | complex
-    """What stands there."""
-    exact: float | int | complex
-    """What belongs there."""
-    wrong_fraction: float
-    """Of all elements, those beyond the tolerance."""
-    not_finite_fraction: float
-    """Of all elements, those whose error is NaN or Inf."""
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The errors of one answer against the exact one, and the check that it failed, if any."""
-
-    error: float
-    """max |answer - exact|; infinite where the answer is NaN or Inf and the exact one is not."""
-    rms_error: float
-    """Root mean square of answer - exact."""
-    excess: float
-    """max of |answer - exact| - (atol + rtol |exact|); positive is too far off."""
-    row_excess: float
-    """The largest error of a row over what is allowed there; above 1 is too far off."""
-    failed: FailedCheck
-    """The check that the answer failed: `tolerance`, `rms` or `rows`; empty where it passed all."""
-    reason: str
-    """What was found and what was allowed; empty where it passed."""
-    place: Place
-    """The worst element."""
-
-
-@dataclass(frozen=True)
-class RowError:
-    """How far off a row is."""
-
-    size: float
-    """Its rms error over its own rms."""
-    error: float
-    """Its rms error."""
 
 
 class ExactAnswer:

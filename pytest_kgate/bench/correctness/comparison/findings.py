@@ -1,0 +1,65 @@
+"""What a comparison of an answer with the exact one is held to, and what it finds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_kgate.report.record.facts.correctness import FailedCheck
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How far off an answer to one draw may be: tolerances of each element, and a factor on the reference's error."""
+
+    atol: float
+    rtol: float
+    factor: float
+    """How many times the reference's rms error the answer may have; infinite where only the tolerances count."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """The element of an answer that is furthest off, and how many others are off."""
+
+    index: tuple[int, ...]
+    """Of the element."""
+    answer: float | int | complex
+    """What stands there."""
+    exact: float | int | complex
+    """What belongs there."""
+    wrong_fraction: float
+    """Of all elements, those beyond the tolerance."""
+    not_finite_fraction: float
+    """Of all elements, those whose error is NaN or Inf."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The errors of one answer against the exact one, and the check that it failed, if any."""
+
+    error: float
+    """max |answer - exact|; infinite where the answer is NaN or Inf and the exact one is not."""
+    rms_error: float
+    """Root mean square of answer - exact."""
+    excess: float
+    """max of |answer - exact| - (atol + rtol |exact|); positive is too far off."""
+    row_excess: float
+    """The largest error of a row over what is allowed there; above 1 is too far off."""
+    failed: FailedCheck
+    """The check that the answer failed: `tolerance`, `rms` or `rows`; empty where it passed all."""
+    reason: str
+    """What was found and what was allowed; empty where it passed."""
+    place: Place
+    """The worst element."""
+
+
+@dataclass(frozen=True)
+class RowError:
+    """How far off a row is."""
+
+    size: float
+    """Its rms error over its own rms."""
+    error: float
+    """Its rms error."""
