@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _EVERY = 4
 """One round of so many in a row is probed, which makes three before the first look."""
 
-_KEPT_BYTES = 2**30
+_KEPT_BYTES = 2**28
 """Of answers that a race keeps: of larger ones fewer probes are kept, and one at least."""
 
 _KEPT = 4

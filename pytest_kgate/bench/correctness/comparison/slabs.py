@@ -12,8 +12,8 @@ from typing import Any
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-_SLAB_ELEMENTS = 2**21
-"""16 MiB in float64, of which a comparison holds a handful at once; a GPU is busy with so many elements."""
+_SLAB_ELEMENTS = 2**20
+"""8 MiB in float64, of which a comparison holds a handful at once; a GPU is busy with so many elements."""
 
 _PIECE = 64
 _LONGEST_ROW = 128
