@@ -256,5 +256,6 @@ def _work_undone(
             with device.running("looking for what makes a timed launch wrong"):
                 disorder = out_of_order(device, candidate, workload, seeds, verify)
             return f"the timer does not see all of the candidate's work: {disorder}" if disorder else reason
+    result.probes.release()
     remembered = memoizes(result.probes.first_touch_excess_seconds, result.candidate)
     return remembered or overlaps(result.probes.overlap_seconds, float(np.median(result.candidate)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from pytest_kgate.bench.correctness.comparison.findings import Limits
 from pytest_kgate.bench.correctness.comparison.tolerance import ExactAnswer
 from pytest_kgate.bench.correctness.mutants.transforms import CHANGES
 from pytest_kgate.bench.correctness.mutants.transforms import coarse_outputs
@@ -42,12 +43,15 @@ class Survivors:
         # Also where this is the right answer: then the check can't tell work from none.
         self._idle = {name: answer for name, answer in self._idle.items() if truth.accepts(answer, limits)}
         for name in tuple(self._alive):
-            wrong = changes[name](right)
-            if truth.same(wrong, right):
-                continue
-            self._alive[name] = True
-            if not truth.accepts(wrong, limits):
-                del self._alive[name]
+            self._show(name, changes[name](right), truth, limits)
+
+    def _show(self, name: str, wrong: Tensor, truth: ExactAnswer, limits: Limits) -> None:
+        """Show one changed answer."""
+        if truth.same(wrong, truth.right):
+            return
+        self._alive[name] = True
+        if not truth.accepts(wrong, limits):
+            del self._alive[name]
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ inverse of a throughput. So probed rounds also time the candidate's calls with s
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -101,6 +102,13 @@ class Probes:
     def kept(self) -> tuple[Probe, ...]:
         """The probes whose answers are to be compared with exact ones."""
         return tuple(probe for _, probe in self._kept)
+
+    def release(self) -> None:
+        """Let go of the answers, once they have been verified."""
+        self._kept = [
+            (number, replace(probe, answers=tuple((seed, None) for seed, _ in probe.answers)))
+            for number, probe in self._kept
+        ]
 
     def to_dict(self) -> ProbesFacts | None:
         """Built-in types, for the record; None where no round was probed."""

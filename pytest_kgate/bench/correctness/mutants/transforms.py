@@ -65,9 +65,14 @@ def scaled(answer: Tensor) -> Tensor:
     arithmetic = Arithmetic.of(answer, answer.dtype)
     if not arithmetic.inexact:
         return answer
+    return _by_slabs(answer, lambda part: arithmetic.narrowed(arithmetic.widened(part) * _SCALE))
+
+
+def _by_slabs(answer: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+    """An elementwise change, whose own memory does not grow with the answer."""
     changed = torch.empty_like(answer)
     for slab in slabs(answer.shape):
-        changed[slab.index] = arithmetic.narrowed(arithmetic.widened(answer[slab.index]) * _SCALE)
+        changed[slab.index] = change(answer[slab.index])
     return changed
 
 
@@ -99,4 +104,4 @@ def coarse_outputs(dtype: torch.dtype) -> dict[str, Callable[[Tensor], Tensor]]:
 
 
 def _rounder(low: torch.dtype) -> Callable[[Tensor], Tensor]:
-    return lambda answer: rounded(answer, low)
+    return lambda answer: _by_slabs(answer, lambda part: rounded(part, low))
