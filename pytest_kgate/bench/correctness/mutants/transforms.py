@@ -57,7 +57,10 @@ def last_tile_missing(answer: Tensor) -> Tensor:
 
 def row_late(answer: Tensor) -> Tensor:
     """Every row one place too far down, the last row first: an index that is off by one."""
-    return _rows(answer).roll(1, 0).reshape(answer.shape)
+    rows = _rows(answer)
+    late = torch.empty_like(rows)  # copied, since no 8-bit float can be rolled on a GPU
+    late[1:], late[:1] = rows[:-1], rows[-1:]
+    return late.reshape(answer.shape)
 
 
 def scaled(answer: Tensor) -> Tensor:
