@@ -1,4 +1,5 @@
-// cuTENSOR for the kernel that uses it: the few functions of its C interface, and a cache of plans.
+// cuTENSOR for the kernel that uses it: the few functions of its C interface, and a cache of plans. cublas.cuh looks
+// alike because it does the same for another library, of which no function and no handle is the same.
 #pragma once
 
 #include <library_types.h>

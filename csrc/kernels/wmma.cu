@@ -264,6 +264,8 @@ __global__ void __launch_bounds__((Warps + NUM_PRODUCER_WARPS) * 32, 1)
     }
     __syncthreads();
 
+    // hybrid_qkt.cu merges its groups of keys alike, but rows of a chunk of products, a part of the columns at a time:
+    // what both could share is three lines.
     T* const o = head_pointer(static_cast<T*>(args.o), args.o_stride, tile);
     for (int chunk = threadIdx.x; chunk < M * D / 8; chunk += L::kThreads) {
         const int block_row = chunk / (D / 8);

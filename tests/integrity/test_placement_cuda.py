@@ -127,31 +127,31 @@ def test_slower_kernel_on_the_default_stream_fails_for_its_time(records):
     assert record["timing"]["ratio_of_medians"] > 1.5
 
 
+CUPY = """
+import cupy
+import pytest
+import torch
+from pytest_kgate import Problem
+
+@pytest.mark.speedup(3.0)
+def test_cupy(kbench):
+    relu = cupy.ElementwiseKernel("float32 x", "float32 y", "y = x > 0 ? x : 0.0f", "relu")
+    problem = Problem(
+        name="relu",
+        inputs=lambda g: (torch.randn(1 << 20, generator=g, device=g.device),),
+        reference=torch.relu,
+        exact=lambda x: torch.relu(x.double()),
+    )
+"""
+
+
 @pytest.mark.parametrize("view", ["cupy.asarray", "cupy.from_dlpack"])
 def test_cupy_function_launches_on_the_default_stream_and_is_timed(pytester, view):
     """By DLPack its stream waits for PyTorch's, and by the other way no stream waits."""
     pytest.importorskip("cupy")
     from pytest_kgate.report.record.document import load
 
-    pytester.makepyfile(
-        """
-        import cupy
-        import pytest
-        import torch
-        from pytest_kgate import Problem
-
-        @pytest.mark.speedup(3.0)
-        def test_cupy(kbench):
-            relu = cupy.ElementwiseKernel("float32 x", "float32 y", "y = x > 0 ? x : 0.0f", "relu")
-            problem = Problem(
-                name="relu",
-                inputs=lambda g: (torch.randn(1 << 20, generator=g, device=g.device),),
-                reference=torch.relu,
-                exact=lambda x: torch.relu(x.double()),
-            )
-            kbench(lambda x: relu(VIEW(x)), problem)
-        """.replace("VIEW", view)
-    )
+    pytester.makepyfile(CUPY + f"    kbench(lambda x: relu({view}(x)), problem)")
     pytester.runpytest_subprocess("--kgate-device=cuda", "--kgate-json=records.json")
     (record,) = load(pytester.path / "records.json")
     assert record["verdict"] == "PASS", record["reason"]
@@ -163,28 +163,14 @@ def test_cupy_function_that_takes_the_current_stream_is_timed_in_graphs(pytester
     from pytest_kgate.report.record.document import load
 
     pytester.makepyfile(
-        """
-        import cupy
-        import pytest
-        import torch
-        from pytest_kgate import Problem
+        CUPY
+        + """
+    def candidate(x, out):
+        with cupy.cuda.ExternalStream(torch.cuda.current_stream().cuda_stream):
+            relu(cupy.asarray(x), cupy.asarray(out))
 
-        @pytest.mark.speedup(3.0)
-        def test_cupy(kbench):
-            relu = cupy.ElementwiseKernel("float32 x", "float32 y", "y = x > 0 ? x : 0.0f", "relu")
-            problem = Problem(
-                name="relu",
-                inputs=lambda g: (torch.randn(1 << 20, generator=g, device=g.device),),
-                reference=torch.relu,
-                exact=lambda x: torch.relu(x.double()),
-            )
-
-            def candidate(x, out):
-                with cupy.cuda.ExternalStream(torch.cuda.current_stream().cuda_stream):
-                    relu(cupy.asarray(x), cupy.asarray(out))
-
-            kbench(candidate, problem)
-        """
+    kbench(candidate, problem)
+"""
     )
     pytester.runpytest_subprocess("--kgate-device=cuda", "--kgate-json=records.json")
     (record,) = load(pytester.path / "records.json")

@@ -20,6 +20,8 @@ from pytest_kgate.session.options.option import switch
 class Options:
     """What a session, or one test of it, was asked to do; every value is checked and typed."""
 
+    # The rows of a table: of one shape on purpose, since flags, ini entries, variables and help are made of it.
+
     device: str = option(
         "auto",
         "Where candidates run: auto takes the first CUDA device, or the host where there is none.",

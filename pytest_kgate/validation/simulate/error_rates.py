@@ -74,6 +74,7 @@ def judgements(
     workload = Workload(lambda seed: (), lambda inputs: None)
     stream = zlib.crc32(scenario.name.encode())
     for number in gates:
+        # Of noise that is made up: no candidate sees it, and the committed counts were made with these streams.
         seeds = np.random.SeedSequence([seed, stream, round(1e6 * ratio), number])
         own = int(seeds.generate_state(1, np.uint64)[0] >> 1)
         device = scenario.device(ratio, own)

@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 import torch  # pytester forgets what its sessions import, and torch can't be imported twice
+from sample_suite import RELU
 
 import pytest_kgate.bench.call
 import pytest_kgate.report.text.failure
@@ -109,22 +110,14 @@ def kgate_device():
     return FakeDevice({"candidate": 0.8e-5, "reference": 1e-5}, White(0.01))
 """
 
-TEST = """
-import pytest
-import torch
-from pytest_kgate import Problem
-
-RELU = Problem(
-    name="relu",
-    inputs=lambda g: (torch.randn(8, 8, generator=g, device=g.device),),
-    reference=torch.relu,
-    exact=lambda x: torch.relu(x.double()),
-)
-
+TEST = (
+    RELU
+    + """
 MARKER
 def test_gate(kbench):
     kbench(torch.relu, RELU)
 """
+)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import json
 import pytest
 import torch  # noqa: F401  (pytester forgets what its sessions import, and torch can't be imported twice)
 from record_schema import demand_valid
+from sample_suite import RELU
 
 import pytest_kgate.bench.call
 import pytest_kgate.report.text.failure
@@ -51,22 +52,14 @@ def kgate_device():
     return FakeDevice(truth, noise, evidence=evidence, machine=machine, cold=COLD)
 """
 
-TEST = """
-import pytest
-import torch
-from pytest_kgate import Problem
-
-RELU = Problem(
-    name="relu",
-    inputs=lambda g: (torch.randn(8, 8, generator=g, device=g.device),),
-    reference=torch.relu,
-    exact=lambda x: torch.relu(x.double()),
-)
-
+TEST = (
+    RELU
+    + """
 MARKERS
 def test_gate(kbench):
     kbench(torch.relu, RELU)
 """
+)
 
 ALWAYS, FIRST_RACE = "True", "round < 12"
 QUIET = "Reading(throttle=0, temperature_c=40.0, foreign_processes=0, seconds=1e-3)"

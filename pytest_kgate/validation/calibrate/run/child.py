@@ -87,6 +87,7 @@ def gate_seed(seed: int, process: int, index: int) -> int:
     """The seed of one gate, which is its own and the same whenever the calibration is repeated."""
     import numpy as np
 
+    # Nothing here is hidden from a candidate, and committed calibrations go on with the gates that they have.
     return int(np.random.SeedSequence([seed, process, index]).generate_state(1, np.uint32)[0] >> 1)
 
 
