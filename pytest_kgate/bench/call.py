@@ -30,6 +30,7 @@ from pytest_kgate.bench.record_builder import RecordBuilder
 from pytest_kgate.bench.request import Outcome
 from pytest_kgate.bench.request import Request
 from pytest_kgate.bench.seeds import Stream
+from pytest_kgate.device.answer import finished
 from pytest_kgate.device.arm import CALL_CONVENTION
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.arm import bind
@@ -139,6 +140,8 @@ def _run(
 ) -> None:
     settings, problem, isolation = request.settings, request.problem, builder.isolation
     candidate = isolation.arm if isolation else bind("candidate", request.candidate, problem.params)
+    on_host = device.kind == "host"
+    candidate = finished(candidate) if on_host and isolation is None else candidate
     builder.candidate = candidate
     checks = builder.integrity = IntegrityChecks(
         candidate,
@@ -153,7 +156,8 @@ def _run(
     with leased(builder.lease_name, settings.timeout, waiting), contextlib.ExitStack() as stack:
         with deadline(settings.timeout, f"the check of {problem.name}", when_stuck):
             demand_repeatable(problem, device)
-            builder.reference = reference = picker.pick(problem, device, settings.timer, settings.cache)
+            reference = picker.pick(problem, device, settings.timer, settings.cache)
+            builder.reference = reference = replace(reference, arm=finished(reference.arm)) if on_host else reference
             if settings.selftest:
                 builder.selftest = selftest(device, problem, reference.arm, request.error, request.seed)
                 return

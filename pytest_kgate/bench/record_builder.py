@@ -88,6 +88,9 @@ class RecordBuilder:
         verdict = overall_verdict(gates, judged, ran=self.error is None)
         if self.invalid and VERDICTS[verdict].passes:
             verdict = "INVALID"
+        weak = self.correctness.lets_idle_pass if self.correctness and self.request.settings.weak == "fail" else ""
+        if weak and verdict == "PASS":
+            verdict = "WEAK"
         if self.selftest:
             verdict = "FAIL" if self.selftest.lived else "PASS"
         reasons = [
@@ -96,6 +99,7 @@ class RecordBuilder:
             self.selftest.reason if self.selftest else "",
             judged["reason"] if judged else "",
             *(gate["reason"] for gate in gates),
+            weak if verdict == "WEAK" else "",
         ]
         record: Record = {
             "test": self.request.test,

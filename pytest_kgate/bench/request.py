@@ -41,6 +41,8 @@ class Settings:
     """Fresh processes that each gate is raced in; 1, or 3 and more."""
     foreign_load: str = "invalid"
     """`invalid` or `warn`."""
+    weak: str = "fail"
+    """`fail` or `allow`: whether a check that an answer without any work would pass can be passed."""
     isolate: bool = False
     """Whether the candidate runs in a process of its own."""
     integrity: str = "on"

@@ -6,16 +6,25 @@ pass for one.
 
 from __future__ import annotations
 
+import dataclasses
 import sys
+import warnings
 from typing import Any
 
+import numpy as np
 import torch
 import torch.utils.dlpack
 from torch import Tensor
 
+from pytest_kgate.device.arm import CALL_CONVENTION
+from pytest_kgate.device.arm import Arm
+from pytest_kgate.device.arm import blamed
 from pytest_kgate.errors import CandidateError
 
 _PLAIN = (Tensor, torch.nn.Parameter)
+
+_READY = frozenset({Tensor, np.ndarray, type(None)})
+"""Types of results that hold their values when the call returns."""
 
 _ARRAYS = frozenset({"numpy", "cupy", "jax", "jaxlib", "warp", "tensorflow", "mlx", "paddle", "dpctl", "numba"})
 """Libraries whose arrays hold values already, or finish them in the stream, when DLPack asks for them."""
@@ -36,16 +45,17 @@ def as_answer(result: object, like: Tensor, inputs: tuple[Any, ...]) -> Tensor:
     if result is None:
         raise CandidateError(
             "The candidate returned nothing.",
-            "Return the output tensor, or take a parameter `out` and write to it.",
+            "Return the output tensor, or take a parameter `out` and write to it. What works in place is "
+            "raced with a copy in both arms: def f(x): y = x.clone(); kernel(y); return y.",
         )
     if not isinstance(result, Tensor):
         if not hasattr(result, "__dlpack__"):
             raise CandidateError(
                 f"The candidate returned {_indefinite(type(result).__name__)}, not a tensor.",
-                "Return a torch tensor, or an array that supports DLPack.",
+                "Return a torch tensor, or an array that supports DLPack. Of several, wrap the candidate: "
+                "lambda *inputs: kernel(*inputs)[0].",
             )
-        demand_data(result)
-        result = torch.utils.dlpack.from_dlpack(result)
+        result = _array_as_tensor(result)
     for what, got, wanted in (
         ("shape", tuple(result.shape), tuple(like.shape)),
         ("dtype", result.dtype, like.dtype),
@@ -74,9 +84,50 @@ def tensor_of(result: Any) -> Tensor:
     """
     if isinstance(result, Tensor):
         return result
+    if isinstance(result, np.ndarray):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of an array that may only be read, and is
+            return torch.from_numpy(result)  # where strides are negative, DLPack ends the process
     if hasattr(result, "__cuda_array_interface__"):
         return torch.as_tensor(result, device="cuda")
     return torch.utils.dlpack.from_dlpack(result)
+
+
+def finished(arm: Arm) -> Arm:
+    """The arm on a host device: a call is over when the array that it returned has its values.
+
+    Some libraries compute on after the call has returned. JAX's arrays say when they are done (`block_until_ready`),
+    others wait when DLPack asks for their memory; the clock is read after that.
+    """
+
+    def call(inputs: tuple[Any, ...], output: Any) -> Any:
+        result = arm.call(inputs, output)
+        kind = type(result)
+        if kind in _READY or isinstance(result, Tensor):
+            return result
+        if hasattr(kind, "block_until_ready"):
+            try:
+                result.block_until_ready()
+            except Exception as error:  # what it computes may fail only now
+                raise blamed(f"The {arm.name}", CALL_CONVENTION, error) from error
+        elif hasattr(kind, "__dlpack__"):
+            return _array_as_tensor(result)
+        return result
+
+    return dataclasses.replace(arm, call=call)
+
+
+def _array_as_tensor(result: Any) -> Tensor:
+    """Raises `CandidateError` for an array that is none of a known library, or whose memory can't be shared."""
+    demand_data(result)
+    try:
+        tensor = tensor_of(result)
+    except (BufferError, RuntimeError, TypeError, ValueError) as error:
+        raise CandidateError(
+            f"The candidate returned a {type(result).__name__} that can't be read as a tensor: {error}.",
+            "Return a writable array of numbers, or a torch tensor.",
+        ) from None
+    return tensor
 
 
 def demand_data(result: Any) -> None:

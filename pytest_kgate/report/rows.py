@@ -118,7 +118,7 @@ def _gate_row(record: Record, gate: GateFacts) -> Row:
         interval=gate["ratio"],
         bound=gate["bound"],
         rounds=gate["rounds"],
-        verdict=gate["verdict"],
+        verdict=record["verdict"] if record["verdict"] == "WEAK" and gate["verdict"] == "PASS" else gate["verdict"],
         rule=gate.get("rule", "sequential"),
         processes=len(gate["processes"]["ratios"]) if "processes" in gate else 0,
     )
@@ -195,6 +195,11 @@ def quantile_name(quantile: float) -> str:
 def number(value: float | str | None) -> float:
     """A number of a record; null and "Infinity" stand for one that is not finite."""
     return float("inf") if value is None else float(value)
+
+
+def size(value: float | str | None) -> float:
+    """The magnitude of a number of a record, which may be complex."""
+    return float("inf") if value is None else abs(complex(value))
 
 
 def latency(arm: ArmFacts, quantile: float) -> float:

@@ -19,6 +19,7 @@ from pytest_kgate.bench.correctness.problem_calls import truth_of
 from pytest_kgate.bench.correctness.problem_calls import unchanged_truth_of
 from pytest_kgate.bench.correctness.problem_calls import workload_of
 from pytest_kgate.bench.correctness.reference_check import demand_right_reference
+from pytest_kgate.bench.correctness.weakness import IDLE
 from pytest_kgate.bench.correctness.weakness import Survivors
 from pytest_kgate.bench.seeds import SeedBook
 from pytest_kgate.bench.seeds import Stream
@@ -99,6 +100,17 @@ class Correctness:
     """Where the candidate is furthest off; None where it is right."""
     weak: tuple[str, ...] = ()
     """Wrong answers that this check would let pass: what they are, in a few words each."""
+
+    @property
+    def lets_idle_pass(self) -> str:
+        """Why passing this check proves nothing, as one sentence; empty where it takes work to pass it."""
+        idle = [name for name in self.weak if name in IDLE]
+        if not idle:
+            return ""
+        return (
+            f"the check would also let pass {', '.join(idle)}. Draw inputs whose answers differ from draw to draw, or "
+            'lower the tolerance; where neither can be, say weak="allow".'
+        )
 
     @property
     def candidate_error(self) -> float:

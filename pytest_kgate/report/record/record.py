@@ -32,7 +32,7 @@ from pytest_kgate.statistics.gate_facts import Number
 if TYPE_CHECKING:
     from typing_extensions import NotRequired  # typing has it from Python 3.11 on
 
-RecordVerdict = Literal["PASS", "FAIL", "INCONCLUSIVE", "INVALID", "WRONG", "ERROR", "MEASURED"]
+RecordVerdict = Literal["PASS", "FAIL", "INCONCLUSIVE", "INVALID", "WRONG", "ERROR", "WEAK", "MEASURED"]
 """Of a whole call; `verdicts.VERDICTS` says what follows from each."""
 
 Schema = Literal["pytest-kgate/records"]
@@ -145,7 +145,8 @@ class Record(TypedDict):
     verdict: RecordVerdict
     """The worst of the gates and of the correctness check.
 
-    ERROR: the candidate could not run. WRONG: its answer is not the exact one. MEASURED: nothing was demanded.
+    ERROR: the candidate could not run. WRONG: its answer is not the exact one. WEAK: the check would also
+    let an answer without any work pass. MEASURED: nothing was demanded.
     """
     reason: str
     """Why the verdict is not PASS; empty where it is."""

@@ -73,7 +73,7 @@ VERDICTS: Mapping[RecordVerdict, VerdictRow] = MappingProxyType(
         for row in (
             VerdictRow(
                 "PASS",
-                rank=5,
+                rank=6,
                 reported="passed",
                 meaning="what is demanded holds: a right answer, the whole interval of the ratio below the bound",
                 style="green",
@@ -121,8 +121,17 @@ VERDICTS: Mapping[RecordVerdict, VerdictRow] = MappingProxyType(
                 by_option={"inconclusive": {"fail": "failed", "skip": "skipped", "warn": "warned"}},
             ),
             VerdictRow(
+                "WEAK",
+                rank=5,
+                reported="failed",
+                meaning="all that is demanded holds, but zeros, a constant or a remembered answer would pass too",
+                style="yellow",
+                but='`weak="allow"` of the `perf` marker or of `kbench` makes it PASS',
+                of_gates=False,
+            ),
+            VerdictRow(
                 "MEASURED",
-                rank=6,
+                rank=7,
                 reported="passed",
                 meaning="nothing was demanded",
                 style="cyan",

@@ -41,7 +41,7 @@ def failure_text(record: Record, width: int | None = None) -> str:
     lines = _wrap(f"{record['verdict']}: {subject} {record['problem']['name']}", width, "")
     for gate in record["gates"]:
         lines += ["", *_gate(record, gate, width)]
-    if not record["gates"] and record["reason"]:
+    if record["reason"] and record["reason"] not in (gate["reason"] for gate in record["gates"]):
         lines += ["", *_entry("reason", _advice(record, record["reason"]), width)]
     details = [
         ("sanitizer", _sanitizer(record)),
@@ -164,7 +164,9 @@ def _worst(record: Record) -> str:
 
 
 def _value(value: float | str) -> str:
-    return f"{number(value):.4g}"
+    if isinstance(value, str) and value.endswith("j"):
+        return f"{complex(value):.4g}"
+    return str(value) if isinstance(value, int) else f"{number(value):.4g}"
 
 
 def _latencies(record: Record) -> str:

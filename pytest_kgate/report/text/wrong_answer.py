@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_kgate.report import format as text
 from pytest_kgate.report.rows import number
+from pytest_kgate.report.rows import size
 
 if TYPE_CHECKING:
     from pytest_kgate.report.record.facts.correctness import CorrectnessFacts
@@ -27,7 +28,7 @@ def wrong_answer(record: Record, correctness: CorrectnessFacts | None) -> list[s
     """One sentence a hint, the likeliest cause first; hints on attention only where the problem is attention."""
     attention = record["problem"]["shape"] is not None
     worst = correctness.get("worst") if correctness else None
-    if worst and not math.isfinite(number(worst["candidate"])):
+    if worst and not math.isfinite(size(worst["candidate"])):
         return _not_finite(worst.get("not_finite_fraction", 1.0), attention)
     found = _ignored(record)
     if found:
@@ -56,7 +57,7 @@ def wrong_answer(record: Record, correctness: CorrectnessFacts | None) -> list[s
         )
     if worst:
         found += _place(record["problem"], worst)
-    if worst and number(worst["candidate"]) == 0:
+    if worst and size(worst["candidate"]) == 0:
         found.append("The kernel wrote 0 there: look for an accumulator that is stored before it is filled.")
     elif worst and worst.get("wrong_fraction", 0.0) > 0.5:
         found.append(

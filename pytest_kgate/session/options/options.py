@@ -90,6 +90,10 @@ class Options:
         ("fail", "skip", "warn"),
         "What becomes of a test whose race ended undecided at its budget.",
     )
+    weak: str = choice(
+        ("fail", "allow"),
+        "What becomes of a test whose check would also let zeros, one number everywhere or a remembered answer pass.",
+    )
     rule: str = choice(
         ("sequential", "classic"),
         "How gates are judged: sequential holds its error rate; classic is the usual bootstrap of medians, once at the "

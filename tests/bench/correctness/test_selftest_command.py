@@ -100,10 +100,19 @@ def test_tables_fit_and_name_what_lives(suite, width):
     assert lines[-1].endswith("checks of 3 problems, 2 weak")
 
 
-def test_weak_check_of_a_gate_is_told_beside_its_verdict(suite):
-    result = suite.runpytest_inprocess("-k", "loose", "--kgate-json=records.json")
+def test_gate_whose_check_lets_idle_answers_pass_fails_unless_the_test_allows_it(suite):
+    result = suite.runpytest_inprocess("-k", "loose", "--kgate-json=weak.json")
+    result.assert_outcomes(failed=1)
+    assert result.ret == 1
+    (record,) = load(suite.path / "weak.json")
+    assert record["verdict"] == "WEAK"
+    assert record["reason"].startswith("the check would also let pass zeros")
+    result.stdout.fnmatch_lines(["WEAK: *", "*the check would also let pass zeros*", "1 WEAK"])
+
+    result = suite.runpytest_inprocess("-k", "loose", "--kgate-weak=allow", "--kgate-json=records.json")
     result.assert_outcomes(passed=1)
     (record,) = load(suite.path / "records.json")
+    assert record["verdict"] == "PASS"
     assert "zeros" in record["correctness"]["weak"]
     assert any(warning.startswith("the check is weak: it would also let pass zeros") for warning in record["warnings"])
     result.stdout.fnmatch_lines(["warning: the check is weak*"])

@@ -228,3 +228,16 @@ def test_host_kernel_whose_answer_changes_is_not_told_of_syncthreads() -> None:
     record["environment"]["device"] = "host"
     assert "__syncthreads" not in flat(record)
     assert "threads that go on behind the call" in flat(record)
+
+
+def test_complex_answer_that_is_wrong_is_shown_with_both_parts() -> None:
+    record = wrong_record()
+    assert record["correctness"] is not None
+    record["correctness"]["worst"] = {
+        "candidate": "-0.18-3.4237j",
+        "exact": "-0.18+3.4237j",
+        "index": [0, 3],
+        "kind": "normal",
+        "seed": 1,
+    }
+    assert "out[0, 3] = -0.18-3.424j, exact is -0.18+3.424j" in flat(record)

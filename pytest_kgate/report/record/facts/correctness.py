@@ -60,7 +60,7 @@ class WorstFacts(TypedDict):
     index: list[int]
     """Of the element in the output."""
     candidate: float | str
-    """What it wrote there; `nan`, `inf` and `-inf` are strings."""
+    """What it wrote there; `nan`, `inf`, `-inf` and complex numbers are strings."""
     exact: float | str
     """What belongs there."""
     kind: str
