@@ -51,7 +51,9 @@ from pytest_kgate.integrity.tampering.tracing import untraced
 from pytest_kgate.problems import tree
 from pytest_kgate.report.record.verdicts import VERDICTS
 from pytest_kgate.statistics.gates import Verdict
-from pytest_kgate.system.deadline import deadline
+from pytest_kgate.system.clocks.deadline import deadline
+from pytest_kgate.system.clocks.spent import ledger
+from pytest_kgate.system.clocks.spent import spent
 from pytest_kgate.system.gpu_lease import leased
 
 if TYPE_CHECKING:
@@ -84,6 +86,7 @@ def run(
         return Outcome(builder.finish())
     try:
         with contextlib.ExitStack() as stack:
+            builder.seconds = stack.enter_context(ledger()).seconds
             if request.settings.integrity == "on":
                 stack.enter_context(no_successful_exit())
             if request.settings.isolate:
@@ -154,7 +157,7 @@ def _run(
         isolated=isolation is not None,
     )
     with leased(builder.lease_name, settings.timeout, waiting), contextlib.ExitStack() as stack:
-        with deadline(settings.timeout, f"the check of {problem.name}", when_stuck):
+        with spent("check"), deadline(settings.timeout, f"the check of {problem.name}", when_stuck):
             demand_repeatable(problem, device)
             reference = picker.pick(problem, device, settings.timer, settings.cache)
             builder.reference = reference = replace(reference, arm=finished(reference.arm)) if on_host else reference
@@ -172,7 +175,7 @@ def _run(
             return
         if request.in_processes:
             return  # which take the device one after the other
-        with deadline(settings.timeout + 2 * settings.budget, f"the race on {problem.name}", when_stuck):
+        with spent("race"), deadline(settings.timeout + 2 * settings.budget, f"the race on {problem.name}", when_stuck):
             workload = workload_of(problem, device, builder.correctness.like)
             verify = functools.partial(verify_timed_output, device, problem, builder.correctness)
             stopwatch: Stopwatch
@@ -214,7 +217,8 @@ def _run(
                         if isolation
                         else functools.partial(_work_undone, device, builder.race, candidate, observed)
                     )
-                    builder.invalid = undone(workload, verify)
+                    with spent("verify"):
+                        builder.invalid = undone(workload, verify)
                 builder.invalid = builder.invalid or (builder.valid_race.invalid if request.speed else None)
                 if isolation and builder.may_pass:
                     builder.invalid = isolation.disturbed(builder.race.reference, builder.race.judgements)
@@ -222,7 +226,7 @@ def _run(
                 stopwatch.close()
                 checks.phase_over(slow=True)
         if builder.may_pass:
-            with deadline(settings.timeout, f"the integrity checks of {problem.name}", when_stuck):
+            with spent("integrity"), deadline(settings.timeout, f"the integrity checks of {problem.name}", when_stuck):
                 try:
                     checks.observe(
                         workload,

@@ -62,6 +62,7 @@ class RecordBuilder:
         self.race: Race | None = None
         self.integrity: IntegrityChecks | None = None
         self.isolation: Isolation | None = None
+        self.seconds: dict[str, float] = {}
         self.error: str | None = None
         self.invalid: str | None = None
 
@@ -124,6 +125,8 @@ class RecordBuilder:
             "environment": self.environment,
             "warnings": self._warnings(),
         }
+        if self.seconds:
+            record["seconds"] = dict(self.seconds)
         if self.request.asked:
             record["asked"] = self.request.asked
         if self.selftest:

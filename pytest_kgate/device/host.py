@@ -34,6 +34,7 @@ from pytest_kgate.device.rows import plain_row
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.problems import tree
+from pytest_kgate.system.clocks.spent import add_spent
 from pytest_kgate.system.cpu_load import cpu_times
 from pytest_kgate.system.cpu_load import thread_wait_seconds
 
@@ -177,6 +178,7 @@ class WallStopwatch:
                 if arm != before:
                     load.over(before)
                     time.sleep(_SETTLE_SECONDS)
+                    add_spent("settle", _SETTLE_SECONDS)
                     load.begin()
                     before = arm
                 # Before the new values are written, where the sample is to be the first call that sees them and
@@ -191,6 +193,8 @@ class WallStopwatch:
                 elapsed[index] = _timed(interval)
             load.over(before)
             del pads
+            add_spent("timed", float(elapsed[[interval.sampled for interval in intervals]].sum()))
+            add_spent("probes", float(elapsed[[not interval.sampled for interval in intervals]].sum()))
         sampled = elapsed[[interval.sampled for interval in intervals]]
         seconds = np.stack([sampled[order == arm] / self._inner[arm] for arm in range(len(self.arms))])
         probe = None if calls is None else calls.result(intervals, elapsed)

@@ -64,5 +64,5 @@ def test_a_gate_takes_a_few_times_the_memory_of_its_tensors(what):
         peak.join()
     assert record["correctness"]["verdict"] == "PASS"
     size = {"output": 1, "both": 2}[what] * BYTES
-    # The exact answer is twice the output; and some 60 MiB are there whatever the size: comparing, PyTorch's own.
-    assert peak.top - peak.begin < (6 if what == "output" else 4) * size + 64 * 2**20
+    # The exact answer alone is twice the output; and some 60 MiB are there whatever the size: comparing, PyTorch's own.
+    assert peak.top - peak.begin < (8 if what == "output" else 5) * size + 64 * 2**20

@@ -122,7 +122,9 @@ def test_mistake(kbench, sdpa_oracle, kernels):
 @pytest.mark.skipif(NOT_POSIX, reason="needs POSIX signals")
 def test_kernel_that_hangs_in_native_code_ends_the_session_and_keeps_the_records(play, folder):
     write_kernel(folder, "for (;;) usleep(1000);")
-    shorter_grace = "\nimport pytest_kgate.system.deadline\npytest_kgate.system.deadline._GRACE_SECONDS = 0.5\n"
+    shorter_grace = (
+        "\nimport pytest_kgate.system.clocks.deadline\npytest_kgate.system.clocks.deadline._GRACE_SECONDS = 0.5\n"
+    )
     result = play(STUCK, "--kgate-timeout=1", apart=True, conftest=shorter_grace)
     assert result.status not in (0, pytest.ExitCode.TESTS_FAILED)
     assert result.names == ["before"]

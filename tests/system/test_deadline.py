@@ -11,7 +11,7 @@ import pytest
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.integrity.side_effects.background import new_threads
 from pytest_kgate.integrity.side_effects.background import python_threads
-from pytest_kgate.system.deadline import deadline
+from pytest_kgate.system.clocks.deadline import deadline
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")
 

@@ -35,6 +35,7 @@ from pytest_kgate.problems.problem import Problem
 from pytest_kgate.report.format import percent
 from pytest_kgate.statistics.gates import ErrorGate
 from pytest_kgate.statistics.gates import Verdict
+from pytest_kgate.system.clocks.spent import spent
 
 if TYPE_CHECKING:
     from pytest_kgate.report.record.facts.correctness import CorrectnessFacts
@@ -193,8 +194,9 @@ def answer_of(
     if output is None:
         workload.make_output(inputs)  # freed at once: an output allocated next is likely to find NaN in it
     device.synchronize()
-    with blame("The candidate", CALL_CONVENTION):
+    with spent("candidate"), blame("The candidate", CALL_CONVENTION):
         result = candidate.call(inputs, output)
+        device.synchronize()
     answer = as_answer(result, like, inputs)
     device.synchronize()
     position = before.first_changed(inputs)

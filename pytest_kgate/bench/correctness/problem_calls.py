@@ -20,6 +20,7 @@ from pytest_kgate.errors import UsageError
 from pytest_kgate.problems import tree
 from pytest_kgate.problems.fingerprint import Fingerprint
 from pytest_kgate.problems.problem import Problem
+from pytest_kgate.system.clocks.spent import spent
 
 _SEED = 0
 """No secret: no candidate sees the values that it draws."""
@@ -37,7 +38,7 @@ def workload_of(problem: Problem, device: Device, like: Tensor | None = None, *,
     def draw(seed: int) -> tuple[Any, ...]:
         generator = Generator(device=device.torch_device)
         generator.manual_seed(seed)
-        with blame("The problem's inputs", "it is called as inputs(generator)"):
+        with spent("draw"), blame("The problem's inputs", "it is called as inputs(generator)"):
             inputs = draw_from(generator)
         inputs = inputs if isinstance(inputs, tuple) else tuple(inputs) if isinstance(inputs, list) else (inputs,)
         _demand_no_other_arrays(inputs)
@@ -161,13 +162,16 @@ def _demand_no_other_arrays(inputs: tuple[Any, ...]) -> None:
 
 
 def _exact(problem: Problem, inputs: tuple[Any, ...]) -> Tensor:
-    with blame("The problem's exact", "it is called as exact(*inputs, **params)"):
+    with spent("exact"), blame("The problem's exact", "it is called as exact(*inputs, **params)"):
         exact = problem.exact(*inputs, **problem.params)
     return _tensor("exact", exact)
 
 
 def _call_reference(reference: Arm, inputs: tuple[Any, ...], output: Any) -> Tensor:
-    with blame("The reference", "it is called as reference(*inputs, **params), with `out` where it takes one"):
+    with (
+        spent("reference"),
+        blame("The reference", "it is called as reference(*inputs, **params), with `out` where it takes one"),
+    ):
         result = reference.call(inputs, output)
     return _tensor("reference", result)
 

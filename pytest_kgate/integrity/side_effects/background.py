@@ -10,7 +10,7 @@ from typing import Any
 
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.system import procfs
-from pytest_kgate.system.deadline import Watchdog
+from pytest_kgate.system.clocks.deadline import Watchdog
 
 _QUIET_STEP_SECONDS = 3e-3
 """How long each look at the process's CPU time takes."""

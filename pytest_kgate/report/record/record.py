@@ -172,6 +172,12 @@ class Record(TypedDict):
     """What was looked at beside the answer; null where the call ended before that."""
     seeds: SeedsFacts
     """What repeats the call."""
+    seconds: NotRequired[dict[str, Annotated[float, ">= 0"]]]
+    """Of the whole call by purpose, each second counted once.
+
+    `draw`, `exact`, `reference`, `candidate`, `capture`, `settle`, `probes`, `timed`, and what `check`, `race`,
+    `verify`, `integrity` and all `other` take besides.
+    """
     asked: NotRequired[AskedFacts]
     """How it was asked for."""
     environment: dict[str, Any]

@@ -38,6 +38,8 @@ from pytest_kgate.device.rows import TimedInterval
 from pytest_kgate.device.rows import plain_row
 from pytest_kgate.errors import TimingError
 from pytest_kgate.problems import tree
+from pytest_kgate.system.clocks.spent import add_spent
+from pytest_kgate.system.clocks.spent import spent
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -95,7 +97,8 @@ class SlopeStopwatch(CudaStopwatch):
         """Hold the stream, enqueue warm-up and rows, let go; rows for which the host was late are taken again."""
         with self.fresh_round(seeds) as (inputs, outputs, rng), contextlib.ExitStack() as stack:
             sets = [(inputs, outputs), *(self._another_set(inputs) for _ in range(self._sets - 1))]
-            rows = stack.enter_context(self.rows(sets, rng))
+            with spent("capture"):
+                rows = stack.enter_context(self.rows(sets, rng))
             keys = [(int(arm), int(length)) for arm in order for length in rng.permutation(2)]
             intervals = [TimedInterval(key, rows[key]) for key in keys]
             launches = None
@@ -105,6 +108,7 @@ class SlopeStopwatch(CudaStopwatch):
                     launches.among(intervals, rows, self.row_of, self.lengths[0][LONG], self._fence)
                 )
             elapsed, retaken, busy_seconds = self._timed(intervals, rows, rng)
+            add_spent("timed", busy_seconds)
             evidence = {**self.clock_evidence(), "device_busy_seconds": busy_seconds}
         sampled = elapsed[[interval.sampled for interval in intervals]]
         seconds, overhead = self._slopes(order, keys, sampled)

@@ -20,6 +20,7 @@ from pytest_kgate.device.cuda.timers.cold_cache import cold_probe
 from pytest_kgate.device.protocol import ColdCache
 from pytest_kgate.device.protocol import RoundSeeds
 from pytest_kgate.device.protocol import Workload
+from pytest_kgate.system.clocks.spent import spent
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -145,7 +146,8 @@ class CudaStopwatch:
             outputs: list[Any] = [None] * len(self.arms)
             for index in rng.permutation(len(self.arms)):
                 outputs[index] = self.workload.output_for(self.arms[index], inputs)
-            self.device.wait()
+            with spent("draw"):
+                self.device.wait()
             yield inputs, outputs, rng
             del pads
 
