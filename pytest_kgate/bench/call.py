@@ -32,6 +32,7 @@ from pytest_kgate.bench.request import Request
 from pytest_kgate.bench.seeds import Stream
 from pytest_kgate.device.answer import finished
 from pytest_kgate.device.arm import CALL_CONVENTION
+from pytest_kgate.device.arm import ENDS
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.arm import bind
 from pytest_kgate.device.arm import blamed
@@ -113,8 +114,8 @@ def run(
     except KgateError as error:
         builder.error = f"{error.what} {error.todo}"
         return Outcome(builder.finish(), error.__cause__)
-    except Exception as error:
-        if not raised_in_call(error):
+    except BaseException as error:
+        if isinstance(error, ENDS) or not raised_in_call(error):
             raise
         found = blamed("The candidate or the reference", CALL_CONVENTION, error)
         builder.error = f"{found.what} {found.todo}"

@@ -109,11 +109,16 @@ def _refuses(error: Exception, name: str) -> bool:
     return "takes no keyword arguments" in said or ("keyword argument" in said and f"'{name}'" in said)
 
 
+ENDS = (KeyboardInterrupt, SystemExit, GeneratorExit)
+"""What ends the process or a generator, and is nobody's fault."""
+
+
 @contextlib.contextmanager
-def blame(whose: str, called: str) -> Iterator[None]:
+def blame(whose: str, called: str, *, skips: bool = False) -> Iterator[None]:
     """Whatever a user's function raises in the block becomes a `CandidateError` that names it, its cause attached.
 
     `called` says how the function is called. A GPU's lack of memory passes: the device explains it.
+    `skips`: whether this holds for pytest's outcomes too, such as a skip. A problem may skip, a candidate answers.
     """
     import torch  # not above: arms of a fake device need none of it
 
@@ -123,11 +128,13 @@ def blame(whose: str, called: str) -> Iterator[None]:
         raise
     except KgateError as error:  # of a kernel that does not take these inputs
         raise CandidateError(error.what, error.todo) from None
-    except Exception as error:
+    except BaseException as error:  # pytest's outcomes are no Exception
+        if isinstance(error, ENDS) or not (skips or isinstance(error, Exception)):
+            raise
         raise blamed(whose, called, error) from error
 
 
-def blamed(whose: str, called: str, error: Exception) -> CandidateError:
+def blamed(whose: str, called: str, error: BaseException) -> CandidateError:
     """A `CandidateError` that says whose call raised what, and how it was called."""
     refused = refused_memory(error)
     if refused:
@@ -146,7 +153,8 @@ def refused_memory(error: BaseException) -> str | None:
 
 def raised_in_call(error: BaseException) -> bool:
     """Whether the error came out of an arm's callable, and is not the plugin's own."""
-    return any(frame.f_code.co_filename == __file__ for frame, _ in traceback.walk_tb(error.__traceback__))
+    codes = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return any(code.co_filename == __file__ and code.co_name != blame.__name__ for code in codes)
 
 
 def own_frames(cause: BaseException) -> str:

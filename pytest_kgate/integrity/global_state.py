@@ -100,6 +100,19 @@ def _of_python() -> list[Setting]:
     return found
 
 
+def _module_hooks() -> dict[str, dict[Any, Any]]:
+    """The hooks that PyTorch calls around every module: a reference that is a module pays for them."""
+    known = vars(torch.nn.modules.module)
+    return {name: dict(known[name]) for name in known if name.startswith("_global_") and isinstance(known[name], dict)}
+
+
+def _set_module_hooks(hooks: Mapping[str, Mapping[Any, Any]]) -> None:
+    for name, wanted in hooks.items():
+        registered = getattr(torch.nn.modules.module, name)
+        registered.clear()
+        registered.update(wanted)
+
+
 def _of_torch() -> list[Setting]:
     cudnn, cuda = torch.backends.cudnn, torch.backends.cuda
     precision: Mapping[str, tuple[Any, str]] = {
@@ -130,6 +143,7 @@ def _of_torch() -> list[Setting]:
             torch.use_deterministic_algorithms,
         ),
         Setting("torch.compiler.set_stance", _compiler_stance, torch.compiler.set_stance),
+        Setting("torch.nn.modules.module's global hooks", _module_hooks, _set_module_hooks),
         Setting("torch.is_autocast_enabled", lambda: _autocast(), None),
         Setting("torch.set_flush_denormal", _flushes_denormals, torch.set_flush_denormal),
         Setting("torch.backends.mkldnn.enabled", lambda: torch.backends.mkldnn.enabled, _set_mkldnn),

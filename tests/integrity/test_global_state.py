@@ -144,3 +144,10 @@ def test_candidate_may_keep_some_memory_but_no_large_part_of_the_gpus():
     total = 80 * 2**30
     assert left_behind(2**30, 15 * 2**30, total) is None
     assert "24.0 of the GPU's 80.0 GiB" in str(left_behind(2**30, 25 * 2**30, total))
+
+
+def test_hook_left_around_all_modules_is_found_and_removed():
+    state = GlobalState(HostDevice())
+    torch.nn.modules.module.register_module_forward_hook(lambda module, inputs, output: None)
+    assert "torch.nn.modules.module's global hooks" in state.restore()[0]
+    assert not torch.nn.modules.module._global_forward_hooks

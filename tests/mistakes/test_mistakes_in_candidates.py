@@ -59,6 +59,27 @@ def test_candidate_that_raises_only_while_timed_is_an_error_with_a_record(play):
     assert result.records[1]["correctness"]["verdict"] == "PASS"
 
 
+@pytest.mark.parametrize("allowed", [0, 20], ids=["in its check", "while timed"])
+def test_candidate_that_skips_or_expects_to_fail_has_not_answered(play, allowed):
+    result = play(
+        f"""
+        calls = []
+
+        def broken(x):
+            calls.append(1)
+            if len(calls) > {allowed}:
+                pytest.{"xfail" if allowed else "skip"}("not today")
+            return torch.relu(x)
+
+        def test_mistake(kbench):
+            kbench(broken, RELU)
+        """,
+        device="host",
+    )
+    result.failed_once("broken")
+    result.says("ERROR: broken", f"raised {'XFailed' if allowed else 'Skipped'}: not today.")
+
+
 @pytest.mark.parametrize(
     ("part", "function", "message"),
     [

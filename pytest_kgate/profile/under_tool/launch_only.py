@@ -131,7 +131,7 @@ def _launch_once(problem: Problem, draw: Any, seed: int, arm: Arm, device: Devic
     output = None
     if arm.takes_output:
         output = torch.empty_like(_unwritten(problem, on_host), device=device.torch_device)
-    with blame("The candidate", CALL_CONVENTION):
+    with blame("The candidate", CALL_CONVENTION, skips=True):
         return arm.call(inputs, output)
 
 
