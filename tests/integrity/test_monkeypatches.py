@@ -27,6 +27,18 @@ def test_nothing_has_changed_at_first(detector):
     assert detector.changed() == []
 
 
+@pytest.fixture
+def default_dtype():
+    before = torch.get_default_dtype()
+    yield torch.set_default_dtype
+    torch.set_default_dtype(before)
+
+
+def test_default_dtype_of_a_conftest_is_no_tampering(detector, default_dtype):
+    default_dtype(torch.float64)
+    assert detector.changed() == []
+
+
 @pytest.mark.parametrize(
     ("owner", "name", "path"),
     [

@@ -94,6 +94,10 @@ class OwnModule:
         return values and list(map(_PARTS, self._functions)) == self._parts
 
 
+_SETTINGS = frozenset({"torch.Storage"})
+"""Names that a library binds anew when a setting is changed: `torch.set_default_dtype` does."""
+
+
 class Library(OwnModule):
     """All functions of a module that is not this package's; what the library itself replaces is no tampering."""
 
@@ -105,7 +109,8 @@ class Library(OwnModule):
         """Names, within the module, of what others have replaced."""
         if self._same():
             return []
-        return [entry.name for entry in self._entries if entry.changed() and not entry.changed_by(self._folder)]
+        changed = [entry.name for entry in self._entries if entry.changed() and not entry.changed_by(self._folder)]
+        return [name for name in changed if f"{self.module.__name__}.{name}" not in _SETTINGS]
 
 
 class HiddenMethods:
