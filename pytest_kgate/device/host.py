@@ -30,7 +30,9 @@ from pytest_kgate.device.protocol import Workload
 from pytest_kgate.device.rows import LONG
 from pytest_kgate.device.rows import BufferSet
 from pytest_kgate.device.rows import TimedInterval
+from pytest_kgate.device.rows import demand_unwritten
 from pytest_kgate.device.rows import plain_row
+from pytest_kgate.device.rows import remembered
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.problems import tree
@@ -123,23 +125,27 @@ class WallStopwatch:
     run_length = 5
     offset_sd = 0.0
 
+    # No attributes beside these: a candidate finds this object in its caller's frames.
+    __slots__ = ("_counts", "_estimates", "arms", "device", "tick_seconds", "warnings", "workload")
+
     def __init__(self, device: HostDevice, arms: Sequence[Arm], workload: Workload) -> None:
         self.device = device
         self.arms = tuple(arms)
         self.workload = workload
         self.warnings: list[str] = []
         self.tick_seconds = time.get_clock_info("perf_counter").resolution
-        self._inner = [1] * len(self.arms)
+        counts, estimates = tuple[int, ...](), tuple[float, ...]()
         with device.running("warming up"):
             buffers = self._set(workload.draw(0))
-            self._estimates = []
-            for index in range(len(self.arms)):
-                once = TimedInterval((index, LONG), self._row(index, buffers))
+            for index, arm in enumerate(self.arms):
+                once = TimedInterval((index, LONG), _row(arm, index, 1, buffers))
                 call_seconds = min(_timed(once) for _ in range(4))
-                inner = self._inner[index] = max(1, math.ceil(_SAMPLE_SECONDS / max(call_seconds, 1e-8)))
+                count = max(1, math.ceil(_SAMPLE_SECONDS / max(call_seconds, 1e-8)))
                 # A sample's calls and the untimed one before them.
-                several = TimedInterval((index, LONG), self._row(index, buffers))
-                self._estimates.append(_timed(several) * (1 + 1 / inner))
+                several = TimedInterval((index, LONG), _row(arm, index, count, buffers))
+                estimates = (*estimates, _timed(several) * (1 + 1 / count))
+                counts = (*counts, count)
+        self._counts, self._estimates = counts, estimates  # of each arm, the calls in a sample and its seconds
 
     @property
     def sample_seconds(self) -> float:
@@ -149,7 +155,7 @@ class WallStopwatch:
     @property
     def reference_seconds(self) -> float:
         """About the latency of one call of the reference: the time of a sample over its calls and the untimed one."""
-        return self._estimates[1] / (self._inner[1] + 1)
+        return self._estimates[1] / (self._counts[1] + 1)
 
     def prove_cold(self) -> ColdCache | None:
         """None: the cache is always hot."""
@@ -158,46 +164,53 @@ class WallStopwatch:
     def round(self, seeds: RoundSeeds, order: NDArray[np.intp]) -> Round:
         """Make inputs and outputs anew at other addresses, then take the samples in the order given."""
         rng = np.random.default_rng(seeds.layout)
+        counts, taken, elapsed = self._counts, tuple(map(int, order)), tuple[float, ...]()  # none can be changed
         with self.device.running("timing"), no_garbage_collection(), contextlib.ExitStack() as stack:
             pads = [torch.empty(int(steps) * _PAD_BYTES, dtype=torch.uint8) for steps in rng.integers(1, _PADS, 2)]
-            sets = [self._set(self.workload.draw(seeds.values))]
-            rows = {(arm, LONG): self._row(arm, sets[0]) for arm in range(len(self.arms))}
-            intervals = [TimedInterval((int(arm), LONG), rows[int(arm), LONG]) for arm in order]
+            sets = (self._set(self.workload.draw(seeds.values)),)
+            first = remembered(sets[0][0])
+            rows = {(index, LONG): _row(arm, index, counts[index], sets[0]) for index, arm in enumerate(self.arms)}
+            intervals = tuple(TimedInterval((arm, LONG), rows[arm, LONG]) for arm in taken)
             calls = None
             aside = sets[0]
             if seeds.probes:
-                calls = ProbeRows(self.arms, self.workload, sets, rng, seeds.probes)
+                calls = ProbeRows(self.arms, self.workload, sets, rng, seeds.probes, drawn_late=True)
                 if tree.size_bytes(sets[0][0]) <= _BESIDE_BYTES:
                     aside = self._set(self.workload.draw(seeds.values))
-                intervals = stack.enter_context(calls.among(intervals, rows, plain_row, self._inner[0]))
-            elapsed = np.empty(len(intervals))
-            before = None
+                intervals = tuple(stack.enter_context(calls.among(intervals, rows, plain_row, counts[0])))
             load = _Load(len(self.arms))
-            for index, interval in enumerate(intervals):
+
+            def over(arm: int | None) -> None:
+                load.over(arm)
+                if arm is not None:
+                    now = None if calls is None else calls.written
+                    demand_unwritten(sets[0][0], first if now is None else now, f"the {self.arms[arm].name}")
+
+            before = None
+            for interval in intervals:
                 arm = interval.row[0]
                 if arm != before:
-                    load.over(before)
+                    over(before)
                     time.sleep(_SETTLE_SECONDS)
                     add_spent("settle", _SETTLE_SECONDS)
                     load.begin()
                     before = arm
-                # Before the new values are written, where the sample is to be the first call that sees them and
-                # there are no other buffers with the old ones.
+                # On other buffers, if there are any, where the sample is to be the first call that sees its values; and
+                # before these are drawn, so that no call before the timed ones finds them anywhere.
                 around, results = sets[0] if interval.sampled else aside
-                if aside is sets[0]:
-                    self.arms[arm].call(around, results[arm])
+                self.arms[arm].call(around, results[arm])
                 if interval.before is not None:
                     interval.before()
-                if aside is not sets[0]:
-                    self.arms[arm].call(around, results[arm])
-                elapsed[index] = _timed(interval)
-            load.over(before)
+                elapsed = (*elapsed, _timed(interval))
+            over(before)
             del pads
-            add_spent("timed", float(elapsed[[interval.sampled for interval in intervals]].sum()))
-            add_spent("probes", float(elapsed[[not interval.sampled for interval in intervals]].sum()))
-        sampled = elapsed[[interval.sampled for interval in intervals]]
-        seconds = np.stack([sampled[order == arm] / self._inner[arm] for arm in range(len(self.arms))])
-        probe = None if calls is None else calls.result(intervals, elapsed)
+        measured = np.array(elapsed)
+        of_samples = np.array([interval.sampled for interval in intervals])
+        sampled = measured[of_samples]
+        add_spent("timed", float(sampled.sum()))
+        add_spent("probes", float(measured[~of_samples].sum()))
+        seconds = np.stack([sampled[np.equal(taken, arm)] / counts[arm] for arm in range(len(self.arms))])
+        probe = None if calls is None else calls.result(intervals, measured)
         return Round(seconds, np.zeros(len(self.arms)), evidence=load.evidence(), probe=probe)
 
     def close(self) -> None:
@@ -207,17 +220,17 @@ class WallStopwatch:
         """These inputs, with new outputs for the arms that take one."""
         return inputs, [self.workload.output_for(arm, inputs) for arm in self.arms]
 
-    def _row(self, index: int, buffers: BufferSet) -> Callable[[], Any]:
-        """A function that makes a sample's calls, with as little around them as calls of a microsecond need."""
-        call, count = self.arms[index].call, self._inner[index]
-        inputs, output = buffers[0], buffers[1][index]
 
-        def row() -> Any:
-            for _ in range(count):
-                result = call(inputs, output)
-            return result
+def _row(arm: Arm, index: int, count: int, buffers: BufferSet) -> Callable[[], Any]:
+    """A function that makes a sample's calls, with as little around them as calls of a microsecond need."""
+    call, inputs, output = arm.call, buffers[0], buffers[1][index]
 
-        return row
+    def row() -> Any:
+        for _ in range(count):
+            result = call(inputs, output)
+        return result
+
+    return row
 
 
 class _Load:

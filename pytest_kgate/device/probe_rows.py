@@ -67,7 +67,13 @@ class ProbeRows:
         sets: Sequence[BufferSet],
         rng: np.random.Generator,
         seeds: Sequence[int],
+        *,
+        drawn_late: bool = False,
     ) -> None:
+        """
+        sets: the buffers of the round. drawn_late: whether new values are drawn right before they are written, where
+        nothing is captured or enqueued in advance, so that no candidate finds them in this process's memory before.
+        """
         self._arms = arms
         self._workload = workload
         self._sets = sets
@@ -77,14 +83,15 @@ class ProbeRows:
         # Only the candidate's own row brings the first values, so that nothing can have run on them before it, and only
         # the launch that is audited the third.
         self._seeds = tuple(seeds)
-        few = tree.size_bytes(sets[0][0]) > _HELD_BYTES
-        first, last = workload.draw(self._seeds[0]), workload.draw(self._seeds[2])
-        drawn = [first, last if few else workload.draw(self._seeds[1]), last]
-        self._few = few
-        self._answers = [workload.make_output(drawn[0]) for _ in range(2)]
+        self._few = not drawn_late and tree.size_bytes(sets[0][0]) > _HELD_BYTES
+        self._answers = [workload.make_output(sets[0][0]) for _ in range(2)]
         # A captured graph keeps numbers and tensors of the host as they were, so calls on new values keep them, too.
         self._kept = tree.outside(sets[0][0], self._answers[0].device)
-        self._values = tuple(tree.with_outside(one, self._kept, self._answers[0].device) for one in drawn)
+        self._drawn: tuple[tuple[Any, ...], ...] | None = None
+        if not drawn_late:
+            first, last = self._draw(self._seeds[0]), self._draw(self._seeds[2])
+            self._drawn = (first, last if self._few else self._draw(self._seeds[1]), last)
+        self._written: tuple[Any, ...] | None = None
         self._fenced = 0
         self._rehearse()
 
@@ -144,10 +151,21 @@ class ProbeRows:
             overlap = float(fenced - fences) / self._fenced - latency_seconds
         return Probe(answers, (longer[0], longer[1]), overlap, self._kept)
 
+    @property
+    def written(self) -> tuple[Any, ...] | None:
+        """The values that were written latest to buffers of the round; None where none were as yet."""
+        return self._written
+
+    def _draw(self, seed: int) -> tuple[Any, ...]:
+        values: tuple[Any, ...] = tree.with_outside(self._workload.draw(seed), self._kept, self._answers[0].device)
+        return values
+
     def _renew(self, which: int, sets: Sequence[BufferSet] | None = None) -> None:
         """Write the values of draw `which` into the same buffers: of all sets, unless some are named."""
+        self._written = None  # freed before the next are drawn
+        self._written = values = self._draw(self._seeds[which]) if self._drawn is None else self._drawn[which]
         for inputs, _ in self._sets if sets is None else sets:
-            tree.write(inputs, self._values[which])
+            tree.write(inputs, values)
 
     def _keep(self, which: int, result: Any) -> None:
         demand_data(result)  # not an object that computes now that its time is over
@@ -172,7 +190,7 @@ class ProbeRows:
             if self._arms[0].takes_output:
                 poison(own[1][0])
             else:
-                self._workload.make_output(self._values[0])  # poisoned and freed: the next output may find it
+                self._workload.make_output(own[0])  # poisoned and freed: the next output may find it
             result = call(now)
             self._keep(1, result)
             return result
@@ -192,7 +210,8 @@ class ProbeRows:
 
     def _rehearse(self) -> None:
         """Load the kernels that copy and poison: a module can't be loaded while the stream is held."""
-        tree.write(self._values[0], self._values[0])
+        inputs = self._sets[0][0]
+        tree.write(inputs, inputs)
         poison(self._answers[0])
         self._answers[1].copy_(self._answers[0])
 

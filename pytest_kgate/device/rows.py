@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytest_kgate.device.arm import Arm
+from pytest_kgate.errors import TimingError
+from pytest_kgate.problems import tree
+from pytest_kgate.problems.fingerprint import Fingerprint
 
 BufferSet = tuple[tuple[Any, ...], list[Any]]
 """Inputs, and for each arm the output that it writes to (None where it allocates its own)."""
@@ -18,6 +21,9 @@ Row = tuple[int, int]
 """(arm, length): length is 0 for the arm's short row of launches, 1 for its long row."""
 
 SHORT, LONG = 0, 1
+
+_COPIED_BYTES = 2**26
+"""Inputs up to this size are copied to be compared."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,29 @@ def in_a_row(call: Callable[[int], Any], launches: int) -> Callable[[], Any]:
         return result
 
     return enqueue
+
+
+def remembered(inputs: tuple[Any, ...]) -> tuple[Any, ...] | Fingerprint:
+    """What tells later whether inputs were written to: a copy, which is quick, or of large ones a fingerprint."""
+    return tree.copy(inputs) if tree.size_bytes(inputs) <= _COPIED_BYTES else Fingerprint(inputs)
+
+
+def demand_unwritten(inputs: tuple[Any, ...], before: tuple[Any, ...] | Fingerprint, who: str) -> None:
+    """Raise `TimingError` where inputs do not hold what they held before, after timed calls of `who`.
+
+    Whoever writes to inputs while calls are timed changes what the other arm is timed on: arithmetic on denormals, for
+    one, takes many times as long. The check before the race compares them, too, but there a candidate may behave.
+    """
+    if isinstance(before, Fingerprint):
+        position = before.first_changed(inputs)
+    else:
+        pairs = enumerate(zip(inputs, before, strict=True))
+        position = next((place for place, (now, then) in pairs if not tree.same_bytes(now, then)), None)
+    if position is not None:
+        raise TimingError(
+            f"Input {position} was changed in timed calls of {who}: what is timed after that works on other values.",
+            "Inputs must stay as they are: write to a copy, and nowhere beyond the end of other tensors.",
+        )
 
 
 @contextlib.contextmanager

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import gc
+import sys
+
 import numpy as np
+import pytest
 import torch
 
 from pytest_kgate.device.arm import bind
 from pytest_kgate.device.host import HostDevice
+from pytest_kgate.device.host import WallStopwatch
 from pytest_kgate.device.protocol import RoundSeeds
 from pytest_kgate.device.protocol import Workload
+from pytest_kgate.errors import TimingError
 
 
 def test_latency_of_the_reference_is_that_of_one_call_however_many_make_a_sample():
@@ -19,3 +25,86 @@ def test_latency_of_the_reference_is_that_of_one_call_however_many_make_a_sample
     )
     timed = stopwatch.round(RoundSeeds(1, 1), np.repeat([0, 1], 10)).seconds
     assert 0.1 < stopwatch.reference_seconds / np.median(timed[1]) < 10 < stopwatch.sample_seconds / np.median(timed[1])
+
+
+def filled(seed):
+    """Inputs that tell which seed they were drawn from; of a shape that nothing else in the process has."""
+    return (torch.full((3, 5, 7), float(seed)),)
+
+
+def stopwatch_of(candidate, reference=lambda x: 2 * x, workload=None):
+    arms = bind("candidate", candidate, {}), bind("reference", reference, {})
+    workload = workload or Workload(filled, lambda inputs: torch.full_like(inputs[0], torch.nan))
+    return HostDevice().stopwatch(arms, workload, timer="auto", cache="hot")
+
+
+ORDER = np.repeat([0, 1, 0], [2, 4, 2])
+
+
+def test_new_values_of_a_probe_lie_nowhere_before_they_are_timed():
+    """Who finds them among the process's objects computes their answers in calls that no one times."""
+    seen, found, looking = set(), set(), False
+
+    def candidate(x):
+        if looking:
+            seen.add(float(x[0, 0, 0]))
+            tensors = [one for one in gc.get_objects() if type(one) is torch.Tensor and one.shape == x.shape]
+            found.update({float(one[0, 0, 0]) for one in tensors} & {100.0, 102.0} - seen)
+        return 2 * x
+
+    stopwatch = stopwatch_of(candidate)
+    looking = True
+    probe = stopwatch.round(RoundSeeds(1, 1, (100, 101, 102)), ORDER).probe
+    assert [(seed, float(answer[0, 0, 0])) for seed, answer in probe.answers] == [(100, 200.0), (102, 204.0)]
+    assert {100.0, 102.0} <= seen
+    assert not found
+
+
+@pytest.mark.parametrize("probes", [(), (100, 101, 102)])
+@pytest.mark.parametrize("arm", ["candidate", "reference"])
+def test_writing_to_inputs_in_timed_calls_is_told_of_the_arm_that_did(arm, probes):
+    """Denormals that a candidate leaves there would slow the reference down."""
+    racing = False
+
+    def spoils(x):
+        answer = 2 * x
+        if racing:
+            x.fill_(1e-39)
+        return answer
+
+    stopwatch = stopwatch_of(spoils) if arm == "candidate" else stopwatch_of(lambda x: 2 * x, spoils)
+    racing = True
+    with pytest.raises(TimingError, match=f"Input 0 was changed in timed calls of the {arm}"):
+        stopwatch.round(RoundSeeds(1, 1, probes), ORDER)
+
+
+def test_input_that_is_put_back_within_the_call_is_left_alone():
+    def restores(x):
+        x *= 0.5
+        answer = 4 * x
+        x *= 2
+        return answer
+
+    assert stopwatch_of(restores).round(RoundSeeds(1, 1, (100, 101, 102)), ORDER).probe is not None
+
+
+def test_counts_that_times_are_divided_by_cannot_be_changed_from_within_a_call():
+    watches = []
+
+    def candidate(x):
+        frame = sys._getframe(1)
+        while frame is not None:
+            watch = frame.f_locals.get("self")
+            if isinstance(watch, WallStopwatch) and frame.f_code.co_name == "round":
+                watches.append(watch)
+                if hasattr(watch, "_inner"):
+                    watch._inner[0] = 10**9
+                watch._counts = (10**9, 1)
+                with pytest.raises(AttributeError):
+                    watch._row = None
+            frame = frame.f_back
+        return 2 * x
+
+    timed = stopwatch_of(candidate).round(RoundSeeds(1, 1), ORDER).seconds
+    assert watches
+    assert timed[0].min() > 1e-8

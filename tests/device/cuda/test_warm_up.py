@@ -20,7 +20,7 @@ def warmed(kind, seconds, first=True):
     stopwatch = object.__new__(kind)  # a real one needs a GPU
     stopwatch.arms = (Arm("candidate", print, False), Arm("reference", print, False))
     stopwatch.estimates = [seconds, 1.1 * seconds]
-    stopwatch.lengths = [stopwatch._lengths(one) for one in stopwatch.estimates]
+    stopwatch.lengths = tuple(stopwatch._lengths(one) for one in stopwatch.estimates)
     replays = Counter()
 
     def graph(*name):

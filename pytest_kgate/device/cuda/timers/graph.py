@@ -13,6 +13,7 @@ from typing import Any
 
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.cuda.timers.capture import Captures
+from pytest_kgate.device.cuda.timers.slope import Lengths
 from pytest_kgate.device.cuda.timers.slope import SlopeStopwatch
 from pytest_kgate.device.cuda.timers.stopwatch import PAD_STEP
 from pytest_kgate.device.cuda.timers.stopwatch import PAD_STEPS
@@ -63,7 +64,9 @@ class GraphStopwatch(SlopeStopwatch):
         self._captures.close()
 
     @contextlib.contextmanager
-    def rows(self, sets: Sequence[BufferSet], rng: np.random.Generator) -> Iterator[Mapping[Row, Callable[[], Any]]]:
+    def rows(
+        self, sets: Sequence[BufferSet], rng: np.random.Generator, lengths: Lengths
+    ) -> Iterator[Mapping[Row, Callable[[], Any]]]:
         """Capture the rows as graphs in random order; the graphs are destroyed when the round is over."""
         with contextlib.ExitStack() as stack:
             wanted = [(arm, length) for arm in range(len(self.arms)) for length in (SHORT, *[LONG] * self.twins)]
@@ -72,7 +75,7 @@ class GraphStopwatch(SlopeStopwatch):
                 arm, length = wanted[index]
                 pad_bytes = int(rng.integers(1, PAD_STEPS)) * PAD_STEP
                 read = arm == 0 and length == LONG  # probes copy what such a row leaves
-                row = self._graph(by_turn(self.arms, arm, sets), self.lengths[arm][length], pad_bytes, read=read)
+                row = self._graph(by_turn(self.arms, arm, sets), lengths[arm][length], pad_bytes, read=read)
                 graphs.setdefault((arm, length), []).append(stack.enter_context(row))
             yield {key: _taking_turns(several) for key, several in graphs.items()}
 

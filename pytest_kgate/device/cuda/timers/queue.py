@@ -13,6 +13,7 @@ from typing import Any
 
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.cuda.timers.capture import Captures
+from pytest_kgate.device.cuda.timers.slope import Lengths
 from pytest_kgate.device.cuda.timers.slope import SlopeStopwatch
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.device.rows import BufferSet
@@ -62,14 +63,16 @@ class QueueStopwatch(SlopeStopwatch):
             self._captures.close()
 
     @contextlib.contextmanager
-    def rows(self, sets: Sequence[BufferSet], rng: np.random.Generator) -> Iterator[Mapping[Row, Callable[[], Any]]]:
+    def rows(
+        self, sets: Sequence[BufferSet], rng: np.random.Generator, lengths: Lengths
+    ) -> Iterator[Mapping[Row, Callable[[], Any]]]:
         """The rows: plain launches, or replays of graphs of one call each."""
         with contextlib.ExitStack() as stack:
             calls = [by_turn(self.arms, arm, sets) for arm in range(len(self.arms))]
             if self._captures is not None:
                 calls[REFERENCE] = stack.enter_context(self._graphs(self._captures, calls[REFERENCE], len(sets)))
             yield {
-                (arm, length): in_a_row(call, self.lengths[arm][length])
+                (arm, length): in_a_row(call, lengths[arm][length])
                 for arm, call in enumerate(calls)
                 for length in range(2)
             }

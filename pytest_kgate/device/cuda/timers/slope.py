@@ -35,6 +35,7 @@ from pytest_kgate.device.rows import SHORT
 from pytest_kgate.device.rows import BufferSet
 from pytest_kgate.device.rows import Row
 from pytest_kgate.device.rows import TimedInterval
+from pytest_kgate.device.rows import demand_unwritten
 from pytest_kgate.device.rows import plain_row
 from pytest_kgate.errors import TimingError
 from pytest_kgate.problems import tree
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_kgate.device.cuda.context import CudaContext
+
+Lengths = tuple[tuple[int, int], ...]
+"""By arm, the launches of its short row and of its long one."""
 
 _ROUND_WARM_UP_SECONDS = 0.3e-3
 """Before the samples of each round: the first launch after an idle gap is 30 % slow on an H200."""
@@ -74,7 +78,8 @@ class SlopeStopwatch(CudaStopwatch):
 
     def __init__(self, device: CudaContext, arms: Sequence[Arm], workload: Workload, cache: str) -> None:
         super().__init__(device, arms, workload, cache)
-        self.lengths = [self._lengths(seconds) for seconds in _even_out(self.estimates)]
+        # In tuples: a candidate finds this object in its caller's frames.
+        self.lengths = tuple(self._lengths(seconds) for seconds in _even_out(self.estimates))
         self._sets = max(long for _, long in self.lengths) if cache == "cold" else 1
         self._chunk: int | None = None
 
@@ -84,9 +89,12 @@ class SlopeStopwatch(CudaStopwatch):
         return sum(seconds * sum(lengths) for seconds, lengths in zip(self.estimates, self.lengths, strict=True))
 
     def rows(
-        self, sets: Sequence[BufferSet], rng: np.random.Generator
+        self, sets: Sequence[BufferSet], rng: np.random.Generator, lengths: Lengths
     ) -> AbstractContextManager[Mapping[Row, Callable[[], Any]]]:
-        """For each row, a function that enqueues it and returns the result of its last launch."""
+        """For each row, a function that enqueues it and returns the result of its last launch.
+
+        `lengths` has how many launches that are, by arm for the short row and the long one.
+        """
         raise NotImplementedError
 
     def row_of(self, call: Callable[[int], Any], launches: int) -> AbstractContextManager[Callable[[], Any]]:
@@ -97,21 +105,25 @@ class SlopeStopwatch(CudaStopwatch):
         """Hold the stream, enqueue warm-up and rows, let go; rows for which the host was late are taken again."""
         with self.fresh_round(seeds) as (inputs, outputs, rng), contextlib.ExitStack() as stack:
             sets = [(inputs, outputs), *(self._another_set(inputs) for _ in range(self._sets - 1))]
+            lengths = self.lengths  # read once a round: the arms' code runs while rows are made
             with spent("capture"):
-                rows = stack.enter_context(self.rows(sets, rng))
+                rows = stack.enter_context(self.rows(sets, rng, lengths))
             keys = [(int(arm), int(length)) for arm in order for length in rng.permutation(2)]
             intervals = [TimedInterval(key, rows[key]) for key in keys]
             launches = None
             if seeds.probes:
                 launches = ProbeRows(self.arms, self.workload, sets, rng, seeds.probes)
                 intervals = stack.enter_context(
-                    launches.among(intervals, rows, self.row_of, self.lengths[0][LONG], self._fence)
+                    launches.among(intervals, rows, self.row_of, lengths[0][LONG], self._fence)
                 )
             elapsed, retaken, busy_seconds = self._timed(intervals, rows, rng)
             add_spent("timed", busy_seconds)
             evidence = {**self.clock_evidence(), "device_busy_seconds": busy_seconds}
+            if not seeds.probes:
+                for copies, _ in sets[1:]:
+                    demand_unwritten(copies, inputs, "an arm")  # `inputs` are compared with a copy as the round ends
         sampled = elapsed[[interval.sampled for interval in intervals]]
-        seconds, overhead = self._slopes(order, keys, sampled)
+        seconds, overhead = self._slopes(order, keys, sampled, lengths)
         probe = None if launches is None else launches.result(intervals, elapsed, float(np.median(seconds[0])))
         return Round(seconds, overhead, retaken, evidence, probe)
 
@@ -168,12 +180,12 @@ class SlopeStopwatch(CudaStopwatch):
         return copies, [self.workload.output_for(arm, copies) for arm in self.arms]
 
     def _slopes(
-        self, order: NDArray[np.intp], keys: Sequence[Row], elapsed: NDArray[np.float64]
+        self, order: NDArray[np.intp], keys: Sequence[Row], elapsed: NDArray[np.float64], lengths: Lengths
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         which = np.array(keys)
         seconds = np.empty((len(self.arms), len(order) // len(self.arms)))
         overhead = np.empty(len(self.arms))
-        for arm, (short, long) in enumerate(self.lengths):
+        for arm, (short, long) in enumerate(lengths):
             of_short, of_long = (elapsed[(which == (arm, length)).all(axis=1)] for length in (SHORT, LONG))
             seconds[arm] = (of_long - of_short) / (long - short)
             overhead[arm] = np.median(of_short - short * seconds[arm])

@@ -20,6 +20,8 @@ from pytest_kgate.device.cuda.timers.cold_cache import cold_probe
 from pytest_kgate.device.protocol import ColdCache
 from pytest_kgate.device.protocol import RoundSeeds
 from pytest_kgate.device.protocol import Workload
+from pytest_kgate.device.rows import demand_unwritten
+from pytest_kgate.device.rows import remembered
 from pytest_kgate.system.clocks.spent import spent
 
 if TYPE_CHECKING:
@@ -143,12 +145,16 @@ class CudaStopwatch:
                 for steps in rng.integers(1, PAD_STEPS, 2)
             ]
             inputs = self.workload.draw(seeds.values)
+            # Rows on new values leave others: then nothing is compared. No candidate knows such a round as it begins.
+            before = None if seeds.probes else remembered(inputs)
             outputs: list[Any] = [None] * len(self.arms)
             for index in rng.permutation(len(self.arms)):
                 outputs[index] = self.workload.output_for(self.arms[index], inputs)
             with spent("draw"):
                 self.device.wait()
             yield inputs, outputs, rng
+            if before is not None:
+                demand_unwritten(inputs, before, "an arm")
             del pads
 
 
