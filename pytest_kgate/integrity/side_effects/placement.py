@@ -9,6 +9,7 @@ that was made not to wait for that one either (`cudaStreamNonBlocking`) can't be
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
@@ -68,14 +69,20 @@ def placed(
         yield Placement()
         return
 
-    def stray(arm: Arm, both: tuple[int, int]) -> bool:
-        return bool(works_elsewhere(device, arm, workload, both)) or (
-            not device.on_default_stream and ends_on_default_stream(device, arm, workload, both)
+    draws = itertools.count()
+
+    def both(arm: int) -> tuple[int, int]:
+        # New ones for each look: memory that is used again may hold the answer to those of an earlier one.
+        return seeds(arm, next(draws)), seeds(arm, next(draws))
+
+    def stray(number: int, arm: Arm) -> bool:
+        return bool(works_elsewhere(device, arm, workload, both(number))) or (
+            not device.on_default_stream and ends_on_default_stream(device, arm, workload, both(number))
         )
 
     def strays(among: Sequence[Arm]) -> list[Arm]:
         with device.running("finding the stream that is worked on"):
-            return [arm for number, arm in enumerate(among) if stray(arm, (seeds(number, 0), seeds(number, 1)))]
+            return [arm for number, arm in enumerate(among) if stray(number, arm)]
 
     found = strays(arms)
     if not found:
