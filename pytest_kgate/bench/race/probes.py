@@ -19,7 +19,6 @@ import numpy as np
 
 from pytest_kgate.bench.seeds import Stream
 from pytest_kgate.device.protocol import Probe
-from pytest_kgate.problems import tree
 from pytest_kgate.report.format import seconds
 
 if TYPE_CHECKING:
@@ -126,6 +125,8 @@ class Probes:
 
 def _most_kept(probe: Probe) -> int:
     """How many probes like this one are kept."""
+    from pytest_kgate.problems import tree  # imports PyTorch, which whoever only names a probe may lack
+
     held = sum(tensor.nbytes for _, answer in probe.answers for tensor in tree.tensors(answer))
     return min(_KEPT, max(1, _KEPT_BYTES // max(1, held)))
 
