@@ -72,6 +72,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.fixture(autouse=True)
+def fixed_width(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sessions that a test starts wrap their messages at one width, whichever terminal or worker the suite runs in."""
+    if "pytester" in request.fixturenames:
+        monkeypatch.setenv("COLUMNS", "100")
+
+
+@pytest.fixture(autouse=True)
 def busy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """The suite's own workers are other work to the sessions that its tests start."""
     monkeypatch.setenv("KGATE_FOREIGN_LOAD", "warn")
