@@ -125,7 +125,7 @@ class Probes:
 
 def _most_kept(probe: Probe) -> int:
     """How many probes like this one are kept."""
-    from pytest_kgate.problems import tree  # imports PyTorch, which whoever only names a probe may lack
+    from pytest_kgate.problems import tree  # needs PyTorch, which may be missing
 
     held = sum(tensor.nbytes for _, answer in probe.answers for tensor in tree.tensors(answer))
     return min(_KEPT, max(1, _KEPT_BYTES // max(1, held)))

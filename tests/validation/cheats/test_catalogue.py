@@ -96,7 +96,8 @@ WITHOUT_CHECKS = {
     "host": ("PASS", "INCONCLUSIVE", "WEAK"),
     "cuda": ("PASS", "INCONCLUSIVE", "WEAK", "INVALID"),
 }
-"""WEAK: a comparison that was patched lets zeros pass as well, which is asked of every check. INVALID on a GPU: a candidate that launches nothing where it is timed has a net latency of 0, which no gate takes."""
+"""WEAK: a comparison that was patched lets zeros pass as well, which is asked of every check. INVALID
+on a GPU: a candidate that launches nothing where it is timed has a net latency of 0, which no gate takes."""
 
 
 def run_catalogue(folder, device):
