@@ -161,7 +161,7 @@ def check(
             demand_right_reference(truth, gate, inputs)
             limits = truth.limits(gate)
             found = truth.compare(answer, limits)
-            del inputs, answer  # one draw is in memory at a time
+            del inputs, answer, truth.reference  # one draw is in memory at a time
             if not (failures or found.failed):
                 survivors.add(truth)
         if loosest is None or limits.atol > loosest.atol:

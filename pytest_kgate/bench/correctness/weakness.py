@@ -6,11 +6,17 @@ pass proves nothing. The record names those answers.
 
 from __future__ import annotations
 
+import itertools
+
+import torch
 from torch import Tensor
 
 from pytest_kgate.bench.correctness.comparison.findings import Limits
+from pytest_kgate.bench.correctness.comparison.slabs import Parted
+from pytest_kgate.bench.correctness.comparison.slabs import slabs
 from pytest_kgate.bench.correctness.comparison.tolerance import ExactAnswer
 from pytest_kgate.bench.correctness.mutants.transforms import CHANGES
+from pytest_kgate.bench.correctness.mutants.transforms import Change
 from pytest_kgate.bench.correctness.mutants.transforms import coarse_outputs
 from pytest_kgate.bench.correctness.mutants.transforms import constant
 from pytest_kgate.bench.correctness.mutants.transforms import zeros
@@ -20,33 +26,42 @@ IDLE = ("zeros", "one number everywhere", "a remembered answer")
 """Answers of a kernel that does no work. A check that lets one of them pass proves nothing."""
 
 
+_KEPT_BYTES = 2**26
+"""Of a right answer that is remembered. A slab of 8 MiB or so shows as well as all of them that it fits no more."""
+
+
 class Survivors:
     """The wrong answers that a gate lets pass on every draw so far. Draws are shown one by one, and none is kept.
 
-    Of the first draw, its right answer is kept until another draw has refused it as a remembered one.
+    Of the first draw, its right answer is remembered until another draw has refused it; of a large one, some slabs.
     """
 
     def __init__(self, gate: ErrorGate | None) -> None:
         self._gate = gate
-        self._idle: dict[str, Tensor] | None = None
-        self._alive: dict[str, bool] = {}
+        self._idle: dict[str, Tensor] = {}
+        self._remembered: Remembered | None = None
+        self._alive: dict[str, bool] | None = None
         """By the name of a change that no draw has refused: whether it has changed an answer at all."""
 
     def add(self, truth: ExactAnswer) -> None:
         """Show the check's next draw, with its exact answer."""
         limits = truth.limits(self._gate)
-        right = truth.right
         changes = {**CHANGES, **coarse_outputs(truth.dtype)}
-        if self._idle is None:
-            self._idle = dict(zip(IDLE, (zeros(right), constant(right), right), strict=True))
+        if self._alive is None:
+            like = torch.empty((), dtype=truth.dtype, device=truth.device).expand(truth.shape)
+            self._idle = {"zeros": zeros(like), "one number everywhere": constant(truth.right_at, like)}
+            self._remembered = Remembered(truth)
             self._alive = dict.fromkeys(changes, False)
         # Also where this is the right answer: then the check can't tell work from none.
         self._idle = {name: answer for name, answer in self._idle.items() if truth.accepts(answer, limits)}
+        if self._remembered is not None:
+            self._remembered = self._remembered.shown(truth, limits)
         for name in tuple(self._alive):
-            self._show(name, changes[name](right), truth, limits)
+            self._show(name, _changed(truth, changes[name]), truth, limits)
 
-    def _show(self, name: str, wrong: Tensor, truth: ExactAnswer, limits: Limits) -> None:
+    def _show(self, name: str, wrong: Parted, truth: ExactAnswer, limits: Limits) -> None:
         """Show one changed answer."""
+        assert self._alive is not None
         if truth.same(wrong, truth.right):
             return
         self._alive[name] = True
@@ -56,4 +71,34 @@ class Survivors:
     @property
     def names(self) -> tuple[str, ...]:
         """What is wrong with each of them, in a fixed order."""
-        return (*(self._idle or ()), *(name for name, changed in self._alive.items() if changed))
+        idle = (*self._idle, *([IDLE[2]] if self._remembered else []))
+        return (*idle, *(name for name, changed in (self._alive or {}).items() if changed))
+
+
+class Remembered:
+    """The right answer to one draw, or some slabs of it, as the answer to others."""
+
+    def __init__(self, truth: ExactAnswer, *, whole: bool = False) -> None:
+        """Of a large answer only every so many slabs are kept, unless it is to be the `whole`."""
+        size = truth.exact.numel() * truth.dtype.itemsize
+        step = 1 if whole else max(1, size // _KEPT_BYTES)
+        chosen = itertools.islice(slabs(truth.shape), 0, None, step) if size else ()
+        self._parts = {slab.start: truth.right_at(slab.index).clone() for slab in chosen}
+        self._whole = step == 1
+        self._first = True
+
+    def shown(self, truth: ExactAnswer, limits: Limits) -> Remembered | None:
+        """What is remembered after a draw that may refuse it; None where it has.
+
+        Of slabs that are not kept the right answer is shown, so that some that are refuse the whole. Where those are
+        right on another draw, too, all of that one is remembered from now on.
+        """
+        answer = Parted(lambda slab: self._parts[slab.start] if slab.start in self._parts else truth.right.part(slab))
+        first, self._first = self._first, False
+        if not truth.accepts(answer, limits):
+            return None
+        return self if self._whole or first else Remembered(truth, whole=True)
+
+
+def _changed(truth: ExactAnswer, change: Change) -> Parted:
+    return Parted(lambda slab: change(truth.right_at, truth.shape, slab))

@@ -108,9 +108,11 @@ def run(
     while len(rounds) < LOOKS[-1] and clock() - start < plan.budget_seconds:
         number = len(rounds)
         order = _shuffled(book.generator(Stream.ROUND_ORDER, number), samples, stopwatch.run_length)
-        rounds.append(_sealed(stopwatch.round(book.round(number, probed=is_probed(book, number)), order)))
+        latest = stopwatch.round(book.round(number, probed=is_probed(book, number)), order)
+        probes.add(latest.probe)
+        rounds.append(_sealed(latest))
+        del latest
         seal.update(rounds[-1].seconds.tobytes())
-        probes.add(rounds[-1].probe)
         if progress is not None:
             progress(Progress(len(rounds), clock() - start, _rough_ratio(rounds)))
         if len(rounds) in LOOKS:
@@ -138,9 +140,9 @@ def run(
 
 
 def _sealed(one: Round) -> Round:
-    """The round with its samples in memory that can't be written to."""
+    """The round with its samples in memory that can't be written to, and without its answers, which are large."""
     seconds = np.frombuffer(one.seconds.tobytes(), dtype=one.seconds.dtype).reshape(one.seconds.shape)
-    return replace(one, seconds=seconds)
+    return replace(one, seconds=seconds, probe=None)
 
 
 def _demand_sealed(rounds: Sequence[Round], seal: hashlib.blake2b) -> None:

@@ -44,13 +44,13 @@ class Arithmetic:
         if dtype.is_floating_point:
             return cls(dtype, torch.float64)
         if not exact.is_floating_point():
-            if dtype is torch.uint64 and exact.dtype is not dtype and bool((exact.to(torch.int64) < 0).any()):
+            if dtype is torch.uint64 and exact.dtype is not dtype and exact.numel() and int(exact.min()) < 0:
                 raise UsageError(
                     "The problem's exact answer holds negative numbers, its reference's type uint64 has none.",
                     "Both must compute the same thing.",
                 )
             return cls(dtype, torch.int64)
-        if bool((exact.double().abs() > _EXACT_IN_FLOAT64).any()):
+        if exact.numel() and float(max(exact.max(), -exact.min())) > _EXACT_IN_FLOAT64:
             raise UsageError(
                 f"The problem's exact answer is {_name(exact.dtype)}, which can't tell integers beyond 2^53 apart, and "
                 f"its reference's is {_name(dtype)}.",

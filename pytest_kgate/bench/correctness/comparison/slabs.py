@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from typing import TypeAlias
 
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
@@ -30,6 +32,23 @@ class Slab:
     """Its first element, by number in C order."""
     piece: int
     """The number of its first piece."""
+
+
+@dataclass(frozen=True)
+class Parted:
+    """An answer that is in no memory: its slabs are made as they are read."""
+
+    part: Callable[[Slab], Tensor]
+    """A slab's values."""
+
+
+Answer: TypeAlias = Tensor | Parted
+"""An answer as it is compared."""
+
+
+def part_of(answer: Answer, slab: Slab) -> Tensor:
+    """A slab of an answer."""
+    return answer.part(slab) if isinstance(answer, Parted) else answer[slab.index]
 
 
 def slabs(shape: Sequence[int]) -> Iterator[Slab]:

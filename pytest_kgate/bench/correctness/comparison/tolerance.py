@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,8 +19,11 @@ from pytest_kgate.bench.correctness.comparison.findings import Comparison
 from pytest_kgate.bench.correctness.comparison.findings import Limits
 from pytest_kgate.bench.correctness.comparison.findings import Place
 from pytest_kgate.bench.correctness.comparison.findings import RowError
+from pytest_kgate.bench.correctness.comparison.slabs import Answer
+from pytest_kgate.bench.correctness.comparison.slabs import Parted
 from pytest_kgate.bench.correctness.comparison.slabs import Slab
 from pytest_kgate.bench.correctness.comparison.slabs import count_pieces
+from pytest_kgate.bench.correctness.comparison.slabs import part_of
 from pytest_kgate.bench.correctness.comparison.slabs import slab_pieces
 from pytest_kgate.bench.correctness.comparison.slabs import slabs
 from pytest_kgate.report.format import significant
@@ -52,16 +56,20 @@ class ExactAnswer:
     """The exact answer to one draw with the reference's error: what an answer to that draw is compared with."""
 
     def __init__(self, exact: Tensor, reference: Tensor) -> None:
-        """`exact` holds no NaN; `reference` has the dtype that answers have. See `Arithmetic.of` for what it raises."""
+        """`exact` holds no NaN; `reference` has the dtype that answers have. See `Arithmetic.of` for what it raises.
+
+        `exact` may be on another device than the answers: its slabs are then brought to them.
+        """
         self.arithmetic = Arithmetic.of(exact, reference.dtype)
-        self.exact = self.arithmetic.widened(exact)
+        self.exact = exact
         self.reference = reference
         self.dtype = reference.dtype
+        self.device = reference.device
         self.reference_error = self._largest = self._largest_error = 0.0
         self._squares, self._error_squares = self._no_squares(), self._no_squares()
         failures = 0
         for slab in self._slabs():
-            sizes = self.arithmetic.sizes(self.exact[slab.index])
+            sizes = self.arithmetic.sizes(self._wide(slab))
             self._largest = max(self._largest, float(sizes.max()))
             self._add_squares(self._squares, sizes, slab)
             errors = self._errors(reference, slab)
@@ -84,10 +92,19 @@ class ExactAnswer:
         """Root mean square of reference - exact, where the reference is finite."""
         return math.sqrt(float(self._error_squares.sum()) / max(1, self.exact.numel()))
 
-    @cached_property
-    def right(self) -> Tensor:
+    @property
+    def shape(self) -> torch.Size:
+        """Of an answer."""
+        return self.exact.shape
+
+    @property
+    def right(self) -> Parted:
         """The exact answer in the answers' type: none can be nearer."""
-        return self.arithmetic.narrowed(self.exact)
+        return Parted(lambda slab: self.right_at(slab.index))
+
+    def right_at(self, index: Any) -> Tensor:
+        """A part of it, or an element."""
+        return self.arithmetic.narrowed(self._wide_at(index))
 
     @property
     def spacing(self) -> float:
@@ -100,7 +117,8 @@ class ExactAnswer:
     @property
     def rounding(self) -> float:
         """Root mean square error of `right`."""
-        squares = sum(float(self._errors(self.right, slab).square().sum()) for slab in self._slabs())
+        right = self.right
+        squares = sum(float(self._errors(right, slab).square().sum()) for slab in self._slabs())
         return math.sqrt(squares / max(1, self.exact.numel()))
 
     @property
@@ -116,13 +134,13 @@ class ExactAnswer:
             return Limits(gate.atol, gate.rtol, factor if gate.factor is None else gate.factor)
         return Limits(factor * max(self._largest_error, self.spacing * self._largest), 0.0, factor)
 
-    def accepts(self, answer: Tensor, limits: Limits) -> bool:
+    def accepts(self, answer: Answer, limits: Limits) -> bool:
         """Whether `compare` finds no fault, at a fraction of its cost where the tolerance is missed."""
         return not any(bool((self._excess(answer, limits, slab)[1] > 0).any()) for slab in self._slabs()) and not (
             self.compare(answer, limits).failed
         )
 
-    def compare(self, answer: Tensor, limits: Limits) -> Comparison:
+    def compare(self, answer: Answer, limits: Limits) -> Comparison:
         """Compare an answer element by element, as a whole (rms) and row by row; tells the first check that it fails.
 
         Of integers, only the tolerance of each element is checked.
@@ -160,8 +178,8 @@ class ExactAnswer:
         index = tuple(int(i) for i in np.unravel_index(worst, tuple(self.exact.shape)))
         place = Place(
             index=index,
-            answer=self.arithmetic.number(self.arithmetic.widened(answer[index])),
-            exact=self.arithmetic.number(self.exact[index]),
+            answer=self._number(answer, index, worst),
+            exact=self.arithmetic.number(self._wide_at(index)),
             wrong_fraction=wrong / count,
             not_finite_fraction=broken / count,
         )
@@ -174,35 +192,49 @@ class ExactAnswer:
         row, share = _largest(self._error_squares / own)
         return RowError(math.sqrt(share), math.sqrt(float(self._error_squares[row]) / width))
 
-    def same(self, one: Tensor, other: Tensor) -> bool:
+    def same(self, one: Answer, other: Answer) -> bool:
         """Whether two answers hold the same values."""
         return all(
-            torch.equal(self.arithmetic.widened(one[slab.index]), self.arithmetic.widened(other[slab.index]))
+            torch.equal(self.arithmetic.widened(part_of(one, slab)), self.arithmetic.widened(part_of(other, slab)))
             for slab in self._slabs()
         )
+
+    def _number(self, answer: Answer, index: tuple[int, ...], place: int) -> float | int | complex:
+        """The element of an answer at an index, `place` in C order."""
+        if isinstance(answer, Tensor):
+            return self.arithmetic.number(self.arithmetic.widened(answer[index]))
+        slab = max((one for one in self._slabs() if one.start <= place), key=lambda one: one.start)
+        return self.arithmetic.number(self.arithmetic.widened(answer.part(slab).reshape(-1)[place - slab.start]))
 
     def _slabs(self) -> Iterator[Slab]:
         return slabs(self.exact.shape) if self.exact.numel() else iter(())
 
+    def _wide(self, slab: Slab) -> Tensor:
+        return self._wide_at(slab.index)
+
+    def _wide_at(self, index: Any) -> Tensor:
+        """A part of the exact answer in the wide type, where the answers are."""
+        return self.arithmetic.widened(self.exact[index].to(self.device))
+
     def _no_squares(self) -> Tensor:
         """Zeros, one for each piece."""
-        return torch.zeros(count_pieces(self.exact.shape), dtype=torch.float64, device=self.exact.device)
+        return torch.zeros(count_pieces(self.exact.shape), dtype=torch.float64, device=self.device)
 
     def _add_squares(self, squares: Tensor, values: Tensor, slab: Slab) -> None:
         """Add the squares of a slab's values to those of its pieces."""
         own = slab_pieces(values, self.exact.shape).square().sum(1)
         squares[slab.piece : slab.piece + len(own)] += own
 
-    def _excess(self, answer: Tensor, limits: Limits, slab: Slab) -> tuple[Tensor, Tensor]:
+    def _excess(self, answer: Answer, limits: Limits, slab: Slab) -> tuple[Tensor, Tensor]:
         """A slab's errors, and what each is beyond what its element may be off by."""
         errors = self._errors(answer, slab)
-        allowed = limits.atol + (limits.rtol * self.arithmetic.sizes(self.exact[slab.index]) if limits.rtol else 0.0)
+        allowed = limits.atol + (limits.rtol * self.arithmetic.sizes(self._wide(slab)) if limits.rtol else 0.0)
         return errors, torch.where(errors == math.inf, math.inf, errors - allowed)
 
-    def _errors(self, answer: Tensor, slab: Slab) -> Tensor:
+    def _errors(self, answer: Answer, slab: Slab) -> Tensor:
         """|answer - exact|; infinite where the answer is not finite, unless that is what the exact one rounds to."""
-        exact = self.exact[slab.index]
-        values = self.arithmetic.widened(answer[slab.index])
+        exact = self._wide(slab)
+        values = self.arithmetic.widened(part_of(answer, slab))
         errors = self.arithmetic.distances(values, exact)
         if self._overflows:
             right = self.arithmetic.widened(self.arithmetic.narrowed(exact))
@@ -214,7 +246,7 @@ class ExactAnswer:
         """Whether an exact answer is too large for the answers' type, so that infinity is the right one there."""
         if not self.dtype.is_floating_point or not self.exact.numel():
             return False
-        sizes = (self.arithmetic.sizes(self.exact[slab.index]) for slab in self._slabs())
+        sizes = (self.arithmetic.sizes(self._wide(slab)) for slab in self._slabs())
         return max(float(one.max()) for one in sizes) > torch.finfo(self.dtype).max
 
     def _row_allowance(self, factor: float) -> Tensor:
@@ -235,7 +267,7 @@ class ExactAnswer:
             f"{self.rms:.2g}), allowed is {factor:g} times"
         )
 
-    def _rows_reason(self, answer: Tensor, row: int, squares: Tensor, factor: float) -> str:
+    def _rows_reason(self, answer: Answer, row: int, squares: Tensor, factor: float) -> str:
         index = np.unravel_index(self._worst_of_row(answer, row), tuple(self.exact.shape))
         allowed = float(self._row_allowance(factor)[row])
         place = ", ".join(str(int(i)) for i in index[:-1])
@@ -245,7 +277,7 @@ class ExactAnswer:
         times = math.sqrt(float(squares[row]) / allowed) if allowed else math.inf
         return f"{where} is off by {significant(times)} times what is allowed in a row{own}"
 
-    def _worst_of_row(self, answer: Tensor, row: int) -> int:
+    def _worst_of_row(self, answer: Answer, row: int) -> int:
         """The flat index of the largest error in a piece."""
         worst, most = 0, -1.0
         for slab in self._slabs():

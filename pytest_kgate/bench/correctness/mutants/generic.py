@@ -10,6 +10,8 @@ from torch import Tensor
 
 from pytest_kgate.bench.correctness.mutants.mutant import Mutant
 from pytest_kgate.bench.correctness.mutants.transforms import CHANGES
+from pytest_kgate.bench.correctness.mutants.transforms import Change
+from pytest_kgate.bench.correctness.mutants.transforms import changed
 from pytest_kgate.bench.correctness.mutants.transforms import coarse_outputs
 from pytest_kgate.bench.correctness.mutants.transforms import constant
 from pytest_kgate.bench.correctness.mutants.transforms import zeros
@@ -31,7 +33,7 @@ def generic_mutants(right: Right, like: Tensor) -> list[Mutant]:
     mutants = [
         Mutant("stale memory", lambda inputs: torch.empty_like(like), idle=True),
         Mutant("zeros", lambda inputs: zeros(like), idle=True),
-        Mutant("one number everywhere", _first_time(lambda inputs: constant(right(inputs))), idle=True),
+        Mutant("one number everywhere", _first_time(_constant_of(right)), idle=True),
         Mutant("a remembered answer", _first_time(right), idle=True),
         Mutant("the answer before", _one_behind(right), idle=True),
         Mutant("right for one seed", _right_once(right)),
@@ -39,9 +41,9 @@ def generic_mutants(right: Right, like: Tensor) -> list[Mutant]:
         Mutant("changes its inputs", _changing(right)),
     ]
     changes = {**CHANGES, **coarse_outputs(like.dtype)}
-    mutants += [Mutant(name, _changed(right, change)) for name, change in changes.items()]
+    mutants += [Mutant(name, _changing_answers(right, change)) for name, change in changes.items()]
     if like.is_floating_point() or like.is_complex():
-        mutants.append(Mutant("one NaN", _changed(right, _one_nan)))
+        mutants.append(Mutant("one NaN", lambda inputs: _one_nan(right(inputs))))
         mutants += [
             Mutant(f"inputs in {name_of(low)}", _coarse_inputs(right, low)) for low in COARSER.get(like.dtype, ())
         ]
@@ -103,8 +105,16 @@ def _changing(right: Right) -> Right:
     return call
 
 
-def _changed(right: Right, change: Callable[[Tensor], Tensor]) -> Right:
-    return lambda inputs: change(right(inputs))
+def _changing_answers(right: Right, change: Change) -> Right:
+    return lambda inputs: changed(right(inputs), change)
+
+
+def _constant_of(right: Right) -> Right:
+    def call(inputs: tuple[Any, ...]) -> Tensor:
+        answer = right(inputs)
+        return constant(answer.__getitem__, answer)
+
+    return call
 
 
 def _one_nan(answer: Tensor) -> Tensor:
