@@ -1,9 +1,12 @@
-"""Shared by the whole test suite: `pytester`, its sessions' seed; GPU tests run one at a time, or are skipped."""
+"""Shared by the whole test suite: `pytester`, its sessions' seed, and who has the GPU."""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import gc
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -11,7 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
 from pytest_kgate.system.shared_folder import VARIABLE
 
@@ -93,11 +95,30 @@ def fixed_seed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture(autouse=True)
 def gpu_alone(request: pytest.FixtureRequest) -> Iterator[None]:
-    """One test on the GPU at a time, also where several workers of xdist have some."""
-    if not request.node.get_closest_marker("gpu"):
+    """A test that times has the GPU alone; those marked `gpu(alone=False)` share it (workers of xdist)."""
+    marker = request.node.get_closest_marker("gpu")
+    if not marker:
         yield
         return
-    with FileLock(Path(tempfile.gettempdir()) / "kgate-gpu-tests.lock"):
+    with _gpu(alone=marker.kwargs.get("alone", True)):
+        yield
+
+
+@contextlib.contextmanager
+def _gpu(alone: bool) -> Iterator[None]:
+    """Hold the GPUs that this process sees, of which two sessions on one machine may have different ones.
+
+    Who waits to have them alone keeps the turn, so that no other test begins meanwhile.
+    """
+    seen = re.sub(r"\W", "-", os.environ.get("CUDA_VISIBLE_DEVICES", "all"))
+    folder = Path(tempfile.gettempdir())
+    with (
+        open(folder / f"kgate-gpu-tests-{seen}.turn", "w") as turn,
+        open(folder / f"kgate-gpu-tests-{seen}", "w") as use,
+    ):
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        fcntl.flock(use, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        fcntl.flock(turn, fcntl.LOCK_UN)
         yield
 
 

@@ -13,7 +13,7 @@ from pytest_kgate.problems.attention.problem import sdpa_problem
 CUDA = [name for name, entry in implementations().items() if entry.device_kind == "cuda" and entry.status == "ready"]
 
 
-@pytest.mark.gpu
+@pytest.mark.gpu(alone=False)
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 @pytest.mark.parametrize("impl", CUDA)
 def test_asserts_hold_on_normal_and_on_sharp_inputs(impl, dtype):

@@ -32,7 +32,7 @@ def test_host_kernel_is_right(impl, head_dim, dtype):
     assert not wrong_shapes(kernel, shapes_of(head_dim, (1, 17, 63, 64, 65, 128, 257)), dtype, "cpu")
 
 
-@pytest.mark.gpu
+@pytest.mark.gpu(alone=False)
 @pytest.mark.parametrize("dtype", HALVES)
 @pytest.mark.parametrize("head_dim", HEAD_DIMS)
 @pytest.mark.parametrize("impl", CUDA)
@@ -43,7 +43,7 @@ def test_cuda_kernel_is_right(impl, head_dim, dtype):
     assert not wrong_shapes(kernel, shapes, dtype, "cuda")
 
 
-@pytest.mark.gpu
+@pytest.mark.gpu(alone=False)
 @pytest.mark.parametrize("dtype", HALVES)
 @pytest.mark.parametrize("head_dim", HEAD_DIMS)
 @pytest.mark.parametrize("impl", CUDA)
@@ -52,7 +52,7 @@ def test_cuda_kernel_is_right_on_long_sequences(impl, head_dim, dtype):
     assert not wrong_shapes(kernel, shapes_of(head_dim, LONG, sizes=((1, 8), (1, 16), (2, 8))), dtype, "cuda")
 
 
-@pytest.mark.gpu
+@pytest.mark.gpu(alone=False)
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 @pytest.mark.parametrize("impl", CUDA)
 def test_cuda_kernel_errs_at_most_twice_as_much_as_pytorch(impl, dtype):
@@ -94,7 +94,7 @@ def test_host_kernel_honours_strides(impl):
     check_strides(load_kernel(impl), "float32", "cpu")
 
 
-@pytest.mark.gpu
+@pytest.mark.gpu(alone=False)
 @pytest.mark.parametrize("impl", CUDA)
 def test_cuda_kernel_honours_strides(impl):
     check_strides(loaded(impl), "float16", "cuda")
@@ -111,7 +111,7 @@ WMMA_KNOBS = [
 ]
 
 
-@pytest.mark.gpu
+@pytest.mark.gpu(alone=False)
 @pytest.mark.parametrize("knobs", WMMA_KNOBS, ids=lambda knobs: "-".join(f"{k}={v}" for k, v in knobs.items()))
 def test_wmma_is_right_at_other_knobs(knobs):
     kernel = load_kernel("wmma", {**knobs, "HEAD_DIM": 64})
@@ -122,7 +122,7 @@ def test_wmma_is_right_at_other_knobs(knobs):
 SMALL_BOXES = {"WORKSPACE_MIB": 1, "CAUSAL_ROWS": 100}
 
 
-@pytest.mark.gpu
+@pytest.mark.gpu(alone=False)
 @pytest.mark.parametrize(
     ("impl", "knobs"),
     [
@@ -141,7 +141,7 @@ def test_the_result_does_not_depend_on_how_the_problem_is_cut_up(impl, knobs):
     assert not wrong_shapes(kernel, shapes, "float16", "cuda")
 
 
-@pytest.mark.gpu
+@pytest.mark.gpu(alone=False)
 @pytest.mark.parametrize("impl", CUDA)
 def test_the_first_call_of_a_kernel_may_be_captured(impl):
     kernel = loaded(impl, {"USE_FAST_EXP": 0})  # a build of its own: no earlier call has set it up
@@ -156,7 +156,7 @@ def test_the_first_call_of_a_kernel_may_be_captured(impl):
     assert float(error) <= TOLERANCE["float16"]
 
 
-@pytest.mark.gpu
+@pytest.mark.gpu(alone=False)
 @pytest.mark.parametrize(
     ("impl", "knobs"),
     [
@@ -182,7 +182,7 @@ def test_mma_kernels_are_right_at_other_knobs(impl, knobs):
     assert not wrong_shapes(kernel, shapes_of(64, LENGTHS), "float16", "cuda")
 
 
-@pytest.mark.gpu
+@pytest.mark.gpu(alone=False)
 def test_latency_takes_heads_that_share_their_keys():
     kernel = load_kernel("latency")
     q, k, v = sdpa_problem(Shape(2, 8, 300, 64)).inputs(torch.Generator("cuda").manual_seed(6))
@@ -190,7 +190,7 @@ def test_latency_takes_heads_that_share_their_keys():
     assert float((kernel(q, k, v).double() - exact_attention(q, k, v)).abs().max()) <= TOLERANCE["float16"]
 
 
-@pytest.mark.gpu
+@pytest.mark.gpu(alone=False)
 @pytest.mark.parametrize("scale", [-0.2, 0.0, 1.0])
 @pytest.mark.parametrize("impl", ["mma", "latency"])
 def test_mma_kernels_take_any_scale(impl, scale):
@@ -200,7 +200,7 @@ def test_mma_kernels_take_any_scale(impl, scale):
     assert float((kernel(q, k, v, is_causal=True, scale=scale).double() - exact).abs().max()) <= 2e-3
 
 
-@pytest.mark.gpu
+@pytest.mark.gpu(alone=False)
 @pytest.mark.parametrize("impl", CUDA)
 def test_cuda_kernel_gives_the_same_bits_every_time(impl):
     kernel = loaded(impl)

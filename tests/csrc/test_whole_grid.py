@@ -35,7 +35,7 @@ def questions(request):
     return list(asked(shapes_of(head_dim, (*LENGTHS, *LONG), sizes=((batch, heads),)), dtype, "cuda"))
 
 
-@pytest.mark.gpu
+@pytest.mark.gpu(alone=False)
 @pytest.mark.grid
 @pytest.mark.parametrize("impl", CUDA)
 def test_cuda_kernel_is_right_on_the_whole_grid(impl, questions, record_property):

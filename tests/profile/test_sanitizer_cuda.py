@@ -29,7 +29,7 @@ from pytest_kgate.profile.sanitizer.tools import Sanitize
 from pytest_kgate.profile.under_tool.program import find_program
 from pytest_kgate.profile.under_tool.session import ToolSession
 
-pytestmark = pytest.mark.gpu
+pytestmark = pytest.mark.gpu(alone=False)
 
 HERE = Path(__file__).parent
 FOUND_BY = {
@@ -150,6 +150,7 @@ def test_marked(kbench, sdpa_oracle, kernels):
 """
 
 
+@pytest.mark.gpu
 @pytest.mark.parametrize("kernel", ["wmma", "out_of_bounds"])
 def test_the_marker_lets_a_clean_kernel_race_and_stops_a_faulty_one(
     kernel: str, tool_run: ToolRun, tmp_path: Path
