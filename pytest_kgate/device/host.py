@@ -124,6 +124,7 @@ class WallStopwatch:
     cache = "hot"
     run_length = 5
     offset_sd = 0.0
+    enough_seconds = 80e-3  # an interrupt takes milliseconds: four samples, of which the middle two count, ignore one
 
     # No attributes beside these: a candidate finds this object in its caller's frames.
     __slots__ = ("_counts", "_estimates", "arms", "device", "tick_seconds", "warnings", "workload")

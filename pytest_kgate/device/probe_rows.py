@@ -6,9 +6,9 @@ kernel that remembers answers. A third row of the candidate has one launch, at a
 before and kept after, and whose inputs change before it: launches that count on an earlier one of their row to have
 done the work are found there, and so are those that begin before their turn.
 
-Where launches follow each other in a row, two more rows show whether they overlap. In one, an empty kernel stands
-behind each of the candidate's calls, which waits for all before it and for which all behind it wait; the other holds
-as many empty kernels alone. Their difference is what the calls take one after the other.
+Where launches follow each other in rows of several, two more rows show whether they overlap. In one, an empty kernel
+stands behind each of the candidate's calls, which waits for all before it and for which all behind it wait; the other
+holds as many empty kernels alone. Their difference is what the calls take one after the other.
 
 To the candidate these are calls and captures like the others. What is compared with what, and when it is too much, is
 `pytest_kgate.bench.race.probes`.
@@ -119,7 +119,7 @@ class ProbeRows:
                 TimedInterval((1, LONG), rows[1, LONG], lambda: self._renew(1), sampled=False),
                 TimedInterval(_AUDIT, audit, lambda: self._renew(0 if self._few else 1), sampled=False),
             ]
-            if fence is not None:
+            if fence is not None and longest > 1:
                 self._fenced = longest
                 for key, call in ((_FENCED, self._between(fence)), (_FENCES, lambda turn: fence())):
                     row = stack.enter_context(row_of(call, longest))

@@ -145,6 +145,10 @@ class Stopwatch(Protocol):
     run_length: int
     """How many samples of one arm are taken in a row: 1, unless changing arms is costly."""
 
+    enough_seconds: float
+    """Samples of both arms in a round that take so long together are enough of them: what more of them would average
+    out is then less than what differs from round to round."""
+
     @property
     def sample_seconds(self) -> float:
         """About how long one sample of each arm takes, both together, in seconds; a race plans its rounds with it."""

@@ -65,12 +65,12 @@ def test_replaced_code_of_the_same_function_is_noticed(detector, monkeypatch):
 
 def test_method_and_constant_of_the_package_are_compared(detector, monkeypatch):
     from pytest_kgate.bench.correctness import check
-    from pytest_kgate.bench.race import race
+    from pytest_kgate.bench.race import round_plan
 
-    monkeypatch.setattr(race, "SAMPLES", 1)
+    monkeypatch.setattr(round_plan, "SAMPLES", 1)
     monkeypatch.setattr(check.Correctness, "to_dict", lambda self: {})
     assert set(detector.changed()) >= {
-        "pytest_kgate.bench.race.race.SAMPLES",
+        "pytest_kgate.bench.race.round_plan.SAMPLES",
         "pytest_kgate.bench.correctness.check.Correctness.to_dict",
     }
 

@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 from pytest_kgate.bench.race.probes import Probes
 from pytest_kgate.bench.race.probes import is_probed
 from pytest_kgate.bench.race.probes import needs_more_probes
+from pytest_kgate.bench.race.round_plan import Budget
+from pytest_kgate.bench.race.round_plan import samples_of_a_round
+from pytest_kgate.bench.race.round_plan import shuffled_order
 from pytest_kgate.bench.seeds import SeedBook
 from pytest_kgate.bench.seeds import Stream
 from pytest_kgate.device.protocol import Round
@@ -28,16 +31,12 @@ from pytest_kgate.statistics.estimates import Interval
 from pytest_kgate.statistics.gates import Judgement
 from pytest_kgate.statistics.gates import SpeedGate
 from pytest_kgate.statistics.group_sequential import LOOKS
-from pytest_kgate.statistics.group_sequential import SAMPLES
 from pytest_kgate.statistics.judge import judge_rounds
 from pytest_kgate.statistics.judge import measure
 from pytest_kgate.statistics.judge import precise_enough
 
-_FEWEST_SAMPLES = 4
-"""The interquartile mean needs four; slow kernels get by with these."""
-
-MEASURE_PRECISION = 0.005
-"""A race that judges nothing stops once the ratio's half-width is below 0.5 %."""
+MEASURE_PRECISION = 0.01
+"""A race that judges nothing stops once the ratio's half-width is below 1 %."""
 
 
 @dataclass(frozen=True)
@@ -96,18 +95,20 @@ def run(
     """Time rounds until every gate is decided, the last look is past, or the budget is spent.
 
     The race also goes on, with the verdicts that it has, while the probes leave open that the candidate reuses old
-    answers. A round is started only while budget is left; the first look needs twelve rounds.
+    answers. A round is started only while budget is left. The first look needs twelve rounds: a race that has no chance
+    to get so far ends after a few, and its judgements say what it would take.
     """
     start = clock()
-    samples = _samples(stopwatch.sample_seconds, plan.budget_seconds)
+    samples = samples_of_a_round(stopwatch.sample_seconds, stopwatch.enough_seconds, plan.budget_seconds, gates)
+    budget = Budget(plan.budget_seconds, plan.all_rounds, measures=not gates and plan.precision is None)
     rounds: list[Round] = []
     decided: dict[int, Judgement] = {}
     book = SeedBook(plan.seed)
     probes = Probes()
     seal = hashlib.blake2b()
-    while len(rounds) < LOOKS[-1] and clock() - start < plan.budget_seconds:
+    while len(rounds) < LOOKS[-1] and budget.has_room(len(rounds), clock() - start):
         number = len(rounds)
-        order = _shuffled(book.generator(Stream.ROUND_ORDER, number), samples, stopwatch.run_length)
+        order = shuffled_order(book.generator(Stream.ROUND_ORDER, number), samples, stopwatch.run_length)
         latest = stopwatch.round(book.round(number, probed=is_probed(book, number)), order)
         probes.add(latest.probe)
         rounds.append(_sealed(latest))
@@ -124,12 +125,13 @@ def run(
     candidate, reference = _stack(rounds)
     _demand_sealed(rounds, seal)
     _judge(rounds, gates, plan, stopwatch, decided, final=True)
+    spent = clock() - start
     return Race(
         candidate=candidate,
         reference=reference,
         overhead_seconds=np.array([one.overhead_seconds for one in rounds]).reshape(-1, 2),
-        spent_seconds=clock() - start,
-        judgements=tuple(decided[index] for index in range(len(gates))),
+        spent_seconds=spent,
+        judgements=tuple(budget.explained(decided[index], spent) for index in range(len(gates))),
         ratio=measure(candidate, reference, offset_sd=stopwatch.offset_sd),
         retaken=sum(one.retaken for one in rounds),
         probes=probes,
@@ -195,21 +197,6 @@ def _settled(rounds: list[Round], gates: Sequence[SpeedGate], plan: Plan, decide
     precision = plan.precision if gates else plan.precision or MEASURE_PRECISION
     quantiles = {gate.quantile for gate in gates} or {0.5}
     return precision is not None and all(precise_enough(*_stack(rounds), precision, quantile=q) for q in quantiles)
-
-
-def _shuffled(rng: np.random.Generator, samples: int, run_length: int) -> NDArray[np.intp]:
-    """Both arms' samples in random order, in runs of one arm; strict alternation would have a bias of its own."""
-    runs = -(-samples // run_length)
-    lengths = np.full(runs, samples // runs)
-    lengths[: samples % runs] += 1
-    arms, which = np.divmod(rng.permutation(2 * runs), runs)
-    return np.repeat(arms, lengths[which])
-
-
-def _samples(sample_seconds: float, budget_seconds: float) -> int:
-    """Samples of each arm in a round: ten, or as few as four where 96 rounds of ten would not fit the budget."""
-    room = budget_seconds / (LOOKS[-1] * max(sample_seconds, 1e-9))
-    return int(min(SAMPLES, max(_FEWEST_SAMPLES, room)))
 
 
 def _stack(rounds: list[Round]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -177,6 +177,7 @@ class _Watch:
         self.tick_seconds = stopwatch.tick_seconds
         self.offset_sd = stopwatch.offset_sd
         self.run_length = stopwatch.run_length
+        self.enough_seconds = stopwatch.enough_seconds
         self.rounds: list[Round] = []
         self.orders: list[ArmOrder] = []
         self.ended: list[float] = []

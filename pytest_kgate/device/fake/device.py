@@ -117,6 +117,7 @@ class FakeStopwatch:
     timer = "fake"
     run_length = 1
     offset_sd = 0.0
+    enough_seconds = 8e-3
 
     def __init__(
         self,

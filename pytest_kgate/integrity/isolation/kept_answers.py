@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import secrets
 from collections.abc import Sequence
@@ -69,6 +70,8 @@ class KeepsAnswers:
 
     calls: int
     """The number of calls in a row, of two rows in the longer."""
+    enough_seconds = math.inf
+    """Ten samples a round where the budget has room: what a round makes anew is little beside the values of samples."""
     _sample_seconds: float
     _reference_once: float
     _kept: KeptAnswers

@@ -14,6 +14,7 @@ from pytest_kgate.device.protocol import Round
 from pytest_kgate.statistics.gates import SpeedGate
 from pytest_kgate.statistics.gates import Verdict
 from pytest_kgate.statistics.group_sequential import LOOKS
+from pytest_kgate.statistics.group_sequential import SAMPLES
 
 
 class Scripted:
@@ -24,6 +25,7 @@ class Scripted:
     tick_seconds = 0.0
     offset_sd = 0.0
     run_length = 1
+    enough_seconds = 8e-2
     sample_seconds = 2e-3
 
     def __init__(self, ratio, noise=0.01):
@@ -71,8 +73,54 @@ def test_budget_ends_the_race_undecided():
 
 
 def test_slow_kernels_get_fewer_samples_a_round_so_that_the_rounds_fit():
-    assert len(_orders(budget=100.0)[0]) == 2 * race.SAMPLES
-    assert len(_orders(budget=1.0)[0]) < 2 * race.SAMPLES
+    assert len(_orders(budget=100.0)[0]) == 2 * SAMPLES
+    assert len(_orders(budget=1.0)[0]) < 2 * SAMPLES
+
+
+def _slow(ratio=0.5, noise=1e-4, seconds=20e-3):
+    """A stopwatch whose kernel takes `seconds`, and is as quiet as slow kernels on a GPU are."""
+    watch = Scripted(ratio, noise)
+    watch.sample_seconds, watch.enough_seconds = 2 * seconds, 8e-3
+    return watch
+
+
+def test_a_kernel_of_milliseconds_is_judged_after_two_samples_a_round():
+    watch = _slow()
+    result = run(watch, 0.95)
+    assert result.judgements[0].verdict is Verdict.PASS
+    assert sum(map(len, watch.orders)) == LOOKS[0] * 2 * 2
+
+
+def test_what_rises_evenly_within_a_round_does_not_move_two_samples():
+    watch = _slow()
+    run(watch, 0.95)
+    places = [[place for place, arm in enumerate(order) if arm == 0] for order in watch.orders]
+    assert {sum(one) for one in places} == {3}
+    assert {one[0] for one in places} == {0, 1}
+
+
+@pytest.mark.parametrize(("quantile", "samples"), [(0.5, 2), (0.75, 4), (0.9, 10), (0.1, 10), (0.99, 10)])
+def test_a_quantile_has_samples_beyond_it_in_each_round(quantile, samples):
+    watch = _slow()
+    race.run(watch, [SpeedGate(0.95, quantile=quantile)], race.Plan(100.0, 42), watch.clock)
+    assert {len(order) for order in watch.orders} == {2 * samples}
+
+
+def test_budget_that_cannot_hold_the_first_look_is_not_spent_and_the_figure_is_told():
+    watch = Scripted(0.5)
+    watch.sample_seconds = 1.0
+    result = run(watch, 0.95, budget=12 * 4e-3 / 2)
+    assert result.rounds == 3
+    assert result.judgements[0].reason == (
+        "the first look needs 12 rounds, which take about 0.048 s, and the budget is 0.024 s: the race ended after 3 "
+        "rounds"
+    )
+
+
+def test_a_race_that_nearly_reaches_its_first_look_takes_it():
+    watch = Scripted(0.5)
+    watch.sample_seconds = 1.0
+    assert run(watch, 0.95, budget=0.9 * 12 * 4e-3).judgements[0].verdict is Verdict.PASS
 
 
 def _orders(budget):
@@ -94,7 +142,7 @@ def test_arms_that_are_costly_to_change_take_turns_in_runs():
     changes = [int(np.abs(np.diff(order)).sum()) for order in watch.orders]
     assert max(changes) == 3
     assert min(changes) == 1
-    assert all(sum(order) == race.SAMPLES for order in watch.orders)
+    assert all(sum(order) == SAMPLES for order in watch.orders)
 
 
 def test_every_round_is_made_from_a_seed_of_its_own_and_the_race_repeats_by_seed():
@@ -113,6 +161,14 @@ def test_race_without_gates_stops_when_the_ratio_is_known_well_enough():
     assert fine.rounds == LOOKS[-1]
     assert coarse.ratio is not None
     assert coarse.ratio.estimate == pytest.approx(0.5, rel=0.01)
+
+
+def test_race_without_gates_on_a_noisy_machine_leaves_most_of_its_budget():
+    watch = Scripted(0.5, noise=0.2)
+    result = run(watch, budget=2.0)
+    assert LOOKS[0] < result.rounds < LOOKS[2]
+    assert result.spent_seconds < 0.5
+    assert run(Scripted(0.5, noise=0.2), 0.5, budget=2.0).rounds == LOOKS[-1]
 
 
 def test_budget_too_small_for_one_round_is_inconclusive_not_an_error():

@@ -61,6 +61,27 @@ def test_known_ratio_of_spinning_kernels_is_measured(device, workload, timer, to
     assert result.ratio.estimate == pytest.approx(ratio, abs=tolerance)
 
 
+@pytest.mark.parametrize("cache", ["hot", "cold"])
+@pytest.mark.parametrize("timer", ["graph", "queue"])
+def test_slow_kernels_are_judged_exactly_by_few_calls(device, workload, timer, cache):
+    """Of 4 ms: single calls between events, from which an empty interval is taken off."""
+    calls = []
+
+    def candidate(inputs, output):
+        calls.append(None)
+        device.instruments.spin(device.stream, 380 * CYCLES)
+        return inputs[0]
+
+    reference = spin(device, 400 * CYCLES)
+    _, result = raced(device, workload, candidate, reference, timer=timer, cache=cache, bound=0.97)
+    assert result.judgements[0].verdict is Verdict.PASS
+    assert (result.rounds, result.candidate.shape[1]) == (12, 2)
+    assert result.ratio.estimate == pytest.approx(0.95, abs=0.001)
+    timed = result.candidate.sum() + result.reference.sum()
+    assert result.spent_seconds < 3 * timed + 0.1
+    assert len(calls) < 12 * (2 + 1) + 3 * 3 + 20
+
+
 @pytest.mark.parametrize("timer", ["graph", "queue"])
 def test_clear_win_passes_and_clear_loss_fails(device, workload, timer):
     reference = spin(device, CYCLES)

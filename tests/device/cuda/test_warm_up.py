@@ -49,7 +49,14 @@ def test_warming_up_stays_a_small_part_of_a_round(seconds):
     assert spent < 0.3 * 10 * 2 * (short + long)
 
 
+@pytest.mark.parametrize("kind", [GraphStopwatch, QueueStopwatch])
+def test_a_sample_of_a_slow_kernel_is_one_call(kind):
+    assert warmed(kind, 20e-3)[0].lengths == ((0, 1), (0, 1))
+    assert warmed(kind, 100e-6)[0].lengths == ((1, 3), (1, 3))
+
+
 def test_slow_kernels_and_rows_taken_again_are_only_woken_up():
-    assert sum(warmed(GraphStopwatch, 1e-3)[1].values()) == 2
+    assert sum(warmed(GraphStopwatch, 20e-3)[1].values()) == 1
+    assert sum(warmed(GraphStopwatch, 200e-6)[1].values()) == 2
     assert sum(warmed(GraphStopwatch, 54e-6, first=False)[1].values()) == 2
     assert warmed(QueueStopwatch, 10e-6)[1][0, "short"] == 0

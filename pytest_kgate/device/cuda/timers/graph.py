@@ -22,17 +22,12 @@ from pytest_kgate.device.rows import LONG
 from pytest_kgate.device.rows import SHORT
 from pytest_kgate.device.rows import BufferSet
 from pytest_kgate.device.rows import Row
-from pytest_kgate.device.rows import by_turn
 from pytest_kgate.problems import tree
 
 if TYPE_CHECKING:
     import numpy as np
 
     from pytest_kgate.device.cuda.context import CudaContext
-
-
-_SLOW_SECONDS = 1e-3
-"""Above this latency what one graph has beyond another is no part of it worth measuring: one long row is enough."""
 
 
 class GraphStopwatch(SlopeStopwatch):
@@ -55,8 +50,8 @@ class GraphStopwatch(SlopeStopwatch):
         super().__init__(device, arms, workload, cache)
         with device.running("capturing"):
             self._captures = Captures(device)
-        if min(self.estimates) > _SLOW_SECONDS:
-            self.twins = 1
+        if not any(short for short, _ in self.lengths):
+            self.twins = 1  # what one graph has beyond another is no part worth measuring of a slow kernel
 
     def close(self) -> None:
         """Release the memory pool of the captures, too."""
@@ -75,7 +70,7 @@ class GraphStopwatch(SlopeStopwatch):
                 arm, length = wanted[index]
                 pad_bytes = int(rng.integers(1, PAD_STEPS)) * PAD_STEP
                 read = arm == 0 and length == LONG  # probes copy what such a row leaves
-                row = self._graph(by_turn(self.arms, arm, sets), lengths[arm][length], pad_bytes, read=read)
+                row = self._graph(*self.launches_of(arm, sets, lengths[arm][length]), pad_bytes, read=read)
                 graphs.setdefault((arm, length), []).append(stack.enter_context(row))
             yield {key: _taking_turns(several) for key, several in graphs.items()}
 

@@ -16,6 +16,8 @@ from pytest_kgate.device.cuda.timers.capture import Captures
 from pytest_kgate.device.cuda.timers.slope import Lengths
 from pytest_kgate.device.cuda.timers.slope import SlopeStopwatch
 from pytest_kgate.device.protocol import Workload
+from pytest_kgate.device.rows import LONG
+from pytest_kgate.device.rows import SHORT
 from pytest_kgate.device.rows import BufferSet
 from pytest_kgate.device.rows import Row
 from pytest_kgate.device.rows import by_turn
@@ -68,14 +70,18 @@ class QueueStopwatch(SlopeStopwatch):
     ) -> Iterator[Mapping[Row, Callable[[], Any]]]:
         """The rows: plain launches, or replays of graphs of one call each."""
         with contextlib.ExitStack() as stack:
-            calls = [by_turn(self.arms, arm, sets) for arm in range(len(self.arms))]
-            if self._captures is not None:
-                calls[REFERENCE] = stack.enter_context(self._graphs(self._captures, calls[REFERENCE], len(sets)))
-            yield {
-                (arm, length): in_a_row(call, lengths[arm][length])
-                for arm, call in enumerate(calls)
-                for length in range(2)
+            rows = {
+                (arm, length): self.launches_of(arm, sets, lengths[arm][length])
+                for arm in range(len(self.arms))
+                for length in (SHORT, LONG)
             }
+            if self._captures is not None:
+                calls = by_turn(self.arms, REFERENCE, sets)
+                replay = stack.enter_context(self._graphs(self._captures, calls, len(sets)))
+                for length in (SHORT, LONG):
+                    if lengths[REFERENCE][length]:
+                        rows[REFERENCE, length] = (replay, lengths[REFERENCE][length])
+            yield {row: in_a_row(*made) for row, made in rows.items()}
 
     @contextlib.contextmanager
     def _graphs(self, captures: Captures, call: Callable[[int], Any], sets: int) -> Iterator[Callable[[int], Any]]:

@@ -4,6 +4,9 @@ A sample is two intervals, of a short and of a long row of launches. Their diffe
 costs once (events, the first launch, the drain) and keeps what every launch costs. The whole round is enqueued on a
 stream that is held meanwhile, so that no delay of the host can enter it.
 
+A row of a slow kernel is a single launch, and its short row an empty kernel: what an interval costs once is then below
+a hundredth of it, and alike for both arms, and to call such a kernel several times for each sample takes long.
+
 With a cold cache every launch of a row has inputs and outputs of its own, and all are driven out of the L2 before each
 row.
 """
@@ -35,6 +38,7 @@ from pytest_kgate.device.rows import SHORT
 from pytest_kgate.device.rows import BufferSet
 from pytest_kgate.device.rows import Row
 from pytest_kgate.device.rows import TimedInterval
+from pytest_kgate.device.rows import by_turn
 from pytest_kgate.device.rows import demand_unwritten
 from pytest_kgate.device.rows import plain_row
 from pytest_kgate.errors import TimingError
@@ -52,6 +56,10 @@ Lengths = tuple[tuple[int, int], ...]
 
 _ROUND_WARM_UP_SECONDS = 0.3e-3
 """Before the samples of each round: the first launch after an idle gap is 30 % slow on an H200."""
+
+_SLOW_SECONDS = 0.5e-3
+"""Latency from which a row is a single launch. An empty kernel in a row costs 1 us less than one between two events on
+an H200, by which such a latency reads too low: at most 0.2 % of it, and alike for both arms."""
 
 _QUICK_SECONDS = 65e-6
 """Latency below which the first replay of a graph shows in a sample: bringing it to the device took 1 to 3 us more on
@@ -100,6 +108,10 @@ class SlopeStopwatch(CudaStopwatch):
     def row_of(self, call: Callable[[int], Any], launches: int) -> AbstractContextManager[Callable[[], Any]]:
         """A function that enqueues `call(0)`, `call(1)` and so on, in the way the candidate's launches are enqueued."""
         return plain_row(call, launches)
+
+    def launches_of(self, arm: int, sets: Sequence[BufferSet], count: int) -> tuple[Callable[[int], Any], int]:
+        """What a row of so many of the arm's launches calls by turn, and how often: a row of none, an empty kernel."""
+        return (by_turn(self.arms, arm, sets), count) if count else (lambda turn: self._fence(), 1)
 
     def round(self, seeds: RoundSeeds, order: NDArray[np.intp]) -> Round:
         """Hold the stream, enqueue warm-up and rows, let go; rows for which the host was late are taken again."""
@@ -196,7 +208,11 @@ class SlopeStopwatch(CudaStopwatch):
 
         That made the first one or two samples of each arm up to 4 % slower on an H200. To replay every graph once takes
         9 % more of a round's device time, 16 % where kernels take 50 us; slower ones do not feel it and are spared.
+        Where rows are single launches, one of either arm wakes the GPU.
         """
+        if all(long == 1 for _, long in self.lengths):
+            rows[int(rng.integers(len(self.arms))), LONG]()
+            return
         once = sum(seconds * long for seconds, (_, long) in zip(self.estimates, self.lengths, strict=True))
         passes = max(1, min(10, math.ceil(_ROUND_WARM_UP_SECONDS / max(once, 1e-6))))
         every_graph = first and self.twins > 1 and min(self.estimates) < _QUICK_SECONDS
@@ -209,6 +225,8 @@ class SlopeStopwatch(CudaStopwatch):
 
     def _lengths(self, seconds: float) -> tuple[int, int]:
         """How many launches the short and the long row have, for a kernel of about this latency in seconds."""
+        if seconds > _SLOW_SECONDS:
+            return 0, 1
         seconds = max(seconds, 1e-7)
         launches = math.ceil(self.row_seconds / seconds * max(1.0, _SHORT_SECONDS / seconds))
         long = min(self.most_launches, max(3, launches))

@@ -35,6 +35,9 @@ _EVENT_TICK_SECONDS = 32e-9
 _WARM_UP_SECONDS = 20e-3
 """Once per race, so that clocks and caches have settled before the first round."""
 
+_SLOW_CALL_SECONDS = 2e-3
+"""Of a call that takes longer, one is estimate enough."""
+
 _EVICTION = 2
 """Times the size of the L2 that is read before a sample, for a cold cache."""
 
@@ -50,6 +53,7 @@ class CudaStopwatch:
     tick_seconds = _EVENT_TICK_SECONDS
     offset_sd = 0.0
     run_length = 1
+    enough_seconds = 8e-3
 
     def __init__(self, device: CudaContext, arms: Sequence[Arm], workload: Workload, cache: str) -> None:
         self.device = device
@@ -107,10 +111,12 @@ class CudaStopwatch:
             self.device.wait()
 
     def _estimate(self, arm: Arm, inputs: tuple[Any, ...], output: Any) -> float:
-        """Rough seconds of one call: from a few in a row on a held stream, the fixed overhead included."""
-        calls = 5
+        """Rough seconds of one call: from a few in a row on a held stream, the fixed overhead included.
+
+        The first pass meets cold caches and lazily loaded modules. A slow call does not feel that, and is made once.
+        """
         start, end = self.event_pairs(1)[0]
-        for _ in range(2):  # the first pass meets cold caches and lazily loaded modules
+        for calls in (1, 5, 5):
             self.device.instruments.hold(self.device.stream)
             start.record()
             for _ in range(calls):
@@ -118,7 +124,10 @@ class CudaStopwatch:
             end.record()
             self.device.instruments.release()
             self.device.wait()
-        return float(start.elapsed_time(end)) * 1e-3 / calls
+            seconds = float(start.elapsed_time(end)) * 1e-3 / calls
+            if seconds > _SLOW_CALL_SECONDS:
+                break
+        return seconds
 
     def event_pairs(self, count: int) -> list[tuple[torch.cuda.Event, torch.cuda.Event]]:
         while len(self._events) < 2 * count:
