@@ -20,6 +20,7 @@ from pytest_kgate.device.fake.noise import OnlyArm
 from pytest_kgate.device.fake.noise import Outliers
 from pytest_kgate.device.fake.noise import PowerCap
 from pytest_kgate.device.fake.noise import RaceOffset
+from pytest_kgate.device.fake.noise import RoundOffset
 from pytest_kgate.device.fake.noise import Skewed
 from pytest_kgate.device.fake.noise import TwoStateClock
 from pytest_kgate.device.fake.noise import White
@@ -31,6 +32,9 @@ _POWER_CAP = 0x04
 
 _PHASE = 0.03
 """The reference's latency differs from gate to gate by up to this fraction, so that ticks cut it anywhere."""
+
+_SLOW = 20e-3
+"""Seconds of a kernel whose rounds have the fewest samples."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,26 @@ SCENARIOS: tuple[Scenario, ...] = (
         _with_white(
             Autoregressive(0.95, 0.02), Drift(-0.03, 100), Outliers(0.01, 10), Autoregressive(0.8, 0.005, per_arm=True)
         ),
+    ),
+    # A kernel of 20 ms has two samples a round. What is correlated lasts about a round, as it does above.
+    Scenario(
+        "slow",
+        "20 ms, two samples a round: 0.01 % each, and 0.1 % from round to round",
+        Mixture((White(1e-4), RoundOffset(1e-3))),
+        reference_seconds=_SLOW,
+    ),
+    Scenario(
+        "slow-own",
+        "20 ms: AR(1) .77 of 1 %, each arm its own",
+        _with_white(Autoregressive(0.77, 0.01, per_arm=True)),
+        limit=0.055,
+        reference_seconds=_SLOW,
+    ),
+    Scenario(
+        "slow-mixture",
+        "20 ms: AR(1) .77 of 2 %, -3 % drift, 1 % of samples a fifth too long",
+        Mixture((White(0.005), Autoregressive(0.77, 0.02), Drift(-0.03, 20), Outliers(0.01, 1.2))),
+        reference_seconds=_SLOW,
     ),
     Scenario(
         "skew-median",
