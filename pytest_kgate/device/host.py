@@ -37,8 +37,8 @@ from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.problems import tree
 from pytest_kgate.system.clocks.spent import add_spent
-from pytest_kgate.system.cpu_load import cpu_times
-from pytest_kgate.system.cpu_load import thread_wait_seconds
+from pytest_kgate.system.cpu_load import RoundLoad
+from pytest_kgate.system.cpu_load import wait_until_quiet
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,8 +47,11 @@ _SAMPLE_SECONDS = 200e-6
 """Shorter calls are repeated within a sample, so that the clock's own 50 ns is below a thousandth of it."""
 
 _SETTLE_SECONDS = 10e-3
-"""The pause when the arms change. OpenMP's workers spin for milliseconds: after 3 ms the next arm's p90 was 3 times its
-median, with 10 ms 7 % above it (attention of 1x8x512x64 in float32 against SDPA, 2 cores)."""
+"""The longest pause when the arms change. OpenMP's workers spin for milliseconds: after 3 ms the next arm's p90 was 3
+times its median, with 10 ms 7 % above it (attention of 1x8x512x64 in float32 against SDPA, 2 cores)."""
+
+_SLOW_SECONDS = 2e-3
+"""Of a call that takes longer twice, that is estimate enough."""
 
 _BESIDE_BYTES = 2**26
 """Inputs of a probed round up to this size are held twice. Larger ones outgrow the caches, and a call on them lasts so
@@ -114,10 +117,11 @@ class HostDevice:
 
 
 class WallStopwatch:
-    """Times calls by `perf_counter_ns`: a few samples of one arm in a row, each after an untimed call of the same arm.
+    """Times calls by `perf_counter_ns`: a few samples of one arm in a row, each after a call of the same arm.
 
-    The untimed call lets the arm find its own data in the caches and its own thread pool awake. Before it, when the
-    arms change, the other arm's workers are given time to go to sleep: they spin for a while after their last task.
+    That call lets the arm find its own data in the caches and its own thread pool awake. It is an untimed one; of slow
+    kernels, where there is one, that of the sample before. Before it, when the arms change, the other arm's workers are
+    given time to go to sleep: they spin for a while after their last task.
     """
 
     timer = "wall"
@@ -127,7 +131,7 @@ class WallStopwatch:
     enough_seconds = 80e-3  # an interrupt takes milliseconds: four samples, of which the middle two count, ignore one
 
     # No attributes beside these: a candidate finds this object in its caller's frames.
-    __slots__ = ("_counts", "_estimates", "arms", "device", "tick_seconds", "warnings", "workload")
+    __slots__ = ("_call_seconds", "_counts", "arms", "device", "tick_seconds", "warnings", "workload")
 
     def __init__(self, device: HostDevice, arms: Sequence[Arm], workload: Workload) -> None:
         self.device = device
@@ -135,28 +139,30 @@ class WallStopwatch:
         self.workload = workload
         self.warnings: list[str] = []
         self.tick_seconds = time.get_clock_info("perf_counter").resolution
-        counts, estimates = tuple[int, ...](), tuple[float, ...]()
+        counts, seconds = tuple[int, ...](), tuple[float, ...]()
         with device.running("warming up"):
             buffers = self._set(workload.draw(0))
             for index, arm in enumerate(self.arms):
                 once = TimedInterval((index, LONG), _row(arm, index, 1, buffers))
-                call_seconds = min(_timed(once) for _ in range(4))
+                call_seconds = min(_timed(once) for _ in range(2))
+                if call_seconds < _SLOW_SECONDS:
+                    call_seconds = min(call_seconds, *(_timed(once) for _ in range(2)))
                 count = max(1, math.ceil(_SAMPLE_SECONDS / max(call_seconds, 1e-8)))
-                # A sample's calls and the untimed one before them.
-                several = TimedInterval((index, LONG), _row(arm, index, count, buffers))
-                estimates = (*estimates, _timed(several) * (1 + 1 / count))
-                counts = (*counts, count)
-        self._counts, self._estimates = counts, estimates  # of each arm, the calls in a sample and its seconds
+                if count > 1:
+                    several = TimedInterval((index, LONG), _row(arm, index, count, buffers))
+                    call_seconds = _timed(several) / count
+                counts, seconds = (*counts, count), (*seconds, call_seconds)
+        self._counts, self._call_seconds = counts, seconds  # of each arm, the calls in a sample and seconds of one
 
     @property
     def sample_seconds(self) -> float:
-        """About how long one sample of each arm takes, both together, with its share of the pauses between arms."""
-        return sum(self._estimates) + _SETTLE_SECONDS / 4
+        """About how long one sample of each arm takes, both together."""
+        return sum(seconds * count for seconds, count in zip(self._call_seconds, self._counts, strict=True))
 
     @property
     def reference_seconds(self) -> float:
-        """About the latency of one call of the reference: the time of a sample over its calls and the untimed one."""
-        return self._estimates[1] / (self._counts[1] + 1)
+        """About the latency of one call of the reference."""
+        return self._call_seconds[1]
 
     def prove_cold(self) -> ColdCache | None:
         """None: the cache is always hot."""
@@ -179,7 +185,7 @@ class WallStopwatch:
                 if tree.size_bytes(sets[0][0]) <= _BESIDE_BYTES:
                     aside = self._set(self.workload.draw(seeds.values))
                 intervals = tuple(stack.enter_context(calls.among(intervals, rows, plain_row, counts[0])))
-            load = _Load(len(self.arms))
+            load = RoundLoad(len(self.arms))
 
             def over(arm: int | None) -> None:
                 load.over(arm)
@@ -190,16 +196,17 @@ class WallStopwatch:
             before = None
             for interval in intervals:
                 arm = interval.row[0]
-                if arm != before:
+                changed = arm != before
+                if changed:
                     over(before)
-                    time.sleep(_SETTLE_SECONDS)
-                    add_spent("settle", _SETTLE_SECONDS)
+                    add_spent("settle", wait_until_quiet(_SETTLE_SECONDS))
                     load.begin()
                     before = arm
                 # On other buffers, if there are any, where the sample is to be the first call that sees its values; and
                 # before these are drawn, so that no call before the timed ones finds them anywhere.
-                around, results = sets[0] if interval.sampled else aside
-                self.arms[arm].call(around, results[arm])
+                if changed or counts[arm] > 1 or not interval.sampled:
+                    around, results = sets[0] if interval.sampled else aside
+                    self.arms[arm].call(around, results[arm])
                 if interval.before is not None:
                     interval.before()
                 elapsed = (*elapsed, _timed(interval))
@@ -232,42 +239,6 @@ def _row(arm: Arm, index: int, count: int, buffers: BufferSet) -> Callable[[], A
         return result
 
     return row
-
-
-class _Load:
-    """Measures the CPU load of other processes during a round, and how long each arm's threads waited for a core."""
-
-    def __init__(self, arms: int) -> None:
-        self._shares: list[list[float]] = [[] for _ in range(arms)]
-        self._began = (0.0, 0.0)
-        self._start = cpu_times()
-
-    def begin(self) -> None:
-        """Start measuring: a few samples of one arm begin."""
-        self._began = (thread_wait_seconds(), time.perf_counter())
-
-    def over(self, arm: int | None) -> None:
-        """Stop measuring: the samples of this arm are over; None before the first."""
-        if arm is None:
-            return
-        spent = time.perf_counter() - self._began[1]
-        self._shares[arm].append(max(0.0, thread_wait_seconds() - self._began[0]) / max(spent, 1e-9))
-
-    def evidence(self) -> dict[str, float]:
-        """Shares of the wall-clock time; those of `foreign_cpu` and of an arm's waiting threads can be above 1.
-
-        An arm may wait in some groups of samples and not in others. The result has the median over the groups, since
-        the latency is estimated without the slowest samples, too.
-        """
-        end = cpu_times()
-        wall = max(end.wall - self._start.wall, 1e-9)
-        shares = [float(np.median(found)) if found else 0.0 for found in self._shares]
-        return {
-            **dict(zip(("candidate_wait", "reference_wait"), shares, strict=True)),
-            "foreign_cpu": max(0.0, end.foreign - self._start.foreign) / wall,
-            "steal": (end.steal - self._start.steal) / wall,
-            "cpu_pressure": (end.pressure - self._start.pressure) / wall,
-        }
 
 
 def _timed(interval: TimedInterval) -> float:

@@ -11,7 +11,13 @@ import os
 import time
 from dataclasses import dataclass
 
+import numpy as np
+
 _TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+_STEP_SECONDS = 1e-3
+_QUIET_SHARE = 0.05
+"""Of a core: what a look at the clock and the sleep itself cost is below it."""
+
 _IDLE, _WAITS_FOR_DISK, _STEAL = 3, 4, 7
 """Fields of the first line of /proc/stat; the two after `steal` are counted in `user` and `nice` as well."""
 
@@ -53,6 +59,60 @@ def thread_wait_seconds() -> float:
         if len(fields) == 3:
             waited += int(fields[1])
     return waited * 1e-9
+
+
+class RoundLoad:
+    """Measures the CPU load of other processes during a round, and how long each arm's threads waited for a core."""
+
+    def __init__(self, arms: int) -> None:
+        self._shares: list[list[float]] = [[] for _ in range(arms)]
+        self._began = (0.0, 0.0)
+        self._start = cpu_times()
+
+    def begin(self) -> None:
+        """Start measuring: a few samples of one arm begin."""
+        self._began = (thread_wait_seconds(), time.perf_counter())
+
+    def over(self, arm: int | None) -> None:
+        """Stop measuring: the samples of this arm are over; None before the first."""
+        if arm is None:
+            return
+        spent = time.perf_counter() - self._began[1]
+        self._shares[arm].append(max(0.0, thread_wait_seconds() - self._began[0]) / max(spent, 1e-9))
+
+    def evidence(self) -> dict[str, float]:
+        """Shares of the wall-clock time; those of `foreign_cpu` and of an arm's waiting threads can be above 1.
+
+        The system counts the time of cores in steps of 10 ms, which may be as long as a round: that of others then
+        reads too high in some rounds, and below 0 in others.
+
+        An arm may wait in some groups of samples and not in others. The result has the median over the groups, since
+        the latency is estimated without the slowest samples, too.
+        """
+        end = cpu_times()
+        wall = max(end.wall - self._start.wall, 1e-9)
+        shares = [float(np.median(found)) if found else 0.0 for found in self._shares]
+        return {
+            **dict(zip(("candidate_wait", "reference_wait"), shares, strict=True)),
+            "foreign_cpu": (end.foreign - self._start.foreign) / wall,
+            "steal": (end.steal - self._start.steal) / wall,
+            "cpu_pressure": (end.pressure - self._start.pressure) / wall,
+        }
+
+
+def wait_until_quiet(longest_seconds: float) -> float:
+    """Wait until no other thread of this process works, for at most so long; returns how long that took.
+
+    Workers of a thread pool spin for milliseconds after their last task, and take cores from what runs next. Waits for
+    a millisecond at least, in which such a worker gets a core also where all are busy.
+    """
+    start = time.perf_counter()
+    while (waited := time.perf_counter() - start) < longest_seconds:
+        worked, began = time.process_time(), time.perf_counter()
+        time.sleep(_STEP_SECONDS)
+        if time.process_time() - worked < _QUIET_SHARE * (time.perf_counter() - began):
+            return time.perf_counter() - start
+    return waited
 
 
 def _pressure_seconds() -> float:

@@ -167,7 +167,7 @@ def loaded(rounds: Sequence[Round]) -> list[Reason]:
     steal = _readings_of(rounds, "steal")
     if not len(others) or not all(map(len, waits)):
         return []
-    taken = float(others.mean()) + (float(steal.mean()) if len(steal) else 0.0)
+    taken = max(0.0, float(others.mean())) + (float(steal.mean()) if len(steal) else 0.0)
     candidate, reference = (float(-np.log1p(-np.minimum(shares, _MOST_WAIT)).mean()) for shares in waits)
     if taken < _OTHERS_CORES or max(candidate, reference) < TOLERATED_BIAS:
         return []

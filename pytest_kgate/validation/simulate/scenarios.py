@@ -121,7 +121,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     # A kernel of 20 ms has two samples a round. What is correlated lasts about a round, as it does above.
     Scenario(
         "slow",
-        "20 ms, two samples a round: 0.01 % each, and 0.1 % from round to round",
+        "20 ms: 0.01 % a sample, 0.1 % an arm and round",
         Mixture((White(1e-4), RoundOffset(1e-3))),
         reference_seconds=_SLOW,
     ),
