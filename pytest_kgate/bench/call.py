@@ -20,6 +20,7 @@ from pytest_kgate.bench.correctness.check import verify_timed_output
 from pytest_kgate.bench.correctness.problem_calls import demand_repeatable
 from pytest_kgate.bench.correctness.problem_calls import workload_of
 from pytest_kgate.bench.correctness.selftest import selftest
+from pytest_kgate.bench.memory.economies import economies
 from pytest_kgate.bench.processes import gather
 from pytest_kgate.bench.race import race
 from pytest_kgate.bench.race.probes import memoizes
@@ -88,6 +89,7 @@ def run(
     try:
         with contextlib.ExitStack() as stack:
             builder.seconds = stack.enter_context(ledger()).seconds
+            builder.given_up = stack.enter_context(economies())
             if request.settings.integrity == "on":
                 stack.enter_context(no_successful_exit())
             if request.settings.isolate:

@@ -63,6 +63,7 @@ class RecordBuilder:
         self.integrity: IntegrityChecks | None = None
         self.isolation: Isolation | None = None
         self.seconds: dict[str, float] = {}
+        self.given_up: list[str] = []
         self.error: str | None = None
         self.invalid: str | None = None
 

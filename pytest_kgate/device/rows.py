@@ -68,17 +68,21 @@ def remembered(inputs: tuple[Any, ...]) -> tuple[Any, ...] | Fingerprint:
     return tree.copy(inputs) if tree.size_bytes(inputs) <= _COPIED_BYTES else Fingerprint(inputs)
 
 
+def first_changed(inputs: tuple[Any, ...], before: tuple[Any, ...] | Fingerprint) -> int | None:
+    """The position of the first input that does not hold what it held before; None where all do."""
+    if isinstance(before, Fingerprint):
+        return before.first_changed(inputs)
+    pairs = enumerate(zip(inputs, before, strict=True))
+    return next((place for place, (now, then) in pairs if not tree.same_bytes(now, then)), None)
+
+
 def demand_unwritten(inputs: tuple[Any, ...], before: tuple[Any, ...] | Fingerprint, who: str) -> None:
     """Raise `TimingError` where inputs do not hold what they held before, after timed calls of `who`.
 
     Whoever writes to inputs while calls are timed changes what the other arm is timed on: arithmetic on denormals, for
     one, takes many times as long. The check before the race compares them, too, but there a candidate may behave.
     """
-    if isinstance(before, Fingerprint):
-        position = before.first_changed(inputs)
-    else:
-        pairs = enumerate(zip(inputs, before, strict=True))
-        position = next((place for place, (now, then) in pairs if not tree.same_bytes(now, then)), None)
+    position = first_changed(inputs, before)
     if position is not None:
         raise TimingError(
             f"Input {position} was changed in timed calls of {who}: what is timed after that works on other values.",

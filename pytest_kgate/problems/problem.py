@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
 from types import MappingProxyType
@@ -87,6 +88,11 @@ class Problem:
 
     seed: int | None = None
     """Draws start from this seed instead of the session's."""
+
+    rows: Sequence[int] | None = None
+    """Positions of the inputs that go row by row with the answer: `exact(x[a:b], w)` is `exact(x, w)[a:b]`, along the
+    answer's first axis of more than one index. Large exact answers are then computed in pieces; () says that this
+    can't be done, None leaves it to a trial on a few rows."""
 
     small: Problem | None = None
     """A smaller one that takes the same paths, for runs that are hundreds of times slower: compute-sanitizer's."""

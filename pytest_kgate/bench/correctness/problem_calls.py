@@ -9,12 +9,18 @@ import torch
 from torch import Generator
 from torch import Tensor
 
+from pytest_kgate.bench.correctness.comparison.slabs import slabs
 from pytest_kgate.bench.correctness.comparison.tolerance import ExactAnswer
+from pytest_kgate.bench.correctness.exact.answer import exact_answer
+from pytest_kgate.bench.correctness.exact.answer import exact_by_rows
+from pytest_kgate.bench.correctness.exact.answer import tensor_of
 from pytest_kgate.device.answer import poison
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.arm import blame
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Workload
+from pytest_kgate.device.rows import first_changed
+from pytest_kgate.device.rows import remembered
 from pytest_kgate.errors import ProblemError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.problems import tree
@@ -66,7 +72,10 @@ def demand_repeatable(problem: Problem, device: Device) -> None:
                 f"The inputs of {problem.name} are on {found[0].device}, and the race is on {here}.",
                 "Draw them where the generator is: torch.randn(..., generator=g, device=g.device).",
             )
-        if not tree.same(once, draw(_SEED)):
+        outline, before = _outline(once), remembered(once)
+        del once, found
+        again = draw(_SEED)
+        if not tree.same(outline, _outline(again)) or first_changed(again, before) is not None:
             raise UsageError(
                 f"The inputs of {problem.name} do not repeat: one seed drew other values the second time.",
                 "Draw all of them from the generator that `inputs` is called with: "
@@ -74,22 +83,32 @@ def demand_repeatable(problem: Problem, device: Device) -> None:
             )
 
 
-def truth_of(problem: Problem, reference: Arm, inputs: tuple[Any, ...], like: Tensor) -> ExactAnswer:
-    """The exact answer to these inputs, with the reference's error against it."""
-    exact = _exact(problem, inputs)
+def _outline(inputs: tuple[Any, ...]) -> Any:
+    """The tree of inputs with the kind and shape of each tensor in its place."""
+    return tree.mapped(inputs, lambda tensor: (str(tensor.dtype), str(tensor.layout), *tensor.shape))
+
+
+def truth_of(
+    problem: Problem, reference: Arm, inputs: tuple[Any, ...], like: Tensor, *, at_once: bool = False
+) -> ExactAnswer:
+    """The exact answer to these inputs, with the reference's error against it.
+
+    A large one is made in pieces where a trial shows that this can be done, unless `at_once`.
+    """
+    by_rows = None if at_once else exact_by_rows(problem, inputs, like)
+    exact = exact_answer(problem, inputs, like) if by_rows is None else by_rows
     if exact.shape != like.shape:
         raise UsageError(
             f"The problem's exact returned shape {tuple(exact.shape)}, its reference {tuple(like.shape)}.",
             "Both must compute the same thing.",
         )
-    if bool((exact if exact.itemsize > 1 else exact.float()).isnan().any()):
+    if any(bool(_readable(exact[slab.index]).isnan().any()) for slab in slabs(exact.shape)):
         raise UsageError(
             "The problem's exact answer holds NaN, with which no answer can be compared.",
             "Draw inputs to which there is an answer.",
         )
-    return ExactAnswer(
-        exact, _call_reference(reference, inputs, torch.empty_like(like) if reference.takes_output else None)
-    )
+    output = torch.empty_like(like) if reference.takes_output else None
+    return ExactAnswer(exact, _call_reference(reference, inputs, output), in_pieces=by_rows is not None)
 
 
 def unchanged_truth_of(
@@ -111,7 +130,7 @@ def unchanged_truth_of(
     del truth, inputs
     again = redraw()
     drawn = Fingerprint(again)
-    _exact(problem, again)
+    exact_answer(problem, again)
     whose = "reference" if drawn.first_changed(again) is None else "exact"
     raise ProblemError(
         f"The problem's {whose} changed its input {position}.",
@@ -139,9 +158,13 @@ def reference_output(device: Device, problem: Problem, reference: Arm) -> Tensor
     return result.new_empty(()).expand(result.shape)  # memory for one element only: nobody reads it
 
 
+def _readable(values: Tensor) -> Tensor:
+    return values if values.itemsize > 1 else values.float()  # 8-bit floats know no isnan
+
+
 def _shaped_for(problem: Problem, inputs: tuple[Any, ...]) -> Tensor:
     """An output for a reference that must be given one: as large as the exact answer, and of the first input's type."""
-    exact = _exact(problem, inputs)
+    exact = exact_answer(problem, inputs)
     if not (exact.is_floating_point() or exact.is_complex()):
         return exact
     alike = (one.dtype for one in tree.tensors(inputs) if one.is_floating_point() or one.is_complex())
@@ -161,30 +184,10 @@ def _demand_no_other_arrays(inputs: tuple[Any, ...]) -> None:
                 )
 
 
-def _exact(problem: Problem, inputs: tuple[Any, ...]) -> Tensor:
-    with spent("exact"), blame("The problem's exact", "it is called as exact(*inputs, **params)"):
-        exact = problem.exact(*inputs, **problem.params)
-    return _tensor("exact", exact)
-
-
 def _call_reference(reference: Arm, inputs: tuple[Any, ...], output: Any) -> Tensor:
     with (
         spent("reference"),
         blame("The reference", "it is called as reference(*inputs, **params), with `out` where it takes one"),
     ):
         result = reference.call(inputs, output)
-    return _tensor("reference", result)
-
-
-def _tensor(role: str, result: object) -> Tensor:
-    if not isinstance(result, Tensor):
-        raise UsageError(
-            f"The problem's {role} returned {type(result).__name__}, not a tensor.",
-            "Return one torch tensor: of several, wrap the function, as in lambda *inputs: function(*inputs)[0].",
-        )
-    if result.layout is not torch.strided or result.is_meta:
-        raise UsageError(
-            f"The problem's {role} returned a sparse tensor, or one without memory.",
-            "Return a dense tensor: result.to_dense().",
-        )
-    return result
+    return tensor_of("reference", result)

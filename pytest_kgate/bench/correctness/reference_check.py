@@ -46,6 +46,11 @@ def demand_right_reference(truth: ExactAnswer, gate: ErrorGate | None, inputs: t
         raise ProblemError(f"The reference is wrong: {fault}.", _TODO)
 
 
+def is_right_reference(truth: ExactAnswer, gate: ErrorGate | None, inputs: tuple[Any, ...]) -> bool:
+    """Whether `demand_right_reference` raises nothing."""
+    return _fault(truth, gate, inputs) is None
+
+
 def _fault(truth: ExactAnswer, gate: ErrorGate | None, inputs: tuple[Any, ...]) -> str | None:
     if truth.reference_failed > _FAILED:
         return f"{percent(truth.reference_failed)} of its output is NaN or Inf, where the exact answer is finite"

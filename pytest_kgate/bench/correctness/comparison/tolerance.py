@@ -55,13 +55,15 @@ float32 and passed off as float64 is off by 1,000 times what this allows."""
 class ExactAnswer:
     """The exact answer to one draw with the reference's error: what an answer to that draw is compared with."""
 
-    def __init__(self, exact: Tensor, reference: Tensor) -> None:
+    def __init__(self, exact: Tensor, reference: Tensor, *, in_pieces: bool = False) -> None:
         """`exact` holds no NaN; `reference` has the dtype that answers have. See `Arithmetic.of` for what it raises.
 
         `exact` may be on another device than the answers: its slabs are then brought to them.
         """
         self.arithmetic = Arithmetic.of(exact, reference.dtype)
         self.exact = exact
+        self.in_pieces = in_pieces
+        """Whether the exact answer was made piece by piece, which a trial on a few rows allowed."""
         self.reference = reference
         self.dtype = reference.dtype
         self.device = reference.device

@@ -1,0 +1,108 @@
+"""The exact answer of a problem: of a large one in pieces, so that what float64 takes besides it stays small."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pytest_kgate.bench.correctness.exact.rows import Rows
+from pytest_kgate.bench.correctness.exact.rows import float64_bytes
+from pytest_kgate.bench.correctness.exact.rows import rows_of
+from pytest_kgate.bench.memory.economies import give_up
+from pytest_kgate.device.arm import blame
+from pytest_kgate.errors import UsageError
+from pytest_kgate.problems import tree
+from pytest_kgate.problems.problem import Problem
+from pytest_kgate.system.clocks.spent import spent
+
+_LARGE_BYTES = 2**27
+"""Of inputs and answer in float64. Up to this size an exact answer is made at once."""
+
+_PIECE_BYTES = 2**26
+_PIECES = 16
+"""A piece is so many bytes in float64, or one of so many pieces: an exact answer's own intermediate results may be
+several times that."""
+
+
+def exact_answer(problem: Problem, inputs: tuple[Any, ...], like: Tensor | None = None) -> Tensor:
+    """The exact answer at once, on the host where the device has no room for it.
+
+    `like` has the shape and device that answers have, where that is known.
+    """
+    try:
+        return _call(problem, inputs)
+    except torch.OutOfMemoryError:
+        if like is None or like.device.type == "cpu":
+            raise
+        torch.cuda.empty_cache()
+        on_host = tree.mapped(inputs, lambda tensor: tensor.cpu())
+        try:
+            found = _call(problem, on_host)
+        except Exception:  # it has tensors of its own on the GPU
+            found = None
+        if found is None:
+            raise
+        give_up("the exact answers were computed on the host, since the GPU has no room for them")
+        return found
+
+
+def exact_by_rows(problem: Problem, inputs: tuple[Any, ...], like: Tensor) -> Tensor | None:
+    """A large exact answer, made piece by piece; None where it is small, or its rows depend on each other.
+
+    Where answers have 16 bits or fewer it is kept in float32, whose own rounding is 4,000 times finer than theirs.
+    """
+    size = float64_bytes(inputs, like)
+    if size <= _LARGE_BYTES:
+        return None
+    rows = rows_of(lambda some: _call(problem, some), inputs, like, problem.rows)
+    if rows is None:
+        return None
+    step = max(1, max(_PIECE_BYTES, size // _PIECES) * rows.count // size)
+    made: Tensor | None = None
+    for start in range(0, rows.count, step):
+        stop = min(rows.count, start + step)
+        part = _call(problem, rows.of(inputs, start, stop))
+        if made is None:
+            made = torch.empty(like.shape, dtype=_kept_type(part.dtype, like.dtype), device=like.device)
+        target = made.narrow(rows.axis, start, stop - start)
+        _demand_shape(part, target, rows)
+        target.copy_(part)
+    return made
+
+
+def _demand_shape(part: Tensor, target: Tensor, rows: Rows) -> None:
+    if part.shape != target.shape:
+        raise UsageError(
+            f"The problem's exact returned shape {tuple(part.shape)} for {target.shape[rows.axis]} of its "
+            f"{rows.count} rows, where {tuple(target.shape)} belongs.",
+            "Leave Problem(rows=) out, or give rows=() where its rows can't be computed apart.",
+        )
+
+
+def _kept_type(exact: torch.dtype, answers: torch.dtype) -> torch.dtype:
+    if exact is torch.float64 and answers.is_floating_point and answers.itemsize <= 2:
+        return torch.float32
+    return exact
+
+
+def _call(problem: Problem, inputs: tuple[Any, ...]) -> Tensor:
+    with spent("exact"), blame("The problem's exact", "it is called as exact(*inputs, **params)"):
+        exact = problem.exact(*inputs, **problem.params)
+    return tensor_of("exact", exact)
+
+
+def tensor_of(role: str, result: object) -> Tensor:
+    """What a problem's function returned; raises `UsageError` where that is no dense tensor."""
+    if not isinstance(result, Tensor):
+        raise UsageError(
+            f"The problem's {role} returned {type(result).__name__}, not a tensor.",
+            "Return one torch tensor: of several, wrap the function, as in lambda *inputs: function(*inputs)[0].",
+        )
+    if result.layout is not torch.strided or result.is_meta:
+        raise UsageError(
+            f"The problem's {role} returned a sparse tensor, or one without memory.",
+            "Return a dense tensor: result.to_dense().",
+        )
+    return result
