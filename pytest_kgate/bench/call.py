@@ -145,7 +145,7 @@ def _run(
     waiting: Callable[[str], None] | None,
 ) -> None:
     settings, problem, isolation = request.settings, request.problem, builder.isolation
-    candidate = isolation.arm if isolation else bind("candidate", request.candidate, problem.params)
+    candidate = isolation.arm if isolation else bind("candidate", request.candidate, problem.params, problem.mutates)
     on_host = device.kind == "host"
     candidate = finished(candidate) if on_host and isolation is None else candidate
     builder.candidate = candidate

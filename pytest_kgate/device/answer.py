@@ -1,4 +1,4 @@
-"""Output tensors: memory filled with NaN before a candidate's call, and the demands on what it returns.
+"""Answers, a tensor or a tree of some: memory filled with NaN before a call, and the demands on what it returns.
 
 An answer must be data, not an object that computes when it is looked at, and memory that was never written must not
 pass for one.
@@ -18,8 +18,11 @@ from torch import Tensor
 
 from pytest_kgate.device.arm import CALL_CONVENTION
 from pytest_kgate.device.arm import Arm
+from pytest_kgate.device.arm import InPlace
 from pytest_kgate.device.arm import blamed
 from pytest_kgate.errors import CandidateError
+from pytest_kgate.problems import structure
+from pytest_kgate.problems import tree
 
 _PLAIN = (Tensor, torch.nn.Parameter)
 
@@ -30,32 +33,87 @@ _ARRAYS = frozenset({"numpy", "cupy", "jax", "jaxlib", "warp", "tensorflow", "ml
 """Libraries whose arrays hold values already, or finish them in the stream, when DLPack asks for them."""
 
 
-def poison(tensor: Tensor) -> Tensor:
-    """Fill with NaN (the largest value, for integers), so that what is never written shows."""
-    if tensor.is_floating_point() or tensor.is_complex():
-        return tensor.fill_(float("nan"))
-    return tensor.fill_(True if tensor.dtype is torch.bool else torch.iinfo(tensor.dtype).max)
+def poison(answer: Any) -> Any:
+    """Fill its tensors with NaN (the largest value, for integers), so that what is never written shows."""
+    for tensor in tree.tensors(answer):
+        if tensor.is_floating_point() or tensor.is_complex():
+            tensor.fill_(float("nan"))
+        else:
+            tensor.fill_(True if tensor.dtype is torch.bool else torch.iinfo(tensor.dtype).max)
+    return answer
 
 
-def as_answer(result: object, like: Tensor, inputs: tuple[Any, ...]) -> Tensor:
-    """The tensor that the candidate returned, or `CandidateError` saying what is wrong with it.
+def outputs_of(answer: Any) -> dict[str, Any]:
+    """What an answer holds, in order, by names: `output`, `output 1`, `output lse`, `input 0`.
 
-    `like` has the shape, dtype and device that the answer must have.
+    None is no output.
+    """
+    if isinstance(answer, InPlace):
+        roots = {"output": answer.returned, **{f"input {place}": one for place, one in answer.changed.items()}}
+    else:
+        roots = {"output": answer}
+    return {
+        " ".join((root, *map(str, path))): leaf
+        for root, its in roots.items()
+        for path, leaf in structure.paths(its).items()
+        if leaf is not None
+    }
+
+
+def as_answer(result: object, like: Any, inputs: tuple[Any, ...]) -> Any:
+    """The answer that the candidate returned, built like `like`, or `CandidateError` saying what is wrong with it.
+
+    The tensors of `like` have the shapes, dtypes and devices that those of the answer must have.
     """
     if result is None:
         raise CandidateError(
             "The candidate returned nothing.",
-            "Return the output tensor, or take a parameter `out` and write to it. What works in place is "
-            "raced with a copy in both arms: def f(x): y = x.clone(); kernel(y); return y.",
+            "Return the output tensor, or take a parameter `out` and write to it. A problem whose answer is in its "
+            "inputs says so: Problem(..., mutates=(0,)).",
         )
+    _demand_readable(result)
+    wanted, found = outputs_of(like), outputs_of(result)
+    if found.keys() != wanted.keys():
+        raise CandidateError(*_built_otherwise(result, found, wanted))
+    for name, one in wanted.items():
+        found[name] = _as_output(name, found[name], one, inputs)
+    made = iter(found.values())
+    return structure.mapped(like, lambda leaf: None if leaf is None else next(made))
+
+
+def _built_otherwise(result: object, found: dict[str, Any], wanted: dict[str, Any]) -> tuple[str, str]:
+    """What is wrong with an answer that holds other outputs than it must, and what to do."""
+    if isinstance(result, InPlace):
+        result = result.returned
+    got = "nothing" if result is None else _indefinite(type(result).__name__)
+    if list(wanted) == ["output"]:
+        return (
+            f"The candidate returned {got}, not a tensor.",
+            "Return a torch tensor, or an array that supports DLPack. Of several, wrap the candidate: "
+            "lambda *inputs: kernel(*inputs)[0].",
+        )
+    return (
+        f"The candidate returned {got} with {_listed(found)}, and the problem asks for {_listed(wanted)}.",
+        "Return what the reference returns: as many tensors, in tuples, lists or dicts that are built alike.",
+    )
+
+
+def _listed(outputs: dict[str, Any]) -> str:
+    return ", ".join(outputs) or "no output"
+
+
+def _as_output(name: str, result: Any, like: Tensor, inputs: tuple[Any, ...]) -> Tensor:
+    """One tensor of an answer."""
     if not isinstance(result, Tensor):
         if not hasattr(result, "__dlpack__"):
             raise CandidateError(
-                f"The candidate returned {_indefinite(type(result).__name__)}, not a tensor.",
+                f"The candidate returned {_indefinite(type(result).__name__)}, not a tensor"
+                + (f", as its {name}." if name != "output" else "."),
                 "Return a torch tensor, or an array that supports DLPack. Of several, wrap the candidate: "
                 "lambda *inputs: kernel(*inputs)[0].",
             )
         result = _array_as_tensor(result)
+    assert isinstance(result, Tensor)
     for what, got, wanted in (
         ("shape", tuple(result.shape), tuple(like.shape)),
         ("dtype", result.dtype, like.dtype),
@@ -63,21 +121,28 @@ def as_answer(result: object, like: Tensor, inputs: tuple[Any, ...]) -> Tensor:
     ):
         if got != wanted:
             raise CandidateError(
-                f"The candidate's output has {what} {got}, but the problem asks for {wanted}.",
+                f"The candidate's {name} has {what} {got}, but the problem asks for {wanted}.",
                 "Allocate the output like the first input, or take a parameter `out`, which is allocated right.",
             )
     demand_data(result)
-    for position, tensor in enumerate(inputs):
-        if isinstance(tensor, Tensor) and _overlap(result, tensor):
+    for position, one in enumerate(inputs):
+        if name.split(" ")[:2] == ["input", str(position)]:
+            continue  # it is changed in place
+        if any(_overlap(result, tensor) for tensor in tree.tensors(one) if tree.has_span(tensor)):
             raise CandidateError(
-                f"The candidate's output shares memory with its input {position}.",
+                f"The candidate's {name} shares memory with its input {position}.",
                 "Write to memory of its own: the inputs must stay as they are.",
             )
     return result
 
 
-def tensor_of(result: Any) -> Tensor:
-    """A tensor in the memory of an answer that `as_answer` has seen the like of; no stream waits for another by it.
+def tensors_of(result: Any) -> list[Tensor]:
+    """Tensors in the memory of all outputs of an answer that `as_answer` has seen the like of; see `_tensor_of`."""
+    return [_tensor_of(one) for one in outputs_of(result).values()]
+
+
+def _tensor_of(result: Any) -> Tensor:
+    """A tensor in the memory of an output that `as_answer` has seen the like of; no stream waits for another by it.
 
     DLPack lets the current stream wait for the one that CuPy believes in, which may be neither the one that the array
     was written on nor one that may be waited for while a graph is captured. The CUDA array interface has no such wait.
@@ -102,26 +167,40 @@ def finished(arm: Arm) -> Arm:
 
     def call(inputs: tuple[Any, ...], output: Any) -> Any:
         result = arm.call(inputs, output)
-        kind = type(result)
-        if kind in _READY or isinstance(result, Tensor):
-            return result
-        if hasattr(kind, "block_until_ready"):
-            try:
-                result.block_until_ready()
-            except Exception as error:  # what it computes may fail only now
-                raise blamed(f"The {arm.name}", CALL_CONVENTION, error) from error
-        elif hasattr(kind, "__dlpack__"):
-            return _array_as_tensor(result)
-        return result
+        return result if _holds_values(result) else _with_values(arm.name, result)
 
     return dataclasses.replace(arm, call=call)
+
+
+def _holds_values(result: Any) -> bool:
+    """Whether an answer is of PyTorch's and NumPy's own types; quick, since it is a part of each timed call."""
+    kind = type(result)
+    if kind is InPlace:
+        return _holds_values(result.returned)
+    if kind in (tuple, list):
+        return all(type(one) in _READY or _holds_values(one) for one in result)
+    return kind in _READY or isinstance(result, Tensor)
+
+
+def _with_values(name: str, result: Any) -> Any:
+    """The answer of the arm of this name, once all of its outputs hold their values."""
+    if structure.opened(result) is not None:
+        return structure.mapped(result, lambda one: one if _holds_values(one) else _with_values(name, one))
+    if hasattr(type(result), "block_until_ready"):
+        try:
+            result.block_until_ready()
+        except Exception as error:  # what it computes may fail only now
+            raise blamed(f"The {name}", CALL_CONVENTION, error) from error
+    elif hasattr(type(result), "__dlpack__"):
+        return _array_as_tensor(result)
+    return result
 
 
 def _array_as_tensor(result: Any) -> Tensor:
     """Raises `CandidateError` for an array that is none of a known library, or whose memory can't be shared."""
     demand_data(result)
     try:
-        tensor = tensor_of(result)
+        tensor = _tensor_of(result)
     except (BufferError, RuntimeError, TypeError, ValueError) as error:
         raise CandidateError(
             f"The candidate returned a {type(result).__name__} that can't be read as a tensor: {error}.",
@@ -133,8 +212,14 @@ def _array_as_tensor(result: Any) -> Tensor:
 def demand_data(result: Any) -> None:
     """Raise `CandidateError` for an object that may compute when it is read, instead of holding values already.
 
-    That is a tensor subclass, a tensor without memory, or an array that is of none of the libraries known here.
+    That is a tensor subclass, a tensor without memory, or an array that is of none of the libraries known here. Of
+    several outputs each is looked at.
     """
+    _demand_readable(result)
+    if type(result) is InPlace or structure.opened(result) is not None:
+        for one in outputs_of(result).values():
+            demand_data(one)
+        return
     if not isinstance(result, Tensor):
         _demand_known_array(type(result))
         return
@@ -156,6 +241,16 @@ def demand_data(result: Any) -> None:
         )
     if result.numel() and result.untyped_storage().data_ptr() == 0:
         raise CandidateError("The candidate returned a tensor without memory.", "Return a tensor that owns its values.")
+
+
+def _demand_readable(result: object) -> None:
+    """Raise `CandidateError` where several outputs come in something that may compute them when it is read."""
+    kind = structure.computes(result)
+    if kind is not None:
+        raise CandidateError(
+            f"The candidate returned {_indefinite(kind.__name__)}, which may compute what it holds when it is read.",
+            "Return several outputs in a tuple, a list, a dict or a plain dataclass.",
+        )
 
 
 def _demand_known_array(kind: type) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import inspect
 import re
 import traceback
@@ -37,7 +38,8 @@ class Arm:
     call: Callable[..., Any]
     """`call(inputs, output)` enqueues (CUDA) or does (host) the work once and returns the output tensor.
 
-    `output` is a tensor to write to, or None where the arm allocates its own.
+    The result is a tensor or a tree of some; of an arm that works in place, an `InPlace`. `output` is built like what
+    is returned and is to be written to; it is None where the arm allocates its own.
     """
 
     takes_output: bool
@@ -51,8 +53,18 @@ class Arm:
     has refused so far."""
 
 
-def bind(role: str, function: Callable[..., Any], params: Mapping[str, Any]) -> Arm:
-    """Make an arm of any callable.
+@dataclass(slots=True)
+class InPlace:
+    """The answer of an arm that works in place: what it returned, and the inputs that it is to change."""
+
+    returned: Any
+    """None where all that was returned is among the changed inputs."""
+    changed: dict[int, Any]
+    """By position. They are the inputs themselves: to be copied before anything else is written to them."""
+
+
+def bind(role: str, function: Callable[..., Any], params: Mapping[str, Any], mutates: Sequence[int] = ()) -> Arm:
+    """Make an arm of any callable, which changes the inputs at the positions of `mutates`.
 
     The problem's params are passed by keyword, those that the callable names. Where it takes `**kwargs`, what it hands
     them to is asked: a module's `forward`, what a partial or a compiled function wraps. Where that tells nothing, all
@@ -63,6 +75,27 @@ def bind(role: str, function: Callable[..., Any], params: Mapping[str, Any]) -> 
             f"The {role} is not callable: got {type(function).__name__}.",
             "Pass a function, or a kernel made by the `kernels` fixture.",
         )
+    arm = _bound(role, function, params)
+    return dataclasses.replace(arm, call=_in_place(arm.call, tuple(mutates))) if mutates else arm
+
+
+def _in_place(call: Callable[..., Any], mutates: tuple[int, ...]) -> Callable[..., Any]:
+    """The call, with an `InPlace` as its result; a changed input that it returns as well is no answer of its own."""
+
+    def changing(inputs: tuple[Any, ...], output: Any) -> Any:
+        result = call(inputs, output)
+        changed = {position: inputs[position] for position in mutates}
+        if type(result) in (tuple, list):
+            kept = [None if any(one is its for its in changed.values()) else one for one in result]
+            result = None if all(one is None for one in kept) else type(result)(kept)
+        elif any(result is its for its in changed.values()):
+            result = None
+        return InPlace(result, changed)
+
+    return changing
+
+
+def _bound(role: str, function: Callable[..., Any], params: Mapping[str, Any]) -> Arm:
     names = _parameter_names(function)
     if names is None:
         return _offering(role, function, params)

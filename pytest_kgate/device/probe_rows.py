@@ -29,7 +29,7 @@ import numpy as np
 
 from pytest_kgate.device.answer import demand_data
 from pytest_kgate.device.answer import poison
-from pytest_kgate.device.answer import tensor_of
+from pytest_kgate.device.answer import tensors_of
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.protocol import Probe
 from pytest_kgate.device.protocol import Workload
@@ -84,9 +84,11 @@ class ProbeRows:
         # the launch that is audited the third.
         self._seeds = tuple(seeds)
         self._few = not drawn_late and tree.size_bytes(sets[0][0]) > _HELD_BYTES
-        self._answers = [workload.make_output(sets[0][0]) for _ in range(2)]
+        self._answers = [workload.make_answer(sets[0][0]) for _ in range(2)]
+        here = next(tree.tensors(self._answers[0])).device
         # A captured graph keeps numbers and tensors of the host as they were, so calls on new values keep them, too.
-        self._kept = tree.outside(sets[0][0], self._answers[0].device)
+        self._kept = tree.outside(sets[0][0], here)
+        self._device = here
         self._drawn: tuple[tuple[Any, ...], ...] | None = None
         if not drawn_late:
             first, last = self._draw(self._seeds[0]), self._draw(self._seeds[2])
@@ -157,7 +159,7 @@ class ProbeRows:
         return self._written
 
     def _draw(self, seed: int) -> tuple[Any, ...]:
-        values: tuple[Any, ...] = tree.with_outside(self._workload.draw(seed), self._kept, self._answers[0].device)
+        values: tuple[Any, ...] = tree.with_outside(self._workload.draw(seed), self._kept, self._device)
         return values
 
     def _renew(self, which: int, sets: Sequence[BufferSet] | None = None) -> None:
@@ -169,14 +171,14 @@ class ProbeRows:
 
     def _keep(self, which: int, result: Any) -> None:
         demand_data(result)  # not an object that computes now that its time is over
-        answer, kept = tensor_of(result), self._answers[which]
-        if answer.shape != kept.shape or answer.dtype != kept.dtype:
-            raise CandidateError(
-                f"A timed launch returned {tuple(answer.shape)} of {answer.dtype}, the checked ones "
-                f"{tuple(kept.shape)} of {kept.dtype}.",
-                "Return the same kind of output at every call.",
-            )
-        kept.copy_(answer)
+        for answer, kept in zip(tensors_of(result), tree.tensors(self._answers[which]), strict=True):
+            if answer.shape != kept.shape or answer.dtype != kept.dtype:
+                raise CandidateError(
+                    f"A timed launch returned {tuple(answer.shape)} of {answer.dtype}, the checked ones "
+                    f"{tuple(kept.shape)} of {kept.dtype}.",
+                    "Return the same kind of output at every call.",
+                )
+            kept.copy_(answer)
 
     def _audited(self, turn: int) -> Callable[[int], Any]:
         """The candidate's call by turn; at `turn`, with new values and a poisoned output, which is copied after it."""
@@ -213,7 +215,7 @@ class ProbeRows:
         inputs = self._sets[0][0]
         tree.write(inputs, inputs)
         poison(self._answers[0])
-        self._answers[1].copy_(self._answers[0])
+        tree.fill(self._answers[1], self._answers[0])
 
 
 def _merged(intervals: Sequence[TimedInterval], extra: dict[int, TimedInterval]) -> list[TimedInterval]:

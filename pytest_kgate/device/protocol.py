@@ -34,11 +34,21 @@ class Workload:
     """`draw(seed)`: fresh input tensors on the device."""
 
     make_output: Callable[[tuple[Any, ...]], Any]
-    """A new output tensor for these inputs, filled with NaN."""
+    """A new output for these inputs, filled with NaN: what an arm writes to, a tensor or a tree of some."""
+
+    mutates: tuple[int, ...] = ()
+    """Positions of the inputs that a call changes, which are part of its answer."""
+
+    make_room: Callable[[tuple[Any, ...]], Any] | None = None
+    """Where calls change inputs: room for a whole answer to be kept in. None where that is what `make_output` makes."""
 
     def output_for(self, arm: Arm, inputs: tuple[Any, ...]) -> Any:
         """A new output for this arm to write to; None where it allocates its own."""
         return self.make_output(inputs) if arm.takes_output else None
+
+    def make_answer(self, inputs: tuple[Any, ...]) -> Any:
+        """New memory, filled with NaN, for a copy of the answer to these inputs, changed inputs included."""
+        return (self.make_room or self.make_output)(inputs)
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,17 @@ from dataclasses import field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 from typing import Any
+from typing import TypeAlias
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from torch import Generator
-    from torch import Tensor
 
     from pytest_kgate.problems.kernelbench.kernelbench import KernelBench
+
+Tolerance: TypeAlias = "float | tuple[float, float]"
+"""atol, or (atol, rtol): |candidate - exact| <= atol + rtol |exact|."""
 
 __tracebackhide__ = True
 """A wrong argument is then shown at the line that made the shape, not inside the dataclass."""
@@ -55,19 +58,30 @@ class Problem:
     name: str
     """Shown in tables and records; say the operator, the shape and the dtype."""
 
-    inputs: Callable[[Generator], tuple[Tensor, ...]]
-    """Draws fresh inputs from the generator, on the generator's device. Random values, never zeros."""
+    inputs: Callable[[Generator], Any]
+    """Draws fresh inputs from the generator, on the generator's device: a tuple of arguments. Random values, never
+    zeros. An argument is a tensor, a number, a string, None, or a tuple, list, dict or dataclass of some."""
 
-    reference: Callable[..., Tensor] | Mapping[str, Callable[..., Tensor]]
-    """What the candidate must beat. Of several, named, the fastest on the device is raced against."""
+    reference: Callable[..., Any] | Mapping[str, Callable[..., Any]]
+    """What the candidate must beat. Of several, named, the fastest on the device is raced against. It returns a tensor,
+    or a tuple, list, dict or dataclass of some, and a candidate returns the same."""
 
-    exact: Callable[..., Tensor]
-    """The answer in float64, same arguments as the reference."""
+    exact: Callable[..., Any]
+    """The answer in float64, same arguments as the reference. Of several outputs, all, in the reference's order;
+    integer outputs in integers. Behind what is returned come the new values of inputs that are changed in place."""
 
-    hard_inputs: Callable[[Generator], tuple[Tensor, ...]] | None = None
+    hard_inputs: Callable[[Generator], Any] | None = None
     """Inputs of the same shapes on which wrong kernels show: sharp logits, for attention."""
 
-    mutants: Mapping[str, Callable[..., Tensor]] = field(default_factory=lambda: MappingProxyType({}))
+    mutates: tuple[int, ...] = ()
+    """Positions of the inputs that a call changes in place: `(0, 2)`. They are restored outside the timed intervals,
+    and their new values are checked as outputs `input 0` and `input 2`. All others must stay as they are."""
+
+    tolerance: Mapping[str, Tolerance] = field(default_factory=lambda: MappingProxyType({}))
+    """Tolerances (atol, or (atol, rtol)) of single outputs, by name (`output 1`, `output lse`, `input 0`) or by the
+    output's dtype (`float16`). They go before `allclose`, which holds for the other outputs."""
+
+    mutants: Mapping[str, Callable[..., Any]] = field(default_factory=lambda: MappingProxyType({}))
     """Wrong kernels by what is wrong with them, called like the reference: `kgate selftest` asks whether the check
     finds them, besides those that it makes for any operator."""
 

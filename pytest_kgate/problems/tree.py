@@ -1,4 +1,6 @@
-"""A problem's inputs, copied and compared: tensors in tuples, lists and dicts, among them numbers, strings and None.
+"""A problem's inputs and answers, copied and compared: tensors in a tree, among them numbers, strings and None.
+
+`structure.py` says what a tree is built of.
 
 A copy has the strides of what it is a copy of, also where the tensor has gaps or overlaps itself, as one has that was
 sliced or expanded: a kernel may choose its way by them. PyTorch's `clone` makes such a tensor dense.
@@ -15,6 +17,9 @@ from typing import TypeVar
 import numpy as np
 import torch
 from torch import Tensor
+
+from pytest_kgate.problems import structure
+from pytest_kgate.problems.structure import opened
 
 Tree = TypeVar("Tree")
 
@@ -77,10 +82,12 @@ def same(tree: Any, other: Any) -> bool:
             getattr(tree, what) == getattr(other, what) for what in ("dtype", "shape", "layout")
         )
         return built and same_bytes(tree, other)
-    if isinstance(tree, dict):
-        return isinstance(other, dict) and tree.keys() == other.keys() and all(same(tree[k], other[k]) for k in tree)
-    if isinstance(tree, (tuple, list)):
-        return type(tree) is type(other) and len(tree) == len(other) and all(map(same, tree, other))
+    node = opened(tree)
+    if node is not None:
+        its = opened(other)
+        if its is None or type(tree) is not type(other) or list(node.keys) != list(its.keys):
+            return False
+        return all(map(same, node.children, its.children))
     return bool(tree == other) if isinstance(tree, (int, float, complex, str)) else type(tree) is type(other)
 
 
@@ -113,12 +120,13 @@ def size_bytes(tree: Any) -> int:
 
 
 def leaves(tree: Any) -> Iterator[Any]:
-    """All that a tree holds and that is no tuple, list or dict, in order."""
-    if isinstance(tree, (tuple, list, dict)):
-        for one in tree.values() if isinstance(tree, dict) else tree:
-            yield from leaves(one)
-    else:
+    """All that a tree holds and that is no node of it, in order."""
+    node = opened(tree)
+    if node is None:
         yield tree
+    else:
+        for child in node.children:
+            yield from leaves(child)
 
 
 def room_for(tensor: Tensor, device: str | torch.device | None = None) -> Tensor:
@@ -144,24 +152,29 @@ def with_outside(tree: Any, kept: Any, device: torch.device) -> Any:
     """The tree's tensors on this device, with all else as `outside` has kept it of a tree that is built alike."""
     if isinstance(tree, Tensor) and tree.device == device:
         return tree
-    if isinstance(tree, dict):
-        return {key: with_outside(one, kept[key], device) for key, one in tree.items()}
-    if isinstance(tree, (tuple, list)):
-        changed = [with_outside(one, its, device) for one, its in zip(tree, kept, strict=True)]
-        return type(tree)(*changed) if hasattr(tree, "_fields") else type(tree)(changed)
+    node = opened(tree)
+    if node is not None:
+        its = opened(kept)
+        assert its is not None, "kept of a tree that is built alike"
+        return node.build([with_outside(*pair, device) for pair in zip(node.children, its.children, strict=True)])
     return kept
 
 
 def mapped(tree: Any, change: Callable[[Tensor], Any]) -> Any:
     """The same tree with each tensor changed; what is no tensor stays as it is."""
-    if isinstance(tree, Tensor):
-        return change(tree)
-    if isinstance(tree, dict):
-        return {key: mapped(one, change) for key, one in tree.items()}
-    if isinstance(tree, (tuple, list)):
-        changed = [mapped(one, change) for one in tree]
-        return type(tree)(*changed) if hasattr(tree, "_fields") else type(tree)(changed)  # a named tuple has fields
-    return tree
+    return structure.mapped(tree, lambda leaf: change(leaf) if isinstance(leaf, Tensor) else leaf)
+
+
+def clone(tree: Tree) -> Tree:
+    """The tree with each tensor's values in dense memory of their own: of an answer, whose strides say nothing."""
+    cloned: Tree = mapped(tree, Tensor.clone)
+    return cloned
+
+
+def fill(tree: Any, values: Any) -> None:
+    """Copy the values of an answer's tensors to those of another that is built alike, whatever strides they have."""
+    for tensor, value in zip(tensors(tree), tensors(values), strict=True):
+        tensor.copy_(value)
 
 
 def _copied(tensor: Tensor, place: Callable[[Tensor], Tensor]) -> Tensor:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
-from pytest_kgate.bench.correctness.comparison.findings import Comparison
 from pytest_kgate.bench.correctness.comparison.findings import Limits
-from pytest_kgate.bench.correctness.comparison.tolerance import ExactAnswer
+from pytest_kgate.bench.correctness.comparison.outputs import Found
+from pytest_kgate.bench.correctness.comparison.outputs import the_worst
 from pytest_kgate.bench.correctness.problem_calls import reference_output
 from pytest_kgate.bench.correctness.problem_calls import truth_of
 from pytest_kgate.bench.correctness.problem_calls import unchanged_truth_of
@@ -21,7 +21,7 @@ from pytest_kgate.bench.correctness.problem_calls import workload_of
 from pytest_kgate.bench.correctness.reference_check import demand_right_reference
 from pytest_kgate.bench.correctness.reference_check import is_right_reference
 from pytest_kgate.bench.correctness.weakness import IDLE
-from pytest_kgate.bench.correctness.weakness import Survivors
+from pytest_kgate.bench.correctness.weakness import OutputSurvivors
 from pytest_kgate.bench.seeds import SeedBook
 from pytest_kgate.bench.seeds import Stream
 from pytest_kgate.device.answer import as_answer
@@ -31,9 +31,11 @@ from pytest_kgate.device.arm import blame
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.errors import CandidateError
+from pytest_kgate.problems import tree
 from pytest_kgate.problems.fingerprint import Fingerprint
 from pytest_kgate.problems.problem import Problem
 from pytest_kgate.report.format import percent
+from pytest_kgate.report.rows import number
 from pytest_kgate.statistics.gates import ErrorGate
 from pytest_kgate.statistics.gates import Verdict
 from pytest_kgate.system.clocks.spent import spent
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from pytest_kgate.report.record.facts.correctness import DrawFacts
     from pytest_kgate.report.record.facts.correctness import DrawKind
     from pytest_kgate.report.record.facts.correctness import FailedCheck
+    from pytest_kgate.report.record.facts.correctness import OutputFacts
     from pytest_kgate.report.record.facts.correctness import WorstFacts
 
 DRAWS: tuple[DrawKind, ...] = ("normal", "hard", "normal", "hard", "normal")
@@ -95,13 +98,15 @@ class Correctness:
     """Of the draw that decided; without an `allclose` marker each draw has its own."""
     gate: ErrorGate | None
     draws: tuple[Draw, ...]
-    like: Tensor
-    """An output of the reference, unfilled: the shape, dtype and device of an answer."""
+    like: Any
+    """An answer of the reference, unfilled: how answers are built, and their tensors' shapes, dtypes and device."""
     reference: Arm
     worst: WorstFacts | None
     """Where the candidate is furthest off; None where it is right."""
     weak: tuple[str, ...] = ()
     """Wrong answers that this check would let pass: what they are, in a few words each."""
+    outputs: tuple[OutputFacts, ...] = ()
+    """Of each output the largest errors, where there are several."""
 
     @property
     def lets_idle_pass(self) -> str:
@@ -126,7 +131,7 @@ class Correctness:
 
     def to_dict(self) -> CorrectnessFacts:
         """Built-in types, for the record; infinite errors become None, which JSON has a word for."""
-        return {
+        facts: CorrectnessFacts = {
             "verdict": "PASS" if self.verdict is Verdict.PASS else "FAIL",
             "reason": self.reason,
             "failed": self.failed,
@@ -140,6 +145,9 @@ class Correctness:
             "worst": self.worst,
             "weak": list(self.weak),
         }
+        if self.outputs:
+            facts["outputs"] = list(self.outputs)
+        return facts
 
 
 def check(
@@ -149,8 +157,9 @@ def check(
     like = reference_output(device, problem, reference)
     draws: list[Draw] = []
     loosest: Limits | None = None
-    survivors = Survivors(gate)
-    failures: list[tuple[Comparison, Limits, WorstFacts]] = []
+    survivors = OutputSurvivors(gate)
+    failures: list[tuple[Found, WorstFacts]] = []
+    of_outputs: list[OutputFacts] = []
     for kind, draw_seed in draws_of(seed):
         workload = workload_of(problem, device, like, hard=kind == "hard")
         with device.running("checking the candidate"):
@@ -163,22 +172,40 @@ def check(
                 del truth  # rows may have to do with each other after all: who is blamed must deserve it
                 truth = truth_of(problem, reference, inputs, like, at_once=True)
             demand_right_reference(truth, gate, inputs)
-            limits = truth.limits(gate)
-            found = truth.compare(answer, limits)
-            del inputs, answer, truth.reference  # one draw is in memory at a time
+            found = the_worst(outputs := truth.judge(answer, gate))
+            del inputs, answer  # one draw is in memory at a time
+            truth.forget_reference()
             if not (failures or found.failed):
                 survivors.add(truth)
-        if loosest is None or limits.atol > loosest.atol:
-            loosest = limits
-        draws.append(_draw(kind, draw_seed, truth, found))
+        if loosest is None or found.limits.atol > loosest.atol:
+            loosest = found.limits
+        draws.append(_draw(kind, draw_seed, found))
+        of_outputs = [_of_output(one, before) for one, before in itertools.zip_longest(outputs, of_outputs)]
         if found.failed:
-            failures.append((found, limits, _place(found, kind, draw_seed)))
-        del truth
+            failures.append((found, _place(found, kind, draw_seed)))
+        del truth, outputs
+    several = of_outputs if len(of_outputs) > 1 else []
     if failures:
-        found, limits, worst = max(failures, key=lambda one: (one[0].failed == "tolerance", one[0].excess))
-        return Correctness(Verdict.FAIL, found.reason, found.failed, limits, gate, tuple(draws), like, reference, worst)
+        found, worst = max(
+            failures, key=lambda one: (one[0].comparison.failed == "tolerance", one[0].comparison.excess)
+        )
+        reason = found.comparison.reason if found.output == "output" else f"{found.output}: {found.comparison.reason}"
+        return Correctness(
+            verdict=Verdict.FAIL,
+            reason=reason,
+            failed=found.comparison.failed,
+            limits=found.limits,
+            gate=gate,
+            draws=tuple(draws),
+            like=like,
+            reference=reference,
+            worst=worst,
+            outputs=tuple(several),
+        )
     assert loosest is not None
-    return Correctness(Verdict.PASS, "", "", loosest, gate, tuple(draws), like, reference, None, survivors.names)
+    return Correctness(
+        Verdict.PASS, "", "", loosest, gate, tuple(draws), like, reference, None, survivors.names, tuple(several)
+    )
 
 
 def draws_of(seed: int) -> Iterator[tuple[DrawKind, int]]:
@@ -188,12 +215,14 @@ def draws_of(seed: int) -> Iterator[tuple[DrawKind, int]]:
 
 
 def answer_of(
-    device: Device, workload: Workload, candidate: Arm, inputs: tuple[Any, ...], like: Tensor, before: Fingerprint
-) -> Tensor:
+    device: Device, workload: Workload, candidate: Arm, inputs: tuple[Any, ...], like: Any, before: Fingerprint
+) -> Any:
     """A copy of the candidate's answer to these inputs. Call it before the exact answer exists anywhere in memory.
 
-    `before` is of the inputs, which must stay as they are.
+    `before` is of the inputs, which must stay as they are, but for those that the problem lets it change: they are what
+    they were when this returns.
     """
+    pristine = {place: tree.copy(inputs[place]) for place in workload.mutates}
     output = workload.output_for(candidate, inputs)
     if output is None:
         workload.make_output(inputs)  # freed at once: an output allocated next is likely to find NaN in it
@@ -203,17 +232,21 @@ def answer_of(
         device.synchronize()
     answer = as_answer(result, like, inputs)
     device.synchronize()
+    answer = tree.clone(answer)
+    for place, values in pristine.items():
+        tree.write(inputs[place], values)
     position = before.first_changed(inputs)
     if position is not None:
         raise CandidateError(
             f"The candidate changed its input {position}.",
-            "Leave the inputs as they are; copy what you scale. What works in place is raced with a copy in both arms: "
-            "lambda x: kernel(x.clone()).",
+            "Leave the inputs as they are; copy what you scale. A problem whose calls change inputs says so: "
+            f"Problem(..., mutates=({position},)).",
         )
-    return answer.clone()
+    return answer
 
 
-def _draw(kind: DrawKind, seed: int, truth: ExactAnswer, found: Comparison) -> Draw:
+def _draw(kind: DrawKind, seed: int, output: Found) -> Draw:
+    truth, found = output.truth, output.comparison
     return Draw(
         kind=kind,
         seed=seed,
@@ -227,7 +260,24 @@ def _draw(kind: DrawKind, seed: int, truth: ExactAnswer, found: Comparison) -> D
     )
 
 
-def _place(found: Comparison, kind: DrawKind, seed: int) -> WorstFacts:
+def _of_output(found: Found, before: OutputFacts | None) -> OutputFacts:
+    """The largest errors of an output, in this draw and in those before."""
+    candidate, reference = found.comparison.error, found.truth.reference_error
+    if before is not None:
+        candidate = max(candidate, number(before["candidate_error"]))
+        reference = max(reference, number(before["reference_error"]))
+    return {
+        "name": found.output,
+        "dtype": str(found.truth.dtype).removeprefix("torch."),
+        "candidate_error": _finite(candidate),
+        "reference_error": _finite(reference),
+        "atol": max(found.limits.atol, before["atol"] if before else 0.0),
+        "rtol": found.limits.rtol,
+    }
+
+
+def _place(output: Found, kind: DrawKind, seed: int) -> WorstFacts:
+    found = output.comparison
     place = found.place
     worst: WorstFacts = {
         "index": list(place.index),
@@ -237,6 +287,8 @@ def _place(found: Comparison, kind: DrawKind, seed: int) -> WorstFacts:
         "kind": kind,
         "seed": seed,
     }
+    if output.output != "output":
+        worst["output"] = output.output
     if found.failed == "tolerance":
         worst["wrong_fraction"] = place.wrong_fraction  # of elements beyond the tolerance
     return worst
@@ -254,15 +306,16 @@ def verify_timed_output(
     with device.running("verifying a timed launch"):
         answer = as_answer(output, correctness.like, inputs)
         truth = truth_of(problem, correctness.reference, inputs, correctness.like)
-        found = truth.compare(answer, truth.limits(correctness.gate))
-    if not found.failed:
+        output = the_worst(truth.judge(answer, correctness.gate))
+    if not output.failed:
         return None
+    found, name = output.comparison, "" if output.output == "output" else f"{output.output}, "
     if found.failed != "tolerance":
-        return f"a timed launch left another answer than the checked ones: {found.reason}"
+        return f"a timed launch left another answer than the checked ones: {name}{found.reason}"
     place = found.place
     return (
-        f"a timed launch left another answer than the checked ones: off by {found.error:.3g} at {list(place.index)}, "
-        f"{percent(place.wrong_fraction)} of the elements wrong"
+        f"a timed launch left another answer than the checked ones: {name}off by {found.error:.3g} at "
+        f"{list(place.index)}, {percent(place.wrong_fraction)} of the elements wrong"
     )
 
 

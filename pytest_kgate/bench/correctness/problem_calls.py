@@ -9,13 +9,17 @@ import torch
 from torch import Generator
 from torch import Tensor
 
+from pytest_kgate.bench.correctness.comparison.outputs import ExactOutputs
+from pytest_kgate.bench.correctness.comparison.outputs import tensors_by_name
 from pytest_kgate.bench.correctness.comparison.slabs import slabs
 from pytest_kgate.bench.correctness.comparison.tolerance import ExactAnswer
+from pytest_kgate.bench.correctness.exact.answer import demand_tensors
 from pytest_kgate.bench.correctness.exact.answer import exact_answer
 from pytest_kgate.bench.correctness.exact.answer import exact_by_rows
-from pytest_kgate.bench.correctness.exact.answer import tensor_of
+from pytest_kgate.device.answer import outputs_of
 from pytest_kgate.device.answer import poison
 from pytest_kgate.device.arm import Arm
+from pytest_kgate.device.arm import InPlace
 from pytest_kgate.device.arm import blame
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Workload
@@ -32,12 +36,12 @@ _SEED = 0
 """No secret: no candidate sees the values that it draws."""
 
 
-def workload_of(problem: Problem, device: Device, like: Tensor | None = None, *, hard: bool = False) -> Workload:
-    """Fresh inputs by seed and poisoned outputs on the device; `like` is an output of the reference.
+def workload_of(problem: Problem, device: Device, like: Any = None, *, hard: bool = False) -> Workload:
+    """Fresh inputs by seed and poisoned outputs on the device; `like` is an answer of the reference.
 
     Without `like`, only inputs can be had.
     """
-    draw_from: Callable[[Generator], tuple[Tensor, ...]] = (
+    draw_from: Callable[[Generator], Any] = (
         problem.hard_inputs if hard and problem.hard_inputs is not None else problem.inputs
     )
 
@@ -50,11 +54,16 @@ def workload_of(problem: Problem, device: Device, like: Tensor | None = None, *,
         _demand_no_other_arrays(inputs)
         return inputs
 
-    def make_output(inputs: tuple[Any, ...]) -> Tensor:
+    def make_output(inputs: tuple[Any, ...]) -> Any:
         shaped = next(tree.tensors(inputs)) if like is None else like
-        return poison(torch.empty_like(shaped, memory_format=torch.contiguous_format))
+        return new_output(shaped.returned if isinstance(shaped, InPlace) else shaped)
 
-    return Workload(draw, make_output)
+    return Workload(draw, make_output, problem.mutates, (lambda inputs: new_output(like)) if problem.mutates else None)
+
+
+def new_output(like: Any) -> Any:
+    """Dense memory for tensors like these, filled with NaN."""
+    return poison(tree.mapped(like, lambda one: torch.empty_like(one, memory_format=torch.contiguous_format)))
 
 
 def demand_repeatable(problem: Problem, device: Device) -> None:
@@ -89,36 +98,66 @@ def _outline(inputs: tuple[Any, ...]) -> Any:
 
 
 def truth_of(
-    problem: Problem, reference: Arm, inputs: tuple[Any, ...], like: Tensor, *, at_once: bool = False
-) -> ExactAnswer:
+    problem: Problem, reference: Arm, inputs: tuple[Any, ...], like: Any, *, at_once: bool = False
+) -> ExactOutputs:
     """The exact answer to these inputs, with the reference's error against it.
 
-    A large one is made in pieces where a trial shows that this can be done, unless `at_once`.
+    A large one of a single output is made in pieces where a trial shows that this can be done, unless `at_once`. Where
+    calls change inputs, the reference works on copies of them.
     """
-    by_rows = None if at_once else exact_by_rows(problem, inputs, like)
+    by_rows = None if at_once or not isinstance(like, Tensor) else exact_by_rows(problem, inputs, like)
     exact = exact_answer(problem, inputs, like) if by_rows is None else by_rows
-    if exact.shape != like.shape:
+    found = tensors_by_name(exact, like)
+    if found is None:
         raise UsageError(
-            f"The problem's exact returned shape {tuple(exact.shape)}, its reference {tuple(like.shape)}.",
-            "Both must compute the same thing.",
+            f"The problem's exact returned {_listed(exact)}, its reference {_listed(like)}.",
+            "Both must compute the same thing: `exact` returns what the reference returns, and then the new values of "
+            "the inputs in `mutates`.",
         )
-    if any(bool(_readable(exact[slab.index]).isnan().any()) for slab in slabs(exact.shape)):
-        raise UsageError(
-            "The problem's exact answer holds NaN, with which no answer can be compared.",
-            "Draw inputs to which there is an answer.",
-        )
-    output = torch.empty_like(like) if reference.takes_output else None
-    return ExactAnswer(exact, _call_reference(reference, inputs, output), in_pieces=by_rows is not None)
+    for name, wanted in outputs_of(like).items():
+        own = "" if name == "output" else f" as {name}"
+        if found[name].shape != wanted.shape:
+            raise UsageError(
+                f"The problem's exact returned shape {tuple(found[name].shape)}{own}, its reference "
+                f"{tuple(wanted.shape)}.",
+                "Both must compute the same thing.",
+            )
+        if any(bool(_readable(found[name][slab.index]).isnan().any()) for slab in slabs(wanted.shape)):
+            raise UsageError(
+                f"The problem's exact answer holds NaN{own}, with which no answer can be compared.",
+                "Draw inputs to which there is an answer.",
+            )
+    answer = _reference_answer(problem, reference, inputs, like)
+    outputs = outputs_of(answer)
+    in_pieces = by_rows is not None
+    return ExactOutputs(
+        {name: ExactAnswer(one, outputs[name], in_pieces=in_pieces) for name, one in found.items()},
+        answer,
+        problem.tolerance,
+    )
+
+
+def _reference_answer(problem: Problem, reference: Arm, inputs: tuple[Any, ...], like: Any) -> Any:
+    """The reference's answer, with the exact answer's memory not yet used for anything else."""
+    own = tuple(tree.copy(one) if place in problem.mutates else one for place, one in enumerate(inputs))
+    output = None
+    if reference.takes_output:
+        output = tree.mapped(like.returned if isinstance(like, InPlace) else like, torch.empty_like)
+    return _call_reference(reference, own, output)
+
+
+def _listed(answer: Any) -> str:
+    return ", ".join(outputs_of(answer)) or "no output"
 
 
 def unchanged_truth_of(
     problem: Problem,
     reference: Arm,
     inputs: tuple[Any, ...],
-    like: Tensor,
+    like: Any,
     before: Fingerprint,
     redraw: Callable[[], tuple[Any, ...]],
-) -> ExactAnswer:
+) -> ExactOutputs:
     """The same; raises `ProblemError` where the reference or the exact answer has changed the inputs.
 
     `before` is of these inputs; `redraw` draws them once more, to tell which of the two has changed them.
@@ -138,8 +177,8 @@ def unchanged_truth_of(
     )
 
 
-def reference_output(device: Device, problem: Problem, reference: Arm) -> Tensor:
-    """An uninitialised tensor with the shape, dtype and device that answers to this problem have.
+def reference_output(device: Device, problem: Problem, reference: Arm) -> Any:
+    """What answers to this problem look like: uninitialised tensors, built like the reference's answer.
 
     Raises `ProblemError` where the output has no elements.
     """
@@ -147,31 +186,37 @@ def reference_output(device: Device, problem: Problem, reference: Arm) -> Tensor
         inputs = workload_of(problem, device).draw(_SEED)
         output = None
         if reference.needs_output:
-            output = torch.empty_like(_shaped_for(problem, inputs))
+            output = _shaped_for(problem, inputs)
         result = _call_reference(reference, inputs, output)
         device.synchronize()
-    if not result.numel():
+    outputs = outputs_of(result)
+    if not any(one.numel() for one in outputs.values()):
+        shapes = ", ".join(str(tuple(one.shape)) for one in outputs.values())
         raise ProblemError(
-            f"The output of {problem.name} has no elements (shape {tuple(result.shape)}): there is nothing to compare.",
+            f"The output of {problem.name} has no elements (shape {shapes}): there is nothing to compare.",
             "Draw inputs that are not empty.",
         )
-    return result.new_empty(()).expand(result.shape)  # memory for one element only: nobody reads it
+    # Memory for one element each: nobody reads it.
+    return tree.mapped(result, lambda one: one.new_empty(()).expand(one.shape))
 
 
 def _readable(values: Tensor) -> Tensor:
     return values if values.itemsize > 1 else values.float()  # 8-bit floats know no isnan
 
 
-def _shaped_for(problem: Problem, inputs: tuple[Any, ...]) -> Tensor:
+def _shaped_for(problem: Problem, inputs: tuple[Any, ...]) -> Any:
     """An output for a reference that must be given one: as large as the exact answer, and of the first input's type."""
     exact = exact_answer(problem, inputs)
-    if not (exact.is_floating_point() or exact.is_complex()):
-        return exact
     alike = (one.dtype for one in tree.tensors(inputs) if one.is_floating_point() or one.is_complex())
-    dtype = next(alike, torch.float32)
-    if exact.is_complex() and not dtype.is_complex:
-        dtype = torch.complex128 if dtype is torch.float64 else torch.complex64
-    return torch.empty_like(exact, dtype=dtype, memory_format=torch.contiguous_format)
+    narrow = next(alike, torch.float32)
+
+    def shaped(one: Tensor) -> Tensor:
+        dtype = narrow if one.is_floating_point() or one.is_complex() else one.dtype
+        if one.is_complex() and not dtype.is_complex:
+            dtype = torch.complex128 if dtype is torch.float64 else torch.complex64
+        return torch.empty_like(one, dtype=dtype, memory_format=torch.contiguous_format)
+
+    return tree.mapped(exact, shaped)
 
 
 def _demand_no_other_arrays(inputs: tuple[Any, ...]) -> None:
@@ -184,10 +229,10 @@ def _demand_no_other_arrays(inputs: tuple[Any, ...]) -> None:
                 )
 
 
-def _call_reference(reference: Arm, inputs: tuple[Any, ...], output: Any) -> Tensor:
+def _call_reference(reference: Arm, inputs: tuple[Any, ...], output: Any) -> Any:
     with (
         spent("reference"),
         blame("The reference", "it is called as reference(*inputs, **params), with `out` where it takes one"),
     ):
         result = reference.call(inputs, output)
-    return tensor_of("reference", result)
+    return demand_tensors("reference", result)

@@ -14,6 +14,7 @@ from pytest_kgate.problems import tree
 from pytest_kgate.report.format import percent
 
 if TYPE_CHECKING:
+    from pytest_kgate.bench.correctness.comparison.outputs import ExactOutputs
     from pytest_kgate.bench.correctness.comparison.tolerance import ExactAnswer
     from pytest_kgate.statistics.gates import ErrorGate
 
@@ -39,16 +40,17 @@ _TODO = (
 )
 
 
-def demand_right_reference(truth: ExactAnswer, gate: ErrorGate | None, inputs: tuple[Any, ...]) -> None:
+def demand_right_reference(truth: ExactOutputs, gate: ErrorGate | None, inputs: tuple[Any, ...]) -> None:
     """Raise `ProblemError` where the reference is neither within the tolerance nor as near as its type allows."""
-    fault = _fault(truth, gate, inputs)
-    if fault:
-        raise ProblemError(f"The reference is wrong: {fault}.", _TODO)
+    for name, one, own in truth.each(gate):
+        fault = _fault(one, own, inputs)
+        if fault:
+            raise ProblemError(f"The reference is wrong{'' if name == 'output' else f' in {name}'}: {fault}.", _TODO)
 
 
-def is_right_reference(truth: ExactAnswer, gate: ErrorGate | None, inputs: tuple[Any, ...]) -> bool:
+def is_right_reference(truth: ExactOutputs, gate: ErrorGate | None, inputs: tuple[Any, ...]) -> bool:
     """Whether `demand_right_reference` raises nothing."""
-    return _fault(truth, gate, inputs) is None
+    return all(_fault(one, own, inputs) is None for _, one, own in truth.each(gate))
 
 
 def _fault(truth: ExactAnswer, gate: ErrorGate | None, inputs: tuple[Any, ...]) -> str | None:

@@ -9,21 +9,24 @@ from typing import Final
 from typing import Literal
 
 import torch
-from torch import Tensor
 
 from pytest_kgate.bench.correctness.check import answer_of
 from pytest_kgate.bench.correctness.check import draws_of
-from pytest_kgate.bench.correctness.comparison.tolerance import ExactAnswer
+from pytest_kgate.bench.correctness.comparison.outputs import ExactOutputs
+from pytest_kgate.bench.correctness.comparison.outputs import near_enough
+from pytest_kgate.bench.correctness.comparison.outputs import the_worst
 from pytest_kgate.bench.correctness.mutants.generic import generic_mutants
 from pytest_kgate.bench.correctness.mutants.mutant import Mutant
 from pytest_kgate.bench.correctness.problem_calls import reference_output
 from pytest_kgate.bench.correctness.problem_calls import truth_of
 from pytest_kgate.bench.correctness.problem_calls import workload_of
 from pytest_kgate.device.arm import Arm
+from pytest_kgate.device.arm import InPlace
 from pytest_kgate.device.arm import bind
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.errors import CandidateError
+from pytest_kgate.problems import tree
 from pytest_kgate.problems.fingerprint import Fingerprint
 from pytest_kgate.problems.problem import Problem
 from pytest_kgate.statistics.gates import ErrorGate
@@ -109,18 +112,20 @@ def selftest(device: Device, problem: Problem, reference: Arm, gate: ErrorGate |
             truth = truth_of(problem, reference, workload.draw(draw_seed), like)
             for (mutant, fate), answer in zip(alive, answers, strict=True):
                 _judge(mutant, fate, answer, truth, gate, kind)
-            honest = honest or truth.compare(truth.reference, truth.limits(gate)).reason
+            honest = honest or the_worst(truth.judge(truth.reference, gate)).comparison.reason
     return Selftest(tuple(fates), honest)
 
 
-def mutants_of(problem: Problem, reference: Arm, like: Tensor) -> list[Mutant]:
+def mutants_of(problem: Problem, reference: Arm, like: Any) -> list[Mutant]:
     """New mutants for this problem: those that fit any operator, and those that the problem brings."""
 
-    def right(inputs: tuple[Any, ...]) -> Tensor:
-        answer: Tensor = reference.call(inputs, torch.empty_like(like) if reference.takes_output else None)
-        return answer
+    def right(inputs: tuple[Any, ...]) -> Any:
+        output = None
+        if reference.takes_output:
+            output = tree.mapped(like.returned if isinstance(like, InPlace) else like, torch.empty_like)
+        return reference.call(inputs, output)
 
-    own = {name: bind("mutant", kernel, problem.params) for name, kernel in problem.mutants.items()}
+    own = {name: bind("mutant", kernel, problem.params, problem.mutates) for name, kernel in problem.mutants.items()}
     return generic_mutants(right, like) + [Mutant(name, _without_output(arm)) for name, arm in own.items()]
 
 
@@ -128,7 +133,7 @@ def _without_output(arm: Arm) -> Any:
     return lambda inputs: arm.call(inputs, None)
 
 
-def _answer(device: Device, workload: Workload, mutant: Mutant, seed: int, like: Tensor) -> Tensor | CandidateError:
+def _answer(device: Device, workload: Workload, mutant: Mutant, seed: int, like: Any) -> Any | CandidateError:
     # Inputs of its own: one of the mutants changes them.
     arm = Arm("candidate", lambda inputs, output: mutant.call(inputs), False)
     try:
@@ -141,16 +146,17 @@ def _answer(device: Device, workload: Workload, mutant: Mutant, seed: int, like:
 def _judge(
     mutant: Mutant,
     fate: Fate,
-    answer: Tensor | CandidateError,
-    truth: ExactAnswer,
+    answer: Any | CandidateError,
+    truth: ExactOutputs,
     gate: ErrorGate | None,
     kind: DrawKind,
 ) -> None:
     if isinstance(answer, CandidateError):
         fate.outcome, fate.check, fate.kind = KILLED, "raised" if answer.__cause__ else "refused", kind
         return
-    found = truth.compare(answer, truth.limits(gate))
-    if found.failed:
-        fate.outcome, fate.check, fate.kind = KILLED, found.failed, kind
-    elif mutant.idle or not (truth.same(answer, truth.reference) or found.rms_error <= _ROUNDING * truth.rounding):
+    found = truth.judge(answer, gate)
+    worst = the_worst(found)
+    if worst.failed:
+        fate.outcome, fate.check, fate.kind = KILLED, worst.comparison.failed, kind
+    elif mutant.idle or not (truth.same(answer, truth.reference) or all(near_enough(one, _ROUNDING) for one in found)):
         fate.outcome = LIVED

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from pytest_kgate.bench.correctness.comparison.findings import Limits
+from pytest_kgate.bench.correctness.comparison.outputs import ExactOutputs
 from pytest_kgate.bench.correctness.comparison.slabs import Parted
 from pytest_kgate.bench.correctness.comparison.slabs import slabs
 from pytest_kgate.bench.correctness.comparison.tolerance import ExactAnswer
@@ -102,3 +103,24 @@ class Remembered:
 
 def _changed(truth: ExactAnswer, change: Change) -> Parted:
     return Parted(lambda slab: change(truth.right_at, truth.shape, slab))
+
+
+class OutputSurvivors:
+    """The same of an answer with several outputs, each of which may be wrong while the others are right."""
+
+    def __init__(self, gate: ErrorGate | None) -> None:
+        self._gate = gate
+        self._of: dict[str, Survivors] = {}
+
+    def add(self, truth: ExactOutputs) -> None:
+        """Show the check's next draw, with its exact answer."""
+        for name, one, own in truth.each(self._gate):
+            self._of.setdefault(name, Survivors(own)).add(one)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What is wrong with each, and in which output; without its name, what all outputs would let pass alike."""
+        found = {output: its.names for output, its in self._of.items()}
+        common = [name for name in next(iter(found.values()), ()) if all(name in names for names in found.values())]
+        own = [f"{name} ({output})" for output, names in found.items() for name in names if name not in common]
+        return (*common, *own)

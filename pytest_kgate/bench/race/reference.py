@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from pytest_kgate.bench.correctness.problem_calls import reference_output
 from pytest_kgate.bench.correctness.problem_calls import workload_of
@@ -72,7 +71,7 @@ class _Choice:
     def reference_of(self, problem: Problem) -> Reference:
         """The chosen one of this problem's references."""
         assert isinstance(problem.reference, Mapping)
-        arm = bind("reference", problem.reference[self.backend], problem.params)
+        arm = bind("reference", problem.reference[self.backend], problem.params, problem.mutates)
         name = (problem.name.split() or [self.backend])[0]
         return Reference(arm, name, self.backend, self.choices, self.refused)
 
@@ -90,7 +89,7 @@ class ReferencePicker:
         """The problem's one reference, or the fastest of several; raises `KgateError` where none runs."""
         if not isinstance(problem.reference, Mapping):
             name = getattr(problem.reference, "__name__", type(problem.reference).__name__)
-            return Reference(bind("reference", problem.reference, problem.params), name, None, {}, {})
+            return Reference(bind("reference", problem.reference, problem.params, problem.mutates), name, None, {}, {})
         setting = (device.torch_device, timer, cache)
         known = next((one for one in self._chosen if one.fits(problem, setting)), None)
         if known is None:
@@ -118,9 +117,9 @@ def _fastest(
     arms: dict[str, Arm] = {}
     seconds: dict[str, float] = {}
     refused: dict[str, str] = {}
-    outputs: dict[str, Tensor] = {}
+    outputs: dict[str, Any] = {}
     for name, function in references.items():
-        arm = bind("reference", function, problem.params)
+        arm = bind("reference", function, problem.params, problem.mutates)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # PyTorch explains at length why a backend does not apply

@@ -16,6 +16,7 @@ from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.cuda.context import CudaContext
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Workload
+from pytest_kgate.problems import tree
 from pytest_kgate.problems.tree import write_span
 
 _FEWEST_PAIRS, _MOST_PAIRS = 4, 7
@@ -72,7 +73,7 @@ def time_new_values(
         answers[which] = arm.call(inputs, output)
 
     def keep() -> None:
-        answers[0] = answers[0].clone() if isinstance(answers[0], Tensor) else answers[0]
+        answers[0] = tree.clone(answers[0])
 
     if isinstance(device, CudaContext):
         times = _by_events(device, call, draw, refill, keep, pairs)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from collections.abc import Iterable
 from typing import Any
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
-from pytest_kgate.device.answer import tensor_of
+from pytest_kgate.device.answer import poison
+from pytest_kgate.device.answer import tensors_of
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.cuda.context import CudaContext
 from pytest_kgate.device.protocol import Device
@@ -50,10 +52,10 @@ def finishes_late(arm: Arm, workload: Workload, seed: int) -> str | None:
     """
     inputs = workload.draw(seed)
     output = workload.output_for(arm, inputs)
-    result = tensor_of(arm.call(inputs, output))
-    returned = result.clone()
+    result = tensors_of(arm.call(inputs, output))
+    returned = [one.clone() for one in result]
     time.sleep(_HELD_SECONDS + _LATE_SECONDS)
-    return None if _same_bytes(returned, result) else "its answer changed after the call had returned"
+    return None if all(map(_same_bytes, returned, result)) else "its answer changed after the call had returned"
 
 
 def works_elsewhere(device: CudaContext, arm: Arm, workload: Workload, seeds: tuple[int, int]) -> str | None:
@@ -68,25 +70,25 @@ def works_elsewhere(device: CudaContext, arm: Arm, workload: Workload, seeds: tu
     other = workload.draw(seeds[1])
     if all(torch.equal(one, two) for one, two in zip(tree.tensors(inputs), tree.tensors(other), strict=True)):
         return None  # the answer is always the same one, and old memory may hold it
-    blank = workload.make_output(inputs)
+    blank = workload.make_answer(inputs)
     side = torch.cuda.Stream(device.index)
     arm.call(other, output)  # what is allocated or loaded once would wait for the held stream
     device.synchronize()
     start = time.perf_counter()
-    answer = tensor_of(arm.call(other, output))
+    answer = tensors_of(arm.call(other, output))
     device.synchronize()
     held_seconds = min(max(_HELD_SECONDS, 2 * (time.perf_counter() - start)), _LONGEST_HELD_SECONDS)
     stale = _parts(answer).cpu()
     if output is not None:
-        output.copy_(blank)
+        poison(output)
     device.synchronize()
     with torch.cuda.stream(side):
-        before = _parts(blank).cpu()
+        before = _parts(tree.tensors(blank)).cpu()
     held = torch.empty_like(before, pin_memory=True)
     del blank
     device.synchronize()
     device.instruments.hold(device.stream)
-    result = tensor_of(arm.call(inputs, output))
+    result = tensors_of(arm.call(inputs, output))
     time.sleep(held_seconds)
     in_time = _read(result, held, side)
     device.instruments.release()
@@ -111,12 +113,12 @@ def ends_on_default_stream(device: CudaContext, arm: Arm, workload: Workload, se
     output = workload.output_for(arm, inputs)
     side = torch.cuda.Stream(device.index)
     # On other inputs, so that memory which is used again does not hold the answer already.
-    held = torch.empty_like(_parts(tensor_of(arm.call(other, output))), device="cpu", pin_memory=True)
+    held = torch.empty_like(_parts(tensors_of(arm.call(other, output))), device="cpu", pin_memory=True)
     if output is not None:
-        output.copy_(workload.make_output(inputs))
+        poison(output)
     device.synchronize()
     device.instruments.hold(torch.cuda.default_stream(device.index))
-    result = tensor_of(arm.call(inputs, output))
+    result = tensors_of(arm.call(inputs, output))
     called = torch.cuda.Event()
     called.record(device.stream)
     in_time = _ended(called) and _read(result, held, side)
@@ -153,7 +155,7 @@ def out_of_order(
         answer = arm.call(inputs, output)
         if waited_for:
             device.synchronize()
-        kept = tensor_of(answer).clone()
+        kept = tree.clone(answer)
         device.instruments.release()
         device.synchronize()
         if device.instruments.host_was_late() and not waited_for:
@@ -166,7 +168,7 @@ def out_of_order(
     )
 
 
-def _read(result: Tensor, into: Tensor, side: torch.cuda.Stream) -> bool:
+def _read(result: Iterable[Tensor], into: Tensor, side: torch.cuda.Stream) -> bool:
     """Copy a result's bytes to memory of the host on a stream of their own; whether that was done soon enough."""
     with torch.cuda.stream(side):
         into.copy_(_parts(result), non_blocking=True)
@@ -183,8 +185,12 @@ def _ended(event: torch.cuda.Event) -> bool:
     return bool(event.query())
 
 
-def _parts(tensor: Tensor) -> Tensor:
-    """The bytes of its beginning, middle and end, `_PART_BYTES` each, which tell whether it has been written."""
+def _parts(outputs: Iterable[Tensor]) -> Tensor:
+    """The bytes of beginning, middle and end of each, `_PART_BYTES` long, which tell whether it has been written."""
+    return torch.cat([_parts_of(one) for one in outputs])
+
+
+def _parts_of(tensor: Tensor) -> Tensor:
     flat = tensor.detach().contiguous().reshape(-1).view(torch.uint8)
     if flat.numel() <= 3 * _PART_BYTES:
         return flat

@@ -7,6 +7,7 @@ candidate which reads it, or leaves a part of it unwritten, is found: copying th
 
 from __future__ import annotations
 
+import functools
 import gc
 import json
 import os
@@ -91,6 +92,7 @@ def _message(report: pytest.TestReport, call: pytest.CallInfo[None]) -> str:
 
 def launch(item: pytest.Item, request: Request, device: Device) -> None:
     """Call the candidate on a normal and a hard draw of its problem, or of the smaller problem that this one names."""
+    from pytest_kgate.device.answer import outputs_of
     from pytest_kgate.device.arm import bind
     from pytest_kgate.errors import UsageError
 
@@ -98,7 +100,7 @@ def launch(item: pytest.Item, request: Request, device: Device) -> None:
         pytest.skip(f"{os.environ[TOOL]} watches CUDA kernels, and the candidate does not run on a CUDA device")
     problem = request.problem if os.environ.get(FULL_SIZE) or request.problem.small is None else request.problem.small
     _tell({"launch": item.nodeid, "candidate": _name(request), "problem": problem.name})
-    arm = bind("candidate", request.candidate, problem.params)
+    arm = bind("candidate", request.candidate, problem.params, problem.mutates)
     for kind, seed in _SEEDS.items():
         draw = problem.hard_inputs if kind == "hard" else problem.inputs
         if draw is None:
@@ -106,9 +108,11 @@ def launch(item: pytest.Item, request: Request, device: Device) -> None:
         with device.running(f"running the candidate under {os.environ[TOOL]}"):
             answer = _launch_once(problem, draw, seed, arm, device)
             device.synchronize()
-            if not hasattr(answer, "cpu"):
-                raise UsageError(f"The candidate returned {type(answer).__name__}, not a tensor.", "Return one tensor.")
-            answer.cpu()  # initcheck reports what was never written
+            outputs = list(outputs_of(answer).values())
+            if not outputs or not all(hasattr(one, "cpu") for one in outputs):
+                raise UsageError(f"The candidate returned {type(answer).__name__}, not tensors.", "Return the answer.")
+            for one in outputs:
+                one.cpu()  # initcheck reports what was never written
             device.synchronize()
 
 
@@ -130,23 +134,31 @@ def _launch_once(problem: Problem, draw: Any, seed: int, arm: Arm, device: Devic
     inputs = tree.copy(on_host, lambda tensor: tree.room_for(tensor, device.torch_device))
     output = None
     if arm.takes_output:
-        output = torch.empty_like(_unwritten(problem, on_host), device=device.torch_device)
+        output = tree.mapped(
+            _unwritten(problem, on_host), lambda one: torch.empty_like(one, device=device.torch_device)
+        )
     with blame("The candidate", CALL_CONVENTION, skips=True):
         return arm.call(inputs, output)
 
 
-def _unwritten(problem: Problem, inputs: tuple[Tensor, ...]) -> Tensor:
-    """An output on the meta device, of the shape and dtype that the reference returns, found without running it."""
+def _unwritten(problem: Problem, inputs: tuple[Any, ...]) -> Any:
+    """Outputs on the meta device, of the shapes and dtypes that the reference returns, found without running it."""
     import torch
+
+    from pytest_kgate.problems import tree
+
+    def on_meta(one: Tensor) -> Tensor:
+        return torch.empty_like(one, device="meta")
 
     references = problem.reference.values() if hasattr(problem.reference, "values") else (problem.reference,)
     for place in ("meta", "cpu"):
-        placed = tuple(tensor.to(place) for tensor in inputs)
+        placed = tree.mapped(inputs, functools.partial(torch.Tensor.to, device=place))
         for reference in references:
             try:
                 with torch.no_grad():
-                    return torch.empty_like(reference(*placed, **problem.params), device="meta")
+                    return tree.mapped(reference(*placed, **problem.params), on_meta)
             except Exception:  # a reference that is a kernel itself; the exact answer has the shape too
                 continue
     exact = problem.exact(*inputs, **problem.params)
-    return torch.empty_like(exact, dtype=inputs[0].dtype, device="meta")
+    dtype = next(tree.tensors(inputs)).dtype
+    return tree.mapped(exact, lambda one: on_meta(one.to(dtype) if one.is_floating_point() else one))

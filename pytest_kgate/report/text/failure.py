@@ -160,7 +160,8 @@ def _worst(record: Record) -> str:
     index = ", ".join(str(i) for i in worst["index"])
     share = f"; {text.percent(worst['wrong_fraction'])} of that draw is wrong" if "wrong_fraction" in worst else ""
     values = f"{_value(worst['candidate'])}, exact is {_value(worst['exact'])}"
-    return f"out[{index}] = {values} ({worst['kind']} inputs of seed {worst['seed']}){share}"
+    name = worst.get("output", "out")
+    return f"{name}[{index}] = {values} ({worst['kind']} inputs of seed {worst['seed']}){share}"
 
 
 def _value(value: float | str) -> str:

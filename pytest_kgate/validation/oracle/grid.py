@@ -21,9 +21,7 @@ import torch
 
 from pytest_kgate.bench.correctness.check import answer_of
 from pytest_kgate.bench.correctness.check import draws_of
-from pytest_kgate.bench.correctness.comparison.findings import Comparison
-from pytest_kgate.bench.correctness.comparison.findings import Limits
-from pytest_kgate.bench.correctness.comparison.tolerance import ExactAnswer
+from pytest_kgate.bench.correctness.comparison.outputs import Found
 from pytest_kgate.bench.correctness.problem_calls import reference_output
 from pytest_kgate.bench.correctness.problem_calls import truth_of
 from pytest_kgate.bench.correctness.problem_calls import workload_of
@@ -161,7 +159,6 @@ def _honest(
             inputs = workload.draw(draw_seed)
             before = Fingerprint(inputs)
             truth = truth_of(problem, reference, inputs, like)
-            limits = truth.limits(gate)
             for name, kernel in kernels.items():
                 if not _takes(name, kernel, problem, inputs):
                     continue
@@ -171,8 +168,8 @@ def _honest(
                 except CandidateError as error:
                     yield name, 0.0, error.what
                     continue
-                found = truth.compare(answer, limits)
-                yield name, _share(found, truth, limits), found.reason
+                (found,) = truth.judge(answer, gate)
+                yield name, _share(found), found.comparison.reason
 
 
 def _takes(name: str, kernel: Kernel, problem: Problem, inputs: tuple[Any, ...]) -> bool:
@@ -189,9 +186,10 @@ def _takes(name: str, kernel: Kernel, problem: Problem, inputs: tuple[Any, ...])
     return True
 
 
-def _share(found: Comparison, truth: ExactAnswer, limits: Limits) -> float:
+def _share(found: Found) -> float:
     """The share of what is allowed that the error takes, of whichever check is nearest to its limit; 1 is the limit."""
-    return max(found.error / limits.atol, found.rms_error / (limits.factor * truth.baseline), found.row_excess)
+    one, limits = found.comparison, found.limits
+    return max(one.error / limits.atol, one.rms_error / (limits.factor * found.truth.baseline), one.row_excess)
 
 
 def run(

@@ -11,6 +11,7 @@ from pytest_kgate.bench.correctness.exact.rows import Rows
 from pytest_kgate.bench.correctness.exact.rows import float64_bytes
 from pytest_kgate.bench.correctness.exact.rows import rows_of
 from pytest_kgate.bench.memory.economies import give_up
+from pytest_kgate.device.answer import outputs_of
 from pytest_kgate.device.arm import blame
 from pytest_kgate.errors import UsageError
 from pytest_kgate.problems import tree
@@ -26,15 +27,15 @@ _PIECES = 16
 several times that."""
 
 
-def exact_answer(problem: Problem, inputs: tuple[Any, ...], like: Tensor | None = None) -> Tensor:
-    """The exact answer at once, on the host where the device has no room for it.
+def exact_answer(problem: Problem, inputs: tuple[Any, ...], like: Any = None) -> Any:
+    """The exact answer at once, a tensor or a tree of some, on the host where the device has no room for it.
 
-    `like` has the shape and device that answers have, where that is known.
+    `like` has the shapes and device that answers have, where that is known.
     """
     try:
         return _call(problem, inputs)
     except torch.OutOfMemoryError:
-        if like is None or like.device.type == "cpu":
+        if all(tensor.device.type == "cpu" for tensor in tree.tensors(like)):
             raise
         torch.cuda.empty_cache()
         on_host = tree.mapped(inputs, lambda tensor: tensor.cpu())
@@ -87,22 +88,31 @@ def _kept_type(exact: torch.dtype, answers: torch.dtype) -> torch.dtype:
     return exact
 
 
-def _call(problem: Problem, inputs: tuple[Any, ...]) -> Tensor:
+def _call(problem: Problem, inputs: tuple[Any, ...]) -> Any:
     with spent("exact"), blame("The problem's exact", "it is called as exact(*inputs, **params)"):
         exact = problem.exact(*inputs, **problem.params)
-    return tensor_of("exact", exact)
+    return demand_tensors("exact", exact)
 
 
-def tensor_of(role: str, result: object) -> Tensor:
-    """What a problem's function returned; raises `UsageError` where that is no dense tensor."""
-    if not isinstance(result, Tensor):
+def demand_tensors(role: str, result: Any) -> Any:
+    """What a problem's function returned; raises `UsageError` where that is no dense tensor, nor a tree of some."""
+    outputs = outputs_of(result)
+    for name, one in outputs.items():
+        if not isinstance(one, Tensor):
+            raise UsageError(
+                f"The problem's {role} returned {type(one).__name__}, not a tensor"
+                + (f", as its {name}." if name != "output" else "."),
+                "Return a torch tensor, or a tuple, list, dict or dataclass of some: torch.as_tensor(number) makes one "
+                "of a number.",
+            )
+        if one.layout is not torch.strided or one.is_meta or one.is_quantized:
+            raise UsageError(
+                f"The problem's {role} returned a sparse or quantised tensor, or one without memory.",
+                "Return dense tensors: result.to_dense(), result.dequantize(), or the parts of it that hold values.",
+            )
+    if not outputs:
         raise UsageError(
-            f"The problem's {role} returned {type(result).__name__}, not a tensor.",
-            "Return one torch tensor: of several, wrap the function, as in lambda *inputs: function(*inputs)[0].",
-        )
-    if result.layout is not torch.strided or result.is_meta:
-        raise UsageError(
-            f"The problem's {role} returned a sparse tensor, or one without memory.",
-            "Return a dense tensor: result.to_dense().",
+            f"The problem's {role} returned no tensor.",
+            "Return the answer. What works in place says which inputs it changes: Problem(..., mutates=(0,)).",
         )
     return result

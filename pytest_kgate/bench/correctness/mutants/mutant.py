@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
-
 
 @dataclass(frozen=True)
 class Mutant:
@@ -15,7 +13,7 @@ class Mutant:
 
     name: str
     """What is wrong, in a few words."""
-    call: Callable[[tuple[Any, ...]], Tensor]
+    call: Callable[[tuple[Any, ...]], Any]
     """From a call's inputs to the mutant's answer."""
     idle: bool = False
     """Whether it never reads its inputs. The check must find it even where its answer happens to be right."""

@@ -59,6 +59,8 @@ class WorstFacts(TypedDict):
 
     index: list[int]
     """Of the element in the output."""
+    output: NotRequired[str]
+    """Which one, of several: `output 1`, `output lse`; `input 0` is one that is changed in place."""
     candidate: float | str
     """What it wrote there; `nan`, `inf`, `-inf` and complex numbers are strings."""
     exact: float | str
@@ -71,6 +73,23 @@ class WorstFacts(TypedDict):
     """Of that draw's elements, those beyond the tolerance."""
     not_finite_fraction: NotRequired[Fraction]
     """Of that draw's elements, those that are NaN or Inf."""
+
+
+class OutputFacts(TypedDict):
+    """One output of several."""
+
+    name: str
+    """`output 1`, `output lse`, or `input 0` for one that is changed in place."""
+    dtype: str
+    """Of its elements: `float16`."""
+    candidate_error: Error
+    """The largest over the draws."""
+    reference_error: Error
+    """The largest over the draws."""
+    atol: Annotated[float, ">= 0"]
+    """Allowed is |candidate - exact| <= atol + rtol |exact|; of the draw that allowed most."""
+    rtol: Annotated[float, ">= 0"]
+    """See `atol`."""
 
 
 class CorrectnessFacts(TypedDict):
@@ -94,6 +113,8 @@ class CorrectnessFacts(TypedDict):
     """Whether the tolerance came from the reference's own error, for want of an allclose marker."""
     draws: list[DrawFacts]
     """In the order in which they were drawn."""
+    outputs: NotRequired[list[OutputFacts]]
+    """Where there are several."""
     candidate_error: Error
     """The largest over the draws."""
     reference_error: Error

@@ -1,0 +1,111 @@
+"""The exact answer to one draw, output by output: what an answer of one tensor or of several is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from pytest_kgate.bench.correctness.comparison.findings import Comparison
+from pytest_kgate.bench.correctness.comparison.findings import Limits
+from pytest_kgate.bench.correctness.comparison.tolerance import ExactAnswer
+from pytest_kgate.device.answer import outputs_of
+from pytest_kgate.problems.problem import Tolerance
+from pytest_kgate.statistics.gates import ErrorGate
+
+Tolerances: TypeAlias = Mapping[str, Tolerance]
+"""As `Problem.tolerance` has them."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """The comparison of one output, with what it was held to."""
+
+    output: str
+    """Its name, as `outputs_of` gives it."""
+    comparison: Comparison
+    limits: Limits
+    truth: ExactAnswer
+
+    @property
+    def failed(self) -> bool:
+        """Whether this output is wrong."""
+        return bool(self.comparison.failed)
+
+
+class ExactOutputs:
+    """The exact answer to one draw with the reference's error, of each output."""
+
+    def __init__(self, outputs: Mapping[str, ExactAnswer], reference: Any, tolerances: Tolerances) -> None:
+        """`outputs` by the names of `outputs_of`; `reference` is the reference's answer."""
+        self._outputs = dict(outputs)
+        self.reference = reference
+        self._tolerances = tolerances
+
+    def each(self, gate: ErrorGate | None) -> Iterator[tuple[str, ExactAnswer, ErrorGate | None]]:
+        """Name, exact answer and gate of each output: its own tolerance before the call's."""
+        for name, truth in self._outputs.items():
+            yield name, truth, self._gate(name, truth.dtype, gate)
+
+    def judge(self, answer: Any, gate: ErrorGate | None) -> list[Found]:
+        """Compare each output of an answer that is built like the reference's."""
+        tensors = outputs_of(answer)
+        found = []
+        for name, truth, own in self.each(gate):
+            limits = truth.limits(own)
+            found.append(Found(name, truth.compare(tensors[name], limits), limits, truth))
+        return found
+
+    @property
+    def in_pieces(self) -> bool:
+        """Whether it was made in pieces."""
+        return any(truth.in_pieces for truth in self._outputs.values())
+
+    def forget_reference(self) -> None:
+        """Free the reference's answer, once its errors are known."""
+        del self.reference
+        for truth in self._outputs.values():
+            del truth.reference
+
+    def same(self, one: Any, other: Any) -> bool:
+        """Whether two answers hold the same values."""
+        ones, others = outputs_of(one), outputs_of(other)
+        return all(truth.same(ones[name], others[name]) for name, truth in self._outputs.items())
+
+    def _gate(self, name: str, dtype: torch.dtype, gate: ErrorGate | None) -> ErrorGate | None:
+        own = self._tolerances.get(name, self._tolerances.get(str(dtype).removeprefix("torch.")))
+        if own is None:
+            return gate
+        atol, rtol = own if isinstance(own, tuple) else (own, 0.0)
+        return ErrorGate(atol, rtol, None if gate is None else gate.factor)
+
+
+def the_worst(found: list[Found]) -> Found:
+    """The output to tell of: of those that fail, the one furthest beyond its tolerance; else the first."""
+    failed = [one for one in found if one.failed]
+    if not failed:
+        return found[0]
+    return max(failed, key=lambda one: (one.comparison.failed == "tolerance", one.comparison.excess))
+
+
+def near_enough(found: Found, rounding_factor: float) -> bool:
+    """Whether an output is no further off than the exact one in its own type."""
+    return found.comparison.rms_error <= rounding_factor * found.truth.rounding
+
+
+def tensors_by_name(answer: Any, like: Any) -> dict[str, Tensor] | None:
+    """The tensors of what a problem's function returned, by the names of those in `like`; None where they don't fit.
+
+    Several may come in any order of keys, or in other containers in the order of `like`.
+    """
+    wanted, found = outputs_of(like), outputs_of(answer)
+    if wanted.keys() == found.keys():
+        return {name: found[name] for name in wanted}
+    if len(wanted) == len(found):
+        return dict(zip(wanted, found.values(), strict=True))
+    return None
