@@ -129,6 +129,8 @@ __global__ void __launch_bounds__((Warps + NUM_PRODUCER_WARPS) * 32, 1)
     float row_max = -INFINITY;  // the same in both lanes of a row
     float row_sum = 0.0f;       // of this lane's half of the keys
 
+    // custom_v3.cu waits for its tiles in the same steps. The number of a tile's warps and what is committed before the
+    // first one differ, and barriers hidden in a function would be harder to follow than to read twice.
     for (int index = 0; index < key_tiles; ++index) {
         if constexpr (Stages == 1) {
             __syncthreads();  // every warp has done with the only buffer

@@ -199,6 +199,7 @@ def _parts_of(tensor: Tensor) -> Tensor:
 
 
 def _same_bytes(one: Tensor, other: Tensor) -> bool:
+    """Of the elements alone, unlike `tree.same_bytes`: a clone has other bytes in the gaps between them, or none."""
     one, other = (tensor.contiguous().reshape(-1).view(torch.uint8) for tensor in (one, other))
     return bool(torch.equal(one, other))
 
