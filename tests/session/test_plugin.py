@@ -9,55 +9,11 @@ import sys
 import textwrap
 
 import pytest
-import torch  # noqa: F401  (pytester forgets what its sessions import, and torch can't be imported twice)
 
 import pytest_kgate.bench.call
 import pytest_kgate.report.text.failure
 import pytest_kgate.report.text.summary  # noqa: F401
 from pytest_kgate.report.record.document import load
-
-FAKE_DEVICE = """
-import pytest
-from pytest_kgate.device.fake.device import FakeDevice
-from pytest_kgate.device.fake.noise import White
-
-@pytest.fixture(scope="session")
-def kgate_device():
-    return FakeDevice({"candidate": RATIO * 1e-5, "reference": 1e-5}, noise=White(NOISE))
-"""
-
-PRELUDE = """
-import pytest
-import torch
-from pytest_kgate import Problem, Shape
-
-RELU = Problem(
-    name="relu 64x64",
-    inputs=lambda g: (torch.randn(64, 64, generator=g, device=g.device),),
-    reference=torch.relu,
-    exact=lambda x: torch.relu(x.double()),
-)
-
-def good(x):
-    return torch.relu(x)
-
-def wrong(x):
-    return torch.relu(x) + 0.5
-"""
-
-
-@pytest.fixture
-def suite(pytester):
-    """Write a test file, and a fake device on which the candidate has a known latency ratio."""
-
-    def write(body, ratio=0.8, noise=0.01):
-        device = FAKE_DEVICE.replace("RATIO", str(ratio)).replace("NOISE", str(noise))
-        pytester.makeconftest(device)
-        pytester.makepyfile(PRELUDE + textwrap.dedent(body))
-        return pytester
-
-    return write
-
 
 GATED = """
 @pytest.mark.perf
@@ -273,55 +229,6 @@ def test_marked_test_that_never_calls_kbench_fails(suite):
     result = suite("@pytest.mark.speedup(0.95)\ndef test_gate():\n    pass\n").runpytest_inprocess()
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*never called kbench*"])
-
-
-def test_impl_option_chooses_among_parametrized_implementations(suite):
-    body = """
-    @pytest.mark.parametrize("impl", ["a", "b", "c"])
-    def test_one(impl):
-        pass
-
-    def test_without():
-        pass
-    """
-    result = suite(body).runpytest_inprocess("--kgate-impl=a,c")
-    result.assert_outcomes(passed=3, deselected=1)
-
-
-def test_impl_variable_chooses_too(suite, monkeypatch):
-    monkeypatch.setenv("IMPL", "b")
-    body = """
-    @pytest.mark.parametrize("impl", ["a", "b", "c"])
-    def test_one(impl):
-        assert impl == "b"
-    """
-    result = suite(body).runpytest_inprocess()
-    result.assert_outcomes(passed=1, deselected=2)
-
-
-def test_misspelt_impl_ends_the_collection_and_is_told_the_right_name(suite):
-    body = """
-    @pytest.mark.parametrize("impl", ["mine"])
-    def test_one(impl):
-        pass
-    """
-    result = suite(body).runpytest_inprocess("--kgate-impl=mine,wmaa")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*--kgate-impl names 'wmaa', which is no implementation. Did you mean 'wmma'?*"])
-    suite(body).runpytest_inprocess("--kgate-impl=wmma").assert_outcomes(deselected=1)
-
-
-def test_cuda_kernel_on_a_machine_without_gpu_skips_with_the_reason_or_fails_when_required(suite):
-    body = """
-    def test_cuda(kernels):
-        kernels("wmma")
-    """
-    pytester = suite(body)
-    result = pytester.runpytest_inprocess("-rs")
-    result.assert_outcomes(skipped=1)
-    result.stdout.fnmatch_lines(["*wmma needs a CUDA device*"])
-    required = pytester.runpytest_inprocess("--kgate-require-gpu")
-    required.assert_outcomes(failed=1)
 
 
 def test_environment_in_the_record_tells_versions_and_revision(suite):
