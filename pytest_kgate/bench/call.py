@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 import numpy as np
+import torch
 
 from pytest_kgate.bench.correctness.check import check
 from pytest_kgate.bench.correctness.check import verify_timed_output
@@ -261,7 +262,7 @@ def _work_undone(
         with device.running("verifying a timed launch"):
             inputs = workload.draw(seed)
             if probe.kept is not None:
-                inputs = tree.with_outside(inputs, probe.kept, answer.device)
+                inputs = tree.with_outside(inputs, probe.kept, torch.device(device.torch_device))
         reason = verify(inputs, answer)
         if reason is not None:
             with device.running("looking for what makes a timed launch wrong"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import itertools
 import math
 import os
 import platform
@@ -29,6 +30,7 @@ from pytest_kgate.device.protocol import Stopwatch
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.device.rows import LONG
 from pytest_kgate.device.rows import BufferSet
+from pytest_kgate.device.rows import PutBack
 from pytest_kgate.device.rows import TimedInterval
 from pytest_kgate.device.rows import demand_unwritten
 from pytest_kgate.device.rows import plain_row
@@ -56,6 +58,9 @@ _SLOW_SECONDS = 2e-3
 _BESIDE_BYTES = 2**26
 """Inputs of a probed round up to this size are held twice. Larger ones outgrow the caches, and a call on them lasts so
 long that what it costs to wake a thread does not show."""
+
+_IN_PLACE_BYTES = 2**27
+"""Of copies of the inputs that calls change in place: one for each call of a sample."""
 
 _PADS = 64
 _PAD_BYTES = 4096
@@ -143,13 +148,13 @@ class WallStopwatch:
         with device.running("warming up"):
             buffers = self._set(workload.draw(0))
             for index, arm in enumerate(self.arms):
-                once = TimedInterval((index, LONG), _row(arm, index, 1, buffers))
+                once = TimedInterval((index, LONG), _row(arm, index, 1, [buffers]))
                 call_seconds = min(_timed(once) for _ in range(2))
                 if call_seconds < _SLOW_SECONDS:
                     call_seconds = min(call_seconds, *(_timed(once) for _ in range(2)))
                 count = max(1, math.ceil(_SAMPLE_SECONDS / max(call_seconds, 1e-8)))
                 if count > 1:
-                    several = TimedInterval((index, LONG), _row(arm, index, count, buffers))
+                    several = TimedInterval((index, LONG), _row(arm, index, count, [buffers]))
                     call_seconds = _timed(several) / count
                 counts, seconds = (*counts, count), (*seconds, call_seconds)
         self._counts, self._call_seconds = counts, seconds  # of each arm, the calls in a sample and seconds of one
@@ -174,24 +179,27 @@ class WallStopwatch:
         counts, taken, elapsed = self._counts, tuple(map(int, order)), tuple[float, ...]()  # none can be changed
         with self.device.running("timing"), no_garbage_collection(), contextlib.ExitStack() as stack:
             pads = [torch.empty(int(steps) * _PAD_BYTES, dtype=torch.uint8) for steps in rng.integers(1, _PADS, 2)]
-            sets = (self._set(self.workload.draw(seeds.values)),)
-            first = remembered(sets[0][0])
-            rows = {(index, LONG): _row(arm, index, counts[index], sets[0]) for index, arm in enumerate(self.arms)}
+            drawn, fixed = self.workload.draw(seeds.values), self.workload.fixed
+            put_back = PutBack(drawn, self.workload.mutates, max(counts), _IN_PLACE_BYTES)
+            sets = [self._set(inputs) for inputs in put_back.sets]
+            first = remembered(fixed(drawn))
+            rows = {(index, LONG): _row(arm, index, counts[index], sets) for index, arm in enumerate(self.arms)}
             intervals = tuple(TimedInterval((arm, LONG), rows[arm, LONG]) for arm in taken)
             calls = None
             aside = sets[0]
             if seeds.probes:
-                calls = ProbeRows(self.arms, self.workload, sets, rng, seeds.probes, drawn_late=True)
+                calls = ProbeRows(self.arms, self.workload, sets, rng, seeds.probes, drawn_late=True, put_back=put_back)
                 if tree.size_bytes(sets[0][0]) <= _BESIDE_BYTES:
                     aside = self._set(self.workload.draw(seeds.values))
                 intervals = tuple(stack.enter_context(calls.among(intervals, rows, plain_row, counts[0])))
+            intervals = tuple(put_back.before(intervals))
             load = RoundLoad(len(self.arms))
 
             def over(arm: int | None) -> None:
                 load.over(arm)
                 if arm is not None:
                     now = None if calls is None else calls.written
-                    demand_unwritten(sets[0][0], first if now is None else now, f"the {self.arms[arm].name}")
+                    demand_unwritten(fixed(drawn), first if now is None else fixed(now), f"the {self.arms[arm].name}")
 
             before = None
             for interval in intervals:
@@ -229,9 +237,18 @@ class WallStopwatch:
         return inputs, [self.workload.output_for(arm, inputs) for arm in self.arms]
 
 
-def _row(arm: Arm, index: int, count: int, buffers: BufferSet) -> Callable[[], Any]:
+def _row(arm: Arm, index: int, count: int, sets: Sequence[BufferSet]) -> Callable[[], Any]:
     """A function that makes a sample's calls, with as little around them as calls of a microsecond need."""
-    call, inputs, output = arm.call, buffers[0], buffers[1][index]
+    call, inputs, output = arm.call, sets[0][0], sets[0][1][index]
+    if len(sets) > 1:
+        turns = [(one[0], one[1][index]) for one in itertools.islice(itertools.cycle(sets), count)]
+
+        def row_of_sets() -> Any:
+            for inputs, output in turns:
+                result = call(inputs, output)
+            return result
+
+        return row_of_sets
 
     def row() -> Any:
         for _ in range(count):

@@ -35,6 +35,7 @@ from pytest_kgate.device.protocol import Probe
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.device.rows import LONG
 from pytest_kgate.device.rows import BufferSet
+from pytest_kgate.device.rows import PutBack
 from pytest_kgate.device.rows import Row
 from pytest_kgate.device.rows import TimedInterval
 from pytest_kgate.device.rows import by_turn
@@ -69,12 +70,15 @@ class ProbeRows:
         seeds: Sequence[int],
         *,
         drawn_late: bool = False,
+        put_back: PutBack | None = None,
     ) -> None:
         """
         sets: the buffers of the round. drawn_late: whether new values are drawn right before they are written, where
         nothing is captured or enqueued in advance, so that no candidate finds them in this process's memory before.
+        put_back: of the round's sets, where calls change inputs.
         """
         self._arms = arms
+        self._put_back = put_back
         self._workload = workload
         self._sets = sets
         self._rng = rng
@@ -168,6 +172,8 @@ class ProbeRows:
         self._written = values = self._draw(self._seeds[which]) if self._drawn is None else self._drawn[which]
         for inputs, _ in self._sets if sets is None else sets:
             tree.write(inputs, values)
+        if self._put_back is not None and sets is None:
+            self._put_back.renewed(values)
 
     def _keep(self, which: int, result: Any) -> None:
         demand_data(result)  # not an object that computes now that its time is over

@@ -42,6 +42,10 @@ class Workload:
     make_room: Callable[[tuple[Any, ...]], Any] | None = None
     """Where calls change inputs: room for a whole answer to be kept in. None where that is what `make_output` makes."""
 
+    def fixed(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The inputs that no call may change; None in place of the others."""
+        return tuple(None if place in self.mutates else one for place, one in enumerate(inputs))
+
     def output_for(self, arm: Arm, inputs: tuple[Any, ...]) -> Any:
         """A new output for this arm to write to; None where it allocates its own."""
         return self.make_output(inputs) if arm.takes_output else None

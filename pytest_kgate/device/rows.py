@@ -7,6 +7,7 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
 from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 from pytest_kgate.device.arm import Arm
@@ -88,6 +89,54 @@ def demand_unwritten(inputs: tuple[Any, ...], before: tuple[Any, ...] | Fingerpr
             f"Input {position} was changed in timed calls of {who}: what is timed after that works on other values.",
             "Inputs must stay as they are: write to a copy, and nowhere beyond the end of other tensors.",
         )
+
+
+class PutBack:
+    """The sets of inputs of calls that change some in place, one for each call of a row, and the way back.
+
+    Only what is changed has a copy for each set, in one block, so that writing all of them back is one copy on a GPU.
+    It is done before each interval, outside of it.
+    """
+
+    def __init__(self, inputs: tuple[Any, ...], mutates: Sequence[int], calls: int, most_bytes: int) -> None:
+        """`inputs` are those of the first set.
+
+        There are fewer sets than `calls` where they need more than `most_bytes`: then the sets take turns, and a call
+        finds what an earlier one of its row has left.
+        """
+        own = [inputs[place] for place in mutates]
+        self.count = min(calls, max(1, most_bytes // max(1, tree.size_bytes(own)))) if mutates else 1
+        self._mutates = tuple(mutates)
+        self._pristine = tree.copy(tuple(own))
+        copies, self._blocks = tree.stacked(self._pristine, self.count - 1)
+        self.sets = [inputs]
+        for copy in copies:
+            changed = dict(zip(mutates, copy, strict=True))
+            self.sets.append(tuple(changed.get(place, one) for place, one in enumerate(inputs)))
+
+    def renewed(self, values: tuple[Any, ...]) -> None:
+        """From now on, write back what these inputs hold; the first set holds it already."""
+        self._pristine = tuple(values[place] for place in self._mutates)
+
+    def __call__(self) -> None:
+        """Write back what the calls are to change."""
+        if self._mutates:
+            tree.write([self.sets[0][place] for place in self._mutates], self._pristine)
+            tree.write_stacked(self._blocks, self._pristine)
+
+    def before(self, intervals: Sequence[TimedInterval]) -> list[TimedInterval]:
+        """The intervals, before each of which it is done."""
+        if not self._mutates:
+            return list(intervals)
+        return [replace(one, before=self._and_then(one.before)) for one in intervals]
+
+    def _and_then(self, next_step: Callable[[], None] | None) -> Callable[[], None]:
+        def both() -> None:
+            if next_step is not None:
+                next_step()  # new values, for the first set
+            self()
+
+        return both
 
 
 @contextlib.contextmanager

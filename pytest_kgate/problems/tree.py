@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Iterator
 from typing import Any
 from typing import TypeVar
@@ -163,6 +164,44 @@ def with_outside(tree: Any, kept: Any, device: torch.device) -> Any:
 def mapped(tree: Any, change: Callable[[Tensor], Any]) -> Any:
     """The same tree with each tensor changed; what is no tensor stays as it is."""
     return structure.mapped(tree, lambda leaf: change(leaf) if isinstance(leaf, Tensor) else leaf)
+
+
+def stacked(tree: Tree, count: int) -> tuple[list[Tree], list[Tensor]]:
+    """So many copies of a tree, and of each of its tensors the block with all of its copies, (count, elements).
+
+    A copy has its tensor's strides and its place within an aligned block. Nothing is written.
+    """
+    blocks, columns = [], []
+    for tensor in tensors(tree):
+        if not has_span(tensor):
+            columns.append([tensor.clone() for _ in range(count)])
+            continue
+        aligned = _ALIGNMENT_BYTES // tensor.element_size()
+        lead = tensor.storage_offset() % aligned
+        span = storage_span(tensor).numel()
+        width = -(-(lead + span) // aligned) * aligned
+        block = torch.empty((count, width), dtype=tensor.dtype, device=tensor.device)
+        columns.append([block.as_strided(tensor.shape, tensor.stride(), lead + one * width) for one in range(count)])
+        blocks.append(block[:, lead : lead + span])
+    return [_with_tensors(tree, [column[number] for column in columns]) for number in range(count)], blocks
+
+
+def _with_tensors(tree: Tree, others: Iterable[Tensor]) -> Tree:
+    """The tree with other tensors, in order."""
+    left = iter(others)
+    made: Tree = mapped(tree, lambda _: next(left))
+    return made
+
+
+def write_stacked(blocks: Iterable[Tensor], values: Any) -> None:
+    """Write a tree's values to all copies in the blocks that `stacked` made of one like it."""
+    with torch.no_grad():
+        for block, value in zip(blocks, filter(has_span, tensors(values)), strict=True):
+            if block.device.type == "cpu":
+                for row in block:  # by this thread alone, as in `write_span`
+                    write_span(row, storage_span(value))
+            else:
+                block.copy_(storage_span(value).expand_as(block))
 
 
 def clone(tree: Tree) -> Tree:

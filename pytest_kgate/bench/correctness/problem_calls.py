@@ -173,7 +173,8 @@ def unchanged_truth_of(
     whose = "reference" if drawn.first_changed(again) is None else "exact"
     raise ProblemError(
         f"The problem's {whose} changed its input {position}.",
-        "Leave the inputs as they are: what works in place is wrapped, as in lambda x: function(x.clone()).",
+        f"Leave the inputs as they are, or say which ones a call is to change: Problem(..., mutates=({position},)). "
+        "`exact` changes none: it returns their new values.",
     )
 
 

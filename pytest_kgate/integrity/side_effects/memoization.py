@@ -80,6 +80,8 @@ def time_new_values(
     else:
         times = _by_clock(call, draw, refill, keep, pairs)
     device.synchronize()  # what runs on a stream of its own must not write into memory that is given back below
+    if workload.mutates:
+        _refill(inputs, draw(pairs - 1))
     return PairedCalls(tuple(times[0]), tuple(times[1])), inputs, answers[0]
 
 

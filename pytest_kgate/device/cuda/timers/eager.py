@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_kgate.device.arm import Arm
+from pytest_kgate.device.cuda.timers.stopwatch import IN_PLACE_BYTES
 from pytest_kgate.device.cuda.timers.stopwatch import CudaStopwatch
 from pytest_kgate.device.probe_rows import ProbeRows
 from pytest_kgate.device.protocol import Round
 from pytest_kgate.device.protocol import RoundSeeds
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.device.rows import LONG
+from pytest_kgate.device.rows import PutBack
 from pytest_kgate.device.rows import TimedInterval
 from pytest_kgate.device.rows import by_turn
 from pytest_kgate.device.rows import in_a_row
@@ -39,15 +41,16 @@ class EagerStopwatch(CudaStopwatch):
         """Take the samples of a round one at a time, each on an idle stream."""
         with self.fresh_round(seeds) as (inputs, outputs, rng), contextlib.ExitStack() as stack:
             sets = [(inputs, outputs)]
+            put_back = PutBack(inputs, self.workload.mutates, 1, IN_PLACE_BYTES)
             rows = {(arm, LONG): in_a_row(by_turn(self.arms, arm, sets), 1) for arm in range(len(self.arms))}
             intervals = [TimedInterval((int(arm), LONG), rows[int(arm), LONG]) for arm in order]
             launches = None
             if seeds.probes:
-                launches = ProbeRows(self.arms, self.workload, sets, rng, seeds.probes)
+                launches = ProbeRows(self.arms, self.workload, sets, rng, seeds.probes, put_back=put_back)
                 intervals = stack.enter_context(launches.among(intervals, rows, plain_row, 1))
             for row in rows.values():
                 row()
-            elapsed = np.array([self._timed(interval) for interval in intervals])
+            elapsed = np.array([self._timed(interval) for interval in put_back.before(intervals)])
         sampled = elapsed[[interval.sampled for interval in intervals]]
         seconds = np.stack([sampled[order == arm] for arm in range(len(self.arms))])
         probe = None if launches is None else launches.result(intervals, elapsed)

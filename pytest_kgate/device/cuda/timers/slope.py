@@ -27,6 +27,7 @@ import numpy as np
 import torch
 
 from pytest_kgate.device.arm import Arm
+from pytest_kgate.device.cuda.timers.stopwatch import IN_PLACE_BYTES
 from pytest_kgate.device.cuda.timers.stopwatch import CudaStopwatch
 from pytest_kgate.device.cuda.timers.stopwatch import elapsed_seconds
 from pytest_kgate.device.probe_rows import ProbeRows
@@ -36,6 +37,7 @@ from pytest_kgate.device.protocol import Workload
 from pytest_kgate.device.rows import LONG
 from pytest_kgate.device.rows import SHORT
 from pytest_kgate.device.rows import BufferSet
+from pytest_kgate.device.rows import PutBack
 from pytest_kgate.device.rows import Row
 from pytest_kgate.device.rows import TimedInterval
 from pytest_kgate.device.rows import by_turn
@@ -88,7 +90,8 @@ class SlopeStopwatch(CudaStopwatch):
         super().__init__(device, arms, workload, cache)
         # In tuples: a candidate finds this object in its caller's frames.
         self.lengths = tuple(self._lengths(seconds) for seconds in _even_out(self.estimates))
-        self._sets = max(long for _, long in self.lengths) if cache == "cold" else 1
+        self._longest = max(long for _, long in self.lengths)
+        self._sets = self._longest if cache == "cold" else 1
         self._chunk: int | None = None
 
     @property
@@ -116,7 +119,9 @@ class SlopeStopwatch(CudaStopwatch):
     def round(self, seeds: RoundSeeds, order: NDArray[np.intp]) -> Round:
         """Hold the stream, enqueue warm-up and rows, let go; rows for which the host was late are taken again."""
         with self.fresh_round(seeds) as (inputs, outputs, rng), contextlib.ExitStack() as stack:
-            sets = [(inputs, outputs), *(self._another_set(inputs) for _ in range(self._sets - 1))]
+            put_back = PutBack(inputs, self.workload.mutates, self._longest, IN_PLACE_BYTES)
+            put_back()  # loads the kernels that it takes
+            sets = [(inputs, outputs), *(self._another_set(one) for one in self._others(put_back))]
             lengths = self.lengths  # read once a round: the arms' code runs while rows are made
             with spent("capture"):
                 rows = stack.enter_context(self.rows(sets, rng, lengths))
@@ -124,16 +129,17 @@ class SlopeStopwatch(CudaStopwatch):
             intervals = [TimedInterval(key, rows[key]) for key in keys]
             launches = None
             if seeds.probes:
-                launches = ProbeRows(self.arms, self.workload, sets, rng, seeds.probes)
+                launches = ProbeRows(self.arms, self.workload, sets, rng, seeds.probes, put_back=put_back)
                 intervals = stack.enter_context(
                     launches.among(intervals, rows, self.row_of, lengths[0][LONG], self._fence)
                 )
-            elapsed, retaken, busy_seconds = self._timed(intervals, rows, rng)
+            elapsed, retaken, busy_seconds = self._timed(put_back.before(intervals), rows, rng)
             add_spent("timed", busy_seconds)
             evidence = {**self.clock_evidence(), "device_busy_seconds": busy_seconds}
             if not seeds.probes:
+                fixed = self.workload.fixed  # of `inputs`, which are compared with a copy as the round ends
                 for copies, _ in sets[1:]:
-                    demand_unwritten(copies, inputs, "an arm")  # `inputs` are compared with a copy as the round ends
+                    demand_unwritten(fixed(copies), fixed(inputs), "an arm")
         sampled = elapsed[[interval.sampled for interval in intervals]]
         seconds, overhead = self._slopes(order, keys, sampled, lengths)
         probe = None if launches is None else launches.result(intervals, elapsed, float(np.median(seconds[0])))
@@ -186,10 +192,16 @@ class SlopeStopwatch(CudaStopwatch):
         """Enqueue an empty kernel that overlaps with neither the launch before it nor the one after it."""
         self.device.instruments.null(self.device.stream)
 
+    def _others(self, put_back: PutBack) -> list[tuple[Any, ...]]:
+        """The inputs of all sets but the first: with a cold cache, at addresses of their own."""
+        first, *others = put_back.sets
+        if self.workload.mutates:
+            return others
+        return [tree.copy(first) for _ in range(self._sets - 1)]
+
     def _another_set(self, inputs: tuple[Any, ...]) -> BufferSet:
-        """A copy of these inputs at other addresses, with outputs of their own."""
-        copies = tree.copy(inputs)
-        return copies, [self.workload.output_for(arm, copies) for arm in self.arms]
+        """These inputs with outputs of their own."""
+        return inputs, [self.workload.output_for(arm, inputs) for arm in self.arms]
 
     def _slopes(
         self, order: NDArray[np.intp], keys: Sequence[Row], elapsed: NDArray[np.float64], lengths: Lengths

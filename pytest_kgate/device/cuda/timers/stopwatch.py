@@ -41,6 +41,9 @@ _SLOW_CALL_SECONDS = 2e-3
 _EVICTION = 2
 """Times the size of the L2 that is read before a sample, for a cold cache."""
 
+IN_PLACE_BYTES = 2**30
+"""Of copies of the inputs that calls change in place: one for each launch of a row."""
+
 PAD_STEP = 256
 PAD_STEPS = 2048
 """Outputs and inputs move by up to 512 KiB between rounds, in steps of the allocator's alignment."""
@@ -155,7 +158,7 @@ class CudaStopwatch:
             ]
             inputs = self.workload.draw(seeds.values)
             # Rows on new values leave others: then nothing is compared. No candidate knows such a round as it begins.
-            before = None if seeds.probes else remembered(inputs)
+            before = None if seeds.probes else remembered(self.workload.fixed(inputs))
             outputs: list[Any] = [None] * len(self.arms)
             for index in rng.permutation(len(self.arms)):
                 outputs[index] = self.workload.output_for(self.arms[index], inputs)
@@ -163,7 +166,7 @@ class CudaStopwatch:
                 self.device.wait()
             yield inputs, outputs, rng
             if before is not None:
-                demand_unwritten(inputs, before, "an arm")
+                demand_unwritten(self.workload.fixed(inputs), before, "an arm")
             del pads
 
 

@@ -1,0 +1,87 @@
+"""Calls that change inputs in place: each of a row finds the values that were drawn, and its answer is checked."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from pytest_kgate.bench.correctness.problem_calls import reference_output
+from pytest_kgate.bench.correctness.problem_calls import workload_of
+from pytest_kgate.device.arm import bind
+from pytest_kgate.device.host import HostDevice
+from pytest_kgate.device.protocol import RoundSeeds
+from pytest_kgate.device.rows import PutBack
+from pytest_kgate.device.rows import TimedInterval
+from pytest_kgate.errors import TimingError
+from pytest_kgate.problems.problem import Problem
+
+
+def draw(g):
+    return torch.randn(64, generator=g), {"state": torch.randn(3, 64, generator=g)[:, ::2]}
+
+
+def step_(x, state):
+    state["state"].mul_(x[::2]).add_(1)
+
+
+def problem(function=step_):
+    return Problem(
+        name="step",
+        inputs=draw,
+        reference=function,
+        exact=lambda x, state: state["state"].double() * x[::2].double() + 1,
+        mutates=(1,),
+    )
+
+
+def a_round(function, probes=(3, 4, 5)):
+    """One round of a race of a function against itself on the host."""
+    device = HostDevice()
+    arms = [bind(role, function, {}, (1,)) for role in ("candidate", "reference")]
+    like = reference_output(device, problem(function), arms[1])
+    workload = workload_of(problem(function), device, like)
+    stopwatch = device.stopwatch(arms, workload, timer="wall", cache="hot")
+    return workload, stopwatch.round(RoundSeeds(1, 2, probes), np.repeat(np.arange(2), 2))
+
+
+def test_answers_of_timed_calls_in_place_are_those_to_the_values_that_were_drawn():
+    workload, found = a_round(step_)
+    for seed, answer in found.probe.answers:
+        x, state = workload.draw(seed)
+        step_(x, state)
+        assert torch.equal(answer.changed[1]["state"], state["state"])
+        assert answer.returned is None
+
+
+def test_input_that_only_timed_calls_change_is_still_found():
+    calls = []
+
+    def late(x, state):
+        calls.append(1)
+        step_(x, state)
+        if len(calls) > 8:
+            x.add_(1)
+
+    with pytest.raises(TimingError, match="Input 0 was changed in timed calls"):
+        a_round(late, probes=())
+
+
+def test_each_call_of_a_row_has_inputs_of_its_own_that_are_put_back():
+    inputs = draw(torch.Generator().manual_seed(1))
+    put_back = PutBack(inputs, (1,), calls=4, most_bytes=2**20)
+    assert len(put_back.sets) == 4
+    assert all(one[0] is inputs[0] for one in put_back.sets)
+    original = inputs[1]["state"].clone()
+    assert len({one[1]["state"].data_ptr() for one in put_back.sets}) == 4
+    assert {one[1]["state"].stride() for one in put_back.sets} == {(64, 2)}
+    (interval,) = put_back.before([TimedInterval((0, 1), lambda: None)])
+    for one in put_back.sets:
+        one[1]["state"].zero_()
+    interval.before()
+    assert all(torch.equal(one[1]["state"], original) for one in put_back.sets)
+
+
+def test_large_inputs_share_fewer_copies():
+    inputs = draw(torch.Generator().manual_seed(1))
+    assert len(PutBack(inputs, (1,), calls=100, most_bytes=2000).sets) == 2
