@@ -83,8 +83,8 @@ def test_candidate_that_skips_or_expects_to_fail_has_not_answered(play, allowed)
 @pytest.mark.parametrize(
     ("part", "function", "message"),
     [
-        ("reference", "lambda x: (x, x)", "The problem's reference returned tuple, not a tensor."),
-        ("exact", "lambda x: None", "The problem's exact returned NoneType, not a tensor."),
+        ("reference", "lambda x: (x, 2)", "The problem's reference returned int, not a tensor, as its output 1."),
+        ("exact", "lambda x: None", "The problem's exact returned no tensor."),
         ("exact", "lambda x: x.double().sum(0)", "The problem's exact returned shape (64,), its reference (64, 64)."),
         ("reference", "{}", "None of the references of relu 64x64 runs on cpu (it names none)."),
         ("reference", "'torch.relu'", "The reference is not callable: got str."),
