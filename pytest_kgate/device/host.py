@@ -52,6 +52,10 @@ _SETTLE_SECONDS = 10e-3
 """The longest pause when the arms change. OpenMP's workers spin for milliseconds: after 3 ms the next arm's p90 was 3
 times its median, with 10 ms 7 % above it (attention of 1x8x512x64 in float32 against SDPA, 2 cores)."""
 
+_ENOUGH_SECONDS = 80e-3
+"""Of samples in a round, or as long as it takes to draw its inputs. An interrupt takes milliseconds, and four samples,
+of which the middle two count, ignore one (docs/statistics.md, "How many samples a round")."""
+
 _SLOW_SECONDS = 2e-3
 """Of a call that takes longer twice, that is estimate enough."""
 
@@ -133,10 +137,9 @@ class WallStopwatch:
     cache = "hot"
     run_length = 5
     offset_sd = 0.0
-    enough_seconds = 80e-3  # an interrupt takes milliseconds: four samples, of which the middle two count, ignore one
 
     # No attributes beside these: a candidate finds this object in its caller's frames.
-    __slots__ = ("_call_seconds", "_counts", "arms", "device", "tick_seconds", "warnings", "workload")
+    __slots__ = ("_call_seconds", "_counts", "arms", "device", "enough_seconds", "tick_seconds", "warnings", "workload")
 
     def __init__(self, device: HostDevice, arms: Sequence[Arm], workload: Workload) -> None:
         self.device = device
@@ -146,7 +149,10 @@ class WallStopwatch:
         self.tick_seconds = time.get_clock_info("perf_counter").resolution
         counts, seconds = tuple[int, ...](), tuple[float, ...]()
         with device.running("warming up"):
-            buffers = self._set(workload.draw(0))
+            start = time.perf_counter()
+            drawn = workload.draw(0)
+            self.enough_seconds = max(_ENOUGH_SECONDS, time.perf_counter() - start)
+            buffers = self._set(drawn)
             for index, arm in enumerate(self.arms):
                 once = TimedInterval((index, LONG), _row(arm, index, 1, [buffers]))
                 call_seconds = min(_timed(once) for _ in range(2))

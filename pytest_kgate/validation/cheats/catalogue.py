@@ -71,6 +71,12 @@ CATALOGUE: tuple[Cheat, ...] = (
         "new values take longer",
         works=True,
     ),
+    Cheat(
+        "replay_transformed.py",
+        "remembers answers, and changes them along with values that were moved or have another sign",
+        "new values take longer",
+        works=True,
+    ),
     Cheat("replay_buffer.py", "copies its latest answer out of a buffer", _NEW_VALUES),
     Cheat("replay_native.cpp", "remembers answers by address, in C++", _NEW_VALUES, HOST),
     Cheat("replay_native.cu", "remembers answers by address, in CUDA", _NEW_VALUES, CUDA),

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from pytest_kgate import __version__
+from pytest_kgate.bench.race.round_plan import shuffled_order
 from pytest_kgate.device.fake.noise import Noise
 from pytest_kgate.device.fake.noise import RoundOffset
 from pytest_kgate.report.record.values import now
@@ -37,7 +38,7 @@ SCHEMA = "pytest-kgate/designs"
 
 GATES = 1000
 
-SCENARIOS = ("independent", "ar50", "ar80", "ar95", "ar95-own", "heating", "boosting", "steps", "mixture")
+SCENARIOS = ("independent", "ar50", "ar80", "ar95", "ar95-own", "heating", "boosting", "steps", "mixture", "slow")
 """Names of the scenarios whose noise depends on when a sample is taken, and of one whose noise does not."""
 
 _ROUNDS = group_sequential.LOOKS[-1]
@@ -93,6 +94,17 @@ def more_samples(rng: np.random.Generator, noise: Noise) -> Floats:
     return _picked(drawn, rng.permuted(_arms(count, 2), axis=1), count)
 
 
+def four_samples(rng: np.random.Generator, noise: Noise) -> Floats:
+    """Four samples an arm, the fewest of which the interquartile mean ignores one that is too slow."""
+    return _picked(_drawn(rng, noise, 8), rng.permuted(_arms(4, 2), axis=1), 4)
+
+
+def two_samples(rng: np.random.Generator, noise: Noise) -> Floats:
+    """Two samples an arm, one arm's around the other's, as in the rounds of slow kernels."""
+    order = np.stack([shuffled_order(rng, 2, 1) for _ in range(_ROUNDS)])
+    return _picked(_drawn(rng, noise, 4), order, 2)
+
+
 def own_inputs(rng: np.random.Generator, noise: Noise) -> Floats:
     """Random order, and each arm has inputs of its own, whose values move its latency by 0.5 %.
 
@@ -107,6 +119,8 @@ DESIGNS: Mapping[str, Callable[[np.random.Generator, Noise], Floats]] = MappingP
         "mirrored order": mirrored,
         "null arm as control": null_control,
         "15 samples an arm": more_samples,
+        "4 samples": four_samples,
+        "2 samples": two_samples,
         "inputs not shared": own_inputs,
     }
 )

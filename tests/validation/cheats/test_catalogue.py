@@ -33,6 +33,7 @@ UNDONE_BY = {
     "replay_id",
     "replay_version",
     "replay_values",
+    "replay_transformed",
     "replay_buffer",
     "replay_native.cpp",
     "replay_native.cu",

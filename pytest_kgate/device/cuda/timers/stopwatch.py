@@ -7,6 +7,7 @@ each sample. They differ in what stands between two events, and so in what is ta
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -35,6 +36,9 @@ _EVENT_TICK_SECONDS = 32e-9
 _WARM_UP_SECONDS = 20e-3
 """Once per race, so that clocks and caches have settled before the first round."""
 
+_ENOUGH_SECONDS = 8e-3
+"""Of samples in a round, or as long as it takes to draw its inputs (docs/statistics.md, "How many samples a round")."""
+
 _SLOW_CALL_SECONDS = 2e-3
 """Of a call that takes longer, one is estimate enough."""
 
@@ -56,7 +60,6 @@ class CudaStopwatch:
     tick_seconds = _EVENT_TICK_SECONDS
     offset_sd = 0.0
     run_length = 1
-    enough_seconds = 8e-3
 
     def __init__(self, device: CudaContext, arms: Sequence[Arm], workload: Workload, cache: str) -> None:
         self.device = device
@@ -67,7 +70,11 @@ class CudaStopwatch:
         self._events: list[torch.cuda.Event] = []
         self._clock = torch.zeros((2, 2), dtype=torch.int64, device=device.torch_device)
         with self.device.running("warming up"):
+            self.device.wait()
+            start = time.perf_counter()
             inputs = workload.draw(0)
+            self.device.wait()
+            self.enough_seconds = max(_ENOUGH_SECONDS, time.perf_counter() - start)
             outputs = [workload.output_for(arm, inputs) for arm in self.arms]
             for arm, output in zip(self.arms, outputs, strict=True):
                 arm.call(inputs, output)  # loads modules and compiles, which must not happen on a held stream
