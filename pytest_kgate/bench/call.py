@@ -24,7 +24,6 @@ from pytest_kgate.bench.correctness.selftest import selftest
 from pytest_kgate.bench.memory.economies import economies
 from pytest_kgate.bench.processes import gather
 from pytest_kgate.bench.race import race
-from pytest_kgate.bench.race.probes import memoizes
 from pytest_kgate.bench.race.probes import overlaps
 from pytest_kgate.bench.race.resolution import too_tight
 from pytest_kgate.bench.race.retry import race_with_retry
@@ -231,6 +230,7 @@ def _run(
                 checks.phase_over(slow=True)
         if builder.may_pass:
             with spent("integrity"), deadline(settings.timeout, f"the integrity checks of {problem.name}", when_stuck):
+                new = builder.race.new_values
                 try:
                     checks.observe(
                         workload,
@@ -239,6 +239,7 @@ def _run(
                         settings.cache,
                         builder.race.candidate,
                         verify,
+                        doubt=new.turned(builder.race.judgements) if new is not None and new.doubtful else None,
                     )
                 finally:
                     checks.phase_over()
@@ -269,5 +270,10 @@ def _work_undone(
                 disorder = out_of_order(device, candidate, workload, seeds, verify)
             return f"the timer does not see all of the candidate's work: {disorder}" if disorder else reason
     result.probes.release()
-    remembered = memoizes(result.probes.first_touch_excess_seconds, result.candidate)
-    return remembered or overlaps(result.probes.overlap_seconds, float(np.median(result.candidate)))
+    new = result.new_values
+    if new is not None and new.dear:
+        # A processor of the host learns the branches of values that come again: there it is charged, and no accusation.
+        remembers = new.turned(result.judgements) if device.kind == "host" else f"{new.text}: it remembers its answers"
+        if remembers:
+            return remembers
+    return overlaps(result.probes.overlap_seconds, float(np.median(result.candidate)))

@@ -6,6 +6,7 @@ pass for one.
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import sys
 import warnings
@@ -24,6 +25,9 @@ from pytest_kgate.errors import CandidateError
 from pytest_kgate.problems import structure
 from pytest_kgate.problems import tree
 
+_NAN_OF_ONES = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
+"""Types of which a number with all bits set is NaN."""
+
 _PLAIN = (Tensor, torch.nn.Parameter)
 
 _READY = frozenset({Tensor, np.ndarray, type(None)})
@@ -34,9 +38,15 @@ _ARRAYS = frozenset({"numpy", "cupy", "jax", "jaxlib", "warp", "tensorflow", "ml
 
 
 def poison(answer: Any) -> Any:
-    """Fill its tensors with NaN (the largest value, for integers), so that what is never written shows."""
+    """Fill its tensors with NaN (the largest value, for integers), so that what is never written shows.
+
+    On the host by this thread alone, as in `tree.write_span`: PyTorch's workers would spin on into what is timed next.
+    """
     for tensor in tree.tensors(answer):
-        if tensor.is_floating_point() or tensor.is_complex():
+        plain = tensor.device.type == "cpu" and tensor.is_contiguous() and tensor.numel()
+        if tensor.dtype in _NAN_OF_ONES and plain:
+            ctypes.memset(tensor.data_ptr(), 0xFF, tensor.nbytes)
+        elif tensor.is_floating_point() or tensor.is_complex():
             tensor.fill_(float("nan"))
         else:
             tensor.fill_(True if tensor.dtype is torch.bool else torch.iinfo(tensor.dtype).max)
@@ -139,6 +149,11 @@ def _as_output(name: str, result: Any, like: Tensor, inputs: tuple[Any, ...]) ->
 def tensors_of(result: Any) -> list[Tensor]:
     """Tensors in the memory of all outputs of an answer that `as_answer` has seen the like of; see `_tensor_of`."""
     return [_tensor_of(one) for one in outputs_of(result).values()]
+
+
+def copied(result: Any) -> Any:
+    """An answer that `as_answer` has seen the like of, each output copied to memory of its own."""
+    return structure.mapped(result, lambda one: None if one is None else _tensor_of(one).clone())
 
 
 def _tensor_of(result: Any) -> Tensor:

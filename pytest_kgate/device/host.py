@@ -221,6 +221,7 @@ class WallStopwatch:
                 if changed or counts[arm] > 1 or not interval.sampled:
                     around, results = sets[0] if interval.sampled else aside
                     self.arms[arm].call(around, results[arm])
+                self.workload.clear_freed(drawn)
                 if interval.before is not None:
                     interval.before()
                 elapsed = (*elapsed, _timed(interval))

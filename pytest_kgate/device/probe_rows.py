@@ -31,6 +31,7 @@ from pytest_kgate.device.answer import demand_data
 from pytest_kgate.device.answer import poison
 from pytest_kgate.device.answer import tensors_of
 from pytest_kgate.device.arm import Arm
+from pytest_kgate.device.protocol import FirstLook
 from pytest_kgate.device.protocol import Probe
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.device.rows import LONG
@@ -139,15 +140,15 @@ class ProbeRows:
     def result(
         self, intervals: Sequence[TimedInterval], elapsed: NDArray[np.float64], latency_seconds: float | None = None
     ) -> Probe:
-        """The answers to verify, and the seconds by which rows on new values exceeded the slowest on old ones.
+        """The answers to verify, and the seconds of rows on new values and on old ones.
 
         `elapsed` has the seconds of each interval; `latency_seconds` is the candidate's latency in this round.
         """
         sampled = np.array([interval.sampled for interval in intervals])
-        longer = []
+        looks = []
         for arm in range(2):
             mine = np.array([interval.row == (arm, LONG) for interval in intervals])
-            longer.append(float(elapsed[mine & ~sampled].item() - elapsed[mine & sampled].max()))
+            looks.append(FirstLook(elapsed[mine & ~sampled].item(), tuple(elapsed[mine & sampled].tolist())))
         answers = tuple(zip((self._seeds[0], self._seeds[2]), self._answers, strict=True))
         overlap = None
         if self._fenced and latency_seconds is not None:
@@ -155,7 +156,7 @@ class ProbeRows:
                 elapsed[[interval.row == key for interval in intervals]].item() for key in (_FENCED, _FENCES)
             )
             overlap = float(fenced - fences) / self._fenced - latency_seconds
-        return Probe(answers, (longer[0], longer[1]), overlap, self._kept)
+        return Probe(answers, (looks[0], looks[1]), overlap, self._kept)
 
     @property
     def written(self) -> tuple[Any, ...] | None:
@@ -198,7 +199,7 @@ class ProbeRows:
             if self._arms[0].takes_output:
                 poison(own[1][0])
             else:
-                self._workload.make_output(own[0])  # poisoned and freed: the next output may find it
+                self._workload.clear_freed(own[0])
             result = call(now)
             self._keep(1, result)
             return result

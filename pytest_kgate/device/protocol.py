@@ -26,6 +26,10 @@ _COLD_RATIO = 1.3
 """A load after the cache was emptied must take this much longer than a hit; an L2 that was left alone reads 1.0."""
 
 
+_CLEARED_TWICE_BYTES = 2**24
+"""Outputs up to this size are cleared twice by `Workload.clear_freed`."""
+
+
 @dataclass(frozen=True)
 class Workload:
     """A source of inputs and outputs for the arms; the stopwatch draws new inputs from it every round."""
@@ -46,6 +50,18 @@ class Workload:
         """The inputs that no call may change; None in place of the others."""
         return tuple(None if place in self.mutates else one for place, one in enumerate(inputs))
 
+    def clear_freed(self, inputs: tuple[Any, ...]) -> None:
+        """Write NaN where outputs have just been freed: an output that is allocated next finds it there, no old answer.
+
+        Two are written at once, since a row of calls frees one while it holds another. Of large outputs one is: to
+        write them takes as long as a call.
+        """
+        from pytest_kgate.problems import tree  # needs PyTorch, which a fake device does without
+
+        once = self.make_output(inputs)
+        if tree.size_bytes(once) <= _CLEARED_TWICE_BYTES:
+            self.make_output(inputs)
+
     def output_for(self, arm: Arm, inputs: tuple[Any, ...]) -> Any:
         """A new output for this arm to write to; None where it allocates its own."""
         return self.make_output(inputs) if arm.takes_output else None
@@ -56,6 +72,16 @@ class Workload:
 
 
 @dataclass(frozen=True)
+class FirstLook:
+    """Rows of one arm in a probed round: the one that was the first to see values, and those on values seen before."""
+
+    new_seconds: float
+    """Of the row that found new values in its buffers."""
+    old_seconds: tuple[float, ...]
+    """Of each of the round's other rows of this arm and length."""
+
+
+@dataclass(frozen=True)
 class Probe:
     """The answers and times of the launches of a round that found new values in their buffers, among the timed ones."""
 
@@ -63,8 +89,8 @@ class Probe:
     """(seed of the new values, copy of the candidate's output), each copied right after a launch that nothing had
     announced."""
 
-    first_touch_excess_seconds: tuple[float, float]
-    """By arm: seconds by which the launches that were the first to see the values exceeded the slowest others."""
+    first_looks: tuple[FirstLook, FirstLook]
+    """By arm: how long launches took that were the first to see values, and the others of the round."""
 
     overlap_seconds: float | None = None
     """Seconds by which a call of the candidate takes longer between two empty launches, which let it overlap with no

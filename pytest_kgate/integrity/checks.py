@@ -50,7 +50,7 @@ _HIDDEN_HOST_SECONDS = 2e-3
 _HIDDEN_HOST_FACTOR = 20.0
 """The same, from which the host must do a part of the work, which a GPU's timer does not see."""
 
-_ORDER_SEEDS = 100
+_ORDER_SEEDS = 1000
 """From this number on, the seeds of draws by which a candidate that is wrong is asked for its order."""
 
 _NAMED = 6
@@ -139,11 +139,13 @@ class IntegrityChecks:
         cache: str,
         seconds: NDArray[np.float64],
         verify: Verify,
+        doubt: str | None = None,
     ) -> None:
         """Check a candidate that would pass, by some thirty calls of it outside the timed rounds.
 
         `seeds` tells the seed of each draw; `timer` and `cache` are those of the race; `seconds` are the candidate's
-        net samples; `verify` compares an answer with the exact one.
+        net samples; `verify` compares an answer with the exact one. `doubt` says
+        why the gate would not pass on new values, if the race left that open.
         """
         if not self._on or self._device.kind == "fake" or not _is_real(self._device):
             return
@@ -161,7 +163,7 @@ class IntegrityChecks:
                 return self._candidate.call(inputs, output)
 
             self._check_stream(call, workload, seeds)
-            self._check_memory(workload, seeds, verify)
+            self._check_memory(workload, seeds, verify, median, doubt)
             self._check_host(call, timer, median)
             self._check_threads()
             self._check_lower_bound(cache, median)
@@ -203,10 +205,12 @@ class IntegrityChecks:
         if left:
             self.report("stream", f"the timer does not see the candidate's work: {left}.")
 
-    def _check_memory(self, workload: Workload, seeds: Callable[[int], int], verify: Verify) -> None:
+    def _check_memory(
+        self, workload: Workload, seeds: Callable[[int], int], verify: Verify, median: float, doubt: str | None
+    ) -> None:
         self._ran["memory"] = "passed"
-        calls, inputs, answer = memoization.time_new_values(
-            self._device, self._candidate, workload, lambda number: seeds(3 + number)
+        calls, inputs, answer = memoization.time_calls(
+            self._device, self._candidate, workload, lambda number: seeds(3 + number), median, doubted=bool(doubt)
         )
         wrong = verify(inputs, answer)
         if wrong:
@@ -217,12 +221,10 @@ class IntegrityChecks:
                 self.report("stream", f"the timer does not see all of the candidate's work: {disorder}.")
             else:
                 self.report("memory", f"with new values in the buffers of its inputs: {wrong}.")
-        if calls.memoizes:
-            self.report(
-                "memory",
-                f"the candidate remembers answers: calls on new values take {seconds(min(calls.new))} or more, on "
-                f"values it has seen {seconds(max(calls.repeated))} or less.",
-            )
+        for reason in calls.findings(on_host=self._device.kind == "host"):
+            self.report("memory", reason)
+        if doubt and calls.slow_on_new(calls.same):
+            self.report("memory", doubt)
 
     def _check_host(self, call: Callable[[], Any], timer: str, median: float) -> None:
         if self._device.kind != "cuda" or timer == "eager":

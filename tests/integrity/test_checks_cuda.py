@@ -77,8 +77,8 @@ HONEST = {
 def test_honest_candidate_works_on_its_stream_and_remembers_nothing(device, workload, name):
     with device.running("testing"):
         assert streams.works_elsewhere(device, HONEST[name], workload, (1, 2)) is None
-        calls, inputs, answer = memoization.time_new_values(device, HONEST[name], workload, nth_seed)
-        assert not calls.memoizes
+        calls, inputs, answer = memoization.time_calls(device, HONEST[name], workload, nth_seed, 10e-6)
+        assert not list(calls.findings(on_host=False))
         expected = inputs[0] * inputs[0][0] if name == "waits for the GPU" else inputs[0].relu()
         assert torch.equal(answer, expected)
 
@@ -157,8 +157,8 @@ def test_fingerprint_on_the_device_is_noticed(device, workload):
         return output.copy_(inputs[0].relu())
 
     with device.running("testing"):
-        calls, _, _ = memoization.time_new_values(device, arm(call, takes_output=True), workload, nth_seed)
-    assert calls.memoizes
+        calls, _, _ = memoization.time_calls(device, arm(call, takes_output=True), workload, nth_seed, 10e-6)
+    assert any("the values of the call before" in told for told in calls.findings(on_host=False))
 
 
 def test_gpu_work_behind_a_host_clock_is_noticed(device):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 import time
 
-import pytest
 import torch
 
 from pytest_kgate.device.arm import Arm
@@ -15,7 +15,6 @@ from pytest_kgate.device.protocol import Workload
 from pytest_kgate.integrity.side_effects import background
 from pytest_kgate.integrity.side_effects import memoization
 from pytest_kgate.integrity.side_effects import streams
-from pytest_kgate.integrity.side_effects.memoization import PairedCalls
 
 WORKLOAD = Workload(
     lambda seed: (torch.randn(64, generator=torch.Generator().manual_seed(seed)),),
@@ -41,14 +40,17 @@ def test_candidate_that_remembers_values_is_slow_on_new_ones_only():
             known[key] = inputs[0].relu()
         return known[key]
 
-    calls, _, _ = memoization.time_new_values(HostDevice(), arm(call), WORKLOAD, nth_seed)
-    assert calls.memoizes
+    calls, _, _ = memoization.time_calls(HostDevice(), arm(call), WORKLOAD, nth_seed, 1e-3)
+    (told,) = calls.findings(on_host=True)
+    assert re.match(
+        r"the candidate remembers answers: a call on new values takes 2\.\d* ms, on values that it has", told
+    )
 
 
 def test_honest_candidate_does_not_remember_and_its_last_answer_fits_its_inputs():
     call = arm(lambda inputs, output: output.copy_(inputs[0].relu()), takes_output=True)
-    calls, inputs, answer = memoization.time_new_values(HostDevice(), call, WORKLOAD, nth_seed)
-    assert not calls.memoizes
+    calls, inputs, answer = memoization.time_calls(HostDevice(), call, WORKLOAD, nth_seed, 1e-3)
+    assert not list(calls.findings(on_host=False))
     assert torch.equal(answer, inputs[0].relu())
 
 
@@ -58,21 +60,8 @@ def test_answer_kept_by_address_does_not_fit_the_new_values():
     def call(inputs, output):
         return kept.setdefault(inputs[0].data_ptr(), inputs[0].relu())
 
-    _, inputs, answer = memoization.time_new_values(HostDevice(), arm(call), WORKLOAD, nth_seed)
+    _, inputs, answer = memoization.time_calls(HostDevice(), arm(call), WORKLOAD, nth_seed, 1e-3)
     assert not torch.equal(answer, inputs[0].relu())
-
-
-@pytest.mark.parametrize(
-    ("new", "repeated", "memoizes"),
-    [
-        ((100e-6, 110e-6), (20e-6, 30e-6), True),
-        ((100e-6, 25e-6), (20e-6, 30e-6), False),
-        ((4e-6, 5e-6), (1e-6, 1e-6), False),
-        ((100e-6, 110e-6), (90e-6, 95e-6), False),
-    ],
-)
-def test_only_a_clear_difference_in_every_pair_counts(new, repeated, memoizes):
-    assert PairedCalls(new, repeated).memoizes is memoizes
 
 
 def test_answer_that_comes_after_the_call_is_noticed(monkeypatch):

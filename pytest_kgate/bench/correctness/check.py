@@ -225,7 +225,7 @@ def answer_of(
     pristine = {place: tree.copy(inputs[place]) for place in workload.mutates}
     output = workload.output_for(candidate, inputs)
     if output is None:
-        workload.make_output(inputs)  # freed at once: an output allocated next is likely to find NaN in it
+        workload.clear_freed(inputs)
     device.synchronize()
     with spent("candidate"), blame("The candidate", CALL_CONVENTION, skips=True):
         result = candidate.call(inputs, output)

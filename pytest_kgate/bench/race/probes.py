@@ -18,7 +18,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_kgate.bench.seeds import Stream
+from pytest_kgate.device.protocol import FirstLook
 from pytest_kgate.device.protocol import Probe
+from pytest_kgate.integrity.side_effects.new_values import NewValues
+from pytest_kgate.integrity.side_effects.new_values import compare
 from pytest_kgate.report.format import seconds
 
 if TYPE_CHECKING:
@@ -37,17 +40,7 @@ _KEPT = 4
 """Probes whose answers are kept, chosen at random; each holds two outputs, and to verify it costs exact answers."""
 
 _FEWEST = 3
-"""Probes from which a memory is told: one or two may have met an interrupt."""
-
-_MANY = 6
-"""Probes of which four tenths may be quick, and not just a quarter: noise alone puts each behind the slowest launch of
-its row once in eleven times, four of six once in a thousand, before anything is demanded of how far behind it is."""
-
-_REMEMBERING = 0.5
-"""Share of the candidate's latency by which a first look at values may cost more than the next."""
-
-_SLACK_SECONDS = 1e-6
-"""The same for a kernel so short that an event's jitter is a share of it."""
+"""Probes from which an overlap is told: one or two may have met an interrupt."""
 
 _HIDDEN_SECONDS = 1.5e-6
 """What a call may hide behind the one before it: its launch and its set-up, where it is launched early and waits
@@ -69,28 +62,27 @@ class Probes:
 
     def __init__(self) -> None:
         self._kept: list[tuple[int, Probe]] = []
-        self._excess: list[tuple[float, float]] = []
+        self._looks: list[tuple[FirstLook, FirstLook]] = []
         self._overlap: list[float] = []
 
     def add(self, probe: Probe | None) -> None:
         """Add one probe; each has the same chance that its answers are among those kept (reservoir sampling)."""
         if probe is None:
             return
-        self._excess.append(probe.first_touch_excess_seconds)
+        self._looks.append(probe.first_looks)
         if probe.overlap_seconds is not None:
             self._overlap.append(probe.overlap_seconds)
         most = _most_kept(probe)
         if len(self._kept) < most:
-            self._kept.append((len(self._excess) - 1, probe))
+            self._kept.append((len(self._looks) - 1, probe))
             return
-        place = secrets.randbelow(len(self._excess))  # no seed tells this lot
+        place = secrets.randbelow(len(self._looks))  # no seed tells this lot
         if place < most:
-            self._kept[place] = (len(self._excess) - 1, probe)
+            self._kept[place] = (len(self._looks) - 1, probe)
 
-    @property
-    def first_touch_excess_seconds(self) -> NDArray[np.float64]:
-        """(probes, 2): how much longer each arm's launches took on new values than the slowest on old ones."""
-        return np.array(self._excess, dtype=np.float64).reshape(-1, 2)
+    def new_values(self, candidate: NDArray[np.float64], reference: NDArray[np.float64]) -> NewValues | None:
+        """What new values cost the arms, given their samples: latencies in seconds; None where nothing can be told."""
+        return compare(self._looks, (candidate, reference))
 
     @property
     def overlap_seconds(self) -> NDArray[np.float64]:
@@ -111,11 +103,14 @@ class Probes:
 
     def to_dict(self) -> ProbesFacts | None:
         """Built-in types, for the record; None where no round was probed."""
-        if not self._excess:
+        if not self._looks:
             return None
-        candidate, reference = np.median(self.first_touch_excess_seconds, axis=0).tolist()
+        candidate, reference = (
+            float(np.median([look[arm].new_seconds - np.median(look[arm].old_seconds) for look in self._looks]))
+            for arm in (0, 1)
+        )
         return {
-            "rounds": len(self._excess),
+            "rounds": len(self._looks),
             "verified": sum(len(probe.answers) for probe in self.kept),
             "lots": sorted(number for number, _ in self._kept),
             "surprise_seconds": {"candidate": candidate, "reference": reference},
@@ -131,57 +126,10 @@ def _most_kept(probe: Probe) -> int:
     return min(_KEPT, max(1, _KEPT_BYTES // max(1, held)))
 
 
-def memoizes(excess_seconds: NDArray[np.float64], samples: NDArray[np.float64]) -> str | None:
-    """One sentence where the candidate takes much longer on values that it has not seen; None where it does not.
-
-    Then it reuses answers that it computed before, instead of computing them in the timed launches.
-
-    What the reference loses to new values (they lie elsewhere in the caches) is taken off, and what a tenth of the
-    candidate's own `samples`, its latencies in seconds, have above their median: on a busy host that is several times
-    the median, and not a matter of values. Some of the probes may be quick: what a kernel remembers it remembers every
-    time, but a disturbance of the launches that a probe is compared with hides it now and then. One of ten samples is
-    the slowest by chance, so noise alone hardly puts three of four probes behind the slowest of theirs.
-    """
-    if len(excess_seconds) < _FEWEST or not np.isfinite(samples).all():
-        return None
-    longer = _longer(excess_seconds)
-    candidate = float(np.quantile(longer, 0.4 if len(longer) >= _MANY else 0.25))
-    if candidate <= _allowed(samples):
-        return None
-    return (
-        f"the candidate takes {seconds(candidate)} longer on values that it has not seen, and "
-        f"{seconds(float(np.median(samples)))} on those that it has: it seems to remember its answers"
-    )
-
-
-def needs_more_probes(excess_seconds: NDArray[np.float64], samples: NDArray[np.float64]) -> bool:
-    """Whether the probes so far leave open that the candidate reuses old answers: `memoizes` then needs more rounds.
-
-    That is so where few probes, or half of many, were slow on new values. A race that is decided after twelve rounds
-    has three probes, and on a busy host a disturbance of one of them would hide that a candidate remembers answers.
-    """
-    if not len(excess_seconds) or not np.isfinite(samples).all() or memoizes(excess_seconds, samples):
-        return False
-    longer = _longer(excess_seconds)
-    return float(np.max(longer) if len(longer) < _MANY else np.median(longer)) > _allowed(samples)
-
-
-def _longer(excess_seconds: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(probes,): seconds that new values cost the candidate beyond what they cost the reference."""
-    longer: NDArray[np.float64] = excess_seconds[:, 0] - max(0.0, float(np.median(excess_seconds[:, 1])))
-    return longer
-
-
-def _allowed(samples: NDArray[np.float64]) -> float:
-    """The seconds that new values may cost the candidate before it is said to remember answers."""
-    latency, slow = (float(value) for value in np.quantile(samples, [0.5, 0.9]))
-    return _REMEMBERING * latency + _SLACK_SECONDS + (slow - latency)
-
-
 def overlaps(overlap_seconds: NDArray[np.float64], latency_seconds: float) -> str | None:
     """One sentence where the candidate's calls run at the same time as their neighbours; None where they do not.
 
-    A quarter of the probes may be quick, as in `memoizes`: what overlaps does so in every row.
+    A quarter of the probes may be quick: what overlaps does so in every row, but a disturbance hides it now and then.
     """
     if len(overlap_seconds) < _FEWEST or not np.isfinite(latency_seconds):
         return None

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from pytest_kgate.bench.race.probes import Probes
 from pytest_kgate.bench.race.probes import is_probed
-from pytest_kgate.bench.race.probes import needs_more_probes
 from pytest_kgate.bench.race.round_plan import Budget
 from pytest_kgate.bench.race.round_plan import samples_of_a_round
 from pytest_kgate.bench.race.round_plan import shuffled_order
@@ -27,6 +26,7 @@ from pytest_kgate.bench.seeds import Stream
 from pytest_kgate.device.protocol import Round
 from pytest_kgate.device.protocol import Stopwatch
 from pytest_kgate.errors import TimingError
+from pytest_kgate.integrity.side_effects.new_values import NewValues
 from pytest_kgate.statistics.estimates import Interval
 from pytest_kgate.statistics.gates import Judgement
 from pytest_kgate.statistics.gates import SpeedGate
@@ -71,6 +71,11 @@ class Race:
     """Readings by name, one value a round."""
 
     @property
+    def new_values(self) -> NewValues | None:
+        """What new values cost the arms; None where the probes do not tell."""
+        return self.probes.new_values(self.candidate, self.reference)
+
+    @property
     def rounds(self) -> int:
         """How many rounds were run."""
         return len(self.candidate)
@@ -94,9 +99,9 @@ def run(
 ) -> Race:
     """Time rounds until every gate is decided, the last look is past, or the budget is spent.
 
-    The race also goes on, with the verdicts that it has, while the probes leave open that the candidate reuses old
-    answers. A round is started only while budget is left. The first look needs twelve rounds: a race that has no chance
-    to get so far ends after a few, and its judgements say what it would take.
+    The race also goes on, with the verdicts that it has, while the probes leave open that new values cost the candidate
+    too much. A round is started only while budget is left. The first look needs twelve rounds: a race that has no
+    chance to get so far ends after a few, and its judgements say what it would take.
     """
     start = clock()
     samples = samples_of_a_round(stopwatch.sample_seconds, stopwatch.enough_seconds, plan.budget_seconds, gates)
@@ -118,9 +123,8 @@ def run(
             progress(Progress(len(rounds), clock() - start, _rough_ratio(rounds)))
         if len(rounds) in LOOKS:
             _judge(rounds, gates, plan, stopwatch, decided)
-            if _settled(rounds, gates, plan, decided) and not needs_more_probes(
-                probes.first_touch_excess_seconds, _stack(rounds)[0]
-            ):
+            new = probes.new_values(*_stack(rounds))
+            if _settled(rounds, gates, plan, decided) and not (new is not None and new.doubtful):
                 break
     candidate, reference = _stack(rounds)
     _demand_sealed(rounds, seal)

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from pytest_kgate.device.protocol import FirstLook
 from pytest_kgate.device.protocol import Probe
 from pytest_kgate.device.protocol import Round
 from pytest_kgate.device.protocol import RoundSeeds
@@ -178,7 +179,8 @@ class FakeStopwatch:
         inputs = self._workload.draw(seed)
         candidate = self._arms[0]
         output = self._workload.output_for(candidate, inputs)
-        return Probe(((seed, candidate.call(inputs, output)),), (0.0, 0.0))
+        look = FirstLook(0.0, (0.0,))
+        return Probe(((seed, candidate.call(inputs, output)),), (look, look))
 
     def close(self) -> None:
         pass

@@ -1,146 +1,198 @@
-"""Memoization: whether a candidate answers values that it has seen before faster than new ones, or with old answers."""
+"""Memoization: whether a candidate answers values that it has answered before faster than new ones, or by old answers.
+
+Calls are timed one at a time, in an order that no candidate can know: on NEW values, which nobody has shown before, on
+values that come AGAIN, which it has answered several times, with others in between, and on the SAME values as the call
+before. What happens before a call is alike for all: values are written into the same buffers, and memory that answers
+were freed from is overwritten. `timed_calls` judges whether new values take longer.
+"""
 
 from __future__ import annotations
 
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
+from pytest_kgate.device.answer import copied
+from pytest_kgate.device.answer import demand_data
 from pytest_kgate.device.answer import poison
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.cuda.context import CudaContext
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Workload
+from pytest_kgate.integrity.side_effects.timed_calls import LOOKS
+from pytest_kgate.integrity.side_effects.timed_calls import TimedCalls
 from pytest_kgate.problems import tree
-from pytest_kgate.problems.tree import write_span
 
-_FEWEST_PAIRS, _MOST_PAIRS = 4, 7
-"""Pairs of a call on new values and a call on the same values again; drawn, so that no candidate knows the last one."""
+_FIRST_PAIRS = (5, 7)
+"""After so many, drawn by lot, it is over where new values seem to cost nothing, and the race left no doubt."""
 
-_MEMOIZED_RATIO = 1.5
-"""The fastest call on new values over the slowest on repeated ones, above which the candidate memoizes. An honest
-kernel takes the same time for both: before either, values are copied into the same buffers."""
+_KNOWN = 2
+"""Sets of values that come again; one, where they are large."""
 
-_MEMOIZED_SECONDS = 5e-6
-"""The least difference of the two, in seconds: below it clocks and launches decide."""
+_LARGE_BYTES = 2**26
 
+_SHOWN_SECONDS = 20e-3
+"""How long each known set is shown before the first pair: a candidate may work on the first calls that see values."""
 
-@dataclass(frozen=True)
-class PairedCalls:
-    """Latencies of pairs of calls: on new values, then on the same values once more."""
+_DOUBTED_SECONDS = 0.5
+"""The same, where the race left a doubt."""
 
-    new: tuple[float, ...]
-    """Seconds of each call on new values."""
-    repeated: tuple[float, ...]
-    """Seconds of each call on the values of the call before."""
+_SHOWN = (2, 30)
+"""The fewest and the most calls by which a set is shown; in a round of a race values are seen thirty times at most."""
 
-    @property
-    def memoizes(self) -> bool:
-        """Whether each call on new values took clearly longer than any on repeated ones."""
-        slow, fast = min(self.new), max(self.repeated)
-        return slow > _MEMOIZED_RATIO * fast and slow - fast > _MEMOIZED_SECONDS
+_LONGEST_SECONDS = 10.0
+"""After so long there is no other look."""
+
+_MOST_SAME = 4
+"""Calls on the same values after one on new ones: the last of two or more is timed."""
 
 
-def time_new_values(
-    device: Device, arm: Arm, workload: Workload, seeds: Callable[[int], int]
-) -> tuple[PairedCalls, tuple[Any, ...], Any]:
-    """Time pairs of calls on inputs in the same buffers: new values are copied in, then the same values once more.
+def time_calls(
+    device: Device,
+    arm: Arm,
+    workload: Workload,
+    seeds: Callable[[int], int],
+    latency_seconds: float,
+    *,
+    doubted: bool = False,
+) -> tuple[TimedCalls, tuple[Any, ...], Any]:
+    """Time calls on new values, on known ones and on the same ones; also returns the inputs and the answer of one call
+    on new values, chosen by lot, which must fit each other.
 
-    `seeds` tells the seed of each draw. The copies leave no trace in PyTorch's version counters. Also returns the
-    inputs as they are in the end, and the answer of the last call on new values, which must fit them.
+    `seeds` tells the seed of each draw. `latency_seconds` is about how long a call takes. `doubted`: whether the race
+    left open that new values cost too much; known values are then shown more often before. On the host, calls on the
+    same values are made only then: a processor learns branches that come again at once.
     """
-    pairs = _FEWEST_PAIRS + secrets.randbelow(_MOST_PAIRS + 1 - _FEWEST_PAIRS)
-    inputs = workload.draw(seeds(0))
-    output = workload.output_for(arm, inputs)
-    answers: list[Any] = [None, None]
-    arm.call(inputs, output)
+    buffers = _Buffers(device, arm, workload, seeds(0))
+    known = [buffers.inputs_of(seeds(1 + number)) for number in range(1 if buffers.large else _KNOWN)]
+    room = (_DOUBTED_SECONDS if doubted else _SHOWN_SECONDS) / max(latency_seconds, 1e-7) / len(known)
+    for _ in range(int(min(_SHOWN[1], max(_SHOWN[0], room)))):
+        for values in known:
+            buffers.write(values)
+            demand_data(buffers.call())
     device.synchronize()
-
-    def draw(index: int) -> tuple[Any, ...]:
-        return workload.draw(seeds(1 + index))
-
-    def refill(values: tuple[Any, ...]) -> None:
-        _refill(inputs, values)
-        if output is not None:
-            poison(output)
-
-    def call(which: int) -> None:
-        answers[which] = arm.call(inputs, output)
-
-    def keep() -> None:
-        answers[0] = tree.clone(answers[0])
-
-    if isinstance(device, CudaContext):
-        times = _by_events(device, call, draw, refill, keep, pairs)
-    else:
-        times = _by_clock(call, draw, refill, keep, pairs)
+    timed: _Timed = _ByEvents(device) if isinstance(device, CudaContext) else _by_clock
+    most_same = _MOST_SAME if doubted or isinstance(device, CudaContext) else 0
+    first = _FIRST_PAIRS[0] + secrets.randbelow(_FIRST_PAIRS[1] + 1 - _FIRST_PAIRS[0])
+    looks = LOOKS if doubted else (first, *LOOKS)
+    calls, current, kept, answer = TimedCalls(), known[-1], 0, None
+    start = time.perf_counter()
+    for pair in range(LOOKS[-1]):
+        steps = _steps(buffers.inputs_of(seeds(1 + _KNOWN + pair)), known, current, most_same)
+        current = steps[-1][1]
+        times, latest = timed(buffers, steps)
+        calls = calls.with_pair(times)
+        steps, current = [], current if steps[-1][0] == "again" else ()  # one draw of new values at a time
+        if secrets.randbelow(pair + 1) == 0:
+            kept, answer = pair, latest
+        if pair + 1 in looks and (calls.decided or time.perf_counter() - start > _LONGEST_SECONDS):
+            break
     device.synchronize()  # what runs on a stream of its own must not write into memory that is given back below
-    if workload.mutates:
-        _refill(inputs, draw(pairs - 1))
-    return PairedCalls(tuple(times[0]), tuple(times[1])), inputs, answers[0]
+    del known, current
+    return calls, buffers.inputs_of(seeds(1 + _KNOWN + kept)), answer
 
 
-def _refill(inputs: tuple[Any, ...], values: tuple[Any, ...]) -> None:
-    for tensor, value in zip(inputs, values, strict=True):
-        if isinstance(tensor, Tensor) and tensor.numel() and tensor.stride() == value.stride():
-            write_span(tensor.data, value)  # `.data`, so that the tensor's version counter stays
+def _steps(new: tuple[Any, ...], known: Sequence[tuple[Any, ...]], current: tuple[Any, ...], most_same: int) -> _Steps:
+    """A call on new values, with some on the same values behind it, and one on known values before or after these.
 
-
-def _by_clock(
-    call: Callable[[int], None],
-    draw: Callable[[int], tuple[Any, ...]],
-    refill: Callable[[tuple[Any, ...]], None],
-    keep: Callable[[], None],
-    pairs: int,
-) -> tuple[list[float], list[float]]:
-    """Seconds of calls on new and on repeated values, by the host's clock."""
-    times: tuple[list[float], list[float]] = ([], [])
-    for index in range(pairs):
-        values = draw(index)
-        for which in range(2):
-            refill(values)
-            start = time.perf_counter()
-            call(which)
-            times[which].append(time.perf_counter() - start)
-            if which == 0:
-                keep()
-    return times
-
-
-def _by_events(
-    device: CudaContext,
-    call: Callable[[int], None],
-    draw: Callable[[int], tuple[Any, ...]],
-    refill: Callable[[tuple[Any, ...]], None],
-    keep: Callable[[], None],
-    pairs: int,
-) -> tuple[list[float], list[float]]:
-    """Seconds of calls on new and on repeated values, by CUDA events.
-
-    Each pair is enqueued while a blocking kernel holds the stream, so that the host's time to launch is not measured.
+    `current` are those of the call before, which are not to come at once again.
     """
-    times: tuple[list[float], list[float]] = ([], [])
-    events = [torch.cuda.Event(enable_timing=True) for _ in range(4)]
-    waits = False
-    for index in range(pairs):
-        values = draw(index)  # not while the stream is held: what draws may wait for the GPU
-        if not waits:
+    others = [values for values in known if values is not current]
+    same = 2 + secrets.randbelow(most_same - 1) if most_same else 0
+    steps = [("new", new), *[("same", new)] * same]
+    again = ("again", secrets.choice(others or known))
+    return [again, *steps] if others and secrets.randbelow(2) else [*steps, again]
+
+
+class _Buffers:
+    """Inputs and output at fixed addresses, into which the values of each call are written."""
+
+    def __init__(self, device: Device, arm: Arm, workload: Workload, seed: int) -> None:
+        self._arm = arm
+        self._workload = workload
+        self._device = torch.device(device.torch_device)
+        self.inputs = workload.draw(seed)
+        self.large = tree.size_bytes(self.inputs) > _LARGE_BYTES
+        # `.data`, so that the version counters of the tensors stay.
+        self._data = tree.mapped(self.inputs, lambda tensor: tensor.data if tree.has_span(tensor) else tensor)
+        self._kept = tree.outside(self.inputs, self._device)
+        self._output = workload.output_for(arm, self.inputs)
+
+    def inputs_of(self, seed: int) -> tuple[Any, ...]:
+        """A draw; what is not in the device's memory is that of the buffers."""
+        values: tuple[Any, ...] = tree.with_outside(self._workload.draw(seed), self._kept, self._device)
+        return values
+
+    def write(self, values: tuple[Any, ...]) -> None:
+        """Write these values to the inputs, and NaN to where the answer will be."""
+        tree.write(self._data, values)
+        if self._output is not None:
+            poison(self._output)
+        else:
+            self._workload.clear_freed(self.inputs)
+
+    def call(self) -> Any:
+        """The result of one call on what the buffers hold."""
+        return self._arm.call(self.inputs, self._output)
+
+
+_Steps = list[tuple[str, tuple[Any, ...]]]
+"""Of each call, `new`, `again` or `same`, and its values."""
+
+_Timed = Callable[[_Buffers, _Steps], tuple[dict[str, float], Any]]
+"""Seconds of a call of each kind, of several the last, and a copy of the answer to the new values."""
+
+
+def _copy(result: Any) -> Any:
+    demand_data(result)  # not an object that computes now that its time is over
+    return copied(result)
+
+
+def _by_clock(buffers: _Buffers, steps: _Steps) -> tuple[dict[str, float], Any]:
+    """Time each call by the host's clock."""
+    times, answer = dict[str, float](), None
+    for kind, values in steps:
+        buffers.write(values)
+        start = time.perf_counter()
+        result = buffers.call()
+        times[kind] = time.perf_counter() - start
+        if kind == "new":
+            answer = _copy(result)
+        del result  # freed before the next call, and then overwritten
+    return times, answer
+
+
+class _ByEvents:
+    """Times calls by CUDA events.
+
+    The steps of a pair are enqueued while a blocking kernel holds the stream, so that the host's time to launch is not
+    measured; a candidate that waits for the GPU can't be queued so, and is not held a second time.
+    """
+
+    def __init__(self, device: CudaContext) -> None:
+        self._device = device
+        self._waits = False
+
+    def __call__(self, buffers: _Buffers, steps: _Steps) -> tuple[dict[str, float], Any]:
+        device = self._device
+        events = [torch.cuda.Event(enable_timing=True) for _ in range(2 * len(steps))]
+        answer = None
+        if not self._waits:
             device.instruments.hold(device.stream)
-        for which in range(2):
-            refill(values)
-            events[2 * which].record()
-            call(which)
-            events[2 * which + 1].record()
-            if which == 0:
-                keep()
+        for number, (kind, values) in enumerate(steps):
+            buffers.write(values)
+            events[2 * number].record()
+            result = buffers.call()
+            events[2 * number + 1].record()
+            if kind == "new":
+                answer = _copy(result)
+            del result
         device.instruments.release()
         device.wait()
-        waits = waits or device.instruments.host_was_late()  # a candidate that waits for the GPU can't be queued
-        for which in range(2):
-            times[which].append(events[2 * which].elapsed_time(events[2 * which + 1]) * 1e-3)
-    return times
+        self._waits = self._waits or device.instruments.host_was_late()
+        pairs = zip(steps, events[::2], events[1::2], strict=True)
+        return {kind: start.elapsed_time(end) * 1e-3 for (kind, _), start, end in pairs}, answer

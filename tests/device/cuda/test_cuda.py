@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from pytest_kgate.bench.race import race
-from pytest_kgate.bench.race.probes import memoizes
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.errors import CandidateError
@@ -213,7 +212,7 @@ def test_probes_find_honest_kernels_at_work(device, workload):
         assert len(result.probes.kept) > 2
         for seed, answer in (pair for probe in result.probes.kept for pair in probe.answers):
             assert torch.equal(answer, 2 * seeded.draw(seed)[0])
-        assert memoizes(result.probes.first_touch_excess_seconds, result.candidate) is None
+        assert not result.new_values.dear
 
 
 def test_out_of_memory_is_said_with_what_is_free(device):

@@ -190,7 +190,7 @@ class ProbesFacts(TypedDict):
     lots: NotRequired[list[Count]]
     """Which of the probed rounds these are from, counted from 0; drawn by lot afterwards."""
     surprise_seconds: dict[str, float]
-    """By arm, the median of how much longer its row of launches took on new values than the slowest on old ones."""
+    """By arm, the median of how much longer its row of launches took on new values than the median on old ones."""
     hidden_seconds: NotRequired[float | None]
     """Median of how much longer one of the candidate's calls took where it waited for the call before it to end.
 
