@@ -63,7 +63,7 @@ class GlobalState:
                 with contextlib.suppress(Exception):
                     setting.write(before)
             put_back = "it was put back" if _value(setting) == before else "it can't be put back"
-            changed.append(f"{setting.name}: {before} -> {now}; {put_back}")
+            changed.append(f"{setting.name}: {_difference(before, now)}; {put_back}")
         left = self._memory.growth() if self._memory is not None else None
         return [*changed, f"memory: {left}"] if left else changed
 
@@ -72,6 +72,14 @@ def _memory_of(device: Device) -> gpu_memory.MemoryBaseline | None:
     if not isinstance(device, CudaContext) or torch.cuda.get_allocator_backend() == "cudaMallocAsync":
         return None  # that allocator keeps no list of its blocks
     return gpu_memory.MemoryBaseline(device.index)
+
+
+def _difference(before: Any, now: Any) -> str:
+    """Of two values; of two tables of registered functions, how many there were and are under the names that differ."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        differ = [name for name in now if now[name] != before.get(name)]
+        return ", ".join(f"{name} {len(before.get(name, ()))} -> {len(now[name])}" for name in differ)
+    return f"{before} -> {now}"
 
 
 def _value(setting: Setting) -> Any:

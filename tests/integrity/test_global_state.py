@@ -149,5 +149,6 @@ def test_candidate_may_keep_some_memory_but_no_large_part_of_the_gpus():
 def test_hook_left_around_all_modules_is_found_and_removed():
     state = GlobalState(HostDevice())
     torch.nn.modules.module.register_module_forward_hook(lambda module, inputs, output: None)
-    assert "torch.nn.modules.module's global hooks" in state.restore()[0]
+    told = "torch.nn.modules.module's global hooks: _global_forward_hooks 0 -> 1; it was put back"
+    assert state.restore() == [told]
     assert not torch.nn.modules.module._global_forward_hooks

@@ -50,6 +50,16 @@ def test_block_ends_at_its_deadline():
     assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
 
 
+def test_signal_that_the_block_sent_itself_is_not_called_a_deadline():
+    def alarmed():
+        signal.setitimer(signal.ITIMER_REAL, 0.02)
+        time.sleep(10)
+
+    told = r"SIGALRM came after .* the limit of 20 s had not sent it"
+    with pytest.raises(CandidateError, match=told), deadline(20, "the check", ignored):
+        alarmed()
+
+
 def test_earlier_limit_of_another_plugin_ends_the_block(limit):
     limit(0.05)
     with pytest.raises(TooLong), deadline(20, "the check", ignored):

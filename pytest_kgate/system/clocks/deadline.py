@@ -17,6 +17,9 @@ from pytest_kgate.errors import CandidateError
 _GRACE_SECONDS = 10.0
 """Between the interrupt and the verdict that the candidate is stuck in native code, where no interrupt reaches it."""
 
+_EARLY_SECONDS = 0.01
+"""A signal that comes so much before its time is not ours."""
+
 _AT_ONCE_SECONDS = 1e-6
 """What a timer is set to whose time has come: 0 would switch it off."""
 
@@ -46,6 +49,13 @@ def deadline(seconds: float, doing: str, when_stuck: Callable[[str], None]) -> I
         interruptible = False
 
     def interrupt(signum: int, frame: FrameType | None) -> None:
+        passed = time.monotonic() - start
+        if passed < seconds - _EARLY_SECONDS:
+            raise CandidateError(
+                f"SIGALRM came after {passed:.2g} s, while {doing} ran; the limit of {seconds:g} s had not sent "
+                f"it{_place(frame)}.",
+                "Something in this process set the timer of signals (signal.alarm, signal.setitimer): leave it alone.",
+            )
         raise CandidateError(
             f"{complaint}{_place(frame)}.",
             "Look for an endless loop or a lock; raise --kgate-timeout if it is just slow.",
