@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -108,3 +109,17 @@ def test_counts_that_times_are_divided_by_cannot_be_changed_from_within_a_call()
     timed = stopwatch_of(candidate).round(RoundSeeds(1, 1), ORDER).seconds
     assert watches
     assert timed[0].min() > 1e-8
+
+
+def test_slow_kernels_are_called_once_more_where_the_arms_change_and_not_for_each_sample():
+    calls = []
+
+    def slow(x):
+        calls.append(x)
+        time.sleep(3e-3)
+        return 2 * x
+
+    stopwatch = stopwatch_of(slow)
+    calls.clear()
+    stopwatch.round(RoundSeeds(1, 1), np.array([0, 0, 1, 1]))
+    assert len(calls) == 3

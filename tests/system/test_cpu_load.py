@@ -58,3 +58,26 @@ def test_without_proc_nothing_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpu_load, "_threads", list)
     assert cpu_load.thread_wait_seconds() == 0.0
     assert (cpu_load.cpu_times().steal, cpu_load.cpu_times().pressure) == (0.0, 0.0)
+
+
+class Clocks:
+    """Clocks of a process whose other threads work until a time."""
+
+    def __init__(self, works_until: float) -> None:
+        self.now = 0.0
+        self.works_until = works_until
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def process_time(self) -> float:
+        return min(self.now, self.works_until)
+
+
+@pytest.mark.parametrize(("works_until", "waited"), [(0.0, 1e-3), (4e-3, 5e-3), (1.0, 10e-3)])
+def test_pause_ends_when_the_workers_sleep_or_has_lasted_long_enough(monkeypatch, works_until, waited) -> None:
+    monkeypatch.setattr(cpu_load, "time", Clocks(works_until))
+    assert cpu_load.wait_until_quiet(10e-3) == pytest.approx(waited, abs=1.1e-3)
