@@ -173,6 +173,7 @@ def _run(
                     device, guarded_problem, guarded_candidate, reference.arm, request.error, request.seed
                 )
             finally:
+                del guarded_problem, guarded_candidate  # which hold the latest inputs
                 checks.phase_over()
         if builder.correctness.verdict is not Verdict.PASS and request.must_be_right:
             return
@@ -259,17 +260,17 @@ def _work_undone(
     """
     with device.running("waiting for all that the candidate has launched"):
         device.synchronize()  # on a stream of its own it may lag behind, and write into the inputs that are drawn next
-    for probe, seed, answer in ((one, *pair) for one in result.probes.kept for pair in one.answers):
+    for stayed, seed, answer in result.probes.handed_over():
         with device.running("verifying a timed launch"):
             inputs = workload.draw(seed)
-            if probe.kept is not None:
-                inputs = tree.with_outside(inputs, probe.kept, torch.device(device.torch_device))
+            if stayed is not None:
+                inputs = tree.with_outside(inputs, stayed, torch.device(device.torch_device))
         reason = verify(inputs, answer)
+        del inputs, answer  # one draw is in memory at a time
         if reason is not None:
             with device.running("looking for what makes a timed launch wrong"):
                 disorder = out_of_order(device, candidate, workload, seeds, verify)
             return f"the timer does not see all of the candidate's work: {disorder}" if disorder else reason
-    result.probes.release()
     new = result.new_values
     if new is not None and new.dear:
         # A processor of the host learns the branches of values that come again: there it is charged, and no accusation.

@@ -17,6 +17,7 @@ To the candidate these are calls and captures like the others. What is compared 
 from __future__ import annotations
 
 import contextlib
+import secrets
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -53,7 +54,8 @@ _FENCED, _FENCES = (0, 3), (0, 4)
 """The row of calls with an empty kernel between them, and the row of empty kernels."""
 
 _HELD_BYTES = 2**26
-"""Inputs up to this size are drawn three times for a probed round, and larger ones twice."""
+"""Inputs up to this size are drawn three times for a probed round, and larger ones twice. Of answers up to this size
+two are kept of a probed round, and of larger ones one of the two, by lot."""
 
 RowOf = Callable[[Callable[[int], Any], int], AbstractContextManager[Callable[[], Any]]]
 """`row_of(call, launches)`: a function that makes that many launches the way the timer does (a graph, one by one)."""
@@ -89,8 +91,12 @@ class ProbeRows:
         # the launch that is audited the third.
         self._seeds = tuple(seeds)
         self._few = not drawn_late and tree.size_bytes(sets[0][0]) > _HELD_BYTES
-        self._answers = [workload.make_answer(sets[0][0]) for _ in range(2)]
-        here = next(tree.tensors(self._answers[0])).device
+        self._answers = {0: workload.make_answer(sets[0][0])}
+        if tree.size_bytes(self._answers[0]) <= _HELD_BYTES:
+            self._answers[1] = workload.make_answer(sets[0][0])
+        elif secrets.randbelow(2):
+            self._answers[1] = self._answers.pop(0)
+        here = next(tree.tensors(next(iter(self._answers.values())))).device
         # A captured graph keeps numbers and tensors of the host as they were, so calls on new values keep them, too.
         self._kept = tree.outside(sets[0][0], here)
         self._device = here
@@ -149,7 +155,7 @@ class ProbeRows:
         for arm in range(2):
             mine = np.array([interval.row == (arm, LONG) for interval in intervals])
             looks.append(FirstLook(elapsed[mine & ~sampled].item(), tuple(elapsed[mine & sampled].tolist())))
-        answers = tuple(zip((self._seeds[0], self._seeds[2]), self._answers, strict=True))
+        answers = tuple((self._seeds[2 * which], kept) for which, kept in self._answers.items())
         overlap = None
         if self._fenced and latency_seconds is not None:
             fenced, fences = (
@@ -178,6 +184,8 @@ class ProbeRows:
 
     def _keep(self, which: int, result: Any) -> None:
         demand_data(result)  # not an object that computes now that its time is over
+        if which not in self._answers:
+            return
         for answer, kept in zip(tensors_of(result), tree.tensors(self._answers[which]), strict=True):
             if answer.shape != kept.shape or answer.dtype != kept.dtype:
                 raise CandidateError(
@@ -221,8 +229,10 @@ class ProbeRows:
         """Load the kernels that copy and poison: a module can't be loaded while the stream is held."""
         inputs = self._sets[0][0]
         tree.write(inputs, inputs)
-        poison(self._answers[0])
-        tree.fill(self._answers[1], self._answers[0])
+        for answer in self._answers.values():
+            for tensor in tree.tensors(poison(answer)):
+                flat = tensor.reshape(-1)
+                flat[:1].copy_(flat[-1:])
 
 
 def _merged(intervals: Sequence[TimedInterval], extra: dict[int, TimedInterval]) -> list[TimedInterval]:

@@ -156,14 +156,14 @@ class IntegrityChecks:
                 self._ran |= dict.fromkeys(_IN_PROCESS, "not run: the candidate has a process of its own")
                 self._check_lower_bound(cache, median)
                 return
-            inputs = workload.draw(seeds(0))
+            self._check_stream(workload, seeds)
+            self._check_memory(workload, seeds, verify, median, doubt)
+            inputs = workload.draw(seeds(0))  # not earlier: those checks hold inputs of their own
             output = workload.output_for(self._candidate, inputs)
 
             def call() -> Any:
                 return self._candidate.call(inputs, output)
 
-            self._check_stream(call, workload, seeds)
-            self._check_memory(workload, seeds, verify, median, doubt)
             self._check_host(call, timer, median)
             self._check_threads()
             self._check_lower_bound(cache, median)
@@ -195,15 +195,19 @@ class IntegrityChecks:
                 "originals", f"what the gate measures or judges with was replaced: {', '.join(changed[:_NAMED])}{more}."
             )
 
-    def _check_stream(self, call: Callable[[], Any], workload: Workload, seeds: Callable[[int], int]) -> None:
+    def _check_stream(self, workload: Workload, seeds: Callable[[int], int]) -> None:
         self._ran["stream"] = "passed"
         if isinstance(self._device, CudaContext):
             left = streams.works_elsewhere(self._device, self._candidate, workload, (seeds(1), seeds(2)))
         else:
             late = streams.finishes_late(self._candidate, workload, seeds(1))
-            left = late or streams.leaves_gpu_busy(call)
+            left = late or streams.leaves_gpu_busy(lambda: self._call_once(workload, seeds(0)))
         if left:
             self.report("stream", f"the timer does not see the candidate's work: {left}.")
+
+    def _call_once(self, workload: Workload, seed: int) -> None:
+        inputs = workload.draw(seed)
+        self._candidate.call(inputs, workload.output_for(self._candidate, inputs))
 
     def _check_memory(
         self, workload: Workload, seeds: Callable[[int], int], verify: Verify, median: float, doubt: str | None

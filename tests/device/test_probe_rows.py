@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import pytest
 import torch
 
+from pytest_kgate.device import probe_rows as module
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.probe_rows import ProbeRows
 from pytest_kgate.device.protocol import Workload
@@ -89,3 +92,12 @@ def test_nothing_is_hidden_where_the_timer_lets_no_two_calls_meet():
     intervals, probe = probed(honest)
     assert probe.overlap_seconds is None
     assert len(intervals) == 4 + 3
+
+
+def test_of_large_answers_one_is_kept_and_it_is_either(monkeypatch):
+    monkeypatch.setattr(module, "_HELD_BYTES", 15)
+    monkeypatch.setattr("secrets.randbelow", random.Random(1).randrange)
+    kept = [[(seed, answer.tolist()) for seed, answer in probed(honest)[1].answers] for _ in range(12)]
+    assert {len(one) for one in kept} == {1}
+    assert {one[0][0] for one in kept} == {100, 102}
+    assert all(values == [2.0 * seed] * 4 for ((seed, values),) in kept)

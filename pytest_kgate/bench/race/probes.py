@@ -12,8 +12,10 @@ inverse of a throughput. So probed rounds also time the candidate's calls with s
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
@@ -94,12 +96,18 @@ class Probes:
         """The probes whose answers are to be compared with exact ones."""
         return tuple(probe for _, probe in self._kept)
 
-    def release(self) -> None:
-        """Let go of the answers, once they have been verified."""
-        self._kept = [
-            (number, replace(probe, answers=tuple((seed, None) for seed, _ in probe.answers)))
-            for number, probe in self._kept
-        ]
+    def handed_over(self) -> Iterator[tuple[Any, int, Any]]:
+        """Each answer that is to be compared with an exact one: what of its inputs stayed, their seed, the answer.
+
+        Each is let go when the next is asked for.
+        """
+        for place in range(len(self._kept)):
+            number, probe = self._kept[place]
+            stayed, answers = probe.kept, list(probe.answers)
+            self._kept[place] = (number, replace(probe, answers=tuple((seed, None) for seed, _ in answers)))
+            del probe
+            while answers:
+                yield (stayed, *answers.pop(0))
 
     def to_dict(self) -> ProbesFacts | None:
         """Built-in types, for the record; None where no round was probed."""

@@ -81,6 +81,7 @@ def works_elsewhere(device: CudaContext, arm: Arm, workload: Workload, seeds: tu
     device.synchronize()
     held_seconds = min(max(_HELD_SECONDS, 2 * (time.perf_counter() - start)), _LONGEST_HELD_SECONDS)
     stale = _parts(answer).cpu()
+    del answer
     if output is not None:
         poison(output)
     device.synchronize()

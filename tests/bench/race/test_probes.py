@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+import weakref
 
 import numpy as np
 import pytest
+import torch
 
 import pytest_kgate.bench.call
 import pytest_kgate.report.text.failure
@@ -90,6 +92,19 @@ def test_every_probe_may_be_among_those_that_are_verified(monkeypatch):
     assert counts.sum() == 1600
     assert counts.min() > 67 - 5 * 7.5
     assert counts.max() < 67 + 5 * 7.5
+
+
+def test_answers_are_let_go_one_by_one_as_they_are_verified():
+    probes, answers = Probes(), [torch.zeros(4) for _ in range(4)]
+    alive = [weakref.ref(answer) for answer in answers]
+    for number in range(2):
+        probes.add(Probe(((number, answers.pop(0)), (number + 10, answers.pop(0))), (LOOK, LOOK)))
+    seen = []
+    for _, seed, answer in probes.handed_over():
+        seen.append((seed, sum(one() is not None for one in alive)))
+        del answer
+    assert seen == [(0, 4), (10, 3), (1, 2), (11, 1)]
+    assert probes.to_dict()["verified"] == 4
 
 
 def test_call_that_begins_early_may_hide_its_launch_but_not_its_work():
