@@ -16,10 +16,12 @@ __all__ = [
     "SdpaOracle",
     "Shape",
     "__version__",
+    "equal",
 ]
 
 if TYPE_CHECKING:
     from pytest_kgate.errors import KgateError
+    from pytest_kgate.problems import equal
     from pytest_kgate.problems.problem import Problem
     from pytest_kgate.problems.problem import Shape
     from pytest_kgate.report.record.record import Record
@@ -41,6 +43,8 @@ else:  # a type checker that saw this function would take any name for one of th
 
     def __getattr__(name):
         # Resolved on first use: `import pytest_kgate.plugin` runs in every pytest session and must not import torch.
+        if name == "equal":
+            return importlib.import_module("pytest_kgate.problems.equal")
         if name in _MODULES:
             return getattr(importlib.import_module(_MODULES[name]), name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -103,6 +103,11 @@ class Problem:
     seed: int | None = None
     """Draws start from this seed instead of the session's."""
 
+    equal: Callable[..., Any] | None = None
+    """Where several answers are right, `equal(answer, exact, *inputs)` says whether one is, in place of the comparison
+    with `exact`: True or False, a tensor of bools by element, or a string that says what is wrong. `pytest_kgate.equal`
+    has some: `ties` (argmax, topk), `unordered`, `dropout`."""
+
     rows: Sequence[int] | None = None
     """Positions of the inputs that go row by row with the answer: `exact(x[a:b], w)` is `exact(x, w)[a:b]`, along the
     answer's first axis of more than one index. Large exact answers are then computed in pieces; () says that this

@@ -14,6 +14,7 @@ import numpy as np
 from pytest_kgate.bench.correctness.comparison.findings import Limits
 from pytest_kgate.bench.correctness.comparison.outputs import Found
 from pytest_kgate.bench.correctness.comparison.outputs import the_worst
+from pytest_kgate.bench.correctness.problem_calls import answers_vary
 from pytest_kgate.bench.correctness.problem_calls import reference_output
 from pytest_kgate.bench.correctness.problem_calls import truth_of
 from pytest_kgate.bench.correctness.problem_calls import unchanged_truth_of
@@ -93,7 +94,7 @@ class Correctness:
     verdict: Verdict
     reason: str
     failed: FailedCheck
-    """The check that the candidate failed first: `tolerance`, `rms` or `rows`; empty where it passed."""
+    """The check that the candidate failed first: `tolerance`, `rms`, `rows` or `equal`; empty where it passed."""
     limits: Limits
     """Of the draw that decided; without an `allclose` marker each draw has its own."""
     gate: ErrorGate | None
@@ -105,6 +106,8 @@ class Correctness:
     """Where the candidate is furthest off; None where it is right."""
     weak: tuple[str, ...] = ()
     """Wrong answers that this check would let pass: what they are, in a few words each."""
+    by_equal: bool = False
+    """Whether the problem's own `equal` has judged."""
     outputs: tuple[OutputFacts, ...] = ()
     """Of each output the largest errors, where there are several."""
 
@@ -145,6 +148,8 @@ class Correctness:
             "worst": self.worst,
             "weak": list(self.weak),
         }
+        if self.by_equal:
+            facts["by_equal"] = True
         if self.outputs:
             facts["outputs"] = list(self.outputs)
         return facts
@@ -171,9 +176,10 @@ def check(
             if truth.in_pieces and not is_right_reference(truth, gate, inputs):
                 del truth  # rows may have to do with each other after all: who is blamed must deserve it
                 truth = truth_of(problem, reference, inputs, like, at_once=True)
-            demand_right_reference(truth, gate, inputs)
+            varies = functools.partial(answers_vary, problem, reference, inputs, truth)
+            demand_right_reference(truth, gate, inputs, varies)
             found = the_worst(outputs := truth.judge(answer, gate))
-            del inputs, answer  # one draw is in memory at a time
+            del inputs, answer, varies  # one draw is in memory at a time
             truth.forget_reference()
             if not (failures or found.failed):
                 survivors.add(truth)
@@ -200,11 +206,23 @@ def check(
             like=like,
             reference=reference,
             worst=worst,
+            by_equal=problem.equal is not None,
             outputs=tuple(several),
         )
     assert loosest is not None
     return Correctness(
-        Verdict.PASS, "", "", loosest, gate, tuple(draws), like, reference, None, survivors.names, tuple(several)
+        verdict=Verdict.PASS,
+        reason="",
+        failed="",
+        limits=loosest,
+        gate=gate,
+        draws=tuple(draws),
+        like=like,
+        reference=reference,
+        worst=None,
+        weak=survivors.names,
+        by_equal=problem.equal is not None,
+        outputs=tuple(several),
     )
 
 
@@ -251,9 +269,9 @@ def _draw(kind: DrawKind, seed: int, output: Found) -> Draw:
         kind=kind,
         seed=seed,
         candidate_error=found.error,
-        reference_error=truth.reference_error,
+        reference_error=0.0 if output.by_equal else truth.reference_error,
         candidate_rms_error=found.rms_error,
-        reference_rms_error=truth.reference_rms_error,
+        reference_rms_error=0.0 if output.by_equal else truth.reference_rms_error,
         output_rms=truth.rms,
         excess=found.excess,
         row_excess=found.row_excess,

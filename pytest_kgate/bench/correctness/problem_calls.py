@@ -9,6 +9,7 @@ import torch
 from torch import Generator
 from torch import Tensor
 
+from pytest_kgate.bench.correctness.comparison.outputs import Equal
 from pytest_kgate.bench.correctness.comparison.outputs import ExactOutputs
 from pytest_kgate.bench.correctness.comparison.outputs import tensors_by_name
 from pytest_kgate.bench.correctness.comparison.slabs import slabs
@@ -31,6 +32,10 @@ from pytest_kgate.problems import tree
 from pytest_kgate.problems.fingerprint import Fingerprint
 from pytest_kgate.problems.problem import Problem
 from pytest_kgate.system.clocks.spent import spent
+
+_VARIES = 0.01
+"""Of an output's rms: two answers of one function to the same inputs that are further apart were not meant alike. The
+order of sums makes less of a difference."""
 
 _SEED = 0
 """No secret: no candidate sees the values that it draws."""
@@ -134,7 +139,22 @@ def truth_of(
         {name: ExactAnswer(one, outputs[name], in_pieces=in_pieces) for name, one in found.items()},
         answer,
         problem.tolerance,
+        None if problem.equal is None else Equal(problem.equal, exact, inputs),
     )
+
+
+def answers_vary(problem: Problem, reference: Arm, inputs: tuple[Any, ...], truth: ExactOutputs) -> bool:
+    """Whether the reference answers the same inputs so differently that its answers are random."""
+    again = outputs_of(_reference_answer(problem, reference, inputs, truth.reference))
+    for name, one in outputs_of(truth.reference).items():
+        if one.numel() and not (one.is_floating_point() or one.is_complex()):
+            if not torch.equal(one, again[name]):
+                return True
+        elif one.numel():
+            apart = (one.cfloat() - again[name].cfloat()).abs().nan_to_num_().square().mean()
+            if float(apart) > _VARIES**2 * float(one.cfloat().abs().nan_to_num_().square().mean()):
+                return True
+    return False
 
 
 def _reference_answer(problem: Problem, reference: Arm, inputs: tuple[Any, ...], like: Any) -> Any:

@@ -14,6 +14,8 @@ from pytest_kgate.problems import tree
 from pytest_kgate.report.format import percent
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pytest_kgate.bench.correctness.comparison.outputs import ExactOutputs
     from pytest_kgate.bench.correctness.comparison.tolerance import ExactAnswer
     from pytest_kgate.statistics.gates import ErrorGate
@@ -40,8 +42,24 @@ _TODO = (
 )
 
 
-def demand_right_reference(truth: ExactOutputs, gate: ErrorGate | None, inputs: tuple[Any, ...]) -> None:
-    """Raise `ProblemError` where the reference is neither within the tolerance nor as near as its type allows."""
+def demand_right_reference(
+    truth: ExactOutputs, gate: ErrorGate | None, inputs: tuple[Any, ...], varies: Callable[[], bool]
+) -> None:
+    """Raise `ProblemError` where the reference is neither within the tolerance nor as near as its type allows.
+
+    `varies` tells whether its answers to the same inputs are random.
+    """
+    if truth.equal is not None:
+        said = truth.equal(truth.reference)
+        if said.reason:
+            raise ProblemError(f"The reference is wrong: {said.reason}.", "Mend the reference, `exact` or `equal`.")
+        return
+    if not is_right_reference(truth, gate, inputs) and varies():
+        raise ProblemError(
+            "The reference gives the same inputs other answers at each call: they are random.",
+            "Say what a right answer is: Problem(equal=...), which is asked in place of the comparison with `exact`; "
+            "pytest_kgate.equal.dropout(p) is one for dropout.",
+        )
     for name, one, own in truth.each(gate):
         fault = _fault(one, own, inputs)
         if fault:
@@ -50,7 +68,7 @@ def demand_right_reference(truth: ExactOutputs, gate: ErrorGate | None, inputs: 
 
 def is_right_reference(truth: ExactOutputs, gate: ErrorGate | None, inputs: tuple[Any, ...]) -> bool:
     """Whether `demand_right_reference` raises nothing."""
-    return all(_fault(one, own, inputs) is None for _, one, own in truth.each(gate))
+    return truth.equal is not None or all(_fault(one, own, inputs) is None for _, one, own in truth.each(gate))
 
 
 def _fault(truth: ExactAnswer, gate: ErrorGate | None, inputs: tuple[Any, ...]) -> str | None:

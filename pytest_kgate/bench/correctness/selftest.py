@@ -13,6 +13,7 @@ import torch
 from pytest_kgate.bench.correctness.check import answer_of
 from pytest_kgate.bench.correctness.check import draws_of
 from pytest_kgate.bench.correctness.comparison.outputs import ExactOutputs
+from pytest_kgate.bench.correctness.comparison.outputs import Found
 from pytest_kgate.bench.correctness.comparison.outputs import near_enough
 from pytest_kgate.bench.correctness.comparison.outputs import the_worst
 from pytest_kgate.bench.correctness.mutants.generic import generic_mutants
@@ -158,5 +159,11 @@ def _judge(
     worst = the_worst(found)
     if worst.failed:
         fate.outcome, fate.check, fate.kind = KILLED, worst.comparison.failed, kind
-    elif mutant.idle or not (truth.same(answer, truth.reference) or all(near_enough(one, _ROUNDING) for one in found)):
+    elif mutant.idle or not _is_right(answer, found, truth):
         fate.outcome = LIVED
+
+
+def _is_right(answer: Any, found: list[Found], truth: ExactOutputs) -> bool:
+    """Whether a mutant's answer is the right one, so that it is no wrong kernel here."""
+    near = truth.equal is None and all(near_enough(one, _ROUNDING) for one in found)
+    return near or truth.same(answer, truth.reference)

@@ -6,7 +6,10 @@ pass proves nothing. The record names those answers.
 
 from __future__ import annotations
 
+import functools
 import itertools
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,9 +21,11 @@ from pytest_kgate.bench.correctness.comparison.slabs import slabs
 from pytest_kgate.bench.correctness.comparison.tolerance import ExactAnswer
 from pytest_kgate.bench.correctness.mutants.transforms import CHANGES
 from pytest_kgate.bench.correctness.mutants.transforms import Change
+from pytest_kgate.bench.correctness.mutants.transforms import changed
 from pytest_kgate.bench.correctness.mutants.transforms import coarse_outputs
 from pytest_kgate.bench.correctness.mutants.transforms import constant
 from pytest_kgate.bench.correctness.mutants.transforms import zeros
+from pytest_kgate.problems import tree
 from pytest_kgate.statistics.gates import ErrorGate
 
 IDLE = ("zeros", "one number everywhere", "a remembered answer")
@@ -105,21 +110,68 @@ def _changed(truth: ExactAnswer, change: Change) -> Parted:
     return Parted(lambda slab: change(truth.right_at, truth.shape, slab))
 
 
+class Asked:
+    """The wrong answers that a problem's own `equal` takes for right on every draw, made from the reference's."""
+
+    def __init__(self) -> None:
+        self._remembered: Any = None
+        self._alive: dict[str, bool] = {}
+        """By name, whether it has differed from the right answer on any draw, or is an idle one's."""
+
+    def add(self, truth: ExactOutputs) -> None:
+        """Show the check's next draw."""
+        assert truth.equal is not None
+        right = truth.reference
+        wrong: dict[str, Callable[[], Any]] = {
+            IDLE[0]: lambda: tree.mapped(right, zeros),
+            IDLE[1]: lambda: tree.mapped(right, lambda one: constant(one.__getitem__, one).clone()),
+            IDLE[2]: lambda: self._remembered,
+            **{name: functools.partial(_all_changed, right, change) for name, change in CHANGES.items()},
+        }
+        first = self._remembered is None
+        if first:
+            self._remembered = tree.clone(right)
+            self._alive = dict.fromkeys(wrong, False) | dict.fromkeys(IDLE, True)
+        for name in tuple(self._alive):
+            answer = wrong[name]()
+            if name not in IDLE and truth.same(answer, right):
+                continue
+            self._alive[name] = True
+            if not (first and name == IDLE[2]) and truth.equal(answer).reason:
+                del self._alive[name]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What is wrong with each of them."""
+        return tuple(name for name, changed in self._alive.items() if changed)
+
+
+def _all_changed(right: Any, change: Change) -> Any:
+    return tree.mapped(right, lambda one: changed(one, change))
+
+
 class OutputSurvivors:
     """The same of an answer with several outputs, each of which may be wrong while the others are right."""
 
     def __init__(self, gate: ErrorGate | None) -> None:
         self._gate = gate
         self._of: dict[str, Survivors] = {}
+        self._asked: Asked | None = None
 
     def add(self, truth: ExactOutputs) -> None:
         """Show the check's next draw, with its exact answer."""
+        if truth.equal is not None:
+            self._asked = self._asked or Asked()
+            self._asked.add(truth)
+            return
         for name, one, own in truth.each(self._gate):
             self._of.setdefault(name, Survivors(own)).add(one)
 
     @property
     def names(self) -> tuple[str, ...]:
         """What is wrong with each, and in which output; without its name, what all outputs would let pass alike."""
+        if self._asked is not None:
+            return self._asked.names
         found = {output: its.names for output, its in self._of.items()}
         common = [name for name in next(iter(found.values()), ()) if all(name in names for names in found.values())]
         own = [f"{name} ({output})" for output, names in found.items() for name in names if name not in common]

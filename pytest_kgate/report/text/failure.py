@@ -144,6 +144,8 @@ def _error(record: Record) -> str:
     found = record.get("correctness")
     if found is None:
         return ""
+    if found.get("by_equal"):
+        return ""
     relative = f" + {found['rtol']:g} |exact|" if found["rtol"] else ""
     origin = ", from the reference's own error" if found.get("default_tolerance") else ""
     allowed = f"allowed {text.error(found['atol'])}{relative}{origin}"

@@ -35,6 +35,8 @@ def wrong_answer(record: Record, correctness: CorrectnessFacts | None) -> list[s
         return found
     if correctness is None:
         return [_SHRINK]
+    if correctness.get("failed") == "equal":
+        return [_SHRINK]
     if correctness.get("failed") == "rms":
         return [
             "Near the answer, but further off than its type explains: inputs, intermediate results or sums may be kept "

@@ -48,7 +48,7 @@ class Comparison:
     row_excess: float
     """The largest error of a row over what is allowed there; above 1 is too far off."""
     failed: FailedCheck
-    """The check that the answer failed: `tolerance`, `rms` or `rows`; empty where it passed all."""
+    """The check that the answer failed: `tolerance`, `rms`, `rows` or `equal`; empty where it passed all."""
     reason: str
     """What was found and what was allowed; empty where it passed."""
     place: Place

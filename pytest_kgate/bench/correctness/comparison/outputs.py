@@ -2,24 +2,69 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from typing import TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from pytest_kgate.bench.correctness.comparison.findings import Comparison
 from pytest_kgate.bench.correctness.comparison.findings import Limits
+from pytest_kgate.bench.correctness.comparison.findings import Place
 from pytest_kgate.bench.correctness.comparison.tolerance import ExactAnswer
 from pytest_kgate.device.answer import outputs_of
+from pytest_kgate.device.arm import InPlace
+from pytest_kgate.device.arm import blame
+from pytest_kgate.errors import UsageError
 from pytest_kgate.problems.problem import Tolerance
 from pytest_kgate.statistics.gates import ErrorGate
 
 Tolerances: TypeAlias = Mapping[str, Tolerance]
 """As `Problem.tolerance` has them."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a problem's `equal` says of an answer."""
+
+    reason: str
+    """Why it is wrong; empty where it is right."""
+    right: Tensor | None
+    """By element, where that was told."""
+
+
+@dataclass(frozen=True)
+class Equal:
+    """A problem's `equal`, with all that it is told but the answer."""
+
+    function: Callable[..., Any]
+    exact: Any
+    inputs: tuple[Any, ...]
+
+    def __call__(self, answer: Any) -> Said:
+        """Ask it of one answer; raises `UsageError` where it says nothing that is known."""
+        if isinstance(answer, InPlace):
+            parts = [*([] if answer.returned is None else [answer.returned]), *answer.changed.values()]
+            answer = parts[0] if len(parts) == 1 else tuple(parts)
+        with blame("The problem's equal", "it is called as equal(answer, exact, *inputs)"):
+            said = self.function(answer, self.exact, *self.inputs)
+        if isinstance(said, str):
+            return Said(said, None)
+        right = said if isinstance(said, Tensor) else None
+        if right is not None and right.dtype is torch.bool:
+            said = bool(right.all())
+        if not isinstance(said, bool):
+            raise UsageError(
+                f"The problem's equal returned {type(said).__name__}.",
+                "Return True or False, a tensor of bools by element, or a string: what is wrong, empty if nothing.",
+            )
+        return Said("" if said else "the problem's own `equal` refuses the answer", right)
 
 
 @dataclass(frozen=True)
@@ -31,6 +76,8 @@ class Found:
     comparison: Comparison
     limits: Limits
     truth: ExactAnswer
+    by_equal: bool = False
+    """Whether the problem's own `equal` has judged; the distance from the exact answer then says nothing."""
 
     @property
     def failed(self) -> bool:
@@ -41,8 +88,11 @@ class Found:
 class ExactOutputs:
     """The exact answer to one draw with the reference's error, of each output."""
 
-    def __init__(self, outputs: Mapping[str, ExactAnswer], reference: Any, tolerances: Tolerances) -> None:
-        """`outputs` by the names of `outputs_of`; `reference` is the reference's answer."""
+    def __init__(
+        self, outputs: Mapping[str, ExactAnswer], reference: Any, tolerances: Tolerances, equal: Equal | None = None
+    ) -> None:
+        """`outputs` by name; `reference` is the reference's answer; `equal` judges in their stead."""
+        self.equal = equal
         self._outputs = dict(outputs)
         self.reference = reference
         self._tolerances = tolerances
@@ -53,8 +103,10 @@ class ExactOutputs:
             yield name, truth, self._gate(name, truth.dtype, gate)
 
     def judge(self, answer: Any, gate: ErrorGate | None) -> list[Found]:
-        """Compare each output of an answer that is built like the reference's."""
+        """Compare each output of an answer that is built like the reference's; where `equal` judges, all together."""
         tensors = outputs_of(answer)
+        if self.equal is not None:
+            return [self._judged(answer, tensors, self.equal)]
         found = []
         for name, truth, own in self.each(gate):
             limits = truth.limits(own)
@@ -67,10 +119,31 @@ class ExactOutputs:
         return any(truth.in_pieces for truth in self._outputs.values())
 
     def forget_reference(self) -> None:
-        """Free the reference's answer, once its errors are known."""
+        """Free the reference's answer, once its errors are known; where `equal` judges, it is a right one to change."""
+        if self.equal is not None:
+            return
         del self.reference
         for truth in self._outputs.values():
             del truth.reference
+
+    def _judged(self, answer: Any, tensors: Mapping[str, Tensor], equal: Equal) -> Found:
+        """What `equal` says of an answer; of several outputs the first is shown."""
+        name, truth = next(iter(self._outputs.items()))
+        said = equal(answer)
+        shown = truth.compare(tensors[name], Limits(math.inf, 0.0, math.inf))
+        place = shown.place
+        if said.right is not None and said.right.shape == truth.shape and said.right.numel():
+            index = np.unravel_index(int(said.right.int().argmin()), tuple(truth.shape))
+            place = Place(
+                index=tuple(map(int, index)),
+                answer=truth.arithmetic.number(truth.arithmetic.widened(tensors[name][index])),
+                exact=truth.arithmetic.number(truth.arithmetic.widened(truth.exact[index])),
+                wrong_fraction=1 - float(said.right.double().mean()),
+                not_finite_fraction=0.0,
+            )
+        error = math.inf if said.reason else 0.0
+        comparison = Comparison(error, 0.0, error, 0.0, "equal" if said.reason else "", said.reason, place)
+        return Found(name, comparison, Limits(0.0, 0.0, math.inf), truth, by_equal=True)
 
     def same(self, one: Any, other: Any) -> bool:
         """Whether two answers hold the same values."""

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 DrawKind = Literal["normal", "hard"]
 """Of inputs: `hard` ones show mistakes that normal ones hide."""
 
-FailedCheck = Literal["", "tolerance", "rms", "rows"]
+FailedCheck = Literal["", "tolerance", "rms", "rows", "equal"]
 """Empty where an answer passed all."""
 
 MutantOutcome = Literal["killed", "lived", "same"]
 """`killed`: the check found it. `lived`: it did not. `same`: its answers were the right ones."""
 
-MutantCheck = Literal["", "tolerance", "rms", "rows", "refused", "raised"]
+MutantCheck = Literal["", "tolerance", "rms", "rows", "equal", "refused", "raised"]
 """What found a mutant: a check, or that it gave no answer (`refused`), or that it raised. Empty where nothing did."""
 
 Error = Annotated[float, ">= 0"] | Literal["NaN", "Infinity", "-Infinity"] | None
@@ -113,6 +113,8 @@ class CorrectnessFacts(TypedDict):
     """Whether the tolerance came from the reference's own error, for want of an allclose marker."""
     draws: list[DrawFacts]
     """In the order in which they were drawn."""
+    by_equal: NotRequired[bool]
+    """Whether the problem's own `equal` has judged; tolerances and errors then say nothing."""
     outputs: NotRequired[list[OutputFacts]]
     """Where there are several."""
     candidate_error: Error
