@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 __all__ = [
+    "Backward",
     "GateFailure",
     "Kbench",
     "Kernels",
@@ -22,6 +23,7 @@ __all__ = [
 if TYPE_CHECKING:
     from pytest_kgate.errors import KgateError
     from pytest_kgate.problems import equal
+    from pytest_kgate.problems.backward import Backward
     from pytest_kgate.problems.problem import Problem
     from pytest_kgate.problems.problem import Shape
     from pytest_kgate.report.record.record import Record
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from pytest_kgate.session.outcome import GateFailure
 else:  # a type checker that saw this function would take any name for one of the package
     _MODULES = {
+        "Backward": "pytest_kgate.problems.backward",
         "GateFailure": "pytest_kgate.session.outcome",
         "Kbench": "pytest_kgate.session.fixtures.fixture_types",
         "Kernels": "pytest_kgate.session.fixtures.fixture_types",

@@ -228,6 +228,9 @@ def _run(
                     builder.invalid = isolation.disturbed(builder.race.reference, builder.race.judgements)
             finally:
                 stopwatch.close()
+                for arm in arms:
+                    if arm.prepare is not None:
+                        arm.prepare([])
                 checks.phase_over(slow=True)
         if builder.may_pass:
             with spent("integrity"), deadline(settings.timeout, f"the integrity checks of {problem.name}", when_stuck):

@@ -19,6 +19,7 @@ import pytest_kgate
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
+from pytest_kgate.problems.backward import Backward
 
 _HANDS_ON = ("_orig_mod", "_torchdynamo_orig_callable", "forward", "func")
 """Attributes in which a callable that takes any argument keeps what it hands them to: of torch.compile for a module and
@@ -48,6 +49,10 @@ class Arm:
     needs_output: bool = False
     """Whether it can't be called without: its parameter `out` has no default."""
 
+    prepare: Callable[[Sequence[tuple[Any, ...]]], None] | None = None
+    """What is to be done on these inputs, outside of what is timed, before calls on them, and whenever their values
+    have changed: a forward pass. Calls on other inputs do it themselves."""
+
     ignored_params: Sequence[str] = ()
     """Params of the problem that the callable has no parameter for; of one whose signature tells nothing, those that it
     has refused so far."""
@@ -76,6 +81,9 @@ def bind(role: str, function: Callable[..., Any], params: Mapping[str, Any], mut
             "Pass a function, or a kernel made by the `kernels` fixture.",
         )
     arm = _bound(role, function, params)
+    if isinstance(function, Backward):
+        keywords = {name: value for name, value in params.items() if name not in arm.ignored_params}
+        arm = dataclasses.replace(arm, prepare=lambda several: function.prepare(several, keywords))
     return dataclasses.replace(arm, call=_in_place(arm.call, tuple(mutates))) if mutates else arm
 
 
@@ -114,7 +122,8 @@ def _bound(role: str, function: Callable[..., Any], params: Mapping[str, Any]) -
         def call(inputs: tuple[Any, ...], output: Any) -> Any:
             return function(*inputs, **keywords)
 
-    return Arm(role, call, takes_output, takes_output and _demands(function, "out"), ignored)
+    needs_output = takes_output and _demands(function, "out")
+    return Arm(role, call, takes_output, needs_output, ignored_params=ignored)
 
 
 def _offering(role: str, function: Callable[..., Any], params: Mapping[str, Any]) -> Arm:

@@ -186,7 +186,7 @@ class WallStopwatch:
         with self.device.running("timing"), no_garbage_collection(), contextlib.ExitStack() as stack:
             pads = [torch.empty(int(steps) * _PAD_BYTES, dtype=torch.uint8) for steps in rng.integers(1, _PADS, 2)]
             drawn, fixed = self.workload.draw(seeds.values), self.workload.fixed
-            put_back = PutBack(drawn, self.workload.mutates, max(counts), _IN_PLACE_BYTES)
+            put_back = PutBack(drawn, self.workload.mutates, max(counts), _IN_PLACE_BYTES, self.arms)
             sets = [self._set(inputs) for inputs in put_back.sets]
             first = remembered(fixed(drawn))
             rows = {(index, LONG): _row(arm, index, counts[index], sets) for index, arm in enumerate(self.arms)}

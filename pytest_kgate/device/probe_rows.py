@@ -204,6 +204,8 @@ class ProbeRows:
             if now != turn:
                 return call(now)
             self._renew(2, [own])
+            if self._put_back is not None:
+                self._put_back.prepare()
             if self._arms[0].takes_output:
                 poison(own[1][0])
             else:

@@ -98,8 +98,10 @@ class PutBack:
     It is done before each interval, outside of it.
     """
 
-    def __init__(self, inputs: tuple[Any, ...], mutates: Sequence[int], calls: int, most_bytes: int) -> None:
-        """`inputs` are those of the first set.
+    def __init__(
+        self, inputs: tuple[Any, ...], mutates: Sequence[int], calls: int, most_bytes: int, arms: Sequence[Arm] = ()
+    ) -> None:
+        """`inputs` are those of the first set. What `arms` have to do before their calls is done as well.
 
         There are fewer sets than `calls` where they need more than `most_bytes`: then the sets take turns, and a call
         finds what an earlier one of its row has left.
@@ -109,6 +111,7 @@ class PutBack:
         self._mutates = tuple(mutates)
         self._pristine = tree.copy(tuple(own))
         copies, self._blocks = tree.stacked(self._pristine, self.count - 1)
+        self._prepares = [arm.prepare for arm in arms if arm.prepare is not None]
         self.sets = [inputs]
         for copy in copies:
             changed = dict(zip(mutates, copy, strict=True))
@@ -119,14 +122,20 @@ class PutBack:
         self._pristine = tuple(values[place] for place in self._mutates)
 
     def __call__(self) -> None:
-        """Write back what the calls are to change."""
+        """Write back what the calls are to change, and prepare them."""
         if self._mutates:
             tree.write([self.sets[0][place] for place in self._mutates], self._pristine)
             tree.write_stacked(self._blocks, self._pristine)
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Do what the arms have to do before calls on all sets."""
+        for prepare in self._prepares:
+            prepare(self.sets)
 
     def before(self, intervals: Sequence[TimedInterval]) -> list[TimedInterval]:
         """The intervals, before each of which it is done."""
-        if not self._mutates:
+        if not (self._mutates or self._prepares):
             return list(intervals)
         return [replace(one, before=self._and_then(one.before)) for one in intervals]
 

@@ -119,6 +119,31 @@ class Problem:
     kernelbench: KernelBench | None = None
     """The file of KernelBench that this was read from: what makes candidates of the classes of solutions."""
 
+    def backward(self) -> Problem:
+        """The problem of this one's backward pass: its inputs, then the gradient of its output; a tuple of several.
+
+        The answer is the gradient of every input that is not of integers, in order; it is compared with float64
+        autograd of `exact`. The forward passes of the reference, and of a candidate `Backward(function)`, are not
+        timed; any other candidate is called with those inputs. Raises `UsageError` where calls work in place.
+        """
+        from pytest_kgate.errors import UsageError
+        from pytest_kgate.problems.backward import backward_parts  # here: it is seldom wanted
+
+        if self.mutates:
+            raise UsageError(
+                f"{self.name} works in place, and has no backward pass.",
+                "Make a problem of the function that returns its results.",
+            )
+        parts = backward_parts(self.inputs, self.hard_inputs, self.reference, self.exact, self.params)
+        return Problem(
+            name=f"{self.name} backward",
+            params=self.params,
+            dtype=self.dtype,
+            seed=self.seed,
+            small=None if self.small is None else self.small.backward(),
+            **parts,
+        )
+
     @classmethod
     def from_kernelbench(cls, file: str | Path, *, name: str | None = None, seed: int | None = None) -> Problem:
         """The problem of a KernelBench file, with its class `Model` as the reference.

@@ -41,7 +41,7 @@ class EagerStopwatch(CudaStopwatch):
         """Take the samples of a round one at a time, each on an idle stream."""
         with self.fresh_round(seeds) as (inputs, outputs, rng), contextlib.ExitStack() as stack:
             sets = [(inputs, outputs)]
-            put_back = PutBack(inputs, self.workload.mutates, 1, IN_PLACE_BYTES)
+            put_back = PutBack(inputs, self.workload.mutates, 1, IN_PLACE_BYTES, self.arms)
             rows = {(arm, LONG): in_a_row(by_turn(self.arms, arm, sets), 1) for arm in range(len(self.arms))}
             intervals = [TimedInterval((int(arm), LONG), rows[int(arm), LONG]) for arm in order]
             launches = None

@@ -119,9 +119,10 @@ class SlopeStopwatch(CudaStopwatch):
     def round(self, seeds: RoundSeeds, order: NDArray[np.intp]) -> Round:
         """Hold the stream, enqueue warm-up and rows, let go; rows for which the host was late are taken again."""
         with self.fresh_round(seeds) as (inputs, outputs, rng), contextlib.ExitStack() as stack:
-            put_back = PutBack(inputs, self.workload.mutates, self._longest, IN_PLACE_BYTES)
-            put_back()  # loads the kernels that it takes
+            put_back = PutBack(inputs, self.workload.mutates, self._longest, IN_PLACE_BYTES, self.arms)
             sets = [(inputs, outputs), *(self._another_set(one) for one in self._others(put_back))]
+            put_back.sets = [one for one, _ in sets]
+            put_back()  # loads the kernels that it takes
             lengths = self.lengths  # read once a round: the arms' code runs while rows are made
             with spent("capture"):
                 rows = stack.enter_context(self.rows(sets, rng, lengths))
