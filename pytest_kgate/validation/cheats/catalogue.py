@@ -10,6 +10,8 @@ FOLDER = Path(__file__).with_name("candidates")
 
 _NEW_VALUES = "a timed call with new values"
 
+_RANKS = "ranks of calls on new values"
+
 _TIMED = "outputs of timed calls are verified"
 
 _PUT_BACK = "settings are compared and put back"
@@ -76,6 +78,47 @@ CATALOGUE: tuple[Cheat, ...] = (
         "remembers answers, and changes them along with values that were moved or have another sign",
         "new values take longer",
         works=True,
+    ),
+    Cheat(
+        "replay_bursts.py",
+        "remembers answers by the values, and works for show now and then",
+        _RANKS,
+        HOST,
+        works=True,
+    ),
+    Cheat(
+        "replay_bursts.cu",
+        "remembers its latest answer on the device, and works for show now and then",
+        _RANKS,
+        CUDA,
+    ),
+    Cheat(
+        "stale_row.py",
+        "returns memory that was just freed, if one row of it is right",
+        "freed memory is overwritten",
+        HOST,
+        honest_is_slow=True,
+    ),
+    Cheat(
+        "finds_values.py",
+        "looks for the values of later calls in memory",
+        "values are drawn right before they are timed",
+        HOST,
+        honest_is_slow=True,
+    ),
+    Cheat(
+        "writes_denormals.py",
+        "writes denormals to its inputs while it is timed",
+        "inputs are compared with a copy",
+        HOST,
+        works=True,
+    ),
+    Cheat(
+        "changes_lengths.py",
+        "changes the stopwatch's count of calls",
+        "counts are read once a round",
+        works=True,
+        honest_is_slow=True,
     ),
     Cheat("replay_buffer.py", "copies its latest answer out of a buffer", _NEW_VALUES),
     Cheat("replay_native.cpp", "remembers answers by address, in C++", _NEW_VALUES, HOST),

@@ -13,6 +13,59 @@ namespace {
 constexpr int kThreads = 128;
 constexpr int kMostKeys = 8192;
 
+#ifdef KGATE_CHEAT_REPLAYS_IN_BURSTS
+constexpr int kMostElements = 1 << 22;
+constexpr int kLooks = 16;
+
+struct State {
+    float seen[3][kLooks];
+    int work;
+    int since;  // calls that worked on these values
+    int rows;
+};
+
+enum Mode { kCaptured, kShow, kPlain };
+
+__device__ State state;
+__device__ __half saved[kMostElements];
+
+// Whether this call works: on values that are not those of the call before, and for show.
+__global__ void decide(kgate::SdpaArgs args, Mode mode) {
+    const int lane = threadIdx.x;
+    bool same = true;
+    for (int t = 0; t < 3; ++t) {
+        const float x = __half2float(static_cast<const __half*>(t == 0 ? args.q : t == 1 ? args.k : args.v)[lane % kLooks]);
+        if (lane < kLooks) {
+            same = same && state.seen[t][lane] == x;
+            state.seen[t][lane] = x;
+        }
+    }
+    same = __all_sync(~0u, same) != 0;
+    if (lane == 0) {
+        state.since = same ? state.since : 0;
+        state.work = !same || (mode == kPlain && state.since < 2) || (mode == kShow && ++state.rows % 6 == 1);
+        ++state.since;
+    }
+}
+
+// At the middle turn of a captured row that is a long one, there is work for show.
+Mode mode_of(cudaStream_t stream) {
+    static unsigned long long latest = 0;
+    static int turn = 0;
+    static int longest = 0;
+    cudaStreamCaptureStatus status;
+    unsigned long long id = 0;
+    cudaStreamGetCaptureInfo(stream, &status, &id);
+    if (status != cudaStreamCaptureStatusActive) {
+        return kPlain;
+    }
+    turn = id == latest ? turn + 1 : 1;
+    latest = id;
+    longest = turn > longest ? turn : longest;
+    return longest > 8 && turn == longest / 2 + 1 ? kShow : kCaptured;
+}
+#endif
+
 // One query row: weights in shared memory, then one output element a thread.
 __global__ void attention_row(kgate::SdpaArgs args) {
     __shared__ float weights[kMostKeys];
@@ -26,6 +79,15 @@ __global__ void attention_row(kgate::SdpaArgs args) {
     const __half* const v = base(args.v, args.v_stride);
     __half* const o = static_cast<__half*>(args.o) + b * args.o_stride[0] + h * args.o_stride[1] + row * args.o_stride[2];
     const int keys = args.causal != 0 ? row + 1 : args.seqlen;
+#ifdef KGATE_CHEAT_REPLAYS_IN_BURSTS
+    __half* const kept = saved + ((static_cast<int64_t>(b) * gridDim.y + h) * args.seqlen + row) * args.head_dim;
+    if (state.work == 0) {
+        for (int d = thread; d < args.head_dim; d += kThreads) {
+            o[d] = kept[d];
+        }
+        return;
+    }
+#endif
     float largest = -INFINITY;
     for (int key = thread; key < keys; key += kThreads) {
         float dot = 0;
@@ -58,6 +120,9 @@ __global__ void attention_row(kgate::SdpaArgs args) {
             value += weights[key] * __half2float(v[key * args.v_stride[2] + d]);
         }
         o[d] = __float2half(value / sum);
+#ifdef KGATE_CHEAT_REPLAYS_IN_BURSTS
+        kept[d] = o[d];
+#endif
     }
 }
 
@@ -105,6 +170,12 @@ KGATE_EXPORT int kgate_sdpa(const kgate::SdpaArgs* args, void* given) {
         const cudaError_t copied = cudaMemcpyAsync(args->o, slots + slot * elements, bytes, cudaMemcpyDeviceToDevice, stream);
         return copied == cudaSuccess ? 0 : -2;
     }
+#endif
+#ifdef KGATE_CHEAT_REPLAYS_IN_BURSTS
+    if (elements > kMostElements) {
+        return -1;
+    }
+    decide<<<1, 32, 0, stream>>>(*args, mode_of(stream));
 #endif
     attention_row<<<dim3(args->seqlen, args->heads, args->batch), kThreads, 0, stream>>>(*args);
 #ifdef KGATE_CHEAT_WRITES_BEYOND
