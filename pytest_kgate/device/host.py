@@ -188,7 +188,7 @@ class WallStopwatch:
             drawn, fixed = self.workload.draw(seeds.values), self.workload.fixed
             put_back = PutBack(drawn, self.workload.mutates, max(counts), _IN_PLACE_BYTES, self.arms)
             sets = [self._set(inputs) for inputs in put_back.sets]
-            first = remembered(fixed(drawn))
+            first = remembered(fixed(drawn), in_part=True)
             rows = {(index, LONG): _row(arm, index, counts[index], sets) for index, arm in enumerate(self.arms)}
             intervals = tuple(TimedInterval((arm, LONG), rows[arm, LONG]) for arm in taken)
             calls = None

@@ -64,9 +64,14 @@ def in_a_row(call: Callable[[int], Any], launches: int) -> Callable[[], Any]:
     return enqueue
 
 
-def remembered(inputs: tuple[Any, ...]) -> tuple[Any, ...] | Fingerprint:
-    """What tells later whether inputs were written to: a copy, which is quick, or of large ones a fingerprint."""
-    return tree.copy(inputs) if tree.size_bytes(inputs) <= _COPIED_BYTES else Fingerprint(inputs)
+def remembered(inputs: tuple[Any, ...], *, in_part: bool = False) -> tuple[Any, ...] | Fingerprint:
+    """What tells later whether inputs were written to: a copy, which is quick, or of large ones a fingerprint.
+
+    in_part: whether the fingerprint may be of a part that is drawn by lot, as one round of many may have.
+    """
+    if tree.size_bytes(inputs) <= _COPIED_BYTES:
+        return tree.copy(inputs)
+    return Fingerprint(inputs, _COPIED_BYTES if in_part else None)
 
 
 def first_changed(inputs: tuple[Any, ...], before: tuple[Any, ...] | Fingerprint) -> int | None:

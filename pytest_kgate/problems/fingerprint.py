@@ -8,7 +8,9 @@ can't make a change that fits.
 
 from __future__ import annotations
 
+import random
 import secrets
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -23,7 +25,14 @@ _BLOCK_WORDS = 2**20
 class Fingerprint:
     """Of the inputs of one call, as they were when it was taken."""
 
-    def __init__(self, inputs: tuple[Any, ...]) -> None:
+    def __init__(self, inputs: tuple[Any, ...], most_bytes: int | None = None) -> None:
+        """Of all bytes; of inputs larger than `most_bytes`, of blocks of about so many bytes that a secret lot draws.
+
+        To read gigabytes takes as long as a call that works on them, and whoever changes inputs from time to time, or
+        many places of them, is found by the lots of several rounds as well.
+        """
+        self._share = 1.0 if most_bytes is None else min(1.0, most_bytes / max(1, tree.size_bytes(inputs)))
+        self._lot = secrets.randbits(128)
         self._factors: dict[torch.device, Tensor] = {}
         self._longest = max((_words(tensor).numel() for tensor in tree.tensors(inputs)), default=0)
         self._sums = [self._of(one) for one in inputs]
@@ -42,8 +51,15 @@ class Fingerprint:
 
     def _block_sums(self, words: Tensor) -> Tensor:
         factors = self._factors_on(words.device)
-        sums = [(block.to(torch.int64) * factors[: block.numel()]).sum() for block in words.split(_BLOCK_WORDS)]
+        blocks = words.split(_BLOCK_WORDS)
+        sums = [(blocks[at].to(torch.int64) * factors[: blocks[at].numel()]).sum() for at in self._drawn(len(blocks))]
         return torch.stack(sums)
+
+    def _drawn(self, blocks: int) -> Sequence[int]:
+        """Which of so many blocks are looked at: the same ones every time."""
+        if self._share == 1.0:
+            return range(blocks)
+        return random.Random(self._lot).sample(range(blocks), max(1, round(self._share * blocks)))
 
     def _factors_on(self, device: torch.device) -> Tensor:
         if device not in self._factors:

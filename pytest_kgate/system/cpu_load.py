@@ -14,6 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 
 _TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+_PROCESS_CLOCK = 2
+"""The scheduler's count of a process's CPU time, in the id that `clock_getcpuclockid` makes of a process's."""
+
 _STEP_SECONDS = 1e-3
 _QUIET_SHARE = 0.05
 """Of a core: what a look at the clock and the sleep itself cost is below it."""
@@ -100,19 +103,31 @@ class RoundLoad:
         }
 
 
-def wait_until_quiet(longest_seconds: float) -> float:
+def wait_until_quiet(longest_seconds: float, other: int | None = None) -> float:
     """Wait until no other thread of this process works, for at most so long; returns how long that took.
 
     Workers of a thread pool spin for milliseconds after their last task, and take cores from what runs next. Waits for
-    a millisecond at least, in which such a worker gets a core also where all are busy.
+    a millisecond at least, in which such a worker gets a core also where all are busy. `other`: the id of another
+    process that is to be quiet, too.
     """
     start = time.perf_counter()
     while (waited := time.perf_counter() - start) < longest_seconds:
-        worked, began = time.process_time(), time.perf_counter()
+        worked, began = _worked_seconds(other), time.perf_counter()
         time.sleep(_STEP_SECONDS)
-        if time.process_time() - worked < _QUIET_SHARE * (time.perf_counter() - began):
+        if _worked_seconds(other) - worked < _QUIET_SHARE * (time.perf_counter() - began):
             return time.perf_counter() - start
     return waited
+
+
+def _worked_seconds(other: int | None) -> float:
+    """CPU seconds of this process, and of another; where its clock can't be read, it counts as always at work."""
+    own = time.process_time()
+    if other is None:
+        return own
+    try:
+        return own + time.clock_gettime(~other << 3 | _PROCESS_CLOCK)
+    except OSError:
+        return own + time.perf_counter()
 
 
 def _pressure_seconds() -> float:

@@ -51,3 +51,27 @@ def test_a_sign_of_zero_and_an_exchange_of_two_values_show():
 def test_it_is_secret_which_sums_are_taken():
     values = (torch.ones(4),)
     assert not torch.equal(Fingerprint(values)._sums[0][0], Fingerprint(values)._sums[0][0])
+
+
+def test_of_large_inputs_a_part_is_looked_at_which_no_one_knows_and_which_stays(monkeypatch):
+    monkeypatch.setattr(module, "_BLOCK_WORDS", 64)
+    found, looked_at = 0, []
+    original = torch.Tensor.to
+
+    def to(self, *arguments, **others):
+        looked_at.append(self.numel())
+        return original(self, *arguments, **others)
+
+    values = (torch.arange(64 * 100, dtype=torch.int32),)
+    for _ in range(40):
+        values[0][:64] = 0
+        taken = Fingerprint(values, most_bytes=4 * 64 * 10)
+        assert taken.first_changed(values) is None
+        values[0][:64] = 1
+        found += taken.first_changed(values) == 0
+    assert 0 < found < 40
+    monkeypatch.setattr(torch.Tensor, "to", to)
+    taken.first_changed(values)
+    assert sum(looked_at) == 64 * 10
+    values[0][:] = 2
+    assert taken.first_changed(values) == 0

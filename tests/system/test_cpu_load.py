@@ -81,3 +81,15 @@ class Clocks:
 def test_pause_ends_when_the_workers_sleep_or_has_lasted_long_enough(monkeypatch, works_until, waited) -> None:
     monkeypatch.setattr(cpu_load, "time", Clocks(works_until))
     assert cpu_load.wait_until_quiet(10e-3) == pytest.approx(waited, abs=1.1e-3)
+
+
+def test_pause_lasts_while_another_process_works_or_cannot_be_asked() -> None:
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
+        try:
+            end = time.perf_counter() + 30
+            while cpu_load._worked_seconds(busy.pid) - time.process_time() < 0.1:
+                assert time.perf_counter() < end
+                time.sleep(0.01)
+        finally:
+            busy.kill()
+    assert cpu_load.wait_until_quiet(5e-3, other=busy.pid) >= 5e-3

@@ -48,12 +48,15 @@ class Budget:
     measures: bool
     """Whether nothing is judged, and no precision was asked for."""
 
-    def has_room(self, rounds: int, spent: float) -> bool:
-        """Whether to begin one more round after so many, which have taken `spent` seconds."""
+    def has_room(self, rounds: int, spent: float, fastest: float) -> bool:
+        """Whether to begin one more round after so many, which took `spent` seconds, and the fastest of them `fastest`.
+
+        What other work on the machine slows down is the mean of a few rounds, and less the fastest.
+        """
         if self.all_rounds or rounds < _FORETELLING:
             return spent < self.seconds
         if rounds < LOOKS[0]:
-            return _first_look(rounds, spent) <= _OVERDRAFT * self.seconds
+            return spent + (LOOKS[0] - rounds) * fastest <= _OVERDRAFT * self.seconds
         return spent < (_MEASURE_SHARE * self.seconds if self.measures else self.seconds)
 
     def explained(self, judgement: Judgement, spent: float) -> Judgement:
@@ -61,14 +64,10 @@ class Budget:
         if judgement.verdict is not Verdict.INCONCLUSIVE or not 0 < judgement.rounds < LOOKS[0]:
             return judgement
         reason = (
-            f"the first look needs {LOOKS[0]} rounds, which take about {_first_look(judgement.rounds, spent):.2g} s, "
+            f"the first look needs {LOOKS[0]} rounds, which take about {spent / judgement.rounds * LOOKS[0]:.2g} s, "
             f"and the budget is {self.seconds:g} s: the race ended after {counted(judgement.rounds, 'round')}"
         )
         return replace(judgement, reason=reason)
-
-
-def _first_look(rounds: int, spent: float) -> float:
-    return spent / rounds * LOOKS[0]
 
 
 def samples_of_a_round(

@@ -30,6 +30,7 @@ from pytest_kgate.integrity.isolation.shared_memory.layout import Layout
 from pytest_kgate.integrity.isolation.stopwatch import IsolatedStopwatch
 from pytest_kgate.integrity.isolation.stopwatch import Seeds
 from pytest_kgate.problems import tree
+from pytest_kgate.system.clocks.spent import spent
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -202,7 +203,8 @@ class Isolation:
 
     def _running(self) -> CandidateProcess:
         if self._process is None:
-            self._process = CandidateProcess(self._candidate, self._params, self._device, Path.cwd())
+            with spent("start"):
+                self._process = CandidateProcess(self._candidate, self._params, self._device, Path.cwd())
             self._confined = self._process.confined
         return self._process
 

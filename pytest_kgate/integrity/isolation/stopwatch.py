@@ -42,6 +42,8 @@ from pytest_kgate.integrity.isolation.reference_row import ReferenceRow
 from pytest_kgate.integrity.isolation.reference_row import reference_row
 from pytest_kgate.integrity.isolation.shared_memory.host import make_block
 from pytest_kgate.integrity.isolation.shared_memory.layout import Layout
+from pytest_kgate.system.clocks.spent import add_spent
+from pytest_kgate.system.cpu_load import wait_until_quiet
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -64,7 +66,7 @@ _COLD = 3
 turn. A set for each call would take most of a round to draw."""
 
 _SETTLE_SECONDS = 10e-3
-"""The pause before a row on the host, in which spinning worker threads fall asleep; see `device/host.py`."""
+"""The longest pause before a row on the host, in which spinning worker threads fall asleep; see `device/host.py`."""
 
 
 class IsolatedStopwatch(KeepsAnswers):
@@ -188,4 +190,4 @@ class IsolatedStopwatch(KeepsAnswers):
 
     def _settle(self) -> None:
         if self._device.kind == "host":
-            time.sleep(_SETTLE_SECONDS)
+            add_spent("settle", wait_until_quiet(_SETTLE_SECONDS, self._process.pid))

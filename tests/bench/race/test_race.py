@@ -117,6 +117,19 @@ def test_budget_that_cannot_hold_the_first_look_is_not_spent_and_the_figure_is_t
     )
 
 
+class Interrupted(Scripted):
+    """Other work takes the machine during the first rounds."""
+
+    def round(self, seeds, order):
+        self.now += 0.1 if len(self.orders) < 4 and len(self.orders) != 1 else 0.0
+        return super().round(seeds, order)
+
+
+def test_a_race_is_not_given_up_for_what_delays_its_first_rounds():
+    watch = Interrupted(0.5)
+    assert run(watch, 0.95, budget=0.6).judgements[0].verdict is Verdict.PASS
+
+
 def test_a_race_that_nearly_reaches_its_first_look_takes_it():
     watch = Scripted(0.5)
     watch.sample_seconds = 1.0

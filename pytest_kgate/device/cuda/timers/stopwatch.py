@@ -165,7 +165,7 @@ class CudaStopwatch:
             ]
             inputs = self.workload.draw(seeds.values)
             # Rows on new values leave others: then nothing is compared. No candidate knows such a round as it begins.
-            before = None if seeds.probes else remembered(self.workload.fixed(inputs))
+            before = None if seeds.probes else remembered(self.workload.fixed(inputs), in_part=True)
             outputs: list[Any] = [None] * len(self.arms)
             for index in rng.permutation(len(self.arms)):
                 outputs[index] = self.workload.output_for(self.arms[index], inputs)
@@ -173,7 +173,8 @@ class CudaStopwatch:
                 self.device.wait()
             yield inputs, outputs, rng
             if before is not None:
-                demand_unwritten(self.workload.fixed(inputs), before, "an arm")
+                with spent("compare"):
+                    demand_unwritten(self.workload.fixed(inputs), before, "an arm")
             del pads
 
 

@@ -53,6 +53,8 @@ class CandidateProcess:
     """What keeps the process from the user's files and from other processes."""
     left_changed: list[str]
     """What was found changed in this process once the candidate's had ended, one clause each."""
+    pid: int
+    """Of the process that makes the calls."""
 
     def __init__(self, candidate: NamedCandidate, params: dict[str, Any], device: Device, folder: Path) -> None:
         self.closed = False
@@ -86,7 +88,8 @@ class CandidateProcess:
             begin = {"do": "begin", "device": device.torch_device, "threads": torch.get_num_threads()}
             begun = self._ask(begin)
             self.confined = Confinement.from_message(begun)
-            device.admit(int(begun["pid"]))
+            self.pid = int(begun["pid"])
+            device.admit(self.pid)
             named = candidate.to_dict()
             self._ask({"do": "load", "candidate": named, "params": params, "path": sys.path})
         except BaseException:

@@ -48,6 +48,7 @@ from pytest_kgate.integrity.isolation.relaunch.timer_process import TimerProcess
 from pytest_kgate.integrity.isolation.shared_memory.cuda import CudaBlock
 from pytest_kgate.integrity.isolation.shared_memory.layout import FILL
 from pytest_kgate.integrity.isolation.shared_memory.layout import Layout
+from pytest_kgate.system.clocks.spent import spent
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -127,9 +128,10 @@ class RelaunchStopwatch(KeepsAnswers):
         self._kernels = ValueKernels(device.index)
         addresses = (self._block.bytes.data_ptr(), self._encrypted.bytes.data_ptr())
         self._sampler = Sampler(self._kernels, device.stream.cuda_stream, plan, *addresses)
-        self._timer: TimerProcess | None = TimerProcess(device)
         try:
-            reaches = self._timer.load(device.index, plan, self._block, self._encrypted, calls, images)
+            with spent("start"):
+                self._timer: TimerProcess | None = TimerProcess(device)
+                reaches = self._timer.load(device.index, plan, self._block, self._encrypted, calls, images)
             self._verify(verify)
             start = time.perf_counter()
             self._candidate_sample()
