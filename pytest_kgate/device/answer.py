@@ -85,9 +85,7 @@ def as_answer(result: object, like: Any, inputs: tuple[Any, ...]) -> Any:
     wanted, found = outputs_of(like), outputs_of(result)
     if found.keys() != wanted.keys():
         raise CandidateError(*_built_otherwise(result, found, wanted))
-    for name, one in wanted.items():
-        found[name] = _as_output(name, found[name], one, inputs)
-    made = iter(found.values())
+    made = iter([_as_output(name, found[name], one, inputs) for name, one in wanted.items()])
     return structure.mapped(like, lambda leaf: None if leaf is None else next(made))
 
 

@@ -70,6 +70,11 @@ def test_several_outputs_in_any_container_are_judged(function):
     assert len(found.to_dict().get("outputs", "x")) == len(outcome(function, problem).outputs or "x")
 
 
+def test_keys_of_a_dict_may_come_in_any_order():
+    problem = Problem(name="dict", inputs=draw, reference=in_dict, exact=lambda x: in_dict(x.double()))
+    assert not outcome(lambda x: dict(reversed(in_dict(x).items())), problem).failed
+
+
 def test_wrong_second_output_is_found_and_named():
     found = outcome(lambda x: (torch.softmax(x, -1), torch.logsumexp(x, -1) + (x[:, :1] > 2).squeeze() * 0.1), LSE)
     assert found.failed == "tolerance"
