@@ -1,9 +1,10 @@
-"""Where the seconds of a gate go, for kernels of 1 us, 10 us, 1 ms and 20 ms, and what new values of 1 GiB cost.
+"""Where the seconds of a gate go, for kernels of 1 us, 10 us, 1 ms and 20 ms; on a GPU also of 1 GiB.
 
     python benchmarks/seconds/by_latency.py --json FILE [--device cuda] [--repeat 3]
 
 Each gate is a whole call: a spin of known length that copies its input, a fifth faster than the reference, against
-`speedup(0.95)`. With PYTHONPATH at another version of the package, that one is measured. Takes under two minutes.
+`speedup(0.95)`; of 1 GiB a ReLU against three. On a GPU, what new values of 1 GiB cost is measured, too. With
+PYTHONPATH at another version of the package, that one is measured. Takes under two minutes.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ def main() -> None:
             print(_line(rows[-1]), flush=True)
     found = {"kgate": pytest_kgate.__version__, "device": device.environment(), "gates": rows}
     if device.kind == "cuda":
+        rows.append(_race(device, _relu_of_a_gib(), torch.relu, "ReLU of 1 GiB"))
+        print(_line(rows[-1]), flush=True)
         found["new_values_seconds"] = _new_values()
         print({name: f"{1e3 * seconds:.2f} ms" for name, seconds in found["new_values_seconds"].items()})
     options.json.write_text(json.dumps(found, indent=1, default=str) + "\n")
@@ -60,17 +63,31 @@ def _gate(device: Any, spinning: Callable[[float], Callable[..., Any]], latency:
         reference=spinning(latency),
         exact=lambda x: x.double(),
     )
-    request = Request("seconds", 0, spinning(RATIO * latency), problem, (SpeedGate(0.95),), None, _settings())
+    return _race(device, problem, spinning(RATIO * latency), f"{latency:g} s")
+
+
+def _relu_of_a_gib() -> Problem:
+    return Problem(
+        "ReLU of 1 GiB",
+        lambda generator: (torch.randn(GIB // 4 // 4096, 4096, generator=generator, device=generator.device),),
+        reference=lambda x: x.relu().relu().relu(),
+        exact=lambda x: x.double().relu_(),
+    )
+
+
+def _race(device: Any, problem: Problem, candidate: Callable[..., Any], name: str) -> dict[str, Any]:
+    request = Request("seconds", 0, candidate, problem, (SpeedGate(0.95),), None, _settings())
     start = time.perf_counter()
     record: Any = call.run(request, device, ReferencePicker(), device.environment(), lambda doing: None).record
     whole = time.perf_counter() - start
     timing = record["timing"]
     seconds = record["seconds"]
     return {
-        "latency": latency,
+        "kernel": name,
         "verdict": record["verdict"],
         "reason": record["reason"],
         "ratio": record["gates"][0]["ratio"] and record["gates"][0]["ratio"]["estimate"],
+        "latency": timing["reference"]["median_seconds"],
         "rounds": timing["rounds"],
         "samples_per_round": timing["samples_per_round"],
         "call_seconds": whole,
@@ -88,7 +105,7 @@ def _line(row: dict[str, Any]) -> str:
     shown = ", ".join(f"{name} {seconds:.3f}" for name, seconds in row["seconds"].items() if seconds >= 5e-4)
     allowed = 3 * row["timed_seconds"] + 0.1
     return (
-        f"{row['latency']:g} s: {row['verdict']} at {row['ratio'] or np.nan:.4f}, {row['rounds']} rounds of "
+        f"{row['kernel']}: {row['verdict']} at {row['ratio'] or np.nan:.4f}, {row['rounds']} rounds of "
         f"{row['samples_per_round']}, race {row['race_seconds']:.3f} s (3 x timed + 0.1 = {allowed:.3f}), call "
         f"{row['call_seconds']:.3f} s: {shown}"
     )

@@ -159,7 +159,9 @@ def _run(
         gates=(request.speed, request.error),
         isolated=isolation is not None,
     )
-    with leased(builder.lease_name, settings.timeout, waiting), contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as stack:
+        with spent("lease"):
+            stack.enter_context(leased(builder.lease_name, settings.timeout, waiting))
         with spent("check"), deadline(settings.timeout, f"the check of {problem.name}", when_stuck):
             demand_repeatable(problem, device)
             reference = picker.pick(problem, device, settings.timer, settings.cache)

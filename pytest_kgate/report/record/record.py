@@ -175,9 +175,9 @@ class Record(TypedDict):
     seconds: NotRequired[dict[str, Annotated[float, ">= 0"]]]
     """Of the whole call by purpose, each second counted once.
 
-    `draw`, `exact`, `reference`, `candidate`, `capture`, `compare` (inputs, with what they were), `settle`, `probes`,
-    `timed`, `start` (of the processes of an isolated candidate), and what `check`, `race`, `verify`, `integrity` and
-    all `other` take besides.
+    `lease` (waiting for other sessions on the device), `draw`, `exact`, `reference`, `candidate`, `capture`, `compare`
+    (inputs, with what they were), `settle`, `probes`, `timed`, `start` (of the processes of an isolated candidate), and
+    what `check`, `race`, `verify`, `integrity` and all `other` take besides.
     """
     asked: NotRequired[AskedFacts]
     """How it was asked for."""
