@@ -22,6 +22,8 @@ from pytest_kgate.bench.correctness.problem_calls import demand_repeatable
 from pytest_kgate.bench.correctness.problem_calls import workload_of
 from pytest_kgate.bench.correctness.selftest import selftest
 from pytest_kgate.bench.memory.economies import economies
+from pytest_kgate.bench.memory.economies import give_up
+from pytest_kgate.bench.memory.measured import memory_plan
 from pytest_kgate.bench.processes import gather
 from pytest_kgate.bench.race import race
 from pytest_kgate.bench.race.probes import overlaps
@@ -169,10 +171,12 @@ def _run(
             if settings.selftest:
                 builder.selftest = selftest(device, problem, reference.arm, request.error, request.seed)
                 return
+            builder.memory, like = memory_plan(device, problem, candidate, reference.arm)
+            builder.memory.demand_room(problem.name, races=isolation is None)
             guarded_problem, guarded_candidate = checks.begin()
             try:
                 builder.correctness = check(
-                    device, guarded_problem, guarded_candidate, reference.arm, request.error, request.seed
+                    device, guarded_problem, guarded_candidate, reference.arm, request.error, request.seed, like
                 )
             finally:
                 del guarded_problem, guarded_candidate  # which hold the latest inputs
@@ -198,7 +202,10 @@ def _run(
             stopwatch.warnings += [placement.warning] if placement.warning else []
             try:
                 judges = request.process is None
-                plan = race.Plan(settings.budget, request.seed, request.precision, all_rounds=not judges)
+                on_host = isolation is None and builder.memory.keeps_answers_on_host
+                if on_host:
+                    give_up("answers of timed launches lie in the host's memory, since the GPU has no room for them")
+                plan = race.Plan(settings.budget, request.seed, request.precision, not judges, on_host)
                 builder.stopwatch = stopwatch
                 builder.advice = too_tight(builder.environment, stopwatch, request.speed)
                 if notice is not None:
@@ -213,6 +220,9 @@ def _run(
                         progress,
                         accept_foreign_load=settings.foreign_load == "warn",
                     )
+                if isolation is None:
+                    device.synchronize()  # a stream of the candidate's own may lag behind, and write to what is freed
+                    stopwatch.close()  # whose graphs hold memory
                 for name in tracers if settings.integrity == "on" else ():
                     checks.report("state", f"a tracer was turned on by {name} while calls were timed.")
                 builder.race = builder.valid_race.race
@@ -267,7 +277,7 @@ def _work_undone(
         device.synchronize()  # on a stream of its own it may lag behind, and write into the inputs that are drawn next
     for stayed, seed, answer in result.probes.handed_over():
         with device.running("verifying a timed launch"):
-            inputs = workload.draw(seed)
+            inputs, answer = workload.draw(seed), tree.mapped(answer, lambda one: one.to(device.torch_device))
             if stayed is not None:
                 inputs = tree.with_outside(inputs, stayed, torch.device(device.torch_device))
         reason = verify(inputs, answer)

@@ -32,6 +32,7 @@ from pytest_kgate.statistics.gates import Verdict
 from pytest_kgate.statistics.judge import with_bootstrap_intervals
 
 if TYPE_CHECKING:
+    from pytest_kgate.bench.memory.plan import MemoryPlan
     from pytest_kgate.bench.race.reference import Reference
     from pytest_kgate.device.arm import Arm
     from pytest_kgate.integrity.isolation.candidate import Isolation
@@ -63,6 +64,7 @@ class RecordBuilder:
         self.integrity: IntegrityChecks | None = None
         self.isolation: Isolation | None = None
         self.seconds: dict[str, float] = {}
+        self.memory: MemoryPlan | None = None
         self.given_up: list[str] = []
         self.error: str | None = None
         self.invalid: str | None = None
@@ -128,6 +130,8 @@ class RecordBuilder:
         }
         if self.seconds:
             record["seconds"] = dict(self.seconds)
+        if self.memory:
+            record["memory"] = self.memory.to_dict(self.given_up)
         if self.request.asked:
             record["asked"] = self.request.asked
         if self.selftest:
@@ -205,6 +209,8 @@ class RecordBuilder:
         if self.isolation:
             warnings += self.isolation.warnings
         warnings += self.advice
+        if self.given_up:
+            warnings.append(f"memory is short: {'; '.join(self.given_up)}")
         if self.valid_race:
             warnings += self.valid_race.warnings
             if self.valid_race.invalid and not self.request.speed:

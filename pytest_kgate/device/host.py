@@ -41,6 +41,7 @@ from pytest_kgate.problems import tree
 from pytest_kgate.system.clocks.spent import add_spent
 from pytest_kgate.system.cpu_load import RoundLoad
 from pytest_kgate.system.cpu_load import wait_until_quiet
+from pytest_kgate.system.procfs import available_memory
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -89,6 +90,10 @@ class HostDevice:
                 "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
             },
         }
+
+    def available_bytes(self) -> int | None:
+        """Of the machine, or of the container if it may have less."""
+        return available_memory()
 
     def admit(self, pid: int) -> None:
         """Do nothing: any process may use the CPUs, and their load is measured in each round."""

@@ -236,6 +236,10 @@ class Device(Protocol):
         """Hardware, driver and state, in built-in types: what tells whether two records can be compared."""
         ...
 
+    def available_bytes(self) -> int | None:
+        """Memory that new tensors can have; None where nothing tells."""
+        ...
+
     def stopwatch(self, arms: Sequence[Arm], workload: Workload, *, timer: str, cache: str) -> Stopwatch:
         """Make the stopwatch of one race of these two arms; where `timer` is `auto`, with the timer that fits them."""
         ...

@@ -1,4 +1,4 @@
-"""Processes and threads as Linux describes them under /proc; on other systems there are none.
+"""Processes, threads and memory as Linux describes them under /proc; on other systems there is nothing of it.
 
 Not `psutil`: it has no names of threads, so this would stay beside it; and GPU hosts without network can't install it.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 _THREADS = "self/task"
 
@@ -43,3 +44,42 @@ def threads() -> Iterator[tuple[int, str, list[str]]]:
     for entry in os.listdir(f"/proc/{_THREADS}"):
         with contextlib.suppress(OSError):
             yield int(entry), *stat(f"{_THREADS}/{entry}")
+
+
+def available_memory(root: Path = Path("/")) -> int | None:
+    """Bytes that new memory can have before the machine swaps or the container's limit is met; None if unknown.
+
+    `root` is where /proc and /sys are found.
+    """
+    found = [_machine_bytes(root)]
+    with contextlib.suppress(OSError, ValueError):
+        for line in (root / "proc/self/cgroup").read_text().splitlines():
+            number, controllers, path = line.split(":", 2)
+            if number == "0":
+                names, base = ("memory.max", "memory.current"), root / "sys/fs/cgroup"
+            elif controllers == "memory":
+                names, base = ("memory.limit_in_bytes", "memory.usage_in_bytes"), root / "sys/fs/cgroup/memory"
+            else:
+                continue
+            group = base / path.lstrip("/")
+            found += [_left(one, *names) for one in (group, *group.parents) if one == base or base in one.parents]
+    known = [size for size in found if size is not None]
+    return min(known) if known else None
+
+
+def _machine_bytes(root: Path) -> int | None:
+    with contextlib.suppress(OSError):
+        for line in (root / "proc/meminfo").read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name == "MemAvailable":
+                return int(value.split()[0]) * 1024
+    return None
+
+
+def _left(group: Path, limit: str, usage: str) -> int | None:
+    """Bytes that a control group may still take, what it caches of files included; None where it has no limit."""
+    with contextlib.suppress(OSError, ValueError):  # "max" is no number
+        left = int((group / limit).read_text()) - int((group / usage).read_text())
+        cached = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        return max(0, left + int(cached.get("inactive_file", 0)))
+    return None

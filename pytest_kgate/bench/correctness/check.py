@@ -156,10 +156,19 @@ class Correctness:
 
 
 def check(
-    device: Device, problem: Problem, candidate: Arm, reference: Arm, gate: ErrorGate | None, seed: int
+    device: Device,
+    problem: Problem,
+    candidate: Arm,
+    reference: Arm,
+    gate: ErrorGate | None,
+    seed: int,
+    like: Any = None,
 ) -> Correctness:
-    """Hold the candidate's answers to five draws to the gate; `CandidateError` where there is no answer to compare."""
-    like = reference_output(device, problem, reference)
+    """Hold the candidate's answers to five draws to the gate; `CandidateError` where there is no answer to compare.
+
+    `like` is what `reference_output` gives, where that is known already.
+    """
+    like = reference_output(device, problem, reference) if like is None else like
     draws: list[Draw] = []
     loosest: Limits | None = None
     survivors = OutputSurvivors(gate)

@@ -14,9 +14,11 @@ from pytest_kgate.bench.correctness.comparison.outputs import ExactOutputs
 from pytest_kgate.bench.correctness.comparison.outputs import tensors_by_name
 from pytest_kgate.bench.correctness.comparison.slabs import slabs
 from pytest_kgate.bench.correctness.comparison.tolerance import ExactAnswer
+from pytest_kgate.bench.correctness.exact.answer import KEPT_ON_HOST
 from pytest_kgate.bench.correctness.exact.answer import demand_tensors
 from pytest_kgate.bench.correctness.exact.answer import exact_answer
 from pytest_kgate.bench.correctness.exact.answer import exact_by_rows
+from pytest_kgate.bench.memory.economies import give_up
 from pytest_kgate.device.answer import outputs_of
 from pytest_kgate.device.answer import poison
 from pytest_kgate.device.arm import Arm
@@ -110,8 +112,9 @@ def truth_of(
     A large one of a single output is made in pieces where a trial shows that this can be done, unless `at_once`. Where
     calls change inputs, the reference works on copies of them.
     """
-    by_rows = None if at_once or not isinstance(like, Tensor) else exact_by_rows(problem, inputs, like)
-    exact = exact_answer(problem, inputs, like) if by_rows is None else by_rows
+    exact = None if at_once or not isinstance(like, Tensor) else exact_by_rows(problem, inputs, like)
+    in_pieces = exact is not None
+    exact = exact_answer(problem, inputs, like) if exact is None else exact
     found = tensors_by_name(exact, like)
     if found is None:
         raise UsageError(
@@ -132,9 +135,20 @@ def truth_of(
                 f"The problem's exact answer holds NaN{own}, with which no answer can be compared.",
                 "Draw inputs to which there is an answer.",
             )
-    answer = _reference_answer(problem, reference, inputs, like)
+    del exact
+    try:
+        answer = _reference_answer(problem, reference, inputs, like)
+    except torch.OutOfMemoryError:
+        if all(one.device.type == "cpu" for one in found.values()):
+            raise
+        answer = None
+    if answer is None:  # outside the handler, whose traceback holds what the call had made
+        for name in found:
+            found[name] = found[name].cpu()
+        give_up(KEPT_ON_HOST)
+        torch.cuda.empty_cache()
+        answer = _reference_answer(problem, reference, inputs, like)
     outputs = outputs_of(answer)
-    in_pieces = by_rows is not None
     return ExactOutputs(
         {name: ExactAnswer(one, outputs[name], in_pieces=in_pieces) for name, one in found.items()},
         answer,
@@ -198,13 +212,14 @@ def unchanged_truth_of(
     )
 
 
-def reference_output(device: Device, problem: Problem, reference: Arm) -> Any:
+def reference_output(device: Device, problem: Problem, reference: Arm, inputs: tuple[Any, ...] | None = None) -> Any:
     """What answers to this problem look like: uninitialised tensors, built like the reference's answer.
 
-    Raises `ProblemError` where the output has no elements.
+    It is called on `inputs`, or on some that are drawn for this. Raises `ProblemError` where the output has no
+    elements.
     """
     with device.running("running the reference"):
-        inputs = workload_of(problem, device).draw(_SEED)
+        inputs = workload_of(problem, device).draw(_SEED) if inputs is None else inputs
         output = None
         if reference.needs_output:
             output = _shaped_for(problem, inputs)

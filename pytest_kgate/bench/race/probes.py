@@ -28,6 +28,7 @@ from pytest_kgate.report.format import seconds
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from pytest_kgate.bench.seeds import SeedBook
     from pytest_kgate.report.record.facts.timing import ProbesFacts
@@ -62,7 +63,9 @@ def is_probed(book: SeedBook, number: int) -> bool:
 class Probes:
     """The probes of one race: the times of all, and the answers of a few, chosen at random after they were given."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, on_host: bool = False) -> None:
+        """`on_host`: whether answers that are kept are brought to the host's memory."""
+        self._on_host = on_host
         self._kept: list[tuple[int, Probe]] = []
         self._looks: list[tuple[FirstLook, FirstLook]] = []
         self._overlap: list[float] = []
@@ -76,11 +79,18 @@ class Probes:
             self._overlap.append(probe.overlap_seconds)
         most = _most_kept(probe)
         if len(self._kept) < most:
-            self._kept.append((len(self._looks) - 1, probe))
+            self._kept.append((len(self._looks) - 1, self._placed(probe)))
             return
         place = secrets.randbelow(len(self._looks))  # no seed tells this lot
         if place < most:
-            self._kept[place] = (len(self._looks) - 1, probe)
+            self._kept[place] = (len(self._looks) - 1, self._placed(probe))
+
+    def _placed(self, probe: Probe) -> Probe:
+        if not self._on_host:
+            return probe
+        from pytest_kgate.problems import tree  # needs PyTorch, which may be missing
+
+        return replace(probe, answers=tuple((seed, tree.mapped(one, _on_host)) for seed, one in probe.answers))
 
     def new_values(self, candidate: NDArray[np.float64], reference: NDArray[np.float64]) -> NewValues | None:
         """What new values cost the arms, given their samples: latencies in seconds; None where nothing can be told."""
@@ -132,6 +142,10 @@ def _most_kept(probe: Probe) -> int:
 
     held = sum(tensor.nbytes for _, answer in probe.answers for tensor in tree.tensors(answer))
     return min(_KEPT, max(1, _KEPT_BYTES // max(1, held)))
+
+
+def _on_host(tensor: Tensor) -> Tensor:
+    return tensor.cpu()
 
 
 def overlaps(overlap_seconds: NDArray[np.float64], latency_seconds: float) -> str | None:

@@ -51,6 +51,8 @@ class Plan:
     all_rounds: bool = False
     """Take every round, or the budget, whatever the rounds so far say: for a process that measures and does not judge,
     and the number of whose rounds must not depend on how its own ratio turned out."""
+    answers_on_host: bool = False
+    """Whether answers of probes are brought to the host's memory, since a GPU has no room for them."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ def run(
     rounds: list[Round] = []
     decided: dict[int, Judgement] = {}
     book = SeedBook(plan.seed)
-    probes = Probes()
+    probes = Probes(on_host=plan.answers_on_host)
     seal = hashlib.blake2b()
     fastest = math.inf
     while len(rounds) < LOOKS[-1] and budget.has_room(len(rounds), (begun := clock()) - start, fastest):

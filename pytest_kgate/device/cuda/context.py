@@ -77,6 +77,13 @@ class CudaContext:
         """Whether kernels run on CUDA's default stream at present, on which nothing can be captured."""
         return not self.stream.cuda_stream
 
+    def available_bytes(self) -> int:
+        """What the GPU has free, with what PyTorch's allocator holds unused, within the share that it may use."""
+        held, used = torch.cuda.memory_reserved(self.index), torch.cuda.memory_allocated(self.index)
+        free, total = torch.cuda.mem_get_info(self.index)
+        share = getattr(torch.cuda, "get_per_process_memory_fraction", lambda index: 1.0)(self.index)
+        return max(0, min(free + held, int(share * total)) - used)
+
     @contextlib.contextmanager
     def default_stream(self) -> Iterator[None]:
         """Run kernels on CUDA's default stream meanwhile, for an arm that launches there whatever stream is current.

@@ -108,6 +108,10 @@ class FakeDevice:
     def admit(self, pid: int) -> None:
         """Do nothing: no process can disturb this device."""
 
+    def available_bytes(self) -> int | None:
+        """None: it has no memory of its own."""
+        return None
+
     def read_machine(self) -> Reading | None:
         return self.machine(self.rounds) if self.machine is not None else None
 

@@ -23,6 +23,7 @@ from pytest_kgate.report.record.facts.correctness import CorrectnessFacts
 from pytest_kgate.report.record.facts.correctness import SelftestFacts
 from pytest_kgate.report.record.facts.integrity import IntegrityFacts
 from pytest_kgate.report.record.facts.integrity import IsolationFacts
+from pytest_kgate.report.record.facts.memory import MemoryFacts
 from pytest_kgate.report.record.facts.sanitizer import SanitizerFacts
 from pytest_kgate.report.record.facts.seeds import SeedsFacts
 from pytest_kgate.report.record.facts.timing import TimingFacts
@@ -179,6 +180,8 @@ class Record(TypedDict):
     (inputs, with what they were), `settle`, `probes`, `timed`, `start` (of the processes of an isolated candidate), and
     what `check`, `race`, `verify`, `integrity` and all `other` take besides.
     """
+    memory: NotRequired[MemoryFacts]
+    """What the call was to hold at once; missing where it ended before that was known."""
     asked: NotRequired[AskedFacts]
     """How it was asked for."""
     environment: dict[str, Any]

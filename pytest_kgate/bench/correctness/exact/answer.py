@@ -27,6 +27,9 @@ _PIECES = 16
 several times that."""
 
 
+KEPT_ON_HOST = "exact answers lie in the host's memory, since the GPU has no room for them"
+
+
 def exact_answer(problem: Problem, inputs: tuple[Any, ...], like: Any = None) -> Any:
     """The exact answer at once, a tensor or a tree of some, on the host where the device has no room for it.
 
@@ -60,13 +63,50 @@ def exact_by_rows(problem: Problem, inputs: tuple[Any, ...], like: Tensor) -> Te
     rows = rows_of(lambda some: _call(problem, some), inputs, like, problem.rows)
     if rows is None:
         return None
-    step = max(1, max(_PIECE_BYTES, size // _PIECES) * rows.count // size)
+    try:
+        return _made_by_rows(problem, inputs, like, rows, like.device)
+    except torch.OutOfMemoryError:
+        if like.device.type == "cpu":
+            raise
+    torch.cuda.empty_cache()
+    give_up(KEPT_ON_HOST)
+    return _made_by_rows(problem, inputs, like, rows, torch.device("cpu"))
+
+
+def bytes_of_exact(problem: Problem, inputs: tuple[Any, ...], like: Any) -> tuple[int, int]:
+    """What an exact answer takes where it is kept, and what computing a piece of it takes besides; lower bounds.
+
+    What it takes besides where it is made at once is not known: 0.
+    """
+    if isinstance(like, Tensor):
+        size = float64_bytes(inputs, like)
+        if size > _LARGE_BYTES and rows_of(lambda some: _call(problem, some), inputs, like, problem.rows) is not None:
+            return like.numel() * _kept_type(_wide(like.dtype), like.dtype).itemsize, _piece_bytes(size)
+    return sum(one.numel() * _wide(one.dtype).itemsize for one in tree.tensors(like)), 0
+
+
+def _wide(dtype: torch.dtype) -> torch.dtype:
+    if dtype.is_complex:
+        return torch.complex128
+    return torch.float64 if dtype.is_floating_point else dtype
+
+
+def _piece_bytes(size: int) -> int:
+    return max(_PIECE_BYTES, size // _PIECES)
+
+
+def _made_by_rows(
+    problem: Problem, inputs: tuple[Any, ...], like: Tensor, rows: Rows, place: torch.device
+) -> Tensor | None:
+    """The exact answer, put together in memory of `place`."""
+    size = float64_bytes(inputs, like)
+    step = max(1, _piece_bytes(size) * rows.count // size)
     made: Tensor | None = None
     for start in range(0, rows.count, step):
         stop = min(rows.count, start + step)
         part = _call(problem, rows.of(inputs, start, stop))
         if made is None:
-            made = torch.empty(like.shape, dtype=_kept_type(part.dtype, like.dtype), device=like.device)
+            made = torch.empty(like.shape, dtype=_kept_type(part.dtype, like.dtype), device=place)
         target = made.narrow(rows.axis, start, stop - start)
         _demand_shape(part, target, rows)
         target.copy_(part)

@@ -71,6 +71,11 @@ _SHORT_SECONDS = 4e-6
 """Below this latency rows are longer in time too: what varies between launches is then a larger share of each."""
 
 
+_COPIED_SHARE = 0.25
+"""Of the memory that is free: what copies of the inputs may take for a cold cache. Answers, of which graphs keep as
+many, and new values come besides."""
+
+
 class SlopeStopwatch(CudaStopwatch):
     """Times rounds of short and long rows of launches; the subclass says how a row is launched."""
 
@@ -90,7 +95,14 @@ class SlopeStopwatch(CudaStopwatch):
         super().__init__(device, arms, workload, cache)
         # In tuples: a candidate finds this object in its caller's frames.
         self.lengths = tuple(self._lengths(seconds) for seconds in _even_out(self.estimates))
-        self._longest = max(long for _, long in self.lengths)
+        longest = max(long for _, long in self.lengths)
+        if cache == "cold" and longest > 1 and longest * self.set_bytes > _COPIED_SHARE * device.available_bytes():
+            self.lengths, longest = ((0, 1),) * len(self.arms), 1
+            self.warnings.append(
+                "the GPU has no room for copies of the inputs, one for each call of a row: each call is timed by "
+                "itself behind an emptied cache, and reads up to 1 us too low, as the other arm's does"
+            )
+        self._longest = longest
         self._sets = self._longest if cache == "cold" else 1
         self._chunk: int | None = None
 

@@ -23,6 +23,7 @@ from pytest_kgate.device.protocol import RoundSeeds
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.device.rows import demand_unwritten
 from pytest_kgate.device.rows import remembered
+from pytest_kgate.problems import tree
 from pytest_kgate.system.clocks.spent import spent
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class CudaStopwatch:
             self.device.wait()
             self.enough_seconds = max(_ENOUGH_SECONDS, time.perf_counter() - start)
             outputs = [workload.output_for(arm, inputs) for arm in self.arms]
+            self.set_bytes = tree.size_bytes(inputs) + tree.size_bytes(outputs)
             for arm, output in zip(self.arms, outputs, strict=True):
                 arm.call(inputs, output)  # loads modules and compiles, which must not happen on a held stream
             self.device.wait()
