@@ -21,8 +21,6 @@ from pytest_kgate.bench.correctness.check import verify_timed_output
 from pytest_kgate.bench.correctness.problem_calls import demand_repeatable
 from pytest_kgate.bench.correctness.problem_calls import workload_of
 from pytest_kgate.bench.correctness.selftest import selftest
-from pytest_kgate.bench.memory.economies import economies
-from pytest_kgate.bench.memory.economies import give_up
 from pytest_kgate.bench.memory.measured import memory_plan
 from pytest_kgate.bench.processes import gather
 from pytest_kgate.bench.race import race
@@ -91,7 +89,6 @@ def run(
     try:
         with contextlib.ExitStack() as stack:
             builder.seconds = stack.enter_context(ledger()).seconds
-            builder.given_up = stack.enter_context(economies())
             if request.settings.integrity == "on":
                 stack.enter_context(no_successful_exit())
             if request.settings.isolate:
@@ -203,8 +200,6 @@ def _run(
             try:
                 judges = request.process is None
                 on_host = isolation is None and builder.memory.keeps_answers_on_host
-                if on_host:
-                    give_up("answers of timed launches lie in the host's memory, since the GPU has no room for them")
                 plan = race.Plan(settings.budget, request.seed, request.precision, not judges, on_host)
                 builder.stopwatch = stopwatch
                 builder.advice = too_tight(builder.environment, stopwatch, request.speed)

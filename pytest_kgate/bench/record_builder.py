@@ -65,7 +65,6 @@ class RecordBuilder:
         self.isolation: Isolation | None = None
         self.seconds: dict[str, float] = {}
         self.memory: MemoryPlan | None = None
-        self.given_up: list[str] = []
         self.error: str | None = None
         self.invalid: str | None = None
 
@@ -131,7 +130,7 @@ class RecordBuilder:
         if self.seconds:
             record["seconds"] = dict(self.seconds)
         if self.memory:
-            record["memory"] = self.memory.to_dict(self.given_up)
+            record["memory"] = self.memory.to_dict(self._given_up())
         if self.request.asked:
             record["asked"] = self.request.asked
         if self.selftest:
@@ -202,6 +201,15 @@ class RecordBuilder:
             },
         }
 
+    def _given_up(self) -> list[str]:
+        """What lies in the host's memory, since the GPU has no room for it."""
+        found = []
+        if self.correctness and self.correctness.exact_on_host:
+            found.append("exact answers")
+        if self.memory and self.memory.keeps_answers_on_host and self.race and not self.isolation:
+            found.append("answers of timed launches")
+        return found
+
     def _warnings(self) -> list[str]:
         warnings = list(self.stopwatch.warnings) if self.stopwatch else []
         if self.integrity:
@@ -209,8 +217,10 @@ class RecordBuilder:
         if self.isolation:
             warnings += self.isolation.warnings
         warnings += self.advice
-        if self.given_up:
-            warnings.append(f"memory is short: {'; '.join(self.given_up)}")
+        if self._given_up():
+            warnings.append(
+                f"the GPU's memory is short: {' and '.join(self._given_up())} lie in the host's, which takes longer"
+            )
         if self.valid_race:
             warnings += self.valid_race.warnings
             if self.valid_race.invalid and not self.request.speed:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from pytest_kgate.bench.correctness.comparison.findings import Comparison
 from pytest_kgate.bench.correctness.comparison.findings import Limits
 from pytest_kgate.bench.correctness.comparison.outputs import Found
 from pytest_kgate.bench.correctness.comparison.outputs import the_worst
@@ -110,6 +111,8 @@ class Correctness:
     """Whether the problem's own `equal` has judged."""
     outputs: tuple[OutputFacts, ...] = ()
     """Of each output the largest errors, where there are several."""
+    exact_on_host: bool = False
+    """Whether exact answers had to lie in the host's memory, since a GPU had no room for them."""
 
     @property
     def lets_idle_pass(self) -> str:
@@ -172,7 +175,8 @@ def check(
     draws: list[Draw] = []
     loosest: Limits | None = None
     survivors = OutputSurvivors(gate)
-    failures: list[tuple[Found, WorstFacts]] = []
+    failures: list[tuple[str, Comparison, Limits, WorstFacts]] = []
+    on_host = False
     of_outputs: list[OutputFacts] = []
     for kind, draw_seed in draws_of(seed):
         workload = workload_of(problem, device, like, hard=kind == "hard")
@@ -197,19 +201,17 @@ def check(
         draws.append(_draw(kind, draw_seed, found))
         of_outputs = [_of_output(one, before) for one, before in itertools.zip_longest(outputs, of_outputs)]
         if found.failed:
-            failures.append((found, _place(found, kind, draw_seed)))
-        del truth, outputs
+            failures.append((found.output, found.comparison, found.limits, _place(found, kind, draw_seed)))
+        on_host = on_host or truth.on_host
+        del truth, outputs, found  # all of which hold the exact answer
     several = of_outputs if len(of_outputs) > 1 else []
     if failures:
-        found, worst = max(
-            failures, key=lambda one: (one[0].comparison.failed == "tolerance", one[0].comparison.excess)
-        )
-        reason = found.comparison.reason if found.output == "output" else f"{found.output}: {found.comparison.reason}"
+        name, comparison, limits, worst = max(failures, key=lambda one: (one[1].failed == "tolerance", one[1].excess))
         return Correctness(
             verdict=Verdict.FAIL,
-            reason=reason,
-            failed=found.comparison.failed,
-            limits=found.limits,
+            reason=comparison.reason if name == "output" else f"{name}: {comparison.reason}",
+            failed=comparison.failed,
+            limits=limits,
             gate=gate,
             draws=tuple(draws),
             like=like,
@@ -217,6 +219,7 @@ def check(
             worst=worst,
             by_equal=problem.equal is not None,
             outputs=tuple(several),
+            exact_on_host=on_host,
         )
     assert loosest is not None
     return Correctness(
@@ -232,6 +235,7 @@ def check(
         weak=survivors.names,
         by_equal=problem.equal is not None,
         outputs=tuple(several),
+        exact_on_host=on_host,
     )
 
 

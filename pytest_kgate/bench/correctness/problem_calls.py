@@ -14,11 +14,9 @@ from pytest_kgate.bench.correctness.comparison.outputs import ExactOutputs
 from pytest_kgate.bench.correctness.comparison.outputs import tensors_by_name
 from pytest_kgate.bench.correctness.comparison.slabs import slabs
 from pytest_kgate.bench.correctness.comparison.tolerance import ExactAnswer
-from pytest_kgate.bench.correctness.exact.answer import KEPT_ON_HOST
 from pytest_kgate.bench.correctness.exact.answer import demand_tensors
 from pytest_kgate.bench.correctness.exact.answer import exact_answer
 from pytest_kgate.bench.correctness.exact.answer import exact_by_rows
-from pytest_kgate.bench.memory.economies import give_up
 from pytest_kgate.device.answer import outputs_of
 from pytest_kgate.device.answer import poison
 from pytest_kgate.device.arm import Arm
@@ -135,6 +133,7 @@ def truth_of(
                 f"The problem's exact answer holds NaN{own}, with which no answer can be compared.",
                 "Draw inputs to which there is an answer.",
             )
+    whole = exact if problem.equal is not None else None
     del exact
     try:
         answer = _reference_answer(problem, reference, inputs, like)
@@ -145,7 +144,6 @@ def truth_of(
     if answer is None:  # outside the handler, whose traceback holds what the call had made
         for name in found:
             found[name] = found[name].cpu()
-        give_up(KEPT_ON_HOST)
         torch.cuda.empty_cache()
         answer = _reference_answer(problem, reference, inputs, like)
     outputs = outputs_of(answer)
@@ -153,7 +151,7 @@ def truth_of(
         {name: ExactAnswer(one, outputs[name], in_pieces=in_pieces) for name, one in found.items()},
         answer,
         problem.tolerance,
-        None if problem.equal is None else Equal(problem.equal, exact, inputs),
+        None if problem.equal is None else Equal(problem.equal, whole, inputs),
     )
 
 

@@ -118,6 +118,11 @@ class ExactOutputs:
         """Whether it was made in pieces."""
         return any(truth.in_pieces for truth in self._outputs.values())
 
+    @property
+    def on_host(self) -> bool:
+        """Whether it lies in the host's memory and the answers on a GPU, which has no room for it."""
+        return any(truth.exact.device != truth.device for truth in self._outputs.values())
+
     def forget_reference(self) -> None:
         """Free the reference's answer, once its errors are known; where `equal` judges, it is a right one to change."""
         if self.equal is not None:

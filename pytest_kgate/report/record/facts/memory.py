@@ -9,7 +9,7 @@ Bytes = Annotated[int, ">= 0"]
 
 
 class MemoryFacts(TypedDict):
-    """What a call was to hold at once, as it was planned before the candidate ran, and what it did without."""
+    """What a call was to hold at once, as it was planned before the candidate ran, and what comfort it gave up."""
 
     inputs_bytes: Bytes
     """Of one draw."""
@@ -24,4 +24,4 @@ class MemoryFacts(TypedDict):
     needed_bytes: dict[str, Bytes]
     """Held at once in each step, at least: `check`, `race`, `verify` (of timed launches), `watch` (for memories)."""
     given_up: list[str]
-    """What was done without because memory was short; empty where nothing was."""
+    """What lay in the host's memory because a GPU had no room for it: `exact answers`, `answers of timed launches`."""
