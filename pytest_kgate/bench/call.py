@@ -45,6 +45,8 @@ from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import TimingError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.integrity.checks import IntegrityChecks
+from pytest_kgate.integrity.side_effects.memoization import turned
+from pytest_kgate.integrity.side_effects.new_values import NewValues
 from pytest_kgate.integrity.side_effects.placement import placed
 from pytest_kgate.integrity.side_effects.streams import Verify
 from pytest_kgate.integrity.side_effects.streams import out_of_order
@@ -187,6 +189,11 @@ def _run(
             verify = functools.partial(verify_timed_output, device, problem, builder.correctness)
             stopwatch: Stopwatch
             arms = (candidate, reference.arm)
+
+            def compared(new: NewValues) -> str | None:
+                judgements = builder.race.judgements if builder.race else ()
+                return turned(device, new, judgements, arms, workload, request.book.numbered(Stream.COMPARED_VALUES))
+
             seeds = request.book.numbered(Stream.PLACEMENT_VALUES)
             placement = stack.enter_context(placed(device, () if isolation else arms, workload, seeds))
             if placement.finding and settings.integrity == "on":
@@ -226,7 +233,7 @@ def _run(
                     undone = (
                         isolation.undone
                         if isolation
-                        else functools.partial(_work_undone, device, builder.race, candidate, observed)
+                        else functools.partial(_work_undone, device, builder.race, arms, observed, compared)
                     )
                     with spent("verify"):
                         builder.invalid = undone(workload, verify)
@@ -250,7 +257,7 @@ def _run(
                         settings.cache,
                         builder.race.candidate,
                         verify,
-                        doubt=new.turned(builder.race.judgements) if new is not None and new.doubtful else None,
+                        doubt=compared(new) if new is not None and new.doubtful else None,
                     )
                 finally:
                     checks.phase_over()
@@ -259,14 +266,16 @@ def _run(
 def _work_undone(
     device: Device,
     result: race.Race,
-    candidate: Arm,
+    arms: tuple[Arm, Arm],
     seeds: Callable[[int], int],
+    compared: Callable[[NewValues], str | None],
     workload: Workload,
     verify: Verify,
 ) -> str | None:
     """One sentence on why the timed launches can't be trusted to have done the work; None where they can.
 
-    Compares the answers of the probed launches with exact ones, and the launches' times with each other.
+    Compares the answers of the probed launches with exact ones, and the launches' times with each other. `compared`
+    says why a gate would not pass on new values.
     """
     with device.running("waiting for all that the candidate has launched"):
         device.synchronize()  # on a stream of its own it may lag behind, and write into the inputs that are drawn next
@@ -279,12 +288,11 @@ def _work_undone(
         del inputs, answer  # one draw is in memory at a time
         if reason is not None:
             with device.running("looking for what makes a timed launch wrong"):
-                disorder = out_of_order(device, candidate, workload, seeds, verify)
+                disorder = out_of_order(device, arms[0], workload, seeds, verify)
             return f"the timer does not see all of the candidate's work: {disorder}" if disorder else reason
     new = result.new_values
+    remembers = None
     if new is not None and new.dear:
-        # A processor of the host learns the branches of values that come again: there it is charged, and no accusation.
-        remembers = new.turned(result.judgements) if device.kind == "host" else f"{new.text}: it remembers its answers"
-        if remembers:
-            return remembers
-    return overlaps(result.probes.overlap_seconds, float(np.median(result.candidate)))
+        told = f"{new.text}: it remembers its answers"
+        remembers = compared(new) if device.kind == "host" else told
+    return remembers or overlaps(result.probes.overlap_seconds, float(np.median(result.candidate)))

@@ -64,6 +64,8 @@ class Stream(enum.Enum):
     """(arm, call): the inputs of calls by which the stream is found that an arm works on."""
     OBSERVED_VALUES = "observed values"
     """(call,): the inputs of calls outside of the timed rounds, by which side effects are looked for."""
+    COMPARED_VALUES = "compared values"
+    """(arm, call): the inputs of calls by which the arms are compared on new values."""
     ISOLATED_VALUES = "isolated values"
     """(row, call): the inputs of each call of an isolated candidate's rows."""
     ISOLATED_REFERENCE = "isolated reference"

@@ -104,6 +104,21 @@ def test_what_a_processor_learns_of_values_that_come_at_once_again_is_no_memory_
     )
 
 
+def test_sort_whose_branches_a_processor_learns_is_no_memory():
+    """It takes three times as long on new values as on those of a few sets that come again and again."""
+
+    def draw(seed):
+        return (torch.randn(500, generator=torch.Generator().manual_seed(seed), dtype=torch.float64),)
+
+    def sort(x):
+        return torch.from_numpy(np.sort(x.numpy(), kind="stable"))
+
+    numbers = Workload(draw, WORKLOAD.make_output)
+    for doubted in (False, True):
+        calls, _, _ = timed(lambda inputs, _: sort(inputs[0]), numbers, doubted=doubted)
+        assert not list(calls.findings(on_host=True))
+
+
 def test_nothing_is_said_of_a_few_pairs_or_of_a_few_microseconds():
     assert not list(TimedCalls((100e-6,) * 7, (10e-6,) * 7).findings(on_host=True))
     assert not list(TimedCalls((5e-6,) * 12, (1e-6,) * 12).findings(on_host=True))

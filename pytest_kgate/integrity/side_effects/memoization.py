@@ -8,12 +8,14 @@ were freed from is overwritten. `timed_calls` judges whether new values take lon
 
 from __future__ import annotations
 
+import functools
 import secrets
 import time
 from collections.abc import Callable
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from pytest_kgate.device.answer import copied
@@ -23,12 +25,19 @@ from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.cuda.context import CudaContext
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Workload
+from pytest_kgate.integrity.side_effects.new_values import NewValues
 from pytest_kgate.integrity.side_effects.timed_calls import LOOKS
 from pytest_kgate.integrity.side_effects.timed_calls import TimedCalls
 from pytest_kgate.problems import tree
+from pytest_kgate.statistics.gates import Judgement
 
 _FIRST_PAIRS = (5, 7)
 """After so many, drawn by lot, it is over where new values seem to cost nothing, and the race left no doubt."""
+
+_FIRST_PAIRS_OF_SLOW = (3, 4)
+"""The same where calls are slow, and differ by little from each other."""
+
+_SLOW_SECONDS = 5e-3
 
 _KNOWN = 2
 """Sets of values that come again; one, where they are large."""
@@ -44,11 +53,14 @@ _DOUBTED_SECONDS = 0.5
 _SHOWN = (2, 30)
 """The fewest and the most calls by which a set is shown; in a round of a race values are seen thirty times at most."""
 
+_UNLEARNT = 20_000
+"""Numbers to sort: takes a millisecond, and more branches than a processor remembers."""
+
 _LONGEST_SECONDS = 10.0
 """After so long there is no other look."""
 
-_MOST_SAME = 4
-"""Calls on the same values after one on new ones: the last of two or more is timed."""
+_SAME = (2, 4)
+"""Calls on the same values after one on new ones, of which the last is timed; of slow ones there is one."""
 
 
 def time_calls(
@@ -75,34 +87,68 @@ def time_calls(
             buffers.write(values)
             demand_data(buffers.call())
     device.synchronize()
-    timed: _Timed = _ByEvents(device) if isinstance(device, CudaContext) else _by_clock
-    most_same = _MOST_SAME if doubted or isinstance(device, CudaContext) else 0
-    first = _FIRST_PAIRS[0] + secrets.randbelow(_FIRST_PAIRS[1] + 1 - _FIRST_PAIRS[0])
-    looks = LOOKS if doubted else (first, *LOOKS)
+    timed: _ByEvents | _ByClock = _ByEvents(device) if isinstance(device, CudaContext) else _ByClock()
+    slow = latency_seconds > _SLOW_SECONDS
+    same = (0, 0) if not (doubted or isinstance(device, CudaContext)) else (1, 1) if slow else _SAME
+    timed.unlearns = doubted
+    first = 0 if doubted else _lot(_FIRST_PAIRS_OF_SLOW if slow else _FIRST_PAIRS)
     calls, current, kept, answer = TimedCalls(), known[-1], 0, None
     start = time.perf_counter()
-    for pair in range(LOOKS[-1]):
-        steps = _steps(buffers.inputs_of(seeds(1 + _KNOWN + pair)), known, current, most_same)
+    for pair in range(first + LOOKS[-1]):
+        steps = _steps(buffers.inputs_of(seeds(1 + _KNOWN + pair)), known, current, _lot(same))
         current = steps[-1][1]
         times, latest = timed(buffers, steps)
         calls = calls.with_pair(times)
         steps, current = [], current if steps[-1][0] == "again" else ()  # one draw of new values at a time
         if secrets.randbelow(pair + 1) == 0:
             kept, answer = pair, latest
-        if pair + 1 in looks and (calls.decided or time.perf_counter() - start > _LONGEST_SECONDS):
+        if pair + 1 == first and not calls.decided:
+            calls, timed.unlearns = TimedCalls(), True
+        elif pair + 1 in (first, *(first + look for look in LOOKS)) and (
+            calls.decided or time.perf_counter() - start > _LONGEST_SECONDS
+        ):
             break
     device.synchronize()  # what runs on a stream of its own must not write into memory that is given back below
     del known, current
+    buffers.close()
     return calls, buffers.inputs_of(seeds(1 + _KNOWN + kept)), answer
 
 
-def _steps(new: tuple[Any, ...], known: Sequence[tuple[Any, ...]], current: tuple[Any, ...], most_same: int) -> _Steps:
+def turned(
+    device: Device,
+    new: NewValues,
+    judgements: Sequence[Judgement],
+    arms: tuple[Arm, Arm],
+    workload: Workload,
+    seeds: Callable[[int, int], int],
+) -> str | None:
+    """One sentence where a gate that passes would not on new values, on the host; None otherwise, and on a GPU.
+
+    That alone is no memory: a processor learns the branches of values that come again. What the race has told of new
+    values is made sure of by single calls. `seeds` tells the seeds of each arm's draws.
+    """
+    if device.kind != "host" or not new.turned(judgements):
+        return None
+    medians = []
+    with device.running("timing calls on new values"):
+        for number, latency in enumerate((new.candidate_seconds, new.reference_seconds)):
+            draws = functools.partial(seeds, number)
+            calls, _, _ = time_calls(device, arms[number], workload, draws, latency, doubted=True)
+            medians.append(float(np.median(calls.new)))
+    return new.turned(judgements, medians[0] / medians[1])
+
+
+def _lot(ends: tuple[int, int]) -> int:
+    """A number between these two, which may be either; no seed tells it."""
+    return ends[0] + secrets.randbelow(ends[1] + 1 - ends[0])
+
+
+def _steps(new: tuple[Any, ...], known: Sequence[tuple[Any, ...]], current: tuple[Any, ...], same: int) -> _Steps:
     """A call on new values, with some on the same values behind it, and one on known values before or after these.
 
     `current` are those of the call before, which are not to come at once again.
     """
     others = [values for values in known if values is not current]
-    same = 2 + secrets.randbelow(most_same - 1) if most_same else 0
     steps = [("new", new), *[("same", new)] * same]
     again = ("again", secrets.choice(others or known))
     return [again, *steps] if others and secrets.randbelow(2) else [*steps, again]
@@ -134,6 +180,13 @@ class _Buffers:
             poison(self._output)
         else:
             self._workload.clear_freed(self.inputs)
+        if self._arm.prepare is not None:
+            self._arm.prepare([self.inputs])
+
+    def close(self) -> None:
+        """Let go of what was prepared for calls on these inputs."""
+        if self._arm.prepare is not None:
+            self._arm.prepare([])
 
     def call(self) -> Any:
         """The result of one call on what the buffers hold."""
@@ -143,35 +196,44 @@ class _Buffers:
 _Steps = list[tuple[str, tuple[Any, ...]]]
 """Of each call, `new`, `again` or `same`, and its values."""
 
-_Timed = Callable[[_Buffers, _Steps], tuple[dict[str, float], Any]]
-"""Seconds of a call of each kind, of several the last, and a copy of the answer to the new values."""
-
 
 def _copy(result: Any) -> Any:
     demand_data(result)  # not an object that computes now that its time is over
     return copied(result)
 
 
-def _by_clock(buffers: _Buffers, steps: _Steps) -> tuple[dict[str, float], Any]:
-    """Time each call by the host's clock."""
-    times, answer = dict[str, float](), None
-    for kind, values in steps:
-        buffers.write(values)
-        start = time.perf_counter()
-        result = buffers.call()
-        times[kind] = time.perf_counter() - start
-        if kind == "new":
-            answer = _copy(result)
-        del result  # freed before the next call, and then overwritten
-    return times, answer
+class _ByClock:
+    """Times calls by the host's clock: seconds of a call of each kind, and a copy of the answer to the new values."""
+
+    unlearns = False
+    """Whether to have the processor forget, before calls on new values and on those that come again, which branches it
+    took: it remembers those of several sets of values, and a sort of 500 numbers then takes a third of the time."""
+
+    def __call__(self, buffers: _Buffers, steps: _Steps) -> tuple[dict[str, float], Any]:
+        times, answer = dict[str, float](), None
+        random = np.random.default_rng()
+        for kind, values in steps:
+            if self.unlearns and kind != "same":
+                np.sort(random.random(_UNLEARNT), kind="stable")  # merges, by branches that nothing foretells
+            buffers.write(values)
+            start = time.perf_counter()
+            result = buffers.call()
+            times[kind] = time.perf_counter() - start
+            if kind == "new":
+                answer = _copy(result)
+            del result  # freed before the next call, and then overwritten
+        return times, answer
 
 
 class _ByEvents:
-    """Times calls by CUDA events.
+    """Times calls by CUDA events: seconds of a call of each kind, and a copy of the answer to the new values.
 
     The steps of a pair are enqueued while a blocking kernel holds the stream, so that the host's time to launch is not
     measured; a candidate that waits for the GPU can't be queued so, and is not held a second time.
     """
+
+    unlearns = False
+    """Of no use: what a GPU's processors do does not depend on which branches were taken before."""
 
     def __init__(self, device: CudaContext) -> None:
         self._device = device

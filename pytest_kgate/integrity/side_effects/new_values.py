@@ -74,18 +74,22 @@ class NewValues:
             f"{seconds(self.candidate_seconds)} on those that it has"
         )
 
-    def ratio_factor(self) -> float:
-        """By how much a ratio is larger where every call meets new values, in the candidate and in the reference."""
-        candidate = 1 + self.candidate_excess / self.candidate_seconds
-        return max(1.0, candidate / (1 + max(0.0, self.reference_excess) / self.reference_seconds))
+    def ratio_on_new_values(self) -> float:
+        """About the ratio of the latencies where every call meets new values: rows tell what the first calls cost more.
 
-    def turned(self, judgements: Sequence[Judgement]) -> str | None:
-        """One sentence where a gate passes on values that come again and would not on new ones; None otherwise."""
+        Too high where several calls of a row are slower than its last: then single calls must tell.
+        """
+        candidate, reference = self.candidate_seconds + self.candidate_excess, self.reference_excess
+        return candidate / (self.reference_seconds + max(0.0, reference))
+
+    def turned(self, judgements: Sequence[Judgement], ratio: float | None = None) -> str | None:
+        """One sentence where a gate passes on values that come again and would not on new ones; None otherwise.
+
+        `ratio` is that on new values, where it was measured.
+        """
+        ratio = self.ratio_on_new_values() if ratio is None else ratio
         for judgement in judgements:
-            if judgement.ratio is None or judgement.verdict is not Verdict.PASS:
-                continue
-            ratio = judgement.ratio.estimate * self.ratio_factor()
-            if ratio >= judgement.gate.bound:
+            if judgement.verdict is Verdict.PASS and ratio >= judgement.gate.bound:
                 return (
                     f"{self.text}: it uses again what it has computed, or the processor has learned its branches; "
                     f"on new values its ratio is about {ratio:.3g}, and {judgement.gate.bound:g} is demanded"
