@@ -39,6 +39,7 @@ from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.problems import tree
 from pytest_kgate.system.clocks.spent import add_spent
+from pytest_kgate.system.clocks.spent import spent
 from pytest_kgate.system.cpu_load import RoundLoad
 from pytest_kgate.system.cpu_load import wait_until_quiet
 from pytest_kgate.system.procfs import available_memory
@@ -153,7 +154,7 @@ class WallStopwatch:
         self.warnings: list[str] = []
         self.tick_seconds = time.get_clock_info("perf_counter").resolution
         counts, seconds = tuple[int, ...](), tuple[float, ...]()
-        with device.running("warming up"):
+        with device.running("warming up"), spent("warm-up"):
             start = time.perf_counter()
             drawn = workload.draw(0)
             self.enough_seconds = max(_ENOUGH_SECONDS, time.perf_counter() - start)
@@ -225,7 +226,8 @@ class WallStopwatch:
                 # before these are drawn, so that no call before the timed ones finds them anywhere.
                 if changed or counts[arm] > 1 or not interval.sampled:
                     around, results = sets[0] if interval.sampled else aside
-                    self.arms[arm].call(around, results[arm])
+                    with spent("warm-up"):
+                        self.arms[arm].call(around, results[arm])
                 self.workload.clear_freed(drawn)
                 if interval.before is not None:
                     interval.before()

@@ -177,8 +177,8 @@ class Record(TypedDict):
     """Of the whole call by purpose, each second counted once.
 
     `lease` (waiting for other sessions on the device), `draw`, `exact`, `reference`, `candidate`, `capture`, `compare`
-    (inputs, with what they were), `settle`, `probes`, `timed`, `start` (of the processes of an isolated candidate), and
-    what `check`, `race`, `verify`, `integrity` and all `other` take besides.
+    (inputs, with what they were), `settle`, `warm-up`, `probes`, `timed`, `start` (of the processes of an isolated
+    candidate), and what `check`, `race`, `verify`, `integrity` and all `other` take besides.
     """
     memory: NotRequired[MemoryFacts]
     """What the call was to hold at once; missing where it ended before that was known."""

@@ -147,13 +147,16 @@ class SlopeStopwatch(CudaStopwatch):
                     launches.among(intervals, rows, self.row_of, lengths[0][LONG], self._fence)
                 )
             elapsed, retaken, busy_seconds = self._timed(put_back.before(intervals), rows, rng)
-            add_spent("timed", busy_seconds)
             evidence = {**self.clock_evidence(), "device_busy_seconds": busy_seconds}
             if not seeds.probes:
                 fixed = self.workload.fixed  # of `inputs`, which are compared with a copy as the round ends
                 for copies, _ in sets[1:]:
                     demand_unwritten(fixed(copies), fixed(inputs), "an arm")
-        sampled = elapsed[[interval.sampled for interval in intervals]]
+        of_samples = np.array([interval.sampled for interval in intervals])
+        sampled = elapsed[of_samples]
+        add_spent("timed", float(sampled.sum()))
+        add_spent("probes", float(elapsed[~of_samples].sum()))
+        add_spent("warm-up", max(0.0, busy_seconds - float(elapsed.sum())))
         seconds, overhead = self._slopes(order, keys, sampled, lengths)
         probe = None if launches is None else launches.result(intervals, elapsed, float(np.median(seconds[0])))
         return Round(seconds, overhead, retaken, evidence, probe)

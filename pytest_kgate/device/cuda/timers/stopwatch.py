@@ -70,7 +70,7 @@ class CudaStopwatch:
         self.warnings: list[str] = []
         self._events: list[torch.cuda.Event] = []
         self._clock = torch.zeros((2, 2), dtype=torch.int64, device=device.torch_device)
-        with self.device.running("warming up"):
+        with self.device.running("warming up"), spent("warm-up"):
             self.device.wait()
             start = time.perf_counter()
             inputs = workload.draw(0)
