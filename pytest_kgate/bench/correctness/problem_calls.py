@@ -17,6 +17,7 @@ from pytest_kgate.bench.correctness.comparison.tolerance import ExactAnswer
 from pytest_kgate.bench.correctness.exact.answer import demand_tensors
 from pytest_kgate.bench.correctness.exact.answer import exact_answer
 from pytest_kgate.bench.correctness.exact.answer import exact_by_rows
+from pytest_kgate.bench.correctness.exact.answer import in_smaller_type
 from pytest_kgate.device.answer import outputs_of
 from pytest_kgate.device.answer import poison
 from pytest_kgate.device.arm import Arm
@@ -135,17 +136,7 @@ def truth_of(
             )
     whole = exact if problem.equal is not None else None
     del exact
-    try:
-        answer = _reference_answer(problem, reference, inputs, like)
-    except torch.OutOfMemoryError:
-        if all(one.device.type == "cpu" for one in found.values()):
-            raise
-        answer = None
-    if answer is None:  # outside the handler, whose traceback holds what the call had made
-        for name in found:
-            found[name] = found[name].cpu()
-        torch.cuda.empty_cache()
-        answer = _reference_answer(problem, reference, inputs, like)
+    answer = _with_room(lambda: _reference_answer(problem, reference, inputs, like), found, like)
     outputs = outputs_of(answer)
     return ExactOutputs(
         {name: ExactAnswer(one, outputs[name], in_pieces=in_pieces) for name, one in found.items()},
@@ -163,10 +154,37 @@ def answers_vary(problem: Problem, reference: Arm, inputs: tuple[Any, ...], trut
             if not torch.equal(one, again[name]):
                 return True
         elif one.numel():
-            apart = (one.cfloat() - again[name].cfloat()).abs().nan_to_num_().square().mean()
-            if float(apart) > _VARIES**2 * float(one.cfloat().abs().nan_to_num_().square().mean()):
+            apart = own = 0.0
+            for slab in slabs(one.shape):
+                first, second = one[slab.index].cfloat(), again[name][slab.index].cfloat()
+                apart += float((first - second).abs().nan_to_num_().square().sum())
+                own += float(first.abs().nan_to_num_().square().sum())
+            if apart > _VARIES**2 * own:
                 return True
     return False
+
+
+def _with_room(call: Callable[[], Any], exact: dict[str, Tensor], like: Any) -> Any:
+    """The result of a call on a device that may have no room for it beside the exact answer, which then makes room.
+
+    It is kept in a smaller type first, if answers are of one, and in the host's memory if that is not enough.
+    """
+    try:
+        return call()
+    except torch.OutOfMemoryError:
+        if all(one.device.type == "cpu" for one in exact.values()):
+            raise
+    wanted = outputs_of(like)
+    on_host = {name: in_smaller_type(one, wanted[name].dtype) for name, one in exact.items()}
+    exact.clear()  # in its own type it is freed before it comes back
+    torch.cuda.empty_cache()
+    try:
+        exact.update({name: one.to(wanted[name].device) for name, one in on_host.items()})
+        return call()
+    except torch.OutOfMemoryError:
+        exact.update(on_host)
+    torch.cuda.empty_cache()
+    return call()
 
 
 def _reference_answer(problem: Problem, reference: Arm, inputs: tuple[Any, ...], like: Any) -> Any:

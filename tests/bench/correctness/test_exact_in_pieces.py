@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from pytest_kgate.bench.correctness import problem_calls
 from pytest_kgate.bench.correctness.check import check
 from pytest_kgate.bench.correctness.exact import answer as module
 from pytest_kgate.bench.correctness.exact.answer import exact_by_rows
@@ -105,3 +106,30 @@ def test_a_right_reference_is_not_accused_where_only_many_rows_have_to_do_with_e
     arm = bind("reference", problem.reference, {})
     found = check(HostDevice(), problem, bind("candidate", lambda x: x * 2, {}), arm, None, 0)
     assert found.verdict is Verdict.PASS
+
+
+class OnGpu(torch.Tensor):
+    """A tensor of the host that says it is on a GPU."""
+
+    device = torch.device("cuda:0")
+
+
+def test_an_exact_answer_makes_room_for_the_reference():
+    """Out of memory once and once more: it comes back in a smaller type, or stays in the host's memory."""
+    exact = drawn((N, 8), dtype=torch.float64)[0]
+    failures = []
+
+    def call():
+        if failures:
+            raise failures.pop()
+        return "answer"
+
+    for times in (1, 2):
+        failures += [torch.OutOfMemoryError("CUDA out of memory")] * times
+        outputs = {"output": exact.as_subclass(OnGpu)}
+        assert problem_calls._with_room(call, outputs, exact.half()) == "answer"
+        assert outputs["output"].dtype is torch.float32
+        assert torch.equal(outputs["output"], exact.float())
+    failures.append(torch.OutOfMemoryError("out of memory"))
+    with pytest.raises(torch.OutOfMemoryError):
+        problem_calls._with_room(call, {"output": exact}, exact.half())

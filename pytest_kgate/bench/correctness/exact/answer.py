@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pytest_kgate.bench.correctness.comparison.slabs import slabs
 from pytest_kgate.bench.correctness.exact.rows import Rows
 from pytest_kgate.bench.correctness.exact.rows import float64_bytes
 from pytest_kgate.bench.correctness.exact.rows import rows_of
@@ -114,6 +115,14 @@ def _demand_shape(part: Tensor, target: Tensor, rows: Rows) -> None:
             f"{rows.count} rows, where {tuple(target.shape)} belongs.",
             "Leave Problem(rows=) out, or give rows=() where its rows can't be computed apart.",
         )
+
+
+def in_smaller_type(exact: Tensor, answers: torch.dtype) -> Tensor:
+    """An exact answer in the host's memory, in the type in which one to such answers is kept."""
+    kept = torch.empty(exact.shape, dtype=_kept_type(exact.dtype, answers))
+    for slab in slabs(exact.shape):
+        kept[slab.index] = exact[slab.index].to("cpu", kept.dtype)
+    return kept
 
 
 def _kept_type(exact: torch.dtype, answers: torch.dtype) -> torch.dtype:
