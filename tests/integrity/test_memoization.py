@@ -12,6 +12,7 @@ from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.host import HostDevice
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.integrity.side_effects import memoization
+from pytest_kgate.integrity.side_effects.freed_memory import free
 from pytest_kgate.integrity.side_effects.timed_calls import LOOKS
 from pytest_kgate.integrity.side_effects.timed_calls import TimedCalls
 
@@ -65,6 +66,14 @@ def test_old_answer_in_freed_memory_is_overwritten_before_each_call():
 
     timed(call, large, doubted=True)
     assert not taken
+
+
+def test_memory_that_a_candidate_keeps_is_not_overwritten():
+    kept, array = torch.ones(64), np.ones(64, dtype=np.float32)
+    for held in ([kept], [kept[1:]], [torch.from_numpy(array)], [(kept, None)]):
+        free(held)
+        assert held == []
+    assert kept.sum() == array.sum() == 64
 
 
 def test_values_within_trees_of_inputs_are_renewed():

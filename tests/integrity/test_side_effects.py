@@ -43,7 +43,7 @@ def test_candidate_that_remembers_values_is_slow_on_new_ones_only():
     calls, _, _ = memoization.time_calls(HostDevice(), arm(call), WORKLOAD, nth_seed, 1e-3)
     (told,) = calls.findings(on_host=True)
     assert re.match(
-        r"the candidate remembers answers: a call on new values takes 2\.\d* ms, on values that it has", told
+        r"the candidate remembers answers: a call on new values takes \d.* ms, on values that it has answered", told
     )
 
 

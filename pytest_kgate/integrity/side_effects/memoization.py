@@ -25,6 +25,7 @@ from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.cuda.context import CudaContext
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Workload
+from pytest_kgate.integrity.side_effects.freed_memory import free
 from pytest_kgate.integrity.side_effects.new_values import NewValues
 from pytest_kgate.integrity.side_effects.timed_calls import LOOKS
 from pytest_kgate.integrity.side_effects.timed_calls import TimedCalls
@@ -85,7 +86,9 @@ def time_calls(
     for _ in range(int(min(_SHOWN[1], max(_SHOWN[0], room)))):
         for values in known:
             buffers.write(values)
-            demand_data(buffers.call())
+            held = [buffers.call()]
+            demand_data(held[0])
+            free(held)
     device.synchronize()
     timed: _ByEvents | _ByClock = _ByEvents(device) if isinstance(device, CudaContext) else _ByClock()
     slow = latency_seconds > _SLOW_SECONDS
@@ -217,11 +220,11 @@ class _ByClock:
                 np.sort(random.random(_UNLEARNT), kind="stable")  # merges, by branches that nothing foretells
             buffers.write(values)
             start = time.perf_counter()
-            result = buffers.call()
+            held = [buffers.call()]
             times[kind] = time.perf_counter() - start
             if kind == "new":
-                answer = _copy(result)
-            del result  # freed before the next call, and then overwritten
+                answer = _copy(held[0])
+            free(held)
         return times, answer
 
 
@@ -248,11 +251,11 @@ class _ByEvents:
         for number, (kind, values) in enumerate(steps):
             buffers.write(values)
             events[2 * number].record()
-            result = buffers.call()
+            held = [buffers.call()]
             events[2 * number + 1].record()
             if kind == "new":
-                answer = _copy(result)
-            del result
+                answer = _copy(held[0])
+            free(held)
         device.instruments.release()
         device.wait()
         self._waits = self._waits or device.instruments.host_was_late()
