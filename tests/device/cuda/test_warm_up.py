@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -60,3 +61,24 @@ def test_slow_kernels_and_rows_taken_again_are_only_woken_up():
     assert sum(warmed(GraphStopwatch, 200e-6)[1].values()) == 2
     assert sum(warmed(GraphStopwatch, 54e-6, first=False)[1].values()) == 2
     assert warmed(QueueStopwatch, 10e-6)[1][0, "short"] == 0
+
+
+def test_of_a_slow_kernel_an_empty_interval_is_taken_off():
+    launched = []
+    stopwatch = object.__new__(QueueStopwatch)
+    stopwatch.arms = tuple(
+        Arm(name, lambda inputs, output, name=name: launched.append(name), False) for name in ("candidate", "reference")
+    )
+    instruments = SimpleNamespace(null=lambda stream: launched.append("empty"))
+    stopwatch.device, stopwatch._captures = SimpleNamespace(instruments=instruments, stream=None), None
+    lengths = ((0, 1), (0, 1))
+    order = np.array([0, 1, 1, 0])
+    keys = [(int(arm), length) for arm in order for length in (LONG, SHORT)]
+    with stopwatch.rows([((), [None, None])], np.random.default_rng(1), lengths) as rows:
+        for key in keys:
+            rows[key]()
+    assert launched == ["candidate", "empty", "reference", "empty", "reference", "empty", "candidate", "empty"]
+    elapsed = np.array([4e-6 if length == SHORT else (20e-3, 25e-3)[arm] + 4e-6 for arm, length in keys])
+    seconds, overhead = stopwatch._slopes(order, keys, elapsed, lengths)
+    assert seconds == pytest.approx(np.array([[20e-3, 20e-3], [25e-3, 25e-3]]))
+    assert overhead == pytest.approx(np.array([4e-6, 4e-6]))
