@@ -105,6 +105,7 @@ def run(
                     request.settings.budget,
                     device,
                     request.settings.timer,
+                    request.problem.mutates,
                 )
                 builder.isolation = stack.enter_context(isolation)
             _run(request, device, picker, builder, when_stuck, progress, notice, waiting)

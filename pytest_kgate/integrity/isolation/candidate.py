@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 import numpy as np
-import torch
 
 from pytest_kgate.device.arm import Arm
+from pytest_kgate.device.arm import InPlace
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.errors import CandidateError
@@ -59,8 +59,9 @@ class Isolation:
         budget_seconds: float,
         device: Device,
         timer: str,
+        mutates: tuple[int, ...] = (),
     ) -> None:
-        """`params` are the problem's, which the candidate's process gets.
+        """`params` and `mutates` are the problem's, which the candidate's process gets.
 
         `values` and `reference_values` tell the seeds of the candidate's and of the reference's timed rows.
 
@@ -80,6 +81,7 @@ class Isolation:
         self.arm = Arm("candidate", self._call, takes_output=True)
         self._candidate = candidate
         self._params = jsonable(dict(params))
+        self._mutates = mutates
         self._budget_seconds = budget_seconds
         self._values = values
         self._reference_values = reference_values
@@ -145,7 +147,7 @@ class Isolation:
                 break
             with self._device.running("verifying a timed launch"):
                 inputs = workload.draw(seed)
-                reason = verify(inputs, answer.to(self._device.torch_device))
+                reason = verify(inputs, tree.mapped(answer, lambda one: one.to(self._device.torch_device)))
             if reason is not None:
                 return reason
             self._verified.append(seed)
@@ -204,7 +206,7 @@ class Isolation:
     def _running(self) -> CandidateProcess:
         if self._process is None:
             with spent("start"):
-                self._process = CandidateProcess(self._candidate, self._params, self._device, Path.cwd())
+                self._process = CandidateProcess(self._candidate, self._params, self._device, Path.cwd(), self._mutates)
             self._confined = self._process.confined
         return self._process
 
@@ -214,7 +216,8 @@ class Isolation:
         Raises `CandidateError` where an input has changed, or memory beside the tensors has.
         """
         process = self._running()
-        layout = Layout.of(inputs, output, 1)
+        like = InPlace(output, {place: inputs[place] for place in self._mutates}) if self._mutates else output
+        layout = Layout.of(inputs, like, 1)
         block = make_block(self._device, layout.nbytes)
         places, answer = layout.views(block.bytes, 0)
         tree.write(places, inputs)
@@ -224,9 +227,9 @@ class Isolation:
         else:
             process.prepare(layout, block)
             self._layout = layout
-        output.copy_(answer)
+        tree.fill(output, answer.returned if isinstance(answer, InPlace) else answer)
         for position, (place, value) in enumerate(zip(places, inputs, strict=True)):
-            if not torch.equal(place, value):
+            if position not in self._mutates and not tree.same_bytes(place, value):
                 raise CandidateError(
                     f"The candidate changed its input {position}.", "Leave the inputs as they are; copy what you scale."
                 )
@@ -236,6 +239,7 @@ class Isolation:
                 "The candidate wrote outside of its output.",
                 "Look for an index that no bound checks: the last tile, a length that is no multiple of the tile.",
             )
+        found = InPlace(output, tree.clone(answer.changed)) if isinstance(answer, InPlace) else output
         self._device.synchronize()
         block.close()
-        return output
+        return found

@@ -7,12 +7,14 @@ import random
 import secrets
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from pytest_kgate.integrity.isolation.shared_memory.layout import Layout
+from pytest_kgate.problems import tree
 from pytest_kgate.problems.tree import storage_span
 
 if TYPE_CHECKING:
@@ -47,22 +49,22 @@ def lots(calls: Sequence[int]) -> list[int]:
 class KeptAnswers:
     """Answers of timed calls, each with equal probability among all that were offered (reservoir sampling)."""
 
-    def __init__(self, like: Tensor) -> None:
+    def __init__(self, like: Any) -> None:
         """`like`: one of the answers to come, for its size."""
         self._seen = 0
-        self._most = int(np.clip(_KEPT_BYTES / Layout.of((), like, 1).nbytes, _FEWEST_KEPT, _KEPT))
-        self.answers: list[tuple[int, Tensor]] = []
+        self._most = int(np.clip(_KEPT_BYTES / max(1, tree.size_bytes(like)), _FEWEST_KEPT, _KEPT))
+        self.answers: list[tuple[int, Any]] = []
         """Seed of the inputs, and the answer in host memory."""
 
-    def offer(self, seed: int, answer: Tensor) -> None:
+    def offer(self, seed: int, answer: Any) -> None:
         """Keep it, in place of another one maybe, or don't."""
         self._seen += 1
         if len(self.answers) < self._most:
-            self.answers.append((seed, answer.cpu()))
+            self.answers.append((seed, tree.mapped(answer, Tensor.cpu)))
             return
         place = secrets.randbelow(self._seen)
         if place < self._most:
-            self.answers[place] = (seed, answer.cpu())
+            self.answers[place] = (seed, tree.mapped(answer, Tensor.cpu))
 
 
 class KeepsAnswers:
@@ -91,7 +93,7 @@ class KeepsAnswers:
         return None
 
     @property
-    def kept(self) -> list[tuple[int, Tensor]]:
+    def kept(self) -> list[tuple[int, Any]]:
         """Seeds of calls chosen at random from all rows, and their outputs as they were when their sample was over."""
         return self._kept.answers
 
@@ -102,5 +104,6 @@ def fill(layout: Layout, block: Tensor, workload: Workload, seeds: Sequence[int]
     columns = layout.columns(block)
     for first in range(0, len(seeds), at_once):
         drawn = [workload.draw(seed) for seed in seeds[first : first + at_once]]
-        for column, values in zip(columns, zip(*drawn, strict=True), strict=True):
+        own = [layout.tensors(values, block.device) for values in drawn]
+        for column, values in zip(columns, zip(*own, strict=True), strict=True):
             column[first : first + len(drawn)].copy_(torch.stack([storage_span(value) for value in values]))

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+from typing import Any
 from typing import Protocol
 
 from pytest_kgate.device.arm import Arm
@@ -22,6 +24,7 @@ from pytest_kgate.device.rows import BufferSet
 from pytest_kgate.device.rows import by_turn
 from pytest_kgate.device.rows import in_a_row
 from pytest_kgate.errors import TimingError
+from pytest_kgate.problems import tree
 
 if TYPE_CHECKING:
     import torch
@@ -38,22 +41,42 @@ class ReferenceRow(Protocol):
 
 
 @contextlib.contextmanager
-def reference_row(device: Device, arm: Arm, sets: Sequence[BufferSet], calls: int) -> Iterator[ReferenceRow]:
-    """A row of `calls` calls of the arm, which take the sets of inputs and outputs in turn; use as a context."""
+def reference_row(
+    device: Device, arm: Arm, sets: Sequence[BufferSet], calls: int, mutates: Sequence[int] = ()
+) -> Iterator[ReferenceRow]:
+    """A row of `calls` calls of the arm, which take the sets of inputs and outputs in turn; use as a context.
+
+    The inputs at the positions of `mutates`, which calls change, are written back before each row.
+    """
+    before = _before(arm, [inputs for inputs, _ in sets], mutates)
     if not isinstance(device, CudaContext):
-        yield HostRow(arm, sets, calls)
+        yield HostRow(arm, sets, calls, before)
         return
-    row = CudaRow(device, arm, sets, calls)
+    row = CudaRow(device, arm, sets, calls, before)
     try:
         yield row
     finally:
         row.close()
 
 
+def _before(arm: Arm, sets: Sequence[tuple[Any, ...]], mutates: Sequence[int]) -> Callable[[], None]:
+    """What is to be done before each row: write back what calls change, and prepare them."""
+    own = [[inputs[place] for place in mutates] for inputs in sets]
+    pristine = tree.copy(own)
+
+    def before() -> None:
+        tree.write(own, pristine)
+        if arm.prepare is not None:
+            arm.prepare(sets)
+
+    return before
+
+
 class HostRow:
     """A row on the host, by the host's clock."""
 
-    def __init__(self, arm: Arm, sets: Sequence[BufferSet], calls: int) -> None:
+    def __init__(self, arm: Arm, sets: Sequence[BufferSet], calls: int, before: Callable[[], None]) -> None:
+        self._before = before
         self._call = by_turn((arm,), 0, sets)
         self._row = in_a_row(self._call, calls)
 
@@ -61,6 +84,7 @@ class HostRow:
         """Seconds of the row, after an untimed call that wakes the worker threads up."""
         with no_garbage_collection():
             self._call(0)
+            self._before()
             start = time.perf_counter()
             self._row()
             return time.perf_counter() - start
@@ -74,16 +98,19 @@ class CudaRow:
     about a thousand launches behind it.
     """
 
-    def __init__(self, device: CudaContext, arm: Arm, sets: Sequence[BufferSet], calls: int) -> None:
+    def __init__(
+        self, device: CudaContext, arm: Arm, sets: Sequence[BufferSet], calls: int, before: Callable[[], None]
+    ) -> None:
         import torch
 
+        self._before = before
         self._device = device
         call = by_turn((arm,), 0, sets)
         self._row = in_a_row(call, calls)
         self._held = True
         self._captures = Captures(device)
         self._graph: torch.cuda.CUDAGraph | None = None
-        if self._captures.refusal(call) is None:
+        if arm.prepare is None and self._captures.refusal(call) is None:
             self._graph, _ = self._captures.capture(call, calls)
             self._row = self._graph.replay
             self._held = False
@@ -92,6 +119,7 @@ class CudaRow:
     def seconds(self) -> float:
         """Seconds between the two events; raises `TimingError` where the host was too slow to enqueue the row."""
         instruments, stream = self._device.instruments, self._device.stream
+        self._before()
         if self._held:
             instruments.hold(stream)
         else:

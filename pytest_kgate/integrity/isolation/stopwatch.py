@@ -42,6 +42,7 @@ from pytest_kgate.integrity.isolation.reference_row import ReferenceRow
 from pytest_kgate.integrity.isolation.reference_row import reference_row
 from pytest_kgate.integrity.isolation.shared_memory.host import make_block
 from pytest_kgate.integrity.isolation.shared_memory.layout import Layout
+from pytest_kgate.problems import tree
 from pytest_kgate.system.clocks.spent import add_spent
 from pytest_kgate.system.cpu_load import wait_until_quiet
 
@@ -102,7 +103,7 @@ class IsolatedStopwatch(KeepsAnswers):
         self._reference_row_number = 0
         with device.running("preparing the rows"):
             inputs = workload.draw(0)
-            output = workload.make_output(inputs)
+            output = workload.make_answer(inputs)
             self._like = output
             self._sets = 1
             self._reference_once = once = min(self._reference_seconds(1, 3))
@@ -149,7 +150,7 @@ class IsolatedStopwatch(KeepsAnswers):
         """Seconds of one row in the other process; outputs of calls chosen at random are kept."""
         with contextlib.closing(make_block(self._device, self._layout.nbytes)) as block:
             seeds = self._fill(block.bytes)
-            mine = [torch.empty_like(self._like) for _ in range(min(LOTS, len(seeds)))]
+            mine = [tree.mapped(self._like, torch.empty_like) for _ in range(min(LOTS, len(seeds)))]
             self._settle()
             self._device.synchronize()
             with no_garbage_collection():
@@ -157,7 +158,7 @@ class IsolatedStopwatch(KeepsAnswers):
                 self._process.run(block)
                 chosen = lots(range(len(seeds)))  # when the candidate says that it has done its work
                 for copy, call in zip(mine, chosen, strict=True):
-                    copy.copy_(self._layout.views(block.bytes, call)[1])
+                    tree.fill(copy, self._layout.views(block.bytes, call)[1])
                 self._device.synchronize()
                 spent = time.perf_counter() - start
         for call, copy in zip(chosen, mine, strict=True):
@@ -178,7 +179,7 @@ class IsolatedStopwatch(KeepsAnswers):
     def _reference_row(self, calls: int) -> AbstractContextManager[ReferenceRow]:
         self._reference_row_number += 1
         sets = [self._own_set(self._reference_values(self._reference_row_number, call)) for call in range(self._sets)]
-        return reference_row(self._device, self._reference, sets, calls)
+        return reference_row(self._device, self._reference, sets, calls, self._workload.mutates)
 
     def _settled(self, row: ReferenceRow) -> float:
         self._settle()

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 from typing import TYPE_CHECKING
@@ -56,7 +57,14 @@ class CandidateProcess:
     pid: int
     """Of the process that makes the calls."""
 
-    def __init__(self, candidate: NamedCandidate, params: dict[str, Any], device: Device, folder: Path) -> None:
+    def __init__(
+        self,
+        candidate: NamedCandidate,
+        params: dict[str, Any],
+        device: Device,
+        folder: Path,
+        mutates: Sequence[int] = (),
+    ) -> None:
         self.closed = False
         self._stack = contextlib.ExitStack()
         output = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115  (closed by the stack)
@@ -91,7 +99,8 @@ class CandidateProcess:
             self.pid = int(begun["pid"])
             device.admit(self.pid)
             named = candidate.to_dict()
-            self._ask({"do": "load", "candidate": named, "params": params, "path": sys.path})
+            known = {"params": params, "mutates": list(mutates), "path": sys.path}
+            self._ask({"do": "load", "candidate": named, **known})
         except BaseException:
             self.close()
             raise

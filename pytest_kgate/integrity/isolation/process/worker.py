@@ -95,7 +95,7 @@ class Worker:
         from pytest_kgate.integrity.isolation.candidate_name import load_named
 
         sys.path[:] = message["path"]
-        self._arm = bind("candidate", load_named(message["candidate"]), message["params"])
+        self._arm = bind("candidate", load_named(message["candidate"]), message["params"], message["mutates"])
 
 
 class Row:
@@ -104,10 +104,12 @@ class Row:
     def __init__(self, device: Device, arm: Arm, layout: Mapping[str, Any], at: int | None = None) -> None:
         """`at`: the address of the slots on a GPU; None for one of the driver's choice."""
         from pytest_kgate.device.answer import as_answer
+        from pytest_kgate.device.arm import InPlace
         from pytest_kgate.integrity.isolation.shared_memory.host import make_window
         from pytest_kgate.integrity.isolation.shared_memory.layout import Layout
+        from pytest_kgate.problems.tree import fill
 
-        self._as_answer = as_answer
+        self._as_answer, self._fill, self._in_place = as_answer, fill, InPlace
         self._device = device
         self._arm = arm
         self._layout = Layout.from_dict(layout)
@@ -164,10 +166,15 @@ class Row:
             self._call(turn)
 
     def _call(self, turn: int) -> None:
-        inputs, output = self._slots[turn]
+        inputs, answer = self._slots[turn]
+        output = self._returned(answer)
         result = self._arm.call(inputs, output if self._arm.takes_output else None)
-        if result is not output:
-            output.copy_(self._as_answer(result, output, inputs))
+        if self._returned(result) is not output:
+            self._fill(output, self._returned(self._as_answer(result, answer, inputs)))
+
+    def _returned(self, answer: Any) -> Any:
+        """What a call returned, beside the inputs that it has changed."""
+        return answer.returned if isinstance(answer, self._in_place) else answer
 
     def _capture(self) -> dict[str, str] | None:
         from pytest_kgate.device.cuda.context import CudaContext

@@ -51,7 +51,7 @@ def relaunch_stopwatch(
         own_set = (inputs, [workload.output_for(reference, inputs)])
         with reference_row(device, reference, [own_set], _ESTIMATE_CALLS) as row:
             estimated = min(row.seconds() for _ in range(3)) / _ESTIMATE_CALLS
-        output = workload.make_output(inputs)
+        output = workload.make_answer(inputs)
         plan = RowPlan.of(Layout.of(inputs, output, 1).slot_bytes, device.l2_bytes, estimated)
         layout = Layout.of(inputs, output, plan.slots)
         if layout.nbytes > RELAUNCH_BYTES:

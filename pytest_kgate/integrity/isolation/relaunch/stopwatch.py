@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from pytest_kgate.device.arm import Arm
+from pytest_kgate.device.arm import InPlace
 from pytest_kgate.device.cuda import driver
 from pytest_kgate.device.cuda.device import CudaDevice
 from pytest_kgate.device.cuda.timers.capture import Captures
@@ -48,6 +49,7 @@ from pytest_kgate.integrity.isolation.relaunch.timer_process import TimerProcess
 from pytest_kgate.integrity.isolation.shared_memory.cuda import CudaBlock
 from pytest_kgate.integrity.isolation.shared_memory.layout import FILL
 from pytest_kgate.integrity.isolation.shared_memory.layout import Layout
+from pytest_kgate.problems import tree
 from pytest_kgate.system.clocks.spent import spent
 
 if TYPE_CHECKING:
@@ -113,7 +115,7 @@ class RelaunchStopwatch(KeepsAnswers):
     def _prepare(self, calls: Sequence[Sequence[KernelLaunch]], images: Sequence[bytes], verify: Verify) -> None:
         device, plan = self._device, self._plan
         inputs = self._workload.draw(self._seeds[1](0, 0))
-        like = self._workload.make_output(inputs)
+        like = self._workload.make_answer(inputs)
         self._kept = KeptAnswers(like)
         self._layout = Layout.of(inputs, like, plan.timed)
         self._plain = torch.full((self._layout.nbytes,), FILL, dtype=torch.uint8, device=device.torch_device)
@@ -122,8 +124,7 @@ class RelaunchStopwatch(KeepsAnswers):
         self._encrypted = CudaBlock(device.index, self._layout.nbytes)
         self._stack.callback(self._encrypted.close)
         warm_inputs, _ = self._layout.views(self._block.bytes, plan.warm_slot)
-        for place, value in zip(warm_inputs, inputs, strict=True):
-            place.copy_(value)
+        tree.write(warm_inputs, inputs)
         device.synchronize()
         self._kernels = ValueKernels(device.index)
         addresses = (self._block.bytes.data_ptr(), self._encrypted.bytes.data_ptr())
@@ -244,7 +245,7 @@ class RelaunchStopwatch(KeepsAnswers):
         """The reference's rows on the slots, as graphs that go at the end of the block."""
         captures = Captures(self._device)
         slots = [self._layout.views(self._block.bytes, slot) for slot in range(self._plan.slots)]
-        sets = [(inputs, [output if self._reference.takes_output else None]) for inputs, output in slots]
+        sets = [(inputs, [_output(answer) if self._reference.takes_output else None]) for inputs, answer in slots]
         held, made = [], []
         try:
             for turns in (self._plan.warm_row, *self._plan.rows):
@@ -279,3 +280,8 @@ class RelaunchStopwatch(KeepsAnswers):
         return TimingError(
             f"The host could not enqueue a row in time, {_TRIES} times.", "The machine is overloaded: free a CPU core."
         )
+
+
+def _output(answer: Any) -> Any:
+    """What an arm writes to, of a whole answer."""
+    return answer.returned if isinstance(answer, InPlace) else answer

@@ -6,12 +6,17 @@ Each call has a slot: its inputs, then its output, with guard zones before, betw
 from __future__ import annotations
 
 from collections.abc import Mapping
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from pytest_kgate.device.arm import InPlace
+from pytest_kgate.integrity.isolation.shared_memory.messages import Message
+from pytest_kgate.integrity.isolation.shared_memory.messages import described
+from pytest_kgate.integrity.isolation.shared_memory.messages import tree_of
+from pytest_kgate.problems import tree
 
 FILL = 0xFF
 """The byte that fills a new block, and so its guard zones; it reads as NaN in every floating type."""
@@ -48,43 +53,64 @@ class Layout:
     """The layout of a row of calls on tensors of the same shapes, strides and dtypes."""
 
     places: tuple[Place, ...]
-    """Places of the inputs, then of the output."""
+    """Places of the inputs' tensors, then of those of the output."""
     slot_bytes: int
     calls: int
+    inputs: Message
+    """How the inputs are built of them."""
+    output: Message
+    """How the answer is built of them, and of the inputs that a call changes."""
 
     @classmethod
-    def of(cls, inputs: Sequence[Tensor], output: Tensor, calls: int) -> Layout:
-        """A layout for `calls` calls with inputs and an output like these."""
+    def of(cls, inputs: tuple[Any, ...], answer: Any, calls: int) -> Layout:
+        """A layout for `calls` calls with inputs and an answer like these, of tensors of one device."""
+        returned = answer.returned if isinstance(answer, InPlace) else answer
+        device = next(tree.tensors((returned, inputs))).device
         places = []
         end = _GUARD_BYTES
-        for tensor in (*inputs, output):
+        for tensor in tree.tensors((inputs, returned)):
+            if tensor.device != device or not tree.has_span(tensor):
+                continue
             dtype = str(tensor.dtype).removeprefix("torch.")
             place = Place(tuple(tensor.shape), tuple(tensor.stride()), dtype, end)
             places.append(place)
             end += -(-place.nbytes // _ALIGNMENT) * _ALIGNMENT + _GUARD_BYTES
-        return cls(tuple(places), end, calls)
+
+        def here(tensor: Tensor) -> bool:
+            return tensor.device == device
+
+        mentioned = InPlace(returned, dict.fromkeys(answer.changed)) if isinstance(answer, InPlace) else answer
+        return cls(tuple(places), end, calls, described(inputs, here), described(mentioned, here))
 
     @property
     def nbytes(self) -> int:
         """Bytes of the whole block."""
         return self.slot_bytes * self.calls
 
-    def views(self, block: Tensor, call: int) -> tuple[tuple[Tensor, ...], Tensor]:
-        """The inputs and the output of one call, as views of a block of bytes."""
-        found = []
-        for place in self.places:
+    def views(self, block: Tensor, call: int) -> tuple[tuple[Any, ...], Any]:
+        """The inputs and the answer of one call, whose tensors are views of a block of bytes."""
+        left = iter(self.places)
+
+        def view() -> Tensor:
+            place = next(left)
             start = call * self.slot_bytes + place.offset
             flat = block[start : start + place.nbytes].view(getattr(torch, place.dtype))
-            found.append(torch.as_strided(flat, place.shape, place.strides, flat.storage_offset()))
-        return tuple(found[:-1]), found[-1]
+            return torch.as_strided(flat, place.shape, place.strides, flat.storage_offset())
+
+        inputs = tree_of(self.inputs, view)
+        return inputs, tree_of(self.output, view, inputs)
 
     def columns(self, block: Tensor) -> tuple[Tensor, ...]:
-        """For each input, a view (calls, elements) of it in all calls, from its first to its last element."""
+        """For each of the inputs' tensors, a view (calls, elements) of it in all calls, from its first element on."""
         slots = block.view(self.calls, self.slot_bytes)
         return tuple(
             slots[:, place.offset : place.offset + place.nbytes].view(getattr(torch, place.dtype))
-            for place in self.places[:-1]
+            for place in self.places[: _mentions(self.inputs)]
         )
+
+    def tensors(self, inputs: tuple[Any, ...], device: torch.device) -> list[Tensor]:
+        """Those of some inputs that have a place."""
+        return [one for one in tree.tensors(inputs) if one.device == device and tree.has_span(one)]
 
     def first_overwritten(self, block: Tensor, call: int) -> int | None:
         """The first byte of a call's slot that lies in a guard zone and is not `FILL`; None where all are."""
@@ -101,10 +127,18 @@ class Layout:
     def to_dict(self) -> dict[str, Any]:
         """Built-in types, from which `from_dict` makes the layout in another process."""
         places = [[list(one.shape), list(one.strides), one.dtype, one.offset] for one in self.places]
-        return {"places": places, "slot_bytes": self.slot_bytes, "calls": self.calls}
+        kinds = {"inputs": self.inputs, "output": self.output}
+        return {"places": places, "slot_bytes": self.slot_bytes, "calls": self.calls, **kinds}
 
     @classmethod
     def from_dict(cls, facts: Mapping[str, Any]) -> Layout:
         """The layout of which `to_dict` gave these facts."""
         places = [Place(tuple(shape), tuple(strides), dtype, at) for shape, strides, dtype, at in facts["places"]]
-        return cls(tuple(places), facts["slot_bytes"], facts["calls"])
+        return cls(tuple(places), facts["slot_bytes"], facts["calls"], facts["inputs"], facts["output"])
+
+
+def _mentions(message: Any) -> int:
+    """How many tensors of the block a message mentions."""
+    if isinstance(message, dict):
+        return 1 if "tensor" in message else sum(map(_mentions, message.values()))
+    return sum(map(_mentions, message)) if isinstance(message, list) else 0

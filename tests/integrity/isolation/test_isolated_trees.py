@@ -1,0 +1,100 @@
+"""Isolated candidates take what others take: numbers, None and dicts among inputs, several outputs, inputs in place."""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+
+from pytest_kgate.bench.correctness.check import check
+from pytest_kgate.bench.correctness.check import verify_timed_output
+from pytest_kgate.bench.correctness.problem_calls import workload_of
+from pytest_kgate.device.arm import InPlace
+from pytest_kgate.device.arm import bind
+from pytest_kgate.device.host import HostDevice
+from pytest_kgate.device.protocol import RoundSeeds
+from pytest_kgate.errors import CandidateError
+from pytest_kgate.integrity.isolation.candidate import Isolation
+from pytest_kgate.integrity.isolation.candidate_name import CandidateFunction
+from pytest_kgate.integrity.isolation.shared_memory.layout import FILL
+from pytest_kgate.integrity.isolation.shared_memory.layout import Layout
+from pytest_kgate.problems import tree
+from pytest_kgate.problems.problem import Problem
+
+CANDIDATE = """
+def step(x, state, hyper, bias):
+    state["sum"].add_(x, alpha=hyper["scale"])
+    return [x * hyper["scale"], state["sum"].argmax(-1)]
+
+def careless(x, state, hyper, bias):
+    x.mul_(2)
+    return step(x, state, hyper, bias)
+"""
+
+
+def step(x, state, hyper, bias):
+    state["sum"].add_(x, alpha=hyper["scale"])
+    return x * hyper["scale"], state["sum"].argmax(-1)
+
+
+def exact(x, state, hyper, bias):
+    total = state["sum"].double() + x.double() * hyper["scale"]
+    return x.double() * hyper["scale"], total.argmax(-1), total
+
+
+PROBLEM = Problem(
+    name="step",
+    inputs=lambda g: (torch.randn(9, 40, generator=g), {"sum": torch.randn(9, 40, generator=g)}, {"scale": 0.5}, None),
+    reference=step,
+    exact=exact,
+    mutates=(1,),
+)
+
+
+class Pair(NamedTuple):
+    first: torch.Tensor
+    second: float
+
+
+def isolated(tmp_path, name):
+    (tmp_path / "candidate.py").write_text(CANDIDATE)
+    named = CandidateFunction.parse(f"candidate.py:{name}", (tmp_path,))
+    seeds = [functools.partial(lambda base, row, call: base + 1000 * row + call, base) for base in (0, 10**6)]
+    return Isolation(named, {}, *seeds, 0.1, HostDevice(), "auto", PROBLEM.mutates)
+
+
+def test_isolated_candidate_with_trees_in_and_out_is_checked_and_timed(tmp_path):
+    device, reference = HostDevice(), bind("reference", step, {}, PROBLEM.mutates)
+    with isolated(tmp_path, "step") as isolation:
+        found = check(device, PROBLEM, isolation.arm, reference, None, 42)
+        assert not found.failed, found.reason
+        workload = workload_of(PROBLEM, device, found.like)
+        verify = functools.partial(verify_timed_output, device, PROBLEM, found)
+        stopwatch = isolation.stopwatch(reference, workload, verify)
+        stopwatch.round(RoundSeeds(1, 2), np.array([0, 1]))
+        assert stopwatch.kept
+        assert isolation.undone(workload, verify) is None
+
+
+def test_isolated_candidate_that_changes_what_it_may_not_is_told(tmp_path):
+    reference = bind("reference", step, {}, PROBLEM.mutates)
+    with isolated(tmp_path, "careless") as isolation, pytest.raises(CandidateError, match="changed its input 0"):
+        check(HostDevice(), PROBLEM, isolation.arm, reference, None, 42)
+
+
+def test_layout_has_all_that_inputs_hold_but_their_values():
+    inputs = (Pair(torch.randn(3, 4).t(), 2.5), ["text", None, torch.empty(0, 3)], {"k": torch.arange(3)})
+    answer = InPlace((torch.zeros(2), None), {2: inputs[2]})
+    layout = Layout.from_dict(Layout.of(inputs, answer, 2).to_dict())
+    block = torch.full((layout.nbytes,), FILL, dtype=torch.uint8)
+    found, out = layout.views(block, 1)
+    tree.write(found, inputs)
+    assert found[0].first.stride() == (1, 4)
+    assert torch.equal(found[0].first, inputs[0].first)
+    assert (found[0].second, found[1][:2], found[1][2].shape) == (2.5, ["text", None], (0, 3))
+    assert out.changed[2] is found[2]
+    assert out.returned[0].shape == (2,)
+    assert len(layout.columns(block)) == 2
