@@ -81,7 +81,7 @@ def _all_is_large(monkeypatch):
 
 @pytest.fixture(scope="module")
 def _all_is_loaded():
-    gate(problem_of("both", 1024), HostDevice())
+    gate(problem_of("both", 1024), HostDevice(), budget=0.2)
 
 
 def problem_of(what, count=None):
@@ -90,8 +90,8 @@ def problem_of(what, count=None):
     return Problem(name=what, inputs=lambda g: (torch.randn(count, generator=g),), reference=reference, exact=exact)
 
 
-def gate(problem, device):
-    settings = Settings(budget=10.0, foreign_load="warn")
+def gate(problem, device, budget=10.0):
+    settings = Settings(budget=budget, foreign_load="warn")
     request = Request("test", 0, lambda x: problem.reference(x), problem, (SpeedGate(50.0),), None, settings)
     return run(request, device, ReferencePicker(), {}, print).record
 
@@ -176,3 +176,39 @@ def test_most_that_a_step_holds_is_four_times_inputs_and_outputs_and_what_the_re
             made = plan(inputs, outputs, 1000, on_gpu=on_gpu, reference=0.5)
             most = max(sum(step.values()) for step in (made.check, made.race, made.verify, made.watch))
             assert most <= (4 * (inputs + outputs) + 0.5) * GIB
+
+
+KINDS = {
+    "as much out as in (`relu`)": (1, 1),
+    "square product (two inputs)": (2, 1),
+    "a large input, little out (`sum`)": (1, 0),
+    "a large output of little": (0, 1),
+}
+"""As docs/memory.md names them: draws of inputs and outputs, in tensors."""
+
+
+def largest(inputs, outputs, free, *, comfort):
+    """GiB of a tensor with which a gate has room on a GPU, in steps of 0.1."""
+
+    def has_room(size):
+        made = plan(inputs * size, outputs * size, free)
+        if comfort:
+            return max(sum(step.values()) for step in (made.check, made.race, made.verify, made.watch)) <= free * GIB
+        try:
+            made.demand_room("it", races=True)
+        except ProblemError:
+            return False
+        return True
+
+    return max(tenths for tenths in range(1, 10 * free) if has_room(tenths / 10)) / 10
+
+
+def test_what_fits_a_card_is_what_the_page_says():
+    page = (Path(__file__).parents[2] / "docs/memory.md").read_text(encoding="utf-8")
+    told = page.partition("<!-- kgate:memory -->")[2].partition("<!-- /kgate:memory -->")[0].splitlines()[3:]
+    for name, (inputs, outputs) in KINDS.items():
+        cells = (
+            " / ".join(f"{largest(inputs, outputs, free, comfort=comfort):.1f}" for comfort in (True, False))
+            for free in (23, 79, 139)
+        )
+        assert f"| {name} | {' | '.join(cells)} |" in told

@@ -66,13 +66,12 @@ class Survivors:
             self._show(name, _changed(truth, changes[name]), truth, limits)
 
     def _show(self, name: str, wrong: Parted, truth: ExactAnswer, limits: Limits) -> None:
-        """Show one changed answer."""
+        """Show one changed answer. Refused is only what has changed, and soon, so that is asked first."""
         assert self._alive is not None
-        if truth.same(wrong, truth.right):
-            return
-        self._alive[name] = True
         if not truth.accepts(wrong, limits):
             del self._alive[name]
+        elif not truth.same(wrong, truth.right):
+            self._alive[name] = True
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -68,11 +68,16 @@ class ExactAnswer:
         self.dtype = reference.dtype
         self.device = reference.device
         self.reference_error = self._largest = self._largest_error = 0.0
+        self._overflowing: set[int] = set()
+        """Slabs with exact answers that are too large for the answers' type, so that infinity is right there."""
         self._squares, self._error_squares = self._no_squares(), self._no_squares()
         failures = 0
         for slab in self._slabs():
             sizes = self.arithmetic.sizes(self._wide(slab))
-            self._largest = max(self._largest, float(sizes.max()))
+            largest = float(sizes.max())
+            self._largest = max(self._largest, largest)
+            if self.dtype.is_floating_point and largest > torch.finfo(self.dtype).max:
+                self._overflowing.add(slab.start)
             self._add_squares(self._squares, sizes, slab)
             errors = self._errors(reference, slab)
             self.reference_error = max(self.reference_error, float(errors.max()))
@@ -238,18 +243,10 @@ class ExactAnswer:
         exact = self._wide(slab)
         values = self.arithmetic.widened(part_of(answer, slab))
         errors = self.arithmetic.distances(values, exact)
-        if self._overflows:
+        if slab.start in self._overflowing:
             right = self.arithmetic.widened(self.arithmetic.narrowed(exact))
             errors.masked_fill_(values.isinf() & (values == right), 0.0)
         return errors.nan_to_num_(nan=math.inf, posinf=math.inf)
-
-    @cached_property
-    def _overflows(self) -> bool:
-        """Whether an exact answer is too large for the answers' type, so that infinity is the right one there."""
-        if not self.dtype.is_floating_point or not self.exact.numel():
-            return False
-        sizes = (self.arithmetic.sizes(self._wide(slab)) for slab in self._slabs())
-        return max(float(one.max()) for one in sizes) > torch.finfo(self.dtype).max
 
     def _row_allowance(self, factor: float) -> Tensor:
         """The squared error that each row may have, summed over its elements."""
