@@ -80,6 +80,8 @@ def _race(device: Any, problem: Problem, candidate: Callable[..., Any], name: st
     start = time.perf_counter()
     record: Any = call.run(request, device, ReferencePicker(), device.environment(), lambda doing: None).record
     whole = time.perf_counter() - start
+    if not record.get("timing"):
+        raise SystemExit(f"{name}: {record['verdict']}: {record['reason']}")
     timing = record["timing"]
     seconds = record["seconds"]
     return {
