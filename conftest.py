@@ -94,6 +94,13 @@ def fixed_seed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.fixture(autouse=True)
+def no_clean_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sessions that a test starts save the seconds that a second process takes, unless the test is about that."""
+    if not request.node.get_closest_marker("clean_process"):
+        monkeypatch.setenv("KGATE_CLEAN", "off")
+
+
+@pytest.fixture(autouse=True)
 def gpu_alone(request: pytest.FixtureRequest) -> Iterator[None]:
     """A test that times has the GPU alone; those marked `gpu(alone=False)` share it (workers of xdist)."""
     marker = request.node.get_closest_marker("gpu")

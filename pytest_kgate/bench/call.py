@@ -23,6 +23,9 @@ from pytest_kgate.bench.correctness.problem_calls import workload_of
 from pytest_kgate.bench.correctness.selftest import selftest
 from pytest_kgate.bench.memory.measured import memory_plan
 from pytest_kgate.bench.processes import gather
+from pytest_kgate.bench.processes.clean.look import CleanLook
+from pytest_kgate.bench.processes.clean.look import CleanRoom
+from pytest_kgate.bench.processes.clean.look import clean_look
 from pytest_kgate.bench.race import race
 from pytest_kgate.bench.race.probes import overlaps
 from pytest_kgate.bench.race.resolution import too_tight
@@ -75,14 +78,15 @@ def run(
     notice: Callable[[str], None] | None = None,
     waiting: Callable[[str], None] | None = None,
     spawn: gather.Spawn | None = None,
+    room: CleanRoom | None = None,
 ) -> Outcome:
     """Check the candidate's answers, race it against the reference, judge the gates, and return the record of it all.
 
     Whatever the candidate does wrong becomes a verdict in the record, not an exception. `picker` chooses among several
     references. `when_stuck` is told what was under way when a step hangs in native code. `progress` is called after
     each round; `notice` with warnings that a user should see before the budget is spent; `waiting` with whom the call
-    waits for. `spawn` starts one of several processes, and is needed where the request asks for them. Raises
-    `UsageError` where the call itself makes no sense.
+    waits for. `spawn` starts one of several processes, and is needed where the request asks for them. `room` has the
+    session's clean process. Raises `UsageError` where the call itself makes no sense.
     """
     builder = RecordBuilder(request, device, environment)
     if request.sanitizer is not None and request.sanitizer["verdict"] != "PASS":
@@ -108,7 +112,8 @@ def run(
                     request.problem.mutates,
                 )
                 builder.isolation = stack.enter_context(isolation)
-            _run(request, device, picker, builder, when_stuck, progress, notice, waiting)
+            clean = stack.enter_context(clean_look(room, request, device))
+            _run(request, device, picker, builder, when_stuck, progress, notice, waiting, clean)
         if builder.isolation is not None:
             builder.invalid = builder.invalid or builder.isolation.invalid  # known once its process has ended
     except UsageError:
@@ -145,6 +150,7 @@ def _run(
     progress: Callable[[race.Progress], None] | None,
     notice: Callable[[str], None] | None,
     waiting: Callable[[str], None] | None,
+    clean: CleanLook | None,
 ) -> None:
     settings, problem, isolation = request.settings, request.problem, builder.isolation
     candidate = isolation.arm if isolation else bind("candidate", request.candidate, problem.params, problem.mutates)
@@ -175,8 +181,9 @@ def _run(
             builder.memory.demand_room(problem.name, races=isolation is None)
             guarded_problem, guarded_candidate = checks.begin()
             try:
+                keep = clean.kept.checked if clean else None
                 builder.correctness = check(
-                    device, guarded_problem, guarded_candidate, reference.arm, request.error, request.seed, like
+                    device, guarded_problem, guarded_candidate, reference.arm, request.error, request.seed, like, keep
                 )
             finally:
                 del guarded_problem, guarded_candidate  # which hold the latest inputs
@@ -234,7 +241,7 @@ def _run(
                     undone = (
                         isolation.undone
                         if isolation
-                        else functools.partial(_work_undone, device, builder.race, arms, observed, compared)
+                        else functools.partial(_work_undone, device, builder.race, arms, observed, compared, clean)
                     )
                     with spent("verify"):
                         builder.invalid = undone(workload, verify)
@@ -262,6 +269,9 @@ def _run(
                     )
                 finally:
                     checks.phase_over()
+        if clean is not None and builder.may_pass and not checks.findings:
+            with spent("clean"):
+                clean.run(reference, checks)
 
 
 def _work_undone(
@@ -270,6 +280,7 @@ def _work_undone(
     arms: tuple[Arm, Arm],
     seeds: Callable[[int], int],
     compared: Callable[[NewValues], str | None],
+    clean: CleanLook | None,
     workload: Workload,
     verify: Verify,
 ) -> str | None:
@@ -283,6 +294,8 @@ def _work_undone(
     for stayed, seed, answer in result.probes.handed_over():
         with device.running("verifying a timed launch"):
             inputs, answer = workload.draw(seed), tree.mapped(answer, lambda one: one.to(device.torch_device))
+            if clean is not None:
+                clean.kept.timed(seed, inputs, answer, stayed)
             if stayed is not None:
                 inputs = tree.with_outside(inputs, stayed, torch.device(device.torch_device))
         reason = verify(inputs, answer)

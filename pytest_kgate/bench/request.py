@@ -47,6 +47,8 @@ class Settings:
     """Whether the candidate runs in a process of its own."""
     integrity: str = "on"
     """`on` or `off`."""
+    clean: str = "auto"
+    """`auto` or `off`: whether a process that runs no candidate looks at gates that would pass."""
     selftest: bool = False
     """Whether the check is shown mutants, and nothing is raced."""
     seed: int | None = None

@@ -15,6 +15,7 @@ import numpy as np
 
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.cuda.context import CudaContext
+from pytest_kgate.device.cuda.context import is_real
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.integrity import roofline
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_kgate.problems.problem import Problem
+    from pytest_kgate.report.record.facts.integrity import CleanFacts
     from pytest_kgate.report.record.facts.integrity import IntegrityFacts
 
 CHECKS = ("originals", "state", "zones", "stream", "memory", "host", "threads", "floor", "kernels")
@@ -62,7 +64,7 @@ class Finding:
     """One reason why a gate's measurements are INVALID."""
 
     check: str
-    """One of `CHECKS`."""
+    """One of `CHECKS`, or `clean` for what a clean process says."""
     reason: str
     """A sentence for the verdict."""
 
@@ -105,6 +107,7 @@ class IntegrityChecks:
         self.kernels: dict[str, int] | None = None
         self.host_seconds: float | None = None
         self.lower_bound: roofline.LowerBound | None = None
+        self.clean: CleanFacts | None = None
 
     def begin(self) -> tuple[Problem, Arm]:
         """Before the candidate's first call: read settings, return problem and candidate with guard zones."""
@@ -147,7 +150,7 @@ class IntegrityChecks:
         net samples; `verify` compares an answer with the exact one. `doubt` says
         why the gate would not pass on new values, if the race left that open.
         """
-        if not self._on or self._device.kind == "fake" or not _is_real(self._device):
+        if not self._on or self._device.kind == "fake" or not is_real(self._device):
             return
         with self._timed(), self._device.running("watching the candidate"):
             median = float(np.median(seconds))
@@ -175,7 +178,7 @@ class IntegrityChecks:
 
     def to_dict(self) -> IntegrityFacts:
         """Built-in types, for the record."""
-        return {
+        facts: IntegrityFacts = {
             "checks": {name: self._ran.get(name, "not run") for name in CHECKS} if self._on else {},
             "findings": [{"check": one.check, "reason": one.reason} for one in self.findings],
             "kernels": self.kernels,
@@ -183,6 +186,9 @@ class IntegrityChecks:
             "floor_seconds": self.lower_bound.seconds if self.lower_bound else None,
             "seconds_spent": self._spent,
         }
+        if self.clean is not None:
+            facts["clean"] = self.clean
+        return facts
 
     def _check_monkeypatches(self) -> None:
         self._ran.setdefault(
@@ -297,8 +303,3 @@ class IntegrityChecks:
             yield
         finally:
             self._spent += time.perf_counter() - start
-
-
-def _is_real(device: Device) -> bool:
-    """Whether kernels run on it; a fake device may say that it is a GPU, and is no CudaContext."""
-    return device.kind == "host" or isinstance(device, CudaContext)

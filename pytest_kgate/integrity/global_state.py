@@ -43,7 +43,7 @@ class GlobalState:
     """The settings as they were when this was made, of the process and of one device."""
 
     def __init__(self, device: Device) -> None:
-        self._settings = [*_of_python(), *_of_torch(), *(_of_gpu(device) if isinstance(device, CudaContext) else ())]
+        self._settings = [*_of_python(), *of_torch(), *(_of_gpu(device) if isinstance(device, CudaContext) else ())]
         self._before = {setting.name: _value(setting) for setting in self._settings}
         self._memory = _memory_of(device)
 
@@ -121,7 +121,8 @@ def _set_module_hooks(hooks: Mapping[str, Mapping[Any, Any]]) -> None:
         registered.update(wanted)
 
 
-def _of_torch() -> list[Setting]:
+def of_torch() -> list[Setting]:
+    """The settings of PyTorch in this process."""
     cudnn, cuda = torch.backends.cudnn, torch.backends.cuda
     precision: Mapping[str, tuple[Any, str]] = {
         "torch.backends.cudnn.benchmark": (cudnn, "benchmark"),

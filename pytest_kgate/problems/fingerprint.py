@@ -18,6 +18,8 @@ from torch import Tensor
 
 from pytest_kgate.problems import tree
 
+_KEY_BITS = 63
+
 _BLOCK_WORDS = 2**20
 """8 MiB of factors, and as much for the products of a block."""
 
@@ -25,17 +27,20 @@ _BLOCK_WORDS = 2**20
 class Fingerprint:
     """Of the inputs of one call, as they were when it was taken."""
 
-    def __init__(self, inputs: tuple[Any, ...], most_bytes: int | None = None) -> None:
+    def __init__(self, inputs: tuple[Any, ...], most_bytes: int | None = None, *, key: int | None = None) -> None:
         """Of all bytes; of inputs larger than `most_bytes`, of blocks of about so many bytes that a secret lot draws.
 
         To read gigabytes takes as long as a call that works on them, and whoever changes inputs from time to time, or
-        many places of them, is found by the lots of several rounds as well.
+        many places of them, is found by the lots of several rounds as well. `key` is what the secret numbers are drawn
+        from, where the fingerprint is compared with one that another process has taken.
         """
         self._share = 1.0 if most_bytes is None else min(1.0, most_bytes / max(1, tree.size_bytes(inputs)))
         self._lot = secrets.randbits(128)
+        self._key = secrets.randbits(_KEY_BITS) if key is None else key
         self._factors: dict[torch.device, Tensor] = {}
         self._longest = max((_words(tensor).numel() for tensor in tree.tensors(inputs)), default=0)
         self._sums = [self._of(one) for one in inputs]
+        self._plain = [repr(leaf) for leaf in tree.leaves(inputs) if isinstance(leaf, (int, float, complex, str))]
 
     def first_changed(self, inputs: tuple[Any, ...]) -> int | None:
         """The position of the first input that does not hold the same bytes any more; None where all do."""
@@ -44,6 +49,17 @@ class Fingerprint:
             if len(now) != len(then) or not all(map(torch.equal, now, then)):
                 return position
         return None
+
+    def to_message(self) -> dict[str, Any]:
+        """In types of JSON: what another process tells by whether it has the same bytes, numbers and strings."""
+        assert self._share == 1.0, "the blocks of a secret lot are no other process's"
+        sums = [[one.tolist() for one in its] for its in self._sums]
+        return {"key": self._key, "sums": sums, "plain": self._plain}
+
+    @classmethod
+    def fits(cls, message: dict[str, Any], inputs: tuple[Any, ...]) -> bool:
+        """Whether inputs have the fingerprint of which `to_message` told."""
+        return cls(inputs, key=message["key"]).to_message() == message
 
     def _of(self, one: Any) -> list[Tensor]:
         """Of each tensor the sums of its blocks, on its device."""
@@ -64,7 +80,7 @@ class Fingerprint:
     def _factors_on(self, device: torch.device) -> Tensor:
         if device not in self._factors:
             generator = torch.Generator(device=device)
-            generator.manual_seed(secrets.randbits(63))
+            generator.manual_seed(self._key)
             length = min(self._longest, _BLOCK_WORDS)
             high, low = (
                 torch.randint(2**32, (length,), generator=generator, device=device, dtype=torch.int64) for _ in range(2)

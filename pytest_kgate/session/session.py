@@ -21,6 +21,7 @@ from pytest_kgate.session.runs import Runs
 
 if TYPE_CHECKING:
     from pytest_kgate.bench.processes.child import Child
+    from pytest_kgate.bench.processes.clean.look import CleanRoom
     from pytest_kgate.bench.race.reference import ReferencePicker
     from pytest_kgate.device.protocol import Device
     from pytest_kgate.report.record.record import Record
@@ -56,6 +57,7 @@ class Session:
         self._received: set[tuple[str, int, str]] = set()
         self._environment: dict[str, Any] | None = None
         self._picker: ReferencePicker | None = None
+        self._room: CleanRoom | None = None
 
     @property
     def picker(self) -> ReferencePicker:
@@ -65,6 +67,15 @@ class Session:
 
             self._picker = ReferencePicker()
         return self._picker
+
+    @property
+    def room(self) -> CleanRoom:
+        """Has the process in which gates that would pass are looked at once more. Made at its first use, as above."""
+        if self._room is None:
+            from pytest_kgate.bench.processes.clean.look import CleanRoom
+
+            self._room = CleanRoom()
+        return self._room
 
     @property
     def environment(self) -> dict[str, Any]:
@@ -147,6 +158,8 @@ class Session:
         return self._file is not None
 
     def close(self) -> None:
-        """Close the file of records; whatever went wrong with it is in `messages` afterwards."""
+        """End the clean process, and close the file of records; what went wrong with that is in `messages` then."""
+        if self._room is not None:
+            self._room.close()
         if self._file is not None:
             self.messages += self._file.close()

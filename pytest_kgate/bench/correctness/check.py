@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import itertools
+from collections.abc import Callable
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 
@@ -52,6 +54,9 @@ if TYPE_CHECKING:
 
 DRAWS: tuple[DrawKind, ...] = ("normal", "hard", "normal", "hard", "normal")
 """Five draws. Normal inputs are what users run; hard ones are those on which a wrong kernel shows."""
+
+Keep: TypeAlias = "Callable[[DrawKind, int, Fingerprint, Any], None]"
+"""Takes an answer of a check: the kind and the seed of its draw, the fingerprint of its inputs, and the answer."""
 
 
 @dataclass(frozen=True)
@@ -166,10 +171,12 @@ def check(
     gate: ErrorGate | None,
     seed: int,
     like: Any = None,
+    keep: Keep | None = None,
 ) -> Correctness:
     """Hold the candidate's answers to five draws to the gate; `CandidateError` where there is no answer to compare.
 
-    `like` is what `reference_output` gives, where that is known already.
+    `like` is what `reference_output` gives, where that is known already. `keep` is handed each answer, before the exact
+    one is computed.
     """
     like = reference_output(device, problem, reference) if like is None else like
     draws: list[Draw] = []
@@ -184,6 +191,8 @@ def check(
             inputs = workload.draw(draw_seed)
             before = Fingerprint(inputs)
             answer = answer_of(device, workload, candidate, inputs, like, before)
+            if keep is not None:
+                keep(kind, draw_seed, before, answer)
             redraw = functools.partial(workload.draw, draw_seed)
             truth = unchanged_truth_of(problem, reference, inputs, like, before, redraw)
             if truth.in_pieces and not is_right_reference(truth, gate, inputs):

@@ -6,12 +6,16 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import torch
 
 from pytest_kgate.device.cuda.instruments import Instruments
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import DeviceMissing
+
+if TYPE_CHECKING:
+    from pytest_kgate.device.protocol import Device
 
 _HUNG = "a kernel did not end in time"
 """Why a context is lost in which a kernel still runs."""
@@ -178,3 +182,8 @@ class CudaContext:
                 "Run the test under `compute-sanitizer` to see which kernel and line. The CUDA context of this process "
                 "is lost, so its remaining CUDA tests are not run.",
             ) from error
+
+
+def is_real(device: Device) -> bool:
+    """Whether kernels run on it; a fake device may say that it is a GPU, and is no CudaContext."""
+    return device.kind == "host" or isinstance(device, CudaContext)

@@ -77,6 +77,24 @@ def sdpa_problem(shape: Shape, dtype: str = "float16", backend: str | None = Non
     return replace(made, seed=seed, small=small, reference=dict(made.reference))
 
 
+def arguments_of(problem: Problem) -> dict[str, Any] | None:
+    """Shape and dtype of which `sdpa_problem` makes the same functions, in types of JSON; None of another problem."""
+    if problem.shape is None or problem.dtype not in DTYPES or not isinstance(problem.reference, Mapping):
+        return None
+    for backend in (None, *problem.reference):
+        if backend is not None and backend not in BACKENDS:
+            return None
+        made = _made(problem.shape, problem.dtype, backend)
+        assert isinstance(made.reference, Mapping)
+        functions = ("inputs", "hard_inputs", "exact", "equal")
+        alike = all(getattr(problem, role) is getattr(made, role) for role in functions)
+        if alike and all(made.reference.get(name) is one for name, one in problem.reference.items()):
+            shape = problem.shape
+            extents = [shape.batch, shape.heads, shape.seqlen, shape.head_dim, shape.causal]
+            return {"shape": extents, "dtype": problem.dtype}
+    return None
+
+
 @functools.cache
 def _made(shape: Shape, dtype: str, backend: str | None) -> Problem:
     """One object for one problem, so that those who ask for it in several tests are known to mean the same."""

@@ -74,12 +74,15 @@ class KernelBench:
 
     def to_message(self) -> dict[str, Any]:
         """From which `from_message` makes the same problem in another process; after the first draw."""
-        return {"file": str(self._source.path), "constants": list(self._constants().items())}
+        constants = list(self._constants().items())
+        return {"file": str(self._source.path), "constants": constants, "hard_scale": self._inputs.hard_scale}
 
     @classmethod
     def from_message(cls, message: Mapping[str, Any]) -> KernelBench:
         """The problem of which `to_message` told."""
-        return cls(message["file"], dict(message["constants"]))
+        made = cls(message["file"], dict(message["constants"]))
+        made._inputs.hard_scale = message["hard_scale"]
+        return made
 
     def _constants(self) -> Mapping[int, Any]:
         return self._inputs.constants

@@ -178,7 +178,7 @@ class Record(TypedDict):
 
     `lease` (waiting for other sessions on the device), `draw`, `exact`, `reference`, `candidate`, `capture`, `compare`
     (inputs, with what they were), `settle`, `warm-up`, `probes`, `timed`, `start` (of the processes of an isolated
-    candidate), and what `check`, `race`, `verify`, `integrity` and all `other` take besides.
+    candidate), and what `check`, `race`, `verify`, `integrity`, `clean` and all `other` take besides.
     """
     memory: NotRequired[MemoryFacts]
     """What the call was to hold at once; missing where it ended before that was known."""

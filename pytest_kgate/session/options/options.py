@@ -105,6 +105,12 @@ class Options:
         "remembered answers, the kernels it launches.",
         per_test=False,
     )
+    clean: str = choice(
+        ("auto", "off"),
+        "Whether a gate that would pass is looked at once more in a process that runs nothing of the candidate, where "
+        "its problem can be made there by name.",
+        per_test=False,
+    )
     fdr: float | None = option(
         None,
         "Let at most this share of the session's passed gates be false, on average (Benjamini-Hochberg): gates "

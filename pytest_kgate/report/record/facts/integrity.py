@@ -20,6 +20,19 @@ class FindingFacts(TypedDict):
     """What it found, in a sentence."""
 
 
+class CleanFacts(TypedDict):
+    """What was looked at once more in a process that runs nothing of the candidate."""
+
+    done: bool
+    """Whether it could be; else `why` says why not."""
+    why: NotRequired[str]
+    """One clause."""
+    answers: NotRequired[Annotated[int, ">= 0"]]
+    """Answers of the candidate that were compared there with exact ones, computed there."""
+    seconds_spent: NotRequired[Annotated[float, ">= 0"]]
+    """On all of it, the start of that process included."""
+
+
 class IntegrityFacts(TypedDict):
     """What was looked at beside the answer."""
 
@@ -34,7 +47,9 @@ class IntegrityFacts(TypedDict):
     floor_seconds: float | None
     """The least that the problem can take on this device; null where that is not known."""
     seconds_spent: Annotated[float, ">= 0"]
-    """On all of these checks."""
+    """On all of these checks, without the clean process."""
+    clean: NotRequired[CleanFacts]
+    """What a clean process said of a gate that would have passed without it."""
 
 
 class ConfinementFacts(TypedDict):

@@ -1,0 +1,159 @@
+"""Once a gate would pass: what a clean process says of it, which runs nothing of the candidate."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from collections.abc import Mapping
+from dataclasses import astuple
+from typing import TYPE_CHECKING
+from typing import Any
+
+from pytest_kgate.bench.correctness.problem_calls import workload_of
+from pytest_kgate.bench.processes.clean import settings
+from pytest_kgate.bench.processes.clean.answers import KeptAnswer
+from pytest_kgate.bench.processes.clean.answers import KeptAnswers
+from pytest_kgate.bench.processes.clean.answers import message_file
+from pytest_kgate.bench.processes.clean.answers import sealed
+from pytest_kgate.bench.processes.clean.problem.candidate_files import files_of
+from pytest_kgate.bench.processes.clean.problem.recipe import NotRebuilt
+from pytest_kgate.bench.processes.clean.problem.recipe import is_own
+from pytest_kgate.bench.processes.clean.problem.recipe import recipe_of
+from pytest_kgate.bench.processes.clean.process import CleanProcess
+from pytest_kgate.bench.processes.clean.process import CleanProcessLost
+from pytest_kgate.device.cuda.context import is_real
+from pytest_kgate.problems.fingerprint import Fingerprint
+
+if TYPE_CHECKING:
+    from pytest_kgate.bench.race.reference import Reference
+    from pytest_kgate.bench.request import Request
+    from pytest_kgate.device.arm import Arm
+    from pytest_kgate.device.protocol import Device
+    from pytest_kgate.integrity.checks import IntegrityChecks
+    from pytest_kgate.report.record.facts.integrity import CleanFacts
+
+
+class CleanRoom:
+    """The clean processes of a session: one for each of its devices, started when the first gate would pass."""
+
+    def __init__(self) -> None:
+        self._processes: dict[str, CleanProcess] = {}
+        self._lost: dict[str, str] = {}
+
+    def process(self, device: Device, timeout_seconds: float) -> CleanProcess:
+        """The one of this device; raises `NotRebuilt` where it was lost before, and as `CleanProcess` does."""
+        name = device.torch_device
+        if name in self._lost:
+            raise NotRebuilt(f"the clean process was lost before: {self._lost[name]}")
+        if name not in self._processes:
+            self._processes[name] = CleanProcess(device, timeout_seconds)
+        return self._processes[name]
+
+    def lose(self, device: Device, how: str) -> None:
+        """Remember that the process of this device was lost; no other is started."""
+        self._lost[device.torch_device] = how
+
+    def close(self) -> None:
+        """End all of them."""
+        for one in self._processes.values():
+            one.close()
+        self._processes.clear()
+
+
+class CleanLook:
+    """Of one call: keeps some of its answers, and has them compared in the clean process once all else would pass."""
+
+    def __init__(self, room: CleanRoom, request: Request, device: Device) -> None:
+        self.kept = KeptAnswers()
+        self._room = room
+        self._request = request
+        self._device = device
+
+    def run(self, reference: Reference, checks: IntegrityChecks) -> None:
+        """Look, and tell `checks` what was found."""
+        start = time.perf_counter()
+        wrong: str | None = None
+        try:
+            wrong, checks.clean = self._looked(reference)
+        except NotRebuilt as clause:
+            checks.clean = {"done": False, "why": str(clause)}
+        except CleanProcessLost as how:
+            self._room.lose(self._device, str(how))
+            checks.clean = {"done": False, "why": f"the clean process was lost: {how}"}
+            checks.warnings.append(
+                f"the clean process, which looks at gates that would pass, was lost: {how}; this gate and those after "
+                "it rest on what the tests' own process says"
+            )
+        checks.clean["seconds_spent"] = time.perf_counter() - start
+        if wrong is not None:
+            checks.report("clean", wrong)
+
+    def _looked(self, reference: Reference) -> tuple[str | None, CleanFacts]:
+        """What is wrong, as one sentence, and what was done."""
+        request = self._request
+        files = files_of(request.candidate)
+        recipe = recipe_of(request.problem, reference.backend, files)
+        with contextlib.ExitStack() as stack:
+            answers = list(self.kept)
+            if not is_own(recipe):
+                own = self._reference_answer(reference.arm, answers[0].facts)
+                stack.callback(os.close, own.fd)
+                answers.insert(0, own)
+            told = {
+                "recipe": recipe,
+                "candidate_files": sorted(files),
+                "gate": None if request.error is None else astuple(request.error),
+                "settings": settings.read(),
+                "answers": [one.facts for one in answers],
+            }
+            message = message_file(_text(told))
+            stack.callback(os.close, message)
+            process = self._room.process(self._device, request.settings.timeout)
+            stack.callback(process.over)
+            process.ask({"do": "problem"}, message)
+            for number, one in enumerate(answers):
+                clause = process.ask({"do": "compare", "answer": number}, one.fd).get("wrong")
+                if clause:
+                    told_wrong = (
+                        "what passed here does not in a clean process, which runs nothing of the candidate: "
+                        f"{clause}. Look for functions that are replaced in this one."
+                    )
+                    return told_wrong, {"done": True, "answers": number + 1}
+        return None, {"done": True, "answers": len(list(self.kept))}
+
+    def _reference_answer(self, reference: Arm, facts: Mapping[str, Any]) -> KeptAnswer:
+        """What the reference answers in this process to the inputs of a kept answer."""
+        workload = workload_of(self._request.problem, self._device, hard=facts["kind"] == "hard")
+        with self._device.running("running the reference"):
+            inputs = workload.draw(facts["seed"])
+            before = Fingerprint(inputs)
+            answer = reference.call(inputs, workload.output_for(reference, inputs))
+            self._device.synchronize()
+            return sealed(facts["kind"], facts["seed"], before, answer, whose="reference")
+
+
+@contextlib.contextmanager
+def clean_look(room: CleanRoom | None, request: Request, device: Device) -> Iterator[CleanLook | None]:
+    """The look of a call that has a gate to pass; None where it has none, or is not to be looked at so."""
+    chosen = request.settings
+    off = chosen.clean == "off" or chosen.integrity == "off" or chosen.isolate or chosen.selftest
+    measures = not (request.speed or request.error) or request.process is not None or request.in_processes
+    if off or measures or room is None or sys.platform != "linux" or not is_real(device):
+        yield None
+        return
+    look = CleanLook(room, request, device)
+    try:
+        yield look
+    finally:
+        look.kept.close()
+
+
+def _text(told: dict[str, Any]) -> str:
+    try:
+        return json.dumps(told)
+    except (TypeError, ValueError):
+        raise NotRebuilt("the problem goes by what is no plain value") from None

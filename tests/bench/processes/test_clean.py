@@ -1,0 +1,125 @@
+"""Gates that would pass, looked at once more in a process that runs nothing of the candidate."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from pathlib import Path
+
+import pytest
+
+pytestmark = [
+    pytest.mark.clean_process,
+    pytest.mark.skipif(not Path("/proc/self").exists(), reason="the clean process needs Linux"),
+]
+
+PROBLEMS = """
+import functools
+import torch
+from pytest_kgate import Problem
+
+W = torch.randn(16, 16)
+
+def draw(rows, generator):
+    return (torch.randn(rows, 16, generator=generator, device=generator.device),)
+
+def exact(x):
+    return torch.relu(x.double())
+
+NAMED = Problem("named", functools.partial(draw, 8), torch.relu, exact)
+HELD = Problem("held", lambda g: draw(8, g), lambda x: torch.relu(x), lambda x: torch.relu(x.double()))
+LISTED = {"a": Problem("listed", lambda g: draw(8, g), lambda x: torch.relu(x), lambda x: torch.relu(x.double()))}
+CHANGED = Problem("changed", functools.partial(draw, 8), lambda x: x @ W, lambda x: x.double() @ W.double())
+"""
+
+ATTENTION = """
+import pytest, torch
+import torch.nn.functional as F
+from pytest_kgate import Shape
+
+@pytest.fixture
+def problem(sdpa_oracle):
+    torch.set_num_threads(1)
+    return sdpa_oracle(Shape(1, 2, 32, 16), dtype="float32", backend="math")
+"""
+
+
+@pytest.fixture
+def records(pytester):
+    """Run one session on the host in a process of its own, and return its records."""
+
+    def run(source, *arguments):
+        pytester.makepyfile(problems=PROBLEMS, test_it=textwrap.dedent(source))
+        pytester.runpytest_subprocess(
+            "--kgate-device=host", "--kgate-json=records.json", "--kgate-budget=5", *arguments
+        )
+        return json.loads((pytester.path / "records.json").read_text())["records"]
+
+    return run
+
+
+def test_problem_is_made_anew_where_its_functions_have_names_elsewhere(records):
+    found = records(
+        ATTENTION
+        + """
+import problems
+from pytest_kgate import Problem
+
+OWN = Problem("own", problems.NAMED.inputs, torch.relu, lambda x: torch.relu(x.double()))
+
+def relu(x):
+    return torch.relu(x)
+
+def test_attention(kbench, problem):
+    kbench(F.scaled_dot_product_attention, problem, allclose=1e-4)
+
+def test_named(kbench):
+    kbench(relu, problems.NAMED, allclose=1e-4)
+
+def test_held(kbench):
+    kbench(relu, problems.HELD, allclose=1e-4)
+
+def test_listed(kbench):
+    kbench(relu, problems.LISTED["a"], allclose=1e-4)
+
+def test_candidates_own_module(kbench):
+    kbench(relu, OWN, allclose=1e-4)
+
+def test_nameless(kbench):
+    problem = Problem("nameless", problems.NAMED.inputs, torch.relu, lambda x: torch.relu(x.double()))
+    kbench(relu, problem, allclose=1e-4)
+
+def test_changed(kbench):
+    problems.W.zero_()
+    kbench(lambda x: torch.zeros_like(x), problems.CHANGED, allclose=1e-4, weak="allow")
+"""
+    )
+    looked = {one["test"].partition("::test_")[2]: one["integrity"]["clean"] for one in found}
+    assert {one["verdict"] for one in found} == {"PASS"}
+    assert {name for name, clean in looked.items() if clean["done"]} == {"attention", "named", "held", "listed"}
+    assert looked["attention"]["answers"] == 4
+    assert looked["candidates_own_module"]["why"] == "the problem own is in the candidate's own module"
+    assert looked["nameless"]["why"].startswith("the problem's exact has no name in a module")
+    assert looked["changed"]["why"] == "the reference's answers from the tests' process are wrong there"
+
+
+@pytest.mark.parametrize("clean", ["auto", "off"])
+def test_comparison_that_is_patched_passes_only_without_the_clean_process(records, clean):
+    (found,) = records(
+        ATTENTION
+        + """
+from pytest_kgate.bench.correctness.comparison.tolerance import ExactAnswer
+from pytest_kgate.integrity.tampering.monkeypatches import MonkeypatchDetector
+
+MonkeypatchDetector.changed = lambda self: []
+ExactAnswer._errors = lambda self, answer, slab: torch.zeros_like(self._wide(slab))
+
+def test_it(kbench, problem):
+    kbench(lambda q, k, v: q + 1, problem, allclose=1e-4, weak="allow")
+""",
+        f"--kgate-clean={clean}",
+    )
+    assert found["verdict"] == ("INVALID" if clean == "auto" else "PASS")
+    if clean == "auto":
+        assert "clean process, which runs nothing of the candidate: max |candidate - exact| is" in found["reason"]
+        assert found["integrity"]["findings"][0]["check"] == "clean"
