@@ -11,7 +11,7 @@ from typing import cast
 import numpy as np
 
 from pytest_kgate.bench import seeds
-from pytest_kgate.bench.correctness.check import Correctness
+from pytest_kgate.bench.correctness.comparison.outcome import Correctness
 from pytest_kgate.bench.correctness.selftest import Selftest
 from pytest_kgate.bench.race.race import Race
 from pytest_kgate.bench.race.retry import ValidRace

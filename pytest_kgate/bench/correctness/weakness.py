@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pytest_kgate.bench.correctness.comparison.findings import IDLE
 from pytest_kgate.bench.correctness.comparison.findings import Limits
 from pytest_kgate.bench.correctness.comparison.outputs import ExactOutputs
 from pytest_kgate.bench.correctness.comparison.slabs import Parted
@@ -27,10 +28,6 @@ from pytest_kgate.bench.correctness.mutants.transforms import constant
 from pytest_kgate.bench.correctness.mutants.transforms import zeros
 from pytest_kgate.problems import tree
 from pytest_kgate.statistics.gates import ErrorGate
-
-IDLE = ("zeros", "one number everywhere", "a remembered answer")
-"""Answers of a kernel that does no work. A check that lets one of them pass proves nothing."""
-
 
 _KEPT_BYTES = 2**26
 """Of a right answer that is remembered. A slab of 8 MiB or so shows as well as all of them that it fits no more."""

@@ -47,6 +47,7 @@ def failure_text(record: Record, width: int | None = None) -> str:
         ("sanitizer", _sanitizer(record)),
         ("error", _error(record)),
         ("worst", _worst(record)),
+        ("where", _where(record)),
         ("latency", _latencies(record)),
         ("rate", _rates(record)),
         ("timing", _timing(record)),
@@ -164,6 +165,13 @@ def _worst(record: Record) -> str:
     values = f"{_value(worst['candidate'])}, exact is {_value(worst['exact'])}"
     name = worst.get("output", "out")
     return f"{name}[{index}] = {values} ({worst['kind']} inputs of seed {worst['seed']}){share}"
+
+
+def _where(record: Record) -> str:
+    correctness = record.get("correctness")
+    worst = correctness.get("worst") if correctness else None
+    said = worst.get("where") if worst else None
+    return f"all that is wrong lies at {said}" if said else ""
 
 
 def _value(value: float | str) -> str:

@@ -143,7 +143,7 @@ class ExactAnswer:
 
     def accepts(self, answer: Answer, limits: Limits) -> bool:
         """Whether `compare` finds no fault, at a fraction of its cost where the tolerance is missed."""
-        return not any(bool((self._excess(answer, limits, slab)[1] > 0).any()) for slab in self._slabs()) and not (
+        return not any(bool((self.excess(answer, limits, slab)[1] > 0).any()) for slab in self._slabs()) and not (
             self.compare(answer, limits).failed
         )
 
@@ -156,7 +156,7 @@ class ExactAnswer:
         wrong = broken = 0
         squares = self._no_squares()
         for slab in self._slabs():
-            errors, excess = self._excess(answer, limits, slab)
+            errors, excess = self.excess(answer, limits, slab)
             where, most = _largest(errors)
             if most > error:
                 error, furthest = most, slab.start + where
@@ -232,7 +232,7 @@ class ExactAnswer:
         own = slab_pieces(values, self.exact.shape).square().sum(1)
         squares[slab.piece : slab.piece + len(own)] += own
 
-    def _excess(self, answer: Answer, limits: Limits, slab: Slab) -> tuple[Tensor, Tensor]:
+    def excess(self, answer: Answer, limits: Limits, slab: Slab) -> tuple[Tensor, Tensor]:
         """A slab's errors, and what each is beyond what its element may be off by."""
         errors = self._errors(answer, slab)
         allowed = limits.atol + (limits.rtol * self.arithmetic.sizes(self._wide(slab)) if limits.rtol else 0.0)

@@ -69,6 +69,9 @@ class WorstFacts(TypedDict):
     """Of that draw's inputs: `normal` or `hard`."""
     seed: int
     """Of that draw."""
+    where: NotRequired[str]
+    """In which part of the output all wrong elements lie: `512 to 1023 (the last 512) of 1024 of axis 2`. Absent where
+    they lie in all parts."""
     wrong_fraction: NotRequired[Fraction]
     """Of that draw's elements, those beyond the tolerance."""
     not_finite_fraction: NotRequired[Fraction]

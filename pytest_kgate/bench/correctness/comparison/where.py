@@ -1,0 +1,65 @@
+"""A map of a wrong answer: along which axes all wrong elements lie in one part, such as the last block or a head."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from torch import Tensor
+
+from pytest_kgate.bench.correctness.comparison.findings import Limits
+from pytest_kgate.bench.correctness.comparison.slabs import slabs
+from pytest_kgate.bench.correctness.comparison.tolerance import ExactAnswer
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_NAMED = 4
+"""How many single places along an axis are listed."""
+
+
+def where_wrong(truth: ExactAnswer, answer: Tensor, limits: Limits) -> str:
+    """Where the elements beyond the tolerance lie, as a clause; empty where they lie everywhere, or there are none."""
+    along = _wrong_along(truth, answer, limits)
+    found = [
+        f"{_places(np.flatnonzero(wrong), len(wrong))} of axis {axis}"
+        for axis, wrong in enumerate(along)
+        if wrong.any() and not wrong.all()
+    ]
+    return " and ".join(found)
+
+
+def _wrong_along(truth: ExactAnswer, answer: Tensor, limits: Limits) -> list[NDArray[np.bool_]]:
+    """For each axis, at which of its indices anything is wrong."""
+    along = [np.zeros(extent, dtype=bool) for extent in truth.shape]
+    for slab in slabs(truth.shape) if answer.numel() else ():
+        wrong = truth.excess(answer, limits, slab)[1] > 0
+        if not slab.index or not bool(wrong.any()):
+            continue
+        lead = len(slab.index) - 1  # single indices, then a slice, then whole axes
+        for axis, index in enumerate(slab.index[:lead]):
+            along[axis][index] = True
+        for axis in range(wrong.dim()):
+            others = [other for other in range(wrong.dim()) if other != axis]
+            any_wrong = (wrong.any(dim=others) if others else wrong).cpu().numpy()
+            target = along[lead + axis]
+            if axis == 0:
+                target = target[slab.index[-1]]
+            target |= any_wrong
+    return along
+
+
+def _places(indices: NDArray[np.intp], extent: int) -> str:
+    """Indices of an axis in words: one, a range, every so many, a few, or how many."""
+    first, last, count = int(indices[0]), int(indices[-1]), len(indices)
+    if count == 1:
+        return f"{first}{' (the last)' if first == extent - 1 else ''} of {extent}"
+    if last - first + 1 == count:
+        end = f" (the last {count})" if last == extent - 1 else ""
+        return f"{first} to {last}{end} of {extent}"
+    steps = np.diff(indices)
+    if steps[0] == steps.min() == steps.max():
+        return f"every {int(steps[0])}th from {first} to {last} of {extent}"
+    if count <= _NAMED:
+        return f"{', '.join(map(str, indices.tolist()))} of {extent}"
+    return f"{count} of {extent}, from {first} to {last}"

@@ -1,0 +1,31 @@
+"""A wrong answer is shown on a map: in which part of the output all that is wrong lies."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from pytest_kgate.bench.correctness.comparison import slabs
+from pytest_kgate.bench.correctness.comparison.findings import Limits
+from pytest_kgate.bench.correctness.comparison.tolerance import ExactAnswer
+from pytest_kgate.bench.correctness.comparison.where import where_wrong
+
+
+@pytest.mark.parametrize("slab_elements", [2**20, 700, 13])
+@pytest.mark.parametrize(
+    ("index", "said"),
+    [
+        ((slice(None), 3), "3 of 8 of axis 1"),
+        ((slice(None), slice(None), slice(96, None)), "96 to 127 (the last 32) of 128 of axis 2"),
+        ((slice(None), slice(None), slice(None), slice(0, None, 16)), "every 16th from 0 to 48 of 64 of axis 3"),
+        ((1, slice(None), -1), "1 (the last) of 2 of axis 0 and 127 (the last) of 128 of axis 2"),
+        ((0, [0, 1, 5]), "0 of 2 of axis 0 and 0, 1, 5 of 8 of axis 1"),
+        ((slice(None),), ""),
+    ],
+)
+def test_part_in_which_all_wrong_elements_lie_is_named(monkeypatch, index, said, slab_elements):
+    monkeypatch.setattr(slabs, "_SLAB_ELEMENTS", slab_elements)
+    exact = torch.randn(2, 8, 128, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    answer = exact.float()
+    answer[index] += 1
+    assert where_wrong(ExactAnswer(exact, exact.float()), answer, Limits(1e-3, 0.0, 32.0)) == said
