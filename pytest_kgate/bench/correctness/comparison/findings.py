@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -66,3 +67,11 @@ class RowError:
     """Its rms error over its own rms."""
     error: float
     """Its rms error."""
+
+
+def tolerance_reason(error: float, limits: Limits) -> str:
+    """What was found and what was allowed."""
+    if not math.isfinite(error):
+        return "the output holds NaN or Inf"
+    relative = f" + {limits.rtol:g} |exact|" if limits.rtol else ""
+    return f"max |candidate - exact| is {error:.3g}, allowed is {limits.atol:.3g}{relative}"

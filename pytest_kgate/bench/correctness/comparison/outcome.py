@@ -177,14 +177,10 @@ def place_of(output: Found, answer: Any, kind: DrawKind, seed: int) -> WorstFact
     }
     if output.output != "output":
         worst["output"] = output.output
-    where = (
-        where_wrong(output.truth, outputs_of(answer)[output.output], output.limits)
-        if found.failed == "tolerance"
-        else ""
-    )
-    if where:
-        worst["where"] = where
     if found.failed == "tolerance":
+        where = where_wrong(output.truth, outputs_of(answer)[output.output], output.limits)
+        if where:
+            worst["where"] = where
         worst["wrong_fraction"] = place.wrong_fraction  # of elements beyond the tolerance
     return worst
 

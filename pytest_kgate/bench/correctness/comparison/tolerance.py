@@ -19,6 +19,7 @@ from pytest_kgate.bench.correctness.comparison.findings import Comparison
 from pytest_kgate.bench.correctness.comparison.findings import Limits
 from pytest_kgate.bench.correctness.comparison.findings import Place
 from pytest_kgate.bench.correctness.comparison.findings import RowError
+from pytest_kgate.bench.correctness.comparison.findings import tolerance_reason
 from pytest_kgate.bench.correctness.comparison.slabs import Answer
 from pytest_kgate.bench.correctness.comparison.slabs import Parted
 from pytest_kgate.bench.correctness.comparison.slabs import Slab
@@ -173,7 +174,7 @@ class ExactAnswer:
         failed: FailedCheck = ""
         reason = ""
         if largest > 0:
-            failed, reason = "tolerance", _tolerance_reason(error, limits)
+            failed, reason = "tolerance", tolerance_reason(error, limits)
         elif relative and rms_error > limits.factor * self.baseline:
             failed, reason = "rms", self._rms_reason(rms_error, limits.factor)
         elif relative and row_excess > 1:
@@ -296,10 +297,3 @@ def _largest(values: Tensor) -> tuple[int, float]:
     """The flat index of the largest, and its value."""
     index = int(values.argmax())
     return index, float(values.flatten()[index])
-
-
-def _tolerance_reason(error: float, limits: Limits) -> str:
-    if not math.isfinite(error):
-        return "the output holds NaN or Inf"
-    relative = f" + {limits.rtol:g} |exact|" if limits.rtol else ""
-    return f"max |candidate - exact| is {error:.3g}, allowed is {limits.atol:.3g}{relative}"
