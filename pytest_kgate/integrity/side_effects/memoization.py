@@ -45,8 +45,8 @@ _KNOWN = 2
 
 _LARGE_BYTES = 2**26
 
-_SHOWN_SECONDS = 20e-3
-"""How long each known set is shown before the first pair: a candidate may work on the first calls that see values."""
+_SHOWN_SECONDS = 5e-3
+"""How long known sets are shown before the first pair: a candidate may work on the first calls that see values."""
 
 _DOUBTED_SECONDS = 0.5
 """The same, where the race left a doubt."""
