@@ -102,7 +102,8 @@ def _built_otherwise(result: object, found: dict[str, Any], wanted: dict[str, An
         )
     return (
         f"The candidate returned {got} with {_listed(found)}, and the problem asks for {_listed(wanted)}.",
-        "Return what the reference returns: as many tensors, in tuples, lists or dicts that are built alike.",
+        "Return what the reference returns: as many tensors, in tuples, lists or dicts that are built alike"
+        + ("; what is changed in place need not be returned." if isinstance(result, InPlace) else "."),
     )
 
 
@@ -122,6 +123,11 @@ def _as_output(name: str, result: Any, like: Tensor, inputs: tuple[Any, ...]) ->
             )
         result = _array_as_tensor(result)
     assert isinstance(result, Tensor)
+    if result.is_nested or result.is_quantized:
+        raise CandidateError(
+            f"The candidate returned a {'nested' if result.is_nested else 'quantised'} tensor as its {name}.",
+            "Return dense tensors, such as the values of it.",
+        )
     for what, got, wanted in (
         ("shape", tuple(result.shape), tuple(like.shape)),
         ("dtype", result.dtype, like.dtype),

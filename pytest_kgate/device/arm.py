@@ -93,10 +93,11 @@ def _in_place(call: Callable[..., Any], mutates: tuple[int, ...]) -> Callable[..
     def changing(inputs: tuple[Any, ...], output: Any) -> Any:
         result = call(inputs, output)
         changed = {position: inputs[position] for position in mutates}
+        known = [*changed.values(), *(one for its in changed.values() if type(its) in (tuple, list) for one in its)]
         if type(result) in (tuple, list):
-            kept = [None if any(one is its for its in changed.values()) else one for one in result]
+            kept = [None if any(one is its for its in known) else one for one in result]
             result = None if all(one is None for one in kept) else type(result)(kept)
-        elif any(result is its for its in changed.values()):
+        elif any(result is its for its in known):
             result = None
         return InPlace(result, changed)
 

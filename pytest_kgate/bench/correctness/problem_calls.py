@@ -57,7 +57,12 @@ def workload_of(problem: Problem, device: Device, like: Any = None, *, hard: boo
         with spent("draw"), blame("The problem's inputs", "it is called as inputs(generator)"):
             inputs = draw_from(generator)
         inputs = inputs if isinstance(inputs, tuple) else tuple(inputs) if isinstance(inputs, list) else (inputs,)
-        _demand_no_other_arrays(inputs)
+        _demand_plain_tensors(inputs)
+        if any(place not in range(len(inputs)) for place in problem.mutates):
+            raise UsageError(
+                f"Problem(mutates={problem.mutates}) names an input that there is not: there are {len(inputs)}.",
+                "Give the positions of the inputs that a call changes, from 0.",
+            )
         return inputs
 
     def make_output(inputs: tuple[Any, ...]) -> Any:
@@ -139,7 +144,7 @@ def truth_of(
     answer = _with_room(lambda: _reference_answer(problem, reference, inputs, like), found, like)
     outputs = outputs_of(answer)
     return ExactOutputs(
-        {name: ExactAnswer(one, outputs[name], in_pieces=in_pieces) for name, one in found.items()},
+        {name: ExactAnswer(one, outputs[name], in_pieces=in_pieces) for name, one in found.items() if one.numel()},
         answer,
         problem.tolerance,
         None if problem.equal is None else Equal(problem.equal, whole, inputs),
@@ -271,13 +276,19 @@ def _shaped_for(problem: Problem, inputs: tuple[Any, ...]) -> Any:
     return tree.mapped(exact, shaped)
 
 
-def _demand_no_other_arrays(inputs: tuple[Any, ...]) -> None:
+def _demand_plain_tensors(inputs: tuple[Any, ...]) -> None:
     for position, one in enumerate(inputs):
         for leaf in tree.leaves(one):
             if hasattr(leaf, "__array__") and not isinstance(leaf, Tensor):
                 raise UsageError(
                     f"The problem's input {position} holds a {type(leaf).__name__} of {type(leaf).__module__}.",
                     "Draw torch tensors: torch.from_numpy(array) makes one of an array.",
+                )
+            if isinstance(leaf, Tensor) and (leaf.is_nested or leaf.is_quantized):
+                raise UsageError(
+                    f"The problem's input {position} is a {'nested' if leaf.is_nested else 'quantised'} tensor.",
+                    "Draw the tensors that it consists of, such as values and offsets, or integers and scales, and let "
+                    "the reference make it of them.",
                 )
 
 

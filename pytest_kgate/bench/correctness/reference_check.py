@@ -99,8 +99,9 @@ def _rms(inputs: tuple[Any, ...]) -> float:
     squares, count = 0.0, 0
     for tensor in tree.tensors(inputs):
         if (tensor.is_floating_point() or tensor.is_complex()) and tensor.numel():
-            for slab in slabs(tensor.shape):
-                part = tensor.detach()[slab.index]
+            dense = tensor.detach() if tensor.layout is torch.strided else tensor.detach().to_dense()
+            for slab in slabs(dense.shape):
+                part = dense[slab.index]
                 sizes = part.abs() if tensor.itemsize > 1 else part.float().abs()
                 squares += float(sizes.double().nan_to_num(0.0, 0.0, 0.0).square().sum())
             count += tensor.numel()

@@ -148,9 +148,9 @@ def demand_tensors(role: str, result: Any) -> Any:
                 "Return a torch tensor, or a tuple, list, dict or dataclass of some: torch.as_tensor(number) makes one "
                 "of a number.",
             )
-        if one.layout is not torch.strided or one.is_meta or one.is_quantized:
+        if one.is_nested or one.layout is not torch.strided or one.is_meta or one.is_quantized:
             raise UsageError(
-                f"The problem's {role} returned a sparse or quantised tensor, or one without memory.",
+                f"The problem's {role} returned a sparse, nested or quantised tensor, or one without memory.",
                 "Return dense tensors: result.to_dense(), result.dequantize(), or the parts of it that hold values.",
             )
     if not outputs:

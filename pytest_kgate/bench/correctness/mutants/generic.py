@@ -45,6 +45,8 @@ def generic_mutants(right: Right, like: Any) -> list[Mutant]:
     outputs = outputs_of(like)
     for number, (output, one) in enumerate(outputs.items()):
         where = f" ({output})" if len(outputs) > 1 else ""
+        if not one.numel():
+            continue
         ways = {name: _applied(change) for name, change in {**CHANGES, **coarse_outputs(one.dtype)}.items()}
         if one.is_floating_point() or one.is_complex():
             ways["one NaN"] = _one_nan
