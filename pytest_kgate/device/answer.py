@@ -150,9 +150,9 @@ def _as_output(name: str, result: Any, like: Tensor, inputs: tuple[Any, ...]) ->
     return result
 
 
-def tensors_of(result: Any) -> list[Tensor]:
-    """Tensors in the memory of all outputs of an answer that `as_answer` has seen the like of; see `_tensor_of`."""
-    return [_tensor_of(one) for one in outputs_of(result).values()]
+def tensors_of(result: Any) -> dict[str, Tensor]:
+    """By name, tensors in the memory of all outputs of an answer that `as_answer` has seen the like of."""
+    return {name: _tensor_of(one) for name, one in outputs_of(result).items()}
 
 
 def copied(result: Any) -> Any:

@@ -27,8 +27,10 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 import numpy as np
+import torch
 
 from pytest_kgate.device.answer import demand_data
+from pytest_kgate.device.answer import outputs_of
 from pytest_kgate.device.answer import poison
 from pytest_kgate.device.answer import tensors_of
 from pytest_kgate.device.arm import Arm
@@ -46,6 +48,9 @@ from pytest_kgate.problems import tree
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+_NONE = torch.empty(0, 0, dtype=torch.bool)
+"""What stands for an output that a launch did not return."""
 
 _AUDIT = (0, 2)
 """The row in which one launch, at a random turn, has new values, poisoned output and its answer kept."""
@@ -186,7 +191,9 @@ class ProbeRows:
         demand_data(result)  # not an object that computes now that its time is over
         if which not in self._answers:
             return
-        for answer, kept in zip(tensors_of(result), tree.tensors(self._answers[which]), strict=True):
+        found = tensors_of(result)
+        for name, kept in outputs_of(self._answers[which]).items():
+            answer = found.get(name, _NONE)
             if answer.shape != kept.shape or answer.dtype != kept.dtype:
                 raise CandidateError(
                     f"A timed launch returned {tuple(answer.shape)} of {answer.dtype}, the checked ones "

@@ -85,3 +85,20 @@ def test_each_call_of_a_row_has_inputs_of_its_own_that_are_put_back():
 def test_large_inputs_share_fewer_copies():
     inputs = draw(torch.Generator().manual_seed(1))
     assert len(PutBack(inputs, (1,), calls=100, most_bytes=2000).sets) == 2
+
+
+def test_keys_of_a_dict_may_come_in_any_order_in_timed_calls():
+    def reference(x):
+        return {"double": x * 2, "sum": x.sum()}
+
+    def candidate(x):
+        return {"sum": x.sum(), "double": x * 2}
+
+    device = HostDevice()
+    doubled = Problem("dict", lambda g: (torch.randn(64, generator=g),), reference, lambda x: reference(x.double()))
+    arms = [bind("candidate", candidate, {}), bind("reference", reference, {})]
+    workload = workload_of(doubled, device, reference_output(device, doubled, arms[1]))
+    stopwatch = device.stopwatch(arms, workload, timer="wall", cache="hot")
+    found = stopwatch.round(RoundSeeds(1, 2, (3, 4, 5)), np.repeat(np.arange(2), 2))
+    for seed, answer in found.probe.answers:
+        assert torch.equal(answer["double"], reference(*workload.draw(seed))["double"])

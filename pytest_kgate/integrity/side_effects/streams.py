@@ -52,7 +52,7 @@ def finishes_late(arm: Arm, workload: Workload, seed: int) -> str | None:
     """
     inputs = workload.draw(seed)
     output = workload.output_for(arm, inputs)
-    result = tensors_of(arm.call(inputs, output))
+    result = _outputs(arm.call(inputs, output))
     returned = [one.clone() for one in result]
     time.sleep(_HELD_SECONDS + _LATE_SECONDS)
     return None if all(map(_same_bytes, returned, result)) else "its answer changed after the call had returned"
@@ -77,7 +77,7 @@ def works_elsewhere(device: CudaContext, arm: Arm, workload: Workload, seeds: tu
     arm.call(other, output)  # what is allocated or loaded once would wait for the held stream
     device.synchronize()
     start = time.perf_counter()
-    answer = tensors_of(arm.call(other, output))
+    answer = _outputs(arm.call(other, output))
     device.synchronize()
     held_seconds = min(max(_HELD_SECONDS, 2 * (time.perf_counter() - start)), _LONGEST_HELD_SECONDS)
     stale = _parts(answer).cpu()
@@ -91,7 +91,7 @@ def works_elsewhere(device: CudaContext, arm: Arm, workload: Workload, seeds: tu
     del blank
     device.synchronize()
     device.instruments.hold(device.stream)
-    result = tensors_of(arm.call(inputs, output))
+    result = _outputs(arm.call(inputs, output))
     time.sleep(held_seconds)
     in_time = _read(result, held, side)
     device.instruments.release()
@@ -116,12 +116,12 @@ def ends_on_default_stream(device: CudaContext, arm: Arm, workload: Workload, se
     output = workload.output_for(arm, inputs)
     side = torch.cuda.Stream(device.index)
     # On other inputs, so that memory which is used again does not hold the answer already.
-    held = torch.empty_like(_parts(tensors_of(arm.call(other, output))), device="cpu", pin_memory=True)
+    held = torch.empty_like(_parts(_outputs(arm.call(other, output))), device="cpu", pin_memory=True)
     if output is not None:
         poison(output)
     device.synchronize()
     device.instruments.hold(torch.cuda.default_stream(device.index))
-    result = tensors_of(arm.call(inputs, output))
+    result = _outputs(arm.call(inputs, output))
     called = torch.cuda.Event()
     called.record(device.stream)
     in_time = _ended(called) and _read(result, held, side)
@@ -171,6 +171,10 @@ def out_of_order(
         "its calls are right only where the GPU is waited for before and after each, so some of the work runs on "
         "another stream, which does not wait for the one that the call is made on, or is not waited for"
     )
+
+
+def _outputs(answer: Any) -> list[Tensor]:
+    return list(tensors_of(answer).values())
 
 
 def _read(result: Iterable[Tensor], into: Tensor, side: torch.cuda.Stream) -> bool:
