@@ -115,9 +115,9 @@ def timing(source: Source, arch: str | None) -> Timing:
 
 def table(timings: list[Timing]) -> str:
     """The timings in Markdown, and below on what they were taken."""
-    from pytest_kgate.device.host import cpu_model
     from pytest_kgate.report import format as text
     from pytest_kgate.report.page.markdown import grid
+    from pytest_kgate.system.cpu_load import cpu_model
 
     rows = [(t.name, t.arch, *(text.seconds(value) for value in (t.cold, t.knob, t.warm))) for t in timings]
     facts = (cpu_model(), f"{os.cpu_count()} processors", *dict.fromkeys(t.compiler for t in timings))

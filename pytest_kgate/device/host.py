@@ -7,12 +7,10 @@ import gc
 import itertools
 import math
 import os
-import platform
 import time
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -41,6 +39,7 @@ from pytest_kgate.problems import tree
 from pytest_kgate.system.clocks.spent import add_spent
 from pytest_kgate.system.clocks.spent import spent
 from pytest_kgate.system.cpu_load import RoundLoad
+from pytest_kgate.system.cpu_load import cpu_model
 from pytest_kgate.system.cpu_load import wait_until_quiet
 from pytest_kgate.system.procfs import available_memory
 
@@ -193,6 +192,7 @@ class WallStopwatch:
             pads = [torch.empty(int(steps) * _PAD_BYTES, dtype=torch.uint8) for steps in rng.integers(1, _PADS, 2)]
             drawn, fixed = self.workload.draw(seeds.values), self.workload.fixed
             put_back = PutBack(drawn, self.workload.mutates, max(counts), _IN_PLACE_BYTES, self.arms)
+            put_back.warn(self.warnings)
             sets = [self._set(inputs) for inputs in put_back.sets]
             first = remembered(fixed(drawn), in_part=True)
             rows = {(index, LONG): _row(arm, index, counts[index], sets) for index, arm in enumerate(self.arms)}
@@ -291,12 +291,3 @@ def no_garbage_collection() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
-
-
-def cpu_model() -> str:
-    """The CPU's marketing name, where the system tells."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

@@ -113,7 +113,7 @@ class PutBack:
         """
         own = [inputs[place] for place in mutates]
         self.count = min(calls, max(1, most_bytes // max(1, tree.size_bytes(own)))) if mutates else 1
-        self._mutates = tuple(mutates)
+        self._mutates, self._calls = tuple(mutates), calls
         self._pristine = tree.copy(tuple(own))
         copies, self._blocks = tree.stacked(self._pristine, self.count - 1)
         self._prepares = [arm.prepare for arm in arms if arm.prepare is not None]
@@ -137,6 +137,15 @@ class PutBack:
         """Do what the arms have to do before calls on all sets."""
         for prepare in self._prepares:
             prepare(self.sets)
+
+    def warn(self, warnings: list[str]) -> None:
+        """Add a sentence for the record where the sets take turns."""
+        said = (
+            f"{self.count} copies of the inputs that calls change had room, for {self._calls} calls in a row: some "
+            "calls found what an earlier one of their row had left"
+        )
+        if self._mutates and self.count < self._calls and said not in warnings:
+            warnings.append(said)
 
     def before(self, intervals: Sequence[TimedInterval]) -> list[TimedInterval]:
         """The intervals, before each of which it is done."""

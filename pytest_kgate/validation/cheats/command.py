@@ -93,8 +93,8 @@ def _setting(device: str) -> dict[str, Any]:
     """The device and its software, read without touching the GPU: forks of this process could not use it then."""
     import torch
 
-    from pytest_kgate.device.host import cpu_model
     from pytest_kgate.report.record.values import now
+    from pytest_kgate.system.cpu_load import cpu_model
 
     setting: dict[str, Any] = {"torch": f"PyTorch {torch.__version__}", "day": now()[:10]}
     if device == "host":

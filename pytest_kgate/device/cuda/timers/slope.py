@@ -135,6 +135,7 @@ class SlopeStopwatch(CudaStopwatch):
             sets = [(inputs, outputs), *(self._another_set(one) for one in self._others(put_back))]
             put_back.sets = [one for one, _ in sets]
             put_back()  # loads the kernels that it takes
+            put_back.warn(self.warnings)
             lengths = self.lengths  # read once a round: the arms' code runs while rows are made
             with spent("capture"):
                 rows = stack.enter_context(self.rows(sets, rng, lengths))
@@ -148,10 +149,9 @@ class SlopeStopwatch(CudaStopwatch):
                 )
             elapsed, retaken, busy_seconds = self._timed(put_back.before(intervals), rows, rng)
             evidence = {**self.clock_evidence(), "device_busy_seconds": busy_seconds}
-            if not seeds.probes:
-                fixed = self.workload.fixed  # of `inputs`, which are compared with a copy as the round ends
+            if not (seeds.probes or self.workload.mutates):  # then all sets share what may not change
                 for copies, _ in sets[1:]:
-                    demand_unwritten(fixed(copies), fixed(inputs), "an arm")
+                    demand_unwritten(copies, inputs, "an arm")  # `inputs` are compared with a copy as the round ends
         of_samples = np.array([interval.sampled for interval in intervals])
         sampled = elapsed[of_samples]
         add_spent("timed", float(sampled.sum()))

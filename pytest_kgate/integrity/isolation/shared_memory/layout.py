@@ -65,7 +65,7 @@ class Layout:
     def of(cls, inputs: tuple[Any, ...], answer: Any, calls: int) -> Layout:
         """A layout for `calls` calls with inputs and an answer like these, of tensors of one device."""
         returned = answer.returned if isinstance(answer, InPlace) else answer
-        device = next(tree.tensors((returned, inputs))).device
+        device = next(tree.tensors((answer, inputs))).device
         places = []
         end = _GUARD_BYTES
         for tensor in tree.tensors((inputs, returned)):
