@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from pytest_kgate.bench.correctness.check import check
+from pytest_kgate.bench.correctness.check import on_small
 from pytest_kgate.bench.correctness.check import verify_timed_output
 from pytest_kgate.bench.correctness.problem_calls import demand_repeatable
 from pytest_kgate.bench.correctness.problem_calls import workload_of
@@ -189,6 +190,10 @@ def _run(
                 del guarded_problem, guarded_candidate  # which hold the latest inputs
                 checks.phase_over()
         if builder.correctness.verdict is not Verdict.PASS and request.must_be_right:
+            if on_host and isolation is None and problem.small is not None:  # on a GPU it might fault there
+                with deadline(settings.timeout, f"the check of {problem.small.name}", when_stuck):
+                    small = on_small(device, request, reference.backend)
+                builder.correctness = replace(builder.correctness, on_small=small)
             return
         if request.in_processes:
             return  # which take the device one after the other

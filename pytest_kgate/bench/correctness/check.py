@@ -6,6 +6,7 @@ import functools
 import itertools
 from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from typing import Any
 from typing import TypeAlias
@@ -31,10 +32,12 @@ from pytest_kgate.bench.seeds import Stream
 from pytest_kgate.device.answer import as_answer
 from pytest_kgate.device.arm import CALL_CONVENTION
 from pytest_kgate.device.arm import Arm
+from pytest_kgate.device.arm import bind
 from pytest_kgate.device.arm import blame
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.errors import CandidateError
+from pytest_kgate.errors import KgateError
 from pytest_kgate.problems import tree
 from pytest_kgate.problems.fingerprint import Fingerprint
 from pytest_kgate.problems.problem import Problem
@@ -44,6 +47,7 @@ from pytest_kgate.statistics.gates import Verdict
 from pytest_kgate.system.clocks.spent import spent
 
 if TYPE_CHECKING:
+    from pytest_kgate.bench.request import Request
     from pytest_kgate.report.record.facts.correctness import DrawKind
     from pytest_kgate.report.record.facts.correctness import OutputFacts
     from pytest_kgate.report.record.facts.correctness import WorstFacts
@@ -139,6 +143,22 @@ def check(
         outputs=tuple(several),
         exact_on_host=on_host,
     )
+
+
+def on_small(device: Device, request: Request, backend: str | None) -> str:
+    """What becomes of a wrong candidate on the problem's smaller shape, as one clause; `backend` is the reference's."""
+    small = request.problem.small
+    assert small is not None
+    function = small.reference if not isinstance(small.reference, Mapping) else small.reference[str(backend)]
+    candidate, reference = (
+        bind(role, one, small.params, small.mutates)
+        for role, one in (("candidate", request.candidate), ("reference", function))
+    )
+    try:
+        found = check(device, small, candidate, reference, request.error, request.seed)
+    except KgateError as error:
+        return f"on {small.name}: {error.what.rstrip('.')}"
+    return f"wrong on {small.name} as well" if found.failed else f"right on {small.name}"
 
 
 def draws_of(seed: int) -> Iterator[tuple[DrawKind, int]]:

@@ -170,8 +170,11 @@ def _worst(record: Record) -> str:
 def _where(record: Record) -> str:
     correctness = record.get("correctness")
     worst = correctness.get("worst") if correctness else None
+    if correctness is None:
+        return ""
     said = worst.get("where") if worst else None
-    return f"all that is wrong lies at {said}" if said else ""
+    found = [f"all that is wrong lies at {said}"] if said else []
+    return "; ".join([*found, *filter(None, [correctness.get("on_small")])])
 
 
 def _value(value: float | str) -> str:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import types
+
 import pytest
 import torch
 
+from pytest_kgate import Problem
+from pytest_kgate.bench.correctness.check import on_small
 from pytest_kgate.bench.correctness.comparison import slabs
 from pytest_kgate.bench.correctness.comparison.findings import Limits
 from pytest_kgate.bench.correctness.comparison.tolerance import ExactAnswer
 from pytest_kgate.bench.correctness.comparison.where import where_wrong
+from pytest_kgate.device.host import HostDevice
 
 
 @pytest.mark.parametrize("slab_elements", [2**20, 700, 13])
@@ -29,3 +35,24 @@ def test_part_in_which_all_wrong_elements_lie_is_named(monkeypatch, index, said,
     answer = exact.float()
     answer[index] += 1
     assert where_wrong(ExactAnswer(exact, exact.float()), answer, Limits(1e-3, 0.0, 32.0)) == said
+
+
+def relu(rows):
+    return Problem(
+        name=f"relu of {rows}",
+        inputs=lambda g: (torch.randn(rows, 8, generator=g),),
+        reference=torch.relu,
+        exact=lambda x: torch.relu(x.double()),
+    )
+
+
+@pytest.mark.parametrize(("tile", "said"), [(32, "wrong on relu of 65 as well"), (128, "right on relu of 65")])
+def test_smaller_problem_that_a_wrong_candidate_gets_wrong_too_is_named(tile, said):
+    def without_tile(x):
+        y = torch.relu(x)
+        y[tile : tile + 32] = 0
+        return y
+
+    problem = dataclasses.replace(relu(256), small=relu(65))
+    request = types.SimpleNamespace(problem=problem, candidate=without_tile, error=None, seed=42)
+    assert on_small(HostDevice(), request, None) == said

@@ -80,6 +80,8 @@ class Correctness:
     """Where the candidate is furthest off; None where it is right."""
     weak: tuple[str, ...] = ()
     """Wrong answers that this check would let pass: what they are, in a few words each."""
+    on_small: str = ""
+    """What became of a wrong candidate on the problem's smaller shape, as one clause; empty where it was not asked."""
     by_equal: bool = False
     """Whether the problem's own `equal` has judged."""
     outputs: tuple[OutputFacts, ...] = ()
@@ -124,6 +126,8 @@ class Correctness:
             "worst": self.worst,
             "weak": list(self.weak),
         }
+        if self.on_small:
+            facts["on_small"] = self.on_small
         if self.by_equal:
             facts["by_equal"] = True
         if self.outputs:

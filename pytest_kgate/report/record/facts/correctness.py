@@ -116,6 +116,8 @@ class CorrectnessFacts(TypedDict):
     """Whether the tolerance came from the reference's own error, for want of an allclose marker."""
     draws: list[DrawFacts]
     """In the order in which they were drawn."""
+    on_small: NotRequired[str]
+    """What became of a wrong candidate on the problem's smaller shape: `wrong on attention 1x2x65x64 as well`."""
     by_equal: NotRequired[bool]
     """Whether the problem's own `equal` has judged; tolerances and errors then say nothing."""
     outputs: NotRequired[list[OutputFacts]]
