@@ -25,7 +25,7 @@ def memory_plan(device: Device, problem: Problem, candidate: Arm, reference: Arm
     available = device.available_bytes()
     with device.running("drawing the inputs"):
         inputs = workload_of(problem, device).draw(_SEED)
-    on_gpu = device.kind == "cuda"
+    on_gpu = torch.device(device.torch_device).type == "cuda"  # a fake device only says that it is one
     before = 0
     if on_gpu:
         torch.cuda.reset_peak_memory_stats(device.torch_device)
