@@ -59,6 +59,11 @@ def wrong_answer(record: Record, correctness: CorrectnessFacts | None) -> list[s
         )
     if worst:
         found += _place(record["problem"], worst)
+    if worst and isinstance(worst["exact"], int):
+        found.append(
+            "The output is of integers. If several answers are right, as with an argmax among equals, say which: "
+            "Problem(equal=pytest_kgate.equal.ties())."
+        )
     if worst and size(worst["candidate"]) == 0:
         found.append("The kernel wrote 0 there: look for an accumulator that is stored before it is filled.")
     elif worst and worst.get("wrong_fraction", 0.0) > 0.5:
