@@ -276,7 +276,10 @@ def _run(
                     checks.phase_over()
         if clean is not None and builder.may_pass and not checks.findings:
             with spent("clean"):
-                clean.run(reference, checks)
+                try:
+                    clean.run(builder, when_stuck)
+                finally:
+                    checks.phase_over()
 
 
 def _work_undone(

@@ -66,6 +66,8 @@ class Stream(enum.Enum):
     """(call,): the inputs of calls outside of the timed rounds, by which side effects are looked for."""
     COMPARED_VALUES = "compared values"
     """(arm, call): the inputs of calls by which the arms are compared on new values."""
+    CLEAN_PROCESS = "clean process"
+    """(try,): the book of the rounds that are timed in turn with those of a clean process."""
     ISOLATED_VALUES = "isolated values"
     """(row, call): the inputs of each call of an isolated candidate's rows."""
     ISOLATED_REFERENCE = "isolated reference"

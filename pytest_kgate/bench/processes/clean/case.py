@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from pytest_kgate.bench.correctness.comparison.outputs import ExactOutputs
@@ -20,10 +21,14 @@ from pytest_kgate.bench.correctness.reference_check import is_right_reference
 from pytest_kgate.bench.processes.clean.problem.rebuild import rebuilt
 from pytest_kgate.bench.processes.clean.problem.recipe import NotRebuilt
 from pytest_kgate.bench.processes.clean.problem.recipe import is_own
+from pytest_kgate.bench.processes.clean.timing import CLOCK
+from pytest_kgate.bench.processes.clean.timing import REFERENCE
 from pytest_kgate.device.answer import finished
 from pytest_kgate.device.answer import outputs_of
 from pytest_kgate.device.arm import bind
 from pytest_kgate.device.protocol import Device
+from pytest_kgate.device.protocol import RoundSeeds
+from pytest_kgate.device.protocol import Stopwatch
 from pytest_kgate.problems import tree
 from pytest_kgate.problems.fingerprint import Fingerprint
 from pytest_kgate.statistics.gates import ErrorGate
@@ -45,6 +50,7 @@ class Case:
         arm = bind("reference", problem.reference, problem.params, problem.mutates)
         self.reference = finished(arm) if device.kind == "host" else arm
         self._like: Any = None
+        self._stopwatch: Stopwatch | None = None
 
     def finding(self, facts: Mapping[str, Any], tensors: Sequence[Tensor]) -> str | None:
         """What is wrong with one answer, as a clause; None where nothing is.
@@ -54,9 +60,7 @@ class Case:
         reference are others here, this raises `NotRebuilt`.
         """
         with self.device.running("comparing an answer in the clean process"):
-            if self._like is None:
-                self._like = reference_output(self.device, self.problem, self.reference)
-            like = self._like
+            like = self._answer_shape()
             inputs = workload_of(self.problem, self.device, like, hard=facts["kind"] == "hard").draw(facts["seed"])
             if not Fingerprint.fits(facts["inputs"], inputs):
                 return self._different("the inputs that were drawn from a seed are others there")
@@ -75,6 +79,29 @@ class Case:
             return None
         which = "" if found.output == "output" else f"{found.output}: "
         return f"{which}{found.comparison.reason}"
+
+    def begin_race(self, timer: str, cache: str) -> None:
+        """Make a stopwatch for the reference against itself."""
+        workload = workload_of(self.problem, self.device, self._answer_shape())
+        self.close()
+        self._stopwatch = self.device.stopwatch((self.reference,) * 2, workload, timer=timer, cache=cache)
+
+    def time(self, seeds: RoundSeeds, order: Sequence[int]) -> tuple[float, float | None]:
+        """The median latency of a call of the reference in one round, and the GPU's clock if that was read."""
+        assert self._stopwatch is not None
+        taken = self._stopwatch.round(seeds, np.array(order, dtype=np.intp))
+        return float(np.median(taken.seconds[REFERENCE])), taken.evidence.get(CLOCK)
+
+    def close(self) -> None:
+        """Free the stopwatch."""
+        if self._stopwatch is not None:
+            self._stopwatch.close()
+            self._stopwatch = None
+
+    def _answer_shape(self) -> Any:
+        if self._like is None:
+            self._like = reference_output(self.device, self.problem, self.reference)
+        return self._like
 
     def demand_same_reference(self, facts: Mapping[str, Any], tensors: Sequence[Tensor]) -> None:
         """Raise `NotRebuilt` where what the reference has answered in the judging process is wrong here.

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from dataclasses import astuple
@@ -25,15 +26,16 @@ from pytest_kgate.bench.processes.clean.problem.recipe import is_own
 from pytest_kgate.bench.processes.clean.problem.recipe import recipe_of
 from pytest_kgate.bench.processes.clean.process import CleanProcess
 from pytest_kgate.bench.processes.clean.process import CleanProcessLost
+from pytest_kgate.bench.processes.clean.timing import free_cached_memory
+from pytest_kgate.bench.processes.clean.timing import timed
 from pytest_kgate.device.cuda.context import is_real
 from pytest_kgate.problems.fingerprint import Fingerprint
 
 if TYPE_CHECKING:
-    from pytest_kgate.bench.race.reference import Reference
+    from pytest_kgate.bench.record_builder import RecordBuilder
     from pytest_kgate.bench.request import Request
     from pytest_kgate.device.arm import Arm
     from pytest_kgate.device.protocol import Device
-    from pytest_kgate.integrity.checks import IntegrityChecks
     from pytest_kgate.report.record.facts.integrity import CleanFacts
 
 
@@ -73,34 +75,39 @@ class CleanLook:
         self._request = request
         self._device = device
 
-    def run(self, reference: Reference, checks: IntegrityChecks) -> None:
-        """Look, and tell `checks` what was found."""
+    def run(self, builder: RecordBuilder, when_stuck: Callable[[str], None]) -> None:
+        """Look at a gate that would pass, and add what was found to the record."""
+        checks = builder.integrity
+        assert checks is not None
         start = time.perf_counter()
+        facts: CleanFacts = {"done": True}
         wrong: str | None = None
         try:
-            wrong, checks.clean = self._looked(reference)
+            wrong = self._looked(builder, facts, when_stuck)
         except NotRebuilt as clause:
-            checks.clean = {"done": False, "why": str(clause)}
+            facts = {"done": False, "why": str(clause)}
         except CleanProcessLost as how:
             self._room.lose(self._device, str(how))
-            checks.clean = {"done": False, "why": f"the clean process was lost: {how}"}
+            facts = {"done": False, "why": f"the clean process was lost: {how}"}
             checks.warnings.append(
                 f"the clean process, which looks at gates that would pass, was lost: {how}; this gate and those after "
                 "it rest on what the tests' own process says"
             )
-        checks.clean["seconds_spent"] = time.perf_counter() - start
+        facts["seconds_spent"] = time.perf_counter() - start
+        checks.clean = facts
         if wrong is not None:
             checks.report("clean", wrong)
 
-    def _looked(self, reference: Reference) -> tuple[str | None, CleanFacts]:
-        """What is wrong, as one sentence, and what was done."""
-        request = self._request
+    def _looked(self, builder: RecordBuilder, facts: CleanFacts, when_stuck: Callable[[str], None]) -> str | None:
+        """What is wrong, as one sentence; fills in `facts`."""
+        request, reference = self._request, builder.reference
+        assert reference is not None
         files = files_of(request.candidate)
         recipe = recipe_of(request.problem, reference.backend, files)
         with contextlib.ExitStack() as stack:
             answers = list(self.kept)
             if not is_own(recipe):
-                own = self._reference_answer(reference.arm, answers[0].facts)
+                own = self._reference_answer(builder, reference.arm, answers[0].facts)
                 stack.callback(os.close, own.fd)
                 answers.insert(0, own)
             told = {
@@ -112,22 +119,25 @@ class CleanLook:
             }
             message = message_file(_text(told))
             stack.callback(os.close, message)
+            free_cached_memory(self._device)
             process = self._room.process(self._device, request.settings.timeout)
             stack.callback(process.over)
             process.ask({"do": "problem"}, message)
+            facts["answers"] = len(list(self.kept))
             for number, one in enumerate(answers):
                 clause = process.ask({"do": "compare", "answer": number}, one.fd).get("wrong")
                 if clause:
-                    told_wrong = (
+                    return (
                         "what passed here does not in a clean process, which runs nothing of the candidate: "
                         f"{clause}. Look for functions that are replaced in this one."
                     )
-                    return told_wrong, {"done": True, "answers": number + 1}
-        return None, {"done": True, "answers": len(list(self.kept))}
+            return timed(process, builder, self._device, facts, when_stuck) if request.speed else None
 
-    def _reference_answer(self, reference: Arm, facts: Mapping[str, Any]) -> KeptAnswer:
+    def _reference_answer(self, builder: RecordBuilder, reference: Arm, facts: Mapping[str, Any]) -> KeptAnswer:
         """What the reference answers in this process to the inputs of a kept answer."""
-        workload = workload_of(self._request.problem, self._device, hard=facts["kind"] == "hard")
+        assert builder.correctness is not None
+        hard = facts["kind"] == "hard"
+        workload = workload_of(self._request.problem, self._device, builder.correctness.like, hard=hard)
         with self._device.running("running the reference"):
             inputs = workload.draw(facts["seed"])
             before = Fingerprint(inputs)

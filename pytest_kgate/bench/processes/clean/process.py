@@ -23,7 +23,11 @@ from pytest_kgate.system.child_process import parent_pipe
 from pytest_kgate.system.child_process import signal_all
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from pytest_kgate.device.protocol import Device
+    from pytest_kgate.device.protocol import RoundSeeds
 
 _WORKER = ("-m", "pytest_kgate.bench.processes.clean.worker")
 
@@ -103,6 +107,16 @@ class CleanProcess:
         if "not_done" in answer:
             raise NotRebuilt(str(answer["not_done"]))
         return answer
+
+    def begin_race(self, timer: str, cache: str) -> None:
+        """Have it make a stopwatch for the reference of the problem, against itself."""
+        self.ask({"do": "race", "timer": timer, "cache": cache})
+
+    def time(self, seeds: RoundSeeds, order: NDArray[np.intp]) -> tuple[float, float | None]:
+        """Have it time one round; returns the median seconds of one call, and the GPU's clock if that was read."""
+        asked = {"do": "round", "values": seeds.values, "layout": seeds.layout, "order": order.tolist()}
+        answer = self.ask(asked)
+        return float(answer["seconds"]), answer["clock"]
 
     def over(self) -> None:
         """Have it free what it holds for the gate that was looked at last, unless it was lost."""

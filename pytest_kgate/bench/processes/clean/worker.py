@@ -62,6 +62,12 @@ class Worker:
         if message["do"] == "over":
             self._over()
             return None
+        if message["do"] == "race":
+            assert self._case is not None
+            self._case.begin_race(message["timer"], message["cache"])
+            return None
+        if message["do"] == "round":
+            return self._time(message)
         assert fd is not None
         if message["do"] == "problem":
             self._rebuild(fd)
@@ -99,11 +105,30 @@ class Worker:
             return {}
         return {"wrong": self._case.finding(facts, tensors)}
 
+    def _time(self, message: Mapping[str, Any]) -> dict[str, float | None]:
+        """Time one round, and answer when all is quiet, so that the judging process has the machine for itself."""
+        from pytest_kgate.bench.processes.clean.timing import QUIET_SECONDS
+        from pytest_kgate.device.protocol import RoundSeeds
+        from pytest_kgate.system.cpu_load import wait_until_quiet
+
+        assert self._case is not None
+        latency, clock = self._case.time(RoundSeeds(message["values"], message["layout"]), message["order"])
+        self._free()
+        wait_until_quiet(QUIET_SECONDS)
+        return {"seconds": latency, "clock": clock}
+
     def _over(self) -> None:
         """Let go of a gate's problem, and of the memory that its answers took."""
+        case, self._case, self._answers = self._case, None, []
+        if case is not None:
+            case.close()
+            del case
+        self._free()
+
+    def _free(self) -> None:
+        """Give the GPU's memory back, which the judging process may need."""
         import torch
 
-        self._case, self._answers = None, []
         if self._device.kind == "cuda":
             self._device.synchronize()
             torch.cuda.empty_cache()

@@ -7,6 +7,8 @@ from typing import Annotated
 from typing import Literal
 from typing import TypedDict
 
+from pytest_kgate.statistics.gate_facts import Number
+
 if TYPE_CHECKING:
     from typing_extensions import NotRequired  # typing has it from Python 3.11 on
 
@@ -29,6 +31,16 @@ class CleanFacts(TypedDict):
     """One clause."""
     answers: NotRequired[Annotated[int, ">= 0"]]
     """Answers of the candidate that were compared there with exact ones, computed there."""
+    slowed: NotRequired[Number]
+    """How many times as long the reference takes in the tests' process, timed in turn here and there."""
+    charged: NotRequired[Annotated[float, ">= 1"]]
+    """What of that is beyond their noise and a margin, and was charged: the gates must hold with ratios times this."""
+    pairs: NotRequired[Annotated[int, ">= 0"]]
+    """Rounds that were timed here and there; 0 where `untimed` says why not."""
+    untimed: NotRequired[str]
+    """One clause."""
+    reference_seconds: NotRequired[Number]
+    """Median latency of the reference there."""
     seconds_spent: NotRequired[Annotated[float, ">= 0"]]
     """On all of it, the start of that process included."""
 
