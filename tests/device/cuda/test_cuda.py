@@ -52,9 +52,10 @@ def raced(device, workload, candidate, reference, *, timer="graph", cache="hot",
 
 
 @pytest.mark.parametrize("ratio", [0.90, 1.0, 1.10])
-@pytest.mark.parametrize(("timer", "tolerance"), [("graph", 0.01), ("queue", 0.02)])
-def test_known_ratio_of_spinning_kernels_is_measured(device, workload, timer, tolerance, ratio):
-    candidate, reference = spin(device, int(ratio * CYCLES)), spin(device, CYCLES)
+@pytest.mark.parametrize(("timer", "cycles", "tolerance"), [("graph", CYCLES, 0.01), ("queue", 10 * CYCLES, 0.01)])
+def test_known_ratio_of_spinning_kernels_is_measured(device, workload, timer, cycles, tolerance, ratio):
+    """What a launch of the host costs the device, up to 3 us, is a part of both readings of the queue timer."""
+    candidate, reference = spin(device, int(ratio * cycles)), spin(device, cycles)
     _, result = raced(device, workload, candidate, reference, timer=timer, bound=0.5)
     assert result.ratio is not None
     assert result.ratio.estimate == pytest.approx(ratio, abs=tolerance)

@@ -148,6 +148,16 @@ def test_truth_of_spin_kernels_includes_the_launch_floor():
     assert model.cycles_for(0.5e-6) > 0
 
 
+@pytest.mark.parametrize("floor_seconds", [0.0, 1.3e-6, 1.99e-6, 5e-6])
+@pytest.mark.parametrize("ratio", [0.93, 0.97])
+def test_spins_of_known_ratio_keep_it_where_the_launch_floor_is_as_long(floor_seconds, ratio):
+    model, spread = SpinModel(floor_seconds, 1.98e9), 317
+    candidate, reference = model.pair(2e-6, ratio, spread)
+    assert min(candidate, reference) >= spread  # a launch that is shorter by `spread` has cycles left
+    assert model.ratio(candidate, reference) == pytest.approx(ratio, abs=1e-3)
+    assert floor_seconds > 1.5e-6 or model.reading(reference) == pytest.approx(2e-6, rel=1e-3)
+
+
 def test_model_of_a_gate_is_the_mean_of_before_and_after():
     model = mean_model((LaunchFloor(1e-6, 0.9e-6), LaunchFloor(1.2e-6, 1e-6)), (1.9e9, 2.1e9))
     assert (model.floor_seconds, model.clock_hz) == (pytest.approx(1.1e-6), pytest.approx(2e9))

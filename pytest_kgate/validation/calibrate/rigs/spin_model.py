@@ -60,6 +60,16 @@ class SpinModel:
         """Cycles of a spin that reads `seconds`, or the fewest that make sense where the floor is as long."""
         return max(_FEWEST_CYCLES, round((seconds - self.floor_seconds) * self.clock_hz))
 
+    def pair(self, seconds: float, ratio: float, spread: int) -> tuple[int, int]:
+        """Cycles of a candidate and a reference whose readings have this ratio, the reference's `seconds` long.
+
+        Longer where the launch floor leaves the shorter one no cycles: its launches differ by up to `spread` cycles,
+        and none may be told to spin for fewer than none.
+        """
+        reference = self.cycles_for(max(seconds, self.reading(2 * spread) / min(ratio, 1.0)))
+        # The wanted ratio is that of the readings, so the floor is a part of both sides of it.
+        return self.cycles_for(ratio * self.reading(reference)), reference
+
 
 def mean_model(floors: tuple[LaunchFloor, ...], clocks_hz: tuple[float, ...]) -> SpinModel:
     """The model of a gate from what was measured before and after it."""

@@ -107,9 +107,7 @@ class Trials:
         spread = _spread(clocks[0])
         floors = [self.read_floor(seed + 1, clocks[0])]
         model = mean_model(tuple(floors), tuple(clocks))
-        reference = model.cycles_for(case.seconds)
-        # The wanted ratio is that of the readings, so the floor is a part of both sides of it.
-        candidate = model.cycles_for(case.true_ratio * model.reading(reference))
+        candidate, reference = model.pair(case.seconds, case.true_ratio, spread)
         gate = self._race(case, self.rig.spins(candidate, reference, seed, spread), seed)
         clocks.append(self.rig.clock_hz())
         floors.append(self.read_floor(seed + 2, clocks[1]))
