@@ -20,10 +20,16 @@ import torch
 from pytest_kgate.device.cuda import driver
 from pytest_kgate.device.cuda.context import CudaContext
 from pytest_kgate.integrity import gpu_memory
+from pytest_kgate.integrity.isolation.process.judge.settings import ThreadsSettings
 from pytest_kgate.integrity.tampering import tracing
 
 if TYPE_CHECKING:
     from pytest_kgate.device.protocol import Device
+
+_PLACES = ("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY", "KMP_AFFINITY")
+
+_MANY_ELEMENTS = 1 << 20
+"""Of a fill, which PyTorch shares among its workers."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,7 @@ class GlobalState:
         self._settings = [*_of_python(), *of_torch(), *(_of_gpu(device) if isinstance(device, CudaContext) else ())]
         self._before = {setting.name: _value(setting) for setting in self._settings}
         self._memory = _memory_of(device)
+        self._threads = _scheduling()
 
     def restore(self, *, slow: bool = True) -> list[str]:
         """Restore what has changed; one clause for each, such as `torch.get_num_threads: 8 -> 1; it was put back`.
@@ -64,8 +71,21 @@ class GlobalState:
                     setting.write(before)
             put_back = "it was put back" if _value(setting) == before else "it can't be put back"
             changed.append(f"{setting.name}: {_difference(before, now)}; {put_back}")
+        if self._threads is not None:
+            changed += self._threads.restore(new_threads=False)  # a candidate may place threads of its own
         left = self._memory.growth() if self._memory is not None else None
         return [*changed, f"memory: {left}"] if left else changed
+
+
+def _scheduling() -> ThreadsSettings | None:
+    """Of all threads, PyTorch's workers among them, which do a part of the reference's work.
+
+    None where OpenMP was told to place threads, which it may do anew whenever their number changes.
+    """
+    if sys.platform != "linux" or any(name in os.environ for name in _PLACES):
+        return None
+    torch.zeros(_MANY_ELEMENTS)  # starts the workers, which must be there to be compared
+    return ThreadsSettings()
 
 
 def _memory_of(device: Device) -> gpu_memory.MemoryBaseline | None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gc
+import os
+import sys
+import threading
 
 import pytest
 import torch
@@ -152,3 +155,22 @@ def test_hook_left_around_all_modules_is_found_and_removed():
     told = "torch.nn.modules.module's global hooks: _global_forward_hooks 0 -> 1; it was put back"
     assert state.restore() == [told]
     assert not torch.nn.modules.module._global_forward_hooks
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have settings of their own on Linux")
+def test_workers_that_are_pinned_or_made_less_urgent_are_found_and_put_back():
+    worker = threading.Thread(target=lambda: done.wait())
+    done = threading.Event()
+    worker.start()
+    try:
+        state = GlobalState(HostDevice())
+        before = os.sched_getaffinity(worker.native_id)
+        os.sched_setaffinity(worker.native_id, {min(before)})
+        os.setpriority(os.PRIO_PROCESS, worker.native_id, 5)
+        found = state.restore()
+        assert any(one.startswith("nice of 1 thread, which ") for one in found)
+        assert len(before) == 1 or "affinity of 1 thread, which was put back" in found
+        assert os.sched_getaffinity(worker.native_id) == before
+    finally:
+        done.set()
+        worker.join()

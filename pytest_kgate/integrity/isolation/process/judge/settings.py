@@ -56,12 +56,11 @@ class ThreadSettings:
     io_priority: int
 
 
-class JudgeSettings:
-    """The settings of this process's threads, and its limits, as they were when this was made."""
+class ThreadsSettings:
+    """How the threads of this process are scheduled, as it was when this was made."""
 
     def __init__(self) -> None:
         self._threads = dict(_threads())
-        self._limits = dict(_limits())
 
     def restore(self, *, new_threads: bool) -> list[str]:
         """Put back what has changed; one clause for each kind, such as `affinity of 7 threads, which was put back`.
@@ -82,10 +81,22 @@ class JudgeSettings:
             for name in _differences(before, now):
                 changed[name] += 1
                 stayed |= {name} if name in _differences(before, after) else set()
-        found = [
+        return [
             f"{name} of {count} thread{'s' if count > 1 else ''}, which {_outcome(name not in stayed)}"
             for name, count in changed.items()
         ]
+
+
+class JudgeSettings:
+    """The settings of this process's threads, and its limits, as they were when this was made."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadsSettings()
+        self._limits = dict(_limits())
+
+    def restore(self, *, new_threads: bool) -> list[str]:
+        """Put back what has changed, as `ThreadsSettings.restore` does; one clause for each."""
+        found = self._threads.restore(new_threads=new_threads)
         for name, limits in _limits():
             wanted = self._limits[name]
             if limits != wanted:
