@@ -8,6 +8,7 @@ import inspect
 import re
 import traceback
 from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -66,6 +67,13 @@ class InPlace:
     """None where all that was returned is among the changed inputs."""
     changed: dict[int, Any]
     """By position. They are the inputs themselves: to be copied before anything else is written to them."""
+
+
+def prepare(arms: Iterable[Arm], several: Sequence[tuple[Any, ...]]) -> None:
+    """Let the arms do what they have to before calls on these inputs; with none, they let go of what they did."""
+    for arm in arms:
+        if arm.prepare is not None:
+            arm.prepare(several)
 
 
 def bind(role: str, function: Callable[..., Any], params: Mapping[str, Any], mutates: Sequence[int] = ()) -> Arm:

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from pytest_kgate.device.arm import Arm
+from pytest_kgate.device.arm import prepare
 from pytest_kgate.device.arm import refused_memory
 from pytest_kgate.device.probe_rows import ProbeRows
 from pytest_kgate.device.protocol import ColdCache
@@ -158,6 +159,7 @@ class WallStopwatch:
             drawn = workload.draw(0)
             self.enough_seconds = max(_ENOUGH_SECONDS, time.perf_counter() - start)
             buffers = self._set(drawn)
+            prepare(self.arms, [drawn])
             for index, arm in enumerate(self.arms):
                 once = TimedInterval((index, LONG), _row(arm, index, 1, [buffers]))
                 call_seconds = min(_timed(once) for _ in range(2))

@@ -83,7 +83,7 @@ class ProbeRows:
         """
         sets: the buffers of the round. drawn_late: whether new values are drawn right before they are written, where
         nothing is captured or enqueued in advance, so that no candidate finds them in this process's memory before.
-        put_back: of the round's sets, where calls change inputs.
+        put_back: of the round's sets, where calls change inputs, or are prepared.
         """
         self._arms = arms
         self._put_back = put_back
@@ -235,13 +235,18 @@ class ProbeRows:
         return fenced
 
     def _rehearse(self) -> None:
-        """Load the kernels that copy and poison: a module can't be loaded while the stream is held."""
+        """Load the kernels that copy and poison: a module can't be loaded while the stream is held.
+
+        Autograd refuses inputs that were written to since the forward pass, if with the same values: it is run again.
+        """
         inputs = self._sets[0][0]
         tree.write(inputs, inputs)
         for answer in self._answers.values():
             for tensor in tree.tensors(poison(answer)):
                 flat = tensor.reshape(-1)
                 flat[:1].copy_(flat[-1:])
+        if self._put_back is not None:
+            self._put_back.prepare()
 
 
 def _merged(intervals: Sequence[TimedInterval], extra: dict[int, TimedInterval]) -> list[TimedInterval]:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from pytest_kgate.device.arm import Arm
+from pytest_kgate.device.arm import prepare
 from pytest_kgate.errors import TimingError
 from pytest_kgate.problems import tree
 from pytest_kgate.problems.fingerprint import Fingerprint
@@ -116,7 +117,7 @@ class PutBack:
         self._mutates, self._calls = tuple(mutates), calls
         self._pristine = tree.copy(tuple(own))
         copies, self._blocks = tree.stacked(self._pristine, self.count - 1)
-        self._prepares = [arm.prepare for arm in arms if arm.prepare is not None]
+        self._prepared = tuple(arm for arm in arms if arm.prepare is not None)
         self.sets = [inputs]
         for copy in copies:
             changed = dict(zip(mutates, copy, strict=True))
@@ -135,8 +136,7 @@ class PutBack:
 
     def prepare(self) -> None:
         """Do what the arms have to do before calls on all sets."""
-        for prepare in self._prepares:
-            prepare(self.sets)
+        prepare(self._prepared, self.sets)
 
     def warn(self, warnings: list[str]) -> None:
         """Add a sentence for the record where the sets take turns."""
@@ -149,7 +149,7 @@ class PutBack:
 
     def before(self, intervals: Sequence[TimedInterval]) -> list[TimedInterval]:
         """The intervals, before each of which it is done."""
-        if not (self._mutates or self._prepares):
+        if not (self._mutates or self._prepared):
             return list(intervals)
         return [replace(one, before=self._and_then(one.before)) for one in intervals]
 

@@ -17,6 +17,7 @@ from pytest_kgate.bench.seeds import SeedBook
 from pytest_kgate.bench.seeds import Stream
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.arm import bind
+from pytest_kgate.device.arm import prepare
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.errors import KgateError
@@ -154,4 +155,5 @@ def _median_seconds(arm: Arm, workload: Workload, device: Device, timer: str, ca
             rounds = [stopwatch.round(_BOOK.reference_round(number), order) for number in range(_ROUNDS)]
         finally:
             stopwatch.close()
+            prepare([arm], [])
     return float(np.median([one.seconds for one in rounds]))

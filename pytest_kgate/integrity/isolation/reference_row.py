@@ -16,6 +16,7 @@ from typing import Any
 from typing import Protocol
 
 from pytest_kgate.device.arm import Arm
+from pytest_kgate.device.arm import prepare
 from pytest_kgate.device.cuda.context import CudaContext
 from pytest_kgate.device.cuda.timers.capture import Captures
 from pytest_kgate.device.cuda.timers.stopwatch import elapsed_seconds
@@ -66,8 +67,7 @@ def _before(arm: Arm, sets: Sequence[tuple[Any, ...]], mutates: Sequence[int]) -
 
     def before() -> None:
         tree.write(own, pristine)
-        if arm.prepare is not None:
-            arm.prepare(sets)
+        prepare([arm], sets)
 
     return before
 

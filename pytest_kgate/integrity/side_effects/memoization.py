@@ -22,6 +22,7 @@ from pytest_kgate.device.answer import copied
 from pytest_kgate.device.answer import demand_data
 from pytest_kgate.device.answer import poison
 from pytest_kgate.device.arm import Arm
+from pytest_kgate.device.arm import prepare
 from pytest_kgate.device.cuda.context import CudaContext
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Workload
@@ -183,13 +184,11 @@ class _Buffers:
             poison(self._output)
         else:
             self._workload.clear_freed(self.inputs)
-        if self._arm.prepare is not None:
-            self._arm.prepare([self.inputs])
+        prepare([self._arm], [self.inputs])
 
     def close(self) -> None:
         """Let go of what was prepared for calls on these inputs."""
-        if self._arm.prepare is not None:
-            self._arm.prepare([])
+        prepare([self._arm], [])
 
     def call(self) -> Any:
         """The result of one call on what the buffers hold."""

@@ -17,6 +17,7 @@ from pytest_kgate.bench.processes.clean.slowdown import PAIRS
 from pytest_kgate.bench.processes.clean.slowdown import Slowdown
 from pytest_kgate.bench.race.round_plan import shuffled_order
 from pytest_kgate.bench.seeds import Stream
+from pytest_kgate.device.arm import prepare
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.integrity.tampering.tracing import untraced
 from pytest_kgate.system.clocks.deadline import deadline
@@ -118,9 +119,7 @@ def _in_turn(process: CleanProcess, builder: RecordBuilder, device: Device, atte
                 break
     finally:
         stopwatch.close()
-        for arm in arms:
-            if arm.prepare is not None:
-                arm.prepare([])
+        prepare(arms, [])
     return found
 
 
