@@ -24,9 +24,7 @@ from pytest_kgate.bench.correctness.problem_calls import workload_of
 from pytest_kgate.bench.correctness.selftest import selftest
 from pytest_kgate.bench.memory.measured import memory_plan
 from pytest_kgate.bench.processes import gather
-from pytest_kgate.bench.processes.clean.look import CleanLook
-from pytest_kgate.bench.processes.clean.look import CleanRoom
-from pytest_kgate.bench.processes.clean.look import clean_look
+from pytest_kgate.bench.processes.clean import look
 from pytest_kgate.bench.race import race
 from pytest_kgate.bench.race.probes import overlaps
 from pytest_kgate.bench.race.resolution import too_tight
@@ -79,7 +77,7 @@ def run(
     notice: Callable[[str], None] | None = None,
     waiting: Callable[[str], None] | None = None,
     spawn: gather.Spawn | None = None,
-    room: CleanRoom | None = None,
+    room: look.CleanRoom | None = None,
 ) -> Outcome:
     """Check the candidate's answers, race it against the reference, judge the gates, and return the record of it all.
 
@@ -113,7 +111,7 @@ def run(
                     request.problem.mutates,
                 )
                 builder.isolation = stack.enter_context(isolation)
-            clean = stack.enter_context(clean_look(room, request, device))
+            clean = stack.enter_context(look.clean_look(room, request, device))
             _run(request, device, picker, builder, when_stuck, progress, notice, waiting, clean)
         if builder.isolation is not None:
             builder.invalid = builder.invalid or builder.isolation.invalid  # known once its process has ended
@@ -151,7 +149,7 @@ def _run(
     progress: Callable[[race.Progress], None] | None,
     notice: Callable[[str], None] | None,
     waiting: Callable[[str], None] | None,
-    clean: CleanLook | None,
+    clean: look.CleanLook | None,
 ) -> None:
     settings, problem, isolation = request.settings, request.problem, builder.isolation
     candidate = isolation.arm if isolation else bind("candidate", request.candidate, problem.params, problem.mutates)
@@ -274,12 +272,8 @@ def _run(
                     )
                 finally:
                     checks.phase_over()
-        if clean is not None and builder.may_pass and not checks.findings:
-            with spent("clean"):
-                try:
-                    clean.run(builder, when_stuck)
-                finally:
-                    checks.phase_over()
+        if clean is not None:
+            clean.run(builder, when_stuck)
 
 
 def _work_undone(
@@ -288,7 +282,7 @@ def _work_undone(
     arms: tuple[Arm, Arm],
     seeds: Callable[[int], int],
     compared: Callable[[NewValues], str | None],
-    clean: CleanLook | None,
+    clean: look.CleanLook | None,
     workload: Workload,
     verify: Verify,
 ) -> str | None:

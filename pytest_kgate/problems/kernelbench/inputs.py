@@ -71,7 +71,11 @@ def _moved(one: Any, device: torch.device) -> Any:
 
 
 def _has_answer(model: Callable[..., Any], drawn: tuple[Any, ...], generator: Generator, scale: float) -> bool:
-    answers = list(tree.tensors(model(*_harder(drawn, generator, scale))))
+    """Whether a model's answer to harder inputs is finite; the generator draws the same inputs again afterwards."""
+    state = generator.get_state()
+    harder = _harder(drawn, generator, scale)
+    generator.set_state(state)
+    answers = list(tree.tensors(model(*harder)))
     published = list(tree.tensors(model(*drawn)))
     return all(bool((one.isfinite() | ~other.isfinite()).all()) for one, other in zip(answers, published, strict=True))
 

@@ -160,6 +160,13 @@ CATALOGUE: tuple[Cheat, ...] = (
     Cheat("open_mode.py", "leaves a slow mode of PyTorch open", "originals", works=True),
     Cheat("changes_closure.py", "writes into the reference's closure", "originals", works=True),
     Cheat("changes_bound.py", "sets the gate's bound to 100", "originals", works=True, honest_is_slow=True),
+    Cheat(
+        "blinds_reference.py",
+        "slows the reference down, and replaces what looks for that",
+        "a clean process",
+        works=True,
+        honest_is_slow=True,
+    ),
     Cheat("traces_judge.py", "has a trace function change its time", "races are not traced", HOST, works=True),
     Cheat("verdict_report.py", "answers zeros, rewrites the test's report", "reports are compared"),
     Cheat("verdict_swallowed.py", "answers zeros, swallows the gate's failure", "records and reports are compared"),

@@ -153,6 +153,12 @@ def test_hard_inputs_show_a_missing_relu(read):
     assert facts(problem)["hard_scale"] == 8.0
 
 
+def test_first_hard_draw_is_what_its_seed_draws_later(read):
+    problem = read(model("return torch.relu(x)", "[torch.rand(8, 16)]"))
+    first, later = (problem.hard_inputs(Generator().manual_seed(1)) for _ in range(2))
+    assert torch.equal(first[0], later[0])
+
+
 @pytest.mark.parametrize("shape", ["torch.tril(a)", "(a + a.T) / 2", "torch.diag(a[0])"])
 def test_hard_inputs_keep_what_kind_of_matrix_it_is(read, shape):
     problem = read("a = torch.rand(8, 8)\n" + model("return x @ x", f"[{shape}]"))

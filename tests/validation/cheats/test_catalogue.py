@@ -67,6 +67,7 @@ CHECKS = {
     "open_mode": "originals",
     "changes_closure": "originals",
     "changes_bound": "originals",
+    "blinds_reference": "clean",
     "traces_judge": "state",
     "other_threads": "state",
     "other_precision": "state",

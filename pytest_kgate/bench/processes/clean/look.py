@@ -30,12 +30,14 @@ from pytest_kgate.bench.processes.clean.timing import free_cached_memory
 from pytest_kgate.bench.processes.clean.timing import timed
 from pytest_kgate.device.cuda.context import is_real
 from pytest_kgate.problems.fingerprint import Fingerprint
+from pytest_kgate.system.clocks.spent import spent
 
 if TYPE_CHECKING:
     from pytest_kgate.bench.record_builder import RecordBuilder
     from pytest_kgate.bench.request import Request
     from pytest_kgate.device.arm import Arm
     from pytest_kgate.device.protocol import Device
+    from pytest_kgate.integrity.checks import IntegrityChecks
     from pytest_kgate.report.record.facts.integrity import CleanFacts
 
 
@@ -44,20 +46,24 @@ class CleanRoom:
 
     def __init__(self) -> None:
         self._processes: dict[str, CleanProcess] = {}
-        self._lost: dict[str, str] = {}
+        self._none: dict[str, str] = {}
 
     def process(self, device: Device, timeout_seconds: float) -> CleanProcess:
-        """The one of this device; raises `NotRebuilt` where it was lost before, and as `CleanProcess` does."""
+        """The one of this device; raises as `CleanProcess` does, and `NotRebuilt` where there can't be one any more."""
         name = device.torch_device
-        if name in self._lost:
-            raise NotRebuilt(f"the clean process was lost before: {self._lost[name]}")
+        if name in self._none:
+            raise NotRebuilt(self._none[name])
         if name not in self._processes:
-            self._processes[name] = CleanProcess(device, timeout_seconds)
+            try:
+                self._processes[name] = CleanProcess(device, timeout_seconds)
+            except NotRebuilt as clause:
+                self._none[name] = str(clause)
+                raise
         return self._processes[name]
 
     def lose(self, device: Device, how: str) -> None:
         """Remember that the process of this device was lost; no other is started."""
-        self._lost[device.torch_device] = how
+        self._none[device.torch_device] = f"the clean process was lost before: {how}"
 
     def close(self) -> None:
         """End all of them."""
@@ -76,9 +82,18 @@ class CleanLook:
         self._device = device
 
     def run(self, builder: RecordBuilder, when_stuck: Callable[[str], None]) -> None:
-        """Look at a gate that would pass, and add what was found to the record."""
+        """Look at a gate if it would pass, and add what was found to the record."""
         checks = builder.integrity
         assert checks is not None
+        if not builder.may_pass or checks.findings:
+            return
+        with spent("clean"):
+            try:
+                self._look(builder, checks, when_stuck)
+            finally:
+                checks.phase_over()
+
+    def _look(self, builder: RecordBuilder, checks: IntegrityChecks, when_stuck: Callable[[str], None]) -> None:
         start = time.perf_counter()
         facts: CleanFacts = {"done": True}
         wrong: str | None = None

@@ -80,10 +80,13 @@ class CleanProcess:
             "path": sys.path,
             "folder": os.getcwd(),
         }
-        begun = self.ask(begin, more_seconds=_START_SECONDS)
-        if begun["uuid"] != device.environment().get("gpu", {}).get("uuid"):
+        try:
+            begun = self.ask(begin, more_seconds=_START_SECONDS)
+            if begun["uuid"] != device.environment().get("gpu", {}).get("uuid"):
+                raise NotRebuilt("a new process gets another GPU")
+        except BaseException:
             self.close()
-            raise NotRebuilt("a new process gets another GPU")
+            raise
 
     def ask(self, message: dict[str, Any], fd: int | None = None, more_seconds: float = 0.0) -> dict[str, Any]:
         """Send a message and wait for its answer.

@@ -19,7 +19,7 @@ from pytest_kgate.report.format import seconds
 if TYPE_CHECKING:
     from pytest_kgate.statistics.gates import Judgement
 
-PAIRS = (4, 8, 16)
+PAIRS = (2, 8, 16)
 """Rounds here and there after which to stop, unless what they say on average would turn a verdict. What little is known
 after the last of these is then known as well as it will be."""
 

@@ -35,8 +35,8 @@ some milliseconds after their last task."""
 
 _APART_SECONDS = 1.0
 
-REFERENCE = 1
-"""The number of its arm."""
+_REFERENCE = 1
+"""The number of its arm in the race."""
 
 CLOCK = "sm_clock_hz"
 """Among the evidence of a round on a GPU."""
@@ -57,13 +57,10 @@ def timed(
     assert builder.race is not None
     judgements = builder.race.judgements
     try:
-        with deadline(
-            builder.request.settings.timeout, "the reference, timed in turn with a clean process", when_stuck
-        ):
-            found = _in_turn(process, builder, device, 0)
-            if found.unproven(judgements) is not None:
-                time.sleep(_APART_SECONDS)
-                found = min(found, _in_turn(process, builder, device, 1), key=lambda one: one.charged)
+        found = _in_turn(process, builder, device, 0, when_stuck)
+        if found.unproven(judgements) is not None:
+            time.sleep(_APART_SECONDS)
+            found = min(found, _in_turn(process, builder, device, 1, when_stuck), key=lambda one: one.charged)
     except CandidateError as error:
         if not error.what.startswith("Out of "):
             raise
@@ -79,7 +76,9 @@ def timed(
     return None if missed is None else found.sentence(missed)
 
 
-def _in_turn(process: CleanProcess, builder: RecordBuilder, device: Device, attempt: int) -> Slowdown:
+def _in_turn(
+    process: CleanProcess, builder: RecordBuilder, device: Device, attempt: int, when_stuck: Callable[[str], None]
+) -> Slowdown:
     """Time a few rounds of both arms as in the race, each followed by one of the clean process; more where it counts.
 
     More are taken where the few would turn the verdict of a gate.
@@ -93,8 +92,10 @@ def _in_turn(process: CleanProcess, builder: RecordBuilder, device: Device, atte
     workload = workload_of(builder.request.problem, device, builder.correctness.like)
     book = builder.request.book.page(Stream.CLEAN_PROCESS, attempt)
     process.begin_race(raced.timer, raced.cache)
-    stopwatch = device.stopwatch(arms, workload, timer=raced.timer, cache=raced.cache)
-    here, there = list[float](), list[float]()
+    limit = builder.request.settings.timeout
+    with deadline(limit, "a round in turn with a clean process", when_stuck):
+        stopwatch = device.stopwatch(arms, workload, timer=raced.timer, cache=raced.cache)
+    samples, here, there = builder.race.candidate.shape[1], list[float](), list[float]()
     found = Slowdown((), (), MARGINS[device.kind])
     try:
         for pairs in PAIRS:
@@ -102,14 +103,15 @@ def _in_turn(process: CleanProcess, builder: RecordBuilder, device: Device, atte
                 number = len(here)
                 seeds = book.round(number, probed=False)
                 generator = book.generator(Stream.ROUND_ORDER, number)
-                order = shuffled_order(generator, builder.race.candidate.shape[1], raced.run_length)
-                with untraced():
-                    taken = stopwatch.round(seeds, order)
-                latency, clock = float(np.median(taken.seconds[REFERENCE])), taken.evidence.get(CLOCK)
+                with deadline(limit, "a round in turn with a clean process", when_stuck), untraced():
+                    taken = stopwatch.round(seeds, shuffled_order(generator, samples, raced.run_length))
+                latency, clock = float(np.median(taken.seconds[_REFERENCE])), taken.evidence.get(CLOCK)
                 del taken
                 free_cached_memory(device)
                 wait_until_quiet(QUIET_SECONDS)
-                latency_there, clock_there = process.time(seeds, order)
+                # Both arms are the reference there.
+                halved = shuffled_order(generator, max(1, samples // 2), raced.run_length)
+                latency_there, clock_there = process.time(seeds, halved)
                 # A clock that the other arm's power has lowered is nobody's fault.
                 slower = clock / clock_there if clock and clock_there else 1.0
                 here.append(latency * min(1.0, slower))

@@ -131,5 +131,6 @@ def _value(value: Any) -> Any:
     return tuple(map(_value, held)) if kind == "tuple" else {key: _value(one) for key, one in held.items()}
 
 
+@functools.cache
 def _resolved(file: str | None) -> str | None:
     return str(Path(file).resolve()) if file else None
