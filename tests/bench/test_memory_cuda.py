@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 import torch
 
@@ -27,16 +29,23 @@ def device():
     return CudaDevice(0)
 
 
-@pytest.fixture
-def small_card():
+@contextlib.contextmanager
+def room_of(size_bytes):
+    """PyTorch's allocator may hold no more."""
     total = torch.cuda.mem_get_info()[1]
-    if total < SMALL_CARD:
+    if total < size_bytes:
         pytest.skip("the GPU is smaller than that")
     torch.cuda.empty_cache()
-    torch.cuda.set_per_process_memory_fraction(SMALL_CARD / total)
+    torch.cuda.set_per_process_memory_fraction(size_bytes / total)
     yield
     torch.cuda.empty_cache()
     torch.cuda.set_per_process_memory_fraction(1.0)
+
+
+@pytest.fixture
+def small_card():
+    with room_of(SMALL_CARD):
+        yield
 
 
 def relu(gib):
@@ -61,11 +70,12 @@ def gate(device, problem, candidate):
 
 
 @pytest.mark.parametrize("gib", [0.5, 2.0])
-def test_a_gate_takes_at_most_four_times_its_tensors(device, gib):
-    record, peak = gate(device, relu(gib), lambda x: torch.relu(x))
-    assert record["verdict"] == "PASS"
+def test_a_gate_needs_at_most_four_times_its_tensors(device, gib):
+    """On a larger card PyTorch's allocator holds more, which it has no reason to give back."""
+    with room_of((4 * 2 * gib + 0.5) * GIB):
+        record, _ = gate(device, relu(gib), lambda x: torch.relu(x))
+    assert record["verdict"] == "PASS", record["reason"]
     assert record["memory"]["given_up"] == []
-    assert peak < (4 * 2 * gib + 0.5) * GIB
 
 
 @pytest.mark.usefixtures("small_card")
@@ -74,7 +84,7 @@ def test_a_gate_takes_at_most_four_times_its_tensors(device, gib):
 )
 def test_a_card_of_24_gb_holds_three_gib_in_and_out(device, gib, given_up):
     record, peak = gate(device, relu(gib), lambda x: torch.relu(x))
-    assert record["verdict"] == "PASS"
+    assert record["verdict"] == "PASS", record["reason"]
     assert record["memory"]["given_up"] == given_up
     assert peak <= SMALL_CARD
 

@@ -46,9 +46,20 @@ class Captures:
         what is allocated. A graph `to_read` can't be replayed, only inspected; a PyTorch that can't keep such a graph
         raises TypeError. `torch.cuda.graph` would also collect garbage and empty the cache, which takes 10 ms.
         """
-        graph = torch.cuda.CUDAGraph(keep_graph=True) if to_read else torch.cuda.CUDAGraph()
-        with torch.cuda.stream(self._device.capture_stream):
-            return graph, self._captured(graph, call, launches, pad_bytes, keep)
+
+        def attempt() -> tuple[torch.cuda.CUDAGraph, list[Any]]:
+            graph = torch.cuda.CUDAGraph(keep_graph=True) if to_read else torch.cuda.CUDAGraph()
+            with torch.cuda.stream(self._device.capture_stream):
+                return graph, self._captured(graph, call, launches, pad_bytes, keep)
+
+        try:
+            return attempt()
+        except torch.OutOfMemoryError:
+            self.recover()
+        # While a graph is captured, PyTorch's allocator does not give back what it has cached for calls outside of it.
+        self._device.wait()
+        torch.cuda.empty_cache()
+        return attempt()
 
     def _captured(
         self, graph: torch.cuda.CUDAGraph, call: Callable[[int], Any], launches: int, pad_bytes: int, keep: bool
