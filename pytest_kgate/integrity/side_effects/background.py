@@ -6,9 +6,11 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from pytest_kgate.device.protocol import Device
+from pytest_kgate.report.format import seconds
 from pytest_kgate.system import procfs
 from pytest_kgate.system.clocks.deadline import Watchdog
 
@@ -27,6 +29,45 @@ _BUSY_SECONDS = 0.1
 
 _CALLS = 5
 """Calls of which the cheapest counts as what a call costs the host."""
+
+_SLOW_HOST_SECONDS = 50e-6
+_SLOW_HOST_FACTOR = 5.0
+"""Host seconds of a call, and their ratio to the kernel's latency. Above both, there is a warning: in back-to-back
+calls the host is the bottleneck, not the kernel."""
+
+_HIDDEN_HOST_SECONDS = 2e-3
+_HIDDEN_HOST_FACTOR = 20.0
+"""The same, from which the host must do a part of the work, which a GPU's timer does not see."""
+
+
+@dataclass(frozen=True)
+class HostCost:
+    """What a call costs the host, which a GPU's timer leaves out, beside what it costs the GPU."""
+
+    host_seconds: float
+    """From a call to its return."""
+    gpu_seconds: float
+    """Of the kernel, by the timer."""
+    timer: str
+    """Its name."""
+
+    @property
+    def finding(self) -> str | None:
+        """Why the host must do a part of the work, as a sentence; None where it need not."""
+        if self.host_seconds <= max(_HIDDEN_HOST_SECONDS, _HIDDEN_HOST_FACTOR * self.gpu_seconds):
+            return None
+        return f"{self._told}: that is work which the {self.timer} timer does not see. Use --kgate-timer eager."
+
+    @property
+    def warning(self) -> str | None:
+        """What a reader of the record must know; None where the host is no bottleneck."""
+        if self.host_seconds <= max(_SLOW_HOST_SECONDS, _SLOW_HOST_FACTOR * self.gpu_seconds):
+            return None
+        return f"{self._told}, which the {self.timer} timer leaves out: back to back, the host decides"
+
+    @property
+    def _told(self) -> str:
+        return f"one call costs the host {seconds(self.host_seconds)} and the GPU {seconds(self.gpu_seconds)}"
 
 
 def host_seconds(device: Device, call: Callable[[], Any]) -> float:

@@ -20,6 +20,7 @@ from pytest_kgate.device.cuda.timers.eager import EagerStopwatch
 from pytest_kgate.device.cuda.timers.queue import QueueStopwatch
 from pytest_kgate.device.host import HostDevice
 from pytest_kgate.device.protocol import RoundSeeds
+from pytest_kgate.integrity.checks import IntegrityChecks
 from pytest_kgate.integrity.isolation.reference_row import reference_row
 from pytest_kgate.integrity.side_effects.memoization import time_calls
 from pytest_kgate.problems import tree
@@ -158,3 +159,11 @@ def test_reference_beside_an_isolated_candidate_has_its_forward_pass_before_each
         assert forward.passes - before == 1 + len(sets)  # one in the untimed call, which finds nothing prepared
         row.seconds()
         assert forward.passes - before == 1 + 2 * len(sets)
+
+
+def test_kernels_of_a_call_are_those_of_its_backward_pass():
+    arms, workload = race_of(Forward())
+    checks = IntegrityChecks(arms[0], HostDevice(), problem(), on=True, own=True, says=["any"])
+    checks.observe(workload, lambda number: number, "wall", "hot", np.array([1e-3]), lambda inputs, answer: None)
+    assert "aten::native_layer_norm_backward" in checks.kernels
+    assert "aten::native_layer_norm" not in checks.kernels
