@@ -101,15 +101,21 @@ def _in_place(call: Callable[..., Any], mutates: tuple[int, ...]) -> Callable[..
     def changing(inputs: tuple[Any, ...], output: Any) -> Any:
         result = call(inputs, output)
         changed = {position: inputs[position] for position in mutates}
-        known = [*changed.values(), *(one for its in changed.values() if type(its) in (tuple, list) for one in its)]
-        if type(result) in (tuple, list):
-            kept = [None if any(one is its for its in known) else one for one in result]
-            result = None if all(one is None for one in kept) else type(result)(kept)
-        elif any(result is its for its in known):
-            result = None
-        return InPlace(result, changed)
+        return InPlace(None if result is None else _beside(result, changed), changed)
 
     return changing
+
+
+def _beside(result: Any, changed: Mapping[int, Any]) -> Any:
+    """What was returned, with None in place of each tensor of a changed input; None where nothing else was."""
+    from pytest_kgate.problems import structure  # here: they need PyTorch, which a fake device does without
+    from pytest_kgate.problems import tree
+
+    if structure.computes(result) is not None:
+        return result  # it is refused, and not to be read
+    known = list(tree.tensors(tuple(changed.values())))
+    kept = structure.mapped(result, lambda leaf: None if any(leaf is one for one in known) else leaf)
+    return None if all(leaf is None for leaf in tree.leaves(kept)) else kept
 
 
 def _bound(role: str, function: Callable[..., Any], params: Mapping[str, Any]) -> Arm:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import torch
 
+from pytest_kgate.bench.correctness.check import check
 from pytest_kgate.bench.correctness.problem_calls import reference_output
 from pytest_kgate.bench.correctness.problem_calls import workload_of
 from pytest_kgate.device.arm import bind
@@ -102,3 +105,25 @@ def test_keys_of_a_dict_may_come_in_any_order_in_timed_calls():
     found = stopwatch.round(RoundSeeds(1, 2, (3, 4, 5)), np.repeat(np.arange(2), 2))
     for seed, answer in found.probe.answers:
         assert torch.equal(answer["double"], reference(*workload.draw(seed))["double"])
+
+
+@dataclass
+class Step:
+    state: torch.Tensor
+    norm: torch.Tensor
+
+
+@pytest.mark.parametrize("returned", [lambda x, n: {"n": n, "x": x}, lambda x, n: (x, [n]), Step])
+def test_changed_input_that_is_returned_among_others_is_judged_once(returned):
+    def normed_(x):
+        norm = x.norm()
+        return returned(x.div_(norm), norm)
+
+    def exact(x):
+        return x.double().norm(), x.double() / x.double().norm()
+
+    normalise = Problem("normalise", lambda g: (torch.randn(64, generator=g),), normed_, exact, mutates=(0,))
+    arms = [bind(role, normed_, {}, (0,)) for role in ("candidate", "reference")]
+    found = check(HostDevice(), normalise, *arms, None, 42)
+    assert not found.failed, found.reason
+    assert len(found.outputs) == 2
