@@ -55,6 +55,9 @@ def exact(x):
 NAMED = Problem("named", functools.partial(draw, 8), torch.relu, exact)
 HELD = Problem("held", lambda g: draw(8, g), lambda x: torch.relu(x), lambda x: torch.relu(x.double()))
 LISTED = {"a": Problem("listed", lambda g: draw(8, g), lambda x: torch.relu(x), lambda x: torch.relu(x.double()))}
+def made():
+    return Problem("made", lambda g: draw(8, g), torch.relu, lambda x: torch.relu(x.double()))
+
 CHANGED = Problem("changed", functools.partial(draw, 8), lambda x: x @ W, lambda x: x.double() @ W.double())
 """
 
@@ -123,12 +126,19 @@ def test_held(kbench):
 def test_listed(kbench):
     kbench(relu, problems.LISTED["a"], allclose=1e-4)
 
+def test_made(kbench):
+    kbench(relu, problems.made(), allclose=1e-4)
+
 def test_candidates_own_module(kbench):
     kbench(relu, OWN, allclose=1e-4)
 
 def test_nameless(kbench):
     problem = Problem("nameless", problems.NAMED.inputs, torch.relu, lambda x: torch.relu(x.double()))
     kbench(relu, problem, allclose=1e-4)
+
+def test_autocast(kbench, problem):
+    with torch.autocast("cpu", torch.bfloat16):
+        kbench(F.scaled_dot_product_attention, problem, allclose=1e-1)
 
 def test_changed(kbench):
     problems.W.zero_()
@@ -137,9 +147,10 @@ def test_changed(kbench):
     )
     looked = {one["test"].partition("::test_")[2]: one["integrity"]["clean"] for one in found}
     assert {one["verdict"] for one in found} == {"PASS"}
-    assert {name for name, clean in looked.items() if clean["done"]} == {"attention", "named", "held", "listed"}
+    assert {name for name, clean in looked.items() if clean["done"]} == {"attention", "named", "held", "listed", "made"}
     assert looked["attention"]["answers"] == 4
     assert looked["candidates_own_module"]["why"] == "the problem own is in the candidate's own module"
+    assert looked["autocast"]["why"] == "autocast is on in the tests' process"
     assert looked["nameless"]["why"].startswith("the problem's exact has no name in a module")
     assert looked["changed"]["why"] == "the reference's answers from the tests' process are wrong there"
 

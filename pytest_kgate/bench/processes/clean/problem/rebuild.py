@@ -65,11 +65,11 @@ def rebuilt(recipe: Mapping[str, Any]) -> Problem:
 
         read = KernelBench.from_message(recipe["kernelbench"])
         found = Problem("", read.inputs, read.reference, read.exact, read.hard_inputs, kernelbench=read)
-    elif "held" in recipe:
-        held = _found(recipe["held"])
-        if not isinstance(held, Problem):
-            raise NotRebuilt(f"{recipe['held']['module']} holds another object under the problem's name")
-        found = held
+    elif "functions" not in recipe:
+        whole = _found(recipe["held"]) if "held" in recipe else _found(recipe["made"])()
+        if not isinstance(whole, Problem):
+            raise NotRebuilt("what is found there under the problem's name is none")
+        found = whole
     else:
         found = Problem("", **{role: _function(one) for role, one in recipe["functions"].items()})
     reference = found.reference

@@ -7,9 +7,12 @@ name in modules other than the candidate's, or where it is one of the plugin's o
 from __future__ import annotations
 
 import functools
+import inspect
 import sys
+from collections.abc import Iterable
 from collections.abc import Mapping
 from pathlib import Path
+from types import FunctionType
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -60,10 +63,12 @@ def recipe_of(problem: Problem, reference: str | None, candidate_files: frozense
     try:
         recipe["functions"] = {role: _function(role, one, candidate_files) for role, one in functions.items()}
     except NotRebuilt:
-        recipe["held"] = held = _holder(problem)
-        if held is None:
+        whole = "held" if (found := _holder(problem)) is not None else "made"
+        found = found or _maker(functions.values())
+        if found is None:
             raise
-        _demand_not_candidates(f"the problem {problem.name}", held, candidate_files)
+        _demand_not_candidates(f"the problem {problem.name}", found, candidate_files)
+        recipe[whole] = found
     return recipe
 
 
@@ -135,6 +140,25 @@ def _holder(wanted: Any) -> dict[str, Any] | None:
                 if one is wanted:
                     return _named(name, [key, at])
     return None
+
+
+def _maker(functions: Iterable[Any]) -> dict[str, Any] | None:
+    """The function without arguments in which all of these were defined that have no name; None where there is none.
+
+    Whether it makes the same problem again shows in the clean process.
+    """
+    inner = [one for one in functions if "<locals>" in getattr(one, "__qualname__", "")]
+    makers = {(one.__module__, one.__qualname__.partition(".<locals>")[0]) for one in inner}
+    if len(makers) != 1:
+        return None
+    module, path = makers.pop()
+    function = _followed(sys.modules.get(module), path)
+    if not isinstance(function, FunctionType) or function.__name__.startswith("test"):
+        return None
+    parameters = inspect.signature(function).parameters.values()
+    if any(one.default is one.empty and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD) for one in parameters):
+        return None
+    return _named(module, path.split("."))
 
 
 def _value(value: Any) -> Any:
