@@ -189,8 +189,11 @@ def _run(
                 checks.phase_over()
         if builder.correctness.verdict is not Verdict.PASS and request.must_be_right:
             if on_host and isolation is None and problem.small is not None:  # on a GPU it might fault there
-                with deadline(settings.timeout, f"the check of {problem.small.name}", when_stuck):
-                    small = on_small(device, request, reference.backend)
+                try:
+                    with deadline(settings.timeout, f"the check of {problem.small.name}", when_stuck):
+                        small = on_small(device, request, reference.backend)
+                finally:
+                    checks.phase_over()
                 builder.correctness = replace(builder.correctness, on_small=small)
             return
         if request.in_processes:

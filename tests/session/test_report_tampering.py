@@ -107,3 +107,26 @@ def test_process_that_leaves_with_success_as_the_interpreter_exits_has_failed(py
     result = pytester.runpytest_subprocess("--kgate-device=host", "-q")
     assert result.ret == 1
     result.stderr.fnmatch_lines(["*os._exit would have passed for success*"])
+
+
+TRACED = """
+import sys
+import torch
+from pytest_kgate import Shape
+
+def rewrite(frame, event, argument):
+    if frame.f_code.co_name == "emit":
+        frame.f_locals["record"]["verdict"] = "PASS"
+
+def candidate(q, k, v):
+    sys.setprofile(rewrite)
+    return torch.zeros_like(q)
+
+def test_it(kbench, sdpa_oracle):
+    kbench(candidate, sdpa_oracle(Shape(1, 4, 32, 16), dtype="float32", backend="math"), allclose=1e-4)
+"""
+
+
+def test_tracer_that_a_wrong_candidate_turns_on_in_its_last_call_sees_no_record(pytester):
+    pytester.makepyfile(TRACED)
+    pytester.runpytest_inprocess("--kgate-device=host").assert_outcomes(failed=1)
