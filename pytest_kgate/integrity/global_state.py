@@ -80,12 +80,14 @@ class GlobalState:
 def _scheduling() -> ThreadsSettings | None:
     """Of all threads, PyTorch's workers among them, which do a part of the reference's work.
 
+    The workers of a kernel that was tested before are left out: who has placed them may place them elsewhere.
+
     None where OpenMP was told to place threads, which it may do anew whenever their number changes.
     """
     if sys.platform != "linux" or any(name in os.environ for name in _PLACES):
         return None
     torch.zeros(_MANY_ELEMENTS)  # starts the workers, which must be there to be compared
-    return ThreadsSettings()
+    return ThreadsSettings(but_placed=True)
 
 
 def _memory_of(device: Device) -> gpu_memory.MemoryBaseline | None:

@@ -158,6 +158,21 @@ def test_hook_left_around_all_modules_is_found_and_removed():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have settings of their own on Linux")
+def test_workers_of_a_kernel_that_places_them_may_be_placed_elsewhere():
+    everywhere = sorted(os.sched_getaffinity(0))
+    worker = threading.Thread(target=lambda: done.wait())
+    done = threading.Event()
+    worker.start()
+    try:
+        os.sched_setaffinity(worker.native_id, {everywhere[0]})  # by an earlier test's kernel
+        state = GlobalState(HostDevice())
+        os.sched_setaffinity(worker.native_id, {everywhere[-1]})
+        assert not any("affinity" in one for one in state.restore())
+    finally:
+        done.set()
+        worker.join()
+
+
 def test_workers_that_are_pinned_or_made_less_urgent_are_found_and_put_back():
     worker = threading.Thread(target=lambda: done.wait())
     done = threading.Event()

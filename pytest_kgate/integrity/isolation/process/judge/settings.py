@@ -59,8 +59,12 @@ class ThreadSettings:
 class ThreadsSettings:
     """How the threads of this process are scheduled, as it was when this was made."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, but_placed: bool = False) -> None:
+        """`but_placed`: without threads that may run on fewer cores than the main one, as those of a kernel's pool."""
         self._threads = dict(_threads())
+        if but_placed:
+            cores = frozenset(os.sched_getaffinity(os.getpid()))
+            self._threads = {thread: one for thread, one in self._threads.items() if one.affinity == cores}
 
     def restore(self, *, new_threads: bool) -> list[str]:
         """Put back what has changed; one clause for each kind, such as `affinity of 7 threads, which was put back`.
