@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+from types import SimpleNamespace
 
 import pytest
-import torch  # noqa: F401  (pytester forgets what its sessions import, and torch can't be imported twice)
+import torch
 from record_schema import demand_valid
 from stand_in import MARKED
 from stand_in import PRELUDE
@@ -15,8 +16,11 @@ import pytest_kgate.bench.call
 import pytest_kgate.profile.sanitizer.run
 import pytest_kgate.report.text.failure
 import pytest_kgate.report.text.summary  # noqa: F401
+from pytest_kgate import Problem
 from pytest_kgate import Shape
+from pytest_kgate.device.arm import bind
 from pytest_kgate.problems.attention.problem import sdpa_problem
+from pytest_kgate.profile.under_tool.launch_only import _launch_once
 from pytest_kgate.report.record.document import load
 
 pytest.importorskip("jsonschema", reason="needs jsonschema, of the extra `test`")
@@ -273,3 +277,20 @@ def test_the_smaller_attention_keeps_head_dim_mask_and_tail(shape, small):
     smaller = sdpa_problem(shape).small
     assert (None if smaller is None else smaller.shape) == small
     assert smaller is None or smaller.small is None
+
+
+def test_all_inputs_are_on_the_device_under_a_tool_sparse_and_empty_ones_too():
+    seen = []
+
+    def inputs(g):
+        return torch.randn(4, 6, generator=g)[:, ::2], torch.empty(0, 3), torch.eye(3).to_sparse(), 2
+
+    def double(x, *_):
+        return x * 2
+
+    several = Problem("double", inputs, double, double)
+    candidate = bind("candidate", lambda *found: seen.append(found), {})
+    _launch_once(several, inputs, 1, candidate, SimpleNamespace(torch_device="meta"))
+    ((sliced, empty, sparse, number),) = seen
+    assert {one.device.type for one in (sliced, empty, sparse)} == {"meta"}
+    assert (sliced.stride(), empty.shape, sparse.layout, number) == ((6, 2), (0, 3), torch.sparse_coo, 2)

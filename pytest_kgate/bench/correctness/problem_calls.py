@@ -293,9 +293,7 @@ def _demand_plain_tensors(inputs: tuple[Any, ...]) -> None:
 
 
 def _call_reference(reference: Arm, inputs: tuple[Any, ...], output: Any) -> Any:
-    with (
-        spent("reference"),
-        blame("The reference", "it is called as reference(*inputs, **params), with `out` where it takes one"),
-    ):
+    convention = "it is called as reference(*inputs, **params), with `out` where it takes one"
+    with spent("reference"), blame("The reference", convention):
         result = reference.call(inputs, output)
     return demand_tensors("reference", result)

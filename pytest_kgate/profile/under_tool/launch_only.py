@@ -131,7 +131,13 @@ def _launch_once(problem: Problem, draw: Any, seed: int, arm: Arm, device: Devic
 
     drawn = draw(torch.Generator("cpu").manual_seed(seed))
     on_host = drawn if isinstance(drawn, tuple) else tuple(drawn) if isinstance(drawn, list) else (drawn,)
-    inputs = tree.copy(on_host, lambda tensor: tree.room_for(tensor, device.torch_device))
+
+    def on_device(tensor: Tensor) -> Tensor:
+        if not tree.has_span(tensor):
+            return tensor.to(device.torch_device)
+        return tree.copy(tensor, lambda one: tree.room_for(one, device.torch_device))
+
+    inputs = tree.mapped(on_host, on_device)
     output = None
     if arm.takes_output:
         output = tree.mapped(
