@@ -64,14 +64,14 @@ def test_replaced_code_of_the_same_function_is_noticed(detector, monkeypatch):
 
 
 def test_method_and_constant_of_the_package_are_compared(detector, monkeypatch):
-    from pytest_kgate.bench.correctness import check
+    from pytest_kgate.bench.correctness.comparison import outcome
     from pytest_kgate.bench.race import round_plan
 
     monkeypatch.setattr(round_plan, "SAMPLES", 1)
-    monkeypatch.setattr(check.Correctness, "to_dict", lambda self: {})
+    monkeypatch.setattr(outcome.Correctness, "to_dict", lambda self: {})
     assert set(detector.changed()) >= {
         "pytest_kgate.bench.race.round_plan.SAMPLES",
-        "pytest_kgate.bench.correctness.check.Correctness.to_dict",
+        "pytest_kgate.bench.correctness.comparison.outcome.Correctness.to_dict",
     }
 
 

@@ -149,7 +149,11 @@ def on_small(device: Device, request: Request, backend: str | None) -> str:
     """What becomes of a wrong candidate on the problem's smaller shape, as one clause; `backend` is the reference's."""
     small = request.problem.small
     assert small is not None
-    function = small.reference if not isinstance(small.reference, Mapping) else small.reference[str(backend)]
+    function: Any = small.reference
+    if isinstance(function, Mapping):  # the larger problem may have been given another reference since, or other ones
+        larger: Any = request.problem.reference
+        picked = larger[backend] if isinstance(larger, Mapping) else larger
+        function = function.get(str(backend), picked)
     candidate, reference = (
         bind(role, one, small.params, small.mutates)
         for role, one in (("candidate", request.candidate), ("reference", function))

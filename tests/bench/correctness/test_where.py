@@ -56,3 +56,12 @@ def test_smaller_problem_that_a_wrong_candidate_gets_wrong_too_is_named(tile, sa
     problem = dataclasses.replace(relu(256), small=relu(65))
     request = types.SimpleNamespace(problem=problem, candidate=without_tile, error=None, seed=42)
     assert on_small(HostDevice(), request, None) == said
+
+
+@pytest.mark.parametrize("larger", [torch.relu, {"ours": torch.relu}], ids=["a function", "a backend"])
+def test_smaller_problem_is_judged_where_the_larger_one_was_given_another_reference(larger):
+    small = dataclasses.replace(relu(65), reference={"math": torch.relu})
+    problem = dataclasses.replace(relu(256), small=small, reference=larger)
+    request = types.SimpleNamespace(problem=problem, candidate=torch.zeros_like, error=None, seed=42)
+    backend = None if callable(larger) else "ours"
+    assert on_small(HostDevice(), request, backend) == "wrong on relu of 65 as well"
