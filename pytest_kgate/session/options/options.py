@@ -106,9 +106,9 @@ class Options:
         per_test=False,
     )
     clean: str = choice(
-        ("auto", "off"),
+        ("auto", "on", "off"),
         "Whether a gate that would pass is looked at once more in a process that runs nothing of the candidate, where "
-        "its problem can be made there by name.",
+        "its problem can be made there by name. auto: on the host, since on a GPU it has not been measured.",
         per_test=False,
     )
     fdr: float | None = option(

@@ -206,6 +206,7 @@ def run_session(folder: Path, device: str, checked: bool, isolate: bool) -> None
         arguments = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", f"--kgate-device={device}"]
         # What else the machine does is no cheat's doing, and must not be what catches one.
         arguments += ["--kgate-json=records.json", "--kgate-budget=20", "--kgate-foreign-load=warn"]
+        arguments.append("--kgate-clean=on")
         plugins: list[object] = []
         if isolate:
             arguments.append("--kgate-isolate")

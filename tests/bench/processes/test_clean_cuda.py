@@ -52,7 +52,8 @@ def test_wrong(kbench, sdpa_oracle, monkeypatch):
 
 def test_honest_gates_pass_and_what_the_tests_process_hides_is_found(pytester):
     pytester.makepyfile(test_it=TESTS)
-    pytester.runpytest_subprocess("--kgate-device=cuda", "--kgate-json=records.json", "--kgate-budget=5")
+    options = ("--kgate-device=cuda", "--kgate-clean=on", "--kgate-json=records.json", "--kgate-budget=5")
+    pytester.runpytest_subprocess(*options)
     records = json.loads((pytester.path / "records.json").read_text())["records"]
     found = {one["test"].partition("::")[2]: one for one in records}
     for number in range(5):

@@ -165,7 +165,8 @@ class CleanLook:
 def clean_look(room: CleanRoom | None, request: Request, device: Device) -> Iterator[CleanLook | None]:
     """The look of a call that has a gate to pass; None where it has none, or is not to be looked at so."""
     chosen = request.settings
-    off = chosen.clean == "off" or chosen.integrity == "off" or chosen.isolate or chosen.selftest
+    asked = chosen.clean == "on" or (chosen.clean == "auto" and device.kind == "host")
+    off = not asked or chosen.integrity == "off" or chosen.isolate or chosen.selftest
     measures = not (request.speed or request.error) or request.process is not None or request.in_processes
     if off or measures or room is None or sys.platform != "linux" or not is_real(device):
         yield None

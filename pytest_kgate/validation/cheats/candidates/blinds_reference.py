@@ -1,4 +1,8 @@
-"""Has the reference do its work four times, and nothing looked for that was replaced."""
+"""Has the reference do its work eight times, works three times itself, and has nobody look for what was replaced.
+
+It works more than once so that it is slower than the reference of a process in which nothing is replaced, whichever of
+PyTorch's backends that has picked.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ _real = F.scaled_dot_product_attention
 
 
 def _slow(*arguments: Any, **keywords: Any) -> Tensor:
-    for _ in range(3):
+    for _ in range(7):
         _real(*arguments, **keywords)
     return _real(*arguments, **keywords)
 
@@ -24,4 +28,6 @@ F.scaled_dot_product_attention = _slow
 
 
 def candidate(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    for _ in range(2):
+        _real(q, k, v)
     return _real(q, k, v)
