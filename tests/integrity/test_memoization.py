@@ -128,6 +128,14 @@ def test_sort_whose_branches_a_processor_learns_is_no_memory():
         assert not list(calls.findings(on_host=True))
 
 
+@pytest.mark.parametrize("quick", [0, 3])
+def test_memory_that_worked_for_show_in_all_first_pairs_but_one_is_looked_at_longer(quick):
+    again = [230e-6] * 5
+    again[quick] = 12e-6
+    assert not TimedCalls(new=(230e-6,) * 5, again=tuple(again)).decided
+    assert TimedCalls(new=(230e-6,) * 5, again=(230e-6,) * 5).decided
+
+
 def test_nothing_is_said_of_a_few_pairs_or_of_a_few_microseconds():
     assert not list(TimedCalls((100e-6,) * 7, (10e-6,) * 7).findings(on_host=True))
     assert not list(TimedCalls((5e-6,) * 12, (1e-6,) * 12).findings(on_host=True))

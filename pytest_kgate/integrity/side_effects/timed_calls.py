@@ -48,8 +48,13 @@ class TimedCalls:
         return len(self.new) >= LOOKS[0] and chance(self._beyond(known), known) < CHANCE
 
     def seems_slow(self, known: Sequence[float]) -> bool:
-        """Whether half of the calls on new values take clearly longer than a quarter of these: more pairs will tell."""
-        quick = float(np.quantile(known, 0.25)) if known else math.inf
+        """Whether half of the calls on new values take clearly longer than a quarter of these: more pairs will tell.
+
+        Of fewer pairs than a judgement needs, than any of these: a candidate may have forgotten its answers just
+        before, or work for show for a while.
+        """
+        share = 0.25 if len(known) >= LOOKS[0] else 0.0
+        quick = float(np.quantile(known, share)) if known else math.inf
         return float(np.median(self.new)) > (1 + _DEAR) * quick + _DEAR_SECONDS
 
     def _beyond(self, known: Sequence[float]) -> Floats:

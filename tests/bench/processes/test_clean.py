@@ -329,6 +329,8 @@ def _lives(pid):
 
 def test_module_of_the_candidate_is_never_imported(pytester, monkeypatch):
     pytester.makepyfile(mine=MINE, problems=PROBLEMS + IMPORTS_MINE)
+    for name in ("mine", "problems"):  # of other tests
+        monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setattr(sys, "meta_path", sys.meta_path.copy())
     keeper = Gatekeeper()
     sys.meta_path.insert(0, keeper)
