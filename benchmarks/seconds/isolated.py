@@ -16,6 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from pytest_kgate.validation.cheats.attempt import SLOWLY
+
 CANDIDATE = """
 import torch.nn.functional as F
 
@@ -24,21 +26,12 @@ def attention(q, k, v):
     return F.scaled_dot_product_attention(q, k, v)
 """
 
-TEST = """
+TEST = f"""
 import dataclasses
 
 import pytest
 from pytest_kgate import Shape
-
-
-def slowly(reference):
-    def four_times(*inputs, **params):
-        for _ in range(3):
-            reference(*inputs, **params)
-        return reference(*inputs, **params)
-
-    return four_times
-
+{SLOWLY}
 
 @pytest.mark.perf
 @pytest.mark.speedup(0.8)
