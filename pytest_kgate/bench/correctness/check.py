@@ -110,39 +110,22 @@ def check(
             failures.append((found.output, found.comparison, found.limits, worst))
         on_host = on_host or truth.on_host
         del truth, outputs, found  # all of which hold the exact answer
-    several = of_outputs if len(of_outputs) > 1 else []
-    if failures:
-        name, comparison, limits, worst = max(failures, key=lambda one: (one[1].failed == "tolerance", one[1].excess))
-        return Correctness(
-            verdict=Verdict.FAIL,
-            reason=comparison.reason if name == "output" else f"{name}: {comparison.reason}",
-            failed=comparison.failed,
-            limits=limits,
-            gate=gate,
-            draws=tuple(draws),
-            like=like,
-            reference=reference,
-            worst=worst,
-            by_equal=problem.equal is not None,
-            outputs=tuple(several),
-            exact_on_host=on_host,
-        )
-    assert loosest is not None
-    return Correctness(
-        verdict=Verdict.PASS,
-        reason="",
-        failed="",
-        limits=loosest,
+    known = functools.partial(
+        Correctness,
         gate=gate,
         draws=tuple(draws),
         like=like,
         reference=reference,
-        worst=None,
-        weak=survivors.names,
         by_equal=problem.equal is not None,
-        outputs=tuple(several),
+        outputs=tuple(of_outputs) if len(of_outputs) > 1 else (),
         exact_on_host=on_host,
     )
+    if failures:
+        name, comparison, limits, worst = max(failures, key=lambda one: (one[1].failed == "tolerance", one[1].excess))
+        reason = comparison.reason if name == "output" else f"{name}: {comparison.reason}"
+        return known(verdict=Verdict.FAIL, reason=reason, failed=comparison.failed, limits=limits, worst=worst)
+    assert loosest is not None
+    return known(verdict=Verdict.PASS, reason="", failed="", limits=loosest, worst=None, weak=survivors.names)
 
 
 def on_small(device: Device, request: Request, backend: str | None) -> str:
