@@ -13,9 +13,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from typing import Any
 
-import numpy as np
-import torch
-
 from pytest_kgate.bench.correctness.check import check
 from pytest_kgate.bench.correctness.check import on_small
 from pytest_kgate.bench.correctness.check import verify_timed_output
@@ -26,7 +23,7 @@ from pytest_kgate.bench.memory.measured import memory_plan
 from pytest_kgate.bench.processes import gather
 from pytest_kgate.bench.processes.clean import look
 from pytest_kgate.bench.race import race
-from pytest_kgate.bench.race.probes import overlaps
+from pytest_kgate.bench.race.probes import work_undone
 from pytest_kgate.bench.race.resolution import too_tight
 from pytest_kgate.bench.race.retry import race_with_retry
 from pytest_kgate.bench.record_builder import RecordBuilder
@@ -36,13 +33,11 @@ from pytest_kgate.bench.seeds import Stream
 from pytest_kgate.device.answer import finished
 from pytest_kgate.device.arm import CALL_CONVENTION
 from pytest_kgate.device.arm import ENDS
-from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.arm import bind
 from pytest_kgate.device.arm import blamed
 from pytest_kgate.device.arm import raised_in_call
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Stopwatch
-from pytest_kgate.device.protocol import Workload
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import TimingError
 from pytest_kgate.errors import UsageError
@@ -50,11 +45,8 @@ from pytest_kgate.integrity.checks import IntegrityChecks
 from pytest_kgate.integrity.side_effects.memoization import turned
 from pytest_kgate.integrity.side_effects.new_values import NewValues
 from pytest_kgate.integrity.side_effects.placement import placed
-from pytest_kgate.integrity.side_effects.streams import Verify
-from pytest_kgate.integrity.side_effects.streams import out_of_order
 from pytest_kgate.integrity.tampering.exit_guard import no_successful_exit
 from pytest_kgate.integrity.tampering.tracing import untraced
-from pytest_kgate.problems import tree
 from pytest_kgate.report.record.verdicts import VERDICTS
 from pytest_kgate.statistics.gates import Verdict
 from pytest_kgate.system.clocks.deadline import deadline
@@ -243,11 +235,19 @@ def _run(
                     checks.report("state", f"a tracer was turned on by {name} while calls were timed.")
                 builder.race = builder.valid_race.race
                 if builder.race.rounds and request.must_be_right and settings.verify_timed_launches:
-                    observed = request.book.numbered(Stream.OBSERVED_VALUES)
                     undone = (
                         isolation.undone
                         if isolation
-                        else functools.partial(_work_undone, device, builder.race, arms, observed, compared, clean)
+                        else functools.partial(
+                            work_undone,
+                            device,
+                            candidate,
+                            builder.race.probes,
+                            (builder.race.candidate, builder.race.reference),
+                            request.book.numbered(Stream.OBSERVED_VALUES),
+                            compared,
+                            clean.kept.timed if clean else None,
+                        )
                     )
                     with spent("verify"):
                         builder.invalid = undone(workload, verify)
@@ -277,41 +277,3 @@ def _run(
                     checks.phase_over()
         if clean is not None:
             clean.run(builder, when_stuck)
-
-
-def _work_undone(
-    device: Device,
-    result: race.Race,
-    arms: tuple[Arm, Arm],
-    seeds: Callable[[int], int],
-    compared: Callable[[NewValues], str | None],
-    clean: look.CleanLook | None,
-    workload: Workload,
-    verify: Verify,
-) -> str | None:
-    """One sentence on why the timed launches can't be trusted to have done the work; None where they can.
-
-    Compares the answers of the probed launches with exact ones, and the launches' times with each other. `compared`
-    says why a gate would not pass on new values.
-    """
-    with device.running("waiting for all that the candidate has launched"):
-        device.synchronize()  # on a stream of its own it may lag behind, and write into the inputs that are drawn next
-    for stayed, seed, answer in result.probes.handed_over():
-        with device.running("verifying a timed launch"):
-            inputs, answer = workload.draw(seed), tree.mapped(answer, lambda one: one.to(device.torch_device))
-            if clean is not None:
-                clean.kept.timed(seed, inputs, answer, stayed)
-            if stayed is not None:
-                inputs = tree.with_outside(inputs, stayed, torch.device(device.torch_device))
-        reason = verify(inputs, answer)
-        del inputs, answer  # one draw is in memory at a time
-        if reason is not None:
-            with device.running("looking for what makes a timed launch wrong"):
-                disorder = out_of_order(device, arms[0], workload, seeds, verify)
-            return f"the timer does not see all of the candidate's work: {disorder}" if disorder else reason
-    new = result.new_values
-    remembers = None
-    if new is not None and new.dear:
-        told = f"{new.text}: it remembers its answers"
-        remembers = compared(new) if device.kind == "host" else told
-    return remembers or overlaps(result.probes.overlap_seconds, float(np.median(result.candidate)))

@@ -12,6 +12,7 @@ inverse of a throughput. So probed rounds also time the candidate's calls with s
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pytest_kgate.bench.seeds import SeedBook
+    from pytest_kgate.device.arm import Arm
+    from pytest_kgate.device.protocol import Device
+    from pytest_kgate.device.protocol import Workload
+    from pytest_kgate.integrity.side_effects.streams import Verify
     from pytest_kgate.report.record.facts.timing import ProbesFacts
 
 _EVERY = 4
@@ -163,3 +168,49 @@ def overlaps(overlap_seconds: NDArray[np.float64], latency_seconds: float) -> st
         f"waits for the call before it to end, and {seconds(latency_seconds)} in the rows that were timed, which "
         "then tell how many calls a second there can be, not how long one takes"
     )
+
+
+def work_undone(
+    device: Device,
+    candidate: Arm,
+    probes: Probes,
+    samples: tuple[NDArray[np.float64], NDArray[np.float64]],
+    seeds: Callable[[int], int],
+    compared: Callable[[NewValues], str | None],
+    keep: Callable[[int, tuple[Any, ...], Any, Any], None] | None,
+    workload: Workload,
+    verify: Verify,
+) -> str | None:
+    """One sentence on why the timed launches can't be trusted to have done the work; None where they can.
+
+    Compares the answers of the probed launches with exact ones, and the launches' times with each other. `samples` are
+    the candidate's and the reference's, in seconds. `seeds` tells the seed of each further draw. `compared` says why a
+    gate would not pass on new values. `keep` is handed each answer before it is compared: its seed, the inputs drawn
+    by that, the answer, and what stayed of earlier inputs.
+    """
+    import torch  # which may be missing, here and below
+
+    from pytest_kgate.integrity.side_effects.streams import out_of_order
+    from pytest_kgate.problems import tree
+
+    with device.running("waiting for all that the candidate has launched"):
+        device.synchronize()  # on a stream of its own it may lag behind, and write into the inputs that are drawn next
+    for stayed, seed, answer in probes.handed_over():
+        with device.running("verifying a timed launch"):
+            inputs, answer = workload.draw(seed), tree.mapped(answer, lambda one: one.to(device.torch_device))
+            if keep is not None:
+                keep(seed, inputs, answer, stayed)
+            if stayed is not None:
+                inputs = tree.with_outside(inputs, stayed, torch.device(device.torch_device))
+        reason = verify(inputs, answer)
+        del inputs, answer  # one draw is in memory at a time
+        if reason is not None:
+            with device.running("looking for what makes a timed launch wrong"):
+                disorder = out_of_order(device, candidate, workload, seeds, verify)
+            return f"the timer does not see all of the candidate's work: {disorder}" if disorder else reason
+    new = probes.new_values(*samples)
+    remembers = None
+    if new is not None and new.dear:
+        told = f"{new.text}: it remembers its answers"
+        remembers = compared(new) if device.kind == "host" else told
+    return remembers or overlaps(probes.overlap_seconds, float(np.median(samples[0])))
