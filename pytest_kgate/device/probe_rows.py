@@ -38,6 +38,7 @@ from pytest_kgate.device.protocol import FirstLook
 from pytest_kgate.device.protocol import Probe
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.device.rows import LONG
+from pytest_kgate.device.rows import READABLE
 from pytest_kgate.device.rows import BufferSet
 from pytest_kgate.device.rows import PutBack
 from pytest_kgate.device.rows import Row
@@ -128,12 +129,11 @@ class ProbeRows:
         `fence` enqueues an empty kernel, on a device where calls in a row could overlap.
         """
         length = int(self._rng.integers(1, longest + 1))
+        own = rows.get(READABLE, rows[0, LONG])
         with contextlib.ExitStack() as stack:
             audit = stack.enter_context(row_of(self._audited(int(self._rng.integers(length))), length))
             extra = [
-                TimedInterval(
-                    (0, LONG), rows[0, LONG], lambda: self._renew(0), lambda result: self._keep(0, result), False
-                ),
+                TimedInterval((0, LONG), own, lambda: self._renew(0), lambda result: self._keep(0, result), False),
                 TimedInterval((1, LONG), rows[1, LONG], lambda: self._renew(1), sampled=False),
                 TimedInterval(_AUDIT, audit, lambda: self._renew(0 if self._few else 1), sampled=False),
             ]

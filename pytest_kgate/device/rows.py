@@ -24,6 +24,9 @@ Row = tuple[int, int]
 
 SHORT, LONG = 0, 1
 
+READABLE: Row = (0, -1)
+"""The candidate's long row that leaves its answer where it can be read, on timers that have several such rows."""
+
 _COPIED_BYTES = 2**26
 """Inputs up to this size are copied to be compared."""
 

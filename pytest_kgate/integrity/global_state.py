@@ -254,9 +254,10 @@ def _clock_limits(index: int) -> Any:
     import pynvml
 
     from pytest_kgate.device.cuda.nvml import gpu_uuid
+    from pytest_kgate.device.cuda.nvml import handle_of
 
     pynvml.nvmlInit()
-    handle = pynvml.nvmlDeviceGetHandleByUUID(gpu_uuid(index))
+    handle = handle_of(gpu_uuid(index))
     readings = (
         lambda: pynvml.nvmlDeviceGetMaxClockInfo(handle, pynvml.NVML_CLOCK_SM),
         lambda: pynvml.nvmlDeviceGetApplicationsClock(handle, pynvml.NVML_CLOCK_SM),

@@ -24,6 +24,10 @@ _POLL_SECONDS = 50e-6
 _SPIN_SECONDS = 5e-3
 """Waits shorter than this are polled without sleeping: a sleep costs more than most rounds."""
 
+_CACHED_BYTES = 2**30
+"""Cached by PyTorch's allocator beyond what is in use: to give back more, and to get it again, is a small part of the
+time of calls on tensors so large."""
+
 
 class CudaContext:
     """One device with the stream on which all arms run; nothing else of the process uses that stream meanwhile."""
@@ -114,6 +118,16 @@ class CudaContext:
             # the whole context is asked last, when this stream has shown that the device still answers.
             self.wait()
             torch.cuda.synchronize(self.index)
+
+    def trim(self) -> None:
+        """Give back what PyTorch's allocator has cached, where that is much.
+
+        Memory that was cached for calls outside of graphs is of no use to captured ones, nor the other way round.
+        """
+        cached = torch.cuda.memory_reserved(self.index) - torch.cuda.memory_allocated(self.index)
+        if cached > _CACHED_BYTES:
+            self.wait()
+            torch.cuda.empty_cache()
 
     def wait(self) -> None:
         """Poll until the stream is idle: a blocking wait on a hung kernel would never return."""

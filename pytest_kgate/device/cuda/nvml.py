@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from typing import Any
 
@@ -18,6 +19,14 @@ def gpu_uuid(index: int) -> str:
     return uuid if uuid.startswith(("GPU-", "MIG-")) else f"GPU-{uuid}"
 
 
+@functools.cache
+def handle_of(uuid: str) -> Any:
+    """NVML's handle of this GPU, while NVML is initialised; to find it takes 9 ms."""
+    import pynvml
+
+    return pynvml.nvmlDeviceGetHandleByUUID(uuid)
+
+
 def describe_gpu(index: int) -> dict[str, Any]:
     """UUID, driver, clocks in Hz, temperature in degrees C, power in W, processes; what can't be read is left out."""
     facts: dict[str, Any] = {"uuid": gpu_uuid(index)}
@@ -28,7 +37,7 @@ def describe_gpu(index: int) -> dict[str, Any]:
     except Exception:  # no NVML (a container, WSL): the record then simply has less to say
         return facts
     with contextlib.suppress(pynvml.NVMLError):
-        handle = pynvml.nvmlDeviceGetHandleByUUID(facts["uuid"])
+        handle = handle_of(facts["uuid"])
         readings = {
             "driver": lambda: _text(pynvml.nvmlSystemGetDriverVersion()),
             "sm_clock_hz": lambda: pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM) * 1_000_000,
@@ -56,7 +65,7 @@ class Machine:
 
             pynvml.nvmlInit()
             uuid = gpu_uuid(index)
-            self._handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
+            self._handle = handle_of(uuid)
             self._nvml = pynvml
             self._peers = Peers(uuid)
 

@@ -106,6 +106,7 @@ def time_calls(
         steps, current = [], current if steps[-1][0] == "again" else ()  # one draw of new values at a time
         if secrets.randbelow(pair + 1) == 0:
             kept, answer = pair, latest
+        del latest
         if pair + 1 == first and not calls.decided:
             calls, timed.unlearns = TimedCalls(), True
         elif pair + 1 in (first, *(first + look for look in LOOKS)) and (

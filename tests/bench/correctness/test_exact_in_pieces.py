@@ -92,6 +92,35 @@ def test_the_author_says_what_is_cut_and_a_wrong_word_is_told():
         pieces_of(lambda x: x.double().T.contiguous(), inputs[:1], rows=(0,))
 
 
+def tried(exact, count, **how):
+    """Of so many draws, for each the number of calls to find out how the exact answer is cut, and whether it was."""
+    generator = torch.Generator().manual_seed(5)
+    calls = []
+
+    def counted(x):
+        calls.append(len(x))
+        return exact(x)
+
+    problem, like, found = problem_of(counted, (), **how), torch.empty(N, 8), []
+    for number in range(count):
+        inputs = (torch.randn(N, 8, generator=generator) * number,)  # the first are zeros
+        calls.clear()
+        made = exact_by_rows(problem, inputs, like)
+        found.append((sum(rows != 1 for rows in calls), made is not None))
+    return found
+
+
+def test_how_an_answer_is_cut_is_tried_on_the_first_draws_alone():
+    """A trial on few and large rows costs as much as the answer does."""
+    first, second, third, *later = tried(lambda x: x.double().relu(), 6)
+    assert first == second == third
+    assert first[0] == 3
+    assert later == [(0, True)] * 3
+    halves = tried(lambda x: x.double() - x.double().mean(0), 6)
+    assert [cut for _, cut in halves] == [True] + [False] * 5  # zeros do not show it, and the next draw does
+    assert [calls for calls, _ in halves[2:]] == [0] * 4
+
+
 def test_of_16_bits_the_exact_answer_is_kept_in_32():
     _, found, whole = pieces_of(lambda x: x.double().sin(), drawn((N, 8), dtype=torch.float16))
     assert found.dtype is torch.float32

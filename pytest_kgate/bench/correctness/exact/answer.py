@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from pytest_kgate.bench.correctness.comparison.slabs import slabs
 from pytest_kgate.bench.correctness.exact.rows import Rows
@@ -25,6 +26,13 @@ _PIECE_BYTES = 2**26
 _PIECES = 16
 """A piece is so many bytes in float64, or one of so many pieces: an exact answer's own intermediate results may be
 several times that."""
+
+_TRIALS = 3
+"""The plan's draw, a normal one and a hard one. A trial may cost as much as the answer, and of a problem with few
+parts, such as an attention's batches, it does."""
+
+_FOUND: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+"""What trials have found, by what the answers of one call look like."""
 
 
 def exact_answer(problem: Problem, inputs: tuple[Any, ...], like: Any = None) -> Any:
@@ -56,7 +64,7 @@ def exact_by_rows(problem: Problem, inputs: tuple[Any, ...], like: Tensor) -> Te
     size = float64_bytes(inputs, like)
     if size <= _LARGE_BYTES:
         return None
-    rows = rows_of(lambda some: _call(problem, some), inputs, like, problem.rows)
+    rows = _rows(problem, inputs, like)
     if rows is None:
         return None
     try:
@@ -68,6 +76,17 @@ def exact_by_rows(problem: Problem, inputs: tuple[Any, ...], like: Tensor) -> Te
     return _made_by_rows(problem, inputs, like, rows, torch.device("cpu"))
 
 
+def _rows(problem: Problem, inputs: tuple[Any, ...], like: Tensor) -> Rows | None:
+    """How the exact answer can be cut; None where it can't, by a trial on any of a call's first draws.
+
+    `like` stands for the call: it is one tensor for all of its draws.
+    """
+    found: list[Rows | None] = _FOUND.setdefault(like, [])
+    if len(found) < _TRIALS and None not in found:
+        found.append(rows_of(lambda some: _call(problem, some), inputs, like, problem.rows))
+    return None if len(set(found)) > 1 else found[0]
+
+
 def bytes_of_exact(problem: Problem, inputs: tuple[Any, ...], like: Any) -> tuple[int, int]:
     """What an exact answer takes where it is kept, and what computing a piece of it takes besides; lower bounds.
 
@@ -75,7 +94,7 @@ def bytes_of_exact(problem: Problem, inputs: tuple[Any, ...], like: Any) -> tupl
     """
     if isinstance(like, Tensor):
         size = float64_bytes(inputs, like)
-        if size > _LARGE_BYTES and rows_of(lambda some: _call(problem, some), inputs, like, problem.rows) is not None:
+        if size > _LARGE_BYTES and _rows(problem, inputs, like) is not None:
             return like.numel() * _kept_type(_wide(like.dtype), like.dtype).itemsize, _piece_bytes(size)
     return sum(one.numel() * _wide(one.dtype).itemsize for one in tree.tensors(like)), 0
 

@@ -99,6 +99,8 @@ class Captures:
     def close(self) -> None:
         """Release the memory pool."""
         self._anchor.reset()
+        if self._device.lost is None:
+            self._device.trim()
 
     def _open_pool(self) -> None:
         """Keep the memory pool alive between rounds, whose graphs come and go, by a small graph of its own."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import secrets
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from pytest_kgate.device.cuda.timers.stopwatch import PAD_STEP
 from pytest_kgate.device.cuda.timers.stopwatch import PAD_STEPS
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.device.rows import LONG
+from pytest_kgate.device.rows import READABLE
 from pytest_kgate.device.rows import SHORT
 from pytest_kgate.device.rows import BufferSet
 from pytest_kgate.device.rows import Row
@@ -62,17 +64,23 @@ class GraphStopwatch(SlopeStopwatch):
     def rows(
         self, sets: Sequence[BufferSet], rng: np.random.Generator, lengths: Lengths
     ) -> Iterator[Mapping[Row, Callable[[], Any]]]:
-        """Capture the rows as graphs in random order; the graphs are destroyed when the round is over."""
+        """Capture the rows as graphs in random order; the graphs are destroyed when the round is over.
+
+        Of the candidate's long rows only one leaves a large answer to be read: that of each would take memory.
+        """
         with contextlib.ExitStack() as stack:
             wanted = [(arm, length) for arm in range(len(self.arms)) for length in (SHORT, *[LONG] * self.twins)]
             graphs: dict[Row, list[Callable[[], Any]]] = {}
+            to_read = secrets.randbelow(self.twins)  # no candidate knows which, as its calls are captured
             for index in rng.permutation(len(wanted)):
                 arm, length = wanted[index]
                 pad_bytes = int(rng.integers(1, PAD_STEPS)) * PAD_STEP
-                read = arm == 0 and length == LONG  # probes copy what such a row leaves
+                twins = graphs.setdefault((arm, length), [])
+                read = (arm, length) == (0, LONG) and len(twins) == to_read
                 row = self._graph(*self.launches_of(arm, sets, lengths[arm][length]), pad_bytes, read=read)
-                graphs.setdefault((arm, length), []).append(stack.enter_context(row))
-            yield {key: _taking_turns(several) for key, several in graphs.items()}
+                twins.append(stack.enter_context(row))
+            readable = graphs[0, LONG][to_read]
+            yield {READABLE: readable} | {key: _taking_turns(several) for key, several in graphs.items()}
 
     @contextlib.contextmanager
     def row_of(self, call: Callable[[int], Any], launches: int) -> Iterator[Callable[[], Any]]:
