@@ -6,21 +6,17 @@ import contextlib
 import os
 import select
 import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
 from typing import TYPE_CHECKING
 from typing import Any
 
 import pytest_kgate
 from pytest_kgate.bench.processes.clean.problem.recipe import NotRebuilt
-from pytest_kgate.integrity.isolation.process.channel import Channel
+from pytest_kgate.integrity.isolation.process.child import start_child
 from pytest_kgate.system.child_process import last_lines
-from pytest_kgate.system.child_process import parent_pipe
-from pytest_kgate.system.child_process import signal_all
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,9 +29,6 @@ _WORKER = ("-m", "pytest_kgate.bench.processes.clean.worker")
 
 _START_SECONDS = 60.0
 """How long it may take to start and to import PyTorch, besides what one request may take."""
-
-_GRACE_SECONDS = 2.0
-"""How long a process that has closed its channel may take to end, so that its exit status is known."""
 
 _OF_THE_START = ("LD_", "PYTHON")
 """Variables of these kinds are taken as this process got them: they can make a new process run code of anyone."""
@@ -53,25 +46,10 @@ class CleanProcess:
         self._timeout_seconds = timeout_seconds
         self._stack = contextlib.ExitStack()
         self._closed = False
-        output = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115  (closed by the stack)
-        self._output: IO[str] = self._stack.enter_context(output)
         folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="kgate-clean-"))
-        pipe = self._stack.enter_context(parent_pipe())
-        self._channel, theirs = Channel.pair()
-        self._stack.callback(self._channel.close)
-        self._child = subprocess.Popen(
-            [sys.executable, *_WORKER, str(theirs.fd), str(pipe)],
-            cwd=folder,
-            env=_environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=self._output,
-            stderr=subprocess.STDOUT,
-            pass_fds=(theirs.fd, pipe),
-            start_new_session=True,
-        )
-        theirs.close()
-        self._stack.callback(self._end)
-        self.pid = self._child.pid
+        child = start_child((sys.executable, *_WORKER), (), _environment(), Path(folder))
+        self._child = self._stack.enter_context(child)
+        self.pid = self._child.process.pid
         device.admit(self.pid)
         begin = {
             "do": "begin",
@@ -96,10 +74,10 @@ class CleanProcess:
         """
         limit = self._timeout_seconds + more_seconds
         try:
-            self._channel.send(message, fd)
-            if not select.select([self._channel.fd], [], [], limit)[0]:
+            self._child.channel.send(message, fd)
+            if not select.select([self._child.channel.fd], [], [], limit)[0]:
                 raise CleanProcessLost(f"it did not answer within {limit:g} s")
-            answer = self._channel.answer()
+            answer = self._child.channel.answer()
         except (EOFError, OSError, ValueError):
             lost = CleanProcessLost(self._how_it_ended())
             self.close()
@@ -133,19 +111,14 @@ class CleanProcess:
         self._stack.close()
 
     def _how_it_ended(self) -> str:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            status = self._child.wait(_GRACE_SECONDS)
-            said = "; ".join(last_lines(self._output)[-1:])
-            told = f", and said last: {said}" if said else ""
-            if status < 0:
-                return f"signal {signal.Signals(-status).name} ended it{told}"
-            return f"it ended with status {status}{told}"
-        return "it closed its channel"
-
-    def _end(self) -> None:
-        signal_all(self._child, signal.SIGKILL)
-        self._child.kill()
-        self._child.wait()
+        status = self._child.exit_status()
+        if status is None:
+            return "it closed its channel"
+        said = "; ".join(last_lines(self._child.output)[-1:])
+        told = f", and said last: {said}" if said else ""
+        if status < 0:
+            return f"signal {signal.Signals(-status).name} ended it{told}"
+        return f"it ended with status {status}{told}"
 
 
 def _environment() -> dict[str, str]:

@@ -41,11 +41,7 @@ class Worker:
         from pytest_kgate.bench.processes.clean.problem.recipe import NotRebuilt
         from pytest_kgate.errors import KgateError
 
-        while True:
-            try:
-                message, fd = self._channel.receive()
-            except EOFError:
-                return
+        for message, fd in self._channel.messages():
             try:
                 answer = self._do(message, fd) or {}
             except NotRebuilt as clause:

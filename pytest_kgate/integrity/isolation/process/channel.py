@@ -1,13 +1,13 @@
-"""The channel between the judging process and the candidate's: messages of JSON, with at most one file descriptor.
+"""The channel between the judging process and a child of it: messages of JSON, with at most one file descriptor.
 
-Nothing that the candidate's process sends is executed or unpickled, which is why this is not
-`multiprocessing.connection`. Linux only.
+Nothing that a child sends is executed or unpickled, which is why this is not `multiprocessing.connection`. Linux only.
 """
 
 from __future__ import annotations
 
 import json
 import socket
+from collections.abc import Iterator
 from typing import Any
 
 _LONGEST = 2**16
@@ -41,15 +41,13 @@ class Channel:
         data = json.dumps(message).encode("ascii")
         socket.send_fds(self._end, [data], [] if fd is None else [fd])
 
-    def receive(self) -> tuple[dict[str, Any], int | None]:
-        """A message and the file descriptor that came with it; for the candidate's process.
-
-        Raises `EOFError` where the other end is closed.
-        """
-        data, fds, _, _ = socket.recv_fds(self._end, _LONGEST, 1)
-        if not data:
-            raise EOFError
-        return _parsed(data), fds[0] if fds else None
+    def messages(self) -> Iterator[tuple[dict[str, Any], int | None]]:
+        """Each message and the file descriptor that came with it, until the other end is closed; for the child."""
+        while True:
+            data, fds, _, _ = socket.recv_fds(self._end, _LONGEST, 1)
+            if not data:
+                return
+            yield _parsed(data), fds[0] if fds else None
 
     def answer(self) -> dict[str, Any]:
         """A message, without any file descriptor that came with it; for the judging process.

@@ -5,12 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -21,7 +19,7 @@ from pytest_kgate.errors import UsageError
 from pytest_kgate.integrity.isolation.captured.launches import KernelLaunch
 from pytest_kgate.integrity.isolation.captured.launches import NotRelaunchable
 from pytest_kgate.integrity.isolation.captured.launches import launches_of
-from pytest_kgate.integrity.isolation.process.channel import Channel
+from pytest_kgate.integrity.isolation.process.child import start_child
 from pytest_kgate.integrity.isolation.process.confinement.confinement import Confinement
 from pytest_kgate.integrity.isolation.process.judge.guard import guard_process
 from pytest_kgate.integrity.isolation.process.judge.settings import JudgeSettings
@@ -29,8 +27,6 @@ from pytest_kgate.integrity.isolation.process.judge.shared_segments import Share
 from pytest_kgate.integrity.isolation.process.own_folder import remove_folder
 from pytest_kgate.report.record.values import plain
 from pytest_kgate.system.child_process import last_lines
-from pytest_kgate.system.child_process import parent_pipe
-from pytest_kgate.system.child_process import signal_all
 from pytest_kgate.system.shared_folder import VARIABLE
 
 if TYPE_CHECKING:
@@ -42,9 +38,6 @@ if TYPE_CHECKING:
 _WORKER = (sys.executable, "-m", "pytest_kgate.integrity.isolation.process.worker")
 
 _BINDS_THREADS = ("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY", "KMP_AFFINITY")
-
-_GRACE_SECONDS = 2.0
-"""How long a process that has closed its channel may take to end, so that its exit status is known."""
 
 
 class CandidateProcess:
@@ -67,8 +60,6 @@ class CandidateProcess:
     ) -> None:
         self.closed = False
         self._stack = contextlib.ExitStack()
-        output = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115  (closed by the stack)
-        self._output: IO[str] = self._stack.enter_context(output)
         own = tempfile.mkdtemp(prefix="kgate-isolated-")
         self._stack.callback(remove_folder, Path(own))
         self.confined = Confinement(landlock=0, seccomp=False)
@@ -77,21 +68,8 @@ class CandidateProcess:
         self.folder = Path(own)
         """The only one that the process may write to."""
         self._stack.enter_context(guard_process())
-        pipe = self._stack.enter_context(parent_pipe())
-        self._channel, theirs = Channel.pair()
-        self._stack.callback(self._channel.close)
-        self._child = subprocess.Popen(
-            [*_WORKER, str(theirs.fd), str(pipe), own, device.torch_device],
-            cwd=folder,
-            env=_environment(own),
-            stdin=subprocess.DEVNULL,
-            stdout=self._output,
-            stderr=subprocess.STDOUT,
-            pass_fds=(theirs.fd, pipe),
-            start_new_session=True,
-        )
-        theirs.close()
-        self._stack.callback(self._end)
+        child = start_child(_WORKER, (own, device.torch_device), _environment(own), folder)
+        self._child = self._stack.enter_context(child)
         try:
             begin = {"do": "begin", "device": device.torch_device, "threads": torch.get_num_threads()}
             begun = self._ask(begin)
@@ -131,8 +109,8 @@ class CandidateProcess:
 
     def _ask(self, message: dict[str, Any], fd: int | None = None) -> dict[str, Any]:
         try:
-            self._channel.send(message, fd)
-            answer = self._channel.answer()
+            self._child.channel.send(message, fd)
+            answer = self._child.channel.answer()
         except ValueError as error:
             raise CandidateError(
                 f"The candidate's process sent something that is no message ({error}).",
@@ -146,17 +124,14 @@ class CandidateProcess:
 
     def _gone(self) -> CandidateError:
         """The error that says how the process ended, and what it wrote last."""
-        try:
-            status: int | None = self._child.wait(_GRACE_SECONDS)
-        except subprocess.TimeoutExpired:
-            status = None
+        status = self._child.exit_status()
         if status is None:
             what = "The candidate's process hung up"
         elif status < 0:
             what = f"The candidate's process crashed: signal {signal.Signals(-status).name} ended it"
         else:
             what = f"The candidate's process ended with status {status} before it had answered"
-        said = _printable("\n".join(last_lines(self._output)))
+        said = _printable("\n".join(last_lines(self._child.output)))
         return CandidateError(f"{what}.", f"It said:\n{said}" if said else "It said nothing.")
 
     def _compare(self, settings: JudgeSettings, segments: SharedSegments) -> None:
@@ -165,11 +140,6 @@ class CandidateProcess:
         self.left_changed += settings.restore(new_threads=not filtered)
         if not filtered:
             self.left_changed += segments.remove_new()
-
-    def _end(self) -> None:
-        signal_all(self._child, signal.SIGKILL)
-        self._child.kill()
-        self._child.wait()
 
 
 def _environment(own: str) -> dict[str, str]:

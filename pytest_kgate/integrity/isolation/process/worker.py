@@ -41,11 +41,7 @@ class Worker:
         """Answer messages until the judging process closes the channel."""
         from pytest_kgate.errors import KgateError
 
-        while True:
-            try:
-                message, fd = self._channel.receive()
-            except EOFError:
-                return
+        for message, fd in self._channel.messages():
             answer: dict[str, Any] = {}
             try:
                 answer = self._do(message, fd) or {}

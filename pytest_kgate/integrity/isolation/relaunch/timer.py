@@ -47,11 +47,7 @@ class Timer:
 
     def serve(self) -> None:
         """Answer messages until the judging process closes the channel."""
-        while True:
-            try:
-                message, fd = self._channel.receive()
-            except EOFError:
-                return
+        for message, fd in self._channel.messages():
             try:
                 answer = getattr(self, f"_{message['do']}")(message, fd) or {}
             except NotRelaunchable as clause:

@@ -7,23 +7,18 @@ import json
 import math
 import os
 import select
-import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from typing import IO
 from typing import TYPE_CHECKING
 from typing import Any
 
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import TimingError
 from pytest_kgate.integrity.isolation.captured.launches import NotRelaunchable
-from pytest_kgate.integrity.isolation.process.channel import Channel
+from pytest_kgate.integrity.isolation.process.child import start_child
 from pytest_kgate.integrity.isolation.process.judge.guard import guard_process
 from pytest_kgate.system.child_process import last_lines
-from pytest_kgate.system.child_process import parent_pipe
-from pytest_kgate.system.child_process import signal_all
 from pytest_kgate.system.shared_folder import VARIABLE
 
 if TYPE_CHECKING:
@@ -48,31 +43,17 @@ class TimerProcess:
     def __init__(self, device: CudaDevice) -> None:
         self._seconds = device.timeout_seconds
         self._stack = contextlib.ExitStack()
-        output = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115  (closed by the stack)
-        self._output: IO[str] = self._stack.enter_context(output)
         own = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="kgate-timer-", ignore_cleanup_errors=True))
         self._stack.enter_context(guard_process())
-        pipe = self._stack.enter_context(parent_pipe())
-        self._channel, theirs = Channel.pair()
-        self._stack.callback(self._channel.close)
-        self._child = subprocess.Popen(
-            [*_TIMER, str(theirs.fd), str(pipe), own],
-            env={
-                **os.environ,
-                "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-                "TMPDIR": own,
-                VARIABLE: own,
-                "CUDA_CACHE_PATH": os.path.join(own, "cuda"),
-            },
-            stdin=subprocess.DEVNULL,
-            stdout=self._output,
-            stderr=subprocess.STDOUT,
-            pass_fds=(theirs.fd, pipe),
-            start_new_session=True,
-        )
-        theirs.close()
-        self._stack.callback(self._end)
-        device.admit(self._child.pid)
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+            "TMPDIR": own,
+            VARIABLE: own,
+            "CUDA_CACHE_PATH": os.path.join(own, "cuda"),
+        }
+        self._child = self._stack.enter_context(start_child(_TIMER, (own,), environment))
+        device.admit(self._child.process.pid)
 
     def load(
         self,
@@ -118,24 +99,19 @@ class TimerProcess:
 
     def _ask(self, message: dict[str, Any], fd: int | None = None, more_seconds: float = 0.0) -> dict[str, Any]:
         try:
-            self._channel.send(message, fd)
-            if not select.select([self._channel.fd], [], [], self._seconds + more_seconds)[0]:
+            self._child.channel.send(message, fd)
+            if not select.select([self._child.channel.fd], [], [], self._seconds + more_seconds)[0]:
                 self.close()
                 raise CandidateError(
                     f"The candidate hung: a kernel did not end within {self._seconds:g} s in the timer's process.",
                     "Look for an endless loop that the values decide; raise --kgate-timeout if it is just slow.",
                 )
-            answer = self._channel.answer()
+            answer = self._child.channel.answer()
         except (EOFError, OSError, ValueError):
-            said = "; ".join(last_lines(self._output))
+            said = "; ".join(last_lines(self._child.output))
             raise Faulted(f"the timer's process ended: {said or 'it said nothing'}") from None
         if "refused" in answer:
             raise NotRelaunchable(str(answer["refused"]))
         if "fault" in answer:
             raise Faulted(str(answer["fault"]))
         return answer
-
-    def _end(self) -> None:
-        signal_all(self._child, signal.SIGKILL)
-        self._child.kill()
-        self._child.wait()
