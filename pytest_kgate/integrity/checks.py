@@ -21,7 +21,7 @@ from pytest_kgate.device.cuda.context import is_real
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.integrity import roofline
-from pytest_kgate.integrity.global_state import GlobalState
+from pytest_kgate.integrity.global_state.state import GlobalState
 from pytest_kgate.integrity.guard_zones import GuardZones
 from pytest_kgate.integrity.launches.observed import observe
 from pytest_kgate.integrity.side_effects import background

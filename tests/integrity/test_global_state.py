@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
+import subprocess
 import sys
 import threading
 
@@ -11,9 +13,10 @@ import pytest
 import torch
 
 from pytest_kgate.device.host import HostDevice
-from pytest_kgate.integrity.global_state import GlobalState
-from pytest_kgate.integrity.gpu_memory import held_bytes
-from pytest_kgate.integrity.gpu_memory import left_behind
+from pytest_kgate.integrity.global_state import state
+from pytest_kgate.integrity.global_state.gpu_memory import held_bytes
+from pytest_kgate.integrity.global_state.gpu_memory import left_behind
+from pytest_kgate.integrity.global_state.state import GlobalState
 
 
 @pytest.mark.parametrize(
@@ -94,7 +97,7 @@ def test_access_policy_window_of_the_stream_is_named_and_put_back():
 @pytest.mark.gpu
 def test_pool_that_the_allocator_was_left_with_is_named_and_left():
     from pytest_kgate.device.cuda.device import CudaDevice
-    from pytest_kgate.integrity.gpu_memory import pool_in_use
+    from pytest_kgate.integrity.global_state.gpu_memory import pool_in_use
 
     state = GlobalState(CudaDevice(0))
     pool = torch.cuda.MemPool()
@@ -189,3 +192,87 @@ def test_workers_that_are_pinned_or_made_less_urgent_are_found_and_put_back():
     finally:
         done.set()
         worker.join()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have settings of their own on Linux")
+def test_main_thread_is_compared_once_and_alone_where_openmp_places_threads(monkeypatch):
+    monkeypatch.setattr(state, "_places_threads", lambda: True)
+    worker = threading.Thread(target=lambda: done.wait())
+    done = threading.Event()
+    worker.start()
+    before = os.sched_getaffinity(0)
+    try:
+        kept = GlobalState(HostDevice())
+        os.sched_setaffinity(worker.native_id, {min(before)})
+        assert kept.restore() == []
+        os.sched_setaffinity(0, {min(before)})
+        assert len(before) == 1 or kept.restore() == ["affinity of 1 thread, which was put back"]
+        assert os.sched_getaffinity(0) == before
+    finally:
+        os.sched_setaffinity(0, before)
+        done.set()
+        worker.join()
+
+
+def test_workers_are_started_once_for_a_process_and_a_number_of_them(monkeypatch):
+    state._start_workers.cache_clear()
+    started = []
+    monkeypatch.setattr(state.torch, "zeros", started.append)
+    GlobalState(HostDevice())
+    GlobalState(HostDevice())
+    assert len(started) == 1
+    monkeypatch.setattr(state.os, "getpid", lambda: -1)  # a fork has none of them
+    monkeypatch.setattr(state, "ThreadsSettings", lambda **_: None)
+    GlobalState(HostDevice())
+    assert len(started) == 2
+    state._start_workers.cache_clear()
+
+
+NATIVE = """
+import ctypes, json, signal, sys
+import torch
+from pytest_kgate.device.host import HostDevice
+from pytest_kgate.integrity.global_state.state import GlobalState
+
+libc = ctypes.CDLL(None)
+torch.set_num_threads(1)
+freed = [torch.ones(1000, 1000) for _ in range(20)]
+del freed
+state = GlobalState(HostDevice())
+told = {"nothing": state.restore()}
+for name, change in {
+    "limits": lambda: [libc.mallopt(*one) for one in ((-3, 65536), (-1, 0))],
+    "filled": lambda: libc.mallopt(-6, 0x55),
+    "slack": lambda: libc.prctl(29, 2000000, 0, 0, 0),
+    "huge pages": lambda: libc.prctl(41, 1, 0, 0, 0),
+    "rounding": lambda: libc.fesetround(0xC00),
+    "timer": lambda: signal.setitimer(signal.ITIMER_VIRTUAL, 1000, 1000),
+    "collector": lambda: __import__("gc").set_threshold(1),
+    "gradients": lambda: torch._C._set_grad_enabled(False),
+    "anomalies": lambda: torch.autograd.set_detect_anomaly(True),
+}.items():
+    change()
+    told[name] = state.restore()
+told["nothing more"] = state.restore()
+json.dump(told, sys.stdout)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="settings of Linux and of its C library")
+def test_settings_of_native_code_are_named_and_put_back():
+    run = subprocess.run([sys.executable, "-c", NATIVE], capture_output=True, text=True, check=True)
+    told = json.loads(run.stdout)
+    assert told.pop("nothing") == told.pop("nothing more") == []
+    named = {name: one.partition(": ")[0] for name, (one, *more) in told.items() if not more}
+    assert named == {
+        "limits": "mallopt",
+        "filled": "mallopt",
+        "slack": "prctl",
+        "huge pages": "prctl",
+        "rounding": "fegetround",
+        "timer": "signal.getitimer's intervals",
+        "collector": "gc.get_threshold",
+        "gradients": "torch.is_grad_enabled",
+        "anomalies": "torch.is_anomaly_enabled",
+    }
+    assert all(one.endswith("it was put back") for (one,) in told.values())

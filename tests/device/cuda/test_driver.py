@@ -151,10 +151,10 @@ window.free()
 
 def test_settings_of_the_gpu_are_read_and_put_back(said):
     assert said("""
-from pytest_kgate.integrity import global_state
-global_state._set_persisting_l2(cuda.CUlimit.CU_LIMIT_PERSISTING_L2_CACHE_SIZE, 77)
-print(global_state._window_bytes(0x33))
-global_state._clear_window(0x33)
+from pytest_kgate.integrity.global_state import of_gpu
+of_gpu._set_persisting_l2(cuda.CUlimit.CU_LIMIT_PERSISTING_L2_CACHE_SIZE, 77)
+print(of_gpu._window_bytes(0x33))
+of_gpu._clear_window(0x33)
 """) == ["limit 6 77", "reset", "stream 0x33 1", "65536", "stream 0x33 1 empty"]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from pytest_kgate.bench.processes.clean.problem.recipe import NotRebuilt
-from pytest_kgate.integrity.global_state import of_torch
+from pytest_kgate.integrity.global_state.of_torch import of_torch
 
 _PLAIN = (bool, int, float, str)
 

@@ -59,11 +59,15 @@ class ThreadSettings:
 class ThreadsSettings:
     """How the threads of this process are scheduled, as it was when this was made."""
 
-    def __init__(self, *, but_placed: bool = False) -> None:
-        """`but_placed`: without threads that may run on fewer cores than the main one, as those of a kernel's pool."""
-        self._threads = dict(_threads())
+    def __init__(self, *, only_main: bool = False, but_placed: bool = False) -> None:
+        """`only_main`: of the main thread alone.
+
+        `but_placed`: without threads that may run on fewer cores than the main one, as those of a kernel's pool.
+        """
+        main = os.getpid()
+        self._threads = {main: _settings(main)} if only_main else dict(_threads())
         if but_placed:
-            cores = frozenset(os.sched_getaffinity(os.getpid()))
+            cores = frozenset(os.sched_getaffinity(main))
             self._threads = {thread: one for thread, one in self._threads.items() if one.affinity == cores}
 
     def restore(self, *, new_threads: bool) -> list[str]:
