@@ -3,35 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import sys
 import textwrap
-import time
 from pathlib import Path
-from types import SimpleNamespace
 
-import numpy as np
 import pytest
-import torch
+import torch  # noqa: F401  (pytester forgets what its sessions import, and torch can't be imported twice)
 
-from pytest_kgate.bench.processes.clean.look import CleanLook
-from pytest_kgate.bench.processes.clean.look import CleanRoom
-from pytest_kgate.bench.processes.clean.problem.candidate_files import files_of
-from pytest_kgate.bench.processes.clean.problem.rebuild import Gatekeeper
-from pytest_kgate.bench.processes.clean.problem.rebuild import rebuilt
-from pytest_kgate.bench.processes.clean.problem.recipe import NotRebuilt
-from pytest_kgate.bench.processes.clean.process import CleanProcess
-from pytest_kgate.bench.processes.clean.slowdown import Slowdown
-from pytest_kgate.device.host import HostDevice
-from pytest_kgate.problems.attention.problem import sdpa_problem
-from pytest_kgate.problems.fingerprint import Fingerprint
-from pytest_kgate.problems.problem import Shape
-from pytest_kgate.statistics.estimates import Interval
-from pytest_kgate.statistics.gates import ErrorGate
-from pytest_kgate.statistics.gates import Judgement
-from pytest_kgate.statistics.gates import SpeedGate
-from pytest_kgate.statistics.gates import Verdict
+import pytest_kgate.bench.call
+import pytest_kgate.report.text.failure
+import pytest_kgate.report.text.summary  # noqa: F401
 
 pytestmark = [
     pytest.mark.clean_process,
@@ -59,24 +39,6 @@ def made():
     return Problem("made", lambda g: draw(8, g), torch.relu, lambda x: torch.relu(x.double()))
 
 CHANGED = Problem("changed", functools.partial(draw, 8), lambda x: x @ W, lambda x: x.double() @ W.double())
-"""
-
-MINE = """
-import torch
-
-def candidate(x):
-    return torch.relu(x)
-"""
-
-IMPORTS_MINE = """
-import mine
-"""
-
-WRAPPED = """
-import functools
-import mine
-
-candidate = functools.partial(lambda x: mine.candidate(x))
 """
 
 ATTENTION = """
@@ -202,152 +164,3 @@ def test_it(kbench, problem, monkeypatch):
     if clean == "auto":
         assert "times as long in the tests' process" in found["reason"]
         assert found["integrity"]["clean"]["charged"] > 2
-
-
-def slowdown(here, there, margin=0.05):
-    return Slowdown(tuple(here), tuple(there), margin)
-
-
-def judgement(high, bound):
-    return Judgement(
-        SpeedGate(bound), Verdict.PASS, "", 12, ratio=Interval(high / 2, high / 1.5, high, 0.95, "blocks-t")
-    )
-
-
-@pytest.mark.parametrize(
-    ("factor", "noise", "missed"),
-    [(1.0, 0.3, False), (1.04, 0.001, False), (1.5, 0.01, True), (1.1, 0.01, False), (4.0, 0.3, True)],
-)
-def test_only_what_is_beyond_noise_and_margin_is_charged(factor, noise, missed):
-    rng = np.random.default_rng(1)
-    there = 1e-5 * np.exp(noise * rng.standard_normal(16))
-    here = factor * 1e-5 * np.exp(noise * rng.standard_normal(16))
-    gate = judgement(high=0.8, bound=0.95)
-    assert (slowdown(here, there).unproven([gate]) is not None) == missed
-
-
-def test_machine_that_slows_down_both_processes_alike_accuses_nobody():
-    drift = np.exp(np.linspace(0.0, 2.0, 16))
-    gate = judgement(high=0.94, bound=0.95)
-    assert slowdown(1e-5 * drift, 1e-5 * drift).unproven([gate]) is None
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_honest_gates_are_not_accused_by_noise(seed):
-    rng = np.random.default_rng(seed)
-    gate = judgement(high=0.949, bound=0.95)
-    found = [slowdown(*np.exp(0.2 * rng.standard_normal((2, 16)))) for _ in range(200)]
-    assert sum(one.unproven([gate]) is not None for one in found) == 0
-
-
-@pytest.fixture
-def process():
-    """A clean process, with no session around it."""
-    started = CleanProcess(HostDevice(), timeout_seconds=1.0)
-    yield started
-    started.close()
-
-
-@pytest.mark.parametrize(
-    ("number", "how"),
-    [(signal.SIGKILL, "signal SIGKILL ended it"), (signal.SIGSTOP, "it did not answer within 1 s")],
-)
-def test_clean_process_that_dies_or_hangs_is_said_and_changes_nothing_else(process, number, how):
-    device, room = HostDevice(), CleanRoom()
-    room._processes["cpu"] = process
-    os.kill(process.pid, number)
-    look = CleanLook(room, request(), device)
-    look.kept.checked("normal", 1, Fingerprint((torch.zeros(2),)), torch.zeros(2))
-    builder = SimpleNamespace(
-        may_pass=True,
-        integrity=SimpleNamespace(warnings=[], clean=None, findings=[], phase_over=lambda: None),
-        reference=SimpleNamespace(backend="math"),
-    )
-    look.run(builder, lambda complaint: None)
-    assert builder.integrity.clean["why"] == f"the clean process was lost: {how}"
-    assert len(builder.integrity.warnings) == 1
-    look.run(builder, lambda complaint: None)
-    assert builder.integrity.clean["why"] == f"the clean process was lost before: {how}"
-    assert len(builder.integrity.warnings) == 1
-    look.kept.close()
-
-
-def request():
-    return SimpleNamespace(
-        problem=sdpa_problem(Shape(1, 1, 16, 16), "float32", "math"),
-        candidate=torch.relu,
-        error=ErrorGate(1e-4),
-        speed=(),
-        settings=SimpleNamespace(timeout=1.0),
-    )
-
-
-def test_no_process_is_left_behind_by_an_interrupted_session(pytester):
-    pytester.makepyfile(
-        test_it=ATTENTION
-        + """
-import os, signal
-from pathlib import Path
-from pytest_kgate.session.session import SESSION
-
-def test_it(kbench, problem, request):
-    kbench(F.scaled_dot_product_attention, problem, allclose=1e-4)
-    (process,) = request.config.stash[SESSION].room._processes.values()
-    Path("pid").write_text(str(process.pid))
-    os.kill(os.getpid(), signal.SIGINT)
-"""
-    )
-    pytester.inline_run("--kgate-device=host", "--kgate-budget=0.2", no_reraise_ctrlc=True)
-    assert not Path(f"/proc/{(pytester.path / 'pid').read_text()}").exists()
-
-
-def test_clean_process_ends_with_a_session_that_is_killed():
-    told, tell = os.pipe()
-    session = os.fork()
-    if not session:
-        try:
-            os.write(tell, str(CleanProcess(HostDevice(), 60.0).pid).encode())
-        finally:
-            os.kill(os.getpid(), signal.SIGKILL)
-    os.waitpid(session, 0)
-    os.close(tell)
-    with os.fdopen(told) as file:
-        child = int(file.read())
-    end = time.monotonic() + 10
-    while _lives(child) and time.monotonic() < end:
-        time.sleep(0.01)
-    assert not _lives(child)
-
-
-def _lives(pid):
-    """Whether it has not ended; who adopts orphans here may not reap them."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def test_module_of_the_candidate_is_never_imported(pytester, monkeypatch):
-    pytester.makepyfile(mine=MINE, problems=PROBLEMS + IMPORTS_MINE)
-    for name in ("mine", "problems"):  # of other tests
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    monkeypatch.setattr(sys, "meta_path", sys.meta_path.copy())
-    keeper = Gatekeeper()
-    sys.meta_path.insert(0, keeper)
-    monkeypatch.syspath_prepend(pytester.path)
-    keeper.keep_out({str(pytester.path / "mine.py")})
-    named = {"module": "problems", "path": ["exact"], "file": str(pytester.path / "problems.py")}
-    functions = dict.fromkeys(("inputs", "reference", "exact"), named)
-    recipe = {"backend": None, "functions": functions}
-    with pytest.raises(NotRebuilt, match="problems can't be imported there: it imports the candidate's module mine"):
-        rebuilt(recipe)
-    assert "mine" not in sys.modules
-
-
-def test_files_of_a_candidate_are_those_of_all_that_it_calls(pytester, monkeypatch):
-    pytester.makepyfile(mine=MINE, wrapped=WRAPPED)
-    monkeypatch.syspath_prepend(pytester.path)
-    import wrapped
-
-    assert {Path(one).name for one in files_of(wrapped.candidate)} == {"mine.py", "wrapped.py"}
-    assert files_of(torch.relu) == frozenset()

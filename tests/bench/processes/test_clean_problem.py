@@ -1,0 +1,61 @@
+"""A clean process makes a problem anew without importing any file of the candidate."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from pytest_kgate.bench.processes.clean.problem.candidate_files import files_of
+from pytest_kgate.bench.processes.clean.problem.rebuild import Gatekeeper
+from pytest_kgate.bench.processes.clean.problem.rebuild import rebuilt
+from pytest_kgate.bench.processes.clean.problem.recipe import NotRebuilt
+
+MINE = """
+import torch
+
+def candidate(x):
+    return torch.relu(x)
+"""
+
+PROBLEMS = """
+import mine
+
+def exact(x):
+    return mine.candidate(x)
+"""
+
+WRAPPED = """
+import functools
+import mine
+
+candidate = functools.partial(lambda x: mine.candidate(x))
+"""
+
+
+def test_module_of_the_candidate_is_never_imported(pytester, monkeypatch):
+    pytester.makepyfile(mine=MINE, problems=PROBLEMS)
+    for name in ("mine", "problems"):  # of other tests
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setattr(sys, "meta_path", sys.meta_path.copy())
+    keeper = Gatekeeper()
+    sys.meta_path.insert(0, keeper)
+    monkeypatch.syspath_prepend(pytester.path)
+    keeper.keep_out({str(pytester.path / "mine.py")})
+    named = {"module": "problems", "path": ["exact"], "file": str(pytester.path / "problems.py")}
+    functions = dict.fromkeys(("inputs", "reference", "exact"), named)
+    recipe = {"backend": None, "functions": functions}
+    with pytest.raises(NotRebuilt, match="problems can't be imported there: it imports the candidate's module mine"):
+        rebuilt(recipe)
+    assert "mine" not in sys.modules
+
+
+def test_files_of_a_candidate_are_those_of_all_that_it_calls(pytester, monkeypatch):
+    pytester.makepyfile(mine=MINE, wrapped=WRAPPED)
+    monkeypatch.syspath_prepend(pytester.path)
+    import wrapped
+
+    assert {Path(one).name for one in files_of(wrapped.candidate)} == {"mine.py", "wrapped.py"}
+    assert files_of(torch.relu) == frozenset()
