@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sample_suite import fake_device
 from user_session import AFTER
 from user_session import BEFORE
-from user_session import FAKE
 from user_session import Seen
 from user_session import seen
 
@@ -43,7 +43,7 @@ def play(folder) -> Callable[..., Seen]:
 
     def play(body: str, *arguments: str, device: str = "fake", apart: bool = False, conftest: str = "") -> Seen:
         if device in ("fake", "gpu"):
-            conftest = FAKE.replace("KIND", {"fake": "fake", "gpu": "cuda"}[device]) + conftest
+            conftest = fake_device(kind={"fake": "fake", "gpu": "cuda"}[device]) + conftest
         folder.makeconftest(conftest)
         folder.makepyfile(test_it=BEFORE + textwrap.dedent(body) + AFTER)
         run = folder.runpytest_subprocess if apart else folder.runpytest_inprocess

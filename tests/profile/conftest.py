@@ -6,7 +6,7 @@ import sys
 import textwrap
 
 import pytest
-from stand_in import DEVICE
+from sample_suite import fake_device
 from stand_in import PRELUDE
 from stand_in import TOOL
 
@@ -35,7 +35,7 @@ def no_tool(monkeypatch):
 @pytest.fixture
 def suite(pytester):
     def write(body):
-        pytester.makeconftest(DEVICE)
+        pytester.makeconftest(fake_device(kind="cuda"))
         pytester.makepyfile(PRELUDE + textwrap.dedent(body))
         return pytester
 

@@ -7,6 +7,8 @@ import json
 import pytest
 import torch  # noqa: F401  (pytester forgets what its sessions import, and torch can't be imported twice)
 from record_schema import demand_valid
+from sample_suite import RELU
+from sample_suite import fake_device
 
 import pytest_kgate.bench.call
 import pytest_kgate.report.text.failure
@@ -99,16 +101,6 @@ def test_an_earlier_win_is_the_stronger_one():
 
 # ---- as a user sees them
 
-CONFTEST = """
-import pytest
-from pytest_kgate.device.fake.device import FakeDevice
-from pytest_kgate.device.fake.noise import White
-
-@pytest.fixture(scope="session")
-def kgate_device():
-    return FakeDevice({"candidate": RATIO * 1e-5, "reference": 1e-5}, noise=White(NOISE))
-"""
-
 RERUN = """
 import os
 from _pytest.runner import runtestprotocol
@@ -136,23 +128,15 @@ def pytest_report_teststatus(report):
         return "rerun", "R", "RERUN"
 """
 
-TESTS = """
-import pytest
-import torch
-from pytest_kgate import Problem
-
-RELU = Problem(
-    name="relu",
-    inputs=lambda g: (torch.randn(8, 8, generator=g, device=g.device),),
-    reference=torch.relu,
-    exact=lambda x: torch.relu(x.double()),
-)
-
+TESTS = (
+    RELU
+    + """
 @pytest.mark.speedup(0.95)
 @pytest.mark.parametrize("number", range(COUNT))
 def test_gate(kbench, number):
     kbench(torch.relu, RELUKEYWORDS)
 """
+)
 
 
 @pytest.fixture
@@ -160,8 +144,7 @@ def suite(pytester):
     """So many gates on a fake device with this true ratio."""
 
     def write(count=1, ratio=0.8, noise=0.02, conftest="", keywords=""):
-        device = CONFTEST.replace("RATIO", str(ratio)).replace("NOISE", str(noise))
-        pytester.makeconftest(device + conftest)
+        pytester.makeconftest(fake_device(ratio, noise) + conftest)
         pytester.makepyfile(TESTS.replace("COUNT", str(count)).replace("KEYWORDS", keywords))
         return pytester
 

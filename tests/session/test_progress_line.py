@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from sample_suite import RELU
 
 from pytest_kgate.system.gpu_lease import leased
 
@@ -78,20 +79,12 @@ def test_nothing_is_redrawn_in_a_log(tmp_path):
     assert "\x1b" not in text
 
 
-TOO_TIGHT = """
-import pytest
-import torch
-from pytest_kgate import Problem
+TOO_TIGHT = (
+    RELU
+    + """
 from pytest_kgate.bench.race.device_calibration import Calibration, save
 from pytest_kgate.device.fake.device import FakeDevice
 from pytest_kgate.device.fake.noise import White
-
-RELU = Problem(
-    name="relu",
-    inputs=lambda g: (torch.randn(64, generator=g),),
-    reference=torch.relu,
-    exact=lambda x: torch.relu(x.double()),
-)
 
 @pytest.fixture(scope="session")
 def kgate_device():
@@ -103,6 +96,7 @@ def kgate_device():
 def test_tight(kbench):
     kbench(torch.relu, RELU)
 """
+)
 
 
 def test_too_tight_bound_is_said_at_once_on_a_terminal(tmp_path, monkeypatch):
@@ -114,22 +108,17 @@ def test_too_tight_bound_is_said_at_once_on_a_terminal(tmp_path, monkeypatch):
     assert "test_tight: the bound" not in shown(tmp_path, terminal=False)
 
 
-WAITS = """
-import torch
-from pytest_kgate import Problem
+WAITS = (
+    RELU
+    + """
 from pytest_kgate.system import gpu_lease
 
 gpu_lease._SAY_AFTER_SECONDS = 0.05
-RELU = Problem(
-    name="relu",
-    inputs=lambda g: (torch.randn(64, generator=g),),
-    reference=torch.relu,
-    exact=lambda x: torch.relu(x.double()),
-)
 
 def test_waits(kbench):
     kbench(torch.relu, RELU, timeout=0.2)
 """
+)
 
 
 def test_wait_for_another_session_is_told_in_a_log_too(tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ import shlex
 
 import pytest
 import torch  # noqa: F401  (pytester forgets what its sessions import, and torch can't be imported twice)
+from sample_suite import fake_device
 from user_session import BEFORE
 
 import pytest_kgate.bench.call
@@ -14,22 +15,17 @@ import pytest_kgate.report.text.failure
 import pytest_kgate.report.text.summary  # noqa: F401
 from pytest_kgate.report.record.document import load
 
-CONFTEST = """
-import pytest
-from pytest_kgate.device.fake.device import FakeDevice
-from pytest_kgate.device.fake.noise import White
-
+CONFTEST = (
+    fake_device(1.2)
+    + """
 def pytest_addoption(parser):
     parser.addoption("--size", type=int, default=0)
 
 def pytest_generate_tests(metafunc):
     if "size" in metafunc.fixturenames:
         metafunc.parametrize("size", [metafunc.config.getoption("size")], ids=lambda size: f"it's {size} [wide]")
-
-@pytest.fixture(scope="session")
-def kgate_device():
-    return FakeDevice({"candidate": 1.2e-5, "reference": 1e-5}, noise=White(0.01))
 """
+)
 
 SLOW = """
 @pytest.mark.slow

@@ -7,8 +7,8 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 import torch  # noqa: F401  (pytester forgets what its sessions import, and torch can't be imported twice)
+from sample_suite import fake_device
 from user_session import BEFORE
-from user_session import FAKE
 
 import pytest_kgate.bench.call
 import pytest_kgate.report.properties
@@ -27,7 +27,7 @@ def run(pytester):
     """Run one test with this body; the candidate's ratio is 0.8 there."""
 
     def run(body: str, *arguments: str, conftest: str = ""):
-        pytester.makeconftest(FAKE.replace("KIND", "fake") + conftest)
+        pytester.makeconftest(fake_device() + conftest)
         pytester.makepyfile(test_it=BEFORE + WRONG + textwrap.dedent(body))
         return pytester.runpytest_inprocess("-k", "not before", "--kgate-json=records.json", "-rA", *arguments)
 

@@ -1,19 +1,6 @@
-"""What the tests of the sanitizer start: a suite on a fake GPU, and a program that passes for compute-sanitizer."""
+"""What the tests of the sanitizer start: a suite of tests, and a program that passes for compute-sanitizer."""
 
 from __future__ import annotations
-
-DEVICE = """
-import pytest
-from pytest_kgate.device.fake.device import FakeDevice
-from pytest_kgate.device.fake.noise import White
-
-class Device(FakeDevice):
-    kind = "cuda"
-
-@pytest.fixture(scope="session")
-def kgate_device():
-    return Device({"candidate": 0.8e-5, "reference": 1e-5}, noise=White(0.01))
-"""
 
 PRELUDE = """
 import os, time

@@ -10,36 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from record_schema import demand_valid
+from sample_suite import RELU
 
 from pytest_kgate.report.record.document import load
 from pytest_kgate.report.record.record import Record
 
-FAKE = """
-import pytest
-from pytest_kgate.device.fake.device import FakeDevice
-from pytest_kgate.device.fake.noise import White
-
-class Device(FakeDevice):
-    kind = "KIND"
-
-@pytest.fixture(scope="session")
-def kgate_device():
-    return Device({"candidate": 0.8e-5, "reference": 1e-5}, noise=White(0.01))
-"""
-"""A device on which every candidate is a little faster than its reference."""
-
-BEFORE = """
-import pytest
-import torch
-from pytest_kgate import Problem, Shape
-
-RELU = Problem(
-    name="relu 64x64",
-    inputs=lambda g: (torch.randn(64, 64, generator=g, device=g.device),),
-    reference=torch.relu,
-    exact=lambda x: torch.relu(x.double()),
-)
-SMALL = Shape(1, 2, 32, 16)
+BEFORE = (
+    RELU
+    + """SMALL = Shape(1, 2, 32, 16)
 
 def good(x):
     return torch.relu(x)
@@ -47,6 +25,7 @@ def good(x):
 def test_before(kbench):
     kbench(good, RELU, name="before", budget=0.2)
 """
+)
 
 AFTER = """
 def test_after(kbench):

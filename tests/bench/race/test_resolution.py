@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 import torch  # pytester forgets what its sessions import, and torch can't be imported twice
 from sample_suite import RELU
+from sample_suite import fake_device
 
 import pytest_kgate.bench.call
 import pytest_kgate.report.text.failure
@@ -100,16 +101,6 @@ def test_calibration_that_was_not_passed_says_so():
 
 # ---- as a user sees it
 
-CONFTEST = """
-import pytest
-from pytest_kgate.device.fake.device import FakeDevice
-from pytest_kgate.device.fake.noise import White
-
-@pytest.fixture(scope="session")
-def kgate_device():
-    return FakeDevice({"candidate": 0.8e-5, "reference": 1e-5}, White(0.01))
-"""
-
 TEST = (
     RELU
     + """
@@ -123,7 +114,7 @@ def test_gate(kbench):
 @pytest.fixture
 def session(pytester):
     def run(marker="@pytest.mark.speedup(0.95)"):
-        pytester.makeconftest(CONFTEST)
+        pytester.makeconftest(fake_device())
         pytester.makepyfile(TEST.replace("MARKER", marker))
         result = pytester.runpytest_inprocess("--kgate-json=records.json")
         result.assert_outcomes(passed=1)
