@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import ast
-import json
-import re
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -201,13 +198,6 @@ def test_each_cheat_is_caught_for_its_own_reason():
     assert sum(map(len, told)) == len(names)
 
 
-def test_page_shows_the_committed_run():
-    root = Path(__file__).parents[3]
-    page = (root / "docs" / "integrity.md").read_text()
-    assert file.table(file.load(root / "benchmarks" / "integrity.json")).strip() in page
-    assert all((root / "docs" / link).exists() for link in re.findall(r"\]\((\.\./[^)#]+)\)", page))
-
-
 def test_what_was_found_before_ctrl_c_is_kept(tmp_path):
     path = tmp_path / "integrity.json"
     command = [sys.executable, "-m", "pytest_kgate.cli", "integrity", "--device", "host", "--json", str(path)]
@@ -231,100 +221,3 @@ def test_what_was_found_before_ctrl_c_is_kept(tmp_path):
 def test_names_choose_and_devices_filter():
     assert [cheat.name for cheat in chosen("host", "exits,side_stream")] == ["exits"]
     assert HONEST in chosen("cuda")
-
-
-def attempts(device, **verdicts):
-    return [
-        {
-            "cheat": name,
-            "device": device,
-            "caught": verdict != "PASS",
-            "verdict": verdict,
-            "checks": [],
-            "reason": "x",
-            "status": int(verdict != "PASS"),
-        }
-        for name, verdict in verdicts.items()
-    ]
-
-
-def test_table_has_a_column_a_device_and_names_what_got_through():
-    content = {
-        "settings": {"host": {"name": "A CPU"}, "cuda": {"name": "A GPU"}},
-        "attempts": [*attempts("host", stale_memory="PASS", plain="INVALID"), *attempts("cuda", stale_memory="WRONG")],
-    }
-    text = file.table(content)
-    assert "| on A GPU | on A CPU |" in text
-    assert "| caught: WRONG | **not caught** |" in text
-    assert len(file.surprises(content, "host")) == 2
-    assert file.surprises(content, "cuda") == []
-
-
-def test_slow_or_noisy_machine_is_no_surprise():
-    content = {"settings": {"host": {}}, "attempts": attempts("host", plain="INCONCLUSIVE", predicts_seed="FAIL")}
-    assert file.surprises(content, "host") == []
-
-
-def test_session_that_breaks_is_no_catch():
-    content = {"settings": {"host": {}}, "attempts": attempts("host", stale_memory=None)}
-    assert file.surprises(content, "host") == ["stale_memory on host ended without a verdict: x"]
-
-
-def test_second_device_is_kept_beside_the_first(tmp_path):
-    from pytest_kgate.validation.cheats.attempt import Attempt
-
-    def attempt(device):
-        return Attempt("plain", device, False, "PASS", (), "", 0, 1.0)
-
-    first = file.document([attempt("host")], "host", {"name": "A CPU"}, None)
-    both = file.document([attempt("cuda")], "cuda", {"name": "A GPU"}, first)
-    file.save(both, tmp_path / "file.json")
-    assert [one["device"] for one in file.load(tmp_path / "file.json")["attempts"]] == ["host", "cuda"]
-
-
-def test_file_of_something_else_is_refused(tmp_path):
-    from pytest_kgate.errors import UsageError
-
-    (tmp_path / "file.json").write_text(json.dumps({"schema": "other"}))
-    with pytest.raises(UsageError, match="holds no run of the catalogue"):
-        file.load(tmp_path / "file.json")
-
-
-EXIT = """
-import ctypes, os
-import torch
-from pytest_kgate import Problem
-
-RELU = Problem("relu", lambda g: (torch.randn(64, generator=g),), torch.relu, lambda x: torch.relu(x.double()))
-
-def test_exit(kbench):
-    kbench(lambda x: LEAVE, RELU)
-
-def test_after(kbench):
-    if os.fork() == 0:
-        os._exit(0)
-    assert os.wait()[1] == 0
-    kbench(torch.nn.functional.relu, RELU)
-"""
-
-
-def test_parent_process_sees_a_candidate_that_exits_in_native_code(pytester):
-    """What nothing within the process can stop: with one worker of xdist, the verdict is another process's."""
-    pytest.importorskip("xdist")
-    pytester.makepyfile(EXIT.replace("LEAVE", "ctypes.CDLL(None)._exit(0)"))
-    assert pytester.runpytest_subprocess("--kgate-device=host").ret == 0
-    assert pytester.runpytest_subprocess("--kgate-device=host", "-n1").ret != 0
-
-
-@pytest.mark.parametrize("leave", ["os._exit(0)", "os.execl('/bin/true', 'true')"])
-def test_candidate_that_leaves_with_success_is_an_error_and_the_session_goes_on(pytester, leave):
-    pytester.makepyfile(EXIT.replace("LEAVE", leave))
-    result = pytester.runpytest_subprocess("--kgate-device=host", "--kgate-budget=0.2")
-    result.assert_outcomes(failed=1, passed=1)
-    assert "tried to end the process by os." in result.stdout.str()
-    assert "which would have passed for success" in " ".join(result.stdout.str().split())
-
-
-def test_whoever_reports_a_failure_may_still_leave(pytester):
-    pytester.makepyfile(EXIT.replace("LEAVE", "os._exit(7)"))
-    assert pytester.runpytest_subprocess("--kgate-device=host").ret == 7
