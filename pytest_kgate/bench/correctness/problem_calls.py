@@ -134,7 +134,7 @@ def truth_of(
                 f"{tuple(wanted.shape)}.",
                 "Both must compute the same thing.",
             )
-        if any(bool(_readable(found[name][slab.index]).isnan().any()) for slab in slabs(wanted.shape)):
+        if any(bool(_readable(found[name][slab.index]).isnan().any()) for slab in slabs(wanted.shape, wanted.device)):
             raise UsageError(
                 f"The problem's exact answer holds NaN{own}, with which no answer can be compared.",
                 "Draw inputs to which there is an answer.",
@@ -160,7 +160,7 @@ def answers_vary(problem: Problem, reference: Arm, inputs: tuple[Any, ...], trut
                 return True
         elif one.numel():
             apart = own = 0.0
-            for slab in slabs(one.shape):
+            for slab in slabs(one.shape, one.device):
                 first, second = one[slab.index].cfloat(), again[name][slab.index].cfloat()
                 apart += float((first - second).abs().nan_to_num_().square().sum())
                 own += float(first.abs().nan_to_num_().square().sum())

@@ -82,14 +82,18 @@ def _fault(truth: ExactAnswer, gate: ErrorGate | None, inputs: tuple[Any, ...]) 
             return None
         return f"it is off by {truth.reference_error:.3g}, and its type {_name(truth.dtype)} is exact"
     allowed = _ALLOWED[arithmetic.real_bytes]
+    rows = truth.reference_rows(_SMALL_ROW)
+    far = truth.reference_rms_error > allowed * truth.rms
+    far_in_a_row = rows.size > max(_ALLOWED_ROW, allowed)
+    if not (far or far_in_a_row):
+        return None
     floor = _CANCELLED * truth.spacing * _rms(inputs)
-    if truth.reference_rms_error > max(allowed * truth.rms, floor):
+    if far and truth.reference_rms_error > floor:
         return (
             f"its rms error is {truth.reference_rms_error:.2g}, where the exact answer's rms is {truth.rms:.2g}; "
             f"{_name(truth.dtype)} explains {percent(allowed)} of it"
         )
-    rows = truth.reference_rows(_SMALL_ROW)
-    if rows.size > max(_ALLOWED_ROW, allowed) and rows.error > floor:
+    if far_in_a_row and rows.error > floor:
         return f"one of its rows is off by {rows.size:.2g} of its own size"
     return None
 
@@ -100,7 +104,7 @@ def _rms(inputs: tuple[Any, ...]) -> float:
     for tensor in tree.tensors(inputs):
         if (tensor.is_floating_point() or tensor.is_complex()) and tensor.numel():
             dense = tensor.detach() if tensor.layout is torch.strided else tensor.detach().to_dense()
-            for slab in slabs(dense.shape):
+            for slab in slabs(dense.shape, dense.device):
                 part = dense[slab.index]
                 sizes = part.abs() if tensor.itemsize > 1 else part.float().abs()
                 squares += float(sizes.double().nan_to_num(0.0, 0.0, 0.0).square().sum())

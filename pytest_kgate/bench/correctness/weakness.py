@@ -84,7 +84,7 @@ class Remembered:
         """Of a large answer only every so many slabs are kept, unless it is to be the `whole`."""
         size = truth.exact.numel() * truth.dtype.itemsize
         step = 1 if whole else max(1, size // _KEPT_BYTES)
-        chosen = itertools.islice(slabs(truth.shape), 0, None, step) if size else ()
+        chosen = itertools.islice(slabs(truth.shape, truth.device), 0, None, step) if size else ()
         self._parts = {slab.start: truth.right_at(slab.index).clone() for slab in chosen}
         self._whole = step == 1
         self._first = True

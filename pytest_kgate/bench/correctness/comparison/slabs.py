@@ -11,11 +11,17 @@ from dataclasses import dataclass
 from typing import Any
 from typing import TypeAlias
 
+import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 _SLAB_ELEMENTS = 2**20
-"""8 MiB in float64, of which a comparison holds a handful at once; a GPU is busy with so many elements."""
+"""8 MiB in float64, of which a comparison holds a handful at once."""
+
+_MOST_OF_GPU = 2**23
+"""On a GPU slabs are a part of the whole, up to this: it computes so many elements in the time of twenty launches."""
+
+_SLABS_OF_GPU = 16
 
 _PIECE = 64
 _LONGEST_ROW = 128
@@ -51,15 +57,18 @@ def part_of(answer: Answer, slab: Slab) -> Tensor:
     return answer.part(slab) if isinstance(answer, Parted) else answer[slab.index]
 
 
-def slabs(shape: Sequence[int]) -> Iterator[Slab]:
-    """Cut a tensor of this shape into slabs, in C order."""
+def slabs(shape: Sequence[int], device: torch.device | None = None) -> Iterator[Slab]:
+    """Cut a tensor of this shape into slabs, in C order; `device` is where they are worked on, the host by default."""
     extents = list(shape)
     if not extents:
         yield Slab((), 0, 0)
         return
-    axis = next(axis for axis in range(len(extents)) if math.prod(extents[axis + 1 :]) <= _SLAB_ELEMENTS)
+    most = _SLAB_ELEMENTS
+    if device is not None and device.type == "cuda":
+        most = max(most, min(_MOST_OF_GPU, math.prod(extents) // _SLABS_OF_GPU // _PIECE * _PIECE))
+    axis = next(axis for axis in range(len(extents)) if math.prod(extents[axis + 1 :]) <= most)
     inner = math.prod(extents[axis + 1 :])
-    step = max(1, _SLAB_ELEMENTS // max(1, inner))  # along the last axis a multiple of _PIECE
+    step = max(1, most // max(1, inner))  # along the last axis a multiple of _PIECE
     leading = itertools.product(*(range(extent) for extent in extents[:axis]))
     for number, place in enumerate(leading):
         for first in range(0, extents[axis], step):

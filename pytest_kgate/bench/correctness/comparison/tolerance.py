@@ -72,22 +72,29 @@ class ExactAnswer:
         self._overflowing: set[int] = set()
         """Slabs with exact answers that are too large for the answers' type, so that infinity is right there."""
         self._squares, self._error_squares = self._no_squares(), self._no_squares()
-        failures = 0
+        largest = []
         for slab in self._slabs():
             sizes = self.arithmetic.sizes(self._wide(slab))
-            largest = float(sizes.max())
-            self._largest = max(self._largest, largest)
-            if self.dtype.is_floating_point and largest > torch.finfo(self.dtype).max:
-                self._overflowing.add(slab.start)
+            largest.append(sizes.max())
             self._add_squares(self._squares, sizes, slab)
+        for slab, size in zip(self._slabs(), _numbers(largest), strict=True):
+            self._largest = max(self._largest, size)
+            if self.dtype.is_floating_point and size > torch.finfo(self.dtype).max:
+                self._overflowing.add(slab.start)
+        found = []
+        for slab in self._slabs():
             errors = self._errors(reference, slab)
-            self.reference_error = max(self.reference_error, float(errors.max()))
             # What the reference could not do says nothing of what may be off: NaN would allow anything.
             failed = errors == math.inf
-            failures += int(failed.sum())
+            most = errors.max()
             errors = errors.masked_fill_(failed, 0.0)
-            self._largest_error = max(self._largest_error, float(errors.max()))
+            found.append(torch.stack([most, errors.max(), failed.sum().double()]))
             self._add_squares(self._error_squares, errors, slab)
+        failures = 0.0
+        for most_error, most_finite, failed_there in _numbers(found):
+            self.reference_error = max(self.reference_error, most_error)
+            self._largest_error = max(self._largest_error, most_finite)
+            failures += failed_there
         self.reference_failed = failures / max(1, self.exact.numel())
 
     @cached_property
@@ -155,18 +162,21 @@ class ExactAnswer:
         """
         error, furthest, largest, worst = 0.0, 0, -math.inf, 0
         wrong = broken = 0
-        squares = self._no_squares()
+        squares, found = self._no_squares(), []
         for slab in self._slabs():
             errors, excess = self.excess(answer, limits, slab)
-            where, most = _largest(errors)
-            if most > error:
-                error, furthest = most, slab.start + where
-            where, most = _largest(excess)
-            if most > largest:
-                largest, worst = most, slab.start + where
-            wrong += int((excess > 0).sum())
-            broken += int((~errors.isfinite()).sum())
+            counts = torch.stack([(excess > 0).sum(), (~errors.isfinite()).sum()])
+            found.append(torch.cat([*_furthest(errors), *_furthest(excess), counts.double()]))
             self._add_squares(squares, errors, slab)
+        for slab, (off, where, beyond, at, wrong_there, broken_there) in zip(
+            self._slabs(), _numbers(found), strict=True
+        ):
+            if off > error:
+                error, furthest = off, slab.start + int(where)
+            if beyond > largest:
+                largest, worst = beyond, slab.start + int(at)
+            wrong += int(wrong_there)
+            broken += int(broken_there)
         count = max(1, self.exact.numel())
         rms_error = math.sqrt(float(squares.sum()) / count)
         row, row_excess = _largest((squares / self._row_allowance(limits.factor)).sqrt().nan_to_num(nan=0.0))
@@ -215,7 +225,7 @@ class ExactAnswer:
         return self.arithmetic.number(self.arithmetic.widened(answer.part(slab).reshape(-1)[place - slab.start]))
 
     def _slabs(self) -> Iterator[Slab]:
-        return slabs(self.exact.shape) if self.exact.numel() else iter(())
+        return slabs(self.exact.shape, self.device) if self.exact.numel() else iter(())
 
     def _wide(self, slab: Slab) -> Tensor:
         return self._wide_at(slab.index)
@@ -291,6 +301,19 @@ class ExactAnswer:
                 which = slab_pieces(numbers, self.exact.shape)[row - slab.piece]
                 worst, most = slab.start + int(which[place]), error
         return worst
+
+
+def _numbers(found: list[Tensor]) -> list[Any]:
+    """What was found of all slabs, as Python's numbers: brought from a GPU at once, since each trip is waited for."""
+    numbers: list[Any] = torch.stack(found).tolist() if found else []
+    return numbers
+
+
+def _furthest(values: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest value and its flat index, each as one number of float64 on the device."""
+    flat = values.flatten()
+    index = flat.argmax(keepdim=True)
+    return flat[index], index.double()
 
 
 def _largest(values: Tensor) -> tuple[int, float]:

@@ -32,7 +32,7 @@ def where_wrong(truth: ExactAnswer, answer: Tensor, limits: Limits) -> str:
 def _wrong_along(truth: ExactAnswer, answer: Tensor, limits: Limits) -> list[NDArray[np.bool_]]:
     """For each axis, at which of its indices anything is wrong."""
     along = [np.zeros(extent, dtype=bool) for extent in truth.shape]
-    for slab in slabs(truth.shape) if answer.numel() else ():
+    for slab in slabs(truth.shape, truth.device) if answer.numel() else ():
         wrong = truth.excess(answer, limits, slab)[1] > 0
         if not slab.index or not bool(wrong.any()):
             continue

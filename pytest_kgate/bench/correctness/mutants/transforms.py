@@ -49,7 +49,7 @@ def constant(at: At, like: Tensor) -> Tensor:
     arithmetic = Arithmetic.of(like, like.dtype)
     count = max(1, like.numel())
     total = torch.zeros((), dtype=arithmetic.wide if arithmetic.inexact else torch.float64, device=like.device)
-    for slab in slabs(like.shape):
+    for slab in slabs(like.shape, like.device):
         wide = arithmetic.widened(at(slab.index))
         total += torch.where(wide.isfinite(), wide, 0.0).sum() if arithmetic.inexact else wide.double().sum()
     mean = total / count if arithmetic.inexact else (total / count).round().to(torch.int64)
@@ -59,7 +59,7 @@ def constant(at: At, like: Tensor) -> Tensor:
 def changed(answer: Tensor, change: Change) -> Tensor:
     """A changed copy of an answer."""
     found = torch.empty_like(answer)
-    for slab in slabs(answer.shape):
+    for slab in slabs(answer.shape, answer.device):
         found[slab.index] = change(answer.__getitem__, answer.shape, slab)
     return found
 
