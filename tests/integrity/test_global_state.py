@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import json
 import os
@@ -276,3 +277,37 @@ def test_settings_of_native_code_are_named_and_put_back():
         "anomalies": "torch.is_anomaly_enabled",
     }
     assert all(one.endswith("it was put back") for (one,) in told.values())
+
+
+WORK = """
+import ctypes, json, random, sys, threading
+import torch
+from pytest_kgate.integrity.global_state.of_process import large_blocks
+
+libc, random, found = ctypes.CDLL(None), random.Random(int(sys.argv[1])), []
+for limit in (None, -3, -1):  # glibc's own; M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
+    if limit is not None:
+        libc.mallopt(-3, 32 << 20)
+        libc.mallopt(-1, 64 << 20)
+        libc.mallopt(limit, 65536)
+    kinds, held = [], []
+    for _ in range(40):  # an honest test's tensors come and go
+        held += [torch.empty(1 << random.randrange(10, 26), dtype=torch.uint8) for _ in range(random.randrange(30))]
+        random.shuffle(held)
+        del held[random.randrange(len(held) + 1) :]
+        kinds.append(large_blocks())
+    found.append(sorted(set(kinds)))
+elsewhere = []
+thread = threading.Thread(target=lambda: elsewhere.append(large_blocks()))
+thread.start()
+thread.join()
+json.dump([*found, elsewhere], sys.stdout)
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="needs glibc")
+@pytest.mark.parametrize("seed", range(3))
+def test_what_malloc_does_with_large_blocks_does_not_depend_on_what_was_freed_before(seed):
+    """An honest candidate would be told to have changed it."""
+    run = subprocess.run([sys.executable, "-c", WORK, str(seed)], capture_output=True, text=True, check=True)
+    assert json.loads(run.stdout) == [["kept"], ["mapped"], ["trimmed"], [None]]

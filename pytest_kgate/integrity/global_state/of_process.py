@@ -9,21 +9,19 @@ import ctypes
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
 from pytest_kgate.integrity.global_state.setting import Setting
 
-if sys.platform == "linux":
-    import resource
-
 _LIBC: Any = ctypes.CDLL(None) if os.name == "posix" else None
 
-_LARGE_BYTES = 30 * 2**20
+_LARGE_BYTES = 31 * 2**20
 """Below the 32 MiB from which on malloc never keeps a block, whatever was freed before (DEFAULT_MMAP_THRESHOLD_MAX)."""
 
-_REPEATS = 3
-"""The first block may still lie in memory that was there."""
+_MOST_HELD = 64
+"""Blocks until one must come from the system: freed memory that malloc has kept is given out first."""
 
 _FILLED_BYTES = 4096
 """Of a block that is too large for a thread's own cache, which never fills any."""
@@ -55,35 +53,72 @@ def of_process() -> list[Setting]:
             _prctl("no huge pages", (_PR_GET_THP_DISABLE, 0, 0, 0, 0), lambda on: (_PR_SET_THP_DISABLE, on, 0, 0, 0)),
             *(_speculation(name, which) for name, which in _SPECULATION.items()),
         ]
-        if hasattr(_LIBC, "mallopt"):
+        if hasattr(_LIBC, "mallinfo2"):
             found += [
-                Setting("mallopt: large blocks come from the system anew", renews_large_blocks, _keep_large_blocks),
+                Setting("mallopt: large blocks are", large_blocks, _keep_large_blocks),
                 Setting("mallopt: freed memory is filled", _fills_freed, _stop_filling),
             ]
     return found
 
 
-def renews_large_blocks() -> bool:
-    """Whether each large block is given back to the system and taken from it anew, so that its pages fault again.
+_OF_MALLINFO2 = (
+    *("arena", "ordblks", "smblks", "hblks", "hblkhd"),
+    *("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"),
+)
 
-    With no other setting than glibc's own, one large block that was freed is kept for the next. glibc tells none of
-    its limits, so that this watches it: a smaller limit than its largest shows in such blocks.
+
+class _Mallinfo2(ctypes.Structure):
+    _fields_ = tuple((name, ctypes.c_size_t) for name in _OF_MALLINFO2)
+
+
+def large_blocks() -> str | None:
+    """What malloc does with large blocks: `kept` for the next, or, so that their pages fault again, `mapped` anew or
+    `trimmed` when they are freed; None where that can't be told.
+
+    glibc tells none of its limits, so that blocks are allocated to see, and nothing is written to them. With no other
+    setting than its own, it keeps one from the second on: its limit grows when a mapped block is freed. A thread's own
+    heap is given back as a whole, which tells nothing.
     """
-    return all([_last_page_faults() for _ in range(_REPEATS)][1:])
+    if threading.current_thread() is not threading.main_thread():
+        return None
+    kind = None
+    for _ in range(2):
+        held, kind = _until_from_system()
+        last = [held.pop()] if held else []
+        before = _mallinfo().arena
+        for block in last:
+            _free(block)
+        trimmed = _mallinfo().arena <= before - _LARGE_BYTES // 2
+        for block in held:
+            _free(block)
+        if kind != "mapped":
+            return "trimmed" if kind and trimmed else kind
+    return kind
 
 
-def _last_page_faults() -> bool:
-    block = _malloc(_LARGE_BYTES)
-    if not block:
-        return False
-    before = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
-    ctypes.memset(block + _LARGE_BYTES - 1, 1, 1)
-    faults = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt - before
-    _free(block)
-    return faults > 0
+def _until_from_system() -> tuple[list[int], str | None]:
+    """Blocks that are held, and whether the last of them was `mapped` or came from a heap that has grown: `kept`."""
+    held: list[int] = []
+    while len(held) < _MOST_HELD:
+        before, block, now = _mallinfo(), _malloc(_LARGE_BYTES), _mallinfo()
+        if not block:
+            break
+        held.append(block)
+        if now.hblks > before.hblks:
+            return held, "mapped"
+        if now.arena >= before.arena + _LARGE_BYTES // 2:
+            return held, "kept"
+    return held, None
 
 
-def _keep_large_blocks(_: bool) -> None:
+def _mallinfo() -> Any:
+    _LIBC.mallinfo2.restype = _Mallinfo2
+    return _LIBC.mallinfo2()
+
+
+def _keep_large_blocks(before: str | None) -> None:
+    if before != "kept":
+        return
     _LIBC.mallopt(_M_MMAP_THRESHOLD, 32 * 2**20)
     _LIBC.mallopt(_M_TRIM_THRESHOLD, 64 * 2**20)
     _LIBC.mallopt(_M_MMAP_MAX, _MOST_MMAPS)
