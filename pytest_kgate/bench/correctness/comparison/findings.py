@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from pytest_kgate.report.format import significant
 
 if TYPE_CHECKING:
     from pytest_kgate.report.record.facts.correctness import FailedCheck
@@ -75,3 +78,25 @@ def tolerance_reason(error: float, limits: Limits) -> str:
         return "the output holds NaN or Inf"
     relative = f" + {limits.rtol:g} |exact|" if limits.rtol else ""
     return f"max |candidate - exact| is {error:.3g}, allowed is {limits.atol:.3g}{relative}"
+
+
+def rms_reason(rms_error: float, baseline: float, limits: Limits, output_rms: float, *, of_reference: bool) -> str:
+    """What was found and what was allowed of the whole answer's error; `baseline` is the reference's, or rounding's."""
+    than = "the reference's" if of_reference else "rounding's"
+    times = rms_error / baseline if baseline else math.inf
+    return (
+        f"the rms error is {significant(times)} times {than} ({rms_error:.2g}, where the output's rms is "
+        f"{output_rms:.2g}), allowed is {limits.factor:g} times"
+    )
+
+
+def rows_reason(index: Sequence[int], squared_error: float, allowed: float, squares: float) -> str:
+    """What was found and what was allowed of the row that is furthest off, whose worst element has this index.
+
+    `allowed` is of the squared error, and `squares` of the exact answer: both are sums over the row.
+    """
+    place = ", ".join(map(str, index[:-1]))
+    where = f"row [{place}]" if place else f"the row of element {index[-1]}"
+    own = f", {math.sqrt(squared_error / squares):.2g} of its own size" if squares else ""
+    times = math.sqrt(squared_error / allowed) if allowed else math.inf
+    return f"{where} is off by {significant(times)} times what is allowed in a row{own}"

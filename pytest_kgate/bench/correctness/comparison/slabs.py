@@ -103,6 +103,25 @@ def slab_pieces(values: Tensor, shape: Sequence[int]) -> Tensor:
     return values.reshape(-1, width) if width and values.numel() % width == 0 else values.reshape(1, -1)
 
 
+def as_numbers(found: list[Tensor]) -> list[Any]:
+    """What was found of all slabs, as Python's numbers: brought from a GPU at once, since each trip is waited for."""
+    numbers: list[Any] = torch.stack(found).tolist() if found else []
+    return numbers
+
+
+def furthest_of(values: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest value and its flat index, each as one number of float64 on the device."""
+    flat = values.flatten()
+    index = flat.argmax(keepdim=True)
+    return flat[index], index.double()
+
+
+def largest_of(values: Tensor) -> tuple[int, float]:
+    """The flat index of the largest, and its value."""
+    index = int(values.argmax())
+    return index, float(values.flatten()[index])
+
+
 def _width(extents: Sequence[int]) -> int:
     """Elements of a piece of short rows."""
     left, width = list(extents), 1

@@ -19,15 +19,19 @@ from pytest_kgate.bench.correctness.comparison.findings import Comparison
 from pytest_kgate.bench.correctness.comparison.findings import Limits
 from pytest_kgate.bench.correctness.comparison.findings import Place
 from pytest_kgate.bench.correctness.comparison.findings import RowError
+from pytest_kgate.bench.correctness.comparison.findings import rms_reason
+from pytest_kgate.bench.correctness.comparison.findings import rows_reason
 from pytest_kgate.bench.correctness.comparison.findings import tolerance_reason
 from pytest_kgate.bench.correctness.comparison.slabs import Answer
 from pytest_kgate.bench.correctness.comparison.slabs import Parted
 from pytest_kgate.bench.correctness.comparison.slabs import Slab
+from pytest_kgate.bench.correctness.comparison.slabs import as_numbers
 from pytest_kgate.bench.correctness.comparison.slabs import count_pieces
+from pytest_kgate.bench.correctness.comparison.slabs import furthest_of
+from pytest_kgate.bench.correctness.comparison.slabs import largest_of
 from pytest_kgate.bench.correctness.comparison.slabs import part_of
 from pytest_kgate.bench.correctness.comparison.slabs import slab_pieces
 from pytest_kgate.bench.correctness.comparison.slabs import slabs
-from pytest_kgate.report.format import significant
 from pytest_kgate.statistics.gates import ErrorGate
 
 if TYPE_CHECKING:
@@ -77,7 +81,7 @@ class ExactAnswer:
             sizes = self.arithmetic.sizes(self._wide(slab))
             largest.append(sizes.max())
             self._add_squares(self._squares, sizes, slab)
-        for slab, size in zip(self._slabs(), _numbers(largest), strict=True):
+        for slab, size in zip(self._slabs(), as_numbers(largest), strict=True):
             self._largest = max(self._largest, size)
             if self.dtype.is_floating_point and size > torch.finfo(self.dtype).max:
                 self._overflowing.add(slab.start)
@@ -91,7 +95,7 @@ class ExactAnswer:
             found.append(torch.stack([most, errors.max(), failed.sum().double()]))
             self._add_squares(self._error_squares, errors, slab)
         failures = 0.0
-        for most_error, most_finite, failed_there in _numbers(found):
+        for most_error, most_finite, failed_there in as_numbers(found):
             self.reference_error = max(self.reference_error, most_error)
             self._largest_error = max(self._largest_error, most_finite)
             failures += failed_there
@@ -166,10 +170,10 @@ class ExactAnswer:
         for slab in self._slabs():
             errors, excess = self.excess(answer, limits, slab)
             counts = torch.stack([(excess > 0).sum(), (~errors.isfinite()).sum()])
-            found.append(torch.cat([*_furthest(errors), *_furthest(excess), counts.double()]))
+            found.append(torch.cat([*furthest_of(errors), *furthest_of(excess), counts.double()]))
             self._add_squares(squares, errors, slab)
         for slab, (off, where, beyond, at, wrong_there, broken_there) in zip(
-            self._slabs(), _numbers(found), strict=True
+            self._slabs(), as_numbers(found), strict=True
         ):
             if off > error:
                 error, furthest = off, slab.start + int(where)
@@ -179,14 +183,16 @@ class ExactAnswer:
             broken += int(broken_there)
         count = max(1, self.exact.numel())
         rms_error = math.sqrt(float(squares.sum()) / count)
-        row, row_excess = _largest((squares / self._row_allowance(limits.factor)).sqrt().nan_to_num(nan=0.0))
+        row, row_excess = largest_of((squares / self._row_allowance(limits.factor)).sqrt().nan_to_num(nan=0.0))
         relative = self.arithmetic.inexact and limits.factor < math.inf
         failed: FailedCheck = ""
         reason = ""
         if largest > 0:
             failed, reason = "tolerance", tolerance_reason(error, limits)
         elif relative and rms_error > limits.factor * self.baseline:
-            failed, reason = "rms", self._rms_reason(rms_error, limits.factor)
+            failed = "rms"
+            of_reference = self.baseline == self.reference_rms_error
+            reason = rms_reason(rms_error, self.baseline, limits, self.rms, of_reference=of_reference)
         elif relative and row_excess > 1:
             failed, reason = "rows", self._rows_reason(answer, row, squares, limits.factor)
         if failed == "rows":
@@ -207,7 +213,7 @@ class ExactAnswer:
         """The reference's worst row; rows below `smallest` of the output's rms count as of that size."""
         width = self.exact.numel() / max(1, self._squares.numel())
         own = self._squares.clamp(min=max(width * (smallest * self.rms) ** 2, 1e-300))
-        row, share = _largest(self._error_squares / own)
+        row, share = largest_of(self._error_squares / own)
         return RowError(math.sqrt(share), math.sqrt(float(self._error_squares[row]) / width))
 
     def same(self, one: Answer, other: Answer) -> bool:
@@ -269,23 +275,10 @@ class ExactAnswer:
         allowance: Tensor = (ROW_FACTOR * factor) ** 2 * own.clamp(min=width * max(floor, smallest) ** 2)
         return allowance
 
-    def _rms_reason(self, rms_error: float, factor: float) -> str:
-        than = "the reference's" if self.baseline == self.reference_rms_error else "rounding's"
-        times = rms_error / self.baseline if self.baseline else math.inf
-        return (
-            f"the rms error is {significant(times)} times {than} ({rms_error:.2g}, where the output's rms is "
-            f"{self.rms:.2g}), allowed is {factor:g} times"
-        )
-
     def _rows_reason(self, answer: Answer, row: int, squares: Tensor, factor: float) -> str:
         index = np.unravel_index(self._worst_of_row(answer, row), tuple(self.exact.shape))
         allowed = float(self._row_allowance(factor)[row])
-        place = ", ".join(str(int(i)) for i in index[:-1])
-        where = f"row [{place}]" if place else f"the row of element {int(index[-1])}"
-        scale = float(self._squares[row])
-        own = f", {math.sqrt(float(squares[row]) / scale):.2g} of its own size" if scale else ""
-        times = math.sqrt(float(squares[row]) / allowed) if allowed else math.inf
-        return f"{where} is off by {significant(times)} times what is allowed in a row{own}"
+        return rows_reason([int(i) for i in index], float(squares[row]), allowed, float(self._squares[row]))
 
     def _worst_of_row(self, answer: Answer, row: int) -> int:
         """The flat index of the largest error in a piece."""
@@ -296,27 +289,8 @@ class ExactAnswer:
             cut = slab_pieces(errors, self.exact.shape)
             if not 0 <= row - slab.piece < len(cut):
                 continue
-            place, error = _largest(cut[row - slab.piece])
+            place, error = largest_of(cut[row - slab.piece])
             if error > most:
                 which = slab_pieces(numbers, self.exact.shape)[row - slab.piece]
                 worst, most = slab.start + int(which[place]), error
         return worst
-
-
-def _numbers(found: list[Tensor]) -> list[Any]:
-    """What was found of all slabs, as Python's numbers: brought from a GPU at once, since each trip is waited for."""
-    numbers: list[Any] = torch.stack(found).tolist() if found else []
-    return numbers
-
-
-def _furthest(values: Tensor) -> tuple[Tensor, Tensor]:
-    """The largest value and its flat index, each as one number of float64 on the device."""
-    flat = values.flatten()
-    index = flat.argmax(keepdim=True)
-    return flat[index], index.double()
-
-
-def _largest(values: Tensor) -> tuple[int, float]:
-    """The flat index of the largest, and its value."""
-    index = int(values.argmax())
-    return index, float(values.flatten()[index])
