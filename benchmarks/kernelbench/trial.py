@@ -98,6 +98,7 @@ def _judged(folder: Path, trial: dict[str, Any], device: Any, environment: Any, 
         "weights": record["candidate"].get("weights"),
         "sizes": sizes,
         "warnings": record["warnings"],
+        "seconds_by_purpose": {name: round(one, 3) for name, one in (record.get("seconds") or {}).items()},
     }
     if correctness:
         found["weak"] = correctness["weak"]
@@ -106,7 +107,7 @@ def _judged(folder: Path, trial: dict[str, Any], device: Any, environment: Any, 
     if timing:
         found["gates"] = {str(one["bound"]): one["verdict"] for one in record["gates"]}
         found["ratio"] = timing["ratio"]
-        found["seconds_reference"] = timing["reference"].get("median")
+        found["seconds_reference"] = timing["reference"]["median_seconds"]
         found["rounds"], found["race_seconds"] = timing["rounds"], round(timing["seconds_spent"], 2)
     return found
 

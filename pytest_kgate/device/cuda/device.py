@@ -67,7 +67,6 @@ class CudaDevice(CudaContext):
                 "another.",
                 "Unset it, or time whole calls with --kgate-timer eager.",
             )
-        self.trim()
         refused = refusals(self, arms, workload)
         if timer != "queue" and not refused and not self.on_default_stream:
             return GraphStopwatch(self, arms, workload, cache)

@@ -29,6 +29,7 @@ class Captures:
 
     def __init__(self, device: CudaContext) -> None:
         self._device = device
+        device.trim()
         self._open_pool()
 
     def capture(
