@@ -109,6 +109,8 @@ class IntegrityChecks:
         with self._timed():
             self._threads = background.python_threads()
             self._state = GlobalState(self._device)
+            if self._state.slow_before is not None:
+                self.report("state", self._state.slow_before)
             self._check_monkeypatches()
             self._ran["zones"] = "passed"  # an overwritten zone raises
             zones = GuardZones(self._device)

@@ -1,4 +1,4 @@
-"""Child processes: how they end together with their parent, how all of a group are signalled, what they said last."""
+"""Child processes: their environment, how they end with their parent, how a group is signalled, what was said last."""
 
 from __future__ import annotations
 
@@ -6,8 +6,13 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
+from collections.abc import Sequence
+from pathlib import Path
 from typing import IO
+
+import pytest_kgate
 
 _LINES = 6
 """Of a process's output, in the reason why it failed."""
@@ -15,6 +20,37 @@ _LINES = 6
 
 _READ_BYTES = 2**16
 """Of the end of that output."""
+
+
+_RUNS_CODE = ("LD_", "PYTHON")
+"""Variables of these kinds can make a new process run code of anyone."""
+
+_SLOWS = (
+    *("GLIBC_TUNABLES", "MALLOC_"),
+    *("ATEN_CPU", "ONEDNN_", "DNNL_", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "NPY_DISABLE_CPU", "OPENBLAS_CORETYPE"),
+)
+"""These choose how malloc works, and which instructions libraries use: set by a candidate, they would slow the
+reference in a new process as well."""
+
+_OF_THE_START = (*_RUNS_CODE, *_SLOWS)
+"""Variables of these kinds are taken as this process got them."""
+
+
+def environment_of_start() -> dict[str, str]:
+    """This process's, but what would slow down or change a new one is taken as it was when this one was started."""
+    start = dict(one.partition("=")[::2] for one in _initial_environment())
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_OF_THE_START)}
+    kept |= {name: value for name, value in start.items() if name.startswith(_OF_THE_START)}
+    package = str(Path(pytest_kgate.__file__).parents[1])
+    return {**kept, "PYTHONPATH": os.pathsep.join(filter(None, (kept.get("PYTHONPATH"), package)))}
+
+
+def _initial_environment() -> Sequence[str]:
+    """As the system gave it to this process, whatever was set since."""
+    with contextlib.suppress(OSError):
+        text = Path("/proc/self/environ").read_bytes().decode(sys.getfilesystemencoding(), "surrogateescape")
+        return [one for one in text.split("\0") if "=" in one]
+    return [f"{name}={value}" for name, value in os.environ.items()]
 
 
 @contextlib.contextmanager

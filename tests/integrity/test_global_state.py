@@ -14,9 +14,11 @@ import pytest
 import torch
 
 from pytest_kgate.device.host import HostDevice
+from pytest_kgate.integrity.global_state import of_malloc
 from pytest_kgate.integrity.global_state import state
 from pytest_kgate.integrity.global_state.gpu_memory import held_bytes
 from pytest_kgate.integrity.global_state.gpu_memory import left_behind
+from pytest_kgate.integrity.global_state.setting import Setting
 from pytest_kgate.integrity.global_state.state import GlobalState
 
 
@@ -205,7 +207,7 @@ def test_settings_of_native_code_are_named_and_put_back():
 WORK = """
 import ctypes, json, random, sys, threading
 import torch
-from pytest_kgate.integrity.global_state.of_process import large_blocks
+from pytest_kgate.integrity.global_state.of_malloc import large_blocks
 
 libc, random, found = ctypes.CDLL(None), random.Random(int(sys.argv[1])), []
 for limit in (None, -3, -1):  # glibc's own; M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
@@ -234,3 +236,18 @@ def test_what_malloc_does_with_large_blocks_does_not_depend_on_what_was_freed_be
     """An honest candidate would be told to have changed it."""
     run = subprocess.run([sys.executable, "-c", WORK, str(seed)], capture_output=True, text=True, check=True)
     assert json.loads(run.stdout) == [["kept"], ["mapped"], ["trimmed"], [None]]
+
+
+@pytest.mark.parametrize(("there", "accused"), [({"x": "kept"}, True), ({"x": "mapped"}, False), ({}, False)])
+def test_malloc_that_costs_more_than_in_a_new_process_was_set_before(monkeypatch, there, accused):
+    monkeypatch.setattr(of_malloc, "of_malloc", lambda: [Setting("x", lambda: "mapped", None)])
+    monkeypatch.setattr(of_malloc, "_in_new_process", lambda: there)
+    assert (of_malloc.set_before() is not None) == accused
+
+
+@pytest.mark.skipif(not of_malloc.of_malloc(), reason="needs glibc")
+def test_new_process_has_malloc_as_it_was_built():
+    assert of_malloc._in_new_process() == {
+        "mallopt: large blocks are": "kept",
+        "mallopt: freed memory is filled": False,
+    }

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_kgate.system.child_process import environment_of_start
 from pytest_kgate.system.child_process import last_lines
 from pytest_kgate.system.child_process import signal_all
 
@@ -73,3 +74,13 @@ def test_last_lines_leave_out_empty_ones(tmp_path: Path) -> None:
     path.write_text("".join(f"line {number}  \n\n" for number in range(9)))
     with path.open() as output:
         assert last_lines(output) == [f"line {number}" for number in range(3, 9)]
+
+
+def test_variables_that_could_slow_a_new_process_down_are_those_of_the_start(monkeypatch):
+    names = ("ATEN_CPU_CAPABILITY", "GLIBC_TUNABLES", "LD_PRELOAD", "MALLOC_PERTURB_", "ONEDNN_MAX_CPU_ISA")
+    for name in names:
+        monkeypatch.setenv(name, "set by a candidate's module")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as a conftest may
+    found = environment_of_start()
+    assert "set by a candidate's module" not in found.values()
+    assert found["OMP_NUM_THREADS"] == "1"

@@ -17,6 +17,7 @@ import torch
 
 from pytest_kgate.device.cuda.context import CudaContext
 from pytest_kgate.integrity.global_state import gpu_memory
+from pytest_kgate.integrity.global_state import of_malloc
 from pytest_kgate.integrity.global_state.of_gpu import of_gpu
 from pytest_kgate.integrity.global_state.of_process import of_process
 from pytest_kgate.integrity.global_state.of_python import of_python
@@ -38,10 +39,12 @@ class GlobalState:
 
     def __init__(self, device: Device) -> None:
         of_device = of_gpu(device) if isinstance(device, CudaContext) else ()
-        self._settings = [*of_process(), *of_python(), *of_torch(), *of_device]
+        self._settings = [*of_malloc.of_malloc(), *of_process(), *of_python(), *of_torch(), *of_device]
         self._before = {setting.name: _value(setting) for setting in self._settings}
         self._memory = _memory_of(device)
         self._threads = _scheduling()
+        self.slow_before = of_malloc.set_before()
+        """What slows the reference down already, as a sentence; None where nothing is known to."""
 
     def restore(self, *, slow: bool = True) -> list[str]:
         """Restore what has changed; one clause for each, such as `torch.get_num_threads: 8 -> 1; it was put back`.

@@ -184,6 +184,10 @@ CATALOGUE: tuple[Cheat, ...] = (
     Cheat("searches_memory.py", "looks for the exact answer in memory", "it is computed afterwards"),
     Cheat("other_threads.py", "leaves PyTorch too many threads", _PUT_BACK, HOST, works=True),
     Cheat("other_precision.py", "leaves another matmul precision", _PUT_BACK, works=True),
+    Cheat("other_autograd.py", "leaves autograd looking for anomalies", _PUT_BACK, HOST, works=True),
+    Cheat("sets_malloc.py", "has malloc take large blocks from the system anew", _PUT_BACK, HOST, works=True),
+    Cheat("sets_malloc_early.py", "does so when it is imported", "malloc is tried before", HOST, works=True),
+    Cheat("sets_linux.py", "leaves no huge pages, and late timers", _PUT_BACK, HOST, works=True),
     Cheat("allocator_limit.py", "leaves a limit on GPU memory", _PUT_BACK, CUDA, works=True),
     Cheat("allocator_pool.py", "leaves PyTorch's allocator a pool of its own", _PUT_BACK, CUDA, works=True),
     Cheat(

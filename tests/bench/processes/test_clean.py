@@ -109,9 +109,10 @@ def test_changed(kbench):
     )
     looked = {one["test"].partition("::test_")[2]: one["integrity"]["clean"] for one in found}
     assert {one["verdict"] for one in found} == {"PASS"}
-    assert {name for name, clean in looked.items() if clean["done"]} == {"attention", "named", "held", "listed", "made"}
+    done = {"attention", "named", "held", "listed", "made", "candidates_own_module"}
+    assert {name for name, clean in looked.items() if clean["done"]} == done
     assert looked["attention"]["answers"] == 4
-    assert looked["candidates_own_module"]["why"] == "the problem own is in the candidate's own module"
+    assert {name for name, clean in looked.items() if "imports_candidate" in clean} == {"candidates_own_module"}
     assert looked["autocast"]["why"] == "autocast is on in the tests' process"
     assert looked["nameless"]["why"].startswith("the problem's exact has no name in a module")
     assert looked["changed"]["why"] == "the reference's answers from the tests' process are wrong there"
@@ -164,3 +165,50 @@ def test_it(kbench, problem, monkeypatch):
     if clean == "auto":
         assert "times as long in the tests' process" in found["reason"]
         assert found["integrity"]["clean"]["charged"] > 2
+
+
+OWN = """
+import numpy as np
+import pytest
+import torch
+from pytest_kgate import Problem
+
+def plus_one(x):
+    return torch.from_numpy(np.add(x.numpy(), 1.0, dtype=np.float64).astype(np.float32))
+
+PROBLEM = Problem("own", lambda g: (torch.randn(256, 256, generator=g),), plus_one, lambda x: x.double() + 1)
+
+def candidate(x):
+    np.setbufsize(8192)
+    answer = plus_one(x)
+    np.setbufsize(16)  # which no list of ours has
+    return answer
+"""
+
+
+def test_reference_in_the_candidates_module_that_its_calls_slow_down_is_charged(records):
+    (found,) = records(
+        OWN
+        + """
+def test_it(kbench):
+    kbench(candidate, PROBLEM, allclose=1e-4, speedup=0.8)
+""",
+        "--kgate-budget=20",  # on a busy machine
+    )
+    assert found["verdict"] == "INVALID"
+    assert "which imports the candidate's module and never calls it: against the reference there" in found["reason"]
+    assert found["integrity"]["clean"]["charged"] > 2
+
+
+def test_problem_beside_an_import_of_the_candidates_module_is_looked_at(records, pytester):
+    pytester.makepyfile(mine="import torch\ndef candidate(x): return torch.relu(x)", beside=PROBLEMS + "import mine")
+    (found,) = records(
+        """
+        import beside
+
+        def test_it(kbench):
+            kbench(beside.mine.candidate, beside.HELD, allclose=1e-4)
+        """
+    )
+    assert found["integrity"]["clean"]["done"]
+    assert found["integrity"]["clean"]["imports_candidate"]

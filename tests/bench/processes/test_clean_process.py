@@ -41,7 +41,7 @@ def process():
 )
 def test_clean_process_that_dies_or_hangs_is_said_and_changes_nothing_else(process, number, how):
     device, room = HostDevice(), CleanRoom()
-    room._processes["cpu"] = process
+    room._processes["cpu", False] = process
     os.kill(process.pid, number)
     look = CleanLook(room, request(), device)
     look.kept.checked("normal", 1, Fingerprint((torch.zeros(2),)), torch.zeros(2))

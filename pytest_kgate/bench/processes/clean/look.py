@@ -21,6 +21,7 @@ from pytest_kgate.bench.processes.clean.answers import KeptAnswers
 from pytest_kgate.bench.processes.clean.answers import message_file
 from pytest_kgate.bench.processes.clean.answers import sealed
 from pytest_kgate.bench.processes.clean.problem.candidate_files import files_of
+from pytest_kgate.bench.processes.clean.problem.recipe import NeedsCandidate
 from pytest_kgate.bench.processes.clean.problem.recipe import NotRebuilt
 from pytest_kgate.bench.processes.clean.problem.recipe import is_own
 from pytest_kgate.bench.processes.clean.problem.recipe import recipe_of
@@ -42,24 +43,28 @@ if TYPE_CHECKING:
 
 
 class CleanRoom:
-    """The clean processes of a session: one for each of its devices, started when the first gate would pass."""
+    """The clean processes of a session, each started when the first gate needs it.
+
+    One for each device, and one more for gates whose problem needs the module of the candidate: that one imports it.
+    """
 
     def __init__(self) -> None:
-        self._processes: dict[str, CleanProcess] = {}
+        self._processes: dict[tuple[str, bool], CleanProcess] = {}
         self._none: dict[str, str] = {}
 
-    def process(self, device: Device, timeout_seconds: float) -> CleanProcess:
+    def process(self, device: Device, timeout_seconds: float, *, imports_candidates: bool) -> CleanProcess:
         """The one of this device; raises as `CleanProcess` does, and `NotRebuilt` where there can't be one any more."""
         name = device.torch_device
         if name in self._none:
             raise NotRebuilt(self._none[name])
-        if name not in self._processes:
+        if (name, imports_candidates) not in self._processes:
             try:
-                self._processes[name] = CleanProcess(device, timeout_seconds)
+                started = CleanProcess(device, timeout_seconds, imports_candidates=imports_candidates)
             except NotRebuilt as clause:
                 self._none[name] = str(clause)
                 raise
-        return self._processes[name]
+            self._processes[name, imports_candidates] = started
+        return self._processes[name, imports_candidates]
 
     def lose(self, device: Device, how: str) -> None:
         """Remember that the process of this device was lost; no other is started."""
@@ -115,9 +120,20 @@ class CleanLook:
 
     def _looked(self, builder: RecordBuilder, facts: CleanFacts, when_stuck: Callable[[str], None]) -> str | None:
         """What is wrong, as one sentence; fills in `facts`."""
+        try:
+            return self._looked_from(builder, facts, when_stuck, files_of(self._request.candidate))
+        except NeedsCandidate:
+            if self._device.kind != "host":
+                raise
+            facts["imports_candidate"] = True
+            return self._looked_from(builder, facts, when_stuck, frozenset())
+
+    def _looked_from(
+        self, builder: RecordBuilder, facts: CleanFacts, when_stuck: Callable[[str], None], files: frozenset[str]
+    ) -> str | None:
+        """The same from a process that does not import these files."""
         request, reference = self._request, builder.reference
         assert reference is not None
-        files = files_of(request.candidate)
         recipe = recipe_of(request.problem, reference.backend, files)
         with contextlib.ExitStack() as stack:
             answers = list(self.kept)
@@ -135,7 +151,8 @@ class CleanLook:
             message = message_file(_text(told))
             stack.callback(os.close, message)
             free_cached_memory(self._device)
-            process = self._room.process(self._device, request.settings.timeout)
+            imports = facts.get("imports_candidate", False)
+            process = self._room.process(self._device, request.settings.timeout, imports_candidates=imports)
             stack.callback(process.over)
             process.ask({"do": "problem"}, message)
             facts["answers"] = len(list(self.kept))
@@ -143,8 +160,8 @@ class CleanLook:
                 clause = process.ask({"do": "compare", "answer": number}, one.fd).get("wrong")
                 if clause:
                     return (
-                        "what passed here does not in a clean process, which runs nothing of the candidate: "
-                        f"{clause}. Look for functions that are replaced in this one."
+                        f"what passed here does not in a clean process, {process.difference}: {clause}. Look for "
+                        "functions that are replaced in this one."
                     )
             return timed(process, builder, self._device, facts, when_stuck) if request.speed else None
 

@@ -8,14 +8,14 @@ import select
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 
-import pytest_kgate
+from pytest_kgate.bench.processes.clean.problem.recipe import NeedsCandidate
 from pytest_kgate.bench.processes.clean.problem.recipe import NotRebuilt
 from pytest_kgate.integrity.isolation.process.child import start_child
+from pytest_kgate.system.child_process import environment_of_start
 from pytest_kgate.system.child_process import last_lines
 
 if TYPE_CHECKING:
@@ -30,9 +30,6 @@ _WORKER = ("-m", "pytest_kgate.bench.processes.clean.worker")
 _START_SECONDS = 60.0
 """How long it may take to start and to import PyTorch, besides what one request may take."""
 
-_OF_THE_START = ("LD_", "PYTHON")
-"""Variables of these kinds are taken as this process got them: they can make a new process run code of anyone."""
-
 
 class CleanProcessLost(Exception):
     """How the clean process ended or hung, as one clause."""
@@ -41,13 +38,17 @@ class CleanProcessLost(Exception):
 class CleanProcess:
     """A process with the package in it and nothing of any candidate; it ends with this one, however that ends."""
 
-    def __init__(self, device: Device, timeout_seconds: float) -> None:
-        """Start it. Raises `CleanProcessLost` where it does not answer, `NotRebuilt` where it has not the device."""
+    def __init__(self, device: Device, timeout_seconds: float, *, imports_candidates: bool = False) -> None:
+        """Start it. Raises `CleanProcessLost` where it does not answer, `NotRebuilt` where it has not the device.
+
+        `imports_candidates`: whether it may import the modules of candidates, none of which it ever calls.
+        """
+        self.imports_candidates = imports_candidates
         self._timeout_seconds = timeout_seconds
         self._stack = contextlib.ExitStack()
         self._closed = False
         folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="kgate-clean-"))
-        child = start_child((sys.executable, *_WORKER), (), _environment(), Path(folder))
+        child = start_child((sys.executable, *_WORKER), (), environment_of_start(), Path(folder))
         self._child = self._stack.enter_context(child)
         self.pid = self._child.process.pid
         device.admit(self.pid)
@@ -55,6 +56,7 @@ class CleanProcess:
             "do": "begin",
             "device": "host" if device.kind == "host" else device.torch_device,
             "timeout": timeout_seconds,
+            "imports_candidates": imports_candidates,
             "path": sys.path,
             "folder": os.getcwd(),
         }
@@ -86,8 +88,15 @@ class CleanProcess:
             self.close()
             raise
         if "not_done" in answer:
-            raise NotRebuilt(str(answer["not_done"]))
+            raise (NeedsCandidate if answer.get("needs_candidate") else NotRebuilt)(str(answer["not_done"]))
         return answer
+
+    @property
+    def difference(self) -> str:
+        """What it leaves out that the tests' process does, as a clause."""
+        if self.imports_candidates:
+            return "which imports the candidate's module and never calls it"
+        return "which runs nothing of the candidate"
 
     def begin_race(self, timer: str, cache: str) -> None:
         """Have it make a stopwatch for the reference of the problem, against itself."""
@@ -119,19 +128,3 @@ class CleanProcess:
         if status < 0:
             return f"signal {signal.Signals(-status).name} ended it{told}"
         return f"it ended with status {status}{told}"
-
-
-def _environment() -> dict[str, str]:
-    start = dict(one.partition("=")[::2] for one in _initial_environment())
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(_OF_THE_START)}
-    kept |= {name: value for name, value in start.items() if name.startswith(_OF_THE_START)}
-    package = str(Path(pytest_kgate.__file__).parents[1])
-    return {**kept, "PYTHONPATH": os.pathsep.join(filter(None, (kept.get("PYTHONPATH"), package)))}
-
-
-def _initial_environment() -> Sequence[str]:
-    """As the system gave it to this process, whatever was set since."""
-    with contextlib.suppress(OSError):
-        text = Path("/proc/self/environ").read_bytes().decode(sys.getfilesystemencoding(), "surrogateescape")
-        return [one for one in text.split("\0") if "=" in one]
-    return [f"{name}={value}" for name, value in os.environ.items()]

@@ -66,12 +66,12 @@ class Slowdown:
         """Whether a gate would not be met if the estimate were right, noise or not."""
         return _first_missed(judgements, self.estimate / (1 + self.margin)) is not None
 
-    def sentence(self, judgement: Judgement) -> str:
-        """Why this gate is not met."""
+    def sentence(self, judgement: Judgement, difference: str) -> str:
+        """Why this gate is not met; `difference` is what the clean process leaves out, as a clause."""
         here, there = (float(np.median(found)) for found in (self.here, self.there))
         return (
             f"the reference takes {self.estimate:.3g} times as long in the tests' process ({seconds(here)}) as in a "
-            f"clean one ({seconds(there)}), which runs nothing of the candidate: against the reference there, a ratio "
+            f"clean one ({seconds(there)}), {difference}: against the reference there, a ratio "
             f"below {judgement.gate.bound:g} is not shown. Look for what slows it down here: replaced functions, "
             "settings, threads."
         )

@@ -73,7 +73,7 @@ def timed(
     facts["slowed"], facts["charged"] = found.estimate, found.charged
     facts["reference_seconds"] = float(np.median(found.there))
     missed = found.unproven(judgements)
-    return None if missed is None else found.sentence(missed)
+    return None if missed is None else found.sentence(missed, process.difference)
 
 
 def _in_turn(

@@ -31,13 +31,13 @@ class Worker:
 
         self._channel = channel
         self._gatekeeper = Gatekeeper()
-        sys.meta_path.insert(0, self._gatekeeper)
         self._device: Device
         self._case: Case | None = None
         self._answers: list[dict[str, Any]] = []
 
     def serve(self) -> None:
         """Answer messages until the judging process closes the channel."""
+        from pytest_kgate.bench.processes.clean.problem.recipe import NeedsCandidate
         from pytest_kgate.bench.processes.clean.problem.recipe import NotRebuilt
         from pytest_kgate.errors import KgateError
 
@@ -45,7 +45,7 @@ class Worker:
             try:
                 answer = self._do(message, fd) or {}
             except NotRebuilt as clause:
-                answer = {"not_done": str(clause)}
+                answer = {"not_done": str(clause), "needs_candidate": isinstance(clause, NeedsCandidate)}
             except KgateError as error:
                 answer = {"not_done": f"the clean process said: {_line(error.what)}"}
             except Exception as error:
@@ -74,6 +74,8 @@ class Worker:
         """Open the device; from now on, modules are found where the judging process finds them."""
         from pytest_kgate.device.open import open_device
 
+        if not message["imports_candidates"]:
+            sys.meta_path.insert(0, self._gatekeeper)
         self._device = open_device(message["device"], timeout_seconds=message["timeout"])
         hide_memory()  # candidates run as the same user; not earlier, since CUDA's driver looks into /proc as it starts
         sys.path[:] = message["path"]

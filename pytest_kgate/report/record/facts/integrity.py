@@ -23,12 +23,15 @@ class FindingFacts(TypedDict):
 
 
 class CleanFacts(TypedDict):
-    """What was looked at once more in a process that runs nothing of the candidate."""
+    """What was looked at once more in a clean process, which runs nothing of the candidate."""
 
     done: bool
     """Whether it could be; else `why` says why not."""
     why: NotRequired[str]
     """One clause."""
+    imports_candidate: NotRequired[bool]
+    """Whether that process did import the candidate's module, since the problem can't be had without it, and only never
+    called the candidate."""
     answers: NotRequired[Annotated[int, ">= 0"]]
     """Answers of the candidate that were compared there with exact ones, computed there."""
     slowed: NotRequired[Number]

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from pytest_kgate.bench.processes.clean.problem.recipe import NeedsCandidate
 from pytest_kgate.bench.processes.clean.problem.recipe import NotRebuilt
 from pytest_kgate.problems.attention.problem import sdpa_problem
 from pytest_kgate.problems.problem import Problem
@@ -48,11 +49,11 @@ class Gatekeeper(MetaPathFinder):
         return spec
 
     def keep_out(self, files: Collection[str]) -> None:
-        """Refuse these files from now on, and no others; raises `NotRebuilt` where one was imported before."""
+        """Refuse these files from now on, and no others; raises `NeedsCandidate` where one was imported before."""
         self.files = frozenset(files)
         there = {_resolved(getattr(module, "__file__", None)) for module in list(sys.modules.values())}
         if self.files & there:
-            raise NotRebuilt("the candidate's module was imported there for another problem")
+            raise NeedsCandidate("the candidate's module was imported there for another problem")
 
 
 def rebuilt(recipe: Mapping[str, Any]) -> Problem:
@@ -100,7 +101,7 @@ def _found(named: Mapping[str, Any]) -> Any:
     try:
         module = importlib.import_module(name)
     except CandidateKeptOut as refused:
-        raise NotRebuilt(f"{name} can't be imported there: {refused}") from None
+        raise NeedsCandidate(f"{name} can't be imported there: {refused}") from None
     except (Exception, SystemExit) as error:
         raise NotRebuilt(f"{name} can't be imported there: {type(error).__name__}: {error}") from None
     except BaseException as error:  # pytest's outcomes are no Exception

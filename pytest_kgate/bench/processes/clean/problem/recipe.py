@@ -36,6 +36,10 @@ class NotRebuilt(Exception):
     """Why a problem can't be made in the clean process, as one clause."""
 
 
+class NeedsCandidate(NotRebuilt):
+    """It can't be made there without importing the candidate's code."""
+
+
 def recipe_of(problem: Problem, reference: str | None, candidate_files: frozenset[str]) -> dict[str, Any]:
     """What `rebuild.rebuilt` makes the problem of; raises `NotRebuilt`.
 
@@ -93,7 +97,7 @@ def _function(role: str, function: Any, candidate_files: frozenset[str]) -> dict
 
 def _demand_not_candidates(what: str, found: Mapping[str, Any], candidate_files: frozenset[str]) -> None:
     if found["file"] in candidate_files:
-        raise NotRebuilt(f"{what} is in the candidate's own module")
+        raise NeedsCandidate(f"{what} is in the candidate's own module")
 
 
 def _name(function: Any) -> dict[str, Any] | None:
