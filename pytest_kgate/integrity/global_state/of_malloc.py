@@ -72,15 +72,18 @@ def large_blocks() -> str | None:
     kind = None
     for _ in range(2):
         held, kind = _until_from_system()
-        last = [held.pop()] if held else []
-        before = _mallinfo().arena
-        for block in last:
-            _free(block)
-        trimmed = _mallinfo().arena <= before - _LARGE_BYTES // 2
+        if kind == "kept":
+            before = _heap_end()
+            _free(held.pop())
+            kind = "trimmed" if _heap_end() <= before - _LARGE_BYTES // 2 else kind
+        elif kind == "mapped":
+            mapped = _mallinfo().hblks  # which takes long where there are many free blocks
+            _free(held.pop())
+            kind = kind if _mallinfo().hblks < mapped else None
         for block in held:
             _free(block)
         if kind != "mapped":
-            return "trimmed" if kind and trimmed else kind
+            return kind
     return kind
 
 
@@ -88,15 +91,20 @@ def _until_from_system() -> tuple[list[int], str | None]:
     """Blocks that are held, and whether the last of them was `mapped` or came from a heap that has grown: `kept`."""
     held: list[int] = []
     while len(held) < _MOST_HELD:
-        before, block, now = _mallinfo(), _malloc(_LARGE_BYTES), _mallinfo()
+        before, block, now = _heap_end(), _malloc(_LARGE_BYTES), _heap_end()
         if not block:
             break
         held.append(block)
-        if now.hblks > before.hblks:
-            return held, "mapped"
-        if now.arena >= before.arena + _LARGE_BYTES // 2:
+        if now >= before + _LARGE_BYTES // 2:
             return held, "kept"
+        if block > now:
+            return held, "mapped"
     return held, None
+
+
+def _heap_end() -> int:
+    _LIBC.sbrk.restype, _LIBC.sbrk.argtypes = ctypes.c_void_p, (ctypes.c_ssize_t,)
+    return _LIBC.sbrk(0) or 0
 
 
 def _mallinfo() -> Any:
@@ -151,8 +159,8 @@ def set_before() -> str | None:
         return None
     return (
         f"malloc was made slow before the candidate's first call, and the reference pays for that: {worse[0]}: "
-        f"{here[worse[0]]}, and {there[worse[0]]} in a new process. Look for who calls mallopt, such as a module when it "
-        "is imported; what is meant for all goes into GLIBC_TUNABLES where the tests are started."
+        f"{here[worse[0]]}, and {there[worse[0]]} in a new process. Look for who calls mallopt, such as a module when "
+        "it is imported; what is meant for all goes into GLIBC_TUNABLES where the tests are started."
     )
 
 
