@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from pytest_kgate.bench.processes.task import task_of_this_process
+from pytest_kgate.bench.processes.variable import file_of_task
 from pytest_kgate.errors import UsageError
 from pytest_kgate.integrity.tampering.exit_guard import install_exit_guard
 from pytest_kgate.integrity.tampering.monkeypatches import MONKEYPATCHES
 from pytest_kgate.integrity.tampering.monkeypatches import follow_imports
-from pytest_kgate.profile.under_tool import launch_only
+from pytest_kgate.profile.under_tool.variables import watched
 from pytest_kgate.session.collection import markers
 from pytest_kgate.session.collection import selection
 from pytest_kgate.session.exit import exit_if_device_hangs
@@ -48,18 +48,21 @@ def pytest_configure(config: pytest.Config) -> None:
     markers.register(config)
     try:
         options = from_config(config)
-        task = task_of_this_process()
-        session = config.stash[SESSION] = Session(config, options if task is None else replace(options, json=None))
+        task_file = file_of_task()
+        session = config.stash[SESSION] = Session(config, replace(options, json=None) if task_file else options)
     except UsageError as error:
         raise pytest.UsageError(f"{error.what}\n{error.todo}") from None
-    if task is not None:
+    if task_file:
         from pytest_kgate.bench.processes.child import Child
+        from pytest_kgate.bench.processes.task import Task
 
-        session.child = Child(config, task)
+        session.child = Child(config, Task.load(task_file))
     if not session.is_worker:
         config.pluginmanager.register(_Receiver(session), "kgate-receiver")
-    if launch_only.active():
-        config.pluginmanager.register(launch_only.UnderTool(), "kgate-under-tool")
+    if watched():
+        from pytest_kgate.profile.under_tool.launch_only import UnderTool
+
+        config.pluginmanager.register(UnderTool(), "kgate-under-tool")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

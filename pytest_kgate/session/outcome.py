@@ -9,9 +9,7 @@ from typing import NoReturn
 
 import pytest
 
-from pytest_kgate.device.arm import own_frames
 from pytest_kgate.errors import KgateError
-from pytest_kgate.report.record.verdicts import VERDICTS
 
 if TYPE_CHECKING:
     from _pytest.outcomes import Failed as _Failed
@@ -51,6 +49,8 @@ class GateWarning(UserWarning):
 
 def report_outcome(outcome: Outcome, options: Options) -> None:
     """Pass, fail, skip or warn, as the record's verdict and the test's options say."""
+    from pytest_kgate.report.record.verdicts import VERDICTS  # here, since every session of pytest would pay
+
     __tracebackhide__ = True
     record = outcome.record
     reported = VERDICTS[record["verdict"]].reported_under(options)
@@ -65,6 +65,8 @@ def report_outcome(outcome: Outcome, options: Options) -> None:
 
     text = failure_text(record)
     if outcome.cause is not None:
+        from pytest_kgate.device.arm import own_frames  # here, since every session of pytest would pay for it
+
         text += "\n\n" + own_frames(outcome.cause)
     raise GateFailure(text, record) from None
 

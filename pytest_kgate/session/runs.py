@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_kgate.report.record.verdicts import VERDICTS
-
 if TYPE_CHECKING:
     from pytest_kgate.report.record.record import Record
 
@@ -52,6 +50,8 @@ class Runs:
 
     def add(self, test: str, record: Record) -> None:
         """A `kbench` call of the test has ended with this record."""
+        from pytest_kgate.report.record.verdicts import VERDICTS  # here, since every session of pytest would pay
+
         self._records.append(record)
         if not VERDICTS[record["verdict"]].passes:
             self._missed.add(test)

@@ -12,9 +12,7 @@ import pytest
 from pytest_kgate.device.open import assigned
 from pytest_kgate.device.open import open_device
 from pytest_kgate.integrity.tampering.exit_guard import refuse_success
-from pytest_kgate.profile.under_tool import launch_only
-from pytest_kgate.report.record.file import RecordFile
-from pytest_kgate.report.record.verdicts import VERDICTS
+from pytest_kgate.profile.under_tool.variables import watched
 from pytest_kgate.session.options.options import Options
 from pytest_kgate.session.report_tampering import Outcomes
 from pytest_kgate.session.runs import Runs
@@ -24,6 +22,7 @@ if TYPE_CHECKING:
     from pytest_kgate.bench.processes.clean.look import CleanRoom
     from pytest_kgate.bench.race.reference import ReferencePicker
     from pytest_kgate.device.protocol import Device
+    from pytest_kgate.report.record.file import RecordFile
     from pytest_kgate.report.record.record import Record
 
 SESSION = pytest.StashKey["Session"]()
@@ -51,8 +50,12 @@ class Session:
         self.child: Child | None = None
         """Set in one of the processes of --kgate-processes, which measures one call for its parent."""
         self.is_worker = hasattr(config, "workerinput")
-        keeps_records = not self.is_worker and not launch_only.active()
-        self._file = RecordFile(options.json) if options.json is not None and keeps_records else None
+        keeps_records = not self.is_worker and not watched()
+        self._file: RecordFile | None = None
+        if options.json is not None and keeps_records:
+            from pytest_kgate.report.record import file  # here, since every session of pytest would pay
+
+            self._file = file.RecordFile(options.json)
         self._devices: dict[str, Device] = {}
         self._received: set[tuple[str, int, str]] = set()
         self._environment: dict[str, Any] | None = None
@@ -109,6 +112,8 @@ class Session:
 
         `options` are the test's own, under which its verdict may demand that the test fails.
         """
+        from pytest_kgate.report.record.verdicts import VERDICTS  # here, since every session of pytest would pay
+
         if VERDICTS[record["verdict"]].reported_under(options) == "failed":
             self.outcomes.demand(item.nodeid)
             if not self.is_worker:

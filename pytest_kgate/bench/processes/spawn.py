@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import IO
 from typing import TYPE_CHECKING
 
-from pytest_kgate.bench.processes.task import VARIABLE
 from pytest_kgate.bench.processes.task import Task
+from pytest_kgate.bench.processes.variable import VARIABLE
 from pytest_kgate.errors import KgateError
 from pytest_kgate.system.child_process import last_lines
 from pytest_kgate.system.child_process import parent_pipe

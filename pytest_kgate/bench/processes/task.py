@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +14,6 @@ from pytest_kgate.system import json_file
 
 if TYPE_CHECKING:
     from pytest_kgate.report.record.record import Record
-
-VARIABLE = "KGATE_PROCESS"
-"""Private: names the file of the task. Only a session that was started for one has it."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +49,3 @@ class Task:
     def deliver(self, answer: dict[str, Any]) -> None:
         """Write the answer, a dict with `record` or `error`; the parent finds the whole file or none."""
         json_file.replace(Path(self.answer), json.dumps(plain(answer), allow_nan=False))
-
-
-def task_of_this_process() -> Task | None:
-    """The task that this session was started for; None for a session that a user started.
-
-    Takes the variable out of the environment, so that sessions which a test starts don't inherit the task.
-    """
-    path = os.environ.pop(VARIABLE, None)
-    return Task.load(path) if path else None

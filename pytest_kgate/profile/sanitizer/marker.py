@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_kgate.profile.sanitizer.tools import PROGRAM
-from pytest_kgate.profile.under_tool import launch_only
+from pytest_kgate.profile.under_tool.variables import watched
 
 if TYPE_CHECKING:
     from pytest_kgate.device.protocol import Device
@@ -51,7 +51,7 @@ def outcome_of(
 
     The keys are those of `sanitizer` in a record. `waiting` is told whom the device waits for.
     """
-    if launch_only.active():
+    if watched():
         return None
     if _OUTCOME not in item.stash:
         wanted = asked(item)

@@ -18,6 +18,10 @@ from typing import Any
 
 import pytest
 
+from pytest_kgate.profile.under_tool.variables import FULL_SIZE
+from pytest_kgate.profile.under_tool.variables import RESULTS
+from pytest_kgate.profile.under_tool.variables import TOOL
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -26,21 +30,7 @@ if TYPE_CHECKING:
     from pytest_kgate.device.protocol import Device
     from pytest_kgate.problems.problem import Problem
 
-TOOL = "KGATE_UNDER_TOOL"
-"""Environment variable: the tool's name, for messages."""
-
-RESULTS = "KGATE_UNDER_TOOL_RESULTS"
-"""Environment variable: the file that gets a JSON line a test. Its presence makes a process such a child."""
-
-FULL_SIZE = "KGATE_UNDER_TOOL_FULL_SIZE"
-"""Environment variable: run problems as they are, also those that have a smaller one."""
-
 _SEEDS = {"normal": 1, "hard": 2}
-
-
-def active() -> bool:
-    """Whether this process is watched."""
-    return bool(os.environ.get(RESULTS))
 
 
 class UnderTool:

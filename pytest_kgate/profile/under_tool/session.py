@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 
-from pytest_kgate.profile.under_tool.launch_only import FULL_SIZE
-from pytest_kgate.profile.under_tool.launch_only import RESULTS
-from pytest_kgate.profile.under_tool.launch_only import TOOL
+from pytest_kgate.profile.under_tool.variables import FULL_SIZE
+from pytest_kgate.profile.under_tool.variables import RESULTS
+from pytest_kgate.profile.under_tool.variables import TOOL
 
 if TYPE_CHECKING:
     import pytest

@@ -1,0 +1,19 @@
+"""The environment variables that make a process one in which a tool of NVIDIA's watches."""
+
+from __future__ import annotations
+
+import os
+
+TOOL = "KGATE_UNDER_TOOL"
+"""Environment variable: the tool's name, for messages."""
+
+RESULTS = "KGATE_UNDER_TOOL_RESULTS"
+"""Environment variable: the file that gets a JSON line a test. Its presence makes a process such a child."""
+
+FULL_SIZE = "KGATE_UNDER_TOOL_FULL_SIZE"
+"""Environment variable: run problems as they are, also those that have a smaller one."""
+
+
+def watched() -> bool:
+    """Whether this process is watched."""
+    return bool(os.environ.get(RESULTS))
