@@ -50,6 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--isolate", action="store_true", help="run the solution in a process of its own: for code you don't trust"
     )
     parser.add_argument("--device", default="auto", metavar="DEVICE", help="auto, cuda, cuda:N or host")
+    parser.add_argument(
+        "--timer", "--kgate-timer", default="auto", metavar="TIMER", help="auto, graph, queue, eager or wall"
+    )
     parser.add_argument("--budget", type=float, default=10.0, metavar="SECONDS", help="of the race; default: 10")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the record to FILE")
     parser.add_argument("--seed", "--kgate-seed", metavar="N", help="of inputs and order; default: a new one")
@@ -88,6 +91,7 @@ def _arguments(options: argparse.Namespace, folder: str) -> list[str]:
     # Nothing is rewritten, as the package's own modules are loaded already; the session is this process's alone.
     found = ["-q", f"--rootdir={folder}", "--assert=plain", "--import-mode=importlib", "-p", "no:xdist"]
     found += ["-p", "no:cacheprovider", f"--kgate-device={options.device}", f"--kgate-budget={options.budget:g}"]
+    found.append(f"--kgate-timer={options.timer}")
     if options.isolate:
         found.append("--kgate-isolate")
     if options.json is not None:
@@ -101,7 +105,8 @@ def _command(options: argparse.Namespace) -> list[str]:
     """What repeats the call, but for the seed."""
     files = [str(one) for one in (options.problem, options.solution) if one is not None]
     numbers = ["--bound", f"{options.bound:g}", "--budget", f"{options.budget:g}", "--device", options.device]
-    return ["kgate", "kernelbench", *files, *numbers, *["--isolate"] * options.isolate]
+    timer = ["--timer", options.timer] if options.timer != "auto" else []
+    return ["kgate", "kernelbench", *files, *numbers, *timer, *["--isolate"] * options.isolate]
 
 
 class _Call:

@@ -21,7 +21,10 @@ from pytest_kgate.problems import tree
 _KEY_BITS = 63
 
 _BLOCK_WORDS = 2**20
-"""8 MiB of factors, and as much for the products of a block."""
+"""8 MiB of factors, and twice as much for the words and products of a block."""
+
+_BLOCK_WORDS_OF_GPU = 2**22
+"""A GPU reads so many in the time of a few launches, which smaller blocks would take instead."""
 
 
 class Fingerprint:
@@ -67,7 +70,7 @@ class Fingerprint:
 
     def _block_sums(self, words: Tensor) -> Tensor:
         factors = self._factors_on(words.device)
-        blocks = words.split(_BLOCK_WORDS)
+        blocks = words.split(_block_words(words.device))
         sums = [(blocks[at].to(torch.int64) * factors[: blocks[at].numel()]).sum() for at in self._drawn(len(blocks))]
         return torch.stack(sums)
 
@@ -81,12 +84,16 @@ class Fingerprint:
         if device not in self._factors:
             generator = torch.Generator(device=device)
             generator.manual_seed(self._key)
-            length = min(self._longest, _BLOCK_WORDS)
+            length = min(self._longest, _block_words(device))
             high, low = (
                 torch.randint(2**32, (length,), generator=generator, device=device, dtype=torch.int64) for _ in range(2)
             )
             self._factors[device] = (high << 32) + low
         return self._factors[device]
+
+
+def _block_words(device: torch.device) -> int:
+    return _BLOCK_WORDS_OF_GPU if device.type == "cuda" else _BLOCK_WORDS
 
 
 def _words(tensor: Tensor) -> Tensor:

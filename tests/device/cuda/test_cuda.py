@@ -169,6 +169,20 @@ def test_candidate_that_synchronises_is_named_not_timed(device, workload):
         raced(device, workload, synchronises, spin(device, CYCLES), timer="auto")
 
 
+def test_a_call_of_more_launches_than_a_gpu_takes_in_advance_is_timed(device, workload):
+    """A recurrent network's graph has thousands, and no host could enqueue it behind a held stream."""
+
+    def many(inputs, output):
+        for _ in range(4000):
+            device.instruments.spin(device.stream, CYCLES // 10)
+        return inputs[0]
+
+    stopwatch, result = raced(device, workload, many, many, timer="auto", bound=1.5)
+    assert stopwatch.timer == "graph"
+    assert any("more launches than the GPU takes in advance" in warning for warning in stopwatch.warnings)
+    assert result.judgements[0].verdict is Verdict.PASS
+
+
 @pytest.mark.parametrize("timer", ["graph", "queue"])
 def test_cold_cache_is_slower_for_a_kernel_that_reads(device, timer):
     import torch

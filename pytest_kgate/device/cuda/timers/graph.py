@@ -82,6 +82,19 @@ class GraphStopwatch(SlopeStopwatch):
             readable = graphs[0, LONG][to_read]
             yield {READABLE: readable} | {key: _taking_turns(several) for key, several in graphs.items()}
 
+    def give_up_holding(self) -> None:
+        """A graph of thousands of launches is more than a GPU takes in advance, and no host could enqueue it.
+
+        Where calls are timed one by one, they are so slow that what the host holds up is a small part.
+        """
+        if any(short for short, _ in self.lengths):
+            super().give_up_holding()
+        self._holds = False
+        self.warnings.append(
+            "a call has more launches than the GPU takes in advance: they were enqueued while it ran, so latencies "
+            "hold what it waited for the host, if it did"
+        )
+
     @contextlib.contextmanager
     def row_of(self, call: Callable[[int], Any], launches: int) -> Iterator[Callable[[], Any]]:
         """Capture this row as one more graph."""

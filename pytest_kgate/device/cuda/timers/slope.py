@@ -105,6 +105,7 @@ class SlopeStopwatch(CudaStopwatch):
         self._longest = longest
         self._sets = self._longest if cache == "cold" else 1
         self._chunk: int | None = None
+        self._holds = True
 
     @property
     def sample_seconds(self) -> float:
@@ -171,26 +172,33 @@ class SlopeStopwatch(CudaStopwatch):
         while done < len(intervals):
             chunk = min(self._chunk or len(intervals), len(intervals) - done)
             pairs = self.event_pairs(chunk)
-            self.device.instruments.hold(self.device.stream)
+            released = time.perf_counter()
+            if self._holds:
+                self.device.instruments.hold(self.device.stream)
             self._warm_up(rows, rng, first=done == 0)
             if done == 0:
                 self.read_clock(0)
             for pair, interval in zip(pairs, intervals[done : done + chunk], strict=True):
                 self._enqueue(pair, interval)
             self.read_clock(1)
-            self.device.instruments.release()
-            released = time.perf_counter()
+            if self._holds:
+                self.device.instruments.release()
+                released = time.perf_counter()
             self.device.wait()
             busy_seconds += time.perf_counter() - released
-            if self.device.instruments.host_was_late():
+            if self._holds and self.device.instruments.host_was_late():
                 retaken += chunk
                 if chunk == 1:
-                    raise TimingError(*self.when_late)
+                    self.give_up_holding()
                 self._chunk = max(1, chunk // 4)
                 continue
             elapsed[done : done + chunk] = elapsed_seconds(pairs)
             done += chunk
         return elapsed, retaken, busy_seconds
+
+    def give_up_holding(self) -> None:
+        """Enqueue later rows on a stream that runs; raises `TimingError` where that would time the host."""
+        raise TimingError(*self.when_late)
 
     def _enqueue(self, pair: tuple[torch.cuda.Event, torch.cuda.Event], interval: TimedInterval) -> None:
         """Enqueue one interval between its two events; with a cold cache, empty the L2 of its inputs before it."""
