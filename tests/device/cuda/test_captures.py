@@ -21,7 +21,8 @@ def captures(monkeypatch):
     monkeypatch.setattr(Captures, "_open_pool", lambda self: None)
     monkeypatch.setattr(Captures, "recover", lambda self: done.append("capture ended"))
     monkeypatch.setattr(Captures, "_captured", lambda self, graph, call, launches, pad, keep: [call(0)])
-    made = Captures(SimpleNamespace(capture_stream=None, wait=lambda: done.append("waited")))
+    device = SimpleNamespace(capture_stream=None, wait=lambda: done.append("waited"), trim=lambda: None)
+    made = Captures(device)
     return made, done
 
 
