@@ -15,7 +15,7 @@ from trial import Skipped
 from pytest_kgate.problems import tree
 
 _OFF_BY = 3.0
-"""A wrong weight is off by so many times its tensor's rms."""
+"""A wrong weight is off by so many times its tensor's rms; in one of zeros, such as a new bias, by so much."""
 
 _LAYERS = (
     *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Sigmoid, nn.Tanh, nn.Hardtanh, nn.Hardswish, nn.ELU),
@@ -67,7 +67,7 @@ def _wrong_weight(copy: Any, device: torch.device) -> Callable[..., Any]:
 
 def _spoil(values: Tensor) -> None:
     middle = values.numel() // 2
-    values.view(-1)[middle] += _OFF_BY * values.double().square().mean().sqrt().to(values.dtype)
+    values.view(-1)[middle] += _OFF_BY * (float(values.double().square().mean().sqrt()) or 1.0)
 
 
 def _without_activation(copy: Any, device: torch.device) -> Callable[..., Any]:

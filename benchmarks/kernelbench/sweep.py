@@ -10,7 +10,9 @@ process that goes from trial to trial; one that dies or hangs costs its trial on
 from __future__ import annotations
 
 import argparse
+import functools
 import json
+import math
 import re
 import select
 import subprocess
@@ -64,6 +66,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--level", default="1,2,3", metavar="N[,N...]")
     parser.add_argument("--match", default="", metavar="REGEX", help="only problems whose file name has it")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="only every N-th problem")
+    parser.add_argument("--fits", type=float, metavar="GB", help="only where four times inputs and outputs are less")
+    parser.add_argument("--gflop", type=float, metavar="N", help="only where products and convolutions take no more")
     parser.add_argument("--scale", type=int, default=0, metavar="N", help="sizes at most about N; 0: as published")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--budget", type=float, default=5.0, metavar="SECONDS", help="of a race")
@@ -82,8 +86,21 @@ def _trials(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
                 (options.folder / f"level{level}").glob("*.py"), key=lambda path: int(path.stem.split("_")[0])
             )
             for path in files[:: options.every]:
-                if re.search(options.match, path.stem):
+                if re.search(options.match, path.stem) and _suits(path, options.fits, options.gflop):
                     yield {"problem": f"level{level}/{path.stem}", "part": part, "scale": options.scale}
+
+
+@functools.cache
+def _suits(path: Path, most_gb: float | None, most_gflop: float | None) -> bool:
+    """Whether a problem is small enough, as far as that is asked; one of which it is not known is not."""
+    if most_gb is None and most_gflop is None:
+        return True
+    from dry_run import needs_of  # imports torch
+
+    needs = needs_of(path)
+    if needs is None:
+        return False
+    return 4e-9 * needs.size_bytes < (most_gb or math.inf) and needs.gflop <= (most_gflop or math.inf)
 
 
 def _start(options: argparse.Namespace) -> subprocess.Popen[str]:
