@@ -48,7 +48,8 @@ def is_as_wanted(trial: Trial) -> bool:
 
 def kept_of(trial: Trial) -> Trial:
     """The facts that tables need, in a fixed order."""
-    ratio, file = trial.get("ratio"), trial.get("kernelbench")
+    ratio, file = trial.get("ratio"), trial.get("kernelbench") or {}
+    exact = file.get("exact")
     facts = {
         **{name: trial.get(name) for name in ("problem", "part", "outcome")},
         "gates": trial.get("gates"),
@@ -56,7 +57,8 @@ def kept_of(trial: Trial) -> Trial:
         "weak": trial.get("weak"),
         "reason": None if is_as_wanted(trial) else _shortened(trial["reason"]),
         **{name: trial.get(name) for name in ("seconds", "peak_bytes", "device", "torch", "earlier")},
-        "sha256": file["sha256"] if file and trial["part"] == "copy" else None,
+        "exact": exact if exact != "float64" else None,
+        "sha256": file.get("sha256") if trial["part"] == "copy" else None,
     }
     return {name: fact for name, fact in facts.items() if fact not in (None, [])}
 

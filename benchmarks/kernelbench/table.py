@@ -79,12 +79,15 @@ def summary(trials: list[Trial]) -> list[tuple[str, str]]:
     """Of one device's trials: each line's title, and what it says."""
     parts = {part: [trial for trial in trials if trial["part"] == part] for part in PARTS}
     weak = {trial["problem"] for trial in trials if trial.get("weak")}
+    narrow = {trial["problem"] for trial in trials if "exact" in trial}
+    refused = {trial["problem"] for trial in trials if _is_refused(trial)}
     verdicts = Counter(_compiled_verdict(trial) for trial in parts["compile"])
     told = ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))
     gates = [trial for part in ("copy", *WRONG) for trial in parts[part]]
     return [
         ("problems", str(len({trial["problem"] for trial in trials}))),
-        ("refused, since the answer is random", str(len({one["problem"] for one in trials if _is_refused(one)}))),
+        ("refused, since the answer is random", str(len(refused))),
+        ("exact answer in float32, not float64", str(len(narrow))),
         *_shares("copy: PASS at 1.05 and FAIL at 0.95", parts["copy"], weak),
         *_shares("wrong weight: WRONG", parts["weight"], weak),
         *_shares("skipped activation: WRONG", parts["activation"], weak),

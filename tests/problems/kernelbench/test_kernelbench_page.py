@@ -42,7 +42,7 @@ def copy(problem, high="PASS", low="FAIL", **facts):
 LINES = (
     copy("level1/2_Second", seconds=7.5, peak_bytes=3 * 2**30),
     copy("level1/10_Tenth", high="INCONCLUSIVE"),
-    {**copy("level2/1_Weak"), "weak": ["zeros"]},
+    {**copy("level2/1_Weak"), "weak": ["zeros"], "kernelbench": {"exact": "float32 without TF32", "sha256": "34cd"}},
     line("level2/66_Random", "copy", "ERROR", reason="The model's answer changes from call to call. Use another."),
     {"problem": "level3/1_Gone", "part": "copy", "scale": 0, "outcome": "DIED", "reason": "no answer in time"},
     line("level1/2_Second", "weight", "WRONG", peak_bytes=90 * 2**30),
@@ -85,6 +85,7 @@ def test_counts_leave_out_what_has_nothing_to_find(scripts, tmp_path):
     assert told == [
         ("problems", "5"),
         ("refused, since the answer is random", "1"),
+        ("exact answer in float32, not float64", "1"),
         ("copy: PASS at 1.05 and FAIL at 0.95", "2 of 4 (50.0 %)"),
         ("... where the check is not weak", "1 of 3 (33.3 %)"),
         ("wrong weight: WRONG", "1 of 2 (50.0 %)"),
