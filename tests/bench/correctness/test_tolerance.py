@@ -92,6 +92,24 @@ def test_small_row_may_round_like_the_others():
     assert found(answer, exact).failed == ""
 
 
+@pytest.mark.parametrize("seed", range(1, 5))
+def test_long_sums_that_cancel_are_off_by_as_much_as_others(seed):
+    """Of a million, where a running sum comes near zero: its error is that of all that was added up before."""
+    generator = torch.Generator().manual_seed(seed)
+    values = torch.randn(2**20, generator=generator)
+    blocks = values.view(1024, 1024)
+    before = torch.cat([torch.zeros(1), blocks.sum(1).cumsum(0)[:-1]])
+    answer = (blocks.cumsum(1) + before[:, None]).reshape(-1)
+    exact = values.double().cumsum(0)
+    right = found(answer, exact, reference=values.cumsum(0))
+    assert right.failed == ""
+    assert right.row_excess < 0.6
+    answer[-64:] += 0.1  # of some 1,000
+    wrong = found(answer, exact, reference=values.cumsum(0))
+    assert wrong.failed in ("rms", "rows")
+    assert wrong.row_excess > 5
+
+
 def test_same_infinity_is_right_and_any_other_wrong():
     exact = drawn(8, 64)
     exact[2, 3] = -math.inf
