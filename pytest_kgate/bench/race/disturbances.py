@@ -104,7 +104,7 @@ def assess(seen: RaceLog) -> Disturbances:
         facts["tick_share"] = share = _tick_share(seen.rounds, seen.tick_seconds)
         if share > _COARSE_TICK:
             warnings.append(f"one tick of the timer is {percent(share)} of a latency: differences below it do not show")
-    bias = math.inf  # of steps that nobody has measured
+    bias = _most_by_steps(seen.rounds)
     if len(changes):
         facts["clock_step_bias"] = bias = clock_step_bias(changes, seen.orders)
     stepped = separated(changes, seen.orders, ratio_se) if len(changes) else []
@@ -177,6 +177,20 @@ def loaded(rounds: Sequence[Round]) -> list[Reason]:
         f"time, the reference during {waited[1]}"
     )
     return [Reason(text, reference, candidate, foreign=True)]
+
+
+def _most_by_steps(rounds: Sequence[Round]) -> float:
+    """The most that steps of a clock that nobody has measured can have moved the log of the ratio.
+
+    They move an arm's latency from round to round, by all of a step, and the ratio by the part of it that falls between
+    the samples of the arms within a round: by no more than an arm's latency has moved.
+    """
+    if len(rounds) < 2:
+        return math.inf
+    medians = np.array([np.median(one.seconds, axis=1) for one in rounds])
+    if not (np.isfinite(medians) & (medians > 0)).all():
+        return math.inf
+    return float(np.ptp(np.log(medians), axis=0).max())
 
 
 def clock_warnings(clocks_hz: Floats) -> list[str]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -130,6 +133,17 @@ def test_throttling_that_began_during_the_race_and_slowed_the_clock_is_a_reason(
     assert "began to throttle during the race: heat" in reason
     assert reasons(readings=begun)  # a clock that is not measured may have moved
     assert reasons(clock=settled, readings=begun) == ()  # one that is, and stayed, has not
+
+
+def test_a_clock_that_nobody_reads_has_moved_the_ratio_by_no_more_than_an_arm():
+    """The host's clock and events around whole calls tell of no GPU's clock."""
+    begun = [(0, Reading(IDLE)), (1, Reading(0)), (6, Reading(SW_THERMAL)), (24, Reading(0))]
+    for slower, most in ((1.0, 0.02), (1.3, 0.3)):
+        seen = observed(readings=begun)
+        rounds = [replace(one, seconds=one.seconds * (slower if at > 5 else 1)) for at, one in enumerate(seen.rounds)]
+        (reason,) = disturbances.assess(replace(seen, rounds=rounds)).reasons
+        assert reason.too_low == reason.too_high
+        assert math.log(slower) <= reason.too_low < most
 
 
 def test_throttling_under_which_the_whole_race_ran_is_a_warning():

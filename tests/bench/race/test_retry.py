@@ -72,7 +72,7 @@ TROUBLES = {
     ),
     "process": ({"machine": f"Reading(foreign_processes=1) if bad(round) else {QUIET}"}, "another process had the GPU"),
     "throttling": (
-        {"machine": f"Reading(throttle=0x20) if round % 12 > 1 and bad(round) else {QUIET}"},
+        {"machine": f"Reading(throttle=0x20) if round % 12 > 1 and bad(round) else {QUIET}", "ratio": 0.944},
         "began to throttle",
     ),
     "starved": ({"evidence": '{"retaken": 20 if bad(round) else 0}'}, "the stream was starved"),
