@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import TYPE_CHECKING
 from typing import Any
@@ -63,7 +64,8 @@ def demand_right_reference(
     for name, one, own in truth.each(gate):
         fault = _fault(one, own, inputs)
         if fault:
-            raise ProblemError(f"The reference is wrong{'' if name == 'output' else f' in {name}'}: {fault}.", _TODO)
+            what = f"The reference is wrong{'' if name == 'output' else f' in {name}'}: {fault}."
+            raise ProblemError(what, " ".join([*_tf32(one), _TODO]))
 
 
 def is_right_reference(truth: ExactOutputs, gate: ErrorGate | None, inputs: tuple[Any, ...]) -> bool:
@@ -96,6 +98,19 @@ def _fault(truth: ExactAnswer, gate: ErrorGate | None, inputs: tuple[Any, ...]) 
     if far_in_a_row and rows.error > floor:
         return f"one of its rows is off by {rows.size:.2g} of its own size"
     return None
+
+
+def _tf32(truth: ExactAnswer) -> list[str]:
+    """What PyTorch computes in TF32, as a sentence: in a deep network its 10 bits may be all that is off."""
+    if truth.device.type != "cuda" or truth.dtype not in (torch.float32, torch.complex64):
+        return []
+    found: dict[str, str] = {}
+    with contextlib.suppress(RuntimeError):  # of a process that sets both this and `fp32_precision`
+        if torch.backends.cuda.matmul.allow_tf32:
+            found["matrix products"] = "torch.backends.cuda.matmul.allow_tf32 = False"
+        if torch.backends.cudnn.allow_tf32:
+            found["convolutions"] = "torch.backends.cudnn.allow_tf32 = False"
+    return [f"TF32 is on for {' and '.join(found)}: set {' and '.join(found.values())} to see."] if found else []
 
 
 def _rms(inputs: tuple[Any, ...]) -> float:
