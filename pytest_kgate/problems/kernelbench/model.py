@@ -36,11 +36,24 @@ class ModelCall:
         self.name = self.__name__ = name
         self.weights: str | None = None
         """Where they come from, as one clause; None before the first call."""
+        self._keeps_nothing = False
+        """Whether a captured call has shown that the instance keeps no tensor for the next one."""
 
     def __call__(self, *inputs: Any) -> Any:
+        """The answer; raises `RuntimeError` in the capture of a CUDA graph if the instance keeps tensors between calls.
+
+        The graphs of such a model write to memory that is given to others once the next call has replaced them.
+        """
         model = self._instance if self._instance is not None else self.on(device_of(inputs))
+        before = _kept(model) if not self._keeps_nothing and _capturing() else None
         with torch.no_grad():
-            return model(*with_constants(inputs, self._constants()))
+            answer = model(*with_constants(inputs, self._constants()))
+        if before is not None:
+            now = _kept(model)
+            if len(now) != len(before) or any(one is not other for one, other in zip(now, before, strict=True)):
+                raise RuntimeError(f"{self.name} keeps tensors from call to call")
+            self._keeps_nothing = True
+        return answer
 
     def on(self, device: torch.device) -> Any:
         """The instance, made on this device if there is none."""
@@ -50,6 +63,21 @@ class ModelCall:
                 self.weights = copy_weights(self._like.on(device), made)
             self._instance = made
         return self._instance
+
+
+def _capturing() -> bool:
+    return torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing()
+
+
+def _kept(model: Any) -> list[torch.Tensor]:
+    """The tensors that are attributes of the model or of its modules, and no parameters; buffers among them."""
+    modules = model.modules() if isinstance(model, torch.nn.Module) else [model]
+    return [
+        value
+        for one in modules
+        for value in (*getattr(one, "__dict__", {}).values(), *getattr(one, "_buffers", {}).values())
+        if isinstance(value, torch.Tensor)
+    ]
 
 
 def device_of(inputs: tuple[Any, ...]) -> torch.device:

@@ -231,6 +231,30 @@ def test_a_model_whose_answer_changes_from_call_to_call_is_refused(read, init, f
 
 
 @pytest.mark.parametrize(
+    ("init", "forward", "keeps"),
+    [
+        ("self.hidden = torch.zeros(8, 8)", "self.hidden = torch.tanh(x); return self.hidden * 2", True),
+        ("pass", "self.latest = x * 2; return self.latest", True),
+        ("self.norm = nn.BatchNorm1d(8)", "return self.norm(x)", False),
+        ("self.scale = torch.ones(8)", "return x * self.scale", False),
+    ],
+    ids=["hidden-state", "latest-answer", "statistics", "constant"],
+)
+def test_a_model_that_keeps_tensors_is_not_captured_in_a_graph(read, monkeypatch, init, forward, keeps):
+    """Its graphs would write to memory that has been given to others since: a copy of the model looked wrong."""
+    problem = read(model(forward, "[torch.rand(8, 8)]", init))
+    inputs = drawn(problem)
+    answer = problem.reference(*inputs)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    if keeps:
+        with pytest.raises(RuntimeError, match="keeps tensors from call to call"):
+            problem.reference(*inputs)
+    else:
+        assert torch.equal(problem.reference(*inputs), answer)
+
+
+@pytest.mark.parametrize(
     ("text", "told"),
     [
         ("x = 1\n", "does not define Model, get_inputs, get_init_inputs"),
