@@ -145,6 +145,6 @@ def test_honest_candidate_is_not_accused(honest, function):
 
 
 def test_candidate_that_hangs_is_ended(tmp_path):
-    _, records = session(tmp_path, ["hangs"], "--kgate-timeout=8")
+    _, records = session(tmp_path, ["hangs"], "--kgate-timeout=5")
     assert records["hangs"]["verdict"] == "ERROR"
     assert "The candidate hung" in records["hangs"]["reason"]

@@ -115,7 +115,7 @@ def test_command_counts_some_rows_anew_and_keeps_the_others(tmp_path: Path) -> N
     path = tmp_path / "counts.json"
     assert cli.main(["simulate", "--gates=4", "--only=ticks,independent", "--seed=7", f"--json={path}"]) == 0
     before = file.load(path)["scenarios"]
-    assert cli.main(["simulate", f"--from={path}", "--only=ticks,ar50", f"--json={path}"]) == 0
+    assert cli.main(["simulate", "--gates=4", f"--from={path}", "--only=ticks,ar50", f"--json={path}"]) == 0
     after = file.load(path)
     assert [row["name"] for row in after["scenarios"]] == ["independent", "ar50", "ticks"]
     assert [row for row in after["scenarios"] if row["name"] != "ar50"] == sorted(before, key=lambda row: row["name"])
