@@ -38,6 +38,7 @@ _CANDIDATES = {
 _NOTHING_TO_FIND = {
     "NONE": "none",
     "HARMLESS": "harmless",
+    "BELOW": "below error",
 }
 _NAME = 38
 """Characters of a problem's name."""
@@ -199,6 +200,8 @@ def _outcome(trial: Trial) -> str:
 def _reason(trial: Trial) -> str:
     if trial["outcome"] == "HARMLESS":
         return "answers as the model does, to the last bit"
+    if trial["outcome"] == "BELOW":
+        return "is off from the model's answer by less than the model is from the exact one"
     if trial["part"] in WRONG and trial["outcome"] in ("PASS", "FAIL", "INCONCLUSIVE", "WEAK"):
         return "not found: the check takes it for right"
     return str(trial["reason"])
