@@ -201,13 +201,14 @@ def test_it(kbench):
 
 
 def test_problem_beside_an_import_of_the_candidates_module_is_looked_at(records, pytester):
-    pytester.makepyfile(mine="import torch\ndef candidate(x): return torch.relu(x)", beside=PROBLEMS + "import mine")
+    own = "import torch\ndef candidate(x): return torch.relu(x)"
+    pytester.makepyfile(own_relu=own, beside=PROBLEMS + "import own_relu")
     (found,) = records(
         """
         import beside
 
         def test_it(kbench):
-            kbench(beside.mine.candidate, beside.HELD, allclose=1e-4)
+            kbench(beside.own_relu.candidate, beside.HELD, allclose=1e-4)
         """
     )
     assert found["integrity"]["clean"]["done"]

@@ -35,10 +35,21 @@ candidate = functools.partial(lambda x: mine.candidate(x))
 """
 
 
+@pytest.fixture(autouse=True)
+def _imports_are_forgotten():
+    """Those of other tests under these names, and those of these."""
+    _forget()
+    yield
+    _forget()
+
+
+def _forget():
+    for name in ("mine", "problems", "wrapped"):
+        sys.modules.pop(name, None)
+
+
 def test_module_of_the_candidate_is_never_imported(pytester, monkeypatch):
     pytester.makepyfile(mine=MINE, problems=PROBLEMS)
-    for name in ("mine", "problems"):  # of other tests
-        monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setattr(sys, "meta_path", sys.meta_path.copy())
     keeper = Gatekeeper()
     sys.meta_path.insert(0, keeper)
