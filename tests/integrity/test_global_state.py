@@ -251,3 +251,15 @@ def test_new_process_has_malloc_as_it_was_built():
         "mallopt: large blocks are": "kept",
         "mallopt: freed memory is filled": False,
     }
+
+
+def test_what_malloc_does_not_tell_this_time_is_no_change(monkeypatch):
+    told = ["kept", None, "mapped", "mapped"]
+    setting = Setting("mallopt: large blocks are", lambda: told.pop(0), None, may_be_untold=True)
+    for others in ("of_python", "of_torch"):
+        monkeypatch.setattr(state, others, list)
+    monkeypatch.setattr(state, "of_process", lambda: [setting])
+    monkeypatch.setattr(state, "_scheduling", lambda: None)
+    compared = GlobalState(HostDevice())
+    assert compared.restore() == []
+    assert compared.restore() == ["mallopt: large blocks are: kept -> mapped; it can't be put back"]

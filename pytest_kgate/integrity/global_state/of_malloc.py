@@ -44,7 +44,7 @@ def of_malloc() -> list[Setting]:
     if not hasattr(_LIBC, "mallinfo2"):
         return []
     return [
-        Setting("mallopt: large blocks are", large_blocks, _keep_large_blocks),
+        Setting("mallopt: large blocks are", large_blocks, _keep_large_blocks, may_be_untold=True),
         Setting("mallopt: freed memory is filled", _fills_freed, _stop_filling),
     ]
 

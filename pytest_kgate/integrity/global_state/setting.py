@@ -16,5 +16,7 @@ class Setting:
     read: Callable[[], Any]
     write: Callable[[Any], Any] | None
     """Restores a value; None where that can't be done, or would not help."""
+    may_be_untold: bool = False
+    """Whether None says that it could not be read this time, which is no change."""
     slow: bool = False
     """Whether reading takes milliseconds; it is then compared only after the race, not after each phase."""

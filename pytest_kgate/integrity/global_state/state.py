@@ -56,7 +56,7 @@ class GlobalState:
             if setting.slow and not slow:
                 continue
             before, now = self._before[setting.name], _value(setting)
-            if now == before:
+            if now == before or (setting.may_be_untold and None in (before, now)):
                 continue
             if setting.write is not None:
                 with contextlib.suppress(Exception):
