@@ -104,10 +104,12 @@ def assess(seen: RaceLog) -> Disturbances:
         facts["tick_share"] = share = _tick_share(seen.rounds, seen.tick_seconds)
         if share > _COARSE_TICK:
             warnings.append(f"one tick of the timer is {percent(share)} of a latency: differences below it do not show")
-    bias = _most_by_steps(seen.rounds)
+    stepped: list[Reason] = []
     if len(changes):
         facts["clock_step_bias"] = bias = clock_step_bias(changes, seen.orders)
-    stepped = separated(changes, seen.orders, ratio_se) if len(changes) else []
+        stepped = separated(changes, seen.orders, ratio_se)
+    else:
+        bias = _most_by_steps(seen.rounds)
     # Throttling acts through the clock: where its steps count, they have been counted.
     reasons += stepped or throttled(seen.readings, clocks, bias)
     if len(seen.ended) >= 2:

@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 from pytest_kgate.integrity.global_state.setting import Setting
@@ -146,12 +147,12 @@ def _free(block: int) -> None:
     _LIBC.free(block)
 
 
-def set_before() -> str | None:
+def set_before(here: Mapping[str, Any]) -> str | None:
     """What costs more here than in a new process, as a sentence: a module may have set it when it was imported.
 
-    None where nothing does. A new process is started, once, only where something is unusual here.
+    None where nothing does. `here` has what malloc's settings read in this process. A new one is started, once, only
+    where something is unusual here.
     """
-    here = {setting.name: setting.read() for setting in of_malloc()}
     costly = [name for name, value in here.items() if value in _COSTLY]
     there = _in_new_process() if costly else {}
     worse = [name for name in costly if name in there and there[name] not in _COSTLY]

@@ -39,11 +39,12 @@ class GlobalState:
 
     def __init__(self, device: Device) -> None:
         of_device = of_gpu(device) if isinstance(device, CudaContext) else ()
-        self._settings = [*of_malloc.of_malloc(), *of_process(), *of_python(), *of_torch(), *of_device]
+        malloc = of_malloc.of_malloc()
+        self._settings = [*malloc, *of_process(), *of_python(), *of_torch(), *of_device]
         self._before = {setting.name: _value(setting) for setting in self._settings}
         self._memory = _memory_of(device)
         self._threads = _scheduling()
-        self.slow_before = of_malloc.set_before()
+        self.slow_before = of_malloc.set_before({setting.name: self._before[setting.name] for setting in malloc})
         """What slows the reference down already, as a sentence; None where nothing is known to."""
 
     def restore(self, *, slow: bool = True) -> list[str]:
