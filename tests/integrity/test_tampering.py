@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cProfile
 import functools
 import gc
 import sys
@@ -87,6 +88,30 @@ def test_tracer_is_off_in_a_race_and_on_again_and_one_that_comes_on_is_named():
         assert (turned_on, sys.getprofile()) == (["sys.setprofile"], tracer)
     finally:
         sys.setprofile(before)
+
+
+def test_profiler_of_python_goes_on_after_a_race():
+    profiler = cProfile.Profile()
+    before = sys.getprofile()
+    profiler.enable()
+    try:
+        with untraced() as turned_on:
+            _not_profiled()
+        _profiled()
+    finally:
+        profiler.disable()
+        sys.setprofile(before)
+    seen = {entry.code.co_name for entry in profiler.getstats() if not isinstance(entry.code, str)}
+    assert turned_on == []
+    assert {"_profiled", "_not_profiled"} & seen == {"_profiled"}
+
+
+def _profiled():
+    pass
+
+
+def _not_profiled():
+    pass
 
 
 def test_bound_of_a_gate_that_changes_is_named():

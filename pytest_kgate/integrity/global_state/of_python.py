@@ -17,7 +17,7 @@ def of_python() -> list[Setting]:
         Setting("gc.get_threshold", gc.get_threshold, lambda limits: gc.set_threshold(*limits)),
         Setting("sys.getswitchinterval", sys.getswitchinterval, sys.setswitchinterval),
         Setting("sys.gettrace", sys.gettrace, sys.settrace),
-        Setting("sys.getprofile", sys.getprofile, sys.setprofile),
+        Setting("sys.getprofile", sys.getprofile, tracing.set_profiler),
         Setting("sys.monitoring", tracing.monitoring, None),
     ]
     if hasattr(os, "getpriority") and sys.platform != "linux":  # where each thread has settings of its own

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 
 @contextlib.contextmanager
@@ -26,7 +27,18 @@ def untraced() -> Iterator[list[str]]:
         if sys.getprofile() is not None:
             turned_on.append("sys.setprofile")
         sys.settrace(trace)
-        sys.setprofile(profile)
+        set_profiler(profile)
+
+
+def set_profiler(profiler: Any) -> None:
+    """Restore what `sys.getprofile()` has given.
+
+    cProfile sets itself from C (up to Python 3.11): its object is no function that `sys.setprofile` takes.
+    """
+    if profiler is None or callable(profiler):
+        sys.setprofile(profiler)
+    else:
+        profiler.enable()
 
 
 def monitoring() -> list[tuple[str, int]]:
