@@ -12,7 +12,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 from trial import Skipped
 
-from pytest_kgate.problems import tree
+from pytest_kgate.problems.trees import tree
 
 _OFF_BY = 3.0
 """A wrong weight is off by so many times its tensor's rms; in one of zeros, such as a new bias, by so much."""

@@ -10,8 +10,8 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from pytest_kgate.problems import tree
-from pytest_kgate.problems.kernelbench.source import Source
+from pytest_kgate.problems.published.kernelbench.source import Source
+from pytest_kgate.problems.trees import tree
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from pytest_kgate.problems.kernelbench.source import Source
+from pytest_kgate.problems.published.kernelbench.source import Source
 
 _LEAST = 16
 """Smaller constants are kernel sizes, strides, groups and the like, and stay."""
@@ -38,7 +38,7 @@ def scaled(file: Path, most: int, device: torch.device) -> Iterator[tuple[Path, 
 
 
 def _runs(path: Path, device: torch.device) -> bool:
-    from pytest_kgate.problems.kernelbench.kernelbench import KernelBench
+    from pytest_kgate.problems.published.kernelbench.kernelbench import KernelBench
 
     try:
         problem = KernelBench(path)

@@ -131,7 +131,7 @@ def _unseen(problem: Any, candidate: Any, place: Any, reference_error: float) ->
     """
     import torch
 
-    from pytest_kgate.problems import tree
+    from pytest_kgate.problems.trees import tree
 
     generator = torch.Generator(place).manual_seed(0)
     most = 0.0

@@ -166,7 +166,7 @@ def _new_values() -> dict[str, float]:
 
 
 def _fingerprint(x: torch.Tensor) -> None:
-    from pytest_kgate.problems.fingerprint import Fingerprint
+    from pytest_kgate.problems.trees.fingerprint import Fingerprint
 
     Fingerprint((x,))
 

@@ -22,8 +22,8 @@ from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.arm import InPlace
 from pytest_kgate.device.arm import blamed
 from pytest_kgate.errors import CandidateError
-from pytest_kgate.problems import structure
-from pytest_kgate.problems import tree
+from pytest_kgate.problems.trees import structure
+from pytest_kgate.problems.trees import tree
 
 _NAN_OF_ONES = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
 """Types of which a number with all bits set is NaN."""

@@ -108,8 +108,8 @@ def _in_place(call: Callable[..., Any], mutates: tuple[int, ...]) -> Callable[..
 
 def _beside(result: Any, changed: Mapping[int, Any]) -> Any:
     """What was returned, with None in place of each tensor of a changed input; None where nothing else was."""
-    from pytest_kgate.problems import structure  # here: they need PyTorch, which a fake device does without
-    from pytest_kgate.problems import tree
+    from pytest_kgate.problems.trees import structure  # here: they need PyTorch, which a fake device does without
+    from pytest_kgate.problems.trees import tree
 
     if structure.computes(result) is not None:
         return result  # it is refused, and not to be read

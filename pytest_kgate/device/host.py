@@ -36,7 +36,7 @@ from pytest_kgate.device.rows import plain_row
 from pytest_kgate.device.rows import remembered
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import UsageError
-from pytest_kgate.problems import tree
+from pytest_kgate.problems.trees import tree
 from pytest_kgate.system.clocks.spent import add_spent
 from pytest_kgate.system.clocks.spent import spent
 from pytest_kgate.system.cpu_load import RoundLoad

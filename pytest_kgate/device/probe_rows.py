@@ -45,7 +45,7 @@ from pytest_kgate.device.rows import Row
 from pytest_kgate.device.rows import TimedInterval
 from pytest_kgate.device.rows import by_turn
 from pytest_kgate.errors import CandidateError
-from pytest_kgate.problems import tree
+from pytest_kgate.problems.trees import tree
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -56,7 +56,7 @@ class Workload:
         Two are written at once, since a row of calls frees one while it holds another. Of large outputs one is: to
         write them takes as long as a call.
         """
-        from pytest_kgate.problems import tree  # needs PyTorch, which a fake device does without
+        from pytest_kgate.problems.trees import tree  # needs PyTorch, which a fake device does without
 
         once = self.make_output(inputs)
         if tree.size_bytes(once) <= _CLEARED_TWICE_BYTES:

@@ -13,8 +13,8 @@ from typing import Any
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.arm import prepare
 from pytest_kgate.errors import TimingError
-from pytest_kgate.problems import tree
-from pytest_kgate.problems.fingerprint import Fingerprint
+from pytest_kgate.problems.trees import tree
+from pytest_kgate.problems.trees.fingerprint import Fingerprint
 
 BufferSet = tuple[tuple[Any, ...], list[Any]]
 """Inputs, and for each arm the output that it writes to (None where it allocates its own)."""

@@ -18,10 +18,10 @@ from torch import Tensor
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.errors import CandidateError
-from pytest_kgate.problems import tree
 from pytest_kgate.problems.problem import Problem
-from pytest_kgate.problems.tree import has_span
-from pytest_kgate.problems.tree import storage_span
+from pytest_kgate.problems.trees import tree
+from pytest_kgate.problems.trees.tree import has_span
+from pytest_kgate.problems.trees.tree import storage_span
 
 ZONE_BYTES = 64 * 1024
 """The size of each zone: more than a tile of 128 rows of 256 bytes, which is what an off-by-one tile reads too much."""

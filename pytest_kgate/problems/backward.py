@@ -50,7 +50,7 @@ def differentiable(
     """Call with gradients on; the outputs that have a graph, and the inputs, as its leaves."""
     import torch
 
-    from pytest_kgate.problems import tree
+    from pytest_kgate.problems.trees import tree
 
     leaves: list[Tensor] = []
 
@@ -69,7 +69,7 @@ def gradients(outputs: list[Tensor], leaves: list[Tensor], of_outputs: Any, *, r
     """The gradients of the leaves: one tensor, or a tuple; zeros for those that take no part."""
     import torch
 
-    from pytest_kgate.problems import tree
+    from pytest_kgate.problems.trees import tree
 
     found = torch.autograd.grad(
         outputs, leaves, list(tree.tensors(of_outputs)), retain_graph=retain_graph, allow_unused=True
@@ -137,7 +137,7 @@ class _Exact:
     def __call__(self, *inputs: Any, **params: Any) -> Any:
         import torch
 
-        from pytest_kgate.problems import tree
+        from pytest_kgate.problems.trees import tree
 
         def widened(tensor: Tensor) -> Tensor:
             if tensor.is_complex():

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pytest_kgate.problems import tree
+from pytest_kgate.problems.trees import tree
 
 Equal = Callable[..., Any]
 """`equal(answer, exact, *inputs)`: True or False, a tensor of bools by element, or what is wrong as a string."""

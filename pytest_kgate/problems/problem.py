@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from torch import Generator
 
-    from pytest_kgate.problems.kernelbench.kernelbench import KernelBench
+    from pytest_kgate.problems.published.kernelbench.kernelbench import KernelBench
 
 Tolerance: TypeAlias = "float | tuple[float, float]"
 """atol, or (atol, rtol): |candidate - exact| <= atol + rtol |exact|."""
@@ -151,7 +151,9 @@ class Problem:
         Its candidates are solutions, given by name: `kbench("new.py:ModelNew", problem)`. Raises `UsageError` where the
         file can't be imported, or defines no such problem.
         """
-        from pytest_kgate.problems.kernelbench.kernelbench import KernelBench  # here, since it imports PyTorch
+        from pytest_kgate.problems.published.kernelbench.kernelbench import (
+            KernelBench,  # here, since it imports PyTorch
+        )
 
         read = KernelBench(file)
         return cls(

@@ -27,8 +27,8 @@ from pytest_kgate.device.host import HostDevice
 from pytest_kgate.errors import ProblemError
 from pytest_kgate.integrity.global_state import of_malloc
 from pytest_kgate.integrity.side_effects import memoization
-from pytest_kgate.problems import fingerprint
 from pytest_kgate.problems.problem import Problem
+from pytest_kgate.problems.trees import fingerprint
 from pytest_kgate.statistics.gates import SpeedGate
 
 MIB = 2**20

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from pytest_kgate.problems import tree
+from pytest_kgate.problems.trees import tree
 
 
 class Event:

@@ -38,9 +38,9 @@ from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import KgateError
-from pytest_kgate.problems import tree
-from pytest_kgate.problems.fingerprint import Fingerprint
 from pytest_kgate.problems.problem import Problem
+from pytest_kgate.problems.trees import tree
+from pytest_kgate.problems.trees.fingerprint import Fingerprint
 from pytest_kgate.report.format import percent
 from pytest_kgate.statistics.gates import ErrorGate
 from pytest_kgate.statistics.gates import Verdict

@@ -29,9 +29,9 @@ from pytest_kgate.device.rows import first_changed
 from pytest_kgate.device.rows import remembered
 from pytest_kgate.errors import ProblemError
 from pytest_kgate.errors import UsageError
-from pytest_kgate.problems import tree
-from pytest_kgate.problems.fingerprint import Fingerprint
 from pytest_kgate.problems.problem import Problem
+from pytest_kgate.problems.trees import tree
+from pytest_kgate.problems.trees.fingerprint import Fingerprint
 from pytest_kgate.system.clocks.spent import spent
 
 _VARIES = 0.01

@@ -11,7 +11,7 @@ import torch
 
 from pytest_kgate.bench.correctness.comparison.slabs import slabs
 from pytest_kgate.errors import ProblemError
-from pytest_kgate.problems import tree
+from pytest_kgate.problems.trees import tree
 from pytest_kgate.report.format import percent
 
 if TYPE_CHECKING:

@@ -27,9 +27,9 @@ from pytest_kgate.device.arm import bind
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.errors import CandidateError
-from pytest_kgate.problems import tree
-from pytest_kgate.problems.fingerprint import Fingerprint
 from pytest_kgate.problems.problem import Problem
+from pytest_kgate.problems.trees import tree
+from pytest_kgate.problems.trees.fingerprint import Fingerprint
 from pytest_kgate.statistics.gates import ErrorGate
 
 if TYPE_CHECKING:

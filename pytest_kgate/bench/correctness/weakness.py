@@ -26,7 +26,7 @@ from pytest_kgate.bench.correctness.mutants.transforms import changed
 from pytest_kgate.bench.correctness.mutants.transforms import coarse_outputs
 from pytest_kgate.bench.correctness.mutants.transforms import constant
 from pytest_kgate.bench.correctness.mutants.transforms import zeros
-from pytest_kgate.problems import tree
+from pytest_kgate.problems.trees import tree
 from pytest_kgate.statistics.gates import ErrorGate
 
 _KEPT_BYTES = 2**26

@@ -13,8 +13,8 @@ from pytest_kgate.bench.memory.plan import MemoryPlan
 from pytest_kgate.bench.memory.plan import Sizes
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.protocol import Device
-from pytest_kgate.problems import tree
 from pytest_kgate.problems.problem import Problem
+from pytest_kgate.problems.trees import tree
 
 _SEED = 0
 """No secret: no candidate sees the values that it draws."""

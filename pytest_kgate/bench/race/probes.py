@@ -93,7 +93,7 @@ class Probes:
     def _placed(self, probe: Probe) -> Probe:
         if not self._on_host:
             return probe
-        from pytest_kgate.problems import tree  # needs PyTorch, which may be missing
+        from pytest_kgate.problems.trees import tree  # needs PyTorch, which may be missing
 
         return replace(probe, answers=tuple((seed, tree.mapped(one, _on_host)) for seed, one in probe.answers))
 
@@ -143,7 +143,7 @@ class Probes:
 
 def _most_kept(probe: Probe) -> int:
     """How many probes like this one are kept."""
-    from pytest_kgate.problems import tree  # needs PyTorch, which may be missing
+    from pytest_kgate.problems.trees import tree  # needs PyTorch, which may be missing
 
     held = sum(tensor.nbytes for _, answer in probe.answers for tensor in tree.tensors(answer))
     return min(_KEPT, max(1, _KEPT_BYTES // max(1, held)))
@@ -191,7 +191,7 @@ def work_undone(
     import torch  # which may be missing, here and below
 
     from pytest_kgate.integrity.side_effects.streams import out_of_order
-    from pytest_kgate.problems import tree
+    from pytest_kgate.problems.trees import tree
 
     with device.running("waiting for all that the candidate has launched"):
         device.synchronize()  # on a stream of its own it may lag behind, and write into the inputs that are drawn next

@@ -29,7 +29,7 @@ from pytest_kgate.integrity.isolation.shared_memory.host import make_block
 from pytest_kgate.integrity.isolation.shared_memory.layout import Layout
 from pytest_kgate.integrity.isolation.stopwatch import IsolatedStopwatch
 from pytest_kgate.integrity.isolation.stopwatch import Seeds
-from pytest_kgate.problems import tree
+from pytest_kgate.problems.trees import tree
 from pytest_kgate.system.clocks.spent import spent
 
 if TYPE_CHECKING:

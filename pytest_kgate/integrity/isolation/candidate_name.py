@@ -23,7 +23,7 @@ from pytest_kgate.errors import UsageError
 
 if TYPE_CHECKING:
     from pytest_kgate.build.compiler.ninja import BuildResult
-    from pytest_kgate.problems.kernelbench.kernelbench import KernelBench
+    from pytest_kgate.problems.published.kernelbench.kernelbench import KernelBench
 
 _HOW = 'Write "path/to/file.py:function" or "package.module:function"; a kernel is made by kernels("name").'
 
@@ -114,7 +114,9 @@ def load_named(facts: Mapping[str, Any]) -> Callable[..., Any]:
 def _problem(message: Mapping[str, Any] | None) -> KernelBench | None:
     if message is None:
         return None
-    from pytest_kgate.problems.kernelbench.kernelbench import KernelBench  # here, since few candidates need it
+    from pytest_kgate.problems.published.kernelbench.kernelbench import (
+        KernelBench,  # here, since few candidates need it
+    )
 
     return KernelBench.from_message(message)
 

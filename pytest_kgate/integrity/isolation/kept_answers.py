@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from pytest_kgate.integrity.isolation.shared_memory.layout import Layout
-from pytest_kgate.problems import tree
-from pytest_kgate.problems.tree import storage_span
+from pytest_kgate.problems.trees import tree
+from pytest_kgate.problems.trees.tree import storage_span
 
 if TYPE_CHECKING:
     from pytest_kgate.device.protocol import ColdCache

@@ -25,7 +25,7 @@ from pytest_kgate.device.rows import BufferSet
 from pytest_kgate.device.rows import by_turn
 from pytest_kgate.device.rows import in_a_row
 from pytest_kgate.errors import TimingError
-from pytest_kgate.problems import tree
+from pytest_kgate.problems.trees import tree
 
 if TYPE_CHECKING:
     import torch

@@ -42,7 +42,7 @@ from pytest_kgate.integrity.isolation.reference_row import ReferenceRow
 from pytest_kgate.integrity.isolation.reference_row import reference_row
 from pytest_kgate.integrity.isolation.shared_memory.host import make_block
 from pytest_kgate.integrity.isolation.shared_memory.layout import Layout
-from pytest_kgate.problems import tree
+from pytest_kgate.problems.trees import tree
 from pytest_kgate.system.clocks.spent import add_spent
 from pytest_kgate.system.cpu_load import wait_until_quiet
 

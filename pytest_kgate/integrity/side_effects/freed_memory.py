@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pytest_kgate.problems import tree
+from pytest_kgate.problems.trees import tree
 
 _BYTE = 0xFF
 """A number of such bytes is NaN, or -1."""

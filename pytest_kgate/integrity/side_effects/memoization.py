@@ -30,7 +30,7 @@ from pytest_kgate.integrity.side_effects.freed_memory import free
 from pytest_kgate.integrity.side_effects.new_values import NewValues
 from pytest_kgate.integrity.side_effects.timed_calls import LOOKS
 from pytest_kgate.integrity.side_effects.timed_calls import TimedCalls
-from pytest_kgate.problems import tree
+from pytest_kgate.problems.trees import tree
 from pytest_kgate.statistics.gates import Judgement
 
 _FIRST_PAIRS = (5, 7)

@@ -17,7 +17,7 @@ from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.cuda.context import CudaContext
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Workload
-from pytest_kgate.problems import tree
+from pytest_kgate.problems.trees import tree
 
 _HELD_SECONDS = 2e-3
 """How long the stream is held, at least, after the candidate's call has returned: a kernel on another stream starts

@@ -117,7 +117,7 @@ def _launch_once(problem: Problem, draw: Any, seed: int, arm: Arm, device: Devic
 
     from pytest_kgate.device.arm import CALL_CONVENTION
     from pytest_kgate.device.arm import blame
-    from pytest_kgate.problems import tree
+    from pytest_kgate.problems.trees import tree
 
     drawn = draw(torch.Generator("cpu").manual_seed(seed))
     on_host = drawn if isinstance(drawn, tuple) else tuple(drawn) if isinstance(drawn, list) else (drawn,)
@@ -141,7 +141,7 @@ def _unwritten(problem: Problem, inputs: tuple[Any, ...]) -> Any:
     """Outputs on the meta device, of the shapes and dtypes that the reference returns, found without running it."""
     import torch
 
-    from pytest_kgate.problems import tree
+    from pytest_kgate.problems.trees import tree
 
     def on_meta(one: Tensor) -> Tensor:
         return torch.empty_like(one, device="meta")

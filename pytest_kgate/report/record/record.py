@@ -17,7 +17,7 @@ from typing import Any
 from typing import Literal
 from typing import TypedDict
 
-from pytest_kgate.problems.kernelbench.facts import KernelBenchFacts
+from pytest_kgate.problems.published.kernelbench.facts import KernelBenchFacts
 from pytest_kgate.report.record.facts.asked import AskedFacts
 from pytest_kgate.report.record.facts.correctness import CorrectnessFacts
 from pytest_kgate.report.record.facts.correctness import SelftestFacts

@@ -34,9 +34,9 @@ from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import KgateError
 from pytest_kgate.integrity.guard_zones import GuardZones
 from pytest_kgate.problems.attention.problem import sdpa_problem
-from pytest_kgate.problems.fingerprint import Fingerprint
 from pytest_kgate.problems.problem import Problem
 from pytest_kgate.problems.problem import Shape
+from pytest_kgate.problems.trees.fingerprint import Fingerprint
 from pytest_kgate.statistics.gates import ErrorGate
 
 LENGTHS = (1, 17, 63, 64, 65, 127, 128, 512, 1000, 1024, 2048, 4096, 8192)

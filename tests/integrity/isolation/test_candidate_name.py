@@ -19,7 +19,7 @@ from pytest_kgate.integrity.isolation.shared_memory.host import HostBlock
 from pytest_kgate.integrity.isolation.shared_memory.host import HostWindow
 from pytest_kgate.integrity.isolation.shared_memory.layout import FILL
 from pytest_kgate.integrity.isolation.shared_memory.layout import Layout
-from pytest_kgate.problems.tree import storage_span
+from pytest_kgate.problems.trees.tree import storage_span
 from pytest_kgate.statistics.estimates import Interval
 from pytest_kgate.statistics.gates import Judgement
 from pytest_kgate.statistics.gates import SpeedGate

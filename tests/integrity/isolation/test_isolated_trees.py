@@ -21,8 +21,8 @@ from pytest_kgate.integrity.isolation.candidate import Isolation
 from pytest_kgate.integrity.isolation.candidate_name import CandidateFunction
 from pytest_kgate.integrity.isolation.shared_memory.layout import FILL
 from pytest_kgate.integrity.isolation.shared_memory.layout import Layout
-from pytest_kgate.problems import tree
 from pytest_kgate.problems.problem import Problem
+from pytest_kgate.problems.trees import tree
 
 CANDIDATE = """
 def step(x, state, hyper, bias):

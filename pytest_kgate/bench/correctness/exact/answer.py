@@ -15,8 +15,8 @@ from pytest_kgate.bench.correctness.exact.rows import rows_of
 from pytest_kgate.device.answer import outputs_of
 from pytest_kgate.device.arm import blame
 from pytest_kgate.errors import UsageError
-from pytest_kgate.problems import tree
 from pytest_kgate.problems.problem import Problem
+from pytest_kgate.problems.trees import tree
 from pytest_kgate.system.clocks.spent import spent
 
 _LARGE_BYTES = 2**27

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pytest_kgate.problems import tree
+from pytest_kgate.problems.trees import tree
 
 _FEWEST = 4
 """Rows of an answer that is cut: a trial on fewer would be most of it."""

@@ -17,10 +17,10 @@ from pytest_kgate.bench.correctness.mutants.transforms import coarse_outputs
 from pytest_kgate.bench.correctness.mutants.transforms import constant
 from pytest_kgate.bench.correctness.mutants.transforms import zeros
 from pytest_kgate.device.answer import outputs_of
-from pytest_kgate.problems import tree
 from pytest_kgate.problems.rounding import COARSER
 from pytest_kgate.problems.rounding import name_of
 from pytest_kgate.problems.rounding import rounded
+from pytest_kgate.problems.trees import tree
 
 Right = Callable[[tuple[Any, ...]], Any]
 """A function from a call's inputs to the reference's answer: a tensor, or a tree of some."""

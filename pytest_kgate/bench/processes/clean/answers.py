@@ -16,8 +16,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from pytest_kgate.problems import tree
-from pytest_kgate.problems.fingerprint import Fingerprint
+from pytest_kgate.problems.trees import tree
+from pytest_kgate.problems.trees.fingerprint import Fingerprint
 
 if TYPE_CHECKING:
     from pytest_kgate.report.record.facts.correctness import DrawKind

@@ -28,8 +28,8 @@ from pytest_kgate.device.arm import bind
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import RoundSeeds
 from pytest_kgate.device.protocol import Stopwatch
-from pytest_kgate.problems import tree
-from pytest_kgate.problems.fingerprint import Fingerprint
+from pytest_kgate.problems.trees import tree
+from pytest_kgate.problems.trees.fingerprint import Fingerprint
 from pytest_kgate.statistics.gates import ErrorGate
 
 _SLACK = 1.1

@@ -30,7 +30,7 @@ from pytest_kgate.bench.processes.clean.process import CleanProcessLost
 from pytest_kgate.bench.processes.clean.timing import free_cached_memory
 from pytest_kgate.bench.processes.clean.timing import timed
 from pytest_kgate.device.cuda.context import is_real
-from pytest_kgate.problems.fingerprint import Fingerprint
+from pytest_kgate.problems.trees.fingerprint import Fingerprint
 from pytest_kgate.system.clocks.spent import spent
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from pytest_kgate.device.rows import READABLE
 from pytest_kgate.device.rows import SHORT
 from pytest_kgate.device.rows import BufferSet
 from pytest_kgate.device.rows import Row
-from pytest_kgate.problems import tree
+from pytest_kgate.problems.trees import tree
 
 if TYPE_CHECKING:
     import numpy as np

@@ -44,7 +44,7 @@ from pytest_kgate.device.rows import by_turn
 from pytest_kgate.device.rows import demand_unwritten
 from pytest_kgate.device.rows import plain_row
 from pytest_kgate.errors import TimingError
-from pytest_kgate.problems import tree
+from pytest_kgate.problems.trees import tree
 from pytest_kgate.system.clocks.spent import add_spent
 from pytest_kgate.system.clocks.spent import spent
 

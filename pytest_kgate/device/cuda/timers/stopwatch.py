@@ -24,7 +24,7 @@ from pytest_kgate.device.protocol import RoundSeeds
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.device.rows import demand_unwritten
 from pytest_kgate.device.rows import remembered
-from pytest_kgate.problems import tree
+from pytest_kgate.problems.trees import tree
 from pytest_kgate.system.clocks.spent import spent
 
 if TYPE_CHECKING:

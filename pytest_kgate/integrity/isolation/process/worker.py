@@ -103,7 +103,7 @@ class Row:
         from pytest_kgate.device.arm import InPlace
         from pytest_kgate.integrity.isolation.shared_memory.host import make_window
         from pytest_kgate.integrity.isolation.shared_memory.layout import Layout
-        from pytest_kgate.problems.tree import fill
+        from pytest_kgate.problems.trees.tree import fill
 
         self._as_answer, self._fill, self._in_place = as_answer, fill, InPlace
         self._device = device

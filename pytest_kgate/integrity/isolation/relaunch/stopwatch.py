@@ -49,7 +49,7 @@ from pytest_kgate.integrity.isolation.relaunch.timer_process import TimerProcess
 from pytest_kgate.integrity.isolation.shared_memory.cuda import CudaBlock
 from pytest_kgate.integrity.isolation.shared_memory.layout import FILL
 from pytest_kgate.integrity.isolation.shared_memory.layout import Layout
-from pytest_kgate.problems import tree
+from pytest_kgate.problems.trees import tree
 from pytest_kgate.system.clocks.spent import spent
 
 if TYPE_CHECKING:

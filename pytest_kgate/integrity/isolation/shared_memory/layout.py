@@ -16,7 +16,7 @@ from pytest_kgate.device.arm import InPlace
 from pytest_kgate.integrity.isolation.shared_memory.messages import Message
 from pytest_kgate.integrity.isolation.shared_memory.messages import described
 from pytest_kgate.integrity.isolation.shared_memory.messages import tree_of
-from pytest_kgate.problems import tree
+from pytest_kgate.problems.trees import tree
 
 FILL = 0xFF
 """The byte that fills a new block, and so its guard zones; it reads as NaN in every floating type."""

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from pytest_kgate.device.arm import InPlace
 from pytest_kgate.errors import UsageError
-from pytest_kgate.problems.structure import opened
-from pytest_kgate.problems.tree import has_span
+from pytest_kgate.problems.trees.structure import opened
+from pytest_kgate.problems.trees.tree import has_span
 
 Message = dict[str, Any]
 """One node: its kind, and what it holds."""

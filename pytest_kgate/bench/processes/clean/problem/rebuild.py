@@ -62,7 +62,7 @@ def rebuilt(recipe: Mapping[str, Any]) -> Problem:
     if "attention" in recipe:
         found = sdpa_problem(Shape(*recipe["attention"]["shape"]), recipe["attention"]["dtype"], backend)
     elif "kernelbench" in recipe:
-        from pytest_kgate.problems.kernelbench.kernelbench import KernelBench  # here, since few need it
+        from pytest_kgate.problems.published.kernelbench.kernelbench import KernelBench  # here, since few need it
 
         read = KernelBench.from_message(recipe["kernelbench"])
         found = Problem("", read.inputs, read.reference, read.exact, read.hard_inputs, kernelbench=read)

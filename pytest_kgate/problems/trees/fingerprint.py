@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pytest_kgate.problems import tree
+from pytest_kgate.problems.trees import tree
 
 _KEY_BITS = 63
 

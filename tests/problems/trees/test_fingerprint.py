@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pytest_kgate.problems import fingerprint as module
-from pytest_kgate.problems.fingerprint import Fingerprint
+from pytest_kgate.problems.trees import fingerprint as module
+from pytest_kgate.problems.trees.fingerprint import Fingerprint
 
 
 def inputs():

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from pytest_kgate.problems import tree
-from pytest_kgate.problems.kernelbench.inputs import with_constants
-from pytest_kgate.problems.kernelbench.source import Source
+from pytest_kgate.problems.published.kernelbench.inputs import with_constants
+from pytest_kgate.problems.published.kernelbench.source import Source
+from pytest_kgate.problems.trees import tree
 
 WEIGHTS_SEED = 42
 """What KernelBench itself seeds the weights with."""

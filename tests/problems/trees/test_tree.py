@@ -9,7 +9,7 @@ from collections import namedtuple
 import pytest
 import torch
 
-from pytest_kgate.problems import tree
+from pytest_kgate.problems.trees import tree
 
 LAYOUTS = {
     "dense": lambda: torch.arange(12.0).reshape(3, 4),
@@ -94,7 +94,7 @@ def test_writing_on_the_host_wakes_no_worker_of_pytorch():
     """
     code = """
 import os, torch
-from pytest_kgate.problems import tree
+from pytest_kgate.problems.trees import tree
 torch.set_num_threads(2)
 target, value = torch.zeros(1 << 20), torch.ones(1 << 20)
 (target + value).sum()  # the workers are there now

@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from pytest_kgate.errors import UsageError
-from pytest_kgate.problems import tree
-from pytest_kgate.problems.kernelbench.inputs import with_constants
-from pytest_kgate.problems.kernelbench.model import ModelCall
-from pytest_kgate.problems.kernelbench.model import copy_weights
-from pytest_kgate.problems.kernelbench.model import device_of
+from pytest_kgate.problems.published.kernelbench.inputs import with_constants
+from pytest_kgate.problems.published.kernelbench.model import ModelCall
+from pytest_kgate.problems.published.kernelbench.model import copy_weights
+from pytest_kgate.problems.published.kernelbench.model import device_of
+from pytest_kgate.problems.trees import tree
 
 _WIDE = {
     torch.float16: torch.float64,

@@ -10,14 +10,14 @@ from typing import Any
 
 from torch import Generator
 
-from pytest_kgate.problems.kernelbench.exact import ExactAnswerOf
-from pytest_kgate.problems.kernelbench.inputs import Inputs
-from pytest_kgate.problems.kernelbench.model import WEIGHTS_SEED
-from pytest_kgate.problems.kernelbench.model import ModelCall
-from pytest_kgate.problems.kernelbench.source import Source
+from pytest_kgate.problems.published.kernelbench.exact import ExactAnswerOf
+from pytest_kgate.problems.published.kernelbench.inputs import Inputs
+from pytest_kgate.problems.published.kernelbench.model import WEIGHTS_SEED
+from pytest_kgate.problems.published.kernelbench.model import ModelCall
+from pytest_kgate.problems.published.kernelbench.source import Source
 
 if TYPE_CHECKING:
-    from pytest_kgate.problems.kernelbench.facts import KernelBenchFacts
+    from pytest_kgate.problems.published.kernelbench.facts import KernelBenchFacts
 
 
 class KernelBench:

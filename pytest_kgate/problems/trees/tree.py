@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pytest_kgate.problems import structure
-from pytest_kgate.problems.structure import opened
+from pytest_kgate.problems.trees import structure
+from pytest_kgate.problems.trees.structure import opened
 
 Tree = TypeVar("Tree")
 

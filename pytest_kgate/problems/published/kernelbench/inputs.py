@@ -15,9 +15,9 @@ from torch import Generator
 from torch import Tensor
 
 from pytest_kgate.errors import UsageError
-from pytest_kgate.problems import tree
-from pytest_kgate.problems.kernelbench.seeding import seeded
-from pytest_kgate.problems.kernelbench.source import Source
+from pytest_kgate.problems.published.kernelbench.seeding import seeded
+from pytest_kgate.problems.published.kernelbench.source import Source
+from pytest_kgate.problems.trees import tree
 
 _LARGER = 8.0
 """Values from [0, 1) then cross every bend of the usual activations: -3 and 3 of hardswish, 0 and 6 of ReLU6."""
