@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pytest_kgate.problems import equal
     from pytest_kgate.problems.backward import Backward
     from pytest_kgate.problems.problem import Problem
-    from pytest_kgate.problems.problem import Shape
+    from pytest_kgate.problems.shape import Shape
     from pytest_kgate.report.record.record import Record
     from pytest_kgate.session.fixtures.fixture_types import Kbench
     from pytest_kgate.session.fixtures.fixture_types import Kernels
@@ -41,7 +41,7 @@ else:  # a type checker that saw this function would take any name for one of th
         "Problem": "pytest_kgate.problems.problem",
         "Record": "pytest_kgate.report.record.record",
         "SdpaOracle": "pytest_kgate.session.fixtures.fixture_types",
-        "Shape": "pytest_kgate.problems.problem",
+        "Shape": "pytest_kgate.problems.shape",
     }
 
     def __getattr__(name):

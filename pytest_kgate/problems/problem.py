@@ -18,33 +18,10 @@ if TYPE_CHECKING:
     from torch import Generator
 
     from pytest_kgate.problems.published.kernelbench.kernelbench import KernelBench
+    from pytest_kgate.problems.shape import Shape
 
 Tolerance: TypeAlias = "float | tuple[float, float]"
 """atol, or (atol, rtol): |candidate - exact| <= atol + rtol |exact|."""
-
-__tracebackhide__ = True
-"""A wrong argument is then shown at the line that made the shape, not inside the dataclass."""
-
-
-@dataclass(frozen=True)
-class Shape:
-    """The extents of one attention problem; all four inputs and outputs are `(batch, heads, seqlen, head_dim)`."""
-
-    batch: int
-    heads: int
-    seqlen: int
-    head_dim: int
-    causal: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("batch", "heads", "seqlen", "head_dim"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"Shape.{name} must be a positive integer, got {value!r}")
-
-    def __str__(self) -> str:
-        extents = f"{self.batch}x{self.heads}x{self.seqlen}x{self.head_dim}"
-        return f"{extents}-causal" if self.causal else extents
 
 
 @dataclass(frozen=True)

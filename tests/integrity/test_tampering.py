@@ -27,7 +27,7 @@ from pytest_kgate.integrity.tampering.operators import Operators
 from pytest_kgate.integrity.tampering.tracing import untraced
 from pytest_kgate.problems.attention.problem import sdpa_problem
 from pytest_kgate.problems.problem import Problem
-from pytest_kgate.problems.problem import Shape
+from pytest_kgate.problems.shape import Shape
 from pytest_kgate.statistics.gates import SpeedGate
 
 

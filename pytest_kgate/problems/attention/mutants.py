@@ -14,10 +14,10 @@ from torch import Tensor
 from pytest_kgate.problems.attention.exact import exact_attention
 from pytest_kgate.problems.attention.exact import softmax_weights
 from pytest_kgate.problems.attention.exact import weighted_values
-from pytest_kgate.problems.problem import Shape
 from pytest_kgate.problems.rounding import COARSER
 from pytest_kgate.problems.rounding import name_of
 from pytest_kgate.problems.rounding import rounded
+from pytest_kgate.problems.shape import Shape
 
 Kernel = Callable[..., Tensor]
 

@@ -19,7 +19,7 @@ from pytest_kgate.errors import UsageError
 from pytest_kgate.problems.attention.exact import exact_attention
 from pytest_kgate.problems.attention.mutants import attention_mutants
 from pytest_kgate.problems.problem import Problem
-from pytest_kgate.problems.problem import Shape
+from pytest_kgate.problems.shape import Shape
 
 _SWITCHES: Mapping[str, tuple[Callable[[bool], Any], Callable[[], Any]]] = MappingProxyType(
     {
@@ -89,9 +89,7 @@ def arguments_of(problem: Problem) -> dict[str, Any] | None:
         functions = ("inputs", "hard_inputs", "exact", "equal")
         alike = all(getattr(problem, role) is getattr(made, role) for role in functions)
         if alike and all(made.reference.get(name) is one for name, one in problem.reference.items()):
-            shape = problem.shape
-            extents = [shape.batch, shape.heads, shape.seqlen, shape.head_dim, shape.causal]
-            return {"shape": extents, "dtype": problem.dtype}
+            return {"shape": problem.shape.arguments(), "dtype": problem.dtype}
     return None
 
 

@@ -35,7 +35,7 @@ from pytest_kgate.errors import KgateError
 from pytest_kgate.integrity.guard_zones import GuardZones
 from pytest_kgate.problems.attention.problem import sdpa_problem
 from pytest_kgate.problems.problem import Problem
-from pytest_kgate.problems.problem import Shape
+from pytest_kgate.problems.shape import Shape
 from pytest_kgate.problems.trees.fingerprint import Fingerprint
 from pytest_kgate.statistics.gates import ErrorGate
 

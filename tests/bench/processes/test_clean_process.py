@@ -16,7 +16,7 @@ from pytest_kgate.bench.processes.clean.look import CleanRoom
 from pytest_kgate.bench.processes.clean.process import CleanProcess
 from pytest_kgate.device.host import HostDevice
 from pytest_kgate.problems.attention.problem import sdpa_problem
-from pytest_kgate.problems.problem import Shape
+from pytest_kgate.problems.shape import Shape
 from pytest_kgate.problems.trees.fingerprint import Fingerprint
 from pytest_kgate.statistics.gates import ErrorGate
 

@@ -17,7 +17,7 @@ from pytest_kgate.device.cuda.device import CudaDevice
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.problems.attention.problem import sdpa_problem
 from pytest_kgate.problems.problem import Problem
-from pytest_kgate.problems.problem import Shape
+from pytest_kgate.problems.shape import Shape
 from pytest_kgate.validation.calibrate.cases import Case
 from pytest_kgate.validation.calibrate.rigs.rig import Contest
 

@@ -20,7 +20,7 @@ from pytest_kgate.bench.processes.clean.problem.recipe import NeedsCandidate
 from pytest_kgate.bench.processes.clean.problem.recipe import NotRebuilt
 from pytest_kgate.problems.attention.problem import sdpa_problem
 from pytest_kgate.problems.problem import Problem
-from pytest_kgate.problems.problem import Shape
+from pytest_kgate.problems.shape import Shape
 
 _OPENS_KERNELS = "pytest_kgate.build.library"
 """The module by which compiled kernels are opened: a problem that has some at hand may have the candidate."""
@@ -60,7 +60,7 @@ def rebuilt(recipe: Mapping[str, Any]) -> Problem:
     """The problem of this recipe, with the one reference that was chosen; raises `NotRebuilt`."""
     backend = recipe["backend"]
     if "attention" in recipe:
-        found = sdpa_problem(Shape(*recipe["attention"]["shape"]), recipe["attention"]["dtype"], backend)
+        found = sdpa_problem(Shape(**recipe["attention"]["shape"]), recipe["attention"]["dtype"], backend)
     elif "kernelbench" in recipe:
         from pytest_kgate.problems.published.kernelbench.kernelbench import KernelBench  # here, since few need it
 
@@ -128,7 +128,7 @@ def _value(value: Any) -> Any:
     if kind == "dtype":
         return getattr(torch, held)
     if kind == "shape":
-        return Shape(*held)
+        return Shape(**held)
     return tuple(map(_value, held)) if kind == "tuple" else {key: _value(one) for key, one in held.items()}
 
 

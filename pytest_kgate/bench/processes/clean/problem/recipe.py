@@ -20,7 +20,7 @@ import torch
 
 from pytest_kgate.bench.processes.clean.problem.candidate_files import is_users
 from pytest_kgate.problems.attention.problem import arguments_of
-from pytest_kgate.problems.problem import Shape
+from pytest_kgate.problems.shape import Shape
 
 if TYPE_CHECKING:
     from pytest_kgate.problems.problem import Problem
@@ -172,7 +172,7 @@ def _value(value: Any) -> Any:
     if isinstance(value, torch.dtype):
         return {"dtype": str(value).removeprefix("torch.")}
     if isinstance(value, Shape):
-        return {"shape": [value.batch, value.heads, value.seqlen, value.head_dim, value.causal]}
+        return {"shape": value.arguments()}
     if isinstance(value, tuple):
         return {"tuple": [_value(one) for one in value]}
     if isinstance(value, list):
