@@ -80,7 +80,7 @@ def _judged(folder: Path, trial: dict[str, Any], device: Any, environment: Any, 
     place = torch.device(device.torch_device)
     with scaled(folder / f"{trial['problem']}.py", trial["scale"], place) as (file, sizes):
         problem = Problem.from_kernelbench(file, name=trial["problem"])
-        candidate = candidate_of(problem.kernelbench, trial["part"], place)
+        candidate = candidate_of(problem.published, trial["part"], place)
         if trial["part"] == "compile":  # now, and not while other trials wait for the GPU
             with torch.no_grad():
                 candidate(*problem.inputs(torch.Generator(place).manual_seed(0)))

@@ -144,7 +144,8 @@ def _run(
     clean: look.CleanLook | None,
 ) -> None:
     settings, problem, isolation = request.settings, request.problem, builder.isolation
-    candidate = isolation.arm if isolation else bind("candidate", request.candidate, problem.params, problem.mutates)
+    called = problem.called(request.candidate)
+    candidate = isolation.arm if isolation else bind("candidate", called, problem.params, problem.mutates)
     on_host = device.kind == "host"
     candidate = finished(candidate) if on_host and isolation is None else candidate
     builder.candidate = candidate

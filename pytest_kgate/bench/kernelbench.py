@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
+from typing import cast
 
 import pytest
 
@@ -16,6 +17,8 @@ from pytest_kgate.problems.problem import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from pytest_kgate.problems.published.kernelbench.kernelbench import KernelBench
 
 _SOLUTION = "ModelNew"
 """The class that the file of a solution defines."""
@@ -70,8 +73,7 @@ def run(options: argparse.Namespace) -> int:
     if options.solution is not None and not options.solution.is_file():
         raise UsageError(f"There is no file {options.solution}.", "Give the file of a solution.")
     problem = Problem.from_kernelbench(options.problem)
-    assert problem.kernelbench is not None
-    candidate: Callable[..., Any] | str = problem.kernelbench.copy()
+    candidate: Callable[..., Any] | str = cast("KernelBench", problem.published).copy()
     if options.solution is not None:
         candidate = f"{options.solution.resolve()}:{_SOLUTION}"
     with tempfile.TemporaryDirectory(prefix="kgate-kernelbench-") as folder:

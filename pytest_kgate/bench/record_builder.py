@@ -156,7 +156,7 @@ class RecordBuilder:
             "ignored_params": list(self.candidate.ignored_params) if self.candidate else [],
         }
         weights = getattr(candidate, "weights", None)
-        if self.request.problem.kernelbench is not None and isinstance(weights, str):
+        if self.request.problem.published is not None and isinstance(weights, str):
             facts["weights"] = weights
         return facts
 
@@ -262,8 +262,8 @@ def _problem_facts(problem: Problem) -> ProblemFacts:
         "bytes": problem.bytes,
         "params": dict(problem.params),
     }
-    if problem.kernelbench is not None:
-        facts["kernelbench"] = problem.kernelbench.to_dict()
+    if problem.published is not None:
+        facts[problem.published.kind] = cast("Any", problem.published.to_dict())
     return facts
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from torch import Generator
 
-    from pytest_kgate.problems.published.kernelbench.kernelbench import KernelBench
+    from pytest_kgate.problems.published.published import Published
     from pytest_kgate.problems.shape import Shape
 
 Tolerance: TypeAlias = "float | tuple[float, float]"
@@ -93,8 +93,12 @@ class Problem:
     small: Problem | None = None
     """A smaller one that takes the same paths, for runs that are hundreds of times slower: compute-sanitizer's."""
 
-    kernelbench: KernelBench | None = None
-    """The file of KernelBench that this was read from: what makes candidates of the classes of solutions."""
+    published: Published | None = None
+    """The files of another project that this was read from: what makes candidates of its solutions."""
+
+    def called(self, candidate: Callable[..., Any]) -> Callable[..., Any]:
+        """The candidate as the inputs can be handed to it: of a published problem, as its project calls solutions."""
+        return candidate if self.published is None else self.published.adapted(candidate)
 
     def backward(self) -> Problem:
         """The problem of this one's backward pass: its inputs, then the gradient of its output; a tuple of several.
@@ -132,13 +136,18 @@ class Problem:
             KernelBench,  # here, since it imports PyTorch
         )
 
-        read = KernelBench(file)
+        return cls._published(KernelBench(file), name, seed)
+
+    @classmethod
+    def _published(cls, read: Published, name: str | None, seed: int | None) -> Problem:
         return cls(
             name=name or read.name,
             inputs=read.inputs,
             hard_inputs=read.hard_inputs,
             reference=read.reference,
             exact=read.exact,
+            tolerance=read.tolerance,
+            equal=read.equal,
             seed=seed,
-            kernelbench=read,
+            published=read,
         )

@@ -11,6 +11,7 @@ import importlib.util
 import sys
 from collections.abc import Callable
 from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +24,7 @@ from pytest_kgate.errors import UsageError
 
 if TYPE_CHECKING:
     from pytest_kgate.build.compiler.ninja import BuildResult
-    from pytest_kgate.problems.published.kernelbench.kernelbench import KernelBench
+    from pytest_kgate.problems.published.published import Published
 
 _HOW = 'Write "path/to/file.py:function" or "package.module:function"; a kernel is made by kernels("name").'
 
@@ -35,8 +36,8 @@ class CandidateFunction:
     where: str
     """An absolute path that ends in .py, or a module's dotted name."""
     function: str
-    problem: KernelBench | None = None
-    """For a KernelBench solution, the problem: the function is a class that makes a model of it."""
+    problem: Published | None = None
+    """For a solution of a published problem, that: it makes the candidate of what the file defines."""
 
     @classmethod
     def parse(cls, text: str, folders: tuple[Path, ...]) -> CandidateFunction:
@@ -64,7 +65,8 @@ class CandidateFunction:
 
     def load(self) -> Callable[..., Any]:
         """Import its module in this process, and return it; raises `CandidateError` where there is no such function."""
-        found = getattr(_module(self.where), self.function, None)
+        module = None if self.problem is None else self.problem.imported(self.where)
+        found = getattr(_module(self.where) if module is None else module, self.function, None)
         if not callable(found):
             raise CandidateError(f"{self.where} has no function {self.function}.", "Check the candidate's name.")
         called: Callable[..., Any] = found
@@ -72,7 +74,7 @@ class CandidateFunction:
 
     def to_dict(self) -> dict[str, Any]:
         """Built-in types, from which `load_named` makes the callable in another process."""
-        problem = None if self.problem is None else self.problem.to_message()
+        problem = None if self.problem is None else [self.problem.kind, self.problem.to_message()]
         return {"where": self.where, "function": self.function, "problem": problem}
 
 
@@ -111,14 +113,12 @@ def load_named(facts: Mapping[str, Any]) -> Callable[..., Any]:
     return load_kernel(facts["source"], facts["knobs"], arch=facts["arch"], debug=facts["debug"])
 
 
-def _problem(message: Mapping[str, Any] | None) -> KernelBench | None:
-    if message is None:
+def _problem(told: Sequence[Any] | None) -> Published | None:
+    if told is None:
         return None
-    from pytest_kgate.problems.published.kernelbench.kernelbench import (
-        KernelBench,  # here, since few candidates need it
-    )
+    from pytest_kgate.problems.published.published import made_of  # here, since few candidates need it
 
-    return KernelBench.from_message(message)
+    return made_of(*told)
 
 
 def build_named(where: str | Path, knobs: Mapping[str, int], *, arch: str | None, debug: bool) -> CandidateSource:

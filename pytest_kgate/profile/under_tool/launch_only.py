@@ -90,7 +90,7 @@ def launch(item: pytest.Item, request: Request, device: Device) -> None:
         pytest.skip(f"{os.environ[TOOL]} watches CUDA kernels, and the candidate does not run on a CUDA device")
     problem = request.problem if os.environ.get(FULL_SIZE) or request.problem.small is None else request.problem.small
     _tell({"launch": item.nodeid, "candidate": _name(request), "problem": problem.name})
-    arm = bind("candidate", request.candidate, problem.params, problem.mutates)
+    arm = bind("candidate", problem.called(request.candidate), problem.params, problem.mutates)
     for kind, seed in _SEEDS.items():
         draw = problem.hard_inputs if kind == "hard" else problem.inputs
         if draw is None:

@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 from typing import Any
+from typing import Literal
 
+import torch
 from torch import Generator
 
-from pytest_kgate.problems.published.kernelbench.exact import ExactAnswerOf
+from pytest_kgate.problems.published.exact import ExactAnswerOf
 from pytest_kgate.problems.published.kernelbench.inputs import Inputs
+from pytest_kgate.problems.published.kernelbench.inputs import with_constants
 from pytest_kgate.problems.published.kernelbench.model import WEIGHTS_SEED
 from pytest_kgate.problems.published.kernelbench.model import ModelCall
+from pytest_kgate.problems.published.kernelbench.model import widened
+from pytest_kgate.problems.published.kernelbench.source import SOLUTION
 from pytest_kgate.problems.published.kernelbench.source import Source
 
 if TYPE_CHECKING:
@@ -26,6 +32,11 @@ class KernelBench:
     Nothing is constructed before the first inputs say on which device.
     """
 
+    kind: Literal["kernelbench"] = "kernelbench"
+    entry = SOLUTION
+    equal = None
+    tolerance: Mapping[str, tuple[float, float]] = MappingProxyType({})
+
     def __init__(self, file: str | Path, constants: Mapping[int, Any] | None = None) -> None:
         """`constants` are the inputs that are no tensors, in a process that draws none; else the first draw tells.
 
@@ -36,11 +47,7 @@ class KernelBench:
         self._inputs.constants = dict(constants or {})
         self.name = self._source.path.stem
         self.reference = ModelCall(self._source, self._source.model, self._constants, "Model")
-        self.exact = ExactAnswerOf(
-            self.reference,
-            lambda device: self._source.construct(self._source.model, WEIGHTS_SEED, device),
-            self._constants,
-        )
+        self.exact = ExactAnswerOf(self.reference, self._wide)
 
     def inputs(self, generator: Generator) -> tuple[Any, ...]:
         """As published, on the generator's device."""
@@ -58,6 +65,13 @@ class KernelBench:
         own_name = str(getattr(construct, "__name__", "candidate"))
         return ModelCall(self._source, construct, self._constants, name or own_name, like=self.reference)
 
+    def imported(self, where: str) -> None:
+        """A solution is a module like any other."""
+
+    def adapted(self, candidate: Callable[..., Any]) -> Callable[..., Any]:
+        """As it is: an instance of a model, or a function that is called like `forward`."""
+        return candidate
+
     def copy(self) -> ModelCall:
         """The model itself as a candidate: another instance, which is as fast and as right as the reference."""
         return self.candidate(self._source.model, "copy of Model")
@@ -69,20 +83,25 @@ class KernelBench:
             "sha256": self._source.sha256,
             "weights_seed": WEIGHTS_SEED,
             "exact": self.exact.dtype,
-            "hard_scale": self._inputs.hard_scale,
+            "hard_scale": self._inputs.harder.scale,
         }
 
     def to_message(self) -> dict[str, Any]:
         """From which `from_message` makes the same problem in another process; after the first draw."""
         constants = list(self._constants().items())
-        return {"file": str(self._source.path), "constants": constants, "hard_scale": self._inputs.hard_scale}
+        return {"file": str(self._source.path), "constants": constants, "hard_scale": self._inputs.harder.scale}
 
     @classmethod
     def from_message(cls, message: Mapping[str, Any]) -> KernelBench:
         """The problem of which `to_message` told."""
         made = cls(message["file"], dict(message["constants"]))
-        made._inputs.hard_scale = message["hard_scale"]
+        made._inputs.harder.scale = message["hard_scale"]
         return made
+
+    def _wide(self, device: torch.device) -> Callable[..., Any]:
+        made = self._source.construct(self._source.model, WEIGHTS_SEED, device)
+        model = widened(self.reference, made, device)
+        return lambda *inputs: model(*with_constants(inputs, self._constants()))
 
     def _constants(self) -> Mapping[int, Any]:
         return self._inputs.constants

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from pytest_kgate.problems.published.exact import device_of
+from pytest_kgate.problems.published.exact import in_float64
 from pytest_kgate.problems.published.kernelbench.inputs import with_constants
 from pytest_kgate.problems.published.kernelbench.source import Source
 from pytest_kgate.problems.trees import tree
@@ -80,10 +82,23 @@ def _kept(model: Any) -> list[torch.Tensor]:
     ]
 
 
-def device_of(inputs: tuple[Any, ...]) -> torch.device:
-    """That of the first tensor; the CPU where there is none."""
-    first = next(tree.tensors(inputs), None)
-    return torch.device("cpu") if first is None else first.device
+def widened(reference: ModelCall, made: Any, device: torch.device) -> Any:
+    """`made`, another instance of the reference's model, with its weights, all in float64.
+
+    A copy would not do: a function that the constructor made, and that the instance keeps, would still call the layers
+    of the original.
+    """
+    copy_weights(reference.on(device), made)
+    if isinstance(made, torch.nn.Module):
+        made.double()
+        for module in made.modules():
+            vars(module).update({name: in_float64(one) for name, one in vars(module).items() if _plain(name, one)})
+    return made
+
+
+def _plain(name: str, one: Any) -> bool:
+    """Whether an entry of a module's dictionary is a tensor, or holds some, that is neither parameter nor buffer."""
+    return name not in ("_parameters", "_buffers", "_modules") and next(tree.tensors(one), None) is not None
 
 
 def copy_weights(source: Any, target: Any) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from pytest_kgate.errors import UsageError
-from pytest_kgate.problems.published.kernelbench.seeding import seeded
+from pytest_kgate.problems.published.seeding import seeded
 
 NAMES = ("Model", "get_inputs", "get_init_inputs")
 """What the file of a problem defines."""

@@ -65,15 +65,15 @@ def drawn(problem: Problem, seed: int = 1):
 
 
 def facts(problem: Problem):
-    assert problem.kernelbench is not None
-    return problem.kernelbench.to_dict()
+    assert problem.published is not None
+    return problem.published.to_dict()
 
 
 def solution(problem: Problem, text: str):
-    assert problem.kernelbench is not None
+    assert problem.published is not None
     names: dict[str, object] = {}
     exec(HEAD + text, names)
-    return problem.kernelbench.candidate(names["ModelNew"])
+    return problem.published.candidate(names["ModelNew"])
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_a_number_among_the_inputs_is_a_constant(read):
     inputs = drawn(problem)
     assert [one.shape for one in inputs] == [(8, 16)]
     assert torch.equal(problem.reference(*inputs), inputs[0] * 3.14)
-    assert torch.equal(problem.kernelbench.copy()(*inputs), inputs[0] * 3.14)
+    assert torch.equal(problem.published.copy()(*inputs), inputs[0] * 3.14)
 
 
 def test_hard_inputs_show_a_missing_relu(read):
@@ -280,7 +280,7 @@ def test_an_isolated_solution_is_made_anew_with_the_same_weights_and_constants(r
     problem = read(text.replace("[torch.rand", "[3.14, torch.rand"))
     (tmp_path / "new.py").write_text(HEAD + text.replace("class Model", "class ModelNew"))
     inputs = drawn(problem)
-    named = CandidateFunction(str(tmp_path / "new.py"), "ModelNew", problem.kernelbench)
+    named = CandidateFunction(str(tmp_path / "new.py"), "ModelNew", problem.published)
     other = load_named(json.loads(json.dumps(named.to_dict())))
     assert torch.equal(other(*inputs), problem.reference(*inputs))
 

@@ -61,11 +61,11 @@ def rebuilt(recipe: Mapping[str, Any]) -> Problem:
     backend = recipe["backend"]
     if "attention" in recipe:
         found = sdpa_problem(Shape(**recipe["attention"]["shape"]), recipe["attention"]["dtype"], backend)
-    elif "kernelbench" in recipe:
-        from pytest_kgate.problems.published.kernelbench.kernelbench import KernelBench  # here, since few need it
+    elif "published" in recipe:
+        from pytest_kgate.problems.published.published import made_of  # here, since few need it
 
-        read = KernelBench.from_message(recipe["kernelbench"])
-        found = Problem("", read.inputs, read.reference, read.exact, read.hard_inputs, kernelbench=read)
+        read = made_of(*recipe["published"])
+        found = Problem("", read.inputs, read.reference, read.exact, read.hard_inputs, equal=read.equal, published=read)
     elif "functions" not in recipe:
         whole = _found(recipe["held"]) if "held" in recipe else _found(recipe["made"])()
         if not isinstance(whole, Problem):

@@ -56,11 +56,15 @@ def recipe_of(problem: Problem, reference: str | None, candidate_files: frozense
     attention = arguments_of(problem)
     if attention is not None:
         return {**recipe, "attention": attention}
-    read = problem.kernelbench
-    if read is not None and problem.inputs == read.inputs and problem.reference is read.reference:
+    read = problem.published
+    if read is not None and (problem.inputs, problem.reference, problem.equal) == (
+        read.inputs,
+        read.reference,
+        read.equal,
+    ):
         message = read.to_message()
-        _demand_not_candidates("the problem's model", message, candidate_files)
-        return {**recipe, "kernelbench": message}
+        _demand_not_candidates("the problem's reference", message, candidate_files)
+        return {**recipe, "published": [read.kind, message]}
     functions = {role: getattr(problem, role) for role in ROLES if getattr(problem, role) is not None}
     if isinstance(problem.reference, Mapping):
         functions["reference"] = problem.reference[str(reference)]

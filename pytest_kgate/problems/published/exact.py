@@ -1,4 +1,4 @@
-"""The exact answer of a KernelBench problem: its own model in float64, where that runs."""
+"""The exact answer of a published problem: its own reference in float64, where that runs."""
 
 from __future__ import annotations
 
@@ -12,10 +12,6 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from pytest_kgate.errors import UsageError
-from pytest_kgate.problems.published.kernelbench.inputs import with_constants
-from pytest_kgate.problems.published.kernelbench.model import ModelCall
-from pytest_kgate.problems.published.kernelbench.model import copy_weights
-from pytest_kgate.problems.published.kernelbench.model import device_of
 from pytest_kgate.problems.trees import tree
 
 _WIDE = {
@@ -37,14 +33,13 @@ that; another constant or another weight is beyond it."""
 
 
 class ExactAnswerOf:
-    """Calls the model in float64; in float32 without TF32 where it can't run so, or would compute something else."""
+    """Calls the reference in float64; in its own types without TF32 where that does not run, or differs."""
 
-    def __init__(self, reference: ModelCall, make: Callable[[torch.device], Any], constants: Callable[[], Any]) -> None:
-        """`make` constructs another instance of the reference's model, on a device."""
+    def __init__(self, reference: Callable[..., Any], wide: Callable[[torch.device], Callable[..., Any]]) -> None:
+        """`wide` makes what is called in place of the reference where all is in float64, on a device."""
         self._reference = reference
-        self._make = make
-        self._constants = constants
-        self._wide: Any = None
+        self._make_wide = wide
+        self._wide: Callable[..., Any] | None = None
         self.dtype: str | None = None
         """`float64`, or `float32 without TF32` and why; None before the first answer."""
 
@@ -54,13 +49,13 @@ class ExactAnswerOf:
         return self._in_float64(inputs) if self.dtype == "float64" else self._in_own_type(inputs)
 
     def _choose(self, inputs: tuple[Any, ...]) -> None:
-        """Find out what runs. Raises `UsageError` where the model's answer is another in each call."""
+        """Find out what runs. Raises `UsageError` where the reference's answer is another in each call."""
         first, second = (self._reference(*inputs) for _ in range(2))
         if _difference(first, second) > _REPEATS:
             raise UsageError(
-                "The model's answer to the same inputs changes from call to call, so that no answer can be checked: it "
-                "draws random numbers, as dropout does, or keeps state.",
-                "Use a copy of the file in which it does not: a dropout of 0, a state among the inputs.",
+                "The reference's answer to the same inputs changes from call to call, so that no answer can be "
+                "checked: it draws random numbers, as dropout and sampling do, or keeps state.",
+                "Use a copy of the problem in which it does not: a dropout of 0, a state among the inputs.",
             )
         try:
             exact = self._in_float64(inputs)
@@ -72,37 +67,34 @@ class ExactAnswerOf:
             else:
                 self.dtype = "float64"
                 return
-        except (RuntimeError, TypeError, ValueError) as error:
+        except (RuntimeError, TypeError, ValueError, AssertionError) as error:
             if isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error):
                 raise
             why = f"in float64 it raises {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
         self._wide = None
-        self.dtype = f"float32 without TF32: {why}"
+        found = (str(one.dtype).removeprefix("torch.") for one in tree.tensors(first) if one.is_floating_point())
+        self.dtype = f"{next(found, 'float32')} without TF32: {why}"
 
     def _in_float64(self, inputs: tuple[Any, ...]) -> Any:
         if self._wide is None:
-            self._wide = self._widened(device_of(inputs))
-        arguments = with_constants(_wide(inputs), self._constants())
+            self._wide = self._make_wide(device_of(inputs))
         with torch.no_grad(), _default_float64(), _Widening():
-            return self._wide(*arguments)
-
-    def _widened(self, device: torch.device) -> Any:
-        """Another instance of the model with the reference's weights, all in float64.
-
-        A copy would not do: a function that the constructor made, and that the instance keeps, would still call the
-        layers of the original.
-        """
-        model = self._make(device)
-        copy_weights(self._reference.on(device), model)
-        if isinstance(model, torch.nn.Module):
-            model.double()
-            for module in model.modules():
-                vars(module).update({name: _wide(one) for name, one in vars(module).items() if _plain(name, one)})
-        return model
+            return self._wide(*in_float64(inputs))
 
     def _in_own_type(self, inputs: tuple[Any, ...]) -> Any:
         with _no_tf32():
             return self._reference(*inputs)
+
+
+def device_of(inputs: tuple[Any, ...]) -> torch.device:
+    """That of the first tensor; the CPU where there is none."""
+    first = next(tree.tensors(inputs), None)
+    return torch.device("cpu") if first is None else first.device
+
+
+def in_float64(one: Any) -> Any:
+    """A tree with its floating-point tensors in float64, those of 8 bits aside."""
+    return tree.mapped(one, lambda tensor: tensor.to(_WIDE.get(tensor.dtype, tensor.dtype)))
 
 
 class _Widening(TorchFunctionMode):
@@ -141,16 +133,6 @@ def _no_tf32() -> Iterator[None]:
     finally:
         for one, value in zip(settings, before, strict=True):
             one.allow_tf32 = value
-
-
-def _plain(name: str, one: Any) -> bool:
-    """Whether an entry of a module's dictionary is a tensor, or holds some, that is neither parameter nor buffer."""
-    return name not in ("_parameters", "_buffers", "_modules") and next(tree.tensors(one), None) is not None
-
-
-def _wide(one: Any) -> Any:
-    """A tree with its floating-point tensors in float64."""
-    return tree.mapped(one, lambda tensor: tensor.to(_WIDE.get(tensor.dtype, tensor.dtype)))
 
 
 def _difference(one: Any, other: Any) -> float:
