@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from pytest_kgate.bench.processes.clean.slowdown import PAIRS
 from pytest_kgate.bench.processes.clean.slowdown import Slowdown
 from pytest_kgate.statistics.estimates import Interval
 from pytest_kgate.statistics.gates import Judgement
@@ -40,9 +41,17 @@ def test_machine_that_slows_down_both_processes_alike_accuses_nobody():
     assert slowdown(1e-5 * drift, 1e-5 * drift).unproven([gate]) is None
 
 
+def test_other_work_that_holds_up_the_clean_process_now_and_then_does_not_hide_a_slowed_reference():
+    rng = np.random.default_rng(1)
+    here, there = 8e-5 * np.exp(0.05 * rng.standard_normal((2, 48))) / [[1.0], [8.0]]
+    there[:: 48 // 12] *= 30  # a quarter of the rounds
+    assert slowdown(here, there).unproven([judgement(high=0.4, bound=0.8)]) is not None
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_honest_gates_are_not_accused_by_noise(seed):
     rng = np.random.default_rng(seed)
     gate = judgement(high=0.949, bound=0.95)
-    found = [slowdown(*np.exp(0.2 * rng.standard_normal((2, 16)))) for _ in range(200)]
+    pairs = (int(number) for number in rng.choice(PAIRS, size=200))
+    found = [slowdown(*np.exp(0.2 * rng.standard_t(2, (2, number)))) for number in pairs]
     assert sum(one.unproven([gate]) is not None for one in found) == 0

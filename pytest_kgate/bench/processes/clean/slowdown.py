@@ -19,7 +19,7 @@ from pytest_kgate.report.format import seconds
 if TYPE_CHECKING:
     from pytest_kgate.statistics.gates import Judgement
 
-PAIRS = (2, 8, 16)
+PAIRS = (2, 8, 16, 48)
 """Rounds here and there after which to stop, unless what they say on average would turn a verdict. What little is known
 after the last of these is then known as well as it will be."""
 
@@ -50,12 +50,19 @@ class Slowdown:
 
     @property
     def charged(self) -> float:
-        """By how many times it is longer beyond all doubt and the margin; 1 where it is not."""
+        """By how many times it is longer beyond all doubt and the margin; 1 where it is not.
+
+        The larger of two lower ends: Student's of the mean, and the sign test's of the median, which a few rounds in
+        which other work held up one of the processes don't move.
+        """
         logs = self._logs
         if len(logs) < 2 or not np.isfinite(logs).all():
             return 1.0
         error = float(np.std(logs, ddof=1)) / math.sqrt(len(logs))
         low = float(np.mean(logs)) - float(special.stdtrit(len(logs) - 1, _CONFIDENCE)) * error
+        below = int(special.bdtrik(1 - _CONFIDENCE, len(logs), 0.5))  # at most so many logs lie below the median
+        if special.bdtr(below, len(logs), 0.5) <= 1 - _CONFIDENCE:
+            low = max(low, float(np.sort(logs)[below]))
         return max(1.0, math.exp(low) / (1 + self.margin))
 
     def unproven(self, judgements: Sequence[Judgement]) -> Judgement | None:
