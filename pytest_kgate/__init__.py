@@ -18,10 +18,12 @@ __all__ = [
     "Shape",
     "__version__",
     "equal",
+    "evaluate",
 ]
 
 if TYPE_CHECKING:
     from pytest_kgate.errors import KgateError
+    from pytest_kgate.evaluation.evaluate import evaluate
     from pytest_kgate.problems import equal
     from pytest_kgate.problems.backward import Backward
     from pytest_kgate.problems.problem import Problem
@@ -42,6 +44,7 @@ else:  # a type checker that saw this function would take any name for one of th
         "Record": "pytest_kgate.report.record.record",
         "SdpaOracle": "pytest_kgate.session.fixtures.fixture_types",
         "Shape": "pytest_kgate.problems.shape",
+        "evaluate": "pytest_kgate.evaluation.evaluate",
     }
 
     def __getattr__(name):

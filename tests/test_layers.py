@@ -16,8 +16,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "pytest_kgate"
 
 DOWNWARDS = (
-    *("plugin", "cli", "session", "search", "validation", "profile", "bench", "integrity", "build", "report"),
-    *("device", "statistics", "problems", "system", "errors"),
+    *("plugin", "cli", "session", "evaluation", "search", "validation", "profile", "bench", "integrity", "build"),
+    *("report", "device", "statistics", "problems", "system", "errors"),
 )
 """A module imports what stands in its own room, or further right. `__init__`, the package's face, stands first."""
 

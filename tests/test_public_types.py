@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import pytest_kgate
+from pytest_kgate.evaluation.options.options import PER_TEST
 from pytest_kgate.session.fixtures.fixture_types import Kbench
-from pytest_kgate.session.options.options import PER_TEST
 
 ROOT = Path(pytest_kgate.__file__).parents[1]
 """Where type checkers find the package, however it is installed."""

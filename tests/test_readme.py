@@ -16,9 +16,9 @@ from readme import example
 from pytest_kgate.build.compiler.ninja import build
 from pytest_kgate.build.compiler.recipe import recipe
 from pytest_kgate.build.registry import find_source
+from pytest_kgate.evaluation.options.options import OPTIONS
 from pytest_kgate.report.page.markdown import update_block
 from pytest_kgate.report.record.verdicts import documented
-from pytest_kgate.session.options.options import OPTIONS
 
 ROOT = Path(__file__).parents[1]
 OWN_KERNEL = example("my_attention.cu")

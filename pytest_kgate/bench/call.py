@@ -70,6 +70,7 @@ def run(
     waiting: Callable[[str], None] | None = None,
     spawn: gather.Spawn | None = None,
     room: look.CleanRoom | None = None,
+    step: Callable[[str], None] | None = None,
 ) -> Outcome:
     """Check the candidate's answers, race it against the reference, judge the gates, and return the record of it all.
 
@@ -77,11 +78,17 @@ def run(
     references. `when_stuck` is told what was under way when a step hangs in native code. `progress` is called after
     each round; `notice` with warnings that a user should see before the budget is spent; `waiting` with whom the call
     waits for. `spawn` starts one of several processes, and is needed where the request asks for them. `room` has the
-    session's clean process. Raises `UsageError` where the call itself makes no sense.
+    session's clean process. `step` is told of `check` and `time` as they begin. Raises `UsageError` where the call
+    itself makes no sense.
     """
     builder = RecordBuilder(request, device, environment)
     if request.sanitizer is not None and request.sanitizer["verdict"] != "PASS":
         builder.error = request.sanitizer["reason"]
+        return Outcome(builder.finish())
+    if request.unusable is not None:
+        builder.error = f"{request.unusable.what} {request.unusable.todo}"
+        return Outcome(builder.finish(), request.unusable.__cause__)
+    if request.settings.until == "build":
         return Outcome(builder.finish())
     try:
         with contextlib.ExitStack() as stack:
@@ -104,7 +111,7 @@ def run(
                 )
                 builder.isolation = stack.enter_context(isolation)
             clean = stack.enter_context(look.clean_look(room, request, device))
-            _run(request, device, picker, builder, when_stuck, progress, notice, waiting, clean)
+            _run(request, device, picker, builder, when_stuck, progress, notice, waiting, clean, step)
         if builder.isolation is not None:
             builder.invalid = builder.invalid or builder.isolation.invalid  # known once its process has ended
     except UsageError:
@@ -142,6 +149,7 @@ def _run(
     notice: Callable[[str], None] | None,
     waiting: Callable[[str], None] | None,
     clean: look.CleanLook | None,
+    step: Callable[[str], None] | None,
 ) -> None:
     settings, problem, isolation = request.settings, request.problem, builder.isolation
     called = problem.called(request.candidate)
@@ -163,6 +171,8 @@ def _run(
         with spent("lease"):
             stack.enter_context(leased(builder.lease_name, settings.timeout, waiting))
         with spent("check"), deadline(settings.timeout, f"the check of {problem.name}", when_stuck):
+            if step is not None:
+                step("check")
             demand_repeatable(problem, device)
             reference = picker.pick(problem, device, settings.timer, settings.cache)
             builder.reference = reference = replace(reference, arm=finished(reference.arm)) if on_host else reference
@@ -189,8 +199,12 @@ def _run(
                     checks.phase_over()
                 builder.correctness = replace(builder.correctness, on_small=small)
             return
+        if settings.until == "check":
+            return
         if request.in_processes:
             return  # which take the device one after the other
+        if step is not None:
+            step("time")
         with spent("race"), deadline(settings.timeout + 2 * settings.budget, f"the race on {problem.name}", when_stuck):
             workload = workload_of(problem, device, builder.correctness.like)
             verify = functools.partial(verify_timed_output, device, problem, builder.correctness)

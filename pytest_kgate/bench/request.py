@@ -10,6 +10,7 @@ from typing import Any
 
 from pytest_kgate.bench import seeds
 from pytest_kgate.build import vendor_libraries as vendor
+from pytest_kgate.errors import KgateError
 from pytest_kgate.problems.problem import Problem
 from pytest_kgate.statistics.gates import ErrorGate
 from pytest_kgate.statistics.gates import SpeedGate
@@ -53,6 +54,8 @@ class Settings:
     """Whether the check is shown mutants, and nothing is raced."""
     seed: int | None = None
     """The root of the book of seeds; None for one that is drawn for the call."""
+    until: str = "time"
+    """The last step: `time`, `check` (nothing is raced) or `build` (nothing is called)."""
     verify_timed_launches: bool = True
     """Whether what timed launches leave is compared with the exact answer. No option: without it a gate means nothing,
     and only the catalogue of cheats shows what would pass then."""
@@ -85,6 +88,8 @@ class Request:
     """Which of a gate's processes this is, from 1: it measures, and its parent judges. None where this one judges."""
     asked: AskedFacts | None = None
     """For the record; None where no session asks."""
+    unusable: KgateError | None = None
+    """Why the candidate can't be called at all: it does not compile, or can't be imported."""
     sanitizer: SanitizerFacts | None = None
     """What compute-sanitizer found in the test's kernels; a finding ends the request before its check."""
 
@@ -123,13 +128,13 @@ class Request:
     @property
     def in_processes(self) -> bool:
         """Whether the race is run in several fresh processes, while this one checks and judges."""
-        races = bool(self.speed) and not self.settings.selftest
+        races = bool(self.speed) and not self.settings.selftest and self.settings.until == "time"
         return self.process is None and self.settings.processes > 1 and races
 
     @property
     def must_be_right(self) -> bool:
         """Whether a wrong answer ends the call before its race; a call without gates measures wrong kernels too."""
-        return self.error is not None or (self.check and bool(self.speed))
+        return self.error is not None or (self.check and (bool(self.speed) or self.settings.until == "check"))
 
 
 @dataclass(frozen=True)

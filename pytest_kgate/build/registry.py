@@ -160,6 +160,11 @@ def find_source(name_or_path: str | PathLike[str]) -> Source:
     return _described(Source(text, text, path, implementation.device_kind, ()))
 
 
+def is_source(path: str | PathLike[str]) -> bool:
+    """Whether a file of this name is a kernel's source, for CUDA or for the host."""
+    return Path(path).suffix in _DEVICE_OF_SUFFIX
+
+
 def _own_source(path: Path) -> Source:
     device_kind = _DEVICE_OF_SUFFIX.get(path.suffix)
     if device_kind is None:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from _pytest.outcomes import Failed as _Failed
 
     from pytest_kgate.bench.request import Outcome
+    from pytest_kgate.evaluation.options.options import Options
     from pytest_kgate.report.record.record import Record
-    from pytest_kgate.session.options.options import Options
 else:
     _Failed = pytest.fail.Exception
 

@@ -11,9 +11,9 @@ import pytest
 
 from pytest_kgate.device.open import assigned
 from pytest_kgate.device.open import open_device
+from pytest_kgate.evaluation.options.options import Options
 from pytest_kgate.integrity.tampering.exit_guard import refuse_success
 from pytest_kgate.profile.under_tool.variables import watched
-from pytest_kgate.session.options.options import Options
 from pytest_kgate.session.report_tampering import Outcomes
 from pytest_kgate.session.runs import Runs
 

@@ -80,7 +80,7 @@ def test_draws_of_a_check_are_no_state_of_numpys_seed_sequence():
 
 
 def test_secret_is_of_128_bits_and_its_text_repeats_it():
-    from pytest_kgate.session.options import parse
+    from pytest_kgate.evaluation.options import parse
 
     one, other = seeds.drawn(), seeds.drawn()
     assert one != other

@@ -16,7 +16,7 @@ from pytest_kgate.build import library
 from pytest_kgate.build.compiler import cache
 from pytest_kgate.build.compiler import ninja
 from pytest_kgate.build.compiler import toolchain
-from pytest_kgate.session.options.options import OPTIONS
+from pytest_kgate.evaluation.options.options import OPTIONS
 
 
 @pytest.fixture(scope="session")

@@ -7,11 +7,11 @@ import inspect
 import pytest
 
 from pytest_kgate.errors import UsageError
+from pytest_kgate.evaluation.options.options import PER_TEST
 from pytest_kgate.session.collection.markers import MARKERS
 from pytest_kgate.session.collection.markers import Demands
 from pytest_kgate.session.collection.markers import gates_of
 from pytest_kgate.session.collection.markers import validate
-from pytest_kgate.session.options.options import PER_TEST
 from pytest_kgate.statistics.gates import ErrorGate
 from pytest_kgate.statistics.gates import SpeedGate
 

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from pytest_kgate.errors import UsageError
-from pytest_kgate.session.options.conflicts import check_conflicts
-from pytest_kgate.session.options.options import OPTIONS
-from pytest_kgate.session.options.options import PER_TEST
-from pytest_kgate.session.options.options import Options
+from pytest_kgate.evaluation.options.conflicts import check_conflicts
+from pytest_kgate.evaluation.options.options import OPTIONS
+from pytest_kgate.evaluation.options.options import PER_TEST
+from pytest_kgate.evaluation.options.options import Options
+from pytest_kgate.evaluation.options.override import override
 from pytest_kgate.session.options.sources import from_config
-from pytest_kgate.session.options.sources import override
 
 
 class Config:

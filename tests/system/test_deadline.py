@@ -84,3 +84,46 @@ def test_watchdog_is_not_taken_for_a_thread_of_the_candidate():
         assert new_threads(before) == ["candidates-own"]
     ends.set()
     own.join()
+
+
+def in_thread(function):
+    """What the function returns or raises in a thread that is not the main one."""
+    found = []
+
+    def run():
+        try:
+            found.append(function())
+        except BaseException as error:
+            found.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+def loop():
+    while True:
+        pass
+
+
+def test_block_in_another_thread_ends_at_its_deadline():
+    def block():
+        with deadline(0.05, "the check", ignored):
+            loop()
+
+    error = in_thread(block)
+    assert isinstance(error, CandidateError)
+    assert "the check did not end within 0.05 s; it was in loop, test_deadline.py line" in error.what
+
+
+def test_block_in_another_thread_that_ends_in_time_leaves_nothing_behind():
+    def block():
+        with deadline(0.02, "the check", ignored):
+            pass
+        until = time.monotonic() + 0.06
+        while time.monotonic() < until:
+            pass
+        return "fine"
+
+    assert in_thread(block) == "fine"

@@ -20,6 +20,7 @@ from typing import NoReturn
 from typing import TypeAlias
 
 from pytest_kgate.errors import CandidateError
+from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
 
 if TYPE_CHECKING:
@@ -64,9 +65,20 @@ class CandidateFunction:
         _refuse(self.name)
 
     def load(self) -> Callable[..., Any]:
-        """Import its module in this process, and return it; raises `CandidateError` where there is no such function."""
-        module = None if self.problem is None else self.problem.imported(self.where)
-        found = getattr(_module(self.where) if module is None else module, self.function, None)
+        """Import its module in this process, and return it.
+
+        Raises `CandidateError` where that can't be imported, or has no such function.
+        """
+        try:
+            module = None if self.problem is None else self.problem.imported(self.where)
+            module = _module(self.where) if module is None else module
+        except KgateError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise CandidateError(
+                f"{self.where} can't be imported: {type(error).__name__}: {error}.", "Correct what it does then."
+            ) from error
+        found = getattr(module, self.function, None)
         if not callable(found):
             raise CandidateError(f"{self.where} has no function {self.function}.", "Check the candidate's name.")
         called: Callable[..., Any] = found

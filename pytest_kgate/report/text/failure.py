@@ -70,6 +70,8 @@ def _advice(record: Record, sentence: str) -> str:
 def _again(record: Record) -> str:
     """The command that repeats the call, from where the session was started."""
     asked = record.get("asked")
+    if asked and not asked["command"]:
+        return f"evaluate(candidate, problem, ..., seed={record['seeds']['session']!r})"
     command = asked["command"] if asked else ["pytest", record["test"]]
     fixed = asked is not None and asked["sources"].get("seed") in ("marker", "kbench")
     seed = [] if fixed else ["--kgate-seed", str(record["seeds"]["session"])]

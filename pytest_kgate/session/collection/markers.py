@@ -21,12 +21,12 @@ from typing import Any
 import pytest
 
 from pytest_kgate.errors import UsageError
+from pytest_kgate.evaluation.options.options import BY_NAME
+from pytest_kgate.evaluation.options.options import PER_TEST
+from pytest_kgate.evaluation.options.options import Options
+from pytest_kgate.evaluation.options.override import override
 from pytest_kgate.profile.sanitizer.tools import TOOLS
 from pytest_kgate.profile.sanitizer.tools import Sanitize
-from pytest_kgate.session.options.options import BY_NAME
-from pytest_kgate.session.options.options import PER_TEST
-from pytest_kgate.session.options.options import Options
-from pytest_kgate.session.options.sources import override
 
 if TYPE_CHECKING:
     # gate.py computes, so it imports numpy: only a test that has a gate may pay for that.

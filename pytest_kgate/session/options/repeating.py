@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_kgate.bench.kernelbench import COMMAND
-from pytest_kgate.session.options.options import BY_NAME
+from pytest_kgate.evaluation.options.options import BY_NAME
 
 if TYPE_CHECKING:
     import pytest
 
-    from pytest_kgate.session.options.options import Options
+    from pytest_kgate.evaluation.options.options import Options
 
 _LEFT_OUT = (BY_NAME["seed"].flag, BY_NAME["json"].flag)
 """A record has its own seed; and one test's records must not take the place of all tests' file."""

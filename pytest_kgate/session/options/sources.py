@@ -1,11 +1,10 @@
-"""Where options come from.
+"""Where a session's options come from.
 
 Precedence: marker or `kbench` keyword > command line > environment > ini file > default.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,13 +13,12 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from pytest_kgate.errors import UsageError
-from pytest_kgate.session.options.conflicts import check_conflicts
-from pytest_kgate.session.options.conflicts import check_device_has_timer
-from pytest_kgate.session.options.option import Option
-from pytest_kgate.session.options.options import BY_NAME
-from pytest_kgate.session.options.options import OPTIONS
-from pytest_kgate.session.options.options import PER_TEST
-from pytest_kgate.session.options.options import Options
+from pytest_kgate.evaluation.options.conflicts import check_conflicts
+from pytest_kgate.evaluation.options.conflicts import check_device_has_timer
+from pytest_kgate.evaluation.options.option import Option
+from pytest_kgate.evaluation.options.options import BY_NAME
+from pytest_kgate.evaluation.options.options import OPTIONS
+from pytest_kgate.evaluation.options.options import Options
 
 if TYPE_CHECKING:
     import pytest
@@ -56,26 +54,13 @@ def from_config(config: pytest.Config, environ: Mapping[str, str] = os.environ) 
     return options
 
 
-def override(options: Options, source: str = "marker", /, **given: object) -> Options:
-    """These options with some replaced for one test; raises UsageError as `from_config` does."""
-    for name in given:
-        if name not in PER_TEST:
-            raise UsageError(f"{name} ({source}) is not an option of one test.", f"These are: {', '.join(PER_TEST)}.")
-    values = {name: BY_NAME[name].value(value, source) for name, value in given.items()}
-    sources = MappingProxyType({**options.sources, **dict.fromkeys(values, source)})
-    replaced = dataclasses.replace(options, **values, sources=sources)
-    check_conflicts(replaced)
-    return replaced
-
-
 def _find(option: Option, config: pytest.Config, environ: Mapping[str, str]) -> tuple[object, str]:
     given = config.getoption(option.ini, default=None)
     if given is not None:
         return given, option.flag
-    for variable in option.environ:
-        # Set but empty is how CI systems spell "not set".
-        if environ.get(variable):
-            return environ[variable], variable
+    variable = option.variable_set(environ)
+    if variable is not None:
+        return environ[variable], variable
     try:
         given = config.getini(option.ini)
     except TypeError as error:  # native TOML with a bare number, on pytest 9.0 and 9.1

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -19,6 +21,8 @@ _GRACE_SECONDS = 10.0
 
 _EARLY_SECONDS = 0.01
 """A signal that comes so much before its time is not ours."""
+
+_TODO = "Look for an endless loop or a lock; raise --kgate-timeout if it is just slow."
 
 _AT_ONCE_SECONDS = 1e-6
 """What a timer is set to whose time has come: 0 would switch it off."""
@@ -37,16 +41,29 @@ class Watchdog(threading.Timer):
 def deadline(seconds: float, doing: str, when_stuck: Callable[[str], None]) -> Iterator[None]:
     """Raise `CandidateError` in the block after `seconds`; call `when_stuck` from another thread if that fails.
 
-    Needs the main thread and POSIX signals; elsewhere only the second half works. A process has one timer for them: if
-    another plugin, such as pytest-timeout, has set it to an earlier time, it is left as it is, and ends the block.
+    In the main thread a POSIX signal interrupts the block. A process has one timer for them: if another plugin, such as
+    pytest-timeout, has set it to an earlier time, it is left as it is, and ends the block. In another thread the error
+    is raised as soon as that thread runs Python code, which a call that waits, such as `time.sleep`, puts off.
     """
     complaint = f"The candidate hung: {doing} did not end within {seconds:g} s"
     stuck = Watchdog(seconds + _GRACE_SECONDS, when_stuck, (complaint,))
-    interruptible = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
+    in_main = threading.current_thread() is threading.main_thread()
+    interrupted = _by_signal if in_main and hasattr(signal, "setitimer") else _by_watchdog
+    stuck.start()
+    try:
+        with interrupted(seconds, doing, complaint):
+            yield
+    finally:
+        stuck.cancel()
+
+
+@contextlib.contextmanager
+def _by_signal(seconds: float, doing: str, complaint: str) -> Iterator[None]:
     start = time.monotonic()
-    others_seconds = signal.getitimer(signal.ITIMER_REAL)[0] if interruptible else 0.0
+    others_seconds = signal.getitimer(signal.ITIMER_REAL)[0]
     if 0 < others_seconds <= seconds:
-        interruptible = False
+        yield
+        return
 
     def interrupt(signum: int, frame: FrameType | None) -> None:
         passed = time.monotonic() - start
@@ -56,25 +73,52 @@ def deadline(seconds: float, doing: str, when_stuck: Callable[[str], None]) -> I
                 f"it{_place(frame)}.",
                 "Something in this process set the timer of signals (signal.alarm, signal.setitimer): leave it alone.",
             )
-        raise CandidateError(
-            f"{complaint}{_place(frame)}.",
-            "Look for an endless loop or a lock; raise --kgate-timeout if it is just slow.",
-        )
+        raise CandidateError(f"{complaint}{_place(frame)}.", _TODO)
 
-    if interruptible:
-        previous_handler = signal.signal(signal.SIGALRM, interrupt)
-        signal.setitimer(signal.ITIMER_REAL, seconds)
-    stuck.start()
+    previous_handler = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
     finally:
-        stuck.cancel()
-        if interruptible:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, previous_handler)
-            if others_seconds:
-                left = others_seconds - (time.monotonic() - start)
-                signal.setitimer(signal.ITIMER_REAL, max(left, _AT_ONCE_SECONDS))
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous_handler)
+        if others_seconds:
+            left = others_seconds - (time.monotonic() - start)
+            signal.setitimer(signal.ITIMER_REAL, max(left, _AT_ONCE_SECONDS))
+
+
+@contextlib.contextmanager
+def _by_watchdog(seconds: float, _doing: str, complaint: str) -> Iterator[None]:
+    """Python raises an exception in another thread when it is asked to, by the exception's class."""
+    thread = threading.get_ident()
+    lock = threading.Lock()
+    over = False
+
+    def interrupt(complaint: str) -> None:
+        said = f"{complaint}{_place(sys._current_frames().get(thread))}."
+
+        class Hung(CandidateError):
+            def __init__(self) -> None:
+                super().__init__(said, _TODO)
+
+        with lock:
+            if not over:
+                _raise_in(thread, Hung)
+
+    timer = Watchdog(seconds, interrupt, (complaint,))
+    timer.start()
+    try:
+        yield
+    finally:
+        with lock:
+            over = True
+            _raise_in(thread, None)  # what was asked for and has not come yet must not come any more
+        timer.cancel()
+
+
+def _raise_in(thread: int, error: type[Exception] | None) -> None:
+    raised = ctypes.c_void_p(None) if error is None else ctypes.py_object(error)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), raised)
 
 
 def _place(frame: FrameType | None) -> str:

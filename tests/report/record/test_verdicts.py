@@ -9,10 +9,10 @@ from typing import get_args
 import pytest
 
 from pytest_kgate.bench.request import Outcome
+from pytest_kgate.evaluation.options.options import Options
 from pytest_kgate.report.record.record import RecordVerdict
 from pytest_kgate.report.record.verdicts import VERDICTS
 from pytest_kgate.report.record.verdicts import worst
-from pytest_kgate.session.options.options import Options
 from pytest_kgate.session.outcome import GateFailure
 from pytest_kgate.session.outcome import GateWarning
 from pytest_kgate.session.outcome import report_outcome

@@ -6,12 +6,16 @@ Nothing that a child sends is executed or unpickled, which is why this is not `m
 from __future__ import annotations
 
 import json
+import select
 import socket
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 _LONGEST = 2**16
 """The most bytes of a message. A memory layout takes some hundred; texts are cut."""
+
+_STEP_SECONDS = 0.2
 
 
 class Channel:
@@ -54,6 +58,10 @@ class Channel:
 
         Raises `EOFError` or `OSError` where the other process has ended, `ValueError` where it sent no JSON object.
         """
+        if threading.current_thread() is not threading.main_thread():
+            # A deadline ends this wait by a signal in the main thread alone; elsewhere Python code has to run for it.
+            while not select.select([self._end], [], [], _STEP_SECONDS)[0]:
+                pass
         data = self._end.recv(_LONGEST)
         if not data:
             raise EOFError

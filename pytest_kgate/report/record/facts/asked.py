@@ -12,6 +12,8 @@ class AskedFacts(TypedDict):
     """The arguments that run its test again, the program first, from the folder in which pytest was started.
 
     Those that the session was given, with this test in place of the others; without its seed and its file of records.
+    Empty for a call of `evaluate`.
     """
     sources: dict[str, str]
-    """Who set each option that is not at its default: `--kgate-budget`, `KGATE_BUDGET`, `ini`, `marker` or `kbench`."""
+    """Who set each option that is not at its default: `--kgate-budget`, `KGATE_BUDGET`, `ini`, `marker`,
+    `kbench` or `evaluate`."""

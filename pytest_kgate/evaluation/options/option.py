@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field
 from typing import Any
 
 from pytest_kgate.errors import UsageError
-from pytest_kgate.session.options import parse
+from pytest_kgate.evaluation.options import parse
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,10 @@ class Option:
     @property
     def environ(self) -> tuple[str, ...]:
         return (f"KGATE_{self.name.upper()}", *self.also_environ)
+
+    def variable_set(self, environ: Mapping[str, str]) -> str | None:
+        """The first of its environment variables that is set; one that is empty is how CI systems spell "not set"."""
+        return next((one for one in self.environ if environ.get(one)), None)
 
     @property
     def help_everywhere(self) -> str:

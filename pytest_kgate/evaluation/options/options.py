@@ -9,11 +9,11 @@ from dataclasses import field
 from pathlib import Path
 from types import MappingProxyType
 
-from pytest_kgate.session.options import parse
-from pytest_kgate.session.options.option import Option
-from pytest_kgate.session.options.option import choice
-from pytest_kgate.session.options.option import option
-from pytest_kgate.session.options.option import switch
+from pytest_kgate.evaluation.options import parse
+from pytest_kgate.evaluation.options.option import Option
+from pytest_kgate.evaluation.options.option import choice
+from pytest_kgate.evaluation.options.option import option
+from pytest_kgate.evaluation.options.option import switch
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pytest_kgate.errors import UsageError
-from pytest_kgate.session.options.options import Options
+from pytest_kgate.evaluation.options.options import Options
 
 _TIMERS = {"host": ("auto", "wall"), "cuda": ("auto", "graph", "queue", "eager")}
 """Of each kind of device."""

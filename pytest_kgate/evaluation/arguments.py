@@ -1,0 +1,41 @@
+"""What the arguments of a call come to, whoever makes it: `kbench` in a test, or `evaluate`."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+from typing import Any
+
+from pytest_kgate.bench.request import Settings
+from pytest_kgate.errors import UsageError
+from pytest_kgate.problems.problem import Problem
+
+if TYPE_CHECKING:
+    from pytest_kgate.evaluation.options.options import Options
+
+
+def demand_problem(caller: str, candidate: object, problem: object) -> None:
+    """Raise `UsageError` where the two arguments of a call are not a candidate and a problem, in this order."""
+    if isinstance(candidate, Problem):
+        raise UsageError(f"{caller} was given the problem first.", f"Write {caller}(candidate, problem).")
+    if not isinstance(problem, Problem):
+        raise UsageError(
+            f"{caller} takes a Problem as its second argument, got {type(problem).__name__}.",
+            "Make one with sdpa_oracle(shape), or with pytest_kgate.Problem(...)."
+            if caller == "kbench"
+            else "Make one with pytest_kgate.Problem(...).",
+        )
+
+
+def positive(caller: str, name: str, value: Any) -> float:
+    """The value of an argument that takes a positive number; raises `UsageError` for others."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+        raise UsageError(f"{caller}({name}=...) cannot be {value!r}.", "It takes a positive number.")
+    return float(value)
+
+
+def settings_of(options: Options, **more: Any) -> Settings:
+    """What the options of one call are to the bench, and `more` that no option says."""
+    known = {field.name for field in dataclasses.fields(options)}
+    wanted = [field.name for field in dataclasses.fields(Settings) if field.name in known]
+    return Settings(**{**{name: getattr(options, name) for name in wanted}, **more})
