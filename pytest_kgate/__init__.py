@@ -19,6 +19,7 @@ __all__ = [
     "__version__",
     "equal",
     "evaluate",
+    "shapes",
 ]
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pytest_kgate.evaluation.evaluate import evaluate
     from pytest_kgate.problems import equal
     from pytest_kgate.problems.backward import Backward
+    from pytest_kgate.problems.grids import shapes
     from pytest_kgate.problems.problem import Problem
     from pytest_kgate.problems.shape import Shape
     from pytest_kgate.report.record.record import Record
@@ -46,11 +48,15 @@ else:  # a type checker that saw this function would take any name for one of th
         "Shape": "pytest_kgate.problems.shape",
         "evaluate": "pytest_kgate.evaluation.evaluate",
     }
+    _WHOLE_MODULES = {
+        "equal": "pytest_kgate.problems.equal",
+        "shapes": "pytest_kgate.problems.grids.shapes",
+    }
 
     def __getattr__(name):
         # Resolved on first use: `import pytest_kgate.plugin` runs in every pytest session and must not import torch.
-        if name == "equal":
-            return importlib.import_module("pytest_kgate.problems.equal")
+        if name in _WHOLE_MODULES:
+            return importlib.import_module(_WHOLE_MODULES[name])
         if name in _MODULES:
             return getattr(importlib.import_module(_MODULES[name]), name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class KgateError(Exception):
     """A failure that the user can act on."""
@@ -44,3 +46,12 @@ class ProblemError(KgateError):
 
 class TimingError(KgateError):
     """The device could not be timed in a way that can be trusted."""
+
+
+def hint(word: str, known: Iterable[str]) -> str:
+    """` Did you mean 'wmma'?`, with the blank before it, or nothing."""
+    import difflib  # here, since every session of pytest would pay
+
+    folded = {name.casefold(): name for name in known}
+    close = difflib.get_close_matches(word.casefold(), folded, n=1)
+    return f" Did you mean {folded[close[0]]!r}?" if close else ""

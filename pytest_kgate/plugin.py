@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from pytest_kgate.bench.processes.variable import file_of_task
+from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.integrity.tampering.exit_guard import install_exit_guard
 from pytest_kgate.integrity.tampering.monkeypatches import MONKEYPATCHES
@@ -17,6 +19,7 @@ from pytest_kgate.integrity.tampering.monkeypatches import follow_imports
 from pytest_kgate.profile.under_tool.variables import watched
 from pytest_kgate.session.collection import markers
 from pytest_kgate.session.collection import selection
+from pytest_kgate.session.collection.misuse import end_collection
 from pytest_kgate.session.exit import exit_if_device_hangs
 from pytest_kgate.session.fixtures.fixtures import kbench
 from pytest_kgate.session.fixtures.fixtures import kernels
@@ -50,7 +53,11 @@ def pytest_configure(config: pytest.Config) -> None:
         options = from_config(config)
         task_file = file_of_task()
         session = config.stash[SESSION] = Session(config, replace(options, json=None) if task_file else options)
-    except UsageError as error:
+        if options.shapes is not None:
+            from pytest_kgate.session.collection.chosen_shapes import ChosenShapes
+
+            config.pluginmanager.register(ChosenShapes.of(options), "kgate-shapes")
+    except KgateError as error:
         raise pytest.UsageError(f"{error.what}\n{error.todo}") from None
     if task_file:
         from pytest_kgate.bench.processes.child import Child
@@ -65,13 +72,19 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(UnderTool(), "kgate-under-tool")
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_make_parametrize_id(val: object) -> str | None:
+    module = sys.modules.get("pytest_kgate.problems.shape")  # where nobody has imported it, there is no Shape
+    return str(val) if module is not None and isinstance(val, module.Shape) else None
+
+
+def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
     try:
         markers.validate(items)
         chosen = config.stash[SESSION].options.impl
         kept, dropped = selection.select(items, chosen) if chosen else (items, [])
     except UsageError as error:
-        raise pytest.UsageError(f"{error.what}\n{error.todo}") from None
+        end_collection(session, items, error)
+        return
     if dropped:
         config.hook.pytest_deselected(items=dropped)
         items[:] = kept

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import operator
 import re
-from collections.abc import Iterable
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import replace
@@ -17,6 +15,7 @@ from pathlib import Path
 from pytest_kgate.build import includes
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
+from pytest_kgate.errors import hint
 
 _IMPLEMENTATION = re.compile(
     r'^[ \t]*KGATE_IMPLEMENTATION\(\s*(?P<name>\w+)\s*,\s*"(?P<source>[^"]+)"\s*,\s*(?P<device>\w+)\s*,'
@@ -214,10 +213,3 @@ def check_knobs(source: Source, knobs: Mapping[str, object]) -> dict[str, int]:
 
 def _listing(known: Mapping[str, Implementation]) -> str:
     return ", ".join(name if entry.status == "ready" else f"{name} ({entry.status})" for name, entry in known.items())
-
-
-def hint(word: str, known: Iterable[str]) -> str:
-    """` Did you mean 'wmma'?`, with the blank before it, or nothing."""
-    folded = {name.casefold(): name for name in known}
-    close = difflib.get_close_matches(word.casefold(), folded, n=1)
-    return f" Did you mean {folded[close[0]]!r}?" if close else ""

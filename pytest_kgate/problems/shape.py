@@ -59,6 +59,8 @@ class Shape:
                 continue
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise ValueError(f"Shape.{name} must be a positive integer, got {value!r}")
+        if not isinstance(self.causal, bool):  # "false", say, would be taken for True
+            raise ValueError(f"Shape.causal must be True or False, got {self.causal!r}")
         if self.kv_heads is not None and self.heads % self.kv_heads:
             raise ValueError(
                 f"Shape.kv_heads must divide heads, since each is read by as many: got {self.kv_heads} of {self.heads}"

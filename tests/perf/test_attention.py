@@ -16,14 +16,14 @@ LARGE = [Shape(2, 8, 2048, 64), Shape(2, 8, 2048, 64, causal=True), Shape(2, 8, 
 
 
 @pytest.mark.allclose(1e-5)
-@pytest.mark.parametrize("shape", MISSION, ids=str)
+@pytest.mark.parametrize("shape", MISSION)
 @pytest.mark.parametrize("impl", [pytest.param("host", marks=pytest.mark.speedup(0.95))])
 def test_host_kernel_beats_sdpa_on_the_cpu(kbench, sdpa_oracle, kernels, impl, shape):
     kbench(kernels(impl), sdpa_oracle(shape, dtype="float32"))
 
 
 @pytest.mark.allclose(2e-3)
-@pytest.mark.parametrize("shape", MISSION, ids=str)
+@pytest.mark.parametrize("shape", MISSION)
 @pytest.mark.parametrize(
     "impl",
     [
@@ -43,7 +43,7 @@ def test_cuda_kernel_against_the_fastest_sdpa(kbench, sdpa_oracle, kernels, impl
 
 @pytest.mark.allclose(2e-3)
 @pytest.mark.speedup(0.95)
-@pytest.mark.parametrize("shape", [*MISSION, *LARGE], ids=str)
+@pytest.mark.parametrize("shape", [*MISSION, *LARGE])
 def test_mma_beats_flash_attention(kbench, sdpa_oracle, kernels, shape):
     kbench(kernels("mma"), sdpa_oracle(shape, backend="flash"))
 

@@ -77,6 +77,15 @@ class Options:
         metavar="NAME[,NAME...]",
         also_environ=("IMPL",),
     )
+    shapes: str | Path | None = option(
+        None,
+        "Run the tests that are parametrized with a grid of `pytest_kgate.shapes` over this one instead, and of those "
+        "with other lists of shapes only what this one has.",
+        parse=parse.grid,
+        allowed="the name of a grid, such as acceptance, or the path of a file, such as grid.toml",
+        metavar="NAME|FILE",
+    )
+    """A name, or a path: absolute, where it was read by `from_config`."""
     sdpa_backend: str = choice(
         ("fastest", "flash", "cudnn", "efficient", "math"),
         "Which backend of PyTorch's SDPA is the reference: fastest finds it by a short race for each shape.",

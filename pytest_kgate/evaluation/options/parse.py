@@ -72,6 +72,12 @@ def path(value: object) -> Path:
     return Path(value).expanduser()
 
 
+def grid(value: object) -> str | Path:
+    """A grid's name, or the path of a file, which has a suffix or a folder; `~` is the home directory."""
+    found = path(value)
+    return found if found.suffix or len(found.parts) > 1 else found.name
+
+
 def switch(value: object) -> bool:
     """A word for on or off, in any case: 1, true, yes, on; 0, false, no, off."""
     words = {

@@ -169,7 +169,7 @@ def argument_of(item: pytest.Item) -> str:
 
 
 def arguments_like(config: pytest.Config) -> tuple[str, ...]:
-    """What makes the child collect as this session did: its root, ini file, plugins and overridden ini values.
+    """What makes the child collect as this session did: its root, ini file, plugins, overridden ini values and shapes.
 
     Nothing is deselected, and xdist starts no workers, whatever the ini file says.
     """
@@ -180,6 +180,9 @@ def arguments_like(config: pytest.Config) -> tuple[str, ...]:
         arguments += ["-p", str(plugin)]
     for override in config.getoption("override_ini") or ():
         arguments += ["-o", str(override)]
+    shapes = config.getoption("kgate_shapes", None)
+    if shapes is not None:
+        arguments.append(f"--kgate-shapes={shapes}")
     if config.pluginmanager.hasplugin("xdist"):
         arguments += ["-n0"]
     return tuple(arguments)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pytest_kgate.errors import UsageError
+from pytest_kgate.errors import hint
 
 if TYPE_CHECKING:
     import pytest
@@ -17,7 +18,6 @@ def select(items: Sequence[pytest.Item], chosen: Sequence[str]) -> tuple[list[py
     Raises `UsageError` for a name that is neither any test's parameter nor a shipped implementation, unless no test has
     such a parameter: IMPL may be another program's variable.
     """
-    from pytest_kgate.build.registry import hint
     from pytest_kgate.build.registry import implementations
 
     offered = {name for item in items if (name := _implementation(item)) is not None}

@@ -46,8 +46,9 @@ def from_config(config: pytest.Config, environ: Mapping[str, str] = os.environ) 
         given, source = _find(option, config, environ)
         sources[option.name] = source
         values[option.name] = option.default if source == "default" else option.value(given, source)
-    if values["json"] is not None:
-        values["json"] = _absolute(values["json"], sources["json"], config)
+    for name, value in values.items():
+        if isinstance(value, Path):
+            values[name] = _absolute(BY_NAME[name], value, sources[name], config)
     options = Options(**values, sources=MappingProxyType(sources))
     check_conflicts(options)
     check_device_has_timer(options)
@@ -68,7 +69,7 @@ def _find(option: Option, config: pytest.Config, environ: Mapping[str, str]) -> 
     return (given, "ini") if given else (None, "default")
 
 
-def _absolute(path: Path, source: str, config: pytest.Config) -> Path:
+def _absolute(option: Option, path: Path, source: str, config: pytest.Config) -> Path:
     # As pytest does it: what an ini file says is relative to that file, all else to where pytest was started.
     beside_ini = source == "ini" and config.inipath is not None
     base = config.inipath.parent if beside_ini and config.inipath else config.invocation_params.dir
@@ -76,7 +77,7 @@ def _absolute(path: Path, source: str, config: pytest.Config) -> Path:
     if absolute.is_dir():
         # Found now, because the records are written when hours of races may lie behind.
         raise UsageError(
-            f"{BY_NAME['json'].label(source)} names a directory: {absolute}.",
-            f"Name a file in it: {path / 'records.json'}.",
+            f"{option.label(source)} names a directory: {absolute}.",
+            f"Name a file in it: {path / ('grid.toml' if option.name == 'shapes' else 'records.json')}.",
         )
     return absolute
