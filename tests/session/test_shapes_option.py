@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from pytest_kgate.profile.under_tool.session import arguments_like
+
 TESTS = """
 import pytest
 from pytest_kgate import Shape, shapes
@@ -111,6 +113,11 @@ def test_one_test_of_the_chosen_grid_can_be_named(user):
 def test_the_header_says_which_grid_and_how_many_shapes(user):
     result = user.runpytest_inprocess("--kgate-shapes=mine.toml", "--co")
     result.stdout.fnmatch_lines(["kgate: shapes of mine.toml, 2 of them (--kgate-shapes)"])
+
+
+def test_a_session_under_a_tool_collects_the_chosen_shapes_too(user):
+    config = user.parseconfig("--kgate-shapes=mine.toml")
+    assert "--kgate-shapes=mine.toml" in arguments_like(config)
 
 
 def test_workers_of_xdist_run_the_chosen_shapes(user):

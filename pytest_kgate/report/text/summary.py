@@ -48,6 +48,8 @@ class _Layout:
     """Whether a test stands on a line of its own above its cases."""
     drawn: bool = True
     """Whether one of the columns is the drawing."""
+    bound_above: bool = False
+    """Whether the bound stands behind the test's name, and not in a column."""
 
 
 def summary_table(records: Sequence[Record], width: int = 100, color: bool = False) -> str:
@@ -61,13 +63,13 @@ def summary_table(records: Sequence[Record], width: int = 100, color: bool = Fal
     rows = _together(rows_of(records))
     step = text.step_for((*row.ends, row.bound) for row in rows if row.ends and row.bound)
     layouts = _layouts(rows, step)
-    fitting = (
+    fitting = [
         one
         for enough in (_ENOUGH_NAME, _SHORTEST_NAME)
         for one in layouts[:-1]
         if _least_width(one, rows, enough) <= width
-    )
-    layout = next(fitting, layouts[-1])
+    ] + layouts[-1:]
+    layout = next((one for one in fitting if _distinct(one, rows, width)), fitting[0])
     parts = [_render(layout, rows, width, color)]
     if layout.drawn and any(row.ends and row.bound for row in rows):
         parts.append(f"! is the bound, [=|=] the interval, < > are further off; one character is {100 * step:g} %")
@@ -107,12 +109,21 @@ def _layouts(rows: Sequence[Row], step: float) -> list[_Layout]:
         _Layout((case, latency, both, ratio, limit, counted), drawn=False),
         _Layout((case, latency, both, ratio, limit, verdict), drawn=False),
         _Layout((case, latency, short, ratio, limit, verdict), drawn=False),
+        *([_Layout((case, latency, short, ratio, verdict), drawn=False, bound_above=True)] if _one_bound(rows) else []),
         _Layout((case, ratio, limit, verdict), drawn=False),
     ]
     return [
         replace(one, columns=tuple(column for column in one.columns if any(column.cell(row).strip() for row in rows)))
         for one in layouts
     ]
+
+
+def _one_bound(rows: Sequence[Row]) -> bool:
+    """Whether each test has a line of its own above its cases, which all have the same bound."""
+    bounds: dict[tuple[str, str], set[str]] = {}
+    for row in rows:
+        bounds.setdefault((row.path, row.function), set()).add(row.bound_text)
+    return all(row.parameters for row in rows) and all(len(found) == 1 for found in bounds.values())
 
 
 def _together(rows: Sequence[Row]) -> list[Row]:
@@ -165,12 +176,25 @@ def _least_width(layout: _Layout, rows: Sequence[Row], enough: int) -> int:
     return (min(names, enough) if layout.grouped else names) + sum(others)
 
 
+def _name_width(layout: _Layout, rows: Sequence[Row], width: int) -> int:
+    """The room that is left for names."""
+    widths = _widths(layout, rows)
+    return max(_SHORTEST_NAME, min(widths[0], width - sum(widths[1:])))
+
+
+def _distinct(layout: _Layout, rows: Sequence[Row], width: int) -> bool:
+    """Whether no two names of a test become the same where they are cut."""
+    names = _name_width(layout, rows, width)
+    whole = {(row.path, row.function, layout.columns[0].cell(row)) for row in rows}
+    return len({(path, function, _shorten(name, names)) for path, function, name in whole}) == len(whole)
+
+
 def _render(layout: _Layout, rows: Sequence[Row], width: int, color: bool) -> str:
     from rich.table import Table
     from rich.text import Text
 
     widths = _widths(layout, rows)
-    names = max(_SHORTEST_NAME, min(widths[0], width - sum(widths[1:])))
+    names = _name_width(layout, rows, width)
     table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold", show_edge=False)
     for index, column in enumerate(layout.columns):
         least = widths[index] - _GAP if index else names
@@ -183,17 +207,18 @@ def _render(layout: _Layout, rows: Sequence[Row], width: int, color: bool) -> st
             Text(cells[-1], VERDICTS[row.verdict].style),
         )
     lines = table_lines(table, max(width, names + sum(widths[1:])), color)
-    return "\n".join(_with_groups(lines, rows, width) if layout.grouped else lines)
+    return "\n".join(_with_groups(lines, rows, width, layout.bound_above) if layout.grouped else lines)
 
 
-def _with_groups(lines: Sequence[str], rows: Sequence[Row], width: int) -> list[str]:
+def _with_groups(lines: Sequence[str], rows: Sequence[Row], width: int, bound: bool) -> list[str]:
     """The name of each test above the lines of its cases; `lines` has the header and one line a row."""
     one_file = len({row.path for row in rows}) == 1
     result, group = [lines[0]], ""
     for line, row in zip(lines[1:], rows, strict=True):
         name = row.function if one_file or not row.path else f"{row.path}::{row.function}"
         if row.parameters and name != group:
-            result.append(_shorten(name, width))
+            told = f", bound {row.bound_text}" if bound and row.bound_text else ""
+            result.append(_shorten(name, width - len(told)) + told)
         group = name
         result.append(line)
     return result

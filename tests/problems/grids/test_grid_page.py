@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
+import torch  # noqa: F401  (pytester forgets what its sessions import, and torch can't be imported twice)
+from sample_suite import fake_device
 
 from pytest_kgate import shapes
 from pytest_kgate.problems.grids.named import NAMED
@@ -42,3 +44,27 @@ def test_the_example_is_collected_with_the_ids_that_the_page_names(pytester):
     (command,) = re.findall(r"pytest (.*) -n 2", BLOCKS["sh"])
     result = pytester.runpytest_inprocess("--co", "-q", *command.split())
     result.stdout.fnmatch_lines(["*::test_mine[[]8x8x1x64-kvheads2-kv8192-bfloat16]", "12 tests collected*"])
+
+
+KERNEL = """
+@pytest.fixture
+def kernels():
+    return lambda name: torch.nn.functional.scaled_dot_product_attention
+"""
+
+
+def test_the_example_is_raced_over_a_grid_and_has_a_row_for_each_shape(pytester, one_thread):
+    pytester.makeconftest(f"import torch\n{fake_device(0.8)}{KERNEL}")
+    pytester.makepyfile(test_page=BLOCKS["python"])
+    pytester.makefile(".toml", small="[[shapes]]\nbatch = 1\nheads = 2\nseqlen = [17, 33]\nhead_dim = 16\n")
+    result = pytester.runpytest_inprocess("-mperf", "-kfloat16 and not bfloat16", "--kgate-shapes=small.toml")
+    result.assert_outcomes(passed=2, deselected=2)
+    result.stdout.fnmatch_lines(
+        [
+            "gate *latency*ratio, 95 % interval*verdict*",
+            "test_mine",
+            " 1x2x17x16-float16 *0.95*PASS*",
+            " 1x2x33x16-float16 *0.95*PASS*",
+            "2 PASS",
+        ]
+    )

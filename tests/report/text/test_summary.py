@@ -87,6 +87,34 @@ def test_long_names_give_way_but_keep_their_ends() -> None:
     assert "12.4 us cudnn" in table
 
 
+GRID = [
+    f"tests/test_a.py::test_mma[{extents}{causal}-{dtype}]"
+    for extents in ("2x8x2048x64", "2x8x2048x128")
+    for causal in ("", "-causal")
+    for dtype in ("float16", "bfloat16")
+]
+"""Names whose ends and starts are alike."""
+
+
+def test_cases_of_a_grid_are_told_apart_at_80_columns_and_the_bound_they_share_makes_room() -> None:
+    lines = summary_table([speed_record(name) for name in GRID], 80).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "test_mma, bound 0.95" in lines
+    for name in GRID:
+        assert sum(f" {name.partition('[')[2][:-1]} " in line and "12.4 us" in line for line in lines) == 1
+
+
+def test_cases_with_bounds_of_their_own_are_told_apart_too() -> None:
+    bounds = [SpeedGate(0.95), SpeedGate(0.9)]
+    lines = summary_table(
+        [speed_record(name, bounds=(bounds[at % 2],)) for at, name in enumerate(GRID)], 80
+    ).splitlines()
+    assert max(map(len, lines)) <= 80
+    cases = [line.split()[0] for line in lines if "PASS" in line and "[" in line]
+    assert len(set(cases)) == len(GRID)
+    assert sum(" 0.9 " in line or " 0.90 " in line for line in lines) == len(GRID) / 2
+
+
 def test_parameters_in_brackets_are_shown_as_they_are() -> None:
     table = summary_table([speed_record("a.py::t[one [red] row]"), speed_record("a.py::t[[x]]")], 100)
     assert "one [red] row" in table
