@@ -13,6 +13,7 @@ from pytest_kgate import Problem
 from pytest_kgate import Record
 from pytest_kgate import SdpaOracle
 from pytest_kgate import Shape
+from pytest_kgate import shapes
 
 RELU = Problem(
     name="relu 64x64",
@@ -37,6 +38,14 @@ def test_attention(kbench: Kbench, sdpa_oracle: SdpaOracle, kernels: Kernels) ->
     problem: Problem = sdpa_oracle(Shape(1, 8, 512, 64, causal=True), dtype="float16", backend="flash")
     kbench(kernels("wmma", BLOCK_M=64), problem)
     kbench("mine.py:attention", problem, allclose=2e-3, speedup=0.9)
+
+
+@pytest.mark.parametrize("dtype", shapes.DTYPES)
+@pytest.mark.parametrize(
+    "shape", [*shapes.canonical(), *shapes.load("grid.toml"), *(s for s in shapes.all() if s.causal)]
+)
+def test_grid(kbench: Kbench, sdpa_oracle: SdpaOracle, kernels: Kernels, shape: Shape, dtype: str) -> None:
+    kbench(kernels("wmma"), sdpa_oracle(shape, dtype))
 
 
 def test_several(kbench: Kbench) -> None:
