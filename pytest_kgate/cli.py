@@ -38,6 +38,10 @@ _VERBS = {
         "pytest_kgate.bench.correctness.command",
         "ask whether the checks of your tests find wrong kernels; 1 if one lives",
     ),
+    "evaluate": (
+        "pytest_kgate.evaluation.verb.command",
+        "judge a candidate by a test of yours, as JSON for programs; 1 if it does not pass",
+    ),
     "kernelbench": (
         "pytest_kgate.bench.kernelbench",
         "judge a solution of a KernelBench problem; 1 if it is wrong or too slow",

@@ -39,6 +39,7 @@ RUNS = {
     "simulate": Run("simulate --gates 4 --only independent", "| independent, 2 % |"),
     "calibrate": Run(f"calibrate --device host {CALIBRATES}", "sort"),
     "selftest": Run("selftest test_it.py --kgate-device host -p no:cacheprovider", ""),
+    "evaluate": Run("evaluate mine.py:good --test test_it.py::test_nothing", "MISUSE, score 0", 2),
     "kernelbench": Run(
         "kernelbench problem.py wrong.py --device host", "again     kgate kernelbench problem.py wrong.py", 1
     ),
@@ -79,6 +80,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None) ->
         file.append(record)
     file.close()
     (tmp_path / "test_it.py").write_text(BEFORE)
+    (tmp_path / "mine.py").write_text("")
     (tmp_path / "problem.py").write_text(PROBLEM)
     (tmp_path / "wrong.py").write_text(PROBLEM.replace("Model(", "ModelNew(").replace("torch.relu(x)", "x * 1"))
     return tmp_path

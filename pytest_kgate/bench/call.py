@@ -78,8 +78,8 @@ def run(
     references. `when_stuck` is told what was under way when a step hangs in native code. `progress` is called after
     each round; `notice` with warnings that a user should see before the budget is spent; `waiting` with whom the call
     waits for. `spawn` starts one of several processes, and is needed where the request asks for them. `room` has the
-    session's clean process. `step` is told of `check` and `time` as they begin. Raises `UsageError` where the call
-    itself makes no sense.
+    session's clean process. `step` is told of `wait` (for the device), `check` and `time` as they begin. Raises
+    `UsageError` where the call itself makes no sense.
     """
     builder = RecordBuilder(request, device, environment)
     if request.sanitizer is not None and request.sanitizer["verdict"] != "PASS":
@@ -168,6 +168,8 @@ def _run(
         isolated=isolation is not None,
     )
     with contextlib.ExitStack() as stack:
+        if step is not None:
+            step("wait")
         with spent("lease"):
             stack.enter_context(leased(builder.lease_name, settings.timeout, waiting))
         with spent("check"), deadline(settings.timeout, f"the check of {problem.name}", when_stuck):

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_kgate.evaluation.verb.witness import WITNESS
+
 if TYPE_CHECKING:
     from pytest_kgate.session.session import Session
 
@@ -19,6 +21,9 @@ _NAMED = 10
 def end_now(session: Session, complaint: str) -> None:
     """End the process because a candidate is stuck in native code; called from the watchdog's thread."""
     session.close()
+    witness = session.config.stash.get(WITNESS, None)
+    if witness is not None:
+        witness.stuck(complaint)
     where = f" The records so far are in {session.options.json}." if session.keeps_file else ""
     test = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")[0]
     text = (

@@ -84,10 +84,11 @@ def signal_all(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
 
 
 def last_lines(output: IO[str]) -> list[str]:
-    """The last lines, without empty ones, of the file that a child's output went to.
+    """The last lines, without empty ones, of the file that a child's output went to."""
+    return [line.rstrip() for line in end_of(output).splitlines() if line.strip()][-_LINES:]
 
-    Only the file's end is read, since a child may have made it larger than the memory.
-    """
+
+def end_of(output: IO[str]) -> str:
+    """The end of the file that a child's output went to; the child may have made it larger than the memory."""
     size = os.fstat(output.fileno()).st_size
-    text = os.pread(output.fileno(), _READ_BYTES, max(0, size - _READ_BYTES)).decode("utf-8", errors="replace")
-    return [line.rstrip() for line in text.splitlines() if line.strip()][-_LINES:]
+    return os.pread(output.fileno(), _READ_BYTES, max(0, size - _READ_BYTES)).decode("utf-8", errors="replace")

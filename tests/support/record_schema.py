@@ -1,6 +1,6 @@
-"""The JSON Schema of files of records: made of the types in `report/record/`, and held against files.
+"""The JSON Schemas of files of records and of what `kgate evaluate` prints: made of their types, and held against them.
 
-`python tests/support/record_schema.py` writes records.schema.json anew.
+`python tests/support/record_schema.py` writes records.schema.json and evaluation.schema.json anew.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 
 from typing_extensions import NotRequired
 
+from pytest_kgate.evaluation.verb import answer
 from pytest_kgate.report.record import record
 from pytest_kgate.report.record.facts.timing import EvidenceFacts
 from pytest_kgate.report.record.record import KernelFacts
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     import jsonschema
 
 SCHEMA_FILE = Path(record.__file__).with_name("records.schema.json")
+EVALUATION_SCHEMA_FILE = Path(answer.__file__).with_name("evaluation.schema.json")
 
 _OPEN = (EvidenceFacts, KernelFacts)
 """Types whose dicts may have keys besides those that are named, which no TypedDict can say of itself."""
@@ -40,30 +42,40 @@ _PLAIN = {str: "string", bool: "boolean", int: "integer", float: "number", NoneT
 
 def demand_valid(content: Any) -> None:
     """Raise `jsonschema.ValidationError` where a file's content does not fit."""
-    _validator().validate(content)
+    _validator(SCHEMA_FILE).validate(content)
+
+
+def demand_valid_evaluation(content: Any) -> None:
+    """The same of what `kgate evaluate` prints."""
+    _validator(EVALUATION_SCHEMA_FILE).validate(content)
 
 
 @functools.cache
-def _validator() -> jsonschema.Draft202012Validator:
+def _validator(file: Path) -> jsonschema.Draft202012Validator:
     """Made once; to check the schema itself would take sixty times as long as to check by it; `tests/report` does."""
     import jsonschema  # not ahead of the tests that do without it, on machines that have none
 
-    return jsonschema.Draft202012Validator(json_schema())
+    return jsonschema.Draft202012Validator(json_schema(file))
 
 
-def json_schema() -> dict[str, Any]:
-    """The JSON Schema (2020-12) of a file of records, as the package has it."""
-    schema: dict[str, Any] = json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))
+def json_schema(file: Path = SCHEMA_FILE) -> dict[str, Any]:
+    """The JSON Schema (2020-12) of a file of records, or another one, as the package has it."""
+    schema: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return schema
 
 
-def schema_text() -> str:
+def schema_text(cls: type = RecordsDocument, title: str = "Records of pytest-kgate") -> str:
     """The JSON Schema as the types have it now, as text for the file."""
     definitions: dict[str, Any] = {}
-    root = _object(RecordsDocument, definitions)
-    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Records of pytest-kgate"}
+    root = _object(cls, definitions)
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title}
     schema = {**head, **root, "$defs": dict(sorted(definitions.items()))}
     return json.dumps(schema, indent=1) + "\n"
+
+
+def evaluation_schema_text() -> str:
+    """The same for what `kgate evaluate` prints."""
+    return schema_text(answer.Evaluation, "What kgate evaluate prints")
 
 
 def _object(cls: type, definitions: dict[str, Any]) -> dict[str, Any]:
@@ -148,4 +160,5 @@ def _one_line(text: str) -> str:
 
 if __name__ == "__main__":
     SCHEMA_FILE.write_text(schema_text(), encoding="utf-8")
-    print(f"wrote {SCHEMA_FILE}", file=sys.stderr)
+    EVALUATION_SCHEMA_FILE.write_text(evaluation_schema_text(), encoding="utf-8")
+    print(f"wrote {SCHEMA_FILE} and {EVALUATION_SCHEMA_FILE}", file=sys.stderr)

@@ -160,6 +160,19 @@ class Options:
         allowed="a GPU architecture as nvcc names it, such as sm_90a",
         metavar="sm_NN",
     )
+    candidate: str | None = option(
+        None,
+        "Judge this candidate in place of those that the tests hand to kbench: a function of a Python file, a kernel's "
+        "source, or a solution of a published problem.",
+        parse=parse.name,
+        allowed="a candidate's name, such as new.py:attention, new.cu or solution.py",
+        metavar="FILE[:NAME]",
+    )
+    until: str = choice(
+        ("time", "check", "build"),
+        "The last step of each kbench call: check only compares answers, build only compiles or imports the candidate.",
+        per_test=False,
+    )
     debug: bool = switch(
         "Build every kernel of a run with what it asserts on the device: to find a fault, since asserts take time.",
         per_test=True,

@@ -107,6 +107,13 @@ def one_of(words: tuple[str, ...]) -> Callable[[object], str]:
     return parse
 
 
+def name(value: object) -> str:
+    """Any text but an empty one."""
+    if not isinstance(value, str) or not value:
+        raise ValueError(value)
+    return value
+
+
 def names(value: object) -> tuple[str, ...]:
     """Names separated by commas; a repeated one counts once."""
     if not isinstance(value, str):

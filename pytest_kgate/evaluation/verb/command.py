@@ -1,0 +1,91 @@
+"""`kgate evaluate`: one candidate in the place of a test's own, judged by that test in a process that is limited."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_kgate.errors import KgateError
+from pytest_kgate.errors import UsageError
+from pytest_kgate.evaluation.options.options import BY_NAME
+from pytest_kgate.evaluation.verb.outcome import answer_of
+from pytest_kgate.evaluation.verb.outcome import exit_status
+from pytest_kgate.evaluation.verb.outcome import misuse
+from pytest_kgate.evaluation.verb.session import Asked
+from pytest_kgate.evaluation.verb.session import judged
+from pytest_kgate.report.record.values import plain
+from pytest_kgate.system import json_file
+
+if TYPE_CHECKING:
+    from pytest_kgate.evaluation.verb.answer import Evaluation
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the verb."""
+    parser.description = (
+        "Judge a candidate by a test, which hands kbench this one in the place of its own: with its problem, its "
+        "markers and its options. The exit status is 0 where it passes, 1 where it does not, 2 where it was not judged "
+        "and is not at fault, 75 where another process kept the device."
+    )
+    parser.add_argument(
+        "file",
+        metavar="FILE[:NAME]",
+        help="a kernel's source (.cu, .cpp), a function of a Python file (new.py:attention), or a solution of a "
+        "published problem (new.py)",
+    )
+    parser.add_argument("--test", metavar="NODEID", help="the test that judges, as pytest takes it")
+    parser.add_argument(
+        "--until", metavar="STEP", default="time", help="the last step: build, check or time; default: %(default)s"
+    )
+    parser.add_argument(
+        "--isolate", action="store_true", help="run the candidate in a process of its own: for code you don't trust"
+    )
+    parser.add_argument(
+        "--time-limit",
+        metavar="SECONDS",
+        default="600",
+        help="for all of it; half of it for one check or one round; default: %(default)s",
+    )
+    parser.add_argument(
+        "--json", metavar="FILE", help="write the answer as JSON to FILE; - prints it, and nothing else"
+    )
+    parser.add_argument(
+        "--pytest",
+        metavar="ARGUMENT",
+        action="append",
+        default=[],
+        help="for pytest, such as --pytest=--kgate-budget=3",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Judge; prints the answer, and returns 0, 1, 2 or 75."""
+    try:
+        answer = _answer(options)
+    except KgateError as error:
+        answer = misuse(f"{error.what}\n{error.todo}".rstrip())
+    text = json.dumps(plain(answer), allow_nan=False)
+    if options.json == "-":
+        print(text)
+    else:
+        if options.json is not None:
+            json_file.save(Path(options.json), text + "\n")
+        print(f"{answer['verdict']}, score {answer['score']:.3g}\n{answer['feedback']}")
+    return exit_status(answer)
+
+
+def _answer(options: argparse.Namespace) -> Evaluation:
+    limit = BY_NAME["timeout"].value(options.time_limit, "--time-limit")
+    BY_NAME["until"].value(options.until, "--until")
+    if not options.test:
+        raise UsageError("--test is missing.", "Name the test that judges: --test tests/test_mine.py::test_it.")
+    path, _, name = options.file.partition(":")
+    if not Path(path).is_file():
+        raise UsageError(f"There is no file {path}.", "Give the file of a candidate.")
+    timeout = min(BY_NAME["timeout"].default, limit / 2)
+    arguments = [f"--kgate-until={options.until}", f"--kgate-timeout={timeout:g}", *options.pytest]
+    arguments += ["--kgate-isolate"] * options.isolate
+    where = str(Path(path).absolute()) + (f":{name}" if name else "")
+    return answer_of(judged(Asked(where, options.test, tuple(arguments), limit)), limit)

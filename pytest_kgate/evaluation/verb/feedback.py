@@ -1,0 +1,69 @@
+"""Feedback on a candidate, for who writes the next one: a program that has only this text to go by, perhaps."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest_kgate
+from pytest_kgate.report.text.failure import failure_text
+
+if TYPE_CHECKING:
+    from pytest_kgate.report.record.record import Record
+
+_LONGEST = 8000
+"""Characters."""
+
+_ERROR_LINES = 30
+"""Of a compiler's output, from the first error on: what follows from it is seldom read."""
+
+_WIDTH = 160
+
+_LAST_LINES = 12
+
+_PACKAGE = str(Path(pytest_kgate.__file__).parent)
+
+_AGAIN = "  again "
+_FRAMES = "Traceback, without the plugin's own frames:"
+
+
+def of_record(record: Record, told: str) -> str:
+    """What the record of a call says; `told` is what pytest has said of its test, which has an exception's frames."""
+    if record["verdict"] == "ERROR" and "\n$ " in record["reason"]:
+        return shortened(_compilers(record["reason"]))
+    lines = [line for line in failure_text(record, _WIDTH).splitlines() if line and not line.startswith(_AGAIN)]
+    _, marker, frames = told.partition(_FRAMES)
+    raised = f"\n{marker}{frames.rstrip()}" if marker and record["verdict"] == "ERROR" else ""
+    return shortened("\n".join(lines) + raised)
+
+
+def last_lines(said: str) -> str:
+    """Of what a session printed."""
+    return "\n".join([line.rstrip() for line in said.splitlines() if line.strip()][-_LAST_LINES:])
+
+
+def last_words(said: str) -> str:
+    """Of a session that did not come to its end: where the candidate was, if Python could tell, or the last lines."""
+    _, crashed, trace = said.rpartition("Fatal Python error: ")
+    if crashed:
+        frames = [line.strip() for line in trace.splitlines() if line.startswith("  File ")]
+        own = list(itertools.takewhile(lambda frame: _PACKAGE not in frame, frames))
+        return "".join(f"\n{frame}" for frame in own)
+    return f"\nIt said last:\n{last_lines(said)}" if said.strip() else ""
+
+
+def _compilers(reason: str) -> str:
+    """The first line, then the compiler's output from its first error on."""
+    first, _, rest = reason.partition("\n")
+    output = [line for line in rest.splitlines() if line and not line.startswith("$ ")]
+    start = next((at for at, line in enumerate(output) if re.search(r"\berror\b", line)), 0)
+    shown = output[start : start + _ERROR_LINES]
+    left = len(output) - start - len(shown)
+    return "\n".join([first, *shown, *([f"... and {left} more lines"] if left > 0 else [])])
+
+
+def shortened(text: str) -> str:
+    """The text, or its beginning."""
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}\n... cut off"

@@ -1,0 +1,124 @@
+"""The pytest session that judges a candidate for `kgate evaluate`: started, limited, ended with what it began."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from typing import Any
+
+from pytest_kgate.evaluation.verb.witness import VARIABLE
+from pytest_kgate.integrity.isolation.process.judge.guard import guard_process
+from pytest_kgate.report.record.document import read
+from pytest_kgate.system.child_process import end_of
+from pytest_kgate.system.child_process import signal_all
+
+if TYPE_CHECKING:
+    from typing import IO
+
+    from pytest_kgate.report.record.record import Record
+
+    Start = Callable[[list[str], Mapping[str, str], IO[str]], subprocess.Popen[bytes]]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be judged, and how."""
+
+    candidate: str
+    """As --kgate-candidate takes it."""
+    test: str
+    """A node id, as pytest takes it."""
+    arguments: tuple[str, ...]
+    """More of them, for pytest."""
+    limit_seconds: float
+    """After which the session is ended, whatever it does."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What is known of a session after its end."""
+
+    status: int | None
+    """Of the process, as `subprocess` has it; None where it was ended at the limit."""
+    steps: Sequence[str]
+    """That its `kbench` calls have begun, in their order: `build`, `wait`, `check`, `time`, then the next call's."""
+    stuck: str
+    """Why the session ended itself, as a sentence; empty where it did not."""
+    reports: Sequence[Mapping[str, str]]
+    """What became of each test: `outcome`, and what pytest has `told`."""
+    records: Sequence[Record]
+    """Of the calls that have ended."""
+    said: str
+    """The end of what it printed."""
+
+
+def start(command: list[str], environment: Mapping[str, str], output: IO[str]) -> subprocess.Popen[bytes]:
+    """Start the session in a process group of its own."""
+    return subprocess.Popen(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+
+def judged(asked: Asked, start: Start = start) -> Ended:
+    """Run the session to its end or its limit; nothing that it started is left, no process and no temporary file."""
+    with tempfile.TemporaryDirectory(prefix="kgate-evaluate-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        (folder / "tmp").mkdir()
+        notes, records = folder / "notes.jsonl", folder / "records.json"
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "pytest_kgate.evaluation.verb.witness"]
+        command += ["-p", "no:cacheprovider", "--tb=short", f"--basetemp={folder / 'pytest'}"]
+        command += [asked.test, f"--kgate-json={records}", f"--kgate-candidate={asked.candidate}", *asked.arguments]
+        with (folder / "output").open("w+", encoding="utf-8", errors="replace") as output, guard_process():
+            child = start(command, _environment(folder, notes), output)
+            with contextlib.suppress(ProcessLookupError):
+                resource.prlimit(child.pid, resource.RLIMIT_CORE, (0, 0))  # to write its memory to a disk takes long
+            status: int | None = None
+            try:
+                status = child.wait(asked.limit_seconds)
+            except subprocess.TimeoutExpired:
+                pass
+            finally:  # of Ctrl-C, too; what has left the group is ended by the guard
+                signal_all(child, signal.SIGKILL)
+                child.wait()
+            said = end_of(output)
+        noted = _notes(notes)
+        return Ended(
+            status,
+            [line["step"] for line in noted if "step" in line],
+            next((line["stuck"] for line in noted if "stuck" in line), ""),
+            [line for line in noted if "test" in line],
+            read(records)[0] if records.is_file() else (),
+            said,
+        )
+
+
+def _environment(folder: Path, notes: Path) -> dict[str, str]:
+    """With a folder for temporary files that is removed afterwards; what is worth keeping of them stays where it is."""
+    kept = {"TORCHINDUCTOR_CACHE_DIR": str(Path(tempfile.gettempdir(), f"torchinductor_{os.getuid()}"))}
+    return {**kept, **os.environ, "TMPDIR": str(folder / "tmp"), VARIABLE: str(notes)}
+
+
+def _notes(file: Path) -> list[dict[str, Any]]:
+    """The whole lines; a process that was killed may have left a part of one."""
+    found = []
+    for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if file.is_file() else ():
+        with contextlib.suppress(ValueError):
+            found.append(json.loads(line))
+    return found

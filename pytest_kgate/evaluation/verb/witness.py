@@ -1,0 +1,56 @@
+"""In the session that `kgate evaluate` starts: notes each step as it begins, so that no ending leaves nothing known."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+VARIABLE = "KGATE_WITNESS"
+"""Private environment variable: the file for the notes. Only a session that `kgate evaluate` started has it."""
+
+
+class Witness:
+    """A pytest plugin that writes a line of JSON for each thing it sees; the file outlives the process."""
+
+    def __init__(self, file: str) -> None:
+        self._file = Path(file)
+
+    def step(self, step: str) -> None:
+        """A step of a `kbench` call begins: `build`, `wait` (for the device), `check` or `time`."""
+        self._write({"step": step})
+
+    def stuck(self, complaint: str) -> None:
+        """The session ends since the candidate does not return from native code."""
+        self._write({"stuck": complaint})
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_cmdline_main(self, config: pytest.Config) -> None:
+        """Start no workers of xdist, whatever the ini file says: what they are told and write is not seen here."""
+        if config.pluginmanager.hasplugin("xdist"):
+            config.option.numprocesses, config.option.dist, config.option.tx = 0, "no", []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note what became of a test, and what pytest says of it."""
+        if report.when == "call" or not report.passed:
+            told = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
+            self._write({"test": report.nodeid, "outcome": report.outcome, "told": told})
+
+    def _write(self, line: dict[str, Any]) -> None:
+        with self._file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+WITNESS = pytest.StashKey[Witness]()
+"""In the config of such a session."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """As a plugin of its own, named by `-p`: be there from the start."""
+    file = os.environ.pop(VARIABLE, None)  # sessions that a test starts are none of ours
+    if file is not None:
+        config.stash[WITNESS] = witness = Witness(file)
+        config.pluginmanager.register(witness, "kgate-witness")
