@@ -139,6 +139,6 @@ def _refuse(said: str, fields: Mapping[str, Located], line: int) -> NoReturn:
 
 
 def _shown(found: Located) -> str:
-    return (
-        "a list" if isinstance(found.value, list) else "a table" if isinstance(found.value, dict) else repr(found.value)
-    )
+    if isinstance(found.value, list):
+        return "a list"
+    return "a table" if isinstance(found.value, dict) else repr(found.value)

@@ -23,7 +23,7 @@ def read(text: str) -> Located:
         import yaml
     except ImportError:
         raise LibraryMissing(
-            "A grid in YAML needs PyYAML, which is not installed.",
+            "PyYAML is not installed.",
             "Install it (pip install pyyaml), or write the grid in TOML.",
         ) from None
     try:

@@ -206,8 +206,7 @@ def test_yaml_without_pyyaml_is_told_the_cure(monkeypatch):
     Path("grid.yaml").write_text(YAML)
     said = refusal("grid.yaml")
     assert said == (
-        "grid.yaml can't be read: A grid in YAML needs PyYAML, which is not installed.\n"
-        "Install it (pip install pyyaml), or write the grid in TOML."
+        "grid.yaml can't be read: PyYAML is not installed.\nInstall it (pip install pyyaml), or write the grid in TOML."
     )
 
 
