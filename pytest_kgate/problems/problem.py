@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from pytest_kgate.problems.published.published import Published
     from pytest_kgate.problems.shape import Shape
 
-Tolerance: TypeAlias = "float | tuple[float, float]"
-"""atol, or (atol, rtol): |candidate - exact| <= atol + rtol |exact|."""
+Tolerance: TypeAlias = "float | tuple[float, float] | tuple[float, float, float]"
+"""atol, or (atol, rtol): |candidate - exact| <= atol + rtol |exact|; or (atol, rtol, factor): `allclose` says what that
+is, with `math.inf` the tolerance alone is checked."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,8 @@ class Problem:
     and their new values are checked as outputs `input 0` and `input 2`. All others must stay as they are."""
 
     tolerance: Mapping[str, Tolerance] = field(default_factory=lambda: MappingProxyType({}))
-    """Tolerances (atol, or (atol, rtol)) of single outputs, by name (`output 1`, `output lse`, `input 0`) or by the
-    output's dtype (`float16`). They go before `allclose`, which holds for the other outputs."""
+    """Tolerances of single outputs, by name (`output 1`, `output lse`, `input 0`) or by the output's dtype
+    (`float16`). They go before `allclose`, which holds for the other outputs."""
 
     mutants: Mapping[str, Callable[..., Any]] = field(default_factory=lambda: MappingProxyType({}))
     """Wrong kernels by what is wrong with them, called like the reference: `kgate selftest` asks whether the check

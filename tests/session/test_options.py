@@ -129,7 +129,7 @@ def test_gpu_can_be_required_from_the_environment(word: str) -> None:
         ({"environ": {"KGATE_REQUIRE_GPU": "maybe"}}, "It takes true or false."),
         ({"environ": {"IMPL": "wmma,,custom_v3"}}, "IMPL cannot be 'wmma,,custom_v3'"),
         ({"cli": {"impl": ""}}, "It takes implementation names separated by commas"),
-        ({"ini": {"sdpa_backend": "fast"}}, "It takes fastest, flash, cudnn, efficient or math."),
+        ({"ini": {"sdpa_backend": "fast"}}, "It takes fastest, flash, cudnn, efficient, math or flex."),
         ({"cli": {"inconclusive": "pass"}}, "It takes fail, skip or warn."),
         ({"cli": {"processes": "2"}}, "It takes 1, or a whole number from 3, such as 5 (two processes tell next to"),
         ({"environ": {"KGATE_PROCESSES": "0"}}, "KGATE_PROCESSES cannot be '0'"),

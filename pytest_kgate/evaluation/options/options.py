@@ -87,8 +87,9 @@ class Options:
     )
     """A name, or a path: absolute, where it was read by `from_config`."""
     sdpa_backend: str = choice(
-        ("fastest", "flash", "cudnn", "efficient", "math"),
-        "Which backend of PyTorch's SDPA is the reference: fastest finds it by a short race for each shape.",
+        ("fastest", "flash", "cudnn", "efficient", "math", "flex"),
+        "Which backend of PyTorch's SDPA, or flex_attention, is the reference: fastest finds it by a short race for "
+        "each shape.",
     )
     foreign_load: str = choice(
         ("invalid", "warn"),

@@ -1,66 +1,54 @@
-"""Scaled-dot-product attention as a problem: inputs, PyTorch's backends as references, the exact answer."""
+"""Scaled-dot-product attention as a problem: inputs, PyTorch's own attention as references, the exact answer."""
 
 from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
 from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812  (torch's own convention)
-from torch import Generator
-from torch import Tensor
 
 from pytest_kgate.errors import UsageError
+from pytest_kgate.problems.attention.backends import BACKENDS
+from pytest_kgate.problems.attention.draws import draw
 from pytest_kgate.problems.attention.exact import exact_attention
-from pytest_kgate.problems.attention.mutants import attention_mutants
+from pytest_kgate.problems.attention.mutants.mutants import attention_mutants
+from pytest_kgate.problems.attention.references import FLEX
+from pytest_kgate.problems.attention.references import references_of
+from pytest_kgate.problems.attention.smaller import smaller
 from pytest_kgate.problems.problem import Problem
+from pytest_kgate.problems.problem import Tolerance
 from pytest_kgate.problems.shape import Shape
-
-_SWITCHES: Mapping[str, tuple[Callable[[bool], Any], Callable[[], Any]]] = MappingProxyType(
-    {
-        "flash": (torch.backends.cuda.enable_flash_sdp, torch.backends.cuda.flash_sdp_enabled),
-        "cudnn": (torch.backends.cuda.enable_cudnn_sdp, torch.backends.cuda.cudnn_sdp_enabled),
-        "efficient": (torch.backends.cuda.enable_mem_efficient_sdp, torch.backends.cuda.mem_efficient_sdp_enabled),
-        "math": (torch.backends.cuda.enable_math_sdp, torch.backends.cuda.math_sdp_enabled),
-    }
-)
-"""How each of PyTorch's SDPA backends is switched on and off, and asked for."""
-
-BACKENDS = tuple(_SWITCHES)
-"""PyTorch's SDPA backends, by the names of `--kgate-sdpa-backend`."""
 
 DTYPES = ("float16", "bfloat16", "float32")
 
-_SHARP = 6.0
-"""Queries of the hard draws are this much longer: logits of standard deviation 6 make the softmax pick few keys, so
-that an average over all of them, which is close to right on normal draws, is far off."""
+OUTPUTS = ("o", "o+lse")
 
-_SHARP_VALUES = 0.5
-"""Values of the hard draws are halved: an output near one value row then still rounds to 16 bits within 1e-3."""
+LOG_SUM = "output 1"
+"""The log-sum-exp's name among the outputs of `o+lse`."""
 
-_LOOKUP_EVERY = 4
-_LOOKUP_LOGIT = 200.0
-"""Every fourth query of the hard draws, the last among them, is its own key made longer: its logit there is about 200,
-its answer that key's value. An exp without the maximum subtracted overflows (float32 does at 89), and a key or a tile
-that is left out shows, however many keys there are."""
-
-_SMALL_ROWS = 256
-"""Of the smaller problem that stands for a large one under compute-sanitizer."""
-
-_LARGEST_TILE = 128
-"""Rows; what is left over after whole tiles of 128 is left over after whole tiles of 64 and 32 too."""
+_LOG_SUM_TOLERANCE: Mapping[str, Tolerance] = MappingProxyType(
+    {
+        "float16": (1e-3, 1e-4, math.inf),
+        "bfloat16": (1e-2, 1e-3, math.inf),
+        "float32": (1e-4, 2e-6, math.inf),
+    }
+)
+"""What queries rounded to the inputs' type after scaling leave; docs/oracle.md has the reasons and the measurements."""
 
 
-def sdpa_problem(shape: Shape, dtype: str = "float16", backend: str | None = None, seed: int | None = None) -> Problem:
-    """Attention of `(batch, heads, seqlen, head_dim)` tensors, against one SDPA backend or the fastest.
+def sdpa_problem(
+    shape: Shape, dtype: str = "float16", backend: str | None = None, seed: int | None = None, outputs: str = "o"
+) -> Problem:
+    """Attention of this shape, against one of PyTorch's ways to compute it or the fastest.
 
-    `dtype` is one of float16, bfloat16, float32. `backend` is one of flash, cudnn, efficient, math, or `fastest`
-    (also None): all are tried on the device, and the fastest is raced against. `seed` replaces the session's.
+    `dtype` is one of float16, bfloat16, float32. `backend` is one of flash, cudnn, efficient, math, flex, or `fastest`
+    (also None): all that can compute the shape are tried on the device, and the fastest is raced against. `seed`
+    replaces the session's. With `outputs="o+lse"` an answer is a tuple: what `"o"` alone is, and the log-sum-exp of the
+    scores, natural, float32, `(batch, heads, seqlen)`.
     """
     if not isinstance(shape, Shape):
         raise UsageError(
@@ -69,95 +57,79 @@ def sdpa_problem(shape: Shape, dtype: str = "float16", backend: str | None = Non
         )
     if dtype not in DTYPES:
         raise UsageError(f"sdpa_oracle has no dtype {dtype!r}.", f"Use one of {', '.join(DTYPES)}.")
-    if backend not in (None, "fastest", *BACKENDS):
-        raise UsageError(f"There is no SDPA backend {backend!r}.", f"Use fastest or one of {', '.join(BACKENDS)}.")
-    made = _made(shape, dtype, None if backend == "fastest" else backend)
+    if outputs not in OUTPUTS:
+        raise UsageError(f"sdpa_oracle has no outputs {outputs!r}.", f"Use one of {', '.join(OUTPUTS)}.")
+    if backend not in (None, "fastest", *BACKENDS, FLEX):
+        raise UsageError(
+            f"There is no SDPA backend {backend!r}.", f"Use fastest or one of {', '.join((*BACKENDS, FLEX))}."
+        )
+    made = _made(shape, dtype, None if backend == "fastest" else backend, outputs)
     small = None if made.small is None else replace(made.small, seed=seed)
     assert isinstance(made.reference, Mapping)
     return replace(made, seed=seed, small=small, reference=dict(made.reference))
 
 
 def arguments_of(problem: Problem) -> dict[str, Any] | None:
-    """Shape and dtype of which `sdpa_problem` makes the same functions, in types of JSON; None of another problem."""
+    """The arguments with which `sdpa_problem` makes the same functions, in types of JSON; None of another problem.
+
+    The shape is given as `Shape`'s own arguments.
+    """
     if problem.shape is None or problem.dtype not in DTYPES or not isinstance(problem.reference, Mapping):
         return None
+    outputs = "o+lse" if problem.params.get("return_lse") else "o"
     for backend in (None, *problem.reference):
-        if backend is not None and backend not in BACKENDS:
+        if backend is not None and backend not in references_of(problem.shape, with_log_sum=outputs != "o"):
             return None
-        made = _made(problem.shape, problem.dtype, backend)
+        made = _made(problem.shape, problem.dtype, backend, outputs)
         assert isinstance(made.reference, Mapping)
         functions = ("inputs", "hard_inputs", "exact", "equal")
         alike = all(getattr(problem, role) is getattr(made, role) for role in functions)
         if alike and all(made.reference.get(name) is one for name, one in problem.reference.items()):
-            return {"shape": problem.shape.arguments(), "dtype": problem.dtype}
+            return {"shape": problem.shape.arguments(), "dtype": problem.dtype, "outputs": outputs}
     return None
 
 
 @functools.cache
-def _made(shape: Shape, dtype: str, backend: str | None) -> Problem:
+def _made(shape: Shape, dtype: str, backend: str | None, outputs: str) -> Problem:
     """One object for one problem, so that those who ask for it in several tests are known to mean the same."""
-    names = list(BACKENDS) if backend is None else [backend]
     element = getattr(torch, dtype)
-    elements = shape.batch * shape.heads * shape.seqlen * shape.head_dim
-    small = _smaller(shape)
-    pairs = shape.seqlen * (shape.seqlen + 1) / 2 if shape.causal else shape.seqlen**2
+    with_log_sum = outputs != "o"
+    references = references_of(shape, with_log_sum=with_log_sum)
+    if backend is not None and backend not in references:
+        raise UsageError(
+            f"Attention of {shape} is not raced against {backend}.", f"Use fastest or one of {', '.join(references)}."
+        )
+    small = smaller(shape)
+    pairs = sum(len(shape.visible(row)) for row in range(shape.seqlen))
+    params = {
+        "is_causal": shape.causal,
+        "window": shape.window,
+        "softcap": shape.softcap,
+        "scale": shape.scale,
+        "return_lse": True if with_log_sum else None,
+    }
     return Problem(
-        name=f"sdpa {shape} {dtype}",
-        inputs=functools.partial(_draw, shape, element, False),
-        hard_inputs=functools.partial(_draw, shape, element, True),
-        reference={name: _backend_call(name) for name in names},
+        name=f"{'sdpa with lse' if with_log_sum else 'sdpa'} {shape} {dtype}",
+        inputs=functools.partial(draw, shape, element, False),
+        hard_inputs=functools.partial(draw, shape, element, True),
+        reference=references if backend is None else {backend: references[backend]},
         exact=exact_attention,
-        mutants=attention_mutants(shape, element),
-        params=MappingProxyType({"is_causal": shape.causal}),
+        mutants=attention_mutants(shape, element, log_sum=with_log_sum),
+        params=MappingProxyType({name: value for name, value in params.items() if value is not None}),
+        tolerance=MappingProxyType({LOG_SUM: _LOG_SUM_TOLERANCE[dtype]} if with_log_sum else {}),
         flops=4.0 * shape.batch * shape.heads * pairs * shape.head_dim,
-        bytes=4.0 * elements * element.itemsize,
+        bytes=_bytes(shape, element, pairs) + (4.0 * shape.batch * shape.heads * shape.seqlen if with_log_sum else 0.0),
         shape=shape,
         dtype=dtype,
-        small=None if small == shape else _made(small, dtype, backend),
+        small=None if small == shape else _made(small, dtype, backend, outputs),
     )
 
 
-def _smaller(shape: Shape) -> Shape:
-    """At most two batches, two heads and some 256 rows: several tiles, and a last tile as full as the shape's own."""
-    rows = shape.seqlen if shape.seqlen <= _SMALL_ROWS else _SMALL_ROWS + shape.seqlen % _LARGEST_TILE
-    return Shape(min(shape.batch, 2), min(shape.heads, 2), rows, shape.head_dim, shape.causal)
-
-
-def _draw(shape: Shape, element: torch.dtype, hard: bool, generator: Generator) -> tuple[Tensor, ...]:
-    extents = (shape.batch, shape.heads, shape.seqlen, shape.head_dim)
-    query, key, value = (
-        torch.randn(extents, generator=generator, device=generator.device, dtype=torch.float32) for _ in range(3)
-    )
-    if hard:
-        query, value = query * _SHARP, value * _SHARP_VALUES
-        lookups = slice((shape.seqlen - 1) % _LOOKUP_EVERY, None, _LOOKUP_EVERY)
-        query[:, :, lookups] = key[:, :, lookups] * (_LOOKUP_LOGIT / math.sqrt(shape.head_dim))
-    return query.to(element), key.to(element), value.to(element)
-
-
-def _backend_call(name: str) -> Callable[..., Tensor]:
-    def sdpa(query: Tensor, key: Tensor, value: Tensor, *, is_causal: bool) -> Tensor:
-        with _only(name):
-            return F.scaled_dot_product_attention(query, key, value, is_causal=is_causal)
-
-    sdpa.__name__ = f"sdpa_{name}"
-    return sdpa
-
-
-class _only:  # noqa: N801  (read as a verb: `with _only("flash")`)
-    """No other backend in the block: what `torch.nn.attention.sdpa_kernel` does, in 1 us instead of 20.
-
-    A round captures dozens of calls, and the wall clock would count that time against PyTorch.
-    """
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __enter__(self) -> None:
-        self._before = [enabled() for _, enabled in _SWITCHES.values()]
-        for name, (enable, _) in _SWITCHES.items():
-            enable(name == self._name)
-
-    def __exit__(self, *_: object) -> None:
-        for (enable, _enabled), before in zip(_SWITCHES.values(), self._before, strict=True):
-            enable(before)
+def _bytes(shape: Shape, element: torch.dtype, pairs: int) -> float:
+    """Queries and the answer, and of keys, values and bias what some row sees: once, however many heads read it."""
+    seen = [shape.visible(row) for row in range(shape.seqlen)]
+    keys = max(one.stop for one in seen) - min(one.start for one in seen if one)
+    elements = 2 * shape.batch * shape.head_dim * (shape.heads * shape.seqlen + shape.key_heads * keys)
+    if shape.bias_extents is not None:
+        elements += shape.bias_extents[0] * shape.bias_extents[1] * pairs
+    return float(elements * element.itemsize)

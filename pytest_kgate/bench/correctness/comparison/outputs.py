@@ -159,8 +159,9 @@ class ExactOutputs:
         own = self._tolerances.get(name, self._tolerances.get(str(dtype).removeprefix("torch.")))
         if own is None:
             return gate
-        atol, rtol = own if isinstance(own, tuple) else (own, 0.0)
-        return ErrorGate(atol, rtol, None if gate is None else gate.factor)
+        atol, *others = own if isinstance(own, tuple) else (own,)
+        rtol = others[0] if others else 0.0
+        return ErrorGate(atol, rtol, others[1] if len(others) > 1 else None if gate is None else gate.factor)
 
 
 def the_worst(found: list[Found]) -> Found:

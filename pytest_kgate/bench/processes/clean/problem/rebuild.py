@@ -60,7 +60,8 @@ def rebuilt(recipe: Mapping[str, Any]) -> Problem:
     """The problem of this recipe, with the one reference that was chosen; raises `NotRebuilt`."""
     backend = recipe["backend"]
     if "attention" in recipe:
-        found = sdpa_problem(Shape(**recipe["attention"]["shape"]), recipe["attention"]["dtype"], backend)
+        told = recipe["attention"]
+        found = sdpa_problem(Shape(**told["shape"]), told["dtype"], backend, outputs=told["outputs"])
     elif "published" in recipe:
         from pytest_kgate.problems.published.published import made_of  # here, since few need it
 
