@@ -26,10 +26,10 @@ LOOKUP_LOGIT = 200.0
 its answer that key's value. An exp without the maximum subtracted overflows (float32 does at 89), and a key or a tile
 that is left out shows, however many keys there are."""
 
-_HIDDEN_LOGIT = 60.0
+_HIDDEN_LOGIT = 40.0
 """Some of those queries look up a key at an edge of what they see, or the first one behind it, with this logit. The
 right answer has nothing of a hidden key, one that begins or ends its mask a key too far has little else; the logits of
-the other keys, of standard deviation 60 / sqrt(head_dim), stay as sharp as those of other queries."""
+the other keys, of standard deviation 40 / sqrt(head_dim), stay no sharper than those of other queries."""
 
 _SATURATED = 2.0
 """Softcaps that a looked-up logit may be long: of longer ones all logits come near the cap, and none stands out."""
