@@ -3,7 +3,8 @@
 //
 // Compiled once for a Python ABI and used for all kernels, so that a kernel's own build stays free of pybind11 and
 // torch. Tensors arrive as plain integers, already checked for kind and shape by pytest_kgate.build.kernel; what is
-// cheaper to check here than in Python is checked here: overlap of the output with itself and with the inputs.
+// cheaper to check here than in Python is checked here: overlap of the output with itself and with the inputs, and
+// whether the library has declared what the call needs.
 #include <dlfcn.h>
 #include <pybind11/pybind11.h>
 
@@ -14,6 +15,7 @@
 #include <string>
 
 #include "sdpa.h"
+#include "sdpa_features.h"
 
 namespace py = pybind11;
 
@@ -22,6 +24,8 @@ namespace {
 constexpr int kOutputOverlapsInput = 1;  // kernels return 0 or a negative number; these are the binding's own
 constexpr int kOutputOverlapsItself = 2;
 constexpr int kEmptyOrTooLarge = 3;
+constexpr int kGroupsDoNotFold = 4;
+constexpr int kNotDeclared = 1 << 16;  // and the features in question
 
 int64_t element_bytes(int dtype) { return dtype == kgate::Float32 ? 4 : 2; }
 
@@ -34,15 +38,20 @@ int64_t integer(PyObject* tuple, Py_ssize_t index) {
 }
 
 // False for an extent that is zero or does not fit 31 bits.
+bool read_extent(int64_t extent, int32_t& to) {
+    to = static_cast<int32_t>(extent);
+    return extent >= 1 && extent <= INT32_MAX;
+}
+
 bool read_shape(const py::tuple& shape, kgate::SdpaArgs& args) {
     int32_t* const extents[4] = {&args.batch, &args.heads, &args.seqlen, &args.head_dim};
     for (int i = 0; i < 4; ++i) {
-        const int64_t extent = integer(shape.ptr(), i);
-        if (extent < 1 || extent > INT32_MAX) {
+        if (!read_extent(integer(shape.ptr(), i), *extents[i])) {
             return false;
         }
-        *extents[i] = static_cast<int32_t>(extent);
     }
+    args.kv_heads = args.heads;
+    args.kv_seqlen = args.seqlen;
     return true;
 }
 
@@ -52,32 +61,104 @@ void read_strides(const py::tuple& from, int64_t (&to)[3]) {
     }
 }
 
-// First byte and one past the last byte of a tensor with these strides.
-std::array<uintptr_t, 2> span(const void* pointer, const int64_t (&stride)[3], const kgate::SdpaArgs& args) {
-    const int64_t last = (args.batch - 1) * stride[0] + (args.heads - 1) * stride[1] + (args.seqlen - 1) * stride[2];
-    const uintptr_t first = reinterpret_cast<uintptr_t>(pointer);
-    return {first, first + static_cast<uintptr_t>((last + args.head_dim) * element_bytes(args.dtype))};
+// What is not plain: (kv_heads, kv_seqlen, window, softcap, bias, its strides, lse, its strides), or None.
+bool read_beyond(const py::object& beyond, kgate::SdpaArgs& args) {
+    if (beyond.is_none()) {
+        return true;
+    }
+    const py::tuple all = beyond;
+    args.window = static_cast<int32_t>(std::min<int64_t>(integer(all.ptr(), 2), INT32_MAX));
+    args.softcap = all[3].cast<float>();
+    args.bias = reinterpret_cast<const void*>(all[4].cast<uintptr_t>());
+    args.lse = reinterpret_cast<float*>(all[6].cast<uintptr_t>());
+    read_strides(all[5], args.bias_stride);
+    read_strides(all[7], args.lse_stride);
+    return read_extent(integer(all.ptr(), 0), args.kv_heads) && read_extent(integer(all.ptr(), 1), args.kv_seqlen);
 }
 
-bool overlap(const std::array<uintptr_t, 2>& a, const std::array<uintptr_t, 2>& b) {
-    return a[0] < b[1] && b[0] < a[1];
+// Memory of a tensor: its first byte, and one past its last.
+struct Span {
+    uintptr_t begin, end;
+
+    Span(const void* pointer, const int64_t (&stride)[3], int32_t batch, int32_t heads, int32_t rows, int64_t row_bytes,
+         int64_t element)
+        : begin(reinterpret_cast<uintptr_t>(pointer)),
+          end(begin + (((batch - 1) * stride[0] + (heads - 1) * stride[1] + (rows - 1) * stride[2]) * element) +
+              row_bytes) {}
+
+    bool overlaps(const Span& other) const { return begin < other.end && other.begin < end; }
+};
+
+// Whether an output or lse lies over an input, or the one over the other.
+bool outputs_overlap(const kgate::SdpaArgs& args) {
+    const int64_t element = element_bytes(args.dtype);
+    const int64_t row = args.head_dim * element;
+    const Span o(args.o, args.o_stride, args.batch, args.heads, args.seqlen, row, element);
+    const Span q(args.q, args.q_stride, args.batch, args.heads, args.seqlen, row, element);
+    const Span k(args.k, args.k_stride, args.batch, args.kv_heads, args.kv_seqlen, row, element);
+    const Span v(args.v, args.v_stride, args.batch, args.kv_heads, args.kv_seqlen, row, element);
+    if (o.overlaps(q) || o.overlaps(k) || o.overlaps(v)) {
+        return true;
+    }
+    if (args.bias == nullptr && args.lse == nullptr) {
+        return false;
+    }
+    const bool has_bias = args.bias != nullptr;
+    const Span bias(args.bias, args.bias_stride, args.batch, args.heads, args.seqlen, args.kv_seqlen * element, element);
+    if (has_bias && o.overlaps(bias)) {
+        return true;
+    }
+    if (args.lse == nullptr) {
+        return false;
+    }
+    const Span lse(args.lse, args.lse_stride, args.batch, args.heads, args.seqlen, 4, 4);
+    return lse.overlaps(o) || lse.overlaps(q) || lse.overlaps(k) || lse.overlaps(v) || (has_bias && lse.overlaps(bias));
 }
 
-// From the smallest stride up, each axis of the output must step over all that the axes before it cover.
-bool overlaps_itself(const kgate::SdpaArgs& args) {
+// From the smallest stride up, each axis of an output must step over all that the axes before it cover: `row` elements
+// at first.
+bool overlaps_itself(const kgate::SdpaArgs& args, const int64_t (&stride)[3], int64_t row) {
     std::array<std::array<int64_t, 2>, 3> axes = {
-        {{args.o_stride[0], args.batch}, {args.o_stride[1], args.heads}, {args.o_stride[2], args.seqlen}}};
+        {{stride[0], args.batch}, {stride[1], args.heads}, {stride[2], args.seqlen}}};
     std::sort(axes.begin(), axes.end());
-    int64_t covered = args.head_dim;
-    for (const auto& [stride, extent] : axes) {
+    int64_t covered = row;
+    for (const auto& [step, extent] : axes) {
         if (extent > 1) {
-            if (stride < covered) {
+            if (step < covered) {
                 return true;
             }
-            covered += (extent - 1) * stride;
+            covered += (extent - 1) * step;
         }
     }
     return false;
+}
+
+// Grouped heads for a kernel that knows of none: each group becomes a batch, whose heads share one of k and v by a
+// stride of 0. False where no one stride leads from group to group in all tensors.
+bool fold_groups(kgate::SdpaArgs& args) {
+    const int32_t groups = args.kv_heads, heads = args.heads / groups;
+    if (static_cast<int64_t>(args.batch) * groups > INT32_MAX) {
+        return false;
+    }
+    // Of a tensor with `of_group` heads for each group.
+    const auto fold = [&](int64_t (&stride)[3], int64_t of_group) {
+        const int64_t step = stride[1] * of_group;
+        if (groups > 1) {
+            if (args.batch > 1 && stride[0] != step * groups) {
+                return false;
+            }
+            stride[0] = step;
+        }
+        return true;
+    };
+    if (!fold(args.q_stride, heads) || !fold(args.o_stride, heads) || !fold(args.lse_stride, heads) ||
+        !fold(args.bias_stride, heads) || !fold(args.k_stride, 1) || !fold(args.v_stride, 1)) {
+        return false;
+    }
+    args.k_stride[1] = args.v_stride[1] = 0;
+    args.batch *= groups;
+    args.heads = args.kv_heads = heads;
+    return true;
 }
 
 class Library {
@@ -89,9 +170,15 @@ public:
             const char* why = dlerror();
             throw std::runtime_error(why != nullptr ? why : "dlopen failed");
         }
-        sdpa_ = reinterpret_cast<decltype(sdpa_)>(dlsym(handle_, "kgate_sdpa"));
-        message_ = reinterpret_cast<decltype(message_)>(dlsym(handle_, "kgate_message"));
-        workspace_ = reinterpret_cast<decltype(workspace_)>(dlsym(handle_, "kgate_sdpa_workspace"));
+        find("kgate_sdpa", sdpa_);
+        find("kgate_message", message_);
+        find("kgate_sdpa_workspace", workspace_);
+        int32_t (*version)() = nullptr;
+        uint32_t (*features)() = nullptr;
+        find("kgate_sdpa_version", version);
+        find("kgate_sdpa_features", features);
+        version_ = version != nullptr ? version() : 1;
+        features_ = features != nullptr ? features() : 0;
     }
     // The library stays open: a CUDA module in it may have work in flight, and torch unloads nothing either.
     Library(const Library&) = delete;
@@ -99,27 +186,31 @@ public:
 
     bool has_sdpa() const { return sdpa_ != nullptr; }
     bool has_workspace() const { return workspace_ != nullptr; }
+    int32_t version() const { return version_; }
+    uint32_t features() const { return features_; }
 
-    // Bytes that the library needs for a problem; 0 for extents that sdpa() refuses.
-    int64_t workspace_bytes(const py::tuple& shape, bool causal, int dtype) {
+    // Bytes that the library needs for a problem; 0 for one that sdpa() refuses.
+    int64_t workspace_bytes(const py::tuple& shape, bool causal, int dtype, const py::object& beyond) {
         kgate::SdpaArgs args = {};
-        if (!read_shape(shape, args)) {
+        if (!read_shape(shape, args) || !read_beyond(beyond, args)) {
             return 0;
         }
+        for (int64_t& stride : args.bias_stride) stride = 0;  // a plan of extents alone always folds
+        for (int64_t& stride : args.lse_stride) stride = 0;
         args.causal = causal ? 1 : 0;
         args.dtype = dtype;
-        return workspace_(&args);
+        return prepare(args) == 0 ? workspace_(&args) : 0;
     }
 
     int sdpa(uintptr_t q, uintptr_t k, uintptr_t v, uintptr_t o, const py::tuple& shape, const py::tuple& q_stride,
              const py::tuple& k_stride, const py::tuple& v_stride, const py::tuple& o_stride, float scale, bool causal,
-             int dtype, uintptr_t stream, uintptr_t workspace, int64_t workspace_bytes) {
+             int dtype, uintptr_t stream, uintptr_t workspace, int64_t workspace_bytes, const py::object& beyond) {
         kgate::SdpaArgs args = {};
         args.q = reinterpret_cast<const void*>(q);
         args.k = reinterpret_cast<const void*>(k);
         args.v = reinterpret_cast<const void*>(v);
         args.o = reinterpret_cast<void*>(o);
-        if (!read_shape(shape, args)) {
+        if (!read_shape(shape, args) || !read_beyond(beyond, args)) {
             return kEmptyOrTooLarge;
         }
         read_strides(q_stride, args.q_stride);
@@ -131,13 +222,15 @@ public:
         args.dtype = dtype;
         args.workspace = reinterpret_cast<void*>(workspace);
         args.workspace_bytes = workspace_bytes;
-        const auto output = span(args.o, args.o_stride, args);
-        if (overlap(output, span(args.q, args.q_stride, args)) || overlap(output, span(args.k, args.k_stride, args)) ||
-            overlap(output, span(args.v, args.v_stride, args))) {
+        if (outputs_overlap(args)) {
             return kOutputOverlapsInput;
         }
-        if (overlaps_itself(args)) {
+        if (overlaps_itself(args, args.o_stride, args.head_dim) ||
+            (args.lse != nullptr && overlaps_itself(args, args.lse_stride, 1))) {
             return kOutputOverlapsItself;
+        }
+        if (const int code = prepare(args)) {
+            return code;
         }
         py::gil_scoped_release without_gil;
         return sdpa_(&args, reinterpret_cast<void*>(stream));
@@ -150,11 +243,39 @@ public:
     }
 
 private:
+    template <typename Function>
+    void find(const char* name, Function*& function) {
+        function = reinterpret_cast<Function*>(dlsym(handle_, name));
+    }
+
+    // The call as this library takes it; a code of the binding's own where it takes it in no way.
+    int prepare(kgate::SdpaArgs& args) const {
+        const uint32_t missing = kgate::needed_features(args) & ~features_;
+        if (missing == 0) {
+            return 0;
+        }
+        if (missing == kgate::GroupedHeads && (features_ & kgate::SharedHeads) != 0) {
+            return fold_groups(args) ? 0 : kGroupsDoNotFold;
+        }
+        return kNotDeclared + static_cast<int>(missing);
+    }
+
     void* handle_ = nullptr;
     int (*sdpa_)(const kgate::SdpaArgs*, void*) = nullptr;
     const char* (*message_)() = nullptr;
     int64_t (*workspace_)(const kgate::SdpaArgs*) = nullptr;
+    int32_t version_ = 1;
+    uint32_t features_ = 0;
 };
+
+// In words, of what kNotDeclared tells of.
+py::list feature_names(uint32_t features) {
+    py::list names;
+    for (const auto& [feature, name] : kgate::kFeatureNames) {
+        if ((features & feature) != 0) names.append(name);
+    }
+    return names;
+}
 
 }  // namespace
 
@@ -162,10 +283,16 @@ PYBIND11_MODULE(kgate_binding, module) {
     module.attr("OUTPUT_OVERLAPS_INPUT") = kOutputOverlapsInput;
     module.attr("OUTPUT_OVERLAPS_ITSELF") = kOutputOverlapsItself;
     module.attr("EMPTY_OR_TOO_LARGE") = kEmptyOrTooLarge;
+    module.attr("GROUPS_DO_NOT_FOLD") = kGroupsDoNotFold;
+    module.attr("NOT_DECLARED") = kNotDeclared;
+    module.attr("VERSION") = KGATE_SDPA_VERSION;
+    module.def("feature_names", &feature_names);
     py::class_<Library>(module, "Library")
         .def(py::init<const std::string&>(), py::arg("path"))
         .def_property_readonly("has_sdpa", &Library::has_sdpa)
         .def_property_readonly("has_workspace", &Library::has_workspace)
+        .def_property_readonly("version", &Library::version)
+        .def_property_readonly("features", &Library::features)
         .def("workspace_bytes", &Library::workspace_bytes)
         .def("sdpa", &Library::sdpa)
         .def("message", &Library::message);

@@ -56,14 +56,14 @@ struct Ring {                                   // of tiles in shared memory
 };
 
 struct TileArgs {
-    SdpaArgs sdpa;
+    SdpaArgsV1 sdpa;
     LogitChunk chunk;
     int64_t pairs, sums;  // as in Workspace
 };
 
 // A block for every BLOCK_M rows of the chunk: of the kernel that keeps the logits of whole rows, if it can.
 template <typename Layout, auto Keeping, auto Sweeping>
-int launch_tiles(const SdpaArgs& args, const Workspace& workspace, const LogitChunk& chunk, void* stream) {
+int launch_tiles(const SdpaArgsV1& args, const Workspace& workspace, const LogitChunk& chunk, void* stream) {
     const TileArgs all = {args, chunk, workspace.pairs, workspace.sums};
     const int64_t blocks = static_cast<int64_t>(ceil_div(chunk.rows, BLOCK_M)) * slices_of(chunk);
     constexpr int kBytes = Layout::kBytes;

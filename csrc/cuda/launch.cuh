@@ -19,6 +19,7 @@
 #include <limits>
 
 #include "sdpa.h"
+#include "sdpa_features.h"
 
 namespace kgate {
 namespace {
@@ -42,7 +43,7 @@ __attribute__((format(printf, 2, 3))) int fail(int code, const char* format, ...
 // ----------------------------------------------------------------------------------------------------------- arguments
 
 // cp.async moves 16 bytes, so every row of every tensor has to start on a 16-byte boundary.
-int check_tensor(const char* name, const void* pointer, const int64_t (&stride)[3], const SdpaArgs& args) {
+int check_tensor(const char* name, const void* pointer, const int64_t (&stride)[3], const SdpaArgsV1& args) {
     if (pointer == nullptr) {
         return fail(kBadArgument, "%s is a null pointer. Pass device memory.", name);
     }
@@ -64,7 +65,20 @@ int check_tensor(const char* name, const void* pointer, const int64_t (&stride)[
     return 0;
 }
 
-int check_arguments(const SdpaArgs* args) {
+// For whoever calls without the binding, which asks no library for what it has not declared.
+int check_features(const SdpaArgs& args, uint32_t features) {
+    const uint32_t missing = needed_features(args) & ~features;
+    for (const auto& [feature, name] : kFeatureNames) {
+        if ((missing & feature) != 0) {
+            return fail(kUnsupported,
+                        "This implementation can't be asked for: %s. Use one that declares it in kgate_sdpa_features.",
+                        name);
+        }
+    }
+    return 0;
+}
+
+int check_arguments(const SdpaArgs* args, uint32_t features) {
     if (args == nullptr) {
         return fail(kBadArgument, "The argument struct is a null pointer. Pass a filled kgate::SdpaArgs.");
     }
@@ -73,6 +87,7 @@ int check_arguments(const SdpaArgs* args) {
                     "batch %d, heads %d, seqlen %d: each must be at least 1. Skip the call when a tensor is empty.",
                     args->batch, args->heads, args->seqlen);
     }
+    if (int code = check_features(*args, features)) return code;
     if (int code = check_tensor("q", args->q, args->q_stride, *args)) return code;
     if (int code = check_tensor("k", args->k, args->k_stride, *args)) return code;
     if (int code = check_tensor("v", args->v, args->v_stride, *args)) return code;
@@ -218,11 +233,12 @@ int dispatch_dtype(const SdpaArgs& args, void* stream) {
     }
 }
 
-template <template <typename, int> class Kernel, int OnlyHeadDim>
+// `Features` are those that the implementation declares.
+template <template <typename, int> class Kernel, int OnlyHeadDim, uint32_t Features = 0>
 int dispatch(const SdpaArgs* args, void* stream) {
     static_assert(OnlyHeadDim == 0 || OnlyHeadDim == 64 || OnlyHeadDim == 80 || OnlyHeadDim == 96 || OnlyHeadDim == 128,
                   "HEAD_DIM must be 0 (all of them), 64, 80, 96 or 128.");
-    if (int code = check_arguments(args)) return code;
+    if (int code = check_arguments(args, Features)) return code;
     switch (args->head_dim) {
         case 64: return dispatch_dtype<Kernel, OnlyHeadDim, 64>(*args, stream);
         case 80: return dispatch_dtype<Kernel, OnlyHeadDim, 80>(*args, stream);

@@ -22,7 +22,7 @@ struct Tile {
 };
 
 // `index`: the block's place in the grid, unless several blocks share a tile.
-__device__ inline Tile find_tile(const SdpaArgs& args, int block_m, unsigned index = blockIdx.x) {
+__device__ inline Tile find_tile(const SdpaArgsV1& args, int block_m, unsigned index = blockIdx.x) {
     const unsigned tiles = ceil_div(args.seqlen, block_m);
     const unsigned slice = index / tiles;  // neighbours in the grid share a head, hence its K and V in L2
     // Not from `slice`: a division that waits for another costs 0.1 us.

@@ -37,7 +37,7 @@ int find_encode_tiled(EncodeTiled& encode) {
 // Of boxes of `rows` rows and 64 columns: a row is 128 bytes with its chunks swizzled, and rows that do not exist
 // become zeros.
 int make_tensor_map(CUtensorMap& map, const char* name, const void* pointer, const int64_t (&stride)[3],
-                    const SdpaArgs& args, int rows) {
+                    const SdpaArgsV1& args, int rows) {
     if (planning != nullptr) return 0;  // where there may be no driver
     EncodeTiled encode = nullptr;
     if (int code = find_encode_tiled(encode)) return code;

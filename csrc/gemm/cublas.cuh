@@ -63,7 +63,7 @@ class CublasCall {
 public:
     CublasCall() : lock_(mutex()) {}
 
-    int begin(const SdpaArgs& args, void* stream) {
+    int begin(const SdpaArgsV1& args, void* stream) {
         if (planning != nullptr) return 0;  // a plan holds our own kernels only
         if (!library().complete) {
             return fail(kUnsupported,
@@ -92,7 +92,7 @@ public:
 
     // logits = scale * log2(e) * Q K^T in fp32: (slices, rows, ld), the chunk's slices.
     template <typename T>
-    int logits(const SdpaArgs& args, const LogitChunk& chunk, float* logits) {
+    int logits(const SdpaArgsV1& args, const LogitChunk& chunk, float* logits) {
         const float alpha = args.scale * kLog2E;
         // cuBLAS counts columns first: its K^T is K as it lies, and the logits come out row by row.
         Operand k = operand<T>(args.k, args.k_stride, args, chunk);
@@ -105,7 +105,7 @@ public:
 
     // outputs = P V in fp32: (slices, rows, head_dim), from P as (slices, rows, p_ld) of T.
     template <typename T>
-    int output(const SdpaArgs& args, const LogitChunk& chunk, const T* p, int64_t p_ld, float* outputs) {
+    int output(const SdpaArgsV1& args, const LogitChunk& chunk, const T* p, int64_t p_ld, float* outputs) {
         const Operand v = operand<T>(args.v, args.v_stride, args, chunk);
         const Operand b = {p, kCudaType<T>, p_ld, p_ld * chunk.rows * chunk.heads, p_ld * chunk.rows};
         const int64_t slice = static_cast<int64_t>(chunk.rows) * args.head_dim;
@@ -133,7 +133,7 @@ private:
     }
 
     template <typename T>
-    static Operand operand(const void* base, const int64_t (&stride)[3], const SdpaArgs& args,
+    static Operand operand(const void* base, const int64_t (&stride)[3], const SdpaArgsV1& args,
                            const LogitChunk& chunk) {
         // The stride of an axis of length 1 may be anything, but cuBLAS wants rows at least as far apart as they are
         // long.
@@ -183,7 +183,7 @@ private:
 
 // cuBLAS takes strides between rows that are at least a row and fit 31 bits; the kernels of our own, which write O,
 // take any.
-int check_row_strides(const SdpaArgs& args) {
+int check_row_strides(const SdpaArgsV1& args) {
     const struct {
         const char* name;
         int64_t stride;

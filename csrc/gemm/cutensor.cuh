@@ -72,7 +72,7 @@ class CutensorCall {
 public:
     CutensorCall() : lock_(mutex()) {}
 
-    int begin(const SdpaArgs& args, void* stream) {
+    int begin(const SdpaArgsV1& args, void* stream) {
         if (planning != nullptr) return 0;  // a plan holds our own kernels only
         if (!library().complete) {
             return fail(kUnsupported, "No cuTENSOR 2 could be opened. Install it: pip install pytest-kgate[cutensor].");

@@ -15,7 +15,7 @@ namespace kgate {
 namespace {
 
 struct DivideArgs {
-    SdpaArgs sdpa;
+    SdpaArgsV1 sdpa;
     LogitChunk chunk;
     const void* outputs;      // (slices, rows, head_dim) of Element
     const void* corrections;  // to be added to them; read only where Terms is 2
@@ -38,7 +38,7 @@ __device__ void load_outputs(const void* base, int64_t index, float (&values)[8]
 // O = scale * (outputs + corrections) / sums, eight columns a thread.
 template <typename T, typename Element, int Terms, int D>
 __global__ void __launch_bounds__(kDivideThreads) divide_rows(const __grid_constant__ DivideArgs all) {
-    const SdpaArgs& args = all.sdpa;
+    const SdpaArgsV1& args = all.sdpa;
     const LogitChunk& chunk = all.chunk;
     constexpr int kEights = D / 8;
     const int blocks = ceil_div(chunk.rows * kEights, kDivideThreads);  // of a slice

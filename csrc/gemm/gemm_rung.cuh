@@ -24,7 +24,7 @@ struct Workspace {
     int64_t bytes;
 
     // `pair_bytes`: of a logit or an exponential. `divides`: whether there are outputs and sums.
-    Workspace(const SdpaArgs& args, int pair_bytes, bool divides) : largest(choose_chunk_size(args, pair_bytes)) {
+    Workspace(const SdpaArgsV1& args, int pair_bytes, bool divides) : largest(choose_chunk_size(args, pair_bytes)) {
         const int64_t rows = divides ? static_cast<int64_t>(largest.batches) * largest.heads * largest.rows : 0;
         outputs = pairs + round_up(largest.elements * pair_bytes, 256);
         sums = outputs + rows * args.head_dim * 4;
@@ -33,13 +33,13 @@ struct Workspace {
 };
 
 template <typename Element>
-__host__ __device__ Element* in_workspace(const SdpaArgs& args, int64_t offset) {
+__host__ __device__ Element* in_workspace(const SdpaArgsV1& args, int64_t offset) {
     return reinterpret_cast<Element*>(static_cast<char*>(args.workspace) + offset);
 }
 
 // Calls body(cublas, chunk) for every chunk, with cuBLAS on the call's stream, until one returns an error.
 template <typename Body>
-int for_each_gemm_chunk(const SdpaArgs& args, const Workspace& workspace, void* stream, const Body& body) {
+int for_each_gemm_chunk(const SdpaArgsV1& args, const Workspace& workspace, void* stream, const Body& body) {
     if (int code = check_workspace(args, workspace.bytes)) return code;
     if (int code = check_row_strides(args)) return code;
     CublasCall cublas;
@@ -49,7 +49,7 @@ int for_each_gemm_chunk(const SdpaArgs& args, const Workspace& workspace, void* 
 
 // The second half of a chunk: P V by cuBLAS, from exponentials with p_ld elements between their rows, and the division.
 template <typename T, int D>
-int multiply_and_divide(CublasCall& cublas, const SdpaArgs& args, const Workspace& workspace, const LogitChunk& chunk,
+int multiply_and_divide(CublasCall& cublas, const SdpaArgsV1& args, const Workspace& workspace, const LogitChunk& chunk,
                         int64_t p_ld, void* stream) {
     const T* const p = in_workspace<const T>(args, workspace.pairs);
     if (int code = cublas.output<T>(args, chunk, p, p_ld, in_workspace<float>(args, workspace.outputs))) return code;

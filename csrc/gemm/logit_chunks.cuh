@@ -46,7 +46,7 @@ struct ChunkSize {  // of the largest chunk; all begin at multiples of it
 
 // The largest chunks that the knobs allow, with `pair_bytes` for each pair of a query and a key. A single row is taken
 // whether it fits or not.
-inline ChunkSize choose_chunk_size(const SdpaArgs& args, int pair_bytes) {
+inline ChunkSize choose_chunk_size(const SdpaArgsV1& args, int pair_bytes) {
     const int64_t budget = (static_cast<int64_t>(WORKSPACE_MIB) << 20) / pair_bytes;  // elements
     const int64_t ld = round_up(args.seqlen, 8);
     ChunkSize largest = {1, 1, args.seqlen, 0};
@@ -65,7 +65,7 @@ inline ChunkSize choose_chunk_size(const SdpaArgs& args, int pair_bytes) {
 
 // Calls body(chunk) for every chunk until one returns an error.
 template <typename Body>
-int for_each_chunk(const SdpaArgs& args, const ChunkSize& largest, const Body& body) {
+int for_each_chunk(const SdpaArgsV1& args, const ChunkSize& largest, const Body& body) {
     for (int batch = 0; batch < args.batch; batch += largest.batches) {
         for (int head = 0; head < args.heads; head += largest.heads) {
             for (int row = 0; row < args.seqlen; row += largest.rows) {
@@ -90,7 +90,7 @@ __host__ __device__ T* chunk_pointer(T* base, const int64_t (&stride)[3], const 
 }
 
 // The workspace starts with `library_bytes` for the vendor's library, then come the logits.
-int check_workspace(const SdpaArgs& args, int64_t bytes) {
+int check_workspace(const SdpaArgsV1& args, int64_t bytes) {
     if (args.workspace == nullptr || args.workspace_bytes < bytes) {
         return fail(kBadArgument,
                     "The workspace has %lld bytes at %p, %lld are needed. Ask kgate_sdpa_workspace for the size.",

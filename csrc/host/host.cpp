@@ -27,9 +27,13 @@
 // (benchmarks/h200/perf-2026-11-21.json). On a Zen 5 core, without a record, AVX2 takes twice the time of AVX-512 and
 // 128-bit vectors six times. Other tiles gain nothing: what is left is the softmax.
 //
-// Limits. head_dim 1 to 128; as many keys as queries. A row whose logits are all -inf gives zeros. O is normalised at
-// the end: values of V beyond 1e36 / seqlen may overflow. Few, short heads leave threads idle: keys are not split
-// between threads.
+// Beyond plain attention. All that sdpa.h has: grouped heads and another number of keys cost nothing; a window skips the
+// tiles of keys that no row of an item sees; softcap and bias are a step more over the logits of a tile, taken only
+// where they are asked for; the log-sum-exp is there anyway.
+//
+// Limits. head_dim 1 to 128. A row that sees no key, or whose logits are all -inf, gives zeros. O is normalised at the
+// end: values of V beyond 1e36 / kv_seqlen may overflow. Few, short heads leave threads idle: keys are not split
+// between threads. A vector lane is a query row, so that decoding (one row a head) is right, and far from fast.
 #include "sdpa.h"
 
 #include <cerrno>
@@ -285,6 +289,11 @@ KGATE_EXPORT const char* kgate_host_isa(void) { return kgate::settings().isa ? k
 
 KGATE_EXPORT const char* kgate_message(void) { return kgate::message; }
 
+KGATE_EXPORT uint32_t kgate_sdpa_features(void) {
+    using namespace kgate;
+    return GroupedHeads | KvSeqlen | Window | Softcap | Bias | Lse;
+}
+
 KGATE_EXPORT int kgate_sdpa(const kgate::SdpaArgs* args, void*) {
     using namespace kgate;
     if (!args) return fail(kBadArgument, "The argument struct is null. Pass a filled kgate::SdpaArgs.");
@@ -302,8 +311,17 @@ KGATE_EXPORT int kgate_sdpa(const kgate::SdpaArgs* args, void*) {
         return fail(kUnsupported,
                     "The host kernel knows no dtype %d. Pass float32 (0), float16 (1) or bfloat16 (2) tensors.",
                     int(args->dtype));
-    if (args->seqlen > INT_MAX - 2 * (BLOCK_M + BLOCK_N))
-        return fail(kUnsupported, "The sequence of %d rows is too long to index. Split it.", int(args->seqlen));
+    if (args->kv_heads < 1 || args->heads % args->kv_heads != 0 || args->kv_seqlen < 1)
+        return fail(kBadArgument,
+                    "There are %d heads of q, %d of k and v, and %d keys. Pass at least one key, and heads of q that are "
+                    "a multiple of those of k and v.",
+                    int(args->heads), int(args->kv_heads), int(args->kv_seqlen));
+    if (args->window < 0 || !(args->softcap >= 0))
+        return fail(kBadArgument, "The window is %d, the softcap %g. Pass 0 for none, or positive ones.",
+                    int(args->window), double(args->softcap));
+    const int longest = args->seqlen > args->kv_seqlen ? args->seqlen : args->kv_seqlen;
+    if (longest > INT_MAX - 2 * (BLOCK_M + BLOCK_N))
+        return fail(kUnsupported, "The sequence of %d rows is too long to index. Split it.", longest);
     const Settings& set = settings();
     if (!set.isa)
         return fail(kBadEnvironment,

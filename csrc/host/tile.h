@@ -135,6 +135,52 @@ KGATE_OUTLINE void softmax(float* s, int keys, int diagonal, float log2_scale, f
     store(sum, total + (even + odd));
 }
 
+// ---- what is not plain attention, done to the logits of one vector of query rows before their softmax ----
+
+// Relative error below 1e-6. Up to 0.35 a series, because the fraction loses what cancels in its numerator.
+KGATE_FN Vec hyperbolic_tangent(Vec x) {
+    const Vec size = (Vec)((Int)x & 0x7fffffff);
+    const Vec t = power_of_two(size * -2.88539008f);  // e^(-2 |x|)
+    const Vec far = (1.0f - t) / (1.0f + t);
+    const Vec square = x * x;
+    Vec series = square * -0.00886323553f + 0.0218694885f;
+    series = series * square + -0.0539682540f;
+    series = series * square + 0.133333333f;
+    series = series * square + -0.333333333f;
+    const Vec near = x + x * square * series;
+    return size < 0.35f ? near : x < 0.0f ? -far : far;
+}
+
+// s: kLanes columns of S^T, `keys` rows, of logits that `scale` is still to multiply; they become logits as they are:
+// scaled, within the softcap if there is one, with the bias added if there is one. bias: that of the first row and key;
+// the rows of a vector beyond `rows` have none of their own, and take the last one's.
+template <class T>
+KGATE_OUTLINE void finish_logits(float* s, int keys, float scale, float softcap, const T* bias, int64_t bias_stride,
+                                 int rows) {
+    const T* row[kLanes];
+    for (int i = 0; i < kLanes; ++i) row[i] = bias ? bias + (i < rows ? i : rows - 1) * bias_stride : nullptr;
+    for (int n = 0; n < keys; ++n) {
+        float* at = s + n * BLOCK_M;
+        Vec x = load(at) * scale;
+        if (softcap != 0) x = softcap * hyperbolic_tangent(x / softcap);
+        if (bias) {
+            float added[kLanes];
+            for (int i = 0; i < kLanes; ++i) added[i] = to_float(row[i][n]);
+            x += load(added);
+        }
+        store(at, x);
+    }
+}
+
+// In row n the lanes above n - oldest have that key outside of their window.
+KGATE_OUTLINE void leave_window(float* s, int keys, int oldest) {
+    const Int lane = lane_index();
+    for (int n = 0; n < keys && n < oldest + kLanes - 1; ++n) {
+        float* at = s + n * BLOCK_M;
+        store(at, lane > n - oldest ? splat(-INFINITY) : load(at));
+    }
+}
+
 // ---- one work item: BLOCK_M query rows, from q0 on, of one head ----
 
 template <class T>
@@ -144,13 +190,14 @@ KGATE_TARGET void attend(const SdpaArgs& args, int b, int h, int q0, Scratch& sc
     const int rows = args.seqlen - q0 < BLOCK_M ? args.seqlen - q0 : BLOCK_M;
     const int vectors = (rows + kLanes - 1) / kLanes;
     const int padded = (rows + 15) / 16 * 16;
-    const auto head = [&](const void* base, const int64_t* stride) {
-        return static_cast<const T*>(base) + b * stride[0] + h * stride[1];
+    const auto head = [&](const void* base, const int64_t* stride, int index) {
+        return static_cast<const T*>(base) + b * stride[0] + index * stride[1];
     };
-    const T* q = head(args.q, args.q_stride) + q0 * args.q_stride[2];
-    const T* k = head(args.k, args.k_stride);
-    const T* v = head(args.v, args.v_stride);
-    T* o = const_cast<T*>(head(args.o, args.o_stride)) + q0 * args.o_stride[2];
+    const int kv_head = h / (args.heads / args.kv_heads);
+    const T* q = head(args.q, args.q_stride, h) + q0 * args.q_stride[2];
+    const T* k = head(args.k, args.k_stride, kv_head);
+    const T* v = head(args.v, args.v_stride, kv_head);
+    T* o = const_cast<T*>(head(args.o, args.o_stride, h)) + q0 * args.o_stride[2];
 
     // Only the scale's sign goes into Q: rounding scale * log2(e) * q would cost half a bit of every logit.
     const float sign = args.scale < 0 ? -1.0f : args.scale == 0 ? 0.0f : 1.0f;
@@ -164,8 +211,14 @@ KGATE_TARGET void attend(const SdpaArgs& args, int b, int h, int q0, Scratch& sc
     for (int i = 0; i < ld * BLOCK_M; ++i) scratch.o[i] = 0.0f;
     for (int i = 0; i < BLOCK_M; ++i) scratch.top[i] = -INFINITY, scratch.sum[i] = 0.0f;
 
-    const int end = args.causal ? q0 + rows : args.seqlen;
-    for (int k0 = 0; k0 < end; k0 += BLOCK_N) {
+    // Row q0 + m stands at the key position `position` + m. It sees the keys up to `after` behind that, and, where there
+    // is a window, from window - 1 before it on.
+    const int64_t position = q0 + int64_t(args.kv_seqlen) - args.seqlen;
+    const int64_t after = args.causal ? 0 : args.window != 0 ? args.window - 1 : args.kv_seqlen + int64_t(args.seqlen);
+    const int end = int(position + rows + after < args.kv_seqlen ? position + rows + after : args.kv_seqlen);
+    const int64_t oldest = args.window != 0 ? position - args.window + 1 : 0;
+    const bool raw = args.softcap == 0 && !args.bias;  // whether the logits only need the scale
+    for (int k0 = int(oldest > 0 ? oldest : 0); k0 < end; k0 += BLOCK_N) {
         const int keys = end - k0 < BLOCK_N ? end - k0 : BLOCK_N;
         const T* k_rows = k + k0 * args.k_stride[2];
         const T* v_rows = v + k0 * args.v_stride[2];
@@ -184,7 +237,7 @@ KGATE_TARGET void attend(const SdpaArgs& args, int b, int h, int q0, Scratch& sc
 
         // In row n of S^T, lane m sees key k0 + n if m >= n - diagonal. Vectors of lanes that see nothing are left out
         // of both products: first(n) is the first one that is not.
-        const int diagonal = args.causal ? q0 - k0 : BLOCK_N;
+        const int diagonal = int(position + after - k0 < BLOCK_N ? position + after - k0 : BLOCK_N);
         const auto first = [=](int n) { return n > diagonal ? (n - diagonal) / kLanes : 0; };
         int n = 0;
         for (; n + kRows <= keys; n += kRows) {
@@ -201,7 +254,14 @@ KGATE_TARGET void attend(const SdpaArgs& args, int b, int h, int q0, Scratch& sc
             const int from = i * kLanes;
             const int seen = diagonal + from + kLanes < keys ? diagonal + from + kLanes : keys;
             if (seen <= 0) continue;
-            softmax(scratch.p + from, seen, diagonal + from, log2_scale, scratch.top + from, scratch.sum + from,
+            float* const s = scratch.p + from;
+            if (!raw) {
+                const T* row = args.bias ? head(args.bias, args.bias_stride, h) + (q0 + from) * args.bias_stride[2] + k0
+                                         : nullptr;
+                finish_logits(s, seen, std::fabs(args.scale), args.softcap, row, args.bias_stride[2], rows - from);
+            }
+            if (args.window != 0 && oldest + from + kLanes > k0 + 1) leave_window(s, seen, int(oldest + from - k0));
+            softmax(s, seen, diagonal + from, raw ? log2_scale : 1.44269504f, scratch.top + from, scratch.sum + from,
                     scratch.o + from, head_dim);
         }
         // Keys in runs that share first(n): one run where the whole tile is seen, kLanes keys a run along the diagonal.
@@ -220,6 +280,11 @@ KGATE_TARGET void attend(const SdpaArgs& args, int b, int h, int q0, Scratch& sc
         }
     }
 
+    if (args.lse) {
+        float* lse = args.lse + b * args.lse_stride[0] + h * args.lse_stride[1] + q0 * args.lse_stride[2];
+        for (int i = 0; i < rows; ++i)
+            lse[i * args.lse_stride[2]] = scratch.top[i] * 0.693147181f + std::log(scratch.sum[i]);
+    }
     for (int i = 0; i < padded; ++i) scratch.sum[i] = scratch.sum[i] == 0.0f ? 0.0f : 1.0f / scratch.sum[i];
     transpose(scratch.o, BLOCK_M, ld, padded, scratch.sum, 1, scratch.q, ld);
     write_rows(scratch.q, ld, rows, head_dim, o, args.o_stride[2]);

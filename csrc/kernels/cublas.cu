@@ -37,11 +37,11 @@ namespace kgate {
 
 static_assert(NUM_WARPS >= 1 && NUM_WARPS <= 32, "NUM_WARPS must be 1 to 32: a block holds at most 1024 threads.");
 
-Workspace workspace_of(const SdpaArgs& args) { return {args, sizeof(float), true}; }
+Workspace workspace_of(const SdpaArgsV1& args) { return {args, sizeof(float), true}; }
 
 template <typename T, int D>
 struct ByCublas {
-    static int launch(const SdpaArgs& args, void* stream) {
+    static int launch(const SdpaArgsV1& args, void* stream) {
         const Workspace workspace = workspace_of(args);
         float* const logits = in_workspace<float>(args, workspace.pairs);
         return for_each_gemm_chunk(args, workspace, stream, [&](CublasCall& cublas, const LogitChunk& chunk) {
@@ -54,10 +54,14 @@ struct ByCublas {
     }
 };
 
+constexpr uint32_t kFeatures = SharedHeads;
+
 }  // namespace kgate
 
 KGATE_EXPORT int64_t kgate_sdpa_workspace(const kgate::SdpaArgs* args) { return kgate::workspace_of(*args).bytes; }
 
+KGATE_EXPORT uint32_t kgate_sdpa_features(void) { return kgate::kFeatures; }
+
 KGATE_EXPORT int kgate_sdpa(const kgate::SdpaArgs* args, void* stream) {
-    return kgate::dispatch<kgate::ByCublas, 0>(args, stream);
+    return kgate::dispatch<kgate::ByCublas, 0, kgate::kFeatures>(args, stream);
 }

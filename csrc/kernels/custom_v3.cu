@@ -67,7 +67,7 @@ struct Layout {  // of shared memory, in bytes
 
 template <typename T, int D>
 __global__ void __launch_bounds__(kThreads, 1)  // without the 1, ptxas caps the registers and spills
-    custom_v3(const __grid_constant__ SdpaArgs args) {
+    custom_v3(const __grid_constant__ SdpaArgsV1 args) {
     using L = Layout<D>;
     constexpr int kStages = L::kStages;
     constexpr int kLanePairs = ceil_div(D, 64);
@@ -270,14 +270,18 @@ __global__ void __launch_bounds__(kThreads, 1)  // without the 1, ptxas caps the
 
 template <typename T, int D>
 struct CustomV3 {
-    static int launch(const SdpaArgs& args, void* stream) {
+    static int launch(const SdpaArgsV1& args, void* stream) {
         const int64_t blocks = static_cast<int64_t>(ceil_div(args.seqlen, BLOCK_M)) * args.batch * args.heads;
         return kgate::launch<custom_v3<T, D>>(args, blocks, kThreads, Layout<D>::kBytes, stream);
     }
 };
 
+constexpr uint32_t kFeatures = SharedHeads;
+
 }  // namespace kgate
 
+KGATE_EXPORT uint32_t kgate_sdpa_features(void) { return kgate::kFeatures; }
+
 KGATE_EXPORT int kgate_sdpa(const kgate::SdpaArgs* args, void* stream) {
-    return kgate::dispatch<kgate::CustomV3, HEAD_DIM>(args, stream);
+    return kgate::dispatch<kgate::CustomV3, HEAD_DIM, kgate::kFeatures>(args, stream);
 }

@@ -58,7 +58,7 @@ struct Workspace {
     int64_t sums;  // of the rounded exponentials: (slices, rows) of float
     int64_t bytes;
 
-    explicit Workspace(const SdpaArgs& args) : largest(choose_chunk_size(args, 2 * TERMS)) {
+    explicit Workspace(const SdpaArgsV1& args) : largest(choose_chunk_size(args, 2 * TERMS)) {
         const int64_t rows = static_cast<int64_t>(largest.batches) * largest.heads * largest.rows;
         logits_step = round_up(largest.elements * 2, 256);
         outputs = logits + TERMS * logits_step;
@@ -82,7 +82,7 @@ Tensor rows_of(int32_t mode, int rows, const int64_t (&stride)[3], const LogitCh
 
 template <typename T, int D>
 struct ByCutensor {
-    static int launch(const SdpaArgs& args, void* stream) {
+    static int launch(const SdpaArgsV1& args, void* stream) {
         const Workspace workspace(args);
         if (int code = check_workspace(args, workspace.bytes)) return code;
         char* const begin = static_cast<char*>(args.workspace);

@@ -71,7 +71,7 @@ struct Layout : Ring<D> {  // of shared memory, in bytes
 template <typename T, int D, int Kept>
 __global__ void __launch_bounds__(kThreads, 1) exponentials(const __grid_constant__ TileArgs all) {
     using L = Layout<D>;
-    const SdpaArgs& args = all.sdpa;
+    const SdpaArgsV1& args = all.sdpa;
     const LogitChunk& chunk = all.chunk;
     constexpr int kSteps = D / 16;
     constexpr int kTiles8 = L::kWarpKeys / 8;
@@ -264,11 +264,11 @@ __global__ void __launch_bounds__(kThreads, 1) exponentials(const __grid_constan
     }
 }
 
-Workspace workspace_of(const SdpaArgs& args) { return {args, 2, true}; }
+Workspace workspace_of(const SdpaArgsV1& args) { return {args, 2, true}; }
 
 template <typename T, int D>
 struct HybridPv {
-    static int launch(const SdpaArgs& args, void* stream) {
+    static int launch(const SdpaArgsV1& args, void* stream) {
         const Workspace workspace = workspace_of(args);
         return for_each_gemm_chunk(args, workspace, stream, [&](CublasCall& cublas, const LogitChunk& chunk) {
             constexpr auto kKeeping = exponentials<T, D, Layout<D>::kKeptTiles>, kSweeping = exponentials<T, D, 0>;
@@ -278,10 +278,14 @@ struct HybridPv {
     }
 };
 
+constexpr uint32_t kFeatures = SharedHeads;
+
 }  // namespace kgate
 
 KGATE_EXPORT int64_t kgate_sdpa_workspace(const kgate::SdpaArgs* args) { return kgate::workspace_of(*args).bytes; }
 
+KGATE_EXPORT uint32_t kgate_sdpa_features(void) { return kgate::kFeatures; }
+
 KGATE_EXPORT int kgate_sdpa(const kgate::SdpaArgs* args, void* stream) {
-    return kgate::dispatch<kgate::HybridPv, HEAD_DIM>(args, stream);
+    return kgate::dispatch<kgate::HybridPv, HEAD_DIM, kgate::kFeatures>(args, stream);
 }

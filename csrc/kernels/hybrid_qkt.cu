@@ -69,7 +69,7 @@ template <typename T, int D, int Kept>
 __global__ void __launch_bounds__(kThreads, kThreads <= 256 ? 2 : 1)
     softmax_output(const __grid_constant__ TileArgs all) {
     using L = Layout<D>;
-    const SdpaArgs& args = all.sdpa;
+    const SdpaArgsV1& args = all.sdpa;
     const LogitChunk& chunk = all.chunk;
     constexpr int kSteps = L::kWarpKeys / 16;
 
@@ -291,11 +291,11 @@ __global__ void __launch_bounds__(kThreads, kThreads <= 256 ? 2 : 1)
     }
 }
 
-Workspace workspace_of(const SdpaArgs& args) { return {args, sizeof(float), false}; }
+Workspace workspace_of(const SdpaArgsV1& args) { return {args, sizeof(float), false}; }
 
 template <typename T, int D>
 struct HybridQkt {
-    static int launch(const SdpaArgs& args, void* stream) {
+    static int launch(const SdpaArgsV1& args, void* stream) {
         const Workspace workspace = workspace_of(args);
         return for_each_gemm_chunk(args, workspace, stream, [&](CublasCall& cublas, const LogitChunk& chunk) {
             if (int code = cublas.logits<T>(args, chunk, in_workspace<float>(args, workspace.pairs))) return code;
@@ -305,10 +305,14 @@ struct HybridQkt {
     }
 };
 
+constexpr uint32_t kFeatures = SharedHeads;
+
 }  // namespace kgate
 
 KGATE_EXPORT int64_t kgate_sdpa_workspace(const kgate::SdpaArgs* args) { return kgate::workspace_of(*args).bytes; }
 
+KGATE_EXPORT uint32_t kgate_sdpa_features(void) { return kgate::kFeatures; }
+
 KGATE_EXPORT int kgate_sdpa(const kgate::SdpaArgs* args, void* stream) {
-    return kgate::dispatch<kgate::HybridQkt, HEAD_DIM>(args, stream);
+    return kgate::dispatch<kgate::HybridQkt, HEAD_DIM, kgate::kFeatures>(args, stream);
 }

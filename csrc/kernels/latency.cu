@@ -105,7 +105,7 @@ __global__ void
 #if __CUDA_ARCH_LIST__ >= 900
 __cluster_dims__(kBlocks, 1, 1)
 #endif
-    __launch_bounds__(kThreads, kResident) latency_attention(const __grid_constant__ SdpaArgs args) {
+    __launch_bounds__(kThreads, kResident) latency_attention(const __grid_constant__ SdpaArgsV1 args) {
     using P = Plan<T, D>;
     extern __shared__ __align__(1024) unsigned char shared[];
     const unsigned address = shared_address(shared);
@@ -253,7 +253,7 @@ __cluster_dims__(kBlocks, 1, 1)
 }
 
 template <typename T, int D>
-int launch_warpgroup(const SdpaArgs& args, void* stream) {
+int launch_warpgroup(const SdpaArgsV1& args, void* stream) {
     using P = WarpgroupPlan<T, D>;
     const int tiles = ceil_div(args.seqlen, 64);
     const int64_t all_heads = static_cast<int64_t>(tiles) * args.heads;
@@ -273,7 +273,7 @@ int launch_warpgroup(const SdpaArgs& args, void* stream) {
 
 template <typename T, int D>
 struct Latency {
-    static int launch(const SdpaArgs& args, void* stream) {
+    static int launch(const SdpaArgsV1& args, void* stream) {
         if constexpr (kUsesWgmma<D>) {
             return launch_warpgroup<T, D>(args, stream);
         } else {
@@ -283,8 +283,12 @@ struct Latency {
     }
 };
 
+constexpr uint32_t kFeatures = SharedHeads;
+
 }  // namespace kgate
 
+KGATE_EXPORT uint32_t kgate_sdpa_features(void) { return kgate::kFeatures; }
+
 KGATE_EXPORT int kgate_sdpa(const kgate::SdpaArgs* args, void* stream) {
-    return kgate::dispatch<kgate::Latency, HEAD_DIM>(args, stream);
+    return kgate::dispatch<kgate::Latency, HEAD_DIM, kgate::kFeatures>(args, stream);
 }

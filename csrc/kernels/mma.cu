@@ -88,7 +88,7 @@ struct Plan {
 
 // Causal tiles start heaviest first, those of all heads together: what is started last, and ends last, is short. The
 // volatile read lets the kernel ask twice, before and after the loop, instead of holding the answer in registers.
-__device__ inline Tile find_mma_tile(const SdpaArgs& args, int block_m) {
+__device__ inline Tile find_mma_tile(const SdpaArgsV1& args, int block_m) {
     unsigned block;
     asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(block));
     Tile tile = find_tile(args, block_m, block);
@@ -104,7 +104,7 @@ __device__ inline Tile find_mma_tile(const SdpaArgs& args, int block_m) {
 }
 
 template <typename T, int D, bool Wide>
-__global__ void __launch_bounds__(kThreads, 1) mma_attention(const __grid_constant__ SdpaArgs args) {
+__global__ void __launch_bounds__(kThreads, 1) mma_attention(const __grid_constant__ SdpaArgsV1 args) {
     using P = Plan<T, D, Wide>;
     using Partial = typename P::Partial;
     constexpr int kStride = P::Loop::kStride;
@@ -136,7 +136,7 @@ __global__ void __launch_bounds__(kThreads, 1) mma_attention(const __grid_consta
 
 template <typename T, int D>
 struct Mma {
-    static int launch(const SdpaArgs& args, void* stream) {
+    static int launch(const SdpaArgsV1& args, void* stream) {
         if constexpr (kHasWide && (D == 64 || D == 128)) {  // not the rarer two: each plan costs a second of compiling
             int multiprocessors = 0;
             if (int code = count_multiprocessors(multiprocessors)) return code;
@@ -148,15 +148,19 @@ struct Mma {
     }
 
     template <bool Wide>
-    static int launch_plan(const SdpaArgs& args, void* stream) {
+    static int launch_plan(const SdpaArgsV1& args, void* stream) {
         using P = Plan<T, D, Wide>;
         const int64_t blocks = static_cast<int64_t>(ceil_div(args.seqlen, P::kBlockM)) * args.batch * args.heads;
         return kgate::launch<mma_attention<T, D, Wide>>(args, blocks, kThreads, P::kBytes, stream);
     }
 };
 
+constexpr uint32_t kFeatures = SharedHeads;
+
 }  // namespace kgate
 
+KGATE_EXPORT uint32_t kgate_sdpa_features(void) { return kgate::kFeatures; }
+
 KGATE_EXPORT int kgate_sdpa(const kgate::SdpaArgs* args, void* stream) {
-    return kgate::dispatch<kgate::Mma, HEAD_DIM>(args, stream);
+    return kgate::dispatch<kgate::Mma, HEAD_DIM, kgate::kFeatures>(args, stream);
 }

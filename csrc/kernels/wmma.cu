@@ -58,7 +58,7 @@ namespace kgate {
 
 template <typename T, int D, int M, int N, int Warps, int Stages>
 __global__ void __launch_bounds__((Warps + NUM_PRODUCER_WARPS) * 32, 1)
-    wmma_attention(const __grid_constant__ SdpaArgs args) {
+    wmma_attention(const __grid_constant__ SdpaArgsV1 args) {
     using L = Layout<D, M, N, Warps, Stages>;
     constexpr int kRowGroups = L::kRowGroups;
     constexpr int kKeyGroups = L::kKeyGroups;
@@ -304,7 +304,7 @@ __global__ void __launch_bounds__((Warps + NUM_PRODUCER_WARPS) * 32, 1)
 
 template <typename T, int D>
 struct Wmma {
-    static int launch(const SdpaArgs& args, void* stream) {
+    static int launch(const SdpaArgsV1& args, void* stream) {
         constexpr TileShape kMany = tile_shape(D, Many);
         if constexpr (tile_shape(D, Few).m != kMany.m) {
             constexpr TileShape kFew = tile_shape(D, Few);
@@ -322,20 +322,24 @@ struct Wmma {
     }
 
 private:
-    static int64_t count_blocks(const SdpaArgs& args, int rows) {
+    static int64_t count_blocks(const SdpaArgsV1& args, int rows) {
         return static_cast<int64_t>(ceil_div(args.seqlen, rows)) * args.batch * args.heads;
     }
 
     template <int M, int N, int Warps, int Stages>
-    static int launch_tile(const SdpaArgs& args, void* stream) {
+    static int launch_tile(const SdpaArgsV1& args, void* stream) {
         using L = Layout<D, M, N, Warps, Stages>;
         return kgate::launch<wmma_attention<T, D, M, N, Warps, Stages>>(args, count_blocks(args, M), L::kThreads,
                                                                         L::kBytes, stream);
     }
 };
 
+constexpr uint32_t kFeatures = SharedHeads;
+
 }  // namespace kgate
 
+KGATE_EXPORT uint32_t kgate_sdpa_features(void) { return kgate::kFeatures; }
+
 KGATE_EXPORT int kgate_sdpa(const kgate::SdpaArgs* args, void* stream) {
-    return kgate::dispatch<kgate::Wmma, HEAD_DIM>(args, stream);
+    return kgate::dispatch<kgate::Wmma, HEAD_DIM, kgate::kFeatures>(args, stream);
 }

@@ -11,6 +11,7 @@ from typing import Any
 
 from pytest_kgate.build import library
 from pytest_kgate.build import vendor_libraries
+from pytest_kgate.build.arguments import Checker
 from pytest_kgate.build.compiler import ninja
 from pytest_kgate.build.compiler.ninja import BuildResult
 from pytest_kgate.build.compiler.recipe import Recipe
@@ -26,9 +27,12 @@ from pytest_kgate.system.pytorch import require_torch
 if TYPE_CHECKING:
     from torch import Tensor
 
+_UNKNOWN = -1
+"""In place of the number of an element type that no kernel takes."""
+
 
 class Kernel:
-    """`kernel(q, k, v)`: softmax(scale * q k^T) v by one build of one source."""
+    """`kernel(q, k, v)`: softmax(scale * q k^T) v, and more where asked, by one build of one source."""
 
     name: str
     """For tables: `wmma(BLOCK_M=64)`."""
@@ -64,6 +68,7 @@ class Kernel:
         self._device_type = "cuda" if source.device_kind == "cuda" else "cpu"
         # The numbers of kgate::Dtype in csrc/sdpa.h.
         self._dtypes = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
+        self._checker = Checker(name, self._device_type, tuple(self._dtypes))
 
     def __repr__(self) -> str:
         return f"<Kernel {self.name} on {self.device_kind}, {self.build.arch}>"
@@ -73,66 +78,88 @@ class Kernel:
         q: Tensor,
         k: Tensor,
         v: Tensor,
+        bias: Tensor | None = None,
         *,
         is_causal: bool = False,
         scale: float | None = None,
-        out: Tensor | None = None,
-    ) -> Tensor:
+        window: int | None = None,
+        softcap: float | None = None,
+        return_lse: bool = False,
+        out: Any = None,
+    ) -> Any:
         """Attention of `(batch, heads, seqlen, head_dim)` tensors, enqueued on the current stream.
 
-        The last dimension must be contiguous. `scale` is 1/sqrt(head_dim) by default. `out` is written to
-        and returned; a new tensor without it. Gradients are not tracked. Raises `UsageError` for arguments
-        that no kernel takes, `CandidateError` with the kernel's own message for those that this one
-        refuses.
+        `k` and `v` are `(batch, kv_heads, kv_seqlen, head_dim)`, where kv_heads divides heads, and `bias`, added to
+        the scores, is `(batch, heads, seqlen, kv_seqlen)`, of which the first three may be 1. The last dimension must
+        be contiguous. The last query stands at the last key; csrc/sdpa.h says in full what is computed. `scale` is
+        1/sqrt(head_dim) by default, `window` is in keys.
+
+        `out` is written to and returned; a new tensor without it. With `return_lse` it is a pair, whose second part is
+        the natural logarithm of each row's sum, `(batch, heads, seqlen)` in float32. Gradients are not tracked. Raises
+        `UsageError` for arguments that no kernel takes, `CandidateError` for those that this one refuses, with its own
+        message, or has not declared.
         """
         torch = self._torch
+        lse: Tensor | None = None
+        beyond: library.Beyond | None = None
         try:
             o = torch.empty_like(q) if out is None else out
             shape, device, dtype = q.shape, q.device, q.dtype
             strides = q.stride(), k.stride(), v.stride(), o.stride()
-            good = (
+            number = self._dtypes.get(dtype, _UNKNOWN)
+            plain = (
                 shape == k.shape == v.shape == o.shape
                 and len(shape) == 4
                 and device == k.device == v.device == o.device
                 and device.type == self._device_type
                 and dtype == k.dtype == v.dtype == o.dtype
-                and dtype in self._dtypes
+                and number != _UNKNOWN
                 and (strides[0][3] == strides[1][3] == strides[2][3] == strides[3][3] == 1 or shape[3] == 1)
+                and bias is None
+                and window is None
+                and softcap is None
+                and not return_lse
             )
         except (AttributeError, TypeError, IndexError):
-            good = False
-        if not good:
-            raise self._unfit(q=q, k=k, v=v, out=q if out is None else out)
+            plain = False
+        if not plain:
+            o, lse, beyond = self._checker.outputs_and_beyond(q, k, v, bias, window, softcap, return_lse, out)
+            shape, device, number = q.shape, q.device, self._dtypes[q.dtype]
+            strides = q.stride(), k.stride(), v.stride(), o.stride()
         if scale is None:
             scale = 1.0 / math.sqrt(shape[3])
-        pointers = q.data_ptr(), k.data_ptr(), v.data_ptr(), o.data_ptr()
-        number = self._dtypes[dtype]
         space, size = 0, 0
         if self._workspace_bytes is not None:
-            size = self._workspace_bytes(shape, is_causal, number)
+            size = self._workspace_bytes(shape, is_causal, number, beyond)
             # From the caching allocator, on the stream of the call: it is not given to others before that call is
             # over, and within a graph it is part of the graph's own memory.
             workspace = torch.empty(size, dtype=torch.uint8, device=device)
             space = workspace.data_ptr()
-        if self._device_type == "cpu":
-            code = self._sdpa(*pointers, shape, *strides, scale, is_causal, number, 0, space, size)
+        on_cuda = self._device_type == "cuda"
+        # What `torch.cuda.current_stream(device).cuda_stream` is, without making a Stream object at each call.
+        stream = torch._C._cuda_getCurrentRawStream(device.index) if on_cuda else 0
+        q_stride, k_stride, v_stride, o_stride = strides
+        # fmt: off
+        call = (
+            q.data_ptr(), k.data_ptr(), v.data_ptr(), o.data_ptr(), shape, q_stride, k_stride, v_stride, o_stride,
+            scale, is_causal, number, stream, space, size, beyond,
+        )
+        # fmt: on
+        if on_cuda and torch.cuda.current_device() != device.index:
+            with torch.cuda.device(device):
+                code = self._sdpa(*call)
         else:
-            # What `torch.cuda.current_stream(device).cuda_stream` is, without making a Stream object at each call.
-            stream = torch._C._cuda_getCurrentRawStream(device.index)
-            if torch.cuda.current_device() == device.index:
-                code = self._sdpa(*pointers, shape, *strides, scale, is_causal, number, stream, space, size)
-            else:
-                with torch.cuda.device(device):
-                    code = self._sdpa(*pointers, shape, *strides, scale, is_causal, number, stream, space, size)
+            code = self._sdpa(*call)
         if code:
             raise self._failure(code)
-        return o
+        return o if lse is None else (o, lse)
 
     def _failure(self, code: int) -> Exception:
         binding = library.binding()
         if code == binding.OUTPUT_OVERLAPS_INPUT:
             return UsageError(
-                f"{self.name}: out overlaps the memory of q, k or v.", "Pass an output of its own, or none."
+                f"{self.name}: out overlaps the memory of q, k or v, of the bias, or of its other part.",
+                "Pass an output of its own, or none.",
             )
         if code == binding.OUTPUT_OVERLAPS_ITSELF:
             return UsageError(f"{self.name}: rows of out overlap each other in memory.", "Pass torch.empty_like(q).")
@@ -140,37 +167,20 @@ class Kernel:
             return UsageError(
                 f"{self.name}: the inputs are empty, or an extent does not fit 31 bits.", "Check their shape."
             )
+        if code == binding.GROUPS_DO_NOT_FOLD:
+            return UsageError(
+                f"{self.name} takes grouped heads as more batches, and in these tensors no one stride leads from group "
+                f"to group through all batches.",
+                "Pass tensors that are contiguous as (batch, heads, seqlen, head_dim), or one batch at a time.",
+            )
+        if code >= binding.NOT_DECLARED:
+            missing = ", ".join(binding.feature_names(code - binding.NOT_DECLARED))
+            return CandidateError(
+                f"{self.name} can't be asked for: {missing}. It has not declared that it computes this.",
+                "Choose a kernel that does, or handle it and return it from kgate_sdpa_features (csrc/sdpa.h).",
+            )
         text = self._library.message().strip() or "it gave no message (kgate_message)."
         return CandidateError(f"{self.name} refused the call or failed (code {code}): {text}", "")
-
-    def _unfit(self, **tensors: Any) -> UsageError:
-        """The first thing that is wrong with the arguments, said in full; off the hot path."""
-        torch = self._torch
-        shapes = "q, k, v and out are (batch, heads, seqlen, head_dim), all of one shape, dtype and device."
-        for name, tensor in tensors.items():
-            if not isinstance(tensor, torch.Tensor):
-                return UsageError(f"{self.name}: {name} is of type {type(tensor).__name__}, not a tensor.", shapes)
-        q = tensors["q"]
-        for name, tensor in tensors.items():
-            if tensor.device.type != self._device_type:
-                fix = f"Make the tensors on a {self._device_type} device, or choose a kernel for this one."
-                wants = "CUDA tensors" if self._device_type == "cuda" else "CPU tensors"
-                return UsageError(f"{self.name} takes {wants}; {name} is on {tensor.device}.", fix)
-            if tensor.dim() != 4:
-                what = f"{self.name}: {name} has the shape {tuple(tensor.shape)}, {tensor.dim()} dimensions."
-                return UsageError(what, shapes)
-            for trait in ("shape", "dtype", "device"):
-                mine, first = getattr(tensor, trait), getattr(q, trait)
-                if mine != first:
-                    mine, first = (tuple(mine), tuple(first)) if trait == "shape" else (mine, first)
-                    return UsageError(f"{self.name}: {name}.{trait} is {mine}, but q.{trait} is {first}.", shapes)
-            if tensor.dtype not in self._dtypes:
-                known = ", ".join(str(dtype).removeprefix("torch.") for dtype in self._dtypes)
-                return UsageError(f"{self.name}: {name} has the dtype {tensor.dtype}.", f"It takes {known}.")
-            if tensor.stride(3) != 1:
-                what = f"{self.name}: the last dimension of {name} is not contiguous (stride {tensor.stride()})."
-                return UsageError(what, f"Pass {'torch.empty_like(q)' if name == 'out' else name + '.contiguous()'}.")
-        return UsageError(f"{self.name} can't take these arguments: {tensors!r:.200}.", shapes)
 
 
 def load_kernel(

@@ -7,6 +7,7 @@ import sysconfig
 from functools import lru_cache
 from importlib.machinery import ExtensionFileLoader
 from pathlib import Path
+from typing import NamedTuple
 from typing import Protocol
 from typing import cast
 
@@ -20,6 +21,24 @@ from pytest_kgate.errors import ToolchainMissing
 _MODULE = "kgate_binding"
 
 
+class Beyond(NamedTuple):
+    """What a problem has beyond plain attention, as the fields of SdpaArgs in sdpa.h."""
+
+    kv_heads: int
+    kv_seqlen: int
+    window: int
+    """0 for none."""
+    softcap: float
+    """0 for none."""
+    bias: int
+    """Its address; 0 for none."""
+    bias_strides: tuple[int, ...]
+    """Of batch, head and row, in elements."""
+    lse: int
+    """The address to write it to; 0 where it is not asked for."""
+    lse_strides: tuple[int, ...]
+
+
 class Library(Protocol):
     """A kernel library that the binding has opened; `csrc/binding.cpp` defines it."""
 
@@ -28,7 +47,13 @@ class Library(Protocol):
     has_workspace: bool
     """Whether `sdpa` needs memory for intermediate results."""
 
-    def workspace_bytes(self, shape: tuple[int, ...], causal: bool, dtype: int, /) -> int:
+    version: int
+    """Of the sdpa.h that it was built against."""
+
+    features: int
+    """What it has declared: a sum of kgate::Feature of sdpa.h."""
+
+    def workspace_bytes(self, shape: tuple[int, ...], causal: bool, dtype: int, beyond: Beyond | None, /) -> int:
         """How much, for one problem; only where `has_workspace`."""
         ...
 
@@ -49,11 +74,13 @@ class Library(Protocol):
         stream: int,
         workspace: int,
         workspace_bytes: int,
+        beyond: Beyond | None,
         /,
     ) -> int:
         """Call `kgate_sdpa` with the GIL released. Pointers and the stream as integers, strides in elements.
 
-        0, the kernel's own negative code, or one of the module's positive ones: nothing was called.
+        0, the kernel's own negative code, or one of the module's positive ones: nothing was called. `beyond` is None
+        for plain attention.
         """
         ...
 
@@ -68,6 +95,15 @@ class Binding(Protocol):
     OUTPUT_OVERLAPS_INPUT: int
     OUTPUT_OVERLAPS_ITSELF: int
     EMPTY_OR_TOO_LARGE: int
+    GROUPS_DO_NOT_FOLD: int
+    NOT_DECLARED: int
+    """The least code of those that say what a library has not declared; the rest of the code is the features."""
+    VERSION: int
+    """Of sdpa.h."""
+
+    def feature_names(self, features: int) -> list[str]:
+        """In words, of a sum of kgate::Feature."""
+        ...
 
     def Library(self, path: str) -> Library:  # noqa: N802  (a class there)
         """Open a library. Raises `RuntimeError` with the loader's text."""
@@ -131,5 +167,11 @@ def open_library(path: Path, title: str) -> Library:
             f"{title} was compiled, but it has no function kgate_sdpa.",
             'Define `extern "C" int kgate_sdpa(const kgate::SdpaArgs*, void* stream)`; include "sdpa.h", '
             "which declares it.",
+        )
+    if library.version > binding().VERSION:
+        raise BuildError(
+            f"{title} was built against version {library.version} of sdpa.h, and this pytest-kgate has version "
+            f"{binding().VERSION}.",
+            "Upgrade pytest-kgate, or include its own sdpa.h.",
         )
     return library

@@ -76,7 +76,8 @@ def test_a_kernel_tells_what_it_is(echo: kernel.Kernel, host: kernel.Kernel) -> 
     [
         ({"q": [[1.0]]}, "q is of type list, not a tensor"),
         ({"out": 3}, "out is of type int, not a tensor"),
-        ({"k": torch.zeros(1, 2, 9, 16)}, r"k.shape is \(1, 2, 9, 16\), but q.shape is \(1, 2, 8, 16\)"),
+        ({"k": torch.zeros(1, 2, 9, 16)}, r"v.shape is \(1, 2, 8, 16\), but k.shape is \(1, 2, 9, 16\)"),
+        ({"k": torch.zeros(2, 2, 8, 16)}, r"k.shape is \(2, 2, 8, 16\), but q.shape is \(1, 2, 8, 16\)"),
         ({"v": torch.zeros(2, 8, 16)}, r"v has the shape \(2, 8, 16\), 3 dimensions"),
         ({"out": torch.zeros(1, 2, 8, 15)}, r"out.shape is \(1, 2, 8, 15\)"),
         (

@@ -28,6 +28,15 @@ class _Arguments(ctypes.Structure):
         ("dtype", ctypes.c_int32),
         ("workspace", ctypes.c_void_p),
         ("workspace_bytes", ctypes.c_int64),
+        ("kv_heads", ctypes.c_int32),
+        ("kv_seqlen", ctypes.c_int32),
+        ("window", ctypes.c_int32),
+        ("softcap", ctypes.c_float),
+        ("bias", ctypes.c_void_p),
+        ("bias_stride", ctypes.c_int64 * 3),
+        ("lse", ctypes.c_void_p),
+        ("lse_stride", ctypes.c_int64 * 3),
+        *((f"{name}_scale", ctypes.c_void_p) for name in "qkv"),
     )
 
 
@@ -40,6 +49,10 @@ class _Planned(ctypes.Structure):
         ("threads", ctypes.c_int32),
         ("shared_bytes", ctypes.c_int32),
     )
+
+
+class Refused(Exception):
+    """The library refused the call."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +70,12 @@ class Launch:
     """Of a block, dynamic."""
 
 
-def plan(library: Path, shape: Shape, dtype: str, multiprocessors: int) -> list[Launch]:
-    """The launches of one call on a GPU of the library's architecture with so many multiprocessors."""
+def plan(library: Path, shape: Shape, dtype: str, multiprocessors: int, **beyond: float) -> list[Launch]:
+    """The launches of one call on a GPU of the library's architecture with so many multiprocessors.
+
+    `beyond` are further fields of the arguments, plain where they are not given. Raises `Refused` with the library's
+    message.
+    """
     loaded = ctypes.CDLL(str(library))
     loaded.kgate_message.restype = ctypes.c_char_p
     row = (shape.heads * shape.seqlen * shape.head_dim, shape.seqlen * shape.head_dim, shape.head_dim)
@@ -66,10 +83,14 @@ def plan(library: Path, shape: Shape, dtype: str, multiprocessors: int) -> list[
     extents = (shape.batch, shape.heads, shape.seqlen, shape.head_dim)
     somewhere = (4096 * (i + 1) for i in range(4))  # never read
     arguments = _Arguments(*somewhere, *extents, *strides, 0.125, shape.causal, _DTYPES[dtype], 65536, 2**50)
-    assert ctypes.sizeof(arguments) == 176
+    assert ctypes.sizeof(arguments) == 280
+    arguments.kv_heads, arguments.kv_seqlen = shape.heads, shape.seqlen
+    for field, value in beyond.items():
+        setattr(arguments, field, value)
     launches = (_Planned * _ROOM)()
     count = loaded.kgate_plan(ctypes.byref(arguments), multiprocessors, launches, _ROOM)
-    assert count >= 0, loaded.kgate_message().decode()
+    if count < 0:
+        raise Refused(loaded.kgate_message().decode())
     symbols = _symbols(library)
     names = ptxas.demangled([symbols[launch.kernel] for launch in launches[:count]])
     return [

@@ -17,7 +17,7 @@ from pytest_kgate.build.registry import Source
 from pytest_kgate.build.registry import csrc_directory
 from pytest_kgate.errors import UsageError
 
-ABI_VERSION = 2
+ABI_VERSION = 3
 """Of csrc/sdpa.h and of the binding's calls; a new number leaves all that was built before unused."""
 
 _SPLIT = f"--split-compile={max(2, os.cpu_count() or 1)}"
