@@ -104,7 +104,8 @@ bool outputs_overlap(const kgate::SdpaArgs& args) {
         return false;
     }
     const bool has_bias = args.bias != nullptr;
-    const Span bias(args.bias, args.bias_stride, args.batch, args.heads, args.seqlen, args.kv_seqlen * element, element);
+    const Span bias(args.bias, args.bias_stride, args.batch, args.heads, args.seqlen, args.kv_seqlen * element,
+                    element);
     if (has_bias && o.overlaps(bias)) {
         return true;
     }

@@ -1,5 +1,5 @@
-// What a call needs of a library beyond plain attention (sdpa.h): read by the binding, which refuses a call before it is
-// made, and by kernels that are called otherwise.
+// What a call needs of a library beyond plain attention (sdpa.h): read by the binding, which refuses a call before it
+// is made, and by kernels that are called otherwise.
 #pragma once
 
 #include "sdpa.h"

@@ -117,8 +117,8 @@ struct KeyLoop {
 
     // `begun()` is called once the first copies are under way.
     template <typename Begun>
-    static __device__ Partial run(const SdpaArgsV1& args, const Tile& tile, unsigned shared, int row_group, int key_group,
-                                  int begin, int end, const Begun& begun) {
+    static __device__ Partial run(const SdpaArgsV1& args, const Tile& tile, unsigned shared, int row_group,
+                                  int key_group, int begin, int end, const Begun& begun) {
         if (KeyGroups == 1) key_group = 0;  // as the compiler should know, who has no register to spare
         const int count = end - begin;
         TileCopy<T, BlockM, D, kStride, kThreads> q(

@@ -27,8 +27,8 @@
 // (benchmarks/h200/perf-2026-11-21.json). On a Zen 5 core, without a record, AVX2 takes twice the time of AVX-512 and
 // 128-bit vectors six times. Other tiles gain nothing: what is left is the softmax.
 //
-// Beyond plain attention. All that sdpa.h has: grouped heads and another number of keys cost nothing; a window skips the
-// tiles of keys that no row of an item sees; softcap and bias are a step more over the logits of a tile, taken only
+// Beyond plain attention. All that sdpa.h has: grouped heads and another number of keys cost nothing; a window leaves
+// out the keys that no row of an item sees; softcap and bias are a step more over the logits of a tile, taken only
 // where they are asked for; the log-sum-exp is there anyway.
 //
 // Limits. head_dim 1 to 128. A row that sees no key, or whose logits are all -inf, gives zeros. O is normalised at the
@@ -312,10 +312,11 @@ KGATE_EXPORT int kgate_sdpa(const kgate::SdpaArgs* args, void*) {
                     "The host kernel knows no dtype %d. Pass float32 (0), float16 (1) or bfloat16 (2) tensors.",
                     int(args->dtype));
     if (args->kv_heads < 1 || args->heads % args->kv_heads != 0 || args->kv_seqlen < 1)
-        return fail(kBadArgument,
-                    "There are %d heads of q, %d of k and v, and %d keys. Pass at least one key, and heads of q that are "
-                    "a multiple of those of k and v.",
-                    int(args->heads), int(args->kv_heads), int(args->kv_seqlen));
+        return fail(
+            kBadArgument,
+            "There are %d heads of q, %d of k and v, and %d keys. Pass at least one key, and heads of q that are "
+            "a multiple of those of k and v.",
+            int(args->heads), int(args->kv_heads), int(args->kv_seqlen));
     if (args->window < 0 || !(args->softcap >= 0))
         return fail(kBadArgument, "The window is %d, the softcap %g. Pass 0 for none, or positive ones.",
                     int(args->window), double(args->softcap));

@@ -211,8 +211,8 @@ KGATE_TARGET void attend(const SdpaArgs& args, int b, int h, int q0, Scratch& sc
     for (int i = 0; i < ld * BLOCK_M; ++i) scratch.o[i] = 0.0f;
     for (int i = 0; i < BLOCK_M; ++i) scratch.top[i] = -INFINITY, scratch.sum[i] = 0.0f;
 
-    // Row q0 + m stands at the key position `position` + m. It sees the keys up to `after` behind that, and, where there
-    // is a window, from window - 1 before it on.
+    // Row q0 + m stands at the key position `position` + m. It sees the keys up to `after` behind that, and, where
+    // there is a window, from window - 1 before it on.
     const int64_t position = q0 + int64_t(args.kv_seqlen) - args.seqlen;
     const int64_t after = args.causal ? 0 : args.window != 0 ? args.window - 1 : args.kv_seqlen + int64_t(args.seqlen);
     const int end = int(position + rows + after < args.kv_seqlen ? position + rows + after : args.kv_seqlen);
@@ -256,8 +256,8 @@ KGATE_TARGET void attend(const SdpaArgs& args, int b, int h, int q0, Scratch& sc
             if (seen <= 0) continue;
             float* const s = scratch.p + from;
             if (!raw) {
-                const T* row = args.bias ? head(args.bias, args.bias_stride, h) + (q0 + from) * args.bias_stride[2] + k0
-                                         : nullptr;
+                const T* row =
+                    args.bias ? head(args.bias, args.bias_stride, h) + (q0 + from) * args.bias_stride[2] + k0 : nullptr;
                 finish_logits(s, seen, std::fabs(args.scale), args.softcap, row, args.bias_stride[2], rows - from);
             }
             if (args.window != 0 && oldest + from + kLanes > k0 + 1) leave_window(s, seen, int(oldest + from - k0));

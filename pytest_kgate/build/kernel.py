@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from os import PathLike
 from typing import TYPE_CHECKING
 from typing import Any
+from typing import Literal
+from typing import overload
 
 from pytest_kgate.build import library
 from pytest_kgate.build import vendor_libraries
@@ -73,6 +75,38 @@ class Kernel:
     def __repr__(self) -> str:
         return f"<Kernel {self.name} on {self.device_kind}, {self.build.arch}>"
 
+    @overload
+    def __call__(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        bias: Tensor | None = None,
+        *,
+        is_causal: bool = False,
+        scale: float | None = None,
+        window: int | None = None,
+        softcap: float | None = None,
+        return_lse: Literal[False] = False,
+        out: Tensor | None = None,
+    ) -> Tensor: ...
+
+    @overload
+    def __call__(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        bias: Tensor | None = None,
+        *,
+        is_causal: bool = False,
+        scale: float | None = None,
+        window: int | None = None,
+        softcap: float | None = None,
+        return_lse: Literal[True],
+        out: tuple[Tensor, Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor]: ...
+
     def __call__(
         self,
         q: Tensor,
@@ -86,7 +120,7 @@ class Kernel:
         softcap: float | None = None,
         return_lse: bool = False,
         out: Any = None,
-    ) -> Any:
+    ) -> Tensor | tuple[Tensor, Tensor]:
         """Attention of `(batch, heads, seqlen, head_dim)` tensors, enqueued on the current stream.
 
         `k` and `v` are `(batch, kv_heads, kv_seqlen, head_dim)`, where kv_heads divides heads, and `bias`, added to
