@@ -67,7 +67,7 @@ bool read_beyond(const py::object& beyond, kgate::SdpaArgs& args) {
         return true;
     }
     const py::tuple all = beyond;
-    args.window = static_cast<int32_t>(std::min<int64_t>(integer(all.ptr(), 2), INT32_MAX));
+    args.window = static_cast<int32_t>(integer(all.ptr(), 2));
     args.softcap = all[3].cast<float>();
     args.bias = reinterpret_cast<const void*>(all[4].cast<uintptr_t>());
     args.lse = reinterpret_cast<float*>(all[6].cast<uintptr_t>());

@@ -275,6 +275,8 @@ void run_item(const void* context, int64_t item, Scratch& scratch) {
     job.attend(job.args, int(head / job.args.heads), int(head % job.args.heads), int(tile * BLOCK_M), scratch);
 }
 
+constexpr uint32_t kFeatures = GroupedHeads | KvSeqlen | Window | Softcap | Bias | Lse;
+
 // Threads must not outlive the code that they run: the process ends, or the library is unloaded.
 __attribute__((destructor)) void end_pool() { Pool<Scratch>::end(); }
 
@@ -289,10 +291,7 @@ KGATE_EXPORT const char* kgate_host_isa(void) { return kgate::settings().isa ? k
 
 KGATE_EXPORT const char* kgate_message(void) { return kgate::message; }
 
-KGATE_EXPORT uint32_t kgate_sdpa_features(void) {
-    using namespace kgate;
-    return GroupedHeads | KvSeqlen | Window | Softcap | Bias | Lse;
-}
+KGATE_EXPORT uint32_t kgate_sdpa_features(void) { return kgate::kFeatures; }
 
 KGATE_EXPORT int kgate_sdpa(const kgate::SdpaArgs* args, void*) {
     using namespace kgate;
@@ -317,7 +316,7 @@ KGATE_EXPORT int kgate_sdpa(const kgate::SdpaArgs* args, void*) {
             "There are %d heads of q, %d of k and v, and %d keys. Pass at least one key, and heads of q that are "
             "a multiple of those of k and v.",
             int(args->heads), int(args->kv_heads), int(args->kv_seqlen));
-    if (args->window < 0 || !(args->softcap >= 0))
+    if (args->window < 0 || !(args->softcap >= 0 && args->softcap < INFINITY))
         return fail(kBadArgument, "The window is %d, the softcap %g. Pass 0 for none, or positive ones.",
                     int(args->window), double(args->softcap));
     const int longest = args->seqlen > args->kv_seqlen ? args->seqlen : args->kv_seqlen;

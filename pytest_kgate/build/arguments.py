@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import numbers
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -19,6 +19,9 @@ _SHAPES = (
 )
 
 _NO_STRIDES: tuple[int, ...] = (0, 0, 0)
+
+_MOST = 2**31 - 1
+"""That a field of 32 bits holds: a window of so many keys is one of all keys."""
 
 
 class Checker:
@@ -48,10 +51,10 @@ class Checker:
         import torch
 
         self._check_inputs(q, k, v)
-        if window is not None and (isinstance(window, bool) or not isinstance(window, int) or window < 1):
+        if window is not None and not (_is_number(window, numbers.Integral) and window >= 1):
             raise self._wrong(f"window is {window!r}.", "Pass a number of keys, 1 or more, or None.")
-        if softcap is not None and not _is_positive(softcap):
-            raise self._wrong(f"softcap is {softcap!r}.", "Pass a positive number, or None.")
+        if softcap is not None and not (_is_number(softcap, numbers.Real) and 1e-30 <= softcap <= 1e30):
+            raise self._wrong(f"softcap is {softcap!r}.", "Pass a positive number, from 1e-30 to 1e30, or None.")
         o, lse = self._outputs(q, return_lse, out)
         kv_heads, kv_seqlen = k.shape[1:3]
         if lse is None and return_lse:
@@ -59,8 +62,9 @@ class Checker:
         bias_strides = _NO_STRIDES if bias is None else self._bias_strides(bias, q, kv_seqlen)
         lse_strides = _NO_STRIDES if lse is None else lse.stride()
         bias_at, lse_at = (0 if one is None else one.data_ptr() for one in (bias, lse))
-        beyond = Beyond(kv_heads, kv_seqlen, window or 0, softcap or 0.0, bias_at, bias_strides, lse_at, lse_strides)
-        return o, lse, beyond
+        seen = min(int(window or 0), _MOST)
+        cap = float(softcap or 0.0)
+        return o, lse, Beyond(kv_heads, kv_seqlen, seen, cap, bias_at, bias_strides, lse_at, lse_strides)
 
     def _check_inputs(self, q: Tensor, k: Tensor, v: Tensor) -> None:
         named = {"q": q, "k": k, "v": v}
@@ -160,5 +164,5 @@ def _described(value: Any) -> str:
     return f"a {value.dtype} tensor of shape {tuple(value.shape)} on {value.device}"
 
 
-def _is_positive(number: object) -> bool:
-    return isinstance(number, int | float) and not isinstance(number, bool) and 0 < number < math.inf
+def _is_number(value: object, kind: type) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)

@@ -1,4 +1,4 @@
-"""`kgate impls`: the shipped kernels, what each needs, and its knobs."""
+"""`kgate impls`: the shipped kernels, what each needs and computes, and its knobs."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ def run(options: argparse.Namespace) -> int:
             source = registry.find_source(name)
             for library in source.libraries:
                 print(f"    needs {KNOWN[library].title}: {KNOWN[library].install}")
+            if source.features:
+                print(f"    features: {', '.join(source.features)} (sdpa.h)")
             for knob in source.knobs:
                 print(f"    {knob.name}={knob.default}  {knob.description}")
     return 0

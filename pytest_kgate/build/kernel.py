@@ -161,7 +161,7 @@ class Kernel:
             shape, device, number = q.shape, q.device, self._dtypes[q.dtype]
             strides = q.stride(), k.stride(), v.stride(), o.stride()
         if scale is None:
-            scale = 1.0 / math.sqrt(shape[3])
+            scale = 1.0 / math.sqrt(shape[3] or 1)  # what is empty is refused below
         space, size = 0, 0
         if self._workspace_bytes is not None:
             size = self._workspace_bytes(shape, is_causal, number, beyond)

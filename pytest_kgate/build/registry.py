@@ -28,6 +28,7 @@ _KNOB = re.compile(
     re.MULTILINE,
 )
 _LIBRARY = re.compile(r"//[ \t]*library:[ \t]*(\w+)[ \t]*$", re.MULTILINE)
+_FEATURES = re.compile(r"^constexpr uint32_t kFeatures = ([\w |\n]+);", re.MULTILINE)
 _DEVICE_OF_SUFFIX = {".cu": "cuda", ".cpp": "host", ".cc": "host", ".cxx": "host"}
 
 
@@ -78,6 +79,15 @@ class Source:
 
     libraries: tuple[str, ...] = ()
     """What it opens at run time, by the names in vendor_libraries.py."""
+
+    features: tuple[str, ...] = ()
+    """What a shipped one computes beyond plain attention, by the names of kgate::Feature in sdpa.h."""
+
+
+def parse_features(text: str) -> tuple[str, ...]:
+    """What a shipped source declares to compute: `constexpr uint32_t kFeatures = Window | Lse;`."""
+    declared = _FEATURES.search(text)
+    return tuple(re.findall(r"\w+", declared[1])) if declared else ()
 
 
 def csrc_directory() -> Path:
@@ -176,7 +186,7 @@ def _own_source(path: Path) -> Source:
 
 
 def _described(source: Source) -> Source:
-    """The source with its knobs and libraries, read from the file and the headers that it includes."""
+    """The source with its knobs, libraries and features, read from the file and the headers that it includes."""
     try:
         text = includes.expand(source.path, (csrc_directory(),))
     except OSError as error:
@@ -184,7 +194,7 @@ def _described(source: Source) -> Source:
             f"The kernel source {error.filename} can't be read: {error.strerror}.",
             "Check the path; a relative one starts at the test's own folder or at the current directory.",
         ) from error
-    return replace(source, knobs=parse_knobs(text), libraries=parse_libraries(text))
+    return replace(source, knobs=parse_knobs(text), libraries=parse_libraries(text), features=parse_features(text))
 
 
 def check_knobs(source: Source, knobs: Mapping[str, object]) -> dict[str, int]:

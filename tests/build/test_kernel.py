@@ -103,8 +103,9 @@ def test_a_dtype_that_no_kernel_takes_is_named(echo: kernel.Kernel) -> None:
 
 
 def test_empty_inputs_are_refused(echo: kernel.Kernel) -> None:
-    with pytest.raises(UsageError, match="empty"):
-        echo(*tensors(1, 0, 4, 4))
+    for shape in ((1, 0, 4, 4), (1, 2, 4, 0)):
+        with pytest.raises(UsageError, match="empty"):
+            echo(*tensors(*shape))
 
 
 @pytest.mark.parametrize("which", [0, 1, 2])

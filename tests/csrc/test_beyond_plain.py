@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
 from beyond_plain import draw
@@ -96,7 +97,9 @@ def test_host_kernel_honours_the_strides_of_all_tensors():
         ({"k": torch.zeros(1, 0, 8, 16), "v": torch.zeros(1, 0, 8, 16)}, "the inputs are empty"),
         ({"window": 0}, "window is 0"),
         ({"window": 2.5}, "window is 2.5"),
+        ({"window": True}, "window is True"),
         ({"softcap": 0.0}, "softcap is 0.0"),
+        ({"softcap": 1e-50}, r"softcap is 1e-50"),
         ({"softcap": math.nan}, "softcap is nan"),
         ({"bias": torch.zeros(8, 8)}, r"bias is a torch.float32 tensor of shape \(8, 8\)"),
         (
@@ -120,6 +123,13 @@ def test_wrong_arguments_are_named(change, message):
     q, k, v = draw((1, 4, 4, 8, 8, 16))
     with pytest.raises(UsageError, match=message):
         load_kernel("host")(**({"q": q, "k": k, "v": v} | change))
+
+
+def test_a_window_wider_than_any_sequence_is_none():
+    kernel = load_kernel("host")
+    q, k, v = draw((1, 2, 2, 40, 40, 16))
+    for window in (40, np.int64(40), 2**31, 2**70):
+        assert torch.equal(kernel(q, k, v, window=window), kernel(q, k, v))
 
 
 def test_outputs_that_lie_over_each_other_are_refused():

@@ -103,6 +103,7 @@ def libraries():
 @pytest.mark.parametrize("impl", CUDA)
 def test_cuda_kernel_declares_shared_heads_and_refuses_what_it_does_not_compute(impl, libraries):
     assert open_library(libraries[impl], impl).features == (2 if impl in SHARING else 0)
+    assert registry.find_source(impl).features == (("SharedHeads",) if impl in SHARING else ())
     assert plan(libraries[impl], Shape(2, 8, 128, 64), "float16", 108)
     for field, (value, name) in REFUSED.items():
         with pytest.raises(Refused, match=f"can't be asked for: {name}. Use one that declares it"):

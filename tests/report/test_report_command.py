@@ -82,6 +82,8 @@ def test_impls_lists_kernels_with_their_knobs() -> None:
     assert "wmma (cuda, ready): " in run.stdout
     assert "    BLOCK_M=64  " in run.stdout
     assert "    needs cuBLAS: pip install nvidia-cublas" in run.stdout
+    assert "    features: GroupedHeads, KvSeqlen, Window, Softcap, Bias, Lse (sdpa.h)" in run.stdout
+    assert "    features: SharedHeads (sdpa.h)" in run.stdout
 
 
 @pytest.mark.parametrize(
