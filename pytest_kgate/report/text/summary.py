@@ -50,6 +50,8 @@ class _Layout:
     """Whether one of the columns is the drawing."""
     bound_above: bool = False
     """Whether the bound stands behind the test's name, and not in a column."""
+    whole_names: bool = False
+    """Whether it is taken only where it cuts no name, since the next shows as much and has more room for them."""
 
 
 def summary_table(records: Sequence[Record], width: int = 100, color: bool = False) -> str:
@@ -69,7 +71,7 @@ def summary_table(records: Sequence[Record], width: int = 100, color: bool = Fal
         for one in layouts[:-1]
         if _least_width(one, rows, enough) <= width
     ] + layouts[-1:]
-    layout = next((one for one in fitting if _distinct(one, rows, width)), fitting[0])
+    layout = next((one for one in fitting if _tells_apart(one, rows, width)), fitting[0])
     parts = [_render(layout, rows, width, color)]
     if layout.drawn and any(row.ends and row.bound for row in rows):
         parts.append(f"! is the bound, [=|=] the interval, < > are further off; one character is {100 * step:g} %")
@@ -108,7 +110,7 @@ def _layouts(rows: Sequence[Row], step: float) -> list[_Layout]:
         _Layout((case, latency, both, ratio, limit, small, counted)),
         _Layout((case, latency, both, ratio, limit, counted), drawn=False),
         _Layout((case, latency, both, ratio, limit, verdict), drawn=False),
-        _Layout((case, latency, short, ratio, limit, verdict), drawn=False),
+        _Layout((case, latency, short, ratio, limit, verdict), drawn=False, whole_names=_one_bound(rows)),
         *([_Layout((case, latency, short, ratio, verdict), drawn=False, bound_above=True)] if _one_bound(rows) else []),
         _Layout((case, ratio, limit, verdict), drawn=False),
     ]
@@ -182,9 +184,11 @@ def _name_width(layout: _Layout, rows: Sequence[Row], width: int) -> int:
     return max(_SHORTEST_NAME, min(widths[0], width - sum(widths[1:])))
 
 
-def _distinct(layout: _Layout, rows: Sequence[Row], width: int) -> bool:
+def _tells_apart(layout: _Layout, rows: Sequence[Row], width: int) -> bool:
     """Whether no two names of a test become the same where they are cut."""
     names = _name_width(layout, rows, width)
+    if layout.whole_names and names < _widths(layout, rows)[0]:
+        return False
     whole = {(row.path, row.function, layout.columns[0].cell(row)) for row in rows}
     return len({(path, function, _shorten(name, names)) for path, function, name in whole}) == len(whole)
 

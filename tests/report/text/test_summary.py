@@ -104,6 +104,12 @@ def test_cases_of_a_grid_are_told_apart_at_80_columns_and_the_bound_they_share_m
         assert sum(f" {name.partition('[')[2][:-1]} " in line and "12.4 us" in line for line in lines) == 1
 
 
+def test_a_shared_bound_gives_its_column_to_names_that_would_be_cut() -> None:
+    names = ["tests/test_a.py::test_mma[1x8x17x64-float16]", "tests/test_a.py::test_mma[1x8x17x64-causal-bfloat16]"]
+    assert " 1x8x17x64-causal-bfloat16 " in summary_table([speed_record(name) for name in names], 80)
+    assert ", bound" not in summary_table([speed_record(names[0])], 80)
+
+
 def test_cases_with_bounds_of_their_own_are_told_apart_too() -> None:
     bounds = [SpeedGate(0.95), SpeedGate(0.9)]
     lines = summary_table(
