@@ -43,8 +43,16 @@ _VERBS = {
         "judge a candidate by a test of yours, as JSON for programs; 1 if it does not pass",
     ),
     "kernelbench": (
-        "pytest_kgate.bench.kernelbench",
+        "pytest_kgate.bench.published.kernelbench",
         "judge a solution of a KernelBench problem; 1 if it is wrong or too slow",
+    ),
+    "flashinfer-bench": (
+        "pytest_kgate.bench.published.flashinfer_bench",
+        "the same of a flashinfer-bench definition with a workload",
+    ),
+    "task-folder": (
+        "pytest_kgate.bench.published.task_folder",
+        "the same of a task of gpu-mode/reference-kernels",
     ),
     "oracle": (
         "pytest_kgate.validation.oracle.command",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import shlex
 import subprocess
@@ -43,6 +44,16 @@ RUNS = {
     "kernelbench": Run(
         "kernelbench problem.py wrong.py --device host", "again     kgate kernelbench problem.py wrong.py", 1
     ),
+    "flashinfer-bench": Run(
+        "flashinfer-bench definition.json workloads.jsonl wrong.py:relu --device host --case 5ca1",
+        "again     kgate flashinfer-bench definition.json workloads.jsonl wrong.py:relu --case 5ca1 --bound",
+        1,
+    ),
+    "task-folder": Run(
+        "task-folder task wrong.py:relu --device host --case tests:0",
+        "again     kgate task-folder task wrong.py:relu --case tests:0 --bound",
+        1,
+    ),
     "oracle": Run("oracle --device host --lengths 17 --head-dims 80", "| 17 | 144 |"),
     "integrity": Run("integrity --device host --only exits", "| not run |"),
     "build": Run("build host", "host (x86_64)" if sys.platform == "linux" else "host"),
@@ -65,6 +76,36 @@ def get_init_inputs():
     return []
 """
 
+RELU = """
+import torch
+
+def run(x):
+    return torch.relu(x)
+
+def generate_input(size, seed):
+    return torch.randn(size, size, device="cuda", generator=torch.Generator("cuda").manual_seed(seed))
+
+ref_kernel = run
+
+def check_implementation(data, output):
+    return bool(torch.equal(output, ref_kernel(data))), "differs"
+"""
+
+TENSOR = {"shape": ["n"], "dtype": "float32"}
+
+DEFINITION = {
+    "name": "relu",
+    "op_type": "relu",
+    "axes": {"n": {"type": "var"}},
+    "inputs": {"x": TENSOR},
+    "outputs": {"y": TENSOR},
+    "reference": RELU,
+}
+
+WORKLOAD = {"definition": "relu", "workload": {"uuid": "5ca1ab1e", "axes": {"n": 16}, "inputs": {}}}
+
+TASK = 'files: [{"name": "reference.py", "source": "reference.py"}]\ntests: [{"size": 16, "seed": 1}]\n'
+
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None) -> Path:
@@ -83,6 +124,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None) ->
     (tmp_path / "mine.py").write_text("")
     (tmp_path / "problem.py").write_text(PROBLEM)
     (tmp_path / "wrong.py").write_text(PROBLEM.replace("Model(", "ModelNew(").replace("torch.relu(x)", "x * 1"))
+    (tmp_path / "wrong.py").open("a").write("def relu(x):\n    return x * 1\n")
+    (tmp_path / "definition.json").write_text(json.dumps(DEFINITION))
+    (tmp_path / "workloads.jsonl").write_text(json.dumps(WORKLOAD))
+    (tmp_path / "task").mkdir()
+    (tmp_path / "task" / "reference.py").write_text(RELU)
+    (tmp_path / "task" / "task.yml").write_text(TASK)
     return tmp_path
 
 
@@ -166,6 +213,9 @@ def test_file_that_is_none_of_ours_gets_two_sentences_and_status_2(
         ("integrity --only nothing", "nothing"),
         ("oracle --lengths 3", "--lengths 3 names none of the grid's."),
         ("simulate --gates 0", "--gates cannot be 0."),
+        ("kernelbench nothing.py", "nothing.py can't be read"),
+        ("flashinfer-bench definition.json workloads.jsonl --case 7", "has no workload 7"),
+        ("task-folder task --case tests:7", "has no case tests:7"),
         ("show records.json", "the following arguments are required: TEST"),
     ],
 )

@@ -51,7 +51,7 @@ def candidate_named(
     isolated = options.isolate or options.selftest
     if is_source(text):
         return _kernel(text, options, folders, device_kind)
-    if text.endswith(".py") and problem.published is not None:
+    if text.endswith((".py", ".json")) and problem.published is not None:
         text = f"{text}:{problem.published.entry}"
     found = replace(CandidateFunction.parse(text, folders), problem=problem.published)
     if isolated:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 from typing import Any
@@ -138,6 +139,53 @@ class Problem:
         )
 
         return cls._published(KernelBench(file), name, seed)
+
+    @classmethod
+    def from_flashinfer_bench(
+        cls,
+        definition: str | Path | Mapping[str, Any],
+        workload: str | Path | Mapping[str, Any],
+        case: int | str = 0,
+        *,
+        root: str | Path | None = None,
+        name: str | None = None,
+        seed: int | None = None,
+    ) -> Problem:
+        """The problem of a definition of flashinfer-bench with one of its workloads, its reference as the reference.
+
+        Both are files, or what `json` made of them. Of a file of workloads `case` says which: its place from 0, or the
+        beginning of its uuid. `root` is the folder that the paths of recorded inputs start from; by default the one
+        that has the folder `workloads`. Candidates are functions that return the outputs, or take them behind the
+        inputs, and solutions, given by name: `kbench("solution.json", problem)`. Raises `UsageError` where a file makes
+        no sense, or the two do not fit.
+        """
+        from pytest_kgate.problems.published.flashinfer_bench.flashinfer_bench import (
+            FlashInferBench,  # here, since it imports PyTorch
+        )
+
+        return cls._published(FlashInferBench.read(definition, workload, case, root), name, seed)
+
+    @classmethod
+    def from_task_folder(
+        cls,
+        folder: str | Path,
+        case: str | Mapping[str, Any] = "benchmarks:0",
+        *,
+        in_place: bool = False,
+        name: str | None = None,
+        seed: int | None = None,
+    ) -> Problem:
+        """The problem of a task folder of gpu-mode/reference-kernels, its `ref_kernel` as the reference.
+
+        `case` is a list of task.yml and a place in it from 0, such as `tests:2`, or the arguments of `generate_input`
+        themselves. `in_place` says that kernels change their data, besides outputs that are handed in with it.
+        Candidates are submissions: `kbench("submission.py:custom_kernel", problem)`. Raises `UsageError` where the
+        folder is no task, or has no such case.
+        """
+        from pytest_kgate.problems.published.task_folder.task_folder import TaskFolder  # here, since it imports PyTorch
+
+        made = cls._published(TaskFolder(folder, case, in_place=in_place), name, seed)
+        return replace(made, mutates=(0,)) if in_place else made
 
     @classmethod
     def _published(cls, read: Published, name: str | None, seed: int | None) -> Problem:

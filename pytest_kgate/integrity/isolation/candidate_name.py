@@ -35,7 +35,7 @@ class CandidateFunction:
     """A candidate that is a function of a Python file, or of a module that can be imported."""
 
     where: str
-    """An absolute path that ends in .py, or a module's dotted name."""
+    """An absolute path that ends in .py, or in .json for a solution of flashinfer-bench; or a module's dotted name."""
     function: str
     problem: Published | None = None
     """For a solution of a published problem, that: it makes the candidate of what the file defines."""
@@ -49,7 +49,7 @@ class CandidateFunction:
         where, _, function = text.rpartition(":")
         if not where or not function.isidentifier():
             raise UsageError(f"The candidate {text!r} names no function.", _HOW)
-        if not where.endswith(".py"):
+        if not where.endswith((".py", ".json")):
             return cls(where, function)
         for folder in folders:
             if (folder / where).is_file():

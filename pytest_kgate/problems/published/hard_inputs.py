@@ -7,9 +7,11 @@ draw of a check has values of both signs, and larger ones.
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Collection
 from typing import Any
 
 from torch import Generator
+from torch import OutOfMemoryError
 from torch import Tensor
 from torch import allclose
 from torch import ones_like
@@ -32,25 +34,49 @@ class HardInputs:
         """What values are multiplied by, besides their signs; 0 where the reference has no answer to such inputs, and
         the published ones stand for them; None before the first."""
 
-    def __call__(self, drawn: tuple[Any, ...], generator: Generator, reference: Callable[..., Any]) -> tuple[Any, ...]:
-        """Of these inputs, which were drawn with this generator."""
+    def __call__(
+        self,
+        drawn: tuple[Any, ...],
+        generator: Generator,
+        reference: Callable[..., Any],
+        kept: Collection[int] = (),
+    ) -> tuple[Any, ...]:
+        """Of these inputs, which were drawn with this generator; those at the places `kept` stay as they are."""
+
+        def harder(scale: float) -> tuple[Any, ...]:
+            def signed(values: Tensor) -> Tensor:
+                return _signed(values, generator, scale)
+
+            return tuple(one if at in kept else tree.mapped(one, signed) for at, one in enumerate(drawn))
+
         if self.scale is None:
-            self.scale = next((scale for scale in _SCALES if _has_answer(reference, drawn, generator, scale)), 0.0)
-        return _harder(drawn, generator, self.scale) if self.scale else drawn
+            state = generator.get_state()
+            published = reference(*drawn)
+            for scale in _SCALES:
+                if _answers(reference, harder(scale), published):
+                    self.scale = scale
+                    break
+                generator.set_state(state)
+            else:
+                self.scale = 0.0
+            generator.set_state(state)
+        return harder(self.scale) if self.scale else drawn
 
 
-def _has_answer(reference: Callable[..., Any], drawn: tuple[Any, ...], generator: Generator, scale: float) -> bool:
-    """Whether the answer to harder inputs is finite; the generator draws the same inputs again afterwards."""
-    state = generator.get_state()
-    harder = _harder(drawn, generator, scale)
-    generator.set_state(state)
-    answers = list(tree.tensors(reference(*harder)))
-    published = list(tree.tensors(reference(*drawn)))
-    return all(bool((one.isfinite() | ~other.isfinite()).all()) for one, other in zip(answers, published, strict=True))
+def _answers(reference: Callable[..., Any], inputs: tuple[Any, ...], other: Any) -> bool:
+    """Whether there is an answer to these inputs, and it is finite wherever the other is."""
+    try:
+        answer = reference(*inputs)
+    except OutOfMemoryError:
+        raise
+    except (RuntimeError, ValueError, AssertionError):  # it demands what they are not
+        return False
+    pairs = zip(tree.tensors(answer), tree.tensors(other), strict=True)
+    return all(bool((_wide(one).isfinite() | ~_wide(two).isfinite()).all()) for one, two in pairs)
 
 
-def _harder(drawn: tuple[Any, ...], generator: Generator, scale: float) -> tuple[Any, ...]:
-    return tuple(tree.mapped(one, lambda values: _signed(values, generator, scale)) for one in drawn)
+def _wide(values: Tensor) -> Tensor:
+    return values if values.itemsize > 1 else values.float()  # 8-bit floats know no isfinite
 
 
 def _signed(values: Tensor, generator: Generator, scale: float) -> Tensor:

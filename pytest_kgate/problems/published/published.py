@@ -13,11 +13,13 @@ from typing import Protocol
 if TYPE_CHECKING:
     from torch import Generator
 
-Kind = Literal["kernelbench"]
+Kind = Literal["kernelbench", "flashinfer_bench", "task_folder"]
 """Whose problem it is; the name of its facts in records."""
 
 _CLASSES: dict[str, str] = {
     "kernelbench": "pytest_kgate.problems.published.kernelbench.kernelbench:KernelBench",
+    "flashinfer_bench": "pytest_kgate.problems.published.flashinfer_bench.flashinfer_bench:FlashInferBench",
+    "task_folder": "pytest_kgate.problems.published.task_folder.task_folder:TaskFolder",
 }
 """Module and class by kind; imported where one is wanted, since all need PyTorch."""
 
@@ -25,13 +27,15 @@ _CLASSES: dict[str, str] = {
 class Published(Protocol):
     """What files of another project become: inputs by seed, a reference, an exact answer, and candidates like it."""
 
-    kind: Kind
-
     name: str
     """The problem's, as tables show it."""
 
     entry: str
     """The name that a candidate has in its file, where none is given."""
+
+    @property
+    def kind(self) -> Kind:
+        """Its facts' name in records."""
 
     @property
     def inputs(self) -> Callable[[Generator], tuple[Any, ...]]:
@@ -65,6 +69,9 @@ class Published(Protocol):
 
     def adapted(self, candidate: Callable[..., Any]) -> Callable[..., Any]:
         """The same of a callable that was given itself, not by the name of its file."""
+
+    def copy(self) -> Callable[..., Any]:
+        """The reference itself as a candidate, which is as fast and as right."""
 
     def to_dict(self) -> Mapping[str, Any]:
         """For the record, in built-in types."""

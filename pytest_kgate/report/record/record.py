@@ -17,7 +17,9 @@ from typing import Any
 from typing import Literal
 from typing import TypedDict
 
+from pytest_kgate.problems.published.flashinfer_bench.facts import FlashInferBenchFacts
 from pytest_kgate.problems.published.kernelbench.facts import KernelBenchFacts
+from pytest_kgate.problems.published.task_folder.facts import TaskFolderFacts
 from pytest_kgate.report.record.facts.asked import AskedFacts
 from pytest_kgate.report.record.facts.correctness import CorrectnessFacts
 from pytest_kgate.report.record.facts.correctness import SelftestFacts
@@ -73,6 +75,10 @@ class ProblemFacts(TypedDict):
     """Constants that all arms are called with. Open: they are the user's."""
     kernelbench: NotRequired[KernelBenchFacts]
     """Of a problem that was read from a file of KernelBench."""
+    flashinfer_bench: NotRequired[FlashInferBenchFacts]
+    """Of a problem that was read from a definition and a workload of flashinfer-bench."""
+    task_folder: NotRequired[TaskFolderFacts]
+    """Of a problem that was read from a task folder of gpu-mode/reference-kernels."""
 
 
 class KernelFacts(TypedDict):

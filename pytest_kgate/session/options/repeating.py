@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_kgate.bench.kernelbench import COMMAND
+from pytest_kgate.bench.published.session import COMMAND
 from pytest_kgate.evaluation.options.options import BY_NAME
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 from typing import Any
-from typing import Literal
 
 import torch
 from torch import Generator
@@ -24,6 +23,7 @@ from pytest_kgate.problems.published.kernelbench.source import Source
 
 if TYPE_CHECKING:
     from pytest_kgate.problems.published.kernelbench.facts import KernelBenchFacts
+    from pytest_kgate.problems.published.published import Kind
 
 
 class KernelBench:
@@ -32,7 +32,6 @@ class KernelBench:
     Nothing is constructed before the first inputs say on which device.
     """
 
-    kind: Literal["kernelbench"] = "kernelbench"
     entry = SOLUTION
     equal = None
     tolerance: Mapping[str, tuple[float, float]] = MappingProxyType({})
@@ -48,6 +47,11 @@ class KernelBench:
         self.name = self._source.path.stem
         self.reference = ModelCall(self._source, self._source.model, self._constants, "Model")
         self.exact = ExactAnswerOf(self.reference, self._wide)
+
+    @property
+    def kind(self) -> Kind:
+        """Its facts' name in records."""
+        return "kernelbench"
 
     def inputs(self, generator: Generator) -> tuple[Any, ...]:
         """As published, on the generator's device."""

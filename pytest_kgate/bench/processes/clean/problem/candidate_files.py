@@ -22,8 +22,8 @@ _INSIDE = ("func", "_orig_mod", "_torchdynamo_orig_callable", "__wrapped__", "fo
 """Attributes in which callables keep the code that they run: partials, compiled modules and functions, decorators,
 modules, kernels of Triton."""
 
-_OF_OURS = ("_construct", "forward")
-"""The same in this package's own callables: the class of a KernelBench solution, what a backward pass is of."""
+_OF_OURS = ("_construct", "_function", "forward")
+"""The same in this package's own callables: what a published problem's solution defines, what a backward pass is of."""
 
 
 def files_of(candidate: Any) -> frozenset[str]:

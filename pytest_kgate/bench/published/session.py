@@ -1,34 +1,28 @@
-"""`kgate kernelbench`: one problem of KernelBench, and one solution, judged by a pytest session of a single test."""
+"""A published problem and a solution, judged by a pytest session of a single test: what the verbs for them share."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
-from typing import cast
 
 import pytest
 
 from pytest_kgate.errors import UsageError
-from pytest_kgate.problems.problem import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from pytest_kgate.problems.published.kernelbench.kernelbench import KernelBench
-
-_SOLUTION = "ModelNew"
-"""The class that the file of a solution defines."""
+    from pytest_kgate.problems.problem import Problem
 
 _TEST = """
 import pytest
 
 @pytest.mark.speedup({bound!r})
-def test_kernelbench(kbench, kernelbench_call):
-    kbench(*kernelbench_call)
+def test_{kind}(kbench, published_call):
+    kbench(*published_call)
 """
 
 COMMAND = pytest.StashKey[list[str]]()
@@ -36,16 +30,12 @@ COMMAND = pytest.StashKey[list[str]]()
 
 _JUDGED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
 
+_FILES = (".py", ".json")
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of the verb."""
-    parser.description = (
-        "Check a solution's answers against the problem's Model in float64, and race it against that Model."
-    )
-    parser.add_argument("problem", type=Path, metavar="PROBLEM.py", help="with Model, get_inputs and get_init_inputs")
-    parser.add_argument(
-        "solution", type=Path, nargs="?", metavar="NEW.py", help="with ModelNew; default: a copy of the Model itself"
-    )
+
+def add_arguments(parser: argparse.ArgumentParser, solution: str) -> None:
+    """The solution, and the options of all verbs for published problems; `solution` says what a solution is."""
+    parser.add_argument("solution", nargs="?", metavar="SOLUTION", help=f"{solution}; default: a copy of the reference")
     parser.add_argument(
         "--bound", type=float, default=0.95, metavar="RATIO", help="of the latencies; default: %(default)s"
     )
@@ -61,32 +51,45 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", "--kgate-seed", metavar="N", help="of inputs and order; default: a new one")
 
 
-def run(options: argparse.Namespace) -> int:
+def run(
+    options: argparse.Namespace, problem: Callable[[], Problem], verb: str, files: list[str], which: list[str]
+) -> int:
     """Run the session; returns 0 where the solution is right and below the bound, else 1.
 
-    Raises `UsageError` where a file is none of KernelBench's, or an option makes no sense.
+    `files` and the options `which` name the problem on the command line of `verb`. Raises `UsageError` where a file is
+    none of the kind, or an option makes no sense.
     """
     if not 0 < options.bound < float("inf"):
         raise UsageError(f"--bound cannot be {options.bound:g}.", "It takes a positive ratio, such as 0.95.")
     if options.isolate and options.solution is None:
         raise UsageError("--isolate needs a solution.", "Name its file after the problem's.")
-    if options.solution is not None and not options.solution.is_file():
-        raise UsageError(f"There is no file {options.solution}.", "Give the file of a solution.")
-    problem = Problem.from_kernelbench(options.problem)
-    candidate: Callable[..., Any] | str = cast("KernelBench", problem.published).copy()
-    if options.solution is not None:
-        candidate = f"{options.solution.resolve()}:{_SOLUTION}"
-    with tempfile.TemporaryDirectory(prefix="kgate-kernelbench-") as folder:
+    given = None if options.solution is None else _file(options.solution)
+    read = problem()
+    assert read.published is not None
+    candidate: Callable[..., Any] | str = given or read.published.copy()
+    with tempfile.TemporaryDirectory(prefix="kgate-published-") as folder:
         Path(folder, "pytest.ini").write_text("[pytest]\n")
         test = Path(folder, "test_solution.py")
         sys.modules.pop(test.stem, None)  # of an earlier call in this process; pytest would take it for this one
-        test.write_text(_TEST.format(bound=options.bound))
-        status = pytest.main([str(test), *_arguments(options, folder)], [_Call(candidate, problem, _command(options))])
+        test.write_text(_TEST.format(bound=options.bound, kind=read.published.kind))
+        solution = [] if options.solution is None else [options.solution]
+        call = _Call(candidate, read, ["kgate", verb, *files, *solution, *which, *_given(options)])
+        status = pytest.main([str(test), *_arguments(options, folder)], [call])
     if status in _JUDGED:
         return int(status)
     if status == pytest.ExitCode.INTERRUPTED:
         raise KeyboardInterrupt
     raise UsageError("pytest could not judge the solution.", "What it printed above says why.")
+
+
+def _file(solution: str) -> str:
+    """The candidate's name, with its file in full."""
+    file, _, function = solution.rpartition(":")
+    if not file.endswith(_FILES):
+        file, function = solution, ""
+    if not Path(file).is_file():
+        raise UsageError(f"There is no file {file}.", "Give the file of a solution.")
+    return f"{Path(file).resolve()}" + (f":{function}" if function else "")
 
 
 def _arguments(options: argparse.Namespace, folder: str) -> list[str]:
@@ -103,12 +106,11 @@ def _arguments(options: argparse.Namespace, folder: str) -> list[str]:
     return found
 
 
-def _command(options: argparse.Namespace) -> list[str]:
-    """What repeats the call, but for the seed."""
-    files = [str(one) for one in (options.problem, options.solution) if one is not None]
+def _given(options: argparse.Namespace) -> list[str]:
+    """The options that repeat the call, but for the seed."""
     numbers = ["--bound", f"{options.bound:g}", "--budget", f"{options.budget:g}", "--device", options.device]
     timer = ["--timer", options.timer] if options.timer != "auto" else []
-    return ["kgate", "kernelbench", *files, *numbers, *timer, *["--isolate"] * options.isolate]
+    return [*numbers, *timer, *["--isolate"] * options.isolate]
 
 
 class _Call:
@@ -122,6 +124,6 @@ class _Call:
         config.stash[COMMAND] = self._command
 
     @pytest.fixture
-    def kernelbench_call(self) -> tuple[Any, Problem]:
+    def published_call(self) -> tuple[Any, Problem]:
         """The candidate and the problem."""
         return self._call

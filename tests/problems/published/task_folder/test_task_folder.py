@@ -1,0 +1,308 @@
+"""Task folders: data by our seeds, outputs handed in, the task's own checks, imports by bare names, what is refused."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+import torch
+from checked import failure
+from torch import Generator
+
+from pytest_kgate import Problem
+from pytest_kgate.errors import LibraryMissing
+from pytest_kgate.errors import UsageError
+from pytest_kgate.integrity.isolation.candidate_name import CandidateFunction
+from pytest_kgate.integrity.isolation.candidate_name import load_named
+
+pytest.importorskip("yaml")
+
+YML = """
+files:
+  - {"name": "submission.py", "source": "@SUBMISSION@"}
+  - {"name": "task.py", "source": "task.py"}
+  - {"name": "utils.py", "source": "../utils.py"}
+  - {"name": "reference.py", "source": "reference.py"}
+  - {"name": "eval.py", "source": "../eval.py"}
+lang: "py"
+description: |
+  Twice the rows.
+tests:
+  - {"size": 8, "seed": 11}
+  - {"size": 16, "seed": 12}
+benchmarks:
+  - {"size": 32, "seed": 13}
+"""
+
+UTILS = """
+def verbose_allclose(received, expected, rtol=1e-05, atol=1e-08):
+    near = (received - expected).abs() <= atol + rtol * expected.abs()
+    return [] if bool(near.all()) else ["differs"]
+
+def match_reference(data, output, reference, rtol=1e-05, atol=1e-08):
+    reasons = verbose_allclose(output, reference(data), rtol=rtol, atol=atol)
+    return not reasons, " ".join(reasons)
+
+def make_match_reference(reference, **kwargs):
+    def wrapped(data, output):
+        return match_reference(data, output, reference=reference, **kwargs)
+    return wrapped
+"""
+
+TASK = """
+from typing import TypeVar
+import torch
+input_t = TypeVar("input_t", bound=tuple[torch.Tensor, torch.Tensor])
+"""
+
+REFERENCE = """
+import torch
+from task import input_t
+from utils import make_match_reference
+
+def ref_kernel(data: input_t):
+    x, out = data
+    out[...] = torch.sin(x) * 2
+    return out
+
+def generate_input(size: int, seed: int) -> input_t:
+    gen = torch.Generator(device="cuda")
+    gen.manual_seed(seed)
+    x = torch.randn(size, size, device="cuda", generator=gen).contiguous()
+    return x, torch.empty(size, size, device="cuda").contiguous()
+
+check_implementation = make_match_reference(ref_kernel{tolerance})
+"""
+
+TWICE = REFERENCE.format(tolerance="")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    def write(reference=TWICE, yml=YML, name="twice_py"):
+        inside = tmp_path / name
+        inside.mkdir(exist_ok=True)
+        (tmp_path / "utils.py").write_text(UTILS)
+        (inside / "task.yml").write_text(yml)
+        (inside / "task.py").write_text(TASK)
+        (inside / "reference.py").write_text(reference)
+        return inside
+
+    return write
+
+
+def drawn(problem: Problem, seed: int = 1):
+    return problem.inputs(Generator().manual_seed(seed))
+
+
+def facts(problem: Problem):
+    assert problem.published is not None
+    return problem.published.to_dict()
+
+
+def test_data_follow_from_our_seeds_and_have_no_outputs_in_them(folder):
+    problem = Problem.from_task_folder(folder())
+    ((x, out),) = drawn(problem)
+    assert (x.shape, out) == ((32, 32), None)
+    assert torch.equal(x, drawn(problem)[0][0])
+    assert not torch.equal(x, drawn(problem, 2)[0][0])
+    published = torch.randn(32, 32, generator=Generator().manual_seed(13))
+    assert not torch.equal(x, published)
+    assert facts(problem)["handed_in"] == 1
+
+
+def test_exact_answer_is_the_reference_in_float64(folder):
+    problem = Problem.from_task_folder(folder(), "tests:1")
+    inputs = drawn(problem)
+    exact = problem.exact(*inputs)
+    assert exact.dtype is torch.float64
+    assert torch.allclose(exact, inputs[0][0].double().sin() * 2)
+    assert facts(problem)["exact"] == "float64"
+
+
+@pytest.mark.parametrize(
+    ("case", "size"),
+    [("tests:0", 8), ("tests:1", 16), ("benchmarks:0", 32), ({"size": 5}, 5), ({"size": 5, "seed": 1}, 5)],
+)
+def test_a_case_is_chosen(folder, case, size):
+    problem = Problem.from_task_folder(folder(), case)
+    assert drawn(problem)[0][0].shape == (size, size)
+    assert problem.name == f"twice_py size={size}"
+
+
+def test_no_module_of_a_task_is_left_in_the_way_of_others(folder):
+    reference = TWICE.replace("    x, out = data\n", "    import utils\n    x, out = data\n")
+    names = {"utils", "task", "reference"}
+    before = names & set(sys.modules)
+    first = Problem.from_task_folder(folder(reference))
+    second = Problem.from_task_folder(folder(reference.replace("* 2", "* 3"), name="thrice_py"))
+    inputs = drawn(first)
+    drawn(second)
+    assert torch.allclose(first.reference(*inputs) * 1.5, second.reference(*inputs))
+    assert names & set(sys.modules) == before
+
+
+SUBMISSION = """
+from task import input_t
+import torch
+def custom_kernel(data: input_t) -> torch.Tensor:
+    import utils  # is found in a call, too
+    x, out = data
+    return torch.sin(x, out=out).mul_(2)
+def nothing(data):
+    torch.mul(torch.sin(data[0]), 2, out=data[1])
+def returns(data):
+    return torch.sin(data[0]) * 2
+def left_unwritten(data):
+    return data[1]
+def wrong(data):
+    return data[1].copy_(data[0])
+"""
+
+
+@pytest.mark.parametrize("isolated", [False, True], ids=["here", "anew"])
+@pytest.mark.parametrize("name", ["custom_kernel", "nothing", "returns"])
+def test_submissions_write_to_what_they_are_handed_or_return_their_own(folder, tmp_path, name, isolated):
+    problem = Problem.from_task_folder(folder())
+    inputs = drawn(problem)
+    (tmp_path / "new.py").write_text(SUBMISSION)
+    named = CandidateFunction(str(tmp_path / "new.py"), name, problem.published)
+    called = load_named(json.loads(json.dumps(named.to_dict()))) if isolated else named.load()
+    assert torch.equal(called(*inputs), problem.reference(*inputs))
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [("custom_kernel", False), ("nothing", False), ("returns", False), ("left_unwritten", True), ("wrong", True)],
+)
+def test_wrong_submissions_are_wrong_and_right_ones_are_not(folder, tmp_path, name, wrong):
+    problem = Problem.from_task_folder(folder())
+    (tmp_path / "new.py").write_text(SUBMISSION)
+    called = CandidateFunction(str(tmp_path / "new.py"), name, problem.published).load()
+    assert (failure(called, problem) is not None) is wrong
+
+
+@pytest.mark.parametrize(
+    ("tolerance", "told", "kept"),
+    [
+        (", rtol=1e-2, atol=2e-2", "match_reference rtol=0.01 atol=0.02", ["float32", "float64"]),
+        ("", "match_reference rtol=1e-05 atol=1e-08", ["float64"]),
+    ],
+    ids=["its-own", "finer-than-the-type"],
+)
+def test_tolerances_of_the_usual_check_are_taken_where_the_type_resolves_them(folder, tolerance, told, kept):
+    """The default, 1e-8 beside 1e-5, is missed by every other order of sums: the reference's error stands for it."""
+    problem = Problem.from_task_folder(folder(REFERENCE.format(tolerance=tolerance)))
+    assert facts(problem)["check"] == told
+    assert sorted(problem.tolerance) == kept
+
+
+OWN = """
+def check_implementation(data, output):
+    x, out = data
+    if output.shape != x.shape:
+        return False, "not of the right shape"
+    good = bool((output.sum(1) - x.sum(1)).abs().max() < 1e-3)
+    return good, "" if good else "rows have other sums"
+"""
+
+
+def test_a_check_of_the_tasks_own_judges(folder):
+    text = TWICE.replace("torch.sin(x) * 2", "x.sort(1).values")
+    problem = Problem.from_task_folder(folder(text + OWN))
+    assert facts(problem)["check"] == "check_implementation"
+    assert problem.equal is not None
+    inputs = drawn(problem)
+    exact = problem.exact(*inputs)
+    assert problem.equal(inputs[0][0].flip(1), exact, *inputs) == ""
+    assert problem.equal(inputs[0][0] + 1, exact, *inputs).endswith("rows have other sums")
+    assert failure(lambda data: data[0].flip(1), problem) is None
+    assert failure(lambda data: data[0] * 1.1, problem) is not None
+
+
+def test_memory_that_is_zero_is_zero_again_in_each_call(folder):
+    text = TWICE.replace("torch.empty(", "torch.zeros(")
+    problem = Problem.from_task_folder(folder(text))
+
+    def adds(data):
+        return data[1].add_(torch.sin(data[0]) * 2)
+
+    assert failure(adds, problem) is None
+
+
+def test_a_task_that_works_in_place_is_checked_by_its_new_data(folder):
+    text = TWICE.replace("x, out = data", "x, rest = data; out = x")
+    text = text.replace("torch.empty(size, size", "torch.ones(size, size").replace("return out", "return None")
+    problem = Problem.from_task_folder(folder(text), in_place=True)
+
+    def halves(data):
+        data[0].copy_(torch.sin(data[0]))
+
+    assert failure(lambda data: data[0].sin_().mul_(2), problem) is None
+    assert failure(halves, problem) is not None
+
+
+def test_arguments_may_be_lists_and_data_a_dict(folder):
+    text = """
+import torch
+from utils import make_match_reference
+def generate_input(shape, kind, seed):
+    torch.manual_seed(seed)
+    return {"x": torch.rand(*shape).cuda(), "kind": kind, "rest": [torch.ones(3, device="cuda")]}
+def ref_kernel(data):
+    return data["x"] + data["rest"][0], data["x"].argmax()
+check_implementation = make_match_reference(ref_kernel)
+"""
+    problem = Problem.from_task_folder(folder(text), {"shape": [4, 3], "kind": "plain"})
+    (data,) = drawn(problem)
+    assert (data["x"].shape, data["kind"], data["x"].device.type) == ((4, 3), "plain", "cpu")
+    assert failure(lambda data: (data["x"] + 1, data["x"].argmax()), problem) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (("benchmarks:", "benchmark:"), "it has benchmark, which no task has.*Did you mean benchmarks"),
+        (("files:", "file:"), "it has no files"),
+        (('"size": 32', '"siez": 32'), "generate_input can't be called with the arguments of benchmarks:0"),
+        (('lang: "py"', 'lang: "cu"'), 'its lang is "cu"'),
+        (('"../utils.py"', '"../util.py"'), "there is no file ../util.py"),
+        (('{"size": 32, "seed": 13}', "32"), "it is int, where a table of names is wanted"),
+        (('"size": 32, ', '"size": 32, : '), "is no YAML in line"),
+        ((YML, "- 1\n"), "it is list, where a table"),
+        ((YML[YML.index("tests") :], ""), "it has neither tests nor benchmarks"),
+    ],
+)
+def test_a_task_yml_with_a_mistake_is_one_sentence(folder, change, told):
+    with pytest.raises(UsageError, match=f"(?s){told}") as raised:
+        Problem.from_task_folder(folder(yml=YML.replace(*change)))
+    assert "task.yml" in raised.value.what
+    assert "\n" not in raised.value.what
+
+
+@pytest.mark.parametrize("case", ["tests:2", "tests", "test:0", "benchmarks:-1"])
+def test_a_case_that_there_is_not_is_one_sentence(folder, case):
+    with pytest.raises(UsageError, match="no case"):
+        Problem.from_task_folder(folder(), case)
+
+
+@pytest.mark.parametrize(
+    ("reference", "told"),
+    [
+        ("x = 1", "does not define generate_input, ref_kernel, check_implementation"),
+        ("from utils import nothing_of_this_name", "can't be imported: ImportError"),
+        ("import nothing_of_this_name", "can't be imported: ModuleNotFoundError"),
+    ],
+)
+def test_a_reference_that_is_none_is_one_sentence(folder, reference, told):
+    with pytest.raises(UsageError, match=told):
+        Problem.from_task_folder(folder(reference))
+
+
+def test_a_folder_without_a_task_is_one_sentence(tmp_path, folder, monkeypatch):
+    with pytest.raises(UsageError, match=r"task\.yml can't be read"):
+        Problem.from_task_folder(tmp_path)
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    with pytest.raises(LibraryMissing, match="PyYAML, which is not installed"):
+        Problem.from_task_folder(folder())
