@@ -216,8 +216,8 @@ def raised_in_call(error: BaseException) -> bool:
 
 def own_frames(cause: BaseException) -> str:
     """The text of an error's traceback, without the frames of the plugin itself."""
-    here = str(Path(pytest_kgate.__file__).parent)
-    frames = [frame for frame in traceback.extract_tb(cause.__traceback__) if not frame.filename.startswith(here)]
+    others = (str(Path(pytest_kgate.__file__).parent), "<frozen importlib")
+    frames = [frame for frame in traceback.extract_tb(cause.__traceback__) if not frame.filename.startswith(others)]
     last = traceback.format_exception_only(type(cause), cause)
     return "".join(["Traceback, without the plugin's own frames:\n", *traceback.format_list(frames), *last]).rstrip()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
@@ -21,6 +22,9 @@ _LINES = 6
 _READ_BYTES = 2**16
 """Of the end of that output."""
 
+
+_SIGNAL_AT_PARENTS_END = 1
+"""PR_SET_PDEATHSIG of prctl.h."""
 
 _RUNS_CODE = ("LD_", "PYTHON")
 """Variables of these kinds can make a new process run code of anyone."""
@@ -75,6 +79,11 @@ def end_with_parent(read_end: int) -> None:
     os.read(read_end, 1)
     if os.getpgrp() == os.getpid():
         os.killpg(0, signal.SIGKILL)
+
+
+def die_with_parent() -> None:
+    """Have the system kill this process as soon as its parent has ended, whatever this one does then. Linux only."""
+    ctypes.CDLL(None).prctl(_SIGNAL_AT_PARENTS_END, int(signal.SIGKILL), 0, 0, 0)
 
 
 def signal_all(child: subprocess.Popen[bytes], number: signal.Signals) -> None:

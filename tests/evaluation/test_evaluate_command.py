@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +27,8 @@ from pytest_kgate import cli
 from pytest_kgate.evaluation.verb import command
 from pytest_kgate.evaluation.verb import session
 from pytest_kgate.integrity.isolation.process.judge.guard import children
+from pytest_kgate.integrity.isolation.process.judge.guard import guard_process
+from pytest_kgate.system import procfs
 from pytest_kgate.system.gpu_lease import leased
 
 BROKEN = """#include "sdpa.h"
@@ -62,6 +66,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "broken.py").write_text("def good(x) return x\n")
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KGATE_DEVICE", "host")
     monkeypatch.setenv("KGATE_LOCK_DIR", str(tmp_path))
@@ -213,3 +218,23 @@ def test_program_as_users_start_it(folder):
     assert (done.returncode, done.stderr) == (1, "")
     assert done.stdout.startswith("WRONG, score 0\n")
     assert json.loads((folder / "answer.json").read_text())["verdict"] == "WRONG"
+
+
+def test_program_that_is_killed_leaves_no_candidate_behind(folder):
+    program = [sys.executable, "-m", "pytest_kgate.cli", "evaluate", "made.py:forever", "--test", "test_it.py::test_it"]
+    signals = {"TERM": signal.SIGTERM, "KILL": signal.SIGKILL}
+    with guard_process():
+        started = {
+            name: subprocess.Popen(program, env={**os.environ, "WHO": name}, stderr=subprocess.DEVNULL)
+            for name in signals
+        }
+        for name, process in started.items():
+            while not (folder / name).is_file():
+                time.sleep(0.02)
+            process.send_signal(signals[name])
+            assert process.wait(10) in (143, -signal.SIGKILL)
+        candidates = {int((folder / name).read_text()) for name in signals}
+        end = time.monotonic() + 10
+        while any(pid in candidates and fields[0] != "Z" for pid, fields in procfs.processes()):
+            assert time.monotonic() < end
+            time.sleep(0.02)

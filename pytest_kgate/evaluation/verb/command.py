@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+from typing import NoReturn
 
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
@@ -20,6 +23,11 @@ from pytest_kgate.system import json_file
 
 if TYPE_CHECKING:
     from pytest_kgate.evaluation.verb.answer import Evaluation
+
+_LIMIT_SECONDS = 600.0
+
+_TERMINATED = 143
+"""As shells report a process that SIGTERM ended."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,8 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--time-limit",
         metavar="SECONDS",
-        default="600",
-        help="for all of it; half of it for one check or one round; default: %(default)s",
+        default=f"{_LIMIT_SECONDS:g}",
+        help="for all of it, a shorter one with half of it for one check or one round; default: %(default)s",
     )
     parser.add_argument(
         "--json", metavar="FILE", help="write the answer as JSON to FILE; - prints it, and nothing else"
@@ -76,16 +84,28 @@ def run(options: argparse.Namespace) -> int:
     return exit_status(answer)
 
 
+def _end(*_: object) -> NoReturn:
+    """As any other end of this process: whatever was started ends with it."""
+    raise SystemExit(_TERMINATED)
+
+
 def _answer(options: argparse.Namespace) -> Evaluation:
     limit = BY_NAME["timeout"].value(options.time_limit, "--time-limit")
     BY_NAME["until"].value(options.until, "--until")
     if not options.test:
         raise UsageError("--test is missing.", "Name the test that judges: --test tests/test_mine.py::test_it.")
+    if sys.platform != "linux":
+        raise UsageError("`kgate evaluate` ends what candidates leave by means of Linux.", "Use pytest there.")
     path, _, name = options.file.partition(":")
     if not Path(path).is_file():
         raise UsageError(f"There is no file {path}.", "Give the file of a candidate.")
-    timeout = min(BY_NAME["timeout"].default, limit / 2)
-    arguments = [f"--kgate-until={options.until}", f"--kgate-timeout={timeout:g}", *options.pytest]
-    arguments += ["--kgate-isolate"] * options.isolate
+    arguments = [f"--kgate-until={options.until}", *["--kgate-isolate"] * options.isolate]
+    if limit < _LIMIT_SECONDS:  # else what the test and its options say of one step fits in
+        arguments.append(f"--kgate-timeout={limit / 2:g}")
+    arguments += options.pytest
     where = str(Path(path).absolute()) + (f":{name}" if name else "")
-    return answer_of(judged(Asked(where, options.test, tuple(arguments), limit)), limit)
+    before = signal.signal(signal.SIGTERM, _end)
+    try:
+        return answer_of(judged(Asked(where, options.test, tuple(arguments), limit)), limit)
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -52,5 +52,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """As a plugin of its own, named by `-p`: be there from the start."""
     file = os.environ.pop(VARIABLE, None)  # sessions that a test starts are none of ours
     if file is not None:
+        from pytest_kgate.system.child_process import die_with_parent  # here, since every session of pytest would pay
+
+        die_with_parent()  # who starts `kgate evaluate` may kill it, and then nobody ends a candidate that hangs
         config.stash[WITNESS] = witness = Witness(file)
         config.pluginmanager.register(witness, "kgate-witness")

@@ -180,9 +180,10 @@ def arguments_like(config: pytest.Config) -> tuple[str, ...]:
         arguments += ["-p", str(plugin)]
     for override in config.getoption("override_ini") or ():
         arguments += ["-o", str(override)]
-    shapes = config.getoption("kgate_shapes", None)
-    if shapes is not None:
-        arguments.append(f"--kgate-shapes={shapes}")
+    for flag in ("--kgate-shapes", "--kgate-candidate"):
+        value = config.getoption(flag.strip("-").replace("-", "_"), None)
+        if value is not None:
+            arguments.append(f"{flag}={value}")
     if config.pluginmanager.hasplugin("xdist"):
         arguments += ["-n0"]
     return tuple(arguments)

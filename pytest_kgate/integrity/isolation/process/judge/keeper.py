@@ -8,7 +8,6 @@ loaded, and only waits.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import resource
 import select
@@ -20,9 +19,7 @@ from pytest_kgate.integrity.isolation.process.judge.guard import adopt_orphans
 from pytest_kgate.integrity.isolation.process.judge.guard import end_children
 from pytest_kgate.integrity.isolation.process.judge.guard import hide_memory
 from pytest_kgate.integrity.isolation.process.own_folder import remove_folder
-
-_SIGNAL_AT_PARENTS_END = 1
-"""PR_SET_PDEATHSIG of prctl.h."""
+from pytest_kgate.system.child_process import die_with_parent
 
 
 def fork_under_keeper(parent_pipe: int, channel: int, folder: Path) -> None:
@@ -47,7 +44,7 @@ def fork_under_keeper(parent_pipe: int, channel: int, folder: Path) -> None:
     for fd in (woken, wake, parent_pipe):
         os.close(fd)
     os.setsid()
-    ctypes.CDLL(None).prctl(_SIGNAL_AT_PARENTS_END, int(signal.SIGKILL), 0, 0, 0)
+    die_with_parent()
     if os.getppid() != keeper:
         os._exit(1)
 
