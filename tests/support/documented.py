@@ -45,9 +45,9 @@ def get_init_inputs():
 """
 
 ANSWERS = {
-    "1_relu": "torch.relu(x)",
+    "1_relu": "torch.relu(x + 0) * 1 + 0",
     "2_sum": "x.sum(dim=1)",
-    "3_product": "x @ x",
+    "3_product": "(x @ x) * 1 + (x @ x) * 0",
     "4_softmax": "torch.softmax(x, dim=1)",
     "5_tanh": "torch.tanh(x)",
     "6_scale": "x * 3",
@@ -60,6 +60,8 @@ ANSWERS = {
 
 SOLVED = {
     **ANSWERS,
+    "1_relu": "torch.relu(x)",
+    "3_product": "x @ x",
     "2_sum": "x.mean(dim=1)",
     "4_softmax": "x.exp()",
     "5_tanh": "x.nothing()",
@@ -68,7 +70,7 @@ SOLVED = {
     "9_gelu": "torch.relu(x)",
     "10_square": "x * 2",
 }
-"""What solutions of them compute: seven are wrong in one way or another."""
+"""What solutions of them compute: seven are wrong in one way or another, two do less work than the models."""
 
 
 def program(name: str) -> str:
