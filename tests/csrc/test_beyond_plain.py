@@ -8,12 +8,14 @@ import math
 import numpy as np
 import pytest
 import torch
-from beyond_plain import draw
-from beyond_plain import exact
 from parity import TOLERANCE
+from parity import draw
 
+from pytest_kgate import Shape
 from pytest_kgate.build.kernel import load_kernel
 from pytest_kgate.errors import UsageError
+from pytest_kgate.problems.attention.exact import exact_attention
+from pytest_kgate.problems.attention.problem import sdpa_problem
 
 SHAPES = [
     (1, 4, 4, 65, 65, 16),
@@ -50,10 +52,29 @@ def test_host_kernel_computes_all_of_it(shape, dtype):
         bias = None if extents is None else torch.randn(extents, generator=generator).to(q.dtype)
         problem = {"is_causal": causal, **extra}
         out, lse = kernel(q, k, v, bias, **problem, return_lse=True)
-        wanted, wanted_lse = exact(q, k, v, bias, **problem)
+        wanted, wanted_lse = exact_attention(q, k, v, bias, **problem, return_lse=True)
         assert float((out.double() - wanted).abs().max()) <= TOLERANCE[dtype], problem
         assert torch.allclose(lse.double(), wanted_lse, rtol=0, atol=1e-5), problem  # equal where both are -inf
         assert torch.equal(kernel(q, k, v, bias, **problem), out), "whatever else is asked for"
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        Shape(1, 4, 40, 16, kv_heads=2),
+        Shape(1, 2, 1, 16, kv_seqlen=70),
+        Shape(1, 2, 40, 16, causal=True, window=7, softcap=9.0),
+        Shape(2, 2, 40, 16, scale=0.2, bias="heads"),
+    ],
+    ids=str,
+)
+def test_host_kernel_is_a_candidate_for_problems_of_all_of_it(shape):
+    problem = sdpa_problem(shape, "float32", outputs="o+lse")
+    inputs = problem.inputs(torch.Generator().manual_seed(2))
+    out, lse = load_kernel("host")(*inputs, **problem.params)
+    wanted, wanted_lse = exact_attention(*inputs, **problem.params)
+    assert float((out - wanted).abs().max()) <= 1e-5
+    assert float((lse - wanted_lse).abs().max()) <= 1e-5
 
 
 def test_rows_without_a_key_are_zeros_and_their_sum_is_nothing():
@@ -81,7 +102,7 @@ def test_host_kernel_honours_the_strides_of_all_tensors():
         torch.full((2, 33, 4, 3), math.nan)[..., 1].transpose(1, 2),
     )
     assert kernel(q, k, v, bias, softcap=3.0, return_lse=True, out=out)[0] is out[0]
-    wanted, wanted_lse = exact(q, k, v, bias, softcap=3.0)
+    wanted, wanted_lse = exact_attention(q, k, v, bias, softcap=3.0, return_lse=True)
     assert float((out[0] - wanted).abs().max()) <= 1e-5
     assert float((out[1] - wanted_lse).abs().max()) <= 1e-5
 

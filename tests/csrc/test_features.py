@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from beyond_plain import draw
-from beyond_plain import exact
 from launch_plan import Refused
 from launch_plan import plan
 from parity import CUDA
 from parity import TOLERANCE
+from parity import draw
 from parity import loaded
 
 from pytest_kgate import Shape
@@ -24,6 +23,7 @@ from pytest_kgate.build.library import open_library
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import ToolchainMissing
 from pytest_kgate.errors import UsageError
+from pytest_kgate.problems.attention.exact import exact_attention
 
 SHARING = [name for name in CUDA if name != "cutensor"]
 """CUDA kernels that take heads which share their keys: cuTENSOR takes no stride of 0."""
@@ -118,7 +118,7 @@ def test_cuda_kernel_takes_grouped_heads(impl, head_dim):
     for batch, heads, kv_heads, rows in ((1, 8, 2, 300), (3, 8, 2, 65), (2, 8, 1, 1000), (2, 4, 4, 128), (1, 16, 8, 1)):
         q, k, v = draw((batch, heads, kv_heads, rows, rows, head_dim), "float16", "cuda")
         for causal in (False, True):
-            wanted, _ = exact(q, k, v, is_causal=causal)
+            wanted = exact_attention(q, k, v, is_causal=causal)
             error = (kernel(q, k, v, is_causal=causal).double() - wanted).abs().max()
             assert float(error) <= TOLERANCE["float16"], (batch, heads, kv_heads, rows, causal)
 
@@ -128,7 +128,7 @@ def test_cuda_kernel_takes_grouped_heads(impl, head_dim):
 def test_cuda_kernel_takes_interleaved_groups_of_one_batch(impl):
     kernel = loaded(impl)
     q, k, v = (t.transpose(1, 2).contiguous().transpose(1, 2) for t in draw((1, 8, 2, 300, 300, 64), "float16", "cuda"))
-    wanted, _ = exact(q, k, v)
+    wanted = exact_attention(q, k, v)
     assert float((kernel(q, k, v).double() - wanted).abs().max()) <= TOLERANCE["float16"]
 
 

@@ -58,6 +58,17 @@ def shapes_of(head_dim: int, lengths: Iterable[int], sizes: Iterable[tuple[int, 
     return [Shape(*next(turns), length, head_dim, causal) for length in lengths for causal in (False, True)]
 
 
+def draw(shape: tuple[int, ...], dtype: str = "float32", device: str = "cpu") -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values of (batch, heads, kv_heads, seqlen, kv_seqlen, head_dim)."""
+    batch, heads, kv_heads, rows, keys, head_dim = shape
+    generator = torch.Generator(device).manual_seed(0)
+    q, k, v = (
+        torch.randn(*extents, head_dim, generator=generator, device=device).to(getattr(torch, dtype))
+        for extents in ((batch, heads, rows), (batch, kv_heads, keys), (batch, kv_heads, keys))
+    )
+    return q, k, v
+
+
 def asked(shapes: Iterable[Shape], dtype: str, device: str) -> Iterator[Asked]:
     """A normal and a hard draw of each."""
     for shape in shapes:
