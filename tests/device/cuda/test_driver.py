@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,34 +21,58 @@ pytest.importorskip("cuda.bindings.driver", reason="needs cuda-bindings, of the 
 SOURCE = Path(__file__).with_name("driver_stub.cpp")
 
 DRIVER = """
+import os, sys, traceback
 from types import SimpleNamespace
 from pytest_kgate.device.cuda import driver
 from pytest_kgate.errors import KgateError
-cuda = driver.bindings()
 
 def told(call):
     try:
         return call()
     except (driver.DriverError, KgateError) as error:
         return f"{type(error).__name__}: {error}"
+
+for line in sys.stdin:
+    script, out = eval(line)
+    child = os.fork()
+    if child == 0:
+        os.dup2(os.open(out, os.O_WRONLY | os.O_CREAT), 1)
+        os.dup2(1, 2)
+        status = 1
+        try:
+            exec("cuda = driver.bindings()\\n" + script)
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            os._exit(status)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
+"""Forks for each script, so that PyTorch is imported once for all."""
 
 
 @pytest.fixture(scope="module")
-def said(tmp_path_factory) -> Callable[[str], list[str]]:
+def said(tmp_path_factory) -> Iterator[Callable[[str], list[str]]]:
     """What a script says, and the driver that it calls, line by line."""
     folder = tmp_path_factory.mktemp("driver")
     compiler = toolchain.host_compiler().command
     subprocess.run([*compiler, "-shared", "-fPIC", SOURCE, "-o", folder / "libcuda.so.1"], check=True)
     path = os.pathsep.join(filter(None, (str(folder), os.environ.get("LD_LIBRARY_PATH"))))
+    command = [sys.executable, "-u", "-c", DRIVER]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env={**os.environ, "LD_LIBRARY_PATH": path}, **pipes) as forks:
 
-    def said(script: str) -> list[str]:
-        command = [sys.executable, "-u", "-c", DRIVER + script]
-        found = subprocess.run(command, env={**os.environ, "LD_LIBRARY_PATH": path}, capture_output=True, text=True)
-        assert found.returncode == 0, found.stderr
-        return found.stdout.splitlines()
+        def said(script: str) -> list[str]:
+            out = tmp_path_factory.mktemp("said") / "out.txt"
+            print((script, str(out)), file=forks.stdin, flush=True)
+            status = forks.stdout.readline()
+            found = out.read_text()
+            assert status == "0\n", found
+            return found.splitlines()
 
-    return said
+        yield said
+        forks.stdin.close()
 
 
 def test_answer_is_returned(said):
