@@ -65,7 +65,19 @@ def _plain(name: str) -> Callable[..., Tensor]:
 def _whole(name: str, call: Call, empty: int) -> Callable[..., Any]:
     """The call, with `empty` rows of zeros before its answer, and -inf before its log-sum-exp."""
 
-    def attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Any:
+    def attention(
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        bias: Tensor | None = None,
+        *,
+        is_causal: bool = False,
+        window: int | None = None,
+        softcap: float | None = None,
+        scale: float | None = None,
+        return_lse: bool = False,
+    ) -> Any:
+        """It is called with what the shape says, for which `call` was made."""
         if not empty:
             return call(query, key, value, bias)
         found = call(query[:, :, empty:], key, value, None if bias is None else bias[:, :, empty:])

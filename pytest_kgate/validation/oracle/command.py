@@ -13,6 +13,7 @@ from pytest_kgate.report.page import block
 from pytest_kgate.system.pytorch import require_torch
 
 if TYPE_CHECKING:
+    from pytest_kgate.validation.oracle.extents import ExtentsCell
     from pytest_kgate.validation.oracle.grid import GridCell
 
 
@@ -21,6 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=("auto", "host", "cuda"), default="auto", help="default: %(default)s")
     parser.add_argument("--lengths", metavar="S[,S...]", help="these of the grid's lengths; default: all")
     parser.add_argument("--head-dims", metavar="D[,D...]", help="these of its head dimensions; default: all")
+    parser.add_argument(
+        "--extents",
+        action="store_true",
+        help="instead, a subsample by --seed of grouped heads, decode, windows, caps, scales, biases and lse",
+    )
     parser.add_argument("--seed", type=int, default=42, help="of all draws; default: %(default)s")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the outcomes in FILE")
     parser.add_argument("--from", type=Path, dest="source", metavar="FILE", help="show such a file, run nothing")
@@ -48,22 +54,39 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
 
     from pytest_kgate.device.open import open_device
     from pytest_kgate.report.record.values import now
+    from pytest_kgate.validation.oracle import extents
     from pytest_kgate.validation.oracle import file
     from pytest_kgate.validation.oracle import grid
 
+    if options.extents and (options.lengths or options.head_dims):
+        raise UsageError(
+            "--extents has lengths and head dimensions of its own.", "Leave --lengths and --head-dims out."
+        )
     lengths = _chosen("--lengths", options.lengths, grid.LENGTHS)
     head_dims = _chosen("--head-dims", options.head_dims, grid.HEAD_DIMS)
     device = open_device(options.device)
     facts = device.environment()
     name = facts["gpu"]["name"] if "gpu" in facts else facts["cpu"]["model"]
-    outcomes, kernels, missing = grid.run(device, tuple(grid.TOLERANCE), head_dims, lengths, options.seed, _show)
     setting = {"device": name, "torch": f"PyTorch {torch.__version__}", "day": now()[:10]}
-    return file.document(outcomes, kernels, missing, setting)
+    if options.extents:
+        kernels, missing = grid.honest_kernels(device)
+        shipped = {name: kernel for name, kernel in kernels.items() if not name.startswith("sdpa ")}
+        return file.document(extents.run(device, shipped, options.seed, _show_problem), list(shipped), missing, setting)
+    outcomes, names, missing = grid.run(device, tuple(grid.TOLERANCE), head_dims, lengths, options.seed, _show)
+    return file.document(outcomes, names, missing, setting)
 
 
 def _show(one: GridCell) -> None:
-    told = f"{one.answers} honest answers, {len(one.accused)} accused; {one.died} mutants died, {len(one.lived)} lived"
-    print(f"S={one.seqlen:<5} D={one.head_dim:<4} {one.dtype:9} {told}, {one.seconds:.1f} s", file=sys.stderr)
+    print(f"S={one.seqlen:<5} D={one.head_dim:<4} {one.dtype:9} {_told(one)}", file=sys.stderr)
+
+
+def _show_problem(one: ExtentsCell) -> None:
+    print(f"{one.problem}: {_told(one)}", file=sys.stderr)
+
+
+def _told(one: GridCell) -> str:
+    honest = f"{one.answers} honest answers, {len(one.accused)} accused"
+    return f"{honest}; {one.died} mutants died, {len(one.lived)} lived, {one.seconds:.1f} s"
 
 
 def _chosen(option: str, text: str | None, known: tuple[int, ...]) -> tuple[int, ...]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections import Counter
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,10 +14,13 @@ from typing import Any
 from pytest_kgate.report.page import markdown
 from pytest_kgate.report.record.values import now
 from pytest_kgate.system import json_file
+from pytest_kgate.validation.oracle.extents import VALUES
 from pytest_kgate.validation.oracle.grid import GridCell
 
 SCHEMA = "pytest-kgate/oracle"
 VERSION = 1
+
+_HEAD = ("answers of honest kernels", "accused", "nearest to a limit", "mutants that died", "lived")
 
 _TODO = "`kgate oracle --json FILE` writes one."
 
@@ -23,7 +28,7 @@ _TODO = "`kgate oracle --json FILE` writes one."
 def document(
     outcomes: Sequence[GridCell], kernels: Sequence[str], missing: Mapping[str, str], setting: Mapping[str, str]
 ) -> dict[str, Any]:
-    """The content of the file: one entry for each dtype, head dimension and length."""
+    """The content of the file: one entry for each dtype, head dimension and length, or for each problem."""
     return {
         "schema": SCHEMA,
         "version": VERSION,
@@ -31,7 +36,10 @@ def document(
         "setting": dict(setting),
         "kernels": list(kernels),
         "missing": dict(missing),
-        "outcomes": [{**asdict(one), "accused": list(one.accused), "lived": list(one.lived)} for one in outcomes],
+        "outcomes": [
+            {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(one).items()}
+            for one in outcomes
+        ],
     }
 
 
@@ -56,18 +64,46 @@ def misjudged(content: Mapping[str, Any]) -> list[str]:
 
 
 def table(content: Mapping[str, Any]) -> str:
-    """Markdown: one line a length, over all types, head dimensions, sizes and masks."""
+    """Markdown: one line a length, over all types, head dimensions, sizes and masks; or a line a value of an extent."""
     outcomes = content["outcomes"]
-    head = ("S", "answers of honest kernels", "accused", "nearest to a limit", "mutants that died", "lived")
+    if all("problem" in one for one in outcomes):
+        return _table_of_extents(content)
+    head = ("S", *_HEAD)
     rows = []
     for seqlen in sorted({one["seqlen"] for one in outcomes}):
         mine = [one for one in outcomes if one["seqlen"] == seqlen]
         rows.append(_row(f"{seqlen:,}", mine))
     rows.append(_row("**all**", outcomes))
     lines = [markdown.grid(head, head, rows, cells_are_markdown=True), f"Honest: {', '.join(content['kernels'])}.  "]
-    lines += [f"Not run: {name} ({why})  " for name, why in content["missing"].items()]
-    lines.append(f"{', '.join(content['setting'].values())}, {sum(one['seconds'] for one in outcomes):.0f} s")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines + _ending(content)) + "\n"
+
+
+def _table_of_extents(content: Mapping[str, Any]) -> str:
+    """A subsample of many extents: each line has the problems that have this value, so that lines overlap."""
+    outcomes = content["outcomes"]
+    found = {value: None for one in outcomes for value in one["values"]}
+    named = [value for name in VALUES for value in sorted(found) if value.startswith(f"{name} ")]
+    groups = {value: [one for one in outcomes if value in one["values"]] for value in named}
+    rows = [(name, str(len(mine)), *_row("", mine)[1:]) for name, mine in {**groups, "**all**": outcomes}.items()]
+    head = ("extent", "problems", *_HEAD)
+    refusals = Counter(told.partition(":")[0] for one in outcomes for told in one["refused"])
+    every = math.prod(map(len, VALUES.values()))
+    lines = [
+        markdown.grid(head, head, rows, cells_are_markdown=True),
+        f"A subsample: {len(outcomes)} of {every:,} problems, in which every two values of two extents meet.  ",
+        f"Problems that were not taken: {', '.join(f'{count} by {name}' for name, count in refusals.items())}.  ",
+        f"Honest: PyTorch's ways to compute each, {', '.join(content['kernels']) or 'no shipped kernel'}.  ",
+    ]
+    return "\n".join(lines + _ending(content)) + "\n"
+
+
+def _ending(content: Mapping[str, Any]) -> list[str]:
+    """Who did not run, where it was, and how long it took."""
+    seconds = sum(one["seconds"] for one in content["outcomes"])
+    return [
+        *(f"Not run: {name} ({why})  " for name, why in content["missing"].items()),
+        f"{', '.join(content['setting'].values())}, {seconds:.0f} s",
+    ]
 
 
 def _row(name: str, outcomes: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
