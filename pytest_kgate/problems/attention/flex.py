@@ -27,6 +27,8 @@ class FlexAttention:
         self._masks: dict[torch.device, Any] = {}
 
     def __call__(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Any:
+        if self._with_log_sum and not query.is_cuda:
+            raise RuntimeError("PyTorch's flex_attention returns no log-sum-exp on a CPU")
         if self._compiled is None:
             self._compiled = _compiled(self._shape, with_log_sum=self._with_log_sum)
         if hides(self._shape) and query.device not in self._masks:

@@ -130,7 +130,7 @@ def _place(problem: ProblemFacts, worst: WorstFacts) -> list[str]:
         )
     if problem["causal"]:
         found.append(
-            "The problem is causal: key j takes part in row i only if j <= i; check the tiles that the diagonal "
-            "crosses. If the same shape passes without the mask, the mask is at fault."
+            "The problem is causal: key j takes part in row i only if j <= i + keys - rows; check the tiles that the "
+            "diagonal crosses. If the same shape passes without the mask, the mask is at fault."
         )
     return found
