@@ -67,7 +67,8 @@ class Kernel:
         self._sdpa = self._library.sdpa
         self._workspace_bytes = self._library.workspace_bytes if self._library.has_workspace else None
         self._torch = torch
-        self._device_type = "cuda" if source.device_kind == "cuda" else "cpu"
+        self._on_cuda = source.device_kind == "cuda"
+        self._device_type = "cuda" if self._on_cuda else "cpu"
         # The numbers of kgate::Dtype in csrc/sdpa.h.
         self._dtypes = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
         self._checker = Checker(name, self._device_type, tuple(self._dtypes))
@@ -139,7 +140,7 @@ class Kernel:
         try:
             o = torch.empty_like(q) if out is None else out
             shape, device, dtype = q.shape, q.device, q.dtype
-            strides = q.stride(), k.stride(), v.stride(), o.stride()
+            q_stride, k_stride, v_stride, o_stride = q.stride(), k.stride(), v.stride(), o.stride()
             number = self._dtypes.get(dtype, _UNKNOWN)
             plain = (
                 shape == k.shape == v.shape == o.shape
@@ -148,7 +149,7 @@ class Kernel:
                 and device.type == self._device_type
                 and dtype == k.dtype == v.dtype == o.dtype
                 and number != _UNKNOWN
-                and (strides[0][3] == strides[1][3] == strides[2][3] == strides[3][3] == 1 or shape[3] == 1)
+                and (q_stride[3] == k_stride[3] == v_stride[3] == o_stride[3] == 1 or shape[3] == 1)
                 and bias is None
                 and window is None
                 and softcap is None
@@ -159,7 +160,7 @@ class Kernel:
         if not plain:
             o, lse, beyond = self._checker.outputs_and_beyond(q, k, v, bias, window, softcap, return_lse, out)
             shape, device, number = q.shape, q.device, self._dtypes[q.dtype]
-            strides = q.stride(), k.stride(), v.stride(), o.stride()
+            q_stride, k_stride, v_stride, o_stride = q.stride(), k.stride(), v.stride(), o.stride()
         if scale is None:
             scale = 1.0 / math.sqrt(shape[3] or 1)  # what is empty is refused below
         space, size = 0, 0
@@ -169,10 +170,9 @@ class Kernel:
             # over, and within a graph it is part of the graph's own memory.
             workspace = torch.empty(size, dtype=torch.uint8, device=device)
             space = workspace.data_ptr()
-        on_cuda = self._device_type == "cuda"
+        on_cuda = self._on_cuda
         # What `torch.cuda.current_stream(device).cuda_stream` is, without making a Stream object at each call.
         stream = torch._C._cuda_getCurrentRawStream(device.index) if on_cuda else 0
-        q_stride, k_stride, v_stride, o_stride = strides
         # fmt: off
         call = (
             q.data_ptr(), k.data_ptr(), v.data_ptr(), o.data_ptr(), shape, q_stride, k_stride, v_stride, o_stride,
