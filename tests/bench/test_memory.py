@@ -34,7 +34,7 @@ from pytest_kgate.statistics.gates import SpeedGate
 MIB = 2**20
 GIB = 2**30
 
-BYTES = 8 * MIB
+BYTES = 4 * MIB
 
 PROBLEMS = {
     "output": (lambda x: x.expand(BYTES // 4).clone(), lambda x: x.double().expand(BYTES // 4).clone(), 1),
