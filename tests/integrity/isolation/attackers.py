@@ -13,8 +13,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import torch
-
 LIBC = ctypes.CDLL(None, use_errno=True)
 X86 = platform.machine() == "x86_64"
 
@@ -203,7 +201,7 @@ calls = 0
 def _later(x, out, attack):
     global calls
     calls += 1
-    torch.mm(x, x, out=out)
+    out.copy_(x @ x)
     if calls > 1:
         attack()
 
