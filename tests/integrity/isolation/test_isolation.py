@@ -98,7 +98,7 @@ def session(folder, functions, *arguments, source="untrusted.py"):
 
 @pytest.fixture(scope="module")
 def caught(tmp_path_factory):
-    return session(tmp_path_factory.mktemp("isolated"), CAUGHT)
+    return session(tmp_path_factory.mktemp("isolated"), CAUGHT, "--kgate-budget=3")
 
 
 @pytest.mark.parametrize("function", CAUGHT)
