@@ -17,6 +17,9 @@ from pytest_kgate.problems.attention.mutants.kernel import changing
 from pytest_kgate.problems.attention.mutants.kernel import with_steps
 from pytest_kgate.problems.shape import Shape
 
+_VISIBLE = 0.01
+"""Of a row's weights: what hidden keys must have for that to be wrong, where it is exp(-softcap) for each."""
+
 
 def of_mask(shape: Shape) -> dict[str, Kernel]:
     """What can be wrong with which keys a row sees."""
@@ -70,8 +73,9 @@ def of_scores(shape: Shape) -> dict[str, Kernel]:
         mutants |= {
             "no cap": with_steps(score=scores_of(None)),
             "a cap before the scale": changing(_capped_first),
-            "a cap on masked scores": with_steps(masked=-cap),
         }
+        if _hidden_share(shape) * math.exp(-cap) > _VISIBLE:
+            mutants["a cap on masked scores"] = with_steps(masked=-cap)
     if shape.bias is None:
         return mutants
     mutants |= {
@@ -87,6 +91,12 @@ def of_scores(shape: Shape) -> dict[str, Kernel]:
     if shape.bias == "full" and shape.batch > 1:
         mutants["another batch's bias"] = changing(_unchanged, bias_of=lambda bias: bias.roll(1, 0))
     return mutants
+
+
+def _hidden_share(shape: Shape) -> float:
+    """Keys that a row does not see over those that it does, of the row where that is most."""
+    seen = (len(shape.visible(row)) for row in range(shape.seqlen))
+    return max((shape.keys - count) / count for count in seen if count)
 
 
 def _unchanged(rule: Rule) -> Rule:
