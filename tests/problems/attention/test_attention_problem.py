@@ -96,7 +96,7 @@ MUTANTS = {
     "no window": Shape(1, 2, 60, 64, True, window=9),
     "heads that read other heads' keys in turn": Shape(1, 4, 20, 64, kv_heads=2),
     "all heads read the keys of the first": Shape(1, 4, 1, 64, kv_heads=2, kv_seqlen=40),
-    "no cap": Shape(1, 2, 60, 64, softcap=30),
+    "no cap": Shape(1, 4, 1, 80, True, kv_seqlen=200, window=7, softcap=50),
     "a cap before the scale": Shape(1, 2, 60, 64, softcap=30),
     "a cap on masked scores": Shape(1, 2, 60, 64, True, softcap=5),
     "the usual scale": Shape(1, 2, 60, 64, scale=0.2),
@@ -204,6 +204,27 @@ def test_hard_draws_reach_the_edges_of_what_a_row_sees():
     looked_up = set(found[:, :, 3::4].flatten().tolist())
     assert {0, 9, 10, -9, -10} <= looked_up
     assert int((query[0, 0, -1] @ key[0, 0].T).argmax()) == 79
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        Shape(1, 1, 1, 64, softcap=30),
+        Shape(1, 1, 5, 1, True, softcap=30, window=1),
+        Shape(1, 1, 1, 64, True, kv_seqlen=9, window=2, softcap=3),
+        Shape(1, 2, 9, 64, kv_heads=1, kv_seqlen=1, scale=5),
+        Shape(1, 1, 3, 8, window=50, bias="full"),
+    ],
+    ids=str,
+)
+def test_smallest_problems_are_drawn_and_answered(shape):
+    problem = sdpa_problem(shape, "float32", outputs="o+lse")
+    for hard in (False, True):
+        inputs = drawn(problem, hard=hard)
+        assert all(bool(one.isfinite().all()) for one in inputs)
+        expected = problem.exact(*inputs, **problem.params)
+        found = problem.reference["math"](*inputs, **problem.params)
+        torch.testing.assert_close(tuple(one.double() for one in found), expected, atol=1e-3, rtol=1e-5)
 
 
 def test_log_sum_exp_of_a_row_without_a_key_must_be_minus_infinity():
