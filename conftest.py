@@ -27,6 +27,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 _LONG = (
     "tests/integrity/isolation/test_isolation.py",
     "tests/validation/cheats/test_catalogue.py",
+    "tests/evaluation/test_evaluate_command.py",
     "tests/bench/processes/test_processes.py",
     "tests/packaging/test_installed.py",
     "tests/csrc/test_knobs.py",

@@ -13,11 +13,8 @@ from documented import JUDGE
 from documented import OPENEVOLVE
 from documented import program
 from documented import write_problems
-from warm_sessions import WarmSessions
 
 from pytest_kgate import cli
-from pytest_kgate.evaluation.verb import command
-from pytest_kgate.evaluation.verb import session
 
 FIRST = "import torch\n\ndef candidate(x) return x * 1.0\n"
 
@@ -37,13 +34,11 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_documented_evaluator_leads_a_search_by_its_feedback(folder, monkeypatch):
+def test_documented_evaluator_leads_a_search_by_its_feedback(folder, warm_sessions, monkeypatch):
     (folder / "openevolve").mkdir()
     (folder / "openevolve" / "evaluation_result.py").write_text(OPENEVOLVE)
     (folder / "test_mine.py").write_text(JUDGE)
     monkeypatch.syspath_prepend(folder)
-    warm = WarmSessions()
-    monkeypatch.setattr(command, "judged", lambda asked: session.judged(asked, warm.start))
     monkeypatch.setattr(subprocess, "run", _in_this_process)
     (folder / "evaluator.py").write_text(program("openevolve_evaluator.py"))
     evaluate = runpy.run_path(str(folder / "evaluator.py"))["evaluate"]
@@ -57,7 +52,6 @@ def test_documented_evaluator_leads_a_search_by_its_feedback(folder, monkeypatch
         for sign, (old, new) in REPAIRS.items():
             if sign in heard[-1]:
                 text = text.replace(old, new)
-    warm.close()
     assert [score > 0 for score in scores] == [False, False, False, True], heard
 
 

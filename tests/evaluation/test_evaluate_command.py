@@ -10,7 +10,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +20,8 @@ from evaluated import TESTS
 from record_schema import EVALUATION_SCHEMA_FILE
 from record_schema import demand_valid_evaluation
 from record_schema import evaluation_schema_text
-from warm_sessions import WarmSessions
 
 from pytest_kgate import cli
-from pytest_kgate.evaluation.verb import command
-from pytest_kgate.evaluation.verb import session
 from pytest_kgate.integrity.isolation.process.judge.guard import children
 from pytest_kgate.integrity.isolation.process.judge.guard import guard_process
 from pytest_kgate.system import procfs
@@ -51,13 +47,6 @@ class Answer:
         return found
 
 
-@pytest.fixture(scope="module")
-def warm() -> Iterator[WarmSessions]:
-    sessions = WarmSessions()
-    yield sessions
-    sessions.close()
-
-
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "test_it.py").write_text(TESTS)
@@ -75,11 +64,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def evaluate(
-    folder: Path, warm: WarmSessions, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Answer]:
+def evaluate(folder: Path, warm_sessions: None, capfd: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
     """Run the verb, in a warm session, and hold to what is true of every outcome."""
-    monkeypatch.setattr(command, "judged", lambda asked: session.judged(asked, warm.start))
 
     def run(candidate: str, test: str = "test_it.py::test_it", *more: str) -> Answer:
         before = children()
@@ -210,13 +196,10 @@ def test_schema_is_the_one_that_the_types_make():
     assert EVALUATION_SCHEMA_FILE.read_text() == evaluation_schema_text()
 
 
-def test_program_as_users_start_it(folder):
-    """Without warm sessions."""
+def test_answer_goes_to_a_file_and_is_told_in_words(evaluate, folder, capfd):
     arguments = ["evaluate", "made.py:wrong", "--test", "test_it.py::test_it", "--json", "answer.json"]
-    program = [sys.executable, "-m", "pytest_kgate.cli", *arguments]
-    done = subprocess.run(program, cwd=folder, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (1, "")
-    assert done.stdout.startswith("WRONG, score 0\n")
+    assert cli.main(arguments) == 1
+    assert capfd.readouterr().out.startswith("WRONG, score 0\nWRONG: wrong against relu")
     assert json.loads((folder / "answer.json").read_text())["verdict"] == "WRONG"
 
 
@@ -224,12 +207,14 @@ def test_program_that_is_killed_leaves_no_candidate_behind(folder):
     program = [sys.executable, "-m", "pytest_kgate.cli", "evaluate", "made.py:forever", "--test", "test_it.py::test_it"]
     signals = {"TERM": signal.SIGTERM, "KILL": signal.SIGKILL}
     with guard_process():
-        started = {
-            name: subprocess.Popen(program, env={**os.environ, "WHO": name}, stderr=subprocess.DEVNULL)
-            for name in signals
-        }
+        started = {}
+        for name in signals:
+            (folder / f"locks of {name}").mkdir()  # neither waits for the other
+            more = {"WHO": name, "KGATE_LOCK_DIR": str(folder / f"locks of {name}")}
+            started[name] = subprocess.Popen(program, env={**os.environ, **more}, stderr=subprocess.DEVNULL)
         for name, process in started.items():
             while not (folder / name).is_file():
+                assert process.poll() is None
                 time.sleep(0.02)
             process.send_signal(signals[name])
             assert process.wait(10) in (143, -signal.SIGKILL)
