@@ -105,6 +105,13 @@ def forks(x):
     subprocess.Popen(["setsid", "sleep", "600"])
     return x * 1.0
 
+def damages(x):
+    folder = os.path.dirname(os.environ["TMPDIR"])
+    for name in ("records.json", "notes.jsonl"):
+        with open(os.path.join(folder, name), "w") as file:
+            file.write('7\\n{"step": []}\\n{"step": "time"}\\n')
+    ctypes.CDLL(None)._exit(0)
+
 def cheats(x):
     time.sleep = lambda seconds: None
     return torch.relu(x)

@@ -58,13 +58,14 @@ def answer_of(ended: Ended, limit_seconds: float) -> Evaluation:
             )
         return _answer("ERROR", stage, f"{lost}, in its {_named(stage)}.{feedback.last_words(ended.said)}")
     told = "\n".join(report["told"] for report in ended.reports)
+    if ended.damaged and stage is not None:
+        return _answer("ERROR", stage, f"The record of the call was damaged while the candidate ran. {ended.damaged}")
     if not ended.records and stage in ("check", "time") and "SystemExit" in told:
         return _answer("ERROR", stage, feedback.shortened(f"The candidate ended the test.\n{told}".rstrip()))
     if not ended.records:
         return _answer("MISUSE", stage, _why_not_judged(ended, told))
-    calls = _calls(ended.steps)
-    worst = min(range(len(ended.records)), key=lambda call: VERDICTS[ended.records[call]["verdict"]].rank)
-    answer = _of_record(ended.records[worst], calls[worst], told)
+    worst = min(ended.records, key=lambda record: VERDICTS[record["verdict"]].rank)
+    answer = _of_record(worst, _calls(ended.steps, len(ended.records))[ended.records.index(worst)], told)
     answer["score"] = min(_score(record) for record in ended.records)
     if answer["passed"] and ended.status != 0:
         answer["passed"], answer["score"] = False, 0.0
@@ -99,15 +100,15 @@ def _why_not_judged(ended: Ended, told: str) -> str:
     return feedback.shortened(f"The test could not judge the candidate:\n{told or feedback.last_lines(ended.said)}")
 
 
-def _calls(steps: Sequence[str]) -> list[Stage]:
-    """The last step of each call."""
+def _calls(steps: Sequence[str], least: int = 0) -> list[Stage]:
+    """The last step of each call; of so many calls at least, for a candidate may have removed notes."""
     last: list[Stage] = []
     for step in steps:
-        if step == "build":
+        if step == "build" or not last:
             last.append("build")
-        elif step != "wait":
+        if step in ("check", "time"):
             last[-1] = cast("Stage", step)
-    return last
+    return last + ["build"] * (least - len(last))
 
 
 def _of_record(record: Record, stage: Stage, told: str) -> Evaluation:

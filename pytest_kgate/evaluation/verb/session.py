@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 
+from pytest_kgate.errors import KgateError
+from pytest_kgate.evaluation.verb.witness import STEPS
 from pytest_kgate.evaluation.verb.witness import VARIABLE
 from pytest_kgate.integrity.isolation.process.judge.guard import guard_process
 from pytest_kgate.report.record.document import read
@@ -60,6 +62,8 @@ class Ended:
     """What became of each test: `outcome`, and what pytest has `told`."""
     records: Sequence[Record]
     """Of the calls that have ended."""
+    damaged: str
+    """Why their file can't be read, as a sentence; empty where it can."""
     said: str
     """The end of what it printed."""
 
@@ -98,13 +102,22 @@ def judged(asked: Asked, start: Start = start) -> Ended:
                 signal_all(child, signal.SIGKILL)
                 child.wait()
             said = end_of(output)
-        noted = _notes(notes)
+        noted, damaged, found = _notes(notes), "", []
+        try:
+            found = read(records)[0] if records.is_file() else []
+        except KgateError as error:
+            damaged = error.what
         return Ended(
             status,
-            [line["step"] for line in noted if "step" in line],
-            next((line["stuck"] for line in noted if "stuck" in line), ""),
-            [line for line in noted if "test" in line],
-            read(records)[0] if records.is_file() else (),
+            [line["step"] for line in noted if line.get("step") in STEPS],
+            next((str(line["stuck"]) for line in noted if "stuck" in line), ""),
+            [
+                {name: str(value) for name, value in line.items()}
+                for line in noted
+                if {"outcome", "told"} <= line.keys()
+            ],
+            found,
+            damaged,
             said,
         )
 
@@ -116,9 +129,9 @@ def _environment(folder: Path, notes: Path) -> dict[str, str]:
 
 
 def _notes(file: Path) -> list[dict[str, Any]]:
-    """The whole lines; a process that was killed may have left a part of one."""
+    """The whole lines; a process that was killed may have left a part of one, and a candidate anything."""
     found = []
     for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if file.is_file() else ():
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             found.append(json.loads(line))
-    return found
+    return [line for line in found if isinstance(line, dict)]

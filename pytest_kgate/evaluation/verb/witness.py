@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -12,6 +13,9 @@ import pytest
 VARIABLE = "KGATE_WITNESS"
 """Private environment variable: the file for the notes. Only a session that `kgate evaluate` started has it."""
 
+STEPS = ("build", "wait", "check", "time")
+"""Of a `kbench` call; it waits for the device."""
+
 
 class Witness:
     """A pytest plugin that writes a line of JSON for each thing it sees; the file outlives the process."""
@@ -20,7 +24,7 @@ class Witness:
         self._file = Path(file)
 
     def step(self, step: str) -> None:
-        """A step of a `kbench` call begins: `build`, `wait` (for the device), `check` or `time`."""
+        """One of `STEPS` begins."""
         self._write({"step": step})
 
     def stuck(self, complaint: str) -> None:
@@ -54,6 +58,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if file is not None:
         from pytest_kgate.system.child_process import die_with_parent  # here, since every session of pytest would pay
 
+        with contextlib.suppress(OSError):
+            Path("/proc/self/oom_score_adj").write_text("1000")  # where memory ends, this process does, and no other
         die_with_parent()  # who starts `kgate evaluate` may kill it, and then nobody ends a candidate that hangs
         config.stash[WITNESS] = witness = Witness(file)
         config.pluginmanager.register(witness, "kgate-witness")
