@@ -28,30 +28,29 @@ class Modules:
         if name not in self._loaded:
             if name not in self._files:
                 raise ImportError(f"there is no module {name}", name=name)
-            self._loaded[name] = self.execute(name, self._files[name])
+            path = self._files[name]
+            module = self._loaded[name] = self._empty(name, str(path))  # first: two may import each other
+            try:
+                _run(module, path.read_text(encoding="utf-8"))
+            except BaseException:
+                del self._loaded[name]
+                raise
         return self._loaded[name]
 
-    def execute(self, name: str, path: Path) -> ModuleType:
+    def execute(self, path: Path) -> ModuleType:
         """Another file, which finds these modules by their names, also where it imports them later, in a call."""
-        return self.defined(name, path.read_text(encoding="utf-8"), str(path))
+        return self.defined(f"beside_{path.stem}", path.read_text(encoding="utf-8"), str(path))
 
     def defined(self, name: str, text: str, file: str) -> ModuleType:
         """The same of a file's text."""
-        whole = f"{self._prefix}_{name}"
-        module = ModuleType(whole)
+        module = self._empty(name, file)
+        _run(module, text)
+        return module
+
+    def _empty(self, name: str, file: str) -> ModuleType:
+        module = ModuleType(f"{self._prefix}_{name}")
         module.__file__ = file
         vars(module)["__builtins__"] = {**vars(builtins), "__import__": self._import}
-        before = self._loaded.get(name)
-        self._loaded[name] = module  # two may import each other
-        sys.modules[whole] = module  # for what looks itself up, as dataclasses and pickle do
-        try:
-            exec(compile(text, file, "exec"), vars(module))
-        except BaseException:
-            sys.modules.pop(whole, None)
-            del self._loaded[name]
-            if before is not None:
-                self._loaded[name] = before
-            raise
         return module
 
     def _import(
@@ -62,13 +61,19 @@ class Modules:
         fromlist: tuple[str, ...] = (),
         level: int = 0,
     ) -> Any:
-        own = name in self._files or name in self._loaded
-        if own and level == 0:
-            return self.module(name)
-        if own and level == 1:  # from .utils import one
+        if level <= 1 and name in self._files:  # import utils; from .utils import one
             return self.module(name)
         if level == 1 and not name and all(one in self._files for one in fromlist):  # from . import utils
             found = ModuleType(self._prefix)
             vars(found).update({one: self.module(one) for one in fromlist})
             return found
         return builtins.__import__(name, globals, locals, fromlist, level)
+
+
+def _run(module: ModuleType, text: str) -> None:
+    sys.modules[module.__name__] = module  # for what looks itself up, as dataclasses and pickle do
+    try:
+        exec(compile(text, str(module.__file__), "exec"), vars(module))
+    except BaseException:
+        sys.modules.pop(module.__name__, None)
+        raise

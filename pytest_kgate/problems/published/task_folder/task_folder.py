@@ -59,7 +59,7 @@ class TaskFolder:
     def imported(self, where: str) -> Any:
         """A submission, which finds `task` and `utils` as it does there; None for a module that is named."""
         path = Path(where)
-        return self._task.modules.execute(path.stem, path) if path.suffix == ".py" else None
+        return self._task.modules.execute(path) if path.suffix == ".py" else None
 
     def candidate(self, function: Callable[..., Any], name: str | None = None) -> Callable[..., Any]:
         """A function of the data, with the outputs in it, that returns its answer or nothing."""

@@ -12,6 +12,8 @@ from checked import failure
 from torch import Generator
 
 from pytest_kgate import Problem
+from pytest_kgate.bench.processes.clean.problem.rebuild import rebuilt
+from pytest_kgate.bench.processes.clean.problem.recipe import recipe_of
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import LibraryMissing
 from pytest_kgate.errors import UsageError
@@ -146,6 +148,16 @@ def test_outputs_are_returned_or_handed_in(function):
 )
 def test_wrong_functions_are_wrong_and_right_ones_are_not(function, wrong):
     assert (failure(function, problem()) is not None) is wrong
+
+
+def test_a_clean_process_makes_the_same_problem_of_data():
+    found = problem()
+    inputs = drawn(found)
+    hard = found.hard_inputs(Generator().manual_seed(1))
+    again = rebuilt(json.loads(json.dumps(recipe_of(found, None, frozenset()))))
+    assert torch.equal(drawn(again)[0], inputs[0])
+    assert torch.equal(again.hard_inputs(Generator().manual_seed(1))[0], hard[0])
+    assert torch.equal(again.exact(*inputs)[0], found.exact(*inputs)[0])
 
 
 def test_random_numbers_of_all_types_are_drawn():

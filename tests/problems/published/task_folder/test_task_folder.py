@@ -11,6 +11,8 @@ from checked import failure
 from torch import Generator
 
 from pytest_kgate import Problem
+from pytest_kgate.bench.processes.clean.problem.rebuild import rebuilt
+from pytest_kgate.bench.processes.clean.problem.recipe import recipe_of
 from pytest_kgate.errors import LibraryMissing
 from pytest_kgate.errors import UsageError
 from pytest_kgate.integrity.isolation.candidate_name import CandidateFunction
@@ -143,6 +145,17 @@ def test_no_module_of_a_task_is_left_in_the_way_of_others(folder):
     assert names & set(sys.modules) == before
 
 
+def test_a_clean_process_makes_the_same_problem_of_data(folder):
+    problem = Problem.from_task_folder(folder(TWICE + OWN))
+    inputs = drawn(problem)
+    again = rebuilt(json.loads(json.dumps(recipe_of(problem, None, frozenset()))))
+    assert torch.equal(drawn(again)[0][0], inputs[0][0])
+    answer = again.reference(*inputs)
+    assert torch.equal(answer, problem.reference(*inputs))
+    assert again.equal is not None
+    assert again.equal(answer + 1, answer, *inputs).endswith("rows have other sums")
+
+
 SUBMISSION = """
 from task import input_t
 import torch
@@ -170,6 +183,16 @@ def test_submissions_write_to_what_they_are_handed_or_return_their_own(folder, t
     named = CandidateFunction(str(tmp_path / "new.py"), name, problem.published)
     called = load_named(json.loads(json.dumps(named.to_dict()))) if isolated else named.load()
     assert torch.equal(called(*inputs), problem.reference(*inputs))
+
+
+def test_a_submission_with_a_name_of_the_tasks_is_not_taken_for_its_module(folder, tmp_path):
+    late = TWICE.replace("    x, out = data\n", "    from utils import verbose_allclose\n    x, out = data\n")
+    problem = Problem.from_task_folder(folder(late))
+    inputs = drawn(problem)
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "utils.py").write_text("def custom_kernel(data):\n    return data[0]\n")
+    CandidateFunction(str(tmp_path / "new" / "utils.py"), "custom_kernel", problem.published).load()
+    assert torch.equal(problem.reference(*inputs), torch.sin(inputs[0][0]) * 2)
 
 
 @pytest.mark.parametrize(
