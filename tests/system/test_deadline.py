@@ -9,6 +9,7 @@ import time
 import pytest
 
 from pytest_kgate.errors import CandidateError
+from pytest_kgate.integrity.isolation.process.channel import Channel
 from pytest_kgate.integrity.side_effects.background import new_threads
 from pytest_kgate.integrity.side_effects.background import python_threads
 from pytest_kgate.system.clocks.deadline import deadline
@@ -127,3 +128,11 @@ def test_block_in_another_thread_that_ends_in_time_leaves_nothing_behind():
         return "fine"
 
     assert in_thread(block) == "fine"
+
+
+def test_caller_of_what_hangs_is_not_named_as_its_place():
+    ours, theirs = Channel.pair()
+    with pytest.raises(CandidateError) as caught, deadline(0.05, "the check", ignored):
+        ours.answer()
+    theirs.close()
+    assert caught.value.what.endswith("did not end within 0.05 s.")

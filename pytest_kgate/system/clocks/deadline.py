@@ -122,10 +122,8 @@ def _raise_in(thread: int, error: type[Exception] | None) -> None:
 
 
 def _place(frame: FrameType | None) -> str:
-    """Where the interrupt found the user's code, innermost first; empty if all that ran was the plugin's."""
+    """Where the interrupt found the user's code; empty if what ran was the plugin's, whoever had called it."""
     ours = str(Path(pytest_kgate.__file__).parent)
-    while frame is not None and frame.f_code.co_filename.startswith(ours):
-        frame = frame.f_back
-    if frame is None or frame.f_globals.get("__name__", "").partition(".")[0] in ("pluggy", "_pytest"):
+    if frame is None or frame.f_code.co_filename.startswith(ours):
         return ""
     return f"; it was in {frame.f_code.co_name}, {Path(frame.f_code.co_filename).name} line {frame.f_lineno}"
