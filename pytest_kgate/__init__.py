@@ -19,6 +19,7 @@ __all__ = [
     "__version__",
     "equal",
     "evaluate",
+    "sdpa_problem",
     "shapes",
 ]
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pytest_kgate.errors import KgateError
     from pytest_kgate.evaluation.evaluate import evaluate
     from pytest_kgate.problems import equal
+    from pytest_kgate.problems.attention.problem import sdpa_problem
     from pytest_kgate.problems.backward import Backward
     from pytest_kgate.problems.grids import shapes
     from pytest_kgate.problems.problem import Problem
@@ -47,6 +49,7 @@ else:  # a type checker that saw this function would take any name for one of th
         "SdpaOracle": "pytest_kgate.session.fixtures.fixture_types",
         "Shape": "pytest_kgate.problems.shape",
         "evaluate": "pytest_kgate.evaluation.evaluate",
+        "sdpa_problem": "pytest_kgate.problems.attention.problem",
     }
     _WHOLE_MODULES = {
         "equal": "pytest_kgate.problems.equal",

@@ -15,7 +15,9 @@ import torch
 from record_schema import demand_valid
 
 from pytest_kgate import Problem
+from pytest_kgate import Shape
 from pytest_kgate import evaluate
+from pytest_kgate import sdpa_problem
 from pytest_kgate.device.fake.device import FakeDevice
 from pytest_kgate.errors import DeviceMissing
 from pytest_kgate.errors import KgateError
@@ -60,6 +62,11 @@ def test_verdict_is_in_the_record_and_nothing_is_printed(capfd, candidate, ratio
     assert (record["timing"] is not None) == (verdict in ("PASS", "FAIL") and speedup is not None)
     demand_valid(json.loads(json.dumps(document([record]))))
     assert "".join(capfd.readouterr()) == ""
+
+
+def test_attention_is_judged_without_the_fixture():
+    problem = sdpa_problem(Shape(1, 2, 32, 16), "float32", backend="math")
+    assert evaluate(torch.nn.functional.scaled_dot_product_attention, problem, device=device()).passed
 
 
 def test_named_candidates_are_functions_and_sources(tmp_path, monkeypatch):

@@ -52,7 +52,7 @@ CALLS = {
     ),
     "tuple for a shape": (
         "sdpa_oracle((1, 2, 32, 16))",
-        "sdpa_oracle takes a Shape, got (1, 2, 32, 16).",
+        "Attention takes a Shape, got (1, 2, 32, 16).",
         "Write Shape(batch, heads, seqlen, head_dim, causal=False).",
     ),
     "name for a kernel": (
@@ -67,12 +67,12 @@ CALLS = {
     ),
     "unknown dtype": (
         "sdpa_oracle(SMALL, dtype='fp16')",
-        "sdpa_oracle has no dtype 'fp16'.",
+        "Attention has no dtype 'fp16'.",
         "Use one of float16, bfloat16, float32.",
     ),
     "torch dtype": (
         "sdpa_oracle(SMALL, dtype=torch.int8)",
-        "sdpa_oracle has no dtype torch.int8.",
+        "Attention has no dtype torch.int8.",
         "Use one of float16, bfloat16, float32.",
     ),
     "unknown backend": (

@@ -53,13 +53,13 @@ def sdpa_problem(
     """
     if not isinstance(shape, Shape):
         raise UsageError(
-            f"sdpa_oracle takes a Shape, got {shape!r}.",
+            f"Attention takes a Shape, got {shape!r}.",
             "Write Shape(batch, heads, seqlen, head_dim, causal=False).",
         )
     if dtype not in DTYPES:
-        raise UsageError(f"sdpa_oracle has no dtype {dtype!r}.", f"Use one of {', '.join(DTYPES)}.")
+        raise UsageError(f"Attention has no dtype {dtype!r}.", f"Use one of {', '.join(DTYPES)}.")
     if outputs not in OUTPUTS:
-        raise UsageError(f"sdpa_oracle has no outputs {outputs!r}.", f"Use one of {', '.join(OUTPUTS)}.")
+        raise UsageError(f"Attention has no outputs {outputs!r}.", f"Use one of {', '.join(OUTPUTS)}.")
     if backend not in (None, "fastest", *BACKENDS, FLEX):
         raise UsageError(
             f"There is no SDPA backend {backend!r}.", f"Use fastest or one of {', '.join((*BACKENDS, FLEX))}."

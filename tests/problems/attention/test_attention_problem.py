@@ -136,7 +136,7 @@ def test_candidate_is_called_with_what_the_shape_asks_for_and_no_more():
 @pytest.mark.parametrize(
     ("arguments", "what", "todo"),
     [
-        ({"outputs": "lse"}, "sdpa_oracle has no outputs 'lse'.", "Use one of o, o+lse."),
+        ({"outputs": "lse"}, "Attention has no outputs 'lse'.", "Use one of o, o+lse."),
         ({"backend": "flash"}, "Attention of 1x2x8x64-softcap30 is not raced against flash.", "one of flex, math."),
         ({"backend": "fast"}, "There is no SDPA backend 'fast'.", "efficient, math, flex."),
     ],
