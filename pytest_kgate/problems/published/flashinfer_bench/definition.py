@@ -84,6 +84,9 @@ class Definition:
             data=said.data,
         )
         _demand_run(found.reference, said)
+        for what, several in (("inputs", found.inputs), ("outputs", found.outputs)):
+            if not several:
+                raise said.wrong(f"its {what} are empty", "A kernel has some.")
         twice = {one.name for one in found.inputs} & {one.name for one in found.outputs}
         if twice:
             raise said.wrong(f"{min(twice)} is both an input and an output", "Give each a name of its own.")

@@ -19,6 +19,7 @@ from pytest_kgate.errors import UsageError
 from pytest_kgate.problems.published.exact import ExactAnswerOf
 from pytest_kgate.problems.published.flashinfer_bench.calls import FunctionCall
 from pytest_kgate.problems.published.flashinfer_bench.calls import OutputSpec
+from pytest_kgate.problems.published.flashinfer_bench.calls import binds
 from pytest_kgate.problems.published.flashinfer_bench.definition import RUN
 from pytest_kgate.problems.published.flashinfer_bench.definition import Definition
 from pytest_kgate.problems.published.flashinfer_bench.inputs import Inputs
@@ -48,7 +49,7 @@ class FlashInferBench:
         extents = " ".join(f"{name}={workload.axes[name]}" for name in varying)
         self.name = f"{definition.name} {extents}".strip()
         self._run = _run_of(definition)
-        self.reference = self._call(self._run, RUN, destinations=False)
+        self.reference = self._call(self._run, RUN, destinations=False, held_to=definition.name)
         self.exact = ExactAnswerOf(self.reference, lambda device: self.reference)
 
     @classmethod
@@ -143,9 +144,11 @@ class FlashInferBench:
         made._inputs.harder.scale = message["hard_scale"]
         return made
 
-    def _call(self, function: Callable[..., Any], name: str, destinations: bool | None = None) -> FunctionCall:
+    def _call(
+        self, function: Callable[..., Any], name: str, destinations: bool | None = None, held_to: str | None = None
+    ) -> FunctionCall:
         count = len(self._definition.inputs)
-        return FunctionCall(function, count, self._outputs, name=name, destinations=destinations)
+        return FunctionCall(function, count, self._outputs, name=name, destinations=destinations, held_to=held_to)
 
 
 def _root(workload: str | Path | Mapping[str, Any]) -> Path:
@@ -166,4 +169,10 @@ def _run_of(definition: Definition) -> Callable[..., Any]:
             "Install what it needs, or correct it.",
         ) from error
     found: Callable[..., Any] = getattr(module, RUN)
+    names = ", ".join(one.name for one in definition.inputs)
+    if not binds(found, len(definition.inputs)):
+        raise UsageError(
+            f"The reference of {name} can't be called with the definition's inputs ({names}).",
+            f"{RUN} takes them by position, in that order.",
+        )
     return found

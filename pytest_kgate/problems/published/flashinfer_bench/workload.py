@@ -51,6 +51,8 @@ class Workload:
         else:
             found = lines[place : place + 1] if place >= 0 else []
             wanted = f"{place}"
+        if not lines:
+            raise UsageError(f"{source} has no workloads.", "A line holds one.")
         if len(found) != 1:
             how_many = "no workload" if not found else f"{len(found)} workloads"
             raise UsageError(

@@ -279,6 +279,11 @@ def test_a_solution_that_can_not_be_called_is_one_sentence(tmp_path, changes, to
         ({"reference": "def run(x:"}, "its reference is no Python"),
         ({"reference": "import nothing_of_this_name\ndef run(x): pass"}, "can't be imported: ModuleNotFoundError"),
         ({"constraints": ["rows =="]}, "is no expression"),
+        ({"outputs": {}}, "its outputs are empty"),
+        (
+            {"reference": "def run(x, weight): return x"},
+            r"can't be called with the definition's inputs \(x, weight, scale",
+        ),
         ({"name": ""}, "its name is ''"),
     ],
 )
@@ -311,12 +316,32 @@ def test_a_workload_that_does_not_fit_is_one_sentence(changes, told):
         drawn(problem(workload={**WORKLOAD, "workload": inner}))
 
 
+def test_a_reference_that_returns_other_than_its_definition_says_is_one_sentence():
+    """What is handed in has the definition's types: right solutions were of a wrong type."""
+    found = problem(changed(DEFINITION, outputs__y__dtype="float16"))
+    with pytest.raises(UsageError, match=r"returned y as torch.bfloat16 of \(4, 16\), and the definition says"):
+        found.reference(*drawn(found))
+
+
+def test_a_recorded_input_of_another_shape_is_one_sentence(tmp_path):
+    save_file = pytest.importorskip("safetensors.torch").save_file
+    save_file({"x": torch.zeros(3, 16).bfloat16()}, tmp_path / "x.safetensors")
+    recorded = {"type": "safetensors", "path": "x.safetensors", "tensor_key": "x"}
+    with pytest.raises(UsageError, match=r"x in .* is torch.bfloat16 of \(3, 16\), and x of the workload"):
+        problem(workload=changed(WORKLOAD, workload__inputs__x=recorded), root=tmp_path)
+    recorded["tensor_key"] = "y"
+    with pytest.raises(UsageError, match="has no tensor y"):
+        problem(workload=changed(WORKLOAD, workload__inputs__x=recorded), root=tmp_path)
+
+
 def test_files_that_are_none_are_one_sentence(tmp_path):
     (tmp_path / "broken.json").write_text("{")
+    (tmp_path / "empty.jsonl").write_text("\n")
     for definition, workload, told in (
         (tmp_path / "none.json", WORKLOAD, "none.json can't be read"),
         (tmp_path / "broken.json", WORKLOAD, "broken.json is no JSON"),
         (DEFINITION, tmp_path / "broken.json", "is no JSON in line 1"),
+        (DEFINITION, tmp_path / "empty.jsonl", "has no workloads"),
         (DEFINITION, changed(WORKLOAD, definition="other"), "is of the definition other, not of scaled_w16"),
     ):
         with pytest.raises(UsageError, match=told):
