@@ -40,7 +40,8 @@ class TaskFolder:
         self._inputs = Inputs(self._task)
         arguments = " ".join(f"{name}={value}" for name, value in self._task.arguments.items())
         self.name = f"{self._task.folder.name} {arguments}".strip()
-        self.reference = KernelCall(self._task.ref_kernel, self._inputs, name="ref_kernel")
+        held_to = None if in_place else self._task.folder.name
+        self.reference = KernelCall(self._task.ref_kernel, self._inputs, name="ref_kernel", held_to=held_to)
         computes = InPlaceOnCopy(self.reference) if in_place else self.reference
         self.exact = ExactAnswerOf(computes, lambda device: computes)
         self._demand = demand_of(self._task.check_implementation, self._inputs)

@@ -257,6 +257,9 @@ def test_memory_that_is_zero_is_zero_again_in_each_call(folder):
 def test_a_task_that_works_in_place_is_checked_by_its_new_data(folder):
     text = TWICE.replace("x, out = data", "x, rest = data; out = x")
     text = text.replace("torch.empty(size, size", "torch.ones(size, size").replace("return out", "return None")
+    unsaid = Problem.from_task_folder(folder(text))
+    with pytest.raises(UsageError, match="ref_kernel of twice_py changes its data"):
+        unsaid.reference(*drawn(unsaid))
     problem = Problem.from_task_folder(folder(text), in_place=True)
 
     def halves(data):
