@@ -104,8 +104,7 @@ def _by_backend(name: str, shape: Shape, *, with_log_sum: bool) -> Call:
         return bias if mask is None else bias + mask
 
     def call(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Any:
-        own = name == "flash" and query.is_cuda and bias is None
-        if own and masked and (shape.window is not None or with_log_sum or lower_right):
+        if name == "flash" and query.is_cuda and masked and bias is None:
             return _flash(shape, query, key, value, with_log_sum=with_log_sum)
         if name == "efficient" and shape.group > 1:
             key, value = (one.repeat_interleave(shape.group, 1) for one in (key, value))
