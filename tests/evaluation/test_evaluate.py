@@ -160,7 +160,7 @@ def endless(x):
         pass
 
 def judged(candidate, **options):
-    record = evaluate(candidate, RELU, 50.0, device="host", budget=0.5, **options)
+    record = evaluate(candidate, RELU, 50.0, device="host", budget=20, **options)
     found.append([record.passed, record["verdict"], record["reason"]])
 
 found = []
