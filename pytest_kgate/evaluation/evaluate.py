@@ -106,7 +106,7 @@ def evaluate(
     speed = () if speedup is None else (SpeedGate(positive("evaluate", "speedup", speedup), rule=options.rule),)
     error = None if allclose is None else ErrorGate(positive("evaluate", "allclose", allclose))
     own_state = judge()
-    with own_state.alone:
+    with own_state.alone():
         if device is None or isinstance(device, str):
             device = own_state.device(options.device, options.timeout)
         if isinstance(candidate, str):

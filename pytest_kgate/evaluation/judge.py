@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import logging
+import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
@@ -14,6 +17,7 @@ from pytest_kgate.bench.processes.clean.look import CleanRoom
 from pytest_kgate.bench.race.reference import ReferencePicker
 from pytest_kgate.device.open import assigned
 from pytest_kgate.device.open import open_device
+from pytest_kgate.errors import UsageError
 from pytest_kgate.integrity.tampering.exit_guard import install_exit_guard
 from pytest_kgate.integrity.tampering.monkeypatches import MONKEYPATCHES
 from pytest_kgate.integrity.tampering.monkeypatches import follow_imports
@@ -29,8 +33,9 @@ class Judge:
     """One per process."""
 
     def __init__(self) -> None:
-        self.alone = threading.Lock()
-        """Held while a candidate is judged: what is measured and watched belongs to the whole process."""
+        self._process = os.getpid()
+        self._turn = threading.Lock()
+        self._judging: int | None = None
         self.picker = ReferencePicker()
         self.room = CleanRoom()
         atexit.register(self.room.close)
@@ -38,6 +43,29 @@ class Judge:
         install_exit_guard()
         if not MONKEYPATCHES.follows_imports:  # pytest's plugin may have begun earlier
             follow_imports(MONKEYPATCHES)
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """In the block no other thread judges: what is measured and watched belongs to the whole process.
+
+        Raises `UsageError` where a wait for this would never end.
+        """
+        if os.getpid() != self._process:
+            raise UsageError(
+                "evaluate was called in a fork of a process that has called it; PyTorch's threads don't outlive forks.",
+                'Start processes by "spawn" (multiprocessing.get_context("spawn")), or call it in the children only.',
+            )
+        if self._judging == threading.get_ident():
+            raise UsageError(
+                "evaluate was called by what another call of it judges: one candidate is judged at a time.",
+                "Call it outside of candidates and problems.",
+            )
+        with self._turn:
+            self._judging = threading.get_ident()
+            try:
+                yield
+            finally:
+                self._judging = None
 
     @functools.cached_property
     def environment(self) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -187,3 +188,37 @@ def test_plain_script_judges_in_its_main_thread_and_in_others(tmp_path):
     assert "it was in endless, script.py line" in endless[2]
     assert done.stderr == ""
     assert children() <= before
+
+
+@pytest.mark.parametrize("where", ["the candidate", "the inputs"])
+def test_call_within_a_call_is_refused_and_does_not_hang(where):
+    def nested(*_):
+        evaluate(good, RELU, None, device=device())
+
+    def inputs(generator):
+        nested()
+        return RELU.inputs(generator)
+
+    problem = RELU if where == "the candidate" else Problem("nested", inputs, torch.relu, RELU.exact)
+    record = evaluate(nested if where == "the candidate" else good, problem, None, device=device(), timeout=20)
+    assert (record["verdict"], "called by what another call" in record["reason"]) == ("ERROR", True)
+    assert evaluate(good, RELU, None, device=device()).passed
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_fork_of_a_process_that_has_judged_is_refused_and_does_not_hang():
+    evaluate(good, RELU, None, device=device())
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        try:
+            evaluate(good, RELU, None, device=device())
+        except UsageError as error:
+            os.write(writing, error.what.encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with open(reading) as said:
+        assert "in a fork of a process that has called it" in said.read()
+    assert os.waitpid(child, 0)[1] == 0
