@@ -32,9 +32,9 @@ from pytest_kgate.bench.request import Request
 from pytest_kgate.bench.seeds import Stream
 from pytest_kgate.device.answer import finished
 from pytest_kgate.device.arm import CALL_CONVENTION
-from pytest_kgate.device.arm import ENDS
 from pytest_kgate.device.arm import bind
 from pytest_kgate.device.arm import blamed
+from pytest_kgate.device.arm import ends
 from pytest_kgate.device.arm import raised_in_call
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Stopwatch
@@ -122,7 +122,7 @@ def run(
         builder.error = f"{error.what} {error.todo}"
         return Outcome(builder.finish(), error.__cause__)
     except BaseException as error:
-        if isinstance(error, ENDS) or not raised_in_call(error):
+        if ends(error) or not raised_in_call(error):
             raise
         found = blamed("The candidate or the reference", CALL_CONVENTION, error)
         builder.error = f"{found.what} {found.todo}"

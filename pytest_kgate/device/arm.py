@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import inspect
 import re
+import signal
 import traceback
 from collections.abc import Callable
 from collections.abc import Iterable
@@ -166,8 +167,15 @@ def _refuses(error: Exception, name: str) -> bool:
     return "takes no keyword arguments" in said or ("keyword argument" in said and f"'{name}'" in said)
 
 
-ENDS = (KeyboardInterrupt, SystemExit, GeneratorExit)
-"""What ends the process or a generator, and is nobody's fault."""
+def ends(error: BaseException) -> bool:
+    """Whether this is to end the process or a generator, and is nobody's fault.
+
+    A function that calls `sys.exit` is at fault; a handler of a signal, such as SIGTERM, that calls it is not.
+    """
+    if not isinstance(error, SystemExit):
+        return isinstance(error, (KeyboardInterrupt, GeneratorExit))
+    handlers = {getattr(signal.getsignal(number), "__code__", None) for number in signal.valid_signals()}
+    return any(frame.f_code in handlers for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 @contextlib.contextmanager
@@ -186,7 +194,7 @@ def blame(whose: str, called: str, *, skips: bool = False) -> Iterator[None]:
     except KgateError as error:  # of a kernel that does not take these inputs
         raise CandidateError(error.what, error.todo) from None
     except BaseException as error:  # pytest's outcomes are no Exception
-        if isinstance(error, ENDS) or not (skips or isinstance(error, Exception)):
+        if ends(error) or not (skips or isinstance(error, (Exception, SystemExit))):
             raise
         raise blamed(whose, called, error) from error
 

@@ -222,3 +222,24 @@ def test_fork_of_a_process_that_has_judged_is_refused_and_does_not_hang():
     with open(reading) as said:
         assert "in a fork of a process that has called it" in said.read()
     assert os.waitpid(child, 0)[1] == 0
+
+
+def test_candidate_that_exits_is_an_error_and_the_program_goes_on():
+    record = evaluate(lambda x: sys.exit(3), RELU, None, device=device())
+    assert (record["verdict"], "The candidate raised SystemExit: 3" in record["reason"]) == ("ERROR", True)
+
+
+def test_exit_that_a_signal_asks_for_is_no_fault_of_the_candidate_under_way():
+    def signalled(x):
+        signal.raise_signal(signal.SIGTERM)
+        return torch.relu(x)
+
+    def leave(*_):
+        raise SystemExit(4)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        with pytest.raises(SystemExit, match="4"):
+            evaluate(signalled, RELU, None, device=device())
+    finally:
+        signal.signal(signal.SIGTERM, before)
