@@ -142,6 +142,7 @@ def test_busy_device_is_told_apart(evaluate):
     [
         ("nowhere.py:good", "test_it.py::test_it", (), "There is no file nowhere.py"),
         ("made.py", "test_it.py::test_it", (), "names no function"),
+        ("bare:good", "test_it.py::test_it", (), "bare is named as no candidate is"),
         ("made.py:good", "test_it.py::test_nothing", (), "not found"),
         ("made.py:good", "test_it.py::test_without", (), "does not call kbench"),
         ("made.py:good", "test_it.py::test_broken", (), "nothing_of_the_kind"),
@@ -153,6 +154,7 @@ def test_busy_device_is_told_apart(evaluate):
 )
 def test_misuse_blames_no_candidate(evaluate, folder, candidate, test, more, said):
     (folder / "it.cu").write_text("")
+    (folder / "bare").write_text("")
     answer = evaluate(candidate, test, *more)
     assert (answer.status, answer.json["verdict"]) == (2, "MISUSE")
     assert said in answer.json["feedback"]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import NoReturn
 
+from pytest_kgate.build.registry import is_source
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.evaluation.options.options import BY_NAME
@@ -96,9 +97,13 @@ def _answer(options: argparse.Namespace) -> Evaluation:
         raise UsageError("--test is missing.", "Name the test that judges: --test tests/test_mine.py::test_it.")
     if sys.platform != "linux":
         raise UsageError("`kgate evaluate` ends what candidates leave by means of Linux.", "Use pytest there.")
-    path, _, name = options.file.partition(":")
+    path, _, name = (options.file, "", "") if Path(options.file).is_file() else options.file.rpartition(":")
+    if not path:  # no colon
+        path, name = name, ""
     if not Path(path).is_file():
         raise UsageError(f"There is no file {path}.", "Give the file of a candidate.")
+    if not path.endswith((".py", ".json")) and not is_source(path):  # pytest would take it for a module's name
+        raise UsageError(f"{path} is named as no candidate is.", "Give a Python file (.py) or a kernel's source (.cu).")
     arguments = [f"--kgate-until={options.until}", *["--kgate-isolate"] * options.isolate]
     if limit < _LIMIT_SECONDS:  # else what the test and its options say of one step fits in
         arguments.append(f"--kgate-timeout={limit / 2:g}")
