@@ -16,6 +16,7 @@ __all__ = [
     "Record",
     "SdpaOracle",
     "Shape",
+    "UsageError",
     "__version__",
     "equal",
     "evaluate",
@@ -25,6 +26,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from pytest_kgate.errors import KgateError
+    from pytest_kgate.errors import UsageError
     from pytest_kgate.evaluation.evaluate import evaluate
     from pytest_kgate.problems import equal
     from pytest_kgate.problems.attention.problem import sdpa_problem
@@ -48,6 +50,7 @@ else:  # a type checker that saw this function would take any name for one of th
         "Record": "pytest_kgate.report.record.record",
         "SdpaOracle": "pytest_kgate.session.fixtures.fixture_types",
         "Shape": "pytest_kgate.problems.shape",
+        "UsageError": "pytest_kgate.errors",
         "evaluate": "pytest_kgate.evaluation.evaluate",
         "sdpa_problem": "pytest_kgate.problems.attention.problem",
     }

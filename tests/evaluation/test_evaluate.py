@@ -15,14 +15,14 @@ import pytest
 import torch
 from record_schema import demand_valid
 
+from pytest_kgate import KgateError
 from pytest_kgate import Problem
 from pytest_kgate import Shape
+from pytest_kgate import UsageError
 from pytest_kgate import evaluate
 from pytest_kgate import sdpa_problem
 from pytest_kgate.device.fake.device import FakeDevice
 from pytest_kgate.errors import DeviceMissing
-from pytest_kgate.errors import KgateError
-from pytest_kgate.errors import UsageError
 from pytest_kgate.integrity.isolation.process.judge.guard import children
 from pytest_kgate.report.record.document import document
 

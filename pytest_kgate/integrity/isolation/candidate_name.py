@@ -27,7 +27,10 @@ if TYPE_CHECKING:
     from pytest_kgate.build.compiler.ninja import BuildResult
     from pytest_kgate.problems.published.published import Published
 
-_HOW = 'Write "path/to/file.py:function" or "package.module:function"; a kernel is made by kernels("name").'
+_HOW = (
+    'Write "path/to/file.py:function", "package.module:function", or a kernel\'s source, "file.cu"; in a test, a '
+    'shipped kernel is made by kernels("name").'
+)
 
 
 @dataclass(frozen=True)
