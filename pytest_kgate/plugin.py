@@ -72,6 +72,14 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(UnderTool(), "kgate-under-tool")
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    # PyTorch's trace for tools is always on, and newer versions of pytest show it, hundreds of lines without text,
+    # under each failure that a compilation came before: of a reference, too. Other handlers get it as before.
+    logging = session.config.pluginmanager.get_plugin("logging-plugin")
+    if logging is not None:
+        logging.report_handler.addFilter(lambda record: record.name != "torch.__trace")
+
+
 def pytest_make_parametrize_id(val: object) -> str | None:
     module = sys.modules.get("pytest_kgate.problems.shape")  # where nobody has imported it, there is no Shape
     return str(val) if module is not None and isinstance(val, module.Shape) else None

@@ -169,6 +169,20 @@ def test_same_seed_repeats_the_session_and_another_seed_does_not(suite):
     assert ratios[0] == ratios[1] != ratios[2]
 
 
+def test_trace_of_pytorchs_compiler_is_not_shown_under_a_failure(pytester):
+    pytester.makepyfile("""
+        import logging
+
+        def test_it():
+            for name in ("torch.__trace", "mine"):
+                logging.getLogger(name).error("said")
+            assert False
+    """)
+    result = pytester.runpytest_inprocess()
+    result.stdout.fnmatch_lines(["ERROR *mine:*said"])
+    result.stdout.no_fnmatch_line("ERROR *torch.__trace:*")
+
+
 def test_records_of_xdist_workers_reach_the_controllers_file(suite):
     pytest.importorskip("xdist", reason="needs pytest-xdist")
     body = """

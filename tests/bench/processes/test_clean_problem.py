@@ -12,6 +12,7 @@ from pytest_kgate.bench.processes.clean.problem.candidate_files import files_of
 from pytest_kgate.bench.processes.clean.problem.rebuild import Gatekeeper
 from pytest_kgate.bench.processes.clean.problem.rebuild import rebuilt
 from pytest_kgate.bench.processes.clean.problem.recipe import NotRebuilt
+from pytest_kgate.bench.processes.clean.problem.recipe import recipe_of
 
 MINE = """
 import torch
@@ -70,3 +71,23 @@ def test_files_of_a_candidate_are_those_of_all_that_it_calls(pytester, monkeypat
 
     assert {Path(one).name for one in files_of(wrapped.candidate)} == {"mine.py", "wrapped.py"}
     assert files_of(torch.relu) == frozenset()
+
+
+def test_objects_beside_a_problem_are_not_asked_for_anything(pytester, monkeypatch):
+    pytester.makepyfile(
+        problems="""
+        import torch
+        from pytest_kgate import Problem
+
+        class Deprecated:
+            def __getattribute__(self, name):
+                raise AssertionError(f"was asked for its {name}")
+
+        OLD = Deprecated()
+        RELU = Problem(name="relu", inputs=lambda g: (torch.ones(1),), reference=torch.relu, exact=lambda x: x)
+        """
+    )
+    monkeypatch.syspath_prepend(pytester.path)
+    import problems
+
+    assert recipe_of(problems.RELU, None, frozenset())["held"]["path"] == ["RELU"]

@@ -138,9 +138,10 @@ def _holder(wanted: Any) -> dict[str, Any] | None:
         for key, value in list(vars(module).items()):
             if value is wanted:
                 return _named(name, [key])
-            if isinstance(value, (tuple, list)):
+            kind = type(value)  # isinstance would ask the value itself, and some of PyTorch's then warn
+            if issubclass(kind, (tuple, list)):
                 items: Any = enumerate(value)
-            elif isinstance(value, dict):
+            elif issubclass(kind, dict):
                 items = ((at, one) for at, one in value.items() if isinstance(at, (str, int)))
             else:
                 continue
