@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,7 +35,7 @@ class Checked:
         self.demand(name)
         found = self.data[name]
         if not isinstance(found, str) or not found:
-            raise self.wrong(f"its {name} is {found!r}", "It is a text.")
+            raise self.wrong(f"its {name} is {reprlib.repr(found)}", "It is a text.")
         return found
 
     def optional(self, name: str, kind: type, default: Any) -> Any:
@@ -43,7 +44,7 @@ class Checked:
         if found is None:
             return default
         if not isinstance(found, kind):
-            raise self.wrong(f"its {name} is {found!r}", f"It is a {kind.__name__}.")
+            raise self.wrong(f"its {name} is {reprlib.repr(found)}", f"It is a {kind.__name__}.")
         return found
 
     def tables(self, name: str) -> dict[str, Checked]:

@@ -64,7 +64,7 @@ class Definition:
             found = json.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise UsageError(f"{path} can't be read: {error.strerror}.", "Give the file of a definition.") from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UsageError(f"{path} is no JSON: {error}.", "Give the file of a definition.") from None
         return cls._of(Checked(found, str(path), "flashinfer-bench definition"))
 
@@ -115,7 +115,7 @@ def _tensor(name: str, said: Checked, axes: Mapping[str, int | None]) -> TensorS
         return TensorSpec(name, None, dtype)
     if not isinstance(shape, list):
         raise said.wrong(f"its shape is {shape!r}", "It is a list of names of axes, or null for a number.")
-    unknown = [one for one in shape if one not in axes]
+    unknown = [one for one in shape if not isinstance(one, str) or one not in axes]
     if unknown:
         raise said.wrong(f"its axis {unknown[0]!r} is not among the axes", f"These are {', '.join(axes)}.")
     return TensorSpec(name, tuple(shape), dtype)

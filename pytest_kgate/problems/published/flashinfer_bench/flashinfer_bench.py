@@ -163,7 +163,7 @@ def _run_of(definition: Definition) -> Callable[..., Any]:
     name = definition.name
     try:
         module = Modules({}).defined("reference", definition.reference, f"<reference of {name}>")
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(
             f"The reference of {name} can't be imported: {type(error).__name__}: {error}.",
             "Install what it needs, or correct it.",

@@ -44,7 +44,7 @@ class Solution:
         """Raises `UsageError` where it is no solution, `CandidateError` where it is one that can't be called here."""
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise UsageError(f"{path} is no JSON: {error}.", "Give the file of a solution.") from None
         said = Checked(data, str(path), "flashinfer-bench solution")
         said.demand("name", "definition", "spec", "sources")
@@ -78,7 +78,7 @@ class Solution:
         modules = Modules({path.stem: path for path in beside.glob("*.py")})
         try:
             module = modules.module(PurePosixPath(self.file).stem)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise CandidateError(
                 f"The solution {self.name} can't be imported: {type(error).__name__}: {error}.",
                 "Install what it needs, or correct it.",

@@ -88,11 +88,13 @@ def _lines(path: Path) -> list[Any]:
         texts = [one for one in path.read_text(encoding="utf-8").splitlines() if one.strip()]
     except OSError as error:
         raise UsageError(f"{path} can't be read: {error.strerror}.", "Give the file of workloads.") from None
+    except ValueError as error:
+        raise UsageError(f"{path} is no text: {error}.", "Give the file of workloads.") from None
     found = []
     for number, text in enumerate(texts, 1):
         try:
             found.append(json.loads(text))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UsageError(f"{path} is no JSON in line {number}: {error}.", "A line holds one workload.") from None
     return found
 
@@ -127,6 +129,9 @@ def _source(tensor: TensorSpec, said: Checked | None) -> Mapping[str, Any]:
     if kind not in _SOURCES:
         raise said.wrong(f'its type is "{kind}"', f"The format knows {', '.join(_SOURCES)}.")
     said.demand("type", *_SOURCES[kind])
+    if kind == "safetensors":
+        for name in _SOURCES[kind]:
+            said.text(name)
     if (kind == "scalar") != (tensor.axes is None) and kind != "random":
         what = "a number" if tensor.axes is None else "a tensor"
         raise said.wrong(f"its type is {kind}, and {tensor.name} is {what}", "Give numbers to numbers alone.")

@@ -76,7 +76,7 @@ def _imported(path: Path) -> Any:
     sys.modules[name] = module  # for what looks itself up, as dataclasses and pickle do
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(
             f"{path} can't be imported: {type(error).__name__}: {error}.", "Install what it needs, or correct it."
         ) from error

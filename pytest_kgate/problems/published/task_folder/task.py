@@ -86,6 +86,8 @@ def _document(path: Path) -> Any:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{path} can't be read: {error.strerror}.", "Give a folder that has a task.yml.") from None
+    except ValueError as error:
+        raise UsageError(f"{path} is no text: {error}.", "Write it in UTF-8.") from None
     try:
         import yaml  # here, since only task folders need it
     except ImportError:
@@ -94,6 +96,8 @@ def _document(path: Path) -> Any:
         ) from None
     try:
         return yaml.safe_load(text)
+    except RecursionError:
+        raise UsageError(f"{path} is no YAML that can be read: it is nested too deeply.", "Mend it.") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = "" if mark is None else f" in line {mark.line + 1}"
@@ -148,7 +152,7 @@ def _imported(modules: Modules, folder: Path) -> Any:
         reference = modules.module("reference")
     except FileNotFoundError as error:
         raise UsageError(f"There is no file {error.filename}.", "Fetch the whole repository.") from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(
             f"{path} can't be imported: {type(error).__name__}: {error}.", "Install what it needs, or correct it."
         ) from error

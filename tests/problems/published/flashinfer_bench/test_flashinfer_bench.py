@@ -285,6 +285,8 @@ def test_a_solution_that_can_not_be_called_is_one_sentence(tmp_path, changes, to
             r"can't be called with the definition's inputs \(x, weight, scale",
         ),
         ({"name": ""}, "its name is ''"),
+        ({"inputs__x__shape": [["rows"], "width"]}, r"its axis \['rows'\] is not among the axes"),
+        ({"reference": "raise SystemExit" + RUN}, "can't be imported: SystemExit"),
     ],
 )
 def test_a_definition_that_is_none_is_one_sentence(changes, told):
@@ -307,6 +309,7 @@ def test_a_definition_that_is_none_is_one_sentence(changes, told):
         ({"inputs__scale": {"type": "scalar"}}, "it has no value"),
         ({"inputs__x": {"type": "safetensors", "path": "x.safetensors"}}, "it has no tensor_key"),
         ({"inputs__x": {"type": "safetensors", "path": "none", "tensor_key": "x"}}, "There is no file .*none, which"),
+        ({"inputs__x": {"type": "safetensors", "path": 3, "tensor_key": "x"}}, "its path is 3"),
         ({"axes__rows": 3}, "The constraint rows % 2 == 0 of scaled_w16 does not hold"),
     ],
 )
@@ -337,10 +340,15 @@ def test_a_recorded_input_of_another_shape_is_one_sentence(tmp_path):
 def test_files_that_are_none_are_one_sentence(tmp_path):
     (tmp_path / "broken.json").write_text("{")
     (tmp_path / "empty.jsonl").write_text("\n")
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    (tmp_path / "bytes.json").write_bytes(b"\xff\xfe")
     for definition, workload, told in (
         (tmp_path / "none.json", WORKLOAD, "none.json can't be read"),
         (tmp_path / "broken.json", WORKLOAD, "broken.json is no JSON"),
         (DEFINITION, tmp_path / "broken.json", "is no JSON in line 1"),
+        (tmp_path / "deep.json", WORKLOAD, "deep.json is no JSON"),
+        (DEFINITION, tmp_path / "deep.json", "is no JSON in line 1"),
+        (DEFINITION, tmp_path / "bytes.json", "bytes.json is no text"),
         (DEFINITION, tmp_path / "empty.jsonl", "has no workloads"),
         (DEFINITION, changed(WORKLOAD, definition="other"), "is of the definition other, not of scaled_w16"),
     ):

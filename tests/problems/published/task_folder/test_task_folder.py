@@ -37,6 +37,10 @@ benchmarks:
   - {"size": 32, "seed": 13}
 """
 
+_PAIRS = zip("abcdefghijk", "bcdefghijkl", strict=True)
+ALIASES = "\n".join(["a: &a [x, x]", *(f"{name}: &{name} [*{of}, *{of}]" for of, name in _PAIRS), "lang: *l"])
+"""Each list is two of the one before: thousands of words, when written out."""
+
 UTILS = """
 def verbose_allclose(received, expected, rtol=1e-05, atol=1e-08):
     near = (received - expected).abs() <= atol + rtol * expected.abs()
@@ -298,6 +302,8 @@ check_implementation = make_match_reference(ref_kernel)
         (('"size": 32, ', '"size": 32, : '), "is no YAML in line"),
         ((YML, "- 1\n"), "it is list, where a table"),
         ((YML[YML.index("tests") :], ""), "it has neither tests nor benchmarks"),
+        (('lang: "py"', "lang: " + "[" * 1000 + "]" * 1000), "is nested too deeply"),
+        (('lang: "py"', ALIASES), r"its lang is \[\[.*\.\.\."),
     ],
 )
 def test_a_task_yml_with_a_mistake_is_one_sentence(folder, change, told):
@@ -319,6 +325,7 @@ def test_a_case_that_there_is_not_is_one_sentence(folder, case):
         ("x = 1", "does not define generate_input, ref_kernel, check_implementation"),
         ("from utils import nothing_of_this_name", "can't be imported: ImportError"),
         ("import nothing_of_this_name", "can't be imported: ModuleNotFoundError"),
+        ("raise SystemExit", "can't be imported: SystemExit"),
     ],
 )
 def test_a_reference_that_is_none_is_one_sentence(folder, reference, told):
@@ -329,6 +336,12 @@ def test_a_reference_that_is_none_is_one_sentence(folder, reference, told):
 def test_a_folder_without_a_task_is_one_sentence(tmp_path, folder, monkeypatch):
     with pytest.raises(UsageError, match=r"task\.yml can't be read"):
         Problem.from_task_folder(tmp_path)
+    inside = folder()
+    text = (inside / "task.yml").read_text()
+    (inside / "task.yml").write_bytes(b"\xff")
+    with pytest.raises(UsageError, match=r"task\.yml is no text"):
+        Problem.from_task_folder(inside)
+    (inside / "task.yml").write_text(text)
     monkeypatch.setitem(sys.modules, "yaml", None)
     with pytest.raises(LibraryMissing, match="PyYAML, which is not installed"):
         Problem.from_task_folder(folder())
