@@ -64,7 +64,12 @@ def wrong_answer(record: Record, correctness: CorrectnessFacts | None) -> list[s
             "The output is of integers. If several answers are right, as with an argmax among equals, say which: "
             "Problem(equal=pytest_kgate.equal.ties())."
         )
-    if worst and size(worst["candidate"]) == 0:
+    if worst and attention and worst.get("output") == "output 1":
+        found.append(
+            "It is the log-sum-exp: the natural logarithm of the sum of exp(scores), in float32, of scaled, capped and "
+            "biased scores; -inf where a row sees no key."
+        )
+    elif worst and size(worst["candidate"]) == 0:
         found.append("The kernel wrote 0 there: look for an accumulator that is stored before it is filled.")
     elif worst and worst.get("wrong_fraction", 0.0) > 0.5:
         found.append(

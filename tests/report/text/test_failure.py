@@ -96,6 +96,7 @@ def test_answer_that_changes_between_launches_points_to_races() -> None:
         (wrong_record(causal=True), "causal.*diagonal"),
         (wrong_record(worst={"candidate": 0.0}), "wrote 0 there"),
         (wrong_record(worst={"wrong_fraction": 0.99}), "Most elements are wrong: check strides"),
+        (wrong_record(worst={"wrong_fraction": 0.99, "output": "output 1"}), "log-sum-exp: the natural logarithm"),
         (wrong_record(error=9e-4), "The reference itself is off by 4.1e-04.*raise allclose"),
         (wrong_record(), "Shrink the problem"),
     ],
