@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -136,3 +138,38 @@ def test_caller_of_what_hangs_is_not_named_as_its_place():
         ours.answer()
     theirs.close()
     assert caught.value.what.endswith("did not end within 0.05 s.")
+
+
+PROFILED = """
+import sys, threading, time
+from pytest_kgate.errors import CandidateError
+from pytest_kgate.system.clocks.deadline import deadline
+
+def in_time():
+    with deadline(60, "a nap", print):
+        pass
+
+def too_long():
+    try:
+        with deadline(0.05, "a long work", print):
+            while True:
+                pass
+    except CandidateError:
+        pass
+
+def just_in_time():
+    with deadline(0.05, "a nap", print):
+        time.sleep(0.2)  # what is asked for meanwhile can come only afterwards
+
+for function in (in_time, too_long, just_in_time):
+    thread = threading.Thread(target=function)
+    thread.start()
+    thread.join()
+sys.setprofile(lambda *_: None)
+in_time()
+"""
+
+
+def test_deadlines_of_threads_leave_an_interpreter_that_can_be_profiled():
+    """Python 3.11 hangs under a profiler where it was asked for an exception that has never come."""
+    subprocess.run([sys.executable, "-c", PROFILED], check=True, timeout=60)

@@ -27,6 +27,9 @@ _TODO = "Look for an endless loop or a lock; raise --kgate-timeout if it is just
 _AT_ONCE_SECONDS = 1e-6
 """What a timer is set to whose time has come: 0 would switch it off."""
 
+_CHANCES = 10_000
+"""Steps of a loop, at each of which Python may raise what it was asked to; it does so at one of the first."""
+
 
 class Watchdog(threading.Timer):
     """The thread that calls `when_stuck`; of its own class, so that nobody takes it for one of a candidate's."""
@@ -89,36 +92,43 @@ def _by_signal(seconds: float, doing: str, complaint: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _by_watchdog(seconds: float, _doing: str, complaint: str) -> Iterator[None]:
-    """Python raises an exception in another thread when it is asked to, by the exception's class."""
+    """Python raises an exception in another thread when it is asked to, by the exception's class.
+
+    What was asked for is never taken back, but waited for: up to Python 3.12 an interpreter in which a request came to
+    nothing looks for one for ever, and hangs as soon as a tracer or profiler is set.
+    """
     thread = threading.get_ident()
     lock = threading.Lock()
-    over = False
+    over, asked, came, said = False, False, False, ""
+
+    class Hung(CandidateError):
+        def __init__(self) -> None:
+            nonlocal came
+            came = True
+            super().__init__(said, _TODO)
 
     def interrupt(complaint: str) -> None:
+        nonlocal asked, said
         said = f"{complaint}{_place(sys._current_frames().get(thread))}."
-
-        class Hung(CandidateError):
-            def __init__(self) -> None:
-                super().__init__(said, _TODO)
-
         with lock:
             if not over:
-                _raise_in(thread, Hung)
+                asked = True
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(Hung))
 
     timer = Watchdog(seconds, interrupt, (complaint,))
     timer.start()
     try:
         yield
     finally:
-        with lock:
-            over = True
-            _raise_in(thread, None)  # what was asked for and has not come yet must not come any more
-        timer.cancel()
-
-
-def _raise_in(thread: int, error: type[Exception] | None) -> None:
-    raised = ctypes.c_void_p(None) if error is None else ctypes.py_object(error)
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), raised)
+        try:
+            with lock:
+                over = True
+            timer.cancel()
+            if asked and not came:
+                for _ in range(_CHANCES):
+                    pass
+        except Hung:  # of a block that has ended just in time
+            pass
 
 
 def _place(frame: FrameType | None) -> str:
