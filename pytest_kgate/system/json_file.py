@@ -41,8 +41,13 @@ def save(path: Path, text: str) -> None:
 def replace(path: Path, text: str) -> None:
     """Write ASCII text in place of the file: a reader, or a killed run, finds either the old one or the new one.
 
-    Raises OSError.
+    A device, a pipe, or what else is no regular file is written to and stays what it is: root could replace /dev/null.
+    A link stays one, and its target is replaced. Raises OSError.
     """
+    if path.exists() and not path.is_file():
+        path.write_text(text, encoding="ascii")
+        return
+    path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
