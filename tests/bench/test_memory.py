@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import ctypes
-import gc
-import threading
-import time
+import json
+import subprocess
+import sys
 from pathlib import Path
 
+import gate_memory
 import pytest
-import torch
+from gate_memory import BYTES
+from gate_memory import MIB
+from gate_memory import PROBLEMS
+from gate_memory import problem_of
 
 from pytest_kgate.bench.call import run
-from pytest_kgate.bench.correctness.comparison import slabs
-from pytest_kgate.bench.correctness.exact import answer
 from pytest_kgate.bench.memory import plan as plans
 from pytest_kgate.bench.memory.plan import MemoryPlan
 from pytest_kgate.bench.memory.plan import Sizes
@@ -22,115 +24,33 @@ from pytest_kgate.bench.race.reference import ReferencePicker
 from pytest_kgate.bench.request import Request
 from pytest_kgate.bench.request import Settings
 from pytest_kgate.device import probe_rows
-from pytest_kgate.device import rows
 from pytest_kgate.device.host import HostDevice
 from pytest_kgate.errors import ProblemError
-from pytest_kgate.integrity.global_state import of_malloc
 from pytest_kgate.integrity.side_effects import memoization
-from pytest_kgate.problems.problem import Problem
-from pytest_kgate.problems.trees import fingerprint
 from pytest_kgate.statistics.gates import SpeedGate
 
-MIB = 2**20
 GIB = 2**30
-
-BYTES = 4 * MIB
-
-PROBLEMS = {
-    "output": (lambda x: x.expand(BYTES // 4).clone(), lambda x: x.double().expand(BYTES // 4).clone(), 1),
-    "both": (torch.relu, lambda x: torch.relu(x.double()), BYTES // 4),
-}
-
-_LIBC_MMAP_THRESHOLD = -3
-
-_FROM_MAPPING = 2**16
-"""Bytes from which a block is a mapping of its own. A slab (2**16 numbers) is one: on the heap such blocks left holes
-that grew by up to 30 MiB, as chance and the process's other threads would have it."""
-
-_TRIES = 3
-"""On a machine that others load, a race can end as INVALID before the last steps."""
-
-
-class Peak(threading.Thread):
-    """Reads the process's memory all the time."""
-
-    def __init__(self):
-        super().__init__(daemon=True)
-        self.begin = self.top = self.now()
-        self.over = False
-
-    @staticmethod
-    def now():
-        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
-
-    def run(self):
-        while not self.over:
-            self.top = max(self.top, self.now())
-            time.sleep(0.001)
-
-
-@pytest.fixture
-def _all_is_large(monkeypatch):
-    """Sizes from which memory counts, made small; each tensor a mapping that the system gets back at once."""
-    monkeypatch.setattr(slabs, "_SLAB_ELEMENTS", 2**16)
-    monkeypatch.setattr(fingerprint, "_BLOCK_WORDS", 2**16)
-    monkeypatch.setattr(answer, "_LARGE_BYTES", MIB)
-    monkeypatch.setattr(answer, "_PIECE_BYTES", MIB)
-    monkeypatch.setattr(probe_rows, "_HELD_BYTES", MIB)
-    monkeypatch.setattr(probes, "_KEPT_BYTES", MIB)
-    monkeypatch.setattr(rows, "_COPIED_BYTES", MIB)
-    monkeypatch.setattr(memoization, "_LARGE_BYTES", MIB)
-    monkeypatch.setattr(plans, "_LARGE_BYTES", MIB)
-    monkeypatch.setattr(plans, "_KEPT_BYTES", MIB)
-    monkeypatch.setattr(of_malloc, "of_malloc", list)  # its look leaves the heap larger by a block
-    libc = ctypes.CDLL(None)
-    libc.mallopt(_LIBC_MMAP_THRESHOLD, _FROM_MAPPING)
-    yield
-    libc.mallopt(_LIBC_MMAP_THRESHOLD, 32 * MIB)
 
 
 @pytest.fixture(scope="module")
-def _all_is_loaded():
-    gate(problem_of("both", 1024), HostDevice(), budget=0.2)
-
-
-def problem_of(what, count=None):
-    reference, exact, own = PROBLEMS[what]
-    count = count or own
-    return Problem(name=what, inputs=lambda g: (torch.randn(count, generator=g),), reference=reference, exact=exact)
-
-
-def gate(problem, device, budget=10.0):
-    settings = Settings(budget=budget, foreign_load="warn")
-    request = Request("test", 0, lambda x: problem.reference(x), problem, (SpeedGate(50.0),), None, settings)
-    return run(request, device, ReferencePicker(), {}, print).record
+def measured():
+    """What gates took in a process of their own, by problem."""
+    done = subprocess.run([sys.executable, gate_memory.__file__], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return {found["what"]: found for found in map(json.loads, done.stdout.splitlines())}
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="needs glibc")
 @pytest.mark.parametrize("what", PROBLEMS)
-@pytest.mark.usefixtures("_all_is_loaded", "_all_is_large")
-def test_a_gate_takes_a_few_times_the_memory_of_its_tensors(what):
-    problem = problem_of(what)
-    for _ in range(_TRIES):
-        gc.collect()  # of other tests, whose garbage would go, or stay, during the gate
-        ctypes.CDLL(None).malloc_trim(0)
-        peak = Peak()
-        peak.start()
-        try:
-            record = gate(problem, HostDevice())
-        finally:
-            peak.over = True
-            peak.join()
-        if record["integrity"]["checks"]["memory"] == "passed":
-            break
-    # To the last step. That constants of the package are others is told, too.
-    assert record["integrity"]["checks"]["memory"] == "passed", (record["verdict"], record["reason"])
-    memory = record["memory"]
+def test_a_gate_takes_a_few_times_the_memory_of_its_tensors(what, measured):
+    found = measured[what]
+    assert found["last_step"] == "passed", (found["verdict"], found["reason"])
+    memory, peak = found["memory"], found["peak"]
     size = memory["inputs_bytes"] + memory["outputs_bytes"]
     assert size == pytest.approx({"output": 1, "both": 2}[what] * BYTES, rel=0.01)
     # Of an answer whose rows have nothing to do with an input's, the exact one is made at once: twice the output.
-    assert peak.top - peak.begin < (6 if what == "output" else 4) * size + 12 * MIB
-    assert max(memory["needed_bytes"].values()) < peak.top - peak.begin + size
+    assert peak < (6 if what == "output" else 4) * size + 12 * MIB
+    assert max(memory["needed_bytes"].values()) < peak + size
     assert memory["given_up"] == []
 
 
