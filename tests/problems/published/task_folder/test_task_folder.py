@@ -1,4 +1,4 @@
-"""Task folders: data by our seeds, outputs handed in, the task's own checks, imports by bare names, what is refused."""
+"""Task folders: data by our seeds, outputs handed in, the task's own checks, imports by bare names."""
 
 from __future__ import annotations
 
@@ -8,98 +8,19 @@ import sys
 import pytest
 import torch
 from checked import failure
+from published_samples import REFERENCE
+from published_samples import TWICE
+from published_samples import drawn
 from torch import Generator
 
 from pytest_kgate import Problem
 from pytest_kgate.bench.processes.clean.problem.rebuild import rebuilt
 from pytest_kgate.bench.processes.clean.problem.recipe import recipe_of
-from pytest_kgate.errors import LibraryMissing
 from pytest_kgate.errors import UsageError
 from pytest_kgate.integrity.isolation.candidate_name import CandidateFunction
 from pytest_kgate.integrity.isolation.candidate_name import load_named
 
 pytest.importorskip("yaml")
-
-YML = """
-files:
-  - {"name": "submission.py", "source": "@SUBMISSION@"}
-  - {"name": "task.py", "source": "task.py"}
-  - {"name": "utils.py", "source": "../utils.py"}
-  - {"name": "reference.py", "source": "reference.py"}
-  - {"name": "eval.py", "source": "../eval.py"}
-lang: "py"
-description: |
-  Twice the rows.
-tests:
-  - {"size": 8, "seed": 11}
-  - {"size": 16, "seed": 12}
-benchmarks:
-  - {"size": 32, "seed": 13}
-"""
-
-_PAIRS = zip("abcdefghijk", "bcdefghijkl", strict=True)
-ALIASES = "\n".join(["a: &a [x, x]", *(f"{name}: &{name} [*{of}, *{of}]" for of, name in _PAIRS), "lang: *l"])
-"""Each list is two of the one before: thousands of words, when written out."""
-
-UTILS = """
-def verbose_allclose(received, expected, rtol=1e-05, atol=1e-08):
-    near = (received - expected).abs() <= atol + rtol * expected.abs()
-    return [] if bool(near.all()) else ["differs"]
-
-def match_reference(data, output, reference, rtol=1e-05, atol=1e-08):
-    reasons = verbose_allclose(output, reference(data), rtol=rtol, atol=atol)
-    return not reasons, " ".join(reasons)
-
-def make_match_reference(reference, **kwargs):
-    def wrapped(data, output):
-        return match_reference(data, output, reference=reference, **kwargs)
-    return wrapped
-"""
-
-TASK = """
-from typing import TypeVar
-import torch
-input_t = TypeVar("input_t", bound=tuple[torch.Tensor, torch.Tensor])
-"""
-
-REFERENCE = """
-import torch
-from task import input_t
-from utils import make_match_reference
-
-def ref_kernel(data: input_t):
-    x, out = data
-    out[...] = torch.sin(x) * 2
-    return out
-
-def generate_input(size: int, seed: int) -> input_t:
-    gen = torch.Generator(device="cuda")
-    gen.manual_seed(seed)
-    x = torch.randn(size, size, device="cuda", generator=gen).contiguous()
-    return x, torch.empty(size, size, device="cuda").contiguous()
-
-check_implementation = make_match_reference(ref_kernel{tolerance})
-"""
-
-TWICE = REFERENCE.format(tolerance="")
-
-
-@pytest.fixture
-def folder(tmp_path):
-    def write(reference=TWICE, yml=YML, name="twice_py"):
-        inside = tmp_path / name
-        inside.mkdir(exist_ok=True)
-        (tmp_path / "utils.py").write_text(UTILS)
-        (inside / "task.yml").write_text(yml)
-        (inside / "task.py").write_text(TASK)
-        (inside / "reference.py").write_text(reference)
-        return inside
-
-    return write
-
-
-def drawn(problem: Problem, seed: int = 1):
-    return problem.inputs(Generator().manual_seed(seed))
 
 
 def facts(problem: Problem):
@@ -288,60 +209,3 @@ check_implementation = make_match_reference(ref_kernel)
     (data,) = drawn(problem)
     assert (data["x"].shape, data["kind"], data["x"].device.type) == ((4, 3), "plain", "cpu")
     assert failure(lambda data: (data["x"] + 1, data["x"].argmax()), problem) is None
-
-
-@pytest.mark.parametrize(
-    ("change", "told"),
-    [
-        (("benchmarks:", "benchmark:"), "it has benchmark, which no task has.*Did you mean benchmarks"),
-        (("files:", "file:"), "it has no files"),
-        (('"size": 32', '"siez": 32'), "generate_input can't be called with the arguments of benchmarks:0"),
-        (('lang: "py"', 'lang: "cu"'), 'its lang is "cu"'),
-        (('"../utils.py"', '"../util.py"'), "there is no file ../util.py"),
-        (('{"size": 32, "seed": 13}', "32"), "it is int, where a table of names is wanted"),
-        (('"size": 32, ', '"size": 32, : '), "is no YAML in line"),
-        ((YML, "- 1\n"), "it is list, where a table"),
-        ((YML[YML.index("tests") :], ""), "it has neither tests nor benchmarks"),
-        (('lang: "py"', "lang: " + "[" * 1000 + "]" * 1000), "is nested too deeply"),
-        (('lang: "py"', ALIASES), r"its lang is \[\[.*\.\.\."),
-    ],
-)
-def test_a_task_yml_with_a_mistake_is_one_sentence(folder, change, told):
-    with pytest.raises(UsageError, match=f"(?s){told}") as raised:
-        Problem.from_task_folder(folder(yml=YML.replace(*change)))
-    assert "task.yml" in raised.value.what
-    assert "\n" not in raised.value.what
-
-
-@pytest.mark.parametrize("case", ["tests:2", "tests", "test:0", "benchmarks:-1"])
-def test_a_case_that_there_is_not_is_one_sentence(folder, case):
-    with pytest.raises(UsageError, match="no case"):
-        Problem.from_task_folder(folder(), case)
-
-
-@pytest.mark.parametrize(
-    ("reference", "told"),
-    [
-        ("x = 1", "does not define generate_input, ref_kernel, check_implementation"),
-        ("from utils import nothing_of_this_name", "can't be imported: ImportError"),
-        ("import nothing_of_this_name", "can't be imported: ModuleNotFoundError"),
-        ("raise SystemExit", "can't be imported: SystemExit"),
-    ],
-)
-def test_a_reference_that_is_none_is_one_sentence(folder, reference, told):
-    with pytest.raises(UsageError, match=told):
-        Problem.from_task_folder(folder(reference))
-
-
-def test_a_folder_without_a_task_is_one_sentence(tmp_path, folder, monkeypatch):
-    with pytest.raises(UsageError, match=r"task\.yml can't be read"):
-        Problem.from_task_folder(tmp_path)
-    inside = folder()
-    text = (inside / "task.yml").read_text()
-    (inside / "task.yml").write_bytes(b"\xff")
-    with pytest.raises(UsageError, match=r"task\.yml is no text"):
-        Problem.from_task_folder(inside)
-    (inside / "task.yml").write_text(text)
-    monkeypatch.setitem(sys.modules, "yaml", None)
-    with pytest.raises(LibraryMissing, match="PyYAML, which is not installed"):
-        Problem.from_task_folder(folder())
