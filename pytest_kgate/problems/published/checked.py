@@ -1,12 +1,33 @@
-"""A table of a JSON document, and what is said where something in it is missing or wrong."""
+"""Files of published problems and tables in them, and what is said where one is missing or wrong."""
 
 from __future__ import annotations
 
+import json
 import reprlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from pytest_kgate.errors import UsageError
+
+
+def text_of(path: Path, todo: str) -> str:
+    """What the file says; raises `UsageError` with this advice where it can't be read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path} can't be read: {error.strerror}.", todo) from None
+    except ValueError as error:
+        raise UsageError(f"{path} is no text: {error}.", todo) from None
+
+
+def json_of(path: Path, todo: str) -> Any:
+    """The JSON document of the file; raises `UsageError` with this advice where it holds none."""
+    text = text_of(path, todo)
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path} is no JSON: {error}.", todo) from None
 
 
 class Checked:

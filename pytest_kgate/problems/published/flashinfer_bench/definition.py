@@ -6,14 +6,13 @@ The format is that of docs/flashinfer-trace/definition.mdx in github.com/flashin
 from __future__ import annotations
 
 import ast
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pytest_kgate.errors import UsageError
 from pytest_kgate.problems.published.checked import Checked
+from pytest_kgate.problems.published.checked import json_of
 
 _DTYPES = (
     *("float32", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2", "float4_e2m1"),
@@ -60,12 +59,7 @@ class Definition:
         if isinstance(source, Mapping):
             return cls._of(Checked(source, "The definition", "flashinfer-bench definition"))
         path = Path(source)
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise UsageError(f"{path} can't be read: {error.strerror}.", "Give the file of a definition.") from None
-        except (ValueError, RecursionError) as error:
-            raise UsageError(f"{path} is no JSON: {error}.", "Give the file of a definition.") from None
+        found = json_of(path, "Give the file of a definition.")
         return cls._of(Checked(found, str(path), "flashinfer-bench definition"))
 
     @classmethod

@@ -6,7 +6,6 @@ The format is that of docs/flashinfer-trace/solution.mdx in github.com/flashinfe
 from __future__ import annotations
 
 import atexit
-import json
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -16,8 +15,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from pytest_kgate.errors import CandidateError
-from pytest_kgate.errors import UsageError
 from pytest_kgate.problems.published.checked import Checked
+from pytest_kgate.problems.published.checked import json_of
 from pytest_kgate.problems.published.modules import Modules
 
 _LANGUAGES = ("python", "triton")
@@ -42,10 +41,7 @@ class Solution:
     @classmethod
     def read(cls, path: Path) -> Solution:
         """Raises `UsageError` where it is no solution, `CandidateError` where it is one that can't be called here."""
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise UsageError(f"{path} is no JSON: {error}.", "Give the file of a solution.") from None
+        data = json_of(path, "Give the file of a solution.")
         said = Checked(data, str(path), "flashinfer-bench solution")
         said.demand("name", "definition", "spec", "sources")
         spec = Checked(said.data["spec"], f"spec of {path}", "flashinfer-bench solution")

@@ -14,6 +14,7 @@ from typing import Any
 
 from pytest_kgate.errors import UsageError
 from pytest_kgate.problems.published.checked import Checked
+from pytest_kgate.problems.published.checked import text_of
 from pytest_kgate.problems.published.flashinfer_bench.definition import Definition
 from pytest_kgate.problems.published.flashinfer_bench.definition import TensorSpec
 
@@ -84,12 +85,7 @@ class Workload:
 
 
 def _lines(path: Path) -> list[Any]:
-    try:
-        texts = [one for one in path.read_text(encoding="utf-8").splitlines() if one.strip()]
-    except OSError as error:
-        raise UsageError(f"{path} can't be read: {error.strerror}.", "Give the file of workloads.") from None
-    except ValueError as error:
-        raise UsageError(f"{path} is no text: {error}.", "Give the file of workloads.") from None
+    texts = [one for one in text_of(path, "Give the file of workloads.").splitlines() if one.strip()]
     found = []
     for number, text in enumerate(texts, 1):
         try:

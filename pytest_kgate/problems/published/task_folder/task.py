@@ -13,6 +13,7 @@ from typing import Any
 from pytest_kgate.errors import LibraryMissing
 from pytest_kgate.errors import UsageError
 from pytest_kgate.problems.published.checked import Checked
+from pytest_kgate.problems.published.checked import text_of
 from pytest_kgate.problems.published.modules import Modules
 
 SUBMISSION = "custom_kernel"
@@ -82,12 +83,7 @@ class Task:
 
 
 def _document(path: Path) -> Any:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{path} can't be read: {error.strerror}.", "Give a folder that has a task.yml.") from None
-    except ValueError as error:
-        raise UsageError(f"{path} is no text: {error}.", "Write it in UTF-8.") from None
+    text = text_of(path, "Give a folder that has a task.yml in UTF-8.")
     try:
         import yaml  # here, since only task folders need it
     except ImportError:
