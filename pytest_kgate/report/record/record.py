@@ -23,6 +23,7 @@ from pytest_kgate.problems.published.task_folder.facts import TaskFolderFacts
 from pytest_kgate.report.record.facts.asked import AskedFacts
 from pytest_kgate.report.record.facts.correctness import CorrectnessFacts
 from pytest_kgate.report.record.facts.correctness import SelftestFacts
+from pytest_kgate.report.record.facts.counters import CountersFacts
 from pytest_kgate.report.record.facts.integrity import IntegrityFacts
 from pytest_kgate.report.record.facts.integrity import IsolationFacts
 from pytest_kgate.report.record.facts.memory import MemoryFacts
@@ -175,6 +176,8 @@ class Record(TypedDict):
     """The latency gates, in the order of their markers; empty where none is set or the race did not happen."""
     timing: TimingFacts | None
     """The race; null where it did not happen."""
+    counters: NotRequired[CountersFacts]
+    """What Nsight Compute counted in a run beside the race; missing where nobody asked for it."""
     integrity: NotRequired[IntegrityFacts | None]
     """What was looked at beside the answer; null where the call ended before that."""
     seeds: SeedsFacts

@@ -1,0 +1,76 @@
+"""What a record says of the hardware counters that Nsight Compute read while the arms ran, outside the race.
+
+Values are in base units: bytes, seconds, hertz, cycles, percent as 0 to 100, plain counts.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+from typing import Literal
+from typing import TypedDict
+
+Extent = Annotated[int, ">= 1"]
+
+CountersState = Literal["measured", "not measured"]
+
+
+class LaunchCounters(TypedDict):
+    """One launch of a kernel."""
+
+    kernel: str
+    """Its name, as Nsight Compute writes it."""
+    grid: Annotated[list[Extent], "length 3"]
+    """Blocks in x, y, z."""
+    block: Annotated[list[Extent], "length 3"]
+    """Threads in x, y, z."""
+    metrics: dict[str, float]
+    """By Nsight Compute's own names; those that it could not measure are left out."""
+
+
+class MetricFacts(TypedDict):
+    """One metric over all launches of a call."""
+
+    value: float
+    """In `unit`."""
+    unit: str
+    """`%`, `bytes`, `seconds`, `hertz`, `cycles`, or what is counted; empty for a plain number."""
+    raw: str
+    """Nsight Compute's name of it on this GPU; several that are added up have a + between them."""
+
+
+class ArmCounters(TypedDict):
+    """One call of the candidate, or of the reference."""
+
+    launches: Annotated[list[LaunchCounters], "length <= 16"]
+    """The first of them, in order."""
+    launch_count: Annotated[int, ">= 0"]
+    """All of them."""
+    metrics: dict[str, MetricFacts]
+    """By short name, over all launches; `kgate metrics` says what each means and how launches are combined."""
+
+
+class CountersFacts(TypedDict):
+    """The hardware counters of both arms, or why there are none."""
+
+    state: CountersState
+    """Whether there are any."""
+    reason: str
+    """Why there are none, and what to do about it; empty where there are."""
+    tool: str
+    """`ncu 2025.3.1`; empty where none was found."""
+    replay: str
+    """How a launch was repeated for counters that can't be read at once: `kernel` or `application`."""
+    cache_control: str
+    """`all`: caches are emptied before each pass; `none`: they are as the launch before left them."""
+    clock_control: str
+    """`none`: clocks as in the race; `base`: held at the base clock."""
+    seconds: Annotated[float, ">= 0"]
+    """That the collection took."""
+    sections: list[str]
+    """Of Nsight Compute, that were collected besides the metrics of the table."""
+    report: str | None
+    """The file for Nsight Compute's own window; null where it was not kept."""
+    candidate: ArmCounters | None
+    """What is judged; null where it was not measured."""
+    reference: ArmCounters | None
+    """For comparison; null where it was not measured."""
