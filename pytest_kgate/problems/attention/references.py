@@ -165,9 +165,9 @@ def _with_log_sum(
         )
     elif not query.is_cuda:
         raise RuntimeError(f"PyTorch has no {name} attention on {query.device}")
+    elif not _usable(name, query, key, value, mask, is_causal=is_causal):
+        raise RuntimeError(f"PyTorch's {name} attention does not compute this problem")
     elif name == "flash":
-        if mask is not None:
-            raise RuntimeError("PyTorch's flash attention takes no mask")
         found = aten._scaled_dot_product_flash_attention(query, key, value, 0.0, is_causal, scale=scale)
     else:
         if mask is not None:
@@ -182,6 +182,17 @@ def _with_log_sum(
     if name == "efficient":
         log_sums = log_sums[..., : rows[2]]  # it has room for whole tiles
     return answer, log_sums.reshape(rows)
+
+
+def _usable(name: str, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, *, is_causal: bool) -> bool:
+    """What SDPA asks before it calls one of these operators, which don't ask: of float32, cuDNN's makes NaN."""
+    backends = torch.backends.cuda
+    params = backends.SDPAParams(query, key, value, mask, 0.0, is_causal, key.shape[1] != query.shape[1])
+    if name == "flash":
+        return backends.can_use_flash_attention(params)
+    if name == "cudnn":
+        return backends.can_use_cudnn_attention(params)
+    return backends.can_use_efficient_attention(params)
 
 
 def _by_operators(shape: Shape, *, with_log_sum: bool) -> Call:

@@ -91,6 +91,7 @@ def topk(large: bool) -> Problem:
         inputs=lambda g: (normal(g, *_rows(large)), 8),
         reference=torch.topk,
         exact=lambda x, k: tuple(torch.topk(x.double(), k)),
+        equal=equal.ties(),  # of eight million random numbers in float32, two of one row's largest may be equal
     )
 
 
