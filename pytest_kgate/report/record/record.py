@@ -24,6 +24,7 @@ from pytest_kgate.report.record.facts.asked import AskedFacts
 from pytest_kgate.report.record.facts.correctness import CorrectnessFacts
 from pytest_kgate.report.record.facts.correctness import SelftestFacts
 from pytest_kgate.report.record.facts.counters import CountersFacts
+from pytest_kgate.report.record.facts.insights import InsightFacts
 from pytest_kgate.report.record.facts.integrity import IntegrityFacts
 from pytest_kgate.report.record.facts.integrity import IsolationFacts
 from pytest_kgate.report.record.facts.memory import MemoryFacts
@@ -178,6 +179,8 @@ class Record(TypedDict):
     """The race; null where it did not happen."""
     counters: NotRequired[CountersFacts]
     """What Nsight Compute counted in a run beside the race; missing where nobody asked for it."""
+    insights: NotRequired[list[InsightFacts]]
+    """Why the candidate is as fast as it is, what explains most first; missing where nothing was read of it."""
     integrity: NotRequired[IntegrityFacts | None]
     """What was looked at beside the answer; null where the call ended before that."""
     seeds: SeedsFacts
