@@ -1,15 +1,19 @@
-"""Numbers as text, and an interval drawn against its bound. In ASCII, which every log and terminal shows."""
+"""Numbers and limits as text, and an interval drawn against its bound. In ASCII, which every log and terminal shows."""
 
 from __future__ import annotations
 
 import math
 import statistics
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from pytest_kgate.statistics.wording import counted as counted
 from pytest_kgate.statistics.wording import percent as percent
 from pytest_kgate.statistics.wording import seconds as seconds
 from pytest_kgate.statistics.wording import significant as significant
+
+if TYPE_CHECKING:
+    from pytest_kgate.report.record.facts.limits import LimitFacts
 
 STEPS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
 """Fractions of the bound that one character of a drawing may stand for."""
@@ -49,6 +53,36 @@ def error(value: float) -> str:
 def bound(value: float) -> str:
     """A bound as the user wrote it, with two decimals at least: `0.95`, `1.00`, `0.955`."""
     return f"{value:.2f}" if round(value, 2) == value else f"{value:g}"
+
+
+def quantity(value: float, unit: str) -> str:
+    """A number in the unit of a limit: `96 KiB`, `61.3 %`, `1.2x`."""
+    number = f"{value:.0f}" if float(value).is_integer() else significant(value, 4)
+    number = number.rstrip("0").rstrip(".") if "." in number else number
+    return f"{number}x" if unit == "x" else f"{number} {unit}".rstrip()
+
+
+def limit_bound(limit: LimitFacts) -> str:
+    """`<= 72`, `>= 60 %`; the unit is left out where the limit's name says it."""
+    return f"{limit['sense']} {_of_limit(limit, limit['bound'])}"
+
+
+def limit_demand(limit: LimitFacts) -> str:
+    """`registers at most 72`, `tensor at least 60 %`."""
+    return f"{limit['name']} at {'most' if limit['sense'] == '<=' else 'least'} {_of_limit(limit, limit['bound'])}"
+
+
+def limit_value(limit: LimitFacts) -> str:
+    """`80`, `61.3 % [60.9 %, 61.8 %]`; empty where nothing was measured."""
+    if limit["value"] is None:
+        return ""
+    ends = [float(limit["interval"][end]) for end in ("low", "high")] if limit["interval"] else []
+    shown = f" [{', '.join(_of_limit(limit, end) for end in ends)}]" if ends else ""
+    return f"{_of_limit(limit, limit['value'])}{shown}"
+
+
+def _of_limit(limit: LimitFacts, value: float) -> str:
+    return quantity(value, "" if limit["unit"] == limit["name"] else limit["unit"])
 
 
 def step_for(intervals: Iterable[tuple[float, float, float]]) -> float:

@@ -9,8 +9,8 @@ from typing import TypeAlias
 from pytest_kgate.report import format as text
 from pytest_kgate.report.record.record import Record
 from pytest_kgate.report.rows import Row
+from pytest_kgate.report.rows import gate_rows
 from pytest_kgate.report.rows import quantile_name
-from pytest_kgate.report.rows import rows_of
 
 Value: TypeAlias = str | float
 
@@ -22,10 +22,10 @@ def properties_of(record: Record) -> list[tuple[str, Value]]:
     """Names and values, such as `kgate.ratio` and 0.454; times are seconds.
 
     A second call's names begin with `kgate.2.`, those of a gate on the p90 with `kgate.p90.`, and those of a second
-    gate on one quantile with `kgate.below_0.95.`.
+    gate on one quantile with `kgate.below_0.95.`. Limits are `kgate.limit.registers` and so on, in their own units.
     """
     call = f"{record['call'] + 1}." if record["call"] else ""
-    rows = rows_of([record])
+    rows = gate_rows(record)
     gates = record["gates"] if len(rows) == len(record["gates"]) else []
     seen, found = set[str](), list[tuple[str, Value]]()
     for index, row in enumerate(rows):
@@ -37,6 +37,12 @@ def properties_of(record: Record) -> list[tuple[str, Value]]:
     correctness = record["correctness"]
     if correctness is not None and all(row.error is None for row in rows):
         found += [(f"{PREFIX}{call}{name}", value) for name, value in _finite("error", correctness["candidate_error"])]
+    for limit in record.get("limits", ()):
+        name = f"{PREFIX}{call}limit.{limit['name']}"
+        found += [(name, value) for _, value in _finite(name, limit["value"])]
+        found += [(f"{name}.bound", limit["bound"]), (f"{name}.verdict", limit["verdict"])]
+    if not rows:
+        found.append((f"{PREFIX}{call}verdict", record["verdict"]))
     return found
 
 

@@ -1,4 +1,5 @@
-"""Records as rows of a table, one for each gate. Tables in the terminal and on pages are made of these rows."""
+"""Records as rows of a table, one for each gate and each kind of limit. Tables in the terminal and on pages are made of
+these rows."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from pytest_kgate.report.record.samples import decode_samples
 from pytest_kgate.report.record.verdicts import VERDICTS
 
 if TYPE_CHECKING:
+    from pytest_kgate.report.record.facts.limits import LimitFacts
     from pytest_kgate.report.record.facts.timing import ArmFacts
     from pytest_kgate.report.record.record import Record
     from pytest_kgate.report.record.record import RecordVerdict
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Row:
-    """One gate, or one record without gates."""
+    """One gate, the limits of one kind, or one record without gates."""
 
     path: str
     """The test's file."""
@@ -37,28 +39,32 @@ class Row:
     """Its name."""
     dtype: str
     """Of the inputs: `float16`; empty where the problem names none."""
-    reference: str
-    """Its name; empty where none was raced."""
-    backend: str
-    """Which of several references was raced: `cudnn`; empty where there was one only."""
-    candidate_seconds: float | None
-    """Net latency of a call, at the gate's quantile of all samples; None without a race."""
-    reference_seconds: float | None
-    """The same of the reference."""
-    ratio: float | None
-    """Latency of the candidate over that of the reference; None without a race."""
-    ends: tuple[float, float] | None
-    """The ends of the ratio's interval."""
-    confidence: float | None
-    """Two-sided level of that interval: 0.95."""
-    bound: float | None
-    """What the ratio must be below; for a correctness row, the absolute tolerance."""
-    error: float | None
-    """max |candidate - exact|, of a row that is about correctness; infinite where the answer is NaN or Inf."""
-    rounds: int | None
-    """Rounds that the race had taken when the gate was judged."""
     verdict: RecordVerdict
-    """Of the gate; of the record, where the row stands for all of it."""
+    """Of the gate or limit; of the record, where the row stands for all of it."""
+    reference: str = ""
+    """Its name; empty where none was raced."""
+    backend: str = ""
+    """Which of several references was raced: `cudnn`; empty where there was one only."""
+    candidate_seconds: float | None = None
+    """Net latency of a call, at the gate's quantile of all samples; None without a race."""
+    reference_seconds: float | None = None
+    """The same of the reference."""
+    ratio: float | None = None
+    """Latency of the candidate over that of the reference; None without a race."""
+    ends: tuple[float, float] | None = None
+    """The ends of the ratio's interval."""
+    confidence: float | None = None
+    """Two-sided level of that interval: 0.95."""
+    bound: float | None = None
+    """What the ratio must be below; for a correctness row, the absolute tolerance."""
+    error: float | None = None
+    """max |candidate - exact|, of a row that is about correctness; infinite where the answer is NaN or Inf."""
+    rounds: int | None = None
+    """Rounds that the race had taken when the gate was judged."""
+    limit: LimitFacts | None = None
+    """Of a row that is about limits: the one that decides."""
+    others: int = 0
+    """How many more limits of that kind there are."""
 
     @property
     def decimals(self) -> int:
@@ -78,8 +84,18 @@ class Row:
         return "" if self.ends is None else text.interval(*self.ends, self.decimals)
 
     @property
+    def limit_text(self) -> str:
+        """Of a row that is about limits, what was measured: `registers 80 (+2)`; else empty."""
+        if self.limit is None:
+            return ""
+        more = f" (+{self.others})" if self.others else ""
+        return f"{self.limit['name']} {text.limit_value(self.limit)}".rstrip() + more
+
+    @property
     def bound_text(self) -> str:
-        """`0.95`; for an error `2e-03`; or empty."""
+        """`0.95`; for an error `2e-03`, for a limit `<= 72`; or empty."""
+        if self.limit is not None:
+            return text.limit_bound(self.limit)
         if self.bound is None:
             return ""
         if self.error is None:
@@ -89,19 +105,52 @@ class Row:
 
 
 def rows_of(records: Iterable[Record]) -> list[Row]:
-    """One row for each gate, in the order of the records; a record without gates has one row too."""
-    return [row for record in records for row in _rows(record)]
+    """One row for each gate, in the order of the records; a record without gates has one row too.
+
+    Behind them stands one for each kind of limit.
+    """
+    return [row for record in records for row in (*gate_rows(record), *_limit_rows(record))]
 
 
-def _rows(record: Record) -> list[Row]:
+def gate_rows(record: Record) -> list[Row]:
+    """One row for each gate, or one for a record without gates; none where limits alone were judged."""
     gates = record["gates"]
     if gates and VERDICTS[record["verdict"]].timed:
         return [_gate_row(record, gate) for gate in gates]
-    correctness = record.get("correctness")
+    correctness, verdict = record.get("correctness"), record["verdict"]
     demanded = correctness is not None and not correctness.get("default_tolerance", False)
-    if correctness is not None and (record["verdict"] == "WRONG" or (demanded and record["verdict"] == "PASS")):
-        return [_row(record, error=number(correctness["candidate_error"]), bound=correctness["atol"])]
-    return [_row(record)]
+    if any(limit["verdict"] == verdict for limit in record.get("limits", ())):  # which have rows of their own
+        if correctness is None and record["timing"] is None:
+            return []
+        verdict = "PASS" if demanded else "MEASURED"
+    if correctness is not None and (verdict == "WRONG" or (demanded and verdict == "PASS")):
+        found = number(correctness["candidate_error"])
+        return [_row(record, error=found, bound=correctness["atol"], verdict=verdict)]
+    return [_row(record, verdict=verdict)]
+
+
+def _limit_rows(record: Record) -> list[Row]:
+    """One for each kind of limit: its first of the worst verdict."""
+    by_kind: dict[str, list[LimitFacts]] = {}
+    for limit in record.get("limits", ()):
+        by_kind.setdefault(limit["kind"], []).append(limit)
+    plain = _row(record)
+    return [
+        Row(
+            path=plain.path,
+            function=plain.function,
+            parameters=plain.parameters,
+            notes=plain.notes,
+            candidate=plain.candidate,
+            problem=plain.problem,
+            dtype=plain.dtype,
+            verdict=worst["verdict"],
+            limit=worst,
+            others=len(alike) - 1,
+        )
+        for alike in by_kind.values()
+        for worst in [min(alike, key=lambda one: VERDICTS[one["verdict"]].rank)]
+    ]
 
 
 def _failed_check(record: Record) -> str:

@@ -49,16 +49,16 @@ class GateWarning(UserWarning):
 
 def report_outcome(outcome: Outcome, options: Options) -> None:
     """Pass, fail, skip or warn, as the record's verdict and the test's options say."""
-    from pytest_kgate.report.record.verdicts import VERDICTS  # here, since every session of pytest would pay
+    from pytest_kgate.report.record.verdicts import reported  # here, since every session of pytest would pay
 
     __tracebackhide__ = True
     record = outcome.record
-    reported = VERDICTS[record["verdict"]].reported_under(options)
-    if reported == "passed":
+    told = reported(record, options)
+    if told == "passed":
         return
-    if reported == "skipped":
+    if told == "skipped":
         pytest.skip(f"{record['verdict']}: {record['reason']}")
-    if reported == "warned":
+    if told == "warned":
         warnings.warn(GateWarning(f"{record['verdict']}: {record['reason']}"), stacklevel=3)
         return
     from pytest_kgate.report.text.failure import failure_text

@@ -112,9 +112,9 @@ class Session:
 
         `options` are the test's own, under which its verdict may demand that the test fails.
         """
-        from pytest_kgate.report.record.verdicts import VERDICTS  # here, since every session of pytest would pay
+        from pytest_kgate.report.record.verdicts import reported  # here, since every session of pytest would pay
 
-        if VERDICTS[record["verdict"]].reported_under(options) == "failed":
+        if reported(record, options) == "failed":
             self.outcomes.demand(item.nodeid)
             if not self.is_worker:
                 refuse_success()

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from pytest_kgate.report.record.facts.limits import LimitFacts
 from pytest_kgate.report.record.record import Record
 from pytest_kgate.report.record.samples import encode_samples
 from pytest_kgate.report.record.values import plain
@@ -126,6 +127,26 @@ def allclose_record(test: str = "tests/test_attention.py::test_correct[1x8x512x6
 def measured_record(test: str = "tests/test_attention.py::test_look") -> Record:
     """Nothing was demanded."""
     return speed_record(test, bounds=(), demanded_error=False)
+
+
+def limit(name: str = "registers", value: float | None = 64, bound: float = 72, **facts: Any) -> LimitFacts:
+    """A judged limit of a candidate's resources: at most `bound`."""
+    over = value is not None and value > bound
+    verdict = "NOT MEASURED" if value is None else "FAIL" if over else "PASS"
+    reason = {"PASS": "", "FAIL": f"{name} {value} is above {bound}", "NOT MEASURED": f"{name} is not known"}[verdict]
+    return {
+        "kind": "resources",
+        "name": name,
+        "sense": "<=",
+        "bound": bound,
+        "unit": name,
+        "value": value,
+        "interval": None,
+        "kernel": "attention<64>" if over else "",
+        "verdict": verdict,
+        "reason": reason,
+        **facts,
+    }
 
 
 def session() -> list[Record]:

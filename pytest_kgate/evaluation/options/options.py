@@ -69,6 +69,10 @@ class Options:
     require_sanitizer: bool = switch(
         "Fail the tests with a sanitize marker, instead of skipping them, where compute-sanitizer does not work.",
     )
+    require_metrics: bool = switch(
+        "Fail the tests of which a limit can't be measured (resources, metrics, speed of light), instead of skipping "
+        "them.",
+    )
     impl: tuple[str, ...] = option(
         (),
         "Test only these implementations, and skip the others.",

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 PASSED, FAILED, MISUSED, BUSY = 0, 1, 2, 75
 """Exit statuses; 75 is EX_TEMPFAIL of sysexits.h: try later."""
 
-_COMPARABLE = ("PASS", "FAIL", "INCONCLUSIVE", "MEASURED")
+_COMPARABLE = ("PASS", "FAIL", "INCONCLUSIVE", "NOT MEASURED", "MEASURED")
 """Verdicts on a candidate whose answers are right, or were not to be looked at."""
 
 

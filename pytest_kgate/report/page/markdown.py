@@ -92,7 +92,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         " ".join(part for part in (row.problem, row.notes) if part),
         _seconds(row.candidate_seconds),
         f"{_seconds(row.reference_seconds)} {reference}".strip(),
-        row.ratio_text if row.error is None else f"error {text.error(row.error)}",
+        row.limit_text or (row.ratio_text if row.error is None else f"error {text.error(row.error)}"),
         row.interval_text if row.error is None else "",
         row.bound_text,
         row.verdict,

@@ -21,15 +21,16 @@ from pytest_kgate.problems.published.flashinfer_bench.facts import FlashInferBen
 from pytest_kgate.problems.published.kernelbench.facts import KernelBenchFacts
 from pytest_kgate.problems.published.task_folder.facts import TaskFolderFacts
 from pytest_kgate.report.record.facts.asked import AskedFacts
+from pytest_kgate.report.record.facts.asked import SeedsFacts
 from pytest_kgate.report.record.facts.correctness import CorrectnessFacts
 from pytest_kgate.report.record.facts.correctness import SelftestFacts
 from pytest_kgate.report.record.facts.counters import CountersFacts
 from pytest_kgate.report.record.facts.insights import InsightFacts
 from pytest_kgate.report.record.facts.integrity import IntegrityFacts
 from pytest_kgate.report.record.facts.integrity import IsolationFacts
+from pytest_kgate.report.record.facts.limits import LimitFacts
 from pytest_kgate.report.record.facts.memory import MemoryFacts
 from pytest_kgate.report.record.facts.sanitizer import SanitizerFacts
-from pytest_kgate.report.record.facts.seeds import SeedsFacts
 from pytest_kgate.report.record.facts.timing import TimingFacts
 from pytest_kgate.statistics.gate_facts import GateFacts
 from pytest_kgate.statistics.gate_facts import Number
@@ -37,7 +38,7 @@ from pytest_kgate.statistics.gate_facts import Number
 if TYPE_CHECKING:
     from typing_extensions import NotRequired  # typing has it from Python 3.11 on
 
-RecordVerdict = Literal["PASS", "FAIL", "INCONCLUSIVE", "INVALID", "WRONG", "ERROR", "WEAK", "MEASURED"]
+RecordVerdict = Literal["PASS", "FAIL", "INCONCLUSIVE", "INVALID", "WRONG", "ERROR", "WEAK", "NOT MEASURED", "MEASURED"]
 """Of a whole call; `verdicts.VERDICTS` says what follows from each."""
 
 Schema = Literal["pytest-kgate/records"]
@@ -152,10 +153,11 @@ class Record(TypedDict):
     started: Annotated[str, "format date-time"]
     """When the call began, with the time zone."""
     verdict: RecordVerdict
-    """The worst of the gates and of the correctness check.
+    """The worst of the gates, of the limits and of the correctness check.
 
     ERROR: the candidate could not run. WRONG: its answer is not the exact one. WEAK: the check would also
-    let an answer without any work pass. MEASURED: nothing was demanded.
+    let an answer without any work pass. NOT MEASURED: what a limit is about could not be measured. MEASURED: nothing
+    was demanded.
     """
     reason: str
     """Why the verdict is not PASS; empty where it is."""
@@ -175,6 +177,8 @@ class Record(TypedDict):
     """Under --kgate-isolate, what the candidate's process was asked to do."""
     gates: list[GateFacts]
     """The latency gates, in the order of their markers; empty where none is set or the race did not happen."""
+    limits: NotRequired[list[LimitFacts]]
+    """What else is demanded, in the order in which it was judged; missing where nothing is."""
     timing: TimingFacts | None
     """The race; null where it did not happen."""
     counters: NotRequired[CountersFacts]

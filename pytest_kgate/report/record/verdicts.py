@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
 from types import MappingProxyType
@@ -15,6 +16,8 @@ from typing import Literal
 
 if TYPE_CHECKING:
     from pytest_kgate.report.record.facts.correctness import CorrectnessFacts
+    from pytest_kgate.report.record.facts.limits import LimitFacts
+    from pytest_kgate.report.record.record import Record
     from pytest_kgate.report.record.record import RecordVerdict
     from pytest_kgate.statistics.gate_facts import GateFacts
 
@@ -32,7 +35,7 @@ class VerdictRow:
     verdict: RecordVerdict
 
     rank: int
-    """The verdict of a record is the one of lowest rank among those of its gates and of its check."""
+    """The verdict of a record is the one of lowest rank among those of its gates, of its check and of its limits."""
 
     reported: Reported
     """Of the test, where no option says otherwise."""
@@ -73,7 +76,7 @@ VERDICTS: Mapping[RecordVerdict, VerdictRow] = MappingProxyType(
         for row in (
             VerdictRow(
                 "PASS",
-                rank=6,
+                rank=7,
                 reported="passed",
                 meaning="what is demanded holds: a right answer, the whole interval of the ratio below the bound",
                 style="green",
@@ -83,7 +86,7 @@ VERDICTS: Mapping[RecordVerdict, VerdictRow] = MappingProxyType(
                 "FAIL",
                 rank=3,
                 reported="failed",
-                meaning="the interval of the ratio lies above the bound",
+                meaning="the interval of the ratio lies above the bound, or a limit is broken",
                 style="bold red",
             ),
             VerdictRow(
@@ -130,8 +133,16 @@ VERDICTS: Mapping[RecordVerdict, VerdictRow] = MappingProxyType(
                 of_gates=False,
             ),
             VerdictRow(
+                "NOT MEASURED",
+                rank=6,
+                reported="skipped",
+                meaning="what a limit is about can't be measured here; the reason is given",
+                style="yellow",
+                by_option={"require_metrics": {False: "skipped", True: "failed"}},
+            ),
+            VerdictRow(
                 "MEASURED",
-                rank=7,
+                rank=8,
                 reported="passed",
                 meaning="nothing was demanded",
                 style="cyan",
@@ -145,6 +156,13 @@ VERDICTS: Mapping[RecordVerdict, VerdictRow] = MappingProxyType(
 def worst(verdicts: Iterable[RecordVerdict]) -> RecordVerdict:
     """The one of lowest rank; MEASURED where there is none."""
     return min(verdicts, key=lambda verdict: VERDICTS[verdict].rank, default="MEASURED")
+
+
+def reported(record: Record, options: object) -> Reported:
+    """What pytest reports of the record's test under these options of it: failed where a limit alone says so, too."""
+    verdicts = [record["verdict"], *(limit["verdict"] for limit in record.get("limits", ()))]
+    found = [VERDICTS[verdict].reported_under(options) for verdict in verdicts]
+    return "failed" if "failed" in found else found[0]
 
 
 def overall_verdict(
@@ -164,6 +182,21 @@ def overall_verdict(
     return worst(found)
 
 
+def with_limits(record: Record, limits: Sequence[LimitFacts]) -> Record:
+    """A finished record with these limits behind those that it has; its verdict is the worst of all then.
+
+    Its reason stays that of the gates or of the check where no limit is worse.
+    """
+    if not limits:
+        return record
+    changed: Record = {**record, "limits": [*record.get("limits", ()), *limits]}
+    verdict = worst([record["verdict"], *(limit["verdict"] for limit in limits)])
+    if verdict != record["verdict"]:
+        changed["verdict"] = verdict
+        changed["reason"] = next(limit["reason"] for limit in limits if limit["verdict"] == verdict)
+    return changed
+
+
 _TEST: Mapping[Reported, str] = MappingProxyType(
     {"passed": "passes", "failed": "fails", "skipped": "is skipped", "warned": "passes, with a warning"}
 )
@@ -175,8 +208,12 @@ def documented() -> str:
     for row in VERDICTS.values():
         test = [_TEST[row.reported]]
         for name, by_value in row.by_option.items():
-            others = [str(value) for value, reported in by_value.items() if reported != row.reported]
-            test.append(f"`--kgate-{name.replace('_', '-')}` may say {' or '.join(others)}")
+            others = [value for value, reported in by_value.items() if reported != row.reported]
+            flag = f"`--kgate-{name.replace('_', '-')}`"
+            if others == [True]:  # a switch has no word for it
+                test.append(f"{_TEST[by_value[True]]} under {flag}")
+            else:
+                test.append(f"{flag} may say {' or '.join(map(str, others))}")
         test += [row.but] if row.but else []
         lines.append(f"| {row.verdict} | {row.meaning} | {'; '.join(test)} | {EXIT_STATUS[row.reported]} |")
     return "\n".join(lines)

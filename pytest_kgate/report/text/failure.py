@@ -17,6 +17,7 @@ from pytest_kgate.report.text.layers import in_the_winning_layer
 from pytest_kgate.report.text.render import usual_columns
 
 if TYPE_CHECKING:
+    from pytest_kgate.report.record.facts.limits import LimitFacts
     from pytest_kgate.report.record.facts.sanitizer import ToolRunFacts
     from pytest_kgate.report.record.record import Record
     from pytest_kgate.report.record.record import ReferenceFacts
@@ -41,7 +42,15 @@ def failure_text(record: Record, width: int | None = None) -> str:
     lines = _wrap(f"{record['verdict']}: {subject} {record['problem']['name']}", width, "")
     for gate in record["gates"]:
         lines += ["", *_gate(record, gate, width)]
-    if record["reason"] and record["reason"] not in (gate["reason"] for gate in record["gates"]):
+    limits = record.get("limits", [])
+    for limit in limits:
+        if limit["verdict"] != "PASS":
+            lines += ["", *_limit(limit, width)]
+    held = [one for one in limits if one["verdict"] == "PASS"]
+    if held:
+        shown = ", ".join(f"{one['name']} {text.limit_value(one)} {text.limit_bound(one)}" for one in held)
+        lines += ["", *_entry("held", shown, width)]
+    if record["reason"] and record["reason"] not in (one["reason"] for one in (*record["gates"], *limits)):
         lines += ["", *_entry("reason", _advice(record, record["reason"]), width)]
     details = [
         ("sanitizer", _sanitizer(record)),
@@ -101,6 +110,14 @@ def _gate(record: Record, gate: GateFacts, width: int) -> list[str]:
             lines += _entry("processes", _processes(processes, decimals), width)
     verdict = ": ".join(part for part in (gate["verdict"], _advice(record, gate["reason"])) if part)
     return lines + _entry("verdict", verdict, width)
+
+
+def _limit(limit: LimitFacts, width: int) -> list[str]:
+    of = f", in {limit['kernel']}" if limit["kernel"] else ""
+    lines = _entry("demanded", text.limit_demand(limit), width)
+    if limit["value"] is not None:
+        lines += _entry("measured", f"{text.limit_value(limit)}{of}", width)
+    return lines + _entry("verdict", f"{limit['verdict']}: {limit['reason']}", width)
 
 
 def _distance(record: Record, gate: GateFacts, estimate: float) -> str:

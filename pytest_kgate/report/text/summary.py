@@ -152,6 +152,8 @@ def _seconds(value: float | None) -> str:
 def _ratio(row: Row) -> str:
     if row.error is not None:
         return f"error {text.error(row.error)}"
+    if row.limit is not None:
+        return row.limit_text
     return _join(row.ratio_text, row.interval_text)
 
 

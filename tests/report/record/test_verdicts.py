@@ -24,7 +24,7 @@ def test_every_verdict_of_a_record_has_a_row_and_a_rank_of_its_own() -> None:
 
 
 def test_the_worst_verdict_is_that_of_the_record() -> None:
-    ordered = ["ERROR", "WRONG", "INVALID", "FAIL", "INCONCLUSIVE", "WEAK", "PASS", "MEASURED"]
+    ordered = ["ERROR", "WRONG", "INVALID", "FAIL", "INCONCLUSIVE", "WEAK", "NOT MEASURED", "PASS", "MEASURED"]
     assert [worst(ordered[start:]) for start in range(len(ordered))] == ordered
     assert worst([]) == "MEASURED"
 

@@ -1,8 +1,13 @@
-"""What a record says of how its call was asked for."""
+"""What a record says of how its call was asked for, and of the seeds that repeat it."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+from typing import Annotated
 from typing import TypedDict
+
+if TYPE_CHECKING:
+    from typing_extensions import NotRequired  # typing has it from Python 3.11 on
 
 
 class AskedFacts(TypedDict):
@@ -17,3 +22,18 @@ class AskedFacts(TypedDict):
     sources: dict[str, str]
     """Who set each option that is not at its default: `--kgate-budget`, `KGATE_BUDGET`, `ini`, `marker`,
     `kbench` or `evaluate`."""
+
+
+Seed = int | Annotated[str, "pattern ^[0-9a-f]{32}$"]
+"""An integer that a user gave, or 32 hexadecimal digits."""
+
+
+class SeedsFacts(TypedDict):
+    """What all that is drawn in a call follows from."""
+
+    book: NotRequired[Annotated[int, ">= 2"]]
+    """Version of the way in which all else is drawn from these; 1 where it is missing."""
+    session: Seed
+    """Of --kgate-seed, or drawn for this call: then 32 hexadecimal digits."""
+    race: Seed
+    """Of this call's inputs, order and resamples."""

@@ -7,7 +7,7 @@ from typing import Annotated
 from typing import Literal
 from typing import TypedDict
 
-from pytest_kgate.report.record.facts.seeds import Seed
+from pytest_kgate.report.record.facts.asked import Seed
 from pytest_kgate.statistics.gate_facts import GateVerdict
 from pytest_kgate.statistics.gate_facts import IntervalFacts
 from pytest_kgate.statistics.gate_facts import Number
