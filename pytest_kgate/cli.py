@@ -34,6 +34,10 @@ _VERBS = {
         "pytest_kgate.validation.calibrate.command",
         "measure how often gates on this device lie; 1 if too often",
     ),
+    "roofline": (
+        "pytest_kgate.bench.race.speed_of_light.command",
+        "what this device attains: the measured roofline of `speed_of_light` gates",
+    ),
     "selftest": (
         "pytest_kgate.bench.correctness.command",
         "ask whether the checks of your tests find wrong kernels; 1 if one lives",

@@ -17,8 +17,12 @@ from user_session import BEFORE
 
 import pytest_kgate.build.library
 from pytest_kgate import cli
-from pytest_kgate.bench.race.resolution import summary
+from pytest_kgate.bench.race.calibration.resolution import summary
+from pytest_kgate.bench.race.speed_of_light import kept as rates_kept
+from pytest_kgate.bench.race.speed_of_light.rates import MeasuredRates
+from pytest_kgate.bench.race.speed_of_light.rates import Rate
 from pytest_kgate.build.compiler import cache
+from pytest_kgate.device.host import HostDevice
 from pytest_kgate.profile.sanitizer import command as sanitize
 from pytest_kgate.report.record.file import RecordFile
 
@@ -39,6 +43,7 @@ RUNS = {
     "show": Run("show records.json test_wmma", "demanded"),
     "simulate": Run("simulate --gates 4 --only independent", "| independent, 2 % |"),
     "calibrate": Run(f"calibrate --device host {CALIBRATES}", "sort"),
+    "roofline": Run("roofline --device host", "1.23 TFLOP/s  of 512x512"),
     "selftest": Run("selftest test_it.py --kgate-device host -p no:cacheprovider", ""),
     "evaluate": Run("evaluate mine.py:good --test test_it.py::test_nothing", "MISUSE, score 0", 2),
     "kernelbench": Run(
@@ -112,7 +117,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None) ->
     """Records and a test of a user's, on a machine without compute-sanitizer; compiled kernels are not made anew."""
     pytest_kgate.build.library.binding()
     monkeypatch.setenv("KGATE_CACHE_DIR", str(cache.root()))
-    monkeypatch.setattr("pytest_kgate.bench.race.device_calibration.root", lambda: tmp_path / "calibrations")
+    monkeypatch.setattr(
+        "pytest_kgate.bench.race.calibration.device_calibration.root", lambda: tmp_path / "calibrations"
+    )
+    known = rates_kept.identity_of(HostDevice().environment())
+    rate, copies = {"float32": Rate(1.23e12, 0.01, 512)}, (Rate(2e10, 0.01, 2**29),)
+    rates_kept.save(MeasuredRates(known, "2026-11-27T12:00:00", 1.0, rate, {}, copies))
     monkeypatch.setenv("KGATE_LOCK_DIR", str(tmp_path))  # nothing is timed here that is to be believed
     monkeypatch.setattr(sanitize, "find_program", lambda name: None)
     monkeypatch.chdir(tmp_path)

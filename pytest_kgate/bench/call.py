@@ -23,8 +23,8 @@ from pytest_kgate.bench.memory.measured import memory_plan
 from pytest_kgate.bench.processes import gather
 from pytest_kgate.bench.processes.clean import look
 from pytest_kgate.bench.race import race
+from pytest_kgate.bench.race.calibration.resolution import too_tight
 from pytest_kgate.bench.race.probes import work_undone
-from pytest_kgate.bench.race.resolution import too_tight
 from pytest_kgate.bench.race.retry import race_with_retry
 from pytest_kgate.bench.record_builder import RecordBuilder
 from pytest_kgate.bench.request import Outcome

@@ -140,7 +140,7 @@ class Session:
 
     def judge_together(self) -> bool:
         """Judge all tests' gates under --kgate-fdr, and whether reports and records say what was judged; True: fail."""
-        from pytest_kgate.bench.race import resolution
+        from pytest_kgate.bench.race.calibration import resolution
         from pytest_kgate.report import false_discovery
 
         rate = self.options.fdr

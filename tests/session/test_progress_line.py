@@ -82,7 +82,7 @@ def test_nothing_is_redrawn_in_a_log(tmp_path):
 TOO_TIGHT = (
     RELU
     + """
-from pytest_kgate.bench.race.device_calibration import Calibration, save
+from pytest_kgate.bench.race.calibration.device_calibration import Calibration, save
 from pytest_kgate.device.fake.device import FakeDevice
 from pytest_kgate.device.fake.noise import White
 

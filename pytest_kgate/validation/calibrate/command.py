@@ -132,8 +132,8 @@ def _plan(options: argparse.Namespace) -> CalibrationPlan:
 
 def _keep(calibrations: Calibrations, before: int) -> None:
     """Keep a summary for each device that this run has used, made from all gates of it in the file."""
-    from pytest_kgate.bench.race.device_calibration import identity_of
-    from pytest_kgate.bench.race.device_calibration import save
+    from pytest_kgate.bench.race.calibration.device_calibration import identity_of
+    from pytest_kgate.bench.race.calibration.device_calibration import save
     from pytest_kgate.validation.calibrate.findings.summary import summarise
 
     new = {

@@ -6,11 +6,11 @@ import dataclasses
 
 import pytest
 
-from pytest_kgate.bench.race.device_calibration import Calibration
-from pytest_kgate.bench.race.device_calibration import identity_of
-from pytest_kgate.bench.race.device_calibration import lookup
-from pytest_kgate.bench.race.device_calibration import resolved_effect
-from pytest_kgate.bench.race.device_calibration import save
+from pytest_kgate.bench.race.calibration.device_calibration import Calibration
+from pytest_kgate.bench.race.calibration.device_calibration import identity_of
+from pytest_kgate.bench.race.calibration.device_calibration import lookup
+from pytest_kgate.bench.race.calibration.device_calibration import resolved_effect
+from pytest_kgate.bench.race.calibration.device_calibration import save
 
 GPU = {"device": "cuda", "gpu": {"name": "H200", "uuid": "GPU-1", "driver": "580.1"}}
 

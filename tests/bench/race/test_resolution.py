@@ -12,9 +12,9 @@ from sample_suite import fake_device
 import pytest_kgate.bench.call
 import pytest_kgate.report.text.failure
 import pytest_kgate.report.text.summary  # noqa: F401
-from pytest_kgate.bench.race import resolution
-from pytest_kgate.bench.race.device_calibration import Calibration
-from pytest_kgate.bench.race.device_calibration import save
+from pytest_kgate.bench.race.calibration import resolution
+from pytest_kgate.bench.race.calibration.device_calibration import Calibration
+from pytest_kgate.bench.race.calibration.device_calibration import save
 from pytest_kgate.report.record.document import load
 from pytest_kgate.statistics.gates import SpeedGate
 

@@ -76,8 +76,8 @@ def test_tables_show_rates_truth_and_p_values_within_the_width(calibrated):
 
 
 def test_result_is_kept_for_the_gates_of_later_sessions(calibrated, monkeypatch):
-    from pytest_kgate.bench.race.device_calibration import lookup
-    from pytest_kgate.bench.race.device_calibration import resolved_effect
+    from pytest_kgate.bench.race.calibration.device_calibration import lookup
+    from pytest_kgate.bench.race.calibration.device_calibration import resolved_effect
 
     file, _ = calibrated
     monkeypatch.setenv("KGATE_CACHE_DIR", str(file.parent / "cache"))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pytest_kgate.bench.race.device_calibration import Calibration
-from pytest_kgate.bench.race.device_calibration import identity_of
+from pytest_kgate.bench.race.calibration.device_calibration import Calibration
+from pytest_kgate.bench.race.calibration.device_calibration import identity_of
 from pytest_kgate.validation.calibrate.cases import UNAVAILABLE
 from pytest_kgate.validation.calibrate.cases import catalogue
 from pytest_kgate.validation.calibrate.findings.findings import findings_of

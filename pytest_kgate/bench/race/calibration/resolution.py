@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from typing import Any
 
-from pytest_kgate.bench.race.device_calibration import Calibration
-from pytest_kgate.bench.race.device_calibration import identity_of
-from pytest_kgate.bench.race.device_calibration import lookup
-from pytest_kgate.bench.race.device_calibration import resolved_effect
+from pytest_kgate.bench.race.calibration.device_calibration import Calibration
+from pytest_kgate.bench.race.calibration.device_calibration import identity_of
+from pytest_kgate.bench.race.calibration.device_calibration import lookup
+from pytest_kgate.bench.race.calibration.device_calibration import resolved_effect
 from pytest_kgate.report import format as text
 
 if TYPE_CHECKING:
