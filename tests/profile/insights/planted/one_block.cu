@@ -1,0 +1,13 @@
+// small-grid: a copy by one block, so that one multiprocessor works and all others are idle.
+#include "planted.cuh"
+
+__global__ void planted_one_block(const float4* in, float4* out, int64_t count) {
+    for (int64_t i = planted::thread(); i < count; i += planted::threads()) out[i] = in[i];
+}
+
+KGATE_EXPORT int kgate_sdpa(const kgate::SdpaArgs* args, void* stream) {
+    const auto c = planted::call(args, stream);
+    planted_one_block<<<1, 1024, 0, c.stream>>>(reinterpret_cast<const float4*>(c.in),
+                                                reinterpret_cast<float4*>(c.out), c.elements / 4);
+    return planted::outcome();
+}

@@ -1,0 +1,51 @@
+"""Kernels whose bottleneck is known, since each was written to have just that one, and the finding that names it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+_LARGE = 1 << 25
+"""Numbers of an array that no cache holds: 128 MiB."""
+
+_SMALL = 1 << 20
+
+
+@dataclass(frozen=True)
+class Planted:
+    """One file, with one kernel."""
+
+    folder: str
+    name: str
+    """Of the file; the kernel in it is `planted_` and this."""
+    finding: str
+    """What must be found first."""
+    elements: int = _SMALL
+    """Floats of the input, and of the output."""
+    needed_bytes: float | None = None
+    """That the answer needs to read and write; None where memory is not what the kernel is about."""
+
+    @property
+    def path(self) -> Path:
+        return HERE / self.folder / f"{self.name}.cu"
+
+
+PLANTED = (
+    Planted("planted", "copy", "memory-bound", _LARGE, 8.0 * _LARGE),
+    Planted("planted", "tensor_loop", "tensor-bound"),
+    Planted("planted", "exp_loop", "exp-bound"),
+    Planted("planted", "fma_loop", "fp32-bound"),
+    Planted("planted", "l2_loop", "l2-bound", _LARGE),
+    Planted("planted", "one_block", "small-grid", _SMALL, 8.0 * _SMALL),
+    Planted("planted", "one_block_more", "tail-effect"),
+    Planted("planted", "registers_255", "occupancy-registers", _LARGE),
+    Planted("planted", "shared_96k", "occupancy-shared", _LARGE),
+    Planted("planted", "pointer_chase", "latency-bound", _LARGE),
+    Planted("planted", "spilling", "spills"),
+    Planted("planted", "bank_conflict", "bank-conflicts"),
+    Planted("planted", "stride_32", "uncoalesced", _LARGE, 8.0 * _LARGE / 32),
+    Planted("planted", "read_twice", "excess-bytes", _LARGE, 4.0 * _LARGE),
+    Planted("planted", "tiny_kernels", "launch-overhead"),
+)
