@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from planted_kernels import PLANTED
+
 from pytest_kgate.profile.nsight.metrics.table import METRICS
 from pytest_kgate.profile.nsight.metrics.table import raw_names
-
 from pytest_kgate.profile.under_tool.program import find_program
 
 _SHOWN = ("busiest", "tensor", "fma", "xu", "dram", "l2", "l1", "shared", "lsu", "issue", "warps", "warps_possible")
