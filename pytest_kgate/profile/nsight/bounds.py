@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pytest_kgate.errors import UsageError
 from pytest_kgate.profile.nsight.metrics.table import METRICS
-from pytest_kgate.profile.nsight.metrics.table import find
+from pytest_kgate.profile.nsight.metrics.table import base_unit
 from pytest_kgate.profile.nsight.metrics.table import is_raw
 
 if TYPE_CHECKING:
@@ -133,18 +133,6 @@ def demand_bytes(bounds: Iterable[Bound], problem: str, ideal_bytes: float | Non
                 f"'{bound}' is in times the problem's own bytes, and {problem} does not say how many those are.",
                 "Give it Problem(bytes=...), each input read once and each output written once; or set it in MiB.",
             )
-
-
-def base_unit(name: str) -> str:
-    """Of a short name by the table, of a raw one by its form: `%`, `bytes`, `seconds`, ...; empty where it is open."""
-    if not is_raw(name):
-        return find(name).unit
-    _, _, rest = name.partition(".")
-    if "pct" in rest or name.endswith("_pct"):
-        return "%"
-    if name.startswith("gpu__time") and "per_" not in rest:
-        return "seconds"
-    return "bytes" if "__bytes" in name or ("_bytes" in name and "per_" not in name) else ""
 
 
 def _bound(name: str, sense: LimitSense, number: float, unit: str, base: str, text: str) -> Bound:

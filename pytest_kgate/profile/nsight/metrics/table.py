@@ -85,6 +85,18 @@ def find(name: str) -> Metric:
     )
 
 
+def base_unit(name: str) -> str:
+    """Of a short name by the table, of a raw one by its form: `%`, `bytes`, `seconds`, ...; empty where it is open."""
+    if not is_raw(name):
+        return find(name).unit
+    _, _, rest = name.partition(".")
+    if "pct" in rest or name.endswith("_pct"):
+        return "%"
+    if name.startswith("gpu__time") and "per_" not in rest:
+        return "seconds"
+    return "bytes" if "__bytes" in name or ("_bytes" in name and "per_" not in name) else ""
+
+
 def architecture(arch: str) -> str:
     """The one of `ARCHITECTURES` whose names a GPU goes by: `sm_90a` by `sm_90`, `sm_121` by `sm_120`.
 
