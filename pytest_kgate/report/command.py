@@ -13,6 +13,7 @@ from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.report import false_discovery
 from pytest_kgate.report.page import block
+from pytest_kgate.report.page import insights
 from pytest_kgate.report.page import ladder
 from pytest_kgate.report.page import markdown
 from pytest_kgate.report.record.document import document
@@ -36,7 +37,7 @@ _CUT_OFF = 2
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `kgate report`."""
     parser.add_argument("files", nargs="+", metavar="FILE", help="written by `pytest --kgate-json FILE`")
-    parser.add_argument("--format", choices=("table", "markdown", "json", "ladder"), help="default: table")
+    parser.add_argument("--format", choices=("table", "markdown", "json", "ladder", "insights"), help="default: table")
     block.add_arguments(parser, "replace a block of this file by the markdown table")
     parser.add_argument(
         "--fdr",
@@ -53,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
     Returns 1 where --fdr fails a gate that had passed on its own, 2 where a file is cut off.
     """
     block.check(options)
-    if options.into is not None and options.format not in (None, "markdown", "ladder"):
+    if options.into is not None and options.format not in (None, "markdown", "ladder", "insights"):
         raise UsageError(f"--into writes markdown, not {options.format}.", "Leave --format away.")
     if options.fdr is not None and not 0 < options.fdr < 1:
         raise UsageError(f"--fdr cannot be {options.fdr:g}.", "It takes a number between 0 and 1, such as 0.05.")
@@ -67,6 +68,8 @@ def run(options: argparse.Namespace) -> int:
         records, lines = false_discovery.control(records, options.fdr)
     if options.format == "ladder":
         block.write(options, ladder.table(records, _shipped()))
+    elif options.format == "insights":
+        block.write(options, insights.table(records))
     elif options.into is not None or options.format == "markdown":
         block.write(options, markdown.table(records))
     elif options.format == "json":

@@ -13,6 +13,7 @@ from pytest_kgate.report.rows import latency
 from pytest_kgate.report.rows import number
 from pytest_kgate.report.rows import quantile_name
 from pytest_kgate.report.text.hints import hints
+from pytest_kgate.report.text.insights import why
 from pytest_kgate.report.text.layers import in_the_winning_layer
 from pytest_kgate.report.text.render import usual_columns
 
@@ -60,6 +61,7 @@ def failure_text(record: Record, width: int | None = None) -> str:
         ("latency", _latencies(record)),
         ("rate", _rates(record)),
         ("timing", _timing(record)),
+        ("why", "\n".join(why(record))),
     ]
     lines += ["", *(line for label, value in details if value for line in _entry(label, value, width))]
     tries = hints(record)

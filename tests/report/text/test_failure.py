@@ -56,6 +56,19 @@ def test_slow_candidate_learns_of_its_spills() -> None:
     assert "ptxas spills 96 bytes of registers in attention: smaller tiles (chosen: BLOCK_M=64)" in flat(record)
 
 
+def test_slow_candidate_learns_why_the_three_likeliest_causes_first() -> None:
+    record = speed_record(ratio=1.1)
+    assert "  why" not in failure_text(record)
+    names = ("excess-bytes", "memory-bound", "bank-conflicts", "power-limited")
+    record["insights"] = [
+        {"name": name, "finding": f"{name} is 40 % of it.", "evidence": {}, "confidence": "sure", "advice": "Mend it."}
+        for name in names
+    ]
+    text = flat(record)
+    assert "why excess-bytes (sure): excess-bytes is 40 % of it. Mend it. memory-bound (sure):" in text
+    assert "and 1 finding more: power-limited" in text
+
+
 def test_gates_of_one_race_are_all_told() -> None:
     text = flat(speed_record(ratio=0.97, bounds=(SpeedGate(1.0), SpeedGate(0.9, quantile=0.9))))
     assert "demanded latency ratio below 1.00" in text
