@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from pytest_kgate.profile.nsight.aggregate import arm_counters
+from pytest_kgate.report.record.facts.counters import LaunchCounters
 
 HERE = Path(__file__).parent
 
@@ -49,3 +54,14 @@ PLANTED = (
     Planted("planted", "read_twice", "excess-bytes", _LARGE, 4.0 * _LARGE),
     Planted("planted", "tiny_kernels", "launch-overhead"),
 )
+
+
+def profiled(planted: Planted, launches: Sequence[LaunchCounters], arch: str) -> Any:
+    """As much of a record as the rules look at."""
+    return {
+        "candidate": {"name": planted.name, "implementation": None, "knobs": {}, "resources": []},
+        "problem": {"name": planted.name, "bytes": planted.needed_bytes, "flops": None},
+        "timing": None,
+        "environment": {},
+        "counters": {"candidate": arm_counters(launches, arch)},
+    }

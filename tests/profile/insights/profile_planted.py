@@ -1,7 +1,8 @@
 """Profile all planted kernels on this machine's GPU, and say what is found of each.
 
-`python tests/profile/insights/profile_planted.py [FOLDER]` writes into FOLDER (default: $OUT, or here) planted.ncu-rep,
-planted.csv with all that Nsight Compute counted, planted.json with the same by kernel, and prints a table.
+`python tests/profile/insights/profile_planted.py [FOLDER]` writes into FOLDER (default: $OUT, or here) planted.csv with
+what Nsight Compute counted and planted.json with the same by kernel, and prints what is found of each. `--show FOLDER`
+prints it once more of the files there, without a GPU.
 """
 
 from __future__ import annotations
@@ -11,24 +12,34 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from planted_kernels import PLANTED
+from planted_kernels import profiled
 
+from pytest_kgate.profile.insights.find import insights_of
+from pytest_kgate.profile.insights.numbers import numbers_of
 from pytest_kgate.profile.nsight.metrics.table import METRICS
 from pytest_kgate.profile.nsight.metrics.table import raw_names
 from pytest_kgate.profile.under_tool.program import find_program
+from pytest_kgate.report.record.facts.counters import LaunchCounters
 
-_SHOWN = ("busiest", "tensor", "fma", "xu", "dram", "l2", "l1", "shared", "lsu", "issue", "warps", "warps_possible")
-_ALSO = ("waves", "sm_resident", "local_share", "conflict_share", "load_efficiency", "excess_factor", "duration_us")
+ARCH = "sm_90"
+
+_BY_OPCODE = "sass__inst_executed_per_opcode"
+"""Instructions by their kind; how many of them are barriers is in instances.csv."""
+
+SHOWN = (
+    *("busiest", "tensor", "fma", "alu", "xu", "dram", "l2", "l1", "shared", "lsu", "issue", "warps", "warps_possible"),
+    *("waves", "sm_resident", "local_share", "conflict_share", "load_efficiency", "sectors_per_load", "dram_bytes"),
+    *("needed_bytes", "launches", "duration", "registers", "limit_registers", "limit_shared_mem", "limit_warps"),
+)
 
 
 def main(folder: Path) -> int:
     """Build, profile, read, print; the status of the first step that fails."""
-    import torch
-
     from pytest_kgate.build.kernel import prepare
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -36,17 +47,17 @@ def main(folder: Path) -> int:
     if broken:
         raise broken[0]
     ncu = str(find_program("ncu"))
-    arch = "sm_{}{}".format(*torch.cuda.get_device_capability())
-    report = folder / "planted.ncu-rep"
-    asked = ",".join(raw_names(METRICS, arch))
-    command = [ncu, "-f", "-o", str(report), "--profile-from-start", "off", "--clock-control", "none"]
-    command += ["--cache-control", "none", "--set", "full", "--metrics", asked, sys.executable, __file__, "--launch"]
-    done = subprocess.run(command, check=False)
-    if done.returncode:
-        return done.returncode
-    page = [ncu, "--import", str(report), "--csv", "--page", "raw", "--print-units", "base"]
-    with (folder / "planted.csv").open("w") as file:
-        subprocess.run(page, stdout=file, check=True)
+    with tempfile.TemporaryDirectory() as place:
+        report = f"{place}/planted.ncu-rep"
+        command = [ncu, "-f", "-o", report, "--profile-from-start", "off", "--clock-control", "none"]
+        command += ["--cache-control", "none", "--metrics", ",".join((*raw_names(METRICS, ARCH), _BY_OPCODE))]
+        done = subprocess.run([*command, sys.executable, __file__, "--launch"], check=False)
+        if done.returncode:
+            return done.returncode
+        page = [ncu, "--import", report, "--csv", "--page", "raw", "--print-units", "base"]
+        for name, more in (("planted.csv", ()), ("instances.csv", ("--print-metric-instances", "values"))):
+            with (folder / name).open("w") as file:
+                subprocess.run([*page, *more], stdout=file, check=True)
     return show(folder)
 
 
@@ -71,35 +82,49 @@ def launch() -> None:
 
 
 def show(folder: Path) -> int:
-    """Print what is found in the folder's CSV; needs no GPU."""
-    launches: dict[str, list[dict[str, Any]]] = {}
-    for name, metrics in _launches(folder / "planted.csv"):
-        launches.setdefault(name.partition("(")[0], []).append(metrics)
+    """Print what is found in the folder's CSV, which needs no GPU; 1 where a kernel is given another name first."""
+    launches: dict[str, list[LaunchCounters]] = {}
+    for one in _launches(folder / "planted.csv"):
+        launches.setdefault(one["kernel"].partition("(")[0], []).append(one)
     (folder / "planted.json").write_text(json.dumps(launches, indent=1))
     wrong = 0
     for planted in PLANTED:
-        rows = launches.get(f"planted_{planted.name}", [])
-        print(f"{planted.name}: {len(rows)} launches")
-    return wrong
+        record = profiled(planted, launches.get(f"planted_{planted.name}", []), ARCH)
+        names = [f"{one['name']} {one['evidence']['share']:.2f}" for one in insights_of(record)[:4]]
+        right = bool(names) and names[0].startswith(f"{planted.finding} ")
+        wrong += not right
+        print(f"{'' if right else 'WRONG '}{planted.name}: {planted.finding} is found as {', '.join(names) or 'none'}")
+        numbers = numbers_of(record)
+        print("    " + " ".join(f"{name}={numbers[name]:.3g}" for name in SHOWN if name in numbers))
+    print(f"{wrong} of {len(PLANTED)} are given another name first")
+    return int(bool(wrong))
 
 
-def _launches(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def _launches(path: Path) -> Iterator[LaunchCounters]:
+    """All rows of Nsight Compute's raw page; numbers have commas between their thousands."""
     with path.open(newline="") as file:
-        lines = [line for line in file if line.startswith('"')]
-    rows = list(csv.DictReader(lines))
+        rows = list(csv.DictReader(line for line in file if line.startswith('"')))
     for row in rows[1:]:  # behind the units
-        yield row["Kernel Name"], {name: _value(text) for name, text in row.items() if text}
+        metrics = {name: _number(text) for name, text in row.items() if name and "__" in name}
+        yield {
+            "kernel": row["Kernel Name"],
+            "grid": [int(metrics[f"launch__grid_dim_{axis}"] or 1) for axis in "xyz"],
+            "block": [int(metrics[f"launch__block_dim_{axis}"] or 1) for axis in "xyz"],
+            "metrics": {name: value for name, value in metrics.items() if value is not None},
+        }
 
 
-def _value(text: str) -> float | str:
+def _number(text: str) -> float | None:
     try:
         return float(text.replace(",", ""))
     except ValueError:
-        return text
+        return None
 
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["--launch"]:
         launch()
+    elif sys.argv[1:2] == ["--show"]:
+        raise SystemExit(show(Path(sys.argv[2])))
     else:
         raise SystemExit(main(Path(sys.argv[1] if sys.argv[1:] else os.environ.get("OUT", "."))))
