@@ -11,6 +11,8 @@ from pytest_kgate.profile.nsight.metrics.metric import Metric
 from pytest_kgate.profile.nsight.metrics.table import METRICS
 from pytest_kgate.profile.nsight.metrics.table import architecture
 from pytest_kgate.profile.nsight.metrics.table import base_unit
+from pytest_kgate.profile.nsight.metrics.table import raw_names
+from pytest_kgate.profile.nsight.metrics.table import written
 from pytest_kgate.report.record.facts.counters import ArmCounters
 from pytest_kgate.report.record.facts.counters import LaunchCounters
 from pytest_kgate.report.record.facts.counters import MetricFacts
@@ -22,12 +24,17 @@ def arm_counters(launches: Sequence[LaunchCounters], arch: str, raw: Sequence[st
     """All launches of one call of an arm, on a GPU of this architecture.
 
     Metrics that were not measured for a launch that counts are left out. `raw` are names of Nsight Compute's that were
-    asked for; `combine_raw` says how they are combined.
+    asked for; `combine_raw` says how they are combined. Of each launch, these and the table's are kept.
     """
     where = architecture(arch)
+    wanted = {*raw_names(METRICS, arch), *raw}
+    kept: list[LaunchCounters] = [
+        {**one, "metrics": {name: value for name, value in one["metrics"].items() if name in wanted}}
+        for one in launches[:KEPT_LAUNCHES]
+    ]
     combined = {name: over_launches(metric, launches, where) for name, metric in METRICS.items()}
     facts: dict[str, MetricFacts] = {
-        name: {"value": value, "unit": METRICS[name].unit, "raw": " + ".join(METRICS[name].on(where))}
+        name: {"value": value, "unit": METRICS[name].unit, "raw": written(METRICS[name], where)}
         for name, value in combined.items()
         if value is not None
     }
@@ -35,11 +42,14 @@ def arm_counters(launches: Sequence[LaunchCounters], arch: str, raw: Sequence[st
         value = combine_raw(name, launches)
         if value is not None:
             facts[name] = {"value": value, "unit": base_unit(name), "raw": name}
-    return {"launches": list(launches[:KEPT_LAUNCHES]), "launch_count": len(launches), "metrics": facts}
+    return {"launches": kept, "launch_count": len(launches), "metrics": facts}
 
 
 def over_launches(metric: Metric, launches: Sequence[LaunchCounters], arch: str) -> float | None:
     """One value of a metric for all launches of a call; None where it is not known."""
+    if metric.ratio:
+        above, below = (over_launches(METRICS[one], launches, arch) for one in metric.ratio)
+        return above / below if above is not None and below else None
     weight = METRICS[metric.weight] if metric.weight else None
     return _combined(
         [value_of(metric, one["metrics"], arch) for one in launches],

@@ -81,9 +81,9 @@ def _lacking(bound: Bound, arch: str) -> str:
     if is_raw(bound.name):
         return ""
     row, here = METRICS[bound.metric], architecture(arch)
-    if row.on(here):
-        return ""
     others = row.architectures
+    if here in others:
+        return ""
     return f"{here} has no {bound.name}; {', '.join(others)} {'have' if others[1:] else 'has'} it."
 
 
@@ -91,9 +91,10 @@ def _missing(bound: Bound, arm: ArmCounters) -> str:
     """Why a metric that exists has no value."""
     if not arm["launch_count"]:
         return "The candidate launched no kernel."
-    if is_raw(bound.name) and "." not in bound.name and not bound.name.startswith(("launch__", "device__")):
-        return f"Nsight Compute gave no {bound.name}: most counters need an ending such as .sum, .avg or .max."
-    row = METRICS.get(bound.metric)
-    if row is not None and row.weight and arm["metrics"].get(row.weight, {"value": 1.0})["value"] == 0:
-        return f"{bound.name} says nothing of these kernels: their {row.weight} are 0."
+    if is_raw(bound.name):
+        return f"Nsight Compute gave no {bound.name}; names (`ncu --query-metrics`) mostly end in .sum or .avg."
+    row = METRICS[bound.metric]
+    for one in (row.weight, *row.ratio[1:]):
+        if one in arm["metrics"] and arm["metrics"][one]["value"] == 0:
+            return f"{bound.name} says nothing of these kernels: their {one} are 0."
     return f"Nsight Compute gave no value of {bound.name} for these kernels."

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from pytest_kgate.report.record.facts.limits import LimitFacts
 
 TENSOR = "sm__pipe_tensor_cycles_active.avg.pct_of_peak_sustained_elapsed"
-DRAM = "dram__bytes.sum"
+DRAM = "dram__bytes_read.sum"
+DRAM_WRITE = "dram__bytes_write.sum"
 LOADS = "l1tex__t_requests_pipe_lsu_mem_global_op_ld.sum"
 TENSOR_ACTIVE = "sm__pipe_tensor_cycles_active.avg.pct_of_peak_sustained_active"
 
@@ -55,10 +56,10 @@ def judged(facts: CountersFacts, arch: str = "sm_90a", ideal: float | None = Non
 
 
 def test_bytes_of_all_launches_are_added_up_and_shares_weighed_by_their_cycles() -> None:
-    first = launch({DRAM: 3e6, TENSOR: 60.0}, cycles=3000.0)
-    second = launch({DRAM: 1e6, TENSOR: 20.0})
+    first = launch({DRAM: 2e6, DRAM_WRITE: 1e6, TENSOR: 60.0}, cycles=3000.0)
+    second = launch({DRAM: 1e6, DRAM_WRITE: 0.0, TENSOR: 20.0})
     metrics = arm_counters([first, second], "sm_90a")["metrics"]
-    assert metrics["dram_bytes"] == {"value": 4e6, "unit": "bytes", "raw": "dram__bytes.sum"}
+    assert metrics["dram_bytes"] == {"value": 4e6, "unit": "bytes", "raw": f"{DRAM} + {DRAM_WRITE}"}
     assert metrics["tensor"]["value"] == pytest.approx((3 * 60 + 20) / 4)
     assert metrics["sm_cycles"]["value"] == 4000.0
 
@@ -70,12 +71,19 @@ def test_two_counters_of_one_metric_are_added_up() -> None:
 
 
 def test_a_launch_that_asks_nothing_of_a_cache_has_no_part_in_its_hit_rate() -> None:
-    busy = launch({"lts__t_bytes.sum": 100.0, "lts__t_sector_hit_rate.pct": 80.0})
-    assert arm_counters([busy, launch({"lts__t_bytes.sum": 0.0})], "sm_90")["metrics"]["l2_hit"]["value"] == 80.0
+    busy = launch({"lts__t_sectors.sum": 100.0, "lts__t_sector_hit_rate.pct": 80.0})
+    assert arm_counters([busy, launch({"lts__t_sectors.sum": 0.0})], "sm_90")["metrics"]["l2_hit"]["value"] == 80.0
+
+
+def test_a_ratio_is_of_the_sums_over_all_launches() -> None:
+    sectors = LOADS.replace("requests", "sectors")
+    launches = [launch({LOADS: 1.0, sectors: 4.0}), launch({LOADS: 3.0, sectors: 96.0})]
+    metric = arm_counters(launches, "sm_90")["metrics"]["sectors_per_load"]
+    assert metric == {"value": 25.0, "unit": "sectors", "raw": f"{sectors} / {LOADS}"}
 
 
 def test_a_sum_is_unknown_where_one_launch_has_no_value() -> None:
-    assert "dram_bytes" not in arm_counters([launch({DRAM: 1.0}), launch()], "sm_90")["metrics"]
+    assert "dram_read" not in arm_counters([launch({DRAM: 1.0}), launch()], "sm_90")["metrics"]
 
 
 def test_raw_names_are_combined_by_their_ending() -> None:
@@ -86,8 +94,9 @@ def test_raw_names_are_combined_by_their_ending() -> None:
 
 
 def test_the_record_keeps_the_first_launches_and_counts_all() -> None:
-    arm = arm_counters([launch({DRAM: 1.0})] * 40, "sm_90")
-    assert (len(arm["launches"]), arm["launch_count"], arm["metrics"]["dram_bytes"]["value"]) == (16, 40, 40.0)
+    arm = arm_counters([launch({DRAM: 1.0, "not_in__the_table": 2.0})] * 40, "sm_90")
+    assert (len(arm["launches"]), arm["launch_count"], arm["metrics"]["dram_read"]["value"]) == (16, 40, 40.0)
+    assert "not_in__the_table" not in arm["launches"][0]["metrics"]
 
 
 def test_a_bound_holds_or_not() -> None:
@@ -100,7 +109,7 @@ def test_a_bound_holds_or_not() -> None:
 
 
 def test_bytes_in_times_the_problems_own_and_in_the_bounds_unit() -> None:
-    facts = counters(launch({DRAM: 3 * 2.0**20}))
+    facts = counters(launch({DRAM: 2 * 2.0**20, DRAM_WRITE: 2.0**20}))
     times = judged(facts, ideal=2.0**21, dram="<= 1.2x")
     assert (times["name"], times["value"], times["unit"], times["verdict"]) == ("dram", 1.5, "x", "FAIL")
     assert times["reason"] == "dram is 1.5x, above 1.2x."
@@ -131,7 +140,12 @@ def test_a_small_grid_is_said_beside_a_share_of_the_whole_launch() -> None:
         (counters(launch()), "sm_120", {"stall_gmma": "<= 3"}, "sm_120 has no stall_gmma; sm_90 has it."),
         (counters(), "sm_90", {"tensor": ">= 60 %"}, "The candidate launched no kernel."),
         (counters(launch()), "sm_90", {"tensor": ">= 60 %"}, "gave no value of tensor for these kernels."),
-        (counters(launch(), raw=("a__b",)), "sm_90", {"a__b": "<= 3"}, "need an ending such as .sum"),
+        (
+            counters(launch(), raw=("a__b",)),
+            "sm_90",
+            {"a__b": "<= 3"},
+            "mostly end in .sum or .avg",
+        ),
         (counters(launch({LOADS: 0.0})), "sm_90", {"sectors_per_load": "<= 4"}, "their load_requests are 0."),
     ],
 )

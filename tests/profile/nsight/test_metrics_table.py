@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from pytest_kgate.errors import UsageError
 from pytest_kgate.profile.nsight.metrics.metric import ARCHITECTURES
+from pytest_kgate.profile.nsight.metrics.metric import CHIPS
 from pytest_kgate.profile.nsight.metrics.table import METRICS
 from pytest_kgate.profile.nsight.metrics.table import architecture
 from pytest_kgate.profile.nsight.metrics.table import find
@@ -15,8 +18,23 @@ from pytest_kgate.profile.nsight.metrics.table import raw_names
 def test_every_mean_has_a_weight_on_all_architectures_that_have_the_metric() -> None:
     for metric in METRICS.values():
         assert (metric.combine == "mean") == bool(metric.weight), metric.name
+        assert bool(metric.raw) != bool(metric.ratio), metric.name
         for arch in metric.architectures:
-            assert not metric.weight or METRICS[metric.weight].on(arch), (metric.name, arch)
+            for part in (*([metric.weight] if metric.weight else []), *metric.ratio):
+                assert METRICS[part].on(arch), (metric.name, arch)
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_nsight_compute_knows_the_names_of_each_architecture(arch: str) -> None:
+    """metrics-by-chip.txt is what `ncu --query-metrics --chips` of 2025.3 says of the counters of the table."""
+    lines = (Path(__file__).parent / "reports" / "metrics-by-chip.txt").read_text().splitlines()
+    chips = {name: line.split() for name, _, line in (one.partition(":") for one in lines)}
+    for raw in raw_names(METRICS, arch):
+        counter, dot, _ = raw.partition(".")
+        if dot:  # what has no ending is no counter: it is known of every launch
+            assert CHIPS[arch] in chips[counter], raw
+        else:
+            assert raw.startswith(("launch__", "sm__maximum_warps")), raw
 
 
 def test_names_that_differ_between_architectures() -> None:
@@ -30,9 +48,10 @@ def test_what_is_counted_holds_the_weights_and_the_bytes_behind_a_percentage() -
     assert raw_names(["l2_hit", "dram"], "sm_90a") == (
         "gpu__time_duration.sum",
         "lts__t_sector_hit_rate.pct",
-        "lts__t_bytes.sum",
-        "dram__throughput.avg.pct_of_peak_sustained_elapsed",
-        "dram__bytes.sum",
+        "lts__t_sectors.sum",
+        "gpu__dram_throughput.avg.pct_of_peak_sustained_elapsed",
+        "dram__bytes_read.sum",
+        "dram__bytes_write.sum",
     )
     assert "sm__cycles_active.avg" in raw_names(["sm__cycles_active.avg"], "sm_90")
 

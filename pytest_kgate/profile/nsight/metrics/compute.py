@@ -97,7 +97,6 @@ ISSUE = (
         "mean",
         "sm_cycles",
     ),
-    Metric("issue_cycles", "cycles", ("smsp__issue_active.sum",), "Cycles with an instruction, of all schedulers."),
     Metric(
         "ipc",
         "instructions",
@@ -108,12 +107,17 @@ ISSUE = (
     ),
     Metric("instructions", "instructions", ("smsp__inst_executed.sum",), "Instructions of all warps."),
     Metric(
+        "thread_instructions",
+        "instructions",
+        ("smsp__thread_inst_executed.sum",),
+        "Instructions of all active threads.",
+    ),
+    Metric(
         "active_threads",
         "threads",
-        ("smsp__average_thread_inst_executed_per_inst_executed.ratio",),
+        (),
         "Threads of a warp that take part in an instruction; 32 where no branch diverges.",
-        "mean",
-        "instructions",
+        ratio=("thread_instructions", "instructions"),
     ),
 )
 

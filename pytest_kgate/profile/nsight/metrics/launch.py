@@ -104,7 +104,7 @@ def _stall(reason: str, what: str) -> Metric:
         (f"smsp__average_warps_issue_stalled_{reason}_per_issue_active.ratio",),
         f"Part of `warp_latency` in which a warp waits for {what}.",
         "mean",
-        "issue_cycles",
+        "instructions",
         elsewhere={one: () for one in ARCHITECTURES if one not in _ONLY_ON.get(reason, ARCHITECTURES)},
     )
 
@@ -116,7 +116,7 @@ STALLS = (
         ("smsp__average_warp_latency_per_inst_issued.ratio",),
         "Cycles from one instruction of a warp to its next.",
         "mean",
-        "issue_cycles",
+        "instructions",
     ),
     *(_stall(reason, what) for reason, what in _STALLS.items()),
 )

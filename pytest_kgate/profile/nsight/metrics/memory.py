@@ -11,13 +11,19 @@ DEVICE_MEMORY = (
     Metric(
         "dram",
         "%",
-        ("dram__throughput.avg.pct_of_peak_sustained_elapsed",),
+        ("gpu__dram_throughput.avg.pct_of_peak_sustained_elapsed",),
         "Device memory, in percent of its peak; with a bound in bytes or `x` it is `dram_bytes`.",
         "mean",
         "duration",
         bytes_name="dram_bytes",
     ),
-    Metric("dram_bytes", "bytes", ("dram__bytes.sum",), "Bytes that crossed device memory."),
+    Metric(
+        "dram_bytes",
+        "bytes",
+        ("dram__bytes_read.sum", "dram__bytes_write.sum"),
+        "Bytes that crossed device memory: `dram_read` and `dram_write`.",
+        elsewhere={"sm_120": ("dram__bytes_op_read.sum", "dram__bytes_op_write.sum")},
+    ),
     Metric(
         "dram_read",
         "bytes",
@@ -53,13 +59,14 @@ CACHES = (
         bytes_name="l2_bytes",
     ),
     Metric("l2_bytes", "bytes", ("lts__t_bytes.sum",), "Bytes asked of the second-level cache."),
+    Metric("l2_sectors", "sectors", ("lts__t_sectors.sum",), "32-byte sectors that the second-level cache looked up."),
     Metric(
         "l2_hit",
         "%",
         ("lts__t_sector_hit_rate.pct",),
         "Share of the second-level cache's sectors that were there.",
         "mean",
-        "l2_bytes",
+        "l2_sectors",
     ),
     Metric(
         "l1",
@@ -86,10 +93,9 @@ GLOBAL_ACCESS = (
     Metric(
         "sectors_per_load",
         "sectors",
-        (f"l1tex__average_t_sectors_per_request_{_GLOBAL}_ld.ratio",),
+        (),
         "Sectors of a warp's load: 4 where neighbours read neighbouring floats, 16 for float4, 32 where all are apart.",
-        "mean",
-        "load_requests",
+        ratio=("load_sectors", "load_requests"),
     ),
     Metric(
         "load_efficiency",
@@ -104,10 +110,9 @@ GLOBAL_ACCESS = (
     Metric(
         "sectors_per_store",
         "sectors",
-        (f"l1tex__average_t_sectors_per_request_{_GLOBAL}_st.ratio",),
+        (),
         "Sectors of a warp's store, as `sectors_per_load`.",
-        "mean",
-        "store_requests",
+        ratio=("store_sectors", "store_requests"),
     ),
     Metric(
         "store_efficiency",

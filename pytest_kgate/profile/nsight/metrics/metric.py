@@ -30,7 +30,8 @@ class Metric:
     """`%`, `bytes`, `seconds`, `hertz`, `cycles`; else what is counted."""
 
     raw: tuple[str, ...]
-    """Nsight Compute's names on most architectures; several are added up, one that stands twice counts twice."""
+    """Nsight Compute's names on most architectures; several are added up, one that stands twice counts twice.
+    Empty for a ratio."""
 
     meaning: str
     """One sentence."""
@@ -40,6 +41,9 @@ class Metric:
 
     weight: str = ""
     """Of a mean: the name of the metric that says how much each launch counts."""
+
+    ratio: tuple[str, ...] = ()
+    """Of the quotient of two metrics, each over all launches: their short names."""
 
     elsewhere: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     """Nsight Compute's names where they are others, by architecture; an empty tuple where there is no such counter."""
@@ -54,4 +58,4 @@ class Metric:
     @property
     def architectures(self) -> tuple[str, ...]:
         """Those that have it."""
-        return tuple(one for one in ARCHITECTURES if self.on(one))
+        return tuple(one for one in ARCHITECTURES if self.ratio or self.on(one))

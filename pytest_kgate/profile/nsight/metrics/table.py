@@ -111,6 +111,13 @@ def architecture(arch: str) -> str:
     return older[-1] if older else ARCHITECTURES[0]
 
 
+def written(metric: Metric, arch: str) -> str:
+    """What it is made of on one of `ARCHITECTURES`, in Nsight Compute's names: `a + b`, or `a / b`."""
+    if metric.ratio:
+        return " / ".join(written(METRICS[one], arch) for one in metric.ratio)
+    return " + ".join(metric.on(arch))
+
+
 def raw_names(names: Iterable[str], arch: str) -> tuple[str, ...]:
     """What Nsight Compute is to count for these short or raw names, and to combine launches; each once.
 
@@ -123,6 +130,6 @@ def raw_names(names: Iterable[str], arch: str) -> tuple[str, ...]:
             found[name] = None
             continue
         metric = find(name)
-        for one in (metric, *(METRICS[each] for each in (metric.weight, metric.bytes_name) if each)):
-            found.update(dict.fromkeys(one.on(where)))
+        for one in (metric.name, metric.weight, metric.bytes_name, *metric.ratio):
+            found.update(dict.fromkeys(METRICS[one].on(where) if one else ()))
     return tuple(found)

@@ -1,0 +1,35 @@
+"""Numbers as a table of Nsight Compute has them: with thousands separators, in the language of the machine."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+
+_SPACES = str.maketrans("", "", " \u00a0\u202f'\u2019")
+"""Thousands separators that no language takes for a decimal mark."""
+
+_POINT_DECIMAL = re.compile(r"-?(\d{1,3}(,\d{3})+\.\d+|\d+\.(\d{1,2}|\d{4,})|\d{1,3}(,\d{3}){2,})")
+_COMMA_DECIMAL = re.compile(r"-?(\d{1,3}(\.\d{3})+,\d+|\d+,(\d{1,2}|\d{4,})|\d{1,3}(\.\d{3}){2,})")
+
+
+def decimal_mark(cells: Iterable[str]) -> str:
+    """`.`, or `,` where a report has numbers that can only be read so: `1.234,5` or `12,25`."""
+    comma = False
+    for cell in cells:
+        text = cell.translate(_SPACES)
+        if _POINT_DECIMAL.fullmatch(text):
+            return "."
+        comma = comma or bool(_COMMA_DECIMAL.fullmatch(text))
+    return "," if comma else "."
+
+
+def number(cell: str, mark: str = ".") -> float | None:
+    """Of `1,234.50` or `n/a`; None where there is no finite number."""
+    text = cell.translate(_SPACES)
+    text = text.replace("." if mark == "," else ",", "").replace(mark, ".")
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
