@@ -51,9 +51,14 @@ def main() -> None:
     if device.kind == "cuda":
         rows.append(_race(device, _relu_of_a_gib(), torch.relu, "ReLU of 1 GiB"))
         print(_line(rows[-1]), flush=True)
+        _write(options.json, found)  # another version of the package may not have what follows
         found["new_values_seconds"] = _new_values()
         print({name: f"{1e3 * seconds:.2f} ms" for name, seconds in found["new_values_seconds"].items()})
-    options.json.write_text(json.dumps(found, indent=1, default=str) + "\n")
+    _write(options.json, found)
+
+
+def _write(path: Path, found: dict[str, Any]) -> None:
+    path.write_text(json.dumps(found, indent=1, default=str) + "\n")
 
 
 def _gate(device: Any, spinning: Callable[[float], Callable[..., Any]], latency: float) -> dict[str, Any]:

@@ -12,7 +12,10 @@ def run(A, B):  # noqa: N803, the definition's names
 
 def handed_in(A, B, C):  # noqa: N803
     """Right, in destination-passing style."""
-    C.copy_(run(A, B))
+    if A.is_cuda:
+        torch.mm(A, B.t(), out=C)
+    else:
+        C.copy_(run(A, B))
 
 
 def dropped_tile(A, B):  # noqa: N803
