@@ -26,6 +26,7 @@ from pytest_kgate.bench.race import race
 from pytest_kgate.bench.race.calibration.resolution import too_tight
 from pytest_kgate.bench.race.probes import work_undone
 from pytest_kgate.bench.race.retry import race_with_retry
+from pytest_kgate.bench.race.speed_of_light.limit import light_of
 from pytest_kgate.bench.record_builder import RecordBuilder
 from pytest_kgate.bench.request import Outcome
 from pytest_kgate.bench.request import Request
@@ -82,6 +83,7 @@ def run(
     `UsageError` where the call itself makes no sense.
     """
     builder = RecordBuilder(request, device, environment)
+    step = step or (lambda name: None)
     if request.sanitizer is not None and request.sanitizer["verdict"] != "PASS":
         builder.error = request.sanitizer["reason"]
         return Outcome(builder.finish())
@@ -130,7 +132,7 @@ def run(
     record = builder.finish()
     if request.in_processes and VERDICTS[record["verdict"]].passes:
         assert spawn is not None
-        record = gather.gather(record, request, spawn, progress)
+        record = gather.gather(record, request, spawn, progress, builder.light)
     return Outcome(record)
 
 
@@ -149,7 +151,7 @@ def _run(
     notice: Callable[[str], None] | None,
     waiting: Callable[[str], None] | None,
     clean: look.CleanLook | None,
-    step: Callable[[str], None] | None,
+    step: Callable[[str], None],
 ) -> None:
     settings, problem, isolation = request.settings, request.problem, builder.isolation
     called = problem.called(request.candidate)
@@ -164,17 +166,17 @@ def _run(
         on=settings.integrity == "on",
         own=request.claims_own,
         says=(builder.candidate_name, *request.declared_libraries),
-        gates=(request.speed, request.error),
+        gates=(request.speed, request.error, request.light),
         isolated=isolation is not None,
     )
     with contextlib.ExitStack() as stack:
-        if step is not None:
-            step("wait")
+        step("wait")
         with spent("lease"):
             stack.enter_context(leased(builder.lease_name, settings.timeout, waiting))
+        with spent("roofline"), deadline(settings.timeout, "the measurement of the device's roofline", when_stuck):
+            builder.light = light_of(request, device)
+        step("check")
         with spent("check"), deadline(settings.timeout, f"the check of {problem.name}", when_stuck):
-            if step is not None:
-                step("check")
             demand_repeatable(problem, device)
             reference = picker.pick(problem, device, settings.timer, settings.cache)
             builder.reference = reference = replace(reference, arm=finished(reference.arm)) if on_host else reference
@@ -205,8 +207,7 @@ def _run(
             return
         if request.in_processes:
             return  # which take the device one after the other
-        if step is not None:
-            step("time")
+        step("time")
         with spent("race"), deadline(settings.timeout + 2 * settings.budget, f"the race on {problem.name}", when_stuck):
             workload = workload_of(problem, device, builder.correctness.like)
             verify = functools.partial(verify_timed_output, device, problem, builder.correctness)
@@ -228,9 +229,9 @@ def _run(
                 stopwatch = device.stopwatch(arms, workload, timer=settings.timer, cache=settings.cache)
             stopwatch.warnings += [placement.warning] if placement.warning else []
             try:
-                judges = request.process is None
+                judges, demand = request.process is None, builder.light.demand if builder.light else None
                 on_host = isolation is None and builder.memory.keeps_answers_on_host
-                plan = race.Plan(settings.budget, request.seed, request.precision, not judges, on_host)
+                plan = race.Plan(settings.budget, request.seed, request.precision, not judges, demand, on_host)
                 builder.stopwatch = stopwatch
                 builder.advice = too_tight(builder.environment, stopwatch, request.speed)
                 if notice is not None:
@@ -268,7 +269,7 @@ def _run(
                     )
                     with spent("verify"):
                         builder.invalid = undone(workload, verify)
-                builder.invalid = builder.invalid or (builder.valid_race.invalid if request.speed else None)
+                builder.invalid = builder.invalid or (builder.valid_race.invalid if request.times else None)
                 if isolation and builder.may_pass:
                     builder.invalid = isolation.disturbed(builder.race.reference, builder.race.judgements)
             finally:

@@ -26,6 +26,7 @@ from pytest_kgate.report.record.values import now
 from pytest_kgate.report.record.values import plain
 from pytest_kgate.report.record.verdicts import VERDICTS
 from pytest_kgate.report.record.verdicts import overall_verdict
+from pytest_kgate.report.record.verdicts import with_limits
 from pytest_kgate.statistics.estimates import count_outliers
 from pytest_kgate.statistics.gates import Judgement
 from pytest_kgate.statistics.gates import Verdict
@@ -34,6 +35,7 @@ from pytest_kgate.statistics.judge import with_bootstrap_intervals
 if TYPE_CHECKING:
     from pytest_kgate.bench.memory.plan import MemoryPlan
     from pytest_kgate.bench.race.reference import Reference
+    from pytest_kgate.bench.race.speed_of_light.limit import LightAsked
     from pytest_kgate.device.arm import Arm
     from pytest_kgate.integrity.isolation.candidate import Isolation
     from pytest_kgate.report.record.facts.timing import Cache
@@ -58,6 +60,7 @@ class RecordBuilder:
         self.correctness: Correctness | None = None
         self.selftest: Selftest | None = None
         self.stopwatch: Stopwatch | None = None
+        self.light: LightAsked | None = None
         self.advice: list[str] = []
         self.valid_race: ValidRace | None = None
         self.race: Race | None = None
@@ -79,11 +82,14 @@ class RecordBuilder:
         if self.invalid or self.correctness is None or self.race is None or not self.race.rounds:
             return False
         judged = (self.correctness.verdict, *(one.verdict for one in self.race.judgements))
-        return all(verdict is Verdict.PASS for verdict in judged)
+        light = self.race.light
+        return all(verdict is Verdict.PASS for verdict in judged) and (light is None or light.verdict is Verdict.PASS)
 
     def finish(self) -> Record:
         """The record of all that is known by now, in JSON's own types."""
         self.invalid = self.invalid or (self.integrity.reason() if self.integrity else None)
+        if self.race and self.race.light and self.race.light.verdict is Verdict.INVALID:
+            self.invalid = self.invalid or self.race.light.reason
         judgements = self._judgements()
         gates = [one.to_dict() for one in judgements]
         correctness = self.correctness.to_dict() if self.correctness else None
@@ -137,7 +143,10 @@ class RecordBuilder:
             record["selftest"] = self.selftest.to_dict()
         if self.isolation:
             record["isolation"] = self.isolation.to_dict()
-        in_json_types: Record = plain(record)
+        if self.light and (roofline := self.light.roofline()):
+            record["roofline"] = roofline
+        limits = [self.light.limit(self.race.light, self.invalid)] if self.light and self.race else []
+        in_json_types: Record = plain(with_limits(record, limits))
         return in_json_types
 
     def _candidate_facts(self) -> CandidateFacts:
@@ -217,13 +226,15 @@ class RecordBuilder:
         if self.isolation:
             warnings += self.isolation.warnings
         warnings += self.advice
+        if self.light:
+            warnings += self.light.warnings(self.race.light if self.race else None, self.request.settings.cache)
         if self._given_up():
             warnings.append(
                 f"the GPU's memory is short: {' and '.join(self._given_up())} lie in the host's, which takes longer"
             )
         if self.valid_race:
             warnings += self.valid_race.warnings
-            if self.valid_race.invalid and not self.request.speed:
+            if self.valid_race.invalid and not self.request.times:
                 warnings.append(f"not to be trusted: {self.valid_race.invalid}")
         if self.correctness and self.correctness.verdict is not Verdict.PASS and not self.request.must_be_right:
             warnings.append(f"the answer was not judged, but {self.correctness.reason}")
@@ -234,7 +245,7 @@ class RecordBuilder:
             )
         if self.selftest and self.selftest.honest:
             warnings.append(f"the reference itself would fail this check: {self.selftest.honest}")
-        if self.request.speed and "-DKGATE_DEBUG" in getattr(
+        if self.request.times and "-DKGATE_DEBUG" in getattr(
             getattr(self.request.candidate, "build", None), "flags", ()
         ):
             warnings.append("the candidate is a debug build: its device asserts are timed too")

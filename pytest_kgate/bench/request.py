@@ -14,6 +14,7 @@ from pytest_kgate.errors import KgateError
 from pytest_kgate.problems.problem import Problem
 from pytest_kgate.statistics.gates import ErrorGate
 from pytest_kgate.statistics.gates import SpeedGate
+from pytest_kgate.statistics.gates import SpeedOfLightGate
 
 if TYPE_CHECKING:
     from pytest_kgate.report.record.facts.asked import AskedFacts
@@ -90,6 +91,8 @@ class Request:
     """For the record; None where no session asks."""
     unusable: KgateError | None = None
     """Why the candidate can't be called at all: it does not compile, or can't be imported."""
+    light: SpeedOfLightGate | None = None
+    """What share of the measured roofline the candidate must reach."""
     sanitizer: SanitizerFacts | None = None
     """What compute-sanitizer found in the test's kernels; a finding ends the request before its check."""
 
@@ -126,15 +129,24 @@ class Request:
         return vendor.with_theirs(getattr(self.candidate, "libraries", ()))
 
     @property
+    def races(self) -> bool:
+        """Whether there is a gate on the latency, and the call comes to its race."""
+        return self.times and not self.settings.selftest and self.settings.until == "time"
+
+    @property
+    def times(self) -> bool:
+        """Whether a gate is on the latency: relative to the reference's, or to the measured roofline."""
+        return bool(self.speed) or self.light is not None
+
+    @property
     def in_processes(self) -> bool:
         """Whether the race is run in several fresh processes, while this one checks and judges."""
-        races = bool(self.speed) and not self.settings.selftest and self.settings.until == "time"
-        return self.process is None and self.settings.processes > 1 and races
+        return self.process is None and self.settings.processes > 1 and self.races
 
     @property
     def must_be_right(self) -> bool:
         """Whether a wrong answer ends the call before its race; a call without gates measures wrong kernels too."""
-        return self.error is not None or (self.check and (bool(self.speed) or self.settings.until == "check"))
+        return self.error is not None or (self.check and (self.times or self.settings.until == "check"))
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,18 @@ class SpeedGate:
 
 
 @dataclass(frozen=True)
+class SpeedOfLightGate:
+    """`@pytest.mark.speed_of_light(bound)`: measured roofline's floor / candidate latency must be at least `bound`."""
+
+    bound: float
+    confidence: float = 0.95
+
+    def at_attempt(self, number: int) -> SpeedOfLightGate:
+        """This gate at the `number`-th run of its test, as `SpeedGate.at_attempt`."""
+        return replace(self, confidence=SpeedGate(1.0, confidence=self.confidence).at_attempt(number).confidence)
+
+
+@dataclass(frozen=True)
 class ErrorGate:
     """`@pytest.mark.allclose(atol)`: |candidate - exact| <= atol + rtol |exact| for every element, on every draw.
 

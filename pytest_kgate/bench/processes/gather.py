@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_kgate.bench.race.race import Progress
+from pytest_kgate.bench.race.speed_of_light.judge import judge_light_processes
 from pytest_kgate.errors import KgateError
 from pytest_kgate.report.format import percent
 from pytest_kgate.report.record.samples import arm_facts
@@ -20,6 +21,7 @@ from pytest_kgate.report.record.samples import decode_samples
 from pytest_kgate.report.record.values import plain
 from pytest_kgate.report.record.verdicts import VERDICTS
 from pytest_kgate.report.record.verdicts import overall_verdict
+from pytest_kgate.report.record.verdicts import with_limits
 from pytest_kgate.statistics.estimates import Floats
 from pytest_kgate.statistics.estimates import count_outliers
 from pytest_kgate.statistics.gates import Judgement
@@ -30,7 +32,9 @@ from pytest_kgate.statistics.judge_processes import Spread
 from pytest_kgate.statistics.judge_processes import judge_processes
 
 if TYPE_CHECKING:
+    from pytest_kgate.bench.race.speed_of_light.limit import LightAsked
     from pytest_kgate.bench.request import Request
+    from pytest_kgate.report.record.facts.limits import LimitFacts
     from pytest_kgate.report.record.facts.timing import ProbesFacts
     from pytest_kgate.report.record.facts.timing import ProcessFacts
     from pytest_kgate.report.record.facts.timing import TimingFacts
@@ -41,7 +45,13 @@ Spawn = Callable[[int, "str | None", float], "Record"]
 """`spawn(process, backend, limit_seconds)`: the record of a new process, from 1; raises `KgateError` without one."""
 
 
-def gather(record: Record, request: Request, spawn: Spawn, progress: Callable[[Progress], None] | None) -> Record:
+def gather(
+    record: Record,
+    request: Request,
+    spawn: Spawn,
+    progress: Callable[[Progress], None] | None,
+    light: LightAsked | None = None,
+) -> Record:
     """Race in as many processes as the request asks for, and return `record` with the gates judged on all their rounds.
 
     `record` holds this process's check of the answers. The first process that breaks off or finds a wrong answer ends
@@ -66,7 +76,7 @@ def gather(record: Record, request: Request, spawn: Spawn, progress: Callable[[P
             spent = sum(timing["seconds_spent"] for timing in timings)
             rounds = sum(timing["rounds"] for timing in timings)
             progress(Progress(rounds, spent, float(timings[-1]["ratio_of_medians"])))
-    return _judged(record, request, found)
+    return _judged(record, request, found, light)
 
 
 def _release_memory() -> None:
@@ -88,7 +98,7 @@ def _refused(record: Record, request: Request, one: Record, which: str) -> Recor
     return answer
 
 
-def _judged(record: Record, request: Request, found: Sequence[Record]) -> Record:
+def _judged(record: Record, request: Request, found: Sequence[Record], light: LightAsked | None) -> Record:
     timings = [_timing_of(one) for one in found]
     timers = sorted({timing["timer"] for timing in timings})
     if len(timers) > 1:
@@ -104,6 +114,16 @@ def _judged(record: Record, request: Request, found: Sequence[Record]) -> Record
             entry["processes"] = spread.to_dict(runs)
             notes += _notes(gate, spread)
         gates.append(entry)
+    limits: list[LimitFacts] = []
+    if light is not None:
+        shares = [run.candidate for run in runs]
+        by_light = None if light.demand is None else judge_light_processes(light.demand, shares, tick)
+        if by_light is not None and by_light.verdict is Verdict.INVALID:
+            return _refused(
+                record, request, {**found[-1], "verdict": "INVALID", "reason": by_light.reason}, "all processes"
+            )
+        limits = [light.limit(by_light, None)]
+        notes += light.warnings(by_light, request.settings.cache)
     judged = record["correctness"] if request.must_be_right else None
     warnings = dict.fromkeys([*record["warnings"], *(text for one in found for text in one["warnings"]), *notes])
     answer: Record = plain(
@@ -116,7 +136,7 @@ def _judged(record: Record, request: Request, found: Sequence[Record]) -> Record
             "warnings": list(warnings),
         }
     )
-    return answer
+    return with_limits(answer, limits)
 
 
 def _timing_of(one: Record) -> TimingFacts:

@@ -22,6 +22,9 @@ from pytest_kgate.bench.race.probes import is_probed
 from pytest_kgate.bench.race.round_plan import Budget
 from pytest_kgate.bench.race.round_plan import samples_of_a_round
 from pytest_kgate.bench.race.round_plan import shuffled_order
+from pytest_kgate.bench.race.speed_of_light.judge import LightDemand
+from pytest_kgate.bench.race.speed_of_light.judge import LightJudgement
+from pytest_kgate.bench.race.speed_of_light.judge import judge_light
 from pytest_kgate.bench.seeds import SeedBook
 from pytest_kgate.bench.seeds import Stream
 from pytest_kgate.device.protocol import Round
@@ -51,6 +54,8 @@ class Plan:
     all_rounds: bool = False
     """Take every round, or the budget, whatever the rounds so far say: for a process that measures and does not judge,
     and the number of whose rounds must not depend on how its own ratio turned out."""
+    light: LightDemand | None = None
+    """What share of the measured roofline the candidate must reach; the race goes on until that is decided, too."""
     answers_on_host: bool = False
     """Whether answers of probes are brought to the host's memory, since a GPU has no room for them."""
 
@@ -65,6 +70,8 @@ class Race:
     """(rounds, 2): what was taken off the candidate's and the reference's samples."""
     spent_seconds: float
     judgements: tuple[Judgement, ...]
+    light: LightJudgement | None
+    """On the share of the measured roofline; None where nothing is demanded of it."""
     ratio: Interval | None
     """Of the latencies, at the latest look, whatever the gates demand; None before the first look."""
     retaken: int
@@ -100,7 +107,7 @@ def run(
     clock: Callable[[], float],
     progress: Callable[[Progress], None] | None = None,
 ) -> Race:
-    """Time rounds until every gate is decided, the last look is past, or the budget is spent.
+    """Time rounds until every gate is decided, `plan.light` among them, the last look is past, or the budget is spent.
 
     The race also goes on, with the verdicts that it has, while the probes leave open that new values cost the candidate
     too much. A round is started only while budget is left. The first look needs twelve rounds: a race that has no
@@ -108,9 +115,11 @@ def run(
     """
     start = clock()
     samples = samples_of_a_round(stopwatch.sample_seconds, stopwatch.enough_seconds, plan.budget_seconds, gates)
-    budget = Budget(plan.budget_seconds, plan.all_rounds, measures=not gates and plan.precision is None)
+    judges = bool(gates) or plan.light is not None
+    budget = Budget(plan.budget_seconds, plan.all_rounds, measures=not judges and plan.precision is None)
     rounds: list[Round] = []
     decided: dict[int, Judgement] = {}
+    light: LightJudgement | None = None
     book = SeedBook(plan.seed)
     probes = Probes(on_host=plan.answers_on_host)
     seal = hashlib.blake2b()
@@ -128,12 +137,14 @@ def run(
             progress(Progress(len(rounds), clock() - start, _rough_ratio(rounds)))
         if len(rounds) in LOOKS:
             _judge(rounds, gates, plan, stopwatch, decided)
+            light = light or _light(rounds, plan, stopwatch)
             new = probes.new_values(*_stack(rounds))
-            if _settled(rounds, gates, plan, decided) and not (new is not None and new.doubtful):
+            if _settled(rounds, gates, plan, decided, light) and not (new is not None and new.doubtful):
                 break
     candidate, reference = _stack(rounds)
     _demand_sealed(rounds, seal)
     _judge(rounds, gates, plan, stopwatch, decided, final=True)
+    light = light or _light(rounds, plan, stopwatch, final=True)
     spent = clock() - start
     return Race(
         candidate=candidate,
@@ -141,6 +152,7 @@ def run(
         overhead_seconds=np.array([one.overhead_seconds for one in rounds]).reshape(-1, 2),
         spent_seconds=spent,
         judgements=tuple(budget.explained(decided[index], spent) for index in range(len(gates))),
+        light=light and budget.explained(light, spent),
         ratio=measure(candidate, reference, offset_sd=stopwatch.offset_sd),
         retaken=sum(one.retaken for one in rounds),
         probes=probes,
@@ -195,15 +207,31 @@ def _judge(
             decided[index] = judgement
 
 
-def _settled(rounds: list[Round], gates: Sequence[SpeedGate], plan: Plan, decided: dict[int, Judgement]) -> bool:
+def _light(rounds: list[Round], plan: Plan, stopwatch: Stopwatch, *, final: bool = False) -> LightJudgement | None:
+    """The judgement on the share of the measured roofline; None where none is demanded, or more rounds are needed."""
+    if plan.light is None:
+        return None
+    candidate, _ = _stack(rounds)
+    tick, offset_sd = stopwatch.tick_seconds, stopwatch.offset_sd
+    return judge_light(plan.light, candidate, final=final, tick_seconds=tick, offset_sd=offset_sd)
+
+
+def _settled(
+    rounds: list[Round],
+    gates: Sequence[SpeedGate],
+    plan: Plan,
+    decided: dict[int, Judgement],
+    light: LightJudgement | None,
+) -> bool:
     """Whether more rounds would add nothing that was asked for."""
     if plan.all_rounds:
         return False
-    if gates and len(decided) == len(gates):
+    judges = bool(gates) or plan.light is not None
+    if judges and len(decided) == len(gates) and (light is not None or plan.light is None):
         return True
     if any(gate.rule == "classic" for gate in gates):
         return False  # it knows no interval that would tell when to stop: all rounds, or the budget
-    precision = plan.precision if gates else plan.precision or MEASURE_PRECISION
+    precision = plan.precision if judges else plan.precision or MEASURE_PRECISION
     quantiles = {gate.quantile for gate in gates} or {0.5}
     return precision is not None and all(precise_enough(*_stack(rounds), precision, quantile=q) for q in quantiles)
 

@@ -24,6 +24,7 @@ from pytest_kgate.bench.race.disturbances import RaceLog
 from pytest_kgate.bench.race.disturbances import assess
 from pytest_kgate.bench.race.order_effects import ArmOrder
 from pytest_kgate.bench.race.order_effects import Reason
+from pytest_kgate.bench.race.speed_of_light.judge import bears
 from pytest_kgate.bench.seeds import SeedBook
 from pytest_kgate.bench.seeds import Stream
 from pytest_kgate.device.protocol import Reading
@@ -117,8 +118,10 @@ def _undermining(result: race.Race, found: Disturbances, accept_foreign_load: bo
     """
     count = [reason for reason in found.reasons if not (reason.foreign and accept_foreign_load)]
     low, high = sum(reason.too_low for reason in count), sum(reason.too_high for reason in count)
-    judged = result.judgements
-    if judged and math.isfinite(low + high) and all(_bears(judgement, low, high) for judgement in judged):
+    borne = [_bears(judgement, low, high) for judgement in result.judgements]
+    if result.light is not None:
+        borne.append(bears(result.light, low, high))
+    if borne and math.isfinite(low + high) and all(borne):
         return ""
     return "; ".join(reason.text for reason in count)
 

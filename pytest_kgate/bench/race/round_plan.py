@@ -11,9 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from typing import TypeVar
 
 import numpy as np
 
+from pytest_kgate.bench.race.speed_of_light.judge import LightJudgement
 from pytest_kgate.statistics.gates import Judgement
 from pytest_kgate.statistics.gates import SpeedGate
 from pytest_kgate.statistics.gates import Verdict
@@ -23,6 +25,8 @@ from pytest_kgate.statistics.wording import counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+_Judged = TypeVar("_Judged", Judgement, LightJudgement)
 
 _FEWEST_SAMPLES = 2
 """Of a slow kernel: docs/statistics.md has what they cost under noise of many kinds."""
@@ -59,7 +63,7 @@ class Budget:
             return spent + (LOOKS[0] - rounds) * fastest <= _OVERDRAFT * self.seconds
         return spent < (_MEASURE_SHARE * self.seconds if self.measures else self.seconds)
 
-    def explained(self, judgement: Judgement, spent: float) -> Judgement:
+    def explained(self, judgement: _Judged, spent: float) -> _Judged:
         """The judgement; where the first look was out of reach, with the seconds that it takes as its reason."""
         if judgement.verdict is not Verdict.INCONCLUSIVE or not 0 < judgement.rounds < LOOKS[0]:
             return judgement

@@ -29,6 +29,7 @@ from pytest_kgate.report.record.facts.insights import InsightFacts
 from pytest_kgate.report.record.facts.integrity import IntegrityFacts
 from pytest_kgate.report.record.facts.integrity import IsolationFacts
 from pytest_kgate.report.record.facts.limits import LimitFacts
+from pytest_kgate.report.record.facts.limits import RooflineFacts
 from pytest_kgate.report.record.facts.memory import MemoryFacts
 from pytest_kgate.report.record.facts.sanitizer import SanitizerFacts
 from pytest_kgate.report.record.facts.timing import TimingFacts
@@ -179,6 +180,8 @@ class Record(TypedDict):
     """The latency gates, in the order of their markers; empty where none is set or the race did not happen."""
     limits: NotRequired[list[LimitFacts]]
     """What else is demanded, in the order in which it was judged; missing where nothing is."""
+    roofline: NotRequired[RooflineFacts]
+    """By what the device was seen to attain, where a `speed_of_light` marker asks; missing where there is none."""
     timing: TimingFacts | None
     """The race; null where it did not happen."""
     counters: NotRequired[CountersFacts]
@@ -192,9 +195,10 @@ class Record(TypedDict):
     seconds: NotRequired[dict[str, Annotated[float, ">= 0"]]]
     """Of the whole call by purpose, each second counted once.
 
-    `lease` (waiting for other sessions on the device), `draw`, `exact`, `reference`, `candidate`, `capture`, `compare`
-    (inputs, with what they were), `settle`, `warm-up`, `probes`, `timed`, `start` (of the processes of an isolated
-    candidate), and what `check`, `race`, `verify`, `integrity`, `clean` and all `other` take besides.
+    `lease` (waiting for other sessions on the device), `roofline` (where it had to be measured), `draw`, `exact`,
+    `reference`, `candidate`, `capture`, `compare` (inputs, with what they were), `settle`, `warm-up`, `probes`,
+    `timed`, `start` (of the processes of an isolated candidate), and what `check`, `race`, `verify`, `integrity`,
+    `clean` and all `other` take besides.
     """
     memory: NotRequired[MemoryFacts]
     """What the call was to hold at once; missing where it ended before that was known."""

@@ -95,8 +95,8 @@ def test_with_a_hot_cache_bytes_that_fit_it_come_from_there():
 
 
 def test_a_small_copy_that_its_launch_slows_down_does_not_lower_what_the_cache_attains():
-    assert GPU.bytes_per_second(MIB, "hot") == GPU.bytes_per_second(4 * MIB, "hot") == 5e12
-    between = GPU.bytes_per_second(24 * MIB, "hot")
+    assert GPU.moving(MIB, "hot").per_second == GPU.moving(4 * MIB, "hot").per_second == 5e12
+    between = GPU.moving(24 * MIB, "hot").per_second
     assert 4e12 < between < 5e12
 
 
@@ -135,8 +135,8 @@ def test_of_several_sizes_the_best_counts_and_slow_types_stay_with_small_ones():
     assert rates.operations["float64"].size == 2048
     assert rates.refused == {"float8_e4m3fn": "no kernel"}
     assert [one.size // MIB for one in rates.copies] == [4, 8, 16, 32, 64, 128, 2048]
-    assert rates.bytes_per_second(16 * MIB, "hot") == pytest.approx(4e12)
-    assert rates.bytes_per_second(16 * MIB, "cold") == pytest.approx(2e12)
+    assert rates.moving(16 * MIB, "hot").per_second == pytest.approx(4e12)
+    assert rates.moving(16 * MIB, "cold").per_second == pytest.approx(2e12)
 
 
 def test_rates_are_measured_once_and_again_when_asked_or_for_another_device(folder):

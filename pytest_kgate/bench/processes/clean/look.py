@@ -184,7 +184,7 @@ def clean_look(room: CleanRoom | None, request: Request, device: Device) -> Iter
     chosen = request.settings
     asked = chosen.clean == "on" or (chosen.clean == "auto" and device.kind == "host")
     off = not asked or chosen.integrity == "off" or chosen.isolate or chosen.selftest
-    measures = not (request.speed or request.error) or request.process is not None or request.in_processes
+    measures = not (request.times or request.error) or request.process is not None or request.in_processes
     if off or measures or room is None or sys.platform != "linux" or not is_real(device):
         yield None
         return

@@ -7,18 +7,24 @@ place of the other. Pure.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from typing import Any
+from typing import Literal
 
 if TYPE_CHECKING:
     from pytest_kgate.problems.problem import Problem
 
 TF32 = "float32 (TF32)"
 """The name of float32 whose products are rounded to TF32, as `torch.set_float32_matmul_precision("high")` lets them."""
+
+GIVE_BOTH = ": give Problem(flops=..., bytes=...), what one call computes and must move"
+GIVE_BYTES = ": give Problem(bytes=...), what one call must move, or another dtype"
 
 
 @dataclass(frozen=True)
@@ -58,20 +64,19 @@ class MeasuredRates:
         rate = self.operations.get(name)
         return None if rate is None else (name, rate)
 
-    def bytes_per_second(self, count: float, cache: str) -> float:
-        """How fast a copy moves so many bytes; with a cold cache, in and out of the device's memory.
+    def moving(self, count: float, cache: str) -> Rate:
+        """The rate of a copy of so many bytes; with a cold cache, in and out of the device's memory.
 
-        With a hot one, a copy of that size: what is between two measured ones is interpolated in the logarithms. A
-        smaller copy counts as no slower than a larger one: that it lasts too short for its launch is no matter of
-        memory.
+        With a hot one, what is between two measured sizes is interpolated in the logarithms. A smaller copy counts as
+        no slower than a larger one: that it lasts too short for its launch is no matter of memory.
         """
         if cache == "cold":
-            return self.copies[-1].per_second
-        least, fastest = list[float](), 0.0
+            return self.copies[-1]
+        no_slower: list[Rate] = []
         for one in reversed(self.copies):
-            fastest = max(fastest, one.per_second)
-            least.insert(0, fastest)
-        return _interpolated(count, [one.size for one in self.copies], least)
+            faster = no_slower and no_slower[0].per_second > one.per_second
+            no_slower.insert(0, replace(no_slower[0], size=one.size) if faster else one)
+        return _interpolated(count, no_slower)
 
 
 @dataclass(frozen=True)
@@ -79,19 +84,21 @@ class MeasuredFloor:
     """The least latency of one call by the measured rates, and what sets it."""
 
     seconds: float
-    set_by: str
+    set_by: Literal["flops", "bytes"]
     """`flops` or `bytes`: whichever takes longer."""
     demand: str
     """As text: `1.1e+12 FLOPs at 7.1e+14 a second (float16)`."""
     from_cache: bool
     """Whether bytes set it at a rate that is above that of the device's memory."""
+    spread: float
+    """Of the rate that sets it: by how much the slowest round was below the fastest, as a fraction."""
     left_out: str
     """What the problem says, or does not say, that does not count, as a clause; empty where all counts."""
 
 
 def floor_of(problem: Problem, rates: MeasuredRates, cache: str, tf32: bool) -> MeasuredFloor | str:
     """The larger of FLOPs over their rate and bytes over theirs; why there is none, in a sentence, where neither is."""
-    found = list[tuple[float, str, str, bool]]()
+    found: list[MeasuredFloor] = []
     left_out = ""
     if problem.flops:
         known = rates.operations_of(problem.dtype, tf32)
@@ -99,18 +106,18 @@ def floor_of(problem: Problem, rates: MeasuredRates, cache: str, tf32: bool) -> 
             left_out = _without_rate(problem, rates)
         else:
             name, rate = known
-            text = f"{problem.flops:.3g} FLOPs at {rate.per_second:.3g} a second ({name})"
-            found.append((problem.flops / rate.per_second, "flops", text, False))
+            demand = f"{problem.flops:.3g} FLOPs at {rate.per_second:.3g} a second ({name})"
+            found.append(MeasuredFloor(problem.flops / rate.per_second, "flops", demand, False, rate.spread, ""))
     if problem.bytes:
-        speed, memory = rates.bytes_per_second(problem.bytes, cache), rates.copies[-1].per_second
-        cached = speed > memory
-        text = f"{problem.bytes:.3g} bytes at {speed:.3g} a second ({'hot cache' if cached else 'memory'})"
-        found.append((problem.bytes / speed, "bytes", text, cached))
+        rate = rates.moving(problem.bytes, cache)
+        cached = rate.per_second > rates.copies[-1].per_second
+        demand = f"{problem.bytes:.3g} bytes at {rate.per_second:.3g} a second ({'hot cache' if cached else 'memory'})"
+        found.append(MeasuredFloor(problem.bytes / rate.per_second, "bytes", demand, cached, rate.spread, left_out))
     if not found:
-        missing = left_out or f"{problem.name} says neither its FLOPs nor its bytes"
-        return f"{missing}: give Problem(flops=..., bytes=...), what one call computes and must move"
-    seconds, set_by, text, cached = max(found)
-    return MeasuredFloor(seconds, set_by, text, cached and set_by == "bytes", left_out)
+        return (
+            f"{left_out}{GIVE_BYTES}" if left_out else f"{problem.name} says neither its FLOPs nor its bytes{GIVE_BOTH}"
+        )
+    return max(found, key=lambda one: one.seconds)
 
 
 def _without_rate(problem: Problem, rates: MeasuredRates) -> str:
@@ -120,12 +127,12 @@ def _without_rate(problem: Problem, rates: MeasuredRates) -> str:
     return f"there is no rate of {problem.dtype} here" + (f" ({why})" if why else "")
 
 
-def _interpolated(at: float, places: Sequence[int], values: Sequence[float]) -> float:
-    if at <= places[0]:
-        return values[0]
-    for index in range(1, len(places)):
-        if at <= places[index]:
-            low, high = places[index - 1], places[index]
-            share = math.log(at / low) / math.log(high / low)
-            return math.exp((1 - share) * math.log(values[index - 1]) + share * math.log(values[index]))
-    return values[-1]
+def _interpolated(count: float, copies: Sequence[Rate]) -> Rate:
+    if count <= copies[0].size:
+        return copies[0]
+    for smaller, larger in itertools.pairwise(copies):
+        if count <= larger.size:
+            share = math.log(count / smaller.size) / math.log(larger.size / smaller.size)
+            log = (1 - share) * math.log(smaller.per_second) + share * math.log(larger.per_second)
+            return Rate(math.exp(log), max(smaller.spread, larger.spread), round(count))
+    return copies[-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Annotated
 from typing import Literal
 from typing import TypedDict
 
@@ -40,3 +41,23 @@ class LimitFacts(TypedDict):
     """The outcome of this limit alone."""
     reason: str
     """Why it did not pass, in one sentence; empty on PASS."""
+
+
+class RooflineFacts(TypedDict):
+    """The least latency of the problem by the rates that its device was seen to attain, where speed of light is asked.
+
+    It is no bound on what hardware can do: `integrity` has one.
+    """
+
+    floor_seconds: Annotated[float, "> 0"]
+    """The larger of FLOPs over the rate of large products of their type, and bytes over the rate of a copy."""
+    set_by: Literal["flops", "bytes"]
+    """Whichever takes longer."""
+    demand: str
+    """As text: `1.1e+12 FLOPs at 7.1e+14 a second (float16)`."""
+    from_cache: bool
+    """Whether the bytes set it, at the rate of a copy within the caches."""
+    left_out: str
+    """Why the problem's FLOPs do not count; empty where they do, or where it states none."""
+    measured: Annotated[str, "format date-time"]
+    """When the rates were."""
