@@ -19,6 +19,7 @@ from pytest_kgate.integrity.tampering.monkeypatches import follow_imports
 from pytest_kgate.profile.under_tool.variables import watched
 from pytest_kgate.session.collection import markers
 from pytest_kgate.session.collection import selection
+from pytest_kgate.session.collection.marker_table import MARKERS
 from pytest_kgate.session.collection.misuse import end_collection
 from pytest_kgate.session.exit import exit_if_device_hangs
 from pytest_kgate.session.fixtures.fixtures import kbench
@@ -139,12 +140,12 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
         raise
     if (held_back := session.runs.held()) != []:
         raise together(held_back, session.runs.calls_of(item.nodeid))
-    demands = ("speedup", "allclose", "sanitize") if races else ("speedup", "allclose")
-    gated = any(mark.name in demands for mark in item.iter_markers())
-    if gated and not session.runs.calls_of(item.nodeid):
+    demands = set(MARKERS) - ({"perf"} if races else {"perf", "sanitize"})
+    demand = next((mark.name for mark in item.iter_markers() if mark.name in demands), None)
+    if demand is not None and not session.runs.calls_of(item.nodeid):
         raise Failure(
-            "The test has a speedup, allclose or sanitize marker, but never called kbench, so nothing was judged.\n"
-            "Call kbench(candidate, problem) in the test, or remove the markers."
+            f"The test has a {demand} marker, but never called kbench, so nothing was judged.\n"
+            "Call kbench(candidate, problem) in the test, or remove the marker."
         )
 
 

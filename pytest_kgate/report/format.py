@@ -82,7 +82,8 @@ def limit_value(limit: LimitFacts) -> str:
 
 
 def _of_limit(limit: LimitFacts, value: float) -> str:
-    return quantity(value, "" if limit["unit"] == limit["name"] else limit["unit"])
+    unit = limit["unit"]
+    return quantity(value, "" if len(unit) > 1 and unit.casefold() in limit["name"] else unit)
 
 
 def step_for(intervals: Iterable[tuple[float, float, float]]) -> float:

@@ -1,17 +1,17 @@
 from __future__ import annotations
 
 import pytest
-from launch_plan import SM_89
-from launch_plan import Launch
-from launch_plan import plan
-from launch_plan import resident_blocks
-from launch_plan import resources_of
 
 from pytest_kgate import Shape
 from pytest_kgate.build import registry
 from pytest_kgate.build.compiler import ninja
+from pytest_kgate.build.compiler import ptxas
 from pytest_kgate.build.compiler import recipe
 from pytest_kgate.errors import BuildError
+from pytest_kgate.profile.resources.occupancy import MULTIPROCESSORS as SMS
+from pytest_kgate.profile.resources.occupancy import resident_blocks
+from pytest_kgate.profile.resources.plan import Launch
+from pytest_kgate.profile.resources.plan import plan
 
 ARCHES = ("sm_80", "sm_89", "sm_90a")
 CUDA = [
@@ -53,6 +53,12 @@ SHARED_KIB = {"sm_80": 163, "sm_89": 99, "sm_90a": 227}
 """That a block can have at most."""
 
 
+def resources_of(launch: Launch, built: ninja.BuildResult) -> ptxas.Resources:
+    """What ptxas said of the launch's kernel."""
+    (found,) = [entry for entry in built.resources if entry.kernel == launch.kernel]
+    return found
+
+
 def launches_of(built: ninja.BuildResult, head_dim: int) -> set[Launch]:
     shapes = (
         Shape(1, 1, 64, head_dim),
@@ -79,7 +85,7 @@ def test_a_shipped_kernel_asks_for_no_more_shared_memory_than_there_is(
     built = shipped[name, arch]
     assert isinstance(built, ninja.BuildResult), built
     for launch in launches_of(built, head_dim):
-        static = resources_of(launch, built.resources).shared_bytes
+        static = resources_of(launch, built).shared_bytes
         assert launch.shared_bytes + static <= SHARED_KIB[arch] * 1024, launch
 
 
@@ -89,22 +95,11 @@ def test_a_shipped_kernel_leaves_an_sm_89_room_to_hide_its_latency(name: str, he
     built = shipped[name, "sm_89"]
     assert isinstance(built, ninja.BuildResult), built
     for launch in launches_of(built, head_dim):
-        used = resources_of(launch, built.resources)
+        used = resources_of(launch, built)
         few_registers = launch.threads == 256 and used.registers <= 72
-        blocks = resident_blocks(SM_89, launch, used.registers, used.shared_bytes)
+        shared = used.shared_bytes + launch.shared_bytes
+        blocks = resident_blocks(SMS["sm_89"], launch.threads, used.registers, shared)
         assert few_registers or blocks >= 2, (launch, used.registers)
-
-
-def test_two_blocks_are_counted_as_the_occupancy_calculator_does() -> None:
-    def resident(threads: int, registers: int, shared_bytes: int) -> int:
-        return resident_blocks(SM_89, Launch("k", 1, threads, shared_bytes), registers, 0)
-
-    assert resident(256, 128, 0) == 2
-    assert resident(256, 129, 0) == 1
-    assert resident(128, 32, 49 * 1024) == 2
-    assert resident(128, 32, 49 * 1024 + 1) == 1
-    assert resident(1024, 32, 0) == 1
-    assert resident(32, 16, 0) == 24
 
 
 @pytest.mark.parametrize("head_dim", [64, 80, 96, 128])

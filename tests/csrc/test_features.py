@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from launch_plan import Refused
-from launch_plan import plan
 from parity import CUDA
 from parity import TOLERANCE
 from parity import draw
@@ -24,6 +22,8 @@ from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import ToolchainMissing
 from pytest_kgate.errors import UsageError
 from pytest_kgate.problems.attention.exact import exact_attention
+from pytest_kgate.profile.resources.plan import Refused
+from pytest_kgate.profile.resources.plan import plan
 
 SHARING = [name for name in CUDA if name != "cutensor"]
 """CUDA kernels that take heads which share their keys: cuTENSOR takes no stride of 0."""

@@ -81,7 +81,7 @@ def test_failure_says_what_was_demanded_and_what_was_measured() -> None:
         "  verdict   FAIL: registers 80 is above 72",
         "  demanded  speed_of_light at least 80 %",
         "  measured  78.1 % [76.4 %, 79.9 %]",
-        "  demanded  shared_kib at most 96 KiB",
+        "  demanded  shared_kib at most 96",
         "  verdict   NOT MEASURED: shared_kib is not known",
         "  held      spills 0 bytes <= 0 bytes",
     ):

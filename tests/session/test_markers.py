@@ -8,7 +8,7 @@ import pytest
 
 from pytest_kgate.errors import UsageError
 from pytest_kgate.evaluation.options.options import PER_TEST
-from pytest_kgate.session.collection.markers import MARKERS
+from pytest_kgate.session.collection.marker_table import MARKERS
 from pytest_kgate.session.collection.markers import Demands
 from pytest_kgate.session.collection.markers import gates_of
 from pytest_kgate.session.collection.markers import validate
@@ -169,7 +169,7 @@ def test_all_bad_markers_are_named_at_once_and_a_parametrized_one_once(pytester:
 
 
 def test_signature_shown_is_the_one_that_is_bound() -> None:
-    assert list(MARKERS) == ["perf", "speedup", "allclose", "sanitize"]
+    assert list(MARKERS) == ["perf", "speedup", "allclose", "sanitize", "resources"]
     for marker in MARKERS.values():
         assert marker.line.startswith(f"{marker.name}{marker.signature}: ")
     assert tuple(MARKERS["perf"].signature.parameters) == PER_TEST

@@ -1,16 +1,18 @@
-"""What a kernel library would launch, and how much of a multiprocessor that takes; needs no GPU."""
+"""What a kernel library would launch, by the plan that those have which are built on csrc/cuda/launch.cuh: no GPU."""
 
 from __future__ import annotations
 
 import ctypes
 import subprocess
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pytest_kgate import Shape
 from pytest_kgate.build.compiler import ptxas
+
+if TYPE_CHECKING:
+    from pytest_kgate.problems.shape import Shape
 
 _DTYPES = {"float16": 1, "bfloat16": 2}
 _ROOM = 4096
@@ -74,7 +76,7 @@ def plan(library: Path, shape: Shape, dtype: str, multiprocessors: int, **beyond
     """The launches of one call on a GPU of the library's architecture with so many multiprocessors.
 
     `beyond` are further fields of the arguments, plain where they are not given. Raises `Refused` with the library's
-    message.
+    message, `AttributeError` where it has no plan, `KeyError` for an element type that no kernel takes.
     """
     loaded = ctypes.CDLL(str(library))
     loaded.kgate_message.restype = ctypes.c_char_p
@@ -105,41 +107,3 @@ def _symbols(library: Path) -> dict[int, str]:
     listed = subprocess.run(["nm", library], check=True, capture_output=True, text=True).stdout
     rows = [line.split() for line in listed.splitlines()]
     return {int(row[0], 16): row[2] for row in rows if len(row) == 3 and row[1] in "tTwW"}
-
-
-@dataclass(frozen=True)
-class Multiprocessor:
-    """What one can hold (CUDA C++ programming guide, technical specifications per compute capability)."""
-
-    registers: int
-    threads: int
-    blocks: int
-    shared_bytes: int
-
-
-SM_89 = Multiprocessor(65536, 1536, 24, 100 * 1024)
-
-_REGISTERS_AT_ONCE = 256
-"""Registers are given to a warp in units of so many."""
-
-_RESERVED = 1024
-"""Shared memory that each block takes for the system's own use."""
-
-
-def resident_blocks(sm: Multiprocessor, launch: Launch, registers: int, static_shared_bytes: int) -> int:
-    """How many blocks of a launch one multiprocessor holds at a time."""
-    warps = -(-launch.threads // 32)
-    of_a_warp = -(-registers * 32 // _REGISTERS_AT_ONCE) * _REGISTERS_AT_ONCE
-    shared = launch.shared_bytes + static_shared_bytes + _RESERVED
-    return min(
-        sm.blocks,
-        sm.threads // (warps * 32),
-        sm.registers // (of_a_warp * warps),
-        sm.shared_bytes // shared,
-    )
-
-
-def resources_of(launch: Launch, resources: Iterable[ptxas.Resources]) -> ptxas.Resources:
-    """What ptxas said of the launch's kernel."""
-    (found,) = [entry for entry in resources if entry.kernel == launch.kernel]
-    return found

@@ -1,0 +1,98 @@
+"""What a `resources` marker may limit, and the limits that one sets. Light: the marker is read in every session."""
+
+from __future__ import annotations
+
+import math
+import numbers
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_kgate.report.record.facts.limits import LimitSense
+
+
+@dataclass(frozen=True)
+class Resource:
+    """Something of an SM that each kernel takes a share of."""
+
+    name: str
+    """As the marker names it."""
+    unit: str
+    uses: str
+    """That a kernel takes so much of it: a sentence with places for `kernel` and `value`."""
+    unknown: str
+    """Why it may be unknown what a kernel takes: a sentence with a place for `kernel`."""
+    sense: LimitSense = "<="
+    """Whether a limit is the most or the least that is allowed."""
+
+
+RESOURCES: Mapping[str, Resource] = MappingProxyType(
+    {
+        one.name: one
+        for one in (
+            Resource("registers", "registers", "{kernel} takes {value} a thread", ""),
+            Resource(
+                "shared_kib",
+                "KiB",
+                "{kernel} takes {value} of shared memory a block",
+                "how much dynamic shared memory {kernel} is launched with is known where a GPU runs it",
+            ),
+            Resource(
+                "spills",
+                "bytes",
+                "{kernel} spills {value} a thread (what it stores and loads because registers are short)",
+                "{kernel} uses local memory, and only its compiler knows whether registers are spilled to it",
+            ),
+            Resource("local_bytes", "bytes", "{kernel} takes {value} of local memory a thread", ""),
+            Resource(
+                "blocks_per_sm",
+                "blocks",
+                "an SM holds {value} of {kernel} at once",
+                "how many threads a block of {kernel} has, and so how many blocks an SM holds, is known where a GPU "
+                "runs it",
+                sense=">=",
+            ),
+        )
+    }
+)
+"""By the name."""
+
+_WITH_SENSE = re.compile(r"\s*(<=|>=)\s*(\S+)\s*")
+
+
+@dataclass(frozen=True)
+class ResourceLimit:
+    """The most, or for `blocks_per_sm` the least, that each of a candidate's kernels may take of one resource."""
+
+    resource: Resource
+    bound: float
+    """In the resource's unit."""
+
+
+def limit(name: str, value: object) -> ResourceLimit:
+    """The limit that a marker sets by `name=value`; raises ValueError where the value makes no sense.
+
+    The value is a number, or says the sense that the resource has anyway: `"<= 72"`.
+    """
+    resource = RESOURCES[name]
+    match = _WITH_SENSE.fullmatch(value) if isinstance(value, str) else None
+    bound = _number(match[2]) if match else value
+    if match and match[1] != resource.sense:
+        kind = "an upper" if resource.sense == "<=" else "a lower"
+        raise ValueError(f'{name} is {kind} limit, write "{resource.sense} {match[2]}", not {value!r}')
+    if isinstance(bound, numbers.Real) and not isinstance(bound, bool):
+        least = 0.0 if resource.sense == "<=" else 1.0
+        if least <= float(bound) < math.inf:
+            return ResourceLimit(resource, float(bound))
+    least_words = "0 or more" if resource.sense == "<=" else "1 or more"
+    raise ValueError(f"{name} must be a number of {resource.unit}, {least_words}, not {value!r}")
+
+
+def _number(text: str) -> object:
+    try:
+        return float(text)
+    except ValueError:
+        return text

@@ -1,0 +1,166 @@
+"""The markers: their arguments, what each of them means, and how it is read."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import numbers
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+from typing import Any
+
+import pytest
+
+from pytest_kgate.evaluation.options.options import BY_NAME
+from pytest_kgate.evaluation.options.options import PER_TEST
+from pytest_kgate.profile.resources.limits import RESOURCES
+from pytest_kgate.profile.resources.limits import ResourceLimit
+from pytest_kgate.profile.resources.limits import limit
+from pytest_kgate.profile.sanitizer.tools import TOOLS
+from pytest_kgate.profile.sanitizer.tools import Sanitize
+
+if TYPE_CHECKING:
+    # gates.py computes, so it imports numpy: only a test that has a gate may pay for that.
+    from pytest_kgate.statistics.gates import ErrorGate
+    from pytest_kgate.statistics.gates import SpeedGate
+
+
+@dataclass(frozen=True)
+class Marker:
+    """One marker of the table; signature, usage line and parsing are all made from `build`."""
+
+    build: Callable[..., Any]
+    """A function of the marker's name and arguments; raises ValueError or UsageError on a bad value."""
+
+    signature: inspect.Signature
+    """Of the marker, as users see it."""
+
+    help: str
+    """For `pytest --markers`."""
+
+    all_optional: bool = False
+    """Whether parameters without a default may be left out all the same."""
+
+    @property
+    def name(self) -> str:
+        return self.build.__name__
+
+    @property
+    def line(self) -> str:
+        """As `pytest --markers` shows it."""
+        return f"{self.name}{self.signature}: {self.help}"
+
+    @property
+    def usage(self) -> str:
+        """As a user writes it."""
+        return f"@pytest.mark.{self.name}{self.signature}"
+
+    def read(self, mark: pytest.Mark) -> Any:
+        """What `mark` says; raises ValueError, TypeError or UsageError where its arguments make no sense."""
+        bind = self.signature.bind_partial if self.all_optional else self.signature.bind
+        bound = bind(*mark.args, **mark.kwargs)
+        return self.build(*bound.args, **bound.kwargs)
+
+
+def perf(**overrides: object) -> dict[str, Any]:
+    return {name: BY_NAME[name].value(value, "marker") for name, value in overrides.items()}
+
+
+def speedup(bound: object, *, quantile: object = 0.5, confidence: object = 0.95) -> SpeedGate:
+    from pytest_kgate.statistics.gates import SpeedGate
+
+    return SpeedGate(
+        bound=_number("bound", bound, "a positive finite number", above=0.0),
+        quantile=_number("quantile", quantile, "a number between 0 and 1", above=0.0, below=1.0),
+        confidence=_number("confidence", confidence, "a number between 0.5 and 1", above=0.5, below=1.0),
+    )
+
+
+def allclose(atol: object, rtol: object = 0.0, *, factor: object = None) -> ErrorGate:
+    from pytest_kgate.statistics.gates import ErrorGate
+
+    gate = ErrorGate(
+        atol=_number("atol", atol, "a finite number, 0 or more"),
+        rtol=_number("rtol", rtol, "a finite number, 0 or more"),
+        factor=None if factor is None else _factor(factor),
+    )
+    if gate.atol == gate.rtol == 0.0:
+        raise ValueError("atol and rtol cannot both be 0: no rounding at all would be allowed")
+    return gate
+
+
+def _factor(value: object) -> float:
+    """A positive number; infinity switches the comparison with the reference's error off."""
+    return math.inf if value == math.inf else _number("factor", value, "a positive number", above=0.0)
+
+
+def sanitize(*tools: str, kernels: str | None = None, full_size: bool = False) -> Sanitize:
+    return Sanitize(tools or TOOLS, kernels, full_size)
+
+
+def resources(**limits: object) -> dict[str, ResourceLimit]:
+    if not limits:
+        raise ValueError(f"it limits nothing; there are {', '.join(RESOURCES)}")
+    return {name: limit(name, value) for name, value in limits.items()}
+
+
+def _number(name: str, value: object, wanted: str, *, above: float | None = None, below: float = math.inf) -> float:
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+        number = float(value)
+        high_enough = number >= 0.0 if above is None else number > above
+        if high_enough and number < below:  # both are false for NaN
+            return number
+    raise ValueError(f"{name} must be {wanted}, not {value!r}")
+
+
+def _keywords(names: Iterable[str]) -> inspect.Signature:
+    return inspect.Signature([inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in names])
+
+
+def _plain_signature(function: Callable[..., Any]) -> inspect.Signature:
+    parameters = inspect.signature(function).parameters.values()
+    return inspect.Signature([p.replace(annotation=inspect.Parameter.empty) for p in parameters])
+
+
+MARKERS: Mapping[str, Marker] = MappingProxyType(
+    {
+        marker.name: marker
+        for marker in (
+            Marker(
+                perf,
+                _keywords(PER_TEST),
+                "a performance test, run by `pytest -m perf`; every keyword is optional and overrides the "
+                "option of its name",
+                all_optional=True,
+            ),
+            Marker(
+                speedup,
+                _plain_signature(speedup),
+                "candidate latency / reference latency, at this quantile, must be below `bound`",
+            ),
+            Marker(
+                allclose,
+                _plain_signature(allclose),
+                "|candidate - exact| <= atol + rtol * |exact| everywhere, and the rms error at most `factor` times the "
+                "reference's, checked before anything is timed",
+            ),
+            Marker(
+                sanitize,
+                _plain_signature(sanitize),
+                f"run the test's kernels under these tools of compute-sanitizer first: {', '.join(TOOLS)} (default: "
+                "all)",
+            ),
+            Marker(
+                resources,
+                _keywords(RESOURCES),
+                "the most that each kernel of the candidate may take: registers of a thread, shared memory of a block, "
+                "spilled and local bytes of a thread; and the fewest blocks that an SM must hold at once",
+                all_optional=True,
+            ),
+        )
+    }
+)
