@@ -74,6 +74,10 @@ _VERBS = {
         "pytest_kgate.profile.sanitizer.command",
         "run tests' kernels under compute-sanitizer; 1 if it finds anything",
     ),
+    "metrics": (
+        "pytest_kgate.profile.nsight.metrics.command",
+        "the short names of hardware counters, for `metrics` markers",
+    ),
     "impls": (
         "pytest_kgate.build.impls",
         "the shipped kernels and their knobs",

@@ -63,6 +63,7 @@ RUNS = {
     "integrity": Run("integrity --device host --only exits", "| not run |"),
     "build": Run("build host", "host (x86_64)" if sys.platform == "linux" else "host"),
     "sanitize": Run("sanitize test_it.py", "compute-sanitizer was not found", 2),
+    "metrics": Run("metrics dram_read --arch sm_120", "sm_120: dram__bytes_op_read.sum"),
     "impls": Run("impls", "wmma (cuda, ready): "),
 }
 

@@ -73,7 +73,7 @@ TIME = (
 PIPES = (
     *_share("sm", "sm__throughput", "The busiest part of the SMs, whichever it is"),
     *_share("tensor", "sm__pipe_tensor_cycles_active", "Tensor cores, for `mma.sync` and `wgmma` alike"),
-    *_share("fma", "sm__pipe_fma_cycles_active", "Pipe of float32 (and most integer) multiplications and additions"),
+    *_share("fma", "sm__pipe_fma_cycles_active", "Pipe of float32 arithmetic, and of integer products"),
     *_share("alu", "sm__pipe_alu_cycles_active", "Pipe of integers, logic, comparisons, minima and maxima"),
     *_share("xu", "sm__inst_executed_pipe_xu", "Pipe of exponentials, reciprocals, roots and conversions"),
     *_share("fp64", "sm__pipe_fp64_cycles_active", "Pipe of float64"),
