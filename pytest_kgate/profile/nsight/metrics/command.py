@@ -109,6 +109,4 @@ def _row(name: str) -> Metric:
         return find(name)
     rows = [row for row in METRICS.values() if any(name in row.on(arch) for arch in ARCHITECTURES)]
     rows.sort(key=lambda row: len(row.raw))  # that of this name alone goes before a sum that it is part of
-    return (
-        rows[0] if rows else Metric(name, "", (name,), "It has no short name.", "max")
-    )
+    return rows[0] if rows else Metric(name, "", (name,), "It has no short name.", "max")
