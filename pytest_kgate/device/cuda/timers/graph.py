@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from typing import Any
 
+import torch
+
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.cuda.timers.capture import Captures
 from pytest_kgate.device.cuda.timers.slope import Lengths
@@ -24,6 +26,7 @@ from pytest_kgate.device.rows import READABLE
 from pytest_kgate.device.rows import SHORT
 from pytest_kgate.device.rows import BufferSet
 from pytest_kgate.device.rows import Row
+from pytest_kgate.errors import TimingError
 from pytest_kgate.problems.trees import tree
 
 if TYPE_CHECKING:
@@ -77,7 +80,8 @@ class GraphStopwatch(SlopeStopwatch):
                 pad_bytes = int(rng.integers(1, PAD_STEPS)) * PAD_STEP
                 twins = graphs.setdefault((arm, length), [])
                 read = (arm, length) == (0, LONG) and len(twins) == to_read
-                row = self._graph(*self.launches_of(arm, sets, lengths[arm][length]), pad_bytes, read=read)
+                call, launches = self.launches_of(arm, sets, lengths[arm][length])
+                row = self._graph(call, launches, pad_bytes, read=read, arm=self.arms[arm].name)
                 twins.append(stack.enter_context(row))
             readable = graphs[0, LONG][to_read]
             yield {READABLE: readable} | {key: _taking_turns(several) for key, several in graphs.items()}
@@ -98,14 +102,26 @@ class GraphStopwatch(SlopeStopwatch):
     @contextlib.contextmanager
     def row_of(self, call: Callable[[int], Any], launches: int) -> Iterator[Callable[[], Any]]:
         """Capture this row as one more graph."""
-        with self._graph(call, launches, 0, read=False) as row:
+        with self._graph(call, launches, 0, read=False, arm=self.arms[0].name) as row:
             yield row
 
     @contextlib.contextmanager
     def _graph(
-        self, call: Callable[[int], Any], launches: int, pad_bytes: int, *, read: bool
+        self, call: Callable[[int], Any], launches: int, pad_bytes: int, *, read: bool, arm: str
     ) -> Iterator[Callable[[], Any]]:
-        graph, results = self._captures.capture(call, launches, pad_bytes=pad_bytes, keep=self.cache == "cold")
+        try:
+            graph, results = self._captures.capture(call, launches, pad_bytes=pad_bytes, keep=self.cache == "cold")
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            self._captures.recover()
+            self.device.wait()  # which says so where a kernel has faulted
+            raise TimingError(
+                f"A call of the {arm} can't be captured in a CUDA graph, though the calls before it could be "
+                f"({str(error).splitlines()[0]}).",
+                "Calls that do other work now and then, such as an autotuner that runs again, can be timed with "
+                "--kgate-timer queue; tune before the test, or for each shape once.",
+            ) from error
         if not read and self.cache == "hot" and tree.size_bytes(results) > self.device.l2_bytes:
             results = [None]  # the next graph's answers lie in the same memory, which no cache holds anyway
 
