@@ -73,6 +73,25 @@ class Options:
         "Fail the tests of which a limit can't be measured (resources, metrics, speed of light), instead of skipping "
         "them.",
     )
+    profile: bool = switch(
+        "Count with Nsight Compute what each test's candidate and reference do on the GPU, after the race; all tests "
+        "share one process of its.",
+    )
+    profile_keep: Path | None = option(
+        None,
+        "Keep the files that Nsight Compute's own window opens in this folder; --kgate-profile is not needed then.",
+        parse=parse.path,
+        allowed="the path of a folder, such as profiles",
+        metavar="DIR",
+    )
+    """Absolute, where it was read by `from_config`."""
+    profile_set: str = option(
+        "basic",
+        "The set of Nsight Compute's sections in the files that are kept: `ncu --list-sets` shows which there are.",
+        parse=parse.name,
+        allowed="a set's name, such as basic, detailed or full",
+        metavar="SET",
+    )
     impl: tuple[str, ...] = option(
         (),
         "Test only these implementations, and skip the others.",
@@ -184,6 +203,11 @@ class Options:
     )
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
     """Who gave each value: `--kgate-budget`, `KGATE_BUDGET`, `ini`, `default`, `marker` or `kbench`. No option."""
+
+    @property
+    def profiles(self) -> bool:
+        """Whether counters are wanted of every test, whatever its markers say."""
+        return self.profile or self.profile_keep is not None
 
     def named(self, name: str) -> str:
         """How a message names an option that is set, and who set it: `timer=wall (--kgate-timer)`."""

@@ -8,7 +8,6 @@ anything is found each test is run again in a child of its own.
 from __future__ import annotations
 
 import re
-import signal
 import tempfile
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -38,8 +37,6 @@ if TYPE_CHECKING:
 
 KEPT = 5
 """Findings that a record keeps of each tool; the others are counted."""
-
-_TAIL_LINES = 6
 
 _ENVIRONMENT = {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
 """Every tensor an allocation of its own: an access behind a tensor's end is then outside of all of them, and memory
@@ -201,10 +198,10 @@ def _verdict(tool: str, line: Mapping[str, Any], ended: _EndedRun, run: ToolRun)
     if line["outcome"] == "failed":
         return "ERROR", f"the test failed under {tool}: {line['message']}"
     if line["outcome"] == "lost":
-        tail = " / ".join(session.output.strip().splitlines()[-_TAIL_LINES:]) or "nothing"
-        return "ERROR", f"the process under {tool} ended with {_ending(session.status)} before its test did: {tail}"
+        tail = session.tail or "nothing"
+        return "ERROR", f"the process under {tool} ended with {session.ending} before its test did: {tail}"
     if not report.complete:
-        return "ERROR", f"{tool} left no summary of its findings ({said or _ending(session.status)})"
+        return "ERROR", f"{tool} left no summary of its findings ({said or session.ending})"
     return "PASS", ""
 
 
@@ -213,12 +210,3 @@ def _assert_text(match: re.Match[str]) -> str:
     thread, block = (", ".join(match[name].split(",")) for name in ("thread", "block"))
     file = match["file"].rpartition("/")[2]
     return f"{match['condition']} at {file}:{match['line']}, thread ({thread}) of block ({block})"
-
-
-def _ending(status: int) -> str:
-    if status >= 0:
-        return f"status {status}"
-    try:
-        return f"signal {signal.Signals(-status).name}"
-    except ValueError:
-        return f"signal {-status}"

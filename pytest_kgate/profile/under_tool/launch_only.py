@@ -21,6 +21,7 @@ import pytest
 from pytest_kgate.profile.under_tool.variables import FULL_SIZE
 from pytest_kgate.profile.under_tool.variables import RESULTS
 from pytest_kgate.profile.under_tool.variables import TOOL
+from pytest_kgate.profile.under_tool.variables import launches_are_counted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,7 +43,7 @@ class UnderTool:
         config.hook.pytest_deselected(items=[item for item, keep in zip(items, wanted, strict=True) if not keep])
         items[:] = [item for item, keep in zip(items, wanted, strict=True) if keep]
         # Whatever becomes of this process, its parent knows which tests it was to run.
-        _tell({"collected": {item.nodeid: f"{item.path}::{item.nodeid.partition('::')[2]}" for item in items}})
+        tell({"collected": {item.nodeid: f"{item.path}::{item.nodeid.partition('::')[2]}" for item in items}})
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -50,7 +51,7 @@ class UnderTool:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
         if report.when == "call" or (report.when == "setup" and not report.passed):
-            _tell(
+            tell(
                 {
                     "test": item.nodeid,
                     "outcome": report.outcome,
@@ -59,11 +60,15 @@ class UnderTool:
             )
         return report
 
-    def pytest_sessionfinish(self) -> None:
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if launches_are_counted():
+            session.exitstatus = pytest.ExitCode.OK  # a test's failure is none of the tool, which would complain of it
         gc.freeze()  # pytest ends with ten searches for garbage, which take 0.2 s where PyTorch is loaded
 
 
-def _tell(line: dict[str, Any]) -> None:
+def tell(line: dict[str, Any]) -> None:
+    """Add a line to the file of results; at once, since the next launch may take this process down."""
     with Path(os.environ[RESULTS]).open("a", encoding="ascii") as file:
         file.write(json.dumps(line) + "\n")
 
@@ -89,7 +94,7 @@ def launch(item: pytest.Item, request: Request, device: Device) -> None:
     if device.kind != "cuda" or getattr(request.candidate, "device_kind", "cuda") != "cuda":
         pytest.skip(f"{os.environ[TOOL]} watches CUDA kernels, and the candidate does not run on a CUDA device")
     problem = request.problem if os.environ.get(FULL_SIZE) or request.problem.small is None else request.problem.small
-    _tell({"launch": item.nodeid, "candidate": _name(request), "problem": problem.name})
+    tell({"launch": item.nodeid, "candidate": name_of(request), "problem": problem.name})
     arm = bind("candidate", problem.called(request.candidate), problem.params, problem.mutates)
     for kind, seed in _SEEDS.items():
         draw = problem.hard_inputs if kind == "hard" else problem.inputs
@@ -106,7 +111,8 @@ def launch(item: pytest.Item, request: Request, device: Device) -> None:
             device.synchronize()
 
 
-def _name(request: Request) -> str:
+def name_of(request: Request) -> str:
+    """The candidate's, as tables have it."""
     return str(
         request.name or getattr(request.candidate, "name", None) or getattr(request.candidate, "__name__", "candidate")
     )

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     from pytest_kgate.device.protocol import Device
 
+_TAIL_LINES = 6
+
 _STEP_SECONDS = 0.5
 """So often a thread looks whether it is to stop."""
 
@@ -74,6 +76,23 @@ class EndedSession:
         """What became of the test; its outcome is `lost` where the process ended before it did."""
         line = self.lines.get(test, {"test": test, "outcome": "lost"})
         return {**line, "launched": self.launched.get(test, ())}
+
+    @property
+    def tail(self) -> str:
+        """The last lines of what was printed, in one; empty where nothing was."""
+        return " / ".join(self.output.strip().splitlines()[-_TAIL_LINES:])
+
+    @property
+    def ending(self) -> str:
+        """How the process ended: `status 3`, `signal SIGSEGV`, `a timeout`."""
+        if self.status is None:
+            return "a timeout"
+        if self.status >= 0:
+            return f"status {self.status}"
+        try:
+            return f"signal {signal.Signals(-self.status).name}"
+        except ValueError:
+            return f"signal {-self.status}"
 
     @property
     def complete(self) -> bool:

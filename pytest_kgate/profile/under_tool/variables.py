@@ -13,7 +13,16 @@ RESULTS = "KGATE_UNDER_TOOL_RESULTS"
 FULL_SIZE = "KGATE_UNDER_TOOL_FULL_SIZE"
 """Environment variable: run problems as they are, also those that have a smaller one."""
 
+REFERENCES = "KGATE_UNDER_TOOL_REFERENCES"
+"""Environment variable: the names of the references that raced, as JSON by test and call. Its presence makes `kbench`
+launch both arms, each in an NVTX range, for a tool that counts what they do."""
+
 
 def watched() -> bool:
     """Whether this process is watched."""
     return bool(os.environ.get(RESULTS))
+
+
+def launches_are_counted() -> bool:
+    """Whether the tool counts what both arms do, and does not look for faults of the candidate."""
+    return REFERENCES in os.environ

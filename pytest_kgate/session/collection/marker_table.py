@@ -24,7 +24,8 @@ from pytest_kgate.profile.sanitizer.tools import TOOLS
 from pytest_kgate.profile.sanitizer.tools import Sanitize
 
 if TYPE_CHECKING:
-    # gates.py computes, so it imports numpy: only a test that has a gate may pay for that.
+    # gates.py computes, so it imports numpy: only a test that has a gate may pay for that. Few tests have bounds.
+    from pytest_kgate.profile.nsight.bounds import Bound
     from pytest_kgate.statistics.gates import ErrorGate
     from pytest_kgate.statistics.gates import SpeedGate
 
@@ -108,6 +109,12 @@ def resources(**limits: object) -> dict[str, ResourceLimit]:
     return {name: limit(name, value) for name, value in limits.items()}
 
 
+def metrics(*tables: object, **bounds: object) -> tuple[Bound, ...]:
+    from pytest_kgate.profile.nsight.bounds import read_bounds
+
+    return read_bounds(*tables, **bounds)
+
+
 def _number(name: str, value: object, wanted: str, *, above: float | None = None, below: float = math.inf) -> float:
     if isinstance(value, numbers.Real) and not isinstance(value, bool):
         number = float(value)
@@ -160,6 +167,12 @@ MARKERS: Mapping[str, Marker] = MappingProxyType(
                 "the most that each kernel of the candidate may take: registers of a thread, shared memory of a block, "
                 "spilled and local bytes of a thread; and the fewest blocks that an SM must hold at once",
                 all_optional=True,
+            ),
+            Marker(
+                metrics,
+                _plain_signature(metrics),
+                "bounds of what Nsight Compute counts while the candidate runs, such as tensor='>= 60 %', dram='<= "
+                "1.2x' (times the problem's own bytes); `kgate metrics` lists the names",
             ),
         )
     }

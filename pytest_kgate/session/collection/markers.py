@@ -26,7 +26,8 @@ from pytest_kgate.session.collection.marker_table import MARKERS
 from pytest_kgate.session.collection.marker_table import Marker
 
 if TYPE_CHECKING:
-    # gate.py computes, so it imports numpy: only a test that has a gate may pay for that.
+    # gate.py computes, so it imports numpy: only a test that has a gate may pay for that. Few tests have bounds.
+    from pytest_kgate.profile.nsight.bounds import Bound
     from pytest_kgate.statistics.gates import ErrorGate
     from pytest_kgate.statistics.gates import SpeedGate
 
@@ -46,6 +47,8 @@ class Demands:
 
     resources: tuple[ResourceLimit, ...] = ()
     """Of each resource the limit of the marker nearest to the test."""
+    metrics: tuple[Bound, ...] = ()
+    """Of all markers, in the order of `speed`; each once."""
 
     overrides: Mapping[str, Any] = field(default_factory=dict)
     """Keywords for `Options.override`, already checked."""
@@ -53,7 +56,7 @@ class Demands:
     @property
     def resources_alone(self) -> bool:
         """Whether limits on resources are all that is demanded, for which no GPU is needed."""
-        return bool(self.resources) and not (self.speed or self.error or self.sanitize)
+        return bool(self.resources) and not (self.speed or self.error or self.sanitize or self.metrics)
 
 
 def register(config: pytest.Config) -> None:
@@ -119,6 +122,7 @@ def _demands(item: pytest.Item) -> Demands:
         resources=tuple(
             {name: one for limits in _read_all(item, "resources") for name, one in limits.items()}.values()
         ),
+        metrics=tuple(dict.fromkeys(one for bounds in _read_all(item, "metrics") for one in bounds)),
         overrides=MappingProxyType(overrides),
     )
 

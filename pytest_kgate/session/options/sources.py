@@ -23,6 +23,9 @@ from pytest_kgate.evaluation.options.options import Options
 if TYPE_CHECKING:
     import pytest
 
+_FOLDERS = ("profile_keep",)
+"""Options that name a folder. The others of type `Path` name a file."""
+
 
 def add_options(parser: pytest.Parser) -> None:
     """Add every option's flag and ini entry; the environment variables need no registering."""
@@ -74,6 +77,10 @@ def _absolute(option: Option, path: Path, source: str, config: pytest.Config) ->
     beside_ini = source == "ini" and config.inipath is not None
     base = config.inipath.parent if beside_ini and config.inipath else config.invocation_params.dir
     absolute = base / path
+    if option.name in _FOLDERS:
+        if absolute.is_dir() or not absolute.exists():
+            return absolute
+        raise UsageError(f"{option.label(source)} names a file: {absolute}.", "Name a folder; it is made if need be.")
     if absolute.is_dir():
         # Found now, because the records are written when hours of races may lie behind.
         raise UsageError(

@@ -1,0 +1,243 @@
+"""Some tests' candidates and references under Nsight Compute, all in one child process, and what it counted in each.
+
+Starting Python and PyTorch under the tool takes most of the time, so tests share a process. One that takes the process
+down has its reason; those behind it have none yet, and can be given to another process.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
+from dataclasses import field
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+from typing import Any
+
+from pytest_kgate.profile.nsight.collection import refusals
+from pytest_kgate.profile.nsight.reading.launch import Launch
+from pytest_kgate.profile.nsight.reading.launch import UnreadableReport
+from pytest_kgate.profile.nsight.reading.raw_csv import read_raw_csv
+from pytest_kgate.profile.under_tool.program import version_of
+from pytest_kgate.profile.under_tool.session import EndedSession
+from pytest_kgate.profile.under_tool.session import ToolSession
+from pytest_kgate.profile.under_tool.session import read
+from pytest_kgate.profile.under_tool.session import run_session
+from pytest_kgate.profile.under_tool.variables import REFERENCES
+
+if TYPE_CHECKING:
+    from pytest_kgate.report.record.facts.counters import LaunchCounters
+
+PROGRAM = "ncu"
+
+REPLAY = "kernel"
+"""Each launch is run again, with its memory restored, for counters that can't be read at once."""
+
+CLOCK_CONTROL = "none"
+"""Clocks are as in the race: locked to the base clock, a kernel would meet another balance of memory and arithmetic."""
+
+_IMPORT_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Collection:
+    """What to count, and how."""
+
+    program: Path
+    metrics: tuple[str, ...]
+    """By Nsight Compute's names."""
+    session: ToolSession
+    """How pytest is started."""
+    cache_control: str = "none"
+    """`none`, or `all` to empty the caches before each pass."""
+    references: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """The names of references that have raced, by test and by number of the call."""
+    section_set: str | None = None
+    """A set of sections that is collected as well."""
+    report: Path | None = None
+    """Where the report is kept, a file `.ncu-rep`; None where it is not."""
+    source: bool = False
+    """Whether the report holds the kernels' sources."""
+
+    @property
+    def tool(self) -> str:
+        """Name and version, for messages and records."""
+        return f"{PROGRAM} {version_of(self.program)}"
+
+
+@dataclass(frozen=True)
+class CountedCall:
+    """One call of one arm."""
+
+    call: int
+    arm: str
+    """`candidate` or `reference`."""
+    backend: str | None
+    """The reference's name among several."""
+    gpu: str | None
+    """The UUID of the GPU that it ran on."""
+    launches: tuple[LaunchCounters, ...]
+    """All of them, in order."""
+
+
+@dataclass(frozen=True)
+class CountedTest:
+    """What was counted in one test, or why nothing was."""
+
+    test: str
+    reason: str
+    """Empty where something was counted."""
+    calls: tuple[CountedCall, ...]
+    seconds: float
+    """Of the process, shared with the tests that ran in it."""
+    report: Path | None
+    """The file that was kept."""
+    unknown: str | None = None
+    """The metric for which the tool refused to count any."""
+
+
+def collect(tests: Sequence[str], how: Collection) -> dict[str, CountedTest]:
+    """What was counted, by node id; tests that the process did not come to are missing.
+
+    `tests` are node ids, files or folders, as pytest takes them. A process that got not so far as to collect any has
+    one entry, of the name ``, with the reason. Metrics that the tool does not know on this GPU are left out.
+    """
+    while True:
+        found = _collect(tests, how)
+        unknown = next((one.unknown for one in found.values()), None)
+        known = tuple(name for name in how.metrics if name.partition(".")[0] != unknown)
+        if unknown is None or known in ((), how.metrics):
+            return found
+        how = replace(how, metrics=known)
+
+
+def _collect(tests: Sequence[str], how: Collection) -> dict[str, CountedTest]:
+    with tempfile.TemporaryDirectory(prefix="kgate-profile-") as folder:
+        report, log = how.report or Path(folder) / "counters.ncu-rep", Path(folder) / "log.txt"
+        report.unlink(missing_ok=True)
+        session = replace(
+            how.session,
+            environment={**how.session.environment, REFERENCES: json.dumps(how.references)},
+            full_size=True,
+        )
+        ended = run_session(PROGRAM, _command(how, report, log), tests, session)
+        said = read(log)
+        problem = refusals.of_machine(f"{said}\n{ended.output}", how.tool)
+        if problem is None and ended.collected is None:
+            problem = _lost(ended, said, how)
+        launches: Sequence[Launch] = ()
+        if problem is None and report.exists():
+            try:
+                launches = read_raw_csv(raw_page(how.program, report))
+            except UnreadableReport as error:
+                problem = f"{error.what} {error.todo}"
+        kept = how.report if how.report is not None and how.report.exists() else None
+        if problem is not None:
+            unknown, known = refusals.unknown_metric(said), ended.collected or {"": ""}
+            return {test: CountedTest(test, problem, (), ended.seconds, kept, unknown) for test in known}
+        return _by_test(ended, launches, said, how, kept)
+
+
+def raw_page(program: Path, report: Path) -> str:
+    """All metrics of a report as CSV; raises `UnreadableReport`, as for a report that was cut off."""
+    return page(program, report, "--csv", "--page", "raw", "--print-units", "base")
+
+
+def page(program: Path, report: Path, *arguments: str) -> str:
+    """What the tool prints of a report; raises `UnreadableReport` where it can't read it."""
+    command = [str(program), "--import", str(report), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_IMPORT_SECONDS, check=False)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise UnreadableReport(f"{PROGRAM} could not read its report: {error}.", "Run the tests again.") from None
+    if done.returncode:
+        said = f"{done.stdout}\n{done.stderr}"
+        raise UnreadableReport(
+            f"The report of {PROGRAM} can't be read: {refusals.errors(said) or said.strip()}.",
+            "It may have been cut off: look for a full disk, and run the tests again.",
+        )
+    return done.stdout
+
+
+def _command(how: Collection, report: Path, log: Path) -> list[str]:
+    command = [str(how.program), "--export", str(report), "--force-overwrite", "--log-file", str(log)]
+    command += ["--target-processes", "all", "--profile-from-start", "off", "--nvtx"]
+    command += ["--clock-control", CLOCK_CONTROL, "--cache-control", how.cache_control, "--replay-mode", REPLAY]
+    command += ["--metrics", ",".join(how.metrics)]
+    if how.section_set is not None:
+        command += ["--set", how.section_set]
+    if how.source:
+        command += ["--import-source", "yes", "--section", "SourceCounters"]
+    return command
+
+
+def _by_test(
+    ended: EndedSession, launches: Sequence[Launch], said: str, how: Collection, kept: Path | None
+) -> dict[str, CountedTest]:
+    assert ended.collected is not None
+    found: dict[str, CountedTest] = {}
+    for test in ended.collected:
+        line = ended.line(test)
+        calls = tuple(_call(one, launches, how.metrics) for one in line["launched"] if one["state"] == "ended")
+        reason = _reason(line, calls, ended, said, how, silent=not launches)
+        found[test] = CountedTest(test, reason, calls, ended.seconds, kept)
+        if line["outcome"] == "lost":
+            break  # the process ended in this one
+    return found
+
+
+def _call(told: Mapping[str, Any], launches: Sequence[Launch], metrics: Sequence[str]) -> CountedCall:
+    own = tuple(_asked_for(one.counters, metrics) for one in launches if told["range"] in one.ranges)
+    return CountedCall(int(told["call"]), told["arm"], told["backend"], told["gpu"], own)
+
+
+def _asked_for(counters: LaunchCounters, metrics: Sequence[str]) -> LaunchCounters:
+    """Without what the tool adds: attributes of the device, and averages and extremes of each counter."""
+    return {**counters, "metrics": {one: counters["metrics"][one] for one in metrics if one in counters["metrics"]}}
+
+
+def _reason(
+    line: Mapping[str, Any],
+    calls: Sequence[CountedCall],
+    ended: EndedSession,
+    said: str,
+    how: Collection,
+    *,
+    silent: bool,
+) -> str:
+    """Why nothing was counted in a test; empty where something was."""
+    candidates = [one for one in calls if one.arm == "candidate"]
+    if any(one.launches for one in candidates):
+        return ""
+    if line["outcome"] == "lost":
+        return _lost(ended, said, how)
+    if candidates and silent:
+        return (
+            f"{how.tool} saw no launch, neither of the candidate nor of the reference: "
+            f"{refusals.of_kernel(said) or refusals.errors(said) or 'it does not say why'}. "
+            f"`{PROGRAM} --profile-from-start off python -c ...` on a kernel of yours shows whether it works here."
+        )
+    if candidates:
+        return "The candidate launched nothing on the GPU in its call. Counters are of kernels that it launches."
+    if line["outcome"] == "skipped":
+        return f"The test was skipped under {PROGRAM}: {line['message']}"
+    if line["outcome"] == "failed":
+        return f"The test failed under {PROGRAM}: {line['message']}"
+    return f"The test called no kbench under {PROGRAM}. It must do the same in every process."
+
+
+def _lost(ended: EndedSession, said: str, how: Collection) -> str:
+    """Why the process ended, or had to be ended, before its tests did."""
+    tail = ended.tail or refusals.errors(said) or "nothing"
+    if of_kernel := refusals.of_kernel(said):
+        return of_kernel
+    if ended.status is None:
+        return (
+            f"The process under {PROGRAM} did not end within {how.session.timeout_seconds:g} s. A longer "
+            f"--kgate-timeout helps if it is just slow; its last lines: {tail}"
+        )
+    return f"The process under {PROGRAM} ended with {ended.ending} before its test did. Its last lines: {tail}"

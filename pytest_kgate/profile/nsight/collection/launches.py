@@ -1,0 +1,179 @@
+"""Inside the process that Nsight Compute watches: one call of each arm on the problem's real inputs, in a named range.
+
+The profiler is off (`--profile-from-start off`) but for exactly these calls, between cudaProfilerStart and Stop: what
+else the process launches, drawing inputs, warming up, compiling, is neither slowed down nor reported, and it does not
+matter what a kernel is called. Which launch is whose the NVTX ranges tell. Each call is in two of one name: one that
+holds for its thread, and one for the whole process, since a backward pass launches from threads of PyTorch's own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import warnings
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+from typing import Any
+
+import pytest
+
+from pytest_kgate.profile.under_tool.launch_only import name_of
+from pytest_kgate.profile.under_tool.launch_only import tell
+from pytest_kgate.profile.under_tool.variables import REFERENCES
+from pytest_kgate.profile.under_tool.variables import TOOL
+
+if TYPE_CHECKING:
+    from pytest_kgate.bench.request import Request
+    from pytest_kgate.device.arm import Arm
+    from pytest_kgate.device.protocol import Device
+    from pytest_kgate.device.protocol import Workload
+    from pytest_kgate.problems.problem import Problem
+
+_SEED = 1
+
+_WARM_UPS = 3
+"""Calls before the one that is watched: the first loads and compiles, the second may capture a graph, the third uses
+it."""
+
+_LOOKED_AT = 5
+"""Calls by which references are compared that may have raced."""
+
+_SLOW = 3.0
+"""Times as slow as the fastest: such a reference has not raced. The comparison is coarse, as the tool makes each launch
+slower."""
+
+
+def launch(item: pytest.Item, request: Request, device: Device) -> None:
+    """Call the candidate, and its reference, once each in a range of its own.
+
+    Where it is not known yet which reference races, all that may be the fastest are called.
+    """
+    from pytest_kgate.bench.correctness.problem_calls import reference_output
+    from pytest_kgate.bench.correctness.problem_calls import workload_of
+    from pytest_kgate.device.arm import CALL_CONVENTION
+    from pytest_kgate.device.arm import bind
+    from pytest_kgate.device.arm import blame
+
+    if device.kind != "cuda" or getattr(request.candidate, "device_kind", "cuda") != "cuda":
+        pytest.skip(f"{os.environ[TOOL]} watches CUDA kernels, and the candidate does not run on a CUDA device")
+    problem = request.problem
+    candidate = bind("candidate", problem.called(request.candidate), problem.params, problem.mutates)
+    references = _references(problem, _raced(item.nodeid, request.call), device)
+    shaped = next(iter(references.values()))
+    workload = workload_of(problem, device, reference_output(device, problem, shaped))
+    number = item.session.items.index(item)
+    gpu = device.environment().get("gpu", {}).get("uuid")
+    arms: dict[str, tuple[Arm, str | None]] = {"candidate": (candidate, None)}
+    for name, arm in _fast(references, workload, device).items():
+        arms["reference" if name is None else f"reference.{name}"] = (arm, name)
+    for role, (arm, backend) in arms.items():
+        name = f"kgate.{number}.{request.call}.{role}"
+        facts = {"launch": item.nodeid, "range": name, "call": request.call}
+        tell({**facts, "state": "began", "arm": arm.name, "candidate": name_of(request), "problem": problem.name})
+        with blame(f"The {arm.name}", CALL_CONVENTION, skips=True):
+            inputs, output = _warmed_up(arm, workload, device)
+            with device.running(f"running the {arm.name} under {os.environ[TOOL]}"), _watched(device, name):
+                arm.call(inputs, output)
+                device.synchronize()
+        if arm.prepare is not None:
+            arm.prepare([])
+        tell({**facts, "state": "ended", "arm": arm.name, "backend": backend, "gpu": gpu, **_cost(problem)})
+
+
+def _cost(problem: Problem) -> dict[str, float | None]:
+    return {"flops": problem.flops, "bytes": problem.bytes}
+
+
+def _raced(test: str, call: int) -> str | None:
+    """The name of the reference that this call of the test has raced against; None where that is not known."""
+    known: Mapping[str, Mapping[str, str | None]] = json.loads(os.environ[REFERENCES])
+    return known.get(test, {}).get(str(call))
+
+
+def _references(problem: Problem, raced: str | None, device: Device) -> dict[str | None, Arm]:
+    """Those that may be the one that races, by name: the named one, or all that run here."""
+    from pytest_kgate.bench.correctness.problem_calls import reference_output
+    from pytest_kgate.device.arm import bind
+    from pytest_kgate.errors import KgateError
+    from pytest_kgate.errors import ProblemError
+    from pytest_kgate.errors import UsageError
+
+    if not isinstance(problem.reference, Mapping):
+        return {None: bind("reference", problem.reference, problem.params, problem.mutates)}
+    functions: Mapping[str, Callable[..., Any]] = problem.reference
+    if raced is not None and raced in functions:
+        functions = {raced: functions[raced]}
+    found: dict[str | None, Arm] = {}
+    for name, function in functions.items():
+        arm = bind("reference", function, problem.params, problem.mutates)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # PyTorch explains at length why a backend does not apply
+                reference_output(device, problem, arm)
+        except (ProblemError, UsageError):
+            raise
+        except Exception:
+            continue
+        found[name] = arm
+    if not found:
+        raise KgateError(
+            f"None of the references of {problem.name} runs on {device.torch_device}.",
+            "A test without this tool says why.",
+        )
+    return found
+
+
+def _fast(references: Mapping[str | None, Arm], workload: Workload, device: Device) -> Mapping[str | None, Arm]:
+    """Those that are not far slower than the fastest."""
+    if len(references) == 1:
+        return references
+    seconds = {name: _rough_seconds(arm, workload, device) for name, arm in references.items()}
+    return {name: arm for name, arm in references.items() if seconds[name] <= _SLOW * min(seconds.values())}
+
+
+def _rough_seconds(arm: Arm, workload: Workload, device: Device) -> float:
+    inputs, output = _warmed_up(arm, workload, device)
+    with device.running("comparing the references"):
+        start = device.clock()
+        for _ in range(_LOOKED_AT):
+            arm.call(inputs, output)
+        device.synchronize()
+        return device.clock() - start
+
+
+def _warmed_up(arm: Arm, workload: Workload, device: Device) -> tuple[tuple[Any, ...], Any]:
+    """Inputs and an output on which the arm has been called; inputs are drawn anew where its calls change them."""
+    with device.running(f"warming up the {arm.name}"):
+        inputs = workload.draw(_SEED)
+        if arm.prepare is not None:
+            arm.prepare([inputs])
+        output = workload.output_for(arm, inputs)
+        for _ in range(_WARM_UPS):
+            arm.call(inputs, output)
+        if workload.mutates:
+            inputs = workload.draw(_SEED)
+        device.synchronize()
+    return inputs, output
+
+
+@contextlib.contextmanager
+def _watched(device: Device, name: str) -> Iterator[None]:
+    """Have the tool look, and find this name on whatever is launched. A device that is no GPU launches nothing."""
+    if not device.torch_device.startswith("cuda"):
+        yield
+        return
+    from torch.cuda import nvtx
+    from torch.cuda import profiler
+
+    nvtx.range_push(name)
+    whole = nvtx.range_start(name)
+    profiler.start()
+    try:
+        yield
+    finally:
+        profiler.stop()
+        nvtx.range_end(whole)
+        nvtx.range_pop()

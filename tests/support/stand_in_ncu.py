@@ -1,0 +1,96 @@
+"""A program that passes for Nsight Compute's `ncu`: it runs the tests, and reports a launch in each range they made."""
+
+from __future__ import annotations
+
+PROGRAM = """#!{python}
+import csv, json, os, signal, subprocess, sys, time
+arguments = sys.argv[1:]
+def of(option):
+    return arguments[arguments.index(option) + 1]
+if arguments == ["--version"]:
+    print("NVIDIA (R) Nsight Compute Command Line Profiler\\nVersion 2025.3.1.0 (build 1) (public-release)")
+    sys.exit()
+SAYS = dict(
+    permission="ERR_NVGPUCTRPERM - The user does not have permission to access NVIDIA GPU Performance Counters on the "
+    "target device 0.",
+    driver="Cuda driver is not compatible with Nsight Compute.",
+    library="Failed to initialize the profiler: LibraryNotLoaded. Check that a compatible driver library is loaded.",
+    wsl="Profiling is not supported on device 0 as it uses the Windows Subsystem for Linux (WSL).",
+    virtual="Profiling is not supported on device 0 as it is a vGPU.",
+    chip="Profiling is not supported on device 0. To find out supported GPUs refer --list-chips option.",
+    busy="Profiling failed because a driver resource was unavailable. Ensure that no other tool (like DCGM) is "
+    "concurrently collecting profiling data.",
+    metric="Failed to find metric regex:^dram__bytes_red\\\\.(sum|min)$",
+)
+RANGES = ("thread Domain:Push/Pop_Range:PL_Type:PL_Value:CLR_Type:Color:Msg_Type:Msg",
+          "Id:Domain:Start/Stop_Range:PL_Type:PL_Value:CLR_Type:Color:Msg_Type:Msg")
+broken = os.environ.get("BROKEN", "")
+with open(os.environ["CALLS"], "a") as file:
+    file.write(json.dumps(arguments) + "\\n")
+if "--import" in arguments:
+    report = json.loads(open(of("--import")).read())
+    if broken == "cut":
+        print("==ERROR== Failed to load report file")
+        sys.exit(1)
+    header = ["ID", "Process ID", "Process Name", "Host Name", *RANGES, "Kernel Name", "Context", "Stream",
+              "Block Size", "Grid Size", "Device", "CC", *report["metrics"]]
+    out = csv.writer(sys.stdout, quoting=csv.QUOTE_ALL)
+    out.writerow(header)
+    out.writerow([""] * 13 + [""] * len(report["metrics"]))
+    for number, name in enumerate(report["ranges"]):
+        nvtx = f'1 "<default domain>:{{name}}:none:none:none:none:none:none"'
+        out.writerow([number, 7, "python", "127.0.0.1", nvtx, nvtx, "silu_kernel(float *)", 1, 7, "(128, 1, 1)",
+                      "(32, 1, 1)", 0, "9.0", *(str(number + 1) for _ in report["metrics"])])
+    sys.exit()
+log, report = of("--log-file"), of("--export")
+def say(*lines):
+    with open(log, "a") as file:
+        file.write("".join(f"{{line}}\\n" for line in lines))
+if broken in SAYS:
+    say("==PROF== Connected to process 1", "==ERROR== " + SAYS[broken], "==WARNING== No kernels were profiled.")
+    sys.exit(1)
+if broken == "crash":
+    print("the injection library fell over")
+    sys.exit(3)
+if broken == "hang":
+    print("waiting for a kernel")
+    sys.stdout.flush()
+    time.sleep(600)
+status = subprocess.run(arguments[arguments.index({python!r}):]).returncode
+lines = [json.loads(line) for line in open(os.environ["KGATE_UNDER_TOOL_RESULTS"])]
+ended = [line["range"] for line in lines if line.get("state") == "ended"]
+launching = [name for name in ended if not name.endswith(os.environ.get("SILENT", "none"))]
+if broken == "replay":
+    say('==PROF== Profiling "waits_for_host" - 0: 0%', "==ERROR== LaunchFailed",
+        '==ERROR== Failed to profile "waits_for_host" in process 1')
+    launching = []
+if not launching:
+    say("==WARNING== No kernels were profiled.")
+    sys.exit(status)
+with open(report, "w") as file:
+    json.dump(dict(ranges=launching, metrics=of("--metrics").split(",")), file)
+say(f"==PROF== Report: {{report}}")
+sys.exit(status)
+"""
+"""`SILENT` is the end of a range's name in which nothing is launched; `BROKEN` is how it fails."""
+
+TESTS = """
+import os
+import pytest
+import torch
+from pytest_kgate import Problem
+
+SILU = Problem(
+    name="silu 64x64",
+    inputs=lambda g: (torch.randn(64, 64, generator=g, device=g.device),),
+    reference=torch.nn.functional.silu,
+    exact=lambda x: torch.nn.functional.silu(x.double()),
+)
+
+def good(x, out):
+    out.copy_(torch.nn.functional.silu(x))
+
+def test_one(kbench):
+    kbench(good, SILU)
+"""
+"""A user's file with one test."""
