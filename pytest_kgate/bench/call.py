@@ -138,7 +138,7 @@ def run(
 
 def not_judged(request: Request, device: Device, environment: Mapping[str, Any]) -> Record:
     """The record of a call that was neither raced nor judged: a profiler or sanitizer watched the candidate alone."""
-    return RecordBuilder(replace(request, speed=(), error=None), device, environment).finish()
+    return RecordBuilder(replace(request, speed=(), error=None, light=None), device, environment).finish()
 
 
 def _run(

@@ -60,6 +60,7 @@ def failure_text(record: Record, width: int | None = None) -> str:
         ("where", _where(record)),
         ("latency", _latencies(record)),
         ("rate", _rates(record)),
+        ("roofline", _roofline(record)),
         ("timing", _timing(record)),
         ("why", "\n".join(why(record))),
     ]
@@ -231,6 +232,14 @@ def _rates(record: Record) -> str:
         ]
         arms.append(f"{name} {' and '.join(rates)}" if rates else "")
     return ", ".join(arm for arm in arms if arm)
+
+
+def _roofline(record: Record) -> str:
+    """The least latency by what the device was seen to attain."""
+    found = record.get("roofline")
+    if not found:
+        return ""
+    return f"{text.seconds(found['floor_seconds'])} at least, measured {found['measured'][:10]}: {found['demand']}"
 
 
 def _timing(record: Record) -> str:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pytest_kgate.profile.nsight.bounds import Bound
     from pytest_kgate.statistics.gates import ErrorGate
     from pytest_kgate.statistics.gates import SpeedGate
+    from pytest_kgate.statistics.gates import SpeedOfLightGate
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,16 @@ def speedup(bound: object, *, quantile: object = 0.5, confidence: object = 0.95)
     return SpeedGate(
         bound=_number("bound", bound, "a positive finite number", above=0.0),
         quantile=_number("quantile", quantile, "a number between 0 and 1", above=0.0, below=1.0),
+        confidence=_number("confidence", confidence, "a number between 0.5 and 1", above=0.5, below=1.0),
+    )
+
+
+def speed_of_light(bound: object, *, confidence: object = 0.95) -> SpeedOfLightGate:
+    from pytest_kgate.statistics.gates import SpeedOfLightGate
+
+    share = "a share of the roofline, above 0 and at most 1.5 (0.8 is 80 %)"
+    return SpeedOfLightGate(
+        bound=_number("bound", bound, share, above=0.0, below=math.nextafter(1.5, 2.0)),
         confidence=_number("confidence", confidence, "a number between 0.5 and 1", above=0.5, below=1.0),
     )
 
@@ -148,6 +159,12 @@ MARKERS: Mapping[str, Marker] = MappingProxyType(
                 speedup,
                 _plain_signature(speedup),
                 "candidate latency / reference latency, at this quantile, must be below `bound`",
+            ),
+            Marker(
+                speed_of_light,
+                _plain_signature(speed_of_light),
+                "the candidate must reach at least this share of the device's measured roofline: of the latency that "
+                "Problem(flops=, bytes=) has at the rates of large products and copies (`kgate roofline`)",
             ),
             Marker(
                 allclose,

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pytest_kgate.profile.nsight.bounds import Bound
     from pytest_kgate.statistics.gates import ErrorGate
     from pytest_kgate.statistics.gates import SpeedGate
+    from pytest_kgate.statistics.gates import SpeedOfLightGate
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,9 @@ class Demands:
 
     speed: tuple[SpeedGate, ...] = ()
     """Outermost first (module, class, test), then from top to bottom; each bound and quantile once."""
+
+    light: SpeedOfLightGate | None = None
+    """Of the marker nearest to the test."""
 
     error: ErrorGate | None = None
     """Of the marker nearest to the test."""
@@ -56,7 +60,8 @@ class Demands:
     @property
     def resources_alone(self) -> bool:
         """Whether limits on resources are all that is demanded, for which no GPU is needed."""
-        return bool(self.resources) and not (self.speed or self.error or self.sanitize or self.metrics)
+        others = self.speed or self.light or self.error or self.sanitize or self.metrics
+        return bool(self.resources) and not others
 
 
 def register(config: pytest.Config) -> None:
@@ -117,6 +122,7 @@ def _demands(item: pytest.Item) -> Demands:
         raise _MarkError(MARKERS["perf"], f"{error.what} {error.todo}") from None
     return Demands(
         speed=tuple(speed.values()),
+        light=next(reversed(_read_all(item, "speed_of_light", once=True)), None),
         error=next(reversed(_read_all(item, "allclose")), None),
         sanitize=next(reversed(_read_all(item, "sanitize")), None),
         resources=tuple(
@@ -127,10 +133,14 @@ def _demands(item: pytest.Item) -> Demands:
     )
 
 
-def _read_all(item: pytest.Item, name: str) -> list[Any]:
+def _read_all(item: pytest.Item, name: str, *, once: bool = False) -> list[Any]:
+    """What all markers of this name say, the nearest to the test last; with `once`, two in one place are refused."""
     marker = MARKERS[name]
     values = []
     for mark in _as_written(item, name):
+        beside = next((one for one in _in_one_place(item, mark) if one is not mark), None)
+        if once and beside is not None:
+            raise _MarkError(marker, f"{_spell(mark)} and {_spell(beside)} are in one place; only one of them can hold")
         try:
             values.append(marker.read(mark))
         except (TypeError, ValueError) as error:
@@ -140,6 +150,18 @@ def _read_all(item: pytest.Item, name: str) -> list[Any]:
         except UsageError as error:
             raise _MarkError(marker, f"{_spell(mark)}: {error.what} {error.todo}") from None
     return values
+
+
+def _in_one_place(item: pytest.Item, mark: pytest.Mark) -> list[pytest.Mark]:
+    """The markers of this one's name on the same function, parameter, class or module, from the bottom up."""
+    of_parameter = getattr(getattr(item, "callspec", None), "marks", ())
+    node = next(node for node in item.listchain() if any(one is mark for one in node.own_markers))
+    by_parameter = any(one is mark for one in of_parameter)
+    return [
+        one
+        for one in node.own_markers
+        if one.name == mark.name and any(one is other for other in of_parameter) == by_parameter
+    ]
 
 
 def _as_written(item: pytest.Item, name: str) -> list[pytest.Mark]:

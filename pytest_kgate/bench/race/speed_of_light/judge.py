@@ -39,6 +39,9 @@ clocks that jump by 8 % and stay for five rounds, gates on their bound erred in 
 and in 3 % with it."""
 
 
+_SET_BY = {"flops": "FLOPs", "bytes": "bytes"}
+
+
 @dataclass(frozen=True)
 class LightDemand:
     """What is demanded of one race."""
@@ -131,7 +134,7 @@ def _judgement(
     reached += f", where {100 * bound:g} % are demanded"
     if share.high * margin < bound:
         took = f"it takes {seconds(floor.seconds / share.estimate)}, and the floor is {seconds(floor.seconds)}"
-        return LightJudgement(demand, Verdict.FAIL, f"{reached}; {took}, {floor.demand}", rounds, share)
+        return LightJudgement(demand, Verdict.FAIL, f"{reached}; {took}, by its {_SET_BY[floor.set_by]}", rounds, share)
     last = group_sequential.LOOKS[-1]
     if processes > 1:
         advice = f"over {processes} processes: more of them, or another bound, would decide it"
