@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import contextlib
 import fcntl
 import gc
@@ -23,6 +24,11 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # PyTorch's idle threads spin before they sleep, which takes the cores from the tests of the other workers, and of
     # the sessions that these start: a third of all their work. Read when PyTorch is imported, here and in those.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+_ROOT = Path(__file__).parent
+
+_STARTUP = str(_ROOT / "tests" / "support" / "startup")
+"""Holds what Python runs first in the processes that tests start."""
 
 _LONG = (
     "tests/integrity/isolation/test_isolation.py",
@@ -50,6 +56,11 @@ def pytest_configure(config: pytest.Config) -> None:
     # A shell's background jobs ignore Ctrl-C, and so would the sessions that tests start and interrupt.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if _STARTUP not in os.environ.get("PYTHONPATH", "").split(os.pathsep):
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (_STARTUP, os.environ.get("PYTHONPATH"))))
+    if not _is_worker(config):
+        # Where Python is told to write no bytecode, each of those processes would compile the whole package by itself.
+        compileall.compile_dir(_ROOT / "pytest_kgate", quiet=2)
     if hasattr(config.option, "loadscopereorder"):
         config.option.loadscopereorder = False  # xdist would begin with the files that have most tests
     if _is_worker(config):
@@ -141,6 +152,7 @@ def pytest_collection_finish() -> None:
         import_all()  # pytester forgets what its sessions import, so that each would do it anew
     gc.collect()
     gc.freeze()
+    gc.set_threshold(700, 10, 10)  # Python's own, in the processes of xdist, too
 
 
 @pytest.fixture
