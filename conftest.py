@@ -155,6 +155,22 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(700, 10, 10)  # Python's own, in the processes of xdist, too
 
 
+@pytest.fixture(scope="session")
+def warm_program() -> Iterator[str]:
+    """A program that does what Python does, in a fork of a process that has PyTorch already."""
+    from warm_python import warm_python
+
+    with warm_python() as program:
+        yield program
+
+
+@pytest.fixture
+def warm(warm_program: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What a test starts as `sys.executable` is forked; not for one that is about processes, or about the GPU."""
+    monkeypatch.setattr(sys, "executable", warm_program)
+    return warm_program
+
+
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     """Small operators gain nothing from more, and lose much where other processes want the cores."""

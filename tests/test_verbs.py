@@ -114,7 +114,7 @@ TASK = 'files: [{"name": "reference.py", "source": "reference.py"}]\ntests: [{"s
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None, warm: str) -> Path:
     """Records and a test of a user's, on a machine without compute-sanitizer; compiled kernels are not made anew."""
     pytest_kgate.build.library.binding()
     monkeypatch.setenv("KGATE_CACHE_DIR", str(cache.root()))
@@ -126,6 +126,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None) ->
     rates_kept.save(MeasuredRates(known, "2026-11-27T12:00:00", 1.0, rate, {}, copies))
     monkeypatch.setenv("KGATE_LOCK_DIR", str(tmp_path))  # nothing is timed here that is to be believed
     monkeypatch.setattr(sanitize, "find_program", lambda name: None)
+    monkeypatch.setattr("os.cpu_count", lambda: 1)  # else `simulate` starts processes
     monkeypatch.chdir(tmp_path)
     file = RecordFile(tmp_path / "records.json")
     for record in session():

@@ -34,7 +34,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_documented_evaluator_leads_a_search_by_its_feedback(folder, warm_sessions, monkeypatch):
+def test_documented_evaluator_leads_a_search_by_its_feedback(folder, warm, monkeypatch):
     (folder / "openevolve").mkdir()
     (folder / "openevolve" / "evaluation_result.py").write_text(OPENEVOLVE)
     (folder / "test_mine.py").write_text(JUDGE)

@@ -64,7 +64,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def evaluate(folder: Path, warm_sessions: None, capfd: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
+def evaluate(folder: Path, warm: str, capfd: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
     """Run the verb, in a warm session, and hold to what is true of every outcome."""
 
     def run(candidate: str, test: str = "test_it.py::test_it", *more: str) -> Answer:

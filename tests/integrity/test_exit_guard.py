@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from sample_suite import RELU
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 EXIT = (
     RELU
     + """

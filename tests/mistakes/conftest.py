@@ -27,7 +27,7 @@ def build_cache() -> Path:
 
 
 @pytest.fixture
-def folder(pytester, monkeypatch, build_cache):
+def folder(pytester, monkeypatch, build_cache, warm):
     """Where the sessions of a test run: nobody's options, no memory of earlier builds."""
     monkeypatch.setenv("KGATE_CACHE_DIR", str(build_cache))
     for variable in [name for option in OPTIONS for name in option.environ]:

@@ -14,12 +14,16 @@ from pytest_kgate.profile.under_tool import program
 
 
 @pytest.fixture
-def tool(tmp_path, monkeypatch):
-    """The stand-in is the only compute-sanitizer; returns the command lines that it was started with."""
+def tool(tmp_path, monkeypatch, warm_program):
+    """The stand-in is the only compute-sanitizer; returns the command lines that it was started with.
+
+    It is a process as any, and what it runs is forked: the sessions that it is to watch.
+    """
     folder = tmp_path / "bin"
     folder.mkdir()
     stand_in = folder / "compute-sanitizer"
-    stand_in.write_text(TOOL.format(python=sys.executable))
+    stand_in.write_text(TOOL.format(own=sys.executable, python=warm_program))
+    monkeypatch.setattr(sys, "executable", warm_program)
     stand_in.chmod(0o755)
     calls = tmp_path / "calls.jsonl"
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")

@@ -214,7 +214,7 @@ def test_narrow_pass_among_many_gates_passes_on_its_own(narrow_and_lost):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_pass_that_is_not_kept_among_many_gates_fails_the_session(narrow_and_lost, workers):
+def test_pass_that_is_not_kept_among_many_gates_fails_the_session(warm, narrow_and_lost, workers):
     if workers:
         pytest.importorskip("xdist", reason="needs pytest-xdist")
         result = narrow_and_lost.runpytest_subprocess(f"-n{workers}", "-p", "no:cacheprovider", "--kgate-fdr=0.05")
@@ -283,7 +283,7 @@ def test_first_run_of_a_test_says_nothing_of_tries(suite):
     result.stdout.no_fnmatch_line("*try 1*")
 
 
-def test_rerun_in_a_worker_sends_every_record_once(suite):
+def test_rerun_in_a_worker_sends_every_record_once(warm, suite):
     pytest.importorskip("xdist", reason="needs pytest-xdist")
     pytester = suite(count=2, ratio=1.2, conftest=RERUN)
     pytester.runpytest_subprocess("-n2", "-p", "no:cacheprovider", "--kgate-json=records.json")

@@ -183,7 +183,7 @@ def test_trace_of_pytorchs_compiler_is_not_shown_under_a_failure(pytester):
     result.stdout.no_fnmatch_line("ERROR *torch.__trace:*")
 
 
-def test_records_of_xdist_workers_reach_the_controllers_file(suite):
+def test_records_of_xdist_workers_reach_the_controllers_file(warm, suite):
     pytest.importorskip("xdist", reason="needs pytest-xdist")
     body = """
     @pytest.mark.speedup(0.95)
@@ -198,7 +198,7 @@ def test_records_of_xdist_workers_reach_the_controllers_file(suite):
     assert "PASS" in result.stdout.str()
 
 
-def test_interrupted_session_keeps_the_records_so_far(suite):
+def test_interrupted_session_keeps_the_records_so_far(warm, suite):
     body = """
     @pytest.mark.speedup(0.95)
     def test_first(kbench):

@@ -11,6 +11,8 @@ from sample_suite import RELU
 
 from pytest_kgate.system.gpu_lease import leased
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 pty = pytest.importorskip("pty", reason="needs a POSIX pseudo-terminal")
 
 SLOW_RACE = """

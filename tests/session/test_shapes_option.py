@@ -120,7 +120,7 @@ def test_a_session_under_a_tool_collects_the_chosen_shapes_too(user):
     assert "--kgate-shapes=mine.toml" in arguments_like(config)
 
 
-def test_workers_of_xdist_run_the_chosen_shapes(user):
+def test_workers_of_xdist_run_the_chosen_shapes(warm, user):
     result = user.runpytest_subprocess("--kgate-shapes=mine.toml", "-n1", "-pno:cacheprovider")
     result.assert_outcomes(passed=11)
     result.stdout.fnmatch_lines(["kgate: shapes of mine.toml, 2 of them*"])
@@ -174,7 +174,7 @@ def test_a_session_without_any_shape_runs_and_says_that_nothing_was_chosen(user)
     result.stdout.fnmatch_lines(["kgate: --kgate-shapes canonical chose nothing: *"])
 
 
-def test_a_bad_marker_is_told_under_xdist_too(pytester):
+def test_a_bad_marker_is_told_under_xdist_too(warm, pytester):
     pytester.makepyfile("import pytest\n@pytest.mark.speedup('x')\ndef test_gate():\n    pass\n")
     result = pytester.runpytest_subprocess("-n1", "-pno:cacheprovider")
     assert result.ret == pytest.ExitCode.INTERRUPTED

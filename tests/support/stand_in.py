@@ -24,7 +24,7 @@ def good(x, out):
 """
 """SiLU is an operator whose shape PyTorch tells without loading its compiler, which takes a second a process."""
 
-TOOL = """#!{python}
+TOOL = """#!{own}
 import json, os, signal, subprocess, sys, time
 arguments = sys.argv[1:]
 if arguments == ["--version"]:

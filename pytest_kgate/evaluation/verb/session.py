@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
     from typing import IO
 
     from pytest_kgate.report.record.record import Record
-
-    Start = Callable[[list[str], Mapping[str, str], IO[str]], subprocess.Popen[bytes]]
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ class Ended:
     """The end of what it printed."""
 
 
-def start(command: list[str], environment: Mapping[str, str], output: IO[str]) -> subprocess.Popen[bytes]:
+def _start(command: list[str], environment: Mapping[str, str], output: IO[str]) -> subprocess.Popen[bytes]:
     """Start the session in a process group of its own."""
     return subprocess.Popen(
         command,
@@ -80,7 +77,7 @@ def start(command: list[str], environment: Mapping[str, str], output: IO[str]) -
     )
 
 
-def judged(asked: Asked, start: Start = start) -> Ended:
+def judged(asked: Asked) -> Ended:
     """Run the session to its end or its limit; nothing that it started is left, no process and no temporary file."""
     with tempfile.TemporaryDirectory(prefix="kgate-evaluate-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
@@ -90,7 +87,7 @@ def judged(asked: Asked, start: Start = start) -> Ended:
         command += ["-p", "no:cacheprovider", "--tb=short", f"--basetemp={folder / 'pytest'}"]
         command += [asked.test, f"--kgate-json={records}", f"--kgate-candidate={asked.candidate}", *asked.arguments]
         with (folder / "output").open("w+", encoding="utf-8", errors="replace") as output, guard_process():
-            child = start(command, _environment(folder, notes), output)
+            child = _start(command, _environment(folder, notes), output)
             with contextlib.suppress(ProcessLookupError):
                 resource.prlimit(child.pid, resource.RLIMIT_CORE, (0, 0))  # to write its memory to a disk takes long
             status: int | None = None

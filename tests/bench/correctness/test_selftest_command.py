@@ -131,14 +131,14 @@ def test_coarse(kbench):
     result.stdout.fnmatch_lines(["WRONG: *", "*the rms error is * times rounding's*", "*accumulate in float32*"])
 
 
-def test_verb_runs_pytest_and_returns_its_status(suite, monkeypatch, capfd):
+def test_verb_runs_pytest_and_returns_its_status(warm, suite, monkeypatch, capfd):
     monkeypatch.chdir(suite.path)
     assert cli.main(["selftest", "-q", "test_mine.py::test_strong"]) == 0
     assert "15 of 15 mutants died" in capfd.readouterr().out
     assert cli.main(["selftest", "test_mine.py", "-k", "weak", "-q"]) == 1
 
 
-def test_verb_says_when_no_test_has_a_check(suite, monkeypatch, capfd):
+def test_verb_says_when_no_test_has_a_check(warm, suite, monkeypatch, capfd):
     monkeypatch.chdir(suite.path)
     assert cli.main(["selftest", "test_mine.py::test_without_a_check"]) == 2
     assert "None of these tests calls kbench." in capfd.readouterr().err

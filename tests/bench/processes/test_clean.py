@@ -15,7 +15,7 @@ import pytest_kgate.report.text.summary  # noqa: F401
 
 pytestmark = [
     pytest.mark.clean_process,
-    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.usefixtures("one_thread", "warm"),
     pytest.mark.skipif(not Path("/proc/self").exists(), reason="the clean process needs Linux"),
 ]
 

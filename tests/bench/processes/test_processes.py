@@ -87,7 +87,7 @@ TWO_CALLS = """first = kbench(candidate, RELU, processes=1)
 """
 
 
-def test_gate_is_judged_over_processes(suite):
+def test_gate_is_judged_over_processes(warm, suite):
     """A test's other calls are not measured again, and its rest is run by the parent only."""
     pytester = suite(body=TWO_CALLS)
     (pytester.path / "test_other.py").write_text("def test_other():\n    open('other', 'a').write('x')\n")
@@ -110,7 +110,7 @@ def test_gate_is_judged_over_processes(suite):
     result.stdout.fnmatch_lines(["*#2 3 processes*PASS*"])
 
 
-def test_worker_of_xdist_starts_processes_too(suite):
+def test_worker_of_xdist_starts_processes_too(warm, suite):
     pytest.importorskip("xdist", reason="needs pytest-xdist")
     body = """assert os.environ["PYTEST_XDIST_WORKER"] == "gw0"
     kbench(candidate, RELU)"""
@@ -129,7 +129,7 @@ def test_worker_of_xdist_starts_processes_too(suite):
         ("== 1: raise OSError('no room')", "ERROR", "*process 1 of 3: *no room*"),
     ],
 )
-def test_process_that_fails_is_named_with_what_it_said(suite, broken, verdict, said):
+def test_process_that_fails_is_named_with_what_it_said(warm, suite, broken, verdict, said):
     pytester = suite(broken=f"if TASK['process'] {broken}")
     result = pytester.runpytest_inprocess("--kgate-processes=3", "--kgate-json=records.json")
     result.assert_outcomes(failed=1)
@@ -148,7 +148,7 @@ def test_process_that_fails_is_named_with_what_it_said(suite, broken, verdict, s
         ("if TASK['process']: assert False", "*ended with status 1 before the test came to its kbench call*"),
     ],
 )
-def test_process_that_never_measures_is_explained(suite, body, said):
+def test_process_that_never_measures_is_explained(warm, suite, body, said):
     pytester = suite(body=f"{body}\n    kbench(candidate, RELU)")
     result = pytester.runpytest_inprocess("--kgate-processes=3", "--kgate-timeout=2", "--kgate-budget=1")
     result.assert_outcomes(failed=1)
@@ -157,7 +157,7 @@ def test_process_that_never_measures_is_explained(suite, body, said):
         result.stdout.fnmatch_lines(["*pytest test_it.py::test_gate --kgate-processes 1*"])
 
 
-def test_wrong_kernel_starts_no_process(suite):
+def test_wrong_kernel_starts_no_process(warm, suite):
     body = "assert not TASK['process']\n    kbench(candidate, RELU)"
     pytester = suite(broken="return torch.relu(x) + 1", body=body)
     result = pytester.runpytest_inprocess("--kgate-processes=3", "--kgate-json=records.json")

@@ -6,7 +6,6 @@ import importlib.util
 import json
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -19,30 +18,35 @@ QUICK = ("--processes", 2, "--gates", 40, "--truth-gates", 15)
 
 
 @pytest.fixture
-def kgate(tmp_path):
+def kgate(warm_program, tmp_path):
     def run(*arguments, **options):
         return subprocess.run(
-            command(*arguments), env=environment(tmp_path), capture_output=True, text=True, timeout=120, **options
+            command(warm_program, *arguments),
+            env=environment(tmp_path),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            **options,
         )
 
     return run
 
 
-def command(*arguments):
-    return [sys.executable, "-m", "pytest_kgate.cli", "calibrate", "--width", "100", *map(str, arguments)]
+def command(program, *arguments):
+    return [program, "-m", "pytest_kgate.cli", "calibrate", "--width", "100", *map(str, arguments)]
 
 
 def environment(tmp_path):
-    return {**os.environ, "KGATE_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": os.pathsep.join(sys.path)}
+    return {**os.environ, "KGATE_CACHE_DIR": str(tmp_path / "cache")}
 
 
 @pytest.fixture(scope="module")
-def calibrated(tmp_path_factory):
+def calibrated(warm_program, tmp_path_factory):
     """A file of a whole protocol, and what the command said."""
     folder = tmp_path_factory.mktemp("calibrated")
     file = folder / "fake.json"
     run = subprocess.run(
-        command("--device", "fake", *QUICK, "--json", file),
+        command(warm_program, "--device", "fake", *QUICK, "--json", file),
         env=environment(folder),
         capture_output=True,
         text=True,
@@ -139,18 +143,19 @@ def test_time_limit_ends_between_gates_and_nothing_is_lost(kgate, tmp_path):
     assert 0 < len(Calibrations.load(file).gates) < 1000
 
 
-def test_killed_run_leaves_a_file_that_can_be_read_and_continued(kgate, tmp_path):
+def test_killed_run_leaves_a_file_that_can_be_read_and_continued(warm_program, tmp_path):
     file = tmp_path / "a.json"
     arguments = ("--device", "fake", "--processes", 1, "--gates", 400, "--cases", "aa", "--json", file)
-    found = _killed_beyond(2, file, arguments, tmp_path)
+    started = command(warm_program, *arguments)
+    found = _killed_beyond(2, file, started, tmp_path)
     assert found < 400
-    assert _killed_beyond(found, file, arguments, tmp_path) > found
+    assert _killed_beyond(found, file, started, tmp_path) > found
 
 
-def _killed_beyond(gates: int, file: Path, arguments: tuple[object, ...], folder: Path) -> int:
+def _killed_beyond(gates: int, file: Path, started: list[str], folder: Path) -> int:
     """How many gates the file holds once the command was killed, which it is when there are more than so many."""
     with subprocess.Popen(
-        command(*arguments), env=environment(folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        started, env=environment(folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as parent:
         deadline = time.monotonic() + 60
         while _gates(file) <= gates and time.monotonic() < deadline:

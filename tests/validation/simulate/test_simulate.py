@@ -111,7 +111,8 @@ def test_command_writes_counts_and_puts_the_table_on_a_page(tmp_path: Path, caps
     assert file.load(path)["scenarios"][0]["cells"][0]["gates"] == 4
 
 
-def test_command_counts_some_rows_anew_and_keeps_the_others(tmp_path: Path) -> None:
+def test_command_counts_some_rows_anew_and_keeps_the_others(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 1)  # which needs no new process
     path = tmp_path / "counts.json"
     assert cli.main(["simulate", "--gates=4", "--only=ticks,independent", "--seed=7", f"--json={path}"]) == 0
     before = file.load(path)["scenarios"]
