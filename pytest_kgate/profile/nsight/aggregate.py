@@ -11,7 +11,6 @@ from pytest_kgate.profile.nsight.metrics.metric import Metric
 from pytest_kgate.profile.nsight.metrics.table import METRICS
 from pytest_kgate.profile.nsight.metrics.table import architecture
 from pytest_kgate.profile.nsight.metrics.table import base_unit
-from pytest_kgate.profile.nsight.metrics.table import raw_names
 from pytest_kgate.profile.nsight.metrics.table import written
 from pytest_kgate.report.record.facts.counters import ArmCounters
 from pytest_kgate.report.record.facts.counters import LaunchCounters
@@ -27,7 +26,7 @@ def arm_counters(launches: Sequence[LaunchCounters], arch: str, raw: Sequence[st
     asked for; `combine_raw` says how they are combined. Of each launch, these and the table's are kept.
     """
     where = architecture(arch)
-    wanted = {*raw_names(METRICS, arch), *raw}
+    wanted = {*raw, *(name for metric in METRICS.values() for name in metric.on(where))}
     kept: list[LaunchCounters] = [
         {**one, "metrics": {name: value for name, value in one["metrics"].items() if name in wanted}}
         for one in launches[:KEPT_LAUNCHES]

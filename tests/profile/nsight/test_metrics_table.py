@@ -34,7 +34,7 @@ def test_nsight_compute_knows_the_names_of_each_architecture(arch: str) -> None:
         if dot:  # what has no ending is no counter: it is known of every launch
             assert CHIPS[arch] in chips[counter], raw
         else:
-            assert raw.startswith(("launch__", "sm__maximum_warps")), raw
+            assert raw.startswith(("launch__", "sass__", "sm__maximum_warps")), raw
 
 
 def test_names_that_differ_between_architectures() -> None:

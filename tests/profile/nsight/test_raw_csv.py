@@ -13,6 +13,7 @@ import pytest
 from pytest_kgate.profile.nsight.aggregate import arm_counters
 from pytest_kgate.profile.nsight.reading.launch import UnreadableReport
 from pytest_kgate.profile.nsight.reading.numbers import decimal_mark
+from pytest_kgate.profile.nsight.reading.numbers import instance
 from pytest_kgate.profile.nsight.reading.numbers import number
 from pytest_kgate.profile.nsight.reading.raw_csv import read_raw_csv
 from pytest_kgate.profile.nsight.reading.units import factor
@@ -28,7 +29,7 @@ def test_launches_of_a_real_report() -> None:
     assert len(others) == 21
     assert first.counters["kernel"].startswith("void kgate::latency_warpgroup<__half, 64>")
     assert (first.counters["grid"], first.counters["block"]) == ([128, 1, 1], [128, 1, 1])
-    assert (first.ranges, first.process, first.device, first.arch) == (("latency 1x8x512x64",), 2354, 0, "sm_90")
+    assert (first.ranges, first.device, first.arch) == (("latency 1x8x512x64",), 0, "sm_90")
 
 
 def test_units_become_base_units() -> None:
@@ -156,3 +157,18 @@ def test_the_decimal_mark_is_told_from_numbers_that_can_only_be_read_one_way(cel
 )
 def test_units(unit: str, base: float) -> None:
     assert factor(unit) == pytest.approx(base)
+
+
+def test_barriers_are_told_from_the_instructions_by_opcode() -> None:
+    for cell in ("36 (BAR: 4; FFMA: 32)", "36 (FFMA: 32; BAR: 4)"):
+        assert (number(cell), instance(cell, "BAR"), instance(cell, "WARPSYNC")) == (36.0, 4.0, 0.0)
+    assert (number("36"), instance("36", "BAR")) == (36.0, None)
+    table = DIRECT.replace('"dram__bytes_read.max"', '"sass__inst_executed_per_opcode"')
+    table = table.replace('"1,280"', '"36 (UCGABAR_WAIT: 8; BAR: 4; FFMA: 32)"')
+    metrics = read_raw_csv(table)[0].counters["metrics"]
+    assert (metrics["sass__inst_executed_per_opcode"], metrics["sass__inst_executed_per_opcode[BAR]"]) == (36.0, 4.0)
+
+
+def test_ranges_that_were_started_are_read_as_those_that_were_pushed() -> None:
+    started = DIRECT.replace("<default domain>:cudnn 1x8x512x64:", "3:<default domain>:cudnn 1x8x512x64:")
+    assert read_raw_csv(started)[1].ranges == ("cudnn 1x8x512x64",)

@@ -118,5 +118,19 @@ STALLS = (
         "mean",
         "instructions",
     ),
+    Metric(
+        "barrier_instructions",
+        "instructions",
+        ("sass__inst_executed_per_opcode[BAR]",),
+        "Barriers of a block (`__syncthreads`), once for each warp that comes to one.",
+    ),
+    Metric("warps_launched", "warps", ("smsp__warps_launched.sum",), "Warps of the grid."),
+    Metric(
+        "barriers",
+        "barriers",
+        (),
+        "Barriers of the block that a warp comes to from its start to its end.",
+        ratio=("barrier_instructions", "warps_launched"),
+    ),
     *(_stall(reason, what) for reason, what in _STALLS.items()),
 )

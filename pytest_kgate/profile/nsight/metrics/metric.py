@@ -31,7 +31,7 @@ class Metric:
 
     raw: tuple[str, ...]
     """Nsight Compute's names on most architectures; several are added up, one that stands twice counts twice.
-    Empty for a ratio."""
+    Empty for a ratio. `name[BAR]` is one instance of a metric that has a value for each opcode."""
 
     meaning: str
     """One sentence."""

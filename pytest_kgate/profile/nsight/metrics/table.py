@@ -121,7 +121,8 @@ def written(metric: Metric, arch: str) -> str:
 def raw_names(names: Iterable[str], arch: str) -> tuple[str, ...]:
     """What Nsight Compute is to count for these short or raw names, and to combine launches; each once.
 
-    Metrics that the GPU lacks are left out. Raises `UsageError` for an unknown short name.
+    Metrics that the GPU lacks are left out. Raises `UsageError` for an unknown short name. What is one instance of a
+    metric, `name[BAR]`, is asked for by the metric's name.
     """
     where = architecture(arch)
     found: dict[str, None] = dict.fromkeys(METRICS["duration"].raw)
@@ -131,5 +132,5 @@ def raw_names(names: Iterable[str], arch: str) -> tuple[str, ...]:
             continue
         metric = find(name)
         for one in (metric.name, metric.weight, metric.bytes_name, *metric.ratio):
-            found.update(dict.fromkeys(METRICS[one].on(where) if one else ()))
+            found.update(dict.fromkeys(raw.partition("[")[0] for raw in (METRICS[one].on(where) if one else ())))
     return tuple(found)

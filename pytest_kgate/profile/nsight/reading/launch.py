@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from pytest_kgate.report.record.facts.counters import LaunchCounters
 
 
+OPCODES = (("sass__inst_executed_per_opcode", "BAR"),)
+"""Metrics with a value for each opcode, and the opcodes that are read: each becomes a metric `name[BAR]`."""
+
+
 class UnreadableReport(KgateError):
     """What Nsight Compute wrote is no whole report."""
 
@@ -24,9 +28,6 @@ class Launch:
 
     ranges: tuple[str, ...]
     """The NVTX ranges that were open, outermost first: their messages, without a domain."""
-
-    process: int
-    """Its id."""
 
     device: int
     """Index of the GPU among those that the process sees."""

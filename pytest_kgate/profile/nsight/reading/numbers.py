@@ -12,6 +12,9 @@ _SPACES = str.maketrans("", "", " \u00a0\u202f'\u2019")
 _POINT_DECIMAL = re.compile(r"-?(\d{1,3}(,\d{3})+\.\d+|\d+\.(\d{1,2}|\d{4,})|\d{1,3}(,\d{3}){2,})")
 _COMMA_DECIMAL = re.compile(r"-?(\d{1,3}(\.\d{3})+,\d+|\d+,(\d{1,2}|\d{4,})|\d{1,3}(\.\d{3}){2,})")
 
+_TOTAL = re.compile(r"(?<=\d)\s*[(\[;].*", re.DOTALL)
+"""What stands behind the total of a metric that has a value for each instance."""
+
 
 def decimal_mark(cells: Iterable[str]) -> str:
     """`.`, or `,` where a report has numbers that can only be read so: `1.234,5` or `12,25`."""
@@ -25,11 +28,19 @@ def decimal_mark(cells: Iterable[str]) -> str:
 
 
 def number(cell: str, mark: str = ".") -> float | None:
-    """Of `1,234.50` or `n/a`; None where there is no finite number."""
-    text = cell.translate(_SPACES)
+    """Of `1,234.50` or `n/a`; None where there is no finite number. Of `36 (BAR: 4; FFMA: 32)` it is the total."""
+    text = _TOTAL.sub("", cell).translate(_SPACES)
     text = text.replace("." if mark == "," else ",", "").replace(mark, ".")
     try:
         value = float(text)
     except ValueError:
         return None
     return value if math.isfinite(value) else None
+
+
+def instance(cell: str, name: str, mark: str = ".") -> float | None:
+    """The part of one instance, 0 where it is not among them; None of a cell that has no parts."""
+    if not _TOTAL.search(cell):
+        return None
+    found = re.search(rf"(?<![\w.]){re.escape(name)}\s*[:=]\s*([\d.,]*\d)", cell)
+    return number(found[1], mark) if found else 0.0

@@ -12,9 +12,11 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 
+from pytest_kgate.profile.nsight.reading.launch import OPCODES
 from pytest_kgate.profile.nsight.reading.launch import Launch
 from pytest_kgate.profile.nsight.reading.launch import UnreadableReport
 from pytest_kgate.profile.nsight.reading.numbers import decimal_mark
+from pytest_kgate.profile.nsight.reading.numbers import instance
 from pytest_kgate.profile.nsight.reading.numbers import number
 from pytest_kgate.profile.nsight.reading.units import factor
 
@@ -28,8 +30,9 @@ _ABOUT = (
 )
 """Columns that are no metrics; those of NVTX ranges are none either."""
 
-_RANGE = re.compile(r'"[^":]*:(?P<message>[^"]*?)(?::[^":]*){6}"')
-"""`"<default domain>:candidate:none:none:none:none:none:none"`: a message, then six fields about it."""
+_RANGE = re.compile(r'"(?:\d+:)?[^":]*:(?P<message>[^"]*?)(?::[^":]*){6}"')
+"""`"<default domain>:candidate:none:none:none:none:none:none"`: a message, then six fields about it. A range that was
+started and not pushed has its number in front."""
 
 _TAIL = 5
 """Lines of an unreadable report that are shown."""
@@ -38,8 +41,9 @@ _TAIL = 5
 def read_raw_csv(text: str) -> list[Launch]:
     """The launches of a report, in its order; none where ncu says that there were none.
 
-    Values are in base units; what is no finite number (`n/a`, `nan`, `no data`, words) is left out. Raises
-    `UnreadableReport` where there is no table, or one that ends in the middle.
+    Values are in base units; what is no finite number (`n/a`, `nan`, `no data`, words) is left out. Of metrics with a
+    value for each opcode, those of `OPCODES` are told where the table has them (`--print-metric-instances details`).
+    Raises `UnreadableReport` where there is no table, or one that ends in the middle.
     """
     tables = list(_tables(text))
     if not tables and _NO_KERNELS not in text:
@@ -85,23 +89,24 @@ def _launches(table: Sequence[list[str]]) -> Iterator[Launch]:
     factors = {place: factor(units[place]) for place in metrics}
     for row in rows:
         about = dict(zip(names, row, strict=True))
-        values = {}
-        for place in metrics:
-            value = number(row[place], mark)
-            if value is not None:
-                values[names[place]] = value * factors[place]
+        measured = {names[place]: _scaled(number(row[place], mark), factors[place]) for place in metrics}
+        for name, opcode in OPCODES:
+            measured[f"{name}[{opcode}]"] = instance(about.get(name, ""), opcode, mark)
         yield Launch(
             counters={
                 "kernel": about["Kernel Name"],
                 "grid": _extent(about, "Grid Size"),
                 "block": _extent(about, "Block Size"),
-                "metrics": values,
+                "metrics": {name: value for name, value in measured.items() if value is not None},
             },
             ranges=tuple(name for place in ranges for name in _RANGE.findall(row[place])),
-            process=int(about["Process ID"]),
             device=int(about["Device"]),
             arch=f"sm_{about['CC'].replace('.', '')}",
         )
+
+
+def _scaled(value: float | None, base: float) -> float | None:
+    return None if value is None else value * base
 
 
 def _extent(about: Mapping[str, str], name: str) -> list[int]:
