@@ -31,6 +31,7 @@ from pytest_kgate.profile.under_tool.variables import REFERENCES
 
 if TYPE_CHECKING:
     from pytest_kgate.report.record.facts.counters import LaunchCounters
+    from pytest_kgate.report.record.record import Record
 
 PROGRAM = "ncu"
 
@@ -82,6 +83,8 @@ class CountedCall:
     """The UUID of the GPU that it ran on."""
     launches: tuple[LaunchCounters, ...]
     """All of them, in order."""
+    places: tuple[int, ...]
+    """Of each launch among all of the report, from 0."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,8 @@ class CountedTest:
     """Of the process, shared with the tests that ran in it."""
     report: Path | None
     """The file that was kept."""
+    records: Mapping[int, Record] = field(default_factory=dict)
+    """By number of the call: candidate, problem and environment, as the child knows them; nothing is judged in them."""
     unknown: str | None = None
     """The metric for which the tool refused to count any."""
 
@@ -138,7 +143,7 @@ def _collect(tests: Sequence[str], how: Collection) -> dict[str, CountedTest]:
         kept = how.report if how.report is not None and how.report.exists() else None
         if problem is not None:
             unknown, known = refusals.unknown_metric(said), ended.collected or {"": ""}
-            return {test: CountedTest(test, problem, (), ended.seconds, kept, unknown) for test in known}
+            return {test: CountedTest(test, problem, (), ended.seconds, kept, unknown=unknown) for test in known}
         return _by_test(ended, launches, said, how, kept)
 
 
@@ -184,15 +189,17 @@ def _by_test(
         line = ended.line(test)
         calls = tuple(_call(one, launches, how.metrics) for one in line["launched"] if one["state"] == "ended")
         reason = _reason(line, calls, ended, said, how, silent=not launches)
-        found[test] = CountedTest(test, reason, calls, ended.seconds, kept)
+        records = {one["call"]: one["record"] for one in line["launched"] if one["state"] == "record"}
+        found[test] = CountedTest(test, reason, calls, ended.seconds, kept, records)
         if line["outcome"] == "lost":
             break  # the process ended in this one
     return found
 
 
 def _call(told: Mapping[str, Any], launches: Sequence[Launch], metrics: Sequence[str]) -> CountedCall:
-    own = tuple(_asked_for(one.counters, metrics) for one in launches if told["range"] in one.ranges)
-    return CountedCall(int(told["call"]), told["arm"], told["backend"], told["gpu"], own)
+    places = tuple(place for place, one in enumerate(launches) if told["range"] in one.ranges)
+    own = tuple(_asked_for(launches[place].counters, metrics) for place in places)
+    return CountedCall(int(told["call"]), told["arm"], told["backend"], told["gpu"], own, places)
 
 
 def _asked_for(counters: LaunchCounters, metrics: Sequence[str]) -> LaunchCounters:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pytest_kgate.device.protocol import Device
     from pytest_kgate.device.protocol import Workload
     from pytest_kgate.problems.problem import Problem
+    from pytest_kgate.report.record.record import Record
 
 _SEED = 1
 
@@ -80,11 +81,12 @@ def launch(item: pytest.Item, request: Request, device: Device) -> None:
                 device.synchronize()
         if arm.prepare is not None:
             arm.prepare([])
-        tell({**facts, "state": "ended", "arm": arm.name, "backend": backend, "gpu": gpu, **_cost(problem)})
+        tell({**facts, "state": "ended", "arm": arm.name, "backend": backend, "gpu": gpu})
 
 
-def _cost(problem: Problem) -> dict[str, float | None]:
-    return {"flops": problem.flops, "bytes": problem.bytes}
+def tell_record(item: pytest.Item, record: Record) -> None:
+    """Hand on what is known of candidate and problem here, for who has not raced them."""
+    tell({"launch": item.nodeid, "state": "record", "call": record["call"], "record": record})
 
 
 def _raced(test: str, call: int) -> str | None:

@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_kgate.errors import TimingError
-from pytest_kgate.profile.nsight.aggregate import arm_counters
 from pytest_kgate.profile.nsight.collection import refusals
-from pytest_kgate.profile.nsight.collection.collect import CLOCK_CONTROL
 from pytest_kgate.profile.nsight.collection.collect import PROGRAM
-from pytest_kgate.profile.nsight.collection.collect import REPLAY
 from pytest_kgate.profile.nsight.collection.collect import Collection
 from pytest_kgate.profile.nsight.collection.collect import CountedCall
 from pytest_kgate.profile.nsight.collection.collect import CountedTest
 from pytest_kgate.profile.nsight.collection.collect import collect
+from pytest_kgate.profile.nsight.collection.facts import facts_of
+from pytest_kgate.profile.nsight.collection.facts import without_counters
 from pytest_kgate.profile.nsight.metrics.table import METRICS
 from pytest_kgate.profile.nsight.metrics.table import is_raw
 from pytest_kgate.profile.nsight.metrics.table import raw_names
@@ -226,41 +225,15 @@ def _of_arm(counted: CountedTest, wants: _Wants, arm: str) -> CountedCall | None
 
 def _facts(counted: CountedTest, wants: _Wants, how: Collection) -> CountersFacts:
     candidate, reference = (_of_arm(counted, wants, arm) for arm in ("candidate", "reference"))
-    reason = counted.reason
-    if not reason and candidate is None:
-        reason = f"The test did not make this call of kbench under {PROGRAM}. It must do the same in every process."
-    elif not reason and candidate is not None and not candidate.launches:
-        reason = "The candidate launched nothing on the GPU in its call. Counters are of kernels that it launches."
-    elif not reason and candidate is not None and candidate.gpu != wants.gpu:
+    reason = ""
+    if candidate is not None and candidate.gpu != wants.gpu:
         reason = (
             f"{PROGRAM} watched GPU {candidate.gpu}, and the race was on {wants.gpu}. Set CUDA_VISIBLE_DEVICES, for "
             "the whole session, to the one to use."
         )
-    facts = _none(wants.wanted, reason)
-    facts["tool"] = how.tool
-    facts["seconds"] = counted.seconds
-    facts["sections"] = [] if how.section_set is None else [how.section_set]
-    facts["report"] = None if counted.report is None else str(counted.report)
-    if not reason and candidate is not None:
-        facts["state"] = "measured"
-        raw = [name for name in wants.wanted.metrics if is_raw(name)]
-        facts["candidate"] = arm_counters(candidate.launches, wants.arch, raw)
-        facts["reference"] = None if reference is None else arm_counters(reference.launches, wants.arch, raw)
-    return facts
+    raw = [name for name in wants.wanted.metrics if is_raw(name)]
+    return facts_of(counted, candidate, reference, how, wants.arch, raw, reason)
 
 
 def _none(wanted: Wanted, reason: str) -> CountersFacts:
-    """The facts of a call in which nothing was counted."""
-    return {
-        "state": "not measured",
-        "reason": reason,
-        "tool": "",
-        "replay": REPLAY,
-        "cache_control": wanted.cache_control,
-        "clock_control": CLOCK_CONTROL,
-        "seconds": 0.0,
-        "sections": [],
-        "report": None,
-        "candidate": None,
-        "reference": None,
-    }
+    return without_counters(wanted.cache_control, reason)
