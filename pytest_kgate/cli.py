@@ -19,11 +19,15 @@ _INTERRUPTED = 130
 
 _VERBS = {
     "report": (
-        "pytest_kgate.report.command",
+        "pytest_kgate.report.verbs.report",
         "all gates of one or several files of records, as one table",
     ),
+    "rank": (
+        "pytest_kgate.report.verbs.rank",
+        "candidates on one problem in their order, with who can't be told apart",
+    ),
     "show": (
-        "pytest_kgate.report.show",
+        "pytest_kgate.report.verbs.show",
         "the records of one test, in full",
     ),
     "simulate": (

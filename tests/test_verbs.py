@@ -40,6 +40,7 @@ class Run:
 
 RUNS = {
     "report": Run("report records.json", "PASS"),
+    "rank": Run("rank records.json", "place  candidate"),
     "show": Run("show records.json test_wmma", "demanded"),
     "simulate": Run("simulate --gates 4 --only independent", "| independent, 2 % |"),
     "calibrate": Run(f"calibrate --device host {CALIBRATES}", "sort"),

@@ -1,0 +1,88 @@
+"""Places of candidates whose speeds are known up to an interval: who can't be told apart shares places. Pure.
+
+Every candidate raced against the same reference in a race of its own, so that each ratio holds the noise of both of its
+arms, drawn independently of the other races. The difference of two log speedups therefore has the sum of their
+variances, and is compared with Student's t (Welch). All pairs are held to one level together (Bonferroni): that any two
+equal candidates of a table are ranked apart has a chance of at most 1 - confidence. A candidate's places are then those
+that are left by who is surely faster and who is surely slower (Klein, Wright and Wieczorek, J. R. Stat. Soc. C 69,
+2020).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+CONFIDENCE = 0.95
+"""Of all comparisons of a table together."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A log speedup."""
+
+    mean: float
+    se: float
+    """Its standard error; 0 where it is exact."""
+    freedom: float
+    """Degrees of freedom of that error."""
+
+    @classmethod
+    def of_interval(cls, low: float, estimate: float, high: float, confidence: float, freedom: float) -> Estimate:
+        """Of the interval of a latency ratio, candidate over reference.
+
+        The interval of a look at an early time is wider than Student's; the error that is read from it is then too
+        large, and fewer candidates are told apart than could be.
+        """
+        half = (math.log(high) - math.log(low)) / 2
+        return cls(-math.log(estimate), half / _critical(confidence, freedom), freedom)
+
+    def ends(self, confidence: float = CONFIDENCE) -> tuple[float, float]:
+        """Of the speedup's own interval."""
+        half = self.se * _critical(confidence, self.freedom)
+        return math.exp(self.mean - half), math.exp(self.mean + half)
+
+
+def mean_of(estimates: Sequence[Estimate]) -> Estimate:
+    """Of the geometric mean of independent speedups."""
+    variances = [one.se**2 for one in estimates]
+    mean = math.fsum(one.mean for one in estimates) / len(estimates)
+    return Estimate(mean, math.sqrt(math.fsum(variances)) / len(estimates), _freedom(estimates))
+
+
+def surely_faster(one: Estimate, other: Estimate, comparisons: int = 1, confidence: float = CONFIDENCE) -> bool:
+    """Whether `one` is the faster of two, at this confidence in all of so many comparisons."""
+    distance = one.mean - other.mean
+    se = math.hypot(one.se, other.se)
+    level = 1 - (1 - confidence) / comparisons
+    return distance > se * _critical(level, _freedom((one, other)))
+
+
+def places(estimates: Sequence[Estimate], comparisons: int | None = None) -> list[tuple[int, int]]:
+    """The first and the last place that each can have, from 1, in the order given.
+
+    `comparisons` is the number of pairs that are held to the level together; by default all pairs of these.
+    """
+    count = len(estimates)
+    pairs = max(1, count * (count - 1) // 2) if comparisons is None else comparisons
+    found = []
+    for one in estimates:
+        faster = sum(surely_faster(other, one, pairs) for other in estimates)
+        slower = sum(surely_faster(one, other, pairs) for other in estimates)
+        found.append((1 + faster, count - slower))
+    return found
+
+
+def _freedom(estimates: Sequence[Estimate]) -> float:
+    """Of a sum of estimates, by Welch and Satterthwaite."""
+    variances = [one.se**2 for one in estimates]
+    below = math.fsum(variance**2 / one.freedom for variance, one in zip(variances, estimates, strict=True))
+    return math.fsum(variances) ** 2 / below if below > 0 else estimates[0].freedom
+
+
+def _critical(confidence: float, freedom: float) -> float:
+    """Two-sided, of Student's t."""
+    from scipy import special
+
+    return float(special.stdtrit(freedom, (1 + confidence) / 2))

@@ -1,0 +1,154 @@
+"""Tables of places for the terminal, for a page, and for programs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Any
+
+from pytest_kgate.report import format as text
+from pytest_kgate.report.page import markdown
+from pytest_kgate.report.ranking.order import Place
+from pytest_kgate.report.ranking.places import CONFIDENCE
+from pytest_kgate.report.ranking.ranking import Table
+from pytest_kgate.report.ranking.score import WEIGHTS
+from pytest_kgate.report.text.render import table_lines
+
+SCHEMA = "pytest-kgate/ranking"
+VERSION = 1
+
+_GAP = 2
+
+
+def _number(value: float | None, digits: int = 0) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
+
+
+def _speedup(place: Place) -> str:
+    return "" if place.variant.speedup is None else text.ratio(math.exp(place.variant.speedup.mean))
+
+
+def _interval(place: Place) -> str:
+    return "" if place.variant.speedup is None else text.interval(*place.variant.speedup.ends())
+
+
+def _latency(place: Place) -> str:
+    return "" if place.variant.seconds is None else text.seconds(place.variant.seconds)
+
+
+COLUMNS: dict[str, Callable[[Place], str]] = {
+    "place": lambda one: one.text,
+    "candidate": lambda one: one.variant.name,
+    "verdict": lambda one: one.variant.verdict,
+    "speedup": _speedup,
+    f"{text.percent(CONFIDENCE)} interval": _interval,
+    "latency": _latency,
+    "registers": lambda one: _number(one.variant.registers),
+    "spilled": lambda one: _number(one.variant.spill_bytes),
+    "tensor %": lambda one: _number(one.variant.metrics.get("tensor"), 1),
+    "SM %": lambda one: _number(one.variant.metrics.get("sm"), 1),
+    "barriers": lambda one: _number(one.variant.metrics.get("barriers"), 1),
+    "score": lambda one: _number(one.score.points if one.score else None),
+}
+"""Title -> cell. A cell is empty where that was not measured."""
+
+_LEFT = ("place", "candidate", "verdict", f"{text.percent(CONFIDENCE)} interval")
+_RIGHT = tuple(title for title in COLUMNS if title not in _LEFT)
+
+
+RULE = (
+    "A range of places (1-3) holds all that a candidate can have. Whose ranges overlap can't be told apart at "
+    f"{text.percent(CONFIDENCE)} confidence, in all comparisons of a table together, by the difference of their log "
+    "speedups; they stand by what resources they take."
+)
+"""By what rule candidates share places."""
+
+
+def score_rule() -> str:
+    """What the score is made of, in one line."""
+    parts = [f"{'+' if one.points > 0 else '-'} {abs(one.points):g} {one.name}" for one in WEIGHTS]
+    return f"score = {' '.join(parts).removeprefix('+ ')}"
+
+
+def lines_of(tables: Sequence[Table], width: int, color: bool) -> list[str]:
+    """For the terminal."""
+    lines: list[str] = []
+    shared = _shared_remarks(tables)
+    for table in tables:
+        lines += [str(table.conditions), *_drawn(table, width, color)]
+        lines += [*(one for one in table.remarks if one not in shared), ""]
+    return [*lines, *shared, RULE, score_rule()]
+
+
+def page_of(tables: Sequence[Table]) -> str:
+    """In Markdown, each table below the line that says what it is about, and at the end what holds for all."""
+    parts = []
+    shared = _shared_remarks(tables)
+    for table in tables:
+        rows = [[cell(place) for cell in COLUMNS.values()] for place in table.places]
+        parts.append(f"{table.conditions}:\n\n{markdown.grid(COLUMNS, _RIGHT, rows)}")
+        parts += [f"{one}\n" for one in table.remarks if one not in shared]
+    records = {id(record): record for table in tables for record in table.records}
+    below = " ".join((*shared, RULE, f"{score_rule()}."))
+    return "\n".join([*parts, f"{below}\n"]) + markdown.conditions(records.values())
+
+
+def _shared_remarks(tables: Sequence[Table]) -> list[str]:
+    """Those of all tables in which there are scores; they are told once."""
+    scored = [table.remarks for table in tables if any(place.score is not None for place in table.places)]
+    return [one for one in scored[0] if all(one in remarks for remarks in scored)] if len(scored) > 1 else []
+
+
+def document_of(tables: Sequence[Table]) -> dict[str, Any]:
+    """In JSON's own types."""
+    return {"schema": SCHEMA, "version": VERSION, "tables": [_facts(table) for table in tables]}
+
+
+def _facts(table: Table) -> dict[str, Any]:
+    conditions = table.conditions
+    return {
+        "problem": conditions.problem,
+        "device": conditions.device,
+        "timing": conditions.timing or None,
+        "reference": conditions.reference or None,
+        "remarks": list(table.remarks),
+        "candidates": [_place_facts(place) for place in table.places],
+    }
+
+
+def _place_facts(place: Place) -> dict[str, Any]:
+    variant, speedup = place.variant, None
+    if variant.speedup is not None:
+        low, high = variant.speedup.ends()
+        speedup = {"low": low, "estimate": math.exp(variant.speedup.mean), "high": high, "confidence": CONFIDENCE}
+    return {
+        "candidate": variant.name,
+        "verdict": variant.verdict,
+        "first_place": place.first,
+        "last_place": place.last,
+        "speedup": speedup,
+        "candidate_seconds": variant.seconds,
+        "registers": variant.registers,
+        "spill_bytes": variant.spill_bytes,
+        "tensor_percent": variant.metrics.get("tensor"),
+        "sm_percent": variant.metrics.get("sm"),
+        "score": None if place.score is None else place.score.points,
+        "score_is_made_of": [] if place.score is None else list(place.score.parts),
+        "records": variant.records,
+    }
+
+
+def _drawn(table: Table, width: int, color: bool) -> list[str]:
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    drawn = RichTable(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold", show_edge=False)
+    shown = {title: [cell(place) for place in table.places] for title, cell in COLUMNS.items()}
+    shown = {title: cells for title, cells in shown.items() if any(cells)}
+    for title in shown:
+        drawn.add_column(Text(title), justify="right" if title in _RIGHT else "left", no_wrap=True)
+    for row in zip(*shown.values(), strict=True):
+        drawn.add_row(*(Text(cell) for cell in row))  # a plain string may hold what rich takes for markup: `[red]`
+    least = sum(max(len(title), *map(len, cells)) + _GAP for title, cells in shown.items())
+    return table_lines(drawn, max(width, least), color)
