@@ -74,7 +74,7 @@ def profiled(metrics: dict[str, float], **changes: Any) -> Any:
     """A record with these metrics of its candidate."""
     launches = int(metrics.get("launches", 1))
     named = {
-        name: {"value": value, "unit": METRICS[name].unit, "raw": METRICS[name].raw[0]}
+        name: {"value": value, "unit": METRICS[name].unit, "raw": name}
         for name, value in metrics.items()
         if name in METRICS
     }
