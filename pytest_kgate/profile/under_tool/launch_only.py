@@ -136,14 +136,12 @@ def _launch_once(problem: Problem, draw: Any, seed: int, arm: Arm, device: Devic
     inputs = tree.mapped(on_host, on_device)
     output = None
     if arm.takes_output:
-        output = tree.mapped(
-            _unwritten(problem, on_host), lambda one: torch.empty_like(one, device=device.torch_device)
-        )
+        output = tree.mapped(unwritten(problem, on_host), lambda one: torch.empty_like(one, device=device.torch_device))
     with blame("The candidate", CALL_CONVENTION, skips=True):
         return arm.call(inputs, output)
 
 
-def _unwritten(problem: Problem, inputs: tuple[Any, ...]) -> Any:
+def unwritten(problem: Problem, inputs: tuple[Any, ...]) -> Any:
     """Outputs on the meta device, of the shapes and dtypes that the reference returns, found without running it."""
     import torch
 

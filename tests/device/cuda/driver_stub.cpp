@@ -82,6 +82,8 @@ static int stub_node_params(void* node, KernelNodeParams* params) {
     std::memset(params, 0, sizeof *params);
     const bool by_function = node == reinterpret_cast<void*>(0x10);
     (by_function ? params->func : params->kern) = reinterpret_cast<void*>(by_function ? 0x300 : 0x400);
+    params->block[0] = 32, params->block[1] = by_function ? 4 : 1, params->block[2] = 1;
+    params->shared_bytes = by_function ? 4096 : 0;
     return 0;
 }
 static int stub_function_name(const char** name, void* function) {
@@ -90,6 +92,23 @@ static int stub_function_name(const char** name, void* function) {
 }
 static int stub_kernel_name(const char** name, void* kernel) {
     *name = kernel == reinterpret_cast<void*>(0x400) ? "second" : "?";
+    return 0;
+}
+
+static int stub_kernel_function(void** function, void* kernel) {
+    *function = reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(kernel) + 0x100);
+    return 0;
+}
+static int stub_function_attribute(int* value, int attribute, void* function) {
+    const bool first = function == reinterpret_cast<void*>(0x300);
+    if (attribute == 1) *value = 1024;            // static shared memory
+    if (attribute == 3) *value = first ? 0 : 40;  // local memory
+    if (attribute == 4) *value = first ? 72 : 12;  // registers
+    return 0;
+}
+static int stub_occupancy(int* blocks, void* function, int threads, size_t shared_bytes) {
+    std::printf("occupancy %p %d %zu\n", function, threads, shared_bytes);
+    *blocks = 5;
     return 0;
 }
 
@@ -177,6 +196,9 @@ static const Entry entries[] = {
     ENTRY("cuGraphKernelNodeGetParams", stub_node_params),
     ENTRY("cuFuncGetName", stub_function_name),
     ENTRY("cuKernelGetName", stub_kernel_name),
+    ENTRY("cuKernelGetFunction", stub_kernel_function),
+    ENTRY("cuFuncGetAttribute", stub_function_attribute),
+    ENTRY("cuOccupancyMaxActiveBlocksPerMultiprocessor", stub_occupancy),
     ENTRY("cuMemGetAllocationGranularity", stub_granularity),
     ENTRY("cuMemAddressReserve", stub_reserve),
     ENTRY("cuMemCreate", stub_create),

@@ -148,6 +148,25 @@ for graph in range(1, 5):
     assert words[3:] == ["{}"]
 
 
+def test_what_the_kernels_of_a_graph_take_is_asked_of_their_functions(said):
+    words = said("""
+from pytest_kgate.integrity.launches.graph_nodes import kernels_in
+from pytest_kgate.profile.resources.launched import use_of
+for kernel in kernels_in(SimpleNamespace(raw_cuda_graph=lambda: 1)):
+    print(use_of(*kernel))
+""")
+    first = (
+        "KernelUse(kernel='_Z5firstv', registers=72, local_bytes=0, spill_bytes=0, static_shared_bytes=1024, "
+        "dynamic_shared_bytes=4096, blocks_per_sm=5)"
+    )
+    second = (
+        "KernelUse(kernel='second', registers=12, local_bytes=40, spill_bytes=None, static_shared_bytes=1024, "
+        "dynamic_shared_bytes=0, blocks_per_sm=5)"
+    )
+    once = ["occupancy 0x300 128 4096", first]
+    assert sorted(words) == sorted([*once, "occupancy 0x500 32 0", second, *once])
+
+
 def test_memory_is_made_shown_and_given_back(said):
     assert said("""
 from pytest_kgate.integrity.isolation.shared_memory.cuda import CudaWindow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from record_schema import demand_valid
 from sample_suite import RELU
+from sample_suite import fake_device
 
 import pytest_kgate.bench.call
 import pytest_kgate.report.text.failure
@@ -69,19 +71,25 @@ def test_limits_alone_pass_or_fail_without_a_gpu(run: Run, pytester: pytest.Pyte
         @pytest.mark.resources(shared_kib=0.125)
         def test_static(kbench, sdpa_oracle):
             kbench(HERE + "/two_kernels.cu", sdpa_oracle({SHAPE}))
+
+        @pytest.mark.resources(spills=0, local_bytes=0)
+        def test_spills(kbench, sdpa_oracle, kernels):
+            kbench(kernels(HERE + "/two_kernels.cu", MAX_THREADS=1024), sdpa_oracle({SHAPE}))
         """,
         "--kgate-arch=sm_90a",
     )
-    result.assert_outcomes(passed=1, failed=2)
+    result.assert_outcomes(passed=1, failed=3)
     text = " ".join(result.stdout.str().split())
     assert "demanded registers at most 40" in text
     assert "in mine::greedy verdict FAIL: mine::greedy takes" in text
     assert "at most 40 registers are allowed (compiled for sm_90a)" in text
     assert "held shared_kib 0.25 <= 1, spills 0 bytes <= 0 bytes" in text
     assert "mine::greedy takes 0.25 KiB of shared memory a block; at most 0.125 KiB are allowed" in text
-    assert "1 PASS, 2 FAIL" in text
+    assert re.search(r"mine::greedy spills \d\d+ bytes a thread", text)
+    assert re.search(r"mine::greedy takes \d\d+ bytes of local memory a thread; at most 0 bytes are allowed", text)
+    assert "1 PASS, 3 FAIL" in text
     records = load(pytester.path / "records.json")
-    assert [record["verdict"] for record in records] == ["FAIL", "PASS", "FAIL"]
+    assert [record["verdict"] for record in records] == ["FAIL", "PASS", "FAIL", "FAIL"]
     assert {limit["name"] for limit in records[0]["limits"]} == {"registers", "shared_kib", "spills"}
     assert records[0]["timing"] is records[0]["correctness"] is None
     demand_valid(document(records))
@@ -141,18 +149,21 @@ def test_an_isolated_kernel_is_judged_too(run: Run) -> None:
     result.stdout.fnmatch_lines(["*mine::greedy takes*"])
 
 
-def test_what_runs_on_the_host_has_no_such_resources_and_its_gates_count(run: Run, pytester: pytest.Pytester) -> None:
+def test_where_nothing_is_compiled_and_no_gpu_runs_it_gates_count_all_the_same(
+    run: Run, pytester: pytest.Pytester
+) -> None:
+    pytester.makeconftest(fake_device(ratio=0.8))
     result = run(
         RELU
         + """
 @pytest.mark.resources(registers=40)
-@pytest.mark.parametrize("bound", [1e-9, 1e9])
+@pytest.mark.parametrize("bound", [0.5, 0.9])
 def test_plain(kbench, bound):
-    kbench(torch.relu, RELU, speedup=bound, budget=0.5, name="plain", check=False)
+    kbench(torch.relu, RELU, speedup=bound, name="plain")
 """
     )
     result.assert_outcomes(skipped=1, failed=1)
-    result.stdout.fnmatch_lines(["*NOT MEASURED: plain is no kernel that was compiled here, and no GPU has run it"])
+    result.stdout.fnmatch_lines(["*NOT MEASURED: plain was not compiled here, and no GPU runs it"])
     assert [one["verdict"] for one in load(pytester.path / "records.json")] == ["FAIL", "NOT MEASURED"]
 
 
