@@ -25,6 +25,7 @@ def ncu(tmp_path, monkeypatch):
     monkeypatch.setenv("CALLS", str(calls))
     monkeypatch.setenv("KGATE_LOCK_DIR", str(tmp_path))  # the name of a device that is none may be held by other tests
     monkeypatch.setattr(refusals, "_PARAMETERS", tmp_path / "params")
+    monkeypatch.setitem(sys.modules, "ncu_report", None)  # the stand-in's reports are none that it could read
     return lambda: [json.loads(line) for line in calls.read_text().splitlines()] if calls.exists() else []
 
 

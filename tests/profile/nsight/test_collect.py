@@ -11,6 +11,7 @@ import pytest
 from pytest_kgate.profile.nsight.collection import collect as collecting
 from pytest_kgate.profile.nsight.collection.collect import Collection
 from pytest_kgate.profile.nsight.collection.collect import collect
+from pytest_kgate.profile.nsight.reading.launch import Launch
 from pytest_kgate.profile.under_tool.program import find_program
 from pytest_kgate.profile.under_tool.session import EndedSession
 from pytest_kgate.profile.under_tool.session import ToolSession
@@ -96,6 +97,18 @@ def test_ranges_tell_which_launch_is_whose(how, ended):
     found = collect(["a"], how)["a"]
     assert found.reason == ""
     assert [(one.arm, len(one.launches)) for one in found.calls] == [("candidate", 2), ("reference", 1)]
+
+
+def test_of_instructions_by_opcode_the_barriers_are_kept(how, ended, monkeypatch):
+    by_opcode = "sass__inst_executed_per_opcode"
+    counters = {"kernel": "k", "grid": [1, 1, 1], "block": [1, 1, 1]}
+    launch = Launch(
+        {**counters, "metrics": {f"{by_opcode}[BAR]": 4.0, "others": 1.0}}, ("kgate.0.0.candidate",), 0, "sm_90"
+    )
+    monkeypatch.setattr(collecting, "launches_of", lambda report, raw_table: [launch])
+    ended(["a"], ["a"], ["kgate.0.0.candidate"])
+    (candidate, _) = collect(["a"], replace(how, metrics=(by_opcode,)))["a"].calls
+    assert candidate.launches[0]["metrics"] == {f"{by_opcode}[BAR]": 4.0}
 
 
 def test_a_candidate_that_launches_nothing_is_told_from_a_tool_that_sees_nothing(how, ended):

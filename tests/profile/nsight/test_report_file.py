@@ -101,7 +101,6 @@ def test_barriers_are_told_from_the_instructions_by_opcode(monkeypatch: pytest.M
 
 def test_without_the_module_the_table_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ncu_report", None)  # type: ignore[arg-type]
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert len(launches_of(Path("mine.ncu-rep"), lambda: DIRECT)) == 12
 
 

@@ -21,7 +21,7 @@ from typing import Any
 from pytest_kgate.profile.nsight.collection import refusals
 from pytest_kgate.profile.nsight.reading.launch import Launch
 from pytest_kgate.profile.nsight.reading.launch import UnreadableReport
-from pytest_kgate.profile.nsight.reading.raw_csv import read_raw_csv
+from pytest_kgate.profile.nsight.reading.report_file import launches_of
 from pytest_kgate.profile.under_tool.program import version_of
 from pytest_kgate.profile.under_tool.session import EndedSession
 from pytest_kgate.profile.under_tool.session import ToolSession
@@ -137,7 +137,7 @@ def _collect(tests: Sequence[str], how: Collection) -> dict[str, CountedTest]:
         launches: Sequence[Launch] = ()
         if problem is None and report.exists():
             try:
-                launches = read_raw_csv(raw_page(how.program, report))
+                launches = launches_of(report, lambda: raw_page(how.program, report))
             except UnreadableReport as error:
                 problem = f"{error.what} {error.todo}"
         kept = how.report if how.report is not None and how.report.exists() else None
@@ -149,7 +149,8 @@ def _collect(tests: Sequence[str], how: Collection) -> dict[str, CountedTest]:
 
 def raw_page(program: Path, report: Path) -> str:
     """All metrics of a report as CSV; raises `UnreadableReport`, as for a report that was cut off."""
-    return page(program, report, "--csv", "--page", "raw", "--print-units", "base")
+    instances = ("--print-metric-instances", "details")  # instructions by opcode
+    return page(program, report, "--csv", "--page", "raw", "--print-units", "base", *instances)
 
 
 def page(program: Path, report: Path, *arguments: str) -> str:
@@ -204,7 +205,8 @@ def _call(told: Mapping[str, Any], launches: Sequence[Launch], metrics: Sequence
 
 def _asked_for(counters: LaunchCounters, metrics: Sequence[str]) -> LaunchCounters:
     """Without what the tool adds: attributes of the device, and averages and extremes of each counter."""
-    return {**counters, "metrics": {one: counters["metrics"][one] for one in metrics if one in counters["metrics"]}}
+    own = {name: value for name, value in counters["metrics"].items() if name.partition("[")[0] in metrics}
+    return {**counters, "metrics": own}
 
 
 def _reason(
