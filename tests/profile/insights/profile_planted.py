@@ -7,13 +7,11 @@ prints it once more of the files there, without a GPU.
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 from planted_kernels import PLANTED
@@ -23,13 +21,11 @@ from pytest_kgate.profile.insights.find import insights_of
 from pytest_kgate.profile.insights.numbers import numbers_of
 from pytest_kgate.profile.nsight.metrics.table import METRICS
 from pytest_kgate.profile.nsight.metrics.table import raw_names
+from pytest_kgate.profile.nsight.reading.raw_csv import read_raw_csv
 from pytest_kgate.profile.under_tool.program import find_program
 from pytest_kgate.report.record.facts.counters import LaunchCounters
 
 ARCH = "sm_90"
-
-_BY_OPCODE = "sass__inst_executed_per_opcode"
-"""Instructions by their kind; how many of them are barriers is in instances.csv."""
 
 SHOWN = (
     *("busiest", "tensor", "fma", "alu", "xu", "dram", "l2", "l1", "shared", "lsu", "issue", "warps", "warps_possible"),
@@ -50,14 +46,14 @@ def main(folder: Path) -> int:
     with tempfile.TemporaryDirectory() as place:
         report = f"{place}/planted.ncu-rep"
         command = [ncu, "-f", "-o", report, "--profile-from-start", "off", "--clock-control", "none"]
-        command += ["--cache-control", "none", "--metrics", ",".join((*raw_names(METRICS, ARCH), _BY_OPCODE))]
+        command += ["--cache-control", "none", "--metrics", ",".join(raw_names(METRICS, ARCH))]
         done = subprocess.run([*command, sys.executable, __file__, "--launch"], check=False)
         if done.returncode:
             return done.returncode
         page = [ncu, "--import", report, "--csv", "--page", "raw", "--print-units", "base"]
-        for name, more in (("planted.csv", ()), ("instances.csv", ("--print-metric-instances", "values"))):
-            with (folder / name).open("w") as file:
-                subprocess.run([*page, *more], stdout=file, check=True)
+        page += ["--print-metric-instances", "details"]
+        with (folder / "planted.csv").open("w") as file:
+            subprocess.run(page, stdout=file, check=True)
     return show(folder)
 
 
@@ -84,8 +80,8 @@ def launch() -> None:
 def show(folder: Path) -> int:
     """Print what is found in the folder's CSV, which needs no GPU; 1 where a kernel is given another name first."""
     launches: dict[str, list[LaunchCounters]] = {}
-    for one in _launches(folder / "planted.csv"):
-        launches.setdefault(one["kernel"].partition("(")[0], []).append(one)
+    for one in read_raw_csv((folder / "planted.csv").read_text()):
+        launches.setdefault(one.counters["kernel"].partition("(")[0], []).append(one.counters)
     (folder / "planted.json").write_text(json.dumps(launches, indent=1))
     wrong = 0
     for planted in PLANTED:
@@ -98,27 +94,6 @@ def show(folder: Path) -> int:
         print("    " + " ".join(f"{name}={numbers[name]:.3g}" for name in SHOWN if name in numbers))
     print(f"{wrong} of {len(PLANTED)} are given another name first")
     return int(bool(wrong))
-
-
-def _launches(path: Path) -> Iterator[LaunchCounters]:
-    """All rows of Nsight Compute's raw page; numbers have commas between their thousands."""
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(line for line in file if line.startswith('"')))
-    for row in rows[1:]:  # behind the units
-        metrics = {name: _number(text) for name, text in row.items() if name and "__" in name}
-        yield {
-            "kernel": row["Kernel Name"],
-            "grid": [int(metrics[f"launch__grid_dim_{axis}"] or 1) for axis in "xyz"],
-            "block": [int(metrics[f"launch__block_dim_{axis}"] or 1) for axis in "xyz"],
-            "metrics": {name: value for name, value in metrics.items() if value is not None},
-        }
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text.replace(",", ""))
-    except ValueError:
-        return None
 
 
 if __name__ == "__main__":
