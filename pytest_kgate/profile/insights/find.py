@@ -38,6 +38,7 @@ def found(numbers: Numbers, rules: Sequence[Rule] = RULES) -> list[tuple[Rule, f
     """
     shares = {rule: _share(rule, numbers) for rule in rules}
     holding = [rule for rule in rules if shares[rule] >= LEAST_SHARE]
+    holding = [rule for rule in holding if not rule.alone] or holding
     weights = {rule.name: shares[rule] for rule in holding}
     for rule in reversed(holding):  # symptoms stand behind their causes in the table
         if shares[rule] >= CAUSE:
@@ -73,6 +74,8 @@ def _shown(numbers: Numbers) -> dict[str, float]:
     )
     found = dict(numbers)
     found.update({name: numbers[one] / unit for name, one, unit in scaled if one in numbers})
+    if numbers.get("launches") and "blocks" in numbers:
+        found["blocks_a_launch"] = numbers["blocks"] / numbers["launches"]
     if numbers.get("needed_bytes") and "dram_bytes" in numbers:
         found["excess_factor"] = numbers["dram_bytes"] / numbers["needed_bytes"]
     return found

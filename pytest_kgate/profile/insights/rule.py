@@ -47,5 +47,8 @@ class Rule:
     explains: tuple[str, ...] = ()
     """Names of the findings that are usual symptoms of this one. It stands before those, whatever their share."""
 
+    alone: bool = False
+    """Whether it is left out where any other rule holds."""
+
     source: str = ""
     """Where the threshold is from: the rule of Nsight Compute, a guide, a measurement."""

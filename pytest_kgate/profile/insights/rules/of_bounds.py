@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pytest_kgate.profile.insights.rule import LEAST_SHARE
 from pytest_kgate.profile.insights.rule import Numbers
 from pytest_kgate.profile.insights.rule import Rule
 
@@ -21,7 +20,7 @@ def _when(name: str, least: float, n: Numbers) -> float:
 
 def _balanced(n: Numbers) -> float:
     bound = n["tensor"] > _TENSOR or n["dram"] > _DRAM or n["warps"] < _WARPS
-    return 0.0 if bound else LEAST_SHARE
+    return 0.0 if bound else 1 - n["busiest"] / 100
 
 
 RULES = (
@@ -35,7 +34,6 @@ RULES = (
         advice="Do fewer products (skip masked tiles), or products of a narrower type; on Hopper, wgmma instead of "
         "mma.sync.",
         knobs=("BLOCK_M", "BLOCK_N"),
-        explains=("balanced",),
         source="one of the usual four rules",
     ),
     Rule(
@@ -48,7 +46,6 @@ RULES = (
         advice="Compute fewer exponentials, some of them as polynomials on the FMA pipe, or two at once in 16 bits; "
         "convert less.",
         knobs=("USE_FAST_EXP",),
-        explains=("balanced",),
         source="Nsight Compute's rule HighPipeUtilization",
     ),
     Rule(
@@ -60,7 +57,6 @@ RULES = (
         confidence="sure",
         advice="Move products to the tensor cores, work on pairs of 16-bit numbers, take constant factors out of "
         "loops.",
-        explains=("balanced",),
         source="Nsight Compute's rule HighPipeUtilization",
     ),
     Rule(
@@ -72,7 +68,7 @@ RULES = (
         confidence="sure",
         advice="Move fewer bytes: fuse with the operators before and after, or store narrower types. Faster "
         "arithmetic won't help.",
-        explains=("l2-bound", "l1-bound", "balanced"),
+        explains=("l2-bound", "l1-bound"),
         source="one of the usual four rules",
     ),
     Rule(
@@ -85,7 +81,6 @@ RULES = (
         advice="Read less from it: larger tiles, data kept in shared memory, one load for a cluster of blocks "
         "(multicast).",
         knobs=("BLOCK_M", "BLOCK_N", "CLUSTER"),
-        explains=("balanced",),
         source="Nsight Compute's SpeedOfLight rule",
     ),
     Rule(
@@ -98,18 +93,18 @@ RULES = (
         advice="Keep more in registers, load 16 bytes at once (ldmatrix, float4), let each value that was loaded be "
         "used more often.",
         knobs=("BLOCK_M", "BLOCK_N", "NUM_WARPS"),
-        explains=("balanced",),
         source="Nsight Compute's SpeedOfLight rule",
     ),
     Rule(
         name="balanced",
-        condition="tensor cores at most 50 %, device memory at most 70 %, at least 30 % of the warps",
-        needs=("tensor", "dram", "warps"),
+        condition="no other rule holds: tensor cores at most 50 %, device memory at most 70 %, 30 % of the warps",
+        needs=("tensor", "dram", "warps", "busiest"),
         share=_balanced,
         finding="Nothing stands out: tensor cores {tensor:.0f} %, device memory {dram:.0f} %, warps {warps:.0f} %.",
         confidence="maybe",
         advice="Let loads, products and exponentials run at the same time: warp specialisation, or more stages.",
         knobs=("NUM_PRODUCER_WARPS", "STAGES"),
+        alone=True,
         source="one of the usual four rules",
     ),
 )

@@ -33,7 +33,7 @@ def _limited_by(what: str, n: Numbers) -> float:
 
 
 _NEEDS = ("warps_possible", "busiest", "issue", "waves")
-_EXPLAINS = ("occupancy-bound", "latency-bound", "balanced")
+_EXPLAINS = ("occupancy-bound", "latency-bound")
 
 RULES = (
     Rule(
@@ -72,7 +72,7 @@ RULES = (
         confidence="likely",
         advice="Make more warps: more blocks, more warps a block, less of what limits how many fit.",
         knobs=("NUM_WARPS", "BLOCK_M"),
-        explains=("latency-bound", "balanced"),
+        explains=("latency-bound",),
         source="one of the usual four rules",
     ),
     Rule(
@@ -86,7 +86,6 @@ RULES = (
         advice="Start loads earlier (more stages, asynchronous copies), do independent work meanwhile, take out "
         "barriers.",
         knobs=("STAGES", "NUM_PRODUCER_WARPS", "NUM_WARPS"),
-        explains=("balanced",),
         source="Nsight Compute's rule SOLBottleneck: latency where compute and memory are below 60 %",
     ),
 )

@@ -13,7 +13,7 @@ EMPTY_LAUNCH = 2e-6
 _FEW_WAVES = 8
 """With more waves, blocks of unequal length fill the end of a launch."""
 
-_STARVED = ("occupancy-bound", "latency-bound", "balanced")
+_STARVED = ("occupancy-bound", "latency-bound")
 
 
 def _of_launches(n: Numbers) -> float:
@@ -56,8 +56,8 @@ RULES = (
         condition="less than one wave: SMs without a block, or with fewer warps than they could hold while they wait",
         needs=("waves", "blocks", "sm_count", "launches", "busiest", "issue"),
         share=_of_small_grid,
-        finding="{blocks:.0f} blocks in {launches:.0f} launches are {waves:.2g} of a wave on {sm_count:.0f} "
-        "multiprocessors: a part of the GPU has nothing to do.",
+        finding="A launch has {blocks_a_launch:.0f} blocks for {sm_count:.0f} multiprocessors, {waves:.2g} of a wave: "
+        "some have none, or fewer warps than they could hold.",
         confidence="sure",
         advice="Make more blocks: smaller tiles, or the reduction (keys, K) split between blocks.",
         knobs=("BLOCK_M", "SPLIT_KV", "CLUSTER"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pytest_kgate.profile.insights.rule import Numbers
 from pytest_kgate.profile.insights.rule import Rule
 
-_MEMORY = ("l1-bound", "l2-bound", "memory-bound", "latency-bound", "occupancy-bound", "balanced")
+_MEMORY = ("l1-bound", "l2-bound", "memory-bound", "latency-bound", "occupancy-bound")
 
 _MORE_THAN_NEEDED = 1.2
 """Times the problem's bytes: what is read at tile borders and evicted by chance stays below."""
@@ -49,7 +49,7 @@ RULES = (
         confidence="sure",
         advice="Pad the rows of the tiles, or swizzle their columns.",
         knobs=("PAD",),
-        explains=("l1-bound", "latency-bound", "balanced"),
+        explains=("l1-bound", "latency-bound"),
         source="Nsight Compute's rule SharedMemoryConflicts",
     ),
     Rule(
@@ -75,7 +75,7 @@ RULES = (
         advice="Read inputs once: larger tiles, an order of blocks in which neighbours share what the second-level "
         "cache holds, intermediate results that stay on the chip.",
         knobs=("BLOCK_M", "BLOCK_N", "KEPT_KEYS"),
-        explains=("memory-bound", "balanced"),
+        explains=("memory-bound",),
         source="the bytes that the Problem states",
     ),
 )
