@@ -78,6 +78,10 @@ _VERBS = {
         "pytest_kgate.profile.sanitizer.command",
         "run tests' kernels under compute-sanitizer; 1 if it finds anything",
     ),
+    "insights": (
+        "pytest_kgate.profile.insights.command",
+        "the rules by which findings are made of hardware counters",
+    ),
     "metrics": (
         "pytest_kgate.profile.nsight.metrics.command",
         "the short names of hardware counters, for `metrics` markers",

@@ -41,6 +41,7 @@ class Run:
 RUNS = {
     "report": Run("report records.json", "PASS"),
     "rank": Run("rank records.json", "place  candidate"),
+    "insights": Run("insights", "memory-bound (sure)"),
     "show": Run("show records.json test_wmma", "demanded"),
     "simulate": Run("simulate --gates 4 --only independent", "| independent, 2 % |"),
     "calibrate": Run(f"calibrate --device host {CALIBRATES}", "sort"),

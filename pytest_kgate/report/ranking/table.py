@@ -71,6 +71,12 @@ def score_rule() -> str:
     return f"score = {' '.join(parts).removeprefix('+ ')}"
 
 
+def weights_table() -> str:
+    """The parts of the score in Markdown."""
+    rows = [(weight.name, f"{weight.points:+g}", weight.reason) for weight in WEIGHTS]
+    return markdown.grid(("for each", "points", "why"), ("points",), rows)
+
+
 def lines_of(tables: Sequence[Table], width: int, color: bool) -> list[str]:
     """For the terminal."""
     lines: list[str] = []
