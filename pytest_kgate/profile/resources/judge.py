@@ -49,6 +49,8 @@ def judge_resources(
         return not_judged(limits, f"{name} is compiled for the CPU, which has none of these resources")
     if build is not None and not build.resources:
         return not_judged(limits, f"{name} has no CUDA kernel of its own, and is not held to those that it calls")
+    if build is not None and "-DKGATE_DEBUG" in build.flags:
+        return not_judged(limits, f"{name} is a debug build, and what it asserts takes registers")
     why = _not_launched(request, device, record)
     if why is None and isinstance(device, CudaContext):
         lease, seconds = device.environment()["gpu"]["uuid"], request.settings.timeout
@@ -61,7 +63,7 @@ def judge_resources(
         why = found if isinstance(found, str) else "it launches no kernel of its own"
     if build is None:
         return not_judged(limits, f"{name} was not compiled here, and {why}")
-    return judged(limits, compiled(request.candidate, request.problem), f"compiled for {build.arch}")
+    return judged(limits, compiled(request.candidate, request.problem), f"compiled for {build.arch}", why or "")
 
 
 def _not_launched(request: Request, device: Device, record: Record) -> str | None:

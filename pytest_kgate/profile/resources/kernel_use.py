@@ -52,9 +52,14 @@ class KernelUse:
         return self.least(resource) is not None
 
 
-def judged(limits: Sequence[ResourceLimit], uses: Sequence[KernelUse], where: str = "") -> list[LimitFacts]:
-    """Each limit held to each kernel; the kernel that decides is named. `where`: `compiled for sm_90a`, for reasons."""
-    return [_judged(limit, uses, where) for limit in limits]
+def judged(
+    limits: Sequence[ResourceLimit], uses: Sequence[KernelUse], where: str = "", unseen: str = ""
+) -> list[LimitFacts]:
+    """Each limit held to each kernel; the kernel that decides is named.
+
+    For reasons, `where` is `compiled for sm_90a`, and `unseen` a clause that says why no launch is known.
+    """
+    return [_judged(limit, uses, where, unseen) for limit in limits]
 
 
 def not_judged(limits: Sequence[ResourceLimit], reason: str) -> list[LimitFacts]:
@@ -62,7 +67,7 @@ def not_judged(limits: Sequence[ResourceLimit], reason: str) -> list[LimitFacts]
     return [_facts(limit, "NOT MEASURED", reason) for limit in limits]
 
 
-def _judged(limit: ResourceLimit, uses: Sequence[KernelUse], where: str) -> LimitFacts:
+def _judged(limit: ResourceLimit, uses: Sequence[KernelUse], where: str, unseen: str) -> LimitFacts:
     resource = limit.resource
     upper = resource.sense == "<="
     known = [(use, value) for use in uses if (value := use.least(resource.name)) is not None]
@@ -75,7 +80,8 @@ def _judged(limit: ResourceLimit, uses: Sequence[KernelUse], where: str) -> Limi
         return _facts(limit, "FAIL", f"{found}; {demand}{place}", value, worst.kernel)
     unknown = next((use for use in uses if not use.knows(resource.name)), None)
     if unknown is not None or worst is None:
-        return _facts(limit, "NOT MEASURED", resource.unknown.format(kernel=unknown.kernel if unknown else "it"))
+        reason = resource.unknown.format(kernel=unknown.kernel if unknown else "it")
+        return _facts(limit, "NOT MEASURED", f"{reason}, and {unseen}" if unseen else reason)
     return _facts(limit, "PASS", "", value, worst.kernel)
 
 

@@ -51,6 +51,7 @@ class Demands:
 
     resources: tuple[ResourceLimit, ...] = ()
     """Of each resource the limit of the marker nearest to the test."""
+
     metrics: tuple[Bound, ...] = ()
     """Of all markers, in the order of `speed`; each once."""
 
@@ -62,6 +63,11 @@ class Demands:
         """Whether limits on resources are all that is demanded, for which no GPU is needed."""
         others = self.speed or self.light or self.error or self.sanitize or self.metrics
         return bool(self.resources) and not others
+
+    @property
+    def has_limits(self) -> bool:
+        """Whether anything is demanded that may turn out not to be measured."""
+        return bool(self.resources or self.metrics or self.light)
 
 
 def register(config: pytest.Config) -> None:

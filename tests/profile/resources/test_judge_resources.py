@@ -23,6 +23,7 @@ LIBRARYS = KernelUse("cublas", 255, 0, 0, 0, 0, 1)
 BUILD = SimpleNamespace(
     resources=(Resources("mine", 80, 0, 40, 8, 8, "sm_90a"), Resources("unused", 200, 0, 0, 0, 0, "sm_90a")),
     arch="sm_90a",
+    flags=("-O3",),
     command="nvcc gone.cu -o gone.so",
 )
 
@@ -47,10 +48,11 @@ def found(monkeypatch: pytest.MonkeyPatch) -> Any:
         built: bool,
         record: Record | None = None,
         device: Any = None,
+        build: Any = BUILD,
         **settings: Any,
     ) -> dict[str, tuple[str, str, str]]:
         monkeypatch.setattr(judge, "launched", lambda device, candidate, problem: launches)
-        candidate = SimpleNamespace(build=BUILD, device_kind="cuda") if built else SimpleNamespace()
+        candidate = SimpleNamespace(build=build, device_kind="cuda") if built else SimpleNamespace()
         request = SimpleNamespace(
             candidate=candidate,
             unusable=None,
@@ -95,3 +97,16 @@ def test_what_is_not_launched_is_judged_by_the_compiler_or_not_at_all(
     assert registers[2].endswith("(compiled for sm_90a)")
     registers, spills = found(built=False, **how).values()
     assert registers == spills == ("NOT MEASURED", "", f"wmma was not compiled here, and {why}")
+
+
+def test_a_debug_build_is_not_the_kernel_that_is_in_question(found: Any) -> None:
+    debug = SimpleNamespace(**{**vars(BUILD), "flags": ("-O3", "-DKGATE_DEBUG")})
+    registers, _ = found([MINE], built=True, build=debug).values()
+    assert registers == ("NOT MEASURED", "", "wmma is a debug build, and what it asserts takes registers")
+
+
+def test_a_library_without_a_kernel_of_its_own_is_not_held_to_those_of_others(found: Any) -> None:
+    bare = SimpleNamespace(**{**vars(BUILD), "resources": ()})
+    registers, _ = found([LIBRARYS], built=True, build=bare).values()
+    assert registers[0] == "NOT MEASURED"
+    assert registers[2].startswith("wmma has no CUDA kernel of its own")

@@ -120,7 +120,7 @@ def test_with_gates_that_need_a_gpu_a_broken_limit_fails_and_one_that_holds_is_t
             "*two_kernels needs a CUDA device, and there is none here; its resources hold, compiled for sm_90a: "
             "registers * <= 128, spills 0 bytes <= 0 bytes",
             "*asks_for_shared needs a CUDA device*: spills 0 bytes <= 0 bytes; shared_kib is not known: how much "
-            "dynamic shared memory turns is launched with is known where a GPU runs it*",
+            "dynamic shared memory turns is launched with is known where a GPU runs it, and no GPU runs it",
         ]
     )
 
@@ -136,6 +136,22 @@ def test_without_an_architecture_nothing_is_judged_for_another_one(run: Run) -> 
     result.assert_outcomes(skipped=3)
     result.stdout.fnmatch_lines(["*With --kgate-arch its limits on resources are judged all the same.*"])
     run(GATED, "--kgate-require-metrics").assert_outcomes(failed=3)
+
+
+def test_a_demand_that_only_a_gpu_can_measure_is_no_reason_to_pass(run: Run) -> None:
+    body = f"""
+        @pytest.mark.resources(registers=128)
+        @pytest.mark.parametrize("marker", [pytest.mark.metrics(sm=">= 1 %"), pytest.mark.speed_of_light(0.1)])
+        def test_it(kbench, sdpa_oracle, kernels, request, marker):
+            request.applymarker(marker)
+            kbench(kernels(HERE + "/two_kernels.cu"), sdpa_oracle({SHAPE}))
+
+        @pytest.mark.metrics(sm=">= 1 %")
+        def test_metrics(kbench, sdpa_oracle, kernels):
+            kbench(kernels(HERE + "/two_kernels.cu"), sdpa_oracle({SHAPE}))
+        """
+    run(body, "--kgate-arch=sm_90a").assert_outcomes(skipped=3)
+    run(body, "--kgate-arch=sm_90a", "--kgate-require-metrics").assert_outcomes(failed=3)
 
 
 def test_an_isolated_kernel_is_judged_too(run: Run) -> None:
