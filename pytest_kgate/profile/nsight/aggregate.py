@@ -48,7 +48,7 @@ def over_launches(metric: Metric, launches: Sequence[LaunchCounters], arch: str)
     """One value of a metric for all launches of a call; None where it is not known."""
     if metric.ratio:
         above, below = (over_launches(METRICS[one], launches, arch) for one in metric.ratio)
-        return above / below if above is not None and below else None
+        return metric.scale * above / below if above is not None and below else None
     weight = METRICS[metric.weight] if metric.weight else None
     return _combined(
         [value_of(metric, one["metrics"], arch) for one in launches],
@@ -98,8 +98,8 @@ def _combined(values: Sequence[float | None], how: Combine, weights: Sequence[fl
     A launch of weight 0 has no part in a mean: a kernel that asks nothing of a cache has no hit rate.
     """
     if how == "mean":
-        if len(values) == 1:
-            return values[0]
+        if len(values) == 1 and weights[0] != 0:
+            return values[0]  # whatever it weighs
         if any(weight is None for weight in weights):
             return None
         pairs = [(value, weight) for value, weight in zip(values, weights, strict=True) if weight]

@@ -82,6 +82,23 @@ def test_a_ratio_is_of_the_sums_over_all_launches() -> None:
     assert metric == {"value": 25.0, "unit": "sectors", "raw": f"{sectors} / {LOADS}"}
 
 
+def test_loads_by_cp_async_are_no_wasted_sectors() -> None:
+    """Half of what a plain load touches is asked for; `cp.async`, which other counters count, asks for all of it."""
+    asked = "smsp__sass_data_bytes_mem_global_op"
+    sectors = LOADS.replace("requests", "sectors")
+    plain = launch({sectors: 8.0, f"{asked}_ld.sum": 128.0, f"{asked}_ldgsts.sum": 0.0})
+    copies = launch({sectors: 24.0, f"{asked}_ld.sum": 0.0, f"{asked}_ldgsts.sum": 768.0})
+    by_tma = launch({sectors: 0.0, f"{asked}_ld.sum": 0.0, f"{asked}_ldgsts.sum": 0.0})
+    found = [arm_counters(ones, "sm_90")["metrics"].get("load_efficiency") for ones in ([plain], [copies], [by_tma])]
+    assert [one and one["value"] for one in found] == [50.0, 100.0, None]
+    assert arm_counters([plain, copies], "sm_90")["metrics"]["load_efficiency"]["value"] == 87.5
+
+
+def test_a_cache_of_which_nothing_is_asked_has_no_hit_rate() -> None:
+    metrics = {"l1tex__t_bytes.sum": 0.0, "l1tex__t_sector_hit_rate.pct": 0.0}
+    assert "l1_hit" not in arm_counters([launch(metrics)], "sm_90")["metrics"]
+
+
 def test_a_sum_is_unknown_where_one_launch_has_no_value() -> None:
     assert "dram_read" not in arm_counters([launch({DRAM: 1.0}), launch()], "sm_90")["metrics"]
 

@@ -70,7 +70,7 @@ def details(row: Metric, arch: str | None = None) -> str:
 def combination(row: Metric) -> str:
     """How the values of several launches make one of the whole call."""
     if row.ratio:
-        return f"{row.ratio[0]} / {row.ratio[1]}"
+        return f"{row.ratio[0]} / {row.ratio[1]}" + (f" * {row.scale:g}" if row.scale != 1 else "")
     words = {"sum": "added up", "max": "the largest", "min": "the smallest", "mean": f"mean, weighted by {row.weight}"}
     return words[row.combine]
 
@@ -78,7 +78,13 @@ def combination(row: Metric) -> str:
 def page_table() -> str:
     """The table for a page."""
     rows = [
-        (f"`{row.name}`", row.unit, row.meaning, combination(row).replace("_", "\\_"), _raw_cell(row))
+        (
+            f"`{row.name}`",
+            row.unit,
+            row.meaning,
+            combination(row).replace("_", "\\_").replace("*", "\\*"),
+            _raw_cell(row),
+        )
         for row in METRICS.values()
     ]
     return markdown.grid(_HEAD, (), rows, cells_are_markdown=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pytest_kgate.profile.nsight.metrics.metric import Metric
 
 _GLOBAL = "pipe_lsu_mem_global_op"
+_ASKED = "smsp__sass_data_bytes_mem_global_op"
 _LOCAL = "l1tex__t_bytes_pipe_lsu_mem_local_op"
 
 DEVICE_MEMORY = (
@@ -87,9 +88,23 @@ CACHES = (
     ),
 )
 
+_OF_A_SECTOR = 100 / 32
+"""Percent of a sector's bytes that one byte is."""
+
 GLOBAL_ACCESS = (
-    Metric("load_requests", "requests", (f"l1tex__t_requests_{_GLOBAL}_ld.sum",), "Loads of warps from global memory."),
+    Metric(
+        "load_requests",
+        "requests",
+        (f"l1tex__t_requests_{_GLOBAL}_ld.sum",),
+        "Loads of warps from global memory, `cp.async` among them; those of TMA are not.",
+    ),
     Metric("load_sectors", "sectors", (f"l1tex__t_sectors_{_GLOBAL}_ld.sum",), "32-byte sectors that they touch."),
+    Metric(
+        "load_bytes",
+        "bytes",
+        (f"{_ASKED}_ld.sum", f"{_ASKED}_ldgsts.sum"),
+        "Bytes that threads ask for in these loads.",
+    ),
     Metric(
         "sectors_per_load",
         "sectors",
@@ -100,13 +115,14 @@ GLOBAL_ACCESS = (
     Metric(
         "load_efficiency",
         "%",
-        ("smsp__sass_average_data_bytes_per_sector_mem_global_op_ld.pct",),
+        (),
         "Share of the loaded sectors' bytes that threads asked for; 100 % for coalesced access of any width.",
-        "mean",
-        "load_sectors",
+        ratio=("load_bytes", "load_sectors"),
+        scale=_OF_A_SECTOR,
     ),
     Metric("store_requests", "requests", (f"l1tex__t_requests_{_GLOBAL}_st.sum",), "Stores of warps to global memory."),
     Metric("store_sectors", "sectors", (f"l1tex__t_sectors_{_GLOBAL}_st.sum",), "32-byte sectors that they touch."),
+    Metric("store_bytes", "bytes", (f"{_ASKED}_st.sum",), "Bytes that threads write in these stores."),
     Metric(
         "sectors_per_store",
         "sectors",
@@ -117,10 +133,10 @@ GLOBAL_ACCESS = (
     Metric(
         "store_efficiency",
         "%",
-        ("smsp__sass_average_data_bytes_per_sector_mem_global_op_st.pct",),
+        (),
         "Share of the stored sectors' bytes that threads wrote, as `load_efficiency`.",
-        "mean",
-        "store_sectors",
+        ratio=("store_bytes", "store_sectors"),
+        scale=_OF_A_SECTOR,
     ),
 )
 

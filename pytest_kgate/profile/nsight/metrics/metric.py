@@ -45,6 +45,9 @@ class Metric:
     ratio: tuple[str, ...] = ()
     """Of the quotient of two metrics, each over all launches: their short names."""
 
+    scale: float = 1.0
+    """Of a ratio: what it is multiplied with to be in `unit`."""
+
     elsewhere: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     """Nsight Compute's names where they are others, by architecture; an empty tuple where there is no such counter."""
 

@@ -112,9 +112,11 @@ def architecture(arch: str) -> str:
 
 
 def written(metric: Metric, arch: str) -> str:
-    """What it is made of on one of `ARCHITECTURES`, in Nsight Compute's names: `a + b`, or `a / b`."""
+    """What it is made of on one of `ARCHITECTURES`, in Nsight Compute's names: `a + b`, or `(a + b) / c * 100`."""
     if metric.ratio:
-        return " / ".join(written(METRICS[one], arch) for one in metric.ratio)
+        above, below = (METRICS[one] for one in metric.ratio)
+        written_above = f"({written(above, arch)})" if len(above.on(arch)) > 1 else written(above, arch)
+        return f"{written_above} / {written(below, arch)}" + (f" * {metric.scale:g}" if metric.scale != 1 else "")
     return " + ".join(metric.on(arch))
 
 
