@@ -82,6 +82,10 @@ _VERBS = {
         "pytest_kgate.profile.insights.command",
         "the rules by which findings are made of hardware counters",
     ),
+    "profile": (
+        "pytest_kgate.profile.nsight.command.command",
+        "tests' candidates beside their references under Nsight Compute; 1 if some can't be counted",
+    ),
     "metrics": (
         "pytest_kgate.profile.nsight.metrics.command",
         "the short names of hardware counters, for `metrics` markers",

@@ -23,6 +23,7 @@ from pytest_kgate.bench.race.speed_of_light.rates import MeasuredRates
 from pytest_kgate.bench.race.speed_of_light.rates import Rate
 from pytest_kgate.build.compiler import cache
 from pytest_kgate.device.host import HostDevice
+from pytest_kgate.profile.nsight.command import command as profile
 from pytest_kgate.profile.sanitizer import command as sanitize
 from pytest_kgate.report.record.file import RecordFile
 
@@ -65,6 +66,7 @@ RUNS = {
     "integrity": Run("integrity --device host --only exits", "| not run |"),
     "build": Run("build host", "host (x86_64)" if sys.platform == "linux" else "host"),
     "sanitize": Run("sanitize test_it.py", "compute-sanitizer was not found", 2),
+    "profile": Run("profile test_it.py", "ncu was not found", 2),
     "metrics": Run("metrics dram_read --arch sm_120", "sm_120: dram__bytes_op_read.sum"),
     "impls": Run("impls", "wmma (cuda, ready): "),
 }
@@ -117,7 +119,7 @@ TASK = 'files: [{"name": "reference.py", "source": "reference.py"}]\ntests: [{"s
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None, warm: str) -> Path:
-    """Records and a test of a user's, on a machine without compute-sanitizer; compiled kernels are not made anew."""
+    """Records and a test of a user's, on a machine without NVIDIA's tools; compiled kernels are not made anew."""
     pytest_kgate.build.library.binding()
     monkeypatch.setenv("KGATE_CACHE_DIR", str(cache.root()))
     monkeypatch.setattr(
@@ -128,6 +130,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None, wa
     rates_kept.save(MeasuredRates(known, "2026-11-27T12:00:00", 1.0, rate, {}, copies))
     monkeypatch.setenv("KGATE_LOCK_DIR", str(tmp_path))  # nothing is timed here that is to be believed
     monkeypatch.setattr(sanitize, "find_program", lambda name: None)
+    monkeypatch.setattr(profile, "find_program", lambda name: None)
     monkeypatch.setattr("os.cpu_count", lambda: 1)  # else `simulate` starts processes
     monkeypatch.chdir(tmp_path)
     file = RecordFile(tmp_path / "records.json")

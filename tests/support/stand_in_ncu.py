@@ -32,6 +32,9 @@ if "--import" in arguments:
     if broken == "cut":
         print("==ERROR== Failed to load report file")
         sys.exit(1)
+    if of("--page") != "raw":
+        print(open(os.path.join(os.environ["PAGES"], of("--page") + ".csv")).read())
+        sys.exit()
     header = ["ID", "Process ID", "Process Name", "Host Name", *RANGES, "Kernel Name", "Context", "Stream",
               "Block Size", "Grid Size", "Device", "CC", *report["metrics"]]
     out = csv.writer(sys.stdout, quoting=csv.QUOTE_ALL)
@@ -72,7 +75,8 @@ with open(report, "w") as file:
 say(f"==PROF== Report: {{report}}")
 sys.exit(status)
 """
-"""`SILENT` is the end of a range's name in which nothing is launched; `BROKEN` is how it fails."""
+"""`SILENT`: the end of a range's name in which nothing is launched. `BROKEN`: how it fails. `PAGES`: a folder that has
+other pages of reports."""
 
 TESTS = """
 import os

@@ -1,0 +1,103 @@
+"""What Nsight Compute itself says of launches in a report: results of its rules, and where warps wait."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_kgate.profile.nsight.collection.collect import page
+
+if TYPE_CHECKING:
+    from pytest_kgate.profile.nsight.collection.collect import CountedCall
+
+_KINDS = {"OPT": 0, "WRN": 1, "INF": 2}
+"""Of rules' results, in the order in which they are shown."""
+
+_MOST_LINES = 12
+_SAMPLES = "# Samples"
+_STALL = "stall_"
+_NOT_ISSUED = " (Not Issued)"
+
+
+def rules_of(program: Path, report: Path, call: CountedCall) -> list[str]:
+    """The results of all rules for the launches of a call, what promises most first; a launch's number where several.
+
+    Raises `UnreadableReport`.
+    """
+    found: list[tuple[int, int, float, str]] = []
+    for row in csv.DictReader(_rows(page(program, report, "--csv", "--page", "details"))):
+        if not row.get("Rule Name") or int(row["ID"]) not in call.places:
+            continue
+        kind, speedup = row["Rule Type"], row.get("Estimated Speedup") or "0"
+        number = call.places.index(int(row["ID"])) + 1
+        launch = f"launch {number}: " if len(call.places) > 1 else ""
+        gain = f" [{row['Estimated Speedup Type']} speedup of {speedup} % estimated]" if speedup != "0" else ""
+        found.append((number, _KINDS.get(kind, len(_KINDS)), -_number(speedup), f"{launch}{kind} {_text(row)}{gain}"))
+    return [text for *_, text in sorted(found)]
+
+
+def stalls_of(program: Path, report: Path, call: CountedCall) -> list[str]:
+    """The instructions at which the sampler found most warps, of each launch of a call, and why those waited.
+
+    Raises `UnreadableReport`.
+    """
+    lines: list[str] = []
+    for number, place in enumerate(call.places):
+        chosen = ("--launch-skip", str(place), "--launch-count", "1")
+        rows = _rows(page(program, report, "--csv", "--page", "source", "--print-source", "sass", *chosen))
+        lines.append(f"launch {number + 1}, {call.launches[number]['kernel']}:")
+        lines += _most_sampled(rows) or ["  it has no samples"]
+    return lines
+
+
+def _most_sampled(rows: Sequence[str]) -> list[str]:
+    """`12.3 %  HGMMA.64x64x16.F32 ...  (wait 60 %, math 30 %)` of the first table, the instruction with most first."""
+    table = list(csv.reader(rows))
+    start = next((place for place, row in enumerate(table) if "Source" in row and _SAMPLES in row), None)
+    if start is None:
+        return []
+    names = table[start]
+    body = []
+    for row in table[start + 1 :]:
+        if len(row) != len(names):  # the next table's name
+            break
+        body.append(dict(zip(names, row, strict=True)))
+    total = sum(_number(row[_SAMPLES]) for row in body)
+    if not total:
+        return []
+    most = sorted(body, key=lambda row: -_number(row[_SAMPLES]))[:_MOST_LINES]
+    return [
+        f"  {_number(row[_SAMPLES]) / total:6.1%}  {row['Source'].strip()}{_why(row)}"
+        for row in most
+        if _number(row[_SAMPLES])
+    ]
+
+
+def _why(row: dict[str, str]) -> str:
+    reasons = {
+        name.removeprefix(_STALL): _number(value)
+        for name, value in row.items()
+        if name.startswith(_STALL) and not name.endswith(_NOT_ISSUED)
+    }
+    samples = sum(reasons.values())
+    largest = sorted(reasons.items(), key=lambda one: -one[1])[:2]
+    shown = [f"{name} {value / samples:.0%}" for name, value in largest if value]
+    return f"  ({', '.join(shown)})" if shown else ""
+
+
+def _rows(text: str) -> list[str]:
+    """The lines of the table, without what the tool says before it."""
+    return [line for line in text.splitlines() if line.startswith('"')]
+
+
+def _text(row: dict[str, str]) -> str:
+    return f"{row['Rule Name']}: {' '.join(row['Rule Description'].split())}"
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text.replace(",", ""))
+    except ValueError:
+        return 0.0
