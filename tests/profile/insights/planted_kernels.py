@@ -50,7 +50,7 @@ PLANTED = (
     Planted("planted", "pointer_chase", "latency-bound", _LARGE),
     Planted("planted", "spilling", "spills"),
     Planted("planted", "bank_conflict", "bank-conflicts"),
-    Planted("planted", "stride_32", "uncoalesced", _LARGE, 8.0 * _LARGE / 32),
+    Planted("planted", "stride_32", "uncoalesced", 4 * _LARGE, 8.0 * 4 * _LARGE / 32),
     Planted("planted", "read_twice", "excess-bytes", _LARGE, 4.0 * _LARGE),
     Planted("planted", "tiny_kernels", "launch-overhead"),
 )

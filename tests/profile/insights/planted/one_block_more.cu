@@ -1,21 +1,13 @@
 // tail-effect: one block more than fit at once, all of them equally long: the second wave is one block.
 #include "planted.cuh"
 
-constexpr int CHAINS = 8;
-constexpr int STEPS = 8192;
+constexpr long long CYCLES = 400000;
 
 __global__ void __launch_bounds__(1024, 2) planted_one_block_more(const float* in, float* out) {
-    const float factor = in[threadIdx.x];
-    float x[CHAINS];
-    for (int chain = 0; chain < CHAINS; ++chain) x[chain] = factor + chain;
-#pragma unroll 8
-    for (int step = 0; step < STEPS; ++step) {
-#pragma unroll
-        for (auto& value : x) value = value * factor + factor;
-    }
-    float sum = 0;
-    for (const float value : x) sum += value;
-    out[planted::thread()] = sum;
+    const float value = in[planted::thread()];
+    const long long start = clock64();
+    while (clock64() - start < CYCLES) __nanosleep(1000);
+    out[planted::thread()] = value;
 }
 
 KGATE_EXPORT int kgate_sdpa(const kgate::SdpaArgs* args, void* stream) {
