@@ -53,7 +53,8 @@ def judge_resources(
         return not_judged(limits, f"{name} is a debug build, and what it asserts takes registers")
     why = _not_launched(request, device, record)
     if why is None and isinstance(device, CudaContext):
-        lease, seconds = device.environment()["gpu"]["uuid"], request.settings.timeout
+        lease = record["environment"].get("gpu", {}).get("uuid", device.kind)
+        seconds = request.settings.timeout
         with leased(lease, seconds, waiting), deadline(seconds, f"a call of {name}", when_stuck):
             found = launched(cast("CudaDevice", device), request.candidate, request.problem)
         uses = found if isinstance(found, list) else []

@@ -11,10 +11,13 @@ import torch
 
 from pytest_kgate.bench.correctness.problem_calls import workload_of
 from pytest_kgate.build.compiler import ptxas
+from pytest_kgate.device.arm import CALL_CONVENTION
 from pytest_kgate.device.arm import bind
+from pytest_kgate.device.arm import blame
 from pytest_kgate.device.arm import prepare
 from pytest_kgate.device.cuda import driver
 from pytest_kgate.device.cuda.timers.capture import Captures
+from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import KgateError
 from pytest_kgate.integrity.launches.graph_nodes import Unlisted
 from pytest_kgate.integrity.launches.graph_nodes import kernels_in
@@ -35,19 +38,24 @@ def launched(device: CudaDevice, candidate: Callable[..., Any], problem: Problem
     Spills are known of those alone that use no local memory.
     """
     arm = bind("candidate", problem.called(candidate), problem.params, problem.mutates)
+
+    def call(turn: int) -> Any:
+        with blame("the candidate", CALL_CONVENTION):
+            return arm.call(inputs, output)
+
     try:
         with device.running("looking at what the candidate launches"):
             inputs = workload_of(problem, device).draw(_SEED)
             output = _output(problem, inputs, device) if arm.takes_output else None
             try:
                 prepare([arm], [inputs])
-                arm.call(inputs, output)  # loads modules and compiles, which a capture must not
+                call(0)  # loads modules and compiles, which a capture must not
                 device.wait()
-                return _captured(device, lambda turn: arm.call(inputs, output))
+                return _captured(device, call)
             finally:
                 prepare([arm], [])
     except KgateError as error:
-        return f"a further call of it failed ({error.what})"
+        return f"a further call of it failed ({error.what.rstrip('.')})"
 
 
 def _output(problem: Problem, inputs: tuple[Any, ...], device: CudaDevice) -> Any:
@@ -62,9 +70,11 @@ def _captured(device: CudaDevice, call: Callable[[int], Any]) -> list[KernelUse]
         graph.reset()
     except (Unlisted, TypeError) as error:
         return f"this PyTorch or driver can't list what a graph launches ({error})"
-    except (RuntimeError, KgateError, driver.DriverError) as error:
+    except (RuntimeError, CandidateError) as error:
         captures.recover()
-        return f"it can't be captured in a CUDA graph ({str(error).splitlines()[0]})"
+        return f"it can't be captured in a CUDA graph ({str(error).splitlines()[0].rstrip('.')})"
+    except driver.DriverError as error:
+        return f"the driver does not tell what its kernels take ({error})"
     finally:
         captures.close()
     names = ptxas.demangled([one.kernel for one in found])

@@ -31,11 +31,10 @@ BUILD = SimpleNamespace(
 class Gpu(CudaContext):
     """A GPU that nothing runs on."""
 
+    kind = "cuda"
+
     def __init__(self, lost: str | None = None) -> None:
         self.lost = lost
-
-    def environment(self) -> dict[str, Any]:
-        return {"gpu": {"uuid": "test-judge-resources"}}
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import textwrap
 from pathlib import Path
 
@@ -100,19 +101,16 @@ def test_what_is_planned_without_a_gpu_is_what_a_gpu_launches(device, name, exte
 
 
 def candidate_of(source, tmp_path):
-    (tmp_path / "mine.py").write_text(source)
-    scope = {}
-    code = compile(source, str(tmp_path / "mine.py"), "exec")
-    import linecache
-
-    linecache.cache[str(tmp_path / "mine.py")] = (len(source), None, source.splitlines(keepends=True), "mine.py")
-    exec(code, scope)
-    return scope["relu"]
+    (tmp_path / "mine.py").write_text(source)  # Triton reads it
+    spec = importlib.util.spec_from_file_location("mine", tmp_path / "mine.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.relu
 
 
 @pytest.mark.parametrize("which", ["triton", "cupy", "compiled", "eager", "library"])
 def test_kernels_of_others_are_known_by_their_functions(device, tmp_path, which):
-    problem, kernels = RELU_PROBLEM, 1
+    problem = RELU_PROBLEM
     if which == "triton":
         pytest.importorskip("triton")
         candidate = candidate_of(TRITON, tmp_path)
@@ -127,7 +125,7 @@ def test_kernels_of_others_are_known_by_their_functions(device, tmp_path, which)
         problem, candidate = sdpa(1, 8, 512, 64), torch.nn.functional.scaled_dot_product_attention
     uses = launched(device, candidate, problem)
     assert isinstance(uses, list), uses
-    assert len(uses) >= kernels
+    assert uses
     for one in uses:
         assert 0 < one.registers <= 255
         assert one.blocks_per_sm >= 1
@@ -150,11 +148,11 @@ def test_what_can_not_be_captured_is_told(device):
 
 GATED = """
 @pytest.mark.speedup(1e9)
-@pytest.mark.resources(registers=MOST, spills=0, shared_kib=64, blocks_per_sm=1)
+@pytest.mark.resources(registers=MOST, spills=0, shared_kib=130, blocks_per_sm=1)
 def test_plain(kbench):
     kbench(torch.relu, RELU, budget=0.5)
 
-@pytest.mark.resources(registers=MOST, spills=0, shared_kib=64, blocks_per_sm=1)
+@pytest.mark.resources(registers=MOST, spills=0, shared_kib=130, blocks_per_sm=1)
 def test_latency(kbench, sdpa_oracle, kernels):
     kbench(kernels("wmma"), sdpa_oracle(Shape(1, 8, 512, 64)), budget=0.5)
 """

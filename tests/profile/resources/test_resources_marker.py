@@ -23,6 +23,7 @@ from pytest_kgate.errors import ToolchainMissing
 from pytest_kgate.problems.attention.problem import sdpa_problem
 from pytest_kgate.problems.shape import Shape
 from pytest_kgate.profile.resources.compiled import compiled
+from pytest_kgate.profile.resources.kernel_use import KernelUse
 from pytest_kgate.report.record.document import document
 from pytest_kgate.report.record.document import load
 
@@ -206,26 +207,34 @@ def test_a_marker_without_a_call_has_judged_nothing(run: Run) -> None:
     result.stdout.fnmatch_lines(["*The test has a resources marker, but never called kbench, so nothing was judged.*"])
 
 
-def used(name: str, shape: Shape, dtype: str = "float16") -> tuple[BuildResult, dict[str, tuple[int, ...]]]:
+def used(name: str, *extents: int, **more: int) -> tuple[BuildResult, list[KernelUse]]:
     kernel = load_kernel(name, arch="sm_90a")
-    uses = compiled(kernel, sdpa_problem(shape, dtype, None, None, "o"))
-    found = {one.kernel: (one.registers, one.dynamic_shared_bytes, one.blocks_per_sm) for one in uses}
-    return kernel.build, found
+    return kernel.build, compiled(kernel, sdpa_problem(Shape(*extents, **more), "float16", None, None, "o"))
 
 
-@pytest.mark.parametrize("name", ["latency", "mma", "wmma"])
-def test_of_a_shipped_kernel_only_what_the_problem_launches_is_judged(name: str) -> None:
-    build, found = used(name, Shape(1, 8, 512, 64))
-    assert len(found) == 1 < len(build.resources)
-    ((kernel, (registers, shared, blocks)),) = found.items()
-    assert "__half, 64" in kernel
-    assert registers == next(one.registers for one in build.resources if one.kernel == kernel)
-    assert shared > 0
-    assert blocks >= 1
-    _, other = used(name, Shape(1, 8, 512, 128), "bfloat16")
-    assert all("__nv_bfloat16, 128" in one for one in other)
+@pytest.mark.parametrize(
+    ("name", "extents", "dynamic_shared_bytes", "blocks_per_sm"),
+    [
+        ("latency", (1, 8, 512, 64), 82480, 2),
+        ("wmma", (1, 8, 512, 64), 129024, 1),
+        ("mma", (1, 8, 512, 64), 73728, 2),
+        ("custom_v3", (1, 8, 512, 64), 53248, 4),
+        ("latency", (2, 8, 2048, 128), 98848, 2),
+        ("wmma", (2, 8, 2048, 128), 104448, 1),
+        ("mma", (2, 8, 2048, 128), 104448, 2),
+        ("custom_v3", (2, 8, 2048, 128), 94208, 2),
+    ],
+)
+def test_of_a_shipped_kernel_what_the_problem_launches_is_judged_as_nsight_compute_sees_it_on_an_h100(
+    name: str, extents: tuple[int, ...], dynamic_shared_bytes: int, blocks_per_sm: int
+) -> None:
+    build, (one,) = used(name, *extents)
+    assert f"<__half, {extents[3]}" in one.kernel
+    assert len(build.resources) > 1
+    assert one.registers == next(entry.registers for entry in build.resources if entry.kernel == one.kernel)
+    assert (one.dynamic_shared_bytes, one.blocks_per_sm) == (dynamic_shared_bytes, blocks_per_sm)
 
 
 def test_where_a_kernel_can_not_plan_a_problem_all_of_it_is_judged() -> None:
-    build, found = used("wmma", Shape(1, 8, 512, 64, window=7))
+    build, found = used("wmma", 1, 8, 512, 64, window=7)
     assert len(found) == len(build.resources)
