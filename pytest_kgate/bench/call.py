@@ -13,9 +13,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from typing import Any
 
+from pytest_kgate.bench.correctness.check import Verification
 from pytest_kgate.bench.correctness.check import check
 from pytest_kgate.bench.correctness.check import on_small
-from pytest_kgate.bench.correctness.check import verify_timed_output
 from pytest_kgate.bench.correctness.problem_calls import demand_repeatable
 from pytest_kgate.bench.correctness.problem_calls import workload_of
 from pytest_kgate.bench.correctness.selftest import selftest
@@ -210,7 +210,7 @@ def _run(
         step("time")
         with spent("race"), deadline(settings.timeout + 2 * settings.budget, f"the race on {problem.name}", when_stuck):
             workload = workload_of(problem, device, builder.correctness.like)
-            verify = functools.partial(verify_timed_output, device, problem, builder.correctness)
+            verify = Verification(device, problem, builder.correctness)
             stopwatch: Stopwatch
             arms = (candidate, reference.arm)
 

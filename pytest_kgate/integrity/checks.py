@@ -28,6 +28,7 @@ from pytest_kgate.integrity.side_effects import background
 from pytest_kgate.integrity.side_effects import memoization
 from pytest_kgate.integrity.side_effects import streams
 from pytest_kgate.integrity.side_effects.streams import Verify
+from pytest_kgate.integrity.side_effects.wrong_values import why_wrong
 from pytest_kgate.integrity.tampering.basis import Basis
 from pytest_kgate.integrity.tampering.monkeypatches import MONKEYPATCHES
 from pytest_kgate.report.format import seconds
@@ -219,13 +220,9 @@ class IntegrityChecks:
         )
         wrong = verify(inputs, answer)
         if wrong:
-            disorder = streams.out_of_order(
-                self._device, self._candidate, workload, lambda number: seeds(_ORDER_SEEDS + number), verify
-            )
-            if disorder:
-                self.report("stream", f"the timer does not see all of the candidate's work: {disorder}.")
-            else:
-                self.report("memory", f"with new values in the buffers of its inputs: {wrong}.")
+            call = self._device, self._candidate, workload, lambda: inputs
+            cause = why_wrong(wrong, *call, verify, lambda number: seeds(_ORDER_SEEDS + number))
+            self.report("stream" if cause.unseen else "memory", f"{cause.reason}.")
         for reason in calls.findings(on_host=self._device.kind == "host"):
             self.report("memory", reason)
         if doubt and calls.slow_on_new(calls.same):

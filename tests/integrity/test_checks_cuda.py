@@ -10,8 +10,8 @@ import torch
 
 from pytest_kgate import Problem
 from pytest_kgate import Shape
+from pytest_kgate.bench.correctness.check import Verification
 from pytest_kgate.bench.correctness.check import check
-from pytest_kgate.bench.correctness.check import verify_timed_output
 from pytest_kgate.bench.correctness.problem_calls import workload_of
 from pytest_kgate.build.kernel import load_kernel
 from pytest_kgate.device.arm import Arm
@@ -216,9 +216,7 @@ def test_honest_kernel_is_not_accused(device, impl, seqlen, dtype, causal):
         inputs = workload.draw(1)
         spent = seconds_a_call(lambda: candidate.call(inputs, None))
 
-    def verify(inputs, answer):
-        return verify_timed_output(device, problem, correctness, inputs, answer)
-
+    verify = Verification(device, problem, correctness)
     checks.observe(workload, nth_seed, "graph", "hot", np.array([spent]), verify)
     checks.phase_over()
     assert checks.findings == []

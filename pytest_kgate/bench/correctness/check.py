@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from typing import Any
 from typing import TypeAlias
@@ -185,21 +186,35 @@ def answer_of(
     return answer
 
 
-def verify_timed_output(
-    device: Device, problem: Problem, correctness: Correctness, inputs: tuple[Any, ...], output: Any
-) -> str | None:
-    """Compare the output of a timed launch with the exact answer; None if right, else one sentence on how far off."""
-    with device.running("verifying a timed launch"):
-        answer = as_answer(output, correctness.like, inputs)
-        truth = truth_of(problem, correctness.reference, inputs, correctness.like)
-        output = the_worst(truth.judge(answer, correctness.gate))
-    if not output.failed:
-        return None
-    found, name = output.comparison, "" if output.output == "output" else f"{output.output}, "
-    if found.failed != "tolerance":
-        return f"a timed launch left another answer than the checked ones: {name}{found.reason}"
-    place = found.place
-    return (
-        f"a timed launch left another answer than the checked ones: {name}off by {found.error:.3g} at "
-        f"{list(place.index)}, {percent(place.wrong_fraction)} of the elements wrong"
-    )
+@dataclass(frozen=True)
+class Verification:
+    """Compares answers that were given outside of the check with exact ones; see `Verify`."""
+
+    device: Device
+    problem: Problem
+    correctness: Correctness
+    """Of the check, which the candidate has passed."""
+
+    @property
+    def checked(self) -> tuple[int, ...]:
+        """Seeds of draws on which the check found the candidate right, like those that a race draws."""
+        return tuple(draw.seed for draw in self.correctness.draws if draw.kind == "normal")
+
+    def __call__(self, inputs: tuple[Any, ...], answer: Any) -> str | None:
+        """None where the answer to these inputs is right, or one clause that says how far off it is."""
+        like = self.correctness.like
+        with self.device.running("verifying an answer"):
+            answer = as_answer(answer, like, inputs)
+            truth = truth_of(self.problem, self.correctness.reference, inputs, like)
+            output = the_worst(truth.judge(answer, self.correctness.gate))
+        if not output.failed:
+            return None
+        found, name = output.comparison, "" if output.output == "output" else f"{output.output}, "
+        if found.failed != "tolerance":
+            return f"{name}{found.reason}"
+        place = found.place
+        integers = "integers " if isinstance(place.exact, int) else ""
+        return (
+            f"{name}{integers}off by {found.error:.3g} at {list(place.index)}, {percent(place.wrong_fraction)} of the "
+            "elements wrong"
+        )

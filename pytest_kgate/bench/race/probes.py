@@ -11,6 +11,7 @@ inverse of a throughput. So probed rounds also time the candidate's calls with s
 
 from __future__ import annotations
 
+import functools
 import secrets
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -190,8 +191,12 @@ def work_undone(
     """
     import torch  # which may be missing, here and below
 
-    from pytest_kgate.integrity.side_effects.streams import out_of_order
+    from pytest_kgate.integrity.side_effects.wrong_values import why_wrong
     from pytest_kgate.problems.trees import tree
+
+    def drawn(seed: int, stayed: Any) -> tuple[Any, ...]:
+        inputs = workload.draw(seed)
+        return inputs if stayed is None else tree.with_outside(inputs, stayed, torch.device(device.torch_device))
 
     with device.running("waiting for all that the candidate has launched"):
         device.synchronize()  # on a stream of its own it may lag behind, and write into the inputs that are drawn next
@@ -205,9 +210,8 @@ def work_undone(
         reason = verify(inputs, answer)
         del inputs, answer  # one draw is in memory at a time
         if reason is not None:
-            with device.running("looking for what makes a timed launch wrong"):
-                disorder = out_of_order(device, candidate, workload, seeds, verify)
-            return f"the timer does not see all of the candidate's work: {disorder}" if disorder else reason
+            again = functools.partial(drawn, seed, stayed)
+            return why_wrong(reason, device, candidate, workload, again, verify, seeds).reason
     new = probes.new_values(*samples)
     remembers = None
     if new is not None and new.dear:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
-from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,6 +29,7 @@ from pytest_kgate.integrity.isolation.shared_memory.host import make_block
 from pytest_kgate.integrity.isolation.shared_memory.layout import Layout
 from pytest_kgate.integrity.isolation.stopwatch import IsolatedStopwatch
 from pytest_kgate.integrity.isolation.stopwatch import Seeds
+from pytest_kgate.integrity.side_effects.wrong_values import why_wrong
 from pytest_kgate.problems.trees import tree
 from pytest_kgate.system.clocks.spent import spent
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_kgate.integrity.isolation.relaunch.stopwatch import RelaunchStopwatch
+    from pytest_kgate.integrity.side_effects.streams import Verify
     from pytest_kgate.report.record.facts.integrity import IsolationFacts
     from pytest_kgate.statistics.gates import Judgement
 
@@ -105,9 +107,7 @@ class Isolation:
             self._left_changed += self._process.left_changed
             self._process = None
 
-    def stopwatch(
-        self, reference: Arm, workload: Workload, verify: Callable[[tuple[Any, ...], Any], str | None]
-    ) -> IsolatedStopwatch | RelaunchStopwatch:
+    def stopwatch(self, reference: Arm, workload: Workload, verify: Verify) -> IsolatedStopwatch | RelaunchStopwatch:
         """The stopwatch of the race; both arms' inputs are drawn from `workload`, `verify` says what is wrong."""
         self._layout = None  # the stopwatch prepares a row of its own
         self._stopwatch = self._relaunched(reference, workload, verify) or IsolatedStopwatch(
@@ -115,9 +115,7 @@ class Isolation:
         )
         return self._stopwatch
 
-    def _relaunched(
-        self, reference: Arm, workload: Workload, verify: Callable[[tuple[Any, ...], Any], str | None]
-    ) -> RelaunchStopwatch | None:
+    def _relaunched(self, reference: Arm, workload: Workload, verify: Verify) -> RelaunchStopwatch | None:
         """The stopwatch that needs no process of the candidate; None where there is none for this candidate."""
         if self._device.kind != "cuda" or self._timer == "wall":
             return None
@@ -138,7 +136,7 @@ class Isolation:
         self.__exit__()
         return stopwatch
 
-    def undone(self, workload: Workload, verify: Callable[[tuple[Any, ...], Any], str | None]) -> str | None:
+    def undone(self, workload: Workload, verify: Verify) -> str | None:
         """Why the timed calls may not have done the work; None where all answers that were kept are right."""
         assert self._stopwatch is not None
         start = time.perf_counter()
@@ -149,7 +147,8 @@ class Isolation:
                 inputs = workload.draw(seed)
                 reason = verify(inputs, tree.mapped(answer, lambda one: one.to(self._device.torch_device)))
             if reason is not None:
-                return reason
+                again = functools.partial(workload.draw, seed)
+                return why_wrong(reason, self._device, self.arm, workload, again, verify, None).reason
             self._verified.append(seed)
         return None
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
-from typing import TypeAlias
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -41,8 +42,16 @@ _LATE_SECONDS = 10e-3
 _NOISE_SECONDS = 5e-6
 """A GPU that is waited for so much longer than an idle one is busy; shorter differences are the host's noise."""
 
-Verify: TypeAlias = Callable[[tuple[Any, ...], Any], "str | None"]
-"""Of inputs and an answer: None where it is right, or one clause that says how far off it is."""
+
+class Verify(Protocol):
+    """Compares answers that were given outside of the check with exact ones."""
+
+    @property
+    def checked(self) -> Sequence[int]:
+        """Seeds of draws on which the check found the candidate right, like those that a race draws."""
+
+    def __call__(self, inputs: tuple[Any, ...], answer: Any) -> str | None:
+        """None where the answer to these inputs is right, or one clause that says how far off it is."""
 
 
 def finishes_late(arm: Arm, workload: Workload, seed: int) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import NamedTuple
 
@@ -9,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from pytest_kgate.bench.correctness.check import Verification
 from pytest_kgate.bench.correctness.check import check
-from pytest_kgate.bench.correctness.check import verify_timed_output
 from pytest_kgate.bench.correctness.problem_calls import workload_of
 from pytest_kgate.device.arm import InPlace
 from pytest_kgate.device.arm import bind
@@ -28,6 +29,10 @@ CANDIDATE = """
 def step(x, state, hyper, bias):
     state["sum"].add_(x, alpha=hyper["scale"])
     return [x * hyper["scale"], state["sum"].argmax(-1)]
+
+def wrong_on_some(x, state, hyper, bias):
+    values, places = step(x, state, hyper, bias)
+    return [values, places + 1 if x[0, 0] == 100 else places]
 
 def careless(x, state, hyper, bias):
     x.mul_(2)
@@ -72,11 +77,29 @@ def test_isolated_candidate_with_trees_in_and_out_is_checked_and_timed(tmp_path)
         found = check(device, PROBLEM, isolation.arm, reference, None, 42)
         assert not found.failed, found.reason
         workload = workload_of(PROBLEM, device, found.like)
-        verify = functools.partial(verify_timed_output, device, PROBLEM, found)
+        verify = Verification(device, PROBLEM, found)
         stopwatch = isolation.stopwatch(reference, workload, verify)
         stopwatch.round(RoundSeeds(1, 2), np.array([0, 1]))
         assert stopwatch.kept
         assert isolation.undone(workload, verify) is None
+
+
+def test_isolated_candidate_that_is_wrong_on_values_of_the_race_is_called_alone_on_them(tmp_path):
+    def draw(generator):
+        x, *others = PROBLEM.inputs(generator)
+        if generator.initial_seed() < 10**6:  # as those of its timed calls are
+            x[0, 0] = 100
+        return (x, *others)
+
+    problem = dataclasses.replace(PROBLEM, inputs=draw)
+    device, reference = HostDevice(), bind("reference", step, {}, PROBLEM.mutates)
+    with isolated(tmp_path, "wrong_on_some") as isolation:
+        found = check(device, problem, isolation.arm, reference, None, 42)
+        assert not found.failed, found.reason
+        workload, verify = workload_of(problem, device, found.like), Verification(device, problem, found)
+        isolation.stopwatch(reference, workload, verify).round(RoundSeeds(1, 2), np.array([0, 1]))
+        reason = isolation.undone(workload, verify)
+    assert reason.startswith("on values drawn for the race its answer is wrong, in a timed launch and in a call alone")
 
 
 def test_isolated_candidate_that_changes_what_it_may_not_is_told(tmp_path):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from stand_in_gpu import stand_in_gpu
 
+from pytest_kgate.bench.correctness.check import Verification
 from pytest_kgate.bench.correctness.check import check
-from pytest_kgate.bench.correctness.check import verify_timed_output
 from pytest_kgate.bench.correctness.problem_calls import workload_of
 from pytest_kgate.device.arm import bind
 from pytest_kgate.device.cuda.timers.queue import QueueStopwatch
@@ -29,4 +29,4 @@ def test_timed_launches_of_an_honest_candidate_are_right(monkeypatch, operator):
     found = stopwatch.round(RoundSeeds(1, 2, (3, 4, 5)), np.repeat(np.arange(2), 2))
     assert found.probe.answers
     for seed, answer in found.probe.answers:
-        assert verify_timed_output(host, problem, checked, workload.draw(seed), answer) is None
+        assert Verification(host, problem, checked)(workload.draw(seed), answer) is None
