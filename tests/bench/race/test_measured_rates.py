@@ -18,6 +18,7 @@ from pytest_kgate.bench.race.speed_of_light.rates import Rate
 from pytest_kgate.bench.race.speed_of_light.rates import floor_of
 from pytest_kgate.device.fake.device import FakeDevice
 from pytest_kgate.device.host import HostDevice
+from pytest_kgate.device.protocol import Reading
 
 MIB = 2**20
 GPU = MeasuredRates(
@@ -188,6 +189,36 @@ def test_a_cache_folder_that_can_not_be_written_to_costs_a_measurement_and_no_fa
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(kept, "root", lambda: tmp_path / "file")
     assert kept.rates_of(Scripted()).copies
+
+
+def _busy(rounds):
+    return {"foreign_cpu": 1.4, "steal": 0.0, "candidate_wait": 0.3, "reference_wait": 0.3}
+
+
+@pytest.mark.parametrize(
+    ("busy", "said"),
+    [
+        ({"evidence": _busy}, "other work took 1.4 of the machine's cores"),
+        ({"machine": lambda rounds: Reading(foreign_processes=2)}, "2 other processes had the GPU open"),
+    ],
+    ids=["host", "gpu"],
+)
+def test_rates_that_other_work_may_have_lowered_are_not_kept(folder, busy, said):
+    device = Scripted("disturbed", **busy)
+    rates = kept.rates_of(device)
+    assert said in rates.disturbed
+    assert not folder.exists()
+    count = len(device.timed)
+    assert kept.rates_of(device, accept_disturbed=True) is rates
+    assert len(device.timed) == count
+    kept.rates_of(device)
+    assert len(device.timed) > count
+
+
+def test_rates_of_a_machine_that_is_hardly_used_by_others_are_kept(folder):
+    busy = {**_busy(0), "candidate_wait": 0.01, "reference_wait": 0.01}
+    assert kept.rates_of(Scripted(evidence=lambda rounds: busy)).disturbed == ""
+    assert folder.exists()
 
 
 def test_the_host_is_measured_by_pytorch_on_all_its_threads_and_no_setting_is_left_changed(monkeypatch):

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
+from pytest_kgate import Problem
 from pytest_kgate.bench.race import race
 from pytest_kgate.bench.race.retry import race_with_retry
+from pytest_kgate.bench.race.speed_of_light import limit
 from pytest_kgate.bench.race.speed_of_light.judge import LightDemand
 from pytest_kgate.bench.race.speed_of_light.judge import judge_light
 from pytest_kgate.bench.race.speed_of_light.judge import judge_light_processes
@@ -17,6 +19,8 @@ from pytest_kgate.bench.race.speed_of_light.limit import LightAsked
 from pytest_kgate.bench.race.speed_of_light.rates import MeasuredFloor
 from pytest_kgate.bench.race.speed_of_light.rates import MeasuredRates
 from pytest_kgate.bench.race.speed_of_light.rates import Rate
+from pytest_kgate.bench.request import Request
+from pytest_kgate.bench.request import Settings
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.fake.device import FakeDevice
 from pytest_kgate.device.fake.noise import Autoregressive
@@ -161,16 +165,16 @@ def asked(floor=FLOOR, bound=0.8):
 
 def test_the_limit_of_a_record_is_in_percent_and_says_by_what_the_floor_is_set():
     found = raced(device(200e-6), demand())
-    limit = asked().limit(found.light, None)
-    assert (limit["verdict"], limit["bound"], limit["unit"], limit["sense"]) == ("FAIL", 80.0, "%", ">=")
-    assert limit["value"] == pytest.approx(40, rel=0.01)
-    assert limit["interval"]["low"] < limit["value"] < limit["interval"]["high"]
+    facts = asked().limit(found.light, None)
+    assert (facts["verdict"], facts["bound"], facts["unit"], facts["sense"]) == ("FAIL", 80.0, "%", ">=")
+    assert facts["value"] == pytest.approx(40, rel=0.01)
+    assert facts["interval"]["low"] < facts["value"] < facts["interval"]["high"]
     assert asked().roofline()["set_by"] == "flops"
 
 
 def test_a_race_that_is_not_to_be_trusted_measures_no_share():
-    limit = asked().limit(raced(device(), demand()).light, "the machine was busy")
-    assert (limit["verdict"], limit["reason"], limit["value"]) == ("NOT MEASURED", "the machine was busy", None)
+    facts = asked().limit(raced(device(), demand()).light, "the machine was busy")
+    assert (facts["verdict"], facts["reason"], facts["value"]) == ("NOT MEASURED", "the machine was busy", None)
 
 
 @pytest.mark.parametrize(
@@ -188,6 +192,21 @@ def test_a_share_above_one_is_explained(floor, cache, said):
     assert "faster than the measured roofline" in warning
     assert said in warning
     assert asked(floor).warnings(raced(device(), demand(floor=floor)).light, cache) == []
+
+
+@pytest.mark.parametrize("accepted", [False, True])
+def test_a_roofline_that_other_work_has_lowered_judges_nothing_unless_it_is_accepted(monkeypatch, accepted):
+    busy = replace(RATES, disturbed="other work took 1.4 of the machine's cores")
+    monkeypatch.setattr(limit.kept, "rates_of", lambda device, accept_disturbed: busy)
+    problem = Problem("copy", lambda g: (), lambda: None, lambda: None, bytes=1e6)
+    settings = Settings(foreign_load="warn" if accepted else "invalid")
+    wanted = Request("t", 0, lambda: None, problem, (), None, settings, light=SpeedOfLightGate(0.8))
+    found = limit.light_of(wanted, device())
+    if accepted:
+        assert found.warnings(None, "hot")[0].endswith("accepted as asked: other work took 1.4 of the machine's cores")
+    else:
+        assert found.limit(None, None)["verdict"] == "NOT MEASURED"
+        assert "could not be measured, since other work took 1.4 of the machine's cores meanwhile" in found.why_not
 
 
 def test_a_rate_that_was_measured_on_a_busy_machine_and_flops_without_a_rate_are_warned_of():

@@ -46,6 +46,8 @@ def run(options: argparse.Namespace) -> int:
     if options.json is not None:
         json_file.save(options.json, kept.to_json(rates) + "\n")
     print("\n".join(lines_of(rates)))
+    if rates.disturbed:
+        print(f"kgate: not kept, since {rates.disturbed}: these rates may be too low", file=sys.stderr)
     return 0
 
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from pytest_kgate.report.record.facts.limits import RooflineFacts
     from pytest_kgate.statistics.gate_facts import IntervalFacts
 
-_DISTURBED = 0.1
-"""Spread of a rate's rounds above which something else was at work when it was measured."""
+_VARIED = 0.1
+"""Spread of a rate's rounds above which a reader is told."""
 
 
 @dataclass(frozen=True)
@@ -86,13 +86,15 @@ class LightAsked:
         if self.demand is None or self.rates is None:
             return []
         floor, found = self.demand.floor, list[str]()
-        if floor.left_out:
-            found.append(f"the measured roofline is of bytes alone: {floor.left_out}")
-        if floor.spread > _DISTURBED:
+        if self.rates.disturbed:
+            found.append(f"the measured roofline may be too low, accepted as asked: {self.rates.disturbed}")
+        elif floor.spread > _VARIED:
             found.append(
                 f"the rate behind the measured roofline varied by {percent(floor.spread)} as it was measured, and may "
                 "be too low: `kgate roofline --again` measures it anew, while the machine does nothing else"
             )
+        if floor.left_out:
+            found.append(f"the measured roofline is of bytes alone: {floor.left_out}")
         if judged is not None and judged.share is not None and judged.share.low > 1:
             found.append(f"the candidate is faster than the measured roofline, {floor.demand}: {_faster(floor, cache)}")
         return found
@@ -109,7 +111,11 @@ def light_of(request: Request, device: Device) -> LightAsked | None:
         return None
     if not problem.flops and not problem.bytes:
         return LightAsked(gate, None, None, f"{problem.name} says neither its FLOPs nor its bytes{GIVE_BOTH}")
-    rates = kept.rates_of(device)
+    accepts = request.settings.foreign_load == "warn"
+    rates = kept.rates_of(device, accept_disturbed=accepts)
+    if rates.disturbed and not accepts:
+        why_not = f"what this device attains could not be measured, since {rates.disturbed} meanwhile"
+        return LightAsked(gate, rates, None, f"{why_not}; --kgate-foreign-load warn accepts that")
     floor = floor_of(problem, rates, request.settings.cache, _allows_tf32(device))
     if isinstance(floor, str):
         return LightAsked(gate, rates, None, floor)

@@ -18,12 +18,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pytest_kgate.bench.race.disturbances import foreign
+from pytest_kgate.bench.race.disturbances import loaded
 from pytest_kgate.bench.race.speed_of_light.rates import TF32
 from pytest_kgate.bench.race.speed_of_light.rates import MeasuredRates
 from pytest_kgate.bench.race.speed_of_light.rates import Rate
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.protocol import Device
+from pytest_kgate.device.protocol import Round
 from pytest_kgate.device.protocol import RoundSeeds
+from pytest_kgate.device.protocol import Stopwatch
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import TimingError
@@ -40,6 +44,9 @@ _SLOWEST = 4
 
 _OF_BYTES = 32
 """Standard deviation of integers of eight bits: all their bits vary, and hardly any is cut off."""
+
+_WAITED = 0.05
+"""Share of a call's time in which it waited for a core, above which what it attained was not the machine's best."""
 
 _BLOCK = 2**18
 """Elements that are drawn for a copy; they are repeated, since a gigabyte of normals takes the host seconds."""
@@ -105,6 +112,7 @@ def measured_rates(
     Raises `KgateError` where not even a copy can be timed.
     """
     start = time.perf_counter()
+    watched = _Watched(device)
     extents = _HOST if device.kind == "host" else _GPU
     operations: dict[str, Rate] = {}
     refused: dict[str, str] = {}
@@ -115,7 +123,7 @@ def measured_rates(
             say(f"products of {name}")
         try:
             with _precision("high" if product.tf32 else "highest"):
-                operations[name] = _best_product(device, name, product, extents)
+                operations[name] = _best_product(watched, name, product, extents)
         except (KgateError, RuntimeError, TypeError, AttributeError) as error:
             what = error.what if isinstance(error, KgateError) else str(error) or type(error).__name__
             refused[name] = what.strip().splitlines()[0].rstrip(".")
@@ -123,37 +131,64 @@ def measured_rates(
         say("copies")
     room = device.available_bytes()
     sizes = [size for size in extents.copies if room is None or 3 * size < room] or [extents.copies[0]]
-    copies = tuple(_copy(device, size, extents) for size in sizes)
-    return MeasuredRates(dict(identity), now(), time.perf_counter() - start, operations, refused, copies)
+    copies = tuple(_copy(watched, size, extents) for size in sizes)
+    seconds, others = time.perf_counter() - start, watched.disturbed()
+    return MeasuredRates(dict(identity), now(), seconds, operations, refused, copies, others)
 
 
-def _best_product(device: Device, name: str, product: _Product, extents: _Extents) -> Rate:
+class _Watched:
+    """A device, with what was read in the rounds that were timed on it."""
+
+    def __init__(self, device: Device) -> None:
+        self.device = device
+        self._rounds: list[Round] = []
+        self._before = device.read_machine()
+
+    def rounds(self, stopwatch: Stopwatch, count: int) -> list[float]:
+        """The seconds of a call in each of so many rounds, the median of the round's samples."""
+        order = np.repeat(np.arange(2), _SAMPLES)
+        taken = [stopwatch.round(RoundSeeds(number, number), order) for number in range(count)]
+        self._rounds += taken
+        return [float(np.median(one.seconds)) for one in taken]
+
+    def disturbed(self) -> str:
+        """Other work that has taken what was to be measured, as a clause; empty where there was none."""
+        readings = [one for one in (self._before, self.device.read_machine()) if one is not None]
+        found = [reason.text for reason in foreign(enumerate(readings))]
+        busy = [reason for reason in loaded(self._rounds) if min(reason.too_low, reason.too_high) > _WAITED]
+        if busy:
+            cores = np.mean([one.evidence["foreign_cpu"] + one.evidence.get("steal", 0.0) for one in self._rounds])
+            found.append(f"other work took {cores:.2g} of the machine's cores")
+        return "; ".join(found)
+
+
+def _best_product(watched: _Watched, name: str, product: _Product, extents: _Extents) -> Rate:
     best: Rate | None = None
     for rows in extents.rows:
         work = 2.0 * rows**3
         if best is not None and work / best.per_second > extents.longest:
             break
-        workload = Workload(_matrices(device, product.dtype, rows), lambda inputs: torch.empty_like(inputs[0]))
+        workload = Workload(_matrices(watched.device, product.dtype, rows), lambda inputs: torch.empty_like(inputs[0]))
         arm = Arm(f"product of {rows}x{rows} {name}", product.call, takes_output=not product.allocates)
-        rate = _rate(device, arm, workload, work, rows, extents)
+        rate = _rate(watched, arm, workload, work, rows, extents)
         best = rate if best is None or rate.per_second > best.per_second else best
     assert best is not None
     return best
 
 
-def _copy(device: Device, size: int, extents: _Extents) -> Rate:
-    elements = size // 2 // 4
+def _copy(watched: _Watched, size: int, extents: _Extents) -> Rate:
+    elements, where = size // 2 // 4, watched.device.torch_device
 
     def draw(seed: int) -> tuple[Tensor, ...]:
-        generator = torch.Generator(device=device.torch_device).manual_seed(seed)
-        block = torch.randn(min(_BLOCK, elements), generator=generator, device=device.torch_device)
+        generator = torch.Generator(device=where).manual_seed(seed)
+        block = torch.randn(min(_BLOCK, elements), generator=generator, device=where)
         return (block.repeat(elements // len(block)),)
 
     def copy(inputs: tuple[Any, ...], output: Any) -> Any:
         return output.copy_(inputs[0])
 
     workload = Workload(draw, lambda inputs: torch.empty_like(inputs[0]))
-    return _rate(device, Arm(f"copy of {size} bytes", copy, takes_output=True), workload, float(size), size, extents)
+    return _rate(watched, Arm(f"copy of {size} bytes", copy, takes_output=True), workload, float(size), size, extents)
 
 
 def _matrices(device: Device, dtype: torch.dtype, rows: int) -> Callable[[int], tuple[Tensor, ...]]:
@@ -171,17 +206,13 @@ def _matrices(device: Device, dtype: torch.dtype, rows: int) -> Callable[[int], 
     return draw
 
 
-def _rate(device: Device, arm: Arm, workload: Workload, work: float, size: int, extents: _Extents) -> Rate:
+def _rate(watched: _Watched, arm: Arm, workload: Workload, work: float, size: int, extents: _Extents) -> Rate:
     """So much work over the seconds of the fastest round, each the median of its samples."""
-    stopwatch = device.stopwatch((arm, arm), workload, timer="auto", cache="hot")
+    stopwatch = watched.device.stopwatch((arm, arm), workload, timer="auto", cache="hot")
     try:
         if stopwatch.reference_seconds > _SLOWEST * extents.longest:
             raise TimingError(f"{arm.name} takes {in_seconds(stopwatch.reference_seconds)}", "")
-        order = np.repeat(np.arange(2), _SAMPLES)
-        medians = [
-            float(np.median(stopwatch.round(RoundSeeds(number, number), order).seconds))
-            for number in range(extents.rounds)
-        ]
+        medians = watched.rounds(stopwatch, extents.rounds)
     finally:
         stopwatch.close()
     return Rate(work / min(medians), 1 - min(medians) / max(medians), size)

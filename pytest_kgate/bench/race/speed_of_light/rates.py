@@ -55,6 +55,8 @@ class MeasuredRates:
     """Why there is no rate of a type."""
     copies: tuple[Rate, ...]
     """By ascending size; the last one is far larger than the caches."""
+    disturbed: str = ""
+    """What else was at work when they were measured, so that they may be too low, as a clause; empty where nothing."""
 
     def operations_of(self, dtype: str | None, tf32: bool) -> tuple[str, Rate] | None:
         """The rate for elements of this type, with its name; None where there is none."""
