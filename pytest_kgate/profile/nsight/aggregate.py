@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from collections.abc import Sequence
+from typing import cast
 
 from pytest_kgate.profile.nsight.metrics.metric import Combine
 from pytest_kgate.profile.nsight.metrics.metric import Metric
@@ -62,24 +63,25 @@ def combine_raw(name: str, launches: Sequence[LaunchCounters]) -> float | None:
 
     All else (averages, shares, ratios, rates) is the mean by the launches' durations.
     """
-    _, _, rest = name.partition(".")
-    how: Combine = "mean"
-    if rest == "sum":
-        how = "sum"
-    elif rest == "min":
-        how = "min"
-    elif rest == "max" or name.startswith(("launch__", "device__")):
-        how = "max"
     duration = METRICS["duration"].raw[0]
     return _combined(
-        [one["metrics"].get(name) for one in launches], how, [one["metrics"].get(duration) for one in launches]
+        [one["metrics"].get(name) for one in launches],
+        _how_raw(name),
+        [one["metrics"].get(duration) for one in launches],
     )
+
+
+def _how_raw(name: str) -> Combine:
+    _, _, rest = name.partition(".")
+    if rest in ("sum", "min", "max"):
+        return cast("Combine", rest)
+    return "max" if name.startswith(("launch__", "device__")) else "mean"
 
 
 def deciding_kernel(name: str, arm: ArmCounters, arch: str) -> str:
     """Of a metric whose largest or smallest launch counts: that launch's kernel; else, or if it was not kept, empty."""
-    metric = METRICS.get(name)
-    if arm["launch_count"] < 2 or metric is None or metric.combine not in ("max", "min"):
+    metric = METRICS.get(name) or Metric(name, "", (name,), "", _how_raw(name))
+    if arm["launch_count"] < 2 or metric.combine not in ("max", "min"):
         return ""
     value, where = arm["metrics"][name]["value"], architecture(arch)
     return next((one["kernel"] for one in arm["launches"] if value_of(metric, one["metrics"], where) == value), "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import shutil
 import subprocess
 import sys
@@ -25,18 +26,20 @@ SEES_ALL = """
 import torch
 from torch.cuda import nvtx
 x = torch.randn(512, 512, device="cuda", dtype=torch.float16)
-x @ x, x.softmax(-1), x.t().contiguous()
-torch.cuda.synchronize()
+wide = torch.randn(64, 16384, device="cuda")
+def launch():
+    x @ x, wide.softmax(-1), x.t().contiguous()
+    torch.cuda.synchronize()
+launch()
 torch.cuda.profiler.start()
 nvtx.range_push("pushed")
 started = nvtx.range_start("started: twice")
-x @ x, x.softmax(-1), x.t().contiguous()
-torch.cuda.synchronize()
+launch()
 nvtx.range_end(started)
 nvtx.range_pop()
 torch.cuda.profiler.stop()
 """
-"""A product, a softmax (barriers, exponentials) and a transposition."""
+"""A product, a softmax of rows that take a block each (barriers, exponentials), and a transposition."""
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +53,14 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def launches(report: Path) -> list[Launch]:
+def table(report: Path) -> str:
     command = ["ncu", "--import", str(report), "--csv", "--page", "raw", "--print-metric-instances", "details"]
-    return read_raw_csv(subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout)
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+
+
+@pytest.fixture(scope="module")
+def launches(table: str) -> list[Launch]:
+    return read_raw_csv(table)
 
 
 def _arch() -> str:
@@ -67,8 +75,10 @@ def test_every_metric_of_the_table_has_a_value(launches: list[Launch]) -> None:
     assert [name for name in METRICS if name not in found and METRICS[name].on(launches[0].arch)] == []
 
 
-def test_softmax_has_barriers_and_a_product_tensor_operations(launches: list[Launch]) -> None:
+def test_softmax_has_barriers_and_a_product_tensor_operations(launches: list[Launch], table: str) -> None:
     found = arm_counters([one.counters for one in launches], launches[0].arch)["metrics"]
+    by_opcode = [cell for row in csv.reader(table.splitlines()) for cell in row if "BAR" in cell and "FFMA" in cell]
+    assert "barriers" in found, by_opcode
     assert found["barriers"]["value"] > 0
     assert found["tensor_ops"]["value"] >= 2 * 512**3
 

@@ -35,7 +35,7 @@ class MetricFacts(TypedDict):
     unit: str
     """`%`, `bytes`, `seconds`, `hertz`, `cycles`, or what is counted; empty for a plain number."""
     raw: str
-    """Nsight Compute's name of it on this GPU; several that are added up have a + between them."""
+    """What it is made of, in Nsight Compute's names on this GPU: one, or a sum or quotient of several."""
 
 
 class ArmCounters(TypedDict):
