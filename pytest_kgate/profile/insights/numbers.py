@@ -31,14 +31,13 @@ def numbers_of(record: Record) -> Mapping[str, float]:
     `launches`: of one call. `busiest`: the largest of the shares in `UNITS`, percent. `occupancy_limit_registers`,
     `occupancy_limit_shared`: 1 where that is what allows the fewest blocks on a multiprocessor. `local_share`: part of
     the first-level cache's bytes that is local memory, percent. `conflict_share`: part of the passes over shared memory
-    that is due to conflicts, percent. `needed_bytes`: of the problem. `spill_bytes`: of a thread, the most of all
-    kernels of the build. `clock_loss`: by how much the SM clock of the race was below the highest, percent.
-    `power_capped`, `heat_capped`: 1 where the GPU said during the race that this holds its clock down.
+    that is due to conflicts, percent. `needed_bytes`: of the problem. `roofline`: the least latency by the rates that
+    the device was seen to attain, in percent of the candidate's. `clock_loss`: by how much the SM clock of the race was
+    below the highest, percent. `power_capped`, `heat_capped`: 1 where the GPU said during the race that this holds its
+    clock down.
     """
     found = {
-        name: float(value)
-        for name, value in {**_of_build(record), **_of_problem(record), **_of_race(record)}.items()
-        if value is not None
+        name: float(value) for name, value in {**_of_problem(record), **_of_race(record)}.items() if value is not None
     }
     counters = record.get("counters")
     if counters is not None and counters["candidate"] is not None:
@@ -66,14 +65,13 @@ def _add_share(found: dict[str, float], name: str, part: str, whole: str) -> Non
         found[name] = min(100 * found[part] / found[whole], 100.0)
 
 
-def _of_build(record: Record) -> dict[str, float | None]:
-    resources = record["candidate"]["resources"]
-    spills = [one["spill_bytes"] for one in resources if "spill_bytes" in one]
-    return {"spill_bytes": max(spills, default=None)}
-
-
 def _of_problem(record: Record) -> dict[str, float | None]:
-    return {"needed_bytes": record["problem"]["bytes"] or None}
+    roofline, timing = record.get("roofline"), record["timing"]
+    latency = number(timing["candidate"]["median_seconds"]) if timing else 0.0
+    return {
+        "needed_bytes": record["problem"]["bytes"] or None,
+        "roofline": 100 * roofline["floor_seconds"] / latency if roofline and latency > 0 else None,
+    }
 
 
 def _of_race(record: Record) -> dict[str, float | None]:

@@ -103,8 +103,19 @@ def test_a_kernel_of_each_kind_has_its_name_as_the_first_finding(kind: str) -> N
     assert "{" not in first["finding"]
 
 
-def test_every_rule_has_a_kernel_that_it_names_or_is_about_the_clock() -> None:
-    assert {rule.name for rule in RULES} == {*KINDS, "power-limited", "clock-limited"}
+def test_every_rule_has_a_kernel_that_it_names_or_is_about_the_race() -> None:
+    assert {rule.name for rule in RULES} == {*KINDS, "power-limited", "clock-limited", "at-the-roofline"}
+
+
+def test_who_reaches_the_roofline_is_told_so_before_what_it_is_bound_by() -> None:
+    record = profiled(QUIET | KINDS["memory-bound"])
+    latency = record["timing"]["candidate"]["median_seconds"]
+    record["roofline"] = {"floor_seconds": 0.9 * latency}
+    first, second, *_ = insights_of(record)
+    assert (first["name"], second["name"]) == ("at-the-roofline", "memory-bound")
+    assert "reaches 90 %" in first["finding"]
+    record["roofline"] = {"floor_seconds": 0.5 * latency}
+    assert insights_of(record)[0]["name"] == "memory-bound"
 
 
 def test_a_cause_stands_before_its_symptoms_though_they_weigh_more() -> None:

@@ -23,7 +23,23 @@ def _balanced(n: Numbers) -> float:
     return 0.0 if bound else 1 - n["busiest"] / 100
 
 
+_AT_THE_ROOFLINE = 80
+"""Percent of what the device attains. Kernels that vendors have tuned for years come to between 80 and 100 %."""
+
 RULES = (
+    Rule(
+        name="at-the-roofline",
+        condition="80 % of what the device attains on the problem's FLOPs and bytes; known beside a `speed_of_light` "
+        "marker",
+        needs=("roofline",),
+        share=lambda n: _when("roofline", _AT_THE_ROOFLINE, n),
+        finding="It reaches {roofline:.0f} % of what this device attains on the problem's FLOPs and bytes.",
+        confidence="sure",
+        advice="There is little left for this problem: change what is asked (fuse it with its neighbours, a narrower "
+        "type, fewer operations).",
+        explains=("tensor-bound", "exp-bound", "fp32-bound", "memory-bound", "l2-bound", "l1-bound"),
+        source="the rates of `kgate roofline`",
+    ),
     Rule(
         name="tensor-bound",
         condition="tensor cores above 50 % of their peak",
