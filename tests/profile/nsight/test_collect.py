@@ -38,7 +38,7 @@ def ended(monkeypatch):
             with open(options["--log-file"], "w") as file:
                 file.write(log)
             if ranges:
-                with open(options["--export"], "w") as file:
+                with open(f"{options['--export']}.ncu-rep", "w") as file:
                     json.dump({"ranges": ranges, "metrics": [CYCLES]}, file)
             collected = {test: test for test in tests}
             lines = {test: {"test": test, "outcome": "passed", "message": ""} for test in told}

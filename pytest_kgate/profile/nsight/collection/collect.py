@@ -7,6 +7,7 @@ down has its reason; those behind it have none yet, and can be given to another 
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping
@@ -122,8 +123,7 @@ def collect(tests: Sequence[str], how: Collection) -> dict[str, CountedTest]:
 
 def _collect(tests: Sequence[str], how: Collection) -> dict[str, CountedTest]:
     with tempfile.TemporaryDirectory(prefix="kgate-profile-") as folder:
-        report, log = how.report or Path(folder) / "counters.ncu-rep", Path(folder) / "log.txt"
-        report.unlink(missing_ok=True)
+        report, log = Path(folder) / "counters.ncu-rep", Path(folder) / "log.txt"
         session = replace(
             how.session,
             environment={**how.session.environment, REFERENCES: json.dumps(how.references)},
@@ -140,7 +140,9 @@ def _collect(tests: Sequence[str], how: Collection) -> dict[str, CountedTest]:
                 launches = launches_of(report, lambda: raw_page(how.program, report))
             except UnreadableReport as error:
                 problem = f"{error.what} {error.todo}"
-        kept = how.report if how.report is not None and how.report.exists() else None
+        kept = None
+        if how.report is not None and report.exists():
+            kept = Path(shutil.move(report, how.report))
         if problem is not None:
             unknown, known = refusals.unknown_metric(said), ended.collected or {"": ""}
             return {test: CountedTest(test, problem, (), ended.seconds, kept, unknown=unknown) for test in known}
@@ -170,7 +172,8 @@ def page(program: Path, report: Path, *arguments: str) -> str:
 
 
 def _command(how: Collection, report: Path, log: Path) -> list[str]:
-    command = [str(how.program), "--export", str(report), "--force-overwrite", "--log-file", str(log)]
+    # It adds the ending itself, and takes % in a name for more than a letter: so the file is moved afterwards.
+    command = [str(how.program), "--export", str(report.with_suffix("")), "--log-file", str(log)]
     command += ["--target-processes", "all", "--profile-from-start", "off", "--nvtx"]
     command += ["--clock-control", CLOCK_CONTROL, "--cache-control", how.cache_control, "--replay-mode", REPLAY]
     command += ["--metrics", ",".join(how.metrics)]

@@ -68,8 +68,8 @@ def launch(item: pytest.Item, request: Request, device: Device) -> None:
     number = item.session.items.index(item)
     gpu = device.environment().get("gpu", {}).get("uuid")
     arms: dict[str, tuple[Arm, str | None]] = {"candidate": (candidate, None)}
-    for name, arm in _fast(references, workload, device).items():
-        arms["reference" if name is None else f"reference.{name}"] = (arm, name)
+    for place, (name, arm) in enumerate(_fast(references, workload, device).items()):
+        arms[f"reference.{place}"] = (arm, name)  # its name may be of any letters
     for role, (arm, backend) in arms.items():
         name = f"kgate.{number}.{request.call}.{role}"
         facts = {"launch": item.nodeid, "range": name, "call": request.call}

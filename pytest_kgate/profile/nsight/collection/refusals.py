@@ -67,6 +67,11 @@ _REFUSALS = (
         "compute and utility; else its version does not fit the driver.",
     ),
     _Refusal(
+        r"lock file",
+        "{tool} could not take its lock, a file that another user's run has left. Remove it (nsight-compute-lock in "
+        "/tmp), or set TMPDIR to a folder of your own.",
+    ),
+    _Refusal(
         r"Cannot (?:lock GPU clock|.*) on MIG",
         "Nsight Compute can't measure on this MIG slice. Use a whole GPU.",
     ),
