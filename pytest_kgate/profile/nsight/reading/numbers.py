@@ -12,7 +12,7 @@ _SPACES = str.maketrans("", "", " \u00a0\u202f'\u2019")
 _POINT_DECIMAL = re.compile(r"-?(\d{1,3}(,\d{3})+\.\d+|\d+\.(\d{1,2}|\d{4,})|\d{1,3}(,\d{3}){2,})")
 _COMMA_DECIMAL = re.compile(r"-?(\d{1,3}(\.\d{3})+,\d+|\d+,(\d{1,2}|\d{4,})|\d{1,3}(\.\d{3}){2,})")
 
-_TOTAL = re.compile(r"(?<=\d)\s*[(\[;].*", re.DOTALL)
+_TOTAL = re.compile(r"(?<=\d)\s*[({\[;].*", re.DOTALL)
 """What stands behind the total of a metric that has a value for each instance."""
 
 

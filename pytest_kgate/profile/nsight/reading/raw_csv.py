@@ -57,14 +57,14 @@ def read_raw_csv(text: str) -> list[Launch]:
 def _tables(text: str) -> Iterator[list[list[str]]]:
     """Rows of each table, the names first."""
     table: list[list[str]] = []
-    for line in text.splitlines():
+    for line in _lines(text):
         if line.startswith(_FIRST_COLUMN):
             if table:
                 yield table
             table = []
         elif not table or not line.startswith('"'):
             continue
-        row = next(csv.reader([line]))
+        row = next(csv.reader(line.splitlines(keepends=True)))
         if (table and len(row) != len(table[0])) or not line.rstrip().endswith('"'):
             raise _cut_off(text)
         table.append(row)
@@ -72,6 +72,18 @@ def _tables(text: str) -> Iterator[list[list[str]]]:
         raise _cut_off(text)
     if table:
         yield table
+
+
+def _lines(text: str) -> Iterator[str]:
+    """Lines of the text; a row of the table may have line ends within quotation marks."""
+    begun = ""
+    for line in text.splitlines():
+        whole = f"{begun}\n{line}" if begun else line
+        begun = whole if whole.startswith('"') and whole.count('"') % 2 else ""
+        if not begun:
+            yield whole
+    if begun:
+        raise _cut_off(text)
 
 
 def _cut_off(text: str) -> UnreadableReport:
