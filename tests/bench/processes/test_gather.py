@@ -10,6 +10,9 @@ from record_schema import demand_valid
 
 from pytest_kgate.bench import call as bench
 from pytest_kgate.bench.race.reference import ReferencePicker
+from pytest_kgate.bench.race.speed_of_light import kept
+from pytest_kgate.bench.race.speed_of_light.rates import MeasuredRates
+from pytest_kgate.bench.race.speed_of_light.rates import Rate
 from pytest_kgate.bench.request import Request
 from pytest_kgate.bench.request import Settings
 from pytest_kgate.device.fake.device import FakeDevice
@@ -25,6 +28,7 @@ from pytest_kgate.report.record.samples import encode_samples
 from pytest_kgate.report.text.failure import failure_text
 from pytest_kgate.report.text.summary import summary_table
 from pytest_kgate.statistics.gates import SpeedGate
+from pytest_kgate.statistics.gates import SpeedOfLightGate
 
 ARMS = ("candidate", "reference")
 
@@ -36,11 +40,10 @@ RELU = Problem(
 )
 
 
-def _request(*gates, attempt=1, **options):
+def _request(*gates, attempt=1, light=None, problem=RELU, **options):
     speed = tuple(gate.at_attempt(attempt) for gate in gates)
-    return Request(
-        "test_it.py::test", 0, torch.relu, RELU, speed, None, Settings(processes=4, **options), attempt=attempt
-    )
+    settings = Settings(processes=4, **options)
+    return Request("test_it.py::test", 0, torch.relu, problem, speed, None, settings, attempt=attempt, light=light)
 
 
 def _run(request, ratio, change=lambda record: record, **device):
@@ -72,6 +75,40 @@ def test_verified_rounds_are_named_over_all_processes():
     assert len(probes["lots"]) == probes["verified"] > 4
     assert probes["lots"] == sorted(set(probes["lots"]))
     assert 0 <= probes["lots"][0] <= probes["lots"][-1] < probes["rounds"]
+
+
+@pytest.fixture
+def copies_in_2_us(monkeypatch, tmp_path):
+    """RELU on a device that copies what it moves in 2 us."""
+    monkeypatch.setenv("KGATE_CACHE_DIR", str(tmp_path))
+    copies = (Rate(512 / 2e-6, 0.0, 2**30),)
+    identity = kept.identity_of({"device": "fake"})
+    kept.save(MeasuredRates(identity, "2026-11-27T12:00:00+00:00", 1.0, {}, {}, copies))
+    return dataclasses.replace(RELU, bytes=512.0)
+
+
+@pytest.mark.parametrize(("ratio", "verdict"), [(0.3, "PASS"), (0.5, "INCONCLUSIVE"), (0.8, "FAIL")])
+def test_a_share_of_the_roofline_is_judged_over_the_processes(copies_in_2_us, ratio, verdict):
+    record = _run(_request(light=SpeedOfLightGate(0.4), problem=copies_in_2_us), ratio)
+    (limit,) = record["limits"]
+    assert record["verdict"] == limit["verdict"] == verdict
+    assert limit["value"] == pytest.approx(20 / ratio, rel=0.02)
+    assert limit["interval"]["method"] == "processes-t"
+    assert record["roofline"]["floor_seconds"] == pytest.approx(2e-6)
+    assert len(record["timing"]["processes"]) == 4
+
+
+def test_a_problem_without_a_roofline_is_raced_in_its_processes_all_the_same():
+    record = _run(_request(SpeedGate(0.95), light=SpeedOfLightGate(0.4)), 0.8)
+    assert (record["gates"][0]["verdict"], record["limits"][0]["verdict"]) == ("PASS", "NOT MEASURED")
+    assert record["verdict"] == "NOT MEASURED"
+
+
+def test_a_share_of_broken_samples_is_invalid(copies_in_2_us):
+    record = _run(_request(light=SpeedOfLightGate(0.4), problem=copies_in_2_us), 0.8, faults={5: float("nan")})
+    assert record["verdict"] == "INVALID"
+    assert "process 1 of 4: " in record["reason"]
+    assert "limits" not in record
 
 
 def test_failure_shows_what_each_process_found():

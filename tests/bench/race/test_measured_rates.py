@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from pytest_kgate import Problem
+from pytest_kgate import cli
 from pytest_kgate.bench.race.speed_of_light import kept
 from pytest_kgate.bench.race.speed_of_light import measure
 from pytest_kgate.bench.race.speed_of_light.command import lines_of
@@ -124,6 +125,8 @@ class Scripted(FakeDevice):
         rows = int(rows.split("x")[0])
         if dtype == "float8_e4m3fn":
             raise RuntimeError("no kernel\nfor this type")
+        if dtype == "int8" and rows > 2048:
+            return 1.0
         return 2 * rows**3 / {4096: 5e14, 8192: 4e14}.get(rows, 1e14) * (100 if dtype == "float64" else 1)
 
     def environment(self):
@@ -134,10 +137,27 @@ def test_of_several_sizes_the_best_counts_and_slow_types_stay_with_small_ones():
     rates = measure.measured_rates(Scripted(), {"name": "fake"})
     assert rates.operations["float16"] == Rate(pytest.approx(5e14), 0.0, 4096)
     assert rates.operations["float64"].size == 2048
+    assert rates.operations["int8"].size == 2048
     assert rates.refused == {"float8_e4m3fn": "no kernel"}
     assert [one.size // MIB for one in rates.copies] == [4, 8, 16, 32, 64, 128, 2048]
     assert rates.moving(16 * MIB, "hot").per_second == pytest.approx(4e12)
     assert rates.moving(16 * MIB, "cold").per_second == pytest.approx(2e12)
+
+
+def test_types_in_which_nobody_computes_here_have_no_rate():
+    slow = FakeDevice(lambda arm: 0.5 if arm.startswith("product") else 1e-3)
+    rates = measure.measured_rates(slow, {"name": "fake"})
+    assert rates.operations == {}
+    assert rates.refused["float16"] == "product of 2048x2048 float16 takes 500 ms"
+    assert rates.copies
+
+
+@pytest.mark.parametrize("device", ["foo", "cuda:x", "fake", "host:1", ""])
+def test_a_device_that_there_can_not_be_is_refused(capsys, device):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["roofline", "--device", device])
+    assert ended.value.code == 2
+    assert f"takes auto, cuda, cuda:N or host, not {device!r}" in capsys.readouterr().err
 
 
 def test_rates_are_measured_once_and_again_when_asked_or_for_another_device(folder):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,7 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Show what large matrix products and copies attain on this device: the measured roofline that "
         "`speed_of_light` gates are judged by. It is measured where none is kept, which takes a second or two."
     )
-    parser.add_argument("--device", default="auto", metavar="auto|cuda:N|host", help="default: %(default)s")
+    parser.add_argument(
+        "--device", type=_device, default="auto", metavar="auto|cuda:N|host", help="default: %(default)s"
+    )
     parser.add_argument("--again", action="store_true", help="measure it anew, and keep that")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write it to FILE, too")
 
@@ -49,6 +52,12 @@ def run(options: argparse.Namespace) -> int:
     if rates.disturbed:
         print(f"kgate: not kept, since {rates.disturbed}: these rates may be too low", file=sys.stderr)
     return 0
+
+
+def _device(text: str) -> str:
+    if not re.fullmatch(r"auto|host|cuda(:\d+)?", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"takes auto, cuda, cuda:N or host, not {text!r}")
+    return text
 
 
 def lines_of(rates: MeasuredRates) -> list[str]:
