@@ -64,10 +64,14 @@ def test_gate_that_an_offset_keeps_undecided_is_not_told_to_take_more_rounds() -
 
 @pytest.mark.parametrize(
     ("record", "races", "decided"),
-    [("isolated-against-itself", 24, 0), ("isolated-rungs-against-themselves", 60, 2)],
+    [
+        ("isolated-against-itself", 24, 0),
+        ("isolated-rungs-against-themselves", 60, 2),
+        ("isolated-mma-against-itself", 8, 0),
+    ],
 )
 def test_isolated_races_of_a_kernel_against_itself_are_ties(record: str, races: int, decided: int) -> None:
-    """As they were raced on two H100: with no offset in the rule, half of them were decided.
+    """As they were raced on three H100: with no offset in the rule, half of them were decided.
 
     Each side may err in 2.5 %; `decided` is twice that of so many races, rounded down.
     """
