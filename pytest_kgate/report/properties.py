@@ -22,7 +22,8 @@ def properties_of(record: Record) -> list[tuple[str, Value]]:
     """Names and values, such as `kgate.ratio` and 0.454; times are seconds.
 
     A second call's names begin with `kgate.2.`, those of a gate on the p90 with `kgate.p90.`, and those of a second
-    gate on one quantile with `kgate.below_0.95.`. Limits are `kgate.limit.registers` and so on, in their own units.
+    gate on one quantile with `kgate.below_0.95.`. Limits are `kgate.limit.registers` and so on, in their own units;
+    a second one on the same value is `kgate.limit.dram.at_least_0.9`.
     """
     call = f"{record['call'] + 1}." if record["call"] else ""
     rows = gate_rows(record)
@@ -39,6 +40,9 @@ def properties_of(record: Record) -> list[tuple[str, Value]]:
         found += [(f"{PREFIX}{call}{name}", value) for name, value in _finite("error", correctness["candidate_error"])]
     for limit in record.get("limits", ()):
         name = f"{PREFIX}{call}limit.{limit['name']}"
+        if name in seen:
+            name += f".at_{'most' if limit['sense'] == '<=' else 'least'}_{limit['bound']:g}"
+        seen.add(name)
         found += [(name, value) for _, value in _finite(name, limit["value"])]
         found += [(f"{name}.bound", limit["bound"]), (f"{name}.verdict", limit["verdict"])]
     if not rows:

@@ -15,6 +15,7 @@ from sample_records import speed_record
 from sample_records import wrong_record
 
 from pytest_kgate.evaluation.options.options import Options
+from pytest_kgate.profile.resources.limits import RESOURCES
 from pytest_kgate.report.page import markdown
 from pytest_kgate.report.properties import properties_of
 from pytest_kgate.report.record.document import document
@@ -22,6 +23,7 @@ from pytest_kgate.report.record.record import Record
 from pytest_kgate.report.record.verdicts import reported
 from pytest_kgate.report.record.verdicts import with_limits
 from pytest_kgate.report.text.failure import failure_text
+from pytest_kgate.report.text.hints import hints
 from pytest_kgate.report.text.summary import summary_table
 
 BROKEN, HELD, UNKNOWN = limit(value=80), limit("spills", 0, 0, unit="bytes"), limit("shared_kib", None, 96, unit="KiB")
@@ -89,6 +91,12 @@ def test_failure_says_what_was_demanded_and_what_was_measured() -> None:
     assert text.count(BROKEN["reason"]) == 1
 
 
+@pytest.mark.parametrize("name", RESOURCES)
+def test_each_resource_that_a_kernel_takes_too_much_of_has_a_hint_with_the_candidates_own_knobs(name: str) -> None:
+    (said,) = hints(with_limits(speed_record(), [limit(name, 80, verdict="FAIL")]))
+    assert "(chosen: BLOCK_M=64)" in said or name == "local_bytes"
+
+
 def test_table_has_a_line_for_each_kind_which_is_its_worst() -> None:
     text = summary_table([with_limits(speed_record(), [HELD, BROKEN, LIGHT])], 100)
     found = [line.split() for line in text.splitlines()]
@@ -121,12 +129,13 @@ def test_where_only_limits_were_judged_they_are_all_that_is_shown() -> None:
 
 
 def test_properties_have_each_limit() -> None:
-    found = properties_of(with_limits(speed_record(call=1), [BROKEN, UNKNOWN]))
+    found = properties_of(with_limits(speed_record(call=1), [BROKEN, UNKNOWN, BROKEN | {"bound": 64}]))
     properties = dict(found)
     assert properties["kgate.2.limit.registers"] == 80
     assert properties["kgate.2.limit.registers.verdict"] == "FAIL"
     assert "kgate.2.limit.shared_kib" not in properties
     assert properties["kgate.2.limit.shared_kib.verdict"] == "NOT MEASURED"
+    assert properties["kgate.2.limit.registers.at_most_64.bound"] == 64
     assert len(properties) == len(found)
     json.dumps(found, allow_nan=False)
 

@@ -29,7 +29,7 @@ def hints(record: Record) -> list[str]:
         found += _slow(record)
     if "INCONCLUSIVE" in verdicts:
         found += _undecided(record)
-    return found
+    return found + _too_much(record)
 
 
 _COARSE = ("output in ", "inputs in ", "weights and values in ", "sums in ")
@@ -97,16 +97,35 @@ def _invalid(reason: str, on_host: bool) -> list[str]:
     return ["Nothing is proven either way; run it again when the cause is gone."]
 
 
+_LESS = {
+    "registers": "Fewer values alive at a time take fewer registers: smaller tiles{chosen}, or more warps for a tile.",
+    "spills": "More registers a thread (fewer threads in `__launch_bounds__`) or smaller tiles{chosen} end spills.",
+    "local_bytes": "Local memory holds spills, and arrays with an index that the compiler does not know: unroll loops.",
+    "shared_kib": "Smaller tiles or fewer stages{chosen} take less shared memory.",
+    "blocks_per_sm": "Registers, shared memory and threads of a block bound how many an SM holds: smaller "
+    "tiles{chosen} take less of each.",
+}
+"""What makes a kernel take less, by the limit that it breaks."""
+
+
+def _too_much(record: Record) -> list[str]:
+    broken = [limit["name"] for limit in record.get("limits", ()) if limit["verdict"] == "FAIL"]
+    return [_LESS[name].format(chosen=_chosen(record)) for name in broken if name in _LESS]
+
+
+def _chosen(record: Record) -> str:
+    knobs = record["candidate"].get("knobs")
+    return f" (chosen: {', '.join(f'{name}={value}' for name, value in knobs.items())})" if knobs else ""
+
+
 def _slow(record: Record) -> list[str]:
     found = []
     spilled = [entry for entry in record["candidate"].get("resources", ()) if entry.get("spill_bytes")]
     if spilled:
         most = max(spilled, key=lambda entry: entry["spill_bytes"])
-        knobs = record["candidate"].get("knobs")
-        chosen = f" (chosen: {', '.join(f'{name}={value}' for name, value in knobs.items())})" if knobs else ""
         found.append(
-            f"ptxas spills {most['spill_bytes']} bytes of registers in {most['kernel']}: smaller tiles{chosen}, or "
-            "more warps for the same tile."
+            f"ptxas spills {most['spill_bytes']} bytes of registers in {most['kernel']}: smaller tiles"
+            f"{_chosen(record)}, or more warps for the same tile."
         )
     implementation = record["candidate"].get("implementation")
     if implementation:
