@@ -13,6 +13,7 @@ from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.report import false_discovery
 from pytest_kgate.report.page import block
+from pytest_kgate.report.page import counters
 from pytest_kgate.report.page import insights
 from pytest_kgate.report.page import ladder
 from pytest_kgate.report.page import markdown
@@ -23,8 +24,11 @@ from pytest_kgate.report.text.render import columns
 from pytest_kgate.report.text.summary import summary_table
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from collections.abc import Iterable
+    from collections.abc import Mapping
 
+    from pytest_kgate.report.record.record import Record
 
 _REGISTRY = "pytest_kgate.build.registry"
 """Where the shipped kernels are listed. Imported by name, for reports know nothing of how kernels are built."""
@@ -34,10 +38,19 @@ _CUT_OFF = 2
 """The exit status where a file lacks its end: what is shown is not all that was measured."""
 
 
+_PAGES: Mapping[str, Callable[[Iterable[Record]], str]] = {
+    "markdown": markdown.table,
+    "ladder": lambda records: ladder.table(records, _shipped()),
+    "insights": insights.table,
+    "counters": counters.table,
+}
+"""What makes a page's table, by the format's name."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `kgate report`."""
     parser.add_argument("files", nargs="+", metavar="FILE", help="written by `pytest --kgate-json FILE`")
-    parser.add_argument("--format", choices=("table", "markdown", "json", "ladder", "insights"), help="default: table")
+    parser.add_argument("--format", choices=("table", "json", *_PAGES), help="default: table")
     block.add_arguments(parser, "replace a block of this file by the markdown table")
     parser.add_argument(
         "--fdr",
@@ -54,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
     Returns 1 where --fdr fails a gate that had passed on its own, 2 where a file is cut off.
     """
     block.check(options)
-    if options.into is not None and options.format not in (None, "markdown", "ladder", "insights"):
+    if options.into is not None and options.format not in (None, *_PAGES):
         raise UsageError(f"--into writes markdown, not {options.format}.", "Leave --format away.")
     if options.fdr is not None and not 0 < options.fdr < 1:
         raise UsageError(f"--fdr cannot be {options.fdr:g}.", "It takes a number between 0 and 1, such as 0.05.")
@@ -66,12 +79,8 @@ def run(options: argparse.Namespace) -> int:
     lines: list[str] = []
     if options.fdr is not None:
         records, lines = false_discovery.control(records, options.fdr)
-    if options.format == "ladder":
-        block.write(options, ladder.table(records, _shipped()))
-    elif options.format == "insights":
-        block.write(options, insights.table(records))
-    elif options.into is not None or options.format == "markdown":
-        block.write(options, markdown.table(records))
+    if options.format in _PAGES or options.into is not None:
+        block.write(options, _PAGES[options.format or "markdown"](records))
     elif options.format == "json":
         print(json.dumps(document(records), allow_nan=False))
     elif records:
