@@ -40,7 +40,7 @@ KGATE_EXPORT const char* kgate_message() {{ return "The launch failed."; }}
 
 BODIES = {
     "faults": "*(volatile int*)8 = 1;",
-    "endless": "while (true) asm volatile(\"nanosleep.u32 1000;\");",
+    "endless": 'while (true) asm volatile("nanosleep.u32 1000;");',
     "idle": "",
     "broken": "return nothing;",
 }
