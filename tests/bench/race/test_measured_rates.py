@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
-import torch
 
 from pytest_kgate import Problem
 from pytest_kgate import cli
@@ -241,13 +242,35 @@ def test_rates_of_a_machine_that_is_hardly_used_by_others_are_kept(folder):
     assert folder.exists()
 
 
-def test_the_host_is_measured_by_pytorch_on_all_its_threads_and_no_setting_is_left_changed(monkeypatch):
+TF32_SETTINGS = """
+import torch
+from pytest_kgate.bench.race.speed_of_light.tf32 import rounding_to_tf32, rounds_to_tf32
+
+def demand_left_alone():
+    for wanted in (False, True):
+        with rounding_to_tf32(wanted):
+            assert rounds_to_tf32() is wanted
+    assert rounds_to_tf32()
+
+torch.set_float32_matmul_precision("high")
+demand_left_alone()
+assert torch.get_float32_matmul_precision() == "high"
+torch.set_float32_matmul_precision("highest")
+if hasattr(torch.backends.cuda.matmul, "fp32_precision"):
+    torch.backends.cuda.matmul.fp32_precision = "tf32"
+    demand_left_alone()
+"""
+
+
+def test_pytorch_s_setting_for_tf32_is_what_it_was_and_its_newer_form_is_known():
+    subprocess.run([sys.executable, "-c", TF32_SETTINGS], check=True)  # it would break the older form for other tests
+
+
+def test_the_host_is_measured_by_pytorch_on_all_its_threads(monkeypatch):
     small = replace(measure._HOST, rows=(32,), copies=(2**14, 2**16), rounds=1)
     monkeypatch.setattr(measure, "_HOST", small)
-    before = torch.get_float32_matmul_precision()
     said = []
     rates = measure.measured_rates(HostDevice(), kept.identity_of(HostDevice().environment()), said.append)
-    assert torch.get_float32_matmul_precision() == before
     assert {"float32", "float64", "bfloat16"} <= set(rates.operations)
     assert TF32 not in rates.operations
     assert all(rate.per_second > 0 for rate in [*rates.operations.values(), *rates.copies])

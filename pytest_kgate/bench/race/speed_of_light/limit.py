@@ -116,17 +116,12 @@ def light_of(request: Request, device: Device) -> LightAsked | None:
     if rates.disturbed and not accepts:
         why_not = f"what this device attains could not be measured, since {rates.disturbed} meanwhile"
         return LightAsked(gate, rates, None, f"{why_not}; --kgate-foreign-load warn accepts that")
-    floor = floor_of(problem, rates, request.settings.cache, _allows_tf32(device))
+    from pytest_kgate.bench.race.speed_of_light.tf32 import rounds_to_tf32  # here, since it imports PyTorch
+
+    floor = floor_of(problem, rates, request.settings.cache, rounds_to_tf32())
     if isinstance(floor, str):
         return LightAsked(gate, rates, None, floor)
     return LightAsked(gate, rates, LightDemand(gate, floor))
-
-
-def _allows_tf32(device: Device) -> bool:
-    """Whether PyTorch's products of float32 are rounded to TF32 now."""
-    import torch
-
-    return device.kind != "host" and torch.get_float32_matmul_precision() != "highest"
 
 
 def _faster(floor: MeasuredFloor, cache: str) -> str:

@@ -6,10 +6,8 @@ faster. Of a few rounds the fastest counts, and of several sizes the best.
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable
-from collections.abc import Iterator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +21,7 @@ from pytest_kgate.bench.race.disturbances import loaded
 from pytest_kgate.bench.race.speed_of_light.rates import TF32
 from pytest_kgate.bench.race.speed_of_light.rates import MeasuredRates
 from pytest_kgate.bench.race.speed_of_light.rates import Rate
+from pytest_kgate.bench.race.speed_of_light.tf32 import rounding_to_tf32
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Round
@@ -122,7 +121,7 @@ def measured_rates(
         if say is not None:
             say(f"products of {name}")
         try:
-            with _precision("high" if product.tf32 else "highest"):
+            with rounding_to_tf32(product.tf32):
                 operations[name] = _best_product(watched, name, product, extents)
         except (KgateError, RuntimeError, TypeError, AttributeError) as error:
             what = error.what if isinstance(error, KgateError) else str(error) or type(error).__name__
@@ -221,14 +220,3 @@ def _rate(watched: _Watched, arm: Arm, workload: Workload, work: float, size: in
     finally:
         stopwatch.close()
     return Rate(work / min(medians), 1 - min(medians) / max(medians), size)
-
-
-@contextlib.contextmanager
-def _precision(wanted: str) -> Iterator[None]:
-    """How PyTorch rounds float32 in matrix products meanwhile."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision(wanted)
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
