@@ -59,7 +59,25 @@ if broken == "hang":
     print("waiting for a kernel")
     sys.stdout.flush()
     time.sleep(600)
-status = subprocess.run(arguments[arguments.index({python!r}):]).returncode
+if "PRETENDS" in os.environ:
+    status = 0
+    tests = {{"test_mine.py" + argument.rpartition("test_mine.py")[2]: argument for argument in arguments
+              if "::" in argument}}
+    with open(os.environ["KGATE_UNDER_TOOL_RESULTS"], "w") as file:
+        def tell(**line):
+            file.write(json.dumps(line) + "\\n")
+        tell(collected=tests)
+        for number, test in enumerate(tests):
+            if os.environ["PRETENDS"] in test:
+                print("an illegal memory access was encountered")
+                status = 9
+                break
+            for arm in ("candidate", "reference"):
+                name = f"kgate.{{number}}.0.{{arm}}"
+                tell(launch=test, range=name, state="ended", call=0, arm=arm, backend=None, gpu=None)
+            tell(test=test, outcome="passed", message="")
+else:
+    status = subprocess.run(arguments[arguments.index({python!r}):]).returncode
 lines = [json.loads(line) for line in open(os.environ["KGATE_UNDER_TOOL_RESULTS"])]
 ended = [line["range"] for line in lines if line.get("state") == "ended"]
 launching = [name for name in ended if os.environ.get("SILENT", "none") not in name]
@@ -76,7 +94,7 @@ say(f"==PROF== Report: {{report}}")
 sys.exit(status)
 """
 """`SILENT`: a part of a range's name in which nothing is launched. `BROKEN`: how it fails. `PAGES`: a folder that has
-other pages of reports."""
+other pages of reports. `PRETENDS`: no test is run, and one of this name takes the process down."""
 
 TESTS = """
 import os

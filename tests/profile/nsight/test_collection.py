@@ -66,18 +66,13 @@ def test_two_calls(kbench, asserts):
     assert records["test_one", 0]["counters"]["sections"] == ["basic"]
 
 
-def test_a_test_that_takes_the_process_down_says_so_and_the_others_are_counted(suite, ncu):
+def test_a_test_that_takes_the_process_down_says_so_and_the_others_are_counted(suite, ncu, monkeypatch):
+    monkeypatch.setenv("PRETENDS", "test_falls")
     pytester = suite(
         TESTS
         + """
-def falls(x):
-    if "KGATE_UNDER_TOOL_RESULTS" in os.environ:
-        os.write(2, b"an illegal memory access was encountered")
-        os._exit(9)
-    return torch.nn.functional.silu(x)
-
 def test_falls(kbench):
-    kbench(falls, SILU)
+    kbench(good, SILU)
 
 def test_last(kbench):
     kbench(good, SILU)
@@ -101,7 +96,8 @@ def test_bounds(kbench, fastest_clock):
 """
 
 
-def test_a_metrics_marker_is_judged_on_the_candidates_counters(suite, ncu):
+def test_a_metrics_marker_is_judged_on_the_candidates_counters(suite, ncu, monkeypatch):
+    monkeypatch.setenv("PRETENDS", "none does")
     pytester = suite(TESTS + METRICS)
     result = pytester.runpytest_inprocess("--kgate-json=records.json", "--kgate-budget=0.2")
     result.assert_outcomes(passed=2, failed=1)

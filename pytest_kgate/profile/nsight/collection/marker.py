@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from typing import Protocol
 
 import pytest
 
@@ -30,6 +31,7 @@ from pytest_kgate.profile.under_tool.session import ToolSession
 from pytest_kgate.profile.under_tool.session import argument_of
 from pytest_kgate.profile.under_tool.session import arguments_like
 from pytest_kgate.profile.under_tool.session import environment_like
+from pytest_kgate.report.format import counted as counted_words
 from pytest_kgate.system.gpu_lease import leased
 
 if TYPE_CHECKING:
@@ -54,6 +56,16 @@ class Wanted:
     """`none` where the race's cache is hot, `all` where it is cold."""
     metrics: tuple[str, ...]
     """What its markers ask for: short names, and names of Nsight Compute."""
+
+
+class Line(Protocol):
+    """Where a user reads why nothing goes on."""
+
+    def waiting(self, text: str) -> None:
+        """For whom the device waits."""
+
+    def notice(self, text: str) -> None:
+        """What is done for long."""
 
 
 Asked = Callable[[pytest.Item], "Wanted | None"]
@@ -89,11 +101,11 @@ def counters_of(
     asked: Asked,
     settings: Settings,
     device: Device,
-    waiting: Callable[[str], None],
+    line: Line,
 ) -> CountersFacts:
     """What was counted in the call that has this record, or why nothing was.
 
-    `wanted` is of this call, and `asked` says it of others. `waiting` is told whom the device waits for.
+    `wanted` is of this call, and `asked` says it of others.
     """
     if device.kind != "cuda":
         return _none(wanted, "Nsight Compute counts what kernels do on a GPU, and this candidate runs on the host.")
@@ -131,8 +143,8 @@ def counters_of(
     )
     try:
         # No other process should time beside this one.
-        with leased(wants.gpu or device.kind, settings.timeout_seconds, waiting):
-            counted = _counted(wants, how)
+        with leased(wants.gpu or device.kind, settings.timeout_seconds, line.waiting):
+            counted = _counted(wants, how, line)
     except TimingError as error:
         return _none(wanted, f"{error.what} {error.todo}")
     return _facts(counted, wants, how)
@@ -170,7 +182,7 @@ class _Wants:
     keep: Path | None
 
 
-def _counted(wants: _Wants, how: Collection) -> CountedTest:
+def _counted(wants: _Wants, how: Collection, line: Line) -> CountedTest:
     """What was counted in the test, with the others of the session that want the same, once the first of them is run.
 
     xdist's workers don't know which tests are theirs, so there each test has a process of its own. So has one of which
@@ -184,6 +196,7 @@ def _counted(wants: _Wants, how: Collection) -> CountedTest:
     if key not in kept and not hasattr(item.config, "workerinput"):
         others = (one for one in item.session.items if one is not item and (one.nodeid, key[1]) not in kept)
         alike = [item, *(one for one in others if _shares(asked(one), how))]
+        line.notice(f"{how.tool} counts what {counted_words(len(alike), 'test')} launch, in one process")
         kept |= _collected(alike, wants, how)
     if key not in kept or (not kept[key].reason and _of_arm(kept[key], wants, "reference") is None):
         kept |= _collected([item], wants, how)
