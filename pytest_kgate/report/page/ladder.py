@@ -1,4 +1,4 @@
-"""The shipped implementations as a Markdown table: the idea of each, and its latency on one problem for all."""
+"""The shipped implementations as a Markdown table: the idea of each, and its latency and counters on one problem."""
 
 from __future__ import annotations
 
@@ -18,8 +18,15 @@ if TYPE_CHECKING:
 MISSION = (1, 8, 512, 64)
 """Batch, heads, sequence length and head dimension at which the implementations are compared."""
 
+_MASKS = (False, True)
+"""Without and with a causal mask."""
+
 _HEAD = ("implementation", "idea", "latency", "against", "ratio", "ratio, causal", "bound", "verdict")
-_RIGHT = ("latency", "ratio", "ratio, causal", "bound")
+_COUNTED = ("tensor", "SM", "DRAM", "registers")
+"""Of Nsight Compute, where a record has counters: both pipes' share of the time, and device memory's traffic over the
+problem's own bytes."""
+
+_RIGHT = ("latency", "ratio", "ratio, causal", "bound", *_COUNTED)
 
 
 @dataclass(frozen=True)
@@ -39,15 +46,43 @@ def table(records: Iterable[Record], rungs: Iterable[Rung]) -> str:
 
     What counts is a record of a build without knobs at `MISSION`, hot cache: the latest of those raced against the
     fastest of several references, or else of those against one that the test named; its first gate at the median.
+    Records with counters fill the columns of these, and the others only where no other record does.
     """
-    records = list(records)
+    raced, counted = _parted(records)
     used: list[Record] = []
     lines = []
     for rung in rungs:
-        found = [_comparable(records, rung.name, causal) for causal in (False, True)]
-        used += [record for record in found if record is not None]
-        lines.append((rung.name, rung.idea, *_cells(rung, found)))
-    return markdown.grid(_HEAD, _RIGHT, lines) + markdown.conditions(used)
+        found = [_comparable(raced, rung.name, causal) or _comparable(counted, rung.name, causal) for causal in _MASKS]
+        counters = _comparable(counted, rung.name, causal=False)
+        used += [record for record in (*found, counters) if record is not None]
+        lines.append((rung.name, rung.idea, *_cells(rung, found), *(_counts(counters) if counted else ())))
+    head = (*_HEAD, *_COUNTED) if counted else _HEAD
+    return markdown.grid(head, set(_RIGHT) & set(head), lines) + markdown.conditions(used)
+
+
+def _parted(records: Iterable[Record]) -> tuple[list[Record], list[Record]]:
+    """Those without counters, and those with."""
+    parts: tuple[list[Record], list[Record]] = ([], [])
+    for record in records:
+        counters = record.get("counters")
+        parts[counters is not None and counters["candidate"] is not None].append(record)
+    return parts
+
+
+def _counts(record: Record | None) -> tuple[str, ...]:
+    if record is None:
+        return ("",) * len(_COUNTED)
+    candidate = record["counters"]["candidate"]
+    assert candidate is not None
+    metrics = candidate["metrics"]
+
+    def share(name: str) -> str:
+        return f"{metrics[name]['value']:.1f} %" if name in metrics else ""
+
+    needed = record["problem"]["bytes"]
+    moved = f"{metrics['dram_bytes']['value'] / needed:.2f}x" if needed and "dram_bytes" in metrics else ""
+    registers = f"{metrics['registers']['value']:.0f}" if "registers" in metrics else ""
+    return share("tensor"), share("sm"), moved, registers
 
 
 def _comparable(records: Iterable[Record], name: str, causal: bool) -> Record | None:

@@ -81,6 +81,17 @@ def test_verdicts_that_differ_are_both_told() -> None:
     assert cells([measured(), failed], WMMA)[0][-1] == "PASS, FAIL"
 
 
+def test_counters_have_columns_and_a_race_beside_them_counts_only_where_there_is_no_other() -> None:
+    counted = measured("2026-01-04", ratio=0.5)
+    metrics = {"tensor": 9.63, "sm": 28.0, "dram_bytes": counted["problem"]["bytes"] / 4, "registers": 244.0}
+    counted["counters"] = {"candidate": {"metrics": {name: {"value": value} for name, value in metrics.items()}}}
+    (row, planned) = cells([measured(ratio=0.612), counted], WMMA, HOPPER)
+    assert row[3] == "0.612"
+    assert row[-4:] == ["9.6 %", "28.0 %", "0.25x", "244"]
+    assert planned[-5:] == ["planned", "", "", "", ""]
+    assert cells([counted], WMMA)[0][3] == "0.500"
+
+
 def test_no_records_leave_only_the_ideas() -> None:
     assert ladder.table([], [HOPPER]).endswith("| planned |\n")
 
@@ -90,6 +101,8 @@ def test_no_records_leave_only_the_ideas() -> None:
 )
 def test_page_shows_what_the_committed_records_say(page, block, format, capsys) -> None:
     paths = sorted((ROOT / "benchmarks" / "h200").glob("perf-*.json"))
+    if format == "ladder":
+        paths += (ROOT / "benchmarks" / "h100").glob("profile-2026-*.json")
     assert cli.main(["report", f"--format={format}", *map(str, paths)]) == 0
     content = (ROOT / page).read_text(encoding="utf-8")
     assert markdown.update_block(content, block, capsys.readouterr().out) == content
