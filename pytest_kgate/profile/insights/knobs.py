@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def knobs_of(record: Record) -> dict[str, str]:
-    """Name -> `now 64` of one that was chosen, `now its default, 4` of the others of a shipped kernel."""
+    """Name -> `now 64` of one that was chosen, `default 4` of the others of a shipped kernel."""
     candidate = record["candidate"]
     chosen = {name: f"now {value}" for name, value in candidate["knobs"].items()}
     if candidate["implementation"] is None:
@@ -21,4 +21,4 @@ def knobs_of(record: Record) -> dict[str, str]:
         source = registry.find_source(candidate["implementation"])
     except KgateError:  # of a later version, or another installation
         return chosen
-    return {**{knob.name: f"now its default, {knob.default}" for knob in source.knobs}, **chosen}
+    return {**{knob.name: f"default {knob.default}" for knob in source.knobs}, **chosen}

@@ -18,6 +18,6 @@ def why(record: Record) -> list[str]:
     insights = record.get("insights", [])
     lines = []
     for one in insights[:SHOWN]:
-        lines += [f"{one['name']} ({one['confidence']}): {one['finding']}", one["advice"]]
+        lines += [f"{one['name']} ({one['confidence']}): {one['finding']}", f"-> {one['advice']}"]
     others = ", ".join(one["name"] for one in insights[SHOWN:])
     return [*lines, f"and {text.counted(len(insights) - SHOWN, 'finding')} more: {others}"] if others else lines

@@ -138,7 +138,7 @@ def test_low_occupancy_is_no_finding_where_a_unit_is_busy_all_the_time() -> None
 def test_the_advice_names_the_knobs_that_the_candidate_has() -> None:
     record = profiled(QUIET | KINDS["bank-conflicts"])  # of `wmma`, built with BLOCK_M=64
     conflicts, *_ = insights_of(record)
-    assert "PAD (now its default, 8)" in conflicts["advice"]
+    assert "PAD (default 8)" in conflicts["advice"]
     excess, *_ = insights_of(profiled(QUIET | KINDS["excess-bytes"]))
     assert "BLOCK_M (now 64)" in excess["advice"]
     record["candidate"] |= {"implementation": None, "knobs": {}}

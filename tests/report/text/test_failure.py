@@ -65,7 +65,7 @@ def test_slow_candidate_learns_why_the_three_likeliest_causes_first() -> None:
         for name in names
     ]
     text = flat(record)
-    assert "why excess-bytes (sure): excess-bytes is 40 % of it. Mend it. memory-bound (sure):" in text
+    assert "why excess-bytes (sure): excess-bytes is 40 % of it. -> Mend it. memory-bound (sure):" in text
     assert "and 1 finding more: power-limited" in text
 
 

@@ -56,8 +56,8 @@ RULES = (
         condition="less than one wave: SMs without a block, or with fewer warps than they could hold while they wait",
         needs=("waves", "blocks", "sm_count", "launches", "busiest", "issue"),
         share=_of_small_grid,
-        finding="A launch has {blocks_a_launch:.0f} blocks for {sm_count:.0f} multiprocessors, {waves:.2g} of a wave: "
-        "some have none, or fewer warps than they could hold.",
+        finding="The grid is {waves:.2g} of a wave (blocks: {blocks_a_launch:.0f}, multiprocessors: {sm_count:.0f}): "
+        "some have no block, or fewer warps than they could hold.",
         confidence="sure",
         advice="Make more blocks: smaller tiles, or the reduction (keys, K) split between blocks.",
         knobs=("BLOCK_M", "SPLIT_KV", "CLUSTER"),
