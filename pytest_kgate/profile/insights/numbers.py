@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 UNITS = ("tensor", "fma", "alu", "xu", "fp64", "dram", "l2", "l1", "shared", "lsu")
 """Parts of the GPU of which each can be what limits a kernel, by the names of their shares of the peak, in percent."""
 
+_LIMITS = ("limit_blocks", "limit_registers", "limit_shared_mem", "limit_warps")
+"""Blocks that fit on a multiprocessor, by what limits them."""
+
+_ROUNDING = 0.01
+"""Of the number of waves."""
+
 _POWER = 0x04 | 0x80
 """NVML's reasons for a lower clock: the power cap, the power brake."""
 
@@ -55,9 +61,19 @@ def _of_counters(arm: ArmCounters) -> dict[str, float]:
         others = [found[one] for one in ("limit_registers", "limit_shared_mem", "limit_warps") if one in found]
         if limit in found and len(others) > 1:
             found[f"occupancy_limit_{what}"] = float(found[limit] == min(others) and found[limit] < max(others))
+    _unround_waves(found)
     _add_share(found, "local_share", "local_memory", "l1_bytes")
     _add_share(found, "conflict_share", "bank_conflicts", "shared_wavefronts")
     return found
+
+
+def _unround_waves(found: dict[str, float]) -> None:
+    """Nsight Compute rounds them to hundredths, and a single block more than fit at once makes a second wave."""
+    limits = [found[one] for one in _LIMITS if one in found]
+    if len(limits) == len(_LIMITS) and min(limits) > 0 and found.get("sm_count") and "waves" in found:
+        exact = found.get("blocks", 0.0) / found["launches"] / (found["sm_count"] * min(limits))
+        if abs(exact - found["waves"]) < _ROUNDING:
+            found["waves"] = exact
 
 
 def _add_share(found: dict[str, float], name: str, part: str, whole: str) -> None:

@@ -12,6 +12,9 @@ from pytest_kgate.report.record.facts.insights import Confidence
 Numbers: TypeAlias = Mapping[str, float]
 """As `numbers.numbers_of` has them."""
 
+BOUNDS = ("tensor-bound", "exp-bound", "fp32-bound", "memory-bound", "l2-bound", "l1-bound")
+"""Findings about the busiest unit: what a kernel is bound by once nothing else is in its way."""
+
 LEAST_SHARE = 0.05
 """A finding that explains less of the time than this is left out: mending it would not show in a race."""
 

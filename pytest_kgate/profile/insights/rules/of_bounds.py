@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pytest_kgate.profile.insights.rule import BOUNDS
 from pytest_kgate.profile.insights.rule import Numbers
 from pytest_kgate.profile.insights.rule import Rule
 
@@ -37,7 +38,7 @@ RULES = (
         confidence="sure",
         advice="There is little left for this problem: change what is asked (fuse it with its neighbours, a narrower "
         "type, fewer operations).",
-        explains=("tensor-bound", "exp-bound", "fp32-bound", "memory-bound", "l2-bound", "l1-bound"),
+        explains=BOUNDS,
         source="the rates of `kgate roofline`",
     ),
     Rule(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from pytest_kgate.profile.insights.rule import BOUNDS
 from pytest_kgate.profile.insights.rule import Numbers
 from pytest_kgate.profile.insights.rule import Rule
 
@@ -13,7 +14,8 @@ EMPTY_LAUNCH = 2e-6
 _FEW_WAVES = 8
 """With more waves, blocks of unequal length fill the end of a launch."""
 
-_STARVED = ("occupancy-bound", "latency-bound")
+_SYMPTOMS = ("occupancy-registers", "occupancy-shared", "occupancy-bound", "latency-bound", *BOUNDS)
+"""A GPU of which a part has nothing to do is told of first, whatever is busy in the others."""
 
 
 def _of_launches(n: Numbers) -> float:
@@ -48,7 +50,7 @@ RULES = (
         "an empty launch takes about 2 us.",
         confidence="likely",
         advice="Fuse the kernels, or let one launch do the work of several.",
-        explains=("small-grid", "tail-effect", *_STARVED),
+        explains=("small-grid", "tail-effect", *_SYMPTOMS),
         source="an empty kernel of an H100 under Nsight Compute",
     ),
     Rule(
@@ -61,7 +63,7 @@ RULES = (
         confidence="sure",
         advice="Make more blocks: smaller tiles, or the reduction (keys, K) split between blocks.",
         knobs=("BLOCK_M", "SPLIT_KV", "CLUSTER"),
-        explains=("occupancy-registers", "occupancy-shared", *_STARVED),
+        explains=_SYMPTOMS,
         source="Nsight Compute's rule LaunchConfiguration: fewer blocks than multiprocessors",
     ),
     Rule(
@@ -75,7 +77,7 @@ RULES = (
         advice="Let the number of blocks be a multiple of what runs at once: another tile size, or blocks that stay "
         "and take tile after tile.",
         knobs=("BLOCK_M", "BLOCK_N"),
-        explains=_STARVED,
+        explains=_SYMPTOMS,
         source="Nsight Compute's rule TailEffect in the section Occupancy",
     ),
     Rule(

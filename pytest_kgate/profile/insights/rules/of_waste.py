@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pytest_kgate.profile.insights.rule import BOUNDS
 from pytest_kgate.profile.insights.rule import Numbers
 from pytest_kgate.profile.insights.rule import Rule
 
-_MEMORY = ("l1-bound", "l2-bound", "memory-bound", "latency-bound", "occupancy-bound")
+_SYMPTOMS = ("occupancy-bound", "latency-bound", "at-the-roofline", *BOUNDS)
+"""Work that the answer does not need is told of first, whatever it keeps busy."""
 
 _MORE_THAN_NEEDED = 1.2
 """Times the problem's bytes: what is read at tile borders and evicted by chance stays below."""
@@ -36,7 +38,7 @@ RULES = (
         advice="Let a thread hold less: smaller tiles, more threads a tile, or a launch bound that leaves more "
         "registers.",
         knobs=("BLOCK_M", "BLOCK_N", "NUM_WARPS"),
-        explains=("excess-bytes", "uncoalesced", *_MEMORY),
+        explains=("excess-bytes", "uncoalesced", *_SYMPTOMS),
         source="CUDA best practices guide, local memory",
     ),
     Rule(
@@ -49,7 +51,7 @@ RULES = (
         confidence="sure",
         advice="Pad the rows of the tiles, or swizzle their columns.",
         knobs=("PAD",),
-        explains=("l1-bound", "latency-bound"),
+        explains=_SYMPTOMS,
         source="Nsight Compute's rule SharedMemoryConflicts",
     ),
     Rule(
@@ -61,7 +63,7 @@ RULES = (
         "{sectors_per_load:.1f} sectors each.",
         confidence="sure",
         advice="Let neighbouring threads read neighbouring addresses, or fetch whole rows into shared memory first.",
-        explains=("excess-bytes", *_MEMORY),
+        explains=("excess-bytes", *_SYMPTOMS),
         source="Nsight Compute's rule UncoalescedGlobalAccess",
     ),
     Rule(
@@ -75,7 +77,7 @@ RULES = (
         advice="Read inputs once: larger tiles, an order of blocks in which neighbours share what the second-level "
         "cache holds, intermediate results that stay on the chip.",
         knobs=("BLOCK_M", "BLOCK_N", "KEPT_KEYS"),
-        explains=("memory-bound",),
+        explains=_SYMPTOMS,
         source="the bytes that the Problem states",
     ),
 )
