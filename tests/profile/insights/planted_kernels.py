@@ -53,6 +53,22 @@ PLANTED = (
     Planted("planted", "stride_32", "uncoalesced", 4 * _LARGE, 8.0 * 4 * _LARGE / 32),
     Planted("planted", "read_twice", "excess-bytes", _LARGE, 4.0 * _LARGE),
     Planted("planted", "tiny_kernels", "launch-overhead"),
+    # Written after the rules were fixed; none was changed for them.
+    Planted("planted_again", "scale_and_add", "memory-bound", _LARGE, 6.0 * _LARGE),
+    Planted("planted_again", "wmma_product", "tensor-bound"),
+    Planted("planted_again", "sigmoid_loop", "exp-bound"),
+    Planted("planted_again", "polynomial", "fp32-bound", _LARGE, 8.0 * _LARGE),
+    Planted("planted_again", "shared_table", "l2-bound", _LARGE),
+    Planted("planted_again", "twenty_blocks", "small-grid"),
+    Planted("planted_again", "short_last_wave", "tail-effect", _LARGE),
+    Planted("planted_again", "registers_168", "occupancy-registers", _LARGE),
+    Planted("planted_again", "shared_200k", "occupancy-shared", _LARGE),
+    Planted("planted_again", "barriers", "latency-bound"),
+    Planted("planted_again", "indexed_array", "spills"),
+    Planted("planted_again", "transposition", "bank-conflicts"),
+    Planted("planted_again", "gather", "uncoalesced", 4 * _LARGE, 8.0 * 4 * _LARGE / 16),
+    Planted("planted_again", "three_passes", "excess-bytes", _LARGE, 8.0 * _LARGE),
+    Planted("planted_again", "eight_steps", "launch-overhead"),
 )
 
 

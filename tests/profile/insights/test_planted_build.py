@@ -12,7 +12,7 @@ from planted_kernels import PLANTED
 from pytest_kgate.build.registry import csrc_directory
 from pytest_kgate.profile.under_tool.program import find_program
 
-ARCHITECTURES = ("80", "90a")
+ARCHITECTURES = ("sm_80", "sm_90")
 
 
 def test_all_compile_and_use_the_registers_that_they_are_planted_for(tmp_path: Path) -> None:
@@ -26,8 +26,8 @@ def test_all_compile_and_use_the_registers_that_they_are_planted_for(tmp_path: P
         sources += [f'#include "{planted.path}"', "}", "#undef kgate_sdpa"]
     whole = tmp_path / "all.cu"
     whole.write_text("\n".join(sources))
-    targets = [f"-gencode=arch=compute_{one},code=sm_{one}" for one in ARCHITECTURES]
-    options = ["-std=c++17", "-O3", "-Xptxas", "-v", "--threads", "2", *targets, "-c", str(whole), "-o", "/dev/null"]
+    target = f"-gencode=arch=compute_80,code=[{','.join(ARCHITECTURES)}]"
+    options = ["-std=c++17", "-O3", "-Xptxas", "-v", "--threads", "2", target, "-c", str(whole), "-o", "/dev/null"]
     folders = [f"-I{folder}" for folder in (csrc_directory(), PLANTED[0].path.parent)]
     done = subprocess.run([str(nvcc), *options, *folders], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
@@ -40,5 +40,5 @@ def test_all_compile_and_use_the_registers_that_they_are_planted_for(tmp_path: P
     spills = {name for name, spilled, _ in told if int(spilled) > 0}
     most = {name for name, _, registers in told if int(registers) > 240}
     assert len(told) == len(PLANTED) * len(ARCHITECTURES)
-    assert spills == {"spilling"}
+    assert spills == {"spilling"}  # an array that is indexed at run time is in local memory, and no spill
     assert most == {"registers_255"}
