@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import pytest
 from sample_records import speed_record
 
+from pytest_kgate import cli
 from pytest_kgate.report.page import counters
+from pytest_kgate.report.page import markdown
+
+ROOT = Path(__file__).parents[3]
 
 
 def arm(**metrics: float) -> Any:
@@ -33,3 +39,10 @@ def test_candidates_stand_by_their_problem_with_the_reference_behind_them() -> N
 
 def test_records_without_counters_say_how_to_get_some() -> None:
     assert "--kgate-profile" in counters.table([speed_record()])
+
+
+def test_the_page_shows_what_the_committed_records_say(capsys: pytest.CaptureFixture[str]) -> None:
+    paths = sorted((ROOT / "benchmarks" / "h100").glob("profile-*.json"))
+    assert cli.main(["report", "--format=counters", *map(str, paths)]) == 0
+    content = (ROOT / "docs" / "profiling.md").read_text(encoding="utf-8")
+    assert markdown.update_block(content, "counters", capsys.readouterr().out) == content
