@@ -191,6 +191,11 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if session.records:
         table = selftest_table if session.options.selftest else summary_table
         terminalreporter.write_line(table(session.records, writer.fullwidth, writer.hasmarkup))
+    if session.options.profiles:
+        from pytest_kgate.report.text.profiled.counters import counter_lines
+
+        for line in counter_lines(session.records, writer.fullwidth):
+            terminalreporter.write_line(line)
     for note in session.notes:
         terminalreporter.write_line(note)
     for failure in session.failures:

@@ -13,8 +13,8 @@ from pytest_kgate.report.rows import latency
 from pytest_kgate.report.rows import number
 from pytest_kgate.report.rows import quantile_name
 from pytest_kgate.report.text.hints import hints
-from pytest_kgate.report.text.insights import why
 from pytest_kgate.report.text.layers import in_the_winning_layer
+from pytest_kgate.report.text.profiled.insights import why
 from pytest_kgate.report.text.render import usual_columns
 
 if TYPE_CHECKING:

@@ -49,6 +49,7 @@ def test_two_calls(kbench, asserts):
     result.assert_outcomes(passed=3)
     records = records_of(pytester)
     assert len(records) == 5
+    result.stdout.re_match_lines([r"test_two_calls\[True\] \(2\) +\d\.0 / \d\.0 .*-bound$"])
     durations = set()
     for record in records.values():
         counters = record["counters"]

@@ -226,7 +226,9 @@ def _collected(items: Sequence[pytest.Item], wants: _Wants, how: Collection) -> 
 
 def _file_name(items: Sequence[pytest.Item]) -> str:
     """`tests-test_mine-test_latency-shape0-and-3-more.ncu-rep`."""
-    name = re.sub(r"[^\w.]+", "-", items[0].nodeid.replace(".py", "")).strip("-")[-_LONGEST_NAME:]
+    name = re.sub(r"[^\w.]+", "-", items[0].nodeid.replace(".py", "")).strip("-")
+    if len(name) > _LONGEST_NAME:
+        name = name[-_LONGEST_NAME:].partition("-")[2] or name[-_LONGEST_NAME:]
     return f"{name}{f'-and-{len(items) - 1}-more' if len(items) > 1 else ''}.ncu-rep"
 
 
