@@ -15,6 +15,7 @@ from pytest_kgate.bench.correctness.comparison.outcome import Correctness
 from pytest_kgate.bench.correctness.selftest import Selftest
 from pytest_kgate.bench.race.race import Race
 from pytest_kgate.bench.race.retry import ValidRace
+from pytest_kgate.bench.race.speed_of_light.limit import known_roofline
 from pytest_kgate.bench.request import Request
 from pytest_kgate.bench.seeds import Stream
 from pytest_kgate.device.protocol import Device
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from pytest_kgate.bench.race.speed_of_light.limit import LightAsked
     from pytest_kgate.device.arm import Arm
     from pytest_kgate.integrity.isolation.candidate import Isolation
+    from pytest_kgate.report.record.facts.limits import RooflineFacts
     from pytest_kgate.report.record.facts.timing import Cache
     from pytest_kgate.report.record.facts.timing import EvidenceFacts
     from pytest_kgate.report.record.facts.timing import TimingFacts
@@ -143,7 +145,7 @@ class RecordBuilder:
             record["selftest"] = self.selftest.to_dict()
         if self.isolation:
             record["isolation"] = self.isolation.to_dict()
-        if self.light and (roofline := self.light.roofline()):
+        if roofline := self._roofline():
             record["roofline"] = roofline
         limits = [self.light.limit(self.race.light, self.invalid)] if self.light and self.race else []
         in_json_types: Record = plain(with_limits(record, limits))
@@ -209,6 +211,12 @@ class RecordBuilder:
                 "reference": count_outliers(result.reference, tick),
             },
         }
+
+    def _roofline(self) -> RooflineFacts | None:
+        if self.race is None and not self.request.in_processes:
+            return None
+        known = (self.request.problem, self.environment, self.request.settings.cache)
+        return self.light.roofline() if self.light else known_roofline(*known)
 
     def _given_up(self) -> list[str]:
         """What lies in the host's memory, since the GPU has no room for it."""

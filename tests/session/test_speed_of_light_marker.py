@@ -81,6 +81,19 @@ def test_a_share_that_is_missed_fails_beside_a_speedup_that_is_met(measured):
     assert "roofline 5.00 us at least, measured 2026-11-27: 2e+06 FLOPs at 4e+11 a second (float32)" in text
 
 
+def test_without_the_marker_a_failing_speedup_shows_the_roofline_that_is_known(measured):
+    result, (record,) = records(
+        measured(
+            """
+            @pytest.mark.speedup(0.5)
+            def test_slow(kbench): kbench(good, COUNTED)
+            """
+        )
+    )
+    result.stdout.fnmatch_lines(["*roofline*4.00 us at least, measured 2026-11-27: 3.28e+04 bytes at*"])
+    assert "limits" not in record
+
+
 def test_a_wrong_kernel_is_not_timed_for_it(measured):
     result, (record,) = records(
         measured(

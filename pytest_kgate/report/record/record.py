@@ -181,7 +181,10 @@ class Record(TypedDict):
     limits: NotRequired[list[LimitFacts]]
     """What else is demanded, in the order in which it was judged; missing where nothing is."""
     roofline: NotRequired[RooflineFacts]
-    """By what the device was seen to attain, where a `speed_of_light` marker asks; missing where there is none."""
+    """By what the device was seen to attain; missing where that is not known, or the problem has none.
+
+    It is measured where a `speed_of_light` marker asks, and by `kgate roofline`.
+    """
     timing: TimingFacts | None
     """The race; null where it did not happen."""
     counters: NotRequired[CountersFacts]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from typing import Any
 
 from pytest_kgate.bench.race.speed_of_light import kept
 from pytest_kgate.bench.race.speed_of_light.judge import LightDemand
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from pytest_kgate.bench.race.speed_of_light.rates import MeasuredFloor
     from pytest_kgate.bench.request import Request
     from pytest_kgate.device.protocol import Device
+    from pytest_kgate.problems.problem import Problem
     from pytest_kgate.report.record.facts.limits import LimitFacts
     from pytest_kgate.report.record.facts.limits import LimitVerdict
     from pytest_kgate.report.record.facts.limits import RooflineFacts
@@ -41,17 +44,7 @@ class LightAsked:
 
     def roofline(self) -> RooflineFacts | None:
         """The floor for the record; None where there is none."""
-        if self.demand is None or self.rates is None:
-            return None
-        floor = self.demand.floor
-        return {
-            "floor_seconds": floor.seconds,
-            "set_by": floor.set_by,
-            "demand": floor.demand,
-            "from_cache": floor.from_cache,
-            "left_out": floor.left_out,
-            "measured": self.rates.date,
-        }
+        return None if self.demand is None or self.rates is None else _facts(self.demand.floor, self.rates)
 
     def limit(self, judged: LightJudgement | None, invalid: str | None) -> LimitFacts:
         """The limit for the record; `invalid` says why the race is not to be trusted, where it is not."""
@@ -100,6 +93,32 @@ class LightAsked:
         return found
 
 
+def known_roofline(problem: Problem, environment: Mapping[str, Any], cache: str) -> RooflineFacts | None:
+    """The floor of a problem whose speed of light nobody asks for; None unless the device's rates are kept already."""
+    if not problem.flops and not problem.bytes:
+        return None
+    rates = kept.lookup(kept.identity_of(environment))
+    floor = None if rates is None else floor_of(problem, rates, cache, _tf32())
+    return None if rates is None or floor is None or isinstance(floor, str) else _facts(floor, rates)
+
+
+def _facts(floor: MeasuredFloor, rates: MeasuredRates) -> RooflineFacts:
+    return {
+        "floor_seconds": floor.seconds,
+        "set_by": floor.set_by,
+        "demand": floor.demand,
+        "from_cache": floor.from_cache,
+        "left_out": floor.left_out,
+        "measured": rates.date,
+    }
+
+
+def _tf32() -> bool:
+    from pytest_kgate.bench.race.speed_of_light.tf32 import rounds_to_tf32  # here, since it imports PyTorch
+
+    return rounds_to_tf32()
+
+
 def light_of(request: Request, device: Device) -> LightAsked | None:
     """What a request demands, with its floor; None where nothing is, or this process does not judge it.
 
@@ -116,9 +135,7 @@ def light_of(request: Request, device: Device) -> LightAsked | None:
     if rates.disturbed and not accepts:
         why_not = f"what this device attains could not be measured, since {rates.disturbed} meanwhile"
         return LightAsked(gate, rates, None, f"{why_not}; --kgate-foreign-load warn accepts that")
-    from pytest_kgate.bench.race.speed_of_light.tf32 import rounds_to_tf32  # here, since it imports PyTorch
-
-    floor = floor_of(problem, rates, request.settings.cache, rounds_to_tf32())
+    floor = floor_of(problem, rates, request.settings.cache, _tf32())
     if isinstance(floor, str):
         return LightAsked(gate, rates, None, floor)
     return LightAsked(gate, rates, LightDemand(gate, floor))

@@ -30,8 +30,8 @@ _AT_THE_ROOFLINE = 80
 RULES = (
     Rule(
         name="at-the-roofline",
-        condition="80 % of what the device attains on the problem's FLOPs and bytes; known beside a `speed_of_light` "
-        "marker",
+        condition="80 % of what the device attains on the problem's FLOPs and bytes; known once `kgate roofline` "
+        "or a `speed_of_light` marker has measured that",
         needs=("roofline",),
         share=lambda n: _when("roofline", _AT_THE_ROOFLINE, n),
         finding="It reaches {roofline:.0f} % of what this device attains on the problem's FLOPs and bytes.",

@@ -44,7 +44,7 @@ class LimitFacts(TypedDict):
 
 
 class RooflineFacts(TypedDict):
-    """The least latency of the problem by the rates that its device was seen to attain, where speed of light is asked.
+    """The least latency of the problem by the rates that its device was seen to attain.
 
     It is no bound on what hardware can do: `integrity` has one.
     """
