@@ -46,7 +46,8 @@ def properties_of(record: Record) -> list[tuple[str, Value]]:
         found += [(name, value) for _, value in _finite(name, limit["value"])]
         found += [(f"{name}.bound", limit["bound"]), (f"{name}.verdict", limit["verdict"])]
     if not rows:
-        found.append((f"{PREFIX}{call}verdict", record["verdict"]))
+        named = (("verdict", record["verdict"]), ("candidate", record["candidate"]["name"]))
+        found += [(f"{PREFIX}{call}{name}", value) for name, value in (*named, ("problem", record["problem"]["name"]))]
     return found
 
 

@@ -125,6 +125,8 @@ def test_where_only_limits_were_judged_they_are_all_that_is_shown() -> None:
         "kgate.limit.spills.bound": 0,
         "kgate.limit.spills.verdict": "PASS",
         "kgate.verdict": "PASS",
+        "kgate.candidate": "wmma",
+        "kgate.problem": "sdpa 1x8x512x64 float16",
     }
 
 
