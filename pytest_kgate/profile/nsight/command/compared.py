@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from pytest_kgate.report.record.facts.counters import MetricFacts
 
 _LARGE = 1e6
-"""Counts from here on are rounded."""
+"""Counts from here on are rounded to three digits, and those from a thousand on to whole numbers."""
+_WHOLE = 1e3
 
 _KIB, _MIB, _GIB = 2**10, 2**20, 2**30
 
@@ -63,7 +64,7 @@ def _shown(facts: MetricFacts | None) -> str:
         return f"{value / 1e9:.2f} GHz"
     if value >= _LARGE:
         return f"{value:.3g}"
-    return f"{value:,.0f}" if float(value).is_integer() else significant(value)
+    return f"{value:,.0f}" if value >= _WHOLE or float(value).is_integer() else significant(value)
 
 
 def _bytes(value: float) -> str:
@@ -76,4 +77,5 @@ def _bytes(value: float) -> str:
 def _ratio(ours: MetricFacts | None, theirs: MetricFacts | None) -> str:
     if ours is None or theirs is None or not theirs["value"] or not math.isfinite(theirs["value"]):
         return ""
-    return f"{ours['value'] / theirs['value']:.2f}x"
+    ratio = ours["value"] / theirs["value"]
+    return f"{ratio:.2f}x" if ratio < _WHOLE else f"{ratio:.2g}x"
