@@ -246,6 +246,8 @@ class RecordBuilder:
                 warnings.append(f"not to be trusted: {self.valid_race.invalid}")
         if self.correctness and self.correctness.verdict is not Verdict.PASS and not self.request.must_be_right:
             warnings.append(f"the answer was not judged, but {self.correctness.reason}")
+        if self.correctness and self.correctness.ill_conditioned:
+            warnings.append(self.correctness.ill_conditioned)
         if self.correctness and self.correctness.weak:
             warnings.append(
                 f"the check is weak: it would also let pass {', '.join(self.correctness.weak)}; "

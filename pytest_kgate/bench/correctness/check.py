@@ -20,11 +20,13 @@ from pytest_kgate.bench.correctness.comparison.outcome import draw_of
 from pytest_kgate.bench.correctness.comparison.outcome import of_output
 from pytest_kgate.bench.correctness.comparison.outcome import place_of
 from pytest_kgate.bench.correctness.comparison.outputs import the_worst
+from pytest_kgate.bench.correctness.exact.conditioning import moved
 from pytest_kgate.bench.correctness.problem_calls import answers_vary
 from pytest_kgate.bench.correctness.problem_calls import reference_output
 from pytest_kgate.bench.correctness.problem_calls import truth_of
 from pytest_kgate.bench.correctness.problem_calls import unchanged_truth_of
 from pytest_kgate.bench.correctness.problem_calls import workload_of
+from pytest_kgate.bench.correctness.reference_check import IllConditioned
 from pytest_kgate.bench.correctness.reference_check import demand_right_reference
 from pytest_kgate.bench.correctness.reference_check import is_right_reference
 from pytest_kgate.bench.correctness.weakness import OutputSurvivors
@@ -80,6 +82,7 @@ def check(
     loosest: Limits | None = None
     survivors = OutputSurvivors(gate)
     failures: list[tuple[str, Comparison, Limits, WorstFacts]] = []
+    ill_conditioned: list[IllConditioned] = []
     on_host = False
     of_outputs: list[OutputFacts] = []
     for kind, draw_seed in draws_of(seed):
@@ -96,10 +99,11 @@ def check(
                 del truth  # rows may have to do with each other after all: who is blamed must deserve it
                 truth = truth_of(problem, reference, inputs, like, at_once=True)
             varies = functools.partial(answers_vary, problem, reference, inputs, truth)
-            demand_right_reference(truth, gate, inputs, varies)
+            moves = functools.partial(moved, problem, inputs, like, truth)
+            ill_conditioned += demand_right_reference(truth, gate, inputs, varies, moves)
             found = the_worst(outputs := truth.judge(answer, gate))
             worst = place_of(found, answer, kind, draw_seed) if found.failed else None
-            del inputs, answer, varies  # one draw is in memory at a time
+            del inputs, answer, varies, moves  # one draw is in memory at a time
             truth.forget_reference()
             if not (failures or found.failed):
                 survivors.add(truth)
@@ -120,6 +124,7 @@ def check(
         by_equal=problem.equal is not None,
         outputs=tuple(of_outputs) if len(of_outputs) > 1 else (),
         exact_on_host=on_host,
+        ill_conditioned=max(ill_conditioned, key=lambda one: one.share).reason if ill_conditioned else "",
     )
     if failures:
         name, comparison, limits, worst = max(failures, key=lambda one: (one[1].failed == "tolerance", one[1].excess))

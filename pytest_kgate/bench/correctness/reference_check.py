@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from typing import Any
 
 import torch
 
 from pytest_kgate.bench.correctness.comparison.slabs import slabs
+from pytest_kgate.bench.correctness.exact.conditioning import FACTOR
+from pytest_kgate.bench.correctness.exact.conditioning import tf32_switches
 from pytest_kgate.errors import ProblemError
 from pytest_kgate.problems.trees import tree
 from pytest_kgate.report.format import percent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from collections.abc import Mapping
 
     from pytest_kgate.bench.correctness.comparison.outputs import ExactOutputs
     from pytest_kgate.bench.correctness.comparison.tolerance import ExactAnswer
+    from pytest_kgate.bench.correctness.exact.conditioning import Moved
     from pytest_kgate.statistics.gates import ErrorGate
 
 _ALLOWED = {8: 1e-4, 4: 2e-2, 2: 1e-1, 1: 3e-1}
@@ -43,29 +47,51 @@ _TODO = (
 )
 
 
-def demand_right_reference(
-    truth: ExactOutputs, gate: ErrorGate | None, inputs: tuple[Any, ...], varies: Callable[[], bool]
-) -> None:
-    """Raise `ProblemError` where the reference is neither within the tolerance nor as near as its type allows.
+@dataclass(frozen=True)
+class IllConditioned:
+    """An output that rounding moves so far that the reference may be off by more than its type alone explains."""
 
-    `varies` tells whether its answers to the same inputs are random.
+    share: float
+    """Of its rms, by which rounding moves it."""
+    reason: str
+    """One sentence with the numbers."""
+
+
+def demand_right_reference(
+    truth: ExactOutputs,
+    gate: ErrorGate | None,
+    inputs: tuple[Any, ...],
+    varies: Callable[[], bool],
+    moves: Callable[[], Mapping[str, Moved]],
+) -> list[IllConditioned]:
+    """Raise `ProblemError` where the reference is further off than the tolerance, its type and rounding explain.
+
+    `varies` tells whether its answers to the same inputs are random; `moves` how far each output moves where the steps
+    on the way to it are rounded, which is asked only of a reference that is refused without. Returns the outputs where
+    that is what explains the reference's error.
     """
     if truth.equal is not None:
         said = truth.equal(truth.reference)
         if said.reason:
             raise ProblemError(f"The reference is wrong: {said.reason}.", "Mend the reference, `exact` or `equal`.")
-        return
-    if not is_right_reference(truth, gate, inputs) and varies():
+        return []
+    if is_right_reference(truth, gate, inputs):
+        return []
+    if varies():
         raise ProblemError(
             "The reference gives the same inputs other answers at each call: they are random.",
             "Say what a right answer is: Problem(equal=...), which is asked in place of the comparison with `exact`; "
             "pytest_kgate.equal.dropout(p) is one for dropout.",
         )
+    moved, found = moves(), []
     for name, one, own in truth.each(gate):
-        fault = _fault(one, own, inputs)
+        if _fault(one, own, inputs) is None:
+            continue
+        fault, output = _fault(one, own, inputs, moved.get(name)), "" if name == "output" else f" in {name}"
         if fault:
-            what = f"The reference is wrong{'' if name == 'output' else f' in {name}'}: {fault}."
-            raise ProblemError(what, " ".join([*_tf32(one), _TODO]))
+            raise ProblemError(f"The reference is wrong{output}: {fault}.", " ".join([*_tf32(one), _TODO]))
+        found.append(_ill_conditioned(one, output, moved[name]))
+    return found
 
 
 def is_right_reference(truth: ExactOutputs, gate: ErrorGate | None, inputs: tuple[Any, ...]) -> bool:
@@ -73,7 +99,10 @@ def is_right_reference(truth: ExactOutputs, gate: ErrorGate | None, inputs: tupl
     return truth.equal is not None or all(_fault(one, own, inputs) is None for _, one, own in truth.each(gate))
 
 
-def _fault(truth: ExactAnswer, gate: ErrorGate | None, inputs: tuple[Any, ...]) -> str | None:
+def _fault(
+    truth: ExactAnswer, gate: ErrorGate | None, inputs: tuple[Any, ...], moved: Moved | None = None
+) -> str | None:
+    """What is wrong with the reference, as one clause; None where it is right, or `moved` explains its error."""
     if truth.reference_failed > _FAILED:
         return f"{percent(truth.reference_failed)} of its output is NaN or Inf, where the exact answer is finite"
     if gate is not None and truth.compare(truth.reference, truth.limits(gate)).excess <= 0:
@@ -86,7 +115,11 @@ def _fault(truth: ExactAnswer, gate: ErrorGate | None, inputs: tuple[Any, ...]) 
     allowed = _ALLOWED[arithmetic.real_bytes]
     rows = truth.reference_rows(_SMALL_ROW)
     far = truth.reference_rms_error > allowed * truth.rms
-    far_in_a_row = rows.size > max(_ALLOWED_ROW, allowed)
+    allowed_row = max(_ALLOWED_ROW, allowed)
+    far_in_a_row = rows.size > allowed_row
+    if moved is not None:
+        far = far and truth.reference_rms_error > FACTOR * moved.rms
+        far_in_a_row = far_in_a_row and not moved.explains_rows(truth, allowed_row, _SMALL_ROW)
     if not (far or far_in_a_row):
         return None
     floor = _CANCELLED * truth.spacing * _rms(inputs)
@@ -100,16 +133,19 @@ def _fault(truth: ExactAnswer, gate: ErrorGate | None, inputs: tuple[Any, ...]) 
     return None
 
 
+def _ill_conditioned(truth: ExactAnswer, output: str, moved: Moved) -> IllConditioned:
+    share = moved.rms / truth.rms if truth.rms else math.inf
+    return IllConditioned(
+        share,
+        f"the problem is ill-conditioned{output}: rounding each step to {moved.rounded_to} moves the exact answer by "
+        f"{moved.rms:.2g}, where its rms is {truth.rms:.2g}; the reference is off by {truth.reference_rms_error:.2g}, "
+        "and others may be as far off",
+    )
+
+
 def _tf32(truth: ExactAnswer) -> list[str]:
     """What PyTorch computes in TF32, as a sentence: in a deep network its 10 bits may be all that is off."""
-    if truth.device.type != "cuda" or truth.dtype not in (torch.float32, torch.complex64):
-        return []
-    found: dict[str, str] = {}
-    with contextlib.suppress(RuntimeError):  # of a process that sets both this and `fp32_precision`
-        if torch.backends.cuda.matmul.allow_tf32:
-            found["matrix products"] = "torch.backends.cuda.matmul.allow_tf32 = False"
-        if torch.backends.cudnn.allow_tf32:
-            found["convolutions"] = "torch.backends.cudnn.allow_tf32 = False"
+    found = tf32_switches(truth.device, truth.dtype)
     return [f"TF32 is on for {' and '.join(found)}: set {' and '.join(found.values())} to see."] if found else []
 
 

@@ -33,5 +33,5 @@ def test_a_coarse_reference_is_told_of_tf32_where_it_is_on(monkeypatch, device, 
     truth.device = torch.device(device)  # the comparison is over, and no GPU is needed
     outputs = ExactOutputs({"output": truth}, reference, {}, None)
     with pytest.raises(ProblemError, match="reference is wrong") as found:
-        demand_right_reference(outputs, None, (), lambda: False)
+        demand_right_reference(outputs, None, (), lambda: False, dict)
     assert found.value.todo.startswith(f"{told} Mend" if told else "Mend")

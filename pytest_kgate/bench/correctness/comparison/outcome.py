@@ -88,6 +88,9 @@ class Correctness:
     """Of each output the largest errors, where there are several."""
     exact_on_host: bool = False
     """Whether exact answers had to lie in the host's memory, since a GPU had no room for them."""
+    ill_conditioned: str = ""
+    """Where rounding moves the exact answer so far that the reference is off by more than its type explains: one
+    sentence with the numbers."""
 
     @property
     def lets_idle_pass(self) -> str:

@@ -1,0 +1,132 @@
+"""How far the exact answer moves when each step on the way to it is rounded: what arithmetic alone may do to an answer.
+
+An ill-conditioned function (batch norm of what is nearly constant, or of a softmax) makes a large error of any
+rounding, so that its reference is far off and right. The exact answer is computed a few more times in float64, with
+errors of the problem's own type that are drawn at random; see `RandomRounding`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pytest_kgate.bench.correctness.comparison.outputs import tensors_by_name
+from pytest_kgate.bench.correctness.comparison.slabs import count_pieces
+from pytest_kgate.bench.correctness.comparison.slabs import slab_pieces
+from pytest_kgate.bench.correctness.comparison.slabs import slabs
+from pytest_kgate.bench.correctness.comparison.tolerance import ExactAnswer
+from pytest_kgate.bench.correctness.exact.answer import exact_answer
+from pytest_kgate.bench.correctness.exact.random_rounding import MANTISSA_BITS
+from pytest_kgate.bench.correctness.exact.random_rounding import TF32_BITS
+from pytest_kgate.bench.correctness.exact.random_rounding import RandomRounding
+from pytest_kgate.device.answer import outputs_of
+from pytest_kgate.errors import CandidateError
+from pytest_kgate.problems.trees import tree
+
+if TYPE_CHECKING:
+    from pytest_kgate.bench.correctness.comparison.outputs import ExactOutputs
+    from pytest_kgate.problems.problem import Problem
+
+FACTOR = 4.0
+"""A reference may be off by so many times what the exact answer moves by. KernelBench's UNetSoftmax and EfficientNetB2,
+whose batch norms get nearly equal values, came to 1.0 to 2.3 times in float32, and with convolutions in TF32 to 0.5 to
+1.0: rounding within long sums is not in the model."""
+
+_RUNS = 3
+"""Of which the mean square is taken."""
+
+_REAL = {torch.complex64: torch.float32, torch.complex128: torch.float64}
+"""The type of both parts, by that of complex numbers."""
+
+
+@dataclass(frozen=True)
+class Moved:
+    """How far one output of the exact answer moves."""
+
+    rms: float
+    """Root mean square, over elements and runs."""
+    squares: Tensor
+    """By row: the sum of squares, as a mean of the runs."""
+    rounded_to: str
+    """`float32`, or `float32 (products to TF32)`."""
+
+    def explains_rows(self, truth: ExactAnswer, share: float, smallest: float) -> bool:
+        """Whether rows of the reference that are off by more than this share of their size are off by rounding.
+
+        Rows below `smallest` of the output's rms count as of that size.
+        """
+        width = truth.exact.numel() / max(1, len(self.squares))
+        own = row_squares(truth, None).clamp(min=width * (smallest * truth.rms) ** 2)
+        errors = row_squares(truth, truth.reference)
+        allowed = FACTOR**2 * self.squares.clamp(min=width * self.rms**2)
+        return not bool(((errors > share**2 * own) & (errors > allowed)).any())
+
+
+def moved(problem: Problem, inputs: tuple[Any, ...], like: Any, truth: ExactOutputs) -> dict[str, Moved]:
+    """By output, how far the exact answer to these inputs moves where all is rounded to the problem's coarsest type.
+
+    Empty where that can't be told, since `exact` fails so, or there is no room.
+    """
+    outputs = {name: one for name, one, _ in truth.each(None)}
+    types = {_REAL.get(one.dtype, one.dtype) for one in (*tree.tensors(inputs), *outputs_of(like).values())}
+    coarsest = min(types & MANTISSA_BITS.keys(), key=MANTISSA_BITS.__getitem__, default=torch.float32)
+    bits, name = MANTISSA_BITS[coarsest], str(coarsest).removeprefix("torch.")
+    in_tf32 = coarsest is torch.float32 and any(tf32_switches(one.device, one.dtype) for one in outputs.values())
+    squares: dict[str, Tensor] = {}
+    for run in range(_RUNS):
+        try:
+            with RandomRounding(bits, TF32_BITS if in_tf32 else bits, run):
+                answer = tensors_by_name(exact_answer(problem, inputs, like), like)
+        except torch.OutOfMemoryError:
+            return {}
+        except CandidateError as error:
+            if error.__cause__ is None:  # it is not of `exact`: the time is over
+                raise
+            return {}
+        if answer is None:
+            return {}
+        for output, one in outputs.items():
+            own = row_squares(one, answer[output]) / _RUNS
+            squares[output] = squares[output] + own if run else own
+    return {
+        output: Moved(
+            math.sqrt(float(squares[output].sum()) / max(1, one.exact.numel())),
+            squares[output],
+            f"{name} (products to TF32)" if in_tf32 else name,
+        )
+        for output, one in outputs.items()
+    }
+
+
+def row_squares(truth: ExactAnswer, answer: Tensor | None) -> Tensor:
+    """By row, the sum of squared distances of an answer from the exact one, where finite; without one, from zero."""
+    found = torch.zeros(count_pieces(truth.shape), dtype=torch.float64, device=truth.device)
+    arithmetic = truth.arithmetic
+    for slab in slabs(truth.shape, truth.device):
+        exact = arithmetic.widened(truth.exact[slab.index].to(truth.device))
+        if answer is None:
+            sizes = arithmetic.sizes(exact)
+        else:
+            sizes = arithmetic.distances(arithmetic.widened(answer[slab.index].to(truth.device)), exact)
+        own = slab_pieces(sizes.nan_to_num_(0.0, 0.0, 0.0), truth.shape).square().sum(1)
+        found[slab.piece : slab.piece + len(own)] += own
+    return found
+
+
+def tf32_switches(device: torch.device, dtype: torch.dtype) -> dict[str, str]:
+    """What PyTorch computes in TF32 on the way to answers of this type, and how each is turned off."""
+    if device.type != "cuda" or dtype not in (torch.float32, torch.complex64):
+        return {}
+    found: dict[str, str] = {}
+    with contextlib.suppress(RuntimeError):  # of a process that sets both this and `fp32_precision`
+        if torch.backends.cuda.matmul.allow_tf32:
+            found["matrix products"] = "torch.backends.cuda.matmul.allow_tf32 = False"
+        if torch.backends.cudnn.allow_tf32:
+            found["convolutions"] = "torch.backends.cudnn.allow_tf32 = False"
+    return found

@@ -1,0 +1,149 @@
+"""References of ill-conditioned problems are far off and right; wrong references are wrong all the same."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from pytest_kgate import Problem
+from pytest_kgate import evaluate
+from pytest_kgate.bench.correctness.check import check
+from pytest_kgate.bench.correctness.exact import conditioning
+from pytest_kgate.bench.correctness.exact.random_rounding import RandomRounding
+from pytest_kgate.device.arm import bind
+from pytest_kgate.device.host import HostDevice
+from pytest_kgate.errors import ProblemError
+from pytest_kgate.statistics.gates import Verdict
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def normalised_softmax(x):
+    """What the mean of nearly equal numbers leaves, blown up to a standard deviation of 1."""
+    shares = torch.softmax(x, -1)
+    return (shares - shares.mean(0)) / shares.std(0)
+
+
+def in_another_order(x):
+    powers = torch.exp(x - x.amax(-1, keepdim=True))
+    shares = powers / powers.flip(-1).sum(-1, keepdim=True)
+    apart = shares - shares.flip(0).mean(0)
+    return apart * (len(x) - 1) ** 0.5 / apart.square().sum(0).sqrt()
+
+
+def ill_conditioned(spread=2e-6, **more):
+    """Shares of 1/128 that differ by `spread`, relatively: float32 has them to 6e-8."""
+    parts = {
+        "name": "normalised softmax",
+        "inputs": lambda g: (torch.randn(64, 128, generator=g) * spread,),
+        "reference": normalised_softmax,
+        "exact": lambda x: normalised_softmax(x.double()),
+    }
+    return Problem(**{**parts, **more})
+
+
+def outcome(candidate, problem):
+    arms = bind("candidate", candidate, problem.params), bind("reference", problem.reference, problem.params)
+    return check(HostDevice(), problem, *arms, None, 42)
+
+
+@pytest.mark.parametrize("honest", [normalised_softmax, in_another_order])
+def test_reference_that_rounding_alone_puts_so_far_off_is_not_called_wrong(honest):
+    result = outcome(honest, ill_conditioned())
+    assert result.verdict is Verdict.PASS
+    assert result.draws[0].reference_rms_error > 0.02 * result.draws[0].output_rms
+    assert result.ill_conditioned.startswith(
+        "the problem is ill-conditioned: rounding each step to float32 moves the exact answer by 0."
+    )
+
+
+def without_last_row(x):
+    answer = normalised_softmax(x)
+    answer[-1] = 0
+    return answer
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda x: torch.zeros_like(x),
+        lambda x: normalised_softmax(x) * 1.5,
+        lambda x: normalised_softmax(x).roll(1, 0),
+        lambda x: normalised_softmax(x.bfloat16()).float(),
+        without_last_row,
+    ],
+    ids=["zeros", "scaled", "a row late", "in bfloat16", "row missing"],
+)
+def test_wrong_reference_of_an_ill_conditioned_problem_is_called_wrong(wrong):
+    with pytest.raises(ProblemError, match="The reference is wrong"):
+        outcome(normalised_softmax, ill_conditioned(reference=wrong))
+
+
+def test_check_that_rounding_leaves_nothing_of_is_weak():
+    record = evaluate(normalised_softmax, ill_conditioned(2e-7), None, device="host", seed=1)
+    assert record["verdict"] == "WEAK"
+    assert "zeros" in record["correctness"]["weak"]
+    assert any(warning.startswith("the problem is ill-conditioned: ") for warning in record["warnings"])
+
+
+def test_exact_answer_is_computed_once_a_draw_where_the_reference_is_right():
+    calls = []
+
+    def exact(x):
+        calls.append(1)
+        return torch.relu(x.double())
+
+    relu = ill_conditioned(1.0, reference=torch.relu, exact=exact)
+    assert outcome(torch.relu, relu).ill_conditioned == ""
+    assert len(calls) == 5
+
+
+def test_exact_answer_that_can_t_be_rounded_explains_nothing():
+    def exact(x):
+        if torch.utils._python_dispatch._get_current_dispatch_mode() is not None:
+            raise NotImplementedError("no such operator")
+        return normalised_softmax(x.double())
+
+    with pytest.raises(ProblemError, match="The reference is wrong"):
+        outcome(normalised_softmax, ill_conditioned(exact=exact))
+
+
+def test_products_are_rounded_to_tf32_where_that_is_on(monkeypatch):
+    def exact(x):
+        return x.double() @ x.double().T
+
+    def in_tf32(x):
+        coarse = ((x.view(torch.int32) + 0x1000) & ~0x1FFF).view(torch.float32)
+        return coarse @ coarse.T
+
+    def less_the_mean(product):
+        return lambda x: product(x) - product(x).mean(-1, keepdim=True)
+
+    nearly_equal = ill_conditioned(
+        inputs=lambda g: (1 + 1e-3 * torch.randn(64, 128, generator=g),),
+        reference=less_the_mean(in_tf32),
+        exact=less_the_mean(exact),
+    )
+    with pytest.raises(ProblemError, match="The reference is wrong"):
+        outcome(nearly_equal.reference, nearly_equal)
+    monkeypatch.setattr(conditioning, "tf32_switches", lambda device, dtype: {"matrix products": "it"})
+    result = outcome(nearly_equal.reference, nearly_equal)
+    assert result.verdict is Verdict.PASS
+    assert "to float32 (products to TF32) moves" in result.ill_conditioned
+
+
+def test_what_a_type_holds_exactly_is_not_rounded_and_all_else_by_less_than_a_spacing():
+    exact = torch.tensor([1.0, 1.5, -3.0, 2.0**-20, 0.0, float("inf"), float("-inf")], dtype=torch.float64)
+    third = torch.full((100_000,), 1 / 3, dtype=torch.float64)
+    with RandomRounding(23, 23, 5):
+        assert torch.equal(exact * 1, exact)
+        places = torch.arange(100, dtype=torch.float64)
+        assert bool((places[:, None] >= places).tril().sum() == 5050)
+        rounded = third * 1
+        kept = third.clone()
+        kept += 0
+    for one in (rounded, kept):
+        off = (one - third) * 2**25  # spacings of float32 between 1/4 and 1/2
+        assert float(off.abs().max()) < 1
+        assert len(off.unique()) == 2
+        assert abs(float(off.mean())) < 0.01
