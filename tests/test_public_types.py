@@ -92,4 +92,7 @@ def test_every_public_name_can_be_imported():
 
 def test_types_of_kbench_name_every_option_of_a_call():
     keywords = [one for one in inspect.signature(Kbench.__call__).parameters.values() if one.default is ...]
-    assert {one.name for one in keywords} == {*PER_TEST, "speedup", "allclose"} - {"debug", "sdpa_backend"}
+    assert {one.name for one in keywords} == {*PER_TEST, "speedup", "allclose", "speed_of_light"} - {
+        "debug",
+        "sdpa_backend",
+    }

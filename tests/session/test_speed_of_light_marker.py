@@ -94,6 +94,22 @@ def test_without_the_marker_a_failing_speedup_shows_the_roofline_that_is_known(m
     assert "limits" not in record
 
 
+def test_a_call_names_a_share_of_its_own(measured):
+    result, found = records(
+        measured(
+            """
+            @pytest.mark.speed_of_light(0.9)
+            def test_calls(kbench):
+                kbench(good, COUNTED, speed_of_light=0.3)
+                kbench(good, COUNTED, speed_of_light=30)
+            """
+        )
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*kbench(speed_of_light=...): bound must be a share of the roofline*not 30."])
+    assert [record["limits"][0]["bound"] for record in found] == [30.0]
+
+
 def test_a_wrong_kernel_is_not_timed_for_it(measured):
     result, (record,) = records(
         measured(
