@@ -35,12 +35,12 @@ def numbers_of(record: Record) -> Mapping[str, float]:
     The metrics of its counters have the short names of `kgate metrics`, over all launches of one call. Beside them:
 
     `launches`: of one call. `busiest`: the largest of the shares in `UNITS`, percent. `occupancy_limit_registers`,
-    `occupancy_limit_shared`: 1 where that is what allows the fewest blocks on a multiprocessor. `local_share`: part of
-    the first-level cache's bytes that is local memory, percent. `conflict_share`: part of the passes over shared memory
-    that is due to conflicts, percent. `needed_bytes`: of the problem. `roofline`: the least latency by the rates that
-    the device was seen to attain, in percent of the candidate's. `clock_loss`: by how much the SM clock of the race was
-    below the highest, percent. `power_capped`, `heat_capped`: 1 where the GPU said during the race that this holds its
-    clock down.
+    `..._shared_mem`, `..._blocks`, `..._warps`: 1 where that is what allows the fewest blocks on a multiprocessor.
+    `local_share`: part of the first-level cache's bytes that is local memory, percent. `conflict_share`: part of the
+    passes over shared memory that is due to conflicts, percent. `needed_bytes`: of the problem. `roofline`: the least
+    latency by the rates that the device was seen to attain, in percent of the candidate's. `clock_loss`: by how much
+    the SM clock of the race was below the highest, percent. `power_capped`, `heat_capped`: 1 where the GPU said during
+    the race that this holds its clock down.
     """
     found = {
         name: float(value) for name, value in {**_of_problem(record), **_of_race(record)}.items() if value is not None
@@ -57,10 +57,10 @@ def _of_counters(arm: ArmCounters) -> dict[str, float]:
     shares = [found[name] for name in UNITS if name in found]
     if shares:
         found["busiest"] = max(shares)
-    for limit, what in (("limit_registers", "registers"), ("limit_shared_mem", "shared")):
-        others = [found[one] for one in ("limit_registers", "limit_shared_mem", "limit_warps") if one in found]
-        if limit in found and len(others) > 1:
-            found[f"occupancy_limit_{what}"] = float(found[limit] == min(others) and found[limit] < max(others))
+    limits = {one: found[one] for one in _LIMITS if one in found}
+    for limit, blocks in limits.items():
+        least = min(limits.values()) < max(limits.values())
+        found[f"occupancy_{limit}"] = float(least and blocks == min(limits.values()))
     _unround_waves(found)
     _add_share(found, "local_share", "local_memory", "l1_bytes")
     _add_share(found, "conflict_share", "bank_conflicts", "shared_wavefronts")

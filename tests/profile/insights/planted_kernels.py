@@ -47,6 +47,7 @@ PLANTED = (
     Planted("planted", "one_block_more", "tail-effect"),
     Planted("planted", "registers_255", "occupancy-registers", _LARGE),
     Planted("planted", "shared_96k", "occupancy-shared", _LARGE),
+    Planted("planted", "one_warp_blocks", "occupancy-blocks", _LARGE),
     Planted("planted", "pointer_chase", "latency-bound", _LARGE),
     Planted("planted", "spilling", "spills"),
     Planted("planted", "bank_conflict", "bank-conflicts"),

@@ -59,6 +59,7 @@ KINDS: dict[str, dict[str, float]] = {
         "shared_per_block": 1e5,
         "issue": 5,
     },
+    "occupancy-blocks": {"warps_possible": 50, "warps": 48, "limit_blocks": 7, "threads_per_block": 32, "issue": 9},
     "occupancy-bound": {"warps_possible": 100, "warps": 15, "issue": 20},
     "latency-bound": {"warps": 98, "warps_possible": 100, "issue": 5},
     "spills": {"local_memory": 9e7, "dram": 80, "l1": 60, "l2": 70, "issue": 12},

@@ -53,13 +53,27 @@ RULES = (
     Rule(
         name="occupancy-shared",
         condition="shared memory allows at most half of the warps, and the schedulers have little to issue",
-        needs=("shared_per_block", "occupancy_limit_shared", *_NEEDS),
-        share=lambda n: _limited_by("shared", n),
+        needs=("shared_per_block", "occupancy_limit_shared_mem", *_NEEDS),
+        share=lambda n: _limited_by("shared_mem", n),
         finding="{shared_kib:.0f} KiB of shared memory a block leave room for {warps_possible:.0f} % of the warps, and "
         "the schedulers issue in {issue:.0f} % of their cycles.",
         confidence="likely",
         advice="Take less shared memory a block (fewer stages, smaller tiles), or more warps that work on it.",
         knobs=("STAGES", "BLOCK_N", "NUM_WARPS", "PAD"),
+        explains=_EXPLAINS,
+        source="Nsight Compute's rule TheoreticalOccupancy",
+    ),
+    Rule(
+        name="occupancy-blocks",
+        condition="blocks are so small that as many as a multiprocessor takes have at most half of the warps, and the "
+        "schedulers have little to issue",
+        needs=("threads_per_block", "occupancy_limit_blocks", *_NEEDS),
+        share=lambda n: _limited_by("blocks", n),
+        finding="Blocks of {threads_per_block:.0f} threads leave room for {warps_possible:.0f} % of the warps, and the "
+        "schedulers issue in {issue:.0f} % of their cycles.",
+        confidence="likely",
+        advice="Make larger blocks: two or four of today's in one.",
+        knobs=("NUM_WARPS", "BLOCK_M"),
         explains=_EXPLAINS,
         source="Nsight Compute's rule TheoreticalOccupancy",
     ),

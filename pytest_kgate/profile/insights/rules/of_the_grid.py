@@ -14,7 +14,10 @@ EMPTY_LAUNCH = 2e-6
 _FEW_WAVES = 8
 """With more waves, blocks of unequal length fill the end of a launch."""
 
-_SYMPTOMS = ("occupancy-registers", "occupancy-shared", "occupancy-bound", "latency-bound", *BOUNDS)
+_SYMPTOMS = (
+    *("occupancy-registers", "occupancy-shared", "occupancy-blocks", "occupancy-bound", "latency-bound"),
+    *BOUNDS,
+)
 """A GPU of which a part has nothing to do is told of first, whatever is busy in the others."""
 
 
