@@ -64,6 +64,7 @@ PLANTED = (
     Planted("planted_again", "short_last_wave", "tail-effect", _LARGE),
     Planted("planted_again", "registers_168", "occupancy-registers", _LARGE),
     Planted("planted_again", "shared_200k", "occupancy-shared", _LARGE),
+    Planted("planted_again", "small_blocks", "occupancy-blocks", _LARGE),
     Planted("planted_again", "barriers", "latency-bound"),
     Planted("planted_again", "indexed_array", "spills"),
     Planted("planted_again", "transposition", "bank-conflicts"),
