@@ -26,7 +26,7 @@ def test_rates_are_below_the_hardware_s_peaks_and_repeat_themselves():
             assert rate.per_second < peaks.flops_per_second * (2 if name in ("float8_e4m3fn", "int8") else 1), name
     if peaks is not None and peaks.far_bytes_per_second is not None:
         assert first.copies[-1].per_second < peaks.far_bytes_per_second
-    assert first.moving(2**23, "hot").per_second > first.moving(2**23, "cold").per_second
+    assert first.moving(2**23, "hot").per_second >= first.moving(2**23, "cold").per_second
     assert first.operations["float16"].per_second > first.operations["float32"].per_second
     if torch.cuda.get_device_capability(0) >= (8, 0):
         assert first.operations[TF32].per_second > first.operations["float32"].per_second

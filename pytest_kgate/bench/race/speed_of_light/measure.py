@@ -216,7 +216,9 @@ def _rate(watched: _Watched, arm: Arm, workload: Workload, work: float, size: in
     try:
         if stopwatch.reference_seconds > _SLOWEST * extents.longest:
             raise TimingError(f"{arm.name} takes {in_seconds(stopwatch.reference_seconds)}", "")
-        medians = watched.rounds(stopwatch, extents.rounds)
+        medians = [one for one in watched.rounds(stopwatch, extents.rounds) if one > 0]
+        if not medians:
+            raise TimingError(f"{arm.name} is as short as what the timer takes off", "Time on a quieter machine.")
     finally:
         stopwatch.close()
     return Rate(work / min(medians), 1 - min(medians) / max(medians), size)
