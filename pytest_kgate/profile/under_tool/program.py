@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 
 _USUAL_CUDA = "/usr/local/cuda"
+_USUAL_NSIGHT = "/opt/nvidia/nsight-compute"
 
 
 def find_program(name: str) -> Path | None:
@@ -35,6 +36,12 @@ def _candidates(name: str) -> Iterator[Path]:
     for home in (*homes, _USUAL_CUDA):
         yield Path(home) / "bin" / name
         yield Path(home) / name / name
+        yield from _newest_first(Path(home), f"nsight-compute-*/{name}")
+    yield from _newest_first(Path(_USUAL_NSIGHT), f"*/{name}")
+
+
+def _newest_first(folder: Path, pattern: str) -> list[Path]:
+    return sorted(folder.glob(pattern), reverse=True)
 
 
 @lru_cache(maxsize=4)

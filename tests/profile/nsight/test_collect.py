@@ -32,7 +32,7 @@ def how(tmp_path, ncu):
 def ended(monkeypatch):
     """Has the child's session end as told, without any process: its report holds a launch in each range of `ranges`."""
 
-    def set_up(tests, told, ranges, log="", status=0, output="the last line"):
+    def set_up(tests, told, ranges, log="", status=0, output="the last line", cut_off=()):
         def run_session(tool, command, arguments, session):
             options = dict(itertools.pairwise(command))
             with open(options["--log-file"], "w") as file:
@@ -44,7 +44,15 @@ def ended(monkeypatch):
             lines = {test: {"test": test, "outcome": "passed", "message": ""} for test in told}
             launched = {
                 test: [
-                    {"range": f"kgate.0.0.{arm}", "state": "ended", "call": 0, "arm": arm, "backend": None, "gpu": "g"}
+                    {
+                        "range": f"kgate.0.0.{arm}",
+                        "state": "ended",
+                        "call": 0,
+                        "arm": arm,
+                        "backend": None,
+                        "gpu": "g",
+                        "cut_off": arm in cut_off,
+                    }
                     for arm in ("candidate", "reference")
                 ]
                 for test in told
@@ -116,6 +124,22 @@ def test_a_candidate_that_launches_nothing_is_told_from_a_tool_that_sees_nothing
     assert "The candidate launched nothing on the GPU in its call." in collect(["a"], how)["a"].reason
     ended(["a"], ["a"], [], log="==WARNING== No kernels were profiled.\n")
     assert "saw no launch, neither of the candidate nor of the reference" in collect(["a"], how)["a"].reason
+
+
+def test_a_call_of_too_many_launches_says_so(how, ended, monkeypatch):
+    ended(["a"], ["a"], ["kgate.0.0.candidate", "kgate.0.0.reference"], cut_off=["candidate"])
+    found = collect(["a"], how)["a"]
+    assert "makes more launches than ncu counts within 60 s" in found.reason
+
+
+def test_the_newest_ncu_of_a_toolkit_is_found(tmp_path, monkeypatch):
+    for version in ("2024.1.1", "2025.3.1"):
+        program = tmp_path / f"nsight-compute-{version}" / "ncu"
+        program.parent.mkdir()
+        program.touch(mode=0o755)
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path))
+    assert find_program("ncu") == program
 
 
 def test_a_report_that_was_cut_off_is_no_crash(how, ended, monkeypatch):

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from pytest_kgate.profile.nsight.collection import refusals
+from pytest_kgate.profile.nsight.collection.launches import MOST_SECONDS
 from pytest_kgate.profile.nsight.reading.launch import Launch
 from pytest_kgate.profile.nsight.reading.launch import UnreadableReport
 from pytest_kgate.profile.nsight.reading.report_file import launches_of
@@ -86,6 +87,8 @@ class CountedCall:
     """All of them, in order."""
     places: tuple[int, ...]
     """Of each launch among all of the report, from 0."""
+    cut_off: bool = False
+    """Whether it made more launches than were looked at, which are then left out."""
 
 
 @dataclass(frozen=True)
@@ -201,9 +204,10 @@ def _by_test(
 
 
 def _call(told: Mapping[str, Any], launches: Sequence[Launch], metrics: Sequence[str]) -> CountedCall:
-    places = tuple(place for place, one in enumerate(launches) if told["range"] in one.ranges)
+    cut_off = bool(told.get("cut_off"))
+    places = tuple(place for place, one in enumerate(launches) if told["range"] in one.ranges and not cut_off)
     own = tuple(_asked_for(launches[place].counters, metrics) for place in places)
-    return CountedCall(int(told["call"]), told["arm"], told["backend"], told["gpu"], own, places)
+    return CountedCall(int(told["call"]), told["arm"], told["backend"], told["gpu"], own, places, cut_off)
 
 
 def _asked_for(counters: LaunchCounters, metrics: Sequence[str]) -> LaunchCounters:
@@ -225,6 +229,11 @@ def _reason(
     candidates = [one for one in calls if one.arm == "candidate"]
     if any(one.launches for one in candidates):
         return ""
+    if any(one.cut_off for one in candidates):
+        return (
+            f"The candidate's call makes more launches than {PROGRAM} counts within {MOST_SECONDS:g} s. Profile a "
+            "smaller problem, of fewer launches."
+        )
     if line["outcome"] == "lost":
         return _lost(ended, said, how)
     if candidates and silent:

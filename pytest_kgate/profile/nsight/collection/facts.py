@@ -59,5 +59,6 @@ def facts_of(
     if not reason and candidate is not None:
         facts["state"] = "measured"
         facts["candidate"] = arm_counters(candidate.launches, arch, raw)
-        facts["reference"] = None if reference is None else arm_counters(reference.launches, arch, raw)
+        known = reference is not None and not reference.cut_off
+        facts["reference"] = arm_counters(reference.launches, arch, raw) if known and reference is not None else None
     return facts

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import threading
 import warnings
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -38,6 +39,10 @@ _SEED = 1
 _WARM_UPS = 3
 """Calls before the one that is watched: the first loads and compiles, the second may capture a graph, the third uses
 it."""
+
+MOST_SECONDS = 60.0
+"""For which the tool looks at one call. It takes some tenths of a second a launch, and calls of thousands would take
+all the time that there is for all tests."""
 
 _LOOKED_AT = 5
 """Calls by which references are compared that may have raced."""
@@ -76,12 +81,13 @@ def launch(item: pytest.Item, request: Request, device: Device) -> None:
         tell({**facts, "state": "began", "arm": arm.name, "candidate": name_of(request), "problem": problem.name})
         with blame(f"The {arm.name}", CALL_CONVENTION, skips=True):
             inputs, output = _warmed_up(arm, workload, device)
-            with device.running(f"running the {arm.name} under {os.environ[TOOL]}"), _watched(device, name):
+            with device.running(f"running the {arm.name} under {os.environ[TOOL]}"), _watched(device, name) as cut_off:
                 arm.call(inputs, output)
                 device.synchronize()
         if arm.prepare is not None:
             arm.prepare([])
-        tell({**facts, "state": "ended", "arm": arm.name, "backend": backend, "gpu": gpu})
+        ended = {"arm": arm.name, "backend": backend, "gpu": gpu, "cut_off": cut_off.is_set()}
+        tell({**facts, "state": "ended", **ended})
 
 
 def tell_record(item: pytest.Item, record: Record) -> None:
@@ -162,20 +168,34 @@ def _warmed_up(arm: Arm, workload: Workload, device: Device) -> tuple[tuple[Any,
 
 
 @contextlib.contextmanager
-def _watched(device: Device, name: str) -> Iterator[None]:
-    """Have the tool look, and find this name on whatever is launched. A device that is no GPU launches nothing."""
+def _watched(device: Device, name: str) -> Iterator[threading.Event]:
+    """Have the tool look, and find this name on whatever is launched, for at most `MOST_SECONDS`.
+
+    The event is set where it stopped looking before the call was over. A device that is no GPU launches nothing.
+    """
+    cut_off = threading.Event()
     if not device.torch_device.startswith("cuda"):
-        yield
+        yield cut_off
         return
+    import torch
     from torch.cuda import nvtx
     from torch.cuda import profiler
 
+    def stop() -> None:
+        cut_off.set()
+        with torch.cuda.device(device.torch_device):
+            profiler.stop()
+
+    timer = threading.Timer(MOST_SECONDS, stop)
+    timer.daemon = True
     nvtx.range_push(name)
     whole = nvtx.range_start(name)
     profiler.start()
+    timer.start()
     try:
-        yield
+        yield cut_off
     finally:
+        timer.cancel()
         profiler.stop()
         nvtx.range_end(whole)
         nvtx.range_pop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
 
 _SECONDS_A_TEST = 30.0
 """By which the time limit of a process grows with each test that shares it. Most take a fifth of that."""
+
+_MOST_TESTS = 32
+"""That share a process: more would save nothing, and one test would wait for all."""
 
 _LONGEST_NAME = 80
 
@@ -195,7 +199,7 @@ def _counted(wants: _Wants, how: Collection, line: Line) -> CountedTest:
         how = replace(how, references={item.nodeid: {str(wants.call): wants.backend}})
     if key not in kept and not hasattr(item.config, "workerinput"):
         others = (one for one in item.session.items if one is not item and (one.nodeid, key[1]) not in kept)
-        alike = [item, *(one for one in others if _shares(asked(one), how))]
+        alike = [item, *itertools.islice((one for one in others if _shares(asked(one), how)), _MOST_TESTS - 1)]
         line.notice(f"{how.tool} counts what {counted_words(len(alike), 'test')} launch, in one process")
         kept |= _collected(alike, wants, how)
     if key not in kept or (not kept[key].reason and _of_arm(kept[key], wants, "reference") is None):
