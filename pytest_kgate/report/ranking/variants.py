@@ -42,7 +42,7 @@ class Variant:
     seconds: float | None = None
     """Its latency; None without a race, and of several problems."""
     registers: float | None = None
-    """Of a thread: as launched, or else the most of all kernels of the build."""
+    """Of a thread: as launched, where counters or a limit say so, or else the most of all kernels of the build."""
     spill_bytes: float | None = None
     """Of a thread, the most of all kernels of the build."""
     shared_bytes: float | None = None
@@ -107,8 +107,10 @@ def _variant(name: str, records: Sequence[Record]) -> Variant:
 
 
 def _most(record: Record, name: str) -> float | None:
+    limits = [one["value"] for one in record.get("limits", ()) if (one["kind"], one["name"]) == ("resources", name)]
     kernels: list[Any] = record["candidate"]["resources"]
-    return max((float(one[name]) for one in kernels if name in one), default=None)
+    built = max((float(one[name]) for one in kernels if name in one), default=None)
+    return next((value for value in limits if value is not None), built)
 
 
 def _speedup(record: Record) -> Estimate | None:

@@ -16,6 +16,7 @@ from pytest_kgate import cli
 from pytest_kgate.report.ranking.ranking import Table
 from pytest_kgate.report.ranking.ranking import tables_of
 from pytest_kgate.report.ranking.score import WEIGHTS
+from pytest_kgate.report.ranking.variants import variants_of
 from pytest_kgate.report.record.document import document
 from pytest_kgate.statistics.gates import SpeedGate
 
@@ -105,6 +106,13 @@ def test_the_score_says_of_what_it_is_made() -> None:
     assert any(one.startswith("The score of bare is made without what was not") for one in table.remarks)
     assert "Scores that are not made of the same parts don't compare." in table.remarks
     assert all(weight.reason for weight in WEIGHTS)
+
+
+def test_registers_are_those_that_were_launched_where_a_limit_knows_them() -> None:
+    record = raced("a", 0.5)
+    assert variants_of([record])[0].registers == 128
+    record["limits"] = [{"kind": "resources", "name": "registers", "value": 96.0}]
+    assert variants_of([record])[0].registers == 96
 
 
 def test_by_score_says_where_it_turns_proven_speedups_round() -> None:
