@@ -171,6 +171,16 @@ def warm(warm_program: str, monkeypatch: pytest.MonkeyPatch) -> str:
     return warm_program
 
 
+@pytest.fixture(scope="session")
+def build_cache() -> Path:
+    """The user's own, so that a second run of the suite compiles nothing that it can find there."""
+    from pytest_kgate.build import library
+    from pytest_kgate.build.compiler import cache
+
+    library.binding()
+    return cache.root()
+
+
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     """Small operators gain nothing from more, and lose much where other processes want the cores."""

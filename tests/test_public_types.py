@@ -7,6 +7,7 @@ import inspect
 import json
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -40,47 +41,60 @@ def test_a_shape_in_words(sdpa_oracle: SdpaOracle) -> None:
 """What makes no sense, by a word that the complaint of it has."""
 
 
-def mypy(path: Path) -> list[str]:
-    """What mypy finds in the file under --strict."""
+def mypy(folder: Path) -> dict[str, str]:
+    """What mypy finds in the folder's files under --strict, by the file's name."""
     pytest.importorskip("mypy", reason="mypy is not installed; `make types` does it")
     command = [
         "mypy",
         "--strict",
         "--config-file=",
         "--follow-imports=silent",
-        f"--cache-dir={path.parent.parent}",
-        str(path),
+        f"--cache-dir={folder}",
+        *map(str, sorted(folder.glob("*.py"))),
     ]
     done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode in (0, 1), done.stdout + done.stderr
-    return [line for line in done.stdout.splitlines() if ": error: " in line]
+    lines = [line.partition(": error: ") for line in done.stdout.splitlines() if ": error: " in line]
+    return by_file((place.rpartition(":")[0], said) for place, _, said in lines)
 
 
-def pyright(path: Path) -> list[str]:
-    """What pyright finds in the file by its usual rules."""
+def pyright(folder: Path) -> dict[str, str]:
+    """What pyright finds in the folder's files by its usual rules, by the file's name."""
     pytest.importorskip("basedpyright", reason="basedpyright is not installed; `make types` does it")
-    settings = path.parent / "pyrightconfig.json"
-    settings.write_text(json.dumps({"typeCheckingMode": "standard", "include": [path.name], "extraPaths": [str(ROOT)]}))
+    settings = folder / "pyrightconfig.json"
+    settings.write_text(json.dumps({"typeCheckingMode": "standard", "include": ["*.py"], "extraPaths": [str(ROOT)]}))
     command = ["basedpyright", "--outputjson", f"--project={settings}", f"--pythonpath={sys.executable}"]
     done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, check=False)
     assert done.returncode in (0, 1), done.stdout + done.stderr
     found = json.loads(done.stdout)["generalDiagnostics"]
-    return [one["message"] for one in found if one["severity"] == "error" and one["file"].endswith(path.name)]
+    return by_file((one["file"], one["message"]) for one in found if one["severity"] == "error")
 
 
-@pytest.mark.parametrize("checker", [mypy, pyright])
-def test_a_typed_user_test_is_accepted(checker, tmp_path):
-    copy = tmp_path / "test_typed.py"
-    copy.write_text(USER.read_text())
-    assert checker(copy) == []
+def by_file(found: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Complaints with their files -> all of each file as one text."""
+    texts: dict[str, str] = {}
+    for file, said in found:
+        texts[Path(file).name] = f"{texts.get(Path(file).name, '')}{said}\n"
+    return texts
 
 
-@pytest.mark.parametrize("checker", [mypy, pyright])
-def test_what_makes_no_sense_is_refused(checker, tmp_path):
+@pytest.fixture(scope="module", params=[mypy, pyright], ids=lambda checker: checker.__name__)
+def complaints(request, tmp_path_factory):
+    """What a checker says of all files in one run, by the file's name."""
+    folder = tmp_path_factory.mktemp("typed")
+    (folder / "test_typed.py").write_text(USER.read_text())
     for word, text in WRONG.items():
-        path = tmp_path / "test_wrong.py"
-        path.write_text(text)
-        assert word in "\n".join(checker(path))
+        (folder / f"test_{word.lower()}.py").write_text(text)
+    return request.param(folder)
+
+
+def test_a_typed_user_test_is_accepted(complaints):
+    assert complaints.get("test_typed.py") is None
+
+
+def test_what_makes_no_sense_is_refused(complaints):
+    for word in WRONG:
+        assert word in complaints[f"test_{word.lower()}.py"]
 
 
 def test_every_public_name_can_be_imported():

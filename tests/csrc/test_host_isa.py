@@ -11,6 +11,8 @@ import pytest
 
 from pytest_kgate.build.kernel import load_kernel
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 ISAS = ("avx512", "avx2", "portable")
 NOT_HERE = "the processor lacks this instruction set"
 

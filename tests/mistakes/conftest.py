@@ -3,7 +3,6 @@ from __future__ import annotations
 import sys
 import textwrap
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from sample_suite import fake_device
@@ -12,18 +11,9 @@ from user_session import BEFORE
 from user_session import Seen
 from user_session import seen
 
-from pytest_kgate.build import library
-from pytest_kgate.build.compiler import cache
 from pytest_kgate.build.compiler import ninja
 from pytest_kgate.build.compiler import toolchain
 from pytest_kgate.evaluation.options.options import OPTIONS
-
-
-@pytest.fixture(scope="session")
-def build_cache() -> Path:
-    """The user's own, so that a second run of the suite compiles nothing that it can find there."""
-    library.binding()
-    return cache.root()
 
 
 @pytest.fixture

@@ -25,6 +25,8 @@ from pytest_kgate.statistics.gates import Judgement
 from pytest_kgate.statistics.gates import SpeedGate
 from pytest_kgate.statistics.gates import Verdict
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 GENERATED = """
 import os
 from pathlib import Path
@@ -56,9 +58,10 @@ def test_it(kbench, kernels, sdpa_oracle):
 
 
 @pytest.fixture
-def play(pytester, monkeypatch):
+def play(pytester, monkeypatch, build_cache):
     """One test with this body, in a session with these arguments; the candidate's file notes who imports it."""
     monkeypatch.setenv("SEEN_BY", str(pytester.path / "seen"))
+    monkeypatch.setenv("KGATE_CACHE_DIR", str(build_cache))
     monkeypatch.delenv("TMPDIR", raising=False)
 
     def run(body, *arguments):
@@ -102,7 +105,7 @@ def test_what_can_not_be_isolated_is_refused(play, said, body):
     result.stdout.fnmatch_lines([said])
 
 
-def test_built_kernel_is_opened_in_its_own_process_only(pytester):
+def test_built_kernel_is_opened_in_its_own_process_only(pytester, build_cache, monkeypatch):
     body = """kernel = kernels("host")
     record = kbench(kernel, sdpa_oracle(Shape(1, 2, 64, 64), dtype="float32", backend="math"))
     assert record["candidate"]["implementation"] == "host"
@@ -112,6 +115,7 @@ def test_built_kernel_is_opened_in_its_own_process_only(pytester):
     load_kernel("host")
     assert str(kernel.build.path) in open("/proc/self/maps").read()"""
     pytester.makepyfile(TESTS.replace("BODY", body))
+    monkeypatch.setenv("KGATE_CACHE_DIR", str(build_cache))
     arguments = ["--kgate-device=host", "--kgate-budget=2", "--kgate-isolate"]
     pytester.runpytest_subprocess(*arguments).assert_outcomes(passed=1)
 

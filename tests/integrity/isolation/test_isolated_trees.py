@@ -25,6 +25,8 @@ from pytest_kgate.integrity.isolation.shared_memory.layout import Layout
 from pytest_kgate.problems.problem import Problem
 from pytest_kgate.problems.trees import tree
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 CANDIDATE = """
 def step(x, state, hyper, bias):
     state["sum"].add_(x, alpha=hyper["scale"])

@@ -82,6 +82,24 @@ if sys.platform != "linux":
 CAUGHT = {name: caught for name, caught in CAUGHT.items() if landlock_version() >= LANDLOCK.get(name, 0)}
 
 
+ALTER_WHAT_IS_THEIRS = (
+    *("exits", "exits_later", "crashes", "raises", "zeros", "slow", "patches_clock", "patches_comparison"),
+    *("patches_judge", "makes_draws_alike", "remembers", "searches_memory", "skips", "defers", "answers_early"),
+    *("changes_input", "writes_beyond"),
+)
+"""Those that touch nothing beyond their own process and what it shares with the judge: how that process came to be is
+nothing to them, and it may be forked from one that has PyTorch. The others meet processes as users have them."""
+
+FORKED = """
+import sys
+
+PYTHON = sys.executable
+
+def pytest_runtest_setup(item):
+    sys.executable = PROGRAM if item.callspec.params["function"] in FUNCTIONS else PYTHON
+"""
+
+
 def session(folder, functions, *arguments, source="untrusted.py"):
     """A session in a process of its own, with these candidates isolated: its run, and its records by candidate."""
     shutil.copy(Path(__file__).with_name(source), folder / "generated.py")
@@ -97,8 +115,11 @@ def session(folder, functions, *arguments, source="untrusted.py"):
 
 
 @pytest.fixture(scope="module")
-def caught(tmp_path_factory):
-    return session(tmp_path_factory.mktemp("isolated"), CAUGHT, "--kgate-budget=3")
+def caught(warm_program, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("isolated")
+    forked = FORKED.replace("PROGRAM", repr(warm_program)).replace("FUNCTIONS", repr(ALTER_WHAT_IS_THEIRS))
+    (folder / "conftest.py").write_text(forked)
+    return session(folder, CAUGHT, "--kgate-budget=3")
 
 
 @pytest.mark.parametrize("function", CAUGHT)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pytest_kgate.integrity.isolation.shared_memory.host import Block
     from pytest_kgate.integrity.isolation.shared_memory.layout import Layout
 
-_WORKER = (sys.executable, "-m", "pytest_kgate.integrity.isolation.process.worker")
+_WORKER = ("-m", "pytest_kgate.integrity.isolation.process.worker")
 
 _BINDS_THREADS = ("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY", "KMP_AFFINITY")
 
@@ -68,7 +68,7 @@ class CandidateProcess:
         self.folder = Path(own)
         """The only one that the process may write to."""
         self._stack.enter_context(guard_process())
-        child = start_child(_WORKER, (own, device.torch_device), _environment(own), folder)
+        child = start_child((sys.executable, *_WORKER), (own, device.torch_device), _environment(own), folder)
         self._child = self._stack.enter_context(child)
         try:
             begin = {"do": "begin", "device": device.torch_device, "threads": torch.get_num_threads()}
