@@ -24,6 +24,7 @@ SAYS = dict(
 )
 RANGES = ("thread Domain:Push/Pop_Range:PL_Type:PL_Value:CLR_Type:Color:Msg_Type:Msg",
           "Id:Domain:Start/Stop_Range:PL_Type:PL_Value:CLR_Type:Color:Msg_Type:Msg")
+KERNEL = "void kgate::latency_warpgroup<__half, 64>(kgate::Args)"
 broken = os.environ.get("BROKEN", "")
 with open(os.environ["CALLS"], "a") as file:
     file.write(json.dumps(arguments) + "\\n")
@@ -42,7 +43,7 @@ if "--import" in arguments:
     out.writerow([""] * 13 + [""] * len(report["metrics"]))
     for number, name in enumerate(report["ranges"]):
         nvtx = f'1 "<default domain>:{{name}}:none:none:none:none:none:none"'
-        out.writerow([number, 7, "python", "127.0.0.1", nvtx, nvtx, "silu_kernel(float *)", 1, 7, "(128, 1, 1)",
+        out.writerow([number, 7, "python", "127.0.0.1", nvtx, nvtx, KERNEL, 1, 7, "(128, 1, 1)",
                       "(32, 1, 1)", 0, "9.0", *(str(number + 1) for _ in report["metrics"])])
     sys.exit()
 log, report = of("--log-file"), of("--export") + ".ncu-rep"
@@ -79,7 +80,7 @@ if "PRETENDS" in os.environ:
 else:
     status = subprocess.run(arguments[arguments.index({python!r}):]).returncode
 lines = [json.loads(line) for line in open(os.environ["KGATE_UNDER_TOOL_RESULTS"])]
-ended = [line["range"] for line in lines if line.get("state") == "ended"]
+ended = list(dict.fromkeys(line["range"] for line in lines if line.get("state") == "ended"))
 launching = [name for name in ended if os.environ.get("SILENT", "none") not in name]
 if broken == "replay":
     say('==PROF== Profiling "waits_for_host" - 0: 0%', "==ERROR== LaunchFailed",

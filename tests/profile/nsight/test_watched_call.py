@@ -33,9 +33,7 @@ def test_the_profiler_is_on_for_the_call_alone_within_both_kinds_of_range(told):
     with launches._watched(GPU, "kgate.3.0.candidate") as cut_off:
         told.append("call")
     assert not cut_off.is_set()
-    assert told == [
-        *("push kgate.3.0.candidate", "open kgate.3.0.candidate", "on", "call", "off", "close 7", "pop"),
-    ]
+    assert told == ["push kgate.3.0.candidate", "open kgate.3.0.candidate", "on", "call", "off", "close 7", "pop"]
 
 
 def test_it_is_off_again_where_the_call_raises(told):

@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -72,22 +73,60 @@ def launch(item: pytest.Item, request: Request, device: Device) -> None:
     workload = workload_of(problem, device, reference_output(device, problem, shaped))
     number = item.session.items.index(item)
     gpu = device.environment().get("gpu", {}).get("uuid")
-    arms: dict[str, tuple[Arm, str | None]] = {"candidate": (candidate, None)}
-    for place, (name, arm) in enumerate(_fast(references, workload, device).items()):
-        arms[f"reference.{place}"] = (arm, name)  # its name may be of any letters
-    for role, (arm, backend) in arms.items():
+    arms: list[tuple[str, Arm, str | None]] = [("candidate", candidate, None)]
+    for place, (backend, arm) in enumerate(_fast(references, workload, device).items()):
+        arms.append((f"reference.{place}", arm, backend))  # its own name may be of any letters
+    for role, arm, backend in arms:
         name = f"kgate.{number}.{request.call}.{role}"
-        facts = {"launch": item.nodeid, "range": name, "call": request.call}
-        tell({**facts, "state": "began", "arm": arm.name, "candidate": name_of(request), "problem": problem.name})
-        with blame(f"The {arm.name}", CALL_CONVENTION, skips=True):
-            inputs, output = _warmed_up(arm, workload, device)
-            with device.running(f"running the {arm.name} under {os.environ[TOOL]}"), _watched(device, name) as cut_off:
-                arm.call(inputs, output)
-                device.synchronize()
-        if arm.prepare is not None:
-            arm.prepare([])
-        ended = {"arm": arm.name, "backend": backend, "gpu": gpu, "cut_off": cut_off.is_set()}
-        tell({**facts, "state": "ended", **ended})
+        facts = {"launch": item.nodeid, "call": request.call, "arm": arm.name, "backend": backend, "gpu": gpu}
+        tell({**facts, "state": "began", "range": name, "candidate": name_of(request), "problem": problem.name})
+        known = None if role == "candidate" else _known(problem, backend)
+        if known is None:
+            with blame(f"The {arm.name}", CALL_CONVENTION, skips=True):
+                known = _Counted(problem, backend, name, cut_off=_counted(arm, name, workload, device))
+            _COUNTED.extend([known] if role != "candidate" else [])
+        tell({**facts, "state": "ended", "range": known.range, "cut_off": known.cut_off})
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """A call that has been watched."""
+
+    problem: Problem
+    backend: str | None
+    range: str
+    cut_off: bool
+    """Whether it made more launches than were looked at."""
+
+
+_COUNTED: list[_Counted] = []
+"""Of references: tests on one problem are given the counters of one call, since each takes as long as a candidate's."""
+
+
+def _known(problem: Problem, backend: str | None) -> _Counted | None:
+    """The call that has been watched of the same reference, on the same inputs."""
+    for one in _COUNTED:
+        same = one.problem.inputs is problem.inputs and dict(one.problem.params) == dict(problem.params)
+        if same and _function(one.problem, one.backend) is _function(problem, backend):
+            return one
+    return None
+
+
+def _function(problem: Problem, backend: str | None) -> Callable[..., Any]:
+    if isinstance(problem.reference, Mapping):
+        return problem.reference[str(backend)]
+    return problem.reference
+
+
+def _counted(arm: Arm, name: str, workload: Workload, device: Device) -> bool:
+    """Call the arm once in a range of this name; whether it was cut off."""
+    inputs, output = _warmed_up(arm, workload, device)
+    with device.running(f"running the {arm.name} under {os.environ[TOOL]}"), _watched(device, name) as cut_off:
+        arm.call(inputs, output)
+        device.synchronize()
+    if arm.prepare is not None:
+        arm.prepare([])
+    return cut_off.is_set()
 
 
 def tell_record(item: pytest.Item, record: Record) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,9 +48,15 @@ def stalls_of(program: Path, report: Path, call: CountedCall) -> list[str]:
     for number, place in enumerate(call.places):
         chosen = ("--launch-skip", str(place), "--launch-count", "1")
         rows = _rows(page(program, report, "--csv", "--page", "source", "--print-source", "sass", *chosen))
-        lines.append(f"launch {number + 1}, {call.launches[number]['kernel']}:")
-        lines += _most_sampled(rows) or ["  it has no samples"]
+        kernel = call.launches[number]["kernel"]
+        lines.append(f"launch {number + 1}, {kernel}:")
+        lines += (_most_sampled(rows) if _is_of(kernel, rows) else []) or ["  it has no samples"]
     return lines
+
+
+def _is_of(kernel: str, rows: Sequence[str]) -> bool:
+    """Whether a page is of this kernel, whose arguments it writes in its own way."""
+    return bool(rows) and re.split("[<(]", kernel)[0] in rows[0]
 
 
 def _most_sampled(rows: Sequence[str]) -> list[str]:

@@ -28,7 +28,7 @@ def counter_lines(records: Sequence[Record], width: int) -> list[str]:
     for name, record in zip(names, counted, strict=True):
         cells = [f"{_both(record, metric):>{_CELL}}" for metric in _SHARES]
         lines.append("  ".join([f"{_cut(name, widest):{widest}}", *cells, _finding(record)]).rstrip())
-    return [*lines, "  each as candidate / reference; `kgate show` and `kgate report --format counters` have more"]
+    return [*lines, "  each as candidate / reference; of records, `kgate report FILE --format counters` shows more"]
 
 
 def _name(record: Record) -> str:
