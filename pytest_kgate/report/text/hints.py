@@ -133,6 +133,8 @@ def _slow(record: Record) -> list[str]:
     found += _other_references(record)
     if "PASS" in {gate["verdict"] for gate in record["gates"]}:
         found.append("Another gate of the same race passed: compare the quantiles, the tail may be what is slow.")
+    if "counters" not in record and "gpu" in record.get("environment", {}):
+        found.append("With --kgate-profile the failure says what bounds it, by hardware counters.")
     return [*found, *_bounds_that_hold(record)]
 
 

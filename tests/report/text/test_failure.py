@@ -13,6 +13,7 @@ from sample_records import session
 from sample_records import speed_record
 from sample_records import wrong_record
 
+from pytest_kgate.profile.nsight.collection.facts import without_counters
 from pytest_kgate.report.record.record import Record
 from pytest_kgate.report.text.failure import failure_text
 from pytest_kgate.report.text.layers import in_the_winning_layer
@@ -67,6 +68,13 @@ def test_slow_candidate_learns_why_the_three_likeliest_causes_first() -> None:
     text = flat(record)
     assert "why excess-bytes (sure): excess-bytes is 40 % of it. -> Mend it. memory-bound (sure):" in text
     assert "and 1 finding more: power-limited" in text
+
+
+def test_slow_candidate_learns_how_to_learn_more_unless_it_has_been_counted() -> None:
+    record = speed_record(ratio=1.1)
+    assert "With --kgate-profile the failure says what bounds it" in flat(record)
+    record["counters"] = without_counters("none", "ncu was not found. Install it.")
+    assert "--kgate-profile" not in flat(record)
 
 
 def test_gates_of_one_race_are_all_told() -> None:
