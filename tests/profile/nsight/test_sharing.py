@@ -11,6 +11,7 @@ from pytest_kgate.profile.nsight.collection import marker
 from pytest_kgate.profile.nsight.collection.collect import Collection
 from pytest_kgate.profile.nsight.collection.collect import CountedCall
 from pytest_kgate.profile.nsight.collection.collect import CountedTest
+from pytest_kgate.profile.nsight.collection.facts import facts_of
 from pytest_kgate.profile.under_tool.session import ToolSession
 
 LAUNCH = {"kernel": "k", "grid": [1, 1, 1], "block": [1, 1, 1], "metrics": {"gpu__time_duration.sum": 1e-6}}
@@ -100,6 +101,12 @@ def test_counters_of_another_gpu_are_none_of_this_race(session):
     counters = session.run("a", gpu="GPU-2")
     assert (counters["state"], counters["candidate"]) == ("not measured", None)
     assert "ncu watched GPU GPU-1, and the race was on GPU-2" in counters["reason"]
+
+
+def test_a_call_that_was_not_made_below_ncu_says_what_came_before_it(session):
+    failed = CountedTest("test_it.py::a", "", (), 3.0, None, failure="AssertionError: only with a race")
+    how = Collection(Path("/ncu"), (), ToolSession(Path()))
+    assert "it failed with: AssertionError: only with a race" in facts_of(failed, None, None, how, "sm_90")["reason"]
 
 
 def test_a_kept_report_is_named_after_the_first_test(session, tmp_path):

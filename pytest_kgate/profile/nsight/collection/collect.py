@@ -105,6 +105,8 @@ class CountedTest:
     """The file that was kept."""
     records: Mapping[int, Record] = field(default_factory=dict)
     """By number of the call: candidate, problem and environment, as the child knows them; nothing is judged in them."""
+    failure: str = ""
+    """What the test failed with in that process; empty where it did not."""
     unknown: str | None = None
     """The metric for which the tool refused to count any."""
 
@@ -197,7 +199,8 @@ def _by_test(
         calls = tuple(_call(one, launches, how.metrics) for one in line["launched"] if one["state"] == "ended")
         reason = _reason(line, calls, ended, said, how, silent=not launches)
         records = {one["call"]: one["record"] for one in line["launched"] if one["state"] == "record"}
-        found[test] = CountedTest(test, reason, calls, ended.seconds, kept, records)
+        failure = str(line["message"]) if line["outcome"] == "failed" else ""
+        found[test] = CountedTest(test, reason, calls, ended.seconds, kept, records, failure)
         if line["outcome"] == "lost":
             break  # the process ended in this one
     return found

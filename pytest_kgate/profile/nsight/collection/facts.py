@@ -48,7 +48,8 @@ def facts_of(
     """
     reason = counted.reason or reason
     if not reason and candidate is None:
-        reason = "The test did not make this call of kbench under ncu. It must do the same in every process."
+        why = f"it failed with: {counted.failure}" if counted.failure else "it must do the same in every process"
+        reason = f"The test did not come to this call of kbench under ncu: {why}"
     elif not reason and candidate is not None and not candidate.launches:
         reason = "The candidate launched nothing on the GPU in its call. Counters are of kernels that it launches."
     facts = without_counters(how.cache_control, reason)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import re
 import shlex
 import sys
 import tempfile
@@ -68,6 +69,8 @@ def run(options: argparse.Namespace) -> int:
     """Count, show, keep. Returns 1 where something could not be counted."""
     if options.timeout <= 0:
         raise UsageError(f"--timeout cannot be {options.timeout:g}.", "It takes a positive number of seconds.")
+    if not re.fullmatch(r"cuda(:\d+)?", options.device):
+        raise UsageError(f"--device cannot be {options.device}.", "Counters are of a GPU: cuda, or cuda:1.")
     if options.keep is not None and (options.keep.suffix != ".ncu-rep" or not options.keep.parent.is_dir()):
         raise UsageError(f"--keep cannot be {options.keep}.", "It takes a file with the ending .ncu-rep, in a folder.")
     program = find_program(PROGRAM)
