@@ -99,6 +99,12 @@ def busy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
+def no_step_summary(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sessions that a test starts are none of the step in which CI runs the suite."""
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+
+
+@pytest.fixture(autouse=True)
 def fixed_seed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sessions that a test starts repeat themselves, unless it is about the seeds that the plugin draws by itself."""
     if not request.node.get_closest_marker("secret_seed"):

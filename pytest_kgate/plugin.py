@@ -219,12 +219,19 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[None, None, None]:
     own = session.config.stash[SESSION]
     failed = own.records and own.judge_together()
+    if own.records:
+        from pytest_kgate.session.terminal import ci  # here, since every session of pytest would pay
+
+        ci.add_to_junit(own)
     yield  # to all others, the terminal summary among them; what they make of the exit status is seen below
     status = getattr(session, "exitstatus", exitstatus)
     masked = own.outcomes.masked(int(status))
-    if masked and (terminal := session.config.pluginmanager.getplugin("terminalreporter")) is not None:
+    terminal = session.config.pluginmanager.getplugin("terminalreporter")
+    if masked and terminal is not None:
         terminal.write_line(masked, red=True)
     if (failed or masked) and status == pytest.ExitCode.OK:
         # The tests have been reported as passed; what all gates together say can only fail the session.
         session.exitstatus = status = pytest.ExitCode.TESTS_FAILED
     own.exit_status = int(status)
+    if own.records and (untold := ci.write_step_summary(own, own.exit_status)) is not None and terminal is not None:
+        terminal.write_line(untold, yellow=True)

@@ -36,11 +36,19 @@ class Failure(_Failed):
 
 
 class GateFailure(Failure):
-    """A gate was not met; `record` is the account of it."""
+    """A gate was not met; `record` is the account of it, the first of `records` where several calls have failed."""
 
-    def __init__(self, text: str, record: Record) -> None:
+    def __init__(self, text: str, record: Record, *others: Record) -> None:
         super().__init__(text)
         self.record = record
+        self.records = (record, *others)
+
+    @property
+    def headline(self) -> str:
+        """With what was measured, for reports of CI that have no more than that."""
+        from pytest_kgate.report.ci.headline import figures  # here, since every session of pytest would pay
+
+        return "; ".join(part for part in (super().headline, *map(figures, self.records)) if part)
 
 
 class GateWarning(UserWarning):
@@ -80,7 +88,7 @@ def together(held: Sequence[BaseException], calls: int) -> BaseException:
     if len(failures) < 2:
         return failures[0] if failures else held[0]
     first = f"{len(failures)} of {calls} kbench calls have failed"
-    return GateFailure("\n\n".join([first, *(one.msg or "" for one in failures)]), failures[0].record)
+    return GateFailure("\n\n".join([first, *(one.msg or "" for one in failures)]), *(one.record for one in failures))
 
 
 def fail(error: KgateError) -> NoReturn:

@@ -118,7 +118,7 @@ class Session:
             self.outcomes.demand(item.nodeid)
             if not self.is_worker:
                 refuse_success()
-        from pytest_kgate.report.properties import properties_of
+        from pytest_kgate.report.ci.properties import properties_of
 
         item.user_properties += properties_of(record)
         self.runs.add(item.nodeid, record)

@@ -16,8 +16,8 @@ from sample_records import wrong_record
 
 from pytest_kgate.evaluation.options.options import Options
 from pytest_kgate.profile.resources.limits import RESOURCES
+from pytest_kgate.report.ci.properties import properties_of
 from pytest_kgate.report.page import markdown
-from pytest_kgate.report.properties import properties_of
 from pytest_kgate.report.record.document import document
 from pytest_kgate.report.record.record import Record
 from pytest_kgate.report.record.verdicts import reported

@@ -183,7 +183,7 @@ def test_trace_of_pytorchs_compiler_is_not_shown_under_a_failure(pytester):
     result.stdout.no_fnmatch_line("ERROR *torch.__trace:*")
 
 
-def test_records_of_xdist_workers_reach_the_controllers_file(warm, suite):
+def test_records_of_xdist_workers_reach_the_controllers_file_and_what_it_tells_ci(warm, suite, monkeypatch):
     pytest.importorskip("xdist", reason="needs pytest-xdist")
     body = """
     @pytest.mark.speedup(0.95)
@@ -192,8 +192,12 @@ def test_records_of_xdist_workers_reach_the_controllers_file(warm, suite):
         kbench(good, RELU)
     """
     pytester = suite(body)
-    result = pytester.runpytest_subprocess("-n2", "--kgate-json=records.json", "-p", "no:cacheprovider")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", "summary.md")
+    files = ["--kgate-json=records.json", "--junitxml=junit.xml"]
+    result = pytester.runpytest_subprocess("-n2", *files, "-p", "no:cacheprovider")
     result.assert_outcomes(passed=4)
+    assert (pytester.path / "summary.md").read_text().count("| PASS |") == 4
+    assert (pytester.path / "junit.xml").read_text().count('name="kgate.ratio test_') == 4
     assert len(load(pytester.path / "records.json")) == 4
     assert "PASS" in result.stdout.str()
 

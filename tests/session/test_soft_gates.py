@@ -11,7 +11,7 @@ from sample_suite import fake_device
 from user_session import BEFORE
 
 import pytest_kgate.bench.call
-import pytest_kgate.report.properties
+import pytest_kgate.report.ci.properties
 import pytest_kgate.report.text.failure
 import pytest_kgate.report.text.summary  # noqa: F401
 from pytest_kgate.report.record.document import load

@@ -12,6 +12,11 @@ from typing import TYPE_CHECKING
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.report import false_discovery
+from pytest_kgate.report.ci import rows
+from pytest_kgate.report.ci import workflow_commands
+from pytest_kgate.report.ci.junit import junit
+from pytest_kgate.report.ci.markdown import comment
+from pytest_kgate.report.ci.markdown import step_summary
 from pytest_kgate.report.page import block
 from pytest_kgate.report.page import counters
 from pytest_kgate.report.page import insights
@@ -27,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from collections.abc import Iterable
     from collections.abc import Mapping
+    from collections.abc import Sequence
 
     from pytest_kgate.report.record.record import Record
 
@@ -46,11 +52,27 @@ _PAGES: Mapping[str, Callable[[Iterable[Record]], str]] = {
 }
 """What makes a page's table, by the format's name."""
 
+_FOR_CI: Mapping[str, Callable[[Sequence[Record], int | None], str]] = {
+    "comment": comment,
+    "summary": step_summary,
+    "annotations": lambda records, _: workflow_commands.commands(records),
+    "csv": lambda records, _: rows.as_csv(records),
+    "rows": lambda records, _: rows.as_json(records),
+    "junit": lambda records, _: junit(records),
+}
+"""What makes a text for CI of records and of pytest's exit status, by the format's name."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `kgate report`."""
     parser.add_argument("files", nargs="+", metavar="FILE", help="written by `pytest --kgate-json FILE`")
-    parser.add_argument("--format", choices=("table", "json", *_PAGES), help="default: table")
+    parser.add_argument("--format", choices=("table", "json", *_PAGES, *_FOR_CI), help="default: table")
+    parser.add_argument(
+        "--session-status",
+        type=int,
+        metavar="STATUS",
+        help="pytest's exit status, which comment and summary tell; where it is not 0, a file may be missing",
+    )
     block.add_arguments(parser, "replace a block of this file by the markdown table")
     parser.add_argument(
         "--fdr",
@@ -71,7 +93,11 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(f"--into writes markdown, not {options.format}.", "Leave --format away.")
     if options.fdr is not None and not 0 < options.fdr < 1:
         raise UsageError(f"--fdr cannot be {options.fdr:g}.", "It takes a number between 0 and 1, such as 0.05.")
-    files = [read(path) for path in options.files]
+    if options.session_status is not None and options.format not in ("comment", "summary"):
+        raise UsageError("--session-status is for --format comment and summary.", "Leave it away.")
+    # A session that could not even begin has left no file, and the comment must say so in place of the last one's.
+    left = [path for path in options.files if not options.session_status or os.path.exists(path)]
+    files = [read(path) for path in left]
     records = merge(found for found, _ in files)
     cut_off = [clause for _, clause in files if clause is not None]
     if cut_off and options.into is not None:
@@ -81,6 +107,8 @@ def run(options: argparse.Namespace) -> int:
         records, lines = false_discovery.control(records, options.fdr)
     if options.format in _PAGES or options.into is not None:
         block.write(options, _PAGES[options.format or "markdown"](records))
+    elif options.format in _FOR_CI:
+        print(_FOR_CI[options.format](records, options.session_status), end="")
     elif options.format == "json":
         print(json.dumps(document(records), allow_nan=False))
     elif records:

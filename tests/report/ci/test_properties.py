@@ -9,7 +9,7 @@ from sample_records import session
 from sample_records import speed_record
 from sample_records import wrong_record
 
-from pytest_kgate.report.properties import properties_of
+from pytest_kgate.report.ci.properties import properties_of
 from pytest_kgate.report.record.record import Record
 from pytest_kgate.statistics.gates import SpeedGate
 

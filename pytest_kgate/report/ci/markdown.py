@@ -1,0 +1,185 @@
+"""A session for a reviewer, in GitHub's Markdown: the comment under a pull request, and the summary of a step."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pytest_kgate.report import format as text
+from pytest_kgate.report.ci import untrusted
+from pytest_kgate.report.ci.worst_first import Judged
+from pytest_kgate.report.ci.worst_first import worst_first
+from pytest_kgate.report.page.markdown import conditions
+from pytest_kgate.report.page.markdown import grid
+from pytest_kgate.report.record.verdicts import VERDICTS
+from pytest_kgate.report.text.failure import failure_text
+
+if TYPE_CHECKING:
+    from pytest_kgate.report.record.record import Record
+
+MARKER = "<!-- pytest-kgate: comment -->"
+"""The comment's first line, by which the next run finds it."""
+
+COMMENT_CHARACTERS = 65_536
+"""That GitHub takes in one comment."""
+
+SUMMARY_BYTES = 1_048_576
+"""That GitHub takes as the summary of one step."""
+
+_HEAD = ("verdict", "test", "candidate", "median", "reference", "speedup", "ratio", "target")
+_RIGHT = frozenset({"median", "speedup"})
+
+_COUNTED = {"tensor": "tensor", "sm": "SM", "dram": "DRAM", "occupancy": "occupancy"}
+"""Counters that say at a glance what a kernel does with the GPU, in percent, by their short names."""
+
+_CONDITIONS = 5
+"""Kinds of machine that are listed."""
+
+_WIDTH = 100
+
+_MARKS = {"passed": "\N{WHITE HEAVY CHECK MARK}", "failed": "\N{CROSS MARK}"}
+_OTHER_MARK = "\N{WARNING SIGN}\N{VARIATION SELECTOR-16}"
+
+
+def comment(records: Sequence[Record], status: int | None = None) -> str:
+    """The comment under a pull request; `status` is pytest's exit status, which knows of tests without gates, too."""
+    return f"{MARKER}\n" + _page(records, status, COMMENT_CHARACTERS - len(MARKER) - 1, _utf16)
+
+
+def step_summary(records: Sequence[Record], status: int | None = None, room: int = SUMMARY_BYTES) -> str:
+    """The summary of a step, in at most so many bytes of UTF-8."""
+    return _page(records, status, room, _utf8)
+
+
+def _utf16(content: str) -> int:
+    """Characters as a browser counts them: those beyond 65,535 are two."""
+    return len(content.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def _utf8(content: str) -> int:
+    return len(content.encode("utf-8", "surrogatepass"))
+
+
+def _page(records: Sequence[Record], status: int | None, room: int, size: Callable[[str], int]) -> str:
+    judged = worst_first(records)
+    top = f"### {headline(judged, status)}\n\n"
+    if not judged:
+        return top + "No gate was measured: the log says why.\n"
+    counts = Counter(one.row.verdict for one in judged)
+    top += ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict]) + "\n\n"
+    bottom = "\n" + "\n".join(_conditions(records)) + "\n"
+    room -= size(top) + size(bottom) + size(_left_out(len(judged), "row")) + size(_folded("", len(judged)))
+    head, *rows = _table(judged)
+    shown = _that_fit([head, *rows], room, size)
+    top += "".join(shown) + _left_out(len(rows) + 1 - len(shown), "row")
+    room -= sum(map(size, shown))
+    details = _details(records)
+    fitting = _that_fit(details, room, size)
+    folded = _folded("".join(fitting), len(details) - len(fitting)) if details else ""
+    return top + folded + bottom
+
+
+def headline(judged: Sequence[Judged], status: int | None) -> str:
+    """`kgate: 2 of 10 gates do not pass`, with a mark, and how pytest ended where that is another matter."""
+    missed = [one.row for one in judged if not VERDICTS[one.row.verdict].passes]
+    if missed:
+        verb = "does" if len(missed) == 1 else "do"
+        said = f"kgate: {len(missed)} of {text.counted(len(judged), 'gate')} {verb} not pass"
+        failed = any(VERDICTS[row.verdict].reported == "failed" for row in missed)
+        mark = _OTHER_MARK if status == 0 or not failed else _MARKS["failed"]
+        if status == 0:
+            said += ", and the session accepts that"
+    elif judged:
+        said = f"kgate: {'the gate passes' if len(judged) == 1 else f'all {len(judged)} gates pass'}"
+        mark = _MARKS["failed"] if status else _MARKS["passed"]
+    else:
+        said, mark = "kgate: nothing was judged", _MARKS["failed"] if status else _OTHER_MARK
+    if status and not (missed and status == 1):
+        said += f", but pytest failed: {_STATUS.get(status, f'exit status {status}')}"
+    return f"{mark} {said}"
+
+
+_STATUS = {
+    1: "other tests have failed",
+    2: "it was interrupted, or a test file could not be collected",
+    3: "an internal error",
+    4: "its command line or configuration is wrong",
+    5: "no test was collected",
+}
+"""pytest's exit statuses."""
+
+
+def _table(judged: Sequence[Judged]) -> list[str]:
+    """The head with its ruler, then a line for each row."""
+    counters = [_counters(one) for one in judged]
+    head = (*_HEAD, "counters") if any(counters) else _HEAD
+    rows = [(*_cells(one), counted)[: len(head)] for one, counted in zip(judged, counters, strict=True)]
+    lines = grid(head, _RIGHT, rows, cells_are_markdown=True).splitlines(keepends=True)
+    return ["".join(lines[:2]), *lines[2:]]
+
+
+def _cells(one: Judged) -> tuple[str, ...]:
+    row, passes = one.row, VERDICTS[one.row.verdict].passes
+    reference = " ".join(part for part in (row.reference, row.backend) if part)
+    return (
+        row.verdict if passes else f"**{row.verdict}**",
+        untrusted.code(one.test),
+        f"{untrusted.code(row.candidate)} on {untrusted.code(row.problem)}",
+        _seconds(row.candidate_seconds),
+        f"{_seconds(row.reference_seconds)} {untrusted.code(reference)}".strip(),
+        "" if not row.ratio else f"{text.ratio(1 / row.ratio, 2)}x",
+        untrusted.words(one.measured),
+        untrusted.words(one.target),
+    )
+
+
+def _seconds(value: float | None) -> str:
+    return "" if value is None else text.seconds(value)
+
+
+def _counters(one: Judged) -> str:
+    found = one.record.get("counters")
+    metrics = found["candidate"]["metrics"] if found and found["candidate"] else {}
+    return ", ".join(
+        f"{said} {metrics[name]['value']:.0f} %"
+        for name, said in _COUNTED.items()
+        if name in metrics and metrics[name]["unit"] == "%"
+    )
+
+
+def _details(records: Sequence[Record]) -> list[str]:
+    """What is shown of each record that does not pass, the worst first."""
+    missed = [record for record in records if not VERDICTS[record["verdict"]].passes]
+    missed.sort(key=lambda record: VERDICTS[record["verdict"]].rank)
+    return [
+        f"{untrusted.code(record['test'])}\n\n{untrusted.block(failure_text(record, _WIDTH))}\n" for record in missed
+    ]
+
+
+def _folded(inner: str, left_out: int) -> str:
+    missing = _left_out(left_out, "test")
+    return f"\n<details><summary>What was demanded and measured</summary>\n\n{inner}{missing}\n</details>\n"
+
+
+def _conditions(records: Sequence[Record]) -> list[str]:
+    """Where and how it was measured; the names of a machine are not the pull request's."""
+    lines = conditions(records).strip().splitlines()
+    more = [f"and {len(lines) - _CONDITIONS} more kinds of machine or setting"] if len(lines) > _CONDITIONS else []
+    return [*lines[:_CONDITIONS], *more]
+
+
+def _left_out(count: int, what: str) -> str:
+    """The count stands where something is missing, so that nobody takes what is shown for all."""
+    return f"\n{text.counted(count, f'more {what}')} left out here; the file of records has all.\n" if count else ""
+
+
+def _that_fit(parts: Sequence[str], room: int, size: Callable[[str], int]) -> list[str]:
+    fitting = []
+    for part in parts:
+        room -= size(part)
+        if room < 0:
+            break
+        fitting.append(part)
+    return fitting
