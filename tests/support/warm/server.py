@@ -69,23 +69,28 @@ def _request(client: socket.socket) -> tuple[Mapping[str, Any], list[int]]:
 
 def _watch(client: socket.socket, asked: Mapping[str, Any], files: list[int]) -> None:
     """Fork, hand on the client's signals, and tell it how the fork ended; never returns."""
+    woken, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.set_wakeup_fd(wake)
+    signal.signal(signal.SIGCHLD, lambda *_: None)  # by which the pipe is written to
     child = os.fork()
     if not child:
-        client.close()
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         _work(asked, files)
     for number in files:
         os.close(number)
-    ended = os.pidfd_open(child)
     while True:
-        ready, _, _ = select.select([client, ended], [], [])
-        if ended in ready:
-            status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        ready, _, _ = select.select([client, woken], [], [])
+        if client in ready:
+            for number in client.recv(16) or [signal.SIGKILL]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(child, number)
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
             with contextlib.suppress(OSError):
-                client.sendall(status.to_bytes(4, "big", signed=True))
+                client.sendall(os.waitstatus_to_exitcode(status).to_bytes(4, "big", signed=True))
             os._exit(0)
-        for number in client.recv(16) or [signal.SIGKILL]:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child, number)
 
 
 def _work(asked: Mapping[str, Any], files: list[int]) -> None:
