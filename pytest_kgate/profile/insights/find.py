@@ -49,7 +49,10 @@ def found(numbers: Numbers, rules: Sequence[Rule] = RULES) -> list[tuple[Rule, f
 def _share(rule: Rule, numbers: Numbers) -> float:
     if any(name not in numbers for name in rule.needs):
         return 0.0
-    return min(max(rule.share(numbers), 0.0), 1.0)
+    try:
+        return min(max(rule.share(numbers), 0.0), 1.0)
+    except ZeroDivisionError:  # a count that is never 0, of a launch that was not measured
+        return 0.0
 
 
 def _finding(rule: Rule, share: float, numbers: Numbers, knobs: Mapping[str, str]) -> InsightFacts:

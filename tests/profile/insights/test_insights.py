@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import string
 from typing import Any
 
@@ -161,6 +162,17 @@ def test_a_number_that_is_missing_silences_its_rules_only() -> None:
     metrics = QUIET | KINDS["memory-bound"]
     del metrics["load_efficiency"], metrics["tensor"]
     assert insights_of(profiled(metrics))[0]["name"] == "memory-bound"
+
+
+def test_no_set_of_numbers_is_too_odd_for_the_rules() -> None:
+    draw = random.Random(1)
+    for _ in range(300):
+        metrics = {name: draw.choice((0.0, 1e-9, 1.0, value, 100.0, 1e12)) for name, value in QUIET.items()}
+        metrics = {name: value for name, value in metrics.items() if draw.random() < 0.9}
+        record = profiled(metrics | {"launches": draw.choice((1, 2, 20))})
+        record["problem"]["bytes"] = draw.choice((None, 0.0, 1.0, 1e12))
+        for one in insights_of(record):
+            assert 0 < one["evidence"]["share"] <= 1
 
 
 def test_causes_stand_before_their_symptoms_in_the_table_and_every_rule_shows_what_it_looks_at() -> None:
