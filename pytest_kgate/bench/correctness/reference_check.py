@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from pytest_kgate.bench.correctness.comparison.slabs import slabs
-from pytest_kgate.bench.correctness.exact.conditioning import FACTOR
-from pytest_kgate.bench.correctness.exact.conditioning import tf32_switches
 from pytest_kgate.errors import ProblemError
+from pytest_kgate.problems.rounding.precision import FACTOR
+from pytest_kgate.problems.rounding.precision import tf32_switches
 from pytest_kgate.problems.trees import tree
 from pytest_kgate.report.format import percent
 

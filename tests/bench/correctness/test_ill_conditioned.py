@@ -8,11 +8,10 @@ import torch
 from pytest_kgate import Problem
 from pytest_kgate import evaluate
 from pytest_kgate.bench.correctness.check import check
-from pytest_kgate.bench.correctness.exact import conditioning
-from pytest_kgate.bench.correctness.exact.random_rounding import RandomRounding
 from pytest_kgate.device.arm import bind
 from pytest_kgate.device.host import HostDevice
 from pytest_kgate.errors import ProblemError
+from pytest_kgate.problems.rounding import precision
 from pytest_kgate.statistics.gates import Verdict
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -126,24 +125,7 @@ def test_products_are_rounded_to_tf32_where_that_is_on(monkeypatch):
     )
     with pytest.raises(ProblemError, match="The reference is wrong"):
         outcome(nearly_equal.reference, nearly_equal)
-    monkeypatch.setattr(conditioning, "tf32_switches", lambda device, dtype: {"matrix products": "it"})
+    monkeypatch.setattr(precision, "tf32_switches", lambda device, dtype: {"matrix products": "it"})
     result = outcome(nearly_equal.reference, nearly_equal)
     assert result.verdict is Verdict.PASS
     assert "to float32 (products to TF32) moves" in result.ill_conditioned
-
-
-def test_what_a_type_holds_exactly_is_not_rounded_and_all_else_by_less_than_a_spacing():
-    exact = torch.tensor([1.0, 1.5, -3.0, 2.0**-20, 0.0, float("inf"), float("-inf")], dtype=torch.float64)
-    third = torch.full((100_000,), 1 / 3, dtype=torch.float64)
-    with RandomRounding(23, 23, 5):
-        assert torch.equal(exact * 1, exact)
-        places = torch.arange(100, dtype=torch.float64)
-        assert bool((places[:, None] >= places).tril().sum() == 5050)
-        rounded = third * 1
-        kept = third.clone()
-        kept += 0
-    for one in (rounded, kept):
-        off = (one - third) * 2**25  # spacings of float32 between 1/4 and 1/2
-        assert float(off.abs().max()) < 1
-        assert len(off.unique()) == 2
-        assert abs(float(off.mean())) < 0.01

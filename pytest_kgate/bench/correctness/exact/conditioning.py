@@ -7,7 +7,6 @@ errors of the problem's own type that are drawn at random; see `RandomRounding`.
 
 from __future__ import annotations
 
-import contextlib
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,27 +21,16 @@ from pytest_kgate.bench.correctness.comparison.slabs import slab_pieces
 from pytest_kgate.bench.correctness.comparison.slabs import slabs
 from pytest_kgate.bench.correctness.comparison.tolerance import ExactAnswer
 from pytest_kgate.bench.correctness.exact.answer import exact_answer
-from pytest_kgate.bench.correctness.exact.random_rounding import MANTISSA_BITS
-from pytest_kgate.bench.correctness.exact.random_rounding import TF32_BITS
-from pytest_kgate.bench.correctness.exact.random_rounding import RandomRounding
 from pytest_kgate.device.answer import outputs_of
 from pytest_kgate.errors import CandidateError
+from pytest_kgate.problems.rounding.precision import FACTOR
+from pytest_kgate.problems.rounding.precision import RUNS
+from pytest_kgate.problems.rounding.precision import Precision
 from pytest_kgate.problems.trees import tree
 
 if TYPE_CHECKING:
     from pytest_kgate.bench.correctness.comparison.outputs import ExactOutputs
     from pytest_kgate.problems.problem import Problem
-
-FACTOR = 4.0
-"""A reference may be off by so many times what the exact answer moves by. KernelBench's UNetSoftmax and EfficientNetB2,
-whose batch norms get nearly equal values, came to 1.0 to 2.3 times in float32, and with convolutions in TF32 to 0.5 to
-1.0: rounding within long sums is not in the model."""
-
-_RUNS = 3
-"""Of which the mean square is taken."""
-
-_REAL = {torch.complex64: torch.float32, torch.complex128: torch.float64}
-"""The type of both parts, by that of complex numbers."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +38,9 @@ class Moved:
     """How far one output of the exact answer moves."""
 
     rms: float
-    """Root mean square, over elements and runs."""
+    """Root mean square, of the run that moves it most."""
     squares: Tensor
-    """By row: the sum of squares, as a mean of the runs."""
+    """By row the sum of squares, of the run that moves that row most."""
     rounded_to: str
     """`float32`, or `float32 (products to TF32)`."""
 
@@ -74,14 +62,11 @@ def moved(problem: Problem, inputs: tuple[Any, ...], like: Any, truth: ExactOutp
     Empty where that can't be told, since `exact` fails so, or there is no room.
     """
     outputs = {name: one for name, one, _ in truth.each(None)}
-    types = {_REAL.get(one.dtype, one.dtype) for one in (*tree.tensors(inputs), *outputs_of(like).values())}
-    coarsest = min(types & MANTISSA_BITS.keys(), key=MANTISSA_BITS.__getitem__, default=torch.float32)
-    bits, name = MANTISSA_BITS[coarsest], str(coarsest).removeprefix("torch.")
-    in_tf32 = coarsest is torch.float32 and any(tf32_switches(one.device, one.dtype) for one in outputs.values())
-    squares: dict[str, Tensor] = {}
-    for run in range(_RUNS):
+    precision = Precision.of((*tree.tensors(inputs), *outputs_of(like).values()))
+    found: dict[str, Moved] = {}
+    for run in range(RUNS):
         try:
-            with RandomRounding(bits, TF32_BITS if in_tf32 else bits, run):
+            with precision.rounding(run):
                 answer = tensors_by_name(exact_answer(problem, inputs, like), like)
         except torch.OutOfMemoryError:
             return {}
@@ -92,16 +77,12 @@ def moved(problem: Problem, inputs: tuple[Any, ...], like: Any, truth: ExactOutp
         if answer is None:
             return {}
         for output, one in outputs.items():
-            own = row_squares(one, answer[output]) / _RUNS
-            squares[output] = squares[output] + own if run else own
-    return {
-        output: Moved(
-            math.sqrt(float(squares[output].sum()) / max(1, one.exact.numel())),
-            squares[output],
-            f"{name} (products to TF32)" if in_tf32 else name,
-        )
-        for output, one in outputs.items()
-    }
+            squares = row_squares(one, answer[output])
+            rms = math.sqrt(float(squares.sum()) / max(1, one.exact.numel()))
+            most = found.get(output, Moved(0.0, torch.zeros_like(squares), precision.name))
+            found[output] = Moved(max(rms, most.rms), torch.maximum(squares, most.squares), precision.name)
+        del answer  # one more than the exact one is in memory
+    return found
 
 
 def row_squares(truth: ExactAnswer, answer: Tensor | None) -> Tensor:
@@ -116,17 +97,4 @@ def row_squares(truth: ExactAnswer, answer: Tensor | None) -> Tensor:
             sizes = arithmetic.distances(arithmetic.widened(answer[slab.index].to(truth.device)), exact)
         own = slab_pieces(sizes.nan_to_num_(0.0, 0.0, 0.0), truth.shape).square().sum(1)
         found[slab.piece : slab.piece + len(own)] += own
-    return found
-
-
-def tf32_switches(device: torch.device, dtype: torch.dtype) -> dict[str, str]:
-    """What PyTorch computes in TF32 on the way to answers of this type, and how each is turned off."""
-    if device.type != "cuda" or dtype not in (torch.float32, torch.complex64):
-        return {}
-    found: dict[str, str] = {}
-    with contextlib.suppress(RuntimeError):  # of a process that sets both this and `fp32_precision`
-        if torch.backends.cuda.matmul.allow_tf32:
-            found["matrix products"] = "torch.backends.cuda.matmul.allow_tf32 = False"
-        if torch.backends.cudnn.allow_tf32:
-            found["convolutions"] = "torch.backends.cudnn.allow_tf32 = False"
     return found

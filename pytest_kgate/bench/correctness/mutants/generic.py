@@ -17,9 +17,9 @@ from pytest_kgate.bench.correctness.mutants.transforms import coarse_outputs
 from pytest_kgate.bench.correctness.mutants.transforms import constant
 from pytest_kgate.bench.correctness.mutants.transforms import zeros
 from pytest_kgate.device.answer import outputs_of
-from pytest_kgate.problems.rounding import COARSER
-from pytest_kgate.problems.rounding import name_of
-from pytest_kgate.problems.rounding import rounded
+from pytest_kgate.problems.rounding.coarser import COARSER
+from pytest_kgate.problems.rounding.coarser import name_of
+from pytest_kgate.problems.rounding.coarser import rounded
 from pytest_kgate.problems.trees import tree
 
 Right = Callable[[tuple[Any, ...]], Any]

@@ -20,9 +20,9 @@ from torch import Tensor
 from pytest_kgate.bench.correctness.comparison.arithmetic import Arithmetic
 from pytest_kgate.bench.correctness.comparison.slabs import Slab
 from pytest_kgate.bench.correctness.comparison.slabs import slabs
-from pytest_kgate.problems.rounding import COARSER
-from pytest_kgate.problems.rounding import name_of
-from pytest_kgate.problems.rounding import rounded
+from pytest_kgate.problems.rounding.coarser import COARSER
+from pytest_kgate.problems.rounding.coarser import name_of
+from pytest_kgate.problems.rounding.coarser import rounded
 
 _SCALE = 1.02
 

@@ -13,7 +13,7 @@ from pytest_kgate.problems.attention.exact import Rule
 from pytest_kgate.problems.attention.mutants.kernel import Kernel
 from pytest_kgate.problems.attention.mutants.kernel import changing
 from pytest_kgate.problems.attention.mutants.kernel import with_steps
-from pytest_kgate.problems.rounding import rounded
+from pytest_kgate.problems.rounding.coarser import rounded
 
 BLOCK = 64
 """Keys that kernels take at a time."""

@@ -21,8 +21,8 @@ from pytest_kgate.problems.attention.mutants.kernel import Kernel
 from pytest_kgate.problems.attention.mutants.kernel import changing
 from pytest_kgate.problems.attention.mutants.kernel import with_steps
 from pytest_kgate.problems.attention.mutants.log_sum import of_log_sum
-from pytest_kgate.problems.rounding import COARSER
-from pytest_kgate.problems.rounding import name_of
+from pytest_kgate.problems.rounding.coarser import COARSER
+from pytest_kgate.problems.rounding.coarser import name_of
 from pytest_kgate.problems.shape import Shape
 from pytest_kgate.problems.trees import tree
 

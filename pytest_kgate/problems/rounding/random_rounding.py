@@ -20,8 +20,6 @@ from torch.utils._pytree import tree_map
 MANTISSA_BITS = {torch.float64: 52, torch.float32: 23, torch.float16: 10, torch.bfloat16: 7}
 """Of each type that can be rounded, and rounded to."""
 
-TF32_BITS = 10
-
 _INTEGERS = {8: torch.int64, 4: torch.int32, 2: torch.int16}
 """By bytes."""
 
