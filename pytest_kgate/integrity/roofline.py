@@ -69,6 +69,10 @@ class Peaks:
     far_bytes_per_second: float | None
     """From device memory; None where it is not known."""
 
+    def operations_per_second(self, dtype: str | None) -> float:
+        """Matrix operations on elements of this type."""
+        return self.flops_per_second * _narrower(dtype)
+
 
 @dataclass(frozen=True)
 class LowerBound:
@@ -89,7 +93,7 @@ def lower_bound(problem: Problem, peaks: Peaks | None, cache: str) -> LowerBound
         return None
     bounds = []
     if problem.flops:
-        rate = peaks.flops_per_second * _narrower(problem.dtype)
+        rate = peaks.operations_per_second(problem.dtype)
         bounds.append(LowerBound(problem.flops / rate, f"{problem.flops:.3g} operations at {rate:.3g} a second"))
     if problem.bytes:
         rate = peaks.near_bytes_per_second

@@ -18,7 +18,7 @@ def test_rates_are_below_the_hardware_s_peaks_and_repeat_themselves():
     device = CudaDevice(0)
     identity = kept.identity_of(device.environment())
     first, second = (measured_rates(device, identity) for _ in range(2))
-    assert second.seconds < 8
+    assert second.seconds < 10
     peaks = peaks_of(device)
     for name, rate in first.operations.items():
         assert rate.per_second == pytest.approx(second.operations[name].per_second, rel=0.1), name

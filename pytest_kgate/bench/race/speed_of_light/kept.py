@@ -25,7 +25,7 @@ from pytest_kgate.system import json_file
 if TYPE_CHECKING:
     from pytest_kgate.device.protocol import Device
 
-_VERSION = 1
+_VERSION = 2
 """Of the file's layout and of what is measured: rates of another version are measured anew."""
 
 
@@ -36,24 +36,25 @@ _disturbed: dict[Path, MeasuredRates] = {}
 def rates_of(
     device: Device, say: Callable[[str], None] | None = None, *, again: bool = False, accept_disturbed: bool = False
 ) -> MeasuredRates:
-    """The rates of this device: those that are kept, unless `again`; else measured ones, which takes a second or two.
+    """The rates of this device: those that are kept, unless `again`; else measured ones, which takes some seconds.
 
     No other process may use the device meanwhile. Rates that other work may have lowered are not kept; who accepts such
-    gets those that this process has measured before, if any. `say` is told of each step of a measurement. Raises
-    `KgateError` where the device can't be timed.
+    gets those that this process has measured before, if any, and who does not may get none of products. `say` is told
+    of each step of a measurement. Raises `KgateError` where the device can't be timed.
     """
     identity = identity_of(device.environment())
     path = path_of(identity)
     kept = None if again else lookup(identity)
-    if kept is None and accept_disturbed:
+    if kept is None and accept_disturbed and not again:
         kept = _disturbed.get(path)
     if kept is not None:
         return kept
     from pytest_kgate.bench.race.speed_of_light.measure import measured_rates  # here: it is seldom wanted
 
-    rates = measured_rates(device, identity, say)
+    rates = measured_rates(device, identity, say, accept_disturbed=accept_disturbed)
     if rates.disturbed:
-        _disturbed[path] = rates
+        if accept_disturbed:
+            _disturbed[path] = rates
         return rates
     with contextlib.suppress(KgateError):  # a folder that can't be written to: they are measured in each process then
         save(rates)

@@ -29,12 +29,12 @@ GIVE_BYTES = ": give Problem(bytes=...), what one call must move, or another dty
 
 @dataclass(frozen=True)
 class Rate:
-    """One rate, of the fastest of a few rounds: what else the machine does only makes a round slower."""
+    """One rate, of the median of a few rounds."""
 
     per_second: float
     """Operations (a multiply-add counts as two), or bytes, read and written ones together."""
     spread: float
-    """By how much the slowest round was below it, as a fraction."""
+    """How far the middle half of the rounds reaches, as a share of their median."""
     size: int
     """Rows of the square matrices, or bytes of both arrays of a copy."""
 
@@ -93,7 +93,7 @@ class MeasuredFloor:
     from_cache: bool
     """Whether bytes set it at a rate that is above that of the device's memory."""
     spread: float
-    """Of the rate that sets it: by how much the slowest round was below the fastest, as a fraction."""
+    """Of the rate that sets it: how far the middle half of its rounds reaches, as a share of their median."""
     left_out: str
     """What the problem says, or does not say, that does not count, as a clause; empty where all counts."""
 
