@@ -14,6 +14,7 @@ from pytest_kgate.statistics.wording import significant as significant
 
 if TYPE_CHECKING:
     from pytest_kgate.report.record.facts.limits import LimitFacts
+    from pytest_kgate.statistics.gate_facts import PercentileFacts
 
 STEPS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
 """Fractions of the bound that one character of a drawing may stand for."""
@@ -53,6 +54,24 @@ def error(value: float) -> str:
 def bound(value: float) -> str:
     """A bound as the user wrote it, with two decimals at least: `0.95`, `1.00`, `0.955`."""
     return f"{value:.2f}" if round(value, 2) == value else f"{value:g}"
+
+
+def percentile(found: PercentileFacts) -> str:
+    """`9.21 us [9.18 us, 9.25 us]`; `at most` the one-sided bound; or a dash, and how many more samples it takes."""
+    estimate, low, high, upper = (
+        None if value is None else seconds(float(value))
+        for value in (
+            found["estimate_seconds"],
+            found["low_seconds"],
+            found["high_seconds"],
+            found["upper_seconds"],
+        )
+    )
+    if low is not None and high is not None:
+        return f"{estimate} [{low}, {high}]"
+    if upper is not None:
+        return f"{estimate}, at most {upper}"
+    return f"- ({found['missing_samples']} more samples)"
 
 
 def quantity(value: float, unit: str) -> str:

@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 BLOCKS = 12
 """Contiguous blocks of rounds at every look; a block mean hides correlation shorter than itself."""
 
-_LARGEST_AUTOCORRELATION = 0.8
+LARGEST_AUTOCORRELATION = 0.8
 """Cap of the correction below: at 0.8 the interval is three times wider, and twelve blocks show no more."""
 
 ZERO_SPREAD = 1e-12
@@ -110,7 +110,7 @@ def block_test(ratios: Floats) -> BlockTest:
     if spread < ZERO_SPREAD:
         return BlockTest(mean, 0.0, 0.0, rounds)
     observed = lag1(blocks)
-    r = min(max(observed + 1 / BLOCKS, 0.0), _LARGEST_AUTOCORRELATION)
+    r = min(max(observed + 1 / BLOCKS, 0.0), LARGEST_AUTOCORRELATION)
     se = spread / math.sqrt(BLOCKS) * math.sqrt((1 + r) / (1 - r))
     return BlockTest(mean, se, observed, rounds)
 

@@ -1,4 +1,4 @@
-"""What a record says of one gate: the types of the dicts that `to_dict` of a judgement and of its parts return.
+"""What a record says of one gate and of a percentile: the types of the dicts that `to_dict` of these return.
 
 They are of JSON's own types. How constraints are written, such as `Annotated[int, ">= 0"]`, is explained in
 `report/record/record.py`.
@@ -31,6 +31,27 @@ class IntervalFacts(TypedDict):
     """Two-sided level."""
     method: str
     """`blocks-t`, `processes-t`, `pooled-t`, `bca` or `percentile`."""
+
+
+class PercentileFacts(TypedDict):
+    """One percentile of an arm's latency, with what its samples can say of it; null where they can't."""
+
+    quantile: Annotated[float, "> 0", "< 1"]
+    """0.99 for p99."""
+    estimate_seconds: Number
+    """Of all samples."""
+    low_seconds: float | None
+    """Lower end of the two-sided interval."""
+    high_seconds: float | None
+    """Upper end of the two-sided interval."""
+    upper_seconds: float | None
+    """One-sided: the percentile is below it, at the same confidence."""
+    confidence: Annotated[float, "> 0", "< 1"]
+    """Of the interval, and of the one-sided bound."""
+    effective_samples: Annotated[int, ">= 1"]
+    """How many independent samples those of the race are worth, since samples of a round are alike."""
+    missing_samples: Annotated[int, ">= 0"]
+    """How many more of them the one-sided bound needs; 0 where there is one."""
 
 
 class ProcessesFacts(TypedDict):

@@ -9,14 +9,14 @@ import numpy as np
 
 from pytest_kgate.statistics import estimates
 from pytest_kgate.statistics import group_sequential
-from pytest_kgate.statistics.bootstrap import bootstrap_difference
-from pytest_kgate.statistics.bootstrap import bootstrap_ratio
 from pytest_kgate.statistics.estimates import Floats
 from pytest_kgate.statistics.estimates import Interval
 from pytest_kgate.statistics.gates import Judgement
 from pytest_kgate.statistics.gates import SpeedGate
 from pytest_kgate.statistics.gates import Verdict
-from pytest_kgate.statistics.student_t import p_below
+from pytest_kgate.statistics.intervals.bootstrap import bootstrap_difference
+from pytest_kgate.statistics.intervals.bootstrap import bootstrap_ratio
+from pytest_kgate.statistics.intervals.student_t import p_below
 from pytest_kgate.statistics.wording import counted
 from pytest_kgate.statistics.wording import percent
 from pytest_kgate.statistics.wording import seconds

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from pytest_kgate.statistics import bootstrap
+from pytest_kgate.statistics.intervals import bootstrap
 
 
 def _rng() -> np.random.Generator:

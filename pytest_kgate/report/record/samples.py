@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from pytest_kgate.report.record.facts.timing import ArmFacts
     from pytest_kgate.report.record.facts.timing import SamplesFacts
+    from pytest_kgate.statistics.gate_facts import PercentileFacts
 
 ZLIB_LEVEL = 6
 """Of the 7.7 kB of 96 rounds, 2.5 kB are left where the timer ticks in 32 ns, else 6.8 kB; level 9 gains nothing."""
@@ -56,10 +57,28 @@ def arm_facts(samples: NDArray[np.float64]) -> ArmFacts:
     """One arm of a record, from all its samples, (rounds, samples) net seconds."""
     import numpy as np
 
+    from pytest_kgate.statistics.intervals.percentiles import percentiles
+
     p10, median, p90 = np.quantile(samples, [0.1, 0.5, 0.9]).tolist()
     return {
         "median_seconds": median,
         "p10_seconds": p10,
         "p90_seconds": p90,
+        "percentiles": [one.to_dict() for one in percentiles(samples)] if np.isfinite(samples).all() else [],
         "samples": encode_samples(samples),
     }
+
+
+def percentiles_of(arm: ArmFacts) -> list[PercentileFacts]:
+    """p50, p90, p95 and p99 of an arm, as its record has them, or from its samples in records of older versions.
+
+    Empty where samples are not finite numbers. Raises `KgateError` where they can't be decoded.
+    """
+    import numpy as np
+
+    from pytest_kgate.statistics.intervals.percentiles import percentiles
+
+    if "percentiles" in arm:
+        return arm["percentiles"]
+    samples = decode_samples(arm["samples"])
+    return [one.to_dict() for one in percentiles(samples)] if samples.size and np.isfinite(samples).all() else []

@@ -9,6 +9,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from pytest_kgate.report import format as text
+from pytest_kgate.report.record.samples import percentiles_of
 from pytest_kgate.report.rows import latency
 from pytest_kgate.report.rows import number
 from pytest_kgate.report.rows import quantile_name
@@ -31,10 +32,11 @@ _UNIT = re.compile(r"(\d) (%|[nmu]?s\b|rounds?\b|[TG]\w+/s)")
 """Numbers with their units, which must stay on one line."""
 
 
-def failure_text(record: Record, width: int | None = None) -> str:
+def failure_text(record: Record, width: int | None = None, *, whole: bool = False) -> str:
     """The message of a `GateFailure`, made from the call's record; also fit to show a record that passed.
 
-    No line is longer than `width` characters, down to 60, except one with a word that is, and the command to repeat it.
+    Latency percentiles are shown where a gate is on one, and where the `whole` record is to be shown. No line is longer
+    than `width` characters, down to 60, except one with a word that is, and the command to repeat it.
     """
     width = max(width or usual_columns(), _NARROWEST)
     reference = record.get("reference")
@@ -59,6 +61,7 @@ def failure_text(record: Record, width: int | None = None) -> str:
         ("worst", _worst(record)),
         ("where", _where(record)),
         ("latency", _latencies(record)),
+        ("quantiles", _quantiles(record, whole)),
         ("rate", _rates(record)),
         ("roofline", _roofline(record)),
         ("timing", _timing(record)),
@@ -216,6 +219,17 @@ def _latencies(record: Record) -> str:
         )
         arms.append(f"{name} {middle} (p10 {low}, p90 {high})")
     return ", ".join(arms)
+
+
+def _quantiles(record: Record, whole: bool) -> str:
+    timing = record.get("timing")
+    if not timing or not (whole or any(gate["quantile"] != 0.5 for gate in record["gates"])):
+        return ""
+    lines = []
+    for name, arm in (("candidate", timing["candidate"]), ("reference", timing["reference"])):
+        found = [f"p{one['quantile'] * 100:g} {text.percentile(one)}" for one in percentiles_of(arm)]
+        lines += [f"{name} {'; '.join(found)}"] if found else []
+    return "\n".join(lines)
 
 
 def _rates(record: Record) -> str:

@@ -25,7 +25,7 @@ def run(options: argparse.Namespace) -> int:
     if not found:
         tests = ", ".join(dict.fromkeys(record["test"] for record in records)) or "none"
         raise UsageError(f"{options.file} has no record of a test named like {options.test!r}.", f"It has: {tests}.")
-    print("\n\n".join(failure_text(record, columns(options.width)) for record in found))
+    print("\n\n".join(failure_text(record, columns(options.width), whole=True) for record in found))
     if cut_off is not None:
         print(f"kgate: {cut_off}", file=sys.stderr)
         return 2

@@ -77,6 +77,18 @@ def test_slow_candidate_learns_how_to_learn_more_unless_it_has_been_counted() ->
     assert "--kgate-profile" not in flat(record)
 
 
+def test_percentiles_are_told_where_a_gate_is_on_one_or_all_is_shown() -> None:
+    plain, on_p90 = speed_record(rounds=96), speed_record(rounds=96, bounds=(SpeedGate(1.0, quantile=0.9),))
+    assert "quantiles" not in flat(plain)
+    for shown in (" ".join(failure_text(plain, whole=True).split()), flat(on_p90)):
+        assert re.search(r"quantiles candidate p50 \d+\.\d+ us \[.*\]; p90 .*reference p50 \d+\.\d+ us \[", shown)
+
+
+def test_percentile_that_the_samples_cannot_carry_is_a_dash() -> None:
+    shown = " ".join(failure_text(speed_record(rounds=12), whole=True).split())
+    assert re.search(r"p99 - \(\d+ more samples\)", shown)
+
+
 def test_gates_of_one_race_are_all_told() -> None:
     text = flat(speed_record(ratio=0.97, bounds=(SpeedGate(1.0), SpeedGate(0.9, quantile=0.9))))
     assert "demanded latency ratio below 1.00" in text

@@ -11,6 +11,7 @@ from pytest_kgate.report.record.facts.asked import Seed
 from pytest_kgate.statistics.gate_facts import GateVerdict
 from pytest_kgate.statistics.gate_facts import IntervalFacts
 from pytest_kgate.statistics.gate_facts import Number
+from pytest_kgate.statistics.gate_facts import PercentileFacts
 
 if TYPE_CHECKING:
     from typing_extensions import NotRequired  # typing has it from Python 3.11 on
@@ -44,6 +45,9 @@ class ArmFacts(TypedDict):
     """A tenth of all samples are below."""
     p90_seconds: Number
     """A tenth of all samples are above."""
+    percentiles: NotRequired[list[PercentileFacts]]
+    """p50, p90, p95 and p99 of all samples, each a mean over its calls; missing in records of older versions, whose
+    samples tell them."""
     samples: SamplesFacts
     """All of them."""
 

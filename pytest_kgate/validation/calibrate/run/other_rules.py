@@ -9,8 +9,8 @@ import numpy as np
 
 from pytest_kgate.device.protocol import RoundSeeds
 from pytest_kgate.errors import CandidateError
-from pytest_kgate.statistics.bootstrap import bootstrap_difference
 from pytest_kgate.statistics.estimates import Floats
+from pytest_kgate.statistics.intervals.bootstrap import bootstrap_difference
 from pytest_kgate.validation.calibrate.cases import UNAVAILABLE
 from pytest_kgate.validation.calibrate.cases import Case
 from pytest_kgate.validation.calibrate.rigs.rig import Contest

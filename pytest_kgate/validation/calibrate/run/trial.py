@@ -18,7 +18,7 @@ from pytest_kgate.statistics import estimates
 from pytest_kgate.statistics import group_sequential
 from pytest_kgate.statistics.gates import SpeedGate
 from pytest_kgate.statistics.gates import Verdict
-from pytest_kgate.statistics.student_t import p_below
+from pytest_kgate.statistics.intervals.student_t import p_below
 from pytest_kgate.validation.calibrate.cases import UNAVAILABLE
 from pytest_kgate.validation.calibrate.cases import Case
 from pytest_kgate.validation.calibrate.rigs.rig import Contest
