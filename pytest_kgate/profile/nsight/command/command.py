@@ -56,7 +56,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cold", action="store_true", help="empty the GPU's caches before each pass")
     parser.add_argument("--all", action="store_true", help="show metrics that are 0, too, and what each means")
     parser.add_argument("--rules", action="store_true", help="show what Nsight Compute's own rules say of each launch")
-    parser.add_argument("--source", action="store_true", help="show the instructions at which most warps wait")
+    parser.add_argument(
+        "--source",
+        action="store_true",
+        help="show the source lines at which most warps wait (instructions, without the package ncu-report)",
+    )
     parser.add_argument("--set", metavar="SET", help="collect this set of Nsight Compute's sections as well")
     parser.add_argument("--keep", type=Path, metavar="FILE", help="keep the report, a file .ncu-rep for its window")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write records with the counters to this file")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_kgate.profile.nsight.collection.collect import page
+from pytest_kgate.profile.nsight.command.source_lines import MOST_LINES
+from pytest_kgate.profile.nsight.command.source_lines import stalled_lines
+from pytest_kgate.profile.nsight.command.source_lines import why
 
 if TYPE_CHECKING:
     from pytest_kgate.profile.nsight.collection.collect import CountedCall
@@ -16,7 +20,6 @@ if TYPE_CHECKING:
 _KINDS = {"OPT": 0, "WRN": 1, "INF": 2}
 """Of rules' results, in the order in which they are shown."""
 
-_MOST_LINES = 12
 _SAMPLES = "# Samples"
 _STALL = "stall_"
 _NOT_ISSUED = " (Not Issued)"
@@ -40,10 +43,12 @@ def rules_of(program: Path, report: Path, call: CountedCall) -> list[str]:
 
 
 def stalls_of(program: Path, report: Path, call: CountedCall) -> list[str]:
-    """The instructions at which the sampler found most warps, of each launch of a call, and why those waited.
+    """The source lines at which the sampler found most warps, of each launch of a call, and why those waited.
 
-    Raises `UnreadableReport`.
+    Without Nsight Compute's module `ncu_report` it is instructions. Raises `UnreadableReport`.
     """
+    if importlib.util.find_spec("ncu_report") is not None:
+        return stalled_lines(report, call)
     lines: list[str] = []
     for number, place in enumerate(call.places):
         chosen = ("--launch-skip", str(place), "--launch-count", "1")
@@ -74,24 +79,20 @@ def _most_sampled(rows: Sequence[str]) -> list[str]:
     total = sum(_number(row[_SAMPLES]) for row in body)
     if not total:
         return []
-    most = sorted(body, key=lambda row: -_number(row[_SAMPLES]))[:_MOST_LINES]
+    most = sorted(body, key=lambda row: -_number(row[_SAMPLES]))[:MOST_LINES]
     return [
-        f"  {_number(row[_SAMPLES]) / total:6.1%}  {row['Source'].strip()}{_why(row)}"
+        f"  {_number(row[_SAMPLES]) / total:6.1%}  {row['Source'].strip()}{why(_reasons(row))}"
         for row in most
         if _number(row[_SAMPLES])
     ]
 
 
-def _why(row: dict[str, str]) -> str:
-    reasons = {
+def _reasons(row: dict[str, str]) -> dict[str, float]:
+    return {
         name.removeprefix(_STALL): _number(value)
         for name, value in row.items()
         if name.startswith(_STALL) and not name.endswith(_NOT_ISSUED)
     }
-    samples = sum(reasons.values())
-    largest = sorted(reasons.items(), key=lambda one: -one[1])[:2]
-    shown = [f"{name} {value / samples:.0%}" for name, value in largest if value]
-    return f"  ({', '.join(shown)})" if shown else ""
 
 
 def _rows(text: str) -> list[str]:

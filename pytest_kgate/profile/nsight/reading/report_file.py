@@ -42,7 +42,7 @@ def read_report_file(path: Path) -> list[Launch]:
     import ncu_report
 
     try:
-        launches = [_launch(action) for action in _actions(ncu_report.load_report(str(path)))]
+        launches = [_launch(action) for action in actions_of(ncu_report.load_report(str(path)))]
     except Exception as error:  # its own errors are of no documented type
         why = str(error) if isinstance(error, RuntimeError) else f"it lacks {error}"
         raise _unreadable(path, why) from None
@@ -58,7 +58,8 @@ def _unreadable(path: Path, why: str) -> UnreadableReport:
     )
 
 
-def _actions(report: Any) -> Iterator[Any]:
+def actions_of(report: Any) -> Iterator[Any]:
+    """The launches of a loaded report, as the module has them, in the report's order."""
     for index in range(report.num_ranges()):
         of_process = report.range_by_idx(index)
         for place in range(of_process.num_actions()):
