@@ -9,8 +9,10 @@ import torch
 from sample_records import invalid_record
 
 from pytest_kgate import Problem
+from pytest_kgate import evaluate
 from pytest_kgate.bench.correctness.check import Verification
 from pytest_kgate.bench.correctness.check import check
+from pytest_kgate.bench.correctness.check import draws_of
 from pytest_kgate.bench.correctness.problem_calls import workload_of
 from pytest_kgate.bench.race.probes import Probes
 from pytest_kgate.bench.race.probes import work_undone
@@ -118,3 +120,19 @@ def test_candidate_that_works_in_place_is_called_on_values_that_it_has_not_chang
     problem = dataclasses.replace(TOPK, reference=double, exact=lambda x: 2 * x.double(), mutates=(0,))
     assert reason(double_but_61, double_but_61, problem).startswith(BY_VALUES)
     assert reason(double, double_but_61, problem).startswith(BY_LAUNCH)
+
+
+@pytest.mark.parametrize("device", ["host", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_gate_whose_race_draws_ties_says_so(device):
+    checked = {seed for _, seed in draws_of(1)}
+
+    def with_ties(generator):
+        values = torch.randperm(4096, generator=generator, device=generator.device).float()
+        if generator.initial_seed() not in checked:
+            values = torch.where(values == 4093, 4094, values)
+        return (values,)
+
+    problem = dataclasses.replace(TOPK, inputs=with_ties)
+    record = evaluate(largest_from_the_end, problem, 2.0, device=device, seed=1, budget=2.0, foreign_load="warn")
+    assert record["verdict"] == "INVALID"
+    assert record["reason"].startswith(f"{BY_VALUES}output 1, integers off by ")
