@@ -137,15 +137,6 @@ def test_without_flops_and_bytes_it_is_not_measured_and_says_what_to_add(measure
     assert "roofline" not in record
 
 
-def test_without_flops_and_bytes_it_fails_where_measurements_are_required(measured):
-    body = """
-        @pytest.mark.speed_of_light(0.3)
-        def test_it(kbench): kbench(good, RELU)
-        """
-    result, _ = records(measured(body), "--kgate-require-metrics")
-    result.assert_outcomes(failed=1)
-
-
 def test_nothing_is_measured_where_only_answers_are_checked(measured):
     result, (record,) = records(
         measured(

@@ -228,7 +228,7 @@ def test_a_share_that_is_exactly_the_bound_passes_and_fails_as_rarely_as_promise
     """2.5 % to either side at most. `level` is the mean of the noise, on the log scale: it is part of the latency."""
     truth = 100e-6
     asked = demand(0.8, replace(FLOOR, seconds=0.8 * truth * np.exp(level)))
-    one, gates = device(truth, noise), 80
+    one, gates = device(truth, noise), 60
     verdicts = [raced(one, asked, seed=seed).light.verdict for seed in range(gates)]
     for verdict in (Verdict.PASS, Verdict.FAIL):
         count = verdicts.count(verdict)
