@@ -111,7 +111,7 @@ def test_values_are_shown_in_units_that_people_read():
 
 
 def test_the_place_under_the_roofline_is_told_by_the_problem_and_by_the_counters():
-    ours = arm(tensor_ops=9e8, fp32_ops=1e8, dram_read=3e6, dram_write=1e6)
+    ours = arm(tensor_ops=9e8, fp32_ops=1e8, dram_read=3e6, dram_write=1e6, l2_bytes=9e6)
     record = {
         "counters": {"candidate": ours, "reference": None},
         "problem": {"flops": 1e9, "bytes": 2e6, "dtype": "float16"},
@@ -121,6 +121,7 @@ def test_the_place_under_the_roofline_is_told_by_the_problem_and_by_the_counters
     text = "\n".join(position(record, rates))
     assert "by the problem 500 FLOPs a byte: 1e+09 FLOPs, 2e+06 bytes" in text
     assert "candidate counted 250 FLOPs a byte: 1e+09 FLOPs (90.0% on tensor cores), 4e+06 bytes" in text
+    assert "of device memory, 9e+06 bytes of the L2 cache" in text
     assert (
         "the roofline bends at 400 FLOPs a byte by this device's measured rates; the problem is compute-bound" in text
     )

@@ -51,7 +51,8 @@ def _counted(arm: ArmCounters) -> str:
         return "too little to say: its operations or bytes are not known"
     share = f" ({values['tensor_ops'] / flops:.1%} on tensor cores)" if flops else ""
     ratio = f"{_per_byte(flops / moved)}: " if moved else ""
-    return f"{ratio}{flops:.3g} FLOPs{share}, {moved:.3g} bytes of device memory"
+    cached = f", {metrics['l2_bytes']['value']:.3g} bytes of the L2 cache" if "l2_bytes" in metrics else ""
+    return f"{ratio}{flops:.3g} FLOPs{share}, {moved:.3g} bytes of device memory{cached}"
 
 
 def _bend(record: Record, rates: MeasuredRates) -> float | None:
