@@ -43,7 +43,7 @@ _LONG = (
     "tests/profile/test_sanitize_command.py",
     "tests/validation/simulate/test_simulate.py",
     "tests/csrc/test_host_isa.py",
-    "tests/report/test_false_discovery.py",
+    "tests/report/together/test_false_discovery.py",
     "tests/session/test_progress_line.py",
     "tests/integrity/isolation/test_candidate_name.py",
 )

@@ -141,7 +141,7 @@ class Session:
     def judge_together(self) -> bool:
         """Judge all tests' gates under --kgate-fdr, and whether reports and records say what was judged; True: fail."""
         from pytest_kgate.bench.race.calibration import resolution
-        from pytest_kgate.report import false_discovery
+        from pytest_kgate.report.together import false_discovery
 
         rate = self.options.fdr
         if rate is not None:

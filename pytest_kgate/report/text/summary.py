@@ -16,6 +16,7 @@ from pytest_kgate.report.rows import Row
 from pytest_kgate.report.rows import rows_of
 from pytest_kgate.report.text.render import table_lines
 from pytest_kgate.report.text.warnings import warning_lines
+from pytest_kgate.report.together.grids import grids_of
 
 if TYPE_CHECKING:
     from pytest_kgate.report.record.record import Record
@@ -55,7 +56,7 @@ class _Layout:
 
 
 def summary_table(records: Sequence[Record], width: int = 100, color: bool = False) -> str:
-    """The table of all gates, what its drawing means, the warnings, the count of verdicts.
+    """The table of all gates, what its drawing means, grids of shapes, the warnings, the count of verdicts.
 
     No line of the table is longer than `width` characters, down to 60.
     """
@@ -75,6 +76,8 @@ def summary_table(records: Sequence[Record], width: int = 100, color: bool = Fal
     parts = [_render(layout, rows, width, color)]
     if layout.drawn and any(row.ends and row.bound for row in rows):
         parts.append(f"! is the bound, [=|=] the interval, < > are further off; one character is {100 * step:g} %")
+    for grid in grids_of(records):
+        parts += textwrap.wrap(grid.line, width, subsequent_indent="  ", break_on_hyphens=False)
     parts += warning_lines(records, width)
     parts += textwrap.wrap(_counts(rows), width)
     return "\n".join(parts)

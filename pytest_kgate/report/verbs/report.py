@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
-from pytest_kgate.report import false_discovery
 from pytest_kgate.report.ci import rows
 from pytest_kgate.report.ci import workflow_commands
 from pytest_kgate.report.ci.junit import junit
@@ -27,6 +26,7 @@ from pytest_kgate.report.record.document import merge
 from pytest_kgate.report.record.document import read
 from pytest_kgate.report.text.render import columns
 from pytest_kgate.report.text.summary import summary_table
+from pytest_kgate.report.together import false_discovery
 
 if TYPE_CHECKING:
     from collections.abc import Callable

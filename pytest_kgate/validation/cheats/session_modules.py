@@ -14,7 +14,7 @@ SESSION_MODULES = (
     "pytest_kgate.device.fake.device",
     "pytest_kgate.device.host",
     "pytest_kgate.profile.sanitizer.marker",
-    "pytest_kgate.report.false_discovery",
+    "pytest_kgate.report.together.false_discovery",
     "pytest_kgate.report.ci.properties",
     "pytest_kgate.report.record.file",
     "pytest_kgate.report.text.failure",

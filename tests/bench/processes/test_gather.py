@@ -21,12 +21,12 @@ from pytest_kgate.device.fake.noise import RaceOffset
 from pytest_kgate.device.fake.noise import White
 from pytest_kgate.errors import KgateError
 from pytest_kgate.problems.problem import Problem
-from pytest_kgate.report import false_discovery
 from pytest_kgate.report.record.document import document
 from pytest_kgate.report.record.samples import decode_samples
 from pytest_kgate.report.record.samples import encode_samples
 from pytest_kgate.report.text.failure import failure_text
 from pytest_kgate.report.text.summary import summary_table
+from pytest_kgate.report.together import false_discovery
 from pytest_kgate.statistics.gates import SpeedGate
 from pytest_kgate.statistics.gates import SpeedOfLightGate
 

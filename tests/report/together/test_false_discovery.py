@@ -14,8 +14,8 @@ import pytest_kgate.bench.call
 import pytest_kgate.report.text.failure
 import pytest_kgate.report.text.summary  # noqa: F401
 from pytest_kgate import cli
-from pytest_kgate.report import false_discovery
 from pytest_kgate.report.record.document import load
+from pytest_kgate.report.together import false_discovery
 from pytest_kgate.statistics.gates import SpeedGate
 from pytest_kgate.statistics.group_sequential import critical_values
 from pytest_kgate.statistics.group_sequential import sequential_p
