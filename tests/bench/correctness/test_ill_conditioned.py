@@ -81,6 +81,10 @@ def test_wrong_reference_of_an_ill_conditioned_problem_is_called_wrong(wrong):
 def test_check_that_rounding_leaves_nothing_of_is_weak():
     record = evaluate(normalised_softmax, ill_conditioned(2e-7), None, device="host", seed=1)
     assert record["verdict"] == "WEAK"
+    assert (
+        "a remembered answer: the problem is ill-conditioned: rounding each step to float32 moves" in record["reason"]
+    )
+    assert "lower the tolerance" not in record["reason"]
     assert "zeros" in record["correctness"]["weak"]
     assert any(warning.startswith("the problem is ill-conditioned: ") for warning in record["warnings"])
 

@@ -98,6 +98,11 @@ class Correctness:
         idle = [name for name in self.weak if name in IDLE]
         if not idle:
             return ""
+        if self.ill_conditioned:
+            return (
+                f"the check would also let pass {', '.join(idle)}: {self.ill_conditioned}. Draw inputs, or take a "
+                'shape such as a larger batch, on which rounding does less; where neither can be, say weak="allow".'
+            )
         return (
             f"the check would also let pass {', '.join(idle)}. Draw inputs whose answers differ from draw to draw, or "
             'lower the tolerance; where neither can be, say weak="allow".'
