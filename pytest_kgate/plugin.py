@@ -53,7 +53,9 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         options = from_config(config)
         task_file = file_of_task()
-        session = config.stash[SESSION] = Session(config, replace(options, json=None) if task_file else options)
+        session = config.stash[SESSION] = Session(
+            config, replace(options, json=None, html=None) if task_file else options
+        )
         if options.shapes is not None:
             from pytest_kgate.session.collection.chosen_shapes import ChosenShapes
 
@@ -204,6 +206,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.write_line(message, yellow=True)
     if session.options.json is not None:
         terminalreporter.write_line(f"records: {session.options.json}")
+    if session.has_page:
+        terminalreporter.write_line(f"page: {session.options.html}")
 
 
 @pytest.hookimpl(trylast=True)
@@ -223,6 +227,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
         from pytest_kgate.session.terminal import ci  # here, since every session of pytest would pay
 
         ci.add_to_junit(own)
+    own.write_page()
     yield  # to all others, the terminal summary among them; what they make of the exit status is seen below
     status = getattr(session, "exitstatus", exitstatus)
     masked = own.outcomes.masked(int(status))

@@ -25,6 +25,14 @@ if TYPE_CHECKING:
 _COLD_RATIO = 1.3
 """A load after the cache was emptied must take this much longer than a hit; an L2 that was left alone reads 1.0."""
 
+THROTTLING = {
+    0x04: "power cap",
+    0x08: "hardware slowdown",
+    0x20: "heat (by the driver)",
+    0x40: "heat (by the hardware)",
+    0x80: "power brake",
+}
+"""NVML's clocks event reasons that slow a kernel down. The others (idle, clocks set by the user) disturb no race."""
 
 _CLEARED_TWICE_BYTES = 2**24
 """Outputs up to this size are cleared twice by `Workload.clear_freed`."""
@@ -137,7 +145,7 @@ class Reading:
     """One reading of what may disturb a race, made between two rounds; a field is None where the machine can't tell."""
 
     throttle: int | None = None
-    """NVML's bit mask of clocks event reasons; `bench.race.disturbances.THROTTLING` names those that matter."""
+    """NVML's bit mask of clocks event reasons; `THROTTLING` names those that matter."""
     temperature_c: float | None = None
     foreign_processes: int | None = None
     """Processes with a compute context on the device that are not ours."""

@@ -11,6 +11,7 @@ import pytest
 
 from pytest_kgate.device.open import assigned
 from pytest_kgate.device.open import open_device
+from pytest_kgate.errors import UsageError
 from pytest_kgate.evaluation.options.options import Options
 from pytest_kgate.integrity.tampering.exit_guard import refuse_success
 from pytest_kgate.profile.under_tool.variables import watched
@@ -56,6 +57,13 @@ class Session:
             from pytest_kgate.report.record import file  # here, since every session of pytest would pay
 
             self._file = file.RecordFile(options.json)
+        self.has_page = False
+        """Whether the page of --kgate-html was written."""
+        self._writes_page = options.html is not None and keeps_records
+        if options.html is not None and self._writes_page:
+            from pytest_kgate.report.page.html import write  # here, since every session of pytest would pay
+
+            write.check(options.html, "--kgate-html")
         self._devices: dict[str, Device] = {}
         self._received: set[tuple[str, int, str]] = set()
         self._environment: dict[str, Any] | None = None
@@ -156,6 +164,22 @@ class Session:
         if self._file is not None and self._file.tampered:
             self.failures.append("The file of records was changed while the tests ran; see below.")
         return bool(self.failures)
+
+    def write_page(self) -> None:
+        """Write the page of --kgate-html; what went wrong with that is in `messages` then."""
+        if self.options.html is None or not self._writes_page:
+            return
+        from pytest_kgate.report.page.html import write
+        from pytest_kgate.report.page.html.page import page
+
+        try:
+            text = page(self.records, [""] * len(self.records), [*self.notes, *self.failures])
+            write.write(self.options.html, text)
+            self.has_page = True
+        except UsageError as error:
+            self.messages.append(f"{error.what} All else of the session stands.")
+        except Exception as error:  # a page that can't be made must not take the session's result along
+            self.messages.append(f"{self.options.html} was not written ({type(error).__name__}: {error}).")
 
     @property
     def keeps_file(self) -> bool:

@@ -297,3 +297,19 @@ def test_another_plugins_time_limit_ends_a_hanging_candidate(suite):
     result = pytester.runpytest_inprocess()
     result.assert_outcomes(failed=1, passed=1)
     result.stdout.fnmatch_lines(["*Timeout (>0.5s) from the other plugin.*"])
+
+
+def test_page_is_written_at_the_end(suite):
+    result = suite(GATED, 0.8).runpytest_inprocess("--kgate-html=new/page.html")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["page: *page.html"])
+
+
+def test_page_that_can_not_be_written_leaves_the_result(suite):
+    pytester = suite(GATED + "    __import__('os').mkdir('page.html')\n", 0.8)
+    result = pytester.runpytest_inprocess("--kgate-html=page.html")
+    result.assert_outcomes(passed=1)
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(
+        ["The page can't be written to *page.html: Is a directory. All else of the session stands."]
+    )

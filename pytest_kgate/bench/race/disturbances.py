@@ -22,6 +22,7 @@ from pytest_kgate.bench.race.order_effects import clock_step_bias
 from pytest_kgate.bench.race.order_effects import judge_position
 from pytest_kgate.bench.race.order_effects import position_effects
 from pytest_kgate.bench.race.order_effects import separated
+from pytest_kgate.device.protocol import THROTTLING
 from pytest_kgate.device.protocol import ColdCache
 from pytest_kgate.device.protocol import Reading
 from pytest_kgate.device.protocol import Round
@@ -49,15 +50,6 @@ _OTHERS_CORES = 0.2
 
 _MOST_WAIT = 0.999
 """Share of a round's time. Several threads may have waited for longer than it lasted: then no bound is known."""
-
-THROTTLING = {
-    0x04: "power cap",
-    0x08: "hardware slowdown",
-    0x20: "heat (by the driver)",
-    0x40: "heat (by the hardware)",
-    0x80: "power brake",
-}
-"""NVML's clocks event reasons that slow a kernel down. The others (idle, clocks set by the user) disturb no race."""
 
 
 @dataclass(frozen=True)

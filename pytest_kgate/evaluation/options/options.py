@@ -63,6 +63,14 @@ class Options:
         metavar="PATH",
     )
     """Absolute, where it was read by `from_config`."""
+    html: Path | None = option(
+        None,
+        "Write a page that shows all races to this file: one HTML file, which needs no network.",
+        parse=parse.path,
+        allowed="the path of a file, such as kgate.html",
+        metavar="PATH",
+    )
+    """Absolute, where it was read by `from_config`."""
     require_gpu: bool = switch(
         "Fail the tests that need a CUDA device, instead of skipping them, where there is none.",
     )

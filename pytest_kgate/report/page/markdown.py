@@ -45,10 +45,15 @@ def grid(
 
 def conditions(records: Iterable[Record]) -> str:
     """An empty line, then one for each device and setting that the records were measured on; empty without records."""
+    lines = [_escaped(line) for line in conditions_of(records)]
+    return "\n" + "  \n".join(lines) + "\n" if lines else ""
+
+
+def conditions_of(records: Iterable[Record]) -> list[str]:
+    """The same lines, as plain text."""
     records = list(records)
     timed = [record for record in records if record.get("timing")]
-    lines = dict.fromkeys(_conditions(record) for record in timed or records)
-    return "\n" + "  \n".join(lines) + "\n" if lines else ""
+    return list(dict.fromkeys(_conditions(record) for record in timed or records))
 
 
 def update_block(content: str, name: str, block: str) -> str:
@@ -123,4 +128,4 @@ def _conditions(record: Record) -> str:
         f"{timing['cache']} cache" if timing else None,
         str(record.get("started", ""))[:10],
     ]
-    return _escaped(", ".join(fact for fact in facts if fact))
+    return ", ".join(fact for fact in facts if fact)

@@ -74,7 +74,7 @@ def failure_text(record: Record, width: int | None = None, *, whole: bool = Fals
     for label, sentences in (("try", tries), ("warning", record.get("warnings", ()))):
         for index, sentence in enumerate(sentences):
             lines += _entry(label if index == 0 else "", _advice(record, sentence), width)
-    return "\n".join([*lines, f"  {'again':<{_LABEL - 2}}{_again(record)}"])  # whole, to be copied
+    return "\n".join([*lines, f"  {'again':<{_LABEL - 2}}{again(record)}"])  # whole, to be copied
 
 
 def _advice(record: Record, sentence: str) -> str:
@@ -82,7 +82,7 @@ def _advice(record: Record, sentence: str) -> str:
     return in_the_winning_layer(sentence, record["asked"]["sources"] if "asked" in record else {})
 
 
-def _again(record: Record) -> str:
+def again(record: Record) -> str:
     """The command that repeats the call, from where the session was started."""
     asked = record.get("asked")
     if asked and not asked["command"]:

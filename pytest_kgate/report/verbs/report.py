@@ -1,4 +1,4 @@
-"""`kgate report`: all gates of one or several files of records, as one table."""
+"""`kgate report`: all gates of one or several files of records, as one table or page."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import importlib
 import json
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_kgate.errors import KgateError
@@ -21,6 +22,7 @@ from pytest_kgate.report.page import counters
 from pytest_kgate.report.page import insights
 from pytest_kgate.report.page import ladder
 from pytest_kgate.report.page import markdown
+from pytest_kgate.report.page.html import write as html
 from pytest_kgate.report.record.document import document
 from pytest_kgate.report.record.document import merge
 from pytest_kgate.report.record.document import read
@@ -66,13 +68,14 @@ _FOR_CI: Mapping[str, Callable[[Sequence[Record], int | None], str]] = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `kgate report`."""
     parser.add_argument("files", nargs="+", metavar="FILE", help="written by `pytest --kgate-json FILE`")
-    parser.add_argument("--format", choices=("table", "json", *_PAGES, *_FOR_CI), help="default: table")
+    parser.add_argument("--format", choices=("table", "json", "html", *_PAGES, *_FOR_CI), help="default: table")
     parser.add_argument(
         "--session-status",
         type=int,
         metavar="STATUS",
         help="pytest's exit status, which comment and summary tell; where it is not 0, a file may be missing",
     )
+    parser.add_argument("--output", type=Path, metavar="PAGE", help="write the HTML page to this file")
     block.add_arguments(parser, "replace a block of this file by the markdown table")
     parser.add_argument(
         "--fdr",
@@ -91,6 +94,10 @@ def run(options: argparse.Namespace) -> int:
     block.check(options)
     if options.into is not None and options.format not in (None, *_PAGES):
         raise UsageError(f"--into writes markdown, not {options.format}.", "Leave --format away.")
+    if options.output is not None:
+        if options.format != "html":
+            raise UsageError("--output is for --format html.", "Give that too; the others print to standard output.")
+        html.check(options.output, "--output")
     if options.fdr is not None and not 0 < options.fdr < 1:
         raise UsageError(f"--fdr cannot be {options.fdr:g}.", "It takes a number between 0 and 1, such as 0.05.")
     if options.session_status is not None and options.format not in ("comment", "summary"):
@@ -109,6 +116,12 @@ def run(options: argparse.Namespace) -> int:
         block.write(options, _PAGES[options.format or "markdown"](records))
     elif options.format in _FOR_CI:
         print(_FOR_CI[options.format](records, options.session_status), end="")
+    elif options.format == "html":
+        page = html.page_of_files(left, [found for found, _ in files], records)
+        if options.output is not None:
+            html.write(options.output, page)
+        else:
+            sys.stdout.buffer.write(page.encode())
     elif options.format == "json":
         print(json.dumps(document(records), allow_nan=False))
     elif records:

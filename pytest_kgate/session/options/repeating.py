@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from pytest_kgate.evaluation.options.options import Options
 
-_LEFT_OUT = (BY_NAME["seed"].flag, BY_NAME["json"].flag)
-"""A record has its own seed; and one test's records must not take the place of all tests' file."""
+_LEFT_OUT = tuple(BY_NAME[name].flag for name in ("seed", "json", "html"))
+"""A record has its own seed; and one test's records must not take the place of all tests' file, or page."""
 
 _INI_FILES = ("pytest.toml", ".pytest.toml", "pytest.ini", ".pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg")
 
@@ -89,7 +89,7 @@ def _of_environment(options: Options) -> list[str]:
     flags = []
     for name, source in options.sources.items():
         option = BY_NAME[name]
-        if source not in option.environ or name in ("seed", "json", "selftest"):
+        if source not in option.environ or name in ("seed", "json", "html", "selftest"):
             continue
         if option.metavar:
             flags.append(f"{option.flag}={os.environ[source]}")

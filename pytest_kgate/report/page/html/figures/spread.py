@@ -1,0 +1,123 @@
+"""How latencies are spread: a histogram of both arms, and their quantiles side by side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pytest_kgate.report import format as text
+from pytest_kgate.report.page.html.figures.figure import LEFT
+from pytest_kgate.report.page.html.figures.figure import RIGHT
+from pytest_kgate.report.page.html.figures.figure import Drawing
+from pytest_kgate.report.page.html.figures.figure import Figure
+from pytest_kgate.report.page.html.figures.figure import Scale
+from pytest_kgate.report.page.html.figures.figure import Table
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_BINS = 16
+"""Bars of an arm, at least; their width is a round number."""
+
+_FINEST = 1e-5
+"""Width of a bar, at least: samples may all be alike."""
+
+_HEIGHT = 60
+"""Of the bars of one arm."""
+
+QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
+
+_BEYOND = 3
+"""So many samples at least must be beyond a quantile for it to be shown."""
+
+
+def histogram(arms: Sequence[NDArray[np.float64]], names: Sequence[str]) -> Figure | None:
+    """Both arms, the candidate upwards and the reference downwards, by distance from their own medians."""
+    if not all(array.size and float(np.median(array)) > 0 for array in arms):
+        return None
+    deviations = [array.ravel() / np.median(array) - 1 for array in arms]
+    widest = max(float(np.quantile(np.abs(one), 0.98)) for one in deviations)
+    step = max(Scale(0, 2 * widest, 0, 1).step(_BINS), _FINEST)
+    side = math.ceil(widest / step - 0.5)  # bins to each side of that around the median
+    places = [np.clip(np.rint(one / step).astype(int), -side, side) + side for one in deviations]
+    counts = [np.bincount(one, minlength=2 * side + 1) for one in places]
+    shares = [count / count.sum() for count in counts]
+    tallest = max(float(share.max()) for share in shares)
+    middle = 14.0 + _HEIGHT
+    width = round((RIGHT - LEFT) / (2 * side + 1), 1)
+    drawing = Drawing()
+    for css, direction, share in zip(("candidate", "reference"), (-1, 1), shares, strict=True):
+        drawing.bars(css, LEFT, width, middle, (middle + direction * share / tallest * _HEIGHT).tolist())
+    drawing.line("axis", [(LEFT, middle), (RIGHT, middle)])
+    drawing.word(names[0], LEFT, 11, css="head")
+    drawing.word(names[1], LEFT, middle + _HEIGHT + 10, css="head")
+    across = Scale(-(side + 0.5) * step, (side + 0.5) * step, LEFT, RIGHT)
+    for tick in across.ticks(3):
+        label = "median" if abs(tick) < step / 1000 else f"{100 * tick:+.3g} %"
+        place = across(tick)
+        drawing.line("axis", [(place, 14), (place, middle + _HEIGHT)])
+        drawing.word(label, place, middle + _HEIGHT + 24, "middle")
+    rows = [
+        (f"{100 * step * (index - side):+.3g} %", *(str(int(count[index])) for count in counts))
+        for index in range(2 * side + 1)
+        if any(count[index] for count in counts)
+    ]
+    return Figure(
+        title="Distribution of samples",
+        caption=f"Distance from the arm's own median, in steps of {100 * step:.3g} %. "
+        "The outermost bars hold all that lies further out.",
+        height=middle + _HEIGHT + 30,
+        lines=drawing.lines,
+        words=drawing.words,
+        table=Table(("from the median", *names), rows),
+    )
+
+
+def ladder(arms: Sequence[NDArray[np.float64]], names: Sequence[str], bounds: Sequence[tuple[float, float]]) -> Figure:
+    """The quantiles of all samples, and their ratios drawn; `bounds` are (quantile, bound) of the gates."""
+    least = min(array.size for array in arms)
+    carried = [quantile for quantile in QUANTILES if least * min(quantile, 1 - quantile) >= _BEYOND or quantile == 0.5]
+    values = [np.quantile(array, carried).tolist() if array.size else [math.nan] * len(carried) for array in arms]
+    ratios = [one / other if other > 0 else math.nan for one, other in zip(*values, strict=True)]
+    rows = []
+    for quantile in QUANTILES:
+        if quantile in carried:
+            index = carried.index(quantile)
+            cells = (*(text.seconds(one[index]) for one in values), text.ratio(ratios[index], 4))
+        else:
+            cells = ("-", "-", f"takes {math.ceil(_BEYOND / min(quantile, 1 - quantile) - 1e-9)} samples, not {least}")
+        rows.append((f"p{quantile * 100:g}", *cells))
+    table = Table(("quantile", *names, "ratio"), rows)
+    finite = [ratio for ratio in ratios if math.isfinite(ratio) and ratio > 0]
+    title, caption = "Quantile ladder", "The ratio of the arms' quantiles of all samples."
+    if not finite:
+        return Figure(title=title, caption=caption, table=table)
+    near = [(quantile, bound) for quantile, bound in bounds if 0.5 < bound / finite[len(finite) // 2] < 2]
+    ends = [*finite, *(bound for _, bound in near)]
+    margin = max((max(ends) - min(ends)) * 0.1, max(ends) * 0.002)
+    down = Scale(min(ends) - margin, max(ends) + margin, 110, 12)
+    across = Scale(-0.3, len(QUANTILES) - 0.7, LEFT, RIGHT)
+    drawing = Drawing()
+    ticks = down.ticks(2)
+    decimals = text.decimals_for(*(ticks if len(ticks) > 1 else (min(ends), max(ends))))
+    drawing.down(down, [(tick, text.ratio(tick, decimals)) for tick in ticks])
+    for index, quantile in enumerate(QUANTILES):
+        css = "" if quantile in carried else "faint"
+        drawing.word(f"p{quantile * 100:g}", across(index), 126, "middle", css)
+    for quantile, bound in near:
+        place = down(bound)
+        at = across(_place(quantile))
+        drawing.line("bound", [(at - 16, place), (at + 16, place)])
+        drawing.word(f"bound {text.bound(bound)}", at, place - 3, "middle", "bound")
+    points = [(across(_place(quantile)), down(ratio)) for quantile, ratio in zip(carried, ratios, strict=True)]
+    drawing.line("ratio", points)
+    drawing.dots("ratio strong", points)
+    return Figure(title=title, caption=caption, height=132, lines=drawing.lines, words=drawing.words, table=table)
+
+
+def _place(quantile: float) -> float:
+    """Where a quantile stands between those of the ladder, counted from 0."""
+    return float(np.interp(quantile, QUANTILES, range(len(QUANTILES))))

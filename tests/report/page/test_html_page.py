@@ -1,0 +1,210 @@
+"""The HTML page as text: what is on it, what is escaped, and what it does with many records and with odd ones."""
+
+from __future__ import annotations
+
+import copy
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sample_records import error_record
+from sample_records import limit
+from sample_records import session
+from sample_records import speed_record
+from sample_records import wrong_record
+
+from pytest_kgate import cli
+from pytest_kgate.report.page.html.page import page
+from pytest_kgate.report.record.document import load
+from pytest_kgate.report.record.record import Record
+from pytest_kgate.report.record.samples import arm_facts
+from pytest_kgate.report.record.samples import decode_samples
+from pytest_kgate.report.record.verdicts import with_limits
+
+BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
+PERF = BENCHMARKS / "h100" / "perf-evening-2026-11-27.json"
+PROFILED = BENCHMARKS / "h100" / "profile-2026-11-27.json"
+
+HOSTILE = (
+    '<script>alert("1")</script>',
+    "</script><img src=x onerror=alert(1)>",
+    "a|b`c`*d*",
+    "two\nlines\tand \x00\x1b[31m",
+    "\U0001f680 schnell",
+    "\u05e9\u05dc\u05d5\u05dd \u202egnp.exe",
+    '"><details open ontoggle=alert(1)>',
+    "half \ud83d of a pair",
+)
+
+
+class _Outline(HTMLParser):
+    """Elements and their attributes, text by element, and whether elements are closed in order."""
+
+    VOID = frozenset(("meta", "link", "input", "img", "br"))
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+def shown(records: list[Record], **options: Any) -> _Outline:
+    outline = _Outline(page(records, ["records.json"] * len(records), **options))
+    assert outline.open == []
+    return outline
+
+
+def test_every_verdict_has_a_tile_and_every_gate_a_row() -> None:
+    outline = shown(session())
+    tiles = [facts["data-verdict"] for tag, facts in outline.elements if "data-verdict" in facts]
+    assert tiles == ["PASS", "FAIL", "WRONG", "ERROR", "INVALID", "INCONCLUSIVE", "MEASURED"]
+    rows = [facts for tag, facts in outline.elements if tag == "tr" and "data-n" in facts]
+    assert len(rows) == len(session()) + 1  # one record has two gates
+    assert "0.613 [0.607, 0.618]" in outline.texts
+
+
+def test_nothing_is_fetched() -> None:
+    outline = shown(load(PROFILED))
+    links = [facts.get(name) or "" for _, facts in outline.elements for name in ("src", "href") if name in facts]
+    assert [link for link in links if not link.startswith("#") and link != "data:,"] == []
+    assert "url(" not in "".join(outline.texts)
+
+
+def test_section_tells_all_that_the_record_does() -> None:
+    text = " ".join(shown(load(PROFILED)).texts)
+    for part in (
+        *("The race, round by round", "Distribution of samples", "Quantile ladder", "Error against tolerance, by draw"),
+        *("SM clock, round by round", "throttling", "small-grid", "tensor_active", "ncu 2025.3.1.0", "-std=c++17"),
+        *("registers", "Choice of the reference", "efficient", "--kgate-seed", "NVIDIA H100 80GB HBM3"),
+    ):
+        assert part in text
+
+
+def test_limits_are_shown_with_their_reason() -> None:
+    record = with_limits(speed_record(), [limit("registers", 80, 72)])
+    text = " ".join(shown([record]).texts)
+    assert "registers 80" in text
+    assert "registers 80 is above 72" in text
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_names_and_messages_stay_text(name: str) -> None:
+    plain = {(tag, *sorted(facts)) for tag, facts in shown([_named("wmma"), error_record()]).elements}
+    records = [_named(name), error_record(f"tests/test_a.py::test[{name}]", reason=name)]
+    outline = shown(records, notes=[name])
+    assert {(tag, *sorted(facts)) for tag, facts in outline.elements} - plain <= {("p", "class")}
+    readable = re.sub("[\x00\x1b\u202e\ud83d]", "\ufffd", name)
+    assert readable in outline.texts
+    page(records, ["a", name]).encode()  # names of files, too
+
+
+def _named(name: str) -> Record:
+    record = speed_record(warnings=(name,))
+    record["candidate"] |= {"name": name, "flags": [name], "knobs": {name: 1}}  # type: ignore[typeddict-item]
+    record["problem"]["name"] = name
+    record["reference"]["name"] = name  # type: ignore[index]
+    record["environment"]["gpu"]["name"] = name
+    return record
+
+
+def test_two_files_stand_side_by_side() -> None:
+    name = "tests/test_a.py::test_{}".format
+    first = [speed_record(name("a"), ratio=0.8), speed_record(name("only_here"))]
+    second = [speed_record(name("a"), ratio=0.7)]
+    text = page([*first, *second], ["before.json", "before.json", "after.json"])
+    pairs = text.partition('id="pairs"')[2].partition("</table>")[0]
+    assert pairs.count("<tr>") == 2  # the head, and the gate that both have
+    assert re.search(r"<strong>-12(\.\d)? %</strong>", pairs)
+
+
+def test_grid_of_problems_has_a_heatmap_with_the_worst_of_each_cell() -> None:
+    records = [speed_record(f"t.py::t[{index}]", ratio=ratio) for index, ratio in enumerate((0.4, 1.8, 0.6))]
+    records[1]["problem"]["name"] = records[2]["problem"]["name"] = "sdpa 1x8x64x64 float16"
+    heat = page(records, ["a"] * 3).partition('id="heat"')[2].partition("</table>")[0]
+    assert re.findall(r'<td class="(\w+)"><a href="#r(\d)">', heat) == [("fast4", "0"), ("slow3", "1")]
+
+
+def test_five_hundred_records_take_less_than_a_megabyte() -> None:
+    rng = np.random.default_rng(1)
+    measured = [record for record in load(PERF) if record["timing"] is not None]
+    records = [_again(measured[index % len(measured)], rng) for index in range(500)]
+    text = page(records, ["a"] * 500)
+    assert 'id="pack"' in text
+    assert len(text.encode()) < 1_000_000
+
+
+def _again(record: Record, rng: np.random.Generator) -> Record:
+    """As if it had been measured once more: parts of the page that are alike are stored once."""
+    record = copy.deepcopy(record)
+    for arm in ("candidate", "reference"):
+        samples = decode_samples(record["timing"][arm]["samples"])
+        record["timing"][arm] = arm_facts(samples * np.exp(0.003 * rng.standard_normal(samples.shape)))
+    for draw in record["correctness"]["draws"]:
+        for name, value in draw.items():
+            draw[name] = value * float(rng.uniform(0.9, 1.1)) if isinstance(value, float) else value
+    for gate in record["gates"]:
+        gate["ratio"] |= {
+            end: gate["ratio"][end] * float(rng.uniform(0.99, 1.01)) for end in ("low", "estimate", "high")
+        }
+    record["seeds"] |= {name: f"{rng.integers(1 << 62):032x}" for name in ("session", "race")}
+    return record
+
+
+def test_of_very_many_records_those_that_did_not_pass_are_shown_in_full() -> None:
+    passed = speed_record()
+    records = [passed] * 600 + [wrong_record()]
+    text = page(records, ["a"] * len(records))
+    assert "500 of 601 calls" in text
+    assert text.count("<tr data-n=") == 601
+
+
+def test_samples_that_are_left_out_are_said_to_be() -> None:
+    texts = shown([speed_record(rounds=96)]).texts
+    assert any("960 of 1920 samples are drawn" in text for text in texts)
+
+
+def test_page_without_records_says_so() -> None:
+    assert "No records." in shown([]).texts
+
+
+def test_odd_numbers_are_shown_and_never_a_traceback() -> None:
+    record = speed_record(rounds=12)
+    record["gates"][0]["ratio"] = {"low": "NaN", "estimate": "Infinity", "high": "-Infinity", **_RULE}  # type: ignore
+    record["timing"]["candidate"]["samples"]["data"] = "damaged"  # type: ignore[index]
+    assert any("can't be decoded" in text for text in shown([record, wrong_record(error=None)]).texts)
+
+
+_RULE = {"confidence": 0.95, "method": "blocks-t"}
+
+
+def test_report_writes_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "new" / "page.html"
+    assert cli.main(["report", str(PROFILED), "--format", "html", "--output", str(target)]) == 0
+    assert target.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    for arguments, said in (
+        (["--output", str(target)], "--output is for --format html."),
+        (["--format", "html", "--output", str(tmp_path)], "is a directory"),
+        (["--format", "html", "--output", str(target / "page.html")], "can't be written"),
+    ):
+        assert cli.main(["report", str(PROFILED), *arguments]) == 2
+        assert said in capsys.readouterr().err
