@@ -67,8 +67,22 @@ def test_a_kernel_that_cannot_be_run_again_is_named_and_says_nothing_of_the_mach
     assert "it did not end" in refusals.of_kernel(waits)
 
 
-def test_a_healthy_run_gives_no_reason():
-    said = '==PROF== Connected to process 7\n==PROF== Profiling "kernel": 0%....50%....100% - 9 passes\n'
+HEALTHY = """\
+==WARNING== Note: Running with uncontrolled GPU caches. Profiling results may be inconsistent.
+==WARNING== Note: Running with unmodified GPU clocks. If not controlled otherwise, results may be inconsistent.
+==PROF== Connected to process 2354 (/usr/bin/python3.12)
+==WARNING== Unable to access the following 6 metrics: ctc__rx_bytes_data_user.sum, ctc__tx_bytes_data_user.sum.
+
+
+==PROF== Profiling "latency_warpgroup" - 0: 0%....50%....100% - 38 passes
+==PROF== Profiling "cudnn_generated_fort_native_s..." - 10: 0%....50%....100% - 38 passes
+==PROF== Disconnected from process 2354
+"""
+"""Of ncu 2025.3 on an H100."""
+
+
+@pytest.mark.parametrize("said", [HEALTHY, "==PROF== Connected to process 7\n==WARNING== No kernels were profiled.\n"])
+def test_a_healthy_run_gives_no_reason(said):
     assert refusals.of_machine(said, "ncu 1") is None
     assert refusals.of_kernel(said) is None
     assert refusals.errors(said) == ""
