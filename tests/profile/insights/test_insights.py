@@ -165,11 +165,14 @@ def test_a_number_that_is_missing_silences_its_rules_only() -> None:
 
 
 def test_no_set_of_numbers_is_too_odd_for_the_rules() -> None:
-    draw = random.Random(1)
-    for _ in range(300):
-        metrics = {name: draw.choice((0.0, 1e-9, 1.0, value, 100.0, 1e12)) for name, value in QUIET.items()}
-        metrics = {name: value for name, value in metrics.items() if draw.random() < 0.9}
-        record = profiled(metrics | {"launches": draw.choice((1, 2, 20))})
+    draw, record = random.Random(1), profiled(QUIET)
+    arm = record["counters"]["candidate"]
+    whole = arm["metrics"]
+    for _ in range(100):
+        kept = {name: facts for name, facts in whole.items() if draw.random() < 0.9}
+        odd = {name: draw.choice((0.0, 1e-9, 1.0, facts["value"], 100.0, 1e12)) for name, facts in kept.items()}
+        arm |= {"metrics": {name: {**kept[name], "value": value} for name, value in odd.items()}}
+        arm["launch_count"] = draw.choice((1, 2, 20))
         record["problem"]["bytes"] = draw.choice((None, 0.0, 1.0, 1e12))
         for one in insights_of(record):
             assert 0 < one["evidence"]["share"] <= 1
