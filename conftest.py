@@ -31,21 +31,24 @@ _STARTUP = str(_ROOT / "tests" / "support" / "startup")
 """Holds what Python runs first in the processes that tests start."""
 
 _LONG = (
-    "tests/integrity/isolation/test_isolation.py",
     "tests/validation/cheats/test_catalogue.py",
-    "tests/evaluation/test_evaluate_command.py",
-    "tests/bench/processes/test_processes.py",
+    "tests/integrity/isolation/test_isolation.py",
     "tests/packaging/test_installed.py",
-    "tests/csrc/test_knobs.py",
-    "tests/profile/test_sanitize.py",
-    "tests/validation/calibrate/test_protocol.py",
-    "tests/mistakes/test_mistakes_in_candidates.py",
-    "tests/profile/test_sanitize_command.py",
     "tests/validation/simulate/test_simulate.py",
-    "tests/csrc/test_host_isa.py",
-    "tests/report/together/test_false_discovery.py",
-    "tests/session/test_progress_line.py",
-    "tests/integrity/isolation/test_candidate_name.py",
+    "tests/statistics/test_judge_error_rates.py",
+    "tests/bench/processes/test_processes.py",
+    "tests/integrity/isolation/test_attacks.py",
+    "tests/csrc/test_knobs.py",
+    "tests/evaluation/test_evaluate_command.py",
+    "tests/bench/test_memory.py",
+    "tests/validation/calibrate/test_protocol.py",
+    "tests/bench/processes/test_clean.py",
+    "tests/device/cuda/test_driver.py",
+    "tests/test_public_types.py",
+    "tests/profile/test_sanitize.py",
+    "tests/mistakes/test_mistakes_in_candidates.py",
+    "tests/profile/nsight/test_collection.py",
+    "tests/profile/test_sanitize_command.py",
 )
 """Files that take longest, the longest first: the last ones to be given to a worker should be short."""
 

