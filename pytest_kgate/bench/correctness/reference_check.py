@@ -88,6 +88,12 @@ def demand_right_reference(
         if _fault(one, own, inputs) is None:
             continue
         fault, output = _fault(one, own, inputs, moved.get(name)), "" if name == "output" else f" in {name}"
+        if fault and _is_decided_by_rounding(one, moved.get(name)):
+            raise ProblemError(
+                f"Rounding alone decides the answer{output}: the reference is off by {one.reference_error:.3g}, and so "
+                f"is the exact answer where its steps are rounded to {moved[name].rounded_to}.",
+                "Say which answers are right, Problem(equal=...), or draw inputs on which rounding does not decide.",
+            )
         if fault:
             raise ProblemError(f"The reference is wrong{output}: {fault}.", " ".join([*_tf32(one), _TODO]))
         found.append(_ill_conditioned(one, output, moved[name]))
@@ -131,6 +137,13 @@ def _fault(
     if far_in_a_row and rows.error > floor:
         return f"one of its rows is off by {rows.size:.2g} of its own size"
     return None
+
+
+def _is_decided_by_rounding(truth: ExactAnswer, moved: Moved | None) -> bool:
+    """Whether integers, such as the place of the largest of nearly equal values, change as much by rounding alone."""
+    if moved is None or truth.arithmetic.inexact:
+        return False
+    return truth.reference_rms_error <= FACTOR * moved.rms
 
 
 def _ill_conditioned(truth: ExactAnswer, output: str, moved: Moved) -> IllConditioned:

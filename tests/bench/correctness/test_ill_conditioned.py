@@ -133,3 +133,21 @@ def test_products_are_rounded_to_tf32_where_that_is_on(monkeypatch):
     result = outcome(nearly_equal.reference, nearly_equal)
     assert result.verdict is Verdict.PASS
     assert "to float32 (products to TF32) moves" in result.ill_conditioned
+
+
+@pytest.mark.parametrize(
+    ("reference", "said"),
+    [
+        (lambda x: (x + 1000).argmax(-1), "Rounding alone decides the answer: the reference is off by "),
+        (lambda x: (x + 1000).argmin(-1), "The reference is wrong: it is off by "),
+    ],
+    ids=["place of the largest", "of the smallest"],
+)
+def test_places_of_nearly_equal_values_are_not_called_wrong_but_decided_by_rounding(reference, said):
+    near = ill_conditioned(
+        inputs=lambda g: (torch.rand(512, 512, generator=g),),
+        reference=reference,
+        exact=lambda x: (x.double() + 1000).argmax(-1),
+    )
+    with pytest.raises(ProblemError, match=said):
+        outcome(reference, near)
