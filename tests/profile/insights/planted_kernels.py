@@ -65,7 +65,7 @@ PLANTED = (
     Planted("planted_again", "registers_168", "occupancy-registers", _LARGE),
     Planted("planted_again", "shared_200k", "occupancy-shared", _LARGE),
     Planted("planted_again", "small_blocks", "occupancy-blocks", _LARGE),
-    Planted("planted_again", "barriers", "latency-bound"),
+    Planted("planted_again", "serial_part", "latency-bound"),
     Planted("planted_again", "indexed_array", "spills"),
     Planted("planted_again", "transposition", "bank-conflicts"),
     Planted("planted_again", "gather", "uncoalesced", 4 * _LARGE, 8.0 * 4 * _LARGE / 16),
