@@ -8,6 +8,7 @@ ARGS ?=
 SUITE ?= tests/session tests/statistics tests/build/compiler tests/test_readme.py
 RUN := $(VENV)/bin/python -m
 CLANG_FORMAT = $$($(VENV)/bin/python -c "from clang_format import get_executable as find; print(find('clang-format'))")
+SCRIPTS = $$(grep -lE '^.!.*sh$$|shellcheck shell=' .ci/* .github/actions/*/*)
 KERNELS = $$(find csrc -name '*.cu' -o -name '*.cuh' -o -name '*.cpp' -o -name '*.h')
 
 .PHONY: help perf test package lint types format
@@ -29,6 +30,9 @@ lint: $(VENV)/.ready-lint ## check style and layout
 	$(RUN) ruff format --check
 	$(CLANG_FORMAT) --dry-run -Werror $(KERNELS)
 	! grep -nE '.{121}' $(KERNELS) # comments, which clang-format leaves as they are
+	$(VENV)/bin/shellcheck -x $(SCRIPTS)
+	$(RUN) check_jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(RUN) check_jsonschema --builtin-schema vendor.github-actions action.yml .github/actions/*/action.yml
 
 types: $(VENV)/.ready-lint ## check types, of the package and of a user's tests
 	$(RUN) mypy

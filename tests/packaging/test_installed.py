@@ -6,14 +6,18 @@ import json
 import os
 import re
 import runpy
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from action_run import Job
 from readme import CUDA
 from readme import example
+from sample_suite import RELU
+from sample_suite import fake_device
 
 from pytest_kgate import __version__
 from pytest_kgate.build.compiler import toolchain
@@ -129,3 +133,42 @@ def test_the_isolated_example_is_raced_in_a_process_of_its_own(reader: Reader) -
     (reader.folder / "generated.py").write_text(GENERATED)
     (record,) = reader.race(PRELUDE + for_host(example("generated.py:attention")), "--kgate-isolate")
     assert "isolation" in record
+
+
+KERNEL = (
+    RELU
+    + """
+@pytest.mark.speedup(0.95)
+def test_mine(kbench):
+    kbench(torch.relu, RELU, name="mine")
+"""
+)
+
+
+@pytest.mark.parametrize(("ratio", "status", "said"), [(0.8, 0, "the gate passes"), (1.2, 1, "1 of 1 gate does not")])
+def test_another_project_uses_the_action(
+    ratio: float,
+    status: int,
+    said: str,
+    environment: Path,
+    wheel: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It has the wheel and the action's own files, and nothing else of this tree."""
+    action, project = tmp_path / "action", tmp_path / "project"
+    (action / ".ci").mkdir(parents=True)
+    for name in ("action.yml", ".ci/race"):
+        shutil.copy(ROOT / name, action / name)
+    project.mkdir()
+    (project / "conftest.py").write_text(fake_device(ratio))
+    (project / "test_kernels.py").write_text(KERNEL)
+    for name in [name for name in os.environ if name.startswith(("PYTEST", "PYTHON"))]:
+        monkeypatch.delenv(name)
+    job = Job(project, tmp_path)
+    package = str(wheel) if status == 0 else ""
+    job.use(action, package=package, python=str(reader.python), args="-k 'test_mine' -p no:cacheprovider")
+    assert job.status == status, job.printed
+    assert said in job.summary
+    assert said in (job.uploaded["kgate"] / "comment.md").read_text()
+    assert ("::error file=test_kernels.py,line=" in job.printed) == bool(status)

@@ -58,11 +58,12 @@ def test_command_repeats_the_test_with_all_options_from_where_pytest_was_started
     session = started_in_a_subfolder
     monkeypatch.setenv("KGATE_BUDGET", "3")
     given = ["../my tests", "-m", "slow", "--size", "3", "--kgate-timeout=200", "--kgate-seed", "7"]
-    first = session.runpytest_inprocess("--rootdir=..", "-c", "../pytest.ini", *given, "--kgate-json=all.json")
+    junit = ["--junitxml=all.xml", "--junit-xml", "all.xml"]
+    first = session.runpytest_inprocess("--rootdir=..", "-c", "../pytest.ini", *given, "--kgate-json=all.json", *junit)
     first.assert_outcomes(failed=1, deselected=1)
     command = again(first.stdout.str())
     assert command[0] == "../my tests/test_it.py::test_slow[it's 3 [wide]]"
-    assert not any("json" in argument for argument in command)
+    assert not any("json" in argument or "xml" in argument for argument in command)
     monkeypatch.delenv("KGATE_BUDGET")
     second = session.runpytest_inprocess(*command, "--kgate-json=one.json")
     second.assert_outcomes(failed=1)

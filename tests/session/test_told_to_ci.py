@@ -53,7 +53,7 @@ def test_step_summary_is_appended(suite, summary):
 
 def test_step_summary_tells_that_other_tests_have_failed(suite, summary):
     suite(BODY.format(other=False), 0.3).runpytest_inprocess()
-    assert summary.read_text().startswith("### \N{CROSS MARK} kgate: all 2 gates pass, but pytest failed: other tests")
+    assert summary.read_text().startswith("### \N{CROSS MARK} kgate: all 2 gates pass, but pytest failed: tests")
 
 
 def test_session_without_gates_writes_no_summary(suite, summary):

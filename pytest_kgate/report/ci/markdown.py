@@ -102,7 +102,7 @@ def headline(judged: Sequence[Judged], status: int | None) -> str:
 
 
 _STATUS = {
-    1: "other tests have failed",
+    1: "tests without a gate have failed",
     2: "it was interrupted, or a test file could not be collected",
     3: "an internal error",
     4: "its command line or configuration is wrong",

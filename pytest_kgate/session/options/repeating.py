@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from pytest_kgate.evaluation.options.options import Options
 
-_LEFT_OUT = tuple(BY_NAME[name].flag for name in ("seed", "json", "html"))
-"""A record has its own seed; and one test's records must not take the place of all tests' file, or page."""
+_LEFT_OUT = (*(BY_NAME[name].flag for name in ("seed", "json", "html")), "--junitxml", "--junit-xml")
+"""A record has its own seed; and one test's records must not take the place of all tests' file, page or report."""
 
 _INI_FILES = ("pytest.toml", ".pytest.toml", "pytest.ini", ".pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg")
 
