@@ -22,7 +22,6 @@ from pytest_kgate.report.page import counters
 from pytest_kgate.report.page import insights
 from pytest_kgate.report.page import ladder
 from pytest_kgate.report.page import markdown
-from pytest_kgate.report.page.html import write as html
 from pytest_kgate.report.record.document import document
 from pytest_kgate.report.record.document import merge
 from pytest_kgate.report.record.document import read
@@ -97,6 +96,8 @@ def run(options: argparse.Namespace) -> int:
     if options.output is not None:
         if options.format != "html":
             raise UsageError("--output is for --format html.", "Give that too; the others print to standard output.")
+        from pytest_kgate.report.page.html import write as html  # here, since it needs NumPy and Jinja
+
         html.check(options.output, "--output")
     if options.fdr is not None and not 0 < options.fdr < 1:
         raise UsageError(f"--fdr cannot be {options.fdr:g}.", "It takes a number between 0 and 1, such as 0.05.")
@@ -117,6 +118,8 @@ def run(options: argparse.Namespace) -> int:
     elif options.format in _FOR_CI:
         print(_FOR_CI[options.format](records, options.session_status), end="")
     elif options.format == "html":
+        from pytest_kgate.report.page.html import write as html
+
         page = html.page_of_files(left, [found for found, _ in files], records)
         if options.output is not None:
             html.write(options.output, page)
