@@ -62,6 +62,10 @@ _VERBS = {
         "pytest_kgate.bench.published.task_folder",
         "the same of a task of gpu-mode/reference-kernels",
     ),
+    "system": (
+        "pytest_kgate.validation.machine.show",
+        "`kgate system show`: is this machine fit for gates, and what does each finding cost; 2 if not",
+    ),
     "oracle": (
         "pytest_kgate.validation.oracle.command",
         "honest and wrong attention over a grid of shapes; 1 if one is misjudged",

@@ -62,6 +62,7 @@ RUNS = {
         "again     kgate task-folder task wrong.py:relu --case tests:0 --bound",
         1,
     ),
+    "system": Run("system show --device host", "fit for gates"),
     "oracle": Run("oracle --device host --lengths 17 --head-dims 80", "| 17 | 144 |"),
     "integrity": Run("integrity --device host --only exits", "| not run |"),
     "build": Run("build host", "host (x86_64)" if sys.platform == "linux" else "host"),
@@ -71,6 +72,9 @@ RUNS = {
     "impls": Run("impls", "wmma (cuda, ready): "),
 }
 
+
+MAY_END = {"calibrate": {0, 1}, "system": {0, 2}}
+"""Two gates may err, by chance, and the machine may be busy."""
 
 PROBLEM = """
 import torch
@@ -173,7 +177,7 @@ def test_verb_does_on_the_host_what_it_says(folder: Path, capsys: pytest.Capture
     status = kgate(run.arguments)
     printed = "".join(capsys.readouterr())
     assert "Traceback" not in printed
-    assert status in ({0, 1} if verb == "calibrate" else {run.status})  # two gates may err, by chance
+    assert status in (MAY_END.get(verb, {run.status}))
     assert run.says in printed
 
 

@@ -5,12 +5,21 @@ Nothing here imports PyTorch before a device needs it.
 
 from __future__ import annotations
 
+import argparse
+import re
 from typing import TYPE_CHECKING
 
 from pytest_kgate.system.pytorch import require_torch
 
 if TYPE_CHECKING:
     from pytest_kgate.device.protocol import Device
+
+
+def device_argument(text: str) -> str:
+    """What a verb's --device takes, as it is."""
+    if not re.fullmatch(r"auto|host|cuda(:\d+)?", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"takes auto, cuda, cuda:N or host, not {text!r}")
+    return text
 
 
 def assigned(spec: str, worker: str = "") -> str:

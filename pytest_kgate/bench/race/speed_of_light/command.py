@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import functools
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_kgate.device.open import device_argument
 from pytest_kgate.device.open import open_device
 from pytest_kgate.statistics.wording import percent
 from pytest_kgate.statistics.wording import significant
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "`speed_of_light` gates are judged by. It is measured where none is kept, which takes some seconds."
     )
     parser.add_argument(
-        "--device", type=_device, default="auto", metavar="auto|cuda:N|host", help="default: %(default)s"
+        "--device", type=device_argument, default="auto", metavar="auto|cuda:N|host", help="default: %(default)s"
     )
     parser.add_argument("--again", action="store_true", help="measure it anew, and keep that")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write it to FILE, too")
@@ -54,12 +54,6 @@ def run(options: argparse.Namespace) -> int:
     if rates.disturbed:
         print(f"kgate: not kept, since {rates.disturbed}: these rates may be too low", file=sys.stderr)
     return 0
-
-
-def _device(text: str) -> str:
-    if not re.fullmatch(r"auto|host|cuda(:\d+)?", text, re.ASCII):
-        raise argparse.ArgumentTypeError(f"takes auto, cuda, cuda:N or host, not {text!r}")
-    return text
 
 
 def lines_of(rates: MeasuredRates) -> list[str]:
