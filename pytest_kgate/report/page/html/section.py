@@ -18,6 +18,7 @@ from pytest_kgate.report.page.html.figures import spread
 from pytest_kgate.report.page.html.figures.figure import Figure
 from pytest_kgate.report.page.html.figures.figure import Table
 from pytest_kgate.report.record.samples import decode_samples
+from pytest_kgate.report.record.samples import percentiles_of
 from pytest_kgate.report.record.verdicts import VERDICTS
 from pytest_kgate.report.text.failure import failure_text
 
@@ -112,4 +113,5 @@ def _of_samples(record: Record, points: int) -> Iterator[Figure]:
         spread.histogram(arms, names),
     )
     yield from (one for one in drawn if one is not None)
-    yield spread.ladder(arms, names, bounds)
+    percentiles = [percentiles_of(timing[arm]) for arm in ("candidate", "reference")]
+    yield spread.ladder(arms, names, bounds, percentiles)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from pytest_kgate.report import format as text
 from pytest_kgate.report.page.html.figures.figure import LEFT
 from pytest_kgate.report.page.html.figures.figure import RIGHT
@@ -16,6 +14,7 @@ from pytest_kgate.report.page.html.figures.figure import Scale
 from pytest_kgate.report.page.html.figures.figure import Table
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 _PANEL = 74
@@ -36,6 +35,8 @@ def figure(
 
     At most `points` samples of an arm are drawn.
     """
+    import numpy as np
+
     rounds = arms[0].shape[0]
     if arms[1].shape[0] != rounds or not all(array.size and array.min() > 0 for array in arms):
         return None
@@ -82,6 +83,8 @@ def figure(
 
 
 def _ratios(drawing: Drawing, across: Scale, ratios: NDArray[np.float64], bounds: Sequence[float]) -> None:
+    import numpy as np
+
     top = 14 + 2 * (_PANEL + _GAP)
     middle = float(np.median(ratios))
     near = [bound for bound in bounds if abs(bound / middle - 1) < _WIDEST] if middle > 0 else []
@@ -116,6 +119,8 @@ def _percent(fraction: float) -> str:
 
 def _shown_rounds(rounds: int, points: int) -> list[int]:
     """Rounds from which samples are drawn: all, or evenly spread ones, so that each can have three."""
+    import numpy as np
+
     most = max(points // 3, 1)
     if rounds <= most:
         return list(range(rounds))
@@ -124,6 +129,8 @@ def _shown_rounds(rounds: int, points: int) -> list[int]:
 
 def _thinned(samples: NDArray[np.float64], most: int) -> NDArray[np.float64]:
     """Of each row the fastest, the slowest, and evenly what is between them."""
+    import numpy as np
+
     count = samples.shape[1]
     if count <= most:
         return samples

@@ -6,8 +6,6 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from pytest_kgate.report import format as text
 from pytest_kgate.report.page.html.figures.figure import LEFT
 from pytest_kgate.report.page.html.figures.figure import RIGHT
@@ -17,7 +15,10 @@ from pytest_kgate.report.page.html.figures.figure import Scale
 from pytest_kgate.report.page.html.figures.figure import Table
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
+
+    from pytest_kgate.statistics.gate_facts import PercentileFacts
 
 _BINS = 16
 """Bars of an arm, at least; their width is a round number."""
@@ -30,12 +31,11 @@ _HEIGHT = 60
 
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 
-_BEYOND = 3
-"""So many samples at least must be beyond a quantile for it to be shown."""
-
 
 def histogram(arms: Sequence[NDArray[np.float64]], names: Sequence[str]) -> Figure | None:
     """Both arms, the candidate upwards and the reference downwards, by distance from their own medians."""
+    import numpy as np
+
     if not all(array.size and float(np.median(array)) > 0 for array in arms):
         return None
     deviations = [array.ravel() / np.median(array) - 1 for array in arms]
@@ -61,9 +61,9 @@ def histogram(arms: Sequence[NDArray[np.float64]], names: Sequence[str]) -> Figu
         drawing.line("axis", [(place, 14), (place, middle + _HEIGHT)])
         drawing.word(label, place, middle + _HEIGHT + 24, "middle")
     rows = [
-        (f"{100 * step * (index - side):+.3g} %", *(str(int(count[index])) for count in counts))
-        for index in range(2 * side + 1)
-        if any(count[index] for count in counts)
+        (f"{100 * step * place:+.3g} %", str(one), str(other))
+        for place, one, other in zip(range(-side, side + 1), *(count.tolist() for count in counts), strict=True)
+        if one or other
     ]
     return Figure(
         title="Distribution of samples",
@@ -76,23 +76,36 @@ def histogram(arms: Sequence[NDArray[np.float64]], names: Sequence[str]) -> Figu
     )
 
 
-def ladder(arms: Sequence[NDArray[np.float64]], names: Sequence[str], bounds: Sequence[tuple[float, float]]) -> Figure:
-    """The quantiles of all samples, and their ratios drawn; `bounds` are (quantile, bound) of the gates."""
-    least = min(array.size for array in arms)
-    carried = [quantile for quantile in QUANTILES if least * min(quantile, 1 - quantile) >= _BEYOND or quantile == 0.5]
-    values = [np.quantile(array, carried).tolist() if array.size else [math.nan] * len(carried) for array in arms]
-    ratios = [one / other if other > 0 else math.nan for one, other in zip(*values, strict=True)]
-    rows = []
-    for quantile in QUANTILES:
-        if quantile in carried:
-            index = carried.index(quantile)
-            cells = (*(text.seconds(one[index]) for one in values), text.ratio(ratios[index], 4))
-        else:
-            cells = ("-", "-", f"takes {math.ceil(_BEYOND / min(quantile, 1 - quantile) - 1e-9)} samples, not {least}")
-        rows.append((f"p{quantile * 100:g}", *cells))
+def ladder(
+    arms: Sequence[NDArray[np.float64]],
+    names: Sequence[str],
+    bounds: Sequence[tuple[float, float]],
+    percentiles: Sequence[Sequence[PercentileFacts]],
+) -> Figure:
+    """The quantiles of all samples, and their ratios drawn; `bounds` are (quantile, bound) of the gates.
+
+    `percentiles` are what can be said of each arm's: those that its samples can't carry are not drawn.
+    """
+    import numpy as np
+
+    known = [{one["quantile"]: one for one in each} for each in percentiles]
+    carried, ratios, rows = [], [], []
+    nothing = [math.nan] * len(QUANTILES)
+    estimates = [np.quantile(array, QUANTILES).tolist() if array.size else nothing for array in arms]
+    for quantile, *values in zip(QUANTILES, *estimates, strict=True):
+        found = [one.get(quantile) for one in known]
+        cells = [text.seconds(value) for value in values]
+        cells = [cell if one is None else text.percentile(one) for cell, one in zip(cells, found, strict=True)]
+        ratio = ""
+        if all(one is None or one["upper_seconds"] is not None for one in found) and values[1] > 0:
+            carried.append(quantile)
+            ratios.append(values[0] / values[1])
+            ratio = text.ratio(ratios[-1], 4)
+        rows.append((f"p{quantile * 100:g}", *cells, ratio))
     table = Table(("quantile", *names, "ratio"), rows)
     finite = [ratio for ratio in ratios if math.isfinite(ratio) and ratio > 0]
-    title, caption = "Quantile ladder", "The ratio of the arms' quantiles of all samples."
+    title = "Quantile ladder"
+    caption = "The ratio of the arms' quantiles of all samples. Faint ones would take more samples."
     if not finite:
         return Figure(title=title, caption=caption, table=table)
     near = [(quantile, bound) for quantile, bound in bounds if 0.5 < bound / finite[len(finite) // 2] < 2]
@@ -120,4 +133,6 @@ def ladder(arms: Sequence[NDArray[np.float64]], names: Sequence[str], bounds: Se
 
 def _place(quantile: float) -> float:
     """Where a quantile stands between those of the ladder, counted from 0."""
+    import numpy as np
+
     return float(np.interp(quantile, QUANTILES, range(len(QUANTILES))))
