@@ -150,7 +150,7 @@ def test_another_project_uses_the_action(
     ratio: float,
     status: int,
     said: str,
-    environment: Path,
+    reader: Reader,
     wheel: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

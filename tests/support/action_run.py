@@ -57,7 +57,7 @@ class Job:
             ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]],  # as GitHub does for `shell: bash`
             cwd=self.repository / _filled(step.get("working-directory", "."), names),
             env={
-                **os.environ,
+                **{name: value for name, value in os.environ.items() if not name.startswith("GITHUB_")},
                 "GITHUB_ACTIONS": "true",
                 "GITHUB_ACTION_PATH": str(action),
                 "GITHUB_WORKSPACE": str(self.repository),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -66,18 +69,21 @@ def _page(records: Sequence[Record], status: int | None, room: int, size: Callab
     judged = worst_first(records)
     top = f"### {headline(judged, status)}\n\n"
     if not judged:
-        return top + "No gate was measured: the log says why.\n"
+        return top + "No gate was measured: the log says why.\n" + _link(os.environ)
     counts = Counter(one.row.verdict for one in judged)
     top += ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict]) + "\n\n"
-    bottom = "\n" + "\n".join(_conditions(records)) + "\n"
+    bottom = "\n" + "\n".join(_conditions(records)) + "\n" + _link(os.environ)
     room -= size(top) + size(bottom) + size(_left_out(len(judged), "row")) + size(_folded("", len(judged)))
     head, *rows = _table(judged)
     shown = _that_fit([head, *rows], room, size)
     top += "".join(shown) + _left_out(len(rows) + 1 - len(shown), "row")
     room -= sum(map(size, shown))
-    details = _details(records)
-    fitting = _that_fit(details, room, size)
-    folded = _folded("".join(fitting), len(details) - len(fitting)) if details else ""
+    missed = sorted(
+        (record for record in records if not VERDICTS[record["verdict"]].passes),
+        key=lambda record: VERDICTS[record["verdict"]].rank,
+    )
+    fitting = _that_fit(map(_detail, missed), room, size)
+    folded = _folded("".join(fitting), len(missed) - len(fitting)) if missed else ""
     return top + folded + bottom
 
 
@@ -149,13 +155,9 @@ def _counters(one: Judged) -> str:
     )
 
 
-def _details(records: Sequence[Record]) -> list[str]:
-    """What is shown of each record that does not pass, the worst first."""
-    missed = [record for record in records if not VERDICTS[record["verdict"]].passes]
-    missed.sort(key=lambda record: VERDICTS[record["verdict"]].rank)
-    return [
-        f"{untrusted.code(record['test'])}\n\n{untrusted.block(failure_text(record, _WIDTH))}\n" for record in missed
-    ]
+def _detail(record: Record) -> str:
+    """What is shown of one that does not pass."""
+    return f"{untrusted.code(record['test'])}\n\n{untrusted.block(failure_text(record, _WIDTH))}\n"
 
 
 def _folded(inner: str, left_out: int) -> str:
@@ -170,12 +172,18 @@ def _conditions(records: Sequence[Record]) -> list[str]:
     return [*lines[:_CONDITIONS], *more]
 
 
+def _link(environment: Mapping[str, str]) -> str:
+    """To the run of GitHub Actions that this is part of, which keeps the files."""
+    named = [environment.get(f"GITHUB_{name}", "") for name in ("SERVER_URL", "REPOSITORY", "RUN_ID")]
+    return "\n[The run]({}/{}/actions/runs/{}) keeps the records.\n".format(*named) if all(named) else ""
+
+
 def _left_out(count: int, what: str) -> str:
     """The count stands where something is missing, so that nobody takes what is shown for all."""
     return f"\n{text.counted(count, f'more {what}')} left out here; the file of records has all.\n" if count else ""
 
 
-def _that_fit(parts: Sequence[str], room: int, size: Callable[[str], int]) -> list[str]:
+def _that_fit(parts: Iterable[str], room: int, size: Callable[[str], int]) -> list[str]:
     fitting = []
     for part in parts:
         room -= size(part)

@@ -19,6 +19,12 @@ from pytest_kgate.report.record.verdicts import with_limits
 ROOT = Path(__file__).parents[3]
 
 
+@pytest.fixture(autouse=True)
+def no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That this suite may be part of."""
+    monkeypatch.delenv("GITHUB_RUN_ID", raising=False)
+
+
 def cells(text: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
 
@@ -78,6 +84,13 @@ def test_what_does_not_fit_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_step_summary_keeps_to_its_room_in_bytes() -> None:
     text = markdown.step_summary([PASSES[0] | {"test": "test_a.py::test_\N{FIRE}"}] * 200, room=9_000)
     assert 8_000 < len(text.encode()) <= 9_000
+
+
+def test_run_that_keeps_the_files_is_linked(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("SERVER_URL", "https://a.example"), ("REPOSITORY", "a/b"), ("RUN_ID", "7")):
+        assert "The run" not in markdown.comment(PASSES)
+        monkeypatch.setenv(f"GITHUB_{name}", value)
+    assert markdown.comment(PASSES).endswith("[The run](https://a.example/a/b/actions/runs/7) keeps the records.\n")
 
 
 PASSES = [speed_record()]
