@@ -50,6 +50,14 @@ _VERBS = {
         "pytest_kgate.evaluation.verb.command",
         "judge a candidate by a test of yours, as JSON for programs; 1 if it does not pass",
     ),
+    "measure": (
+        "pytest_kgate.evaluation.apart.measure_command",
+        "the latency of one kernel, or of PyTorch's SDPA, by itself",
+    ),
+    "gate": (
+        "pytest_kgate.evaluation.apart.gate_command",
+        "judge two measurements, or recorded races by another demand; 1 if one does not pass",
+    ),
     "kernelbench": (
         "pytest_kgate.bench.published.kernelbench",
         "judge a solution of a KernelBench problem; 1 if it is wrong or too slow",

@@ -48,6 +48,8 @@ RUNS = {
     "calibrate": Run(f"calibrate --device host {CALIBRATES}", "sort"),
     "roofline": Run("roofline --device host", "1.23 TFLOP/s  of 512x512"),
     "selftest": Run("selftest test_it.py --kgate-device host -p no:cacheprovider", ""),
+    "measure": Run("measure --sdpa math --shape 1x1x16x16 --iters 8 --device host", "median"),
+    "gate": Run("gate records.json", "The demand came after the data", 1),
     "evaluate": Run("evaluate mine.py:good --test test_it.py::test_nothing", "MISUSE, score 0", 2),
     "kernelbench": Run(
         "kernelbench problem.py wrong.py --device host", "again     kgate kernelbench problem.py wrong.py", 1

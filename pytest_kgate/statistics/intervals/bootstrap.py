@@ -73,6 +73,21 @@ def bootstrap_difference(
     return Interval(float(low), point, float(high), confidence, "percentile")
 
 
+def bootstrap_apart(
+    candidate: Floats, reference: Floats, confidence: float, resamples: int = RESAMPLES, seed: int = 42
+) -> tuple[float, float, float]:
+    """Low end, estimate and high end of log(median of one arm / median of the other), of arms that share no rounds.
+
+    Percentile interval over rounds, (rounds, n) of each; each arm's are resampled by themselves.
+    """
+    medians = [
+        np.log(_resampled_medians(samples, _resample_counts(len(samples), resamples, seed + number)))
+        for number, samples in enumerate((candidate, reference))
+    ]
+    low, high = np.quantile(medians[0] - medians[1], [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), math.log(float(np.median(candidate)) / float(np.median(reference))), float(high)
+
+
 def _resampled_medians(samples: Floats, counts: NDArray[np.float32]) -> Floats:
     """The median of all samples of every resample, (resamples,).
 

@@ -1,0 +1,107 @@
+"""What `kgate measure` writes and `kgate gate` reads: one arm on some problems, each in one process or several."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+from typing import Any
+
+from pytest_kgate.errors import UsageError
+from pytest_kgate.report.record.samples import decode_samples
+from pytest_kgate.report.record.samples import encode_samples
+from pytest_kgate.report.record.values import now
+from pytest_kgate.report.record.values import plain
+from pytest_kgate.system import json_file
+
+if TYPE_CHECKING:
+    from pytest_kgate.statistics.estimates import Floats
+
+SCHEMA = "pytest-kgate/measurements"
+VERSION = 1
+
+_LIST = "measurements"
+
+_TODO = "Write one with `kgate measure ... --json FILE`."
+
+
+@dataclass(frozen=True)
+class Run:
+    """One process."""
+
+    started: str
+    """When, with the time zone."""
+    seed: int | str
+    """Of its inputs and order."""
+    samples: Floats
+    """Net latencies in seconds, (rounds, samples)."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One arm on one problem."""
+
+    arm: str
+    """`wmma`, `sdpa flash`."""
+    problem: str
+    """`sdpa 1x8x512x64 float16`."""
+    checked: bool
+    """Whether its answers were compared with the exact one, and are right; an SDPA is what others are held to."""
+    timer: str
+    cache: str
+    tick_seconds: float
+    """The smallest step that a sample can show."""
+    warmup_rounds: int
+    """That were thrown away at the start of each process."""
+    environment: dict[str, Any]
+    """Device, driver, versions."""
+    runs: tuple[Run, ...]
+    """By process, in order."""
+    warnings: tuple[str, ...] = ()
+
+    def with_runs_of(self, others: Sequence[Measurement]) -> Measurement:
+        """All processes together."""
+        runs = (*self.runs, *(run for one in others for run in one.runs))
+        warnings = dict.fromkeys((*self.warnings, *(each for one in others for each in one.warnings)))
+        return replace(self, runs=runs, warnings=tuple(warnings))
+
+    def to_dict(self) -> dict[str, Any]:
+        """In types of JSON."""
+        runs = [{"started": run.started, "seed": run.seed, "samples": encode_samples(run.samples)} for run in self.runs]
+        return {**vars(self), "runs": runs, "warnings": list(self.warnings)}
+
+
+def save(path: Path, measurements: Sequence[Measurement]) -> None:
+    """Write a file of measurements; raises `UsageError` where that is impossible."""
+    listed = plain([one.to_dict() for one in measurements])
+    content = {"schema": SCHEMA, "version": VERSION, "created": now(), _LIST: listed}
+    json_file.save(path, json.dumps(content, allow_nan=False, indent=1) + "\n")
+
+
+def load(path: Path) -> list[Measurement]:
+    """Read one; raises `UsageError` where it is none, `KgateError` where its samples are damaged."""
+    content = json_file.load(path, SCHEMA, VERSION, what="measurements of `kgate measure`", todo=_TODO)
+    try:
+        listed = content[_LIST]
+        found = [Measurement(**{**one, "runs": _runs(one), "warnings": tuple(one["warnings"])}) for one in listed]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"{path} is damaged: {error!r} in a measurement.", "Measure again.") from error
+    if not found or not all(one.runs for one in found):
+        raise UsageError(f"{path} holds no measurements.", _TODO)
+    return found
+
+
+def _runs(one: dict[str, Any]) -> tuple[Run, ...]:
+    return tuple(Run(run["started"], run["seed"], decode_samples(run["samples"])) for run in one["runs"])
+
+
+def is_measurements(path: Path) -> bool:
+    """Whether the file says that it is one; others are for their own readers to refuse."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and content.get("schema") == SCHEMA
