@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+from page_benchmark import repeated
 from sample_records import error_record
 from sample_records import limit
 from sample_records import session
@@ -20,8 +19,6 @@ from pytest_kgate import cli
 from pytest_kgate.report.page.html.page import page
 from pytest_kgate.report.record.document import load
 from pytest_kgate.report.record.record import Record
-from pytest_kgate.report.record.samples import arm_facts
-from pytest_kgate.report.record.samples import decode_samples
 from pytest_kgate.report.record.verdicts import with_limits
 
 BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
@@ -145,29 +142,11 @@ def test_grid_of_problems_has_a_heatmap_with_the_worst_of_each_cell() -> None:
 
 
 def test_five_hundred_records_take_less_than_a_megabyte() -> None:
-    rng = np.random.default_rng(1)
     measured = [record for record in load(PERF) if record["timing"] is not None]
-    records = [_again(measured[index % len(measured)], rng) for index in range(500)]
+    records = list(repeated(measured, 500))
     text = page(records, ["a"] * 500)
     assert 'id="pack"' in text
     assert len(text.encode()) < 1_000_000
-
-
-def _again(record: Record, rng: np.random.Generator) -> Record:
-    """As if it had been measured once more: parts of the page that are alike are stored once."""
-    record = copy.deepcopy(record)
-    for arm in ("candidate", "reference"):
-        samples = decode_samples(record["timing"][arm]["samples"])
-        record["timing"][arm] = arm_facts(samples * np.exp(0.003 * rng.standard_normal(samples.shape)))
-    for draw in record["correctness"]["draws"]:
-        for name, value in draw.items():
-            draw[name] = value * float(rng.uniform(0.9, 1.1)) if isinstance(value, float) else value
-    for gate in record["gates"]:
-        gate["ratio"] |= {
-            end: gate["ratio"][end] * float(rng.uniform(0.99, 1.01)) for end in ("low", "estimate", "high")
-        }
-    record["seeds"] |= {name: f"{rng.integers(1 << 62):032x}" for name in ("session", "race")}
-    return record
 
 
 def test_of_very_many_records_those_that_did_not_pass_are_shown_in_full() -> None:

@@ -78,7 +78,7 @@ def forest(records: Sequence[Record], sources: Sequence[str]) -> Forest:
     bars = [_bar(number, row, records[number], sources[number], reach) for number, row in rows]
     inside = [tick for tick in _TICKS if abs(_place(math.log1p(tick), reach)) < HALF]
     places = [(_place(math.log1p(tick), reach), tick) for tick in inside]
-    return Forest(bars, "".join(f"M{place:g} 0v20" for place, _ in places), list(_labels(places)))
+    return Forest(bars, "".join(f"M{place:g} 0v20" for place, tick in places if tick), list(_labels(places)))
 
 
 def _labels(places: Sequence[tuple[float, float]]) -> Iterator[tuple[float, str]]:
@@ -87,7 +87,7 @@ def _labels(places: Sequence[tuple[float, float]]) -> Iterator[tuple[float, str]
         last = 0.0
         side = sorted((one for one in places if one[0] * sign > 0), key=lambda one: abs(one[0]))
         for place, tick in side:
-            if abs(place) - last >= _LABEL_GAP and abs(place) < HALF - 6:
+            if abs(place) - last >= _LABEL_GAP and abs(place) < HALF - 12:
                 last = abs(place)
                 yield place, f"{100 * tick:+.0f} %"
     yield 0.0, "bound"
