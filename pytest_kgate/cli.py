@@ -26,6 +26,10 @@ _VERBS = {
         "pytest_kgate.report.verbs.rank",
         "candidates on one problem in their order, with who can't be told apart",
     ),
+    "verify": (
+        "pytest_kgate.report.verbs.verify",
+        "hold recorded sessions to a policy, a file of rules for merging; 1 if one is broken",
+    ),
     "show": (
         "pytest_kgate.report.verbs.show",
         "the records of one test, in full",

@@ -42,6 +42,7 @@ class Run:
 RUNS = {
     "report": Run("report records.json", "PASS"),
     "rank": Run("rank records.json", "place  candidate"),
+    "verify": Run("verify records.json --policy policy.toml", "BROKEN line 1, gates: at least 99 gates", 1),
     "insights": Run("insights", "memory-bound (sure)"),
     "show": Run("show records.json test_wmma", "demanded"),
     "simulate": Run("simulate --gates 4 --only independent", "| independent, 2 % |"),
@@ -145,6 +146,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None, wa
     file.close()
     (tmp_path / "test_it.py").write_text(BEFORE)
     (tmp_path / "mine.py").write_text("")
+    (tmp_path / "policy.toml").write_text("[gates]\nat_least = 99\n")
     (tmp_path / "problem.py").write_text(PROBLEM)
     (tmp_path / "wrong.py").write_text(PROBLEM.replace("Model(", "ModelNew(").replace("torch.relu(x)", "x * 1"))
     (tmp_path / "wrong.py").open("a").write("def relu(x):\n    return x * 1\n")

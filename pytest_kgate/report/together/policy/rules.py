@@ -1,0 +1,208 @@
+"""The rules of a policy, and how each is judged on recorded sessions. A rule says what it read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+from typing import Any
+
+from pytest_kgate.errors import hint
+from pytest_kgate.report import format as text
+from pytest_kgate.report.record.samples import decode_samples
+from pytest_kgate.report.record.verdicts import VERDICTS
+from pytest_kgate.report.rows import number
+from pytest_kgate.report.rows import quantile_name
+
+if TYPE_CHECKING:
+    from pytest_kgate.problems.shape import Shape
+    from pytest_kgate.report.record.record import Record
+    from pytest_kgate.statistics.gate_facts import IntervalFacts
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a rule read of one record."""
+
+    problem: str
+    holds: bool
+    said: str
+    """`latency on sdpa 1x8x512x64: 0.612 [0.604, 0.619]`."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What became of a rule."""
+
+    rule: str
+    """`speedup`."""
+    line: int
+    """Of the policy."""
+    demanded: str
+    holds: bool
+    readings: Sequence[Reading]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One demand of a policy, with where it stands."""
+
+    kind: str
+    """One of `JUDGES`."""
+    line: int
+    values: Mapping[str, Any]
+    """By the names of the file, checked; with the value of each that was left out, where it has one."""
+    grid: frozenset[Shape] | None = None
+    """The shapes that count; None: all problems, whatever they are."""
+
+    def judge(self, records: Sequence[Record]) -> Finding:
+        """The finding on these records."""
+        return JUDGES[self.kind](self, records)
+
+
+def _finding(rule: Rule, demanded: str, readings: Sequence[Reading]) -> Finding:
+    """Of a rule that must hold on all, or on so many problems."""
+    on = rule.values.get("on", "all")
+    met = {one.problem for one in readings if one.holds}
+    holds = bool(readings) and all(one.holds for one in readings) if on == "all" else len(met) >= on
+    where = "on all" if on == "all" else f"on at least {text.counted(on, 'problem')}"
+    of = f" of {rule.values['grid']}" if rule.values.get("grid") else ""
+    return Finding(rule.kind, rule.line, f"{demanded} {where}{of}", holds, readings)
+
+
+def _meant(rule: Rule, records: Sequence[Record]) -> list[Record]:
+    """Those that the rule is about."""
+    pattern = rule.values.get("candidate", "*")
+    return [
+        record
+        for record in records
+        if fnmatchcase(record["candidate"]["name"], pattern) and (rule.grid is None or _shape(record) in rule.grid)
+    ]
+
+
+def _shape(record: Record) -> Shape | None:
+    from pytest_kgate.problems.shape import Shape
+
+    extents = record["problem"]["shape"]
+    if extents is None:
+        return None
+    batch, heads, seqlen, head_dim = extents
+    return Shape(batch, heads, seqlen, head_dim, causal=bool(record["problem"]["causal"]))
+
+
+def _speedup(rule: Rule, records: Sequence[Record]) -> Finding:
+    ratio, quantile = rule.values["ratio"], rule.values["quantile"]
+    readings = []
+    for record in _meant(rule, records):
+        found, why = _interval(record, quantile)
+        shown = f"{text.ratio(number(found['estimate']))} {_ends(found)}" if found else why
+        readings.append(_reading(record, found is not None and number(found["high"]) < ratio, shown))
+    name = quantile_name(quantile)
+    return _finding(rule, f"the whole interval of the {f'{name} ' if name else ''}ratio below {ratio:g}", readings)
+
+
+def _ends(found: IntervalFacts) -> str:
+    return text.interval(number(found["low"]), number(found["high"]))
+
+
+def _interval(record: Record, quantile: float) -> tuple[IntervalFacts | None, str]:
+    """Of the latency ratio, at the recorded confidence; else why there is none that could be believed."""
+    if not VERDICTS[record["verdict"]].of_gates:
+        return None, record["verdict"]
+    found = next((gate["ratio"] for gate in record["gates"] if gate["quantile"] == quantile and gate["ratio"]), None)
+    timing = record["timing"]
+    if found is not None or timing is None:
+        return found, "not raced"
+    if "isolation" in record or any("processes" in gate for gate in record["gates"]):
+        name = quantile_name(quantile)
+        return None, f"no interval of the {name or 'ratio'}: where processes differ, a speedup marker on it has one"
+    from pytest_kgate.statistics.judge import measure
+
+    arms = [decode_samples(timing[arm]["samples"]) for arm in ("candidate", "reference")]
+    measured = measure(*arms, quantile=quantile)
+    return measured.to_dict() if measured else None, "too few rounds for an interval"
+
+
+def _counter(rule: Rule, records: Sequence[Record]) -> Finding:
+    name, least, most = (rule.values.get(key) for key in ("name", "at_least", "at_most"))
+    readings = []
+    for record in _meant(rule, records):
+        counters = record.get("counters")
+        metrics = counters["candidate"]["metrics"] if counters and counters["candidate"] else {}
+        found = metrics.get(str(name))
+        if found is None:
+            why = counters["reason"] if counters and counters["reason"] else "no counters: `--kgate-profile` reads them"
+            readings.append(_reading(record, False, f"no {name}.{hint(str(name), metrics)}" if metrics else why))
+            continue
+        value = found["value"]
+        holds = (least is None or value >= least) and (most is None or value <= most)
+        readings.append(_reading(record, holds, text.quantity(value, found["unit"])))
+    bound = f"at least {least:g}" if least is not None else f"at most {most:g}"
+    return _finding(rule, f"{name} {bound}", readings)
+
+
+def _resources(rule: Rule, records: Sequence[Record]) -> Finding:
+    demands = {name: value for name, value in rule.values.items() if name in RESOURCES}
+    readings = []
+    for record in _meant(rule, records):
+        kernels: Sequence[Mapping[str, Any]] = record["candidate"]["resources"]
+        for name, most in demands.items():
+            known = [kernel[name] for kernel in kernels if name in kernel]
+            holds = bool(known) and max(known) <= most
+            readings.append(_reading(record, holds, f"{name} {max(known) if known else 'not known'}"))
+    shown = ", ".join(f"{name} at most {most}" for name, most in demands.items())
+    return _finding(rule, shown, readings)
+
+
+def _gates(rule: Rule, records: Sequence[Record]) -> Finding:
+    least, passing = rule.values["at_least"], rule.values["passing"]
+    readings, count = [], 0
+    for record in records:
+        judged = [*record["gates"], *record.get("limits", ())]
+        count += len(judged)
+        passes = VERDICTS[record["verdict"]].passes
+        readings.append(_reading(record, passes, f"{text.counted(len(judged), 'gate')}, {record['verdict']}"))
+    holds = count >= least and (not passing or all(one.holds for one in readings))
+    demanded = f"at least {text.counted(least, 'gate')}{', and all pass' if passing else ''}; there are {count}"
+    return Finding(rule.kind, rule.line, demanded, holds, readings)
+
+
+def _checks(rule: Rule, records: Sequence[Record]) -> Finding:
+    readings, demands = [], []
+    if rule.values["weak"] is False:
+        demands.append("no weak check")
+        for record in records:
+            check = record["correctness"]
+            checked = check is not None and check["verdict"] == "PASS" and record["verdict"] != "WEAK"
+            said = f"the check is {check['verdict']}" if check is not None else "no check"
+            readings.append(_reading(record, checked, said))
+    if rule.values["sanitizer"]:
+        demands.append("clean under compute-sanitizer")
+        for record in records:
+            found = record.get("sanitizer")
+            readings.append(
+                _reading(
+                    record,
+                    found is not None and found["verdict"] == "PASS",
+                    f"sanitizer {found['verdict']}" if found else "not run: a sanitize marker does",
+                )
+            )
+    return _finding(rule, " and ".join(demands), readings)
+
+
+def _reading(record: Record, holds: bool, said: str) -> Reading:
+    problem = record["problem"]["name"]
+    return Reading(problem, holds, f"{record['candidate']['name']} on {problem}: {said}")
+
+
+RESOURCES = ("registers", "shared_bytes", "stack_bytes", "spill_bytes")
+"""Of each kernel, as ptxas tells them."""
+
+JUDGES: Mapping[str, Callable[[Rule, Sequence[Record]], Finding]] = MappingProxyType(
+    {"speedup": _speedup, "counter": _counter, "resources": _resources, "gates": _gates, "checks": _checks}
+)
+"""What judges a rule, by its name in the file."""

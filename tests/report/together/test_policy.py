@@ -1,0 +1,154 @@
+"""`kgate verify`: one file of rules for merging, each of which says what it read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sample_records import error_record
+from sample_records import speed_record
+from sample_records import wrong_record
+
+from pytest_kgate import cli
+from pytest_kgate.report.record.document import document
+from pytest_kgate.report.together.policy import file as policy
+from pytest_kgate.statistics.gates import SpeedGate
+
+
+def on(record: Any, *extents: int, **facts: Any) -> Any:
+    """The record, of another problem."""
+    name = "x".join(map(str, extents))
+    problem = {**record["problem"], "shape": list(extents), "causal": False, "name": f"sdpa {name}"}
+    return {**record, "test": f"{record['test']}[{name}]", "problem": problem, **facts}
+
+
+FAST = speed_record(ratio=0.8)
+SLOW = speed_record(ratio=0.93)
+THREE = [on(FAST, 1, 8, 512, 64), on(FAST, 2, 8, 1024, 64), on(SLOW, 2, 8, 2048, 64)]
+
+
+def judged(tmp_path: Path, text: str, records: Any) -> list[Any]:
+    path = tmp_path / "kgate-policy.toml"
+    path.write_text(text)
+    return [rule.judge(records) for rule in policy.read(path)]
+
+
+@pytest.mark.parametrize(
+    ("text", "records", "holds"),
+    [
+        ("[[speedup]]\nratio = 0.9\non = 2", THREE, True),
+        ("[[speedup]]\nratio = 0.9\non = 3", THREE, False),
+        ("[[speedup]]\nratio = 0.9", THREE, False),
+        ("[[speedup]]\nratio = 0.95", THREE, True),
+        ("[[speedup]]\nratio = 0.9\non = 2", [THREE[0], {**THREE[0], "test": "again"}], False),
+        ('[[speedup]]\nratio = 0.9\non = 2\ngrid = "canonical"', [THREE[0], on(FAST, 3, 8, 512, 64)], False),
+        ('[[speedup]]\nratio = 0.9\ngrid = "canonical"', [THREE[0], on(SLOW, 3, 8, 512, 64)], True),
+        ('[[speedup]]\nratio = 0.9\ncandidate = "mma*"', THREE, False),
+        ("[[speedup]]\nratio = 0.9", [], False),
+        ("[[speedup]]\nratio = 0.9", [FAST, wrong_record()], False),
+        ("[[speedup]]\nratio = 0.9", [FAST, error_record()], False),
+        ("[[speedup]]\nratio = 1.05\nquantile = 0.9", [FAST], True),
+        ("[[speedup]]\nratio = 0.7\nquantile = 0.9", [speed_record(bounds=(SpeedGate(1, quantile=0.9),))], True),
+        ("[[speedup]]\nratio = 1.05\nquantile = 0.9", [{**FAST, "isolation": {}}], False),
+        ("[resources]\nspill_bytes = 0\nregisters = 128", [FAST], True),
+        ("[resources]\nregisters = 127", [FAST], False),
+        ("[resources]\nstack_bytes = 0", [FAST], False),
+        ("[gates]\nat_least = 3", THREE, True),
+        ("[gates]\nat_least = 4", THREE, False),
+        ("[gates]\nat_least = 1", [FAST, wrong_record()], False),
+        ("[gates]\nat_least = 1\npassing = false", [FAST, wrong_record()], True),
+        ("[checks]", [FAST], True),
+        ("[checks]", [{**FAST, "verdict": "WEAK"}], False),
+        ("[checks]\nsanitizer = true", [FAST], False),
+        ("[checks]\nsanitizer = true", [{**FAST, "sanitizer": {"verdict": "PASS"}}], True),
+    ],
+)
+def test_rule_holds_where_the_records_say_so(tmp_path: Path, text: str, records: Any, holds: bool) -> None:
+    (finding,) = judged(tmp_path, text, records)
+    assert finding.holds == holds, finding
+
+
+@pytest.mark.parametrize(
+    ("bound", "on_", "holds"),
+    [("at_least = 70", '"all"', False), ("at_least = 70", "1", True), ("at_most = 90", '"all"', True)],
+)
+def test_counters_are_read_on_as_many_problems_as_asked(tmp_path: Path, bound: str, on_: str, holds: bool) -> None:
+    def busy(percent: float) -> Any:
+        metrics = {"sm": {"value": percent, "unit": "%", "raw": "sm"}}
+        return {"state": "measured", "reason": "", "candidate": {"metrics": metrics}}
+
+    records = [on(FAST, 1, 8, 512, 64, counters=busy(85.0)), on(FAST, 2, 8, 1024, 64, counters=busy(40.0))]
+    (finding,) = judged(tmp_path, f'[[counter]]\nname = "sm"\n{bound}\non = {on_}', records)
+    assert finding.holds == holds
+    assert [one.said for one in finding.readings] == ["wmma on sdpa 1x8x512x64: 85 %", "wmma on sdpa 2x8x1024x64: 40 %"]
+    (unknown,) = judged(tmp_path, f'[[counter]]\nname = "smm"\n{bound}', records)
+    assert not unknown.holds
+    assert unknown.readings[0].said.endswith("no smm. Did you mean 'sm'?")
+    (none,) = judged(tmp_path, f'[[counter]]\nname = "sm"\n{bound}', [FAST])
+    assert none.readings[0].said.endswith("no counters: `--kgate-profile` reads them")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("\n[[speedups]]\nratio = 1", "line 2: 'speedups' is no rule. Did you mean 'speedup'?"),
+        ("[[speedup]]\nratio = 1\nquantle = 0.9", "line 3: speedup has no key 'quantle'. Did you mean 'quantile'?"),
+        ("[[speedup]]\non = 2", "line 1: speedup lacks 'ratio'."),
+        ('[[speedup]]\nratio = "0.9"', "line 2: ratio of speedup can't be that."),
+        ("[[speedup]]\nratio = 1\non = 0", "line 3: on of speedup can't be that."),
+        ("[[speedup]]\nratio = true", "line 2: ratio of speedup can't be that."),
+        ('[[speedup]]\nratio = 1\ngrid = "canonicl"', "line 3: 'canonicl' is no grid. Did you mean 'canonical'?"),
+        ('[[counter]]\nname = "sm"', "line 1: counter demands nothing."),
+        ("[resources]\nregister = 3", "line 2: resources has no key 'register'. Did you mean 'registers'?"),
+        ("[resources]", "line 1: resources demands nothing."),
+        ("gates = 3", "line 1: gates is no table."),
+        ("[gates]\nat_least = [1]", "line 2: at_least of gates can't be that."),
+        ("[gates\n", "line 1: this is no TOML"),
+        ("# nothing", "demands nothing."),
+    ],
+)
+def test_typo_is_named_with_its_line_and_key(
+    tmp_path: Path, text: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "kgate-policy.toml"
+    path.write_text(text)
+    assert cli.main(["verify", "records.json", "--policy", str(path)]) == 2
+    what, todo = capsys.readouterr().err.splitlines()
+    assert said in what
+    assert todo
+
+
+def test_verb_says_what_each_rule_read_and_tells_by_its_status(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("records.json").write_text(json.dumps(document(THREE)))
+    Path("kgate-policy.toml").write_text("[[speedup]]\nratio = 0.9\non = 2\n")
+    assert cli.main(["verify", "records.json"]) == 0
+    first, *rest = capsys.readouterr().out.splitlines()
+    assert first == "holds  line 1, speedup: the whole interval of the ratio below 0.9 on at least 2 problems"
+    assert [line.split()[0] for line in rest[:3]] == ["yes", "yes", "no"]
+    assert rest[-1] == "1 rule: all hold"
+    Path("kgate-policy.toml").write_text("[[speedup]]\nratio = 0.9\n\n[gates]\n")
+    assert cli.main(["verify", "records.json"]) == 1
+    text = capsys.readouterr().out
+    assert "BROKEN line 1, speedup: the whole interval of the ratio below 0.9 on all" in text
+    assert "holds  line 4, gates: at least 1 gate, and all pass; there are 3" in text
+    assert text.endswith("2 rules: 1 broken\n")
+    whole = json.dumps(document([]))
+    Path("records.json").write_text(whole.removesuffix("]}") + '\n{"test": ')
+    assert cli.main(["verify", "records.json"]) == 2
+
+
+def test_example_of_the_documentation_is_a_policy(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "ci.md").read_text()
+    text = page.partition("```toml\n")[2].partition("```")[0]
+    kinds = [finding.rule for finding in judged(tmp_path, text, THREE)]
+    assert kinds == ["speedup", "speedup", "counter", "resources", "gates", "checks"]
+
+
+def test_policy_that_is_missing_is_said_to_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["verify", "records.json", "--policy", str(tmp_path / "gone.toml")]) == 2
+    assert "gone.toml can't be read: No such file or directory." in capsys.readouterr().err
