@@ -232,6 +232,7 @@ def _run(
                 judges, demand = request.process is None, builder.light.demand if builder.light else None
                 on_host = isolation is None and builder.memory.keeps_answers_on_host
                 plan = race.Plan(settings.budget, request.seed, request.precision, not judges, demand, on_host)
+                plan = replace(plan, percentile=settings.percentile)
                 builder.stopwatch = stopwatch
                 builder.advice = too_tight(builder.environment, stopwatch, request.speed)
                 if notice is not None:

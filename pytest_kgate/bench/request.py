@@ -41,6 +41,8 @@ class Settings:
     """`sequential` or `classic`."""
     processes: int = 1
     """Fresh processes that each gate is raced in; 1, or 3 and more."""
+    percentile: float | None = None
+    """Of both arms' latency: the race goes on until it has an interval."""
     foreign_load: str = "invalid"
     """`invalid` or `warn`."""
     weak: str = "fail"

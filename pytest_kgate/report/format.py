@@ -58,19 +58,14 @@ def bound(value: float) -> str:
 
 def percentile(found: PercentileFacts) -> str:
     """`9.21 us [9.18 us, 9.25 us]`; `at most` the one-sided bound; or a dash, and how many more samples it takes."""
-    estimate, low, high, upper = (
-        None if value is None else seconds(float(value))
-        for value in (
-            found["estimate_seconds"],
-            found["low_seconds"],
-            found["high_seconds"],
-            found["upper_seconds"],
-        )
-    )
+    low, high, upper = found["low_seconds"], found["high_seconds"], found["upper_seconds"]
+    estimate = float(found["estimate_seconds"])
     if low is not None and high is not None:
-        return f"{estimate} [{low}, {high}]"
+        digits = next((one for one in (3, 4) if seconds(low, digits=one) != seconds(high, digits=one)), 5)
+        estimated, lowest, highest = (seconds(value, digits=digits) for value in (estimate, low, high))
+        return f"{estimated} [{lowest}, {highest}]"
     if upper is not None:
-        return f"{estimate}, at most {upper}"
+        return f"{seconds(estimate)}, at most {seconds(upper)}"
     return f"- ({found['missing_samples']} more samples)"
 
 

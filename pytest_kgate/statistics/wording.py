@@ -21,8 +21,8 @@ def significant(value: float, digits: int = 3) -> str:
     return text
 
 
-def seconds(value: float, signed: bool = False) -> str:
-    """A duration with its unit and three significant digits: `9.21 us`."""
+def seconds(value: float, signed: bool = False, digits: int = 3) -> str:
+    """A duration with its unit and so many significant digits: `9.21 us`."""
     if not math.isfinite(value):
         return str(value)
     sign = "-" if value < 0 else "+" if signed and value > 0 else ""
@@ -31,7 +31,7 @@ def seconds(value: float, signed: bool = False) -> str:
         return "0 s"
     # 0.9995 of a unit is shown as 1.00 of it, not as 1000 of the next smaller one
     unit, name = next((entry for entry in _UNITS if value >= 0.9995 * entry[0]), _UNITS[-1])
-    return f"{sign}{significant(value / unit)} {name}"
+    return f"{sign}{significant(value / unit, digits)} {name}"
 
 
 def percent(fraction: float, signed: bool = False) -> str:

@@ -35,12 +35,20 @@ from pytest_kgate.statistics.estimates import Interval
 from pytest_kgate.statistics.gates import Judgement
 from pytest_kgate.statistics.gates import SpeedGate
 from pytest_kgate.statistics.group_sequential import LOOKS
+from pytest_kgate.statistics.intervals.percentiles import carries
 from pytest_kgate.statistics.judge import judge_rounds
 from pytest_kgate.statistics.judge import measure
 from pytest_kgate.statistics.judge import precise_enough
 
 MEASURE_PRECISION = 0.01
 """A race that judges nothing stops once the ratio's half-width is below 1 %."""
+
+
+MOST_ROUNDS = 960
+"""Of a race that goes on for a percentile: p99 needs some 400 rounds where the samples of a round are all alike."""
+
+_BETWEEN = 24
+"""Rounds beyond the last look after which such a race looks whether it has enough."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +66,9 @@ class Plan:
     """What share of the measured roofline the candidate must reach; the race goes on until that is decided, too."""
     answers_on_host: bool = False
     """Whether answers of probes are brought to the host's memory, since a GPU has no room for them."""
+    percentile: float | None = None
+    """Of both arms' latency: go on, beyond the last look if need be, until it has an interval, as narrow as `precision`
+    if there is one. The verdicts stay those of their looks."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +120,7 @@ def run(
 ) -> Race:
     """Time rounds until every gate is decided, `plan.light` among them, the last look is past, or the budget is spent.
 
+    With `plan.percentile` the race then goes on until that is known, too.
     The race also goes on, with the verdicts that it has, while the probes leave open that new values cost the candidate
     too much. A round is started only while budget is left. The first look needs twelve rounds: a race that has no
     chance to get so far ends after a few, and its judgements say what it would take.
@@ -116,7 +128,8 @@ def run(
     start = clock()
     samples = samples_of_a_round(stopwatch.sample_seconds, stopwatch.enough_seconds, plan.budget_seconds, gates)
     judges = bool(gates) or plan.light is not None
-    budget = Budget(plan.budget_seconds, plan.all_rounds, measures=not judges and plan.precision is None)
+    measures = not judges and plan.precision is None and plan.percentile is None
+    budget = Budget(plan.budget_seconds, plan.all_rounds, measures=measures)
     rounds: list[Round] = []
     decided: dict[int, Judgement] = {}
     light: LightJudgement | None = None
@@ -124,7 +137,8 @@ def run(
     probes = Probes(on_host=plan.answers_on_host)
     seal = hashlib.blake2b()
     fastest = math.inf
-    while len(rounds) < LOOKS[-1] and budget.has_room(len(rounds), (begun := clock()) - start, fastest):
+    most = LOOKS[-1] if plan.percentile is None else MOST_ROUNDS
+    while len(rounds) < most and budget.has_room(len(rounds), (begun := clock()) - start, fastest):
         number = len(rounds)
         order = shuffled_order(book.generator(Stream.ROUND_ORDER, number), samples, stopwatch.run_length)
         latest = stopwatch.round(book.round(number, probed=is_probed(book, number)), order)
@@ -139,8 +153,11 @@ def run(
             _judge(rounds, gates, plan, stopwatch, decided)
             light = light or _light(rounds, plan, stopwatch)
             new = probes.new_values(*_stack(rounds))
-            if _settled(rounds, gates, plan, decided, light) and not (new is not None and new.doubtful):
+            settled = _settled(rounds, gates, plan, decided, light) and not (new is not None and new.doubtful)
+            if (settled or len(rounds) == LOOKS[-1]) and _carries(rounds, plan):
                 break
+        elif len(rounds) > LOOKS[-1] and len(rounds) % _BETWEEN == 0 and _carries(rounds, plan):
+            break
     candidate, reference = _stack(rounds)
     _demand_sealed(rounds, seal)
     _judge(rounds, gates, plan, stopwatch, decided, final=True)
@@ -234,6 +251,11 @@ def _settled(
     precision = plan.precision if judges else plan.precision or MEASURE_PRECISION
     quantiles = {gate.quantile for gate in gates} or {0.5}
     return precision is not None and all(precise_enough(*_stack(rounds), precision, quantile=q) for q in quantiles)
+
+
+def _carries(rounds: list[Round], plan: Plan) -> bool:
+    """Whether the samples tell the percentile that is asked for, of both arms."""
+    return plan.percentile is None or all(carries(arm, plan.percentile, plan.precision) for arm in _stack(rounds))
 
 
 def _stack(rounds: list[Round]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -22,6 +22,13 @@ def check_conflicts(options: Options) -> None:
             "measure, and run the candidate.",
             "Use one of them.",
         )
+    if options.percentile is not None and (options.isolate or options.processes > 1):
+        other = "isolate" if options.isolate else "processes"
+        raise UsageError(
+            f"{options.named('percentile')} cannot go with {options.named(other)}: the race that goes on is one of one "
+            "process, which runs the candidate itself.",
+            "Use one of them.",
+        )
     if options.isolate and options.timer not in ("auto", "wall"):
         raise UsageError(
             f"{options.named('isolate')} cannot go with {options.named('timer')}: an isolated candidate "

@@ -172,6 +172,15 @@ class Options:
         metavar="N",
         per_test=True,
     )
+    percentile: float | None = option(
+        None,
+        "Let each race go on, past its verdict, until both arms' latency has an interval at this percentile (and as "
+        "narrow as `precision` asks), up to 960 rounds or the budget.",
+        parse=parse.rate,
+        allowed="a number between 0 and 1, such as 0.99",
+        metavar="Q",
+        per_test=True,
+    )
     isolate: bool = switch(
         "Run each candidate in a process of its own, which can't change the verdict, and time it from outside: "
         "for code that is not to be trusted.",

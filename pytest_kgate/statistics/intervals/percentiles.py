@@ -79,6 +79,16 @@ def percentiles(
     return [_percentile(ordered, one, worth, confidence) for one, worth in zip(quantiles, worths, strict=True)]
 
 
+def carries(samples: Floats, quantile: float, precision: float | None = None) -> bool:
+    """Whether the quantile has an interval, whose half-width is at most `precision` of it where that is given."""
+    if not np.isfinite(samples).all() or not (samples > 0).all():
+        return True  # nothing that more of them would mend
+    (found,) = percentiles(samples, [quantile])
+    if found.low is None or found.high is None:
+        return False
+    return precision is None or (found.high - found.low) / 2 <= precision * found.estimate
+
+
 def samples_needed(quantile: float, confidence: float = _CONFIDENCE) -> int:
     """Independent samples that an upper bound of the quantile needs: 299 for p99 at 95 %.
 

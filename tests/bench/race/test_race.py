@@ -15,6 +15,7 @@ from pytest_kgate.statistics.gates import SpeedGate
 from pytest_kgate.statistics.gates import Verdict
 from pytest_kgate.statistics.group_sequential import LOOKS
 from pytest_kgate.statistics.group_sequential import SAMPLES
+from pytest_kgate.statistics.intervals.percentiles import percentiles
 
 
 class Scripted:
@@ -62,6 +63,30 @@ def test_race_goes_on_until_every_gate_is_decided_and_keeps_earlier_verdicts():
     result = run(Scripted(0.949, noise=0.02), 2.0, 0.95)
     assert result.rounds == LOOKS[-1]
     assert (result.judgements[0].verdict, result.judgements[0].rounds) == (Verdict.PASS, LOOKS[0])
+
+
+def test_race_goes_on_past_its_verdict_until_a_percentile_is_known():
+    watch = Scripted(0.5)
+    result = race.run(watch, [SpeedGate(0.95)], race.Plan(100.0, 42, percentile=0.99), watch.clock)
+    assert result.judgements[0].rounds == LOOKS[0]
+    assert result.rounds > LOOKS[1]
+    known = [percentiles(arm, [0.99])[0] for arm in (result.candidate, result.reference)]
+    assert all(one.low is not None and one.high is not None for one in known)
+
+
+def test_race_for_a_percentile_goes_beyond_the_last_look_and_ends_with_the_budget():
+    class Alike(Scripted):
+        def round(self, seeds, order):
+            found = super().round(seeds, order)
+            return replace(found, seconds=np.repeat(found.seconds[:, :1], len(order) // 2, axis=1))
+
+    watch = Alike(0.95)
+    result = race.run(watch, [SpeedGate(0.95)], race.Plan(100.0, 42, percentile=0.95), watch.clock)
+    assert LOOKS[-1] <= result.rounds < race.MOST_ROUNDS
+    assert result.judgements[0].rounds <= LOOKS[-1]
+    watch = Alike(0.95)
+    result = race.run(watch, [SpeedGate(0.95)], race.Plan(3.0, 42, percentile=0.99), watch.clock)
+    assert result.spent_seconds == pytest.approx(3.0, rel=0.05)
 
 
 def test_budget_ends_the_race_undecided():
