@@ -167,7 +167,7 @@ class Session:
 
     def write_page(self) -> None:
         """Write the page of --kgate-html; what went wrong with that is in `messages` then."""
-        if self.options.html is None or not self._writes_page:
+        if self.options.html is None or not self._writes_page or self.config.option.collectonly:
             return
         from pytest_kgate.report.page.html import write
         from pytest_kgate.report.page.html.page import page

@@ -300,9 +300,13 @@ def test_another_plugins_time_limit_ends_a_hanging_candidate(suite):
 
 
 def test_page_is_written_at_the_end(suite):
-    result = suite(GATED, 0.8).runpytest_inprocess("--kgate-html=new/page.html")
+    pytester = suite(GATED, 0.8)
+    result = pytester.runpytest_inprocess("--kgate-html=new/page.html")
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["page: *page.html"])
+    written = (pytester.path / "new" / "page.html").read_bytes()
+    pytester.runpytest_inprocess("--kgate-html=new/page.html", "--collect-only")
+    assert (pytester.path / "new" / "page.html").read_bytes() == written  # nothing was raced
 
 
 def test_page_that_can_not_be_written_leaves_the_result(suite):

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 _COLUMNS = 100
 """Of the account in words."""
 
+_LONGEST = 32
+"""Characters of a name that figures have room for."""
+
 
 @dataclass(frozen=True)
 class Section:
@@ -106,7 +109,8 @@ def _of_samples(record: Record, points: int) -> Iterator[Figure]:
     reference = record["reference"]
     names = ["candidate", "reference"]
     if reference is not None and reference["name"] != record["candidate"]["name"]:
-        names = [record["candidate"]["name"], " ".join(filter(None, (reference["name"], reference["backend"])))]
+        both = (record["candidate"]["name"], " ".join(filter(None, (reference["name"], reference["backend"]))))
+        names = [name if len(name) <= _LONGEST else f"{name[:_LONGEST]}..." for name in both]
     bounds = [(gate["quantile"], gate["bound"]) for gate in record["gates"]]
     drawn = (
         race.figure(arms, names, [bound for quantile, bound in bounds if quantile == 0.5], points),

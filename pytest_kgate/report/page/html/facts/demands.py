@@ -22,7 +22,8 @@ def figures(record: Record) -> Iterator[Figure]:
     gates = record["gates"]
     if gates:
         head = ("gate", "bound", "ratio", "interval", "level", "bootstrap", "rounds", "p value", "rule", "verdict")
-        reasons = " ".join(dict.fromkeys(f"{gate['reason']}." for gate in gates if gate["reason"]))
+        others = (gate["reason"] for gate in gates if gate["reason"] not in ("", record["reason"]))
+        reasons = " ".join(dict.fromkeys(f"{reason}." for reason in others))
         yield Figure("Gates", Table(head, [_gate(gate) for gate in gates]), caption=reasons)
     for gate in gates:
         if "processes" in gate:
