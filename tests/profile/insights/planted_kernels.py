@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pytest_kgate.profile.nsight.aggregate import arm_counters
-from pytest_kgate.report.record.facts.counters import LaunchCounters
+from pytest_kgate.report.record.facts.counters import ArmCounters
 
 HERE = Path(__file__).parent
 
@@ -74,12 +72,12 @@ PLANTED = (
 )
 
 
-def profiled(planted: Planted, launches: Sequence[LaunchCounters], arch: str) -> Any:
+def profiled(planted: Planted, arm: ArmCounters) -> Any:
     """As much of a record as the rules look at."""
     return {
         "candidate": {"name": planted.name, "implementation": None, "knobs": {}, "resources": []},
         "problem": {"name": planted.name, "bytes": planted.needed_bytes, "flops": None},
         "timing": None,
         "environment": {},
-        "counters": {"candidate": arm_counters(launches, arch)},
+        "counters": {"candidate": arm},
     }

@@ -1,8 +1,8 @@
 """Profile all planted kernels on this machine's GPU, and say what is found of each.
 
 `python tests/profile/insights/profile_planted.py [FOLDER]` writes into FOLDER (default: $OUT, or here) planted.csv with
-what Nsight Compute counted and planted.json with the same by kernel, and prints what is found of each. `--show FOLDER`
-prints it once more of the files there, without a GPU.
+what Nsight Compute counted and measured.json with the metrics of each kernel, and prints what is found of it. `--show
+FOLDER` prints it once more of the files there, without a GPU.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from planted_kernels import profiled
 
 from pytest_kgate.profile.insights.find import insights_of
 from pytest_kgate.profile.insights.numbers import numbers_of
+from pytest_kgate.profile.nsight.aggregate import arm_counters
 from pytest_kgate.profile.nsight.metrics.table import METRICS
 from pytest_kgate.profile.nsight.metrics.table import raw_names
 from pytest_kgate.profile.nsight.reading.raw_csv import read_raw_csv
@@ -82,16 +83,21 @@ def show(folder: Path) -> int:
     launches: dict[str, list[LaunchCounters]] = {}
     for one in read_raw_csv((folder / "planted.csv").read_text()):
         launches.setdefault(one.counters["kernel"].partition("(")[0], []).append(one.counters)
-    (folder / "planted.json").write_text(json.dumps(launches, indent=1))
     wrong = 0
+    measured = {}
     for planted in PLANTED:
-        record = profiled(planted, launches.get(f"planted_{planted.name}", []), ARCH)
+        arm = arm_counters(launches.get(f"planted_{planted.name}", []), ARCH)
+        values = {name: float(f"{facts['value']:.6g}") for name, facts in arm["metrics"].items()}
+        measured[planted.name] = {"launches": arm["launch_count"], "metrics": values}
+        record = profiled(planted, arm)
         names = [f"{one['name']} {one['evidence']['share']:.2f}" for one in insights_of(record)[:4]]
         right = bool(names) and names[0].startswith(f"{planted.finding} ")
         wrong += not right
         print(f"{'' if right else 'WRONG '}{planted.name}: {planted.finding} is found as {', '.join(names) or 'none'}")
         numbers = numbers_of(record)
         print("    " + " ".join(f"{name}={numbers[name]:.3g}" for name in SHOWN if name in numbers))
+    lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(one)}" for name, one in measured.items())
+    (folder / "measured.json").write_text(f"{{\n{lines}\n}}\n")
     print(f"{wrong} of {len(PLANTED)} are given another name first")
     return int(bool(wrong))
 

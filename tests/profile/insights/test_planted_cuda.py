@@ -12,6 +12,7 @@ from planted_kernels import profiled
 
 from pytest_kgate.build.kernel import prepare
 from pytest_kgate.profile.insights.find import insights_of
+from pytest_kgate.profile.nsight.aggregate import arm_counters
 from pytest_kgate.profile.nsight.collection.collect import Collection
 from pytest_kgate.profile.nsight.collection.collect import CountedTest
 from pytest_kgate.profile.nsight.collection.collect import collect
@@ -54,5 +55,5 @@ def test_a_planted_kernel_is_given_its_name_first(
     if one.reason:
         pytest.skip(one.reason)
     launches = next(call.launches for call in one.calls if call.arm == "candidate")
-    first, *_ = insights_of(profiled(planted, launches, arch))
+    first, *_ = insights_of(profiled(planted, arm_counters(launches, arch)))
     assert first["name"] == planted.finding, first["finding"]
