@@ -78,6 +78,10 @@ _VERBS = {
         "pytest_kgate.validation.machine.show",
         "`kgate system show`: is this machine fit for gates, and what does each finding cost; 2 if not",
     ),
+    "smoke": (
+        "pytest_kgate.validation.machine.smoke",
+        "in some ten seconds: does this machine build, check, time, and tell right from wrong; 1 if not",
+    ),
     "oracle": (
         "pytest_kgate.validation.oracle.command",
         "honest and wrong attention over a grid of shapes; 1 if one is misjudged",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import re
 import shlex
@@ -26,6 +27,7 @@ from pytest_kgate.device.host import HostDevice
 from pytest_kgate.profile.nsight.command import command as profile
 from pytest_kgate.profile.sanitizer import command as sanitize
 from pytest_kgate.report.record.file import RecordFile
+from pytest_kgate.validation.machine import smoke
 
 CALIBRATES = "--processes 1 --gates 2 --budget 0.1"
 
@@ -66,6 +68,7 @@ RUNS = {
         1,
     ),
     "system": Run("system show --device host", "fit for gates"),
+    "smoke": Run("smoke --device host", "a kernel and itself"),
     "oracle": Run("oracle --device host --lengths 17 --head-dims 80", "| 17 | 144 |"),
     "integrity": Run("integrity --device host --only exits", "| not run |"),
     "build": Run("build host", "host (x86_64)" if sys.platform == "linux" else "host"),
@@ -76,7 +79,7 @@ RUNS = {
 }
 
 
-MAY_END = {"calibrate": {0, 1}, "system": {0, 2}}
+MAY_END = {"calibrate": {0, 1}, "smoke": {0, 1}, "system": {0, 2}}
 """Two gates may err, by chance, and the machine may be busy."""
 
 PROBLEM = """
@@ -138,6 +141,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None, wa
     monkeypatch.setenv("KGATE_LOCK_DIR", str(tmp_path))  # nothing is timed here that is to be believed
     monkeypatch.setattr(sanitize, "find_program", lambda name: None)
     monkeypatch.setattr(profile, "find_program", lambda name: None)
+    monkeypatch.setattr(smoke, "empty_cache", contextlib.nullcontext)
+    monkeypatch.setattr(smoke, "_call", lambda *_, **__: session()[0])
     monkeypatch.setattr("os.cpu_count", lambda: 1)  # else `simulate` starts processes
     monkeypatch.chdir(tmp_path)
     file = RecordFile(tmp_path / "records.json")

@@ -99,7 +99,7 @@ def timing(source: Source, arch: str | None) -> Timing:
 
     library.binding()  # likewise: built once for all kernels
     vendor_libraries.need(source.libraries, source.name)  # and half a gigabyte that PyTorch's CUDA builds have loaded
-    with _empty_cache():
+    with empty_cache():
         start = time.perf_counter()
         built = ninja.build(recipe(source, {}, arch=arch))
         cold = time.perf_counter() - start
@@ -136,7 +136,7 @@ def _other_knobs(source: Source) -> dict[str, int]:
 
 
 @contextmanager
-def _empty_cache() -> Iterator[None]:
+def empty_cache() -> Iterator[None]:
     before = os.environ.get("KGATE_CACHE_DIR")
     with tempfile.TemporaryDirectory(prefix="kgate-timings-") as path:
         os.environ["KGATE_CACHE_DIR"] = path
