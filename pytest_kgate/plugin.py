@@ -60,6 +60,11 @@ def pytest_configure(config: pytest.Config) -> None:
             from pytest_kgate.session.collection.chosen_shapes import ChosenShapes
 
             config.pluginmanager.register(ChosenShapes.of(options), "kgate-shapes")
+        if options.grid_budget is not None:
+            from pytest_kgate.session.collection.grid_budget import GridBudget
+
+            session.grid_budget = GridBudget(options.grid_budget)
+            config.pluginmanager.register(session.grid_budget, "kgate-grid-budget")
     except KgateError as error:
         raise pytest.UsageError(f"{error.what}\n{error.todo}") from None
     if task_file:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pytest_kgate.device.protocol import Device
     from pytest_kgate.report.record.file import RecordFile
     from pytest_kgate.report.record.record import Record
+    from pytest_kgate.session.collection.grid_budget import GridBudget
 
 SESSION = pytest.StashKey["Session"]()
 RECORDS = pytest.StashKey["list[Record]"]()
@@ -50,6 +51,8 @@ class Session:
         self.runs = Runs()
         self.child: Child | None = None
         """Set in one of the processes of --kgate-processes, which measures one call for its parent."""
+        self.grid_budget: GridBudget | None = None
+        """Under --kgate-grid-budget."""
         self.is_worker = hasattr(config, "workerinput")
         keeps_records = not self.is_worker and not watched()
         self._file: RecordFile | None = None

@@ -22,6 +22,12 @@ def check_conflicts(options: Options) -> None:
             "measure, and run the candidate.",
             "Use one of them.",
         )
+    if options.grid_budget is not None and options.processes > 1:
+        raise UsageError(
+            f"{options.named('grid_budget')} cannot go with {options.named('processes')}: each process has the whole "
+            "budget of its race.",
+            "Use one of them.",
+        )
     if options.percentile is not None and (options.isolate or options.processes > 1):
         other = "isolate" if options.isolate else "processes"
         raise UsageError(

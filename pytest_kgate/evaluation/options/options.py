@@ -46,6 +46,14 @@ class Options:
         metavar="SECONDS",
         per_test=True,
     )
+    grid_budget: float | None = option(
+        None,
+        "How long all races of a test over its shapes may take together: each shape has an equal share, and those that "
+        "are not decided within it what those before them leave.",
+        parse=parse.seconds,
+        allowed="a positive number of seconds, such as 60",
+        metavar="SECONDS",
+    )
     seed: int | None = option(
         None,
         "Everything random in a kbench call follows from it: inputs, order of samples, resamples. Without it, "
