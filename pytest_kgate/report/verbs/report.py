@@ -116,7 +116,8 @@ def run(options: argparse.Namespace) -> int:
     if options.format in _PAGES or options.into is not None:
         block.write(options, _PAGES[options.format or "markdown"](records))
     elif options.format in _FOR_CI:
-        print(_FOR_CI[options.format](records, options.session_status), end="")
+        told = _FOR_CI[options.format](records, options.session_status)
+        sys.stdout.buffer.write(told.encode(errors="backslashreplace"))  # UTF-8, whatever a terminal would take
     elif options.format == "html":
         from pytest_kgate.report.page.html import write as html
 

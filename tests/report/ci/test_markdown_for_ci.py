@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,17 @@ def test_formats_say_so_where_a_file_is_cut_off_or_empty(
     path.write_text("")
     assert cli.main(["report", str(path), "--format", format]) == 2
     assert "is not JSON, or is cut off" in capsys.readouterr().err
+
+
+def test_comment_is_utf8_whatever_the_terminal_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "records.json"
+    path.write_text(json.dumps(document([PASSES[0] | {"environment": {"gpu": {"name": "half a letter \ud800"}}}])))
+    written = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, encoding="ascii"))
+    assert cli.main(["report", str(path), "--format", "comment"]) == 0
+    text = written.getvalue().decode("utf-8")
+    assert "\N{WHITE HEAVY CHECK MARK} kgate: the gate passes" in text
+    assert "half a letter \\ud800" in text
 
 
 def test_session_status_belongs_to_comment_and_summary(capsys: pytest.CaptureFixture[str]) -> None:
