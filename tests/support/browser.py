@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import select
 import shutil
 import subprocess
 import tempfile
@@ -63,6 +64,8 @@ class Tab:
 
     def _next(self) -> dict[str, Any]:
         while b"\0" not in self._rest:
+            if not select.select([self._answers], [], [], _SECONDS)[0]:
+                raise RuntimeError(f"The browser said nothing for {_SECONDS:g} s.")
             self._rest += os.read(self._answers, 1 << 20) or _gone()
         text, self._rest = self._rest.split(b"\0", 1)
         message: dict[str, Any] = json.loads(text)

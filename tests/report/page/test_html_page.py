@@ -16,6 +16,7 @@ from sample_records import speed_record
 from sample_records import wrong_record
 
 from pytest_kgate import cli
+from pytest_kgate.report.page.html import page as page_module
 from pytest_kgate.report.page.html.page import page
 from pytest_kgate.report.record.document import load
 from pytest_kgate.report.record.record import Record
@@ -134,6 +135,22 @@ def test_two_files_stand_side_by_side() -> None:
     assert re.search(r"<strong>-12(\.\d)? %</strong>", pairs)
 
 
+def test_rerun_of_a_gate_is_compared_with_its_first_run_in_another_file() -> None:
+    first, again = speed_record(ratio=0.8), speed_record(ratio=0.7)
+    again["attempt"] = 2
+    pairs = page([first, again], ["a.json", "b.json"]).partition('id="pairs"')[2].partition("</table>")[0]
+    assert pairs.count("<tr>") == 2
+
+
+def test_devices_that_are_mixed_are_all_named() -> None:
+    records = [speed_record(), speed_record("t.py::t")]
+    records[1]["environment"]["gpu"]["name"] = "NVIDIA L4"
+    text = " ".join(shown(records).texts)
+    assert "Measured under 2 conditions" in text
+    assert "NVIDIA H200, driver 570.1" in text
+    assert "NVIDIA L4, driver 570.1" in text
+
+
 def test_grid_of_problems_has_a_heatmap_with_the_worst_of_each_cell() -> None:
     records = [speed_record(f"t.py::t[{index}]", ratio=ratio) for index, ratio in enumerate((0.4, 1.8, 0.6))]
     records[1]["problem"]["name"] = records[2]["problem"]["name"] = "sdpa 1x8x64x64 float16"
@@ -141,20 +158,22 @@ def test_grid_of_problems_has_a_heatmap_with_the_worst_of_each_cell() -> None:
     assert re.findall(r'<td class="(\w+)"><a href="#r(\d)">', heat) == [("fast4", "0"), ("slow3", "1")]
 
 
-def test_five_hundred_records_take_less_than_a_megabyte() -> None:
+def test_five_hundred_records_take_less_than_a_megabyte(monkeypatch: pytest.MonkeyPatch) -> None:
     measured = [record for record in load(PERF) if record["timing"] is not None]
-    records = list(repeated(measured, 500))
-    text = page(records, ["a"] * 500)
-    assert 'id="pack"' in text
-    assert len(text.encode()) < 1_000_000
-
-
-def test_of_very_many_records_those_that_did_not_pass_are_shown_in_full() -> None:
-    passed = speed_record()
-    records = [passed] * 600 + [wrong_record()]
+    monkeypatch.setattr("pytest_kgate.report.page.html.page._POINTS", page_module._POINTS // 5)
+    records = list(repeated(measured, 100))  # a fifth of them, thinned as all would be: five times as quick
     text = page(records, ["a"] * len(records))
-    assert "500 of 601 calls" in text
-    assert text.count("<tr data-n=") == 601
+    assert 'id="pack"' in text
+    assert len(text.encode()) < 200_000
+
+
+def test_of_very_many_records_those_that_did_not_pass_are_shown_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pytest_kgate.report.page.html.page._MOST_SECTIONS", 5)
+    records = [speed_record()] * 20 + [wrong_record()]
+    text = page(records, ["a"] * len(records))
+    assert "5 of 21 calls" in text
+    assert text.count("<tr data-n=") == 21
+    assert re.findall(r'<details class="call" id="r(\d+)"', text) == ["0", "1", "2", "3", "20"]
 
 
 def test_samples_that_are_left_out_are_said_to_be() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from pytest_kgate.report.rows import rows_of
 
 if TYPE_CHECKING:
     from pytest_kgate.report.record.record import Record
+
+_RERUN = re.compile(r"\btry \d+")
 
 Key = tuple[str, str, str, str, str]
 """Test, call and quantile, candidate, problem, limit."""
@@ -58,7 +61,7 @@ def compare(records: Sequence[Record], sources: Sequence[str], names: Sequence[s
     for number, (record, source) in enumerate(zip(records, sources, strict=True)):
         for row in rows_of([record]):
             limit = row.limit["name"] if row.limit is not None else ""
-            notes = " ".join(part for part in row.notes.split() if part not in ("try", record.get("attempt")))
+            notes = _RERUN.sub("", row.notes).strip()
             key = (record["test"], notes, row.candidate, row.problem, limit)
             gates.setdefault(key, {})[source] = (number, row)
     return [_pair(key, found, names) for key, found in gates.items() if len(found) > 1]
