@@ -34,6 +34,8 @@ def serve(path: str) -> None:
     from pytest_kgate.validation.cheats.session_modules import import_all
 
     import_all()
+    package = sys.modules["pytest_kgate"]
+    package.__doc__ = f"{package.__doc__} PYTEST_DONT_REWRITE"  # nor warn that it is too late for that
     gc.collect()
     gc.freeze()  # no fork looks through it for garbage
     listener = socket.socket(socket.AF_UNIX)
