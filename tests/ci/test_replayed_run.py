@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,7 +67,7 @@ def test_run_ends_in_comment_summary_annotations_and_status(
     (repository / "kernels.py").write_text(kernel)
     (repository / "tests" / "conftest.py").write_text(fake_device(ratio, noise))
     job = Job(repository, tmp_path, {"KGATE_BUDGET": "0.5", "COLUMNS": "100"})
-    job.use(ROOT, package="", python=warm_program, args="-m perf -p no:cacheprovider")
+    job.use(ROOT, package="none", python=warm_program, args="-m perf -p no:cacheprovider")
     assert job.status == status, job.printed
     comment = (job.uploaded["kgate"] / "comment.md").read_text()
     assert comment.startswith(MARKER)
@@ -78,6 +79,14 @@ def test_run_ends_in_comment_summary_annotations_and_status(
         golden.write_text(told)
     assert told == golden.read_text()
     assert (job.uploaded["kgate"] / "junit.xml").exists()
+
+
+def test_arguments_that_are_no_words_race_nothing(repository: Path, tmp_path: Path) -> None:
+    job = Job(repository, tmp_path)
+    job.use(ROOT, package="none", python=sys.executable, args="-k 'wmma")
+    assert job.status == 1
+    assert "No closing quotation" in job.printed
+    assert "kgate" in job.uploaded
 
 
 def _masked(text: str) -> str:

@@ -166,7 +166,7 @@ def test_another_project_uses_the_action(
     for name in [name for name in os.environ if name.startswith(("PYTEST", "PYTHON"))]:
         monkeypatch.delenv(name)
     job = Job(project, tmp_path)
-    package = str(wheel) if status == 0 else ""
+    package = str(wheel) if status == 0 else "none"
     job.use(action, package=package, python=str(reader.python), args="-k 'test_mine' -p no:cacheprovider")
     assert job.status == status, job.printed
     assert said in job.summary
