@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from pytest_kgate.evaluation.apart.measurement import Run
 from pytest_kgate.evaluation.apart.measurement import load
 from pytest_kgate.evaluation.apart.measurement import save
 from pytest_kgate.evaluation.apart.measuring import measure
+from pytest_kgate.evaluation.apart.profiled import session_of
 from pytest_kgate.problems.grids.shape_text import parse_shape
 from pytest_kgate.report.record.file import RecordFile
 
@@ -185,3 +187,28 @@ def test_host_function_is_checked_and_measured(tmp_path, monkeypatch, capsys, on
 def test_a_shape_is_read_as_it_is_written(grid) -> None:
     for shape in grid():
         assert parse_shape(str(shape)) == shape
+
+
+def test_profiled_kernel_is_a_test_that_runs(pytester: pytest.Pytester, one_thread: None) -> None:
+    pytester.makepyfile(
+        mine="import torch\ndef good(q, k, v, is_causal=False):\n"
+        "    return torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=is_causal)\n"
+    )
+    asked = Namespace(impl=None, candidate="mine.py:good")
+    names = ["sdpa 1x1x16x16 float32", "sdpa 1x1x16x16-causal float32"]
+    folder = pytester.mkdir("elsewhere")
+    (folder / "test_measured.py").write_text(session_of(asked, names))
+    result = pytester.runpytest_inprocess(folder, "--kgate-device=host", "--kgate-until=check")
+    result.assert_outcomes(passed=2)
+
+
+def test_profile_needs_a_gpu_and_a_kernel(tmp_path, monkeypatch, capsys, one_thread) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text(
+        "import torch\ndef good(q, k, v):\n    return torch.nn.functional.scaled_dot_product_attention(q, k, v)\n"
+    )
+    few = ["--shape", "1x1x16x16", "--iters", "8", "--device", "host", "--profile"]
+    assert cli.main(["measure", "mine.py:good", *few]) == 2
+    assert "Counters are of a GPU" in capsys.readouterr().err
+    assert cli.main(["measure", "--sdpa", "math", *few]) == 2
+    assert "--profile cannot go with --sdpa" in capsys.readouterr().err

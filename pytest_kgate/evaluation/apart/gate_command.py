@@ -24,6 +24,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Judge and print; 1 where something does not pass, 2 where a file of records is cut off."""
-    from pytest_kgate.evaluation.apart.judging import judge_files  # which needs NumPy, that --help does without
+    from pytest_kgate.evaluation.apart.gating.judging import judge_files  # which needs NumPy, that --help does without
 
     return judge_files(options)

@@ -52,6 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--processes", type=int, default=1, metavar="N", help="measure in so many fresh processes; default: 1"
     )
+    parser.add_argument(
+        "--profile", action="store_true", help="show hardware counters, too, as `kgate profile` does of a test"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what `kgate gate` reads")
 
 
@@ -67,6 +70,10 @@ def run(options: argparse.Namespace) -> int:
         found.append(one)
     if options.json is not None:
         save(options.json, found)
+    if options.profile:
+        from pytest_kgate.evaluation.apart.profiled import profile
+
+        return profile(options, [one.problem for one in found])
     return 0
 
 
@@ -82,6 +89,11 @@ def check(options: argparse.Namespace) -> None:
         raise UsageError(
             f"There is no SDPA backend {options.sdpa!r}.{hint(options.sdpa, _BACKENDS)}",
             f"Use one of {', '.join(_BACKENDS)}.",
+        )
+    if options.profile and options.sdpa is not None:
+        raise UsageError(
+            "--profile cannot go with --sdpa: a reference's counters are shown beside a kernel's.",
+            "Use it with --impl or a candidate.",
         )
     for name, least in (("warmup", 0), ("iters", 1), ("processes", 1)):
         if getattr(options, name) < least:

@@ -19,6 +19,7 @@ from pytest_kgate.bench.seeds import Stream
 from pytest_kgate.device.answer import finished
 from pytest_kgate.device.arm import bind
 from pytest_kgate.device.arm import prepare
+from pytest_kgate.errors import CandidateError
 from pytest_kgate.evaluation.apart.measurement import Measurement
 from pytest_kgate.evaluation.apart.measurement import Run
 from pytest_kgate.integrity.side_effects.placement import placed
@@ -59,6 +60,8 @@ def measure(
     book, started, warnings = SeedBook(root), now(), list[str]()
     workload = workload_of(problem, device, reference_output(device, problem, arm))
     with placed(device, [arm], workload, book.numbered(Stream.PLACEMENT_VALUES)) as placement:
+        if placement.finding:
+            raise CandidateError(placement.finding, "Launch on the stream of the call: torch.cuda.current_stream().")
         stopwatch = device.stopwatch((arm, arm), workload, timer=timer, cache=cache)
         try:
             stopwatch.prove_cold()

@@ -13,6 +13,7 @@ from typing import Any
 
 from pytest_kgate.build.kernel import load_kernel
 from pytest_kgate.build.registry import find_source
+from pytest_kgate.build.registry import is_source
 from pytest_kgate.device.open import assigned
 from pytest_kgate.device.open import open_device
 from pytest_kgate.errors import CandidateError
@@ -83,11 +84,12 @@ def shapes_of(options: argparse.Namespace) -> tuple[Shape, ...]:
 def _device(options: argparse.Namespace, own: Options) -> Device:
     """The one that was asked for; the host for a kernel of the host."""
     spec = assigned(own.device)
-    if options.impl is not None:
-        kind = find_source(options.impl).device_kind
+    source = options.impl or options.candidate
+    if options.impl is not None or (source is not None and is_source(source)):
+        kind = find_source(source).device_kind
         if kind == "cuda" and not spec.startswith("cuda"):
             raise DeviceMissing(
-                f"{options.impl} needs a CUDA device, and there is none here, or it is not the one that was asked for.",
+                f"{source} needs a CUDA device, and there is none here, or it is not the one that was asked for.",
                 "Run on a machine with an NVIDIA GPU and a CUDA build of PyTorch.",
             )
         spec = "host" if kind == "host" else spec

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from pytest_kgate.errors import UsageError
 from pytest_kgate.evaluation.apart import measurement
-from pytest_kgate.evaluation.apart.comparable import demand_comparable
+from pytest_kgate.evaluation.apart.gating.comparable import demand_comparable
+from pytest_kgate.evaluation.apart.gating.rejudge import Rejudged
+from pytest_kgate.evaluation.apart.gating.rejudge import rejudge
 from pytest_kgate.evaluation.apart.measurement import Measurement
-from pytest_kgate.evaluation.apart.rejudge import Rejudged
-from pytest_kgate.evaluation.apart.rejudge import rejudge
 from pytest_kgate.report import format as text
 from pytest_kgate.report.record.document import read
 from pytest_kgate.report.rows import quantile_name
