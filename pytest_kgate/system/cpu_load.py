@@ -9,11 +9,10 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import statistics
 import time
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 _TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 _PROCESS_CLOCK = 2
@@ -96,7 +95,7 @@ class RoundLoad:
         """
         end = cpu_times()
         wall = max(end.wall - self._start.wall, 1e-9)
-        shares = [float(np.median(found)) if found else 0.0 for found in self._shares]
+        shares = [statistics.median(found) if found else 0.0 for found in self._shares]
         return {
             **dict(zip(("candidate_wait", "reference_wait"), shares, strict=True)),
             "foreign_cpu": (end.foreign - self._start.foreign) / wall,
