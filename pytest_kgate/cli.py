@@ -82,6 +82,10 @@ _VERBS = {
         "pytest_kgate.validation.machine.smoke",
         "in some ten seconds: does this machine build, check, time, and tell right from wrong; 1 if not",
     ),
+    "lock": (
+        "pytest_kgate.evaluation.lock.command",
+        "write versions of packages, driver, compilers, GPU and options, which `pytest --kgate-locked` compares",
+    ),
     "oracle": (
         "pytest_kgate.validation.oracle.command",
         "honest and wrong attention over a grid of shapes; 1 if one is misjudged",

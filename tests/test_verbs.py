@@ -69,6 +69,7 @@ RUNS = {
     ),
     "system": Run("system show --device host", "fit for gates"),
     "smoke": Run("smoke --device host", "a kernel and itself"),
+    "lock": Run("lock --device host", "kgate.lock: "),
     "oracle": Run("oracle --device host --lengths 17 --head-dims 80", "| 17 | 144 |"),
     "integrity": Run("integrity --device host --only exits", "| not run |"),
     "build": Run("build host", "host (x86_64)" if sys.platform == "linux" else "host"),
@@ -209,7 +210,12 @@ FOREIGN = {
 }
 
 READERS = (
-    *("report FILE", "show FILE test", "calibrate --show --json FILE", "calibrate --gather FILE --json new.json"),
+    *(
+        "report FILE",
+        "show FILE test",
+        "calibrate --show --json FILE",
+        "calibrate --gather FILE --json new.json",
+    ),
     *("simulate --from FILE", "simulate --designs --from FILE", "oracle --from FILE", "integrity --from FILE"),
 )
 

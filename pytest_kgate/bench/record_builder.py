@@ -228,7 +228,8 @@ class RecordBuilder:
         return found
 
     def _warnings(self) -> list[str]:
-        warnings = list(self.stopwatch.warnings) if self.stopwatch else []
+        warnings = [self.request.differs] if self.request.differs else []
+        warnings += self.stopwatch.warnings if self.stopwatch else []
         if self.integrity:
             warnings += self.integrity.warnings
         if self.isolation:

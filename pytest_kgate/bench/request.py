@@ -91,6 +91,8 @@ class Request:
     """Which of a gate's processes this is, from 1: it measures, and its parent judges. None where this one judges."""
     asked: AskedFacts | None = None
     """For the record; None where no session asks."""
+    differs: str = ""
+    """How the session differs from the one that it is held to: a warning on the record."""
     unusable: KgateError | None = None
     """Why the candidate can't be called at all: it does not compile, or can't be imported."""
     light: SpeedOfLightGate | None = None

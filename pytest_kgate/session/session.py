@@ -67,6 +67,12 @@ class Session:
             from pytest_kgate.report.page.html import write  # here, since every session of pytest would pay
 
             write.check(options.html, "--kgate-html")
+        self._locked: dict[str, str] | None = None
+        self._differs: str | None = None
+        if options.locked is not None and not watched():
+            from pytest_kgate.evaluation.lock import file as lock_file  # here, as above
+
+            self._locked = lock_file.load(options.locked)
         self._devices: dict[str, Device] = {}
         self._received: set[tuple[str, int, str]] = set()
         self._environment: dict[str, Any] | None = None
@@ -111,6 +117,18 @@ class Session:
         if spec not in self._devices:
             self._devices[spec] = open_device(spec, timeout_seconds=self.options.timeout)
         return self._devices[spec]
+
+    def differs(self, device: Device) -> str:
+        """How this session differs from the file of --kgate-locked, in a sentence; empty where it does not."""
+        if self._differs is None:
+            self._differs = ""
+            if self._locked is not None and self.options.locked is not None:
+                from pytest_kgate.evaluation.lock.versions import differences
+                from pytest_kgate.evaluation.lock.versions import versions_of
+
+                found = "; ".join(differences(self._locked, versions_of(device, self.options)))
+                self._differs = found and f"this session differs from {self.options.locked.name}: {found}"
+        return self._differs
 
     def begin(self, item: pytest.Item) -> None:
         """A test starts, or starts again."""

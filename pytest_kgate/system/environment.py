@@ -22,9 +22,14 @@ def session_environment(root: Path) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "ci": bool(os.environ.get("CI")),
-        "packages": {name: version for name in _PACKAGES if (version := _version(name))},
+        "packages": session_packages(),
         "git": _git_revision(root),
     }
+
+
+def session_packages() -> dict[str, str]:
+    """The versions of the packages that decide what is measured; those that are not installed are left out."""
+    return {name: version for name in _PACKAGES if (version := _version(name))}
 
 
 def _version(package: str) -> str | None:

@@ -16,6 +16,11 @@ def check_conflicts(options: Options) -> None:
             f"{options.named('timer')} cannot go with {options.named('cache')}: only a GPU's L2 cache can be emptied.",
             "Use cache=hot, or a timer of a CUDA device: graph or queue.",
         )
+    if options.locked_strict and options.locked is None:
+        raise UsageError(
+            f"{options.named('locked_strict')} does nothing without --kgate-locked.",
+            "Name the file that `kgate lock` wrote: --kgate-locked kgate.lock.",
+        )
     if options.isolate and options.processes > 1:
         raise UsageError(
             f"{options.named('isolate')} cannot go with {options.named('processes')}: those processes "

@@ -108,6 +108,18 @@ class Options:
         allowed="a set's name, such as basic, detailed or full",
         metavar="SET",
     )
+    locked: Path | None = option(
+        None,
+        "Say what of packages, driver, CUDA, compilers, GPU and options differs from what `kgate lock` wrote to this "
+        "file, in a warning on each record.",
+        parse=parse.path,
+        allowed="the path of a file, such as kgate.lock",
+        metavar="FILE",
+    )
+    """Absolute, where it was read by `from_config`."""
+    locked_strict: bool = switch(
+        "Judge nothing where the session differs from the file of --kgate-locked: every gate is INVALID then.",
+    )
     impl: tuple[str, ...] = option(
         (),
         "Test only these implementations, and skip the others.",

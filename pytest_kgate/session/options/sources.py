@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 _FOLDERS = ("profile_keep",)
 """Options that name a folder. The others of type `Path` name a file."""
 
+_EXAMPLES = {"shapes": "grid.toml", "locked": "kgate.lock"}
+"""What a file is called, where it holds no records."""
+
 
 def add_options(parser: pytest.Parser) -> None:
     """Add every option's flag and ini entry; the environment variables need no registering."""
@@ -85,6 +88,6 @@ def _absolute(option: Option, path: Path, source: str, config: pytest.Config) ->
         # Found now, because the records are written when hours of races may lie behind.
         raise UsageError(
             f"{option.label(source)} names a directory: {absolute}.",
-            f"Name a file in it: {path / ('grid.toml' if option.name == 'shapes' else 'records.json')}.",
+            f"Name a file in it: {path / _EXAMPLES.get(option.name, 'records.json')}.",
         )
     return absolute
