@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-import statistics
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +94,7 @@ class RoundLoad:
         """
         end = cpu_times()
         wall = max(end.wall - self._start.wall, 1e-9)
-        shares = [statistics.median(found) if found else 0.0 for found in self._shares]
+        shares = [_median(found) for found in self._shares]
         return {
             **dict(zip(("candidate_wait", "reference_wait"), shares, strict=True)),
             "foreign_cpu": (end.foreign - self._start.foreign) / wall,
@@ -118,6 +117,12 @@ def wait_until_quiet(longest_seconds: float, other: int | None = None) -> float:
         if _worked_seconds(other) - worked < _QUIET_SHARE * (time.perf_counter() - began):
             return time.perf_counter() - start
     return waited
+
+
+def _median(values: list[float]) -> float:
+    """0 of nothing. NumPy takes long to import, and a candidate could replace what the standard library has."""
+    ordered, size = sorted(values), len(values)
+    return (ordered[(size - 1) // 2] + ordered[size // 2]) / 2 if ordered else 0.0
 
 
 def _worked_seconds(other: int | None) -> float:
