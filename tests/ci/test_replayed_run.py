@@ -67,11 +67,12 @@ def test_run_ends_in_comment_summary_annotations_and_status(
     (repository / "kernels.py").write_text(kernel)
     (repository / "tests" / "conftest.py").write_text(fake_device(ratio, noise))
     job = Job(repository, tmp_path, {"KGATE_BUDGET": "0.5", "COLUMNS": "100"})
-    job.use(ROOT, package="none", python=warm_program, args="-m perf -p no:cacheprovider")
+    (repository / "policy.toml").write_text('[[speedup]]\nratio = 0.9\ncandidate = "mine"\n')
+    job.use(ROOT, package="none", python=warm_program, args="-m perf -p no:cacheprovider", policy="policy.toml")
     assert job.status == status, job.printed
     comment = (job.uploaded["kgate"] / "comment.md").read_text()
     assert comment.startswith(MARKER)
-    assert comment.removeprefix(f"{MARKER}\n").splitlines()[0] == job.summary.splitlines()[0]
+    assert comment.removeprefix(f"{MARKER}\n").startswith(job.summary.splitlines()[0])
     annotations = [line for line in job.printed.splitlines() if line.startswith("::")]
     told = _masked(f"{comment}\n--- annotations\n" + "".join(f"{line}\n" for line in annotations))
     golden = GOLDEN / f"{change}.md"

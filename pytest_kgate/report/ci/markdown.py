@@ -21,6 +21,7 @@ from pytest_kgate.report.text.failure import failure_text
 
 if TYPE_CHECKING:
     from pytest_kgate.report.record.record import Record
+    from pytest_kgate.report.together.policy.rules import Finding
 
 MARKER = "<!-- pytest-kgate: comment -->"
 """The comment's first line, by which the next run finds it."""
@@ -37,6 +38,9 @@ _RIGHT = frozenset({"median", "speedup"})
 _COUNTED = {"tensor": "tensor", "sm": "SM", "dram": "DRAM", "occupancy": "occupancy"}
 """Counters that say at a glance what a kernel does with the GPU, in percent, by their short names."""
 
+_MISSED = 3
+"""Readings that are shown of a rule that is broken."""
+
 _CONDITIONS = 5
 """Kinds of machine that are listed."""
 
@@ -46,14 +50,19 @@ _MARKS = {"passed": "\N{WHITE HEAVY CHECK MARK}", "failed": "\N{CROSS MARK}"}
 _OTHER_MARK = "\N{WARNING SIGN}\N{VARIATION SELECTOR-16}"
 
 
-def comment(records: Sequence[Record], status: int | None = None) -> str:
-    """The comment under a pull request; `status` is pytest's exit status, which knows of tests without gates, too."""
-    return f"{MARKER}\n" + _page(records, status, COMMENT_CHARACTERS - len(MARKER) - 1, _utf16)
+def comment(records: Sequence[Record], status: int | None = None, policy: Sequence[Finding] = ()) -> str:
+    """The comment under a pull request.
+
+    `status` is pytest's exit status, which knows of tests without gates, too; `policy` is what became of its rules.
+    """
+    return f"{MARKER}\n" + _page(records, status, policy, COMMENT_CHARACTERS - len(MARKER) - 1, _utf16)
 
 
-def step_summary(records: Sequence[Record], status: int | None = None, room: int = SUMMARY_BYTES) -> str:
-    """The summary of a step, in at most so many bytes of UTF-8."""
-    return _page(records, status, room, _utf8)
+def step_summary(
+    records: Sequence[Record], status: int | None = None, policy: Sequence[Finding] = (), room: int = SUMMARY_BYTES
+) -> str:
+    """The same as the summary of a step, in at most so many bytes of UTF-8."""
+    return _page(records, status, policy, room, _utf8)
 
 
 def _utf16(content: str) -> int:
@@ -65,9 +74,16 @@ def _utf8(content: str) -> int:
     return len(content.encode("utf-8", "surrogatepass"))
 
 
-def _page(records: Sequence[Record], status: int | None, room: int, size: Callable[[str], int]) -> str:
+def _page(
+    records: Sequence[Record],
+    status: int | None,
+    policy: Sequence[Finding],
+    room: int,
+    size: Callable[[str], int],
+) -> str:
     judged = worst_first(records)
-    top = f"### {headline(judged, status)}\n\n"
+    holds = all(one.holds for one in policy)
+    top = f"### {headline(judged, status, holds)}\n\n{_policy(policy)}"
     if not judged:
         return top + "No gate was measured: the log says why.\n" + _link(os.environ)
     counts = Counter(one.row.verdict for one in judged)
@@ -87,8 +103,25 @@ def _page(records: Sequence[Record], status: int | None, room: int, size: Callab
     return top + folded + bottom
 
 
-def headline(judged: Sequence[Judged], status: int | None) -> str:
-    """`kgate: 2 of 10 gates do not pass`, with a mark, and how pytest ended where that is another matter."""
+def _policy(findings: Sequence[Finding]) -> str:
+    """The rules of a policy, the broken ones first, with what broke them."""
+    if not findings:
+        return ""
+    broken = sum(not one.holds for one in findings)
+    count = text.counted(len(findings), "rule")
+    mark = _MARKS["failed" if broken else "passed"]
+    lines = [f"{mark} policy: {f'{broken} of {count} broken' if broken else f'{count}, all hold'}", ""]
+    for finding in sorted(findings, key=lambda one: one.holds):
+        lines.append(f"- {'holds' if finding.holds else '**broken**'}: {untrusted.words(finding.rule_text)}")
+        if not finding.holds:
+            missed = [one.said for one in finding.readings if not one.holds] or ["no record is of that"]
+            lines += [f"  - {untrusted.words(said)}" for said in missed[:_MISSED]]
+            lines += [f"  - and {len(missed) - _MISSED} more"] if len(missed) > _MISSED else []
+    return "\n".join(lines) + "\n\n"
+
+
+def headline(judged: Sequence[Judged], status: int | None, policy_holds: bool = True) -> str:
+    """`kgate: 2 of 10 gates do not pass`, with a mark, and what else stands against the change."""
     missed = [one.row for one in judged if not VERDICTS[one.row.verdict].passes]
     if missed:
         verb = "does" if len(missed) == 1 else "do"
@@ -104,6 +137,9 @@ def headline(judged: Sequence[Judged], status: int | None) -> str:
         said, mark = "kgate: nothing was judged", _MARKS["failed"] if status else _OTHER_MARK
     if status and not (missed and status == 1):
         said += f", but pytest failed: {_STATUS.get(status, f'exit status {status}')}"
+    if not policy_holds:
+        mark = _MARKS["failed"]
+        said += f", {'and' if missed or status else 'but'} the policy is broken"
     return f"{mark} {said}"
 
 

@@ -60,8 +60,9 @@ def code(value: str) -> str:
 def words(value: str) -> str:
     """The text as words of a line or of a table's cell: no markup, no link, no one is called by `@name`."""
     text = html.escape(short(value), quote=False)
-    text = re.sub(r"[\\`*_{}#!|~:@$^]", lambda found: f"&#{ord(found.group())};", text)
-    return text.replace("](", "]&#40;").replace("www.", "www&#46;").replace("&#64;", "&#64;<!-- -->")
+    text = re.sub(r"[\\`*_{}#!|~@$^]", lambda found: f"&#{ord(found.group())};", text)
+    text = text.replace("://", "&#58;//").replace("](", "]&#40;")
+    return text.replace("www.", "www&#46;").replace("&#64;", "&#64;<!-- -->")
 
 
 def block(value: str) -> str:

@@ -30,6 +30,7 @@ from pytest_kgate.report.record.document import read
 from pytest_kgate.report.text.render import columns
 from pytest_kgate.report.text.summary import summary_table
 from pytest_kgate.report.together import false_discovery
+from pytest_kgate.report.together.policy import file as policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_kgate.report.record.record import Record
+    from pytest_kgate.report.together.policy.rules import Finding
 
 _REGISTRY = "pytest_kgate.build.registry"
 """Where the shipped kernels are listed. Imported by name, for reports know nothing of how kernels are built."""
@@ -56,27 +58,34 @@ _PAGES: Mapping[str, Callable[[Iterable[Record]], str]] = {
 }
 """What makes a page's table, by the format's name."""
 
-_FOR_CI: Mapping[str, Callable[[Sequence[Record], int | None], str]] = {
+_FOR_REVIEWERS: Mapping[str, Callable[[Sequence[Record], int | None, Sequence[Finding]], str]] = {
     "comment": comment,
     "summary": step_summary,
-    "annotations": lambda records, _: workflow_commands.commands(records),
-    "csv": lambda records, _: rows.as_csv(records),
-    "rows": lambda records, _: rows.as_json(records),
-    "junit": lambda records, _: junit(records),
 }
-"""What makes a text for CI of records and of pytest's exit status, by the format's name."""
+"""What makes a text of records, pytest's exit status and a policy's rules, by the format's name."""
+
+_FOR_CI: Mapping[str, Callable[[Sequence[Record]], str]] = {
+    "annotations": workflow_commands.commands,
+    "csv": rows.as_csv,
+    "rows": rows.as_json,
+    "junit": junit,
+}
+"""What makes a text for programs, by the format's name."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `kgate report`."""
     parser.add_argument("files", nargs="+", metavar="FILE", help="written by `pytest --kgate-json FILE`")
-    parser.add_argument("--format", choices=("table", "json", "html", *_PAGES, *_FOR_CI), help="default: table")
+    parser.add_argument(
+        "--format", choices=("table", "json", "html", *_PAGES, *_FOR_REVIEWERS, *_FOR_CI), help="default: table"
+    )
     parser.add_argument(
         "--session-status",
         type=int,
         metavar="STATUS",
         help="pytest's exit status, which comment and summary tell; where it is not 0, a file may be missing",
     )
+    parser.add_argument("--policy", type=Path, metavar="FILE", help="of `kgate verify`: comment and summary tell of it")
     parser.add_argument("--output", type=Path, metavar="PAGE", help="write the HTML page to this file")
     block.add_arguments(parser, "replace a block of this file by the markdown table")
     parser.add_argument(
@@ -117,8 +126,11 @@ def run(options: argparse.Namespace) -> int:
         html.check(options.output, "--output")
     if options.fdr is not None and not 0 < options.fdr < 1:
         raise UsageError(f"--fdr cannot be {options.fdr:g}.", "It takes a number between 0 and 1, such as 0.05.")
-    if options.session_status is not None and options.format not in ("comment", "summary"):
-        raise UsageError("--session-status is for --format comment and summary.", "Leave it away.")
+    for name in ("session_status", "policy"):
+        if getattr(options, name) is not None and options.format not in _FOR_REVIEWERS:
+            flag = f"--{name.replace('_', '-')}"
+            raise UsageError(f"{flag} is for --format comment and summary.", "Leave it away.")
+    rules = [] if options.policy is None else policy.read(options.policy)
     # A session that could not even begin has left no file, and the comment must say so in place of the last one's.
     left = [path for path in options.files if not options.session_status or os.path.exists(path)]
     files = [read(path) for path in left]
@@ -131,9 +143,11 @@ def run(options: argparse.Namespace) -> int:
         records, lines = false_discovery.control(records, options.fdr)
     if options.format in _PAGES or options.into is not None:
         block.write(options, _PAGES[options.format or "markdown"](records))
+    elif options.format in _FOR_REVIEWERS:
+        findings = [rule.judge(records) for rule in rules]
+        _write(_FOR_REVIEWERS[options.format](records, options.session_status, findings))
     elif options.format in _FOR_CI:
-        told = _FOR_CI[options.format](records, options.session_status)
-        sys.stdout.buffer.write(told.encode(errors="backslashreplace"))  # UTF-8, whatever a terminal would take
+        _write(_FOR_CI[options.format](records))
     elif options.format == "html":
         from pytest_kgate.report.page.html import write as html
 
@@ -154,6 +168,11 @@ def run(options: argparse.Namespace) -> int:
     if cut_off:
         return _CUT_OFF
     return 1 if lines else 0
+
+
+def _write(told: str) -> None:
+    """In UTF-8, whatever a terminal would take."""
+    sys.stdout.buffer.write(told.encode(errors="backslashreplace"))
 
 
 def _shipped() -> Iterable[ladder.Rung]:

@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _lines(finding: Finding) -> list[str]:
-    lines = [f"{'holds' if finding.holds else 'BROKEN':<7}line {finding.line}, {finding.rule}: {finding.demanded}"]
+    lines = [f"{'holds' if finding.holds else 'BROKEN':<7}{finding.rule_text}"]
     readings = sorted(finding.readings, key=lambda one: one.holds != finding.holds)
     lines += [f"         {'yes' if one.holds else 'no':<4}{one.said}" for one in readings[:_SHOWN]]
     if len(readings) > _SHOWN:

@@ -39,7 +39,7 @@ def write_step_summary(session: Session, status: int) -> str | None:
         # GitHub shows nothing at all of a step's summary that is too long, whoever else wrote to it.
         with open(path, "ab") as file:
             room = SUMMARY_BYTES - file.tell()
-            content = f"{step_summary(session.records, status, room - 1)}\n".encode(errors="replace")
+            content = f"{step_summary(session.records, status, room=room - 1)}\n".encode(errors="replace")
             if len(content) > room:
                 return f"kgate: the step's summary in {path} is full, and does not have these gates."
             file.write(content)

@@ -46,6 +46,11 @@ class Finding:
     holds: bool
     readings: Sequence[Reading]
 
+    @property
+    def rule_text(self) -> str:
+        """`line 3, speedup: the whole interval of the ratio below 0.9 on all`."""
+        return f"line {self.line}, {self.rule}: {self.demanded}"
+
 
 @dataclass(frozen=True)
 class Rule:
