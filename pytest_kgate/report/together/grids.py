@@ -120,12 +120,12 @@ def _with_unraced(
 ) -> Sequence[tuple[tuple[object, ...], dict[str, OnShape]]]:
     """A shape without a race has no gates in its record: it counts in those of its test's other shapes."""
     whole = []
+    gated = {key[:-1] for key in found if key[-1]}
     for key, shapes in found.items():
         *test, demand = key
-        siblings = [other for other in found if other[:-1] == tuple(test) and other[-1]]
         if demand:
             shapes = {**shapes, **{one: what for one, what in found.get((*test, ""), {}).items() if one not in shapes}}
-        if demand or not siblings:
+        if demand or tuple(test) not in gated:
             whole.append((key, shapes))
     return whole
 

@@ -158,6 +158,15 @@ def test_grid_of_problems_has_a_heatmap_with_the_worst_of_each_cell() -> None:
     assert re.findall(r'<td class="(\w+)"><a href="#r(\d)">', heat) == [("fast4", "0"), ("slow3", "1")]
 
 
+def test_grid_has_its_geometric_mean_for_each_file() -> None:
+    shapes = ("1x8x512x64", "1x8x1024x64", "1x8x2048x64")
+    records = [speed_record(f"t.py::test_mine[{shape}]") for shape in shapes]
+    for record, shape in zip(records, shapes, strict=True):
+        record["problem"] |= {"name": f"sdpa {shape}", "shape": [int(extent) for extent in shape.split("x")]}
+    text = page([*records, *records], ["a.json"] * 3 + ["b.json"] * 3)
+    assert text.count("grid test_mine, ratio below 0.95: 3 of 3 shapes pass; geometric mean 0.61") == 2
+
+
 def test_five_hundred_records_take_less_than_a_megabyte(monkeypatch: pytest.MonkeyPatch) -> None:
     measured = [record for record in load(PERF) if record["timing"] is not None]
     monkeypatch.setattr("pytest_kgate.report.page.html.page._POINTS", page_module._POINTS // 5)

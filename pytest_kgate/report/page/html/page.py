@@ -25,6 +25,7 @@ from pytest_kgate.report.page.html.section import Section
 from pytest_kgate.report.page.html.section import section
 from pytest_kgate.report.page.markdown import conditions_of
 from pytest_kgate.report.record.verdicts import VERDICTS
+from pytest_kgate.report.together.grids import grids_of
 
 if TYPE_CHECKING:
     import jinja2
@@ -70,6 +71,7 @@ def page(records: Sequence[Record], sources: Sequence[str], notes: Sequence[str]
         names=names,
         forest=forest(records, sources),
         heatmap=heatmap(records),
+        grids=[(name, grid.line) for name in names for grid in grids_of(_of_file(records, sources, name))],
         pairs=compare(records, sources, names),
         records=records,
         in_full=len(shown),
@@ -78,6 +80,10 @@ def page(records: Sequence[Record], sources: Sequence[str], notes: Sequence[str]
         else [(one, "".join(part for _, part in each)) for one, each in zip(made, parts, strict=True)],
         pack=_pack(made, parts) if packed else "",
     )
+
+
+def _of_file(records: Sequence[Record], sources: Sequence[str], name: str) -> list[Record]:
+    return [record for record, source in zip(records, sources, strict=True) if source == name]
 
 
 def _in_full(records: Sequence[Record]) -> list[int]:
