@@ -122,7 +122,8 @@ class Session:
         """How this session differs from the file of --kgate-locked, in a sentence; empty where it does not."""
         if self._differs is None:
             self._differs = ""
-            if self._locked is not None and self.options.locked is not None:
+            # A child measures for a parent, which has looked already.
+            if self._locked is not None and self.options.locked is not None and self.child is None:
                 from pytest_kgate.evaluation.lock.versions import differences
                 from pytest_kgate.evaluation.lock.versions import versions_of
 

@@ -20,7 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the verb to its parser."""
     parser.description = (
         "Write the versions of packages, driver, CUDA and compilers, the GPU, and the options that decide how gates "
-        "are judged to a file. `pytest --kgate-locked FILE` says what differs from it."
+        "are judged to a file. `pytest --kgate-locked FILE` says what differs from it. Options are taken from here and "
+        "from the environment (KGATE_TIMER); no ini file is read."
     )
     parser.add_argument(
         "file", nargs="?", type=Path, default=Path("kgate.lock"), metavar="FILE", help="default: %(default)s"

@@ -135,7 +135,7 @@ def _clocks(settings: GpuSettings) -> list[Finding]:
         "be compared with those of another session"
     )
     todo = "An administrator can lock them: nvidia-smi --lock-gpu-clocks=MHZ,MHZ."
-    return [Finding("clocks", "costs", "not seen to be locked", cost, todo)]
+    return [Finding("clocks", "costs", "not seen to be locked, which the driver does not always tell", cost, todo)]
 
 
 def _power_limit(settings: GpuSettings) -> list[Finding]:
