@@ -70,9 +70,11 @@ def percentile(found: PercentileFacts) -> str:
 
 
 def quantity(value: float, unit: str) -> str:
-    """A number in the unit of a limit: `96 KiB`, `61.3 %`, `1.2x`."""
+    """A number in the unit of a limit: `96 KiB`, `61.3 %`, `1.2x`, `1 block`, `2 blocks`."""
     number = f"{value:.0f}" if float(value).is_integer() else significant(value, 4)
     number = number.rstrip("0").rstrip(".") if "." in number else number
+    if number == "1" and unit.endswith("s") and len(unit) > 2:
+        unit = unit[:-1]  # 1 block
     return f"{number}x" if unit == "x" else f"{number} {unit}".rstrip()
 
 

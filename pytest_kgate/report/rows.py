@@ -71,7 +71,12 @@ class Row:
         """What the ratio, its interval and its bound need to look different."""
         if self.ends is None:
             return 3
-        return text.decimals_for(*self.ends, *([] if self.bound is None else [self.bound]))
+        return text.decimals_for(*self.ends, *([] if self.ratio_bound is None else [self.ratio_bound]))
+
+    @property
+    def ratio_bound(self) -> float | None:
+        """What the ratio must be below; None where nothing is demanded of it, or an error's tolerance alone."""
+        return None if self.error is not None else self.bound
 
     @property
     def ratio_text(self) -> str:

@@ -202,6 +202,12 @@ def test_path_from_the_ini_file_is_relative_to_it() -> None:
 def test_records_cannot_go_to_a_directory(tmp_path: Path) -> None:
     said = message(cli={"json": str(tmp_path)})
     assert said.startswith(f"--kgate-json names a directory: {tmp_path}.\nName a file in it")
+    assert message(cli={"html": str(tmp_path)}).endswith(f"Name a file in it: {tmp_path / 'kgate.html'}.")
+
+
+def test_a_page_cannot_take_the_place_of_the_records() -> None:
+    said = message(cli={"html": "kgate.json"}, environ={"KGATE_JSON": "kgate.json"})
+    assert "html=/started/here/kgate.json (--kgate-html) cannot go with json=" in said
 
 
 def test_every_option_can_be_found_in_the_help(pytester: pytest.Pytester) -> None:

@@ -21,6 +21,12 @@ def check_conflicts(options: Options) -> None:
             f"{options.named('locked_strict')} does nothing without --kgate-locked.",
             "Name the file that `kgate lock` wrote: --kgate-locked kgate.lock.",
         )
+    if options.html is not None and options.html == options.json:
+        raise UsageError(
+            f"{options.named('html')} cannot go with {options.named('json')}: the page would take the place of the "
+            "records.",
+            "Name two files.",
+        )
     if options.isolate and options.processes > 1:
         raise UsageError(
             f"{options.named('isolate')} cannot go with {options.named('processes')}: those processes "

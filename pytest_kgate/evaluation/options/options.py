@@ -91,7 +91,7 @@ class Options:
     )
     profile: bool = switch(
         "Count with Nsight Compute what each test's candidate and reference do on the GPU, after the race; all tests "
-        "share one process of its.",
+        "share one run of it.",
     )
     profile_keep: Path | None = option(
         None,

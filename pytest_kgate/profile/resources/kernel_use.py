@@ -75,7 +75,8 @@ def _judged(limit: ResourceLimit, uses: Sequence[KernelUse], where: str, unseen:
     if worst is not None and value is not None and (value > limit.bound if upper else value < limit.bound):
         found = resource.uses.format(kernel=worst.kernel, value=quantity(value, resource.unit))
         allowed = quantity(limit.bound, resource.unit)
-        demand = f"at most {allowed} are allowed" if upper else f"at least {allowed} are demanded"
+        be = "is" if limit.bound == 1 else "are"
+        demand = f"at most {allowed} {be} allowed" if upper else f"at least {allowed} {be} demanded"
         place = f" ({where})" if where else ""
         return _facts(limit, "FAIL", f"{found}; {demand}{place}", value, worst.kernel)
     unknown = next((use for use in uses if not use.knows(resource.name)), None)

@@ -54,6 +54,6 @@ def worst_first(records: Iterable[Record]) -> list[Judged]:
 
 def _distance(row: Row) -> float:
     """How far above its bound a ratio is, 0 where that is not known; what passes stays in its order."""
-    if VERDICTS[row.verdict].passes or row.ratio is None or not row.bound or row.error is not None:
+    if VERDICTS[row.verdict].passes or row.ratio is None or not row.ratio_bound:
         return 0.0
-    return row.ratio / row.bound
+    return row.ratio / row.ratio_bound

@@ -64,7 +64,7 @@ def summary_table(records: Sequence[Record], width: int = 100, color: bool = Fal
         return ""
     width = max(width, _NARROWEST)
     rows = _together(rows_of(records))
-    step = text.step_for((*row.ends, row.bound) for row in rows if row.ends and row.bound)
+    step = text.step_for((*row.ends, row.ratio_bound) for row in rows if row.ends and row.ratio_bound)
     layouts = _layouts(rows, step)
     fitting = [
         one
@@ -74,7 +74,7 @@ def summary_table(records: Sequence[Record], width: int = 100, color: bool = Fal
     ] + layouts[-1:]
     layout = next((one for one in fitting if _tells_apart(one, rows, width)), fitting[0])
     parts = [_render(layout, rows, width, color)]
-    if layout.drawn and any(row.ends and row.bound for row in rows):
+    if layout.drawn and any(row.ends and row.ratio_bound for row in rows):
         parts.append(f"! is the bound, [=|=] the interval, < > are further off; one character is {100 * step:g} %")
     for grid in grids_of(records):
         parts += textwrap.wrap(grid.line, width, subsequent_indent="  ", break_on_hyphens=False)
@@ -162,9 +162,9 @@ def _ratio(row: Row) -> str:
 
 def _drawing(step: float, width: int) -> _Column:
     def cell(row: Row) -> str:
-        if row.ends is None or row.bound is None or row.ratio is None:
+        if row.ends is None or row.ratio_bound is None or row.ratio is None:
             return ""
-        return text.drawing(row.ends[0], row.ratio, row.ends[1], row.bound, step, width)
+        return text.drawing(row.ends[0], row.ratio, row.ends[1], row.ratio_bound, step, width)
 
     half = width // 2
     return _Column(f"{'less':^{min(half, 6)}}".rjust(half) + "!" + f"{'more':^{min(half, 6)}}".ljust(half), cell)

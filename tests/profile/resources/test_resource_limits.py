@@ -86,6 +86,8 @@ def test_a_broken_limit_says_by_how_much_and_where() -> None:
         "greedy takes 80 registers a thread; at most 72 registers are allowed (compiled for sm_90)"
     )
     assert blocks["reason"].startswith("an SM holds 2 blocks of greedy at once; at least 3 blocks are demanded")
+    [one] = judged([limit("registers", 1)], [LEAN, GREEDY], "")
+    assert one["reason"] == "greedy takes 80 registers a thread; at most 1 register is allowed"
 
 
 def test_what_only_a_launch_tells_is_not_guessed() -> None:

@@ -9,14 +9,17 @@ from typing import Any
 
 import pytest
 from page_benchmark import repeated
+from sample_records import allclose_record
 from sample_records import error_record
 from sample_records import limit
+from sample_records import measured_record
 from sample_records import session
 from sample_records import speed_record
 from sample_records import wrong_record
 
 from pytest_kgate import cli
 from pytest_kgate.report.page.html import page as page_module
+from pytest_kgate.report.page.html.forest import forest
 from pytest_kgate.report.page.html.page import page
 from pytest_kgate.report.record.document import load
 from pytest_kgate.report.record.record import Record
@@ -215,3 +218,19 @@ def test_report_writes_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[st
     ):
         assert cli.main(["report", str(PROFILED), *arguments]) == 2
         assert said in capsys.readouterr().err
+    assert cli.main(["report", str(PROFILED), "--format", "html", "--output", str(target)]) == 0  # renewed
+
+
+def test_a_page_takes_the_place_of_no_other_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    records = tmp_path / "records.json"  # `--output *.json`, say
+    records.write_bytes(PROFILED.read_bytes())
+    assert cli.main(["report", str(records), "--format", "html", "--output", str(records)]) == 2
+    assert "is there already, and is no HTML page" in capsys.readouterr().err
+    assert records.read_bytes() == PROFILED.read_bytes()
+
+
+def test_a_tolerance_is_not_drawn_as_the_bound_of_a_ratio() -> None:
+    raced, checked, measured = speed_record(), allclose_record(), measured_record()
+    for record in (checked, measured):
+        record["timing"]["ratio"] = raced["gates"][0]["ratio"]  # type: ignore[index]
+    assert forest([checked], [""]).ticks == forest([measured], [""]).ticks

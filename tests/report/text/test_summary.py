@@ -258,3 +258,12 @@ def test_long_names_push_no_figures_out_at_80_columns() -> None:
     figures = [line for line in lines if "PASS" in line and "12.4 us" in line]
     assert len(figures) == 2
     assert all(".." in line and "7." in line and "[" in line for line in figures)
+
+
+def test_a_tolerance_is_not_drawn_as_the_bound_of_a_ratio() -> None:
+    raced, checked = speed_record(), allclose_record()
+    checked["timing"]["ratio"] = raced["gates"][0]["ratio"]  # type: ignore[index]
+    table = summary_table([raced, checked], 200)
+    assert "--!--" in row_of(table, "test_wmma")
+    assert "!" not in row_of(table, "test_correct")
+    assert "! is the bound" not in summary_table([checked], 200)

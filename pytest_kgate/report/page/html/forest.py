@@ -98,7 +98,7 @@ def _drawable(row: Row) -> bool:
 
 
 def _log(row: Row, ratio: float) -> float:
-    return math.log(ratio / (row.bound or 1.0))
+    return math.log(ratio / (row.ratio_bound or 1.0))
 
 
 def _place(log: float, reach: float) -> float:

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 def check(path: Path, option: str) -> None:
-    """Make the folder of a page that is written later. Raises `UsageError` where it can't be, naming the option."""
+    """Make the folder of a page that is written later. Raises `UsageError` where it can't be, naming the option.
+
+    A file that is there and is no page is left alone: `--output *.json` would take a file of records.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -24,6 +27,22 @@ def check(path: Path, option: str) -> None:
         ) from error
     if path.is_dir():
         raise UsageError(f"{path} is a directory; a page goes to a file.", f"Give {option} a file name in it.")
+    if _is_another(path):
+        raise UsageError(
+            f"{path} is there already, and is no HTML page.", f"Give {option} another path, or delete the file."
+        )
+
+
+def _is_another(path: Path) -> bool:
+    """Whether this is a file, and neither empty nor HTML. What can't be read is found when it is written."""
+    if not path.is_file():  # nor is it a device, say
+        return False
+    try:
+        with path.open("rb") as file:
+            start = file.read(256).lstrip().lower()
+    except OSError:
+        return False
+    return bool(start) and not start.startswith((b"<!doctype html", b"<html"))
 
 
 def write(path: Path, text: str) -> None:
