@@ -18,6 +18,7 @@ from pytest_kgate.report.page.markdown import conditions
 from pytest_kgate.report.page.markdown import grid
 from pytest_kgate.report.record.verdicts import VERDICTS
 from pytest_kgate.report.text.failure import failure_text
+from pytest_kgate.report.together.grids import grids_of
 
 if TYPE_CHECKING:
     from pytest_kgate.report.record.record import Record
@@ -43,6 +44,9 @@ _MISSED = 3
 
 _CONDITIONS = 5
 """Kinds of machine that are listed."""
+
+_GRIDS = 20
+"""Grids of shapes that are told, a line each."""
 
 _WIDTH = 100
 
@@ -88,6 +92,9 @@ def _page(
         return top + "No gate was measured: the log says why.\n" + _link(os.environ)
     counts = Counter(one.row.verdict for one in judged)
     top += ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict]) + "\n\n"
+    grids = grids_of(records)
+    top += "".join(f"- {untrusted.words(one.line)}\n" for one in grids[:_GRIDS])
+    top += (_left_out(len(grids) - _GRIDS, "grid") if len(grids) > _GRIDS else "") + ("\n" if grids else "")
     bottom = "\n" + "\n".join(_conditions(records)) + "\n" + _link(os.environ)
     room -= size(top) + size(bottom) + size(_left_out(len(judged), "row")) + size(_folded("", len(judged)))
     head, *rows = _table(judged)

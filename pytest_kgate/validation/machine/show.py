@@ -16,7 +16,6 @@ from pytest_kgate.errors import DeviceMissing
 from pytest_kgate.errors import ToolchainMissing
 from pytest_kgate.statistics.wording import counted
 from pytest_kgate.system import json_file
-from pytest_kgate.system.cpu_load import cpu_model
 from pytest_kgate.validation.machine.finding import Finding
 from pytest_kgate.validation.machine.of_host import of_host
 from pytest_kgate.validation.machine.of_tools import of_tools
@@ -79,6 +78,8 @@ def look(spec: str) -> tuple[str, list[Finding]]:
     threads = environment["cpu"]["torch_threads"] if device.kind == "host" else 1
     found = [*of_host(device.kind, threads), *of_tools(device.kind)]
     if device.kind == "host":
+        from pytest_kgate.system.cpu_load import cpu_model  # here, since it needs NumPy, that --help does without
+
         return cpu_model(), [*(_unused_gpu() if spec == "auto" else ()), *found]
     gpu = environment["gpu"]
     return f"{gpu['name']}, driver {gpu.get('driver', 'unknown')}", [*_of_gpu(device, gpu["uuid"]), *found]

@@ -9,6 +9,7 @@ import pytest
 from sample_records import speed_record
 from sample_records import wrong_record
 
+from pytest_kgate.report.ci.markdown import comment
 from pytest_kgate.report.record.record import Record
 from pytest_kgate.report.text.summary import summary_table
 from pytest_kgate.report.together.grids import grids_of
@@ -40,6 +41,14 @@ def test_summary_has_a_line_for_each_grid() -> None:
     (wmma, _) = grids_of(records)
     assert wmma.mean is not None
     assert wmma.mean.low < 1 < wmma.mean.high
+
+
+def test_comment_under_a_pull_request_has_the_grids_too() -> None:
+    records = grid({512: 0.5, 1024: 1.0, 2048: 2.0}, "<b>wmma")
+    (line,) = [one for one in comment(records).splitlines() if one.startswith("- grid")]
+    assert "1 of 3 shapes pass; geometric mean " in line
+    assert "<b>" not in line
+    assert "- grid" not in comment(records[:2])
 
 
 def test_shape_that_was_not_timed_counts_and_has_no_part_in_the_mean() -> None:
