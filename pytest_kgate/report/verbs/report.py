@@ -30,7 +30,6 @@ from pytest_kgate.report.record.document import read
 from pytest_kgate.report.text.render import columns
 from pytest_kgate.report.text.summary import summary_table
 from pytest_kgate.report.together import false_discovery
-from pytest_kgate.report.together.policy import file as policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
 
     from pytest_kgate.report.record.record import Record
     from pytest_kgate.report.together.policy.rules import Finding
+    from pytest_kgate.report.together.policy.rules import Rule
 
 _REGISTRY = "pytest_kgate.build.registry"
 """Where the shipped kernels are listed. Imported by name, for reports know nothing of how kernels are built."""
@@ -130,7 +130,11 @@ def run(options: argparse.Namespace) -> int:
         if getattr(options, name) is not None and options.format not in _FOR_REVIEWERS:
             flag = f"--{name.replace('_', '-')}"
             raise UsageError(f"{flag} is for --format comment and summary.", "Leave it away.")
-    rules = [] if options.policy is None else policy.read(options.policy)
+    rules: list[Rule] = []
+    if options.policy is not None:
+        from pytest_kgate.report.together.policy import file as policy  # here: before Python 3.11 it needs a package
+
+        rules = policy.read(options.policy)
     # A session that could not even begin has left no file, and the comment must say so in place of the last one's.
     left = [path for path in options.files if not options.session_status or os.path.exists(path)]
     files = [read(path) for path in left]
