@@ -115,6 +115,7 @@ def test_session_that_differs_is_invalid_on_demand(pytester: pytest.Pytester) ->
     assert record["verdict"] == "INVALID"
     assert "package torch is " in record["reason"]
     assert "lock anew" in record["reason"]
+    assert not [one for one in record["warnings"] if "differs" in one]
 
 
 def test_session_as_locked_passes_also_when_strict(pytester: pytest.Pytester) -> None:
