@@ -20,6 +20,7 @@ from pytest_kgate.device.fake.noise import Mixture
 from pytest_kgate.device.fake.noise import RaceOffset
 from pytest_kgate.device.fake.noise import RoundOffset
 from pytest_kgate.device.fake.noise import White
+from pytest_kgate.errors import KgateError
 from pytest_kgate.evaluation.apart.measurement import Measurement
 from pytest_kgate.evaluation.apart.measurement import Run
 from pytest_kgate.evaluation.apart.measurement import load
@@ -101,6 +102,13 @@ def test_measurements_that_do_not_compare_are_refused_by_what_differs(tmp_path, 
     one = measured(1e-5)
     assert cli.main(["gate", *files(tmp_path, one, replace(one, **change))]) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("change", [{"arm": "sdpa cudnn"}, {"timer": "queue"}])
+def test_processes_that_measured_different_things_are_not_put_together(change) -> None:
+    one = measured(1e-5, name="sdpa flash")
+    with pytest.raises(KgateError, match="The processes measured different things on relu 8 float32: sdpa flash"):
+        one.with_runs_of([replace(one, **change)])
 
 
 def recorded(path: Path, *records) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 
+from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.report.record.samples import decode_samples
 from pytest_kgate.report.record.samples import encode_samples
@@ -63,7 +64,14 @@ class Measurement:
     warnings: tuple[str, ...] = ()
 
     def with_runs_of(self, others: Sequence[Measurement]) -> Measurement:
-        """All processes together."""
+        """All processes together; raises `KgateError` where they measured different things."""
+        for other in others:
+            ours, theirs = (f"{one.arm} with the {one.timer} timer" for one in (self, other))
+            if ours != theirs:
+                raise KgateError(
+                    f"The processes measured different things on {self.problem}: {ours}, and {theirs}.",
+                    "Name the backend and the timer: --sdpa flash --timer graph, say.",
+                )
         runs = (*self.runs, *(run for one in others for run in one.runs))
         warnings = dict.fromkeys((*self.warnings, *(each for one in others for each in one.warnings)))
         return replace(self, runs=runs, warnings=tuple(warnings))
