@@ -104,7 +104,8 @@ def _cached(recipe: Recipe) -> BuildResult | BuildError | None:
     if entry is None:
         return _failures.get(recipe.key)
     try:
-        return _result(entry, cached=True)
+        # With this source's own path: that of which it was compiled, in another folder, may be gone.
+        return replace(_result(entry, cached=True), command=recipe.command)
     except (KeyError, TypeError):
         return None
 

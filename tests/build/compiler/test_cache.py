@@ -150,7 +150,9 @@ def test_the_same_source_elsewhere_is_the_same_entry(tmp_path: Path, empty_cache
     copy.parent.mkdir()
     copy.write_text(source.read_text())
     ninja.build(recipe_of(source))
-    assert ninja.build(recipe_of(copy)).cached
+    again = ninja.build(recipe_of(copy))
+    assert again.cached
+    assert str(copy) in again.command
 
 
 def test_a_cache_below_a_file_names_the_directory_and_the_way_out(
