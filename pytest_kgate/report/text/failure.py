@@ -64,7 +64,7 @@ def failure_text(record: Record, width: int | None = None, *, whole: bool = Fals
         ("quantiles", _quantiles(record, whole)),
         ("rate", _rates(record)),
         ("roofline", _roofline(record)),
-        ("timing", _timing(record)),
+        ("timing" if record.get("timing") else "device", _timing(record)),
         ("why", "\n".join(why(record))),
     ]
     lines += ["", *(line for label, value in details if value for line in _entry(label, value, width))]

@@ -17,6 +17,7 @@ from pytest_kgate.bench.race.speed_of_light.rates import MeasuredRates
 from pytest_kgate.bench.race.speed_of_light.rates import Rate
 from pytest_kgate.cli import main
 from pytest_kgate.device.fake.device import FakeDevice
+from pytest_kgate.errors import DeviceMissing
 from pytest_kgate.profile.nsight.command import command
 from pytest_kgate.profile.nsight.command.compared import compared
 from pytest_kgate.profile.nsight.command.position import UNSAID
@@ -86,6 +87,17 @@ def test_without_ncu_the_command_says_what_to_do(folder, monkeypatch, capsys):
     monkeypatch.setattr(program, "_candidates", lambda name: iter(()))
     assert main(["profile", "test_mine.py"]) == 2
     assert "ncu was not found" in capsys.readouterr().err
+
+
+def test_without_a_gpu_the_host_is_not_advised(folder, monkeypatch, capsys):
+    def missing(name):
+        raise DeviceMissing("No CUDA device is available to this PyTorch.", "Run with --kgate-device host.")
+
+    monkeypatch.setattr(command, "open_device", missing)
+    assert main(["profile", "test_mine.py"]) == 2
+    said = capsys.readouterr().err
+    assert "No CUDA device is available" in said
+    assert "host" not in said
 
 
 def arm(**values):

@@ -146,6 +146,12 @@ def test_wrong_answer_is_located() -> None:
     assert "out[0, 3, 100, 2] = 0.35, exact is 0.04 (normal inputs of seed 77); 40 % of that draw is wrong" in text
 
 
+def test_only_a_race_has_a_timing() -> None:
+    untimed = wrong_record() | {"environment": {"cpu": {"model": "A processor"}}}
+    assert "device A processor" in flat(untimed)
+    assert "timing" not in flat(untimed)
+
+
 def test_candidate_that_could_not_run_says_why() -> None:
     assert "reason A kernel faulted while timing: CUDA error: an illegal memory access" in flat(error_record())
 

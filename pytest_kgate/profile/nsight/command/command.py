@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from pytest_kgate.bench.race.speed_of_light.kept import identity_of
 from pytest_kgate.bench.race.speed_of_light.kept import lookup
 from pytest_kgate.device.open import open_device
+from pytest_kgate.errors import DeviceMissing
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import ToolchainMissing
 from pytest_kgate.errors import UsageError
@@ -84,7 +85,10 @@ def run(options: argparse.Namespace) -> int:
     if denied is not None:
         what, _, todo = denied.partition(". ")
         raise KgateError(f"{what}.", todo)
-    device = open_device(options.device)
+    try:
+        device = open_device(options.device)
+    except DeviceMissing as error:
+        raise DeviceMissing(error.what, "Counters are of a GPU: run this where there is one.") from None
     with tempfile.TemporaryDirectory(prefix="kgate-profile-") as folder:
         report = options.keep or Path(folder) / "counters.ncu-rep"
         return _profile(options, _collection(options, program, report.absolute(), device), device)
