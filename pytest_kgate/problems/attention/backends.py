@@ -23,20 +23,30 @@ BACKENDS = tuple(_SWITCHES)
 """By the names of `--kgate-sdpa-backend`, which has `flex` besides."""
 
 
+_ON_HOST = ("flash", "math")
+"""Those that exist for tensors of the host; the other switches mean nothing there."""
+
+
 class only:  # noqa: N801  (read as a verb: `with only("flash")`)
     """No other backend in the block: what `torch.nn.attention.sdpa_kernel` does, in 1 us instead of 20.
 
-    A round captures dozens of calls, and the wall clock would count that time against PyTorch.
+    A round captures dozens of calls, and the wall clock would count that time against PyTorch: on the host it is half a
+    microsecond, since only switches are touched that mean something there and are not yet as they should be.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, on_host: bool) -> None:
         self._name = name
+        self._backends = _ON_HOST if on_host else BACKENDS
+        self._changed: list[tuple[Callable[[bool], Any], bool]] = []
 
     def __enter__(self) -> None:
-        self._before = [enabled() for _, enabled in _SWITCHES.values()]
-        for name, (enable, _) in _SWITCHES.items():
-            enable(name == self._name)
+        for backend in self._backends:
+            wanted = backend == self._name
+            enable, enabled = _SWITCHES[backend]
+            if enabled() is not wanted:
+                self._changed.append((enable, not wanted))
+                enable(wanted)
 
     def __exit__(self, *_: object) -> None:
-        for (enable, _enabled), before in zip(_SWITCHES.values(), self._before, strict=True):
+        for enable, before in self._changed:
             enable(before)

@@ -55,7 +55,7 @@ def _is_plain(shape: Shape) -> bool:
 
 def _plain(name: str) -> Callable[..., Tensor]:
     def sdpa(query: Tensor, key: Tensor, value: Tensor, *, is_causal: bool, scale: float | None = None) -> Tensor:
-        with only(name):
+        with only(name, on_host=not query.is_cuda):
             return F.scaled_dot_product_attention(query, key, value, is_causal=is_causal, scale=scale)
 
     sdpa.__name__ = f"sdpa_{name}"
@@ -117,7 +117,7 @@ def _by_backend(name: str, shape: Shape, *, with_log_sum: bool) -> Call:
         is_causal = square and mask is None
         if with_log_sum:
             return _with_log_sum(name, shape, query, key, value, mask, is_causal=is_causal)
-        with only(name):
+        with only(name, on_host=not query.is_cuda):
             return F.scaled_dot_product_attention(
                 query,
                 key,
