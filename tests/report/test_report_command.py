@@ -119,6 +119,8 @@ def test_file_of_a_killed_session_is_shown_as_far_as_it_goes_with_status_2(tmp_p
     run = kgate("show", path, "t[1]")
     assert (run.returncode, run.stderr) == (2, f"{complaint}\n")
     assert "a.py::t[1]" in run.stdout
+    run = kgate("show", path, "t[2]")  # the one that was cut off
+    assert run.stderr.startswith(f"{complaint}; {path} has no record of a test named like")
     page = tmp_path / "page.md"
     page.write_text("<!-- kgate:a -->\nold\n<!-- /kgate -->\n")
     run = kgate("report", path, "--into", page, "--block", "a")

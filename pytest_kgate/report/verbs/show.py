@@ -24,7 +24,10 @@ def run(options: argparse.Namespace) -> int:
     found = [record for record in records if options.test in record["test"]]
     if not found:
         tests = ", ".join(dict.fromkeys(record["test"] for record in records)) or "none"
-        raise UsageError(f"{options.file} has no record of a test named like {options.test!r}.", f"It has: {tests}.")
+        cut = f"{cut_off}; " if cut_off is not None else ""
+        raise UsageError(
+            f"{cut}{options.file} has no record of a test named like {options.test!r}.", f"It has: {tests}."
+        )
     print("\n\n".join(failure_text(record, columns(options.width), whole=True) for record in found))
     if cut_off is not None:
         print(f"kgate: {cut_off}", file=sys.stderr)

@@ -245,3 +245,11 @@ def test_the_host_is_measured_by_pytorch_on_all_its_threads(monkeypatch):
     text = "\n".join(lines_of(rates))
     assert "float32" in text
     assert "copy, memory" in text
+
+
+def test_rates_are_shown_where_their_file_can_not_be_written(folder, monkeypatch, capsys):
+    monkeypatch.setattr(measure, "_HOST", replace(measure._HOST, rows=(32,), copies=(2**14,), rounds=1))
+    assert cli.main(["roofline", "--device", "host", "--json", str(folder.parent)]) == 2
+    said = capsys.readouterr()
+    assert "copy, memory" in said.out
+    assert f"{folder.parent} can't be written" in said.err

@@ -48,11 +48,12 @@ def run(options: argparse.Namespace) -> int:
     with leased(name, _WAIT_SECONDS, lambda who: print(f"kgate: {who}", file=sys.stderr)):
         told = functools.partial(print, "measuring", file=sys.stderr)
         rates = kept.rates_of(device, told, again=options.again, accept_disturbed=True)
-    if options.json is not None:
-        json_file.save(options.json, kept.to_json(rates) + "\n")
     print("\n".join(lines_of(rates)))
     if rates.disturbed:
         print(f"kgate: not kept, since {rates.disturbed}: these rates may be too low", file=sys.stderr)
+        print("Run it again while the machine does nothing else.", file=sys.stderr)
+    if options.json is not None:  # last, so that a file that can't be written takes no measured rates along
+        json_file.save(options.json, kept.to_json(rates) + "\n")
     return 0
 
 
