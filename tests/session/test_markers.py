@@ -19,7 +19,7 @@ SPEEDUP_USAGE = "Usage: @pytest.mark.speedup(bound, *, quantile=0.5, confidence=
 ALLCLOSE_USAGE = "Usage: @pytest.mark.allclose(atol, rtol=0.0, *, factor=None)"
 PERF_USAGE = (
     "Usage: @pytest.mark.perf(*, timer, cache, budget, seed, sdpa_backend, inconclusive, weak, rule, processes, "
-    "isolate, timeout, debug)"
+    "percentile, isolate, timeout, debug)"
 )
 
 
