@@ -76,6 +76,7 @@ class Kernel:
     def __repr__(self) -> str:
         return f"<Kernel {self.name} on {self.device_kind}, {self.build.arch}>"
 
+    # Type checkers need all parameters once more for each value of `return_lse`, by which the answer's type differs.
     @overload
     def __call__(
         self,

@@ -65,6 +65,7 @@ def _plain(name: str) -> Callable[..., Tensor]:
 def _whole(name: str, call: Call, empty: int) -> Callable[..., Any]:
     """The call, with `empty` rows of zeros before its answer, and -inf before its log-sum-exp."""
 
+    # The parameters of a candidate in full: references are called as one.
     def attention(
         query: Tensor,
         key: Tensor,

@@ -24,6 +24,7 @@ def _same(one: Tensor) -> Tensor:
 def changing(change: Change, *, bias_of: Callable[[Tensor], Tensor] = _same) -> Kernel:
     """The kernel that follows the changed rule, with what `bias_of` makes of the bias."""
 
+    # The parameters of a candidate in full: it is called as one.
     def kernel(
         query: Tensor,
         key: Tensor,
