@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from pytest_kgate.report.ci.untrusted import cell
 from pytest_kgate.report.ci.untrusted import visible
+from pytest_kgate.report.rows import number
 from pytest_kgate.report.rows import rows_of
 
 if TYPE_CHECKING:
@@ -20,12 +21,22 @@ if TYPE_CHECKING:
 
 Value: TypeAlias = str | float | None
 
+_PERCENTILES = (0.5, 0.9, 0.95, 0.99)
+"""Of each arm's latency, as records have them."""
+
 COLUMNS = (
     *("test", "call", "attempt", "started", "candidate", "problem", "dtype", "reference", "backend"),
     *("candidate_seconds", "reference_seconds", "ratio", "ratio_low", "ratio_high", "confidence", "bound", "error"),
     *("limit", "limit_value", "limit_sense", "limit_unit", "rounds", "verdict", "reason", "notes", "device"),
+    *(
+        f"{arm}_p{100 * quantile:g}_{what}"
+        for arm in ("candidate", "reference")
+        for quantile in _PERCENTILES
+        for what in ("seconds", "low", "high")
+    ),
 )
-"""In this order. What a row has no value for is empty in CSV, null in JSON."""
+"""In this order. What a row has no value for is empty in CSV, null in JSON. Of a percentile `low` and `high` are the
+ends of its interval, where the samples can carry one."""
 
 
 def as_csv(records: Iterable[Record]) -> str:
@@ -61,7 +72,22 @@ def _values(record: Record, row: Row) -> tuple[Value, ...]:
         *((limit["name"], _finite(limit["value"]), limit["sense"], limit["unit"]) if limit else (None,) * 4),
         *(row.rounds, row.verdict, visible(limit["reason"] if limit else record["reason"]), row.notes),
         visible(str(gpu.get("name") or cpu.get("model") or "")),
+        *_percentiles(record),
     )
+
+
+def _percentiles(record: Record) -> list[float | None]:
+    timing = record["timing"]
+    found: list[float | None] = []
+    for arm in (timing["candidate"], timing["reference"]) if timing else (None, None):
+        known = {one["quantile"]: one for one in arm.get("percentiles", ())} if arm else {}
+        for quantile in _PERCENTILES:
+            one = known.get(quantile)
+            if one is None:
+                found += (None, None, None)
+            else:
+                found += (_finite(number(one["estimate_seconds"])), one["low_seconds"], one["high_seconds"])
+    return found
 
 
 def _finite(value: float | None) -> float | None:

@@ -106,6 +106,15 @@ def test_rows_have_one_line_a_gate(record: Record) -> None:
     assert list(same) == list(row)
 
 
+def test_rows_have_the_percentiles_that_records_have(record: Record) -> None:
+    assert record["timing"] is not None
+    known = {"quantile": 0.9, "estimate_seconds": 3e-5, "low_seconds": 2e-5, "high_seconds": None}
+    record["timing"]["candidate"]["percentiles"] = [known]  # type: ignore[typeddict-item]
+    (row,) = json.loads(rows.as_json([record]))
+    assert (row["candidate_p90_seconds"], row["candidate_p90_low"], row["candidate_p90_high"]) == (3e-5, 2e-5, None)
+    assert row["candidate_p99_seconds"] is row["reference_p90_seconds"] is None
+
+
 def test_junit_is_well_formed(record: Record) -> None:
     suites = ElementTree.fromstring(junit([record]).encode())
     (failure,) = suites.iter("failure")
