@@ -25,6 +25,9 @@ BLOCKS = 12
 LARGEST_AUTOCORRELATION = 0.8
 """Cap of the correction below: at 0.8 the interval is three times wider, and twelve blocks show no more."""
 
+_LARGEST_LOG = 700.0
+"""Of what float64 can hold."""
+
 ZERO_SPREAD = 1e-12
 """Blocks whose log ratios spread less than this agree but for the rounding of float64."""
 
@@ -40,6 +43,12 @@ class Interval:
     """Two-sided level: at 0.95 each end is exceeded in 2.5 % of races."""
     method: str
     """`blocks-t` (sequential t over blocks), `bca` or `percentile` (bootstrap over rounds)."""
+
+    @classmethod
+    def of_logs(cls, low: float, estimate: float, high: float, confidence: float, method: str) -> Interval:
+        """The interval of a ratio whose logarithm has this one; all stays finite, as records must."""
+        low, estimate, high = (math.exp(min(value, _LARGEST_LOG)) for value in (low, estimate, high))
+        return cls(low, estimate, high, confidence, method)
 
     def to_dict(self) -> IntervalFacts:
         """The interval in built-in types, for the record."""

@@ -198,9 +198,7 @@ def invalid_samples(arm: str, samples: Floats) -> str:
 
 
 def _interval(mean: float, half: float, confidence: float) -> Interval:
-    ends = (min(mean + sign * half, 700.0) for sign in (-1, 0, 1))  # exp stays finite, as records must
-    low, estimate, high = (math.exp(end) for end in ends)
-    return Interval(low, estimate, high, confidence, "blocks-t")
+    return Interval.of_logs(mean - half, mean, mean + half, confidence, "blocks-t")
 
 
 def _statistic(distance: float, half: float, se: float) -> float:

@@ -21,6 +21,7 @@ from pytest_kgate.statistics.gates import Judgement
 from pytest_kgate.statistics.gates import SpeedGate
 from pytest_kgate.statistics.gates import Verdict
 from pytest_kgate.statistics.intervals.bootstrap import bootstrap_apart
+from pytest_kgate.statistics.intervals.welch import welch_freedom
 from pytest_kgate.statistics.judge import invalid_samples
 from pytest_kgate.statistics.judge import resolution
 from pytest_kgate.statistics.wording import counted
@@ -101,9 +102,9 @@ def _over_processes(
     if se < ZERO_SPREAD:
         half = resolution(np.concatenate(candidate), np.concatenate(reference), tick_seconds)
     else:
-        freedom = sum(parts) ** 2 / sum(part**2 / (len(one) - 1) for part, one in zip(parts, means, strict=True))
+        freedom = welch_freedom(parts, [len(one) - 1 for one in means])
         half = -float(special.stdtrit(freedom, (1 - gate.confidence) / 2)) * se
-    return _as_ratio(distance - half, distance, distance + half, gate.confidence, "welch-t")
+    return Interval.of_logs(distance - half, distance, distance + half, gate.confidence, "welch-t")
 
 
 def _of_medians(gate: SpeedGate, candidate: Sequence[Floats], reference: Sequence[Floats], seed: int) -> Interval:
@@ -112,7 +113,7 @@ def _of_medians(gate: SpeedGate, candidate: Sequence[Floats], reference: Sequenc
     )
     offset = float(special.ndtri((1 + gate.confidence) / 2)) * OFFSET_SD
     low, high = point - math.hypot(point - low, offset), point + math.hypot(high - point, offset)
-    return _as_ratio(low, point, high, gate.confidence, "medians-apart")
+    return Interval.of_logs(low, point, high, gate.confidence, "medians-apart")
 
 
 def _log_latency(gate: SpeedGate, run: Floats) -> float:
@@ -129,11 +130,6 @@ def _locations(gate: SpeedGate, runs: Sequence[Floats]) -> Floats:
 
 def _median(gate: SpeedGate, runs: Sequence[Floats]) -> float:
     return float(np.median(_locations(gate, runs)))
-
-
-def _as_ratio(low: float, middle: float, high: float, confidence: float, method: str) -> Interval:
-    low, middle, high = (math.exp(min(value, 700.0)) for value in (low, middle, high))
-    return Interval(low, middle, high, confidence, method)
 
 
 def rule_in_words(gate: SpeedGate, candidate: int, reference: int) -> str:

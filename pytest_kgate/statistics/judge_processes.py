@@ -226,5 +226,4 @@ def _undecided(gate: SpeedGate, ratio: Interval, distance: float, half: float, s
 
 
 def _as_ratio(mean: float, half: float, confidence: float, method: str) -> Interval:
-    low, estimate, high = (math.exp(min(mean + sign * half, 700.0)) for sign in (-1, 0, 1))
-    return Interval(low, estimate, high, confidence, method)
+    return Interval.of_logs(mean - half, mean, mean + half, confidence, method)

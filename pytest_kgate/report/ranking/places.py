@@ -14,6 +14,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pytest_kgate.statistics.intervals.welch import welch_freedom
+
 CONFIDENCE = 0.95
 """Of all comparisons of a table together."""
 
@@ -75,10 +77,7 @@ def places(estimates: Sequence[Estimate], comparisons: int | None = None) -> lis
 
 
 def _freedom(estimates: Sequence[Estimate]) -> float:
-    """Of a sum of estimates, by Welch and Satterthwaite."""
-    variances = [one.se**2 for one in estimates]
-    below = math.fsum(variance**2 / one.freedom for variance, one in zip(variances, estimates, strict=True))
-    return math.fsum(variances) ** 2 / below if below > 0 else estimates[0].freedom
+    return welch_freedom([one.se**2 for one in estimates], [one.freedom for one in estimates])
 
 
 def _critical(confidence: float, freedom: float) -> float:

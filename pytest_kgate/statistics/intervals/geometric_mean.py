@@ -25,5 +25,5 @@ def geometric_mean(ratios: Sequence[Interval]) -> Interval:
         math.sqrt(math.fsum(math.log(end / middle) ** 2 for end, middle in ends)) / count
         for ends in ([(one.low, one.estimate) for one in ratios], [(one.high, one.estimate) for one in ratios])
     )
-    low, estimate, high = (math.exp(min(value, 700.0)) for value in (mean - below, mean, mean + above))
-    return Interval(low, estimate, high, min(one.confidence for one in ratios), "geometric-mean")
+    confidence = min(one.confidence for one in ratios)
+    return Interval.of_logs(mean - below, mean, mean + above, confidence, "geometric-mean")
