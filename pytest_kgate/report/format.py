@@ -56,6 +56,16 @@ def bound(value: float) -> str:
     return f"{value:.2f}" if round(value, 2) == value else f"{value:g}"
 
 
+def seconds_if_any(value: float | None) -> str:
+    """A time, or nothing."""
+    return "" if value is None else seconds(value)
+
+
+def fixed_if_any(value: float | None, decimals: int = 0) -> str:
+    """A number with so many decimals, or nothing."""
+    return "" if value is None else f"{value:.{decimals}f}"
+
+
 def percentile(found: PercentileFacts) -> str:
     """`9.21 us [9.18 us, 9.25 us]`; `at most` the one-sided bound; or a dash, and how many more samples it takes."""
     low, high, upper = found["low_seconds"], found["high_seconds"], found["upper_seconds"]

@@ -85,14 +85,19 @@ def _message(report: pytest.TestReport, call: pytest.CallInfo[None]) -> str:
     return str(getattr(call.excinfo.value, "msg", None) or call.excinfo.exconly())
 
 
+def skip_unless_on_gpu(request: Request, device: Device) -> None:
+    """Skip a test whose candidate launches nothing that the tool could watch."""
+    if device.kind != "cuda" or getattr(request.candidate, "device_kind", "cuda") != "cuda":
+        pytest.skip(f"{os.environ[TOOL]} watches CUDA kernels, and the candidate does not run on a CUDA device")
+
+
 def launch(item: pytest.Item, request: Request, device: Device) -> None:
     """Call the candidate on a normal and a hard draw of its problem, or of the smaller problem that this one names."""
     from pytest_kgate.device.answer import outputs_of
     from pytest_kgate.device.arm import bind
     from pytest_kgate.errors import UsageError
 
-    if device.kind != "cuda" or getattr(request.candidate, "device_kind", "cuda") != "cuda":
-        pytest.skip(f"{os.environ[TOOL]} watches CUDA kernels, and the candidate does not run on a CUDA device")
+    skip_unless_on_gpu(request, device)
     problem = request.problem if os.environ.get(FULL_SIZE) or request.problem.small is None else request.problem.small
     tell({"launch": item.nodeid, "candidate": name_of(request), "problem": problem.name})
     arm = bind("candidate", problem.called(request.candidate), problem.params, problem.mutates)

@@ -176,16 +176,12 @@ def _cells(one: Judged) -> tuple[str, ...]:
         row.verdict if passes else f"**{row.verdict}**",
         untrusted.code(one.test),
         f"{untrusted.code(row.candidate)} on {untrusted.code(row.problem)}",
-        _seconds(row.candidate_seconds),
-        f"{_seconds(row.reference_seconds)} {untrusted.code(reference)}".strip(),
+        text.seconds_if_any(row.candidate_seconds),
+        f"{text.seconds_if_any(row.reference_seconds)} {untrusted.code(reference)}".strip(),
         "" if not row.ratio else f"{text.ratio(1 / row.ratio, 2)}x",
         untrusted.words(one.measured),
         untrusted.words(one.target),
     )
-
-
-def _seconds(value: float | None) -> str:
-    return "" if value is None else text.seconds(value)
 
 
 def _counters(one: Judged) -> str:

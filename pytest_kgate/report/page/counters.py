@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from pytest_kgate.report import format as text
 from pytest_kgate.report.page import markdown
 from pytest_kgate.report.rows import rows_of
 
@@ -61,13 +62,9 @@ def _row(record: Record, name: str, ratio: str, arm: ArmCounters, findings: str)
         name,
         ratio,
         str(arm["launch_count"]),
-        *(_number(values.get(short), 1) for short in ("tensor", "sm", "warps")),
-        _number(moved / needed if moved is not None and needed else None, 2),
-        _number(values.get("registers"), 0),
-        _number(values.get("barriers"), 1),
+        *(text.fixed_if_any(values.get(short), 1) for short in ("tensor", "sm", "warps")),
+        text.fixed_if_any(moved / needed if moved is not None and needed else None, 2),
+        text.fixed_if_any(values.get("registers"), 0),
+        text.fixed_if_any(values.get("barriers"), 1),
         findings,
     )
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "" if value is None else f"{value:.{digits}f}"

@@ -95,17 +95,13 @@ def _cells(row: Row) -> tuple[str, ...]:
     return (
         row.candidate,
         " ".join(part for part in (row.problem, row.notes) if part),
-        _seconds(row.candidate_seconds),
-        f"{_seconds(row.reference_seconds)} {reference}".strip(),
+        text.seconds_if_any(row.candidate_seconds),
+        f"{text.seconds_if_any(row.reference_seconds)} {reference}".strip(),
         row.limit_text or (row.ratio_text if row.error is None else f"error {text.error(row.error)}"),
         row.interval_text if row.error is None else "",
         row.bound_text,
         row.verdict,
     )
-
-
-def _seconds(value: float | None) -> str:
-    return "" if value is None else text.seconds(value)
 
 
 def _escaped(cell: str) -> str:

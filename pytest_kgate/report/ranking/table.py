@@ -21,10 +21,6 @@ VERSION = 1
 _GAP = 2
 
 
-def _number(value: float | None, digits: int = 0) -> str:
-    return "" if value is None else f"{value:.{digits}f}"
-
-
 def _speedup(place: Place) -> str:
     return "" if place.variant.speedup is None else text.ratio(math.exp(place.variant.speedup.mean))
 
@@ -34,7 +30,7 @@ def _interval(place: Place) -> str:
 
 
 def _latency(place: Place) -> str:
-    return "" if place.variant.seconds is None else text.seconds(place.variant.seconds)
+    return text.seconds_if_any(place.variant.seconds)
 
 
 COLUMNS: dict[str, Callable[[Place], str]] = {
@@ -44,12 +40,12 @@ COLUMNS: dict[str, Callable[[Place], str]] = {
     "speedup": _speedup,
     f"{text.percent(CONFIDENCE)} interval": _interval,
     "latency": _latency,
-    "registers": lambda one: _number(one.variant.registers),
-    "spilled": lambda one: _number(one.variant.spill_bytes),
-    "tensor %": lambda one: _number(one.variant.metrics.get("tensor"), 1),
-    "SM %": lambda one: _number(one.variant.metrics.get("sm"), 1),
-    "barriers": lambda one: _number(one.variant.metrics.get("barriers"), 1),
-    "score": lambda one: _number(one.score.points if one.score else None),
+    "registers": lambda one: text.fixed_if_any(one.variant.registers),
+    "spilled": lambda one: text.fixed_if_any(one.variant.spill_bytes),
+    "tensor %": lambda one: text.fixed_if_any(one.variant.metrics.get("tensor"), 1),
+    "SM %": lambda one: text.fixed_if_any(one.variant.metrics.get("sm"), 1),
+    "barriers": lambda one: text.fixed_if_any(one.variant.metrics.get("barriers"), 1),
+    "score": lambda one: text.fixed_if_any(one.score.points if one.score else None),
 }
 """Title -> cell. A cell is empty where that was not measured."""
 

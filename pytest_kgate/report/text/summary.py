@@ -90,10 +90,10 @@ def _layouts(rows: Sequence[Row], step: float) -> list[_Layout]:
     case = _Column(
         "gate", lambda row: " " + _join(row.parameters, row.notes) if row.parameters else full_name.cell(row)
     )
-    candidate = _Column("candidate", lambda row: _seconds(row.candidate_seconds), right=True)
+    candidate = _Column("candidate", lambda row: text.seconds_if_any(row.candidate_seconds), right=True)
     latency = _Column("latency", candidate.cell, right=True)
     raced = _Column("raced against", lambda row: _join(row.reference, row.backend))
-    reference = _Column("reference", lambda row: _seconds(row.reference_seconds), right=True)
+    reference = _Column("reference", lambda row: text.seconds_if_any(row.reference_seconds), right=True)
     names = {row.reference for row in rows if row.reference}
     short = _Column(min(*names, "reference", key=len) if len(names) == 1 else "reference", reference.cell, right=True)
     both = _Column("reference", lambda row: _join(reference.cell(row).rjust(7), row.backend or row.reference))
@@ -146,10 +146,6 @@ def _join(*parts: str) -> str:
 def _test(row: Row, one_file: bool) -> str:
     name = row.function if one_file or not row.path else f"{row.path}::{row.function}"
     return f"{name}[{row.parameters}]" if row.parameters else name
-
-
-def _seconds(value: float | None) -> str:
-    return "" if value is None else text.seconds(value)
 
 
 def _ratio(row: Row) -> str:

@@ -7,25 +7,10 @@ from gpu_races import CYCLES
 from gpu_races import raced
 from gpu_races import spin
 
-from pytest_kgate.device.protocol import Workload
 from pytest_kgate.errors import TimingError
 from pytest_kgate.statistics.gates import Verdict
 
 pytestmark = pytest.mark.gpu
-
-
-@pytest.fixture(scope="module")
-def device():
-    from pytest_kgate.device.cuda.device import CudaDevice
-
-    return CudaDevice(0)
-
-
-@pytest.fixture(scope="module")
-def workload():
-    import torch
-
-    return Workload(lambda seed: (torch.randn(1024, device="cuda"),), lambda inputs: torch.empty_like(inputs[0]))
 
 
 @pytest.mark.parametrize("timer", ["graph", "queue"])

@@ -16,20 +16,6 @@ from pytest_kgate.statistics.gates import Verdict
 pytestmark = pytest.mark.gpu
 
 
-@pytest.fixture(scope="module")
-def device():
-    from pytest_kgate.device.cuda.device import CudaDevice
-
-    return CudaDevice(0)
-
-
-@pytest.fixture(scope="module")
-def workload():
-    import torch
-
-    return Workload(lambda seed: (torch.randn(1024, device="cuda"),), lambda inputs: torch.empty_like(inputs[0]))
-
-
 @pytest.mark.parametrize("ratio", [0.90, 1.0, 1.10])
 @pytest.mark.parametrize(("timer", "cycles", "tolerance"), [("graph", CYCLES, 0.01), ("queue", 10 * CYCLES, 0.01)])
 def test_known_ratio_of_spinning_kernels_is_measured(device, workload, timer, cycles, tolerance, ratio):

@@ -23,6 +23,7 @@ from typing import Any
 import pytest
 
 from pytest_kgate.profile.under_tool.launch_only import name_of
+from pytest_kgate.profile.under_tool.launch_only import skip_unless_on_gpu
 from pytest_kgate.profile.under_tool.launch_only import tell
 from pytest_kgate.profile.under_tool.variables import REFERENCES
 from pytest_kgate.profile.under_tool.variables import TOOL
@@ -64,8 +65,7 @@ def launch(item: pytest.Item, request: Request, device: Device) -> None:
     from pytest_kgate.device.arm import bind
     from pytest_kgate.device.arm import blame
 
-    if device.kind != "cuda" or getattr(request.candidate, "device_kind", "cuda") != "cuda":
-        pytest.skip(f"{os.environ[TOOL]} watches CUDA kernels, and the candidate does not run on a CUDA device")
+    skip_unless_on_gpu(request, device)
     problem = request.problem
     candidate = bind("candidate", problem.called(request.candidate), problem.params, problem.mutates)
     references = _references(problem, _raced(item.nodeid, request.call), device)
