@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
+import time
 
 import pytest
 import torch
@@ -98,6 +100,29 @@ def test_work_that_is_left_out_by_the_number_of_calls_is_the_launch_s_fault(peri
         return largest(x) if calls <= 5 or (calls % period > 0) is (period > 0) else skips(x)
 
     assert reason(now_and_then, skips, seed=8).startswith(BY_LAUNCH)
+
+
+def test_work_that_a_thread_does_after_the_call_is_the_launch_s_fault():
+    """As a busy machine may have it: late where the values of the race are drawn, in time where the check's are."""
+    calls = 0
+
+    def later(values, places, x):
+        start = time.perf_counter()
+        while time.perf_counter() - start < 0.02:
+            pass
+        for out, right in zip((values, places), largest(x), strict=True):
+            out.copy_(right)
+
+    def in_a_thread(x):
+        nonlocal calls
+        calls += 1
+        late = calls in (6, 7, 10)
+        answer = [part.zero_() if late else part for part in largest(x)]
+        if late:
+            threading.Thread(target=later, args=(*answer, x)).start()
+        return tuple(answer)
+
+    assert reason(in_a_thread, largest_from_the_end).startswith(BY_LAUNCH)
 
 
 def test_one_remembered_answer_is_the_launch_s_fault():

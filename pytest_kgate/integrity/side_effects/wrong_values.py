@@ -17,6 +17,7 @@ from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.errors import CandidateError
+from pytest_kgate.integrity.side_effects.background import busy_while_idle
 from pytest_kgate.integrity.side_effects.streams import Verify
 from pytest_kgate.integrity.side_effects.streams import out_of_order
 from pytest_kgate.problems.trees import tree
@@ -48,7 +49,8 @@ def why_wrong(
 
     Where values decide, two calls on them are wrong, one each on two draws of the check are right, and another one on
     them is wrong. What goes by the number of calls, such as work that is done every third time, comes out in another
-    order, and one remembered answer is not right for two draws.
+    order, and one remembered answer is not right for two draws. What a thread writes after the call has returned is
+    waited for: it is wrong or right as that thread was scheduled, and so never the values' fault.
     """
 
     def is_wrong(inputs: tuple[Any, ...]) -> bool:
@@ -82,6 +84,7 @@ def _answer(device: Device, arm: Arm, workload: Workload, inputs: tuple[Any, ...
     device.synchronize()
     result = arm.call(inputs, output)
     device.synchronize()
+    busy_while_idle()  # a thread may still write
     demand_data(result)
     answer = copied(result)
     device.synchronize()
