@@ -45,6 +45,8 @@ class Run:
 
     candidate: Floats
     reference: Floats
+    offset_sd: float = 0.0
+    """Standard deviation of an offset of the log ratio that all processes may share, as in `judge_rounds`."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ def judge_processes(gate: SpeedGate, runs: Sequence[Run], tick_seconds: float = 
             f"confidence: above the bound {gate.bound:g} by {percent(math.expm1(distance))}"
         )
     elif distance + half >= 0:
-        reason = _undecided(gate, ratio, distance, half, spread)
+        reason = _undecided(gate, ratio, distance, half, spread, _shared_offset(runs))
     else:
         reason = _classic(gate, medians, medians_half)
         verdict = Verdict.INCONCLUSIVE if reason else Verdict.PASS
@@ -169,14 +171,19 @@ def _interval(
 ) -> tuple[float, float, float]:
     """Mean, half-width and standard error over processes.
 
-    Where all processes agree exactly, the half-width is one tick of the timer.
+    Where all processes agree exactly, and share no offset, the half-width is one tick of the timer.
     """
     count = len(values)
-    mean, sd = float(np.mean(values)), float(np.std(values, ddof=1))
-    if sd < _ZERO_SPREAD:
+    mean, sd, offset = float(np.mean(values)), float(np.std(values, ddof=1)), _shared_offset(runs)
+    if sd < _ZERO_SPREAD and not offset:
         return mean, max(resolution(run.candidate, run.reference, tick_seconds) for run in runs), 0.0
-    se = sd / math.sqrt(count)
+    se = math.hypot(sd / math.sqrt(count), offset)
     return mean, -float(special.stdtrit(count - 1, alpha)) * se, se
+
+
+def _shared_offset(runs: Sequence[Run]) -> float:
+    """The largest of the processes' `offset_sd`: one that they share is not averaged out over them."""
+    return max(run.offset_sd for run in runs)
 
 
 def _p_value(distance: float, half: float, se: float, count: int) -> float:
@@ -210,7 +217,7 @@ def _classic(gate: SpeedGate, medians: float, half: float) -> str:
     return ""
 
 
-def _undecided(gate: SpeedGate, ratio: Interval, distance: float, half: float, spread: Spread) -> str:
+def _undecided(gate: SpeedGate, ratio: Interval, distance: float, half: float, spread: Spread, offset_sd: float) -> str:
     count = len(spread.means)
     sd = math.sqrt(spread.variance_of_means)
     what = (
@@ -220,7 +227,7 @@ def _undecided(gate: SpeedGate, ratio: Interval, distance: float, half: float, s
     )
     alpha = (1 - gate.confidence) / 2
     for wanted in range(count + 1, _MOST_WANTED + 1):
-        if -float(special.stdtrit(wanted - 1, alpha)) * sd / math.sqrt(wanted) < abs(distance):
+        if -float(special.stdtrit(wanted - 1, alpha)) * math.hypot(sd / math.sqrt(wanted), offset_sd) < abs(distance):
             return what + f"about {wanted} processes would decide it"
     return what + f"even {_MOST_WANTED} processes are unlikely to decide it: move the bound"
 

@@ -129,6 +129,14 @@ def test_recorded_races_are_judged_again_and_the_demand_is_said_to_come_late(tmp
     assert "FAIL: " in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("slowed", "verdict"), [(1.05, "PASS"), (1.2, "INVALID"), (None, "INVALID")])
+def test_an_isolated_candidate_is_charged_what_it_slowed_the_reference_by(tmp_path, capsys, slowed, verdict) -> None:
+    isolation = {"confined": None, "launched_by": "candidate", "calls_in_a_row": 4, "verified": 12}
+    record = {**speed_record(ratio=0.8), "isolation": {**isolation, "reference_slowed": slowed}}
+    cli.main(["gate", recorded(tmp_path / "records.json", record), "--speedup", "0.9"])
+    assert capsys.readouterr().out.startswith(f"{verdict}: ")
+
+
 def test_records_without_a_trusted_race_keep_their_verdict(tmp_path, capsys) -> None:
     assert cli.main(["gate", recorded(tmp_path / "records.json", *session()), "--speedup", "100"]) == 1
     said = capsys.readouterr().out

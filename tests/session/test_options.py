@@ -157,9 +157,8 @@ def test_option_of_the_session_cannot_be_set_for_one_test() -> None:
     )
 
 
-def test_isolated_candidate_is_timed_from_outside_and_in_one_process() -> None:
-    said = message(cli={"isolate": "true", "processes": "3"})
-    assert "isolate (--kgate-isolate) cannot go with processes=3 (--kgate-processes)" in said
+def test_isolated_candidate_is_timed_from_outside() -> None:
+    assert options({"isolate": "true", "processes": "3"}).processes == 3
     assert "cannot go with timer=queue (ini)" in message(cli={"isolate": "true"}, ini={"timer": "queue"})
     assert options({"isolate": "true", "timer": "wall", "device": "host"}).isolate
 

@@ -48,6 +48,18 @@ def test_verdict_says_what_the_processes_add_up_to(ratio, verdict, said):
     assert judgement.rounds == 480
 
 
+def test_an_offset_that_all_processes_share_is_not_averaged_out():
+    runs = _runs([-0.002, 0.001, 0.0, 0.002, -0.001], 0.945)
+    shared = [Run(run.candidate, run.reference, 0.005) for run in runs]
+    alone, spread = judge_processes(SpeedGate(0.95), runs)
+    judgement, _ = judge_processes(SpeedGate(0.95), shared)
+    assert (alone.verdict, judgement.verdict) == (Verdict.PASS, Verdict.INCONCLUSIVE)
+    half = t.ppf(0.975, 4) * math.hypot(0.005, math.sqrt(spread.variance_of_means / 5))
+    assert math.log(judgement.ratio.high / judgement.ratio.estimate) == pytest.approx(half)
+    assert judgement.p_value > alone.p_value
+    assert "even 50 processes are unlikely to decide it" in judgement.reason
+
+
 @pytest.mark.parametrize("confidence", [0.95, 0.975])
 def test_interval_is_that_of_a_t_test_over_the_processes(confidence):
     judgement, spread = judge_processes(SpeedGate(0.95, confidence=confidence), _runs([-0.01, 0.0, 0.002, 0.004]))

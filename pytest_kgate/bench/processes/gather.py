@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pytest_kgate.bench.processes.isolated import isolation_of
+from pytest_kgate.bench.processes.isolated import slowed_down
 from pytest_kgate.bench.race.race import Progress
 from pytest_kgate.bench.race.speed_of_light.judge import judge_light_processes
 from pytest_kgate.errors import KgateError
@@ -117,7 +119,8 @@ def _judged(record: Record, request: Request, found: Sequence[Record], light: Li
     limits: list[LimitFacts] = []
     if light is not None:
         shares = [run.candidate for run in runs]
-        by_light = None if light.demand is None else judge_light_processes(light.demand, shares, tick)
+        offset = max(run.offset_sd for run in runs)
+        by_light = None if light.demand is None else judge_light_processes(light.demand, shares, tick, offset)
         if by_light is not None and by_light.verdict is Verdict.INVALID:
             return _refused(
                 record, request, {**found[-1], "verdict": "INVALID", "reason": by_light.reason}, "all processes"
@@ -125,6 +128,11 @@ def _judged(record: Record, request: Request, found: Sequence[Record], light: Li
         limits = [light.limit(by_light, None)]
         notes += light.warnings(by_light, request.settings.cache)
     judged = record["correctness"] if request.must_be_right else None
+    isolation = isolation_of(record, found)
+    if isolation is not None:
+        record = {**record, "isolation": isolation}
+        slowed = slowed_down(isolation, gates) if overall_verdict(gates, judged) == "PASS" else None
+        gates = [{**gate, "verdict": "INVALID", "reason": slowed} for gate in gates] if slowed else gates
     warnings = dict.fromkeys([*record["warnings"], *(text for one in found for text in one["warnings"]), *notes])
     answer: Record = plain(
         {
@@ -147,7 +155,8 @@ def _timing_of(one: Record) -> TimingFacts:
 
 
 def _run(timing: TimingFacts) -> Run:
-    return Run(decode_samples(timing["candidate"]["samples"]), decode_samples(timing["reference"]["samples"]))
+    samples = [decode_samples(timing[arm]["samples"]) for arm in ("candidate", "reference")]
+    return Run(samples[0], samples[1], float(timing.get("offset_sd", 0.0)))
 
 
 def _notes(gate: SpeedGate, spread: Spread) -> list[str]:
@@ -173,6 +182,7 @@ def _timing(timings: Sequence[TimingFacts], found: Sequence[Record], runs: Seque
         "budget_seconds": first["budget_seconds"],
         "seconds_spent": sum(one["seconds_spent"] for one in timings),
         "tick_seconds": tick,
+        "offset_sd": max(run.offset_sd for run in runs),
         "retaken": sum(one["retaken"] for one in timings),
         "candidate": arm_facts(candidate),
         "reference": arm_facts(reference),

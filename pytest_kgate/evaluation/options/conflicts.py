@@ -27,12 +27,6 @@ def check_conflicts(options: Options) -> None:
             "records.",
             "Name two files.",
         )
-    if options.isolate and options.processes > 1:
-        raise UsageError(
-            f"{options.named('isolate')} cannot go with {options.named('processes')}: those processes "
-            "measure, and run the candidate.",
-            "Use one of them.",
-        )
     if options.grid_budget is not None and options.processes > 1:
         raise UsageError(
             f"{options.named('grid_budget')} cannot go with {options.named('processes')}: each process has the whole "

@@ -94,11 +94,16 @@ def judge_light(
     return judged if final or judged.verdict is not Verdict.INCONCLUSIVE else None
 
 
-def judge_light_processes(demand: LightDemand, runs: Sequence[Floats], tick_seconds: float) -> LightJudgement:
-    """The judgement on the rounds of several fresh processes, by a t interval over their mean log latencies."""
+def judge_light_processes(
+    demand: LightDemand, runs: Sequence[Floats], tick_seconds: float, offset_sd: float = 0.0
+) -> LightJudgement:
+    """The judgement on the rounds of several fresh processes, by a t interval over their mean log latencies.
+
+    `offset_sd` is that of an offset that they share.
+    """
     rounds = sum(len(run) for run in runs)
     gate = SpeedGate(1 / demand.gate.bound, confidence=demand.gate.confidence)
-    against = [Run(run, np.full_like(run, demand.floor.seconds)) for run in runs]
+    against = [Run(run, np.full_like(run, demand.floor.seconds), offset_sd) for run in runs]
     found, _ = judge_processes(gate, against, tick_seconds)
     if found.ratio is None:
         return LightJudgement(demand, Verdict.INVALID, found.reason, rounds)
