@@ -39,6 +39,10 @@ class SpeedGate:
     """`sequential`: the interval over blocks and the classic rule must both hold. `classic`: only the latter,
     once, at the end of the race; it knows PASS and FAIL only, and its error rate is not controlled."""
 
+    def at_least(self, confidence: float | None) -> SpeedGate:
+        """This gate at this confidence, where that is more than its own."""
+        return self if confidence is None else replace(self, confidence=max(self.confidence, confidence))
+
     def at_attempt(self, number: int) -> SpeedGate:
         """This gate with the confidence that the `number`-th run of its test must have, from 1.
 
@@ -55,6 +59,10 @@ class SpeedOfLightGate:
 
     bound: float
     confidence: float = 0.95
+
+    def at_least(self, confidence: float | None) -> SpeedOfLightGate:
+        """As `SpeedGate.at_least`."""
+        return self if confidence is None else replace(self, confidence=max(self.confidence, confidence))
 
     def at_attempt(self, number: int) -> SpeedOfLightGate:
         """This gate at the `number`-th run of its test, as `SpeedGate.at_attempt`."""

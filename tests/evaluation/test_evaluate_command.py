@@ -22,6 +22,7 @@ from record_schema import demand_valid_evaluation
 from record_schema import evaluation_schema_text
 
 from pytest_kgate import cli
+from pytest_kgate.evaluation.verb.session import waited_seconds
 from pytest_kgate.integrity.isolation.process.judge.guard import children
 from pytest_kgate.integrity.isolation.process.judge.guard import guard_process
 from pytest_kgate.system import procfs
@@ -67,9 +68,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def evaluate(folder: Path, warm: str, capfd: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
     """Run the verb, in a warm session, and hold to what is true of every outcome."""
 
-    def run(candidate: str, test: str = "test_it.py::test_it", *more: str) -> Answer:
+    def run(candidate: str | None, test: str = "test_it.py::test_it", *more: str) -> Answer:
         before = children()
-        status = cli.main(["evaluate", candidate, "--test", test, "--json", "-", *more])
+        status = cli.main(["evaluate", *filter(None, [candidate]), "--test", test, "--json", "-", *more])
         printed = capfd.readouterr()
         found = json.loads(printed.out)
         demand_valid_evaluation(found)
@@ -176,6 +177,31 @@ def test_test_that_fails_beside_the_gate_fails_the_candidate(evaluate):
 def test_worst_of_several_calls_counts(evaluate):
     found = evaluate("made.py:good", "test_it.py::test_twice").of(1, "FAIL", "time")
     assert (found["record"]["call"], found["ratio"]["bound"]) == (1, 0.001)
+
+
+def test_own_candidate_of_a_test_is_judged_with_all_its_calls(evaluate):
+    found = evaluate(None, "test_it.py::test_twice").of(1, "FAIL", "time")
+    assert [(one["candidate"]["name"], one["verdict"]) for one in found["records"]] == [
+        ("relu", "PASS"),
+        ("relu", "FAIL"),
+    ]
+    assert found["record"] == found["records"][1]
+
+
+def test_kernels_that_a_test_asks_for_are_named(evaluate, folder):
+    (folder / "test_mine.py").write_text("def test(kernels): kernels('mine.cpp', TILE=8)\n")
+    (folder / "mine.cpp").write_text(
+        BROKEN.replace("KGATE_EXPORT", "#ifndef TILE  // knob: rows\n#define TILE 4\n#endif\nKGATE_EXPORT", 1)
+    )
+    found = evaluate(None, "test_mine.py").of(2, "MISUSE", None, "mine(TILE=8) does not compile")
+    assert found["builds"] == [{"source": str(folder / "mine.cpp"), "knobs": {"TILE": 8}, "arch": None, "debug": False}]
+
+
+def test_waiting_for_the_device_is_not_of_the_candidates_time():
+    steps = [("build", 0.0), ("wait", 1.0), ("check", 4.0), ("time", 5.0), ("build", 6.0), ("wait", 7.0)]
+    notes = [*({"step": step, "at": at} for step, at in steps), {"step": "wait", "at": "now"}, {"told": ""}]
+    assert waited_seconds(notes, 9.0) == 5.0
+    assert waited_seconds([], 9.0) == 0.0
 
 
 def test_steps_behind_the_last_one_are_left_out(evaluate):

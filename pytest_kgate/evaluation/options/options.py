@@ -160,6 +160,14 @@ class Options:
         "How gates are judged: sequential holds its error rate; classic is the usual bootstrap of medians, once at the "
         "end of the race, whose error rate is not controlled.",
     )
+    confidence: float | None = option(
+        None,
+        "Judge every gate on the latency at this two-sided level at least, also where its marker asks for less: 0.975 "
+        "lets a gate pass falsely in 1.25 % of races, half as often as the default 0.95.",
+        parse=parse.rate,
+        allowed="a number between 0 and 1, such as 0.975",
+        metavar="LEVEL",
+    )
     integrity: str = choice(
         ("on", "off"),
         "Whether to look at what the candidate does beside its answer: settings it changes, other streams and threads, "

@@ -37,6 +37,19 @@ class Ratio(TypedDict):
     """What the ratio had to be below; null where nothing was demanded."""
 
 
+class BuildFacts(TypedDict):
+    """A kernel that the test has asked for."""
+
+    source: str
+    """The path of its source."""
+    knobs: dict[str, int]
+    """Compile-time constants that the test has chosen."""
+    arch: str | None
+    """The architecture that --kgate-arch names; null for the device's own."""
+    debug: bool
+    """Whether it was built with what it asserts on the device."""
+
+
 class Evaluation(TypedDict):
     """The outcome of one `kgate evaluate`."""
 
@@ -65,3 +78,7 @@ class Evaluation(TypedDict):
     """What ptxas reports of the deciding call's candidate, where that was compiled."""
     record: Record | None
     """Of the deciding call; null where none has ended."""
+    records: list[Record]
+    """Of all calls that have ended, in their order."""
+    builds: list[BuildFacts]
+    """The kernels that the tests have asked for, in their order, the same one each time."""

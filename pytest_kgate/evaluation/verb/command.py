@@ -34,13 +34,14 @@ _TERMINATED = 143
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the verb."""
     parser.description = (
-        "Judge a candidate by a test, which hands kbench this one in the place of its own: with its problem, its "
-        "markers and its options. The exit status is 0 where it passes, 1 where it does not, 2 where it was not judged "
-        "and is not at fault, 75 where another process kept the device."
+        "Judge a candidate by a test, which hands kbench this one in the place of its own (its own where none is "
+        "named), with its problem, its markers and its options. The exit status is 0 where it passes, 1 where it does "
+        "not, 2 where it was not judged and is not at fault, 75 where another process kept the device."
     )
     parser.add_argument(
         "file",
         metavar="FILE[:NAME]",
+        nargs="?",
         help="a kernel's source (.cu, .cpp), a function of a Python file (new.py:attention), or a solution of a "
         "published problem (new.py)",
     )
@@ -97,20 +98,25 @@ def _answer(options: argparse.Namespace) -> Evaluation:
         raise UsageError("--test is missing.", "Name the test that judges: --test tests/test_mine.py::test_it.")
     if sys.platform != "linux":
         raise UsageError("`kgate evaluate` ends what candidates leave by means of Linux.", "Use pytest there.")
-    path, _, name = (options.file, "", "") if Path(options.file).is_file() else options.file.rpartition(":")
+    where = None if options.file is None else _candidate(options.file)
+    arguments = [f"--kgate-until={options.until}", *["--kgate-isolate"] * options.isolate]
+    if limit < _LIMIT_SECONDS:  # else what the test and its options say of one step fits in
+        arguments.append(f"--kgate-timeout={limit / 2:g}")
+    arguments += options.pytest
+    before = signal.signal(signal.SIGTERM, _end)
+    try:
+        return answer_of(judged(Asked(where, options.test, tuple(arguments), limit)), limit)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _candidate(file: str) -> str:
+    """As --kgate-candidate takes it, from any folder; raises `UsageError` for what can be none."""
+    path, _, name = (file, "", "") if Path(file).is_file() else file.rpartition(":")
     if not path:  # no colon
         path, name = name, ""
     if not Path(path).is_file():
         raise UsageError(f"There is no file {path}.", "Give the file of a candidate.")
     if not path.endswith((".py", ".json")) and not is_source(path):  # pytest would take it for a module's name
         raise UsageError(f"{path} is named as no candidate is.", "Give a Python file (.py) or a kernel's source (.cu).")
-    arguments = [f"--kgate-until={options.until}", *["--kgate-isolate"] * options.isolate]
-    if limit < _LIMIT_SECONDS:  # else what the test and its options say of one step fits in
-        arguments.append(f"--kgate-timeout={limit / 2:g}")
-    arguments += options.pytest
-    where = str(Path(path).absolute()) + (f":{name}" if name else "")
-    before = signal.signal(signal.SIGTERM, _end)
-    try:
-        return answer_of(judged(Asked(where, options.test, tuple(arguments), limit)), limit)
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    return str(Path(path).absolute()) + (f":{name}" if name else "")

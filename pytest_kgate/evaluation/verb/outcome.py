@@ -44,6 +44,12 @@ def misuse(what: str, stage: Stage | None = None) -> Evaluation:
 
 def answer_of(ended: Ended, limit_seconds: float) -> Evaluation:
     """The worst of the test's calls, or how the session ended before there was any."""
+    answer = _judged(ended, limit_seconds)
+    answer["records"], answer["builds"] = list(ended.records), list(ended.builds)
+    return answer
+
+
+def _judged(ended: Ended, limit_seconds: float) -> Evaluation:
     steps = [step for step in ended.steps if step != "wait"]
     stage = cast("Stage | None", steps[-1] if steps else None)
     waiting = bool(ended.steps) and ended.steps[-1] == "wait"
@@ -157,4 +163,6 @@ def _answer(verdict: Any, stage: Stage | None, text: str, resources: Sequence[An
         "feedback": text,
         "resources": list(resources),
         "record": None,
+        "records": [],
+        "builds": [],
     }

@@ -10,12 +10,14 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
+from typing import cast
 
 from pytest_kgate.errors import KgateError
 from pytest_kgate.evaluation.verb.witness import STEPS
@@ -28,6 +30,7 @@ from pytest_kgate.system.child_process import signal_all
 if TYPE_CHECKING:
     from typing import IO
 
+    from pytest_kgate.evaluation.verb.answer import BuildFacts
     from pytest_kgate.report.record.record import Record
 
 
@@ -35,14 +38,14 @@ if TYPE_CHECKING:
 class Asked:
     """What is to be judged, and how."""
 
-    candidate: str
-    """As --kgate-candidate takes it."""
+    candidate: str | None
+    """As --kgate-candidate takes it; None for the test's own."""
     test: str
     """A node id, as pytest takes it."""
     arguments: tuple[str, ...]
     """More of them, for pytest."""
     limit_seconds: float
-    """After which the session is ended, whatever it does."""
+    """After which the session is ended, whatever it does; it may wait as long again for the device."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,8 @@ class Ended:
     """What became of each test: `outcome`, and what pytest has `told`."""
     records: Sequence[Record]
     """Of the calls that have ended."""
+    builds: Sequence[BuildFacts]
+    """The kernels that the test has asked for."""
     damaged: str
     """Why their file can't be read, as a sentence; empty where it can."""
     said: str
@@ -85,16 +90,14 @@ def judged(asked: Asked) -> Ended:
         notes, records = folder / "notes.jsonl", folder / "records.json"
         command = [sys.executable, "-m", "pytest", "-q", "-p", "pytest_kgate.evaluation.verb.witness"]
         command += ["-p", "no:cacheprovider", "--tb=short", f"--basetemp={folder / 'pytest'}"]
-        command += [asked.test, f"--kgate-json={records}", f"--kgate-candidate={asked.candidate}", *asked.arguments]
+        command += [asked.test, f"--kgate-json={records}", *asked.arguments]
+        command += [f"--kgate-candidate={asked.candidate}"] * (asked.candidate is not None)
         with (folder / "output").open("w+", encoding="utf-8", errors="replace") as output, guard_process():
             child = _start(command, _environment(folder, notes), output)
             with contextlib.suppress(ProcessLookupError):
                 resource.prlimit(child.pid, resource.RLIMIT_CORE, (0, 0))  # to write its memory to a disk takes long
-            status: int | None = None
             try:
-                status = child.wait(asked.limit_seconds)
-            except subprocess.TimeoutExpired:
-                pass
+                status = _wait(child, asked.limit_seconds, notes)
             finally:  # of Ctrl-C, too; what has left the group is ended by the guard
                 signal_all(child, signal.SIGKILL)
                 child.wait()
@@ -114,9 +117,45 @@ def judged(asked: Asked) -> Ended:
                 if {"outcome", "told"} <= line.keys()
             ],
             found,
+            [cast("BuildFacts", line) for line in noted if _is_build(line)],
             damaged,
             said,
         )
+
+
+def _wait(child: subprocess.Popen[bytes], limit_seconds: float, notes: Path) -> int | None:
+    """The status of a session that ends within its limit, or else None; it may wait as long again for the device."""
+    start = time.monotonic()
+    left = limit_seconds
+    while left > 0:
+        try:
+            return child.wait(left)
+        except subprocess.TimeoutExpired:
+            now = time.monotonic()
+            waited = min(waited_seconds(_notes(notes), now), limit_seconds)
+            left = start + limit_seconds + waited - now
+    return None
+
+
+def waited_seconds(notes: Sequence[Mapping[str, Any]], now: float) -> float:
+    """How long the calls have waited for the device, by the times at which their steps began."""
+    steps: list[tuple[str, float]] = [
+        (str(one["step"]), one["at"]) for one in notes if "step" in one and isinstance(one.get("at"), float)
+    ]
+    ends = [*(at for _, at in steps[1:]), now]
+    return sum(max(0.0, end - at) for (step, at), end in zip(steps, ends, strict=False) if step == "wait")
+
+
+def _is_build(note: Mapping[str, Any]) -> bool:
+    """A candidate can have written anything."""
+    return (
+        note.keys() == {"source", "knobs", "arch", "debug"}
+        and isinstance(note["source"], str)
+        and isinstance(note["knobs"], dict)
+        and all(isinstance(value, int) for value in note["knobs"].values())
+        and isinstance(note["arch"], str | None)
+        and isinstance(note["debug"], bool)
+    )
 
 
 def _environment(folder: Path, notes: Path) -> dict[str, str]:

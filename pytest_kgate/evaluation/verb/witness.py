@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,11 @@ class Witness:
 
     def step(self, step: str) -> None:
         """One of `STEPS` begins."""
-        self._write({"step": step})
+        self._write({"step": step, "at": time.monotonic()})
+
+    def built(self, source: Path, knobs: Mapping[str, int], arch: str | None, debug: bool) -> None:
+        """The test has a kernel built, or will as soon as it uses it: of this source, with these knobs."""
+        self._write({"source": str(source.absolute()), "knobs": dict(knobs), "arch": arch, "debug": debug})
 
     def stuck(self, complaint: str) -> None:
         """The session ends since the candidate does not return from native code."""

@@ -70,6 +70,17 @@ def test_gates_of_one_race_share_its_processes():
     assert any(warning.startswith("processes differ") for warning in record["warnings"])
 
 
+def test_another_error_rate_is_asked_of_all_processes_together():
+    loose, strict = SpeedGate(0.95), SpeedGate(0.95).at_least(0.9999)
+    assert strict.at_least(0.9) == strict
+    assert strict.at_least(None) == strict
+    gates = _run(_request(loose, dataclasses.replace(strict, bound=0.951)), 0.94)["gates"]
+    assert [gate["confidence"] for gate in gates] == [0.95, 0.9999]
+    widths = [gate["ratio"]["high"] - gate["ratio"]["low"] for gate in gates]
+    assert widths[1] > 4 * widths[0]
+    assert gates[1]["nominal_level"] == pytest.approx(5e-5)
+
+
 def test_verified_rounds_are_named_over_all_processes():
     probes = _run(_request(SpeedGate(0.95)), 0.8)["timing"]["probes"]
     assert len(probes["lots"]) == probes["verified"] > 4
