@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
 # What `make package` runs of the suite from the unpacked sdist; SUITE=tests runs all of it.
-SUITE ?= tests/session tests/statistics tests/build/compiler tests/test_readme.py
+SUITE ?= tests/session tests/statistics tests/build/compiler tests/test_readme.py tests/test_pages.py
 RUN := $(VENV)/bin/python -m
 CLANG_FORMAT = $$($(VENV)/bin/python -c "from clang_format import get_executable as find; print(find('clang-format'))")
 SCRIPTS = $$(grep -lE '^.!.*sh$$|shellcheck shell=' .ci/* .github/actions/*/*)

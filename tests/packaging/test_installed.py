@@ -1,4 +1,4 @@
-"""The wheel in an environment of its own, outside the tree: what a reader gets who follows the README."""
+"""The wheel in an environment of its own, outside the tree: what a reader gets who follows the pages."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from typing import Any
 
 import pytest
 from action_run import Job
-from readme import CUDA
-from readme import example
+from pages import CUDA
+from pages import README
+from pages import UNTRUSTED
+from pages import WRITING_TESTS
+from pages import example
 from sample_suite import RELU
 from sample_suite import fake_device
 
@@ -86,7 +89,7 @@ def reader(environment: Path, tmp_path: Path) -> Reader:
 
 
 def for_host(text: str) -> str:
-    """An example of the README as a small machine without a GPU passes it: the host's kernel, short, any speed."""
+    """An example of the pages as a small machine without a GPU passes it: the host's kernel, short, any speed."""
     text = text.replace('kernels("latency")', 'kernels("host")').replace(
         "Shape(1, 8, 2048, 64)", "Shape(1, 8, 256, 64)"
     )
@@ -108,14 +111,13 @@ def test_the_command_knows_its_version_and_the_kernels(reader: Reader) -> None:
     assert reader.run("kgate", "build", "host").startswith("host (")
 
 
-def test_the_first_example_is_raced(reader: Reader) -> None:
-    text = example("def test_latency(kbench, sdpa_oracle, kernels, shape)")
-    records = reader.race(for_host(text))
-    assert len(records) == 2
+def test_the_examples_of_the_readme_are_raced(reader: Reader) -> None:
+    records = reader.race(for_host(example(README, "def test_latency") + example(README, "def test_silu")))
+    assert [record["candidate"]["name"] for record in records] == ["host", "host", "my_silu"]
 
 
 def test_the_operator_example_is_raced(reader: Reader) -> None:
-    text = example("SILU = Problem(")
+    text = example(WRITING_TESTS, "SILU = Problem(")
     (record,) = reader.race(PRELUDE + SILU + for_host(text[text.index("SILU = Problem(") :]))
     assert record["candidate"]["name"] == "triton_silu"
 
@@ -131,7 +133,7 @@ def test_the_cuda_example_compiles(reader: Reader) -> None:
 
 def test_the_isolated_example_is_raced_in_a_process_of_its_own(reader: Reader) -> None:
     (reader.folder / "generated.py").write_text(GENERATED)
-    (record,) = reader.race(PRELUDE + for_host(example("generated.py:attention")), "--kgate-isolate")
+    (record,) = reader.race(PRELUDE + for_host(example(UNTRUSTED, "generated.py:attention")), "--kgate-isolate")
     assert "isolation" in record
 
 

@@ -97,7 +97,7 @@ def test_no_records_leave_only_the_ideas() -> None:
 
 
 @pytest.mark.parametrize(
-    ("page", "block", "format"), [("README.md", "h200", "markdown"), ("csrc/README.md", "ladder", "ladder")]
+    ("page", "block", "format"), [("docs/measured.md", "h200", "markdown"), ("csrc/README.md", "ladder", "ladder")]
 )
 def test_page_shows_what_the_committed_records_say(page, block, format, capsys) -> None:
     paths = sorted((ROOT / "benchmarks" / "h200").glob("perf-*.json"))
