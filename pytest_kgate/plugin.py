@@ -60,7 +60,7 @@ def pytest_configure(config: pytest.Config) -> None:
             from pytest_kgate.session.collection.chosen_shapes import ChosenShapes
 
             config.pluginmanager.register(ChosenShapes.of(options), "kgate-shapes")
-        if options.grid_budget is not None:
+        if options.grid_budget is not None and options.rounds is None:
             from pytest_kgate.session.collection.grid_budget import GridBudget
 
             session.grid_budget = GridBudget(options.grid_budget)

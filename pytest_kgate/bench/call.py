@@ -232,7 +232,7 @@ def _run(
                 judges, demand = request.process is None, builder.light.demand if builder.light else None
                 on_host = isolation is None and builder.memory.keeps_answers_on_host
                 plan = race.Plan(settings.budget, request.seed, request.precision, not judges, demand, on_host)
-                plan = replace(plan, percentile=settings.percentile)
+                plan = replace(plan, percentile=settings.percentile, rounds=settings.rounds)
                 builder.stopwatch = stopwatch
                 builder.advice = too_tight(builder.environment, stopwatch, request.speed)
                 if notice is not None:
@@ -270,7 +270,7 @@ def _run(
                     )
                     with spent("verify"):
                         builder.invalid = undone(workload, verify)
-                builder.invalid = builder.invalid or (builder.valid_race.invalid if request.times else None)
+                builder.invalid = builder.invalid or (builder.valid_race.invalid if request.judged_by_race else None)
                 if isolation and builder.may_pass:
                     builder.invalid = isolation.disturbed(builder.race.reference, builder.race.judgements)
             finally:

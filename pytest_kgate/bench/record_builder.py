@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from pytest_kgate.report.record.record import CandidateFacts
     from pytest_kgate.report.record.record import ProblemFacts
     from pytest_kgate.report.record.record import Record
-    from pytest_kgate.report.record.record import ReferenceFacts
 
 
 class RecordBuilder:
@@ -80,8 +79,13 @@ class RecordBuilder:
 
     @property
     def may_pass(self) -> bool:
-        """Whether a race was run, and check and gates have all passed; the integrity checks still follow."""
+        """Whether a race was run, and check and gates have all passed; the integrity checks still follow.
+
+        A race that only measures has nothing to pass.
+        """
         if self.invalid or self.correctness is None or self.race is None or not self.race.rounds:
+            return False
+        if self.request.measured:
             return False
         judged = (self.correctness.verdict, *(one.verdict for one in self.race.judgements))
         light = self.race.light
@@ -102,6 +106,8 @@ class RecordBuilder:
         weak = self.correctness.lets_idle_pass if self.correctness and self.request.settings.weak == "fail" else ""
         if weak and verdict == "PASS":
             verdict = "WEAK"
+        if verdict == "PASS" and self.request.measured:
+            verdict = "MEASURED"
         if self.selftest:
             verdict = "FAIL" if self.selftest.lived else "PASS"
         reasons = [
@@ -121,7 +127,7 @@ class RecordBuilder:
             "reason": next((reason for reason in reasons if reason), ""),
             "problem": _problem_facts(self.request.problem),
             "candidate": self._candidate_facts(),
-            "reference": _reference_facts(self.reference),
+            "reference": self.reference.to_dict() if self.reference else None,
             "sanitizer": self.request.sanitizer,
             "correctness": correctness,
             "gates": gates,
@@ -139,6 +145,8 @@ class RecordBuilder:
             record["seconds"] = dict(self.seconds)
         if self.memory:
             record["memory"] = self.memory.to_dict(self._given_up())
+        if self.request.measured:
+            record["measured"] = self.request.measured
         if self.request.asked:
             record["asked"] = self.request.asked
         if self.selftest:
@@ -243,7 +251,7 @@ class RecordBuilder:
             )
         if self.valid_race:
             warnings += self.valid_race.warnings
-            if self.valid_race.invalid and not self.request.times:
+            if self.valid_race.invalid and not self.request.judged_by_race:
                 warnings.append(f"not to be trusted: {self.valid_race.invalid}")
         if self.correctness and self.correctness.verdict is not Verdict.PASS and not self.request.must_be_right:
             warnings.append(f"the answer was not judged, but {self.correctness.reason}")
@@ -287,14 +295,3 @@ def _problem_facts(problem: Problem) -> ProblemFacts:
     if problem.published is not None:
         facts[problem.published.kind] = cast("Any", problem.published.to_dict())
     return facts
-
-
-def _reference_facts(reference: Reference | None) -> ReferenceFacts | None:
-    if reference is None:
-        return None
-    return {
-        "name": reference.name,
-        "backend": reference.backend,
-        "choices": dict(reference.choices),
-        "refused": dict(reference.refused),
-    }

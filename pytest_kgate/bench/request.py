@@ -19,10 +19,19 @@ from pytest_kgate.statistics.gates import SpeedOfLightGate
 if TYPE_CHECKING:
     from pytest_kgate.report.record.facts.asked import AskedFacts
     from pytest_kgate.report.record.facts.sanitizer import SanitizerFacts
+    from pytest_kgate.report.record.facts.timing import MeasuredFacts
     from pytest_kgate.report.record.record import Record
 
 UNVERIFIED = "kgate-unverified"
 """Name of a pytest plugin: with it, and with --kgate-integrity off, timed launches are not verified."""
+
+_NOT_LOOKED_AT = (
+    "a second race where the first was disturbed",
+    "side effects of the candidate",
+    "the clean process",
+    "sanitize, resources and metrics markers",
+)
+"""By a call that only measures a number of rounds: what only a gate that is to pass needs."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,8 @@ class Settings:
     """Fresh processes that each gate is raced in; 1, or 3 and more."""
     percentile: float | None = None
     """Of both arms' latency: the race goes on until it has an interval."""
+    rounds: int | None = None
+    """The race takes exactly so many, and nothing is judged on it; None for a race that is judged."""
     foreign_load: str = "invalid"
     """`invalid` or `warn`."""
     weak: str = "fail"
@@ -143,14 +154,29 @@ class Request:
         return bool(self.speed) or self.light is not None
 
     @property
+    def judged_by_race(self) -> bool:
+        """Whether a race that is not to be trusted makes the record INVALID."""
+        return self.times or self.settings.rounds is not None
+
+    @property
     def in_processes(self) -> bool:
         """Whether the race is run in several fresh processes, while this one checks and judges."""
         return self.process is None and self.settings.processes > 1 and self.races
 
     @property
+    def measured(self) -> MeasuredFacts | None:
+        """For the record of a call that only measures; None for others."""
+        rounds = self.settings.rounds
+        return None if rounds is None else {"rounds": rounds, "not_looked_at": list(_NOT_LOOKED_AT)}
+
+    @property
     def must_be_right(self) -> bool:
-        """Whether a wrong answer ends the call before its race; a call without gates measures wrong kernels too."""
-        return self.error is not None or (self.check and (self.times or self.settings.until == "check"))
+        """Whether a wrong answer ends the call before its race; a call without gates measures wrong kernels too.
+
+        Where a number of rounds is asked for, gates were left out, and no wrong kernel is measured.
+        """
+        judged = self.times or self.settings.until == "check" or self.settings.rounds is not None
+        return self.error is not None or (self.check and judged)
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,11 @@ def positive(caller: str, name: str, value: Any) -> float:
     return float(value)
 
 
+def without_judging(options: Options) -> Options:
+    """The options of a call that only measures: what asks for more rounds or processes gives way."""
+    return dataclasses.replace(options, processes=1, percentile=None)
+
+
 def settings_of(options: Options, **more: Any) -> Settings:
     """What the options of one call are to the bench, and `more` that no option says."""
     known = {field.name for field in dataclasses.fields(options)}

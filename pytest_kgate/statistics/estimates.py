@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_kgate.statistics.wording import seconds
+
 if TYPE_CHECKING:
     from pytest_kgate.statistics.gate_facts import IntervalFacts
 
@@ -119,9 +121,13 @@ def block_test(ratios: Floats) -> BlockTest:
     if spread < ZERO_SPREAD:
         return BlockTest(mean, 0.0, 0.0, rounds)
     observed = lag1(blocks)
-    r = min(max(observed + 1 / BLOCKS, 0.0), LARGEST_AUTOCORRELATION)
-    se = spread / math.sqrt(BLOCKS) * math.sqrt((1 + r) / (1 - r))
-    return BlockTest(mean, se, observed, rounds)
+    return BlockTest(mean, spread / math.sqrt(BLOCKS) * widening(observed), observed, rounds)
+
+
+def widening(autocorrelation: float, blocks: int = BLOCKS) -> float:
+    """What a standard error of so many block means is multiplied by, given their lag-1 autocorrelation as observed."""
+    r = min(max(autocorrelation + 1 / blocks, 0.0), LARGEST_AUTOCORRELATION)
+    return math.sqrt((1 + r) / (1 - r))
 
 
 def count_outliers(samples: Floats, tick_seconds: float = 0.0) -> int:
@@ -138,3 +144,28 @@ def count_outliers(samples: Floats, tick_seconds: float = 0.0) -> int:
     lower, upper = np.quantile(deviation, [0.25, 0.75])
     fence = 3 * (upper - lower) + tick_seconds / float(np.median(centre)) + ZERO_SPREAD
     return int(((deviation < lower - fence) | (deviation > upper + fence)).sum())
+
+
+def resolution(candidate: Floats, reference: Floats, tick_seconds: float) -> float:
+    """Half-width of the log ratio's interval where all blocks agree exactly: one tick of the timer on either arm.
+
+    Such samples hold no measure of their own error (a tick too coarse for the kernel, or a made-up clock
+    without noise), and a standard error of 0 would decide any gate. With a tick of 0 the ratio is taken
+    as exact.
+    """
+    return tick_seconds / float(np.median(candidate)) + tick_seconds / float(np.median(reference))
+
+
+def invalid_samples(arm: str, samples: Floats) -> str:
+    """Why these samples of an arm can't be judged (NaN, zero, below zero); empty where they can."""
+    low, high = (float(samples.min()), float(samples.max())) if samples.size else (1.0, 1.0)
+    if low > 0 and high < math.inf:  # false for NaN too
+        return ""
+    broken = int((~np.isfinite(samples)).sum())
+    if broken:
+        return f"{broken} of {samples.size} samples of the {arm} are not finite numbers: the timer failed"
+    count = int((samples <= 0).sum())
+    return (
+        f"{count} of {samples.size} net latencies of the {arm} are not positive (lowest {seconds(low)}): "
+        "the overhead that is taken off is as large as the kernel; time a larger problem"
+    )

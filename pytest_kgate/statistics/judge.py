@@ -11,6 +11,8 @@ from pytest_kgate.statistics import estimates
 from pytest_kgate.statistics import group_sequential
 from pytest_kgate.statistics.estimates import Floats
 from pytest_kgate.statistics.estimates import Interval
+from pytest_kgate.statistics.estimates import invalid_samples
+from pytest_kgate.statistics.estimates import resolution
 from pytest_kgate.statistics.gates import Judgement
 from pytest_kgate.statistics.gates import SpeedGate
 from pytest_kgate.statistics.gates import Verdict
@@ -163,16 +165,6 @@ def precise_enough(
     return interval is not None and interval.high / interval.estimate - 1 < relative_width
 
 
-def resolution(candidate: Floats, reference: Floats, tick_seconds: float) -> float:
-    """Half-width of the log ratio's interval where all blocks agree exactly: one tick of the timer on either arm.
-
-    Such samples hold no measure of their own error (a tick too coarse for the kernel, or a made-up clock
-    without noise), and a standard error of 0 would decide any gate. With a tick of 0 the ratio is taken
-    as exact.
-    """
-    return tick_seconds / float(np.median(candidate)) + tick_seconds / float(np.median(reference))
-
-
 def _checked(candidate: Floats, reference: Floats) -> tuple[Floats, Floats]:
     candidate = np.asarray(candidate, dtype=np.float64)
     reference = np.asarray(reference, dtype=np.float64)
@@ -180,21 +172,6 @@ def _checked(candidate: Floats, reference: Floats) -> tuple[Floats, Floats]:
         shapes = f"{candidate.shape} and {reference.shape}"
         raise ValueError(f"both arms must be (rounds, samples), not {shapes}")
     return candidate, reference
-
-
-def invalid_samples(arm: str, samples: Floats) -> str:
-    """Why these samples of an arm can't be judged (NaN, zero, below zero); empty where they can."""
-    low, high = (float(samples.min()), float(samples.max())) if samples.size else (1.0, 1.0)
-    if low > 0 and high < math.inf:  # false for NaN too
-        return ""
-    broken = int((~np.isfinite(samples)).sum())
-    if broken:
-        return f"{broken} of {samples.size} samples of the {arm} are not finite numbers: the timer failed"
-    count = int((samples <= 0).sum())
-    return (
-        f"{count} of {samples.size} net latencies of the {arm} are not positive (lowest {seconds(low)}): "
-        "the overhead that is taken off is as large as the kernel; time a larger problem"
-    )
 
 
 def _interval(mean: float, half: float, confidence: float) -> Interval:

@@ -17,13 +17,13 @@ from pytest_kgate.statistics import estimates
 from pytest_kgate.statistics.estimates import ZERO_SPREAD
 from pytest_kgate.statistics.estimates import Floats
 from pytest_kgate.statistics.estimates import Interval
+from pytest_kgate.statistics.estimates import invalid_samples
+from pytest_kgate.statistics.estimates import resolution
 from pytest_kgate.statistics.gates import Judgement
 from pytest_kgate.statistics.gates import SpeedGate
 from pytest_kgate.statistics.gates import Verdict
 from pytest_kgate.statistics.intervals.bootstrap import bootstrap_apart
 from pytest_kgate.statistics.intervals.welch import welch_freedom
-from pytest_kgate.statistics.judge import invalid_samples
-from pytest_kgate.statistics.judge import resolution
 from pytest_kgate.statistics.wording import counted
 from pytest_kgate.statistics.wording import percent
 

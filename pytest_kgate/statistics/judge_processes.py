@@ -18,12 +18,12 @@ from scipy import special
 from pytest_kgate.statistics import estimates
 from pytest_kgate.statistics.estimates import Floats
 from pytest_kgate.statistics.estimates import Interval
+from pytest_kgate.statistics.estimates import invalid_samples
+from pytest_kgate.statistics.estimates import resolution
 from pytest_kgate.statistics.gates import Judgement
 from pytest_kgate.statistics.gates import SpeedGate
 from pytest_kgate.statistics.gates import Verdict
 from pytest_kgate.statistics.intervals.student_t import p_below
-from pytest_kgate.statistics.judge import invalid_samples
-from pytest_kgate.statistics.judge import resolution
 from pytest_kgate.statistics.wording import percent
 
 if TYPE_CHECKING:

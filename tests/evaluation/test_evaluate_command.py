@@ -91,6 +91,14 @@ def test_candidate_that_passes(evaluate):
     assert found["record"]["candidate"]["name"] == "good"
 
 
+def test_so_many_rounds_measure_a_candidate_that_would_fail_and_one_that_is_wrong_is_not_timed(evaluate):
+    found = evaluate("made.py:slow", "test_it.py::test_fast", "--rounds", "3").of(0, "MEASURED", "time")
+    assert found["record"]["timing"]["rounds"] == 3
+    assert found["ratio"]["bound"] is None
+    assert 0 < found["score"] == pytest.approx(1 / found["ratio"]["high"])
+    assert evaluate("made.py:wrong", "test_it.py::test_it", "--rounds", "3").of(1, "WRONG", "check")["ratio"] is None
+
+
 def test_slow_candidate_has_a_score_and_hears_how_slow_it_is(evaluate):
     found = evaluate("made.py:slow", "test_it.py::test_fast").of(1, "FAIL", "time", "above the bound")
     assert 0 < found["score"] < 1
@@ -149,6 +157,8 @@ def test_busy_device_is_told_apart(evaluate):
         ("made.py:good", "test_it.py::test_broken", (), "nothing_of_the_kind"),
         ("made.py:good", "test_it.py::test_it", ("--until", "soon"), "cannot be 'soon'"),
         ("made.py:good", "test_it.py::test_it", ("--time-limit", "0"), "cannot be '0'"),
+        ("made.py:good", "test_it.py::test_it", ("--rounds", "1"), "cannot be '1'"),
+        ("made.py:good", "test_it.py::test_it", ("--rounds", "3", "--until", "check"), "cannot go with --until check"),
         ("made.py:good", "", (), "--test is missing"),
         ("it.cu", "test_it.py::test_it", (), "it.cu needs a CUDA device"),
     ],

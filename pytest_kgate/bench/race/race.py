@@ -35,6 +35,7 @@ from pytest_kgate.statistics.estimates import Interval
 from pytest_kgate.statistics.gates import Judgement
 from pytest_kgate.statistics.gates import SpeedGate
 from pytest_kgate.statistics.group_sequential import LOOKS
+from pytest_kgate.statistics.intervals.fixed_rounds import of_samples
 from pytest_kgate.statistics.intervals.percentiles import carries
 from pytest_kgate.statistics.judge import judge_rounds
 from pytest_kgate.statistics.judge import measure
@@ -66,6 +67,8 @@ class Plan:
     """What share of the measured roofline the candidate must reach; the race goes on until that is decided, too."""
     answers_on_host: bool = False
     """Whether answers of probes are brought to the host's memory, since a GPU has no room for them."""
+    rounds: int | None = None
+    """Exactly so many, whatever the budget: nothing is judged."""
     percentile: float | None = None
     """Of both arms' latency: go on, beyond the last look if need be, until it has an interval, as narrow as `precision`
     if there is one. The verdicts stay those of their looks."""
@@ -84,7 +87,8 @@ class Race:
     light: LightJudgement | None
     """On the share of the measured roofline; None where nothing is demanded of it."""
     ratio: Interval | None
-    """Of the latencies, at the latest look, whatever the gates demand; None before the first look."""
+    """Of the latencies, at the latest look, whatever the gates demand; None before the first look. Of a number of
+    rounds that was asked for, over all of them."""
     retaken: int
     probes: Probes
     """The launches on new values among the timed ones, which show whether those did the work."""
@@ -129,7 +133,7 @@ def run(
     samples = samples_of_a_round(stopwatch.sample_seconds, stopwatch.enough_seconds, plan.budget_seconds, gates)
     judges = bool(gates) or plan.light is not None
     measures = not judges and plan.precision is None and plan.percentile is None
-    budget = Budget(plan.budget_seconds, plan.all_rounds, measures=measures)
+    budget = Budget(plan.budget_seconds, plan.all_rounds, measures=measures, rounds=plan.rounds)
     rounds: list[Round] = []
     decided: dict[int, Judgement] = {}
     light: LightJudgement | None = None
@@ -137,7 +141,7 @@ def run(
     probes = Probes(on_host=plan.answers_on_host)
     seal = hashlib.blake2b()
     fastest = math.inf
-    most = LOOKS[-1] if plan.percentile is None else MOST_ROUNDS
+    most = plan.rounds or (LOOKS[-1] if plan.percentile is None else MOST_ROUNDS)
     while len(rounds) < most and budget.has_room(len(rounds), (begun := clock()) - start, fastest):
         number = len(rounds)
         order = shuffled_order(book.generator(Stream.ROUND_ORDER, number), samples, stopwatch.run_length)
@@ -149,6 +153,8 @@ def run(
         seal.update(rounds[-1].seconds.tobytes())
         if progress is not None:
             progress(Progress(len(rounds), clock() - start, _rough_ratio(rounds)))
+        if plan.rounds is not None:
+            continue
         if len(rounds) in LOOKS:
             _judge(rounds, gates, plan, stopwatch, decided)
             light = light or _light(rounds, plan, stopwatch)
@@ -170,13 +176,22 @@ def run(
         spent_seconds=spent,
         judgements=tuple(budget.explained(decided[index], spent) for index in range(len(gates))),
         light=light and budget.explained(light, spent),
-        ratio=measure(candidate, reference, offset_sd=stopwatch.offset_sd),
+        ratio=_ratio(candidate, reference, plan, stopwatch),
         retaken=sum(one.retaken for one in rounds),
         probes=probes,
         evidence={
             name: np.array([one.evidence[name] for one in rounds]) for name in (rounds[0].evidence if rounds else ())
         },
     )
+
+
+def _ratio(
+    candidate: NDArray[np.float64], reference: NDArray[np.float64], plan: Plan, stopwatch: Stopwatch
+) -> Interval | None:
+    if plan.rounds is None:
+        return measure(candidate, reference, offset_sd=stopwatch.offset_sd)
+    found = of_samples(candidate, reference, tick_seconds=stopwatch.tick_seconds, offset_sd=stopwatch.offset_sd)
+    return found and found.interval()
 
 
 def _sealed(one: Round) -> Round:

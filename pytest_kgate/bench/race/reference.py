@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Callable
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,9 @@ from pytest_kgate.errors import ProblemError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.integrity.side_effects.placement import placed
 from pytest_kgate.problems.problem import Problem
+
+if TYPE_CHECKING:
+    from pytest_kgate.report.record.record import ReferenceFacts
 
 _ROUNDS = 3
 _SAMPLES = 4
@@ -46,6 +50,15 @@ class Reference:
     """Median seconds of every reference that ran, by name."""
     refused: Mapping[str, str]
     """Why the others did not run."""
+
+    def to_dict(self) -> ReferenceFacts:
+        """The choice in built-in types, for the record."""
+        return {
+            "name": self.name,
+            "backend": self.backend,
+            "choices": dict(self.choices),
+            "refused": dict(self.refused),
+        }
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from pytest_kgate.bench.seeds import Stream
 from pytest_kgate.device.protocol import Reading
 from pytest_kgate.device.protocol import RoundSeeds
 from pytest_kgate.errors import TimingError
+from pytest_kgate.statistics.estimates import invalid_samples
 from pytest_kgate.statistics.gates import Judgement
 from pytest_kgate.statistics.gates import Verdict
 
@@ -75,8 +76,10 @@ def race_with_retry(
     """Race; race once more, with another seed and a new budget, where a disturbance counts or the timing broke off.
 
     With `accept_foreign_load`, other work on the machine becomes a warning, and does not count against the race.
-    Raises `TimingError` where the second race breaks off, too.
+    Raises `TimingError` where the second race breaks off, too. There is none for a plan of so many rounds.
     """
+    if plan.rounds is not None:
+        return _once(device, stopwatch, plan, progress)
     again = replace(plan, seed=SeedBook(plan.seed).page(Stream.SECOND_RACE).root)
     try:
         result, found = _watched(device, stopwatch, gates, plan, progress)
@@ -102,6 +105,22 @@ def race_with_retry(
         facts={**found.facts, "tries": tries},
         invalid=f"{still} (the second of two races)" if still else None,
         warnings=(*warnings, *borne, *found.warnings),
+    )
+
+
+def _once(
+    device: Device, stopwatch: Stopwatch, plan: race.Plan, progress: Callable[[race.Progress], None] | None
+) -> ValidRace:
+    """A race that only measures: what disturbed it becomes warnings, and samples without a ratio make it invalid."""
+    result, found = _watched(device, stopwatch, (), plan, progress)
+    return ValidRace(
+        race=result,
+        seed=plan.seed,
+        facts={**found.facts, "tries": [_try(plan, result, found)]},
+        invalid=None
+        if result.ratio
+        else invalid_samples("candidate", result.candidate) or invalid_samples("reference", result.reference),
+        warnings=(*(f"disturbed: {reason.text}" for reason in found.reasons), *found.warnings),
     )
 
 

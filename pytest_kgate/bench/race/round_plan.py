@@ -51,12 +51,16 @@ class Budget:
     """Whether every round is wanted that there is room for, also where that is too few for a look."""
     measures: bool
     """Whether nothing is judged, and no precision was asked for."""
+    rounds: int | None = None
+    """Exactly so many are taken, whatever they cost; None where the seconds count."""
 
     def has_room(self, rounds: int, spent: float, fastest: float) -> bool:
         """Whether to begin one more round after so many, which took `spent` seconds, and the fastest of them `fastest`.
 
         What other work on the machine slows down is the mean of a few rounds, and less the fastest.
         """
+        if self.rounds is not None:
+            return rounds < self.rounds
         if self.all_rounds or rounds < _FORETELLING:
             return spent < self.seconds
         if rounds < LOOKS[0]:

@@ -7,8 +7,8 @@ import numpy as np
 from pytest_kgate.errors import KgateError
 from pytest_kgate.evaluation.apart.measurement import Measurement
 from pytest_kgate.report import format as text
+from pytest_kgate.statistics.estimates import invalid_samples
 from pytest_kgate.statistics.intervals.percentiles import percentiles
-from pytest_kgate.statistics.judge import invalid_samples
 
 
 def lines(one: Measurement) -> list[str]:

@@ -40,6 +40,12 @@ def check_conflicts(options: Options) -> None:
             "process, which runs the candidate itself.",
             "Use one of them.",
         )
+    if options.rounds is not None and (judging := _beside_rounds(options)) is not None:
+        raise UsageError(
+            f"{options.named('rounds')} cannot go with {options.named(judging)}: a race of so many rounds only "
+            "measures, and decides nothing.",
+            "Use one of them.",
+        )
     if options.isolate and options.timer not in ("auto", "wall"):
         raise UsageError(
             f"{options.named('isolate')} cannot go with {options.named('timer')}: an isolated candidate "
@@ -52,6 +58,24 @@ def check_conflicts(options: Options) -> None:
             "process.",
             "Use rule=sequential, or processes=1.",
         )
+
+
+def _beside_rounds(options: Options) -> str | None:
+    """The first option that asks for more than a race that only measures has; None where there is none.
+
+    What a test or the ini file says of all sessions gives way: a search measures the tests that later judge.
+    """
+    asked = {
+        "processes": options.processes > 1,
+        "percentile": options.percentile is not None,
+        "grid_budget": options.grid_budget is not None,
+        "selftest": options.selftest,
+        "until": options.until != "time",
+        "profile": options.profile,
+        "profile_keep": options.profile_keep is not None,
+    }
+    gives_way = ("ini", "marker", "kbench")
+    return next((one for one, is_set in asked.items() if is_set and options.sources.get(one) not in gives_way), None)
 
 
 def check_device_has_timer(options: Options) -> None:

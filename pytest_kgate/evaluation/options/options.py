@@ -209,6 +209,14 @@ class Options:
         metavar="Q",
         per_test=True,
     )
+    rounds: int | None = option(
+        None,
+        "Measure only: check each candidate as always, race exactly this many rounds, and decide no gate. The record "
+        "has the ratio with its interval, and says what was not looked at.",
+        parse=parse.rounds,
+        allowed="2 to 960 rounds",
+        metavar="N",
+    )
     isolate: bool = switch(
         "Run each candidate in a process of its own, which can't change the verdict, and time it from outside: "
         "for code that is not to be trusted.",

@@ -50,6 +50,17 @@ def processes(value: object) -> int:
     return count
 
 
+def rounds(value: object) -> int:
+    """2 or more: one round tells nothing of its own error."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise ValueError(value)
+    count = int(value)
+    if not 2 <= count <= _MOST_ROUNDS:
+        raise ValueError(value)
+    return count
+
+
+_MOST_ROUNDS = 960
 _SECRET_DIGITS = 32
 
 

@@ -50,6 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--until", metavar="STEP", default="time", help="the last step: build, check or time; default: %(default)s"
     )
     parser.add_argument(
+        "--rounds", metavar="N", help="measure only: race exactly N rounds, which is quick, and judge no gate"
+    )
+    parser.add_argument(
         "--isolate", action="store_true", help="run the candidate in a process of its own: for code you don't trust"
     )
     parser.add_argument(
@@ -100,6 +103,13 @@ def _answer(options: argparse.Namespace) -> Evaluation:
         raise UsageError("`kgate evaluate` ends what candidates leave by means of Linux.", "Use pytest there.")
     where = None if options.file is None else _candidate(options.file)
     arguments = [f"--kgate-until={options.until}", *["--kgate-isolate"] * options.isolate]
+    if options.rounds is not None:
+        BY_NAME["rounds"].value(options.rounds, "--rounds")
+        if options.until != "time":
+            raise UsageError(
+                f"--rounds cannot go with --until {options.until}, which races nothing.", "Use one of them."
+            )
+        arguments.append(f"--kgate-rounds={options.rounds}")
     if limit < _LIMIT_SECONDS:  # else what the test and its options say of one step fits in
         arguments.append(f"--kgate-timeout={limit / 2:g}")
     arguments += options.pytest

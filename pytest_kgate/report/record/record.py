@@ -32,6 +32,7 @@ from pytest_kgate.report.record.facts.limits import LimitFacts
 from pytest_kgate.report.record.facts.limits import RooflineFacts
 from pytest_kgate.report.record.facts.memory import MemoryFacts
 from pytest_kgate.report.record.facts.sanitizer import SanitizerFacts
+from pytest_kgate.report.record.facts.timing import MeasuredFacts
 from pytest_kgate.report.record.facts.timing import TimingFacts
 from pytest_kgate.statistics.gate_facts import GateFacts
 from pytest_kgate.statistics.gate_facts import Number
@@ -158,7 +159,7 @@ class Record(TypedDict):
 
     ERROR: the candidate could not run. WRONG: its answer is not the exact one. WEAK: the check would also
     let an answer without any work pass. NOT MEASURED: what a limit is about could not be measured. MEASURED: nothing
-    was demanded.
+    was demanded, or no verdict was asked for.
     """
     reason: str
     """Why the verdict is not PASS; empty where it is."""
@@ -187,6 +188,8 @@ class Record(TypedDict):
     """
     timing: TimingFacts | None
     """The race; null where it did not happen."""
+    measured: NotRequired[MeasuredFacts]
+    """Under --kgate-rounds: the call only measured."""
     counters: NotRequired[CountersFacts]
     """What Nsight Compute counted in a run beside the race; missing where nobody asked for it."""
     insights: NotRequired[list[InsightFacts]]

@@ -144,7 +144,7 @@ VERDICTS: Mapping[RecordVerdict, VerdictRow] = MappingProxyType(
                 "MEASURED",
                 rank=8,
                 reported="passed",
-                meaning="nothing was demanded",
+                meaning="nothing was demanded, or `--kgate-rounds` asked for no verdict",
                 style="cyan",
             ),
         )

@@ -185,6 +185,7 @@ def clean_look(room: CleanRoom | None, request: Request, device: Device) -> Iter
     asked = chosen.clean == "on" or (chosen.clean == "auto" and device.kind == "host")
     off = not asked or chosen.integrity == "off" or chosen.isolate or chosen.selftest
     measures = not (request.times or request.error) or request.process is not None or request.in_processes
+    measures = measures or chosen.rounds is not None
     if off or measures or room is None or sys.platform != "linux" or not is_real(device):
         yield None
         return

@@ -18,10 +18,10 @@ import numpy as np
 from pytest_kgate.statistics import group_sequential
 from pytest_kgate.statistics.estimates import Floats
 from pytest_kgate.statistics.estimates import Interval
+from pytest_kgate.statistics.estimates import invalid_samples
 from pytest_kgate.statistics.gates import SpeedGate
 from pytest_kgate.statistics.gates import SpeedOfLightGate
 from pytest_kgate.statistics.gates import Verdict
-from pytest_kgate.statistics.judge import invalid_samples
 from pytest_kgate.statistics.judge import measure
 from pytest_kgate.statistics.judge_processes import Run
 from pytest_kgate.statistics.judge_processes import judge_processes

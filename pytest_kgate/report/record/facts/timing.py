@@ -202,6 +202,15 @@ class ProbesFacts(TypedDict):
     """
 
 
+class MeasuredFacts(TypedDict):
+    """Of a call that only measures, in a number of rounds that was asked for: no gate was judged."""
+
+    rounds: Annotated[int, ">= 2"]
+    """That were asked for."""
+    not_looked_at: list[str]
+    """What a gate that is to pass would have been looked at for besides."""
+
+
 class TimingFacts(TypedDict):
     """The race."""
 
@@ -234,7 +243,7 @@ class TimingFacts(TypedDict):
     outliers: OutlierFacts
     """Samples that stand far from their round."""
     ratio: NotRequired[IntervalFacts | None]
-    """The interval of the latency ratio where no gate is set."""
+    """The interval of the latency ratio where no gate is set, or none was to be judged."""
     evidence: NotRequired[EvidenceFacts]
     """What tells whether the race can be trusted; empty where several processes have theirs."""
     processes: NotRequired[list[ProcessFacts]]
