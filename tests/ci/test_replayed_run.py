@@ -94,5 +94,6 @@ def _masked(text: str) -> str:
     """Without what differs from machine to machine, and without what failures say, which has tests of its own."""
     text = re.sub(r"(?s)(```text\n[^\n]*\n).*?```", r"\1...\n```", text)
     text = re.sub(r"\d+(\.\d+)?(e[+-]\d+)?(?= (?:[nmu]?s|rounds?|of \d+ rounds)\b)", "N", text)
+    text = re.sub(r"N us( \[N us, N us\]|, at most N us)|- \(\d+ more samples\)", "PERCENTILE", text)
     text = re.sub(r"\d+\.\d+x?|\d+ %|\d+ of N rounds", "N", text)
     return re.sub(r"(?m)^.*fake timer.*$", "WHERE AND WHEN", text)

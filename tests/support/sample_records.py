@@ -11,7 +11,7 @@ import numpy as np
 
 from pytest_kgate.report.record.facts.limits import LimitFacts
 from pytest_kgate.report.record.record import Record
-from pytest_kgate.report.record.samples import encode_samples
+from pytest_kgate.report.record.samples import arm_facts
 from pytest_kgate.report.record.values import plain
 from pytest_kgate.report.record.verdicts import overall_verdict
 from pytest_kgate.statistics import estimates
@@ -67,8 +67,8 @@ def speed_record(
             "seconds_spent": 0.41,
             "tick_seconds": 3.2e-9,
             "retaken": 0,
-            "candidate": _arm(candidate),
-            "reference": _arm(reference),
+            "candidate": arm_facts(candidate),
+            "reference": arm_facts(reference),
             "overhead_seconds": {"candidate": 1.2e-6, "reference": 1.3e-6},
             "ratio_of_medians": float(np.median(candidate) / np.median(reference)),
             "outliers": {"candidate": estimates.count_outliers(candidate), "reference": 3},
@@ -199,12 +199,6 @@ def correctness(error: float | None = 4.9e-4, wrong_kinds: tuple[str, ...] = ("n
         "reference_error": 4.1e-4,
         "worst": None,
     }
-
-
-def _arm(samples: Any) -> dict[str, Any]:
-    p10, median, p90 = (float(value) for value in np.quantile(samples, [0.1, 0.5, 0.9]))
-    encoded = encode_samples(samples)
-    return {"median_seconds": median, "p10_seconds": p10, "p90_seconds": p90, "samples": encoded}
 
 
 def _record(test: str, call: int, warnings: tuple[str, ...]) -> Record:

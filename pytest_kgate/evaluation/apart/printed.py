@@ -22,11 +22,11 @@ def lines(one: Measurement) -> list[str]:
     where = gpu.get("name") or cpu.get("model") or one.environment.get("device", "")
     processes = f" in {text.counted(len(one.runs), 'process')}" if len(one.runs) > 1 else ""
     low, median, high = (text.seconds(float(value)) for value in np.quantile(samples, [0, 0.5, 1]))
-    shown = [f"p{found.quantile * 100:g} {text.percentile(found.to_dict())}" for found in percentiles(samples)]
+    shown = text.percentiles(found.to_dict() for found in percentiles(samples))
     answers = "right answers" if one.checked else "answers not checked"
     return [
         f"{one.arm} on {one.problem}: median {median}, min {low}, max {high}",
-        f"  {'; '.join(shown)}",
+        f"  {shown}",
         f"  {text.counted(samples.size, 'sample')}{processes}, {one.timer} timer, {one.cache} cache, {where}",
         f"  {answers}",
         *(f"  warning: {warning}" for warning in one.warnings),

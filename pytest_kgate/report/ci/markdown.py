@@ -16,6 +16,7 @@ from pytest_kgate.report.ci.worst_first import Judged
 from pytest_kgate.report.ci.worst_first import worst_first
 from pytest_kgate.report.page.markdown import conditions
 from pytest_kgate.report.page.markdown import grid
+from pytest_kgate.report.page.percentiles import table as percentile_table
 from pytest_kgate.report.record.verdicts import VERDICTS
 from pytest_kgate.report.text.failure import failure_text
 from pytest_kgate.report.together.grids import grids_of
@@ -49,6 +50,9 @@ _GRIDS = 20
 """Grids of shapes that are told, a line each."""
 
 _WIDTH = 100
+
+_MISSED_TITLE = "What was demanded and measured"
+_PERCENTILES_TITLE = "Percentiles of latency, with intervals or how many more samples these take"
 
 _MARKS = {"passed": "\N{WHITE HEAVY CHECK MARK}", "failed": "\N{CROSS MARK}"}
 _OTHER_MARK = "\N{WARNING SIGN}\N{VARIATION SELECTOR-16}"
@@ -96,7 +100,8 @@ def _page(
     top += "".join(f"- {untrusted.words(one.line)}\n" for one in grids[:_GRIDS])
     top += (_left_out(len(grids) - _GRIDS, "grid") if len(grids) > _GRIDS else "") + ("\n" if grids else "")
     bottom = "\n" + "\n".join(_conditions(records)) + "\n" + _link(os.environ)
-    room -= size(top) + size(bottom) + size(_left_out(len(judged), "row")) + size(_folded("", len(judged)))
+    room -= size(top) + size(bottom) + size(_left_out(len(judged), "row"))
+    room -= sum(size(_folded(title, "", len(judged), "test")) for title in (_MISSED_TITLE, _PERCENTILES_TITLE))
     head, *rows = _table(judged)
     shown = _that_fit([head, *rows], room, size)
     top += "".join(shown) + _left_out(len(rows) + 1 - len(shown), "row")
@@ -106,8 +111,18 @@ def _page(
         key=lambda record: VERDICTS[record["verdict"]].rank,
     )
     fitting = _that_fit(map(_detail, missed), room, size)
-    folded = _folded("".join(fitting), len(missed) - len(fitting)) if missed else ""
-    return top + folded + bottom
+    if missed:
+        top += _folded(_MISSED_TITLE, "".join(fitting), len(missed) - len(fitting), "test")
+    room -= sum(map(size, fitting))
+    races = percentile_table(_worst_records(judged), untrusted.code)
+    fitting = _that_fit(races, room, size)
+    if races:
+        top += _folded(_PERCENTILES_TITLE, "".join(fitting), len(races) - max(1, len(fitting)), "race")
+    return top + bottom
+
+
+def _worst_records(judged: Iterable[Judged]) -> list[Record]:
+    return list({id(one.record): one.record for one in judged}.values())
 
 
 def _policy(findings: Sequence[Finding]) -> str:
@@ -199,9 +214,9 @@ def _detail(record: Record) -> str:
     return f"{untrusted.code(record['test'])}\n\n{untrusted.block(failure_text(record, _WIDTH))}\n"
 
 
-def _folded(inner: str, left_out: int) -> str:
-    missing = _left_out(left_out, "test")
-    return f"\n<details><summary>What was demanded and measured</summary>\n\n{inner}{missing}\n</details>\n"
+def _folded(title: str, inner: str, left_out: int, what: str) -> str:
+    missing = _left_out(left_out, what)
+    return f"\n<details><summary>{title}</summary>\n\n{inner}{missing}\n</details>\n"
 
 
 def _conditions(records: Sequence[Record]) -> list[str]:

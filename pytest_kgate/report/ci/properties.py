@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import TypeAlias
 
 from pytest_kgate.report import format as text
+from pytest_kgate.report.ci.rows import percentile_figures
 from pytest_kgate.report.record.record import Record
+from pytest_kgate.report.record.values import finite
 from pytest_kgate.report.rows import Row
 from pytest_kgate.report.rows import gate_rows
 from pytest_kgate.report.rows import quantile_name
@@ -22,8 +23,9 @@ def properties_of(record: Record) -> list[tuple[str, Value]]:
     """Names and values, such as `kgate.ratio` and 0.454; times are seconds.
 
     A second call's names begin with `kgate.2.`, those of a gate on the p90 with `kgate.p90.`, and those of a second
-    gate on one quantile with `kgate.below_0.95.`. Limits are `kgate.limit.registers` and so on, in their own units;
-    a second one on the same value is `kgate.limit.dram.at_least_0.9`.
+    gate on one quantile with `kgate.below_0.95.`. Percentiles of latency have names as in CSV:
+    `kgate.candidate_p99_low`. Limits are `kgate.limit.registers` and so on, in their own units; a second one on the
+    same value is `kgate.limit.dram.at_least_0.9`.
     """
     call = f"{record['call'] + 1}." if record["call"] else ""
     rows = gate_rows(record)
@@ -38,6 +40,8 @@ def properties_of(record: Record) -> list[tuple[str, Value]]:
     correctness = record["correctness"]
     if correctness is not None and all(row.error is None for row in rows):
         found += [(f"{PREFIX}{call}{name}", value) for name, value in _finite("error", correctness["candidate_error"])]
+    for figure, value in percentile_figures(record).items():
+        found += [(f"{PREFIX}{call}{name}", value) for name, value in _finite(figure, value)]
     for limit in record.get("limits", ()):
         name = f"{PREFIX}{call}limit.{limit['name']}"
         if name in seen:
@@ -65,6 +69,7 @@ def _figures(row: Row) -> Iterator[tuple[str, Value]]:
 
 
 def _finite(name: str, value: float | str | None) -> Iterator[tuple[str, Value]]:
-    """The figure, where there is one: JSON has no number for others."""
-    if value is not None and math.isfinite(float(value)):
-        yield name, value if isinstance(value, int) else float(value)
+    """The figure, where there is one."""
+    found = finite(value)
+    if found is not None:
+        yield name, value if isinstance(value, int) else found

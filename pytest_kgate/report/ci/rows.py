@@ -5,14 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
+from typing import Any
 from typing import TypeAlias
 
 from pytest_kgate.report.ci.untrusted import cell
 from pytest_kgate.report.ci.untrusted import visible
-from pytest_kgate.report.rows import number
+from pytest_kgate.report.record.samples import percentiles_of
+from pytest_kgate.report.record.values import finite
 from pytest_kgate.report.rows import rows_of
 
 if TYPE_CHECKING:
@@ -22,7 +24,16 @@ if TYPE_CHECKING:
 Value: TypeAlias = str | float | None
 
 _PERCENTILES = (0.5, 0.9, 0.95, 0.99)
-"""Of each arm's latency, as records have them."""
+"""Of each arm's latency, as all records have them."""
+
+_OF_PERCENTILES = {
+    "seconds": "estimate_seconds",
+    "low": "low_seconds",
+    "high": "high_seconds",
+    "upper": "upper_seconds",
+    "more_samples": "missing_samples",
+}
+"""The columns of each, and how records call them."""
 
 COLUMNS = (
     *("test", "call", "attempt", "started", "candidate", "problem", "dtype", "reference", "backend"),
@@ -32,11 +43,12 @@ COLUMNS = (
         f"{arm}_p{100 * quantile:g}_{what}"
         for arm in ("candidate", "reference")
         for quantile in _PERCENTILES
-        for what in ("seconds", "low", "high")
+        for what in _OF_PERCENTILES
     ),
 )
 """In this order. What a row has no value for is empty in CSV, null in JSON. Of a percentile `low` and `high` are the
-ends of its interval, where the samples can carry one."""
+ends of its interval, `upper` its bound on one side, where the samples can carry them, and `more_samples` how many more
+such a bound takes."""
 
 
 def as_csv(records: Iterable[Record]) -> str:
@@ -66,29 +78,25 @@ def _values(record: Record, row: Row) -> tuple[Value, ...]:
     return (
         *(visible(record["test"]), record["call"], record.get("attempt", 1), record["started"]),
         *(visible(one) for one in (row.candidate, row.problem, row.dtype, row.reference, row.backend)),
-        *(_finite(one) for one in (row.candidate_seconds, row.reference_seconds, row.ratio)),
-        *(_finite(one) for one in row.ends or (None, None)),
-        *(_finite(row.confidence), _finite(limit["bound"] if limit else row.bound), _finite(row.error)),
-        *((limit["name"], _finite(limit["value"]), limit["sense"], limit["unit"]) if limit else (None,) * 4),
+        *(finite(one) for one in (row.candidate_seconds, row.reference_seconds, row.ratio)),
+        *(finite(one) for one in row.ends or (None, None)),
+        *(finite(row.confidence), finite(limit["bound"] if limit else row.bound), finite(row.error)),
+        *((limit["name"], finite(limit["value"]), limit["sense"], limit["unit"]) if limit else (None,) * 4),
         *(row.rounds, row.verdict, visible(limit["reason"] if limit else record["reason"]), row.notes),
         visible(str(gpu.get("name") or cpu.get("model") or "")),
-        *_percentiles(record),
+        *percentile_figures(record).values(),
     )
 
 
-def _percentiles(record: Record) -> list[float | None]:
+def percentile_figures(record: Record) -> dict[str, float | None]:
+    """All columns of percentiles, `candidate_p99_seconds` and so on; None where there is no such number."""
     timing = record["timing"]
-    found: list[float | None] = []
-    for arm in (timing["candidate"], timing["reference"]) if timing else (None, None):
-        known = {one["quantile"]: one for one in arm.get("percentiles", ())} if arm else {}
+    found: dict[str, float | None] = {}
+    arms = (("candidate", timing["candidate"]), ("reference", timing["reference"])) if timing else ()
+    for name, arm in arms or (("candidate", None), ("reference", None)):
+        known: dict[float, Mapping[str, Any]] = {one["quantile"]: {**one} for one in percentiles_of(arm)} if arm else {}
         for quantile in _PERCENTILES:
-            one = known.get(quantile)
-            if one is None:
-                found += (None, None, None)
-            else:
-                found += (_finite(number(one["estimate_seconds"])), one["low_seconds"], one["high_seconds"])
+            facts = known.get(quantile, {})
+            start = f"{name}_p{100 * quantile:g}"
+            found |= {f"{start}_{what}": finite(facts.get(key)) for what, key in _OF_PERCENTILES.items()}
     return found
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None

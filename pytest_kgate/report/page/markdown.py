@@ -38,14 +38,14 @@ def grid(
     What cells hold is escaped so that it shows as it is, unless `cells_are_markdown` (links, bold words).
     """
     head = list(head)
-    shown = [[cell if cells_are_markdown else _escaped(cell) for cell in row] for row in (head, *rows)]
+    shown = [[cell if cells_are_markdown else escaped(cell) for cell in row] for row in (head, *rows)]
     ruler = ["---:" if title in right else "---" for title in head]
     return "".join(f"| {' | '.join(row)} |\n" for row in (shown[0], ruler, *shown[1:]))
 
 
 def conditions(records: Iterable[Record]) -> str:
     """An empty line, then one for each device and setting that the records were measured on; empty without records."""
-    lines = [_escaped(line) for line in conditions_of(records)]
+    lines = [escaped(line) for line in conditions_of(records)]
     return "\n" + "  \n".join(lines) + "\n" if lines else ""
 
 
@@ -104,7 +104,8 @@ def _cells(row: Row) -> tuple[str, ...]:
     )
 
 
-def _escaped(cell: str) -> str:
+def escaped(cell: str) -> str:
+    """The text as a cell that shows it as it is."""
     return re.sub(r"([|<*_`\\])", r"\\\1", " ".join(cell.split()))
 
 

@@ -53,18 +53,23 @@ def decode_samples(encoded: SamplesFacts) -> NDArray[np.float64]:
         ) from error
 
 
-def arm_facts(samples: NDArray[np.float64]) -> ArmFacts:
-    """One arm of a record, from all its samples, (rounds, samples) net seconds."""
+def arm_facts(samples: NDArray[np.float64], percentile: float | None = None) -> ArmFacts:
+    """One arm of a record, from all its samples, (rounds, samples) net seconds.
+
+    `percentile` is one that was asked for beside those that all records have.
+    """
     import numpy as np
 
+    from pytest_kgate.statistics.intervals.percentiles import PERCENTILES
     from pytest_kgate.statistics.intervals.percentiles import percentiles
 
     p10, median, p90 = np.quantile(samples, [0.1, 0.5, 0.9]).tolist()
+    wanted = sorted({*PERCENTILES, *([] if percentile is None else [percentile])})
     return {
         "median_seconds": median,
         "p10_seconds": p10,
         "p90_seconds": p90,
-        "percentiles": [one.to_dict() for one in percentiles(samples)] if np.isfinite(samples).all() else [],
+        "percentiles": [one.to_dict() for one in percentiles(samples, wanted)] if np.isfinite(samples).all() else [],
         "samples": encode_samples(samples),
     }
 
@@ -72,13 +77,18 @@ def arm_facts(samples: NDArray[np.float64]) -> ArmFacts:
 def percentiles_of(arm: ArmFacts) -> list[PercentileFacts]:
     """p50, p90, p95 and p99 of an arm, as its record has them, or from its samples in records of older versions.
 
-    Empty where samples are not finite numbers. Raises `KgateError` where they can't be decoded.
+    A record has the one that was asked for, too.
+
+    Empty where samples are not finite numbers, or where an older record is read by a Python without NumPy and SciPy.
+    Raises `KgateError` where they can't be decoded.
     """
-    import numpy as np
-
-    from pytest_kgate.statistics.intervals.percentiles import percentiles
-
     if "percentiles" in arm:
         return arm["percentiles"]
+    try:
+        import numpy as np
+
+        from pytest_kgate.statistics.intervals.percentiles import percentiles
+    except ImportError:
+        return []
     samples = decode_samples(arm["samples"])
     return [one.to_dict() for one in percentiles(samples)] if samples.size and np.isfinite(samples).all() else []

@@ -32,6 +32,11 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
+def finite(value: float | str | None) -> float | None:
+    """A number where it is one, for what has no others, such as JSON and CSV; `value` may be as records write it."""
+    return float(value) if value is not None and math.isfinite(float(value)) else None
+
+
 def now() -> str:
     """The time as records write it: ISO 8601 with the zone, to the microsecond."""
     return datetime.datetime.now(datetime.timezone.utc).isoformat()

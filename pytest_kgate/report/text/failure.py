@@ -227,8 +227,8 @@ def _quantiles(record: Record, whole: bool) -> str:
         return ""
     lines = []
     for name, arm in (("candidate", timing["candidate"]), ("reference", timing["reference"])):
-        found = [f"p{one['quantile'] * 100:g} {text.percentile(one)}" for one in percentiles_of(arm)]
-        lines += [f"{name} {'; '.join(found)}"] if found else []
+        found = text.percentiles(percentiles_of(arm))
+        lines += [f"{name} {found}"] if found else []
     return "\n".join(lines)
 
 

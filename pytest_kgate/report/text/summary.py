@@ -14,8 +14,10 @@ from pytest_kgate.report import format as text
 from pytest_kgate.report.record.verdicts import VERDICTS
 from pytest_kgate.report.rows import Row
 from pytest_kgate.report.rows import rows_of
+from pytest_kgate.report.text.below_table.percentiles import asked_for
+from pytest_kgate.report.text.below_table.percentiles import percentile_lines
+from pytest_kgate.report.text.below_table.warnings import warning_lines
 from pytest_kgate.report.text.render import table_lines
-from pytest_kgate.report.text.warnings import warning_lines
 from pytest_kgate.report.together.grids import grids_of
 
 if TYPE_CHECKING:
@@ -55,10 +57,11 @@ class _Layout:
     """Whether it is taken only where it cuts no name, since the next shows as much and has more room for them."""
 
 
-def summary_table(records: Sequence[Record], width: int = 100, color: bool = False) -> str:
+def summary_table(records: Sequence[Record], width: int = 100, color: bool = False, percentiles: bool = False) -> str:
     """The table of all gates, what its drawing means, grids of shapes, the warnings, the count of verdicts.
 
-    No line of the table is longer than `width` characters, down to 60.
+    Percentiles of latency stand there where a race went on for one, or `percentiles` asks for those of all. No line of
+    the table is longer than `width` characters, down to 60.
     """
     if not records:
         return ""
@@ -78,6 +81,7 @@ def summary_table(records: Sequence[Record], width: int = 100, color: bool = Fal
         parts.append(f"! is the bound, [=|=] the interval, < > are further off; one character is {100 * step:g} %")
     for grid in grids_of(records):
         parts += textwrap.wrap(grid.line, width, subsequent_indent="  ", break_on_hyphens=False)
+    parts += percentile_lines(records if percentiles else asked_for(records), width)
     parts += warning_lines(records, width)
     parts += textwrap.wrap(_counts(rows), width)
     return "\n".join(parts)

@@ -24,6 +24,7 @@ from pytest_kgate.report.page import counters
 from pytest_kgate.report.page import insights
 from pytest_kgate.report.page import ladder
 from pytest_kgate.report.page import markdown
+from pytest_kgate.report.page import percentiles
 from pytest_kgate.report.record.document import document
 from pytest_kgate.report.record.document import merge
 from pytest_kgate.report.record.document import read
@@ -94,6 +95,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="RATE",
         help="judge all gates of the files together, as --kgate-fdr does a session's",
     )
+    parser.add_argument(
+        "--percentiles",
+        action="store_true",
+        help="below a table or its markdown p50, p90, p95 and p99 of both arms with intervals; other formats have them",
+    )
     parser.add_argument("--width", type=int, help="columns of the table; default: the terminal's, or 120")
 
 
@@ -126,6 +132,10 @@ def run(options: argparse.Namespace) -> int:
         html.check(options.output, "--output")
     if options.fdr is not None and not 0 < options.fdr < 1:
         raise UsageError(f"--fdr cannot be {options.fdr:g}.", "It takes a number between 0 and 1, such as 0.05.")
+    if options.percentiles and options.format not in (None, "table", "markdown"):
+        raise UsageError(
+            "--percentiles is for the formats table and markdown.", "Leave it away: pages, comments and rows have them."
+        )
     for name in ("session_status", "policy"):
         if getattr(options, name) is not None and options.format not in _FOR_REVIEWERS:
             flag = f"--{name.replace('_', '-')}"
@@ -146,7 +156,8 @@ def run(options: argparse.Namespace) -> int:
     if options.fdr is not None:
         records, lines = false_discovery.control(records, options.fdr)
     if options.format in _PAGES or options.into is not None:
-        block.write(options, _PAGES[options.format or "markdown"](records))
+        page = _PAGES[options.format or "markdown"](records)
+        block.write(options, "\n".join([page, "".join(percentiles.table(records))] if options.percentiles else [page]))
     elif options.format in _FOR_REVIEWERS:
         findings = [rule.judge(records) for rule in rules]
         _write(_FOR_REVIEWERS[options.format](records, options.session_status, findings))
@@ -164,7 +175,8 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps(document(records), allow_nan=False))
     elif records:
         colored = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-        print(summary_table(records, columns(options.width), colored))
+        width = columns(options.width)
+        print(summary_table(records, width, colored, percentiles=options.percentiles))
     else:
         print("No records.")
     for line in (*lines, *(f"kgate: {clause}" for clause in cut_off)):

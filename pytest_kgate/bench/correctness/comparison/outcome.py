@@ -14,6 +14,7 @@ from pytest_kgate.bench.correctness.comparison.outputs import Found
 from pytest_kgate.bench.correctness.comparison.where import where_wrong
 from pytest_kgate.device.answer import outputs_of
 from pytest_kgate.device.arm import Arm
+from pytest_kgate.report.record.values import finite
 from pytest_kgate.report.rows import number
 from pytest_kgate.statistics.gates import ErrorGate
 from pytest_kgate.statistics.gates import Verdict
@@ -51,13 +52,13 @@ class Draw:
         return {
             "kind": self.kind,
             "seed": self.seed,
-            "candidate_error": _finite(self.candidate_error),
-            "reference_error": _finite(self.reference_error),
-            "candidate_rms_error": _finite(self.candidate_rms_error),
-            "reference_rms_error": _finite(self.reference_rms_error),
-            "output_rms": _finite(self.output_rms),
-            "excess": _finite(self.excess),
-            "row_excess": _finite(self.row_excess),
+            "candidate_error": finite(self.candidate_error),
+            "reference_error": finite(self.reference_error),
+            "candidate_rms_error": finite(self.candidate_rms_error),
+            "reference_rms_error": finite(self.reference_rms_error),
+            "output_rms": finite(self.output_rms),
+            "excess": finite(self.excess),
+            "row_excess": finite(self.row_excess),
         }
 
 
@@ -126,11 +127,11 @@ class Correctness:
             "failed": self.failed,
             "atol": self.limits.atol,
             "rtol": self.limits.rtol,
-            "factor": _finite(self.limits.factor),
+            "factor": finite(self.limits.factor),
             "default_tolerance": self.gate is None,
             "draws": [draw.to_dict() for draw in self.draws],
-            "candidate_error": _finite(self.candidate_error),
-            "reference_error": _finite(self.reference_error),
+            "candidate_error": finite(self.candidate_error),
+            "reference_error": finite(self.reference_error),
             "worst": self.worst,
             "weak": list(self.weak),
         }
@@ -168,8 +169,8 @@ def of_output(found: Found, before: OutputFacts | None) -> OutputFacts:
     return {
         "name": found.output,
         "dtype": str(found.truth.dtype).removeprefix("torch."),
-        "candidate_error": _finite(candidate),
-        "reference_error": _finite(reference),
+        "candidate_error": finite(candidate),
+        "reference_error": finite(reference),
         "atol": max(found.limits.atol, before["atol"] if before else 0.0),
         "rtol": found.limits.rtol,
     }
@@ -200,7 +201,3 @@ def place_of(output: Found, answer: Any, kind: DrawKind, seed: int) -> WorstFact
 def _shown(value: float | int | complex) -> float | str:
     """As the record has it: complex numbers and those that JSON lacks are strings."""
     return str(value).strip("()") if isinstance(value, complex) or not np.isfinite(value) else value
-
-
-def _finite(value: float) -> float | None:
-    return value if np.isfinite(value) else None

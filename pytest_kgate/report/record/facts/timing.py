@@ -46,8 +46,8 @@ class ArmFacts(TypedDict):
     p90_seconds: Number
     """A tenth of all samples are above."""
     percentiles: NotRequired[list[PercentileFacts]]
-    """p50, p90, p95 and p99 of all samples, each a mean over its calls; missing in records of older versions, whose
-    samples tell them."""
+    """p50, p90, p95, p99 and the one that was asked for, of all samples, each a mean over its calls; missing in records
+    of older versions, whose samples tell them."""
     samples: SamplesFacts
     """All of them."""
 
