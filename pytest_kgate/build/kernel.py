@@ -11,10 +11,13 @@ from typing import Any
 from typing import Literal
 from typing import overload
 
+from pytest_kgate.build import includes
 from pytest_kgate.build import library
 from pytest_kgate.build import vendor_libraries
 from pytest_kgate.build.arguments import Checker
 from pytest_kgate.build.compiler import ninja
+from pytest_kgate.build.compiler.confined import Confined
+from pytest_kgate.build.compiler.confined import may_not_read
 from pytest_kgate.build.compiler.ninja import BuildResult
 from pytest_kgate.build.compiler.recipe import Recipe
 from pytest_kgate.build.compiler.recipe import recipe
@@ -235,13 +238,25 @@ def load_kernel(
 
 
 def build_kernel(
-    name_or_path: str | PathLike[str], knobs: Mapping[str, int], *, arch: str | None, debug: bool
+    name_or_path: str | PathLike[str],
+    knobs: Mapping[str, int],
+    *,
+    arch: str | None,
+    debug: bool,
+    confined: Confined | None = None,
 ) -> tuple[Source, dict[str, int], str, BuildResult]:
-    """What `load_kernel` makes a kernel of: source, knobs, name and build. Its library is not opened."""
-    source = find_source(name_or_path)
+    """What `load_kernel` makes a kernel of: source, knobs, name and build. Its library is not opened.
+
+    With `confined`, a file that is no shipped implementation is not trusted, and compiled so.
+    """
+    source = find_source(name_or_path, trusted=confined is None)
+    confined = None if source.implementation else confined
     checked = check_knobs(source, knobs)
+    how = recipe(source, checked, arch=arch, debug=debug, confined=confined)
+    if confined is not None:
+        for name in includes.own_files(source.path, how.include)[1]:
+            raise may_not_read(how.title, name)
     vendor_libraries.need(source.libraries, source.name)
-    how = recipe(source, checked, arch=arch, debug=debug)
     return source, checked, how.title, ninja.checked(how, _built([how])[0])
 
 

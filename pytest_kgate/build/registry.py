@@ -143,15 +143,16 @@ def implementations() -> dict[str, Implementation]:
     return dict(_implementations_of(directory, (directory / "impl_selector.h").stat().st_mtime_ns))
 
 
-def find_source(name_or_path: str | PathLike[str]) -> Source:
+def find_source(name_or_path: str | PathLike[str], *, trusted: bool = True) -> Source:
     """The source of a shipped implementation, or a user's own `.cu` or `.cpp` file.
 
-    Raises `UsageError` for a name that is not listed or is only planned, and for a file that is not there or
-    that no compiler of ours takes.
+    Of one that is not trusted, no header is read that it may not include (see `includes.find_header`). Raises
+    `UsageError` for a name that is not listed or is only planned, and for a file that is not there or that no compiler
+    of ours takes.
     """
     text = fspath(name_or_path)
     if Path(text).suffix or "/" in text or not isinstance(name_or_path, str):
-        return _own_source(Path(text))
+        return _own_source(Path(text), trusted)
     known = implementations()
     if text not in known:
         raise UsageError(
@@ -174,7 +175,7 @@ def is_source(path: str | PathLike[str]) -> bool:
     return Path(path).suffix in _DEVICE_OF_SUFFIX
 
 
-def _own_source(path: Path) -> Source:
+def _own_source(path: Path, trusted: bool) -> Source:
     device_kind = _DEVICE_OF_SUFFIX.get(path.suffix)
     if device_kind is None:
         raise UsageError(
@@ -182,13 +183,13 @@ def _own_source(path: Path) -> Source:
             f"Rename it, or choose an implementation: {_listing(implementations())}.",
         )
     path = Path(path).expanduser().absolute()
-    return _described(Source(path.stem, None, path, device_kind, ()))
+    return _described(Source(path.stem, None, path, device_kind, ()), None if trusted else path.parent)
 
 
-def _described(source: Source) -> Source:
+def _described(source: Source, within: Path | None = None) -> Source:
     """The source with its knobs, libraries and features, read from the file and the headers that it includes."""
     try:
-        text = includes.expand(source.path, (csrc_directory(),))
+        text = includes.expand(source.path, (csrc_directory(),), within)
     except OSError as error:
         raise UsageError(
             f"The kernel source {error.filename} can't be read: {error.strerror}.",

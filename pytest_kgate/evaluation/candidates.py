@@ -18,7 +18,7 @@ from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import DeviceMissing
 from pytest_kgate.errors import UsageError
 from pytest_kgate.integrity.isolation.candidate_name import CandidateFunction
-from pytest_kgate.integrity.isolation.candidate_name import build_named
+from pytest_kgate.integrity.isolation.process.build_named import build_named
 
 if TYPE_CHECKING:
     from pytest_kgate.evaluation.options.options import Options
@@ -66,14 +66,15 @@ def _kernel(text: str, options: Options, folders: tuple[Path, ...], device_kind:
     path = next((folder / text for folder in folders if (folder / text).is_file()), None)
     if path is None:
         raise UsageError(f"There is no file {text} to take the candidate from.", "Check the candidate's path.")
-    source = find_source(path)
+    source = find_source(path, trusted=not options.isolate)
     if source.device_kind == "cuda" and device_kind != "cuda":
         raise DeviceMissing(
             f"{text} needs a CUDA device, and there is none here, or it is not the one that was asked for.",
             "Run on a machine with an NVIDIA GPU and a CUDA build of PyTorch.",
         )
-    build = build_named if options.isolate else load_kernel
     try:
-        return build(path, {}, arch=options.arch, debug=options.debug)
+        if options.isolate:
+            return build_named(path, {}, arch=options.arch, debug=options.debug, timeout_seconds=options.timeout)
+        return load_kernel(path, {}, arch=options.arch, debug=options.debug)
     except BuildError as error:
         return Unusable(source.name, error)

@@ -83,11 +83,11 @@ def digest(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def hash_sources(source: Path, include: Iterable[Path]) -> str:
+def hash_sources(source: Path, include: Iterable[Path], within: Path | None = None) -> str:
     """Hex SHA-256 of a source and of every header that it includes by `#include "..."`, at any depth.
 
     Headers are looked for as the compiler does: beside the including file, then in `include`. One that is in
-    neither place belongs to the toolchain, whose version is part of the key elsewhere.
+    neither place belongs to the toolchain, whose version is part of the key elsewhere. `within` is as in `find_header`.
     """
     include = tuple(include)
     total = hashlib.sha256()
@@ -98,7 +98,7 @@ def hash_sources(source: Path, include: Iterable[Path]) -> str:
         content = path.read_bytes()
         total.update(f"{name}\0{len(content)}\0".encode() + content)
         for wanted in includes.INCLUDE.findall(os.fsdecode(content)):
-            header = includes.find_header(wanted, path.parent, include)
+            header = includes.find_header(wanted, path.parent, include, within)
             if header is not None and header.resolve() not in seen:
                 seen.add(header.resolve())
                 pending.append((wanted, header))

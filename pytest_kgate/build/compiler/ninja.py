@@ -13,15 +13,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pytest_kgate.build import includes
 from pytest_kgate.build.compiler import cache
 from pytest_kgate.build.compiler import ptxas
 from pytest_kgate.build.compiler import toolchain
+from pytest_kgate.build.compiler.confined import Confined
 from pytest_kgate.build.compiler.recipe import Recipe
 from pytest_kgate.errors import BuildError
 from pytest_kgate.errors import KgateError
 
 _LOG = "compiler.log"
 _STATUS = "compiler.status"
+_MOST_LOG = 2**20
+"""Characters of the compiler's words that are kept."""
 _ERROR = re.compile(r"^.*\b(?:fatal )?error\b.*$|^nvcc fatal.*$|^.*undefined reference.*$", re.MULTILINE)
 _REFUSALS = (
     re.compile(r'static assertion failed with "(.+)"'),  # nvcc
@@ -31,7 +35,8 @@ _REFUSALS = (
 )
 
 
-_failures: dict[cache.Key, BuildError] = {}
+_failures: dict[tuple[cache.Key, Confined | None], BuildError] = {}
+"""What a source is refused that is not trusted, another with the same text may do."""
 _shown: set[cache.Key] = set()
 
 
@@ -87,7 +92,8 @@ def checked(wanted: Recipe, outcome: BuildResult | BuildError) -> BuildResult:
 def build_many(recipes: Sequence[Recipe]) -> list[BuildResult | BuildError]:
     """All the libraries, those that are missing compiled at once on all cores.
 
-    A source that does not compile takes nothing from the others: its place in the list holds the error.
+    A source that does not compile takes nothing from the others: its place in the list holds the error. Sources that
+    are not trusted are compiled one by one, since each is confined to its own files.
     """
     found = {recipe.key: _cached(recipe) for recipe in recipes}
     missing = {recipe.key: recipe for recipe in recipes if found[recipe.key] is None}
@@ -95,14 +101,17 @@ def build_many(recipes: Sequence[Recipe]) -> list[BuildResult | BuildError]:
         with cache.locked(missing):
             # Another process may have built some while this one waited.
             found |= {key: _cached(recipe) for key, recipe in missing.items()}
-            found |= _compile([recipe for key, recipe in missing.items() if found[key] is None])
+            still = [recipe for key, recipe in missing.items() if found[key] is None]
+            found |= _compile([recipe for recipe in still if recipe.confined is None])
+            for recipe in still:
+                found |= _compile([recipe] if recipe.confined is not None else [])
     return [outcome for recipe in recipes if (outcome := found[recipe.key]) is not None]
 
 
 def _cached(recipe: Recipe) -> BuildResult | BuildError | None:
     entry = cache.lookup(recipe.key)
     if entry is None:
-        return _failures.get(recipe.key)
+        return _failures.get((recipe.key, recipe.confined))
     try:
         # With this source's own path: that of which it was compiled, in another folder, may be gone.
         return replace(_result(entry, cached=True), command=recipe.command)
@@ -127,13 +136,15 @@ def _compile(recipes: Sequence[Recipe]) -> dict[cache.Key, BuildResult | BuildEr
         seconds, complaint = _run_ninja(recipes, stages)
         for recipe, stage in zip(recipes, stages, strict=True):
             log = stage / _LOG
-            text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else complaint
+            text = _log_text(log) if log.is_file() else complaint
             took = seconds.get(str(stage / recipe.output))
             if took is None:
                 status = stage / _STATUS
                 if status.is_file() and (code := int(status.read_text())) > 125:
                     text += f"{recipe.compiler.name} ended with status {code}: it could not start, or it was killed\n"
-                outcomes[recipe.key] = _failures[recipe.key] = _explain(recipe, text)
+                refused = recipe.confined.refusal(recipe.title, text, complaint) if recipe.confined else None
+                failure = refused or _explain(recipe, text)
+                outcomes[recipe.key] = _failures[recipe.key, recipe.confined] = failure
                 continue
             if replace(recipe).source_hash != recipe.source_hash:
                 raise KgateError(
@@ -173,10 +184,15 @@ def _run_ninja(recipes: Sequence[Recipe], stages: Sequence[Path]) -> tuple[dict[
         ]
     with cache.explained():
         (home / "build.ninja").write_text("\n".join([*lines, ""]), encoding="utf-8")
-    environment = {name: value for name, value in os.environ.items() if name != "MAKEFLAGS"}
+    environment = {name: value for name, value in os.environ.items() if name != "MAKEFLAGS"} | {"LC_ALL": "C"}
+    command = [str(toolchain.ninja()), "-C", str(home), "-k", "0", "--quiet"]
+    if (how := recipes[0].confined) is not None:
+        own, _ = includes.own_files(recipes[0].source, recipes[0].include)
+        readable = [*own, *recipes[0].include, *toolchain.folders(recipes[0].compiler)]
+        command, environment = how.command(command, readable, home)
     ran = subprocess.run(
-        [toolchain.ninja(), "-C", home, "-k", "0", "--quiet"],
-        env=environment | {"LC_ALL": "C"},
+        command,
+        env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -196,6 +212,13 @@ def _seconds(ninja_log: Path) -> dict[str, float]:
         return {}
     rows = [line.split("\t") for line in ninja_log.read_text(encoding="utf-8").splitlines()]
     return {row[3]: (int(row[1]) - int(row[0])) / 1000 for row in rows if len(row) == 5}
+
+
+def _log_text(log: Path) -> str:
+    """What the compiler said; of more than can be shown, the beginning."""
+    with log.open(encoding="utf-8", errors="replace") as file:
+        said = file.read(_MOST_LOG)
+        return said if len(said) < _MOST_LOG else f"{said}\n... (more than {_MOST_LOG} characters)"
 
 
 def _path(path: Path) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from pytest_kgate.build.compiler import arch as architecture
 from pytest_kgate.build.compiler import cache
 from pytest_kgate.build.compiler import toolchain
+from pytest_kgate.build.compiler.confined import Confined
 from pytest_kgate.build.registry import Source
 from pytest_kgate.build.registry import csrc_directory
 from pytest_kgate.errors import UsageError
@@ -51,11 +52,14 @@ class Recipe:
     extra: tuple[str, ...] = ()
     """Versions of what lies outside: Python, pybind11, flags that nvcc takes from the environment."""
 
+    confined: Confined | None = None
+    """How a source is compiled that is not trusted; what comes out is the same."""
+
     @cached_property
     def source_hash(self) -> str:
         """Read once, for the key. Raises `UsageError` for a file that can't be read."""
         try:
-            return cache.hash_sources(self.source, self.include)
+            return cache.hash_sources(self.source, self.include, self.source.parent if self.confined else None)
         except OSError as error:
             raise UsageError(
                 f"{error.filename} can't be read: {error.strerror}.", f"{self.title} is built from it."
@@ -71,11 +75,19 @@ class Recipe:
     def command(self) -> str:
         """The compiler's command line; the library goes to the current directory."""
         include = [f"-I{directory}" for directory in self.include]
-        words = [*self.compiler.command, *self.flags, *include, str(self.source), "-o", self.output]
+        compiler = toolchain.without_launchers(self.compiler) if self.confined else self.compiler
+        words = [*compiler.command, *self.flags, *include, str(self.source), "-o", self.output]
         return shlex.join([*words, *self.libraries])
 
 
-def recipe(source: Source, knobs: Mapping[str, int], *, arch: str | None = None, debug: bool = False) -> Recipe:
+def recipe(
+    source: Source,
+    knobs: Mapping[str, int],
+    *,
+    arch: str | None = None,
+    debug: bool = False,
+    confined: Confined | None = None,
+) -> Recipe:
     """How to build a kernel source with these knobs. Raises `ToolchainMissing` and `UsageError`.
 
     `arch` is for CUDA sources; None is the current device's, or `arch.WITHOUT_GPU`. `debug` turns on what the source
@@ -109,6 +121,7 @@ def recipe(source: Source, knobs: Mapping[str, int], *, arch: str | None = None,
         arch=arch,
         include=(csrc_directory(),),
         extra=extra,
+        confined=confined,
     )
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 from pytest_kgate.build.compiler import cache
@@ -86,6 +87,22 @@ def cuda_compiler() -> Compiler:
         f"{USUAL_CUDA}, nor among this Python's packages.",
         f"Set CUDA_HOME to a CUDA toolkit, or `pip install {_PYPI}`.",
     )
+
+
+def folders(compiler: Compiler) -> list[Path]:
+    """Where this compiler's own files are, and what the flags name without which it doesn't work here."""
+    found = [Path(word[2:]) for word in compiler.command if word[:2] in ("-I", "-L")]
+    for path in _executables(compiler.command):
+        installed = path.parent.parent
+        shared = installed == Path("/") or Path.home().is_relative_to(installed)  # ~/bin, /bin
+        found.append(path.parent if shared else installed)
+    return found
+
+
+def without_launchers(compiler: Compiler) -> Compiler:
+    """The compiler without programs before it that answer from a cache of theirs, or have another machine compile."""
+    command = [word for word in compiler.command if Path(word).name not in _LAUNCHERS]
+    return replace(compiler, command=tuple(command))
 
 
 def ninja() -> Path:

@@ -136,15 +136,6 @@ def _problem(told: Sequence[Any] | None) -> Published | None:
     return made_of(*told)
 
 
-def build_named(where: str | Path, knobs: Mapping[str, int], *, arch: str | None, debug: bool) -> CandidateSource:
-    """Compile a kernel as `load_kernel` does, but do not open its library."""
-    from pytest_kgate.build.kernel import build_kernel
-
-    source, checked, name, build = build_kernel(where, knobs, arch=arch, debug=debug)
-    path = str(Path(where).resolve()) if Path(where).suffix else str(where)
-    return CandidateSource(name, source.implementation, checked, source.device_kind, build, path, arch, debug)
-
-
 def _refuse(name: str) -> NoReturn:
     raise UsageError(
         f"{name} is isolated, and can't be called in the process that judges it.", "Hand it to kbench, or to nothing."

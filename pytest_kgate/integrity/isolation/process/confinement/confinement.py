@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_kgate.integrity.isolation.process.confinement import capabilities
 from pytest_kgate.integrity.isolation.process.confinement.landlock import apply_landlock
+from pytest_kgate.integrity.isolation.process.confinement.landlock import apply_to_reading
 from pytest_kgate.integrity.isolation.process.confinement.landlock import scopes_signals
 from pytest_kgate.integrity.isolation.process.confinement.seccomp import apply_seccomp
 
@@ -29,7 +31,10 @@ class Confinement:
         """A warning for each that the machine does not have."""
         found = []
         if not self.landlock:
-            found.append("this kernel has no Landlock, so the candidate could write to your files")
+            found.append(
+                "this kernel has no Landlock, so the candidate could write to your files, and its source have its "
+                "compiler read them"
+            )
         if not self.seccomp:
             found.append(
                 "this machine can't filter system calls, so the candidate could slow or stop other processes of yours"
@@ -59,3 +64,13 @@ def confine(folder: Path, *, cuda: bool) -> Confinement:
     landlock = apply_landlock(folder, cuda=cuda)
     # CUDA's driver makes a socket as it starts, by which processes could share managed memory.
     return Confinement(landlock, apply_seccomp(signals=not scopes_signals(landlock), sockets=not cuda))
+
+
+def confine_compiler(folder: Path, readable: Sequence[str]) -> None:
+    """Confine this thread and all that it starts to reading these paths and writing to `folder`, without a network.
+
+    Raises `OSError` where the kernel refuses.
+    """
+    capabilities.give_up()
+    landlock = apply_to_reading(folder, readable)
+    apply_seccomp(signals=not scopes_signals(landlock), sockets=True)
