@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from pytest_kgate.errors import UsageError
+from pytest_kgate.search.space.configuration import Value
 from pytest_kgate.search.space.expression import Expression
 
-VALUES = {"M": 64, "N": 48, "STAGES": 3, "MODE": "max-autotune", "FAST": True, "smem_bytes": 232448}
+VALUES: dict[str, Value] = {"M": 64, "N": 48, "STAGES": 3, "MODE": "max-autotune", "FAST": True, "smem_bytes": 232448}
 
 
 @pytest.mark.parametrize(

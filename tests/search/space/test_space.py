@@ -61,7 +61,7 @@ def test_neighbours_are_one_micro_step_away_and_allowed() -> None:
 
 def test_default_is_the_sources_where_that_is_allowed_and_else_the_first() -> None:
     assert SPACE.default == of(BLOCK_M=32, MODE="a", STAGES=2)
-    values = {"macro": {"M": (32, 64)}, "micro": {"S": (2, 3)}}
+    values: dict[str, Any] = {"macro": {"M": (32, 64)}, "micro": {"S": (2, 3)}}
     assert Space(**values, defaults={"M": 64, "S": 5}).default.title == "M=64,S=2"
     assert Space(**values, where=("M < 64",), defaults={"M": 64}).default.title == "M=32,S=2"
     with pytest.raises(UsageError, match=r"None of the space's 4 combinations .*: M > 64 is false: M=32\."):
