@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,9 @@ _LINES = 6
 _READ_BYTES = 2**16
 """Of the end of that output."""
 
+
+ENDS_WITH = "KGATE_ENDS_WITH"
+"""Private environment variable: the number of an inherited file, at whose end the process is to end itself."""
 
 _SIGNAL_AT_PARENTS_END = 1
 """PR_SET_PDEATHSIG of prctl.h."""
@@ -79,6 +83,18 @@ def end_with_parent(read_end: int) -> None:
     os.read(read_end, 1)
     if os.getpgrp() == os.getpid():
         os.killpg(0, signal.SIGKILL)
+
+
+def stop_with_parent() -> None:
+    """Where whoever started this process has asked for it: once that has ended, SIGTERM, with all that follows."""
+    file = os.environ.pop(ENDS_WITH, "")
+    if file.isdigit():
+
+        def stop() -> None:
+            os.read(int(file), 1)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        threading.Thread(target=stop, daemon=True).start()
 
 
 def die_with_parent() -> None:

@@ -190,12 +190,13 @@ def test_worst_of_several_calls_counts(evaluate):
 
 
 def test_own_candidate_of_a_test_is_judged_with_all_its_calls(evaluate):
-    found = evaluate(None, "test_it.py::test_twice").of(1, "FAIL", "time")
+    found = evaluate(None, "test_it.py::test_twice", "--pytest=--kgate-confidence=0.999").of(1, "FAIL", "time")
     assert [(one["candidate"]["name"], one["verdict"]) for one in found["records"]] == [
         ("relu", "PASS"),
         ("relu", "FAIL"),
     ]
     assert found["record"] == found["records"][1]
+    assert found["record"]["gates"][0]["confidence"] == 0.999
 
 
 def test_kernels_that_a_test_asks_for_are_named(evaluate, folder):

@@ -21,6 +21,7 @@ from pytest_kgate.evaluation.verb.session import Asked
 from pytest_kgate.evaluation.verb.session import judged
 from pytest_kgate.report.record.values import plain
 from pytest_kgate.system import json_file
+from pytest_kgate.system.child_process import stop_with_parent
 
 if TYPE_CHECKING:
     from pytest_kgate.evaluation.verb.answer import Evaluation
@@ -115,6 +116,7 @@ def _answer(options: argparse.Namespace) -> Evaluation:
     arguments += options.pytest
     before = signal.signal(signal.SIGTERM, _end)
     try:
+        stop_with_parent()
         return answer_of(judged(Asked(where, options.test, tuple(arguments), limit)), limit)
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import special
 
 
-def p_below(distance: float, se: float, freedom: int) -> float:
+def p_below(distance: float, se: float, freedom: float) -> float:
     """One-sided p value of an estimate that lies `distance` above a bound: P(T <= distance / se).
 
     `distance` and its standard error `se` have one unit, here log ratios; `freedom` counts the degrees of freedom. With

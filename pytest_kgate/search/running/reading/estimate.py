@@ -1,0 +1,55 @@
+"""Estimates of a candidate from the records of its calls: one of each call, and one of all together. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pytest_kgate.report.record.samples import decode_samples
+from pytest_kgate.search.policy.trial import Estimate
+from pytest_kgate.statistics.intervals.fixed_rounds import of_samples
+from pytest_kgate.statistics.intervals.welch import welch_freedom
+
+if TYPE_CHECKING:
+    from pytest_kgate.report.record.record import Record
+
+
+def labels(records: Sequence[Record]) -> list[str]:
+    """What tells the calls apart, as short as it can be: the parameters of their tests, else the tests' names."""
+    named = []
+    for record in records:
+        name = record["test"].rpartition("::")[2]
+        _, bracket, parameters = name.partition("[")
+        label = parameters.removesuffix("]") if bracket else name
+        named.append(label + (f" call {record['call'] + 1}" if record["call"] else ""))
+    if len(set(named)) == len(named):
+        return named
+    return [record["test"] + (f" call {record['call'] + 1}" if record["call"] else "") for record in records]
+
+
+def estimate_of(record: Record) -> Estimate | None:
+    """The log ratio over the rounds of one call; None where it was not raced."""
+    timing = record["timing"]
+    if timing is None:
+        return None
+    found = of_samples(
+        decode_samples(timing["candidate"]["samples"]),
+        decode_samples(timing["reference"]["samples"]),
+        tick_seconds=timing["tick_seconds"],
+        offset_sd=float(timing.get("offset_sd", 0.0)),
+    )
+    return None if found is None else Estimate(found.log_ratio, found.stderr, found.degrees, found.rounds)
+
+
+def together(estimates: Mapping[str, Estimate]) -> Estimate:
+    """The mean of the log ratios, which is the log of the ratios' geometric mean."""
+    each = list(estimates.values())
+    variances = [one.stderr**2 for one in each]
+    return Estimate(
+        math.fsum(one.log_ratio for one in each) / len(each),
+        math.sqrt(math.fsum(variances)) / len(each),
+        welch_freedom(variances, [one.degrees for one in each]),
+        min(one.rounds for one in each),
+    )

@@ -1,0 +1,129 @@
+"""What a search makes of the answers of `kgate evaluate`: trials with their states, and confirmations."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pytest_kgate.report.record.samples import encode_samples
+from pytest_kgate.search.running.child.order import Answered
+from pytest_kgate.search.running.reading.confirmed import confirmation_of
+from pytest_kgate.search.running.reading.estimate import labels
+from pytest_kgate.search.running.reading.outcome import trial_of
+from pytest_kgate.search.space.configuration import Configuration
+
+ONE = Configuration.of({"TILE": 64})
+
+
+def record(ratio: float = 0.8, test: str = "t.py::test_it[1x2]", verdict: str = "MEASURED", **more: Any) -> Any:
+    """As far as a search reads it: twelve rounds of five samples, a candidate of this ratio with 1 % noise."""
+    noise = np.random.default_rng(7).normal(0, 0.01, (12, 5))
+    timing = {
+        "candidate": {"samples": encode_samples(1e-5 * ratio * np.exp(noise))},
+        "reference": {"samples": encode_samples(np.full((12, 5), 1e-5))},
+        "tick_seconds": 1e-9,
+        "rounds": 12,
+    }
+    resources = [{"registers": 64, "shared_bytes": 1024, "spill_bytes": 0}, {"registers": 40, "shared_bytes": 4096}]
+    made = {"test": test, "call": 0, "verdict": verdict, "reason": "", "timing": timing, "gates": []}
+    made |= {"candidate": {"resources": resources}, "integrity": None}
+    return {**made, "seconds": {"lease": 9.0, "check": 1.0, "timed": 2.0}, **more}
+
+
+def answered(*records: Any, verdict: str = "MEASURED", feedback: str = "", passed: bool = True) -> Answered:
+    found = copy.deepcopy(list(records))
+    return Answered({"verdict": verdict, "records": found, "feedback": feedback, "passed": passed, "builds": []})
+
+
+def test_raced_candidate_has_an_estimate_of_each_shape_and_their_geometric_mean():
+    trial = trial_of(ONE, answered(record(0.5), record(2.0, "t.py::test_it[1x4]")))
+    assert (trial.state, trial.reason, sorted(trial.estimates)) == ("raced", "", ["1x2", "1x4"])
+    assert trial.objective is not None
+    assert math.exp(trial.objective.log_ratio) == pytest.approx(1.0, rel=0.01)
+    one = trial.estimates["1x2"]
+    assert (one.rounds, one.degrees) == (12, 11)
+    assert 0.0005 < one.stderr < 0.01
+    assert trial.objective.stderr == pytest.approx(one.stderr / math.sqrt(2))
+    assert trial.resources == {"registers": 64, "shared_bytes": 4096, "spill_bytes": 0}
+    assert trial.seconds == {"check": 2.0, "race": 4.0}  # waiting for the device is in neither
+
+
+def test_calls_are_named_by_what_tells_them_apart():
+    assert labels([record(test="a.py::test[1x2]"), record(test="a.py::test[1x2]", call=1)]) == ["1x2", "1x2 call 2"]
+    assert labels([record(test="a.py::test_a"), record(test="a.py::TestB::test_b")]) == ["test_a", "test_b"]
+    assert labels([record(test="a.py::test_a[1]"), record(test="a.py::test_b[1]")]) == [
+        "a.py::test_a[1]",
+        "a.py::test_b[1]",
+    ]
+
+
+NO_RACE = {"timing": None, "seconds": {}}
+CHEAT = {"integrity": {"findings": [{"check": "stream", "reason": "It works on another stream."}]}}
+
+
+@pytest.mark.parametrize(
+    ("came", "state", "said"),
+    [
+        (Answered(None, "The evaluation was ended by SIGKILL."), "crash", "SIGKILL"),
+        (Answered(None, "It did not end.", killed=True), "timeout", "did not end"),
+        (answered(record(verdict="WRONG", reason="wrong against relu", **NO_RACE), verdict="WRONG"), "wrong", "relu"),
+        (answered(record(verdict="INVALID", **CHEAT), verdict="INVALID"), "cheats", "another stream"),
+        (answered(record(verdict="ERROR", reason="it raised", **NO_RACE), verdict="ERROR"), "error", "raised"),
+        (answered(verdict="MISUSE", feedback="mine(TILE=3) does not compile: no\n\n$ g++ ..."), "unbuildable", "no"),
+        (answered(verdict="MISUSE", feedback="The test was skipped: no GPU"), "error", "skipped"),
+        (
+            answered(verdict="ERROR", feedback="The time limit of 4 s ended the candidate."),
+            "timeout",
+            "4 s",
+        ),
+        (answered(record(), verdict="ERROR", feedback="The candidate crashed: SIGSEGV ended the"), "crash", "SIGSEGV"),
+        (answered(record(verdict="INVALID", reason="busy", **NO_RACE), verdict="INVALID"), "error", "busy"),
+    ],
+)
+def test_every_end_has_its_state_and_its_reason(came, state, said):
+    trial = trial_of(ONE, came)
+    assert (trial.state, trial.objective, trial.raced) == (state, None, False)
+    assert said in trial.reason
+    assert "\n" not in trial.reason
+
+
+def test_race_that_others_have_disturbed_steers_a_search_and_claims_nothing():
+    disturbed = answered(record(verdict="INVALID", reason="another process used the CPU"), verdict="INVALID")
+    assert trial_of(ONE, disturbed).state == "raced"
+    said = confirmation_of(ONE, disturbed, 0.0125, 5)
+    assert (said.passed, said.reason) == (False, "another process used the CPU")
+
+
+def gate(low: float, high: float, quantile: float = 0.5) -> dict[str, Any]:
+    return {"quantile": quantile, "ratio": {"low": low, "estimate": (low + high) / 2, "high": high}}
+
+
+def test_champion_must_pass_on_every_shape():
+    good = record(verdict="PASS", gates=[gate(1.1, 1.2, 0.9), gate(0.7, 0.8)])
+    other = record(verdict="PASS", gates=[gate(0.8, 0.9)], test="t.py::test_it[1x4]")
+    said = confirmation_of(ONE, answered(good, other, verdict="PASS"), 0.0125, 5)
+    assert (said.passed, said.reason, said.alpha, said.processes) == (True, "", 0.0125, 5)
+    assert said.ratios == {"1x2": (0.75, 0.7, 0.8), "1x4": (pytest.approx(0.85), 0.8, 0.9)}
+    failing = {**other, "verdict": "INCONCLUSIVE", "reason": "not decided"}
+    said = confirmation_of(ONE, answered(good, failing, verdict="INCONCLUSIVE", passed=False), 0.0125, 5)
+    assert (said.passed, said.reason) == (False, "not decided")
+    assert said.verdicts == {"1x2": "PASS", "1x4": "INCONCLUSIVE"}
+
+
+@pytest.mark.parametrize(
+    ("came", "said"),
+    [
+        (answered(record(verdict="MEASURED")), "No gate of the test demands speed"),
+        (answered(record(verdict="PASS"), verdict="PASS"), "No gate of the test demands speed"),
+        (answered(record(verdict="PASS"), verdict="PASS", passed=False, feedback="the test failed"), "the test failed"),
+        (Answered(None, "The evaluation was ended by SIGKILL."), "SIGKILL"),
+    ],
+)
+def test_what_no_gate_has_judged_is_not_confirmed(came, said):
+    found = confirmation_of(ONE, came, 0.0125, 5)
+    assert not found.passed
+    assert said in found.reason
