@@ -27,6 +27,7 @@ _KNOB = re.compile(
     r"[ \t]*#[ \t]*define[ \t]+(?P=name)[ \t]+(?P<value>[^\n]*?)[ \t]*(?://[^\n]*)?$",
     re.MULTILINE,
 )
+_FLAGS = re.compile(r"^[ \t]*//[ \t]*flags:[ \t]*([^\n]*?)[ \t]*$", re.MULTILINE)
 _LIBRARY = re.compile(r"//[ \t]*library:[ \t]*(\w+)[ \t]*$", re.MULTILINE)
 _FEATURES = re.compile(r"^constexpr uint32_t kFeatures = ([\w |\n]+);", re.MULTILINE)
 _DEVICE_OF_SUFFIX = {".cu": "cuda", ".cpp": "host", ".cc": "host", ".cxx": "host"}
@@ -83,6 +84,9 @@ class Source:
     features: tuple[str, ...] = ()
     """What a shipped one computes beyond plain attention, by the names of kgate::Feature in sdpa.h."""
 
+    flags: tuple[str, ...] = ()
+    """That it sets for the compiler; whether it may, the recipe says."""
+
 
 def parse_features(text: str) -> tuple[str, ...]:
     """What a shipped source declares to compute: `constexpr uint32_t kFeatures = Window | Lse;`."""
@@ -130,6 +134,11 @@ def parse_knobs(text: str) -> tuple[Knob, ...]:
 def parse_libraries(text: str) -> tuple[str, ...]:
     """The libraries that a source opens at run time: `#include "gemm/cublas.cuh"  // library: cublas`."""
     return tuple(dict.fromkeys(_LIBRARY.findall(text)))
+
+
+def parse_flags(text: str) -> tuple[str, ...]:
+    """The flags that a source sets for its compiler: `// flags: -use_fast_math`."""
+    return tuple(word for line in _FLAGS.findall(text) for word in line.split())
 
 
 @lru_cache(maxsize=8)
@@ -195,7 +204,8 @@ def _described(source: Source, within: Path | None = None) -> Source:
             f"The kernel source {error.filename} can't be read: {error.strerror}.",
             "Check the path; a relative one starts at the test's own folder or at the current directory.",
         ) from error
-    return replace(source, knobs=parse_knobs(text), libraries=parse_libraries(text), features=parse_features(text))
+    found = replace(source, knobs=parse_knobs(text), libraries=parse_libraries(text), features=parse_features(text))
+    return replace(found, flags=parse_flags(text))
 
 
 def check_knobs(source: Source, knobs: Mapping[str, object]) -> dict[str, int]:

@@ -96,4 +96,4 @@ def may_not_read(title: str, file: str, said: str = "") -> BuildError:
 
 def _refused(title: str, why: str, todo: str, said: str) -> BuildError:
     shown = f"\n\n{said.rstrip()}\n" if said.strip() else ""
-    return BuildError(f"{title} was not compiled: {why}.{shown}", todo or "Make it smaller.")
+    return BuildError(f"{title} does not compile: {why}.{shown}", todo or "Make it smaller.")

@@ -14,8 +14,11 @@ from pytest_kgate.build.compiler import arch as architecture
 from pytest_kgate.build.compiler import cache
 from pytest_kgate.build.compiler import toolchain
 from pytest_kgate.build.compiler.confined import Confined
+from pytest_kgate.build.compiler.flags import allowed_flags
+from pytest_kgate.build.compiler.flags import first_refused
 from pytest_kgate.build.registry import Source
 from pytest_kgate.build.registry import csrc_directory
+from pytest_kgate.errors import BuildError
 from pytest_kgate.errors import UsageError
 
 ABI_VERSION = 3
@@ -88,7 +91,9 @@ def recipe(
     debug: bool = False,
     confined: Confined | None = None,
 ) -> Recipe:
-    """How to build a kernel source with these knobs. Raises `ToolchainMissing` and `UsageError`.
+    """How to build a kernel source with these knobs.
+
+    Raises `ToolchainMissing`, `UsageError`, and `BuildError` where the source sets a flag that it can't.
 
     `arch` is for CUDA sources; None is the current device's, or `arch.WITHOUT_GPU`. `debug` turns on what the source
     asserts (KGATE_DEBUG), and leaves the optimiser on: unoptimised device code (-G) is some ten times slower, needs
@@ -110,6 +115,12 @@ def recipe(
         compiler = toolchain.host_compiler()
         arch = platform.machine()
         flags = ["-std=c++17", "-O3", "-fPIC", "-shared", "-pthread", *_own_statics(compiler)]
+    refused = first_refused(source.flags, source.device_kind)
+    if refused is not None:
+        raise BuildError(
+            f"{source.name} does not compile: it sets the flag {refused}, which a source can't.",
+            f"These can be set: {allowed_flags(source.device_kind)}.",
+        )
     chosen = ", ".join([*(f"{name}={knobs[name]}" for name in sorted(knobs)), *(["debug"] if debug else [])])
     return Recipe(
         title=f"{source.name}({chosen})" if chosen else source.name,
@@ -117,7 +128,7 @@ def recipe(
         source=source.path,
         output=f"{source.name}.so",
         compiler=compiler,
-        flags=(*flags, *defines),
+        flags=(*flags, *source.flags, *defines),
         arch=arch,
         include=(csrc_directory(),),
         extra=extra,

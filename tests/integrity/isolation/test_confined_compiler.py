@@ -59,7 +59,7 @@ def build(folder, text, name="theirs.cpp", **limits):
 def test_a_private_file_is_not_read(folder, source, file):
     with pytest.raises(BuildError, match="not trusted may not") as caught:
         build(folder, source)
-    assert caught.value.what.partition("\n")[0].startswith("theirs was not compiled: it reads ")
+    assert caught.value.what.partition("\n")[0].startswith("theirs does not compile: it reads ")
     assert f"{file}, which a source that is not trusted may not" in str(caught.value)
     assert "planted-secret" not in str(caught.value)
     assert "headers in its own folder, those of csrc" in caught.value.todo
