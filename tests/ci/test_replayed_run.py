@@ -74,7 +74,12 @@ def test_run_ends_in_comment_summary_annotations_and_status(
     assert comment.startswith(MARKER)
     assert comment.removeprefix(f"{MARKER}\n").startswith(job.summary.splitlines()[0])
     annotations = [line for line in job.printed.splitlines() if line.startswith("::")]
-    told = _masked(f"{comment}\n--- annotations\n" + "".join(f"{line}\n" for line in annotations))
+    policy = job.summary.partition("#### ")[2]
+    told = _masked(
+        f"{comment}\n--- annotations\n"
+        + "".join(f"{line}\n" for line in annotations)
+        + f"\n--- end of the step's summary\n{policy}"
+    )
     golden = GOLDEN / f"{change}.md"
     if "UPDATE_GOLDEN" in os.environ:
         golden.write_text(told)

@@ -23,7 +23,7 @@ from pytest_kgate.report.together.grids import grids_of
 
 if TYPE_CHECKING:
     from pytest_kgate.report.record.record import Record
-    from pytest_kgate.report.together.policy.rules import Finding
+    from pytest_kgate.report.together.policy.findings import Finding
 
 MARKER = "<!-- pytest-kgate: comment -->"
 """The comment's first line, by which the next run finds it."""
@@ -40,8 +40,8 @@ _RIGHT = frozenset({"median", "speedup"})
 _COUNTED = {"tensor": "tensor", "sm": "SM", "dram": "DRAM", "occupancy": "occupancy"}
 """Counters that say at a glance what a kernel does with the GPU, in percent, by their short names."""
 
-_MISSED = 3
-"""Readings that are shown of a rule that is broken."""
+_READINGS = {True: 1, False: 3}
+"""Lines of what was read by a rule that holds, and by one that is broken."""
 
 _CONDITIONS = 5
 """Kinds of machine that are listed."""
@@ -91,7 +91,7 @@ def _page(
 ) -> str:
     judged = worst_first(records)
     holds = all(one.holds for one in policy)
-    top = f"### {headline(judged, status, holds)}\n\n{_policy(policy)}"
+    top = f"### {headline(judged, status, holds)}\n\n" + (f"{policy_section(policy)}\n" if policy else "")
     if not judged:
         return top + "No gate was measured: the log says why.\n" + _link(os.environ)
     counts = Counter(one.row.verdict for one in judged)
@@ -125,21 +125,17 @@ def _worst_records(judged: Iterable[Judged]) -> list[Record]:
     return list({id(one.record): one.record for one in judged}.values())
 
 
-def _policy(findings: Sequence[Finding]) -> str:
-    """The rules of a policy, the broken ones first, with what broke them."""
-    if not findings:
-        return ""
+def policy_section(findings: Sequence[Finding]) -> str:
+    """The rules of a policy with what they read, the broken ones first."""
     broken = sum(not one.holds for one in findings)
     count = text.counted(len(findings), "rule")
     mark = _MARKS["failed" if broken else "passed"]
-    lines = [f"{mark} policy: {f'{broken} of {count} broken' if broken else f'{count}, all hold'}", ""]
+    said = f"{broken} of {count} broken" if broken else f"{count}, all hold"
+    lines = [f"#### {mark} policy: {said if all(one.line for one in findings) else 'it could not be read'}", ""]
     for finding in sorted(findings, key=lambda one: one.holds):
         lines.append(f"- {'holds' if finding.holds else '**broken**'}: {untrusted.words(finding.rule_text)}")
-        if not finding.holds:
-            missed = [one.said for one in finding.readings if not one.holds] or ["no record is of that"]
-            lines += [f"  - {untrusted.words(said)}" for said in missed[:_MISSED]]
-            lines += [f"  - and {len(missed) - _MISSED} more"] if len(missed) > _MISSED else []
-    return "\n".join(lines) + "\n\n"
+        lines += [f"  - {untrusted.words(said)}" for _, said in finding.told(_READINGS[finding.holds])]
+    return "\n".join(lines) + "\n"
 
 
 def headline(judged: Sequence[Judged], status: int | None, policy_holds: bool = True) -> str:

@@ -40,8 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_kgate.report.record.record import Record
-    from pytest_kgate.report.together.policy.rules import Finding
-    from pytest_kgate.report.together.policy.rules import Rule
+    from pytest_kgate.report.together.policy.findings import Finding
 
 _REGISTRY = "pytest_kgate.build.registry"
 """Where the shipped kernels are listed. Imported by name, for reports know nothing of how kernels are built."""
@@ -140,11 +139,6 @@ def run(options: argparse.Namespace) -> int:
         if getattr(options, name) is not None and options.format not in _FOR_REVIEWERS:
             flag = f"--{name.replace('_', '-')}"
             raise UsageError(f"{flag} is for --format comment and summary.", "Leave it away.")
-    rules: list[Rule] = []
-    if options.policy is not None:
-        from pytest_kgate.report.together.policy import file as policy  # here: before Python 3.11 it needs a package
-
-        rules = policy.read(options.policy)
     # A session that could not even begin has left no file, and the comment must say so in place of the last one's.
     left = [path for path in options.files if not options.session_status or os.path.exists(path)]
     files = [read(path) for path in left]
@@ -159,8 +153,10 @@ def run(options: argparse.Namespace) -> int:
         page = _PAGES[options.format or "markdown"](records)
         block.write(options, "\n".join([page, "".join(percentiles.table(records))] if options.percentiles else [page]))
     elif options.format in _FOR_REVIEWERS:
-        findings = [rule.judge(records) for rule in rules]
+        findings, fault = _judged(options.policy, records)
         _write(_FOR_REVIEWERS[options.format](records, options.session_status, findings))
+        if fault is not None:
+            raise fault
     elif options.format in _FOR_CI:
         _write(_FOR_CI[options.format](records))
     elif options.format == "html":
@@ -184,6 +180,19 @@ def run(options: argparse.Namespace) -> int:
     if cut_off:
         return _CUT_OFF
     return 1 if lines else 0
+
+
+def _judged(policy: Path | None, records: Sequence[Record]) -> tuple[list[Finding], UsageError | None]:
+    """What became of a policy's rules, and its mistake where it can't be read: then the text says that, at least."""
+    if policy is None:
+        return [], None
+    from pytest_kgate.report.together.policy import file  # here: before Python 3.11 it needs a package
+    from pytest_kgate.report.together.policy.findings import Finding
+
+    try:
+        return [rule.judge(records) for rule in file.read(policy)], None
+    except UsageError as error:
+        return [Finding.of_fault(error)], error
 
 
 def _write(told: str) -> None:

@@ -16,8 +16,8 @@ from pytest_kgate import cli
 from pytest_kgate.report.ci import markdown
 from pytest_kgate.report.record.document import document
 from pytest_kgate.report.record.verdicts import with_limits
-from pytest_kgate.report.together.policy.rules import Finding
-from pytest_kgate.report.together.policy.rules import Reading
+from pytest_kgate.report.together.policy.findings import Finding
+from pytest_kgate.report.together.policy.findings import Reading
 
 ROOT = Path(__file__).parents[3]
 
@@ -162,14 +162,14 @@ def test_comment_is_utf8_whatever_the_terminal_takes(tmp_path: Path, monkeypatch
 
 
 def test_policy_is_told_above_the_table_and_its_words_are_no_markup() -> None:
-    missed = [Reading("p", False, f"`mine` @me <b> {number}") for number in range(5)]
+    missed = [Reading("p", "`mine` @me <b>", False, f"{number}") for number in range(5)]
     broken = Finding("speedup", 3, "the ratio below 0.9 on all", False, missed)
     text = markdown.comment(PASSES, 0, [Finding("gates", 1, "at least 1 gate", True, []), broken])
     policy = text.partition("policy:")[2].partition("1 PASS")[0]
     assert policy.splitlines()[0] == " 1 of 2 rules broken"
     assert policy.index("**broken**: line 3, speedup") < policy.index("holds: line 1, gates")
     assert policy.count("&#96;mine&#96; &#64;<!-- -->me &lt;b&gt;") == 3
-    assert "and 2 more" in policy
+    assert "and 2 more readings" in policy
     assert "\N{CROSS MARK} kgate: the gate passes, but the policy is broken" in text
     assert "policy: 1 rule, all hold" in markdown.step_summary(PASSES, 0, [Finding("gates", 1, "x", True, [])])
 

@@ -71,6 +71,7 @@ _RULES: Mapping[str, Mapping[str, _Key]] = MappingProxyType(
         },
         "counter": {
             "name": _Key(_is_text, "a short name of `kgate metrics`", needed=True),
+            "of": _Key(_is_text, "the short name of another counter, of which the first is a share"),
             "at_least": _BOUND,
             "at_most": _BOUND,
             "on": _ON,
@@ -85,6 +86,7 @@ _RULES: Mapping[str, Mapping[str, _Key]] = MappingProxyType(
         "checks": {
             "weak": _Key(lambda value: isinstance(value, bool), _SWITCH, False),
             "sanitizer": _Key(lambda value: isinstance(value, bool), _SWITCH, False),
+            "candidate": _CANDIDATE,
         },
     }
 )
@@ -140,11 +142,16 @@ def _rule(kind: str, table: Located) -> Rule:
         raise Fault(table.line, f"{kind} demands nothing.", f"Give one of {', '.join(one_of)}.")
     values = {name: key.default for name, key in keys.items() if key.default is not None}
     values |= {name: found.value for name, found in table.value.items()}
+    if kind == "checks" and values["weak"] and not values["sanitizer"]:
+        raise Fault(table.line, "checks demands nothing.", "Leave weak = true away, or write sanitizer = true.")
+    least, most = values.get("at_least"), values.get("at_most")
+    if least is not None and most is not None and least > most:
+        raise Fault(table.line, f"no counter is at least {least:g} and at most {most:g}.", "Turn the bounds round.")
     chosen = values.get("grid")
     if chosen is None:
         return Rule(kind, table.line, values)
     shapes = chosen_grid(chosen if chosen in NAMED else _grid_file(table, chosen), "grid")
-    return Rule(kind, table.line, values, frozenset(shapes))
+    return Rule(kind, table.line, values, frozenset(map(str, shapes)))
 
 
 def _grid_file(table: Located, chosen: str) -> Path:

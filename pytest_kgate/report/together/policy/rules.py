@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -17,39 +18,13 @@ from pytest_kgate.report.record.samples import decode_samples
 from pytest_kgate.report.record.verdicts import VERDICTS
 from pytest_kgate.report.rows import number
 from pytest_kgate.report.rows import quantile_name
+from pytest_kgate.report.together.policy.findings import Finding
+from pytest_kgate.report.together.policy.findings import Reading
 
 if TYPE_CHECKING:
-    from pytest_kgate.problems.shape import Shape
+    from pytest_kgate.report.record.facts.counters import MetricFacts
     from pytest_kgate.report.record.record import Record
     from pytest_kgate.statistics.gate_facts import IntervalFacts
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What a rule read of one record."""
-
-    problem: str
-    holds: bool
-    said: str
-    """`latency on sdpa 1x8x512x64: 0.612 [0.604, 0.619]`."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What became of a rule."""
-
-    rule: str
-    """`speedup`."""
-    line: int
-    """Of the policy."""
-    demanded: str
-    holds: bool
-    readings: Sequence[Reading]
-
-    @property
-    def rule_text(self) -> str:
-        """`line 3, speedup: the whole interval of the ratio below 0.9 on all`."""
-        return f"line {self.line}, {self.rule}: {self.demanded}"
 
 
 @dataclass(frozen=True)
@@ -61,12 +36,27 @@ class Rule:
     line: int
     values: Mapping[str, Any]
     """By the names of the file, checked; with the value of each that was left out, where it has one."""
-    grid: frozenset[Shape] | None = None
-    """The shapes that count; None: all problems, whatever they are."""
+    grid: frozenset[str] | None = None
+    """The names of the shapes that count, such as `1x8x512x64-causal`; None: all problems, whatever they are."""
 
     def judge(self, records: Sequence[Record]) -> Finding:
-        """The finding on these records."""
-        return JUDGES[self.kind](self, records)
+        """The finding on these records. Of a test that was run again, its last run counts."""
+        return JUDGES[self.kind](self, _last_runs(records))
+
+
+def _last_runs(records: Sequence[Record]) -> Sequence[Record]:
+    """Without those of a run after which a plugin ran the test again, more strictly judged."""
+    last: dict[object, int] = {}
+    for record in records:
+        run = _run(record)
+        last[run] = max(last.get(run, 1), record.get("attempt", 1))
+    return [record for record in records if record.get("attempt", 1) == last[_run(record)]]
+
+
+def _run(record: Record) -> object:
+    """What the tries of one call have in common, and calls of other sessions have not."""
+    gpu = record["environment"].get("gpu") or {}
+    return record["test"], record["call"], record["seeds"]["session"], gpu.get("uuid")
 
 
 def _finding(rule: Rule, demanded: str, readings: Sequence[Reading]) -> Finding:
@@ -83,20 +73,15 @@ def _meant(rule: Rule, records: Sequence[Record]) -> list[Record]:
     """Those that the rule is about."""
     pattern = rule.values.get("candidate", "*")
     return [
-        record
-        for record in records
-        if fnmatchcase(record["candidate"]["name"], pattern) and (rule.grid is None or _shape(record) in rule.grid)
+        record for record in records if fnmatchcase(record["candidate"]["name"], pattern) and _is_of(rule.grid, record)
     ]
 
 
-def _shape(record: Record) -> Shape | None:
-    from pytest_kgate.problems.shape import Shape
-
-    extents = record["problem"]["shape"]
-    if extents is None:
-        return None
-    batch, heads, seqlen, head_dim = extents
-    return Shape(batch, heads, seqlen, head_dim, causal=bool(record["problem"]["causal"]))
+def _is_of(grid: frozenset[str] | None, record: Record) -> bool:
+    """Whether the record's problem, `sdpa 1x8x512x64-causal float16`, has a shape of the grid."""
+    if grid is None:
+        return True
+    return record["problem"]["shape"] is not None and not grid.isdisjoint(record["problem"]["name"].split())
 
 
 def _speedup(rule: Rule, records: Sequence[Record]) -> Finding:
@@ -133,21 +118,31 @@ def _interval(record: Record, quantile: float) -> tuple[IntervalFacts | None, st
 
 
 def _counter(rule: Rule, records: Sequence[Record]) -> Finding:
-    name, least, most = (rule.values.get(key) for key in ("name", "at_least", "at_most"))
+    name, of, least, most = (rule.values.get(key) for key in ("name", "of", "at_least", "at_most"))
     readings = []
     for record in _meant(rule, records):
         counters = record.get("counters")
         metrics = counters["candidate"]["metrics"] if counters and counters["candidate"] else {}
-        found = metrics.get(str(name))
-        if found is None:
+        unknown = next((one for one in (name, of) if one is not None and one not in metrics), None)
+        if unknown is not None:
             why = counters["reason"] if counters and counters["reason"] else "no counters: `--kgate-profile` reads them"
-            readings.append(_reading(record, False, f"no {name}.{hint(str(name), metrics)}" if metrics else why))
+            readings.append(_reading(record, False, f"no {unknown}.{hint(unknown, metrics)}" if metrics else why))
             continue
-        value = found["value"]
+        value, shown = _value(metrics, str(name), of)
         holds = (least is None or value >= least) and (most is None or value <= most)
-        readings.append(_reading(record, holds, text.quantity(value, found["unit"])))
-    bound = f"at least {least:g}" if least is not None else f"at most {most:g}"
-    return _finding(rule, f"{name} {bound}", readings)
+        readings.append(_reading(record, holds, shown))
+    bounds = [f"{word} {bound:g}" for word, bound in (("at least", least), ("at most", most)) if bound is not None]
+    return _finding(rule, f"{name}{f' / {of}' if of else ''} {' and '.join(bounds)}", readings)
+
+
+def _value(metrics: Mapping[str, MetricFacts], name: str, of: str | None) -> tuple[float, str]:
+    """A counter, or what share it is of another one: of none it is none."""
+    value, shown = metrics[name]["value"], text.quantity(metrics[name]["value"], metrics[name]["unit"])
+    if of is None:
+        return value, shown
+    whole = metrics[of]["value"]
+    share = value / whole if whole else math.inf if value else 0.0
+    return share, f"{share:.3g}, {shown} of {text.quantity(whole, metrics[of]['unit'])}"
 
 
 def _resources(rule: Rule, records: Sequence[Record]) -> Finding:
@@ -177,7 +172,7 @@ def _gates(rule: Rule, records: Sequence[Record]) -> Finding:
 
 
 def _checks(rule: Rule, records: Sequence[Record]) -> Finding:
-    readings, demands = [], []
+    readings, demands, records = [], [], _meant(rule, records)
     if rule.values["weak"] is False:
         demands.append("no weak check")
         for record in records:
@@ -201,7 +196,7 @@ def _checks(rule: Rule, records: Sequence[Record]) -> Finding:
 
 def _reading(record: Record, holds: bool, said: str) -> Reading:
     problem = record["problem"]["name"]
-    return Reading(problem, holds, f"{record['candidate']['name']} on {problem}: {said}")
+    return Reading(problem, f"{record['candidate']['name']} on {problem}", holds, said)
 
 
 RESOURCES = ("registers", "shared_bytes", "stack_bytes", "spill_bytes")
