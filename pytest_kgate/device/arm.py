@@ -33,10 +33,10 @@ CALL_CONVENTION = "it is called as candidate(*inputs, **params), with `out` wher
 
 @dataclass(frozen=True)
 class Arm:
-    """One of the two callables that are raced, in the form in which every timer calls it."""
+    """One of the callables that are raced, in the form in which every timer calls it."""
 
     name: str
-    """`candidate` or `reference`."""
+    """`candidate` or `reference`; `candidate 3` where several share the rounds."""
 
     call: Callable[..., Any]
     """`call(inputs, output)` enqueues (CUDA) or does (host) the work once and returns the output tensor.

@@ -122,13 +122,16 @@ class RoundSeeds:
 
 @dataclass(frozen=True)
 class Round:
-    """The measurements of one round. Index 0 of the first axis is the candidate, 1 the reference."""
+    """The measurements of one round.
+
+    Index 0 of the first axis is the candidate, 1 the reference; further candidates that share the round come behind.
+    """
 
     seconds: NDArray[np.float64]
-    """(2, samples): net latency of one call, in seconds."""
+    """(arms, samples): net latency of one call, in seconds."""
 
     overhead_seconds: NDArray[np.float64]
-    """(2,): what was taken off each sample of the arm: the median of the null arm, or the graph's intercept."""
+    """(arms,): what was taken off each sample of the arm: the median of the null arm, or the graph's intercept."""
 
     retaken: int = 0
     """Samples that were thrown away and taken again because the host was late; never for their value."""
@@ -172,7 +175,7 @@ class ColdCache:
 
 
 class Stopwatch(Protocol):
-    """Times the two arms of one race, one round at a time; made by `Device.stopwatch`."""
+    """Times the arms of one race, one round at a time; made by `Device.stopwatch`."""
 
     timer: str
     """`graph`, `queue`, `eager`, `wall` or `fake`: what was really used."""
@@ -199,7 +202,7 @@ class Stopwatch(Protocol):
 
     @property
     def sample_seconds(self) -> float:
-        """About how long one sample of each arm takes, both together, in seconds; a race plans its rounds with it."""
+        """About how long one sample of each arm takes, all together, in seconds; a race plans its rounds with it."""
         ...
 
     @property
@@ -215,9 +218,10 @@ class Stopwatch(Protocol):
         ...
 
     def round(self, seeds: RoundSeeds, order: NDArray[np.intp]) -> Round:
-        """Make everything anew, warm up, time the arms in `order` (a shuffled sequence of 0 and 1).
+        """Make everything anew, warm up, time the arms in `order` (a shuffled sequence of their indices).
 
-        Where `seeds` has probes, launches beyond those samples, at random places among them, work on their values.
+        Where `seeds` has probes, which only a race of two arms has, launches beyond those samples, at random places
+        among them, work on their values.
         """
         ...
 
@@ -249,7 +253,10 @@ class Device(Protocol):
         ...
 
     def stopwatch(self, arms: Sequence[Arm], workload: Workload, *, timer: str, cache: str) -> Stopwatch:
-        """Make the stopwatch of one race of these two arms; where `timer` is `auto`, with the timer that fits them."""
+        """Make the stopwatch of one race of these arms: a candidate, the reference, and any number of other candidates.
+
+        Where `timer` is `auto` it is the timer that fits all of them.
+        """
         ...
 
     def admit(self, pid: int) -> None:

@@ -64,6 +64,11 @@ def thread_wait_seconds() -> float:
     return waited * 1e-9
 
 
+def wait_names(arms: int) -> tuple[str, ...]:
+    """What evidence calls the waiting of each arm, in their order: the candidate, the reference, other candidates."""
+    return ("candidate_wait", "reference_wait", *(f"candidate_{place}_wait" for place in range(2, arms)))[:arms]
+
+
 class RoundLoad:
     """Measures the CPU load of other processes during a round, and how long each arm's threads waited for a core."""
 
@@ -96,7 +101,7 @@ class RoundLoad:
         wall = max(end.wall - self._start.wall, 1e-9)
         shares = [_median(found) for found in self._shares]
         return {
-            **dict(zip(("candidate_wait", "reference_wait"), shares, strict=True)),
+            **dict(zip(wait_names(len(shares)), shares, strict=True)),
             "foreign_cpu": (end.foreign - self._start.foreign) / wall,
             "steal": (end.steal - self._start.steal) / wall,
             "cpu_pressure": (end.pressure - self._start.pressure) / wall,

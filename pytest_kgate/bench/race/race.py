@@ -5,18 +5,17 @@ The stopwatch does the timing, `statistics/judge.py` the judging.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_kgate.bench.race.evidence.sealed import Sealed
 from pytest_kgate.bench.race.probes import Probes
 from pytest_kgate.bench.race.probes import is_probed
 from pytest_kgate.bench.race.round_plan import Budget
@@ -29,7 +28,6 @@ from pytest_kgate.bench.seeds import SeedBook
 from pytest_kgate.bench.seeds import Stream
 from pytest_kgate.device.protocol import Round
 from pytest_kgate.device.protocol import Stopwatch
-from pytest_kgate.errors import TimingError
 from pytest_kgate.integrity.side_effects.new_values import NewValues
 from pytest_kgate.statistics.estimates import Interval
 from pytest_kgate.statistics.gates import Judgement
@@ -134,12 +132,12 @@ def run(
     judges = bool(gates) or plan.light is not None
     measures = not judges and plan.precision is None and plan.percentile is None
     budget = Budget(plan.budget_seconds, plan.all_rounds, measures=measures, rounds=plan.rounds)
-    rounds: list[Round] = []
+    taken = Sealed()
+    rounds = taken.rounds
     decided: dict[int, Judgement] = {}
     light: LightJudgement | None = None
     book = SeedBook(plan.seed)
     probes = Probes(on_host=plan.answers_on_host)
-    seal = hashlib.blake2b()
     fastest = math.inf
     most = plan.rounds or (LOOKS[-1] if plan.percentile is None else MOST_ROUNDS)
     while len(rounds) < most and budget.has_room(len(rounds), (begun := clock()) - start, fastest):
@@ -147,12 +145,11 @@ def run(
         order = shuffled_order(book.generator(Stream.ROUND_ORDER, number), samples, stopwatch.run_length)
         latest = stopwatch.round(book.round(number, probed=is_probed(book, number)), order)
         probes.add(latest.probe)
-        rounds.append(_sealed(latest))
+        taken.add(latest)
         del latest
         fastest = min(fastest, clock() - begun)
-        seal.update(rounds[-1].seconds.tobytes())
         if progress is not None:
-            progress(Progress(len(rounds), clock() - start, _rough_ratio(rounds)))
+            progress(Progress(len(rounds), clock() - start, rough_ratio(rounds)))
         if plan.rounds is not None:
             continue
         if len(rounds) in LOOKS:
@@ -165,7 +162,7 @@ def run(
         elif len(rounds) > LOOKS[-1] and len(rounds) % _BETWEEN == 0 and _carries(rounds, plan):
             break
     candidate, reference = _stack(rounds)
-    _demand_sealed(rounds, seal)
+    taken.demand_unchanged()
     _judge(rounds, gates, plan, stopwatch, decided, final=True)
     light = light or _light(rounds, plan, stopwatch, final=True)
     spent = clock() - start
@@ -192,23 +189,6 @@ def _ratio(
         return measure(candidate, reference, offset_sd=stopwatch.offset_sd)
     found = of_samples(candidate, reference, tick_seconds=stopwatch.tick_seconds, offset_sd=stopwatch.offset_sd)
     return found and found.interval()
-
-
-def _sealed(one: Round) -> Round:
-    """The round with its samples in memory that can't be written to, and without its answers, which are large."""
-    seconds = np.frombuffer(one.seconds.tobytes(), dtype=one.seconds.dtype).reshape(one.seconds.shape)
-    return replace(one, seconds=seconds, probe=None)
-
-
-def _demand_sealed(rounds: Sequence[Round], seal: hashlib.blake2b) -> None:
-    now = hashlib.blake2b()
-    for one in rounds:
-        now.update(one.seconds.tobytes())
-    if now.digest() != seal.digest():
-        raise TimingError(
-            "The samples of earlier rounds were changed while the race went on.",
-            "Code that runs in this process has done that; judge it with --kgate-isolate.",
-        )
 
 
 def _judge(
@@ -280,7 +260,7 @@ def _stack(rounds: list[Round]) -> tuple[NDArray[np.float64], NDArray[np.float64
     return seconds[:, 0], seconds[:, 1]
 
 
-def _rough_ratio(rounds: list[Round]) -> float:
-    """The latest round's ratio of medians, for a live line."""
-    candidate, reference = np.median(rounds[-1].seconds, axis=1)
+def rough_ratio(rounds: list[Round]) -> float:
+    """The latest round's ratio of medians, for a live line; of several candidates that of the first."""
+    candidate, reference, *_ = np.median(rounds[-1].seconds, axis=1)
     return float(candidate / reference) if reference > 0 else float("nan")

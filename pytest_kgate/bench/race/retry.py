@@ -19,35 +19,24 @@ from typing import TYPE_CHECKING
 
 from pytest_kgate.bench import seeds
 from pytest_kgate.bench.race import race
-from pytest_kgate.bench.race.disturbances import Disturbances
-from pytest_kgate.bench.race.disturbances import RaceLog
-from pytest_kgate.bench.race.disturbances import assess
-from pytest_kgate.bench.race.order_effects import ArmOrder
-from pytest_kgate.bench.race.order_effects import Reason
+from pytest_kgate.bench.race.evidence.disturbances import Disturbances
+from pytest_kgate.bench.race.evidence.disturbances import assess
+from pytest_kgate.bench.race.evidence.order_effects import Reason
+from pytest_kgate.bench.race.evidence.watch import Watch
 from pytest_kgate.bench.race.speed_of_light.judge import bears
 from pytest_kgate.bench.seeds import SeedBook
 from pytest_kgate.bench.seeds import Stream
-from pytest_kgate.device.protocol import Reading
-from pytest_kgate.device.protocol import RoundSeeds
 from pytest_kgate.errors import TimingError
 from pytest_kgate.statistics.estimates import invalid_samples
 from pytest_kgate.statistics.gates import Judgement
 from pytest_kgate.statistics.gates import Verdict
 
 if TYPE_CHECKING:
-    from pytest_kgate.device.protocol import ColdCache
     from pytest_kgate.device.protocol import Device
-    from pytest_kgate.device.protocol import Round
     from pytest_kgate.device.protocol import Stopwatch
     from pytest_kgate.report.record.facts.timing import EvidenceFacts
     from pytest_kgate.report.record.facts.timing import TryFacts
     from pytest_kgate.statistics.gates import SpeedGate
-
-_EARLY_ROUNDS = (1, 6)
-"""Readings after these: the first round under load, and the middle of the shortest race there is."""
-
-_EVERY_SECONDS = 0.25
-"""And a reading whenever so much time has passed: at 2 ms each, they take under 1 % of a long race."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +100,12 @@ def race_with_retry(
 def _once(
     device: Device, stopwatch: Stopwatch, plan: race.Plan, progress: Callable[[race.Progress], None] | None
 ) -> ValidRace:
-    """A race that only measures: what disturbed it becomes warnings, and samples without a ratio make it invalid."""
     result, found = _watched(device, stopwatch, (), plan, progress)
+    return measured(plan, result, found)
+
+
+def measured(plan: race.Plan, result: race.Race, found: Disturbances) -> ValidRace:
+    """A race that only measures: what disturbed it becomes warnings, and samples without a ratio make it invalid."""
     return ValidRace(
         race=result,
         seed=plan.seed,
@@ -173,69 +166,6 @@ def _watched(
     plan: race.Plan,
     progress: Callable[[race.Progress], None] | None,
 ) -> tuple[race.Race, Disturbances]:
-    cold = stopwatch.prove_cold()
-    watch = _Watch(stopwatch, device)
+    watch = Watch(stopwatch, device)
     result = race.run(watch, gates, plan, device.clock, progress)
-    watch.read()
-    seen = RaceLog(
-        watch.rounds,
-        watch.orders,
-        watch.ended,
-        watch.readings,
-        stopwatch.tick_seconds,
-        stopwatch.sample_seconds,
-        cold,
-    )
-    return result, assess(seen)
-
-
-class _Watch:
-    """A stopwatch that logs each round, and reads what disturbs the machine between some of them."""
-
-    def __init__(self, stopwatch: Stopwatch, device: Device) -> None:
-        self.timer = stopwatch.timer
-        self.cache = stopwatch.cache
-        self.warnings = stopwatch.warnings
-        self.tick_seconds = stopwatch.tick_seconds
-        self.offset_sd = stopwatch.offset_sd
-        self.run_length = stopwatch.run_length
-        self.enough_seconds = stopwatch.enough_seconds
-        self.rounds: list[Round] = []
-        self.orders: list[ArmOrder] = []
-        self.ended: list[float] = []
-        self.readings: list[tuple[int, Reading]] = []
-        self._stopwatch = stopwatch
-        self._device = device
-        self._read_at = 0.0
-        self.read()
-
-    @property
-    def sample_seconds(self) -> float:
-        return self._stopwatch.sample_seconds
-
-    @property
-    def reference_seconds(self) -> float:
-        return self._stopwatch.reference_seconds
-
-    def prove_cold(self) -> ColdCache | None:
-        return self._stopwatch.prove_cold()
-
-    def round(self, seeds: RoundSeeds, order: ArmOrder) -> Round:
-        now = self._device.clock()
-        if self.rounds and (len(self.rounds) in _EARLY_ROUNDS or now - self._read_at > _EVERY_SECONDS):
-            self.read()
-        taken = self._stopwatch.round(seeds, order)
-        self.rounds.append(replace(taken, probe=None))  # whose answers are large
-        self.orders.append(order)
-        self.ended.append(self._device.clock())
-        return taken
-
-    def read(self) -> None:
-        """Take one reading of the machine, where the device offers any."""
-        reading = self._device.read_machine()
-        self._read_at = self._device.clock()
-        if reading is not None:
-            self.readings.append((len(self.rounds), reading))
-
-    def close(self) -> None:
-        self._stopwatch.close()
+    return result, assess(watch.log())

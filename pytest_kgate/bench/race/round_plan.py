@@ -91,17 +91,21 @@ def samples_of_a_round(
     return int(min(SAMPLES, max(needed, fitting)))
 
 
-def shuffled_order(rng: np.random.Generator, samples: int, run_length: int) -> NDArray[np.intp]:
-    """Both arms' samples in random order, in runs of one arm; strict alternation would have a bias of its own.
+def shuffled_order(rng: np.random.Generator, samples: int, run_length: int, arms: int = 2) -> NDArray[np.intp]:
+    """All arms' samples in random order, in runs of one arm; strict alternation would have a bias of its own.
 
     Of two samples each, one arm's are the outer ones, by lot: what rises evenly within the round then cancels, which it
-    would do only over many rounds in an order that is wholly random.
+    would do only over many rounds in an order that is wholly random. Of more arms, each arm's two are as far from one
+    end as from the other.
     """
+    if samples == 2 and run_length == 1 and arms > 2:
+        half = rng.permutation(arms)
+        return np.concatenate([half, half[::-1]])
     if samples == 2 and run_length == 1:
         outer = rng.integers(2)
         return np.array([outer, 1 - outer, 1 - outer, outer], dtype=np.intp)
     runs = -(-samples // run_length)
     lengths = np.full(runs, samples // runs)
     lengths[: samples % runs] += 1
-    arms, which = np.divmod(rng.permutation(2 * runs), runs)
-    return np.repeat(arms, lengths[which])
+    of_arm, which = np.divmod(rng.permutation(arms * runs), runs)
+    return np.repeat(of_arm, lengths[which])

@@ -70,7 +70,8 @@ class CudaDevice(CudaContext):
         refused = refusals(self, arms, workload)
         if timer != "queue" and not refused and not self.on_default_stream:
             return GraphStopwatch(self, arms, workload, cache)
-        queue = QueueStopwatch(self, arms, workload, cache, reference_by_graph=list(refused) == ["candidate"])
+        only_candidates = bool(refused) and all(name.startswith("candidate") for name in refused)
+        queue = QueueStopwatch(self, arms, workload, cache, reference_by_graph=only_candidates)
         if timer != "queue" and refused and not self.on_default_stream:
             name, reason = next(iter(refused.items()))
             queue.warnings.append(

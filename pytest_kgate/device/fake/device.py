@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from pytest_kgate.device.fake.noise import of_arms
 from pytest_kgate.device.protocol import FirstLook
 from pytest_kgate.device.protocol import Probe
 from pytest_kgate.device.protocol import Round
@@ -142,7 +143,7 @@ class FakeStopwatch:
         self._truth = np.array([device.latency_seconds(arm.name) for arm in arms])
         self._overhead = np.full(len(arms), device.overhead_seconds)
         self._rounds = 0
-        self._latency = np.empty((2, 0, 0))
+        self._latency = np.empty((len(arms), 0, 0))
         self._phase = np.empty((0, 0))
 
     @property
@@ -164,7 +165,7 @@ class FakeStopwatch:
             tick = device.tick_seconds
             readings = np.maximum(np.floor(self._phase[ahead] + readings / tick), 1.0) * tick
         device.now_seconds += float(readings.sum()) + device.round_seconds
-        seconds = np.stack([readings[order == arm] for arm in (0, 1)]) - device.overhead_seconds
+        seconds = np.stack([readings[order == arm] for arm in range(len(self._arms))]) - device.overhead_seconds
         if self._rounds in device.faults:
             seconds[0, 0] = device.faults[self._rounds]
         self._rounds += 1
@@ -190,10 +191,12 @@ class FakeStopwatch:
         pass
 
     def _draw(self, slots: int) -> None:
-        """Draw the latencies of both arms for each slot of the rounds ahead; a slot then reads that of its arm."""
-        shape = (2, _ROUNDS_AHEAD, slots)
+        """Draw the latencies of all arms for each slot of the rounds ahead; a slot then reads that of its arm."""
+        shape = (len(self._arms), _ROUNDS_AHEAD, slots)
         noise = self._device.noise
-        log_noise = np.zeros(shape) if noise is None else noise.draw(self._rng, _ROUNDS_AHEAD, slots)
+        log_noise = (
+            np.zeros(shape) if noise is None else of_arms(noise, self._rng, _ROUNDS_AHEAD, slots, len(self._arms))
+        )
         self._latency = self._truth[:, None, None] * np.exp(np.broadcast_to(log_noise, shape))
         if self._device.tick_seconds:
             self._phase = self._rng.random(shape[1:])

@@ -20,9 +20,14 @@ if TYPE_CHECKING:
 class Noise(Protocol):
     """A random process that disturbs the samples of one race."""
 
-    def draw(self, rng: np.random.Generator, rounds: int, slots: int) -> Floats:
-        """What is added to the log latencies: an array that broadcasts to (2 arms, rounds, slots of a round)."""
+    def draw(self, rng: np.random.Generator, rounds: int, slots: int, arms: int = 2) -> Floats:
+        """What is added to the log latencies: an array that broadcasts to (arms, rounds, slots of a round)."""
         ...
+
+
+def of_arms(noise: Noise, rng: np.random.Generator, rounds: int, slots: int, arms: int) -> Floats:
+    """What this noise adds to the log latencies of so many arms; one of a user's own may know of two only."""
+    return noise.draw(rng, rounds, slots) if arms == 2 else noise.draw(rng, rounds, slots, arms)
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,7 @@ class White:
 
     sd: float = 0.02
 
-    def draw(self, rng: np.random.Generator, rounds: int, slots: int) -> Floats:
+    def draw(self, rng: np.random.Generator, rounds: int, slots: int, arms: int = 2) -> Floats:
         return self.sd * rng.standard_normal((1, rounds, slots))
 
 
@@ -43,10 +48,10 @@ class Autoregressive:
     sd: float = 0.03
     per_arm: bool = False
 
-    def draw(self, rng: np.random.Generator, rounds: int, slots: int) -> Floats:
+    def draw(self, rng: np.random.Generator, rounds: int, slots: int, arms: int = 2) -> Floats:
         from scipy.signal import lfilter  # imports half of scipy
 
-        shocks = rng.standard_normal((2 if self.per_arm else 1, rounds * slots)) * self.sd
+        shocks = rng.standard_normal((arms if self.per_arm else 1, rounds * slots)) * self.sd
         shocks[:, 1:] *= np.sqrt(1 - self.rho**2)
         series = lfilter([1.0], [1.0, -self.rho], shocks, axis=1)
         return np.asarray(series, dtype=np.float64).reshape(-1, rounds, slots)
@@ -59,7 +64,7 @@ class Drift:
     total: float = 0.05
     slots: float = 100.0
 
-    def draw(self, rng: np.random.Generator, rounds: int, slots: int) -> Floats:
+    def draw(self, rng: np.random.Generator, rounds: int, slots: int, arms: int = 2) -> Floats:
         series = self.total * (1 - np.exp(-np.arange(rounds * slots) / self.slots))
         return series.reshape(1, rounds, slots)
 
@@ -75,10 +80,10 @@ class TwoStateClock:
     jump: float = 0.08
     per_arm: bool = False
 
-    def draw(self, rng: np.random.Generator, rounds: int, slots: int) -> Floats:
-        arms = 2 if self.per_arm else 1
-        slow = np.stack([self._slow(rng, rounds * slots) for _ in range(arms)])
-        return self.jump * slow.reshape(arms, rounds, slots)
+    def draw(self, rng: np.random.Generator, rounds: int, slots: int, arms: int = 2) -> Floats:
+        clocks = arms if self.per_arm else 1
+        slow = np.stack([self._slow(rng, rounds * slots) for _ in range(clocks)])
+        return self.jump * slow.reshape(clocks, rounds, slots)
 
     def _slow(self, rng: np.random.Generator, length: int) -> Floats:
         """1.0 in slow slots. Spells are geometric, hence memoryless: the first is as long as any other."""
@@ -111,7 +116,7 @@ class PowerCap:
         rng = np.random.default_rng(self.seed)
         return self.largest * rng.random(self.rounds), rng.random(self.rounds)
 
-    def draw(self, rng: np.random.Generator, rounds: int, slots: int) -> Floats:
+    def draw(self, rng: np.random.Generator, rounds: int, slots: int, arms: int = 2) -> Floats:
         steps, places = (np.resize(values, rounds)[:, None] for values in self.steps())
         return (-np.log1p(-steps) * (np.arange(slots) >= places * slots))[None]
 
@@ -128,7 +133,7 @@ class Outliers:
     share: float = 0.01
     factor: float = 10.0
 
-    def draw(self, rng: np.random.Generator, rounds: int, slots: int) -> Floats:
+    def draw(self, rng: np.random.Generator, rounds: int, slots: int, arms: int = 2) -> Floats:
         hit = rng.random((1, rounds, slots)) < self.share
         return np.asarray(np.log(self.factor) * hit, dtype=np.float64)
 
@@ -142,7 +147,7 @@ class Skewed:
     """In units of `scale`, which latency is the true one: log 2 for the median of all samples, 0.8076 for the
     interquartile mean of ten (at a scale of 0.03; by simulation, to the last digit)."""
 
-    def draw(self, rng: np.random.Generator, rounds: int, slots: int) -> Floats:
+    def draw(self, rng: np.random.Generator, rounds: int, slots: int, arms: int = 2) -> Floats:
         return self.scale * (rng.standard_exponential((1, rounds, slots)) - self.centre)
 
 
@@ -154,9 +159,9 @@ class OnlyArm:
     """0 for the candidate, 1 for the reference."""
     noise: Noise
 
-    def draw(self, rng: np.random.Generator, rounds: int, slots: int) -> Floats:
-        drawn = self.noise.draw(rng, rounds, slots)
-        total = np.zeros((2, rounds, slots))
+    def draw(self, rng: np.random.Generator, rounds: int, slots: int, arms: int = 2) -> Floats:
+        drawn = of_arms(self.noise, rng, rounds, slots, arms)
+        total = np.zeros((arms, rounds, slots))
         total[self.arm] = np.broadcast_to(drawn, total.shape)[self.arm]
         return total
 
@@ -167,8 +172,8 @@ class RoundOffset:
 
     sd: float = 0.005
 
-    def draw(self, rng: np.random.Generator, rounds: int, slots: int) -> Floats:
-        return self.sd * rng.standard_normal((2, rounds, 1))
+    def draw(self, rng: np.random.Generator, rounds: int, slots: int, arms: int = 2) -> Floats:
+        return self.sd * rng.standard_normal((arms, rounds, 1))
 
 
 @dataclass(frozen=True)
@@ -177,8 +182,8 @@ class RaceOffset:
 
     sd: float = 0.005
 
-    def draw(self, rng: np.random.Generator, rounds: int, slots: int) -> Floats:
-        return self.sd * rng.standard_normal((2, 1, 1))
+    def draw(self, rng: np.random.Generator, rounds: int, slots: int, arms: int = 2) -> Floats:
+        return self.sd * rng.standard_normal((arms, 1, 1))
 
 
 @dataclass(frozen=True)
@@ -187,8 +192,8 @@ class Mixture:
 
     parts: tuple[Noise, ...]
 
-    def draw(self, rng: np.random.Generator, rounds: int, slots: int) -> Floats:
-        total = np.zeros((2, rounds, slots))
+    def draw(self, rng: np.random.Generator, rounds: int, slots: int, arms: int = 2) -> Floats:
+        total = np.zeros((arms, rounds, slots))
         for part in self.parts:
-            total += part.draw(rng, rounds, slots)
+            total += of_arms(part, rng, rounds, slots, arms)
         return total

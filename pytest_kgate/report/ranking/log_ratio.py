@@ -34,3 +34,23 @@ def log_ratio_estimate(record: Record) -> LogRatio:
             "Only a race of two rounds or more tells one.",
         )
     return found
+
+
+def paired_difference(one: Record, other: Record) -> LogRatio:
+    """log(one candidate / the other) over the rounds that both shared, with its standard error.
+
+    Each round's difference is that of the two candidates' own samples: what the round did to both, and the reference
+    with its noise, are not in it. Raises `KgateError` where the records are not of one joint race.
+    """
+    from pytest_kgate.statistics.intervals.fixed_rounds import of_samples  # here, since it needs numpy
+
+    races = [record.get("measured", {}).get("joint", {}).get("race") for record in (one, other)]
+    if races[0] is None or races[0] != races[1] or one["timing"] is None or other["timing"] is None:
+        raise KgateError(
+            f"The candidates {one['candidate']['name']} and {other['candidate']['name']} shared no rounds.",
+            "Race them together with --kgate-joint, or compare their ratios to the reference.",
+        )
+    samples = [decode_samples(record["timing"]["candidate"]["samples"]) for record in (one, other)]  # type: ignore[index]
+    found = of_samples(*samples, tick_seconds=one["timing"]["tick_seconds"])
+    assert found is not None  # such samples had made the records INVALID
+    return found

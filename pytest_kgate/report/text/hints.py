@@ -60,8 +60,8 @@ _DISTURBED = {
     "other work took": "End what else runs on the CPU; --kgate-foreign-load warn accepts it.",
     "starved": "The host has no CPU core to spare: end what else runs, or use fewer pytest-xdist workers.",
 }
-"""Hints by a part of the reason that `bench/race/disturbances.py` gives. Both races of the call were disturbed, so to
-run the test again is no hint."""
+"""Hints by a part of the reason that `bench/race/evidence/disturbances.py` gives. Both races of the call were
+disturbed, so to run the test again is no hint."""
 
 
 def _invalid(reason: str, on_host: bool) -> list[str]:

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pytest_kgate.bench.race import disturbances
-from pytest_kgate.bench.race import order_effects
-from pytest_kgate.bench.race.disturbances import RaceLog
-from pytest_kgate.bench.race.disturbances import clock_warnings
+from pytest_kgate.bench.race.evidence import disturbances
+from pytest_kgate.bench.race.evidence import order_effects
+from pytest_kgate.bench.race.evidence.disturbances import RaceLog
+from pytest_kgate.bench.race.evidence.disturbances import clock_warnings
 from pytest_kgate.device.protocol import ColdCache
 from pytest_kgate.device.protocol import Reading
 from pytest_kgate.device.protocol import Round

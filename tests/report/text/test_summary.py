@@ -10,7 +10,7 @@ from sample_records import measured_record
 from sample_records import session
 from sample_records import speed_record
 
-from pytest_kgate.bench.race import order_effects
+from pytest_kgate.bench.race.evidence import order_effects
 from pytest_kgate.report.record.facts.timing import EffectFacts
 from pytest_kgate.report.record.facts.timing import PositionFacts
 from pytest_kgate.report.record.record import Record

@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pytest_kgate.bench.race.disturbances import foreign
-from pytest_kgate.bench.race.disturbances import loaded
+from pytest_kgate.bench.race.evidence.disturbances import foreign
+from pytest_kgate.bench.race.evidence.disturbances import loaded
 from pytest_kgate.bench.race.speed_of_light.rates import TF32
 from pytest_kgate.bench.race.speed_of_light.rates import MeasuredRates
 from pytest_kgate.bench.race.speed_of_light.rates import Rate

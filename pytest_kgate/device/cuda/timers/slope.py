@@ -71,6 +71,9 @@ _SHORT_SECONDS = 4e-6
 """Below this latency rows are longer in time too: what varies between launches is then a larger share of each."""
 
 
+_AHEAD = 40
+"""Rows of a round that are enqueued at a time where it has more than two arms: as many as two arms have in theirs."""
+
 _COPIED_SHARE = 0.25
 """Of the memory that is free: what copies of the inputs may take for a cold cache. Answers, of which graphs keep as
 many, and new values come besides."""
@@ -104,12 +107,13 @@ class SlopeStopwatch(CudaStopwatch):
             )
         self._longest = longest
         self._sets = self._longest if cache == "cold" else 1
-        self._chunk: int | None = None
+        # More than two arms make rows that a GPU does not take in advance all at once.
+        self._chunk: int | None = _AHEAD if len(self.arms) > 2 else None
         self._holds = True
 
     @property
     def sample_seconds(self) -> float:
-        """About how long one sample of each arm takes, both together: a short and a long row of each."""
+        """About how long one sample of each arm takes, all together: a short and a long row of each."""
         return sum(seconds * sum(lengths) for seconds, lengths in zip(self.estimates, self.lengths, strict=True))
 
     def rows(

@@ -98,7 +98,7 @@ class CudaStopwatch:
 
     @property
     def sample_seconds(self) -> float:
-        """About how long one sample of each arm takes, both together, in seconds."""
+        """About how long one sample of each arm takes, all together, in seconds."""
         return sum(self.estimates)
 
     @property

@@ -204,6 +204,18 @@ class ProbesFacts(TypedDict):
     """
 
 
+class JointFacts(TypedDict):
+    """Of a race whose rounds several candidates shared.
+
+    Records with the same `race` have the same rounds: the n-th round of each is one and the same.
+    """
+
+    race: Annotated[str, "pattern ^[0-9a-f]{12}$"]
+    """Tells this race from others."""
+    arms: Annotated[int, ">= 2"]
+    """That shared the rounds, the reference among them."""
+
+
 class MeasuredFacts(TypedDict):
     """Of a call that only measures, in a number of rounds that was asked for: no gate was judged."""
 
@@ -211,6 +223,8 @@ class MeasuredFacts(TypedDict):
     """That were asked for."""
     not_looked_at: list[str]
     """What a gate that is to pass would have been looked at for besides."""
+    joint: NotRequired[JointFacts]
+    """Where other candidates were raced in the same rounds."""
 
 
 class TimingFacts(TypedDict):

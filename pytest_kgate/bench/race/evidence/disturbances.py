@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_kgate.bench.race.order_effects import TOLERATED_BIAS
-from pytest_kgate.bench.race.order_effects import ArmOrder
-from pytest_kgate.bench.race.order_effects import Floats
-from pytest_kgate.bench.race.order_effects import Reason
-from pytest_kgate.bench.race.order_effects import clock_step_bias
-from pytest_kgate.bench.race.order_effects import judge_position
-from pytest_kgate.bench.race.order_effects import position_effects
-from pytest_kgate.bench.race.order_effects import separated
+from pytest_kgate.bench.race.evidence.order_effects import TOLERATED_BIAS
+from pytest_kgate.bench.race.evidence.order_effects import ArmOrder
+from pytest_kgate.bench.race.evidence.order_effects import Floats
+from pytest_kgate.bench.race.evidence.order_effects import Reason
+from pytest_kgate.bench.race.evidence.order_effects import clock_step_bias
+from pytest_kgate.bench.race.evidence.order_effects import judge_position
+from pytest_kgate.bench.race.evidence.order_effects import position_effects
+from pytest_kgate.bench.race.evidence.order_effects import separated
 from pytest_kgate.device.protocol import THROTTLING
 from pytest_kgate.device.protocol import ColdCache
 from pytest_kgate.device.protocol import Reading
