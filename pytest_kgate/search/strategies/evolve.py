@@ -1,0 +1,194 @@
+"""Starts spread over the macro variants, climbs from the best, and variants of what can't be climbed any further.
+
+1. Starts: the default, and configurations whose macro variants differ from one another in as many knobs as possible.
+2. Climbs: each elite proposes a neighbour, one step of one micro knob away. Where that is better it takes the elite's
+   place, and climbs on from there: first improvement, for several elites side by side.
+3. An elite all of whose neighbours are known is a local optimum. Then it proposes mutations of itself, that is other
+   values of one to three knobs of any kind; crossovers, knobs of it and of another elite mixed; and an immigrant from
+   a macro variant that was tried least.
+
+Elites are of distinct macro variants, as far as there are any. Each part can be switched off, to see what it gives.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections import Counter
+from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import dataclass
+from dataclasses import replace
+
+from pytest_kgate.search.policy.elites import Elites
+from pytest_kgate.search.policy.elites import score
+from pytest_kgate.search.policy.trial import Trial
+from pytest_kgate.search.space.configuration import Configuration
+from pytest_kgate.search.space.configuration import Value
+from pytest_kgate.search.space.space import Space
+from pytest_kgate.search.strategies.surrogate import Surrogate
+
+_TRIES = 50
+"""At a variant that is allowed and was not proposed before."""
+
+_POOL = 200
+"""Configurations by chance, of which the starts are chosen."""
+
+_LISTED = 20_000
+"""A space of so many combinations is gone through for what was not proposed, where chance finds nothing."""
+
+_FEWEST_TO_MODEL = 4
+"""Candidates that were raced, before a model of them says anything."""
+
+_MORE = 8
+"""Times as many offspring are thought of as are proposed without a model."""
+
+_ALL = 1000
+"""Neighbours: more than any configuration has."""
+
+_KNOBS_CHANGED = (1, 1, 2, 3)
+"""By a mutation: mostly one, for of several changes together one is likely to spoil the others."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the strategy is made of; 0 or False switches a part off."""
+
+    starts: int = 8
+    elites: int = 4
+    steps: int = 1
+    """Of each elite's climb, in each generation."""
+    mutations: int = 2
+    """Variants of each elite."""
+    crossovers: int = 1
+    """Of each elite that is a local optimum with another."""
+    immigrants: int = 1
+    """Where there is such an elite."""
+    model: bool = True
+    """Whether many more of all these are thought of, and only those evaluated of which a model expects most."""
+    generation: int = 8
+    """Candidates that the model chooses before it learns what became of them."""
+
+
+class Evolve:
+    """Generations of candidates, each made of what the ones before have shown."""
+
+    def __init__(self, space: Space, seed: int, parts: Parts | None = None) -> None:
+        self._space = space
+        self._rng = random.Random(seed)
+        self._parts = parts or Parts()
+        self._elites = Elites(self._parts.elites, space.macro_of)
+        self._macros = Counter[tuple[Value, ...]]()
+        self._seen: set[Configuration] = set()
+        self._waiting: set[Configuration] = set()
+        self._scores: dict[Configuration, float] = {}
+        self._model = Surrogate(space)
+        self._starts = list(self._spread())
+        self._exhausted = False
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether none of its parts finds anything new."""
+        return self._exhausted
+
+    def ask(self, count: int) -> list[Configuration]:
+        """The next generation, or what of it fits; none while trials of the last one are missing."""
+        if self._waiting or not count:
+            return []
+        if self._starts:
+            found, self._starts = self._starts[:count], self._starts[count:]
+        else:
+            found = self._generation(count)
+        self._seen.update(found)
+        self._waiting.update(found)
+        self._macros.update(self._space.macro_of(one) for one in found)
+        self._exhausted = not found
+        return found
+
+    def tell(self, trial: Trial) -> None:
+        """Learn what became of a candidate."""
+        self._waiting.discard(trial.configuration)
+        self._elites = self._elites.with_trial(trial)
+        self._scores[trial.configuration] = score(trial)
+
+    def _generation(self, count: int) -> list[Configuration]:
+        """The next candidates: of many offspring those that the model thinks most of, else as the elites stand."""
+        parts = self._parts
+        known = [one for one, found in self._scores.items() if math.isfinite(found)]
+        if not parts.model or len(known) < _FEWEST_TO_MODEL:
+            return list(itertools.islice(dict.fromkeys(self._offspring(parts)), count))
+        more = replace(
+            parts,
+            steps=_ALL if parts.steps else 0,
+            mutations=_MORE * parts.mutations,
+            crossovers=_MORE * parts.crossovers,
+            immigrants=_MORE * parts.immigrants,
+        )
+        pool = list(dict.fromkeys(self._offspring(more)))
+        return self._model.best(self._scores, pool, min(count, parts.generation)) if pool else []
+
+    def _offspring(self, parts: Parts) -> Iterator[Configuration]:
+        """Of each elite, best first; some twice."""
+        at_rest = not self._elites.trials
+        for elite in self._elites.trials:
+            one = elite.configuration
+            steps = [near for near in self._space.neighbours(one) if near not in self._seen]
+            yield from self._rng.sample(steps, min(parts.steps, len(steps)))
+            for _ in range(parts.mutations):
+                yield from self._new(self._mutant, one)
+            if not steps:
+                at_rest = True
+                for _ in range(parts.crossovers):
+                    yield from self._new(self._child, one)
+        if at_rest:
+            for _ in range(parts.immigrants):
+                yield from self._immigrant()
+
+    def _new(self, vary: Callable[[Configuration], Configuration], one: Configuration) -> Iterator[Configuration]:
+        """A variant that is allowed and was not proposed before, if one is found."""
+        for _ in range(_TRIES):
+            other = vary(one)
+            if other not in self._seen and self._space.refusal(other) is None:
+                yield other
+                return
+
+    def _mutant(self, one: Configuration) -> Configuration:
+        """One to three knobs changed."""
+        space, rng = self._space, self._rng
+        names = [name for name in space.names if len(space.values(name)) > 1]
+        changed = rng.sample(names, min(len(names), rng.choice(_KNOBS_CHANGED)))
+        known = one.as_dict()
+        values = {name: rng.choice([value for value in space.values(name) if value != known[name]]) for name in changed}
+        return space.changed(one, **values)
+
+    def _child(self, one: Configuration) -> Configuration:
+        """Each knob from either of two elites."""
+        others = [elite.configuration for elite in self._elites.trials if elite.configuration != one]
+        other = self._rng.choice(others).as_dict() if others else {}
+        return self._space.changed(one, **{name: value for name, value in other.items() if self._rng.random() < 0.5})
+
+    def _immigrant(self) -> Iterator[Configuration]:
+        """Of some drawn by chance, one whose macro variant was proposed least."""
+        drawn = [one for _ in range(_TRIES) if (one := self._space.random(self._rng)) not in self._seen]
+        if not drawn and self._space.combinations <= _LISTED:
+            drawn = [one for one in self._space if one not in self._seen]
+        if drawn:
+            yield min(drawn, key=lambda one: self._macros[self._space.macro_of(one)])
+
+    def _spread(self) -> Iterator[Configuration]:
+        """The default, then again and again the one of many drawn that is farthest from all before."""
+        chosen = [self._space.default]
+        yield chosen[0]
+        pool = list(dict.fromkeys(self._space.random(self._rng) for _ in range(_POOL)))
+        while len(chosen) < self._parts.starts and pool:
+            farthest = max(pool, key=lambda one: min(self._distance(one, other) for other in chosen))
+            pool.remove(farthest)
+            if farthest not in chosen:
+                chosen.append(farthest)
+                yield farthest
+
+    def _distance(self, one: Configuration, other: Configuration) -> tuple[int, int]:
+        """In how many macro knobs two configurations differ, then in how many of all."""
+        macros = zip(self._space.macro_of(one), self._space.macro_of(other), strict=True)
+        return sum(a != b for a, b in macros), sum(a != b for a, b in zip(one.knobs, other.knobs, strict=True))
