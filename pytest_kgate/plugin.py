@@ -21,10 +21,12 @@ from pytest_kgate.session.collection import markers
 from pytest_kgate.session.collection import selection
 from pytest_kgate.session.collection.marker_table import MARKERS
 from pytest_kgate.session.collection.misuse import end_collection
+from pytest_kgate.session.collection.search_space import check_spaces
 from pytest_kgate.session.exit import exit_if_device_hangs
 from pytest_kgate.session.fixtures.fixtures import kbench
 from pytest_kgate.session.fixtures.fixtures import kernels
 from pytest_kgate.session.fixtures.fixtures import kgate_device
+from pytest_kgate.session.fixtures.fixtures import knobs
 from pytest_kgate.session.fixtures.fixtures import sdpa_oracle
 from pytest_kgate.session.fixtures.sanitize import sanitize_alone
 from pytest_kgate.session.options.sources import add_options
@@ -36,7 +38,7 @@ from pytest_kgate.session.session import RECORDS
 from pytest_kgate.session.session import SESSION
 from pytest_kgate.session.session import Session
 
-__all__ = ["kbench", "kernels", "kgate_device", "sdpa_oracle"]
+__all__ = ["kbench", "kernels", "kgate_device", "knobs", "sdpa_oracle"]
 
 _FIXTURES = frozenset(__all__)
 
@@ -60,6 +62,10 @@ def pytest_configure(config: pytest.Config) -> None:
             from pytest_kgate.session.collection.chosen_shapes import ChosenShapes
 
             config.pluginmanager.register(ChosenShapes.of(options), "kgate-shapes")
+        if options.sweep:
+            from pytest_kgate.session.collection.sweep import Sweep
+
+            config.pluginmanager.register(Sweep(options), "kgate-sweep")
         if options.grid_budget is not None and options.rounds is None:
             from pytest_kgate.session.collection.grid_budget import GridBudget
 
@@ -96,6 +102,7 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
     try:
         markers.validate(items)
+        check_spaces(items, config.stash[SESSION].options)
         chosen = config.stash[SESSION].options.impl
         kept, dropped = selection.select(items, chosen) if chosen else (items, [])
     except UsageError as error:

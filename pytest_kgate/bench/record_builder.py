@@ -236,7 +236,7 @@ class RecordBuilder:
         return found
 
     def _warnings(self) -> list[str]:
-        warnings = [self.request.differs] if self.request.differs else []
+        warnings = [*([self.request.differs] if self.request.differs else []), *self.request.notes]
         warnings += self.stopwatch.warnings if self.stopwatch else []
         if self.integrity:
             warnings += self.integrity.warnings

@@ -104,6 +104,8 @@ class Request:
     """For the record; None where no session asks."""
     differs: str = ""
     """How the session differs from the one that it is held to: a warning on the record."""
+    notes: tuple[str, ...] = ()
+    """What else the session has to say of it: more warnings, a sentence each."""
     unusable: KgateError | None = None
     """Why the candidate can't be called at all: it does not compile, or can't be imported."""
     light: SpeedOfLightGate | None = None

@@ -72,9 +72,10 @@ def _kernel(text: str, options: Options, folders: tuple[Path, ...], device_kind:
             f"{text} needs a CUDA device, and there is none here, or it is not the one that was asked for.",
             "Run on a machine with an NVIDIA GPU and a CUDA build of PyTorch.",
         )
+    knobs: dict[str, Any] = dict(options.knob)  # a build refuses what is no integer
     try:
         if options.isolate:
-            return build_named(path, {}, arch=options.arch, debug=options.debug, timeout_seconds=options.timeout)
-        return load_kernel(path, {}, arch=options.arch, debug=options.debug)
+            return build_named(path, knobs, arch=options.arch, debug=options.debug, timeout_seconds=options.timeout)
+        return load_kernel(path, knobs, arch=options.arch, debug=options.debug)
     except BuildError as error:
         return Unusable(source.name, error)

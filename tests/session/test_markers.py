@@ -169,7 +169,7 @@ def test_all_bad_markers_are_named_at_once_and_a_parametrized_one_once(pytester:
 
 
 def test_signature_shown_is_the_one_that_is_bound() -> None:
-    known = ["perf", "speedup", "speed_of_light", "allclose", "sanitize", "resources", "metrics"]
+    known = ["perf", "speedup", "speed_of_light", "allclose", "sanitize", "resources", "metrics", "search"]
     assert list(MARKERS) == known
     for marker in MARKERS.values():
         assert marker.line.startswith(f"{marker.name}{marker.signature}: ")

@@ -97,6 +97,14 @@ def test_impl_is_also_read_from_the_short_variable() -> None:
     assert (both.impl, both.sources["impl"]) == (("custom_v3",), "KGATE_IMPL")
 
 
+def test_knobs_are_given_one_by_one_or_together() -> None:
+    found = options(cli={"knob": ["BLOCK_M=128", "STAGES=2"]})  # type: ignore[dict-item]
+    assert (found.knob, found.sources["knob"]) == ((("BLOCK_M", 128), ("STAGES", 2)), "--kgate-knob")
+    assert options(environ={"KGATE_KNOB": "BLOCK_M=128 STAGES=2"}).knob == found.knob
+    assert options(ini={"knob": "BLOCK_M=128,STAGES=2"}).knob == found.knob
+    assert "The knob A is set (ini) and swept (--kgate-sweep)" in message(cli={"sweep": "A=1,2"}, ini={"knob": "A=1"})
+
+
 def test_empty_variable_counts_as_not_set() -> None:
     assert options(environ={"KGATE_BUDGET": "", "IMPL": ""}) == Options()
 
@@ -123,6 +131,8 @@ def test_gpu_can_be_required_from_the_environment(word: str) -> None:
         ({"cli": {"device": "cpu"}}, "It takes auto, host, cuda or cuda:N, such as cuda:1."),
         ({"cli": {"device": "cuda:"}}, "--kgate-device cannot be 'cuda:'"),
         ({"cli": {"device": "cuda:1\n"}}, "--kgate-device cannot be 'cuda:1\\n'"),
+        ({"cli": {"knob": "STAGES"}}, "--kgate-knob cannot be 'STAGES'.\nIt takes names with a value each"),
+        ({"environ": {"KGATE_SWEEP": "A=1 A=2"}}, "KGATE_SWEEP cannot be 'A=1 A=2'.\nIt takes names with different"),
         ({"cli": {"seed": "4.2"}}, "--kgate-seed cannot be '4.2'.\nIt takes a whole number from 0"),
         ({"cli": {"seed": "-1"}}, "--kgate-seed cannot be '-1'"),
         ({"cli": {"json": ""}}, "--kgate-json cannot be ''.\nIt takes the path of a file"),

@@ -21,6 +21,12 @@ def check_conflicts(options: Options) -> None:
             f"{options.named('locked_strict')} does nothing without --kgate-locked.",
             "Name the file that `kgate lock` wrote: --kgate-locked kgate.lock.",
         )
+    both = {name for name, _ in options.knob} & {name for name, _ in options.sweep}
+    if both:
+        raise UsageError(
+            f"The knob {min(both)} is set ({options.sources.get('knob')}) and swept ({options.sources.get('sweep')}).",
+            "Leave one of them out.",
+        )
     if options.html is not None and options.html == options.json:
         raise UsageError(
             f"{options.named('html')} cannot go with {options.named('json')}: the page would take the place of the "

@@ -40,6 +40,9 @@ class Option:
     also_environ: tuple[str, ...] = ()
     """Shorter environment variables, read after the main one."""
 
+    repeatable: bool = False
+    """Whether its flag may be given several times, for a part of the value each; blanks go between them."""
+
     @property
     def flag(self) -> str:
         return f"--kgate-{self.name.replace('_', '-')}"

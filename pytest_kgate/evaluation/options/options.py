@@ -14,6 +14,10 @@ from pytest_kgate.evaluation.options.option import Option
 from pytest_kgate.evaluation.options.option import choice
 from pytest_kgate.evaluation.options.option import option
 from pytest_kgate.evaluation.options.option import switch
+from pytest_kgate.search.space.assignments import Knobs
+from pytest_kgate.search.space.assignments import Sweep
+from pytest_kgate.search.space.assignments import parse_knobs
+from pytest_kgate.search.space.assignments import parse_sweep
 
 
 @dataclass(frozen=True)
@@ -244,6 +248,21 @@ class Options:
         parse=parse.name,
         allowed="a candidate's name, such as new.py:attention, new.cu or solution.py",
         metavar="FILE[:NAME]",
+    )
+    knob: Knobs = option(
+        (),
+        "Set this knob of every kernel that has one of the name, and in the fixture `knobs`, for this run.",
+        parse=parse_knobs,
+        allowed="names with a value each, such as BLOCK_M=128 STAGES=2",
+        metavar="NAME=VALUE",
+        repeatable=True,
+    )
+    sweep: Sweep = option(
+        (),
+        "Run each test that has kernels or knobs once for every combination of these values.",
+        parse=parse_sweep,
+        allowed="names with different values each, such as BLOCK_M=32,64 STAGES=2,3",
+        metavar="'NAME=VALUE,VALUE ...'",
     )
     until: str = choice(
         ("time", "check", "build"),

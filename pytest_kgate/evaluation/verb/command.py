@@ -54,6 +54,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rounds", metavar="N", help="measure only: race exactly N rounds, which is quick, and judge no gate"
     )
     parser.add_argument(
+        "--knob",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="set a knob of the candidate, or of the test's fixture knobs; once for each",
+    )
+    parser.add_argument(
         "--isolate", action="store_true", help="run the candidate in a process of its own: for code you don't trust"
     )
     parser.add_argument(
@@ -111,6 +118,9 @@ def _answer(options: argparse.Namespace) -> Evaluation:
                 f"--rounds cannot go with --until {options.until}, which races nothing.", "Use one of them."
             )
         arguments.append(f"--kgate-rounds={options.rounds}")
+    if options.knob:
+        BY_NAME["knob"].value(" ".join(options.knob), "--knob")
+        arguments += [f"--kgate-knob={one}" for one in options.knob]
     if limit < _LIMIT_SECONDS:  # else what the test and its options say of one step fits in
         arguments.append(f"--kgate-timeout={limit / 2:g}")
     arguments += options.pytest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Mapping
@@ -14,7 +15,6 @@ from pytest_kgate.build.compiler.arch import of_capability
 from pytest_kgate.errors import UsageError
 from pytest_kgate.profile.resources.occupancy import MULTIPROCESSORS
 from pytest_kgate.search.space.configuration import Value
-from pytest_kgate.system.cpu_load import cpu_model
 
 FACTS: Mapping[str, str] = MappingProxyType(
     {
@@ -50,6 +50,7 @@ _RESERVED_SHARED_BYTES = 1024
 """Of each block's, for the system's own use: what is left can be asked for."""
 
 
+@functools.cache
 def device_facts(arch: str | None, index: int | None) -> Mapping[str, Value]:
     """The values of `FACTS`: read of this CUDA device, unless another architecture than its own is asked for.
 
@@ -108,12 +109,3 @@ def _simd_bits() -> int:
     except OSError:
         flags = set()
     return 512 if "avx512f" in flags else 256 if flags else 128
-
-
-def device_kind(arch: str | None, index: int | None) -> str:
-    """What champions are kept by: the architecture of the GPU, or the CPU's name where candidates run on the host."""
-    if index is None:
-        return cpu_model()
-    import torch
-
-    return arch or of_capability(*torch.cuda.get_device_capability(index))

@@ -137,13 +137,21 @@ class Space:
                 return f"{name} has no value"
             if chosen[name] not in values:
                 return f"{name}={spell(chosen[name])} is not among {', '.join(map(spell, values))}"
-        known = {**self.facts, **chosen}
-        broken = next((one for one in self._constraints if not one.holds(known)), None)
-        return None if broken is None else self._told(broken, known)
+        return self.broken(chosen)
 
-    @staticmethod
-    def _told(broken: Expression, known: Mapping[str, Value]) -> str:
-        return f"{broken.text} is false: {', '.join(f'{name}={spell(known[name])}' for name in broken.names)}"
+    def broken(self, knobs: Mapping[str, Value]) -> str | None:
+        """The first constraint that is false of these values, which need not be listed ones; None where all hold."""
+        known = {**self.facts, **knobs}
+        for constraint in self._constraints:
+            if not constraint.holds(known):
+                values = ", ".join(f"{name}={spell(known[name])}" for name in constraint.names)
+                return f"{constraint.text} is false: {values}"
+        return None
+
+    @property
+    def facts_asked(self) -> frozenset[str]:
+        """Names in constraints that are no knobs."""
+        return frozenset(name for one in self._constraints for name in one.names if name not in self._values)
 
     @cached_property
     def default(self) -> Configuration:

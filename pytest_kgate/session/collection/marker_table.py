@@ -26,6 +26,7 @@ from pytest_kgate.profile.sanitizer.tools import Sanitize
 if TYPE_CHECKING:
     # gates.py computes, so it imports numpy: only a test that has a gate may pay for that. Few tests have bounds.
     from pytest_kgate.profile.nsight.bounds import Bound
+    from pytest_kgate.search.space.space import Space
     from pytest_kgate.statistics.gates import ErrorGate
     from pytest_kgate.statistics.gates import SpeedGate
     from pytest_kgate.statistics.gates import SpeedOfLightGate
@@ -126,6 +127,12 @@ def metrics(*tables: object, **bounds: object) -> tuple[Bound, ...]:
     return read_bounds(*tables, **bounds)
 
 
+def search(*, macro: object = None, micro: object = None, where: object = ()) -> Space:
+    from pytest_kgate.search.space.written import read_space
+
+    return read_space(macro, micro, where)
+
+
 def _number(name: str, value: object, wanted: str, *, above: float | None = None, below: float = math.inf) -> float:
     if isinstance(value, numbers.Real) and not isinstance(value, bool):
         number = float(value)
@@ -190,6 +197,13 @@ MARKERS: Mapping[str, Marker] = MappingProxyType(
                 _plain_signature(metrics),
                 "bounds of what Nsight Compute counts while the candidate runs, such as tensor='>= 60 %', dram='<= "
                 "1.2x' (times the problem's own bytes); `kgate metrics` lists the names",
+            ),
+            Marker(
+                search,
+                _plain_signature(search),
+                "the values that `kgate search` chooses among for each knob, such as micro={'STAGES': [2, 3]}, and "
+                "constraints on them, such as where=['STAGES * TILE_BYTES <= smem_bytes']; macro knobs make another "
+                "kernel, micro knobs tune it. The fixture `knobs` has the champion, or the defaults",
             ),
         )
     }

@@ -28,6 +28,7 @@ from pytest_kgate.session.collection.marker_table import Marker
 if TYPE_CHECKING:
     # gate.py computes, so it imports numpy: only a test that has a gate may pay for that. Few tests have bounds.
     from pytest_kgate.profile.nsight.bounds import Bound
+    from pytest_kgate.search.space.space import Space
     from pytest_kgate.statistics.gates import ErrorGate
     from pytest_kgate.statistics.gates import SpeedGate
     from pytest_kgate.statistics.gates import SpeedOfLightGate
@@ -54,6 +55,9 @@ class Demands:
 
     metrics: tuple[Bound, ...] = ()
     """Of all markers, in the order of `speed`; each once."""
+
+    search: Space | None = None
+    """Of the marker nearest to the test; its facts of the device are not read yet."""
 
     overrides: Mapping[str, Any] = field(default_factory=dict)
     """Keywords for `Options.override`, already checked."""
@@ -135,6 +139,7 @@ def _demands(item: pytest.Item) -> Demands:
             {name: one for limits in _read_all(item, "resources") for name, one in limits.items()}.values()
         ),
         metrics=tuple(dict.fromkeys(one for bounds in _read_all(item, "metrics") for one in bounds)),
+        search=next(reversed(_read_all(item, "search", once=True)), None),
         overrides=MappingProxyType(overrides),
     )
 

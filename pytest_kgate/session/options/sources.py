@@ -38,7 +38,8 @@ def add_options(parser: pytest.Parser) -> None:
         text = option.help_everywhere.replace("%", "%%")
         dest = option.ini
         if option.metavar:
-            group.addoption(option.flag, dest=dest, metavar=option.metavar, default=None, help=text)
+            action = "append" if option.repeatable else "store"
+            group.addoption(option.flag, dest=dest, action=action, metavar=option.metavar, default=None, help=text)
         else:
             group.addoption(option.flag, dest=dest, action="store_const", const="true", default=None, help=text)
         parser.addini(option.ini, option.help_everywhere, type="string", default=None)
@@ -64,7 +65,7 @@ def from_config(config: pytest.Config, environ: Mapping[str, str] = os.environ) 
 def _find(option: Option, config: pytest.Config, environ: Mapping[str, str]) -> tuple[object, str]:
     given = config.getoption(option.ini, default=None)
     if given is not None:
-        return given, option.flag
+        return " ".join(given) if isinstance(given, list) else given, option.flag
     variable = option.variable_set(environ)
     if variable is not None:
         return environ[variable], variable

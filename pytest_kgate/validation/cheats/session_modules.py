@@ -23,7 +23,7 @@ SESSION_MODULES = (
     "pytest_kgate.report.text.summary",
     "pytest_kgate.session.collection.chosen_shapes",
     "pytest_kgate.session.fixtures.calls",
-    "pytest_kgate.session.fixtures.kernels",
+    "pytest_kgate.session.fixtures.sources.kernels",
     "pytest_kgate.session.fixtures.requests",
     "pytest_kgate.session.terminal.ci",
     "pytest_kgate.session.terminal.header",

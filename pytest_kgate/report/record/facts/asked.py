@@ -10,6 +10,15 @@ if TYPE_CHECKING:
     from typing_extensions import NotRequired  # typing has it from Python 3.11 on
 
 
+class KnobFacts(TypedDict):
+    """One knob of a test's kernels or of its fixture `knobs`."""
+
+    value: int | float | str | bool
+    source: str
+    """Who set it: `--kgate-knob`, `KGATE_KNOB`, `ini`, `--kgate-sweep`, `champion`, `default` for that of the
+    kernel's source, or `first value` of those in the search marker."""
+
+
 class AskedFacts(TypedDict):
     """What repeats the call, and who has set its options."""
 
@@ -22,6 +31,9 @@ class AskedFacts(TypedDict):
     sources: dict[str, str]
     """Who set each option that is not at its default: `--kgate-budget`, `KGATE_BUDGET`, `ini`, `marker`,
     `kbench` or `evaluate`."""
+    knobs: NotRequired[dict[str, KnobFacts]]
+    """By name, those that a search marker has or that were set for the run. What a test itself writes is in the
+    candidate's facts alone."""
 
 
 Seed = int | Annotated[str, "pattern ^[0-9a-f]{32}$"]
