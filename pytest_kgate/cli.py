@@ -27,8 +27,12 @@ _VERBS = {
         "candidates on one problem in their order, with who can't be told apart",
     ),
     "verify": (
-        "pytest_kgate.report.verbs.verify",
-        "hold recorded sessions to a policy, a file of rules for merging; 1 if one is broken",
+        "pytest_kgate.validation.receipts.verify",
+        "hold recorded sessions to a policy, and signed ones to their samples; 1 if a rule is broken",
+    ),
+    "sign": (
+        "pytest_kgate.validation.receipts.sign",
+        "sign recorded sessions with an SSH key, for `kgate verify --signed`",
     ),
     "show": (
         "pytest_kgate.report.verbs.show",

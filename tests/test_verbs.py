@@ -45,6 +45,7 @@ RUNS = {
     "report": Run("report records.json", "PASS"),
     "rank": Run("rank records.json", "place  candidate"),
     "verify": Run("verify records.json --policy policy.toml", "BROKEN line 1, gates: at least 99 gates", 1),
+    "sign": Run("sign records.json --key absent", "There is no key absent", 2),
     "insights": Run("insights", "memory-bound (sure)"),
     "show": Run("show records.json test_wmma", "demanded"),
     "simulate": Run("simulate --gates 4 --only independent", "| independent, 2 % |"),

@@ -26,7 +26,7 @@ def main(folder: str, device: str, budget: str) -> None:
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     from pytest_kgate.device.open import open_device
-    from pytest_kgate.system.environment import session_environment
+    from pytest_kgate.system.provenance.environment import session_environment
 
     opened = open_device(device)
     environment = session_environment(Path.cwd())

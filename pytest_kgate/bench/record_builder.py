@@ -149,6 +149,8 @@ class RecordBuilder:
             record["measured"] = self.request.measured
         if self.request.asked:
             record["asked"] = self.request.asked
+        if self.request.sources:
+            record["sources"] = dict(self.request.sources)
         if self.selftest:
             record["selftest"] = self.selftest.to_dict()
         if self.isolation:
@@ -183,10 +185,8 @@ class RecordBuilder:
         """The race's judgements, each with the bootstrap intervals that records show beside the deciding one."""
         if self.race is None:
             return []
-        result, seed = self.race, self.request.book.seed(Stream.RESAMPLES)
-        judgements = [
-            with_bootstrap_intervals(one, result.candidate, result.reference, seed=seed) for one in result.judgements
-        ]
+        arms, seed = (self.race.candidate, self.race.reference), self.request.book.seed(Stream.RESAMPLES)
+        judgements = [with_bootstrap_intervals(one, *arms, seed=seed) for one in self.race.judgements]
         if self.invalid:
             return [replace(one, verdict=Verdict.INVALID, reason=self.invalid) for one in judgements]
         return judgements

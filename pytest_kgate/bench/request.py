@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from typing import Any
@@ -102,6 +103,8 @@ class Request:
     """Which of a gate's processes this is, from 1: it measures, and its parent judges. None where this one judges."""
     asked: AskedFacts | None = None
     """For the record; None where no session asks."""
+    sources: Mapping[str, str] | None = None
+    """For the record: digests of the files that the call rests on, by path; None where no session asks."""
     differs: str = ""
     """How the session differs from the one that it is held to: a warning on the record."""
     notes: tuple[str, ...] = ()

@@ -127,3 +127,8 @@ def text(root: int) -> int | str:
     Many readers of JSON keep no more than 53 bits of a number.
     """
     return root if root < 2**63 else f"{root:032x}"
+
+
+def root_of(seed: int | str) -> int:
+    """The root that `text` has written."""
+    return seed if isinstance(seed, int) else int(seed, 16)

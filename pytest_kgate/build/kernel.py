@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from collections.abc import Mapping
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 from typing import Literal
@@ -53,6 +54,9 @@ class Kernel:
 
     build: BuildResult
 
+    source: Path
+    """The file that it was built from."""
+
     libraries: tuple[str, ...]
     """Libraries whose kernels it says that it calls, by the names in vendor_libraries.py."""
 
@@ -62,6 +66,7 @@ class Kernel:
 
         self.name = self.__name__ = name
         self.implementation = source.implementation
+        self.source = source.path
         self.knobs = knobs
         self.device_kind = source.device_kind
         self.build = build

@@ -21,7 +21,7 @@ from pytest_kgate.errors import UsageError
 from pytest_kgate.integrity.tampering.exit_guard import install_exit_guard
 from pytest_kgate.integrity.tampering.monkeypatches import MONKEYPATCHES
 from pytest_kgate.integrity.tampering.monkeypatches import follow_imports
-from pytest_kgate.system.environment import session_environment
+from pytest_kgate.system.provenance.environment import session_environment
 
 if TYPE_CHECKING:
     from pytest_kgate.device.protocol import Device

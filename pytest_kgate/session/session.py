@@ -101,7 +101,7 @@ class Session:
     def environment(self) -> dict[str, Any]:
         """What is the same for all records of the session: packages, the operating system, the git revision."""
         if self._environment is None:
-            from pytest_kgate.system.environment import session_environment
+            from pytest_kgate.system.provenance.environment import session_environment
 
             self._environment = session_environment(self.config.rootpath)
         return self._environment

@@ -12,7 +12,7 @@ from pytest_kgate import __version__
 from pytest_kgate.build.compiler.toolchain import cuda_compiler
 from pytest_kgate.build.compiler.toolchain import host_compiler
 from pytest_kgate.errors import ToolchainMissing
-from pytest_kgate.system.environment import session_packages
+from pytest_kgate.system.provenance.environment import session_packages
 
 if TYPE_CHECKING:
     from pytest_kgate.device.protocol import Device

@@ -36,7 +36,7 @@ from pytest_kgate.report.format import counted
 from pytest_kgate.report.record.values import now
 from pytest_kgate.report.record.values import plain
 from pytest_kgate.system import json_file
-from pytest_kgate.system.environment import session_environment
+from pytest_kgate.system.provenance.environment import session_environment
 
 SCHEMA = "pytest-kgate/sanitizer"
 VERSION = 1

@@ -50,16 +50,23 @@ def read(path: str | PathLike[str]) -> tuple[list[Record], str | None]:
     Raises `UsageError` for a file that is missing or no file of records, `KgateError` for one that is damaged or was
     written by a newer version.
     """
-    path, text = Path(path), ""
+    path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
-        content = json.loads(text)
+        return parse(path.read_bytes(), path)
     except FileNotFoundError as error:
         raise UsageError(
             f"There is no file {path}.", "`pytest -m perf --kgate-json PATH` writes the records of a session."
         ) from error
     except OSError as error:
         raise UsageError(f"{path} can't be read: {error.strerror}.", "Check the path and its permissions.") from error
+
+
+def parse(content: bytes, path: Path) -> tuple[list[Record], str | None]:
+    """The same of a file's content, which was read from this path."""
+    text = ""
+    try:
+        text = content.decode()
+        return _checked(json.loads(text), path), None
     except (ValueError, RecursionError) as error:
         torn = _torn(text)
         if torn is not None:
@@ -70,7 +77,6 @@ def read(path: str | PathLike[str]) -> tuple[list[Record], str | None]:
             "Take it anew from where it was written; a file of records holds one record on each line but the first and "
             "last, so that a damaged line can be deleted by hand.",
         ) from error
-    return _checked(content, path), None
 
 
 def _torn(text: str) -> dict[str, Any] | None:

@@ -117,7 +117,7 @@ class CandidateFacts(TypedDict):
     knobs: dict[str, int]
     """Compile-time constants that were chosen."""
     source_hash: str | None
-    """Of the source, its headers and the flags."""
+    """Of the source and its headers."""
     flags: list[str]
     """Of the compiler."""
     arch: str | None
@@ -210,6 +210,9 @@ class Record(TypedDict):
     """What the call was to hold at once; missing where it ended before that was known."""
     asked: NotRequired[AskedFacts]
     """How it was asked for."""
+    sources: NotRequired[dict[str, Annotated[str, "pattern ^[0-9a-f]{32}$"]]]
+    """Of the test's file, and of the candidate's or its kernel's where it is known: BLAKE2b of the content, by the path
+    from the root of their git repository. Missing where there is none."""
     environment: dict[str, Any]
     """Device, clocks, versions, git revision: what a reader needs to judge whether two records compare.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import zlib
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 
     from pytest_kgate.report.record.facts.timing import ArmFacts
     from pytest_kgate.report.record.facts.timing import SamplesFacts
+    from pytest_kgate.report.record.facts.timing import TimingFacts
     from pytest_kgate.statistics.gate_facts import PercentileFacts
+    from pytest_kgate.statistics.judge_processes import Run
 
 ZLIB_LEVEL = 6
 """Of the 7.7 kB of 96 rounds, 2.5 kB are left where the timer ticks in 32 ns, else 6.8 kB; level 9 gains nothing."""
@@ -26,12 +29,14 @@ def encode_samples(samples: NDArray[np.float64]) -> SamplesFacts:
     import numpy as np
 
     array = np.ascontiguousarray(samples, dtype="<f8")
-    packed = base64.b64encode(zlib.compress(array.tobytes(), ZLIB_LEVEL))
+    content = array.tobytes()
+    packed = base64.b64encode(zlib.compress(content, ZLIB_LEVEL))
     return {
         "encoding": "zlib+base64",
         "dtype": "<f8",
         "shape": [int(extent) for extent in np.shape(samples)],
         "data": packed.decode("ascii"),
+        "digest": hashlib.blake2b(content, digest_size=16).hexdigest(),
     }
 
 
@@ -51,6 +56,27 @@ def decode_samples(encoded: SamplesFacts) -> NDArray[np.float64]:
             f"The samples of a record can't be decoded: {error}.",
             "The file was edited or damaged; take it anew from where it was written.",
         ) from error
+
+
+def runs_of(timing: TimingFacts) -> list[Run]:
+    """The samples of a race by process, in their order; one where there was but one.
+
+    Raises `KgateError` where they can't be decoded.
+    """
+    from pytest_kgate.statistics.judge_processes import Run
+
+    arms = [decode_samples(timing[arm]["samples"]) for arm in ("candidate", "reference")]
+    processes, offset = timing.get("processes"), float(timing.get("offset_sd", 0.0))
+    if not processes:
+        return [Run(arms[0], arms[1], offset)]
+    runs, start = [], 0
+    whole = len({one["samples_per_round"] for one in processes}) == 1
+    for one in processes:
+        rows = one["rounds"] if whole else one["rounds"] * one["samples_per_round"]
+        candidate, reference = (side[start : start + rows].reshape(one["rounds"], -1) for side in arms)
+        runs.append(Run(candidate, reference, offset))
+        start += rows
+    return runs
 
 
 def arm_facts(samples: NDArray[np.float64], percentile: float | None = None) -> ArmFacts:

@@ -7,13 +7,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_kgate.bench.processes.isolated import slowed_down
-from pytest_kgate.report.record.samples import decode_samples
+from pytest_kgate.report.record.samples import runs_of
 from pytest_kgate.report.record.verdicts import VERDICTS
 from pytest_kgate.statistics.gates import Judgement
 from pytest_kgate.statistics.gates import SpeedGate
 from pytest_kgate.statistics.gates import Verdict
 from pytest_kgate.statistics.judge import judge_rounds
-from pytest_kgate.statistics.judge_processes import Run
 from pytest_kgate.statistics.judge_processes import judge_processes
 
 if TYPE_CHECKING:
@@ -43,20 +42,14 @@ def rejudge(record: Record, gate: SpeedGate) -> Rejudged:
     row = VERDICTS[record["verdict"]]
     if timing is None or not row.timed or record["verdict"] in ("WEAK", "INVALID"):
         return Rejudged(record, None)
-    candidate, reference = (decode_samples(timing[arm]["samples"]) for arm in ("candidate", "reference"))
-    tick, offset = timing["tick_seconds"], float(timing.get("offset_sd", 0.0))
-    processes = timing.get("processes")
-    if not processes:
-        found = judge_rounds(gate, candidate, reference, seed=_SEED, final=True, tick_seconds=tick, offset_sd=offset)
-        return Rejudged(record, _charged(record, found))
-    runs, start = [], 0
-    whole = len({one["samples_per_round"] for one in processes}) == 1
-    for one in processes:
-        rows = one["rounds"] if whole else one["rounds"] * one["samples_per_round"]
-        parts = (side[start : start + rows].reshape(one["rounds"], -1) for side in (candidate, reference))
-        runs.append(Run(next(parts), next(parts), offset))
-        start += rows
-    return Rejudged(record, _charged(record, judge_processes(gate, runs, tick)[0]))
+    runs, tick = runs_of(timing), timing["tick_seconds"]
+    if timing.get("processes"):
+        return Rejudged(record, _charged(record, judge_processes(gate, runs, tick)[0]))
+    (one,) = runs
+    found = judge_rounds(
+        gate, one.candidate, one.reference, seed=_SEED, final=True, tick_seconds=tick, offset_sd=one.offset_sd
+    )
+    return Rejudged(record, _charged(record, found))
 
 
 def _charged(record: Record, found: Judgement | None) -> Judgement | None:

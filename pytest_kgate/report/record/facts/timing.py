@@ -34,6 +34,8 @@ class SamplesFacts(TypedDict):
     """Rounds, samples of a round; one sample a row where processes took different numbers a round."""
     data: Annotated[str, "pattern ^[A-Za-z0-9+/]*={0,2}$"]
     """The bytes."""
+    digest: NotRequired[Annotated[str, "pattern ^[0-9a-f]{32}$"]]
+    """BLAKE2b of the bytes before they were compressed."""
 
 
 class ArmFacts(TypedDict):

@@ -88,6 +88,14 @@ _RULES: Mapping[str, Mapping[str, _Key]] = MappingProxyType(
             "sanitizer": _Key(lambda value: isinstance(value, bool), _SWITCH, False),
             "candidate": _CANDIDATE,
         },
+        "expected": {
+            "test": _Key(_is_text, 'a test\'s name, with * for any letters: "tests/test_mine.py::*"', needed=True),
+            "at_least": _Key(_is_count, "a count", 1),
+            "bound": _Key(lambda value: _is_number(value) and value > 0, "a number above 0, such as 0.95"),
+            "quantile": _Key(lambda value: _is_number(value) and 0 < value < 1, "between 0 and 1, such as 0.9", 0.5),
+            "atol": _Key(lambda value: _is_number(value) and value >= 0, "a tolerance, such as 2e-3"),
+        },
+        "age": {"days": _Key(lambda value: _is_number(value) and value > 0, "a number of days", needed=True)},
     }
 )
 """What each rule may say."""
@@ -103,6 +111,11 @@ def read(path: Path) -> list[Rule]:
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is no text in UTF-8"
         raise UsageError(f"{path} can't be read: {why}.", "Name a policy in TOML; docs/ci.md has one.") from None
+    return parse(content, str(path))
+
+
+def parse(content: str, path: str) -> list[Rule]:
+    """The rules of a file's text, in its order; raises `UsageError`, which names `path`, the line and the key."""
     try:
         rules = list(_rules(toml_lines.read(content)))
     except Fault as fault:

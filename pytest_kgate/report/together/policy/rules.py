@@ -18,6 +18,7 @@ from pytest_kgate.report.record.samples import decode_samples
 from pytest_kgate.report.record.verdicts import VERDICTS
 from pytest_kgate.report.rows import number
 from pytest_kgate.report.rows import quantile_name
+from pytest_kgate.report.together.policy import presence
 from pytest_kgate.report.together.policy.findings import Finding
 from pytest_kgate.report.together.policy.findings import Reading
 
@@ -203,6 +204,14 @@ RESOURCES = ("registers", "shared_bytes", "stack_bytes", "spill_bytes")
 """Of each kernel, as ptxas tells them."""
 
 JUDGES: Mapping[str, Callable[[Rule, Sequence[Record]], Finding]] = MappingProxyType(
-    {"speedup": _speedup, "counter": _counter, "resources": _resources, "gates": _gates, "checks": _checks}
+    {
+        "speedup": _speedup,
+        "counter": _counter,
+        "resources": _resources,
+        "gates": _gates,
+        "checks": _checks,
+        "expected": lambda rule, records: presence.expected(rule.line, rule.values, records),
+        "age": lambda rule, records: presence.age(rule.line, rule.values, records),
+    }
 )
 """What judges a rule, by its name in the file."""

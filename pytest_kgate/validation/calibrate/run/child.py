@@ -19,8 +19,8 @@ from typing import Any
 from pytest_kgate.errors import KgateError
 from pytest_kgate.report.record.values import now
 from pytest_kgate.report.record.values import plain
-from pytest_kgate.system.environment import session_environment
 from pytest_kgate.system.gpu_lease import leased
+from pytest_kgate.system.provenance.environment import session_environment
 from pytest_kgate.validation.calibrate.cases import named
 from pytest_kgate.validation.calibrate.rigs.open import open_rig
 from pytest_kgate.validation.calibrate.run.trial import Setting

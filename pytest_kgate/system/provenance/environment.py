@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 import os
 import platform
-import subprocess
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest_kgate
+from pytest_kgate.system.provenance import git
 
 _PACKAGES = ("torch", "numpy", "scipy", "pytest", "triton")
 
@@ -41,13 +41,5 @@ def _version(package: str) -> str | None:
 
 @functools.cache
 def _git_revision(root: Path) -> dict[str, Any] | None:
-    try:
-        commit = _git(root, "rev-parse", "HEAD")
-        return {"commit": commit, "dirty": bool(_git(root, "status", "--porcelain", "--untracked-files=no"))}
-    except (OSError, subprocess.SubprocessError):
-        return None  # no git, or no checkout
-
-
-def _git(root: Path, *arguments: str) -> str:
-    run = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True, timeout=10)
-    return run.stdout.strip()
+    commit = git.word(root, "rev-parse", "HEAD")
+    return None if commit is None else {"commit": commit, "dirty": git.is_dirty(root)}  # None: no git, or no checkout

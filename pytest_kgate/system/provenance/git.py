@@ -1,0 +1,66 @@
+"""Questions to git about the repository of a folder. Nothing here changes a checkout, its index or its branches."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+_SECONDS = 60.0
+"""After which git counts as hung."""
+
+_OF_A_HOOK = ("GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY")
+"""Set where git runs a hook, these would make it look at another repository than that of the folder."""
+
+
+def ask(folder: Path, *arguments: str, given: bytes | None = None) -> bytes | None:
+    """What git prints; None where it fails, or there is no git. `given` is its standard input."""
+    # Without --no-optional-locks, `git status` would write the user's index anew.
+    command = ["git", "--no-optional-locks", *arguments]
+    environment = {name: value for name, value in os.environ.items() if name not in _OF_A_HOOK}
+    environment |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+    try:
+        run = subprocess.run(
+            command, cwd=folder, env=environment, input=given or b"", capture_output=True, timeout=_SECONDS, check=False
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return run.stdout if run.returncode == 0 else None
+
+
+def word(folder: Path, *arguments: str) -> str | None:
+    """The same as text without the white space around it."""
+    found = ask(folder, *arguments)
+    return None if found is None else found.decode(errors="replace").strip()
+
+
+def top(folder: Path) -> Path | None:
+    """The root of the checkout that a folder is in; None where it is in none."""
+    found = word(folder, "rev-parse", "--show-toplevel")
+    return Path(found) if found else None
+
+
+def commit_of(folder: Path, revision: str) -> str | None:
+    """The full hash of the commit that a revision means; None where it means none here."""
+    return word(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+
+
+def is_shallow(folder: Path) -> bool:
+    """Whether the repository lacks the older part of its history."""
+    return word(folder, "rev-parse", "--is-shallow-repository") == "true"
+
+
+def is_dirty(folder: Path) -> bool:
+    """Whether tracked files of the checkout differ from its commit."""
+    return bool(word(folder, "status", "--porcelain", "--untracked-files=no"))
+
+
+def file_at(folder: Path, revision: str, path: str) -> bytes | None:
+    """A file's content at a revision, by its path from the repository's root; None where it was not there."""
+    return ask(folder, "cat-file", "blob", f"{revision}:{path}")
+
+
+def changed(folder: Path, old: str, new: str) -> list[str] | None:
+    """The paths, from the repository's root, in which two commits differ; None where one of them is not here."""
+    found = ask(folder, "diff", "--name-only", "--no-renames", "-z", old, new, "--")
+    return None if found is None else [path for path in found.decode(errors="surrogateescape").split("\0") if path]

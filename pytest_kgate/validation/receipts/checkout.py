@@ -1,0 +1,102 @@
+"""Whether a record was measured of what lies in this checkout: its commit, and the files that the call rested on."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_kgate.build.compiler.cache import hash_sources
+from pytest_kgate.build.registry import csrc_directory
+from pytest_kgate.build.registry import is_source
+from pytest_kgate.errors import UsageError
+from pytest_kgate.system.provenance import git
+from pytest_kgate.system.provenance.files import digest_of
+
+if TYPE_CHECKING:
+    from pytest_kgate.report.record.record import Record
+
+_SHOWN = 3
+"""Changed files that a complaint names."""
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """The checkout under test."""
+
+    root: Path
+    head: str
+    """The full hash of its commit."""
+    receipts: frozenset[str]
+    """Paths of the records and signatures at hand, from the root: a commit that adds them is after what it attests."""
+
+    @classmethod
+    def around(cls, folder: Path, receipts: list[Path]) -> Checkout:
+        """The checkout that a folder is in; raises `UsageError` where it is in none."""
+        root = git.top(folder)
+        head = None if root is None else git.commit_of(root, "HEAD")
+        if root is None or head is None:
+            raise UsageError(
+                f"{folder.resolve()} is in no git checkout, or there is no git.",
+                "Signed records are held against the checkout that they are said to be of: run `kgate verify` in it.",
+            )
+        within = [path.resolve() for path in receipts]
+        paths = [path.relative_to(root.resolve()).as_posix() for path in within if path.is_relative_to(root.resolve())]
+        return cls(root, head, frozenset(paths))
+
+    def complaints(self, record: Record) -> Iterator[str]:
+        """Why the record is not of this checkout, a clause each."""
+        measured = record["environment"].get("git") or {}
+        commit = str(measured.get("commit") or "")
+        if not commit:
+            yield "it names no commit: it was measured outside of a git checkout"
+        elif measured.get("dirty") is not False:
+            yield f"it was measured with changes that were not committed, at {commit[:12]}"
+        else:
+            yield from self._of_commit(commit)
+        for path, digest in record.get("sources", {}).items():
+            if digest_of(self.root, path) != digest:
+                yield f"{path} is another here than the one that was measured"
+        yield from self._of_build(record)
+
+    def _of_commit(self, commit: str) -> Iterator[str]:
+        if commit == self.head:
+            return
+        changed = self._changed_since(commit)
+        if changed is None:
+            shallow = "; this clone is shallow, and one with its whole history may have it" if self._shallow else ""
+            yield f"it was measured at {commit[:12]}, which is not in this repository{shallow}"
+        elif changed:
+            others = f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
+            which = f"{', '.join(changed[:_SHOWN])}{others}"
+            yield f"it was measured at {commit[:12]}, and this is {self.head[:12]}, where other files are: {which}"
+
+    def _changed_since(self, commit: str) -> tuple[str, ...] | None:
+        return _changed(self.root, commit, self.head, self.receipts)
+
+    @functools.cached_property
+    def _shallow(self) -> bool:
+        return git.is_shallow(self.root)
+
+    def _of_build(self, record: Record) -> Iterator[str]:
+        """By the hash of what was compiled, where the source is a file of this repository."""
+        recorded = record["candidate"]["source_hash"]
+        source = next((path for path in record.get("sources", {}) if is_source(path)), None)
+        if source is None or recorded is None:
+            return
+        try:
+            here = hash_sources(self.root / source, (csrc_directory(),))
+        except OSError:
+            here = None
+        if here != recorded:
+            yield f"its candidate was not built from {source} and its headers, as they are here"
+
+
+@functools.cache
+def _changed(root: Path, commit: str, head: str, receipts: frozenset[str]) -> tuple[str, ...] | None:
+    # Asked once for all records of a file. What is no hash would be taken for a flag or a branch.
+    whole = len(commit) >= 40 and set(commit) <= set("0123456789abcdef")
+    paths = git.changed(root, commit, head) if whole else None
+    return None if paths is None else tuple(path for path in paths if path not in receipts)

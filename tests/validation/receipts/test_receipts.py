@@ -1,0 +1,238 @@
+"""`kgate sign` and `kgate verify --signed`: which receipts of a GPU machine are believed on one that has none.
+
+Keys and signatures are OpenSSH's own, the repository is a real one; nothing needs a network.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from receipts import NEEDS_SSH_KEYGEN
+from receipts import POLICY
+from receipts import TEST_FILE
+from receipts import Project
+from receipts import changed
+from receipts import git
+from receipts import new_key
+from receipts import passing_records
+
+from pytest_kgate import cli
+from pytest_kgate.report.record.samples import arm_facts
+from pytest_kgate.report.record.samples import decode_samples
+from pytest_kgate.report.record.samples import encode_samples
+
+pytestmark = NEEDS_SSH_KEYGEN
+
+
+@pytest.fixture
+def project(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Project:
+    made = Project.make(tmp_path, capsys)
+    monkeypatch.chdir(made.root)
+    return made
+
+
+def test_honest_receipt_is_accepted_and_says_what_it_attests(project: Project) -> None:
+    path = project.write(project.measured(passing_records()))
+    assert project.sign(path) == 0
+    status, said = project.verify(path)
+    assert status == 0, said
+    assert "by gpu@lab, in the namespace kgate-record@v1" in said
+    assert "4 gates of 3 records, judged again from their samples: all as recorded" in said
+    assert "not the hardware" in " ".join(said.split())
+    # Committed beside the code, the receipt is part of the checkout that it attests.
+    git(project.root, "add", ".")
+    git(project.root, "commit", "-qm", "receipt")
+    assert project.verify(path)[0] == 0
+    (project.root / "kernel.cu").write_text("// another kernel")
+    git(project.root, "add", ".")
+    git(project.root, "commit", "-qm", "kernel")
+    status, said = project.verify(path)
+    assert status == 1
+    assert "where other files are: kernel.cu" in said
+
+
+def _gate(record: Any, **facts: Any) -> Any:
+    return changed(record, gates=[changed(record["gates"][0], **facts), *record["gates"][1:]])
+
+
+def _interval(record: Any, **facts: Any) -> Any:
+    return _gate(record, ratio=changed(record["gates"][0]["ratio"], **facts))
+
+
+def _with_samples(record: Any, factor: float, *, whole: bool) -> Any:
+    """The candidate faster by a factor; where `whole`, digest, medians and percentiles are made anew as well."""
+    timing = record["timing"]
+    arm = timing["candidate"]
+    samples = decode_samples(arm["samples"]) * factor
+    own = arm_facts(samples) if whole else changed(arm, samples=changed(encode_samples(samples)))
+    if not whole:
+        own["samples"]["digest"] = arm["samples"]["digest"]
+    return changed(record, timing=changed(timing, candidate=own))
+
+
+def _environment(record: Any, **facts: Any) -> Any:
+    return changed(record, environment=changed(record["environment"], git=facts))
+
+
+BY_A_SIGNER: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "ratio": (lambda one: _interval(one, estimate=0.5), "gates[0].ratio.estimate is 0.5, and its samples give 0."),
+    "interval": (lambda one: _interval(one, high=0.81), "gates[0].ratio.high is 0.81"),
+    "verdict": (lambda one: changed(one, verdict="MEASURED"), "make it PASS"),
+    "bound": (lambda one: _gate(one, bound=0.99), "gates[0].p_value is"),
+    "confidence": (lambda one: _gate(one, confidence=0.8), "gates[0].ratio.low is"),
+    "look": (lambda one: _gate(one, look=1, rounds=24), "gates[0].look is 1, and its samples give 0"),
+    "samples": (lambda one: _with_samples(one, 0.9, whole=False), "not those that its digest was made of"),
+    "samples with their digest": (lambda one: _with_samples(one, 0.9, whole=True), "gates[0].ratio.low is"),
+    "tolerance": (
+        lambda one: changed(one, correctness=changed(one["correctness"], atol=1e-4)),
+        "beyond a tolerance that is 0.0001",
+    ),
+    "source": (lambda one: changed(one, sources={TEST_FILE: "0" * 32}), f"{TEST_FILE} is another here"),
+    "commit": (lambda one: _environment(one, commit="1" * 40, dirty=False), "which is not in this repository"),
+    "dirty": (lambda one: _environment(one, commit="1" * 40, dirty=True), "changes that were not committed"),
+    "no commit": (lambda one: changed(one, environment={**one["environment"], "git": None}), "it names no commit"),
+}
+"""What a signer may change before he signs, and what is said of it."""
+
+
+def test_what_a_signer_edits_and_signs_anew_does_not_stand(project: Project) -> None:
+    first, *others = project.measured(passing_records())
+    for name, (edit, said_of_it) in BY_A_SIGNER.items():
+        path = project.write([edit(first), *others])
+        project.sign(path)
+        status, said = project.verify(path)
+        assert status == 1, name
+        assert said_of_it in said, name
+
+
+def test_dropped_test_looser_demand_and_old_record_break_the_policy_of_the_base(project: Project) -> None:
+    records = project.measured(passing_records())
+    aged = project.measured(passing_records(), ago=datetime.timedelta(days=15))
+    ahead = project.measured(passing_records(), ago=datetime.timedelta(days=-1))
+    # What the change says of policy and signers does not count.
+    (project.root / "kgate-policy.toml").write_text(POLICY.replace("at_least = 3", "at_least = 1"))
+    for edited, said_of_it in (
+        (records[:2], "at least 3 tests; there are 2"),
+        ([_loosened(records[0]), *records[1:]], "test_fast[1x8]: its gates demand 0.99"),
+        (aged, "measured 15.0 days ago"),
+        (ahead, "measured 1.0 days ahead of this clock"),
+    ):
+        path = project.write(edited)
+        project.sign(path)
+        status, said = project.verify(path)
+        assert status == 1
+        assert said_of_it in said
+
+
+def _loosened(record: Any) -> Any:
+    """Raced again with a bound that demands less: nothing is inconsistent, and only the policy can tell."""
+    from receipts import raced
+
+    from pytest_kgate.statistics.gates import SpeedGate
+
+    looser = raced(record["test"], SpeedGate(0.99), SpeedGate(1.0, quantile=0.9), ratio=0.8)
+    kept = {name: record[name] for name in ("started", "sources", "environment")}
+    return changed(looser, **kept)
+
+
+def test_signature_must_be_of_this_file_in_this_namespace_by_someone_on_the_list_of_the_base(
+    project: Project, tmp_path: Path
+) -> None:
+    records = project.measured(passing_records())
+    path = project.write(records)
+    status, said = project.verify(path)
+    assert (status, "is not signed" in said) == (1, True)
+
+    project.sign(path)
+    signature = path.with_name("records.json.sig")
+    other = project.write(project.measured(passing_records(), ago=datetime.timedelta(hours=2)), "other.json")
+    shutil.copy(signature, "other.json.sig")  # swapped
+    status, said = project.verify(other)
+    assert (status, "no valid signature" in said) == (1, True)
+
+    path.write_bytes(path.read_bytes().replace(b'"PASS"', b'"FAIL"', 1))  # edited, by whoever has no key
+    assert project.verify(path)[0] == 1
+
+    command = ["ssh-keygen", "-Y", "sign", "-f", str(project.key), "-n", "git"]
+    path = project.write(records)
+    signature.unlink()
+    subprocess.run([*command, str(path)], check=True, capture_output=True)  # as git signs commits
+    status, said = project.verify(path)
+    assert (status, "no valid signature" in said) == (1, True)
+
+    stranger = new_key(tmp_path / "stranger")
+    # The change puts its author on the list, and signs.
+    with open("kgate-allowed-signers", "a") as signers:
+        signers.write(f"me@home {stranger.with_suffix('.pub').read_text()}")
+    git(project.root, "commit", "-qam", "me too")
+    path = project.write(project.measured(passing_records()))
+    project.sign(path, key=stranger)
+    status, said = project.verify(path)
+    assert (status, "by no allowed signer" in said) == (1, True)
+
+    project.sign(path)
+    assert project.verify(path)[0] == 0
+    git(project.root, "stash", "-q", "--all")
+    git(project.root, "switch", "-q", "main")
+    Path("kgate-allowed-signers").write_text("# nobody any more\n")
+    git(project.root, "commit", "-qam", "the signer left")
+    git(project.root, "switch", "-q", "change")
+    git(project.root, "stash", "pop", "-q")
+    status, said = project.verify(path)
+    assert (status, "by no allowed signer" in said) == (1, True)
+
+
+def test_agent_signs_with_a_key_whose_private_half_is_nowhere_on_disk(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if shutil.which("ssh-agent") is None:
+        pytest.skip("there is no ssh-agent (apt install openssh-client)")
+    path = project.write(project.measured(passing_records()))
+    socket = project.root.parent / "agent"
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(socket)], stdout=subprocess.PIPE)
+    try:
+        assert agent.stdout is not None
+        agent.stdout.readline()  # which it says once it listens
+        monkeypatch.setenv("SSH_AUTH_SOCK", str(socket))
+        subprocess.run(["ssh-add", "-q", str(project.key)], check=True, capture_output=True)
+        os.unlink(project.key)
+        assert project.sign(path, "-U", key=project.key.with_suffix(".pub")) == 0
+    finally:
+        agent.terminate()
+        agent.communicate()
+    assert project.verify(path)[0] == 0
+
+
+def test_what_can_not_be_verified_here_says_what_is_missing(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = project.write(project.measured(passing_records()))
+    project.sign(path)
+    for base, said_of_it in (("mian", "There is no revision mian"), ("change~1", "")):
+        status, said = project.verify(path, base=base)
+        assert (status, said_of_it in said) == (2 if said_of_it else 0, True)
+    # A change that brings the list and the policy itself is verified by neither.
+    git(project.root, "switch", "-q", "--orphan", "bare")
+    git(project.root, "commit", "-q", "--allow-empty", "-m", "nothing")
+    git(project.root, "switch", "-q", "change")
+    status, said = project.verify(path, base="bare")
+    assert (status, "none is taken from the checkout under test" in said) == (2, True)
+    assert cli.main(["verify", str(path), "--signed"]) == 2
+    # A clone of the last commit only.
+    git(project.root, "add", ".")
+    git(project.root, "commit", "-qm", "receipt")
+    git(project.root, "clone", "-q", "--depth=1", f"file://{project.root}", str(tmp_path / "shallow"))
+    monkeypatch.chdir(tmp_path / "shallow")
+    git(Path(), "fetch", "-q", "--depth=1", "origin", "main:main")
+    status, said = project.verify(Path("records.json"))
+    assert (status, "this clone is shallow" in said) == (1, True)
+    monkeypatch.chdir(tmp_path)
+    status, said = project.verify(path)
+    assert (status, "is in no git checkout" in said) == (2, True)
