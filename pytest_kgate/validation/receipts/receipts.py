@@ -134,7 +134,7 @@ def _which(tests: list[str]) -> str:
 def _unlike(records: list[Record]) -> list[str]:
     lines = []
     for record in records:
-        found = complaints(record)
+        found = list(complaints(record))
         measured_by = record["environment"].get("kgate")
         if found and measured_by != __version__:
             found.append(

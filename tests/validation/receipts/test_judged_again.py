@@ -73,7 +73,7 @@ def test_honest_records_of_every_kind_stand(races: list[Any]) -> None:
     assert {"PASS", "FAIL", "INCONCLUSIVE", "INVALID"} <= verdicts
     demand_valid(document(races))
     for record in races:
-        assert complaints(json.loads(json.dumps(record))) == [], record["test"]
+        assert list(complaints(json.loads(json.dumps(record)))) == [], record["test"]
 
 
 @pytest.mark.parametrize("file", ["h100/perf-2026-11-27.json", "h200/perf-2026-11-21.json"])
@@ -158,6 +158,6 @@ def test_no_random_edit_of_what_decides_stands(races: list[Any]) -> None:
             kinds.setdefault((path[0], path[-1]), []).append(path)
         path = rng.choice(kinds[rng.choice(sorted(kinds))])
         one = edited(record, path, rng)
-        if one != record and not complaints(one):
+        if one != record and next(complaints(one), None) is None:
             survived.append((record["test"], path))
     assert survived == []

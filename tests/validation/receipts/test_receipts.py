@@ -9,6 +9,7 @@ import datetime
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -236,3 +237,22 @@ def test_what_can_not_be_verified_here_says_what_is_missing(
     monkeypatch.chdir(tmp_path)
     status, said = project.verify(path)
     assert (status, "is in no git checkout" in said) == (2, True)
+
+
+def test_ci_verifies_by_the_code_of_the_base_and_not_by_that_of_the_change(project: Project) -> None:
+    package = project.root / "pytest_kgate"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise SystemExit('all is well')\n")
+    git(project.root, "add", ".")
+    git(project.root, "commit", "-qm", "all is well")
+    (project.root / "receipts").mkdir()
+    path = project.write(project.measured(passing_records()), "receipts/records.json")
+    command = [str(Path(__file__).parents[3] / ".ci" / "verify"), str(project.root), "main"]
+    # As `python3`: the Python of these tests, of which -I leaves the packages.
+    shim = project.root.parent / "python3"
+    shim.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    shim.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{shim.parent}{os.pathsep}{os.environ['PATH']}"}
+    project.sign(path)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, "by gpu@lab" in done.stdout) == (0, True), done.stdout + done.stderr

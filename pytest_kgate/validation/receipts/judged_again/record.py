@@ -27,25 +27,25 @@ if TYPE_CHECKING:
     from pytest_kgate.statistics.judge_processes import Run
 
 
-def complaints(record: Record) -> list[str]:
-    """What does not fit, a clause each; empty for a record as the rule has made it."""
-    found: list[str] = []
+def complaints(record: Record) -> Iterator[str]:
+    """What does not fit, a clause each; none for a record as the rule has made it."""
     runs: Sequence[Run] = []
     if record["timing"] is not None:
         try:
             found, runs = of_timing(record["timing"], fixed_rounds="measured" in record)
         except KgateError as error:
-            return [f"its samples can't be read: {error.what}"]
+            yield f"its samples can't be read: {error.what}"
+            return
+        yield from found
     try:
-        found += of_gates(record, runs)
-        found += of_limits(record, runs)
+        yield from of_gates(record, runs)
+        yield from of_limits(record, runs)
     except (ArithmeticError, ValueError) as error:  # of values that no race leaves
-        return [*found, f"its gates can't be judged: {error}"]
+        yield f"its gates can't be judged: {error}"
     if record["correctness"] is not None:
-        found += of_check(record["correctness"])
-    found += _of_tries(record)
-    found += _of_verdict(record)
-    return found
+        yield from of_check(record["correctness"])
+    yield from _of_tries(record)
+    yield from _of_verdict(record)
 
 
 def _of_tries(record: Record) -> Iterator[str]:
