@@ -63,10 +63,18 @@ def pytest_configure(config: pytest.Config) -> None:
 
             config.pluginmanager.register(ChosenShapes.of(options), "kgate-shapes")
         if options.sweep:
+            from pytest_kgate.search.space.assignments import configurations
             from pytest_kgate.session.collection.sweep import Sweep
 
-            config.pluginmanager.register(Sweep(options), "kgate-sweep")
-        if options.grid_budget is not None and options.rounds is None:
+            config.pluginmanager.register(Sweep(options, configurations(options.sweep), "--kgate-sweep"), "kgate-sweep")
+        if options.joint is not None:
+            from pytest_kgate.session.fixtures.joint.shared import JOINT
+            from pytest_kgate.session.fixtures.joint.shared import Joint
+
+            joint = config.stash[JOINT] = Joint(session)
+            config.pluginmanager.register(joint, "kgate-joint")
+            config.pluginmanager.register(joint.candidates, "kgate-sweep")
+        if options.grid_budget is not None and options.rounds is None and options.joint is None:
             from pytest_kgate.session.collection.grid_budget import GridBudget
 
             session.grid_budget = GridBudget(options.grid_budget)

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from pytest_kgate.evaluation.options.options import Options
 
 
+_JOINT_ROUNDS = 12
+"""Of a joint race for which nobody asks for a number: twelve blocks of one round each."""
+
+
 def demand_problem(caller: str, candidate: object, problem: object) -> None:
     """Raise `UsageError` where the two arguments of a call are not a candidate and a problem, in this order."""
     if isinstance(candidate, Problem):
@@ -36,7 +40,7 @@ def positive(caller: str, name: str, value: Any) -> float:
 
 def without_judging(options: Options) -> Options:
     """The options of a call that only measures: what asks for more rounds or processes gives way."""
-    return dataclasses.replace(options, processes=1, percentile=None)
+    return dataclasses.replace(options, processes=1, percentile=None, rounds=options.rounds or _JOINT_ROUNDS)
 
 
 def settings_of(options: Options, **more: Any) -> Settings:

@@ -46,10 +46,17 @@ def check_conflicts(options: Options) -> None:
             "process, which runs the candidate itself.",
             "Use one of them.",
         )
-    if options.rounds is not None and (judging := _beside_rounds(options)) is not None:
+    measuring = "rounds" if options.joint is None else "joint"
+    if getattr(options, measuring) is not None and (judging := _beside_rounds(options)) is not None:
         raise UsageError(
-            f"{options.named('rounds')} cannot go with {options.named(judging)}: a race of so many rounds only "
+            f"{options.named(measuring)} cannot go with {options.named(judging)}: a race of so many rounds only "
             "measures, and decides nothing.",
+            "Use one of them.",
+        )
+    if options.joint is not None and (options.isolate or options.sweep):
+        raise UsageError(
+            f"{options.named('joint')} cannot go with {options.named('isolate' if options.isolate else 'sweep')}: "
+            + ("its candidates share one process." if options.isolate else "the file says which candidates there are."),
             "Use one of them.",
         )
     if options.isolate and options.timer not in ("auto", "wall"):

@@ -221,6 +221,16 @@ class Options:
         allowed="2 to 960 rounds",
         metavar="N",
     )
+    joint: Path | None = option(
+        None,
+        "Run each test that has kernels or knobs once for every candidate of this file, a JSON list of at most 32 "
+        "objects with knobs and their values; all whose answers are right are then raced in the same --kgate-rounds "
+        "rounds, and no gate is decided.",
+        parse=parse.path,
+        allowed="the path of a file, such as candidates.json",
+        metavar="FILE",
+    )
+    """Absolute, where it was read by `from_config`."""
     isolate: bool = switch(
         "Run each candidate in a process of its own, which can't change the verdict, and time it from outside: "
         "for code that is not to be trusted.",

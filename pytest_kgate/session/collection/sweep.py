@@ -1,4 +1,4 @@
-"""`--kgate-sweep`: each test that has kernels or knobs runs once for every combination of the knobs' values."""
+"""`--kgate-sweep`, `--kgate-joint`: tests that have kernels or knobs run once for each of many configurations."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_kgate.errors import UsageError
-from pytest_kgate.search.space.assignments import configurations
 from pytest_kgate.search.space.configuration import Configuration
 from pytest_kgate.session.collection.misuse import end_collection
 from pytest_kgate.session.collection.search_space import space_of
@@ -22,11 +21,13 @@ PARAMETER = "kgate_sweep"
 
 
 class Sweep:
-    """A plugin of sessions that have the option."""
+    """A plugin of sessions that have one of the options."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, configurations: Sequence[Configuration], flag: str) -> None:
+        """`flag` is the option that gave the configurations."""
         self._options = options
-        self._all = configurations(options.sweep)
+        self._all = list(configurations)
+        self._flag = flag
         self._left_out: dict[str, int] = {}
         """By test: how many its marker's constraints refuse."""
 
@@ -54,7 +55,7 @@ class Sweep:
         chosen = [item for item in items if PARAMETER in _parameters(item)]
         if chosen and not any(map(swept, chosen)):
             wrong = UsageError(
-                f"--kgate-sweep: the constraints of {chosen[0].nodeid.partition('[')[0]} leave none of its "
+                f"{self._flag}: the constraints of {chosen[0].nodeid.partition('[')[0]} leave none of its "
                 f"{len(self._all)} configurations.",
                 "Sweep other values, or loosen the constraints of its search marker.",
             )
@@ -62,9 +63,9 @@ class Sweep:
 
     def pytest_report_collectionfinish(self, items: Sequence[pytest.Item]) -> list[str]:
         if items and not self._left_out:
-            return ["kgate: --kgate-sweep sweeps nothing: no collected test has kernels or knobs"]
+            return [f"kgate: {self._flag} sets nothing: no collected test has kernels or knobs"]
         return [
-            f"kgate: --kgate-sweep leaves out {count} of {len(self._all)} configurations, by the constraints of {test}"
+            f"kgate: {self._flag} leaves out {count} of {len(self._all)} configurations, by the constraints of {test}"
             for test, count in self._left_out.items()
             if count
         ]

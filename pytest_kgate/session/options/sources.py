@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _FOLDERS = ("profile_keep",)
 """Options that name a folder. The others of type `Path` name a file."""
 
-_EXAMPLES = {"shapes": "grid.toml", "locked": "kgate.lock", "html": "kgate.html"}
+_EXAMPLES = {"shapes": "grid.toml", "locked": "kgate.lock", "joint": "candidates.json", "html": "kgate.html"}
 """What a file is called, where it holds no records."""
 
 

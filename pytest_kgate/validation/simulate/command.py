@@ -23,6 +23,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--designs", action="store_true", help="other designs of a round instead: half-widths and false passes of each"
     )
+    parser.add_argument(
+        "--confidence",
+        type=float,
+        default=0.95,
+        metavar="LEVEL",
+        help="two-sided, of the gates, as --kgate-confidence asks for; default: 0.95",
+    )
     parser.add_argument("--seed", type=int, default=42, help="default: 42")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write the counts to this file")
     parser.add_argument(
@@ -36,6 +43,8 @@ def run(options: argparse.Namespace) -> int:
     block.check(options)
     if options.gates is not None and options.gates < 1:
         raise UsageError(f"--gates cannot be {options.gates}.", "It takes a whole number from 1.")
+    if not 0.5 < options.confidence < 1:
+        raise UsageError(f"--confidence cannot be {options.confidence:g}.", "It takes a number between 0.5 and 1.")
     return _compare_designs(options) if options.designs else _count_verdicts(options)
 
 
@@ -50,7 +59,9 @@ def _count_verdicts(options: argparse.Namespace) -> int:
             document = error_rates.renewed(document, chosen(options.only), progress=_progress())
     else:
         gates = options.gates or error_rates.GATES
-        document = error_rates.simulate(chosen(options.only), gates, options.seed, progress=_progress())
+        document = error_rates.simulate(
+            chosen(options.only), gates, options.seed, progress=_progress(), confidence=options.confidence
+        )
     if options.json is not None:
         file.save(document, options.json)
     block.write(options, file.table(document))

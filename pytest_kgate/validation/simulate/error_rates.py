@@ -56,6 +56,9 @@ and candidates that are that much faster than the bound demands."""
 GATES = 4000
 """Of the boundary in each scenario; of the other ratios a quarter. One standard error of 2.5 % is then 0.25 %."""
 
+_CONFIDENCE = SpeedGate(BOUND).confidence
+"""Of a gate that asks for no other."""
+
 _CHUNK = 50
 """Gates that a worker process takes at once, about half a second."""
 
@@ -131,9 +134,12 @@ class ErrorRates:
         return bool(binomtest(self.passed, self.gates, limit, alternative="greater").pvalue < _DOUBT)
 
 
-def count_verdicts(scenario: Scenario, ratio: float, gates: range, seed: int = 42) -> ErrorRates:
-    """Race and judge these gates, and count their verdicts."""
-    return ErrorRates.of(list(judgements(scenario, ratio, gates, seed)))
+def count_verdicts(
+    scenario: Scenario, ratio: float, gates: range, seed: int = 42, confidence: float = _CONFIDENCE
+) -> ErrorRates:
+    """Race and judge these gates at this two-sided level, and count their verdicts."""
+    gate = SpeedGate(BOUND, confidence=confidence)
+    return ErrorRates.of(list(judgements(scenario, ratio, gates, seed, gate)))
 
 
 def simulate(
@@ -142,8 +148,12 @@ def simulate(
     seed: int = 42,
     jobs: int | None = None,
     progress: Callable[[float], None] | None = None,
+    confidence: float = _CONFIDENCE,
 ) -> dict[str, Any]:
-    """Simulate every scenario at every true ratio, on `jobs` processes (None: one a core); returns the document."""
+    """Simulate every scenario at every true ratio, on `jobs` processes (None: one a core); returns the document.
+
+    `confidence` is the gates' two-sided level; false passes may be as much rarer as it is stricter than the default.
+    """
     started, begun = now(), time.perf_counter()
     tasks = []
     for scenario in scenarios:
@@ -151,7 +161,9 @@ def simulate(
             count = gates if name == "boundary" else max(1, gates // 4)
             tasks += [(scenario.name, name, first, min(first + _CHUNK, count)) for first in range(0, count, _CHUNK)]
     rates = {(scenario.name, name): ErrorRates() for scenario in scenarios for name in RATIOS}
-    for done, ((scenario_name, name), one) in enumerate(_run(tasks, seed, jobs or os.cpu_count() or 1), start=1):
+    for done, ((scenario_name, name), one) in enumerate(
+        _run(tasks, seed, jobs or os.cpu_count() or 1, confidence), start=1
+    ):
         rates[scenario_name, name] += one
         if progress is not None:
             progress(done / len(tasks))
@@ -162,7 +174,7 @@ def simulate(
         "kgate": __version__,
         "seed": seed,
         "bound": BOUND,
-        "confidence": SpeedGate(BOUND).confidence,
+        "confidence": confidence,
         "seconds": round(time.perf_counter() - begun, 1),
         "scenarios": [
             {
@@ -171,7 +183,7 @@ def simulate(
                 "noise": repr(scenario.noise),
                 "reference_seconds": scenario.reference_seconds,
                 "tick_seconds": scenario.tick_seconds,
-                "limit": scenario.limit,
+                "limit": scenario.limit and scenario.limit * (1 - confidence) / (1 - _CONFIDENCE),
                 "cells": [
                     {"name": name, "ratio": ratio, **vars(rates[scenario.name, name])} for name, ratio in RATIOS.items()
                 ],
@@ -193,7 +205,7 @@ def renewed(
     counting everything again.
     """
     gates = max(rates_of(scenario)["boundary"].gates for scenario in document["scenarios"])
-    fresh = simulate(scenarios, gates, document["seed"], jobs, progress)
+    fresh = simulate(scenarios, gates, document["seed"], jobs, progress, document["confidence"])
     rows = {row["name"]: row for row in (*document["scenarios"], *fresh["scenarios"])}
     ordered = [rows.pop(name) for name in BY_NAME if name in rows] + list(rows.values())
     return {**fresh, "seconds": round(document["seconds"] + fresh["seconds"], 1), "scenarios": ordered}
@@ -210,19 +222,21 @@ def rates_of(scenario: Mapping[str, Any]) -> dict[str, ErrorRates]:
 _Task = tuple[str, str, int, int]
 
 
-def _run(tasks: Sequence[_Task], seed: int, jobs: int) -> Iterator[tuple[tuple[str, str], ErrorRates]]:
+def _run(
+    tasks: Sequence[_Task], seed: int, jobs: int, confidence: float
+) -> Iterator[tuple[tuple[str, str], ErrorRates]]:
     if jobs == 1:
-        yield from (_work(task, seed) for task in tasks)
+        yield from (_work(task, seed, confidence) for task in tasks)
         return
     # Spawned, not forked: the caller may have threads, and torch does not survive a fork.
     with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        waiting = [pool.submit(_work, task, seed) for task in tasks]
+        waiting = [pool.submit(_work, task, seed, confidence) for task in tasks]
         try:
             yield from (one.result() for one in as_completed(waiting))
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def _work(task: _Task, seed: int) -> tuple[tuple[str, str], ErrorRates]:
+def _work(task: _Task, seed: int, confidence: float) -> tuple[tuple[str, str], ErrorRates]:
     scenario, name, first, end = task
-    return (scenario, name), count_verdicts(BY_NAME[scenario], RATIOS[name], range(first, end), seed)
+    return (scenario, name), count_verdicts(BY_NAME[scenario], RATIOS[name], range(first, end), seed, confidence)

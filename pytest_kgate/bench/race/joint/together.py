@@ -40,9 +40,6 @@ if TYPE_CHECKING:
     from pytest_kgate.bench.race.reference import Reference
     from pytest_kgate.bench.race.reference import ReferencePicker
 
-ROUNDS = 12
-"""Of a joint race for which nobody asks for a number: twelve blocks of one round each."""
-
 
 @dataclass(frozen=True)
 class Means:
@@ -129,7 +126,7 @@ def _raced(requests: Sequence[Request], means: Means) -> list[Raced]:
             both = [racing[0], reference.arm, *racing[1:]]
             stopwatch = device.stopwatch(both, workload, timer=settings.timer, cache=settings.cache)
             stopwatch.warnings += [placement.warning] if placement.warning else []
-            plan = race.Plan(settings.budget, first.seed, rounds=settings.rounds or ROUNDS)
+            plan = race.Plan(settings.budget, first.seed, rounds=settings.rounds)
             try:
                 with untraced():
                     pairs = rounds.run(device, stopwatch, len(racing), plan, means.progress)
