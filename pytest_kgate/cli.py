@@ -58,6 +58,10 @@ _VERBS = {
         "pytest_kgate.evaluation.verb.command",
         "judge a candidate by a test of yours, as JSON for programs; 1 if it does not pass",
     ),
+    "watch": (
+        "pytest_kgate.evaluation.verb.watch.command",
+        "judge a test anew whenever its file, its kernels or their headers are saved; Ctrl-C ends it",
+    ),
     "measure": (
         "pytest_kgate.evaluation.apart.measure_command",
         "the latency of one kernel, or of PyTorch's SDPA, by itself",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*"([^"\n]+)"', re.MULTILINE)
@@ -47,6 +49,28 @@ def own_files(source: Path, include: Iterable[Path]) -> tuple[list[Path], list[s
             elif header is not None and header.resolve() not in files:
                 files.append(header.resolve())
     return files, list(dict.fromkeys(refused))
+
+
+def read_all(
+    source: Path, include: Iterable[Path], within: Path | None = None
+) -> Iterator[tuple[str, Path, bytes]]:
+    """A source and every header that it includes, at any depth: the name in the `#include`, its path, its content.
+
+    Headers are looked for as the compiler does: beside the including file, then in `include`; `within` is as in
+    `find_header`. Raises `OSError` for a file that can't be read.
+    """
+    include = tuple(include)
+    seen = {source.resolve()}
+    pending = [(source.name, source)]
+    while pending:
+        name, path = pending.pop()
+        content = path.read_bytes()
+        yield name, path, content
+        for wanted in INCLUDE.findall(os.fsdecode(content)):
+            header = find_header(wanted, path.parent, include, within)
+            if header is not None and header.resolve() not in seen:
+                seen.add(header.resolve())
+                pending.append((wanted, header))
 
 
 def expand(source: Path, include: Iterable[Path], within: Path | None = None) -> str:

@@ -6,13 +6,13 @@ import contextlib
 import ctypes
 import os
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
+from typing import Protocol
 
 import pytest_kgate
 
@@ -102,8 +102,16 @@ def die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_SIGNAL_AT_PARENTS_END, int(signal.SIGKILL), 0, 0, 0)
 
 
-def signal_all(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    """Send a signal to a child that was started with `start_new_session`, and to all processes of its group."""
+class Leader(Protocol):
+    """A child process that leads a group, as those that are started with `start_new_session` do."""
+
+    @property
+    def pid(self) -> int:
+        """Of the process, and of its group."""
+
+
+def signal_all(child: Leader, number: signal.Signals) -> None:
+    """Send a signal to a child that leads a group, and to all processes of that group."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, number)
 

@@ -86,22 +86,12 @@ def digest(*parts: object) -> str:
 def hash_sources(source: Path, include: Iterable[Path], within: Path | None = None) -> str:
     """Hex SHA-256 of a source and of every header that it includes by `#include "..."`, at any depth.
 
-    Headers are looked for as the compiler does: beside the including file, then in `include`. One that is in
-    neither place belongs to the toolchain, whose version is part of the key elsewhere. `within` is as in `find_header`.
+    A header that is found nowhere belongs to the toolchain, whose version is part of the key elsewhere. `within` is as in
+    `find_header`.
     """
-    include = tuple(include)
     total = hashlib.sha256()
-    seen = {source.resolve()}
-    pending = [(source.name, source)]
-    while pending:
-        name, path = pending.pop()
-        content = path.read_bytes()
+    for name, _, content in includes.read_all(source, include, within):
         total.update(f"{name}\0{len(content)}\0".encode() + content)
-        for wanted in includes.INCLUDE.findall(os.fsdecode(content)):
-            header = includes.find_header(wanted, path.parent, include, within)
-            if header is not None and header.resolve() not in seen:
-                seen.add(header.resolve())
-                pending.append((wanted, header))
     return total.hexdigest()
 
 

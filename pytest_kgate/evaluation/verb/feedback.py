@@ -29,11 +29,11 @@ _AGAIN = "  again "
 _FRAMES = "Traceback, without the plugin's own frames:"
 
 
-def of_record(record: Record, told: str) -> str:
+def of_record(record: Record, told: str, width: int = _WIDTH) -> str:
     """What the record of a call says; `told` is what pytest has said of its test, which has an exception's frames."""
     if record["verdict"] == "ERROR" and "\n$ " in record["reason"]:
         return shortened(_compilers(record["reason"]))
-    lines = [line for line in failure_text(record, _WIDTH).splitlines() if line and not line.startswith(_AGAIN)]
+    lines = [line for line in failure_text(record, width).splitlines() if line and not line.startswith(_AGAIN)]
     _, marker, frames = told.partition(_FRAMES)
     raised = f"\n{marker}{frames.rstrip()}" if marker and record["verdict"] == "ERROR" else ""
     return shortened("\n".join(lines) + raised)
@@ -48,7 +48,8 @@ def last_words(said: str) -> str:
     """Of a session that did not come to its end: where the candidate was, if Python could tell, or the last lines."""
     _, crashed, trace = said.rpartition("Fatal Python error: ")
     if crashed:
-        frames = [line.strip() for line in trace.splitlines() if line.startswith("  File ")]
+        current = trace.rpartition("Current thread ")[2]  # those that only wait come before it
+        frames = [line.strip() for line in current.splitlines() if line.startswith("  File ")]
         own = list(itertools.takewhile(lambda frame: _PACKAGE not in frame, frames))
         return "".join(f"\n{frame}" for frame in own)
     return f"\nIt said last:\n{last_lines(said)}" if said.strip() else ""

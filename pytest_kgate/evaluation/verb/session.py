@@ -11,12 +11,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
+from typing import Protocol
+from typing import TypeAlias
 from typing import cast
 
 from pytest_kgate.errors import KgateError
@@ -24,6 +27,7 @@ from pytest_kgate.evaluation.verb.witness import STEPS
 from pytest_kgate.evaluation.verb.witness import VARIABLE
 from pytest_kgate.integrity.isolation.process.judge.guard import guard_process
 from pytest_kgate.report.record.document import read
+from pytest_kgate.system.child_process import Leader
 from pytest_kgate.system.child_process import end_of
 from pytest_kgate.system.child_process import signal_all
 
@@ -70,10 +74,21 @@ class Ended:
     """The end of what it printed."""
 
 
-def _start(command: list[str], environment: Mapping[str, str], output: IO[str]) -> subprocess.Popen[bytes]:
-    """Start the session in a process group of its own."""
+class Started(Leader, Protocol):
+    """The session's process."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its status, as `subprocess` has it. Raises `subprocess.TimeoutExpired` after so many seconds."""
+
+
+Start: TypeAlias = "Callable[[Sequence[str], Mapping[str, str], IO[str]], Started]"
+"""Starts `python -m pytest` with these arguments and this environment; its output goes to the file."""
+
+
+def start_process(arguments: Sequence[str], environment: Mapping[str, str], output: IO[str]) -> Started:
+    """Start the session in a new Python."""
     return subprocess.Popen(
-        command,
+        [sys.executable, "-m", "pytest", *arguments],
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=output,
@@ -82,18 +97,17 @@ def _start(command: list[str], environment: Mapping[str, str], output: IO[str]) 
     )
 
 
-def judged(asked: Asked) -> Ended:
+def judged(asked: Asked, start: Start = start_process) -> Ended:
     """Run the session to its end or its limit; nothing that it started is left, no process and no temporary file."""
     with tempfile.TemporaryDirectory(prefix="kgate-evaluate-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         (folder / "tmp").mkdir()
         notes, records = folder / "notes.jsonl", folder / "records.json"
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "pytest_kgate.evaluation.verb.witness"]
-        command += ["-p", "no:cacheprovider", "--tb=short", f"--basetemp={folder / 'pytest'}"]
-        command += [asked.test, f"--kgate-json={records}", *asked.arguments]
-        command += [f"--kgate-candidate={asked.candidate}"] * (asked.candidate is not None)
+        arguments = ["-q", "-p", "pytest_kgate.evaluation.verb.witness", "-p", "no:cacheprovider", "--tb=short"]
+        arguments += [f"--basetemp={folder / 'pytest'}", asked.test, f"--kgate-json={records}", *asked.arguments]
+        arguments += [f"--kgate-candidate={asked.candidate}"] * (asked.candidate is not None)
         with (folder / "output").open("w+", encoding="utf-8", errors="replace") as output, guard_process():
-            child = _start(command, _environment(folder, notes), output)
+            child = start(arguments, _environment(folder, notes), output)
             with contextlib.suppress(ProcessLookupError):
                 resource.prlimit(child.pid, resource.RLIMIT_CORE, (0, 0))  # to write its memory to a disk takes long
             try:
@@ -123,7 +137,7 @@ def judged(asked: Asked) -> Ended:
         )
 
 
-def _wait(child: subprocess.Popen[bytes], limit_seconds: float, notes: Path) -> int | None:
+def _wait(child: Started, limit_seconds: float, notes: Path) -> int | None:
     """The status of a session that ends within its limit, or else None; it may wait as long again for the device."""
     start = time.monotonic()
     left = limit_seconds

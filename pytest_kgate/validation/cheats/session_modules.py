@@ -5,7 +5,10 @@ They are named by strings, since some belong to folders that may import this one
 
 from __future__ import annotations
 
+import gc
 import importlib
+
+import pytest_kgate
 
 SESSION_MODULES = (
     "pytest_kgate.plugin",
@@ -37,3 +40,15 @@ def import_all() -> None:
     """Import all modules that a session with a gate needs, PyTorch included."""
     for name in SESSION_MODULES:
         importlib.import_module(name)
+
+
+def prepare_forks() -> None:
+    """Import all that, so that sessions which are forked from this process have it.
+
+    pytest does not warn in them that it is too late to rewrite the plugin's asserts, which would be an error where
+    a project makes errors of warnings; none of them looks through what was imported for garbage.
+    """
+    import_all()
+    pytest_kgate.__doc__ = f"{pytest_kgate.__doc__} PYTEST_DONT_REWRITE"
+    gc.collect()
+    gc.freeze()

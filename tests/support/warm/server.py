@@ -9,7 +9,6 @@ from __future__ import annotations
 import array
 import atexit
 import contextlib
-import gc
 import io
 import json
 import os
@@ -31,13 +30,9 @@ def serve(path: str) -> None:
     """Answer until standard input ends."""
     import pytest  # noqa: F401
 
-    from pytest_kgate.validation.cheats.session_modules import import_all
+    from pytest_kgate.validation.cheats.session_modules import prepare_forks
 
-    import_all()
-    package = sys.modules["pytest_kgate"]
-    package.__doc__ = f"{package.__doc__} PYTEST_DONT_REWRITE"  # nor warn that it is too late for that
-    gc.collect()
-    gc.freeze()  # no fork looks through it for garbage
+    prepare_forks()
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
     listener.listen(32)
