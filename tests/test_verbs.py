@@ -52,6 +52,7 @@ RUNS = {
     "calibrate": Run(f"calibrate --device host {CALIBRATES}", "sort"),
     "roofline": Run("roofline --device host", "1.23 TFLOP/s  of 512x512"),
     "selftest": Run("selftest test_it.py --kgate-device host -p no:cacheprovider", ""),
+    "watch": Run("watch nowhere.py::test_it", "There is no file", 2),
     "measure": Run("measure --sdpa math --shape 1x1x16x16 --iters 8 --device host", "median"),
     "gate": Run("gate records.json", "The demand came after the data", 1),
     "evaluate": Run("evaluate mine.py:good --test test_it.py::test_nothing", "MISUSE, score 0", 2),

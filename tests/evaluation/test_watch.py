@@ -22,7 +22,6 @@ from sample_records import speed_record
 from sample_suite import RELU
 from sample_suite import fake_device
 
-from pytest_kgate import cli
 from pytest_kgate.evaluation.verb.outcome import answer_of
 from pytest_kgate.evaluation.verb.session import Ended
 from pytest_kgate.evaluation.verb.watch import files
@@ -186,11 +185,6 @@ def test_a_process_that_is_ready_to_fork_has_not_touched_the_gpu(warm_program: s
     code = "import torch; from pytest_kgate.evaluation.verb.watch import command; print(torch.cuda.is_initialized())"
     done = subprocess.run([warm_program, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
-
-
-def test_a_test_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["watch", "nowhere.py::test_it"]) == 2
-    assert "nowhere.py" in capsys.readouterr().err
 
 
 def ended(*records: Record, told: str = "", outcome: str = "failed") -> Ended:
