@@ -51,9 +51,7 @@ def own_files(source: Path, include: Iterable[Path]) -> tuple[list[Path], list[s
     return files, list(dict.fromkeys(refused))
 
 
-def read_all(
-    source: Path, include: Iterable[Path], within: Path | None = None
-) -> Iterator[tuple[str, Path, bytes]]:
+def read_all(source: Path, include: Iterable[Path], within: Path | None = None) -> Iterator[tuple[str, Path, bytes]]:
     """A source and every header that it includes, at any depth: the name in the `#include`, its path, its content.
 
     Headers are looked for as the compiler does: beside the including file, then in `include`; `within` is as in

@@ -86,8 +86,8 @@ def digest(*parts: object) -> str:
 def hash_sources(source: Path, include: Iterable[Path], within: Path | None = None) -> str:
     """Hex SHA-256 of a source and of every header that it includes by `#include "..."`, at any depth.
 
-    A header that is found nowhere belongs to the toolchain, whose version is part of the key elsewhere. `within` is as in
-    `find_header`.
+    A header that is found nowhere belongs to the toolchain, whose version is part of the key elsewhere. `within` is as
+    in `find_header`.
     """
     total = hashlib.sha256()
     for name, _, content in includes.read_all(source, include, within):

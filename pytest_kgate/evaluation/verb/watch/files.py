@@ -12,12 +12,13 @@ from typing import TypeAlias
 
 from pytest_kgate.build import includes
 from pytest_kgate.build.registry import csrc_directory
+from pytest_kgate.search.champions import FILE_NAME
 
 BESIDE = frozenset((".py", ".cu", ".cuh", ".cpp", ".cc", ".cxx", ".h", ".hpp", ".toml", ".yaml", ".yml"))
 """Kinds of files beside a test or a kernel that are watched though no run has shown yet that they are read: a header
 that does not exist yet, a candidate that is given by name, a grid of shapes."""
 
-ABOVE = ("conftest.py", "pyproject.toml", "pytest.ini", "tox.ini", "setup.cfg", "kgate-champions.json")
+ABOVE = ("conftest.py", "pyproject.toml", "pytest.ini", "tox.ini", "setup.cfg", FILE_NAME)
 """Files that count for all tests below their folder: fixtures, options, chosen knobs."""
 
 Stamps: TypeAlias = "Mapping[Path, tuple[int, int, int] | None]"

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-import sysconfig
 from pathlib import Path
 
-import pytest_kgate
-
-INSTALLED = frozenset(("site-packages", "dist-packages"))
-"""Folders of packages that nobody edits."""
+from pytest_kgate.bench.processes.clean.problem.candidate_files import is_users
 
 
 class ModulesNoted:
@@ -39,11 +35,5 @@ class ModulesNoted:
 
 def _modules() -> list[Path]:
     """The files of all imported modules that are neither installed nor the plugin's own."""
-    places = (Path(sysconfig.get_path("stdlib")), Path(pytest_kgate.__file__).parent)
     names = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
-    paths = [Path(name).absolute() for name in names if isinstance(name, str) and name.endswith(".py")]
-    return [
-        path
-        for path in paths
-        if not INSTALLED.intersection(path.parts) and not any(path.is_relative_to(place) for place in places)
-    ]
+    return [Path(name).absolute() for name in names if isinstance(name, str) and is_users(name)]
