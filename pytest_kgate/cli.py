@@ -62,6 +62,18 @@ _VERBS = {
         "pytest_kgate.evaluation.verb.watch.command",
         "judge a test anew whenever its file, its kernels or their headers are saved; Ctrl-C ends it",
     ),
+    "search": (
+        "pytest_kgate.search.verbs.search",
+        "the fastest of a test's configurations, confirmed on fresh processes; 1 where none was",
+    ),
+    "leaderboard": (
+        "pytest_kgate.search.verbs.leaderboard",
+        "what a search has found so far: estimates, its champion; 1 where there is none",
+    ),
+    "confirm": (
+        "pytest_kgate.search.verbs.confirm",
+        "confirm another candidate of a search, at half the error rate of the one before; 1 if it does not pass",
+    ),
     "measure": (
         "pytest_kgate.evaluation.apart.measure_command",
         "the latency of one kernel, or of PyTorch's SDPA, by itself",

@@ -27,6 +27,9 @@ from pytest_kgate.device.host import HostDevice
 from pytest_kgate.profile.nsight.command import command as profile
 from pytest_kgate.profile.sanitizer import command as sanitize
 from pytest_kgate.report.record.file import RecordFile
+from pytest_kgate.search.journal.journal import Head
+from pytest_kgate.search.journal.journal import Journal
+from pytest_kgate.search.journal.scope import Scope
 from pytest_kgate.validation.machine import smoke
 
 CALIBRATES = "--processes 1 --gates 2 --budget 0.1"
@@ -56,6 +59,9 @@ RUNS = {
     "measure": Run("measure --sdpa math --shape 1x1x16x16 --iters 8 --device host", "median"),
     "gate": Run("gate records.json", "The demand came after the data", 1),
     "evaluate": Run("evaluate mine.py:good --test test_it.py::test_nothing", "MISUSE, score 0", 2),
+    "search": Run("search test_it.py::test_nothing", "test_it.py::test_nothing can't be judged as it is", 2),
+    "leaderboard": Run("leaderboard search.jsonl", "No candidate has been evaluated yet.", 1),
+    "confirm": Run("confirm search.jsonl", "test_it.py::test_nothing can't be judged as it is", 2),
     "kernelbench": Run(
         "kernelbench problem.py wrong.py --device host", "again     kgate kernelbench problem.py wrong.py", 1
     ),
@@ -154,6 +160,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None, wa
     file.close()
     (tmp_path / "test_it.py").write_text(BEFORE)
     (tmp_path / "mine.py").write_text("")
+    asked = {"argument": "test_it.py::test_nothing", "pytest": [], "time_limit": 60.0}
+    Journal.open(tmp_path / "search.jsonl", Head("test_it.py::test_nothing", "grid", 1, {}, asked), Scope()).close()
     (tmp_path / "policy.toml").write_text("[gates]\nat_least = 99\n")
     (tmp_path / "problem.py").write_text(PROBLEM)
     (tmp_path / "wrong.py").write_text(PROBLEM.replace("Model(", "ModelNew(").replace("torch.relu(x)", "x * 1"))

@@ -50,6 +50,23 @@ class BuildFacts(TypedDict):
     """Whether it was built with what it asserts on the device."""
 
 
+class SearchFacts(TypedDict):
+    """What a test's search marker spans, here."""
+
+    macro: dict[str, list[int | float | str | bool]]
+    """Values of each knob that makes another kernel."""
+    micro: dict[str, list[int | float | str | bool]]
+    """Values of each knob that tunes it."""
+    where: list[str]
+    """Constraints."""
+    facts: dict[str, int | float | str | bool]
+    """Of the device, as far as constraints ask for them."""
+    defaults: dict[str, int | float | str | bool]
+    """Of the knobs, in the source."""
+    root: str
+    """pytest's root folder, which has the file of champions."""
+
+
 class Evaluation(TypedDict):
     """The outcome of one `kgate evaluate`."""
 
@@ -82,3 +99,5 @@ class Evaluation(TypedDict):
     """Of all calls that have ended, in their order."""
     builds: list[BuildFacts]
     """The kernels that the tests have asked for, in their order, the same one each time."""
+    searches: list[SearchFacts]
+    """What the tests' search markers say, one for each test that asks for its knobs."""

@@ -46,6 +46,7 @@ def answer_of(ended: Ended, limit_seconds: float) -> Evaluation:
     """The worst of the test's calls, or how the session ended before there was any."""
     answer = _judged(ended, limit_seconds)
     answer["records"], answer["builds"] = list(ended.records), list(ended.builds)
+    answer["searches"] = list(ended.searches)
     return answer
 
 
@@ -165,4 +166,5 @@ def _answer(verdict: Any, stage: Stage | None, text: str, resources: Sequence[An
         "record": None,
         "records": [],
         "builds": [],
+        "searches": [],
     }

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from typing import IO
 
     from pytest_kgate.evaluation.verb.answer import BuildFacts
+    from pytest_kgate.evaluation.verb.answer import SearchFacts
     from pytest_kgate.report.record.record import Record
 
 
@@ -68,6 +69,8 @@ class Ended:
     """Of the calls that have ended."""
     builds: Sequence[BuildFacts]
     """The kernels that the test has asked for."""
+    searches: Sequence[SearchFacts]
+    """What the tests' search markers say, one for each test."""
     damaged: str
     """Why their file can't be read, as a sentence; empty where it can."""
     said: str
@@ -132,6 +135,7 @@ def judged(asked: Asked, start: Start = start_process) -> Ended:
             ],
             found,
             [cast("BuildFacts", line) for line in noted if _is_build(line)],
+            [cast("SearchFacts", line["search"]) for line in noted if _is_search(line.get("search"))],
             damaged,
             said,
         )
@@ -178,6 +182,19 @@ def _environment(folder: Path, notes: Path) -> dict[str, str]:
     # A step of CI that evaluates hundreds of candidates gets no summary of each.
     callers = {name: value for name, value in os.environ.items() if name != "GITHUB_STEP_SUMMARY"}
     return {**kept, **callers, "TMPDIR": str(folder / "tmp"), VARIABLE: str(notes)}
+
+
+def _is_search(facts: Any) -> bool:
+    """The same of what a search marker says."""
+    tables = ("macro", "micro", "facts", "defaults")
+    return (
+        isinstance(facts, dict)
+        and facts.keys() == {*tables, "where", "root"}
+        and isinstance(facts["root"], str)
+        and all(isinstance(facts[name], dict) for name in tables)
+        and all(isinstance(values, list) for name in ("macro", "micro") for values in facts[name].values())
+        and isinstance(facts["where"], list)
+    )
 
 
 def _notes(file: Path) -> list[dict[str, Any]]:

@@ -33,6 +33,10 @@ class Witness:
         """The test has a kernel built, or will as soon as it uses it: of this source, with these knobs."""
         self._write({"source": str(source.absolute()), "knobs": dict(knobs), "arch": arch, "debug": debug})
 
+    def searched(self, facts: Mapping[str, Any]) -> None:
+        """The test has a search marker: a `SearchFacts`."""
+        self._write({"search": facts})
+
     def stuck(self, complaint: str) -> None:
         """The session ends since the candidate does not return from native code."""
         self._write({"stuck": complaint})

@@ -19,6 +19,7 @@ from pytest_kgate.search.running.reading.confirmed import confirmation_of
 from pytest_kgate.search.running.reading.outcome import resources_of
 from pytest_kgate.search.running.reading.outcome import shortened
 from pytest_kgate.search.running.reading.outcome import trial_of
+from pytest_kgate.search.running.reading.together import trials_of
 
 if TYPE_CHECKING:
     from pytest_kgate.search.running.builds.ahead import BuildsAhead
@@ -65,6 +66,7 @@ class ChildEvaluator:
         self._spill_bytes = spill_bytes
         self._lock = threading.Lock()
         self._waited = 0.0
+        self._names: tuple[str, ...] = ()
 
     @property
     def waited_seconds(self) -> float:
@@ -90,12 +92,14 @@ class ChildEvaluator:
             answered = self._run(self._judge.screen(configuration, rounds))
         self._compare(expected, answered)
         trial = trial_of(configuration, answered)
+        self._names = tuple(trial.estimates) or self._names
         return replace(trial, seconds={**trial.seconds, "build": seconds})
 
     def joint(self, configurations: Sequence[Configuration], rounds: int) -> list[Trial]:
         """As `Evaluator.joint`."""
         with self._silence():
-            return [trial_of(one, self._run(self._judge.screen(one, rounds))) for one in configurations]
+            answered = self._run(self._judge.joint(configurations, rounds))
+        return trials_of(configurations, answered, self._names)
 
     def confirm(self, configuration: Configuration, alpha: float, processes: int) -> Confirmation:
         """As `Evaluator.confirm`."""

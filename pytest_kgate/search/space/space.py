@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from dataclasses import field
 from functools import cached_property
 from types import MappingProxyType
+from typing import Any
 
 from pytest_kgate.errors import UsageError
 from pytest_kgate.errors import hint
@@ -80,6 +81,25 @@ class Space:
     @cached_property
     def _constraints(self) -> tuple[Expression, ...]:
         return tuple(Expression(text) for text in self.where)
+
+    def written(self) -> dict[str, Any]:
+        """Its fields in JSON's own types."""
+        return {
+            "macro": {name: list(values) for name, values in self.macro.items()},
+            "micro": {name: list(values) for name, values in self.micro.items()},
+            "where": list(self.where),
+            "facts": dict(self.facts),
+            "defaults": dict(self.defaults),
+        }
+
+    @classmethod
+    def read(cls, written: Mapping[str, Any]) -> Space:
+        """The space that `written` gave."""
+        macro, micro = (
+            MappingProxyType({name: tuple(values) for name, values in written[part].items()})
+            for part in ("macro", "micro")
+        )
+        return cls(macro, micro, tuple(written["where"]), written["facts"], written["defaults"])
 
     @property
     def names(self) -> tuple[str, ...]:

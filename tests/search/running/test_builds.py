@@ -36,6 +36,7 @@ def test_build_is_made_once_whoever_asks_for_it_and_how_often():
     builds.want([build(TILE=1), build(TILE=2)])
     builds.want([build(TILE=1)])
     assert builds.get(build(TILE=1)).outcome is builds.get(build(TILE=1)).outcome
+    assert builds.get(build(TILE=2)).outcome.what == "mine.cu does not compile"
     builds.close()
     assert sorted(one.knobs for one in made) == [(("TILE", 1),), (("TILE", 2),)]
 

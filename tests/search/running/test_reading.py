@@ -14,6 +14,7 @@ from pytest_kgate.search.running.child.order import Answered
 from pytest_kgate.search.running.reading.confirmed import confirmation_of
 from pytest_kgate.search.running.reading.estimate import labels
 from pytest_kgate.search.running.reading.outcome import trial_of
+from pytest_kgate.search.running.reading.together import trials_of
 from pytest_kgate.search.space.configuration import Configuration
 
 ONE = Configuration.of({"TILE": 64})
@@ -96,6 +97,26 @@ def test_race_that_others_have_disturbed_steers_a_search_and_claims_nothing():
     assert trial_of(ONE, disturbed).state == "raced"
     said = confirmation_of(ONE, disturbed, 0.0125, 5)
     assert (said.passed, said.reason) == (False, "another process used the CPU")
+
+
+def test_candidates_of_one_race_are_told_apart_by_their_knobs():
+    others = [Configuration.of({"TILE": tile}) for tile in (128, 256)]
+    raced = [
+        record(ratio, f"t.py::test_it[1x2-TILE={tile}]", asked={"knobs": {"TILE": {"value": tile, "source": ""}}})
+        for tile, ratio in ((64, 0.8), (128, 0.7))
+    ]
+    found = trials_of(
+        [others[0], ONE, others[1]], answered(*raced, verdict="ERROR", feedback="mine does not compile"), ["1x2"]
+    )
+    assert [(one.state, one.joint or not one.raced) for one in found] == [
+        ("raced", True),
+        ("raced", True),
+        ("unbuildable", True),
+    ]
+    assert [list(one.estimates) for one in found] == [["1x2"], ["1x2"], []]
+    assert found[0].objective is not None
+    assert math.exp(found[0].objective.log_ratio) == pytest.approx(0.7, rel=0.01)
+    assert {one.state for one in trials_of(others, Answered(None, "SIGKILL"))} == {"crash"}
 
 
 def gate(low: float, high: float, quantile: float = 0.5) -> dict[str, Any]:

@@ -17,8 +17,10 @@ _TRIES = 2
 class ExecutorPool:
     """Hands orders to an executor, and makes a new one where that breaks, as a pool does that has lost a process."""
 
-    def __init__(self, make: Callable[[], Executor], jobs: int) -> None:
+    def __init__(self, make: Callable[[], Executor], jobs: int, closed: Callable[[], object] = lambda: None) -> None:
+        """`closed` is called once the executor is not needed any more."""
         self.jobs = jobs
+        self._closed = closed
         self._make = make
         self._executor: Executor | None = make()
         self._lock = threading.Lock()
@@ -40,7 +42,8 @@ class ExecutorPool:
         with self._lock:
             executor, self._executor = self._executor, None
         if executor is not None:
-            executor.shutdown(wait=False, cancel_futures=True)
+            _drop(executor)
+        self._closed()
 
     def _current(self) -> Executor:
         with self._lock:
@@ -54,4 +57,12 @@ class ExecutorPool:
             if self._executor is not broken:
                 return
             self._executor = None
-        broken.shutdown(wait=False, cancel_futures=True)
+        _drop(broken)
+
+
+def _drop(executor: Executor) -> None:
+    """Begin nothing more, and wait for nothing."""
+    try:
+        executor.shutdown(wait=False, cancel_futures=True)
+    except TypeError:  # Dask's cancels by itself where it does not wait
+        executor.shutdown(wait=False)

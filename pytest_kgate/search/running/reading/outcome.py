@@ -42,9 +42,17 @@ def trial_of(configuration: Configuration, answered: Answered, *, joint: bool = 
 
 
 def read(
-    configuration: Configuration, answer: Mapping[str, Any], records: Sequence[Record], *, joint: bool = False
+    configuration: Configuration,
+    answer: Mapping[str, Any],
+    records: Sequence[Record],
+    *,
+    joint: bool = False,
+    names: Sequence[str] = (),
 ) -> Trial:
-    """The trial of these records of an answer: raced, where each of its calls was raced and found right."""
+    """The trial of these records of an answer: raced, where each of its calls was raced and found right.
+
+    `names` are those of the calls, where there are as many as records; else they are named here.
+    """
     seconds, resources = (
         seconds_of(records),
         resources_of([one for r in records for one in r["candidate"]["resources"]]),
@@ -56,7 +64,7 @@ def read(
         return Trial(configuration, state, reason, resources=resources, seconds=seconds)
     estimates = {
         label: found
-        for label, record in zip(labels(records), records, strict=True)
+        for label, record in zip(names if len(names) == len(records) else labels(records), records, strict=True)
         if (found := estimate_of(record)) is not None
     }
     if len(estimates) < len(records):

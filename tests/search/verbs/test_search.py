@@ -1,0 +1,104 @@
+"""`kgate search`, `kgate leaderboard` and `kgate confirm` on a real kernel of the host, with real builds and races."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_kgate import cli
+from pytest_kgate.integrity.isolation.process.judge.guard import children
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="`kgate evaluate` needs Linux")
+
+TEST = """
+import pytest
+from pytest_kgate import Shape
+
+@pytest.mark.search(
+    macro={"VARIANT": [0, 1, 2]}, micro={"REPEATS": [40, 1]}, where=["VARIANT == 0 or REPEATS == 40"]
+)
+@pytest.mark.allclose(1e-4)
+@pytest.mark.speedup(1000.0)
+def test_mine(kbench, sdpa_oracle, kernels, knobs):
+    kbench(kernels("mine.cpp", **knobs), sdpa_oracle(Shape(1, 1, 16, 8), "float32"))
+
+def test_without_a_marker(kbench, sdpa_oracle, kernels):
+    kbench(kernels("mine.cpp"), sdpa_oracle(Shape(1, 1, 16, 8), "float32"))
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warm: str, build_cache: Path) -> Path:
+    (tmp_path / "test_mine.py").write_text(TEST)
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    shutil.copy(Path(__file__).with_name("mine.cpp"), tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KGATE_DEVICE", "host")
+    monkeypatch.setenv("KGATE_LOCK_DIR", str(tmp_path))
+    monkeypatch.setenv("KGATE_INTEGRITY", "off")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    return tmp_path
+
+
+def events(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "search.jsonl").read_text().splitlines()]
+
+
+def test_search_from_detuned_defaults_finds_confirms_and_records_the_fast_one(folder, capfd):
+    before = children()
+    arguments = ["search", "test_mine.py::test_mine", "--budget", "10m", "--processes", "1", "--width", "80"]
+    assert cli.main(arguments) == 0
+    said = capfd.readouterr()
+    assert "4 configurations, strategy grid" in said.err
+    assert "confirming REPEATS=1,VARIANT=0 in 1 fresh process" in said.err
+    assert "2 of 4 candidates raced; 1 did not compile, 1 wrong." in said.out
+    assert "Champion: REPEATS=1,VARIANT=0" in said.out
+    assert max(map(len, said.out.splitlines()[:8])) <= 80
+    assert children() <= before
+
+    (champion,) = json.loads((folder / "kgate-champions.json").read_text())["champions"]
+    assert (champion["test"], champion["source"]) == ("test_mine.py::test_mine", "mine.cpp")
+    assert (champion["knobs"], champion["alpha"]) == ({"REPEATS": 1, "VARIANT": 0}, 0.0125)
+    outcomes = [one["trials"][0] for one in events(folder) if one["event"] == "outcome" and len(one["ids"]) == 1]
+    reasons = {one["knobs"]["VARIANT"]: one for one in outcomes if one["state"] != "raced"}
+    assert "VARIANT must be 0 or 1" in reasons[2]["reason"]
+    assert (reasons[1]["state"], reasons[2]["state"]) == ("wrong", "unbuildable")
+
+    (together,) = (one["trials"] for one in events(folder) if one["event"] == "outcome" and len(one["ids"]) > 1)
+    assert [(one["state"], one["joint"], list(one["estimates"])) for one in together] == [
+        ("raced", True, ["test_mine"]),
+        ("raced", True, ["test_mine"]),
+    ]
+
+    # What it found is what a plain run takes, and nothing is evaluated again.
+    assert cli.main(["evaluate", "--test", "test_mine.py::test_mine", "--until", "build", "--json", "-"]) == 0
+    assert json.loads(capfd.readouterr().out)["builds"][0]["knobs"] == {"REPEATS": 1, "VARIANT": 0}
+    evaluated = sum(one["event"] == "started" for one in events(folder))
+    assert cli.main([*arguments, "--resume"]) == 0
+    assert sum(one["event"] == "started" for one in events(folder)) == evaluated
+    assert "Champion: REPEATS=1,VARIANT=0" in capfd.readouterr().out
+
+    assert cli.main(["leaderboard", "search.jsonl", "--t4", "t4.json", "--width", "80"]) == 0
+    assert "champion" in capfd.readouterr().out
+    assert len(json.loads((folder / "t4.json").read_text())["results"]) == 4
+    assert cli.main(["confirm", "search.jsonl"]) == 2
+    assert "has a champion" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("test", "more", "said"),
+    [
+        ("test_mine.py::test_without_a_marker", (), "does not take its knobs from a search marker"),
+        ("test_mine.py::test_nothing", (), "can't be judged as it is"),
+        ("test_mine.py::test_mine", ("--executor", "slurm"), "There is no executor 'slurm'"),
+    ],
+)
+def test_search_that_makes_no_sense_says_why_before_the_first_candidate(folder, capfd, test, more, said):
+    assert cli.main(["search", test, *more]) == 2
+    assert said in capfd.readouterr().err
+    assert not (folder / "search.jsonl").exists()
