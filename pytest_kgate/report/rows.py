@@ -3,6 +3,7 @@ these rows."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -66,7 +67,7 @@ class Row:
     others: int = 0
     """How many more limits of that kind there are."""
 
-    @property
+    @functools.cached_property
     def decimals(self) -> int:
         """What the ratio, its interval and its bound need to look different."""
         if self.ends is None:
@@ -139,6 +140,8 @@ def _limit_rows(record: Record) -> list[Row]:
     by_kind: dict[str, list[LimitFacts]] = {}
     for limit in record.get("limits", ()):
         by_kind.setdefault(limit["kind"], []).append(limit)
+    if not by_kind:
+        return []
     plain = _row(record)
     return [
         Row(

@@ -52,18 +52,19 @@ def _definition(name: str) -> _Check:
 def _check_of(schema: Mapping[str, Any]) -> _Check:
     """A function made once for a schema: records have hundreds of values each, and files thousands of records."""
     if "$ref" in schema:
-        name = schema["$ref"].rpartition("/")[2]
-        return lambda value: _definition(name)(value)  # not looked up yet: definitions may contain each other
+        return _reference(schema["$ref"].rpartition("/")[2])
     if "anyOf" in schema:
-        return _any_of([_check_of(one) for one in schema["anyOf"]])
+        return _any_of(schema["anyOf"])
     words = schema.get("enum", [schema["const"]] if "const" in schema else None)
-    wanted = schema.get("type", [])
-    wanted = [wanted] if isinstance(wanted, str) else wanted
-    types = frozenset(one for name in wanted for one in _TYPES[name])
-    wrong = ("", f"is no {' or '.join(wanted)}")
-    items = _check_of(schema["items"]) if "items" in schema else None
-    fields = {name: _check_of(one) for name, one in schema.get("properties", {}).items()}
-    required = schema.get("required", ())
+    types = _types(schema)
+    wrong = ("", f"is no {' or '.join(_type_names(schema))}")
+    items = schema.get("items")
+    item_types, item_check = (_plain(items), _check_of(items)) if items is not None else (None, None)
+    properties = schema.get("properties", {})
+    plain = {name: found for name, one in properties.items() if (found := _plain(one)) is not None}
+    fields = {name: _check_of(one) for name, one in properties.items()}
+    required = frozenset(schema.get("required", ()))
+    in_order = schema.get("required", ())
 
     def check(value: object) -> tuple[str, str] | None:
         if words is not None and value not in words:
@@ -71,15 +72,59 @@ def _check_of(schema: Mapping[str, Any]) -> _Check:
         if types and type(value) not in types:
             return wrong
         if isinstance(value, dict):
-            return _of_object(value, required, fields)
-        if isinstance(value, list) and items is not None:
-            return _of_list(value, items)
+            if not required <= value.keys():
+                return f".{next(name for name in in_order if name not in value)}", "is missing"
+            for name, one in value.items():
+                # Most values are plain: their type is all that is asked of them.
+                if type(one) in plain.get(name, ()) or name not in fields:
+                    continue
+                if (found := fields[name](one)) is not None:
+                    return f".{name}{found[0]}", found[1]
+        elif isinstance(value, list) and item_check is not None:
+            if item_types is not None and item_types.issuperset(map(type, value)):
+                return None
+            for index, one in enumerate(value):
+                if (found := item_check(one)) is not None:
+                    return f"[{index}]{found[0]}", found[1]
         return None
 
     return check
 
 
-def _any_of(checks: list[_Check]) -> _Check:
+def _reference(name: str) -> _Check:
+    """It is not looked up yet: definitions may contain each other."""
+    found: list[_Check] = []
+
+    def check(value: object) -> tuple[str, str] | None:
+        if not found:
+            found.append(_definition(name))
+        return found[0](value)
+
+    return check
+
+
+def _type_names(schema: Mapping[str, Any]) -> list[str]:
+    wanted = schema.get("type", [])
+    return [wanted] if isinstance(wanted, str) else list(wanted)
+
+
+def _types(schema: Mapping[str, Any]) -> frozenset[type]:
+    return frozenset(one for name in _type_names(schema) for one in _TYPES[name])
+
+
+def _plain(schema: Mapping[str, Any]) -> frozenset[type] | None:
+    """The types of which every value is right; None where more than its type is asked of a value."""
+    if "anyOf" in schema:
+        found = [_plain(one) for one in schema["anyOf"]]
+        known = [one for one in found if one is not None]
+        return frozenset[type]().union(*known) if known else None
+    inner = {"$ref", "enum", "const", "items", "properties", "required"} & schema.keys()
+    return _types(schema) or None if not inner else None
+
+
+def _any_of(schemas: list[Mapping[str, Any]]) -> _Check:
+    checks = [_check_of(one) for one in schemas]
+
     def check(value: object) -> tuple[str, str] | None:
         found = []
         for one in checks:
@@ -90,20 +135,3 @@ def _any_of(checks: list[_Check]) -> _Check:
         return max(found, key=lambda wrong: len("".join(wrong)))  # of null and an object, the object's
 
     return check
-
-
-def _of_object(value: Mapping[str, Any], required: list[str], fields: Mapping[str, _Check]) -> tuple[str, str] | None:
-    for name in required:
-        if name not in value:
-            return f".{name}", "is missing"
-    for name, one in value.items():
-        if name in fields and (wrong := fields[name](one)) is not None:
-            return f".{name}{wrong[0]}", wrong[1]
-    return None
-
-
-def _of_list(value: list[Any], check: _Check) -> tuple[str, str] | None:
-    for index, one in enumerate(value):
-        if (wrong := check(one)) is not None:
-            return f"[{index}]{wrong[0]}", wrong[1]
-    return None

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from page_benchmark import repeated
 from sample_records import allclose_record
@@ -19,11 +20,18 @@ from sample_records import wrong_record
 
 from pytest_kgate import cli
 from pytest_kgate.report.page.html import page as page_module
+from pytest_kgate.report.page.html.figures import markup
+from pytest_kgate.report.page.html.figures.figure import Drawing
+from pytest_kgate.report.page.html.figures.figure import Figure
+from pytest_kgate.report.page.html.figures.figure import Table
+from pytest_kgate.report.page.html.figures.medians import median
+from pytest_kgate.report.page.html.figures.medians import row_medians
 from pytest_kgate.report.page.html.forest import forest
 from pytest_kgate.report.page.html.page import page
 from pytest_kgate.report.record.document import load
 from pytest_kgate.report.record.record import Record
 from pytest_kgate.report.record.verdicts import with_limits
+from pytest_kgate.report.rows import rows_of
 
 BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 PERF = BENCHMARKS / "h100" / "perf-evening-2026-11-27.json"
@@ -180,12 +188,19 @@ def test_five_hundred_records_take_less_than_a_megabyte(monkeypatch: pytest.Monk
 
 
 def test_of_very_many_records_those_that_did_not_pass_are_shown_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pytest_kgate.report.page.html.page._MOST_SECTIONS", 5)
-    records = [speed_record()] * 20 + [wrong_record()]
-    text = page(records, ["a"] * len(records))
-    assert "5 of 21 calls" in text
-    assert text.count("<tr data-n=") == 21
-    assert re.findall(r'<details class="call" id="r(\d+)"', text) == ["0", "1", "2", "3", "20"]
+    def in_full(records: list[Record]) -> list[int]:
+        text = page(records, ["a"] * len(records))
+        assert text.count("<tr data-n=") == len(records)
+        found = [int(number) for number in re.findall(r'<details class="call" id="r(\d+)"', text)]
+        assert (f"{len(found)} of {len(records)} calls" in text) == (len(found) < len(records))
+        return found
+
+    monkeypatch.setattr(page_module, "_MOST_SECTIONS", 5)
+    monkeypatch.setattr(page_module, "_MOST_PASSING", 3)
+    assert in_full([speed_record()] * 4 + [wrong_record()]) == [0, 1, 2, 3, 4]
+    assert in_full([speed_record()] * 20 + [wrong_record()]) == [0, 1, 20]
+    assert in_full([speed_record()] * 20 + [wrong_record()] * 4) == [20, 21, 22, 23]
+    assert in_full([wrong_record()] * 7) == [0, 1, 2, 3, 4]
 
 
 def test_samples_that_are_left_out_are_said_to_be() -> None:
@@ -230,7 +245,30 @@ def test_a_page_takes_the_place_of_no_other_file(tmp_path: Path, capsys: pytest.
 
 
 def test_a_tolerance_is_not_drawn_as_the_bound_of_a_ratio() -> None:
+    def ticks(record: Record) -> object:
+        return forest([record], [rows_of([record])], [""]).ticks
+
     raced, checked, measured = speed_record(), allclose_record(), measured_record()
     for record in (checked, measured):
         record["timing"]["ratio"] = raced["gates"][0]["ratio"]  # type: ignore[index]
-    assert forest([checked], [""]).ticks == forest([measured], [""]).ticks
+    assert ticks(checked) == ticks(measured)
+
+
+def test_words_of_tables_and_drawings_are_escaped_and_readable() -> None:
+    table = Table(("a", "b"), [("<i>\x00&", "\u202e1"), ("", 'x"')], numbers_from=1)
+    assert markup.body(table) == (
+        '<tr><td>&lt;i&gt;\ufffd&amp;</td><td class="n">\ufffd1</td></tr>\n'
+        '<tr><td></td><td class="n">x&#34;</td></tr>\n'
+    )
+    drawing = Drawing()
+    drawing.word("</svg>\x00", 1, 2, "end", "bound")
+    assert markup.drawn(Figure("", words=drawing.words)) == (
+        '<text x="1" y="2" text-anchor="end" class="bound">&lt;/svg&gt;\ufffd</text>'
+    )
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 8])
+def test_medians_are_those_of_numpy(count: int) -> None:
+    samples = np.random.default_rng(1).standard_normal((3, count))
+    assert median(samples) == np.median(samples)
+    assert row_medians(samples).tolist() == np.median(samples, axis=1).tolist()

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from pytest_kgate.report import format as text
 from pytest_kgate.report.rows import Row
-from pytest_kgate.report.rows import rows_of
 
 if TYPE_CHECKING:
     from pytest_kgate.report.record.record import Record
@@ -69,9 +68,9 @@ class Forest:
     """Places and labels of the axis."""
 
 
-def forest(records: Sequence[Record], sources: Sequence[str]) -> Forest:
-    """The gates of all records, in their order; `sources` names the file of each record."""
-    rows = [(number, row) for number, record in enumerate(records) for row in rows_of([record])]
+def forest(records: Sequence[Record], of_records: Sequence[Sequence[Row]], sources: Sequence[str]) -> Forest:
+    """The gates of all records, in their order, with the rows and the name of the file of each record."""
+    rows = [(number, row) for number, found in enumerate(of_records) for row in found]
     drawn = [row for _, row in rows if _drawable(row)]
     ends = [abs(_log(row, end)) for row in drawn for end in row.ends or ()]
     reach = math.asinh(max([0.03, *ends]) * 1.1 / _FINE)

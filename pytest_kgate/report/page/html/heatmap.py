@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_kgate.report.record.verdicts import VERDICTS
-from pytest_kgate.report.rows import gate_rows
 
 if TYPE_CHECKING:
     from pytest_kgate.report.record.record import Record
+    from pytest_kgate.report.rows import Row
 
 _STEPS = 4
 """Shades to each side of 1."""
@@ -43,14 +43,16 @@ class Heatmap:
     """Problems, each with a cell for each candidate, or None."""
 
 
-def heatmap(records: Sequence[Record]) -> Heatmap | None:
+def heatmap(records: Sequence[Record], rows: Sequence[Sequence[Row]]) -> Heatmap | None:
     """Of the median ratios; None where there are fewer than two problems, so that there is no grid.
+
+    `rows` are those of each record.
 
     Of several records of a candidate on a problem the worst is shown, by verdict and then by ratio.
     """
     found: dict[tuple[str, str], tuple[int, float, Cell]] = {}
-    for number, record in enumerate(records):
-        row = next(iter(gate_rows(record)), None)
+    for number, (record, found_rows) in enumerate(zip(records, rows, strict=True)):
+        row = next((one for one in found_rows if one.limit is None), None)
         if row is None:
             continue
         ratio = row.ratio if row.ratio is not None and math.isfinite(row.ratio) and row.ratio > 0 else None

@@ -10,7 +10,6 @@ import base64
 import functools
 import hashlib
 import json
-import re
 import zlib
 from collections import Counter
 from collections.abc import Mapping
@@ -19,12 +18,14 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from pytest_kgate.report.page.html.compare import compare
+from pytest_kgate.report.page.html.figures import markup
 from pytest_kgate.report.page.html.forest import forest
 from pytest_kgate.report.page.html.heatmap import heatmap
 from pytest_kgate.report.page.html.section import Section
 from pytest_kgate.report.page.html.section import section
 from pytest_kgate.report.page.markdown import conditions_of
 from pytest_kgate.report.record.verdicts import VERDICTS
+from pytest_kgate.report.rows import rows_of
 from pytest_kgate.report.together.grids import grids_of
 
 if TYPE_CHECKING:
@@ -40,14 +41,13 @@ _FEWEST_POINTS = 36
 """Of one arm of a record."""
 
 _MOST_SECTIONS = 500
-"""Records that are shown in full; of a session with more, those that did not pass come first."""
+"""Records that are shown in full."""
+
+_MOST_PASSING = 250
+"""The same where a session has more: those that did not pass come first, and others up to so many in all."""
 
 _PLAIN_BYTES = 700_000
 """Sections up to this size stand in the page as they are; larger ones are compressed, and unpacked by its script."""
-
-_UNREADABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""What no HTML may hold: control characters, and halves of surrogate pairs. And marks that turn the text behind them
-around, which letters of right-to-left scripts don't need."""
 
 
 def page(records: Sequence[Record], sources: Sequence[str], notes: Sequence[str] = ()) -> str:
@@ -61,6 +61,7 @@ def page(records: Sequence[Record], sources: Sequence[str], notes: Sequence[str]
     packed = sum(len(part) for each in parts for _, part in each) > _PLAIN_BYTES
     script, style = _text("page.js"), _text("page.css")
     whole = _templates().get_template("page.html")
+    rows = [rows_of([record]) for record in records]
     return whole.render(
         style=style,
         script=script,
@@ -69,8 +70,8 @@ def page(records: Sequence[Record], sources: Sequence[str], notes: Sequence[str]
         conditions=conditions_of(records),
         notes=notes,
         names=names,
-        forest=forest(records, sources),
-        heatmap=heatmap(records),
+        forest=forest(records, rows, sources),
+        heatmap=heatmap(records, rows),
         grids=[(name, grid.line) for name in names for grid in grids_of(_of_file(records, sources, name))],
         pairs=compare(records, sources, names),
         records=records,
@@ -88,14 +89,23 @@ def _of_file(records: Sequence[Record], sources: Sequence[str], name: str) -> li
 
 def _in_full(records: Sequence[Record]) -> list[int]:
     """Which records have a section, in their order."""
-    by_rank = sorted(range(len(records)), key=lambda number: VERDICTS[records[number]["verdict"]].passes)
-    return sorted(by_rank[:_MOST_SECTIONS])
+    if len(records) <= _MOST_SECTIONS:
+        return list(range(len(records)))
+    passing = [VERDICTS[record["verdict"]].passes for record in records]
+    by_rank = sorted(range(len(records)), key=passing.__getitem__)
+    return sorted(by_rank[: min(_MOST_SECTIONS, max(_MOST_PASSING, passing.count(False)))])
 
 
 def _parts(one: Section) -> list[tuple[str, str]]:
     """What is said of a call and its figures, as HTML, each with its title."""
-    said, figure = (_templates().get_template(name) for name in ("said.html", "figure.html"))
-    return [("", said.render(section=one)), *((each.title, figure.render(one=each)) for each in one.figures)]
+    said, figure = _templates().get_template("said.html"), _figure_macro()
+    return [("", said.render(section=one)), *((each.title, str(figure(each))) for each in one.figures)]
+
+
+@functools.cache
+def _figure_macro() -> Any:
+    """Called some thousand times: to render a template takes longer than what it says of a small table."""
+    return vars(_templates().get_template("figure.html").module)["figure"]
 
 
 def _pack(sections: Sequence[Section], parts: Sequence[Sequence[tuple[str, str]]]) -> str:
@@ -126,18 +136,12 @@ def _templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
-        finalize=_readable,
+        finalize=markup.readable,
     )
+    environment.filters |= {"body": markup.body, "drawn": markup.drawn}
     environment.filters["css"] = _css
     environment.filters["shade"] = _shade
     return environment
-
-
-def _readable(value: object) -> object:
-    """What a template prints, without what HTML can't hold."""
-    if isinstance(value, str) and _UNREADABLE.search(value):
-        return type(value)(_UNREADABLE.sub("\ufffd", value))
-    return value
 
 
 def _css(verdict: str) -> str:

@@ -94,7 +94,9 @@ class Scale:
 
     def __call__(self, value: float) -> float:
         """The place, to a tenth; beyond the ends it is that end."""
-        low, high, value = (math.log(max(one, 1e-300)) if self.log else one for one in (self.low, self.high, value))
+        low, high = self.low, self.high
+        if self.log:
+            low, high, value = (math.log(max(one, 1e-300)) for one in (low, high, value))
         share = (value - low) / (high - low) if high > low else 0.5
         return round(self.start + min(1.0, max(0.0, share)) * (self.end - self.start), 1)
 

@@ -12,6 +12,8 @@ from pytest_kgate.report.page.html.figures.figure import Drawing
 from pytest_kgate.report.page.html.figures.figure import Figure
 from pytest_kgate.report.page.html.figures.figure import Scale
 from pytest_kgate.report.page.html.figures.figure import Table
+from pytest_kgate.report.page.html.figures.medians import median
+from pytest_kgate.report.page.html.figures.medians import row_medians
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,8 +44,8 @@ def figure(
         return None
     across = Scale(-0.5, max(rounds - 0.5, 0.5), LEFT, RIGHT)
     shown = _shown_rounds(rounds, points)
-    medians = [np.median(array, axis=1) for array in arms]
-    middles = [float(np.median(array)) for array in arms]
+    medians = [row_medians(array) for array in arms]
+    middles = [median(array) for array in arms]
     spread = max(float(np.max(np.abs(one / middle - 1))) for one, middle in zip(arms, middles, strict=True))
     spread = min(max(spread * 1.05, 0.002), _WIDEST)
     drawing = Drawing()
@@ -83,10 +85,8 @@ def figure(
 
 
 def _ratios(drawing: Drawing, across: Scale, ratios: NDArray[np.float64], bounds: Sequence[float]) -> None:
-    import numpy as np
-
     top = 14 + 2 * (_PANEL + _GAP)
-    middle = float(np.median(ratios))
+    middle = median(ratios)
     near = [bound for bound in bounds if abs(bound / middle - 1) < _WIDEST] if middle > 0 else []
     low, high = float(min(*ratios.tolist(), *near, middle)), float(max(*ratios.tolist(), *near, middle))
     margin = max((high - low) * 0.08, middle * 1e-4)

@@ -13,6 +13,7 @@ from pytest_kgate.report.page.html.figures.figure import Drawing
 from pytest_kgate.report.page.html.figures.figure import Figure
 from pytest_kgate.report.page.html.figures.figure import Scale
 from pytest_kgate.report.page.html.figures.figure import Table
+from pytest_kgate.report.page.html.figures.medians import median
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,9 +37,12 @@ def histogram(arms: Sequence[NDArray[np.float64]], names: Sequence[str]) -> Figu
     """Both arms, the candidate upwards and the reference downwards, by distance from their own medians."""
     import numpy as np
 
-    if not all(array.size and float(np.median(array)) > 0 for array in arms):
+    if not all(array.size for array in arms):
         return None
-    deviations = [array.ravel() / np.median(array) - 1 for array in arms]
+    middles = [median(array) for array in arms]
+    if min(middles) <= 0:
+        return None
+    deviations = [array.ravel() / middle - 1 for array, middle in zip(arms, middles, strict=True)]
     widest = max(float(np.quantile(np.abs(one), 0.98)) for one in deviations)
     step = max(Scale(0, 2 * widest, 0, 1).step(_BINS), _FINEST)
     side = math.ceil(widest / step - 0.5)  # bins to each side of that around the median
@@ -133,6 +137,8 @@ def ladder(
 
 def _place(quantile: float) -> float:
     """Where a quantile stands between those of the ladder, counted from 0."""
+    if quantile in QUANTILES:
+        return float(QUANTILES.index(quantile))
     import numpy as np
 
     return float(np.interp(quantile, QUANTILES, range(len(QUANTILES))))
