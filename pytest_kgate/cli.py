@@ -42,6 +42,10 @@ _VERBS = {
         "pytest_kgate.validation.simulate.command",
         "the gate's error rates on made-up noise, where the truth is known",
     ),
+    "simulate-search": (
+        "pytest_kgate.search.course.simulation.command",
+        "what searches claim and find on made-up noise, where the truth is known; 1 if beyond its limit",
+    ),
     "calibrate": (
         "pytest_kgate.validation.calibrate.command",
         "measure how often gates on this device lie; 1 if too often",

@@ -52,6 +52,7 @@ RUNS = {
     "insights": Run("insights", "memory-bound (sure)"),
     "show": Run("show records.json test_wmma", "demanded"),
     "simulate": Run("simulate --gates 4 --only independent", "| independent, 2 % |"),
+    "simulate-search": Run("simulate-search --searches 1 --jobs 1 --only fastest", "| the fastest of twelve-round"),
     "calibrate": Run(f"calibrate --device host {CALIBRATES}", "sort"),
     "roofline": Run("roofline --device host", "1.23 TFLOP/s  of 512x512"),
     "selftest": Run("selftest test_it.py --kgate-device host -p no:cacheprovider", ""),

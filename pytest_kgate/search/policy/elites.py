@@ -53,7 +53,7 @@ class Elites:
 
     def with_trial(self, trial: Trial) -> Elites:
         """The elites once this trial is known as well; the same object where it changes nothing."""
-        if not trial.raced:
+        if not trial.raced or self._is_behind(trial):
             return self
         held = {one.configuration: one for one in self.trials}
         before = held.get(trial.configuration)
@@ -62,6 +62,12 @@ class Elites:
         held[trial.configuration] = trial
         chosen = self._chosen(held.values())
         return self if chosen == self.trials else Elites(self.most, self.macro_of, chosen)
+
+    def _is_behind(self, trial: Trial) -> bool:
+        """Whether it is slower than all of a full list in which its macro variant has a place; most trials are."""
+        if len(self.trials) < self.most or score(trial) <= score(self.trials[-1]):
+            return False
+        return self.macro_of(trial.configuration) in {self.macro_of(one.configuration) for one in self.trials}
 
     def _chosen(self, trials: Iterable[Trial]) -> tuple[Trial, ...]:
         firsts: list[Trial] = []

@@ -3,16 +3,17 @@
 1. Starts: the default, and configurations whose macro variants differ from one another in as many knobs as possible.
 2. Climbs: each elite proposes a neighbour, one step of one micro knob away. Where that is better it takes the elite's
    place, and climbs on from there: first improvement, for several elites side by side.
-3. An elite all of whose neighbours are known is a local optimum. Then it proposes mutations of itself, that is other
-   values of one to three knobs of any kind; crossovers, knobs of it and of another elite mixed; and an immigrant from
-   a macro variant that was tried least.
+3. Each elite proposes mutations of itself as well: other values of one to three knobs of any kind.
+4. An elite all of whose neighbours are known is a local optimum. Then there are crossovers, too, knobs of it and of
+   another elite mixed, and an immigrant from a macro variant that was tried least.
 
-Elites are of distinct macro variants, as far as there are any. Each part can be switched off, to see what it gives.
+Elites are of distinct macro variants, as far as there are any. Half of each generation is chosen by a model, from many
+more such offspring than are evaluated: it learns from all candidates what the elites alone don't show. The other half
+is not, since a model can be wrong for long. Each part can be switched off, to see what it gives.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 import random
 from collections import Counter
@@ -66,9 +67,9 @@ class Parts:
     immigrants: int = 1
     """Where there is such an elite."""
     model: bool = True
-    """Whether many more of all these are thought of, and only those evaluated of which a model expects most."""
+    """Whether half of a generation is chosen by a model, from many more of all these."""
     generation: int = 8
-    """Candidates that the model chooses before it learns what became of them."""
+    """Candidates that are proposed before the model learns what became of them."""
 
 
 class Evolve:
@@ -113,11 +114,13 @@ class Evolve:
         self._scores[trial.configuration] = score(trial)
 
     def _generation(self, count: int) -> list[Configuration]:
-        """The next candidates: of many offspring those that the model thinks most of, else as the elites stand."""
+        """The next candidates: some as the elites stand, and of many offspring those that the model thinks most of."""
         parts = self._parts
         known = [one for one, found in self._scores.items() if math.isfinite(found)]
         if not parts.model or len(known) < _FEWEST_TO_MODEL:
-            return list(itertools.islice(dict.fromkeys(self._offspring(parts)), count))
+            return self._first(parts, count)
+        size = min(count, parts.generation)
+        few = self._first(parts, size // 2)
         more = replace(
             parts,
             steps=_ALL if parts.steps else 0,
@@ -125,8 +128,17 @@ class Evolve:
             crossovers=_MORE * parts.crossovers,
             immigrants=_MORE * parts.immigrants,
         )
-        pool = list(dict.fromkeys(self._offspring(more)))
-        return self._model.best(self._scores, pool, min(count, parts.generation)) if pool else []
+        pool = [one for one in dict.fromkeys(self._offspring(more)) if one not in few]
+        return [*few, *(self._model.best(self._scores, pool, size - len(few)) if pool else [])]
+
+    def _first(self, parts: Parts, count: int) -> list[Configuration]:
+        """The first of the elites' offspring."""
+        found: dict[Configuration, None] = {}
+        for one in self._offspring(parts):
+            if len(found) >= count:
+                break
+            found[one] = None
+        return list(found)
 
     def _offspring(self, parts: Parts) -> Iterator[Configuration]:
         """Of each elite, best first; some twice."""

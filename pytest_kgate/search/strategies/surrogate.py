@@ -32,6 +32,9 @@ _NOISES = (1e-3, 1e-2, 1e-1, 0.5)
 _JITTER = 1e-9
 """On variances, against the rounding of float64."""
 
+_MOST_KNOWN = 300
+"""Candidates that a prediction rests on, the best of them: its cost grows with their third power."""
+
 _SUCCESS = 0.8
 """Chance that a candidate unlike any that was tried is built and right; it weighs as much as one that was tried."""
 
@@ -53,7 +56,8 @@ class Surrogate:
         of Global Optimization 13, 1998). After each choice its score is taken to come out as predicted, so that the
         next one is not its twin.
         """
-        raced = [one for one, score in scores.items() if math.isfinite(score)]
+        raced = sorted((one for one, score in scores.items() if math.isfinite(score)), key=scores.__getitem__)
+        raced = raced[:_MOST_KNOWN]
         known = self._places(raced)
         found = np.array([scores[one] for one in raced])
         spread = float(found.std()) or 1.0

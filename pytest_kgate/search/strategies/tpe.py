@@ -29,13 +29,15 @@ class Tpe:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._failed = optuna.trial.TrialState.FAIL
         # Values are categories, their places: knobs mix text, numbers and switches, and few are evenly spaced.
-        self._choices = {
+        self._choices: dict[str, Any] = {
             name: optuna.distributions.CategoricalDistribution(tuple(range(len(space.values(name)))))
             for name in space.names
         }
         sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True)
         self._study = optuna.create_study(sampler=sampler)
         self._space = space
+        usual = space.default.as_dict()
+        self._study.enqueue_trial({name: space.values(name).index(usual[name]) for name in space.names})
         self._scores: dict[Configuration, float] = {}
         self._waiting: dict[Configuration, Any] = {}
         self._exhausted = False
@@ -49,7 +51,7 @@ class Tpe:
         """New proposals; none while trials of the last ones are missing."""
         if self._waiting:
             return []
-        for _ in range(_TRIES * min(count, 1)):
+        for _ in range(_TRIES if count else 0):
             if len(self._waiting) == count:
                 break
             proposal = self._study.ask(self._choices)

@@ -20,11 +20,12 @@ from pytest_kgate.search.policy.trial import Estimate
 from pytest_kgate.search.policy.trial import Trial
 from pytest_kgate.search.space.configuration import Configuration
 from pytest_kgate.statistics.estimates import Floats
+from pytest_kgate.statistics.estimates import log_ratios
 from pytest_kgate.statistics.gates import SpeedGate
 from pytest_kgate.statistics.gates import Verdict
 from pytest_kgate.statistics.group_sequential import LOOKS
 from pytest_kgate.statistics.group_sequential import SAMPLES
-from pytest_kgate.statistics.intervals.fixed_rounds import of_samples
+from pytest_kgate.statistics.intervals.fixed_rounds import of_log_ratios
 from pytest_kgate.statistics.judge import judge_rounds
 from pytest_kgate.statistics.judge_processes import Run
 from pytest_kgate.statistics.judge_processes import judge_processes
@@ -117,8 +118,7 @@ class SimulatedEvaluator:
         return Run(np.exp(self._log_ratio(configuration)) * candidate, reference)
 
     def _trial(self, configuration: Configuration, run: Run, joint: bool = False) -> Trial:
-        found = of_samples(run.candidate, run.reference)
-        assert found is not None
+        found = of_log_ratios(log_ratios(run.candidate, run.reference))
         estimate = Estimate(found.log_ratio, found.stderr, found.degrees, found.rounds)
         return Trial(configuration, "raced", estimates={_SHAPE: estimate}, objective=estimate, joint=joint)
 
