@@ -78,6 +78,10 @@ _VERBS = {
         "pytest_kgate.search.verbs.confirm",
         "confirm another candidate of a search, at half the error rate of the one before; 1 if it does not pass",
     ),
+    "prompt": (
+        "pytest_kgate.search.verbs.prompt",
+        "what is known of a kernel, as a prompt for who writes the next one",
+    ),
     "measure": (
         "pytest_kgate.evaluation.apart.measure_command",
         "the latency of one kernel, or of PyTorch's SDPA, by itself",

@@ -61,6 +61,7 @@ RUNS = {
     "gate": Run("gate records.json", "The demand came after the data", 1),
     "evaluate": Run("evaluate mine.py:good --test test_it.py::test_nothing", "MISUSE, score 0", 2),
     "search": Run("search test_it.py::test_nothing", "test_it.py::test_nothing can't be judged as it is", 2),
+    "prompt": Run("prompt records.json --test tests/test_attention.py::test_wmma", "The best so far: "),
     "leaderboard": Run("leaderboard search.jsonl", "No candidate has been evaluated yet.", 1),
     "confirm": Run("confirm search.jsonl", "test_it.py::test_nothing can't be judged as it is", 2),
     "kernelbench": Run(

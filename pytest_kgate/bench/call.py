@@ -269,7 +269,7 @@ def _run(
                         )
                     )
                     with spent("verify"):
-                        builder.invalid = undone(workload, verify)
+                        builder.undone = builder.invalid = undone(workload, verify)
                 builder.invalid = builder.invalid or (builder.valid_race.invalid if request.judged_by_race else None)
                 if isolation and builder.may_pass:
                     builder.invalid = isolation.disturbed(builder.race.reference, builder.race.judgements)

@@ -70,6 +70,7 @@ class RecordBuilder:
         self.seconds: dict[str, float] = {}
         self.memory: MemoryPlan | None = None
         self.error: str | None = None
+        self.undone: str | None = None
         self.invalid: str | None = None
 
     @property
@@ -143,6 +144,8 @@ class RecordBuilder:
         }
         if self.seconds:
             record["seconds"] = dict(self.seconds)
+        if self.undone and record["timing"]:
+            record["timing"]["undone"] = self.undone
         if self.memory:
             record["memory"] = self.memory.to_dict(self._given_up())
         if self.request.measured:

@@ -14,10 +14,10 @@ from record_schema import demand_valid
 from pytest_kgate.build.registry import find_source
 from pytest_kgate.device.fake.device import FakeDevice
 from pytest_kgate.evaluation.options.options import Options
-from pytest_kgate.search.champions import FILE_NAME
-from pytest_kgate.search.champions import Champion
-from pytest_kgate.search.champions import record_champion
-from pytest_kgate.search.champions import source_hash
+from pytest_kgate.search.journal.champions import FILE_NAME
+from pytest_kgate.search.journal.champions import Champion
+from pytest_kgate.search.journal.champions import record_champion
+from pytest_kgate.search.journal.champions import source_hash
 from pytest_kgate.search.space.configuration import Configuration
 from pytest_kgate.session.fixtures.sources.knobs import KNOBS
 from pytest_kgate.session.fixtures.sources.knobs import knobs_for

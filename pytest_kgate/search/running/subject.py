@@ -14,9 +14,9 @@ from typing import Any
 
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
-from pytest_kgate.search.champions import Champion
-from pytest_kgate.search.champions import device_of
-from pytest_kgate.search.champions import source_hash
+from pytest_kgate.search.journal.champions import Champion
+from pytest_kgate.search.journal.champions import device_of
+from pytest_kgate.search.journal.champions import source_hash
 from pytest_kgate.search.journal.scope import Scope
 from pytest_kgate.search.running.builds.foresee import Build
 from pytest_kgate.search.running.evaluator import Seen

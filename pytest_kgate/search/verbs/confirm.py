@@ -10,8 +10,8 @@ from pytest_kgate.errors import UsageError
 from pytest_kgate.search.board.said import board
 from pytest_kgate.search.board.said import champion_of
 from pytest_kgate.search.board.said import places_of
-from pytest_kgate.search.champions import FILE_NAME
-from pytest_kgate.search.champions import record_champion
+from pytest_kgate.search.journal.champions import FILE_NAME
+from pytest_kgate.search.journal.champions import record_champion
 from pytest_kgate.search.journal.file import read
 from pytest_kgate.search.journal.history import History
 from pytest_kgate.search.journal.journal import Head

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from pytest_kgate.errors import UsageError
 from pytest_kgate.search.board.said import board
-from pytest_kgate.search.champions import FILE_NAME
-from pytest_kgate.search.champions import record_champion
 from pytest_kgate.search.course.course import INTERRUPTED
 from pytest_kgate.search.course.course import Result
 from pytest_kgate.search.course.course import search
 from pytest_kgate.search.course.limits import Budget
 from pytest_kgate.search.course.limits import Policy
+from pytest_kgate.search.journal.champions import FILE_NAME
+from pytest_kgate.search.journal.champions import record_champion
 from pytest_kgate.search.journal.journal import Head
 from pytest_kgate.search.journal.journal import Journal
 from pytest_kgate.search.running.builds.ahead import BuildsAhead

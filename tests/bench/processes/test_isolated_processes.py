@@ -17,8 +17,10 @@ from pytest_kgate.report.record.document import load
 CONFTEST = """
 import json
 import os
+import torch
 from pytest_kgate.integrity.isolation import stopwatch
 
+torch.set_num_threads(1)
 stopwatch._ROW_SECONDS = {"host": 1e-3}
 os.environ["TURN"] = "0"
 if "KGATE_PROCESS" in os.environ:

@@ -123,6 +123,13 @@ def gate(low: float, high: float, quantile: float = 0.5) -> dict[str, Any]:
     return {"quantile": quantile, "ratio": {"low": low, "estimate": (low + high) / 2, "high": high}}
 
 
+def test_calls_that_were_timed_and_did_no_work_make_a_cheat_and_no_estimate():
+    made = record(0.1, verdict="INVALID", reason="a timed launch left another answer")
+    made["timing"]["undone"] = "a timed launch left another answer"
+    trial = trial_of(ONE, answered(made, verdict="INVALID", passed=False))
+    assert (trial.state, trial.reason, trial.objective) == ("cheats", "a timed launch left another answer", None)
+
+
 def test_champion_must_pass_on_every_shape():
     good = record(verdict="PASS", gates=[gate(1.1, 1.2, 0.9), gate(0.7, 0.8)])
     other = record(verdict="PASS", gates=[gate(0.8, 0.9)], test="t.py::test_it[1x4]")

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from pytest_kgate.build import includes
 from pytest_kgate.build.registry import csrc_directory
-from pytest_kgate.search.champions import FILE_NAME
+from pytest_kgate.search.journal.champions import FILE_NAME
 
 BESIDE = frozenset((".py", ".cu", ".cuh", ".cpp", ".cc", ".cxx", ".h", ".hpp", ".toml", ".yaml", ".yml"))
 """Kinds of files beside a test or a kernel that are watched though no run has shown yet that they are read: a header

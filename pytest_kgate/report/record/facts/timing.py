@@ -258,6 +258,8 @@ class TimingFacts(TypedDict):
     """Candidate over reference."""
     outliers: OutlierFacts
     """Samples that stand far from their round."""
+    undone: NotRequired[str]
+    """Why timed calls have not done the work, by those that were looked at; missing where nothing speaks against it."""
     ratio: NotRequired[IntervalFacts | None]
     """The interval of the latency ratio where no gate is set, or none was to be judged."""
     evidence: NotRequired[EvidenceFacts]

@@ -26,7 +26,7 @@ _LONGEST_REASON = 400
 
 _SAID = (
     (re.compile(r"does not compile"), "unbuildable"),
-    (re.compile(r"^The time limit of|\bhung\b|can't be interrupted"), "timeout"),
+    (re.compile(r"^The time limit |\bhung\b|can't be interrupted"), "timeout"),
     (re.compile(r"^The candidate (crashed|ended the process)|device was lost"), "crash"),
 )
 """By what an answer without a record of a race says, in the order in which it is looked for."""
@@ -105,19 +105,25 @@ def _usable(record: Record) -> bool:
 
     A race that others' load has disturbed is noisy, and no more than that: a search claims nothing from it.
     """
-    integrity = record.get("integrity")
-    if record["verdict"] in ("WRONG", "ERROR") or (integrity and integrity["findings"]):
+    if record["verdict"] in ("WRONG", "ERROR") or _cheated(record):
         return False
     return record["timing"] is not None and record["timing"]["rounds"] > 1
 
 
+def _cheated(record: Record) -> str:
+    """What it does that no candidate may, as a sentence; empty where nothing was found."""
+    integrity, timing = record.get("integrity"), record["timing"]
+    if integrity and integrity["findings"]:
+        return integrity["findings"][0]["reason"]
+    return timing.get("undone", "") if timing else ""
+
+
 def _blame(record: Record | None, feedback: str) -> tuple[State, str]:
     if record is not None:
-        integrity = record.get("integrity")
         if record["verdict"] == "WRONG":
             return "wrong", shortened(record["reason"])
-        if integrity and integrity["findings"]:
-            return "cheats", shortened(integrity["findings"][0]["reason"])
+        if found := _cheated(record):
+            return "cheats", shortened(found)
     told = feedback if record is None else record["reason"]
     for pattern, state in _SAID:
         if pattern.search(told):

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from pytest_kgate.errors import UsageError
-from pytest_kgate.search.champions import FILE_NAME
-from pytest_kgate.search.champions import Champion
-from pytest_kgate.search.champions import champion_for
-from pytest_kgate.search.champions import device_of
-from pytest_kgate.search.champions import load_champions
-from pytest_kgate.search.champions import record_champion
-from pytest_kgate.search.champions import source_hash
+from pytest_kgate.search.journal.champions import FILE_NAME
+from pytest_kgate.search.journal.champions import Champion
+from pytest_kgate.search.journal.champions import champion_for
+from pytest_kgate.search.journal.champions import device_of
+from pytest_kgate.search.journal.champions import load_champions
+from pytest_kgate.search.journal.champions import record_champion
+from pytest_kgate.search.journal.champions import source_hash
 from pytest_kgate.search.space.configuration import Configuration
 
 TEST = "tests/test_mine.py::test_mine"
