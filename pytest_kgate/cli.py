@@ -34,6 +34,10 @@ _VERBS = {
         "pytest_kgate.validation.receipts.sign",
         "sign recorded sessions with an SSH key, for `kgate verify --signed`",
     ),
+    "history": (
+        "pytest_kgate.report.verbs.history",
+        "what gates found over time, drawn; and a branch by which machines share that",
+    ),
     "show": (
         "pytest_kgate.report.verbs.show",
         "the records of one test, in full",

@@ -56,7 +56,7 @@ def pytest_configure(config: pytest.Config) -> None:
         options = from_config(config)
         task_file = file_of_task()
         session = config.stash[SESSION] = Session(
-            config, replace(options, json=None, html=None) if task_file else options
+            config, replace(options, json=None, html=None, history=None, compare=None) if task_file else options
         )
         if options.shapes is not None:
             from pytest_kgate.session.collection.chosen_shapes import ChosenShapes
@@ -218,7 +218,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
         for line in counter_lines(session.records, writer.fullwidth):
             terminalreporter.write_line(line)
-    for note in session.notes:
+    for note in [*session.notes, *session.compared()]:
         terminalreporter.write_line(note)
     for failure in session.failures:
         terminalreporter.write_line(failure, red=True)
@@ -226,6 +226,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.write_line(message, yellow=True)
     if session.options.json is not None:
         terminalreporter.write_line(f"records: {session.options.json}")
+    if session.options.history is not None:
+        terminalreporter.write_line(f"history: {session.options.history}")
     if session.has_page:
         terminalreporter.write_line(f"page: {session.options.html}")
 

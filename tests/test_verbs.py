@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from histories import point
 from sample_records import session
 from user_session import BEFORE
 
@@ -48,6 +49,7 @@ RUNS = {
     "report": Run("report records.json", "PASS"),
     "rank": Run("rank records.json", "place  candidate"),
     "verify": Run("verify records.json --policy policy.toml", "BROKEN line 1, gates: at least 99 gates", 1),
+    "history": Run("history history.jsonl", "0.655"),
     "sign": Run("sign records.json --key absent", "There is no key absent", 2),
     "insights": Run("insights", "memory-bound (sure)"),
     "show": Run("show records.json test_wmma", "demanded"),
@@ -160,6 +162,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None, wa
     for record in session():
         file.append(record)
     file.close()
+    (tmp_path / "history.jsonl").write_text(point(0, noise=0.0).line())
     (tmp_path / "test_it.py").write_text(BEFORE)
     (tmp_path / "mine.py").write_text("")
     asked = {"argument": "test_it.py::test_nothing", "pytest": [], "time_limit": 60.0}

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from pytest_kgate.device.protocol import Device
     from pytest_kgate.report.record.file import RecordFile
     from pytest_kgate.report.record.record import Record
+    from pytest_kgate.report.together.history.point import Point
+    from pytest_kgate.report.together.history.store import Writer
     from pytest_kgate.session.collection.grid_budget import GridBudget
 
 SESSION = pytest.StashKey["Session"]()
@@ -60,6 +62,17 @@ class Session:
             from pytest_kgate.report.record import file  # here, since every session of pytest would pay
 
             self._file = file.RecordFile(options.json)
+        self._history: Writer | None = None
+        self._earlier: list[Point] = []
+        if options.compare is not None and keeps_records:
+            from pytest_kgate.report.together.history import compare  # here, as above
+
+            # At once: a name that means nothing shows before hours of races, and no gate of this session is there yet.
+            self._earlier = compare.earlier(options.compare, options.history, config.invocation_params.dir)
+        if options.history is not None and keeps_records:
+            from pytest_kgate.report.together.history import store  # here, as above
+
+            self._history = store.Writer(options.history)
         self.has_page = False
         """Whether the page of --kgate-html was written."""
         self._writes_page = options.html is not None and keeps_records
@@ -167,6 +180,10 @@ class Session:
             self.records.append(record)
             if self._file is not None:
                 self._file.append(record)
+            if self._history is not None:
+                from pytest_kgate.report.together.history.point import points_of
+
+                self._history.add(points_of(record))
 
     def judge_together(self) -> bool:
         """Judge all tests' gates under --kgate-fdr, and whether reports and records say what was judged; True: fail."""
@@ -203,6 +220,16 @@ class Session:
         except Exception as error:  # a page that can't be made must not take the session's result along
             self.messages.append(f"{self.options.html} was not written ({type(error).__name__}: {error}).")
 
+    def compared(self) -> list[str]:
+        """What the summary says of this session beside the one of --kgate-compare."""
+        if self.options.compare is None or not self.records:
+            return []
+        from pytest_kgate.report.together.history.compare import comparison
+        from pytest_kgate.report.together.history.point import points_of
+
+        now = [point for record in self.records for point in points_of(record)]
+        return comparison(now, self._earlier, self.options.compare)
+
     @property
     def keeps_file(self) -> bool:
         """Whether records are written to a file."""
@@ -214,3 +241,7 @@ class Session:
             self._room.close()
         if self._file is not None:
             self.messages += self._file.close()
+        complaint = self._history.close() if self._history is not None else None
+        if complaint is not None:
+            self.messages.append(complaint)
+            self._history = None

@@ -102,12 +102,12 @@ def passing_records() -> Any:
     return copy.deepcopy(json.loads(_passing()))
 
 
-def git(folder: Path, *arguments: str) -> str:
+def git(folder: Path, *arguments: str, check: bool = True) -> str:
     """Run git in a folder, as somebody whose settings are of no consequence."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     environment |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "HOME": str(folder)}
     who = ["-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "init.defaultBranch=main"]
-    done = subprocess.run(["git", *who, *arguments], cwd=folder, env=environment, capture_output=True, check=True)
+    done = subprocess.run(["git", *who, *arguments], cwd=folder, env=environment, capture_output=True, check=check)
     return done.stdout.decode().strip()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 from pytest_kgate.errors import UsageError
 from pytest_kgate.evaluation.options.options import Options
 
@@ -27,10 +29,11 @@ def check_conflicts(options: Options) -> None:
             f"The knob {min(both)} is set ({options.sources.get('knob')}) and swept ({options.sources.get('sweep')}).",
             "Leave one of them out.",
         )
-    if options.html is not None and options.html == options.json:
+    kept = [name for name in ("json", "html", "history") if getattr(options, name) is not None]
+    same = next((pair for pair in combinations(kept, 2) if len({getattr(options, name) for name in pair}) == 1), None)
+    if same is not None:
         raise UsageError(
-            f"{options.named('html')} cannot go with {options.named('json')}: the page would take the place of the "
-            "records.",
+            f"{options.named(same[1])} cannot go with {options.named(same[0])}: one would take the place of the other.",
             "Name two files.",
         )
     if options.grid_budget is not None and options.processes > 1:

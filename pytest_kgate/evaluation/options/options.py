@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from pytest_kgate.evaluation.options import parse
+from pytest_kgate.evaluation.options.kept import Kept
 from pytest_kgate.evaluation.options.option import Option
 from pytest_kgate.evaluation.options.option import choice
 from pytest_kgate.evaluation.options.option import option
@@ -21,7 +22,7 @@ from pytest_kgate.search.space.assignments import parse_sweep
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Kept):
     """What a session, or one test of it, was asked to do; every value is checked and typed."""
 
     # The rows of a table: of one shape on purpose, since flags, ini entries, variables and help are made of it.
@@ -67,22 +68,6 @@ class Options:
         metavar="N",
         per_test=True,
     )
-    json: Path | None = option(
-        None,
-        "Write the records of all races to this file.",
-        parse=parse.path,
-        allowed="the path of a file, such as records.json",
-        metavar="PATH",
-    )
-    """Absolute, where it was read by `from_config`."""
-    html: Path | None = option(
-        None,
-        "Write a page that shows all races to this file: one HTML file, which needs no network.",
-        parse=parse.path,
-        allowed="the path of a file, such as kgate.html",
-        metavar="PATH",
-    )
-    """Absolute, where it was read by `from_config`."""
     require_gpu: bool = switch(
         "Fail the tests that need a CUDA device, instead of skipping them, where there is none.",
     )

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
     from pytest_kgate.evaluation.options.options import Options
 
-_LEFT_OUT = (*(BY_NAME[name].flag for name in ("seed", "json", "html")), "--junitxml", "--junit-xml")
+_KEPT = ("json", "html", "history", "compare")
+"""Where a session keeps what it found: another one would add to that, or take its place."""
+
+_LEFT_OUT = (*(BY_NAME[name].flag for name in ("seed", *_KEPT)), "--junitxml", "--junit-xml")
 """A record has its own seed; and one test's records must not take the place of all tests' file, page or report."""
 
 _INI_FILES = ("pytest.toml", ".pytest.toml", "pytest.ini", ".pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg")
@@ -89,7 +92,7 @@ def _of_environment(options: Options) -> list[str]:
     flags = []
     for name, source in options.sources.items():
         option = BY_NAME[name]
-        if source not in option.environ or name in ("seed", "json", "html", "selftest"):
+        if source not in option.environ or name in ("seed", "selftest", *_KEPT):
             continue
         if option.metavar:
             flags.append(f"{option.flag}={os.environ[source]}")

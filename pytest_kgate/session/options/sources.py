@@ -85,7 +85,7 @@ def _absolute(option: Option, path: Path, source: str, config: pytest.Config) ->
         if absolute.is_dir() or not absolute.exists():
             return absolute
         raise UsageError(f"{option.label(source)} names a file: {absolute}.", "Name a folder; it is made if need be.")
-    if absolute.is_dir():
+    if absolute.is_dir() and option.name != "history":  # which may be either
         # Found now, because the records are written when hours of races may lie behind.
         raise UsageError(
             f"{option.label(source)} names a directory: {absolute}.",

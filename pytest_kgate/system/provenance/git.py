@@ -1,10 +1,12 @@
-"""Questions to git about the repository of a folder. Nothing here changes a checkout, its index or its branches."""
+"""Git, asked about the repository of a folder. No question changes a checkout, its index or its branches."""
 
 from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 _SECONDS = 60.0
 """After which git counts as hung."""
@@ -13,19 +15,26 @@ _OF_A_HOOK = ("GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE", "GIT_PREFIX", "GIT_O
 """Set where git runs a hook, these would make it look at another repository than that of the folder."""
 
 
-def ask(folder: Path, *arguments: str, given: bytes | None = None) -> bytes | None:
-    """What git prints; None where it fails, or there is no git. `given` is its standard input."""
+def run(
+    folder: Path, *arguments: str, given: bytes = b"", variables: Mapping[str, str] = MappingProxyType({})
+) -> subprocess.CompletedProcess[bytes] | None:
+    """Run git in a folder, with `given` as its standard input; None where there is no git, or it hangs."""
     # Without --no-optional-locks, `git status` would write the user's index anew.
     command = ["git", "--no-optional-locks", *arguments]
     environment = {name: value for name, value in os.environ.items() if name not in _OF_A_HOOK}
-    environment |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+    environment |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", **variables}
     try:
-        run = subprocess.run(
-            command, cwd=folder, env=environment, input=given or b"", capture_output=True, timeout=_SECONDS, check=False
+        return subprocess.run(
+            command, cwd=folder, env=environment, input=given, capture_output=True, timeout=_SECONDS, check=False
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return run.stdout if run.returncode == 0 else None
+
+
+def ask(folder: Path, *arguments: str) -> bytes | None:
+    """What git prints; None where it fails, or there is no git."""
+    found = run(folder, *arguments)
+    return found.stdout if found is not None and found.returncode == 0 else None
 
 
 def word(folder: Path, *arguments: str) -> str | None:

@@ -1,0 +1,43 @@
+"""The options that say where a session keeps what it found, and what it is compared with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_kgate.evaluation.options import parse
+from pytest_kgate.evaluation.options.option import option
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A part of `Options`. Paths are absolute, where they were read by `from_config`."""
+
+    json: Path | None = option(
+        None,
+        "Write the records of all races to this file.",
+        parse=parse.path,
+        allowed="the path of a file, such as records.json",
+        metavar="PATH",
+    )
+    html: Path | None = option(
+        None,
+        "Write a page that shows all races to this file: one HTML file, which needs no network.",
+        parse=parse.path,
+        allowed="the path of a file, such as kgate.html",
+        metavar="PATH",
+    )
+    history: Path | None = option(
+        None,
+        "Append a line for each gate to this history: a file, or a directory in which each session has its own.",
+        parse=parse.path,
+        allowed="the path of a file or of a directory, such as kgate-history.jsonl",
+        metavar="PATH",
+    )
+    compare: str | None = option(
+        None,
+        "Show each gate beside what it was: the last time, at a revision (both of --kgate-history), or in a file.",
+        parse=parse.name,
+        allowed="last, a revision, or a file of records or of a history",
+        metavar="last|REV|FILE",
+    )

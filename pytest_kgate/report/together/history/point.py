@@ -1,0 +1,199 @@
+"""One gate of one session, as a line of a history: what it was, what was found, and under which conditions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from dataclasses import dataclass
+from dataclasses import fields
+from typing import TYPE_CHECKING
+from typing import Any
+
+from pytest_kgate.report.rows import number
+
+if TYPE_CHECKING:
+    from pytest_kgate.report.record.record import Record
+    from pytest_kgate.statistics.gate_facts import GateFacts
+
+SCHEMA = "pytest-kgate/history"
+VERSION = 1
+
+_DIGITS = 7
+"""Significant, of a round's log ratio: its own noise is in the third."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """What a line says. None: it is not known, or there is none."""
+
+    test: str
+    """The test's node id."""
+    call: int
+    """0 for its first `kbench` call."""
+    gate: int | None
+    """0 for the call's first gate; None where nothing was demanded of the latency."""
+    problem: str
+    dtype: str | None
+    shape: tuple[int, ...] | None
+    candidate: str
+    implementation: str | None
+    source_hash: str | None
+    reference: str
+    commit: str | None
+    dirty: bool | None
+    started: str
+    """ISO 8601, with the zone."""
+    verdict: str
+    bound: float | None
+    quantile: float
+    """Of the latencies that the ratio is of."""
+    low: float | None
+    ratio: float | None
+    high: float | None
+    """Candidate over reference with its interval."""
+    candidate_seconds: float
+    reference_seconds: float
+    """Medians."""
+    log_ratios: tuple[float, ...]
+    """Of the rounds."""
+    device: str | None
+    gpu: str | None
+    """Its model; of a host, that of its CPU."""
+    uuid: str | None
+    driver: str | None
+    cuda: str | None
+    torch: str | None
+    timer: str
+    cache: str
+    digest: str
+    """Of the whole record that it is from."""
+
+    @property
+    def identity(self) -> tuple[str, int | None]:
+        """What no two lines have in common, unless one is a copy of the other."""
+        return self.digest, self.gate
+
+    @property
+    def conditions(self) -> tuple[str | None, ...]:
+        """What two latencies must share to be compared. A card of the same model is another one."""
+        found = (self.device, self.gpu, self.uuid, self.driver, self.cuda, self.torch, self.timer, self.cache)
+        return (*found, self.dtype)
+
+    def line(self) -> str:
+        """As a line of a file, with its end."""
+        content = {"schema": SCHEMA, "version": VERSION, **asdict(self)}
+        return json.dumps(content, separators=(",", ":"), allow_nan=False) + "\n"
+
+
+_NAMES = tuple(field.name for field in fields(Point))
+_TEXTS = ("test", "problem", "candidate", "reference", "started", "verdict", "timer", "cache", "digest")
+_NUMBERS = ("quantile", "candidate_seconds", "reference_seconds")
+_NUMBERS_IF_ANY = ("bound", "low", "ratio", "high")
+
+
+class NewerVersion(ValueError):
+    """The line is of a later layout."""
+
+
+def point_of(line: str | bytes) -> Point:
+    """The point of a line. Raises `NewerVersion`, or `ValueError` where it is no whole line of a history."""
+    content = json.loads(line)
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        raise ValueError("it is no line of a history")
+    version = content.get("version")
+    if version != VERSION:
+        raise NewerVersion(version) if isinstance(version, int) and version > VERSION else ValueError(version)
+    found: dict[str, Any] = {name: content.get(name) for name in _NAMES}
+    if not all(isinstance(found[name], str) for name in _TEXTS):
+        raise ValueError("a text is missing")
+    if not all(_is_number(found[name]) for name in _NUMBERS):
+        raise ValueError("a number is missing")
+    if not all(found[name] is None or _is_number(found[name]) for name in _NUMBERS_IF_ANY):
+        raise ValueError("the ratio is no number")
+    found["log_ratios"] = tuple(content.get("log_ratios") or ())
+    found["shape"] = tuple(found["shape"]) if found["shape"] else None
+    return Point(**found)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def points_of(record: Record) -> Iterator[Point]:
+    """One for each latency gate of a record, or one for its race where none is set; none where nothing was timed.
+
+    Raises `KgateError` where its samples can't be decoded.
+    """
+    timing = record["timing"]
+    if timing is None or not timing["rounds"]:
+        return
+    digest = digest_of(record)
+    gates: list[GateFacts | None] = [*record["gates"]] or [None]
+    environment = record["environment"]
+    gpu, git = environment.get("gpu") or {}, environment.get("git") or {}
+    reference = record["reference"]
+    for index, gate in enumerate(gates):
+        quantile = gate["quantile"] if gate else 0.5
+        ratio = gate["ratio"] if gate else timing.get("ratio")
+        seconds = [number(timing[arm]["median_seconds"]) for arm in ("candidate", "reference")]
+        if not all(0 < one < float("inf") for one in seconds):
+            continue
+        yield Point(
+            test=record["test"],
+            call=record["call"],
+            gate=index if gate else None,
+            problem=record["problem"]["name"],
+            dtype=record["problem"]["dtype"],
+            shape=tuple(record["problem"]["shape"] or ()) or None,
+            candidate=record["candidate"]["name"],
+            implementation=record["candidate"]["implementation"],
+            source_hash=record["candidate"]["source_hash"],
+            reference=" ".join(filter(None, (reference["name"], reference["backend"]))) if reference else "",
+            commit=git.get("commit"),
+            dirty=git.get("dirty"),
+            started=record["started"],
+            verdict=gate["verdict"] if gate else record["verdict"],
+            bound=gate["bound"] if gate else None,
+            quantile=quantile,
+            low=_finite(ratio["low"]) if ratio else None,
+            ratio=_finite(ratio["estimate"]) if ratio else None,
+            high=_finite(ratio["high"]) if ratio else None,
+            candidate_seconds=seconds[0],
+            reference_seconds=seconds[1],
+            log_ratios=_log_ratios(record, quantile),
+            device=environment.get("device"),
+            gpu=gpu.get("name") or (environment.get("cpu") or {}).get("model"),
+            uuid=gpu.get("uuid"),
+            driver=gpu.get("driver"),
+            cuda=environment.get("cuda_runtime"),
+            torch=(environment.get("packages") or {}).get("torch"),
+            timer=timing["timer"],
+            cache=timing["cache"],
+            digest=digest,
+        )
+
+
+def digest_of(record: Record) -> str:
+    """BLAKE2b of a record, whatever the order of its keys: 32 hexadecimal digits."""
+    text = json.dumps(record, sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _finite(value: Any) -> float | None:
+    found = number(value)
+    return found if abs(found) < float("inf") else None
+
+
+def _log_ratios(record: Record, quantile: float) -> tuple[float, ...]:
+    import numpy as np  # here, since histories are read without it
+
+    from pytest_kgate.report.record.samples import runs_of
+    from pytest_kgate.statistics.estimates import log_ratios
+
+    timing = record["timing"]
+    assert timing is not None
+    with np.errstate(all="ignore"):
+        found = np.concatenate([log_ratios(run.candidate, run.reference, quantile) for run in runs_of(timing)])
+    return tuple(float(f"{value:.{_DIGITS}g}") for value in found.tolist() if np.isfinite(value))
