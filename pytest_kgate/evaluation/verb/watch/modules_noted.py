@@ -36,4 +36,6 @@ class ModulesNoted:
 def _modules() -> list[Path]:
     """The files of all imported modules that are neither installed nor the plugin's own."""
     names = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
-    return [Path(name).absolute() for name in names if isinstance(name, str) and is_users(name)]
+    return [
+        Path(name).absolute() for name in names if isinstance(name, str) and name.endswith(".py") and is_users(name)
+    ]
