@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -39,6 +41,11 @@ def test_attention(kbench: Kbench, sdpa_oracle: SdpaOracle, kernels: Kernels) ->
     problem: Problem = sdpa_oracle(Shape(1, 8, 512, 64, causal=True), dtype="float16", backend="flash")
     kbench(kernels("wmma", BLOCK_M=64), problem)
     kbench("mine.py:attention", problem, allclose=2e-3, speedup=0.9)
+
+
+@pytest.mark.search(micro={"STAGES": [2, 3]}, where=["STAGES <= 3"])
+def test_knobs(kbench: Kbench, sdpa_oracle: SdpaOracle, kernels: Kernels, knobs: dict[str, Any]) -> None:
+    kbench(kernels("wmma", **knobs), sdpa_oracle(Shape(1, 8, 512, 64)))
 
 
 @pytest.mark.parametrize("dtype", shapes.DTYPES)

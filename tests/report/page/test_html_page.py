@@ -109,6 +109,14 @@ def test_section_tells_all_that_the_record_does() -> None:
         assert part in text
 
 
+def test_knobs_are_shown_with_who_set_them() -> None:
+    record = speed_record()
+    record["candidate"]["knobs"] = {"STAGES": 2, "PAD": 8}
+    record["asked"] = {"command": [], "sources": {}}
+    record["asked"]["knobs"] = {"STAGES": {"value": 2, "source": "champion"}, "mode": {"value": "a", "source": "ini"}}
+    assert "STAGES=2 (champion), mode=a (ini), PAD=8" in shown([record]).texts
+
+
 def test_limits_are_shown_with_their_reason() -> None:
     record = with_limits(speed_record(), [limit("registers", 80, 72)])
     text = " ".join(shown([record]).texts)

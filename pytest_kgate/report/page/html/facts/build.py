@@ -24,7 +24,7 @@ _RESOURCES = ("registers", "shared_bytes", "stack_bytes", "spill_bytes")
 def figures(record: Record) -> Iterator[Figure]:
     """Tables of build, registers, references and circumstances, and the command that runs the test again."""
     candidate, reference = record["candidate"], record["reference"]
-    yield from _build(candidate)
+    yield from _build(candidate, _knobs(record))
     if reference is not None and (reference["choices"] or reference.get("refused")):
         yield _choice(reference)
     yield Figure("Again", text=again(record), caption="From the folder in which pytest was started.")
@@ -48,11 +48,11 @@ def _choice(reference: ReferenceFacts) -> Figure:
     return Figure("Choice of the reference", Table(("reference", "in a short race", ""), rows))
 
 
-def _build(candidate: CandidateFacts) -> Iterator[Figure]:
+def _build(candidate: CandidateFacts, knobs: str) -> Iterator[Figure]:
     rows = [
         ("implementation", candidate["implementation"]),
         ("architecture", candidate["arch"]),
-        ("knobs", ", ".join(f"{name}={value}" for name, value in candidate["knobs"].items())),
+        ("knobs", knobs),
         ("hash of source and flags", candidate["source_hash"]),
         ("flags", shlex.join(candidate["flags"])),
         ("weights", candidate.get("weights")),
@@ -67,6 +67,14 @@ def _build(candidate: CandidateFacts) -> Iterator[Figure]:
         cells = [(one["kernel"], *(str(one.get(name, "")) for name in present)) for one in kernels]
         head = ("kernel", *(one.replace("_bytes", " bytes") for one in present))
         yield Figure("Registers and memory of its kernels", Table(head, cells))
+
+
+def _knobs(record: Record) -> str:
+    """Of the build, and of the fixture that a candidate in Python takes them from; with who set each, where known."""
+    asked = record["asked"].get("knobs", {}) if "asked" in record else {}
+    values = {**{name: one["value"] for name, one in asked.items()}, **record["candidate"]["knobs"]}
+    who = {name: f" ({asked[name]['source']})" if name in asked else "" for name in values}
+    return ", ".join(f"{name}={value}{who[name]}" for name, value in values.items())
 
 
 def _environment(environment: dict[str, Any]) -> Iterator[tuple[str, str]]:
