@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import sys
 import warnings
@@ -160,6 +161,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns the exit status: 0, 1 where gates or error rates miss what was asked for, 2 after an error that the user can
     act on, 130 after Ctrl-C.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name that a terminal can't show ends no report
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if arguments[:1] == ["selftest"] and not {"-h", "--help"} & set(arguments):
         arguments.insert(1, "--")  # all that follows is pytest's

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+import unicodedata
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -19,8 +20,32 @@ if TYPE_CHECKING:
 STEPS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
 """Fractions of the bound that one character of a drawing may stand for."""
 
+_JOINERS = "\u200c\u200d"
+"""Invisible, and in letters of some languages and in emoji; all else of their kind is shown by its number."""
+
 _MOST_DECIMALS = 5
 """Of a ratio: 0.001 % is below what any timer here resolves."""
+
+
+def visible(value: str, *, lines: bool = False) -> str:
+    """The text with what can't be seen (control characters, marks that turn the direction) as its number: `\\u202e`.
+
+    Line ends and tabs become blanks; with `lines` they are kept, as those of a text of several lines.
+    """
+    if value.isprintable() and "  " not in value:
+        return value
+    kept = "\n\t" if lines else ""
+    text = value.replace("\r\n", "\n")
+    if not lines:
+        text = " ".join(text.split())
+    return "".join(
+        letter if letter in kept or not _is_hidden(letter) else letter.encode("unicode_escape").decode("ascii")
+        for letter in text
+    )
+
+
+def _is_hidden(letter: str) -> bool:
+    return unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp") and letter not in _JOINERS
 
 
 def ratio(value: float, decimals: int = 3) -> str:

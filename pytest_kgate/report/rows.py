@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Row:
-    """One gate, the limits of one kind, or one record without gates."""
+    """One gate, the limits of one kind, or one record without gates. Names are as they can be seen, in one line."""
 
     path: str
     """The test's file."""
@@ -193,7 +193,7 @@ def _row(
     rule: str = "sequential",
     processes: int = 0,
 ) -> Row:
-    path, function, parameters = split_test(record["test"])
+    path, function, parameters = split_test(text.visible(record["test"]))
     notes = (
         f"#{record['call'] + 1}" if record.get("call") else "",
         quantile_name(quantile),
@@ -214,10 +214,10 @@ def _row(
         function=function,
         parameters=parameters,
         notes=" ".join(part for part in notes if part),
-        candidate=record["candidate"]["name"],
-        problem=record["problem"]["name"],
+        candidate=text.visible(record["candidate"]["name"]),
+        problem=text.visible(record["problem"]["name"]),
         dtype=record["problem"].get("dtype") or "",
-        reference=reference["name"] if reference else "",
+        reference=text.visible(reference["name"]) if reference else "",
         backend=(reference["backend"] or "") if reference else "",
         candidate_seconds=seconds[0],
         reference_seconds=seconds[1],

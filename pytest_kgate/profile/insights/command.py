@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 
 from pytest_kgate.report.page import block
 from pytest_kgate.report.page import markdown
+from pytest_kgate.report.text.render import usual_columns
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,8 +23,11 @@ def run(options: argparse.Namespace) -> int:
         return 0
     from pytest_kgate.profile.insights.rules.table import RULES
 
+    width = usual_columns()
     for rule in RULES:
-        print(f"{rule.name} ({rule.confidence}): {rule.condition}\n    {rule.advice}\n    of {', '.join(rule.needs)}")
+        print(textwrap.fill(f"{rule.name} ({rule.confidence}): {rule.condition}", width, subsequent_indent="  "))
+        for told in (rule.advice, f"of {', '.join(rule.needs)}"):
+            print(textwrap.fill(told, width, initial_indent="    ", subsequent_indent="    "))
     return 0
 
 

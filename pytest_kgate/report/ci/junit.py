@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 from pytest_kgate.report.ci.headline import figures
 from pytest_kgate.report.ci.properties import PREFIX
 from pytest_kgate.report.ci.properties import properties_of
-from pytest_kgate.report.ci.untrusted import visible
+from pytest_kgate.report.format import visible
 from pytest_kgate.report.record.verdicts import VERDICTS
 from pytest_kgate.report.rows import split_test
 from pytest_kgate.report.text.failure import failure_text

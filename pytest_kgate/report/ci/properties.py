@@ -72,4 +72,4 @@ def _finite(name: str, value: float | str | None) -> Iterator[tuple[str, Value]]
     """The figure, where there is one."""
     found = finite(value)
     if found is not None:
-        yield name, value if isinstance(value, int) else found
+        yield name, found

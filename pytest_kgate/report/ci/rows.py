@@ -12,7 +12,7 @@ from typing import Any
 from typing import TypeAlias
 
 from pytest_kgate.report.ci.untrusted import cell
-from pytest_kgate.report.ci.untrusted import visible
+from pytest_kgate.report.format import visible
 from pytest_kgate.report.record.samples import percentiles_of
 from pytest_kgate.report.record.values import finite
 from pytest_kgate.report.rows import rows_of

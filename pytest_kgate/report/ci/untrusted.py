@@ -7,35 +7,14 @@ from __future__ import annotations
 
 import html
 import re
-import unicodedata
+
+from pytest_kgate.report.format import visible
 
 _PLAIN = re.compile(r"[\w \[\](){}.,:;/=+*%#!?@&'\"^~$-]+")
 """What a code span of Markdown shows as it is, in a table, too: no backtick, pipe, backslash, tag or line end."""
 
 _LONGEST = 300
 """Characters of a name or message in a line; more tells nobody more."""
-
-_JOINERS = "\u200c\u200d"
-"""Invisible, and in letters of some languages and in emoji; all else of their kind is shown by its number."""
-
-
-def visible(value: str, *, lines: bool = False) -> str:
-    """The text with what can't be seen (control characters, marks that turn the direction) as its number: `\\u202e`.
-
-    Line ends and tabs become blanks; with `lines` they are kept, as those of a text of several lines.
-    """
-    kept = "\n\t" if lines else ""
-    text = value.replace("\r\n", "\n")
-    if not lines:
-        text = " ".join(text.split())
-    return "".join(
-        letter if letter in kept or not _is_hidden(letter) else letter.encode("unicode_escape").decode("ascii")
-        for letter in text
-    )
-
-
-def _is_hidden(letter: str) -> bool:
-    return unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp") and letter not in _JOINERS
 
 
 def short(value: str, longest: int = _LONGEST) -> str:

@@ -106,7 +106,7 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 def escaped(cell: str) -> str:
     """The text as a cell that shows it as it is."""
-    return re.sub(r"([|<*_`\\])", r"\\\1", " ".join(cell.split()))
+    return re.sub(r"([|<*_`\\])", r"\\\1", text.visible(cell))
 
 
 def _conditions(record: Record) -> str:

@@ -11,6 +11,7 @@ from dataclasses import field
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pytest_kgate.report import format as text
 from pytest_kgate.report.ranking.order import By
 from pytest_kgate.report.ranking.order import Place
 from pytest_kgate.report.ranking.order import placed
@@ -82,11 +83,11 @@ def tables_of(records: Iterable[Record], by: By = "speedup") -> list[Table]:
 def _conditions(record: Record) -> Conditions:
     environment, timing, reference = record["environment"], record["timing"], record["reference"]
     device = environment.get("gpu") or environment.get("cpu") or {}
-    named = [reference["name"], reference["backend"]] if reference else []
+    named = [text.visible(reference["name"]), reference["backend"]] if reference else []
     return Conditions(
         device=device.get("name") or device.get("model") or "an unknown device",
         timing=f"{timing['timer']} timer, {timing['cache']} cache" if timing else "",
-        problem=record["problem"]["name"],
+        problem=text.visible(record["problem"]["name"]),
         reference=" ".join(one for one in named if one),
         details=json.dumps([record["problem"]["dtype"], record["problem"]["params"]], sort_keys=True, default=str),
     )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Sequence
 from typing import Any
 
@@ -53,6 +55,12 @@ _LEFT = ("place", "candidate", "verdict", f"{text.percent(CONFIDENCE)} interval"
 _RIGHT = tuple(title for title in COLUMNS if title not in _LEFT)
 
 
+_LEAST_WANTED = ("barriers", "SM %", "tensor %", "spilled", "registers", "latency")
+"""Columns that a narrow terminal goes without, in this order."""
+
+_NARROWEST = 60
+"""Columns of a terminal; a narrower one wraps lines itself."""
+
 RULE = (
     "A range of places (1-3) holds all that a candidate can have. Whose ranges overlap can't be told apart at "
     f"{text.percent(CONFIDENCE)} confidence, in all comparisons of a table together, by the difference of their log "
@@ -74,13 +82,19 @@ def weights_table() -> str:
 
 
 def lines_of(tables: Sequence[Table], width: int, color: bool) -> list[str]:
-    """For the terminal."""
+    """For the terminal, none longer than `width`, down to 60: a table leaves out columns, and says which."""
     lines: list[str] = []
     shared = _shared_remarks(tables)
     for table in tables:
-        lines += [str(table.conditions), *_drawn(table, width, color)]
-        lines += [*(one for one in table.remarks if one not in shared), ""]
-    return [*lines, *shared, RULE, score_rule()]
+        drawn, left_out = _drawn(table, max(width, _NARROWEST), color)
+        room = [f"Left out for want of room: {', '.join(left_out)}."] if left_out else []
+        below = [*room, *(one for one in table.remarks if one not in shared)]
+        lines += [*_wrapped([str(table.conditions)], width), *drawn, *_wrapped(below, width), ""]
+    return [*lines, *_wrapped([*shared, RULE, score_rule()], width)]
+
+
+def _wrapped(sentences: Iterable[str], width: int) -> list[str]:
+    return [line for one in sentences for line in textwrap.wrap(one, max(width, _NARROWEST), break_on_hyphens=False)]
 
 
 def page_of(tables: Sequence[Table]) -> str:
@@ -141,16 +155,29 @@ def _place_facts(place: Place) -> dict[str, Any]:
     }
 
 
-def _drawn(table: Table, width: int, color: bool) -> list[str]:
+def _drawn(table: Table, width: int, color: bool) -> tuple[list[str], list[str]]:
+    """The lines of a table, and which columns have no room."""
+    from rich.cells import cell_len
     from rich.table import Table as RichTable
     from rich.text import Text
 
     drawn = RichTable(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold", show_edge=False)
     shown = {title: [cell(place) for place in table.places] for title, cell in COLUMNS.items()}
     shown = {title: cells for title, cells in shown.items() if any(cells)}
+    widths = {title: max(map(cell_len, (title, *cells))) + _GAP for title, cells in shown.items()}
+    left_out = []
+    for title in _LEAST_WANTED:
+        if title in widths and sum(widths.values()) > width + _GAP:
+            left_out.append(title)
+            del shown[title], widths[title]
     for title in shown:
-        drawn.add_column(Text(title), justify="right" if title in _RIGHT else "left", no_wrap=True)
+        drawn.add_column(
+            Text(title),
+            justify="right" if title in _RIGHT else "left",
+            no_wrap=True,
+            overflow="ellipsis",
+            min_width=None if title == "candidate" else widths[title] - _GAP,
+        )
     for row in zip(*shown.values(), strict=True):
         drawn.add_row(*(Text(cell) for cell in row))  # a plain string may hold what rich takes for markup: `[red]`
-    least = sum(max(len(title), *map(len, cells)) + _GAP for title, cells in shown.items())
-    return table_lines(drawn, max(width, least), color)
+    return table_lines(drawn, width, color), left_out

@@ -10,6 +10,7 @@ from dataclasses import field
 from typing import TYPE_CHECKING
 from typing import Any
 
+from pytest_kgate.report import format as text
 from pytest_kgate.report.ranking.places import Estimate
 from pytest_kgate.report.ranking.places import mean_of
 from pytest_kgate.report.record.verdicts import VERDICTS
@@ -70,7 +71,8 @@ def variants_of(records: Iterable[Record]) -> list[Variant]:
     groups: dict[tuple[str, str, str], list[Record]] = {}
     for record in records:
         candidate = record["candidate"]
-        identity = (candidate["name"], repr(sorted(candidate["knobs"].items())), candidate["source_hash"] or "")
+        name = text.visible(candidate["name"])
+        identity = (name, repr(sorted(candidate["knobs"].items())), candidate["source_hash"] or "")
         groups.setdefault(identity, []).append(record)
     names = [name for name, _, _ in groups]
     return [

@@ -68,6 +68,10 @@ def parse(content: bytes, path: Path) -> tuple[list[Record], str | None]:
         text = content.decode()
         return _checked(json.loads(text), path), None
     except (ValueError, RecursionError) as error:
+        if not content.strip():
+            raise KgateError(
+                f"{path} is empty.", "Measure again: the session that began it was killed, or its disk was full."
+            ) from error
         torn = _torn(text)
         if torn is not None:
             count = len(torn["records"])
@@ -100,7 +104,8 @@ def _checked(content: Any, path: Path) -> list[Record]:
     if version != VERSION:
         newer = isinstance(version, int) and version > VERSION
         raise KgateError(
-            f"{path} has version {version!r} of the record layout; this pytest-kgate reads version {VERSION}.",
+            f"{path} {f'has version {version!r}' if version is not None else 'names no version'} of the record layout; "
+            f"this pytest-kgate reads version {VERSION}.",
             "Upgrade pytest-kgate." if newer else "Measure again, or take the file anew from where it was written.",
         )
     records = content.get("records")

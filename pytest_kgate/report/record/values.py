@@ -34,7 +34,9 @@ def plain(value: Any) -> Any:
 
 def finite(value: float | str | None) -> float | None:
     """A number where it is one, for what has no others, such as JSON and CSV; `value` may be as records write it."""
-    return float(value) if value is not None and math.isfinite(float(value)) else None
+    if isinstance(value, str):
+        value = float(value)
+    return value if value is not None and math.isfinite(value) else None
 
 
 def now() -> str:

@@ -6,12 +6,19 @@ import shutil
 from io import StringIO
 from typing import TYPE_CHECKING
 
+from pytest_kgate.errors import UsageError
+
 if TYPE_CHECKING:
     from rich.table import Table
 
 
 def columns(wanted: int | None) -> int:
-    """The number of columns to write: the user's choice, else the terminal's width, or 120 where there is none."""
+    """The number of columns to write: the user's choice, else the terminal's width, or 120 where there is none.
+
+    Raises `UsageError` for a choice that is none.
+    """
+    if wanted is not None and wanted < 1:
+        raise UsageError(f"--width cannot be {wanted}.", "It takes a number of columns, such as 100.")
     return wanted or shutil.get_terminal_size(fallback=(120, 24)).columns
 
 

@@ -51,7 +51,7 @@ class Grid:
     @property
     def function(self) -> str:
         """The test without its file."""
-        return self.test.rpartition("::")[2]
+        return text.visible(self.test.rpartition("::")[2])
 
     @property
     def measured(self) -> tuple[OnShape, ...]:

@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import sys
-import textwrap
 
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
@@ -51,8 +50,7 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps(table.document_of(tables), allow_nan=False))
     elif tables:
         width = columns(options.width)
-        for line in table.lines_of(tables, width, sys.stdout.isatty() and "NO_COLOR" not in os.environ):
-            print(line if "  " in line else textwrap.fill(line, width))
+        print("\n".join(table.lines_of(tables, width, sys.stdout.isatty() and "NO_COLOR" not in os.environ)))
     else:
         print("No records.")
     for clause in cut_off:

@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from pytest_kgate.errors import UsageError
+from pytest_kgate.report.format import visible
 from pytest_kgate.report.record.document import read
 from pytest_kgate.report.text.failure import failure_text
 from pytest_kgate.report.text.render import columns
@@ -28,7 +29,9 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(
             f"{cut}{options.file} has no record of a test named like {options.test!r}.", f"It has: {tests}."
         )
-    print("\n\n".join(failure_text(record, columns(options.width), whole=True) for record in found))
+    print(
+        "\n\n".join(visible(failure_text(record, columns(options.width), whole=True), lines=True) for record in found)
+    )
     if cut_off is not None:
         print(f"kgate: {cut_off}", file=sys.stderr)
         return 2

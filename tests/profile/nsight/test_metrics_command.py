@@ -11,6 +11,7 @@ from pytest_kgate.profile.nsight.metrics.command import listing
 from pytest_kgate.profile.nsight.metrics.command import page_table
 from pytest_kgate.profile.nsight.metrics.table import METRICS
 from pytest_kgate.report.page.markdown import update_block
+from pytest_kgate.report.text.render import usual_columns
 
 PAGE = Path(__file__).parents[3] / "docs" / "profiling.md"
 
@@ -23,7 +24,9 @@ def test_the_page_has_the_table_that_this_makes() -> None:
 
 def test_all_metrics_are_listed_with_what_they_mean() -> None:
     lines = "\n".join(listing())
-    assert all(f"  {row.name} " in lines and row.meaning in lines for row in METRICS.values())
+    assert max(map(len, lines.splitlines())) <= usual_columns()
+    words = " ".join(lines.split())
+    assert all(f"  {row.name} " in lines and row.meaning in words for row in METRICS.values())
 
 
 def test_for_a_gpu_only_what_it_has_is_listed_with_its_raw_names() -> None:

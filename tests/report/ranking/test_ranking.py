@@ -16,8 +16,10 @@ from pytest_kgate import cli
 from pytest_kgate.report.ranking.ranking import Table
 from pytest_kgate.report.ranking.ranking import tables_of
 from pytest_kgate.report.ranking.score import WEIGHTS
+from pytest_kgate.report.ranking.table import lines_of
 from pytest_kgate.report.ranking.variants import variants_of
 from pytest_kgate.report.record.document import document
+from pytest_kgate.report.record.document import load
 from pytest_kgate.statistics.gates import SpeedGate
 
 
@@ -147,3 +149,16 @@ def test_a_file_without_records_says_so(tmp_path: Path, capsys: pytest.CaptureFi
     (tmp_path / "records.json").write_text(json.dumps(document([])))
     assert cli.main(["rank", str(tmp_path / "records.json")]) == 0
     assert capsys.readouterr().out == "No records.\n"
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120])
+def test_table_fits_the_terminal_and_says_what_it_leaves_out(width: int) -> None:
+    path = Path(__file__).parents[3] / "benchmarks" / "h100" / "profile-2026-11-27.json"
+    lines = lines_of(tables_of(load(path), "speedup"), width, color=False)
+    assert max(map(len, lines)) <= width
+    head = next(line.split() for line in lines if line.startswith("place"))
+    assert head[:3] == ["place", "candidate", "verdict"]
+    assert head[-1] == "score"
+    left_out = [line for line in lines if line.startswith("Left out for want of room: ")]
+    assert bool(left_out) == (width < 120)
+    assert ("barriers" in head) == (width == 120)

@@ -174,9 +174,7 @@ def test_directory_is_refused(tmp_path: Path) -> None:
         load(tmp_path)
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"\xff\xfe", b"[1, 2", b'{"schema": "pytest-kgate/records", "rec', b"[" * 100_000]
-)
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"[1, 2", b'{"schema": "pytest-kgate/records", "rec', b"[" * 100_000])
 def test_damaged_file_is_refused_in_words(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "cut.json"
     path.write_bytes(content)

@@ -16,6 +16,7 @@ from pytest_kgate.profile.nsight.metrics.table import is_raw
 from pytest_kgate.profile.nsight.metrics.table import written
 from pytest_kgate.report.page import block
 from pytest_kgate.report.page import markdown
+from pytest_kgate.report.text.render import usual_columns
 
 _EXAMPLES = {"%": ">= 60 %", "bytes": "<= 64 MiB", "seconds": "<= 20 us", "hertz": ">= 1.5 GHz"}
 
@@ -50,9 +51,11 @@ def listing(arch: str | None = None) -> Iterator[str]:
         for row in rows:
             if arch is not None and arch not in row.architectures:
                 continue
-            yield f"  {row.name:{width}}  {row.unit or '-':12}  {row.meaning}"
+            start = f"  {row.name:{width}}  {row.unit or '-':12}  "
+            indent = " " * len(start)
+            yield textwrap.fill(row.meaning, usual_columns(), initial_indent=start, subsequent_indent=indent)
             if arch is not None:
-                yield f"  {'':{width}}  {'':12}  {written(row, arch)}"
+                yield f"{indent}{written(row, arch)}"
     yield "\n`kgate metrics NAME` says more of one; any name of Nsight Compute's own can be demanded, too."
 
 

@@ -27,7 +27,7 @@ def percentile_lines(records: Iterable[Record], width: int) -> list[str]:
         timing = record["timing"]
         if not timing:
             continue
-        lines.append(f"percentiles of {record['test']}")
+        lines.append(f"percentiles of {text.visible(record['test'])}")
         for name in ("candidate", "reference"):
             found = text.percentiles(percentiles_of(timing[name])).split("; ")
             joined = "; ".join(one.replace(" ", "\0") for one in found)

@@ -43,7 +43,7 @@ def warning_lines(records: Sequence[Record], width: int) -> list[str]:
     lines = []
     for found in sorted(kinds.values(), key=len, reverse=True):
         times = f" (in {len(found)} of {text.counted(tests, 'test')})" if tests > 1 else ""
-        merged = _merged([warning for several in found.values() for warning in several])
+        merged = text.visible(_merged([warning for several in found.values() for warning in several]))
         lines += textwrap.wrap(f"warning: {merged}{times}", width, subsequent_indent="  ", break_on_hyphens=False)
     return lines
 
