@@ -210,9 +210,11 @@ class Session:
             return
         from pytest_kgate.report.page.html import write
         from pytest_kgate.report.page.html.page import page
+        from pytest_kgate.report.together.history.store import read
 
         try:
-            text = page(self.records, [""] * len(self.records), [*self.notes, *self.failures])
+            past = read(self.options.history).points if self.options.history is not None else ()
+            text = page(self.records, [""] * len(self.records), [*self.notes, *self.failures], past)
             write.write(self.options.html, text)
             self.has_page = True
         except UsageError as error:

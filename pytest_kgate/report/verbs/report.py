@@ -31,6 +31,7 @@ from pytest_kgate.report.record.document import read
 from pytest_kgate.report.text.render import columns
 from pytest_kgate.report.text.summary import summary_table
 from pytest_kgate.report.together import false_discovery
+from pytest_kgate.report.together.history import store as history
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,6 +87,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="pytest's exit status, which comment and summary tell; where it is not 0, a file may be missing",
     )
     parser.add_argument("--policy", type=Path, metavar="FILE", help="of `kgate verify`: comment and summary tell of it")
+    parser.add_argument(
+        "--history", type=Path, metavar="PATH", help="of `pytest --kgate-history`: the HTML page draws gates over time"
+    )
     parser.add_argument("--output", type=Path, metavar="PAGE", help="write the HTML page to this file")
     block.add_arguments(parser, "replace a block of this file by the markdown table")
     parser.add_argument(
@@ -135,6 +139,8 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(
             "--percentiles is for the formats table and markdown.", "Leave it away: pages, comments and rows have them."
         )
+    if options.history is not None and options.format != "html":
+        raise UsageError("--history is for --format html.", "`kgate history PATH` draws it in the terminal.")
     for name in ("session_status", "policy"):
         if getattr(options, name) is not None and options.format not in _FOR_REVIEWERS:
             flag = f"--{name.replace('_', '-')}"
@@ -162,7 +168,8 @@ def run(options: argparse.Namespace) -> int:
     elif options.format == "html":
         from pytest_kgate.report.page.html import write as html
 
-        page = html.page_of_files(left, [found for found, _ in files], records)
+        past = history.read(options.history).points if options.history is not None else ()
+        page = html.page_of_files(left, [found for found, _ in files], records, past)
         if options.output is not None:
             html.write(options.output, page)
         else:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from histories import point
 from page_benchmark import repeated
 from sample_records import allclose_record
 from sample_records import error_record
@@ -32,6 +33,8 @@ from pytest_kgate.report.record.document import load
 from pytest_kgate.report.record.record import Record
 from pytest_kgate.report.record.verdicts import with_limits
 from pytest_kgate.report.rows import rows_of
+from pytest_kgate.report.together.history.point import points_of
+from pytest_kgate.statistics.gates import SpeedGate
 
 BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 PERF = BENCHMARKS / "h100" / "perf-evening-2026-11-27.json"
@@ -280,3 +283,15 @@ def test_medians_are_those_of_numpy(count: int) -> None:
     samples = np.random.default_rng(1).standard_normal((3, count))
     assert median(samples) == np.median(samples)
     assert row_medians(samples).tolist() == np.median(samples, axis=1).tolist()
+
+
+def test_gates_are_drawn_over_time_where_there_is_a_history() -> None:
+    record = speed_record(bounds=(SpeedGate(0.95), SpeedGate(1.0, quantile=0.9)))
+    now = list(points_of(record))
+    past = [point(number, test=record["test"], quantile=one.quantile) for one in now for number in range(30)]
+    text = page([record], [""], history=[*past, *now])
+    assert text.count("in 31 sessions with its interval, on whatever machine") == 2
+    assert "<h3>Over time, p90</h3>" in text
+    assert "2 Jan 2026" in text
+    assert "Over time" not in page([record], [""], history=now)  # a single session is no trend
+    _Outline(text)

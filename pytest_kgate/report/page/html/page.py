@@ -27,11 +27,14 @@ from pytest_kgate.report.page.markdown import conditions_of
 from pytest_kgate.report.record.verdicts import VERDICTS
 from pytest_kgate.report.rows import rows_of
 from pytest_kgate.report.together.grids import grids_of
+from pytest_kgate.report.together.history.series import Series
+from pytest_kgate.report.together.history.series import series_of
 
 if TYPE_CHECKING:
     import jinja2
 
     from pytest_kgate.report.record.record import Record
+    from pytest_kgate.report.together.history.point import Point
 
 _POINTS = 36_000
 """Samples that are drawn on a page, of all records and arms together."""
@@ -50,13 +53,30 @@ _PLAIN_BYTES = 700_000
 """Sections up to this size stand in the page as they are; larger ones are compressed, and unpacked by its script."""
 
 
-def page(records: Sequence[Record], sources: Sequence[str], notes: Sequence[str] = ()) -> str:
-    """The page. `sources` names the file of each record; `notes` are sentences about the whole session."""
+def page(
+    records: Sequence[Record], sources: Sequence[str], notes: Sequence[str] = (), history: Sequence[Point] = ()
+) -> str:
+    """The page. `sources` names the file of each record; `notes` are sentences about the whole session.
+
+    Gates that `history` has of earlier sessions are drawn over time.
+    """
     names = list(dict.fromkeys(sources))
     shown = _in_full(records)
     points = max(_FEWEST_POINTS, min(_MOST_POINTS, _POINTS // max(2 * len(shown), 1)))
     several = len(names) > 1
-    made = [section(number, records[number], sources[number] if several else "", points) for number in shown]
+    trends: dict[tuple[str, int], list[Series]] = {}
+    for one in series_of(history):
+        trends.setdefault((one.test, one.call), []).append(one)
+    made = [
+        section(
+            number,
+            records[number],
+            sources[number] if several else "",
+            points,
+            trends.get((records[number]["test"], records[number]["call"]), ()),
+        )
+        for number in shown
+    ]
     parts = [_parts(one) for one in made]
     packed = sum(len(part) for each in parts for _, part in each) > _PLAIN_BYTES
     script, style = _text("page.js"), _text("page.css")

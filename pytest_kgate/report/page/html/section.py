@@ -15,6 +15,7 @@ from pytest_kgate.report.page.html.facts import evidence
 from pytest_kgate.report.page.html.figures import errors
 from pytest_kgate.report.page.html.figures import race
 from pytest_kgate.report.page.html.figures import spread
+from pytest_kgate.report.page.html.figures import trend
 from pytest_kgate.report.page.html.figures.figure import Figure
 from pytest_kgate.report.page.html.figures.figure import Table
 from pytest_kgate.report.record.samples import decode_samples
@@ -24,6 +25,7 @@ from pytest_kgate.report.text.failure import failure_text
 
 if TYPE_CHECKING:
     from pytest_kgate.report.record.record import Record
+    from pytest_kgate.report.together.history.series import Series
 
 _COLUMNS = 100
 """Of the account in words."""
@@ -52,8 +54,8 @@ class Section:
     figures: Sequence[Figure]
 
 
-def section(number: int, record: Record, source: str, points: int) -> Section:
-    """The section of a record; of each arm at most `points` samples are drawn."""
+def section(number: int, record: Record, source: str, points: int, trends: Sequence[Series] = ()) -> Section:
+    """The section of a record; of each arm at most `points` samples are drawn. `trends` are its gates over time."""
     reference = record["reference"]
     return Section(
         number=number,
@@ -65,15 +67,16 @@ def section(number: int, record: Record, source: str, points: int) -> Section:
         source=source,
         reason=record["reason"],
         warnings=record["warnings"],
-        figures=list(_figures(record, points)),
+        figures=list(_figures(record, points, trends)),
     )
 
 
-def _figures(record: Record, points: int) -> Iterator[Figure]:
+def _figures(record: Record, points: int, trends: Sequence[Series]) -> Iterator[Figure]:
     if not VERDICTS[record["verdict"]].passes:
         yield Figure("In words", text=failure_text(record, _COLUMNS))
     yield from demands.figures(record)
     yield from _of_samples(record, points)
+    yield from trend.figures(trends)
     found = record["correctness"]
     if found is not None:
         drawn = errors.figure(found)

@@ -12,6 +12,7 @@ from pytest_kgate.report.page.html.page import page
 
 if TYPE_CHECKING:
     from pytest_kgate.report.record.record import Record
+    from pytest_kgate.report.together.history.point import Point
 
 
 def check(path: Path, option: str) -> None:
@@ -55,14 +56,19 @@ def write(path: Path, text: str) -> None:
         ) from error
 
 
-def page_of_files(paths: Sequence[str], found: Sequence[Iterable[Record]], records: Sequence[Record]) -> str:
-    """The page of `records`, which were merged from what was found in these files."""
+def page_of_files(
+    paths: Sequence[str],
+    found: Sequence[Iterable[Record]],
+    records: Sequence[Record],
+    history: Sequence[Point] = (),
+) -> str:
+    """The page of `records`, which were merged from what was found in these files, with their gates over time."""
     names = _short(paths)
     homes: dict[tuple[str, int, str], str] = {}
     for name, part in zip(names, found, strict=True):
         for record in part:
             homes.setdefault(_identity(record), name)
-    return page(records, [homes[_identity(record)] for record in records])
+    return page(records, [homes[_identity(record)] for record in records], history=history)
 
 
 def _identity(record: Record) -> tuple[str, int, str]:
