@@ -8,8 +8,15 @@
 
 #include "cuda/exp2.cuh"
 #include "cuda/launch.cuh"
+#include "gemm/cublas_lt.cuh"
 #include "gemm/dynamic_library.h"
 #include "gemm/logit_chunks.cuh"
+
+#ifndef ALGORITHM  // knob: of cuBLAS, 0 its own choice, n the n-th that cuBLASLt lists for each product
+#define ALGORITHM 0
+#endif
+
+static_assert(ALGORITHM >= 0 && ALGORITHM <= 64, "ALGORITHM must be 0 to 64: 0 leaves the choice to cuBLAS.");
 
 namespace kgate {
 namespace {
@@ -31,10 +38,10 @@ struct Cublas {
                                 cudaDataType c_type, int ldc, long long stride_c, int batch_count, int compute_type,
                                 int algorithm);
     const char* (*status_string)(int status);
+    void* library;
     bool complete;
 
-    Cublas() : complete(false) {
-        void* const library = open_any({"libcublas.so.13", "libcublas.so.12", "libcublas.so.11"});
+    Cublas() : library(open_any({"libcublas.so.13", "libcublas.so.12", "libcublas.so.11"})), complete(false) {
         complete = library != nullptr && find_symbol(library, "cublasCreate_v2", create) &&
                    find_symbol(library, "cublasSetStream_v2", set_stream) &&
                    find_symbol(library, "cublasSetWorkspace_v2", set_workspace) &&
@@ -84,6 +91,8 @@ public:
             if (status != 0) return explain(status);
         }
         handle_ = handles[device];
+        stream_ = static_cast<cudaStream_t>(stream);
+        workspace_ = args.workspace;
         // The stream first: setting it puts back cuBLAS's own workspace.
         int status = library().set_stream(handle_, static_cast<cudaStream_t>(stream));
         if (status == 0) status = library().set_workspace(handle_, args.workspace, kCublasBytes);
@@ -160,6 +169,15 @@ private:
                 return static_cast<const char*>(x.pointer) + i * (by_head ? x.batch_stride : x.head_stride) * bytes;
             };
             const auto step = [&](const Operand& x) { return by_head ? x.head_stride : x.batch_stride; };
+            if constexpr (ALGORITHM > 0) {
+                const auto lies = [&](const Operand& x, int64_t bytes) {
+                    return LtProduct::Operand{at(x, bytes), x.type, x.ld, static_cast<int64_t>(step(x))};
+                };
+                const LtProduct product = {
+                    op, m, n, k, count, alpha, lies(a, sizeof(T)), lies(b, sizeof(T)), lies(c, sizeof(float))};
+                if (int code = multiply_as_asked(product)) return code;
+                continue;
+            }
             const int status = library().gemm_strided_batched(
                 handle_, op, kOpN, m, n, k, &alpha, at(a, sizeof(T)), a.type, static_cast<int>(a.ld), step(a),
                 at(b, sizeof(T)), b.type, static_cast<int>(b.ld), step(b), &beta,
@@ -168,6 +186,24 @@ private:
             if (status != 0) return explain(status);
         }
         return 0;
+    }
+
+    int multiply_as_asked(const LtProduct& product) {
+        static const CublasLt lt(library().library);
+        if (!lt.complete) {
+            return fail(kUnsupported,
+                        "This cuBLAS has no cuBLASLt to choose an algorithm of. Build with ALGORITHM=0, or install "
+                        "another: pip install nvidia-cublas.");
+        }
+        int offered = 0;
+        const int status =
+            multiply_by_place(lt, handle_, product, ALGORITHM, workspace_, kCublasBytes, stream_, offered);
+        if (status == 0 && offered < ALGORITHM) {
+            return fail(kUnsupported,
+                        "cuBLASLt lists %d algorithms for a product of %d x %d x %d, and ALGORITHM is %d. Lower it.",
+                        offered, product.m, product.n, product.k, ALGORITHM);
+        }
+        return explain(status);
     }
 
     static int explain(int status) {
@@ -179,6 +215,8 @@ private:
 
     std::lock_guard<std::mutex> lock_;
     void* handle_ = nullptr;
+    void* workspace_ = nullptr;
+    cudaStream_t stream_ = nullptr;
 };
 
 // cuBLAS takes strides between rows that are at least a row and fit 31 bits; the kernels of our own, which write O,

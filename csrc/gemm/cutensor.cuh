@@ -13,6 +13,12 @@
 #include "gemm/dynamic_library.h"
 #include "gemm/logit_chunks.cuh"
 
+#ifndef ALGORITHM  // knob: of cuTENSOR, 0 its own choice, 1 a choice that takes longer, 2 GETT, 3 TGETT, 4 TTGT
+#define ALGORITHM 0
+#endif
+
+static_assert(ALGORITHM >= 0 && ALGORITHM <= 4, "ALGORITHM must be 0 to 4: 0 leaves the choice to cuTENSOR.");
+
 namespace kgate {
 namespace {
 
@@ -125,9 +131,9 @@ private:
             plan = found->second;
             return 0;
         }
-        constexpr int kIdentity = 1;           // CUTENSOR_OP_IDENTITY
-        constexpr int kDefaultAlgorithm = -1;  // CUTENSOR_ALGO_DEFAULT
-        constexpr int kNoJit = 0;              // CUTENSOR_JIT_MODE_NONE
+        constexpr int kIdentity = 1;                         // CUTENSOR_OP_IDENTITY
+        constexpr int kAlgorithms[] = {-1, -6, -4, -3, -2};  // CUTENSOR_ALGO_DEFAULT, DEFAULT_PATIENT, GETT, ...
+        constexpr int kNoJit = 0;                            // CUTENSOR_JIT_MODE_NONE
         void* tensors[3] = {};
         void* operation = nullptr;
         void* preference = nullptr;
@@ -143,7 +149,7 @@ private:
                                                   b.mode.data(), kIdentity, tensors[2], d.mode.data(), kIdentity,
                                                   tensors[2], d.mode.data(), *library().compute_32f);
         }
-        if (status == 0) status = library().create_preference(handle_, &preference, kDefaultAlgorithm, kNoJit);
+        if (status == 0) status = library().create_preference(handle_, &preference, kAlgorithms[ALGORITHM], kNoJit);
         if (status == 0) status = library().create_plan(handle_, &plan, operation, preference, kCutensorBytes);
         if (preference != nullptr) library().destroy_preference(preference);
         if (operation != nullptr) library().destroy_operation(operation);
@@ -157,8 +163,9 @@ private:
     static int explain(int status) {
         if (status == 0) return 0;
         cudaGetLastError();  // reported here: the thread's last-error slot should not report it again
-        return fail(kCudaError, "cuTENSOR failed: %s. Check that it supports this GPU; pass contiguous tensors.",
-                    library().error_string(status));
+        return fail(kCudaError, "cuTENSOR failed: %s. %s", library().error_string(status),
+                    ALGORITHM == 0 ? "Check that it supports this GPU; pass contiguous tensors."
+                                   : "It may not have this algorithm for these shapes: build with ALGORITHM=0.");
     }
 
     std::lock_guard<std::mutex> lock_;

@@ -20,6 +20,7 @@ from parity import wrong_shapes
 
 from pytest_kgate import Shape
 from pytest_kgate.build.kernel import load_kernel
+from pytest_kgate.errors import CandidateError
 from pytest_kgate.problems.attention.exact import exact_attention
 from pytest_kgate.problems.attention.problem import sdpa_problem
 
@@ -139,6 +140,24 @@ def test_the_result_does_not_depend_on_how_the_problem_is_cut_up(impl, knobs):
     kernel = loaded(impl, knobs)
     shapes = [*shapes_of(64, (65, 257, 1000), sizes=((3, 5),)), *shapes_of(64, (2048,))]
     assert not wrong_shapes(kernel, shapes, "float16", "cuda")
+
+
+ALGORITHMS = [*(("cublas", n) for n in (1, 2, 3, 5, 64)), ("hybrid_qkt", 2), *(("cutensor", n) for n in (1, 2, 3, 4))]
+
+
+@pytest.mark.gpu(alone=False)
+@pytest.mark.parametrize(("impl", "algorithm"), ALGORITHMS, ids=str)
+def test_an_algorithm_of_a_library_is_right_or_refused_in_words(impl, algorithm):
+    kernel = loaded(impl, {"ALGORITHM": algorithm})
+    refused = []
+    for shape in shapes_of(64, (65, 512, 1000), sizes=((3, 5),)):
+        try:
+            assert not wrong_shapes(kernel, [shape], "float16", "cuda")
+        except CandidateError as error:
+            refused.append(str(error))
+    assert all("ALGORITHM" in text for text in refused)
+    if algorithm <= 2 and impl != "cutensor":
+        assert refused == []  # two at least are listed for each product
 
 
 @pytest.mark.gpu(alone=False)
