@@ -49,10 +49,11 @@ def test_gates_are_left_out_and_wrong_kernels_are_never_timed(suite):
     assert "side effects of the candidate" in good["measured"]["not_looked_at"]
     assert len(good["timing"]["evidence"]["tries"]) == 1
     estimate = log_ratio_estimate(good)
+    assert estimate is not None
     assert (estimate.degrees, estimate.rounds) == (6, 7)
     assert math.exp(estimate.log_ratio) == pytest.approx(good["timing"]["ratio"]["estimate"])
     assert estimate.interval().to_dict() == good["timing"]["ratio"]
-    assert (wrong["verdict"], wrong["timing"]) == ("WRONG", None)
+    assert (wrong["verdict"], wrong["timing"], log_ratio_estimate(wrong)) == ("WRONG", None, None)
 
 
 def raced(rounds: int, budget: float = 10.0, **device: object):

@@ -9,7 +9,7 @@ from pytest_kgate.statistics.estimates import block_test
 from pytest_kgate.statistics.intervals.fixed_rounds import of_log_ratios
 from pytest_kgate.statistics.intervals.fixed_rounds import of_samples
 
-RACES = 1000
+RACES = 600
 
 
 @pytest.mark.parametrize("rounds", [2, 3, 7, 12, 17, 48])

@@ -13,27 +13,21 @@ if TYPE_CHECKING:
     from pytest_kgate.statistics.intervals.fixed_rounds import LogRatio
 
 
-def log_ratio_estimate(record: Record) -> LogRatio:
+def log_ratio_estimate(record: Record) -> LogRatio | None:
     """log(candidate / reference), its standard error, that one's degrees of freedom, and the number of rounds.
 
-    Over all rounds of the race, as if their number had been fixed before it: for an estimate, not for a verdict. Raises
-    `KgateError` where the record holds no race that tells a ratio.
+    Over all rounds of the race, as if their number had been fixed before it: for an estimate, not for a verdict. None
+    where the record holds no race that tells a ratio. Raises `KgateError` where its samples can't be decoded.
     """
     from pytest_kgate.statistics.intervals.fixed_rounds import of_samples  # here, since it needs numpy
 
     timing = record["timing"]
-    found = timing and of_samples(
+    return timing and of_samples(
         decode_samples(timing["candidate"]["samples"]),
         decode_samples(timing["reference"]["samples"]),
         tick_seconds=timing["tick_seconds"],
         offset_sd=number(timing.get("offset_sd", 0.0)),
     )
-    if not found:
-        raise KgateError(
-            f"The record of {record['test']} holds no ratio ({record['verdict']}).",
-            "Only a race of two rounds or more tells one.",
-        )
-    return found
 
 
 def paired_difference(one: Record, other: Record) -> LogRatio:

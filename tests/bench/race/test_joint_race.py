@@ -58,7 +58,7 @@ def holds(found: LogRatio, truth: float) -> bool:
 
 @pytest.mark.parametrize(
     ("arms", "races", "noise"),
-    [(2, 120, "shared"), (5, 50, "of each arm's rounds"), (16, 12, "a clock of each arm's own")],
+    [(2, 60, "shared"), (5, 30, "of each arm's rounds"), (16, 12, "a clock of each arm's own")],
 )
 def test_estimates_of_equal_candidates_are_unbiased_and_their_intervals_hold(arms: int, races: int, noise: str) -> None:
     found, of_differences = [], []

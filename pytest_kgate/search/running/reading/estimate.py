@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pytest_kgate.report.record.samples import decode_samples
+from pytest_kgate.report.ranking.log_ratio import log_ratio_estimate
 from pytest_kgate.search.policy.trial import Estimate
-from pytest_kgate.statistics.intervals.fixed_rounds import of_samples
 from pytest_kgate.statistics.intervals.welch import welch_freedom
 
 if TYPE_CHECKING:
@@ -31,15 +30,7 @@ def labels(records: Sequence[Record]) -> list[str]:
 
 def estimate_of(record: Record) -> Estimate | None:
     """The log ratio over the rounds of one call; None where it was not raced."""
-    timing = record["timing"]
-    if timing is None:
-        return None
-    found = of_samples(
-        decode_samples(timing["candidate"]["samples"]),
-        decode_samples(timing["reference"]["samples"]),
-        tick_seconds=timing["tick_seconds"],
-        offset_sd=float(timing.get("offset_sd", 0.0)),
-    )
+    found = log_ratio_estimate(record)
     return None if found is None else Estimate(found.log_ratio, found.stderr, found.degrees, found.rounds)
 
 
