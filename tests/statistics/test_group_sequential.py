@@ -14,7 +14,7 @@ def test_critical_values_at_95_percent() -> None:
     assert group_sequential.critical_values(0.95) == pytest.approx((3.966, 3.543, 2.949, 2.344), abs=5e-4)
 
 
-@pytest.mark.parametrize("confidence", [0.9, 0.95, 0.99, 0.999])
+@pytest.mark.parametrize("confidence", [0.9, 0.95, 0.975, 0.9875, 0.99, 0.999])
 def test_critical_values_spend_alpha_as_promised(confidence: float) -> None:
     """How often any of the first k looks crosses, by the multivariate normal, must be alpha * t**1.5."""
     alpha = (1 - confidence) / 2
