@@ -15,6 +15,8 @@ from pytest_kgate.search.policy.trial import Confirmation
 from pytest_kgate.search.policy.trial import Trial
 from pytest_kgate.search.running.builds.foresee import Build
 from pytest_kgate.search.running.builds.foresee import foresee
+from pytest_kgate.search.running.groups import MOST
+from pytest_kgate.search.running.groups import Groups
 from pytest_kgate.search.running.reading.confirmed import confirmation_of
 from pytest_kgate.search.running.reading.outcome import resources_of
 from pytest_kgate.search.running.reading.outcome import shortened
@@ -50,10 +52,13 @@ class ChildEvaluator:
         ahead: BuildsAhead,
         seen: Seen,
         *,
+        names: Sequence[str],
         quiet: bool,
         spill_bytes: int = 0,
     ) -> None:
-        """`quiet`: nothing is built beside any race, since it runs on the cores that build.
+        """`names` are those of the tests' calls; what is raced together is named by them.
+
+        `quiet`: nothing is built beside any race, since it runs on the cores that build.
 
         `spill_bytes` is what a candidate may spill, stores and loads of a thread, without being left out.
         """
@@ -66,7 +71,8 @@ class ChildEvaluator:
         self._spill_bytes = spill_bytes
         self._lock = threading.Lock()
         self._waited = 0.0
-        self._names: tuple[str, ...] = ()
+        self._names = tuple(names)
+        self._groups = Groups(max(1, MOST // pool.jobs))
 
     @property
     def waited_seconds(self) -> float:
@@ -75,15 +81,50 @@ class ChildEvaluator:
 
     def build(self, configurations: Sequence[Configuration]) -> None:
         """As `Evaluator.build`."""
-        for one in configurations:
-            if self._space.refusal(one) is None:
-                self._ahead.want(self._builds_of(one))
+        allowed = [one for one in configurations if self._space.refusal(one) is None]
+        self._groups.announce(allowed)
+        for one in allowed:
+            self._ahead.want(self._builds_of(one))
 
     def screen(self, configuration: Configuration, rounds: int) -> Trial:
-        """As `Evaluator.screen`."""
+        """As `Evaluator.screen`; those that were announced behind it are screened in the same process."""
         refusal = self._space.refusal(configuration)
         if refusal is not None:
             return Trial(configuration, "refused", refusal)
+        group = self._groups.take(configuration, rounds)
+        if group is not None:
+            trials: list[Trial | None] = [None] * len(group)
+            try:
+                trials = self._together(group, rounds)
+            finally:
+                self._groups.give(group, rounds, trials)
+        return self._groups.found(configuration, rounds) or self._alone(configuration, rounds)
+
+    def _together(self, group: Sequence[Configuration], rounds: int) -> list[Trial | None]:
+        """Trials of those that are out once they are built, and of those that were raced; None for all others."""
+        found: list[Trial | None] = []
+        for one in group:
+            out, _ = self._built(one, self._builds_of(one))
+            found.append(out)
+        left = [one for one, out in zip(group, found, strict=True) if out is None]
+        if len(left) < 2:
+            return found
+        with self._silence() if self._quiet else contextlib.nullcontext():
+            answered = self._run(self._judge.group(left, rounds))
+        expected = [build for one in left for build in self._builds_of(one)]
+        self._compare(expected, answered)
+        trials = trials_of(left, answered, self._names)
+        if any(one.state == "timeout" for one in trials):
+            self._groups.dissolve()
+        raced = {one.configuration: one for one in trials if one.raced}
+        for place, one in enumerate(group):
+            if one in raced:
+                _, seconds = self._built(one, self._builds_of(one))
+                trial = raced[one]
+                found[place] = replace(trial, joint=False, seconds={**trial.seconds, "build": seconds})
+        return found
+
+    def _alone(self, configuration: Configuration, rounds: int) -> Trial:
         expected = self._builds_of(configuration)
         out, seconds = self._built(configuration, expected)
         if out is not None:
@@ -92,7 +133,6 @@ class ChildEvaluator:
             answered = self._run(self._judge.screen(configuration, rounds))
         self._compare(expected, answered)
         trial = trial_of(configuration, answered)
-        self._names = tuple(trial.estimates) or self._names
         return replace(trial, seconds={**trial.seconds, "build": seconds})
 
     def joint(self, configurations: Sequence[Configuration], rounds: int) -> list[Trial]:

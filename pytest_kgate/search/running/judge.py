@@ -39,13 +39,20 @@ class Judge:
         """To check one candidate and race it in so many rounds."""
         return self._order((f"--rounds={rounds}",), knobs_of(configuration), self.limit_seconds)
 
+    def group(self, configurations: Sequence[Configuration], rounds: int) -> Order:
+        """To screen several in one process, within the time of one: most of that is the start of the process."""
+        return self._joint(configurations, rounds, self.limit_seconds)
+
     def joint(self, configurations: Sequence[Configuration], rounds: int) -> Order:
         """To check several and race them in the same rounds."""
+        return self._joint(configurations, rounds, self.limit_seconds * len(configurations))
+
+    def _joint(self, configurations: Sequence[Configuration], rounds: int, limit_seconds: float) -> Order:
         listed = json.dumps([one.as_dict() for one in configurations])
         return self._order(
             (f"--rounds={rounds}",),
             (f"--kgate-joint={FILES}/{_CANDIDATES}",),
-            self.limit_seconds * len(configurations),
+            limit_seconds,
             ((_CANDIDATES, listed),),
         )
 

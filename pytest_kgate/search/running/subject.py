@@ -20,6 +20,7 @@ from pytest_kgate.search.journal.champions import source_hash
 from pytest_kgate.search.journal.scope import Scope
 from pytest_kgate.search.running.builds.foresee import Build
 from pytest_kgate.search.running.evaluator import Seen
+from pytest_kgate.search.running.reading.estimate import labels
 from pytest_kgate.search.space.configuration import Configuration
 from pytest_kgate.search.space.space import Space
 
@@ -42,6 +43,8 @@ class Subject:
     """Node id from pytest's root on: of one test, of a function with all its parameters, or of a file."""
     tests: tuple[str, ...]
     """Node ids of all tests."""
+    names: tuple[str, ...]
+    """Of all their calls, as tables show them."""
     space: Space
     seen: Seen
     source: str
@@ -94,6 +97,7 @@ def subject_of(test: str, answered: Answered) -> Subject:
     return Subject(
         _whole(tests),
         tests,
+        tuple(labels(records)),
         space,
         Seen(_configuration(first, space), builds),
         source,

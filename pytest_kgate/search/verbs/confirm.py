@@ -64,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
             configuration = _candidate(options, journal)
             alpha = journal.pay(configuration)
             print(f"confirming {configuration.title} at an error rate of {100 * alpha:g} %", file=sys.stderr)
-            evaluator = ChildEvaluator(judge, subject.space, pool, ahead, subject.seen, quiet=True)
+            evaluator = ChildEvaluator(judge, subject.space, pool, ahead, subject.seen, names=subject.names, quiet=True)
             confirmation = evaluator.confirm(configuration, alpha, options.processes)
             journal.confirmed(confirmation)
             print("\n".join(board(journal.history, arguments.width_of(options), arguments.colored())))

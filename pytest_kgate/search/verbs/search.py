@@ -144,7 +144,14 @@ def _searched(options: argparse.Namespace, judge: Judge, pool: Pool, subject: Su
     budget, head = _budget(options), journal.history.head
     ahead = BuildsAhead()
     evaluator = ChildEvaluator(
-        judge, subject.space, pool, ahead, subject.seen, quiet=subject.on_host, spill_bytes=options.spills
+        judge,
+        subject.space,
+        pool,
+        ahead,
+        subject.seen,
+        names=subject.names,
+        quiet=subject.on_host,
+        spill_bytes=options.spills,
     )
 
     def clock() -> float:

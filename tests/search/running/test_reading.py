@@ -6,10 +6,9 @@ import copy
 import math
 from typing import Any
 
-import numpy as np
 import pytest
+from search_records import record
 
-from pytest_kgate.report.record.samples import encode_samples
 from pytest_kgate.search.running.child.order import Answered
 from pytest_kgate.search.running.reading.confirmed import confirmation_of
 from pytest_kgate.search.running.reading.estimate import labels
@@ -18,21 +17,6 @@ from pytest_kgate.search.running.reading.together import trials_of
 from pytest_kgate.search.space.configuration import Configuration
 
 ONE = Configuration.of({"TILE": 64})
-
-
-def record(ratio: float = 0.8, test: str = "t.py::test_it[1x2]", verdict: str = "MEASURED", **more: Any) -> Any:
-    """As far as a search reads it: twelve rounds of five samples, a candidate of this ratio with 1 % noise."""
-    noise = np.random.default_rng(7).normal(0, 0.01, (12, 5))
-    timing = {
-        "candidate": {"samples": encode_samples(1e-5 * ratio * np.exp(noise))},
-        "reference": {"samples": encode_samples(np.full((12, 5), 1e-5))},
-        "tick_seconds": 1e-9,
-        "rounds": 12,
-    }
-    resources = [{"registers": 64, "shared_bytes": 1024, "spill_bytes": 0}, {"registers": 40, "shared_bytes": 4096}]
-    made = {"test": test, "call": 0, "verdict": verdict, "reason": "", "timing": timing, "gates": []}
-    made |= {"candidate": {"resources": resources}, "integrity": None}
-    return {**made, "seconds": {"lease": 9.0, "check": 1.0, "timed": 2.0}, **more}
 
 
 def answered(*records: Any, verdict: str = "MEASURED", feedback: str = "", passed: bool = True) -> Answered:
