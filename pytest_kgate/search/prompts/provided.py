@@ -70,6 +70,6 @@ def provided(
 ) -> tuple[Space, Strategy, Evaluator]:
     """What `course.search` needs; `quiet` is as in `ChildEvaluator`."""
     seen, space = Seen(Configuration.of({}), ()), SourceSpace()
-    judging = ChildEvaluator(judge, space, pool, BuildsAhead(1), seen, quiet=quiet)
+    judging = ChildEvaluator(judge, space, pool, BuildsAhead(1), seen, names=(), quiet=quiet)
     strategy = ProvidedSources(provider.ask, prompter.write, prompter.replies, prompter.suffix)
     return space, strategy, SourcesEvaluator(judging, prompter.replies)
