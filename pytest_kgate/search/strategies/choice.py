@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 from typing import Literal
 
+from pytest_kgate.errors import UsageError
 from pytest_kgate.search.space.space import Space
 from pytest_kgate.search.strategies.evolve import Evolve
 from pytest_kgate.search.strategies.evolve import Parts
@@ -36,8 +41,29 @@ def chosen(
     return "grid"
 
 
-def strategy(name: Name, space: Space, seed: int, parts: Parts | None = None) -> Strategy:
-    """The strategy of this name, but for `auto`, which `chosen` resolves; `parts` are those of `evolve`.
+SWITCHES: Mapping[str, Mapping[str, Any]] = {
+    "starts": {"starts": 1},
+    "climbs": {"steps": 0},
+    "mutations": {"mutations": 0},
+    "crossovers": {"crossovers": 0},
+    "immigrants": {"immigrants": 0},
+    "model": {"model": False},
+}
+"""Parts of `evolve` by the names under which they are switched off; without starts it begins at the default alone."""
+
+
+def parts(elites: int, without: Iterable[str]) -> Parts:
+    """What `evolve` is made of, without these parts of it; UsageError at a name unknown."""
+    found = Parts(elites=elites)
+    for name in without:
+        if name not in SWITCHES:
+            raise UsageError(f"The strategy evolve has no part {name}.", f"It has {', '.join(SWITCHES)}.")
+        found = replace(found, **SWITCHES[name])
+    return found
+
+
+def strategy(name: Name, space: Space, seed: int, made_of: Parts | None = None) -> Strategy:
+    """The strategy of this name, but for `auto`, which `chosen` resolves; `evolve` is `made_of` these parts.
 
     Raises UsageError where it needs a package that is missing.
     """
@@ -52,5 +78,5 @@ def strategy(name: Name, space: Space, seed: int, parts: Parts | None = None) ->
 
         return Tpe(space, seed)
     if name == "evolve":
-        return Evolve(space, seed, parts)
+        return Evolve(space, seed, made_of)
     raise ValueError(f"no strategy {name}")

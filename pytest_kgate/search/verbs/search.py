@@ -30,7 +30,9 @@ from pytest_kgate.search.running.judge import Judge
 from pytest_kgate.search.running.progress import Progress
 from pytest_kgate.search.running.subject import Subject
 from pytest_kgate.search.running.subject import subject_of
+from pytest_kgate.search.strategies.choice import SWITCHES
 from pytest_kgate.search.strategies.choice import chosen
+from pytest_kgate.search.strategies.choice import parts
 from pytest_kgate.search.strategies.choice import strategy
 from pytest_kgate.search.verbs import arguments
 
@@ -67,6 +69,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--strategy", choices=_STRATEGIES, help="default: auto, all of it where the builds fit, or evolve"
+    )
+    parser.add_argument(
+        "--without",
+        type=lambda text: text.split(","),
+        default=[],
+        metavar="PART[,PART]",
+        help=f"of evolve, to see what it gives: {', '.join(SWITCHES)}",
     )
     parser.add_argument("--elites", type=arguments.count, default=4, metavar="K", help="default: %(default)s")
     parser.add_argument(
@@ -117,10 +126,17 @@ def _journal(options: argparse.Namespace, subject: Subject) -> Journal:
     if name == "auto":
         name = chosen(subject.space, seconds=seconds, evaluations=options.evaluations, builders=spare_cores())
     seed = secrets.randbits(32) if options.seed is None else options.seed
-    asked = {"argument": options.test, "pytest": options.pytest, "time_limit": options.time_limit, "stages": _STAGES}
-    head = Head(
-        subject.test, name, seed, subject.space.written(), {**asked, "elites": options.elites, "source": subject.source}
-    )
+    asked = {
+        "argument": options.test,
+        "pytest": options.pytest,
+        "time_limit": options.time_limit,
+        "stages": _STAGES,
+        "elites": options.elites,
+        "without": options.without,
+        "source": subject.source,
+    }
+    parts(options.elites, options.without)  # says what it has no part of, before there is a journal
+    head = Head(subject.test, name, seed, subject.space.written(), asked)
     journal = Journal.open(options.journal, head, subject.scope, resume=options.resume)
     before = journal.history.head
     for option, given in (("strategy", options.strategy), ("seed", options.seed)):
@@ -129,6 +145,11 @@ def _journal(options: argparse.Namespace, subject: Subject) -> Journal:
             raise UsageError(
                 f"{options.journal} is a search with --{option} {before[option]}.", f"Leave --{option} away to go on."
             )
+    if options.without and options.without != before["options"].get("without"):
+        journal.close()
+        raise UsageError(
+            f"{options.journal} is a search of another --without.", "Leave --without away to go on with it."
+        )
     return journal
 
 
@@ -157,12 +178,13 @@ def _searched(options: argparse.Namespace, judge: Judge, pool: Pool, subject: Su
     def clock() -> float:
         return time.monotonic() - evaluator.waited_seconds
 
+    made_of = parts(options.elites, head["options"].get("without", ()))
     progress = Progress(evaluator, budget, subject.space.size, clock)
     print(_beginning(subject, str(head["strategy"]), head["seed"], budget), file=sys.stderr)
     try:
         return search(
             subject.space,
-            strategy(head["strategy"], subject.space, head["seed"]),
+            strategy(head["strategy"], subject.space, head["seed"], made_of),
             progress,
             journal,
             budget=budget,

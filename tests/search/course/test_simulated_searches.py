@@ -17,6 +17,8 @@ from pytest_kgate.search.course.simulation.findings import near
 from pytest_kgate.search.course.simulation.recorded import load
 
 ROOT = Path(__file__).parents[3]
+FILE = ROOT / "benchmarks" / "simulated" / "search.json"
+PAGE = ROOT / "docs" / "search.md"
 RECORDED = ROOT / "benchmarks" / "simulated" / "recorded"
 
 
@@ -40,6 +42,38 @@ def test_a_recorded_space_is_the_one_that_was_recorded() -> None:
     assert sum(np.isinf(found) for found in recorded.seconds.values()) == 161
     assert recorded.performance(min(recorded.seconds, key=recorded.seconds.__getitem__)) == 1.0
     assert 0 < best_found(recorded, WAYS["random"], 1)[0] <= best_found(recorded, WAYS["random"], 1)[1] <= 1
+
+
+# ---- the committed file
+
+
+def test_the_committed_searches_hold_what_is_promised() -> None:
+    document = file.load(FILE)
+    assert file.beyond_limit(document) == []
+    claims = {row["name"]: row for row in document["claims"]}
+    assert set(claims) == set(DESIGNS)
+    for row in claims.values():
+        if row["limit"] is not None:
+            assert row["searches"] >= 400
+            assert row["claimed"] <= row["limit"] * row["searches"], row["name"]
+    found = {row["name"]: row["near"] / row["searches"] for row in document["near"]}
+    assert found["evolve"] >= 0.9
+    assert found["random"] < 0.7
+    spaces = {row["space"] for row in document["recorded"]}
+    assert len(spaces) == len(list(RECORDED.glob("*.json"))) >= 2
+    for space in spaces:
+        rows = {
+            row["name"]: np.median(row["performance"], axis=0) for row in document["recorded"] if row["space"] == space
+        }
+        assert (rows["evolve"] > rows["random"]).all(), space
+
+
+@pytest.mark.parametrize("table", list(file.TABLES))
+def test_the_page_has_the_tables_of_the_committed_file(table: str) -> None:
+    made = file.TABLES[table](file.load(FILE))
+    page = PAGE.read_text(encoding="utf-8")
+    start = page.index(f"<!-- kgate:search-{table} -->\n")
+    assert page[start:].split("\n", 1)[1].split("<!-- /kgate -->")[0].strip() == made.strip()
 
 
 def test_a_way_that_claims_too_often_is_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

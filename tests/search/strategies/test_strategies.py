@@ -14,8 +14,10 @@ from pytest_kgate.errors import UsageError
 from pytest_kgate.search.policy.trial import Trial
 from pytest_kgate.search.space.configuration import Configuration
 from pytest_kgate.search.space.space import Space
+from pytest_kgate.search.strategies.choice import SWITCHES
 from pytest_kgate.search.strategies.choice import Name
 from pytest_kgate.search.strategies.choice import chosen
+from pytest_kgate.search.strategies.choice import parts
 from pytest_kgate.search.strategies.choice import strategy
 from pytest_kgate.search.strategies.evolve import Evolve
 from pytest_kgate.search.strategies.evolve import Parts
@@ -82,12 +84,16 @@ def test_each_part_of_evolve_can_be_switched_off() -> None:
     assert {SPACE.macro_of(one) for one in known} == {SPACE.macro_of(SPACE.default)}
     best = min(known, key=_ratio)
     assert all(_ratio(near) >= _ratio(best) for near in SPACE.neighbours(best))
-    for parts in (Parts(steps=0), Parts(mutations=0), Parts(crossovers=0), Parts(immigrants=0), Parts(model=False)):
-        asked = Evolve(SPACE, 1, parts)
+    for name in SWITCHES:
+        made_of = parts(4, [name])
+        assert made_of != Parts()
+        asked = Evolve(SPACE, 1, made_of)
         for _ in range(4):
             for one in asked.ask(8):
                 asked.tell(raced(one, _ratio(one)))
         assert not asked.exhausted
+    with pytest.raises(UsageError, match="no part luck"):
+        parts(4, ["model", "luck"])
 
 
 def test_the_model_finds_the_best_and_keeps_away_from_what_fails() -> None:

@@ -46,6 +46,11 @@ _NAIVE_ROUNDS = 12
 _GATE = 0.025
 """One-sided error rate of a gate by itself."""
 
+_ONE = Policy(processes=1)
+
+VERB = Policy(stages=(12,))
+"""That of `kgate search`: its screenings are processes, whose start takes longer than a few rounds more."""
+
 CONFIRMATIONS = 5
 """Of a search that goes on confirming."""
 
@@ -70,7 +75,9 @@ class Design:
     """What its rate of false claims is held to; None where it promises nothing."""
 
 
-def searched(noise: Noise, seed: int, name: Name = "grid", processes: int = 5, lasting_sd: float = 0.0) -> Claim:
+def searched(
+    noise: Noise, seed: int, name: Name = "grid", policy: Policy | None = None, lasting_sd: float = 0.0
+) -> Claim:
     """The search itself."""
     evaluator = SimulatedEvaluator(landscapes.equal(), noise, seed, lasting_sd=lasting_sd)
     result = search(
@@ -79,7 +86,7 @@ def searched(noise: Noise, seed: int, name: Name = "grid", processes: int = 5, l
         evaluator,
         Journal(Head("", name, seed), Scope()),
         budget=Budget(),
-        policy=Policy(processes=processes),
+        policy=policy,
     )
     return Claim(result.champion is not None, evaluator.rounds)
 
@@ -88,9 +95,7 @@ def confirmed_again(noise: Noise, seed: int) -> Claim:
     """A search of the whole grid that goes on with its next best candidates until one is confirmed."""
     evaluator = SimulatedEvaluator(landscapes.equal(), noise, seed)
     journal = Journal(Head("", "grid", seed), Scope())
-    result = search(
-        SPACE, strategy("grid", SPACE, seed), evaluator, journal, budget=Budget(), policy=Policy(processes=1)
-    )
+    result = search(SPACE, strategy("grid", SPACE, seed), evaluator, journal, budget=Budget(), policy=_ONE)
     left = sorted((one for one in result.trials if not journal.confirmations(one.configuration)), key=score)
     for trial in left[: CONFIRMATIONS - 1]:
         if journal.champion is None:
@@ -135,15 +140,24 @@ DESIGNS: Mapping[str, Design] = {
     "gates": Design("a fresh gate of 2.5 % for each candidate", lambda seed: gate_for_each(QUIET, seed), None),
     "grid": Design("a search of the whole grid", lambda seed: searched(QUIET, seed), 0.025),
     "evolve": Design("a search by evolve", lambda seed: searched(QUIET, seed, "evolve"), 0.025),
-    "one": Design("a search confirmed in one fresh process", lambda seed: searched(QUIET, seed, processes=1), 0.025),
-    "again": Design("the same, which confirms up to five candidates", lambda seed: confirmed_again(QUIET, seed), 0.025),
+    "verb": Design(
+        "a search by evolve, twelve rounds a screening, as kgate search does",
+        lambda seed: searched(QUIET, seed, "evolve", policy=VERB),
+        0.025,
+    ),
+    "one": Design("a search confirmed in one fresh process", lambda seed: searched(QUIET, seed, policy=_ONE), 0.025),
+    "again": Design(
+        "the same, which confirms up to five candidates",
+        lambda seed: confirmed_again(QUIET, seed),
+        0.025,
+    ),
     "offset-same": Design(
         "offsets of 0.3 % a process: confirmed in the process that chose",
-        lambda seed: searched(QUIET, seed, processes=1, lasting_sd=_OFFSET),
+        lambda seed: searched(QUIET, seed, policy=_ONE, lasting_sd=_OFFSET),
         None,
     ),
     "offset-one": Design(
-        "the same offsets: confirmed in one fresh process", lambda seed: searched(OFFSET, seed, processes=1), None
+        "the same offsets: confirmed in one fresh process", lambda seed: searched(OFFSET, seed, policy=_ONE), None
     ),
     "offset-five": Design(
         "the same offsets: confirmed over five fresh processes", lambda seed: searched(OFFSET, seed), 0.03

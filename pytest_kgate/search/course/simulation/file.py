@@ -11,8 +11,10 @@ import numpy as np
 from scipy.stats import binomtest
 
 from pytest_kgate.report.page import markdown
+from pytest_kgate.search.course.simulation.claims import DESIGNS
 from pytest_kgate.search.course.simulation.findings import BUILDS
 from pytest_kgate.search.course.simulation.findings import EVALUATIONS
+from pytest_kgate.search.course.simulation.findings import WAYS
 from pytest_kgate.system import json_file
 
 SCHEMA = "pytest-kgate/search-simulation"
@@ -49,9 +51,10 @@ def load(path: Path) -> dict[str, Any]:
 def renewed(document: Mapping[str, Any], counted: Mapping[str, Any]) -> dict[str, Any]:
     """The document with the rows that were counted anew, or besides, in place of its own."""
     rows = {}
+    order = [*DESIGNS, *WAYS]
     for table in TABLES:
-        found = {(row["name"], row.get("space")): row for row in [*document[table], *counted[table]]}
-        rows[table] = list(found.values())
+        found = {(row.get("space", ""), row["name"]): row for row in [*document[table], *counted[table]]}
+        rows[table] = [found[key] for key in sorted(found, key=lambda key: (key[0], order.index(key[1])))]
     return {**document, **rows, "seconds": document["seconds"] + counted["seconds"]}
 
 

@@ -9,10 +9,12 @@ from dataclasses import replace
 
 from pytest_kgate.search.course.course import Result
 from pytest_kgate.search.course.course import search
+from pytest_kgate.search.course.halving import STAGES
 from pytest_kgate.search.course.limits import Budget
 from pytest_kgate.search.course.limits import Policy
 from pytest_kgate.search.course.simulation import landscapes
 from pytest_kgate.search.course.simulation.claims import QUIET
+from pytest_kgate.search.course.simulation.claims import VERB
 from pytest_kgate.search.course.simulation.evaluator import SimulatedEvaluator
 from pytest_kgate.search.course.simulation.recorded import Recorded
 from pytest_kgate.search.journal.journal import Head
@@ -43,6 +45,7 @@ class Way:
     title: str
     name: Name
     parts: Parts | None = None
+    stages: tuple[int, ...] = STAGES
 
 
 _WHOLE = Parts()
@@ -51,6 +54,7 @@ WAYS: Mapping[str, Way] = {
     "random": Way("random", "random"),
     "local": Way("local", "local"),
     "evolve": Way("evolve", "evolve"),
+    "evolve-verb": Way("evolve, twelve rounds a screening", "evolve", stages=VERB.stages),
     "no-model": Way("evolve without the model", "evolve", replace(_WHOLE, model=False)),
     "no-climbs": Way("evolve without climbs", "evolve", replace(_WHOLE, steps=0)),
     "no-mutations": Way("evolve without mutations", "evolve", replace(_WHOLE, mutations=0)),
@@ -100,6 +104,6 @@ def _search(
         SimulatedEvaluator(truth, QUIET, seed),
         Journal(Head("", way.name, seed), Scope()),
         budget=Budget(evaluations=evaluations),
-        policy=Policy(processes=3),
+        policy=Policy(stages=way.stages, processes=3),
         told=told,
     )
