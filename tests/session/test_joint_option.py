@@ -100,6 +100,7 @@ def test_right_candidates_share_rounds_and_the_others_drop_out_with_their_verdic
         }
         assert "nowhere.cpp" in mine["unbuilt"]["reason"]
         assert mine["unbuilt"]["test"].endswith("KIND=unbuilt]")
+        assert mine["unbuilt"]["candidate"]["name"] == "KIND=unbuilt"
         first, second = mine[1], mine[2]
         joint = first["measured"]["joint"]
         assert joint == second["measured"]["joint"]

@@ -30,6 +30,16 @@ def log_ratio_estimate(record: Record) -> LogRatio | None:
     )
 
 
+def log_latencies(record: Record) -> tuple[float, ...]:
+    """Of each round, the log of the candidate's latency in seconds, as verdicts estimate it; none without a race."""
+    import numpy as np
+
+    from pytest_kgate.statistics.estimates import estimate
+
+    timing = record["timing"]
+    return () if timing is None else tuple(np.log(estimate(decode_samples(timing["candidate"]["samples"]))).tolist())
+
+
 def paired_difference(one: Record, other: Record) -> LogRatio:
     """log(one candidate / the other) over the rounds that both shared, with its standard error.
 

@@ -1,6 +1,6 @@
 """Places of candidates whose speeds are known up to an interval: who can't be told apart shares places. Pure.
 
-Every candidate raced against the same reference in a race of its own, so that each ratio holds the noise of both of its
+A candidate that raced against the reference in a race of its own has a ratio that holds the noise of both of its
 arms, drawn independently of the other races. The difference of two log speedups therefore has the sum of their
 variances, and is compared with Student's t (Welch). All pairs are held to one level together (Bonferroni): that any two
 equal candidates of a table are ranked apart has a chance of at most 1 - confidence. A candidate's places are then those
@@ -21,6 +21,16 @@ CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
+class SharedRounds:
+    """What a candidate's own rounds were, where others were raced in the same ones."""
+
+    race: str
+    """Tells this race from others."""
+    log_latencies: tuple[float, ...]
+    """Of each round."""
+
+
+@dataclass(frozen=True)
 class Estimate:
     """A log speedup."""
 
@@ -29,6 +39,8 @@ class Estimate:
     """Its standard error; 0 where it is exact."""
     freedom: float
     """Degrees of freedom of that error."""
+    shared: SharedRounds | None = None
+    """None where the candidate was raced without others."""
 
     @classmethod
     def of_interval(cls, low: float, estimate: float, high: float, confidence: float, freedom: float) -> Estimate:
@@ -55,10 +67,22 @@ def mean_of(estimates: Sequence[Estimate]) -> Estimate:
 
 def surely_faster(one: Estimate, other: Estimate, comparisons: int = 1, confidence: float = CONFIDENCE) -> bool:
     """Whether `one` is the faster of two, at this confidence in all of so many comparisons."""
-    distance = one.mean - other.mean
-    se = math.hypot(one.se, other.se)
+    distance, se, freedom = _difference(one, other)
     level = 1 - (1 - confidence) / comparisons
-    return distance > se * _critical(level, _freedom((one, other)))
+    return distance > se * _critical(level, freedom)
+
+
+def _difference(one: Estimate, other: Estimate) -> tuple[float, float, float]:
+    """By how much the log speedup of `one` is above the other's, with standard error and degrees of freedom.
+
+    Of two that shared rounds it is paired, round by round: the reference, and what a round did to both, are not in it.
+    """
+    if one.shared is not None and other.shared is not None and one.shared.race == other.shared.race:
+        from pytest_kgate.statistics.intervals.fixed_rounds import of_log_ratios  # here, since it needs numpy
+
+        pairs = zip(one.shared.log_latencies, other.shared.log_latencies, strict=True)
+        return of_log_ratios([theirs - mine for mine, theirs in pairs])[:3]
+    return one.mean - other.mean, math.hypot(one.se, other.se), _freedom((one, other))
 
 
 def places(estimates: Sequence[Estimate], comparisons: int | None = None) -> list[tuple[int, int]]:

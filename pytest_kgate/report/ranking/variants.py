@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from pytest_kgate.report import format as text
+from pytest_kgate.report.ranking.log_ratio import log_latencies
+from pytest_kgate.report.ranking.log_ratio import log_ratio_estimate
 from pytest_kgate.report.ranking.places import Estimate
+from pytest_kgate.report.ranking.places import SharedRounds
 from pytest_kgate.report.ranking.places import mean_of
 from pytest_kgate.report.record.verdicts import VERDICTS
 from pytest_kgate.report.record.verdicts import worst
@@ -121,6 +124,8 @@ def _speedup(record: Record) -> Estimate | None:
     timing = record["timing"]
     if not row.timed or not row.of_gates or timing is None:
         return None
+    if "measured" in record:
+        return _measured(record)
     gates: list[GateFacts] = [gate for gate in record["gates"] if gate["quantile"] == 0.5 and gate["ratio"]]
     processes = next((len(gate["processes"]["ratios"]) for gate in gates if "processes" in gate), None)
     interval: IntervalFacts | None = gates[0]["ratio"] if gates else timing.get("ratio")
@@ -131,3 +136,13 @@ def _speedup(record: Record) -> Estimate | None:
         return None
     freedom = processes - 1 if processes else _FREEDOM
     return Estimate.of_interval(low, middle, high, number(interval["confidence"]), freedom)
+
+
+def _measured(record: Record) -> Estimate | None:
+    """Of a race of a fixed number of rounds, with these where other candidates shared them."""
+    found = log_ratio_estimate(record)
+    if found is None:
+        return None
+    joint = record["measured"].get("joint")
+    shared = SharedRounds(joint["race"], log_latencies(record)) if joint else None
+    return Estimate(-found.log_ratio, found.stderr, found.degrees, shared)

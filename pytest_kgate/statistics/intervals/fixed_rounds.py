@@ -7,6 +7,7 @@ blocks of neighbours where there are more, for the same reasons as at a look (`e
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -43,7 +44,7 @@ class LogRatio(NamedTuple):
         return Interval.of_logs(mean - half, mean, mean + half, confidence, "rounds-t")
 
 
-def of_log_ratios(ratios: Floats, *, least_error: float = 0.0, offset_sd: float = 0.0) -> LogRatio:
+def of_log_ratios(ratios: Floats | Sequence[float], *, least_error: float = 0.0, offset_sd: float = 0.0) -> LogRatio:
     """The mean of log ratios, one a round: (rounds,), in the order in which the rounds were taken.
 
     `least_error` is the standard error where all rounds agree exactly, which then hold no measure of it. `offset_sd`
@@ -51,7 +52,7 @@ def of_log_ratios(ratios: Floats, *, least_error: float = 0.0, offset_sd: float 
 
     Raises ValueError for fewer than two rounds.
     """
-    rounds = len(ratios)
+    ratios, rounds = np.asarray(ratios, dtype=np.float64), len(ratios)
     if rounds < FEWEST:
         raise ValueError(f"{rounds} rounds hold no measure of their error")
     mean = float(ratios.mean())

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pytest_kgate.report.ranking.places import Estimate
+from pytest_kgate.report.ranking.places import SharedRounds
 from pytest_kgate.report.ranking.places import mean_of
 from pytest_kgate.report.ranking.places import places
 from pytest_kgate.report.ranking.places import surely_faster
@@ -34,6 +35,20 @@ def test_candidates_that_cannot_be_told_apart_share_their_places() -> None:
 
 def test_a_noisy_candidate_may_have_any_place_beside_two_that_are_known_to_differ() -> None:
     assert places([estimate(1.5), estimate(1.3), estimate(1.4, se=0.2)]) == [(1, 2), (2, 3), (1, 3)]
+
+
+def test_candidates_that_shared_rounds_are_told_apart_by_their_own_difference() -> None:
+    rng = np.random.default_rng(3)
+    of_all = 0.05 * rng.standard_normal(24)  # what each round did to all arms but the reference
+
+    def raced(speedup: float, race: str) -> Estimate:
+        logs = of_all + 0.002 * rng.standard_normal(24) - math.log(speedup)
+        return Estimate(math.log(speedup), 0.01, 11, SharedRounds(race, tuple(logs)))
+
+    assert places([raced(1.50, "a"), raced(1.48, "a"), raced(1.51, "a")]) == [(2, 2), (3, 3), (1, 1)]
+    assert places([raced(1.50, "a"), raced(1.48, "b"), raced(1.51, "c")]) == [(1, 3), (1, 3), (1, 3)]
+    equal = [places([raced(1.5, "a"), raced(1.5, "a")]) == [(1, 2), (1, 2)] for _ in range(200)]
+    assert sum(equal) >= 180
 
 
 def test_more_comparisons_need_a_larger_difference() -> None:
