@@ -120,6 +120,7 @@ FILES = {
     "kernel.cpp": KERNEL,
     "tile.h": "#define TILE 0\n",
     "conftest.py": fake_device(0.8),
+    "pytest.ini": "[pytest]\nfilterwarnings = error::pytest.PytestAssertRewriteWarning\n",
 }
 
 
@@ -187,10 +188,19 @@ def test_a_process_that_is_ready_to_fork_has_not_touched_the_gpu(warm_program: s
     assert done.stdout == "False\n"
 
 
-def ended(*records: Record, told: str = "", outcome: str = "failed") -> Ended:
-    """A session with these records, in which pytest has told this of the test."""
-    steps = ["build", "check", "time"] * len(records)
-    return Ended(1, steps, "", [{"outcome": outcome, "told": told}], records, [], "", "")
+def ended(*records: Record, told: str = "", outcome: str = "failed", said: str = "") -> Ended:
+    """A session with these records, in which pytest has told this of the test, or has only said something."""
+    return Ended(
+        status=1,
+        steps=["build", "check", "time"] * len(records),
+        stuck="",
+        reports=[] if said else [{"outcome": outcome, "told": told}],
+        records=records,
+        searches=[],
+        builds=[],
+        damaged="",
+        said=said,
+    )
 
 
 @pytest.mark.parametrize("width", [80, 120])
@@ -209,6 +219,13 @@ def test_what_was_not_judged_says_why() -> None:
     skipped = ended(told="Skipped: mma needs a CUDA device", outcome="skipped")
     shown = of_run(answer_of(skipped, 60.0), skipped, "12:00:00", 0.5, [], 80)
     assert shown.splitlines() == ["12:00:00  SKIPPED  0.5 s", "  Skipped: mma needs a CUDA device"]
+
+
+def test_a_session_that_did_not_begin_is_not_blamed_on_the_test() -> None:
+    broken = ended(said="Traceback:\npytest.PytestConfigWarning: Unknown config option: mine\n")
+    shown = of_run(answer_of(broken, 60.0), broken, "12:00:00", 0.5, [], 80)
+    assert "kbench" not in shown
+    assert shown.endswith("Unknown config option: mine")
 
 
 def test_a_file_that_is_being_written_is_waited_for(tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def _why_not_judged(ended: Ended, told: str) -> str:
     skipped = [report["told"] for report in ended.reports if report["outcome"] == "skipped"]
     if skipped:
         return f"The test was skipped: {skipped[0]}"
-    if ended.status in (0, 1) and "build" not in ended.steps and not told:
+    if ended.reports and ended.status in (0, 1) and "build" not in ended.steps and not told:
         return "The test does not call kbench, so that it judges nothing. Name one that does."
     return feedback.shortened(f"The test could not judge the candidate:\n{told or feedback.last_lines(ended.said)}")
 
