@@ -166,6 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if arguments[:1] == ["selftest"] and not {"-h", "--help"} & set(arguments):
         arguments.insert(1, "--")  # all that follows is pytest's
+    options = argparse.Namespace()
     try:
         try:
             options = _parser(arguments).parse_args(arguments)
@@ -177,7 +178,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return status
     except KgateError as error:
-        print(f"kgate: {error.what}", error.todo, sep="\n", file=sys.stderr)
+        # A verb with a device of its own calls pytest's option so.
+        todo = error.todo.replace("--kgate-device", "--device") if "device" in options else error.todo
+        print(f"kgate: {error.what}", todo, sep="\n", file=sys.stderr)
         return _BAD_USAGE
     except KeyboardInterrupt:
         print("kgate: interrupted. What it had written to files stays there.", file=sys.stderr)

@@ -165,12 +165,12 @@ def find_source(name_or_path: str | PathLike[str], *, trusted: bool = True) -> S
     known = implementations()
     if text not in known:
         raise UsageError(
-            f"There is no implementation {text!r}.{hint(text, known)}",
+            f"There is no implementation {text!r}.{hint(text, _ready(known))}",
             f"Choose one of: {_listing(known)}; or give the path of your own .cu or .cpp file.",
         )
     implementation = known[text]
     if implementation.status == "planned":
-        ready = [name for name, entry in known.items() if entry.status == "ready"]
+        ready = _ready(known)
         raise UsageError(
             f"The implementation {text!r} is planned, there is no kernel yet: {implementation.description}",
             f"Choose one that is ready: {', '.join(ready)}; or give the path of your own .cu or .cpp file.",
@@ -230,6 +230,10 @@ def check_knobs(source: Source, knobs: Mapping[str, object]) -> dict[str, int]:
                 f"It is {known[name].default} by default: {known[name].description}.",
             ) from None
     return checked
+
+
+def _ready(known: Mapping[str, Implementation]) -> list[str]:
+    return [name for name, entry in known.items() if entry.status == "ready"]
 
 
 def _listing(known: Mapping[str, Implementation]) -> str:

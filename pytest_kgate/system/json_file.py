@@ -22,7 +22,7 @@ def load(path: Path, schema: str, version: int, *, what: str, todo: str) -> dict
     except OSError as error:
         raise UsageError(f"{path} can't be read: {error.strerror}.", todo) from error
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path} is not JSON: {error}.", todo) from error
+        raise UsageError(f"{path} is not JSON, or is cut off: {error}.", todo) from error
     if not isinstance(content, dict) or (content.get("schema"), content.get("version")) != (schema, version):
         raise UsageError(f"{path} holds no {what}.", todo)
     return content

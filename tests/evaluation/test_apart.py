@@ -165,7 +165,13 @@ def test_records_without_a_trusted_race_keep_their_verdict(tmp_path, capsys) -> 
         ("gate missing.json other.json", "got 2"),
         ("gate missing.json", "no file missing.json"),
         ("gate one.json", "holds the measurements of one arm"),
-        ("gate one.json other.json", "other.json is not JSON"),
+        ("gate one.json other.json", "other.json is not JSON, or is cut off"),
+        ("gate one.json one.json", "hold one and the same measurement"),
+        ("gate cut.json", "holds the measurements of one arm"),
+        ("gate one.json cut.json", "cut.json is not JSON, or is cut off"),
+        ("gate torn.json", "torn.json has no records, and is cut off."),
+        ("measure --impl nope --device host", "There is no implementation 'nope'.\n"),
+        ("measure --impl wmma --device cuda:99", "with --device "),
         ("gate one.json one.json --alpha 2", "--alpha cannot be 2"),
         ("gate one.json one.json --speedup 0", "--speedup cannot be 0"),
         ("gate damaged.json one.json", "damaged"),
@@ -175,6 +181,8 @@ def test_mistakes_get_a_sentence_and_status_2(tmp_path, monkeypatch, capsys, arg
     monkeypatch.chdir(tmp_path)
     save(Path("one.json"), [measured(1e-5)])
     Path("other.json").write_text("{")
+    Path("cut.json").write_text(Path("one.json").read_text()[:500])
+    Path("torn.json").write_text('{"schema": "pytest-kgate/records", "version": 1, "records": [\n{"test": ')
     Path("damaged.json").write_text(Path("one.json").read_text().replace('"samples"', '"smaples"'))
     assert cli.main(arguments.split()) == 2
     told = capsys.readouterr()

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from pytest_kgate.errors import UsageError
 from pytest_kgate.evaluation.apart.measurement import Measurement
+from pytest_kgate.evaluation.apart.measurement import Run
 
 
 def demand_comparable(candidates: Sequence[Measurement], references: Sequence[Measurement]) -> None:
@@ -33,6 +36,15 @@ def demand_comparable(candidates: Sequence[Measurement], references: Sequence[Me
                     f"{ours or 'not known'}, the reference's {theirs or 'not known'}.",
                     "Measure both again, one after the other, on one machine and in the same way.",
                 )
+        if any(_is_same(ours, theirs) for ours in candidate.runs for theirs in reference.runs):
+            raise UsageError(
+                f"The two files hold one and the same measurement of {candidate.arm} on {candidate.problem}.",
+                "Measure each arm by itself; to see how far two measurements of one kernel differ, measure it twice.",
+            )
+
+
+def _is_same(one: Run, other: Run) -> bool:
+    return one.started == other.started and np.array_equal(one.samples, other.samples)
 
 
 def _of(*path: str) -> Any:

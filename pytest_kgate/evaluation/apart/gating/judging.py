@@ -49,13 +49,14 @@ def judge_files(options: argparse.Namespace) -> int:
         )
     records, cut_off = read(files[0])
     if not records:
-        raise UsageError(f"{files[0]} has no records.", "Give the file of a session that raced something.")
+        cut = ", and is cut off" if cut_off is not None else ""
+        raise UsageError(f"{files[0]} has no records{cut}.", "Give the file of a session that raced something.")
     judged = [rejudge(record, gate) for record in records]
     for one in judged:
         print("\n".join(_of_record(one)))
     print(_AFTER)
     if cut_off is not None:
-        print(f"kgate: {cut_off}", file=sys.stderr)
+        print(f"kgate: {cut_off}; what is missing may fail", file=sys.stderr)
         return _CUT_OFF
     return 0 if all(one.passes for one in judged) else 1
 
