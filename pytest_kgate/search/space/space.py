@@ -101,7 +101,7 @@ class Space:
         )
         return cls(macro, micro, tuple(written["where"]), written["facts"], written["defaults"])
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Of all knobs, the macro ones first."""
         return tuple(self._values)
@@ -118,12 +118,13 @@ class Space:
     @cached_property
     def size(self) -> int:
         """How many configurations are allowed; counted at the first use, by going through them."""
-        return sum(1 for _ in self)
+        return self._count({**self.facts}, 0)
 
     def __iter__(self) -> Iterator[Configuration]:
         """All that are allowed, always in the same order: the last knob changes fastest."""
-        for chosen in self._allowed({}):
-            yield Configuration.of(chosen)
+        known = {**self.facts}
+        for _ in self._allowed(known, 0):
+            yield Configuration.of({name: known[name] for name in self._values})
 
     @cached_property
     def _decided(self) -> list[list[Expression]]:
@@ -134,17 +135,27 @@ class Space:
             found[max((places[name] for name in constraint.names if name in places), default=0)].append(constraint)
         return found
 
-    def _allowed(self, chosen: Mapping[str, Value]) -> Iterator[dict[str, Value]]:
-        """From values of the first knobs on; what breaks a constraint of theirs is not followed any further."""
-        if len(chosen) == len(self._values):
-            yield dict(chosen)
-            return
-        name = self.names[len(chosen)]
+    def _kept(self, known: dict[str, Value], place: int) -> Iterator[None]:
+        """Sets the knob of this place to each value that breaks no constraint, given those before it in `known`."""
+        name = self.names[place]
         for value in self._values[name]:
-            more = {**chosen, name: value}
-            known = {**self.facts, **more}
-            if all(constraint.holds(known) for constraint in self._decided[len(chosen)]):
-                yield from self._allowed(more)
+            known[name] = value
+            if all(constraint.holds(known) for constraint in self._decided[place]):
+                yield
+
+    def _allowed(self, known: dict[str, Value], place: int) -> Iterator[None]:
+        """Sets the knobs from this place on, to all that is allowed in turn; what is refused is followed no further."""
+        if place == len(self._values):
+            yield
+            return
+        for _ in self._kept(known, place):
+            yield from self._allowed(known, place + 1)
+
+    def _count(self, known: dict[str, Value], place: int) -> int:
+        """How often `_allowed` yields; values without constraints are multiplied."""
+        if not any(self._decided[place:]):
+            return math.prod(len(self._values[name]) for name in self.names[place:])
+        return sum(self._count(known, place + 1) for _ in self._kept(known, place))
 
     def refusal(self, configuration: Configuration) -> str | None:
         """Why it is not of the space, in a few words: the constraint that it breaks. None where it is allowed."""
