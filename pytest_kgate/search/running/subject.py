@@ -108,7 +108,7 @@ def subject_of(test: str, answered: Answered) -> Subject:
             source_hash(source, root) or "",
             tuple(flag for flag in first["candidate"]["flags"] if not flag.startswith("-D")),
             first["candidate"]["arch"] or device_of(first["environment"]),
-            _environment(first["environment"]),
+            environment_of(first["environment"]),
         ),
     )
 
@@ -144,7 +144,7 @@ def _whole(tests: Sequence[str]) -> str:
     return functions.pop() if len(functions) == 1 else tests[0].partition("::")[0]
 
 
-def _environment(environment: Mapping[str, Any]) -> dict[str, str]:
+def environment_of(environment: Mapping[str, Any]) -> dict[str, str]:
     """What latencies depend on besides the source, by name."""
     gpu, packages = environment.get("gpu", {}), environment.get("packages", {})
     known = {

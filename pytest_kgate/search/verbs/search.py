@@ -35,6 +35,7 @@ from pytest_kgate.search.strategies.choice import chosen
 from pytest_kgate.search.strategies.choice import parts
 from pytest_kgate.search.strategies.choice import strategy
 from pytest_kgate.search.verbs import arguments
+from pytest_kgate.search.verbs import provided
 
 if TYPE_CHECKING:
     from pytest_kgate.search.running.executors.pool import Pool
@@ -102,10 +103,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--pytest", metavar="ARGUMENT", action="append", default=[], help="for pytest, each one")
     arguments.add_width(parser)
+    provided.add_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Search, show what came of it, and record the champion; returns 0, 1 or 130."""
+    if options.provider is not None:
+        return provided.run(options, _budget(options))
     judge = Judge(options.test, str(Path.cwd()), tuple(options.pytest), options.time_limit)
     pool = open_pool(options.executor, options.jobs)
     try:

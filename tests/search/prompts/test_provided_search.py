@@ -9,21 +9,15 @@ from pathlib import Path
 import pytest
 import torch  # noqa: F401  (pytester forgets what its sessions import, and torch can't be imported twice)
 
+from pytest_kgate import cli
 from pytest_kgate.integrity.isolation.process.confinement.landlock import landlock_version
-from pytest_kgate.search.course.course import search
-from pytest_kgate.search.course.limits import Budget
-from pytest_kgate.search.course.limits import Policy
-from pytest_kgate.search.journal.journal import Head
-from pytest_kgate.search.journal.journal import Journal
-from pytest_kgate.search.journal.scope import Scope
+from pytest_kgate.search.journal.file import read
+from pytest_kgate.search.journal.history import History
 from pytest_kgate.search.prompts.judging import SourceJudge
-from pytest_kgate.search.prompts.provided import Prompter
-from pytest_kgate.search.prompts.provided import provided
-from pytest_kgate.search.prompts.provider import Provider
 from pytest_kgate.search.prompts.replies.stored import Replies
 from pytest_kgate.search.prompts.replies.stored import folder_of
 from pytest_kgate.search.prompts.replies.stored import id_of
-from pytest_kgate.search.running.executors.local import LocalPool
+from pytest_kgate.search.verbs import provided
 
 TESTS = """
 import pytest
@@ -108,7 +102,7 @@ class HurriedJudge(SourceJudge):
 
 
 @pytest.mark.skipif(sys.platform != "linux" or not landlock_version(), reason="needs Linux with Landlock")
-def test_the_good_one_of_eight_replies_is_champion_and_each_is_told(warm, build_cache, tmp_path, monkeypatch):
+def test_the_good_one_of_eight_replies_is_champion_and_each_is_told(warm, build_cache, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for name, value in {"KGATE_CACHE_DIR": build_cache, "KGATE_DEVICE": "host"}.items():
         monkeypatch.setenv(name, str(value))
@@ -118,19 +112,16 @@ def test_the_good_one_of_eight_replies_is_champion_and_each_is_told(warm, build_
     for number, reply in enumerate(REPLIES):
         Path(f"{number}.txt").write_text(reply)
     Path("provider.sh").write_text("n=$(ls prompt.* 2>/dev/null | wc -l); cat > prompt.$n; exec cat $n.txt\n")
-    replies = Replies(folder_of(Path("search.jsonl")))
-    budget = ("--kgate-budget=300",)  # a busy machine may need it
-    judge = HurriedJudge("test_it.py", str(tmp_path), budget, limit_seconds=300.0, replies=replies)
-    prompter = Prompter("test_it.py::test_it", replies, ".cpp")
-    space, strategy, evaluator = provided(
-        Provider.parse("/bin/sh provider.sh"), prompter, judge, LocalPool(), quiet=False
-    )
-    journal = Journal.open(Path("search.jsonl"), Head("test_it.py::test_it", "provider", 1), Scope())
-    policy = Policy(stages=(3,), processes=1)
-    found = search(space, strategy, evaluator, journal, budget=Budget(evaluations=8), policy=policy)
-    journal.close()
+    monkeypatch.setattr(provided, "SourceJudge", HurriedJudge)
+    options = ["--provider", "/bin/sh provider.sh", "--evaluations", "8", "--processes", "1"]
+    # A busy machine may need more than the usual seconds of a race.
+    status = cli.main(["search", "test_it.py::test_it", *options, "--pytest=--kgate-budget=300"])
+    said = capsys.readouterr().out
+    assert status == 0, said
 
-    told = [(trial.state, trial.reason) for trial in found.trials]
+    history = History.of(read(Path("search.jsonl")))
+    trials, replies = history.trials(), Replies(folder_of(Path("search.jsonl")))
+    told = [(trial.state, trial.reason) for trial in trials]
     states = [state for state, _ in told]
     assert states[:3] == ["raced", "unbuildable", "wrong"], told
     assert states[3] in ("cheats", "wrong"), told
@@ -138,12 +129,15 @@ def test_the_good_one_of_eight_replies_is_champion_and_each_is_told(warm, build_
     assert "error: 'y' was not declared" in told[1][1]
     assert "private.h, which a source that is not trusted may not" in told[5][1]
     assert [reason for _, reason in told[6:]] == ["The reply is longer than 1,048,576 bytes.", "The reply is empty."]
-    good = found.trials[0]
-    assert found.champion is not None, found.confirmation
-    assert found.champion.configuration == good.configuration
-    assert all(high < 0.9 for _, _, high in found.champion.ratios.values())
+    good = trials[0]
+    assert history.champion is not None
+    assert history.champion.configuration == good.configuration
+    assert all(high < 0.9 for _, _, high in history.champion.ratios.values())
+    assert f"Champion: search.replies/{good.source}.cpp, test_it 0." in said
+    assert [line.split()[1] for line in said.splitlines()[:8]] == states
+    assert len(replies) == 8
     last = Path("prompt.7").read_text()
     assert f"The parent to change: {good.source}" in last
     assert "It makes one pass over the keys." in last
-    assert all(trial.source in last for trial in found.trials[:6])
+    assert all(trial.source in last for trial in trials[:6])
     assert "planted" not in last

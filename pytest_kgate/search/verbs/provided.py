@@ -1,0 +1,157 @@
+"""`kgate search --provider`: candidates are sources that a program writes, each isolated and judged by the test."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+from typing import Any
+
+from pytest_kgate.errors import KgateError
+from pytest_kgate.errors import UsageError
+from pytest_kgate.report.format import ratio
+from pytest_kgate.search.course.course import INTERRUPTED
+from pytest_kgate.search.course.course import Result
+from pytest_kgate.search.course.course import search
+from pytest_kgate.search.course.limits import Policy
+from pytest_kgate.search.journal.journal import Head
+from pytest_kgate.search.journal.journal import Journal
+from pytest_kgate.search.journal.scope import Scope
+from pytest_kgate.search.prompts.judging import SourceJudge
+from pytest_kgate.search.prompts.provided import Prompter
+from pytest_kgate.search.prompts.provided import provided
+from pytest_kgate.search.prompts.provider import Provider
+from pytest_kgate.search.prompts.replies.reply import DEVICE_OF_SUFFIX
+from pytest_kgate.search.prompts.replies.stored import Replies
+from pytest_kgate.search.prompts.replies.stored import folder_of
+from pytest_kgate.search.prompts.replies.stored import id_of
+from pytest_kgate.search.prompts.writing import MODES
+from pytest_kgate.search.running.executors.spec import open_pool
+from pytest_kgate.search.running.judge import Judge
+from pytest_kgate.search.running.progress import Progress
+from pytest_kgate.search.running.subject import environment_of
+from pytest_kgate.search.space.configuration import Configuration
+from pytest_kgate.search.space.device_facts import device_facts
+from pytest_kgate.search.verbs import arguments
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_kgate.report.record.record import Record
+    from pytest_kgate.search.course.limits import Budget
+    from pytest_kgate.search.running.child.order import Answered
+    from pytest_kgate.search.space.configuration import Value
+
+_STAGES = (12,)
+_FIRST_ROUNDS = 12
+"""Of the test's own candidate, by whose record prompts know the task."""
+_ENDLESS = 10**6
+"""Candidates of a provider, where nothing says how many."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options that go with a provider."""
+    group = parser.add_argument_group("sources from a provider", "instead of a search marker's knobs; docs/search.md")
+    group.add_argument(
+        "--provider",
+        metavar="COMMAND",
+        help="a program that reads a prompt and prints a source; no shell starts it",
+    )
+    group.add_argument("--provider-limit", type=arguments.duration, default=600.0, metavar="TIME", help="default: 10m")
+    group.add_argument("--mode", choices=MODES, default="full", help="of its prompts; default: %(default)s")
+    group.add_argument("--templates", type=Path, metavar="DIR", help="files in the place of ours for its prompts")
+    group.add_argument("--source", type=Path, metavar="FILE", help="a source to begin with: .cu, .cpp or .py")
+    group.add_argument("--entry", default="candidate", metavar="NAME", help="the function of a Python source")
+
+
+def run(options: argparse.Namespace, budget: Budget) -> int:
+    """Search, and say what became of each reply; returns 0 where a champion was confirmed, 1, or 130 after Ctrl-C."""
+    if options.strategy is not None:
+        raise UsageError("--provider cannot go with --strategy: the provider proposes.", "Use one of them.")
+    provider = Provider.parse(options.provider, options.provider_limit)
+    source = _begun(options.source)
+    replies = Replies(folder_of(options.journal))
+    if len(replies) and not options.resume:
+        raise UsageError(f"{replies.folder} holds replies of a search.", "Use --resume, or name another --journal.")
+    pool = open_pool(options.executor, options.jobs)
+    try:
+        own = Judge(options.test, str(Path.cwd()), tuple(options.pytest), options.time_limit)
+        records = _records(options.test, pool.run(own.screen(Configuration.of({}), _FIRST_ROUNDS)))
+        test, environment = records[0]["test"].partition("[")[0], records[0]["environment"]
+        on_host = environment["device"] != "cuda"
+        suffix = options.source.suffix if options.source else ".cpp" if on_host else ".cu"
+        facts = _facts(environment)
+        judge = SourceJudge(
+            own.test, own.folder, own.arguments, own.limit_seconds, replies=replies, entry=options.entry
+        )
+        prompter = Prompter(test, replies, suffix, options.mode, records, facts, source, options.templates)
+        space, strategy, evaluator = provided(provider, prompter, judge, pool, quiet=on_host)
+        scope = Scope("", (), str(facts.get("arch", "host")), environment_of(environment))
+        head = Head(
+            test, "provider", 0, {"facts": dict(facts)}, {"provider": provider.command[0], "mode": options.mode}
+        )
+        journal = Journal.open(options.journal, head, scope, resume=options.resume)
+        progress = Progress(evaluator, budget, options.evaluations or _ENDLESS, time.monotonic)
+        try:
+            policy = Policy(options.elites, _STAGES, processes=options.processes)
+            found = search(space, strategy, progress, journal, budget=budget, policy=policy, told=progress.told)
+        finally:
+            progress.done()
+            journal.close()
+    finally:
+        pool.close()
+    print("\n".join(_lines(found, replies)))
+    return 130 if found.stopped == INTERRUPTED else 0 if found.champion is not None else 1
+
+
+def _begun(source: Path | None) -> str | None:
+    if source is None:
+        return None
+    if source.suffix not in (*DEVICE_OF_SUFFIX, ".py"):
+        raise UsageError(f"{source} is no source of a kernel.", "Name one that ends in .cu, .cpp or .py.")
+    try:
+        return source.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise UsageError(f"{source} can't be read: {error.strerror}.", "Name a source.") from error
+
+
+def _records(test: str, answered: Answered) -> list[Record]:
+    """Of the test's own candidate; raises `KgateError` where it could not be judged."""
+    answer = answered.answer
+    if answer is None or not answer["records"]:
+        why = answered.lost if answer is None else answer["feedback"]
+        raise KgateError(f"{test} can't be judged as it is. {why}", "Let it come to its race once by itself first.")
+    records: list[Record] = list(answer["records"])
+    return records
+
+
+def _facts(environment: Mapping[str, Any]) -> Mapping[str, Value]:
+    """Of the device, as far as prompts tell them; of a GPU that is not known here, nothing."""
+    gpu = environment.get("gpu")
+    if not gpu:
+        host = device_facts(None, None)
+        return {name: host[name] for name in ("cores", "simd")}
+    try:
+        return device_facts(f"sm_{str(gpu['capability']).replace('.', '')}", None)
+    except (KgateError, KeyError):
+        return {}
+
+
+def _lines(found: Result, replies: Replies) -> Iterable[str]:
+    """What became of each reply, and the champion."""
+    for trial in found.trials:
+        id, objective = id_of(trial.configuration), trial.objective
+        told = trial.reason or (f"ratio about {ratio(math.exp(objective.log_ratio))}" if objective else "")
+        yield f"{id}  {trial.state:<11}  {told}"
+    spent = f"{100 * found.alpha_spent:.3g} %"
+    if found.champion is None:
+        why = found.confirmation.reason if found.confirmation else "none was right and raced"
+        yield f"No champion: {why}. Confirmations had a chance of {spent} to err in all."
+        return
+    reply = replies.get(id_of(found.champion.configuration))
+    assert reply is not None
+    ratios = ", ".join(f"{name} {ratio(one)}" for name, (one, _, _) in found.champion.ratios.items())
+    yield f"Champion: {replies.path(reply)}, {ratios}; confirmed with a chance of {spent} to err."
