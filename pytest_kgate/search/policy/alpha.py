@@ -38,8 +38,3 @@ def price(attempt: int) -> float:
             "Start a new search in another file; what it claims is judged by itself.",
         )
     return ALLOWANCE / 2.0**attempt
-
-
-def spent(attempts: int) -> float:
-    """What so many confirmations have paid together; always below the allowance."""
-    return sum(price(attempt) for attempt in range(1, attempts + 1))

@@ -17,6 +17,7 @@ from scripted_search import searched
 from pytest_kgate.errors import UsageError
 from pytest_kgate.search.course.course import Result
 from pytest_kgate.search.course.limits import Budget
+from pytest_kgate.search.course.limits import Policy
 from pytest_kgate.search.journal.file import read
 from pytest_kgate.search.journal.history import History
 from pytest_kgate.search.journal.journal import Head
@@ -125,7 +126,8 @@ def test_an_interruption_is_no_crash(tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     for attempt in range(4):
-        searched(Scripted(before=interrupt), path, resume=attempt > 0)
+        policy = Policy(width=1 + attempt % 2)
+        searched(Scripted(before=interrupt), path, resume=attempt > 0, policy=policy)
     result = searched(Scripted(), path, resume=True)
     assert {trial.state for trial in result.trials} == {"raced"}
 
@@ -186,8 +188,10 @@ def test_what_is_no_journal_of_this_search_is_refused_and_stays_as_it_was(tmp_pa
         with pytest.raises(UsageError, match=message):
             Journal.open(path, HEAD, SCOPE, resume=True)
         assert path.read_text() == text
-    path.write_text("")
-    assert searched(Scripted(), path, budget=Budget(evaluations=1)).champion is not None
+    # A search that was killed before its first line was whole has not begun.
+    for length in (0, 1, 10, 100, len(whole) - 1):
+        path.write_text(whole[:length])
+        assert searched(Scripted(), path, name="random", budget=Budget(evaluations=1)).champion is not None
 
 
 def test_candidates_are_told_apart_by_all_that_they_depend_on() -> None:
