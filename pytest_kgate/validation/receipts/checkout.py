@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,8 +43,7 @@ class Checkout:
                 f"{folder.resolve()} is in no git checkout, or there is no git.",
                 "Signed records are held against the checkout that they are said to be of: run `kgate verify` in it.",
             )
-        within = [path.resolve() for path in receipts]
-        paths = [path.relative_to(root.resolve()).as_posix() for path in within if path.is_relative_to(root.resolve())]
+        paths = [place for path in receipts if (place := place_in(root, path)) is not None]
         return cls(root, head, frozenset(paths))
 
     def complaints(self, record: Record) -> Iterator[str]:
@@ -92,6 +92,15 @@ class Checkout:
             here = None
         if here != recorded:
             yield f"its candidate was not built from {source} and its headers, as they are here"
+
+
+def place_in(root: Path, path: Path) -> str | None:
+    """A path as the repository has it, from its root; None where it is outside.
+
+    Links are not followed: the change could make one that leads to another file.
+    """
+    place = Path(os.path.normpath(Path.cwd().resolve() / path))
+    return place.relative_to(root.resolve()).as_posix() if place.is_relative_to(root.resolve()) else None
 
 
 @functools.cache

@@ -18,6 +18,7 @@ from pytest_kgate.report.record.document import parse
 from pytest_kgate.report.together.policy import file as policy
 from pytest_kgate.system.provenance import git
 from pytest_kgate.validation.receipts.checkout import Checkout
+from pytest_kgate.validation.receipts.checkout import place_in
 from pytest_kgate.validation.receipts.judged_again.record import complaints
 from pytest_kgate.validation.receipts.signature import NAMESPACE
 from pytest_kgate.validation.receipts.signature import signature_of
@@ -34,8 +35,8 @@ _NEEDED = {
 """Rules without which a signed file could be any: of other tests, or of years ago."""
 
 _ATTESTS = (
-    "attests   that the signer vouches for these records, and that they follow from their own samples: not the "
-    "hardware, nor that the samples were ever measured"
+    "attests   that the signer vouches for these records, and that they follow from their own samples:",
+    "          not the hardware, nor that the samples were ever measured",
 )
 
 _SHOWN = 8
@@ -80,7 +81,7 @@ def examined(options: argparse.Namespace) -> Examined:
     for name, found in (("checkout", _elsewhere(checkout, records)), ("again", _unlike(records))):
         told += [f"REFUSED   {line}" for line in found] or [_fine(name, checkout, records)]
         refused += found
-    return Examined(rules, [*told, _ATTESTS], refused, contents)
+    return Examined(rules, [*told, *_ATTESTS], refused, contents)
 
 
 def _rules(root: Path, base: str, options: argparse.Namespace) -> list[Rule]:
@@ -99,10 +100,8 @@ def _rules(root: Path, base: str, options: argparse.Namespace) -> list[Rule]:
 
 
 def _of_base(root: Path, base: str, path: Path, revision: str, flag: str) -> bytes:
-    place = path.resolve()
-    content = None
-    if place.is_relative_to(root.resolve()):
-        content = git.file_at(root, base, place.relative_to(root.resolve()).as_posix())
+    place = place_in(root, path)
+    content = None if place is None else git.file_at(root, base, place)
     if content is None:
         raise UsageError(
             f"There is no file {path} at {revision}, and none is taken from the checkout under test.",

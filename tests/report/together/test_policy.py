@@ -13,6 +13,7 @@ from sample_records import wrong_record
 
 from pytest_kgate import cli
 from pytest_kgate.report.record.document import document
+from pytest_kgate.report.record.values import now
 from pytest_kgate.report.together.policy import file as policy
 from pytest_kgate.statistics.gates import SpeedGate
 
@@ -61,6 +62,16 @@ def judged(tmp_path: Path, text: str, records: Any) -> list[Any]:
         ("[gates]\nat_least = 4", THREE, False),
         ("[gates]\nat_least = 1", [FAST, wrong_record()], False),
         ("[gates]\nat_least = 1\npassing = false", [FAST, wrong_record()], True),
+        ('[[expected]]\ntest = "tests/*::test_wmma*"\nat_least = 3\nbound = 0.95\natol = 2e-3', THREE, True),
+        ('[[expected]]\ntest = "tests/*::test_wmma*"\nat_least = 4', THREE, False),
+        ('[[expected]]\ntest = "tests/*::test_wmma*"\nbound = 0.9', THREE, False),
+        ('[[expected]]\ntest = "tests/*::test_wmma*"\natol = 1e-3', THREE, False),
+        ('[[expected]]\ntest = "tests/*"', [FAST, error_record()], False),
+        ('[[expected]]\ntest = "tests/test_attention.py::test_wmma"', [FAST], False),  # brackets are of the name
+        ("[age]\ndays = 1", THREE, False),
+        ("[age]\ndays = 1", [{**FAST, "started": now()}], True),
+        ("[age]\ndays = 1", [{**FAST, "started": "2999-01-01T00:00:00+00:00"}], False),
+        ("[age]\ndays = 1", [{**FAST, "started": "yesterday"}], False),
         ("[checks]", [FAST], True),
         ("[checks]", [{**FAST, "verdict": "WEAK"}], False),
         ("[checks]", [error_record()], False),

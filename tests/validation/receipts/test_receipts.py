@@ -226,6 +226,16 @@ def test_what_can_not_be_verified_here_says_what_is_missing(
     status, said = project.verify(path, base="bare")
     assert (status, "none is taken from the checkout under test" in said) == (2, True)
     assert cli.main(["verify", str(path), "--signed"]) == 2
+    # Links of the change's are not followed.
+    (project.root / "lenient.toml").write_text('[[expected]]\ntest = "*"\n[age]\ndays = 9999\n')
+    git(project.root, "add", "lenient.toml")
+    git(project.root, "commit", "-qm", "another policy")
+    git(project.root, "branch", "with-both")
+    (project.root / "kgate-policy.toml").unlink()
+    (project.root / "kgate-policy.toml").symlink_to("lenient.toml")
+    said = project.verify(path, base="with-both")[1]
+    assert f"expected: {TEST_FILE}::* with bound 0.95 or stricter" in said
+    git(project.root, "checkout", "-q", "--", ".")
     # A clone of the last commit only.
     git(project.root, "add", ".")
     git(project.root, "commit", "-qm", "receipt")

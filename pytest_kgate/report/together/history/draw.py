@@ -103,8 +103,10 @@ def _drawing(raced: Sequence[Point], width: int, changes: Sequence[Change]) -> I
     bounds = {point.bound for point in raced if point.bound is not None}
     ends = [value for point in raced for value in (point.low, point.ratio, point.high) if value is not None]
     low, high = _span([median(point.ratio or 0.0 for point in part) for part in parts])
-    # A wide interval may leave the drawing; the ratios themselves must not.
-    low, high = max(min(ends), low - 2 * (high - low)), min(max(ends), high + 2 * (high - low))
+    # A single wide interval may leave the drawing; the ratios themselves must not.
+    widths = [point.high - point.low for point in raced if point.low is not None and point.high is not None]
+    room = 0.6 * median(widths or [0.0])
+    low, high = min(low, max(min(ends), low - room)), max(high, min(max(ends), high + room))
     bound = raced[-1].bound
     shown_bound = bound is not None and len(bounds) == 1 and low - (high - low) < bound < high + (high - low)
     if shown_bound and bound is not None:

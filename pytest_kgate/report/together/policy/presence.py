@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from pytest_kgate.report import format as text
+from pytest_kgate.report.record.verdicts import VERDICTS
 from pytest_kgate.report.rows import quantile_name
 from pytest_kgate.report.together.policy.findings import Finding
 from pytest_kgate.report.together.policy.findings import Reading
@@ -24,7 +25,7 @@ _DAY = 86400.0
 
 
 def expected(line: int, values: Mapping[str, Any], records: Sequence[Record]) -> Finding:
-    """The finding of a rule on this line: whether so many tests of that name have demanded what they must."""
+    """The finding of a rule on this line: whether so many tests of that name pass, and demand what they must."""
     pattern, least = str(values["test"]), values["at_least"]
     met = [record for record in records if _matches(pattern, record["test"])]
     readings = [_demands(values, record) for record in met]
@@ -43,7 +44,7 @@ def _in_words(values: Mapping[str, Any]) -> str:
     parts = []
     if "bound" in values:
         name = quantile_name(values["quantile"])
-        parts.append(f"{f'{name} ' if name else ''}ratio demanded below {values['bound']:g} or less")
+        parts.append(f"{f'{name} ' if name else ''}bound {values['bound']:g} or stricter")
     if "atol" in values:
         parts.append(f"tolerance {values['atol']:g} or less")
     return f" with {', '.join(parts)}" if parts else ""
@@ -62,6 +63,8 @@ def _demands(values: Mapping[str, Any], record: Record) -> Reading:
         check = record["correctness"]
         if check is None or check.get("default_tolerance") or check["rtol"] > 0 or check["atol"] > values["atol"]:
             missing.append(f"its tolerance is {check['atol']:g}" if check is not None else "it was not checked")
+    if not VERDICTS[record["verdict"]].passes:
+        missing.append(f"it is {record['verdict']}")
     said = "; ".join(missing) or f"demanded as expected, {record['verdict']}"
     return Reading(record["problem"]["name"], record["test"], not missing, said)
 

@@ -140,6 +140,15 @@ def test_drawing_shows_the_step_its_dates_and_latencies_of_each_card_apart(width
     assert any(word.startswith("^^") and word.endswith("__") for word in line.split())  # it was slower at first
 
 
+def test_single_gates_are_drawn_with_and_without_an_interval() -> None:
+    wide = dataclasses.replace(point(0, 0.671, noise=0.0), low=0.3, high=1.4)
+    (one,) = series_of([wide])
+    assert sum("|" in line[9:] for line in chart(one, 80)[2:13]) > 8
+    (bare,) = series_of([dataclasses.replace(wide, low=None, high=None, bound=None, commit=None)])
+    assert "  latest  0.671 at no commit, PASS" in chart(bare, 80)
+    assert overview([bare], 80)[1].split()[-3:] == ["-", "0.671", "PASS"]
+
+
 def test_levels_are_advice_where_there_is_a_step_and_none_where_there_is_noise() -> None:
     pytest.importorskip("ruptures", reason="the extra `history` is not installed")
     step = [point(number, 0.655 if number < 30 else 0.612) for number in range(50)]
