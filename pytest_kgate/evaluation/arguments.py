@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from typing import Any
 
 from pytest_kgate.bench.request import Settings
 from pytest_kgate.errors import UsageError
+from pytest_kgate.errors import hint
 from pytest_kgate.problems.problem import Problem
+from pytest_kgate.profile.resources.limits import RESOURCES
+from pytest_kgate.profile.resources.limits import ResourceLimit
+from pytest_kgate.profile.resources.limits import limit
+from pytest_kgate.statistics.gates import LARGEST_SHARE
 
 if TYPE_CHECKING:
     from pytest_kgate.evaluation.options.options import Options
@@ -36,6 +42,30 @@ def positive(caller: str, name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
         raise UsageError(f"{caller}({name}=...) cannot be {value!r}.", "It takes a positive number.")
     return float(value)
+
+
+def share(caller: str, name: str, value: Any) -> float:
+    """The value of an argument that takes a share of the roofline; raises `UsageError` for others."""
+    found = positive(caller, name, value)
+    if found > LARGEST_SHARE:
+        raise UsageError(f"{caller}({name}=...) cannot be {value!r}.", "It takes a share of the roofline, such as 0.8.")
+    return found
+
+
+def limits_of(caller: str, wanted: Mapping[str, float | str]) -> list[ResourceLimit]:
+    """What an argument like the `resources` marker limits; raises `UsageError` for what it does not know."""
+    if not isinstance(wanted, Mapping):
+        raise UsageError(f"{caller}(resources=...) cannot be {wanted!r}.", 'Write resources={"registers": 72}, say.')
+    unknown = next((name for name in wanted if name not in RESOURCES), None)
+    if unknown is not None:
+        raise UsageError(
+            f"{caller}(resources=...) knows no resource {unknown!r}.{hint(unknown, RESOURCES)}",
+            f"There are {', '.join(RESOURCES)}.",
+        )
+    try:
+        return [limit(name, value) for name, value in wanted.items()]
+    except ValueError as error:
+        raise UsageError(f"{caller}(resources=...): {error}.", 'Write resources={"registers": 72}, say.') from None
 
 
 def without_judging(options: Options) -> Options:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
@@ -10,8 +11,10 @@ from typing import Any
 from pytest_kgate.bench import call
 from pytest_kgate.bench.request import Request
 from pytest_kgate.evaluation.arguments import demand_problem
+from pytest_kgate.evaluation.arguments import limits_of
 from pytest_kgate.evaluation.arguments import positive
 from pytest_kgate.evaluation.arguments import settings_of
+from pytest_kgate.evaluation.arguments import share
 from pytest_kgate.evaluation.candidates import Unusable
 from pytest_kgate.evaluation.candidates import candidate_named
 from pytest_kgate.evaluation.judge import judge
@@ -19,8 +22,11 @@ from pytest_kgate.evaluation.judge import say_stuck
 from pytest_kgate.evaluation.judged import Judged
 from pytest_kgate.evaluation.options.override import from_environment
 from pytest_kgate.evaluation.options.override import override
+from pytest_kgate.profile.resources.judge import judge_resources
+from pytest_kgate.report.record.verdicts import with_limits
 from pytest_kgate.statistics.gates import ErrorGate
 from pytest_kgate.statistics.gates import SpeedGate
+from pytest_kgate.statistics.gates import SpeedOfLightGate
 
 if TYPE_CHECKING:
     from pytest_kgate.device.protocol import Device
@@ -28,7 +34,7 @@ if TYPE_CHECKING:
 
 OPTIONS = (
     *("device", "timer", "cache", "budget", "seed", "weak", "rule", "isolate", "timeout"),
-    *("foreign_load", "integrity", "clean", "arch", "debug"),
+    *("foreign_load", "integrity", "clean", "arch", "debug", "percentile"),
 )
 """Those that a call may set; an environment variable (`KGATE_BUDGET`) sets one that it does not."""
 
@@ -39,6 +45,9 @@ def evaluate(
     speedup: float | None = 0.95,
     *,
     allclose: float | None = None,
+    speed_of_light: float | None = None,
+    resources: Mapping[str, float | str] | None = None,
+    percentile: float | None = None,
     device: str | Device | None = None,
     name: str | None = None,
     check: bool = True,
@@ -70,6 +79,9 @@ def evaluate(
         problem: What it computes, with the reference that it races against and the exact answer.
         speedup: Bound of candidate latency / reference latency; None to check its answers only.
         allclose: Absolute tolerance; None for one that follows from the reference's own error.
+        speed_of_light: Share of the device's measured roofline that the candidate must attain: 0.8.
+        resources: Limits on what each of its kernels takes, as the marker's: {"registers": 72, "spills": 0}.
+        percentile: The race goes on until both arms' latency has an interval at it: 0.99.
         device: "auto", "host", "cuda", "cuda:1", or a device of your own.
         name: The candidate's, in tables; None for its own.
         check: Whether a wrong answer ends the call where no tolerance is named; else it is raced all the same.
@@ -99,12 +111,16 @@ def evaluate(
         "clean": clean,
         "arch": arch,
         "debug": debug,
+        "percentile": percentile,
         "device": device if isinstance(device, str) else None,
     }
     given = {option: value for option, value in given.items() if value is not None}
     options = override(from_environment(OPTIONS), "evaluate", allowed=OPTIONS, **given)
     speed = () if speedup is None else (SpeedGate(positive("evaluate", "speedup", speedup), rule=options.rule),)
     error = None if allclose is None else ErrorGate(positive("evaluate", "allclose", allclose))
+    light = None if speed_of_light is None else SpeedOfLightGate(share("evaluate", "speed_of_light", speed_of_light))
+    limits = limits_of("evaluate", resources or {})
+    races = bool(speed or light or percentile)
     own_state = judge()
     with own_state.alone():
         if device is None or isinstance(device, str):
@@ -120,7 +136,8 @@ def evaluate(
             problem=problem,
             speed=speed,
             error=error,
-            settings=settings_of(options, until="check" if speedup is None else "time"),
+            light=light,
+            settings=settings_of(options, until="time" if races else "check"),
             name=name,
             check=check,
             precision=precision,
@@ -131,4 +148,7 @@ def evaluate(
         outcome = call.run(
             request, device, own_state.picker, own_state.environment, say_stuck, None, say, say, None, own_state.room
         )
-    return Judged(outcome.record)
+        record = outcome.record
+        if limits:
+            record = with_limits(record, judge_resources(request, device, limits, record, say_stuck, say))
+    return Judged(record)

@@ -53,6 +53,10 @@ class SpeedGate:
         return replace(self, confidence=1 - (1 - self.confidence) / 2**halvings)
 
 
+LARGEST_SHARE = 1.5
+"""Of the measured roofline that can be demanded: the best kernel may do somewhat better than what was measured by."""
+
+
 @dataclass(frozen=True)
 class SpeedOfLightGate:
     """`@pytest.mark.speed_of_light(bound)`: measured roofline's floor / candidate latency must be at least `bound`."""

@@ -65,6 +65,19 @@ def test_verdict_is_in_the_record_and_nothing_is_printed(capfd, candidate, ratio
     assert "".join(capfd.readouterr()) == ""
 
 
+def test_limits_are_judged_beside_the_ratio_and_percentiles_without_one():
+    record = evaluate(good, RELU, device=device(), speed_of_light=0.5, resources={"registers": 72, "spills": "<= 0"})
+    assert [gate["verdict"] for gate in record["gates"]] == ["PASS"]
+    assert [one["name"] for one in record["limits"]] == ["speed_of_light", "registers", "spills"]
+    assert "says neither its FLOPs nor its bytes" in record["limits"][0]["reason"]
+    assert "not compiled here, and no GPU runs it" in record["limits"][1]["reason"]
+    assert record["verdict"] == "NOT MEASURED"
+    demand_valid(json.loads(json.dumps(document([record]))))
+    only = evaluate(good, RELU, None, device=device(), percentile=0.75)
+    assert only["verdict"] == "MEASURED"
+    assert 0.75 in [one["quantile"] for one in only["timing"]["candidate"]["percentiles"]]
+
+
 def test_attention_is_judged_without_the_fixture():
     problem = sdpa_problem(Shape(1, 2, 32, 16), "float32", backend="math")
     assert evaluate(torch.nn.functional.scaled_dot_product_attention, problem, device=device()).passed
@@ -96,6 +109,11 @@ def test_named_candidates_are_functions_and_sources(tmp_path, monkeypatch):
         ((RELU, good), {}, UsageError, "evaluate was given the problem first"),
         ((good, torch.relu), {}, UsageError, "evaluate takes a Problem"),
         ((good, RELU, 0.0), {}, UsageError, r"evaluate\(speedup=...\) cannot be 0.0"),
+        ((good, RELU), {"speed_of_light": 2}, UsageError, "It takes a share of the roofline"),
+        ((good, RELU), {"resources": {"register": 1}}, UsageError, "no resource 'register'. Did you mean 'registers'"),
+        ((good, RELU), {"resources": {"registers": ">= 3"}}, UsageError, "registers is an upper limit"),
+        ((good, RELU), {"resources": 72}, UsageError, "cannot be 72"),
+        ((good, RELU), {"percentile": 0.9, "isolate": True}, UsageError, "cannot go with isolate"),
         ((good, RELU), {"budget": -1}, UsageError, r"budget \(evaluate\) cannot be -1"),
         ((good, RELU), {"timer": "wall", "cache": "cold"}, UsageError, "only a GPU's L2 cache"),
         (("nowhere.py:f", RELU), {"device": "host"}, UsageError, "There is no file nowhere.py"),

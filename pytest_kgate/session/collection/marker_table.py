@@ -84,11 +84,12 @@ def speedup(bound: object, *, quantile: object = 0.5, confidence: object = 0.95)
 
 
 def speed_of_light(bound: object, *, confidence: object = 0.95) -> SpeedOfLightGate:
+    from pytest_kgate.statistics.gates import LARGEST_SHARE
     from pytest_kgate.statistics.gates import SpeedOfLightGate
 
-    share = "a share of the roofline, above 0 and at most 1.5 (0.8 is 80 %)"
+    share = f"a share of the roofline, above 0 and at most {LARGEST_SHARE:g} (0.8 is 80 %)"
     return SpeedOfLightGate(
-        bound=_number("bound", bound, share, above=0.0, below=math.nextafter(1.5, 2.0)),
+        bound=_number("bound", bound, share, above=0.0, below=math.nextafter(LARGEST_SHARE, 2.0)),
         confidence=_number("confidence", confidence, "a number between 0.5 and 1", above=0.5, below=1.0),
     )
 
