@@ -14,6 +14,7 @@ from pytest_kgate.search.journal.file import read
 from pytest_kgate.search.journal.history import History
 from pytest_kgate.search.policy.trial import Trial
 from pytest_kgate.search.verbs import arguments
+from pytest_kgate.search.verbs.tree import tree
 from pytest_kgate.system import json_file
 
 _NO_CHAMPION = 1
@@ -28,6 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     arguments.add_journal(parser)
     parser.add_argument("--most", type=arguments.count, default=10, help="candidates to show; default: %(default)s")
+    parser.add_argument(
+        "--tree", action="store_true", help="show the elites with their ancestors, what changed, and what it gave"
+    )
     arguments.add_width(parser)
     parser.add_argument(
         "--t4", type=Path, metavar="FILE", help="write all outcomes to FILE in T4, the format that autotuners share"
@@ -38,7 +42,10 @@ def run(options: argparse.Namespace) -> int:
     """Read the journal, which a search may be writing; returns 0 or 1."""
     events = read(options.journal)
     history = History.of(events)
-    print("\n".join(board(history, arguments.width_of(options), arguments.colored(), options.most)))
+    width = arguments.width_of(options)
+    print("\n".join(board(history, width, arguments.colored(), options.most)))
+    if options.tree:
+        print("\n".join(["", *tree(history, options.journal, width)]))
     if options.t4 is not None:
         json_file.save(options.t4, json.dumps(t4.document(_timed(events, history)), indent=1, allow_nan=False) + "\n")
     return 0 if history.champion else _NO_CHAMPION

@@ -36,6 +36,7 @@ from pytest_kgate.search.running.subject import environment_of
 from pytest_kgate.search.space.configuration import Configuration
 from pytest_kgate.search.space.device_facts import device_facts
 from pytest_kgate.search.verbs import arguments
+from pytest_kgate.search.verbs.tree import tree
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -104,6 +105,8 @@ def run(options: argparse.Namespace, budget: Budget) -> int:
     finally:
         pool.close()
     print("\n".join(_lines(found, replies)))
+    if options.tree:
+        print("\n".join(["", *tree(journal.history, options.journal, arguments.width_of(options))]))
     return 130 if found.stopped == INTERRUPTED else 0 if found.champion is not None else 1
 
 

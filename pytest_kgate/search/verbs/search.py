@@ -36,6 +36,7 @@ from pytest_kgate.search.strategies.choice import parts
 from pytest_kgate.search.strategies.choice import strategy
 from pytest_kgate.search.verbs import arguments
 from pytest_kgate.search.verbs import provided
+from pytest_kgate.search.verbs.tree import tree
 
 if TYPE_CHECKING:
     from pytest_kgate.search.running.executors.pool import Pool
@@ -91,6 +92,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--journal", type=Path, default=Path("search.jsonl"), metavar="FILE", help="what it did; default: %(default)s"
     )
     parser.add_argument("--resume", action="store_true", help="go on with the search of the journal")
+    parser.add_argument("--tree", action="store_true", help="show the elites with their ancestors at its end")
     parser.add_argument("--executor", default="local", metavar="SPEC", help=f"{HELP}; default: %(default)s")
     parser.add_argument(
         "--jobs", type=arguments.count, metavar="N", help="candidates at a time, each on a GPU of its own; default: 1"
@@ -209,6 +211,8 @@ def _beginning(subject: Subject, name: str, seed: int, budget: Budget) -> str:
 
 def _shown(options: argparse.Namespace, subject: Subject, journal: Journal, result: Result) -> int:
     print("\n".join(board(journal.history, arguments.width_of(options), arguments.colored())))
+    if options.tree:
+        print("\n".join(["", *tree(journal.history, options.journal, arguments.width_of(options))]))
     if result.champion is not None:
         file = subject.root / FILE_NAME
         record_champion(file, subject.champion(result.champion, options.journal.absolute()))
