@@ -17,6 +17,7 @@ from packaging.utils import canonicalize_name
 NOT_REQUIRED = {
     "cheat": "a file that `kgate integrity` writes",
     "cuda": "comes with PyTorch's CUDA builds, in the version that fits their CUDA",
+    "markupsafe": "comes with Jinja2, whose text it is",
     "triton": "comes with PyTorch, where it can run; PyTorch's version decides which",
 }
 """Imported where it is found, and why no requirement brings it."""

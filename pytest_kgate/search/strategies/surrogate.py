@@ -30,7 +30,7 @@ _NOISES = (1e-3, 1e-2, 1e-1, 0.5)
 """Variance of what knobs don't explain, as a share of the whole."""
 
 _JITTER = 1e-9
-"""On variances, against the rounding of float64."""
+"""Against the rounding of float64: the least variance, and the least difference that counts."""
 
 _MOST_KNOWN = 300
 """Candidates that a prediction rests on, the best of them: its cost grows with their third power."""
@@ -75,7 +75,8 @@ class Surrogate:
             deviation = np.sqrt(np.maximum(covariance.diagonal(), _JITTER))
             worth = _expected_improvement(least - mean, deviation) * chance
             worth[chosen] = -1.0
-            place = int(np.argmax(worth))
+            # Of what is equal but for rounding the first: another machine that goes on with a search chooses the same.
+            place = int(np.argmax(np.round(worth / max(worth.max(), _JITTER), 9)))
             chosen.append(place)
             least = min(least, float(mean[place]))
             column = covariance[:, place].copy()
@@ -105,14 +106,14 @@ class Surrogate:
                 before = self._weights[knob]
                 self._weights[knob] = min(max(before * factor, _WEIGHTS[0]), _WEIGHTS[1])
                 now = self._unlikeliness(distances, standard)
-                if now < best:
+                if now < best - _JITTER:
                     best = now
                 else:
                     self._weights[knob] = before
         for noise in _NOISES:
             before_noise, self._noise = self._noise, noise
             now = self._unlikeliness(distances, standard)
-            if now < best:
+            if now < best - _JITTER:
                 best = now
             else:
                 self._noise = before_noise
