@@ -14,6 +14,7 @@ from pytest_kgate.search.journal.file import read
 from pytest_kgate.search.journal.history import History
 from pytest_kgate.search.policy.trial import Trial
 from pytest_kgate.search.verbs import arguments
+from pytest_kgate.search.verbs.page import write_page
 from pytest_kgate.search.verbs.tree import tree
 from pytest_kgate.system import json_file
 
@@ -32,6 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tree", action="store_true", help="show the elites with their ancestors, what changed, and what it gave"
     )
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write the search as a page that needs no network")
+    parser.add_argument("--records", type=Path, metavar="FILE", help="records (--kgate-json) to show on the page, too")
     arguments.add_width(parser)
     parser.add_argument(
         "--t4", type=Path, metavar="FILE", help="write all outcomes to FILE in T4, the format that autotuners share"
@@ -46,6 +49,8 @@ def run(options: argparse.Namespace) -> int:
     print("\n".join(board(history, width, arguments.colored(), options.most)))
     if options.tree:
         print("\n".join(["", *tree(history, options.journal, width)]))
+    if options.html is not None:
+        write_page(options.html, history, options.journal, options.records)
     if options.t4 is not None:
         json_file.save(options.t4, json.dumps(t4.document(_timed(events, history)), indent=1, allow_nan=False) + "\n")
     return 0 if history.champion else _NO_CHAMPION

@@ -33,6 +33,7 @@ from pytest_kgate.report.together.history.series import series_of
 if TYPE_CHECKING:
     import jinja2
 
+    from pytest_kgate.report.page.html.figures.figure import Figure
     from pytest_kgate.report.record.record import Record
     from pytest_kgate.report.together.history.point import Point
 
@@ -54,11 +55,15 @@ _PLAIN_BYTES = 700_000
 
 
 def page(
-    records: Sequence[Record], sources: Sequence[str], notes: Sequence[str] = (), history: Sequence[Point] = ()
+    records: Sequence[Record],
+    sources: Sequence[str],
+    notes: Sequence[str] = (),
+    history: Sequence[Point] = (),
+    search: Sequence[Figure] = (),
 ) -> str:
     """The page. `sources` names the file of each record; `notes` are sentences about the whole session.
 
-    Gates that `history` has of earlier sessions are drawn over time.
+    Gates that `history` has of earlier sessions are drawn over time. `search` are figures of a search for kernels.
     """
     names = list(dict.fromkeys(sources))
     shown = _in_full(records)
@@ -89,6 +94,7 @@ def page(
         counts=_counts(records),
         conditions=conditions_of(records),
         notes=notes,
+        search="".join(str(_figure_macro()(one)) for one in search),
         names=names,
         forest=forest(records, rows, sources),
         heatmap=heatmap(records, rows),
