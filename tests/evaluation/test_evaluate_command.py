@@ -245,19 +245,26 @@ def test_answer_goes_to_a_file_and_is_told_in_words(evaluate, folder, capfd):
 
 def test_program_that_is_killed_leaves_no_candidate_behind(folder):
     program = [sys.executable, "-m", "pytest_kgate.cli", "evaluate", "made.py:forever", "--test", "test_it.py::test_it"]
+    program += ["--json", "-"]
     signals = {"TERM": signal.SIGTERM, "KILL": signal.SIGKILL}
     with guard_process():
         started = {}
         for name in signals:
             (folder / f"locks of {name}").mkdir()  # neither waits for the other
             more = {"WHO": name, "KGATE_LOCK_DIR": str(folder / f"locks of {name}")}
-            started[name] = subprocess.Popen(program, env={**os.environ, **more}, stderr=subprocess.DEVNULL)
+            pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+            started[name] = subprocess.Popen(program, env={**os.environ, **more}, **pipes)
         for name, process in started.items():
             while not (folder / name).is_file():
                 assert process.poll() is None
                 time.sleep(0.02)
             process.send_signal(signals[name])
-            assert process.wait(10) in (143, -signal.SIGKILL)
+            said, _ = process.communicate(timeout=10)
+            assert process.returncode in (143, -signal.SIGKILL)
+            if name == "TERM":  # whoever reads the answer gets one
+                answer = json.loads(said)
+                assert answer["verdict"] == "MISUSE"
+                assert "ended by a signal (SIGTERM)" in answer["feedback"]
         candidates = {int((folder / name).read_text()) for name in signals}
         end = time.monotonic() + 10
         while any(pid in candidates and fields[0] != "Z" for pid, fields in procfs.processes()):

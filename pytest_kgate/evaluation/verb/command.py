@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import signal
 import sys
@@ -87,6 +88,16 @@ def run(options: argparse.Namespace) -> int:
         answer = _answer(options)
     except KgateError as error:
         answer = misuse(f"{error.what}\n{error.todo}".rstrip())
+    except SystemExit:
+        with contextlib.suppress(OSError):  # whoever reads it may have gone
+            _tell(misuse("It was ended by a signal (SIGTERM), and judged nothing."), options)
+            sys.stdout.flush()
+        raise
+    _tell(answer, options)
+    return exit_status(answer)
+
+
+def _tell(answer: Evaluation, options: argparse.Namespace) -> None:
     text = json.dumps(plain(answer), allow_nan=False)
     if options.json == "-":
         print(text)
@@ -94,7 +105,6 @@ def run(options: argparse.Namespace) -> int:
         if options.json is not None:
             json_file.save(Path(options.json), text + "\n")
         print(f"{answer['verdict']}, score {answer['score']:.3g}\n{answer['feedback']}")
-    return exit_status(answer)
 
 
 def _end(*_: object) -> NoReturn:

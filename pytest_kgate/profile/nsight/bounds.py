@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -101,7 +102,12 @@ def read_bounds(*tables: object, **bounds: object) -> tuple[Bound, ...]:
     demands += bounds.items()
     if not demands:
         raise UsageError("No metric is demanded.", 'Write metrics(tensor=">= 60 %"), say; `kgate metrics` lists them.')
-    return tuple(read_bound(name, text) for name, text in demands)
+    found = tuple(read_bound(name, text) for name, text in demands)
+    senses = Counter((one.metric, one.sense) for one in found)
+    twice = next(((name, sense) for (name, sense), count in senses.items() if count > 1), None)
+    if twice is not None:
+        raise UsageError(f"{twice[0]} is demanded twice to be {twice[1]} something.", "Leave one of the two out.")
+    return found
 
 
 def read_bound(name: object, text: object) -> Bound:

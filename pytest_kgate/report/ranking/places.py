@@ -14,6 +14,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pytest_kgate.statistics.intervals.geometric_mean import mean_of_logs
 from pytest_kgate.statistics.intervals.welch import welch_freedom
 
 CONFIDENCE = 0.95
@@ -60,9 +61,8 @@ class Estimate:
 
 def mean_of(estimates: Sequence[Estimate]) -> Estimate:
     """Of the geometric mean of independent speedups."""
-    variances = [one.se**2 for one in estimates]
-    mean = math.fsum(one.mean for one in estimates) / len(estimates)
-    return Estimate(mean, math.sqrt(math.fsum(variances)) / len(estimates), _freedom(estimates))
+    mean, se = mean_of_logs([one.mean for one in estimates], [one.se for one in estimates])
+    return Estimate(mean, se, _freedom(estimates))
 
 
 def surely_faster(one: Estimate, other: Estimate, comparisons: int = 1, confidence: float = CONFIDENCE) -> bool:

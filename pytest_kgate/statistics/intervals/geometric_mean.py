@@ -8,6 +8,16 @@ from collections.abc import Sequence
 from pytest_kgate.statistics.estimates import Interval
 
 
+def mean_of_logs(logs: Sequence[float], errors: Sequence[float]) -> tuple[float, float]:
+    """The mean of independent logarithms, and its error: theirs add up in squares.
+
+    Raises ValueError where there are none.
+    """
+    if not logs:
+        raise ValueError("no logarithms have no mean")
+    return math.fsum(logs) / len(logs), math.sqrt(math.fsum(one**2 for one in errors)) / len(logs)
+
+
 def geometric_mean(ratios: Sequence[Interval]) -> Interval:
     """The geometric mean, at the largest confidence that all its ratios have.
 
@@ -17,13 +27,8 @@ def geometric_mean(ratios: Sequence[Interval]) -> Interval:
 
     Raises ValueError where there are no ratios.
     """
-    if not ratios:
-        raise ValueError("no ratios have no mean")
-    count = len(ratios)
-    mean = math.fsum(math.log(one.estimate) for one in ratios) / count
-    below, above = (
-        math.sqrt(math.fsum(math.log(end / middle) ** 2 for end, middle in ends)) / count
-        for ends in ([(one.low, one.estimate) for one in ratios], [(one.high, one.estimate) for one in ratios])
-    )
+    logs = [math.log(one.estimate) for one in ratios]
+    mean, below = mean_of_logs(logs, [math.log(one.estimate / one.low) for one in ratios])
+    _, above = mean_of_logs(logs, [math.log(one.high / one.estimate) for one in ratios])
     confidence = min(one.confidence for one in ratios)
     return Interval.of_logs(mean - below, mean, mean + above, confidence, "geometric-mean")

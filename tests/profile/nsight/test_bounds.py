@@ -76,6 +76,9 @@ def test_a_marker_that_demands_nothing_is_refused() -> None:
         read_bounds()
     with pytest.raises(UsageError, match="'tensor' is no demand on a metric"):
         read_bounds("tensor")
+    with pytest.raises(UsageError, match="tensor is demanded twice to be >= something"):
+        read_bounds({"tensor": ">= 60 %"}, tensor=">= 50 %")
+    assert len(read_bounds({"tensor": "<= 90 %", "dram": "<= 20 %"}, tensor=">= 50 %", dram="<= 1.2x")) == 3 + 1
 
 
 def test_times_the_problems_bytes_needs_a_problem_that_says_how_many() -> None:

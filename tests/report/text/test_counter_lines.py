@@ -9,11 +9,11 @@ def arm(**values):
     return {"launches": [], "launch_count": 1, "metrics": {name: {"value": value} for name, value in values.items()}}
 
 
-def record(test, candidate, reference, finding="tensor-bound"):
+def record(test, candidate, reference, finding="tensor-bound", reason=""):
     return {
         "test": test,
         "call": 0,
-        "counters": {"candidate": candidate, "reference": reference},
+        "counters": {"candidate": candidate, "reference": reference, "reason": reason},
         "insights": [{"name": finding}] if finding else [],
     }
 
@@ -38,5 +38,8 @@ def test_long_names_keep_their_end():
     assert max(map(len, lines[:2])) <= 100
 
 
-def test_nothing_is_said_where_nothing_was_counted():
-    assert counter_lines([record("t", None, None)], 100) == []
+def test_why_nothing_was_counted_is_told_in_a_line():
+    none = [record(test, None, None, reason="the host has no counters that ncu reads") for test in ("a", "b")]
+    assert counter_lines(none, 100) == ["no counters: the host has no counters that ncu reads (in 2 tests)"]
+    assert max(map(len, counter_lines(none, 60))) <= 60
+    assert counter_lines([], 100) == []

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+from pytest_kgate.report import format as text
 
 if TYPE_CHECKING:
     from pytest_kgate.report.record.facts.counters import ArmCounters
@@ -17,10 +21,12 @@ _LEAST_NAME = 12
 
 
 def counter_lines(records: Sequence[Record], width: int) -> list[str]:
-    """The table; empty where nothing was counted. Each cell is the candidate's value, then the reference's."""
+    """The table; where nothing was counted, why. Each cell is the candidate's value, then the reference's."""
     counted = [record for record in records if "counters" in record and record["counters"]["candidate"] is not None]
     if not counted:
-        return []
+        reasons = Counter(record["counters"]["reason"] for record in records if "counters" in record)
+        lines = [f"no counters: {reason} (in {text.counted(count, 'test')})" for reason, count in reasons.items()]
+        return [part for one in lines for part in textwrap.wrap(one, width, break_on_hyphens=False)]
     names = [_name(record) for record in counted]
     room = max(_LEAST_NAME, width - 2 - len(_SHARES) * (_CELL + 2) - max(map(len, map(_finding, counted))))
     widest = min(max(map(len, (*names, "counters, %"))), room)
