@@ -15,7 +15,6 @@ from pytest_kgate.search.policy.trial import Confirmation
 from pytest_kgate.search.policy.trial import Trial
 from pytest_kgate.search.running.builds.foresee import Build
 from pytest_kgate.search.running.builds.foresee import foresee
-from pytest_kgate.search.running.groups import MOST
 from pytest_kgate.search.running.groups import Groups
 from pytest_kgate.search.running.reading.confirmed import confirmation_of
 from pytest_kgate.search.running.reading.outcome import resources_of
@@ -52,11 +51,12 @@ class ChildEvaluator:
         ahead: BuildsAhead,
         seen: Seen,
         *,
-        names: Sequence[str],
+        names: Sequence[str] = (),
         quiet: bool,
         spill_bytes: int = 0,
     ) -> None:
-        """`names` are those of the tests' calls; what is raced together is named by them.
+        """`names` are those of the tests' calls, by which candidates that share a process are told apart; without them
+        each is screened in a process of its own.
 
         `quiet`: nothing is built beside any race, since it runs on the cores that build.
 
@@ -72,7 +72,7 @@ class ChildEvaluator:
         self._lock = threading.Lock()
         self._waited = 0.0
         self._names = tuple(names)
-        self._groups = Groups(max(1, MOST // pool.jobs))
+        self._groups = Groups(pool.jobs, together=bool(names))
 
     @property
     def waited_seconds(self) -> float:

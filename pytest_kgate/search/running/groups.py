@@ -22,8 +22,14 @@ MOST = 8
 class Groups:
     """Candidates that were announced, and trials of those that were evaluated ahead of their turn. Thread-safe."""
 
-    def __init__(self, most: int = MOST) -> None:
-        self._most = most
+    def __init__(self, jobs: int = 1, *, together: bool = True) -> None:
+        """`jobs` is how many groups are evaluated at a time: each must leave candidates to the others.
+
+        Not `together`: each candidate is a group.
+        """
+        self._jobs = jobs
+        self._most = MOST if together else 1
+        self._active = 0
         self._announced: dict[Configuration, None] = {}
         self._taken: dict[tuple[Configuration, int], Future[Trial | None]] = {}
         self._lock = threading.Lock()
@@ -42,7 +48,10 @@ class Groups:
             if (configuration, rounds) in self._taken:
                 return None
             self._announced.pop(configuration, None)
-            group = [configuration, *list(self._announced)[: self._most - 1]]
+            # Who asks next, at the same time, begins a group with the next one: so every second one, where two ask.
+            stride = max(1, self._jobs - self._active)
+            group = [configuration, *list(self._announced)[stride - 1 :: stride][: self._most - 1]]
+            self._active += 1
             for one in group:
                 self._announced.pop(one, None)
                 self._taken[one, rounds] = Future()
@@ -54,6 +63,8 @@ class Groups:
 
     def give(self, group: Sequence[Configuration], rounds: int, trials: Sequence[Trial | None]) -> None:
         """What came of a group: None for one that is to be evaluated by itself."""
+        with self._lock:
+            self._active -= 1
         for one, trial in zip(group, trials, strict=True):
             self._taken[one, rounds].set_result(trial)
 

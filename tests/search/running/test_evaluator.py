@@ -19,6 +19,7 @@ from pytest_kgate.search.running.child.order import Answered
 from pytest_kgate.search.running.child.order import Order
 from pytest_kgate.search.running.evaluator import ChildEvaluator
 from pytest_kgate.search.running.evaluator import Seen
+from pytest_kgate.search.running.groups import Groups
 from pytest_kgate.search.running.judge import Judge
 from pytest_kgate.search.space.configuration import Configuration
 from pytest_kgate.search.space.space import Space
@@ -116,6 +117,20 @@ def test_what_does_not_end_well_beside_others_is_evaluated_by_itself(lost):
     search.build([one(1), one(2)])
     assert [search.screen(one(tile), 12).state for tile in (1, 2)] == ["raced", "raced"]
     assert pool.asked == ([[1, 2], [1], [2]] if lost.answer is None else [[1, 2], [2]])
+
+
+def test_who_asks_at_the_same_time_finds_candidates_left():
+    groups = Groups(2)
+    groups.announce([one(tile) for tile in TILES])
+    first = groups.take(one(1), 12)
+    second = groups.take(one(2), 12)
+    assert (first, second) == ([one(1), one(3), one(5)], [one(2), one(4), one(6)])
+    assert groups.take(one(3), 12) is None
+    groups.give(first, 12, [None] * 3)
+    assert groups.found(one(3), 12) is None
+    alone = Groups(together=False)
+    alone.announce([one(1), one(2)])
+    assert alone.take(one(1), 12) == [one(1)]
 
 
 def test_groups_that_take_too_long_are_dissolved():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import threading
 from concurrent.futures import BrokenExecutor
@@ -72,7 +71,7 @@ def test_child_without_an_answer_is_an_outcome_that_says_how_it_ended(child, scr
 
 
 def test_child_that_does_not_end_is_ended_with_all_it_has_started(child, tmp_path, monkeypatch):
-    monkeypatch.setattr(work_module, "_GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(work_module, "GRACE_SECONDS", 0.1)
     answered = work(child("trap '' TERM; sleep 600 & echo $! > pid; wait; wait; sleep 600"))
     assert (answered.answer, answered.killed) == (None, True)
     left = {pid for pid, fields in procfs.processes() if fields[0] != "Z"}
@@ -105,16 +104,22 @@ def test_each_place_of_the_pool_takes_a_gpu_of_its_own(child, tmp_path):
     assert pool.run(order).answer == GOOD
 
 
-def test_closed_pool_ends_what_runs(child, tmp_path):
-    order = child("mkfifo fifo 2>/dev/null; echo up > fifo; exec sleep 600")
-    os.mkfifo(tmp_path / "fifo")
-    pool, answers = LocalPool(), []
-    thread = threading.Thread(target=lambda: answers.append(pool.run(Order(order.arguments, order.folder, 300.0))))
-    thread.start()
-    (tmp_path / "fifo").read_text()  # it runs
+def test_closed_pool_ends_what_runs_and_begins_nothing_more(child, monkeypatch):
+    order, started, answers = child("exec sleep 600"), threading.Semaphore(0), []
+    add = LocalPool._add
+    monkeypatch.setattr(LocalPool, "_add", lambda pool, one: (add(pool, one), started.release()))
+    pool = LocalPool(2)
+    long = Order(order.arguments, order.folder, 300.0)
+    threads = [threading.Thread(target=lambda: answers.append(pool.run(long))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for _ in threads:
+        started.acquire()
     pool.close()
-    thread.join()
-    assert "SIGTERM" in answers[0].lost
+    for thread in threads:
+        thread.join()
+    assert ["SIGTERM" in answer.lost for answer in answers] == [True, True]
+    assert pool.run(order).lost == "The search has ended."
 
 
 class Losing(Executor):

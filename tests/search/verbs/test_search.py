@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,9 @@ import pytest
 
 from pytest_kgate import cli
 from pytest_kgate.integrity.isolation.process.judge.guard import children
+from pytest_kgate.search.journal.file import read
+from pytest_kgate.search.journal.history import History
+from pytest_kgate.search.running.executors.local import LocalPool
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="`kgate evaluate` needs Linux")
 
@@ -102,3 +108,61 @@ def test_search_that_makes_no_sense_says_why_before_the_first_candidate(folder, 
     assert cli.main(["search", test, *more]) == 2
     assert said in capfd.readouterr().err
     assert not (folder / "search.jsonl").exists()
+
+
+FIRST = {
+    "verdict": "MEASURED",
+    "passed": True,
+    "feedback": "",
+    "builds": [],
+    "searches": [
+        {"macro": {}, "micro": {"STAGES": [2, 3, 4, 5]}, "where": [], "facts": {}, "defaults": {}, "root": "."}
+    ],
+    "records": [
+        {
+            "test": "test_it.py::test_it",
+            "call": 0,
+            "asked": {"knobs": {"STAGES": {"value": 2, "source": "first value"}}},
+            "candidate": {"implementation": None, "flags": [], "arch": None, "resources": []},
+            "environment": {"device": "host", "cpu": {"model": "some CPU"}},
+        }
+    ],
+}
+"""What a run of the test up to its builds has told."""
+
+
+def test_interrupted_search_loses_nothing_and_leaves_nothing(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "first.json").write_text(json.dumps(FIRST))
+    program = tmp_path / "python"  # stands in for `kgate evaluate`: it hangs in the first candidate
+    program.write_text(
+        "#!/bin/sh\nfor last; do :; done\n"
+        'case "$*" in *--until=build*) cp first.json ${last#--json=} ;; *) exec sleep 600 ;; esac\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    before = children()
+
+    started = threading.Semaphore(0)
+    add = LocalPool._add
+
+    def added(pool: LocalPool, child: Any) -> None:
+        add(pool, child)
+        started.release()
+
+    monkeypatch.setattr(LocalPool, "_add", added)
+
+    def interrupt() -> None:
+        started.acquire()  # the one that has told what there is to search
+        started.acquire()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    assert cli.main(["search", "test_it.py::test_it", "--strategy=grid", "--seed=1"]) == 130
+    said = capfd.readouterr().out
+    assert "No candidate has been evaluated yet." in said
+    assert "--resume goes on" in said
+    assert children() <= before
+    history = History.of(read(tmp_path / "search.jsonl"))
+    assert (history.attempts and all(not one for one in history.attempts.values()), history.paid) == (True, [])
+    assert history.ended == "it was interrupted"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -28,7 +29,7 @@ from pytest_kgate.system.child_process import last_lines
 from pytest_kgate.system.child_process import parent_pipe
 from pytest_kgate.system.child_process import signal_all
 
-_GRACE_SECONDS = 20.0
+GRACE_SECONDS = 20.0
 """Time for the child to end what it has started, once its own limit is over or it was told to end."""
 
 _MOST_WAITING_SECONDS = 3600.0
@@ -111,24 +112,38 @@ def _run(
 
         # It ends by itself at the limit; this is for one that does not. Not wait(limit), which wakes up twenty times a
         # second beside whatever is timed.
-        alarm = threading.Timer(2 * order.limit_seconds + _GRACE_SECONDS, end)
-        kill = threading.Timer(2 * order.limit_seconds + 2 * _GRACE_SECONDS, signal_all, (child, signal.SIGKILL))
+        alarm = threading.Timer(2 * order.limit_seconds + GRACE_SECONDS, end)
+        kill = threading.Timer(2 * order.limit_seconds + 2 * GRACE_SECONDS, signal_all, (child, signal.SIGKILL))
         for timer in (alarm, kill):
             timer.daemon = True
             timer.start()
         try:
             if started is not None:
                 started(child)
-            status = child.wait()
+            status = _wait(child)
         finally:
             for timer in (alarm, kill):
                 timer.cancel()
             if child.poll() is None:
                 signal_all(child, signal.SIGTERM)
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    child.wait(_GRACE_SECONDS)
+                    child.wait(GRACE_SECONDS)
             signal_all(child, signal.SIGKILL)
     return status, too_long.is_set()
+
+
+def _wait(child: subprocess.Popen[bytes]) -> int:
+    """The exit status. Wakes up once a second, so that Ctrl-C is heard that came just before the wait."""
+    with contextlib.suppress(OSError):  # of systems that have no file for a process
+        ended = os.pidfd_open(child.pid)
+        try:
+            watch = select.poll()
+            watch.register(ended, select.POLLIN)
+            while not watch.poll(1000):
+                pass
+        finally:
+            os.close(ended)
+    return child.wait()
 
 
 def _why(status: int, killed: bool, said: str) -> str:

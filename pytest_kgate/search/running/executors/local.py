@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from pytest_kgate.search.running.child.order import Answered
 from pytest_kgate.search.running.child.order import Order
+from pytest_kgate.search.running.child.work import GRACE_SECONDS
 from pytest_kgate.search.running.child.work import work
 from pytest_kgate.system.child_process import signal_all
 
@@ -28,18 +29,27 @@ class LocalPool:
         for place in range(jobs):
             self._free.put(place)
         self._running: set[subprocess.Popen[bytes]] = set()
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
+        self._busy = 0
         self._closed = False
 
     def run(self, order: Order) -> Answered:
         """As `Pool.run`; begins once a place is free."""
         place = self._free.get()
+        with self._lock:
+            if self._closed:
+                self._free.put(place)
+                return Answered(None, "The search has ended.")
+            self._busy += 1
         try:
             if self.jobs > 1:
                 order = dataclasses.replace(order, environment=(*order.environment, (_WORKER, f"gw{place}")))
             with self._ended() as started:
                 return work(order, started)
         finally:
+            with self._lock:
+                self._busy -= 1
+                self._lock.notify_all()
             self._free.put(place)
 
     @contextlib.contextmanager
@@ -53,11 +63,13 @@ class LocalPool:
                 self._running -= started.children
 
     def close(self) -> None:
-        """As `Pool.close`."""
+        """As `Pool.close`; returns once they have ended."""
         with self._lock:
             self._closed = True
-            for child in self._running:
-                signal_all(child, signal.SIGTERM)
+            for number in (signal.SIGTERM, signal.SIGKILL):
+                for child in self._running:
+                    signal_all(child, number)
+                self._lock.wait_for(lambda: not self._busy, GRACE_SECONDS)
 
     def _add(self, child: subprocess.Popen[bytes]) -> None:
         with self._lock:
