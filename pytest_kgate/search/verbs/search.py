@@ -110,6 +110,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Search, show what came of it, and record the champion; returns 0, 1 or 130."""
+    parts(options.elites, options.without)  # raises where there is no such part, before anything is run
     if options.provider is not None:
         return provided.run(options, _budget(options))
     judge = Judge(options.test, str(Path.cwd()), tuple(options.pytest), options.time_limit)
@@ -141,7 +142,6 @@ def _journal(options: argparse.Namespace, subject: Subject) -> Journal:
         "without": options.without,
         "source": subject.source,
     }
-    parts(options.elites, options.without)  # says what it has no part of, before there is a journal
     head = Head(subject.test, name, seed, subject.space.written(), asked)
     journal = Journal.open(options.journal, head, subject.scope, resume=options.resume)
     before = journal.history.head

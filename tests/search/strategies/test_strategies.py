@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from scripted_search import raced
 
+from pytest_kgate import cli
 from pytest_kgate.errors import UsageError
 from pytest_kgate.search.policy.trial import Trial
 from pytest_kgate.search.space.configuration import Configuration
@@ -92,8 +93,11 @@ def test_each_part_of_evolve_can_be_switched_off() -> None:
             for one in asked.ask(8):
                 asked.tell(raced(one, _ratio(one)))
         assert not asked.exhausted
-    with pytest.raises(UsageError, match="no part luck"):
-        parts(4, ["model", "luck"])
+
+
+def test_a_part_that_there_is_not_is_told_before_anything_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["search", "test_mine.py::test_mine", "--without", "model,luck"]) == 2
+    assert "The strategy evolve has no part luck." in capsys.readouterr().err
 
 
 def test_the_model_finds_the_best_and_keeps_away_from_what_fails() -> None:
