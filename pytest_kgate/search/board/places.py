@@ -17,7 +17,6 @@ from pytest_kgate.search.policy.trial import Confirmation
 from pytest_kgate.search.policy.trial import Estimate
 from pytest_kgate.search.policy.trial import Trial
 from pytest_kgate.search.space.configuration import Configuration
-from pytest_kgate.statistics.intervals.student_t import p_below
 from pytest_kgate.statistics.intervals.welch import welch_freedom
 
 CONFIDENCE = 0.95
@@ -78,6 +77,8 @@ def places(
 
 def surely_faster(one: Estimate, other: Estimate) -> bool:
     """Whether the estimates tell that `one` is faster, at `CONFIDENCE`, as if they shared no noise."""
+    from pytest_kgate.statistics.intervals.student_t import p_below  # here, since every verb's --help would pay
+
     variances = [one.stderr**2, other.stderr**2]
     if not all(math.isfinite(value) for value in variances):
         return False

@@ -8,8 +8,6 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from scipy import special
-
 from pytest_kgate.report.format import counted
 from pytest_kgate.report.format import fixed_if_any
 from pytest_kgate.report.format import percent
@@ -53,6 +51,8 @@ def half_width(estimate: Estimate) -> float:
     """Of the ratio's interval at `CONFIDENCE`, as a fraction of the ratio; NaN where it is not known."""
     if not math.isfinite(estimate.stderr) or estimate.degrees <= 0:
         return math.nan
+    from scipy import special  # here, since every verb's --help would pay
+
     return math.expm1(-float(special.stdtrit(estimate.degrees, (1 - CONFIDENCE) / 2)) * estimate.stderr)
 
 

@@ -28,7 +28,6 @@ from pytest_kgate.search.policy.trial import Trial
 from pytest_kgate.search.space.configuration import Configuration
 from pytest_kgate.search.space.configuration import Value
 from pytest_kgate.search.space.space import Space
-from pytest_kgate.search.strategies.surrogate import Surrogate
 
 _TRIES = 50
 """At a variant that is allowed and was not proposed before."""
@@ -76,6 +75,8 @@ class Evolve:
     """Generations of candidates, each made of what the ones before have shown."""
 
     def __init__(self, space: Space, seed: int, parts: Parts | None = None) -> None:
+        from pytest_kgate.search.strategies.surrogate import Surrogate  # here, since every verb's --help would pay
+
         self._space = space
         self._rng = random.Random(seed)
         self._parts = parts or Parts()
