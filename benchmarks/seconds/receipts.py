@@ -55,11 +55,12 @@ def main() -> None:
         records = [_record(number, options.rounds, commit) for number in range(options.gates)]
         (root / "records.json").write_text(json.dumps(document(records)))
         _kgate(root, "sign", "records.json", "--key", str(root.parent / "key"))
-        took = [_timed(root) for _ in range(3)]
+        seconds, cpu = min(_timed(root) for _ in range(3))
         start = time.perf_counter()
         assert not [clause for record in records for clause in complaints(record)]
         again = time.perf_counter() - start
-    print(f"{options.gates} gates of {options.rounds} rounds: {min(took):.2f} s, of which judging again {again:.2f} s")
+    what = f"{options.gates} gates of {options.rounds} rounds"
+    print(f"{what}: {seconds:.2f} s, {cpu:.2f} s of CPU; judging again alone {again:.2f} s")
 
 
 def _record(number: int, rounds: int, commit: str) -> Any:
@@ -86,10 +87,12 @@ def _repository(root: Path, gates: int) -> str:
     return found.stdout.strip()
 
 
-def _timed(root: Path) -> float:
-    start = time.perf_counter()
+def _timed(root: Path) -> tuple[float, float]:
+    start, before = time.perf_counter(), os.times()
     _kgate(root, "verify", "records.json", "--signed", "--base", "main")
-    return time.perf_counter() - start
+    after = os.times()
+    cpu = after.children_user + after.children_system - before.children_user - before.children_system
+    return time.perf_counter() - start, cpu
 
 
 def _kgate(root: Path, *arguments: str) -> None:
@@ -101,8 +104,8 @@ def _kgate(root: Path, *arguments: str) -> None:
         capture_output=True,
         text=True,
     )
-    # Races of 96 rounds are left undecided: each is judged again as such, and fails the policy of nobody here.
-    assert done.returncode == 0, done.stdout + done.stderr
+    # Races of 96 rounds are left undecided: they are judged again all the same, and break the policy.
+    assert done.returncode == 0 or "all as recorded" in done.stdout, done.stdout + done.stderr
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -97,7 +98,9 @@ def _keygen(*arguments: str, given: bytes = b"", interactive: bool = False) -> s
         return subprocess.run(
             [program, *arguments],
             input=given,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            # On a terminal its user must see that a hardware key waits for a touch.
+            stderr=None if interactive and sys.stderr.isatty() else subprocess.PIPE,
             timeout=_SECONDS,
             env={**os.environ, **quiet, "LC_ALL": "C"},
             check=False,
@@ -107,6 +110,6 @@ def _keygen(*arguments: str, given: bytes = b"", interactive: bool = False) -> s
 
 
 def _said(run: subprocess.CompletedProcess[bytes]) -> str:
-    lines = (run.stderr or run.stdout).decode(errors="replace").strip().splitlines()
+    lines = (run.stderr or run.stdout or b"").decode(errors="replace").strip().splitlines()
     text = lines[-1] if lines else f"ssh-keygen ended with status {run.returncode}"
     return re.sub(r"[^\x20-\x7e]", "?", text).rstrip(".") + "."

@@ -182,12 +182,16 @@ def test_signature_must_be_of_this_file_in_this_namespace_by_someone_on_the_list
     assert project.verify(path)[0] == 0
     git(project.root, "stash", "-q", "--all")
     git(project.root, "switch", "-q", "main")
-    Path("kgate-allowed-signers").write_text("# nobody any more\n")
-    git(project.root, "commit", "-qam", "the signer left")
+    public = project.key.with_suffix(".pub").read_text()
+    for number, line in enumerate(("# nobody any more\n", f'gpu@lab valid-before="20200101" {public}')):
+        Path("kgate-allowed-signers").write_text(line)
+        git(project.root, "commit", "-qam", "the signer left")
+        git(project.root, "tag", f"left-{number}")
     git(project.root, "switch", "-q", "change")
     git(project.root, "stash", "pop", "-q")
-    status, said = project.verify(path)
-    assert (status, "by no allowed signer" in said) == (1, True)
+    for base in ("left-0", "left-1"):
+        status, said = project.verify(path, base=base)
+        assert (status, "by no allowed signer" in said or "no valid signature" in said) == (1, True)
 
 
 def test_agent_signs_with_a_key_whose_private_half_is_nowhere_on_disk(
