@@ -7,6 +7,7 @@ from pytest_kgate.search.board.places import places
 from pytest_kgate.search.board.table import MOST_SHOWN
 from pytest_kgate.search.board.table import PROVISIONAL
 from pytest_kgate.search.board.table import champion_lines
+from pytest_kgate.search.board.table import cost_line
 from pytest_kgate.search.board.table import lines_of
 from pytest_kgate.search.board.table import out_line
 from pytest_kgate.search.board.table import wrapped
@@ -33,7 +34,7 @@ def board(history: History, width: int, color: bool, most: int = MOST_SHOWN) -> 
     trials, found = history.trials(), places_of(history)
     tried = [one for several in history.confirmations.values() for one in several]
     lines = lines_of(found, width, color, most)
-    said = [out_line(trials)] if trials else ["No candidate has been evaluated yet."]
+    said = [f"{out_line(trials)} {cost_line(trials)}"] if trials else ["No candidate has been evaluated yet."]
     said += [PROVISIONAL] if found else []
     said += champion_lines(champion_of(history), tried, history.alpha_spent)
     return [*lines, *([""] if lines else []), *wrapped(said, width)]

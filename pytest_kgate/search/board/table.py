@@ -12,6 +12,7 @@ from pytest_kgate.report.format import counted
 from pytest_kgate.report.format import fixed_if_any
 from pytest_kgate.report.format import percent
 from pytest_kgate.report.format import ratio
+from pytest_kgate.report.format import seconds
 from pytest_kgate.report.text.render import table_lines
 from pytest_kgate.search.board.places import CONFIDENCE
 from pytest_kgate.search.board.places import Place
@@ -78,6 +79,13 @@ def out_line(trials: Sequence[Trial]) -> str:
     parts = [f"{counts[state]} {text}" for state, text in OUT.items() if counts[state]]
     raced = sum(trial.raced for trial in trials)
     return f"{raced} of {counted(len(trials), 'candidate')} raced{'; ' if parts else ''}{', '.join(parts)}."
+
+
+def cost_line(trials: Sequence[Trial]) -> str:
+    """What the search has spent, on compilers (of all cores together) and on the device."""
+    built = sum(trial.seconds.get("build", 0.0) for trial in trials)
+    device = sum(trial.seconds.get("check", 0.0) + trial.seconds.get("race", 0.0) for trial in trials)
+    return f"Builds took {seconds(built)}, checks and races {seconds(device)}."
 
 
 def champion_lines(champion: Confirmation | None, tried: Sequence[Confirmation], alpha_spent: float) -> list[str]:

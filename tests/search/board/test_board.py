@@ -10,6 +10,7 @@ import pytest
 from pytest_kgate.search.board import t4
 from pytest_kgate.search.board.places import places
 from pytest_kgate.search.board.table import champion_lines
+from pytest_kgate.search.board.table import cost_line
 from pytest_kgate.search.board.table import lines_of
 from pytest_kgate.search.board.table import out_line
 from pytest_kgate.search.policy.trial import Confirmation
@@ -71,6 +72,7 @@ def test_those_that_were_not_raced_are_counted_by_their_reason():
     trials = [raced(1, 0.9), *(Trial(configuration(2 + n), state, "no") for n, state in enumerate(states))]
     assert out_line(trials) == "1 of 4 candidates raced; 2 did not compile, 1 wrong."
     assert out_line(trials[:1]) == "1 of 1 candidate raced."
+    assert cost_line(trials) == "Builds took 4.00 s, checks and races 100 ms."
 
 
 def test_claim_and_its_price_are_told_and_so_is_why_there_is_none():
