@@ -111,7 +111,8 @@ class Progress:
             self._stream.flush()
 
     def _line(self, done: int) -> str:
-        left = remaining(self._budget, self._most, done, self._clock() - self._start)
+        # Those of a batch are told together, once all are known.
+        left = remaining(self._budget, self._most, len(self._candidates), self._clock() - self._start)
         parts = [f"{counted(done, 'candidate')}"]
         if self._best is not None and self._best.objective is not None:
             best = self._best.objective.log_ratio
