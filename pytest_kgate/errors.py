@@ -32,6 +32,10 @@ class BuildError(KgateError):
     """The compiler rejected the source; `what` holds its whole output and the command that reproduces it."""
 
 
+class RevisionError(KgateError):
+    """A file can't be had as it was at a revision of its repository."""
+
+
 class DeviceMissing(KgateError):
     """The device that the candidate needs is not there."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
+from collections.abc import Iterable
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import replace
@@ -176,7 +177,7 @@ def find_source(name_or_path: str | PathLike[str], *, trusted: bool = True) -> S
             f"Choose one that is ready: {', '.join(ready)}; or give the path of your own .cu or .cpp file.",
         )
     path = csrc_directory() / implementation.source
-    return _described(Source(text, text, path, implementation.device_kind, ()))
+    return described(Source(text, text, path, implementation.device_kind, ()), (csrc_directory(),))
 
 
 def is_source(path: str | PathLike[str]) -> bool:
@@ -192,13 +193,17 @@ def _own_source(path: Path, trusted: bool) -> Source:
             f"Rename it, or choose an implementation: {_listing(implementations())}.",
         )
     path = Path(path).expanduser().absolute()
-    return _described(Source(path.stem, None, path, device_kind, ()), None if trusted else path.parent)
+    source = Source(path.stem, None, path, device_kind, ())
+    return described(source, (csrc_directory(),), None if trusted else path.parent)
 
 
-def _described(source: Source, within: Path | None = None) -> Source:
-    """The source with its knobs, libraries and features, read from the file and the headers that it includes."""
+def described(source: Source, include: Iterable[Path], within: Path | None = None) -> Source:
+    """The source with its knobs, libraries and features, read from the file and the headers that it includes.
+
+    Headers are looked for in the folders `include`; `within` is as in `includes.find_header`. Raises `UsageError`.
+    """
     try:
-        text = includes.expand(source.path, (csrc_directory(),), within)
+        text = includes.expand(source.path, include, within)
     except OSError as error:
         raise UsageError(
             f"The kernel source {error.filename} can't be read: {error.strerror}.",

@@ -32,9 +32,9 @@ class Outcomes:
         """A record demands that the test fails; what is raised next says so."""
         self._raised.setdefault(test, []).append(None)
 
-    def raised(self, test: str, failure: BaseException) -> None:
-        """The failure that the latest record of the test demanded is on its way."""
-        self._raised[test][-1] = failure
+    def raised(self, test: str, failure: BaseException, records: int = 1) -> None:
+        """The failure that the latest records of the test demanded is on its way."""
+        self._raised[test][-records:] = [failure] * records
 
     def must_fail(self, test: str) -> bool:
         """Whether a record demands that, and the test's own function has not caught the failure on purpose."""

@@ -90,6 +90,7 @@ def recipe(
     arch: str | None = None,
     debug: bool = False,
     confined: Confined | None = None,
+    include: tuple[Path, ...] | None = None,
 ) -> Recipe:
     """How to build a kernel source with these knobs.
 
@@ -98,7 +99,7 @@ def recipe(
     `arch` is for CUDA sources; None is the current device's, or `arch.WITHOUT_GPU`. `debug` turns on what the source
     asserts (KGATE_DEBUG), and leaves the optimiser on: unoptimised device code (-G) is some ten times slower, needs
     other registers and shared memory, and is therefore not the kernel that is in question. Line numbers are in every
-    build.
+    build. `include` is where headers are looked for; None for today's csrc.
     """
     defines = [f"-D{name}={knobs[name]}" for name in sorted(knobs)]
     defines += ["-DKGATE_DEBUG"] if debug else []
@@ -130,7 +131,7 @@ def recipe(
         compiler=compiler,
         flags=(*flags, *source.flags, *defines),
         arch=arch,
-        include=(csrc_directory(),),
+        include=(csrc_directory(),) if include is None else include,
         extra=extra,
         confined=confined,
     )

@@ -41,3 +41,12 @@ class Kept:
         allowed="last, a revision, or a file of records or of a history",
         metavar="last|REV|FILE",
     )
+    against: str | None = option(
+        None,
+        "Race each kernel that is built from a file of a git repository against its own build at this revision, too, "
+        "behind the call's own gates: it may not be slower by more than the `regression` marker's margin (1 %).",
+        parse=parse.revision,
+        allowed="a revision of git, such as origin/main",
+        metavar="REV",
+        per_test=True,
+    )

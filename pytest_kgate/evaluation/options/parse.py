@@ -125,6 +125,13 @@ def name(value: object) -> str:
     return value
 
 
+def revision(value: object) -> str:
+    """A revision, as git takes it; never one of git's options."""
+    if not isinstance(value, str) or not value.strip() or value.startswith("-") or "\0" in value:
+        raise ValueError(value)
+    return value.strip()
+
+
 def names(value: object) -> tuple[str, ...]:
     """Names separated by commas; a repeated one counts once."""
     if not isinstance(value, str):

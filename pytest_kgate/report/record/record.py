@@ -20,6 +20,7 @@ from typing import TypedDict
 from pytest_kgate.problems.published.flashinfer_bench.facts import FlashInferBenchFacts
 from pytest_kgate.problems.published.kernelbench.facts import KernelBenchFacts
 from pytest_kgate.problems.published.task_folder.facts import TaskFolderFacts
+from pytest_kgate.report.record.facts.against import AgainstFacts
 from pytest_kgate.report.record.facts.asked import AskedFacts
 from pytest_kgate.report.record.facts.asked import SeedsFacts
 from pytest_kgate.report.record.facts.correctness import CorrectnessFacts
@@ -210,6 +211,8 @@ class Record(TypedDict):
     """What the call was to hold at once; missing where it ended before that was known."""
     asked: NotRequired[AskedFacts]
     """How it was asked for."""
+    against: NotRequired[AgainstFacts]
+    """Where the candidate was to be raced against its own build at another revision; missing in all other records."""
     sources: NotRequired[dict[str, Annotated[str, "pattern ^[0-9a-f]{32}$"]]]
     """Of the test's file, and of the candidate's or its kernel's where it is known: BLAKE2b of the content, by the path
     from the root of their git repository. Missing where there is none."""

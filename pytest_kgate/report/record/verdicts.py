@@ -159,7 +159,12 @@ def worst(verdicts: Iterable[RecordVerdict]) -> RecordVerdict:
 
 
 def reported(record: Record, options: object) -> Reported:
-    """What pytest reports of the record's test under these options of it: failed where a limit alone says so, too."""
+    """What pytest reports of the record's test under these options of it: failed where a limit alone says so, too.
+
+    Of a race against another revision that could not be run, a warning: the test's own gates decide.
+    """
+    if "against" in record and record["verdict"] == "NOT MEASURED":
+        return "warned"
     verdicts = [record["verdict"], *(limit["verdict"] for limit in record.get("limits", ()))]
     found = [VERDICTS[verdict].reported_under(options) for verdict in verdicts]
     return "failed" if "failed" in found else found[0]

@@ -83,6 +83,10 @@ def speedup(bound: object, *, quantile: object = 0.5, confidence: object = 0.95)
     )
 
 
+def regression(*, margin: object = 0.01) -> float:
+    return _number("margin", margin, "a number between 0 and 1, such as 0.01 for 1 %", above=0.0, below=1.0)
+
+
 def speed_of_light(bound: object, *, confidence: object = 0.95) -> SpeedOfLightGate:
     from pytest_kgate.statistics.gates import LARGEST_SHARE
     from pytest_kgate.statistics.gates import SpeedOfLightGate
@@ -167,6 +171,12 @@ MARKERS: Mapping[str, Marker] = MappingProxyType(
                 speedup,
                 _plain_signature(speedup),
                 "candidate latency / reference latency, at this quantile, must be below `bound`",
+            ),
+            Marker(
+                regression,
+                _plain_signature(regression),
+                "how much slower the candidate may be than its own build at the revision of --kgate-against: 0.01 is "
+                "1 %, the default. Without such a revision nothing is raced for it",
             ),
             Marker(
                 speed_of_light,

@@ -44,6 +44,9 @@ class Demands:
     light: SpeedOfLightGate | None = None
     """Of the marker nearest to the test."""
 
+    margin: float | None = None
+    """Of the regression marker nearest to the test."""
+
     error: ErrorGate | None = None
     """Of the marker nearest to the test."""
 
@@ -133,6 +136,7 @@ def _demands(item: pytest.Item) -> Demands:
     return Demands(
         speed=tuple(speed.values()),
         light=next(reversed(_read_all(item, "speed_of_light", once=True)), None),
+        margin=next(reversed(_read_all(item, "regression", once=True)), None),
         error=next(reversed(_read_all(item, "allclose")), None),
         sanitize=next(reversed(_read_all(item, "sanitize")), None),
         resources=tuple(

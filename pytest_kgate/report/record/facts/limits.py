@@ -8,8 +8,8 @@ from typing import TypedDict
 
 from pytest_kgate.statistics.gate_facts import IntervalFacts
 
-LimitKind = Literal["resources", "speed_of_light", "metrics"]
-"""The marker that sets the limit."""
+LimitKind = Literal["resources", "speed_of_light", "metrics", "regression"]
+"""The marker that sets the limit; `regression` where the race against the other revision could not be run."""
 
 LimitSense = Literal["<=", ">="]
 """How the value must stand to the bound."""
