@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
 import torch  # noqa: F401  (pytester forgets what its sessions import, and torch can't be imported twice)
 from record_schema import demand_valid
+from repositories import commit
+from repositories import git
 from sample_suite import fake_device
 
 from pytest_kgate.report.record.document import load
@@ -39,26 +40,12 @@ from pytest_kgate import Shape
 def test_kernel(kbench, kernels, sdpa_oracle):
     kbench(kernels("kernel.cpp", TILE=8), sdpa_oracle(Shape(1, 2, 1, 16), dtype="float32"), weak="allow")
 
+@pytest.mark.speedup(2.0)
 @pytest.mark.regression(margin=0.3)
 def test_margin(kbench, kernels, sdpa_oracle):
     kbench(kernels("kernel.cpp"), sdpa_oracle(Shape(1, 2, 1, 16), dtype="float32"), weak="allow")
 """
 LOCAL = ["-p", "no:cacheprovider", "--kgate-json=records.json"]
-
-
-def git(folder: Path, *arguments: str) -> str:
-    identity = ("-c", "user.name=t", "-c", "user.email=t@t", "-c", "commit.gpgsign=false")
-    return subprocess.run(
-        ["git", *identity, *arguments], cwd=folder, check=True, capture_output=True, text=True
-    ).stdout.strip()
-
-
-def commit(folder: Path, **files: str) -> str:
-    for name, text in files.items():
-        (folder / name.replace("__", ".")).write_text(text)
-    git(folder, "add", "-A")
-    git(folder, "commit", "-q", "-m", "c")
-    return git(folder, "rev-parse", "HEAD")
 
 
 def judged(pytester: pytest.Pytester, *arguments: str) -> tuple[pytest.RunResult, list[Record]]:
@@ -71,6 +58,7 @@ def judged(pytester: pytest.Pytester, *arguments: str) -> tuple[pytest.RunResult
 def repository(pytester: pytest.Pytester, build_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """At `wrong` the kernel is wrong, at `broken` it does not compile, at `before` there is none; then it is right."""
     monkeypatch.setenv("KGATE_DEVICE", "host")
+    monkeypatch.setenv("KGATE_CACHE_DIR", str(build_cache))
     folder = pytester.path
     git(folder, "init", "-q", "-b", "main")
     pytester.makeconftest(fake_device(0.8, 0.01))
@@ -91,20 +79,19 @@ def repository(pytester: pytest.Pytester, build_cache: Path, monkeypatch: pytest
 
 def test_kernel_is_raced_against_its_own_build_of_then(pytester, repository):
     (repository / "factor.h").write_text("#define FACTOR 1.f\n")  # what is not committed stays as it is
-    result, records = judged(pytester, "--kgate-against=right")
-    result.assert_outcomes(passed=2)
-    own, old, _, with_margin = records
+    result, records = judged(pytester, "--kgate-against=right", "-k", "test_kernel")
+    result.assert_outcomes(passed=1)
+    own, old = records
     commit_of = git(repository, "rev-parse", "right")
-    assert [one["call"] for one in records] == [0, 1, 0, 1]
+    assert [one["call"] for one in records] == [0, 1]
     assert "against" not in own
     assert old["against"]["commit"] == commit_of
     assert (old["against"]["same"], old["against"]["lacking"]) == (False, ["TILE"])
     assert old["reference"]["name"].endswith(f"kernel at {commit_of[:9]} (right)")
     assert [(gate["bound"], gate["verdict"]) for gate in old["gates"]] == [(1.01, "PASS")]
     assert any("no knob TILE" in warning for warning in old["warnings"])
-    assert with_margin["gates"][0]["bound"] == 1.3
     assert (repository / "factor.h").read_text() == "#define FACTOR 1.f\n"
-    assert git(repository, "status", "--porcelain") == "M factor.h"
+    assert git(repository, "status", "--porcelain") == " M factor.h"
 
 
 def test_slower_than_then_fails_and_one_build_is_no_race(pytester, repository):
@@ -112,7 +99,7 @@ def test_slower_than_then_fails_and_one_build_is_no_race(pytester, repository):
     (repository / "factor.h").write_text("#define FACTOR 1.f\n")
     result, records = judged(pytester, "--kgate-against=right")
     result.assert_outcomes(failed=1, passed=1)  # a margin of 30 % holds
-    assert [one["verdict"] for one in records] == ["FAIL", "FAIL", "MEASURED", "PASS"]
+    assert [one["verdict"] for one in records] == ["FAIL", "FAIL", "PASS", "PASS"]
     result.stdout.fnmatch_lines(["*2 of 2 kbench calls have failed*"])
     (repository / "factor.h").write_text("#define FACTOR 1.0f\n")
     result, records = judged(pytester, "--kgate-against=HEAD", "-k", "margin")
@@ -141,15 +128,11 @@ def test_misuse_is_a_sentence_before_anything_is_raced(pytester, repository):
     (repository / "test_it.py").write_text(
         TESTS
         + """
-import torch
-def python(x):
-    return torch.relu(x)
-
 def test_python(kbench, sdpa_oracle):
-    kbench(lambda q, k, v: v, sdpa_oracle(Shape(1, 2, 1, 16), dtype="float32"), against="right")
+    kbench(lambda q, k, v: v + 0, sdpa_oracle(Shape(1, 2, 1, 16), dtype="float32"), against="right")
 
 def test_plain(kbench, sdpa_oracle):
-    kbench(lambda q, k, v: v, sdpa_oracle(Shape(1, 2, 1, 16), dtype="float32"), weak="allow")
+    kbench(lambda q, k, v: v + 0, sdpa_oracle(Shape(1, 2, 1, 16), dtype="float32"), weak="allow")
 """
     )
     result = pytester.runpytest_inprocess(*LOCAL, "--kgate-against=nowhere")
