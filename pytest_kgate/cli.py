@@ -128,7 +128,7 @@ _VERBS = {
         "run candidates that cheat against the gate; 1 if one gets through",
     ),
     "build": (
-        "pytest_kgate.build.command",
+        "pytest_kgate.build.verbs.command",
         "compile shipped kernels ahead of the tests, or time how long that takes",
     ),
     "sanitize": (
@@ -148,7 +148,7 @@ _VERBS = {
         "the short names of hardware counters, for `metrics` markers",
     ),
     "impls": (
-        "pytest_kgate.build.impls",
+        "pytest_kgate.build.verbs.impls",
         "the shipped kernels and their knobs",
     ),
 }

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from pytest_kgate.build import command
 from pytest_kgate.build import library
 from pytest_kgate.build.registry import Source
 from pytest_kgate.build.registry import find_source
+from pytest_kgate.build.verbs import command
 from pytest_kgate.cli import main
 from pytest_kgate.errors import LibraryMissing
 

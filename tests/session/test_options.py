@@ -162,8 +162,8 @@ def test_option_of_the_session_cannot_be_set_for_one_test() -> None:
         override(options(), json="x.json")
     assert str(caught.value) == (
         "json (marker) is not an option of one test.\n"
-        "These are: timer, cache, budget, seed, sdpa_backend, inconclusive, weak, rule, processes, percentile, "
-        "isolate, timeout, debug."
+        "These are: against, timer, cache, budget, seed, sdpa_backend, inconclusive, weak, rule, processes, "
+        "percentile, isolate, timeout, debug."
     )
 
 

@@ -20,7 +20,7 @@ from typing import TypedDict
 from pytest_kgate.problems.published.flashinfer_bench.facts import FlashInferBenchFacts
 from pytest_kgate.problems.published.kernelbench.facts import KernelBenchFacts
 from pytest_kgate.problems.published.task_folder.facts import TaskFolderFacts
-from pytest_kgate.report.record.facts.against import AgainstFacts
+from pytest_kgate.report.record.facts.asked import AgainstFacts
 from pytest_kgate.report.record.facts.asked import AskedFacts
 from pytest_kgate.report.record.facts.asked import SeedsFacts
 from pytest_kgate.report.record.facts.correctness import CorrectnessFacts

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from typing import Any
 
-from pytest_kgate.build.command import empty_cache
+from pytest_kgate.build.verbs.command import empty_cache
 from pytest_kgate.device.open import device_argument
 from pytest_kgate.device.open import open_device
 from pytest_kgate.errors import KgateError
