@@ -18,8 +18,8 @@ from pytest_kgate.statistics.gates import SpeedGate
 SPEEDUP_USAGE = "Usage: @pytest.mark.speedup(bound, *, quantile=0.5, confidence=0.95)"
 ALLCLOSE_USAGE = "Usage: @pytest.mark.allclose(atol, rtol=0.0, *, factor=None)"
 PERF_USAGE = (
-    "Usage: @pytest.mark.perf(*, against, timer, cache, budget, seed, sdpa_backend, inconclusive, weak, rule, processes, "
-    "percentile, isolate, timeout, debug)"
+    "Usage: @pytest.mark.perf(*, against, timer, cache, budget, seed, sdpa_backend, inconclusive, weak, rule, "
+    "processes, percentile, isolate, timeout, debug)"
 )
 
 
