@@ -24,7 +24,7 @@ def champion_of(history: History) -> Confirmation | None:
 
 def places_of(history: History) -> list[Place]:
     """The raced candidates, best first."""
-    trials, champion = history.trials(), champion_of(history)
+    trials, champion = history.standings(), champion_of(history)
     own = {one.configuration: _confirmations(history, one.configuration) for one in trials}
     return places(trials, own, champion.configuration if champion else None)
 

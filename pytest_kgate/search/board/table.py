@@ -93,7 +93,7 @@ def champion_lines(champion: Confirmation | None, tried: Sequence[Confirmation],
     chance = f"All confirmations of this search together could pass falsely with a chance of {100 * alpha_spent:.4g} %."
     if champion is None:
         last = tried[-1] if tried else None
-        said = f": {last.configuration.title} was not confirmed. {last.reason}" if last else " was confirmed."
+        said = f": {last.configuration.title} was not confirmed: {last.reason}" if last else " was confirmed."
         return [f"No champion{said}", *([chance] if alpha_spent else [])]
     lines = [f"Champion: {champion.configuration.title}"]
     for name, (estimate, low, high) in champion.ratios.items():
@@ -140,4 +140,6 @@ def _drawn(shown: Sequence[Place], hidden: set[str], width: int, color: bool) ->
 
 def _error(estimate: Estimate) -> str:
     half = half_width(estimate)
+    if half > 1:
+        return "> 100 %"
     return percent(half) if math.isfinite(half) else "?"

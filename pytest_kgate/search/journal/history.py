@@ -7,9 +7,11 @@ from collections.abc import Iterable
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field
+from dataclasses import replace
 from typing import Any
 from typing import NamedTuple
 
+from pytest_kgate.errors import UsageError
 from pytest_kgate.search.journal.events import Event
 from pytest_kgate.search.journal.events import confirmation_of
 from pytest_kgate.search.journal.events import trial_of
@@ -62,8 +64,15 @@ class History:
     def of(cls, events: Iterable[Event]) -> History:
         """The history of these events."""
         history = cls()
-        for event in events:
-            history.add(event)
+        for number, event in enumerate(events, start=1):
+            try:
+                history.add(event)
+            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+                raise UsageError(
+                    f"Line {number} of the journal was changed by hand: what it says of {event['event']!r} makes no "
+                    f"sense ({type(error).__name__}: {error}).",
+                    "Take the change back, or begin a new search in another file.",
+                ) from error
         return history
 
     def add(self, event: Event) -> None:
@@ -92,6 +101,24 @@ class History:
                 found[identity] = over_races(found[identity], trial) if identity in found else trial
         return list(found.values())
 
+    def standings(self) -> list[Trial]:
+        """The same, of the elites with the estimates of their joint race alone, by which the finalist is chosen.
+
+        It has most rounds, and no sample of it chose who took part.
+        """
+        together: dict[str, Trial] = {}
+        for key in self.attempts:
+            trials = self.finished(key)
+            if trials and trials[0].joint:
+                together.update(
+                    (identity, one) for identity, one in zip(key.identities, trials, strict=True) if one.raced
+                )
+        return [self._standing(one, together) for one in self.trials()]
+
+    def _standing(self, trial: Trial, together: Mapping[str, Trial]) -> Trial:
+        later = together.get(self.scope.identity(trial.configuration))
+        return trial if later is None else replace(trial, estimates=later.estimates, objective=later.objective)
+
     @property
     def alpha_spent(self) -> float:
         """One-sided chance that all confirmations together had to pass falsely."""
@@ -109,7 +136,10 @@ class History:
         self.attempts.setdefault(key_of(event), []).append(None)
 
     def _outcome(self, event: Event) -> None:
-        self.attempts.setdefault(key_of(event), [None])[-1] = [trial_of(one) for one in event["trials"]]
+        key, trials = key_of(event), [trial_of(one) for one in event["trials"]]
+        if not trials or len(trials) != len(key.identities):
+            raise ValueError(f"{len(trials)} trials of {len(key.identities)} candidates")
+        self.attempts.setdefault(key, [None])[-1] = trials
 
     def _interrupted(self, event: Event) -> None:
         for one in event["evaluations"]:
@@ -118,7 +148,7 @@ class History:
                 attempts.pop()
 
     def _alpha_spent(self, event: Event) -> None:
-        self.paid.append(Paid(event["id"], event["alpha"]))
+        self.paid.append(Paid(str(event["id"]), _chance(event["alpha"])))
 
     def _confirmation(self, event: Event) -> None:
         confirmation = confirmation_of(event)
@@ -144,6 +174,13 @@ _TAKEN_BY: Mapping[str, Callable[[History, Event], None]] = {
     "champion": History._champion,
     "ended": History._ended,
 }
+
+
+def _chance(alpha: float) -> float:
+    """The chance, where it is one; a journal that names another has not paid."""
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha {alpha}")
+    return float(alpha)
 
 
 def key_of(event: Event) -> Key:

@@ -60,12 +60,10 @@ class Journal:
     def __init__(self, head: Head, scope: Scope, file: EventFile | None = None) -> None:
         """A search without a file leaves nothing behind; with one it goes on with what the file holds."""
         self.scope = scope
-        self.history = History()
+        self.history = History.of(file.events if file is not None else ())
         self.notices: list[str] = []
         """What whoever goes on with a search must be told."""
         self._file = file
-        for event in file.events if file is not None else ():
-            self.history.add(event)
         self._announce()
         if not self.history.head:
             self._write("search", schema=SCHEMA, version=VERSION, **head.facts(), scope=scope.facts())

@@ -26,8 +26,15 @@ def duration(text: str) -> float:
 
 def count(text: str) -> int:
     """A whole number from 1."""
-    if not text.isdigit() or not int(text):
+    if not (text.isascii() and text.isdigit()) or not int(text):
         raise argparse.ArgumentTypeError(f"takes a whole number from 1, not {text!r}")
+    return int(text)
+
+
+def amount(text: str) -> int:
+    """A whole number from 0."""
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"takes a whole number from 0, not {text!r}")
     return int(text)
 
 

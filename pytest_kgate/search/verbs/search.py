@@ -101,7 +101,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--time-limit", type=arguments.duration, default=300.0, metavar="TIME", help="for one candidate; default: 5m"
     )
     parser.add_argument(
-        "--spills", type=int, default=0, metavar="BYTES", help="of a thread that a candidate may have; default: none"
+        "--spills",
+        type=arguments.amount,
+        default=0,
+        metavar="BYTES",
+        help="of a thread that a candidate may have; default: none",
     )
     parser.add_argument("--pytest", metavar="ARGUMENT", action="append", default=[], help="for pytest, each one")
     arguments.add_width(parser)

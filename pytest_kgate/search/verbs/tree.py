@@ -21,5 +21,5 @@ _ELITES = 4
 def tree(history: History, journal: Path, width: int) -> list[str]:
     """The fastest candidates of a search, each with what it came from."""
     elites = [place.trial for place in places_of(history)[:_ELITES]]
-    lines = lines_of_tree(elites, history.trials(), SourceChanges(Replies(folder_of(journal))))
+    lines = lines_of_tree(elites, history.standings(), SourceChanges(Replies(folder_of(journal))))
     return wrapped(lines, width) or ["No candidate was raced, so that there is no tree."]

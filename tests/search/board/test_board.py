@@ -51,6 +51,8 @@ def test_equal_ones_stand_by_what_they_take_and_an_unknown_error_tells_nothing()
         (3, "1-3"),
         (2, "1-3"),
     ]
+    wild = lines_of(places([raced(2, 0.9, math.nan), raced(3, 0.95, 1.5)], {}, None), 80, False)
+    assert [" ".join(line.split()[2:-4]) for line in wild[1:3]] == ["?", "> 100 %"]
 
 
 def test_table_names_what_differs_and_keeps_the_champion_in_sight():
@@ -81,7 +83,7 @@ def test_claim_and_its_price_are_told_and_so_is_why_there_is_none():
     assert "ratio 0.900 [0.890, 0.910] over 5 fresh processes" in said
     assert "with a chance of 1.25 %" in said
     said = "\n".join(champion_lines(None, [confirmed(2, False)], 0.0125))
-    assert "No champion: PAD=8,STAGES=2 was not confirmed. not decided" in said
+    assert "No champion: PAD=8,STAGES=2 was not confirmed: not decided" in said
     assert champion_lines(None, [], 0.0) == ["No champion was confirmed."]
 
 

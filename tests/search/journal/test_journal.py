@@ -161,6 +161,10 @@ def test_a_reader_finds_all_that_a_search_knows(tmp_path: Path) -> None:
         result.stopped,
     )
     assert (history.head["test"], history.head["seed"]) == (HEAD.test, HEAD.seed)
+    together = {one.configuration: one.objective for one in result.raced_together}
+    estimates = {one.configuration: one.objective for one in history.standings()}
+    assert len(together) == 4
+    assert estimates == {**{one.configuration: one.objective for one in result.trials}, **together}
     later = [*read(path), {"event": "of a later version", "time": "now"}]
     assert History.of(later).trials() == list(result.trials)
 
@@ -192,6 +196,32 @@ def test_what_is_no_journal_of_this_search_is_refused_and_stays_as_it_was(tmp_pa
     for length in (0, 1, 10, 100, len(whole) - 1):
         path.write_text(whole[:length])
         assert searched(Scripted(), path, name="random", budget=Budget(evaluations=1)).champion is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("search", {"scope": None}),
+        ("outcome", {"trials": []}),
+        ("outcome", {"trials": "none"}),
+        ("outcome", {"ids": 5}),
+        ("outcome", {"trials": [{"knobs": [1], "state": "raced"}]}),
+        ("outcome", {"trials": [{"knobs": {}, "state": "raced", "objective": ["fast", 1, 2, 3]}]}),
+        ("alpha spent", {"alpha": "little"}),
+        ("alpha spent", {"alpha": -1}),
+    ],
+)
+def test_line_changed_by_hand_is_named(tmp_path: Path, name: str, changes: dict[str, Any]) -> None:
+    path = tmp_path / "search.jsonl"
+    searched(Scripted(), path, name="random", budget=Budget(evaluations=2))
+    lines = events(path)
+    number = next(number for number, event in enumerate(lines) if event["event"] == name)
+    lines[number].update(changes)
+    path.write_text("".join(f"{json.dumps(event)}\n" for event in lines))
+    with pytest.raises(UsageError, match=f"Line {number + 1} of the journal was changed by hand"):
+        History.of(read(path))
+    with pytest.raises(UsageError, match=f"Line {number + 1} of the journal was changed by hand"):
+        Journal.open(path, HEAD, SCOPE, resume=True)
 
 
 def test_candidates_are_told_apart_by_all_that_they_depend_on() -> None:

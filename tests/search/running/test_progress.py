@@ -17,6 +17,7 @@ from pytest_kgate.search.running.progress import Progress
 from pytest_kgate.search.running.progress import about
 from pytest_kgate.search.running.progress import remaining
 from pytest_kgate.search.space.configuration import Configuration
+from pytest_kgate.search.verbs.arguments import amount
 from pytest_kgate.search.verbs.arguments import duration
 from pytest_kgate.search.verbs.arguments import processes
 
@@ -31,6 +32,10 @@ def test_time_left_is_that_of_the_limit_that_ends_the_search_first():
 
 
 def test_durations_as_people_write_and_read_them():
+    assert [amount("0"), amount("64")] == [0, 64]
+    for wrong in ("-4", "few", "\u00b2"):
+        with pytest.raises(argparse.ArgumentTypeError, match="a whole number from 0"):
+            amount(wrong)
     assert [duration(text) for text in ("90", "90s", "10m", "1h30m", "1.5h")] == [90.0, 90.0, 600.0, 5400.0, 5400.0]
     assert [about(seconds) for seconds in (0, 41, 95, 7000)] == ["5 s", "45 s", "2 min", "1 h 57 min"]
     for wrong in ("", "0s", "soon", "10m5x"):
