@@ -89,14 +89,16 @@ def killed(test: str, journal: Path, jobs: int) -> dict[str, Any]:
     left = len(screened(journal))
     subprocess.run(command(test, journal, jobs, "--resume"), check=False, timeout=LONGEST_SECONDS)
     outcomes = screened(journal)
+    # A crash is tried once more, and is an outcome where that crashes, too.
     finished = Counter(one["ids"][0] for one in outcomes if one["trials"][0]["state"] != "crash")
+    ended = {one["ids"][0] for one in outcomes}
     started = {tuple(one["ids"]) for one in read(journal) if one["event"] == "started" and len(one["ids"]) == 1}
     return {
         "jobs": jobs,
         "outcomes_before_the_driver_was_killed": left,
-        "candidates": len(finished),
+        "candidates": len(ended),
         "counted_twice": sum(count > 1 for count in finished.values()),
-        "lost": len(started) - len(finished),
+        "lost": len(started) - len(ended),
     }
 
 

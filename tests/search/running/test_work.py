@@ -85,6 +85,13 @@ def _runs(pid: int) -> bool:
     return any(one == pid and fields[0] != "Z" for one, fields in procfs.processes())
 
 
+def test_answer_of_one_that_was_told_to_end_is_none_on_the_candidate(child, monkeypatch):
+    monkeypatch.setattr(work_module, "GRACE_SECONDS", 0.1)
+    ended = "trap 'cp told $answer; kill $!; exit 143' TERM; sleep 600 & wait"
+    answered = work(child(ended, told={"verdict": "MISUSE", "records": []}))
+    assert (answered.answer, answered.killed) == (None, True)
+
+
 def test_busy_device_is_waited_for_and_that_is_no_time_of_the_candidate(child):
     script = "if test -e once; then cp good $answer; else touch once; cp busy $answer; fi"
     answered = work(child(script, good=GOOD, busy=BUSY))

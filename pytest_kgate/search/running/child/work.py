@@ -79,10 +79,10 @@ def _once(order: Order, started: Started | None) -> Answered:
             environment = {**os.environ, **dict(order.environment), ENDS_WITH: str(pipe)}
             status, killed = _run(command, order, environment, pipe, output, started)
             said = " ".join(last_lines(output))
-        try:
-            return Answered(json.loads(result.read_text(encoding="utf-8")))
-        except (OSError, ValueError):
-            return Answered(None, _why(status, killed, said), killed=killed)
+        if not killed:  # else its answer says that it was told to end, which is none on the candidate
+            with contextlib.suppress(OSError, ValueError):
+                return Answered(json.loads(result.read_text(encoding="utf-8")))
+        return Answered(None, _why(status, killed, said), killed=killed)
 
 
 def _run(
