@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -200,18 +201,20 @@ def test_agent_signs_with_a_key_whose_private_half_is_nowhere_on_disk(
     if shutil.which("ssh-agent") is None:
         pytest.skip("there is no ssh-agent (apt install openssh-client)")
     path = project.write(project.measured(passing_records()))
-    socket = project.root.parent / "agent"
-    agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(socket)], stdout=subprocess.PIPE)
+    folder = tempfile.mkdtemp(prefix="kg-")  # a socket's path may have a hundred letters
+    socket = f"{folder}/agent"
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", socket], stdout=subprocess.PIPE)
     try:
         assert agent.stdout is not None
         agent.stdout.readline()  # which it says once it listens
-        monkeypatch.setenv("SSH_AUTH_SOCK", str(socket))
+        monkeypatch.setenv("SSH_AUTH_SOCK", socket)
         subprocess.run(["ssh-add", "-q", str(project.key)], check=True, capture_output=True)
         os.unlink(project.key)
         assert project.sign(path, "-U", key=project.key.with_suffix(".pub")) == 0
     finally:
         agent.terminate()
         agent.communicate()
+        shutil.rmtree(folder)
     assert project.verify(path)[0] == 0
 
 
