@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import math
 import time
 from collections.abc import Iterable
@@ -44,11 +45,10 @@ if TYPE_CHECKING:
     from pytest_kgate.report.record.record import Record
     from pytest_kgate.search.course.limits import Budget
     from pytest_kgate.search.running.child.order import Answered
+    from pytest_kgate.search.running.child.order import Order
     from pytest_kgate.search.space.configuration import Value
 
 _STAGES = (12,)
-_FIRST_ROUNDS = 12
-"""Of the test's own candidate, by whose record prompts know the task."""
 _ENDLESS = 10**6
 """Candidates of a provider, where nothing says how many."""
 
@@ -80,7 +80,7 @@ def run(options: argparse.Namespace, budget: Budget) -> int:
     pool = open_pool(options.executor, options.jobs)
     try:
         own = Judge(options.test, str(Path.cwd()), tuple(options.pytest), options.time_limit)
-        records = _records(options.test, pool.run(own.screen(Configuration.of({}), _FIRST_ROUNDS)))
+        records = _records(options.test, pool.run(_judged(own)))
         test, environment = records[0]["test"].partition("[")[0], records[0]["environment"]
         on_host = environment["device"] != "cuda"
         suffix = options.source.suffix if options.source else ".cpp" if on_host else ".cu"
@@ -119,6 +119,13 @@ def _begun(source: Path | None) -> str | None:
         return source.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise UsageError(f"{source} can't be read: {error.strerror}.", "Name a source.") from error
+
+
+def _judged(judge: Judge) -> Order:
+    """The test's own candidate, judged: its record tells prompts what is demanded, and what it is raced against."""
+    order = judge.screen(Configuration.of({}), _STAGES[0])
+    kept = tuple(one for one in order.arguments if not one.startswith("--rounds="))
+    return dataclasses.replace(order, arguments=kept)
 
 
 def _records(test: str, answered: Answered) -> list[Record]:

@@ -137,6 +137,7 @@ def test_the_good_one_of_eight_replies_is_champion_and_each_is_told(warm, build_
     assert [line.split()[1] for line in said.splitlines()[:8]] == states
     assert len(replies) == 8
     last = Path("prompt.7").read_text()
+    assert "latency ratio to the reference below 0.90" in last
     assert f"The parent to change: {good.source}" in last
     assert "It makes one pass over the keys." in last
     assert all(trial.source in last for trial in trials[:6])
