@@ -78,7 +78,7 @@ def test_a_source_for_a_gpu_is_built_and_reads_no_more(folder):
     ("source", "limits", "said"),
     [
         (ENDLESS, {"seconds": 1}, "it takes longer than 1 s"),
-        (ENDLESS, {"memory_bytes": 2**27}, "its compiler needs more than 0.125 GiB of memory"),
+        (ENDLESS, {"memory_bytes": 2**26}, "its compiler needs more than 0.0625 GiB of memory"),
         ("char large[1 << 24] = {1};", {"file_bytes": 2**20}, "it makes a file of more than 1 MiB"),
     ],
 )
