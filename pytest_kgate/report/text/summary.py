@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import textwrap
 from collections import Counter
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from typing import TypeAlias
 
 from pytest_kgate.report import format as text
 from pytest_kgate.report.record.verdicts import VERDICTS
@@ -42,6 +44,10 @@ class _Column:
     right: bool = False
 
 
+_Needs: TypeAlias = Callable[[_Column], int]
+"""How wide a column is."""
+
+
 @dataclass(frozen=True)
 class _Layout:
     """The columns that are shown; the first holds names, and is cut where there is little room."""
@@ -68,15 +74,15 @@ def summary_table(records: Sequence[Record], width: int = 100, color: bool = Fal
     width = max(width, _NARROWEST)
     rows = _together(rows_of(records))
     step = text.step_for((*row.ends, row.ratio_bound) for row in rows if row.ends and row.ratio_bound)
-    layouts = _layouts(rows, step)
+    layouts, needs = _layouts(rows, step), _needs_of(rows)
     fitting = [
         one
         for enough in (_ENOUGH_NAME, _SHORTEST_NAME)
         for one in layouts[:-1]
-        if _least_width(one, rows, enough) <= width
+        if _least_width(one, needs, enough) <= width
     ] + layouts[-1:]
-    layout = next((one for one in fitting if _tells_apart(one, rows, width)), fitting[0])
-    parts = [_render(layout, rows, width, color)]
+    layout = next((one for one in fitting if _tells_apart(one, rows, needs, width)), fitting[0])
+    parts = [_render(layout, rows, needs, width, color)]
     if layout.drawn and any(row.ends and row.ratio_bound for row in rows):
         parts.append(f"! is the bound, [=|=] the interval, < > are further off; one character is {100 * step:g} %")
     for grid in grids_of(records):
@@ -170,40 +176,45 @@ def _drawing(step: float, width: int) -> _Column:
     return _Column(f"{'less':^{min(half, 6)}}".rjust(half) + "!" + f"{'more':^{min(half, 6)}}".ljust(half), cell)
 
 
-def _widths(layout: _Layout, rows: Sequence[Row]) -> list[int]:
-    """The widths of the columns in characters; each but the first includes the gap before it."""
+def _needs_of(rows: Sequence[Row]) -> _Needs:
+    """How wide each column is in characters; layouts share columns, and sessions may have thousands of rows."""
     from rich.cells import cell_len
 
-    needed = [max(len(one.title), *(cell_len(one.cell(row)) for row in rows)) for one in layout.columns]
-    return [needed[0], *(width + _GAP for width in needed[1:])]
+    return functools.cache(lambda one: max(len(one.title), *(cell_len(one.cell(row)) for row in rows)))
 
 
-def _least_width(layout: _Layout, rows: Sequence[Row], enough: int) -> int:
-    names, *others = _widths(layout, rows)
+def _widths(layout: _Layout, needs: _Needs) -> list[int]:
+    """The widths of the columns in characters; each but the first includes the gap before it."""
+    first, *others = map(needs, layout.columns)
+    return [first, *(width + _GAP for width in others)]
+
+
+def _least_width(layout: _Layout, needs: _Needs, enough: int) -> int:
+    names, *others = _widths(layout, needs)
     return (min(names, enough) if layout.grouped else names) + sum(others)
 
 
-def _name_width(layout: _Layout, rows: Sequence[Row], width: int) -> int:
+def _name_width(layout: _Layout, needs: _Needs, width: int) -> int:
     """The room that is left for names."""
-    widths = _widths(layout, rows)
+    widths = _widths(layout, needs)
     return max(_SHORTEST_NAME, min(widths[0], width - sum(widths[1:])))
 
 
-def _tells_apart(layout: _Layout, rows: Sequence[Row], width: int) -> bool:
+def _tells_apart(layout: _Layout, rows: Sequence[Row], needs: _Needs, width: int) -> bool:
     """Whether no two names of a test become the same where they are cut."""
-    names = _name_width(layout, rows, width)
-    if layout.whole_names and names < _widths(layout, rows)[0]:
+    names = _name_width(layout, needs, width)
+    if layout.whole_names and names < _widths(layout, needs)[0]:
         return False
     whole = {(row.path, row.function, layout.columns[0].cell(row)) for row in rows}
     return len({(path, function, _shorten(name, names)) for path, function, name in whole}) == len(whole)
 
 
-def _render(layout: _Layout, rows: Sequence[Row], width: int, color: bool) -> str:
+def _render(layout: _Layout, rows: Sequence[Row], needs: _Needs, width: int, color: bool) -> str:
     from rich.table import Table
     from rich.text import Text
 
-    widths = _widths(layout, rows)
-    names = _name_width(layout, rows, width)
+    widths = _widths(layout, needs)
+    names = _name_width(layout, needs, width)
     table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold", show_edge=False)
     for index, column in enumerate(layout.columns):
         least = widths[index] - _GAP if index else names

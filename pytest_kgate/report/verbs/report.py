@@ -175,7 +175,7 @@ def run(options: argparse.Namespace) -> int:
         else:
             sys.stdout.buffer.write(page.encode())
     elif options.format == "json":
-        print(json.dumps(document(records), allow_nan=False))
+        print(json.dumps({**document([]), "records": records}, allow_nan=False))  # they are plain, as they were read
     elif records:
         colored = sys.stdout.isatty() and "NO_COLOR" not in os.environ
         width = columns(options.width)

@@ -25,7 +25,9 @@ def counter_lines(records: Sequence[Record], width: int) -> list[str]:
     counted = [record for record in records if "counters" in record and record["counters"]["candidate"] is not None]
     if not counted:
         reasons = Counter(record["counters"]["reason"] for record in records if "counters" in record)
-        lines = [f"no counters: {reason} (in {text.counted(count, 'test')})" for reason, count in reasons.items()]
+        lines = [
+            f"no counters: {reason.rstrip('.')} (in {text.counted(count, 'test')})" for reason, count in reasons.items()
+        ]
         return [part for one in lines for part in textwrap.wrap(one, width, break_on_hyphens=False)]
     names = [_name(record) for record in counted]
     room = max(_LEAST_NAME, width - 2 - len(_SHARES) * (_CELL + 2) - max(map(len, map(_finding, counted))))
