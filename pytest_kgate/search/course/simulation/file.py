@@ -51,8 +51,8 @@ def load(path: Path) -> dict[str, Any]:
 def renewed(document: Mapping[str, Any], counted: Mapping[str, Any]) -> dict[str, Any]:
     """The document with the rows that were counted anew, or besides, in place of its own."""
     rows = {}
-    order = [*DESIGNS, *WAYS]
     for table in TABLES:
+        order = list(DESIGNS if table == "claims" else WAYS)
         found = {(row.get("space", ""), row["name"]): row for row in [*document[table], *counted[table]]}
         rows[table] = [found[key] for key in sorted(found, key=lambda key: (key[0], order.index(key[1])))]
     return {**document, **rows, "seconds": document["seconds"] + counted["seconds"]}
