@@ -73,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
             from pytest_kgate.validation.receipts import receipts  # which needs NumPy and SciPy
 
             rules, told, refused, contents = receipts.examined(options)
-            print("\n".join(told))
+            print("\n".join(map(_printable, told)))
             files = [parse(content, path) for path, content in contents.items()]
         else:
             rules = policy.read(options.policy)
@@ -85,7 +85,7 @@ def run(options: argparse.Namespace) -> int:
     records = merge(found for found, _ in files)
     findings = [rule.judge(records) for rule in rules]
     for finding in findings:
-        print("\n".join(_lines(finding)))
+        print("\n".join(map(_printable, _lines(finding))))
     broken = sum(not one.holds for one in findings)
     print(f"\n{_total(len(rules), broken, len(refused))}")
     untold = append(lambda room: _refused(refused) + policy_section(findings), "this policy")
@@ -107,6 +107,11 @@ def _refused(reasons: list[str]) -> str:
 def _total(rules: int, broken: int, refused: int) -> str:
     said = f"{text.counted(rules, 'rule')}: {f'{broken} broken' if broken else 'all hold'}"
     return f"{said}; {text.counted(refused, 'reason')} to refuse the receipts" if refused else said
+
+
+def _printable(line: str) -> str:
+    """In one line, whatever a record's names hold: a line of its own could be a command to CI."""
+    return "".join(letter if letter.isprintable() else "?" for letter in line)
 
 
 def _lines(finding: Finding) -> list[str]:

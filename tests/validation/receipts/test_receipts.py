@@ -96,6 +96,10 @@ BY_A_SIGNER: dict[str, tuple[Callable[[Any], Any], str]] = {
         lambda one: changed(one, correctness=changed(one["correctness"], atol=1e-4)),
         "beyond a tolerance that is 0.0001",
     ),
+    "name with a command to CI": (
+        lambda one: _interval(changed(one, test=f"{TEST_FILE}::a\n::error::b"), high=0.81),
+        f"REFUSED   {TEST_FILE}::a?::error::b: gates[0].ratio.high is 0.81",
+    ),
     "source": (lambda one: changed(one, sources={TEST_FILE: "0" * 32}), f"{TEST_FILE} is another here"),
     "commit": (lambda one: _environment(one, commit="1" * 40, dirty=False), "which is not in this repository"),
     "dirty": (lambda one: _environment(one, commit="1" * 40, dirty=True), "changes that were not committed"),
