@@ -68,12 +68,12 @@ CALLS = {
     "unknown dtype": (
         "sdpa_oracle(SMALL, dtype='fp16')",
         "Attention has no dtype 'fp16'.",
-        "Use one of float16, bfloat16, float32.",
+        "Write a name: 'float16', 'bfloat16', 'float32'.",
     ),
     "torch dtype": (
-        "sdpa_oracle(SMALL, dtype=torch.int8)",
-        "Attention has no dtype torch.int8.",
-        "Use one of float16, bfloat16, float32.",
+        "sdpa_oracle(SMALL, dtype=torch.float32)",
+        "Attention has no dtype torch.float32.",
+        "Write a name: 'float16', 'bfloat16', 'float32'.",
     ),
     "unknown backend": (
         "sdpa_oracle(SMALL, backend='fast')",

@@ -57,7 +57,7 @@ def sdpa_problem(
             "Write Shape(batch, heads, seqlen, head_dim, causal=False).",
         )
     if dtype not in DTYPES:
-        raise UsageError(f"Attention has no dtype {dtype!r}.", f"Use one of {', '.join(DTYPES)}.")
+        raise UsageError(f"Attention has no dtype {dtype!r}.", f"Write a name: {', '.join(map(repr, DTYPES))}.")
     if outputs not in OUTPUTS:
         raise UsageError(f"Attention has no outputs {outputs!r}.", f"Use one of {', '.join(OUTPUTS)}.")
     if backend not in (None, "fastest", *BACKENDS, FLEX):

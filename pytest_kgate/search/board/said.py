@@ -36,7 +36,7 @@ def board(history: History, width: int, color: bool, most: int = MOST_SHOWN) -> 
     lines = lines_of(found, width, color, most)
     said = [f"{out_line(trials)} {cost_line(trials)}"] if trials else ["No candidate has been evaluated yet."]
     said += [PROVISIONAL] if found else []
-    said += champion_lines(champion_of(history), tried, history.alpha_spent)
+    said += champion_lines(champion_of(history), tried, history.alpha_spent, len(history.paid) - len(tried))
     return [*lines, *([""] if lines else []), *wrapped(said, width)]
 
 

@@ -88,13 +88,19 @@ def cost_line(trials: Sequence[Trial]) -> str:
     return f"Builds took {seconds(built)}, checks and races {seconds(device)}."
 
 
-def champion_lines(champion: Confirmation | None, tried: Sequence[Confirmation], alpha_spent: float) -> list[str]:
-    """The claim of the search, or why there is none; and what its confirmations may have cost in error."""
+def champion_lines(
+    champion: Confirmation | None, tried: Sequence[Confirmation], alpha_spent: float, begun: int = 0
+) -> list[str]:
+    """The claim of the search, or why there is none; and what its confirmations may have cost in error.
+
+    `begun` confirmations have not ended: they are under way, or were killed.
+    """
     chance = f"All confirmations of this search together could pass falsely with a chance of {100 * alpha_spent:.4g} %."
     if champion is None:
         last = tried[-1] if tried else None
         said = f": {last.configuration.title} was not confirmed: {last.reason}" if last else " was confirmed."
-        return [f"No champion{said}", *([chance] if alpha_spent else [])]
+        open_one = [f"{counted(begun, 'confirmation')} begun and not ended."] if begun else []
+        return [f"No champion{said}", *open_one, *([chance] if alpha_spent else [])]
     lines = [f"Champion: {champion.configuration.title}"]
     for name, (estimate, low, high) in champion.ratios.items():
         claim = f"ratio {ratio(estimate)} [{ratio(low)}, {ratio(high)}]"

@@ -69,9 +69,9 @@ class History:
                 history.add(event)
             except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
                 raise UsageError(
-                    f"Line {number} of the journal was changed by hand: what it says of {event['event']!r} makes no "
-                    f"sense ({type(error).__name__}: {error}).",
-                    "Take the change back, or begin a new search in another file.",
+                    f"Line {number} of the journal, {event['event']!r}, is not as a search writes it: "
+                    f"{type(error).__name__}, {error}.",
+                    "Take back what was changed by hand, or begin a new search in another file.",
                 ) from error
         return history
 

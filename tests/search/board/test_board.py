@@ -85,6 +85,7 @@ def test_claim_and_its_price_are_told_and_so_is_why_there_is_none():
     said = "\n".join(champion_lines(None, [confirmed(2, False)], 0.0125))
     assert "No champion: PAD=8,STAGES=2 was not confirmed: not decided" in said
     assert champion_lines(None, [], 0.0) == ["No champion was confirmed."]
+    assert champion_lines(None, [], 0.0125, begun=1)[1] == "1 confirmation begun and not ended."
 
 
 RESULTS = {

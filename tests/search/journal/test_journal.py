@@ -218,9 +218,9 @@ def test_line_changed_by_hand_is_named(tmp_path: Path, name: str, changes: dict[
     number = next(number for number, event in enumerate(lines) if event["event"] == name)
     lines[number].update(changes)
     path.write_text("".join(f"{json.dumps(event)}\n" for event in lines))
-    with pytest.raises(UsageError, match=f"Line {number + 1} of the journal was changed by hand"):
+    with pytest.raises(UsageError, match=f"Line {number + 1} of the journal, .* is not as a search writes it"):
         History.of(read(path))
-    with pytest.raises(UsageError, match=f"Line {number + 1} of the journal was changed by hand"):
+    with pytest.raises(UsageError, match=f"Line {number + 1} of the journal, .* is not as a search writes it"):
         Journal.open(path, HEAD, SCOPE, resume=True)
 
 
