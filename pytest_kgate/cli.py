@@ -39,6 +39,10 @@ _VERBS = {
         "pytest_kgate.report.verbs.history",
         "what gates found over time, drawn; and a branch by which machines share that",
     ),
+    "bisect": (
+        "pytest_kgate.evaluation.verb.bisect.command",
+        "the first commit at which a test's kernel was as slow as now; 1 where none was found",
+    ),
     "show": (
         "pytest_kgate.report.verbs.show",
         "the records of one test, in full",

@@ -49,6 +49,7 @@ RUNS = {
     "report": Run("report records.json", "PASS"),
     "rank": Run("rank records.json", "place  candidate"),
     "verify": Run("verify records.json --policy policy.toml", "BROKEN line 1, gates: at least 99 gates", 1),
+    "bisect": Run("bisect test_it.py::test_before --good HEAD~3", "is in no git repository", 2),
     "history": Run("history history.jsonl", "0.655"),
     "sign": Run("sign records.json --key absent", "There is no key absent", 2),
     "insights": Run("insights", "memory-bound (sure)"),

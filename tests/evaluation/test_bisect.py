@@ -1,0 +1,109 @@
+"""The commit at which a kernel became slower is found by races, and the user's checkout stays as it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from repositories import commit
+from repositories import git
+
+from pytest_kgate import cli
+from pytest_kgate.evaluation.verb.bisect.course import Answer
+from pytest_kgate.evaluation.verb.bisect.course import suspects
+
+KERNEL = """
+#include "sdpa.h"
+#include <cstdlib>
+KGATE_EXPORT int kgate_sdpa(const kgate::SdpaArgs* a, void*) {
+    setenv("MADE_UP_MICROSECONDS", "LATENCY", 1);
+    const int64_t size = (int64_t)a->batch * a->heads * a->head_dim;
+    for (int64_t i = 0; i < size; ++i) ((float*)a->o)[i] = ((const float*)a->v)[i];
+    return 0;
+}
+KGATE_EXPORT const char* kgate_message(void) { return "no"; }
+"""
+"""Attention of one key, whose answer is the value itself; it says how long it would take."""
+
+DEVICE = """
+import ctypes
+import pytest
+from pytest_kgate.device.fake.device import FakeDevice
+from pytest_kgate.device.fake.noise import White
+
+told = ctypes.CDLL(None).getenv
+told.restype = ctypes.c_char_p
+
+class Device(FakeDevice):
+    def stopwatch(self, arms, workload, **how):
+        inputs, latency = workload.draw(1), {}
+        for arm in arms:
+            arm.call(inputs, workload.output_for(arm, inputs))
+            latency[arm.name] = 1e-6 * float(told(b"MADE_UP_MICROSECONDS") or 10)
+        self.latency_seconds = latency.__getitem__
+        return super().stopwatch(arms, workload, **how)
+
+@pytest.fixture(scope="session")
+def kgate_device():
+    return Device({}, noise=White(0.02))
+"""
+
+TEST = """
+import pytest
+from pytest_kgate import Shape
+
+@pytest.mark.speedup(3)
+def test_it(kbench, kernels, sdpa_oracle):
+    kbench(kernels("kernel.cpp"), sdpa_oracle(Shape(1, 2, 1, 16), dtype="float32", backend="math"), weak="allow")
+"""
+
+
+@pytest.mark.parametrize("culprit", range(12))
+def test_any_commit_of_twelve_is_found_in_four_steps(culprit: int) -> None:
+    asked = []
+
+    def ask(place: int) -> Answer:
+        asked.append(place)
+        return "slow" if place >= culprit else "fast"
+
+    assert suspects(range(12), ask) == [culprit]
+    assert len(asked) <= 4
+
+
+def test_what_cannot_be_told_is_left_out_and_named_where_it_may_be_the_one() -> None:
+    def ask(place: int) -> Answer:
+        return "unknown" if place in (5, 6) else "slow" if place >= 6 else "fast"
+
+    assert suspects(range(12), ask) == [5, 6, 7]
+    assert suspects(range(12), lambda place: "unknown") == list(range(12))
+    assert suspects(range(12), lambda place: None) == list(range(12))
+
+
+def test_slowdown_of_a_half_is_found_among_twelve_commits_without_a_checkout(
+    tmp_path: Path, warm: str, build_cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KGATE_CACHE_DIR", str(build_cache))
+    monkeypatch.setenv("KGATE_LOCK_DIR", str(tmp_path / ".git"))
+    monkeypatch.setenv("KGATE_DEVICE", "host")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    git(tmp_path, "init", "-q", "-b", "main")
+    latency = {0: "10", 3: "9", 8: "13.5", 10: "13.51"}
+    hashes = []
+    for number in range(13):
+        files = {"notes__txt": f"{number}\n"}
+        if number in latency:
+            files["kernel__cpp"] = KERNEL.replace("LATENCY", latency[number])
+        hashes.append(commit(tmp_path, conftest__py=DEVICE, test_it__py=TEST, **files))
+    (tmp_path / "notes.txt").write_text("not committed\n")
+    status = cli.main(["bisect", "test_it.py::test_it", "--good", "HEAD~12", "--bad", "main"])
+    *steps, last = (said := capsys.readouterr().out).splitlines()
+    assert status == 0, said
+    assert last.startswith("The first slower commit, after ")
+    assert hashes[8][:9] in last
+    assert len(steps) <= 2 + 4  # the two ends, and no more than four between them
+    assert git(tmp_path, "status", "--porcelain") == " M notes.txt"
+    assert git(tmp_path, "rev-parse", "HEAD") == hashes[-1]
+    assert cli.main(["bisect", "test_it.py::test_it", "--good", "HEAD~1"]) == 1
+    assert "there is nothing to find" in capsys.readouterr().out
