@@ -9,8 +9,10 @@ from repositories import commit
 from repositories import git
 
 from pytest_kgate import cli
+from pytest_kgate.evaluation.verb.bisect import command
 from pytest_kgate.evaluation.verb.bisect.course import Answer
 from pytest_kgate.evaluation.verb.bisect.course import suspects
+from pytest_kgate.evaluation.verb.bisect.step import Step
 
 KERNEL = """
 #include "sdpa.h"
@@ -53,9 +55,12 @@ import pytest
 from pytest_kgate import Shape
 
 @pytest.mark.speedup(3)
+@pytest.mark.regression(margin=0.2)
 def test_it(kbench, kernels, sdpa_oracle):
     kbench(kernels("kernel.cpp"), sdpa_oracle(Shape(1, 2, 1, 16), dtype="float32", backend="math"), weak="allow")
 """
+
+QUICK = ("--pytest=--kgate-integrity=off",)
 
 
 @pytest.mark.parametrize("culprit", range(12))
@@ -97,7 +102,7 @@ def test_slowdown_of_a_half_is_found_among_twelve_commits_without_a_checkout(
             files["kernel__cpp"] = KERNEL.replace("LATENCY", latency[number])
         hashes.append(commit(tmp_path, conftest__py=DEVICE, test_it__py=TEST, **files))
     (tmp_path / "notes.txt").write_text("not committed\n")
-    status = cli.main(["bisect", "test_it.py::test_it", "--good", "HEAD~12", "--bad", "main"])
+    status = cli.main(["bisect", "test_it.py::test_it", "--good", "HEAD~12", "--bad", "main", *QUICK])
     *steps, last = (said := capsys.readouterr().out).splitlines()
     assert status == 0, said
     assert last.startswith("The first slower commit, after ")
@@ -105,5 +110,22 @@ def test_slowdown_of_a_half_is_found_among_twelve_commits_without_a_checkout(
     assert len(steps) <= 2 + 4  # the two ends, and no more than four between them
     assert git(tmp_path, "status", "--porcelain") == " M notes.txt"
     assert git(tmp_path, "rev-parse", "HEAD") == hashes[-1]
-    assert cli.main(["bisect", "test_it.py::test_it", "--good", "HEAD~1"]) == 1
-    assert "there is nothing to find" in capsys.readouterr().out
+
+
+def test_ends_that_make_no_sense_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    git(tmp_path, "init", "-q", "-b", "main")
+    for number in range(3):
+        commit(tmp_path, test_it__py=f"# {number}\n")
+    monkeypatch.chdir(tmp_path)
+    answers = [Step("slow", "the same build as now")]
+    monkeypatch.setattr(command, "step", lambda *_: answers.pop(0))
+    assert cli.main(["bisect", "test_it.py", "--good", "HEAD~2"]) == 1
+    assert "is not slower now than at" in capsys.readouterr().out
+    answers += [Step("fast", "faster"), Step("fast", "faster")]
+    assert cli.main(["bisect", "test_it.py", "--good", "HEAD~2"]) == 2
+    assert "The kernel was faster at" in capsys.readouterr().err
+    for good, said in (("nowhere", "means no commit"), ("HEAD", "is no earlier commit of HEAD")):
+        assert cli.main(["bisect", "test_it.py", "--good", good]) == 2
+        assert said in capsys.readouterr().err
