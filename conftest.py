@@ -38,6 +38,7 @@ _LONG = (
     "tests/statistics/test_judge_error_rates.py",
     "tests/bench/processes/test_processes.py",
     "tests/integrity/isolation/test_attacks.py",
+    "tests/search/verbs/test_search.py",
     "tests/csrc/test_knobs.py",
     "tests/evaluation/test_evaluate_command.py",
     "tests/bench/test_memory.py",
