@@ -25,7 +25,7 @@ import pytest_kgate.report.text.summary  # noqa: F401
         ("speedup(0.9, quantil=0.5)", "got an unexpected keyword argument 'quantil'", "speedup(bound, *"),
         ("speedup(0.9, quantile=50)", "quantile must be a number between 0 and 1, not 50", "speedup(bound, *"),
         ("allclose(0)", "atol and rtol cannot both be 0", "allclose(atol, rtol=0.0, *, factor=None)"),
-        ("perf(budgett=3)", "got an unexpected keyword argument 'budgett'", "perf(*, timer, cache, budget,"),
+        ("perf(budgett=3)", "got an unexpected keyword argument 'budgett'", "perf(*, against, timer, cache, budget,"),
         ("perf(budget='soon')", "budget (marker) cannot be 'soon'. It takes a positive number of seconds", "perf(*"),
     ],
 )

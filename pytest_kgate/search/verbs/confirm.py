@@ -23,6 +23,7 @@ from pytest_kgate.search.running.judge import Judge
 from pytest_kgate.search.running.subject import subject_of
 from pytest_kgate.search.space.assignments import parse_knobs
 from pytest_kgate.search.space.configuration import Configuration
+from pytest_kgate.search.space.space import Space
 from pytest_kgate.search.verbs import arguments
 
 _NOT_CONFIRMED = 1
@@ -61,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
         try:
             for notice in journal.notices:
                 print(f"kgate: {notice}", file=sys.stderr)
-            configuration = _candidate(options, journal)
+            configuration = candidate_of(options, journal, subject.space)
             alpha = journal.pay(configuration)
             print(f"confirming {configuration.title} at an error rate of {100 * alpha:g} %", file=sys.stderr)
             evaluator = ChildEvaluator(judge, subject.space, pool, ahead, subject.seen, names=subject.names, quiet=True)
@@ -80,15 +81,22 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _candidate(options: argparse.Namespace, journal: Journal) -> Configuration:
-    """The one that is named, or the first of the board that has not been confirmed."""
+def candidate_of(options: argparse.Namespace, journal: Journal, space: Space) -> Configuration:
+    """The one that is named, or the first of the board that has not been confirmed; nothing is paid for any other."""
     if options.knobs is not None:
         try:
-            return Configuration.of(dict(parse_knobs(options.knobs)))
+            named = Configuration.of(dict(parse_knobs(options.knobs)))
         except ValueError:
             raise UsageError(
                 f"--knobs {options.knobs!r} sets no knobs.", "Write names with a value each: 'BLOCK_M=64 STAGES=2'."
             ) from None
+        refusal = space.refusal(named)
+        if refusal is not None:
+            raise UsageError(
+                f"--knobs {options.knobs!r} is no candidate of the search: {refusal}.",
+                "Name every knob of the marker, with one of its values.",
+            )
+        return named
     champion = champion_of(journal.history)
     if champion is not None:
         raise UsageError(

@@ -99,7 +99,7 @@ def _of_search(path: Path, records: list[Record]) -> tuple[str, list[Candidate],
     replies = Replies(folder_of(path))
     champion = history.champion
     confirmed = {champion.configuration: champion} if champion is not None else {}
-    candidates = with_records(candidates_of(history.trials(), replies, confirmed), records)
+    candidates = with_records(candidates_of(history.standings(), replies, confirmed), records)
     space: dict[str, Any] = history.head.get("space", {})
     return str(history.head["test"]), candidates, next((one.suffix for one in replies), ""), space.get("facts", {})
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_kgate.errors import UsageError
+from pytest_kgate.report.format import counted
 from pytest_kgate.search.board.said import board
 from pytest_kgate.search.course.course import INTERRUPTED
 from pytest_kgate.search.course.course import Result
@@ -210,7 +211,8 @@ def _searched(options: argparse.Namespace, judge: Judge, pool: Pool, subject: Su
 
 def _beginning(subject: Subject, name: str, seed: int, budget: Budget) -> str:
     limits = [f"{text} {value:g}" for text, value in asdict(budget).items() if value is not None]
-    return f"{subject.test}: {subject.space.size} configurations, strategy {name}, seed {seed}, {', '.join(limits)}"
+    size = counted(subject.space.size, "configuration")
+    return f"{subject.test}: {size}, strategy {name}, seed {seed}, {', '.join(limits)}"
 
 
 def _shown(options: argparse.Namespace, subject: Subject, journal: Journal, result: Result) -> int:

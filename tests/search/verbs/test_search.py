@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -14,10 +15,16 @@ from typing import Any
 import pytest
 
 from pytest_kgate import cli
+from pytest_kgate.errors import UsageError
 from pytest_kgate.integrity.isolation.process.judge.guard import children
 from pytest_kgate.search.journal.file import read
 from pytest_kgate.search.journal.history import History
+from pytest_kgate.search.journal.journal import Head
+from pytest_kgate.search.journal.journal import Journal
+from pytest_kgate.search.journal.scope import Scope
 from pytest_kgate.search.running.executors.local import LocalPool
+from pytest_kgate.search.space.space import Space
+from pytest_kgate.search.verbs.confirm import candidate_of
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="`kgate evaluate` needs Linux")
 
@@ -108,6 +115,21 @@ def test_search_that_makes_no_sense_says_why_before_the_first_candidate(folder, 
     assert cli.main(["search", test, *more]) == 2
     assert said in capfd.readouterr().err
     assert not (folder / "search.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("knobs", "said"),
+    [
+        ("STAGES=17", "STAGES=17 is not among 2, 3"),
+        ("STAGES=2 NOPE=1", "NOPE is no knob of the space"),
+        ("STAGES", "sets no knobs"),
+    ],
+)
+def test_what_is_no_candidate_of_the_search_is_not_confirmed_nor_paid_for(knobs, said):
+    journal = Journal(Head("test_it.py::test_it", "grid", 1), Scope())
+    options = argparse.Namespace(knobs=knobs, journal=Path("search.jsonl"))
+    with pytest.raises(UsageError, match=said):
+        candidate_of(options, journal, Space({}, {"STAGES": (2, 3)}))
 
 
 FIRST = {

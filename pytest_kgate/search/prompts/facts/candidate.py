@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_kgate.profile.insights.find import insights_of
+from pytest_kgate.report.format import counted
 from pytest_kgate.report.format import interval
 from pytest_kgate.report.format import ratio
 from pytest_kgate.search.prompts.replies.stored import id_of
@@ -66,7 +67,7 @@ def of_trial(trial: Trial, reply: Reply | None, confirmation: Confirmation | Non
             told = f"{ratio(math.exp(objective.log_ratio))} {ends}, an estimate of {objective.rounds} rounds"
     if confirmation is not None and confirmed:
         parts = (f"{ratio(one)} {interval(low, high)}" for one, low, high in confirmation.ratios.values())
-        told = f"{'; '.join(parts)}, confirmed over {confirmation.processes} processes"
+        told = f"{'; '.join(parts)}, confirmed over {counted(confirmation.processes, 'process')}"
     return Candidate(
         id=id_of(trial.configuration) or trial.configuration.id,
         title="a source of its own" if id_of(trial.configuration) else trial.configuration.title,
