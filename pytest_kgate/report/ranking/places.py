@@ -14,7 +14,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pytest_kgate.statistics.intervals.geometric_mean import mean_of_logs
+from pytest_kgate.statistics.intervals.mean_of_logs import mean_of_logs
 from pytest_kgate.statistics.intervals.welch import welch_freedom
 
 CONFIDENCE = 0.95

@@ -6,16 +6,7 @@ import math
 from collections.abc import Sequence
 
 from pytest_kgate.statistics.estimates import Interval
-
-
-def mean_of_logs(logs: Sequence[float], errors: Sequence[float]) -> tuple[float, float]:
-    """The mean of independent logarithms, and its error: theirs add up in squares.
-
-    Raises ValueError where there are none.
-    """
-    if not logs:
-        raise ValueError("no logarithms have no mean")
-    return math.fsum(logs) / len(logs), math.sqrt(math.fsum(one**2 for one in errors)) / len(logs)
+from pytest_kgate.statistics.intervals.mean_of_logs import mean_of_logs
 
 
 def geometric_mean(ratios: Sequence[Interval]) -> Interval:
