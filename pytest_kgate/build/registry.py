@@ -19,10 +19,12 @@ from pytest_kgate.errors import UsageError
 from pytest_kgate.errors import hint
 
 _IMPLEMENTATION = re.compile(
-    r'^[ \t]*KGATE_IMPLEMENTATION\(\s*(?P<name>\w+)\s*,\s*"(?P<source>[^"]+)"\s*,\s*(?P<device>\w+)\s*,'
+    r'^[ \t]*KGATE_IMPLEMENTATION\(\s*(?P<name>\w+)\s*,\s*"?(?P<source>[^",]+)"?\s*,\s*(?P<device>\w+)\s*,'
     r'\s*(?P<status>\w+)\s*,\s*"(?P<description>(?:[^"\\]|\\.)*)"\s*\)',
     re.MULTILINE,
 )
+"""A line of impl_selector.h; its older revisions write the source without quotes."""
+
 _KNOB = re.compile(
     r"^[ \t]*#[ \t]*ifndef[ \t]+(?P<name>[A-Za-z_]\w*)[ \t]*//[ \t]*knob:[ \t]*(?P<text>[^\n]*?)[ \t]*\n"
     r"[ \t]*#[ \t]*define[ \t]+(?P=name)[ \t]+(?P<value>[^\n]*?)[ \t]*(?://[^\n]*)?$",

@@ -91,3 +91,20 @@ def test_renamed_source_is_named_as_it_was(repository: Path) -> None:
     tree = tree_at(repository, "HEAD~1")
     with pytest.raises(RevisionError, match=r"new.cpp did not exist at \w+ \(HEAD~1\); by git's .* kernels/mine.cpp"):
         kernel_at.kernel_at(renamed, tree)  # type: ignore[arg-type]
+
+
+def test_shipped_kernel_is_where_the_list_of_then_has_it(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    csrc = repository / "csrc"
+    (csrc / "kernels").mkdir(parents=True)
+    (csrc / "sdpa.h").write_text("")
+    listed = 'KGATE_IMPLEMENTATION(mine, {}, cuda, ready, "Mine.")\n'
+    (csrc / "impl_selector.h").write_text(listed.format("mine.cu"))
+    (csrc / "mine.cu").write_text("")
+    before = commit(repository)
+    (csrc / "impl_selector.h").write_text(listed.format('"kernels/mine.cu"'))
+    (csrc / "mine.cu").rename(csrc / "kernels" / "mine.cu")
+    now = commit(repository)
+    monkeypatch.setattr(kernel_at, "csrc_directory", lambda: csrc)
+    mine = SimpleNamespace(implementation="mine", source=csrc / "kernels" / "mine.cu")
+    for revision, path in ((before, "csrc/mine.cu"), (now, "csrc/kernels/mine.cu")):
+        assert kernel_at._path_of(mine, tree_at(csrc, revision), "csrc") == path  # type: ignore[arg-type]
