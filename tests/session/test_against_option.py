@@ -12,6 +12,7 @@ from repositories import commit
 from repositories import git
 from sample_suite import fake_device
 
+from pytest_kgate.build.registry import csrc_directory
 from pytest_kgate.report.record.document import load
 from pytest_kgate.report.record.record import Record
 
@@ -70,6 +71,11 @@ def repository(pytester: pytest.Pytester, build_cache: Path, monkeypatch: pytest
     git(folder, "tag", "wrong")
     commit(folder, factor__h="#error not now\n")
     git(folder, "tag", "broken")
+    header = (csrc_directory() / "sdpa.h").read_text()
+    header = header.replace("#define KGATE_SDPA_VERSION 2", "#define KGATE_SDPA_VERSION 99")
+    commit(folder, factor__h="#define FACTOR 1.0f\n", sdpa__h=header)
+    git(folder, "tag", "newer")
+    git(folder, "rm", "-q", "sdpa.h")
     without_knob = KERNEL.replace("#ifndef TILE  // knob: of no consequence\n#define TILE 4\n#endif\n", "")
     commit(folder, kernel__cpp=without_knob, factor__h="#define FACTOR 1.0f\n")
     git(folder, "tag", "right")
@@ -114,6 +120,7 @@ def test_slower_than_then_fails_and_one_build_is_no_race(pytester, repository):
         ("before", "kernel.cpp did not exist at"),
         ("broken", "does not compile"),
         ("wrong", "is not right itself"),
+        ("newer", "was built against version 99 of sdpa.h"),
     ],
 )
 def test_what_is_wrong_with_the_old_kernel_is_said_of_it_and_fails_nothing(pytester, repository, revision, said):
