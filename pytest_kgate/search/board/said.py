@@ -35,7 +35,8 @@ def board(history: History, width: int, color: bool, most: int = MOST_SHOWN) -> 
     tried = [one for several in history.confirmations.values() for one in several]
     lines = lines_of(found, width, color, most)
     said = [f"{out_line(trials)} {cost_line(trials)}"] if trials else ["No candidate has been evaluated yet."]
-    said += [PROVISIONAL] if found else []
+    said += [PROVISIONAL] if found else [f"{one.configuration.title}: {one.reason}" for one in trials[:1] if one.reason]
+    said += [f"The search ended: {history.ended}."] if history.ended else []
     said += champion_lines(champion_of(history), tried, history.alpha_spent, len(history.paid) - len(tried))
     return [*lines, *([""] if lines else []), *wrapped(said, width)]
 

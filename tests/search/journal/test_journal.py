@@ -15,6 +15,7 @@ from scripted_search import Scripted
 from scripted_search import searched
 
 from pytest_kgate.errors import UsageError
+from pytest_kgate.search.board.said import board
 from pytest_kgate.search.course.course import Result
 from pytest_kgate.search.course.limits import Budget
 from pytest_kgate.search.course.limits import Policy
@@ -222,6 +223,15 @@ def test_line_changed_by_hand_is_named(tmp_path: Path, name: str, changes: dict[
         History.of(read(path))
     with pytest.raises(UsageError, match=f"Line {number + 1} of the journal, .* is not as a search writes it"):
         Journal.open(path, HEAD, SCOPE, resume=True)
+
+
+def test_search_that_raced_nothing_says_why_and_how_it_ended(tmp_path: Path) -> None:
+    path = tmp_path / "search.jsonl"
+    wrong = Scripted(states=dict.fromkeys(SPACE, "wrong"))
+    trials = searched(wrong, path, budget=Budget(evaluations=2)).trials
+    said = board(History.of(read(path)), 120, False)
+    assert f"{trials[0].configuration.title}: {trials[0].reason}" in said
+    assert any(line.startswith("The search ended: ") for line in said)
 
 
 def test_candidates_are_told_apart_by_all_that_they_depend_on() -> None:
