@@ -15,6 +15,7 @@ from sample_suite import fake_device
 from pytest_kgate.build.registry import csrc_directory
 from pytest_kgate.report.record.document import load
 from pytest_kgate.report.record.record import Record
+from pytest_kgate.report.together.history.point import points_of
 
 KERNEL = """
 #include "sdpa.h"
@@ -88,8 +89,9 @@ def test_kernel_is_raced_against_its_own_build_of_then(pytester, repository):
     result, records = judged(pytester, "--kgate-against=right", "-k", "test_kernel")
     result.assert_outcomes(passed=1)
     own, old = records
+    assert (len([*points_of(own)]), len([*points_of(old)])) == (1, 0)
     commit_of = git(repository, "rev-parse", "right")
-    assert [one["call"] for one in records] == [0, 1]
+    assert [one["call"] for one in records] == [0, 100]
     assert "against" not in own
     assert old["against"]["commit"] == commit_of
     assert (old["against"]["same"], old["against"]["lacking"]) == (False, ["TILE"])

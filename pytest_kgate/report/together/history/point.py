@@ -124,10 +124,11 @@ def _is_number(value: Any) -> bool:
 def points_of(record: Record) -> Iterator[Point]:
     """One for each latency gate of a record, or one for its race where none is set; none where nothing was timed.
 
-    Raises `KgateError` where its samples can't be decoded.
+    Nor is there one of a race against another revision, which is another one each day. Raises `KgateError` where the
+    record's samples can't be decoded.
     """
     timing = record["timing"]
-    if timing is None or not timing["rounds"]:
+    if timing is None or not timing["rounds"] or "against" in record:
         return
     digest = digest_of(record)
     gates: list[GateFacts | None] = [*record["gates"]] or [None]
