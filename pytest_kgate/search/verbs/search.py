@@ -6,7 +6,6 @@ import argparse
 import secrets
 import sys
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +28,7 @@ from pytest_kgate.search.running.executors.spec import HELP
 from pytest_kgate.search.running.executors.spec import open_pool
 from pytest_kgate.search.running.judge import Judge
 from pytest_kgate.search.running.progress import Progress
+from pytest_kgate.search.running.progress import about
 from pytest_kgate.search.running.subject import Subject
 from pytest_kgate.search.running.subject import subject_of
 from pytest_kgate.search.strategies.choice import SWITCHES
@@ -210,9 +210,15 @@ def _searched(options: argparse.Namespace, judge: Judge, pool: Pool, subject: Su
 
 
 def _beginning(subject: Subject, name: str, seed: int, budget: Budget) -> str:
-    limits = [f"{text} {value:g}" for text, value in asdict(budget).items() if value is not None]
+    limits = []
+    if budget.seconds is not None:
+        limits.append(about(budget.seconds))
+    if budget.evaluations is not None:
+        limits.append(counted(budget.evaluations, "evaluation"))
+    if budget.generations is not None:
+        limits.append(f"{counted(budget.generations, 'generation')} without a better elite")
     size = counted(subject.space.size, "configuration")
-    return f"{subject.test}: {size}, strategy {name}, seed {seed}, {', '.join(limits)}"
+    return f"{subject.test}: {size}, strategy {name}, seed {seed}, budget {', '.join(limits)}"
 
 
 def _shown(options: argparse.Namespace, subject: Subject, journal: Journal, result: Result) -> int:
