@@ -11,7 +11,6 @@ from pytest_kgate.profile.nsight.metrics.command import listing
 from pytest_kgate.profile.nsight.metrics.command import page_table
 from pytest_kgate.profile.nsight.metrics.table import METRICS
 from pytest_kgate.report.page.markdown import update_block
-from pytest_kgate.report.text.render import usual_columns
 
 PAGE = Path(__file__).parents[3] / "docs" / "profiling.md"
 
@@ -22,9 +21,11 @@ def test_the_page_has_the_table_that_this_makes() -> None:
     assert update_block(content, "metrics", page_table()) == content
 
 
-def test_all_metrics_are_listed_with_what_they_mean() -> None:
+@pytest.mark.parametrize("columns", [80, 120])
+def test_all_metrics_are_listed_with_what_they_mean(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
     lines = "\n".join(listing())
-    assert max(map(len, lines.splitlines())) <= usual_columns()
+    assert max(map(len, lines.splitlines())) <= columns
     words = " ".join(lines.split())
     assert all(f"  {row.name} " in lines and row.meaning in words for row in METRICS.values())
 

@@ -56,7 +56,8 @@ def listing(arch: str | None = None) -> Iterator[str]:
             yield textwrap.fill(row.meaning, usual_columns(), initial_indent=start, subsequent_indent=indent)
             if arch is not None:
                 yield f"{indent}{written(row, arch)}"
-    yield "\n`kgate metrics NAME` says more of one; any name of Nsight Compute's own can be demanded, too."
+    more = "`kgate metrics NAME` says more of one; any name of Nsight Compute's own can be demanded, too."
+    yield "\n" + textwrap.fill(more, usual_columns())
 
 
 def details(row: Metric, arch: str | None = None) -> str:
