@@ -205,7 +205,15 @@ def test_kernels_that_a_test_asks_for_are_named(evaluate, folder):
         BROKEN.replace("KGATE_EXPORT", "#ifndef TILE  // knob: rows\n#define TILE 4\n#endif\nKGATE_EXPORT", 1)
     )
     found = evaluate(None, "test_mine.py").of(2, "MISUSE", None, "mine(TILE=8) does not compile")
-    assert found["builds"] == [{"source": str(folder / "mine.cpp"), "knobs": {"TILE": 8}, "arch": None, "debug": False}]
+    assert found["builds"] == [
+        {
+            "source": str(folder / "mine.cpp"),
+            "knobs": {"TILE": 8},
+            "arch": None,
+            "debug": False,
+            "confined_seconds": None,
+        }
+    ]
 
 
 def test_waiting_for_the_device_is_not_of_the_candidates_time():

@@ -48,6 +48,8 @@ class BuildFacts(TypedDict):
     """The architecture that --kgate-arch names; null for the device's own."""
     debug: bool
     """Whether it was built with what it asserts on the device."""
+    confined_seconds: float | None
+    """What a source that is not trusted may take to compile, confined; null for one that is trusted."""
 
 
 class SearchFacts(TypedDict):

@@ -167,12 +167,13 @@ def waited_seconds(notes: Sequence[Mapping[str, Any]], now: float) -> float:
 def _is_build(note: Mapping[str, Any]) -> bool:
     """A candidate can have written anything."""
     return (
-        note.keys() == {"source", "knobs", "arch", "debug"}
+        note.keys() == {"source", "knobs", "arch", "debug", "confined_seconds"}
         and isinstance(note["source"], str)
         and isinstance(note["knobs"], dict)
         and all(isinstance(value, int) for value in note["knobs"].values())
         and isinstance(note["arch"], str | None)
         and isinstance(note["debug"], bool)
+        and isinstance(note["confined_seconds"], float | int | None)
     )
 
 

@@ -32,9 +32,12 @@ class Witness:
         """One of `STEPS` begins."""
         self._write({"step": step, "at": time.monotonic()})
 
-    def built(self, source: Path, knobs: Mapping[str, int], arch: str | None, debug: bool) -> None:
+    def built(
+        self, source: Path, knobs: Mapping[str, int], arch: str | None, debug: bool, confined_seconds: float | None
+    ) -> None:
         """The test has a kernel built, or will as soon as it uses it: of this source, with these knobs."""
-        self._write({"source": str(source.absolute()), "knobs": dict(knobs), "arch": arch, "debug": debug})
+        how = {"arch": arch, "debug": debug, "confined_seconds": confined_seconds}
+        self._write({"source": str(source.absolute()), "knobs": dict(knobs), **how})
 
     def searched(self, facts: Mapping[str, Any]) -> None:
         """The test has a search marker: a `SearchFacts`."""

@@ -85,8 +85,18 @@ def test_spare_cores_are_all_but_two_and_at_least_one(monkeypatch):
 
 def test_every_build_has_an_outcome(tmp_path, monkeypatch):
     assert isinstance(compile_one(Build(str(tmp_path / "none.cu"), (), None, False)), UsageError)
+
     monkeypatch.setattr(ahead, "prepare", lambda *_, **__: 1 / 0)
     broken = compile_one(build())
     assert isinstance(broken, BuildError)
     assert "ZeroDivisionError" in broken.what
     assert not isinstance(broken, BuildResult)
+
+
+def test_source_that_is_not_trusted_is_compiled_ahead_as_it_is_in_its_test(tmp_path):
+    (tmp_path / "private.h").write_text("planted\n")
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "mine.cpp").write_text('#include "../private.h"\n')
+    refused = compile_one(Build(str(tmp_path / "theirs" / "mine.cpp"), (), None, False, confined_seconds=60.0))
+    assert isinstance(refused, BuildError)
+    assert "private.h, which a source that is not trusted may not" in refused.what

@@ -28,6 +28,9 @@ TILES = (1, 2, 3, 4, 5, 6)
 SPACE = Space({}, {"TILE": TILES}, ("TILE < 6",), {"smem_bytes": 4096})
 
 
+HOW = {"arch": None, "debug": False, "confined_seconds": None}
+
+
 def one(tile: int) -> Configuration:
     return Configuration.of({"TILE": tile})
 
@@ -38,7 +41,7 @@ def answer(*tiles: int, verdict: str = "MEASURED", feedback: str = "", waited: f
         record(tile / 10, f"t.py::test_it[1x2-TILE={tile}]", asked={"knobs": {"TILE": {"value": tile, "source": ""}}})
         for tile in tiles
     ]
-    builds = [{"source": "mine.cu", "knobs": {"TILE": tile}, "arch": None, "debug": False} for tile in tiles]
+    builds = [{"source": "mine.cu", "knobs": {"TILE": tile}, **HOW} for tile in tiles]
     found = {"verdict": verdict, "records": records, "feedback": feedback, "passed": True, "builds": builds}
     return Answered(found, waited_seconds=waited)
 
@@ -144,7 +147,7 @@ def test_groups_that_take_too_long_are_dissolved():
 
 
 def test_test_that_builds_something_else_is_no_longer_foreseen():
-    other = [{"source": "other.cu", "knobs": {"TILE": 1}, "arch": None, "debug": False}]
+    other = [{"source": "other.cu", "knobs": {"TILE": 1}, **HOW}]
     made: list[int] = []
     pool = Pool(lambda tiles: Answered({**(answer(*tiles).answer or {}), "builds": other}))
     search = evaluator(pool)

@@ -14,9 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from pytest_kgate.build.compiler.ninja import BuildResult
+from pytest_kgate.build.kernel import build_kernel
 from pytest_kgate.build.kernel import prepare
 from pytest_kgate.errors import BuildError
 from pytest_kgate.errors import KgateError
+from pytest_kgate.integrity.isolation.process.confined_compiler import confined
 from pytest_kgate.search.running.builds.foresee import Build
 
 Outcome = BuildResult | KgateError
@@ -99,8 +101,11 @@ class BuildsAhead:
 
 
 def compile_one(build: Build) -> Outcome:
-    """The library, from the cache or compiled. Never raises: an error is an outcome like any other."""
+    """The library, from the cache or compiled, confined where its source is not trusted. Never raises."""
     try:
+        if build.confined_seconds is not None:
+            how = confined(build.confined_seconds)
+            return build_kernel(build.source, dict(build.knobs), arch=build.arch, debug=build.debug, confined=how)[3]
         return prepare([(build.source, dict(build.knobs))], arch=build.arch, debug=build.debug)[0]
     except KgateError as error:
         return error

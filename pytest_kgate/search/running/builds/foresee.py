@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 from pytest_kgate.search.space.configuration import Configuration
@@ -18,11 +19,14 @@ class Build:
     knobs: tuple[tuple[str, int], ...]
     arch: str | None
     debug: bool
+    confined_seconds: float | None = None
+    """What a source that is not trusted may take to compile, confined; None for one that is trusted."""
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> Build:
         """From an entry of `builds` in an answer of `kgate evaluate`."""
-        return cls(facts["source"], tuple(sorted(facts["knobs"].items())), facts["arch"], facts["debug"])
+        knobs = tuple(sorted(facts["knobs"].items()))
+        return cls(facts["source"], knobs, facts["arch"], facts["debug"], facts["confined_seconds"])
 
 
 def foresee(seen: Configuration, builds: Sequence[Build], wanted: Configuration) -> list[Build]:
@@ -37,8 +41,5 @@ def foresee(seen: Configuration, builds: Sequence[Build], wanted: Configuration)
         new = after.get(name, was)
         return int(new) if name in before and before[name] == was and isinstance(new, int) else was
 
-    changed = [
-        Build(one.source, tuple((name, value(name, was)) for name, was in one.knobs), one.arch, one.debug)
-        for one in builds
-    ]
+    changed = [replace(one, knobs=tuple((name, value(name, was)) for name, was in one.knobs)) for one in builds]
     return list(dict.fromkeys(changed))
