@@ -1,15 +1,12 @@
-"""Estimates of a candidate from the records of its calls: one of each call, and one of all together. Pure."""
+"""Estimates of a candidate from the records of its calls, one of each call. Pure."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pytest_kgate.report.ranking.log_ratio import log_ratio_estimate
 from pytest_kgate.search.policy.trial import Estimate
-from pytest_kgate.statistics.intervals.welch import welch_freedom
 
 if TYPE_CHECKING:
     from pytest_kgate.report.record.record import Record
@@ -32,15 +29,3 @@ def estimate_of(record: Record) -> Estimate | None:
     """The log ratio over the rounds of one call; None where it was not raced."""
     found = log_ratio_estimate(record)
     return None if found is None else Estimate(found.log_ratio, found.stderr, found.degrees, found.rounds)
-
-
-def together(estimates: Mapping[str, Estimate]) -> Estimate:
-    """The mean of the log ratios, which is the log of the ratios' geometric mean."""
-    each = list(estimates.values())
-    variances = [one.stderr**2 for one in each]
-    return Estimate(
-        math.fsum(one.log_ratio for one in each) / len(each),
-        math.sqrt(math.fsum(variances)) / len(each),
-        welch_freedom(variances, [one.degrees for one in each]),
-        min(one.rounds for one in each),
-    )

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from pytest_kgate.report.record.verdicts import VERDICTS
+from pytest_kgate.search.policy.objective import over_shapes
 from pytest_kgate.search.policy.trial import State
 from pytest_kgate.search.policy.trial import Trial
 from pytest_kgate.search.running.reading.estimate import estimate_of
 from pytest_kgate.search.running.reading.estimate import labels
-from pytest_kgate.search.running.reading.estimate import together
 
 if TYPE_CHECKING:
     from pytest_kgate.report.record.record import KernelFacts
@@ -73,7 +73,7 @@ def read(
         configuration,
         "raced",
         estimates=estimates,
-        objective=together(estimates),
+        objective=over_shapes(estimates.values()),
         resources=resources,
         seconds=seconds,
         joint=joint,
