@@ -24,7 +24,7 @@ KGATE_IMPLEMENTATION(hybrid_qkt, "kernels/hybrid_qkt.cu", cuda, ready,
                      "cuBLAS for the logits, then softmax and the product with V fused in one kernel.")
 KGATE_IMPLEMENTATION(hybrid_pv, "kernels/hybrid_pv.cu", cuda, ready,
                      "Logits and softmax fused in one kernel, then cuBLAS for the product with V.")
-KGATE_IMPLEMENTATION(hopper, "kernels/hopper.cu", cuda, planned, "FlashAttention with TMA and wgmma, for sm_90a.")
+KGATE_IMPLEMENTATION(hopper, "kernels/hopper.cu", cuda, ready, "FlashAttention with TMA and wgmma, for sm_90a.")
 KGATE_IMPLEMENTATION(latency, "kernels/latency.cu", cuda, ready,
                      "FlashAttention for small problems: keys split between warps or cluster blocks, one launch.")
 

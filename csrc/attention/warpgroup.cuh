@@ -79,15 +79,38 @@ struct WarpgroupPartial {
         }
     }
 
-    __device__ void rescale(const float (&shrink)[2]) {
+    __device__ void rescale_output(const float (&shrink)[2]) {
 #pragma unroll
         for (int h = 0; h < 2; ++h) {
-            row_sum[h] *= shrink[h];
 #pragma unroll
             for (int d = 0; d < kColumns; ++d) {
                 output[d][2 * h] *= shrink[h];
                 output[d][2 * h + 1] *= shrink[h];
             }
+        }
+    }
+
+    __device__ void rescale(const float (&shrink)[2]) {
+        row_sum[0] *= shrink[0];
+        row_sum[1] *= shrink[1];
+        rescale_output(shrink);
+    }
+
+    // Turns logits into weights where they are, while products under way may still use the weights before them.
+    template <int N>
+    __device__ void exponentiate(float (&logits)[N][4], float scale, const float (&base)[2], const float (&shrink)[2]) {
+#pragma unroll
+        for (int h = 0; h < 2; ++h) {
+            float sum[2] = {row_sum[h] * shrink[h], 0.0f};  // two, because each addition waits for the last
+#pragma unroll
+            for (int n = 0; n < N; ++n) {
+#pragma unroll
+                for (int i = 2 * h; i < 2 * h + 2; ++i) {
+                    logits[n][i] = exp2_of<Fast>(fmaf(logits[n][i], scale, -base[h]));
+                    sum[i % 2] += logits[n][i];
+                }
+            }
+            row_sum[h] = sum[0] + sum[1];
         }
     }
 

@@ -2,11 +2,10 @@
 // that wants another default declares the knob itself, above the include.
 #pragma once
 
+#include "cuda/head_dim.cuh"
+
 #ifndef PAD  // knob: 16-bit elements of padding of a row in shared memory
 #define PAD 8
-#endif
-#ifndef HEAD_DIM  // knob: the only head dimension to compile, 0 for all
-#define HEAD_DIM 0
 #endif
 
 static_assert(PAD >= 0 && PAD % 8 == 0, "PAD must be a multiple of 8: cp.async writes rows that start on 16 bytes.");

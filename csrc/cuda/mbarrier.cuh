@@ -4,9 +4,10 @@
 namespace kgate {
 namespace {
 
-// For one arrival, that of mbarrier_expect, and the bytes it tells of.
+// For so many arrivals, that of mbarrier_expect among them, and the bytes it tells of.
+template <int Arrivals = 1>
 __device__ inline void mbarrier_init(unsigned barrier) {
-    asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" : : "r"(barrier) : "memory");
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" : : "r"(barrier), "n"(Arrivals) : "memory");
 }
 
 // After the last mbarrier_init, by the same thread: other blocks and the accelerator see it.
@@ -14,6 +15,10 @@ __device__ inline void mbarrier_fence() { asm volatile("fence.mbarrier_init.rele
 
 __device__ inline void mbarrier_expect(unsigned barrier, int bytes) {
     asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" : : "r"(barrier), "r"(bytes) : "memory");
+}
+
+__device__ inline void mbarrier_arrive(unsigned barrier) {
+    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" : : "r"(barrier) : "memory");
 }
 
 // Until the phase of this parity is over. What other blocks have written counts as seen only with Cluster.

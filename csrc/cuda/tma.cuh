@@ -34,28 +34,41 @@ int find_encode_tiled(EncodeTiled& encode) {
     return 0;
 }
 
+// What a map knows of a tensor of 16-bit elements.
+struct TensorExtents {
+    int batch, heads, rows, columns;
+    int dtype;  // a Dtype
+};
+
 // Of boxes of `rows` rows and 64 columns: a row is 128 bytes with its chunks swizzled, and rows that do not exist
-// become zeros.
+// become zeros when they are read, and are left out when they are written.
 int make_tensor_map(CUtensorMap& map, const char* name, const void* pointer, const int64_t (&stride)[3],
-                    const SdpaArgsV1& args, int rows) {
+                    const TensorExtents& of, int rows) {
     if (planning != nullptr) return 0;  // where there may be no driver
     EncodeTiled encode = nullptr;
     if (int code = find_encode_tiled(encode)) return code;
-    const cuuint64_t extent[4] = {static_cast<cuuint64_t>(args.head_dim), static_cast<cuuint64_t>(args.seqlen),
-                                  static_cast<cuuint64_t>(args.heads), static_cast<cuuint64_t>(args.batch)};
+    const cuuint64_t extent[4] = {static_cast<cuuint64_t>(of.columns), static_cast<cuuint64_t>(of.rows),
+                                  static_cast<cuuint64_t>(of.heads), static_cast<cuuint64_t>(of.batch)};
     cuuint64_t bytes[3];
     for (int i = 0; i < 3; ++i) {  // the stride of an axis of length 1 is never used, and may be one that no map takes
         bytes[i] = (extent[i + 1] > 1 ? static_cast<cuuint64_t>(stride[2 - i]) : extent[0]) * 2;
     }
     const cuuint32_t box[4] = {64, static_cast<cuuint32_t>(rows), 1, 1};
     const cuuint32_t step[4] = {1, 1, 1, 1};
-    const auto type = args.dtype == Float16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
+    const auto type = of.dtype == Float16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
     const CUresult result =
         encode(&map, type, 4, const_cast<void*>(pointer), extent, bytes, box, step, CU_TENSOR_MAP_INTERLEAVE_NONE,
                CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_NONE, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
     if (result == CUDA_SUCCESS) return 0;
     return fail(kUnsupported, "The driver makes no tensor map of %s (error %d). Pass a copy, such as %s.contiguous().",
                 name, static_cast<int>(result), name);
+}
+
+// The same of a tensor of plain attention.
+int make_tensor_map(CUtensorMap& map, const char* name, const void* pointer, const int64_t (&stride)[3],
+                    const SdpaArgsV1& args, int rows) {
+    return make_tensor_map(map, name, pointer, stride,
+                           TensorExtents{args.batch, args.heads, args.seqlen, args.head_dim, args.dtype}, rows);
 }
 
 // By one thread: the box of the tensor's rows from `row` and columns from `column` on; `barrier` counts its bytes.
@@ -67,6 +80,28 @@ __device__ inline void copy_box(unsigned target, const CUtensorMap& map, int col
         :
         : "r"(target), "l"(&map), "r"(column), "r"(row), "r"(tile.head), "r"(tile.batch), "r"(barrier)
         : "memory");
+}
+
+// By one thread, the other way; what other threads have written is behind async_fence and a barrier.
+__device__ inline void store_box(const CUtensorMap& map, int column, int row, const Tile& tile, unsigned source) {
+    asm volatile("cp.async.bulk.tensor.4d.global.shared::cta.bulk_group [%0, {%1, %2, %3, %4}], [%5];"
+                 :
+                 : "l"(&map), "r"(column), "r"(row), "r"(tile.head), "r"(tile.batch), "r"(source)
+                 : "memory");
+}
+
+// The thread's store_box since the last one are a group.
+__device__ inline void store_commit() { asm volatile("cp.async.bulk.commit_group;" : : : "memory"); }
+
+// Until the thread's stores have read their shared memory, which may then be written, or end with the block.
+__device__ inline void store_wait_read() { asm volatile("cp.async.bulk.wait_group.read 0;" : : : "memory"); }
+
+// What this thread has written to shared memory is seen by the accelerator and by wgmma.
+__device__ inline void async_fence() { asm volatile("fence.proxy.async.shared::cta;" : : : "memory"); }
+
+// Ahead of the first use of a map, which is fetched meanwhile.
+__device__ inline void prefetch_map(const CUtensorMap& map) {
+    asm volatile("prefetch.tensormap [%0];" : : "l"(&map) : "memory");
 }
 
 }  // namespace

@@ -57,6 +57,12 @@ __device__ inline void pin(float (&c)[N][4]) {
     ",%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47," \
     "%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63"
 
+#define KGATE_88                                                        \
+    KGATE_64                                                            \
+    ",%64,%65,%66,%67,%68,%69,%70,%71,%72,%73,%74,%75,%76,%77,%78,%79," \
+    "%80,%81,%82,%83,%84,%85,%86,%87"
+#define KGATE_96 KGATE_88 ",%88,%89,%90,%91,%92,%93,%94,%95"
+
 // C += A B^T, where A is 64 rows and B 8 N rows of 16 columns in panels; C = A B^T without Add.
 #define KGATE_WGMMA_SS(n, type, list, a, b, p, ...)                                                                 \
     asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %" p ", 0;\nwgmma.mma_async.sync.aligned.m64n" n "k16.f32." type \
@@ -66,8 +72,20 @@ __device__ inline void pin(float (&c)[N][4]) {
 
 template <typename T, bool Add, int N>
 __device__ void multiply_panels(float (&c)[N][4], uint64_t left, uint64_t right) {
-    static_assert(N == 8 || N == 16, "64 or 128 rows of B.");
-    if constexpr (N == 8 && std::is_same_v<T, __half>) {
+    static_assert(N == 8 || N == 16 || N == 22 || N == 24, "64, 128, 176 or 192 rows of B.");
+    if constexpr (N == 24 && std::is_same_v<T, __half>) {
+        KGATE_WGMMA_SS("192", "f16", KGATE_96, "96", "97", "98", KGATE_TILES(c, 0), KGATE_TILES(c, 4),
+                       KGATE_TILES(c, 8), KGATE_TILES(c, 12), KGATE_TILES(c, 16), KGATE_TILES(c, 20));
+    } else if constexpr (N == 24) {
+        KGATE_WGMMA_SS("192", "bf16", KGATE_96, "96", "97", "98", KGATE_TILES(c, 0), KGATE_TILES(c, 4),
+                       KGATE_TILES(c, 8), KGATE_TILES(c, 12), KGATE_TILES(c, 16), KGATE_TILES(c, 20));
+    } else if constexpr (N == 22 && std::is_same_v<T, __half>) {
+        KGATE_WGMMA_SS("176", "f16", KGATE_88, "88", "89", "90", KGATE_TILES(c, 0), KGATE_TILES(c, 4),
+                       KGATE_TILES(c, 8), KGATE_TILES(c, 12), KGATE_TILES(c, 16), KGATE_TILE(c, 20), KGATE_TILE(c, 21));
+    } else if constexpr (N == 22) {
+        KGATE_WGMMA_SS("176", "bf16", KGATE_88, "88", "89", "90", KGATE_TILES(c, 0), KGATE_TILES(c, 4),
+                       KGATE_TILES(c, 8), KGATE_TILES(c, 12), KGATE_TILES(c, 16), KGATE_TILE(c, 20), KGATE_TILE(c, 21));
+    } else if constexpr (N == 8 && std::is_same_v<T, __half>) {
         KGATE_WGMMA_SS("64", "f16", KGATE_32, "32", "33", "34", KGATE_TILES(c, 0), KGATE_TILES(c, 4));
     } else if constexpr (N == 8) {
         KGATE_WGMMA_SS("64", "bf16", KGATE_32, "32", "33", "34", KGATE_TILES(c, 0), KGATE_TILES(c, 4));
@@ -110,6 +128,8 @@ __device__ void multiply_rows(float (&c)[N][4], const unsigned (&left)[4], uint6
 #undef KGATE_TILES
 #undef KGATE_32
 #undef KGATE_64
+#undef KGATE_88
+#undef KGATE_96
 
 }  // namespace
 }  // namespace kgate

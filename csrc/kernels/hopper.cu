@@ -1,0 +1,233 @@
+// hopper: FlashAttention-3 on sm_90a: TMA copies, wgmma multiplies, and the roles are given to different warpgroups.
+//
+// Idea     One thread of a producer warpgroup keeps a ring of K and V tiles full, by TMA, and leaves its registers to
+//          the consumers. Each consumer warpgroup has 64 query rows of a tile; Q stays in shared memory, for wgmma
+//          reads it there. A turn issues the product of Q with the next K and that of the weights with V, and turns the
+//          new logits into weights while the second is still under way. Named barriers pass the issuing from warpgroup
+//          to warpgroup, so that one's exponentials run under the others' products.
+// Tiles    BLOCK_M query rows, 64 a consumer warpgroup, BLOCK_N keys, STAGES of K and of V in flight. 0 chooses.
+// Blocks   With PERSISTENT one block an SM, which goes from tile to tile: the next Q, K and V are under way while the
+//          output is still being stored. Causal tiles are handed out longest first, to and fro, of SECTION_MB of K and V
+//          at a time, so that those stay in L2.
+// Softmax  In the log2 domain; masks only on tiles that a diagonal or the end of the keys crosses.
+// Output   Through shared memory by TMA, which leaves out rows that do not exist.
+// Limits   fp16 or bf16, D 64 or 128, sm_90a.
+
+#ifndef BLOCK_M  // knob: query rows per tile, 128 or 192, 64 for each consumer warpgroup; 0 chooses by problem
+#define BLOCK_M 0
+#endif
+#ifndef BLOCK_N  // knob: keys per tile, 64, 128, 176 or 192; 0 chooses by head dimension
+#define BLOCK_N 0
+#endif
+#ifndef STAGES  // knob: K and V tiles in flight; 0 chooses as many as fit, up to 4
+#define STAGES 0
+#endif
+#ifndef PERSISTENT  // knob: 1 for one block an SM that goes from tile to tile, 0 for a block a tile
+#define PERSISTENT 1
+#endif
+#ifndef PING_PONG  // knob: 1 for warpgroups that take turns at issuing products, 0 for none
+#define PING_PONG 1
+#endif
+#ifndef SECTION_MB  // knob: MB of K and V whose causal tiles are ordered by length together
+#define SECTION_MB 32
+#endif
+
+#include <algorithm>
+
+#include "attention/warpgroup_pipeline.cuh"
+#include "cuda/debug_assert.cuh"
+#include "cuda/exp2.cuh"
+#include "cuda/head_dim.cuh"
+#include "cuda/launch.cuh"
+
+#if defined(__CUDA_ARCH__) && !defined(__CUDA_ARCH_FEAT_SM90_ALL)
+#error "hopper is for sm_90a: wgmma and setmaxnreg are instructions of that architecture alone."
+#endif
+
+namespace kgate {
+
+static_assert(BLOCK_M == 0 || BLOCK_M == 128 || BLOCK_M == 192, "BLOCK_M must be 128, at D = 64 also 192, or 0.");
+static_assert(BLOCK_N == 0 || BLOCK_N == 64 || BLOCK_N == 128 || BLOCK_N == 176 || BLOCK_N == 192,
+              "BLOCK_N must be 64, 128, 176 or 192, or 0.");
+static_assert(STAGES == 0 || (STAGES >= 2 && STAGES <= 6), "STAGES must be 2 to 6, or 0.");
+static_assert(PERSISTENT == 0 || PERSISTENT == 1, "PERSISTENT must be 0 or 1.");
+static_assert(PING_PONG == 0 || PING_PONG == 1, "PING_PONG must be 0 or 1.");
+static_assert(SECTION_MB >= 1, "SECTION_MB must be at least 1.");
+
+struct HopperArgs {
+    int seqlen, kv_seqlen;
+    int heads, group;        // query heads, and those of them that share one of K and V
+    int row_tiles;           // of a head
+    int slices, section;     // heads of all batches, and how many of them are ordered together
+    int tiles;               // of all
+    float scale;             // LogScale::log2
+    bool negate, causal;
+    float* lse;              // or null
+    int64_t lse_stride[3];
+    CUtensorMap q, k, v, o;
+};
+
+template <typename T, int D, int Warpgroups>
+struct HopperPlan {
+    static constexpr int kBlockN = BLOCK_N != 0 ? BLOCK_N : 128;
+    static constexpr int kRowBytes = Warpgroups * 64 * D * 2;
+    static constexpr int kFit = (227 * 1024 - 2 * kRowBytes - 512) / (2 * kBlockN * D * 2);
+    static constexpr int kStages = STAGES != 0 ? STAGES : max_of(min_of(kFit, 4), 2);
+    using Pipeline =
+        WarpgroupPipeline<T, D, Warpgroups, kBlockN, kStages, PING_PONG && (Warpgroups > 1), USE_FAST_EXP>;
+    static_assert(Pipeline::kBytes <= 227 * 1024,
+                  "2 * STAGES * BLOCK_N * D * 2 bytes, and Q, must fit in 227 KB: lower STAGES or BLOCK_N.");
+};
+
+// Tiles are numbered so that those with most keys come first, within a section of heads.
+template <int Rows, int Keys>
+__device__ inline PipelineTile hopper_tile(const HopperArgs& args, int index) {
+    const int of_section = args.section * args.row_tiles;
+    const int section = index / of_section;
+    const int heads = min(args.section, args.slices - section * args.section);
+    const int within = index - section * of_section;
+    const int row_tile = within / heads;
+    const int slice = section * args.section + within - row_tile * heads;
+    const int first_row = (args.row_tiles - 1 - row_tile) * Rows;
+    const int batch = slice / args.heads;
+    const int head = slice - batch * args.heads;
+    const int last = args.causal ? min(first_row + Rows, args.seqlen) + args.kv_seqlen - args.seqlen : args.kv_seqlen;
+    const int keys = max(min(last, args.kv_seqlen), 0);
+    return {{batch, head, first_row, keys}, head / args.group, (keys + Keys - 1) / Keys};
+}
+
+template <typename T, int D, int Warpgroups>
+__global__ void __launch_bounds__(128 * (Warpgroups + 1), 1)
+    hopper_attention(const __grid_constant__ HopperArgs args) {
+    using Plan = HopperPlan<T, D, Warpgroups>;
+    using Pipeline = typename Plan::Pipeline;
+    extern __shared__ __align__(1024) unsigned char shared[];
+    const Pipeline pipeline = {shared_address(shared)};
+    DEBUG_ASSERT(pipeline.shared % 1024 == 0);  // panels are swizzled by address
+    const int role = __shfl_sync(0xffffffff, threadIdx.x / 128, 0);
+    if (threadIdx.x == 0) {
+        prefetch_map(args.q);
+        prefetch_map(args.k);
+        prefetch_map(args.v);
+        prefetch_map(args.o);
+        pipeline.prepare();
+    }
+    __syncthreads();
+
+    // To and fro: whoever has the longest tile of one round has the shortest of the next.
+    const auto next_tile = [&](int round, PipelineTile& work) {
+        const int blocks = static_cast<int>(gridDim.x);
+        const int place = static_cast<int>(blockIdx.x);
+        const int index = round * blocks + (round % 2 != 0 ? blocks - 1 - place : place);
+        if (index >= args.tiles) return false;
+        work = hopper_tile<Pipeline::kRows, Plan::kBlockN>(args, index);
+        return true;
+    };
+    if (role == 0) {
+        leave_registers<Warpgroups == 2 ? 24 : 32>();
+        if (threadIdx.x == 0) pipeline.copy(args.q, args.k, args.v, next_tile);
+        return;
+    }
+    take_registers<Warpgroups == 2 ? 240 : 160>();
+    const LogScale scale = {args.scale, args.negate};
+    const int group = role - 1;
+    pipeline.work_all(
+        args.o, group, scale, args.causal, args.kv_seqlen - args.seqlen, args.kv_seqlen, next_tile,
+        [&](const PipelineTile& work, const typename Pipeline::Partial& partial) {
+            if (args.lse == nullptr || threadIdx.x % 4 != 0) return;
+            const int first_row = work.tile.first_row + group * 64 + static_cast<int>(threadIdx.x) / 32 % 4 * 16;
+            float* const lse = args.lse + work.tile.batch * args.lse_stride[0] + work.tile.head * args.lse_stride[1];
+#pragma unroll
+            for (int h = 0; h < 2; ++h) {
+                const int row = first_row + h * 8 + static_cast<int>(threadIdx.x) % 32 / 4;
+                const float sum = partial.row_sum[h];
+                const float log2 = sum > 0.0f ? partial.row_max[h] * scale.log2 + log2f(sum) : -INFINITY;
+                if (row < args.seqlen) lse[row * args.lse_stride[2]] = log2 / kLog2E;
+            }
+        });
+}
+
+template <typename T, int D>
+struct Hopper {
+    static int launch(const SdpaArgs& args, void* stream) {
+        if constexpr (BLOCK_M == 192) {
+            return launch_rows<3>(args, stream);
+        } else if constexpr (BLOCK_M == 0 && D == 64) {
+            int multiprocessors = 0;
+            if (int code = count_multiprocessors(multiprocessors)) return code;
+            if (rows_in_turn(args, 192, multiprocessors) <= rows_in_turn(args, 128, multiprocessors)) {
+                return launch_rows<3>(args, stream);
+            }
+        }
+        return launch_rows<2>(args, stream);
+    }
+
+    // Query rows that the busiest multiprocessor works on.
+    static int64_t rows_in_turn(const SdpaArgs& args, int block_m, int multiprocessors) {
+        const int64_t tiles = static_cast<int64_t>(ceil_div(args.seqlen, block_m)) * args.batch * args.heads;
+        return (tiles + multiprocessors - 1) / multiprocessors * block_m;
+    }
+
+    template <int Warpgroups>
+    static int launch_rows(const SdpaArgs& args, void* stream) {
+        using Plan = HopperPlan<T, D, Warpgroups>;
+        using Pipeline = typename Plan::Pipeline;
+        int multiprocessors = 0;
+        if (int code = count_multiprocessors(multiprocessors)) return code;
+        const int row_tiles = ceil_div(args.seqlen, Pipeline::kRows);
+        const int64_t slices = static_cast<int64_t>(args.batch) * args.heads;
+        if (slices * row_tiles > std::numeric_limits<int32_t>::max() / 2) {
+            return fail(kUnsupported, "The problem needs %lld tiles, more than are counted. Split the batch.",
+                        static_cast<long long>(slices * row_tiles));
+        }
+        const int64_t head_bytes = static_cast<int64_t>(args.kv_seqlen) * D * 4;  // of K and V
+        const int64_t fitting = static_cast<int64_t>(SECTION_MB) * 1024 * 1024 / head_bytes;
+        HopperArgs call = {};
+        call.seqlen = args.seqlen;
+        call.kv_seqlen = args.kv_seqlen;
+        call.heads = args.heads;
+        call.group = args.heads / args.kv_heads;
+        call.row_tiles = row_tiles;
+        call.slices = static_cast<int>(slices);
+        call.section = args.causal ? static_cast<int>(std::min(std::max(fitting, int64_t{1}), slices)) : 1;
+        call.tiles = static_cast<int>(slices * row_tiles);
+        call.scale = fmaxf(fabsf(args.scale) * kLog2E, std::numeric_limits<float>::min());
+        call.negate = args.scale < 0.0f;
+        call.causal = args.causal != 0;
+        call.lse = args.lse;
+        for (int i = 0; i < 3; ++i) call.lse_stride[i] = args.lse_stride[i];
+        const TensorExtents rows = {args.batch, args.heads, args.seqlen, D, args.dtype};
+        const TensorExtents keys = {args.batch, args.kv_heads, args.kv_seqlen, D, args.dtype};
+        if (int code = make_tensor_map(call.q, "q", args.q, args.q_stride, rows, 64)) return code;
+        if (int code = make_tensor_map(call.k, "k", args.k, args.k_stride, keys, Plan::kBlockN)) return code;
+        if (int code = make_tensor_map(call.v, "v", args.v, args.v_stride, keys, Plan::kBlockN)) return code;
+        if (int code = make_tensor_map(call.o, "o", args.o, args.o_stride, rows, 64)) return code;
+        const int blocks = PERSISTENT ? std::min(call.tiles, multiprocessors) : call.tiles;
+        return kgate::launch<hopper_attention<T, D, Warpgroups>>(call, blocks, Pipeline::kThreads, Pipeline::kBytes,
+                                                                 stream);
+    }
+};
+
+// Other head dimensions are no whole panels of 64 columns.
+template <typename T>
+struct Hopper<T, 80> {
+    static int launch(const SdpaArgs&, void*) {
+        return fail(kUnsupported, "hopper takes head_dim 64 and 128, not 80. Use mma, or pad with zeros.");
+    }
+};
+template <typename T>
+struct Hopper<T, 96> {
+    static int launch(const SdpaArgs&, void*) {
+        return fail(kUnsupported, "hopper takes head_dim 64 and 128, not 96. Use mma, or pad with zeros.");
+    }
+};
+
+constexpr uint32_t kFeatures = GroupedHeads | KvSeqlen | Lse;
+
+}  // namespace kgate
+
+KGATE_EXPORT uint32_t kgate_sdpa_features(void) { return kgate::kFeatures; }
+
+KGATE_EXPORT int kgate_sdpa(const kgate::SdpaArgs* args, void* stream) {
+    return kgate::dispatch<kgate::Hopper, HEAD_DIM, kgate::kFeatures>(args, stream);
+}
