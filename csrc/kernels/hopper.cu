@@ -10,8 +10,8 @@
 //          output is still being stored. Causal tiles are handed out longest first, to and fro, of SECTION_MB of K and V
 //          at a time, so that those stay in L2.
 // Softmax  In the log2 domain; masks only on tiles that a diagonal or the end of the keys crosses.
-// Output   Through shared memory by TMA, which leaves out rows that do not exist.
-// Limits   fp16 or bf16, D 64 or 128, sm_90a.
+// Output   Through shared memory by TMA, which leaves out rows and columns that do not exist.
+// Limits   fp16 or bf16, D 64 or 128, sm_90a; 80 and 96 take as long as 128.
 
 #ifndef BLOCK_M  // knob: query rows per tile, 128 or 192, 64 for each consumer warpgroup; 0 chooses by problem
 #define BLOCK_M 0
@@ -147,8 +147,10 @@ __global__ void __launch_bounds__(128 * (Warpgroups + 1), 1)
         });
 }
 
-template <typename T, int D>
+template <typename T, int HeadDim>
 struct Hopper {
+    static constexpr int D = ceil_div(HeadDim, kPanelColumns) * kPanelColumns;  // columns that do not exist are zeros
+
     static int launch(const SdpaArgs& args, void* stream) {
         if constexpr (BLOCK_M == 192) {
             return launch_rows<3>(args, stream);
@@ -196,8 +198,8 @@ struct Hopper {
         call.causal = args.causal != 0;
         call.lse = args.lse;
         for (int i = 0; i < 3; ++i) call.lse_stride[i] = args.lse_stride[i];
-        const TensorExtents rows = {args.batch, args.heads, args.seqlen, D, args.dtype};
-        const TensorExtents keys = {args.batch, args.kv_heads, args.kv_seqlen, D, args.dtype};
+        const TensorExtents rows = {args.batch, args.heads, args.seqlen, HeadDim, args.dtype};
+        const TensorExtents keys = {args.batch, args.kv_heads, args.kv_seqlen, HeadDim, args.dtype};
         if (int code = make_tensor_map(call.q, "q", args.q, args.q_stride, rows, 64)) return code;
         if (int code = make_tensor_map(call.k, "k", args.k, args.k_stride, keys, Plan::kBlockN)) return code;
         if (int code = make_tensor_map(call.v, "v", args.v, args.v_stride, keys, Plan::kBlockN)) return code;
@@ -205,20 +207,6 @@ struct Hopper {
         const int blocks = PERSISTENT ? std::min(call.tiles, multiprocessors) : call.tiles;
         return kgate::launch<hopper_attention<T, D, Warpgroups>>(call, blocks, Pipeline::kThreads, Pipeline::kBytes,
                                                                  stream);
-    }
-};
-
-// Other head dimensions are no whole panels of 64 columns.
-template <typename T>
-struct Hopper<T, 80> {
-    static int launch(const SdpaArgs&, void*) {
-        return fail(kUnsupported, "hopper takes head_dim 64 and 128, not 80. Use mma, or pad with zeros.");
-    }
-};
-template <typename T>
-struct Hopper<T, 96> {
-    static int launch(const SdpaArgs&, void*) {
-        return fail(kUnsupported, "hopper takes head_dim 64 and 128, not 96. Use mma, or pad with zeros.");
     }
 };
 
