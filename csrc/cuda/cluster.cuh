@@ -17,6 +17,13 @@ __device__ inline void cluster_wait() {
 #endif
 }
 
+// All threads of the cluster, and what they have written before is seen by all after it.
+__device__ inline void cluster_sync() {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" : : : "memory");
+#endif
+}
+
 __device__ inline unsigned cluster_rank() {
     unsigned rank = 0;
 #if __CUDA_ARCH__ >= 900
@@ -30,6 +37,15 @@ __device__ inline unsigned address_in_block(unsigned address, int rank) {
     unsigned remote;
     asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(remote) : "r"(address), "r"(rank));
     return remote;
+}
+
+// Two floats of another block's shared memory, at an address_in_block.
+__device__ inline float2 load_remote(unsigned remote) {
+    float2 both = {};
+#if __CUDA_ARCH__ >= 900
+    asm volatile("ld.shared::cluster.v2.f32 {%0, %1}, [%2];" : "=f"(both.x), "=f"(both.y) : "r"(remote) : "memory");
+#endif
+    return both;
 }
 
 }  // namespace

@@ -42,8 +42,9 @@ __attribute__((format(printf, 2, 3))) int fail(int code, const char* format, ...
 
 // ----------------------------------------------------------------------------------------------------------- arguments
 
-// cp.async moves 16 bytes, so every row of every tensor has to start on a 16-byte boundary.
-int check_tensor(const char* name, const void* pointer, const int64_t (&stride)[3], const SdpaArgsV1& args) {
+// cp.async moves 16 bytes, so every row of every tensor has to start on a 16-byte boundary. `extent` is of batch, heads
+// and rows.
+int check_tensor(const char* name, const void* pointer, const int64_t (&stride)[3], const int32_t (&extent)[3]) {
     if (pointer == nullptr) {
         return fail(kBadArgument, "%s is a null pointer. Pass device memory.", name);
     }
@@ -53,7 +54,6 @@ int check_tensor(const char* name, const void* pointer, const int64_t (&stride)[
                     name, pointer, name);
     }
     const char* const axis[3] = {"batch", "head", "row"};
-    const int32_t extent[3] = {args.batch, args.heads, args.seqlen};
     for (int i = 0; i < 3; ++i) {
         if (extent[i] > 1 && stride[i] % 8 != 0) {  // the stride of an axis of length 1 is never used
             return fail(
@@ -88,10 +88,12 @@ int check_arguments(const SdpaArgs* args, uint32_t features) {
                     args->batch, args->heads, args->seqlen);
     }
     if (int code = check_features(*args, features)) return code;
-    if (int code = check_tensor("q", args->q, args->q_stride, *args)) return code;
-    if (int code = check_tensor("k", args->k, args->k_stride, *args)) return code;
-    if (int code = check_tensor("v", args->v, args->v_stride, *args)) return code;
-    return check_tensor("o", args->o, args->o_stride, *args);
+    const int32_t rows[3] = {args->batch, args->heads, args->seqlen};
+    const int32_t keys[3] = {args->batch, args->kv_heads, args->kv_seqlen};
+    if (int code = check_tensor("q", args->q, args->q_stride, rows)) return code;
+    if (int code = check_tensor("k", args->k, args->k_stride, keys)) return code;
+    if (int code = check_tensor("v", args->v, args->v_stride, keys)) return code;
+    return check_tensor("o", args->o, args->o_stride, rows);
 }
 
 // -------------------------------------------------------------------------------------------------------- architecture
