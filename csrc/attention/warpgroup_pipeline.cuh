@@ -29,9 +29,13 @@ struct RingPlace {
     }
 };
 
+// A row is rescaled only when its maximum has grown by more than this, in the log2 domain (mma_tile.cuh).
+constexpr float kPipelineGrowth = 8.0f;
+
 // Keys a tile, Stages tiles of K and of V in shared memory. With TakeTurns, of the warpgroups one issues products
-// while the others are at their exponentials.
-template <typename T, int D, int Warpgroups, int Keys, int Stages, bool TakeTurns, bool Fast>
+// while the others are at their exponentials. With Lazy, a warp leaves its maxima and its output alone until one of its
+// logits is far above them.
+template <typename T, int D, int Warpgroups, int Keys, int Stages, bool TakeTurns, bool Lazy, bool Fast>
 struct WarpgroupPipeline {
     static constexpr int kRows = 64 * Warpgroups;
     static constexpr int kThreads = 128 * (Warpgroups + 1);
@@ -187,16 +191,28 @@ struct WarpgroupPipeline {
         bool causal;
         float scale;
 
-        // Turns the logits of the keys from `key` on into weights; `shrink` is for the output.
-        __device__ void weigh(Partial& partial, float (&logits)[Keys / 8][4], int key, float (&shrink)[2]) const {
+        // Turns the logits of the keys from `key` on into weights. Whether the output must be multiplied by `shrink`.
+        __device__ bool weigh(Partial& partial, float (&logits)[Keys / 8][4], int key, float (&shrink)[2]) const {
             if (__builtin_expect(key + Keys > key_count || (causal && key + Keys - 1 > position), 0)) {
                 Partial::mask(logits, position, key, key_count, causal);
             }
             float best[2];
             float base[2];
             Partial::raise(best, logits, true);
-            partial.settle(best, scale, base, shrink);
+            const bool grown =
+                !Lazy || __any_sync(0xffffffff, best[0] * scale > partial.row_max[0] * scale + kPipelineGrowth ||
+                                                    best[1] * scale > partial.row_max[1] * scale + kPipelineGrowth);
+            if (grown) {
+                partial.settle(best, scale, base, shrink);
+            } else {
+#pragma unroll
+                for (int h = 0; h < 2; ++h) {
+                    base[h] = finite_max(partial.row_max[h]) * scale;
+                    shrink[h] = 1.0f;
+                }
+            }
             partial.exponentiate(logits, scale, base, shrink);
+            return grown;
         }
     };
 
@@ -238,13 +254,13 @@ struct WarpgroupPipeline {
             release(kEmptyK + k.slot * 8);
             k.advance();
             if (kOwnOutput && block == 0) release(kEmptyQ);
-            rows.weigh(partial, logits, block * Keys, shrink);
+            const bool grown = rows.weigh(partial, logits, block * Keys, shrink);
             wgmma_wait<0>();
             pin(partial.output);
             release(kEmptyV + v.slot * 8);
             v.advance();
             pack_weights(weights, logits);
-            partial.rescale_output(shrink);
+            if (grown) partial.rescale_output(shrink);
         }
         mbarrier_wait(shared + kFullV + v.slot * 8, v.parity);
         pin(partial.output);

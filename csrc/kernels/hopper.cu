@@ -28,6 +28,9 @@
 #ifndef PING_PONG  // knob: 1 for warpgroups that take turns at issuing products, 0 for none
 #define PING_PONG 1
 #endif
+#ifndef LAZY_RESCALE  // knob: 1 to rescale the output only where a row's maximum has grown 256-fold, 0 for every tile
+#define LAZY_RESCALE 1
+#endif
 #ifndef SECTION_MB  // knob: MB of K and V whose causal tiles are ordered by length together
 #define SECTION_MB 32
 #endif
@@ -52,6 +55,7 @@ static_assert(BLOCK_N == 0 || BLOCK_N == 64 || BLOCK_N == 128 || BLOCK_N == 176 
 static_assert(STAGES == 0 || (STAGES >= 2 && STAGES <= 6), "STAGES must be 2 to 6, or 0.");
 static_assert(PERSISTENT == 0 || PERSISTENT == 1, "PERSISTENT must be 0 or 1.");
 static_assert(PING_PONG == 0 || PING_PONG == 1, "PING_PONG must be 0 or 1.");
+static_assert(LAZY_RESCALE == 0 || LAZY_RESCALE == 1, "LAZY_RESCALE must be 0 or 1.");
 static_assert(SECTION_MB >= 1, "SECTION_MB must be at least 1.");
 
 struct HopperArgs {
@@ -74,7 +78,7 @@ struct HopperPlan {
     static constexpr int kFit = (227 * 1024 - 2 * kRowBytes - 512) / (2 * kBlockN * D * 2);
     static constexpr int kStages = STAGES != 0 ? STAGES : max_of(min_of(kFit, 4), 2);
     using Pipeline =
-        WarpgroupPipeline<T, D, Warpgroups, kBlockN, kStages, PING_PONG && (Warpgroups > 1), USE_FAST_EXP>;
+        WarpgroupPipeline<T, D, Warpgroups, kBlockN, kStages, PING_PONG && (Warpgroups > 1), LAZY_RESCALE, USE_FAST_EXP>;
     static_assert(Pipeline::kBytes <= 227 * 1024,
                   "2 * STAGES * BLOCK_N * D * 2 bytes, and Q, must fit in 227 KB: lower STAGES or BLOCK_N.");
 };
