@@ -27,6 +27,8 @@ KGATE_IMPLEMENTATION(hybrid_pv, "kernels/hybrid_pv.cu", cuda, ready,
 KGATE_IMPLEMENTATION(hopper, "kernels/hopper.cu", cuda, ready, "FlashAttention with TMA and wgmma, for sm_90a.")
 KGATE_IMPLEMENTATION(latency, "kernels/latency.cu", cuda, ready,
                      "FlashAttention for small problems: keys split between warps or cluster blocks, one launch.")
+KGATE_IMPLEMENTATION(fp8, "kernels/fp8.cu", cuda, ready,
+                     "Attention of e4m3 numbers with TMA and wgmma, for sm_90a; its answer is bfloat16.")
 KGATE_IMPLEMENTATION(decode, "kernels/decode.cu", cuda, ready,
                      "Attention of a few queries to many keys, bound by memory: keys split over warps and clusters.")
 

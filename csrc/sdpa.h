@@ -36,7 +36,7 @@
 
 namespace kgate {
 
-enum Dtype { Float32 = 0, Float16 = 1, BFloat16 = 2 };
+enum Dtype { Float32 = 0, Float16 = 1, BFloat16 = 2, Float8E4M3 = 3 };  // of 8 bits: o is BFloat16
 
 // What version 1 had: all that plain attention needs. A kernel that computes no more may take these alone.
 struct SdpaArgsV1 {
@@ -69,7 +69,7 @@ struct SdpaArgs : SdpaArgsV1 {
     int64_t bias_stride[3];  // of batch, head and row, in elements; 0 for an axis along which all is the same
     float* lse;              // (batch, heads, seqlen), natural logarithms, written whole; plain: null
     int64_t lse_stride[3];   // of batch, head and row, in elements
-    const float* q_scale;    // these are for element types of 8 bits, which version 2 has not: null
+    const float* q_scale;    // what elements of 8 bits are multiplied by: of each head, or null for 1; on the tensors' device
     const float* k_scale;
     const float* v_scale;
 };

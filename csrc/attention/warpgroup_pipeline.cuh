@@ -32,29 +32,33 @@ struct RingPlace {
 // A row is rescaled only when its maximum has grown by more than this, in the log2 domain (mma_tile.cuh).
 constexpr float kPipelineGrowth = 8.0f;
 
-// Keys a tile, Stages tiles of K and of V in shared memory. With TakeTurns, of the warpgroups one issues products
+// Products say how tiles lie and are multiplied. Stages tiles of K and of V in shared memory. With TakeTurns, of the warpgroups one issues products
 // while the others are at their exponentials. With Lazy, a warp leaves its maxima and its output alone until one of its
 // logits is far above them.
-template <typename T, int D, int Warpgroups, int Keys, int Stages, bool TakeTurns, bool Lazy, bool Fast>
+template <typename Products, int Warpgroups, int Stages, bool TakeTurns, bool Lazy, bool Fast>
 struct WarpgroupPipeline {
+    static constexpr int D = Products::kColumns;
+    static constexpr int Keys = Products::kKeys;
+    using T = typename Products::Output;
     static constexpr int kRows = 64 * Warpgroups;
     static constexpr int kThreads = 128 * (Warpgroups + 1);
-    static constexpr int kPanels = D / kPanelColumns;
-    static constexpr unsigned kRowPanelBytes = 64 * kPanelRow;  // of Q and O: 64 rows of one warpgroup
-    static constexpr unsigned kKeyPanelBytes = Keys * kPanelRow;
-    static constexpr int kRowBytes = 64 * D * 2;  // of a warpgroup's Q or O
-    static constexpr int kTileBytes = Keys * D * 2;
+    static constexpr int kQueryBytes = Products::kQueryBytes;
+    static constexpr int kOutputPanels = D / kPanelColumns;
+    static constexpr unsigned kOutputPanelBytes = 64 * kPanelRow;
+    static constexpr int kOutputBytes = 64 * D * 2;  // of a warpgroup
 
     // Offsets in shared memory. Where there is no room for O, it takes the place of Q.
-    static constexpr int kK = Warpgroups * kRowBytes;
-    static constexpr int kV = kK + Stages * kTileBytes;
-    static constexpr int kBehind = kV + Stages * kTileBytes;
+    static constexpr int kK = Warpgroups * kQueryBytes;
+    static constexpr int kV = kK + Stages * Products::kKeyBytes;
+    static constexpr int kBehind = kV + Stages * Products::kValueBytes;
     static constexpr int kBarrierBytes = (2 + 4 * Stages) * 8;
-    static constexpr bool kOwnOutput = kBehind + Warpgroups * kRowBytes + kBarrierBytes <= 227 * 1024;
+    static constexpr bool kOwnOutput = kBehind + Warpgroups * kOutputBytes + kBarrierBytes <= 227 * 1024;
+    static_assert(kOwnOutput || kOutputBytes == kQueryBytes, "O must be as large as Q to take its place.");
     static constexpr int kO = kOwnOutput ? kBehind : 0;
-    static constexpr int kBarriers = kBehind + (kOwnOutput ? Warpgroups * kRowBytes : 0);
+    static constexpr int kBarriers = kBehind + (kOwnOutput ? Warpgroups * kOutputBytes : 0);
     static constexpr int kBytes = kBarriers + kBarrierBytes;
-    static_assert(kKeyPanelBytes % 1024 == 0, "a panel must be whole groups of eight rows, as its swizzle is.");
+    static_assert(kQueryBytes % 1024 == 0 && Products::kKeyBytes % 1024 == 0 && Products::kValueBytes % 1024 == 0,
+                  "a tile must be whole groups of eight rows, as its swizzle is.");
 
     // mbarriers: of Q, then of each slot of K and of V; first that it is full, then that it is empty.
     static constexpr int kFullQ = kBarriers, kEmptyQ = kBarriers + 8;
@@ -85,18 +89,25 @@ struct WarpgroupPipeline {
 
     // ------------------------------------------------------------------------------------------------ the copying role
 
-    // Tile `block` of the keys, once its slot has no reader left.
-    __device__ void copy_keys(const CUtensorMap& map, const PipelineTile& work, int block, Place& place, int offset,
-                              int full, int empty) const {
-        const Tile source = {work.tile.batch, work.kv_head, 0, 0};
+    // Says that `bytes` will come to a slot, once it has no reader left; the barrier that counts them.
+    __device__ unsigned claim(const Place& place, int full, int empty, int bytes) const {
         const unsigned barrier = shared + full + place.slot * 8;
         mbarrier_wait(shared + empty + place.slot * 8, place.parity ^ 1);  // at first, nobody has read it
-        mbarrier_expect(barrier, kTileBytes);
-#pragma unroll
-        for (int p = 0; p < kPanels; ++p) {
-            copy_box(shared + offset + place.slot * kTileBytes + p * kKeyPanelBytes, map, p * kPanelColumns,
-                     block * Keys, source, barrier);
-        }
+        mbarrier_expect(barrier, bytes);
+        return barrier;
+    }
+
+    __device__ void copy_keys(const CUtensorMap& map, const PipelineTile& work, int block, Place& place) const {
+        const unsigned barrier = claim(place, kFullK, kEmptyK, Products::kKeyBytes);
+        const Tile source = {work.tile.batch, work.kv_head, 0, 0};
+        Products::copy_keys(shared + kK + place.slot * Products::kKeyBytes, map, block * Keys, source, barrier);
+        place.advance();
+    }
+
+    __device__ void copy_values(const CUtensorMap& map, const PipelineTile& work, int block, Place& place) const {
+        const unsigned barrier = claim(place, kFullV, kEmptyV, Products::kValueBytes);
+        const Tile source = {work.tile.batch, work.kv_head, 0, 0};
+        Products::copy_values(shared + kV + place.slot * Products::kValueBytes, map, block * Keys, source, barrier);
         place.advance();
     }
 
@@ -109,20 +120,20 @@ struct WarpgroupPipeline {
         PipelineTile work;
         for (int round = 0; next_tile(round, work); ++round) {
             if (work.blocks == 0) continue;
-            copy_keys(k_map, work, work.blocks - 1, k, kK, kFullK, kEmptyK);
+            copy_keys(k_map, work, work.blocks - 1, k);
             mbarrier_wait(shared + kEmptyQ, q_parity ^ 1);
-            mbarrier_expect(shared + kFullQ, Warpgroups * kRowBytes);
+            mbarrier_expect(shared + kFullQ, Warpgroups * kQueryBytes);
 #pragma unroll
-            for (int i = 0; i < Warpgroups * kPanels; ++i) {
-                copy_box(shared + i * kRowPanelBytes, q_map, i % kPanels * kPanelColumns,
-                         work.tile.first_row + i / kPanels * 64, work.tile, shared + kFullQ);
+            for (int i = 0; i < Warpgroups; ++i) {
+                Products::copy_queries(shared + i * kQueryBytes, q_map, work.tile.first_row + i * 64, work.tile,
+                                       shared + kFullQ);
             }
             q_parity ^= 1;
             for (int block = work.blocks - 2; block >= 0; --block) {
-                copy_keys(k_map, work, block, k, kK, kFullK, kEmptyK);
-                copy_keys(v_map, work, block + 1, v, kV, kFullV, kEmptyV);
+                copy_keys(k_map, work, block, k);
+                copy_values(v_map, work, block + 1, v);
             }
-            copy_keys(v_map, work, 0, v, kV, kFullV, kEmptyV);
+            copy_values(v_map, work, 0, v);
         }
     }
 
@@ -135,50 +146,23 @@ struct WarpgroupPipeline {
     }
 
     __device__ void multiply_keys(float (&logits)[Keys / 8][4], unsigned q, const Place& place) const {
-        const unsigned keys = shared + kK + place.slot * kTileBytes;
-#pragma unroll
-        for (int d = 0; d < D / 16; ++d) {
-            const uint64_t left = panel_descriptor(q + d / 4 * kRowPanelBytes + d % 4 * 32);
-            const uint64_t right = panel_descriptor(keys + d / 4 * kKeyPanelBytes + d % 4 * 32);
-            if (d == 0) {
-                multiply_panels<T, false>(logits, left, right);
-            } else {
-                multiply_panels<T, true>(logits, left, right);
-            }
-        }
+        Products::multiply_keys(logits, q, shared + kK + place.slot * Products::kKeyBytes);
         wgmma_commit();
     }
 
-    __device__ void multiply_values(Partial& partial, const unsigned (&weights)[Keys / 16][4],
+    __device__ void multiply_values(Partial& partial, const unsigned (&weights)[Products::kWeights][4],
                                     const Place& place) const {
-        const unsigned values = shared + kV + place.slot * kTileBytes;
-#pragma unroll
-        for (int j = 0; j < Keys / 16; ++j) {
-            multiply_rows<T, true>(partial.output, weights[j],
-                                   panel_descriptor(values + j * 16 * kPanelRow, kKeyPanelBytes));
-        }
+        Products::multiply_values(partial.output, weights, shared + kV + place.slot * Products::kValueBytes);
         wgmma_commit();
-    }
-
-    static __device__ void pack_weights(unsigned (&weights)[Keys / 16][4], const float (&logits)[Keys / 8][4]) {
-#pragma unroll
-        for (int j = 0; j < Keys / 16; ++j) {
-#pragma unroll
-            for (int i = 0; i < 4; ++i) {  // rows 0-7 and 8-15 of columns 0-7, then of 8-15
-                const float (&four)[4] = logits[2 * j + i / 2];
-                weights[j][i] = pack<T>(four[i % 2 * 2], four[i % 2 * 2 + 1]);
-            }
-        }
     }
 
     // So that the greatest logit is the greatest scaled one: the warpgroup's own rows of Q.
     __device__ void negate_q(unsigned q, int own) const {
 #pragma unroll 1
-        for (int i = threadIdx.x % 128; i < kRowBytes / 4; i += 128) {
-            asm volatile("{\n.reg .b32 x;\nld.shared.b32 x, [%0];\nxor.b32 x, x, 0x80008000;\nst.shared.b32 [%0], x;\n}"
-                         :
-                         : "r"(q + i * 4)
-                         : "memory");
+        for (int i = threadIdx.x % 128; i < kQueryBytes / 4; i += 128) {
+            unsigned word;
+            asm volatile("ld.shared.b32 %0, [%1];" : "=r"(word) : "r"(q + i * 4) : "memory");
+            asm volatile("st.shared.b32 [%0], %1;" : : "r"(q + i * 4), "r"(Products::negated(word)) : "memory");
         }
         async_fence();
         barrier_sync(own, 128);
@@ -211,6 +195,8 @@ struct WarpgroupPipeline {
                     shrink[h] = 1.0f;
                 }
             }
+            base[0] -= Products::kLogWeight;
+            base[1] -= Products::kLogWeight;
             partial.exponentiate(logits, scale, base, shrink);
             return grown;
         }
@@ -220,10 +206,10 @@ struct WarpgroupPipeline {
     // of K and V move on.
     __device__ void work(Partial& partial, const PipelineTile& work, const Rows& rows, bool negate, int group, Place& k,
                          Place& v, unsigned q_parity) const {
-        const unsigned q = shared + group * kRowBytes;
+        const unsigned q = shared + group * kQueryBytes;
         const int next_group = group == Warpgroups - 1 ? 0 : group + 1;
         float logits[Keys / 8][4];
-        unsigned weights[Keys / 16][4];
+        unsigned weights[Products::kWeights][4];
         float shrink[2];
         mbarrier_wait(shared + kFullQ, q_parity);
         if (__builtin_expect(negate, 0)) negate_q(q, kOwn + group);
@@ -238,7 +224,7 @@ struct WarpgroupPipeline {
         k.advance();
         if (kOwnOutput && work.blocks == 1) release(kEmptyQ);
         rows.weigh(partial, logits, (work.blocks - 1) * Keys, shrink);
-        pack_weights(weights, logits);
+        Products::pack_weights(weights, logits);
         for (int block = work.blocks - 2; block >= 0; --block) {
             mbarrier_wait(shared + kFullK + k.slot * 8, k.parity);
             if constexpr (TakeTurns) barrier_sync(kTurn + group, 256);
@@ -259,7 +245,7 @@ struct WarpgroupPipeline {
             pin(partial.output);
             release(kEmptyV + v.slot * 8);
             v.advance();
-            pack_weights(weights, logits);
+            Products::pack_weights(weights, logits);
             if (grown) partial.rescale_output(shrink);
         }
         mbarrier_wait(shared + kFullV + v.slot * 8, v.parity);
@@ -273,17 +259,18 @@ struct WarpgroupPipeline {
         v.advance();
     }
 
-    // Divides the output by the row sums and stores it; rows that do not exist are left out.
-    __device__ void store(Partial& partial, const CUtensorMap& o_map, const Tile& tile, int group) const {
+    // Divides the output by the row sums, multiplies it by `factor` and stores it; rows that do not exist are left out.
+    __device__ void store(Partial& partial, const CUtensorMap& o_map, const Tile& tile, int group,
+                          float factor) const {
         const int lane = threadIdx.x % 32;
         const int row = threadIdx.x / 32 % 4 * 16 + lane / 4;
         const bool leader = threadIdx.x % 128 == 0;
-        const unsigned o = shared + kO + group * kRowBytes;
+        const unsigned o = shared + kO + group * kOutputBytes;
         if (kOwnOutput && leader) store_wait_read();  // of the tile before
         barrier_sync(kOwn + group, 128);              // or: all warps have read their Q
         float inverse[2];
 #pragma unroll
-        for (int h = 0; h < 2; ++h) inverse[h] = partial.row_sum[h] > 0.0f ? 1.0f / partial.row_sum[h] : 0.0f;
+        for (int h = 0; h < 2; ++h) inverse[h] = partial.row_sum[h] > 0.0f ? factor / partial.row_sum[h] : 0.0f;
 #pragma unroll
         for (int d = 0; d < D / 8; ++d) {
 #pragma unroll
@@ -291,7 +278,7 @@ struct WarpgroupPipeline {
                 const unsigned word =
                     pack<T>(partial.output[d][2 * h] * inverse[h], partial.output[d][2 * h + 1] * inverse[h]);
                 const unsigned address =
-                    o + d / 8 * kRowPanelBytes + panel_offset(row + 8 * h, d % 8) + lane % 4 * 4;
+                    o + d / 8 * kOutputPanelBytes + panel_offset(row + 8 * h, d % 8) + lane % 4 * 4;
                 asm volatile("st.shared.b32 [%0], %1;" : : "r"(address), "r"(word) : "memory");
             }
         }
@@ -299,19 +286,20 @@ struct WarpgroupPipeline {
         barrier_sync(kOwn + group, 128);
         if (leader) {
 #pragma unroll
-            for (int p = 0; p < kPanels; ++p) {
-                store_box(o_map, p * kPanelColumns, tile.first_row + group * 64, tile, o + p * kRowPanelBytes);
+            for (int p = 0; p < kOutputPanels; ++p) {
+                store_box(o_map, p * kPanelColumns, tile.first_row + group * 64, tile, o + p * kOutputPanelBytes);
             }
             store_commit();
         }
         __syncwarp();
     }
 
-    // By all threads of warpgroup `group` with the tiles that `copy` copies for. `done(work, partial)` is called with
-    // each tile's maxima and sums. `scale`, `causal` and `offset`, the position of query 0 among the keys, are of all.
-    template <typename NextTile, typename Done>
-    __device__ void work_all(const CUtensorMap& o_map, int group, LogScale scale, bool causal, int offset,
-                             int key_count, const NextTile& next_tile, const Done& done) const {
+    // By all threads of warpgroup `group` with the tiles that `copy` copies for. `scale_of(work)` gives a tile's scale of
+    // logits; `done(work, partial)` is called with its maxima and sums, and gives the factor of its output. `causal` and
+    // `offset`, the position of query 0 among the keys, are of all.
+    template <typename NextTile, typename ScaleOf, typename Done>
+    __device__ void work_all(const CUtensorMap& o_map, int group, bool negate, bool causal, int offset, int key_count,
+                             const NextTile& next_tile, const ScaleOf& scale_of, const Done& done) const {
         Place k, v;
         unsigned q_parity = 0;
         PipelineTile tile;
@@ -320,14 +308,13 @@ struct WarpgroupPipeline {
             Partial partial;
             if (tile.blocks > 0) {
                 const int warp_row = tile.tile.first_row + group * 64 + static_cast<int>(threadIdx.x) / 32 % 4 * 16;
-                const Rows rows = {warp_row + offset, key_count, causal, scale.log2};
-                work(partial, tile, rows, scale.negate, group, k, v, q_parity);
+                const Rows rows = {warp_row + offset, key_count, causal, scale_of(tile)};
+                work(partial, tile, rows, negate, group, k, v, q_parity);
                 q_parity ^= 1;
             } else {
                 partial.clear_output();
             }
-            done(tile, partial);
-            store(partial, o_map, tile.tile, group);
+            store(partial, o_map, tile.tile, group, done(tile, partial));
             if (!kOwnOutput && tile.blocks > 0 && threadIdx.x % 128 == 0) {
                 store_wait_read();
                 mbarrier_arrive(shared + kEmptyQ);

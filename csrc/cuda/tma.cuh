@@ -34,14 +34,14 @@ int find_encode_tiled(EncodeTiled& encode) {
     return 0;
 }
 
-// What a map knows of a tensor of 16-bit elements.
+// What a map knows of a tensor of 16-bit or 8-bit elements.
 struct TensorExtents {
     int batch, heads, rows, columns;
     int dtype;  // a Dtype
 };
 
-// Of boxes of `rows` rows and 64 columns: a row is 128 bytes with its chunks swizzled, and rows that do not exist
-// become zeros when they are read, and are left out when they are written.
+// Of boxes of `rows` rows and 128 bytes, whose chunks are swizzled; what does not exist of them becomes zeros when it is
+// read, and is left out when it is written.
 int make_tensor_map(CUtensorMap& map, const char* name, const void* pointer, const int64_t (&stride)[3],
                     const TensorExtents& of, int rows) {
     if (planning != nullptr) return 0;  // where there may be no driver
@@ -49,13 +49,16 @@ int make_tensor_map(CUtensorMap& map, const char* name, const void* pointer, con
     if (int code = find_encode_tiled(encode)) return code;
     const cuuint64_t extent[4] = {static_cast<cuuint64_t>(of.columns), static_cast<cuuint64_t>(of.rows),
                                   static_cast<cuuint64_t>(of.heads), static_cast<cuuint64_t>(of.batch)};
+    const unsigned size = of.dtype == Float8E4M3 ? 1 : 2;
     cuuint64_t bytes[3];
     for (int i = 0; i < 3; ++i) {  // the stride of an axis of length 1 is never used, and may be one that no map takes
-        bytes[i] = (extent[i + 1] > 1 ? static_cast<cuuint64_t>(stride[2 - i]) : extent[0]) * 2;
+        bytes[i] = extent[i + 1] > 1 ? static_cast<cuuint64_t>(stride[2 - i]) * size : (extent[0] * size + 15) / 16 * 16;
     }
-    const cuuint32_t box[4] = {64, static_cast<cuuint32_t>(rows), 1, 1};
+    const cuuint32_t box[4] = {128 / size, static_cast<cuuint32_t>(rows), 1, 1};
     const cuuint32_t step[4] = {1, 1, 1, 1};
-    const auto type = of.dtype == Float16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
+    const auto type = of.dtype == Float16    ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16
+                      : of.dtype == BFloat16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16
+                                             : CU_TENSOR_MAP_DATA_TYPE_UINT8;
     const CUresult result =
         encode(&map, type, 4, const_cast<void*>(pointer), extent, bytes, box, step, CU_TENSOR_MAP_INTERLEAVE_NONE,
                CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_NONE, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);

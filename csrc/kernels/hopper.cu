@@ -35,8 +35,8 @@
 #define SECTION_MB 32
 #endif
 
-#include <algorithm>
-
+#include "attention/pipeline_tiles.cuh"
+#include "attention/products16.cuh"
 #include "attention/warpgroup_pipeline.cuh"
 #include "cuda/debug_assert.cuh"
 #include "cuda/exp2.cuh"
@@ -58,19 +58,6 @@ static_assert(PING_PONG == 0 || PING_PONG == 1, "PING_PONG must be 0 or 1.");
 static_assert(LAZY_RESCALE == 0 || LAZY_RESCALE == 1, "LAZY_RESCALE must be 0 or 1.");
 static_assert(SECTION_MB >= 1, "SECTION_MB must be at least 1.");
 
-struct HopperArgs {
-    int seqlen, kv_seqlen;
-    int heads, group;        // query heads, and those of them that share one of K and V
-    int row_tiles;           // of a head
-    int slices, section;     // heads of all batches, and how many of them are ordered together
-    int tiles;               // of all
-    float scale;             // LogScale::log2
-    bool negate, causal;
-    float* lse;              // or null
-    int64_t lse_stride[3];
-    CUtensorMap q, k, v, o;
-};
-
 template <typename T, int D, int Warpgroups>
 struct HopperPlan {
     static constexpr int kBlockN = BLOCK_N != 0 ? BLOCK_N : 128;
@@ -78,31 +65,15 @@ struct HopperPlan {
     static constexpr int kFit = (227 * 1024 - 2 * kRowBytes - 512) / (2 * kBlockN * D * 2);
     static constexpr int kStages = STAGES != 0 ? STAGES : max_of(min_of(kFit, 4), 2);
     using Pipeline =
-        WarpgroupPipeline<T, D, Warpgroups, kBlockN, kStages, PING_PONG && (Warpgroups > 1), LAZY_RESCALE, USE_FAST_EXP>;
+        WarpgroupPipeline<Products16<T, D, kBlockN>, Warpgroups, kStages, PING_PONG && (Warpgroups > 1), LAZY_RESCALE,
+                          USE_FAST_EXP>;
     static_assert(Pipeline::kBytes <= 227 * 1024,
                   "2 * STAGES * BLOCK_N * D * 2 bytes, and Q, must fit in 227 KB: lower STAGES or BLOCK_N.");
 };
 
-// Tiles are numbered so that those with most keys come first, within a section of heads.
-template <int Rows, int Keys>
-__device__ inline PipelineTile hopper_tile(const HopperArgs& args, int index) {
-    const int of_section = args.section * args.row_tiles;
-    const int section = index / of_section;
-    const int heads = min(args.section, args.slices - section * args.section);
-    const int within = index - section * of_section;
-    const int row_tile = within / heads;
-    const int slice = section * args.section + within - row_tile * heads;
-    const int first_row = (args.row_tiles - 1 - row_tile) * Rows;
-    const int batch = slice / args.heads;
-    const int head = slice - batch * args.heads;
-    const int last = args.causal ? min(first_row + Rows, args.seqlen) + args.kv_seqlen - args.seqlen : args.kv_seqlen;
-    const int keys = max(min(last, args.kv_seqlen), 0);
-    return {{batch, head, first_row, keys}, head / args.group, (keys + Keys - 1) / Keys};
-}
-
 template <typename T, int D, int Warpgroups>
 __global__ void __launch_bounds__(128 * (Warpgroups + 1), 1)
-    hopper_attention(const __grid_constant__ HopperArgs args) {
+    hopper_attention(const __grid_constant__ PipelineArgs args) {
     using Plan = HopperPlan<T, D, Warpgroups>;
     using Pipeline = typename Plan::Pipeline;
     extern __shared__ __align__(1024) unsigned char shared[];
@@ -118,14 +89,8 @@ __global__ void __launch_bounds__(128 * (Warpgroups + 1), 1)
     }
     __syncthreads();
 
-    // To and fro: whoever has the longest tile of one round has the shortest of the next.
     const auto next_tile = [&](int round, PipelineTile& work) {
-        const int blocks = static_cast<int>(gridDim.x);
-        const int place = static_cast<int>(blockIdx.x);
-        const int index = round * blocks + (round % 2 != 0 ? blocks - 1 - place : place);
-        if (index >= args.tiles) return false;
-        work = hopper_tile<Pipeline::kRows, Plan::kBlockN>(args, index);
-        return true;
+        return find_pipeline_tile<Pipeline::kRows, Plan::kBlockN>(args, round, work);
     };
     if (role == 0) {
         leave_registers<Warpgroups == 2 ? 24 : 32>();
@@ -133,21 +98,13 @@ __global__ void __launch_bounds__(128 * (Warpgroups + 1), 1)
         return;
     }
     take_registers<Warpgroups == 2 ? 240 : 160>();
-    const LogScale scale = {args.scale, args.negate};
     const int group = role - 1;
     pipeline.work_all(
-        args.o, group, scale, args.causal, args.kv_seqlen - args.seqlen, args.kv_seqlen, next_tile,
+        args.o, group, args.negate, args.causal, args.kv_seqlen - args.seqlen, args.kv_seqlen, next_tile,
+        [&](const PipelineTile&) { return args.scale; },
         [&](const PipelineTile& work, const typename Pipeline::Partial& partial) {
-            if (args.lse == nullptr || threadIdx.x % 4 != 0) return;
-            const int first_row = work.tile.first_row + group * 64 + static_cast<int>(threadIdx.x) / 32 % 4 * 16;
-            float* const lse = args.lse + work.tile.batch * args.lse_stride[0] + work.tile.head * args.lse_stride[1];
-#pragma unroll
-            for (int h = 0; h < 2; ++h) {
-                const int row = first_row + h * 8 + static_cast<int>(threadIdx.x) % 32 / 4;
-                const float sum = partial.row_sum[h];
-                const float log2 = sum > 0.0f ? partial.row_max[h] * scale.log2 + log2f(sum) : -INFINITY;
-                if (row < args.seqlen) lse[row * args.lse_stride[2]] = log2 / kLog2E;
-            }
+            store_lse(args, work, group, partial, args.scale, 0.0f);
+            return 1.0f;
         });
 }
 
@@ -178,37 +135,15 @@ struct Hopper {
     static int launch_rows(const SdpaArgs& args, void* stream) {
         using Plan = HopperPlan<T, D, Warpgroups>;
         using Pipeline = typename Plan::Pipeline;
-        int multiprocessors = 0;
-        if (int code = count_multiprocessors(multiprocessors)) return code;
-        const int row_tiles = ceil_div(args.seqlen, Pipeline::kRows);
-        const int64_t slices = static_cast<int64_t>(args.batch) * args.heads;
-        if (slices * row_tiles > std::numeric_limits<int32_t>::max() / 2) {
-            return fail(kUnsupported, "The problem needs %lld tiles, more than are counted. Split the batch.",
-                        static_cast<long long>(slices * row_tiles));
-        }
-        const int64_t head_bytes = static_cast<int64_t>(args.kv_seqlen) * D * 4;  // of K and V
-        const int64_t fitting = static_cast<int64_t>(SECTION_MB) * 1024 * 1024 / head_bytes;
-        HopperArgs call = {};
-        call.seqlen = args.seqlen;
-        call.kv_seqlen = args.kv_seqlen;
-        call.heads = args.heads;
-        call.group = args.heads / args.kv_heads;
-        call.row_tiles = row_tiles;
-        call.slices = static_cast<int>(slices);
-        call.section = args.causal ? static_cast<int>(std::min(std::max(fitting, int64_t{1}), slices)) : 1;
-        call.tiles = static_cast<int>(slices * row_tiles);
-        call.scale = fmaxf(fabsf(args.scale) * kLog2E, std::numeric_limits<float>::min());
-        call.negate = args.scale < 0.0f;
-        call.causal = args.causal != 0;
-        call.lse = args.lse;
-        for (int i = 0; i < 3; ++i) call.lse_stride[i] = args.lse_stride[i];
+        PipelineArgs call = {};
+        int blocks = 0;
+        if (int code = number_tiles(call, blocks, args, Pipeline::kRows, D * 4, SECTION_MB, PERSISTENT)) return code;
         const TensorExtents rows = {args.batch, args.heads, args.seqlen, HeadDim, args.dtype};
         const TensorExtents keys = {args.batch, args.kv_heads, args.kv_seqlen, HeadDim, args.dtype};
         if (int code = make_tensor_map(call.q, "q", args.q, args.q_stride, rows, 64)) return code;
         if (int code = make_tensor_map(call.k, "k", args.k, args.k_stride, keys, Plan::kBlockN)) return code;
         if (int code = make_tensor_map(call.v, "v", args.v, args.v_stride, keys, Plan::kBlockN)) return code;
         if (int code = make_tensor_map(call.o, "o", args.o, args.o_stride, rows, 64)) return code;
-        const int blocks = PERSISTENT ? std::min(call.tiles, multiprocessors) : call.tiles;
         return kgate::launch<hopper_attention<T, D, Warpgroups>>(call, blocks, Pipeline::kThreads, Pipeline::kBytes,
                                                                  stream);
     }
