@@ -27,7 +27,9 @@ constexpr int kEmptyOrTooLarge = 3;
 constexpr int kGroupsDoNotFold = 4;
 constexpr int kNotDeclared = 1 << 16;  // and the features in question
 
-int64_t element_bytes(int dtype) { return dtype == kgate::Float32 ? 4 : 2; }
+int64_t element_bytes(int dtype) { return dtype == kgate::Float32 ? 4 : dtype == kgate::Float8E4M3 ? 1 : 2; }
+
+int64_t output_bytes(int dtype) { return dtype == kgate::Float32 ? 4 : 2; }
 
 int64_t integer(PyObject* tuple, Py_ssize_t index) {
     const long long value = PyLong_AsLongLong(PyTuple_GetItem(tuple, index));
@@ -61,7 +63,8 @@ void read_strides(const py::tuple& from, int64_t (&to)[3]) {
     }
 }
 
-// What is not plain: (kv_heads, kv_seqlen, window, softcap, bias, its strides, lse, its strides), or None.
+// What is not plain: (kv_heads, kv_seqlen, window, softcap, bias, its strides, lse, its strides, scales of q, k and v),
+// or None.
 bool read_beyond(const py::object& beyond, kgate::SdpaArgs& args) {
     if (beyond.is_none()) {
         return true;
@@ -73,6 +76,10 @@ bool read_beyond(const py::object& beyond, kgate::SdpaArgs& args) {
     args.lse = reinterpret_cast<float*>(all[6].cast<uintptr_t>());
     read_strides(all[5], args.bias_stride);
     read_strides(all[7], args.lse_stride);
+    const float** const scales[3] = {&args.q_scale, &args.k_scale, &args.v_scale};
+    for (int i = 0; i < 3; ++i) {
+        *scales[i] = reinterpret_cast<const float*>(all[8 + i].cast<uintptr_t>());
+    }
     return read_extent(integer(all.ptr(), 0), args.kv_heads) && read_extent(integer(all.ptr(), 1), args.kv_seqlen);
 }
 
@@ -93,7 +100,8 @@ struct Span {
 bool outputs_overlap(const kgate::SdpaArgs& args) {
     const int64_t element = element_bytes(args.dtype);
     const int64_t row = args.head_dim * element;
-    const Span o(args.o, args.o_stride, args.batch, args.heads, args.seqlen, row, element);
+    const int64_t of_output = output_bytes(args.dtype);
+    const Span o(args.o, args.o_stride, args.batch, args.heads, args.seqlen, args.head_dim * of_output, of_output);
     const Span q(args.q, args.q_stride, args.batch, args.heads, args.seqlen, row, element);
     const Span k(args.k, args.k_stride, args.batch, args.kv_heads, args.kv_seqlen, row, element);
     const Span v(args.v, args.v_stride, args.batch, args.kv_heads, args.kv_seqlen, row, element);

@@ -8,7 +8,7 @@
 //     O[b][h] = softmax(scale * Q[b][h] K[b][h]^T + mask) V[b][h]        mask: key index <= query index, if causal
 //
 // with Q, K, V, O of shape (batch, heads, seqlen, head_dim), one element type for all four, the last dimension
-// contiguous. A library that declares no feature is never given anything else, and may ignore what SdpaArgs adds to
+// contiguous; of Float8E4M3 for Q, K and V, O is BFloat16. A library that declares no feature is never given anything else, and may ignore what SdpaArgs adds to
 // SdpaArgsV1. In full, with every feature, it is
 //
 //     scores  = scale * Q[b][h] K[b][g]^T                       g = h / (heads / kv_heads)
@@ -32,11 +32,11 @@
 #endif
 
 // Of this file. A version only adds to the end of SdpaArgs, so a library built against an older one still runs.
-#define KGATE_SDPA_VERSION 2
+#define KGATE_SDPA_VERSION 3
 
 namespace kgate {
 
-enum Dtype { Float32 = 0, Float16 = 1, BFloat16 = 2, Float8E4M3 = 3 };  // of 8 bits: o is BFloat16
+enum Dtype { Float32 = 0, Float16 = 1, BFloat16 = 2, Float8E4M3 = 3 };
 
 // What version 1 had: all that plain attention needs. A kernel that computes no more may take these alone.
 struct SdpaArgsV1 {
@@ -54,7 +54,7 @@ struct SdpaArgsV1 {
     int64_t o_stride[3];
     float scale;      // multiplies the logits; usually 1 / sqrt(head_dim)
     int32_t causal;   // 0 or 1
-    int32_t dtype;    // a Dtype, of q, k, v, o and bias
+    int32_t dtype;    // a Dtype, of q, k, v, o and bias; o of Float8E4M3 is BFloat16
     void* workspace;  // kgate_sdpa_workspace bytes; null where the library has no such function
     int64_t workspace_bytes;
 };
@@ -69,9 +69,9 @@ struct SdpaArgs : SdpaArgsV1 {
     int64_t bias_stride[3];  // of batch, head and row, in elements; 0 for an axis along which all is the same
     float* lse;              // (batch, heads, seqlen), natural logarithms, written whole; plain: null
     int64_t lse_stride[3];   // of batch, head and row, in elements
-    const float* q_scale;    // what elements of 8 bits are multiplied by: of each head, or null for 1; on the tensors' device
-    const float* k_scale;
-    const float* v_scale;
+    const float* q_scale;    // of each head, what its elements of 8 bits are multiplied by, on the tensors' device;
+    const float* k_scale;    // null: 1. `heads` numbers for q, `kv_heads` for k and v. Version 2 had none: null
+    const float* v_scale;    // plain: all three null
 };
 
 // The binding fills these structs on one side of a dlopen and the kernel reads them on the other.
@@ -88,6 +88,7 @@ enum Feature : uint32_t {
     Softcap = 16,      // a softcap
     Bias = 32,         // a bias
     Lse = 64,          // lse asked for
+    EightBits = 128,   // q, k and v of Float8E4M3, with scales
 };
 
 }  // namespace kgate

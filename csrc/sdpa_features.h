@@ -17,6 +17,7 @@ constexpr struct {
     {Softcap, "softcap"},
     {Bias, "bias"},
     {Lse, "log-sum-exp"},
+    {EightBits, "float8_e4m3fn tensors"},
 };
 
 inline uint32_t needed_features(const SdpaArgs& args) {
@@ -27,6 +28,7 @@ inline uint32_t needed_features(const SdpaArgs& args) {
     if (args.softcap != 0.0f) needed |= Softcap;
     if (args.bias != nullptr) needed |= Bias;
     if (args.lse != nullptr) needed |= Lse;
+    if (args.dtype == Float8E4M3) needed |= EightBits;
     return needed;
 }
 

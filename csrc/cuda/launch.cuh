@@ -43,8 +43,10 @@ __attribute__((format(printf, 2, 3))) int fail(int code, const char* format, ...
 // ----------------------------------------------------------------------------------------------------------- arguments
 
 // cp.async moves 16 bytes, so every row of every tensor has to start on a 16-byte boundary. `extent` is of batch, heads
-// and rows.
-int check_tensor(const char* name, const void* pointer, const int64_t (&stride)[3], const int32_t (&extent)[3]) {
+// and rows, `element` an element's bytes.
+int check_tensor(const char* name, const void* pointer, const int64_t (&stride)[3], const int32_t (&extent)[3],
+                 int element) {
+    const int step = 16 / element;
     if (pointer == nullptr) {
         return fail(kBadArgument, "%s is a null pointer. Pass device memory.", name);
     }
@@ -55,11 +57,11 @@ int check_tensor(const char* name, const void* pointer, const int64_t (&stride)[
     }
     const char* const axis[3] = {"batch", "head", "row"};
     for (int i = 0; i < 3; ++i) {
-        if (extent[i] > 1 && stride[i] % 8 != 0) {  // the stride of an axis of length 1 is never used
+        if (extent[i] > 1 && stride[i] % step != 0) {  // the stride of an axis of length 1 is never used
             return fail(
                 kBadArgument,
-                "The %s stride of %s is %lld elements, not a multiple of 8. Pass a copy, such as %s.contiguous().",
-                axis[i], name, static_cast<long long>(stride[i]), name);
+                "The %s stride of %s is %lld elements, not a multiple of %d. Pass a copy, such as %s.contiguous().",
+                axis[i], name, static_cast<long long>(stride[i]), step, name);
         }
     }
     return 0;
@@ -90,10 +92,11 @@ int check_arguments(const SdpaArgs* args, uint32_t features) {
     if (int code = check_features(*args, features)) return code;
     const int32_t rows[3] = {args->batch, args->heads, args->seqlen};
     const int32_t keys[3] = {args->batch, args->kv_heads, args->kv_seqlen};
-    if (int code = check_tensor("q", args->q, args->q_stride, rows)) return code;
-    if (int code = check_tensor("k", args->k, args->k_stride, keys)) return code;
-    if (int code = check_tensor("v", args->v, args->v_stride, keys)) return code;
-    return check_tensor("o", args->o, args->o_stride, rows);
+    const int element = args->dtype == Float8E4M3 ? 1 : 2;  // float32 is refused by its name, later
+    if (int code = check_tensor("q", args->q, args->q_stride, rows, element)) return code;
+    if (int code = check_tensor("k", args->k, args->k_stride, keys, element)) return code;
+    if (int code = check_tensor("v", args->v, args->v_stride, keys, element)) return code;
+    return check_tensor("o", args->o, args->o_stride, rows, 2);
 }
 
 // -------------------------------------------------------------------------------------------------------- architecture

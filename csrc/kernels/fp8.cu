@@ -188,7 +188,7 @@ int launch_fp8(const SdpaArgs& args, void* stream) {
     return kgate::launch<fp8_attention<D>>(call, blocks, Pipeline::kThreads, Pipeline::kBytes, stream, scales);
 }
 
-constexpr uint32_t kFeatures = GroupedHeads | KvSeqlen | Lse;
+constexpr uint32_t kFeatures = GroupedHeads | KvSeqlen | Lse | EightBits;
 
 }  // namespace kgate
 

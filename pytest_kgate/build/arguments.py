@@ -42,15 +42,15 @@ class Checker:
         softcap: float | None,
         return_lse: bool,
         out: Any,
+        scales: tuple[Tensor | None, ...],
     ) -> tuple[Tensor, Tensor | None, Beyond]:
         """The output, the tensor for the log-sum-exp where that is asked for, and what is not plain.
 
         Raises `UsageError` for the first thing that is wrong. `out` is what the caller gave: None, a tensor, or with
-        `return_lse` a pair of them.
+        `return_lse` a pair of them. `scales` are what `scales` returns, which must live until the call is enqueued.
         """
         import torch
 
-        self._check_inputs(q, k, v)
         if window is not None and not (_is_number(window, numbers.Integral) and window >= 1):
             raise self._wrong(f"window is {window!r}.", "Pass a number of keys, 1 or more, or None.")
         if softcap is not None and not (_is_number(softcap, numbers.Real) and 1e-30 <= softcap <= 1e30):
@@ -61,10 +61,35 @@ class Checker:
             lse = torch.empty(q.shape[:3], dtype=torch.float32, device=q.device)
         bias_strides = _NO_STRIDES if bias is None else self._bias_strides(bias, q, kv_seqlen)
         lse_strides = _NO_STRIDES if lse is None else lse.stride()
-        bias_at, lse_at = (0 if one is None else one.data_ptr() for one in (bias, lse))
+        bias_at, lse_at, *scales_at = (0 if one is None else one.data_ptr() for one in (bias, lse, *scales))
         seen = min(int(window or 0), _MOST)
         cap = float(softcap or 0.0)
-        return o, lse, Beyond(kv_heads, kv_seqlen, seen, cap, bias_at, bias_strides, lse_at, lse_strides)
+        return o, lse, Beyond(kv_heads, kv_seqlen, seen, cap, bias_at, bias_strides, lse_at, lse_strides, *scales_at)
+
+    def scales(self, q: Tensor, k: Tensor, v: Tensor, given: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
+        """The scales of q, k and v, a number for each head; one for all heads is repeated, in memory of its own.
+
+        Checks q, k and v as well. Raises `UsageError` for the first thing that is wrong.
+        """
+        import torch
+
+        self._check_inputs(q, k, v)
+        found: list[Tensor | None] = []
+        for name, scale, tensor in zip(("q_scale", "k_scale", "v_scale"), given, (q, k, v), strict=True):
+            if scale is not None and q.dtype != torch.float8_e4m3fn:
+                raise self._wrong(f"{name} is given, but q.dtype is {q.dtype}.", "Only float8_e4m3fn has scales.")
+            heads = tensor.shape[1]
+            if scale is not None and not (
+                isinstance(scale, torch.Tensor)
+                and (scale.dtype, scale.device) == (torch.float32, q.device)
+                and scale.shape in ((heads,), (1,))
+            ):
+                raise self._wrong(
+                    f"{name} is {_described(scale)}.",
+                    f"It is a float32 tensor on {q.device} of {heads} numbers, one a head, or of one for all.",
+                )
+            found.append(None if scale is None else scale.expand(heads).contiguous())
+        return tuple(found)
 
     def _check_inputs(self, q: Tensor, k: Tensor, v: Tensor) -> None:
         named = {"q": q, "k": k, "v": v}
@@ -81,8 +106,8 @@ class Checker:
                 "Each head of k and v serves as many of q: make the one number a multiple of the other.",
             )
 
-    def _check_tensor(self, name: str, tensor: Any, q: Tensor) -> None:
-        """What holds for each of `q`, `k`, `v` and the outputs."""
+    def _check_tensor(self, name: str, tensor: Any, q: Tensor, dtype: dtype | None = None) -> None:
+        """What holds for each of `q`, `k`, `v` and the outputs; `dtype` is the output's, where it is not q's."""
         import torch
 
         if not isinstance(tensor, torch.Tensor):
@@ -95,7 +120,9 @@ class Checker:
             )
         if tensor.dim() != 4:
             raise self._wrong(f"{name} has the shape {tuple(tensor.shape)}, {tensor.dim()} dimensions.", _SHAPES)
-        for trait in ("dtype", "device"):
+        if dtype is not None and tensor.dtype != dtype:
+            raise self._wrong(f"{name}.dtype is {tensor.dtype}.", f"It is {dtype} where q is {q.dtype}.")
+        for trait in ("dtype", "device") if dtype is None else ("device",):
             mine, first = getattr(tensor, trait), getattr(q, trait)
             if mine != first:
                 raise self._wrong(f"{name}.{trait} is {mine}, but q.{trait} is {first}.", _SHAPES)
@@ -117,8 +144,9 @@ class Checker:
             if not isinstance(out, tuple | list) or len(out) != 2:
                 raise self._wrong(f"out is of type {type(out).__name__}.", "With return_lse, pass a pair (out, lse).")
             out, lse = out
-        o = torch.empty_like(q) if out is None else out
-        self._check_tensor("out", o, q)
+        dtype = torch.bfloat16 if q.dtype == torch.float8_e4m3fn else None
+        o = torch.empty_like(q, dtype=dtype) if out is None else out
+        self._check_tensor("out", o, q, dtype)
         if o.shape != q.shape:
             raise self._wrong(f"out.shape is {tuple(o.shape)}, but q.shape is {tuple(q.shape)}.", _SHAPES)
         if lse is not None and not (

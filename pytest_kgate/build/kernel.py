@@ -77,9 +77,10 @@ class Kernel:
         self._torch = torch
         self._on_cuda = source.device_kind == "cuda"
         self._device_type = "cuda" if self._on_cuda else "cpu"
-        # The numbers of kgate::Dtype in csrc/sdpa.h.
+        # The numbers of kgate::Dtype in csrc/sdpa.h. 8 bits are never plain: they have scales, and another output.
         self._dtypes = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
-        self._checker = Checker(name, self._device_type, tuple(self._dtypes))
+        self._all_dtypes = {**self._dtypes, torch.float8_e4m3fn: 3}
+        self._checker = Checker(name, self._device_type, tuple(self._all_dtypes))
 
     def __repr__(self) -> str:
         return f"<Kernel {self.name} on {self.device_kind}, {self.build.arch}>"
@@ -92,6 +93,9 @@ class Kernel:
         k: Tensor,
         v: Tensor,
         bias: Tensor | None = None,
+        q_scale: Tensor | None = None,
+        k_scale: Tensor | None = None,
+        v_scale: Tensor | None = None,
         *,
         is_causal: bool = False,
         scale: float | None = None,
@@ -108,6 +112,9 @@ class Kernel:
         k: Tensor,
         v: Tensor,
         bias: Tensor | None = None,
+        q_scale: Tensor | None = None,
+        k_scale: Tensor | None = None,
+        v_scale: Tensor | None = None,
         *,
         is_causal: bool = False,
         scale: float | None = None,
@@ -123,6 +130,9 @@ class Kernel:
         k: Tensor,
         v: Tensor,
         bias: Tensor | None = None,
+        q_scale: Tensor | None = None,
+        k_scale: Tensor | None = None,
+        v_scale: Tensor | None = None,
         *,
         is_causal: bool = False,
         scale: float | None = None,
@@ -138,10 +148,11 @@ class Kernel:
         be contiguous. The last query stands at the last key; csrc/sdpa.h says in full what is computed. `scale` is
         1/sqrt(head_dim) by default, `window` is in keys.
 
-        `out` is written to and returned; a new tensor without it. With `return_lse` it is a pair, whose second part is
-        the natural logarithm of each row's sum, `(batch, heads, seqlen)` in float32. Gradients are not tracked. Raises
-        `UsageError` for arguments that no kernel takes, `CandidateError` for those that this one refuses, with its own
-        message, or has not declared.
+        `q`, `k` and `v` of float8_e4m3fn, whose answer is bfloat16, are multiplied by `q_scale`, `k_scale`, `v_scale`:
+        float32 tensors of a number for each head, or of one. `out` is written to and returned; a new tensor without it.
+        With `return_lse` it is a pair, whose second part is the natural logarithm of each row's sum, `(batch, heads,
+        seqlen)` in float32. Gradients are not tracked. Raises `UsageError` for arguments that no kernel takes,
+        `CandidateError` for those that this one refuses, with its own message, or has not declared.
         """
         torch = self._torch
         lse: Tensor | None = None
@@ -162,13 +173,15 @@ class Kernel:
                 and bias is None
                 and window is None
                 and softcap is None
+                and q_scale is k_scale is v_scale is None
                 and not return_lse
             )
         except (AttributeError, TypeError, IndexError):
             plain = False
         if not plain:
-            o, lse, beyond = self._checker.outputs_and_beyond(q, k, v, bias, window, softcap, return_lse, out)
-            shape, device, number = q.shape, q.device, self._dtypes[q.dtype]
+            scales = self._checker.scales(q, k, v, (q_scale, k_scale, v_scale))
+            o, lse, beyond = self._checker.outputs_and_beyond(q, k, v, bias, window, softcap, return_lse, out, scales)
+            shape, device, number = q.shape, q.device, self._all_dtypes[q.dtype]
             q_stride, k_stride, v_stride, o_stride = q.stride(), k.stride(), v.stride(), o.stride()
         if scale is None:
             scale = 1.0 / math.sqrt(shape[3] or 1)  # what is empty is refused below

@@ -37,6 +37,10 @@ class Beyond(NamedTuple):
     lse: int
     """The address to write it to; 0 where it is not asked for."""
     lse_strides: tuple[int, ...]
+    q_scale: int
+    """The address of a float32 number for each head of q, by which its 8-bit elements are multiplied; 0 for none."""
+    k_scale: int
+    v_scale: int
 
 
 class Library(Protocol):

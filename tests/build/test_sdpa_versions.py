@@ -65,7 +65,7 @@ def against(header: str, folder: Path) -> kernel.Kernel:
 def built(tmp_path_factory: pytest.TempPathFactory, shared_cache: None) -> dict[int, kernel.Kernel]:
     """The kernel by the version of the header that it was built against."""
     folder = tmp_path_factory.mktemp("versions")
-    return {1: against(VERSION_1.read_text(), folder / "1"), 2: against(NOW.read_text(), folder / "2")}
+    return {1: against(VERSION_1.read_text(), folder / "1"), 3: against(NOW.read_text(), folder / "3")}
 
 
 def tensors(heads: int = 4, kv_heads: int = 4, keys: int = 9) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -78,9 +78,9 @@ def tensors(heads: int = 4, kv_heads: int = 4, keys: int = 9) -> tuple[torch.Ten
 
 
 def test_a_kernel_built_against_version_1_runs_unchanged(built: dict[int, kernel.Kernel]) -> None:
-    old, new = built[1], built[2]
+    old, new = built[1], built[3]
     assert not hasattr(ctypes.CDLL(str(old.build.path)), "kgate_sdpa_version")
-    assert ctypes.CDLL(str(new.build.path)).kgate_sdpa_version() == 2
+    assert ctypes.CDLL(str(new.build.path)).kgate_sdpa_version() == 3
     q, k, v = tensors()
     interleaved = [t.transpose(1, 2).contiguous().transpose(1, 2) for t in (q, k, v)]
     for inputs in ((q, k, v), interleaved):
@@ -92,7 +92,7 @@ def test_a_kernel_built_against_version_1_runs_unchanged(built: dict[int, kernel
             assert (out - exact).abs().max() < 1e-5
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 3])
 @pytest.mark.parametrize(
     ("inputs", "keywords", "missing"),
     [
@@ -121,9 +121,9 @@ def test_a_kernel_that_declares_nothing_is_asked_for_nothing_but_plain_attention
 
 def test_a_kernel_built_against_a_newer_version_is_not_loaded(tmp_path: Path, shared_cache: None) -> None:
     text = NOW.read_text()
-    assert "#define KGATE_SDPA_VERSION 2\n" in text
-    with pytest.raises(BuildError, match=r"version 3 of sdpa\.h, and this pytest-kgate has version 2.\nUpgrade"):
-        against(text.replace("#define KGATE_SDPA_VERSION 2\n", "#define KGATE_SDPA_VERSION 3\n"), tmp_path / "3")
+    assert "#define KGATE_SDPA_VERSION 3\n" in text
+    with pytest.raises(BuildError, match=r"version 4 of sdpa\.h, and this pytest-kgate has version 3.\nUpgrade"):
+        against(text.replace("#define KGATE_SDPA_VERSION 3\n", "#define KGATE_SDPA_VERSION 4\n"), tmp_path / "4")
 
 
 def test_version_1_is_the_beginning_of_every_later_one() -> None:

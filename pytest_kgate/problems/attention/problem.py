@@ -12,10 +12,14 @@ from typing import Any
 import torch
 
 from pytest_kgate.errors import UsageError
-from pytest_kgate.problems.attention.backends import BACKENDS
 from pytest_kgate.problems.attention.draws import draw
+from pytest_kgate.problems.attention.eight_bits.parts import EIGHT_BITS
+from pytest_kgate.problems.attention.eight_bits.parts import demand_taken
+from pytest_kgate.problems.attention.eight_bits.parts import eight_bit_parts
+from pytest_kgate.problems.attention.eight_bits.parts import on_dequantised
 from pytest_kgate.problems.attention.exact import exact_attention
 from pytest_kgate.problems.attention.mutants.mutants import attention_mutants
+from pytest_kgate.problems.attention.pytorch.backends import BACKENDS
 from pytest_kgate.problems.attention.references import FLEX
 from pytest_kgate.problems.attention.references import references_of
 from pytest_kgate.problems.attention.smaller import smaller
@@ -23,7 +27,7 @@ from pytest_kgate.problems.problem import Problem
 from pytest_kgate.problems.problem import Tolerance
 from pytest_kgate.problems.shape import Shape
 
-DTYPES = ("float16", "bfloat16", "float32")
+DTYPES = ("float16", "bfloat16", "float32", EIGHT_BITS)
 
 OUTPUTS = ("o", "o+lse")
 
@@ -46,10 +50,11 @@ def sdpa_problem(
 ) -> Problem:
     """Attention of this shape, against one of PyTorch's ways to compute it or the fastest.
 
-    `dtype` is one of float16, bfloat16, float32. `backend` is one of flash, cudnn, efficient, math, flex, or `fastest`
-    (also None): all that can compute the shape are tried on the device, and the fastest is raced against. `seed`
-    replaces the session's. With `outputs="o+lse"` an answer is a tuple: what `"o"` alone is, and the log-sum-exp of the
-    scores, natural, float32, `(batch, heads, seqlen)`.
+    `dtype` is one of float16, bfloat16, float32, float8_e4m3fn; of the last, inputs are queries, keys, values, None,
+    and the float32 scales of each head of the three, and the answer is in bfloat16. `backend` is one of flash, cudnn,
+    efficient, math, flex, or `fastest` (also None): all that can compute the shape are tried on the device, and the
+    fastest is raced against. `seed` replaces the session's. With `outputs="o+lse"` an answer is a tuple: what `"o"`
+    alone is, and the log-sum-exp of the scores, natural, float32, `(batch, heads, seqlen)`.
     """
     if not isinstance(shape, Shape):
         raise UsageError(
@@ -60,6 +65,8 @@ def sdpa_problem(
         raise UsageError(f"Attention has no dtype {dtype!r}.", f"Write a name: {', '.join(map(repr, DTYPES))}.")
     if outputs not in OUTPUTS:
         raise UsageError(f"Attention has no outputs {outputs!r}.", f"Use one of {', '.join(OUTPUTS)}.")
+    if dtype == EIGHT_BITS:
+        demand_taken(shape, outputs)
     if backend not in (None, "fastest", *BACKENDS, FLEX):
         raise UsageError(
             f"There is no SDPA backend {backend!r}.", f"Use fastest or one of {', '.join((*BACKENDS, FLEX))}."
@@ -109,7 +116,10 @@ def _made(shape: Shape, dtype: str, backend: str | None, outputs: str) -> Proble
         "scale": shape.scale,
         "return_lse": True if with_log_sum else None,
     }
-    return Problem(
+    eight_bits = dtype == EIGHT_BITS
+    if eight_bits:
+        references = on_dequantised(references)
+    made = Problem(
         name=f"{'sdpa with lse' if with_log_sum else 'sdpa'} {shape} {dtype}",
         inputs=functools.partial(draw, shape, element, False),
         hard_inputs=functools.partial(draw, shape, element, True),
@@ -124,6 +134,7 @@ def _made(shape: Shape, dtype: str, backend: str | None, outputs: str) -> Proble
         dtype=dtype,
         small=None if small == shape else _made(small, dtype, backend, outputs),
     )
+    return replace(made, **eight_bit_parts(shape)) if eight_bits else made
 
 
 def _bytes(shape: Shape, element: torch.dtype, pairs: int) -> float:
@@ -133,4 +144,5 @@ def _bytes(shape: Shape, element: torch.dtype, pairs: int) -> float:
     elements = 2 * shape.batch * shape.head_dim * (shape.heads * shape.seqlen + shape.key_heads * keys)
     if shape.bias_extents is not None:
         elements += shape.bias_extents[0] * shape.bias_extents[1] * pairs
-    return float(elements * element.itemsize)
+    answer = shape.batch * shape.heads * shape.seqlen * shape.head_dim if element.itemsize == 1 else 0  # of 16 bits
+    return float(elements * element.itemsize + answer)

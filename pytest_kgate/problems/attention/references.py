@@ -21,9 +21,9 @@ import torch.nn.functional as F  # noqa: N812  (torch's own convention)
 from torch import Tensor
 
 from pytest_kgate.problems.attention import masks
-from pytest_kgate.problems.attention.backends import BACKENDS
-from pytest_kgate.problems.attention.backends import only
-from pytest_kgate.problems.attention.flex import FlexAttention
+from pytest_kgate.problems.attention.pytorch.backends import BACKENDS
+from pytest_kgate.problems.attention.pytorch.backends import only
+from pytest_kgate.problems.attention.pytorch.flex import FlexAttention
 from pytest_kgate.problems.shape import Shape
 
 FLEX = "flex"

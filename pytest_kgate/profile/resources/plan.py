@@ -14,7 +14,7 @@ from pytest_kgate.build.compiler import ptxas
 if TYPE_CHECKING:
     from pytest_kgate.problems.shape import Shape
 
-_DTYPES = {"float16": 1, "bfloat16": 2}
+_DTYPES = {"float16": 1, "bfloat16": 2, "float8_e4m3fn": 3}
 _ROOM = 4096
 
 

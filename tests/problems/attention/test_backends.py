@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pytest_kgate.problems.attention.backends import _SWITCHES
-from pytest_kgate.problems.attention.backends import BACKENDS
-from pytest_kgate.problems.attention.backends import only
+from pytest_kgate.problems.attention.pytorch.backends import _SWITCHES
+from pytest_kgate.problems.attention.pytorch.backends import BACKENDS
+from pytest_kgate.problems.attention.pytorch.backends import only
 
 
 def _enabled():

@@ -60,7 +60,7 @@ def attention_mutants(shape: Shape, element: torch.dtype, *, log_sum: bool = Fal
             if padded != shape.head_dim:
                 mutants["scale of the padded head"] = with_steps(scale=1 / math.sqrt(padded))
         mutants |= extents.of_mask(shape) | extents.of_scores(shape) | extents.of_heads(shape)
-        for low in COARSER[element]:
+        for low in COARSER.get(element, ()):
             mutants[f"weights and values in {name_of(low)}"] = arithmetic.coarse_weights(low)
     if keys > BLOCK:
         mutants["sums that are not rescaled"] = arithmetic.not_rescaled()
