@@ -56,9 +56,7 @@ def test_scales_come_by_head_and_the_answer_is_bfloat16(takes: Kernel) -> None:
 
 def test_scales_that_do_not_fit_are_refused_in_words(takes: Kernel) -> None:
     q = ones(4)
-    with pytest.raises(
-        UsageError, match=r"k_scale is a .* of shape \(3,.*\nIt is .* of 4 numbers, one a head"
-    ):
+    with pytest.raises(UsageError, match=r"k_scale is a .* of shape \(3,.*\nIt is .* of 4 numbers, one a head"):
         takes(q, q, q, k_scale=torch.ones(3))
     with pytest.raises(UsageError, match="q_scale is of type float"):
         takes(q, q, q, q_scale=0.5)  # type: ignore[arg-type]

@@ -58,7 +58,9 @@ def test_a_selector_line_with_an_unknown_device_is_an_error() -> None:
 
 def test_every_shipped_implementation_that_is_ready_has_its_source() -> None:
     known = registry.implementations()
-    assert {"host", "custom_v3", "wmma", "cublas", "cutensor", "hybrid_qkt", "mma", "hopper"} <= set(known)
+    assert {"host", "custom_v3", "wmma", "cublas", "cutensor", "hybrid_qkt", "mma", "hopper", "fp8", "decode"} <= set(
+        known
+    )
     for name, implementation in known.items():
         if implementation.status == "ready":
             source = registry.find_source(name)
@@ -136,13 +138,18 @@ def test_a_misspelt_implementation_is_told_the_right_name() -> None:
     with pytest.raises(UsageError, match=r"no implementation 'WMAA'. Did you mean 'wmma'") as caught:
         registry.find_source("WMAA")
     assert "custom_v3" in caught.value.todo
-    assert "hopper (planned)" in caught.value.todo
 
 
-def test_a_planned_implementation_says_so_and_names_the_ready_ones() -> None:
-    with pytest.raises(UsageError, match="'hopper' is planned") as caught:
-        registry.find_source("hopper")
+def test_a_planned_implementation_says_so_and_names_the_ready_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    later = registry.Implementation("later", "kernels/later.cu", "cuda", "planned", "What is still to come.")
+    listed = {**registry.implementations(), "later": later}
+    monkeypatch.setattr(registry, "implementations", lambda: listed)
+    with pytest.raises(UsageError, match="'later' is planned, there is no kernel yet") as caught:
+        registry.find_source("later")
     assert "wmma" in caught.value.todo
+    with pytest.raises(UsageError, match="Did you mean 'later'") as caught:
+        registry.find_source("latr")
+    assert "later (planned)" in caught.value.todo
 
 
 def test_a_missing_file_is_named_in_full() -> None:

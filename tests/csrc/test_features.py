@@ -1,14 +1,17 @@
 """What kernels declare, and what others are given: grouped heads as batches whose heads share their keys, or a refusal.
 
-CUDA kernels compute plain attention; all but one take heads that share their keys.
+Most CUDA kernels compute plain attention; of these, all but one take heads that share their keys. Three declare more.
 """
 
 from __future__ import annotations
 
 import pytest
 import torch
-from parity import CUDA
+from parity import EIGHT_BITS
+from parity import HOPPER
+from parity import PLAIN
 from parity import TOLERANCE
+from parity import WIDER
 from parity import draw
 from parity import loaded
 
@@ -25,7 +28,7 @@ from pytest_kgate.problems.attention.exact import exact_attention
 from pytest_kgate.profile.resources.plan import Refused
 from pytest_kgate.profile.resources.plan import plan
 
-SHARING = [name for name in CUDA if name != "cutensor"]
+SHARING = [name for name in PLAIN if name != "cutensor"]
 """CUDA kernels that take heads which share their keys: cuTENSOR takes no stride of 0."""
 
 SHARES = """
@@ -92,15 +95,19 @@ REFUSED = {
 
 @pytest.fixture(scope="module")
 def libraries():
-    """The CUDA kernels, by name: for sm_80, which needs no GPU, and where nvcc is."""
+    """The CUDA kernels, by name: for the first architecture that each is for; no GPU is needed, but nvcc is."""
+    names = [*PLAIN, *WIDER, *EIGHT_BITS]
+    arches = ["sm_90a" if name in HOPPER else "sm_80" for name in names]
     try:
-        recipes = [recipe.recipe(registry.find_source(name), {}, arch="sm_80") for name in CUDA]
+        recipes = [
+            recipe.recipe(registry.find_source(name), {}, arch=arch) for name, arch in zip(names, arches, strict=True)
+        ]
     except ToolchainMissing as missing:
         pytest.skip(str(missing))
-    return {name: built.path for name, built in zip(CUDA, ninja.build_many(recipes), strict=True)}
+    return {name: built.path for name, built in zip(names, ninja.build_many(recipes), strict=True)}
 
 
-@pytest.mark.parametrize("impl", CUDA)
+@pytest.mark.parametrize("impl", PLAIN)
 def test_cuda_kernel_declares_shared_heads_and_refuses_what_it_does_not_compute(impl, libraries):
     assert open_library(libraries[impl], impl).features == (2 if impl in SHARING else 0)
     assert registry.find_source(impl).features == (("SharedHeads",) if impl in SHARING else ())
@@ -110,9 +117,36 @@ def test_cuda_kernel_declares_shared_heads_and_refuses_what_it_does_not_compute(
             plan(libraries[impl], Shape(2, 8, 128, 64), "float16", 108, **{field: value})
 
 
+OF_MORE = ("GroupedHeads", "KvSeqlen", "Lse")
+
+
+@pytest.mark.parametrize(
+    ("impl", "dtype", "declared"),
+    [*((impl, "float16", OF_MORE) for impl in WIDER), ("fp8", "float8_e4m3fn", (*OF_MORE, "EightBits"))],
+)
+def test_cuda_kernel_that_declares_more_plans_it_and_refuses_the_rest(impl, dtype, declared, libraries):
+    assert registry.find_source(impl).features == declared
+    assert open_library(libraries[impl], impl).features == (197 if impl == "fp8" else 69)
+    shape = Shape(2, 8, 128, 64)
+    for field, (value, name) in REFUSED.items():
+        if field in ("kv_heads", "kv_seqlen", "lse"):
+            assert plan(libraries[impl], shape, dtype, 132, **{field: value})
+        else:
+            with pytest.raises(Refused, match=f"can't be asked for: {name}. Use one that declares it"):
+                plan(libraries[impl], shape, dtype, 132, **{field: value})
+
+
+def test_kernels_of_16_and_of_8_bits_refuse_each_others_elements(libraries):
+    for impl in (*PLAIN, *WIDER):
+        with pytest.raises(Refused, match=r"can't be asked for: float8_e4m3fn tensors. Use one"):
+            plan(libraries[impl], Shape(1, 2, 128, 64), "float8_e4m3fn", 132)
+    with pytest.raises(Refused, match="fp8 takes float8_e4m3fn tensors alone"):
+        plan(libraries["fp8"], Shape(1, 2, 128, 64), "float16", 132)
+
+
 @pytest.mark.gpu(alone=False)
 @pytest.mark.parametrize("head_dim", [64, 96, 128])
-@pytest.mark.parametrize("impl", SHARING)
+@pytest.mark.parametrize("impl", [*SHARING, *WIDER])
 def test_cuda_kernel_takes_grouped_heads(impl, head_dim):
     kernel = loaded(impl)
     for batch, heads, kv_heads, rows in ((1, 8, 2, 300), (3, 8, 2, 65), (2, 8, 1, 1000), (2, 4, 4, 128), (1, 16, 8, 1)):
@@ -124,7 +158,7 @@ def test_cuda_kernel_takes_grouped_heads(impl, head_dim):
 
 
 @pytest.mark.gpu(alone=False)
-@pytest.mark.parametrize("impl", SHARING)
+@pytest.mark.parametrize("impl", [*SHARING, *WIDER])
 def test_cuda_kernel_takes_interleaved_groups_of_one_batch(impl):
     kernel = loaded(impl)
     q, k, v = (t.transpose(1, 2).contiguous().transpose(1, 2) for t in draw((1, 8, 2, 300, 300, 64), "float16", "cuda"))
@@ -133,7 +167,7 @@ def test_cuda_kernel_takes_interleaved_groups_of_one_batch(impl):
 
 
 @pytest.mark.gpu(alone=False)
-@pytest.mark.parametrize("impl", CUDA)
+@pytest.mark.parametrize("impl", PLAIN)
 def test_cuda_kernel_is_asked_for_nothing_that_it_has_not_declared(impl):
     kernel = loaded(impl)
     q, k, v = draw((1, 8, 8, 64, 64, 64), "float16", "cuda")

@@ -24,7 +24,10 @@ SHARED_NAMES = {
     "PAD",
     "HEAD_DIM",
 }
-ONLY_SOME_HAVE = {"ALGORITHM", "CAUSAL_ROWS", "KEPT_KEYS", "TERMS", "WGMMA", "WORKSPACE_MIB"}
+ONLY_SOME_HAVE = {
+    *("ALGORITHM", "CAUSAL_ROWS", "KEPT_KEYS", "LAZY_RESCALE", "PERSISTENT", "PING_PONG", "SECTION_MB"),
+    *("TERMS", "WGMMA", "WORKSPACE_MIB"),
+}
 READY = [entry for entry in implementations().values() if entry.status == "ready"]
 KNOBS = [(entry.name, knob.name) for entry in READY for knob in find_source(entry.name).knobs]
 COMBINATIONS = [

@@ -149,11 +149,10 @@ def test_knob_that_is_no_integer_is_said(play):
     ("name", "message"),
     [
         ("wmna", "There is no implementation 'wmna'. Did you mean 'wmma'? Choose one of: host, custom_v3, wmma,"),
-        ("hopper", "The implementation 'hopper' is planned, there is no kernel yet"),
         ("mine.cu", "mine.cu can't be read: No such file or directory. Check the path"),
         ("mine.py", "mine.py is not a kernel source: its name ends in neither .cu (CUDA) nor .cpp (host)."),
     ],
-    ids=["misspelt", "planned", "missing file", "other suffix"],
+    ids=["misspelt", "missing file", "other suffix"],
 )
 def test_kernel_that_is_not_there_is_said_with_those_that_are(play, name, message):
     result = play(BUILD.replace("KERNEL", repr(name)))

@@ -27,7 +27,14 @@ LONG = (2048, 4096, 8192)
 HEAD_DIMS = (64, 80, 96, 128)
 HALVES = ("float16", "bfloat16")
 _READY = [entry for entry in implementations().values() if entry.status == "ready"]
-CUDA = [entry.name for entry in _READY if entry.device_kind == "cuda"]
+HOPPER = ("hopper", "fp8")
+"""What is for sm_90a alone."""
+EIGHT_BITS = ("fp8",)
+"""What takes no other elements; of it are the tests in test_fp8.py."""
+WIDER = ("hopper", "decode")
+"""What computes grouped heads, other numbers of keys and the log-sum-exp itself: test_wider_kernels.py."""
+CUDA = [entry.name for entry in _READY if entry.device_kind == "cuda" and entry.name not in EIGHT_BITS]
+PLAIN = [name for name in CUDA if name not in WIDER]
 HOST = [entry.name for entry in _READY if entry.device_kind == "host"]
 
 
@@ -45,7 +52,9 @@ class Asked:
 
 
 def loaded(impl: str, knobs: dict[str, int] | None = None) -> Kernel:
-    """The kernel; a skip where the library that it opens is not installed."""
+    """The kernel; a skip where the library that it opens is not installed, or the GPU is none that it is for."""
+    if impl in HOPPER and torch.cuda.get_device_capability() != (9, 0):
+        pytest.skip(f"{impl} is for sm_90a")
     try:
         return load_kernel(impl, knobs)
     except LibraryMissing as missing:

@@ -58,7 +58,7 @@ def test_honest_kernel_passes(shape):
     for bits in (None, 14):
         result = checked(shape, eight_bit_kernel(bits))
         assert result.verdict is Verdict.PASS, (bits, result.reason)
-        assert result.weak == ()
+        assert set(result.weak) <= {"2% too large"}, "weights of 8 bits are as far off"
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -85,11 +85,10 @@ def test_inputs_are_elements_of_8_bits_with_a_scale_a_head_and_outliers_among_th
         for elements, scale in zip((q, k, v), scales, strict=True):
             by_head = elements.float().abs().transpose(0, 1).flatten(1)
             assert by_head.amax(1).tolist() == [448.0] * len(scale)
-        last = q.float().transpose(0, 1).flatten(1)
-        assert bool((last.abs().amax(1) > 7 * last.std(1)).any()) is hard
+        largest = v.float().abs().transpose(0, 1).flatten(1).topk(3).values  # the outliers are of two batches
+        assert bool((largest[:, 0] > 1.4 * largest[:, 2]).all()) is hard
         values = [
-            elements.double() * scale.double()[:, None, None]
-            for elements, scale in zip((q, k, v), scales, strict=True)
+            elements.double() * scale.double()[:, None, None] for elements, scale in zip((q, k, v), scales, strict=True)
         ]
         torch.testing.assert_close(problem.exact(q, k, v, bias, *scales, **problem.params), exact_attention(*values))
 

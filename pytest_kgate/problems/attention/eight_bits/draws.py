@@ -15,9 +15,9 @@ _LARGEST = 448.0
 _SMALL_VALUES = 0.5
 """A weight is off by up to 2^-4 of itself, an answer by that share of its values: so it stays within the tolerance."""
 
-_OUTLIERS = {"q": (8.0, 16.0, 32.0), "k": (6.0, 9.0, 12.0), "v": (4.0, 8.0, 16.0)}
-"""One element of each head and batch of the hard draws is so large: heads in turn, so that each has a scale that is
-unlike its neighbours'. A key's is in many logits, and smaller, so that it does not decide them all."""
+_OUTLIERS = {"q": (1.5, 3.0, 6.0), "k": (1.5, 2.0, 3.0), "v": (1.5, 3.0, 6.0)}
+"""One element of each head and batch of the hard draws is so many times the head's largest: heads in turn, so that each
+has a scale unlike its neighbours'. A key's is in many logits, and smaller, so that it does not decide them all."""
 
 _LONG_KEY = 2.0
 _TAIL_LOGIT = 7.8
@@ -63,5 +63,6 @@ def _add_outliers(tensor: Tensor, sizes: tuple[float, ...], generator: Generator
     batch, heads, rows, columns = tensor.shape
     device = tensor.device
     places = torch.randint(rows * columns, (batch, heads, 1), generator=generator, device=device)
-    size = torch.tensor(sizes, device=device)[torch.arange(heads, device=device) % len(sizes)]
-    tensor.flatten(2).scatter_(2, places, size[None, :, None].expand(batch, heads, 1).contiguous())
+    times = torch.tensor(sizes, device=device)[torch.arange(heads, device=device) % len(sizes)]
+    size = (tensor.abs().amax((0, 2, 3)) * times)[None, :, None]
+    tensor.flatten(2).scatter_(2, places, size.expand(batch, heads, 1))

@@ -25,8 +25,8 @@ _E5M2 = torch.float8_e5m2
 _TAIL_KEYS = 1024
 """From which on unscaled weights show: over fewer keys, what they lose is less than what rounding does."""
 
-_FEW_KEYS = 16
-"""Below that there are so few weights that a coarser type may happen to hold them."""
+_FEW_KEYS = 64
+"""Below that there are so few weights that a coarser type may happen to be near enough to them."""
 
 LOG_WEIGHT = 8.0
 """Honest kernels multiply weights, of which the greatest is 1, by 2^8: float8_e4m3fn ends at 448, and is exact to 2^-4
