@@ -15,8 +15,10 @@ CUDA = [name for name, entry in implementations().items() if entry.device_kind =
 
 
 @pytest.mark.gpu(alone=False)
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-@pytest.mark.parametrize("impl", CUDA)
+@pytest.mark.parametrize(
+    ("impl", "dtype"),
+    [(impl, dtype) for impl in CUDA if impl != "fp8" for dtype in ("float16", "bfloat16")] + [("fp8", "float8_e4m3fn")],
+)
 def test_asserts_hold_on_normal_and_on_sharp_inputs(impl, dtype):
     try:
         release, debug = load_kernel(impl), load_kernel(impl, debug=True)
