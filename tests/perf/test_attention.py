@@ -53,3 +53,16 @@ def test_mma_beats_flash_attention(kbench, sdpa_oracle, kernels, shape):
 def test_mma_beats_the_fastest_sdpa_on_long_causal_sequences(kbench, sdpa_oracle, kernels):
     """Without a mask cuDNN is ahead there."""
     kbench(kernels("mma"), sdpa_oracle(Shape(2, 8, 2048, 64, causal=True)))
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        pytest.param(Shape(4, 16, 4096, 128), marks=pytest.mark.speedup(0.80)),
+        pytest.param(Shape(4, 16, 4096, 128, causal=True), marks=pytest.mark.speedup(0.85)),
+        pytest.param(Shape(2, 8, 2048, 128), marks=pytest.mark.speedup(0.90)),
+    ],
+)
+def test_fp8_beats_the_fastest_sdpa_in_bfloat16(kbench, sdpa_oracle, kernels, shape):
+    """On the same values, which are made before the timing."""
+    kbench(kernels("fp8"), sdpa_oracle(shape, dtype="float8_e4m3fn"))
