@@ -146,7 +146,7 @@ def test_a_planned_implementation_says_so_and_names_the_ready_ones(monkeypatch: 
     with pytest.raises(UsageError, match="'later' is planned, there is no kernel yet") as caught:
         registry.find_source("later")
     assert "wmma" in caught.value.todo
-    with pytest.raises(UsageError, match="Did you mean 'later'") as caught:
+    with pytest.raises(UsageError, match="There is no implementation 'latr'") as caught:
         registry.find_source("latr")
     assert "later (planned)" in caught.value.todo
 
