@@ -42,6 +42,7 @@ static_assert(BLOCK_M == 0 || BLOCK_M == 128 || BLOCK_M == 192, "BLOCK_M must be
 static_assert(STAGES == 0 || (STAGES >= 2 && STAGES <= 6), "STAGES must be 2 to 6, or 0.");
 static_assert(PERSISTENT == 0 || PERSISTENT == 1, "PERSISTENT must be 0 or 1.");
 static_assert(PING_PONG == 0 || PING_PONG == 1, "PING_PONG must be 0 or 1.");
+static_assert(HEAD_DIM == 0 || HEAD_DIM == 64 || HEAD_DIM == 128, "HEAD_DIM must be 0 (both), 64 or 128.");
 static_assert(SECTION_MB >= 1, "SECTION_MB must be at least 1.");
 
 constexpr int kTileKeys = 128;

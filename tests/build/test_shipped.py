@@ -93,7 +93,8 @@ def test_a_shipped_kernel_asks_for_no_more_shared_memory_than_there_is(
 
 
 @pytest.mark.parametrize("head_dim", [64, 80, 96, 128])
-@pytest.mark.parametrize("name", [name for name, arch in BUILDS if arch == "sm_89"])
+# `decode` hides it by tiles in flight, as many as shared memory has room for: one block fills a multiprocessor.
+@pytest.mark.parametrize("name", [name for name, arch in BUILDS if arch == "sm_89" and name != "decode"])
 def test_a_shipped_kernel_leaves_an_sm_89_room_to_hide_its_latency(name: str, head_dim: int, shipped: Built) -> None:
     built = shipped[name, "sm_89"]
     assert isinstance(built, ninja.BuildResult), built
