@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,7 @@ def test_slowdown_of_a_half_is_found_among_twelve_commits_without_a_checkout(
     assert last.startswith("The first slower commit, after ")
     assert hashes[8][:9] in last
     assert len(steps) <= 2 + 4  # the two ends, and no more than four between them
+    assert re.fullmatch(r".* faster: now 1\.3\d+ \[1\.\d+, 1\.\d+] of its latency", steps[0])
     assert git(tmp_path, "status", "--porcelain") == " M notes.txt"
     assert git(tmp_path, "rev-parse", "HEAD") == hashes[-1]
 

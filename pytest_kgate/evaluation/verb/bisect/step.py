@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pytest_kgate.errors import UsageError
 from pytest_kgate.evaluation.verb.session import Asked
 from pytest_kgate.evaluation.verb.session import Ended
-from pytest_kgate.report.format import percent
+from pytest_kgate.report import format as text
 
 if TYPE_CHECKING:
     from pytest_kgate.evaluation.verb.bisect.course import Answer
@@ -72,4 +72,8 @@ def _is_as_slow(record: Record) -> bool:
 
 def _more(record: Record) -> str:
     ratio = record["gates"][0]["ratio"]
-    return "an unknown share" if ratio is None else percent(float(ratio["estimate"]))
+    if ratio is None:
+        return "an unknown share"
+    estimate, low, high = (float(ratio[name]) for name in ("estimate", "low", "high"))
+    decimals = text.decimals_for(low, high, estimate)
+    return f"{text.ratio(estimate, decimals)} {text.interval(low, high, decimals)}"
