@@ -57,14 +57,25 @@ def _of_counters(arm: ArmCounters) -> dict[str, float]:
     shares = [found[name] for name in UNITS if name in found]
     if shares:
         found["busiest"] = max(shares)
-    limits = {one: found[one] for one in _LIMITS if one in found}
-    for limit, blocks in limits.items():
-        least = min(limits.values()) < max(limits.values())
-        found[f"occupancy_{limit}"] = float(least and blocks == min(limits.values()))
+    _add_limits(found)
     _unround_waves(found)
     _add_share(found, "local_share", "local_memory", "l1_bytes")
     _add_share(found, "conflict_share", "bank_conflicts", "shared_wavefronts")
     return found
+
+
+def _add_limits(found: dict[str, float]) -> None:
+    """What allows fewest blocks; shared memory where nothing else allows as few.
+
+    The driver sets aside no more shared memory than as many blocks need as fit by all else, so that its limit can be
+    low without being the reason.
+    """
+    limits = {one: found[one] for one in _LIMITS if one in found}
+    for limit, blocks in limits.items():
+        others = [of for one, of in limits.items() if one != limit]
+        least = blocks < max(others, default=blocks) and blocks <= min(others)
+        alone = blocks < min(others, default=blocks)
+        found[f"occupancy_{limit}"] = float(alone if limit == "limit_shared_mem" else least)
 
 
 def _unround_waves(found: dict[str, float]) -> None:
