@@ -13,7 +13,7 @@ import pytest_kgate.bench.call
 import pytest_kgate.report.text.failure
 import pytest_kgate.report.text.summary  # noqa: F401
 from pytest_kgate.bench import seeds
-from pytest_kgate.bench.correctness.check import draws_of
+from pytest_kgate.bench.correctness.comparison.draws import draws_of
 from pytest_kgate.bench.race.probes import is_probed
 from pytest_kgate.bench.seeds import SeedBook
 from pytest_kgate.bench.seeds import Stream

@@ -14,7 +14,7 @@ from pytest_kgate import Problem
 from pytest_kgate import evaluate
 from pytest_kgate.bench.correctness.check import Verification
 from pytest_kgate.bench.correctness.check import check
-from pytest_kgate.bench.correctness.check import draws_of
+from pytest_kgate.bench.correctness.comparison.draws import draws_of
 from pytest_kgate.bench.correctness.problem_calls import workload_of
 from pytest_kgate.bench.race.probes import Probes
 from pytest_kgate.bench.race.probes import work_undone

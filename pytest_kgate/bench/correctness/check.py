@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable
-from collections.abc import Iterator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from typing import Any
 from typing import TypeAlias
 
+from pytest_kgate.bench.correctness.comparison.draws import draws_of
 from pytest_kgate.bench.correctness.comparison.findings import Comparison
 from pytest_kgate.bench.correctness.comparison.findings import Limits
 from pytest_kgate.bench.correctness.comparison.outcome import Correctness
@@ -30,8 +30,6 @@ from pytest_kgate.bench.correctness.reference_check import IllConditioned
 from pytest_kgate.bench.correctness.reference_check import demand_right_reference
 from pytest_kgate.bench.correctness.reference_check import is_right_reference
 from pytest_kgate.bench.correctness.weakness import OutputSurvivors
-from pytest_kgate.bench.seeds import SeedBook
-from pytest_kgate.bench.seeds import Stream
 from pytest_kgate.device.answer import as_answer
 from pytest_kgate.device.arm import CALL_CONVENTION
 from pytest_kgate.device.arm import Arm
@@ -54,9 +52,6 @@ if TYPE_CHECKING:
     from pytest_kgate.report.record.facts.correctness import DrawKind
     from pytest_kgate.report.record.facts.correctness import OutputFacts
     from pytest_kgate.report.record.facts.correctness import WorstFacts
-
-DRAWS: tuple[DrawKind, ...] = ("normal", "hard", "normal", "hard", "normal")
-"""Five draws. Normal inputs are what users run; hard ones are those on which a wrong kernel shows."""
 
 Keep: TypeAlias = "Callable[[DrawKind, int, Fingerprint, Any], None]"
 """Takes an answer of a check: the kind and the seed of its draw, the fingerprint of its inputs, and the answer."""
@@ -152,12 +147,6 @@ def on_small(device: Device, request: Request, backend: str | None) -> str:
     except KgateError as error:
         return f"on {small.name}: {error.what.rstrip('.')}"
     return f"wrong on {small.name} as well" if found.failed else f"right on {small.name}"
-
-
-def draws_of(seed: int) -> Iterator[tuple[DrawKind, int]]:
-    """The kind and the seed of each of a check's draws; `seed` is the root of the call's book of seeds."""
-    book = SeedBook(seed)
-    return ((kind, book.seed(Stream.CHECK_VALUES, number)) for number, kind in enumerate(DRAWS))
 
 
 def answer_of(

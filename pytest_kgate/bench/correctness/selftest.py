@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 
 from pytest_kgate.bench.correctness.check import answer_of
-from pytest_kgate.bench.correctness.check import draws_of
+from pytest_kgate.bench.correctness.comparison.draws import draws_of
 from pytest_kgate.bench.correctness.comparison.outputs import ExactOutputs
 from pytest_kgate.bench.correctness.comparison.outputs import Found
 from pytest_kgate.bench.correctness.comparison.outputs import near_enough

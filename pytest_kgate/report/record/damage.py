@@ -1,13 +1,16 @@
 """Whether a record in a file is one: what of it is missing, or is something else than it must be.
 
-It is held to records.schema.json, as far as reports rely on it: types, names that must be there, lists of words. What a
-record has beyond that is left alone, so that files of a later version of this layout can be read.
+It is held to records.schema.json, as far as reports rely on it: types, names that must be there, lists of words,
+patterns of text, ranges of numbers, lengths of lists. What a record has beyond that is left alone, so that files of a
+later version of this layout can be read.
 """
 
 from __future__ import annotations
 
 import functools
 import json
+import operator
+import re
 from collections.abc import Callable
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +29,16 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "null": (type(None),),
 }
 """As JSON is read: `bool` is a type of its own, and no number."""
+
+_LENGTHS = ("minItems", "maxItems")
+
+_RANGES: dict[str, tuple[Callable[[float, float], bool], str]] = {
+    "minimum": (operator.ge, "less than"),
+    "maximum": (operator.le, "more than"),
+    "exclusiveMinimum": (operator.gt, "not above"),
+    "exclusiveMaximum": (operator.lt, "not below"),
+}
+"""How a number must stand to the schema's, and what is said where it does not."""
 
 
 def damage(record: object) -> str | None:
@@ -65,6 +78,9 @@ def _check_of(schema: Mapping[str, Any]) -> _Check:
     fields = {name: _check_of(one) for name, one in properties.items()}
     required = frozenset(schema.get("required", ()))
     in_order = schema.get("required", ())
+    least, most = (schema.get(name) for name in _LENGTHS)
+    pattern = re.compile(schema["pattern"]) if "pattern" in schema else None
+    ranges = [(holds, schema[name], said) for name, (holds, said) in _RANGES.items() if name in schema]
 
     def check(value: object) -> tuple[str, str] | None:
         if words is not None and value not in words:
@@ -80,12 +96,21 @@ def _check_of(schema: Mapping[str, Any]) -> _Check:
                     continue
                 if (found := fields[name](one)) is not None:
                     return f".{name}{found[0]}", found[1]
-        elif isinstance(value, list) and item_check is not None:
-            if item_types is not None and item_types.issuperset(map(type, value)):
+        elif isinstance(value, list):
+            if len(value) < (least or 0) or (most is not None and len(value) > most):
+                return "", f"has {len(value)} items"
+            if item_check is None or (item_types is not None and item_types.issuperset(map(type, value))):
                 return None
             for index, one in enumerate(value):
                 if (found := item_check(one)) is not None:
                     return f"[{index}]{found[0]}", found[1]
+        elif isinstance(value, str):
+            if pattern is not None and pattern.search(value) is None:
+                return "", "is not written as it must be"
+        elif isinstance(value, int | float):
+            for holds, bound, said in ranges:
+                if not holds(value, bound):
+                    return "", f"is {value!r}, {said} {bound}"
         return None
 
     return check
@@ -118,7 +143,7 @@ def _plain(schema: Mapping[str, Any]) -> frozenset[type] | None:
         found = [_plain(one) for one in schema["anyOf"]]
         known = [one for one in found if one is not None]
         return frozenset[type]().union(*known) if known else None
-    inner = {"$ref", "enum", "const", "items", "properties", "required"} & schema.keys()
+    inner = {"$ref", "enum", "const", "items", "properties", "required", "pattern", *_LENGTHS, *_RANGES} & schema.keys()
     return _types(schema) or None if not inner else None
 
 

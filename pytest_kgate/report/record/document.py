@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Iterable
 from os import PathLike
@@ -14,6 +13,7 @@ from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.report.record.damage import damage
 from pytest_kgate.report.record.values import now
+from pytest_kgate.report.record.values import parsed
 from pytest_kgate.report.record.values import plain
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def parse(content: bytes, path: Path) -> tuple[list[Record], str | None]:
     text = ""
     try:
         text = content.decode()
-        return _checked(json.loads(text), path), None
+        return _checked(parsed(text), path), None
     except (ValueError, RecursionError) as error:
         if not content.strip():
             raise KgateError(
@@ -87,8 +87,8 @@ def _torn(text: str) -> dict[str, Any] | None:
     """What a session that was killed while it wrote has left: whole lines, then a part of one."""
     head, *lines = text.rstrip().split("\n")
     try:
-        content: dict[str, Any] = json.loads(f"{head}]}}")
-        content["records"] = [json.loads(line.removesuffix(",")) for line in lines[:-1]]
+        content: dict[str, Any] = parsed(f"{head}]}}")
+        content["records"] = [parsed(line.removesuffix(",")) for line in lines[:-1]]
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
     return content
@@ -101,7 +101,7 @@ def _checked(content: Any, path: Path) -> list[Record]:
             "Give a file that `pytest --kgate-json PATH` wrote.",
         )
     version = content.get("version")
-    if version != VERSION:
+    if version != VERSION or type(version) is not int:
         newer = isinstance(version, int) and version > VERSION
         raise KgateError(
             f"{path} {f'has version {version!r}' if version is not None else 'names no version'} of the record layout; "
@@ -121,10 +121,16 @@ def _checked(content: Any, path: Path) -> list[Record]:
 
 
 def merge(parts: Iterable[Iterable[Record]]) -> list[Record]:
-    """The records of several files, in the order given; a record that is in two files counts once."""
-    seen: dict[tuple[Any, ...], Record] = {}
+    """The records of several files, in the order given; a record that is in two files counts once.
+
+    Two that call themselves one and say different things are both there, for what reads them to see.
+    """
+    seen: dict[tuple[Any, ...], list[Record]] = {}
+    found = []
     for part in parts:
         for record in part:
-            identity = (record["test"], record.get("call"), record.get("started"))
-            seen.setdefault(identity, record)
-    return list(seen.values())
+            alike = seen.setdefault((record["test"], record.get("call"), record.get("started")), [])
+            if record not in alike:
+                alike.append(record)
+                found.append(record)
+    return found

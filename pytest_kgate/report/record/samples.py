@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import math
 import zlib
 from typing import TYPE_CHECKING
 
@@ -47,11 +48,16 @@ def decode_samples(encoded: SamplesFacts) -> NDArray[np.float64]:
     try:
         if (encoded["encoding"], encoded["dtype"]) != ("zlib+base64", "<f8"):
             raise ValueError(f"encoding {encoded['encoding']!r} of {encoded['dtype']!r} is not known")
-        unpacked = zlib.decompress(base64.b64decode(encoded["data"], validate=True))
         shape = tuple(int(extent) for extent in encoded["shape"])
+        size = 8 * math.prod(shape)
+        packed = zlib.decompressobj()
+        # No more than it says: a hundred kilobytes can be zlib's of a hundred megabytes.
+        unpacked = packed.decompress(base64.b64decode(encoded["data"], validate=True), size + 1)
+        if len(unpacked) != size or not packed.eof or packed.unused_data:
+            raise ValueError(f"they are not the {size} bytes of {shape}")
         array: NDArray[np.float64] = np.frombuffer(unpacked, dtype="<f8").reshape(shape).astype(np.float64)
         return array
-    except (KeyError, TypeError, ValueError, binascii.Error, zlib.error) as error:
+    except (KeyError, OverflowError, TypeError, ValueError, binascii.Error, zlib.error) as error:
         raise KgateError(
             f"The samples of a record can't be decoded: {error}.",
             "The file was edited or damaged; take it anew from where it was written.",

@@ -1,12 +1,54 @@
-"""Values as records write them: in JSON's own types, and times with their zone."""
+"""Values as records write them: in JSON's own types, and times with their zone; and such JSON read again."""
 
 from __future__ import annotations
 
 import datetime
 import enum
+import json
 import math
 from collections.abc import Mapping
 from typing import Any
+
+_MOST_DIGITS = 40
+"""Of a whole number: seeds have 128 bits at most. Longer ones are no float, and take long to read."""
+
+
+def parsed(text: str) -> Any:
+    """What JSON holds; raises `ValueError` where it is none, or holds what two readers could read differently.
+
+    Python's own reader takes `NaN`, makes infinity of `1e999`, and of a name that stands twice keeps the last value,
+    where a person takes the first. Each comparison with NaN is false, so that it could be on the right side of any
+    bound. `plain` writes none of these.
+    """
+    return json.loads(
+        text, object_pairs_hook=_object, parse_constant=_constant, parse_float=_fraction, parse_int=_whole
+    )
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the name {twice!r} stands twice in one object")
+    return found
+
+
+def _constant(word: str) -> float:
+    raise ValueError(f"{word} is no number of JSON")
+
+
+def _fraction(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError(f"{digits[:_MOST_DIGITS]} is beyond all numbers")
+    return number
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > _MOST_DIGITS:
+        raise ValueError(f"a whole number has {len(digits)} digits")
+    return int(digits)
 
 
 def plain(value: Any) -> Any:

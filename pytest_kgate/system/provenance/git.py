@@ -60,8 +60,8 @@ def is_shallow(folder: Path) -> bool:
 
 
 def is_dirty(folder: Path) -> bool:
-    """Whether tracked files of the checkout differ from its commit."""
-    return bool(word(folder, "status", "--porcelain", "--untracked-files=no"))
+    """Whether tracked files of the checkout differ from its commit, those of submodules too."""
+    return bool(word(folder, "status", "--porcelain", "--untracked-files=no", "--ignore-submodules=untracked"))
 
 
 def file_at(folder: Path, revision: str, path: str) -> bytes | None:
@@ -70,6 +70,9 @@ def file_at(folder: Path, revision: str, path: str) -> bytes | None:
 
 
 def changed(folder: Path, old: str, new: str) -> list[str] | None:
-    """The paths, from the repository's root, in which two commits differ; None where one of them is not here."""
-    found = ask(folder, "diff", "--name-only", "--no-renames", "-z", old, new, "--")
+    """The paths, from the repository's root, in which two commits differ; None where one of them is not here.
+
+    A submodule is one path, also where .gitmodules would have it ignored.
+    """
+    found = ask(folder, "diff", "--name-only", "--no-renames", "--ignore-submodules=none", "-z", old, new, "--")
     return None if found is None else [path for path in found.decode(errors="surrogateescape").split("\0") if path]

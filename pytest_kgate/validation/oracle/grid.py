@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from pytest_kgate.bench.correctness.check import answer_of
-from pytest_kgate.bench.correctness.check import draws_of
+from pytest_kgate.bench.correctness.comparison.draws import draws_of
 from pytest_kgate.bench.correctness.comparison.outputs import Found
 from pytest_kgate.bench.correctness.comparison.outputs import the_worst
 from pytest_kgate.bench.correctness.problem_calls import reference_output

@@ -5,16 +5,20 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_kgate.build.compiler.cache import hash_sources
 from pytest_kgate.build.registry import csrc_directory
+from pytest_kgate.build.registry import implementations
 from pytest_kgate.build.registry import is_source
 from pytest_kgate.errors import UsageError
+from pytest_kgate.report.record.verdicts import VERDICTS
 from pytest_kgate.system.provenance import git
 from pytest_kgate.system.provenance.files import digest_of
+from pytest_kgate.system.provenance.files import resolved
 
 if TYPE_CHECKING:
     from pytest_kgate.report.record.record import Record
@@ -48,18 +52,34 @@ class Checkout:
 
     def complaints(self, record: Record) -> Iterator[str]:
         """Why the record is not of this checkout, a clause each."""
-        measured = record["environment"].get("git") or {}
-        commit = str(measured.get("commit") or "")
+        measured = record["environment"].get("git")
+        facts = measured if isinstance(measured, dict) else {}
+        commit = str(facts.get("commit") or "")
         if not commit:
             yield "it names no commit: it was measured outside of a git checkout"
-        elif measured.get("dirty") is not False:
+        elif facts.get("dirty") is not False:
             yield f"it was measured with changes that were not committed, at {commit[:12]}"
         else:
             yield from self._of_commit(commit)
-        for path, digest in record.get("sources", {}).items():
+        sources = record.get("sources", {})
+        if not self._names_its_test(record["test"], sources):
+            yield "it does not name the file of its test among those that it was measured of"
+        for path, digest in sources.items():
             if digest_of(self.root, path) != digest:
                 yield f"{path} is another here than the one that was measured"
         yield from self._of_build(record)
+
+    def _names_its_test(self, test: str, sources: Mapping[str, str]) -> bool:
+        """Node ids begin in pytest's root folder, which may lie within the repository or above it; sources in the
+        repository's. Of a file that is a link, the sources have what it leads to."""
+        file = test.partition("::")[0].removeprefix("./")
+        while file.startswith("../"):
+            file = file.removeprefix("../")
+        for path in sources:
+            if path == file or path.endswith(f"/{file}") or file.endswith(f"/{path}"):
+                return True
+        place = resolved(self.root / file)
+        return place is not None and any(place == resolved(self.root / path) for path in sources)
 
     def _of_commit(self, commit: str) -> Iterator[str]:
         if commit == self.head:
@@ -81,17 +101,30 @@ class Checkout:
         return git.is_shallow(self.root)
 
     def _of_build(self, record: Record) -> Iterator[str]:
-        """By the hash of what was compiled, where the source is a file of this repository."""
-        recorded = record["candidate"]["source_hash"]
+        """By the hash of what was compiled: of a file of this repository, or of the plugin's own kernels."""
+        candidate = record["candidate"]
+        recorded, implementation = candidate["source_hash"], candidate["implementation"]
         source = next((path for path in record.get("sources", {}) if is_source(path)), None)
-        if source is None or recorded is None:
-            return
-        try:
-            here = hash_sources(self.root / source, (csrc_directory(),))
-        except OSError:
-            here = None
-        if here != recorded:
-            yield f"its candidate was not built from {source} and its headers, as they are here"
+        if recorded is None:
+            if source is not None and VERDICTS[record["verdict"]].passes:
+                yield f"it does not say what its candidate was built of, beside {source}"
+        elif source is not None:
+            if recorded != _hash_of(self.root / source):
+                yield f"its candidate was not built from {source} and its headers, as they are here"
+        elif implementation is None:
+            yield "its candidate was built from a source that it does not name"
+        elif implementation in (known := implementations()):
+            if recorded != _hash_of(csrc_directory() / known[implementation].source):
+                yield f"its candidate was not built from the {implementation} of this pytest-kgate, which verifies"
+        else:
+            yield f"its candidate was built from {implementation}, which this pytest-kgate has not"
+
+
+def _hash_of(source: Path) -> str | None:
+    try:
+        return hash_sources(source, (csrc_directory(),))
+    except (OSError, ValueError):
+        return None
 
 
 def place_in(root: Path, path: Path) -> str | None:
@@ -107,5 +140,6 @@ def place_in(root: Path, path: Path) -> str | None:
 def _changed(root: Path, commit: str, head: str, receipts: frozenset[str]) -> tuple[str, ...] | None:
     # Asked once for all records of a file. What is no hash would be taken for a flag or a branch.
     whole = len(commit) >= 40 and set(commit) <= set("0123456789abcdef")
-    paths = git.changed(root, commit, head) if whole else None
+    # Git would compare a tree as well.
+    paths = git.changed(root, commit, head) if whole and git.commit_of(root, commit) == commit else None
     return None if paths is None else tuple(path for path in paths if path not in receipts)

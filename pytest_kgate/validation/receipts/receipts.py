@@ -19,7 +19,9 @@ from pytest_kgate.report.together.policy import file as policy
 from pytest_kgate.system.provenance import git
 from pytest_kgate.validation.receipts.checkout import Checkout
 from pytest_kgate.validation.receipts.checkout import place_in
+from pytest_kgate.validation.receipts.judged_again.complete import lacking
 from pytest_kgate.validation.receipts.judged_again.record import complaints
+from pytest_kgate.validation.receipts.judged_again.together import of_all
 from pytest_kgate.validation.receipts.signature import NAMESPACE
 from pytest_kgate.validation.receipts.signature import signature_of
 from pytest_kgate.validation.receipts.signature import signer_of
@@ -133,7 +135,7 @@ def _which(tests: list[str]) -> str:
 def _unlike(records: list[Record]) -> list[str]:
     lines = []
     for record in records:
-        found = list(complaints(record))
+        found = [*lacking(record), *complaints(record)]
         measured_by = record["environment"].get("kgate")
         if found and measured_by != __version__:
             found.append(
@@ -141,7 +143,7 @@ def _unlike(records: list[Record]) -> list[str]:
             )
         more = [f"and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
         lines += [f"{record['test']}: {clause}" for clause in (*found[:_SHOWN], *more)]
-    return lines
+    return [*lines, *(f"{test}: {clause}" for test, clause in of_all(records))]
 
 
 def _fine(name: str, checkout: Checkout, records: list[Record]) -> str:

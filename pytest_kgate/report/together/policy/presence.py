@@ -16,7 +16,9 @@ from pytest_kgate.report.together.policy.findings import Finding
 from pytest_kgate.report.together.policy.findings import Reading
 
 if TYPE_CHECKING:
+    from pytest_kgate.report.record.facts.correctness import CorrectnessFacts
     from pytest_kgate.report.record.record import Record
+    from pytest_kgate.statistics.gate_facts import GateFacts
 
 _AHEAD_SECONDS = 300.0
 """By which the clock of the machine that measured may be ahead of ours."""
@@ -55,23 +57,45 @@ def _demands(values: Mapping[str, Any], record: Record) -> Reading:
     missing = []
     if "bound" in values:
         of_quantile = [gate for gate in record["gates"] if gate["quantile"] == values["quantile"]]
-        strict = [gate for gate in of_quantile if gate["bound"] <= values["bound"] and _is_sure(gate)]
+        attempt = record.get("attempt", 1)
+        strict = [gate for gate in of_quantile if gate["bound"] <= values["bound"] and is_sure(gate, attempt)]
         shown = ", ".join(f"{gate['bound']:g}" for gate in of_quantile) or "nothing"
         if not strict:
             missing.append(f"its gates demand {shown}")
-    if "atol" in values:
-        check = record["correctness"]
-        if check is None or check.get("default_tolerance") or check["rtol"] > 0 or check["atol"] > values["atol"]:
-            missing.append(f"its tolerance is {check['atol']:g}" if check is not None else "it was not checked")
+    if "atol" in values and (found := _tolerance(record["correctness"], values["atol"])):
+        missing.append(found)
+    if "measured" in record or "selftest" in record:
+        missing.append("nothing was judged: it is of --kgate-rounds or of a self-test")
     if not VERDICTS[record["verdict"]].passes:
         missing.append(f"it is {record['verdict']}")
     said = "; ".join(missing) or f"demanded as expected, {record['verdict']}"
     return Reading(record["problem"]["name"], record["test"], not missing, said)
 
 
-def _is_sure(gate: Mapping[str, object]) -> bool:
-    """A gate of less than 95 % confidence, or of the classic rule, demands less."""
-    return float(str(gate["confidence"])) >= 0.95 - 1e-12 and gate.get("rule", "sequential") == "sequential"
+def _tolerance(check: CorrectnessFacts | None, most: float) -> str:
+    """Why a check is not as strict as this tolerance; empty where it is."""
+    if check is None:
+        return "it was not checked"
+    if check.get("by_equal"):
+        return "its answers are judged by the problem's own `equal`, and by no tolerance"
+    if check.get("default_tolerance"):
+        return f"its tolerance is {check['atol']:g}, by the reference's own error"
+    if check["rtol"] > 0:
+        return f"its tolerance is {check['atol']:g} and {check['rtol']:g} of the exact answer"
+    if check["atol"] > most:
+        return f"its tolerance is {check['atol']:g}"
+    return "" if check["verdict"] == "PASS" else f"its check is {check['verdict']}"
+
+
+def is_sure(gate: GateFacts, attempt: int = 1) -> bool:
+    """Whether a gate of the run `attempt` of its test is judged as surely as gates are.
+
+    One of less than 95 % confidence, or of the classic rule, demands less; each try must be surer than the one before.
+    """
+    from pytest_kgate.statistics.gates import SpeedGate  # which needs NumPy
+
+    least = SpeedGate(gate["bound"]).at_attempt(max(attempt, 1)).confidence
+    return gate["confidence"] >= least - 1e-12 and gate.get("rule", "sequential") == "sequential"
 
 
 def age(line: int, values: Mapping[str, Any], records: Sequence[Record]) -> Finding:

@@ -41,8 +41,15 @@ class Rule:
     """The names of the shapes that count, such as `1x8x512x64-causal`; None: all problems, whatever they are."""
 
     def judge(self, records: Sequence[Record]) -> Finding:
-        """The finding on these records. Of a test that was run again, its last run counts."""
-        return JUDGES[self.kind](self, _last_runs(records))
+        """The finding on these records. Of a test that was run again, its last run counts.
+
+        A race against another revision says nothing of how fast the candidate is beside the reference of its problem:
+        it is a gate that may fail, and no more.
+        """
+        meant = _last_runs(records)
+        if self.kind not in ("gates", "age"):
+            meant = [record for record in meant if "against" not in record]
+        return JUDGES[self.kind](self, meant)
 
 
 def _last_runs(records: Sequence[Record]) -> Sequence[Record]:
@@ -56,8 +63,9 @@ def _last_runs(records: Sequence[Record]) -> Sequence[Record]:
 
 def _run(record: Record) -> object:
     """What the tries of one call have in common, and calls of other sessions have not."""
-    gpu = record["environment"].get("gpu") or {}
-    return record["test"], record["call"], record["seeds"]["session"], gpu.get("uuid")
+    gpu = record["environment"].get("gpu")
+    uuid = gpu.get("uuid") if isinstance(gpu, dict) else None
+    return record["test"], record["call"], record["seeds"]["session"], str(uuid)
 
 
 def _finding(rule: Rule, demanded: str, readings: Sequence[Reading]) -> Finding:
@@ -104,13 +112,14 @@ def _interval(record: Record, quantile: float) -> tuple[IntervalFacts | None, st
     """Of the latency ratio, at the recorded confidence; else why there is none that could be believed."""
     if not VERDICTS[record["verdict"]].of_gates:
         return None, record["verdict"]
-    found = next((gate["ratio"] for gate in record["gates"] if gate["quantile"] == quantile and gate["ratio"]), None)
+    of_quantile = [gate for gate in record["gates"] if gate["quantile"] == quantile and gate["ratio"]]
+    found = next((gate["ratio"] for gate in of_quantile if presence.is_sure(gate)), None)
     timing = record["timing"]
     if found is not None or timing is None:
         return found, "not raced"
     if "isolation" in record or any("processes" in gate for gate in record["gates"]):
         name = quantile_name(quantile)
-        return None, f"no interval of the {name or 'ratio'}: where processes differ, a speedup marker on it has one"
+        return None, f"no interval of the {name or 'ratio'}: where processes differ, a speedup marker of 95 % has one"
     from pytest_kgate.statistics.judge import measure
 
     arms = [decode_samples(timing[arm]["samples"]) for arm in ("candidate", "reference")]
@@ -165,7 +174,8 @@ def _gates(rule: Rule, records: Sequence[Record]) -> Finding:
     for record in records:
         judged = [*record["gates"], *record.get("limits", ())]
         count += len(judged)
-        passes = VERDICTS[record["verdict"]].passes
+        # Where there is no old build to race, the test passes with a warning.
+        passes = VERDICTS[record["verdict"]].passes or ("against" in record and record["verdict"] == "NOT MEASURED")
         readings.append(_reading(record, passes, f"{text.counted(len(judged), 'gate')}, {record['verdict']}"))
     holds = count >= least and (not passing or all(one.holds for one in readings))
     demanded = f"at least {text.counted(least, 'gate')}{', and all pass' if passing else ''}; there are {count}"

@@ -7,36 +7,54 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from typing import Any
 
+from pytest_kgate.bench.correctness.comparison.draws import draws_of
+from pytest_kgate.bench.correctness.comparison.findings import IDLE
 from pytest_kgate.validation.receipts.judged_again.compare import differences
 
 if TYPE_CHECKING:
     from pytest_kgate.report.record.facts.correctness import CorrectnessFacts
+    from pytest_kgate.report.record.facts.correctness import DrawFacts
+    from pytest_kgate.report.record.record import Record
+
+_PATH = "correctness"
 
 
-def of_check(found: CorrectnessFacts) -> Iterator[str]:
-    """What does not fit together: the verdict with the draws' errors, and these with the tolerance."""
-    path = "correctness"
-    passed = found["verdict"] == "PASS"
+def of_check(record: Record, root: int | None) -> Iterator[str]:
+    """What does not fit together: the verdict with the draws' errors, these with the tolerance, draws with their seeds.
+
+    `root` is what the call's seeds follow from; None where it drew by another book.
+    """
+    found = record["correctness"]
+    if found is None:
+        return
+    passed, draws = found["verdict"] == "PASS", found["draws"]
     if passed is bool(found["reason"]) or passed is bool(found.get("failed", "" if passed else "?")):
-        yield f"{path} is {found['verdict']}, and its reason is {found['reason']!r}"
-    draws = found["draws"]
+        yield f"{_PATH} is {found['verdict']}, and its reason is {found['reason']!r}"
     if passed and not draws:
-        yield f"{path} is PASS without a draw"
+        yield f"{_PATH} is PASS without a draw"
+    if root is not None and draws and [(draw["kind"], draw["seed"]) for draw in draws] != list(draws_of(root)):
+        yield f"{_PATH}.draws are not those that follow from the call's seed"
     for arm in ("candidate_error", "reference_error") if draws else ():
         largest = max(_number(draw[arm]) for draw in draws)
-        yield from differences(f"{path}.{arm}", _number(found[arm]), largest)
-    if found.get("by_equal"):
-        return
-    one_tolerance = found["rtol"] == 0 and not found.get("default_tolerance") and not found.get("outputs")
+        yield from differences(f"{_PATH}.{arm}", _number(found[arm]), largest)
     for index, draw in enumerate(draws):
-        excess, where = _number(draw["excess"]), f"{path}.draws[{index}]"
-        row_excess = _number(draw.get("row_excess", 0.0))
-        if passed and (excess > 0 or row_excess > 1):
-            yield f"{where} is beyond the tolerance, and the check is PASS"
-        if one_tolerance and math.isfinite(excess):
-            error = _number(draw["candidate_error"])
-            if not math.isclose(error - excess, found["atol"], rel_tol=1e-6):
-                yield f"{where} is off by {error:.6g}, {excess:.6g} beyond a tolerance that is {found['atol']:g}"
+        yield from _of_draw(f"{_PATH}.draws[{index}]", found, draw)
+    for index, output in enumerate(found.get("outputs", ())):
+        if not found.get("default_tolerance") and (output["atol"], output["rtol"]) != (found["atol"], found["rtol"]):
+            yield f"{_PATH}.outputs[{index}] has a tolerance of its own, and the test named one"
+    idle = set(found.get("weak", ())) & set(IDLE)
+    if idle and record["verdict"] == "PASS" and "asked" in record and "weak" not in record["asked"]["sources"]:
+        yield f"it is PASS, and its check would let pass {', '.join(sorted(idle))}, which nothing has allowed"
+
+
+def _of_draw(where: str, found: CorrectnessFacts, draw: DrawFacts) -> Iterator[str]:
+    excess, rows, error = (_number(draw.get(name, 0.0)) for name in ("excess", "row_excess", "candidate_error"))
+    # As a word, which no error is, NaN would be on the right side of any bound.
+    if found["verdict"] == "PASS" and not (-math.inf < excess <= 0 and 0 <= rows <= 1 and 0 <= error < math.inf):
+        yield f"{where} is beyond the tolerance, and the check is PASS"
+    one_tolerance = found["rtol"] == 0 and not found.get("default_tolerance")
+    if one_tolerance and math.isfinite(excess) and not math.isclose(error - excess, found["atol"], rel_tol=1e-6):
+        yield f"{where} is off by {error:.6g}, {excess:.6g} beyond a tolerance that is {found['atol']:g}"
 
 
 def _number(value: Any) -> float:

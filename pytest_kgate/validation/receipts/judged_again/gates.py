@@ -17,9 +17,9 @@ from pytest_kgate.statistics.judge import judge_rounds
 from pytest_kgate.statistics.judge import with_bootstrap_intervals
 from pytest_kgate.statistics.judge_processes import judge_processes
 from pytest_kgate.validation.receipts.judged_again.compare import differences
+from pytest_kgate.validation.receipts.judged_again.evidence import first_seed
 
 if TYPE_CHECKING:
-    from pytest_kgate.report.record.facts.timing import TryFacts
     from pytest_kgate.report.record.record import Record
     from pytest_kgate.statistics.estimates import Floats
     from pytest_kgate.statistics.gate_facts import GateFacts
@@ -34,8 +34,13 @@ _RULES = ("sequential", "classic")
 
 def of_gates(record: Record, runs: Sequence[Run]) -> Iterator[str]:
     """What of the gates does not follow from these samples, one run a process."""
+    seen = set()
     for index, gate in enumerate(record["gates"]):
         path = f"gates[{index}]"
+        demand = gate["bound"], gate["quantile"]
+        if demand in seen:
+            yield f"{path} demands what a gate before it does, and one demand is one gate"
+        seen.add(demand)
         if gate.get("rule", "sequential") not in _RULES:
             yield f"{path}.rule is {gate.get('rule')!r}, which is none"
             continue
@@ -78,17 +83,9 @@ def _of_race(gate: SpeedGate, run: Run, record: Record, tick: float) -> Judgemen
 def _seeds(record: Record) -> tuple[int, int]:
     """Of the resamples that decided, and of those that the record shows: the book of the race that counts, and of the
     first one, where that was disturbed."""
-    races = record["seeds"]["race"]
-    tries = tries_of(record)
-    books = (SeedBook(root_of(seed)) for seed in (races, tries[0]["seed"] if tries else races))
+    books = (SeedBook(root_of(seed)) for seed in (record["seeds"]["race"], first_seed(record)))
     deciding, shown = (book.seed(Stream.RESAMPLES) for book in books)
     return deciding, shown
-
-
-def tries_of(record: Record) -> Sequence[TryFacts]:
-    """The races of a call, the last of which counts; none where the record has none."""
-    timing = record["timing"]
-    return timing.get("evidence", {}).get("tries", []) if timing is not None else []
 
 
 def _differences(path: str, record: Record, gate: GateFacts, found: GateFacts) -> Iterator[str]:

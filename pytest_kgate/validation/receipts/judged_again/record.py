@@ -7,17 +7,19 @@ limits. What can't be made anew is held together: an error with its tolerance, a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pytest_kgate.bench.correctness.comparison.findings import IDLE
-from pytest_kgate.bench.processes.isolated import slowed_down
+from pytest_kgate.bench.seeds import root_of
 from pytest_kgate.errors import KgateError
 from pytest_kgate.report.record.verdicts import worst
 from pytest_kgate.validation.receipts.judged_again.check import of_check
+from pytest_kgate.validation.receipts.judged_again.evidence import first_seed
+from pytest_kgate.validation.receipts.judged_again.evidence import of_evidence
 from pytest_kgate.validation.receipts.judged_again.gates import of_gates
-from pytest_kgate.validation.receipts.judged_again.gates import tries_of
 from pytest_kgate.validation.receipts.judged_again.limits import of_limits
 from pytest_kgate.validation.receipts.judged_again.timing import of_timing
 
@@ -42,26 +44,10 @@ def complaints(record: Record) -> Iterator[str]:
         yield from of_limits(record, runs)
     except (ArithmeticError, ValueError) as error:  # of values that no race leaves
         yield f"its gates can't be judged: {error}"
-    if record["correctness"] is not None:
-        yield from of_check(record["correctness"])
-    yield from _of_tries(record)
+    yield from of_check(record, root_of(first_seed(record)) if record["seeds"].get("book", 1) > 1 else None)
+    yield from of_evidence(record)
+    yield from _of_margin(record)
     yield from _of_verdict(record)
-
-
-def _of_tries(record: Record) -> Iterator[str]:
-    """A disturbed race is raced once more, with the seed that follows; the record's rounds are those of the last."""
-    timing, tries = record["timing"], tries_of(record)
-    if not tries or timing is None:
-        return
-    last = tries[-1]
-    if last["seed"] != record["seeds"]["race"]:
-        yield "seeds.race is not that of the race that counts"
-    if last.get("rounds", timing["rounds"]) != timing["rounds"]:
-        yield f"timing.rounds are {timing['rounds']}, and its last race took {last.get('rounds')}"
-    verdicts = last.get("verdicts")
-    gates = [gate["verdict"] for gate in record["gates"]]
-    if verdicts and gates and "INVALID" not in gates and verdicts != gates:
-        yield f"its gates are {', '.join(gates)}, and its last race left {', '.join(verdicts)}"
 
 
 def _of_verdict(record: Record) -> Iterator[str]:
@@ -72,6 +58,8 @@ def _of_verdict(record: Record) -> Iterator[str]:
         lived = bool(record["selftest"]["lived"])
         if verdict != ("FAIL" if lived else "PASS"):
             yield f"it is {verdict}, and mutants {'lived' if lived else 'were all killed'}"
+        if record["gates"] or record.get("limits") or record["timing"] is not None:
+            yield "it is of a self-test, which races nothing, and has gates, limits or a race"
         return
     expected = _expected(record)
     if verdict != expected and not _withheld(record, expected):
@@ -79,9 +67,15 @@ def _of_verdict(record: Record) -> Iterator[str]:
     check = record["correctness"]
     if verdict == "WEAK" and not (check is not None and set(check.get("weak", ())) & set(IDLE)):
         yield "it is WEAK, and its check names no answer without work that it would let pass"
-    isolation = record.get("isolation")
-    if isolation is not None and verdict == "PASS" and slowed_down(isolation, record["gates"]):
-        yield "it is PASS, and what its processes slowed the reference down by was not charged to it"
+
+
+def _of_margin(record: Record) -> Iterator[str]:
+    """The gate of a race against another revision is set by its margin."""
+    against = record.get("against")
+    for gate in record["gates"] if against else ():
+        assert against is not None
+        if not math.isclose(gate["bound"], 1 + against["margin"]):
+            yield f"its bound is {gate['bound']:g}, and the margin to the other revision {against['margin']:g}"
 
 
 def _withheld(record: Record, expected: RecordVerdict) -> bool:

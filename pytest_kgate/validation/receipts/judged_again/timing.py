@@ -61,6 +61,10 @@ def of_timing(timing: TimingFacts, *, fixed_rounds: bool) -> tuple[list[str], Se
         },
     }
     found += differences("timing", {name: timing[name] for name in rule}, rule)  # type: ignore[literal-required]
+    share = timing.get("evidence", {}).get("tick_share")
+    if share is not None:
+        shortest = min(float(np.median(array)) for array in arms)
+        found += differences("timing.evidence.tick_share", share, tick / shortest if shortest else share)
     if "ratio" in timing:
         interval = None if processes else _interval(runs[0], tick, fixed_rounds)
         found += differences("timing.ratio", timing["ratio"], interval and interval.to_dict())
