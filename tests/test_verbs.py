@@ -63,10 +63,10 @@ RUNS = {
     "measure": Run("measure --sdpa math --shape 1x1x16x16 --iters 8 --device host", "median"),
     "gate": Run("gate records.json", "The demand came after the data", 1),
     "evaluate": Run("evaluate mine.py:good --test test_it.py::test_nothing", "MISUSE, score 0", 2),
-    "search": Run("search test_it.py::test_nothing", "test_it.py::test_nothing can't be judged as it is", 2),
+    "search": Run("search test_it.py::test_nothing", "There is no test test_it.py::test_nothing.", 2),
     "prompt": Run("prompt records.json --test tests/test_attention.py::test_wmma", "The best so far: "),
     "leaderboard": Run("leaderboard search.jsonl", "No candidate has been evaluated yet.", 1),
-    "confirm": Run("confirm search.jsonl", "test_it.py::test_nothing can't be judged as it is", 2),
+    "confirm": Run("confirm search.jsonl", "There is no test test_it.py::test_nothing.", 2),
     "kernelbench": Run(
         "kernelbench problem.py wrong.py --device host", "again     kgate kernelbench problem.py wrong.py", 1
     ),

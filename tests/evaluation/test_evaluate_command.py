@@ -152,7 +152,7 @@ def test_busy_device_is_told_apart(evaluate):
         ("nowhere.py:good", "test_it.py::test_it", (), "There is no file nowhere.py"),
         ("made.py", "test_it.py::test_it", (), "names no function"),
         ("bare:good", "test_it.py::test_it", (), "bare is named as no candidate is"),
-        ("made.py:good", "test_it.py::test_nothing", (), "not found"),
+        ("made.py:good", "test_it.py::test_nothing", (), "pytest finds no such test."),
         ("made.py:good", "test_it.py::test_without", (), "does not call kbench"),
         ("made.py:good", "test_it.py::test_broken", (), "nothing_of_the_kind"),
         ("made.py:good", "test_it.py::test_it", ("--until", "soon"), "cannot be 'soon'"),

@@ -198,6 +198,7 @@ def ended(*records: Record, told: str = "", outcome: str = "failed", said: str =
         records=records,
         searches=[],
         builds=[],
+        speed_gates=[],
         damaged="",
         said=said,
     )

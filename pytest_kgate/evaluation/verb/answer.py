@@ -103,3 +103,5 @@ class Evaluation(TypedDict):
     """The kernels that the tests have asked for, in their order, the same one each time."""
     searches: list[SearchFacts]
     """What the tests' search markers say, one for each test that asks for its knobs."""
+    speed_gates: list[Annotated[int, ">= 0"]]
+    """How many gates each call has on its latency ratio, in their order; 0 where its test demands no speed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import signal
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 PASSED, FAILED, MISUSED, BUSY = 0, 1, 2, 75
 """Exit statuses; 75 is EX_TEMPFAIL of sysexits.h: try later."""
 
+_NOT_FOUND = re.compile(r"^ERROR: (file or directory )?not found: ", re.MULTILINE)
+"""As pytest says it."""
+
 _COMPARABLE = ("PASS", "FAIL", "INCONCLUSIVE", "NOT MEASURED", "MEASURED")
 """Verdicts on a candidate whose answers are right, or were not to be looked at."""
 
@@ -46,7 +50,7 @@ def answer_of(ended: Ended, limit_seconds: float) -> Evaluation:
     """The worst of the test's calls, or how the session ended before there was any."""
     answer = _judged(ended, limit_seconds)
     answer["records"], answer["builds"] = list(ended.records), list(ended.builds)
-    answer["searches"] = list(ended.searches)
+    answer["searches"], answer["speed_gates"] = list(ended.searches), list(ended.speed_gates)
     return answer
 
 
@@ -99,6 +103,8 @@ def _lost(ended: Ended, limit_seconds: float, stage: Stage | None) -> str | None
 
 
 def _why_not_judged(ended: Ended, told: str) -> str:
+    if not ended.reports and _NOT_FOUND.search(ended.said):
+        return "pytest finds no such test. `pytest --collect-only -q` lists what there is."
     skipped = [report["told"] for report in ended.reports if report["outcome"] == "skipped"]
     if skipped:
         return f"The test was skipped: {skipped[0]}"
@@ -167,4 +173,5 @@ def _answer(verdict: Any, stage: Stage | None, text: str, resources: Sequence[An
         "records": [],
         "builds": [],
         "searches": [],
+        "speed_gates": [],
     }

@@ -71,6 +71,8 @@ class Ended:
     """The kernels that the test has asked for."""
     searches: Sequence[SearchFacts]
     """What the tests' search markers say, one for each test."""
+    speed_gates: Sequence[int]
+    """Of each call that came so far, how many gates it has on its latency ratio."""
     damaged: str
     """Why their file can't be read, as a sentence; empty where it can."""
     said: str
@@ -136,6 +138,7 @@ def judged(asked: Asked, start: Start = start_process) -> Ended:
             found,
             [cast("BuildFacts", line) for line in noted if _is_build(line)],
             [cast("SearchFacts", line["search"]) for line in noted if _is_search(line.get("search"))],
+            [int(gates) for line in noted if isinstance(gates := line.get("speed_gates"), int) and gates >= 0],
             damaged,
             said,
         )

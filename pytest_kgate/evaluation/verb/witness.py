@@ -39,6 +39,10 @@ class Witness:
         how = {"arch": arch, "debug": debug, "confined_seconds": confined_seconds}
         self._write({"source": str(source.absolute()), "knobs": dict(knobs), **how})
 
+    def demanded(self, speed_gates: int) -> None:
+        """The call that has begun has so many gates on its latency ratio."""
+        self._write({"speed_gates": speed_gates})
+
     def searched(self, facts: Mapping[str, Any]) -> None:
         """The test has a search marker: a `SearchFacts`."""
         self._write({"search": facts})

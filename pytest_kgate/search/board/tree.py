@@ -29,16 +29,17 @@ class Step:
     before: Trial | None
     """The one that it was made from; None for the first of its line."""
     others: tuple[str, ...] = ()
-    """Ids of further parents."""
+    """Further parents, by their knobs or the ids of their sources."""
 
 
 def descent(trial: Trial, trials: Sequence[Trial]) -> list[Step]:
     """From a candidate back to the first of its line, of raced ones; `trials` in the order of their proposals."""
     places = {one.configuration: place for place, one in enumerate(trials)}
     by_id = {name: one for one in trials for name in (one.configuration.id, one.source) if name}
+    told = any(one.parents or one.source for one in trials)
     steps: list[Step] = []
     while True:
-        before, others = _parent(trial, trials[: places[trial.configuration]], by_id)
+        before, others = _parent(trial, trials[: places[trial.configuration]], by_id, told)
         steps.append(Step(trial, before, others))
         if before is None or places[before.configuration] >= places[trial.configuration]:
             return steps
@@ -51,7 +52,7 @@ def lines_of_tree(elites: Sequence[Trial], trials: Sequence[Trial], described: D
     for elite in elites:
         for depth, step in enumerate(descent(elite, trials)):
             lines.append(f"{'  ' * depth}{_line(step, described)}")
-    assumed = any(not one.parents and not one.source for one in elites) and len(trials) > 1
+    assumed = len(trials) > 1 and not any(one.parents or one.source for one in trials)
     return [*lines, *([ASSUMED] if lines and assumed else [])]
 
 
@@ -72,12 +73,15 @@ def gained(before: Trial, after: Trial) -> str:
     return f"{100 * change:+.1f} %{error}"
 
 
-def _parent(trial: Trial, earlier: Sequence[Trial], by_id: Mapping[str, Trial]) -> tuple[Trial | None, tuple[str, ...]]:
+def _parent(
+    trial: Trial, earlier: Sequence[Trial], by_id: Mapping[str, Trial], told: bool
+) -> tuple[Trial | None, tuple[str, ...]]:
+    """`told`: whether candidates of this search know their parents, so that one without has none."""
     known = [by_id[one] for one in trial.parents if one in by_id]
     if known:
-        return known[0], tuple(one for one in trial.parents if one not in (known[0].configuration.id, known[0].source))
+        return known[0], tuple(one.source or one.configuration.title for one in known[1:])
     raced = [one for one in earlier if one.raced]
-    if trial.source or not raced:
+    if told or not raced:
         return None, ()
     return min(raced, key=lambda one: _distance(one.configuration, trial.configuration)), ()
 

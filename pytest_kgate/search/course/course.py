@@ -100,7 +100,7 @@ class Course:
         self._told = told
         self._elites = Elites(policy.elites, space.macro_of)
         self._halving = Halving(policy.stages)
-        self._evaluations = Evaluations(evaluator, journal, policy.width, self._limit.time_is_over)
+        self._evaluations = Evaluations(evaluator, journal, policy.width, self._limit.time_is_over, strategy.parents)
         self._trials: dict[Configuration, Trial] = {}
         self._together: tuple[Trial, ...] = ()
         self._confirmation: Confirmation | None = None

@@ -9,6 +9,7 @@ from concurrent.futures import FIRST_COMPLETED
 from concurrent.futures import Future
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import wait
+from dataclasses import replace
 
 from pytest_kgate.search.journal.history import Key
 from pytest_kgate.search.journal.journal import Journal
@@ -25,12 +26,19 @@ class Evaluations:
     """An evaluator behind a journal."""
 
     def __init__(
-        self, evaluator: Evaluator, journal: Journal, width: int, time_is_over: Callable[[], bool] = lambda: False
+        self,
+        evaluator: Evaluator,
+        journal: Journal,
+        width: int,
+        time_is_over: Callable[[], bool] = lambda: False,
+        parents: Callable[[Configuration], Sequence[Configuration]] = lambda _: (),
     ) -> None:
+        """`parents` says what a candidate was made of, where its trial does not."""
         self._evaluator = evaluator
         self._journal = journal
         self._width = width
         self._time_is_over = time_is_over
+        self._parents = parents
 
     def screened(self, configurations: Sequence[Configuration], rounds: int) -> Iterator[Trial]:
         """A trial of each, in their order.
@@ -47,7 +55,11 @@ class Evaluations:
         return self._made(configurations, rounds, self._evaluator.joint, limited=False)
 
     def _screen(self, configurations: Sequence[Configuration], rounds: int) -> list[Trial]:
-        return [self._evaluator.screen(configurations[0], rounds)]
+        return [self._screened(configurations[0], rounds)]
+
+    def _screened(self, one: Configuration, rounds: int) -> Trial:
+        trial = self._evaluator.screen(one, rounds)
+        return trial if trial.parents else replace(trial, parents=tuple(made.id for made in self._parents(one)))
 
     def _made(
         self,
@@ -80,7 +92,7 @@ class Evaluations:
                 while waiting and len(running) < self._width and not self._time_is_over():
                     one = waiting.pop(0)
                     self._journal.started(keys[one], [one])
-                    running[pool.submit(self._evaluator.screen, one, rounds)] = keys[one]
+                    running[pool.submit(self._screened, one, rounds)] = keys[one]
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     trial = future.result()
                     key = running.pop(future)

@@ -19,10 +19,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from typing import get_args
 
 from pytest_kgate.report.record.values import plain
 from pytest_kgate.search.policy.trial import Confirmation
 from pytest_kgate.search.policy.trial import Estimate
+from pytest_kgate.search.policy.trial import State
 from pytest_kgate.search.policy.trial import Trial
 from pytest_kgate.search.space.configuration import Configuration
 
@@ -52,8 +54,10 @@ def trial_facts(trial: Trial) -> dict[str, Any]:
 
 
 def trial_of(facts: Mapping[str, Any]) -> Trial:
-    """The trial that `trial_facts` wrote."""
+    """The trial that `trial_facts` wrote; ValueError where its state is none."""
     objective = facts.get("objective")
+    if facts["state"] not in get_args(State):
+        raise ValueError(f"state {facts['state']!r}")
     return Trial(
         Configuration.of(facts["knobs"]),
         facts["state"],

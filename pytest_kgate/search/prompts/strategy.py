@@ -68,6 +68,10 @@ class ProvidedSources:
         self._pending.discard(trial.configuration)
         self._trials.append(trial)
 
+    def parents(self, configuration: Configuration) -> tuple[Configuration, ...]:
+        """None: a trial has those that its reply names."""
+        return ()
+
     def _asked(self) -> Reply:
         wanted = 2 if len(self._replies) % _CROSS_EVERY == _CROSS_EVERY - 1 else 1
         prompt, told = self._write(self._trials, wanted)

@@ -26,7 +26,7 @@ MODES: tuple[Mode, ...] = ("free", "insight", "full")
 MOST_CHARACTERS = 60_000
 """Of a prompt, by default."""
 
-_LANGUAGES = {".cpp": "cpp", ".cu": "cuda", ".py": "python"}
+LANGUAGES = {".cpp": "cpp", ".cu": "cuda", ".py": "python"}
 _MAIN = "prompt.md"
 
 
@@ -77,7 +77,7 @@ def _known(told: Told, mode: Mode) -> dict[str, Any]:
         "differences": differences,
         "tried": () if mode == "free" else told.tried,
         "parents": () if mode == "free" else told.parents,
-        "language": _LANGUAGES[told.suffix],
+        "language": LANGUAGES[told.suffix],
         "flags": allowed_flags(device) if device else "",
     }
 

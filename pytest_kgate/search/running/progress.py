@@ -1,4 +1,4 @@
-"""What a search shows while it runs: how far it is, its best estimate, and how long it will take at most."""
+"""What a search shows while it runs: how far it is, its best estimate, and how long it goes on trying candidates."""
 
 from __future__ import annotations
 
@@ -26,16 +26,15 @@ _CLEAR = "\r\x1b[K"
 
 
 def remaining(budget: Budget, most: int, done: int, spent: float) -> float | None:
-    """Seconds until a search ends at the latest, its joint race and confirmation included; None where nobody knows.
+    """Seconds until the last candidate is known, about; None where nobody knows.
 
     `most` is the number of candidates that there are, `done` of them took `spent` seconds. By the candidates the rest
-    will take as long as those so far did; by the budget it may take less. The end takes a fifth of the whole: that is
-    what the budget keeps for it.
+    will take as long as those so far did; the budget may end them sooner. Nothing is said of the joint race and the
+    confirmation: what their processes take depends on the test, and not on how many candidates there were.
     """
-    known = [] if budget.seconds is None else [budget.seconds - spent]
+    known = [] if budget.seconds is None else [budget.seconds * (1 - SHARE_OF_THE_END) - spent]
     if done:
-        left = min(most, budget.evaluations or most) - done
-        known.append(spent / done * (left + (left + done) * SHARE_OF_THE_END / (1 - SHARE_OF_THE_END)))
+        known.append(spent / done * (min(most, budget.evaluations or most) - done))
     return max(0.0, min(known)) if known else None
 
 
@@ -45,6 +44,28 @@ def about(seconds: float) -> str:
         return f"{max(5, 5 * math.ceil(seconds / 5))} s"
     minutes = math.ceil(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def budget_text(budget: Budget) -> str:
+    """`10 min, 40 evaluations`: all that limits a search."""
+    limits = []
+    if budget.seconds is not None:
+        limits.append(about(budget.seconds))
+    if budget.evaluations is not None:
+        limits.append(counted(budget.evaluations, "evaluation"))
+    if budget.generations is not None:
+        limits.append(f"{counted(budget.generations, 'generation')} without a better elite")
+    return ", ".join(limits)
+
+
+def hang_text(budget: Budget, limit_seconds: float) -> str:
+    """What one candidate that hangs may cost, where that is more than the budget leaves; empty where it is not."""
+    if budget.seconds is None or limit_seconds <= budget.seconds * (1 - SHARE_OF_THE_END):
+        return ""
+    return (
+        f"A candidate that hangs is ended after {about(limit_seconds)}, whatever is left of the budget; "
+        "--time-limit sets less."
+    )
 
 
 class Progress:
@@ -60,10 +81,14 @@ class Progress:
         most: int,
         clock: Callable[[], float],
         stream: TextIO | None = None,
+        *,
+        together: bool = True,
     ) -> None:
+        """`together`: whether elites are raced in the same rounds, or one after the other."""
         self._evaluator = evaluator
         self._budget = budget
         self._most = most
+        self._together = together
         self._clock = clock
         self._stream = stream or sys.stderr
         self._live = self._stream.isatty()
@@ -88,7 +113,8 @@ class Progress:
 
     def joint(self, configurations: Sequence[Configuration], rounds: int) -> list[Trial]:
         """As `Evaluator.joint`."""
-        self._say(f"{counted(len(configurations), 'elite')} in one race of {counted(rounds, 'round')}")
+        how = "in one race of" if self._together else "one after the other, each in"
+        self._say(f"{counted(len(configurations), 'elite')} {how} {counted(rounds, 'round')}")
         return self._evaluator.joint(configurations, rounds)
 
     def confirm(self, configuration: Configuration, alpha: float, processes: int) -> Confirmation:
@@ -118,7 +144,7 @@ class Progress:
             best = self._best.objective.log_ratio
             parts.append(f"best ratio {ratio(math.exp(best))} (provisional) with {self._best.configuration.title}")
         if left is not None:
-            parts.append(f"at most {about(left)} left")
+            parts.append(f"about {about(left)} until the last candidate")
         return ", ".join(parts)
 
     def _say(self, text: str) -> None:

@@ -34,6 +34,9 @@ _MARKER = (
     'kernels("mine.cu", **knobs).'
 )
 
+_NO_TEST = "pytest finds no such test."
+"""How the feedback begins where the node id is none."""
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -75,20 +78,15 @@ class Subject:
 
 def subject_of(test: str, answered: Answered) -> Subject:
     """The subject, from the answer to `Judge.build`; raises `KgateError` where a search makes no sense."""
-    answer = answered.answer
-    if answer is None:
-        raise KgateError(
-            f"{test} could not be run: {answered.lost}", "Run it by itself: pytest, with the same options."
-        )
+    answer = answer_on(test, answered)
     searches, records = answer["searches"], answer["records"]
-    if not records:
-        raise UsageError(f"{test} can't be judged as it is. {answer['feedback']}", "Let it pass once by itself first.")
     if len(searches) < len({record["test"] for record in records}):
         raise UsageError(f"{test} does not take its knobs from a search marker.", _MARKER)
     if any(one != searches[0] for one in searches):
         raise UsageError(
             f"The tests of {test} have different search markers.", "Search for each of them by itself, in its own file."
         )
+    demand_gates(test, answer)
     found, first, root = searches[0], records[0], Path(searches[0]["root"])
     space = Space.read(found)
     builds = tuple(dict.fromkeys(_built_for(Build.of(one), records) for one in answer["builds"]))
@@ -111,6 +109,30 @@ def subject_of(test: str, answered: Answered) -> Subject:
             environment_of(first["environment"]),
         ),
     )
+
+
+def answer_on(test: str, answered: Answered) -> Mapping[str, Any]:
+    """The answer on the test's own candidate, with records; raises `KgateError` where the test judges nothing."""
+    answer = answered.answer
+    if answer is None:
+        raise KgateError(
+            f"{test} could not be run: {answered.lost}", "Run it by itself: pytest, with the same options."
+        )
+    if not answer["records"]:
+        if answer["feedback"].startswith(_NO_TEST):
+            raise UsageError(f"There is no test {test}.", "`pytest --collect-only -q` lists what there is.")
+        raise UsageError(f"{test} can't be judged as it is. {answer['feedback']}", "Let it pass once by itself first.")
+    return answer
+
+
+def demand_gates(test: str, answer: Mapping[str, Any]) -> None:
+    """Raise `UsageError` where a call of the test demands no speed: a search of it could never confirm anything."""
+    if not all(answer["speed_gates"]):
+        whose = "Not every call of" if any(answer["speed_gates"]) else "No call of"
+        raise UsageError(
+            f"{whose} {test} demands speed, so that nothing could be confirmed.",
+            "Say how fast it must be: @pytest.mark.speedup(1.0) demands less latency than the reference's.",
+        )
 
 
 def _configuration(record: Record, space: Space) -> Configuration:

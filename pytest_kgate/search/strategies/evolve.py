@@ -21,6 +21,7 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from dataclasses import dataclass
 from dataclasses import replace
+from typing import TypeAlias
 
 from pytest_kgate.search.policy.elites import Elites
 from pytest_kgate.search.policy.elites import score
@@ -49,6 +50,15 @@ _ALL = 1000
 
 _KNOBS_CHANGED = (1, 1, 2, 3)
 """By a mutation: mostly one, for of several changes together one is likely to spoil the others."""
+
+
+_Made: TypeAlias = "tuple[Configuration, tuple[Configuration, ...]]"
+"""A candidate, and those that it was made of."""
+
+_Offspring: TypeAlias = "dict[Configuration, tuple[Configuration, ...]]"
+
+_NOBODY: tuple[Configuration, ...] = ()
+"""Starts and immigrants come from."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +92,8 @@ class Evolve:
         self._parts = parts or Parts()
         self._elites = Elites(self._parts.elites, space.macro_of)
         self._macros = Counter[tuple[Value, ...]]()
-        self._seen: set[Configuration] = set()
+        self._parents: dict[Configuration, tuple[Configuration, ...]] = {}
+        """Of all that was proposed."""
         self._waiting: set[Configuration] = set()
         self._scores: dict[Configuration, float] = {}
         self._model = Surrogate(space)
@@ -99,14 +110,15 @@ class Evolve:
         if self._waiting or not count:
             return []
         if self._starts:
-            found, self._starts = self._starts[:count], self._starts[count:]
+            begun, self._starts = self._starts[:count], self._starts[count:]
+            found = dict.fromkeys(begun, _NOBODY)
         else:
             found = self._generation(count)
-        self._seen.update(found)
+        self._parents.update(found)
         self._waiting.update(found)
         self._macros.update(self._space.macro_of(one) for one in found)
         self._exhausted = not found
-        return found
+        return list(found)
 
     def tell(self, trial: Trial) -> None:
         """Learn what became of a candidate."""
@@ -114,7 +126,11 @@ class Evolve:
         self._elites = self._elites.with_trial(trial)
         self._scores[trial.configuration] = score(trial)
 
-    def _generation(self, count: int) -> list[Configuration]:
+    def parents(self, configuration: Configuration) -> tuple[Configuration, ...]:
+        """The elite that it is a variant of, or the two that were crossed; nothing of starts and immigrants."""
+        return self._parents.get(configuration, _NOBODY)
+
+    def _generation(self, count: int) -> _Offspring:
         """The next candidates: some as the elites stand, and of many offspring those that the model thinks most of."""
         parts = self._parts
         known = [one for one, found in self._scores.items() if math.isfinite(found)]
@@ -129,25 +145,29 @@ class Evolve:
             crossovers=_MORE * parts.crossovers,
             immigrants=_MORE * parts.immigrants,
         )
-        pool = [one for one in dict.fromkeys(self._offspring(more)) if one not in few]
-        return [*few, *(self._model.best(self._scores, pool, size - len(few)) if pool else [])]
+        pool: _Offspring = {}
+        for one, parents in self._offspring(more):
+            if one not in few:
+                pool.setdefault(one, parents)
+        best = self._model.best(self._scores, list(pool), size - len(few)) if pool else []
+        return {**few, **{one: pool[one] for one in best}}
 
-    def _first(self, parts: Parts, count: int) -> list[Configuration]:
+    def _first(self, parts: Parts, count: int) -> _Offspring:
         """The first of the elites' offspring."""
-        found: dict[Configuration, None] = {}
-        for one in self._offspring(parts):
+        found: _Offspring = {}
+        for one, parents in self._offspring(parts):
             if len(found) >= count:
                 break
-            found[one] = None
-        return list(found)
+            found.setdefault(one, parents)
+        return found
 
-    def _offspring(self, parts: Parts) -> Iterator[Configuration]:
+    def _offspring(self, parts: Parts) -> Iterator[_Made]:
         """Of each elite, best first; some twice."""
         at_rest = not self._elites.trials
         for elite in self._elites.trials:
             one = elite.configuration
-            steps = [near for near in self._space.neighbours(one) if near not in self._seen]
-            yield from self._rng.sample(steps, min(parts.steps, len(steps)))
+            steps = [near for near in self._space.neighbours(one) if near not in self._parents]
+            yield from ((near, (one,)) for near in self._rng.sample(steps, min(parts.steps, len(steps))))
             for _ in range(parts.mutations):
                 yield from self._new(self._mutant, one)
             if not steps:
@@ -158,36 +178,39 @@ class Evolve:
             for _ in range(parts.immigrants):
                 yield from self._immigrant()
 
-    def _new(self, vary: Callable[[Configuration], Configuration], one: Configuration) -> Iterator[Configuration]:
+    def _new(self, vary: Callable[[Configuration], _Made], one: Configuration) -> Iterator[_Made]:
         """A variant that is allowed and was not proposed before, if one is found."""
         for _ in range(_TRIES):
-            other = vary(one)
-            if other not in self._seen and self._space.refusal(other) is None:
-                yield other
+            made = vary(one)
+            if made[0] not in self._parents and self._space.refusal(made[0]) is None:
+                yield made
                 return
 
-    def _mutant(self, one: Configuration) -> Configuration:
+    def _mutant(self, one: Configuration) -> _Made:
         """One to three knobs changed."""
         space, rng = self._space, self._rng
         names = [name for name in space.names if len(space.values(name)) > 1]
         changed = rng.sample(names, min(len(names), rng.choice(_KNOBS_CHANGED)))
         known = one.as_dict()
         values = {name: rng.choice([value for value in space.values(name) if value != known[name]]) for name in changed}
-        return space.changed(one, **values)
+        return space.changed(one, **values), (one,)
 
-    def _child(self, one: Configuration) -> Configuration:
+    def _child(self, one: Configuration) -> _Made:
         """Each knob from either of two elites."""
         others = [elite.configuration for elite in self._elites.trials if elite.configuration != one]
-        other = self._rng.choice(others).as_dict() if others else {}
-        return self._space.changed(one, **{name: value for name, value in other.items() if self._rng.random() < 0.5})
+        if not others:
+            return one, (one,)
+        other = self._rng.choice(others)
+        taken = {name: value for name, value in other.knobs if self._rng.random() < 0.5}
+        return self._space.changed(one, **taken), (one, other)
 
-    def _immigrant(self) -> Iterator[Configuration]:
+    def _immigrant(self) -> Iterator[_Made]:
         """Of some drawn by chance, one whose macro variant was proposed least."""
-        drawn = [one for _ in range(_TRIES) if (one := self._space.random(self._rng)) not in self._seen]
+        drawn = [one for _ in range(_TRIES) if (one := self._space.random(self._rng)) not in self._parents]
         if not drawn and self._space.combinations <= _LISTED:
-            drawn = [one for one in self._space if one not in self._seen]
+            drawn = [one for one in self._space if one not in self._parents]
         if drawn:
-            yield min(drawn, key=lambda one: self._macros[self._space.macro_of(one)])
+            yield min(drawn, key=lambda one: self._macros[self._space.macro_of(one)]), _NOBODY
 
     def _spread(self) -> Iterator[Configuration]:
         """The default, then again and again the one of many drawn that is farthest from all before."""

@@ -38,6 +38,10 @@ class Listed:
     def tell(self, trial: Trial) -> None:
         """Learn nothing."""
 
+    def parents(self, configuration: Configuration) -> tuple[Configuration, ...]:
+        """None: nothing is made of another one."""
+        return ()
+
 
 def grid(space: Space, seed: int) -> Listed:
     """The whole space, the default first and the rest in an order by chance, so that a part of it is a fair sample."""

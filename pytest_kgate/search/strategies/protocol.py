@@ -27,3 +27,7 @@ class Strategy(Protocol):
     def tell(self, trial: Trial) -> None:
         """What became of a candidate that it proposed."""
         ...
+
+    def parents(self, configuration: Configuration) -> tuple[Configuration, ...]:
+        """What it made this proposal of; nothing of one that was made of no other, or where it does not say."""
+        ...

@@ -71,6 +71,10 @@ class Tpe:
         self._scores[one] = score(trial)
         self._finish(self._waiting.pop(one), self._scores[one])
 
+    def parents(self, configuration: Configuration) -> tuple[Configuration, ...]:
+        """None: each proposal rests on all that is known."""
+        return ()
+
     def _finish(self, proposal: Any, found: float) -> None:
         if math.isfinite(found):
             self._study.tell(proposal, found)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
-from typing import Any
 
 from pytest_kgate.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pytest_kgate.report.record.record import Record
+    from pytest_kgate.search.journal.history import History
     from pytest_kgate.search.prompts.facts.candidate import Candidate
     from pytest_kgate.search.space.configuration import Value
 
@@ -54,18 +57,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the prompt; returns 0."""
     from pytest_kgate.report.record.document import load
+    from pytest_kgate.search.journal.file import read
+    from pytest_kgate.search.journal.history import History
     from pytest_kgate.search.prompts.facts.gather import told
     from pytest_kgate.search.prompts.facts.task import task_of
     from pytest_kgate.search.prompts.writing import write_prompt
 
     records = load(Path(options.records)) if options.records else []
     candidates: list[Candidate]
+    facts: Mapping[str, Value]
+    where: Mapping[str, str]
     if options.file.endswith(_JOURNAL):
-        test, candidates, suffix, facts = _of_search(Path(options.file), records)
+        history = History.of(read(Path(options.file)))
+        test, where = str(history.head["test"]), history.scope.environment
+        candidates, suffix = _of_search(history, Path(options.file), records)
+        facts = history.head.get("space", {}).get("facts", {})
         records = [one for one in records if one["test"].startswith(test)]
     else:
         test, candidates, records = _of_records([*load(Path(options.file)), *records], options.test)
-        suffix, facts = "", {}
+        suffix, facts, where = "", {}, {}
     source = None
     if options.source is not None:
         try:
@@ -74,34 +84,36 @@ def run(options: argparse.Namespace) -> int:
             raise UsageError(f"{options.source} can't be read: {error.strerror}.", "Name a source.") from error
         suffix = suffix or Path(options.source).suffix
     known = told(
-        task_of(test, records, facts),
+        task_of(test, records, facts, where),
         candidates,
-        suffix or _suffix(records),
+        suffix or _suffix(records, where),
         records,
         options.parents,
         source,
     )
     templates = Path(options.templates) if options.templates else None
     print(write_prompt(known, options.mode, templates, options.most_characters), end="")
+    lacking = [] if records else ["--records FILE (of --kgate-json) adds the problem and what is demanded"]
+    lacking += [] if known.parents or options.mode == "free" else ["--source FILE adds a source to change"]
+    if lacking:
+        print(f"kgate: {options.file} does not hold all that a prompt can tell: {'; '.join(lacking)}.", file=sys.stderr)
     return 0
 
 
-def _of_search(path: Path, records: list[Record]) -> tuple[str, list[Candidate], str, dict[str, Value]]:
-    """The test, its candidates, the suffix of their sources, and facts of the device."""
-    from pytest_kgate.search.journal.file import read
-    from pytest_kgate.search.journal.history import History
+def _of_search(history: History, path: Path, records: list[Record]) -> tuple[list[Candidate], str]:
+    """Its candidates, and the suffix of their sources; empty where they have no files of their own."""
     from pytest_kgate.search.prompts.facts.gather import candidates_of
     from pytest_kgate.search.prompts.facts.gather import with_records
     from pytest_kgate.search.prompts.replies.stored import Replies
     from pytest_kgate.search.prompts.replies.stored import folder_of
+    from pytest_kgate.search.prompts.writing import LANGUAGES
 
-    history = History.of(read(path))
     replies = Replies(folder_of(path))
     champion = history.champion
     confirmed = {champion.configuration: champion} if champion is not None else {}
     candidates = with_records(candidates_of(history.standings(), replies, confirmed), records)
-    space: dict[str, Any] = history.head.get("space", {})
-    return str(history.head["test"]), candidates, next((one.suffix for one in replies), ""), space.get("facts", {})
+    searched = Path(str(history.head.get("options", {}).get("source", ""))).suffix
+    return candidates, next((one.suffix for one in replies), searched if searched in LANGUAGES else "")
 
 
 def _of_records(records: list[Record], test: str | None) -> tuple[str, list[Candidate], list[Record]]:
@@ -119,6 +131,8 @@ def _of_records(records: list[Record], test: str | None) -> tuple[str, list[Cand
     return chosen[0], [of_record(one) for one in found], found
 
 
-def _suffix(records: list[Record]) -> str:
+def _suffix(records: list[Record], where: Mapping[str, str]) -> str:
+    """By the device, where nothing else tells how sources are written."""
     on_host = any(record["environment"].get("device") == "host" for record in records)
+    on_host = on_host or ("CPU" in where and "GPU" not in where)
     return ".cpp" if on_host else ".cu"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
+import os
+import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -33,6 +35,10 @@ from pytest_kgate.search.prompts.writing import MODES
 from pytest_kgate.search.running.executors.spec import open_pool
 from pytest_kgate.search.running.judge import Judge
 from pytest_kgate.search.running.progress import Progress
+from pytest_kgate.search.running.progress import budget_text
+from pytest_kgate.search.running.progress import hang_text
+from pytest_kgate.search.running.subject import answer_on
+from pytest_kgate.search.running.subject import demand_gates
 from pytest_kgate.search.running.subject import environment_of
 from pytest_kgate.search.space.configuration import Configuration
 from pytest_kgate.search.space.device_facts import device_facts
@@ -44,7 +50,6 @@ if TYPE_CHECKING:
 
     from pytest_kgate.report.record.record import Record
     from pytest_kgate.search.course.limits import Budget
-    from pytest_kgate.search.running.child.order import Answered
     from pytest_kgate.search.running.child.order import Order
     from pytest_kgate.search.space.configuration import Value
 
@@ -80,7 +85,9 @@ def run(options: argparse.Namespace, budget: Budget) -> int:
     pool = open_pool(options.executor, options.jobs)
     try:
         own = Judge(options.test, str(Path.cwd()), tuple(options.pytest), options.time_limit)
-        records = _records(options.test, pool.run(_judged(own)))
+        answer = answer_on(options.test, pool.run(_judged(own)))
+        demand_gates(options.test, answer)
+        records: list[Record] = list(answer["records"])
         test, environment = records[0]["test"].partition("[")[0], records[0]["environment"]
         on_host = environment["device"] != "cuda"
         suffix = options.source.suffix if options.source else ".cpp" if on_host else ".cu"
@@ -95,7 +102,10 @@ def run(options: argparse.Namespace, budget: Budget) -> int:
             test, "provider", 0, {"facts": dict(facts)}, {"provider": provider.command[0], "mode": options.mode}
         )
         journal = Journal.open(options.journal, head, scope, resume=options.resume)
-        progress = Progress(evaluator, budget, options.evaluations or _ENDLESS, time.monotonic)
+        progress = Progress(evaluator, budget, options.evaluations or _ENDLESS, time.monotonic, together=False)
+        asked = os.path.basename(provider.command[0])
+        for line in (f"{test}: asking {asked}, budget {budget_text(budget)}", hang_text(budget, own.limit_seconds)):
+            print(line, file=sys.stderr, end="\n" if line else "")
         try:
             policy = Policy(options.elites, _STAGES, processes=options.processes)
             found = search(space, strategy, progress, journal, budget=budget, policy=policy, told=progress.told)
@@ -126,16 +136,6 @@ def _judged(judge: Judge) -> Order:
     order = judge.screen(Configuration.of({}), _STAGES[0])
     kept = tuple(one for one in order.arguments if not one.startswith("--rounds="))
     return dataclasses.replace(order, arguments=kept)
-
-
-def _records(test: str, answered: Answered) -> list[Record]:
-    """Of the test's own candidate; raises `KgateError` where it could not be judged."""
-    answer = answered.answer
-    if answer is None or not answer["records"]:
-        why = answered.lost if answer is None else answer["feedback"]
-        raise KgateError(f"{test} can't be judged as it is. {why}", "Let it come to its race once by itself first.")
-    records: list[Record] = list(answer["records"])
-    return records
 
 
 def _facts(environment: Mapping[str, Any]) -> Mapping[str, Value]:

@@ -28,7 +28,8 @@ from pytest_kgate.search.running.executors.spec import HELP
 from pytest_kgate.search.running.executors.spec import open_pool
 from pytest_kgate.search.running.judge import Judge
 from pytest_kgate.search.running.progress import Progress
-from pytest_kgate.search.running.progress import about
+from pytest_kgate.search.running.progress import budget_text
+from pytest_kgate.search.running.progress import hang_text
 from pytest_kgate.search.running.subject import Subject
 from pytest_kgate.search.running.subject import subject_of
 from pytest_kgate.search.strategies.choice import SWITCHES
@@ -192,6 +193,8 @@ def _searched(options: argparse.Namespace, judge: Judge, pool: Pool, subject: Su
     made_of = parts(options.elites, head["options"].get("without", ()))
     progress = Progress(evaluator, budget, subject.space.size, clock)
     print(_beginning(subject, str(head["strategy"]), head["seed"], budget), file=sys.stderr)
+    if warning := hang_text(budget, options.time_limit):
+        print(warning, file=sys.stderr)
     try:
         return search(
             subject.space,
@@ -210,15 +213,8 @@ def _searched(options: argparse.Namespace, judge: Judge, pool: Pool, subject: Su
 
 
 def _beginning(subject: Subject, name: str, seed: int, budget: Budget) -> str:
-    limits = []
-    if budget.seconds is not None:
-        limits.append(about(budget.seconds))
-    if budget.evaluations is not None:
-        limits.append(counted(budget.evaluations, "evaluation"))
-    if budget.generations is not None:
-        limits.append(f"{counted(budget.generations, 'generation')} without a better elite")
     size = counted(subject.space.size, "configuration")
-    return f"{subject.test}: {size}, strategy {name}, seed {seed}, budget {', '.join(limits)}"
+    return f"{subject.test}: {size}, strategy {name}, seed {seed}, budget {budget_text(budget)}"
 
 
 def _shown(options: argparse.Namespace, subject: Subject, journal: Journal, result: Result) -> int:

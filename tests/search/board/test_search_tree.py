@@ -40,6 +40,17 @@ def test_each_elite_is_followed_back_by_the_knobs_that_changed():
     ]
 
 
+def test_candidates_that_know_their_parents_are_followed_by_these():
+    near, far = knobs(1.0, TILE=32, STAGES=2), knobs(0.9, TILE=64, STAGES=4)
+    ids = (far.configuration.id, near.configuration.id)
+    child = raced(0.8, Configuration.of({"TILE": 32, "STAGES": 3}), parents=ids)
+    assert lines_of_tree([child, near], [near, far, child]) == [
+        "0.800  STAGES=3,TILE=32, crossed with STAGES=2,TILE=32: STAGES 4 -> 3, TILE 64 -> 32: -11.1 % +- 0.31 %",
+        "  0.900  STAGES=4,TILE=64, the first of its line",
+        "1.000  STAGES=2,TILE=32, the first of its line",
+    ]
+
+
 def test_sources_are_followed_by_their_parents_with_what_their_authors_said(tmp_path, capsys):
     path = tmp_path / "search.jsonl"
     replies = Replies(folder_of(path))

@@ -37,6 +37,17 @@ def test_every_strategy_ends_with_one_confirmation_of_a_finalist(name: str) -> N
     assert max(trial.objective.rounds for trial in result.elites if trial.objective) == 3 + 12 + 48
 
 
+def test_trials_know_what_they_were_made_of() -> None:
+    result = searched(Scripted(), name="evolve", budget=Budget(evaluations=24))
+    starts, later = result.trials[:8], result.trials[8:]
+    assert not any(one.parents for one in starts)
+    made = [one for one in later if one.parents]
+    assert len(made) > len(later) / 2  # others are immigrants
+    known = {one.configuration.id for one in result.trials}
+    assert all(set(one.parents) <= known and one.configuration.id not in one.parents for one in made)
+    assert not any(one.parents for one in searched(Scripted(), name="grid", budget=Budget(evaluations=24)).trials)
+
+
 def test_only_what_is_right_can_be_confirmed() -> None:
     states: dict[Configuration, State] = {}
     failures: tuple[State, ...] = ("wrong", "cheats", "unbuildable", "spills", "timeout", "error", "refused")

@@ -207,6 +207,7 @@ def test_what_is_no_journal_of_this_search_is_refused_and_stays_as_it_was(tmp_pa
         ("outcome", {"trials": "none"}),
         ("outcome", {"ids": 5}),
         ("outcome", {"trials": [{"knobs": [1], "state": "raced"}]}),
+        ("outcome", {"trials": [{"knobs": {}, "state": "great"}]}),
         ("outcome", {"trials": [{"knobs": {}, "state": "raced", "objective": ["fast", 1, 2, 3]}]}),
         ("alpha spent", {"alpha": "little"}),
         ("alpha spent", {"alpha": -1}),

@@ -97,6 +97,28 @@ def test_a_confirmed_champion_is_the_best_whatever_estimates_say(tmp_path, capsy
     assert "STAGES: 2 -> 3" in text
 
 
+@pytest.mark.parametrize(
+    ("source", "environment", "language", "flag"),
+    [
+        ("mine.cpp", {"CPU": "some CPU"}, "cpp", "-mprefer-vector-width=512"),
+        ("host", {"CPU": "some CPU", "PyTorch": "2.13.0"}, "cpp", "-mprefer-vector-width=512"),
+        ("wmma", {"CPU": "some CPU", "GPU": "some GPU"}, "cuda", "-maxrregcount=N"),
+        ("test_mine.py", {"CPU": "some CPU", "GPU": "some GPU"}, "python", "one paragraph"),
+    ],
+)
+def test_a_search_over_knobs_asks_for_a_source_of_its_own_kind(tmp_path, capsys, source, environment, language, flag):
+    path = tmp_path / "search.jsonl"
+    head = Head(TEST, "grid", 1, {}, {"source": source})
+    Journal.open(path, head, Scope(environment=environment)).close()
+    assert cli.main(["prompt", str(path)]) == 0
+    told = capsys.readouterr()
+    assert f"```{language}\n..." in told.out
+    assert flag in told.out
+    assert f"- {environment.get('GPU', 'some CPU')}\n" in told.out
+    assert "--records FILE" in told.err
+    assert "--source FILE adds a source to change" in told.err
+
+
 def test_recorded_counters_and_findings_are_told_where_there_is_no_search(tmp_path, capsys):
     source = tmp_path / "mine.cu"
     source.write_text("__global__ void mine() {}\n")

@@ -15,6 +15,8 @@ from pytest_kgate.search.policy.trial import Estimate
 from pytest_kgate.search.policy.trial import Trial
 from pytest_kgate.search.running.progress import Progress
 from pytest_kgate.search.running.progress import about
+from pytest_kgate.search.running.progress import budget_text
+from pytest_kgate.search.running.progress import hang_text
 from pytest_kgate.search.running.progress import remaining
 from pytest_kgate.search.space.configuration import Configuration
 from pytest_kgate.search.verbs.arguments import amount
@@ -22,13 +24,19 @@ from pytest_kgate.search.verbs.arguments import duration
 from pytest_kgate.search.verbs.arguments import processes
 
 
-def test_time_left_is_that_of_the_limit_that_ends_the_search_first():
-    assert remaining(Budget(600.0), 1000, 0, 60.0) == 540.0
-    assert remaining(Budget(600.0), 1000, 10, 60.0) == 540.0
-    assert remaining(Budget(600.0), 20, 10, 60.0) == pytest.approx(60.0 + 120.0 / 4)  # and a fifth of all for the end
-    assert remaining(Budget(600.0, evaluations=12), 1000, 10, 60.0) == pytest.approx(12.0 + 72.0 / 4)
+def test_time_left_is_that_of_the_limit_that_ends_the_candidates_first():
+    assert remaining(Budget(600.0), 1000, 0, 60.0) == pytest.approx(480.0 - 60.0)  # a fifth is kept for the end
+    assert remaining(Budget(600.0), 1000, 10, 60.0) == pytest.approx(480.0 - 60.0)
+    assert remaining(Budget(600.0), 20, 10, 60.0) == pytest.approx(60.0)
+    assert remaining(Budget(600.0, evaluations=12), 1000, 10, 60.0) == pytest.approx(12.0)
     assert remaining(Budget(), 20, 0, 5.0) is None
     assert remaining(Budget(60.0), 20, 0, 80.0) == 0.0
+
+
+def test_a_search_says_what_limits_it_and_what_a_candidate_that_hangs_may_cost():
+    assert budget_text(Budget(600.0, 40, 1)) == "10 min, 40 evaluations, 1 generation without a better elite"
+    assert hang_text(Budget(600.0), 300.0) == hang_text(Budget(evaluations=8), 300.0) == ""
+    assert "is ended after 5 min, whatever is left of the budget; --time-limit" in hang_text(Budget(60.0), 300.0)
 
 
 def test_durations_as_people_write_and_read_them():
@@ -77,7 +85,7 @@ def test_better_candidates_and_the_stages_of_the_end_are_said(stream):
     progress.confirm(one.configuration, 0.0125, 5)
     progress.done()
     said = stream.getvalue()
-    told = [line for line in said.splitlines() if "best ratio 0.800 (provisional) with STAGES=2, at most" in line]
+    told = [line for line in said.splitlines() if "best ratio 0.800 (provisional) with STAGES=2, about" in line]
     assert len(told) == 1 or stream.isatty()  # only what is better is news
     assert "1 elite in one race of 48 rounds" in said
     assert "confirming STAGES=2 in 5 fresh processes" in said

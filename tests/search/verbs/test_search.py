@@ -40,6 +40,10 @@ from pytest_kgate import Shape
 def test_mine(kbench, sdpa_oracle, kernels, knobs):
     kbench(kernels("mine.cpp", **knobs), sdpa_oracle(Shape(1, 1, 16, 8), "float32"))
 
+@pytest.mark.search(micro={"REPEATS": [40, 1]})
+def test_that_demands_no_speed(kbench, sdpa_oracle, kernels, knobs):
+    kbench(kernels("mine.cpp", **knobs), sdpa_oracle(Shape(1, 1, 16, 8), "float32"))
+
 def test_without_a_marker(kbench, sdpa_oracle, kernels):
     kbench(kernels("mine.cpp"), sdpa_oracle(Shape(1, 1, 16, 8), "float32"))
 """
@@ -108,7 +112,8 @@ def test_search_from_detuned_defaults_finds_confirms_and_records_the_fast_one(fo
     ("test", "more", "said"),
     [
         ("test_mine.py::test_without_a_marker", (), "does not take its knobs from a search marker"),
-        ("test_mine.py::test_nothing", (), "can't be judged as it is"),
+        ("test_mine.py::test_nothing", (), "There is no test test_mine.py::test_nothing."),
+        ("test_mine.py::test_that_demands_no_speed", (), "demands speed, so that nothing could be confirmed"),
         ("test_mine.py::test_mine", ("--executor", "slurm"), "There is no executor 'slurm'"),
     ],
 )
@@ -138,6 +143,7 @@ FIRST = {
     "passed": True,
     "feedback": "",
     "builds": [],
+    "speed_gates": [1],
     "searches": [
         {"macro": {}, "micro": {"STAGES": [2, 3, 4, 5]}, "where": [], "facts": {}, "defaults": {}, "root": "."}
     ],

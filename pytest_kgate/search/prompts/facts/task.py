@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -38,13 +39,22 @@ class Task:
     """Versions of compilers and packages."""
 
 
-def task_of(test: str, records: list[Record], facts: Mapping[str, Value]) -> Task:
-    """The task of a test with these records of it, on a device with these facts (the names of `device_facts`)."""
+def task_of(
+    test: str, records: list[Record], facts: Mapping[str, Value], where: Mapping[str, str] = MappingProxyType({})
+) -> Task:
+    """The task of a test with these records of it, on a device with these facts (the names of `device_facts`).
+
+    `where` is the environment of a journal's scope, which is told where there is no record.
+    """
     by_problem = {record["problem"]["name"]: record for record in records}
     problem = tuple(line for record in by_problem.values() for line in _problem(record))
     demands = tuple(dict.fromkeys(line for record in records for line in _demands(record)))
     environment = records[-1]["environment"] if records else {}
-    return Task(test, problem, demands, _device(environment), _budget(facts), _libraries(environment))
+    device, libraries = _device(environment), _libraries(environment)
+    if not records:
+        device = tuple(where[name] for name in ("GPU", "CPU") if name in where)[:1]
+        libraries = tuple(f"{name} {where[name]}" for name in ("PyTorch", "Triton", "CUDA") if name in where)
+    return Task(test, problem, demands, device, _budget(facts), libraries)
 
 
 def _problem(record: Record) -> list[str]:
