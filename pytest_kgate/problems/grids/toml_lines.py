@@ -34,7 +34,7 @@ def read(text: str) -> Located:
     """The document; raises `Fault` where it is no TOML."""
     try:
         content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # of numbers and lists that are too long for Python, too
         said = str(error)
         found = _AT_END.search(said)
         line = int(found[1]) if found and found[1] else text.count("\n") + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -49,9 +50,30 @@ def top(folder: Path) -> Path | None:
     return Path(found) if found else None
 
 
+def complaint(folder: Path) -> str:
+    """Why git knows of no checkout around a folder, in its own words: another's folder is one that it does not read."""
+    found = run(folder, "rev-parse", "--show-toplevel")
+    if found is None:
+        return "there is no git, or it does not answer"
+    said = found.stderr.decode(errors="replace").strip().partition("\n")[0]
+    return said.removeprefix("fatal: ") or "it has no commit yet"
+
+
 def commit_of(folder: Path, revision: str) -> str | None:
     """The full hash of the commit that a revision means; None where it means none here."""
     return word(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+
+
+def meanings(folder: Path, revision: str) -> list[str]:
+    """The branches and tags that a revision's name means, where they are different commits; else none.
+
+    Git takes the tag: who may push one named `origin/main` would be taken for that branch.
+    """
+    name = re.split(r"[~^@:]", revision, maxsplit=1)[0]
+    could_be = [f"{place}{name}" for place in ("refs/", "refs/tags/", "refs/heads/", "refs/remotes/")]
+    listed = word(folder, "for-each-ref", "--format=%(refname)", *could_be) if name else None
+    found = [ref for ref in (listed or "").split() if ref in could_be]
+    return found if len({commit_of(folder, ref) for ref in found}) > 1 else []
 
 
 def is_shallow(folder: Path) -> bool:

@@ -43,9 +43,12 @@ class Checkout:
         root = git.top(folder)
         head = None if root is None else git.commit_of(root, "HEAD")
         if root is None or head is None:
+            said = git.complaint(folder)
+            owner = " Of a folder of another user's: `git config --global --add safe.directory PATH`."
             raise UsageError(
-                f"{folder.resolve()} is in no git checkout, or there is no git.",
-                "Signed records are held against the checkout that they are said to be of: run `kgate verify` in it.",
+                f"{folder.resolve()} is in no git checkout: {said}.",
+                "Signed records are held against the checkout that they are said to be of: run `kgate verify` in it."
+                f"{owner if 'ownership' in said else ''}",
             )
         paths = [place for path in receipts if (place := place_in(root, path)) is not None]
         return cls(root, head, frozenset(paths))

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from pytest_kgate import __version__
 from pytest_kgate.errors import KgateError
+from pytest_kgate.errors import ToolchainMissing
 from pytest_kgate.errors import UsageError
 from pytest_kgate.problems.grids.named import NAMED
 from pytest_kgate.report import format as text
@@ -69,13 +70,22 @@ def examined(options: argparse.Namespace) -> Examined:
     if base is None:
         here = "this shallow clone" if git.is_shallow(checkout.root) else "this repository"
         raise UsageError(f"There is no revision {options.base} in {here}.", "Fetch it, or name another.")
+    if several := git.meanings(checkout.root, options.base):
+        raise UsageError(
+            f"{options.base} means {' and '.join(several)} here, which are different commits.",
+            f"Write which one, --base {several[0]} say; whoever made the other may want it to be taken for that.",
+        )
     rules = _rules(checkout.root, base, options)
     signers = _of_base(checkout.root, base, options.signers, options.base, "signers")
     told, refused, contents = [f"base      {options.base}, {base[:12]}: its policy, and who may sign"], [], {}
+    if base == checkout.head:
+        told.append("          that is the commit under test itself: whoever made it chose both")
     for path in paths:
         contents[path] = content = _content(path)
         try:
             told.append(f"signed    {path}: by {signer_of(path, content, signers)}, in the namespace {NAMESPACE}")
+        except ToolchainMissing:
+            raise  # nothing is known of the signature
         except KgateError as error:
             refused.append(error.what)
             told.append(f"REFUSED   {error.what} {error.todo}")
@@ -114,6 +124,8 @@ def _of_base(root: Path, base: str, path: Path, revision: str, flag: str) -> byt
 
 def _content(path: Path) -> bytes:
     try:
+        if path.exists() and not path.is_file():  # a link to a device would never end
+            raise UsageError(f"{path} is no file.", "Give a file that `pytest --kgate-json PATH` wrote.")
         return path.read_bytes()
     except OSError as error:
         raise UsageError(f"{path} can't be read: {error.strerror}.", "Check the path and its permissions.") from error

@@ -16,10 +16,16 @@ from pathlib import Path
 
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import ToolchainMissing
+from pytest_kgate.errors import UsageError
 
 NAMESPACE = "kgate-record@v1"
 
 SUFFIX = ".sig"
+
+_BEGIN = b"-----BEGIN SSH SIGNATURE-----"
+
+_UNKNOWN_OPTION = (b"unknown option", b"illegal option", b"ssh-keygen: unknown option", b"ssh-keygen: illegal option")
+"""As getopt has it: -Y came with OpenSSH 8.1, what of it is needed here with 8.2."""
 
 _SECONDS = 300.0
 """For a signature: a hardware key waits for its owner's touch, an agent for a confirmation."""
@@ -36,13 +42,21 @@ def sign(records: Path, key: Path, *, by_agent: bool) -> Path:
     Returns the signature's file. Raises `KgateError` with what ssh-keygen said where there is none.
     """
     place = signature_of(records)
-    earlier = place.read_bytes() if place.exists() else None
-    place.unlink(missing_ok=True)  # ssh-keygen would ask whether to replace it
     agent = ["-U"] if by_agent else []
-    run = _keygen("-Y", "sign", *agent, "-f", str(key), "-n", NAMESPACE, str(records), interactive=True)
-    if run.returncode != 0 or not place.exists():
-        if earlier is not None:
+    try:
+        earlier = place.read_bytes() if place.exists() else None
+        place.unlink(missing_ok=True)  # ssh-keygen would ask whether to replace it
+    except OSError as error:
+        raise UsageError(f"{place} can't be replaced: {error.strerror}.", "Check its folder's permissions.") from error
+    made = False
+    try:
+        # Whole, since a name may begin with a hyphen.
+        run = _keygen("-Y", "sign", *agent, "-f", str(key), "-n", NAMESPACE, str(records.absolute()), interactive=True)
+        made = run.returncode == 0 and place.exists()
+    finally:
+        if not made and earlier is not None:
             place.write_bytes(earlier)
+    if not made:
         raise KgateError(
             f"{records} could not be signed with {key}: {_said(run)}",
             "Name a private key, or the public one of a key that ssh-agent or a hardware token holds, with --key.",
@@ -51,51 +65,81 @@ def sign(records: Path, key: Path, *, by_agent: bool) -> Path:
 
 
 def signer_of(records: Path, content: bytes, allowed: bytes) -> str:
-    """The principal who signed this content of a file, by the list of allowed signers.
+    """The principal who signed this content of a file, by the list of allowed signers, as it is written there.
 
     Raises `KgateError` where there is no signature, it is of other content or in another namespace, or its key is on no
     line of the list, or no longer.
     """
     place = signature_of(records)
-    if not place.exists():
+    if not place.is_file():
         raise KgateError(
             f"{records} is not signed: there is no {place}.", "Sign it where it was measured: `kgate sign`."
         )
+    written = place.read_bytes().replace(b"\r\n", b"\n")
+    if not written.startswith(_BEGIN):
+        raise KgateError(f"{place} is no SSH signature.", f"Sign {records} where it was measured: `kgate sign`.")
     with tempfile.TemporaryDirectory(prefix="kgate-verify-") as folder:
-        signers = Path(folder, "allowed_signers")
-        signers.write_bytes(allowed)
-        found = _keygen("-Y", "find-principals", "-f", str(signers), "-s", str(place))
-        principals = found.stdout.decode(errors="replace").splitlines()
-        if found.returncode != 0 or not principals:
-            raise KgateError(
-                f"{place} is by no allowed signer: {_said(found)}",
-                "The key must be on a line of the list of allowed signers of the base revision, valid today, with the "
-                f'namespace "{NAMESPACE}" if the line names any.',
-            )
-        said = found
-        for principal in principals:
-            who = ["-f", str(signers), "-I", principal, "-n", NAMESPACE, "-s", str(place)]
-            said = _keygen("-Y", "verify", *who, given=content)
-            if said.returncode == 0:
-                return principal
+        signature = Path(folder, "signature")
+        signature.write_bytes(written)
+        principal, said = _signer(Path(folder), signature, content, allowed)
+        lines = allowed.splitlines(keepends=True)
+        if principal is None and said is not None and len(lines) > 1:
+            # ssh-keygen looks no further than the first line of a key, which may be for another purpose.
+            each = (_signer(Path(folder), signature, content, line) for line in lines)
+            principal = next((one for one, _ in each if one is not None), None)
+    if principal is not None:
+        return principal
+    if said is None:
+        raise KgateError(
+            f"{place} is by no allowed signer.",
+            "Its key must be on a line of the list of allowed signers of the base revision, valid today, with the "
+            f'namespace "{NAMESPACE}" if the line names any.',
+        )
+    if "not permitted" in said:
+        raise KgateError(
+            f"{place} is by a key that may not sign records.",
+            f'Its line in the list of allowed signers of the base revision lacks the namespace "{NAMESPACE}".',
+        )
+    ends = ""
+    if b"\r\n" in content:
+        ends = f" Its lines end in CR LF: git may have rewritten them (`{records.name} -text` in .gitattributes)."
     raise KgateError(
-        f"{place} is no valid signature of {records}: {_said(said)}",
+        f"{place} is no valid signature of {records}: {said}",
         "The file or the signature was changed, belongs to another file, or was made for another purpose than "
-        f"{NAMESPACE}. Take both anew from where they were made.",
+        f"{NAMESPACE}. Take both anew from where they were made.{ends}",
     )
 
 
+def _signer(folder: Path, signature: Path, content: bytes, allowed: bytes) -> tuple[str | None, str | None]:
+    """Who signed, by these lines; else what ssh-keygen says of the signature, and neither where no line has its key."""
+    signers = folder / "allowed_signers"
+    signers.write_bytes(allowed)
+    found = _keygen("-Y", "find-principals", "-f", str(signers), "-s", str(signature))
+    # Patterns, of which those with ! in front say who it is not.
+    principals = [name for name in found.stdout.decode(errors="replace").splitlines() if not name.startswith("!")]
+    if found.returncode != 0:
+        return None, None
+    said = None
+    for principal in principals:
+        who = ["-f", str(signers), "-I", principal, "-n", NAMESPACE, "-s", str(signature)]
+        run = _keygen("-Y", "verify", *who, given=content)
+        if run.returncode == 0:
+            return principal, None
+        said = _said(run).removeprefix(f"{signers}:")
+    return None, said
+
+
 def _keygen(*arguments: str, given: bytes = b"", interactive: bool = False) -> subprocess.CompletedProcess[bytes]:
-    program = shutil.which("ssh-keygen")
+    program, todo = (
+        shutil.which("ssh-keygen"),
+        "Install OpenSSH 8.2 or newer (Debian and Ubuntu: apt install openssh-client).",
+    )
     if program is None:
-        raise ToolchainMissing(
-            "There is no ssh-keygen, which makes and checks signatures.",
-            "Install OpenSSH 8.2 or newer (Debian and Ubuntu: apt install openssh-client).",
-        )
+        raise ToolchainMissing("There is no ssh-keygen, which makes and checks signatures.", todo)
     # A passphrase or a touch is asked for on the terminal itself, or by SSH_ASKPASS: standard input is not needed.
     quiet = {} if interactive else {"SSH_ASKPASS_REQUIRE": "never"}
     try:
-        return subprocess.run(
+        run = subprocess.run(
             [program, *arguments],
             input=given,
             stdout=subprocess.PIPE,
@@ -106,7 +150,10 @@ def _keygen(*arguments: str, given: bytes = b"", interactive: bool = False) -> s
             check=False,
         )
     except (OSError, subprocess.SubprocessError) as error:
-        raise KgateError(f"ssh-keygen did not answer: {error}.", "Try the same command by hand.") from error
+        raise ToolchainMissing(f"ssh-keygen did not answer: {error}.", "Try the same command by hand.") from error
+    if run.stderr is not None and run.stderr.startswith(_UNKNOWN_OPTION):
+        raise ToolchainMissing(f"{program} is too old to make or check signatures of files.", todo)
+    return run
 
 
 def _said(run: subprocess.CompletedProcess[bytes]) -> str:

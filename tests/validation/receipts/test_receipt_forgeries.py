@@ -17,12 +17,14 @@ from receipts import passing_records
 from receipts import raced
 
 from pytest_kgate.errors import KgateError
+from pytest_kgate.errors import UsageError
 from pytest_kgate.report.record.document import document
 from pytest_kgate.report.record.document import merge
 from pytest_kgate.report.record.document import parse
 from pytest_kgate.report.record.samples import decode_samples
 from pytest_kgate.report.together.policy import file as policy
 from pytest_kgate.statistics.gates import SpeedGate
+from pytest_kgate.system.provenance import git as provenance
 from pytest_kgate.system.provenance.files import digest_of
 from pytest_kgate.validation.receipts.checkout import Checkout
 from pytest_kgate.validation.receipts.judged_again.complete import lacking
@@ -179,6 +181,35 @@ def test_demand_that_any_answer_meets_or_a_lucky_try_is_not_what_a_policy_expect
         finding = rules[0].judge([{**record, **changed}])
         assert not finding.holds
         assert any(said in reading.found for reading in finding.readings) or not said
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ("[age]\ndays = inf", "days of age can't be that"),
+        (f"[age]\ndays = {'9' * 400}", "days of age can't be that"),
+        (f"[gates]\nat_least = {'9' * 400}", "at_least of gates can't be that"),
+        ('[[expected]]\ntest = "*"\nbound = inf', "bound of expected can't be that"),
+        ("[[counter]]\nname = 'sm'\nat_most = nan", "at_most of counter can't be that"),
+        (f"[age]\ndays = {'9' * 5000}", "this is no TOML"),
+        ("a = " + "[" * 5000, "this is no TOML"),
+    ],
+)
+def test_policy_of_numbers_that_demand_nothing_says_which_line(rule: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        policy.parse(rule, "kgate-policy.toml")
+
+
+def test_submodule_that_its_own_settings_hide_is_another_file(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    (tmp_path / ".gitmodules").write_text('[submodule "vendor"]\n\tpath = vendor\n\turl = x\n\tignore = all\n')
+    commits = []
+    for commit in ("1" * 40, "2" * 40):
+        git(tmp_path, "update-index", "--add", "--cacheinfo", f"160000,{commit},vendor")
+        git(tmp_path, "add", ".gitmodules")
+        git(tmp_path, "commit", "-qm", "vendor")
+        commits.append(git(tmp_path, "rev-parse", "HEAD"))
+    assert provenance.changed(tmp_path, *commits) == ["vendor"]
 
 
 def test_record_is_held_to_its_files_whatever_it_writes_there(tmp_path: Path) -> None:

@@ -26,9 +26,11 @@ from receipts import new_key
 from receipts import passing_records
 
 from pytest_kgate import cli
+from pytest_kgate.errors import KgateError
 from pytest_kgate.report.record.samples import arm_facts
 from pytest_kgate.report.record.samples import decode_samples
 from pytest_kgate.report.record.samples import encode_samples
+from pytest_kgate.validation.receipts.signature import signer_of
 
 pytestmark = NEEDS_SSH_KEYGEN
 
@@ -197,6 +199,58 @@ def test_signature_must_be_of_this_file_in_this_namespace_by_someone_on_the_list
     for base in ("left-0", "left-1"):
         status, said = project.verify(path, base=base)
         assert (status, "by no allowed signer" in said or "no valid signature" in said) == (1, True)
+
+
+def test_key_may_stand_on_several_lines_and_one_for_commits_signs_no_records(project: Project) -> None:
+    path = project.write(project.measured(passing_records()))
+    project.sign(path)
+    key = project.key.with_suffix(".pub").read_text()
+    commits = f'me@lab namespaces="git" {key}'
+    for list_of_signers, said in (
+        (f"# who signs\n{commits}gpu@lab {key}", "gpu@lab"),
+        (f"!me@lab,*@lab {key}", "*@lab"),
+        (commits, "may not sign records"),
+    ):
+        try:
+            assert signer_of(path, path.read_bytes(), list_of_signers.encode()) == said
+        except KgateError as error:
+            assert said in error.what  # noqa: PT017
+    signature = path.with_name("records.json.sig")
+    made = signature.read_bytes()
+    signature.write_bytes(made.replace(b"\n", b"\r\n"))  # as git writes texts on Windows
+    assert signer_of(path, path.read_bytes(), f"gpu@lab {key}".encode()) == "gpu@lab"
+    with pytest.raises(KgateError) as changed:
+        signer_of(path, path.read_bytes() + b"\r\n", f"gpu@lab {key}".encode())
+    assert "records.json -text" in changed.value.todo
+    signature.write_text("signed, me")
+    with pytest.raises(KgateError, match="is no SSH signature"):
+        signer_of(path, path.read_bytes(), f"gpu@lab {key}".encode())
+
+
+def test_tag_named_like_the_base_is_not_taken_for_it(project: Project) -> None:
+    path = project.write(project.measured(passing_records()))
+    git(project.root, "update-ref", "refs/remotes/origin/main", "main")
+    git(project.root, "tag", "origin/main", "change")
+    status, said = project.verify(path, base="origin/main~0")
+    assert (status, "means refs/remotes/origin/main and refs/tags/origin/main here" in said) == (2, True)
+    assert "--base refs/remotes/origin/main say" in said
+
+
+def test_without_ssh_keygen_nothing_is_known_and_an_earlier_signature_stays(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = project.write(project.measured(passing_records()))
+    assert project.sign(path) == 0
+    signature = path.with_name("records.json.sig").read_bytes()
+    old = project.root.parent / "ssh-keygen"
+    old.write_text("#!/bin/sh\necho 'unknown option -- Y' >&2; exit 255\n")
+    old.chmod(0o755)
+    for program, said_of_it in ((None, "There is no ssh-keygen"), (str(old), "is too old to make or check")):
+        monkeypatch.setattr("shutil.which", lambda name, found=program: found)
+        status, said = project.verify(path)
+        assert (status, said_of_it in said) == (2, True)
+        assert project.sign(path) == 2
+        assert path.with_name("records.json.sig").read_bytes() == signature
 
 
 def test_agent_signs_with_a_key_whose_private_half_is_nowhere_on_disk(

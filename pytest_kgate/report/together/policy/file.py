@@ -42,12 +42,16 @@ class _Key:
     needed: bool = False
 
 
+_LARGEST = 1e30
+"""Of all numbers: no bound is as large, an infinite one demands nothing, and a longer one is no float."""
+
+
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LARGEST
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST
 
 
 def _is_text(value: Any) -> bool:
