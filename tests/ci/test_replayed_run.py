@@ -92,7 +92,8 @@ def test_arguments_that_are_no_words_race_nothing(repository: Path, tmp_path: Pa
     job.use(ROOT, package="none", python=sys.executable, args="-k 'wmma")
     assert job.status == 1
     assert "No closing quotation" in job.printed
-    assert "kgate" in job.uploaded
+    comment = (job.uploaded["kgate"] / "comment.md").read_text()
+    assert comment.startswith(f"{MARKER}\n### ❌ kgate: the run ended before anything could be told")
 
 
 def _masked(text: str) -> str:

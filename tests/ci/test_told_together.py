@@ -22,9 +22,13 @@ ROOT = Path(__file__).parents[2]
         ([0.8, 0.7], "success", "kgate: all 2 gates pass"),
         ([0.8, 1.2], "failure", "kgate: 1 of 2 gates does not pass"),
         ([], "failure", "kgate: nothing was judged, but pytest failed"),
+        ([0.8], "damaged", "❌ kgate: the gate passes, and records could not be read\n\n- "),
     ],
 )
 def test_one_comment_tells_of_all_jobs(tmp_path: Path, jobs: list[float], result: str, said: str) -> None:
+    if result == "damaged":
+        (tmp_path / "measured" / "kgate-9").mkdir(parents=True)
+        (tmp_path / "measured" / "kgate-9" / "records.json").write_text("[")
     for number, ratio in enumerate(jobs):
         folder = tmp_path / "measured" / f"kgate-{number}"
         folder.mkdir(parents=True)
@@ -33,7 +37,8 @@ def test_one_comment_tells_of_all_jobs(tmp_path: Path, jobs: list[float], result
     program = tmp_path / "python3"
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')
     program.chmod(0o755)
-    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "RESULT": result}
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "RESULT": result.replace("damaged", "success")}
     command = [ROOT / ".ci" / "tell", tmp_path / "measured", tmp_path / "told"]
-    subprocess.run(command, env=environment, check=True, timeout=60)
+    status = subprocess.run(command, env=environment, timeout=60).returncode
+    assert status == (2 if result == "damaged" else 0)
     assert said in (tmp_path / "told" / "comment.md").read_text()

@@ -16,7 +16,7 @@ from sample_records import speed_record
 from pytest_kgate import cli
 from pytest_kgate.report import format as text
 from pytest_kgate.report.ci import markdown
-from pytest_kgate.report.ci.junit import junit
+from pytest_kgate.report.ci.junit.write import junit
 from pytest_kgate.report.record.document import document
 from pytest_kgate.report.record.samples import arm_facts
 from pytest_kgate.report.record.samples import decode_samples

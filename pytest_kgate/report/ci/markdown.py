@@ -8,6 +8,7 @@ from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_kgate.report import format as text
@@ -46,6 +47,9 @@ _READINGS = {True: 1, False: 3}
 _CONDITIONS = 5
 """Kinds of machine that are listed."""
 
+_BESIDE = 20
+"""Failures without a record that are told, a line each."""
+
 _GRIDS = 20
 """Grids of shapes that are told, a line each."""
 
@@ -58,19 +62,41 @@ _MARKS = {"passed": "\N{WHITE HEAVY CHECK MARK}", "failed": "\N{CROSS MARK}"}
 _OTHER_MARK = "\N{WARNING SIGN}\N{VARIATION SELECTOR-16}"
 
 
-def comment(records: Sequence[Record], status: int | None = None, policy: Sequence[Finding] = ()) -> str:
+@dataclass(frozen=True)
+class Beside:
+    """What else is known of the sessions."""
+
+    unread: Sequence[str] = ()
+    """Why files of records could not be read, or not to their end, a sentence each."""
+    failed: Sequence[tuple[str, str]] = ()
+    """Files that could not be collected, and tests that failed, of which there is no record: name, and why."""
+
+
+_NOTHING = Beside()
+
+
+def comment(
+    records: Sequence[Record],
+    status: int | None = None,
+    policy: Sequence[Finding] = (),
+    beside: Beside = _NOTHING,
+) -> str:
     """The comment under a pull request.
 
     `status` is pytest's exit status, which knows of tests without gates, too; `policy` is what became of its rules.
     """
-    return f"{MARKER}\n" + _page(records, status, policy, COMMENT_CHARACTERS - len(MARKER) - 1, _utf16)
+    return f"{MARKER}\n" + _page(records, status, policy, beside, COMMENT_CHARACTERS - len(MARKER) - 1, _utf16)
 
 
 def step_summary(
-    records: Sequence[Record], status: int | None = None, policy: Sequence[Finding] = (), room: int = SUMMARY_BYTES
+    records: Sequence[Record],
+    status: int | None = None,
+    policy: Sequence[Finding] = (),
+    beside: Beside = _NOTHING,
+    room: int = SUMMARY_BYTES,
 ) -> str:
     """The same as the summary of a step, in at most so many bytes of UTF-8."""
-    return _page(records, status, policy, room, _utf8)
+    return _page(records, status, policy, beside, room, _utf8)
 
 
 def _utf16(content: str) -> int:
@@ -86,14 +112,21 @@ def _page(
     records: Sequence[Record],
     status: int | None,
     policy: Sequence[Finding],
+    beside: Beside,
     room: int,
     size: Callable[[str], int],
 ) -> str:
     judged = worst_first(records)
     holds = all(one.holds for one in policy)
-    top = f"### {headline(judged, status, holds)}\n\n" + (f"{policy_section(policy)}\n" if policy else "")
+    top = f"### {headline(judged, status, holds, not beside.unread)}\n\n"
+    told = [untrusted.words(one) for one in beside.unread]
+    told += [f"{untrusted.code(name)} {untrusted.words(why)}" for name, why in beside.failed]
+    shown = told if len(told) <= _BESIDE else [*told[:_BESIDE], f"and {len(told) - _BESIDE} more, in the log"]
+    top += "".join(f"- {one}\n" for one in shown) + ("\n" if told else "")
+    top += f"{policy_section(policy)}\n" if policy else ""
     if not judged:
-        return top + "No gate was measured: the log says why.\n" + _link(os.environ)
+        why = "." if told else ": the log says why."
+        return f"{top}No gate was measured{why}\n{_link(os.environ)}"
     counts = Counter(one.row.verdict for one in judged)
     top += ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict]) + "\n\n"
     grids = grids_of(records)
@@ -138,8 +171,11 @@ def policy_section(findings: Sequence[Finding]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def headline(judged: Sequence[Judged], status: int | None, policy_holds: bool = True) -> str:
-    """`kgate: 2 of 10 gates do not pass`, with a mark, and what else stands against the change."""
+def headline(judged: Sequence[Judged], status: int | None, policy_holds: bool = True, all_read: bool = True) -> str:
+    """`kgate: 2 of 10 gates do not pass`, with a mark, and what else stands against the change.
+
+    Not `all_read`: records are missing, of which nobody knows what they say.
+    """
     missed = [one.row for one in judged if not VERDICTS[one.row.verdict].passes]
     if missed:
         verb = "does" if len(missed) == 1 else "do"
@@ -155,6 +191,9 @@ def headline(judged: Sequence[Judged], status: int | None, policy_holds: bool = 
         said, mark = "kgate: nothing was judged", _MARKS["failed"] if status else _OTHER_MARK
     if status and not (missed and status == 1):
         said += f", but pytest failed: {_STATUS.get(status, f'exit status {status}')}"
+    if not all_read:
+        mark = _MARKS["failed"]
+        said += ", and records could not be read"
     if not policy_holds:
         mark = _MARKS["failed"]
         said += f", {'and' if missed or status else 'but'} the policy is broken"

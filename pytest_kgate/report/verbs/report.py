@@ -16,9 +16,7 @@ from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.report.ci import rows
 from pytest_kgate.report.ci import workflow_commands
-from pytest_kgate.report.ci.junit import junit
-from pytest_kgate.report.ci.markdown import comment
-from pytest_kgate.report.ci.markdown import step_summary
+from pytest_kgate.report.ci.junit.write import junit
 from pytest_kgate.report.page import block
 from pytest_kgate.report.page import counters
 from pytest_kgate.report.page import insights
@@ -32,6 +30,7 @@ from pytest_kgate.report.text.render import columns
 from pytest_kgate.report.text.summary import summary_table
 from pytest_kgate.report.together import false_discovery
 from pytest_kgate.report.together.history import store as history
+from pytest_kgate.report.verbs import reviewers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_kgate.report.record.record import Record
-    from pytest_kgate.report.together.policy.findings import Finding
 
 _REGISTRY = "pytest_kgate.build.registry"
 """Where the shipped kernels are listed. Imported by name, for reports know nothing of how kernels are built."""
@@ -59,12 +57,6 @@ _PAGES: Mapping[str, Callable[[Iterable[Record]], str]] = {
 }
 """What makes a page's table, by the format's name."""
 
-_FOR_REVIEWERS: Mapping[str, Callable[[Sequence[Record], int | None, Sequence[Finding]], str]] = {
-    "comment": comment,
-    "summary": step_summary,
-}
-"""What makes a text of records, pytest's exit status and a policy's rules, by the format's name."""
-
 _FOR_CI: Mapping[str, Callable[[Sequence[Record]], str]] = {
     "annotations": workflow_commands.commands,
     "csv": rows.as_csv,
@@ -78,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `kgate report`."""
     parser.add_argument("files", nargs="+", metavar="FILE", help="written by `pytest --kgate-json FILE`")
     parser.add_argument(
-        "--format", choices=("table", "json", "html", *_PAGES, *_FOR_REVIEWERS, *_FOR_CI), help="default: table"
+        "--format", choices=("table", "json", "html", *_PAGES, *reviewers.FORMATS, *_FOR_CI), help="default: table"
     )
     parser.add_argument(
         "--session-status",
@@ -87,6 +79,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="pytest's exit status, which comment and summary tell; where it is not 0, a file may be missing",
     )
     parser.add_argument("--policy", type=Path, metavar="FILE", help="of `kgate verify`: comment and summary tell of it")
+    parser.add_argument(
+        "--junit",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="of `pytest --junitxml`: comment and summary name what failed beside the records; once for each",
+    )
     parser.add_argument(
         "--history", type=Path, metavar="PATH", help="of `pytest --kgate-history`: the HTML page draws gates over time"
     )
@@ -141,13 +141,14 @@ def run(options: argparse.Namespace) -> int:
         )
     if options.history is not None and options.format != "html":
         raise UsageError("--history is for --format html.", "`kgate history PATH` draws it in the terminal.")
-    for name in ("session_status", "policy"):
-        if getattr(options, name) is not None and options.format not in _FOR_REVIEWERS:
+    for name in ("session_status", "policy", "junit"):
+        if getattr(options, name) not in (None, []) and options.format not in reviewers.FORMATS:
             flag = f"--{name.replace('_', '-')}"
             raise UsageError(f"{flag} is for --format comment and summary.", "Leave it away.")
     # A session that could not even begin has left no file, and the comment must say so in place of the last one's.
     left = [path for path in options.files if not options.session_status or os.path.exists(path)]
-    files = [read(path) for path in left]
+    told_anyway = options.format in reviewers.FORMATS and options.session_status is not None
+    files, damaged = reviewers.read_all(left) if told_anyway else ([read(path) for path in left], [])
     records = merge(found for found, _ in files)
     cut_off = [clause for _, clause in files if clause is not None]
     if cut_off and options.into is not None:
@@ -158,9 +159,9 @@ def run(options: argparse.Namespace) -> int:
     if options.format in _PAGES or options.into is not None:
         page = _PAGES[options.format or "markdown"](records)
         block.write(options, "\n".join([page, "".join(percentiles.table(records))] if options.percentiles else [page]))
-    elif options.format in _FOR_REVIEWERS:
-        findings, fault = _judged(options.policy, records)
-        _write(_FOR_REVIEWERS[options.format](records, options.session_status, findings))
+    elif options.format in reviewers.FORMATS:
+        told, fault = reviewers.text_of(options, records, cut_off, damaged)
+        _write(told)
         if fault is not None:
             raise fault
     elif options.format in _FOR_CI:
@@ -187,19 +188,6 @@ def run(options: argparse.Namespace) -> int:
     if cut_off:
         return _CUT_OFF
     return 1 if lines else 0
-
-
-def _judged(policy: Path | None, records: Sequence[Record]) -> tuple[list[Finding], UsageError | None]:
-    """What became of a policy's rules, and its mistake where it can't be read: then the text says that, at least."""
-    if policy is None:
-        return [], None
-    from pytest_kgate.report.together.policy import file  # here: before Python 3.11 it needs a package
-    from pytest_kgate.report.together.policy.findings import Finding
-
-    try:
-        return [rule.judge(records) for rule in file.read(policy)], None
-    except UsageError as error:
-        return [Finding.of_fault(error)], error
 
 
 def _write(told: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from _pytest.junitxml import xml_key  # the fixture that has it adds nothing in the process that writes xdist's report
 
 from pytest_kgate.profile.under_tool.variables import watched
-from pytest_kgate.report.ci.junit import suite_properties
+from pytest_kgate.report.ci.junit.write import suite_properties
 from pytest_kgate.report.ci.markdown import step_summary
 from pytest_kgate.report.ci.step_summary import append
 

@@ -16,7 +16,7 @@ from sample_records import speed_record
 from pytest_kgate.report.ci import markdown
 from pytest_kgate.report.ci import rows
 from pytest_kgate.report.ci import workflow_commands
-from pytest_kgate.report.ci.junit import junit
+from pytest_kgate.report.ci.junit.write import junit
 from pytest_kgate.report.ci.untrusted import block
 from pytest_kgate.report.ci.untrusted import code
 from pytest_kgate.report.ci.untrusted import words

@@ -91,7 +91,12 @@ def _document(path: Path) -> Any:
             f"{path} is read by PyYAML, which is not installed.", "Install it: pip install pyyaml."
         ) from None
     try:
-        return yaml.safe_load(text)
+        loader = yaml.SafeLoader(text)
+        root = loader.get_single_node()
+        twice = _given_twice(root, set())
+        if twice is not None:
+            raise UsageError(f"{path} gives {twice}, of which YAML would keep the last.", "Keep one of the two.")
+        return None if root is None else loader.construct_document(root)
     except RecursionError:
         raise UsageError(f"{path} is no YAML that can be read: it is nested too deeply.", "Mend it.") from None
     except yaml.YAMLError as error:
@@ -99,6 +104,24 @@ def _document(path: Path) -> Any:
         where = "" if mark is None else f" in line {mark.line + 1}"
         said = getattr(error, "problem", None) or "it can't be parsed"
         raise UsageError(f"{path} is no YAML{where}: {said}.", "Mend that line, or the one before.") from None
+
+
+def _given_twice(node: Any, seen: set[int]) -> str | None:
+    """A name that a table of this YAML node has twice, with the line of the second; None where there is none."""
+    if not isinstance(getattr(node, "value", None), list) or id(node) in seen:
+        return None
+    seen.add(id(node))  # aliases share nodes, and can go round in a circle
+    names: set[str] = set()
+    for one in node.value:
+        key, value = one if isinstance(one, tuple) else (None, one)
+        if key is not None and isinstance(key.value, str):
+            if key.value in names:
+                return f"{key.value} twice, again in line {key.start_mark.line + 1}"
+            names.add(key.value)
+        found = _given_twice(value, seen)
+        if found is not None:
+            return found
+    return None
 
 
 def _demand_known(said: Checked) -> None:

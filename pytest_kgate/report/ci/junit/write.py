@@ -53,16 +53,22 @@ def _of(record: Record) -> Iterable[tuple[str, str | float]]:
         yield (name if attempt == 1 else f"{PREFIX}try{attempt}.{name.removeprefix(PREFIX)}"), value
 
 
-def _case(record: Record) -> ElementTree.Element:
+def case_of(record: Record) -> tuple[str, str]:
+    """Class and name of a record's test, as pytest's own report has them."""
     path, function, parameters = split_test(record["test"])
     *classes, name = function.split("::")
     module = re.sub(r"\.py$", "", path).replace("/", ".")
     name += f"[{parameters}]" if parameters else ""
+    return ".".join(part for part in (module, *classes) if part), name
+
+
+def _case(record: Record) -> ElementTree.Element:
+    where, name = case_of(record)
     name += f" #{record['call'] + 1}" if record["call"] else ""
     seconds = sum(record.get("seconds", {}).values())
     case = ElementTree.Element(
         "testcase",
-        classname=visible(".".join(part for part in (module, *classes) if part)),
+        classname=visible(where),
         name=visible(name),
         time=f"{seconds:.3f}",
     )
