@@ -43,11 +43,20 @@ _RANGES: dict[str, tuple[Callable[[float, float], bool], str]] = {
 
 def damage(record: object) -> str | None:
     """What is wrong with it, as a clause: `its timing.rounds is missing`; None where nothing is."""
-    found = _definition("Record")(record)
+    found = _definition("Record")(record) or _of_environment(record)
     if found is None:
         return None
     where, clause = found
     return f"its {where.removeprefix('.')} {clause}" if where else f"it {clause}"
+
+
+def _of_environment(record: Any) -> tuple[str, str] | None:
+    """Of what each kind of device has for itself, the parts in which reports look something up."""
+    environment = record["environment"]
+    for name in ("cpu", "git", "gpu", "packages"):
+        if not isinstance(environment.get(name), dict | None):
+            return f".environment.{name}", "is no object"
+    return None
 
 
 @functools.cache

@@ -15,6 +15,9 @@ from pytest_kgate.report.together.history.draw import overview
 from pytest_kgate.report.together.history.series import series_of
 from pytest_kgate.report.together.history.store import read
 
+_NARROWEST = 40
+"""Columns in which there is room for a name and a drawing."""
+
 _MOST_CHARTS = 3
 """Series that are drawn at length where a name fits several."""
 
@@ -49,6 +52,8 @@ def run(options: argparse.Namespace) -> int:
         return 0
     if len(others) > 1:
         raise UsageError("kgate history takes a path and a part of a test's name.", "Quote names with blanks.")
+    if options.width is not None and options.width < _NARROWEST:
+        raise UsageError(f"--width {options.width} is too narrow.", f"It takes {_NARROWEST} columns or more.")
     history = read(Path(first))
     width = options.width or usual_columns()
     series = series_of(history.points)

@@ -55,12 +55,11 @@ class Checkout:
 
     def complaints(self, record: Record) -> Iterator[str]:
         """Why the record is not of this checkout, a clause each."""
-        measured = record["environment"].get("git")
-        facts = measured if isinstance(measured, dict) else {}
-        commit = str(facts.get("commit") or "")
+        measured = record["environment"].get("git") or {}
+        commit = str(measured.get("commit") or "")
         if not commit:
             yield "it names no commit: it was measured outside of a git checkout"
-        elif facts.get("dirty") is not False:
+        elif measured.get("dirty") is not False:
             yield f"it was measured with changes that were not committed, at {commit[:12]}"
         else:
             yield from self._of_commit(commit)

@@ -139,6 +139,7 @@ def test_one_race_is_no_other_tests_and_no_call_is_left_out() -> None:
         ('"rtol": 0.0', '"rtol": -1.0', "correctness.rtol is -1.0, less than 0"),
         ('"confidence": 0.95', '"confidence": 1', "confidence is 1, not below 1"),
         ('"race": 77', '"race": "0x_1"', "seeds.race is not written as it must be"),
+        ('"environment": {', '"environment": {"git": "clean", ', "its environment.git is no object"),
         ('"tries": [{', '"tries": [], "once": [{', "evidence.tries has 0 items"),
         ('"version": 1', '"version": true', "reads version 1"),
     ],
@@ -237,7 +238,7 @@ def test_record_is_held_to_its_files_whatever_it_writes_there(tmp_path: Path) ->
     assert "does not name the file of its test" in said({})
     for odd in ("a\0b", "x" * 5000, "loop", "../outside", "/dev/zero"):
         assert "is another here" in said({**sources, odd: "0" * 32})
-    assert "it names no commit" in said(sources, git="abc")
+    assert "it names no commit" in said(sources, git=None)
     assert "not in this repository" in said(
         sources, git={"commit": git(tmp_path, "rev-parse", "HEAD^{tree}"), "dirty": False}
     )

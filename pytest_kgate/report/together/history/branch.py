@@ -32,20 +32,23 @@ _COMMITTER = {"GIT_COMMITTER_NAME": "kgate", "GIT_COMMITTER_EMAIL": "kgate@local
 
 def push(path: Path, remote: str, branch: str) -> str:
     """Add what the branch of the remote lacks of a history; a sentence of what was done."""
-    root = _root()
+    root = _root(branch)
     own = read(path)
     for _ in range(_TRIES):
         tip = _fetched(root, remote, branch)
+        _demand_history(root, tip, remote, branch)
         there = _on_branch(root, tip)
         known = {point.identity for point in there.points}
         new = [point for point in own.points if point.identity not in known]
         if not new:
-            return f"{remote} has all {text.counted(len(own.points), 'gate')} of {path} on {branch} already."
+            said = f"{remote} has all {text.counted(len(own.points), 'gate')} of {path} on {branch} already."
+            return " ".join([said, *own.said])
         commit = _commit(root, tip, new)
         pushed = git.run(root, "push", "--quiet", remote, f"{commit}:refs/heads/{branch}")
         if pushed is not None and pushed.returncode == 0:
             now = len(known) + len(new)
-            return f"{text.counted(len(new), 'gate')} of {path} added to {branch} of {remote}, which has {now} now."
+            said = f"{text.counted(len(new), 'gate')} of {path} added to {branch} of {remote}, which has {now} now."
+            return " ".join([said, *own.said])
         if _fetched(root, remote, branch) == tip:
             raise KgateError(f"{remote} did not take the push: {_said(pushed)}", "See whether you may push there.")
     raise KgateError(f"{_TRIES} other pushes to {branch} came first.", "Try again.")
@@ -53,10 +56,11 @@ def push(path: Path, remote: str, branch: str) -> str:
 
 def pull(path: Path, remote: str, branch: str) -> str:
     """Add what a history lacks of the branch; a sentence of what was done."""
-    root = _root()
+    root = _root(branch)
     tip = _fetched(root, remote, branch)
     if tip is None:
         raise UsageError(f"{remote} has no branch {branch}.", "`kgate history push PATH` makes it.")
+    _demand_history(root, tip, remote, branch)
     there = _on_branch(root, tip)
     known = {point.identity for point in read(path).points} if path.exists() else set()
     new = [point for point in there.points if point.identity not in known]
@@ -68,10 +72,14 @@ def pull(path: Path, remote: str, branch: str) -> str:
     return " ".join([f"{text.counted(len(new), 'gate')} of {branch} added to {path}.", *there.said])
 
 
-def _root() -> Path:
+def _root(branch: str) -> Path:
     root = git.top(Path.cwd())
     if root is None:
-        raise UsageError(f"{Path.cwd()} is in no git checkout, or there is no git.", "Run it in the repository.")
+        where = f"{Path.cwd()} is in no git checkout: {git.complaint(Path.cwd())}."
+        raise UsageError(where, "Run it in the repository.")
+    named = git.ask(root, "check-ref-format", f"refs/heads/{branch}") is not None
+    if not named or branch == "HEAD" or branch.startswith(("-", "refs/")):
+        raise UsageError(f"{branch!r} is no name of a branch.", "Such as --branch kgate-history.")
     return root
 
 
@@ -88,6 +96,17 @@ def _fetched(root: Path, remote: str, branch: str) -> str | None:
     if fetched is None or fetched.returncode != 0 or git.commit_of(root, tip) is None:
         raise KgateError(f"{branch} of {remote} can't be fetched: {_said(fetched)}", "Try again.")
     return tip
+
+
+def _demand_history(root: Path, tip: str | None, remote: str, branch: str) -> None:
+    """Raises `UsageError` where the branch holds anything else: a push would add files to what others work on."""
+    for entry in _entries(root, tip):
+        facts, _, name = entry.partition(b"\t")
+        if facts.split()[1] != b"blob" or not name.endswith(SUFFIX.encode()):
+            raise UsageError(
+                f"{branch} of {remote} is no history: it holds {name.decode(errors='replace')}.",
+                "Name another branch with --branch, which nothing else is on; the first push makes it.",
+            )
 
 
 def _on_branch(root: Path, tip: str | None) -> History:
@@ -141,5 +160,8 @@ def _made(root: Path, *arguments: str, given: bytes = b"") -> str:
 
 
 def _said(done: object) -> str:
+    """The line of what git said that tells why: the first of its own, or that of the ref which was rejected."""
     lines = getattr(done, "stderr", b"").decode(errors="replace").strip().splitlines()
-    return f"{lines[-1].rstrip('.') if lines else 'git did not answer'}."
+    telling = [line for line in lines if "rejected]" in line or line.startswith(("fatal:", "error:"))]
+    line = next(iter(telling or reversed(lines)), "git did not answer")
+    return f"{line.removeprefix('fatal: ').strip(' !').rstrip('.')}."

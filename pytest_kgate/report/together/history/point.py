@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import asdict
 from dataclasses import dataclass
 from dataclasses import fields
 from typing import TYPE_CHECKING
 from typing import Any
 
+from pytest_kgate.report.record.values import parsed
 from pytest_kgate.report.rows import number
 
 if TYPE_CHECKING:
@@ -88,9 +91,46 @@ class Point:
 
 
 _NAMES = tuple(field.name for field in fields(Point))
-_TEXTS = ("test", "problem", "candidate", "reference", "started", "verdict", "timer", "cache", "digest")
-_NUMBERS = ("quantile", "candidate_seconds", "reference_seconds")
-_NUMBERS_IF_ANY = ("bound", "low", "ratio", "high")
+
+_LEAST, _MOST = 1e-15, 1e15
+"""Of ratios, and of seconds: others are damage, and could not be drawn."""
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and _LEAST < value < _MOST
+
+
+def _is_share(value: Any) -> bool:
+    return isinstance(value, float) and 0 < value < 1
+
+
+def _or_nothing(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or fits(value)
+
+
+_FIT: Mapping[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("test", "problem", "candidate", "reference", "started", "verdict"), _is_text),
+    **dict.fromkeys(("timer", "cache", "digest"), _is_text),
+    **dict.fromkeys(("dtype", "implementation", "source_hash", "commit", "device"), _or_nothing(_is_text)),
+    **dict.fromkeys(("gpu", "uuid", "driver", "cuda", "torch"), _or_nothing(_is_text)),
+    **dict.fromkeys(("candidate_seconds", "reference_seconds"), _is_size),
+    **dict.fromkeys(("bound", "low", "ratio", "high"), _or_nothing(_is_size)),
+    "call": _is_count,
+    "gate": _or_nothing(_is_count),
+    "quantile": _is_share,
+    "dirty": _or_nothing(lambda value: isinstance(value, bool)),
+    "shape": _or_nothing(lambda value: isinstance(value, list) and all(map(_is_count, value))),
+    "log_ratios": _or_nothing(lambda value: isinstance(value, list) and {float, int}.issuperset(map(type, value))),
+}
+"""What a line may say, by name: it may come from another machine, by a branch to which many push."""
 
 
 class NewerVersion(ValueError):
@@ -99,26 +139,18 @@ class NewerVersion(ValueError):
 
 def point_of(line: str | bytes) -> Point:
     """The point of a line. Raises `NewerVersion`, or `ValueError` where it is no whole line of a history."""
-    content = json.loads(line)
+    content = parsed(line.decode() if isinstance(line, bytes) else line)
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         raise ValueError("it is no line of a history")
     version = content.get("version")
     if version != VERSION:
         raise NewerVersion(version) if isinstance(version, int) and version > VERSION else ValueError(version)
     found: dict[str, Any] = {name: content.get(name) for name in _NAMES}
-    if not all(isinstance(found[name], str) for name in _TEXTS):
-        raise ValueError("a text is missing")
-    if not all(_is_number(found[name]) for name in _NUMBERS):
-        raise ValueError("a number is missing")
-    if not all(found[name] is None or _is_number(found[name]) for name in _NUMBERS_IF_ANY):
-        raise ValueError("the ratio is no number")
-    found["log_ratios"] = tuple(content.get("log_ratios") or ())
+    if wrong := next((name for name, fits in _FIT.items() if not fits(found[name])), None):
+        raise ValueError(f"its {wrong} can't be that")
+    found["log_ratios"] = tuple(found["log_ratios"] or ())
     found["shape"] = tuple(found["shape"]) if found["shape"] else None
     return Point(**found)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def points_of(record: Record) -> Iterator[Point]:

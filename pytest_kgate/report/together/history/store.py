@@ -18,6 +18,7 @@ from pathlib import Path
 
 from pytest_kgate.errors import UsageError
 from pytest_kgate.report import format as text
+from pytest_kgate.report.together.history.point import SCHEMA
 from pytest_kgate.report.together.history.point import NewerVersion
 from pytest_kgate.report.together.history.point import Point
 from pytest_kgate.report.together.history.point import point_of
@@ -31,6 +32,9 @@ SUFFIX = ".jsonl"
 
 _AHEAD_SECONDS = 300.0
 """By which another machine's clock may be ahead of ours before that is said."""
+
+
+_LATEST = datetime.datetime(9999, 12, 30, tzinfo=datetime.timezone.utc).timestamp()
 
 
 @dataclass(frozen=True)
@@ -57,10 +61,15 @@ class Writer:
             if not is_directory(path):
                 with open(path, "ab"):
                     pass
+                if path.is_file() and not is_history(path.read_bytes()):
+                    raise UsageError(
+                        f"{path} exists and holds something else than a history; it was left as it is.",
+                        "Name another file, or a directory.",
+                    )
         except OSError as error:
             raise UsageError(
                 f"{path} can't be written: {error.strerror}.",
-                "Name a file or a directory of yours with --kgate-history.",
+                "Name a file or a directory of yours.",
             ) from error
 
     def add(self, points: Iterable[Point]) -> None:
@@ -82,6 +91,11 @@ class Writer:
         return (
             f"{self.path} could not be written ({self.trouble}): it lacks {text.counted(len(self._waiting), 'gate')}."
         )
+
+
+def is_history(content: bytes) -> bool:
+    """Whether this is nothing, has a line of a history, or is what a killed writer left of its first one."""
+    return SCHEMA.encode() in content or f'{{"schema":"{SCHEMA}"'.encode().startswith(content.strip())
 
 
 def append(path: Path, lines: bytes) -> None:
@@ -110,17 +124,26 @@ def _own_file(path: Path) -> Path:
 
 
 def read(path: Path) -> History:
-    """A file, or all files of a directory. Raises `UsageError` where there is none that can be read."""
+    """A file, or all files of a directory. Raises `UsageError` where there is none that can be read, or it is none."""
     files = sorted(path.glob(f"*{SUFFIX}")) if path.is_dir() else [path]
-    contents = {}
+    contents, others = {}, []
     for file in files:
         try:
-            contents[str(file)] = file.read_bytes()
+            content = file.read_bytes()
         except OSError as error:
             raise UsageError(
                 f"{file} can't be read: {error.strerror}.", "`pytest -m perf --kgate-history PATH` writes a history."
             ) from error
-    return history_of(contents)
+        if is_history(content):
+            contents[str(file)] = content
+        elif path.is_dir():
+            others.append(f"{file} holds something else than a history, and was left out.")
+        else:
+            raise UsageError(
+                f"{file} holds something else than a history.", "`pytest -m perf --kgate-history PATH` writes one."
+            )
+    found = history_of(contents)
+    return History(found.points, [*others, *found.said])
 
 
 def history_of(contents: dict[str, bytes]) -> History:
@@ -128,7 +151,7 @@ def history_of(contents: dict[str, bytes]) -> History:
     found: dict[tuple[str, int | None], Point] = {}
     said, newer = [], 0
     for name, content in contents.items():
-        lines = content.split(b"\n")
+        lines, damaged = content.split(b"\n"), []
         for place, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
@@ -138,12 +161,14 @@ def history_of(contents: dict[str, bytes]) -> History:
             except NewerVersion:
                 newer += 1
             except (ValueError, TypeError, RecursionError):
-                last = place == len(lines)
-                said.append(
-                    f"{name} ends in the middle of a line: the gate that was being written is lost."
-                    if last
-                    else f"Line {place} of {name} is damaged, and was left out."
-                )
+                damaged.append(place)
+        if damaged and damaged[-1] == len(lines):
+            damaged.pop()
+            said.append(f"{name} ends in the middle of a line: the gate that was being written is lost.")
+        if damaged:
+            more = f" and {text.counted(len(damaged) - 1, 'line')} behind it" if len(damaged) > 1 else ""
+            are = "were" if more else "was"
+            said.append(f"Line {damaged[0]}{more} of {name} {'are' if more else 'is'} damaged, and {are} left out.")
     if newer:
         count = text.counted(newer, "line")
         said.append(f"{count} of a newer version of pytest-kgate {'was' if newer == 1 else 'were'} left out: upgrade.")
@@ -158,9 +183,13 @@ def history_of(contents: dict[str, bytes]) -> History:
 
 
 def time_of(started: str) -> float:
-    """Seconds since 1970; a time without a zone is taken as UTC, and what is no time as the beginning."""
+    """Seconds since 1970; a time without a zone is taken as UTC, and what is no time as the beginning.
+
+    What is before that, or in the last days of the calendar, which some zones don't have, is moved to where it ends.
+    """
     try:
         found = datetime.datetime.fromisoformat(started.replace("Z", "+00:00"))
     except ValueError:
         return 0.0
-    return (found if found.tzinfo else found.replace(tzinfo=datetime.timezone.utc)).timestamp()
+    seconds = (found if found.tzinfo else found.replace(tzinfo=datetime.timezone.utc)).timestamp()
+    return min(max(seconds, 0.0), _LATEST)

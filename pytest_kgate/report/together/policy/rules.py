@@ -63,9 +63,8 @@ def _last_runs(records: Sequence[Record]) -> Sequence[Record]:
 
 def _run(record: Record) -> object:
     """What the tries of one call have in common, and calls of other sessions have not."""
-    gpu = record["environment"].get("gpu")
-    uuid = gpu.get("uuid") if isinstance(gpu, dict) else None
-    return record["test"], record["call"], record["seeds"]["session"], str(uuid)
+    gpu = record["environment"].get("gpu") or {}
+    return record["test"], record["call"], record["seeds"]["session"], str(gpu.get("uuid"))
 
 
 def _finding(rule: Rule, demanded: str, readings: Sequence[Reading]) -> Finding:

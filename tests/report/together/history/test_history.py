@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from histories import point
@@ -107,6 +109,53 @@ def test_lines_of_newer_versions_and_of_clocks_ahead_are_told_of(tmp_path: Path)
         "1 line of a newer version of pytest-kgate was left out: upgrade.",
         "1 gate by a clock that is ahead of this one: their order may be wrong.",
     ]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"ratio": 0.0},
+        {"ratio": -1.0},
+        {"candidate_seconds": 0.0},
+        {"quantile": 2.0},
+        {"call": "first"},
+        {"commit": 7},
+        {"uuid": ["GPU-1"]},
+        {"log_ratios": ["a"]},
+        {"gate": 10**400},
+    ],
+    ids=str,
+)
+def test_line_that_could_not_be_drawn_is_left_out_whoever_pushed_it(tmp_path: Path, changes: dict[str, Any]) -> None:
+    odd = json.dumps({**json.loads(point(1).line()), **changes}) + "\n"
+    nan = point(2).line().replace('"bound":0.95', '"bound":NaN')
+    path = tmp_path / "history.jsonl"
+    path.write_text(point(3).line() + odd + nan)
+    history = read(path)
+    assert [one.started for one in history.points] == [point(3).started]
+    assert history.said == [f"Line 2 and 1 line behind it of {path} are damaged, and were left out."]
+
+
+def test_times_at_the_ends_of_the_calendar_are_drawn() -> None:
+    for started in ("0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"):
+        (series,) = series_of([dataclasses.replace(point(1), started=started)])
+        assert any("1 gate, " in line for line in chart(series, 80))
+
+
+def test_file_that_holds_something_else_is_neither_appended_to_nor_read(tmp_path: Path) -> None:
+    path = tmp_path / "test_mine.py"
+    path.write_text("def test_it(): ...\n")
+    for use in (Writer, read):
+        with pytest.raises(UsageError, match="something else than a history"):
+            use(path)
+    assert path.read_text() == "def test_it(): ...\n"
+    torn = tmp_path / "torn.jsonl"
+    torn.write_bytes(point(1).line().encode()[:20])
+    Writer(torn).add([point(2)])
+    (tmp_path / "other.jsonl").write_text("{}\n")
+    history = read(tmp_path)
+    assert len(history.points) == 1
+    assert "other.jsonl holds something else than a history, and was left out." in history.said[0]
 
 
 def test_each_session_has_a_file_of_its_own_in_a_directory(tmp_path: Path) -> None:

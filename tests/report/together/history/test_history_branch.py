@@ -60,6 +60,19 @@ def test_pushes_of_two_machines_add_up_and_nothing_of_theirs_is_touched(
     assert git(hub, "merge-base", "--all", "main", "kgate-history", check=False) == ""  # an orphan
 
 
+def test_branch_that_others_work_on_is_left_as_it_is(clones: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = clones[0].parent / "hub.git"
+    before = git(hub, "for-each-ref")
+    monkeypatch.chdir(clones[0])
+    for move in (branch.push, branch.pull):
+        with pytest.raises(KgateError, match="main of origin is no history: it holds file"):
+            move(Path("history.jsonl"), "origin", "main")
+    for name in ("", "a b", "../main", "HEAD", "refs/heads/main"):
+        with pytest.raises(KgateError, match="is no name of a branch"):
+            branch.push(Path("history.jsonl"), "origin", name)
+    assert git(hub, "for-each-ref") == before
+
+
 def test_push_that_another_one_came_before_is_made_again(clones: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = clones
     made = branch._commit
