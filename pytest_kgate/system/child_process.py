@@ -1,14 +1,18 @@
-"""Child processes: their environment, how they end with their parent, how a group is signalled, what was said last."""
+"""Child processes: their environment, how they end with their parent or by a timer, and what they said last."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
 import os
+import select
 import signal
+import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
@@ -114,6 +118,74 @@ def signal_all(child: Leader, number: signal.Signals) -> None:
     """Send a signal to a child that leads a group, and to all processes of that group."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, number)
+
+
+def run_limited(
+    command: Sequence[str],
+    *,
+    folder: str | os.PathLike[str],
+    environment: Mapping[str, str],
+    pipe: int,
+    output: IO[str],
+    ends: Sequence[tuple[float, signal.Signals]],
+    told: signal.Signals,
+    grace_seconds: float,
+    started: Callable[[subprocess.Popen[bytes]], None] | None = None,
+) -> tuple[int, bool]:
+    """Run a command in a session of its own; returns its exit status, and whether it was ended by a timer.
+
+    `ends` are the timers: after so many seconds, that signal to its group. `pipe` is inherited. The command does not
+    outlive the wait: whatever ends that, Ctrl-C too, sends it `told`, and SIGKILL after `grace_seconds`. What it has
+    started (compilers, servers) ends with it. `started` is told of it as soon as it runs.
+    """
+    too_long = threading.Event()
+    with subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        pass_fds=(pipe,),
+        start_new_session=True,
+    ) as child:
+
+        def end(number: signal.Signals) -> None:
+            too_long.set()
+            signal_all(child, number)
+
+        # Not wait(limit), which wakes up twenty times a second beside whatever is timed.
+        timers = [threading.Timer(seconds, end, (number,)) for seconds, number in ends]
+        for timer in timers:
+            timer.daemon = True
+            timer.start()
+        try:
+            if started is not None:
+                started(child)
+            status = _wait(child)
+        finally:
+            for timer in timers:
+                timer.cancel()
+            if child.poll() is None:
+                signal_all(child, told)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    child.wait(grace_seconds)
+            signal_all(child, signal.SIGKILL)
+    return status, too_long.is_set()
+
+
+def _wait(child: subprocess.Popen[bytes]) -> int:
+    """The exit status. Wakes up once a second, so that Ctrl-C is heard that came just before the wait."""
+    with contextlib.suppress(OSError, AttributeError):  # of systems that have no file for a process
+        ended = os.pidfd_open(child.pid)
+        try:
+            watch = select.poll()
+            watch.register(ended, select.POLLIN)
+            while not watch.poll(1000):
+                pass
+        finally:
+            os.close(ended)
+    return child.wait()
 
 
 def last_lines(output: IO[str]) -> list[str]:

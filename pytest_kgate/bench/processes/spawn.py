@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shlex
 import signal
-import subprocess
 import sys
 import tempfile
-import threading
-from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import replace
 from pathlib import Path
-from typing import IO
 from typing import TYPE_CHECKING
 
 from pytest_kgate.bench.processes.task import Task
@@ -23,7 +18,7 @@ from pytest_kgate.bench.processes.variable import VARIABLE
 from pytest_kgate.errors import KgateError
 from pytest_kgate.system.child_process import last_lines
 from pytest_kgate.system.child_process import parent_pipe
-from pytest_kgate.system.child_process import signal_all
+from pytest_kgate.system.child_process import run_limited
 
 if TYPE_CHECKING:
     import pytest
@@ -69,7 +64,16 @@ class Launcher:
                 # pytest empties --basetemp when it starts: a session's own must not be shared.
                 command = [sys.executable, "-m", "pytest", *self.arguments, f"--basetemp={folder / 'tmp'}"]
                 environment = {**os.environ, VARIABLE: str(folder / "task.json")}
-                timed_out, status = _run(command, self.folder, environment, pipe, output, limit_seconds)
+                status, timed_out = run_limited(
+                    command,
+                    folder=self.folder,
+                    environment=environment,
+                    pipe=pipe,
+                    output=output,
+                    ends=((limit_seconds, signal.SIGKILL),),
+                    told=signal.SIGINT,
+                    grace_seconds=_GRACE_SECONDS,
+                )
                 said = last_lines(output)
             found = json.loads(answer.read_text(encoding="utf-8")) if answer.exists() else {}
         if "record" in found:
@@ -78,51 +82,6 @@ class Launcher:
         if "error" in found:
             raise ProcessFailed(f"Process {task.process} of {task.of} could not measure.", found["error"])
         raise _explained(task, limit_seconds if timed_out else None, status, said)
-
-
-def _run(
-    command: list[str],
-    folder: Path,
-    environment: Mapping[str, str],
-    pipe: int,
-    output: IO[str],
-    limit: float,
-) -> tuple[bool, int]:
-    """Run the command; returns whether it was ended at the limit, and its exit status.
-
-    The process does not outlive the wait: whatever ends that, Ctrl-C too, ends the process.
-    """
-    timed_out = threading.Event()
-    # A session of its own, so that what it starts (compilers, servers) can be ended with it.
-    with subprocess.Popen(
-        command,
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=subprocess.STDOUT,
-        pass_fds=(pipe,),
-        start_new_session=True,
-    ) as child:
-
-        def end() -> None:
-            timed_out.set()
-            signal_all(child, signal.SIGKILL)
-
-        # Not wait(limit), which wakes up twenty times a second beside whatever is timed.
-        alarm = threading.Timer(limit, end)
-        alarm.daemon = True
-        alarm.start()
-        try:
-            status = child.wait()
-        finally:
-            alarm.cancel()
-            if child.poll() is None:
-                signal_all(child, signal.SIGINT)
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    child.wait(_GRACE_SECONDS)
-                signal_all(child, signal.SIGKILL)
-    return timed_out.is_set(), status
 
 
 def _explained(task: Task, limit_seconds: float | None, status: int, said: list[str]) -> ProcessFailed:

@@ -8,17 +8,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO
 from typing import Any
 
 from pytest_kgate.search.running.child.order import FILES
@@ -27,7 +24,7 @@ from pytest_kgate.search.running.child.order import Order
 from pytest_kgate.system.child_process import ENDS_WITH
 from pytest_kgate.system.child_process import last_lines
 from pytest_kgate.system.child_process import parent_pipe
-from pytest_kgate.system.child_process import signal_all
+from pytest_kgate.system.child_process import run_limited
 
 GRACE_SECONDS = 20.0
 """Time for the child to end what it has started, once its own limit is over or it was told to end."""
@@ -77,73 +74,23 @@ def _once(order: Order, started: Started | None) -> Answered:
         command += [f"--time-limit={order.limit_seconds:g}", f"--json={result}"]
         with parent_pipe() as pipe, (folder / "output").open("w+", encoding="utf-8", errors="replace") as output:
             environment = {**os.environ, **dict(order.environment), ENDS_WITH: str(pipe)}
-            status, killed = _run(command, order, environment, pipe, output, started)
+            latest = 2 * order.limit_seconds + GRACE_SECONDS  # it ends by itself; this is for one that does not
+            status, killed = run_limited(
+                command,
+                folder=order.folder,
+                environment=environment,
+                pipe=pipe,
+                output=output,
+                ends=((latest, signal.SIGTERM), (latest + GRACE_SECONDS, signal.SIGKILL)),
+                told=signal.SIGTERM,  # by which it ends what it has started
+                grace_seconds=GRACE_SECONDS,
+                started=started,
+            )
             said = " ".join(last_lines(output))
         if not killed:  # else its answer says that it was told to end, which is none on the candidate
             with contextlib.suppress(OSError, ValueError):
                 return Answered(json.loads(result.read_text(encoding="utf-8")))
         return Answered(None, _why(status, killed, said), killed=killed)
-
-
-def _run(
-    command: list[str],
-    order: Order,
-    environment: Mapping[str, str],
-    pipe: int,
-    output: IO[str],
-    started: Started | None,
-) -> tuple[int, bool]:
-    """The exit status, and whether the child was ended since it took too long; its group has ended then, too."""
-    too_long = threading.Event()
-    with subprocess.Popen(
-        command,
-        cwd=order.folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=subprocess.STDOUT,
-        pass_fds=(pipe,),
-        start_new_session=True,
-    ) as child:
-
-        def end() -> None:
-            too_long.set()
-            signal_all(child, signal.SIGTERM)  # by which it ends what it has started
-
-        # It ends by itself at the limit; this is for one that does not. Not wait(limit), which wakes up twenty times a
-        # second beside whatever is timed.
-        alarm = threading.Timer(2 * order.limit_seconds + GRACE_SECONDS, end)
-        kill = threading.Timer(2 * order.limit_seconds + 2 * GRACE_SECONDS, signal_all, (child, signal.SIGKILL))
-        for timer in (alarm, kill):
-            timer.daemon = True
-            timer.start()
-        try:
-            if started is not None:
-                started(child)
-            status = _wait(child)
-        finally:
-            for timer in (alarm, kill):
-                timer.cancel()
-            if child.poll() is None:
-                signal_all(child, signal.SIGTERM)
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    child.wait(GRACE_SECONDS)
-            signal_all(child, signal.SIGKILL)
-    return status, too_long.is_set()
-
-
-def _wait(child: subprocess.Popen[bytes]) -> int:
-    """The exit status. Wakes up once a second, so that Ctrl-C is heard that came just before the wait."""
-    with contextlib.suppress(OSError):  # of systems that have no file for a process
-        ended = os.pidfd_open(child.pid)
-        try:
-            watch = select.poll()
-            watch.register(ended, select.POLLIN)
-            while not watch.poll(1000):
-                pass
-        finally:
-            os.close(ended)
-    return child.wait()
 
 
 def _why(status: int, killed: bool, said: str) -> str:
