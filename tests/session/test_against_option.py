@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,11 @@ def test_kernel(kbench, kernels, sdpa_oracle):
 @pytest.mark.regression(margin=0.3)
 def test_margin(kbench, kernels, sdpa_oracle):
     kbench(kernels("kernel.cpp"), sdpa_oracle(Shape(1, 2, 1, 16), dtype="float32"), weak="allow")
+
+@pytest.mark.regression
+def test_wrapped(kbench, kernels, sdpa_oracle):
+    kernel = kernels("kernel.cpp")
+    kbench(lambda q, k, v: kernel(q, k, v), sdpa_oracle(Shape(1, 2, 1, 16), dtype="float32"), weak="allow")
 """
 LOCAL = ["-p", "no:cacheprovider", "--kgate-json=records.json"]
 
@@ -73,7 +79,8 @@ def repository(pytester: pytest.Pytester, build_cache: Path, monkeypatch: pytest
     commit(folder, factor__h="#error not now\n")
     git(folder, "tag", "broken")
     header = (csrc_directory() / "sdpa.h").read_text()
-    header = header.replace("#define KGATE_SDPA_VERSION 2", "#define KGATE_SDPA_VERSION 99")
+    header, found = re.subn(r"(#define KGATE_SDPA_VERSION) \d+", r"\1 99", header)
+    assert found == 1
     commit(folder, factor__h="#define FACTOR 1.0f\n", sdpa__h=header)
     git(folder, "tag", "newer")
     git(folder, "rm", "-q", "sdpa.h")
@@ -105,7 +112,7 @@ def test_kernel_is_raced_against_its_own_build_of_then(pytester, repository):
 def test_slower_than_then_fails_and_one_build_is_no_race(pytester, repository):
     pytester.makeconftest(fake_device(1.1, 0.01))
     (repository / "factor.h").write_text("#define FACTOR 1.f\n")
-    result, records = judged(pytester, "--kgate-against=right")
+    result, records = judged(pytester, "--kgate-against=right", "-k", "kernel or margin")
     result.assert_outcomes(failed=1, passed=1)  # a margin of 30 % holds
     assert [one["verdict"] for one in records] == ["FAIL", "FAIL", "PASS", "PASS"]
     result.stdout.fnmatch_lines(["*2 of 2 kbench calls have failed*"])
@@ -133,20 +140,25 @@ def test_what_is_wrong_with_the_old_kernel_is_said_of_it_and_fails_nothing(pytes
     assert git(repository, "rev-parse", revision)[:9] in records[1]["reason"]
 
 
+def test_kernel_within_a_function_of_the_test_is_built_of_its_source_of_then(pytester, repository):
+    result, records = judged(pytester, "--kgate-against=wrong", "-k", "wrapped")
+    result.assert_outcomes(passed=1, warnings=1)
+    assert "is not right itself" in records[1]["reason"]
+
+
 def test_misuse_is_a_sentence_before_anything_is_raced(pytester, repository):
     (repository / "test_it.py").write_text(
-        TESTS
+        "import torch\n"
+        + TESTS
         + """
 def test_python(kbench, sdpa_oracle):
-    kbench(lambda q, k, v: v + 0, sdpa_oracle(Shape(1, 2, 1, 16), dtype="float32"), against="right")
+    kbench(torch.add, sdpa_oracle(Shape(1, 2, 1, 16), dtype="float32"), against="right")
 
 def test_plain(kbench, sdpa_oracle):
-    kbench(lambda q, k, v: v + 0, sdpa_oracle(Shape(1, 2, 1, 16), dtype="float32"), weak="allow")
+    kbench(torch.nn.functional.scaled_dot_product_attention, sdpa_oracle(Shape(1, 2, 1, 16)), weak="allow")
 """
     )
-    result = pytester.runpytest_inprocess(*LOCAL, "--kgate-against=nowhere")
+    result = pytester.runpytest_inprocess(*LOCAL, "--kgate-against=nowhere", "-k", "not wrapped")
     result.assert_outcomes(failed=3, passed=1)
-    result.stdout.fnmatch_lines(["*'nowhere' means no commit in*", "*no functions of Python*"])
+    result.stdout.fnmatch_lines(["*'nowhere' means no commit in*", "*nor a function of a Python file*"])
     assert len(load(repository / "records.json")) == 1
-    result = pytester.runpytest_inprocess(*LOCAL, "--kgate-against=right", "--kgate-isolate")
-    assert "cannot go with isolate" in "".join(result.errlines)

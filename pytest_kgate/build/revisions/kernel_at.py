@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_kgate.build import vendor_libraries
 from pytest_kgate.build.compiler import ninja
+from pytest_kgate.build.compiler.ninja import BuildResult
 from pytest_kgate.build.compiler.recipe import recipe
 from pytest_kgate.build.kernel import Kernel
 from pytest_kgate.build.registry import Source
@@ -16,26 +18,24 @@ from pytest_kgate.build.registry import described
 from pytest_kgate.build.registry import parse_implementations
 from pytest_kgate.build.revisions.closure import files_of
 from pytest_kgate.build.revisions.taken import taken
+from pytest_kgate.build.revisions.then import Then
 from pytest_kgate.build.revisions.tree import Tree
-from pytest_kgate.build.revisions.tree import tree_at
 from pytest_kgate.errors import RevisionError
 from pytest_kgate.system.provenance import git
 
 
 @dataclass(frozen=True)
-class KernelAt:
-    """The build of a kernel's source at another revision."""
+class Built:
+    """A kernel whose library is not opened in this process."""
 
-    kernel: Kernel
-
-    is_same: bool
-    """Whether it is the very build that the new kernel has: of the same text, with the same flags."""
-
-    lacking: tuple[str, ...]
-    """Knobs that were chosen for the new kernel, and that the old source does not have."""
+    implementation: str | None
+    source: Path
+    device_kind: str
+    knobs: Mapping[str, int]
+    build: BuildResult
 
 
-def kernel_at(kernel: Kernel, tree: Tree) -> KernelAt:
+def kernel_at(kernel: Kernel | Built, tree: Tree) -> Then:
     """Build and load what the source of `kernel` was in a commit of its repository.
 
     It has the flags and the defaults of knobs of its own text; knobs that were chosen for the new kernel are chosen
@@ -51,19 +51,19 @@ def kernel_at(kernel: Kernel, tree: Tree) -> KernelAt:
     source = described(Source(name, kernel.implementation, folder / path, kernel.device_kind, ()), headers)
     known = {knob.name for knob in source.knobs}
     knobs = {knob: value for knob, value in kernel.knobs.items() if knob in known}
+    lacking = tuple(sorted(kernel.knobs.keys() - known))
     debug = "-DKGATE_DEBUG" in kernel.build.flags
     arch = kernel.build.arch if kernel.device_kind == "cuda" else None
     how = recipe(source, knobs, arch=arch, debug=debug, include=headers)
+    title = f"{how.title} at {tree.title}"
     vendor_libraries.need(source.libraries, source.name)
     build = ninja.build(how)
-    old = Kernel(source, knobs, f"{how.title} at {tree.title}", build)
-    same = build.path == kernel.build.path
-    return KernelAt(old, same, tuple(sorted(kernel.knobs.keys() - known)))
-
-
-def tree_of(kernel: Kernel, revision: str) -> Tree:
-    """The commit of a revision in the repository of a kernel's source; raises as `tree_at` does."""
-    return tree_at(kernel.source.parent, revision)
+    if build.path == kernel.build.path:
+        return Then(None, title, build.source_hash, is_same=True, lacking=lacking)
+    missing = f"the source at {tree.title} has no knob {', '.join(lacking)}: it is built without"
+    notes = (missing,) if lacking else ()
+    old = Kernel(source, knobs, title, build)
+    return Then(old, title, build.source_hash, is_same=False, lacking=lacking, notes=notes)
 
 
 def _csrc_of(tree: Tree) -> str | None:
@@ -73,7 +73,7 @@ def _csrc_of(tree: Tree) -> str | None:
     return path if path is not None and tree.has(f"{path}/sdpa.h") else None
 
 
-def _path_of(kernel: Kernel, tree: Tree, csrc: str | None) -> str:
+def _path_of(kernel: Kernel | Built, tree: Tree, csrc: str | None) -> str:
     """Where the commit has the kernel's source: of a shipped one, where its own list of implementations says."""
     if kernel.implementation is not None and csrc is not None:
         listed = parse_implementations(tree.text(f"{csrc}/impl_selector.h")).get(kernel.implementation)

@@ -33,6 +33,11 @@ class Tree:
     """Of each file, submodule and symbolic link, by its path."""
 
     @property
+    def files(self) -> tuple[str, ...]:
+        """The paths of all files, in their order; submodules and links have none."""
+        return tuple(sorted(path for path, mode in self.modes.items() if mode not in (_SUBMODULE, _LINK)))
+
+    @property
     def title(self) -> str:
         """`1a2b3c4d5 (origin/main)`; the hash alone where the user named it by that."""
         short = self.commit[:9]

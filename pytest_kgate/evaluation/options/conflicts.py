@@ -36,12 +36,6 @@ def check_conflicts(options: Options) -> None:
             f"{options.named(same[1])} cannot go with {options.named(same[0])}: one would take the place of the other.",
             "Name two files.",
         )
-    if options.against is not None and options.isolate:
-        raise UsageError(
-            f"{options.named('against')} cannot go with {options.named('isolate')}: the build of the other revision is "
-            "loaded in this process, beside the candidate.",
-            "Use one of them.",
-        )
     if options.grid_budget is not None and options.processes > 1:
         raise UsageError(
             f"{options.named('grid_budget')} cannot go with {options.named('processes')}: each process has the whole "

@@ -43,7 +43,7 @@ class Kept:
     )
     against: str | None = option(
         None,
-        "Race each kernel that is built from a file of a git repository against its own build at this revision, too, "
+        "Race each candidate that is in a file of a git repository against what it was at this revision, too, "
         "behind the call's own gates: it may not be slower by more than the `regression` marker's margin (1 %).",
         parse=parse.revision,
         allowed="a revision of git, such as origin/main",

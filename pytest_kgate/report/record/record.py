@@ -212,7 +212,7 @@ class Record(TypedDict):
     asked: NotRequired[AskedFacts]
     """How it was asked for."""
     against: NotRequired[AgainstFacts]
-    """Where the candidate was to be raced against its own build at another revision; missing in all other records."""
+    """Where the candidate was to be raced against what it was at another revision; missing in all other records."""
     sources: NotRequired[dict[str, Annotated[str, "pattern ^[0-9a-f]{32}$"]]]
     """Of the test's file, and of the candidate's or its kernel's where it is known: BLAKE2b of the content, by the path
     from the root of their git repository. Missing where there is none."""

@@ -175,7 +175,7 @@ MARKERS: Mapping[str, Marker] = MappingProxyType(
             Marker(
                 regression,
                 _plain_signature(regression),
-                "how much slower the candidate may be than its own build at the revision of --kgate-against: 0.01 is "
+                "how much slower the candidate may be than it was at the revision of --kgate-against: 0.01 is "
                 "1 %, the default. Without such a revision nothing is raced for it",
             ),
             Marker(

@@ -1,4 +1,4 @@
-"""One step of a bisection: the test's kernels, as they lie on disk, raced against their builds at one commit."""
+"""One step of a bisection: the test's candidates, as they lie on disk, raced against what they were at one commit."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def step(test: str, commit: str, arguments: Sequence[str], judged: Callable[[Ask
         if not raced:
             said = ended.stuck or ended.damaged or ended.said.strip() or "the session was ended at its limit"
             raise UsageError(
-                f"{test} raced no kernel against {commit[:9]}: {said}",
-                "Name one test that hands kbench a kernel built from a .cu or .cpp file, and that passes as it is.",
+                f"{test} raced no candidate against {commit[:9]}: {said}",
+                "Name one test that hands kbench a candidate from a file of this repository, and that passes as it is.",
             )
         found = told_by(raced)
         if found.answer != "unknown" or {record["verdict"] for record in raced} <= {"NOT MEASURED"}:

@@ -37,7 +37,7 @@ class AskedFacts(TypedDict):
 
 
 class AgainstFacts(TypedDict):
-    """The other build, which is the reference of this record."""
+    """What the candidate was at another revision, which is the reference of this record."""
 
     revision: str
     """As the user named it: `origin/main`."""
@@ -46,9 +46,9 @@ class AgainstFacts(TypedDict):
     margin: Annotated[float, "> 0", "< 1"]
     """How much slower the candidate may be, as a share: 0.01."""
     same: bool
-    """Whether it is the very build of the candidate, so that there was nothing to race."""
+    """Whether it is the very build of the candidate, or of the same files of Python: there was nothing to race."""
     source_hash: str | None
-    """Of the old source and its headers; null where there is no build of it."""
+    """Of the old source and its headers, or modules of Python; null where it can't be had."""
     lacking: list[str]
     """Knobs that were chosen for the candidate, and that the old source does not have."""
 
