@@ -21,6 +21,7 @@ from pytest_kgate.evaluation.verb.outcome import misuse
 from pytest_kgate.evaluation.verb.session import Asked
 from pytest_kgate.evaluation.verb.session import judged
 from pytest_kgate.report.record.values import plain
+from pytest_kgate.search.verbs.arguments import add_pytest
 from pytest_kgate.system import json_file
 from pytest_kgate.system.child_process import stop_with_parent
 
@@ -73,13 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", metavar="FILE", help="write the answer as JSON to FILE; - prints it, and nothing else"
     )
-    parser.add_argument(
-        "--pytest",
-        metavar="ARGUMENT",
-        action="append",
-        default=[],
-        help="for pytest, such as --pytest=--kgate-budget=3",
-    )
+    add_pytest(parser, "--kgate-budget=3")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""What several verbs of searches take: durations, a journal, the width of a table."""
+"""What several verbs take that have tests judged: durations, a journal, arguments for pytest, the width of a table."""
 
 from __future__ import annotations
 
@@ -43,6 +43,17 @@ def processes(text: str) -> int:
     if count(text) == 2:
         raise argparse.ArgumentTypeError("takes 1, or a whole number from 3, such as 5")
     return int(text)
+
+
+def add_pytest(parser: argparse.ArgumentParser, example: str = "--kgate-device=cuda:1") -> None:
+    """Arguments for pytest, as a list of them."""
+    parser.add_argument(
+        "--pytest",
+        metavar="ARGUMENT",
+        action="append",
+        default=[],
+        help=f"for pytest, such as --pytest={example}; once for each",
+    )
 
 
 def add_journal(parser: argparse.ArgumentParser) -> None:

@@ -109,7 +109,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="BYTES",
         help="of a thread that a candidate may have; default: none",
     )
-    parser.add_argument("--pytest", metavar="ARGUMENT", action="append", default=[], help="for pytest, each one")
+    arguments.add_pytest(parser)
     arguments.add_width(parser)
     provided.add_arguments(parser)
 

@@ -13,6 +13,7 @@ from pytest_kgate.evaluation.verb.bisect.course import Answer
 from pytest_kgate.evaluation.verb.bisect.course import suspects
 from pytest_kgate.evaluation.verb.bisect.step import step
 from pytest_kgate.evaluation.verb.session import judged
+from pytest_kgate.search.verbs.arguments import add_pytest
 from pytest_kgate.search.verbs.arguments import duration
 
 
@@ -35,13 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--budget", metavar="TIME", type=duration, default=duration("10m"), help="such as 90s or 1h; default: 10m"
     )
-    parser.add_argument(
-        "--pytest",
-        metavar="ARGUMENT",
-        action="append",
-        default=[],
-        help="for pytest, such as --pytest=--kgate-device=host",
-    )
+    add_pytest(parser, "--kgate-device=host")
 
 
 def run(options: argparse.Namespace) -> int:

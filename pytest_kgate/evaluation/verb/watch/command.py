@@ -26,6 +26,7 @@ from pytest_kgate.evaluation.verb.watch.line import named
 from pytest_kgate.evaluation.verb.watch.line import of_run
 from pytest_kgate.evaluation.verb.watch.modules_noted import ModulesNoted
 from pytest_kgate.report.text.render import usual_columns
+from pytest_kgate.search.verbs.arguments import add_pytest
 from pytest_kgate.system.pytorch import require_torch
 from pytest_kgate.validation.cheats import session_modules
 
@@ -53,13 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--time-limit", metavar="SECONDS", default=f"{_LIMIT_SECONDS:g}", help="of a run; default: %(default)s"
     )
-    parser.add_argument(
-        "--pytest",
-        metavar="ARGUMENT",
-        action="append",
-        default=[],
-        help="for pytest, such as --pytest=--kgate-budget=3",
-    )
+    add_pytest(parser, "--kgate-budget=3")
 
 
 def run(options: argparse.Namespace) -> int:
