@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from repositories import commit
@@ -128,6 +130,26 @@ def test_ends_that_make_no_sense_are_told(
     answers += [Step("fast", "faster"), Step("fast", "faster")]
     assert cli.main(["bisect", "test_it.py", "--good", "HEAD~2"]) == 2
     assert "The kernel was faster at" in capsys.readouterr().err
-    for good, said in (("nowhere", "means no commit"), ("HEAD", "is no earlier commit of HEAD")):
+    answers += [Step("fast", "faster"), Step("slow", "as slow")]
+
+    def interrupted(*_: object) -> Step:
+        if not answers:
+            raise KeyboardInterrupt
+        return answers.pop(0)
+
+    monkeypatch.setattr(command, "step", interrupted)
+    assert cli.main(["bisect", "test_it.py", "--good", "HEAD~2"]) == 130
+    assert "Interrupted.\nThe first slower commit is one of these 2, after 0 steps:" in capsys.readouterr().out
+    with monkeypatch.context() as later:
+        later.setattr(command, "time", SimpleNamespace(monotonic=itertools.count(0, 1000).__next__))
+        assert cli.main(["bisect", "test_it.py", "--good", "HEAD~2"]) == 1
+    assert "The budget is spent.\nNothing is known yet" in capsys.readouterr().out
+    git(tmp_path, "tag", "main", "HEAD~1")
+    git(tmp_path, "config", "log.showSignature", "true")
+    for good, said in (
+        ("nowhere", "means no commit"),
+        ("main", "means refs/heads/main and refs/tags/main"),
+        ("HEAD", "is no earlier commit of HEAD"),
+    ):
         assert cli.main(["bisect", "test_it.py", "--good", good]) == 2
         assert said in capsys.readouterr().err

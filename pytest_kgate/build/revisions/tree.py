@@ -75,9 +75,10 @@ def tree_at(folder: Path, revision: str) -> Tree:
     root = git.top(folder)
     if root is None:
         raise RevisionError(
-            f"{folder} is in no git repository, or git is not installed, so that there is no {revision} of it.",
+            f"{folder} is in no git repository, so that there is no {revision} of it: {git.complaint(folder)}.",
             "Race against another revision what is kept in git.",
         )
+    git.demand_one_meaning(root, revision)
     commit = git.commit_of(root, revision)
     if commit is None and git.is_shallow(root):
         raise UsageError(

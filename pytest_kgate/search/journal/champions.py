@@ -36,6 +36,9 @@ _VERSION = 1
 _TODO = "Take the version of your version control, or delete the file and search again."
 _LOCK_SECONDS = 60.0
 
+_MOST = 1e15
+"""Of a knob's value, and of a ratio."""
+
 
 @dataclass(frozen=True)
 class Champion:
@@ -155,7 +158,7 @@ def source_hash(source: str, folder: Path) -> str | None:
             path = registry.find_source(source if not Path(source).suffix else folder / source).path
             return cache.hash_sources(path, (registry.csrc_directory(),))
         return hashlib.sha256((folder / source).read_bytes()).hexdigest()
-    except (OSError, UsageError):
+    except (OSError, UsageError, ValueError):  # ValueError: of a name that no file can have
         return None
 
 
@@ -193,9 +196,11 @@ def _read(entry: Any, where: str) -> Champion:
         return entry[name]
 
     knobs, ratios = part("knobs", dict), part("ratios", dict)
-    wrong = [name for name, value in knobs.items() if not isinstance(value, int | float | str)]
+    wrong = [name for name, value in knobs.items() if not isinstance(value, str) and not _is_finite(value)]
     wrong += [name for name, three in ratios.items() if not _three_numbers(three)]
     wrong += [str(one) for one in part("shapes", list) if not isinstance(one, str)]
+    wrong += ["alpha"] if not _is_finite(part("alpha", (int, float))) or not 0 < entry["alpha"] < 1 else []
+    wrong += ["processes"] if part("processes", int) < 1 else []
     if wrong:
         raise UsageError(f"{where} has no value that makes sense for {wrong[0]}.", _TODO)
     return Champion(
@@ -209,4 +214,8 @@ def _read(entry: Any, where: str) -> Champion:
 
 
 def _three_numbers(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 3 and all(isinstance(one, int | float) for one in value)
+    return isinstance(value, list) and len(value) == 3 and all(_is_finite(one) and one > 0 for one in value)
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and abs(value) < _MOST  # of NaN and of what is no float, too

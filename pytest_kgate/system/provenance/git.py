@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from pytest_kgate.errors import UsageError
+
 _SECONDS = 60.0
 """After which git counts as hung."""
 
@@ -64,16 +66,20 @@ def commit_of(folder: Path, revision: str) -> str | None:
     return word(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
 
 
-def meanings(folder: Path, revision: str) -> list[str]:
-    """The branches and tags that a revision's name means, where they are different commits; else none.
+def demand_one_meaning(folder: Path, revision: str) -> None:
+    """Raises `UsageError` where a branch and a tag, say, have this name and are different commits.
 
-    Git takes the tag: who may push one named `origin/main` would be taken for that branch.
+    Git takes the tag: who may push one named `origin/main` would have it taken for that branch.
     """
     name = re.split(r"[~^@:]", revision, maxsplit=1)[0]
     could_be = [f"{place}{name}" for place in ("refs/", "refs/tags/", "refs/heads/", "refs/remotes/")]
     listed = word(folder, "for-each-ref", "--format=%(refname)", *could_be) if name else None
     found = [ref for ref in (listed or "").split() if ref in could_be]
-    return found if len({commit_of(folder, ref) for ref in found}) > 1 else []
+    if len({commit_of(folder, ref) for ref in found}) > 1:
+        raise UsageError(
+            f"{revision} means {' and '.join(found)} here, which are different commits.",
+            f"Write which one, {found[0]} say; whoever made the other may want it to be taken for that.",
+        )
 
 
 def is_shallow(folder: Path) -> bool:

@@ -70,11 +70,7 @@ def examined(options: argparse.Namespace) -> Examined:
     if base is None:
         here = "this shallow clone" if git.is_shallow(checkout.root) else "this repository"
         raise UsageError(f"There is no revision {options.base} in {here}.", "Fetch it, or name another.")
-    if several := git.meanings(checkout.root, options.base):
-        raise UsageError(
-            f"{options.base} means {' and '.join(several)} here, which are different commits.",
-            f"Write which one, --base {several[0]} say; whoever made the other may want it to be taken for that.",
-        )
+    git.demand_one_meaning(checkout.root, options.base)
     rules = _rules(checkout.root, base, options)
     signers = _of_base(checkout.root, base, options.signers, options.base, "signers")
     told, refused, contents = [f"base      {options.base}, {base[:12]}: its policy, and who may sign"], [], {}

@@ -121,6 +121,8 @@ def test_device_is_named_by_what_champions_depend_on() -> None:
         ('"STAGES": 2', '"STAGES": [2]', "champion 1 has no value that makes sense for STAGES"),
         ('"test": "tests', '"tset": "tests', "champion 1 has no test"),
         ('"processes": 5', '"processes": "5"', "champion 1 has '5' as its processes"),
+        ('"alpha": 0.0125', '"alpha": NaN', "no value that makes sense for alpha"),
+        ('"STAGES": 2', '"STAGES": Infinity', "no value that makes sense for STAGES"),
         ("0.88,", "", "no value that makes sense for 1x8x512x64"),
     ],
 )
@@ -134,6 +136,12 @@ def test_damaged_file_gives_a_sentence_and_stays_as_it_is(file: Path, old: str, 
     with pytest.raises(UsageError, match=said):
         record_champion(file, mine(file))
     assert file.read_text() == text
+
+
+def test_champion_of_a_source_that_no_file_can_be_is_not_used(file: Path) -> None:
+    for source in ("a\0b.cu", "x" * 5000 + ".cu", "."):
+        odd = mine(file, source=source)
+        assert champion_for([odd], TEST, [SHAPE], ["sm_90a"], file.parent).champion is None
 
 
 def test_two_champions_of_one_thing_are_refused(file: Path) -> None:

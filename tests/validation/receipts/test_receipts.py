@@ -233,7 +233,7 @@ def test_tag_named_like_the_base_is_not_taken_for_it(project: Project) -> None:
     git(project.root, "tag", "origin/main", "change")
     status, said = project.verify(path, base="origin/main~0")
     assert (status, "means refs/remotes/origin/main and refs/tags/origin/main here" in said) == (2, True)
-    assert "--base refs/remotes/origin/main say" in said
+    assert "Write which one, refs/remotes/origin/main say" in said
 
 
 def test_without_ssh_keygen_nothing_is_known_and_an_earlier_signature_stays(

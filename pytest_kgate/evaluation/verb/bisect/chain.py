@@ -31,23 +31,33 @@ def chain(folder: Path, good: str, bad: str) -> tuple[Commit, list[Commit]]:
     """
     if git.top(folder) is None:
         raise UsageError(
-            f"{folder} is in no git repository, or git is not installed.", "Bisect a test within a checkout."
+            f"{folder} is in no git repository: {git.complaint(folder)}.", "Bisect a test within a checkout."
         )
     known = {}
     for word in (good, bad):
+        git.demand_one_meaning(folder, word)
         commit = git.commit_of(folder, word)
         if commit is None:
             fetch = "`git fetch --unshallow` gets it." if git.is_shallow(folder) else "Name a branch, tag or commit."
             raise UsageError(f"The revision {word!r} means no commit in the repository of {folder}.", fetch)
         known[word] = commit
     listed = git.word(
-        folder, "log", "--first-parent", "--reverse", "--format=%H %s", f"{known[good]}..{known[bad]}", "--"
+        folder,
+        "log",
+        "--no-show-signature",  # which a setting of the user's may add to each commit
+        "--first-parent",
+        "--reverse",
+        "--format=%H %s",
+        f"{known[good]}..{known[bad]}",
+        "--",
     )
     before = git.run(folder, "merge-base", "--is-ancestor", known[good], known[bad])
     if not listed or before is None or before.returncode != 0:
+        cut = " This clone is shallow: `git fetch --unshallow` gets what is between." if git.is_shallow(folder) else ""
         raise UsageError(
-            f"{good} is no earlier commit of {bad}.", "--good is the faster revision, --bad a later one of its line."
+            f"{good} is no earlier commit of {bad}.",
+            f"--good is the faster revision, --bad a later one of its line.{cut}",
         )
     commits = [Commit(line[:40], line[41:]) for line in listed.splitlines()]
-    subject = git.word(folder, "log", "-1", "--format=%s", known[good], "--") or ""
+    subject = git.word(folder, "log", "--no-show-signature", "-1", "--format=%s", known[good], "--") or ""
     return Commit(known[good], subject), commits

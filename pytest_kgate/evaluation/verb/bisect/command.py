@@ -13,8 +13,12 @@ from pytest_kgate.evaluation.verb.bisect.course import Answer
 from pytest_kgate.evaluation.verb.bisect.course import suspects
 from pytest_kgate.evaluation.verb.bisect.step import step
 from pytest_kgate.evaluation.verb.session import judged
+from pytest_kgate.report import format as text
 from pytest_kgate.search.verbs.arguments import add_pytest
 from pytest_kgate.search.verbs.arguments import duration
+
+_INTERRUPTED = 130
+"""The exit status after Ctrl-C: what is known by then is printed."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,32 +51,43 @@ def run(options: argparse.Namespace) -> int:
     good, commits = chain(path if path.is_dir() else path.parent, options.good, options.bad)
     end = time.monotonic() + options.budget
     asked: list[Commit] = []
+    status = 1
 
     def ask(one: Commit) -> Answer | None:
+        nonlocal status
         if time.monotonic() > end:
             print("The budget is spent.", flush=True)
             return None
+        try:
+            found = step(options.test, one.commit, options.pytest, judged)
+        except KeyboardInterrupt:
+            print("Interrupted.", flush=True)
+            status = _INTERRUPTED
+            return None
         asked.append(one)
-        found = step(options.test, one.commit, options.pytest, judged)
         print(f"{one.title}: {found.told}", flush=True)
         return found.answer
 
     first = ask(good)
+    if first is None:
+        print(f"Nothing is known yet: {options.test} was not raced against {good.title}.")
+        return status
     if first != "fast":
         said = "is not slower now than at" if first == "slow" else "could not be raced to a decision against"
         print(f"{options.test} {said} {good.title}: there is nothing to find.")
-        return 1
-    if ask(commits[-1]) == "fast":
+        return status
+    last = ask(commits[-1])
+    if last == "fast":
         raise UsageError(
             f"The kernel was faster at {commits[-1].title} than it is now.",
             "What is on disk is what is raced: name in --bad a commit that has it, and commit what is not committed.",
         )
     ends = len(asked)
-    left = suspects(commits, ask)
+    left = commits if last is None else suspects(commits, ask)
     steps = len(asked) - ends
     if len(left) == 1:
-        print(f"The first slower commit, after {steps} steps: {left[0].title}")
-        return 0
-    print(f"The first slower commit is one of these {len(left)}, after {steps} steps:")
+        print(f"The first slower commit, after {text.counted(steps, 'step')}: {left[0].title}")
+        return status if status == _INTERRUPTED else 0
+    print(f"The first slower commit is one of these {len(left)}, after {text.counted(steps, 'step')}:")
     print("\n".join(f"  {one.title}" for one in left))
-    return 1
+    return status

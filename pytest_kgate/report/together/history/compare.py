@@ -44,6 +44,7 @@ def earlier(what: str, history: Path | None, folder: Path) -> list[Point]:
     found = list(read(history).points) if history.exists() else []
     if what == LAST:
         return found
+    git.demand_one_meaning(folder, what)
     commit = git.commit_of(folder, what)
     if commit is None:
         raise UsageError(f"--kgate-compare {what} is no file and no revision.", "Write last, a revision, or a file.")
