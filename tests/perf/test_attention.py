@@ -30,6 +30,7 @@ def test_host_kernel_beats_sdpa_on_the_cpu(kbench, sdpa_oracle, kernels, impl, s
         pytest.param("custom_v3", marks=pytest.mark.speedup(3.5)),
         pytest.param("wmma", marks=pytest.mark.speedup(1.25)),
         pytest.param("mma", marks=pytest.mark.speedup(0.95)),
+        pytest.param("hopper", marks=pytest.mark.speedup(0.95)),
         pytest.param("latency", marks=[pytest.mark.speedup(0.5), pytest.mark.speedup(1.0, quantile=0.9)]),
         pytest.param("cublas", marks=pytest.mark.speedup(1.6)),
         pytest.param("hybrid_qkt", marks=pytest.mark.speedup(1.55)),
@@ -53,6 +54,28 @@ def test_mma_beats_flash_attention(kbench, sdpa_oracle, kernels, shape):
 def test_mma_beats_the_fastest_sdpa_on_long_causal_sequences(kbench, sdpa_oracle, kernels):
     """Without a mask cuDNN is ahead there."""
     kbench(kernels("mma"), sdpa_oracle(Shape(2, 8, 2048, 64, causal=True)))
+
+
+@pytest.mark.allclose(2e-3)
+@pytest.mark.parametrize(
+    "shape",
+    [
+        pytest.param(Shape(2, 8, 2048, 64), marks=[pytest.mark.speedup(1.00), pytest.mark.speedup(1.00, quantile=0.9)]),
+        pytest.param(Shape(2, 8, 2048, 64, causal=True), marks=pytest.mark.speedup(0.75)),
+        pytest.param(
+            Shape(2, 8, 2048, 128), marks=[pytest.mark.speedup(0.95), pytest.mark.speedup(1.00, quantile=0.9)]
+        ),
+        pytest.param(
+            Shape(2, 8, 2048, 128, causal=True),
+            marks=[pytest.mark.speedup(0.70), pytest.mark.speedup(0.90, quantile=0.9)],
+        ),
+        pytest.param(Shape(4, 16, 4096, 128), marks=pytest.mark.speedup(0.95)),
+        pytest.param(Shape(4, 16, 4096, 128, causal=True), marks=pytest.mark.speedup(0.95)),
+    ],
+    ids=str,
+)
+def test_hopper_beats_the_fastest_sdpa_on_large_problems(kbench, sdpa_oracle, kernels, shape):
+    kbench(kernels("hopper"), sdpa_oracle(shape))
 
 
 @pytest.mark.parametrize(
