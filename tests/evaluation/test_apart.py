@@ -170,7 +170,7 @@ def test_records_without_a_trusted_race_keep_their_verdict(tmp_path, capsys) -> 
         ("gate cut.json", "holds the measurements of one arm"),
         ("gate one.json cut.json", "cut.json is not JSON, or is cut off"),
         ("gate torn.json", "torn.json has no records, and is cut off."),
-        ("measure --impl nope --device host", "There is no implementation 'nope'.\n"),
+        ("measure --impl nope --device host", "There is no implementation 'nope'."),
         ("measure --impl wmma --device cuda:99", "with --device "),
         ("gate one.json one.json --alpha 2", "--alpha cannot be 2"),
         ("gate one.json one.json --speedup 0", "--speedup cannot be 0"),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from pytest_kgate.errors import UsageError
+from pytest_kgate.report.record.values import parsed
 from pytest_kgate.search.journal.events import SCHEMA
 from pytest_kgate.search.journal.events import VERSION
 
@@ -105,8 +106,8 @@ def _parsed(path: Path, content: bytes) -> tuple[list[Event], int]:
         try:
             if not line.endswith(b"\n"):
                 raise ValueError("no end of line")
-            event = json.loads(line)
-            if not isinstance(event, dict) or "event" not in event:
+            event = parsed(line.decode())
+            if not isinstance(event, dict) or not isinstance(event.get("event"), str):
                 raise ValueError("no event")
         except (ValueError, RecursionError) as error:
             if number < len(lines):
@@ -125,7 +126,7 @@ def _parsed(path: Path, content: bytes) -> tuple[list[Event], int]:
 
 
 def _check_version(path: Path, first: dict[str, Any] | Event) -> None:
-    if first.get("schema") != SCHEMA:
+    if first.get("schema") != SCHEMA or first.get("event") != "search":
         raise UsageError(f"{path} holds no search.", "Name a file that `kgate search` wrote.")
     if first.get("version") != VERSION:
         raise UsageError(

@@ -15,6 +15,7 @@ from pytest_kgate.errors import UsageError
 from pytest_kgate.search.journal.events import Event
 from pytest_kgate.search.journal.events import confirmation_of
 from pytest_kgate.search.journal.events import trial_of
+from pytest_kgate.search.journal.forms import demand_form
 from pytest_kgate.search.journal.scope import Scope
 from pytest_kgate.search.policy.objective import over_races
 from pytest_kgate.search.policy.trial import Confirmation
@@ -79,6 +80,7 @@ class History:
         """Take one more event in; those of later versions are passed over."""
         take = _TAKEN_BY.get(event["event"])
         if take is not None:
+            demand_form(event)
             take(self, event)
 
     def finished(self, key: Key) -> list[Trial] | None:

@@ -188,6 +188,8 @@ def test_what_is_no_journal_of_this_search_is_refused_and_stays_as_it_was(tmp_pa
         ('{"event": "x"}\n', "holds no search"),
         (whole + "\n" + whole, "Line 2 of"),
         (later, "version 2"),
+        (whole.replace('"event": "search"', '"event": "x"'), "holds no search"),
+        (whole.replace('"seed": 1', '"seed": NaN') + whole, "Line 1 of"),
     ):
         path.write_text(text)
         with pytest.raises(UsageError, match=message):
@@ -209,6 +211,10 @@ def test_what_is_no_journal_of_this_search_is_refused_and_stays_as_it_was(tmp_pa
         ("outcome", {"trials": [{"knobs": [1], "state": "raced"}]}),
         ("outcome", {"trials": [{"knobs": {}, "state": "great"}]}),
         ("outcome", {"trials": [{"knobs": {}, "state": "raced", "objective": ["fast", 1, 2, 3]}]}),
+        ("outcome", {"trials": [{"knobs": {}, "state": "raced", "seconds": {"build": "long"}}]}),
+        ("outcome", {"trials": [{"knobs": {}, "state": "raced", "resources": None, "reason": 5}]}),
+        ("search", {"options": "none"}),
+        ("search", {"space": {"facts": 3}}),
         ("alpha spent", {"alpha": "little"}),
         ("alpha spent", {"alpha": -1}),
     ],

@@ -137,7 +137,7 @@ def test_secrets_seeds_and_folders_stay_here(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("SOME_API_KEY", "planted-key-1")
     monkeypatch.setenv("DB_PASSWORD", "planted password-number-2")
     record = speed_record(f"{TEST}[1x8x512x64]")
-    record["seeds"] = {"book": 2, "session": "90125901259", "race": "42424242"}
+    record["seeds"] = {"book": 2, "session": f"{90125901259:032x}", "race": 42424242}
     record["environment"] |= {"hostname": "planted-host", "ci": {"token": "planted-token"}}
     record["warnings"] = ["planted-warning of seed 90125901259"]
     said = "is 0.5 under seed 42424242 in /home/somebody/private/mine.cu with planted-key-1 and password-number-2."
