@@ -1,7 +1,9 @@
 // One tile of query rows against all its keys, for one instruction set. host/host.cpp includes this file once for each,
 // inside a namespace of its own (so there is no include guard), with these macros defined:
-//   KGATE_LANES   floats in a vector           KGATE_PANEL  vectors of query rows that a product holds in registers
-//   KGATE_TARGET  attribute of every function  KGATE_HALF   0 convert fp16 with integer code, 1 by F16C, 2 by AVX-512F
+//   KGATE_LANES   floats in a vector; 16 is AVX-512, with DQ
+//   KGATE_PANEL   vectors of query rows that a product holds in registers
+//   KGATE_HALF    how fp16 is converted: 0 by integer code, 1 by F16C, 2 by AVX-512
+//   KGATE_TARGET  attribute of every function
 
 #include "host/vector.h"
 
@@ -10,21 +12,32 @@ constexpr int kRows = 4;  // keys (or columns of V) that a product holds in regi
 
 // ---- the exponential ----
 
-// 2^x for x <= 8 or so, relative error below 2e-7; 0 for x <= -127 (so for -inf), NaN for NaN. Adding 1.5 * 2^23 + 127
-// rounds x to an integer n and leaves n + 127, the exponent field of 2^n, in the low bits of the sum: a shift makes 2^n
-// of it (and 0 of n = -127). Multiplying, rather than adding exponents as integers, keeps a NaN a NaN.
+// 2^x for x <= 8 or so, relative error below 2e-7; 0 for -inf, and for x <= -127 at the latest, NaN for NaN.
 KGATE_FN Vec power_of_two(Vec x) {
+#if KGATE_LANES == 16
+    // x = n + f by VREDUCEPS and y * 2^n by VSCALEFPS. What would be subnormal is 0: products of it would be slow.
+    const Vec f = (Vec)_mm512_reduce_ps((__m512)x, 0);
+    const __mmask16 normal = _mm512_cmp_ps_mask((__m512)x, (__m512)splat(-126.0f), _CMP_NLE_UQ);
+#else
+    // Adding 1.5 * 2^23 + 127 rounds x to an integer n and leaves n + 127, the exponent field of 2^n, in the low bits
+    // of the sum: a shift makes 2^n of it (and 0 of n = -127). Multiplying, rather than adding exponents as integers,
+    // keeps a NaN a NaN.
     const Vec floor = splat(-127.0f);
-    x = x < floor ? floor : x;  // in this order, for a NaN to pass
+    x = floor > x ? floor : x;  // in this order, for a NaN to pass
     const Vec shifted = x + 12583039.0f;
     const Vec f = x - (shifted - 12583039.0f);
+#endif
     Vec y = f * kExp2[6] + kExp2[5];
     y = y * f + kExp2[4];
     y = y * f + kExp2[3];
     y = y * f + kExp2[2];
     y = y * f + kExp2[1];
     y = y * f + kExp2[0];
+#if KGATE_LANES == 16
+    return (Vec)_mm512_maskz_scalef_ps(normal, (__m512)y, (__m512)(x - f));
+#else
     return y * (Vec)((Int)shifted << 23);
+#endif
 }
 
 // ---- the two products, in registers: R rows times W vectors of query rows ----
@@ -98,10 +111,19 @@ KGATE_OUTLINE void softmax(float* s, int keys, int diagonal, float log2_scale, f
         store(at, lane < n - diagonal ? minus_inf : load(at));
     }
     Vec high[4] = {minus_inf, minus_inf, minus_inf, minus_inf};
-    for (int n = 0; n < keys; ++n) {
-        const Vec x = load(s + n * BLOCK_M);
-        high[n & 3] = x > high[n & 3] ? x : high[n & 3];
+    int n = 0;
+    for (; n + 4 <= keys; n += 4) {
+        KGATE_UNROLL
+        for (int i = 0; i < 4; ++i) {
+            const Vec x = load(s + (n + i) * BLOCK_M);
+            high[i] = x > high[i] ? x : high[i];
+        }
     }
+    for (; n < keys; ++n) {
+        const Vec x = load(s + n * BLOCK_M);
+        high[0] = x > high[0] ? x : high[0];
+    }
+    KGATE_UNROLL
     for (int i = 1; i < 4; ++i) high[0] = high[i] > high[0] ? high[i] : high[0];
     const Vec wanted = high[0] * log2_scale;
 
@@ -118,8 +140,7 @@ KGATE_OUTLINE void softmax(float* s, int keys, int diagonal, float log2_scale, f
     relative = relative == minus_inf ? Vec{} : relative;  // a row of nothing but -inf: 2^(-inf - 0) = 0, not NaN
 
     Vec even = {}, odd = {};
-    int n = 0;
-    for (; n + 2 <= keys; n += 2) {
+    for (n = 0; n + 2 <= keys; n += 2) {
         const Vec a = power_of_two(load(s + n * BLOCK_M) * log2_scale - relative);
         const Vec b = power_of_two(load(s + (n + 1) * BLOCK_M) * log2_scale - relative);
         store(s + n * BLOCK_M, a);

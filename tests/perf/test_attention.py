@@ -19,6 +19,8 @@ LARGE = [Shape(2, 8, 2048, 64), Shape(2, 8, 2048, 64, causal=True), Shape(2, 8, 
 @pytest.mark.parametrize("shape", MISSION)
 @pytest.mark.parametrize("impl", [pytest.param("host", marks=pytest.mark.speedup(0.95))])
 def test_host_kernel_beats_sdpa_on_the_cpu(kbench, sdpa_oracle, kernels, impl, shape):
+    """The bound is one for processors that it was not tuned on: unmasked it takes 0.41 of SDPA's time on two cores of
+    a Zen 5, 0.69 on 16 threads of a Xeon, and 0.91 on what seem two threads of one core there."""
     kbench(kernels(impl), sdpa_oracle(shape, dtype="float32"))
 
 
