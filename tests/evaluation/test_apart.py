@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sample_records import against_record
 from sample_records import session
 from sample_records import speed_record
 
@@ -135,6 +136,14 @@ def test_an_isolated_candidate_is_charged_what_it_slowed_the_reference_by(tmp_pa
     record = {**speed_record(ratio=0.8), "isolation": {**isolation, "reference_slowed": slowed}}
     cli.main(["gate", recorded(tmp_path / "records.json", record), "--speedup", "0.9"])
     assert capsys.readouterr().out.startswith(f"{verdict}: ")
+
+
+def test_races_against_another_revision_are_left_out_and_counted(tmp_path, capsys) -> None:
+    path = recorded(tmp_path / "records.json", speed_record(ratio=0.8), against_record(ratio=1.0))
+    assert cli.main(["gate", path, "--speedup", "0.9"]) == 0
+    assert "Left out: 1 record of races against another revision" in capsys.readouterr().out
+    assert cli.main(["gate", recorded(tmp_path / "others.json", against_record()), "--speedup", "0.9"]) == 2
+    assert "has no races but those against another revision" in capsys.readouterr().err
 
 
 def test_records_without_a_trusted_race_keep_their_verdict(tmp_path, capsys) -> None:

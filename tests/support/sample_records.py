@@ -129,6 +129,13 @@ def measured_record(test: str = "tests/test_attention.py::test_look") -> Record:
     return speed_record(test, bounds=(), demanded_error=False)
 
 
+def against_record(margin: float = 0.01, **raced: Any) -> Record:
+    """A race against another revision; `raced` is as in `speed_record`."""
+    record = speed_record(bounds=(SpeedGate(1 + margin),), **raced)
+    known: Any = {"revision": "main", "commit": 40 * "0", "same": False, "source_hash": "f", "lacking": []}
+    return {**record, "call": 100, "against": {**known, "margin": margin}}
+
+
 def limit(name: str = "registers", value: float | None = 64, bound: float = 72, **facts: Any) -> LimitFacts:
     """A judged limit of a candidate's resources: at most `bound`."""
     over = value is not None and value > bound

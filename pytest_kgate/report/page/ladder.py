@@ -90,6 +90,7 @@ def _comparable(records: Iterable[Record], name: str, causal: bool) -> Record | 
         record
         for record in records
         if record["candidate"]["implementation"] == name
+        and "against" not in record
         and not record["candidate"]["knobs"]
         and tuple(record["problem"]["shape"] or ()) == MISSION
         and bool(record["problem"]["causal"]) == causal

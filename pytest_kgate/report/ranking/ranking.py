@@ -61,11 +61,14 @@ def tables_of(records: Iterable[Record], by: By = "speedup") -> list[Table]:
     """One for each device, way of timing, problem and reference, in the order in which these first appear.
 
     Records of candidates that never raced, which have no reference, stand in all tables of their problem and device.
+    Races against other revisions are left out: there each candidate has a reference of its own.
     Behind them stands, for each device, that of the geometric mean over its tables of more than one candidate.
     """
     groups: dict[Conditions, list[Record]] = {}
     unraced: list[tuple[Conditions, Record]] = []
     for record in records:
+        if "against" in record:
+            continue
         conditions = _conditions(record)
         if conditions.timing:
             groups.setdefault(conditions, []).append(record)

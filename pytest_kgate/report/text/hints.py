@@ -147,9 +147,12 @@ def _bounds_that_hold(record: Record) -> list[str]:
             continue
         low, high = number(ratio["low"]), number(ratio["high"])
         bound = math.ceil(100 * high * math.sqrt(high / low)) / 100  # another race reads a little more, or less
+        highest = max(highest, high)
+        if "against" in record:
+            markers += [f"regression(margin={bound - 1:.2g})"] if 1 < bound < 2 else []
+            continue
         quantile = "" if gate["quantile"] == 0.5 else f", quantile={gate['quantile']:g}"
         markers.append(f"speedup({text.bound(bound)}{quantile})")
-        highest = max(highest, high)
     if not markers:
         return []
     faster = "It is faster than the reference, by less than is demanded. " if highest < 1 else ""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from markdown_it import MarkdownIt
+from sample_records import against_record
 from sample_records import speed_record
 
 from pytest_kgate import cli
@@ -58,6 +59,12 @@ def test_other_builds_problems_caches_and_older_records_do_not_count(other) -> N
     assert cells([measured(ratio=0.612), measured(**other, ratio=0.111)], WMMA)[0][3] == "0.612"
     if "started" not in other:
         assert cells([measured(**other, ratio=0.111)], WMMA) == [["wmma", "", "", "", "", "", "not measured"]]
+
+
+def test_race_against_another_revision_is_not_of_the_ladder() -> None:
+    against = measured(ratio=0.111)
+    against["against"] = against_record()["against"]
+    assert cells([against], WMMA) == [["wmma", "", "", "", "", "", "not measured"]]
 
 
 def test_race_against_the_fastest_reference_counts_before_a_later_one_against_a_named_one() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sample_records import against_record
 from sample_records import error_record
 from sample_records import invalid_record
 from sample_records import speed_record
@@ -97,6 +98,12 @@ def test_the_latest_record_of_a_candidate_counts_and_two_sources_of_one_name_are
     (table,) = tables_of([older, latest, other])
     assert shown(table) == [("1", "a@a-sourc"), ("2", "a@feedbee")]
     assert table.remarks[0] == "Of a@a-sourc there are 2 records; the latest counts."
+
+
+def test_race_against_another_revision_takes_no_place() -> None:
+    (table,) = tables_of([raced("a", 0.5), against_record(ratio=0.4), against_record(ratio=1.1)])
+    assert shown(table) == [("1", "a")]
+    assert tables_of([against_record()]) == []
 
 
 def test_the_score_says_of_what_it_is_made() -> None:

@@ -6,6 +6,7 @@ import itertools
 import re
 
 import pytest
+from sample_records import against_record
 from sample_records import error_record
 from sample_records import invalid_record
 from sample_records import measured_record
@@ -218,6 +219,13 @@ def test_slow_candidate_learns_a_bound_that_holds() -> None:
     bounds = [float(one) for one in found.groups()]
     assert all(gate["ratio"]["high"] < bound < 1.0 for gate, bound in zip(record["gates"], bounds, strict=True))
     assert "It is faster than the reference" in flat(record)
+
+
+def test_candidate_slower_than_it_was_learns_a_margin_that_holds() -> None:
+    found = re.search(r"regression\(margin=(0\.\d+)\) would hold today", flat(against_record(ratio=1.05)))
+    assert found
+    assert 0.05 < float(found[1]) < 0.2
+    assert "would hold today" not in flat(against_record(ratio=2.5))
 
 
 def test_gate_on_a_quantile_is_not_told_of_references_by_the_median() -> None:

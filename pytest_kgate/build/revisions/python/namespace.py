@@ -1,12 +1,12 @@
 """The Python modules of another revision, imported beside those of today in one process.
 
-Both sides of a race must be timed in the same rounds of one process, since two processes differ by an offset that is
-larger than the usual margin; so the other revision's modules are not left to a worker process. They get names of their
-own: `mypackage.softmax` is `kgate_at_1a2b3c4d5_6e7f80.mypackage.softmax` in `sys.modules`, a module in its own right
-with its own globals. (`torch.package` does it this way. Modules that share a name with today's and are kept out of
-`sys.modules` would not do: what looks its module up by name, as torch.compile does for the globals of a function that
-it inlines, would find today's.) Relative imports need nothing then; absolute ones are directed by an `__import__` that
-these modules have among their builtins, whenever they are run. What is not of the repository is shared.
+Both sides of a race must be timed in the same rounds of one process, since two processes share none, and differ by
+offsets as large as the usual margin; so the other revision's modules are not left to a worker process. They get names
+of their own: `mypackage.softmax` is `kgate_at_1a2b3c4d5_6e7f80.mypackage.softmax` in `sys.modules`, a module in its own
+right with its own globals. (`torch.package` does it this way. Modules that share a name with today's and are kept out
+of `sys.modules` would not do: what looks its module up by name, as torch.compile does for the globals of a function
+that it inlines, would find today's.) Relative imports need nothing then; absolute ones are directed by an `__import__`
+that these modules have among their builtins, whenever they are run. What is not of the repository is shared.
 """
 
 from __future__ import annotations

@@ -51,9 +51,16 @@ def judge_files(options: argparse.Namespace) -> int:
     if not records:
         cut = ", and is cut off" if cut_off is not None else ""
         raise UsageError(f"{files[0]} has no records{cut}.", "Give the file of a session that raced something.")
-    judged = [rejudge(record, gate) for record in records]
+    judged = [rejudge(record, gate) for record in records if "against" not in record]
     for one in judged:
         print("\n".join(_of_record(one)))
+    if len(judged) < len(records):
+        others = text.counted(len(records) - len(judged), "record")
+        print(f"Left out: {others} of races against another revision, which is no reference of the problem.")
+    if not judged:
+        raise UsageError(
+            f"{files[0]} has no races but those against another revision.", "Give the file of a session with others."
+        )
     print(_AFTER)
     if cut_off is not None:
         print(f"kgate: {cut_off}; what is missing may fail", file=sys.stderr)
