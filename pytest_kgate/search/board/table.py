@@ -30,7 +30,7 @@ MOST_SHOWN = 10
 """Candidates of a search's table, unless more are asked for."""
 
 OUT: dict[State, str] = {
-    "refused": "refused by a constraint",
+    "refused": "refused",
     "unbuildable": "did not compile",
     "spills": "spilled registers",
     "wrong": "wrong",

@@ -78,7 +78,7 @@ class Limit:
         if self.time_is_over():
             return f"its {budget.seconds:g} s, less a fifth for the end, are spent"
         if budget.evaluations is not None and evaluations >= budget.evaluations:
-            return f"{evaluations} candidates were evaluated"
+            return f"{counted(evaluations, 'candidate')} {'was' if evaluations == 1 else 'were'} evaluated"
         if budget.generations is not None and self._unchanged >= budget.generations * GENERATION:
             return f"the elites stayed as they were for {counted(budget.generations, 'generation')}"
         return ""

@@ -49,15 +49,21 @@ class SourceJudge(Judge):
         return dataclasses.replace(order, arguments=(where, "--isolate", *kept), environment=secret)
 
 
+@dataclass(frozen=True)
 class SourceSpace(Space):
     """The space of a search over sources: each is a kernel of its own."""
 
-    def __init__(self) -> None:
-        super().__init__(macro={SOURCE: ("",)}, micro={})
+    replies: Replies = field(default_factory=lambda: Replies(Path()))
+
+    @classmethod
+    def of(cls, replies: Replies) -> SourceSpace:
+        """The space of these replies, and of those that they will have."""
+        return cls(macro={SOURCE: ("",)}, micro={}, replies=replies)
 
     def refusal(self, configuration: Configuration) -> str | None:
-        """None: what is wrong with a source, its judge finds."""
-        return None
+        """Only of what is no source at all: what is wrong with a source, its judge finds."""
+        reply = self.replies.get(id_of(configuration))
+        return None if reply is not None and not reply.refused else f"there is no source of {configuration.title}"
 
     def macro_of(self, configuration: Configuration) -> tuple[Value, ...]:
         """Its id."""

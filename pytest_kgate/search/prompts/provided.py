@@ -69,7 +69,7 @@ def provided(
     provider: Provider, prompter: Prompter, judge: SourceJudge, pool: Pool, *, quiet: bool
 ) -> tuple[Space, Strategy, Evaluator]:
     """What `course.search` needs; `quiet` is as in `ChildEvaluator`."""
-    seen, space = Seen(Configuration.of({}), ()), SourceSpace()
+    seen, space = Seen(Configuration.of({}), ()), SourceSpace.of(prompter.replies)
     judging = ChildEvaluator(judge, space, pool, BuildsAhead(1), seen, names=(), quiet=quiet)
     strategy = ProvidedSources(provider.ask, prompter.write, prompter.replies, prompter.suffix)
     return space, strategy, SourcesEvaluator(judging, prompter.replies)

@@ -15,17 +15,23 @@ _TRIES = 200
 """Proposals in a row that were refused or made before, after which chance takes over."""
 
 
+def optuna_module() -> Any:
+    """Optuna; raises `UsageError` where it is not installed."""
+    try:
+        import optuna
+    except ImportError as error:
+        raise UsageError(
+            "The strategy tpe needs Optuna, which is not installed.",
+            "pip install 'pytest-kgate[optuna]', or choose another strategy.",
+        ) from error
+    return optuna
+
+
 class Tpe:
     """Proposes what Optuna's sampler does; constraints and repetitions are told to it at once."""
 
     def __init__(self, space: Space, seed: int) -> None:
-        try:
-            import optuna
-        except ImportError as error:
-            raise UsageError(
-                "The strategy tpe needs Optuna, which is not installed.",
-                "pip install 'pytest-kgate[optuna]', or choose another strategy.",
-            ) from error
+        optuna = optuna_module()
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._failed = optuna.trial.TrialState.FAIL
         # Values are categories, their places: knobs mix text, numbers and switches, and few are evenly spaced.

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pytest_kgate.errors import UsageError
 from pytest_kgate.search.board.said import board
@@ -16,8 +19,15 @@ from pytest_kgate.search.journal.file import read
 from pytest_kgate.search.journal.history import History
 from pytest_kgate.search.journal.journal import Head
 from pytest_kgate.search.journal.journal import Journal
+from pytest_kgate.search.journal.scope import Scope
+from pytest_kgate.search.policy.trial import Confirmation
+from pytest_kgate.search.prompts.judging import SourceSpace
+from pytest_kgate.search.prompts.replies.stored import Replies
+from pytest_kgate.search.prompts.replies.stored import folder_of
+from pytest_kgate.search.prompts.replies.stored import id_of
 from pytest_kgate.search.running.builds.ahead import BuildsAhead
 from pytest_kgate.search.running.evaluator import ChildEvaluator
+from pytest_kgate.search.running.evaluator import Seen
 from pytest_kgate.search.running.executors.local import LocalPool
 from pytest_kgate.search.running.judge import Judge
 from pytest_kgate.search.running.subject import subject_of
@@ -25,6 +35,11 @@ from pytest_kgate.search.space.assignments import parse_knobs
 from pytest_kgate.search.space.configuration import Configuration
 from pytest_kgate.search.space.space import Space
 from pytest_kgate.search.verbs import arguments
+from pytest_kgate.search.verbs.sources import STRATEGY
+from pytest_kgate.search.verbs.sources import Sources
+
+if TYPE_CHECKING:
+    from pytest_kgate.search.running.executors.pool import Pool
 
 _NOT_CONFIRMED = 1
 """The exit status where it did not pass."""
@@ -52,21 +67,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Confirm, show the search as it stands then, and record a champion; returns 0 or 1."""
     head = History.of(read(options.journal)).head
-    asked = head["options"]
-    judge = Judge(asked["argument"], str(Path.cwd()), tuple(asked["pytest"]), asked["time_limit"])
+    try:
+        asked = head["options"]
+        judge = Judge(asked["argument"], str(Path.cwd()), tuple(asked["pytest"]), asked["time_limit"])
+        entry = asked["entry"] if head["strategy"] == STRATEGY else None
+    except KeyError as error:
+        raise UsageError(
+            f"{options.journal} does not say with which {error} it was made, so that nothing can be confirmed.",
+            "Begin a new search in another file.",
+        ) from error
     pool, ahead = LocalPool(), BuildsAhead()
     try:
-        subject = subject_of(judge.test, pool.run(judge.build()))
-        same = Head(subject.test, head["strategy"], head["seed"], head["space"], asked)
-        journal = Journal.open(options.journal, same, subject.scope, resume=True)
+        if entry is None:
+            searched = _over_knobs(judge, pool, ahead, options.journal)
+        else:
+            searched = _over_sources(judge, pool, ahead, options.journal, entry)
+        same = Head(searched.test, head["strategy"], head["seed"], head["space"], asked)
+        journal = Journal.open(options.journal, same, searched.scope, resume=True)
         try:
             for notice in journal.notices:
                 print(f"kgate: {notice}", file=sys.stderr)
-            configuration = candidate_of(options, journal, subject.space)
+            configuration = candidate_of(options, journal, searched.space)
             alpha = journal.pay(configuration)
             print(f"confirming {configuration.title} at an error rate of {100 * alpha:g} %", file=sys.stderr)
-            evaluator = ChildEvaluator(judge, subject.space, pool, ahead, subject.seen, names=subject.names, quiet=True)
-            confirmation = evaluator.confirm(configuration, alpha, options.processes)
+            confirmation = searched.evaluator.confirm(configuration, alpha, options.processes)
             journal.confirmed(confirmation)
             print("\n".join(board(journal.history, arguments.width_of(options), arguments.colored())))
         finally:
@@ -76,9 +100,45 @@ def run(options: argparse.Namespace) -> int:
         ahead.close()
     if not confirmation.passed:
         return _NOT_CONFIRMED
-    record_champion(subject.root / FILE_NAME, subject.champion(confirmation, options.journal.absolute()))
-    print(f"Written to {subject.root / FILE_NAME}: plain runs of the test use it.")
+    print(searched.keep(confirmation))
     return 0
+
+
+@dataclass(frozen=True)
+class _Searched:
+    """What a search is about, as its tests tell it now."""
+
+    test: str
+    scope: Scope
+    space: Space
+    evaluator: ChildEvaluator
+    keep: Callable[[Confirmation], str]
+    """Keeps a champion, and says where it is."""
+
+
+def _over_knobs(judge: Judge, pool: Pool, ahead: BuildsAhead, journal: Path) -> _Searched:
+    subject = subject_of(judge.test, pool.run(judge.build()))
+    evaluator = ChildEvaluator(judge, subject.space, pool, ahead, subject.seen, names=subject.names, quiet=True)
+
+    def keep(confirmation: Confirmation) -> str:
+        file = subject.root / FILE_NAME
+        record_champion(file, subject.champion(confirmation, journal.absolute()))
+        return f"Written to {file}: plain runs of the test use it."
+
+    return _Searched(subject.test, subject.scope, subject.space, evaluator, keep)
+
+
+def _over_sources(judge: Judge, pool: Pool, ahead: BuildsAhead, journal: Path, entry: str) -> _Searched:
+    replies = Replies(folder_of(journal))
+    found, space = Sources.of(judge, pool, replies, entry), SourceSpace.of(replies)
+    evaluator = ChildEvaluator(found.judge, space, pool, ahead, Seen(Configuration.of({}), ()), names=(), quiet=True)
+
+    def keep(confirmation: Confirmation) -> str:
+        reply = replies.get(id_of(confirmation.configuration))
+        assert reply is not None
+        return f"The champion is {replies.path(reply)}."
+
+    return _Searched(found.test, found.scope, space, evaluator, keep)
 
 
 def candidate_of(options: argparse.Namespace, journal: Journal, space: Space) -> Configuration:
@@ -94,7 +154,7 @@ def candidate_of(options: argparse.Namespace, journal: Journal, space: Space) ->
         if refusal is not None:
             raise UsageError(
                 f"--knobs {options.knobs!r} is no candidate of the search: {refusal}.",
-                "Name every knob of the marker, with one of its values.",
+                "Name it as `kgate leaderboard` does: every knob, with one of its values.",
             )
         return named
     champion = champion_of(journal.history)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import math
 import os
 import sys
@@ -11,9 +10,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
-from typing import Any
 
-from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.report.format import ratio
 from pytest_kgate.search.course.course import INTERRUPTED
@@ -22,8 +19,6 @@ from pytest_kgate.search.course.course import search
 from pytest_kgate.search.course.limits import Policy
 from pytest_kgate.search.journal.journal import Head
 from pytest_kgate.search.journal.journal import Journal
-from pytest_kgate.search.journal.scope import Scope
-from pytest_kgate.search.prompts.judging import SourceJudge
 from pytest_kgate.search.prompts.provided import Prompter
 from pytest_kgate.search.prompts.provided import provided
 from pytest_kgate.search.prompts.provider import Provider
@@ -37,21 +32,13 @@ from pytest_kgate.search.running.judge import Judge
 from pytest_kgate.search.running.progress import Progress
 from pytest_kgate.search.running.progress import budget_text
 from pytest_kgate.search.running.progress import hang_text
-from pytest_kgate.search.running.subject import answer_on
-from pytest_kgate.search.running.subject import demand_gates
-from pytest_kgate.search.running.subject import environment_of
-from pytest_kgate.search.space.configuration import Configuration
-from pytest_kgate.search.space.device_facts import device_facts
 from pytest_kgate.search.verbs import arguments
+from pytest_kgate.search.verbs.sources import STRATEGY
+from pytest_kgate.search.verbs.sources import Sources
 from pytest_kgate.search.verbs.tree import tree
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from pytest_kgate.report.record.record import Record
     from pytest_kgate.search.course.limits import Budget
-    from pytest_kgate.search.running.child.order import Order
-    from pytest_kgate.search.space.configuration import Value
 
 _STAGES = (12,)
 _ENDLESS = 10**6
@@ -85,39 +72,37 @@ def run(options: argparse.Namespace, budget: Budget) -> int:
     pool = open_pool(options.executor, options.jobs)
     try:
         own = Judge(options.test, str(Path.cwd()), tuple(options.pytest), options.time_limit)
-        answer = answer_on(options.test, pool.run(_judged(own)))
-        demand_gates(options.test, answer)
-        records: list[Record] = list(answer["records"])
-        test, environment = records[0]["test"].partition("[")[0], records[0]["environment"]
-        on_host = environment["device"] != "cuda"
-        suffix = options.source.suffix if options.source else ".cpp" if on_host else ".cu"
-        facts = _facts(environment)
-        judge = SourceJudge(
-            own.test, own.folder, own.arguments, own.limit_seconds, replies=replies, entry=options.entry
-        )
-        prompter = Prompter(test, replies, suffix, options.mode, records, facts, source, options.templates)
-        space, strategy, evaluator = provided(provider, prompter, judge, pool, quiet=on_host)
-        scope = Scope("", (), str(facts.get("arch", "host")), environment_of(environment))
-        head = Head(
-            test, "provider", 0, {"facts": dict(facts)}, {"provider": provider.command[0], "mode": options.mode}
-        )
-        journal = Journal.open(options.journal, head, scope, resume=options.resume)
+        found = Sources.of(own, pool, replies, options.entry)
+        test, facts = found.test, found.facts
+        suffix = options.source.suffix if options.source else ".cpp" if found.on_host else ".cu"
+        prompter = Prompter(test, replies, suffix, options.mode, found.records, facts, source, options.templates)
+        space, strategy, evaluator = provided(provider, prompter, found.judge, pool, quiet=found.on_host)
+        asked = {
+            "argument": options.test,
+            "pytest": options.pytest,
+            "time_limit": options.time_limit,
+            "entry": options.entry,
+            "provider": provider.command[0],
+            "mode": options.mode,
+        }
+        head = Head(test, STRATEGY, 0, {"facts": dict(facts)}, asked)
+        journal = Journal.open(options.journal, head, found.scope, resume=options.resume)
         progress = Progress(evaluator, budget, options.evaluations or _ENDLESS, time.monotonic, together=False)
-        asked = os.path.basename(provider.command[0])
-        for line in (f"{test}: asking {asked}, budget {budget_text(budget)}", hang_text(budget, own.limit_seconds)):
+        asking = f"{test}: asking {os.path.basename(provider.command[0])}, budget {budget_text(budget)}"
+        for line in (asking, hang_text(budget, own.limit_seconds)):
             print(line, file=sys.stderr, end="\n" if line else "")
         try:
             policy = Policy(options.elites, _STAGES, processes=options.processes)
-            found = search(space, strategy, progress, journal, budget=budget, policy=policy, told=progress.told)
+            result = search(space, strategy, progress, journal, budget=budget, policy=policy, told=progress.told)
         finally:
             progress.done()
             journal.close()
     finally:
         pool.close()
-    print("\n".join(_lines(found, replies)))
+    print("\n".join(_lines(result, replies)))
     if options.tree:
         print("\n".join(["", *tree(journal.history, options.journal, arguments.width_of(options))]))
-    return 130 if found.stopped == INTERRUPTED else 0 if found.champion is not None else 1
+    return 130 if result.stopped == INTERRUPTED else 0 if result.champion is not None else 1
 
 
 def _begun(source: Path | None) -> str | None:
@@ -131,31 +116,13 @@ def _begun(source: Path | None) -> str | None:
         raise UsageError(f"{source} can't be read: {error.strerror}.", "Name a source.") from error
 
 
-def _judged(judge: Judge) -> Order:
-    """The test's own candidate, judged: its record tells prompts what is demanded, and what it is raced against."""
-    order = judge.screen(Configuration.of({}), _STAGES[0])
-    kept = tuple(one for one in order.arguments if not one.startswith("--rounds="))
-    return dataclasses.replace(order, arguments=kept)
-
-
-def _facts(environment: Mapping[str, Any]) -> Mapping[str, Value]:
-    """Of the device, as far as prompts tell them; of a GPU that is not known here, nothing."""
-    gpu = environment.get("gpu")
-    if not gpu:
-        host = device_facts(None, None)
-        return {name: host[name] for name in ("cores", "simd")}
-    try:
-        return device_facts(f"sm_{str(gpu['capability']).replace('.', '')}", None)
-    except (KgateError, KeyError):
-        return {}
-
-
 def _lines(found: Result, replies: Replies) -> Iterable[str]:
     """What became of each reply, and the champion."""
     for trial in found.trials:
         id, objective = id_of(trial.configuration), trial.objective
         told = trial.reason or (f"ratio about {ratio(math.exp(objective.log_ratio))}" if objective else "")
         yield f"{id}  {trial.state:<11}  {told}"
+    yield f"The search ended: {found.stopped}."
     spent = f"{100 * found.alpha_spent:.3g} %"
     if found.champion is None:
         why = found.confirmation.reason if found.confirmation else "none was right and raced"

@@ -36,6 +36,7 @@ from pytest_kgate.search.strategies.choice import SWITCHES
 from pytest_kgate.search.strategies.choice import chosen
 from pytest_kgate.search.strategies.choice import parts
 from pytest_kgate.search.strategies.choice import strategy
+from pytest_kgate.search.strategies.tpe import optuna_module
 from pytest_kgate.search.verbs import arguments
 from pytest_kgate.search.verbs import provided
 from pytest_kgate.search.verbs.tree import tree
@@ -117,6 +118,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Search, show what came of it, and record the champion; returns 0, 1 or 130."""
     parts(options.elites, options.without)  # raises where there is no such part, before anything is run
+    if options.strategy == "tpe":
+        optuna_module()  # likewise
     if options.provider is not None:
         return provided.run(options, _budget(options))
     judge = Judge(options.test, str(Path.cwd()), tuple(options.pytest), options.time_limit)

@@ -17,7 +17,7 @@ from pytest_kgate.search.prompts.judging import SourceJudge
 from pytest_kgate.search.prompts.replies.stored import Replies
 from pytest_kgate.search.prompts.replies.stored import folder_of
 from pytest_kgate.search.prompts.replies.stored import id_of
-from pytest_kgate.search.verbs import provided
+from pytest_kgate.search.verbs import sources
 
 TESTS = """
 import pytest
@@ -112,7 +112,7 @@ def test_the_good_one_of_eight_replies_is_champion_and_each_is_told(warm, build_
     for number, reply in enumerate(REPLIES):
         Path(f"{number}.txt").write_text(reply)
     Path("provider.sh").write_text("n=$(ls prompt.* 2>/dev/null | wc -l); cat > prompt.$n; exec cat $n.txt\n")
-    monkeypatch.setattr(provided, "SourceJudge", HurriedJudge)
+    monkeypatch.setattr(sources, "SourceJudge", HurriedJudge)
     options = ["--provider", "/bin/sh provider.sh", "--evaluations", "8", "--processes", "1"]
     # A busy machine may need more than the usual seconds of a race.
     status = cli.main(["search", "test_it.py::test_it", *options, "--pytest=--kgate-budget=300"])

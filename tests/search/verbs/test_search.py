@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sample_records import speed_record
 
 from pytest_kgate import cli
 from pytest_kgate.errors import UsageError
@@ -22,7 +23,16 @@ from pytest_kgate.search.journal.history import History
 from pytest_kgate.search.journal.journal import Head
 from pytest_kgate.search.journal.journal import Journal
 from pytest_kgate.search.journal.scope import Scope
+from pytest_kgate.search.policy.trial import Estimate
+from pytest_kgate.search.policy.trial import Trial
+from pytest_kgate.search.prompts.replies.reply import read_reply
+from pytest_kgate.search.prompts.replies.stored import Replies
+from pytest_kgate.search.prompts.replies.stored import configuration_of
+from pytest_kgate.search.prompts.replies.stored import folder_of
+from pytest_kgate.search.running.child.order import Answered
+from pytest_kgate.search.running.child.order import Order
 from pytest_kgate.search.running.executors.local import LocalPool
+from pytest_kgate.search.running.subject import environment_of
 from pytest_kgate.search.space.space import Space
 from pytest_kgate.search.verbs.confirm import candidate_of
 
@@ -158,6 +168,47 @@ FIRST = {
     ],
 }
 """What a run of the test up to its builds has told."""
+
+
+def test_another_source_of_a_provider_is_confirmed_and_pays(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    replies = Replies(folder_of(Path("search.jsonl")))
+    answers = ("```\nint a;\n```", "```\nint b;\n```", "I have no idea.")
+    made = [replies.add(read_reply(answer, ".cu", None), answer) for answer in answers]
+    asked = {"argument": "test_it.py::test_it", "pytest": [], "time_limit": 300.0, "entry": "candidate"}
+    scope = Scope("", (), "host", environment_of(speed_record()["environment"]))
+    journal = Journal.open(Path("search.jsonl"), Head("test_it.py::test_it", "provider", 0, {}, asked), scope)
+    for reply, log_ratio in zip(made[:2], (-0.2, -0.1), strict=True):
+        one = configuration_of(reply)
+        trial = Trial(one, "raced", objective=Estimate(log_ratio, 0.01, 11, 12), source=reply.id)
+        journal.outcome(journal.key([one], 12), [trial])
+    journal.close()
+    record = {**speed_record("test_it.py::test_it", ratio=0.8), "asked": {}}
+    orders: list[Order] = []
+
+    def run(_: LocalPool, order: Order) -> Answered:
+        orders.append(order)
+        return Answered({"passed": True, "feedback": "", "records": [record], "speed_gates": [1]})
+
+    monkeypatch.setattr(LocalPool, "run", run)
+    assert cli.main(["confirm", "search.jsonl", "--knobs", "source=nothing"]) == 2
+    assert "there is no source of source=nothing" in capsys.readouterr().err
+    assert cli.main(["confirm", "search.jsonl", "--knobs", f'source="{made[2].id}"']) == 2
+    orders.clear()
+    capsys.readouterr()
+    assert cli.main(["confirm", "search.jsonl", "--processes", "1"]) == 0
+    said = capsys.readouterr()
+    assert "at an error rate of 1.25 %" in said.err
+    assert f"The champion is search.replies/{made[0].id}.cu." in said.out
+    own, fresh = (order.arguments for order in orders)
+    assert own == ("--test=test_it.py::test_it",)
+    assert fresh[:2] == (str(tmp_path / "search.replies" / f"{made[0].id}.cu"), "--isolate")
+    assert "--pytest=--kgate-confidence=0.975" in fresh
+
+    lines = Path("search.jsonl").read_text().splitlines(keepends=True)
+    Path("search.jsonl").write_text(lines[0].replace('"time_limit"', '"time"') + "".join(lines[1:]))
+    assert cli.main(["confirm", "search.jsonl"]) == 2
+    assert "search.jsonl does not say with which 'time_limit' it was made" in capsys.readouterr().err
 
 
 def test_interrupted_search_loses_nothing_and_leaves_nothing(tmp_path, monkeypatch, capfd):
