@@ -10,6 +10,10 @@
 //          the warp's own patch of shared memory, through which it changes hands between the two layouts.
 // Stages   A ring of STAGES tiles of K and V, filled by cp.async STAGES - 1 tiles ahead. Masks are applied only in
 //          tiles that the diagonal or the end of the sequence crosses; tiles above the diagonal are never loaded.
+//          Below 2048 keys two and three stages take the same time on an H100. From there on three are worth it under
+//          the causal mask only: 222 us against 264 at 1x8x2048x64, 718 against 757 at 4096, but without a mask 316
+//          against 291 and 1179 against 1141. One stage is within 2 % of two, so that it is not the copies: three leave
+//          room for three blocks on a multiprocessor instead of four, and short causal blocks fill in where others end.
 // Shared   K, V: 2 * STAGES * BLOCK_N * (D + PAD) * 2 bytes; Q: BLOCK_M * D * 4; P: BLOCK_M * BLOCK_N * 4. Defaults: 52
 //          KB at D = 64, 92 KB at D = 128. Where a multiprocessor has 100 KB (sm_86, sm_89, sm_120) tiles are half as
 //          wide, and D = 128 has one stage: 30 to 42 KB, so that two or three blocks fit. PAD = 8 puts the rows that
@@ -29,7 +33,7 @@
 #ifndef NUM_WARPS  // knob: warps per block, BLOCK_M / NUM_WARPS rows each
 #define NUM_WARPS 4
 #endif
-#ifndef STAGES  // knob: K and V tiles in flight, 1 to 3; 0 for 2, or 1 where two blocks don't fit otherwise
+#ifndef STAGES  // knob: K and V tiles in flight, 1 to 3; 0 for the kernel's own choice by head_dim, keys and mask
 #define STAGES 0
 #endif
 
@@ -56,8 +60,10 @@ constexpr int kBlockN = BLOCK_N != 0 ? BLOCK_N : kSmallShared ? 32 : 64;
 constexpr int kLaneKeys = kBlockN / 32;
 
 template <int D>
+constexpr int kDefaultStages = STAGES != 0 ? STAGES : kSmallShared && D > 96 ? 1 : 2;
+
+template <int D, int kStages>
 struct Layout {  // of shared memory, in bytes
-    static constexpr int kStages = STAGES != 0 ? STAGES : kSmallShared && D > 96 ? 1 : 2;
     static constexpr int kStride = D + PAD;
     static constexpr int kTile = kBlockN * kStride;  // elements of one K or V tile
     static constexpr int kQ = kStages * 2 * kTile * 2;
@@ -65,11 +71,10 @@ struct Layout {  // of shared memory, in bytes
     static constexpr int kBytes = kP + BLOCK_M * kBlockN * 4;
 };
 
-template <typename T, int D>
+template <typename T, int D, int kStages>
 __global__ void __launch_bounds__(kThreads, 1)  // without the 1, ptxas caps the registers and spills
     custom_v3(const __grid_constant__ SdpaArgsV1 args) {
-    using L = Layout<D>;
-    constexpr int kStages = L::kStages;
+    using L = Layout<D, kStages>;
     constexpr int kLanePairs = ceil_div(D, 64);
     extern __shared__ __align__(16) unsigned char shared[];
     T* const kv_smem = reinterpret_cast<T*>(shared);                 // (kStages, K or V, kBlockN, kStride)
@@ -270,9 +275,16 @@ __global__ void __launch_bounds__(kThreads, 1)  // without the 1, ptxas caps the
 
 template <typename T, int D>
 struct CustomV3 {
-    static int launch(const SdpaArgsV1& args, void* stream) {
+    template <int kStages>
+    static int launch_with(const SdpaArgsV1& args, void* stream) {
         const int64_t blocks = static_cast<int64_t>(ceil_div(args.seqlen, BLOCK_M)) * args.batch * args.heads;
-        return kgate::launch<custom_v3<T, D>>(args, blocks, kThreads, Layout<D>::kBytes, stream);
+        return kgate::launch<custom_v3<T, D, kStages>>(args, blocks, kThreads, Layout<D, kStages>::kBytes, stream);
+    }
+    static int launch(const SdpaArgsV1& args, void* stream) {
+        if constexpr (STAGES == 0 && D == 64 && !kSmallShared && Layout<D, 3>::kBytes <= kMostShared) {
+            if (args.causal && args.seqlen >= 2048) return launch_with<3>(args, stream);
+        }
+        return launch_with<kDefaultStages<D>>(args, stream);
     }
 };
 

@@ -67,6 +67,7 @@ def launches_of(name: str, built: ninja.BuildResult, head_dim: int) -> set[Launc
         Shape(1, 8, 512, head_dim, True),
         Shape(1, 8, 1024, head_dim),
         Shape(8, 16, 4096, head_dim),
+        Shape(8, 16, 4096, head_dim, True),
     )
     launches = {
         launch
@@ -119,6 +120,20 @@ def test_wmma_takes_small_blocks_for_few_rows_and_large_ones_for_many(head_dim: 
     assert blocks(1, 8, 1024) == 8 * 1024 // 64
     assert blocks(2, 8, 2048) == 2 * 8 * 2048 // 128
     assert blocks(1, 8, 1) == 8
+
+
+def test_custom_v3_takes_three_stages_for_many_keys_under_the_causal_mask_alone(shipped: Built) -> None:
+    built = shipped["custom_v3", "sm_90a"]
+    assert isinstance(built, ninja.BuildResult), built
+
+    def shared_bytes(seqlen: int, head_dim: int, causal: bool) -> int:
+        (launch,) = plan(built.path, Shape(1, 8, seqlen, head_dim, causal), "float16", multiprocessors=132)
+        return launch.shared_bytes
+
+    two = shared_bytes(2047, 64, causal=True)
+    assert shared_bytes(4096, 64, causal=False) == two
+    assert shared_bytes(2048, 64, causal=True) == two + 2 * 64 * (64 + 8) * 2
+    assert shared_bytes(2048, 128, causal=True) == shared_bytes(2048, 128, causal=False)
 
 
 @pytest.mark.parametrize(
