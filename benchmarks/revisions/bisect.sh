@@ -22,4 +22,4 @@ print(torch.cuda.get_device_name() if torch.cuda.is_available() else "the host")
 PYTHON
 )")"
 } | tee -a "$out/bisect.txt"
-grep -qE "^The first slower commit, after [0-5] steps: $planted" "$out/bisect.txt"
+grep -qE "^The first slower commit, after [0-5] steps?: $planted" "$out/bisect.txt"

@@ -193,3 +193,46 @@ def test_what_git_does_not_keep_is_shared_and_said(repository: Path) -> None:
     assert called(then) == (1, 7)
     assert then.notes == ("git does not keep planted.generated: both sides use today's",)
     assert sys.modules["planted.generated"].__spec__.name == "planted.generated"
+
+
+TRITON = """
+import torch
+import triton
+import triton.language as tl
+from .scaled import scaled
+
+@triton.jit
+def kernel(x, y, n, BLOCK: tl.constexpr):
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(y + at, scaled(tl.load(x + at, mask=at < n)), mask=at < n)
+
+def run(x):
+    y = torch.empty_like(x)
+    kernel[(1,)](x, y, x.numel(), BLOCK=64)
+    return y
+"""
+
+SCALED = """
+import triton
+import triton.language as tl
+
+FACTOR = tl.constexpr({number})
+
+@triton.jit
+def scaled(x):
+    return x * FACTOR
+"""
+
+
+@pytest.mark.gpu
+def test_triton_compiles_each_of_its_own_files(repository: Path) -> None:
+    pytest.importorskip("triton")
+    (repository / "src/planted/launched.py").write_text(TRITON)
+    for number in (3.0, 5.0):
+        (repository / "src/planted/scaled.py").write_text(SCALED.format(number=number))
+        commit(repository)
+    run = importlib.import_module("planted.launched").run
+    then = then_of(run, repository, "HEAD~1").called
+    assert then is not None
+    x = torch.ones(64, device="cuda")
+    assert [one(x).mean().item() for one in (run, then, run, then)] == [5.0, 3.0, 5.0, 3.0]

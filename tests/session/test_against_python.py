@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-import torch  # noqa: F401  (pytester forgets what its sessions import, and torch can't be imported twice)
+import torch  # (pytester forgets what its sessions import, and torch can't be imported twice)
 from record_schema import demand_valid
 from repositories import commit
 from repositories import git
+from sample_records import speed_record
 from sample_suite import RELU
 from sample_suite import fake_device
 
+from pytest_kgate import Problem
+from pytest_kgate.bench.request import Outcome
+from pytest_kgate.bench.request import Request
+from pytest_kgate.bench.request import Settings
+from pytest_kgate.device.fake.device import FakeDevice
+from pytest_kgate.evaluation.options.options import Options
+from pytest_kgate.evaluation.options.override import override
+from pytest_kgate.integrity.isolation.candidate_name import CandidateFunction
 from pytest_kgate.report.record.document import load
 from pytest_kgate.report.record.record import Record
+from pytest_kgate.session.fixtures.sources.against import Regression
 
 HELPER = """
 import torch
@@ -60,9 +71,6 @@ def test_within(kbench, fixed):
 
 def test_installed(kbench):
     kbench(torch.relu, RELU)
-
-def test_text(kbench):
-    kbench("helper.py:relu", RELU)
 """
 )
 LOCAL = ["-p", "no:cacheprovider", "--kgate-json=records.json", "--kgate-integrity=off"]
@@ -70,16 +78,16 @@ LOCAL = ["-p", "no:cacheprovider", "--kgate-json=records.json", "--kgate-integri
 
 @pytest.fixture
 def repository(pytester: pytest.Pytester, build_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """At `wrong` a helper of the candidates doubles their answers, at `before` it has another text."""
+    """At `wrong` a helper of the candidates doubles their answers."""
     monkeypatch.setenv("KGATE_CACHE_DIR", str(build_cache))
     monkeypatch.setenv("KGATE_DEVICE", "host")
     folder = pytester.path
     git(folder, "init", "-q", "-b", "main")
     pytester.makeconftest(fake_device(0.8, 0.01))
     (folder / ".gitignore").write_text("records.json\n__pycache__\n")
-    for revision, factor in (("wrong", "2"), ("before", "1.0"), ("now", "1")):
-        commit(folder, helper__py=f"FACTOR = {factor}\n{HELPER}", test_it__py=TESTS)
-        git(folder, "tag", revision)
+    commit(folder, helper__py=f"FACTOR = 2\n{HELPER}", test_it__py=TESTS)
+    git(folder, "tag", "wrong")
+    commit(folder, helper__py=f"FACTOR = 1\n{HELPER}")
     return folder
 
 
@@ -91,24 +99,41 @@ def raced(pytester: pytest.Pytester, *arguments: str) -> dict[str, Record]:
     return {f"{one['test'].rpartition('::')[2]} {one['call']}": one for one in found if "against" in one}
 
 
-def test_all_that_a_test_hands_over_is_what_it_was_then(pytester: pytest.Pytester, repository: Path) -> None:
-    found = raced(pytester, "--kgate-against=before")
+def test_what_a_test_hands_over_is_made_by_its_code_of_then(pytester: pytest.Pytester, repository: Path) -> None:
+    found = raced(pytester, "--kgate-against=wrong")
     told = {name: (one["verdict"], one["reason"]) for name, one in found.items()}
-    by_fixture = [told.pop(name) for name in ("test_fixture 100", "test_within 100")]
-    assert {verdict for verdict, _ in told.values()} == {"PASS"}, told
-    assert sorted(told) == [
-        *("test_factory[1] 100", "test_factory[1] 101", "test_lambda 100", "test_named 100", "test_text 100"),
-    ]
-    commit_of = git(repository, "rev-parse", "before")
-    named = found["test_named 100"]
-    assert named["reference"] is not None
-    assert named["reference"]["name"] == f"relu at {commit_of[:9]} (before)"
-    assert (named["against"]["commit"], named["against"]["same"]) == (commit_of, False)
-    assert all(verdict == "NOT MEASURED" and "is not made by its code there" in why for verdict, why in by_fixture)
+    commit_of = git(repository, "rev-parse", "wrong")
+    plain = found["test_factory[1] 100"]  # which calls no helper
+    assert plain["reference"] is not None
+    assert (plain["verdict"], plain["reference"]["name"]) == ("PASS", f"<lambda> at {commit_of[:9]} (wrong)")
+    assert (plain["against"]["commit"], plain["against"]["same"]) == (commit_of, False)
+    wrong = sorted(name for name, (_, why) in told.items() if "is not right itself" in why)
+    assert wrong == ["test_factory[1] 101", "test_lambda 100", "test_named 100"]
+    fixed = sorted(name for name, (_, why) in told.items() if "is not made by its code there" in why)
+    assert fixed == ["test_fixture 100", "test_within 100"]
+    assert len(told) == 6  # none of a function of PyTorch's own
 
 
-def test_code_of_then_is_what_runs(pytester: pytest.Pytester, repository: Path) -> None:
-    found = raced(pytester, "--kgate-against=wrong", "-k", "named or factory or lambda")
-    wrong = [name for name, one in found.items() if "is not right itself" in one["reason"]]
-    assert sorted(wrong) == ["test_factory[1] 101", "test_lambda 100", "test_named 100"]
-    assert found["test_factory[1] 100"]["verdict"] == "PASS"  # which calls no helper
+def test_isolated_candidate_stays_isolated_and_nothing_of_todays_is_imported(
+    repository: Path, request: pytest.FixtureRequest
+) -> None:
+    (repository / "helper.py").write_text("raise SystemExit('imported in the judging process')\n")
+    today = CandidateFunction.parse("helper.py:relu", (repository,))
+    options = override(Options(), "kbench", isolate=True, against="HEAD")
+    problem = Problem("relu", inputs=lambda g: torch.randn(8, generator=g), reference=torch.relu, exact=torch.relu)
+    asked = Request("test_it", 0, today, problem, (), None, Settings(isolate=True))
+    session = SimpleNamespace(runs=SimpleNamespace(records=()))
+    regression = Regression.of(asked, request.node, session, FakeDevice({}), options)
+    seen: list[Request] = []
+
+    def run(one: Request) -> Outcome:
+        seen.append(one)
+        return Outcome(speed_record(ratio=0.8))
+
+    record = regression.judged(run).record
+    checked, raced_then = seen
+    assert (checked.settings.isolate, checked.settings.until) == (False, "check")
+    assert (raced_then.settings.isolate, raced_then.candidate) == (True, today)
+    assert raced_then.problem.reference is checked.candidate
+    assert checked.candidate(torch.tensor([-1.0, 2.0])).tolist() == [0.0, 2.0]
+    assert record["reference"]["name"].startswith("relu at ")

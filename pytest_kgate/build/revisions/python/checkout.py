@@ -32,7 +32,9 @@ class Checkout:
         tracked = Listing.of(os.fsdecode(path) for path in listed if path)
         roots = [place for entry in sys.path if (place := within(root, entry or os.getcwd())) is not None]
         for name, module in list(sys.modules.items()):
-            path = within(root, getattr(module, "__file__", None))
+            file = getattr(module, "__file__", None)
+            # To resolve the paths of thousands of modules that are elsewhere would take half a second.
+            path = within(root, file) if isinstance(file, str) and file.startswith(str(root)) else None
             if path in tracked.files:
                 stem = path.removesuffix(".py").removesuffix("/__init__")
                 wanted = name.replace(".", "/")
