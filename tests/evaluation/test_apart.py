@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
@@ -146,6 +147,29 @@ def test_races_against_another_revision_are_left_out_and_counted(tmp_path, capsy
     assert "has no races but those against another revision" in capsys.readouterr().err
 
 
+def test_what_a_recorded_pass_did_not_rest_on_passes_no_other_demand(tmp_path, capsys) -> None:
+    record = speed_record(ratio=0.8)  # against 0.95
+    timing, check = record["timing"], record["correctness"]
+    clock = "the clock stepped within rounds, by 3 % of a ratio"
+    tried = {**timing, "evidence": {"tries": [{"seed": 42, "reasons": [clock]}]}}
+    slowed = {"checks": {}, "findings": [], "kernels": None, "host_seconds": None, "floor_seconds": None}
+    disturbed = {"timing": tried, "warnings": [f"{clock}: too little to turn the verdict"]}
+    for changes, bound, said in (
+        ({}, 0.9, "PASS: "),
+        (disturbed, 0.9, "INVALID: "),
+        (disturbed, 0.95, "PASS: "),
+        ({**disturbed, "warnings": [f"{clock}: accepted, as asked"]}, 0.9, "PASS: "),
+        ({"integrity": {**slowed, "seconds_spent": 1.0, "clean": {"done": True, "charged": 1.1}}}, 0.85, "INVALID: "),
+        (
+            {"verdict": "MEASURED", "gates": [], "correctness": {**check, "verdict": "FAIL", "reason": "off"}},
+            1,
+            "WRONG: ",
+        ),
+    ):
+        cli.main(["gate", recorded(tmp_path / "records.json", {**record, **changes}), "--speedup", str(bound)])
+        assert capsys.readouterr().out.startswith(said), (changes, bound)
+
+
 def test_records_without_a_trusted_race_keep_their_verdict(tmp_path, capsys) -> None:
     assert cli.main(["gate", recorded(tmp_path / "records.json", *session()), "--speedup", "100"]) == 1
     said = capsys.readouterr().out
@@ -184,6 +208,7 @@ def test_records_without_a_trusted_race_keep_their_verdict(tmp_path, capsys) -> 
         ("gate one.json one.json --alpha 2", "--alpha cannot be 2"),
         ("gate one.json one.json --speedup 0", "--speedup cannot be 0"),
         ("gate damaged.json one.json", "damaged"),
+        ("gate odd.json one.json", "odd.json is damaged: the tick_seconds of a measurement is 'short'."),
     ],
 )
 def test_mistakes_get_a_sentence_and_status_2(tmp_path, monkeypatch, capsys, arguments, said) -> None:
@@ -193,6 +218,9 @@ def test_mistakes_get_a_sentence_and_status_2(tmp_path, monkeypatch, capsys, arg
     Path("cut.json").write_text(Path("one.json").read_text()[:500])
     Path("torn.json").write_text('{"schema": "pytest-kgate/records", "version": 1, "records": [\n{"test": ')
     Path("damaged.json").write_text(Path("one.json").read_text().replace('"samples"', '"smaples"'))
+    odd = json.loads(Path("one.json").read_text())
+    odd["measurements"][0]["tick_seconds"] = "short"
+    Path("odd.json").write_text(json.dumps(odd))
     assert cli.main(arguments.split()) == 2
     told = capsys.readouterr()
     assert said in told.err

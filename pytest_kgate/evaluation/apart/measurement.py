@@ -29,6 +29,14 @@ _LIST = "measurements"
 _HEAD = 200
 """Bytes at the start of a file, which name its schema."""
 
+_KINDS: dict[str, Any] = {
+    **dict.fromkeys(("arm", "problem", "timer", "cache"), str),
+    "checked": bool,
+    "tick_seconds": (int, float),
+    "environment": dict,
+}
+"""Types of what is read of a measurement."""
+
 _TODO = "Write one with `kgate measure ... --json FILE`."
 
 
@@ -100,6 +108,13 @@ def load(path: Path) -> list[Measurement]:
         found = [Measurement(**{**one, "runs": _runs(one), "warnings": tuple(one["warnings"])}) for one in listed]
     except (KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{path} is damaged: {error!r} in a measurement.", "Measure again.") from error
+    for one in found:
+        wrong = [name for name, kind in _KINDS.items() if not isinstance(getattr(one, name), kind)]
+        if wrong or not 0 <= one.tick_seconds < 1:  # a second
+            name = wrong[0] if wrong else "tick_seconds"
+            raise UsageError(
+                f"{path} is damaged: the {name} of a measurement is {getattr(one, name)!r:.60}.", "Measure again."
+            )
     if not found or not all(one.runs for one in found):
         raise UsageError(f"{path} holds no measurements.", _TODO)
     return found

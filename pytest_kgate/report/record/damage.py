@@ -85,6 +85,9 @@ def _check_of(schema: Mapping[str, Any]) -> _Check:
     properties = schema.get("properties", {})
     plain = {name: found for name, one in properties.items() if (found := _plain(one)) is not None}
     fields = {name: _check_of(one) for name, one in properties.items()}
+    others = schema.get("additionalProperties")
+    of_others = _check_of(others) if isinstance(others, dict) else None
+    plain_others = _plain(others) or () if isinstance(others, dict) else ()
     required = frozenset(schema.get("required", ()))
     in_order = schema.get("required", ())
     least, most = (schema.get(name) for name in _LENGTHS)
@@ -101,9 +104,10 @@ def _check_of(schema: Mapping[str, Any]) -> _Check:
                 return f".{next(name for name in in_order if name not in value)}", "is missing"
             for name, one in value.items():
                 # Most values are plain: their type is all that is asked of them.
-                if type(one) in plain.get(name, ()) or name not in fields:
+                if type(one) in plain.get(name, plain_others):
                     continue
-                if (found := fields[name](one)) is not None:
+                field = fields.get(name, of_others)
+                if field is not None and (found := field(one)) is not None:
                     return f".{name}{found[0]}", found[1]
         elif isinstance(value, list):
             if len(value) < (least or 0) or (most is not None and len(value) > most):
@@ -152,7 +156,8 @@ def _plain(schema: Mapping[str, Any]) -> frozenset[type] | None:
         found = [_plain(one) for one in schema["anyOf"]]
         known = [one for one in found if one is not None]
         return frozenset[type]().union(*known) if known else None
-    inner = {"$ref", "enum", "const", "items", "properties", "required", "pattern", *_LENGTHS, *_RANGES} & schema.keys()
+    more = {"$ref", "enum", "const", "items", "properties", "additionalProperties", "required", "pattern"}
+    inner = {*more, *_LENGTHS, *_RANGES} & schema.keys()
     return _types(schema) or None if not inner else None
 
 

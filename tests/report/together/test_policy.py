@@ -117,6 +117,7 @@ def test_counters_are_read_on_as_many_problems_as_asked(tmp_path: Path, bound: s
         (300, 1000, False, "0.3, 300 conflicts of 1000 wavefronts"),
         (0, 0, True, "0, 0 conflicts of 0 wavefronts"),
         (10, None, False, "no shared_wavefronts."),
+        (10, -1000, False, "no share: a counter below 0"),
     ],
 )
 def test_conflicts_are_large_or_not_as_a_share_of_all_passes(
@@ -131,6 +132,24 @@ def test_conflicts_are_large_or_not_as_a_share_of_all_passes(
     assert finding.holds == holds
     assert said in finding.told(1)[0][1]
     assert finding.demanded == "bank_conflicts / shared_wavefronts at most 0.1 on all"
+
+
+def test_bytes_are_no_share_of_conflicts(tmp_path: Path) -> None:
+    metrics = {"bank_conflicts": {"value": 1, "unit": "conflicts"}, "dram_bytes": {"value": 1e9, "unit": "bytes"}}
+    record = {**FAST, "counters": {"state": "measured", "reason": "", "candidate": {"metrics": metrics}}}
+    policy = '[[counter]]\nname = "bank_conflicts"\nof = "dram_bytes"\nat_most = 0.1'
+    (finding,) = judged(tmp_path, policy, [record])
+    assert not finding.holds
+    assert "no share: conflicts of bytes" in finding.told(1)[0][1]
+
+
+def test_race_against_another_revision_is_a_gate_and_no_speedup(tmp_path: Path) -> None:
+    old = {**FAST, "call": 100, "against": {"margin": 0.01}}
+    text = "[[speedup]]\nratio = 0.9\non = 1\n[gates]\nat_least = 1"
+    assert [one.holds for one in judged(tmp_path, text, [old])] == [False, True]
+    unraced = {**old, "verdict": "NOT MEASURED", "gates": [], "reason": "no such file then"}
+    assert [one.holds for one in judged(tmp_path, text, [FAST, unraced])] == [True, True]
+    assert [one.holds for one in judged(tmp_path, text, [FAST, {**old, "verdict": "FAIL"}])] == [True, False]
 
 
 def test_last_run_of_a_test_that_was_run_again_counts(tmp_path: Path) -> None:
@@ -164,6 +183,7 @@ def test_shape_of_a_grid_is_itself_and_none_with_fewer_heads(tmp_path: Path) -> 
         ("gates = 3", "line 1: gates is no table."),
         ("[checks]\nweak = true", "line 1: checks demands nothing."),
         ('[[counter]]\nname = "sm"\nat_least = 9\nat_most = 8', "line 1: no counter is at least 9 and at most 8."),
+        ('[[counter]]\nname = "sm"\nof = "sm"\nat_most = 1', "line 1: sm is all of itself."),
         ("[gates]\nat_least = [1]", "line 2: at_least of gates can't be that."),
         ("[gates\n", "line 1: this is no TOML"),
         ("# nothing", "demands nothing."),

@@ -108,12 +108,11 @@ def _apart(gate: SpeedGate, candidates: Sequence[Measurement], references: Seque
 
 
 def _of_record(one: Rejudged) -> list[str]:
-    record, judgement = one.record, one.judgement
-    if judgement is None:
-        reason = f": {record['reason']}" if record["reason"] else ""
-        return [f"{record['verdict']}: {record['test']}, whatever is demanded{reason}"]
-    lines = [f"{judgement.verdict.value}: {record['test']}", *_measured(judgement)]
-    return [*lines, *([f"  reason    {judgement.reason}"] if judgement.reason else [])]
+    test = one.record["test"]
+    if one.judgement is None:
+        return [f"{one.verdict}: {test}, whatever is demanded{f': {one.reason}' if one.reason else ''}"]
+    lines = [f"{one.verdict}: {test}", *_measured(one.judgement)]
+    return [*lines, *([f"  reason    {one.reason}"] if one.reason else [])]
 
 
 def _measured(judgement: Judgement) -> list[str]:

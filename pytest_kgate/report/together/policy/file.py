@@ -161,6 +161,8 @@ def _rule(kind: str, table: Located) -> Rule:
     values |= {name: found.value for name, found in table.value.items()}
     if kind == "checks" and values["weak"] and not values["sanitizer"]:
         raise Fault(table.line, "checks demands nothing.", "Leave weak = true away, or write sanitizer = true.")
+    if kind == "counter" and values.get("of") == values["name"]:
+        raise Fault(table.line, f"{values['of']} is all of itself.", "Name in `of` what the counter is a share of.")
     least, most = values.get("at_least"), values.get("at_most")
     if least is not None and most is not None and least > most:
         raise Fault(table.line, f"no counter is at least {least:g} and at most {most:g}.", "Turn the bounds round.")

@@ -137,11 +137,26 @@ def _counter(rule: Rule, records: Sequence[Record]) -> Finding:
             why = counters["reason"] if counters and counters["reason"] else "no counters: `--kgate-profile` reads them"
             readings.append(_reading(record, False, f"no {unknown}.{hint(unknown, metrics)}" if metrics else why))
             continue
+        if of is not None and (why := _no_share(metrics[str(name)], metrics[of])):
+            readings.append(_reading(record, False, why))
+            continue
         value, shown = _value(metrics, str(name), of)
         holds = (least is None or value >= least) and (most is None or value <= most)
         readings.append(_reading(record, holds, shown))
     bounds = [f"{word} {bound:g}" for word, bound in (("at least", least), ("at most", most)) if bound is not None]
     return _finding(rule, f"{name}{f' / {of}' if of else ''} {' and '.join(bounds)}", readings)
+
+
+_MEASURES = ("%", "bytes", "seconds", "hertz")
+"""Units of which nothing is a share but what has the same."""
+
+
+def _no_share(part: MetricFacts, whole: MetricFacts) -> str:
+    """Why one counter is no share of another, as a clause; empty where it can be."""
+    units = part["unit"], whole["unit"]
+    if units[0] != units[1] and (units[0] in _MEASURES or units[1] in _MEASURES):
+        return f"no share: {units[0] or 'a plain number'} of {units[1] or 'a plain number'}"
+    return "no share: a counter below 0" if min(part["value"], whole["value"]) < 0 else ""
 
 
 def _value(metrics: Mapping[str, MetricFacts], name: str, of: str | None) -> tuple[float, str]:
