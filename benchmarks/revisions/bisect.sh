@@ -13,7 +13,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 planted=$(python benchmarks/revisions/chain.py "$work" "$device" "$culprit")
 start=$SECONDS
-(cd "$work" && kgate bisect test_chain.py::test_kernel --good HEAD~12 --budget 5m --pytest=--kgate-device="$device") |
+(cd "$work" && python -m pytest_kgate.cli bisect test_chain.py::test_kernel --good HEAD~12 --budget 5m --pytest=--kgate-device="$device") |
     tee "$out/bisect.txt" || true
 {
     echo "planted: $planted, the ${culprit}th of 12; $((SECONDS - start)) s on $(python -c "$(cat <<'PYTHON'

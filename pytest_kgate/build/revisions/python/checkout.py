@@ -42,11 +42,12 @@ class Checkout:
                     roots.append(stem.removesuffix(wanted).rstrip("/"))
         return cls(root, tracked, tuple(dict.fromkeys(roots)))
 
-    def has(self, module: Any) -> bool:
-        """Whether a loaded module, or the spec of one, is made of files that git keeps here."""
+    def has(self, module: Any, *, untracked: bool = False) -> bool:
+        """Whether a loaded module, or the spec of one, is made of files that git keeps here, or of any file here."""
         file = getattr(module, "__file__", None) or getattr(module, "origin", None)
         if isinstance(file, str) and file not in ("built-in", "frozen", "namespace"):
-            return within(self.root, file) in self.tracked.files
+            path = within(self.root, file)
+            return path in self.tracked.files or (untracked and path is not None)
         places = getattr(module, "__path__", None) or getattr(module, "submodule_search_locations", None) or ()
         return any(within(self.root, place) in self.tracked.folders for place in places)
 

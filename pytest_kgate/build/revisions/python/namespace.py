@@ -168,7 +168,8 @@ class Namespace(importlib.abc.MetaPathFinder):
         if top not in self._owned:
             today = self.checkout.today(top)
             there = today is None and find(top, self.checkout.roots, self._listing) is not None
-            self._owned[top] = there or (today is not None and self.checkout.has(today))
+            ours = today is not None and self.checkout.has(today, untracked=not self._shares)
+            self._owned[top] = there or ours
         return self._owned[top]
 
 
