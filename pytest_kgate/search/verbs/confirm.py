@@ -99,6 +99,7 @@ def run(options: argparse.Namespace) -> int:
         pool.close()
         ahead.close()
     if not confirmation.passed:
+        print(f"{confirmation.configuration.title} was not confirmed this time: {confirmation.reason}")
         return _NOT_CONFIRMED
     print(searched.keep(confirmation))
     return 0

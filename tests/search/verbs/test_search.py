@@ -188,7 +188,9 @@ def test_another_source_of_a_provider_is_confirmed_and_pays(tmp_path, monkeypatc
 
     def run(_: LocalPool, order: Order) -> Answered:
         orders.append(order)
-        return Answered({"passed": True, "feedback": "", "records": [record], "speed_gates": [1]})
+        return Answered(
+            {"passed": record["verdict"] == "PASS", "feedback": "", "records": [record], "speed_gates": [1]}
+        )
 
     monkeypatch.setattr(LocalPool, "run", run)
     assert cli.main(["confirm", "search.jsonl", "--knobs", "source=nothing"]) == 2
@@ -204,6 +206,13 @@ def test_another_source_of_a_provider_is_confirmed_and_pays(tmp_path, monkeypatc
     assert own == ("--test=test_it.py::test_it",)
     assert fresh[:2] == (str(tmp_path / "search.replies" / f"{made[0].id}.cu"), "--isolate")
     assert "--pytest=--kgate-confidence=0.975" in fresh
+
+    # A champion stays one; what this confirmation came to is told below it.
+    record = {**speed_record("test_it.py::test_it", ratio=1.2), "asked": {}}
+    assert cli.main(["confirm", "search.jsonl", "--processes", "1", "--knobs", f'source="{made[1].id}"']) == 1
+    told = capsys.readouterr().out
+    assert f"Champion: source={made[0].id}" in told
+    assert f"source={made[1].id} was not confirmed this time: the ratio is" in told
 
     lines = Path("search.jsonl").read_text().splitlines(keepends=True)
     Path("search.jsonl").write_text(lines[0].replace('"time_limit"', '"time"') + "".join(lines[1:]))
