@@ -65,6 +65,7 @@ def _races() -> list[Any]:
         raced("a percentile", SpeedGate(0.95), ratio=0.9, percentile=0.8),
         raced("broken samples", SpeedGate(0.95), ratio=0.8, faults={3: float("nan")}),
         raced("disturbed", SpeedGate(0.95), ratio=0.8, evidence=lambda round: BUSY),
+        raced("disturbed processes", SpeedGate(0.95), ratio=0.8, processes=3, evidence=lambda round: BUSY),
     ]
 
 

@@ -59,7 +59,15 @@ def first_seed(record: Record) -> Seed:
 def _of_tries(record: Record) -> Iterator[str]:
     """A disturbed race is raced once more; the record's rounds are those of the last."""
     timing, tries = record["timing"], tries_of(record)
-    if not tries or timing is None:
+    if timing is None:
+        return
+    if VERDICTS[record["verdict"]].of_gates and "measured" not in record:
+        own = [one.get("evidence", {}).get("tries", []) for one in timing.get("processes", ())]
+        for reason in (reason for one in (tries, *own) for reason in (one[-1]["reasons"] if one else ())):
+            # One that can't have turned the verdict, or that was accepted, is a warning that says so.
+            if not any(f"{reason}: " in warning for warning in record["warnings"]):
+                yield f"it is {record['verdict']}, and its race is not to be trusted: {reason}"
+    if not tries:
         return
     last = tries[-1]
     if last["seed"] != record["seeds"]["race"]:
@@ -70,11 +78,6 @@ def _of_tries(record: Record) -> Iterator[str]:
     gates = [gate["verdict"] for gate in record["gates"]]
     if verdicts and gates and "INVALID" not in gates and verdicts != gates:
         yield f"its gates are {', '.join(gates)}, and its last race left {', '.join(verdicts)}"
-    if VERDICTS[record["verdict"]].of_gates and "measured" not in record:
-        # A reason that can't have turned the verdict, or that was accepted, is a warning that says so.
-        for reason in last["reasons"]:
-            if not any(warning.startswith(f"{reason}: ") for warning in record["warnings"]):
-                yield f"it is {record['verdict']}, and its race is not to be trusted: {reason}"
 
 
 def _of_seeds(record: Record) -> Iterator[str]:
@@ -86,5 +89,7 @@ def _of_seeds(record: Record) -> Iterator[str]:
     if len(tries) == 2 and tries[1]["seed"] != text(book.page(Stream.SECOND_RACE).root):
         yield "the seed of its second race does not follow from that of the first"
     for number, one in enumerate(timing.get("processes", ()) if timing else (), start=1):
-        if one["seed"] != text(book.page(Stream.PROCESS, number).root):
+        own = book.page(Stream.PROCESS, number)
+        # A process, too, races once more where it was disturbed.
+        if one["seed"] not in (text(own.root), text(own.page(Stream.SECOND_RACE).root)):
             yield f"the seed of its process {number} does not follow from that of the call"
