@@ -51,6 +51,10 @@ from helper import relu
 def fixed():
     return helper.make(1)
 
+@pytest.fixture
+def module():
+    return helper
+
 def test_named(kbench):
     kbench(relu, RELU, weak="allow")
 
@@ -68,6 +72,9 @@ def test_fixture(kbench, fixed):
 
 def test_within(kbench, fixed):
     kbench(lambda x: fixed(x), RELU)
+
+def test_module(kbench, module):
+    kbench(lambda x: module.relu(x), RELU)
 
 def test_installed(kbench):
     kbench(torch.relu, RELU)
@@ -110,8 +117,8 @@ def test_what_a_test_hands_over_is_made_by_its_code_of_then(pytester: pytest.Pyt
     wrong = sorted(name for name, (_, why) in told.items() if "is not right itself" in why)
     assert wrong == ["test_factory[1] 101", "test_lambda 100", "test_named 100"]
     fixed = sorted(name for name, (_, why) in told.items() if "is not made by its code there" in why)
-    assert fixed == ["test_fixture 100", "test_within 100"]
-    assert len(told) == 6  # none of a function of PyTorch's own
+    assert fixed == ["test_fixture 100", "test_module 100", "test_within 100"]
+    assert len(told) == 7  # none of a function of PyTorch's own
 
 
 def test_isolated_candidate_stays_isolated_and_nothing_of_todays_is_imported(

@@ -50,9 +50,9 @@ def code_of(candidate: Any) -> FunctionType | type:
 
 
 def file_of(candidate: Any) -> Path | None:
-    """The file that has its innermost code; None for what is not written in Python."""
+    """The file that has its innermost code, a module's own; None for what is not written in Python."""
     try:
-        return Path(inspect.getfile(code_of(candidate)))
+        return Path(inspect.getfile(candidate if isinstance(candidate, ModuleType) else code_of(candidate)))
     except (OSError, TypeError):
         return None
 
@@ -120,14 +120,14 @@ def _is_users(value: Any, root: Path) -> bool:
 
 
 def parts_of(value: Any) -> list[Any]:
-    """What a callable may call: what it wraps, what is in its closure and its defaults, the arguments of a partial."""
+    """What a callable may call: what it wraps, the callables and modules in its closure, defaults and arguments."""
     found = [_attribute(value, name) for name in _INSIDE]
     if isinstance(value, functools.partial):
         found += [*value.args, *value.keywords.values()]
     if isinstance(value, FunctionType):
         found += [*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()]
         found += [_attribute(cell, "cell_contents") for cell in value.__closure__ or ()]
-    return [one for one in found if callable(one)]
+    return [one for one in found if callable(one) or isinstance(one, ModuleType)]
 
 
 def _dotted(candidate: Any, home: Mapping[str, Any]) -> str | None:
