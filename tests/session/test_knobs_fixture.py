@@ -136,6 +136,9 @@ def test_sweep_runs_each_configuration_that_constraints_leave_as_a_test(suite: A
     assert "test_it leave none of its 2 configurations" in records.printed
     records("-k", "other", "--kgate-sweep", "BLOCK=64 MODE=b,d")
     assert "1 passed" in records.printed
+    unknown = one["test"].replace("BLOCK", "BOLCK")
+    records(unknown, "--kgate-sweep", "BLOCK=64 MODE=a")
+    assert f"not found: {unknown}" in records.printed
 
 
 def test_kernels_take_knobs_that_their_source_has_and_say_which_it_lacks(pytester: pytest.Pytester) -> None:
