@@ -6,6 +6,7 @@ import ast
 import os
 from collections.abc import Mapping
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,20 +28,31 @@ _REASON = 500
 """Characters of a reason."""
 
 
-def commands(records: Sequence[Record], environment: Mapping[str, str] = os.environ) -> str:
+def commands(
+    records: Sequence[Record],
+    environment: Mapping[str, str] = os.environ,
+    failed: Sequence[tuple[str, str]] = (),
+) -> str:
     """A line for each record that does not pass, the worst first; the last of ten counts those that are left out.
 
-    Files are named from the repository's top (`GITHUB_WORKSPACE`), node ids from where this runs.
+    Before them stands what `failed` beside the records: a file that could not be collected, or a test, and why. Files
+    are named from the repository's top (`GITHUB_WORKSPACE`), node ids from where this runs.
     """
     missed = [record for record in records if not VERDICTS[record["verdict"]].passes]
     missed.sort(key=lambda record: VERDICTS[record["verdict"]].rank)
     top = Path(environment.get("GITHUB_WORKSPACE") or Path.cwd()).absolute()
-    shown = missed if len(missed) <= MOST else missed[: MOST - 1]
-    lines = [_annotation(record, top) for record in shown]
-    if len(shown) < len(missed):
-        more = text.counted(len(missed) - len(shown), "more test")
+    every = [*(partial(_failure, name, why) for name, why in failed), *(partial(_annotation, one) for one in missed)]
+    shown = every if len(every) <= MOST else every[: MOST - 1]
+    lines = [annotation(top) for annotation in shown]
+    if len(shown) < len(every):
+        more = text.counted(len(every) - len(shown), "more test")
         lines.append(f"::error title=kgate::{more} that do not pass; the step's summary has all")
     return "".join(f"{line}\n" for line in lines)
+
+
+def _failure(name: str, why: str, top: Path) -> str:
+    file = f"file={command_property(_from_top(name, top))}," if Path(name).is_file() else ""
+    return f"::error {file}title={command_property(f'kgate: {short(name)}')}::{command_message(short(why, _REASON))}"
 
 
 def _annotation(record: Record, top: Path) -> str:

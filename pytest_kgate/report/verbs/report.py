@@ -58,7 +58,6 @@ _PAGES: Mapping[str, Callable[[Iterable[Record]], str]] = {
 """What makes a page's table, by the format's name."""
 
 _FOR_CI: Mapping[str, Callable[[Sequence[Record]], str]] = {
-    "annotations": workflow_commands.commands,
     "csv": rows.as_csv,
     "rows": rows.as_json,
     "junit": junit,
@@ -66,17 +65,26 @@ _FOR_CI: Mapping[str, Callable[[Sequence[Record]], str]] = {
 """What makes a text for programs, by the format's name."""
 
 
+_ANNOTATIONS = "annotations"
+
+_OF_FORMATS: Mapping[str, Sequence[str]] = {
+    "session_status": (*reviewers.FORMATS, _ANNOTATIONS),
+    "junit": (*reviewers.FORMATS, _ANNOTATIONS),
+    "policy": (*reviewers.FORMATS,),
+}
+"""Options that are for some formats only."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `kgate report`."""
     parser.add_argument("files", nargs="+", metavar="FILE", help="written by `pytest --kgate-json FILE`")
-    parser.add_argument(
-        "--format", choices=("table", "json", "html", *_PAGES, *reviewers.FORMATS, *_FOR_CI), help="default: table"
-    )
+    formats = ("table", "json", "html", *_PAGES, *reviewers.FORMATS, _ANNOTATIONS, *_FOR_CI)
+    parser.add_argument("--format", choices=formats, help="default: table")
     parser.add_argument(
         "--session-status",
         type=int,
         metavar="STATUS",
-        help="pytest's exit status, which comment and summary tell; where it is not 0, a file may be missing",
+        help="pytest's exit status, which comment and summary tell; where it is not 0, files may be missing",
     )
     parser.add_argument("--policy", type=Path, metavar="FILE", help="of `kgate verify`: comment and summary tell of it")
     parser.add_argument(
@@ -85,7 +93,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="of `pytest --junitxml`: comment and summary name what failed beside the records; once for each",
+        help="of `pytest --junitxml`: comment, summary and annotations name what failed beside the records",
     )
     parser.add_argument(
         "--history", type=Path, metavar="PATH", help="of `pytest --kgate-history`: the HTML page draws gates over time"
@@ -141,10 +149,11 @@ def run(options: argparse.Namespace) -> int:
         )
     if options.history is not None and options.format != "html":
         raise UsageError("--history is for --format html.", "`kgate history PATH` draws it in the terminal.")
-    for name in ("session_status", "policy", "junit"):
-        if getattr(options, name) not in (None, []) and options.format not in reviewers.FORMATS:
+    for name, formats in _OF_FORMATS.items():
+        if getattr(options, name) not in (None, []) and options.format not in formats:
             flag = f"--{name.replace('_', '-')}"
-            raise UsageError(f"{flag} is for --format comment and summary.", "Leave it away.")
+            named = " and ".join([", ".join(formats[:-1]), formats[-1]])
+            raise UsageError(f"{flag} is for --format {named}.", "Leave it away.")
     # A session that could not even begin has left no file, and the comment must say so in place of the last one's.
     left = [path for path in options.files if not options.session_status or os.path.exists(path)]
     told_anyway = options.format in reviewers.FORMATS and options.session_status is not None
@@ -164,6 +173,11 @@ def run(options: argparse.Namespace) -> int:
         _write(told)
         if fault is not None:
             raise fault
+    elif options.format == _ANNOTATIONS:
+        failed, faults = reviewers.failures_of(options, records)
+        _write(workflow_commands.commands(records, failed=failed))
+        if faults:
+            raise faults[0]
     elif options.format in _FOR_CI:
         _write(_FOR_CI[options.format](records))
     elif options.format == "html":

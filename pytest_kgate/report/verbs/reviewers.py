@@ -45,8 +45,19 @@ def text_of(
 ) -> tuple[str, KgateError | None]:
     """The text that the options ask for, and the first of its files that could not be read."""
     findings, fault = _judged(options.policy, records)
-    faults = [*damaged, *([fault] if fault is not None else [])]
+    failed, unread = failures_of(options, records)
+    faults = [*damaged, *([fault] if fault is not None else []), *unread]
+    beside = Beside([*(one.what for one in damaged), *(f"{clause}." for clause in cut_off)], failed)
+    told = FORMATS[options.format](records, options.session_status, findings, beside)
+    return told, next(iter(faults), None)
+
+
+def failures_of(
+    options: argparse.Namespace, records: Sequence[Record]
+) -> tuple[list[tuple[str, str]], list[KgateError]]:
+    """What pytest's own reports have that no record has, as `failures` has it; and what is wrong with such a file."""
     failed: list[tuple[str, str]] = []
+    faults: list[KgateError] = []
     for path in options.junit:
         if options.session_status and not path.exists():
             continue  # a session that could not begin has left none
@@ -54,9 +65,7 @@ def text_of(
             failed += [one for one in failures(path, records) if one not in failed]
         except KgateError as error:
             faults.append(error)
-    beside = Beside([*(one.what for one in damaged), *(f"{clause}." for clause in cut_off)], failed)
-    told = FORMATS[options.format](records, options.session_status, findings, beside)
-    return told, next(iter(faults), None)
+    return failed, faults
 
 
 def _judged(policy: Path | None, records: Sequence[Record]) -> tuple[list[Finding], UsageError | None]:

@@ -51,6 +51,12 @@ def test_comment_names_what_failed_and_has_no_record(
     assert "- `tests.test_c.TestIt.test_d[x]` failed: ValueError: no &#124; &#64;<!-- -->me\n" in told
     assert "- `tests.test_c.test_e` failed: failed on setup\n" in told
     assert told.count("` failed: ") == 2
+    assert cli.main([*asked[:3], "annotations", *asked[4:], "--junit", str(report)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("::error title=kgate%3A tests/test_a.py::could not be collected: SyntaxError: '(' was")
+    assert lines[3] == "::error title=kgate%3A tests.test_c.test_e::failed: failed on setup"
+    assert "title=kgate FAIL%3A test_gate[1]::" in lines[4]
+    assert len(lines) == 5
 
 
 @pytest.mark.parametrize("content", ["<testsuites>", '<!DOCTYPE a [<!ENTITY b "c">]><testsuites>&b;</testsuites>'])

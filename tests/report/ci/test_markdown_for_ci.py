@@ -176,4 +176,4 @@ def test_policy_is_told_above_the_table_and_its_words_are_no_markup() -> None:
 
 def test_session_status_belongs_to_comment_and_summary(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["report", "a.json", "--format", "csv", "--session-status", "0"]) == 2
-    assert "--session-status is for --format comment and summary." in capsys.readouterr().err
+    assert "--session-status is for --format comment, summary and annotations." in capsys.readouterr().err
