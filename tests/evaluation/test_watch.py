@@ -14,10 +14,12 @@ import time
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from pages import CUDA
+from sample_records import against_record
 from sample_records import speed_record
 from sample_suite import RELU
 from sample_suite import fake_device
@@ -202,6 +204,17 @@ def ended(*records: Record, told: str = "", outcome: str = "failed", said: str =
         damaged="",
         said=said,
     )
+
+
+def test_races_against_another_revision_can_fail_an_answer_and_give_it_no_score() -> None:
+    own = speed_record(ratio=0.5)
+    unraced = {**against_record(), "gates": [], "verdict": "NOT MEASURED"}
+    passed = answer_of(replace(ended(own, unraced, outcome="passed"), status=0), 60.0)
+    assert (passed["verdict"], passed["passed"]) == ("PASS", True)
+    assert passed["score"] == pytest.approx(2.0, rel=0.05)
+    slower = answer_of(ended(own, against_record(ratio=1.2)), 60.0)
+    assert (slower["verdict"], slower["passed"], slower["score"]) == ("FAIL", False, passed["score"])
+    assert len(slower["records"]) == 2
 
 
 @pytest.mark.parametrize("width", [80, 120])

@@ -75,9 +75,13 @@ def _judged(ended: Ended, limit_seconds: float) -> Evaluation:
         return _answer("ERROR", stage, feedback.shortened(f"The candidate ended the test.\n{told}".rstrip()))
     if not ended.records:
         return _answer("MISUSE", stage, _why_not_judged(ended, told))
-    worst = min(ended.records, key=lambda record: VERDICTS[record["verdict"]].rank)
-    answer = _of_record(worst, _calls(ended.steps, len(ended.records))[ended.records.index(worst)], told)
-    answer["score"] = min(_score(record) for record in ended.records)
+    own = _own(ended.records)
+    # A race against another revision can fail; where there was none to be had, the test's own gates decide.
+    judged = [record for record in ended.records if "against" not in record or record["gates"]]
+    worst = min(judged, key=lambda record: VERDICTS[record["verdict"]].rank)
+    at = _calls(ended.steps, len(own))[own.index(worst)] if worst in own else "time"
+    answer = _of_record(worst, at, told)
+    answer["score"] = min(_score(record) for record in own)
     if answer["passed"] and ended.status != 0:
         answer["passed"], answer["score"] = False, 0.0
         answer["feedback"] = feedback.shortened(
@@ -90,7 +94,7 @@ def _lost(ended: Ended, limit_seconds: float, stage: Stage | None) -> str | None
     """How the session ended without its end, as a clause; None where it ended as sessions do."""
     if ended.stuck:
         return f"{ended.stuck}, and can't be interrupted: it ended the process"
-    if ended.status is None and ended.reports and len(ended.records) == len(_calls(ended.steps)):
+    if ended.status is None and ended.reports and len(_own(ended.records)) == len(_calls(ended.steps)):
         return None  # all was judged, and only the session's own end is missing
     if ended.status is None:
         return f"The time limit of {limit_seconds:g} s ended the candidate" if stage else "The time limit was over"
@@ -100,6 +104,11 @@ def _lost(ended: Ended, limit_seconds: float, stage: Stage | None) -> str | None
         return f"The candidate crashed: {name} ended the process{memory}" if stage else f"{name} ended pytest"
     unfinished = stage is not None and not ended.reports
     return f"The candidate ended the process, with status {ended.status}" if unfinished else None
+
+
+def _own(records: Sequence[Record]) -> list[Record]:
+    """Those of the test's own calls: without their races against another revision."""
+    return [record for record in records if "against" not in record]
 
 
 def _why_not_judged(ended: Ended, told: str) -> str:
