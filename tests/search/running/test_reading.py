@@ -117,7 +117,8 @@ def test_calls_that_were_timed_and_did_no_work_make_a_cheat_and_no_estimate():
 def test_champion_must_pass_on_every_shape():
     good = record(verdict="PASS", gates=[gate(1.1, 1.2, 0.9), gate(0.7, 0.8)])
     other = record(verdict="PASS", gates=[gate(0.8, 0.9)], test="t.py::test_it[1x4]")
-    said = confirmation_of(ONE, answered(good, other, verdict="PASS"), 0.0125, 5)
+    same = record(verdict="MEASURED", call=100, against={"same": True})
+    said = confirmation_of(ONE, answered(good, same, other, verdict="PASS"), 0.0125, 5)
     assert (said.passed, said.reason, said.alpha, said.processes) == (True, "", 0.0125, 5)
     assert said.ratios == {"1x2": (0.75, 0.7, 0.8), "1x4": (pytest.approx(0.85), 0.8, 0.9)}
     failing = {**other, "verdict": "INCONCLUSIVE", "reason": "not decided"}
