@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
+from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -73,6 +75,19 @@ class Workload:
     def output_for(self, arm: Arm, inputs: tuple[Any, ...]) -> Any:
         """A new output for this arm to write to; None where it allocates its own."""
         return self.make_output(inputs) if arm.takes_output else None
+
+    @contextlib.contextmanager
+    def one_call(self, arm: Arm, inputs: tuple[Any, ...]) -> Iterator[Any]:
+        """The output of an untimed call, NaN where the arm allocates its own; afterwards the inputs are put back."""
+        from pytest_kgate.problems.trees import tree  # needs PyTorch, which a fake device does without
+
+        before = {place: tree.copy(inputs[place]) for place in self.mutates}
+        output = self.output_for(arm, inputs)
+        if output is None:
+            self.clear_freed(inputs)
+        yield output
+        for place, values in before.items():
+            tree.write(inputs[place], values)
 
     def make_answer(self, inputs: tuple[Any, ...]) -> Any:
         """New memory, filled with NaN, for a copy of the answer to these inputs, changed inputs included."""

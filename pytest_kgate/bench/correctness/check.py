@@ -157,19 +157,14 @@ def answer_of(
     `before` is of the inputs, which must stay as they are, but for those that the problem lets it change: they are what
     they were when this returns.
     """
-    pristine = {place: tree.copy(inputs[place]) for place in workload.mutates}
-    output = workload.output_for(candidate, inputs)
-    if output is None:
-        workload.clear_freed(inputs)
-    device.synchronize()
-    with spent("candidate"), blame("The candidate", CALL_CONVENTION, skips=True):
-        result = candidate.call(inputs, output)
+    with workload.one_call(candidate, inputs) as output:
         device.synchronize()
-    answer = as_answer(result, like, inputs)
-    device.synchronize()
-    answer = tree.clone(answer)
-    for place, values in pristine.items():
-        tree.write(inputs[place], values)
+        with spent("candidate"), blame("The candidate", CALL_CONVENTION, skips=True):
+            result = candidate.call(inputs, output)
+            device.synchronize()
+        answer = as_answer(result, like, inputs)
+        device.synchronize()
+        answer = tree.clone(answer)
     position = before.first_changed(inputs)
     if position is not None:
         raise CandidateError(

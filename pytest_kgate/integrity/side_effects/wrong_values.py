@@ -20,7 +20,6 @@ from pytest_kgate.errors import CandidateError
 from pytest_kgate.integrity.side_effects.background import busy_while_idle
 from pytest_kgate.integrity.side_effects.streams import Verify
 from pytest_kgate.integrity.side_effects.streams import out_of_order
-from pytest_kgate.problems.trees import tree
 
 
 @dataclass(frozen=True)
@@ -77,17 +76,12 @@ def why_wrong(
 
 def _answer(device: Device, arm: Arm, workload: Workload, inputs: tuple[Any, ...]) -> Any:
     """A copy of the answer of one call that nothing runs beside. The inputs are what they were when this returns."""
-    before = {place: tree.copy(inputs[place]) for place in workload.mutates}
-    output = workload.output_for(arm, inputs)
-    if output is None:
-        workload.clear_freed(inputs)
-    device.synchronize()
-    result = arm.call(inputs, output)
-    device.synchronize()
-    busy_while_idle()  # a thread may still write
-    demand_data(result)
-    answer = copied(result)
-    device.synchronize()
-    for place, values in before.items():
-        tree.write(inputs[place], values)
+    with workload.one_call(arm, inputs) as output:
+        device.synchronize()
+        result = arm.call(inputs, output)
+        device.synchronize()
+        busy_while_idle()  # a thread may still write
+        demand_data(result)
+        answer = copied(result)
+        device.synchronize()
     return answer
