@@ -36,6 +36,9 @@
 #ifndef STAGES  // knob: K and V tiles in flight, 1 to 3; 0 for the kernel's own choice by head_dim, keys and mask
 #define STAGES 0
 #endif
+#ifndef UNROLL  // knob: steps that the loops of both products are unrolled by, 1 to 8
+#define UNROLL 2
+#endif
 
 #include "cuda/conversions.cuh"
 #include "cuda/cp_async.cuh"
@@ -53,7 +56,9 @@ static_assert(BLOCK_M % NUM_WARPS == 0 && BLOCK_M / NUM_WARPS >= 1 && BLOCK_M / 
 static_assert(BLOCK_N % 32 == 0 && BLOCK_N >= 0 && BLOCK_N <= 128,
               "BLOCK_N must be 32, 64, 96 or 128, as a lane takes every 32nd key, or 0 to leave it to the kernel.");
 static_assert(STAGES >= 0 && STAGES <= 3, "STAGES must be 1, 2 or 3, or 0 to leave it to the kernel.");
+static_assert(UNROLL >= 1 && UNROLL <= 8, "UNROLL must be 1 to 8.");
 
+constexpr int kUnroll = UNROLL;  // pragmas don't see macros
 constexpr int kThreads = NUM_WARPS * 32;
 constexpr int kRows = BLOCK_M / NUM_WARPS;
 constexpr int kBlockN = BLOCK_N != 0 ? BLOCK_N : kSmallShared ? 32 : 64;
@@ -160,7 +165,7 @@ __global__ void __launch_bounds__(kThreads, 1)  // without the 1, ptxas caps the
 #pragma unroll
             for (int j = 0; j < kLaneKeys; ++j) logits[r][j] = 0.0f;
         }
-#pragma unroll 2
+#pragma unroll kUnroll
         for (int d = 0; d < D; d += 8) {
             float k_rmem[kLaneKeys][8];
 #pragma unroll
@@ -222,7 +227,7 @@ __global__ void __launch_bounds__(kThreads, 1)  // without the 1, ptxas caps the
         }
         __syncwarp();  // P passes from the lane that owns a key to all lanes
 
-#pragma unroll 2
+#pragma unroll kUnroll
         for (int n = 0; n < kBlockN; n += 4) {
             float2 v_rmem[4][kLanePairs];
 #pragma unroll
