@@ -1,7 +1,6 @@
 // A warp's walk over tiles of keys that it copies for itself, for 16 query rows of any heads that share K and V.
 #pragma once
 
-#include "cuda/cp_async.cuh"
 #include "cuda/exp2.cuh"
 #include "cuda/mma_sync.cuh"
 
@@ -17,16 +16,9 @@ struct DecodeRows {
     int plain;       // keys that all of them see
 };
 
-// What a warp has made of the keys so far. Stages tiles of Keys keys are under way at once.
-template <typename T, int D, int Keys, int Stages, bool Fast>
+// What a warp has made of the keys so far, by tiles of Keys keys from a ring (decode_ring.cuh).
+template <typename T, int D, int Keys, typename Ring, bool Fast>
 struct DecodeWarp {
-    static constexpr int kStride = D + 8;  // elements: ldmatrix is free of bank conflicts
-    static constexpr int kTileBytes = Keys * kStride * 2;
-    static constexpr int kRingBytes = 2 * Stages * kTileBytes;
-    static constexpr int kChunks = D / 8;
-    static constexpr int kCopies = Keys * kChunks / 32;
-    static_assert(Keys % 16 == 0 && Keys * kChunks % 32 == 0, "a tile must be whole copies of a warp.");
-
     unsigned q[D / 16][4];
     float output[D / 8][4];
     float base[2];  // what is subtracted from scaled logits, of rows lane / 4 and lane / 4 + 8; at first -inf
@@ -51,34 +43,17 @@ struct DecodeWarp {
         }
     }
 
-    // Starts copying rows [first, first + Keys) to `target`; those from `end` on become zeros.
-    static __device__ void copy(unsigned target, const T* source, int64_t row_stride, int first, int end) {
-        const int lane = threadIdx.x % 32;
-#pragma unroll
-        for (int i = 0; i < kCopies; ++i) {
-            const int chunk = i * 32 + lane;
-            const int row = chunk / kChunks;
-            const int column = chunk % kChunks * 8;
-            const bool valid = first + row < end;
-            const T* const from = valid ? source + (first + row) * row_stride + column : source;
-            asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
-                         :
-                         : "r"(target + (row * kStride + column) * 2), "l"(from), "r"(valid ? 16 : 0)
-                         : "memory");
-        }
-    }
-
     // The tile at `keys` and `values` in shared memory, of the keys from `key` on.
     __device__ void turn(unsigned keys, unsigned values, int key, const DecodeRows& rows, float scale) {
         const int lane = threadIdx.x % 32;
         float logits[Keys / 8][4] = {};
-        const unsigned k = keys + ((lane / 16 * 8 + lane % 8) * kStride + lane / 8 % 2 * 8) * 2;
+        const unsigned k = keys + (lane / 16 * 8 + lane % 8) * Ring::kStride;
 #pragma unroll
         for (int d = 0; d < D / 16; ++d) {
 #pragma unroll
             for (int j = 0; j < Keys / 16; ++j) {
                 unsigned b[4];
-                load_matrices(b, k + (j * 16 * kStride + d * 16) * 2);
+                load_matrices(b, Ring::place(k + j * 16 * Ring::kStride, lane % 8, 2 * d, lane / 8 % 2));
                 multiply_add<T>(logits[2 * j], q[d], b[0], b[1]);
                 multiply_add<T>(logits[2 * j + 1], q[d], b[2], b[3]);
             }
@@ -105,13 +80,13 @@ struct DecodeWarp {
                 weights[n / 2][n % 2 * 2 + h] = pack<T>(a, b);
             }
         }
-        const unsigned v = values + ((lane / 8 % 2 * 8 + lane % 8) * kStride + lane / 16 * 8) * 2;
+        const unsigned v = values + lane % 16 * Ring::kStride;
 #pragma unroll
         for (int j = 0; j < Keys / 16; ++j) {
 #pragma unroll
             for (int d = 0; d < D / 16; ++d) {
                 unsigned b[4];
-                load_matrices_transposed(b, v + (j * 16 * kStride + d * 16) * 2);
+                load_matrices_transposed(b, Ring::place(v + j * 16 * Ring::kStride, lane % 8, 2 * d, lane / 16));
                 multiply_add<T>(output[2 * d], weights[j], b[0], b[1]);
                 multiply_add<T>(output[2 * d + 1], weights[j], b[2], b[3]);
             }
@@ -142,28 +117,17 @@ struct DecodeWarp {
         }
     }
 
-    // Tiles `first`, `first + step`, ... of the keys before `end`, through the warp's own ring in shared memory.
-    __device__ void run(unsigned ring, const T* k, const T* v, int64_t k_stride, int64_t v_stride, int first, int step,
-                        int end, const DecodeRows& rows, float scale) {
-        const auto start = [&](int key, int slot) {
-            if (key < end) {
-                copy(ring + 2 * slot * kTileBytes, k, k_stride, key, end);
-                copy(ring + (2 * slot + 1) * kTileBytes, v, v_stride, key, end);
-            }
-            cp_async_commit();
-        };
-#pragma unroll
-        for (int i = 0; i < Stages - 1; ++i) start(first + i * step, i);
-        int slot = 0;
+    // Tiles `first`, `first + step`, ... of the keys before `end`; the ring's slots have the first of them.
+    // `last_issued()` is called when the last of them is on its way, and may be again.
+    template <int Stages, typename LastIssued>
+    __device__ void run(Ring& ring, int first, int step, int end, const DecodeRows& rows, float scale,
+                        const LastIssued& last_issued) {
         for (int key = first; key < end; key += step) {
-            cp_async_wait<Stages - 2>();
-            __syncwarp();  // all lanes' copies are visible, and the slot before has no reader left
-            start(key + (Stages - 1) * step, slot == 0 ? Stages - 1 : slot - 1);
-            turn(ring + 2 * slot * kTileBytes, ring + (2 * slot + 1) * kTileBytes, key, rows, scale);
-            if (++slot == Stages) slot = 0;
+            if (key + Stages * step >= end) last_issued();
+            ring.wait();
+            turn(ring.keys(ring.slot), ring.values(ring.slot), key, rows, scale);
+            ring.next(key + Stages * step);
         }
-        cp_async_wait<0>();
-        __syncwarp();
         row_sum[0] = quad_sum(row_sum[0]);
         row_sum[1] = quad_sum(row_sum[1]);
     }

@@ -39,13 +39,11 @@ __device__ inline unsigned address_in_block(unsigned address, int rank) {
     return remote;
 }
 
-// Two floats of another block's shared memory, at an address_in_block.
-__device__ inline float2 load_remote(unsigned remote) {
-    float2 both = {};
+// Two floats to another block's shared memory, at an address_in_block.
+__device__ inline void store_remote(unsigned remote, float2 both) {
 #if __CUDA_ARCH__ >= 900
-    asm volatile("ld.shared::cluster.v2.f32 {%0, %1}, [%2];" : "=f"(both.x), "=f"(both.y) : "r"(remote) : "memory");
+    asm volatile("st.shared::cluster.v2.f32 [%0], {%1, %2};" : : "r"(remote), "f"(both.x), "f"(both.y) : "memory");
 #endif
-    return both;
 }
 
 }  // namespace

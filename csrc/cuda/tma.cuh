@@ -43,7 +43,8 @@ struct TensorExtents {
 // Of boxes of `rows` rows and 128 bytes, whose chunks are swizzled; what does not exist of them becomes zeros when it is
 // read, and is left out when it is written.
 int make_tensor_map(CUtensorMap& map, const char* name, const void* pointer, const int64_t (&stride)[3],
-                    const TensorExtents& of, int rows) {
+                    const TensorExtents& of, int rows,
+                    CUtensorMapL2promotion promotion = CU_TENSOR_MAP_L2_PROMOTION_NONE) {
     if (planning != nullptr) return 0;  // where there may be no driver
     EncodeTiled encode = nullptr;
     if (int code = find_encode_tiled(encode)) return code;
@@ -52,7 +53,8 @@ int make_tensor_map(CUtensorMap& map, const char* name, const void* pointer, con
     const unsigned size = of.dtype == Float8E4M3 ? 1 : 2;
     cuuint64_t bytes[3];
     for (int i = 0; i < 3; ++i) {  // the stride of an axis of length 1 is never used, and may be one that no map takes
-        bytes[i] = extent[i + 1] > 1 ? static_cast<cuuint64_t>(stride[2 - i]) * size : (extent[0] * size + 15) / 16 * 16;
+        bytes[i] =
+            extent[i + 1] > 1 ? static_cast<cuuint64_t>(stride[2 - i]) * size : (extent[0] * size + 15) / 16 * 16;
     }
     const cuuint32_t box[4] = {128 / size, static_cast<cuuint32_t>(rows), 1, 1};
     const cuuint32_t step[4] = {1, 1, 1, 1};
@@ -61,7 +63,7 @@ int make_tensor_map(CUtensorMap& map, const char* name, const void* pointer, con
                                              : CU_TENSOR_MAP_DATA_TYPE_UINT8;
     const CUresult result =
         encode(&map, type, 4, const_cast<void*>(pointer), extent, bytes, box, step, CU_TENSOR_MAP_INTERLEAVE_NONE,
-               CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_NONE, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+               CU_TENSOR_MAP_SWIZZLE_128B, promotion, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
     if (result == CUDA_SUCCESS) return 0;
     return fail(kUnsupported, "The driver makes no tensor map of %s (error %d). Pass a copy, such as %s.contiguous().",
                 name, static_cast<int>(result), name);
@@ -83,6 +85,47 @@ __device__ inline void copy_box(unsigned target, const CUtensorMap& map, int col
         :
         : "r"(target), "l"(&map), "r"(column), "r"(row), "r"(tile.head), "r"(tile.batch), "r"(barrier)
         : "memory");
+}
+
+// The same where L2 may be told by a policy how to keep what is read.
+template <bool Hinted>
+__device__ inline void copy_box(unsigned target, const CUtensorMap& map, int column, int row, const Tile& tile,
+                                unsigned barrier, uint64_t policy) {
+    if constexpr (Hinted) {
+        asm volatile(
+            "cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint "
+            "[%0], [%1, {%2, %3, %4, %5}], [%6], %7;"
+            :
+            : "r"(target), "l"(&map), "r"(column), "r"(row), "r"(tile.head), "r"(tile.batch), "r"(barrier), "l"(policy)
+            : "memory");
+    } else {
+        copy_box(target, map, column, row, tile, barrier);
+    }
+}
+
+// By one thread: the box is fetched into L2, where later writes of others reach it like any other memory.
+__device__ inline void prefetch_box(const CUtensorMap& map, int column, int row, const Tile& tile) {
+    asm volatile("cp.async.bulk.prefetch.tensor.4d.L2.global [%0, {%1, %2, %3, %4}];"
+                 :
+                 : "l"(&map), "r"(column), "r"(row), "r"(tile.head), "r"(tile.batch)
+                 : "memory");
+}
+
+// By one thread: `bytes` in a row, a multiple of 16.
+template <bool Hinted>
+__device__ inline void copy_bulk(unsigned target, const void* source, int bytes, unsigned barrier, uint64_t policy) {
+    if constexpr (Hinted) {
+        asm volatile(
+            "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1], %2, [%3], %4;"
+            :
+            : "r"(target), "l"(source), "r"(bytes), "r"(barrier), "l"(policy)
+            : "memory");
+    } else {
+        asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];"
+                     :
+                     : "r"(target), "l"(source), "r"(bytes), "r"(barrier)
+                     : "memory");
+    }
 }
 
 // By one thread, the other way; what other threads have written is behind async_fence and a barrier.
