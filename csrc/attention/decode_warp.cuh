@@ -118,12 +118,9 @@ struct DecodeWarp {
     }
 
     // Tiles `first`, `first + step`, ... of the keys before `end`; the ring's slots have the first of them.
-    // `last_issued()` is called when the last of them is on its way, and may be again.
-    template <int Stages, typename LastIssued>
-    __device__ void run(Ring& ring, int first, int step, int end, const DecodeRows& rows, float scale,
-                        const LastIssued& last_issued) {
+    template <int Stages>
+    __device__ void run(Ring& ring, int first, int step, int end, const DecodeRows& rows, float scale) {
         for (int key = first; key < end; key += step) {
-            if (key + Stages * step >= end) last_issued();
             ring.wait();
             turn(ring.keys(ring.slot), ring.values(ring.slot), key, rows, scale);
             ring.next(key + Stages * step);

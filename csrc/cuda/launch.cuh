@@ -174,9 +174,8 @@ int count_multiprocessors(int& count) {
 }
 
 // Launches Kernel(args, more...) on a one-dimensional grid, whose limit of 2^31 - 1 blocks the y and z axes (65535) do
-// not have. The shared-memory opt-in is asked for once per kernel and device, not at every launch. Programmatic: the
-// kernel may start before the stream's last one has ended, and waits for that itself (cuda/dependent.cuh).
-template <auto Kernel, bool Programmatic = false, typename Arguments, typename... More>
+// not have. The shared-memory opt-in is asked for once per kernel and device, not at every launch.
+template <auto Kernel, typename Arguments, typename... More>
 int launch(const Arguments& args, int64_t blocks, int threads, int shared_bytes, void* stream, const More&... more) {
     // Zero-initialised; a race sets the attribute twice, which is harmless.
     static std::atomic<bool> ready[kMaxDevices];
@@ -206,22 +205,8 @@ int launch(const Arguments& args, int64_t blocks, int threads, int shared_bytes,
         // Not <<<>>>, whose error comes out of the thread's last-error slot, where an earlier call may have left its
         // own.
         void* parameters[] = {const_cast<Arguments*>(&args), const_cast<More*>(&more)...};
-        if constexpr (Programmatic) {
-            cudaLaunchAttribute attribute = {};
-            attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-            attribute.val.programmaticStreamSerializationAllowed = 1;
-            cudaLaunchConfig_t config = {};
-            config.gridDim = dim3(static_cast<unsigned>(blocks));
-            config.blockDim = dim3(threads);
-            config.dynamicSmemBytes = shared_bytes;
-            config.stream = static_cast<cudaStream_t>(stream);
-            config.attrs = &attribute;
-            config.numAttrs = 1;
-            error = cudaLaunchKernelExC(&config, reinterpret_cast<const void*>(Kernel), parameters);
-        } else {
-            error = cudaLaunchKernel(Kernel, dim3(static_cast<unsigned>(blocks)), dim3(threads), parameters,
-                                     shared_bytes, static_cast<cudaStream_t>(stream));
-        }
+        error = cudaLaunchKernel(Kernel, dim3(static_cast<unsigned>(blocks)), dim3(threads), parameters, shared_bytes,
+                                 static_cast<cudaStream_t>(stream));
     }
     if (error == cudaSuccess) return 0;
     cudaGetLastError();  // reported here: the thread's last-error slot should not report it again

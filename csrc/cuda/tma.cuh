@@ -40,14 +40,30 @@ struct TensorExtents {
     int dtype;  // a Dtype
 };
 
-// Of boxes of `rows` rows and 128 bytes, whose chunks are swizzled; what does not exist of them becomes zeros when it is
-// read, and is left out when it is written.
-int make_tensor_map(CUtensorMap& map, const char* name, const void* pointer, const int64_t (&stride)[3],
-                    const TensorExtents& of, int rows,
-                    CUtensorMapL2promotion promotion = CU_TENSOR_MAP_L2_PROMOTION_NONE) {
-    if (planning != nullptr) return 0;  // where there may be no driver
+// The driver's map of `Rank` axes, the innermost first, whose chunks of 16 bytes are swizzled in each 128.
+template <int Rank>
+int encode_map(CUtensorMap& map, const char* name, const void* pointer, int dtype, const cuuint64_t (&extent)[Rank],
+               const cuuint64_t (&bytes)[Rank - 1], const cuuint32_t (&box)[Rank]) {
     EncodeTiled encode = nullptr;
     if (int code = find_encode_tiled(encode)) return code;
+    cuuint32_t step[Rank];
+    for (cuuint32_t& one : step) one = 1;
+    const auto type = dtype == Float16    ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16
+                      : dtype == BFloat16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16
+                                          : CU_TENSOR_MAP_DATA_TYPE_UINT8;
+    const CUresult result =
+        encode(&map, type, Rank, const_cast<void*>(pointer), extent, bytes, box, step, CU_TENSOR_MAP_INTERLEAVE_NONE,
+               CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_NONE, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+    if (result == CUDA_SUCCESS) return 0;
+    return fail(kUnsupported, "The driver makes no tensor map of %s (error %d). Pass a copy, such as %s.contiguous().",
+                name, static_cast<int>(result), name);
+}
+
+// Of boxes of `rows` rows and 128 bytes, whose chunks are swizzled; what does not exist of them becomes zeros when it
+// is read, and is left out when it is written.
+int make_tensor_map(CUtensorMap& map, const char* name, const void* pointer, const int64_t (&stride)[3],
+                    const TensorExtents& of, int rows) {
+    if (planning != nullptr) return 0;  // where there may be no driver
     const cuuint64_t extent[4] = {static_cast<cuuint64_t>(of.columns), static_cast<cuuint64_t>(of.rows),
                                   static_cast<cuuint64_t>(of.heads), static_cast<cuuint64_t>(of.batch)};
     const unsigned size = of.dtype == Float8E4M3 ? 1 : 2;
@@ -57,16 +73,22 @@ int make_tensor_map(CUtensorMap& map, const char* name, const void* pointer, con
             extent[i + 1] > 1 ? static_cast<cuuint64_t>(stride[2 - i]) * size : (extent[0] * size + 15) / 16 * 16;
     }
     const cuuint32_t box[4] = {128 / size, static_cast<cuuint32_t>(rows), 1, 1};
-    const cuuint32_t step[4] = {1, 1, 1, 1};
-    const auto type = of.dtype == Float16    ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16
-                      : of.dtype == BFloat16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16
-                                             : CU_TENSOR_MAP_DATA_TYPE_UINT8;
-    const CUresult result =
-        encode(&map, type, 4, const_cast<void*>(pointer), extent, bytes, box, step, CU_TENSOR_MAP_INTERLEAVE_NONE,
-               CU_TENSOR_MAP_SWIZZLE_128B, promotion, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
-    if (result == CUDA_SUCCESS) return 0;
-    return fail(kUnsupported, "The driver makes no tensor map of %s (error %d). Pass a copy, such as %s.contiguous().",
-                name, static_cast<int>(result), name);
+    return encode_map<4>(map, name, pointer, of.dtype, extent, bytes, box);
+}
+
+// Of boxes of `rows` whole rows, of 64 or 128 elements of 16 bits: an axis more, of the lines of 128 bytes of a row.
+int make_row_map(CUtensorMap& map, const char* name, const void* pointer, const int64_t (&stride)[3],
+                 const TensorExtents& of, int rows) {
+    if (planning != nullptr) return 0;  // where there may be no driver
+    const cuuint32_t lines = of.columns * 2 / 128;
+    const cuuint64_t extent[5] = {64, lines, static_cast<cuuint64_t>(of.rows), static_cast<cuuint64_t>(of.heads),
+                                  static_cast<cuuint64_t>(of.batch)};
+    cuuint64_t bytes[4] = {128};
+    for (int i = 1; i < 4; ++i) {  // as above
+        bytes[i] = extent[i + 1] > 1 ? static_cast<cuuint64_t>(stride[3 - i]) * 2 : lines * 128;
+    }
+    const cuuint32_t box[5] = {64, lines, static_cast<cuuint32_t>(rows), 1, 1};
+    return encode_map<5>(map, name, pointer, of.dtype, extent, bytes, box);
 }
 
 // The same of a tensor of plain attention.
@@ -87,45 +109,14 @@ __device__ inline void copy_box(unsigned target, const CUtensorMap& map, int col
         : "memory");
 }
 
-// The same where L2 may be told by a policy how to keep what is read.
-template <bool Hinted>
-__device__ inline void copy_box(unsigned target, const CUtensorMap& map, int column, int row, const Tile& tile,
-                                unsigned barrier, uint64_t policy) {
-    if constexpr (Hinted) {
-        asm volatile(
-            "cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint "
-            "[%0], [%1, {%2, %3, %4, %5}], [%6], %7;"
-            :
-            : "r"(target), "l"(&map), "r"(column), "r"(row), "r"(tile.head), "r"(tile.batch), "r"(barrier), "l"(policy)
-            : "memory");
-    } else {
-        copy_box(target, map, column, row, tile, barrier);
-    }
-}
-
-// By one thread: the box is fetched into L2, where later writes of others reach it like any other memory.
-__device__ inline void prefetch_box(const CUtensorMap& map, int column, int row, const Tile& tile) {
-    asm volatile("cp.async.bulk.prefetch.tensor.4d.L2.global [%0, {%1, %2, %3, %4}];"
-                 :
-                 : "l"(&map), "r"(column), "r"(row), "r"(tile.head), "r"(tile.batch)
-                 : "memory");
-}
-
-// By one thread: `bytes` in a row, a multiple of 16.
-template <bool Hinted>
-__device__ inline void copy_bulk(unsigned target, const void* source, int bytes, unsigned barrier, uint64_t policy) {
-    if constexpr (Hinted) {
-        asm volatile(
-            "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1], %2, [%3], %4;"
-            :
-            : "r"(target), "l"(source), "r"(bytes), "r"(barrier), "l"(policy)
-            : "memory");
-    } else {
-        asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];"
-                     :
-                     : "r"(target), "l"(source), "r"(bytes), "r"(barrier)
-                     : "memory");
-    }
+// The same of whole rows, by a make_row_map.
+__device__ inline void copy_rows(unsigned target, const CUtensorMap& map, int row, const Tile& tile, unsigned barrier) {
+    asm volatile(
+        "cp.async.bulk.tensor.5d.shared::cluster.global.mbarrier::complete_tx::bytes "
+        "[%0], [%1, {%2, %2, %3, %4, %5}], [%6];"
+        :
+        : "r"(target), "l"(&map), "r"(0), "r"(row), "r"(tile.head), "r"(tile.batch), "r"(barrier)
+        : "memory");
 }
 
 // By one thread, the other way; what other threads have written is behind async_fence and a barrier.

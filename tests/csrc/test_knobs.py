@@ -25,8 +25,8 @@ SHARED_NAMES = {
     "HEAD_DIM",
 }
 ONLY_SOME_HAVE = {
-    *("ALGORITHM", "CAUSAL_ROWS", "KEPT_KEYS", "LAZY_RESCALE", "PERSISTENT", "PING_PONG", "SECTION_MB"),
-    *("TERMS", "UNROLL", "WGMMA", "WORKSPACE_MIB"),
+    *("ALGORITHM", "CAUSAL_ROWS", "COPY", "INTERLEAVE", "KEPT_KEYS", "LAZY_RESCALE", "PERSISTENT", "PING_PONG"),
+    *("SECTION_MB", "TERMS", "UNROLL", "WGMMA", "WORKSPACE_MIB"),
 }
 READY = [entry for entry in implementations().values() if entry.status == "ready"]
 KNOBS = [(entry.name, knob.name) for entry in READY for knob in find_source(entry.name).knobs]
@@ -38,6 +38,7 @@ COMBINATIONS = [
     ("latency", {"BLOCK_M": 32, "HEAD_DIM": 64}, "BLOCK_M must be 0 or 64 with WGMMA"),
     ("latency", {"NUM_WARPS": 8, "HEAD_DIM": 64}, "NUM_WARPS must be 0 or 4 with WGMMA"),
     ("latency", {"BLOCK_N": 32, "HEAD_DIM": 64}, "BLOCK_N * STAGES must be 256 with WGMMA"),
+    ("decode", {"BLOCK_N": 64, "STAGES": 3, "HEAD_DIM": 128}, "NUM_WARPS * STAGES * BLOCK_N must be less"),
     ("wmma", {"NUM_WARPS": 32, "NUM_PRODUCER_WARPS": 1}, "NUM_WARPS + NUM_PRODUCER_WARPS must be 1 to 32"),
 ]
 

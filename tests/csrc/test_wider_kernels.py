@@ -75,8 +75,11 @@ def test_decode_is_right_for_few_queries_and_any_number_of_keys(head_dim, group)
 @pytest.mark.parametrize(
     ("impl", "knobs"),
     [
-        *(("decode", {"SPLIT_KV": split}) for split in (1, 2, 8)),
+        *(("decode", {"SPLIT_KV": split}) for split in (1, 2, 8, 16)),
         ("decode", {"BLOCK_N": 32, "NUM_WARPS": 8, "STAGES": 2}),
+        *(("decode", {"COPY": copy}) for copy in (0, 1)),
+        ("decode", {"COPY": 1, "BLOCK_N": 64, "NUM_WARPS": 2}),
+        ("decode", {"INTERLEAVE": 0}),
         ("hopper", {"BLOCK_M": 192}),
         ("hopper", {"BLOCK_M": 128, "BLOCK_N": 64, "STAGES": 2}),
         ("hopper", {"PERSISTENT": 0}),
@@ -86,10 +89,11 @@ def test_decode_is_right_for_few_queries_and_any_number_of_keys(head_dim, group)
     ids=str,
 )
 def test_kernel_is_right_at_other_knobs(impl, knobs):
-    kernel = loaded(impl, {**knobs, "HEAD_DIM": 64})
+    head_dim = 128 if impl == "decode" else 64  # two panels a row
+    kernel = loaded(impl, {**knobs, "HEAD_DIM": head_dim})
     rows = 5 if impl == "decode" else 300
     for keys, causal in itertools.product((130, 1000, 8191), (False, True)):
-        assert not wrong(kernel, Shape(1, 8, rows, 64, causal, kv_heads=2, kv_seqlen=keys), "float16")
+        assert not wrong(kernel, Shape(1, 8, rows, head_dim, causal, kv_heads=2, kv_seqlen=keys), "float16")
 
 
 @pytest.mark.gpu(alone=False)

@@ -91,3 +91,19 @@ def test_hopper_beats_the_fastest_sdpa_on_large_problems(kbench, sdpa_oracle, ke
 def test_fp8_beats_the_fastest_sdpa_in_bfloat16(kbench, sdpa_oracle, kernels, shape):
     """On the same values, which are made before the timing."""
     kbench(kernels("fp8"), sdpa_oracle(shape, dtype="float8_e4m3fn"))
+
+
+@pytest.mark.allclose(2e-3)
+@pytest.mark.parametrize(
+    "shape",
+    [
+        pytest.param(
+            Shape(8, 32, 1, 128, kv_heads=8, kv_seqlen=8192),
+            marks=[pytest.mark.speedup(1.00), pytest.mark.speed_of_light(0.80)],
+        ),
+        pytest.param(Shape(1, 32, 1, 128, kv_heads=8, kv_seqlen=65536), marks=pytest.mark.speedup(1.10)),
+        pytest.param(Shape(64, 32, 1, 128, kv_heads=8, kv_seqlen=1024), marks=pytest.mark.speedup(1.10)),
+    ],
+)
+def test_decode_is_bound_by_the_memory_as_the_fastest_sdpa_is(kbench, sdpa_oracle, kernels, shape):
+    kbench(kernels("decode"), sdpa_oracle(shape))
