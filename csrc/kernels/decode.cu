@@ -7,13 +7,13 @@
 //          results are merged in the block through shared memory, in the cluster by stores to each other's, in the
 //          same launch.
 // Bound    The memory. To copy 268 MB of keys and values to shared memory and do nothing with them takes an H100 86 to
-//          90 us (3.0 to 3.1 TB/s), in copies of 4 to 16 KB with 32 KB or more in flight on each SM.
+//          91 us (2.95 to 3.13 TB/s), in copies of 4 to 16 KB with 32 KB or more in flight on each SM.
 // Tiles    16 query rows a block, BLOCK_N keys a warp and tile, STAGES of them in flight.
 // Shared   NUM_WARPS * STAGES * 2 * BLOCK_N * D * 2 bytes (by cp.async D + 8 instead of D), in whose place the partial
 //          results are merged, and 11 KB at D = 128 for what the cluster's blocks send.
 // Limits   fp16 or bf16, D 64, 80, 96 or 128, sm_80 or newer; before sm_90, where there are neither clusters nor the
 //          accelerator, keys are split between warps only, and copied by cp.async. More than 16 rows of one K and V
-//          are worked on as several blocks, which meet in L2.
+//          are worked on as several blocks, which meet in L2. COPY 1 copies rows of 80 and 96 as 2 does.
 
 #ifndef BLOCK_N  // knob: keys per tile of a warp, 16, 32 or 64
 #define BLOCK_N 16

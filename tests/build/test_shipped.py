@@ -136,6 +136,21 @@ def test_custom_v3_takes_three_stages_for_many_keys_under_the_causal_mask_alone(
     assert shared_bytes(2048, 128, causal=True) == shared_bytes(2048, 128, causal=False)
 
 
+def test_decode_splits_keys_between_blocks_until_they_fill_the_gpu(shipped: Built) -> None:
+    built = shipped["decode", "sm_90a"]
+    assert isinstance(built, ninja.BuildResult), built
+
+    def blocks(batch: int, keys: int) -> int:
+        shape = Shape(batch, 32, 1, 128)
+        (launch,) = plan(built.path, shape, "float16", multiprocessors=132, kv_heads=8, kv_seqlen=keys)
+        return launch.blocks
+
+    assert blocks(8, 8192) in (64 * 2, 64 * 4)  # one or two on each multiprocessor
+    assert blocks(1, 65536) == 8 * 16
+    assert blocks(64, 1024) == 512
+    assert blocks(1, 16) == 8
+
+
 @pytest.mark.parametrize(
     ("name", "knobs", "why"),
     [
