@@ -124,6 +124,8 @@ def test_what_a_test_hands_over_is_made_by_its_code_of_then(pytester: pytest.Pyt
 def test_isolated_candidate_stays_isolated_and_nothing_of_todays_is_imported(
     repository: Path, request: pytest.FixtureRequest
 ) -> None:
+    setting, before = "torch.set_float32_matmul_precision", torch.get_float32_matmul_precision()
+    commit(repository, helper__py=f"FACTOR = 1\n{HELPER}\n{setting}('medium')\n")
     (repository / "helper.py").write_text("raise SystemExit('imported in the judging process')\n")
     today = CandidateFunction.parse("helper.py:relu", (repository,))
     options = override(Options(), "kbench", isolate=True, against="HEAD")
@@ -144,3 +146,6 @@ def test_isolated_candidate_stays_isolated_and_nothing_of_todays_is_imported(
     assert raced_then.problem.reference is checked.candidate
     assert checked.candidate(torch.tensor([-1.0, 2.0])).tolist() == [0.0, 2.0]
     assert record["reference"]["name"].startswith("relu at ")
+    assert torch.get_float32_matmul_precision() == before  # it was put back, and is said
+    changed = f"have changed torch.get_float32_matmul_precision: {before} -> medium"
+    assert any(changed in one for one in raced_then.notes)
