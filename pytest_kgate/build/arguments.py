@@ -128,7 +128,8 @@ class Checker:
                 raise self._wrong(f"{name}.{trait} is {mine}, but q.{trait} is {first}.", _SHAPES)
         if tensor.dtype not in self._dtypes:
             known = ", ".join(str(one).removeprefix("torch.") for one in self._dtypes)
-            raise self._wrong(f"{name} has the dtype {tensor.dtype}.", f"It takes {known}.")
+            todo = f"Kernels take {known}, few of them all of these."
+            raise self._wrong(f"{name} has the dtype {tensor.dtype}.", todo)
         if tensor.stride(3) != 1 and tensor.shape[3] > 1:
             raise self._wrong(
                 f"the last dimension of {name} is not contiguous (stride {tensor.stride()}).",

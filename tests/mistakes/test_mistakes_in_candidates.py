@@ -269,7 +269,7 @@ def test_dtype_that_a_kernel_does_not_take_is_named(play):
         kbench(kernels("host"), dataclasses.replace(problem, inputs=doubled, hard_inputs=None))
     """)
     result.failed_once("host")
-    result.says("host: q has the dtype torch.float64.", "It takes float32, float16, bfloat16.")
+    result.says("host: q has the dtype torch.float64.", "Kernels take float32, float16, bfloat16,")
 
 
 def test_candidate_that_ignores_the_mask_is_told_which_parameter_it_lacks(play):
