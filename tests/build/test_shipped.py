@@ -8,6 +8,8 @@ from pytest_kgate.build.compiler import ninja
 from pytest_kgate.build.compiler import ptxas
 from pytest_kgate.build.compiler import recipe
 from pytest_kgate.errors import BuildError
+from pytest_kgate.problems.attention.problem import sdpa_problem
+from pytest_kgate.profile.resources.compiled import _planned
 from pytest_kgate.profile.resources.occupancy import MULTIPROCESSORS as SMS
 from pytest_kgate.profile.resources.occupancy import resident_blocks
 from pytest_kgate.profile.resources.plan import Launch
@@ -141,14 +143,22 @@ def test_decode_splits_keys_between_blocks_until_they_fill_the_gpu(shipped: Buil
     assert isinstance(built, ninja.BuildResult), built
 
     def blocks(batch: int, keys: int) -> int:
-        shape = Shape(batch, 32, 1, 128)
-        (launch,) = plan(built.path, shape, "float16", multiprocessors=132, kv_heads=8, kv_seqlen=keys)
+        problem = sdpa_problem(Shape(batch, 32, 1, 128, kv_heads=8, kv_seqlen=keys), "float16")
+        (launch,) = _planned(built, problem)
         return launch.blocks
 
     assert blocks(8, 8192) in (64 * 2, 64 * 4)  # one or two on each multiprocessor
     assert blocks(1, 65536) == 8 * 16
     assert blocks(64, 1024) == 512
     assert blocks(1, 16) == 8
+
+
+def test_grouped_heads_are_planned_as_the_batches_that_a_kernel_of_plain_attention_gets(shipped: Built) -> None:
+    built = shipped["mma", "sm_90a"]
+    assert isinstance(built, ninja.BuildResult), built
+    grouped, batches = Shape(2, 32, 512, 64, kv_heads=8), Shape(16, 4, 512, 64)
+    assert _planned(built, sdpa_problem(grouped, "float16")) == _planned(built, sdpa_problem(batches, "float16")) != []
+    assert _planned(built, sdpa_problem(Shape(2, 32, 1, 64, kv_seqlen=512), "float16")) == []
 
 
 @pytest.mark.parametrize(

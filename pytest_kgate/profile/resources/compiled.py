@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pytest_kgate.build.compiler.ninja import BuildResult
     from pytest_kgate.build.compiler.ptxas import Resources
     from pytest_kgate.problems.problem import Problem
+    from pytest_kgate.problems.shape import Shape
 
 _DYNAMIC = re.compile(r"\bextern\b[^;{}]*\b__shared__\b")
 _OTHERS = re.compile(r'^[ \t]*#[ \t]*include[ \t]*[<"](?!cuda/|cooperative_groups/)[^>"\n]*/', re.MULTILINE)
@@ -68,12 +70,23 @@ def _planned(build: BuildResult, problem: Problem) -> list[Launch]:
     shape, sm = problem.shape, multiprocessor(build.arch)
     if shape is None or sm is None or problem.dtype is None:
         return []
-    if any(one is not None for one in (shape.kv_seqlen, shape.window, shape.softcap, shape.bias)):
+    if any(one is not None for one in (shape.window, shape.softcap, shape.bias)):
         return []
     try:
-        return plan(build.path, shape, problem.dtype, sm.count)
+        return _of_library(build.path, shape, problem.dtype, sm.count)
     except (Refused, AttributeError, KeyError, OSError, subprocess.SubprocessError):
         return []
+
+
+def _of_library(library: Path, shape: Shape, dtype: str, multiprocessors: int) -> list[Launch]:
+    """A kernel that has no heads which share their keys is called with each group of them as a batch of its own."""
+    try:
+        return plan(library, shape, dtype, multiprocessors)
+    except Refused:
+        if shape.kv_heads is None:
+            raise
+    groups = replace(shape, batch=shape.batch * shape.kv_heads, heads=shape.heads // shape.kv_heads, kv_heads=None)
+    return plan(library, groups, dtype, multiprocessors)
 
 
 def _may_ask_for_shared_memory(build: BuildResult) -> bool:

@@ -86,7 +86,8 @@ def plan(library: Path, shape: Shape, dtype: str, multiprocessors: int, **beyond
     somewhere = (4096 * (i + 1) for i in range(4))  # never read
     arguments = _Arguments(*somewhere, *extents, *strides, 0.125, shape.causal, _DTYPES[dtype], 65536, 2**50)
     assert ctypes.sizeof(arguments) == 280
-    arguments.kv_heads, arguments.kv_seqlen = shape.heads, shape.seqlen
+    arguments.kv_heads = shape.heads if shape.kv_heads is None else shape.kv_heads
+    arguments.kv_seqlen = shape.seqlen if shape.kv_seqlen is None else shape.kv_seqlen
     for field, value in beyond.items():
         setattr(arguments, field, value)
     launches = (_Planned * _ROOM)()
