@@ -4,7 +4,9 @@
 
 #include <algorithm>
 
-#include "attention/warpgroup_pipeline.cuh"
+#include "attention/pipeline_ring.cuh"
+#include "cuda/exp2.cuh"
+#include "cuda/launch.cuh"
 
 namespace kgate {
 namespace {
@@ -22,10 +24,18 @@ struct PipelineArgs {
     CUtensorMap q, k, v, o;
 };
 
-// All but the maps, and the number of blocks: with `persistent` one for each multiprocessor. Causal tiles are ordered by
-// length among as many heads as have `section_mb` of K and V, of `key_bytes` a key, so that those stay in L2.
+// How causal tiles, the longest first, are best given to blocks, as measured (hopper.cu). Where K and V of all heads
+// are at most twice the L2 of an H100, all heads are ordered together, and one block a multiprocessor goes from tile to
+// tile. Beyond, what is ordered together is a section of heads that stays in L2. A section's tiles are too few for a
+// fixed order to balance: they are a block each, which goes to whichever multiprocessor is free.
+constexpr int64_t kTogetherBytes = int64_t{100} << 20;  // of K and V
+constexpr int64_t kSectionBytes = int64_t{32} << 20;
+
+// All but the maps, and the number of blocks: with `persistent` 1 one for each multiprocessor, with 0 one for each
+// tile; 2 chooses. `section_mb` MB of K and V, of `key_bytes` a key, are ordered together; 0 chooses. Without a mask
+// all tiles are equally long, in the order of heads, and one block a multiprocessor is best.
 int number_tiles(PipelineArgs& call, int& blocks, const SdpaArgs& args, int block_m, int key_bytes, int section_mb,
-                 bool persistent) {
+                 int persistent) {
     int multiprocessors = 0;
     if (int code = count_multiprocessors(multiprocessors)) return code;
     const int row_tiles = ceil_div(args.seqlen, block_m);
@@ -34,11 +44,15 @@ int number_tiles(PipelineArgs& call, int& blocks, const SdpaArgs& args, int bloc
         return fail(kUnsupported, "The problem needs %lld tiles, more than are counted. Split the batch.",
                     static_cast<long long>(slices * row_tiles));
     }
-    const int64_t fitting = static_cast<int64_t>(section_mb) * 1024 * 1024 / key_bytes / args.kv_seqlen;
+    const int group = args.heads / args.kv_heads;
+    const int64_t head_bytes = static_cast<int64_t>(args.kv_seqlen) * key_bytes;
+    const bool together = slices / group * head_bytes <= kTogetherBytes;
+    const int64_t chosen = together ? kTogetherBytes : kSectionBytes;
+    const int64_t fitting = (section_mb != 0 ? int64_t{section_mb} << 20 : chosen) / head_bytes * group;
     call.seqlen = args.seqlen;
     call.kv_seqlen = args.kv_seqlen;
     call.heads = args.heads;
-    call.group = args.heads / args.kv_heads;
+    call.group = group;
     call.row_tiles = row_tiles;
     call.slices = static_cast<int>(slices);
     call.section = args.causal ? static_cast<int>(std::min(std::max(fitting, int64_t{1}), slices)) : 1;
@@ -48,12 +62,13 @@ int number_tiles(PipelineArgs& call, int& blocks, const SdpaArgs& args, int bloc
     call.causal = args.causal != 0;
     call.lse = args.lse;
     for (int i = 0; i < 3; ++i) call.lse_stride[i] = args.lse_stride[i];
-    blocks = persistent ? std::min(call.tiles, multiprocessors) : call.tiles;
+    const bool one_each = persistent == 1 || (persistent == 2 && (!call.causal || together));
+    blocks = one_each ? std::min(call.tiles, multiprocessors) : call.tiles;
     return 0;
 }
 
-// The block's tile of this round, if there is one. Within a section of heads those with most keys come first, and rounds
-// go to and fro: whoever has the longest tile of one has the shortest of the next.
+// The block's tile of this round, if there is one. Within a section of heads those with most keys come first, and
+// rounds go to and fro: whoever has the longest tile of one has the shortest of the next.
 template <int Rows, int Keys>
 __device__ inline bool find_pipeline_tile(const PipelineArgs& args, int round, PipelineTile& work) {
     const int blocks = static_cast<int>(gridDim.x);
@@ -75,8 +90,8 @@ __device__ inline bool find_pipeline_tile(const PipelineArgs& args, int round, P
     return true;
 }
 
-// The log-sum-exps of warpgroup `group`'s rows, where they are asked for; `offset` is what the sums are too large by, in
-// the log2 domain, and `scale` that of the logits.
+// The log-sum-exps of warpgroup `group`'s rows, where they are asked for; `offset` is what the sums are too large by,
+// in the log2 domain, and `scale` that of the logits.
 template <typename Partial>
 __device__ void store_lse(const PipelineArgs& args, const PipelineTile& work, int group, const Partial& partial,
                           float scale, float offset) {

@@ -19,6 +19,8 @@ struct Products16 {
     static constexpr int kKeyBytes = Keys * D * 2;
     static constexpr int kValueBytes = Keys * D * 2;
     static constexpr float kLogWeight = 0.0f;  // a weight of 1 is stored as 2 to the power of this
+    // A row is rescaled only when its maximum has grown by more than this, in the log2 domain (mma_tile.cuh).
+    static constexpr float kGrowth = 8.0f;
     using Output = T;
     static constexpr int kWeights = Keys / 16;  // times four registers
 
@@ -35,6 +37,7 @@ struct Products16 {
         for (int p = 0; p < kPanels; ++p)
             copy_box(target + p * Keys * kPanelRow, map, p * kPanelColumns, key, tile, barrier);
     }
+    static __device__ void await_values() {}
     static __device__ void copy_values(unsigned target, const CUtensorMap& map, int key, const Tile& tile,
                                        unsigned barrier) {
         copy_keys(target, map, key, tile, barrier);

@@ -1,10 +1,8 @@
 // A warpgroup's walk over the keys of 64 query rows, on wgmma, for head dimensions that are whole panels of 64 columns.
 #pragma once
 
-#include "cuda/conversions.cuh"
-#include "cuda/exp2.cuh"
+#include "attention/warpgroup_partial.cuh"
 #include "cuda/mbarrier.cuh"
-#include "cuda/mma_sync.cuh"
 #include "cuda/tile_walk.cuh"
 #include "cuda/tma.cuh"
 #include "cuda/wgmma.cuh"
@@ -16,121 +14,6 @@ namespace {
 struct LogScale {
     float log2;  // > 0
     int negate;
-};
-
-// What the four warps, 16 rows each, have made of the keys so far.
-template <typename T, int D, bool Fast>
-struct WarpgroupPartial {
-    static constexpr int kColumns = D / 8;
-
-    float output[kColumns][4];
-    float row_max[2];  // of the unscaled logits; of rows lane / 4 and lane / 4 + 8
-    float row_sum[2];  // of this lane's columns only, until finish
-
-    // `output` stays open: the first product may write it.
-    __device__ WarpgroupPartial() : row_max{-INFINITY, -INFINITY}, row_sum{0.0f, 0.0f} {}
-
-    __device__ void clear_output() {
-#pragma unroll
-        for (int d = 0; d < kColumns; ++d) output[d][0] = output[d][1] = output[d][2] = output[d][3] = 0.0f;
-    }
-
-    // Hides keys from `end` on, and under the causal mask those behind the row, where keys begin at `key`, rows at
-    // `first_row`.
-    template <int N>
-    static __device__ void mask(float (&logits)[N][4], int first_row, int key, int end, bool causal) {
-        const int lane = threadIdx.x % 32;
-#pragma unroll
-        for (int h = 0; h < 2; ++h) {
-            const int row = first_row + h * 8 + lane / 4;
-            const int visible = (causal ? min(end, row + 1) : end) - key - lane % 4 * 2;
-#pragma unroll
-            for (int n = 0; n < N; ++n) {
-                if (n * 8 >= visible) logits[n][2 * h] = -INFINITY;
-                if (n * 8 + 1 >= visible) logits[n][2 * h + 1] = -INFINITY;
-            }
-        }
-    }
-
-    // Raises `best`, which nothing was in before if `first`, to the greatest of this lane's logits in each of its rows.
-    template <int N>
-    static __device__ void raise(float (&best)[2], const float (&logits)[N][4], bool first) {
-#pragma unroll
-        for (int h = 0; h < 2; ++h) {
-            float greatest[4];  // four, because each fmaxf waits for the last
-#pragma unroll
-            for (int n = 0; n < N; ++n) {
-                const float pair = fmaxf(logits[n][2 * h], logits[n][2 * h + 1]);
-                greatest[n % 4] = n < 4 ? pair : fmaxf(greatest[n % 4], pair);
-            }
-            const float all = fmaxf(fmaxf(greatest[0], greatest[1]), fmaxf(greatest[2], greatest[3]));
-            best[h] = first ? all : fmaxf(best[h], all);
-        }
-    }
-
-    // Takes `best` as the rows' new maxima. What the logits are to be lowered by, and the output so far multiplied by.
-    __device__ void settle(const float (&best)[2], float scale, float (&base)[2], float (&shrink)[2]) {
-#pragma unroll
-        for (int h = 0; h < 2; ++h) {
-            const float raised = fmaxf(row_max[h], quad_max(best[h]));
-            base[h] = finite_max(raised) * scale;
-            shrink[h] = exp2_of<Fast>(fmaf(row_max[h], scale, -base[h]));
-            row_max[h] = raised;
-        }
-    }
-
-    __device__ void rescale_output(const float (&shrink)[2]) {
-#pragma unroll
-        for (int h = 0; h < 2; ++h) {
-#pragma unroll
-            for (int d = 0; d < kColumns; ++d) {
-                output[d][2 * h] *= shrink[h];
-                output[d][2 * h + 1] *= shrink[h];
-            }
-        }
-    }
-
-    __device__ void rescale(const float (&shrink)[2]) {
-        row_sum[0] *= shrink[0];
-        row_sum[1] *= shrink[1];
-        rescale_output(shrink);
-    }
-
-    // Turns logits into weights where they are, while products under way may still use the weights before them.
-    template <int N>
-    __device__ void exponentiate(float (&logits)[N][4], float scale, const float (&base)[2], const float (&shrink)[2]) {
-#pragma unroll
-        for (int h = 0; h < 2; ++h) {
-            float sum[2] = {row_sum[h] * shrink[h], 0.0f};  // two, because each addition waits for the last
-#pragma unroll
-            for (int n = 0; n < N; ++n) {
-#pragma unroll
-                for (int i = 2 * h; i < 2 * h + 2; ++i) {
-                    logits[n][i] = exp2_of<Fast>(fmaf(logits[n][i], scale, -base[h]));
-                    sum[i % 2] += logits[n][i];
-                }
-            }
-            row_sum[h] = sum[0] + sum[1];
-        }
-    }
-
-    // Turns the logits of two neighbouring tiles into weights, a left operand of the product with V.
-    __device__ void weigh(const float (&left)[4], const float (&right)[4], float scale, const float (&base)[2],
-                          unsigned (&weights)[4]) {
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {  // rows 0-7 and 8-15 of columns 0-7, then of 8-15
-            const float (&four)[4] = i < 2 ? left : right;
-            const float a = exp2_of<Fast>(fmaf(four[i % 2 * 2], scale, -base[i % 2]));
-            const float b = exp2_of<Fast>(fmaf(four[i % 2 * 2 + 1], scale, -base[i % 2]));
-            row_sum[i % 2] += a + b;
-            weights[i] = pack<T>(a, b);
-        }
-    }
-
-    __device__ void finish() {
-        row_sum[0] = quad_sum(row_sum[0]);
-        row_sum[1] = quad_sum(row_sum[1]);
-    }
 };
 
 // Boxes of BoxKeys keys, Boxes of which are a window: its logits are all there before the first becomes a weight, so

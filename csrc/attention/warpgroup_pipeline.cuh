@@ -1,165 +1,70 @@
-// A block of warpgroups with two roles, on sm_90a: one thread copies tiles of K and V into a ring, Warpgroups
-// warpgroups of 64 query rows each work on them, for as many tiles of query rows as the block is given.
+// A block of warpgroups with two roles, on sm_90a: one thread copies tiles of K and V into a ring (pipeline_ring.cuh),
+// Warpgroups warpgroups of 64 query rows each work on them, for as many tiles of query rows as the block is given.
 #pragma once
 
-#include "attention/warpgroup.cuh"
+#include "attention/pipeline_ring.cuh"
+#include "attention/warpgroup_partial.cuh"
 #include "cuda/named_barrier.cuh"
 
 namespace kgate {
 namespace {
 
-// One tile of query rows: Tile's batch and head are those of q and o, `keys` all that any of its rows attends to.
-struct PipelineTile {
-    Tile tile;
-    int kv_head;
-    int blocks;  // of keys, which may be none
-};
-
-// A place in a ring of N, and the parity of the phase in which that place is filled.
-template <int N>
-struct RingPlace {
-    int slot = 0;
-    unsigned parity = 0;
-
-    __device__ void advance() {
-        if (++slot == N) {
-            slot = 0;
-            parity ^= 1;
-        }
-    }
-};
-
-// A row is rescaled only when its maximum has grown by more than this, in the log2 domain (mma_tile.cuh).
-constexpr float kPipelineGrowth = 8.0f;
-
-// Products say how tiles lie and are multiplied. Stages tiles of K and of V in shared memory. With TakeTurns, of the warpgroups one issues products
-// while the others are at their exponentials. With Lazy, a warp leaves its maxima and its output alone until one of its
-// logits is far above them.
-template <typename Products, int Warpgroups, int Stages, bool TakeTurns, bool Lazy, bool Fast>
+// The working role. Products say how tiles are multiplied. With Turns, one warpgroup at a time issues its products,
+// while the others are at their exponentials; without, each has its exponentials under its own product with V. With
+// Lazy, a warp leaves its maxima and its output alone until one of its logits is far above them.
+template <typename Products, int Warpgroups, int Stages, bool Turns, bool Lazy, bool Fast>
 struct WarpgroupPipeline {
+    using Ring = PipelineRing<Products, Warpgroups, Stages>;
+    using Place = typename Ring::Place;
+    using T = typename Products::Output;
     static constexpr int D = Products::kColumns;
     static constexpr int Keys = Products::kKeys;
-    using T = typename Products::Output;
-    static constexpr int kRows = 64 * Warpgroups;
-    static constexpr int kThreads = 128 * (Warpgroups + 1);
-    static constexpr int kQueryBytes = Products::kQueryBytes;
-    static constexpr int kOutputPanels = D / kPanelColumns;
-    static constexpr unsigned kOutputPanelBytes = 64 * kPanelRow;
-    static constexpr int kOutputBytes = 64 * D * 2;  // of a warpgroup
-
-    // Offsets in shared memory. Where there is no room for O, it takes the place of Q.
-    static constexpr int kK = Warpgroups * kQueryBytes;
-    static constexpr int kV = kK + Stages * Products::kKeyBytes;
-    static constexpr int kBehind = kV + Stages * Products::kValueBytes;
-    static constexpr int kBarrierBytes = (2 + 4 * Stages) * 8;
-    static constexpr bool kOwnOutput = kBehind + Warpgroups * kOutputBytes + kBarrierBytes <= 227 * 1024;
-    static_assert(kOwnOutput || kOutputBytes == kQueryBytes, "O must be as large as Q to take its place.");
-    static constexpr int kO = kOwnOutput ? kBehind : 0;
-    static constexpr int kBarriers = kBehind + (kOwnOutput ? Warpgroups * kOutputBytes : 0);
-    static constexpr int kBytes = kBarriers + kBarrierBytes;
-    static_assert(kQueryBytes % 1024 == 0 && Products::kKeyBytes % 1024 == 0 && Products::kValueBytes % 1024 == 0,
-                  "a tile must be whole groups of eight rows, as its swizzle is.");
-
-    // mbarriers: of Q, then of each slot of K and of V; first that it is full, then that it is empty.
-    static constexpr int kFullQ = kBarriers, kEmptyQ = kBarriers + 8;
-    static constexpr int kFullK = kBarriers + 16, kEmptyK = kFullK + Stages * 8;
-    static constexpr int kFullV = kEmptyK + Stages * 8, kEmptyV = kFullV + Stages * 8;
+    using Partial = WarpgroupPartial<T, D, Fast>;
+    using Logits = float[Keys / 8][4];
+    using Weights = unsigned[Products::kWeights][4];
 
     // Named barriers: of one warpgroup each; of the turns.
     static constexpr int kOwn = 1, kTurn = 1 + Warpgroups;
 
-    using Partial = WarpgroupPartial<T, D, Fast>;
-    using Place = RingPlace<Stages>;
-
-    unsigned shared;
-
-    // By one thread; __syncthreads is the caller's.
-    __device__ void prepare() const {
-        mbarrier_init<1>(shared + kFullQ);
-        mbarrier_init<kOwnOutput ? 4 * Warpgroups : Warpgroups>(shared + kEmptyQ);
-#pragma unroll
-        for (int i = 0; i < Stages; ++i) {
-            mbarrier_init<1>(shared + kFullK + i * 8);
-            mbarrier_init<1>(shared + kFullV + i * 8);
-            mbarrier_init<4 * Warpgroups>(shared + kEmptyK + i * 8);
-            mbarrier_init<4 * Warpgroups>(shared + kEmptyV + i * 8);
-        }
-        mbarrier_fence();
-    }
-
-    // ------------------------------------------------------------------------------------------------ the copying role
-
-    // Says that `bytes` will come to a slot, once it has no reader left; the barrier that counts them.
-    __device__ unsigned claim(const Place& place, int full, int empty, int bytes) const {
-        const unsigned barrier = shared + full + place.slot * 8;
-        mbarrier_wait(shared + empty + place.slot * 8, place.parity ^ 1);  // at first, nobody has read it
-        mbarrier_expect(barrier, bytes);
-        return barrier;
-    }
-
-    __device__ void copy_keys(const CUtensorMap& map, const PipelineTile& work, int block, Place& place) const {
-        const unsigned barrier = claim(place, kFullK, kEmptyK, Products::kKeyBytes);
-        const Tile source = {work.tile.batch, work.kv_head, 0, 0};
-        Products::copy_keys(shared + kK + place.slot * Products::kKeyBytes, map, block * Keys, source, barrier);
-        place.advance();
-    }
-
-    __device__ void copy_values(const CUtensorMap& map, const PipelineTile& work, int block, Place& place) const {
-        const unsigned barrier = claim(place, kFullV, kEmptyV, Products::kValueBytes);
-        const Tile source = {work.tile.batch, work.kv_head, 0, 0};
-        Products::copy_values(shared + kV + place.slot * Products::kValueBytes, map, block * Keys, source, barrier);
-        place.advance();
-    }
-
-    // By one thread. `next_tile(round, work)` says whether there is one more.
-    template <typename NextTile>
-    __device__ void copy(const CUtensorMap& q_map, const CUtensorMap& k_map, const CUtensorMap& v_map,
-                         const NextTile& next_tile) const {
-        Place k, v;
-        unsigned q_parity = 0;
-        PipelineTile work;
-        for (int round = 0; next_tile(round, work); ++round) {
-            if (work.blocks == 0) continue;
-            copy_keys(k_map, work, work.blocks - 1, k);
-            mbarrier_wait(shared + kEmptyQ, q_parity ^ 1);
-            mbarrier_expect(shared + kFullQ, Warpgroups * kQueryBytes);
-#pragma unroll
-            for (int i = 0; i < Warpgroups; ++i) {
-                Products::copy_queries(shared + i * kQueryBytes, q_map, work.tile.first_row + i * 64, work.tile,
-                                       shared + kFullQ);
-            }
-            q_parity ^= 1;
-            for (int block = work.blocks - 2; block >= 0; --block) {
-                copy_keys(k_map, work, block, k);
-                copy_values(v_map, work, block + 1, v);
-            }
-            copy_values(v_map, work, 0, v);
-        }
-    }
-
-    // ------------------------------------------------------------------------------------------------ the working role
+    Ring ring;
 
     // By each warp that has read a slot.
     __device__ void release(int barrier) const {
-        if (threadIdx.x % 32 == 0) mbarrier_arrive(shared + barrier);
+        if (threadIdx.x % 32 == 0) mbarrier_arrive(ring.shared + barrier);
         __syncwarp();
     }
 
-    __device__ void multiply_keys(float (&logits)[Keys / 8][4], unsigned q, const Place& place) const {
-        Products::multiply_keys(logits, q, shared + kK + place.slot * Products::kKeyBytes);
+    __device__ void release_keys(Place& k) const {
+        release(Ring::kEmptyK + k.slot * 8);
+        k.advance();
+    }
+
+    __device__ void release_values(Place& v) const {
+        release(Ring::kEmptyV + v.slot * 8);
+        v.advance();
+    }
+
+    __device__ void await_keys(const Place& k) const {
+        mbarrier_wait(ring.shared + Ring::kFullK + k.slot * 8, k.parity);
+    }
+    __device__ void await_values(const Place& v) const {
+        mbarrier_wait(ring.shared + Ring::kFullV + v.slot * 8, v.parity);
+    }
+
+    __device__ void multiply_keys(Logits& logits, unsigned q, const Place& k) const {
+        Products::multiply_keys(logits, q, ring.shared + Ring::kK + k.slot * Products::kKeyBytes);
         wgmma_commit();
     }
 
-    __device__ void multiply_values(Partial& partial, const unsigned (&weights)[Products::kWeights][4],
-                                    const Place& place) const {
-        Products::multiply_values(partial.output, weights, shared + kV + place.slot * Products::kValueBytes);
+    __device__ void multiply_values(Partial& partial, const Weights& weights, const Place& v) const {
+        Products::multiply_values(partial.output, weights, ring.shared + Ring::kV + v.slot * Products::kValueBytes);
         wgmma_commit();
     }
 
     // So that the greatest logit is the greatest scaled one: the warpgroup's own rows of Q.
     __device__ void negate_q(unsigned q, int own) const {
 #pragma unroll 1
-        for (int i = threadIdx.x % 128; i < kQueryBytes / 4; i += 128) {
+        for (int i = threadIdx.x % 128; i < Ring::kQueryBytes / 4; i += 128) {
             unsigned word;
             asm volatile("ld.shared.b32 %0, [%1];" : "=r"(word) : "r"(q + i * 4) : "memory");
             asm volatile("st.shared.b32 [%0], %1;" : : "r"(q + i * 4), "r"(Products::negated(word)) : "memory");
@@ -176,16 +81,20 @@ struct WarpgroupPipeline {
         float scale;
 
         // Turns the logits of the keys from `key` on into weights. Whether the output must be multiplied by `shrink`.
-        __device__ bool weigh(Partial& partial, float (&logits)[Keys / 8][4], int key, float (&shrink)[2]) const {
+        __device__ bool weigh(Partial& partial, Logits& logits, int key, float (&shrink)[2]) const {
             if (__builtin_expect(key + Keys > key_count || (causal && key + Keys - 1 > position), 0)) {
                 Partial::mask(logits, position, key, key_count, causal);
             }
             float best[2];
             float base[2];
-            Partial::raise(best, logits, true);
+            if constexpr (Turns) {
+                Partial::raise(best, logits, true);
+            } else {
+                Partial::raise_by_bits(best, logits);
+            }
             const bool grown =
-                !Lazy || __any_sync(0xffffffff, best[0] * scale > partial.row_max[0] * scale + kPipelineGrowth ||
-                                                    best[1] * scale > partial.row_max[1] * scale + kPipelineGrowth);
+                !Lazy || __any_sync(0xffffffff, best[0] * scale > partial.row_max[0] * scale + Products::kGrowth ||
+                                                    best[1] * scale > partial.row_max[1] * scale + Products::kGrowth);
             if (grown) {
                 partial.settle(best, scale, base, shrink);
             } else {
@@ -202,61 +111,110 @@ struct WarpgroupPipeline {
         }
     };
 
+    // What a warpgroup works on: where its Q is, which group it is, what it knows of its rows, and its places.
+    struct Walk {
+        unsigned q;
+        int group;
+        int blocks;  // of keys
+        const Rows& rows;
+        Place& k;
+        Place& v;
+    };
+
+    // The logits of the last block of keys become weights, and all others are worked on but for the last product with
+    // V, that of block 0. A turn: the product of Q with the next K and that of the weights with V are issued, and then
+    // those of the next warpgroup; the new logits become weights under both.
+    __device__ void walk_in_turns(Partial& partial, Logits& logits, Weights& weights, const Walk& walk) const {
+        const int next_group = walk.group == Warpgroups - 1 ? 0 : walk.group + 1;
+        float shrink[2];
+        walk.rows.weigh(partial, logits, (walk.blocks - 1) * Keys, shrink);
+        Products::pack_weights(weights, logits);
+        for (int block = walk.blocks - 2; block >= 0; --block) {
+            await_keys(walk.k);
+            barrier_sync(kTurn + walk.group, 256);
+            pin(logits);
+            pin(partial.output);
+            wgmma_fence();
+            multiply_keys(logits, walk.q, walk.k);
+            await_values(walk.v);
+            multiply_values(partial, weights, walk.v);
+            barrier_arrive(kTurn + next_group, 256);
+            wgmma_wait<1>();
+            pin(logits);
+            release_keys(walk.k);
+            if (Ring::kOwnOutput && block == 0) release(Ring::kEmptyQ);
+            const bool grown = walk.rows.weigh(partial, logits, block * Keys, shrink);
+            wgmma_wait<0>();
+            pin(partial.output);
+            release_values(walk.v);
+            Products::pack_weights(weights, logits);
+            if (grown) partial.rescale_output(shrink);
+        }
+    }
+
+    // The same without turns, where the exponentials run under the warpgroup's own product with V. The loop ends with
+    // the weights computed and packed: the assembler moves nothing across its end, and would otherwise wait for that
+    // product ahead of the exponentials that it is to hide.
+    __device__ void walk_alone(Partial& partial, Logits& logits, Weights& weights, const Walk& walk) const {
+        float shrink[2];
+        Weights packed;  // of the new logits, while the product of `weights` is under way
+        bool grown = walk.rows.weigh(partial, logits, (walk.blocks - 1) * Keys, shrink);
+        Products::pack_weights(packed, logits);
+        for (int block = walk.blocks - 2;; --block) {
+            wgmma_wait<0>();
+            pin(partial.output);
+            if (block < walk.blocks - 2) release_values(walk.v);
+            if (grown) partial.rescale_output(shrink);
+#pragma unroll
+            for (int i = 0; i < Products::kWeights * 4; ++i) weights[i / 4][i % 4] = packed[i / 4][i % 4];
+            if (block < 0) break;
+            await_keys(walk.k);
+            await_values(walk.v);
+            pin(logits);
+            pin(partial.output);
+            wgmma_fence();
+            multiply_keys(logits, walk.q, walk.k);
+            multiply_values(partial, weights, walk.v);
+            wgmma_wait<1>();
+            pin(logits);
+            release_keys(walk.k);
+            if (Ring::kOwnOutput && block == 0) release(Ring::kEmptyQ);
+            grown = walk.rows.weigh(partial, logits, block * Keys, shrink);
+            Products::pack_weights(packed, logits);
+        }
+    }
+
     // By all threads of warpgroup `group`: the tile's whole attention, with row sums that are whole rows'. The places
     // of K and V move on.
     __device__ void work(Partial& partial, const PipelineTile& work, const Rows& rows, bool negate, int group, Place& k,
                          Place& v, unsigned q_parity) const {
-        const unsigned q = shared + group * kQueryBytes;
-        const int next_group = group == Warpgroups - 1 ? 0 : group + 1;
-        float logits[Keys / 8][4];
-        unsigned weights[Products::kWeights][4];
-        float shrink[2];
-        mbarrier_wait(shared + kFullQ, q_parity);
-        if (__builtin_expect(negate, 0)) negate_q(q, kOwn + group);
-        mbarrier_wait(shared + kFullK + k.slot * 8, k.parity);
+        const Walk walk = {ring.shared + group * Ring::kQueryBytes, group, work.blocks, rows, k, v};
+        Logits logits;
+        Weights weights;
+        mbarrier_wait(ring.shared + Ring::kFullQ, q_parity);
+        if (__builtin_expect(negate, 0)) negate_q(walk.q, kOwn + group);
+        await_keys(k);
         pin(logits);
         wgmma_fence();
-        multiply_keys(logits, q, k);
+        multiply_keys(logits, walk.q, k);
         partial.clear_output();
         wgmma_wait<0>();
         pin(logits);
-        release(kEmptyK + k.slot * 8);
-        k.advance();
-        if (kOwnOutput && work.blocks == 1) release(kEmptyQ);
-        rows.weigh(partial, logits, (work.blocks - 1) * Keys, shrink);
-        Products::pack_weights(weights, logits);
-        for (int block = work.blocks - 2; block >= 0; --block) {
-            mbarrier_wait(shared + kFullK + k.slot * 8, k.parity);
-            if constexpr (TakeTurns) barrier_sync(kTurn + group, 256);
-            pin(logits);
-            pin(partial.output);
-            wgmma_fence();
-            multiply_keys(logits, q, k);
-            mbarrier_wait(shared + kFullV + v.slot * 8, v.parity);
-            multiply_values(partial, weights, v);
-            if constexpr (TakeTurns) barrier_arrive(kTurn + next_group, 256);
-            wgmma_wait<1>();
-            pin(logits);
-            release(kEmptyK + k.slot * 8);
-            k.advance();
-            if (kOwnOutput && block == 0) release(kEmptyQ);
-            const bool grown = rows.weigh(partial, logits, block * Keys, shrink);
-            wgmma_wait<0>();
-            pin(partial.output);
-            release(kEmptyV + v.slot * 8);
-            v.advance();
-            Products::pack_weights(weights, logits);
-            if (grown) partial.rescale_output(shrink);
+        release_keys(k);
+        if (Ring::kOwnOutput && work.blocks == 1) release(Ring::kEmptyQ);
+        if constexpr (Turns) {
+            walk_in_turns(partial, logits, weights, walk);
+        } else {
+            walk_alone(partial, logits, weights, walk);
         }
-        mbarrier_wait(shared + kFullV + v.slot * 8, v.parity);
+        await_values(v);
         pin(partial.output);
         wgmma_fence();
         multiply_values(partial, weights, v);
         partial.finish();
         wgmma_wait<0>();
         pin(partial.output);
-        release(kEmptyV + v.slot * 8);
-        v.advance();
+        release_values(v);
     }
 
     // Divides the output by the row sums, multiplies it by `factor` and stores it; rows that do not exist are left out.
@@ -265,9 +223,9 @@ struct WarpgroupPipeline {
         const int lane = threadIdx.x % 32;
         const int row = threadIdx.x / 32 % 4 * 16 + lane / 4;
         const bool leader = threadIdx.x % 128 == 0;
-        const unsigned o = shared + kO + group * kOutputBytes;
-        if (kOwnOutput && leader) store_wait_read();  // of the tile before
-        barrier_sync(kOwn + group, 128);              // or: all warps have read their Q
+        const unsigned o = ring.shared + Ring::kO + group * Ring::kOutputBytes;
+        if (Ring::kOwnOutput && leader) store_wait_read();  // of the tile before
+        barrier_sync(kOwn + group, 128);                    // or: all warps have read their Q
         float inverse[2];
 #pragma unroll
         for (int h = 0; h < 2; ++h) inverse[h] = partial.row_sum[h] > 0.0f ? factor / partial.row_sum[h] : 0.0f;
@@ -278,7 +236,7 @@ struct WarpgroupPipeline {
                 const unsigned word =
                     pack<T>(partial.output[d][2 * h] * inverse[h], partial.output[d][2 * h + 1] * inverse[h]);
                 const unsigned address =
-                    o + d / 8 * kOutputPanelBytes + panel_offset(row + 8 * h, d % 8) + lane % 4 * 4;
+                    o + d / 8 * Ring::kOutputPanelBytes + panel_offset(row + 8 * h, d % 8) + lane % 4 * 4;
                 asm volatile("st.shared.b32 [%0], %1;" : : "r"(address), "r"(word) : "memory");
             }
         }
@@ -286,24 +244,24 @@ struct WarpgroupPipeline {
         barrier_sync(kOwn + group, 128);
         if (leader) {
 #pragma unroll
-            for (int p = 0; p < kOutputPanels; ++p) {
-                store_box(o_map, p * kPanelColumns, tile.first_row + group * 64, tile, o + p * kOutputPanelBytes);
+            for (int p = 0; p < Ring::kOutputPanels; ++p) {
+                store_box(o_map, p * kPanelColumns, tile.first_row + group * 64, tile, o + p * Ring::kOutputPanelBytes);
             }
             store_commit();
         }
         __syncwarp();
     }
 
-    // By all threads of warpgroup `group` with the tiles that `copy` copies for. `scale_of(work)` gives a tile's scale of
-    // logits; `done(work, partial)` is called with its maxima and sums, and gives the factor of its output. `causal` and
-    // `offset`, the position of query 0 among the keys, are of all.
+    // By all threads of warpgroup `group` with the tiles that are copied. `scale_of(work)` gives a tile's scale of
+    // logits; `done(work, partial)` is called with its maxima and sums, and gives the factor of its output. `causal`
+    // and `offset`, the position of query 0 among the keys, are of all.
     template <typename NextTile, typename ScaleOf, typename Done>
     __device__ void work_all(const CUtensorMap& o_map, int group, bool negate, bool causal, int offset, int key_count,
                              const NextTile& next_tile, const ScaleOf& scale_of, const Done& done) const {
         Place k, v;
         unsigned q_parity = 0;
         PipelineTile tile;
-        if (TakeTurns && group == Warpgroups - 1) barrier_arrive(kTurn, 256);  // the first turn is the first group's
+        if (Turns && group == Warpgroups - 1) barrier_arrive(kTurn, 256);  // the first turn is the first group's
         for (int round = 0; next_tile(round, tile); ++round) {
             Partial partial;
             if (tile.blocks > 0) {
@@ -315,9 +273,9 @@ struct WarpgroupPipeline {
                 partial.clear_output();
             }
             store(partial, o_map, tile.tile, group, done(tile, partial));
-            if (!kOwnOutput && tile.blocks > 0 && threadIdx.x % 128 == 0) {
+            if (!Ring::kOwnOutput && tile.blocks > 0 && threadIdx.x % 128 == 0) {
                 store_wait_read();
-                mbarrier_arrive(shared + kEmptyQ);
+                mbarrier_arrive(ring.shared + Ring::kEmptyQ);
             }
             __syncwarp();
         }

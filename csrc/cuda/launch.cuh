@@ -173,9 +173,16 @@ int count_multiprocessors(int& count) {
                 cudaGetErrorString(error), cudaGetErrorName(error));
 }
 
+// What a launch with Early waits for: all that the launch ahead of it in the stream has written.
+__device__ inline void await_earlier_launch() { asm volatile("griddepcontrol.wait;" : : : "memory"); }
+
+// The next launch may begin once all blocks of this one have come here.
+__device__ inline void admit_next_launch() { asm volatile("griddepcontrol.launch_dependents;" : : : "memory"); }
+
 // Launches Kernel(args, more...) on a one-dimensional grid, whose limit of 2^31 - 1 blocks the y and z axes (65535) do
-// not have. The shared-memory opt-in is asked for once per kernel and device, not at every launch.
-template <auto Kernel, typename Arguments, typename... More>
+// not have. The shared-memory opt-in is asked for once per kernel and device, not at every launch. With Early the
+// kernel may begin before the launch ahead of it in the stream has ended, and must call await_earlier_launch.
+template <auto Kernel, bool Early = false, typename Arguments, typename... More>
 int launch(const Arguments& args, int64_t blocks, int threads, int shared_bytes, void* stream, const More&... more) {
     // Zero-initialised; a race sets the attribute twice, which is harmless.
     static std::atomic<bool> ready[kMaxDevices];
@@ -205,8 +212,22 @@ int launch(const Arguments& args, int64_t blocks, int threads, int shared_bytes,
         // Not <<<>>>, whose error comes out of the thread's last-error slot, where an earlier call may have left its
         // own.
         void* parameters[] = {const_cast<Arguments*>(&args), const_cast<More*>(&more)...};
-        error = cudaLaunchKernel(Kernel, dim3(static_cast<unsigned>(blocks)), dim3(threads), parameters, shared_bytes,
-                                 static_cast<cudaStream_t>(stream));
+        if constexpr (Early) {
+            cudaLaunchAttribute attribute = {};
+            attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+            attribute.val.programmaticStreamSerializationAllowed = 1;
+            cudaLaunchConfig_t config = {};
+            config.gridDim = dim3(static_cast<unsigned>(blocks));
+            config.blockDim = dim3(threads);
+            config.dynamicSmemBytes = static_cast<size_t>(shared_bytes);
+            config.stream = static_cast<cudaStream_t>(stream);
+            config.attrs = &attribute;
+            config.numAttrs = 1;
+            error = cudaLaunchKernelExC(&config, reinterpret_cast<const void*>(Kernel), parameters);
+        } else {
+            error = cudaLaunchKernel(Kernel, dim3(static_cast<unsigned>(blocks)), dim3(threads), parameters,
+                                     shared_bytes, static_cast<cudaStream_t>(stream));
+        }
     }
     if (error == cudaSuccess) return 0;
     cudaGetLastError();  // reported here: the thread's last-error slot should not report it again

@@ -119,6 +119,22 @@ __device__ inline void copy_rows(unsigned target, const CUtensorMap& map, int ro
         : "memory");
 }
 
+// By one thread: `bytes` that lie together, a multiple of 16, as they are.
+__device__ inline void copy_bytes(unsigned target, const void* source, unsigned bytes, unsigned barrier) {
+    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];"
+                 :
+                 : "r"(target), "l"(source), "r"(bytes), "r"(barrier)
+                 : "memory");
+}
+
+// By one thread, the other way; what other threads have written is behind async_fence and a barrier.
+__device__ inline void store_bytes(void* target, unsigned source, unsigned bytes) {
+    asm volatile("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;"
+                 :
+                 : "l"(target), "r"(source), "r"(bytes)
+                 : "memory");
+}
+
 // By one thread, the other way; what other threads have written is behind async_fence and a barrier.
 __device__ inline void store_box(const CUtensorMap& map, int column, int row, const Tile& tile, unsigned source) {
     asm volatile("cp.async.bulk.tensor.4d.global.shared::cta.bulk_group [%0, {%1, %2, %3, %4}], [%5];"
@@ -132,6 +148,9 @@ __device__ inline void store_commit() { asm volatile("cp.async.bulk.commit_group
 
 // Until the thread's stores have read their shared memory, which may then be written, or end with the block.
 __device__ inline void store_wait_read() { asm volatile("cp.async.bulk.wait_group.read 0;" : : : "memory"); }
+
+// Until the thread's stores are done.
+__device__ inline void store_wait() { asm volatile("cp.async.bulk.wait_group 0;" : : : "memory"); }
 
 // What this thread has written to shared memory is seen by the accelerator and by wgmma.
 __device__ inline void async_fence() { asm volatile("fence.proxy.async.shared::cta;" : : : "memory"); }

@@ -23,6 +23,11 @@ __device__ inline uint64_t panel_descriptor(unsigned address, unsigned panels = 
            static_cast<uint64_t>(panels / 16) << 16 | (address & 0x3ffff) / 16;
 }
 
+// The operand that begins `bytes` behind another.
+__device__ inline uint64_t move_descriptor(uint64_t descriptor, unsigned bytes) {
+    return (descriptor & 0xffffffff00000000) | (static_cast<unsigned>(descriptor) + bytes / 16);
+}
+
 // Where 16-byte chunk `chunk` of row `row` is in a panel.
 __device__ constexpr unsigned panel_offset(int row, int chunk) {
     return static_cast<unsigned>(row * kPanelRow + ((chunk ^ row % 8) * 16));

@@ -1,28 +1,34 @@
 // fp8: attention of e4m3 numbers with a scale a head, on the pipeline of hopper.cu. Its answer is bfloat16.
 //
-// Idea     Twice the products a second, and half the bytes. wgmma takes 8-bit operands only along their rows, so a first
-//          launch transposes V into the workspace, the keys of each 32 in an order by which weights need not change lanes
-//          between the two products (products8.cuh). Logits are as exact as their inputs; weights are rounded to e4m3,
-//          multiplied by 2^8 before, so that what is far below the greatest is still a normal number. The scales of q and
-//          k go into the softmax's, that of v into the last division.
-// Tiles    BLOCK_M query rows, 64 a consumer warpgroup, 128 keys, STAGES of K and of V in flight. 0 chooses.
+// Idea     Twice the products a second, and half the bytes. wgmma takes 8-bit operands only along their rows, so a
+//          first launch transposes V into the workspace, into tiles as shared memory will have them, the keys of each
+//          32 in an order by which weights need not change lanes between the two products (products8.cuh). The
+//          attention is launched early: its first logits are computed while V is still being transposed.
+// Numbers  Logits are as exact as their inputs. Weights are rounded to e4m3, multiplied by 2^7 before, so that what is
+//          far below the greatest is still a normal number; a row is rescaled when its maximum has grown 3.5-fold,
+//          which ends where e4m3 does. The scales of q and k go into the softmax's, that of v into the last division.
+// Tiles    128 query rows, 64 a consumer warpgroup, BLOCK_N keys, STAGES of K and of V in flight. 0 chooses: with 192
+//          keys there are fewer turns, with 128 there is less work beyond the diagonal, which counts where a causal
+//          problem is small.
+// Turns    None, which is 1 to 4 % faster: of 128 keys the products take 1024 cycles, half of hopper's, and the
+//          exponentials as many, so no order hides the one whole under the other. Each warpgroup has its exponentials
+//          under its own product with V.
 // Limits   e4m3, D 64 or 128, sm_90a.
+// Bound    By the instructions between the products. Of 650 us at 4x16x4096x128 on an H100, with 128 keys, builds
+//          without the products took 575, without the exponentials 444, without all between the products 382. What was
+//          tried and was no better: turns, exponentials by polynomials, three consumer warpgroups, a block a tile.
 
-#ifndef BLOCK_M  // knob: query rows per tile, 128 or 192, 64 for each consumer warpgroup; 0 chooses by head dimension
-#define BLOCK_M 0
+#ifndef BLOCK_N  // knob: keys per tile, 128 or 192; 0 chooses by problem
+#define BLOCK_N 0
 #endif
 #ifndef STAGES  // knob: K and V tiles in flight; 0 chooses as many as fit, up to 5
 #define STAGES 0
 #endif
-#ifndef PERSISTENT  // knob: 1 for one block an SM that goes from tile to tile, 0 for a block a tile
-#define PERSISTENT 1
+#ifndef PERSISTENT  // knob: 1 for one block an SM that goes from tile to tile, 0 for one a tile; 2 chooses by problem
+#define PERSISTENT 2
 #endif
-#ifndef PING_PONG  // knob: 1 for warpgroups that take turns at issuing products, 0 for none
-#define PING_PONG 1
-#endif
-#ifndef SECTION_MB  // knob: MB of K and V whose causal tiles are ordered by length together
-#define SECTION_MB 32
-#endif
+
+#include <algorithm>
 
 #include "attention/pipeline_tiles.cuh"
 #include "attention/products8.cuh"
@@ -38,69 +44,81 @@
 
 namespace kgate {
 
-static_assert(BLOCK_M == 0 || BLOCK_M == 128 || BLOCK_M == 192, "BLOCK_M must be 128 or 192, or 0.");
+static_assert(BLOCK_N == 0 || BLOCK_N == 128 || BLOCK_N == 192, "BLOCK_N must be 128 or 192, or 0.");
 static_assert(STAGES == 0 || (STAGES >= 2 && STAGES <= 6), "STAGES must be 2 to 6, or 0.");
-static_assert(PERSISTENT == 0 || PERSISTENT == 1, "PERSISTENT must be 0 or 1.");
-static_assert(PING_PONG == 0 || PING_PONG == 1, "PING_PONG must be 0 or 1.");
+static_assert(PERSISTENT >= 0 && PERSISTENT <= 2, "PERSISTENT must be 0, 1 or 2.");
 static_assert(HEAD_DIM == 0 || HEAD_DIM == 64 || HEAD_DIM == 128, "HEAD_DIM must be 0 (both), 64 or 128.");
-static_assert(SECTION_MB >= 1, "SECTION_MB must be at least 1.");
 
-constexpr int kTileKeys = 128;
+// Keys of a tile, of both kinds where the problem chooses.
+constexpr int kNarrow = BLOCK_N != 0 ? BLOCK_N : 128;
+constexpr int kWide = BLOCK_N != 0 ? BLOCK_N : 192;
 
-template <int D>
+template <int D, int Keys>
 struct Fp8Plan {
-    static constexpr int kWarpgroups = BLOCK_M != 0 ? BLOCK_M / 64 : 2;
-    static constexpr int kFit =
-        (227 * 1024 - kWarpgroups * 64 * (kPanelRow + 2 * D) - 512) / ((kTileKeys + D) * kPanelRow);
+    static constexpr int kWarpgroups = 2;
+    static constexpr int kFit = (227 * 1024 - kWarpgroups * 64 * (kPanelRow + 2 * D) - 512) / (Keys * (kPanelRow + D));
     static constexpr int kStages = STAGES != 0 ? STAGES : max_of(min_of(kFit, 5), 2);
-    using Pipeline = WarpgroupPipeline<Products8<D>, kWarpgroups, kStages, PING_PONG != 0, false, USE_FAST_EXP>;
-    static_assert(Pipeline::kBytes <= 227 * 1024, "Q, O and STAGES tiles must fit in 227 KB: lower STAGES.");
+    using Pipeline = WarpgroupPipeline<Products8<D, Keys>, kWarpgroups, kStages, false, true, USE_FAST_EXP>;
+    using Ring = typename Pipeline::Ring;
+    static_assert(Ring::kBytes <= 227 * 1024, "STAGES tiles must fit in 227 KB with Q and O: lower STAGES or BLOCK_N.");
 };
 
 // ------------------------------------------------------------------------------------------------------- V, transposed
 
 struct TransposeArgs {
     const unsigned char* v;
-    unsigned char* transposed;  // (batch, kv_heads, D, tiles * 128), the keys of each 32 as key_at says
+    unsigned char* transposed;  // (batch, kv_heads, tiles), each as the pipeline has it in shared memory
     int64_t v_stride[3];
     int kv_heads, kv_seqlen;
-    int tiles;  // of 128 keys
+    int tiles;  // of a head
 };
 
-constexpr int kTransposeThreads = 256;
+template <int D, int Keys>
+constexpr int kTransposeThreads = Keys / 16 * (D / 4);
 
-template <int D>
-__global__ void __launch_bounds__(kTransposeThreads) fp8_transpose(const __grid_constant__ TransposeArgs args) {
-    __shared__ __align__(16) unsigned char rows[kTileKeys][D];
+// Each thread takes four columns of 16 keys: 4x4 bytes at a time.
+template <int D, int Keys>
+__global__ void __launch_bounds__(kTransposeThreads<D, Keys>)
+    fp8_transpose(const __grid_constant__ TransposeArgs args) {
+    __shared__ __align__(128) unsigned char transposed[Keys * D];
+    admit_next_launch();
     const int tile = blockIdx.x % args.tiles;
     const int slice = blockIdx.x / args.tiles;
+    const int column = threadIdx.x % (D / 4) * 4;
+    const int chunk = threadIdx.x / (D / 4);  // of 16 places
     const unsigned char* const v = args.v + slice / args.kv_heads * args.v_stride[0] +
-                                   slice % args.kv_heads * args.v_stride[1];
-    for (int i = threadIdx.x; i < kTileKeys * D / 16; i += kTransposeThreads) {
-        const int row = i / (D / 16);
-        const int column = i % (D / 16) * 16;
-        const int key = tile * kTileKeys + row;
-        uint4 chunk = {};  // keys that do not exist: a weight of zero times what is no number would be none
-        if (key < args.kv_seqlen) chunk = *reinterpret_cast<const uint4*>(v + key * args.v_stride[2] + column);
-        *reinterpret_cast<uint4*>(&rows[row][column]) = chunk;
+                                   slice % args.kv_heads * args.v_stride[1] + column;
+    unsigned words[16];  // a key each
+#pragma unroll
+    for (int i = 0; i < 16; ++i) {
+        const int key = tile * Keys + chunk / 2 * 32 + key_at(chunk % 2 * 16 + i);
+        words[i] = 0;  // keys that do not exist: a weight of zero times what is no number would be none
+        if (key < args.kv_seqlen) words[i] = *reinterpret_cast<const unsigned*>(v + key * args.v_stride[2]);
     }
+    unsigned columns[4][4];
+#pragma unroll
+    for (int w = 0; w < 4; ++w) {
+        const unsigned even = __byte_perm(words[4 * w], words[4 * w + 1], 0x5140);
+        const unsigned odd = __byte_perm(words[4 * w], words[4 * w + 1], 0x7362);
+        const unsigned next_even = __byte_perm(words[4 * w + 2], words[4 * w + 3], 0x5140);
+        const unsigned next_odd = __byte_perm(words[4 * w + 2], words[4 * w + 3], 0x7362);
+        columns[0][w] = __byte_perm(even, next_even, 0x5410);
+        columns[1][w] = __byte_perm(even, next_even, 0x7632);
+        columns[2][w] = __byte_perm(odd, next_odd, 0x5410);
+        columns[3][w] = __byte_perm(odd, next_odd, 0x7632);
+    }
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+        *reinterpret_cast<uint4*>(&transposed[value_offset<D, Keys>(column + i, chunk)]) =
+            make_uint4(columns[i][0], columns[i][1], columns[i][2], columns[i][3]);
+    }
+    async_fence();
     __syncthreads();
-    const int64_t row_bytes = static_cast<int64_t>(args.tiles) * kTileKeys;
-    unsigned char* const target = args.transposed + slice * D * row_bytes + tile * kTileKeys;
-    for (int i = threadIdx.x; i < kTileKeys * D / 16; i += kTransposeThreads) {
-        const int d = i % D;  // neighbouring threads read neighbouring bytes
-        const int place = i / D * 16;
-        unsigned words[4];
-#pragma unroll
-        for (int w = 0; w < 4; ++w) {
-            words[w] = 0;
-#pragma unroll
-            for (int b = 0; b < 4; ++b) {
-                const unsigned byte = rows[place / 32 * 32 + key_at(place % 32 + w * 4 + b)][d];
-                words[w] |= byte << 8 * b;
-            }
-        }
-        *reinterpret_cast<uint4*>(target + d * row_bytes + place) = make_uint4(words[0], words[1], words[2], words[3]);
+    if (threadIdx.x == 0) {
+        store_bytes(args.transposed + static_cast<int64_t>(blockIdx.x) * (Keys * D), shared_address(transposed),
+                    Keys * D);
+        store_commit();
+        store_wait();
     }
 }
 
@@ -112,68 +130,67 @@ struct Scales {
 
 __device__ inline float scale_of(const float* scales, int head) { return scales == nullptr ? 1.0f : scales[head]; }
 
-template <int D>
-__global__ void __launch_bounds__(128 * (Fp8Plan<D>::kWarpgroups + 1), 1)
-    fp8_attention(const __grid_constant__ PipelineArgs args, const __grid_constant__ Scales scales) {
-    using Pipeline = typename Fp8Plan<D>::Pipeline;
-    constexpr int kWarpgroups = Fp8Plan<D>::kWarpgroups;
+template <int D, int Keys>
+__global__ void __launch_bounds__(128 * (Fp8Plan<D, Keys>::kWarpgroups + 1), 1)
+    fp8_attention(const __grid_constant__ PipelineArgs args, const __grid_constant__ Scales scales,
+                  const __grid_constant__ ValueTiles values) {
+    using Plan = Fp8Plan<D, Keys>;
+    using Pipeline = typename Plan::Pipeline;
     extern __shared__ __align__(1024) unsigned char shared[];
-    const Pipeline pipeline = {shared_address(shared)};
-    DEBUG_ASSERT(pipeline.shared % 1024 == 0);  // panels are swizzled by address
+    const typename Plan::Ring ring = {shared_address(shared)};
+    DEBUG_ASSERT(ring.shared % 1024 == 0);  // panels are swizzled by address
     const int role = __shfl_sync(0xffffffff, threadIdx.x / 128, 0);
     if (threadIdx.x == 0) {
         prefetch_map(args.q);
         prefetch_map(args.k);
-        prefetch_map(args.v);
         prefetch_map(args.o);
-        pipeline.prepare();
+        ring.prepare();
     }
     __syncthreads();
     const auto next_tile = [&](int round, PipelineTile& work) {
-        return find_pipeline_tile<Pipeline::kRows, kTileKeys>(args, round, work);
+        return find_pipeline_tile<Plan::Ring::kRows, Keys>(args, round, work);
     };
     if (role == 0) {
-        leave_registers<kWarpgroups == 2 ? 24 : 32>();
-        if (threadIdx.x == 0) pipeline.copy(args.q, args.k, args.v, next_tile);
+        leave_registers<24>();
+        if (threadIdx.x == 0) {
+            ring.copy(args.q, args.k, values, next_tile);
+            await_earlier_launch();  // also where there was nothing to copy: the workspace's next writer waits for this
+        }
         return;
     }
-    take_registers<kWarpgroups == 2 ? 240 : 160>();
+    take_registers<240>();
     const int group = role - 1;
     const auto logit_scale = [&](const PipelineTile& work) {
         return args.scale * scale_of(scales.q, work.tile.head) * scale_of(scales.k, work.kv_head);
     };
+    const Pipeline pipeline = {ring};
     pipeline.work_all(args.o, group, args.negate, args.causal, args.kv_seqlen - args.seqlen, args.kv_seqlen, next_tile,
                       logit_scale, [&](const PipelineTile& work, const typename Pipeline::Partial& partial) {
-                          store_lse(args, work, group, partial, logit_scale(work), Products8<D>::kLogWeight);
+                          store_lse(args, work, group, partial, logit_scale(work), Products8<D, Keys>::kLogWeight);
                           return scale_of(scales.v, work.kv_head);
                       });
 }
 
-int64_t transposed_bytes(const SdpaArgs& args) {
-    return static_cast<int64_t>(args.batch) * args.kv_heads * args.head_dim * ceil_div(args.kv_seqlen, kTileKeys) *
-           kTileKeys;
+int64_t transposed_bytes(const SdpaArgs& args, int keys) {
+    return static_cast<int64_t>(args.batch) * args.kv_heads * args.head_dim * ceil_div(args.kv_seqlen, keys) * keys;
 }
 
-template <int D>
-int launch_fp8(const SdpaArgs& args, void* stream) {
-    using Pipeline = typename Fp8Plan<D>::Pipeline;
-    const int tiles = ceil_div(args.kv_seqlen, kTileKeys);
-    if (planning == nullptr && args.workspace_bytes < transposed_bytes(args)) {
+template <int D, int Keys>
+int launch_tiles(const SdpaArgs& args, void* stream) {
+    using Ring = typename Fp8Plan<D, Keys>::Ring;
+    const int tiles = ceil_div(args.kv_seqlen, Keys);
+    if (planning == nullptr && args.workspace_bytes < transposed_bytes(args, Keys)) {
         return fail(kBadArgument, "The workspace has %lld bytes, and must have %lld (kgate_sdpa_workspace).",
-                    static_cast<long long>(args.workspace_bytes), static_cast<long long>(transposed_bytes(args)));
+                    static_cast<long long>(args.workspace_bytes), static_cast<long long>(transposed_bytes(args, Keys)));
     }
     PipelineArgs call = {};
     int blocks = 0;
-    if (int code = number_tiles(call, blocks, args, Pipeline::kRows, D * 2, SECTION_MB, PERSISTENT)) return code;
-    const int64_t row_bytes = static_cast<int64_t>(tiles) * kTileKeys;
-    const int64_t transposed[3] = {args.kv_heads * D * row_bytes, D * row_bytes, row_bytes};
+    if (int code = number_tiles(call, blocks, args, Ring::kRows, D * 2, 0, PERSISTENT)) return code;
     const TensorExtents rows = {args.batch, args.heads, args.seqlen, D, Float8E4M3};
     const TensorExtents keys = {args.batch, args.kv_heads, args.kv_seqlen, D, Float8E4M3};
-    const TensorExtents values = {args.batch, args.kv_heads, D, static_cast<int>(row_bytes), Float8E4M3};
     const TensorExtents answer = {args.batch, args.heads, args.seqlen, D, BFloat16};
     if (int code = make_tensor_map(call.q, "q", args.q, args.q_stride, rows, 64)) return code;
-    if (int code = make_tensor_map(call.k, "k", args.k, args.k_stride, keys, kTileKeys)) return code;
-    if (int code = make_tensor_map(call.v, "the workspace", args.workspace, transposed, values, D)) return code;
+    if (int code = make_tensor_map(call.k, "k", args.k, args.k_stride, keys, Keys)) return code;
     if (int code = make_tensor_map(call.o, "o", args.o, args.o_stride, answer, 64)) return code;
     const TransposeArgs transpose = {static_cast<const unsigned char*>(args.v),
                                      static_cast<unsigned char*>(args.workspace),
@@ -182,11 +199,22 @@ int launch_fp8(const SdpaArgs& args, void* stream) {
                                      args.kv_seqlen,
                                      tiles};
     const int64_t slices = static_cast<int64_t>(args.batch) * args.kv_heads;
-    if (int code = kgate::launch<fp8_transpose<D>>(transpose, slices * tiles, kTransposeThreads, 0, stream)) {
-        return code;
-    }
+    constexpr int kThreads = kTransposeThreads<D, Keys>;
+    if (int code = kgate::launch<fp8_transpose<D, Keys>>(transpose, slices * tiles, kThreads, 0, stream)) return code;
+    const ValueTiles values = {transpose.transposed, args.kv_heads, tiles};
     const Scales scales = {args.q_scale, args.k_scale, args.v_scale};
-    return kgate::launch<fp8_attention<D>>(call, blocks, Pipeline::kThreads, Pipeline::kBytes, stream, scales);
+    return kgate::launch<fp8_attention<D, Keys>, true>(call, blocks, Ring::kThreads, Ring::kBytes, stream, scales,
+                                                       values);
+}
+
+// Narrow tiles for a causal problem that has fewer than 8 tiles of query rows for each multiprocessor.
+template <int D>
+int launch_fp8(const SdpaArgs& args, void* stream) {
+    int multiprocessors = 0;
+    if (int code = count_multiprocessors(multiprocessors)) return code;
+    const int64_t row_tiles = static_cast<int64_t>(ceil_div(args.seqlen, 128)) * args.batch * args.heads;
+    const bool small = row_tiles < int64_t{8} * multiprocessors;
+    return args.causal && small ? launch_tiles<D, kNarrow>(args, stream) : launch_tiles<D, kWide>(args, stream);
 }
 
 constexpr uint32_t kFeatures = GroupedHeads | KvSeqlen | Lse | EightBits;
@@ -196,8 +224,9 @@ constexpr uint32_t kFeatures = GroupedHeads | KvSeqlen | Lse | EightBits;
 KGATE_EXPORT uint32_t kgate_sdpa_features(void) { return kgate::kFeatures; }
 
 KGATE_EXPORT int64_t kgate_sdpa_workspace(const kgate::SdpaArgs* args) {
-    const bool taken = args->dtype == kgate::Float8E4M3 && (args->head_dim == 64 || args->head_dim == 128);
-    return taken ? kgate::transposed_bytes(*args) : 0;
+    using namespace kgate;
+    const bool taken = args->dtype == Float8E4M3 && (args->head_dim == 64 || args->head_dim == 128);
+    return taken ? std::max(transposed_bytes(*args, kNarrow), transposed_bytes(*args, kWide)) : 0;
 }
 
 KGATE_EXPORT int kgate_sdpa(const kgate::SdpaArgs* args, void* stream) {
@@ -206,8 +235,12 @@ KGATE_EXPORT int kgate_sdpa(const kgate::SdpaArgs* args, void* stream) {
     if (args->dtype != Float8E4M3) {
         return fail(kUnsupported, "fp8 takes float8_e4m3fn tensors alone. Use hopper or mma for others.");
     }
-    if ((HEAD_DIM == 0 || HEAD_DIM == 64) && args->head_dim == 64) return launch_fp8<64>(*args, stream);
-    if ((HEAD_DIM == 0 || HEAD_DIM == 128) && args->head_dim == 128) return launch_fp8<128>(*args, stream);
+    if constexpr (HEAD_DIM == 0 || HEAD_DIM == 64) {
+        if (args->head_dim == 64) return launch_fp8<64>(*args, stream);
+    }
+    if constexpr (HEAD_DIM == 0 || HEAD_DIM == 128) {
+        if (args->head_dim == 128) return launch_fp8<128>(*args, stream);
+    }
     return fail(kUnsupported, "head_dim %d is not supported%s. Use 64 or 128, padding with zeros if need be.",
                 args->head_dim, HEAD_DIM != 0 ? " by this build" : "");
 }

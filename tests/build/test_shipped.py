@@ -161,6 +161,38 @@ def test_grouped_heads_are_planned_as_the_batches_that_a_kernel_of_plain_attenti
     assert _planned(built, sdpa_problem(Shape(2, 32, 1, 64, kv_seqlen=512), "float16")) == []
 
 
+def test_hopper_gives_each_causal_tile_a_block_where_keys_and_values_outgrow_the_l2(shipped: Built) -> None:
+    built = shipped["hopper", "sm_90a"]
+    assert isinstance(built, ninja.BuildResult), built
+
+    def blocks(shape: Shape, **fields: int) -> int:
+        (launch,) = plan(built.path, shape, "float16", multiprocessors=132, **fields)
+        return launch.blocks
+
+    assert blocks(Shape(4, 16, 4096, 128, True)) == 4 * 16 * 4096 // 128
+    assert blocks(Shape(4, 16, 4096, 128)) == 132
+    assert blocks(Shape(2, 16, 4096, 128, True)) == 132
+    assert blocks(Shape(4, 16, 4096, 128, True), kv_heads=4) == 132
+    assert blocks(Shape(1, 8, 512, 128, True)) == 8 * 512 // 128
+
+
+def test_fp8_takes_128_keys_at_a_time_for_small_causal_problems_and_192_for_others(shipped: Built) -> None:
+    built = shipped["fp8", "sm_90a"]
+    assert isinstance(built, ninja.BuildResult), built
+
+    def tiles(shape: Shape) -> str:
+        first, second = (
+            launch.kernel.partition("<")[2] for launch in plan(built.path, shape, "float8_e4m3fn", multiprocessors=132)
+        )
+        assert first == second
+        return first
+
+    narrow, wide = tiles(Shape(2, 8, 2048, 128, True)), tiles(Shape(2, 8, 2048, 128))
+    assert "128" in narrow.rpartition(",")[2]
+    assert "192" in wide.rpartition(",")[2]
+    assert tiles(Shape(4, 16, 4096, 128, True)) == wide
+
+
 @pytest.mark.parametrize(
     ("name", "knobs", "why"),
     [

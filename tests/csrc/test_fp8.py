@@ -99,13 +99,16 @@ def test_fp8_takes_no_scales_one_for_all_heads_negative_scales_and_strides():
 @pytest.mark.gpu(alone=False)
 @pytest.mark.parametrize(
     "knobs",
-    [{"BLOCK_M": 192}, {"STAGES": 2}, {"PERSISTENT": 0}, {"PING_PONG": 0}, {"USE_FAST_EXP": 0}, {"SECTION_MB": 1}],
+    [
+        *({"HEAD_DIM": head_dim, "BLOCK_N": keys} for head_dim in (64, 128) for keys in (128, 192)),
+        *({"HEAD_DIM": 64, **knob} for knob in ({"STAGES": 2}, {"PERSISTENT": 0}, {"USE_FAST_EXP": 0})),
+    ],
     ids=str,
 )
 def test_fp8_is_right_at_other_knobs(knobs):
-    kernel = loaded("fp8", {**knobs, "HEAD_DIM": 64})
+    kernel = loaded("fp8", knobs)
     for length, causal in itertools.product((65, 1000, 2048), (False, True)):
-        assert not judged(kernel, Shape(2, 8, length, 64, causal))
+        assert not judged(kernel, Shape(2, 8, length, knobs["HEAD_DIM"], causal))
 
 
 @pytest.mark.gpu(alone=False)
@@ -122,6 +125,45 @@ def test_fp8_may_be_captured_at_its_first_call_and_gives_the_same_bits_every_tim
         out.zero_()
         graph.replay()
         assert torch.equal(out, kernel(*inputs, **problem.params))
+
+
+@pytest.mark.gpu(alone=False)
+@pytest.mark.parametrize(
+    "shape",
+    [Shape(2, 8, 2048, 128), Shape(2, 8, 2048, 128, True), Shape(2, 8, 1000, 64, True), Shape(1, 4, 300, 128)],
+    ids=str,
+)
+def test_fp8_is_the_same_where_calls_follow_each_other_without_a_pause(shape):
+    """V is transposed into a workspace that calls share, and the attention begins before that has ended."""
+    kernel, calls = loaded("fp8"), 40
+    problem = sdpa_problem(shape, "float8_e4m3fn")
+    inputs = [problem.inputs(torch.Generator("cuda").manual_seed(seed)) for seed in (1, 2)]
+    wanted = []
+    for one in inputs:
+        wanted.append(kernel(*one, **problem.params))
+        torch.cuda.synchronize()
+    answers = [torch.full_like(wanted[0], float("nan")) for _ in range(calls)]
+
+    def call_all():
+        for i, answer in enumerate(answers):
+            kernel(*inputs[i % 2], **problem.params, out=answer)
+
+    def wrong():
+        torch.cuda.synchronize()
+        return [i for i, answer in enumerate(answers) if not torch.equal(answer, wanted[i % 2])]
+
+    stream, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
+    torch.cuda.synchronize()
+    with torch.cuda.stream(stream):
+        call_all()
+        assert not wrong()
+        with torch.cuda.graph(graph, stream=stream):
+            call_all()
+        for _ in range(5):
+            for answer in answers:
+                answer.fill_(float("nan"))
+            graph.replay()
+            assert not wrong()
 
 
 @pytest.mark.gpu(alone=False)

@@ -39,6 +39,8 @@ COMBINATIONS = [
     ("latency", {"NUM_WARPS": 8, "HEAD_DIM": 64}, "NUM_WARPS must be 0 or 4 with WGMMA"),
     ("latency", {"BLOCK_N": 32, "HEAD_DIM": 64}, "BLOCK_N * STAGES must be 256 with WGMMA"),
     ("decode", {"BLOCK_N": 64, "STAGES": 3, "HEAD_DIM": 128}, "NUM_WARPS * STAGES * BLOCK_N must be less"),
+    ("hopper", {"BLOCK_M": 192, "BLOCK_N": 176, "HEAD_DIM": 64}, "BLOCK_N must be at most 128 with BLOCK_M 192"),
+    ("hopper", {"BLOCK_M": 192}, "BLOCK_M must be 128 or 0 unless HEAD_DIM is 64"),
     ("wmma", {"NUM_WARPS": 32, "NUM_PRODUCER_WARPS": 1}, "NUM_WARPS + NUM_PRODUCER_WARPS must be 1 to 32"),
 ]
 
