@@ -22,10 +22,13 @@ ROWS_OF_A_WARP = "BLOCK_M * SPLIT_KV == 16 * NUM_WARPS or BLOCK_M * SPLIT_KV == 
     where=[ROWS_OF_A_WARP, "NUM_WARPS >= SPLIT_KV", "2 * STAGES * BLOCK_N * (64 + PAD) * 2 <= smem_bytes"],
 )
 @pytest.mark.allclose(2e-3)
-@pytest.mark.speedup(1.5)
+@pytest.mark.speedup(1.8)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_mma(kbench, sdpa_oracle, kernels, knobs, shape):
-    """The first values are detuned: small tiles, no padding, so that every read of shared memory has bank conflicts."""
+    """The first values are detuned: small tiles, no padding, so that every read of shared memory has bank conflicts.
+
+    The best `mma` takes 1.55 times as long as the fastest SDPA at 2x8x2048x64 on an H100.
+    """
     kbench(kernels("mma", HEAD_DIM=64, **knobs), sdpa_oracle(shape))
 
 
