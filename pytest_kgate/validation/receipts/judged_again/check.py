@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from typing import Any
@@ -19,10 +20,10 @@ if TYPE_CHECKING:
 _PATH = "correctness"
 
 
-def of_check(record: Record, root: int | None) -> Iterator[str]:
+def of_check(record: Record, roots: Collection[int]) -> Iterator[str]:
     """What does not fit together: the verdict with the draws' errors, these with the tolerance, draws with their seeds.
 
-    `root` is what the call's seeds follow from; None where it drew by another book.
+    `roots` are what the call's seeds may follow from; none where it drew by another book.
     """
     found = record["correctness"]
     if found is None:
@@ -32,7 +33,8 @@ def of_check(record: Record, root: int | None) -> Iterator[str]:
         yield f"{_PATH} is {found['verdict']}, and its reason is {found['reason']!r}"
     if passed and not draws:
         yield f"{_PATH} is PASS without a draw"
-    if root is not None and draws and [(draw["kind"], draw["seed"]) for draw in draws] != list(draws_of(root)):
+    drawn = [(draw["kind"], draw["seed"]) for draw in draws]
+    if roots and drawn and all(drawn != list(draws_of(root)) for root in roots):
         yield f"{_PATH}.draws are not those that follow from the call's seed"
     for arm in ("candidate_error", "reference_error") if draws else ():
         largest = max(_number(draw[arm]) for draw in draws)

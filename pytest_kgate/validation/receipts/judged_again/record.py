@@ -44,7 +44,9 @@ def complaints(record: Record) -> Iterator[str]:
         yield from of_limits(record, runs)
     except (ArithmeticError, ValueError) as error:  # of values that no race leaves
         yield f"its gates can't be judged: {error}"
-    yield from of_check(record, root_of(first_seed(record)) if record["seeds"].get("book", 1) > 1 else None)
+    # The rounds of a joint race are of its first candidate's seed, which the check of another one has not drawn by.
+    seeds = (first_seed(record), record["seeds"]["session"]) if record["seeds"].get("book", 1) > 1 else ()
+    yield from of_check(record, {*map(root_of, seeds)})
     yield from of_evidence(record)
     yield from _of_margin(record)
     yield from _of_verdict(record)
