@@ -76,6 +76,15 @@ def test_honest_records_of_every_kind_stand(races: list[Any]) -> None:
         assert list(complaints(json.loads(json.dumps(record)))) == [], record["test"]
 
 
+def test_answer_without_a_finite_error_is_recorded_as_it_is(races: list[Any]) -> None:
+    record = json.loads(json.dumps(races[0]))
+    check = record["correctness"]
+    del check["draws"][1:]  # with those of a timed launch whose answer was wrong, there may be any number
+    check["draws"][0] |= {"candidate_error": None, "excess": None}
+    check |= {"verdict": "FAIL", "reason": "NaN", "failed": "tolerance", "candidate_error": None}
+    assert list(complaints(record | {"verdict": "WRONG", "reason": "NaN"})) == []
+
+
 def test_processes_may_have_drawn_their_own_seeds(races: list[Any]) -> None:
     record = json.loads(json.dumps(next(one for one in races if one["test"] == "several processes")))
     for number, process in enumerate(record["timing"]["processes"]):

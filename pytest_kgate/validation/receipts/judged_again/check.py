@@ -34,11 +34,12 @@ def of_check(record: Record, roots: Collection[int]) -> Iterator[str]:
     if passed and not draws:
         yield f"{_PATH} is PASS without a draw"
     drawn = [(draw["kind"], draw["seed"]) for draw in draws]
-    if roots and drawn and all(drawn != list(draws_of(root)) for root in roots):
+    if passed and roots and all(drawn != list(draws_of(root)) for root in roots):
         yield f"{_PATH}.draws are not those that follow from the call's seed"
     for arm in ("candidate_error", "reference_error") if draws else ():
-        largest = max(_number(draw[arm]) for draw in draws)
-        yield from differences(f"{_PATH}.{arm}", _number(found[arm]), largest)
+        said, largest = _number(found[arm]), max(_number(draw[arm]) for draw in draws)
+        if not math.isinf(said) or not math.isinf(largest):
+            yield from differences(f"{_PATH}.{arm}", said, largest)
     for index, draw in enumerate(draws):
         yield from _of_draw(f"{_PATH}.draws[{index}]", found, draw)
     for index, output in enumerate(found.get("outputs", ())):

@@ -61,7 +61,7 @@ def _of_tries(record: Record) -> Iterator[str]:
     timing, tries = record["timing"], tries_of(record)
     if timing is None:
         return
-    if VERDICTS[record["verdict"]].of_gates and "measured" not in record:
+    if record["gates"] and VERDICTS[record["verdict"]].of_gates:
         own = [one.get("evidence", {}).get("tries", []) for one in timing.get("processes", ())]
         for reason in (reason for one in (tries, *own) for reason in (one[-1]["reasons"] if one else ())):
             # One that can't have turned the verdict, or that was accepted, is a warning that says so.
