@@ -37,12 +37,14 @@ class Scope:
 
     def differences(self, before: Scope) -> list[str]:
         """What is otherwise than it was, a phrase each: `driver is 590.1, was 580.2`."""
-        names = {"source": "the source", "architecture": "the architecture"}
-        pairs = [(title, getattr(self, name), getattr(before, name)) for name, title in names.items()]
+        told = ["the source or a header of it has changed"] if self.source != before.source else []
+        pairs = [("the architecture", self.architecture, before.architecture)]
         pairs.append(("the compiler's flags", " ".join(self.flags), " ".join(before.flags)))
         for name in sorted({*self.environment, *before.environment}):
             pairs.append((name, self.environment.get(name, ""), before.environment.get(name, "")))
-        return [f"{name} is {now or 'unknown'}, was {then or 'unknown'}" for name, now, then in pairs if now != then]
+        return told + [
+            f"{name} is {now or 'unknown'}, was {then or 'unknown'}" for name, now, then in pairs if now != then
+        ]
 
     def facts(self) -> dict[str, Any]:
         """The scope in JSON's own types."""

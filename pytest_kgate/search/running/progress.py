@@ -143,7 +143,7 @@ class Progress:
         if self._best is not None and self._best.objective is not None:
             best = self._best.objective.log_ratio
             parts.append(f"best ratio {ratio(math.exp(best))} (provisional) with {self._best.configuration.title}")
-        if left is not None:
+        if left:
             parts.append(f"about {about(left)} until the last candidate")
         return ", ".join(parts)
 
