@@ -68,12 +68,12 @@ CALLS = {
     "unknown dtype": (
         "sdpa_oracle(SMALL, dtype='fp16')",
         "Attention has no dtype 'fp16'.",
-        "Write a name: 'float16', 'bfloat16', 'float32'.",
+        "Write a name: 'float16', 'bfloat16', 'float32', 'float8_e4m3fn'.",
     ),
     "torch dtype": (
         "sdpa_oracle(SMALL, dtype=torch.float32)",
         "Attention has no dtype torch.float32.",
-        "Write a name: 'float16', 'bfloat16', 'float32'.",
+        "Write a name: 'float16', 'bfloat16', 'float32', 'float8_e4m3fn'.",
     ),
     "unknown backend": (
         "sdpa_oracle(SMALL, backend='fast')",
