@@ -15,9 +15,9 @@
 //          against 291 and 1179 against 1141. One stage is within 2 % of two, so that it is not the copies: three leave
 //          room for three blocks on a multiprocessor instead of four, and short causal blocks fill in where others end.
 // Shared   K, V: 2 * STAGES * BLOCK_N * (D + PAD) * 2 bytes; Q: BLOCK_M * D * 4; P: BLOCK_M * BLOCK_N * 4. Defaults: 52
-//          KB at D = 64, 71 KB with three stages, 92 KB at D = 128. Where a multiprocessor has 100 KB (sm_86, sm_89, sm_120) tiles are half as
-//          wide, and D = 128 has one stage: 30 to 42 KB, so that two or three blocks fit. PAD = 8 puts the rows that
-//          eight lanes load together on different banks for every D served.
+//          KB at D = 64, 71 KB with three stages, 92 KB at D = 128. Where a multiprocessor has 100 KB (sm_86, sm_89,
+//          sm_120) tiles are half as wide, and D = 128 has one stage: 30 to 42 KB, so that two or three blocks fit. PAD
+//          = 8 puts the rows that eight lanes load together on different banks for every D served.
 // Registers ROWS * (BLOCK_N / 32 + 2 * ceil(D / 64) + 2) floats of state a lane: 48 at D = 64, 64 at D = 128.
 // Limits   fp16 or bf16, D 64, 80, 96 or 128 (80 and 96 cost as much arithmetic with V as 128 does), sm_80 or newer.
 //          Bound by the fp32 pipes: 2 * S * S * D multiply-adds a head, of which an SM does 128 a cycle.
