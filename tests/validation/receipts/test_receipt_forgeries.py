@@ -18,6 +18,9 @@ from receipts import raced
 
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
+from pytest_kgate.profile.nsight.aggregate import arm_counters
+from pytest_kgate.profile.nsight.bounds import read_bounds
+from pytest_kgate.profile.nsight.judge import judge
 from pytest_kgate.report.record.document import document
 from pytest_kgate.report.record.document import merge
 from pytest_kgate.report.record.document import parse
@@ -114,6 +117,26 @@ def test_failed_gates_do_not_pass_as_a_selftest() -> None:
     record = raced("slower", SpeedGate(0.95), ratio=1.3)
     record |= {"verdict": "PASS", "reason": "", "selftest": {"killed": 0, "lived": [], "honest": "", "mutants": []}}
     assert any("it is of a self-test, which races nothing" in clause for clause in complaints(record))
+
+
+def test_limit_and_metric_are_what_was_counted() -> None:
+    raw = {"dram__bytes_read.sum": 2e6, "dram__bytes_write.sum": 1e6, "sm__inst_executed.sum": 7.0}
+    weights = {"gpu__time_duration.sum": 1e-6, "sm__cycles_elapsed.max": 1e3, "sm__cycles_active.avg": 500.0}
+    launch: Any = {"kernel": "mine", "grid": [1, 1, 1], "block": [32, 1, 1], "metrics": {**weights, **raw}}
+    arm = arm_counters([launch], "sm_90a", ["sm__inst_executed.sum"])
+    counters: Any = {"state": "measured", "reason": "", "candidate": arm, "reference": None}
+    bounds = read_bounds({"sm__inst_executed.sum": "<= 9"}, dram_bytes="<= 4 MB", duration="<= 2 us")
+    record = passing_records()[0]
+    record |= {"counters": counters, "limits": judge(bounds, counters, None, "sm_90a")}
+    record["environment"]["gpu"] = {"capability": "9.0"}
+    assert [limit["verdict"] for limit in record["limits"]] == ["PASS"] * 3
+    assert list(complaints(record)) == []
+    record["limits"][1] |= {"value": 2.0}
+    assert list(complaints(record)) == ["limits[1].value is 2 MB, and its dram_bytes was counted as 3e+06"]
+    arm["metrics"]["dram_bytes"]["value"] = 2e6  # there, too
+    assert list(complaints(record)) == [
+        "counters.candidate.metrics.dram_bytes.value is 2000000, and its samples give 3000000"
+    ]
 
 
 def test_one_race_is_no_other_tests_and_no_call_is_left_out() -> None:

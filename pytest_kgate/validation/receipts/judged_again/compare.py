@@ -24,20 +24,20 @@ _ABSOLUTE = 1e-12
 """Of those."""
 
 
-def differences(path: str, recorded: Any, found: Any) -> Iterator[str]:
-    """A clause for each value that differs; what only one of the two has counts as well."""
+def differences(path: str, recorded: Any, found: Any, source: str = "samples") -> Iterator[str]:
+    """A clause for each value that differs; what only one of the two has counts as well. `source` is what gave `found`."""
     found = plain(found)
     if isinstance(found, Mapping) and isinstance(recorded, Mapping):
         for name in dict.fromkeys((*found, *recorded)):
             if name not in recorded or name not in found:
                 yield f"{path}.{name} is {'missing' if name in found else 'none that the rule makes'}"
             else:
-                yield from differences(f"{path}.{name}", recorded[name], found[name])
+                yield from differences(f"{path}.{name}", recorded[name], found[name], source)
     elif _is_list(found) and _is_list(recorded) and len(found) == len(recorded):
         for index, (one, other) in enumerate(zip(recorded, found, strict=True)):
-            yield from differences(f"{path}[{index}]", one, other)
+            yield from differences(f"{path}[{index}]", one, other, source)
     elif not _same(path, recorded, found):
-        yield f"{path} is {_shown(recorded)}, and its samples give {_shown(found)}"
+        yield f"{path} is {_shown(recorded)}, and its {source} give {_shown(found)}"
 
 
 def _same(path: str, recorded: Any, found: Any) -> bool:

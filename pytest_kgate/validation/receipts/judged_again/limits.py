@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -10,6 +12,12 @@ from pytest_kgate.bench.race.speed_of_light.judge import LightDemand
 from pytest_kgate.bench.race.speed_of_light.judge import judge_light
 from pytest_kgate.bench.race.speed_of_light.judge import judge_light_processes
 from pytest_kgate.bench.race.speed_of_light.rates import MeasuredFloor
+from pytest_kgate.build.compiler.arch import of_capability
+from pytest_kgate.profile.nsight.aggregate import arm_counters
+from pytest_kgate.profile.nsight.bounds import UNITS
+from pytest_kgate.profile.nsight.bounds import Bound
+from pytest_kgate.profile.nsight.metrics.table import METRICS
+from pytest_kgate.profile.nsight.metrics.table import is_raw
 from pytest_kgate.statistics.gates import SpeedOfLightGate
 from pytest_kgate.statistics.group_sequential import LOOKS
 from pytest_kgate.validation.receipts.judged_again.compare import differences
@@ -38,6 +46,44 @@ def of_limits(record: Record, runs: Sequence[Run]) -> Iterator[str]:
             holds = value <= bound if limit["sense"] == "<=" else value >= bound
             if verdict != ("PASS" if holds else "FAIL"):
                 yield f"{path} is {verdict}, and {value:g} {limit['sense']} {bound:g} is {str(holds).lower()}"
+            if limit["kind"] == "metrics":
+                yield from _of_metric(path, record, limit)
+
+
+def of_counters(record: Record) -> Iterator[str]:
+    """What of the metrics does not follow from the counters of the launches, where all of these are recorded."""
+    counters, gpu = record.get("counters"), record["environment"].get("gpu") or {}
+    capability = re.fullmatch(r"(\d{1,2})\.(\d)", str(gpu.get("capability")))
+    if not counters or capability is None:
+        return
+    arch = of_capability(int(capability[1]), int(capability[2]))
+    for name, arm in (("candidate", counters["candidate"]), ("reference", counters["reference"])):
+        if arm is None or arm["launch_count"] != len(arm["launches"]):
+            continue
+        found = arm_counters(arm["launches"], arch, tuple(filter(is_raw, arm["metrics"])))["metrics"]
+        for metric, said in arm["metrics"].items():
+            if metric in found:  # another version may have others
+                value = found[metric]["value"]
+                yield from differences(f"counters.{name}.metrics.{metric}.value", said["value"], value, "launches")
+
+
+def _of_metric(path: str, record: Record, limit: LimitFacts) -> Iterator[str]:
+    """Its value is what was counted, in its own unit."""
+    counters, unit = record.get("counters"), limit["unit"]
+    arm = counters["candidate"] if counters else None
+    name = limit["name"]
+    if not is_raw(name) and name not in METRICS:
+        yield f"{path} is of {name!r}, which is no metric"
+        return
+    metric = Bound(name, limit["sense"], limit["bound"], unit).metric
+    if arm is None or metric not in arm["metrics"]:
+        yield f"{path} has a value, and its {metric} was not counted"
+        return
+    own = {"x": record["problem"]["bytes"] or 0.0, "µs": UNITS["us"][1]}
+    factor = own.get(unit, UNITS.get(unit, ("", 1.0))[1])
+    counted = arm["metrics"][metric]["value"]
+    if not math.isclose((limit["value"] or 0.0) * factor, counted, rel_tol=1e-8):
+        yield f"{path}.value is {limit['value']:g} {unit}, and its {metric} was counted as {counted:g}"
 
 
 def _of_light(path: str, record: Record, limit: LimitFacts, runs: Sequence[Run]) -> Iterator[str]:

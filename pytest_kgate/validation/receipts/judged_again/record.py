@@ -20,6 +20,7 @@ from pytest_kgate.validation.receipts.judged_again.check import of_check
 from pytest_kgate.validation.receipts.judged_again.evidence import first_seed
 from pytest_kgate.validation.receipts.judged_again.evidence import of_evidence
 from pytest_kgate.validation.receipts.judged_again.gates import of_gates
+from pytest_kgate.validation.receipts.judged_again.limits import of_counters
 from pytest_kgate.validation.receipts.judged_again.limits import of_limits
 from pytest_kgate.validation.receipts.judged_again.timing import of_timing
 
@@ -42,6 +43,7 @@ def complaints(record: Record) -> Iterator[str]:
     try:
         yield from of_gates(record, runs)
         yield from of_limits(record, runs)
+        yield from of_counters(record)
     except (ArithmeticError, ValueError) as error:  # of values that no race leaves
         yield f"its gates can't be judged: {error}"
     # The rounds of a joint race are of its first candidate's seed, which the check of another one has not drawn by.
