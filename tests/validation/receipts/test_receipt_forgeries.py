@@ -134,9 +134,8 @@ def test_limit_and_metric_are_what_was_counted() -> None:
     record["limits"][1] |= {"value": 2.0}
     assert list(complaints(record)) == ["limits[1].value is 2 MB, and its dram_bytes was counted as 3e+06"]
     arm["metrics"]["dram_bytes"]["value"] = 2e6  # there, too
-    assert list(complaints(record)) == [
-        "counters.candidate.metrics.dram_bytes.value is 2000000, and its samples give 3000000"
-    ]
+    said = "counters.candidate.metrics.dram_bytes.value is 2000000, and its launches give 3000000"
+    assert list(complaints(record)) == [said]
 
 
 def test_one_race_is_no_other_tests_and_no_call_is_left_out() -> None:

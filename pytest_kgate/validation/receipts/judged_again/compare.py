@@ -25,7 +25,7 @@ _ABSOLUTE = 1e-12
 
 
 def differences(path: str, recorded: Any, found: Any, source: str = "samples") -> Iterator[str]:
-    """A clause for each value that differs; what only one of the two has counts as well. `source` is what gave `found`."""
+    """A clause for each value that differs; what only one of the two has counts as well. `source` gave `found`."""
     found = plain(found)
     if isinstance(found, Mapping) and isinstance(recorded, Mapping):
         for name in dict.fromkeys((*found, *recorded)):
