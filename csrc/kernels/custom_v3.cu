@@ -12,8 +12,9 @@
 //          tiles that the diagonal or the end of the sequence crosses; tiles above the diagonal are never loaded.
 //          Below 2048 keys two and three stages take the same time on an H100. From there on three are worth it under
 //          the causal mask only: 222 us against 264 at 1x8x2048x64, 718 against 757 at 4096, but without a mask 316
-//          against 291 and 1179 against 1141. One stage is within 2 % of two, so that it is not the copies: three leave
-//          room for three blocks on a multiprocessor instead of four, and short causal blocks fill in where others end.
+//          against 291 and 1179 against 1141. It is not the copies, for one stage is within 2 % of two there. Three
+//          stages leave room for three blocks on a multiprocessor instead of four, so that, it seems, short causal
+//          blocks fill in where others end, and equal ones need another wave.
 // Shared   K, V: 2 * STAGES * BLOCK_N * (D + PAD) * 2 bytes; Q: BLOCK_M * D * 4; P: BLOCK_M * BLOCK_N * 4. Defaults: 52
 //          KB at D = 64, 71 KB with three stages, 92 KB at D = 128. Where a multiprocessor has 100 KB (sm_86, sm_89,
 //          sm_120) tiles are half as wide, and D = 128 has one stage: 30 to 42 KB, so that two or three blocks fit. PAD
