@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 from typing import Any
 
+from pytest_kgate.build.registry import find_source
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.search.journal.champions import Champion
@@ -90,6 +91,7 @@ def subject_of(test: str, answered: Answered) -> Subject:
     found, first, root = searches[0], records[0], Path(searches[0]["root"])
     space = Space.read(found)
     builds = tuple(dict.fromkeys(_built_for(Build.of(one), records) for one in answer["builds"]))
+    _demand_passed_on(test, space, builds)
     source = _source(first, builds, root)
     tests = tuple(dict.fromkeys(record["test"] for record in records))
     return Subject(
@@ -133,6 +135,22 @@ def demand_gates(test: str, answer: Mapping[str, Any]) -> None:
             f"{whose} {test} demands speed, so that nothing could be confirmed.",
             "Say how fast it must be: @pytest.mark.speedup(1.0) demands less latency than the reference's.",
         )
+
+
+def _demand_passed_on(test: str, space: Space, builds: Sequence[Build]) -> None:
+    """Raise `UsageError` where kernels have a knob of the space and the test sets it for none of them.
+
+    A search sets it all the same, by `--kgate-knob`, but plain runs would never use what it finds.
+    """
+    set_by_test = {name for one in builds for name, _ in one.knobs}
+    for one in builds:
+        source = find_source(Path(one.source))
+        forgotten = [knob.name for knob in source.knobs if knob.name in space.names and knob.name not in set_by_test]
+        if forgotten:
+            raise UsageError(
+                f"{test} does not set {forgotten[0]} of {source.name}, so that plain runs would not use what is found.",
+                f'Hand its knobs on: kernels("{Path(one.source).name}", **knobs).',
+            )
 
 
 def _configuration(record: Record, space: Space) -> Configuration:

@@ -147,10 +147,10 @@ def test_elsewhere_outcomes_are_measured_anew_and_what_was_paid_stays_paid(tmp_p
     assert (result.champion.alpha, result.alpha_spent) == (0.00625, pytest.approx(0.01875))
     journal = Journal.open(path, HEAD, SCOPE, resume=True)
     assert "driver is 580, was 590" in journal.notices[0]
+    assert journal.champion is None
     journal.close()
     journal = Journal.open(path, HEAD, replace(SCOPE, source="f" * 64), resume=True)
     assert "search was: the source or a header of it has changed. Outcomes" in journal.notices[0]
-    assert journal.champion is None
     journal.close()
 
 

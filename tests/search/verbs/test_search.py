@@ -54,6 +54,11 @@ def test_mine(kbench, sdpa_oracle, kernels, knobs):
 def test_that_demands_no_speed(kbench, sdpa_oracle, kernels, knobs):
     kbench(kernels("mine.cpp", **knobs), sdpa_oracle(Shape(1, 1, 16, 8), "float32"))
 
+@pytest.mark.search(micro={"REPEATS": [40, 1]})
+@pytest.mark.speedup(1000.0)
+def test_that_forgets_its_knobs(kbench, sdpa_oracle, kernels, knobs):
+    kbench(kernels("mine.cpp"), sdpa_oracle(Shape(1, 1, 16, 8), "float32"))
+
 def test_without_a_marker(kbench, sdpa_oracle, kernels):
     kbench(kernels("mine.cpp"), sdpa_oracle(Shape(1, 1, 16, 8), "float32"))
 """
@@ -123,6 +128,7 @@ def test_search_from_detuned_defaults_finds_confirms_and_records_the_fast_one(fo
     [
         ("test_mine.py::test_without_a_marker", (), "does not take its knobs from a search marker"),
         ("test_mine.py::test_nothing", (), "There is no test test_mine.py::test_nothing."),
+        ("test_mine.py::test_that_forgets_its_knobs", (), 'Hand its knobs on: kernels("mine.cpp", **knobs)'),
         ("test_mine.py::test_that_demands_no_speed", (), "demands speed, so that nothing could be confirmed"),
         ("test_mine.py::test_mine", ("--executor", "slurm"), "There is no executor 'slurm'"),
     ],
