@@ -98,6 +98,12 @@ EDITS: dict[str, tuple[Callable[[Any], None], str]] = {
     ),
     "samples of no digest": (drop("timing", "candidate", "samples", "digest"), "samples.digest is missing"),
     "no tries": (drop("timing", "evidence", "tries"), "timing.evidence.tries is missing"),
+    "verdicts of no gate": (put("timing", "evidence", "tries", 0, "verdicts", to=[]), "its last race left none"),
+    "no verdicts": (drop("timing", "evidence", "tries", 0, "verdicts"), "tries[0].verdicts is missing"),
+    "no gate": (put("gates", to=[]), "its gates are none, and its last race left PASS, PASS"),
+    "no check": (put("correctness", to=None), "correctness is missing, and it was raced"),
+    "no findings": (put("integrity", to=None), "integrity is missing, and it was raced"),
+    "no reference": (put("reference", to=None), "reference is missing, and it was raced"),
     "no p value": (drop("gates", 0, "p_value"), "gates[0].p_value is missing"),
     "another book of seeds": (drop("seeds", "book"), "seeds.book is not 2"),
 }

@@ -24,12 +24,18 @@ def lacking(record: Record) -> Iterator[str]:
         yield f"seeds.book is not {VERSION}, by which this version draws"
     if record["timing"] is not None:
         yield from (f"timing.{name} is missing" for name in _of_timing(record))
+        passed = ("integrity",) if record["verdict"] == "PASS" else ()
+        for name in ("correctness", "reference", *passed):
+            if record.get(name) is None:
+                yield f"{name} is missing, and it was raced"
     for index, gate in enumerate(record["gates"]):
         yield from (f"gates[{index}].{name} is missing" for name in _OF_GATES if name not in gate)
     check = record["correctness"]
-    for index, draw in enumerate(check["draws"] if check else ()):
-        if "row_excess" not in draw:
-            yield f"correctness.draws[{index}].row_excess is missing"
+    if check is not None:
+        yield from (f"correctness.{name} is missing" for name in ("failed", "weak") if name not in check)
+        for index, draw in enumerate(check["draws"]):
+            if "row_excess" not in draw:
+                yield f"correctness.draws[{index}].row_excess is missing"
 
 
 _OF_GATES = tuple(Judgement(SpeedGate(1.0), Verdict.INVALID, "", 0).to_dict())
@@ -44,5 +50,11 @@ def _of_timing(record: Record) -> Iterator[str]:
         yield from (f"{arm}.samples.{name}" for name in ("digest",) if name not in facts["samples"])
     if "offset_sd" not in timing and not timing.get("processes"):
         yield "offset_sd"
-    if not timing.get("processes") and not timing.get("evidence", {}).get("tries"):
-        yield "evidence.tries"
+    processes = timing.get("processes") or ()
+    each = [(f"processes[{index}].evidence", one.get("evidence", {})) for index, one in enumerate(processes)]
+    for path, evidence in each or [("evidence", timing.get("evidence", {}))]:
+        tries = evidence.get("tries", ())
+        if not tries:
+            yield f"{path}.tries"
+        elif not {"rounds", "verdicts"} <= tries[-1].keys():
+            yield f"{path}.tries[{len(tries) - 1}].verdicts"

@@ -76,8 +76,9 @@ def _of_tries(record: Record) -> Iterator[str]:
         yield f"timing.rounds are {timing['rounds']}, and its last race took {last.get('rounds')}"
     verdicts = last.get("verdicts")
     gates = [gate["verdict"] for gate in record["gates"]]
-    if verdicts and gates and "INVALID" not in gates and verdicts != gates:
-        yield f"its gates are {', '.join(gates)}, and its last race left {', '.join(verdicts)}"
+    if verdicts is not None and "INVALID" not in gates and verdicts != gates:
+        left = ", ".join(verdicts) or "none"
+        yield f"its gates are {', '.join(gates) or 'none'}, and its last race left {left}"
 
 
 def _of_seeds(record: Record) -> Iterator[str]:
