@@ -25,6 +25,10 @@ ZLIB_LEVEL = 6
 """Of the 7.7 kB of 96 rounds, 2.5 kB are left where the timer ticks in 32 ns, else 6.8 kB; level 9 gains nothing."""
 
 
+_LARGEST = 2**28
+"""Bytes of one arm's samples."""
+
+
 def encode_samples(samples: NDArray[np.float64]) -> SamplesFacts:
     """The array (rounds, samples), in seconds, as JSON; bit for bit what `decode_samples` returns."""
     import numpy as np
@@ -50,6 +54,8 @@ def decode_samples(encoded: SamplesFacts) -> NDArray[np.float64]:
             raise ValueError(f"encoding {encoded['encoding']!r} of {encoded['dtype']!r} is not known")
         shape = tuple(int(extent) for extent in encoded["shape"])
         size = 8 * math.prod(shape)
+        if size > _LARGEST:
+            raise ValueError(f"{shape} are more than any race takes")
         packed = zlib.decompressobj()
         # No more than it says: a hundred kilobytes can be zlib's of a hundred megabytes.
         unpacked = packed.decompress(base64.b64decode(encoded["data"], validate=True), size + 1)

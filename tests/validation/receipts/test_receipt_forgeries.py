@@ -125,6 +125,22 @@ def test_failed_gates_do_not_pass_as_a_selftest() -> None:
     assert any("it is of a self-test, which races nothing" in clause for clause in complaints(record))
 
 
+def test_name_of_a_problem_has_its_shape_its_type_and_its_work() -> None:
+    record = passing_records()[0]
+    facts = {"name": "sdpa 1x8x64x64-causal float16", "shape": [1, 8, 64, 64], "causal": True, "dtype": "float16"}
+    record["problem"] |= {**facts, "flops": 4.0 * 8 * 64 * (64 * 65 / 2)}
+    assert list(complaints(record)) == []
+    for name, said in (
+        ("sdpa 4x32x4096x128-causal float16", "whose shape is [4, 32, 4096, 128]"),
+        ("sdpa 1x8x64x64 float16", "whose causal is False"),
+        ("sdpa 1x8x64x64-causal float32", "whose dtype is float32"),
+        ("sdpa 1x8x64x64-window16-causal float16", "whose flops is"),
+        ("sdpa 1x8xmany float16", "which is no attention"),
+    ):
+        record["problem"]["name"] = name
+        assert said in next(complaints(record))
+
+
 def test_limit_and_metric_are_what_was_counted() -> None:
     raw = {"dram__bytes_read.sum": 2e6, "dram__bytes_write.sum": 1e6, "sm__inst_executed.sum": 7.0}
     weights = {"gpu__time_duration.sum": 1e-6, "sm__cycles_elapsed.max": 1e3, "sm__cycles_active.avg": 500.0}
@@ -183,6 +199,8 @@ def test_file_of_records_says_each_thing_once_and_in_finite_numbers(old: str, ne
 def test_samples_are_as_many_as_they_say_and_nothing_behind_them() -> None:
     samples = passing_records()[0]["timing"]["candidate"]["samples"]
     packed = base64.b64decode(samples["data"])
+    with pytest.raises(KgateError, match="are more than any race takes"):
+        decode_samples({**samples, "shape": [10**6, 10**6]})
     for data in (packed + b"more", packed[:-4], zlib.compress(bytes(10**6)), zlib.compress(b"")):
         with pytest.raises(KgateError, match="can't be decoded"):
             decode_samples({**samples, "data": base64.b64encode(data).decode()})

@@ -7,7 +7,9 @@ limits. What can't be made anew is held together: an error with its tolerance, a
 
 from __future__ import annotations
 
+import functools
 import math
+import re
 from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -15,6 +17,8 @@ from typing import TYPE_CHECKING
 from pytest_kgate.bench.correctness.comparison.findings import IDLE
 from pytest_kgate.bench.seeds import root_of
 from pytest_kgate.errors import KgateError
+from pytest_kgate.errors import UsageError
+from pytest_kgate.problems.grids.shape_text import parse_shape
 from pytest_kgate.report.record.verdicts import worst
 from pytest_kgate.validation.receipts.judged_again.check import of_check
 from pytest_kgate.validation.receipts.judged_again.evidence import first_seed
@@ -25,6 +29,8 @@ from pytest_kgate.validation.receipts.judged_again.limits import of_limits
 from pytest_kgate.validation.receipts.judged_again.timing import of_timing
 
 if TYPE_CHECKING:
+    from pytest_kgate.problems.shape import Shape
+    from pytest_kgate.report.record.record import ProblemFacts
     from pytest_kgate.report.record.record import Record
     from pytest_kgate.report.record.record import RecordVerdict
     from pytest_kgate.statistics.judge_processes import Run
@@ -51,6 +57,7 @@ def complaints(record: Record) -> Iterator[str]:
     yield from of_check(record, {*map(root_of, seeds)})
     yield from of_evidence(record)
     yield from _of_margin(record)
+    yield from _of_problem(record["problem"])
     yield from _of_verdict(record)
 
 
@@ -71,6 +78,40 @@ def _of_verdict(record: Record) -> Iterator[str]:
     check = record["correctness"]
     if verdict == "WEAK" and not (check is not None and set(check.get("weak", ())) & set(IDLE)):
         yield "it is WEAK, and its check names no answer without work that it would let pass"
+
+
+def _of_problem(problem: ProblemFacts) -> Iterator[str]:
+    """Of attention, the name has the shape and the type, and the rest follows from these: rules look at the name."""
+    named = re.fullmatch(r"sdpa (?:with lse )?(\S+) (\S+)", problem["name"])
+    if named is None:
+        return
+    try:
+        shape, flops = _attention(named[1])
+    except UsageError:
+        yield f"its problem is {problem['name']!r}, which is no attention"
+        return
+    facts = {
+        "shape": [shape.batch, shape.heads, shape.seqlen, shape.head_dim],
+        "causal": shape.causal,
+        "dtype": named[2],
+        "flops": flops,
+    }
+    for name, value in facts.items():
+        if value is not None and problem[name] != value:  # type: ignore[literal-required]
+            yield f"its problem is {problem['name']!r}, whose {name} is {value}"
+
+
+@functools.cache
+def _attention(text: str) -> tuple[Shape, float | None]:
+    shape = parse_shape(text)
+    if shape.seqlen > _LONGEST:
+        return shape, None
+    pairs = sum(len(shape.visible(row)) for row in range(shape.seqlen))
+    return shape, 4.0 * shape.batch * shape.heads * pairs * shape.head_dim
+
+
+_LONGEST = 2**20
+"""Rows whose keys are counted, in some tenths of a second."""
 
 
 def _of_margin(record: Record) -> Iterator[str]:
