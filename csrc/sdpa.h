@@ -8,8 +8,8 @@
 //     O[b][h] = softmax(scale * Q[b][h] K[b][h]^T + mask) V[b][h]        mask: key index <= query index, if causal
 //
 // with Q, K, V, O of shape (batch, heads, seqlen, head_dim), one element type for all four, the last dimension
-// contiguous; of Float8E4M3 for Q, K and V, O is BFloat16. A library that declares no feature is never given anything else, and may ignore what SdpaArgs adds to
-// SdpaArgsV1. In full, with every feature, it is
+// contiguous; of Float8E4M3 for Q, K and V, O is BFloat16. A library that declares no feature is never given anything
+// else, and may ignore what SdpaArgs adds to SdpaArgsV1. In full, with every feature, it is
 //
 //     scores  = scale * Q[b][h] K[b][g]^T                       g = h / (heads / kv_heads)
 //     scores  = softcap * tanh(scores / softcap)                where there is a softcap

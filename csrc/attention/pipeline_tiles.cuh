@@ -92,17 +92,16 @@ __device__ inline bool find_pipeline_tile(const PipelineArgs& args, int round, P
 
 // The log-sum-exps of warpgroup `group`'s rows, where they are asked for; `offset` is what the sums are too large by,
 // in the log2 domain, and `scale` that of the logits.
-template <typename Partial>
-__device__ void store_lse(const PipelineArgs& args, const PipelineTile& work, int group, const Partial& partial,
-                          float scale, float offset) {
+__device__ inline void store_lse(const PipelineArgs& args, const PipelineTile& work, int group,
+                                 const float (&row_max)[2], const float (&row_sum)[2], float scale, float offset) {
     if (args.lse == nullptr || threadIdx.x % 4 != 0) return;
     const int first_row = work.tile.first_row + group * 64 + static_cast<int>(threadIdx.x) / 32 % 4 * 16;
     float* const lse = args.lse + work.tile.batch * args.lse_stride[0] + work.tile.head * args.lse_stride[1];
 #pragma unroll
     for (int h = 0; h < 2; ++h) {
         const int row = first_row + h * 8 + static_cast<int>(threadIdx.x) % 32 / 4;
-        const float sum = partial.row_sum[h];
-        const float log2 = sum > 0.0f ? partial.row_max[h] * scale + log2f(sum) - offset : -INFINITY;
+        const float sum = row_sum[h];
+        const float log2 = sum > 0.0f ? row_max[h] * scale + log2f(sum) - offset : -INFINITY;
         if (row < args.seqlen) lse[row * args.lse_stride[2]] = log2 / kLog2E;
     }
 }

@@ -19,8 +19,6 @@ struct Products16 {
     static constexpr int kKeyBytes = Keys * D * 2;
     static constexpr int kValueBytes = Keys * D * 2;
     static constexpr float kLogWeight = 0.0f;  // a weight of 1 is stored as 2 to the power of this
-    // A row is rescaled only when its maximum has grown by more than this, in the log2 domain (mma_tile.cuh).
-    static constexpr float kGrowth = 8.0f;
     using Output = T;
     static constexpr int kWeights = Keys / 16;  // times four registers
 
@@ -60,8 +58,7 @@ struct Products16 {
                                            unsigned values) {
 #pragma unroll
         for (int j = 0; j < kWeights; ++j) {
-            multiply_rows<T, true>(output, weights[j],
-                                   panel_descriptor(values + j * 16 * kPanelRow, Keys * kPanelRow));
+            multiply_rows<T, true>(output, weights[j], panel_descriptor(values + j * 16 * kPanelRow, Keys * kPanelRow));
         }
     }
 

@@ -119,10 +119,9 @@ struct Products8 {
     static constexpr int kQueryBytes = 64 * kPanelRow;  // of a warpgroup
     static constexpr int kKeyBytes = kKeys * kPanelRow;
     static constexpr int kValueBytes = D * kKeys;
-    // A row's greatest weight becomes 2 to the power of this: e4m3 is exact to 2^-4 of a number from 448, which is a
-    // little above 2^8.8, down to 2^-6. What is left above is what a maximum may grow by before the row is rescaled.
-    static constexpr float kLogWeight = 7.0f;
-    static constexpr float kGrowth = 8.8f - kLogWeight;
+    // A row's greatest weight becomes 2 to the power of this, which e4m3 has exactly: it ends at 448, and is exact to
+    // 2^-4 of a number down to 2^-6.
+    static constexpr float kLogWeight = 8.0f;
     using Output = __nv_bfloat16;
     static constexpr int kWeights = kKeys / 32;  // times four registers
 
@@ -175,8 +174,8 @@ struct Products8 {
             for (int i = 0; i < 4; ++i) {  // rows 0-7 and 8-15 of the first 16 keys, then of the second
                 const float (&first)[4] = logits[4 * j + i / 2 * 2];
                 const float (&second)[4] = logits[4 * j + i / 2 * 2 + 1];
-                weights[j][i] = pack_e4m3(first[i % 2 * 2], first[i % 2 * 2 + 1], second[i % 2 * 2],
-                                          second[i % 2 * 2 + 1]);
+                weights[j][i] =
+                    pack_e4m3(first[i % 2 * 2], first[i % 2 * 2 + 1], second[i % 2 * 2], second[i % 2 * 2 + 1]);
             }
         }
     }

@@ -16,10 +16,11 @@ struct WarpgroupPartial {
 
     float output[kColumns][4];
     float row_max[2];  // of the unscaled logits; of rows lane / 4 and lane / 4 + 8
-    float row_sum[2];  // of this lane's columns only, until finish
+    float row_sum[2];  // of this lane's columns only, until finish; or of rounded weights (add_rounded)
+    float own_sum[2];  // of this lane's columns, of weights before they are rounded, where add_own is called
 
     // `output` stays open: the first product may write it.
-    __device__ WarpgroupPartial() : row_max{-INFINITY, -INFINITY}, row_sum{0.0f, 0.0f} {}
+    __device__ WarpgroupPartial() : row_max{-INFINITY, -INFINITY}, row_sum{0.0f, 0.0f}, own_sum{0.0f, 0.0f} {}
 
     __device__ void clear_output() {
 #pragma unroll
@@ -108,7 +109,48 @@ struct WarpgroupPartial {
         rescale_output(shrink);
     }
 
-    // Turns logits into weights where they are, while products under way may still use the weights before them.
+    // Turns logits into weights where they are, while products under way may still use the weights before them, without
+    // their sums: those before are made smaller.
+    template <int N>
+    __device__ void exponentiate_alone(float (&logits)[N][4], float scale, const float (&base)[2],
+                                       const float (&shrink)[2]) {
+#pragma unroll
+        for (int h = 0; h < 2; ++h) {
+#pragma unroll
+            for (int n = 0; n < N; ++n) {
+#pragma unroll
+                for (int i = 2 * h; i < 2 * h + 2; ++i) {
+                    logits[n][i] = exp2_of<Fast>(fmaf(logits[n][i], scale, -base[h]));
+                }
+            }
+            row_sum[h] *= shrink[h];
+        }
+    }
+
+    // The sums of weights that may exceed 1, of which the greatest is then no power of two: of the rounded weights that
+    // V is multiplied by, so that rounding cancels where one key has all the weight. By the tensor cores.
+    template <int N>
+    __device__ void add_rounded(const unsigned (&weights)[N][4]) {
+        constexpr unsigned kOnes = std::is_same_v<T, __half> ? 0x3c003c00 : 0x3f803f80;
+        float sums[4] = {row_sum[0], row_sum[0], row_sum[1], row_sum[1]};
+#pragma unroll
+        for (int j = 0; j < N; ++j) multiply_add<T>(sums, weights[j], kOnes, kOnes);
+        row_sum[0] = sums[0];
+        row_sum[1] = sums[2];
+    }
+
+    // For the log-sum-exp, which rounding does not cancel from.
+    template <int N>
+    __device__ void add_own(const float (&weights)[N][4], const float (&shrink)[2]) {
+#pragma unroll
+        for (int h = 0; h < 2; ++h) {
+            own_sum[h] *= shrink[h];
+#pragma unroll
+            for (int n = 0; n < N; ++n) own_sum[h] += weights[n][2 * h] + weights[n][2 * h + 1];
+        }
+    }
+
+    // The same with their sums.
     template <int N>
     __device__ void exponentiate(float (&logits)[N][4], float scale, const float (&base)[2], const float (&shrink)[2]) {
 #pragma unroll

@@ -9,6 +9,9 @@
 namespace kgate {
 namespace {
 
+// A row is rescaled only when its maximum has grown by more than this, in the log2 domain (mma_tile.cuh).
+constexpr float kPipelineGrowth = 8.0f;
+
 // The working role. Products say how tiles are multiplied. With Turns, one warpgroup at a time issues its products,
 // while the others are at their exponentials; without, each has its exponentials under its own product with V. With
 // Lazy, a warp leaves its maxima and its output alone until one of its logits is far above them.
@@ -78,6 +81,7 @@ struct WarpgroupPipeline {
         int position;   // of the warp's first row among the keys: its last visible one, if causal
         int key_count;  // of all keys
         bool causal;
+        bool lse;  // whether its log-sum-exps are asked for
         float scale;
 
         // Turns the logits of the keys from `key` on into weights. Whether the output must be multiplied by `shrink`.
@@ -93,8 +97,8 @@ struct WarpgroupPipeline {
                 Partial::raise_by_bits(best, logits);
             }
             const bool grown =
-                !Lazy || __any_sync(0xffffffff, best[0] * scale > partial.row_max[0] * scale + Products::kGrowth ||
-                                                    best[1] * scale > partial.row_max[1] * scale + Products::kGrowth);
+                !Lazy || __any_sync(0xffffffff, best[0] * scale > partial.row_max[0] * scale + kPipelineGrowth ||
+                                                    best[1] * scale > partial.row_max[1] * scale + kPipelineGrowth);
             if (grown) {
                 partial.settle(best, scale, base, shrink);
             } else {
@@ -106,10 +110,20 @@ struct WarpgroupPipeline {
             }
             base[0] -= Products::kLogWeight;
             base[1] -= Products::kLogWeight;
-            partial.exponentiate(logits, scale, base, shrink);
+            if constexpr (Lazy) {
+                partial.exponentiate_alone(logits, scale, base, shrink);
+                if (__builtin_expect(lse, 0)) partial.add_own(logits, shrink);
+            } else {
+                partial.exponentiate(logits, scale, base, shrink);
+            }
             return grown;
         }
     };
+
+    __device__ void pack_weights(Partial& partial, Weights& weights, const Logits& logits) const {
+        Products::pack_weights(weights, logits);
+        if constexpr (Lazy) partial.add_rounded(weights);
+    }
 
     // What a warpgroup works on: where its Q is, which group it is, what it knows of its rows, and its places.
     struct Walk {
@@ -128,7 +142,7 @@ struct WarpgroupPipeline {
         const int next_group = walk.group == Warpgroups - 1 ? 0 : walk.group + 1;
         float shrink[2];
         walk.rows.weigh(partial, logits, (walk.blocks - 1) * Keys, shrink);
-        Products::pack_weights(weights, logits);
+        pack_weights(partial, weights, logits);
         for (int block = walk.blocks - 2; block >= 0; --block) {
             await_keys(walk.k);
             barrier_sync(kTurn + walk.group, 256);
@@ -147,26 +161,24 @@ struct WarpgroupPipeline {
             wgmma_wait<0>();
             pin(partial.output);
             release_values(walk.v);
-            Products::pack_weights(weights, logits);
+            pack_weights(partial, weights, logits);
             if (grown) partial.rescale_output(shrink);
         }
     }
 
     // The same without turns, where the exponentials run under the warpgroup's own product with V. The loop ends with
-    // the weights computed and packed: the assembler moves nothing across its end, and would otherwise wait for that
-    // product ahead of the exponentials that it is to hide.
+    // the exponentials: the assembler moves nothing across its end, and would otherwise wait for that product ahead of
+    // what it is to hide. They are packed behind the wait, for the product reads the registers of the weights while it
+    // is under way: packed ahead of it, into registers of their own by the source, they came to lie in those.
     __device__ void walk_alone(Partial& partial, Logits& logits, Weights& weights, const Walk& walk) const {
         float shrink[2];
-        Weights packed;  // of the new logits, while the product of `weights` is under way
         bool grown = walk.rows.weigh(partial, logits, (walk.blocks - 1) * Keys, shrink);
-        Products::pack_weights(packed, logits);
         for (int block = walk.blocks - 2;; --block) {
             wgmma_wait<0>();
             pin(partial.output);
             if (block < walk.blocks - 2) release_values(walk.v);
             if (grown) partial.rescale_output(shrink);
-#pragma unroll
-            for (int i = 0; i < Products::kWeights * 4; ++i) weights[i / 4][i % 4] = packed[i / 4][i % 4];
+            pack_weights(partial, weights, logits);
             if (block < 0) break;
             await_keys(walk.k);
             await_values(walk.v);
@@ -180,7 +192,6 @@ struct WarpgroupPipeline {
             release_keys(walk.k);
             if (Ring::kOwnOutput && block == 0) release(Ring::kEmptyQ);
             grown = walk.rows.weigh(partial, logits, block * Keys, shrink);
-            Products::pack_weights(packed, logits);
         }
     }
 
@@ -211,15 +222,19 @@ struct WarpgroupPipeline {
         pin(partial.output);
         wgmma_fence();
         multiply_values(partial, weights, v);
-        partial.finish();
+        if constexpr (Lazy) {
+            partial.own_sum[0] = quad_sum(partial.own_sum[0]);
+            partial.own_sum[1] = quad_sum(partial.own_sum[1]);
+        } else {
+            partial.finish();
+        }
         wgmma_wait<0>();
         pin(partial.output);
         release_values(v);
     }
 
     // Divides the output by the row sums, multiplies it by `factor` and stores it; rows that do not exist are left out.
-    __device__ void store(Partial& partial, const CUtensorMap& o_map, const Tile& tile, int group,
-                          float factor) const {
+    __device__ void store(Partial& partial, const CUtensorMap& o_map, const Tile& tile, int group, float factor) const {
         const int lane = threadIdx.x % 32;
         const int row = threadIdx.x / 32 % 4 * 16 + lane / 4;
         const bool leader = threadIdx.x % 128 == 0;
@@ -253,11 +268,12 @@ struct WarpgroupPipeline {
     }
 
     // By all threads of warpgroup `group` with the tiles that are copied. `scale_of(work)` gives a tile's scale of
-    // logits; `done(work, partial)` is called with its maxima and sums, and gives the factor of its output. `causal`
-    // and `offset`, the position of query 0 among the keys, are of all.
+    // logits; `done(work, maxima, sums)` is called with its maxima and sums, which are right where `lse` is, and gives
+    // the factor of its output. `causal` and `offset`, the position of query 0 among the keys, are of all.
     template <typename NextTile, typename ScaleOf, typename Done>
-    __device__ void work_all(const CUtensorMap& o_map, int group, bool negate, bool causal, int offset, int key_count,
-                             const NextTile& next_tile, const ScaleOf& scale_of, const Done& done) const {
+    __device__ void work_all(const CUtensorMap& o_map, int group, bool negate, bool causal, bool lse, int offset,
+                             int key_count, const NextTile& next_tile, const ScaleOf& scale_of,
+                             const Done& done) const {
         Place k, v;
         unsigned q_parity = 0;
         PipelineTile tile;
@@ -266,13 +282,14 @@ struct WarpgroupPipeline {
             Partial partial;
             if (tile.blocks > 0) {
                 const int warp_row = tile.tile.first_row + group * 64 + static_cast<int>(threadIdx.x) / 32 % 4 * 16;
-                const Rows rows = {warp_row + offset, key_count, causal, scale_of(tile)};
+                const Rows rows = {warp_row + offset, key_count, causal, lse, scale_of(tile)};
                 work(partial, tile, rows, negate, group, k, v, q_parity);
                 q_parity ^= 1;
             } else {
                 partial.clear_output();
             }
-            store(partial, o_map, tile.tile, group, done(tile, partial));
+            store(partial, o_map, tile.tile, group,
+                  done(tile, partial.row_max, Lazy ? partial.own_sum : partial.row_sum));
             if (!Ring::kOwnOutput && tile.blocks > 0 && threadIdx.x % 128 == 0) {
                 store_wait_read();
                 mbarrier_arrive(ring.shared + Ring::kEmptyQ);

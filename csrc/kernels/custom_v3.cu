@@ -66,7 +66,9 @@ constexpr int kBlockN = BLOCK_N != 0 ? BLOCK_N : kSmallShared ? 32 : 64;
 constexpr int kLaneKeys = kBlockN / 32;
 
 template <int D>
-constexpr int kDefaultStages = STAGES != 0 ? STAGES : kSmallShared && D > 96 ? 1 : 2;
+constexpr int kDefaultStages = STAGES != 0              ? STAGES
+                               : kSmallShared && D > 96 ? 1
+                                                        : 2;
 
 template <int D, int kStages>
 struct Layout {  // of shared memory, in bytes

@@ -2,12 +2,16 @@
 //
 // Idea     The heads that share one of K and V are rows of one tile: 16 query rows, of one head after the other, so
 //          that the tensor cores take what is read only once. The keys are split between the warps of a block, and
-//          between the blocks of a cluster where there are fewer heads than blocks that fit. Each warp copies its own
+//          between the blocks of a cluster where there are fewer heads than SMs. Each warp copies its own
 //          tiles, by the tensor memory accelerator, and waits for nobody: no barrier before the last key. Partial
 //          results are merged in the block through shared memory, in the cluster by stores to each other's, in the
 //          same launch.
 // Bound    The memory. To copy 268 MB of keys and values to shared memory and do nothing with them takes an H100 86 to
-//          91 us (2.95 to 3.13 TB/s), in copies of 4 to 16 KB with 32 KB or more in flight on each SM.
+//          91 us (2.95 to 3.13 TB/s), in copies of 4 to 16 KB with 32 KB or more in flight on each SM. With tiles taken
+//          in turn and as many blocks as fit, two an SM, 8x32 (8 heads of keys) x1x8192x128 took 98.4 us (1.041 of the
+//          fastest SDPA, 90 % of the rate of copies), 1x32 (8) x1x65536x128 in clusters of 16 blocks 111 us (1.180),
+//          64x32 (8) x1x1024x128 1.001. Stretches of keys and one block an SM took 91.9 and 93.9 us where calls could
+//          overlap by 1 or 2 us; so they are what is chosen.
 // Tiles    16 query rows a block, BLOCK_N keys a warp and tile, STAGES of them in flight.
 // Shared   NUM_WARPS * STAGES * 2 * BLOCK_N * D * 2 bytes (by cp.async D + 8 instead of D), in whose place the partial
 //          results are merged, and 11 KB at D = 128 for what the cluster's blocks send.
@@ -31,7 +35,7 @@
 #define COPY 2
 #endif
 #ifndef INTERLEAVE  // knob: 1 for the cluster's blocks to take tiles in turn, 0 for a stretch of keys each
-#define INTERLEAVE 1
+#define INTERLEAVE 0
 #endif
 
 #include "attention/decode_merge.cuh"
@@ -56,7 +60,6 @@ static_assert(INTERLEAVE == 0 || INTERLEAVE == 1, "INTERLEAVE must be 0 or 1.");
 
 constexpr bool kClusters = kTargets[0] >= 900;
 static_assert(kClusters || SPLIT_KV <= 1, "SPLIT_KV must be 0 or 1 before sm_90: there are no clusters.");
-constexpr int kLargestCluster = kTargets[0] < 1200 ? 16 : 8;
 constexpr int kThreads = NUM_WARPS * 32;
 constexpr int kRows = kDecodeRows;
 
@@ -77,8 +80,6 @@ struct DecodePlan {
     static constexpr int kBytes = kBarriers + NUM_WARPS * kStages * 8;
     static_assert(kBytes <= kMostShared,
                   "NUM_WARPS * STAGES * BLOCK_N must be less: so many tiles do not fit in shared memory.");
-    // Blocks that an SM has room for, by shared memory and by registers.
-    static constexpr int kResident = max_of(min_of((kMostShared + 1024) / (kBytes + 1024), 8 / NUM_WARPS), 1);
 };
 
 struct DecodeArgs {
@@ -210,8 +211,8 @@ struct Decode {
             if (splits == 0) {
                 splits = 1;
                 const int tiles = ceil_div(args.kv_seqlen, BLOCK_N * NUM_WARPS);
-                const int64_t room = static_cast<int64_t>(multiprocessors) * DecodePlan<T, D>::kResident;
-                while (splits < kLargestCluster && units * splits * 2 <= room && tiles >= 4 * splits) splits *= 2;
+                while (splits < 8 && units * splits * 10 < multiprocessors * int64_t{9} && tiles >= 4 * splits)
+                    splits *= 2;
             }
             switch (splits) {
                 case 1: return launch_split<1>(call, units, stream);

@@ -4,9 +4,10 @@
 //          first launch transposes V into the workspace, into tiles as shared memory will have them, the keys of each
 //          32 in an order by which weights need not change lanes between the two products (products8.cuh). The
 //          attention is launched early: its first logits are computed while V is still being transposed.
-// Numbers  Logits are as exact as their inputs. Weights are rounded to e4m3, multiplied by 2^7 before, so that what is
-//          far below the greatest is still a normal number; a row is rescaled when its maximum has grown 3.5-fold,
-//          which ends where e4m3 does. The scales of q and k go into the softmax's, that of v into the last division.
+// Numbers  Logits are as exact as their inputs. Weights are rounded to e4m3, multiplied by 2^8 before, so that what is
+//          far below the greatest is still a normal number, and the greatest itself is exact: where one key has all the
+//          weight, an output that is left alone until its maximum has grown some (LAZY_RESCALE of hopper) would be off
+//          by up to 2^-4 of it. The scales of q and k go into the softmax's, that of v into the last division.
 // Tiles    128 query rows, 64 a consumer warpgroup, BLOCK_N keys, STAGES of K and of V in flight. 0 chooses: with 192
 //          keys there are fewer turns, with 128 there is less work beyond the diagonal, which counts where a causal
 //          problem is small.
@@ -14,9 +15,10 @@
 //          exponentials as many, so no order hides the one whole under the other. Each warpgroup has its exponentials
 //          under its own product with V.
 // Limits   e4m3, D 64 or 128, sm_90a.
-// Bound    By the instructions between the products. Of 650 us at 4x16x4096x128 on an H100, with 128 keys, builds
-//          without the products took 575, without the exponentials 444, without all between the products 382. What was
-//          tried and was no better: turns, exponentials by polynomials, three consumer warpgroups, a block a tile.
+// Bound    By the instructions between the products. Of 650 us at 4x16x4096x128 on an H100, with 128 keys and an output
+//          that was rescaled seldom (which gained 6 %), builds without the products took 575, without the exponentials
+//          444, without all between the products 382. What was tried and was no better: turns, exponentials by
+//          polynomials, three consumer warpgroups, a block a tile.
 
 #ifndef BLOCK_N  // knob: keys per tile, 128 or 192; 0 chooses by problem
 #define BLOCK_N 0
@@ -58,7 +60,7 @@ struct Fp8Plan {
     static constexpr int kWarpgroups = 2;
     static constexpr int kFit = (227 * 1024 - kWarpgroups * 64 * (kPanelRow + 2 * D) - 512) / (Keys * (kPanelRow + D));
     static constexpr int kStages = STAGES != 0 ? STAGES : max_of(min_of(kFit, 5), 2);
-    using Pipeline = WarpgroupPipeline<Products8<D, Keys>, kWarpgroups, kStages, false, true, USE_FAST_EXP>;
+    using Pipeline = WarpgroupPipeline<Products8<D, Keys>, kWarpgroups, kStages, false, false, USE_FAST_EXP>;
     using Ring = typename Pipeline::Ring;
     static_assert(Ring::kBytes <= 227 * 1024, "STAGES tiles must fit in 227 KB with Q and O: lower STAGES or BLOCK_N.");
 };
@@ -86,8 +88,8 @@ __global__ void __launch_bounds__(kTransposeThreads<D, Keys>)
     const int slice = blockIdx.x / args.tiles;
     const int column = threadIdx.x % (D / 4) * 4;
     const int chunk = threadIdx.x / (D / 4);  // of 16 places
-    const unsigned char* const v = args.v + slice / args.kv_heads * args.v_stride[0] +
-                                   slice % args.kv_heads * args.v_stride[1] + column;
+    const unsigned char* const v =
+        args.v + slice / args.kv_heads * args.v_stride[0] + slice % args.kv_heads * args.v_stride[1] + column;
     unsigned words[16];  // a key each
 #pragma unroll
     for (int i = 0; i < 16; ++i) {
@@ -164,9 +166,11 @@ __global__ void __launch_bounds__(128 * (Fp8Plan<D, Keys>::kWarpgroups + 1), 1)
         return args.scale * scale_of(scales.q, work.tile.head) * scale_of(scales.k, work.kv_head);
     };
     const Pipeline pipeline = {ring};
-    pipeline.work_all(args.o, group, args.negate, args.causal, args.kv_seqlen - args.seqlen, args.kv_seqlen, next_tile,
-                      logit_scale, [&](const PipelineTile& work, const typename Pipeline::Partial& partial) {
-                          store_lse(args, work, group, partial, logit_scale(work), Products8<D, Keys>::kLogWeight);
+    pipeline.work_all(args.o, group, args.negate, args.causal, args.lse != nullptr, args.kv_seqlen - args.seqlen,
+                      args.kv_seqlen, next_tile, logit_scale,
+                      [&](const PipelineTile& work, const float (&row_max)[2], const float (&row_sum)[2]) {
+                          constexpr float kOffset = Products8<D, Keys>::kLogWeight;
+                          store_lse(args, work, group, row_max, row_sum, logit_scale(work), kOffset);
                           return scale_of(scales.v, work.kv_head);
                       });
 }

@@ -6,20 +6,24 @@
 //          new logits into weights while the second is still under way. Named barriers pass the issuing from warpgroup
 //          to warpgroup, so that one's exponentials run under the others' products.
 // Tiles    BLOCK_M query rows, 64 a consumer warpgroup, BLOCK_N keys, STAGES of K and of V in flight. 0 chooses: three
-//          warpgroups take a quarter longer for a tile of half as many rows more, so D = 64 has them where that leaves
-//          the busiest SM no more rows.
+//          warpgroups take a quarter longer for a tile of half as many rows more, so D = 64 has them where the busiest
+//          SM is done earlier by that: at 4x16x4096x64 0.863 of the fastest SDPA, with two 1.006 (causal 0.866, 0.926);
+//          at 2x8x2048x64 1.183, with two 0.961.
 // Blocks   With PERSISTENT one block an SM, which goes from tile to tile: the next Q, K and V are under way while the
 //          output is still being stored. Causal tiles are handed out longest first, to and fro, of SECTION_MB of K and
 //          V at a time. Both are chosen by how much K and V of all heads are (number_tiles): up to 100 MB one block an
-//          SM and no sections, beyond a block a tile in sections of 32 MB. Explored under the causal mask, H100, us:
+//          SM and no sections, beyond a block a tile in sections of 32 MB. Ratios to the fastest SDPA (cuDNN) under the
+//          causal mask, H100, fp16, graph timer, hot cache (benchmarks/h100/hopper-knobs-2026-11-28.json, of a build
+//          that summed weights before rounding):
 //                                 MB    an SM, 32 MB   an SM, all   a tile, 32 MB
-//              4x16x4096x128     134         513            455          434
-//              2x16x4096x128      67         257            227          230
-//              4x16x4096x64       67         365            336          362
-//              4x16x2048x128      67         143            140          139
-//              4x8x2048x128       34          66             67           71
-//              1x8x8192x128       34         206            207          213
-// Softmax  In the log2 domain; masks only on tiles that a diagonal or the end of the keys crosses.
+//              4x16x4096x128     134        1.029          0.899         0.873
+//              2x16x4096x128      67        0.900          0.767         0.802
+//              4x16x4096x64       67        1.005          0.928         1.009
+//              4x8x2048x128       34        0.723          0.723         0.796
+//              2x8x2048x128       17        0.594          0.593         0.638
+// Softmax  In the log2 domain; masks only on tiles that a diagonal or the end of the keys crosses. An output is left
+//          alone until its maximum has grown 256-fold, which gains 3 to 13 %; the greatest weight is then no power of
+//          two, so that sums are of rounded weights, which the tensor cores add up.
 // Output   Through shared memory by TMA, which leaves out rows and columns that do not exist.
 // Limits   fp16 or bf16, D 64 or 128, sm_90a; 80 and 96 take as long as 128.
 // Bound    By the tensor cores at D = 128: they are busy 81.5 % of the time at 4x16x4096x128 on an H100, a turn's
@@ -118,10 +122,10 @@ __global__ void __launch_bounds__(128 * (Warpgroups + 1), 1)
     const int group = role - 1;
     const Pipeline pipeline = {ring};
     pipeline.work_all(
-        args.o, group, args.negate, args.causal, args.kv_seqlen - args.seqlen, args.kv_seqlen, next_tile,
-        [&](const PipelineTile&) { return args.scale; },
-        [&](const PipelineTile& work, const typename Pipeline::Partial& partial) {
-            store_lse(args, work, group, partial, args.scale, 0.0f);
+        args.o, group, args.negate, args.causal, args.lse != nullptr, args.kv_seqlen - args.seqlen, args.kv_seqlen,
+        next_tile, [&](const PipelineTile&) { return args.scale; },
+        [&](const PipelineTile& work, const float (&row_max)[2], const float (&row_sum)[2]) {
+            store_lse(args, work, group, row_max, row_sum, args.scale, 0.0f);
             return 1.0f;
         });
 }
@@ -136,7 +140,9 @@ struct Hopper {
         } else if constexpr (BLOCK_M == 0 && D == 64 && kThreeFit) {
             int multiprocessors = 0;
             if (int code = count_multiprocessors(multiprocessors)) return code;
-            const bool three = rows_in_turn(args, 192, multiprocessors) <= rows_in_turn(args, 128, multiprocessors);
+            // A row takes 0.82 of the time where three warpgroups work: 493 us for 575 at 4x16x4096x64 on an H100.
+            const int64_t of_three = rows_in_turn(args, 192, multiprocessors) * 82;
+            const bool three = of_three <= rows_in_turn(args, 128, multiprocessors) * 100;
             return three ? launch_rows<3>(args, stream) : launch_rows<2>(args, stream);
         } else {
             return launch_rows<2>(args, stream);
@@ -162,8 +168,7 @@ struct Hopper {
         if (int code = make_tensor_map(call.k, "k", args.k, args.k_stride, keys, Plan::kBlockN)) return code;
         if (int code = make_tensor_map(call.v, "v", args.v, args.v_stride, keys, Plan::kBlockN)) return code;
         if (int code = make_tensor_map(call.o, "o", args.o, args.o_stride, rows, 64)) return code;
-        return kgate::launch<hopper_attention<T, D, Warpgroups>>(call, blocks, Ring::kThreads, Ring::kBytes,
-                                                                 stream);
+        return kgate::launch<hopper_attention<T, D, Warpgroups>>(call, blocks, Ring::kThreads, Ring::kBytes, stream);
     }
 };
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pytest
+from machine_code import disassembled
+from machine_code import overwritten_operands
 
 from pytest_kgate import Shape
 from pytest_kgate.build import registry
@@ -147,8 +149,8 @@ def test_decode_splits_keys_between_blocks_until_they_fill_the_gpu(shipped: Buil
         (launch,) = _planned(built, problem)
         return launch.blocks
 
-    assert blocks(8, 8192) in (64 * 2, 64 * 4)  # one or two on each multiprocessor
-    assert blocks(1, 65536) == 8 * 16
+    assert blocks(8, 8192) == 64 * 2
+    assert blocks(1, 65536) == 8 * 8
     assert blocks(64, 1024) == 512
     assert blocks(1, 16) == 8
 
@@ -211,3 +213,30 @@ def test_an_illegal_knob_is_refused_with_a_sentence(
     with pytest.raises(BuildError) as caught:
         ninja.build(recipe.recipe(registry.find_source(name), {"HEAD_DIM": 64, **knobs}, arch="sm_89"))
     assert why in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["hopper", "fp8", "latency"])
+def test_no_left_operand_is_overwritten_while_its_product_is_under_way(name: str, shipped: Built) -> None:
+    built = shipped[name, "sm_90a"]
+    assert isinstance(built, ninja.BuildResult), built
+    sass = disassembled(built.path)
+    assert "GMMA" in sass
+    assert not overwritten_operands(sass)
+
+
+PRODUCT = "HGMMA.64x64x16.F32 R24, R152, gdesc[UR16].tnspB, R24"
+
+
+@pytest.mark.parametrize(
+    ("instructions", "count"),
+    [
+        ((PRODUCT, "WARPGROUP.DEPBAR.LE gsb0, 0x0", "F2FP.F16.F32.PACK_AB R152, R1, R2"), 0),
+        ((PRODUCT, "WARPGROUP.DEPBAR.LE gsb0, 0x1", "F2FP.F16.F32.PACK_AB R152, R1, R2"), 1),
+        ((PRODUCT, "@P0 FMNMX R155, R1, R2, !PT"), 1),
+        ((PRODUCT, "HMMA.16816.F32 R150, R8, R4, R150"), 2),
+        ((PRODUCT, "STS [R152], R3", "FADD R156, R152, R3"), 0),
+    ],
+)
+def test_overwritten_operands_are_found_in_machine_code(instructions: tuple[str, ...], count: int) -> None:
+    lines = [f"        /*{16 * place:04x}*/                   {text} ;" for place, text in enumerate(instructions)]
+    assert len(overwritten_operands("\n".join(["Function : kernel", *lines]))) == count

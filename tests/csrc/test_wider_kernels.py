@@ -76,7 +76,7 @@ def test_decode_is_right_for_few_queries_and_any_number_of_keys(head_dim, group)
     ("impl", "knobs"),
     [
         *(("decode", {"SPLIT_KV": split}) for split in (1, 2, 8, 16)),
-        ("decode", {"BLOCK_N": 32, "NUM_WARPS": 8, "STAGES": 2}),
+        ("decode", {"BLOCK_N": 32, "NUM_WARPS": 4, "STAGES": 2}),
         *(("decode", {"COPY": copy}) for copy in (0, 1)),
         ("decode", {"COPY": 1, "BLOCK_N": 64, "NUM_WARPS": 2}),
         ("decode", {"INTERLEAVE": 0}),

@@ -99,7 +99,7 @@ def test_fp8_beats_the_fastest_sdpa_in_bfloat16(kbench, sdpa_oracle, kernels, sh
     [
         pytest.param(
             Shape(8, 32, 1, 128, kv_heads=8, kv_seqlen=8192),
-            marks=[pytest.mark.speedup(1.00), pytest.mark.speed_of_light(0.80)],
+            marks=[pytest.mark.speedup(1.05), pytest.mark.speed_of_light(0.80)],
         ),
         pytest.param(Shape(1, 32, 1, 128, kv_heads=8, kv_seqlen=65536), marks=pytest.mark.speedup(1.10)),
         pytest.param(Shape(64, 32, 1, 128, kv_heads=8, kv_seqlen=1024), marks=pytest.mark.speedup(1.10)),

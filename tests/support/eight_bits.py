@@ -8,12 +8,8 @@ import torch
 
 STEP = 32
 """Columns that one instruction multiplies and adds up."""
-WARP = 16
-"""Rows whose maxima are raised together."""
-GREATEST = 7.0
+GREATEST = 8.0
 """The weight of a row's maximum, as a power of 2."""
-GROWTH = 1.8
-"""How far a logit may be above that maximum before it is raised, as a power of 2: e4m3 ends at 2^8.8."""
 
 
 def added_up(sums, terms, bits):
@@ -34,16 +30,8 @@ def products(left, right, bits):
     return sums
 
 
-def raised(top, best):
-    """The maxima of rows so far after those of one more tile: a warp's are left alone until one has grown enough."""
-    grown = ((best - top) / math.log(2) > GROWTH).flatten(2)  # -inf - -inf is no growth
-    warps = torch.nn.functional.pad(grown, (0, -grown.shape[-1] % WARP)).unflatten(-1, (-1, WARP)).any(-1)
-    of_row = warps.repeat_interleave(WARP, -1)[..., : grown.shape[-1], None]
-    return torch.where(of_row, torch.maximum(top, best), top)
-
-
 def eight_bit_kernel(bits=None):
-    """Tiles of keys from the last on; e4m3 of weights times 2^7, whose sums are not rounded; sums in float32."""
+    """Tiles of keys from the last on; e4m3 of weights times 2^8, whose sums are not rounded; sums in float32."""
 
     def kernel(query, key, value, bias, q_scale, k_scale, v_scale, *, is_causal=False, scale=None):
         rows, keys, group = query.shape[2], key.shape[2], query.shape[1] // key.shape[1]
@@ -59,7 +47,7 @@ def eight_bit_kernel(bits=None):
         width = 128 if is_causal else 192
         for first in reversed(range(0, keys, width)):
             tile = slice(first, first + width)
-            now = raised(top, logits[..., tile].amax(-1, keepdim=True))
+            now = torch.maximum(top, logits[..., tile].amax(-1, keepdim=True))
             base = now.masked_fill(now == -math.inf, 0.0)
             weights, shrink = (logits[..., tile] - base).exp() * 2**GREATEST, (top - base).exp()
             sums, output, top = sums * shrink + weights.sum(-1, keepdim=True), output * shrink, now

@@ -122,6 +122,10 @@ def size_for_mutants(dtype: str, head_dim: int, seqlen: int, *, causal: bool) ->
     return SIZES[turn % len(SIZES)]
 
 
+_OF_EIGHT_BITS = ("fp8",)
+"""Shipped kernels that take no 16-bit elements, which are all that PyTorch's attention and the mutants have here."""
+
+
 def honest_kernels(device: Device) -> tuple[dict[str, Kernel], dict[str, str]]:
     """Shipped kernels for this kind of device and PyTorch's, by name; and why others are not among them."""
     problem = sdpa_problem(Shape(1, 1, 1, 64))
@@ -129,6 +133,9 @@ def honest_kernels(device: Device) -> tuple[dict[str, Kernel], dict[str, str]]:
     missing = {}
     for name, one in implementations().items():
         if (one.status, one.device_kind) != ("ready", device.kind):
+            continue
+        if name in _OF_EIGHT_BITS:
+            missing[name] = f"{name} takes 8-bit elements alone, of which there are none here"
             continue
         try:
             found[name] = load_kernel(name)

@@ -39,9 +39,9 @@ def waits_first(tmp_path_factory):
     return load_kernel(source)
 
 
-def watched(device, candidate, shape, timer="graph", cache="hot"):
+def watched(device, candidate, shape, timer="graph", cache="hot", dtype="float16"):
     """The candidate's latency and what its calls hide, of eight rounds against PyTorch that are all probed."""
-    problem = sdpa_problem(shape, backend="efficient")
+    problem = sdpa_problem(shape, dtype, backend="efficient")
     arms = tuple(bind("arm", one, problem.params) for one in (candidate, problem.reference["efficient"]))
     workload = workload_of(problem, device, reference_output(device, problem, arms[1]))
     order, book = np.repeat([0, 1], 4), SeedBook(42)
@@ -94,7 +94,7 @@ def test_calls_of_shipped_kernels_are_not_accused(device, impl):
     except LibraryMissing as missing:
         pytest.skip(str(missing))
     for shape in (Shape(1, 8, 17, 64), SMALL, Shape(8, 16, 1000, 128), Shape(1, 16, 4096, 64, causal=True)):
-        latency, hidden = watched(device, kernel, shape)
+        latency, hidden = watched(device, kernel, shape, dtype="float8_e4m3fn" if impl == "fp8" else "float16")
         assert overlaps(hidden, latency) is None
 
 
