@@ -83,6 +83,7 @@ def bare_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("CXX", "CUDA_HOME", "CUDA_PATH", "NVCC_CCBIN", "NVCC_PREPEND_FLAGS", "NVCC_APPEND_FLAGS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(toolchain, "USUAL_CUDA", tmp_path / "no-cuda")
+    monkeypatch.syspath_prepend(path)  # remembers what is there now; a test that calls it would remember the rest alone
     monkeypatch.setattr("sys.path", [p for p in sys.path if not (Path(p) / "nvidia").is_dir()])
     monkeypatch.setenv("KGATE_CACHE_DIR", str(tmp_path / "cache"))
     return path
