@@ -2,6 +2,7 @@
 // and tiles of K and V into a ring.
 #pragma once
 
+#include "cuda/debug_assert.cuh"
 #include "cuda/mbarrier.cuh"
 #include "cuda/tile_walk.cuh"
 #include "cuda/tma.cuh"
@@ -65,7 +66,18 @@ struct PipelineRing {
 
     unsigned shared;
 
-    // By one thread; __syncthreads is the caller's.
+    // By all threads, at first; the maps are those that will be copied by.
+    template <typename... Maps>
+    __device__ void start(const Maps&... maps) const {
+        DEBUG_ASSERT(shared % 1024 == 0);  // panels are swizzled by address
+        if (threadIdx.x == 0) {
+            (prefetch_map(maps), ...);
+            prepare();
+        }
+        __syncthreads();
+    }
+
+    // By one thread.
     __device__ void prepare() const {
         mbarrier_init<1>(shared + kFullQ);
         mbarrier_init<kOwnOutput ? 4 * Warpgroups : Warpgroups>(shared + kEmptyQ);

@@ -47,63 +47,6 @@ __device__ inline unsigned pack_e4m3(float a, float b, float c, float d) {
     return word;
 }
 
-#define KGATE_TILE(c, j) "+f"(c[j][0]), "+f"(c[j][1]), "+f"(c[j][2]), "+f"(c[j][3])
-#define KGATE_TILES(c, j) KGATE_TILE(c, j), KGATE_TILE(c, j + 1), KGATE_TILE(c, j + 2), KGATE_TILE(c, j + 3)
-#define KGATE_32                                             \
-    "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15," \
-    "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31"
-#define KGATE_64                                                        \
-    KGATE_32                                                            \
-    ",%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47," \
-    "%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63"
-#define KGATE_96                                                        \
-    KGATE_64                                                            \
-    ",%64,%65,%66,%67,%68,%69,%70,%71,%72,%73,%74,%75,%76,%77,%78,%79," \
-    "%80,%81,%82,%83,%84,%85,%86,%87,%88,%89,%90,%91,%92,%93,%94,%95"
-
-// C += A B^T, where A is 64 rows and B 8 N rows of 32 columns in panels of 128; C = A B^T without Add.
-template <bool Add, int N>
-__device__ void multiply_panels8(float (&c)[N][4], uint64_t left, uint64_t right) {
-    static_assert(N == 16 || N == 24, "128 or 192 rows of B.");
-    if constexpr (N == 16) {
-        asm volatile(
-            "{\n.reg .pred p;\nsetp.ne.b32 p, %66, 0;\n"
-            "wgmma.mma_async.sync.aligned.m64n128k32.f32.e4m3.e4m3 {" KGATE_64 "}, %64, %65, p, 1, 1;\n}"
-            : KGATE_TILES(c, 0), KGATE_TILES(c, 4), KGATE_TILES(c, 8), KGATE_TILES(c, 12)
-            : "l"(left), "l"(right), "n"(Add));
-    } else {
-        asm volatile(
-            "{\n.reg .pred p;\nsetp.ne.b32 p, %98, 0;\n"
-            "wgmma.mma_async.sync.aligned.m64n192k32.f32.e4m3.e4m3 {" KGATE_96 "}, %96, %97, p, 1, 1;\n}"
-            : KGATE_TILES(c, 0), KGATE_TILES(c, 4), KGATE_TILES(c, 8), KGATE_TILES(c, 12), KGATE_TILES(c, 16),
-              KGATE_TILES(c, 20)
-            : "l"(left), "l"(right), "n"(Add));
-    }
-}
-
-// C += A B^T, where A is 64x32 in registers and B 8 N rows of 32 columns in panels of 128.
-template <int N>
-__device__ void multiply_rows8(float (&c)[N][4], const unsigned (&left)[4], uint64_t right) {
-    static_assert(N == 8 || N == 16, "64 or 128 rows of B.");
-    if constexpr (N == 8) {
-        asm volatile("wgmma.mma_async.sync.aligned.m64n64k32.f32.e4m3.e4m3 {" KGATE_32
-                     "}, {%32,%33,%34,%35}, %36, 1, 1, 1;"
-                     : KGATE_TILES(c, 0), KGATE_TILES(c, 4)
-                     : "r"(left[0]), "r"(left[1]), "r"(left[2]), "r"(left[3]), "l"(right));
-    } else {
-        asm volatile("wgmma.mma_async.sync.aligned.m64n128k32.f32.e4m3.e4m3 {" KGATE_64
-                     "}, {%64,%65,%66,%67}, %68, 1, 1, 1;"
-                     : KGATE_TILES(c, 0), KGATE_TILES(c, 4), KGATE_TILES(c, 8), KGATE_TILES(c, 12)
-                     : "r"(left[0]), "r"(left[1]), "r"(left[2]), "r"(left[3]), "l"(right));
-    }
-}
-
-#undef KGATE_TILE
-#undef KGATE_TILES
-#undef KGATE_32
-#undef KGATE_64
-#undef KGATE_96
-
 // Tiles of V, transposed: kv_heads times `count` of a batch.
 struct ValueTiles {
     const unsigned char* tiles;

@@ -109,24 +109,6 @@ struct WarpgroupPartial {
         rescale_output(shrink);
     }
 
-    // Turns logits into weights where they are, while products under way may still use the weights before them, without
-    // their sums: those before are made smaller.
-    template <int N>
-    __device__ void exponentiate_alone(float (&logits)[N][4], float scale, const float (&base)[2],
-                                       const float (&shrink)[2]) {
-#pragma unroll
-        for (int h = 0; h < 2; ++h) {
-#pragma unroll
-            for (int n = 0; n < N; ++n) {
-#pragma unroll
-                for (int i = 2 * h; i < 2 * h + 2; ++i) {
-                    logits[n][i] = exp2_of<Fast>(fmaf(logits[n][i], scale, -base[h]));
-                }
-            }
-            row_sum[h] *= shrink[h];
-        }
-    }
-
     // The sums of weights that may exceed 1, of which the greatest is then no power of two: of the rounded weights that
     // V is multiplied by, so that rounding cancels where one key has all the weight. By the tensor cores.
     template <int N>
@@ -150,8 +132,9 @@ struct WarpgroupPartial {
         }
     }
 
-    // The same with their sums.
-    template <int N>
+    // Turns logits into weights where they are, while products under way may still use the weights before them. Sums so
+    // far are made smaller; with Sum, those of the weights before they are rounded are added.
+    template <bool Sum, int N>
     __device__ void exponentiate(float (&logits)[N][4], float scale, const float (&base)[2], const float (&shrink)[2]) {
 #pragma unroll
         for (int h = 0; h < 2; ++h) {
@@ -161,10 +144,10 @@ struct WarpgroupPartial {
 #pragma unroll
                 for (int i = 2 * h; i < 2 * h + 2; ++i) {
                     logits[n][i] = exp2_of<Fast>(fmaf(logits[n][i], scale, -base[h]));
-                    sum[i % 2] += logits[n][i];
+                    if constexpr (Sum) sum[i % 2] += logits[n][i];
                 }
             }
-            row_sum[h] = sum[0] + sum[1];
+            row_sum[h] = Sum ? sum[0] + sum[1] : sum[0];
         }
     }
 

@@ -110,11 +110,9 @@ struct WarpgroupPipeline {
             }
             base[0] -= Products::kLogWeight;
             base[1] -= Products::kLogWeight;
+            partial.template exponentiate<!Lazy>(logits, scale, base, shrink);
             if constexpr (Lazy) {
-                partial.exponentiate_alone(logits, scale, base, shrink);
                 if (__builtin_expect(lse, 0)) partial.add_own(logits, shrink);
-            } else {
-                partial.exponentiate(logits, scale, base, shrink);
             }
             return grown;
         }

@@ -127,6 +127,43 @@ __device__ void multiply_rows(float (&c)[N][4], const unsigned (&left)[4], uint6
     }
 }
 
+// C += A B^T, where A is 64 rows and B 8 N rows of 32 columns in panels of 128; C = A B^T without Add.
+template <bool Add, int N>
+__device__ void multiply_panels8(float (&c)[N][4], uint64_t left, uint64_t right) {
+    static_assert(N == 16 || N == 24, "128 or 192 rows of B.");
+    if constexpr (N == 16) {
+        asm volatile(
+            "{\n.reg .pred p;\nsetp.ne.b32 p, %66, 0;\n"
+            "wgmma.mma_async.sync.aligned.m64n128k32.f32.e4m3.e4m3 {" KGATE_64 "}, %64, %65, p, 1, 1;\n}"
+            : KGATE_TILES(c, 0), KGATE_TILES(c, 4), KGATE_TILES(c, 8), KGATE_TILES(c, 12)
+            : "l"(left), "l"(right), "n"(Add));
+    } else {
+        asm volatile(
+            "{\n.reg .pred p;\nsetp.ne.b32 p, %98, 0;\n"
+            "wgmma.mma_async.sync.aligned.m64n192k32.f32.e4m3.e4m3 {" KGATE_96 "}, %96, %97, p, 1, 1;\n}"
+            : KGATE_TILES(c, 0), KGATE_TILES(c, 4), KGATE_TILES(c, 8), KGATE_TILES(c, 12), KGATE_TILES(c, 16),
+              KGATE_TILES(c, 20)
+            : "l"(left), "l"(right), "n"(Add));
+    }
+}
+
+// C += A B^T, where A is 64x32 in registers and B 8 N rows of 32 columns in panels of 128.
+template <int N>
+__device__ void multiply_rows8(float (&c)[N][4], const unsigned (&left)[4], uint64_t right) {
+    static_assert(N == 8 || N == 16, "64 or 128 rows of B.");
+    if constexpr (N == 8) {
+        asm volatile("wgmma.mma_async.sync.aligned.m64n64k32.f32.e4m3.e4m3 {" KGATE_32
+                     "}, {%32,%33,%34,%35}, %36, 1, 1, 1;"
+                     : KGATE_TILES(c, 0), KGATE_TILES(c, 4)
+                     : "r"(left[0]), "r"(left[1]), "r"(left[2]), "r"(left[3]), "l"(right));
+    } else {
+        asm volatile("wgmma.mma_async.sync.aligned.m64n128k32.f32.e4m3.e4m3 {" KGATE_64
+                     "}, {%64,%65,%66,%67}, %68, 1, 1, 1;"
+                     : KGATE_TILES(c, 0), KGATE_TILES(c, 4), KGATE_TILES(c, 8), KGATE_TILES(c, 12)
+                     : "r"(left[0]), "r"(left[1]), "r"(left[2]), "r"(left[3]), "l"(right));
+    }
+}
+
 #undef KGATE_WGMMA_SS
 #undef KGATE_WGMMA_RS
 #undef KGATE_TILE

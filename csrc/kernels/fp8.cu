@@ -35,7 +35,6 @@
 #include "attention/pipeline_tiles.cuh"
 #include "attention/products8.cuh"
 #include "attention/warpgroup_pipeline.cuh"
-#include "cuda/debug_assert.cuh"
 #include "cuda/exp2.cuh"
 #include "cuda/head_dim.cuh"
 #include "cuda/launch.cuh"
@@ -140,15 +139,8 @@ __global__ void __launch_bounds__(128 * (Fp8Plan<D, Keys>::kWarpgroups + 1), 1)
     using Pipeline = typename Plan::Pipeline;
     extern __shared__ __align__(1024) unsigned char shared[];
     const typename Plan::Ring ring = {shared_address(shared)};
-    DEBUG_ASSERT(ring.shared % 1024 == 0);  // panels are swizzled by address
     const int role = __shfl_sync(0xffffffff, threadIdx.x / 128, 0);
-    if (threadIdx.x == 0) {
-        prefetch_map(args.q);
-        prefetch_map(args.k);
-        prefetch_map(args.o);
-        ring.prepare();
-    }
-    __syncthreads();
+    ring.start(args.q, args.k, args.o);
     const auto next_tile = [&](int round, PipelineTile& work) {
         return find_pipeline_tile<Plan::Ring::kRows, Keys>(args, round, work);
     };
