@@ -60,11 +60,7 @@ def file_of(candidate: Any) -> Path | None:
 def name_of(candidate: Any, root: Path, homes: Sequence[Mapping[str, Any]]) -> Name | None:
     """Its name in the module that has its code, or in one of `homes`, the globals of others; None where it has none."""
     code = code_of(candidate)
-    own = (
-        code.__globals__
-        if isinstance(code, FunctionType)
-        else getattr(sys.modules.get(code.__module__), "__dict__", {})
-    )
+    own = code.__globals__ if isinstance(code, FunctionType) else _globals_of(code)
     for home in (own, *homes):
         path = within(root, home.get("__file__"))
         dotted = None if path is None else _dotted(candidate, home)
