@@ -19,6 +19,8 @@ struct Products16 {
     static constexpr int kKeyBytes = Keys * D * 2;
     static constexpr int kValueBytes = Keys * D * 2;
     static constexpr float kLogWeight = 0.0f;  // a weight of 1 is stored as 2 to the power of this
+    static constexpr bool kOwnAccumulators =
+        false;  // whether a tile's product with V is by itself, or added to `output`
     using Output = T;
     static constexpr int kWeights = Keys / 16;  // times four registers
 

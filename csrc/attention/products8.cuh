@@ -65,6 +65,9 @@ struct Products8 {
     // A row's greatest weight becomes 2 to the power of this, which e4m3 has exactly: it ends at 448, and is exact to
     // 2^-4 of a number down to 2^-6.
     static constexpr float kLogWeight = 8.0f;
+    // Accumulators keep 13 bits of a sum of 8-bit products: of thousands of keys whose values do not cancel, a product
+    // is then less than what the sum so far is rounded to. So a tile's product is added to the others in fp32.
+    static constexpr bool kOwnAccumulators = true;
     using Output = __nv_bfloat16;
     static constexpr int kWeights = kKeys / 32;  // times four registers
 
@@ -97,6 +100,7 @@ struct Products8 {
         }
     }
 
+    // Of this tile alone.
     static __device__ void multiply_values(float (&output)[D / 8][4], const unsigned (&weights)[kWeights][4],
                                            unsigned values) {
         const uint64_t whole = panel_descriptor(values);
@@ -104,9 +108,13 @@ struct Products8 {
 #pragma unroll
         for (int j = 0; j < kWeights; ++j) {
             const bool in_half = j / 4 == kKeys / 128;
-            multiply_rows8(output, weights[j],
-                           in_half ? move_descriptor(half, j % 4 * 32)
-                                   : move_descriptor(whole, j / 4 * D * kPanelRow + j % 4 * 32));
+            const uint64_t right = in_half ? move_descriptor(half, j % 4 * 32)
+                                           : move_descriptor(whole, j / 4 * D * kPanelRow + j % 4 * 32);
+            if (j == 0) {
+                multiply_rows8<false>(output, weights[j], right);
+            } else {
+                multiply_rows8<true>(output, weights[j], right);
+            }
         }
     }
 

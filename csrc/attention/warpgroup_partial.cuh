@@ -15,12 +15,12 @@ struct WarpgroupPartial {
     static constexpr int kColumns = D / 8;
 
     float output[kColumns][4];
-    float row_max[2];  // of the unscaled logits; of rows lane / 4 and lane / 4 + 8
-    float row_sum[2];  // of this lane's columns only, until finish; or of rounded weights (add_rounded)
-    float own_sum[2];  // of this lane's columns, of weights before they are rounded, where add_own is called
+    float row_max[2];   // of the unscaled logits; of rows lane / 4 and lane / 4 + 8
+    float row_sum[2];   // of this lane's columns only, until finish; of weights before they are rounded
+    float rounding[2];  // of this lane's columns only, until finish: to be added for the output (add_rounding)
 
     // `output` stays open: the first product may write it.
-    __device__ WarpgroupPartial() : row_max{-INFINITY, -INFINITY}, row_sum{0.0f, 0.0f}, own_sum{0.0f, 0.0f} {}
+    __device__ WarpgroupPartial() : row_max{-INFINITY, -INFINITY}, row_sum{0.0f, 0.0f}, rounding{0.0f, 0.0f} {}
 
     __device__ void clear_output() {
 #pragma unroll
@@ -103,38 +103,36 @@ struct WarpgroupPartial {
         }
     }
 
+    // total = total * shrink + output, where a tile's product has accumulators of its own.
+    __device__ void add_to(float (&total)[kColumns][4], const float (&shrink)[2]) const {
+#pragma unroll
+        for (int d = 0; d < kColumns; ++d) {
+#pragma unroll
+            for (int i = 0; i < 4; ++i) total[d][i] = fmaf(total[d][i], shrink[i / 2], output[d][i]);
+        }
+    }
+
     __device__ void rescale(const float (&shrink)[2]) {
         row_sum[0] *= shrink[0];
         row_sum[1] *= shrink[1];
         rescale_output(shrink);
     }
 
-    // The sums of weights that may exceed 1, of which the greatest is then no power of two: of the rounded weights that
-    // V is multiplied by, so that rounding cancels where one key has all the weight. By the tensor cores.
-    template <int N>
-    __device__ void add_rounded(const unsigned (&weights)[N][4]) {
-        constexpr unsigned kOnes = std::is_same_v<T, __half> ? 0x3c003c00 : 0x3f803f80;
-        float sums[4] = {row_sum[0], row_sum[0], row_sum[1], row_sum[1]};
+    // What rounding will add to the greatest weight of each row of this lane, `best` being its logit. Of weights that
+    // may exceed 1 the greatest is no power of two: where one key has all the weight, its rounding must be in the sum.
+    __device__ void add_rounding(const float (&best)[2], float scale, const float (&base)[2],
+                                 const float (&shrink)[2]) {
+        float greatest[2];
 #pragma unroll
-        for (int j = 0; j < N; ++j) multiply_add<T>(sums, weights[j], kOnes, kOnes);
-        row_sum[0] = sums[0];
-        row_sum[1] = sums[2];
-    }
-
-    // For the log-sum-exp, which rounding does not cancel from.
-    template <int N>
-    __device__ void add_own(const float (&weights)[N][4], const float (&shrink)[2]) {
-#pragma unroll
-        for (int h = 0; h < 2; ++h) {
-            own_sum[h] *= shrink[h];
-#pragma unroll
-            for (int n = 0; n < N; ++n) own_sum[h] += weights[n][2 * h] + weights[n][2 * h + 1];
-        }
+        for (int h = 0; h < 2; ++h) greatest[h] = exp2_of<Fast>(fmaf(best[h], scale, -base[h]));
+        const float2 rounded = Pair<T>::to_float(Pair<T>::from_float(greatest[0], greatest[1]));
+        rounding[0] = rounding[0] * shrink[0] + (rounded.x - greatest[0]);
+        rounding[1] = rounding[1] * shrink[1] + (rounded.y - greatest[1]);
     }
 
     // Turns logits into weights where they are, while products under way may still use the weights before them. Sums so
-    // far are made smaller; with Sum, those of the weights before they are rounded are added.
-    template <bool Sum, int N>
+    // far are made smaller, and those of the weights before they are rounded are added.
+    template <int N>
     __device__ void exponentiate(float (&logits)[N][4], float scale, const float (&base)[2], const float (&shrink)[2]) {
 #pragma unroll
         for (int h = 0; h < 2; ++h) {
@@ -144,10 +142,10 @@ struct WarpgroupPartial {
 #pragma unroll
                 for (int i = 2 * h; i < 2 * h + 2; ++i) {
                     logits[n][i] = exp2_of<Fast>(fmaf(logits[n][i], scale, -base[h]));
-                    if constexpr (Sum) sum[i % 2] += logits[n][i];
+                    sum[i % 2] += logits[n][i];
                 }
             }
-            row_sum[h] = Sum ? sum[0] + sum[1] : sum[0];
+            row_sum[h] = sum[0] + sum[1];
         }
     }
 

@@ -23,6 +23,8 @@ struct WarpgroupPipeline {
     static constexpr int D = Products::kColumns;
     static constexpr int Keys = Products::kKeys;
     using Partial = WarpgroupPartial<T, D, Fast>;
+    static constexpr bool kOwnAccumulators = Products::kOwnAccumulators;
+    static_assert(!kOwnAccumulators || !Turns, "totals are kept by walk_alone");
     using Logits = float[Keys / 8][4];
     using Weights = unsigned[Products::kWeights][4];
 
@@ -81,7 +83,6 @@ struct WarpgroupPipeline {
         int position;   // of the warp's first row among the keys: its last visible one, if causal
         int key_count;  // of all keys
         bool causal;
-        bool lse;  // whether its log-sum-exps are asked for
         float scale;
 
         // Turns the logits of the keys from `key` on into weights. Whether the output must be multiplied by `shrink`.
@@ -110,18 +111,11 @@ struct WarpgroupPipeline {
             }
             base[0] -= Products::kLogWeight;
             base[1] -= Products::kLogWeight;
-            partial.template exponentiate<!Lazy>(logits, scale, base, shrink);
-            if constexpr (Lazy) {
-                if (__builtin_expect(lse, 0)) partial.add_own(logits, shrink);
-            }
+            partial.exponentiate(logits, scale, base, shrink);
+            if constexpr (Lazy) partial.add_rounding(best, scale, base, shrink);
             return grown;
         }
     };
-
-    __device__ void pack_weights(Partial& partial, Weights& weights, const Logits& logits) const {
-        Products::pack_weights(weights, logits);
-        if constexpr (Lazy) partial.add_rounded(weights);
-    }
 
     // What a warpgroup works on: where its Q is, which group it is, what it knows of its rows, and its places.
     struct Walk {
@@ -140,7 +134,7 @@ struct WarpgroupPipeline {
         const int next_group = walk.group == Warpgroups - 1 ? 0 : walk.group + 1;
         float shrink[2];
         walk.rows.weigh(partial, logits, (walk.blocks - 1) * Keys, shrink);
-        pack_weights(partial, weights, logits);
+        Products::pack_weights(weights, logits);
         for (int block = walk.blocks - 2; block >= 0; --block) {
             await_keys(walk.k);
             barrier_sync(kTurn + walk.group, 256);
@@ -159,24 +153,40 @@ struct WarpgroupPipeline {
             wgmma_wait<0>();
             pin(partial.output);
             release_values(walk.v);
-            pack_weights(partial, weights, logits);
+            Products::pack_weights(weights, logits);
             if (grown) partial.rescale_output(shrink);
         }
     }
+
+    // Outputs of tiles, where each has accumulators of its own, in fp32, and what it is to be multiplied by before the
+    // next of them is added.
+    struct Total {
+        float sum[D / 8][4];
+        float shrink[2];
+    };
 
     // The same without turns, where the exponentials run under the warpgroup's own product with V. The loop ends with
     // the exponentials: the assembler moves nothing across its end, and would otherwise wait for that product ahead of
     // what it is to hide. They are packed behind the wait, for the product reads the registers of the weights while it
     // is under way: packed ahead of it, into registers of their own by the source, they came to lie in those.
-    __device__ void walk_alone(Partial& partial, Logits& logits, Weights& weights, const Walk& walk) const {
+    __device__ void walk_alone(Partial& partial, Logits& logits, Weights& weights, Total& total,
+                               const Walk& walk) const {
         float shrink[2];
         bool grown = walk.rows.weigh(partial, logits, (walk.blocks - 1) * Keys, shrink);
         for (int block = walk.blocks - 2;; --block) {
             wgmma_wait<0>();
             pin(partial.output);
-            if (block < walk.blocks - 2) release_values(walk.v);
-            if (grown) partial.rescale_output(shrink);
-            pack_weights(partial, weights, logits);
+            if (block < walk.blocks - 2) {
+                release_values(walk.v);
+                if constexpr (kOwnAccumulators) partial.add_to(total.sum, total.shrink);
+            }
+            if constexpr (kOwnAccumulators) {
+                total.shrink[0] = shrink[0];
+                total.shrink[1] = shrink[1];
+            } else {
+                if (grown) partial.rescale_output(shrink);
+            }
+            Products::pack_weights(weights, logits);
             if (block < 0) break;
             await_keys(walk.k);
             await_values(walk.v);
@@ -207,6 +217,7 @@ struct WarpgroupPipeline {
         wgmma_fence();
         multiply_keys(logits, walk.q, k);
         partial.clear_output();
+        Total total = {};
         wgmma_wait<0>();
         pin(logits);
         release_keys(k);
@@ -214,21 +225,24 @@ struct WarpgroupPipeline {
         if constexpr (Turns) {
             walk_in_turns(partial, logits, weights, walk);
         } else {
-            walk_alone(partial, logits, weights, walk);
+            walk_alone(partial, logits, weights, total, walk);
         }
         await_values(v);
         pin(partial.output);
         wgmma_fence();
         multiply_values(partial, weights, v);
+        partial.finish();
         if constexpr (Lazy) {
-            partial.own_sum[0] = quad_sum(partial.own_sum[0]);
-            partial.own_sum[1] = quad_sum(partial.own_sum[1]);
-        } else {
-            partial.finish();
+            partial.rounding[0] = quad_sum(partial.rounding[0]);
+            partial.rounding[1] = quad_sum(partial.rounding[1]);
         }
         wgmma_wait<0>();
         pin(partial.output);
         release_values(v);
+        if constexpr (kOwnAccumulators) {
+            partial.add_to(total.sum, total.shrink);
+            memcpy(partial.output, total.sum, sizeof total.sum);
+        }
     }
 
     // Divides the output by the row sums, multiplies it by `factor` and stores it; rows that do not exist are left out.
@@ -241,7 +255,10 @@ struct WarpgroupPipeline {
         barrier_sync(kOwn + group, 128);                    // or: all warps have read their Q
         float inverse[2];
 #pragma unroll
-        for (int h = 0; h < 2; ++h) inverse[h] = partial.row_sum[h] > 0.0f ? factor / partial.row_sum[h] : 0.0f;
+        for (int h = 0; h < 2; ++h) {
+            const float sum = partial.row_sum[h] + partial.rounding[h];
+            inverse[h] = sum > 0.0f ? factor / sum : 0.0f;
+        }
 #pragma unroll
         for (int d = 0; d < D / 8; ++d) {
 #pragma unroll
@@ -266,12 +283,11 @@ struct WarpgroupPipeline {
     }
 
     // By all threads of warpgroup `group` with the tiles that are copied. `scale_of(work)` gives a tile's scale of
-    // logits; `done(work, maxima, sums)` is called with its maxima and sums, which are right where `lse` is, and gives
+    // logits; `done(work, maxima, sums)` is called with its maxima and sums, and gives
     // the factor of its output. `causal` and `offset`, the position of query 0 among the keys, are of all.
     template <typename NextTile, typename ScaleOf, typename Done>
-    __device__ void work_all(const CUtensorMap& o_map, int group, bool negate, bool causal, bool lse, int offset,
-                             int key_count, const NextTile& next_tile, const ScaleOf& scale_of,
-                             const Done& done) const {
+    __device__ void work_all(const CUtensorMap& o_map, int group, bool negate, bool causal, int offset, int key_count,
+                             const NextTile& next_tile, const ScaleOf& scale_of, const Done& done) const {
         Place k, v;
         unsigned q_parity = 0;
         PipelineTile tile;
@@ -280,14 +296,13 @@ struct WarpgroupPipeline {
             Partial partial;
             if (tile.blocks > 0) {
                 const int warp_row = tile.tile.first_row + group * 64 + static_cast<int>(threadIdx.x) / 32 % 4 * 16;
-                const Rows rows = {warp_row + offset, key_count, causal, lse, scale_of(tile)};
+                const Rows rows = {warp_row + offset, key_count, causal, scale_of(tile)};
                 work(partial, tile, rows, negate, group, k, v, q_parity);
                 q_parity ^= 1;
             } else {
                 partial.clear_output();
             }
-            store(partial, o_map, tile.tile, group,
-                  done(tile, partial.row_max, Lazy ? partial.own_sum : partial.row_sum));
+            store(partial, o_map, tile.tile, group, done(tile, partial.row_max, partial.row_sum));
             if (!Ring::kOwnOutput && tile.blocks > 0 && threadIdx.x % 128 == 0) {
                 store_wait_read();
                 mbarrier_arrive(ring.shared + Ring::kEmptyQ);

@@ -147,20 +147,22 @@ __device__ void multiply_panels8(float (&c)[N][4], uint64_t left, uint64_t right
     }
 }
 
-// C += A B^T, where A is 64x32 in registers and B 8 N rows of 32 columns in panels of 128.
-template <int N>
+// C += A B^T, where A is 64x32 in registers and B 8 N rows of 32 columns in panels of 128; C = A B^T without Add.
+template <bool Add, int N>
 __device__ void multiply_rows8(float (&c)[N][4], const unsigned (&left)[4], uint64_t right) {
     static_assert(N == 8 || N == 16, "64 or 128 rows of B.");
     if constexpr (N == 8) {
-        asm volatile("wgmma.mma_async.sync.aligned.m64n64k32.f32.e4m3.e4m3 {" KGATE_32
-                     "}, {%32,%33,%34,%35}, %36, 1, 1, 1;"
-                     : KGATE_TILES(c, 0), KGATE_TILES(c, 4)
-                     : "r"(left[0]), "r"(left[1]), "r"(left[2]), "r"(left[3]), "l"(right));
+        asm volatile(
+            "{\n.reg .pred p;\nsetp.ne.b32 p, %37, 0;\n"
+            "wgmma.mma_async.sync.aligned.m64n64k32.f32.e4m3.e4m3 {" KGATE_32 "}, {%32,%33,%34,%35}, %36, p, 1, 1;\n}"
+            : KGATE_TILES(c, 0), KGATE_TILES(c, 4)
+            : "r"(left[0]), "r"(left[1]), "r"(left[2]), "r"(left[3]), "l"(right), "n"(Add));
     } else {
-        asm volatile("wgmma.mma_async.sync.aligned.m64n128k32.f32.e4m3.e4m3 {" KGATE_64
-                     "}, {%64,%65,%66,%67}, %68, 1, 1, 1;"
-                     : KGATE_TILES(c, 0), KGATE_TILES(c, 4), KGATE_TILES(c, 8), KGATE_TILES(c, 12)
-                     : "r"(left[0]), "r"(left[1]), "r"(left[2]), "r"(left[3]), "l"(right));
+        asm volatile(
+            "{\n.reg .pred p;\nsetp.ne.b32 p, %69, 0;\n"
+            "wgmma.mma_async.sync.aligned.m64n128k32.f32.e4m3.e4m3 {" KGATE_64 "}, {%64,%65,%66,%67}, %68, p, 1, 1;\n}"
+            : KGATE_TILES(c, 0), KGATE_TILES(c, 4), KGATE_TILES(c, 8), KGATE_TILES(c, 12)
+            : "r"(left[0]), "r"(left[1]), "r"(left[2]), "r"(left[3]), "l"(right), "n"(Add));
     }
 }
 

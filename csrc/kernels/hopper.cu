@@ -7,26 +7,26 @@
 //          to warpgroup, so that one's exponentials run under the others' products.
 // Tiles    BLOCK_M query rows, 64 a consumer warpgroup, BLOCK_N keys, STAGES of K and of V in flight. 0 chooses: three
 //          warpgroups take a quarter longer for a tile of half as many rows more, so D = 64 has them where the busiest
-//          SM is done earlier by that: at 4x16x4096x64 0.863 of the fastest SDPA, with two 1.006 (causal 0.866, 0.926);
-//          at 2x8x2048x64 1.183, with two 0.961.
+//          SM is done earlier by that: at 4x16x4096x64 0.858 of the fastest SDPA, with two 0.949 (causal 0.869, 0.892);
+//          at 2x8x2048x64 1.182, with two 0.936.
 // Blocks   With PERSISTENT one block an SM, which goes from tile to tile: the next Q, K and V are under way while the
 //          output is still being stored. Causal tiles are handed out longest first, to and fro, of SECTION_MB of K and
 //          V at a time. Both are chosen by how much K and V of all heads are (number_tiles): up to 100 MB one block an
 //          SM and no sections, beyond a block a tile in sections of 32 MB. Ratios to the fastest SDPA (cuDNN) under the
-//          causal mask, H100, fp16, graph timer, hot cache (benchmarks/h100/hopper-knobs-2026-11-28.json, of a build
-//          that summed weights before rounding):
+//          causal mask, H100, fp16, graph timer, hot cache (benchmarks/h100/hopper-knobs-2026-11-28.json):
 //                                 MB    an SM, 32 MB   an SM, all   a tile, 32 MB
-//              4x16x4096x128     134        1.029          0.899         0.873
-//              2x16x4096x128      67        0.900          0.767         0.802
-//              4x16x4096x64       67        1.005          0.928         1.009
-//              4x8x2048x128       34        0.723          0.723         0.796
-//              2x8x2048x128       17        0.594          0.593         0.638
+//              4x16x4096x128     134        1.035          0.878         0.869
+//              2x16x4096x128      67        0.904          0.770         0.804
+//              4x16x4096x64       67        0.900          0.874         0.923
+//              4x8x2048x128       34        0.735          0.734         0.809
+//              2x8x2048x128       17        0.598          0.597         0.632
 // Softmax  In the log2 domain; masks only on tiles that a diagonal or the end of the keys crosses. An output is left
-//          alone until its maximum has grown 256-fold, which gains 3 to 13 %; the greatest weight is then no power of
-//          two, so that sums are of rounded weights, which the tensor cores add up.
+//          alone until its maximum has grown 256-fold, which gains 7 to 12 % at D = 64. The greatest weight is then no
+//          power of two; where one key has all the weight, its rounding must cancel, and is added to the sum (each
+//          lane's greatest). To add up all rounded weights by the tensor cores, as mma does, took 12 to 19 % more.
 // Output   Through shared memory by TMA, which leaves out rows and columns that do not exist.
 // Limits   fp16 or bf16, D 64 or 128, sm_90a; 80 and 96 take as long as 128.
-// Bound    By the tensor cores at D = 128: they are busy 81.5 % of the time at 4x16x4096x128 on an H100, a turn's
+// Bound    By the tensor cores at D = 128: they are busy 81 % of the time at 4x16x4096x128 on an H100, a turn's
 //          products take 2048 cycles, its exponentials half of that. At D = 64 both take as long.
 
 #ifndef BLOCK_M  // knob: query rows per tile, 128 or 192, 64 for each consumer warpgroup; 0 chooses by problem
@@ -112,8 +112,8 @@ __global__ void __launch_bounds__(128 * (Warpgroups + 1), 1)
     const int group = role - 1;
     const Pipeline pipeline = {ring};
     pipeline.work_all(
-        args.o, group, args.negate, args.causal, args.lse != nullptr, args.kv_seqlen - args.seqlen, args.kv_seqlen,
-        next_tile, [&](const PipelineTile&) { return args.scale; },
+        args.o, group, args.negate, args.causal, args.kv_seqlen - args.seqlen, args.kv_seqlen, next_tile,
+        [&](const PipelineTile&) { return args.scale; },
         [&](const PipelineTile& work, const float (&row_max)[2], const float (&row_sum)[2]) {
             store_lse(args, work, group, row_max, row_sum, args.scale, 0.0f);
             return 1.0f;

@@ -19,8 +19,9 @@ from pytest_kgate.statistics.gates import ErrorGate
 
 LENGTHS = (1, 2, 17, 63, 64, 65, 127, 128, 129, 512, 1000, 1024, 2048, 4096, 8192)
 
-LSE_ERROR = 0.1
-"""Accumulators keep some 14 bits of a logit, of which the hard draws have some of 200."""
+LSE_ERROR = 2.0**-10
+"""Of the greatest logit: accumulators keep 13 bits of it, and hard draws have logits of 280. Products rounded so, in
+steps of 32, are off by 0.17 at most in a simulation of such a draw at D = 64."""
 
 
 def judged(kernel, shape, record=None, **more):
@@ -76,7 +77,9 @@ def test_fp8_gives_the_log_sum_exp(causal):
         assert torch.equal(out, loaded("fp8")(*inputs, **problem.params))
         values = [dequantised(one, scale, torch.float64) for one, scale in zip(inputs[:3], inputs[4:], strict=True)]
         _, wanted = exact_attention(*values, is_causal=causal, return_lse=True)
-        assert float((lse.double() - wanted).abs().max()) <= LSE_ERROR
+        q, k, _ = values
+        greatest = float((q @ k.repeat_interleave(4, 1).mT).abs().max()) * 64**-0.5
+        assert float((lse.double() - wanted).abs().max()) <= LSE_ERROR * max(greatest, 1.0)
 
 
 @pytest.mark.gpu(alone=False)
@@ -100,7 +103,7 @@ def test_fp8_takes_no_scales_one_for_all_heads_negative_scales_and_strides():
 @pytest.mark.parametrize(
     "knobs",
     [
-        *({"HEAD_DIM": head_dim, "BLOCK_N": keys} for head_dim in (64, 128) for keys in (128, 192)),
+        *({"HEAD_DIM": head_dim, "BLOCK_N": keys} for head_dim, keys in ((64, 128), (64, 192), (128, 128))),
         *({"HEAD_DIM": 64, **knob} for knob in ({"STAGES": 2}, {"PERSISTENT": 0}, {"USE_FAST_EXP": 0})),
     ],
     ids=str,
