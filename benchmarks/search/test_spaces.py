@@ -86,9 +86,9 @@ def test_hopper_128(kbench, sdpa_oracle, kernels, knobs, shape):
 
 
 @pytest.mark.search(
-    macro={"BLOCK_N": [0, 128, 192]},
-    micro={"STAGES": [0, 2, 3, 4, 5], "PERSISTENT": [2, 1, 0]},
-    where=["128 * 128 * (1 + 2) + STAGES * BLOCK_N * (128 + 128) + 512 <= smem_bytes", "BLOCK_N != 0 or STAGES <= 3"],
+    macro={"PERSISTENT": [2, 1, 0]},
+    micro={"STAGES": [0, 2, 3, 4, 5]},
+    where=["128 * 128 * (1 + 2) + STAGES * 128 * (128 + 128) + 512 <= smem_bytes"],
 )
 @pytest.mark.speedup(0.85)
 @pytest.mark.parametrize("shape", [Shape(4, 16, 4096, 128), Shape(4, 16, 4096, 128, causal=True)], ids=str)
@@ -98,8 +98,14 @@ def test_fp8(kbench, sdpa_oracle, kernels, knobs, shape):
 
 
 @pytest.mark.search(
-    macro={"COPY": [2, 1, 0], "BLOCK_N": [16, 32, 64], "NUM_WARPS": [4, 2, 8]},
-    micro={"STAGES": [3, 2, 4, 5, 6, 8], "SPLIT_KV": [0, 1, 2, 4, 8, 16], "INTERLEAVE": [0, 1]},
+    macro={"COPY": [2, 1, 0], "BLOCK_N": [32, 16, 64], "NUM_WARPS": [4, 2, 8]},
+    micro={
+        "STAGES": [3, 2, 4, 5, 6, 8],
+        "SPLIT_KV": [0, 1, 2, 4, 8, 16],
+        "INTERLEAVE": [0, 1],
+        "STREAM": [1, 0],
+        "PROMOTE": [256, 128, 0],
+    },
     where=["NUM_WARPS * STAGES * 2 * BLOCK_N * (136 if COPY == 0 else 128) * 2 + 12 * 1024 <= smem_bytes"],
 )
 @pytest.mark.allclose(2e-3)

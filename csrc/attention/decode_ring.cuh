@@ -1,7 +1,8 @@
 // A warp's ring of K and V tiles in shared memory: how they come there, and where a row of them then is.
 //
 // A ring is a warp's own: its lanes copy, wait and read, and no other warp takes part. Tiles come by cp.async, 16 bytes
-// a lane (every architecture), or by the tensor memory accelerator (sm_90): whole rows, or panels of 128 bytes of them.
+// a lane (every architecture), or by the tensor memory accelerator (sm_90): whole rows, or panels of 128 bytes of them;
+// with Stream they are the first to leave L2, for each is read once.
 #pragma once
 
 #include "cuda/cp_async.cuh"
@@ -21,7 +22,7 @@ struct DecodeSource {
     int end;    // keys from here on are not copied
 };
 
-template <int D, int Keys, int Stages, DecodeCopy Copy>
+template <int D, int Keys, int Stages, DecodeCopy Copy, bool Stream>
 struct DecodeRing {
     static_assert(Keys % 16 == 0, "a tile must be whole matrices.");
     static_assert(Copy != ByRow || D % 64 == 0, "a row must be whole lines.");
@@ -87,11 +88,19 @@ struct DecodeRing {
 
     __device__ void copy_tile(unsigned target, const CUtensorMap& map, int key, unsigned barrier) const {
         if constexpr (Copy == ByRow) {
-            copy_rows(target, map, key, of.tile, barrier);
+            if constexpr (Stream) {
+                copy_rows(target, map, key, of.tile, barrier, evict_first());
+            } else {
+                copy_rows(target, map, key, of.tile, barrier);
+            }
         } else {
 #pragma unroll
             for (int p = 0; p < kPanels; ++p) {
-                copy_box(target + p * kNextPanel, map, p * 64, key, of.tile, barrier);
+                if constexpr (Stream) {
+                    copy_box(target + p * kNextPanel, map, p * 64, key, of.tile, barrier, evict_first());
+                } else {
+                    copy_box(target + p * kNextPanel, map, p * 64, key, of.tile, barrier);
+                }
             }
         }
     }

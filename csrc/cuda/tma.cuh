@@ -43,7 +43,7 @@ struct TensorExtents {
 // The driver's map of `Rank` axes, the innermost first, whose chunks of 16 bytes are swizzled in each 128.
 template <int Rank>
 int encode_map(CUtensorMap& map, const char* name, const void* pointer, int dtype, const cuuint64_t (&extent)[Rank],
-               const cuuint64_t (&bytes)[Rank - 1], const cuuint32_t (&box)[Rank]) {
+               const cuuint64_t (&bytes)[Rank - 1], const cuuint32_t (&box)[Rank], CUtensorMapL2promotion promotion) {
     EncodeTiled encode = nullptr;
     if (int code = find_encode_tiled(encode)) return code;
     cuuint32_t step[Rank];
@@ -53,7 +53,7 @@ int encode_map(CUtensorMap& map, const char* name, const void* pointer, int dtyp
                                           : CU_TENSOR_MAP_DATA_TYPE_UINT8;
     const CUresult result =
         encode(&map, type, Rank, const_cast<void*>(pointer), extent, bytes, box, step, CU_TENSOR_MAP_INTERLEAVE_NONE,
-               CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_NONE, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+               CU_TENSOR_MAP_SWIZZLE_128B, promotion, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
     if (result == CUDA_SUCCESS) return 0;
     return fail(kUnsupported, "The driver makes no tensor map of %s (error %d). Pass a copy, such as %s.contiguous().",
                 name, static_cast<int>(result), name);
@@ -62,7 +62,8 @@ int encode_map(CUtensorMap& map, const char* name, const void* pointer, int dtyp
 // Of boxes of `rows` rows and 128 bytes, whose chunks are swizzled; what does not exist of them becomes zeros when it
 // is read, and is left out when it is written.
 int make_tensor_map(CUtensorMap& map, const char* name, const void* pointer, const int64_t (&stride)[3],
-                    const TensorExtents& of, int rows) {
+                    const TensorExtents& of, int rows,
+                    CUtensorMapL2promotion promotion = CU_TENSOR_MAP_L2_PROMOTION_NONE) {
     if (planning != nullptr) return 0;  // where there may be no driver
     const cuuint64_t extent[4] = {static_cast<cuuint64_t>(of.columns), static_cast<cuuint64_t>(of.rows),
                                   static_cast<cuuint64_t>(of.heads), static_cast<cuuint64_t>(of.batch)};
@@ -73,12 +74,13 @@ int make_tensor_map(CUtensorMap& map, const char* name, const void* pointer, con
             extent[i + 1] > 1 ? static_cast<cuuint64_t>(stride[2 - i]) * size : (extent[0] * size + 15) / 16 * 16;
     }
     const cuuint32_t box[4] = {128 / size, static_cast<cuuint32_t>(rows), 1, 1};
-    return encode_map<4>(map, name, pointer, of.dtype, extent, bytes, box);
+    return encode_map<4>(map, name, pointer, of.dtype, extent, bytes, box, promotion);
 }
 
 // Of boxes of `rows` whole rows, of 64 or 128 elements of 16 bits: an axis more, of the lines of 128 bytes of a row.
 int make_row_map(CUtensorMap& map, const char* name, const void* pointer, const int64_t (&stride)[3],
-                 const TensorExtents& of, int rows) {
+                 const TensorExtents& of, int rows,
+                 CUtensorMapL2promotion promotion = CU_TENSOR_MAP_L2_PROMOTION_NONE) {
     if (planning != nullptr) return 0;  // where there may be no driver
     const cuuint32_t lines = of.columns * 2 / 128;
     const cuuint64_t extent[5] = {64, lines, static_cast<cuuint64_t>(of.rows), static_cast<cuuint64_t>(of.heads),
@@ -88,7 +90,7 @@ int make_row_map(CUtensorMap& map, const char* name, const void* pointer, const 
         bytes[i] = extent[i + 1] > 1 ? static_cast<cuuint64_t>(stride[3 - i]) * 2 : lines * 128;
     }
     const cuuint32_t box[5] = {64, lines, static_cast<cuuint32_t>(rows), 1, 1};
-    return encode_map<5>(map, name, pointer, of.dtype, extent, bytes, box);
+    return encode_map<5>(map, name, pointer, of.dtype, extent, bytes, box, promotion);
 }
 
 // The same of a tensor of plain attention.
@@ -116,6 +118,34 @@ __device__ inline void copy_rows(unsigned target, const CUtensorMap& map, int ro
         "[%0], [%1, {%2, %2, %3, %4, %5}], [%6];"
         :
         : "r"(target), "l"(&map), "r"(0), "r"(row), "r"(tile.head), "r"(tile.batch), "r"(barrier)
+        : "memory");
+}
+
+// What is read once may leave L2 first.
+__device__ inline uint64_t evict_first() {
+    uint64_t policy;
+    asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
+    return policy;
+}
+
+// Both with a policy of L2.
+__device__ inline void copy_box(unsigned target, const CUtensorMap& map, int column, int row, const Tile& tile,
+                                unsigned barrier, uint64_t policy) {
+    asm volatile(
+        "cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint "
+        "[%0], [%1, {%2, %3, %4, %5}], [%6], %7;"
+        :
+        : "r"(target), "l"(&map), "r"(column), "r"(row), "r"(tile.head), "r"(tile.batch), "r"(barrier), "l"(policy)
+        : "memory");
+}
+
+__device__ inline void copy_rows(unsigned target, const CUtensorMap& map, int row, const Tile& tile, unsigned barrier,
+                                 uint64_t policy) {
+    asm volatile(
+        "cp.async.bulk.tensor.5d.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint "
+        "[%0], [%1, {%2, %2, %3, %4, %5}], [%6], %7;"
+        :
+        : "r"(target), "l"(&map), "r"(0), "r"(row), "r"(tile.head), "r"(tile.batch), "r"(barrier), "l"(policy)
         : "memory");
 }
 

@@ -6,12 +6,18 @@
 //          tiles, by the tensor memory accelerator, and waits for nobody: no barrier before the last key. Partial
 //          results are merged in the block through shared memory, in the cluster by stores to each other's, in the
 //          same launch.
-// Bound    The memory. To copy 268 MB of keys and values to shared memory and do nothing with them takes an H100 86 to
-//          91 us (2.95 to 3.13 TB/s), in copies of 4 to 16 KB with 32 KB or more in flight on each SM. With tiles taken
-//          in turn and as many blocks as fit, two an SM, 8x32 (8 heads of keys) x1x8192x128 took 98.4 us (1.041 of the
-//          fastest SDPA, 90 % of the rate of copies), 1x32 (8) x1x65536x128 in clusters of 16 blocks 111 us (1.180),
-//          64x32 (8) x1x1024x128 1.001. Stretches of keys and one block an SM took 91.9 and 93.9 us where calls could
-//          overlap by 1 or 2 us; so they are what is chosen.
+// Bound    The memory, which is busy 89 % of the time. To copy 268 MB of keys and values to shared memory and do
+//          nothing with them took an H100 86 to 91 us (2.95 to 3.13 TB/s), in copies of 4 to 16 KB with 32 KB or more
+//          in flight on each SM; here they take 90 us, 99 % of the rate that speed_of_light measures. Ratios to the
+//          fastest SDPA (H100, fp16, graph timer, hot cache) by gates (benchmarks/h100/perf-profiled-2026-11-28.json),
+//          and over knobs in joint races (decode-knobs-2026-11-28.json, and with a cold cache
+//          decode-knobs-cold-2026-11-28.json):
+//                                               gate   joint   COPY 1   INTERLEAVE 1   neither STREAM nor PROMOTE
+//              8x32 (8 heads of keys) x1x8192x128   0.947  0.953   0.965       0.957          0.981
+//              1x32 (8) x1x65536x128                0.961  0.960   0.971       0.955          0.970
+//              64x32 (8) x1x1024x128                0.974  0.979   0.984       0.979          0.997
+//          Copies that fetch 256 bytes at a time into L2, and are the first to leave it, gain 1 to 3 %, as much with a
+//          cold cache. Tiles of 16 or 64 keys, 2 to 12 warps, 2 to 6 stages, twice or four times the blocks are slower.
 // Tiles    16 query rows a block, BLOCK_N keys a warp and tile, STAGES of them in flight.
 // Shared   NUM_WARPS * STAGES * 2 * BLOCK_N * D * 2 bytes (by cp.async D + 8 instead of D), in whose place the partial
 //          results are merged, and 11 KB at D = 128 for what the cluster's blocks send.
@@ -19,8 +25,8 @@
 //          accelerator, keys are split between warps only, and copied by cp.async. More than 16 rows of one K and V
 //          are worked on as several blocks, which meet in L2. COPY 1 copies rows of 80 and 96 as 2 does.
 
-#ifndef BLOCK_N  // knob: keys per tile of a warp, 16, 32 or 64
-#define BLOCK_N 16
+#ifndef BLOCK_N  // knob: keys per tile of a warp, 16, 32 or 64; 0 chooses by architecture
+#define BLOCK_N 0
 #endif
 #ifndef NUM_WARPS  // knob: warps per block, which split its keys
 #define NUM_WARPS 4
@@ -38,6 +44,13 @@
 #define INTERLEAVE 0
 #endif
 
+#ifndef PROMOTE  // knob: bytes that L2 fetches at a time for the accelerator, 128 or 256, or 0 for what a copy needs
+#define PROMOTE 256
+#endif
+#ifndef STREAM  // knob: 1 for keys and values that are the first to leave L2, 0 for such as any other
+#define STREAM 1
+#endif
+
 #include "attention/decode_merge.cuh"
 #include "attention/decode_ring.cuh"
 #include "attention/decode_warp.cuh"
@@ -49,32 +62,36 @@
 
 namespace kgate {
 
-static_assert(BLOCK_N == 16 || BLOCK_N == 32 || BLOCK_N == 64, "BLOCK_N must be 16, 32 or 64.");
+static_assert(BLOCK_N == 0 || BLOCK_N == 16 || BLOCK_N == 32 || BLOCK_N == 64, "BLOCK_N must be 16, 32, 64, or 0.");
 static_assert(NUM_WARPS >= 1 && NUM_WARPS <= 16, "NUM_WARPS must be 1 to 16.");
 static_assert(STAGES == 0 || (STAGES >= 2 && STAGES <= 8),
               "STAGES must be 2 to 8, as a tile is used while the next ones are on their way, or 0, which chooses.");
 static_assert(SPLIT_KV == 0 || SPLIT_KV == 1 || SPLIT_KV == 2 || SPLIT_KV == 4 || SPLIT_KV == 8 || SPLIT_KV == 16,
               "SPLIT_KV must be 1, 2, 4, 8 or 16, the blocks of a cluster, or 0.");
 static_assert(COPY >= 0 && COPY <= 2, "COPY must be 0, 1 or 2.");
+static_assert(PROMOTE == 0 || PROMOTE == 128 || PROMOTE == 256, "PROMOTE must be 0, 128 or 256.");
+static_assert(STREAM == 0 || STREAM == 1, "STREAM must be 0 or 1.");
 static_assert(INTERLEAVE == 0 || INTERLEAVE == 1, "INTERLEAVE must be 0 or 1.");
 
 constexpr bool kClusters = kTargets[0] >= 900;
 static_assert(kClusters || SPLIT_KV <= 1, "SPLIT_KV must be 0 or 1 before sm_90: there are no clusters.");
+constexpr int kBlockN = BLOCK_N != 0 ? BLOCK_N : kClusters && !kSmallShared ? 32 : 16;
 constexpr int kThreads = NUM_WARPS * 32;
 constexpr int kRows = kDecodeRows;
+constexpr int kLeastKeys = 256;  // of a block, for its share of the merging not to outweigh them
 
 template <typename T, int D>
 struct DecodePlan {
     static constexpr DecodeCopy kCopy = !kClusters || COPY == 0 ? ByChunk : COPY == 1 && D % 64 == 0 ? ByRow : ByPanel;
     template <int Stages>
-    using RingOf = DecodeRing<D, BLOCK_N, Stages, kCopy>;
+    using RingOf = DecodeRing<D, kBlockN, Stages, kCopy, STREAM != 0>;
     template <int RingBytes>
     using MergeOf = DecodeMerge<D, NUM_WARPS, RingBytes, USE_FAST_EXP>;
     static constexpr int kFit =
         (kMostShared - MergeOf<0>::kBytes - NUM_WARPS * 8 * 8) / (NUM_WARPS * RingOf<1>::kBytes);
     static constexpr int kStages = STAGES != 0 ? STAGES : max_of(min_of(kFit, 3), 2);
     using Ring = RingOf<kStages>;
-    using Warp = DecodeWarp<T, D, BLOCK_N, Ring, USE_FAST_EXP>;
+    using Warp = DecodeWarp<T, D, kBlockN, Ring, USE_FAST_EXP>;
     using Merge = MergeOf<Ring::kBytes>;
     static constexpr int kBarriers = Merge::kBytes;  // behind the rings, and what is merged
     static constexpr int kBytes = kBarriers + NUM_WARPS * kStages * 8;
@@ -116,11 +133,11 @@ __cluster_dims__(Splits, 1, 1)
     const int batch = head / of.kv_heads;
     const int kv_head = head - batch * of.kv_heads;
     constexpr bool kInterleaved = INTERLEAVE != 0 && Splits > 1;
-    const int each = kInterleaved ? NUM_WARPS * BLOCK_N : ceil_div(ceil_div(of.kv_seqlen, BLOCK_N), Splits) * BLOCK_N;
+    const int each = kInterleaved ? NUM_WARPS * kBlockN : ceil_div(ceil_div(of.kv_seqlen, kBlockN), Splits) * kBlockN;
     const int begin = min(rank * each, of.kv_seqlen);
     const int end = kInterleaved ? of.kv_seqlen : min(begin + each, of.kv_seqlen);
-    const int first = begin + warp * BLOCK_N;
-    constexpr int kStep = NUM_WARPS * BLOCK_N * (kInterleaved ? Splits : 1);
+    const int first = begin + warp * kBlockN;
+    constexpr int kStep = NUM_WARPS * kBlockN * (kInterleaved ? Splits : 1);
     const DecodeSource source = {static_cast<const T*>(of.k) + batch * of.k_stride[0] + kv_head * of.k_stride[1],
                                  static_cast<const T*>(of.v) + batch * of.v_stride[0] + kv_head * of.v_stride[1],
                                  of.k_stride[2],
@@ -210,9 +227,10 @@ struct Decode {
             int splits = SPLIT_KV;
             if (splits == 0) {
                 splits = 1;
-                const int tiles = ceil_div(args.kv_seqlen, BLOCK_N * NUM_WARPS);
-                while (splits < 8 && units * splits * 10 < multiprocessors * int64_t{9} && tiles >= 4 * splits)
+                while (splits < 8 && units * splits * 10 < multiprocessors * int64_t{9} &&
+                       args.kv_seqlen >= kLeastKeys * splits) {
                     splits *= 2;
+                }
             }
             switch (splits) {
                 case 1: return launch_split<1>(call, units, stream);
@@ -229,8 +247,11 @@ struct Decode {
         if constexpr (kCopy != ByChunk) {
             const auto make = [&](CUtensorMap& map, const char* name, const void* pointer, const int64_t (&stride)[3]) {
                 const TensorExtents keys = {call.of.batch, call.of.kv_heads, call.of.kv_seqlen, D, call.of.dtype};
-                return kCopy == ByRow ? make_row_map(map, name, pointer, stride, keys, BLOCK_N)
-                                      : make_tensor_map(map, name, pointer, stride, keys, BLOCK_N);
+                constexpr auto kPromotion = PROMOTE == 256   ? CU_TENSOR_MAP_L2_PROMOTION_L2_256B
+                                            : PROMOTE == 128 ? CU_TENSOR_MAP_L2_PROMOTION_L2_128B
+                                                             : CU_TENSOR_MAP_L2_PROMOTION_NONE;
+                return kCopy == ByRow ? make_row_map(map, name, pointer, stride, keys, kBlockN, kPromotion)
+                                      : make_tensor_map(map, name, pointer, stride, keys, kBlockN, kPromotion);
             };
             if (int code = make(call.k, "k", call.of.k, call.of.k_stride)) return code;
             return make(call.v, "v", call.of.v, call.of.v_stride);

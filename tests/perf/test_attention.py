@@ -83,9 +83,9 @@ def test_hopper_beats_the_fastest_sdpa_on_large_problems(kbench, sdpa_oracle, ke
 @pytest.mark.parametrize(
     "shape",
     [
-        pytest.param(Shape(4, 16, 4096, 128), marks=pytest.mark.speedup(0.78)),
+        pytest.param(Shape(4, 16, 4096, 128), marks=pytest.mark.speedup(0.83)),
         pytest.param(Shape(4, 16, 4096, 128, causal=True), marks=pytest.mark.speedup(0.80)),
-        pytest.param(Shape(2, 8, 2048, 128), marks=pytest.mark.speedup(0.85)),
+        pytest.param(Shape(2, 8, 2048, 128), marks=pytest.mark.speedup(0.88)),
     ],
 )
 def test_fp8_beats_the_fastest_sdpa_in_bfloat16(kbench, sdpa_oracle, kernels, shape):
@@ -99,10 +99,10 @@ def test_fp8_beats_the_fastest_sdpa_in_bfloat16(kbench, sdpa_oracle, kernels, sh
     [
         pytest.param(
             Shape(8, 32, 1, 128, kv_heads=8, kv_seqlen=8192),
-            marks=[pytest.mark.speedup(1.05), pytest.mark.speed_of_light(0.80)],
+            marks=[pytest.mark.speedup(0.98), pytest.mark.speed_of_light(0.90)],
         ),
-        pytest.param(Shape(1, 32, 1, 128, kv_heads=8, kv_seqlen=65536), marks=pytest.mark.speedup(1.10)),
-        pytest.param(Shape(64, 32, 1, 128, kv_heads=8, kv_seqlen=1024), marks=pytest.mark.speedup(1.10)),
+        pytest.param(Shape(1, 32, 1, 128, kv_heads=8, kv_seqlen=65536), marks=pytest.mark.speedup(1.00)),
+        pytest.param(Shape(64, 32, 1, 128, kv_heads=8, kv_seqlen=1024), marks=pytest.mark.speedup(1.00)),
     ],
 )
 def test_decode_is_bound_by_the_memory_as_the_fastest_sdpa_is(kbench, sdpa_oracle, kernels, shape):
