@@ -248,3 +248,36 @@ def test_checks_cost_a_small_part_of_a_gate(pytester):
     later = load(pytester.path / "records.json")[2:]
     shares = [one["integrity"]["seconds_spent"] / sum(one["seconds"].values()) for one in later]
     assert np.median(shares) < SHARE, shares
+
+
+def test_a_copy_by_the_driver_is_honest_where_the_reference_is_one_too(pytester):
+    pytester.makepyfile(
+        """
+        import pytest
+        import torch
+        from pytest_kgate import Problem
+
+        pytestmark = [pytest.mark.speedup(1.2), pytest.mark.perf(budget=2)]
+
+        def problem(reference):
+            return Problem(
+                name="copy",
+                inputs=lambda g: (torch.randn(1 << 22, generator=g, device=g.device),),
+                reference=reference,
+                exact=lambda x: x.double(),
+            )
+
+        def test_clone(kbench):
+            kbench(torch.clone, problem(torch.clone))
+
+        def test_of_several(kbench):
+            several = {"kernel": lambda x: x * 1.0, "copy": torch.clone}
+            kbench(torch.clone, problem(several))
+
+        def test_remembered(kbench):
+            kbench(torch.clone, problem(lambda x: x * 1.0))
+        """
+    )
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "--kgate-device=cuda:0")
+    result.assert_outcomes(passed=2, failed=1)
+    result.stdout.fnmatch_lines(["*the candidate launched no kernel.*"])

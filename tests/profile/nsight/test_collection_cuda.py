@@ -30,7 +30,7 @@ def copies():
     return Problem(
         name="copy",
         inputs=lambda g: (torch.randn(1 << 26, generator=g, device=g.device),),
-        reference=torch.clone,
+        reference=lambda x: x * 1.0,  # a kernel: of torch.clone, the driver's copy, there are no counters
         exact=lambda x: x.double(),
         bytes=2 * 4 * (1 << 26),
     )
@@ -39,7 +39,7 @@ def copies():
 @pytest.mark.metrics(dram="<= 1.2x", tensor="<= 1 %")
 @pytest.mark.metrics(memory=">= 50 %")
 def test_a_copy_moves_what_it_has_to(kbench):
-    kbench(lambda x: x.clone(), copies())
+    kbench(lambda x: x + 0.0, copies())
 
 @pytest.mark.perf(budget=1)
 @pytest.mark.metrics(dram="<= 1.2x")

@@ -246,7 +246,7 @@ def _reason(
             f"`{PROGRAM} --profile-from-start off python -c ...` on a kernel of yours shows whether it works here."
         )
     if candidates:
-        return "The candidate launched nothing on the GPU in its call. Counters are of kernels that it launches."
+        return "The candidate launched no kernel in its call. Copies by the driver have no counters."
     if line["outcome"] == "skipped":
         return f"The test was skipped under {PROGRAM}: {line['message']}"
     if line["outcome"] == "failed":

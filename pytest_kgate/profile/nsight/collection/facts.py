@@ -51,7 +51,7 @@ def facts_of(
         why = f"it failed with: {counted.failure}" if counted.failure else "it must do the same in every process"
         reason = f"The test did not come to this call of kbench under ncu: {why}"
     elif not reason and candidate is not None and not candidate.launches:
-        reason = "The candidate launched nothing on the GPU in its call. Counters are of kernels that it launches."
+        reason = "The candidate launched no kernel in its call. Copies by the driver have no counters."
     facts = without_counters(how.cache_control, reason)
     facts["tool"] = how.tool
     facts["seconds"] = counted.seconds
