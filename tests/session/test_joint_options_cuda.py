@@ -27,6 +27,12 @@ def test_mma(kbench, sdpa_oracle, kernels, shape):
 KNOBS = [{"BLOCK_N": 32}, {"BLOCK_N": 64}, {"BLOCK_N": 64, "STAGES": 2}, {"BLOCK_N": 24}]
 """The last is no multiple of a tile: it does not build, or refuses the shape."""
 
+OF_CANDIDATE = 0.015
+"""Processes differ by some 0.2 %, medians of 24 rounds by less than 1 %."""
+
+OF_REFERENCE = 0.04
+"""cuDNN's attention of 9 us read up to 4.6 % more beside two candidates than beside one; its candidates did not."""
+
 
 @pytest.fixture
 def run(pytester):
@@ -61,6 +67,8 @@ def test_kernels_share_rounds_and_read_what_they_read_alone(pytester, run):
         assert paired_difference(first, second).stderr < 0.01
     _, alone = run("--kgate-rounds=24", "--kgate-knob=BLOCK_N=64")
     for one, together in zip(alone, raced[1::3], strict=True):
-        mine, shared = log_ratio_estimate(one), log_ratio_estimate(together)
-        slack = 0.01 + 4 * math.hypot(mine.stderr, shared.stderr)
-        assert abs(mine.log_ratio - shared.log_ratio) < slack, (mine, shared)
+        own, shared = (record["timing"]["candidate"]["median_seconds"] for record in (one, together))
+        assert abs(math.log(own / shared)) < OF_CANDIDATE, (own, shared)
+        own, shared = log_ratio_estimate(one), log_ratio_estimate(together)
+        slack = OF_REFERENCE + 4 * math.hypot(own.stderr, shared.stderr)
+        assert abs(own.log_ratio - shared.log_ratio) < slack, (own, shared)

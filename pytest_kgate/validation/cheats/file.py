@@ -56,7 +56,8 @@ def surprises(content: dict[str, Any], device: str) -> list[str]:
         if cheat is None or one["device"] != device or one["verdict"] in ("FAIL", "INCONCLUSIVE"):
             continue  # too slow, or too noisy a machine: nobody was accused, and nobody passed
         stopped = cheat is not HONEST and cheat.isolated if _isolated(device) else cheat.caught
-        if one.get("unchecked") not in (None, "PASS", "INCONCLUSIVE", "INVALID"):
+        # WEAK: a comparison that was patched lets zeros pass as well.
+        if one.get("unchecked") not in (None, "PASS", "INCONCLUSIVE", "INVALID", "WEAK"):
             found.append(f"{name} on {device} would not have passed without the checks: {one['unchecked']}")
         if one["verdict"] is None and one["status"] > 0:
             found.append(f"{name} on {device} ended without a verdict: {reason}")
