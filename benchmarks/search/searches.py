@@ -2,7 +2,8 @@
 
     python benchmarks/search/searches.py mma out      # the whole grid, then a search of 32 evaluations; 5 minutes
     python benchmarks/search/searches.py triton out   # 3 minutes
-    python benchmarks/search/searches.py itself out   # five searches among eight names of one kernel; 3 minutes
+    python benchmarks/search/searches.py itself out   # five searches among eight names of one kernel; 7 minutes
+    python benchmarks/search/searches.py itself out 2  # the second of them alone
 
 Journals and a summary are written to the folder. The exit status is 1 where a search did not come within 1 % of the
 best of its grid, or where one found something faster than itself.
@@ -67,7 +68,7 @@ def _best(trials: Sequence[Trial]) -> float | None:
     return math.exp(min(raced)) if raced else None
 
 
-def mma(out: Path) -> tuple[list[dict[str, Any]], bool]:
+def mma(out: Path, _: Sequence[str]) -> tuple[list[dict[str, Any]], bool]:
     """The grid tells what there is to be found; the search must find what is within 1 % of it."""
     whole = search("test_mma", out / "mma-grid.jsonl", "--strategy=grid", "--budget=10m", "--seed=1")
     part = search("test_mma", out / "mma-evolve.jsonl", "--strategy=evolve", "--evaluations=32", "--seed=2")
@@ -84,24 +85,24 @@ def mma(out: Path) -> tuple[list[dict[str, Any]], bool]:
     return [whole, part], part["behind_the_best_of_the_grid"] <= WITHIN
 
 
-def triton(out: Path) -> tuple[list[dict[str, Any]], bool]:
+def triton(out: Path, _: Sequence[str]) -> tuple[list[dict[str, Any]], bool]:
     """Candidates that no compiler of ours builds, from the first values of their knobs."""
     found = search("test_triton", out / "triton.jsonl", "--evaluations=40", "--seed=3", "--budget=4m")
     return [found], found["champion"] is not None
 
 
-def itself(out: Path) -> tuple[list[dict[str, Any]], bool]:
+def itself(out: Path, numbers: Sequence[str]) -> tuple[list[dict[str, Any]], bool]:
     """Nothing is faster than itself."""
-    found = [search("test_itself", out / f"itself-{number}.jsonl", f"--seed={number}") for number in range(1, 6)]
+    found = [search("test_itself", out / f"itself-{number}.jsonl", f"--seed={number}") for number in numbers or "12345"]
     return found, all(one["champion"] is None for one in found)
 
 
-def main(name: str, out: Path) -> int:
-    """Run one of the three, write its summary, and return the exit status."""
+def main(name: str, out: Path, *numbers: str) -> int:
+    """Run one of the three, or searches of one by their numbers, write its summary, and return the exit status."""
     out.mkdir(parents=True, exist_ok=True)
     for old in out.glob(f"{name}*"):
         old.unlink()
-    found, well = {"mma": mma, "triton": triton, "itself": itself}[name](out)
+    found, well = {"mma": mma, "triton": triton, "itself": itself}[name](out, numbers)
     champions = Path("kgate-champions.json")
     if champions.is_file():
         (out / f"{name}-champions.json").write_text(champions.read_text())
@@ -111,4 +112,4 @@ def main(name: str, out: Path) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1], Path(sys.argv[2])))
+    raise SystemExit(main(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:]))

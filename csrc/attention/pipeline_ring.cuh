@@ -43,16 +43,19 @@ struct PipelineRing {
     static constexpr int kOutputPanels = D / kPanelColumns;
     static constexpr unsigned kOutputPanelBytes = 64 * kPanelRow;
     static constexpr int kOutputBytes = 64 * D * 2;  // of a warpgroup
+    // Where O is, there is in fp32 what has been promoted of it, until O is known.
+    static constexpr bool kPromoting = Products::kPromoteTiles > 0;
+    static constexpr int kOutputPlace = kPromoting ? 64 * D * 4 : kOutputBytes;
 
     // Offsets in shared memory. Where there is no room for O, it takes the place of Q.
     static constexpr int kK = Warpgroups * kQueryBytes;
     static constexpr int kV = kK + Stages * Products::kKeyBytes;
     static constexpr int kBehind = kV + Stages * Products::kValueBytes;
     static constexpr int kBarrierBytes = (2 + 4 * Stages) * 8;
-    static constexpr bool kOwnOutput = kBehind + Warpgroups * kOutputBytes + kBarrierBytes <= 227 * 1024;
-    static_assert(kOwnOutput || kOutputBytes == kQueryBytes, "O must be as large as Q to take its place.");
+    static constexpr bool kOwnOutput = kBehind + Warpgroups * kOutputPlace + kBarrierBytes <= 227 * 1024;
+    static_assert(kOwnOutput || kOutputPlace == kQueryBytes, "O must be as large as Q to take its place.");
     static constexpr int kO = kOwnOutput ? kBehind : 0;
-    static constexpr int kBarriers = kBehind + (kOwnOutput ? Warpgroups * kOutputBytes : 0);
+    static constexpr int kBarriers = kBehind + (kOwnOutput ? Warpgroups * kOutputPlace : 0);
     static constexpr int kBytes = kBarriers + kBarrierBytes;
     static_assert(kQueryBytes % 1024 == 0 && Products::kKeyBytes % 1024 == 0 && Products::kValueBytes % 1024 == 0,
                   "a tile must be whole groups of eight rows, as its swizzle is.");

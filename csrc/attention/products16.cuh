@@ -18,8 +18,8 @@ struct Products16 {
     static constexpr int kQueryBytes = 64 * D * 2;  // of a warpgroup
     static constexpr int kKeyBytes = Keys * D * 2;
     static constexpr int kValueBytes = Keys * D * 2;
-    static constexpr float kLogWeight = 0.0f;        // a weight of 1 is stored as 2 to the power of this
-    static constexpr bool kOwnAccumulators = false;  // tiles' products with V are added up in `output`
+    static constexpr float kLogWeight = 0.0f;  // a weight of 1 is stored as 2 to the power of this
+    static constexpr int kPromoteTiles = 0;    // accumulators keep all 32 bits
     using Output = T;
     static constexpr int kWeights = Keys / 16;  // times four registers
 

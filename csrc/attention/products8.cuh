@@ -66,8 +66,9 @@ struct Products8 {
     // 2^-4 of a number down to 2^-6.
     static constexpr float kLogWeight = 8.0f;
     // Accumulators keep 13 bits of a sum of 8-bit products: of thousands of keys whose values do not cancel, a product
-    // is then less than what the sum so far is rounded to. So a tile's product is added to the others in fp32.
-    static constexpr bool kOwnAccumulators = true;
+    // is then less than what the sum so far is rounded to. So the sum over this many tiles is added to those before it
+    // in fp32.
+    static constexpr int kPromoteTiles = (PROMOTE_KEYS + Keys - 1) / Keys;
     using Output = __nv_bfloat16;
     static constexpr int kWeights = kKeys / 32;  // times four registers
 
@@ -100,7 +101,6 @@ struct Products8 {
         }
     }
 
-    // Of this tile alone.
     static __device__ void multiply_values(float (&output)[D / 8][4], const unsigned (&weights)[kWeights][4],
                                            unsigned values) {
         const uint64_t whole = panel_descriptor(values);
@@ -110,11 +110,7 @@ struct Products8 {
             const bool in_half = j / 4 == kKeys / 128;
             const uint64_t right = in_half ? move_descriptor(half, j % 4 * 32)
                                            : move_descriptor(whole, j / 4 * D * kPanelRow + j % 4 * 32);
-            if (j == 0) {
-                multiply_rows8<false>(output, weights[j], right);
-            } else {
-                multiply_rows8<true>(output, weights[j], right);
-            }
+            multiply_rows8<true>(output, weights[j], right);
         }
     }
 

@@ -103,15 +103,6 @@ struct WarpgroupPartial {
         }
     }
 
-    // total = total * shrink + output, where a tile's product has accumulators of its own.
-    __device__ void add_to(float (&total)[kColumns][4], const float (&shrink)[2]) const {
-#pragma unroll
-        for (int d = 0; d < kColumns; ++d) {
-#pragma unroll
-            for (int i = 0; i < 4; ++i) total[d][i] = fmaf(total[d][i], shrink[i / 2], output[d][i]);
-        }
-    }
-
     __device__ void rescale(const float (&shrink)[2]) {
         row_sum[0] *= shrink[0];
         row_sum[1] *= shrink[1];

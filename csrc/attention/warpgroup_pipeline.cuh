@@ -3,6 +3,7 @@
 #pragma once
 
 #include "attention/pipeline_ring.cuh"
+#include "attention/promoted_total.cuh"
 #include "attention/warpgroup_partial.cuh"
 #include "cuda/named_barrier.cuh"
 
@@ -23,8 +24,8 @@ struct WarpgroupPipeline {
     static constexpr int D = Products::kColumns;
     static constexpr int Keys = Products::kKeys;
     using Partial = WarpgroupPartial<T, D, Fast>;
-    static constexpr bool kOwnAccumulators = Products::kOwnAccumulators;
-    static_assert(!kOwnAccumulators || !Turns, "totals are kept by walk_alone");
+    static constexpr int kPromoteTiles = Products::kPromoteTiles;
+    static_assert(!Ring::kPromoting || !Turns, "sums are promoted by walk_alone");
     using Logits = float[Keys / 8][4];
     using Weights = unsigned[Products::kWeights][4];
 
@@ -158,18 +159,11 @@ struct WarpgroupPipeline {
         }
     }
 
-    // Outputs of tiles, where each has accumulators of its own, in fp32, and what it is to be multiplied by before the
-    // next of them is added.
-    struct Total {
-        float sum[D / 8][4];
-        float shrink[2];
-    };
-
     // The same without turns, where the exponentials run under the warpgroup's own product with V. The loop ends with
     // the exponentials: the assembler moves nothing across its end, and would otherwise wait for that product ahead of
     // what it is to hide. They are packed behind the wait, for the product reads the registers of the weights while it
     // is under way: packed ahead of it, into registers of their own by the source, they came to lie in those.
-    __device__ void walk_alone(Partial& partial, Logits& logits, Weights& weights, Total& total,
+    __device__ void walk_alone(Partial& partial, Logits& logits, Weights& weights, PromotedTotal& total,
                                const Walk& walk) const {
         float shrink[2];
         bool grown = walk.rows.weigh(partial, logits, (walk.blocks - 1) * Keys, shrink);
@@ -178,14 +172,14 @@ struct WarpgroupPipeline {
             pin(partial.output);
             if (block < walk.blocks - 2) {
                 release_values(walk.v);
-                if constexpr (kOwnAccumulators) partial.add_to(total.sum, total.shrink);
+                if constexpr (Ring::kPromoting) {
+                    if (__builtin_expect(++total.tiles == kPromoteTiles, 0)) {
+                        total.promote(partial.output, kOwn + walk.group);
+                    }
+                }
             }
-            if constexpr (kOwnAccumulators) {
-                total.shrink[0] = shrink[0];
-                total.shrink[1] = shrink[1];
-            } else {
-                if (grown) partial.rescale_output(shrink);
-            }
+            if constexpr (Ring::kPromoting) total.rescale(shrink);
+            if (grown) partial.rescale_output(shrink);
             Products::pack_weights(weights, logits);
             if (block < 0) break;
             await_keys(walk.k);
@@ -217,7 +211,7 @@ struct WarpgroupPipeline {
         wgmma_fence();
         multiply_keys(logits, walk.q, k);
         partial.clear_output();
-        Total total = {};
+        PromotedTotal total = {ring.shared + Ring::kO + group * Ring::kOutputPlace};
         wgmma_wait<0>();
         pin(logits);
         release_keys(k);
@@ -239,10 +233,7 @@ struct WarpgroupPipeline {
         wgmma_wait<0>();
         pin(partial.output);
         release_values(v);
-        if constexpr (kOwnAccumulators) {
-            partial.add_to(total.sum, total.shrink);
-            memcpy(partial.output, total.sum, sizeof total.sum);
-        }
+        if constexpr (Ring::kPromoting) total.add_to(partial.output);
     }
 
     // Divides the output by the row sums, multiplies it by `factor` and stores it; rows that do not exist are left out.
@@ -250,7 +241,7 @@ struct WarpgroupPipeline {
         const int lane = threadIdx.x % 32;
         const int row = threadIdx.x / 32 % 4 * 16 + lane / 4;
         const bool leader = threadIdx.x % 128 == 0;
-        const unsigned o = ring.shared + Ring::kO + group * Ring::kOutputBytes;
+        const unsigned o = ring.shared + Ring::kO + group * Ring::kOutputPlace;
         if (Ring::kOwnOutput && leader) store_wait_read();  // of the tile before
         barrier_sync(kOwn + group, 128);                    // or: all warps have read their Q
         float inverse[2];

@@ -5,34 +5,38 @@
 //          32 in an order by which weights need not change lanes between the two products (products8.cuh). The
 //          attention is launched early: its first logits are computed while V is still being transposed.
 // Numbers  The tensor cores add 8-bit products with 13 bits: of logits of 280 one was off by 0.12. A sum over thousands
-//          of keys whose values do not cancel would lose what is added last, so each tile's product with V has
-//          accumulators of its own, and is added to the others in fp32: without that, answers to 8192 keys were off by
-//          up to 0.25, and with it by 0.03 in a simulation. Weights are rounded to e4m3, multiplied by 2^8 before, so
-//          that what is far below the greatest is still a normal number, and the greatest itself is exact: where one
-//          key has all the weight, an output that is left alone until its maximum has grown some (LAZY_RESCALE of
-//          hopper) would be off by up to 2^-4 of it. The scales of q and k go into the softmax's, that of v into the
-//          last division.
-// Tiles    128 query rows, 64 a consumer warpgroup, BLOCK_N keys, STAGES of K and of V in flight. 0 chooses: at D = 64,
-//          with 192 keys there are fewer turns, with 128 there is less work beyond the diagonal, which counts where a
-//          causal problem is small. At D = 128 registers hold both outputs beside 128 keys only. There 3 stages are as
-//          fast as 5 or up to 1.5 % faster.
+//          of keys whose values do not cancel loses what is added last, so what the tensor cores have added up over
+//          PROMOTE_KEYS keys is added to the rest in fp32, which waits in the place of O in shared memory. Without that
+//          answers to 8192 keys were off by up to 0.25; with 4096 keys some are WRONG, with 2048 the rms error is at
+//          most 5.0 times the reference's on hard draws, where rounding the weights makes it 6.8 on normal ones (9 are
+//          allowed). Weights are rounded to e4m3, multiplied by 2^8 before, so that what is far below the greatest is
+//          still a normal number, and the greatest itself is exact: where one key has all the weight, an output that
+//          is left alone until its maximum has grown some (LAZY_RESCALE of hopper) would be off by up to 2^-4 of it.
+//          The scales of q and k go into the softmax's, that of v into the last division.
+// Tiles    128 query rows, 64 a consumer warpgroup, BLOCK_N keys, STAGES of K and of V in flight. 0 chooses: with 192
+//          keys there are fewer turns, with 128 there is less work beyond the diagonal, which counts where a causal
+//          problem is small. An output in accumulators of its own for each tile leaves no registers for 192 keys at
+//          D = 128, and takes 3 to 7 % more.
 // Turns    None, which is 1 to 4 % faster: of 128 keys the products take 1024 cycles, half of hopper's, and the
 //          exponentials as many, so no order hides the one whole under the other. Each warpgroup has its exponentials
 //          under its own product with V.
 // Limits   e4m3, D 64 or 128, sm_90a.
-// Bound    By the instructions between the products: at 4x16x4096x128 the tensor cores are busy 43 % of the time on an
-//          H100, the SMs 46 %. Ratios to the fastest SDPA in bfloat16 there, by gates and in a joint race
-//          (benchmarks/h100/perf-profiled-2026-11-28.json, fp8-knobs-2026-11-28.json): 0.80, causal 0.76 to 0.77, at
-//          2x8x2048x128 0.85 to 0.86. With 192 keys and one output in the tensor cores, which 8192 keys are too many
-//          for, 0.73, 0.74 and 0.84. A block a tile took 4 % more, causal and not. What was tried earlier and was no
-//          better: turns, exponentials by polynomials, three consumer warpgroups. Of 650 us then, builds without the
-//          products took 575, without the exponentials 444, without all between the products 382.
+// Bound    By the instructions between the products: at 4x16x4096x128 the tensor cores are busy 47 % of the time on an
+//          H200, the SMs 50 %. Ratios to the fastest SDPA in bfloat16 there, by gates and in a joint race
+//          (benchmarks/h200/fp8-profiled-2026-11-28.json, fp8-knobs-2026-11-28.json): 0.76 to 0.77, causal 0.74, at
+//          2x8x2048x128 0.86 to 0.87. Promotion every 1024 keys takes 2 to 3 % more, 128 keys a tile 3 to 7 %, 2 stages
+//          up to 2 %; a block a tile took 4 %. What was tried earlier and was no better: turns, exponentials by
+//          polynomials, three consumer warpgroups. Of 650 us then, builds without the products took 575, without the
+//          exponentials 444, without all between the products 382.
 
 #ifndef BLOCK_N  // knob: keys per tile, 128, at head dimension 64 also 192; 0 chooses by problem
 #define BLOCK_N 0
 #endif
 #ifndef STAGES  // knob: K and V tiles in flight; 0 chooses, 3 or as many as fit up to 5
 #define STAGES 0
+#endif
+#ifndef PROMOTE_KEYS  // knob: keys, in whole tiles, after which the tensor cores' sums are added up in fp32
+#define PROMOTE_KEYS 2048
 #endif
 #ifndef PERSISTENT  // knob: 1 for one block an SM that goes from tile to tile, 0 for one a tile; 2 chooses by problem
 #define PERSISTENT 2
@@ -53,22 +57,21 @@
 
 namespace kgate {
 
-static_assert(BLOCK_N == 0 || BLOCK_N == 128 || (BLOCK_N == 192 && HEAD_DIM == 64),
-              "BLOCK_N must be 128, at HEAD_DIM 64 also 192, or 0.");
+static_assert(BLOCK_N == 0 || BLOCK_N == 128 || BLOCK_N == 192, "BLOCK_N must be 128 or 192, or 0.");
 static_assert(STAGES == 0 || (STAGES >= 2 && STAGES <= 6), "STAGES must be 2 to 6, or 0.");
+static_assert(PROMOTE_KEYS >= 64 && PROMOTE_KEYS <= 65536, "PROMOTE_KEYS must be 64 to 65536.");
 static_assert(PERSISTENT >= 0 && PERSISTENT <= 2, "PERSISTENT must be 0, 1 or 2.");
 static_assert(HEAD_DIM == 0 || HEAD_DIM == 64 || HEAD_DIM == 128, "HEAD_DIM must be 0 (both), 64 or 128.");
 
 // Keys of a tile, of both kinds where the problem chooses.
 constexpr int kNarrow = BLOCK_N != 0 ? BLOCK_N : 128;
-template <int D>
-constexpr int kWide = D == 64 && BLOCK_N != 128 ? 192 : 128;
+constexpr int kWide = BLOCK_N != 0 ? BLOCK_N : 192;
 
 template <int D, int Keys>
 struct Fp8Plan {
     static constexpr int kWarpgroups = 2;
-    static constexpr int kFit = (227 * 1024 - kWarpgroups * 64 * (kPanelRow + 2 * D) - 512) / (Keys * (kPanelRow + D));
-    static constexpr int kStages = STAGES != 0 ? STAGES : max_of(min_of(kFit, D == 64 ? 5 : 3), 2);
+    static constexpr int kFit = (227 * 1024 - kWarpgroups * 64 * (kPanelRow + 4 * D) - 512) / (Keys * (kPanelRow + D));
+    static constexpr int kStages = STAGES != 0 ? STAGES : max_of(min_of(kFit, 5), 2);
     using Pipeline = WarpgroupPipeline<Products8<D, Keys>, kWarpgroups, kStages, false, false, USE_FAST_EXP>;
     using Ring = typename Pipeline::Ring;
     static_assert(Ring::kBytes <= 227 * 1024, "STAGES tiles must fit in 227 KB with Q and O: lower STAGES or BLOCK_N.");
@@ -219,7 +222,7 @@ int launch_fp8(const SdpaArgs& args, void* stream) {
     if (int code = count_multiprocessors(multiprocessors)) return code;
     const int64_t row_tiles = static_cast<int64_t>(ceil_div(args.seqlen, 128)) * args.batch * args.heads;
     const bool small = row_tiles < int64_t{8} * multiprocessors;
-    return args.causal && small ? launch_tiles<D, kNarrow>(args, stream) : launch_tiles<D, kWide<D>>(args, stream);
+    return args.causal && small ? launch_tiles<D, kNarrow>(args, stream) : launch_tiles<D, kWide>(args, stream);
 }
 
 constexpr uint32_t kFeatures = GroupedHeads | KvSeqlen | Lse | EightBits;
@@ -231,7 +234,7 @@ KGATE_EXPORT uint32_t kgate_sdpa_features(void) { return kgate::kFeatures; }
 KGATE_EXPORT int64_t kgate_sdpa_workspace(const kgate::SdpaArgs* args) {
     using namespace kgate;
     const bool taken = args->dtype == Float8E4M3 && (args->head_dim == 64 || args->head_dim == 128);
-    return taken ? std::max(transposed_bytes(*args, kNarrow), transposed_bytes(*args, kWide<64>)) : 0;
+    return taken ? std::max(transposed_bytes(*args, kNarrow), transposed_bytes(*args, kWide)) : 0;
 }
 
 KGATE_EXPORT int kgate_sdpa(const kgate::SdpaArgs* args, void* stream) {

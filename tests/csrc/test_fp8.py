@@ -103,8 +103,9 @@ def test_fp8_takes_no_scales_one_for_all_heads_negative_scales_and_strides():
 @pytest.mark.parametrize(
     "knobs",
     [
-        *({"HEAD_DIM": head_dim, "BLOCK_N": keys} for head_dim, keys in ((64, 128), (64, 192), (128, 128))),
+        *({"HEAD_DIM": head_dim, "BLOCK_N": keys} for head_dim, keys in itertools.product((64, 128), (128, 192))),
         *({"HEAD_DIM": 64, **knob} for knob in ({"STAGES": 2}, {"PERSISTENT": 0}, {"USE_FAST_EXP": 0})),
+        *({"HEAD_DIM": head_dim, "PROMOTE_KEYS": 256} for head_dim in (64, 128)),
     ],
     ids=str,
 )

@@ -26,7 +26,7 @@ SHARED_NAMES = {
 }
 ONLY_SOME_HAVE = {
     *("ALGORITHM", "CAUSAL_ROWS", "COPY", "INTERLEAVE", "KEPT_KEYS", "LAZY_RESCALE", "PERSISTENT", "PING_PONG"),
-    *("PROMOTE", "SECTION_MB", "STREAM", "TERMS", "UNROLL", "WGMMA", "WORKSPACE_MIB"),
+    *("PROMOTE", "PROMOTE_KEYS", "SECTION_MB", "STREAM", "TERMS", "UNROLL", "WGMMA", "WORKSPACE_MIB"),
 }
 READY = [entry for entry in implementations().values() if entry.status == "ready"]
 KNOBS = [(entry.name, knob.name) for entry in READY for knob in find_source(entry.name).knobs]

@@ -83,9 +83,9 @@ def test_hopper_beats_the_fastest_sdpa_on_large_problems(kbench, sdpa_oracle, ke
 @pytest.mark.parametrize(
     "shape",
     [
-        pytest.param(Shape(4, 16, 4096, 128), marks=pytest.mark.speedup(0.83)),
-        pytest.param(Shape(4, 16, 4096, 128, causal=True), marks=pytest.mark.speedup(0.80)),
-        pytest.param(Shape(2, 8, 2048, 128), marks=pytest.mark.speedup(0.88)),
+        pytest.param(Shape(4, 16, 4096, 128), marks=pytest.mark.speedup(0.80)),
+        pytest.param(Shape(4, 16, 4096, 128, causal=True), marks=pytest.mark.speedup(0.78)),
+        pytest.param(Shape(2, 8, 2048, 128), marks=pytest.mark.speedup(0.90)),
     ],
 )
 def test_fp8_beats_the_fastest_sdpa_in_bfloat16(kbench, sdpa_oracle, kernels, shape):
