@@ -97,6 +97,7 @@ def test_the_profiler_is_off_but_for_the_ranges_and_clocks_and_caches_are_as_in_
     assert options["--cache-control"] == "all"
     assert options["--replay-mode"] == "kernel"
     assert "--kernel-name" not in call
+    assert options["--target-processes"] == "application-only"
     assert call[-1] == "test_mine.py"
 
 
@@ -113,7 +114,7 @@ def test_of_instructions_by_opcode_the_barriers_are_kept(how, ended, monkeypatch
     launch = Launch(
         {**counters, "metrics": {f"{by_opcode}[BAR]": 4.0, "others": 1.0}}, ("kgate.0.0.candidate",), 0, "sm_90"
     )
-    monkeypatch.setattr(collecting, "launches_of", lambda report, raw_table: [launch])
+    monkeypatch.setattr(collecting, "launches_in", lambda report, program, printed: [launch])
     ended(["a"], ["a"], ["kgate.0.0.candidate"])
     (candidate, _) = collect(["a"], replace(how, metrics=(by_opcode,)))["a"].calls
     assert candidate.launches[0]["metrics"] == {f"{by_opcode}[BAR]": 4.0}

@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 
 from pytest_kgate.profile.nsight.collection import refusals
-from pytest_kgate.profile.nsight.collection.collect import PROGRAM
+from pytest_kgate.profile.nsight.collection.page import PROGRAM
 from pytest_kgate.profile.under_tool.program import find_program
 from pytest_kgate.report.record.document import load
 
 pytestmark = pytest.mark.gpu
+
+MOST_SECONDS = 12.0
+"""That profiling may add to a session, a test."""
 
 TESTS = """
 import pytest
@@ -85,9 +88,24 @@ def test_every_test_of_the_session_is_counted_in_one_process(session, folder):
         assert record["counters"]["reference"]["launch_count"] >= 1
     seconds = {record["counters"]["seconds"] for record in records.values()}
     assert len(seconds) == 1, "all are of one process"
-    assert seconds.pop() <= 12 * len(records)
+    assert seconds.pop() <= MOST_SECONDS * len(records)
     (report,) = (folder / "reports").iterdir()
     assert report.stat().st_size > 0
+
+
+def test_a_session_of_one_test_pays_for_the_start_alone_and_stays_within_the_bound(folder):
+    arguments = ["--kgate-profile", "--kgate-json=one.json", "--kgate-device=cuda:0", "-k", "latency-1x8"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *arguments], cwd=folder, capture_output=True, text=True, check=False
+    )
+    (record,) = load(folder / "one.json")
+    counters = record["counters"]
+    assert counters["state"] == "measured", done.stdout
+    phases = {name: round(value, 2) for name, value in counters["phases"].items()}
+    print(f"{counters['seconds']:.2f} s of one test: {phases}")  # with -s
+    assert phases["passes"] >= 2, "the tool's log says in how many passes each launch ran"
+    assert phases["counting"] > 0
+    assert counters["seconds"] <= MOST_SECONDS, phases
 
 
 def test_counters_are_of_the_candidates_own_launches(session):
