@@ -94,7 +94,7 @@ if not launching:
 content = dict(ranges=launching, metrics=of("--metrics").split(","))
 with open(report, "w") as file:
     json.dump(content, file)
-for number in range(len(launching)):
+for number in range(0 if "--csv" in arguments else len(launching)):
     say(f'==PROF== Profiling "latency_warpgroup" - {{number}}: 0%....50%....100% - 38 passes')
 say(f"==PROF== Report: {{report}}")
 if "--page" in arguments and broken != "silent":

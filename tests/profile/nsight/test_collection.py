@@ -84,7 +84,6 @@ def test_the_record_says_where_the_seconds_went(suite, ncu):
     pytester.runpytest_inprocess(*OPTIONS).assert_outcomes(passed=1)
     (record,) = records_of(pytester).values()
     phases = dict(record["counters"]["phases"])
-    assert phases.pop("passes") == 2 * 38, "of candidate and reference"
     assert sum(phases.values()) == pytest.approx(record["counters"]["seconds"])
     assert phases["start"] > 0 < phases["collection"]
     assert phases["preparation"] > 0 < phases["counting"]

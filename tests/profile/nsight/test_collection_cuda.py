@@ -103,7 +103,6 @@ def test_a_session_of_one_test_pays_for_the_start_alone_and_stays_within_the_bou
     assert counters["state"] == "measured", done.stdout
     phases = {name: round(value, 2) for name, value in counters["phases"].items()}
     print(f"{counters['seconds']:.2f} s of one test: {phases}")  # with -s
-    assert phases["passes"] >= 2, "the tool's log says in how many passes each launch ran"
     assert phases["counting"] > 0
     assert counters["seconds"] <= MOST_SECONDS, phases
 

@@ -142,7 +142,8 @@ def _collect(tests: Sequence[str], how: Collection) -> dict[str, CountedTest]:
         launches: Sequence[Launch] = ()
         if problem is None and report.exists():
             try:
-                launches = launches_in(report, how.program, printed)
+                # One that was taken down may have printed a part of its table.
+                launches = launches_in(report, how.program, printed if ended.status == 0 else "")
             except UnreadableReport as error:
                 problem = f"{error.what} {error.todo}"
         phases = _phases(ended, time.monotonic() - ended_at, passes_of(said))
@@ -183,15 +184,17 @@ def _environment(how: Collection) -> dict[str, str]:
 
 
 def _phases(ended: EndedSession, reading: float, passes: int) -> CollectionPhases:
-    return {
+    phases: CollectionPhases = {
         "start": ended.phases.start,
         "collection": ended.phases.collection,
         "preparation": ended.phases.preparation,
         "counting": ended.phases.watched,
         "end": ended.phases.end,
         "reading": reading,
-        "passes": passes,
     }
+    if passes:
+        phases["passes"] = passes
+    return phases
 
 
 def _by_test(

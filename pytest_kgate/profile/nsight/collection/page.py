@@ -34,17 +34,16 @@ def print_the_table() -> tuple[str, ...]:
 
 
 def launches_in(report: Path, program: Path, printed: str) -> Sequence[Launch]:
-    """The launches of a report: of the table that the tool has `printed` into its log, or else of its file.
+    """The launches of a report: of the table that a run `printed` into its log, or else of its file.
 
-    A log that has no table, or one without some of the launches, is that of a tool which prints none beside a report.
-    Raises `UnreadableReport`.
+    A log that has no whole table is that of a tool which prints none beside a report. Raises `UnreadableReport`.
     """
     if not importlib.util.find_spec("ncu_report"):
         try:
             found = read_raw_csv(printed)
         except UnreadableReport:
             found = []
-        if found and len(found) == len(_PASSES.findall(printed)):
+        if found:
             return found
     return launches_of(report, lambda: page(program, report, *_RAW))
 
@@ -55,7 +54,7 @@ def without_table(printed: str) -> str:
 
 
 def passes_of(said: str) -> int:
-    """In how many passes all launches were run, those of a launch being repeated for counters that don't fit in one."""
+    """In how many passes all launches were run, as counters don't fit in one; 0 where a log does not tell."""
     return sum(int(one) for one in _PASSES.findall(said))
 
 

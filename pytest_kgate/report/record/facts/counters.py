@@ -70,8 +70,9 @@ class CollectionPhases(TypedDict):
     """Behind the last test: the report written, the processes ended."""
     reading: Seconds
     """The report read."""
-    passes: Annotated[int, ">= 0"]
-    """In which all launches were run, a launch being repeated for counters that don't fit in one; 0 where not told."""
+    passes: NotRequired[Annotated[int, ">= 1"]]
+    """In which all launches were run, a launch being repeated for counters that don't fit in one; where the tool says
+    it, which it does where the package `ncu-report` reads the report."""
 
 
 class CountersFacts(TypedDict):
