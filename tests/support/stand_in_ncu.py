@@ -28,6 +28,16 @@ KERNEL = "void kgate::latency_warpgroup<__half, 64>(kgate::Args)"
 broken = os.environ.get("BROKEN", "")
 with open(os.environ["CALLS"], "a") as file:
     file.write(json.dumps(arguments) + "\\n")
+def table(report, file):
+    header = ["ID", "Process ID", "Process Name", "Host Name", *RANGES, "Kernel Name", "Context", "Stream",
+              "Block Size", "Grid Size", "Device", "CC", *report["metrics"]]
+    out = csv.writer(file, quoting=csv.QUOTE_ALL)
+    out.writerow(header)
+    out.writerow([""] * 13 + [""] * len(report["metrics"]))
+    for number, name in enumerate(report["ranges"]):
+        nvtx = f'1 "<default domain>:{{name}}:none:none:none:none:none:none"'
+        out.writerow([number, 7, "python", "127.0.0.1", nvtx, nvtx, KERNEL, 1, 7, "(128, 1, 1)",
+                      "(32, 1, 1)", 0, "9.0", *(str(number + 1) for _ in report["metrics"])])
 if "--import" in arguments:
     report = json.loads(open(of("--import")).read())
     if broken == "cut":
@@ -36,15 +46,7 @@ if "--import" in arguments:
     if of("--page") != "raw":
         print(open(os.path.join(os.environ["PAGES"], of("--page") + ".csv")).read())
         sys.exit()
-    header = ["ID", "Process ID", "Process Name", "Host Name", *RANGES, "Kernel Name", "Context", "Stream",
-              "Block Size", "Grid Size", "Device", "CC", *report["metrics"]]
-    out = csv.writer(sys.stdout, quoting=csv.QUOTE_ALL)
-    out.writerow(header)
-    out.writerow([""] * 13 + [""] * len(report["metrics"]))
-    for number, name in enumerate(report["ranges"]):
-        nvtx = f'1 "<default domain>:{{name}}:none:none:none:none:none:none"'
-        out.writerow([number, 7, "python", "127.0.0.1", nvtx, nvtx, KERNEL, 1, 7, "(128, 1, 1)",
-                      "(32, 1, 1)", 0, "9.0", *(str(number + 1) for _ in report["metrics"])])
+    table(report, sys.stdout)
     sys.exit()
 log, report = of("--log-file"), of("--export") + ".ncu-rep"
 def say(*lines):
@@ -89,12 +91,21 @@ if broken == "replay":
 if not launching:
     say("==WARNING== No kernels were profiled.")
     sys.exit(status)
+content = dict(ranges=launching, metrics=of("--metrics").split(","))
 with open(report, "w") as file:
-    json.dump(dict(ranges=launching, metrics=of("--metrics").split(",")), file)
+    json.dump(content, file)
+for number in range(0 if "--csv" in arguments else len(launching)):
+    say(f'==PROF== Profiling "latency_warpgroup" - {{number}}: 0%....50%....100% - 38 passes')
 say(f"==PROF== Report: {{report}}")
+if "--page" in arguments and broken != "silent":
+    with open(log, "a", newline="") as file:
+        table(content, file)
+    if broken == "short":
+        os.truncate(log, os.path.getsize(log) - 20)
 sys.exit(status)
 """
-"""`SILENT`: a part of a range's name in which nothing is launched. `BROKEN`: how it fails. `PAGES`: a folder that has
+"""`SILENT`: a part of a range's name in which nothing is launched. `BROKEN`: how it fails;
+`silent` where it prints no table beside a report, `short` where that ends in the middle. `PAGES`: a folder that has
 other pages of reports. `PRETENDS`: no test is run, and one of this name takes the process down."""
 
 TESTS = """

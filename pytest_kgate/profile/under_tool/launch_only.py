@@ -11,6 +11,7 @@ import functools
 import gc
 import json
 import os
+import time
 from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,6 +37,10 @@ _SEEDS = {"normal": 1, "hard": 2}
 
 class UnderTool:
     """The plugin of the child: keeps the tests that launch kernels, and writes what became of each."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self) -> None:
+        tell({"configured": True})
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -64,11 +69,13 @@ class UnderTool:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         if launches_are_counted():
             session.exitstatus = pytest.ExitCode.OK  # a test's failure is none of the tool, which would complain of it
+        tell({"finished": True})
         gc.freeze()  # pytest ends with ten searches for garbage, which take 0.2 s where PyTorch is loaded
 
 
 def tell(line: dict[str, Any]) -> None:
-    """Add a line to the file of results; at once, since the next launch may take this process down."""
+    """Add a line to the file of results, with the time; at once, since the next launch may take this process down."""
+    line = {**line, "at": time.monotonic()}
     with Path(os.environ[RESULTS]).open("a", encoding="ascii") as file:
         file.write(json.dumps(line) + "\n")
 

@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 
+from pytest_kgate.profile.under_tool.phases import Phases
+from pytest_kgate.profile.under_tool.phases import phases_of
 from pytest_kgate.profile.under_tool.variables import FULL_SIZE
 from pytest_kgate.profile.under_tool.variables import RESULTS
 from pytest_kgate.profile.under_tool.variables import TOOL
@@ -71,6 +73,8 @@ class EndedSession:
     status: int | None
     """Of the process; None where it was ended at the timeout."""
     seconds: float
+    phases: Phases = field(default_factory=Phases)
+    """Where these seconds went."""
 
     def line(self, test: str) -> Mapping[str, Any]:
         """What became of the test; its outcome is `lost` where the process ended before it did."""
@@ -120,19 +124,21 @@ def run_session(tool: str, command: Sequence[str], tests: Sequence[str], session
         start = time.monotonic()
         with output.open("w", encoding="utf-8") as file:
             status = _wait([*command, *_pytest(session), *tests], environment, session, file.fileno())
-        seconds = time.monotonic() - start
+        end = time.monotonic()
         told = [json.loads(line) for line in read(results).splitlines()]
         launched: dict[str, list[Mapping[str, str]]] = {}
         for line in told:
             if "launch" in line:
-                launched.setdefault(line["launch"], []).append({k: v for k, v in line.items() if k != "launch"})
+                told_of_it = {name: value for name, value in line.items() if name not in ("launch", "at")}
+                launched.setdefault(line["launch"], []).append(told_of_it)
         return EndedSession(
             next((line["collected"] for line in told if "collected" in line), None),
             {line["test"]: line for line in told if "test" in line},
             launched,
             read(output),
             status,
-            seconds,
+            end - start,
+            phases_of(told, start, end),
         )
 
 

@@ -69,6 +69,26 @@ PLANTED = (
     Planted("planted_again", "gather", "uncoalesced", 4 * _LARGE, 8.0 * 4 * _LARGE / 16),
     Planted("planted_again", "three_passes", "excess-bytes", _LARGE, 8.0 * _LARGE),
     Planted("planted_again", "eight_steps", "launch-overhead"),
+    # Written after that, one for every rule that looks at a kernel; no rule was changed since.
+    Planted("planted_third", "row_sums", "memory-bound", _LARGE, 4.0 * _LARGE),
+    Planted("planted_third", "tf32_chains", "tensor-bound"),
+    Planted("planted_third", "sines", "exp-bound"),
+    Planted("planted_third", "rotations", "fp32-bound"),
+    Planted("planted_third", "shared_sums", "l2-bound"),
+    Planted("planted_third", "table_in_l1", "l1-bound"),
+    Planted("planted_third", "sixty_four_blocks", "small-grid", _LARGE),
+    Planted("planted_third", "quarter_wave", "tail-effect"),
+    Planted("planted_third", "outer_product", "occupancy-registers", _LARGE),
+    Planted("planted_third", "shared_48k", "occupancy-shared", _LARGE),
+    Planted("planted_third", "half_warps", "occupancy-blocks", _LARGE),
+    Planted("planted_third", "early_exit", "occupancy-bound", _LARGE),
+    Planted("planted_third", "turns", "latency-bound"),
+    Planted("planted_third", "crowded_sums", "spills"),
+    Planted("planted_third", "own_rows", "bank-conflicts"),
+    Planted("planted_third", "one_field", "uncoalesced", 4 * _LARGE, 8.0 * 4 * _LARGE / 16),
+    Planted("planted_third", "two_launches", "excess-bytes", _LARGE, 8.0 * _LARGE),
+    Planted("planted_third", "ten_layers", "launch-overhead"),
+    Planted("planted_third", "mixed_work", "balanced", _LARGE),
 )
 
 

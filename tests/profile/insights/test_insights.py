@@ -37,6 +37,8 @@ QUIET = {
     "shared_wavefronts": 1e6,
     "load_efficiency": 100.0,
     "sectors_per_load": 4.0,
+    "load_sectors": 2e6,
+    "l2_sectors": 4e6,
     "dram_bytes": 1e6,
     "l2_hit": 50.0,
 }

@@ -10,9 +10,11 @@ import pytest
 from pytest_kgate.profile.insights.find import insights_of
 from pytest_kgate.profile.nsight.aggregate import arm_counters
 from pytest_kgate.profile.nsight.reading.raw_csv import read_raw_csv
+from pytest_kgate.report.record.document import load
 from pytest_kgate.report.record.facts.counters import LaunchCounters
 from pytest_kgate.report.record.facts.insights import InsightFacts
 
+RECORDS = Path(__file__).parents[3] / "benchmarks" / "h100" / "perf-profiled-2026-11-28.json"
 REPORT = Path(__file__).parents[1] / "nsight" / "reports" / "attention.csv"
 
 FIRST = {
@@ -60,3 +62,15 @@ def test_five_launches_that_do_next_to_nothing_are_launch_overhead() -> None:
     assert first["name"] == "launch-overhead"
     assert "5 launches" in first["finding"]
     assert "small-grid" in [one["name"] for one in others]
+
+
+def test_few_loads_beside_copies_by_the_tensor_memory_accelerator_are_not_called_uncoalesced() -> None:
+    decoding = [one for one in load(RECORDS) if one["candidate"]["name"] == "decode"]
+    assert len(decoding) == 3
+    for record in decoding:
+        metrics = (record["counters"]["candidate"] or {"metrics": {}})["metrics"]
+        assert metrics["load_efficiency"]["value"] < 60, "the few that it has waste half of what they fetch"
+        assert metrics["load_sectors"]["value"] < 0.01 * metrics["l2_sectors"]["value"]
+        names = [one["name"] for one in insights_of(record)]
+        assert names[0] == "at-the-roofline"
+        assert "uncoalesced" not in names

@@ -40,5 +40,8 @@ def test_all_compile_and_use_the_registers_that_they_are_planted_for(tmp_path: P
     spills = {name for name, spilled, _ in told if int(spilled) > 0}
     most = {name for name, _, registers in told if int(registers) > 240}
     assert len(told) == len(PLANTED) * len(ARCHITECTURES)
-    assert spills == {"spilling"}  # an array that is indexed at run time is in local memory, and no spill
+    assert spills == {
+        "spilling",
+        "crowded_sums",
+    }  # an array that is indexed at run time is in local memory, and no spill
     assert most == {"registers_255"}

@@ -11,6 +11,7 @@ import pytest
 from pytest_kgate.profile.nsight.collection import collect as collecting
 from pytest_kgate.profile.nsight.collection.collect import Collection
 from pytest_kgate.profile.nsight.collection.collect import collect
+from pytest_kgate.profile.nsight.collection.page import passes_of
 from pytest_kgate.profile.nsight.reading.launch import Launch
 from pytest_kgate.profile.under_tool.program import find_program
 from pytest_kgate.profile.under_tool.session import EndedSession
@@ -97,6 +98,7 @@ def test_the_profiler_is_off_but_for_the_ranges_and_clocks_and_caches_are_as_in_
     assert options["--cache-control"] == "all"
     assert options["--replay-mode"] == "kernel"
     assert "--kernel-name" not in call
+    assert options["--target-processes"] == "application-only"
     assert call[-1] == "test_mine.py"
 
 
@@ -113,7 +115,7 @@ def test_of_instructions_by_opcode_the_barriers_are_kept(how, ended, monkeypatch
     launch = Launch(
         {**counters, "metrics": {f"{by_opcode}[BAR]": 4.0, "others": 1.0}}, ("kgate.0.0.candidate",), 0, "sm_90"
     )
-    monkeypatch.setattr(collecting, "launches_of", lambda report, raw_table: [launch])
+    monkeypatch.setattr(collecting, "launches_in", lambda report, program, printed: [launch])
     ended(["a"], ["a"], ["kgate.0.0.candidate"])
     (candidate, _) = collect(["a"], replace(how, metrics=(by_opcode,)))["a"].calls
     assert candidate.launches[0]["metrics"] == {f"{by_opcode}[BAR]": 4.0}
@@ -140,6 +142,20 @@ def test_the_newest_ncu_of_a_toolkit_is_found(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", "")
     monkeypatch.setenv("CUDA_HOME", str(tmp_path))
     assert find_program("ncu") == program
+
+
+def test_a_process_that_was_taken_down_has_its_report_read_and_not_what_it_printed_of_it(how, ended, monkeypatch):
+    read = []
+    monkeypatch.setattr(collecting, "launches_in", lambda report, program, printed: read.append(printed) or [])
+    for status in (0, 9):
+        ended(["a"], ["a"], ["kgate.0.0.candidate"], log="a table", status=status)
+        collect(["a"], how)
+    assert read == ["a table", ""]
+
+
+def test_passes_are_told_by_the_log():
+    profiling = '==PROF== Profiling "kernel" - {}: 0%....50%....100% - {}\n'
+    assert passes_of("==PROF== Connected\n" + profiling.format(0, "38 passes") + profiling.format(1, "1 pass")) == 39
 
 
 def test_a_report_that_was_cut_off_is_no_crash(how, ended, monkeypatch):

@@ -62,10 +62,31 @@ def test_two_calls(kbench, asserts):
     assert len(durations["reference"]) == 1, "it is one function on one draw of inputs"
     (start,) = starts(ncu())
     assert dict(itertools.pairwise(start))["--set"] == "basic"
+    assert not [call for call in ncu() if "--import" in call], "to read is no start of its own"
     (report,) = (pytester.path / "reports").iterdir()
     assert report.name == "test_mine-test_one-and-2-more.ncu-rep"
     assert {record["counters"]["report"] for record in records.values()} == {str(report)}
     assert records["test_one", 0]["counters"]["sections"] == ["basic"]
+
+
+@pytest.mark.parametrize("broken", ["silent", "short"])
+def test_a_report_whose_table_was_not_printed_whole_is_read_afterwards(suite, ncu, monkeypatch, broken):
+    monkeypatch.setenv("BROKEN", broken)
+    pytester = suite()
+    pytester.runpytest_inprocess(*OPTIONS).assert_outcomes(passed=1)
+    (record,) = records_of(pytester).values()
+    assert record["counters"]["candidate"]["launch_count"] == 1
+    assert [call[0] for call in ncu() if "--import" in call] == ["--import"]
+
+
+def test_the_record_says_where_the_seconds_went(suite, ncu):
+    pytester = suite()
+    pytester.runpytest_inprocess(*OPTIONS).assert_outcomes(passed=1)
+    (record,) = records_of(pytester).values()
+    phases = dict(record["counters"]["phases"])
+    assert sum(phases.values()) == pytest.approx(record["counters"]["seconds"])
+    assert phases["start"] > 0 < phases["collection"]
+    assert phases["preparation"] > 0 < phases["counting"]
 
 
 def test_a_test_that_takes_the_process_down_says_so_and_the_others_are_counted(suite, ncu, monkeypatch):

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from pytest_kgate.profile.nsight.collection import refusals
-from pytest_kgate.profile.nsight.collection.collect import PROGRAM
+from pytest_kgate.profile.nsight.collection.page import PROGRAM
 from pytest_kgate.profile.under_tool.program import find_program
 from pytest_kgate.report.record.document import load
 
 pytestmark = pytest.mark.gpu
+
+MOST_SECONDS = 12.0
+"""That profiling may add to a session, a test."""
 
 TESTS = """
 import pytest
@@ -85,9 +89,29 @@ def test_every_test_of_the_session_is_counted_in_one_process(session, folder):
         assert record["counters"]["reference"]["launch_count"] >= 1
     seconds = {record["counters"]["seconds"] for record in records.values()}
     assert len(seconds) == 1, "all are of one process"
-    assert seconds.pop() <= 12 * len(records)
+    assert seconds.pop() <= MOST_SECONDS * len(records)
     (report,) = (folder / "reports").iterdir()
     assert report.stat().st_size > 0
+
+
+def test_a_session_of_one_test_pays_for_the_start_alone_and_stays_within_the_bound(folder):
+    arguments = ["--kgate-json=one.json", "--kgate-device=cuda:0", "-k", "latency-1x8"]
+    seconds = []
+    for more in ((), ("--kgate-profile",)):
+        start = time.monotonic()
+        command = [sys.executable, "-m", "pytest", *arguments, *more]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        seconds.append(time.monotonic() - start)
+    (record,) = load(folder / "one.json")
+    counters = record["counters"]
+    assert counters["state"] == "measured", done.stdout
+    without, profiled = seconds
+    phases = {name: round(value, 2) for name, value in counters["phases"].items()}
+    told = f"{without:.2f} s without, {profiled:.2f} s with, of which {counters['seconds']:.2f} s: {phases}"
+    print(told)  # with -s
+    assert phases["counting"] > 0
+    assert counters["seconds"] <= MOST_SECONDS, told
+    assert profiled - without <= MOST_SECONDS, told
 
 
 def test_counters_are_of_the_candidates_own_launches(session):

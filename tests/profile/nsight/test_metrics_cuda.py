@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import shutil
 import subprocess
@@ -11,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from pytest_kgate.profile.nsight.aggregate import arm_counters
+from pytest_kgate.profile.nsight.collection.page import launches_in
 from pytest_kgate.profile.nsight.metrics.metric import CHIPS
 from pytest_kgate.profile.nsight.metrics.table import METRICS
 from pytest_kgate.profile.nsight.metrics.table import raw_names
 from pytest_kgate.profile.nsight.reading.launch import Launch
+from pytest_kgate.profile.nsight.reading.launch import UnreadableReport
 from pytest_kgate.profile.nsight.reading.raw_csv import read_raw_csv
 
 pytestmark = [
@@ -99,6 +102,17 @@ def test_the_module_reads_what_the_table_has(report: Path, launches: list[Launch
                 assert ours.counters["metrics"][raw] == pytest.approx(
                     theirs.counters["metrics"][raw], rel=2e-3, abs=0.01
                 )
+
+
+@pytest.mark.parametrize("kept", [0.02, 0.3, 0.7, 0.98])
+def test_a_real_report_that_was_cut_off_is_refused_or_whole(
+    report: Path, launches: list[Launch], tmp_path: Path, kept: float
+) -> None:
+    content = report.read_bytes()
+    cut = tmp_path / "cut.ncu-rep"
+    cut.write_bytes(content[: int(kept * len(content))])
+    with contextlib.suppress(UnreadableReport):
+        assert len(launches_in(cut, Path(str(shutil.which("ncu"))), "")) == len(launches)
 
 
 @pytest.mark.parametrize("arch", CHIPS)

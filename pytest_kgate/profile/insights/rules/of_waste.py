@@ -17,8 +17,19 @@ def _of_local_memory(n: Numbers) -> float:
     return n["local_share"] / 100 * max(n["l1"], n["l2"], n["dram"], n["lsu"]) / 100
 
 
+_SECTOR = 32
+"""Bytes."""
+
+
 def _of_uncoalesced(n: Numbers) -> float:
-    return (1 - n["load_efficiency"] / 100) * max(n["l1"], n["l2"], n["dram"]) / 100
+    """The wasted part of the loads, times what keeps busy that the loads are a part of.
+
+    A kernel that copies its tiles by the tensor memory accelerator has few loads besides, whatever those waste. Of the
+    sectors that the second-level cache looks up for loads half are those that device memory sends it.
+    """
+    of_l1 = min(1.0, n["load_sectors"] * _SECTOR / n["l1_bytes"])
+    of_l2 = min(1.0, 2 * n["load_sectors"] / n["l2_sectors"])
+    return (1 - n["load_efficiency"] / 100) * max(of_l1 * n["l1"], of_l2 * n["l2"], of_l2 * n["dram"]) / 100
 
 
 def _of_excess(n: Numbers) -> float:
@@ -56,8 +67,9 @@ RULES = (
     ),
     Rule(
         name="uncoalesced",
-        condition="threads use a part of the bytes of the 32-byte sectors that their loads fetch",
-        needs=("load_efficiency", "sectors_per_load", "l1", "l2", "dram"),
+        condition="threads use a part of the bytes of the 32-byte sectors that their loads fetch, and such loads are "
+        "much of the traffic",
+        needs=("load_efficiency", "sectors_per_load", "load_sectors", "l1_bytes", "l2_sectors", "l1", "l2", "dram"),
         share=_of_uncoalesced,
         finding="Loads use {load_efficiency:.0f} % of the bytes of the sectors that they fetch, and touch "
         "{sectors_per_load:.1f} sectors each.",

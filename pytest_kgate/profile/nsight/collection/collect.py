@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 import tempfile
+import time
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,9 +21,13 @@ from typing import Any
 
 from pytest_kgate.profile.nsight.collection import refusals
 from pytest_kgate.profile.nsight.collection.launches import MOST_SECONDS
+from pytest_kgate.profile.nsight.collection.page import PROGRAM
+from pytest_kgate.profile.nsight.collection.page import launches_in
+from pytest_kgate.profile.nsight.collection.page import passes_of
+from pytest_kgate.profile.nsight.collection.page import print_the_table
+from pytest_kgate.profile.nsight.collection.page import without_table
 from pytest_kgate.profile.nsight.reading.launch import Launch
 from pytest_kgate.profile.nsight.reading.launch import UnreadableReport
-from pytest_kgate.profile.nsight.reading.report_file import launches_of
 from pytest_kgate.profile.under_tool.program import version_of
 from pytest_kgate.profile.under_tool.session import EndedSession
 from pytest_kgate.profile.under_tool.session import ToolSession
@@ -32,18 +36,15 @@ from pytest_kgate.profile.under_tool.session import run_session
 from pytest_kgate.profile.under_tool.variables import REFERENCES
 
 if TYPE_CHECKING:
+    from pytest_kgate.report.record.facts.counters import CollectionPhases
     from pytest_kgate.report.record.facts.counters import LaunchCounters
     from pytest_kgate.report.record.record import Record
-
-PROGRAM = "ncu"
 
 REPLAY = "kernel"
 """Each launch is run again, with its memory restored, for counters that can't be read at once."""
 
 CLOCK_CONTROL = "none"
 """Clocks are as in the race: locked to the base clock, a kernel would meet another balance of memory and arithmetic."""
-
-_IMPORT_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -100,13 +101,15 @@ class CountedTest:
     """Empty where something was counted."""
     calls: tuple[CountedCall, ...]
     seconds: float
-    """Of the process, shared with the tests that ran in it."""
+    """Of the process and of reading its report, shared with the tests that ran in it."""
     report: Path | None
     """The file that was kept."""
     records: Mapping[int, Record] = field(default_factory=dict)
     """By number of the call: candidate, problem and environment, as the child knows them; nothing is judged in them."""
     failure: str = ""
     """What the test failed with in that process; empty where it did not."""
+    phases: CollectionPhases | None = None
+    """Where the seconds went."""
     unknown: str | None = None
     """The metric for which the tool refused to count any."""
 
@@ -129,64 +132,69 @@ def collect(tests: Sequence[str], how: Collection) -> dict[str, CountedTest]:
 def _collect(tests: Sequence[str], how: Collection) -> dict[str, CountedTest]:
     with tempfile.TemporaryDirectory(prefix="kgate-profile-") as folder:
         report, log = Path(folder) / "counters.ncu-rep", Path(folder) / "log.txt"
-        session = replace(
-            how.session,
-            environment={**how.session.environment, REFERENCES: json.dumps(how.references)},
-            full_size=True,
-        )
+        session = replace(how.session, environment={**how.session.environment, **_environment(how)}, full_size=True)
         ended = run_session(PROGRAM, _command(how, report, log), tests, session)
-        said = read(log)
+        ended_at, printed = time.monotonic(), read(log)
+        said = without_table(printed)
         problem = refusals.of_machine(f"{said}\n{ended.output}", how.tool)
         if problem is None and ended.collected is None:
             problem = _lost(ended, said, how)
         launches: Sequence[Launch] = ()
         if problem is None and report.exists():
             try:
-                launches = launches_of(report, lambda: raw_page(how.program, report))
+                # One that was taken down may have printed a part of its table.
+                launches = launches_in(report, how.program, printed if ended.status == 0 else "")
             except UnreadableReport as error:
                 problem = f"{error.what} {error.todo}"
+        phases = _phases(ended, time.monotonic() - ended_at, passes_of(said))
         kept = None
         if how.report is not None and report.exists():
             kept = Path(shutil.move(report, how.report))
         if problem is not None:
             unknown, known = refusals.unknown_metric(said), ended.collected or {"": ""}
-            return {test: CountedTest(test, problem, (), ended.seconds, kept, unknown=unknown) for test in known}
-        return _by_test(ended, launches, said, how, kept)
-
-
-def raw_page(program: Path, report: Path) -> str:
-    """All metrics of a report as CSV; raises `UnreadableReport`, as for a report that was cut off."""
-    instances = ("--print-metric-instances", "details")  # instructions by opcode
-    return page(program, report, "--csv", "--page", "raw", "--print-units", "base", *instances)
-
-
-def page(program: Path, report: Path, *arguments: str) -> str:
-    """What the tool prints of a report; raises `UnreadableReport` where it can't read it."""
-    command = [str(program), "--import", str(report), *arguments]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_IMPORT_SECONDS, check=False)
-    except (OSError, subprocess.SubprocessError) as error:
-        raise UnreadableReport(f"{PROGRAM} could not read its report: {error}.", "Run the tests again.") from None
-    if done.returncode:
-        said = f"{done.stdout}\n{done.stderr}"
-        raise UnreadableReport(
-            f"The report of {PROGRAM} can't be read: {refusals.errors(said) or said.strip()}.",
-            "It may have been cut off: look for a full disk, and run the tests again.",
-        )
-    return done.stdout
+            found = {test: CountedTest(test, problem, (), 0.0, kept, unknown=unknown) for test in known}
+        else:
+            found = _by_test(ended, launches, said, how, kept)
+        seconds = ended.seconds + phases["reading"]
+        return {test: replace(one, seconds=seconds, phases=phases) for test, one in found.items()}
 
 
 def _command(how: Collection, report: Path, log: Path) -> list[str]:
     # It adds the ending itself, and takes % in a name for more than a letter: so the file is moved afterwards.
     command = [str(how.program), "--export", str(report.with_suffix("")), "--log-file", str(log)]
-    command += ["--target-processes", "all", "--profile-from-start", "off", "--nvtx"]
+    # No other process is looked at anyway, and to follow those that PyTorch or a compiler starts takes time.
+    command += ["--target-processes", "application-only", "--profile-from-start", "off", "--nvtx"]
     command += ["--clock-control", CLOCK_CONTROL, "--cache-control", how.cache_control, "--replay-mode", REPLAY]
     command += ["--metrics", ",".join(how.metrics)]
     if how.section_set is not None:
         command += ["--set", how.section_set]
     if how.source:
         command += ["--import-source", "yes", "--section", "SourceCounters"]
-    return command
+    return [*command, *print_the_table()]
+
+
+def _environment(how: Collection) -> dict[str, str]:
+    """What the child reads, and the tool.
+
+    It copies its sections into the user's folder at its first start, where one may change them: none is asked for here
+    unless the user names a set.
+    """
+    copies = {} if how.section_set is not None else {"NV_COMPUTE_PROFILER_DISABLE_STOCK_FILE_DEPLOYMENT": "1"}
+    return {**copies, REFERENCES: json.dumps(how.references)}
+
+
+def _phases(ended: EndedSession, reading: float, passes: int) -> CollectionPhases:
+    phases: CollectionPhases = {
+        "start": ended.phases.start,
+        "collection": ended.phases.collection,
+        "preparation": ended.phases.preparation,
+        "counting": ended.phases.watched,
+        "end": ended.phases.end,
+        "reading": reading,
+    }
+    if passes:
+        phases["passes"] = passes
+    return phases
 
 
 def _by_test(
@@ -200,7 +208,7 @@ def _by_test(
         reason = _reason(line, calls, ended, said, how, silent=not launches)
         records = {one["call"]: one["record"] for one in line["launched"] if one["state"] == "record"}
         failure = str(line["message"]) if line["outcome"] == "failed" else ""
-        found[test] = CountedTest(test, reason, calls, ended.seconds, kept, records, failure)
+        found[test] = CountedTest(test, reason, calls, 0.0, kept, records, failure)
         if line["outcome"] == "lost":
             break  # the process ended in this one
     return found

@@ -55,6 +55,8 @@ def facts_of(
     facts = without_counters(how.cache_control, reason)
     facts["tool"] = how.tool
     facts["seconds"] = counted.seconds
+    if counted.phases is not None:
+        facts["phases"] = counted.phases
     facts["sections"] = [] if how.section_set is None else [how.section_set]
     facts["report"] = None if counted.report is None else str(counted.report)
     if not reason and candidate is not None:

@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import threading
+import time
 import warnings
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -80,12 +81,14 @@ def launch(item: pytest.Item, request: Request, device: Device) -> None:
         name = f"kgate.{number}.{request.call}.{role}"
         facts = {"launch": item.nodeid, "call": request.call, "arm": arm.name, "backend": backend, "gpu": gpu}
         tell({**facts, "state": "began", "range": name, "candidate": name_of(request), "problem": problem.name})
-        known = None if role == "candidate" else _known(problem, backend)
+        known, seconds = None if role == "candidate" else _known(problem, backend), 0.0
         if known is None:
             with blame(f"The {arm.name}", CALL_CONVENTION, skips=True):
-                known = _Counted(problem, backend, name, cut_off=_counted(arm, name, workload, device))
+                cut_off, seconds = _counted(arm, name, workload, device)
+            known = _Counted(problem, backend, name, cut_off)
             _COUNTED.extend([known] if role != "candidate" else [])
-        tell({**facts, "state": "ended", "range": known.range, "cut_off": known.cut_off})
+        ended = {"state": "ended", "range": known.range, "cut_off": known.cut_off}
+        tell({**facts, **ended, "watched_seconds": seconds})
 
 
 @dataclass(frozen=True)
@@ -118,15 +121,17 @@ def _function(problem: Problem, backend: str | None) -> Callable[..., Any]:
     return problem.reference
 
 
-def _counted(arm: Arm, name: str, workload: Workload, device: Device) -> bool:
-    """Call the arm once in a range of this name; whether it was cut off."""
+def _counted(arm: Arm, name: str, workload: Workload, device: Device) -> tuple[bool, float]:
+    """Call the arm once in a range of this name; whether it was cut off, and its seconds under the tool."""
     inputs, output = _warmed_up(arm, workload, device)
+    start = time.monotonic()
     with device.running(f"running the {arm.name} under {os.environ[TOOL]}"), _watched(device, name) as cut_off:
         arm.call(inputs, output)
         device.synchronize()
+    seconds = time.monotonic() - start
     if arm.prepare is not None:
         arm.prepare([])
-    return cut_off.is_set()
+    return cut_off.is_set(), seconds
 
 
 def tell_record(item: pytest.Item, record: Record) -> None:

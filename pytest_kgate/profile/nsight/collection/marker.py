@@ -16,13 +16,13 @@ import pytest
 
 from pytest_kgate.errors import TimingError
 from pytest_kgate.profile.nsight.collection import refusals
-from pytest_kgate.profile.nsight.collection.collect import PROGRAM
 from pytest_kgate.profile.nsight.collection.collect import Collection
 from pytest_kgate.profile.nsight.collection.collect import CountedCall
 from pytest_kgate.profile.nsight.collection.collect import CountedTest
 from pytest_kgate.profile.nsight.collection.collect import collect
 from pytest_kgate.profile.nsight.collection.facts import facts_of
 from pytest_kgate.profile.nsight.collection.facts import without_counters
+from pytest_kgate.profile.nsight.collection.page import PROGRAM
 from pytest_kgate.profile.nsight.metrics.table import METRICS
 from pytest_kgate.profile.nsight.metrics.table import is_raw
 from pytest_kgate.profile.nsight.metrics.table import raw_names

@@ -19,10 +19,10 @@ from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import ToolchainMissing
 from pytest_kgate.errors import UsageError
 from pytest_kgate.profile.nsight.collection import refusals
-from pytest_kgate.profile.nsight.collection.collect import PROGRAM
 from pytest_kgate.profile.nsight.collection.collect import Collection
 from pytest_kgate.profile.nsight.collection.collect import CountedTest
 from pytest_kgate.profile.nsight.collection.collect import collect
+from pytest_kgate.profile.nsight.collection.page import PROGRAM
 from pytest_kgate.profile.nsight.command.account import Account
 from pytest_kgate.profile.nsight.command.account import accounts_of
 from pytest_kgate.profile.nsight.metrics.table import METRICS

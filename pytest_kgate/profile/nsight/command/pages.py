@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_kgate.profile.nsight.collection.collect import page
+from pytest_kgate.profile.nsight.collection.page import page
 from pytest_kgate.profile.nsight.command.source_lines import MOST_LINES
 from pytest_kgate.profile.nsight.command.source_lines import stalled_lines
 from pytest_kgate.profile.nsight.command.source_lines import why

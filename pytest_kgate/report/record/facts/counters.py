@@ -5,9 +5,15 @@ Values are in base units: bytes, seconds, hertz, cycles, percent as 0 to 100, pl
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 from typing import Annotated
 from typing import Literal
 from typing import TypedDict
+
+if TYPE_CHECKING:
+    from typing_extensions import NotRequired  # typing has it from Python 3.11 on
+
+Seconds = Annotated[float, ">= 0"]
 
 Extent = Annotated[int, ">= 1"]
 
@@ -49,6 +55,26 @@ class ArmCounters(TypedDict):
     """By short name, over all launches; `kgate metrics` says what each means and how launches are combined."""
 
 
+class CollectionPhases(TypedDict):
+    """Where the seconds of a collection went, one after the other, in the process that all its tests share."""
+
+    start: Seconds
+    """Until pytest is there: the tool, Python, plugins."""
+    collection: Seconds
+    """The files of the tests imported, PyTorch with them."""
+    preparation: Seconds
+    """Inputs drawn, kernels loaded, calls that warm up, references compared."""
+    counting: Seconds
+    """The calls that the tool looked at, in all their passes."""
+    end: Seconds
+    """Behind the last test: the report written, the processes ended."""
+    reading: Seconds
+    """The report read."""
+    passes: NotRequired[Annotated[int, ">= 1"]]
+    """In which all launches were run, a launch being repeated for counters that don't fit in one; where the tool says
+    it, which it does where the package `ncu-report` reads the report."""
+
+
 class CountersFacts(TypedDict):
     """The hardware counters of both arms, or why there are none."""
 
@@ -64,8 +90,10 @@ class CountersFacts(TypedDict):
     """`all`: caches are emptied before each pass; `none`: they are as the launch before left them."""
     clock_control: str
     """`none`: clocks as in the race; `base`: held at the base clock."""
-    seconds: Annotated[float, ">= 0"]
-    """That the collection took."""
+    seconds: Seconds
+    """That the collection took, for all tests that shared it."""
+    phases: NotRequired[CollectionPhases]
+    """Where these seconds went."""
     sections: list[str]
     """Of Nsight Compute, that were collected besides the metrics of the table."""
     report: str | None
