@@ -42,7 +42,7 @@ class Row:
     kind: str
     """What is special about it."""
     honest: str
-    """`passes`, or why the honest candidate does not."""
+    """`passes`, or why the honest candidate does not; `refused: ` and a sentence where the check does not take it."""
     killed: int
     """Mutants that the check found."""
     lived: tuple[str, ...]
@@ -75,7 +75,7 @@ def judge(device: Device, operator: Operator, *, large: bool) -> Row:
         killed, lived = found.killed, (*found.lived, *checked.weak)
         same = tuple(fate.name for fate in found.fates if fate.outcome == "same")
     except KgateError as error:
-        honest = f"{error.what} {error.todo}"
+        honest = f"refused: {error.what}" if operator.refused else f"{error.what} {error.todo}"
     peak = torch.cuda.max_memory_allocated() if device.kind == "cuda" else None
     return Row(problem.name, operator.kind, honest, killed, lived, same, time.perf_counter() - start, peak)
 
@@ -87,7 +87,7 @@ def table(rows: Iterable[Mapping[str, Any]]) -> str:
             row["operator"],
             row["kind"],
             row["honest"],
-            f"{row['killed']} of {row['killed'] + len(row['lived'])}",
+            f"{row['killed']} of {dying}" if (dying := row["killed"] + len(row["lived"])) else "",
             ", ".join(row["same"]),
         )
         for row in rows

@@ -13,6 +13,15 @@ from pytest_kgate.validation.operators.run import judge
 from pytest_kgate.validation.operators.run import table
 from pytest_kgate.validation.operators.table import OPERATORS
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*quantize_per_tensor")  # by PyTorch, of what is refused
+
+NO_DENSE = "refused: The problem's reference returned a sparse, nested or quantised tensor, or one without memory."
+REFUSED = {
+    "dense to sparse": NO_DENSE,
+    "jagged to padded": "refused: The problem's input 0 is a nested tensor.",
+    "quantise per tensor": NO_DENSE,
+}
+
 PAGE = Path(__file__).parents[3] / "docs" / "operators.md"
 
 
@@ -25,13 +34,13 @@ def test_at_least_forty_operators_are_shown_to_the_check(rows):
     assert len({row["operator"] for row in rows}) == len(rows) >= 40
 
 
-def test_honest_candidates_pass(rows):
-    assert {row["operator"]: row["honest"] for row in rows if row["honest"] != "passes"} == {}
+def test_honest_candidates_pass_or_are_refused_in_a_sentence(rows):
+    assert {row["operator"]: row["honest"] for row in rows if row["honest"] != "passes"} == REFUSED
 
 
 def test_every_mutant_of_every_output_dies(rows):
     assert {row["operator"]: row["lived"] for row in rows if row["lived"]} == {}
-    assert all(row["killed"] >= 11 for row in rows)
+    assert all(row["killed"] >= 11 for row in rows if row["operator"] not in REFUSED)
 
 
 def test_page_has_the_table_that_this_makes(rows):
