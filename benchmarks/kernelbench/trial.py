@@ -39,6 +39,8 @@ def main(folder: str, device: str, budget: str) -> None:
 def _facts(folder: Path, trial: dict[str, Any], device: Any, environment: Any, budget: float) -> dict[str, Any]:
     import torch
 
+    from pytest_kgate.report.record.values import now
+
     _clean(device)
     start = time.perf_counter()
     try:
@@ -62,6 +64,7 @@ def _facts(folder: Path, trial: dict[str, Any], device: Any, environment: Any, b
         found["peak_bytes"] = _peak_of_the_process()
         found["cpu"] = device.environment()["cpu"]["model"]
     found["torch"] = torch.__version__
+    found["at"] = now()
     return found
 
 
