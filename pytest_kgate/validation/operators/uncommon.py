@@ -161,7 +161,7 @@ def quantised(large: bool) -> Problem:
 
 OPERATORS = (
     Operator("a module as the reference, another as the candidate", mlp, OwnMlp()),
-    Operator("both write to `out`", lerp, own_lerp_out),
+    Operator("both write to an argument out", lerp, own_lerp_out),
     Operator("zero sizes: one output of three has no elements", ragged, own_ragged),
     Operator("uint32 in; uint16, uint16 and uint64 out", halves, own_halved),
     Operator("a sparse matrix among the inputs", sparse_gemm, lambda a, b: a.to_dense() @ b),

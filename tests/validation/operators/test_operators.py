@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 from pytest_kgate.device.host import HostDevice
 from pytest_kgate.report.page.markdown import update_block
 from pytest_kgate.validation.operators.run import judge
+from pytest_kgate.validation.operators.run import overflow
+from pytest_kgate.validation.operators.run import recorded
 from pytest_kgate.validation.operators.run import table
 from pytest_kgate.validation.operators.table import OPERATORS
 
@@ -22,7 +25,8 @@ REFUSED = {
     "quantise per tensor": NO_DENSE,
 }
 
-PAGE = Path(__file__).parents[3] / "docs" / "operators.md"
+ROOT = Path(__file__).parents[3]
+PAGE = ROOT / "docs" / "operators.md"
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +50,38 @@ def test_every_mutant_of_every_output_dies(rows):
 def test_page_has_the_table_that_this_makes(rows):
     """To make it anew: `python tests/validation/operators/test_operators.py`."""
     page = PAGE.read_text(encoding="utf-8")
-    assert update_block(page, "operators", table(rows)) == page
+    assert update_block(page, "operators", table(rows, recorded(ROOT / "benchmarks"))) == page
+
+
+def test_a_gpu_has_columns_of_its_own_where_there_is_a_record(rows, tmp_path):
+    gates = {
+        name: {"verdict": verdict, "reason": "it is off", "seconds": 3.25, "peak_bytes": 30 * 2**30}
+        for name, verdict in (("honest", "PASS"), ("overflow", "WRONG"))
+    }
+    there = {
+        "created": "2026-01-01",
+        "environment": {"gpu": {"name": "GPU"}},
+        "rows": [{**row, "peak_bytes": 3 * 2**29} for row in rows if row["operator"] != "relu"],
+        "overflow": {"problem": "rows", **gates},
+    }
+    (tmp_path / "gpu").mkdir()
+    (tmp_path / "gpu" / "operators-new.json").write_text(json.dumps(there))
+    (tmp_path / "gpu" / "operators-old.json").write_text(json.dumps({**there, "created": "2025-01-01", "rows": []}))
+    shown = table(rows, recorded(tmp_path)).splitlines()
+    assert shown[0].endswith("| no mutant here | GPU | GiB |")
+    assert "| relu | one output | passes | 15 of 15 |  |  |  |" in shown
+    assert "| swiglu | float16, two inputs | passes | 16 of 16 |  | passes, 16 of 16 | 1.5 |" in shown
+    assert next(one for one in shown if one.startswith("| jagged to padded")).endswith("|  |  | refused | 1.5 |")
+    assert "gate is PASS (30.0 GiB, 3.2 s), that of a candidate with an index of 32 bits WRONG" in shown[-1]
+
+
+def test_what_lies_beyond_an_index_is_found_missing():
+    found = overflow(HostDevice(), rows=600, width=128, index_limit=599 * 128, budget=0.2)
+    assert found["overflow"]["verdict"] == "WRONG"
+    assert found["honest"]["verdict"] in ("PASS", "INCONCLUSIVE")
 
 
 if __name__ == "__main__":
     made = [asdict(judge(HostDevice(), operator, large=False)) for operator in OPERATORS]
-    PAGE.write_text(update_block(PAGE.read_text(encoding="utf-8"), "operators", table(made)), encoding="utf-8")
+    tables = table(made, recorded(ROOT / "benchmarks"))
+    PAGE.write_text(update_block(PAGE.read_text(encoding="utf-8"), "operators", tables), encoding="utf-8")
