@@ -37,8 +37,8 @@ _EVENT_TICK_SECONDS = 32e-9
 
 _WARM_UP_SECONDS = 20e-3
 """Once per race, so that clocks and caches have settled before the first round: of the device's time, and no more of
-the host's, which for kernels of 1 us is longer. On an H100 a gate of these warmed up for 0.115 s in all, one of 10 us for
-0.043 s (benchmarks/seconds/h100-2026-11-27.json)."""
+the host's, which for kernels of 1 us is longer. On an H100 a gate of these warmed up for 0.115 s in all, one of 10 us
+for 0.043 s (benchmarks/seconds/h100-2026-11-27.json)."""
 
 _ENOUGH_SECONDS = 8e-3
 """Of samples in a round, or as long as it takes to draw its inputs (docs/statistics.md, "How many samples a round")."""
