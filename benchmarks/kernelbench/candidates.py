@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,9 @@ from pytest_kgate.problems.trees import tree
 
 _OFF_BY = 3.0
 """A wrong weight is off by so many times its tensor's rms; in one of zeros, such as a new bias, by so much."""
+
+_AT_ONCE = 2**24
+"""Elements that are squared at a time: in float64, all of a tensor take twice its own memory, twice."""
 
 _LAYERS = (
     *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Sigmoid, nn.Tanh, nn.Hardtanh, nn.Hardswish, nn.ELU),
@@ -55,19 +59,22 @@ def _wrong_weight(copy: Any, device: torch.device) -> Callable[..., Any]:
         return copy
 
     def wrong_input(*inputs: Any) -> Any:
-        spoilt = list(tree.copy(inputs))
-        values = [one for one in tree.tensors(tuple(spoilt)) if one.is_floating_point() and one.dim()]
+        values = [one for one in tree.tensors(inputs) if one.is_floating_point() and one.dim()]
         if not values:
             raise Skipped("it has neither weights nor floating-point inputs")
-        _spoil(values[-1])
-        return copy(*spoilt)
+        spoilt = values[-1].clone(
+            memory_format=torch.contiguous_format
+        )  # the only copy: published inputs have up to 16 GiB
+        _spoil(spoilt)
+        return copy(*tree.mapped(inputs, lambda one: spoilt if one is values[-1] else one))
 
     return wrong_input
 
 
 def _spoil(values: Tensor) -> None:
-    middle = values.numel() // 2
-    values.view(-1)[middle] += _OFF_BY * (float(values.double().square().mean().sqrt()) or 1.0)
+    flat = values.view(-1)
+    squares = sum(float(part.double().square().sum()) for part in flat.split(_AT_ONCE))
+    flat[flat.numel() // 2] += _OFF_BY * (math.sqrt(squares / flat.numel()) or 1.0)
 
 
 def _without_activation(copy: Any, device: torch.device) -> Callable[..., Any]:

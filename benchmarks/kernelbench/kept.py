@@ -56,7 +56,7 @@ def kept_of(trial: Trial) -> Trial:
         "ratio": ratio and [round(ratio[name], 4) for name in ("low", "estimate", "high")],
         "weak": trial.get("weak"),
         "reason": None if is_as_wanted(trial) else _shortened(trial["reason"]),
-        **{name: trial.get(name) for name in ("seconds", "peak_bytes", "device", "torch", "earlier")},
+        **{name: trial.get(name) for name in ("seconds", "peak_bytes", "device", "torch", "at", "earlier")},
         "exact": exact if exact != "float64" else None,
         "sha256": file.get("sha256") if trial["part"] == "copy" else None,
     }

@@ -1,8 +1,9 @@
 """The tables of docs/kernelbench.md, from kept facts.
 
-    python benchmarks/kernelbench/table.py benchmarks/*/kernelbench-*.jsonl [--into docs/kernelbench.md]
+    python benchmarks/kernelbench/table.py benchmarks/{h200,h100,host}/kernelbench-*.jsonl [--into docs/kernelbench.md]
 
-Of several files, the last line of each device, problem and part counts.
+Of several files, the last line of each device, problem and part counts. Where there are several GPUs, a column has them
+together: of each problem and part the latest run, on whichever it was.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 from collections import Counter
 from collections.abc import Container
 from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 from kept import RIGHT_GATES
@@ -21,6 +23,7 @@ from kept import latest
 from trial import PARTS
 from trial import WRONG
 
+from pytest_kgate.bench.correctness.comparison.findings import IDLE
 from pytest_kgate.report.page.markdown import grid
 from pytest_kgate.report.page.markdown import write_block
 
@@ -40,8 +43,7 @@ _NOTHING_TO_FIND = {
     "HARMLESS": "harmless",
     "BELOW": "below error",
 }
-_NAME = 38
-"""Characters of a problem's name."""
+_TOGETHER = "GPUs together"
 
 
 def main() -> None:
@@ -49,7 +51,7 @@ def main() -> None:
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="as kept.py writes it; oldest first")
     parser.add_argument("--into", type=Path, metavar="PAGE", help=f"write the block {BLOCK} of this page")
     options = parser.parse_args()
-    tables = tables_of(read(options.files))
+    tables = tables_of(read(options.files), together(options.files))
     if options.into:
         write_block(options.into, BLOCK, tables)
     else:
@@ -58,17 +60,42 @@ def main() -> None:
 
 def read(files: Iterable[Path]) -> list[Trial]:
     """The trials of kept files, given oldest first."""
-    return latest(json.loads(line) for path in files for line in path.read_text(encoding="utf-8").splitlines())
+    return latest(_lines(files))
 
 
-def tables_of(trials: list[Trial]) -> str:
+def together(files: Iterable[Path]) -> list[Trial]:
+    """Of each problem and part the latest run on any GPU: by the time that it says, or else in the order of files."""
+    on_gpus = [trial for trial in _lines(files) if _is_gpu(trial["device"])]
+    found: dict[tuple[str, str], Trial] = {}
+    for trial in sorted(on_gpus, key=lambda one: one.get("at", "")):
+        key = trial["problem"], trial["part"]
+        earlier = [*found[key].get("earlier", []), found[key]["outcome"]] if key in found else []
+        found[key] = {**trial, "earlier": [*earlier, *trial.get("earlier", [])]} if earlier else trial
+    return list(found.values())
+
+
+def _is_gpu(device: str) -> bool:
+    return device.startswith("NVIDIA")
+
+
+def _lines(files: Iterable[Path]) -> list[Trial]:
+    return [json.loads(line) for path in files for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def tables_of(trials: list[Trial], on_any_gpu: Sequence[Trial] = ()) -> str:
     """How all devices did, then each one's problems, and what needs a word."""
     by_device: dict[str, list[Trial]] = {}
     for trial in trials:
         by_device.setdefault(trial["device"], []).append(trial)
-    summaries = [summary(own) for own in by_device.values()]
+    columns = dict(by_device)
+    if on_any_gpu and sum(map(_is_gpu, by_device)) > 1:
+        columns[_TOGETHER] = list(on_any_gpu)
+    summaries = [summary(own) for own in columns.values()]
     rows = [(row[0][0], *(told for _, told in row)) for row in zip(*summaries, strict=True)]
-    parts = [grid(("", *by_device), set(by_device), rows)]
+    parts = [grid(("", *columns), set(columns), rows)]
+    if _TOGETHER in columns:
+        parts += [f"What the latest run of a trial on a GPU left to be explained, of {len(on_any_gpu)}:\n"]
+        parts += [_words([trial for trial in on_any_gpu if trial["outcome"] not in _NOTHING_TO_FIND])]
     for device, own in by_device.items():
         versions = sorted({trial["torch"] for trial in own if "torch" in trial})
         on = f"{device}, PyTorch {' and '.join(versions)}" if versions else device
@@ -79,7 +106,8 @@ def tables_of(trials: list[Trial]) -> str:
 def summary(trials: list[Trial]) -> list[tuple[str, str]]:
     """Of one device's trials: each line's title, and what it says."""
     parts = {part: [trial for trial in trials if trial["part"] == part] for part in PARTS}
-    weak = {trial["problem"] for trial in trials if trial.get("weak")}
+    weak = {trial["problem"] for trial in trials if _idle(trial)}
+    warned = {trial["problem"] for trial in trials if trial.get("weak")} - weak
     narrow = {trial["problem"] for trial in trials if "exact" in trial}
     refused = {trial["problem"] for trial in trials if _is_refused(trial)}
     verdicts = Counter(_compiled_verdict(trial) for trial in parts["compile"])
@@ -89,6 +117,8 @@ def summary(trials: list[Trial]) -> list[tuple[str, str]]:
         ("problems", str(len({trial["problem"] for trial in trials}))),
         ("refused, since the answer is random", str(len(refused))),
         ("exact answer in float32, not float64", str(len(narrow))),
+        ("the check is WEAK: no work would pass", str(len(weak))),
+        ("the check warns of a wrong answer that would pass", str(len(warned))),
         *_shares("copy: PASS at 1.05 and FAIL at 0.95", parts["copy"], weak),
         *_shares("wrong weight: WRONG", parts["weight"], weak),
         *_shares("skipped activation: WRONG", parts["activation"], weak),
@@ -105,7 +135,7 @@ def _shares(title: str, trials: list[Trial], weak: Container[str]) -> list[tuple
     """How many are as wanted, of all with something to find; the same without problems whose check is weak."""
     asked = [one for one in trials if one["outcome"] not in _NOTHING_TO_FIND and not _is_refused(one)]
     strong = [one for one in asked if one["problem"] not in weak]
-    return [(title, _share(asked)), ("... where the check is not weak", _share(strong))]
+    return [(title, _share(asked)), ("... where the check is not WEAK", _share(strong))]
 
 
 def _share(trials: list[Trial]) -> str:
@@ -134,9 +164,8 @@ def _problems(trials: list[Trial]) -> str:
 
 def _row(problem: str, parts: dict[str, Trial]) -> tuple[str, ...]:
     copy = parts.get("copy")
-    name = problem if len(problem) <= _NAME else f"{problem[: _NAME - 2]}.."
     return (
-        f"`{name}`",
+        f"`{problem}`",
         *(_gate(copy, bound) for bound in RIGHT_GATES),
         "[{0:.3f}, {2:.3f}]".format(*copy["ratio"]) if copy and "ratio" in copy else "",
         *(_found(parts.get(part)) for part in WRONG),
@@ -181,11 +210,17 @@ def _words(trials: list[Trial]) -> str:
         if not is_as_wanted(trial):
             key = (_CANDIDATES[trial["part"]], _outcome(trial), _reason(trial))
             told.setdefault(key, []).append(trial["problem"])
-    weak = {trial["problem"]: trial["weak"] for trial in trials if trial.get("weak")}
-    for problem, passing in weak.items():
-        told.setdefault(("any", "WEAK", f"the check would let pass: {', '.join(passing)}"), []).append(problem)
+    weak = {trial["problem"]: trial for trial in trials if trial.get("weak")}
+    for problem, trial in weak.items():
+        passing = f"the check would let pass: {', '.join(trial['weak'])}"
+        told.setdefault(("any", "WEAK" if _idle(trial) else "a warning", passing), []).append(problem)
     rows = ((*key, _numbers(problems)) for key, problems in told.items())
     return grid(("candidate", "outcome", "why", "problems"), (), rows) if told else ""
+
+
+def _idle(trial: Trial) -> bool:
+    """Whether its check would take no work at all for right: such a gate is WEAK. Of other answers it only warns."""
+    return bool(set(trial.get("weak", ())) & set(IDLE))
 
 
 def _outcome(trial: Trial) -> str:

@@ -54,7 +54,7 @@ class Fate:
     outcome: MutantOutcome = SAME
     """`killed`, `lived`, or `same`: on every draw its answer was the right one, so that it is no wrong kernel here."""
     check: MutantCheck = ""
-    """What killed it: `tolerance`, `rms`, `rows`; `refused` where its answer is none, `raised` where it raised."""
+    """What killed it: `tolerance`, `rms`, `rows`, `bits`; `refused` if its answer is none, `raised` if it raised."""
     kind: DrawKind | Literal[""] = ""
     """Of the draw on which it died: `normal` or `hard`."""
 

@@ -42,6 +42,11 @@ def wrong_answer(record: Record, correctness: CorrectnessFacts | None) -> list[s
             "Near the answer, but further off than its type explains: inputs, intermediate results or sums may be kept "
             "in too few bits; accumulate in float32. allclose(..., factor=N) allows N times the reference's error."
         ]
+    if correctness.get("failed") == "bits":
+        return [
+            "Near the answer, but all its values end in zero bits: look for the last cast to a coarser type, and leave "
+            "it out. allclose(..., factor=N) says that few bits are meant."
+        ]
     error, reference = number(correctness["candidate_error"]), number(correctness["reference_error"])
     if error <= _TIGHT * reference and correctness.get("failed") != "rows":
         found.append(

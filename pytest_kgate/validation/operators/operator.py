@@ -23,6 +23,8 @@ class Operator:
     """From whether it is to be large, as on a GPU, to the problem. Small ones take milliseconds on a CPU."""
     candidate: Callable[..., Any]
     """An honest one, which computes the same in another way where there is one."""
+    refused: bool = False
+    """Whether the check does not take it, and says so in a sentence."""
 
 
 def normal(g: Generator, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:

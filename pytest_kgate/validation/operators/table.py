@@ -7,6 +7,7 @@ from pytest_kgate.validation.operators import indexing
 from pytest_kgate.validation.operators import matrices
 from pytest_kgate.validation.operators import rows
 from pytest_kgate.validation.operators import sums
+from pytest_kgate.validation.operators import uncommon
 from pytest_kgate.validation.operators.operator import Operator
 
 OPERATORS: tuple[Operator, ...] = (
@@ -15,4 +16,5 @@ OPERATORS: tuple[Operator, ...] = (
     *matrices.OPERATORS,
     *sums.OPERATORS,
     *indexing.OPERATORS,
+    *uncommon.OPERATORS,
 )

@@ -1,4 +1,4 @@
-"""The three checks of an answer: each finds what the others let pass, and none accuses an honest one."""
+"""The four checks of an answer: each finds what the others let pass, and none accuses an honest one."""
 
 from __future__ import annotations
 
@@ -149,3 +149,77 @@ def test_zeros_are_the_answer_where_they_are():
     assert found(torch.zeros(64, 64), exact, None).failed == ""
     assert found(torch.full((64, 64), 1e-6), exact, None).failed == "tolerance"
     assert found(torch.full((64, 64), 1e-6), exact, LOOSE).failed == "rms"
+
+
+def in_tf32(values, *, nearest=True):
+    """Float32 values with the 10 bits that TF32 has, to the nearest, or cut off as tensor cores do."""
+    bits = values.float().view(torch.int32)
+    return ((bits + (0x1000 if nearest else 0)) & ~0x1FFF).view(torch.float32)
+
+
+def product_in_tf32():
+    """Operands of float32, their product in TF32, which is what PyTorch's convolutions do, and the exact one."""
+    left, right = drawn(96, 200).float(), drawn(200, 80, seed=1).float()
+    return left, right, in_tf32(left) @ in_tf32(right), left.double() @ right.double()
+
+
+@pytest.mark.parametrize("gate", [None, LOOSE], ids=["default tolerance", "loose"])
+@pytest.mark.parametrize(
+    ("rounded", "said"),
+    [
+        (lambda product: product.bfloat16().float(), "rounded to bfloat16"),
+        (lambda product: product.half().float(), "rounded to 10 bits of mantissa"),
+        (in_tf32, "rounded to 10 bits of mantissa"),
+    ],
+    ids=["bfloat16", "float16", "TF32"],
+)
+def test_output_in_16_bits_is_found_where_the_reference_computes_in_tf32(rounded, said, gate):
+    *_, product, exact = product_in_tf32()
+    result = found(rounded(product), exact, gate, reference=product)
+    assert result.failed == "bits"
+    assert said in result.reason
+    assert "the output is float32" in result.reason
+
+
+@pytest.mark.parametrize(("dtype", "low"), [(torch.complex64, torch.bfloat16), (torch.float64, torch.float32)], ids=str)
+def test_coarser_output_is_found_beside_a_reference_that_is_off_by_as_much(dtype, low):
+    exact = (drawn(40, 50) + (1j * drawn(40, 50, seed=1) if dtype.is_complex else 0.0)).to(dtype.to_complex())
+    exact = exact if dtype.is_complex else exact.real
+    reference = (exact * (1 + 2.0 ** (-8 if dtype.is_complex else -24) * drawn(40, 50, seed=2))).to(dtype)
+    parts = torch.view_as_real(reference) if dtype.is_complex else reference
+    coarse = parts.to(low).to(parts.dtype)
+    answer = torch.view_as_complex(coarse) if dtype.is_complex else coarse
+    assert found(answer, exact, reference=reference).failed == "bits"
+    assert found(reference, exact, reference=reference).failed == ""
+
+
+def test_honest_arithmetic_beside_tf32_keeps_its_bits():
+    left, right, product, exact = product_in_tf32()
+    cut_off = in_tf32(left, nearest=False) @ in_tf32(right, nearest=False)
+    for answer in (left @ right, cut_off, product):
+        assert found(answer, exact, reference=product).failed == ""
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        lambda: drawn(64, 64).bfloat16().double(),  # all that the answer is of: a gather, a maximum, ReLU
+        lambda: drawn(64, 64).relu().bfloat16().double(),
+        lambda: (drawn(64, 64) * 100).round(),
+        lambda: 1 - drawn(64, 64).abs() * 2e-8,  # a sigmoid of large numbers: 0.99999994, where 1 is as good
+        lambda: torch.full((64, 64), 1.0 + 2.0**-12, dtype=torch.float64),  # one number, of which 1 in 8,192 is coarse
+    ],
+    ids=["numbers of bfloat16", "zeros among them", "integers", "saturated", "one number"],
+)
+def test_answers_that_have_few_bits_by_nature_are_no_fault(values):
+    exact = values()
+    answer = exact.float().bfloat16().float()
+    loose = (exact * (1 + 1e-4 * drawn(64, 64, seed=1))).float()  # so that no other check has a say
+    assert found(answer, exact, reference=loose).failed == ""
+
+
+def test_few_bits_are_no_fault_where_the_reference_has_them_or_the_test_allows_them():
+    *_, product, exact = product_in_tf32()
+    coarse = product.bfloat16().float()
+    assert found(coarse, exact, reference=product.half().float()).failed == ""
+    assert found(coarse, exact, ErrorGate(10.0, factor=32.0), reference=product).failed == ""

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
+from stand_in_gpu import Event
+from stand_in_gpu import stand_in_gpu
 
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.cuda.timers.graph import GraphStopwatch
 from pytest_kgate.device.cuda.timers.graph import _taking_turns
 from pytest_kgate.device.cuda.timers.queue import QueueStopwatch
+from pytest_kgate.device.protocol import Workload
 from pytest_kgate.device.rows import LONG
 from pytest_kgate.device.rows import SHORT
 
@@ -82,3 +87,18 @@ def test_of_a_slow_kernel_an_empty_interval_is_taken_off():
     seconds, overhead = stopwatch._slopes(order, keys, elapsed, lengths)
     assert seconds == pytest.approx(np.array([[20e-3, 20e-3], [25e-3, 25e-3]]))
     assert overhead == pytest.approx(np.array([4e-6, 4e-6]))
+
+
+def test_a_kernel_shorter_than_its_launch_is_not_launched_for_as_long_as_it_takes_to_fill_the_device(monkeypatch):
+    """Launches of 1 ms for kernels of 1 us, of which 20 ms of the device's time would be 20 s of the host's."""
+    gpu = stand_in_gpu(monkeypatch)
+    monkeypatch.setattr(Event, "elapsed_time", lambda start, end: 5e-3)
+    calls = []
+
+    def launch(inputs, output):
+        calls.append(time.sleep(1e-3))
+
+    arms = [Arm(name, launch, False) for name in ("candidate", "reference")]
+    workload = Workload(lambda seed: (torch.zeros(8),), lambda inputs: None)
+    QueueStopwatch(gpu, arms, workload, "hot", reference_by_graph=False)
+    assert len(calls) < 100

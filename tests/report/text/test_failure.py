@@ -141,6 +141,12 @@ def test_wrong_answer_is_read_for_its_cause(record: Record, hint: str) -> None:
     assert re.search(f"try {hint}|{hint}", text)
 
 
+def test_answer_of_too_few_bits_points_to_the_last_cast() -> None:
+    record = wrong_record(error=9e-4)
+    record["correctness"]["failed"] = "bits"
+    assert re.search("try Near the answer, .*the last cast to a coarser type", flat(record))
+
+
 def test_wrong_answer_is_located() -> None:
     text = flat(wrong_record())
     assert "error candidate 3.1e-01, reference 4.1e-04, allowed 2.0e-03" in text

@@ -15,7 +15,8 @@ from pytest_kgate.device.host import HostDevice
 from pytest_kgate.device.protocol import RoundSeeds
 from pytest_kgate.validation.operators.table import OPERATORS
 
-TIMED = [one for one in OPERATORS if any(word in one.kind for word in ("in place", "gradient", "dict", "lists", "two"))]
+SPECIAL = ("in place", "gradient", "dict", "lists", "two", "module", "`out`", "zero sizes", "uint32")
+TIMED = [one for one in OPERATORS if any(word in one.kind for word in SPECIAL)]
 
 
 @pytest.mark.parametrize("operator", TIMED, ids=lambda one: one.problem(False).name.replace(" ", "-"))

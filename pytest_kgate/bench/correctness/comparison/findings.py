@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
+
 from pytest_kgate.report.format import significant
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ class Limits:
     rtol: float
     factor: float
     """How many times the reference's rms error the answer may have; infinite where only the tolerances count."""
+    coarse: bool = False
+    """Whether the test has named that factor, so that an answer may be of fewer bits than its type has."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ class Comparison:
     row_excess: float
     """The largest error of a row over what is allowed there; above 1 is too far off."""
     failed: FailedCheck
-    """The check that the answer failed: `tolerance`, `rms`, `rows` or `equal`; empty where it passed all."""
+    """The check that the answer failed: `tolerance`, `rms`, `rows`, `bits` or `equal`; empty where it passed all."""
     reason: str
     """What was found and what was allowed; empty where it passed."""
     place: Place
@@ -100,3 +104,9 @@ def rows_reason(index: Sequence[int], squared_error: float, allowed: float, squa
     own = f", {math.sqrt(squared_error / squares):.2g} of its own size" if squares else ""
     times = math.sqrt(squared_error / allowed) if allowed else math.inf
     return f"{where} is off by {significant(times)} times what is allowed in a row{own}"
+
+
+def bits_reason(low: str, dtype: torch.dtype) -> str:
+    """What was found of an answer of `dtype`, whose values end in zero bits: those of `low`, a type in words."""
+    name = str(dtype).removeprefix("torch.")
+    return f"the output is {name}, and its values were rounded to {low}; the reference's were not"

@@ -69,7 +69,7 @@ class Correctness:
     verdict: Verdict
     reason: str
     failed: FailedCheck
-    """The check that the candidate failed first: `tolerance`, `rms`, `rows` or `equal`; empty where it passed."""
+    """The check that it failed first: `tolerance`, `rms`, `rows`, `bits` or `equal`; empty where it passed."""
     limits: Limits
     """Of the draw that decided; without an `allclose` marker each draw has its own."""
     gate: ErrorGate | None

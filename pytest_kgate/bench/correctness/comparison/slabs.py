@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -120,6 +121,20 @@ def largest_of(values: Tensor) -> tuple[int, float]:
     """The flat index of the largest, and its value."""
     index = int(values.argmax())
     return index, float(values.flatten()[index])
+
+
+def largest_in_piece(parts: Iterable[tuple[Slab, Tensor]], shape: Sequence[int], piece: int) -> int:
+    """The flat index of the largest value of a piece of a tensor of this shape, of which slabs are given."""
+    place, most = 0, -1.0
+    for slab, values in parts:
+        cut = slab_pieces(values, shape)
+        if not 0 <= piece - slab.piece < len(cut):
+            continue
+        at, value = largest_of(cut[piece - slab.piece])
+        if value > most:
+            numbers = torch.arange(values.numel(), device=values.device).reshape(values.shape)
+            place, most = slab.start + int(slab_pieces(numbers, shape)[piece - slab.piece][at]), value
+    return place
 
 
 def _width(extents: Sequence[int]) -> int:

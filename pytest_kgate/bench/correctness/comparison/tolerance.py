@@ -1,4 +1,4 @@
-"""How far an answer is from the exact one, and whether that is too far: three checks, of which each finds what the
+"""How far an answer is from the exact one, and whether that is too far: four checks, of which each finds what the
 others can't see. docs/oracle.md has the measurements behind the factors.
 """
 
@@ -19,6 +19,7 @@ from pytest_kgate.bench.correctness.comparison.findings import Comparison
 from pytest_kgate.bench.correctness.comparison.findings import Limits
 from pytest_kgate.bench.correctness.comparison.findings import Place
 from pytest_kgate.bench.correctness.comparison.findings import RowError
+from pytest_kgate.bench.correctness.comparison.findings import bits_reason
 from pytest_kgate.bench.correctness.comparison.findings import rms_reason
 from pytest_kgate.bench.correctness.comparison.findings import rows_reason
 from pytest_kgate.bench.correctness.comparison.findings import tolerance_reason
@@ -28,10 +29,12 @@ from pytest_kgate.bench.correctness.comparison.slabs import Slab
 from pytest_kgate.bench.correctness.comparison.slabs import as_numbers
 from pytest_kgate.bench.correctness.comparison.slabs import count_pieces
 from pytest_kgate.bench.correctness.comparison.slabs import furthest_of
+from pytest_kgate.bench.correctness.comparison.slabs import largest_in_piece
 from pytest_kgate.bench.correctness.comparison.slabs import largest_of
 from pytest_kgate.bench.correctness.comparison.slabs import part_of
 from pytest_kgate.bench.correctness.comparison.slabs import slab_pieces
 from pytest_kgate.bench.correctness.comparison.slabs import slabs
+from pytest_kgate.problems.rounding.kept_bits import rounded_to
 from pytest_kgate.statistics.gates import ErrorGate
 
 if TYPE_CHECKING:
@@ -100,6 +103,7 @@ class ExactAnswer:
             self._largest_error = max(self._largest_error, most_finite)
             failures += failed_there
         self.reference_failed = failures / max(1, self.exact.numel())
+        self._reference_is_rounded = bool(self._rounded_to(reference))
 
     @cached_property
     def rms(self) -> float:
@@ -150,7 +154,7 @@ class ExactAnswer:
         wide = not self.arithmetic.inexact or self.arithmetic.real_bytes > 2
         factor = FACTOR_WIDE if wide else FACTOR_16_BIT
         if gate is not None:
-            return Limits(gate.atol, gate.rtol, factor if gate.factor is None else gate.factor)
+            return Limits(gate.atol, gate.rtol, factor if gate.factor is None else gate.factor, gate.factor is not None)
         return Limits(factor * max(self._largest_error, self.spacing * self._largest), 0.0, factor)
 
     def accepts(self, answer: Answer, limits: Limits) -> bool:
@@ -195,10 +199,10 @@ class ExactAnswer:
             reason = rms_reason(rms_error, self.baseline, limits, self.rms, of_reference=of_reference)
         elif relative and row_excess > 1:
             failed, reason = "rows", self._rows_reason(answer, row, squares, limits.factor)
-        if failed == "rows":
-            worst = self._worst_of_row(answer, row)
-        elif failed == "rms":
-            worst = furthest
+        elif relative and not limits.coarse and not self._reference_is_rounded and (low := self._rounded_to(answer)):
+            failed, reason = "bits", bits_reason(low, self.dtype)
+        if failed in ("rms", "rows", "bits"):
+            worst = self._worst_of_row(answer, row) if failed == "rows" else furthest
         index = tuple(int(i) for i in np.unravel_index(worst, tuple(self.exact.shape)))
         place = Place(
             index=index,
@@ -284,15 +288,11 @@ class ExactAnswer:
 
     def _worst_of_row(self, answer: Answer, row: int) -> int:
         """The flat index of the largest error in a piece."""
-        worst, most = 0, -1.0
-        for slab in self._slabs():
-            errors = self._errors(answer, slab)
-            numbers = torch.arange(errors.numel(), device=errors.device).reshape(errors.shape)
-            cut = slab_pieces(errors, self.exact.shape)
-            if not 0 <= row - slab.piece < len(cut):
-                continue
-            place, error = largest_of(cut[row - slab.piece])
-            if error > most:
-                which = slab_pieces(numbers, self.exact.shape)[row - slab.piece]
-                worst, most = slab.start + int(which[place]), error
-        return worst
+        errors = ((slab, self._errors(answer, slab)) for slab in self._slabs())
+        return largest_in_piece(errors, self.exact.shape, row)
+
+    def _rounded_to(self, answer: Answer) -> str:
+        """To which coarser type an answer was rounded, told by its bits; empty where it was not."""
+        if not self.arithmetic.inexact or self.arithmetic.real_bytes < 4:
+            return ""
+        return rounded_to((part_of(answer, slab), self.right_at(slab.index)) for slab in self._slabs())

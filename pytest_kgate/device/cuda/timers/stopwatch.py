@@ -36,7 +36,9 @@ _EVENT_TICK_SECONDS = 32e-9
 """The step of `cudaEventElapsedTime` seen on an H200."""
 
 _WARM_UP_SECONDS = 20e-3
-"""Once per race, so that clocks and caches have settled before the first round."""
+"""Once per race, so that clocks and caches have settled before the first round: of the device's time, and no more of
+the host's, which for kernels of 1 us is longer. On an H100 a gate of these warmed up for 0.115 s in all, one of 10 us
+for 0.043 s (benchmarks/seconds/h100-2026-11-27.json)."""
 
 _ENOUGH_SECONDS = 8e-3
 """Of samples in a round, or as long as it takes to draw its inputs (docs/statistics.md, "How many samples a round")."""
@@ -84,8 +86,8 @@ class CudaStopwatch:
                 arm.call(inputs, output)  # loads modules and compiles, which must not happen on a held stream
             self.device.wait()
             self.estimates = [self._estimate(arm, inputs, out) for arm, out in zip(self.arms, outputs, strict=True)]
-            warm = 0.0
-            while warm < _WARM_UP_SECONDS:
+            warm, began = 0.0, time.perf_counter()
+            while warm < _WARM_UP_SECONDS and time.perf_counter() - began < _WARM_UP_SECONDS:
                 for arm, output in zip(self.arms, outputs, strict=True):
                     arm.call(inputs, output)
                 warm += max(sum(self.estimates), 1e-6)

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 DrawKind = Literal["normal", "hard"]
 """Of inputs: `hard` ones show mistakes that normal ones hide."""
 
-FailedCheck = Literal["", "tolerance", "rms", "rows", "equal"]
+FailedCheck = Literal["", "tolerance", "rms", "rows", "bits", "equal"]
 """Empty where an answer passed all."""
 
 MutantOutcome = Literal["killed", "lived", "same"]
 """`killed`: the check found it. `lived`: it did not. `same`: its answers were the right ones."""
 
-MutantCheck = Literal["", "tolerance", "rms", "rows", "equal", "refused", "raised"]
+MutantCheck = Literal["", "tolerance", "rms", "rows", "bits", "equal", "refused", "raised"]
 """What found a mutant: a check, or that it gave no answer (`refused`), or that it raised. Empty where nothing did."""
 
 Error = Annotated[float, ">= 0"] | Literal["NaN", "Infinity", "-Infinity"] | None

@@ -10,7 +10,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[4]
-FACTS = sorted((ROOT / "benchmarks").glob("*/kernelbench-*.jsonl"))
+FACTS = [
+    path
+    for place in ("h200", "h100", "host")
+    for path in sorted((ROOT / "benchmarks" / place).glob("kernelbench-*.jsonl"))
+]
+"""Oldest first."""
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +46,7 @@ def copy(problem, high="PASS", low="FAIL", **facts):
 
 LINES = (
     copy("level1/2_Second", seconds=7.5, peak_bytes=3 * 2**30),
-    copy("level1/10_Tenth", high="INCONCLUSIVE"),
+    {**copy("level1/10_Tenth", high="INCONCLUSIVE"), "weak": ["every row one late"]},
     {**copy("level2/1_Weak"), "weak": ["zeros"], "kernelbench": {"exact": "float32 without TF32", "sha256": "34cd"}},
     line("level2/66_Random", "copy", "ERROR", reason="The model's answer changes from call to call. Use another."),
     {"problem": "level3/1_Gone", "part": "copy", "scale": 0, "outcome": "DIED", "reason": "no answer in time"},
@@ -67,8 +72,9 @@ def kept_file(scripts, folder, lines):
 def test_tables_of_the_page_are_made_from_the_committed_facts(scripts):
     _, table = scripts
     page = (ROOT / "docs" / "kernelbench.md").read_text(encoding="utf-8")
-    assert FACTS
-    assert f"<!-- kgate:kernelbench -->\n{table.tables_of(table.read(FACTS)).strip()}\n<!-- /kgate -->" in page
+    assert len(FACTS) == len(list((ROOT / "benchmarks").glob("*/kernelbench-*.jsonl")))
+    tables = table.tables_of(table.read(FACTS), table.together(FACTS)).strip()
+    assert f"<!-- kgate:kernelbench -->\n{tables}\n<!-- /kgate -->" in page
 
 
 @pytest.mark.parametrize("path", FACTS, ids=lambda path: path.parent.name)
@@ -86,12 +92,14 @@ def test_counts_leave_out_what_has_nothing_to_find(scripts, tmp_path):
         ("problems", "5"),
         ("refused, since the answer is random", "1"),
         ("exact answer in float32, not float64", "1"),
+        ("the check is WEAK: no work would pass", "1"),
+        ("the check warns of a wrong answer that would pass", "1"),
         ("copy: PASS at 1.05 and FAIL at 0.95", "2 of 4 (50.0 %)"),
-        ("... where the check is not weak", "1 of 3 (33.3 %)"),
+        ("... where the check is not WEAK", "1 of 3 (33.3 %)"),
         ("wrong weight: WRONG", "1 of 2 (50.0 %)"),
-        ("... where the check is not weak", "1 of 2 (50.0 %)"),
+        ("... where the check is not WEAK", "1 of 2 (50.0 %)"),
         ("skipped activation: WRONG", "0 of 1 (0.0 %)"),
-        ("... where the check is not weak", "0 of 1 (0.0 %)"),
+        ("... where the check is not WEAK", "0 of 1 (0.0 %)"),
         ("torch.compile at 0.95", "1: 1 PASS"),
         ("slowest copy", "7.5 s"),
         ("slowest trial, torch.compile aside", "7.5 s"),
@@ -121,8 +129,26 @@ def test_row_of_a_problem_and_what_needs_a_word(scripts, tmp_path):
         "| wrong weight | HARMLESS | answers as the model does, to the last bit | level2/1 |",
         "| copy | ERROR | The model's answer changes from call to call. | level2/66 |",
         "| copy | DIED | no answer in time | level3/1 |",
+        "| any | a warning | the check would let pass: every row one late | level1/10 |",
         "| any | WEAK | the check would let pass: zeros | level2/1 |",
     ]
+
+
+def test_latest_run_of_a_trial_counts_on_whichever_gpu_it_was(scripts, tmp_path):
+    _, table = scripts
+    paths = []
+    for gpu, outcome, at in (
+        ("NVIDIA A", "DIED", None),
+        ("NVIDIA B", "WRONG", "2026-02-01"),
+        ("NVIDIA C", "FAIL", "2026-01-01"),
+    ):
+        (tmp_path / gpu).mkdir()
+        found = [line("level1/2_Second", "weight", outcome, gpu=gpu, **({"at": at} if at else {}))]
+        paths.append(kept_file(scripts, tmp_path / gpu, found))
+    (trial,) = table.together(paths)
+    assert (trial["device"], trial["outcome"], trial["earlier"]) == ("NVIDIA B", "WRONG", ["DIED", "FAIL"])
+    shown = table.tables_of(table.read(paths), table.together(paths))
+    assert "| wrong weight: WRONG | 0 of 1 (0.0 %) | 1 of 1 (100.0 %) | 0 of 1 (0.0 %) | 1 of 1 (100.0 %) |" in shown
 
 
 def test_trial_that_was_run_again_keeps_what_it_was_before(scripts, tmp_path):
