@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         choices=("pairs", "alone"),
         const="pairs",
-        help="instead, grouped heads, decode, windows, caps, scales, biases and lse: a subsample by --seed in which any "
+        help="instead, grouped heads, decode, windows, caps, scales, biases and lse: a subsample by --seed where any "
         "two of them meet (pairs, the default), or each by itself, with the kernels that take it (alone)",
     )
     parser.add_argument("--seed", type=int, default=42, help="of all draws; default: %(default)s")
