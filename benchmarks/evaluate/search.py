@@ -4,23 +4,28 @@ A stub stands in place of the model: it changes a program at random, and keeps a
 
     python benchmarks/evaluate/search.py benchmarks/host/evaluate-DATE.json
 
-writes what came of each evaluation: its change, verdict and score, and how long it took.
+writes what came of each evaluation: its change, verdict and score, and how long it took, and on which machine.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import platform
 import random
 import runpy
 import subprocess
 import sys
 import tempfile
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from pytest_kgate.device.open import open_device
+from pytest_kgate.report.record.values import now
 
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests" / "support")]
@@ -89,6 +94,21 @@ def loop(folder: Path) -> list[str]:
     return done.stdout.splitlines()
 
 
+def _setting() -> dict[str, Any]:
+    """Which machine, and which versions of what it runs."""
+    cpu = open_device("host").environment()["cpu"]
+    return {
+        "cpu": cpu["model"],
+        "cores": cpu["usable_cores"],
+        "load_average": cpu["load_average"],
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "pytest": version("pytest"),
+        "pytest-kgate": version("pytest-kgate"),
+    }
+
+
 def main(file: str) -> None:
     """Run both, and write the file."""
     os.environ.update(KGATE_DEVICE="host", KGATE_TIMEOUT="10")
@@ -96,7 +116,8 @@ def main(file: str) -> None:
     with tempfile.TemporaryDirectory() as name:
         os.chdir(name)
         told = {
-            "torch": torch.__version__,
+            "created": now(),
+            "setting": _setting(),
             "isolated": os.environ.get("KGATE_ISOLATE", "0"),
             "search": search(Path(name)),
         }
