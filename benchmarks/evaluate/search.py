@@ -78,7 +78,7 @@ def search(folder: Path) -> list[dict[str, Any]]:
         found = evaluate(str(path))
         score = found.metrics["combined_score"]
         line = {"change": change, **found.metrics, "seconds": round(time.monotonic() - start, 1)}
-        told.append({**line, "feedback": found.artifacts["feedback"].splitlines()[:2]})
+        told.append({**line, "feedback": _without(folder, found.artifacts["feedback"]).splitlines()[:2]})
         print(json.dumps(told[-1]), flush=True)
         if score > best_score:
             best, best_score = path.read_text(), score
@@ -91,7 +91,12 @@ def loop(folder: Path) -> list[str]:
     (folder / "loop.py").write_text(program("kernelbench_loop.py"))
     command = [sys.executable, "loop.py", "problems", "solutions"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
-    return done.stdout.splitlines()
+    return _without(folder, done.stdout).splitlines()
+
+
+def _without(folder: Path, text: str) -> str:
+    """Files by their names: the folder is made anew in each run."""
+    return text.replace(f"{folder}/", "")
 
 
 def _setting() -> dict[str, Any]:
@@ -101,7 +106,7 @@ def _setting() -> dict[str, Any]:
         "cpu": cpu["model"],
         "cores": cpu["usable_cores"],
         "load_average": cpu["load_average"],
-        "system": platform.platform(),
+        "system": platform.system(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "pytest": version("pytest"),
