@@ -4,23 +4,28 @@ A stub stands in place of the model: it changes a program at random, and keeps a
 
     python benchmarks/evaluate/search.py benchmarks/host/evaluate-DATE.json
 
-writes what came of each evaluation: its change, verdict and score, and how long it took.
+writes what came of each evaluation: its change, verdict and score, and how long it took, and on which machine.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import platform
 import random
 import runpy
 import subprocess
 import sys
 import tempfile
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from pytest_kgate.device.open import open_device
+from pytest_kgate.report.record.values import now
 
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests" / "support")]
@@ -73,7 +78,7 @@ def search(folder: Path) -> list[dict[str, Any]]:
         found = evaluate(str(path))
         score = found.metrics["combined_score"]
         line = {"change": change, **found.metrics, "seconds": round(time.monotonic() - start, 1)}
-        told.append({**line, "feedback": found.artifacts["feedback"].splitlines()[:2]})
+        told.append({**line, "feedback": _without(folder, found.artifacts["feedback"]).splitlines()[:2]})
         print(json.dumps(told[-1]), flush=True)
         if score > best_score:
             best, best_score = path.read_text(), score
@@ -86,7 +91,27 @@ def loop(folder: Path) -> list[str]:
     (folder / "loop.py").write_text(program("kernelbench_loop.py"))
     command = [sys.executable, "loop.py", "problems", "solutions"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
-    return done.stdout.splitlines()
+    return _without(folder, done.stdout).splitlines()
+
+
+def _without(folder: Path, text: str) -> str:
+    """Files by their names: the folder is made anew in each run."""
+    return text.replace(f"{folder}/", "")
+
+
+def _setting() -> dict[str, Any]:
+    """Which machine, and which versions of what it runs."""
+    cpu = open_device("host").environment()["cpu"]
+    return {
+        "cpu": cpu["model"],
+        "cores": cpu["usable_cores"],
+        "load_average": cpu["load_average"],
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "pytest": version("pytest"),
+        "pytest-kgate": version("pytest-kgate"),
+    }
 
 
 def main(file: str) -> None:
@@ -96,7 +121,8 @@ def main(file: str) -> None:
     with tempfile.TemporaryDirectory() as name:
         os.chdir(name)
         told = {
-            "torch": torch.__version__,
+            "created": now(),
+            "setting": _setting(),
             "isolated": os.environ.get("KGATE_ISOLATE", "0"),
             "search": search(Path(name)),
         }

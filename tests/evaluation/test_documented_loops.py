@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 import runpy
 import subprocess
 import sys
@@ -17,13 +18,22 @@ from documented import write_problems
 from pytest_kgate import cli
 
 FIRST = "import torch\n\ndef candidate(x) return x * 1.0\n"
+RIGHT = "import torch\n\ndef candidate(x):\n    return torch.relu(x)\n"
+EVALUATIONS = 20
 
 REPAIRS = {
     "SyntaxError": (") return", "):\n    return"),
     "exact is 0": ("return x * 1.0", "return torch.relu(x) + nothing"),
-    "NameError": ("+ nothing", ""),
+    "NameError": (" + nothing", ""),
 }
 """What a stub in place of a model does to its program, by what it reads in the feedback."""
+
+CHANGES = (
+    ("):\n    return", ") return"),
+    ("torch.relu(x)", "x * 1.0"),
+    ("torch.relu(x)", "torch.relu(x) + nothing"),
+)
+"""What it tries, at random, on a program that was right: all of it is for the worse."""
 
 
 @pytest.fixture
@@ -34,25 +44,29 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_documented_evaluator_leads_a_search_by_its_feedback(folder, warm, monkeypatch):
+def test_documented_evaluator_leads_a_search_of_20_evaluations_by_its_feedback(folder, warm, monkeypatch):
     (folder / "openevolve").mkdir()
     (folder / "openevolve" / "evaluation_result.py").write_text(OPENEVOLVE)
-    (folder / "test_mine.py").write_text(JUDGE)
+    (folder / "test_mine.py").write_text(JUDGE.replace("budget=1", "budget=0.5"))
     monkeypatch.syspath_prepend(folder)
     monkeypatch.setattr(subprocess, "run", _in_this_process)
     (folder / "evaluator.py").write_text(program("openevolve_evaluator.py"))
     evaluate = runpy.run_path(str(folder / "evaluator.py"))["evaluate"]
-    text, scores, heard = FIRST, [], []
-    for number in range(4):
+    lots, text, tried = random.Random(5), FIRST, []
+    for number in range(EVALUATIONS):
         path = folder / f"program{number}.py"
         path.write_text(text)
         found = evaluate(str(path))
-        scores.append(found.metrics["combined_score"])
-        heard.append(found.artifacts["feedback"])
-        for sign, (old, new) in REPAIRS.items():
-            if sign in heard[-1]:
-                text = text.replace(old, new)
-    assert [score > 0 for score in scores] == [False, False, False, True], heard
+        feedback = found.artifacts["feedback"]
+        tried.append((text, found.metrics["combined_score"], feedback))
+        named = [repair for sign, repair in REPAIRS.items() if sign in feedback]
+        for old, new in named or [lots.choice(CHANGES)]:
+            text = text.replace(old, new)
+    assert [score > 0 for _, score, _ in tried] == [text == RIGHT for text, _, _ in tried], [
+        heard for *_, heard in tried
+    ]
+    assert [text == RIGHT for text, _, _ in tried[:4]] == [False, False, False, True]
+    assert sum(score > 0 for _, score, _ in tried) >= 5
 
 
 def _in_this_process(arguments, **_):

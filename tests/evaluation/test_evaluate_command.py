@@ -175,6 +175,7 @@ def test_verdicts_on_the_evidence_are_no_pass(evaluate):
     evaluate("made.py:cheats").of(1, "INVALID", "time")
     evaluate("made.py:damages").of(1, "ERROR", "time", "ended the process")
     evaluate("made.py:good", "test_it.py::test_weak").of(1, "WEAK", "time")
+    evaluate("made.py:good", "test_it.py::test_limited").of(1, "NOT MEASURED", "time", "was not compiled")
     found = evaluate("made.py:good", "test_it.py::test_undecided").of(1, "INCONCLUSIVE", "time")
     assert found["feedback"]
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -68,13 +71,38 @@ def test_kernel_is_answered_for(tmp_path, name, more, verdict, stage, status):
     (tmp_path / "test_it.py").write_text(JUDGE)
     (tmp_path / f"{name}.cu").write_text(KERNEL.format(body=BODIES[name]))
     command = [sys.executable, "-m", "pytest_kgate.cli", "evaluate", f"{name}.cu", "--test", "test_it.py::test_it"]
-    done = subprocess.run([*command, "--json", "-", *more], cwd=tmp_path, capture_output=True, text=True, check=False)
+    (tmp_path / "tmp").mkdir()
+    places = {"cwd": tmp_path, "env": {**os.environ, "TMPDIR": str(tmp_path / "tmp")}}
+    done = subprocess.run([*command, "--json", "-", *more], capture_output=True, text=True, check=False, **places)
     answer = json.loads(done.stdout)
     demand_valid_evaluation(answer)
     assert (done.returncode, answer["verdict"], answer["stage"]) == (status, verdict, stage), answer["feedback"]
     assert done.stderr == ""
+    assert "Traceback (most" not in answer["feedback"]
+    assert running_in(tmp_path) == []
+    assert os.listdir(tmp_path / "tmp") == []
     if verdict in ("WRONG", "MEASURED"):
         assert answer["resources"][0]["registers"] > 0
+
+
+def running_in(folder):
+    """Processes that work in a folder, as all do that a command started there has left."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):  # it has ended, is another user's, or is no process
+            if entry.name.isdigit() and (entry / "cwd").resolve(strict=True) == folder.resolve():
+                found.append((entry / "cmdline").read_bytes())
+    return found
+
+
+def test_processes_that_a_command_has_left_are_seen(tmp_path):
+    left = subprocess.Popen(["sleep", "60"], cwd=tmp_path)
+    try:
+        assert len(running_in(tmp_path)) == 1
+    finally:
+        left.kill()
+        left.wait()
+    assert running_in(tmp_path) == []
 
 
 def test_threads_are_judged_on_the_gpu_one_after_the_other():

@@ -32,6 +32,11 @@ def test_undecided(kbench):
 def test_weak(kbench):
     kbench(torch.relu, ZERO, budget=0.5)
 
+@pytest.mark.speedup(50.0)
+@pytest.mark.resources(registers=64)
+def test_limited(kbench):
+    kbench(torch.relu, RELU, budget=0.5)
+
 def test_more(kbench):
     kbench(torch.relu, RELU, speedup=50.0, budget=0.5)
     assert not "more than the gate"

@@ -24,8 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--head-dims", metavar="D[,D...]", help="these of its head dimensions; default: all")
     parser.add_argument(
         "--extents",
-        action="store_true",
-        help="instead, a subsample by --seed of grouped heads, decode, windows, caps, scales, biases and lse",
+        nargs="?",
+        choices=("pairs", "alone"),
+        const="pairs",
+        help="instead, grouped heads, decode, windows, caps, scales, biases and lse: a subsample by --seed where any "
+        "two of them meet (pairs, the default), or each by itself, with the kernels that take it (alone)",
     )
     parser.add_argument("--seed", type=int, default=42, help="of all draws; default: %(default)s")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the outcomes in FILE")
@@ -71,9 +74,11 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     if options.extents:
         kernels, missing = grid.honest_kernels(device)
         shipped = {name: kernel for name, kernel in kernels.items() if not name.startswith("sdpa ")}
-        return file.document(extents.run(device, shipped, options.seed, _show_problem), list(shipped), missing, setting)
-    outcomes, names, missing = grid.run(device, tuple(grid.TOLERANCE), head_dims, lengths, options.seed, _show)
-    return file.document(outcomes, names, missing, setting)
+        problems = extents.alone() if options.extents == "alone" else extents.subsample(options.seed)
+        outcomes = extents.run(device, problems, shipped, options.seed, _show_problem)
+        return file.document(outcomes, list(shipped), missing, setting, options.extents)
+    cells, names, missing = grid.run(device, tuple(grid.TOLERANCE), head_dims, lengths, options.seed, _show)
+    return file.document(cells, names, missing, setting)
 
 
 def _show(one: GridCell) -> None:

@@ -1,7 +1,9 @@
 """Run the check of answers over attention of other extents: grouped heads, decode, windows, caps, scales, biases, lse.
 
 The whole product of the values below has tens of thousands of problems. A subsample of some dozens is run, drawn so
-that every two values of two extents meet in one of them, where they can; another seed draws another one.
+that every two values of two extents meet in one of them, where they can; another seed draws another one. Such problems
+have several extents each, which kernels that know one or two of them all refuse. So there is a second list: plain
+attention, each value by itself, and the few that such kernels take together.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import warnings
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -49,6 +52,19 @@ VALUES: Mapping[str, tuple[Any, ...]] = MappingProxyType(
 )
 """Rows with keys, and heads with heads of keys, go together: most of their pairs would be alike."""
 
+PLAIN: Mapping[str, Any] = MappingProxyType({name: of[0] for name, of in VALUES.items()})
+"""The first value of each."""
+
+TOGETHER: tuple[Mapping[str, Any], ...] = (
+    {"rows x keys": (65, 130), "causal": True},
+    {"rows x keys": (300, 130), "causal": True},
+    {"rows x keys": (1, 2000), "heads": (8, 2)},
+    {"rows x keys": (1, 2000), "heads": (8, 2), "outputs": "o+lse"},
+    {"heads": (8, 2), "batch": 2, "causal": True},
+    {"scale": 0.3, "causal": True},
+)
+"""Decode steps, chunks of a long prompt, and groups: what kernels of more than plain attention take at once."""
+
 _TRIES = 60
 """Problems drawn for each that is taken: the one with the most pairs that have not met yet."""
 
@@ -80,6 +96,18 @@ def subsample(seed: int) -> list[dict[str, Any]]:
         left -= _met(best)
         found.append(best)
     return found
+
+
+def alone() -> list[dict[str, Any]]:
+    """Plain attention; each other value with all else plain; and those that are taken together."""
+    others = [{name: value} for name, of in VALUES.items() for value in of[1:]]
+    return [{**PLAIN, **change} for change in ({}, *others, *TOGETHER)]
+
+
+def away_from_plain(values: Sequence[str]) -> list[str]:
+    """Those of a problem's values, as `ExtentsCell.values` has them, that are not plain attention's."""
+    plain = _told(PLAIN)
+    return [value for value in values if value not in plain]
 
 
 def _pairs_of(one: str, other: str) -> Iterator[tuple[tuple[str, Any], tuple[str, Any]]]:
@@ -116,7 +144,7 @@ def cell(device: Device, chosen: Mapping[str, Any], shipped: Mapping[str, Kernel
     assert problem.shape is not None
     assert isinstance(problem.reference, Mapping)
     kernels = {f"sdpa {name}": one for name, one in problem.reference.items()} | dict(shipped)
-    refused = {name: told for name, one in kernels.items() if (told := _refusal(device, problem, one))}
+    refused = {name: told for name, one in kernels.items() if (told := refusal(device, problem, one))}
     honest = {name: one for name, one in kernels.items() if name not in refused}
     reference = _reference(problem, honest)
     answers, nearest = 0, 0.0
@@ -138,9 +166,13 @@ def cell(device: Device, chosen: Mapping[str, Any], shipped: Mapping[str, Kernel
         lived=tuple(f"{name} on {problem.name}" for name in result.lived),
         seconds=time.perf_counter() - start,
         problem=problem.name,
-        values=tuple(f"{name} {_shown(value)}" for name, value in chosen.items()),
+        values=_told(chosen),
         refused=tuple(f"{name}: {told}" for name, told in refused.items()),
     )
+
+
+def _told(chosen: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(f"{name} {_shown(value)}" for name, value in chosen.items())
 
 
 def _shown(value: Any) -> str:
@@ -149,7 +181,7 @@ def _shown(value: Any) -> str:
     return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _refusal(device: Device, problem: Problem, kernel: Kernel) -> str:
+def refusal(device: Device, problem: Problem, kernel: Kernel) -> str:
     """Why a kernel does not take the problem, in a line; empty where it does."""
     arm = bind("candidate", kernel, problem.params)
     if arm.ignored_params:
@@ -174,11 +206,15 @@ def _reference(problem: Problem, honest: Mapping[str, Kernel]) -> Arm:
 
 
 def run(
-    device: Device, shipped: Mapping[str, Kernel], seed: int, progress: Callable[[ExtentsCell], None]
+    device: Device,
+    problems: Sequence[Mapping[str, Any]],
+    shipped: Mapping[str, Kernel],
+    seed: int,
+    progress: Callable[[ExtentsCell], None],
 ) -> list[ExtentsCell]:
-    """Judge all problems of the subsample that this seed draws."""
+    """Judge these problems, of `subsample` or `alone`."""
     outcomes = []
-    for chosen in subsample(seed):
+    for chosen in problems:
         outcomes.append(cell(device, chosen, shipped, seed))
         progress(outcomes[-1])
     return outcomes

@@ -15,6 +15,7 @@ from pytest_kgate.report.page import markdown
 from pytest_kgate.report.record.values import now
 from pytest_kgate.system import json_file
 from pytest_kgate.validation.oracle.extents import VALUES
+from pytest_kgate.validation.oracle.extents import away_from_plain
 from pytest_kgate.validation.oracle.grid import GridCell
 
 SCHEMA = "pytest-kgate/oracle"
@@ -26,9 +27,14 @@ _TODO = "`kgate oracle --json FILE` writes one."
 
 
 def document(
-    outcomes: Sequence[GridCell], kernels: Sequence[str], missing: Mapping[str, str], setting: Mapping[str, str]
+    outcomes: Sequence[GridCell],
+    kernels: Sequence[str],
+    missing: Mapping[str, str],
+    setting: Mapping[str, str],
+    extents: str | None = None,
 ) -> dict[str, Any]:
-    """The content of the file: one entry for each dtype, head dimension and length, or for each problem."""
+    """The content of the file: one entry for each dtype, head dimension and length, or for each problem of `extents`,
+    which is then `pairs` or `alone`."""
     return {
         "schema": SCHEMA,
         "version": VERSION,
@@ -36,6 +42,7 @@ def document(
         "setting": dict(setting),
         "kernels": list(kernels),
         "missing": dict(missing),
+        **({} if extents is None else {"extents": extents}),
         "outcomes": [
             {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(one).items()}
             for one in outcomes
@@ -66,6 +73,8 @@ def misjudged(content: Mapping[str, Any]) -> list[str]:
 def table(content: Mapping[str, Any]) -> str:
     """Markdown: one line a length, over all types, head dimensions, sizes and masks; or a line a value of an extent."""
     outcomes = content["outcomes"]
+    if content.get("extents") == "alone":
+        return _table_of_each(content)
     if all("problem" in one for one in outcomes):
         return _table_of_extents(content)
     head = ("S", *_HEAD)
@@ -93,6 +102,23 @@ def _table_of_extents(content: Mapping[str, Any]) -> str:
         f"A subsample: {len(outcomes)} of {every:,} problems, in which every two values of two extents meet.  ",
         f"Problems that were not taken: {', '.join(f'{count} by {name}' for name, count in refusals.items())}.  ",
         f"Honest: PyTorch's ways to compute each, {', '.join(content['kernels']) or 'no shipped kernel'}.  ",
+    ]
+    return "\n".join(lines + _ending(content)) + "\n"
+
+
+def _table_of_each(content: Mapping[str, Any]) -> str:
+    """A line a problem: what is not plain in it, and which shipped kernels took it."""
+    rows = []
+    for one in content["outcomes"]:
+        refused = {told.partition(":")[0] for told in one["refused"]}
+        taken = [name for name in content["kernels"] if name not in refused]
+        away = ", ".join(away_from_plain(one["values"])) or "plain attention"
+        rows.append((away, ", ".join(taken) or "none", *_row("", [one])[1:]))
+    rows.append(("**all**", "", *_row("", content["outcomes"])[1:]))
+    head = ("extent", "shipped kernels that took it", *_HEAD)
+    lines = [
+        markdown.grid(head, _HEAD, rows, cells_are_markdown=True),
+        "Honest: PyTorch's ways to compute each, and the kernels that took it; the others refused it in a sentence.  ",
     ]
     return "\n".join(lines + _ending(content)) + "\n"
 

@@ -10,6 +10,7 @@ import torch
 
 from pytest_kgate import Shape
 from pytest_kgate.bench.correctness.check import check
+from pytest_kgate.build.registry import find_source
 from pytest_kgate.device.arm import bind
 from pytest_kgate.problems.attention.problem import sdpa_problem
 from pytest_kgate.statistics.gates import ErrorGate
@@ -95,9 +96,41 @@ def test_mutants_of_other_extents_die_and_honest_kernels_live_on_the_whole_subsa
         demand_right_verdicts(device, chosen)
 
 
+@pytest.mark.grid
+def test_kernels_take_each_extent_by_itself_that_they_declare_and_refuse_the_others_in_words(device):
+    declared = {name: set(find_source(name).features) for name in SIXTEEN_BITS}
+    for chosen in extents.alone():
+        found = demand_right_verdicts(device, chosen)
+        refused = dict(told.split(": ", 1) for told in found.refused if not told.startswith("sdpa "))
+        asked = {need for need, is_so in needs(chosen).items() if is_so}
+        for name in SIXTEEN_BITS & grid.honest_kernels(device)[0].keys():
+            grouped = {"GroupedHeads"} if "SharedHeads" in declared[name] else set()
+            missing = asked - declared[name] - grouped
+            assert (name in refused) == bool(missing), (found.problem, name, refused.get(name))
+            assert not missing or "can't be asked for" in refused[name]
+
+
+SIXTEEN_BITS = {"custom_v3", "wmma", "mma", "cublas", "cutensor", "hybrid_qkt", "hybrid_pv", "hopper", "latency"}
+"""Rungs for any number of queries."""
+
+
+def needs(chosen):
+    """The features of sdpa.h that a problem asks for."""
+    (rows, keys), (heads, key_heads) = chosen["rows x keys"], chosen["heads"]
+    return {
+        "GroupedHeads": heads != key_heads,
+        "KvSeqlen": rows != keys,
+        "Window": chosen["window"] is not None,
+        "Softcap": chosen["softcap"] is not None,
+        "Bias": chosen["bias"] is not None,
+        "Lse": chosen["outputs"] == "o+lse",
+    }
+
+
 def demand_right_verdicts(device, chosen):
     kernels = {name: one for name, one in grid.honest_kernels(device)[0].items() if not name.startswith("sdpa ")}
     found = extents.cell(device, chosen, kernels, 42)
     assert (found.accused, found.lived) == ((), ())
     assert found.died >= 20
     assert found.answers >= 2 * 2
+    return found

@@ -6,12 +6,15 @@ import dataclasses
 import itertools
 
 import pytest
+import torch
 
+from pytest_kgate.build.kernel import load_kernel
 from pytest_kgate.cli import main
 from pytest_kgate.device.host import HostDevice
 from pytest_kgate.errors import UsageError
 from pytest_kgate.validation.oracle import extents
 from pytest_kgate.validation.oracle import file
+from pytest_kgate.validation.oracle import grid
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -38,6 +41,22 @@ def test_every_two_values_of_two_extents_meet_in_a_few_dozen_problems(seed):
         assert met == set(itertools.product(extents.VALUES[one], extents.VALUES[other]))
     assert len(chosen) < 40
     assert chosen == extents.subsample(seed)
+
+
+def test_each_value_is_met_by_itself_and_no_problem_twice():
+    chosen = extents.alone()
+    away = [{name: value for name, value in one.items() if value != extents.PLAIN[name]} for one in chosen]
+    assert away[0] == {}
+    for name, values in extents.VALUES.items():
+        assert [{name: value} in away for value in values[1:]] == [True] * len(values[1:])
+    assert len(set(map(repr, away))) == len(away) < 40
+
+
+def test_host_kernel_takes_every_extent_by_itself():
+    device, host = HostDevice(), load_kernel("host")
+    for chosen in extents.alone():
+        problem = extents.problem_of(chosen)
+        assert extents.refusal(device, problem, host) == "", problem.name
 
 
 def test_problem_has_the_right_verdicts_and_kernels_that_do_not_take_it_are_named():
@@ -89,6 +108,25 @@ def test_table_has_a_line_for_each_value_and_says_that_it_is_a_subsample(tmp_pat
     assert "A subsample: 2 of" in told.out
     assert "1 by old" in told.out
     assert "lived: no window on sdpa b" in told.err
+
+
+def test_each_extent_by_itself_has_a_line_with_the_kernels_that_took_it(tmp_path, capsys, monkeypatch):
+    def takes_no_lse(query, key, value, *, is_causal):
+        return torch.nn.functional.scaled_dot_product_attention(query, key, value, is_causal=is_causal)
+
+    problems = [{**extents.PLAIN, "rows x keys": (17, 17), "outputs": outputs} for outputs in ("o", "o+lse")]
+    monkeypatch.setattr(extents, "alone", lambda: problems)
+    monkeypatch.setattr(grid, "honest_kernels", lambda device: ({"plain": takes_no_lse}, {}))
+    path = tmp_path / "alone.json"
+    assert main_of("oracle", "--extents", "alone", "--device", "host", "--json", str(path)) == 0
+    made = capsys.readouterr().out
+    assert main(["oracle", "--from", str(path)]) == 0
+    assert capsys.readouterr().out == made
+    lines = [line.split(" | ")[:3] for line in made.splitlines()]
+    assert ["| rows x keys 17 x 17", "plain", "6"] in lines
+    assert ["| rows x keys 17 x 17, outputs o+lse", "none", "4"] in lines
+    assert "refused it in a sentence" in made
+    assert "A subsample" not in made
 
 
 def test_lengths_of_the_other_grid_are_refused():
