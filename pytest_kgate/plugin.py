@@ -17,18 +17,13 @@ from pytest_kgate.integrity.tampering.exit_guard import install_exit_guard
 from pytest_kgate.integrity.tampering.monkeypatches import MONKEYPATCHES
 from pytest_kgate.integrity.tampering.monkeypatches import follow_imports
 from pytest_kgate.profile.under_tool.variables import watched
-from pytest_kgate.session.collection import markers
-from pytest_kgate.session.collection import selection
+from pytest_kgate.session.collection import marker_table
 from pytest_kgate.session.collection.marker_table import MARKERS
-from pytest_kgate.session.collection.misuse import end_collection
-from pytest_kgate.session.collection.search_space import check_spaces
-from pytest_kgate.session.exit import exit_if_device_hangs
 from pytest_kgate.session.fixtures.fixtures import kbench
 from pytest_kgate.session.fixtures.fixtures import kernels
 from pytest_kgate.session.fixtures.fixtures import kgate_device
 from pytest_kgate.session.fixtures.fixtures import knobs
 from pytest_kgate.session.fixtures.fixtures import sdpa_oracle
-from pytest_kgate.session.fixtures.sanitize import sanitize_alone
 from pytest_kgate.session.options.sources import add_options
 from pytest_kgate.session.options.sources import from_config
 from pytest_kgate.session.outcome import Failure
@@ -51,7 +46,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
-    markers.register(config)
+    marker_table.register(config)
     try:
         options = from_config(config)
         task_file = file_of_task()
@@ -68,7 +63,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
             config.pluginmanager.register(Sweep(options, configurations(options.sweep), "--kgate-sweep"), "kgate-sweep")
         if options.joint is not None:
-            from pytest_kgate.session.fixtures.joint.shared import JOINT
+            from pytest_kgate.session.fixtures.joint.key import JOINT
             from pytest_kgate.session.fixtures.joint.shared import Joint
 
             joint = config.stash[JOINT] = Joint(session)
@@ -108,12 +103,25 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 
 
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
+    # Most sessions have none of the markers, and choose nothing: they do without the modules for that.
+    marked = [item for item in items if any(mark.name in MARKERS for mark in item.iter_markers())]
+    kept: list[pytest.Item] = items
+    dropped: list[pytest.Item] = []
+    chosen = config.stash[SESSION].options.impl
     try:
-        markers.validate(items)
-        check_spaces(items, config.stash[SESSION].options)
-        chosen = config.stash[SESSION].options.impl
-        kept, dropped = selection.select(items, chosen) if chosen else (items, [])
+        if marked:
+            from pytest_kgate.session.collection import markers
+            from pytest_kgate.session.collection.search_space import check_spaces
+
+            markers.validate(marked)
+            check_spaces(marked, config.stash[SESSION].options)
+        if chosen:
+            from pytest_kgate.session.collection.selection import select
+
+            kept, dropped = select(items, chosen)
     except UsageError as error:
+        from pytest_kgate.session.collection.misuse import end_collection
+
         end_collection(session, items, error)
         return
     if dropped:
@@ -147,6 +155,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     races = "kbench" in getattr(item, "fixturenames", ())
     if not races and item.get_closest_marker("sanitize"):
+        from pytest_kgate.session.fixtures.sanitize import sanitize_alone
+
         sanitize_alone(item, item.config.stash[SESSION])
     session = item.config.stash[SESSION]
     try:
@@ -238,7 +248,10 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     if session is None:
         return
     session.close()
-    exit_if_device_hangs(session)
+    if any(device.hung for device in session.devices):
+        from pytest_kgate.session.exit import exit_without_device
+
+        exit_without_device(session)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 
-from pytest_kgate.device.open import assigned
-from pytest_kgate.device.open import open_device
 from pytest_kgate.errors import UsageError
 from pytest_kgate.evaluation.options.options import Options
 from pytest_kgate.integrity.tampering.exit_guard import refuse_success
@@ -126,6 +124,9 @@ class Session:
 
     def device(self, spec: str | None = None) -> Device:
         """The device of `spec` (None: of --kgate-device), opened once; raises `DeviceMissing`."""
+        from pytest_kgate.device.open import assigned  # here, since every session of pytest would pay
+        from pytest_kgate.device.open import open_device
+
         spec = assigned(spec or self.options.device, os.environ.get("PYTEST_XDIST_WORKER", ""))
         if spec not in self._devices:
             self._devices[spec] = open_device(spec, timeout_seconds=self.options.timeout)

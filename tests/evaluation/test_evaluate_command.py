@@ -109,6 +109,7 @@ def test_wrong_answer_is_shown_where_it_is(evaluate):
     assert found["score"] == 0
 
 
+# A table, of the shape that every parametrised test of mistakes has; what it calls is only here.
 @pytest.mark.parametrize(
     ("candidate", "stage", "said"),
     [

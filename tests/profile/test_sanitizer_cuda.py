@@ -20,12 +20,12 @@ from pytest_kgate.build import vendor_libraries
 from pytest_kgate.build.kernel import prepare
 from pytest_kgate.build.registry import find_source
 from pytest_kgate.errors import LibraryMissing
+from pytest_kgate.profile.sanitizer.asked import Sanitize
 from pytest_kgate.profile.sanitizer.run import Examined
 from pytest_kgate.profile.sanitizer.run import ToolRun
 from pytest_kgate.profile.sanitizer.run import examine
 from pytest_kgate.profile.sanitizer.tools import PROGRAM
 from pytest_kgate.profile.sanitizer.tools import TOOLS
-from pytest_kgate.profile.sanitizer.tools import Sanitize
 from pytest_kgate.profile.under_tool.program import find_program
 from pytest_kgate.profile.under_tool.session import ToolSession
 

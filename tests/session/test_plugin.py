@@ -219,12 +219,17 @@ def test_interrupted_session_keeps_the_records_so_far(warm, suite):
     assert [record["verdict"] for record in load(pytester.path / "records.json")] == ["PASS"]
 
 
-def test_plugin_imports_no_heavy_library():
-    code = """
+OWN_MODULES = 45
+"""The most of the package's modules that a session may import which uses none; empty `__init__.py` count."""
+
+
+def test_plugin_imports_no_heavy_library_and_few_modules():
+    code = f"""
     import sys
     import pytest_kgate.plugin
-    heavy = {"torch", "numpy", "scipy", "rich", "pynvml"} & set(sys.modules)
-    sys.exit(f"imported: {heavy}" if heavy else 0)
+    heavy = {{"torch", "numpy", "scipy", "rich", "pynvml"}} & set(sys.modules)
+    own = [name for name in sys.modules if name.partition(".")[0] == "pytest_kgate"]
+    sys.exit(f"imported: {{heavy or own}}" if heavy or len(own) > {OWN_MODULES} else 0)
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
 
@@ -241,6 +246,26 @@ def test_session_that_uses_no_kgate_fixture_imports_no_heavy_library(pytester):
         """
     )
     pytester.runpytest_subprocess("-p", "no:xdist").assert_outcomes(passed=1)
+
+
+def test_session_without_a_fixture_or_marker_of_kgate_imports_nothing_beyond_the_plugin(pytester):
+    pytester.makeconftest(
+        """
+        import sys
+
+        def own():
+            return {name for name in sys.modules if name.partition(".")[0] == "pytest_kgate"}
+
+        first = own()
+
+        def pytest_unconfigure():
+            print("more:", sorted(own() - first))
+        """
+    )
+    pytester.makepyfile("def test_other():\n    pass\n")
+    result = pytester.runpytest_subprocess("-p", "no:xdist", "-s")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*more: []"])
 
 
 def test_marked_test_that_never_calls_kbench_fails(suite):

@@ -13,6 +13,8 @@ from pytest_kgate.evaluation.options.option import option
 class Kept:
     """A part of `Options`. Paths are absolute, where they were read by `from_config`."""
 
+    # The rows of a table, as in `Options`: of one shape on purpose.
+
     json: Path | None = option(
         None,
         "Write the records of all races to this file.",

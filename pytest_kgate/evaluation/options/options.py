@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from dataclasses import field
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from pytest_kgate.evaluation.options import parse
 from pytest_kgate.evaluation.options.kept import Kept
@@ -15,10 +16,10 @@ from pytest_kgate.evaluation.options.option import Option
 from pytest_kgate.evaluation.options.option import choice
 from pytest_kgate.evaluation.options.option import option
 from pytest_kgate.evaluation.options.option import switch
-from pytest_kgate.search.space.assignments import Knobs
-from pytest_kgate.search.space.assignments import Sweep
-from pytest_kgate.search.space.assignments import parse_knobs
-from pytest_kgate.search.space.assignments import parse_sweep
+
+if TYPE_CHECKING:
+    from pytest_kgate.search.space.assignments import Knobs
+    from pytest_kgate.search.space.assignments import Sweep
 
 
 @dataclass(frozen=True)
@@ -247,7 +248,7 @@ class Options(Kept):
     knob: Knobs = option(
         (),
         "Set this knob of every kernel that has one of the name, and in the fixture `knobs`, for this run.",
-        parse=parse_knobs,
+        parse=parse.knobs,
         allowed="names with a value each, such as BLOCK_M=128 STAGES=2",
         metavar="NAME=VALUE",
         repeatable=True,
@@ -255,7 +256,7 @@ class Options(Kept):
     sweep: Sweep = option(
         (),
         "Run each test that has kernels or knobs once for every combination of these values.",
-        parse=parse_sweep,
+        parse=parse.sweep,
         allowed="names with different values each, such as BLOCK_M=32,64 STAGES=2,3",
         metavar="'NAME=VALUE,VALUE ...'",
     )

@@ -11,6 +11,11 @@ import re
 import string
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_kgate.search.space.assignments import Knobs
+    from pytest_kgate.search.space.assignments import Sweep
 
 
 def device(value: object) -> str:
@@ -147,3 +152,17 @@ def arch(value: object) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"sm_\d{2,3}[af]?", value, re.ASCII):
         raise ValueError(value)
     return value
+
+
+def knobs(value: object) -> Knobs:
+    """Knobs with a value each, as `parse_knobs` reads them."""
+    from pytest_kgate.search.space.assignments import parse_knobs  # here, since every session of pytest would pay
+
+    return parse_knobs(value)
+
+
+def sweep(value: object) -> Sweep:
+    """Knobs with several values each, as `parse_sweep` reads them."""
+    from pytest_kgate.search.space.assignments import parse_sweep  # here, as above
+
+    return parse_sweep(value)

@@ -1,4 +1,4 @@
-"""What a `resources` marker may limit, and the limits that one sets. Light: the marker is read in every session."""
+"""What a `resources` marker may limit, and the limits that one sets. Light: every session of pytest reads it."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ import math
 import numbers
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 if TYPE_CHECKING:
     from pytest_kgate.report.record.facts.limits import LimitSense
 
 
-@dataclass(frozen=True)
-class Resource:
+class Resource(NamedTuple):  # a dataclass takes several times as long to make
     """Something of an SM that each kernel takes a share of."""
 
     name: str
@@ -60,11 +59,8 @@ RESOURCES: Mapping[str, Resource] = MappingProxyType(
 )
 """By the name."""
 
-_WITH_SENSE = re.compile(r"\s*(<=|>=)\s*(\S+)\s*")
 
-
-@dataclass(frozen=True)
-class ResourceLimit:
+class ResourceLimit(NamedTuple):
     """The most, or for `blocks_per_sm` the least, that each of a candidate's kernels may take of one resource."""
 
     resource: Resource
@@ -78,7 +74,7 @@ def limit(name: str, value: object) -> ResourceLimit:
     The value is a number, or says the sense that the resource has anyway: `"<= 72"`.
     """
     resource = RESOURCES[name]
-    match = _WITH_SENSE.fullmatch(value) if isinstance(value, str) else None
+    match = re.fullmatch(r"\s*(<=|>=)\s*(\S+)\s*", value) if isinstance(value, str) else None
     bound = _number(match[2]) if match else value
     if match and match[1] != resource.sense:
         kind = "an upper" if resource.sense == "<=" else "a lower"

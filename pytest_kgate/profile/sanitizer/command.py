@@ -23,12 +23,12 @@ from pytest_kgate.device.open import open_device
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import ToolchainMissing
 from pytest_kgate.errors import UsageError
+from pytest_kgate.profile.sanitizer.asked import Sanitize
 from pytest_kgate.profile.sanitizer.run import Examined
 from pytest_kgate.profile.sanitizer.run import ToolRun
 from pytest_kgate.profile.sanitizer.run import examine
 from pytest_kgate.profile.sanitizer.tools import PROGRAM
 from pytest_kgate.profile.sanitizer.tools import TOOLS
-from pytest_kgate.profile.sanitizer.tools import Sanitize
 from pytest_kgate.profile.under_tool.program import find_program
 from pytest_kgate.profile.under_tool.program import not_found
 from pytest_kgate.profile.under_tool.session import ToolSession

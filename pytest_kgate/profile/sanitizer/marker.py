@@ -15,9 +15,9 @@ from pytest_kgate.profile.under_tool.variables import watched
 
 if TYPE_CHECKING:
     from pytest_kgate.device.protocol import Device
+    from pytest_kgate.profile.sanitizer.asked import Sanitize
     from pytest_kgate.profile.sanitizer.run import Examined
     from pytest_kgate.profile.sanitizer.run import ToolRun
-    from pytest_kgate.profile.sanitizer.tools import Sanitize
     from pytest_kgate.report.record.facts.sanitizer import SanitizerFacts
     from pytest_kgate.report.record.facts.sanitizer import SanitizerVerdict
 

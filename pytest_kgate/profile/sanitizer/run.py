@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING
 from typing import Any
 from typing import cast
 
+from pytest_kgate.profile.sanitizer.asked import Sanitize
 from pytest_kgate.profile.sanitizer.report import ToolReport
 from pytest_kgate.profile.sanitizer.report import parse_report
 from pytest_kgate.profile.sanitizer.tools import PROGRAM
-from pytest_kgate.profile.sanitizer.tools import Sanitize
 from pytest_kgate.profile.under_tool.program import version_of
 from pytest_kgate.profile.under_tool.session import EndedSession
 from pytest_kgate.profile.under_tool.session import ToolSession

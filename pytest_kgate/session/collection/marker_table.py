@@ -8,10 +8,10 @@ import numbers
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 from typing import Any
+from typing import NamedTuple
 
 import pytest
 
@@ -21,19 +21,18 @@ from pytest_kgate.profile.resources.limits import RESOURCES
 from pytest_kgate.profile.resources.limits import ResourceLimit
 from pytest_kgate.profile.resources.limits import limit
 from pytest_kgate.profile.sanitizer.tools import TOOLS
-from pytest_kgate.profile.sanitizer.tools import Sanitize
 
 if TYPE_CHECKING:
     # gates.py computes, so it imports numpy: only a test that has a gate may pay for that. Few tests have bounds.
     from pytest_kgate.profile.nsight.bounds import Bound
+    from pytest_kgate.profile.sanitizer.asked import Sanitize
     from pytest_kgate.search.space.space import Space
     from pytest_kgate.statistics.gates import ErrorGate
     from pytest_kgate.statistics.gates import SpeedGate
     from pytest_kgate.statistics.gates import SpeedOfLightGate
 
 
-@dataclass(frozen=True)
-class Marker:
+class Marker(NamedTuple):
     """One marker of the table; signature, usage line and parsing are all made from `build`."""
 
     build: Callable[..., Any]
@@ -117,6 +116,8 @@ def _factor(value: object) -> float:
 
 
 def sanitize(*tools: str, kernels: str | None = None, full_size: bool = False) -> Sanitize:
+    from pytest_kgate.profile.sanitizer.asked import Sanitize
+
     return Sanitize(tools or TOOLS, kernels, full_size)
 
 
@@ -219,3 +220,9 @@ MARKERS: Mapping[str, Marker] = MappingProxyType(
         )
     }
 )
+
+
+def register(config: pytest.Config) -> None:
+    """Make the markers known, with their signatures, to `pytest --markers` and `--strict-markers`."""
+    for marker in MARKERS.values():
+        config.addinivalue_line("markers", marker.line)

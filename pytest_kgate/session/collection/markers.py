@@ -20,14 +20,14 @@ from pytest_kgate.errors import UsageError
 from pytest_kgate.errors import hint
 from pytest_kgate.evaluation.options.options import Options
 from pytest_kgate.evaluation.options.override import override
-from pytest_kgate.profile.resources.limits import ResourceLimit
-from pytest_kgate.profile.sanitizer.tools import Sanitize
 from pytest_kgate.session.collection.marker_table import MARKERS
 from pytest_kgate.session.collection.marker_table import Marker
 
 if TYPE_CHECKING:
     # gate.py computes, so it imports numpy: only a test that has a gate may pay for that. Few tests have bounds.
     from pytest_kgate.profile.nsight.bounds import Bound
+    from pytest_kgate.profile.resources.limits import ResourceLimit
+    from pytest_kgate.profile.sanitizer.asked import Sanitize
     from pytest_kgate.search.space.space import Space
     from pytest_kgate.statistics.gates import ErrorGate
     from pytest_kgate.statistics.gates import SpeedGate
@@ -75,12 +75,6 @@ class Demands:
     def has_limits(self) -> bool:
         """Whether anything is demanded that may turn out not to be measured."""
         return bool(self.resources or self.metrics or self.light)
-
-
-def register(config: pytest.Config) -> None:
-    """Make the markers known, with their signatures, to `pytest --markers` and `--strict-markers`."""
-    for marker in MARKERS.values():
-        config.addinivalue_line("markers", marker.line)
 
 
 def gates_of(item: pytest.Item) -> Demands:

@@ -27,6 +27,9 @@ from pytest_kgate.validation.cheats.catalogue import Cheat
 
 _PATIENCE_SECONDS = 180.0
 
+_BUDGETS = {"host": 8, "cuda": 20}
+"""Seconds of a race. On the host most are decided in one; what is not in eight hardly ever is on a busy machine."""
+
 _SAID = re.compile("was changed|yet it was reported|would have passed for success: status")
 """In a line of a session's output that says what was found beside the records."""
 
@@ -206,7 +209,7 @@ def run_session(folder: Path, device: str, checked: bool, isolate: bool) -> None
         torch.set_num_threads(1)  # so that two arms on a busy machine still tell each other apart
         arguments = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", f"--kgate-device={device}"]
         # What else the machine does is no cheat's doing, and must not be what catches one.
-        arguments += ["--kgate-json=records.json", "--kgate-budget=20", "--kgate-foreign-load=warn"]
+        arguments += ["--kgate-json=records.json", f"--kgate-budget={_BUDGETS[device]}", "--kgate-foreign-load=warn"]
         arguments.append("--kgate-clean=on")
         plugins: list[object] = []
         if isolate:

@@ -27,6 +27,7 @@ def _balanced(n: Numbers) -> float:
 _AT_THE_ROOFLINE = 80
 """Percent of what the device attains. Kernels that vendors have tuned for years come to between 80 and 100 %."""
 
+# The rows of a table: of one shape on purpose, since all rules are read, told and documented by one piece of code.
 RULES = (
     Rule(
         name="at-the-roofline",

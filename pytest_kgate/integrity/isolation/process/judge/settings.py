@@ -27,16 +27,12 @@ class _Attributes(ctypes.Structure):
     """`struct sched_attr`."""
 
     _fields_ = (
-        ("size", ctypes.c_uint32),
-        ("policy", ctypes.c_uint32),
+        *((name, ctypes.c_uint32) for name in ("size", "policy")),
         ("flags", ctypes.c_uint64),
         ("nice", ctypes.c_int32),
         ("priority", ctypes.c_uint32),
-        ("runtime", ctypes.c_uint64),
-        ("deadline", ctypes.c_uint64),
-        ("period", ctypes.c_uint64),
-        ("least", ctypes.c_uint32),
-        ("most", ctypes.c_uint32),
+        *((name, ctypes.c_uint64) for name in ("runtime", "deadline", "period")),
+        *((name, ctypes.c_uint32) for name in ("least", "most")),
     )
 
 
