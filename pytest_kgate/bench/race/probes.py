@@ -42,8 +42,9 @@ if TYPE_CHECKING:
 _EVERY = 4
 """One round of so many in a row is probed, which makes three before the first look."""
 
-_KEPT_BYTES = 2**28
-"""Of answers that a race keeps: of larger ones fewer probes are kept, and one at least."""
+_KEPT_BYTES, _KEPT_ON_HOST_BYTES = 2**28, 3 * 2**25
+"""Of answers that a race keeps, on a GPU and on the host: of larger ones fewer probes are kept, and one at least. On
+the host all lies in one memory; an exact answer to one in 16 bits takes four times its bytes, beside it."""
 
 _KEPT = 4
 """Probes whose answers are kept, chosen at random; each holds two outputs, and to verify it costs exact answers."""
@@ -146,8 +147,9 @@ def _most_kept(probe: Probe) -> int:
     """How many probes like this one are kept."""
     from pytest_kgate.problems.trees import tree  # needs PyTorch, which may be missing
 
-    held = sum(tensor.nbytes for _, answer in probe.answers for tensor in tree.tensors(answer))
-    return min(_KEPT, max(1, _KEPT_BYTES // max(1, held)))
+    tensors = [tensor for _, answer in probe.answers for tensor in tree.tensors(answer)]
+    most = _KEPT_BYTES if any(tensor.is_cuda for tensor in tensors) else _KEPT_ON_HOST_BYTES
+    return min(_KEPT, max(1, most // max(1, sum(tensor.nbytes for tensor in tensors))))
 
 
 def _on_host(tensor: Tensor) -> Tensor:
