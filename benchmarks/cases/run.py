@@ -59,6 +59,8 @@ class Seen:
     """Of its records, the last attempt of each call."""
     reason: str = ""
     ratio: str = ""
+    reported: bool = False
+    """Whether the session ended with an exit status that says that something failed."""
 
 
 def main() -> int:
@@ -131,9 +133,9 @@ def _run(file: Path, options: argparse.Namespace, limit: float) -> tuple[list[Se
         why = f"no end within {limit:.0f} s" if status is None else f"exit status {status}: {tail}"
         # The records of the tests that had ended are left also where the process was ended.
         tests = [Seen(f"{_name(file)}::{name}", "lost", why, took) for name in records or ("*",)]
+    told = bool(status)
     found = [_with_records(one, records.get(one.case.partition("::")[2], [])) for one in tests]
-    if status == 0 and any(one.outcome in ("failed", "error") for one in found):
-        found.append(Seen(f"{_name(file)}::exit status", "lost", "0, and a test had failed", took))
+    found = [replace(one, reported=told) for one in found]
     return found, next((_machine(one["environment"]) for some in records.values() for one in some), "")
 
 
@@ -168,7 +170,7 @@ def _tests(file: Path, report: Path) -> list[Seen]:
         for part in one:
             if part.tag in ("failure", "error", "skipped"):
                 outcome = {"failure": "failed"}.get(part.tag, part.tag)
-                text = f"{part.get('message', '')}\n{text}"
+                text = f"{part.get('message', '')}\n{text}\n{part.text or ''}"
             elif part.tag == "system-out":
                 text += part.text or ""
         found.append(Seen(f"{_name(file)}::{one.get('name')}", outcome, text, float(one.get("time", 0))))
@@ -203,7 +205,7 @@ def _line(one: Seen) -> tuple[bool, str]:
     seen = _verdicts(one)
     said = f"{seen[0]}\n{one.reason}\n{one.text}"
     if verdicts == ATTACK:
-        ok = "PASS" not in seen and one.outcome in ("failed", "error") and "lost" not in seen
+        ok = "PASS" not in seen and one.reported
     else:
         ok = all(verdict in verdicts.split() for verdict in seen)
     ok = ok and re.search(words, said) is not None

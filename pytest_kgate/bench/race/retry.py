@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 _KNOWN_WITHIN = math.log(2)
-"""Of the log of a ratio that a FAIL tells: a reference that waited for cores during half of its time has not been timed."""
+"""Of the log of a ratio that a FAIL tells: a reference that waited for cores during half of its time was not timed."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def _undermining(result: race.Race, found: Disturbances, accept_foreign_load: bo
 
 
 def _bears(judgement: Judgement, too_low: float, too_high: float, load: float) -> bool:
-    """Whether a verdict stays where the log of the ratio may read so much too low, or too high; by `load` due to others."""
+    """Whether a verdict stays where the log of the ratio may read so much too low or too high, by `load` due to others."""
     ratio, bound = judgement.ratio, judgement.gate.bound
     if ratio is None:
         return judgement.verdict is Verdict.INCONCLUSIVE  # it claims nothing
