@@ -3,7 +3,7 @@
     python benchmarks/cases/run.py FOLDER [FOLDER ...] [--part 1/4] [--out table.txt]
 
 A case is a file of tests whose head says what must happen to them; `wanted.py` has these heads as data, by the names
-of folder, file and test. The verdict is that of the test's records, and where it has none, what it said. One line a test:
+of folder, file and test. The verdict is that of the test's records, and where it has none, what it said. A line a test:
 
     ok | case | wanted | seen | seconds | the reason, in short
 
@@ -132,7 +132,8 @@ def _run(file: Path, options: argparse.Namespace, limit: float) -> tuple[list[Se
     if not tests:
         why = f"no end within {limit:.0f} s" if status is None else f"exit status {status}: {tail}"
         # The records of the tests that had ended are left also where the process was ended.
-        tests = [Seen(f"{_name(file)}::{name}", "lost", why, took) for name in records or ("*",)]
+        tests = [Seen(f"{_name(file)}::{name}", "lost", why, took) for name in records]
+        tests.append(Seen(f"{_name(file)}::(the rest)", "lost", why, took))
     told = bool(status)
     found = [_with_records(one, records.get(one.case.partition("::")[2], [])) for one in tests]
     found = [replace(one, reported=told) for one in found]
@@ -196,7 +197,9 @@ def _with_records(one: Seen, records: list[dict[str, Any]]) -> Seen:
     gates = [gate for record in records for gate in record.get("gates") or [] if gate.get("ratio")]
     ratio = f"{gates[0]['ratio']['estimate']:.3g}" if gates else ""
     reasons = " / ".join(str(record["reason"]) for record in records if record["reason"])
-    return replace(one, verdicts=tuple(record["verdict"] for record in records), reason=reasons, ratio=ratio)
+    verdicts = tuple(record["verdict"] for record in records)
+    text = "\n".join([one.text, *(warning for record in records for warning in record.get("warnings") or [])])
+    return replace(one, verdicts=verdicts, reason=reasons, ratio=ratio, text=text)
 
 
 def _line(one: Seen) -> tuple[bool, str]:
@@ -208,8 +211,9 @@ def _line(one: Seen) -> tuple[bool, str]:
         ok = "PASS" not in seen and one.reported
     else:
         ok = all(verdict in verdicts.split() for verdict in seen)
-    ok = ok and re.search(words, said) is not None
-    note = "" if ok else "".join({as_right(one.case, verdict) for verdict in seen})
+    told = re.search(words, said) is not None
+    ok = ok and told
+    note = "" if ok or not told else "".join({as_right(one.case, verdict) for verdict in seen})
     shown = re.search(words, said) if words and not words.startswith("^") else None
     lines = [line for line in one.text.splitlines() if line.strip() and not line.startswith("---")]
     reason = one.reason or (lines or [""])[0]

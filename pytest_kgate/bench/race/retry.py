@@ -2,9 +2,9 @@
 
 A disturbance of known size counts against a verdict only where the interval, widened by it, reaches the bound: clock
 steps under a power cap, which every large matrix kernel meets, move a ratio by less than a percent, and can't turn a
-ratio of 0.5 against a bound of 0.95. One of unknown size counts against every verdict. Two verdicts say more than which
-side of the bound a ratio is on: a FAIL by how much the candidate is slower, INCONCLUSIVE that it was too few rounds. Neither
-holds where other work may have made these figures (`docs/statistics.md`).
+ratio of 0.5 against a bound of 0.95. One of unknown size counts against every verdict. Two verdicts say more than
+which side of the bound a ratio is on: a FAIL by how much the candidate is slower, INCONCLUSIVE that it was too few
+rounds. Neither holds where other work may have made these figures (`docs/statistics.md`).
 
 Between rounds the machine is asked what disturbs it, sparsely: such a reading costs 0.3 to 2 ms, as much as some
 rounds. The second race takes the place of the first, whatever its own verdict is, and there is never a third.
@@ -146,7 +146,7 @@ def _undermining(result: race.Race, found: Disturbances, accept_foreign_load: bo
 
 
 def _bears(judgement: Judgement, too_low: float, too_high: float, load: float) -> bool:
-    """Whether a verdict stays where the log of the ratio may read so much too low or too high, by `load` due to others."""
+    """Whether a verdict stays where the log of the ratio may read so much too low or too high, `load` due to others."""
     ratio, bound = judgement.ratio, judgement.gate.bound
     if ratio is None:
         return judgement.verdict is Verdict.INCONCLUSIVE  # it claims nothing
