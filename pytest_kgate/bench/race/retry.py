@@ -149,7 +149,8 @@ def _bears(judgement: Judgement, too_low: float, too_high: float, load: float) -
     """Whether a verdict stays where the log of the ratio may read so much too low or too high, `load` due to others."""
     ratio, bound = judgement.ratio, judgement.gate.bound
     if ratio is None:
-        return judgement.verdict is Verdict.INCONCLUSIVE  # it claims nothing
+        # It claims nothing but that it needs a larger budget, which other work may be the cause of.
+        return judgement.verdict is Verdict.INCONCLUSIVE and load < _KNOWN_WITHIN
     if judgement.verdict is Verdict.PASS:
         return ratio.high * math.exp(too_low) < bound
     if judgement.verdict is Verdict.FAIL:

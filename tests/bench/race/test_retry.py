@@ -189,6 +189,14 @@ def test_no_longer_race_is_advised_where_other_work_is_what_blurs_the_ratio(play
     assert ("other work took" in record["reason"]) == (verdict == "INVALID")
 
 
+@pytest.mark.parametrize(("wait", "verdict"), [(0.9, "INVALID"), (0.1, "INCONCLUSIVE")])
+def test_too_few_rounds_beside_other_work_are_no_reason_for_a_larger_budget(play, wait, verdict):
+    evidence = BUSY.replace("CANDIDATE", str(wait)).replace("REFERENCE", str(wait))
+    record, _ = play("failed", bad=ALWAYS, evidence=evidence, options=["--kgate-budget=0.002"])
+    assert record["gates"][0]["ratio"] is None
+    assert record["verdict"] == verdict
+
+
 @pytest.mark.parametrize("trouble", ["machine", "evidence"])
 def test_other_work_is_accepted_where_that_is_asked_for(play, trouble):
     what = {
