@@ -266,6 +266,7 @@ def _run(
                             request.book.numbered(Stream.OBSERVED_VALUES),
                             compared,
                             clean.kept.timed if clean else None,
+                            builder.race.overhead_seconds,
                         )
                     )
                     with spent("verify"):

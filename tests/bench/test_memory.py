@@ -54,9 +54,20 @@ def test_a_gate_takes_a_few_times_the_memory_of_its_tensors(what, measured):
     assert memory["given_up"] == []
 
 
+def test_a_comparison_takes_little_beside_what_it_compares(measured):
+    assert measured["comparison"]["peak"] < 32 * MIB
+
+
+@pytest.mark.parametrize("size", [32, 40, 48, 64])
+def test_a_gate_of_answers_in_16_bits_holds_less_than_eight_of_them_on_the_host(size):
+    made = plan(0, size / 1024, 1000, on_gpu=False, exact=4.0)
+    assert max(sum(step.values()) for step in (made.check, made.race, made.verify, made.watch)) < 8 * size * MIB
+
+
 def test_the_plan_counts_with_the_sizes_that_steps_go_by():
     assert plans._LARGE_BYTES == probe_rows._HELD_BYTES == memoization._LARGE_BYTES
     assert plans._KEPT_BYTES == probes._KEPT_BYTES
+    assert plans._KEPT_ON_HOST_BYTES == probes._KEPT_ON_HOST_BYTES
 
 
 class Small(HostDevice):

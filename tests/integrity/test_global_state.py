@@ -43,6 +43,11 @@ from pytest_kgate.integrity.global_state.state import GlobalState
             lambda: float(torch.tensor(1e-310).double()),
         ),
         (gc.disable, "gc.isenabled", gc.isenabled),
+        (  # a compiled reference then runs as if it were not
+            lambda: torch.compiler.set_stance("force_eager"),
+            "torch.compiler.set_stance",
+            lambda: torch._dynamo.eval_frame._stance.stance,
+        ),
     ],
 )
 def test_changed_setting_is_named_and_put_back(change, named, read):

@@ -6,6 +6,7 @@ import dataclasses
 import threading
 import time
 
+import numpy as np
 import pytest
 import torch
 from sample_records import invalid_record
@@ -68,7 +69,8 @@ def reason(candidate, timed, problem=TOPK, seed=TIED):
     probes.add(Probe(((seed, answer),), (LOOK, LOOK)))
     verify = Verification(device, problem, correctness)
     none = torch.zeros(1, 1).numpy()
-    return work_undone(device, arms[0], probes, (none, none), int, lambda new: None, None, workload, verify)
+    no_rows = np.empty((0, 2))
+    return work_undone(device, arms[0], probes, (none, none), int, lambda new: None, None, no_rows, workload, verify)
 
 
 def test_answer_that_is_wrong_on_its_values_in_any_call_is_not_said_to_change():

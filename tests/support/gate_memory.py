@@ -17,6 +17,7 @@ import torch
 
 from pytest_kgate.bench.call import run
 from pytest_kgate.bench.correctness.comparison import slabs
+from pytest_kgate.bench.correctness.comparison.tolerance import ExactAnswer
 from pytest_kgate.bench.correctness.exact import answer
 from pytest_kgate.bench.memory import plan as plans
 from pytest_kgate.bench.race import probes
@@ -85,6 +86,7 @@ def gate(problem, device, budget=10.0):
 def make_all_large():
     """Sizes from which memory counts are made small."""
     slabs._SLAB_ELEMENTS = 2**16
+    probes._KEPT_ON_HOST_BYTES = plans._KEPT_ON_HOST_BYTES = MIB
     fingerprint._BLOCK_WORDS = 2**16
     answer._LARGE_BYTES = answer._PIECE_BYTES = MIB
     probe_rows._HELD_BYTES = probes._KEPT_BYTES = rows._COPIED_BYTES = memoization._LARGE_BYTES = MIB
@@ -111,7 +113,21 @@ def measured(what):
     return {"what": what, "peak": peak.top - peak.begin, "last_step": record["integrity"]["checks"]["memory"], **told}
 
 
+def compared():
+    """What comparing an answer of 16 bits with the exact one takes beside both."""
+    exact = torch.linspace(-1, 1, 8 * MIB, dtype=torch.float64)
+    answer = exact.half()
+    peak = Peak()
+    peak.start()
+    truth = ExactAnswer(exact, answer)
+    assert not truth.compare(answer, truth.limits(None)).failed
+    peak.over = True
+    peak.join()
+    return {"what": "comparison", "peak": peak.top - peak.begin}
+
+
 if __name__ == "__main__":
+    print(json.dumps(compared()))
     make_all_large()
     gate(problem_of("both", 1024), HostDevice(), budget=0.2)  # so that all is loaded
     for name in PROBLEMS:

@@ -29,8 +29,8 @@ from pytest_kgate.bench.correctness.mutants.transforms import zeros
 from pytest_kgate.problems.trees import tree
 from pytest_kgate.statistics.gates import ErrorGate
 
-_KEPT_BYTES = 2**26
-"""Of a right answer that is remembered. A slab of 8 MiB or so shows as well as all of them that it fits no more."""
+_KEPT_BYTES = 2**23
+"""Of a right answer that is remembered. Some slabs show as well as all of them that it fits no more."""
 
 
 class Survivors:

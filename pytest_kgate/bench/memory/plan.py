@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 _LARGE_BYTES = 2**26
 """Of larger inputs fewer draws are held at once, and of larger outputs one answer of a probe."""
 
-_KEPT_BYTES = 2**28
-"""Of answers that a race keeps, beside one."""
+_KEPT_BYTES, _KEPT_ON_HOST_BYTES = 2**28, 3 * 2**25
+"""Of answers that a race keeps, beside one, on a GPU and on the host."""
 
 Purposes = Mapping[str, int]
 
@@ -93,7 +93,7 @@ class MemoryPlan:
     def kept_probes(self) -> int:
         """How many probes' answers there is room for, of four."""
         held = max(1, self._answers * self.sizes.outputs)
-        return min(4, max(1, _KEPT_BYTES // held))
+        return min(4, max(1, (_KEPT_BYTES if self.on_gpu else _KEPT_ON_HOST_BYTES) // held))
 
     def demand_room(self, name: str, *, races: bool) -> None:
         """Raise `ProblemError` where a step needs more than there is, whatever comfort is given up.

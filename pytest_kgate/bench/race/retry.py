@@ -2,7 +2,9 @@
 
 A disturbance of known size counts against a verdict only where the interval, widened by it, reaches the bound: clock
 steps under a power cap, which every large matrix kernel meets, move a ratio by less than a percent, and can't turn a
-ratio of 0.5 against a bound of 0.95. One of unknown size counts against every verdict.
+ratio of 0.5 against a bound of 0.95. One of unknown size counts against every verdict. Two verdicts say more than
+which side of the bound a ratio is on: a FAIL by how much the candidate is slower, INCONCLUSIVE that it was too few
+rounds. Neither holds where other work may have made these figures (`docs/statistics.md`).
 
 Between rounds the machine is asked what disturbs it, sparsely: such a reading costs 0.3 to 2 ms, as much as some
 rounds. The second race takes the place of the first, whatever its own verdict is, and there is never a third.
@@ -37,6 +39,10 @@ if TYPE_CHECKING:
     from pytest_kgate.report.record.facts.timing import EvidenceFacts
     from pytest_kgate.report.record.facts.timing import TryFacts
     from pytest_kgate.statistics.gates import SpeedGate
+
+
+_KNOWN_WITHIN = math.log(2)
+"""Of the log of a ratio that a FAIL tells: a reference that waited for cores during half of its time was not timed."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +136,8 @@ def _undermining(result: race.Race, found: Disturbances, accept_foreign_load: bo
     """
     count = [reason for reason in found.reasons if not (reason.foreign and accept_foreign_load)]
     low, high = sum(reason.too_low for reason in count), sum(reason.too_high for reason in count)
-    borne = [_bears(judgement, low, high) for judgement in result.judgements]
+    load = max((max(reason.too_low, reason.too_high) for reason in count if reason.foreign), default=0.0)
+    borne = [_bears(judgement, low, high, load) for judgement in result.judgements]
     if result.light is not None:
         borne.append(bears(result.light, low, high))
     if borne and math.isfinite(low + high) and all(borne):
@@ -138,15 +145,18 @@ def _undermining(result: race.Race, found: Disturbances, accept_foreign_load: bo
     return "; ".join(reason.text for reason in count)
 
 
-def _bears(judgement: Judgement, too_low: float, too_high: float) -> bool:
-    """Whether a verdict stays where the log of the ratio may read so much too low, or too high."""
-    if judgement.ratio is None:
-        return judgement.verdict is Verdict.INCONCLUSIVE  # it claims nothing
+def _bears(judgement: Judgement, too_low: float, too_high: float, load: float) -> bool:
+    """Whether a verdict stays where the log of the ratio may read so much too low or too high, `load` due to others."""
+    ratio, bound = judgement.ratio, judgement.gate.bound
+    if ratio is None:
+        # It claims nothing but that it needs a larger budget, which other work may be the cause of.
+        return judgement.verdict is Verdict.INCONCLUSIVE and load < _KNOWN_WITHIN
     if judgement.verdict is Verdict.PASS:
-        return judgement.ratio.high * math.exp(too_low) < judgement.gate.bound
+        return ratio.high * math.exp(too_low) < bound
     if judgement.verdict is Verdict.FAIL:
-        return judgement.ratio.low * math.exp(-too_high) > judgement.gate.bound
-    return True
+        return ratio.low * math.exp(-too_high) > bound and load < _KNOWN_WITHIN
+    # More rounds beside the same work would not decide it: what lacks is not the budget.
+    return load < math.log(ratio.high / ratio.low) / 2 if ratio.low > 0 else load < _KNOWN_WITHIN
 
 
 def _try(plan: race.Plan, result: race.Race, found: Disturbances) -> TryFacts:

@@ -15,6 +15,7 @@ import pytest_kgate.report.text.summary  # noqa: F401
 from pytest_kgate.bench.race.probes import Probes
 from pytest_kgate.bench.race.probes import is_probed
 from pytest_kgate.bench.race.probes import overlaps
+from pytest_kgate.bench.race.probes import padded
 from pytest_kgate.bench.seeds import SeedBook
 from pytest_kgate.device.protocol import FirstLook
 from pytest_kgate.device.protocol import Probe
@@ -116,6 +117,20 @@ def test_call_that_begins_early_may_hide_its_launch_but_not_its_work():
     found = overlaps(np.full(3, 6e-6), 3e-6)
     assert "one takes 9.00 us where it waits for the call before it to end, and 3.00 us in the rows" in str(found)
     assert overlaps(np.full(24, 0.12e-3), 1e-3) is not None
+
+
+def test_short_rows_that_wait_are_told_from_what_first_launches_cost():
+    def rows(beside, latency):
+        noise = np.array([[1e-6, 0.0], [0.0, 0.5e-6], [90e-6, 0.0], [0.0, 1e-6], [0.0, 0.0]])  # one was interrupted
+        return padded(np.array([[4.6e-6 + beside, 4.6e-6]]) + noise, latency)
+
+    for beside, latency in [(0.0, 1e-6), (1.8e-6, 13e-6), (5.7e-6, 460e-6), (-20e-6, 9e-6)]:
+        assert rows(beside, latency) is None
+    # 1.5 us less for each of ten launches more, of 9 us: the wait, and the two launches of a short row.
+    found = rows(18e-6, 7.5e-6)
+    assert "the candidate's rows take 22.6 us beside their launches, the reference's 4.60 us" in str(found)
+    assert padded(np.full((2, 2), (1e-3, 0.0)), 1e-6) is None
+    assert padded(np.empty((0, 2)), 1e-6) is None
 
 
 def test_overlap_is_told_from_three_probes_on_and_only_where_a_timer_looks():

@@ -48,7 +48,7 @@ def machine(round):
 @pytest.fixture(scope="session")
 def kgate_device():
     truth = {"candidate": RATIO * 1e-5, "reference": 1e-5}
-    noise = Mixture((White(0.01), Turning()))
+    noise = Mixture((White(NOISE), Turning()))
     return FakeDevice(truth, noise, evidence=evidence, machine=machine, cold=COLD)
 """
 
@@ -94,9 +94,18 @@ def play(pytester):
         machine=QUIET,
         cold="None",
         cache="hot",
+        noise=0.01,
         options=(),
     ):
-        values = {"BAD": bad, "RATIO": ratio, "FIRST": first, "EVIDENCE": evidence, "MACHINE": machine, "COLD": cold}
+        values = {
+            "NOISE": noise,
+            "BAD": bad,
+            "RATIO": ratio,
+            "FIRST": first,
+            "EVIDENCE": evidence,
+            "MACHINE": machine,
+            "COLD": cold,
+        }
         conftest = CONFTEST
         for name, value in values.items():
             conftest = conftest.replace(name, str(value))
@@ -157,7 +166,8 @@ def test_disturbance_that_can_not_turn_the_verdict_is_told_and_nothing_more(play
         (0.0, 0.2, 0.5, "PASS"),
         (0.9, 0.0, 0.5, "PASS"),  # alone, the candidate would only be faster
         (0.9, 0.0, 1.5, "INVALID"),
-        (0.0, 0.9, 1.5, "FAIL"),
+        (0.0, 0.4, 1.5, "FAIL"),
+        (0.0, 0.9, 1.5, "INVALID"),  # slower it is, but nobody can say by how much
         (1.7, 1.7, 0.5, "INVALID"),
     ],
 )
@@ -169,6 +179,22 @@ def test_other_work_on_the_cpu_counts_by_how_long_each_arm_waited_for_a_core(
     assert record["verdict"] == verdict
     said = record["reason"] if verdict == "INVALID" else " ".join(record["warnings"])
     assert "other work took 1.6 of the machine's cores" in said
+
+
+@pytest.mark.parametrize(("wait", "verdict"), [(0.9, "INVALID"), (0.003, "INCONCLUSIVE")])
+def test_no_longer_race_is_advised_where_other_work_is_what_blurs_the_ratio(play, wait, verdict):
+    evidence = BUSY.replace("CANDIDATE", str(wait)).replace("REFERENCE", str(wait))
+    record, _ = play("failed", bad=ALWAYS, ratio=0.95, noise=0.3, evidence=evidence, options=["--kgate-seed=7"])
+    assert record["verdict"] == verdict
+    assert ("other work took" in record["reason"]) == (verdict == "INVALID")
+
+
+@pytest.mark.parametrize(("wait", "verdict"), [(0.9, "INVALID"), (0.1, "INCONCLUSIVE")])
+def test_too_few_rounds_beside_other_work_are_no_reason_for_a_larger_budget(play, wait, verdict):
+    evidence = BUSY.replace("CANDIDATE", str(wait)).replace("REFERENCE", str(wait))
+    record, _ = play("failed", bad=ALWAYS, evidence=evidence, options=["--kgate-budget=0.002"])
+    assert record["gates"][0]["ratio"] is None
+    assert record["verdict"] == verdict
 
 
 @pytest.mark.parametrize("trouble", ["machine", "evidence"])

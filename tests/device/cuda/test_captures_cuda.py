@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from gpu_races import CYCLES
 from gpu_races import raced
@@ -42,6 +43,33 @@ def test_same_kernel_behind_a_graph_is_not_faster(device, workload, timer):
     assert result.judgements[0].verdict is not Verdict.PASS
     assert result.ratio is not None
     assert 0.97 < result.ratio.estimate < 1.05
+
+
+def test_work_that_a_capture_leaves_on_another_stream_takes_nothing_from_the_rows(device, workload):
+    """It would take more from a reference that wants more of each SM than the candidate does."""
+    import torch
+
+    side = torch.cuda.Stream()
+    hog, rest = torch.randn(8192, 8192, device="cuda"), torch.empty(8192, 8192, device="cuda")
+    moved, to = torch.randn(1 << 24, device="cuda"), torch.empty(1 << 24, device="cuda")
+    with torch.cuda.stream(side):
+        torch.mm(hog, hog, out=rest)
+
+    def copies(inputs, output):
+        to.copy_(moved)
+        return inputs[0]
+
+    def leaves_work(inputs, output):
+        if torch.cuda.is_current_stream_capturing():
+            with torch.cuda.stream(side):
+                torch.mm(hog, hog, out=rest)
+        return copies(inputs, output)
+
+    def latency(candidate):
+        _, result = raced(device, workload, candidate, copies)
+        return float(np.median(result.reference))
+
+    assert latency(leaves_work) < 1.2 * latency(copies)
 
 
 def test_what_cannot_be_captured_goes_to_the_queue_timer_with_the_reason(device, workload):

@@ -152,6 +152,8 @@ class SlopeStopwatch(CudaStopwatch):
                 intervals = stack.enter_context(
                     launches.among(intervals, rows, self.row_of, lengths[0][LONG], self._fence)
                 )
+            # What a call has left running on a stream of its own as it was captured would take SMs from the rows below.
+            self.device.synchronize()
             elapsed, retaken, busy_seconds = self._timed(put_back.before(intervals), rows, rng)
             evidence = {**self.clock_evidence(), "device_busy_seconds": busy_seconds}
             if not (seeds.probes or self.workload.mutates):  # then all sets share what may not change
