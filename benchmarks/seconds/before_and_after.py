@@ -5,9 +5,9 @@
 `CHECKOUT` is a folder with another version, such as one that `git worktree add FOLDER REVISION` makes. Each session has
 two gates of PyTorch's attention, against the same eight times, and two of a shipped kernel. The second one of each is
 counted: a session's first gate of a kind starts what the others use, and is told beside it. Seconds are those of the
-call of `kbench`; CPU seconds are those of its process and of all that it started, the candidate's and the clean
-process among them. Sessions take turns, so that what else the machine does is in both. Gates that take more than
-their first 12 rounds are left out. Takes about ten minutes, longer on a busy machine.
+call of `kbench`, less its wait for another session's gates; CPU seconds are those of its process and of all that it
+started, the candidate's and the clean process among them. Sessions take turns, so that what else the machine does is in
+both. Gates that take more than their first 12 rounds are left out. Takes about ten minutes, longer on a busy machine.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def main() -> None:
         where, first = "isolated" if row["isolated"] else "in process", row["first"]
         print(
             f"{row['kernel']:10} {where:10} {row['what']:11} {row['before']:.2f} -> {row['after']:.2f} s, "
-            f"{row['times']:.2f} times; first {first['before']:.2f} -> {first['after']:.2f} s; {row['gates']} gates each"
+            f"{row['times']:.2f} times; first {first['before']:.2f} -> {first['after']:.2f} s; {row['gates']} gates"
         )
 
 
@@ -152,7 +152,8 @@ def _session(version: Path, device: str, isolated: bool) -> list[dict[str, Any]]
         records = json.loads(Path(folder, "records.json").read_text())["records"]
     for gate, record in zip(gates, records, strict=True):
         gate |= {"verdict": record["verdict"], "rounds": (record.get("timing") or {}).get("rounds")}
-        gate["purposes"] = record.get("seconds")
+        gate["purposes"] = record.get("seconds") or {}
+        gate["seconds"] -= gate["purposes"].get("lease", 0.0)
         print(gate | {"purposes": None}, version.name, "isolated" if isolated else "", flush=True)
     return gates
 
