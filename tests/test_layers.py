@@ -92,7 +92,7 @@ def crowded(package: Path) -> list[str]:
     for folder in (package, *(path for path in package.rglob("*") if path.is_dir())):
         names = {path.name for path in folder.iterdir()} - {"__init__.py", "py.typed", "__pycache__"}
         most = MOST_AT_THE_TOP if folder == package else MOST_ENTRIES
-        if len(names) > most and folder.name != CATALOGUE and "__pycache__" not in folder.parts:
+        if len(names) > most and not {CATALOGUE, "__pycache__"} & set(folder.parts):
             found.append(f"{folder.relative_to(package.parent)}: {len(names)}")
     return found
 

@@ -185,6 +185,8 @@ def _run(
                 return
             builder.memory, like = memory_plan(device, problem, candidate, reference.arm)
             builder.memory.demand_room(problem.name, races=isolation is None)
+            for name, arm in (("candidate's arm", candidate), ("reference's arm", reference.arm)):
+                checks.objects.add(f"the {name}", arm)
             guarded_problem, guarded_candidate = checks.begin()
             try:
                 keep = clean.kept.checked if clean else None
@@ -211,6 +213,7 @@ def _run(
         with spent("race"), deadline(settings.timeout + 2 * settings.budget, f"the race on {problem.name}", when_stuck):
             workload = workload_of(problem, device, builder.correctness.like)
             verify = Verification(device, problem, builder.correctness)
+            checks.objects.add("what draws the race's values", workload)
             stopwatch: Stopwatch
             arms = (candidate, reference.arm)
 
@@ -227,6 +230,7 @@ def _run(
                 stopwatch = isolation.stopwatch(reference.arm, workload, verify)
             else:
                 stopwatch = device.stopwatch(arms, workload, timer=settings.timer, cache=settings.cache)
+            checks.objects.add("the stopwatch", stopwatch)
             stopwatch.warnings += [placement.warning] if placement.warning else []
             try:
                 judges, demand = request.process is None, builder.light.demand if builder.light else None

@@ -32,6 +32,7 @@ from pytest_kgate.integrity.side_effects import streams
 from pytest_kgate.integrity.side_effects.streams import Verify
 from pytest_kgate.integrity.side_effects.wrong_values import why_wrong
 from pytest_kgate.integrity.tampering.basis import Basis
+from pytest_kgate.integrity.tampering.basis import Objects
 from pytest_kgate.integrity.tampering.monkeypatches import MONKEYPATCHES
 from pytest_kgate.report.format import seconds
 
@@ -87,6 +88,7 @@ class IntegrityChecks:
         `isolated`: whether it runs in a process of its own.
         """
         self._basis = Basis(problem, gates)
+        self.objects = Objects()
         self._candidate = candidate
         self._device = device
         self._problem = problem
@@ -192,7 +194,8 @@ class IntegrityChecks:
         self._ran.setdefault(
             "originals", "passed" if MONKEYPATCHES.follows_imports else "not run: the plugin is not loaded"
         )
-        changed = [*MONKEYPATCHES.changed(), *MONKEYPATCHES.replaced_modules(), *self._basis.changed()]
+        changed = [*MONKEYPATCHES.changed(), *MONKEYPATCHES.replaced_modules()]
+        changed += [*self._basis.changed(), *self.objects.changed()]
         if changed:
             more = f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else ""
             self.report(

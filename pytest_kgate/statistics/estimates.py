@@ -95,6 +95,16 @@ def log_ratios(candidate: Floats, reference: Floats, quantile: float = 0.5) -> F
     return np.log(estimate(candidate, quantile) / estimate(reference, quantile))
 
 
+def slowed_by(beside: Floats, alone: Floats, quantile: float = 0.5) -> float:
+    """How many times as long an arm took beside something as alone; both are (rounds, samples), in seconds.
+
+    The larger of what a gate's two rules go by: the mean over rounds of the log, and the median of all samples. What
+    keeps an arm back in nearly half of its samples moves the mean, and with it a ratio's interval, and no median.
+    """
+    means = np.log(estimate(beside, quantile)).mean() - np.log(estimate(alone, quantile)).mean()
+    return max(float(np.exp(means)), float(np.median(beside) / np.median(alone)))
+
+
 def lag1(values: Floats) -> float:
     """Lag-1 autocorrelation of a series; 0 where the series is constant."""
     deviation = values - values.mean()

@@ -75,6 +75,18 @@ def test_method_and_constant_of_the_package_are_compared(detector, monkeypatch):
     }
 
 
+def test_module_that_one_of_ours_uses_and_builtins_that_it_would_find_are_compared(detector, monkeypatch):
+    from pytest_kgate.device import host
+
+    with monkeypatch.context() as patch:
+        patch.setattr(host, "time", types.SimpleNamespace(**vars(time)))
+        assert detector.changed() == ["pytest_kgate.device.host.time"]
+    with monkeypatch.context() as patch:
+        patch.setattr(host, "range", range, raising=False)
+        assert detector.changed() == ["pytest_kgate.device.host.range"]
+    assert detector.changed() == []
+
+
 def test_module_in_place_of_our_own_is_noticed(detector, monkeypatch):
     monkeypatch.setitem(sys.modules, "pytest_kgate.statistics.gates", types.ModuleType("pytest_kgate.statistics.gates"))
     assert detector.replaced_modules() == ["pytest_kgate.statistics.gates"]

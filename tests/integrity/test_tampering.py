@@ -16,11 +16,13 @@ from pytest_kgate.bench.race import race
 from pytest_kgate.device import probe_rows
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.fake.device import FakeDevice
+from pytest_kgate.device.host import HostDevice
 from pytest_kgate.device.protocol import Round
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import TimingError
 from pytest_kgate.integrity.tampering.basis import Basis
+from pytest_kgate.integrity.tampering.basis import Objects
 from pytest_kgate.integrity.tampering.contents import HiddenMethods
 from pytest_kgate.integrity.tampering.contents import Library
 from pytest_kgate.integrity.tampering.operators import Operators
@@ -143,6 +145,22 @@ def test_reference_that_counts_or_compiles_itself_is_none_of_that():
     basis = Basis(problem, ())
     reference(torch.ones(1))
     assert basis.changed() == []
+
+
+def test_arm_that_calls_another_function_and_class_that_stands_for_the_stopwatchs_are_named():
+    class Halves(HostDevice):
+        pass
+
+    arm = Arm("reference", lambda inputs, output: output, takes_output=False)
+    device, from_the_start = HostDevice(), Halves()
+    objects = Objects()
+    for name, one in (("the arm", arm), ("the device", device)):
+        objects.add(name, one)
+    assert objects.changed() == []
+    object.__setattr__(arm, "call", print)
+    device.__class__ = Halves
+    objects.add("another", from_the_start)
+    assert objects.changed() == ["the arm", "the device", "another"]
 
 
 def test_samples_of_earlier_rounds_can_not_be_changed():

@@ -134,14 +134,11 @@ class IsolatedStopwatch(KeepsAnswers):
                 taken[arm].append((self._settled(row) if arm else self._candidate_seconds()) / calls)
         return Round(np.array(taken), np.zeros(2))
 
-    def reference_alone(self, rounds: int, samples: int) -> float:
-        """The reference's median latency in seconds, to be called once the candidate's process has ended."""
+    def reference_alone(self, rounds: int, samples: int) -> NDArray[np.float64]:
+        """(rounds, samples): latencies of the reference, to be called once the candidate's process has ended."""
         calls = self._layout.calls
-        found = []
         with self._device.running("timing the reference"):
-            for _ in range(rounds):
-                found += self._reference_seconds(calls, samples)
-        return float(np.median(found)) / calls
+            return np.array([self._reference_seconds(calls, samples) for _ in range(rounds)]) / calls
 
     def close(self) -> None:
         """Do nothing: no memory is held between rounds."""

@@ -1,4 +1,4 @@
-"""What a verdict rests on besides modules: the gates, and the functions of the problem with what these go by.
+"""What a verdict rests on besides modules: gates, the problem's functions with what these go by, the race's objects.
 
 A candidate can reach all of them as objects: set a gate's bound, or the cell of a reference's closure that names its
 backend. They are remembered before its first call and compared afterwards.
@@ -6,7 +6,9 @@ backend. They are remembered before its first call and compared afterwards.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import sys
 from collections.abc import Callable
 from collections.abc import Mapping
 from types import CodeType
@@ -38,6 +40,38 @@ class Basis:
         found = [] if repr(self._gates) == self._shown else [f"the test's gates, from {self._shown}"]
         now = _parts_of(self._problem)
         return found + [f"the problem's {name}" for name, part in self._parts.items() if now.get(name) is not part]
+
+
+class Objects:
+    """What a race calls, as it was when it was added: its class, and what its fields hold."""
+
+    def __init__(self) -> None:
+        self._known: list[tuple[str, object, type, list[object]]] = []
+
+    def add(self, name: str, one: object) -> None:
+        """Remember an object, whose class must be one of a module of that name: a subclass can stand for it."""
+        self._known.append((name, one, type(one), _fields(one)))
+
+    def changed(self) -> list[str]:
+        """Names of what is not as it was, or never was what it says that it is."""
+        return [
+            name
+            for name, one, cls, fields in self._known
+            if type(one) is not cls
+            or not _is_its_modules(cls)
+            or any(now is not before for now, before in zip(_fields(one), fields, strict=False))
+        ]
+
+
+def _is_its_modules(cls: type) -> bool:
+    module = sys.modules.get(cls.__module__)
+    ours = cls.__module__.partition(".")[0] == __name__.partition(".")[0]
+    return ours and getattr(module, cls.__name__, None) is cls
+
+
+def _fields(one: Any) -> list[object]:
+    """Of a dataclass; of others none, which have state."""
+    return [getattr(one, field.name) for field in dataclasses.fields(one)] if dataclasses.is_dataclass(one) else []
 
 
 def _parts_of(problem: Problem) -> dict[str, object]:

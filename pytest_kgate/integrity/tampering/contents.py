@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import inspect
 import os
 import sys
@@ -20,6 +21,9 @@ _PARTS = attrgetter("__code__", "__defaults__", "__kwdefaults__")
 
 _CONSTANT = (bool, int, float, str, bytes, frozenset, type(None))
 """Types of constants, which are compared by value."""
+
+
+_BUILTINS = frozenset(name for name in vars(builtins) if not name.startswith("__"))
 
 
 def look_up(module: Any, entry: str) -> Any:
@@ -82,10 +86,18 @@ class OwnModule:
         behind = (entry.identity[0] for entry in entries if entry.identity is not None)
         self._functions = [value for value in behind if isinstance(value, FunctionType)]
         self._parts = list(map(_PARTS, self._functions))
+        self._hides = _BUILTINS.intersection(vars(module))
 
     def changed(self) -> list[str]:
         """Names, within the module, of what was replaced."""
-        return [] if self._same() else [entry.name for entry in self._entries if entry.changed()]
+        hidden = [] if _BUILTINS.isdisjoint(vars(self.module)) else self._hidden()
+        return hidden if self._same() else hidden + [entry.name for entry in self._entries if entry.changed()]
+
+    def _hidden(self) -> list[str]:
+        """Functions of Python that its code finds others for, under names that it did not have."""
+        held = vars(self.module)
+        new = sorted(_BUILTINS.intersection(held) - self._hides)
+        return [name for name in new if not isinstance(held[name], ModuleType)]  # one of a package's own, `format`
 
     def _same(self) -> bool:
         try:
@@ -145,6 +157,9 @@ def _contents(module: ModuleType) -> Iterator[_Entry]:
                 yield from _methods(name, value)
         elif callable(value):
             yield _Entry(name, holder, name, value, identity_of(value))
+        elif isinstance(value, ModuleType) and not value.__name__.startswith(f"{module.__name__}."):
+            # A package's own parts come as they are imported; of libraries (no constants), all do.
+            yield _Entry(name, holder, name, value, None)
         elif (isinstance(value, _CONSTANT) and not name.startswith("__")) or isinstance(value, tuple):
             yield _Entry(name, holder, name, value, None)
 

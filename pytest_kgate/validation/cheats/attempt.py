@@ -68,7 +68,7 @@ HOST = DEVICE == "host"
 @pytest.mark.allclose(1e-4 if HOST else 4e-3)
 @pytest.mark.speedup(0.8)
 def test_cheat(kbench, sdpa_oracle, kernels):
-    shape = Shape(1, 4, 128, 64) if HOST else Shape(1, 8, 512, 64)
+    shape = {shape} if HOST else Shape(1, 8, 512, 64)
     problem = sdpa_oracle(shape, dtype="float32" if HOST else "float16", backend="flash")
     if not SLOW:
         problem = dataclasses.replace(problem, reference=slowly(problem.reference["flash"]))
@@ -114,12 +114,14 @@ def run(cheat: Cheat, device: str, *, isolate: bool = False) -> Attempt:
     """Run the cheat against the gate, and once more without the checks where it is they that stopped it.
 
     `device` is `host` or `cuda`. Needs `fork`. With `isolate`, the cheat has a process of its own, and no second
-    attempt: what is verified then is the only evidence that any work was done.
+    attempt, unless it says `unchecked="own"`: what is verified then is the only evidence that any work was done.
     """
     attempt = _once(cheat, device, checked=True, isolate=isolate)
-    if attempt.verdict != "INVALID" or isolate:
+    if cheat.unchecked == "where caught" and (attempt.verdict != "INVALID" or isolate):
         return attempt
-    unchecked = _once(cheat, device, checked=False, isolate=False)
+    if cheat.unchecked == "test" and isolate:
+        return attempt  # which is run so where it has no process of its own
+    unchecked = _once(cheat, device, checked=False, isolate=cheat.unchecked == "own")
     return replace(attempt, unchecked=unchecked.verdict or f"exit status {unchecked.status}")
 
 
@@ -146,7 +148,8 @@ def _in_child(folder: Path, cheat: Cheat, device: str, checked: bool, isolate: b
         for header in (source, *FOLDER.glob("*.h"), *FOLDER.glob("*.cuh")):
             shutil.copy(header, folder)
     slow = cheat.honest_is_slow or (isolate and cheat.works)
-    test = _TEST.format(device=device, source=cheat.file, slow=slow, isolated=isolate, slowly=SLOWLY)
+    shape = cheat.shapes[isolate]
+    test = _TEST.format(device=device, source=cheat.file, slow=slow, isolated=isolate, slowly=SLOWLY, shape=shape)
     (folder / "test_cheat.py").write_text(test)
     (folder / "pytest.ini").write_text("[pytest]\n")
     start = _spawned if device == "cuda" and checked else _forked

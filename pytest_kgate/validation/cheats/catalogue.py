@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+Unchecked = Literal["where caught", "test", "own"]
 
 FOLDER = Path(__file__).with_name("candidates")
 """Where each has a file of its name."""
@@ -50,10 +53,17 @@ class Cheat:
     isolated: bool = True
     """Whether a process of its own stops it."""
 
+    unchecked: Unchecked = "where caught"
+    """Where it is run without the checks: in the test's process where they caught it, in the test's process, or in a
+    process of its own, where nothing of its timed calls is verified then."""
+
+    shapes: tuple[str, str] = ("Shape(1, 4, 128, 64)", "Shape(1, 4, 128, 64)")
+    """On the host: in the test's process, and in one of its own, where a row holds the way there and back."""
+
     @property
     def name(self) -> str:
         """The file's name; of a Python module without its suffix."""
-        return self.file.removesuffix(".py")
+        return Path(self.file).name.removesuffix(".py")
 
 
 CATALOGUE: tuple[Cheat, ...] = (
@@ -219,8 +229,8 @@ CATALOGUE: tuple[Cheat, ...] = (
 HONEST = Cheat("plain.py", "is honest", "nothing: it passes", caught=False)
 
 
-def chosen(device: str, names: str | None = None) -> tuple[Cheat, ...]:
+def chosen(device: str, names: str | None = None, among: tuple[Cheat, ...] = CATALOGUE) -> tuple[Cheat, ...]:
     """Those that make sense on a kind of device, or the named ones among them; with the honest one first."""
     wanted = None if names is None else {name.strip() for name in names.split(",")}
-    found = (cheat for cheat in (HONEST, *CATALOGUE) if device in cheat.devices)
+    found = (cheat for cheat in (HONEST, *among) if device in cheat.devices)
     return tuple(cheat for cheat in found if wanted is None or cheat.name in wanted)

@@ -15,12 +15,14 @@ from pytest_kgate.report.page import block
 from pytest_kgate.system.pytorch import require_torch
 from pytest_kgate.validation.cheats import catalogue
 from pytest_kgate.validation.cheats import session_modules
+from pytest_kgate.validation.cheats.outside import OUTSIDE
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the verb to its parser."""
     parser.add_argument("--device", choices=("auto", "host", "cuda"), default="auto", help="default: %(default)s")
     parser.add_argument("--only", metavar="NAME[,NAME...]", help="these cheats; default: all that fit the device")
+    parser.add_argument("--outside", action="store_true", help="attacks thought up from the outside, in their place")
     parser.add_argument("--isolate", action="store_true", help="each cheat in a process of its own")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the outcomes in FILE, beside other devices'")
     parser.add_argument("--from", type=Path, dest="source", metavar="FILE", help="show such a file, run nothing")
@@ -57,9 +59,13 @@ def _run(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     device = assigned(options.device).partition(":")[0]
     if device == "cuda" and not gpu:
         raise UsageError("There is no CUDA device.", "Use --device host.")
-    cheats = catalogue.chosen(device, options.only)
+    among = OUTSIDE if options.outside else catalogue.CATALOGUE
+    cheats = catalogue.chosen(device, options.only, among)
+    if options.outside and not options.isolate:
+        cheats = tuple(cheat for cheat in cheats if cheat.unchecked != "own")
     if not cheats:
-        raise UsageError(f"None of the catalogue's cheats on {device} is called {options.only}.", _names(device))
+        names = f"They are: {', '.join(cheat.name for cheat in catalogue.chosen(device, among=among))}."
+        raise UsageError(f"None of the catalogue's cheats on {device} is called {options.only}.", names)
     gc.freeze()  # and no session looks through it for garbage, ten times as it ends
     before = file.load(options.json) if options.json is not None and options.json.is_file() else None
     attempts, setting, where = [], _setting(device), attempt.place(device, options.isolate)
@@ -83,10 +89,6 @@ def _show(options: argparse.Namespace, content: dict[str, Any], devices: list[st
     for line in found:
         print(f"kgate: {line}", file=sys.stderr)
     return 1 if found else 0
-
-
-def _names(device: str) -> str:
-    return f"They are: {', '.join(cheat.name for cheat in catalogue.chosen(device))}."
 
 
 def _setting(device: str) -> dict[str, Any]:

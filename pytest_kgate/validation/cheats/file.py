@@ -14,6 +14,7 @@ from pytest_kgate.validation.cheats.attempt import Attempt
 from pytest_kgate.validation.cheats.catalogue import CATALOGUE
 from pytest_kgate.validation.cheats.catalogue import HONEST
 from pytest_kgate.validation.cheats.catalogue import Cheat
+from pytest_kgate.validation.cheats.outside import OUTSIDE
 
 SCHEMA = "pytest-kgate/integrity"
 VERSION = 2
@@ -49,7 +50,7 @@ def save(content: dict[str, Any], path: Path) -> None:
 
 def surprises(content: dict[str, Any], device: str) -> list[str]:
     """Cheats that were not caught though they should be, honest candidates that were, and sessions that broke."""
-    expected = {cheat.name: cheat for cheat in (HONEST, *CATALOGUE)}
+    expected = {cheat.name: cheat for cheat in (HONEST, *CATALOGUE, *OUTSIDE)}
     found = []
     for one in content["attempts"]:
         name, cheat, reason = one["cheat"], expected.get(one["cheat"]), one["reason"]
@@ -73,9 +74,9 @@ def table(content: dict[str, Any]) -> str:
     titles = (_title(device, content["settings"][device]) for device in devices)
     head = ["the candidate", "what stops it", "without it", *titles]
     rows = []
-    for cheat in (*CATALOGUE, HONEST):
+    for cheat in (*CATALOGUE, *OUTSIDE, HONEST):
         cells = [_cell(cheat, device, attempts.get((device, cheat.name))) for device in devices]
-        if any(cells):
+        if any((device, cheat.name) in attempts for device in devices):
             unchecked = _unchecked(attempts.get((device, cheat.name)) for device in devices)
             link = f"[{cheat.does}](../pytest_kgate/validation/cheats/candidates/{cheat.file})"
             rows.append([link, cheat.stopped_by, unchecked, *cells])
@@ -86,7 +87,8 @@ def table(content: dict[str, Any]) -> str:
 
 def _cell(cheat: Cheat, device: str, attempt: dict[str, Any] | None) -> str:
     if attempt is None:
-        return "" if device.partition(" ")[0] not in cheat.devices else "not run"
+        left_out = device.partition(" ")[0] not in cheat.devices or (cheat.unchecked == "own" and not _isolated(device))
+        return "" if left_out else "not run"
     if attempt["verdict"] == "INCONCLUSIVE":
         return "undecided: too noisy"
     if not attempt["caught"]:

@@ -10,10 +10,13 @@ import torch
 
 import pytest_kgate.bench.call  # noqa: F401  (pytester forgets what its sessions import, so each would load it again)
 from pytest_kgate.device.host import HostDevice
+from pytest_kgate.device.protocol import Workload
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.integrity.isolation.candidate import Isolation
 from pytest_kgate.integrity.isolation.candidate_name import CandidateFunction
+from pytest_kgate.integrity.isolation.kept_answers import KeepsAnswers
+from pytest_kgate.integrity.isolation.kept_answers import KeptAnswers
 from pytest_kgate.integrity.isolation.process.judge.guard import children
 from pytest_kgate.integrity.isolation.shared_memory.host import HostBlock
 from pytest_kgate.integrity.isolation.shared_memory.host import HostWindow
@@ -166,12 +169,14 @@ class Beside:
     """A stopwatch whose reference takes this long by itself."""
 
     kept = ()
+    launched_by = "candidate"
+    calls = 1
 
     def __init__(self, alone):
         self._alone = alone
 
     def reference_alone(self, rounds, samples):
-        return self._alone
+        return np.full((rounds, samples), self._alone)
 
 
 @pytest.mark.parametrize(("alone", "invalid"), [(1.0e-3, False), (0.97e-3, False), (0.9e-3, True)])
@@ -183,6 +188,55 @@ def test_gate_that_is_met_by_slowing_the_reference_down_is_not_believed(alone, i
     isolation._stopwatch = Beside(alone)
     met = Judgement(SpeedGate(0.95), Verdict.PASS, "", 12, ratio=Interval(0.8, 0.85, 0.9, 0.95, "x"))
     assert (isolation.disturbed(np.full((2, 2), 1e-3), [met]) is not None) == invalid
+
+
+def test_reference_that_is_held_back_in_half_of_the_race_is_charged_in_the_mean():
+    """By the median it took 1.1 times as long as alone, which would leave a ratio of 0.55 below the bound."""
+    isolation = Isolation(
+        CandidateFunction("a.py", "f"), {}, hash, hash, budget_seconds=2.0, device=HostDevice(), timer="auto"
+    )
+    isolation._stopwatch = Beside(1e-3)
+    held_back = np.full((12, 10), 1.1e-3)
+    held_back[::2] = 9e-3
+    held_back[0] = 1e-3
+    met = Judgement(SpeedGate(0.8), Verdict.PASS, "", 12, ratio=Interval(0.3, 0.4, 0.5, 0.95, "x"))
+    assert "as long as alone" in isolation.disturbed(held_back, [met])
+    assert isolation.to_dict()["reference_slowed"] > 2
+
+
+def test_reference_whose_slow_samples_alone_are_held_back_is_charged_where_a_gate_asks_for_them():
+    isolation = Isolation(
+        CandidateFunction("a.py", "f"), {}, hash, hash, budget_seconds=2.0, device=HostDevice(), timer="auto"
+    )
+    isolation._stopwatch = Beside(1e-3)
+    held_back = np.full((12, 10), 1e-3)
+    held_back[:, :2] = 2e-3
+    met = Judgement(SpeedGate(1.0, quantile=0.9), Verdict.PASS, "", 12, ratio=Interval(0.5, 0.55, 0.6, 0.95, "x"))
+    assert isolation.disturbed(held_back, [met]) is not None
+
+
+class Kept(KeepsAnswers):
+    """A stopwatch that has kept one answer of each of 96 rows."""
+
+    launched_by = "candidate"
+    calls = 1
+
+    def __init__(self):
+        self._kept = KeptAnswers(torch.zeros(1))
+        for row in range(96):
+            self._kept.offer(row, torch.full((1,), float(row)))
+
+
+def test_answers_of_late_rows_are_verified_even_where_time_allows_a_few_only():
+    """A candidate can work in its first rows, and leave the others out."""
+    isolation = Isolation(
+        CandidateFunction("a.py", "f"), {}, hash, hash, budget_seconds=0.0, device=HostDevice(), timer="auto"
+    )
+    isolation._stopwatch = Kept()
+    isolation._call = lambda inputs, output: output
+    workload = Workload(lambda seed: (torch.zeros(1),), lambda inputs: torch.zeros(1))
+    assert isolation.undone(workload, lambda inputs, answer: "wrong" if float(answer) > 24 else None) is not None
+    assert len(isolation.to_dict()["lots"]) < 16
 
 
 def test_name_is_looked_for_beside_the_test_first(tmp_path):

@@ -165,15 +165,16 @@ class RelaunchStopwatch(KeepsAnswers):
         overhead = np.array([np.median(candidate[:, 1]), np.median(reference[:, 1])])
         return Round(seconds, overhead, self._retaken - retaken)
 
-    def reference_alone(self, rounds: int, samples: int) -> float:
-        """The reference's median latency in seconds, after the process that launches the candidate has ended."""
+    def reference_alone(self, rounds: int, samples: int) -> NDArray[np.float64]:
+        """(rounds, samples): latencies of the reference, after the process that launches the candidate has ended."""
         self._end_timer()
         found = []
         with self._device.running("timing the reference"):
             for _ in range(rounds):
                 with self._reference_rows() as rows:
-                    found += [latencies(*self._reference_sample(rows), self._plan, math.inf)[0] for _ in range(samples)]
-        return float(np.median(found))
+                    taken = [self._reference_sample(rows) for _ in range(samples)]
+                found.append([latencies(*pair, self._plan, math.inf)[0] for pair in taken])
+        return np.array(found)
 
     def close(self) -> None:
         """End the timer's process and free the memory."""

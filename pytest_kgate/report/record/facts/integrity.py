@@ -93,7 +93,7 @@ class IsolationFacts(TypedDict):
     lots: NotRequired[list[int]]
     """The seeds of these calls' inputs; which calls they are was drawn by lot once the calls had been made."""
     reference_slowed: float | None
-    """The reference's median in the race over that by itself afterwards.
+    """How many times as long the reference took in the race as by itself afterwards: in the mean or the median.
 
     Null where the candidate could not pass any more.
     """
