@@ -29,6 +29,12 @@ class Planted:
     """Floats of the input, and of the output."""
     needed_bytes: float | None = None
     """That the answer needs to read and write; None where memory is not what the kernel is about."""
+    on_h200: str = ""
+    """What is found first on an H200, where that differs: its memory is 1.4 times as fast as that of an H100."""
+
+    def expected_on(self, gpu: str) -> str:
+        """What must be found first on the GPU of this name."""
+        return self.on_h200 if self.on_h200 and "H200" in gpu else self.finding
 
     @property
     def path(self) -> Path:
@@ -53,7 +59,7 @@ PLANTED = (
     Planted("planted", "read_twice", "excess-bytes", _LARGE, 4.0 * _LARGE),
     Planted("planted", "tiny_kernels", "launch-overhead"),
     # Written after the rules. One was a tie, for which a number that goes into a rule was corrected afterwards.
-    Planted("planted_again", "scale_and_add", "memory-bound", _LARGE, 6.0 * _LARGE),
+    Planted("planted_again", "scale_and_add", "memory-bound", _LARGE, 6.0 * _LARGE, on_h200="l2-bound"),
     Planted("planted_again", "wmma_product", "tensor-bound"),
     Planted("planted_again", "sigmoid_loop", "exp-bound"),
     Planted("planted_again", "polynomial", "fp32-bound", _LARGE, 8.0 * _LARGE),

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import replace
@@ -133,7 +134,9 @@ def _collect(tests: Sequence[str], how: Collection) -> dict[str, CountedTest]:
     with tempfile.TemporaryDirectory(prefix="kgate-profile-") as folder:
         report, log = Path(folder) / "counters.ncu-rep", Path(folder) / "log.txt"
         session = replace(how.session, environment={**how.session.environment, **_environment(how)}, full_size=True)
-        ended = run_session(PROGRAM, _command(how, report, log), tests, session)
+        with ThreadPoolExecutor(1) as beside:  # to ask the tool for its version takes a part of a second, too
+            beside.submit(version_of, how.program)
+            ended = run_session(PROGRAM, _command(how, report, log), tests, session)
         ended_at, printed = time.monotonic(), read(log)
         said = without_table(printed)
         problem = refusals.of_machine(f"{said}\n{ended.output}", how.tool)

@@ -200,7 +200,7 @@ def _counted(wants: _Wants, how: Collection, line: Line) -> CountedTest:
     if key not in kept and not hasattr(item.config, "workerinput"):
         others = (one for one in item.session.items if one is not item and (one.nodeid, key[1]) not in kept)
         alike = [item, *itertools.islice((one for one in others if _shares(asked(one), how)), _MOST_TESTS - 1)]
-        line.notice(f"{how.tool} counts what {counted_words(len(alike), 'test')} launch, in one process")
+        line.notice(f"{PROGRAM} counts what {counted_words(len(alike), 'test')} launch, in one process")
         kept |= _collected(alike, wants, how)
     if key not in kept or (not kept[key].reason and _of_arm(kept[key], wants, "reference") is None):
         kept |= _collected([item], wants, how)
