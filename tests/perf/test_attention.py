@@ -99,11 +99,12 @@ def test_fp8_beats_the_fastest_sdpa_in_bfloat16(kbench, sdpa_oracle, kernels, sh
     [
         pytest.param(
             Shape(8, 32, 1, 128, kv_heads=8, kv_seqlen=8192),
-            marks=[pytest.mark.speedup(0.98), pytest.mark.speed_of_light(0.90)],
+            marks=[pytest.mark.speedup(1.03), pytest.mark.speed_of_light(0.90)],
         ),
-        pytest.param(Shape(1, 32, 1, 128, kv_heads=8, kv_seqlen=65536), marks=pytest.mark.speedup(1.00)),
-        pytest.param(Shape(64, 32, 1, 128, kv_heads=8, kv_seqlen=1024), marks=pytest.mark.speedup(1.00)),
+        pytest.param(Shape(1, 32, 1, 128, kv_heads=8, kv_seqlen=65536), marks=pytest.mark.speedup(1.10)),
+        pytest.param(Shape(64, 32, 1, 128, kv_heads=8, kv_seqlen=1024), marks=pytest.mark.speedup(1.05)),
     ],
 )
 def test_decode_is_bound_by_the_memory_as_the_fastest_sdpa_is(kbench, sdpa_oracle, kernels, shape):
+    """0.95, 0.96 and 0.97 on an H100; on an H200, whose memory is 1.4 times as fast, 0.99, 1.05 and 1.01."""
     kbench(kernels("decode"), sdpa_oracle(shape))

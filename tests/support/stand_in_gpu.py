@@ -37,6 +37,7 @@ def stand_in_gpu(monkeypatch: pytest.MonkeyPatch) -> Any:
         l2_bytes=4096,
         running=lambda doing: torch.no_grad(),
         wait=lambda: None,
+        synchronize=lambda: None,
         available_bytes=lambda: 2**30,
         instruments=SimpleNamespace(
             hold=lambda stream: None,

@@ -77,7 +77,7 @@ def works_elsewhere(device: CudaContext, arm: Arm, workload: Workload, seeds: tu
     inputs = workload.draw(seeds[0])
     output = workload.output_for(arm, inputs)
     other = workload.draw(seeds[1])
-    if all(torch.equal(one, two) for one, two in zip(tree.tensors(inputs), tree.tensors(other), strict=True)):
+    if tree.same_bytes(inputs, other):
         return None  # the answer is always the same one, and old memory may hold it
     blank = workload.make_answer(inputs)
     for place in workload.mutates:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_kgate.errors import UsageError
 from pytest_kgate.validation.operators.table import OPERATORS
 
 pytestmark = pytest.mark.gpu
@@ -25,5 +24,5 @@ def test_honest_candidate_is_right_in_a_race(kbench, operator):
 @pytest.mark.filterwarnings("ignore:.*quantize_per_tensor")
 @pytest.mark.parametrize("operator", [one for one in OPERATORS if one.refused], ids=name_of)
 def test_what_has_no_elements_to_compare_is_refused_in_a_sentence(kbench, operator):
-    with pytest.raises(UsageError, match="nested"):
+    with pytest.raises(pytest.fail.Exception, match="nested"):
         kbench(operator.candidate, operator.problem(True), budget=1.0)
