@@ -96,7 +96,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--device", help="host, cuda, cuda:1; by default by the folder's name")
     parser.add_argument("--part", default="1/1", metavar="K/N", help="every N-th file, from the K-th on")
     parser.add_argument("--match", default="*", metavar="PATTERN", help="only files whose folder/name fits it")
-    parser.add_argument("--tests", default="", metavar="EXPRESSION", help="only these, as -k; a fault ends a GPU's others")
+    parser.add_argument("--tests", default="", metavar="EXPRESSION", help="only these, as -k")
     parser.add_argument("--limit", type=float, default=300.0, metavar="SECONDS", help="of a file; it is ended then")
     parser.add_argument("--seconds", type=float, default=1e9, help="of all; what is left then is said")
     parser.add_argument("--out", type=Path, metavar="FILE", help="where the lines go as well; they are appended")
