@@ -84,7 +84,7 @@ RUNS = {
     "smoke": Run("smoke --device host", "a kernel and itself"),
     "lock": Run("lock --device host", "kgate.lock: "),
     "oracle": Run("oracle --device host --lengths 17 --head-dims 80", "| 17 | 144 |"),
-    "integrity": Run("integrity --device host --only exits", "| caught: ERROR |"),
+    "integrity": Run("integrity --device host --only exits", "| caught: ERROR"),
     "build": Run("build host", "host (x86_64)" if sys.platform == "linux" else "host"),
     "sanitize": Run("sanitize test_it.py", "compute-sanitizer was not found", 2),
     "profile": Run("profile test_it.py", "ncu was not found", 2),
