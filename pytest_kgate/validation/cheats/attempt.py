@@ -28,7 +28,7 @@ from pytest_kgate.validation.cheats.catalogue import Cheat
 _PATIENCE_SECONDS = 180.0
 
 _BUDGETS = {"host": 8, "cuda": 20}
-"""Seconds of a race. On the host most are decided in one; what is not in eight hardly ever is on a busy machine."""
+"""Seconds of a race. On the host most are decided in one; one that a busy machine leaves undecided would take all."""
 
 _SAID = re.compile("was changed|yet it was reported|would have passed for success: status")
 """In a line of a session's output that says what was found beside the records."""
