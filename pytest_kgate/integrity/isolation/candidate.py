@@ -130,7 +130,7 @@ class Isolation:
         process = self._running()
         seeds = (self._values, self._reference_values)
         try:
-            stopwatch = relaunch_stopwatch(self._device, process, self._candidate, reference, workload, *seeds, verify)
+            stopwatch = relaunch_stopwatch(self._device, process, reference, workload, *seeds, verify)
         except NotRelaunchable as clause:
             self._not_relaunched = str(clause)
             if process.closed:

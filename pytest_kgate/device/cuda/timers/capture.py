@@ -27,8 +27,10 @@ _EMPTY = "The CUDA Graph is empty"
 class Captures:
     """Captures graphs on a device's own stream, with a memory pool that outlives the graphs."""
 
-    def __init__(self, device: CudaContext) -> None:
+    def __init__(self, device: CudaContext, pool: Any = None) -> None:
+        """`pool`: the identifier of a `torch.cuda.MemPool`; None for a pool of its own."""
         self._device = device
+        self._given = pool
         device.trim()
         self._open_pool()
 
@@ -105,7 +107,7 @@ class Captures:
 
     def _open_pool(self) -> None:
         """Keep the memory pool alive between rounds, whose graphs come and go, by a small graph of its own."""
-        self._pool = torch.cuda.graph_pool_handle()
+        self._pool = self._given or torch.cuda.graph_pool_handle()
         scratch = torch.empty(1, device=self._device.torch_device)
         self._anchor, _ = self.capture(lambda turn: scratch.zero_(), 1)
 

@@ -23,12 +23,14 @@ _MOST_BYTES = 60_000
 """Of what a call launches, in JSON."""
 
 
-def recorded(device: CudaContext, call: Callable[[int], Any], calls: int) -> list[list[dict[str, Any]]]:
+def recorded(device: CudaContext, call: Callable[[int], Any], calls: int, pool: Any) -> list[list[dict[str, Any]]]:
     """The launches of `call(0)`, `call(1)` and so on, each captured alone; the device's stream must be current.
+
+    What they allocate comes from the memory pool of this identifier.
 
     Raises `NotRelaunchable` where a call can't be captured, or does what is no launch of a kernel.
     """
-    captures = Captures(device)
+    captures = Captures(device, pool)
     refusal = captures.refusal(call)
     if refusal is not None:
         raise NotRelaunchable(f"it can't be captured in a CUDA graph ({refusal})")
@@ -66,19 +68,23 @@ def _launches(graph: Any) -> Iterator[KernelLaunch]:
 
 def _launch(node: Any) -> KernelLaunch:
     params = driver.call("cuGraphKernelNodeGetParams", node)
-    if not params.kernelParams:
-        raise NotRelaunchable("a kernel was given its parameters as one piece")
     # A function of a library that is loaded into no context yet, or one of this context.
     kind, handle = ("Kernel", params.kern) if int(params.kern) else ("Func", params.func)
     name = driver.call(f"cu{kind}GetName", handle)
-    addresses = ctypes.cast(params.kernelParams, ctypes.POINTER(ctypes.c_void_p))
-    parameters: list[bytes] = []
+    places: list[tuple[int, int]] = []
     while True:
         try:
-            _, size = driver.call(f"cu{kind}GetParamInfo", handle, len(parameters))
+            places.append(driver.call(f"cu{kind}GetParamInfo", handle, len(places)))
         except driver.DriverError:  # there is no further one
             break
-        parameters.append(ctypes.string_at(addresses[len(parameters)], size))
+    if params.kernelParams:
+        addresses = ctypes.cast(params.kernelParams, ctypes.POINTER(ctypes.c_void_p))
+        parameters = [ctypes.string_at(addresses[at], size) for at, (_, size) in enumerate(places)]
+    else:
+        whole = _as_one_piece(int(params.extra))
+        parameters = [whole[offset : offset + size] for offset, size in places]
+    function = driver.call("cuKernelGetFunction", handle) if kind == "Kernel" else handle
+    carveout = driver.bindings().CUfunction_attribute.CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT
     cluster = _attribute(node, "CLUSTER_DIMENSION")
     dimensions = (cluster.clusterDim.x, cluster.clusterDim.y, cluster.clusterDim.z) if cluster else (1, 1, 1)
     cooperative = _attribute(node, "COOPERATIVE")
@@ -90,7 +96,18 @@ def _launch(node: Any) -> KernelLaunch:
         parameters=tuple(parameters),
         cluster=(max(1, dimensions[0]), max(1, dimensions[1]), max(1, dimensions[2])),
         cooperative=bool(cooperative and cooperative.cooperative),
+        carveout=int(driver.call("cuFuncGetAttribute", carveout, function)),
     )
+
+
+def _as_one_piece(extra: int) -> bytes:
+    """All parameters of a kernel that was given them so, as libraries do; empty where there are none."""
+    if not extra:
+        return b""
+    entries = ctypes.cast(extra, ctypes.POINTER(ctypes.c_size_t))
+    found = {entries[at]: entries[at + 1] for at in (0, 2)}
+    size = ctypes.c_size_t.from_address(found[driver.bindings().CU_LAUNCH_PARAM_BUFFER_SIZE_AS_INT])
+    return ctypes.string_at(found[driver.bindings().CU_LAUNCH_PARAM_BUFFER_POINTER_AS_INT], size.value)
 
 
 def _attribute(node: Any, name: str) -> Any:

@@ -47,7 +47,7 @@ class CallGraphs:
         for call in calls:
             for launch in call:
                 if launch.name not in functions:
-                    raise NotRelaunchable(f"the kernel {launch.name} is not in its device code: it is a library's")
+                    raise NotRelaunchable(f"the kernel {launch.name} is not in its device code")
                 if functions[launch.name] is None:
                     raise NotRelaunchable(f"several kernels in its device code are called {launch.name}")
         self._functions = functions
@@ -92,8 +92,9 @@ class CallGraphs:
         return added
 
     def _allow(self, function: Any, launches: Sequence[KernelLaunch]) -> None:
-        """Allow a kernel the shared memory and clusters that it is launched with; check its parameters' sizes."""
+        """Give a kernel the shared memory and clusters that it is launched with; check its parameters' sizes."""
         attributes = driver.bindings().CUfunction_attribute
+        carveout = max(launch.carveout for launch in launches)
         shared = max(launch.shared_bytes for launch in launches)
         try:
             if shared > _PORTABLE_SHARED_BYTES // 2:  # static shared memory counts, too
@@ -102,6 +103,9 @@ class CallGraphs:
             if max(math.prod(launch.cluster) for launch in launches) > _PORTABLE_CLUSTER:
                 wanted = attributes.CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED
                 driver.call("cuFuncSetAttribute", function, wanted, 1)
+            if carveout >= 0:
+                wanted = attributes.CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT
+                driver.call("cuFuncSetAttribute", function, wanted, carveout)
         except driver.DriverError as error:
             raise NotRelaunchable(f"the driver does not take its launches ({error})") from None
         sizes = _parameter_sizes(function)

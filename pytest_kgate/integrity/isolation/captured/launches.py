@@ -43,6 +43,8 @@ class KernelLaunch:
     cluster: Three
     """Blocks in a cluster; all 1 without."""
     cooperative: bool
+    carveout: int = -1
+    """The share of the L1 that is asked for as shared memory, in percent; -1 where that is left to the driver."""
 
     def to_dict(self) -> dict[str, Any]:
         """Built-in types, for another process."""
@@ -54,6 +56,7 @@ class KernelLaunch:
             "parameters": [value.hex() for value in self.parameters],
             "cluster": list(self.cluster),
             "cooperative": self.cooperative,
+            "carveout": self.carveout,
         }
 
     @classmethod
@@ -80,7 +83,10 @@ class KernelLaunch:
         shared = facts.get("shared_bytes")
         if type(shared) is not int or not 0 <= shared <= _MOST_SHARED_BYTES:
             raise NotRelaunchable("a kernel's shared memory is larger than any that a GPU has")
-        return cls(name, grid, block, shared, parameters, cluster, facts.get("cooperative") is True)
+        carveout = facts.get("carveout")
+        if type(carveout) is not int or not -1 <= carveout <= 100:
+            raise NotRelaunchable("its process sent a share of shared memory that is none")
+        return cls(name, grid, block, shared, parameters, cluster, facts.get("cooperative") is True, carveout)
 
 
 def launches_of(facts: Any) -> tuple[KernelLaunch, ...]:

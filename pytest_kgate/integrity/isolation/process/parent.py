@@ -25,6 +25,8 @@ from pytest_kgate.integrity.isolation.process.judge.guard import guard_process
 from pytest_kgate.integrity.isolation.process.judge.settings import JudgeSettings
 from pytest_kgate.integrity.isolation.process.judge.shared_segments import SharedSegments
 from pytest_kgate.integrity.isolation.process.own_folder import remove_folder
+from pytest_kgate.integrity.isolation.shared_memory.address_range import SCRATCH_BYTES
+from pytest_kgate.integrity.isolation.shared_memory.host import make_block
 from pytest_kgate.report.record.values import plain
 from pytest_kgate.system.child_process import last_lines
 from pytest_kgate.system.shared_folder import VARIABLE
@@ -67,6 +69,11 @@ class CandidateProcess:
         self._stack.callback(self._compare, JudgeSettings(), SharedSegments())
         self.folder = Path(own)
         """The only one that the process may write to."""
+        self.scratch: Block | None = None
+        """On a GPU, the memory for what the candidate allocates; it goes with the process."""
+        if device.kind == "cuda":
+            self.scratch = make_block(device, SCRATCH_BYTES)
+            self._stack.callback(self.scratch.close)
         self._stack.enter_context(guard_process())
         child = start_child((sys.executable, *_WORKER), (own, device.torch_device), _environment(own), folder)
         self._child = self._stack.enter_context(child)
@@ -78,7 +85,9 @@ class CandidateProcess:
             device.admit(self.pid)
             named = candidate.to_dict()
             known = {"params": params, "mutates": list(mutates), "path": sys.path}
-            self._ask({"do": "load", "candidate": named, **known})
+            index = device.torch_device.partition(":")[2]
+            memory = None if self.scratch is None else self.scratch.fd
+            self._ask({"do": "load", "candidate": named, "index": index, **known}, memory)
         except BaseException:
             self.close()
             raise

@@ -11,11 +11,13 @@ import os
 import sys
 from collections.abc import Callable
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 
 from pytest_kgate.device.open import open_device
+from pytest_kgate.integrity.isolation.captured.device_code import DEVICE_CODE
 from pytest_kgate.integrity.isolation.process.channel import Channel
 from pytest_kgate.integrity.isolation.process.confinement.confinement import confine
 from pytest_kgate.integrity.isolation.process.judge.keeper import fork_under_keeper
@@ -23,19 +25,24 @@ from pytest_kgate.integrity.isolation.process.judge.keeper import fork_under_kee
 if TYPE_CHECKING:
     from pytest_kgate.device.arm import Arm
     from pytest_kgate.device.protocol import Device
+    from pytest_kgate.integrity.isolation.captured.loaded_code import LoadedCode
+    from pytest_kgate.integrity.isolation.captured.scratch import Scratch
     from pytest_kgate.integrity.isolation.process.confinement.confinement import Confinement
 
 
 class Worker:
     """Answers the judging process's messages, one after the other."""
 
-    def __init__(self, channel: Channel, confined: Confinement) -> None:
+    def __init__(self, channel: Channel, confined: Confinement, folder: Path) -> None:
         self._channel = channel
         self._confined = confined
+        self._folder = folder
         self._device: Device
         self._arm: Arm
         self._row: Row
         self._relaunch_address: int | None = None
+        self._loaded: LoadedCode | None = None
+        self._scratch: Scratch | None = None
 
     def serve(self) -> None:
         """Answer messages until the judging process closes the channel."""
@@ -57,18 +64,17 @@ class Worker:
     def _do(self, message: Mapping[str, Any], fd: int | None) -> dict[str, Any] | None:
         if message["do"] == "begin":
             return self._begin(message)
-        if message["do"] == "load":
-            self._load(message)
-            return None
         if message["do"] == "launches":
             return {"launches": self._row.recorded[message["call"]]}
+        if message["do"] == "load":
+            self._load(message, fd)
+            return None
         assert fd is not None
-        if message["do"] == "prepare":
-            self._row = Row(self._device, self._arm, message["layout"])
-            return self._row.prepare(fd, graph=message["graph"])
         if message["do"] == "capture":
-            self._row = Row(self._device, self._arm, message["layout"], at=self._relaunch_address)
-            return self._row.record(fd)
+            return self._capture(message, fd)
+        if message["do"] == "prepare":
+            self._row = Row(self._device, self._arm, message["layout"], self._scratch)
+            return self._row.prepare(fd, graph=message["graph"])
         self._row.run(fd)
         return None
 
@@ -78,27 +84,52 @@ class Worker:
 
         torch.set_num_threads(message["threads"])
         if message["device"].startswith("cuda"):
+            from pytest_kgate.integrity.isolation.captured.loaded_code import LoadedCode
             from pytest_kgate.integrity.isolation.shared_memory.address_range import RELAUNCH_ADDRESS
             from pytest_kgate.integrity.isolation.shared_memory.address_range import reserve_early
 
             if reserve_early(int(message["device"].partition(":")[2])):
                 self._relaunch_address = RELAUNCH_ADDRESS
+                self._loaded = LoadedCode()
         self._device = open_device("host" if message["device"] == "cpu" else message["device"])
         return {"pid": str(os.getpid()), **self._confined.to_message()}
 
-    def _load(self, message: Mapping[str, Any]) -> None:
+    def _load(self, message: Mapping[str, Any], fd: int | None) -> None:
+        """Import the candidate; `fd` is memory for what it allocates on a GPU, which is used where it can be."""
         from pytest_kgate.device.arm import bind
         from pytest_kgate.integrity.isolation.candidate_name import load_named
 
+        if fd is not None and self._relaunch_address is not None and hasattr(sys.modules["torch"].cuda, "MemPool"):
+            from pytest_kgate.integrity.isolation.captured.scratch import Scratch
+
+            self._scratch = Scratch(int(message["index"]), fd)
         sys.path[:] = message["path"]
-        self._arm = bind("candidate", load_named(message["candidate"]), message["params"], message["mutates"])
+        with _used(self._scratch):
+            self._arm = bind("candidate", load_named(message["candidate"]), message["params"], message["mutates"])
+
+    def _capture(self, message: Mapping[str, Any], fd: int) -> dict[str, str] | None:
+        """Note what each call of a row launches, and leave the code for it in the own folder; or say why not."""
+        if self._scratch is None or self._loaded is None or not self._loaded.watches:
+            return {"refused": "memory at the addresses of the timer's process, or NVIDIA's CUPTI, can't be had"}
+        self._row = Row(self._device, self._arm, message["layout"], self._scratch, at=self._relaunch_address)
+        refused = self._row.record(fd)
+        if refused is None:
+            names = [launch["name"] for call in self._row.recorded for launch in call]
+            self._loaded.save(names, self._folder / DEVICE_CODE)
+        self._loaded.end()
+        return refused
 
 
 class Row:
     """A row of calls of the candidate, each on its own slot of a shared block."""
 
-    def __init__(self, device: Device, arm: Arm, layout: Mapping[str, Any], at: int | None = None) -> None:
-        """`at`: the address of the slots on a GPU; None for one of the driver's choice."""
+    def __init__(
+        self, device: Device, arm: Arm, layout: Mapping[str, Any], scratch: Scratch | None, at: int | None = None
+    ) -> None:
+        """`scratch`: memory for what plain calls allocate; None for the allocator's own.
+
+        `at`: the address of the slots on a GPU; None for one of the driver's choice.
+        """
         from pytest_kgate.device.answer import as_answer
         from pytest_kgate.device.arm import InPlace
         from pytest_kgate.integrity.isolation.shared_memory.host import make_window
@@ -109,6 +140,7 @@ class Row:
         self._device = device
         self._arm = arm
         self._layout = Layout.from_dict(layout)
+        self._scratch = scratch
         with device.running("making room"):
             self._window = make_window(device, self._layout.nbytes, at)
         self._slots: list[tuple[tuple[Any, ...], Any]] = []
@@ -132,10 +164,11 @@ class Row:
         from pytest_kgate.integrity.isolation.captured.launches import NotRelaunchable
 
         assert isinstance(self._device, CudaContext), "only a GPU is asked for launches"
+        assert self._scratch is not None, "without it nobody asks"
         self.prepare(fd, graph=False)
         try:
             with self._device.running("capturing the candidate"):
-                self.recorded = recorded(self._device, self._call, self._layout.calls)
+                self.recorded = recorded(self._device, self._call, self._layout.calls, self._scratch.pool.id)
         except NotRelaunchable as clause:
             return {"refused": str(clause)}
         return None
@@ -158,8 +191,9 @@ class Row:
         os.close(fd)
 
     def _one_by_one(self) -> None:
-        for turn in range(len(self._slots)):
-            self._call(turn)
+        with _used(self._scratch):
+            for turn in range(len(self._slots)):
+                self._call(turn)
 
     def _call(self, turn: int) -> None:
         inputs, answer = self._slots[turn]
@@ -186,6 +220,11 @@ class Row:
         return None
 
 
+def _used(scratch: Scratch | None) -> AbstractContextManager[None]:
+    """A block in which what is allocated lies in that memory, if there is one."""
+    return contextlib.nullcontext() if scratch is None else scratch.used()
+
+
 def _explained(error: Exception) -> dict[str, str]:
     """The answer for an exception that the candidate raised: what, and where."""
     from pytest_kgate.device.arm import CALL_CONVENTION
@@ -204,7 +243,7 @@ def main(channel: str, parent_pipe: str, folder: str, device: str) -> None:
         Path("/proc/self/oom_score_adj").write_text("1000")  # where memory ends, this process does, not the judging one
     # First of all: what confines a thread would not hold for others that exist already.
     confined = confine(own, cuda=device != "cpu")
-    Worker(Channel.of(int(channel)), confined).serve()
+    Worker(Channel.of(int(channel)), confined, own).serve()
 
 
 if __name__ == "__main__":

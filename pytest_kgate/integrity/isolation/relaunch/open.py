@@ -9,9 +9,8 @@ from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.cuda.device import CudaDevice
 from pytest_kgate.device.cuda.timers.capture import refusals
 from pytest_kgate.device.protocol import Workload
-from pytest_kgate.integrity.isolation.candidate_name import CandidateSource
+from pytest_kgate.integrity.isolation.captured.device_code import DEVICE_CODE
 from pytest_kgate.integrity.isolation.captured.device_code import images_in_folder
-from pytest_kgate.integrity.isolation.captured.device_code import images_of_library
 from pytest_kgate.integrity.isolation.captured.launches import NotRelaunchable
 from pytest_kgate.integrity.isolation.kept_answers import fill
 from pytest_kgate.integrity.isolation.process.parent import CandidateProcess
@@ -19,12 +18,13 @@ from pytest_kgate.integrity.isolation.reference_row import reference_row
 from pytest_kgate.integrity.isolation.relaunch.sampling.plan import RowPlan
 from pytest_kgate.integrity.isolation.relaunch.stopwatch import RelaunchStopwatch
 from pytest_kgate.integrity.isolation.relaunch.stopwatch import Verify
+from pytest_kgate.integrity.isolation.relaunch.timer_process import CandidateLaunches
 from pytest_kgate.integrity.isolation.shared_memory.address_range import RELAUNCH_BYTES
+from pytest_kgate.integrity.isolation.shared_memory.address_range import SCRATCH_BYTES
 from pytest_kgate.integrity.isolation.shared_memory.cuda import CudaBlock
 from pytest_kgate.integrity.isolation.shared_memory.layout import Layout
 
 if TYPE_CHECKING:
-    from pytest_kgate.integrity.isolation.candidate_name import NamedCandidate
     from pytest_kgate.integrity.isolation.stopwatch import Seeds
 
 _ESTIMATE_CALLS = 5
@@ -33,7 +33,6 @@ _ESTIMATE_CALLS = 5
 def relaunch_stopwatch(
     device: CudaDevice,
     process: CandidateProcess,
-    candidate: NamedCandidate,
     reference: Arm,
     workload: Workload,
     values: Seeds,
@@ -44,7 +43,7 @@ def relaunch_stopwatch(
 
     Raises `NotRelaunchable` where that can't be; the candidate's process may have ended then, too.
     """
-    if refused := refusals(device, [reference], workload):
+    if reference.prepare is None and (refused := refusals(device, [reference], workload)):
         raise NotRelaunchable(f"the reference can't be captured in a CUDA graph ({refused[reference.name]})")
     with device.running("preparing the rows"):
         inputs = workload.draw(reference_values(0, 0))
@@ -61,9 +60,11 @@ def relaunch_stopwatch(
             fill(layout, block.bytes, workload, [reference_values(0, call) for call in range(layout.calls)])
             device.synchronize()
             calls = process.capture(layout, block)
-    if isinstance(candidate, CandidateSource):
-        images = images_of_library(candidate.build.path.read_bytes())
-    else:
-        images = images_in_folder(process.folder)
-    process.close()
-    return RelaunchStopwatch(device, calls, images, plan, reference, workload, values, reference_values, verify)
+        assert process.scratch is not None, "there is one on a GPU"
+        with contextlib.closing(CudaBlock(device.index, SCRATCH_BYTES)) as scratch:
+            scratch.bytes.copy_(process.scratch.bytes)
+            device.synchronize()
+            images = images_in_folder(process.folder / DEVICE_CODE)
+            process.close()
+            launches = CandidateLaunches(calls, images, scratch)
+            return RelaunchStopwatch(device, launches, plan, reference, workload, values, reference_values, verify)

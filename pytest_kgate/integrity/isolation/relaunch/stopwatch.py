@@ -23,6 +23,7 @@ import torch
 
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.arm import InPlace
+from pytest_kgate.device.arm import prepare
 from pytest_kgate.device.cuda import driver
 from pytest_kgate.device.cuda.device import CudaDevice
 from pytest_kgate.device.cuda.timers.capture import Captures
@@ -33,7 +34,6 @@ from pytest_kgate.device.protocol import Workload
 from pytest_kgate.device.rows import by_turn
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import TimingError
-from pytest_kgate.integrity.isolation.captured.launches import KernelLaunch
 from pytest_kgate.integrity.isolation.captured.launches import NotRelaunchable
 from pytest_kgate.integrity.isolation.kept_answers import KeepsAnswers
 from pytest_kgate.integrity.isolation.kept_answers import KeptAnswers
@@ -44,6 +44,7 @@ from pytest_kgate.integrity.isolation.relaunch.sampling.plan import latencies
 from pytest_kgate.integrity.isolation.relaunch.sampling.sampler import RowGraphs
 from pytest_kgate.integrity.isolation.relaunch.sampling.sampler import Sampler
 from pytest_kgate.integrity.isolation.relaunch.sampling.sampler import ValueKernels
+from pytest_kgate.integrity.isolation.relaunch.timer_process import CandidateLaunches
 from pytest_kgate.integrity.isolation.relaunch.timer_process import Faulted
 from pytest_kgate.integrity.isolation.relaunch.timer_process import TimerProcess
 from pytest_kgate.integrity.isolation.shared_memory.cuda import CudaBlock
@@ -84,8 +85,7 @@ class RelaunchStopwatch(KeepsAnswers):
     def __init__(
         self,
         device: CudaDevice,
-        calls: Sequence[Sequence[KernelLaunch]],
-        images: Sequence[bytes],
+        launches: CandidateLaunches,
         plan: RowPlan,
         reference: Arm,
         workload: Workload,
@@ -108,12 +108,12 @@ class RelaunchStopwatch(KeepsAnswers):
         self._stack = contextlib.ExitStack()
         try:
             with device.running("preparing the rows"):
-                self._prepare(calls, images, verify)
+                self._prepare(launches, verify)
         except BaseException:
             self.close()
             raise
 
-    def _prepare(self, calls: Sequence[Sequence[KernelLaunch]], images: Sequence[bytes], verify: Verify) -> None:
+    def _prepare(self, launches: CandidateLaunches, verify: Verify) -> None:
         device, plan = self._device, self._plan
         inputs = self._workload.draw(self._seeds[1](0, 0))
         like = self._workload.make_answer(inputs)
@@ -133,7 +133,7 @@ class RelaunchStopwatch(KeepsAnswers):
         try:
             with spent("start"):
                 self._timer: TimerProcess | None = TimerProcess(device)
-                reaches = self._timer.load(device.index, plan, self._block, self._encrypted, calls, images)
+                reaches = self._timer.load(device.index, plan, self._block, self._encrypted, launches)
             self._verify(verify)
             start = time.perf_counter()
             self._candidate_sample()
@@ -250,6 +250,8 @@ class RelaunchStopwatch(KeepsAnswers):
         sets = [(inputs, [_output(answer) if self._reference.takes_output else None]) for inputs, answer in slots]
         held, made = [], []
         try:
+            if self._reference.prepare is not None:
+                self._prepare_reference([inputs for inputs, _ in slots])
             for turns in (self._plan.warm_row, *self._plan.rows):
                 call = by_turn((self._reference,), 0, [sets[turn] for turn in turns])
                 graph, _ = captures.capture(call, len(turns), to_read=True)
@@ -262,7 +264,16 @@ class RelaunchStopwatch(KeepsAnswers):
                 driver.call("cuGraphExecDestroy", one)
             for graph in held:
                 graph.reset()
+            prepare([self._reference], [])
             captures.close()
+
+    def _prepare_reference(self, inputs: Sequence[tuple[Any, ...]]) -> None:
+        """Let it do beforehand what is not timed, on values like those to come: its answers are not looked at."""
+        values = self._workload.draw(self._seeds[1](0, 0))
+        for own in inputs:
+            tree.write(own, values)
+        prepare([self._reference], inputs)
+        self._device.synchronize()
 
     @contextlib.contextmanager
     def _blamed(self) -> Iterator[TimerProcess]:

@@ -27,6 +27,8 @@ from pytest_kgate.integrity.isolation.relaunch.sampling.sampler import RowGraphs
 from pytest_kgate.integrity.isolation.relaunch.sampling.sampler import Sampler
 from pytest_kgate.integrity.isolation.relaunch.sampling.sampler import ValueKernels
 from pytest_kgate.integrity.isolation.shared_memory.address_range import RELAUNCH_ADDRESS
+from pytest_kgate.integrity.isolation.shared_memory.address_range import SCRATCH_ADDRESS
+from pytest_kgate.integrity.isolation.shared_memory.address_range import SCRATCH_BYTES
 from pytest_kgate.integrity.isolation.shared_memory.address_range import AddressRange
 from pytest_kgate.integrity.isolation.shared_memory.address_range import reserve_early
 from pytest_kgate.system.child_process import end_with_parent
@@ -71,6 +73,11 @@ class Timer:
         """Map the memory where the values of each sample come, encrypted."""
         self._encrypted = AddressRange(self._index, self._plan.timed * self._plan.slot_bytes)
         self._encrypted.show(fd)
+        os.close(fd)
+
+    def _scratch(self, message: Mapping[str, Any], fd: int) -> None:
+        """Map the memory that the candidate has allocated, where its process had it."""
+        AddressRange(self._index, SCRATCH_BYTES, SCRATCH_ADDRESS).show(fd)
         os.close(fd)
 
     def _load(self, message: Mapping[str, Any], fd: int) -> dict[str, Any]:

@@ -14,6 +14,12 @@ the other. Far from where the driver puts what nobody has placed."""
 RELAUNCH_BYTES = 2**34
 """How much is reserved there; only addresses, no memory."""
 
+SCRATCH_ADDRESS = RELAUNCH_ADDRESS + RELAUNCH_BYTES
+"""Where both have the memory that a candidate allocates: temporary memory of calls, tables, weights."""
+
+SCRATCH_BYTES = 2**28
+"""How much of it there is; PyTorch asks for 20 MiB or more at a time where a tensor takes over 1 MiB."""
+
 
 class AddressRange:
     """Addresses, reserved; one piece of shared memory after the other is mapped there."""
@@ -70,12 +76,13 @@ def make_context(index: int) -> None:
 
 
 def reserve_early(index: int) -> bool:
-    """Make the device's primary context and reserve `RELAUNCH_ADDRESS`; whether that could be had.
+    """Make the device's primary context and reserve the addresses from `RELAUNCH_ADDRESS`; whether they could be had.
 
     It must come before PyTorch uses the device: once it has, the driver no longer heeds where addresses are wanted.
     """
     make_context(index)
-    return int(_call("cuMemAddressReserve", RELAUNCH_BYTES, 0, RELAUNCH_ADDRESS, 0)) == RELAUNCH_ADDRESS
+    wanted = RELAUNCH_BYTES + SCRATCH_BYTES
+    return int(_call("cuMemAddressReserve", wanted, 0, RELAUNCH_ADDRESS, 0)) == RELAUNCH_ADDRESS
 
 
 @functools.cache

@@ -31,6 +31,8 @@ def test_launches_survive_the_way():
         ({"cluster": [32, 1, 1]}, "larger than any"),
         ({"shared_bytes": -1}, "shared memory"),
         ({"shared_bytes": 2**30}, "shared memory"),
+        ({"carveout": 101}, "share of shared memory"),
+        ({"carveout": None}, "share of shared memory"),
         ({"parameters": ["zz"]}, "parameters"),
         ({"parameters": [""]}, "empty"),
         ({"parameters": ["00" * 5000]}, "more than 4096 bytes"),

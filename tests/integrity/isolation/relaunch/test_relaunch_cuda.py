@@ -11,7 +11,7 @@ from pytest_kgate.report.record.document import load
 
 pytestmark = pytest.mark.gpu
 
-RUNGS = ("latency", "wmma", "mma", "custom_v3")
+RUNGS = ("latency", "wmma", "mma", "custom_v3", "cublas", "hybrid_qkt", "hybrid_pv")
 
 MEASURE = """
 import dataclasses
@@ -19,14 +19,17 @@ import pytest
 from pytest_kgate import Shape
 from pytest_kgate.build.kernel import load_kernel
 
+RUNGS = (LISTED)
+
 @pytest.mark.allclose(4e-3)
-@pytest.mark.parametrize("rung", ["latency", "wmma", "mma", "custom_v3"])
+@pytest.mark.parametrize("rung", RUNGS)
 def test_rung(kbench, sdpa_oracle, kernels, rung):
     problem = dataclasses.replace(sdpa_oracle(Shape(1, 8, 512, 64)), reference=load_kernel(rung))
     kbench(kernels(rung), problem, precision=0.003)
-"""
+""".replace("LISTED", ", ".join(map(repr, RUNGS)))
 
 TRITON = """
+import torch
 import triton
 import triton.language as tl
 
@@ -38,6 +41,23 @@ def kernel(x, out, n, BLOCK: tl.constexpr):
 
 def honest(x, out):
     kernel[(triton.cdiv(x.numel(), 1024),)](x, out, x.numel(), BLOCK=1024)
+
+def with_temporary_memory(x, out):
+    between = torch.empty_like(x)
+    kernel[(triton.cdiv(x.numel(), 1024),)](x, between, x.numel(), BLOCK=1024)
+    torch.mul(between, 1.0, out=out)
+
+TABLE = []
+
+def with_a_table(x, out):
+    # Made in the first call and kept, as weights are; of 4 MiB, which no kernel has among its parameters.
+    if not TABLE:
+        TABLE.append(torch.ones_like(x))
+    torch.mul(x, x, out=out)
+    out.mul_(TABLE[0])
+
+def of_a_library(x, out):
+    torch.mul(x, x, out=out)
 
 def says(change):
     # The candidate's process is the candidate's: it may say of its launches what it likes.
@@ -61,6 +81,8 @@ foreign_name = liar(lambda launch: {**launch, "name": "of_nobody"})
 NOWHERE = (2**40).to_bytes(8, "little").hex()
 bad_pointer = liar(lambda launch: {**launch, "parameters": [NOWHERE, *launch["parameters"][1:]]})
 """
+
+HONEST = ("honest", "with_temporary_memory", "with_a_table", "of_a_library")
 
 LIARS = {
     "other_grid": "give another answer",
@@ -89,10 +111,10 @@ SQUARE = Problem(
 )
 
 @pytest.mark.allclose(1e-3)
-@pytest.mark.parametrize("function", ["other_grid", "no_launch", "foreign_name", "bad_pointer", "honest"])
+@pytest.mark.parametrize("function", FUNCTIONS)
 def test_triton(kbench, function):
     kbench(f"generated.py:{function}", SQUARE, precision=0.05)
-"""
+""".replace("FUNCTIONS", repr([*HONEST, *LIARS]))
 
 SOURCE = """
 #define kgate_sdpa honest
@@ -184,8 +206,9 @@ def test_isolated_rung_against_itself_is_a_tie(measured, rung):
     assert timing["ratio"]["estimate"] == pytest.approx(1.0, abs=0.02)
 
 
-def test_triton_kernel_is_launched_by_the_timer(triton):
-    record = triton["test_triton[honest]"]
+@pytest.mark.parametrize("function", HONEST)
+def test_kernels_of_triton_and_of_libraries_are_launched_by_the_timer(triton, function):
+    record = triton[f"test_triton[{function}]"]
     assert record["verdict"] == "PASS", record["reason"]
     assert record["isolation"]["launched_by"] == "timer", record["warnings"]
     assert record["isolation"]["verified"] >= 16

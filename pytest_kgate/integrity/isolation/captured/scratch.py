@@ -1,0 +1,84 @@
+"""Memory that a candidate allocates, at addresses that the timer's process has too; runs in the candidate's process.
+
+What a kernel is told of temporary memory, tables and weights are addresses. So PyTorch's allocator is given this memory
+for all that the candidate allocates, as long as it lasts, and the timer's process gets what was in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+from collections.abc import Iterator
+
+import torch
+
+from pytest_kgate.device.cuda import driver
+from pytest_kgate.integrity.isolation.shared_memory.address_range import SCRATCH_ADDRESS
+from pytest_kgate.integrity.isolation.shared_memory.address_range import SCRATCH_BYTES
+from pytest_kgate.integrity.isolation.shared_memory.address_range import AddressRange
+
+_ALLOCATE = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int, ctypes.c_void_p)
+_FREE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int, ctypes.c_void_p)
+
+_ALIGNMENT = 512
+
+
+class Holes:
+    """What is free of a range of addresses; the first hole that is large enough is taken."""
+
+    def __init__(self, start: int, size: int) -> None:
+        self._free = [(start, start + size)]
+
+    def take(self, size: int) -> int | None:
+        """The first of `size` addresses, a multiple of 512; None where no hole is so large."""
+        size = -(-size // _ALIGNMENT) * _ALIGNMENT
+        for at, (start, end) in enumerate(self._free):
+            if end - start >= size:
+                self._free[at : at + 1] = [(start + size, end)] if end - start > size else []
+                return start
+        return None
+
+    def give_back(self, start: int, size: int) -> None:
+        """Free what was taken; neighbours become one hole."""
+        joined: list[tuple[int, int]] = []
+        for hole in sorted([*self._free, (start, start + -(-size // _ALIGNMENT) * _ALIGNMENT)]):
+            if joined and joined[-1][1] == hole[0]:
+                joined[-1] = (joined[-1][0], hole[1])
+            else:
+                joined.append(hole)
+        self._free = joined
+
+
+class Scratch:
+    """A memory pool of PyTorch's on this memory, and on the driver's own once it is used up."""
+
+    def __init__(self, index: int, fd: int) -> None:
+        """`fd` is the memory's file descriptor, which is closed."""
+        AddressRange(index, SCRATCH_BYTES, SCRATCH_ADDRESS).show(fd)
+        os.close(fd)
+        self._holes = Holes(SCRATCH_ADDRESS, SCRATCH_BYTES)
+        self._functions = (_ALLOCATE(self._allocate), _FREE(self._free))
+        allocate, free = (ctypes.cast(function, ctypes.c_void_p).value or 0 for function in self._functions)
+        # What `torch.cuda.CUDAPluggableAllocator` calls for functions of a library.
+        self.pool = torch.cuda.MemPool(torch._C._cuda_customAllocator(allocate, free))
+
+    @contextlib.contextmanager
+    def used(self) -> Iterator[None]:
+        """Within the block, what this thread allocates on the GPU lies there."""
+        with torch.cuda.use_mem_pool(self.pool):
+            yield
+
+    def _allocate(self, size: int, _device: int, _stream: int | None) -> int | None:
+        address = self._holes.take(size)
+        if address is None:
+            with contextlib.suppress(driver.DriverError):  # None is how PyTorch is told that there is no memory
+                address = int(driver.call("cuMemAlloc", size))
+        return address
+
+    def _free(self, address: int, size: int, _device: int, _stream: int | None) -> None:
+        if SCRATCH_ADDRESS <= address < SCRATCH_ADDRESS + SCRATCH_BYTES:
+            self._holes.give_back(address, size)
+        else:
+            with contextlib.suppress(driver.DriverError):
+                driver.call("cuMemFree", address)
