@@ -39,7 +39,7 @@ def test_rung(kbench: Kbench, kernels: Kernels, sdpa_oracle: SdpaOracle, rung: s
     kbench(kernels(rung), sdpa_oracle(shape, dtype=dtype))
 
 
-@pytest.mark.perf(budget=10)
+@pytest.mark.perf(budget=3)
 @pytest.mark.speedup(1.0)
 @pytest.mark.parametrize("rung", EQUAL)
 @pytest.mark.parametrize("number", NUMBERS)
