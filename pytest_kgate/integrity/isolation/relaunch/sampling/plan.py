@@ -25,6 +25,9 @@ _WARM_SECONDS = 0.5e-3
 
 _MOST_WARM_UPS = 100
 
+_BEHIND_SECONDS = 0.75e-3
+"""Of launches behind the rows of each sample: what a GPU runs last reads differently (see `device/cuda/timers`)."""
+
 
 @dataclass(frozen=True)
 class RowPlan:
@@ -39,6 +42,8 @@ class RowPlan:
     """Whether the values of a row stay in the L2 from their arrival until their call."""
     warm_ups: int
     """Replays of the warm-up row, which has as many calls as the long one, all on the last slot."""
+    behind: int
+    """Replays of it that are enqueued behind the rows."""
 
     @classmethod
     def of(cls, slot_bytes: int, l2_bytes: int, estimated_seconds: float) -> RowPlan:
@@ -46,13 +51,14 @@ class RowPlan:
         fitting = int(_SHARE_OF_L2 * l2_bytes) // slot_bytes
         wanted = math.ceil(_SAMPLE_SECONDS / max(estimated_seconds, 1e-7))
         long = max(_FEWEST, min(fitting, wanted, _MOST))
-        warm_ups = math.ceil(_WARM_SECONDS / max(estimated_seconds * long, 1e-7))
+        once = max(estimated_seconds * long, 1e-7)
         return cls(
             short=max(1, long // _LONG_OVER_SHORT),
             long=long,
             slot_bytes=slot_bytes,
             fits_l2=long <= fitting,
-            warm_ups=min(max(2, warm_ups), _MOST_WARM_UPS),
+            warm_ups=min(max(2, math.ceil(_WARM_SECONDS / once)), _MOST_WARM_UPS),
+            behind=min(math.ceil(_BEHIND_SECONDS / once), _MOST_WARM_UPS),
         )
 
     @property

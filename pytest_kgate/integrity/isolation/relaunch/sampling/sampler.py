@@ -1,6 +1,6 @@
 """One sample of a row's latency on values that come within it; the same for the timer's process and the judging one.
 
-    warm-up ... | values of the short row | event, short row, event | values of the long row | event, long row, event
+    warm-up ... | values of the short row | event, short row, event | of the long one | event, long row, event | warm-up
 
 Values lie encrypted until their row's turn. No launch before, the warm-up's least of all, can so compute from them or
 keep anything of them, and the calls of one row find nothing of the other's.
@@ -71,7 +71,7 @@ class Sampler:
         self._events = [driver.call("cuEventCreate", 0) for _ in range(4)]
 
     def enqueue(self, graphs: RowGraphs, key: tuple[int, int]) -> bool:
-        """Enqueue one sample; False where the device was waiting before all of it was enqueued."""
+        """Enqueue one sample; False where the device was waiting before all that counts was enqueued."""
         for _ in range(self._plan.warm_ups):
             driver.call("cuGraphLaunch", graphs.warm, self._stream)
         for at, (row, graph) in enumerate(zip(self._plan.rows, (graphs.short, graphs.long), strict=True)):
@@ -79,6 +79,8 @@ class Sampler:
             driver.call("cuEventRecord", self._events[2 * at], self._stream)
             driver.call("cuGraphLaunch", graph, self._stream)
             driver.call("cuEventRecord", self._events[2 * at + 1], self._stream)
+        for _ in range(self._plan.behind):
+            driver.call("cuGraphLaunch", graphs.warm, self._stream)
         try:
             driver.call("cuEventQuery", self._events[0])
         except driver.DriverError:  # not yet: so it is to be
