@@ -89,6 +89,23 @@ def test_the_record_says_where_the_seconds_went(suite, ncu):
     assert phases["preparation"] > 0 < phases["counting"]
 
 
+def test_a_watched_process_imports_nothing_that_only_a_race_needs(suite, ncu):
+    pytester = suite(
+        TESTS
+        + """
+def test_imports(kbench):
+    import sys
+    kbench(good, SILU)
+    if "KGATE_UNDER_TOOL" in os.environ:
+        races = ("scipy", "pytest_kgate.bench.call", "pytest_kgate.bench.race.race", "pytest_kgate.integrity.checks")
+        with open("imported.txt", "w") as file:
+            file.write(" ".join(name for name in races if name in sys.modules))
+"""
+    )
+    pytester.runpytest_inprocess(*OPTIONS, "-k", "imports").assert_outcomes(passed=1, deselected=1)
+    assert (pytester.path / "imported.txt").read_text() == ""
+
+
 def test_a_test_that_takes_the_process_down_says_so_and_the_others_are_counted(suite, ncu, monkeypatch):
     monkeypatch.setenv("PRETENDS", "test_falls")
     pytester = suite(
