@@ -94,9 +94,10 @@ def test_a_watched_process_imports_nothing_that_only_a_race_needs(suite, ncu):
         TESTS
         + """
 def test_imports(kbench):
-    import sys
+    import gc, sys
     kbench(good, SILU)
     if "KGATE_UNDER_TOOL" in os.environ:
+        assert gc.isenabled(), "tests may make garbage that holds memory"
         races = ("scipy", "pytest_kgate.bench.call", "pytest_kgate.bench.race.race", "pytest_kgate.integrity.checks")
         with open("imported.txt", "w") as file:
             file.write(" ".join(name for name in races if name in sys.modules))
