@@ -1,7 +1,8 @@
 """What each group of the table of metrics costs: passes of a launch, and seconds.
 
 On a GPU whose counters may be read: `python benchmarks/profile/passes.py [sm_90]`. A program that only launches one
-kernel is counted with no metric but the duration, with all, with each group alone, and with all but that group.
+kernel is counted with no metric but the duration, with all, with what a session counts, with each group alone, and with
+all but that group.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from pytest_kgate.profile.nsight.metrics.metric import Metric
 from pytest_kgate.profile.nsight.metrics.table import GROUPS
+from pytest_kgate.profile.nsight.metrics.table import ON_REQUEST
 from pytest_kgate.profile.nsight.metrics.table import raw_names
 from pytest_kgate.profile.under_tool.program import find_program
 
@@ -44,6 +46,8 @@ def main(arch: str) -> None:
         subprocess.run(build, check=True)
         tell(program, "the duration alone", (), arch)
         tell(program, "all", every, arch)
+        asked_for = [one for group in ON_REQUEST for one in GROUPS[group]]
+        tell(program, "what a session counts", [one for one in every if one not in asked_for], arch)
         for name, group in GROUPS.items():
             tell(program, f"only {name}", group, arch)
             tell(program, f"all but {name}", [one for one in every if one not in group], arch)

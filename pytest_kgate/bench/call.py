@@ -57,7 +57,6 @@ from pytest_kgate.system.gpu_lease import leased
 
 if TYPE_CHECKING:
     from pytest_kgate.bench.race.reference import ReferencePicker
-    from pytest_kgate.report.record.record import Record
 
 
 def run(
@@ -134,11 +133,6 @@ def run(
         assert spawn is not None
         record = gather.gather(record, request, spawn, progress, builder.light)
     return Outcome(record)
-
-
-def not_judged(request: Request, device: Device, environment: Mapping[str, Any]) -> Record:
-    """The record of a call that was neither raced nor judged: a profiler or sanitizer watched the candidate alone."""
-    return RecordBuilder(replace(request, speed=(), error=None, light=None), device, environment).finish()
 
 
 def _run(

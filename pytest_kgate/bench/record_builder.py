@@ -11,17 +11,7 @@ from typing import cast
 import numpy as np
 
 from pytest_kgate.bench import seeds
-from pytest_kgate.bench.correctness.comparison.outcome import Correctness
-from pytest_kgate.bench.correctness.selftest import Selftest
-from pytest_kgate.bench.race.race import Race
-from pytest_kgate.bench.race.retry import ValidRace
-from pytest_kgate.bench.race.speed_of_light.limit import known_roofline
-from pytest_kgate.bench.request import Request
 from pytest_kgate.bench.seeds import Stream
-from pytest_kgate.device.protocol import Device
-from pytest_kgate.device.protocol import Stopwatch
-from pytest_kgate.integrity.checks import IntegrityChecks
-from pytest_kgate.problems.problem import Problem
 from pytest_kgate.report.record.samples import arm_facts
 from pytest_kgate.report.record.values import now
 from pytest_kgate.report.record.values import plain
@@ -31,21 +21,32 @@ from pytest_kgate.report.record.verdicts import with_limits
 from pytest_kgate.statistics.estimates import count_outliers
 from pytest_kgate.statistics.gates import Judgement
 from pytest_kgate.statistics.gates import Verdict
-from pytest_kgate.statistics.judge import with_bootstrap_intervals
 
 if TYPE_CHECKING:
+    from pytest_kgate.bench.correctness.comparison.outcome import Correctness
+    from pytest_kgate.bench.correctness.selftest import Selftest
     from pytest_kgate.bench.memory.plan import MemoryPlan
+    from pytest_kgate.bench.race.race import Race
     from pytest_kgate.bench.race.reference import Reference
+    from pytest_kgate.bench.race.retry import ValidRace
     from pytest_kgate.bench.race.speed_of_light.limit import LightAsked
+    from pytest_kgate.bench.request import Request
     from pytest_kgate.device.arm import Arm
+    from pytest_kgate.device.protocol import Device
+    from pytest_kgate.device.protocol import Stopwatch
+    from pytest_kgate.integrity.checks import IntegrityChecks
     from pytest_kgate.integrity.isolation.candidate import Isolation
     from pytest_kgate.report.record.facts.limits import RooflineFacts
     from pytest_kgate.report.record.facts.timing import Cache
     from pytest_kgate.report.record.facts.timing import EvidenceFacts
     from pytest_kgate.report.record.facts.timing import TimingFacts
     from pytest_kgate.report.record.record import CandidateFacts
-    from pytest_kgate.report.record.record import ProblemFacts
     from pytest_kgate.report.record.record import Record
+
+
+def not_judged(request: Request, device: Device, environment: Mapping[str, Any]) -> Record:
+    """The record of a call that was neither raced nor judged: a profiler or sanitizer watched the candidate alone."""
+    return RecordBuilder(replace(request, speed=(), error=None, light=None), device, environment).finish()
 
 
 class RecordBuilder:
@@ -126,7 +127,7 @@ class RecordBuilder:
             "started": self.started,
             "verdict": verdict,
             "reason": next((reason for reason in reasons if reason), ""),
-            "problem": _problem_facts(self.request.problem),
+            "problem": self.request.problem_facts,
             "candidate": self._candidate_facts(),
             "reference": self.reference.to_dict() if self.reference else None,
             "sanitizer": self.request.sanitizer,
@@ -188,6 +189,8 @@ class RecordBuilder:
         """The race's judgements, each with the bootstrap intervals that records show beside the deciding one."""
         if self.race is None:
             return []
+        from pytest_kgate.statistics.judge import with_bootstrap_intervals  # here, since it imports SciPy
+
         arms, seed = (self.race.candidate, self.race.reference), self.request.book.seed(Stream.RESAMPLES)
         judgements = [with_bootstrap_intervals(one, *arms, seed=seed) for one in self.race.judgements]
         if self.invalid:
@@ -226,6 +229,8 @@ class RecordBuilder:
     def _roofline(self) -> RooflineFacts | None:
         if self.race is None and not self.request.in_processes:
             return None
+        from pytest_kgate.bench.race.speed_of_light.limit import known_roofline  # here, as above
+
         known = (self.request.problem, self.environment, self.request.settings.cache)
         return self.light.roofline() if self.light else known_roofline(*known)
 
@@ -282,19 +287,3 @@ class RecordBuilder:
                 "result; a gate that is tried until it passes errs up to twice as often as promised"
             )
         return warnings
-
-
-def _problem_facts(problem: Problem) -> ProblemFacts:
-    shape = problem.shape
-    facts: ProblemFacts = {
-        "name": problem.name,
-        "shape": [shape.batch, shape.heads, shape.seqlen, shape.head_dim] if shape else None,
-        "causal": shape.causal if shape else None,
-        "dtype": problem.dtype,
-        "flops": problem.flops,
-        "bytes": problem.bytes,
-        "params": dict(problem.params),
-    }
-    if problem.published is not None:
-        facts[problem.published.kind] = cast("Any", problem.published.to_dict())
-    return facts

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from typing import Any
+from typing import cast
 
 from pytest_kgate.bench import seeds
 from pytest_kgate.build import vendor_libraries as vendor
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pytest_kgate.report.record.facts.asked import AskedFacts
     from pytest_kgate.report.record.facts.sanitizer import SanitizerFacts
     from pytest_kgate.report.record.facts.timing import MeasuredFacts
+    from pytest_kgate.report.record.record import ProblemFacts
     from pytest_kgate.report.record.record import Record
 
 UNVERIFIED = "kgate-unverified"
@@ -173,6 +175,23 @@ class Request:
         """For the record of a call that only measures; None for others."""
         rounds = self.settings.rounds
         return None if rounds is None else {"rounds": rounds, "not_looked_at": list(_NOT_LOOKED_AT)}
+
+    @property
+    def problem_facts(self) -> ProblemFacts:
+        """For the record."""
+        problem, shape = self.problem, self.problem.shape
+        facts: ProblemFacts = {
+            "name": problem.name,
+            "shape": [shape.batch, shape.heads, shape.seqlen, shape.head_dim] if shape else None,
+            "causal": shape.causal if shape else None,
+            "dtype": problem.dtype,
+            "flops": problem.flops,
+            "bytes": problem.bytes,
+            "params": dict(problem.params),
+        }
+        if problem.published is not None:
+            facts[problem.published.kind] = cast("Any", problem.published.to_dict())
+        return facts
 
     @property
     def must_be_right(self) -> bool:

@@ -98,6 +98,12 @@ class Options(Kept):
         allowed="a set's name, such as basic, detailed or full",
         metavar="SET",
     )
+    profile_counters: str = choice(
+        ("usual", "all"),
+        "Which counters a session reads: usual are those of gates, findings and tables, and what markers name; all has "
+        "what warps wait for and operations too, in more passes of each launch. `kgate profile` reads all.",
+        per_test=False,
+    )
     locked: Path | None = option(
         None,
         "Say what of packages, driver, CUDA, compilers, GPU and options differs from what `kgate lock` wrote to this "

@@ -17,7 +17,7 @@ from pytest_kgate.profile.nsight.aggregate import arm_counters
 from pytest_kgate.profile.nsight.collection.collect import Collection
 from pytest_kgate.profile.nsight.collection.collect import CountedTest
 from pytest_kgate.profile.nsight.collection.collect import collect
-from pytest_kgate.profile.nsight.metrics.table import METRICS
+from pytest_kgate.profile.nsight.metrics.table import USUAL
 from pytest_kgate.profile.nsight.metrics.table import raw_names
 from pytest_kgate.profile.under_tool.program import find_program
 from pytest_kgate.profile.under_tool.session import ToolSession
@@ -42,7 +42,7 @@ def counted(arch: str) -> Mapping[str, CountedTest]:
     if broken:
         raise broken[0]
     session = ToolSession(HERE, ("-m", "", "-k", ""), timeout_seconds=500.0)
-    found = collect([str(HERE / "planted_cases.py")], Collection(program, raw_names(METRICS, arch), session))
+    found = collect([str(HERE / "planted_cases.py")], Collection(program, raw_names(USUAL, arch), session))
     return {test.partition("[")[2].removesuffix("]"): one for test, one in found.items()}
 
 

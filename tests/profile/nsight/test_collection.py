@@ -89,6 +89,24 @@ def test_the_record_says_where_the_seconds_went(suite, ncu):
     assert phases["preparation"] > 0 < phases["counting"]
 
 
+def test_a_watched_process_imports_nothing_that_only_a_race_needs(suite, ncu):
+    pytester = suite(
+        TESTS
+        + """
+def test_imports(kbench):
+    import gc, sys
+    kbench(good, SILU)
+    if "KGATE_UNDER_TOOL" in os.environ:
+        assert gc.isenabled(), "tests may make garbage that holds memory"
+        races = ("scipy", "pytest_kgate.bench.call", "pytest_kgate.bench.race.race", "pytest_kgate.integrity.checks")
+        with open("imported.txt", "w") as file:
+            file.write(" ".join(name for name in races if name in sys.modules))
+"""
+    )
+    pytester.runpytest_inprocess(*OPTIONS, "-k", "imports").assert_outcomes(passed=1, deselected=1)
+    assert (pytester.path / "imported.txt").read_text() == ""
+
+
 def test_a_test_that_takes_the_process_down_says_so_and_the_others_are_counted(suite, ncu, monkeypatch):
     monkeypatch.setenv("PRETENDS", "test_falls")
     pytester = suite(
@@ -134,8 +152,34 @@ def test_a_metrics_marker_is_judged_on_the_candidates_counters(suite, ncu, monke
     assert (failed["verdict"], failed["limits"][1]["verdict"]) == ("FAIL", "FAIL")
     assert "waves" in failed["reason"]
     (start,) = starts(ncu())
-    assert "my__counter.sum" in dict(itertools.pairwise(start))["--metrics"].split(",")
+    assert "my__counter.sum" in counted_by(start)
     assert "test_one" not in " ".join(start)
+
+
+def counted_by(start):
+    return dict(itertools.pairwise(start))["--metrics"].split(",")
+
+
+STALLED = "smsp__average_warps_issue_stalled_{}_per_issue_active.ratio"
+
+
+def test_what_warps_wait_for_is_counted_only_where_it_is_asked_for(suite, ncu, monkeypatch):
+    monkeypatch.setenv("PRETENDS", "none does")
+    pytester = suite(
+        TESTS + '\n@pytest.mark.metrics(stall_wait="<= 9")\ndef test_waits(kbench):\n    kbench(good, SILU)\n'
+    )
+    pytester.runpytest_inprocess(*OPTIONS, "-k", "test_one").assert_outcomes(passed=1, deselected=1)
+    (usual,) = map(counted_by, starts(ncu()))
+    assert not [name for name in usual if "stalled" in name or "tensor_src" in name]
+    assert "stall_wait" not in records_of(pytester)["test_one", 0]["counters"]["candidate"]["metrics"]
+    pytester.runpytest_inprocess(*OPTIONS, "-k", "test_waits")
+    *_, named = map(counted_by, starts(ncu()))
+    assert [name for name in named if "stalled" in name] == [STALLED.format("wait")]
+    assert records_of(pytester)["test_waits", 0]["limits"][0]["name"] == "stall_wait"
+    pytester.runpytest_inprocess(*OPTIONS, "-k", "test_one", "--kgate-profile-counters=all")
+    *_, every = map(counted_by, starts(ncu()))
+    assert {*usual, *named, STALLED.format("barrier")} < set(every)
+    assert "stall_barrier" in records_of(pytester)["test_one", 0]["counters"]["candidate"]["metrics"]
 
 
 @pytest.mark.parametrize(("option", "outcome"), [((), "skipped"), (("--kgate-require-metrics",), "failed")])

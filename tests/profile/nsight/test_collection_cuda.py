@@ -20,7 +20,8 @@ MOST_SECONDS = 12.0
 """That profiling may add to a session, a test, where several share a start."""
 
 ALONE_SECONDS = 14.0
-"""That it may add for one test alone: 12.4 and 12.7 s on two H200s, where PyTorch's import took 2.7 and 4.3 s."""
+"""That it may add for one test alone. With all counters that was 12.4 and 12.7 s on two H200s, where PyTorch's import
+took 2.7 and 4.3 s."""
 
 TESTS = """
 import pytest

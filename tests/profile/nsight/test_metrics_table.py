@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from pytest_kgate.errors import UsageError
+from pytest_kgate.profile.insights.rules.table import RULES
 from pytest_kgate.profile.nsight.metrics.metric import ARCHITECTURES
 from pytest_kgate.profile.nsight.metrics.metric import CHIPS
 from pytest_kgate.profile.nsight.metrics.table import METRICS
+from pytest_kgate.profile.nsight.metrics.table import USUAL
 from pytest_kgate.profile.nsight.metrics.table import architecture
 from pytest_kgate.profile.nsight.metrics.table import find
 from pytest_kgate.profile.nsight.metrics.table import raw_names
@@ -54,6 +56,15 @@ def test_what_is_counted_holds_the_weights_and_the_bytes_behind_a_percentage() -
         "dram__bytes_write.sum",
     )
     assert "sm__cycles_active.avg" in raw_names(["sm__cycles_active.avg"], "sm_90")
+
+
+def test_a_session_counts_what_rules_and_tables_read_and_not_what_warps_wait_for() -> None:
+    of_rules = {name for rule in RULES for name in rule.needs if name in METRICS}
+    of_tables = {"tensor", "sm", "dram", "warps", "dram_bytes", "registers", "barriers"}
+    assert of_rules | of_tables <= set(USUAL)
+    others = {name for name in METRICS if name not in USUAL and not name.startswith("stall_")}
+    assert others == {"tensor_ops", "fp32_ops", "warp_latency"}
+    assert not [one for one in raw_names(USUAL, "sm_90") if "stalled" in one]
 
 
 def test_what_a_gpu_lacks_is_not_counted() -> None:

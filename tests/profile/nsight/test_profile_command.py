@@ -65,6 +65,7 @@ def test_candidates_are_shown_beside_their_references_counter_by_counter(folder,
     one, two = load(folder / "found.json")
     assert (one["verdict"], one["counters"]["state"], two["reference"]["backend"]) == ("MEASURED", "measured", "slower")
     (start,) = [call for call in ncu() if "--export" in call]
+    assert "issue_stalled_barrier" in start[start.index("--metrics") + 1], "it is asked why"
     assert start[start.index("--set") + 1] == "detailed"
 
 

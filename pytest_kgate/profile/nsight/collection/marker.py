@@ -24,6 +24,7 @@ from pytest_kgate.profile.nsight.collection.facts import facts_of
 from pytest_kgate.profile.nsight.collection.facts import without_counters
 from pytest_kgate.profile.nsight.collection.page import PROGRAM
 from pytest_kgate.profile.nsight.metrics.table import METRICS
+from pytest_kgate.profile.nsight.metrics.table import USUAL
 from pytest_kgate.profile.nsight.metrics.table import is_raw
 from pytest_kgate.profile.nsight.metrics.table import raw_names
 from pytest_kgate.profile.under_tool.program import find_program
@@ -92,6 +93,8 @@ class Settings:
     """A folder that reports are kept in."""
     section_set: str | None = None
     """Of sections that are collected as well."""
+    everything: bool = False
+    """Whether all metrics of the table are read, also those of which no gate, finding or table of a session is made."""
 
 
 _COUNTED = pytest.StashKey["dict[tuple[str, str], CountedTest]"]()
@@ -143,6 +146,7 @@ def counters_of(
         arch=arch_of(record),
         wanted=wanted,
         asked=asked,
+        always=tuple(METRICS) if settings.everything else USUAL,
         keep=settings.keep,
     )
     try:
@@ -183,6 +187,8 @@ class _Wants:
     """Of that GPU: `sm_90`."""
     wanted: Wanted
     asked: Asked
+    always: tuple[str, ...]
+    """Short names of what is read whatever markers ask for."""
     keep: Path | None
 
 
@@ -216,7 +222,7 @@ def _collected(items: Sequence[pytest.Item], wants: _Wants, how: Collection) -> 
     seconds = how.session.timeout_seconds + _SECONDS_A_TEST * (len(items) - 1)
     how = replace(
         how,
-        metrics=raw_names([*METRICS, *(name for one in wanted for name in one.metrics)], wants.arch),
+        metrics=raw_names([*wants.always, *(name for one in wanted for name in one.metrics)], wants.arch),
         session=replace(how.session, timeout_seconds=seconds),
         report=None if wants.keep is None else wants.keep / _file_name(items),
     )

@@ -10,6 +10,7 @@ from pytest_kgate.profile.nsight.metrics.metric import ARCHITECTURES
 from pytest_kgate.profile.nsight.metrics.metric import Metric
 from pytest_kgate.profile.nsight.metrics.table import GROUPS
 from pytest_kgate.profile.nsight.metrics.table import METRICS
+from pytest_kgate.profile.nsight.metrics.table import ON_REQUEST
 from pytest_kgate.profile.nsight.metrics.table import architecture
 from pytest_kgate.profile.nsight.metrics.table import find
 from pytest_kgate.profile.nsight.metrics.table import is_raw
@@ -47,7 +48,7 @@ def listing(arch: str | None = None) -> Iterator[str]:
     """The table for a terminal: of all metrics, or of those that one of `ARCHITECTURES` has, with its raw names."""
     width = max(map(len, METRICS))
     for group, rows in GROUPS.items():
-        yield f"{group}:"
+        yield f"{group}{', on request' if group in ON_REQUEST else ''}:"
         for row in rows:
             if arch is not None and arch not in row.architectures:
                 continue
@@ -56,7 +57,9 @@ def listing(arch: str | None = None) -> Iterator[str]:
             yield textwrap.fill(row.meaning, usual_columns(), initial_indent=start, subsequent_indent=indent)
             if arch is not None:
                 yield f"{indent}{written(row, arch)}"
-    more = "`kgate metrics NAME` says more of one; any name of Nsight Compute's own can be demanded, too."
+    more = "`kgate metrics NAME` says more of one; any name of Nsight Compute's own can be demanded, too. "
+    more += "What is on request is read by `kgate profile`, by a session for a marker that names it, and of every test "
+    more += "under --kgate-profile-counters all."
     yield "\n" + textwrap.fill(more, usual_columns())
 
 

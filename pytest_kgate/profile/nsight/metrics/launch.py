@@ -109,15 +109,7 @@ def _stall(reason: str, what: str) -> Metric:
     )
 
 
-STALLS = (
-    Metric(
-        "warp_latency",
-        "cycles",
-        ("smsp__average_warp_latency_per_inst_issued.ratio",),
-        "Cycles from one instruction of a warp to its next.",
-        "mean",
-        "instructions",
-    ),
+BARRIERS = (
     Metric(
         "barrier_instructions",
         "instructions",
@@ -131,6 +123,17 @@ STALLS = (
         (),
         "Barriers of the block that a warp comes to from its start to its end.",
         ratio=("barrier_instructions", "warps_launched"),
+    ),
+)
+
+STALLS = (
+    Metric(
+        "warp_latency",
+        "cycles",
+        ("smsp__average_warp_latency_per_inst_issued.ratio",),
+        "Cycles from one instruction of a warp to its next.",
+        "mean",
+        "instructions",
     ),
     *(_stall(reason, what) for reason, what in _STALLS.items()),
 )

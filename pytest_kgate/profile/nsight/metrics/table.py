@@ -13,6 +13,7 @@ from pytest_kgate.profile.nsight.metrics.compute import ISSUE
 from pytest_kgate.profile.nsight.metrics.compute import PIPES
 from pytest_kgate.profile.nsight.metrics.compute import TIME
 from pytest_kgate.profile.nsight.metrics.compute import WORK
+from pytest_kgate.profile.nsight.metrics.launch import BARRIERS
 from pytest_kgate.profile.nsight.metrics.launch import LAUNCH
 from pytest_kgate.profile.nsight.metrics.launch import OCCUPANCY
 from pytest_kgate.profile.nsight.metrics.launch import STALLS
@@ -35,6 +36,7 @@ GROUPS: Mapping[str, tuple[Metric, ...]] = MappingProxyType(
         "occupancy": OCCUPANCY,
         "launch": LAUNCH,
         "time": TIME,
+        "barriers": BARRIERS,
         "what warps wait for": STALLS,
     }
 )
@@ -42,6 +44,13 @@ GROUPS: Mapping[str, tuple[Metric, ...]] = MappingProxyType(
 
 METRICS: Mapping[str, Metric] = MappingProxyType({one.name: one for rows in GROUPS.values() for one in rows})
 """By short name."""
+
+ON_REQUEST = ("work", "what warps wait for")
+"""Groups that no gate, finding or table of a session reads unless it names one of their metrics. Each metric can take
+another pass of every launch, so sessions read these only where they are asked to."""
+
+USUAL = tuple(one.name for group, rows in GROUPS.items() if group not in ON_REQUEST for one in rows)
+"""Short names of what every profiled session reads."""
 
 _OTHER_WORDS = {
     "occupancy": "warps",

@@ -135,7 +135,8 @@ def _counter(rule: Rule, records: Sequence[Record]) -> Finding:
         unknown = next((one for one in (name, of) if one is not None and one not in metrics), None)
         if unknown is not None:
             why = counters["reason"] if counters and counters["reason"] else "no counters: `--kgate-profile` reads them"
-            readings.append(_reading(record, False, f"no {unknown}.{hint(unknown, metrics)}" if metrics else why))
+            nearest = hint(unknown, metrics) or " `--kgate-profile-counters all` reads more."
+            readings.append(_reading(record, False, f"no {unknown}.{nearest}" if metrics else why))
             continue
         if of is not None and (why := _no_share(metrics[str(name)], metrics[of])):
             readings.append(_reading(record, False, why))
