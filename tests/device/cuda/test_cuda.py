@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from gpu_races import CYCLES
 from gpu_races import raced
 from gpu_races import spin
 
+from pytest_kgate.device.cuda import driver
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import TimingError
@@ -63,8 +65,20 @@ def test_first_samples_of_a_round_are_as_fast_as_the_others(device, workload, cy
         assert np.median(slower) < 0.01
 
 
+def test_last_samples_of_a_round_read_as_the_others_though_a_call_has_a_memset(device, workload):
+    spent = torch.zeros(16, device="cuda")
+
+    def call(inputs, output):
+        driver.call("cuMemsetD8Async", spent.data_ptr(), 0, 16, torch.cuda.current_stream().cuda_stream)
+        return spin(device, 8_000)(inputs, output)
+
+    _, result = raced(device, workload, call, call, bound=1.0)
+    for samples in (result.candidate, result.reference):
+        off = np.median(samples[:, -3:] / np.median(samples[:, :6], axis=1, keepdims=True)) - 1
+        assert abs(off) < 0.02
+
+
 def test_candidate_that_synchronises_is_named_not_timed(device, workload):
-    import torch
 
     def synchronises(inputs, output):
         device.instruments.spin(device.stream, CYCLES)
@@ -91,7 +105,6 @@ def test_a_call_of_more_launches_than_a_gpu_takes_in_advance_is_timed(device, wo
 
 @pytest.mark.parametrize("timer", ["graph", "queue"])
 def test_cold_cache_is_slower_for_a_kernel_that_reads(device, timer):
-    import torch
 
     reads = Workload(lambda seed: (torch.randn(4 << 20, device="cuda"),), lambda inputs: inputs[0].new_empty(()))
 
@@ -118,7 +131,6 @@ def test_sm_clock_is_read_around_every_round(device, workload, timer):
 
 
 def test_probes_find_honest_kernels_at_work(device, workload):
-    import torch
 
     def draw(seed):
         generator = torch.Generator("cuda").manual_seed(seed)
@@ -137,7 +149,6 @@ def test_probes_find_honest_kernels_at_work(device, workload):
 
 
 def test_out_of_memory_is_said_with_what_is_free(device):
-    import torch
 
     with (
         pytest.raises(CandidateError, match=r"Out of GPU memory while trying") as caught,

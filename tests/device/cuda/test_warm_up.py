@@ -19,6 +19,7 @@ from pytest_kgate.device.cuda.timers.queue import QueueStopwatch
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.device.rows import LONG
 from pytest_kgate.device.rows import SHORT
+from pytest_kgate.device.rows import TimedInterval
 
 
 def warmed(kind, seconds, first=True):
@@ -87,6 +88,24 @@ def test_of_a_slow_kernel_an_empty_interval_is_taken_off():
     seconds, overhead = stopwatch._slopes(order, keys, elapsed, lengths)
     assert seconds == pytest.approx(np.array([[20e-3, 20e-3], [25e-3, 25e-3]]))
     assert overhead == pytest.approx(np.array([4e-6, 4e-6]))
+
+
+def test_the_rows_of_a_round_are_not_the_last_that_the_device_has_to_run(monkeypatch):
+    gpu = stand_in_gpu(monkeypatch)
+    order = []
+    for name in ("hold", "release", "null"):
+        monkeypatch.setattr(gpu.instruments, name, lambda stream=None, name=name: order.append(name))
+    stopwatch = object.__new__(GraphStopwatch)
+    stopwatch.device, stopwatch.cache, stopwatch._chunk, stopwatch._holds = gpu, "hot", None, True
+    stopwatch.lengths, stopwatch.arms, stopwatch.estimates = ((0, 1),) * 2, (None, None), [1e-3, 1e-3]
+    stopwatch._events = []
+    for name in ("read_clock", "evict"):
+        monkeypatch.setattr(stopwatch, name, lambda *_: None, raising=False)
+    rows = {(arm, length): lambda: order.append("row") for arm in (0, 1) for length in (SHORT, LONG)}
+    intervals = [TimedInterval(key, row) for key, row in rows.items()]
+    stopwatch._timed(intervals, rows, np.random.default_rng(1))
+    assert order == ["hold", *["row"] * 5, *["null"] * stopwatch.launches_behind, "release"]
+    assert stopwatch.launches_behind >= 50
 
 
 def test_a_kernel_shorter_than_its_launch_is_not_launched_for_as_long_as_it_takes_to_fill_the_device(monkeypatch):

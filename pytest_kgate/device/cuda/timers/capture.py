@@ -28,7 +28,7 @@ class Captures:
     """Captures graphs on a device's own stream, with a memory pool that outlives the graphs."""
 
     def __init__(self, device: CudaContext, pool: Any = None) -> None:
-        """`pool`: the identifier of a `torch.cuda.MemPool`; None for a pool of its own."""
+        """`pool`: the identifier of a `torch.cuda.MemPool`, used until a capture breaks off; None for an own one."""
         self._device = device
         self._given = pool
         device.trim()
@@ -118,6 +118,7 @@ class Captures:
         """
         with contextlib.suppress(RuntimeError):
             torch._C._cuda_endAllocateToPool(self._device.index, self._pool)
+        self._given = None
         self._open_pool()
 
 

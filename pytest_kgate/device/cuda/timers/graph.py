@@ -46,6 +46,10 @@ class GraphStopwatch(SlopeStopwatch):
     row_seconds = 100e-6
     most_launches = 100
     twins = 3
+    # A graph with a memset reads differently while less than about 150 of its nodes are enqueued behind it: cuDNN's
+    # attention at 1x8x512x64, 9.1 us a call, 9.7 us on hosts with several H200 and 8.9 us on one with a single one, in
+    # the last four of ten samples of each round. With 50 empty kernels behind, all samples read the same.
+    launches_behind = 100
     when_late = (
         "The host could not enqueue one replay of a graph within half a second.",
         "The machine is overloaded: free a CPU core.",

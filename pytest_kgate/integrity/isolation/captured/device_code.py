@@ -20,7 +20,7 @@ _MOST_BYTES = 2**26
 
 
 def images_in_folder(folder: Path) -> tuple[bytes, ...]:
-    """The distinct files `*.cubin` in a folder that an untrusted process may still write to, such as Triton's cache.
+    """The distinct files `*.cubin` in a folder that an untrusted process may still write to.
 
     Raises `NotRelaunchable` where there are none, or too many.
     """
@@ -30,11 +30,11 @@ def images_in_folder(folder: Path) -> tuple[bytes, ...]:
         for path in sorted(paths)[: 2 * _MOST_IMAGES]:
             images |= dict.fromkeys(_regular(path))
             if len(images) > _MOST_IMAGES or sum(map(len, images)) > _MOST_BYTES:
-                raise NotRelaunchable("its compiler has left more device code than is taken")
+                raise NotRelaunchable("its kernels take more device code than is taken")
     except (OSError, RecursionError):
-        raise NotRelaunchable("what its compiler has left can't be read") from None
+        raise NotRelaunchable("the device code of its kernels can't be read") from None
     if not images:
-        raise NotRelaunchable("there is no device code of it: it is neither a source that was built here nor Triton's")
+        raise NotRelaunchable("there is no device code of the kernels that it says it launches")
     return tuple(images)
 
 

@@ -113,7 +113,9 @@ class Worker:
             return {"refused": "memory at the addresses of the timer's process, or NVIDIA's CUPTI, can't be had"}
         self._row = Row(self._device, self._arm, message["layout"], self._scratch, at=self._relaunch_address)
         refused = self._row.record(fd)
-        if refused is None:
+        if refused is not None:
+            self._scratch = None  # of a capture that broke off, PyTorch's allocator takes it to go on
+        else:
             names = [launch["name"] for call in self._row.recorded for launch in call]
             self._loaded.save(names, self._folder / DEVICE_CODE)
         self._loaded.end()

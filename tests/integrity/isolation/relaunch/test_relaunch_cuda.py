@@ -87,7 +87,7 @@ HONEST = ("honest", "with_temporary_memory", "with_a_table", "of_a_library")
 LIARS = {
     "other_grid": "give another answer",
     "no_launch": "launches no kernel",
-    "foreign_name": "is not in its device code",
+    "foreign_name": "no device code of the kernels",
     "bad_pointer": "its kernels fault",
 }
 
@@ -193,11 +193,11 @@ def sources(tmp_path_factory):
 @pytest.mark.parametrize("rung", RUNGS)
 def test_isolated_rung_reads_as_in_process(measured, rung):
     # In process two sessions of one kernel differ by up to 3.5 % at 4 us (4.15 and 4.30 us on one H100), others by 1 %.
-    # Isolated rows of 4 to 10 us read up to 3.6 % less on an H200: the timer's process launches nothing else.
+    # Isolated rows read less on an H200, by 0.05 to 0.15 us a kernel: `latency` up to 3.6 %, `cublas`, of four, 5.6 %.
     here, isolated = (records[f"test_rung[{rung}]"] for records in measured)
     assert isolated["isolation"]["launched_by"] == "timer", isolated["warnings"]
     latencies = [one["timing"]["candidate"]["median_seconds"] for one in (here, isolated)]
-    assert latencies[1] / latencies[0] == pytest.approx(1.0, abs=0.06 if rung == "latency" else 0.05)
+    assert latencies[1] / latencies[0] == pytest.approx(1.0, abs=0.05 if rung in ("wmma", "mma", "custom_v3") else 0.07)
 
 
 @pytest.mark.parametrize("rung", RUNGS)
