@@ -76,6 +76,7 @@ def race_with_retry(
     if plan.rounds is not None:
         return _once(device, stopwatch, plan, progress)
     again = replace(plan, seed=SeedBook(plan.seed).page(Stream.SECOND_RACE).root)
+    result: race.Race | None = None
     try:
         result, found = _watched(device, stopwatch, gates, plan, progress)
     except TimingError as error:
@@ -85,6 +86,7 @@ def race_with_retry(
         tries, bad = [_try(plan, result, found)], _undermining(result, found, accept_foreign_load)
     seed, warnings = plan.seed, list[str]()
     if bad:
+        result = None  # with the answers that it has kept, whose room the second race needs
         try:
             result, found = _watched(device, stopwatch, gates, again, progress)
         except TimingError as error:
@@ -92,6 +94,7 @@ def race_with_retry(
             raise TimingError(f"{error.what} It was raced twice: {before} the race before.", error.todo) from error
         tries.append(_try(again, result, found))
         seed, warnings = again.seed, [f"raced a second time, for in the first race {bad.rstrip('.')}"]
+    assert result is not None, "the first race ended, or a second one did"
     still = _undermining(result, found, accept_foreign_load)
     borne = () if still else tuple(_borne(reason, accept_foreign_load) for reason in found.reasons)
     return ValidRace(
