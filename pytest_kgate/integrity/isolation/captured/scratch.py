@@ -1,7 +1,7 @@
-"""Memory that a candidate allocates, at addresses that the timer's process has too; runs in the candidate's process.
+"""Temporary memory of captured calls, at addresses that the timer's process has too; runs in the candidate's process.
 
-What a kernel is told of temporary memory, tables and weights are addresses. So PyTorch's allocator is given this memory
-for all that the candidate allocates, as long as it lasts, and the timer's process gets what was in it.
+What a kernel is told of temporary memory are addresses. So PyTorch's allocator is given this memory while calls are
+captured. Only then: a candidate that captures graphs of its own in plain calls allocates in pools of its own.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-from collections.abc import Iterator
 
 import torch
 
@@ -51,23 +50,18 @@ class Holes:
 
 
 class Scratch:
-    """A memory pool of PyTorch's on this memory, and on the driver's own once it is used up."""
+    """A memory pool of PyTorch's on this memory, and on the driver's own once it is used up.
 
-    def __init__(self, index: int, fd: int) -> None:
-        """`fd` is the memory's file descriptor, which is closed."""
-        AddressRange(index, SCRATCH_BYTES, SCRATCH_ADDRESS).show(fd)
-        os.close(fd)
+    To be kept as long as the process lives: the allocator calls its functions whenever it frees memory of the pool.
+    """
+
+    def __init__(self, index: int) -> None:
+        os.close(AddressRange(index, SCRATCH_BYTES, SCRATCH_ADDRESS).make())
         self._holes = Holes(SCRATCH_ADDRESS, SCRATCH_BYTES)
         self._functions = (_ALLOCATE(self._allocate), _FREE(self._free))
         allocate, free = (ctypes.cast(function, ctypes.c_void_p).value or 0 for function in self._functions)
         # What `torch.cuda.CUDAPluggableAllocator` calls for functions of a library.
         self.pool = torch.cuda.MemPool(torch._C._cuda_customAllocator(allocate, free))
-
-    @contextlib.contextmanager
-    def used(self) -> Iterator[None]:
-        """Within the block, what this thread allocates on the GPU lies there."""
-        with torch.cuda.use_mem_pool(self.pool):
-            yield
 
     def _allocate(self, size: int, _device: int, _stream: int | None) -> int | None:
         address = self._holes.take(size)

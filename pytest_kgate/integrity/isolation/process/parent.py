@@ -25,8 +25,6 @@ from pytest_kgate.integrity.isolation.process.judge.guard import guard_process
 from pytest_kgate.integrity.isolation.process.judge.settings import JudgeSettings
 from pytest_kgate.integrity.isolation.process.judge.shared_segments import SharedSegments
 from pytest_kgate.integrity.isolation.process.own_folder import remove_folder
-from pytest_kgate.integrity.isolation.shared_memory.address_range import SCRATCH_BYTES
-from pytest_kgate.integrity.isolation.shared_memory.host import make_block
 from pytest_kgate.report.record.values import plain
 from pytest_kgate.system.child_process import last_lines
 from pytest_kgate.system.shared_folder import VARIABLE
@@ -61,6 +59,7 @@ class CandidateProcess:
         mutates: Sequence[int] = (),
     ) -> None:
         self.closed = False
+        self._index = int(device.torch_device.partition(":")[2] or 0)
         self._stack = contextlib.ExitStack()
         own = tempfile.mkdtemp(prefix="kgate-isolated-")
         self._stack.callback(remove_folder, Path(own))
@@ -69,11 +68,6 @@ class CandidateProcess:
         self._stack.callback(self._compare, JudgeSettings(), SharedSegments())
         self.folder = Path(own)
         """The only one that the process may write to."""
-        self.scratch: Block | None = None
-        """On a GPU, the memory for what the candidate allocates; it goes with the process."""
-        if device.kind == "cuda":
-            self.scratch = make_block(device, SCRATCH_BYTES)
-            self._stack.callback(self.scratch.close)
         self._stack.enter_context(guard_process())
         child = start_child((sys.executable, *_WORKER), (own, device.torch_device), _environment(own), folder)
         self._child = self._stack.enter_context(child)
@@ -85,9 +79,7 @@ class CandidateProcess:
             device.admit(self.pid)
             named = candidate.to_dict()
             known = {"params": params, "mutates": list(mutates), "path": sys.path}
-            index = device.torch_device.partition(":")[2]
-            memory = None if self.scratch is None else self.scratch.fd
-            self._ask({"do": "load", "candidate": named, "index": index, **known}, memory)
+            self._ask({"do": "load", "candidate": named, **known})
         except BaseException:
             self.close()
             raise
@@ -102,7 +94,8 @@ class CandidateProcess:
 
     def capture(self, layout: Layout, block: Block) -> list[tuple[KernelLaunch, ...]]:
         """What each call of the row launches on this block; raises `NotRelaunchable` where that can't be said."""
-        refused = self._ask({"do": "capture", "layout": layout.to_dict()}, block.fd).get("refused")
+        message = {"do": "capture", "layout": layout.to_dict(), "index": self._index}
+        refused = self._ask(message, block.fd).get("refused")
         if refused is not None:
             raise NotRelaunchable(_printable(refused))
         return [launches_of(self._ask({"do": "launches", "call": at}).get("launches")) for at in range(layout.calls)]

@@ -11,7 +11,6 @@ import os
 import sys
 from collections.abc import Callable
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
@@ -42,7 +41,7 @@ class Worker:
         self._row: Row
         self._relaunch_address: int | None = None
         self._loaded: LoadedCode | None = None
-        self._scratch: Scratch | None = None
+        self._scratch: Scratch
 
     def serve(self) -> None:
         """Answer messages until the judging process closes the channel."""
@@ -67,13 +66,13 @@ class Worker:
         if message["do"] == "launches":
             return {"launches": self._row.recorded[message["call"]]}
         if message["do"] == "load":
-            self._load(message, fd)
+            self._load(message)
             return None
         assert fd is not None
         if message["do"] == "capture":
             return self._capture(message, fd)
         if message["do"] == "prepare":
-            self._row = Row(self._device, self._arm, message["layout"], self._scratch)
+            self._row = Row(self._device, self._arm, message["layout"])
             return self._row.prepare(fd, graph=message["graph"])
         self._row.run(fd)
         return None
@@ -94,28 +93,27 @@ class Worker:
         self._device = open_device("host" if message["device"] == "cpu" else message["device"])
         return {"pid": str(os.getpid()), **self._confined.to_message()}
 
-    def _load(self, message: Mapping[str, Any], fd: int | None) -> None:
-        """Import the candidate; `fd` is memory for what it allocates on a GPU, which is used where it can be."""
+    def _load(self, message: Mapping[str, Any]) -> None:
         from pytest_kgate.device.arm import bind
         from pytest_kgate.integrity.isolation.candidate_name import load_named
 
-        if fd is not None and self._relaunch_address is not None and hasattr(sys.modules["torch"].cuda, "MemPool"):
-            from pytest_kgate.integrity.isolation.captured.scratch import Scratch
-
-            self._scratch = Scratch(int(message["index"]), fd)
         sys.path[:] = message["path"]
-        with _used(self._scratch):
-            self._arm = bind("candidate", load_named(message["candidate"]), message["params"], message["mutates"])
+        self._arm = bind("candidate", load_named(message["candidate"]), message["params"], message["mutates"])
 
     def _capture(self, message: Mapping[str, Any], fd: int) -> dict[str, str] | None:
         """Note what each call of a row launches, and leave the code for it in the own folder; or say why not."""
-        if self._scratch is None or self._loaded is None or not self._loaded.watches:
+        import torch
+
+        if self._relaunch_address is None or self._loaded is None or not self._loaded.watches:
             return {"refused": "memory at the addresses of the timer's process, or NVIDIA's CUPTI, can't be had"}
-        self._row = Row(self._device, self._arm, message["layout"], self._scratch, at=self._relaunch_address)
-        refused = self._row.record(fd)
-        if refused is not None:
-            self._scratch = None  # of a capture that broke off, PyTorch's allocator takes it to go on
-        else:
+        if not hasattr(torch.cuda, "MemPool"):
+            return {"refused": "this PyTorch has no pools of given memory: it takes 2.8"}
+        from pytest_kgate.integrity.isolation.captured.scratch import Scratch
+
+        self._scratch = Scratch(message["index"])
+        self._row = Row(self._device, self._arm, message["layout"], at=self._relaunch_address)
+        refused = self._row.record(fd, self._scratch.pool.id)
+        if refused is None:
             names = [launch["name"] for call in self._row.recorded for launch in call]
             self._loaded.save(names, self._folder / DEVICE_CODE)
         self._loaded.end()
@@ -125,13 +123,8 @@ class Worker:
 class Row:
     """A row of calls of the candidate, each on its own slot of a shared block."""
 
-    def __init__(
-        self, device: Device, arm: Arm, layout: Mapping[str, Any], scratch: Scratch | None, at: int | None = None
-    ) -> None:
-        """`scratch`: memory for what plain calls allocate; None for the allocator's own.
-
-        `at`: the address of the slots on a GPU; None for one of the driver's choice.
-        """
+    def __init__(self, device: Device, arm: Arm, layout: Mapping[str, Any], at: int | None = None) -> None:
+        """`at`: the address of the slots on a GPU; None for one of the driver's choice."""
         from pytest_kgate.device.answer import as_answer
         from pytest_kgate.device.arm import InPlace
         from pytest_kgate.integrity.isolation.shared_memory.host import make_window
@@ -142,7 +135,6 @@ class Row:
         self._device = device
         self._arm = arm
         self._layout = Layout.from_dict(layout)
-        self._scratch = scratch
         with device.running("making room"):
             self._window = make_window(device, self._layout.nbytes, at)
         self._slots: list[tuple[tuple[Any, ...], Any]] = []
@@ -159,18 +151,17 @@ class Row:
             self._device.synchronize()
             return self._capture() if graph else None
 
-    def record(self, fd: int) -> dict[str, str] | None:
+    def record(self, fd: int, pool: Any) -> dict[str, str] | None:
         """Make the calls once, then note what each launches; or return why that can't be had."""
         from pytest_kgate.device.cuda.context import CudaContext
         from pytest_kgate.integrity.isolation.captured.capture import recorded
         from pytest_kgate.integrity.isolation.captured.launches import NotRelaunchable
 
         assert isinstance(self._device, CudaContext), "only a GPU is asked for launches"
-        assert self._scratch is not None, "without it nobody asks"
         self.prepare(fd, graph=False)
         try:
             with self._device.running("capturing the candidate"):
-                self.recorded = recorded(self._device, self._call, self._layout.calls, self._scratch.pool.id)
+                self.recorded = recorded(self._device, self._call, self._layout.calls, pool)
         except NotRelaunchable as clause:
             return {"refused": str(clause)}
         return None
@@ -193,9 +184,8 @@ class Row:
         os.close(fd)
 
     def _one_by_one(self) -> None:
-        with _used(self._scratch):
-            for turn in range(len(self._slots)):
-                self._call(turn)
+        for turn in range(len(self._slots)):
+            self._call(turn)
 
     def _call(self, turn: int) -> None:
         inputs, answer = self._slots[turn]
@@ -220,11 +210,6 @@ class Row:
         graph, _ = self._captures.capture(self._call, len(self._slots))
         self._enqueue = graph.replay
         return None
-
-
-def _used(scratch: Scratch | None) -> AbstractContextManager[None]:
-    """A block in which what is allocated lies in that memory, if there is one."""
-    return contextlib.nullcontext() if scratch is None else scratch.used()
 
 
 def _explained(error: Exception) -> dict[str, str]:

@@ -18,9 +18,7 @@ from pytest_kgate.integrity.isolation.reference_row import reference_row
 from pytest_kgate.integrity.isolation.relaunch.sampling.plan import RowPlan
 from pytest_kgate.integrity.isolation.relaunch.stopwatch import RelaunchStopwatch
 from pytest_kgate.integrity.isolation.relaunch.stopwatch import Verify
-from pytest_kgate.integrity.isolation.relaunch.timer_process import CandidateLaunches
 from pytest_kgate.integrity.isolation.shared_memory.address_range import RELAUNCH_BYTES
-from pytest_kgate.integrity.isolation.shared_memory.address_range import SCRATCH_BYTES
 from pytest_kgate.integrity.isolation.shared_memory.cuda import CudaBlock
 from pytest_kgate.integrity.isolation.shared_memory.layout import Layout
 
@@ -60,11 +58,6 @@ def relaunch_stopwatch(
             fill(layout, block.bytes, workload, [reference_values(0, call) for call in range(layout.calls)])
             device.synchronize()
             calls = process.capture(layout, block)
-        assert process.scratch is not None, "there is one on a GPU"
-        with contextlib.closing(CudaBlock(device.index, SCRATCH_BYTES)) as scratch:
-            scratch.bytes.copy_(process.scratch.bytes)
-            device.synchronize()
-            images = images_in_folder(process.folder / DEVICE_CODE)
-            process.close()
-            launches = CandidateLaunches(calls, images, scratch)
-            return RelaunchStopwatch(device, launches, plan, reference, workload, values, reference_values, verify)
+    images = images_in_folder(process.folder / DEVICE_CODE)
+    process.close()
+    return RelaunchStopwatch(device, calls, images, plan, reference, workload, values, reference_values, verify)

@@ -34,6 +34,7 @@ from pytest_kgate.device.protocol import Workload
 from pytest_kgate.device.rows import by_turn
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import TimingError
+from pytest_kgate.integrity.isolation.captured.launches import KernelLaunch
 from pytest_kgate.integrity.isolation.captured.launches import NotRelaunchable
 from pytest_kgate.integrity.isolation.kept_answers import KeepsAnswers
 from pytest_kgate.integrity.isolation.kept_answers import KeptAnswers
@@ -44,7 +45,6 @@ from pytest_kgate.integrity.isolation.relaunch.sampling.plan import latencies
 from pytest_kgate.integrity.isolation.relaunch.sampling.sampler import RowGraphs
 from pytest_kgate.integrity.isolation.relaunch.sampling.sampler import Sampler
 from pytest_kgate.integrity.isolation.relaunch.sampling.sampler import ValueKernels
-from pytest_kgate.integrity.isolation.relaunch.timer_process import CandidateLaunches
 from pytest_kgate.integrity.isolation.relaunch.timer_process import Faulted
 from pytest_kgate.integrity.isolation.relaunch.timer_process import TimerProcess
 from pytest_kgate.integrity.isolation.shared_memory.cuda import CudaBlock
@@ -85,7 +85,8 @@ class RelaunchStopwatch(KeepsAnswers):
     def __init__(
         self,
         device: CudaDevice,
-        launches: CandidateLaunches,
+        calls: Sequence[Sequence[KernelLaunch]],
+        images: Sequence[bytes],
         plan: RowPlan,
         reference: Arm,
         workload: Workload,
@@ -108,12 +109,12 @@ class RelaunchStopwatch(KeepsAnswers):
         self._stack = contextlib.ExitStack()
         try:
             with device.running("preparing the rows"):
-                self._prepare(launches, verify)
+                self._prepare(calls, images, verify)
         except BaseException:
             self.close()
             raise
 
-    def _prepare(self, launches: CandidateLaunches, verify: Verify) -> None:
+    def _prepare(self, calls: Sequence[Sequence[KernelLaunch]], images: Sequence[bytes], verify: Verify) -> None:
         device, plan = self._device, self._plan
         inputs = self._workload.draw(self._seeds[1](0, 0))
         like = self._workload.make_answer(inputs)
@@ -133,7 +134,7 @@ class RelaunchStopwatch(KeepsAnswers):
         try:
             with spent("start"):
                 self._timer: TimerProcess | None = TimerProcess(device)
-                reaches = self._timer.load(device.index, plan, self._block, self._encrypted, launches)
+                reaches = self._timer.load(device.index, plan, self._block, self._encrypted, calls, images)
             self._verify(verify)
             start = time.perf_counter()
             self._candidate_sample()

@@ -61,23 +61,22 @@ class Timer:
             self._channel.send(answer)
 
     def _block(self, message: Mapping[str, Any], fd: int) -> None:
-        """Map the block of slots where the candidate's process had its own when it captured the calls."""
+        """Map the block of slots where the candidate's process had its own when it captured the calls.
+
+        Memory for what calls allocate is made where it had that.
+        """
         self._plan = RowPlan.from_dict(message["plan"])
         self._index = message["index"]
         if not reserve_early(self._index):
             raise NotRelaunchable("the address that its calls were captured with can't be had")
         AddressRange(self._index, self._plan.slots * self._plan.slot_bytes, RELAUNCH_ADDRESS).show(fd)
+        os.close(AddressRange(self._index, SCRATCH_BYTES, SCRATCH_ADDRESS).make())
         os.close(fd)
 
     def _values(self, message: Mapping[str, Any], fd: int) -> None:
         """Map the memory where the values of each sample come, encrypted."""
         self._encrypted = AddressRange(self._index, self._plan.timed * self._plan.slot_bytes)
         self._encrypted.show(fd)
-        os.close(fd)
-
-    def _scratch(self, message: Mapping[str, Any], fd: int) -> None:
-        """Map the memory that the candidate has allocated, where its process had it."""
-        AddressRange(self._index, SCRATCH_BYTES, SCRATCH_ADDRESS).show(fd)
         os.close(fd)
 
     def _load(self, message: Mapping[str, Any], fd: int) -> dict[str, Any]:

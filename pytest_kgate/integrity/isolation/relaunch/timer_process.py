@@ -10,7 +10,6 @@ import select
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -32,18 +31,6 @@ _TIMER = (sys.executable, "-m", "pytest_kgate.integrity.isolation.relaunch.timer
 
 _START_SECONDS = 60.0
 """How long the process may take to start and to load device code, besides what kernels may take."""
-
-
-@dataclass(frozen=True)
-class CandidateLaunches:
-    """What is to be launched in a candidate's place, as its process has left it."""
-
-    calls: Sequence[Sequence[KernelLaunch]]
-    """By slot, the launches of a call on it."""
-    images: Sequence[bytes]
-    """Device code that holds their kernels."""
-    scratch: Block
-    """A copy of what the candidate has allocated: `SCRATCH_BYTES`."""
 
 
 class Faulted(Exception):
@@ -74,7 +61,8 @@ class TimerProcess:
         plan: RowPlan,
         block: Block,
         values: Block,
-        launches: CandidateLaunches,
+        calls: Sequence[Sequence[KernelLaunch]],
+        images: Sequence[bytes],
     ) -> bool:
         """Hand over memory, launches and device code; returns whether kernels can reach that process's host memory.
 
@@ -82,9 +70,7 @@ class TimerProcess:
         """
         self._ask({"do": "block", "index": index, "plan": plan.to_dict()}, block.fd, _START_SECONDS)
         self._ask({"do": "values"}, values.fd)
-        self._ask({"do": "scratch"}, launches.scratch.fd)
-        images = launches.images
-        spelt = json.dumps([[launch.to_dict() for launch in call] for call in launches.calls]).encode("ascii")
+        spelt = json.dumps([[launch.to_dict() for launch in call] for call in calls]).encode("ascii")
         with os.fdopen(os.memfd_create("kgate-launches"), "w+b") as file:
             file.write(spelt + b"".join(images))
             file.flush()

@@ -15,7 +15,7 @@ RELAUNCH_BYTES = 2**34
 """How much is reserved there; only addresses, no memory."""
 
 SCRATCH_ADDRESS = RELAUNCH_ADDRESS + RELAUNCH_BYTES
-"""Where both have the memory that a candidate allocates: temporary memory of calls, tables, weights."""
+"""Where both have the temporary memory of these calls."""
 
 SCRATCH_BYTES = 2**28
 """How much of it there is; PyTorch asks for 20 MiB or more at a time where a tensor takes over 1 MiB."""
