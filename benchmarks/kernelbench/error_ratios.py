@@ -41,13 +41,13 @@ from pytest_kgate.device.open import open_device
 
 _SEED = 1
 
-_EVERYWHERE = "tf32 everywhere"
-"""The variant that others are held to besides the reference."""
+_WIDER = ("tf32 everywhere", "cut everywhere")
+"""The variants that others are held to besides the reference: each allows more."""
 
 _FIRST = 0.6
 """Of a problem's time, for the first draw, in which PyTorch chooses its kernels: the second is a hard one."""
 
-_ALWAYS = ("copy", *WRONG, _EVERYWHERE)
+_ALWAYS = ("copy", *WRONG, *_WIDER)
 """Shown each draw, also where time is over, or the model does nothing in TF32."""
 
 
@@ -143,9 +143,9 @@ def _candidates(problem: Any, compiled: bool, place: torch.device) -> dict[str, 
     published = problem.published
     honest = variants(published, place)
     if compiled:
-        return {_EVERYWHERE: honest[_EVERYWHERE], "compile": candidate_of(published, "compile", place)}
-    first = {name: honest.pop(name) for name in (_EVERYWHERE, "float32")}
-    found = {"copy": candidate_of(published, "copy", place), **first}
+        return {**{name: honest[name] for name in _WIDER}, "compile": candidate_of(published, "compile", place)}
+    found = {name: honest.pop(name) for name in ("float32", *_WIDER)}
+    found["copy"] = candidate_of(published, "copy", place)
     for part in WRONG:
         found[part] = candidate_of(published, part, place)
     return found | honest
@@ -158,7 +158,7 @@ class _Draw:
         self._truth = {name: one for name, one, _ in truth.each(None)}
         self._reference = outputs_of(reference)
         self._slices = {name: Slices.of(one, self._reference[name]) for name, one in self._truth.items()}
-        self._everywhere: dict[str, Slices] = {}
+        self._wider: dict[str, dict[str, Slices]] = {name: {} for name in self._truth}
         self.found: dict[str, dict[str, Any]] = {}
         self.sizes = {
             name: {
@@ -183,9 +183,8 @@ class _Draw:
         limits = truth.limits(None)
         compared = truth.compare(answer, limits)
         own = Slices.of(truth, answer)
-        if name == _EVERYWHERE:
-            self._everywhere[output] = own
-        widest = self._everywhere.get(output, self._slices[output])
+        if name in _WIDER:
+            self._wider[output][name] = own
         return {
             "max": _short(limits.factor * compared.error / limits.atol),
             "rms": _short(compared.rms_error / truth.baseline),
@@ -193,7 +192,7 @@ class _Draw:
             "failed": compared.failed,
             "axes": [
                 {key: _short(value) for key, value in facts.items()}
-                for facts in own.beside(self._slices[output], widest, truth.spacing / 4 * truth.rms)
+                for facts in own.beside(self._slices[output], self._wider[output], truth.spacing / 4 * truth.rms)
             ],
         }
 

@@ -34,7 +34,7 @@ _UNFOLDED = 2**31
 
 
 def variants(problem: Any, device: torch.device) -> dict[str, Callable[..., Any]]:
-    """By name, what is called like the model. The first says what TF32 in every product comes to."""
+    """By name, what is called like the model."""
     copy = problem.copy()
 
     def within(*blocks: Callable[[], Any]) -> Callable[..., Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,14 +29,14 @@ class Slices:
         means = _by_axis(errors)
         return cls(_by_axis(errors.square()), means, errors.numel())
 
-    def beside(self, reference: Slices, widest: Slices, rounding: float) -> list[dict[str, float | int]]:
-        """By axis of more than one index, the worst of them; `widest` are the errors of TF32 in every product."""
+    def beside(self, reference: Slices, wider: Mapping[str, Slices], rounding: float) -> list[dict[str, float | int]]:
+        """By axis of more than one index, the worst of them; also where errors of the `wider` are allowed, in turn."""
         found: list[dict[str, float | int]] = []
         floor = rounding**2
         for at, own in enumerate(self.squares):
             if len(own) < 2:
                 continue
-            base, all_base = (_at_least(one.squares[at], floor) for one in (reference, widest))
+            base = _at_least(reference.squares[at], floor)
             ratios = (own / base).sqrt()
             signed = self.means[at].abs() / _at_least(reference.means[at].square(), floor).sqrt()
             index = int(ratios.argmax())
@@ -49,10 +50,13 @@ class Slices:
                     "index": index,
                     "median": median,
                     "above": float(ratios[index]) / max(median, 1e-30),
-                    "everywhere": float((own / torch.maximum(base, all_base)).sqrt().max()),
                     "signed": float(signed.max()),
                 }
             )
+            for name, one in wider.items():
+                base = torch.maximum(base, _at_least(one.squares[at], floor))
+                ratios = (own / base).sqrt()
+                found[-1] |= {name: float(ratios.max()), f"{name}, median": float(ratios.median())}
         return found
 
 
