@@ -2,14 +2,15 @@
 
     python benchmarks/kernelbench/error_ratios.py FOLDER --json FILE [--part 0/4] [--every 2] [--seconds 150]
 
-FOLDER is that of sweep.py. Of each candidate and each draw of the check: today's ratios (the largest error, the rms
-error, the worst row), and by axis of the answer the worst slice, such as a channel or a column. What has a line is not
-measured again. A part takes every so many of the problems, for several GPUs.
+FOLDER is that of sweep.py. Of each candidate and each draw of the check: the largest error, the rms error and the worst
+row over what the checks compare them with, and the worst slice, such as a channel or a column, over what TF32 comes to
+there. What has a line is not measured again. A part takes every so many of the problems, for several GPUs.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import gc
 import json
 import math
@@ -25,13 +26,14 @@ from candidates import candidate_of
 from honest import tf32
 from honest import variants
 from scaled import scaled
-from slices import Slices
 from sweep import problems_of
 from trial import WRONG
 from trial import Skipped
 
 from pytest_kgate import Problem
 from pytest_kgate.bench.correctness.comparison.draws import draws_of
+from pytest_kgate.bench.correctness.exact.tf32_yardstick import Tf32Yardstick
+from pytest_kgate.bench.correctness.problem_calls import reference_answer
 from pytest_kgate.bench.correctness.problem_calls import reference_output
 from pytest_kgate.bench.correctness.problem_calls import truth_of
 from pytest_kgate.bench.correctness.problem_calls import workload_of
@@ -41,13 +43,10 @@ from pytest_kgate.device.open import open_device
 
 _SEED = 1
 
-_WIDER = ("tf32 everywhere", "cut everywhere")
-"""The variants that others are held to besides the reference: each allows more."""
-
 _FIRST = 0.6
 """Of a problem's time, for the first draw, in which PyTorch chooses its kernels: the second is a hard one."""
 
-_ALWAYS = ("copy", *WRONG, *_WIDER)
+_ALWAYS = ("copy", *WRONG, "tf32 everywhere", "cut everywhere")
 """Shown each draw, also where time is over, or the model does nothing in TF32."""
 
 
@@ -115,7 +114,8 @@ def _measured(problem: Any, compiled: bool, device: Any, box: float) -> dict[str
     draws: list[dict[str, Any]] = []
     left_out: dict[str, str] = {}
     without_tf32, start = False, 0.0
-    with tf32(place, convolutions=True, products=False):  # as PyTorch has it, and on a CPU in emulation
+    yardstick = Tf32Yardstick()
+    with tf32(convolutions=True, products=False):  # as PyTorch has it
         like = reference_output(device, problem, reference)
         for kind, seed in draws_of(_SEED):
             if len(draws) > 1 and time.perf_counter() - start > box:
@@ -123,7 +123,8 @@ def _measured(problem: Any, compiled: bool, device: Any, box: float) -> dict[str
             inputs = workload_of(problem, device, like, hard=kind == "hard").draw(seed)
             truth = truth_of(problem, reference, inputs, like)
             start = start if draws else time.perf_counter()  # before that, models are made and kernels are chosen
-            draw = _Draw(truth, problem.reference(*inputs))
+            yardstick.hold(truth, functools.partial(reference_answer, problem, reference, inputs, like))
+            draw = _Draw(truth)
             for name, candidate in candidates.items():
                 late = time.perf_counter() - start > (box if draws else _FIRST * box)
                 if name in left_out or ((late or without_tf32) and name not in _ALWAYS):
@@ -143,8 +144,8 @@ def _candidates(problem: Any, compiled: bool, place: torch.device) -> dict[str, 
     published = problem.published
     honest = variants(published, place)
     if compiled:
-        return {**{name: honest[name] for name in _WIDER}, "compile": candidate_of(published, "compile", place)}
-    found = {name: honest.pop(name) for name in ("float32", *_WIDER)}
+        return {"compile": candidate_of(published, "compile", place)}
+    found = {"float32": honest.pop("float32")}
     found["copy"] = candidate_of(published, "copy", place)
     for part in WRONG:
         found[part] = candidate_of(published, part, place)
@@ -152,13 +153,12 @@ def _candidates(problem: Any, compiled: bool, place: torch.device) -> dict[str, 
 
 
 class _Draw:
-    """The exact answer to one draw, what the reference makes of it, and what is found of candidates beside these."""
+    """The exact answer to one draw, with the reference's, and what is found of candidates beside these."""
 
-    def __init__(self, truth: Any, reference: Any) -> None:
+    def __init__(self, truth: Any) -> None:
+        self._reference = truth.reference
+        self._whole = truth
         self._truth = {name: one for name, one, _ in truth.each(None)}
-        self._reference = outputs_of(reference)
-        self._slices = {name: Slices.of(one, self._reference[name]) for name, one in self._truth.items()}
-        self._wider: dict[str, dict[str, Slices]] = {name: {} for name in self._truth}
         self.found: dict[str, dict[str, Any]] = {}
         self.sizes = {
             name: {
@@ -173,28 +173,24 @@ class _Draw:
     def show(self, name: str, answer: Any) -> None:
         """Measure one candidate's answer."""
         outputs = outputs_of(answer)
-        same = all(torch.equal(outputs[one], self._reference[one]) for one in self._truth)
-        self.found[name] = {"same": same}
+        self.found[name] = {"same": self._whole.same(answer, self._reference)}
         for output, truth in self._truth.items():
-            if truth.arithmetic.inexact:
-                self.found[name][output] = self._of_output(name, output, truth, outputs[output])
+            if truth.arithmetic.inexact and truth.baseline:  # beside an exact reference nothing is a ratio
+                self.found[name][output] = _of_output(truth, outputs[output])
 
-    def _of_output(self, name: str, output: str, truth: Any, answer: Any) -> dict[str, Any]:
-        limits = truth.limits(None)
-        compared = truth.compare(answer, limits)
-        own = Slices.of(truth, answer)
-        if name in _WIDER:
-            self._wider[output][name] = own
-        return {
-            "max": _short(limits.factor * compared.error / limits.atol),
-            "rms": _short(compared.rms_error / truth.baseline),
-            "rows": _short(compared.row_excess * 8 * limits.factor),
-            "failed": compared.failed,
-            "axes": [
-                {key: _short(value) for key, value in facts.items()}
-                for facts in own.beside(self._slices[output], self._wider[output], truth.spacing / 4 * truth.rms)
-            ],
-        }
+
+def _of_output(truth: Any, answer: Any) -> dict[str, Any]:
+    limits = truth.limits(None)
+    compared = truth.compare(answer, limits)
+    found = {
+        "max": _short(limits.factor * compared.error / limits.atol),
+        "rms": _short(compared.rms_error / truth.baseline),
+        "rows": _short(compared.row_excess * 8 * limits.factor),
+        "failed": compared.failed,
+    }
+    if compared.worst_slice is not None:
+        found["slice"] = {key: _short(value) for key, value in compared.worst_slice.to_dict().items()}
+    return found
 
 
 def _short(number: float) -> float | int | None:
@@ -204,7 +200,7 @@ def _short(number: float) -> float | int | None:
 
 
 def _line(found: dict[str, Any]) -> str:
-    """The largest of today's and of the slices' ratios of each candidate."""
+    """The largest ratios of each candidate."""
     told: dict[str, tuple[float, float, float]] = {}
     for draw in found.get("draws", []):
         for name, outputs in draw["candidates"].items():
@@ -212,7 +208,7 @@ def _line(found: dict[str, Any]) -> str:
             now = (
                 max((one["max"] or math.inf for one in facts), default=0.0),
                 max((one["rms"] or math.inf for one in facts), default=0.0),
-                max((axis["worst"] or math.inf for one in facts for axis in one["axes"]), default=0.0),
+                max((one["slice"]["times"] or 0.0 for one in facts if "slice" in one), default=0.0),
             )
             told[name] = tuple(map(max, told.get(name, (0.0, 0.0, 0.0)), now))  # type: ignore[assignment]
     words = "; ".join(f"{name} {a:.2g} {b:.2g} {c:.2g}" for name, (a, b, c) in told.items())

@@ -12,22 +12,14 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from pytest_kgate.problems.rounding.tf32 import OPERANDS
+from pytest_kgate.problems.rounding.tf32 import Operands
+from pytest_kgate.problems.rounding.tf32 import cut_off
+from pytest_kgate.problems.rounding.tf32 import without_tf32
 from pytest_kgate.problems.trees import tree
 
-_CONVOLUTIONS = {"aten::convolution": (0, 1), "aten::_convolution": (0, 1)}
-_PRODUCTS = {
-    "aten::mm": (0, 1),
-    "aten::bmm": (0, 1),
-    "aten::mv": (0, 1),
-    "aten::addmm": (1, 2),
-    "aten::baddbmm": (1, 2),
-}
-"""The places of what is multiplied among an operator's arguments: a bias is added in float32."""
-
-_DROPPED = 13
-"""Bits of float32's mantissa that TF32 does not have."""
+_CONVOLUTIONS = {name: places for name, places in OPERANDS.items() if "conv" in name}
 
 _UNFOLDED = 2**31
 """Elements at most of a convolution's patches beside each other: 8 GiB."""
@@ -46,14 +38,13 @@ def variants(problem: Any, device: torch.device) -> dict[str, Callable[..., Any]
 
         return call
 
-    full = functools.partial(tf32, device, convolutions=False, products=False)
-    everywhere = functools.partial(tf32, device, convolutions=True, products=True)
+    everywhere = functools.partial(tf32, convolutions=True, products=True)
     return {
         "tf32 everywhere": within(everywhere),
-        "float32": within(full),
-        "cut": within(full, lambda: Operands(cut, _CONVOLUTIONS)),
-        "cut everywhere": within(full, lambda: Operands(cut, _CONVOLUTIONS | _PRODUCTS)),
-        "rounded everywhere": within(full, lambda: Operands(rounded, _CONVOLUTIONS | _PRODUCTS)),
+        "float32": within(without_tf32),
+        "cut": within(without_tf32, lambda: Operands(cut_off, _CONVOLUTIONS)),
+        "cut everywhere": within(without_tf32, lambda: Operands(cut_off)),
+        "rounded everywhere": within(without_tf32, lambda: Operands(_rounded)),
         "channels last": _channels_last(problem, device),
         "folded": within(_Folded),
         "reassociated": within(_Reassociated),
@@ -66,13 +57,8 @@ def variants(problem: Any, device: torch.device) -> dict[str, Callable[..., Any]
 
 
 @contextlib.contextmanager
-def tf32(device: torch.device, *, convolutions: bool, products: bool) -> Iterator[None]:
-    """A block in which PyTorch has TF32 where this says; on a CPU, which has none, what is multiplied is rounded."""
-    if device.type != "cuda":
-        places = (_CONVOLUTIONS if convolutions else {}) | (_PRODUCTS if products else {})
-        with Operands(rounded, places):
-            yield
-        return
+def tf32(*, convolutions: bool, products: bool) -> Iterator[None]:
+    """A block in which PyTorch has TF32 where this says; a CPU has none."""
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     before = cudnn.allow_tf32, matmul.allow_tf32
     cudnn.allow_tf32, matmul.allow_tf32 = convolutions, products
@@ -95,44 +81,10 @@ def _cudnn(**settings: bool) -> Iterator[None]:
             setattr(torch.backends.cudnn, name, value)
 
 
-class Operands(TorchDispatchMode):
-    """In the block, what is multiplied in float32 is changed before; the innermost of several blocks decides."""
-
-    _inside: list[Operands] = []  # noqa: RUF012  # of all blocks together
-
-    def __init__(self, change: Callable[[Tensor], Tensor], places: dict[str, tuple[int, ...]]) -> None:
-        super().__init__()
-        self._change = change
-        self._places = places
-
-    def __enter__(self) -> Any:
-        self._inside.append(self)
-        return super().__enter__()
-
-    def __exit__(self, *error: Any) -> None:
-        self._inside.pop()
-        super().__exit__(*error)
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        places = self._places.get(func._schema.name, ()) if self._inside[-1] is self else ()
-        changed = [
-            self._change(one) if at in places and one.dtype is torch.float32 else one for at, one in enumerate(args)
-        ]
-        return func(*changed, **(kwargs or {}))
-
-
-def cut(values: Tensor) -> Tensor:
-    """Without the bits that TF32 does not have, as the first tensor cores read float32."""
-    return _masked(values.contiguous().view(torch.int32))
-
-
-def rounded(values: Tensor) -> Tensor:
+def _rounded(values: Tensor) -> Tensor:
     """The nearest numbers of TF32; of two, the one that is further from zero."""
-    return _masked(values.contiguous().view(torch.int32) + 2 ** (_DROPPED - 1))
-
-
-def _masked(bits: Tensor) -> Tensor:
-    return (bits & -(2**_DROPPED)).view(torch.float32)
+    half = 2**12  # of the 13 bits that are cut off
+    return cut_off((values.contiguous().view(torch.int32) + half).view(torch.float32))
 
 
 def _channels_last(problem: Any, device: torch.device) -> Callable[..., Any]:
@@ -241,13 +193,13 @@ class _Winograd(TorchFunctionMode):
         of_result = values.new_tensor([[1, 1, 1, 0], [0, 1, -1, -1]])
         padded = F.pad(values, (across, across + width % 2, down, down + height % 2))
         tiles = padded.unfold(2, 4, 2).unfold(3, 4, 2)  # images, channels, down, across, 4, 4
-        with torch._C.DisableTorchFunctionSubclass(), _in_full(values.device):
+        with torch._C.DisableTorchFunctionSubclass(), without_tf32():
             tiles = torch.einsum("ij,ncyxjk,lk->ilncyx", of_tile, tiles, of_tile)
             weights = torch.einsum("ij,ocjk,lk->iloc", of_weight, weight, of_weight)
         images, channels, rows, columns = tiles.shape[2:]
         moved = tiles.permute(0, 1, 3, 2, 4, 5).reshape(16, channels, -1)
         products = torch.bmm(weights.reshape(16, -1, channels), moved)
-        with _in_full(values.device):
+        with without_tf32():
             products = products.reshape(4, 4, -1, images, rows, columns)
             result = torch.einsum("ij,jkonyx,lk->noyixl", of_result, products, of_result)
         result = result.reshape(images, -1, 2 * rows, 2 * columns)[:, :, :height, :width]
@@ -258,10 +210,6 @@ def _suits_winograd(given: dict[str, Any]) -> bool:
     square = tuple(given["weight"].shape[2:]) == (3, 3) and given["groups"] == 1
     plain = _pair(given["stride"]) == (1, 1) and _pair(given["dilation"]) == (1, 1)
     return square and plain and not isinstance(given["padding"], str)
-
-
-def _in_full(device: torch.device) -> Any:
-    return tf32(device, convolutions=False, products=False)
 
 
 def _pair(one: Any) -> tuple[int, int]:
