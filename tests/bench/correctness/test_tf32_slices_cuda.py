@@ -1,4 +1,4 @@
-"""TF32 on a GPU: a wrong weight behind convolutions is found beside what TF32 does to its column, other kernels are not."""
+"""TF32 on a GPU: a wrong weight behind convolutions is told from what TF32 does to its column, other kernels pass."""
 
 from __future__ import annotations
 
