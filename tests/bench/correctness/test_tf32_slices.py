@@ -27,6 +27,7 @@ from pytest_kgate.problems.rounding.tf32 import rounded_to_tf32
 from pytest_kgate.statistics.gates import ErrorGate
 from pytest_kgate.statistics.gates import Verdict
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 LAYERS, CHANNELS, CLASSES = 8, 12, 100
 CONVOLUTIONS = {name: places for name, places in OPERANDS.items() if "conv" in name}
 

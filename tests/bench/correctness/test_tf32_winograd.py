@@ -18,7 +18,9 @@ from pytest_kgate.problems.rounding.tf32 import cut_off
 from pytest_kgate.statistics.gates import ErrorGate
 from pytest_kgate.statistics.gates import Verdict
 
-CHANNELS = 32
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+CHANNELS = 16
 
 OF_TILE = [
     [4, 0, -5, 0, 1, 0],
@@ -49,11 +51,11 @@ def weights():
     return torch.randn(CHANNELS, CHANNELS, 3, 3, generator=g) / (9 * CHANNELS) ** 0.5
 
 
-def winograd(x, change):
+def winograd(x):
     tile, weight, result = (torch.tensor(one, dtype=torch.float32) for one in (OF_TILE, OF_WEIGHT, OF_RESULT))
     tiles = x.unfold(2, 6, 4).unfold(3, 6, 4)
-    tiles = change(torch.einsum("ij,ncyxjk,lk->ilncyx", tile, tiles, tile))
-    kernels = change(torch.einsum("ij,ocjk,lk->iloc", weight, weights(), weight))
+    tiles = rounded(torch.einsum("ij,ncyxjk,lk->ilncyx", tile, tiles, tile))
+    kernels = rounded(torch.einsum("ij,ocjk,lk->iloc", weight, weights(), weight))
     products = torch.einsum("iloc,ilncyx->ilnoyx", kernels, tiles)
     made = torch.einsum("ij,jknoyx,lk->noyixl", result, products, result)
     return made.reshape(len(x), CHANNELS, x.shape[2] - 2, x.shape[3] - 2)
@@ -65,9 +67,8 @@ def reference(x):
         return F.conv2d(x, weights())
 
 
-@pytest.mark.parametrize("change", [rounded, cut_off])
 @pytest.mark.parametrize("signed", [True, False])
-def test_winograd_in_tf32_is_right_beside_a_direct_convolution(monkeypatch, change, signed):
+def test_winograd_in_tf32_is_right_beside_a_direct_convolution(monkeypatch, signed):
     monkeypatch.setattr(tf32_yardstick, "tf32_switches", lambda device, dtype: {"convolutions": "it"})
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
 
@@ -81,7 +82,7 @@ def test_winograd_in_tf32_is_right_beside_a_direct_convolution(monkeypatch, chan
         reference=reference,
         exact=lambda x: F.conv2d(x.double(), weights().double()),
     )
-    arms = bind("candidate", lambda x: winograd(x, change), {}), bind("reference", reference, {})
+    arms = bind("candidate", lambda x: winograd(x), {}), bind("reference", reference, {})
     found = check(HostDevice(), problem, *arms, ErrorGate(0.1), 42)
     assert found.verdict is Verdict.PASS, found.reason
     assert all(draw.worst_slice.times > 4.5 for draw in found.draws)  # more than one slice among others may be off by
