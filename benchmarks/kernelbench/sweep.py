@@ -81,13 +81,18 @@ def _trials(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     for part in options.part.split(","):
         if part not in PARTS:
             raise SystemExit(f"There is no part {part}: choose of {', '.join(PARTS)}.")
-        for level in options.level.split(","):
-            files = sorted(
-                (options.folder / f"level{level}").glob("*.py"), key=lambda path: int(path.stem.split("_")[0])
-            )
-            for path in files[:: options.every]:
-                if re.search(options.match, path.stem) and _suits(path, options.fits, options.gflop):
-                    yield {"problem": f"level{level}/{path.stem}", "part": part, "scale": options.scale}
+        for problem in problems_of(options.folder, options.level, options.match, options.every):
+            if _suits(options.folder / f"{problem}.py", options.fits, options.gflop):
+                yield {"problem": problem, "part": part, "scale": options.scale}
+
+
+def problems_of(folder: Path, levels: str, match: str, every: int) -> Iterator[str]:
+    """Every so many problems of these levels by number, such as `level1/19_ReLU`, where the file's name has `match`."""
+    for level in levels.split(","):
+        files = sorted((folder / f"level{level}").glob("*.py"), key=lambda path: int(path.stem.split("_")[0]))
+        for path in files[::every]:
+            if re.search(match, path.stem):
+                yield f"level{level}/{path.stem}"
 
 
 @functools.cache

@@ -21,7 +21,9 @@ from pytest_kgate.bench.correctness.comparison.outcome import of_output
 from pytest_kgate.bench.correctness.comparison.outcome import place_of
 from pytest_kgate.bench.correctness.comparison.outputs import the_worst
 from pytest_kgate.bench.correctness.exact.conditioning import moved
+from pytest_kgate.bench.correctness.exact.tf32_yardstick import Tf32Yardstick
 from pytest_kgate.bench.correctness.problem_calls import answers_vary
+from pytest_kgate.bench.correctness.problem_calls import reference_answer
 from pytest_kgate.bench.correctness.problem_calls import reference_output
 from pytest_kgate.bench.correctness.problem_calls import truth_of
 from pytest_kgate.bench.correctness.problem_calls import unchanged_truth_of
@@ -76,6 +78,7 @@ def check(
     draws: list[Draw] = []
     loosest: Limits | None = None
     survivors = OutputSurvivors(gate)
+    yardstick = Tf32Yardstick()
     failures: list[tuple[str, Comparison, Limits, WorstFacts]] = []
     ill_conditioned: list[IllConditioned] = []
     on_host = False
@@ -96,9 +99,11 @@ def check(
             varies = functools.partial(answers_vary, problem, reference, inputs, truth)
             moves = functools.partial(moved, problem, inputs, like, truth)
             ill_conditioned += demand_right_reference(truth, gate, inputs, varies, moves)
+            call = functools.partial(reference_answer, problem, reference, inputs, like)
+            yardstick.hold(truth, call, truth.forget_reference)
             found = the_worst(outputs := truth.judge(answer, gate))
             worst = place_of(found, answer, kind, draw_seed) if found.failed else None
-            del inputs, answer, varies, moves  # one draw is in memory at a time
+            del inputs, answer, varies, moves, call  # one draw is in memory at a time
             truth.forget_reference()
             if not (failures or found.failed):
                 survivors.add(truth)

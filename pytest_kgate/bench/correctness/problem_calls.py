@@ -141,7 +141,7 @@ def truth_of(
             )
     whole = exact if problem.equal is not None else None
     del exact
-    answer = _with_room(lambda: _reference_answer(problem, reference, inputs, like), found, like)
+    answer = _with_room(lambda: reference_answer(problem, reference, inputs, like), found, like)
     outputs = outputs_of(answer)
     return ExactOutputs(
         {name: ExactAnswer(one, outputs[name], in_pieces=in_pieces) for name, one in found.items() if one.numel()},
@@ -153,7 +153,7 @@ def truth_of(
 
 def answers_vary(problem: Problem, reference: Arm, inputs: tuple[Any, ...], truth: ExactOutputs) -> bool:
     """Whether the reference answers the same inputs so differently that its answers are random."""
-    again = outputs_of(_reference_answer(problem, reference, inputs, truth.reference))
+    again = outputs_of(reference_answer(problem, reference, inputs, truth.reference))
     for name, one in outputs_of(truth.reference).items():
         if one.numel() and not (one.is_floating_point() or one.is_complex()):
             if not torch.equal(one, again[name]):
@@ -192,8 +192,8 @@ def _with_room(call: Callable[[], Any], exact: dict[str, Tensor], like: Any) -> 
     return call()
 
 
-def _reference_answer(problem: Problem, reference: Arm, inputs: tuple[Any, ...], like: Any) -> Any:
-    """The reference's answer, with the exact answer's memory not yet used for anything else."""
+def reference_answer(problem: Problem, reference: Arm, inputs: tuple[Any, ...], like: Any) -> Any:
+    """The reference's answer; it may change its inputs where the problem says so, and works on copies of these."""
     own = tuple(tree.copy(one) if place in problem.mutates else one for place, one in enumerate(inputs))
     output = None
     if reference.takes_output:

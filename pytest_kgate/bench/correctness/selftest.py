@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from typing import Any
@@ -16,8 +17,10 @@ from pytest_kgate.bench.correctness.comparison.outputs import ExactOutputs
 from pytest_kgate.bench.correctness.comparison.outputs import Found
 from pytest_kgate.bench.correctness.comparison.outputs import near_enough
 from pytest_kgate.bench.correctness.comparison.outputs import the_worst
+from pytest_kgate.bench.correctness.exact.tf32_yardstick import Tf32Yardstick
 from pytest_kgate.bench.correctness.mutants.generic import generic_mutants
 from pytest_kgate.bench.correctness.mutants.mutant import Mutant
+from pytest_kgate.bench.correctness.problem_calls import reference_answer
 from pytest_kgate.bench.correctness.problem_calls import reference_output
 from pytest_kgate.bench.correctness.problem_calls import truth_of
 from pytest_kgate.bench.correctness.problem_calls import workload_of
@@ -54,7 +57,7 @@ class Fate:
     outcome: MutantOutcome = SAME
     """`killed`, `lived`, or `same`: on every draw its answer was the right one, so that it is no wrong kernel here."""
     check: MutantCheck = ""
-    """What killed it: `tolerance`, `rms`, `rows`, `bits`; `refused` if its answer is none, `raised` if it raised."""
+    """What killed it: `tolerance`, `rms`, `rows`, `bits`, `slices`; `refused` if it is no answer, `raised`."""
     kind: DrawKind | Literal[""] = ""
     """Of the draw on which it died: `normal` or `hard`."""
 
@@ -105,12 +108,14 @@ def selftest(device: Device, problem: Problem, reference: Arm, gate: ErrorGate |
     mutants = mutants_of(problem, reference, like)
     fates = [Fate(mutant.name) for mutant in mutants]
     honest = ""
+    yardstick = Tf32Yardstick()
     for kind, draw_seed in draws_of(seed):
         workload = workload_of(problem, device, like, hard=kind == "hard")
         alive = [pair for pair in zip(mutants, fates, strict=True) if pair[1].outcome != KILLED]
         with device.running("testing the check with mutants"):
             answers = [_answer(device, workload, mutant, draw_seed, like) for mutant, _ in alive]
-            truth = truth_of(problem, reference, workload.draw(draw_seed), like)
+            truth = truth_of(problem, reference, inputs := workload.draw(draw_seed), like)
+            yardstick.hold(truth, functools.partial(reference_answer, problem, reference, inputs, like))
             for (mutant, fate), answer in zip(alive, answers, strict=True):
                 _judge(mutant, fate, answer, truth, gate, kind)
             honest = honest or the_worst(truth.judge(truth.reference, gate)).comparison.reason

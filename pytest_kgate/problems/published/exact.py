@@ -15,6 +15,7 @@ from pytest_kgate.errors import UsageError
 from pytest_kgate.problems.rounding.precision import FACTOR
 from pytest_kgate.problems.rounding.precision import RUNS
 from pytest_kgate.problems.rounding.precision import Precision
+from pytest_kgate.problems.rounding.tf32 import without_tf32
 from pytest_kgate.problems.trees import tree
 
 _WIDE = {
@@ -95,7 +96,7 @@ class ExactAnswerOf:
             return self._wide(*in_float64(inputs))
 
     def _in_own_type(self, inputs: tuple[Any, ...]) -> Any:
-        with _no_tf32():
+        with without_tf32():
             return self._reference(*inputs)
 
 
@@ -133,19 +134,6 @@ def _default_float64() -> Iterator[None]:
         yield
     finally:
         torch.set_default_dtype(before)
-
-
-@contextlib.contextmanager
-def _no_tf32() -> Iterator[None]:
-    settings: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn)
-    before = [one.allow_tf32 for one in settings]
-    try:
-        for one in settings:
-            one.allow_tf32 = False
-        yield
-    finally:
-        for one, value in zip(settings, before, strict=True):
-            one.allow_tf32 = value
 
 
 def _difference(one: Any, other: Any) -> float:

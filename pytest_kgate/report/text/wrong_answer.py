@@ -47,6 +47,11 @@ def wrong_answer(record: Record, correctness: CorrectnessFacts | None) -> list[s
             "Near the answer, but all its values end in zero bits: look for the last cast to a coarser type, and leave "
             "it out. allclose(..., factor=N) says that few bits are meant."
         ]
+    if correctness.get("failed") == "slices":
+        return [
+            "Beside TF32 this channel, column or row alone is off: look for what is special to it, such as a weight, a "
+            "bias or the edge of a tile. allclose(..., factor=N) leaves it to the tolerance and the whole."
+        ]
     error, reference = number(correctness["candidate_error"]), number(correctness["reference_error"])
     if error <= _TIGHT * reference and correctness.get("failed") != "rows":
         found.append(

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from pytest_kgate.bench.correctness.comparison.tolerance import FACTOR_16_BIT
+from pytest_kgate.bench.correctness.comparison.findings import FACTOR_16_BIT
 from pytest_kgate.bench.correctness.comparison.tolerance import ExactAnswer
 from pytest_kgate.statistics.gates import ErrorGate
 

@@ -147,6 +147,12 @@ def test_answer_of_too_few_bits_points_to_the_last_cast() -> None:
     assert re.search("try Near the answer, .*the last cast to a coarser type", flat(record))
 
 
+def test_one_wrong_slice_points_to_what_is_special_to_it() -> None:
+    record = wrong_record(error=9e-4)
+    record["correctness"]["failed"] = "slices"
+    assert re.search("try Beside TF32 this channel, column or row alone is off", flat(record))
+
+
 def test_wrong_answer_is_located() -> None:
     text = flat(wrong_record())
     assert "error candidate 3.1e-01, reference 4.1e-04, allowed 2.0e-03" in text

@@ -68,6 +68,10 @@ EDITS: dict[str, tuple[Callable[[Any], None], str]] = {
     "an error hidden by a word": (all_of(OFF, put("correctness", "draws", 0, "excess", to="NaN")), "is beyond the"),
     "the same by infinity": (all_of(OFF, put("correctness", "draws", 0, "excess", to="-Infinity")), "is beyond the"),
     "wrong rows": (put("correctness", "draws", 1, "row_excess", to="NaN"), "draws[1] is beyond the tolerance"),
+    "a wrong slice": (
+        put("correctness", "draws", 1, "worst_slice", to={"axis": 0, "index": 0, "times": 9.0, "allowed": 4.5}),
+        "draws[1].worst_slice is beyond what is allowed",
+    ),
     "a problem that judges itself": (all_of(OFF, put("correctness", "by_equal", to=True)), "is off by 0.5"),
     "outputs with tolerances": (
         put("correctness", "outputs", to=[{"name": "output 1", "dtype": "float16", "atol": 1.0, "rtol": 0.0}]),

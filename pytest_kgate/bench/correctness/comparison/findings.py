@@ -12,10 +12,29 @@ import torch
 from pytest_kgate.report.format import significant
 
 if TYPE_CHECKING:
+    from pytest_kgate.bench.correctness.comparison.slices import WorstSlice
     from pytest_kgate.report.record.facts.correctness import FailedCheck
 
 IDLE = ("zeros", "one number everywhere", "a remembered answer")
 """Answers of a kernel that does no work. A check that lets one of them pass proves nothing."""
+
+
+FACTOR_16_BIT = 3.0
+"""How many times the reference's rms error an answer in 16 bits may have. Kernels that accumulate in float32 came to
+1.2 at most (1.9 where they round scaled queries), bfloat16 passed off as float16 to 6.8 at least, and fp8 to more."""
+
+FACTOR_WIDE = 32.0
+"""The same for float32 and float64, where the order of summation alone makes a factor of 8 over 16,384 terms, and TF32
+one of 2,500."""
+
+ROW_FACTOR = 8.0
+"""A single row may be off by so many times more. In 16 bits the worst row came to 1.8 times the reference's error (13
+where scaled queries are rounded), and a missing one to 430 at least."""
+
+
+def default_factor(*, wide: bool) -> float:
+    """On the reference's error, of answers in more than 16 bits, and of others."""
+    return FACTOR_WIDE if wide else FACTOR_16_BIT
 
 
 @dataclass(frozen=True)
@@ -59,11 +78,13 @@ class Comparison:
     row_excess: float
     """The largest error of a row over what is allowed there; above 1 is too far off."""
     failed: FailedCheck
-    """The check that the answer failed: `tolerance`, `rms`, `rows`, `bits` or `equal`; empty where it passed all."""
+    """The check that it failed: `tolerance`, `rms`, `rows`, `bits`, `slices` or `equal`; empty where it passed all."""
     reason: str
     """What was found and what was allowed; empty where it passed."""
     place: Place
     """The worst element."""
+    worst_slice: WorstSlice | None = None
+    """Where slices are held to TF32."""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import numpy as np
 from pytest_kgate.bench.correctness.comparison.findings import IDLE
 from pytest_kgate.bench.correctness.comparison.findings import Limits
 from pytest_kgate.bench.correctness.comparison.outputs import Found
+from pytest_kgate.bench.correctness.comparison.slices import WorstSlice
 from pytest_kgate.bench.correctness.comparison.where import where_wrong
 from pytest_kgate.device.answer import outputs_of
 from pytest_kgate.device.arm import Arm
@@ -46,10 +47,12 @@ class Draw:
     """max of |candidate - exact| - (atol + rtol |exact|); positive is too far off."""
     row_excess: float
     """The largest error of a row over what is allowed there; above 1 is too far off."""
+    worst_slice: WorstSlice | None
+    """Where slices are held to TF32."""
 
     def to_dict(self) -> DrawFacts:
         """Built-in types, for the record; infinite errors become None, which JSON has a word for."""
-        return {
+        facts: DrawFacts = {
             "kind": self.kind,
             "seed": self.seed,
             "candidate_error": finite(self.candidate_error),
@@ -60,6 +63,9 @@ class Draw:
             "excess": finite(self.excess),
             "row_excess": finite(self.row_excess),
         }
+        if self.worst_slice is not None:
+            facts["worst_slice"] = self.worst_slice.to_dict()
+        return facts
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,7 @@ class Correctness:
     verdict: Verdict
     reason: str
     failed: FailedCheck
-    """The check that it failed first: `tolerance`, `rms`, `rows`, `bits` or `equal`; empty where it passed."""
+    """The check that it failed: `tolerance`, `rms`, `rows`, `bits`, `slices` or `equal`; empty where it passed."""
     limits: Limits
     """Of the draw that decided; without an `allclose` marker each draw has its own."""
     gate: ErrorGate | None
@@ -157,6 +163,7 @@ def draw_of(kind: DrawKind, seed: int, output: Found) -> Draw:
         output_rms=truth.rms,
         excess=found.excess,
         row_excess=found.row_excess,
+        worst_slice=found.worst_slice,
     )
 
 

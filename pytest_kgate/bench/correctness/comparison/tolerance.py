@@ -1,4 +1,4 @@
-"""How far an answer is from the exact one, and whether that is too far: four checks, of which each finds what the
+"""How far an answer is from the exact one, and whether that is too far: five checks, of which each finds what the
 others can't see. docs/oracle.md has the measurements behind the factors.
 """
 
@@ -15,11 +15,13 @@ import torch
 from torch import Tensor
 
 from pytest_kgate.bench.correctness.comparison.arithmetic import Arithmetic
+from pytest_kgate.bench.correctness.comparison.findings import ROW_FACTOR
 from pytest_kgate.bench.correctness.comparison.findings import Comparison
 from pytest_kgate.bench.correctness.comparison.findings import Limits
 from pytest_kgate.bench.correctness.comparison.findings import Place
 from pytest_kgate.bench.correctness.comparison.findings import RowError
 from pytest_kgate.bench.correctness.comparison.findings import bits_reason
+from pytest_kgate.bench.correctness.comparison.findings import default_factor
 from pytest_kgate.bench.correctness.comparison.findings import rms_reason
 from pytest_kgate.bench.correctness.comparison.findings import rows_reason
 from pytest_kgate.bench.correctness.comparison.findings import tolerance_reason
@@ -34,23 +36,13 @@ from pytest_kgate.bench.correctness.comparison.slabs import largest_of
 from pytest_kgate.bench.correctness.comparison.slabs import part_of
 from pytest_kgate.bench.correctness.comparison.slabs import slab_pieces
 from pytest_kgate.bench.correctness.comparison.slabs import slabs
+from pytest_kgate.bench.correctness.comparison.slices import Envelope
+from pytest_kgate.bench.correctness.comparison.slices import SliceErrors
 from pytest_kgate.problems.rounding.kept_bits import rounded_to
 from pytest_kgate.statistics.gates import ErrorGate
 
 if TYPE_CHECKING:
     from pytest_kgate.report.record.facts.correctness import FailedCheck
-
-FACTOR_16_BIT = 3.0
-"""How many times the reference's rms error an answer in 16 bits may have. Kernels that accumulate in float32 came to
-1.2 at most (1.9 where they round scaled queries), bfloat16 passed off as float16 to 6.8 at least, and fp8 to more."""
-
-FACTOR_WIDE = 32.0
-"""The same for float32 and float64, where the order of summation alone makes a factor of 8 over 16,384 terms, and TF32
-one of 2,500."""
-
-ROW_FACTOR = 8.0
-"""A single row may be off by so many times more. In 16 bits the worst row came to 1.8 times the reference's error (13
-where scaled queries are rounded), and a missing one to 430 at least."""
 
 _SMALL_ROW = 1 / 64
 """Share of the output's rms: a row smaller than that may be off by what rounding does to a row of that size."""
@@ -103,6 +95,8 @@ class ExactAnswer:
             self._largest_error = max(self._largest_error, most_finite)
             failures += failed_there
         self.reference_failed = failures / max(1, self.exact.numel())
+        self.envelope: Envelope | None = None
+        """What slices may be off by beside TF32; None where that is not asked, as `Tf32Yardstick` tells."""
         self._reference_is_rounded = bool(self._rounded_to(reference))
 
     @cached_property
@@ -151,8 +145,7 @@ class ExactAnswer:
 
     def limits(self, gate: ErrorGate | None) -> Limits:
         """The limits that `gate` sets; without a gate, the tolerance is set by the reference's error as well."""
-        wide = not self.arithmetic.inexact or self.arithmetic.real_bytes > 2
-        factor = FACTOR_WIDE if wide else FACTOR_16_BIT
+        factor = default_factor(wide=not self.arithmetic.inexact or self.arithmetic.real_bytes > 2)
         if gate is not None:
             return Limits(gate.atol, gate.rtol, factor if gate.factor is None else gate.factor, gate.factor is not None)
         return Limits(factor * max(self._largest_error, self.spacing * self._largest), 0.0, factor)
@@ -189,6 +182,8 @@ class ExactAnswer:
         rms_error = math.sqrt(float(squares.sum()) / count)
         row, row_excess = largest_of((squares / self._row_allowance(limits.factor)).sqrt().nan_to_num(nan=0.0))
         relative = self.arithmetic.inexact and limits.factor < math.inf
+        held = relative and not limits.coarse
+        told = self.envelope.worst(self.slices(answer)) if held and self.envelope is not None else None
         failed: FailedCheck = ""
         reason = ""
         if largest > 0:
@@ -199,9 +194,11 @@ class ExactAnswer:
             reason = rms_reason(rms_error, self.baseline, limits, self.rms, of_reference=of_reference)
         elif relative and row_excess > 1:
             failed, reason = "rows", self._rows_reason(answer, row, squares, limits.factor)
-        elif relative and not limits.coarse and not self._reference_is_rounded and (low := self._rounded_to(answer)):
+        elif held and not self._reference_is_rounded and (low := self._rounded_to(answer)):
             failed, reason = "bits", bits_reason(low, self.dtype)
-        if failed in ("rms", "rows", "bits"):
+        elif told is not None and told.excess > 1:
+            failed, reason = "slices", told.reason
+        if failed not in ("", "tolerance"):
             worst = self._worst_of_row(answer, row) if failed == "rows" else furthest
         index = tuple(int(i) for i in np.unravel_index(worst, tuple(self.exact.shape)))
         place = Place(
@@ -211,7 +208,7 @@ class ExactAnswer:
             wrong_fraction=wrong / count,
             not_finite_fraction=broken / count,
         )
-        return Comparison(error, rms_error, largest, row_excess if relative else 0.0, failed, reason, place)
+        return Comparison(error, rms_error, largest, row_excess if relative else 0.0, failed, reason, place, told)
 
     def reference_rows(self, smallest: float) -> RowError:
         """The reference's worst row; rows below `smallest` of the output's rms count as of that size."""
@@ -219,6 +216,11 @@ class ExactAnswer:
         own = self._squares.clamp(min=max(width * (smallest * self.rms) ** 2, 1e-300))
         row, share = largest_of(self._error_squares / own)
         return RowError(math.sqrt(share), math.sqrt(float(self._error_squares[row]) / width))
+
+    def slices(self, answer: Answer) -> SliceErrors:
+        """An answer's errors by axis."""
+        errors = ((slab, self._errors(answer, slab)) for slab in self._slabs())
+        return SliceErrors.of(errors, self.shape, self.device)
 
     def same(self, one: Answer, other: Answer) -> bool:
         """Whether two answers hold the same values."""

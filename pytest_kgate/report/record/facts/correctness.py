@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 DrawKind = Literal["normal", "hard"]
 """Of inputs: `hard` ones show mistakes that normal ones hide."""
 
-FailedCheck = Literal["", "tolerance", "rms", "rows", "bits", "equal"]
+FailedCheck = Literal["", "tolerance", "rms", "rows", "bits", "slices", "equal"]
 """Empty where an answer passed all."""
 
 MutantOutcome = Literal["killed", "lived", "same"]
 """`killed`: the check found it. `lived`: it did not. `same`: its answers were the right ones."""
 
-MutantCheck = Literal["", "tolerance", "rms", "rows", "bits", "equal", "refused", "raised"]
+MutantCheck = Literal["", "tolerance", "rms", "rows", "bits", "slices", "equal", "refused", "raised"]
 """What found a mutant: a check, or that it gave no answer (`refused`), or that it raised. Empty where nothing did."""
 
 Error = Annotated[float, ">= 0"] | Literal["NaN", "Infinity", "-Infinity"] | None
@@ -29,6 +29,19 @@ Error = Annotated[float, ">= 0"] | Literal["NaN", "Infinity", "-Infinity"] | Non
 
 Fraction = Annotated[float, ">= 0", "<= 1"]
 """Of all elements."""
+
+
+class SliceFacts(TypedDict):
+    """All elements at one index of an axis, such as a channel: those that are furthest off beside TF32."""
+
+    axis: int
+    """Of the output."""
+    index: int
+    """On it."""
+    times: Annotated[float, ">= 0"]
+    """The rms error there, over what TF32 comes to at its coarsest."""
+    allowed: Annotated[float, "> 0"]
+    """More is too far off."""
 
 
 class DrawFacts(TypedDict):
@@ -48,6 +61,8 @@ class DrawFacts(TypedDict):
     """Root mean square of reference - exact, where the reference is finite."""
     row_excess: NotRequired[Error]
     """The largest error of a row over what is allowed there; above 1 is too far off."""
+    worst_slice: NotRequired[SliceFacts]
+    """Absent where the reference's error does not come from TF32."""
     output_rms: Error
     """Root mean square of the exact answer."""
     excess: Number | None

@@ -55,6 +55,9 @@ def _of_draw(where: str, found: CorrectnessFacts, draw: DrawFacts) -> Iterator[s
     # As a word, which no error is, NaN would be on the right side of any bound.
     if found["verdict"] == "PASS" and not (-math.inf < excess <= 0 and 0 <= rows <= 1 and 0 <= error < math.inf):
         yield f"{where} is beyond the tolerance, and the check is PASS"
+    worst = draw.get("worst_slice")
+    if found["verdict"] == "PASS" and worst is not None and not _number(worst["times"]) <= _number(worst["allowed"]):
+        yield f"{where}.worst_slice is beyond what is allowed, and the check is PASS"
     one_tolerance = found["rtol"] == 0 and not found.get("default_tolerance")
     if one_tolerance and math.isfinite(excess) and not math.isclose(error - excess, found["atol"], rel_tol=1e-6):
         yield f"{where} is off by {error:.6g}, {excess:.6g} beyond a tolerance that is {found['atol']:g}"
