@@ -17,11 +17,8 @@ from pytest_kgate.report.record.document import load
 pytestmark = pytest.mark.gpu
 
 MOST_SECONDS = 12.0
-"""That profiling may add to a session, a test, where several share a start."""
-
-ALONE_SECONDS = 14.0
-"""That it may add for one test alone. With all counters that was 12.4 and 12.7 s on two H200s, where PyTorch's import
-took 2.7 and 4.3 s."""
+"""That profiling may add to a session, a test; to one of a single test, too: 8.9 and 10.3 s on an H200, where it was 12.4
+and 12.7 s on two others with all counters."""
 
 TESTS = """
 import pytest
@@ -114,8 +111,8 @@ def test_a_session_of_one_test_pays_for_the_start_alone_and_stays_within_the_bou
     told = f"{without:.2f} s without, {profiled:.2f} s with, of which {counters['seconds']:.2f} s: {phases}"
     print(told)  # with -s
     assert phases["counting"] > 0
-    assert counters["seconds"] <= ALONE_SECONDS, told
-    assert profiled - without <= ALONE_SECONDS, told
+    assert counters["seconds"] <= MOST_SECONDS, told
+    assert profiled - without <= MOST_SECONDS, told
 
 
 def test_counters_are_of_the_candidates_own_launches(session):
