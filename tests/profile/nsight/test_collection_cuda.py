@@ -17,8 +17,8 @@ from pytest_kgate.report.record.document import load
 pytestmark = pytest.mark.gpu
 
 MOST_SECONDS = 12.0
-"""That profiling may add to a session, a test; to one of a single test, too: 8.9 and 10.3 s on an H200, where it was 12.4
-and 12.7 s on two others with all counters."""
+"""That profiling may add to a session, a test; to one of a single test, too: 8.9 and 10.3 s on an H200, where with all
+counters it was 12.4 and 12.7 s on two others."""
 
 TESTS = """
 import pytest
