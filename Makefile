@@ -11,7 +11,7 @@ CLANG_FORMAT = $$($(VENV)/bin/python -c "from clang_format import get_executable
 SCRIPTS = $$(grep -lE '^.!.*sh$$|shellcheck shell=' .ci/* .github/actions/*/*)
 KERNELS = $$(find csrc -name '*.cu' -o -name '*.cuh' -o -name '*.cpp' -o -name '*.h')
 
-.PHONY: help perf test package lint types format
+.PHONY: help perf test thorough package lint types format
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ perf: $(VENV)/.ready ## race the kernels against PyTorch SDPA: on the GPU, or on
 
 test: $(VENV)/.ready ## run the test suite
 	$(RUN) pytest -m "not perf" -n 2 --dist loadfile $(ARGS)
+
+thorough: $(VENV)/.ready ## run what the test suite runs a part of: every cheat, simulated gates by the thousand
+	$(RUN) pytest -m thorough -n 2 --dist loadfile $(ARGS)
 
 package: $(VENV)/.ready-package ## build the sdist and the wheel into dist, and try both outside the tree
 	@.ci/package $(VENV)/bin/python $(SUITE)
@@ -36,7 +39,7 @@ lint: $(VENV)/.ready-lint ## check style and layout
 
 types: $(VENV)/.ready-lint ## check types, of the package and of a user's tests
 	$(RUN) mypy
-	$(RUN) pytest -q tests/test_public_types.py
+	$(RUN) pytest -q -m types tests/test_public_types.py
 
 format: $(VENV)/.ready-lint ## repair layout, and what of style can be repaired
 	$(RUN) ruff check --fix

@@ -33,25 +33,35 @@ _STARTUP = str(_ROOT / "tests" / "support" / "startup")
 _LONG = (
     "tests/validation/cheats/test_catalogue.py",
     "tests/integrity/isolation/test_isolation.py",
-    "tests/packaging/test_installed.py",
-    "tests/validation/simulate/test_simulate.py",
-    "tests/statistics/test_judge_error_rates.py",
-    "tests/bench/processes/test_processes.py",
-    "tests/integrity/isolation/test_attacks.py",
-    "tests/search/verbs/test_search.py",
-    "tests/csrc/test_knobs.py",
     "tests/evaluation/test_evaluate_command.py",
-    "tests/bench/test_memory.py",
+    "tests/bench/processes/test_processes.py",
     "tests/validation/calibrate/test_protocol.py",
-    "tests/bench/processes/test_clean.py",
-    "tests/device/cuda/test_driver.py",
-    "tests/test_public_types.py",
-    "tests/profile/test_sanitize.py",
-    "tests/mistakes/test_mistakes_in_candidates.py",
+    "tests/integrity/isolation/test_attacks.py",
+    "tests/search/prompts/test_provided_search.py",
     "tests/profile/nsight/test_collection.py",
+    "tests/validation/simulate/test_simulate.py",
+    "tests/bench/processes/test_clean.py",
+    "tests/mistakes/test_mistakes_in_candidates.py",
+    "tests/profile/test_sanitize.py",
+    "tests/test_verbs.py",
+    "tests/bench/correctness/test_mutants.py",
+    "tests/bench/test_memory.py",
+    "tests/evaluation/test_documented_loops.py",
+    "tests/statistics/test_judge_error_rates.py",
+    "tests/report/page/test_html_in_browser.py",
+    "tests/bench/race/test_retry.py",
+    "tests/session/test_plugin.py",
+    "tests/bench/processes/test_gather.py",
     "tests/profile/test_sanitize_command.py",
+    "tests/statistics/test_judge_processes.py",
+    "tests/mistakes/test_mistakes_in_building.py",
+    "tests/report/record/test_record.py",
+    "tests/search/verbs/test_search.py",
 )
 """Files that take longest, the longest first: the last ones to be given to a worker should be short."""
+
+_WHERE_NAMED = ("grid", "package", "thorough", "types")
+"""Markers of tests that run only where `-m` names them: they take long, and pyproject.toml says which run has them."""
 
 _OWN_FOLDER = pytest.StashKey[str]()
 
@@ -203,9 +213,10 @@ def one_thread() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if "grid" not in config.option.markexpr:  # the whole grid takes minutes; elsewhere a sample of it runs
-        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("grid")])
-        items[:] = [item for item in items if not item.get_closest_marker("grid")]
+    left = {name for name in _WHERE_NAMED if name not in config.option.markexpr}
+    out = [item for item in items if left & {mark.name for mark in item.iter_markers()}]
+    config.hook.pytest_deselected(items=out)
+    items[:] = [item for item in items if not left & {mark.name for mark in item.iter_markers()}]
     if _is_worker(config):
         places = {file: place for place, file in enumerate(_LONG)}
         items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))

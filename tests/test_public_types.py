@@ -88,10 +88,12 @@ def complaints(request, tmp_path_factory):
     return request.param(folder)
 
 
+@pytest.mark.types
 def test_a_typed_user_test_is_accepted(complaints):
     assert complaints.get("test_typed.py") is None
 
 
+@pytest.mark.types
 def test_what_makes_no_sense_is_refused(complaints):
     for word in WRONG:
         assert word in complaints[f"test_{word.lower()}.py"]

@@ -40,7 +40,10 @@ def measured():
     return {found["what"]: found for found in map(json.loads, done.stdout.splitlines())}
 
 
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="needs glibc")
+GLIBC = pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="needs glibc")
+
+
+@GLIBC
 @pytest.mark.parametrize("what", PROBLEMS)
 def test_a_gate_takes_a_few_times_the_memory_of_its_tensors(what, measured):
     found = measured[what]
@@ -54,6 +57,7 @@ def test_a_gate_takes_a_few_times_the_memory_of_its_tensors(what, measured):
     assert memory["given_up"] == []
 
 
+@GLIBC
 def test_a_comparison_takes_little_beside_what_it_compares(measured):
     assert measured["comparison"]["peak"] < 32 * MIB
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
+from pathlib import Path
 
 import pytest
 
+from pytest_kgate.build.compiler import cache
 from pytest_kgate.build.compiler import toolchain
 from pytest_kgate.build.kernel import prepare
 from pytest_kgate.build.registry import find_source
 from pytest_kgate.build.registry import implementations
 from pytest_kgate.errors import BuildError
 from pytest_kgate.errors import ToolchainMissing
+
+ROOT = Path(__file__).parents[2]
 
 SHARED_NAMES = {
     "BLOCK_M",
@@ -46,15 +51,35 @@ COMBINATIONS = [
 
 
 @pytest.fixture(scope="module")
-def refusals():
+def refusals(build_cache):
     """The first line that each knob of -1, and each combination, is answered.
 
-    All knobs of a source are tried at once, and alone those of which nothing is said then.
+    Nothing that is built comes of these 36 runs of the compiler, which take 45 s: what they said is kept in the build
+    cache instead, under all that it follows from.
     """
     try:
-        toolchain.cuda_compiler()
+        compiler = toolchain.cuda_compiler()
     except ToolchainMissing as error:
         pytest.skip(str(error))
+    files = [path for folder in ("csrc", "pytest_kgate/build") for path in sorted((ROOT / folder).rglob("*.*"))]
+    kinds = (".cu", ".cuh", ".h", ".cpp", ".py")
+    texts = [(path.name, path.read_text()) for path in (*files, Path(__file__)) if path.suffix in kinds]
+    key = cache.Key("refusals", cache.digest(texts, compiler.version, compiler.command))
+    entry = cache.lookup(key)
+    if entry is None:
+        with cache.locked([key]), cache.staging(key) as folder:
+            (folder / "refusals.json").write_text(json.dumps(list(found_refusals().items())))
+            entry = cache.publish(key, folder, "refusals.json", {})
+    return {as_tuple(wanted): line for wanted, line in json.loads(entry.path.read_text())}
+
+
+def as_tuple(found):
+    """What JSON makes lists of, as it was."""
+    return tuple(map(as_tuple, found)) if isinstance(found, list) else found
+
+
+def found_refusals():
+    """All knobs of a source are tried at once, and alone those of which nothing is said then."""
     together = [(entry.name, {knob.name: -1 for knob in find_source(entry.name).knobs}) for entry in READY]
     combined = [(impl, knobs) for impl, knobs, _ in COMBINATIONS]
     first = answers_to([*together, *combined])

@@ -28,6 +28,8 @@ from pytest_kgate.errors import ToolchainMissing
 
 ROOT = Path(__file__).parents[2]
 
+pytestmark = pytest.mark.package
+
 PRELUDE = "import pytest\nimport torch\nfrom pytest_kgate import Problem, Shape\n"
 
 SILU = "def triton_silu(x, out):\n    torch.mul(x, torch.sigmoid(x), out=out)\n\n"

@@ -17,7 +17,7 @@ from pytest_kgate.bench.correctness.comparison.where import where_wrong
 from pytest_kgate.device.host import HostDevice
 
 
-@pytest.mark.parametrize("slab_elements", [2**20, 700, 13])
+@pytest.mark.parametrize("slab_elements", [2**20, 700, 61])  # all; several rows; less than a row, across its ends
 @pytest.mark.parametrize(
     ("index", "said"),
     [

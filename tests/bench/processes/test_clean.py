@@ -196,7 +196,7 @@ from pytest_kgate import Problem
 def plus_one(x):
     return torch.from_numpy(np.add(x.numpy(), 1.0, dtype=np.float64).astype(np.float32))
 
-PROBLEM = Problem("own", lambda g: (torch.randn(1024, 512, generator=g),), plus_one, lambda x: x.double() + 1)
+PROBLEM = Problem("own", lambda g: (torch.randn(128, 512, generator=g),), plus_one, lambda x: x.double() + 1)
 
 def candidate(x):
     np.setbufsize(8192)

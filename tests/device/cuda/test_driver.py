@@ -23,6 +23,7 @@ SOURCE = Path(__file__).with_name("driver_stub.cpp")
 DRIVER = """
 import os, sys, traceback
 from types import SimpleNamespace
+import torch
 from pytest_kgate.device.cuda import driver
 from pytest_kgate.errors import KgateError
 

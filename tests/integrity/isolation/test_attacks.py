@@ -19,6 +19,7 @@ if sys.platform != "linux":
 
 import attackers
 from test_isolation import TESTS
+from test_isolation import fork
 from test_isolation import session
 
 from pytest_kgate.integrity.isolation.process.confinement import system_calls
@@ -110,9 +111,14 @@ CAUGHT = {
 """Verdict, and what the reason says."""
 
 
+ATTACK_THE_JUDGE = ("try_pins_threads", "try_stops_keeper")
+"""These meet the judge, its keeper and their own process as users have them; the others attack what they share."""
+
+
 @pytest.fixture(scope="module")
-def caught(tmp_path_factory):
+def caught(warm_program, tmp_path_factory):
     folder = tmp_path_factory.mktemp("attacks")
+    fork(folder, warm_program, tuple(CAUGHT.keys() - ATTACK_THE_JUDGE))
     own = tmp_path_factory.mktemp("own")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", str(own))
@@ -183,7 +189,7 @@ def test_program_refuses_calls_of_another_architecture():
             assert at + 1 + max(step[2], step[3]) < len(steps)
 
 
-def test_gate_is_invalid_where_the_judge_was_changed(tmp_path):
+def test_gate_is_invalid_where_the_judge_was_changed(warm, tmp_path):
     (tmp_path / "conftest.py").write_text(
         "from pytest_kgate.integrity.isolation.process.judge.settings import JudgeSettings\n"
         "JudgeSettings.restore = lambda self, **_: ['affinity of 3 threads, which was put back']\n"

@@ -86,10 +86,11 @@ CAUGHT = {name: caught for name, caught in CAUGHT.items() if landlock_version() 
 ALTER_WHAT_IS_THEIRS = (
     *("exits", "exits_later", "crashes", "raises", "zeros", "slow", "patches_clock", "patches_comparison"),
     *("patches_judge", "makes_draws_alike", "remembers", "searches_memory", "skips", "defers", "answers_early"),
-    *("changes_input", "writes_beyond"),
+    *("changes_input", "writes_beyond", "says_pass", "says_nonsense", "rewrites_records", "patches_files"),
 )
-"""Those that touch nothing beyond their own process and what it shares with the judge: how that process came to be is
-nothing to them, and it may be forked from one that has PyTorch. The others meet processes as users have them."""
+"""Those that touch nothing beyond their own process, files, and what it shares with the judge: how that process came to
+be is nothing to them, and it may be forked from one that has PyTorch, which saves more than a second each. The others
+meet processes as users have them."""
 
 FORKED = """
 import sys
@@ -99,6 +100,12 @@ PYTHON = sys.executable
 def pytest_runtest_setup(item):
     sys.executable = PROGRAM if item.callspec.params["function"] in FUNCTIONS else PYTHON
 """
+
+
+def fork(folder, warm_program, functions):
+    """Have the processes of these candidates forked in the folder's session."""
+    forked = FORKED.replace("PROGRAM", repr(warm_program)).replace("FUNCTIONS", repr(functions))
+    (folder / "conftest.py").write_text(forked)
 
 
 def session(folder, functions, *arguments, source="untrusted.py"):
@@ -118,8 +125,7 @@ def session(folder, functions, *arguments, source="untrusted.py"):
 @pytest.fixture(scope="module")
 def caught(warm_program, tmp_path_factory):
     folder = tmp_path_factory.mktemp("isolated")
-    forked = FORKED.replace("PROGRAM", repr(warm_program)).replace("FUNCTIONS", repr(ALTER_WHAT_IS_THEIRS))
-    (folder / "conftest.py").write_text(forked)
+    fork(folder, warm_program, ALTER_WHAT_IS_THEIRS)
     return session(folder, CAUGHT, "--kgate-budget=3")
 
 
@@ -147,8 +153,10 @@ def test_process_that_a_candidate_leaves_behind_is_ended(caught):
 
 
 @pytest.fixture(scope="module")
-def honest(tmp_path_factory):
-    return session(tmp_path_factory.mktemp("honest"), ["honest", "into", "uses_the_machine"])
+def honest(warm_program, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("honest")
+    fork(folder, warm_program, ("honest", "into"))
+    return session(folder, ["honest", "into", "uses_the_machine"])
 
 
 @pytest.mark.parametrize("function", ["honest", "into", "uses_the_machine"])
@@ -166,7 +174,7 @@ def test_honest_candidate_is_not_accused(honest, function):
     assert record["integrity"]["findings"] == []
 
 
-def test_candidate_that_hangs_is_ended(tmp_path):
-    _, records = session(tmp_path, ["hangs"], "--kgate-timeout=5")
+def test_candidate_that_hangs_is_ended(warm, tmp_path):
+    _, records = session(tmp_path, ["hangs"], "--kgate-timeout=3")
     assert records["hangs"]["verdict"] == "ERROR"
     assert "The candidate hung" in records["hangs"]["reason"]

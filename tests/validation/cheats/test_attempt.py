@@ -20,7 +20,9 @@ def test_one(kbench, request):
 
 @pytest.mark.parametrize("holds", [True, False])
 @pytest.mark.parametrize("how", ["forked", "spawned"])
-def test_session_ends_with_its_own_status(tmp_path, how, holds):
+def test_session_ends_with_its_own_status(request, tmp_path, how, holds):
+    if holds:  # the other one meets a new process as users have it
+        request.getfixturevalue("warm")
     (tmp_path / "test_cheat.py").write_text(TEST.format(holds=holds))
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     start = {"forked": attempt._forked, "spawned": attempt._spawned}[how]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import subprocess
-import sys
 from pathlib import Path
 
 from pytest_kgate.validation.cheats import file
@@ -33,9 +32,9 @@ def test_each_attack_has_a_file_that_says_what_it_does_and_each_file_is_listed()
     assert all(ast.get_docstring(ast.parse((FOLDER / name).read_text())) for name in files)
 
 
-def test_attack_from_the_outside_runs_by_the_verb_with_and_without_the_checks(tmp_path):
+def test_attack_from_the_outside_runs_by_the_verb_with_and_without_the_checks(warm, tmp_path):
     path = tmp_path / "outside.json"
-    command = [sys.executable, "-m", "pytest_kgate.cli", "integrity", "--device", "host", "--outside"]
+    command = [warm, "-m", "pytest_kgate.cli", "integrity", "--device", "host", "--outside"]
     run = subprocess.run(
         [*command, "--only", "shadows_builtin", "--json", str(path)], capture_output=True, text=True, check=False
     )

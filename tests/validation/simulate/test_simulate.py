@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 
@@ -24,23 +25,50 @@ ROOT = Path(__file__).parents[3]
 RECORD = ROOT / "benchmarks" / "simulated" / "gates.json"
 PAGE = ROOT / "docs" / "statistics.md"
 
-GATES = 180
-"""Of each scenario: all of them together take about 20 s on one core."""
+GATES = 60
+"""Of each scenario: all of them together take about 15 s on one core. One that passes 15 % instead of 3 % is found by
+nine of ten such counts, one that passes 20 % by 99 of 100; the rule that all share is held to much less, by all counts
+together: 5 % are found by nearly half of them, 6 % by nine of ten."""
+
+THOROUGH_GATES = 400
+"""Of each scenario where there is time: 8 % instead of 3 % are found by 98 of 100 such counts."""
 
 PROMISED = [scenario for scenario in SCENARIOS if scenario.limit is not None]
 names = pytest.mark.parametrize("scenario", PROMISED, ids=lambda scenario: scenario.name)
 
 
-@names
-def test_gates_on_their_bound_pass_no_more_often_than_promised(scenario: Scenario) -> None:
+@functools.cache
+def counted(scenario: Scenario, gates: int) -> ErrorRates:
+    """The verdicts on so many gates whose true ratio is the bound, counted once."""
+    return count_verdicts(scenario, BOUND, range(gates))
+
+
+def demand_as_promised(scenario: Scenario, gates: int) -> None:
     """Only a count that luck explains in less than one of a hundred suites counts as too many."""
-    found = count_verdicts(scenario, BOUND, range(GATES))
+    found = counted(scenario, gates)
     assert not found.above(scenario.limit), found
     p_values = np.cumsum(found.p_values)
     for share in (0.1, 0.25, 0.5):
         allowed = min(1.0, share * scenario.limit / 0.025)
         count = int(p_values[round(40 * share) - 1])
-        assert binomtest(count, GATES, allowed, alternative="greater").pvalue >= 0.001, (share, count)
+        assert binomtest(count, gates, allowed, alternative="greater").pvalue >= 0.001, (share, count)
+
+
+@names
+def test_gates_on_their_bound_pass_no_more_often_than_promised(scenario: Scenario) -> None:
+    demand_as_promised(scenario, GATES)
+
+
+def test_gates_on_their_bound_pass_no_more_often_than_promised_under_all_noise_together() -> None:
+    passed = sum(counted(scenario, GATES).passed for scenario in PROMISED)
+    limit = sum(scenario.limit for scenario in PROMISED) / len(PROMISED)
+    assert binomtest(passed, GATES * len(PROMISED), limit, alternative="greater").pvalue >= 0.001, passed
+
+
+@pytest.mark.thorough
+@names
+def test_many_gates_on_their_bound_pass_no_more_often_than_promised(scenario: Scenario) -> None:
+    demand_as_promised(scenario, THOROUGH_GATES)
 
 
 def test_a_gate_repeats_by_its_number() -> None:
