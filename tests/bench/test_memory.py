@@ -43,6 +43,38 @@ def measured():
 GLIBC = pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="needs glibc")
 
 
+KEPT = """
+import ctypes
+import torch
+from pytest_kgate import Problem
+from pytest_kgate.bench.correctness.exact.answer import exact_answer
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096
+
+ctypes.CDLL(None).mallopt(-3, 2**30)  # M_MMAP_THRESHOLD: no block is a mapping of its own
+start = resident()
+blocks = [torch.ones(2**22) for _ in range(20)]
+last = torch.ones(2**22)  # above them: the heap can't just be cut
+del blocks
+kept = resident() - start
+seen = []
+problem = Problem(name="x", inputs=None, reference=torch.clone, exact=lambda x: seen.append(resident() - start) or x)
+exact_answer(problem, (torch.ones(8),), torch.empty(2**23))
+print(kept >> 20, seen[0] >> 20)
+"""
+
+
+@GLIBC
+def test_what_malloc_has_kept_is_given_back_before_a_large_exact_answer():
+    done = subprocess.run([sys.executable, "-c", KEPT], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    kept, then = map(int, done.stdout.split())
+    assert kept > 250
+    assert then < 100  # of which the answer's own block may be 32
+
+
 @GLIBC
 @pytest.mark.parametrize("what", PROBLEMS)
 def test_a_gate_takes_a_few_times_the_memory_of_its_tensors(what, measured):
