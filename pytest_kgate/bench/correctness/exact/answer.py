@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
-import sys
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from pytest_kgate.bench.correctness.comparison.slabs import give_back_freed
 from pytest_kgate.bench.correctness.comparison.slabs import slabs
 from pytest_kgate.bench.correctness.exact.rows import Rows
 from pytest_kgate.bench.correctness.exact.rows import float64_bytes
@@ -46,7 +45,7 @@ def exact_answer(problem: Problem, inputs: tuple[Any, ...], like: Any = None) ->
     `like` has the shapes and device that answers have, where that is known.
     """
     if sum(one.nbytes for one in tree.tensors(like) if one.device.type == "cpu") > _TRIMMED_BYTES:
-        _give_back_freed()
+        give_back_freed()
     try:
         return _call(problem, inputs)
     except torch.OutOfMemoryError:
@@ -61,16 +60,6 @@ def exact_answer(problem: Problem, inputs: tuple[Any, ...], like: Any = None) ->
         if found is None:
             raise
         return found
-
-
-def _give_back_freed() -> None:
-    """Let glibc's malloc, which keeps what was in blocks below 32 MiB, give it back to the system.
-
-    What comparing an answer of 48 MiB has freed would be 180 MiB beside the next exact one.
-    """
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
-    if trim is not None:
-        trim(0)
 
 
 def exact_by_rows(problem: Problem, inputs: tuple[Any, ...], like: Tensor) -> Tensor | None:
