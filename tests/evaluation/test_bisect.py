@@ -105,6 +105,7 @@ def test_slowdown_of_a_half_is_found_among_twelve_commits_without_a_checkout(
             files["kernel__cpp"] = KERNEL.replace("LATENCY", latency[number])
         hashes.append(commit(tmp_path, conftest__py=DEVICE, test_it__py=TEST, **files))
     (tmp_path / "notes.txt").write_text("not committed\n")
+    (tmp_path / ".git" / "info" / "exclude").write_text("__pycache__\n")  # which Python leaves of what it imports
     status = cli.main(["bisect", "test_it.py::test_it", "--good", "HEAD~12", "--bad", "main", *QUICK])
     *steps, last = (said := capsys.readouterr().out).splitlines()
     assert status == 0, said
