@@ -214,9 +214,9 @@ def one_thread() -> Iterator[None]:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     left = {name for name in _WHERE_NAMED if name not in config.option.markexpr}
-    out = [item for item in items if left & {mark.name for mark in item.iter_markers()}]
-    config.hook.pytest_deselected(items=out)
-    items[:] = [item for item in items if not left & {mark.name for mark in item.iter_markers()}]
+    runs = {item: left.isdisjoint(mark.name for mark in item.iter_markers()) for item in items}
+    config.hook.pytest_deselected(items=[item for item in items if not runs[item]])
+    items[:] = [item for item in items if runs[item]]
     if _is_worker(config):
         places = {file: place for place, file in enumerate(_LONG)}
         items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))

@@ -72,7 +72,8 @@ def slabs(shape: Sequence[int], device: torch.device | None = None) -> Iterator[
         yield Slab((), 0, 0)
         return
     most = _SLAB_ELEMENTS
-    if device is not None and device.type == "cuda":
+    on_gpu = device is not None and device.type == "cuda"
+    if on_gpu:
         most = max(_FEWEST_OF_GPU, min(_MOST_OF_GPU, math.prod(extents) // _SLABS_OF_GPU // _PIECE * _PIECE))
     axis = next(axis for axis in range(len(extents)) if math.prod(extents[axis + 1 :]) <= most)
     inner = math.prod(extents[axis + 1 :])
@@ -84,7 +85,7 @@ def slabs(shape: Sequence[int], device: torch.device | None = None) -> Iterator[
             start = (number * extents[axis] + first) * inner
             yield Slab((*place, slice(first, first + step)), start, _piece_of(start, extents))
             worked_on += step * inner
-            if worked_on >= _GIVEN_BACK_ELEMENTS and most == _SLAB_ELEMENTS:
+            if worked_on >= _GIVEN_BACK_ELEMENTS and not on_gpu:
                 worked_on = 0
                 give_back_freed()
 

@@ -9,9 +9,11 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from typing import Any
+from typing import Literal
 
 from pytest_kgate.device.cuda import driver
 from pytest_kgate.device.cuda.timers.capture import Captures
+from pytest_kgate.integrity.isolation.captured.graphs import parameter_places
 from pytest_kgate.integrity.isolation.captured.launches import MOST_KERNELS
 from pytest_kgate.integrity.isolation.captured.launches import KernelLaunch
 from pytest_kgate.integrity.isolation.captured.launches import NotRelaunchable
@@ -69,14 +71,10 @@ def _launches(graph: Any) -> Iterator[KernelLaunch]:
 def _launch(node: Any) -> KernelLaunch:
     params = driver.call("cuGraphKernelNodeGetParams", node)
     # A function of a library that is loaded into no context yet, or one of this context.
-    kind, handle = ("Kernel", params.kern) if int(params.kern) else ("Func", params.func)
+    kind: Literal["Func", "Kernel"] = "Kernel" if int(params.kern) else "Func"
+    handle = params.kern if kind == "Kernel" else params.func
     name = driver.call(f"cu{kind}GetName", handle)
-    places: list[tuple[int, int]] = []
-    while True:
-        try:
-            places.append(driver.call(f"cu{kind}GetParamInfo", handle, len(places)))
-        except driver.DriverError:  # there is no further one
-            break
+    places = parameter_places(handle, kind)
     if params.kernelParams:
         addresses = ctypes.cast(params.kernelParams, ctypes.POINTER(ctypes.c_void_p))
         parameters = [ctypes.string_at(addresses[at], size) for at, (_, size) in enumerate(places)]

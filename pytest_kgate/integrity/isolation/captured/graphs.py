@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
+from typing import Literal
 
 from pytest_kgate.device.cuda import driver
 from pytest_kgate.integrity.isolation.captured.launches import KernelLaunch
@@ -108,19 +109,22 @@ class CallGraphs:
                 driver.call("cuFuncSetAttribute", function, wanted, carveout)
         except driver.DriverError as error:
             raise NotRelaunchable(f"the driver does not take its launches ({error})") from None
-        sizes = _parameter_sizes(function)
+        sizes = [size for _, size in parameter_places(function)]
         if any([len(value) for value in launch.parameters] != sizes for launch in launches):
             raise NotRelaunchable("a kernel's parameters have other sizes than its device code says")
 
 
-def _parameter_sizes(function: Any) -> list[int]:
-    """In bytes. The driver copies that many from where it is told that the parameters lie."""
-    sizes: list[int] = []
+def parameter_places(function: Any, kind: Literal["Func", "Kernel"] = "Func") -> list[tuple[int, int]]:
+    """Offset and size of each parameter of a function, or of a library's kernel, in bytes.
+
+    The driver copies that many from where it is told that the parameter lies.
+    """
+    places: list[tuple[int, int]] = []
     while True:
         try:
-            sizes.append(driver.call("cuFuncGetParamInfo", function, len(sizes))[1])
-        except driver.DriverError:
-            return sizes
+            places.append(driver.call(f"cu{kind}GetParamInfo", function, len(places)))
+        except driver.DriverError:  # there is no further one
+            return places
 
 
 class _Parameters:

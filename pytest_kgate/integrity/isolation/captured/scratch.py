@@ -31,7 +31,7 @@ class Holes:
 
     def take(self, size: int) -> int | None:
         """The first of `size` addresses, a multiple of 512; None where no hole is so large."""
-        size = -(-size // _ALIGNMENT) * _ALIGNMENT
+        size = _aligned(size)
         for at, (start, end) in enumerate(self._free):
             if end - start >= size:
                 self._free[at : at + 1] = [(start + size, end)] if end - start > size else []
@@ -41,12 +41,16 @@ class Holes:
     def give_back(self, start: int, size: int) -> None:
         """Free what was taken; neighbours become one hole."""
         joined: list[tuple[int, int]] = []
-        for hole in sorted([*self._free, (start, start + -(-size // _ALIGNMENT) * _ALIGNMENT)]):
+        for hole in sorted([*self._free, (start, start + _aligned(size))]):
             if joined and joined[-1][1] == hole[0]:
                 joined[-1] = (joined[-1][0], hole[1])
             else:
                 joined.append(hole)
         self._free = joined
+
+
+def _aligned(size: int) -> int:
+    return -(-size // _ALIGNMENT) * _ALIGNMENT
 
 
 class Scratch:

@@ -59,7 +59,6 @@ class CandidateProcess:
         mutates: Sequence[int] = (),
     ) -> None:
         self.closed = False
-        self._index = int(device.torch_device.partition(":")[2] or 0)
         self._stack = contextlib.ExitStack()
         own = tempfile.mkdtemp(prefix="kgate-isolated-")
         self._stack.callback(remove_folder, Path(own))
@@ -94,8 +93,7 @@ class CandidateProcess:
 
     def capture(self, layout: Layout, block: Block) -> list[tuple[KernelLaunch, ...]]:
         """What each call of the row launches on this block; raises `NotRelaunchable` where that can't be said."""
-        message = {"do": "capture", "layout": layout.to_dict(), "index": self._index}
-        refused = self._ask(message, block.fd).get("refused")
+        refused = self._ask({"do": "capture", "layout": layout.to_dict()}, block.fd).get("refused")
         if refused is not None:
             raise NotRelaunchable(_printable(refused))
         return [launches_of(self._ask({"do": "launches", "call": at}).get("launches")) for at in range(layout.calls)]

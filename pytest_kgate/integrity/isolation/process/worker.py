@@ -104,13 +104,16 @@ class Worker:
         """Note what each call of a row launches, and leave the code for it in the own folder; or say why not."""
         import torch
 
+        from pytest_kgate.device.cuda.context import CudaContext
+
+        assert isinstance(self._device, CudaContext), "only a GPU is asked for launches"
         if self._relaunch_address is None or self._loaded is None or not self._loaded.watches:
             return {"refused": "memory at the addresses of the timer's process, or NVIDIA's CUPTI, can't be had"}
         if not hasattr(torch.cuda, "MemPool"):
             return {"refused": "this PyTorch has no pools of given memory: it takes 2.8"}
         from pytest_kgate.integrity.isolation.captured.scratch import Scratch
 
-        self._scratch = Scratch(message["index"])
+        self._scratch = Scratch(self._device.index)
         self._row = Row(self._device, self._arm, message["layout"], at=self._relaunch_address)
         refused = self._row.record(fd, self._scratch.pool.id)
         if refused is None:
