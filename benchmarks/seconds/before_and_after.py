@@ -106,17 +106,22 @@ def main() -> None:
     parser.add_argument("--json", type=Path, required=True)
     parser.add_argument("--device", default="host")
     parser.add_argument("--repeat", type=int, default=10)
+    parser.add_argument("--only", choices=("in-process", "isolated"), help="default: both")
+    parser.add_argument("--commits", nargs=2, metavar=("BEFORE", "AFTER"), help="of folders that have no history")
     options = parser.parse_args()
     versions = {"before": options.before.resolve(), "after": options.after.resolve()}
+    commits = options.commits or [_revision(path) for path in versions.values()]
+    revisions = dict(zip(versions, commits, strict=True))
+    ways = (False, True) if options.only is None else (options.only == "isolated",)
     gates: list[dict[str, Any]] = []
     for turn in range(options.repeat):
-        for isolated in (False, True):
+        for isolated in ways:
             for version in ("before", "after") if turn % 2 == 0 else ("after", "before"):
                 for gate in _session(versions[version], options.device, isolated):
                     gates.append({"version": version, "isolated": isolated, **gate})
         found = {
             "device": options.device,
-            "revisions": {version: _revision(path) for version, path in versions.items()},
+            "revisions": revisions,
             "medians": _medians(gates),
             "gates": gates,
         }

@@ -37,13 +37,16 @@ def processes() -> Iterator[tuple[int, list[str]]]:
                 yield int(entry), stat(entry)[1]
 
 
+def thread_ids() -> list[int]:
+    """Of the threads of this process; none where there is no /proc. Their `stat` takes 20 us each to read."""
+    return [int(entry) for entry in os.listdir(f"/proc/{_THREADS}")] if os.path.isdir(f"/proc/{_THREADS}") else []
+
+
 def threads() -> Iterator[tuple[int, str, list[str]]]:
     """The threads of this process: id, name, and the fields of `stat` after it; none where there is no /proc."""
-    if not os.path.isdir(f"/proc/{_THREADS}"):
-        return
-    for entry in os.listdir(f"/proc/{_THREADS}"):
-        with contextlib.suppress(OSError):
-            yield int(entry), *stat(f"{_THREADS}/{entry}")
+    for thread in thread_ids():
+        with contextlib.suppress(OSError):  # ended meanwhile
+            yield thread, *stat(f"{_THREADS}/{thread}")
 
 
 def available_memory(root: Path = Path("/")) -> int | None:

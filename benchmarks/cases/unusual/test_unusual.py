@@ -89,7 +89,7 @@ class Parameters(torch.nn.Module):
         self.scale = torch.nn.Parameter(torch.tensor(0.125))
 
     def forward(self, q, k, v):
-        logits = (q.float() @ k.float().transpose(-1, -2)) * self.scale.to(q.device)
+        logits = (q.float() @ k.float().transpose(-1, -2)) * self.scale
         return torch.softmax(logits, -1).to(v.dtype) @ v
 
 
@@ -266,8 +266,11 @@ def problem(sdpa_oracle, kgate_device):
 @pytest.mark.allclose(5e-3)
 @pytest.mark.speedup(2.0)
 @pytest.mark.parametrize("name", MADE)
-def test_honest(kbench, problem, name):
-    kbench(MADE[name](), problem)
+def test_honest(kbench, problem, name, kgate_device):
+    candidate = MADE[name]()
+    if isinstance(candidate, torch.nn.Module):
+        candidate.to("cuda" if kgate_device.kind == "cuda" else "cpu")
+    kbench(candidate, problem)
 
 
 @pytest.mark.perf

@@ -191,7 +191,8 @@ def padded(overhead_seconds: NDArray[np.float64], latency_seconds: float) -> str
     if len(found) < _FEWEST or not np.isfinite(latency_seconds):
         return None
     candidate, reference = np.median(found, axis=0)
-    if np.median(found[:, 0] - found[:, 1]) <= _PADDED_SECONDS + _PADDED * latency_seconds:
+    # No launch takes less than no time: a slow reference's is below 0 where its slope is off by a small share.
+    if np.median(found[:, 0] - np.maximum(found[:, 1], 0.0)) <= _PADDED_SECONDS + _PADDED * latency_seconds:
         return None
     return (
         f"the candidate's rows take {seconds(float(candidate))} beside their launches, the reference's "

@@ -123,12 +123,9 @@ class MonkeypatchDetector:
         """Names of this package's modules in `sys.modules` that no import has loaded; needs `follow_imports`."""
         if not self.follows_imports:
             return []
-        known = {id(own.module) for own in self._own}
-        return [
-            name
-            for name, module in list(sys.modules.items())
-            if name.startswith(f"{_PACKAGE}.") and id(module) not in known
-        ]
+        known, ours = {id(own.module) for own in self._own}, f"{_PACKAGE}."
+        found = list(sys.modules.items())
+        return [name for name, module in found if name.startswith(ours) and id(module) not in known]
 
 
 class _AfterImport(MetaPathFinder):

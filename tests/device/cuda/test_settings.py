@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -35,3 +38,13 @@ def test_graphs_are_not_used_with_an_allocator_that_is_captured(monkeypatch):
     found = refusals(unopened(), ARMS, None)
     assert set(found) == {"candidate", "reference"}
     assert "cudaMallocAsync" in found["candidate"]
+
+
+def test_graphs_are_not_used_where_new_values_of_an_input_lie_elsewhere(monkeypatch):
+    """A captured call would go on reading the memory of the old ones: another answer, and no fault of the kernel."""
+    monkeypatch.setattr(torch.cuda, "get_allocator_backend", lambda: "native")
+    monkeypatch.setattr(CudaDevice, "running", lambda self, doing: contextlib.nullcontext())
+    sparse = torch.eye(3).to_sparse()
+    found = refusals(unopened(), ARMS, SimpleNamespace(draw=lambda seed: ({"a": [sparse]}, torch.ones(3))))
+    assert set(found) == {"candidate", "reference"}
+    assert found["candidate"].startswith("an input is sparse")

@@ -13,6 +13,7 @@ import torch
 
 from pytest_kgate.device.rows import by_turn
 from pytest_kgate.errors import CandidateError
+from pytest_kgate.problems.trees import tree
 
 if TYPE_CHECKING:
     from pytest_kgate.device.arm import Arm
@@ -130,6 +131,9 @@ def refusals(device: CudaContext, arms: Sequence[Arm], workload: Workload) -> di
     found = {}
     with device.running("capturing"):
         inputs = workload.draw(0)
+        if any(tensor.layout is not torch.strided for tensor in tree.tensors(inputs)):
+            said = "an input is sparse, and new values lie elsewhere, where a captured call does not look"
+            return {arm.name: said for arm in arms}
         outputs = [workload.output_for(arm, inputs) for arm in arms]
         for arm, output in zip(arms, outputs, strict=True):
             arm.call(inputs, output)  # loads modules and compiles, which a capture must not

@@ -118,7 +118,7 @@ def _differences(one: ThreadSettings, other: ThreadSettings) -> set[str]:
 
 
 def _threads() -> Iterator[tuple[int, ThreadSettings]]:
-    for thread, _, _ in procfs.threads():
+    for thread in procfs.thread_ids():
         with contextlib.suppress(OSError):  # ended meanwhile
             yield thread, _settings(thread)
 
