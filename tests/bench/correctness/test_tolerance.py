@@ -121,6 +121,8 @@ def test_same_infinity_is_right_and_any_other_wrong():
         result = found(answer, exact, ErrorGate(1e6, rtol=1e6))
         assert result.failed == "tolerance"
         assert result.place.index == (2, 3)
+        finite = "the output is finite where the exact answer is -inf"
+        assert result.reason == (finite if wrong == 0.0 else "the output holds NaN or Inf")
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cmath
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -97,10 +98,11 @@ class RowError:
     """Its rms error."""
 
 
-def tolerance_reason(error: float, limits: Limits) -> str:
-    """What was found and what was allowed."""
+def tolerance_reason(error: float, limits: Limits, place: Place) -> str:
+    """What was found and what was allowed; `place` is the element that is furthest off."""
     if not math.isfinite(error):
-        return "the output holds NaN or Inf"
+        finite = cmath.isfinite(place.answer)
+        return f"the output is finite where the exact answer is {place.exact}" if finite else "the output holds NaN or Inf"
     relative = f" + {limits.rtol:g} |exact|" if limits.rtol else ""
     return f"max |candidate - exact| is {error:.3g}, allowed is {limits.atol:.3g}{relative}"
 

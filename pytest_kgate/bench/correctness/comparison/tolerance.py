@@ -187,7 +187,7 @@ class ExactAnswer:
         failed: FailedCheck = ""
         reason = ""
         if largest > 0:
-            failed, reason = "tolerance", tolerance_reason(error, limits)
+            failed = "tolerance"
         elif relative and rms_error > limits.factor * self.baseline:
             failed = "rms"
             of_reference = self.baseline == self.reference_rms_error
@@ -208,6 +208,7 @@ class ExactAnswer:
             wrong_fraction=wrong / count,
             not_finite_fraction=broken / count,
         )
+        reason = tolerance_reason(error, limits, place) if failed == "tolerance" else reason
         return Comparison(error, rms_error, largest, row_excess if relative else 0.0, failed, reason, place, told)
 
     def reference_rows(self, smallest: float) -> RowError:
