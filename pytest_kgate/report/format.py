@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import statistics
 import unicodedata
 from collections.abc import Iterable
@@ -23,6 +24,8 @@ STEPS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
 _JOINERS = "\u200c\u200d"
 """Invisible, and in letters of some languages and in emoji; all else of their kind is shown by its number."""
 
+_COMMAND = re.compile(r"^(\s*)(?=::|##\[)", re.MULTILINE)
+
 _MOST_DECIMALS = 5
 """Of a ratio: 0.001 % is below what any timer here resolves."""
 
@@ -42,6 +45,11 @@ def visible(value: str, *, lines: bool = False) -> str:
         letter if letter in kept or not _is_hidden(letter) else letter.encode("unicode_escape").decode("ascii")
         for letter in text
     )
+
+
+def no_commands(value: str) -> str:
+    """A text of several lines, none of which CI takes for a command to itself (`::error::`), indented or not."""
+    return _COMMAND.sub(r"\1\\", value)
 
 
 def _is_hidden(letter: str) -> bool:

@@ -193,7 +193,21 @@ def last_lines(output: IO[str]) -> list[str]:
     return [line.rstrip() for line in end_of(output).splitlines() if line.strip()][-_LINES:]
 
 
+def signal_name(number: int) -> str:
+    """Such as `SIGKILL`, or `SIGRTMIN+6`: Python has no names for real-time signals, nor for two of the C library's."""
+    with contextlib.suppress(ValueError):
+        return signal.Signals(number).name
+    beyond = number - signal.SIGRTMIN
+    return f"SIGRTMIN+{beyond}" if beyond > 0 else str(number)
+
+
 def end_of(output: IO[str]) -> str:
     """The end of the file that a child's output went to; the child may have made it larger than the memory."""
     size = os.fstat(output.fileno()).st_size
-    return os.pread(output.fileno(), _READ_BYTES, max(0, size - _READ_BYTES)).decode("utf-8", errors="replace")
+    try:
+        found = os.pread(output.fileno(), _READ_BYTES, max(0, size - _READ_BYTES))
+    except (
+        OSError
+    ):  # the child shares the descriptor's flags, and may have set one by which it can't be read (O_DIRECT)
+        return ""
+    return found.decode("utf-8", errors="replace")

@@ -6,6 +6,7 @@ import cProfile
 import functools
 import gc
 import sys
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -130,6 +131,15 @@ def test_cell_of_a_references_closure_that_changes_is_named():
     basis = Basis(problem, ())
     problem.reference["flash"].__closure__[0].cell_contents = "math"
     assert basis.changed() == ["the problem's reference.flash.name"]
+
+
+def test_module_that_stands_for_another_in_a_references_globals_is_named():
+    names = {"torch": torch}
+    exec("def reference(x):\n    return torch.sin(x)\n", names)
+    problem = Problem("sin", lambda g: (torch.randn(4, generator=g),), names["reference"], torch.sin)
+    basis = Basis(problem, ())
+    names["torch"] = ModuleType("torch")
+    assert basis.changed() == ["the problem's reference.torch"]
 
 
 def test_reference_that_counts_or_compiles_itself_is_none_of_that():

@@ -113,3 +113,9 @@ def test_scale_keeps_near_intervals_apart_from_far_ones() -> None:
 )
 def test_one_thing_is_not_many(count: int, noun: str, shown: str) -> None:
     assert text.counted(count, noun) == shown
+
+
+def test_no_line_of_a_text_is_a_command_to_ci() -> None:
+    shown = text.no_commands("boom\n  ::notice title=x::all pass\n##[group]y\na::b")
+    assert shown == "boom\n  \\::notice title=x::all pass\n\\##[group]y\na::b"
+    assert all(not line.lstrip().startswith(("::", "##[")) for line in shown.splitlines())

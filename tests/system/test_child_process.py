@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 from pytest_kgate.system.child_process import environment_of_start
 from pytest_kgate.system.child_process import last_lines
 from pytest_kgate.system.child_process import signal_all
+from pytest_kgate.system.child_process import signal_name
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="processes have no groups")
 
@@ -84,3 +86,19 @@ def test_variables_that_could_slow_a_new_process_down_are_those_of_the_start(mon
     found = environment_of_start()
     assert "set by a candidate's module" not in found.values()
     assert found["OMP_NUM_THREADS"] == "1"
+
+
+def test_every_signal_has_a_name() -> None:
+    assert signal_name(signal.SIGKILL) == "SIGKILL"
+    assert signal_name(signal.SIGRTMIN + 6) == "SIGRTMIN+6"
+    assert all(signal_name(number) for number in range(1, signal.SIGRTMAX + 1))
+
+
+@pytest.mark.skipif(not hasattr(os, "O_DIRECT"), reason="no such flag here")
+def test_output_whose_descriptor_can_not_be_read_any_more_tells_nothing(tmp_path: Path) -> None:
+    with open(tmp_path / "output", "w+") as output:
+        output.write("said\n" * 3)
+        output.flush()
+        assert last_lines(output) == ["said"] * 3
+        fcntl.fcntl(output, fcntl.F_SETFL, fcntl.fcntl(output, fcntl.F_GETFL) | os.O_DIRECT)
+        assert last_lines(output) in ([], ["said"] * 3)  # some file systems take any size

@@ -19,6 +19,7 @@ from pytest_kgate.errors import KgateError
 from pytest_kgate.system.child_process import last_lines
 from pytest_kgate.system.child_process import parent_pipe
 from pytest_kgate.system.child_process import run_limited
+from pytest_kgate.system.child_process import signal_name
 
 if TYPE_CHECKING:
     import pytest
@@ -89,7 +90,7 @@ def _explained(task: Task, limit_seconds: float | None, status: int, said: list[
     if limit_seconds is not None:
         what = f"{which} was ended after {limit_seconds:g} s without a result"
     elif status < 0:
-        what = f"{which} crashed: signal {signal.Signals(-status).name} ended it"
+        what = f"{which} crashed: signal {signal_name(-status)} ended it"
     else:
         number = f" number {task.call + 1}" if task.call else ""
         what = f"{which} ended with status {status} before the test came to its kbench call{number}"

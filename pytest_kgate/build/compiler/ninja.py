@@ -21,6 +21,8 @@ from pytest_kgate.build.compiler.confined import Confined
 from pytest_kgate.build.compiler.recipe import Recipe
 from pytest_kgate.errors import BuildError
 from pytest_kgate.errors import KgateError
+from pytest_kgate.report.format import no_commands
+from pytest_kgate.report.format import visible
 
 _LOG = "compiler.log"
 _STATUS = "compiler.status"
@@ -230,6 +232,7 @@ def _shell(text: str) -> str:
 
 
 def _explain(recipe: Recipe, log: str) -> BuildError:
+    log = no_commands(visible(log, lines=True))  # a source has the compiler say what it likes (#pragma message)
     if "No space left on device" in log:
         with cache.explained():
             raise OSError(28, "No space left on device")

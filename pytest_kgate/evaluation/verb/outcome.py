@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import signal
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from typing import cast
@@ -14,6 +13,7 @@ from pytest_kgate.evaluation.verb.answer import SCHEMA
 from pytest_kgate.evaluation.verb.answer import VERSION
 from pytest_kgate.report.record.verdicts import VERDICTS
 from pytest_kgate.report.rows import number
+from pytest_kgate.system.child_process import signal_name
 
 if TYPE_CHECKING:
     from typing import Any
@@ -99,7 +99,7 @@ def _lost(ended: Ended, limit_seconds: float, stage: Stage | None) -> str | None
     if ended.status is None:
         return f"The time limit of {limit_seconds:g} s ended the candidate" if stage else "The time limit was over"
     if ended.status < 0:
-        name = signal.Signals(-ended.status).name
+        name = signal_name(-ended.status)
         memory = " (the system does that where memory is short)" if name == "SIGKILL" else ""
         return f"The candidate crashed: {name} ended the process{memory}" if stage else f"{name} ended pytest"
     unfinished = stage is not None and not ended.reports

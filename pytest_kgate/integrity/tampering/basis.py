@@ -13,6 +13,7 @@ from collections.abc import Callable
 from collections.abc import Mapping
 from types import CodeType
 from types import FunctionType
+from types import ModuleType
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -82,7 +83,7 @@ def _parts_of(problem: Problem) -> dict[str, object]:
 
 
 def _add(found: dict[str, object], name: str, value: Any, depth: int) -> None:
-    """Add a function or a string, and what the function goes by.
+    """Add a function, a module or a string, and what the function goes by.
 
     Other values are left out: a reference may count its calls, or compile itself at the first of them.
     """
@@ -90,7 +91,7 @@ def _add(found: dict[str, object], name: str, value: Any, depth: int) -> None:
         for key, one in value.items():
             _add(found, f"{name}.{key}", one, depth)
         return
-    if not callable(value) and not isinstance(value, (str, CodeType)):
+    if not callable(value) and not isinstance(value, (str, CodeType, ModuleType)):
         return
     found[name] = value
     if isinstance(value, functools.partial):

@@ -28,6 +28,7 @@ from pytest_kgate.profile.under_tool.phases import phases_of
 from pytest_kgate.profile.under_tool.variables import FULL_SIZE
 from pytest_kgate.profile.under_tool.variables import RESULTS
 from pytest_kgate.profile.under_tool.variables import TOOL
+from pytest_kgate.system.child_process import signal_name
 
 if TYPE_CHECKING:
     import pytest
@@ -94,7 +95,7 @@ class EndedSession:
         if self.status >= 0:
             return f"status {self.status}"
         try:
-            return f"signal {signal.Signals(-self.status).name}"
+            return f"signal {signal_name(-self.status)}"
         except ValueError:
             return f"signal {-self.status}"
 

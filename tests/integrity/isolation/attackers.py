@@ -159,6 +159,13 @@ def asks_service():
 
 
 @attack
+def asks_service_by_a_pair():
+    """A datagram socket of a pair can be connected to a service, which a stream can't."""
+    mine, _ = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    mine.connect("/dev/log")
+
+
+@attack
 def poisons_page():
     page = ctypes.create_string_buffer(8192)
     call(28, 233, ctypes.c_void_p(ctypes.addressof(page) + 4095 & ~4095), ctypes.c_size_t(4096), 100)

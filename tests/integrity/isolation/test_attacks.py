@@ -69,6 +69,14 @@ def test_attack_from_a_confined_process_is_refused(refused, name):
     assert refused[name] == "refused: Operation not permitted"
 
 
+def test_confined_process_may_not_say_that_another_is_to_end_where_memory_ends(tmp_path):
+    code = CONFINED + "import os\nPath(f'/proc/self/task/{os.getpid()}/oom_score_adj').write_text('0')\n"
+    run = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
+    if run.returncode == 77:
+        pytest.skip("this machine can't filter system calls")
+    assert "PermissionError" in run.stderr
+
+
 HARM = {
     "pins_threads": "affinity of",
     "idles_threads": "policy of",

@@ -101,8 +101,9 @@ class RowError:
 def tolerance_reason(error: float, limits: Limits, place: Place) -> str:
     """What was found and what was allowed; `place` is the element that is furthest off."""
     if not math.isfinite(error):
-        finite = cmath.isfinite(place.answer)
-        return f"the output is finite where the exact answer is {place.exact}" if finite else "the output holds NaN or Inf"
+        if cmath.isfinite(place.answer):
+            return f"the output is finite where the exact answer is {place.exact}"
+        return "the output holds NaN or Inf"
     relative = f" + {limits.rtol:g} |exact|" if limits.rtol else ""
     return f"max |candidate - exact| is {error:.3g}, allowed is {limits.atol:.3g}{relative}"
 

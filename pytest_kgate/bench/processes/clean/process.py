@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -17,6 +16,7 @@ from pytest_kgate.bench.processes.clean.problem.recipe import NotRebuilt
 from pytest_kgate.integrity.isolation.process.child import start_child
 from pytest_kgate.system.child_process import environment_of_start
 from pytest_kgate.system.child_process import last_lines
+from pytest_kgate.system.child_process import signal_name
 
 if TYPE_CHECKING:
     import numpy as np
@@ -126,5 +126,5 @@ class CleanProcess:
         said = "; ".join(last_lines(self._child.output)[-1:])
         told = f", and said last: {said}" if said else ""
         if status < 0:
-            return f"signal {signal.Signals(-status).name} ended it{told}"
+            return f"signal {signal_name(-status)} ended it{told}"
         return f"it ended with status {status}{told}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -25,8 +24,10 @@ from pytest_kgate.integrity.isolation.process.judge.guard import guard_process
 from pytest_kgate.integrity.isolation.process.judge.settings import JudgeSettings
 from pytest_kgate.integrity.isolation.process.judge.shared_segments import SharedSegments
 from pytest_kgate.integrity.isolation.process.own_folder import remove_folder
+from pytest_kgate.report.format import no_commands
 from pytest_kgate.report.record.values import plain
 from pytest_kgate.system.child_process import last_lines
+from pytest_kgate.system.child_process import signal_name
 from pytest_kgate.system.shared_folder import VARIABLE
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ class CandidateProcess:
         if status is None:
             what = "The candidate's process hung up"
         elif status < 0:
-            what = f"The candidate's process crashed: signal {signal.Signals(-status).name} ended it"
+            what = f"The candidate's process crashed: signal {signal_name(-status)} ended it"
         else:
             what = f"The candidate's process ended with status {status} before it had answered"
         said = _printable("\n".join(last_lines(self._child.output)))
@@ -170,4 +171,4 @@ def jsonable(params: dict[str, Any]) -> dict[str, Any]:
 
 def _printable(text: Any) -> str:
     """Text from a candidate's process, with `?` for control characters, which could rewrite the terminal."""
-    return "".join(one if one.isprintable() or one == "\n" else "?" for one in str(text))
+    return no_commands("".join(one if one.isprintable() or one == "\n" else "?" for one in str(text)))

@@ -25,6 +25,7 @@ from pytest_kgate.system.child_process import ENDS_WITH
 from pytest_kgate.system.child_process import last_lines
 from pytest_kgate.system.child_process import parent_pipe
 from pytest_kgate.system.child_process import run_limited
+from pytest_kgate.system.child_process import signal_name
 
 GRACE_SECONDS = 20.0
 """Time for the child to end what it has started, once its own limit is over or it was told to end."""
@@ -96,5 +97,5 @@ def _once(order: Order, started: Started | None) -> Answered:
 def _why(status: int, killed: bool, said: str) -> str:
     if killed:
         return "The evaluation did not end at its limit and was ended."
-    what = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+    what = f"was ended by {signal_name(-status)}" if status < 0 else f"ended with status {status}"
     return f"The evaluation {what}, without an answer.{f' It said last: {said}' if said else ''}"

@@ -44,8 +44,8 @@ _OWN_THREADS = "/proc/self/task"
 """Where names of threads are written: CUDA's driver names its threads, and fails with error 304 where it can't. The
 rule holds for this process's threads only, so that CUDA can't be started in processes that the candidate starts."""
 
-_ALWAYS = ("/dev/null", _OWN_THREADS)
-_FOR_CUDA = ("/dev/nvidia*", "/dev/dxg")
+_ALWAYS = ("/dev/null",)
+_FOR_CUDA = ("/dev/nvidia*", "/dev/dxg", _OWN_THREADS)
 """Paths and patterns that may be written to, besides the process's own folder."""
 
 
@@ -70,7 +70,7 @@ def apply_landlock(folder: Path, *, cuda: bool) -> int:
     """
     patterns = (glob.escape(str(folder)), *_ALWAYS, *(_FOR_CUDA if cuda else ()))
     version = _restrict([found for pattern in patterns for found in glob.glob(pattern)])
-    if version:
+    if version and cuda:
         # Linux may forget a folder of /proc that nobody has open, and would make another, for which no rule stands.
         os.open(_OWN_THREADS, os.O_PATH | os.O_CLOEXEC)
     return version

@@ -93,6 +93,7 @@ NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "io_uring_enter": (426, 426),
     "io_uring_register": (427, 427),
     "socket": (41, 198),
+    "socketpair": (53, 199),
     # the whole machine
     "clock_settime": (227, 112),
     "clock_adjtime": (305, 266),
@@ -158,6 +159,14 @@ _FIOSETOWN, _SIOCSPGRP, _TIOCSTI, _TIOCLINUX = 0x8901, 0x8902, 0x5412, 0x541C
 """Who gets a signal for a descriptor; typing into a terminal."""
 
 _AF_UNIX = 1
+_SOCK_STREAM, _SOCK_SEQPACKET = 1, 5
+_SOCK_NONBLOCK, _SOCK_CLOEXEC = 0x800, 0x8_0000
+_STREAMS = tuple(
+    kind | block | close
+    for kind in (_SOCK_STREAM, _SOCK_SEQPACKET)
+    for block in (0, _SOCK_NONBLOCK)
+    for close in (0, _SOCK_CLOEXEC)
+)
 _PR_SCHED_CORE = 62
 _MADV_HWPOISON, _MADV_SOFT_OFFLINE = 100, 101
 _PRIO_USER = 2
@@ -193,6 +202,8 @@ def rules(pid: int, *, signals: bool, sockets: bool) -> tuple[Rule, ...]:
         ]
     if sockets:
         found.append(Rule("socket", 0, never=(_AF_UNIX,)))
+        # One of a pair of datagram sockets could be connected to a service instead; a stream is connected for good.
+        found.append(Rule("socketpair", 1, _STREAMS))
     return tuple(found)
 
 
