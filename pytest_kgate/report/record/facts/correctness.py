@@ -134,7 +134,7 @@ class CorrectnessFacts(TypedDict):
     on_small: NotRequired[str]
     """What became of a wrong candidate on the problem's smaller shape: `wrong on attention 1x2x65x64 as well`."""
     by_equal: NotRequired[bool]
-    """Whether the problem's own `equal` has judged; tolerances and errors then say nothing, and are 0."""
+    """Whether the problem's own `equal` has judged; tolerances and errors then say nothing."""
     outputs: NotRequired[list[OutputFacts]]
     """Where there are several."""
     candidate_error: Error
