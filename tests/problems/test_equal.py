@@ -155,11 +155,8 @@ def test_order_of_several_outputs_is_told_of_the_problem():
         exact=lambda x: (x.double(), x.double() * 2),
         equal=equal.unordered(),
     )
-    with pytest.raises(
-        KgateError, match=r"equal\.unordered\(\) takes an answer of one output, and this has 2\."
-    ) as found:
+    with pytest.raises(KgateError, match=r"^equal\.unordered\(\) takes an answer of one output, and this has 2\."):
         outcome(two.reference, two)
-    assert "AttributeError" not in str(found.value)
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (1, 1)])
