@@ -41,6 +41,7 @@ from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import KgateError
+from pytest_kgate.problems.equal import Calls
 from pytest_kgate.problems.problem import Problem
 from pytest_kgate.problems.trees import tree
 from pytest_kgate.problems.trees.fingerprint import Fingerprint
@@ -78,6 +79,7 @@ def check(
     draws: list[Draw] = []
     loosest: Limits | None = None
     survivors = OutputSurvivors(gate)
+    calls = Calls(problem.equal)
     yardstick = Tf32Yardstick()
     failures: list[tuple[str, Comparison, Limits, WorstFacts]] = []
     ill_conditioned: list[IllConditioned] = []
@@ -101,7 +103,7 @@ def check(
             ill_conditioned += demand_right_reference(truth, gate, inputs, varies, moves)
             call = functools.partial(reference_answer, problem, reference, inputs, like)
             yardstick.hold(truth, call, truth.forget_reference)
-            found = the_worst(outputs := truth.judge(answer, gate))
+            found = the_worst(outputs := truth.judge(answer, gate, calls))
             worst = place_of(found, answer, kind, draw_seed) if found.failed else None
             del inputs, answer, varies, moves, call  # one draw is in memory at a time
             truth.forget_reference()

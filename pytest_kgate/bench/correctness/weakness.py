@@ -111,6 +111,8 @@ class Asked:
 
     def __init__(self) -> None:
         self._remembered: Any = None
+        self._constant: Any = None
+        """Of the first draw: of another draw's only element it would be the right answer itself."""
         self._alive: dict[str, bool] = {}
         """By name, whether it has differed from the right answer on any draw, or is an idle one's."""
 
@@ -120,13 +122,14 @@ class Asked:
         right = truth.reference
         wrong: dict[str, Callable[[], Any]] = {
             IDLE[0]: lambda: tree.mapped(right, zeros),
-            IDLE[1]: lambda: tree.mapped(right, lambda one: constant(one.__getitem__, one).clone()),
+            IDLE[1]: lambda: tree.clone(self._constant),
             IDLE[2]: lambda: self._remembered,
             **{name: functools.partial(_all_changed, right, change) for name, change in CHANGES.items()},
         }
         first = self._remembered is None
         if first:
             self._remembered = tree.clone(right)
+            self._constant = tree.mapped(right, lambda one: constant(one.__getitem__, one))
             self._alive = dict.fromkeys(wrong, False) | dict.fromkeys(IDLE, True)
         for name in tuple(self._alive):
             answer = wrong[name]()

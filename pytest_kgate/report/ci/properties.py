@@ -38,7 +38,7 @@ def properties_of(record: Record) -> list[tuple[str, Value]]:
         seen.add(label)
         found += [(f"{PREFIX}{call}{label + '.' if label else ''}{name}", value) for name, value in _figures(row)]
     correctness = record["correctness"]
-    if correctness is not None and all(row.error is None for row in rows):
+    if correctness is not None and not correctness.get("by_equal") and all(row.error is None for row in rows):
         found += [(f"{PREFIX}{call}{name}", value) for name, value in _finite("error", correctness["candidate_error"])]
     for figure, value in percentile_figures(record).items():
         found += [(f"{PREFIX}{call}{name}", value) for name, value in _finite(figure, value)]

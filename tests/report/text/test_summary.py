@@ -9,8 +9,10 @@ from sample_records import allclose_record
 from sample_records import measured_record
 from sample_records import session
 from sample_records import speed_record
+from sample_records import wrong_record
 
 from pytest_kgate.bench.race.evidence import order_effects
+from pytest_kgate.report.ci.properties import properties_of
 from pytest_kgate.report.record.facts.timing import EffectFacts
 from pytest_kgate.report.record.facts.timing import PositionFacts
 from pytest_kgate.report.record.record import Record
@@ -164,6 +166,21 @@ def test_error_bound_alone_has_a_row() -> None:
     assert "error 4.9e-04" in line
     assert "2e-03" in line
     assert "PASS" in line
+
+
+def test_error_that_says_nothing_is_not_shown() -> None:
+    """Where the problem's `equal` has judged, the answer may be finite, right, and far from the exact one."""
+    wrong = wrong_record("a.py::test_x")
+    assert wrong["correctness"] is not None
+    wrong["correctness"].update(by_equal=True, failed="equal", atol=0.0)
+    passed = allclose_record("a.py::test_y")
+    assert passed["correctness"] is not None
+    passed["correctness"]["by_equal"] = True
+    table = summary_table([wrong, passed], 100)
+    assert row_of(table, "test_x").split() == ["test_x", "equal", "WRONG"]
+    assert "error" not in table
+    assert "e-0" not in table
+    assert "error" not in " ".join(name for one in (wrong, passed) for name, _ in properties_of(one))
 
 
 def test_measurement_without_demands_has_a_row() -> None:

@@ -22,6 +22,7 @@ from pytest_kgate.device.answer import outputs_of
 from pytest_kgate.device.arm import InPlace
 from pytest_kgate.device.arm import blame
 from pytest_kgate.errors import UsageError
+from pytest_kgate.problems.equal import Calls
 from pytest_kgate.problems.problem import Tolerance
 from pytest_kgate.statistics.gates import ErrorGate
 
@@ -49,9 +50,7 @@ class Equal:
 
     def __call__(self, answer: Any) -> Said:
         """Ask it of one answer; raises `UsageError` where it says nothing that is known."""
-        if isinstance(answer, InPlace):
-            parts = [*([] if answer.returned is None else [answer.returned]), *answer.changed.values()]
-            answer = parts[0] if len(parts) == 1 else tuple(parts)
+        answer = _parts(answer)
         with blame("The problem's equal", "it is called as equal(answer, exact, *inputs)"):
             said = self.function(answer, self.exact, *self.inputs)
         if isinstance(said, str):
@@ -65,6 +64,11 @@ class Equal:
                 "Return True or False, a tensor of bools by element, or a string: what is wrong, empty if nothing.",
             )
         return Said("" if said else "the problem's own `equal` refuses the answer", right)
+
+    def beside(self, answer: Any, calls: Calls) -> Said:
+        """The same of the next answer of these calls, which may say more together than each by itself."""
+        said = self(answer)
+        return said if said.reason else Said(calls.repeated(_parts(answer), self.inputs), None)
 
 
 @dataclass(frozen=True)
@@ -102,11 +106,14 @@ class ExactOutputs:
         for name, truth in self._outputs.items():
             yield name, truth, self._gate(name, truth.dtype, gate)
 
-    def judge(self, answer: Any, gate: ErrorGate | None) -> list[Found]:
-        """Compare each output of an answer that is built like the reference's; where `equal` judges, all together."""
+    def judge(self, answer: Any, gate: ErrorGate | None, calls: Calls | None = None) -> list[Found]:
+        """Compare each output of an answer that is built like the reference's; where `equal` judges, all together.
+
+        `equal` may hold the answer against those of the `calls` before, too.
+        """
         tensors = outputs_of(answer)
         if self.equal is not None:
-            return [self._judged(answer, tensors, self.equal)]
+            return [self._judged(answer, tensors, self.equal, calls)]
         found = []
         for name, truth, own in self.each(gate):
             limits = truth.limits(own)
@@ -131,10 +138,10 @@ class ExactOutputs:
         for truth in self._outputs.values():
             vars(truth).pop("reference", None)
 
-    def _judged(self, answer: Any, tensors: Mapping[str, Tensor], equal: Equal) -> Found:
-        """What `equal` says of an answer; of several outputs the first is shown."""
+    def _judged(self, answer: Any, tensors: Mapping[str, Tensor], equal: Equal, calls: Calls | None) -> Found:
+        """What `equal` says of an answer; of several outputs the first is shown, with no error: none is judged."""
         name, truth = next(iter(self._outputs.items()))
-        said = equal(answer)
+        said = equal(answer) if calls is None else equal.beside(answer, calls)
         shown = truth.compare(tensors[name], Limits(math.inf, 0.0, math.inf))
         place = shown.place
         if said.right is not None and said.right.shape == truth.shape and said.right.numel():
@@ -146,8 +153,8 @@ class ExactOutputs:
                 wrong_fraction=1 - float(said.right.double().mean()),
                 not_finite_fraction=0.0,
             )
-        error = math.inf if said.reason else 0.0
-        comparison = Comparison(error, 0.0, error, 0.0, "equal" if said.reason else "", said.reason, place)
+        excess = math.inf if said.reason else 0.0
+        comparison = Comparison(0.0, 0.0, excess, 0.0, "equal" if said.reason else "", said.reason, place)
         return Found(name, comparison, Limits(0.0, 0.0, math.inf), truth, by_equal=True)
 
     def same(self, one: Any, other: Any) -> bool:
@@ -162,6 +169,14 @@ class ExactOutputs:
         atol, *others = own if isinstance(own, tuple) else (own,)
         rtol = others[0] if others else 0.0
         return ErrorGate(atol, rtol, others[1] if len(others) > 1 else None if gate is None else gate.factor)
+
+
+def _parts(answer: Any) -> Any:
+    """An answer as `equal` is given it: what a call in place returned and then what it changed, without their names."""
+    if not isinstance(answer, InPlace):
+        return answer
+    parts = [*([] if answer.returned is None else [answer.returned]), *answer.changed.values()]
+    return parts[0] if len(parts) == 1 else tuple(parts)
 
 
 def the_worst(found: list[Found]) -> Found:
