@@ -33,6 +33,9 @@ class Published(Protocol):
     entry: str
     """The name that a candidate has in its file, where none is given."""
 
+    entry_kind: Literal["class", "function"]
+    """What that name is of."""
+
     @property
     def kind(self) -> Kind:
         """Its facts' name in records."""

@@ -20,7 +20,7 @@ from pytest_kgate.bench.correctness.comparison.findings import Place
 from pytest_kgate.bench.correctness.comparison.tolerance import ExactAnswer
 from pytest_kgate.device.answer import outputs_of
 from pytest_kgate.device.arm import InPlace
-from pytest_kgate.device.arm import blame
+from pytest_kgate.device.arm import blame_problem
 from pytest_kgate.errors import UsageError
 from pytest_kgate.problems.problem import Tolerance
 from pytest_kgate.statistics.gates import ErrorGate
@@ -52,7 +52,7 @@ class Equal:
         if isinstance(answer, InPlace):
             parts = [*([] if answer.returned is None else [answer.returned]), *answer.changed.values()]
             answer = parts[0] if len(parts) == 1 else tuple(parts)
-        with blame("The problem's equal", "it is called as equal(answer, exact, *inputs)"):
+        with blame_problem("The problem's equal", "it is called as equal(answer, exact, *inputs)"):
             said = self.function(answer, self.exact, *self.inputs)
         if isinstance(said, str):
             return Said(said, None)

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from types import ModuleType
 from typing import TYPE_CHECKING
 from typing import Any
+from typing import Literal
 
 from torch import Generator
 
@@ -37,6 +38,7 @@ class FlashInferBench:
     """What a definition and a workload become: inputs by seed, the reference, it in float64, candidates like it."""
 
     entry = RUN
+    entry_kind: Literal["class", "function"] = "function"
     equal = None
     tolerance: Mapping[str, tuple[float, float]] = MappingProxyType({})
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 from typing import Any
+from typing import Literal
 
 import torch
 from torch import Generator
@@ -33,6 +34,7 @@ class KernelBench:
     """
 
     entry = SOLUTION
+    entry_kind: Literal["class", "function"] = "class"
     equal = None
     tolerance: Mapping[str, tuple[float, float]] = MappingProxyType({})
 
