@@ -20,7 +20,7 @@ from typing import Any
 import pytest_kgate
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import KgateError
-from pytest_kgate.errors import ProblemError
+from pytest_kgate.errors import ProblemRaised
 from pytest_kgate.errors import UsageError
 from pytest_kgate.problems.attention.eight_bits.dequantised import OnDequantised
 from pytest_kgate.problems.backward import Backward
@@ -182,7 +182,9 @@ def ends(error: BaseException) -> bool:
 
 
 @contextlib.contextmanager
-def blame(whose: str, called: str, *, skips: bool = False, fault: type[KgateError] = CandidateError) -> Iterator[None]:
+def blame(
+    whose: str, called: str, *, skips: bool = False, fault: type[CandidateError] = CandidateError
+) -> Iterator[None]:
     """Whatever a user's function raises in the block becomes a `fault` that names it, its cause attached.
 
     `called` says how the function is called. A GPU's lack of memory passes: the device explains it.
@@ -192,7 +194,7 @@ def blame(whose: str, called: str, *, skips: bool = False, fault: type[KgateErro
 
     try:
         yield
-    except (CandidateError, ProblemError, torch.OutOfMemoryError):
+    except (CandidateError, torch.OutOfMemoryError):
         raise
     except KgateError as error:  # of a kernel that does not take these inputs
         raise fault(error.what, error.todo) from None
@@ -203,11 +205,13 @@ def blame(whose: str, called: str, *, skips: bool = False, fault: type[KgateErro
 
 
 def blame_problem(whose: str, called: str) -> contextlib.AbstractContextManager[None]:
-    """The same of a function of the problem: no candidate is at fault for what it raises, a `ProblemError`."""
-    return blame(whose, called, fault=ProblemError)
+    """The same of a function of the problem: no candidate is at fault for what it raises, a `ProblemRaised`."""
+    return blame(whose, called, fault=ProblemRaised)
 
 
-def blamed(whose: str, called: str, error: BaseException, fault: type[KgateError] = CandidateError) -> KgateError:
+def blamed(
+    whose: str, called: str, error: BaseException, fault: type[CandidateError] = CandidateError
+) -> CandidateError:
     """A `fault` that says whose call raised what, and how it was called."""
     refused = refused_memory(error)
     if refused:

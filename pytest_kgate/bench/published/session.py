@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from pytest_kgate.errors import UsageError
-from pytest_kgate.evaluation.options.handed_on import add_handed_on
 
 if TYPE_CHECKING:
     from pytest_kgate.problems.problem import Problem
@@ -30,7 +29,7 @@ def test_{kind}(kbench, published_call):
 COMMAND = pytest.StashKey[list[str]]()
 """In the session's config: the command that judges the solution again, since the session's test is gone by then."""
 
-_OWN = ("isolate", "device", "timer", "budget", "json", "seed")
+OWN = ("isolate", "device", "timer", "budget", "json", "seed")
 """The plugin's options that these verbs have under shorter names, too."""
 
 _JUDGED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
@@ -63,7 +62,6 @@ def add_arguments(parser: argparse.ArgumentParser, solution: str) -> None:
         "--json", "--kgate-json", metavar="FILE", help="write the record to FILE; - prints it, and nothing else"
     )
     parser.add_argument("--seed", "--kgate-seed", metavar="N", help="of inputs and order; default: a new one")
-    add_handed_on(parser, _OWN)
 
 
 def run(
@@ -101,7 +99,7 @@ def run(
         return int(status)
     if status == pytest.ExitCode.INTERRUPTED:
         raise KeyboardInterrupt
-    raise UsageError("pytest could not judge the solution.", "What it printed above says why.")
+    raise UsageError(f"pytest could not judge a solution of {files[0]}.", "What it printed above says why.")
 
 
 def _file(solution: str) -> str:
@@ -116,16 +114,14 @@ def _file(solution: str) -> str:
 
 def _demand_judged(failure: BaseException, file: str) -> None:
     """Raise `UsageError` where no solution is at fault for the failure of the session's test."""
-    from pytest_kgate.session.outcome import Failure  # here, since they need pytest's own plugin to be there
-    from pytest_kgate.session.outcome import GateFailure
-
-    if isinstance(failure, GateFailure):
-        if "at_fault" in failure.record:
-            reason = failure.record["reason"].partition(" The traceback follows;")[0]
+    record = getattr(failure, "record", None)  # of a GateFailure
+    if record is not None:
+        if "at_fault" in record:
+            reason = record["reason"].partition(" The traceback follows;")[0]
             raise UsageError(
                 f"{file} is at fault, and no solution was judged: {reason}", "Correct the problem, or give another."
             )
-    elif isinstance(failure, Failure):
+    elif isinstance(failure, pytest.fail.Exception):
         what, _, todo = (failure.msg or "").partition("\n")
         raise UsageError(f"No solution of {file} was judged: {what}", todo)
 

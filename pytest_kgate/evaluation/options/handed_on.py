@@ -10,7 +10,7 @@ from typing import Any
 from pytest_kgate.evaluation.options.options import OPTIONS
 
 
-def add_handed_on(parser: argparse.ArgumentParser, own: Collection[str]) -> None:
+def add(parser: argparse.ArgumentParser, own: Collection[str]) -> None:
     """Take every option under the plugin's name for it; those of the names `own` the verb has, and adds itself.
 
     They are collected as arguments for pytest, in `handed_on`, which checks their values.

@@ -14,7 +14,6 @@ from typing import NoReturn
 from pytest_kgate.build.registry import is_source
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
-from pytest_kgate.evaluation.options.handed_on import add_handed_on
 from pytest_kgate.evaluation.options.options import BY_NAME
 from pytest_kgate.evaluation.verb.outcome import answer_of
 from pytest_kgate.evaluation.verb.outcome import exit_status
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
 _LIMIT_SECONDS = 600.0
 
-_OWN = ("until", "rounds", "knob", "isolate", "candidate", "json")
+OWN_OPTIONS = ("until", "rounds", "knob", "isolate", "candidate", "json")
 """The plugin's options that the verb has itself, or that say where its session hands it the records."""
 
 _TERMINATED = 143
@@ -90,7 +89,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--json", metavar="FILE", help="write the answer as JSON to FILE; - prints it, and nothing else"
     )
     add_pytest(parser, "--tb=long")
-    add_handed_on(parser, _OWN)
 
 
 def run(options: argparse.Namespace) -> int:

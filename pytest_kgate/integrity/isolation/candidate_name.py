@@ -91,10 +91,7 @@ class CandidateFunction:
         """What is said where the file has no such name; of a solution the user need not have given one."""
         if self.problem is None or self.function != self.problem.entry:
             return f"{self.where} has no function {self.function}.", "Check the candidate's name."
-        return (
-            f"{self.where} defines no {self.problem.entry_kind} {self.function}.",
-            f"A solution must define {self.problem.entry_kind} {self.function}, which is called as the problem says.",
-        )
+        return f"{self.where} does not define {self.function}.", f"A solution must define {self.problem.entry_is}."
 
     def to_dict(self) -> dict[str, Any]:
         """Built-in types, from which `load_named` makes the callable in another process."""

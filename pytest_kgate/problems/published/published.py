@@ -33,8 +33,8 @@ class Published(Protocol):
     entry: str
     """The name that a candidate has in its file, where none is given."""
 
-    entry_kind: Literal["class", "function"]
-    """What that name is of."""
+    entry_is: str
+    """What a candidate's file must define by that name, as the end of a sentence."""
 
     @property
     def kind(self) -> Kind:

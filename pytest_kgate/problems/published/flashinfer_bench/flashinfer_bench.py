@@ -11,7 +11,6 @@ from types import MappingProxyType
 from types import ModuleType
 from typing import TYPE_CHECKING
 from typing import Any
-from typing import Literal
 
 from torch import Generator
 
@@ -38,7 +37,7 @@ class FlashInferBench:
     """What a definition and a workload become: inputs by seed, the reference, it in float64, candidates like it."""
 
     entry = RUN
-    entry_kind: Literal["class", "function"] = "function"
+    entry_is = f"function {RUN}, which is called with all inputs"
     equal = None
     tolerance: Mapping[str, tuple[float, float]] = MappingProxyType({})
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 from typing import Any
-from typing import Literal
 
 import torch
 from torch import Generator
@@ -34,7 +33,7 @@ class KernelBench:
     """
 
     entry = SOLUTION
-    entry_kind: Literal["class", "function"] = "class"
+    entry_is = f"class {SOLUTION}, which is constructed and called like Model"
     equal = None
     tolerance: Mapping[str, tuple[float, float]] = MappingProxyType({})
 

@@ -18,7 +18,7 @@ from typing import Literal
 import torch
 
 from pytest_kgate.errors import CandidateError
-from pytest_kgate.errors import ProblemError
+from pytest_kgate.errors import ProblemRaised
 from pytest_kgate.errors import UsageError
 from pytest_kgate.problems.published.seeding import seeded
 
@@ -73,7 +73,7 @@ class Source:
             return made.to(device) if isinstance(made, torch.nn.Module) else made
 
     def called(self, name: Literal["get_inputs", "get_init_inputs"], seed: int, device: torch.device) -> Any:
-        """What this function of the file returns after the seed; raises `ProblemError` naming the file if it fails."""
+        """What this function of the file returns after the seed; raises `ProblemRaised` naming the file if it fails."""
         function = self.get_inputs if name == "get_inputs" else self.get_init_inputs
         try:
             with seeded(seed, device):
@@ -81,7 +81,7 @@ class Source:
         except (Exception, SystemExit) as error:
             if _is_of_memory(error):
                 raise
-            raise ProblemError(
+            raise ProblemRaised(
                 f"{name}() of {self.path} raised {_named_error(error)}.",
                 f"The traceback follows; it is called without arguments, and new tensors are made on {device}.",
             ) from error
@@ -91,7 +91,7 @@ class Source:
         """What a constructor raises in the block is told as such, of whose class it is."""
         own = model is self.model
         whose = f"Model of {self.path}" if own else str(getattr(model, "__name__", SOLUTION))
-        fault = ProblemError if own else CandidateError
+        fault = ProblemRaised if own else CandidateError
         try:
             yield
         except (Exception, SystemExit) as error:

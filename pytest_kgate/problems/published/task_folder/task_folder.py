@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
-from typing import Literal
 
 from torch import Generator
 
@@ -28,7 +27,7 @@ class TaskFolder:
     """What a task becomes: data by seed, its reference, that in float64, candidates like it, its own check."""
 
     entry = SUBMISSION
-    entry_kind: Literal["class", "function"] = "function"
+    entry_is = f"function {SUBMISSION}, which is called with the data"
     hard_inputs = None
     """What a task promises of its data (positive definite, within [0, 1]) is only in its text: its cases have to do."""
 
