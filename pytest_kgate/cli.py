@@ -207,6 +207,8 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         if name in arguments:
             command = importlib.import_module(module)
             command.add_arguments(verb)
+            if hasattr(command, "OWN_OPTIONS"):  # its session of pytest takes the plugin's other options, too
+                importlib.import_module("pytest_kgate.evaluation.options.handed_on").add(verb, command.OWN_OPTIONS)
             verb.set_defaults(run=command.run)
     return parser
 

@@ -44,6 +44,13 @@ class CandidateError(KgateError):
     """The candidate raised, hung, faulted, or returned something that is not its answer."""
 
 
+class ProblemRaised(CandidateError):
+    """A function of the problem raised where a candidate was to be judged, which is not at fault then.
+
+    Where one of several references or of several ways is tried, it is caught as what a candidate raises is.
+    """
+
+
 class ProblemError(KgateError):
     """A part of the problem is at fault, not the candidate: its reference is wrong, or changes its inputs."""
 

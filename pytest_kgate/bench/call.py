@@ -40,6 +40,8 @@ from pytest_kgate.device.arm import raised_in_call
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Stopwatch
 from pytest_kgate.errors import KgateError
+from pytest_kgate.errors import ProblemError
+from pytest_kgate.errors import ProblemRaised
 from pytest_kgate.errors import TimingError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.integrity.checks import IntegrityChecks
@@ -121,6 +123,7 @@ def run(
         builder.invalid = f"{error.what} {error.todo}"
     except KgateError as error:
         builder.error = f"{error.what} {error.todo}"
+        builder.problem_at_fault = isinstance(error, (ProblemError, ProblemRaised))
         return Outcome(builder.finish(), error.__cause__)
     except BaseException as error:
         if ends(error) or not raised_in_call(error):

@@ -71,6 +71,7 @@ class RecordBuilder:
         self.seconds: dict[str, float] = {}
         self.memory: MemoryPlan | None = None
         self.error: str | None = None
+        self.problem_at_fault = False
         self.undone: str | None = None
         self.invalid: str | None = None
 
@@ -143,6 +144,8 @@ class RecordBuilder:
             "environment": self.environment,
             "warnings": self._warnings(),
         }
+        if self.problem_at_fault:
+            record["at_fault"] = "problem"
         if self.seconds:
             record["seconds"] = dict(self.seconds)
         if self.undone and record["timing"]:

@@ -76,17 +76,19 @@ def as_answer(result: object, like: Any, inputs: tuple[Any, ...]) -> Any:
     The tensors of `like` have the shapes, dtypes and devices that those of the answer must have.
     """
     if result is None:
-        raise CandidateError(
-            "The candidate returned nothing.",
-            "Return the output tensor, or take a parameter `out` and write to it. A problem whose answer is in its "
-            "inputs says so: Problem(..., mutates=(0,)).",
-        )
+        raise CandidateError("The candidate returned nothing.", _asked(like))
     _demand_readable(result)
     wanted, found = outputs_of(like), outputs_of(result)
     if found.keys() != wanted.keys():
         raise CandidateError(*_built_otherwise(result, found, wanted))
     made = iter([_as_output(name, found[name], one, inputs) for name, one in wanted.items()])
     return structure.mapped(like, lambda leaf: None if leaf is None else next(made))
+
+
+def _asked(like: Any) -> str:
+    """What is to be returned, as advice: it need not be shaped like any input."""
+    wanted = [f"shape {tuple(one.shape)} and dtype {one.dtype}" for one in outputs_of(like).values()]
+    return f"Return a tensor of {', and one of '.join(wanted)}."
 
 
 def _built_otherwise(result: object, found: dict[str, Any], wanted: dict[str, Any]) -> tuple[str, str]:
@@ -135,8 +137,7 @@ def _as_output(name: str, result: Any, like: Tensor, inputs: tuple[Any, ...]) ->
     ):
         if got != wanted:
             raise CandidateError(
-                f"The candidate's {name} has {what} {got}, but the problem asks for {wanted}.",
-                "Allocate the output like the first input, or take a parameter `out`, which is allocated right.",
+                f"The candidate's {name} has {what} {got}, but the problem asks for {wanted}.", _asked(like)
             )
     demand_data(result)
     for position, one in enumerate(inputs):

@@ -20,6 +20,7 @@ from typing import Any
 import pytest_kgate
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import KgateError
+from pytest_kgate.errors import ProblemRaised
 from pytest_kgate.errors import UsageError
 from pytest_kgate.problems.attention.eight_bits.dequantised import OnDequantised
 from pytest_kgate.problems.backward import Backward
@@ -181,8 +182,10 @@ def ends(error: BaseException) -> bool:
 
 
 @contextlib.contextmanager
-def blame(whose: str, called: str, *, skips: bool = False) -> Iterator[None]:
-    """Whatever a user's function raises in the block becomes a `CandidateError` that names it, its cause attached.
+def blame(
+    whose: str, called: str, *, skips: bool = False, fault: type[CandidateError] = CandidateError
+) -> Iterator[None]:
+    """Whatever a user's function raises in the block becomes a `fault` that names it, its cause attached.
 
     `called` says how the function is called. A GPU's lack of memory passes: the device explains it.
     `skips`: whether this holds for pytest's outcomes too, such as a skip. A problem may skip, a candidate answers.
@@ -194,20 +197,27 @@ def blame(whose: str, called: str, *, skips: bool = False) -> Iterator[None]:
     except (CandidateError, torch.OutOfMemoryError):
         raise
     except KgateError as error:  # of a kernel that does not take these inputs
-        raise CandidateError(error.what, error.todo) from None
+        raise fault(error.what, error.todo) from None
     except BaseException as error:  # pytest's outcomes are no Exception
         if ends(error) or not (skips or isinstance(error, (Exception, SystemExit))):
             raise
-        raise blamed(whose, called, error) from error
+        raise blamed(whose, called, error, fault) from error
 
 
-def blamed(whose: str, called: str, error: BaseException) -> CandidateError:
-    """A `CandidateError` that says whose call raised what, and how it was called."""
+def blame_problem(whose: str, called: str) -> contextlib.AbstractContextManager[None]:
+    """The same of a function of the problem: no candidate is at fault for what it raises, a `ProblemRaised`."""
+    return blame(whose, called, fault=ProblemRaised)
+
+
+def blamed(
+    whose: str, called: str, error: BaseException, fault: type[CandidateError] = CandidateError
+) -> CandidateError:
+    """A `fault` that says whose call raised what, and how it was called."""
     refused = refused_memory(error)
     if refused:
-        return CandidateError(f"{whose} ran out of host memory: {refused}.", "Use a smaller shape, or allocate less.")
+        return fault(f"{whose} ran out of host memory: {refused}.", "Use a smaller shape, or allocate less.")
     message = str(error).rstrip(".") or "no message"
-    return CandidateError(f"{whose} raised {type(error).__name__}: {message}.", f"The traceback follows; {called}.")
+    return fault(f"{whose} raised {type(error).__name__}: {message}.", f"The traceback follows; {called}.")
 
 
 def refused_memory(error: BaseException) -> str | None:

@@ -32,6 +32,17 @@ BROKEN = """#include "sdpa.h"
 KGATE_EXPORT int kgate_sdpa(const kgate::SdpaArgs* args, void* stream) { return args->nothing; }
 """
 
+FAULTY = """
+import torch
+from pytest_kgate import Problem
+
+def broken(x):
+    raise RuntimeError("no such thing")
+
+def test_it(kbench):
+    kbench(torch.relu, Problem("faulty", lambda g: (torch.randn(8, generator=g),), broken, torch.relu))
+"""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -170,6 +181,15 @@ def test_misuse_blames_no_candidate(evaluate, folder, candidate, test, more, sai
     answer = evaluate(candidate, test, *more)
     assert (answer.status, answer.json["verdict"]) == (2, "MISUSE")
     assert said in answer.json["feedback"]
+
+
+def test_problem_that_fails_blames_no_candidate_and_options_go_by_the_plugins_names(evaluate, folder):
+    (folder / "test_faulty.py").write_text(FAULTY)
+    answer = evaluate("made.py:good", "test_faulty.py::test_it", "--kgate-budget", "3", "--kgate-weak", "allow")
+    found = answer.of(2, "MISUSE", "check", "The reference raised RuntimeError: no such thing.", "in broken")
+    assert not found["passed"]
+    assert found["record"]["at_fault"] == "problem"
+    assert found["record"]["asked"]["sources"]["budget"] == "--kgate-budget"
 
 
 def test_verdicts_on_the_evidence_are_no_pass(evaluate):

@@ -196,15 +196,24 @@ def test_candidate_that_asks_for_too_much_memory_is_told_to_shrink(play):
 @pytest.mark.parametrize(
     ("answer", "happened", "todo"),
     [
-        ("None", "The candidate returned nothing.", "Return the output tensor, or take a parameter `out`"),
+        ("None", "The candidate returned nothing.", "Return a tensor of shape (64, 64) and dtype torch.float32."),
+        ("[None for _ in [x.relu_()]][0]", "The candidate changed its input 0.", "mutates=(0,)"),
         ("3.0", "The candidate returned a float, not a tensor.", "Return a torch tensor"),
         ("torch.relu(x), x", "The candidate returned a tuple, not a tensor.", "Return a torch tensor"),
-        ("torch.relu(x)[1:]", "output has shape (63, 64), but the problem asks for (64, 64).", "like the first input"),
-        ("torch.relu(x).half()", "output has dtype torch.float16, but the problem asks for torch.float32.", "Allocate"),
+        (
+            "torch.relu(x)[1:]",
+            "output has shape (63, 64), but the problem asks for (64, 64).",
+            "a tensor of shape (64, 64)",
+        ),
+        (
+            "torch.relu(x).half()",
+            "output has dtype torch.float16, but the problem asks for torch.float32.",
+            "dtype torch.float32.",
+        ),
         ("x", "The candidate's output shares memory with its input 0.", "Write to memory of its own"),
         ("x.mul_(2).relu()", "The candidate changed its input 0.", "Leave the inputs as they are"),
     ],
-    ids=["none", "number", "tuple", "shape", "dtype", "aliasing", "changed input"],
+    ids=["none", "none, in place", "number", "tuple", "shape", "dtype", "aliasing", "changed input"],
 )
 def test_answer_that_is_none_is_told_what_an_answer_is(play, answer, happened, todo):
     result = play(f"""

@@ -169,9 +169,17 @@ def answer_of(
         with spent("candidate"), blame("The candidate", CALL_CONVENTION, skips=True):
             result = candidate.call(inputs, output)
             device.synchronize()
+        if result is None:
+            _demand_unchanged(before, inputs)  # first: who writes to an input returns nothing on purpose
         answer = as_answer(result, like, inputs)
         device.synchronize()
         answer = tree.clone(answer)
+    _demand_unchanged(before, inputs)
+    return answer
+
+
+def _demand_unchanged(before: Fingerprint, inputs: tuple[Any, ...]) -> None:
+    """Raise `CandidateError` where the inputs are not what they were, but for those that a call is to change."""
     position = before.first_changed(inputs)
     if position is not None:
         raise CandidateError(
@@ -179,7 +187,6 @@ def answer_of(
             "Leave the inputs as they are; copy what you scale. A problem whose calls change inputs says so: "
             f"Problem(..., mutates=({position},)).",
         )
-    return answer
 
 
 @dataclass(frozen=True)

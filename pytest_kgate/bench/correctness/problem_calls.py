@@ -22,7 +22,7 @@ from pytest_kgate.device.answer import outputs_of
 from pytest_kgate.device.answer import poison
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.arm import InPlace
-from pytest_kgate.device.arm import blame
+from pytest_kgate.device.arm import blame_problem
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.device.rows import first_changed
@@ -54,7 +54,7 @@ def workload_of(problem: Problem, device: Device, like: Any = None, *, hard: boo
     def draw(seed: int) -> tuple[Any, ...]:
         generator = Generator(device=device.torch_device)
         generator.manual_seed(seed)
-        with spent("draw"), blame("The problem's inputs", "it is called as inputs(generator)"):
+        with spent("draw"), blame_problem("The problem's inputs", "it is called as inputs(generator)"):
             inputs = draw_from(generator)
         inputs = inputs if isinstance(inputs, tuple) else tuple(inputs) if isinstance(inputs, list) else (inputs,)
         _demand_plain_tensors(inputs)
@@ -294,6 +294,6 @@ def _demand_plain_tensors(inputs: tuple[Any, ...]) -> None:
 
 def _call_reference(reference: Arm, inputs: tuple[Any, ...], output: Any) -> Any:
     convention = "it is called as reference(*inputs, **params), with `out` where it takes one"
-    with spent("reference"), blame("The reference", convention):
+    with spent("reference"), blame_problem("The reference", convention):
         result = reference.call(inputs, output)
     return demand_tensors("reference", result)

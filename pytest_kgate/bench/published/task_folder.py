@@ -7,6 +7,8 @@ import argparse
 from pytest_kgate.bench.published import session
 from pytest_kgate.problems.problem import Problem
 
+OWN_OPTIONS = session.OWN
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the verb."""

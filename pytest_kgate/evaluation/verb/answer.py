@@ -80,7 +80,8 @@ class Evaluation(TypedDict):
     """As in records, the worst of the test's calls.
 
     ERROR also where the candidate crashed, hung or ended the process. MISUSE: the candidate was not judged, and it is
-    not at fault (no such test or file, a test without `kbench`, no GPU). BUSY: another process kept the device.
+    not at fault (no such test or file, a test without `kbench`, no GPU, a problem that fails). BUSY: another process
+    kept the device.
     """
     passed: bool
     """Whether the test passed with it."""

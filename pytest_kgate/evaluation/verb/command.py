@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 _LIMIT_SECONDS = 600.0
 
+OWN_OPTIONS = ("until", "rounds", "knob", "isolate", "candidate", "json")
+"""The plugin's options that the verb has itself, or that say where its session hands it the records."""
+
 _TERMINATED = 143
 """As shells report a process that SIGTERM ended."""
 
@@ -50,20 +53,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--test", metavar="NODEID", help="the test that judges, as pytest takes it")
     parser.add_argument(
-        "--until", metavar="STEP", default="time", help="the last step: build, check or time; default: %(default)s"
+        "--until",
+        "--kgate-until",
+        metavar="STEP",
+        default="time",
+        help="the last step: build, check or time; default: %(default)s",
     )
     parser.add_argument(
-        "--rounds", metavar="N", help="measure only: race exactly N rounds, which is quick, and judge no gate"
+        "--rounds",
+        "--kgate-rounds",
+        metavar="N",
+        help="measure only: race exactly N rounds, which is quick, and judge no gate",
     )
     parser.add_argument(
         "--knob",
+        "--kgate-knob",
         metavar="NAME=VALUE",
         action="append",
         default=[],
         help="set a knob of the candidate, or of the test's fixture knobs; once for each",
     )
     parser.add_argument(
-        "--isolate", action="store_true", help="run the candidate in a process of its own: for code you don't trust"
+        "--isolate",
+        "--kgate-isolate",
+        action="store_true",
+        help="run the candidate in a process of its own: for code you don't trust",
     )
     parser.add_argument(
         "--time-limit",
@@ -74,7 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", metavar="FILE", help="write the answer as JSON to FILE; - prints it, and nothing else"
     )
-    add_pytest(parser, "--kgate-budget=3")
+    add_pytest(parser, "--tb=long")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -128,7 +142,7 @@ def _answer(options: argparse.Namespace) -> Evaluation:
         arguments += [f"--kgate-knob={one}" for one in options.knob]
     if limit < _LIMIT_SECONDS:  # else what the test and its options say of one step fits in
         arguments.append(f"--kgate-timeout={limit / 2:g}")
-    arguments += options.pytest
+    arguments += [*options.handed_on, *options.pytest]
     before = signal.signal(signal.SIGTERM, _end)
     try:
         stop_with_parent()

@@ -134,7 +134,8 @@ def _calls(steps: Sequence[str], least: int = 0) -> list[Stage]:
 
 
 def _of_record(record: Record, stage: Stage, told: str) -> Evaluation:
-    answer = _answer(record["verdict"], stage, feedback.of_record(record, told))
+    at_fault = "at_fault" in record
+    answer = _answer("MISUSE" if at_fault else record["verdict"], stage, feedback.of_record(record, told))
     answer["passed"] = VERDICTS[record["verdict"]].passes
     answer["ratio"] = _ratio(record)
     answer["resources"] = record["candidate"]["resources"]

@@ -83,9 +83,15 @@ class CandidateFunction:
             ) from error
         found = getattr(module, self.function, None)
         if not callable(found):
-            raise CandidateError(f"{self.where} has no function {self.function}.", "Check the candidate's name.")
+            raise CandidateError(*self._lacking())
         called: Callable[..., Any] = found
         return called if self.problem is None else self.problem.candidate(called)
+
+    def _lacking(self) -> tuple[str, str]:
+        """What is said where the file has no such name; of a solution the user need not have given one."""
+        if self.problem is None or self.function != self.problem.entry:
+            return f"{self.where} has no function {self.function}.", "Check the candidate's name."
+        return f"{self.where} does not define {self.function}.", f"A solution must define {self.problem.entry_is}."
 
     def to_dict(self) -> dict[str, Any]:
         """Built-in types, from which `load_named` makes the callable in another process."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from pytest_kgate.errors import ProblemRaised
 from pytest_kgate.errors import UsageError
 from pytest_kgate.problems.rounding.precision import FACTOR
 from pytest_kgate.problems.rounding.precision import RUNS
@@ -71,7 +72,8 @@ class ExactAnswerOf:
             else:
                 self.dtype = "float64"
                 return
-        except (RuntimeError, TypeError, ValueError, AssertionError) as error:
+        except (RuntimeError, TypeError, ValueError, AssertionError, ProblemRaised) as raised:
+            error = raised.__cause__ or raised if isinstance(raised, ProblemRaised) else raised
             if isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error):
                 raise
             why = f"in float64 it raises {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"

@@ -33,6 +33,9 @@ class Published(Protocol):
     entry: str
     """The name that a candidate has in its file, where none is given."""
 
+    entry_is: str
+    """What a candidate's file must define by that name, as the end of a sentence."""
+
     @property
     def kind(self) -> Kind:
         """Its facts' name in records."""

@@ -164,6 +164,9 @@ class Record(TypedDict):
     """
     reason: str
     """Why the verdict is not PASS; empty where it is."""
+    at_fault: NotRequired[Literal["problem"]]
+    """Where an ERROR is the problem's own, whose inputs, reference or exact answer can't be had: the candidate was not
+    judged. Missing in all other records."""
     problem: ProblemFacts
     """The workload."""
     candidate: CandidateFacts

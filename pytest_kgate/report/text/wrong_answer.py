@@ -30,7 +30,7 @@ def wrong_answer(record: Record, correctness: CorrectnessFacts | None) -> list[s
     worst = correctness.get("worst") if correctness else None
     if worst and not math.isfinite(size(worst["candidate"])):
         return _not_finite(worst.get("not_finite_fraction", 1.0), attention)
-    found = _ignored(record)
+    found = _ignored(record) + _not_copied(record)
     if found:
         return found
     if correctness is None:
@@ -101,6 +101,17 @@ def _ignored(record: Record) -> list[str]:
     return [
         f"The candidate has no parameter `{name}`, so it was called without {name}={value!r}: add it to the signature."
         for name, value in lacking.items()
+    ]
+
+
+def _not_copied(record: Record) -> list[str]:
+    """A hint where a solution of KernelBench has other weights than the model: its answer can only be another."""
+    weights = record["candidate"].get("weights", "")
+    if "from seed" not in weights:
+        return []
+    return [
+        f"Its weights are not the model's: {weights}. Name parameters and buffers as Model does, with the same shapes, "
+        "so that they are copied."
     ]
 
 

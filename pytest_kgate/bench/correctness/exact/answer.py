@@ -14,7 +14,7 @@ from pytest_kgate.bench.correctness.exact.rows import Rows
 from pytest_kgate.bench.correctness.exact.rows import float64_bytes
 from pytest_kgate.bench.correctness.exact.rows import rows_of
 from pytest_kgate.device.answer import outputs_of
-from pytest_kgate.device.arm import blame
+from pytest_kgate.device.arm import blame_problem
 from pytest_kgate.errors import UsageError
 from pytest_kgate.problems.problem import Problem
 from pytest_kgate.problems.trees import tree
@@ -157,7 +157,7 @@ def _kept_type(exact: torch.dtype, answers: torch.dtype) -> torch.dtype:
 
 
 def _call(problem: Problem, inputs: tuple[Any, ...]) -> Any:
-    with spent("exact"), blame("The problem's exact", "it is called as exact(*inputs, **params)"):
+    with spent("exact"), blame_problem("The problem's exact", "it is called as exact(*inputs, **params)"):
         exact = problem.exact(*inputs, **problem.params)
     return demand_tensors("exact", exact)
 

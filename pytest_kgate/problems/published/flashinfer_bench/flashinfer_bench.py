@@ -37,6 +37,7 @@ class FlashInferBench:
     """What a definition and a workload become: inputs by seed, the reference, it in float64, candidates like it."""
 
     entry = RUN
+    entry_is = f"function {RUN}, which is called with all inputs"
     equal = None
     tolerance: Mapping[str, tuple[float, float]] = MappingProxyType({})
 

@@ -13,7 +13,6 @@ from torch import Tensor
 from pytest_kgate.errors import UsageError
 from pytest_kgate.problems.published.hard_inputs import HardInputs
 from pytest_kgate.problems.published.kernelbench.source import Source
-from pytest_kgate.problems.published.seeding import seeded
 from pytest_kgate.problems.trees import tree
 
 
@@ -30,8 +29,7 @@ class Inputs:
         """Inputs as published, on the generator's device, by a seed that is drawn from it."""
         device = generator.device
         seed = int(torch.randint(2**63 - 1, (), generator=generator, device=device))
-        with seeded(seed, device):
-            drawn = self._source.get_inputs()
+        drawn = self._source.called("get_inputs", seed, device)
         if not isinstance(drawn, (list, tuple)):
             raise UsageError(
                 f"get_inputs() of {self._source.path} returned {type(drawn).__name__}, not a list.",

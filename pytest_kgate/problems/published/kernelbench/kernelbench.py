@@ -33,6 +33,7 @@ class KernelBench:
     """
 
     entry = SOLUTION
+    entry_is = f"class {SOLUTION}, which is constructed and called like Model"
     equal = None
     tolerance: Mapping[str, tuple[float, float]] = MappingProxyType({})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,6 +17,9 @@ from pytest_kgate.problems.trees import tree
 
 WEIGHTS_SEED = 42
 """What KernelBench itself seeds the weights with."""
+
+_NAMED = 6
+"""Of the weights without a counterpart."""
 
 
 class ModelCall:
@@ -114,7 +118,28 @@ def copy_weights(source: Any, target: Any) -> str:
         for name in matching:
             theirs[name].copy_(own[name])
     copied = f"{len(matching)} of {len(theirs)} copied by name"
-    return copied if len(matching) == len(theirs) else f"{copied}, the others from seed {WEIGHTS_SEED}"
+    left = {name: value for name, value in theirs.items() if name not in matching}
+    wanting = {name: value for name, value in own.items() if name not in matching}
+    others = f", the others from seed {WEIGHTS_SEED}: {_counterparts(left, wanting)}" if left else ""
+    return copied + others
+
+
+def _counterparts(left: Mapping[str, torch.Tensor], wanting: Mapping[str, torch.Tensor]) -> str:
+    """Weights that nothing was copied to, beside those of the model that were copied nowhere.
+
+    Where their shapes are the same ones in the same order, each is told beside the one that it seems to be.
+    """
+    if [value.shape for value in left.values()] == [value.shape for value in wanting.values()]:
+        return _some([f"{mine} ({other} in Model)" for mine, other in zip(left, wanting, strict=True)])
+    mine = _some([f"{name} {tuple(value.shape)}" for name, value in left.items()])
+    other = _some([f"{name} {tuple(value.shape)}" for name, value in wanting.items()]) or "no other weights"
+    return f"{mine}; Model has {other}"
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first of them: a deep net has hundreds."""
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _state(model: Any) -> dict[str, torch.Tensor]:

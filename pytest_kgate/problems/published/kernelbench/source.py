@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
+import reprlib
 import sys
 from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from typing import Literal
 
 import torch
 
+from pytest_kgate.errors import CandidateError
+from pytest_kgate.errors import ProblemRaised
 from pytest_kgate.errors import UsageError
 from pytest_kgate.problems.published.seeding import seeded
 
@@ -55,16 +62,55 @@ class Source:
 
         It stays in training mode, as published: batch norm normalises by the batch at hand.
         """
-        with seeded(seed, device):
-            arguments = self.get_init_inputs()
+        arguments = self.called("get_init_inputs", seed, device)
         if not isinstance(arguments, (list, tuple)):
             raise UsageError(
                 f"get_init_inputs() of {self.path} returned {type(arguments).__name__}, not a list.",
                 "It returns the arguments of Model, by position.",
             )
-        with seeded(seed, device), torch.no_grad():
+        with seeded(seed, device), torch.no_grad(), self._named(model, arguments):
             made = model(*arguments)
             return made.to(device) if isinstance(made, torch.nn.Module) else made
+
+    def called(self, name: Literal["get_inputs", "get_init_inputs"], seed: int, device: torch.device) -> Any:
+        """What this function of the file returns after the seed; raises `ProblemRaised` naming the file if it fails."""
+        function = self.get_inputs if name == "get_inputs" else self.get_init_inputs
+        try:
+            with seeded(seed, device):
+                return function()
+        except (Exception, SystemExit) as error:
+            if _is_of_memory(error):
+                raise
+            raise ProblemRaised(
+                f"{name}() of {self.path} raised {_named_error(error)}.",
+                f"The traceback follows; it is called without arguments, and new tensors are made on {device}.",
+            ) from error
+
+    @contextlib.contextmanager
+    def _named(self, model: Callable[..., Any], arguments: Sequence[Any]) -> Iterator[None]:
+        """What a constructor raises in the block is told as such, of whose class it is."""
+        own = model is self.model
+        whose = f"Model of {self.path}" if own else str(getattr(model, "__name__", SOLUTION))
+        fault = ProblemRaised if own else CandidateError
+        try:
+            yield
+        except (Exception, SystemExit) as error:
+            if _is_of_memory(error):
+                raise
+            raise fault(
+                f"{whose} can't be constructed: it raised {_named_error(error)}.",
+                f"The traceback follows; it is called as {'Model' if own else SOLUTION}(*get_init_inputs()), and "
+                f"get_init_inputs() returned {reprlib.repr(list(arguments))}.",
+            ) from error
+
+
+def _is_of_memory(error: BaseException) -> bool:
+    """Whether it is to pass as it is: who calls explains a lack of memory."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "DefaultCPUAllocator" in str(error)
+
+
+def _named_error(error: BaseException) -> str:
+    return f"{type(error).__name__}: {str(error).rstrip('.') or 'no message'}"
 
 
 def _imported(path: Path) -> Any:

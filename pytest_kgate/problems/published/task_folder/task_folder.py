@@ -27,6 +27,7 @@ class TaskFolder:
     """What a task becomes: data by seed, its reference, that in float64, candidates like it, its own check."""
 
     entry = SUBMISSION
+    entry_is = f"function {SUBMISSION}, which is called with the data"
     hard_inputs = None
     """What a task promises of its data (positive definite, within [0, 1]) is only in its text: its cases have to do."""
 

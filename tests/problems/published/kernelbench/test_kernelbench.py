@@ -201,11 +201,18 @@ class ModelNew(nn.Module):
         (
             "self.other = nn.Linear(n, n)",
             "return torch.relu(self.other(x))",
-            "0 of 2 copied by name, the others from seed 42",
+            "0 of 2 copied by name, the others from seed 42: other.weight (linear.weight in Model), other.bias "
+            "(linear.bias in Model)",
+        ),
+        (
+            "self.whole = nn.Linear(n, n); self.linear = nn.Linear(n, n, bias=False)",
+            "return torch.relu(self.whole(x))",
+            "1 of 3 copied by name, the others from seed 42: whole.weight (16, 16), whole.bias (16,); Model has "
+            "linear.bias (16,)",
         ),
         ("self.f = (nn.Linear(n, n),)", "return torch.relu(self.f[0](x))", "no weights with a name, from seed 42"),
     ],
-    ids=["same-names", "draws-before", "other-names", "no-names"],
+    ids=["same-names", "draws-before", "other-names", "other-parts", "no-names"],
 )
 def test_a_solution_has_the_weights_of_the_model(read, init, forward, told):
     problem = read(LINEAR)
