@@ -293,8 +293,8 @@ def _demand_known_array(kind: type) -> None:
 def _overlap(a: Tensor, b: Tensor) -> bool:
     if not (a.numel() and b.numel()) or a.device != b.device:
         return False
-    start_a, start_b = a.data_ptr(), b.data_ptr()
-    return start_a < start_b + tree.storage_span(b).nbytes and start_b < start_a + tree.storage_span(a).nbytes
+    apart = b.data_ptr() - a.data_ptr()
+    return -tree.storage_span(b).nbytes < apart < tree.storage_span(a).nbytes
 
 
 def _indefinite(noun: str) -> str:
