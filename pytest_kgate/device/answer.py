@@ -268,10 +268,8 @@ def _demand_readable(result: object) -> None:
     try:
         kind = structure.computes(result)
     except RecursionError:
-        raise CandidateError(
-            f"The candidate returned {_indefinite(type(result).__name__)} that contains itself, or is nested too deep.",
-            "Return the outputs in a tuple, a list or a dict of a few levels.",
-        ) from None
+        said = f"The candidate returned {_indefinite(type(result).__name__)} that contains itself, or is too deep."
+        raise CandidateError(said, "Return the outputs in a tuple, a list or a dict of a few levels.") from None
     if kind is not None:
         raise CandidateError(
             f"The candidate returned {_indefinite(kind.__name__)}, which may compute what it holds when it is read.",
