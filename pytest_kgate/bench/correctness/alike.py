@@ -6,6 +6,7 @@ reference. Where the problem gives now this and now that, no candidate can be ri
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
@@ -95,7 +96,7 @@ def _other_kind(how: str) -> ProblemError:
     )
 
 
-def demand_plain_tensors(inputs: tuple[Any, ...]) -> None:
+def demand_plain_tensors(inputs: tuple[Any, ...], mutates: Sequence[int] = ()) -> None:
     """Raise `UsageError` where inputs hold what no candidate can be given, such as arrays of other libraries."""
     try:
         leaves = [(position, leaf) for position, one in enumerate(inputs) for leaf in tree.leaves(one)]
@@ -115,4 +116,9 @@ def demand_plain_tensors(inputs: tuple[Any, ...]) -> None:
                 f"The problem's input {position} is a {'nested' if leaf.is_nested else 'quantised'} tensor.",
                 "Draw the tensors that it consists of, such as values and offsets, or integers and scales, and let "
                 "the reference make it of them.",
+            )
+        if isinstance(leaf, Tensor) and position in mutates and (leaf.is_conj() or leaf.is_neg()):
+            raise UsageError(
+                f"The problem's input {position}, which calls change, has a pending conjugation or negation.",
+                "Draw it with its values in memory: x.resolve_conj().resolve_neg().",
             )

@@ -63,7 +63,7 @@ def workload_of(problem: Problem, device: Device, like: Any = None, *, hard: boo
         with spent("draw"), blame("The problem's inputs", "it is called as inputs(generator)"):
             inputs = draw_from(generator)
         inputs = inputs if isinstance(inputs, tuple) else tuple(inputs) if isinstance(inputs, list) else (inputs,)
-        demand_plain_tensors(inputs)
+        demand_plain_tensors(inputs, problem.mutates)
         if any(place not in range(len(inputs)) for place in problem.mutates):
             raise UsageError(
                 f"Problem(mutates={problem.mutates}) names an input that there is not: there are {len(inputs)}.",

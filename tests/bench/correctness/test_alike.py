@@ -135,8 +135,20 @@ def test_output_in_a_type_without_arithmetic_is_told():
         outcome(packed, reference=packed, exact=packed)
 
 
+def negated(g):
+    return (torch.randn(8, 6, generator=g, dtype=torch.cfloat).conj().imag,)
+
+
 def test_negated_view_of_an_input_repeats():
-    demand_repeatable(
-        Problem("nv", lambda g: (torch.randn(8, 6, generator=g, dtype=torch.cfloat).conj().imag,), doubled, doubled),
-        HostDevice(),
-    )
+    demand_repeatable(Problem("nv", negated, doubled, doubled), HostDevice())
+
+
+def test_negated_view_that_calls_change_is_told():
+    problem = Problem("nv", negated, lambda x: x.mul_(2), lambda x: x.double() * 2, mutates=(0,))
+    with pytest.raises(UsageError, match="input 0, which calls change, has a pending conjugation or negation"):
+        demand_repeatable(problem, HostDevice())
+
+
+def test_right_and_wrong_candidates_on_a_negated_view():
+    assert not outcome(inputs=negated).failed
+    assert outcome(lambda x: x * -2, inputs=negated).failed == "tolerance"
