@@ -9,16 +9,16 @@ import torch
 from torch import Generator
 from torch import Tensor
 
-from pytest_kgate.bench.correctness.alike import demand_drawn_alike
-from pytest_kgate.bench.correctness.alike import demand_plain_tensors
-from pytest_kgate.bench.correctness.alike import demand_same_kind
-from pytest_kgate.bench.correctness.alike import outline_of
-from pytest_kgate.bench.correctness.alike import remember_drawn
 from pytest_kgate.bench.correctness.comparison.outputs import Equal
 from pytest_kgate.bench.correctness.comparison.outputs import ExactOutputs
 from pytest_kgate.bench.correctness.comparison.outputs import tensors_by_name
 from pytest_kgate.bench.correctness.comparison.slabs import slabs
 from pytest_kgate.bench.correctness.comparison.tolerance import ExactAnswer
+from pytest_kgate.bench.correctness.exact.alike import demand_drawn_alike
+from pytest_kgate.bench.correctness.exact.alike import demand_plain_tensors
+from pytest_kgate.bench.correctness.exact.alike import demand_same_kind
+from pytest_kgate.bench.correctness.exact.alike import outline_of
+from pytest_kgate.bench.correctness.exact.alike import remember_drawn
 from pytest_kgate.bench.correctness.exact.answer import demand_tensors
 from pytest_kgate.bench.correctness.exact.answer import exact_answer
 from pytest_kgate.bench.correctness.exact.answer import exact_by_rows
