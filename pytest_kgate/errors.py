@@ -51,6 +51,10 @@ class ProblemRaised(CandidateError):
     """
 
 
+class OtherKind(CandidateError):
+    """The candidate's answer is of other outputs, shapes, dtypes or devices than the problem asks for."""
+
+
 class ProblemError(KgateError):
     """A part of the problem is at fault, not the candidate: its reference is wrong, or changes its inputs."""
 

@@ -268,6 +268,8 @@ class RecordBuilder:
             warnings.append(f"the answer was not judged, but {self.correctness.reason}")
         if self.correctness and self.correctness.ill_conditioned:
             warnings.append(self.correctness.ill_conditioned)
+        if self.correctness and self.correctness.coarse_exact:
+            warnings.append(self.correctness.coarse_exact)
         if self.correctness and self.correctness.weak:
             warnings.append(
                 f"the check is weak: it would also let pass {', '.join(self.correctness.weak)}; "

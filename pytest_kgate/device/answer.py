@@ -22,6 +22,7 @@ from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.arm import InPlace
 from pytest_kgate.device.arm import blamed
 from pytest_kgate.errors import CandidateError
+from pytest_kgate.errors import OtherKind
 from pytest_kgate.problems.trees import structure
 from pytest_kgate.problems.trees import tree
 
@@ -80,7 +81,7 @@ def as_answer(result: object, like: Any, inputs: tuple[Any, ...]) -> Any:
     _demand_readable(result)
     wanted, found = outputs_of(like), outputs_of(result)
     if found.keys() != wanted.keys():
-        raise CandidateError(*_built_otherwise(result, found, wanted))
+        raise OtherKind(*_built_otherwise(result, found, wanted))
     made = iter([_as_output(name, found[name], one, inputs) for name, one in wanted.items()])
     return structure.mapped(like, lambda leaf: None if leaf is None else next(made))
 
@@ -136,7 +137,7 @@ def _as_output(name: str, result: Any, like: Tensor, inputs: tuple[Any, ...]) ->
         ("device", result.device, like.device),
     ):
         if got != wanted:
-            raise CandidateError(
+            raise OtherKind(
                 f"The candidate's {name} has {what} {got}, but the problem asks for {wanted}.", _asked(like)
             )
     demand_data(result)
@@ -265,7 +266,11 @@ def demand_data(result: Any) -> None:
 
 def _demand_readable(result: object) -> None:
     """Raise `CandidateError` where several outputs come in something that may compute them when it is read."""
-    kind = structure.computes(result)
+    try:
+        kind = structure.computes(result)
+    except RecursionError:
+        said = f"The candidate returned {_indefinite(type(result).__name__)} that contains itself, or is too deep."
+        raise CandidateError(said, "Return the outputs in a tuple, a list or a dict of a few levels.") from None
     if kind is not None:
         raise CandidateError(
             f"The candidate returned {_indefinite(kind.__name__)}, which may compute what it holds when it is read.",
@@ -287,13 +292,8 @@ def _demand_known_array(kind: type) -> None:
 def _overlap(a: Tensor, b: Tensor) -> bool:
     if not (a.numel() and b.numel()) or a.device != b.device:
         return False
-    start_a, start_b = a.data_ptr(), b.data_ptr()
-    return start_a < start_b + _extent_bytes(b) and start_b < start_a + _extent_bytes(a)
-
-
-def _extent_bytes(tensor: Tensor) -> int:
-    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
-    return (last + 1) * tensor.element_size()
+    apart = b.data_ptr() - a.data_ptr()
+    return -tree.storage_span(b).nbytes < apart < tree.storage_span(a).nbytes
 
 
 def _indefinite(noun: str) -> str:

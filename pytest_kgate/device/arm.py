@@ -173,10 +173,13 @@ def _refuses(error: Exception, name: str) -> bool:
 def ends(error: BaseException) -> bool:
     """Whether this is to end the process or a generator, and is nobody's fault.
 
-    A function that calls `sys.exit` is at fault; a handler of a signal, such as SIGTERM, that calls it is not.
+    A function that calls `sys.exit` is at fault; a handler of a signal, such as SIGTERM, that calls it is not. A
+    `GeneratorExit` ends a generator, unless it came out of an arm's call, which is never one.
     """
+    if isinstance(error, GeneratorExit):
+        return not raised_in_call(error)
     if not isinstance(error, SystemExit):
-        return isinstance(error, (KeyboardInterrupt, GeneratorExit))
+        return isinstance(error, KeyboardInterrupt)
     handlers = {getattr(signal.getsignal(number), "__code__", None) for number in signal.valid_signals()}
     return any(frame.f_code in handlers for frame, _ in traceback.walk_tb(error.__traceback__))
 

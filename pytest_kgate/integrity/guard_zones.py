@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -36,9 +37,8 @@ class GuardZones:
 
     def __init__(self, device: Device) -> None:
         self._device = device
-        self._inputs: list[tuple[Tensor, Tensor, int]] = []
-        """Of each tensor of the latest draw: the buffer with its zones, the tensor in it, the byte that fills the
-        zones."""
+        self._inputs: list[_Guarded] = []
+        """Those of the latest draw."""
 
     def problem(self, problem: Problem) -> Problem:
         """The same problem, whose inputs are drawn between guard zones."""
@@ -55,23 +55,22 @@ class GuardZones:
                 result = arm.call(inputs, output)
                 self._device.synchronize()
             else:
-                buffer, guarded = _between_zones(output, _PATTERN)
-                tree.write(guarded, output)
+                guarded = _between_zones(output, _PATTERN)
+                tree.write(guarded.inside, output)
                 self._device.synchronize()  # the candidate may work on a stream that does not wait for this one
-                result = arm.call(inputs, guarded)
+                result = arm.call(inputs, guarded.inside)
                 self._device.synchronize()
-                _demand_intact(buffer, guarded, _PATTERN, "output")
-            for position, (buffer, tensor, byte) in enumerate(self._inputs):
-                _demand_intact(buffer, tensor, byte, f"input {position}")
+                _demand_intact(guarded, "output")
+            for position, one in enumerate(self._inputs):
+                _demand_intact(one, f"input {position}")
             return result
 
         return Arm(arm.name, call, arm.takes_output)
 
     def _guarded(self, draw: Callable[[Generator], Any]) -> Callable[[Generator], Any]:
         def place(tensor: Tensor) -> Tensor:
-            buffer, inside = _between_zones(tensor, _NAN_BYTE)
-            self._inputs.append((buffer, inside, _NAN_BYTE))
-            return inside
+            self._inputs.append(_between_zones(tensor, _NAN_BYTE))
+            return self._inputs[-1].inside
 
         def guarded(generator: Generator) -> Any:
             drawn = draw(generator)
@@ -81,7 +80,20 @@ class GuardZones:
         return guarded
 
 
-def _between_zones(tensor: Tensor, byte: int) -> tuple[Tensor, Tensor]:
+@dataclass(frozen=True)
+class _Guarded:
+    """A tensor between two zones."""
+
+    buffer: Tensor
+    inside: Tensor
+    byte: int
+    """What fills the zones."""
+    end: int
+    """Where in the buffer the back zone begins."""
+    shape: torch.Size
+
+
+def _between_zones(tensor: Tensor, byte: int) -> _Guarded:
     """A buffer of bytes, and in its middle room for a copy of the tensor with the same strides."""
     extent, size = storage_span(tensor).numel(), tensor.element_size()
     buffer = torch.full(
@@ -92,13 +104,19 @@ def _between_zones(tensor: Tensor, byte: int) -> tuple[Tensor, Tensor]:
     )
     # The back zone begins right behind the tensor's last element, and so is longer than ZONE_BYTES.
     flat = buffer[ZONE_BYTES:].view(tensor.dtype)
-    return buffer, torch.as_strided(flat, tensor.shape, tensor.stride(), flat.storage_offset())
+    inside = torch.as_strided(flat, tensor.shape, tensor.stride(), flat.storage_offset())
+    return _Guarded(buffer, inside, byte, ZONE_BYTES + extent * size, tensor.shape)
 
 
-def _demand_intact(buffer: Tensor, inside: Tensor, byte: int, what: str) -> None:
-    end = ZONE_BYTES + storage_span(inside).numel() * inside.element_size()
+def _demand_intact(guarded: _Guarded, what: str) -> None:
+    if guarded.inside.shape != guarded.shape:
+        raise CandidateError(
+            f"The candidate resized its {what} from {tuple(guarded.shape)} to {tuple(guarded.inside.shape)}.",
+            "Write to the tensor as it is given, and resize a copy or a view of it.",
+        )
+    buffer, end = guarded.buffer, guarded.end
     for where, zone, start in (("before", buffer[:ZONE_BYTES], 0), ("behind", buffer[end:], end)):
-        touched = zone != byte
+        touched = zone != guarded.byte
         if bool(touched.any()):
             at = int(touched.nonzero()[0]) + start
             distance = ZONE_BYTES - at if where == "before" else at - end

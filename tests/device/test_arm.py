@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from pytest_kgate.device.arm import bind
+from pytest_kgate.device.arm import blame
+from pytest_kgate.errors import CandidateError
 
 CONSTANTS = {"is_causal": True}
 
@@ -134,3 +136,30 @@ def test_type_error_of_the_candidates_own_is_not_taken_for_a_refusal() -> None:
 
     with pytest.raises(TypeError, match="unsupported operand"):
         bind("candidate", broken, CONSTANTS).call((1,), None)
+
+
+@pytest.mark.parametrize("error", [GeneratorExit, StopIteration, SystemExit], ids=lambda one: one.__name__)
+def test_whatever_a_candidate_s_call_raises_names_it(error: type[BaseException]) -> None:
+    def raising(query: Any) -> Any:
+        raise error
+
+    arm = bind("candidate", raising, {})
+    said = f"The candidate raised {error.__name__}"
+    with pytest.raises(CandidateError, match=said), blame("The candidate", "it is called", skips=True):
+        arm.call((1,), None)
+
+
+def test_end_of_the_process_and_of_a_generator_are_no_candidate_s() -> None:
+    def interrupted(query: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), blame("The candidate", "it is called", skips=True):
+        bind("candidate", interrupted, {}).call((1,), None)
+
+    def waiting() -> Any:
+        with blame("The candidate", "it is called", skips=True):
+            yield
+
+    generator = waiting()
+    next(generator)
+    generator.close()

@@ -125,3 +125,17 @@ def test_slow_kernels_are_called_once_more_where_the_arms_change_and_not_for_eac
     calls.clear()
     stopwatch.round(RoundSeeds(1, 1), np.array([0, 0, 1, 1]))
     assert len(calls) == 3
+
+
+@pytest.mark.filterwarnings("ignore:Sparse")
+@pytest.mark.parametrize("layout", [torch.sparse_coo, torch.sparse_csr, torch.sparse_csc], ids=str)
+def test_sparse_inputs_take_new_values_with_another_number_of_elements(layout):
+    def draw(seed):
+        g = torch.Generator().manual_seed(seed)
+        return torch.randn(8, 8, generator=g).relu().to_sparse(layout=layout), torch.randn(8, 8, generator=g)
+
+    workload = Workload(draw, lambda inputs: torch.full((8, 8), torch.nan))
+    product = torch.matmul
+    stopwatch = stopwatch_of(product, product, workload)
+    for seed, answer in stopwatch.round(RoundSeeds(1, 2, (3, 4, 5)), np.repeat([0, 1], 2)).probe.answers:
+        assert torch.equal(answer, product(*draw(seed)))

@@ -49,6 +49,22 @@ def test_write_beside_the_output_is_found(first, said):
         play(call)
 
 
+@pytest.mark.parametrize("count", [3, 400], ids=["smaller", "larger"])
+def test_resized_output_is_called_resized(count):
+    with pytest.raises(CandidateError, match=rf"resized its output from \(8, 16\) to \({count},\)"):
+        play(lambda inputs, output: output.resize_(count))
+
+
+def test_resized_input_is_called_resized():
+    def call(inputs, output):
+        output.copy_(torch.relu(inputs[0]))
+        inputs[0].resize_(3)
+        return output
+
+    with pytest.raises(CandidateError, match=r"resized its input 0 from \(8, 16\) to \(3,\)"):
+        play(call)
+
+
 def test_write_behind_an_input_is_found_although_the_input_is_whole():
     def call(inputs, output):
         flat(inputs[0], 128, 1).fill_(0.0)

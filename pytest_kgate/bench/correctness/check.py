@@ -22,6 +22,8 @@ from pytest_kgate.bench.correctness.comparison.outcome import place_of
 from pytest_kgate.bench.correctness.comparison.outputs import the_worst
 from pytest_kgate.bench.correctness.exact.conditioning import moved
 from pytest_kgate.bench.correctness.exact.tf32_yardstick import Tf32Yardstick
+from pytest_kgate.bench.correctness.exact.trusted import coarse_exact
+from pytest_kgate.bench.correctness.exact.trusted import demand_repeatable_exact
 from pytest_kgate.bench.correctness.problem_calls import answers_vary
 from pytest_kgate.bench.correctness.problem_calls import reference_answer
 from pytest_kgate.bench.correctness.problem_calls import reference_output
@@ -41,6 +43,7 @@ from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import KgateError
+from pytest_kgate.errors import OtherKind
 from pytest_kgate.problems.equal import Calls
 from pytest_kgate.problems.problem import Problem
 from pytest_kgate.problems.trees import tree
@@ -84,21 +87,29 @@ def check(
     failures: list[tuple[str, Comparison, Limits, WorstFacts]] = []
     ill_conditioned: list[IllConditioned] = []
     on_host = False
+    coarse = ""
     of_outputs: list[OutputFacts] = []
     for kind, draw_seed in draws_of(seed):
         workload = workload_of(problem, device, like, hard=kind == "hard")
         with device.running("checking the candidate"):
             inputs = workload.draw(draw_seed)
             before = Fingerprint(inputs)
-            answer = answer_of(device, workload, candidate, inputs, like, before)
+            redraw = functools.partial(workload.draw, draw_seed)
+            try:
+                answer = answer_of(device, workload, candidate, inputs, like, before)
+            except OtherKind:
+                reference_answer(problem, reference, redraw(), like)  # raises where the reference is as fickle
+                raise
             if keep is not None:
                 keep(kind, draw_seed, before, answer)
-            redraw = functools.partial(workload.draw, draw_seed)
             truth = unchanged_truth_of(problem, reference, inputs, like, before, redraw)
             if truth.in_pieces and not is_right_reference(truth, gate, inputs):
                 del truth  # rows may have to do with each other after all: who is blamed must deserve it
                 truth = truth_of(problem, reference, inputs, like, at_once=True)
             varies = functools.partial(answers_vary, problem, reference, inputs, truth)
+            if not draws:
+                demand_repeatable_exact(problem, inputs, like, truth, varies)
+                coarse = coarse_exact(problem, inputs, like, truth)
             moves = functools.partial(moved, problem, inputs, like, truth)
             ill_conditioned += demand_right_reference(truth, gate, inputs, varies, moves)
             call = functools.partial(reference_answer, problem, reference, inputs, like)
@@ -126,6 +137,7 @@ def check(
         by_equal=problem.equal is not None,
         outputs=tuple(of_outputs) if len(of_outputs) > 1 else (),
         exact_on_host=on_host,
+        coarse_exact=coarse,
         ill_conditioned=max(ill_conditioned, key=lambda one: one.share).reason if ill_conditioned else "",
     )
     if failures:

@@ -14,10 +14,16 @@ from pytest_kgate.bench.correctness.comparison.outputs import ExactOutputs
 from pytest_kgate.bench.correctness.comparison.outputs import tensors_by_name
 from pytest_kgate.bench.correctness.comparison.slabs import slabs
 from pytest_kgate.bench.correctness.comparison.tolerance import ExactAnswer
+from pytest_kgate.bench.correctness.exact.alike import demand_drawn_alike
+from pytest_kgate.bench.correctness.exact.alike import demand_plain_tensors
+from pytest_kgate.bench.correctness.exact.alike import demand_same_kind
+from pytest_kgate.bench.correctness.exact.alike import outline_of
+from pytest_kgate.bench.correctness.exact.alike import remember_drawn
 from pytest_kgate.bench.correctness.exact.answer import demand_tensors
 from pytest_kgate.bench.correctness.exact.answer import exact_answer
 from pytest_kgate.bench.correctness.exact.answer import exact_by_rows
 from pytest_kgate.bench.correctness.exact.answer import in_smaller_type
+from pytest_kgate.bench.correctness.exact.trusted import demand_fine
 from pytest_kgate.device.answer import outputs_of
 from pytest_kgate.device.answer import poison
 from pytest_kgate.device.arm import Arm
@@ -57,12 +63,13 @@ def workload_of(problem: Problem, device: Device, like: Any = None, *, hard: boo
         with spent("draw"), blame_problem("The problem's inputs", "it is called as inputs(generator)"):
             inputs = draw_from(generator)
         inputs = inputs if isinstance(inputs, tuple) else tuple(inputs) if isinstance(inputs, list) else (inputs,)
-        _demand_plain_tensors(inputs)
+        demand_plain_tensors(inputs, problem.mutates)
         if any(place not in range(len(inputs)) for place in problem.mutates):
             raise UsageError(
                 f"Problem(mutates={problem.mutates}) names an input that there is not: there are {len(inputs)}.",
                 "Give the positions of the inputs that a call changes, from 0.",
             )
+        demand_drawn_alike(problem.name, inputs, like, hard=hard)
         return inputs
 
     def make_output(inputs: tuple[Any, ...]) -> Any:
@@ -92,20 +99,15 @@ def demand_repeatable(problem: Problem, device: Device) -> None:
                 f"The inputs of {problem.name} are on {found[0].device}, and the race is on {here}.",
                 "Draw them where the generator is: torch.randn(..., generator=g, device=g.device).",
             )
-        outline, before = _outline(once), remembered(once)
+        outline, before = outline_of(once), remembered(once)
         del once, found
         again = draw(_SEED)
-        if not tree.same(outline, _outline(again)) or first_changed(again, before) is not None:
+        if not tree.same(outline, outline_of(again)) or first_changed(again, before) is not None:
             raise UsageError(
                 f"The inputs of {problem.name} do not repeat: one seed drew other values the second time.",
                 "Draw all of them from the generator that `inputs` is called with: "
                 "torch.randn(..., generator=g, device=g.device).",
             )
-
-
-def _outline(inputs: tuple[Any, ...]) -> Any:
-    """The tree of inputs with the kind and shape of each tensor in its place."""
-    return tree.mapped(inputs, lambda tensor: (str(tensor.dtype), str(tensor.layout), *tensor.shape))
 
 
 def truth_of(
@@ -143,8 +145,12 @@ def truth_of(
     del exact
     answer = _with_room(lambda: reference_answer(problem, reference, inputs, like), found, like)
     outputs = outputs_of(answer)
+    answers = {name: ExactAnswer(one, outputs[name], in_pieces=in_pieces) for name, one in found.items() if one.numel()}
+    if problem.equal is None:
+        for name, one in answers.items():
+            demand_fine(name, one)
     return ExactOutputs(
-        {name: ExactAnswer(one, outputs[name], in_pieces=in_pieces) for name, one in found.items() if one.numel()},
+        answers,
         answer,
         problem.tolerance,
         None if problem.equal is None else Equal(problem.equal, whole, inputs),
@@ -193,12 +199,17 @@ def _with_room(call: Callable[[], Any], exact: dict[str, Tensor], like: Any) -> 
 
 
 def reference_answer(problem: Problem, reference: Arm, inputs: tuple[Any, ...], like: Any) -> Any:
-    """The reference's answer; it may change its inputs where the problem says so, and works on copies of these."""
+    """The reference's answer; it may change its inputs where the problem says so, and works on copies of these.
+
+    Raises `ProblemError` where it is of another kind than `like`.
+    """
     own = tuple(tree.copy(one) if place in problem.mutates else one for place, one in enumerate(inputs))
     output = None
     if reference.takes_output:
         output = tree.mapped(like.returned if isinstance(like, InPlace) else like, torch.empty_like)
-    return _call_reference(reference, own, output)
+    answer = _call_reference(reference, own, output)
+    demand_same_kind(answer, like)
+    return answer
 
 
 def _listed(answer: Any) -> str:
@@ -254,7 +265,9 @@ def reference_output(device: Device, problem: Problem, reference: Arm, inputs: t
             "Draw inputs that are not empty.",
         )
     # Memory for one element each: nobody reads it.
-    return tree.mapped(result, lambda one: one.new_empty(()).expand(one.shape))
+    like = tree.mapped(result, lambda one: one.new_empty(()).expand(one.shape))
+    remember_drawn(like, inputs)
+    return like
 
 
 def _readable(values: Tensor) -> Tensor:
@@ -274,22 +287,6 @@ def _shaped_for(problem: Problem, inputs: tuple[Any, ...]) -> Any:
         return torch.empty_like(one, dtype=dtype, memory_format=torch.contiguous_format)
 
     return tree.mapped(exact, shaped)
-
-
-def _demand_plain_tensors(inputs: tuple[Any, ...]) -> None:
-    for position, one in enumerate(inputs):
-        for leaf in tree.leaves(one):
-            if hasattr(leaf, "__array__") and not isinstance(leaf, Tensor):
-                raise UsageError(
-                    f"The problem's input {position} holds a {type(leaf).__name__} of {type(leaf).__module__}.",
-                    "Draw torch tensors: torch.from_numpy(array) makes one of an array.",
-                )
-            if isinstance(leaf, Tensor) and (leaf.is_nested or leaf.is_quantized):
-                raise UsageError(
-                    f"The problem's input {position} is a {'nested' if leaf.is_nested else 'quantised'} tensor.",
-                    "Draw the tensors that it consists of, such as values and offsets, or integers and scales, and let "
-                    "the reference make it of them.",
-                )
 
 
 def _call_reference(reference: Arm, inputs: tuple[Any, ...], output: Any) -> Any:

@@ -27,6 +27,8 @@ Tree = TypeVar("Tree")
 _ALIGNMENT_BYTES = 512
 """What PyTorch's allocator on a GPU gives new memory, and more than a kernel asks for."""
 
+_COMPRESSED = frozenset({torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc})
+
 _COMPARED_BYTES = 2**24
 """At once: NumPy makes a mask of what it compares."""
 
@@ -48,8 +50,10 @@ def write(tree: Any, values: Any) -> None:
         for tensor, value in zip(tensors(tree), tensors(values), strict=True):
             if has_span(tensor) and tensor.stride() == value.stride():
                 write_span(tensor, value)
-            else:
-                tensor.copy_(value)
+                continue
+            if tensor.layout in _COMPRESSED and tensor.values().shape != value.values().shape:
+                tensor.resize_as_sparse_(value)  # `copy_` refuses another number of elements
+            tensor.copy_(value)
 
 
 def write_span(tensor: Tensor, value: Tensor) -> None:
@@ -101,11 +105,11 @@ def _equal(one: Tensor, two: Tensor) -> bool:
 
 
 def bytes_of(tensor: Tensor) -> Tensor:
-    """All memory from the first to the last element; of a sparse or lazily negated tensor, its values made dense."""
+    """All memory from the first to the last element, as it lies there; of a sparse tensor, its values made dense."""
     tensor = tensor.detach()
-    if tensor.layout is not torch.strided or tensor.is_conj() or tensor.is_neg():
+    if tensor.layout is not torch.strided:
         tensor = tensor.to_dense().resolve_conj().resolve_neg().contiguous()
-    return storage_span(tensor).view(torch.uint8)
+    return storage_span(_turned(tensor, tensor)).view(torch.uint8)
 
 
 def tensors(tree: Any) -> Iterator[Tensor]:
@@ -220,9 +224,21 @@ def _copied(tensor: Tensor, place: Callable[[Tensor], Tensor]) -> Tensor:
     if not has_span(tensor):
         return tensor.clone()
     with torch.no_grad():
-        found = place(tensor)
-        storage_span(found).copy_(storage_span(tensor))
+        plain = _turned(tensor, tensor)
+        found = place(plain)
+        storage_span(found).copy_(storage_span(plain))
+        found = _turned(found, tensor)
     return found.requires_grad_(tensor.requires_grad)
+
+
+def _turned(tensor: Tensor, other: Tensor) -> Tensor:
+    """The same memory, conjugated and negated where another tensor waits to be: of that tensor itself, as it lies.
+
+    A pending negation leaves the memory alone, and a copy keeps it pending: gaps and strides are then as they were.
+    """
+    if other.is_conj():
+        tensor = tensor.conj()
+    return torch._neg_view(tensor) if other.is_neg() else tensor
 
 
 def has_span(tensor: Tensor) -> bool:

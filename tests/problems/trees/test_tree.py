@@ -21,6 +21,9 @@ LAYOUTS = {
     "empty": lambda: torch.empty(0, 4),
     "needs a gradient": lambda: torch.ones(3, requires_grad=True),
     "sparse": lambda: torch.eye(3).to_sparse(),
+    "conjugated": lambda: torch.view_as_complex(torch.arange(24.0).reshape(3, 4, 2)).conj(),
+    "conjugated, with gaps": lambda: torch.view_as_complex(torch.arange(24.0).reshape(3, 4, 2)).conj()[:, ::2],
+    "negated": lambda: torch.view_as_complex(torch.arange(24.0).reshape(3, 4, 2)).conj().imag,
 }
 
 
@@ -33,6 +36,34 @@ def test_copy_is_laid_out_as_what_it_copies(layout):
     if tensor.layout is torch.strided:
         assert (copy.stride(), copy.storage_offset()) == (tensor.stride(), tensor.storage_offset())
         assert not tensor.numel() or copy.data_ptr() != tensor.data_ptr()
+
+
+@pytest.mark.parametrize("layout", [one for one in LAYOUTS if LAYOUTS[one]().numel()])
+def test_copy_has_the_same_bytes_and_takes_other_values(layout):
+    tensor = LAYOUTS[layout]()
+    copy, other = tree.copy((tensor,)), tree.copy((tensor,))
+    assert tree.same_bytes((tensor,), copy)
+    assert (copy[0].is_neg(), copy[0].is_conj()) == (tensor.is_neg(), tensor.is_conj())
+    if layout not in ("sparse", "expanded"):
+        with torch.no_grad():
+            other[0].add_(1)
+        tree.write(copy, other)
+        assert torch.equal(copy[0], tensor + 1)
+
+
+@pytest.mark.filterwarnings("ignore:Sparse")
+@pytest.mark.parametrize("layout", ["sparse_coo", "sparse_csr", "sparse_csc", "sparse_bsr", "sparse_bsc"])
+def test_sparse_tensors_take_values_with_another_number_of_elements(layout):
+    blocks = {"blocksize": (2, 2)} if "_bs" in layout else {}
+    many, few = (
+        torch.eye(6).tril(below).add(torch.eye(6).roll(shift, 0)).to_sparse(layout=getattr(torch, layout), **blocks)
+        for below, shift in ((0, 3), (0, 0))
+    )
+    assert many._nnz() != few._nnz()
+    buffer = many.clone()
+    for values in (few, many, many):
+        tree.write((buffer,), (values,))
+        assert torch.equal(buffer.to_dense(), values.to_dense())
 
 
 def test_copy_far_into_other_memory_takes_no_more_than_its_own_span():

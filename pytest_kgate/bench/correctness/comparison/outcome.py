@@ -98,6 +98,8 @@ class Correctness:
     ill_conditioned: str = ""
     """Where rounding moves the exact answer so far that the reference is off by more than its type explains: one
     sentence with the numbers."""
+    coarse_exact: str = ""
+    """Where the exact answer is no finer than the output's type, and could be: what the record warns of."""
 
     @property
     def lets_idle_pass(self) -> str:

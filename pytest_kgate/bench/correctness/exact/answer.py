@@ -35,6 +35,14 @@ _TRIALS = 3
 """The plan's draw, a normal one and a hard one. A trial may cost as much as the answer, and of a problem with few
 parts, such as an attention's batches, it does."""
 
+_READABLE = frozenset(
+    {torch.bool, torch.uint8, torch.uint16, torch.uint32, torch.uint64, torch.int8, torch.int16, torch.int32}
+    | {torch.int64, torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex32, torch.complex64}
+    | {torch.complex128, torch.float8_e4m3fn, torch.float8_e5m2, torch.float8_e4m3fnuz, torch.float8_e5m2fnuz}
+    | ({torch.float8_e8m0fnu} if hasattr(torch, "float8_e8m0fnu") else set())
+)
+"""Types of answers. Others, such as two numbers of 4 bits in a byte, have no arithmetic of their own."""
+
 _FOUND: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 """What trials have found, by what the answers of one call look like."""
 
@@ -177,6 +185,12 @@ def demand_tensors(role: str, result: Any) -> Any:
             raise UsageError(
                 f"The problem's {role} returned a sparse, nested or quantised tensor, or one without memory.",
                 "Return dense tensors: result.to_dense(), result.dequantize(), or the parts of it that hold values.",
+            )
+        if one.dtype not in _READABLE:
+            raise UsageError(
+                f"The problem's {role} returned {str(one.dtype).removeprefix('torch.')}, in which PyTorch itself can "
+                "neither fill nor compare tensors.",
+                "Return its bytes, from reference, exact and candidate alike: result.view(torch.uint8).",
             )
     if not outputs:
         raise UsageError(
