@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Generator
 from torch import Tensor
@@ -30,6 +31,7 @@ from pytest_kgate.device.rows import remembered
 from pytest_kgate.errors import ProblemError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.problems.problem import Problem
+from pytest_kgate.problems.rounding.tolerances import demand_known
 from pytest_kgate.problems.trees import tree
 from pytest_kgate.problems.trees.fingerprint import Fingerprint
 from pytest_kgate.system.clocks.spent import spent
@@ -122,7 +124,9 @@ def truth_of(
     found = tensors_by_name(exact, like)
     if found is None:
         raise UsageError(
-            f"The problem's exact returned {_listed(exact)}, its reference {_listed(like)}.",
+            "The problem's exact returned {}, its reference {}.".format(
+                *(", ".join(outputs_of(one)) or "no output" for one in (exact, like))
+            ),
             "Both must compute the same thing: `exact` returns what the reference returns, and then the new values of "
             "the inputs in `mutates`.",
         )
@@ -201,10 +205,6 @@ def reference_answer(problem: Problem, reference: Arm, inputs: tuple[Any, ...], 
     return _call_reference(reference, own, output)
 
 
-def _listed(answer: Any) -> str:
-    return ", ".join(outputs_of(answer)) or "no output"
-
-
 def unchanged_truth_of(
     problem: Problem,
     reference: Arm,
@@ -241,12 +241,11 @@ def reference_output(device: Device, problem: Problem, reference: Arm, inputs: t
     """
     with device.running("running the reference"):
         inputs = workload_of(problem, device).draw(_SEED) if inputs is None else inputs
-        output = None
-        if reference.needs_output:
-            output = _shaped_for(problem, inputs)
+        output = _shaped_for(problem, inputs) if reference.needs_output else None
         result = _call_reference(reference, inputs, output)
         device.synchronize()
     outputs = outputs_of(result)
+    demand_known(problem.tolerance, outputs)
     if not any(one.numel() for one in outputs.values()):
         shapes = ", ".join(str(tuple(one.shape)) for one in outputs.values())
         raise ProblemError(
@@ -280,15 +279,17 @@ def _demand_plain_tensors(inputs: tuple[Any, ...]) -> None:
     for position, one in enumerate(inputs):
         for leaf in tree.leaves(one):
             if hasattr(leaf, "__array__") and not isinstance(leaf, Tensor):
+                is_number = isinstance(leaf, np.generic)  # which torch.from_numpy refuses
                 raise UsageError(
                     f"The problem's input {position} holds a {type(leaf).__name__} of {type(leaf).__module__}.",
-                    "Draw torch tensors: torch.from_numpy(array) makes one of an array.",
+                    "Draw a number of Python's own, float(x), or torch.tensor(x)."
+                    if is_number
+                    else "Draw torch tensors: torch.from_numpy(array) makes one of an array.",
                 )
             if isinstance(leaf, Tensor) and (leaf.is_nested or leaf.is_quantized):
                 raise UsageError(
                     f"The problem's input {position} is a {'nested' if leaf.is_nested else 'quantised'} tensor.",
-                    "Draw the tensors that it consists of, such as values and offsets, or integers and scales, and let "
-                    "the reference make it of them.",
+                    "Draw the tensors that it is made of (values and offsets, integers and scales) for the reference.",
                 )
 
 

@@ -22,7 +22,8 @@ from pytest_kgate.device.answer import outputs_of
 from pytest_kgate.device.arm import InPlace
 from pytest_kgate.device.arm import blame
 from pytest_kgate.errors import UsageError
-from pytest_kgate.problems.problem import Tolerance
+from pytest_kgate.problems.rounding.tolerances import Tolerance
+from pytest_kgate.problems.rounding.tolerances import tolerance_of
 from pytest_kgate.statistics.gates import ErrorGate
 
 Tolerances: TypeAlias = Mapping[str, Tolerance]
@@ -156,7 +157,7 @@ class ExactOutputs:
         return all(truth.same(ones[name], others[name]) for name, truth in self._outputs.items())
 
     def _gate(self, name: str, dtype: torch.dtype, gate: ErrorGate | None) -> ErrorGate | None:
-        own = self._tolerances.get(name, self._tolerances.get(str(dtype).removeprefix("torch.")))
+        own = tolerance_of(self._tolerances, name, str(dtype).removeprefix("torch."))
         if own is None:
             return gate
         atol, *others = own if isinstance(own, tuple) else (own,)
