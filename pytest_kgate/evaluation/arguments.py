@@ -52,7 +52,7 @@ def demand_plain(caller: str, name: object, check: object, own: object, precisio
     if precision is not None:
         positive(caller, "precision", precision)
     for argument, value, fits, kind in (
-        ("name", name, name is None or (isinstance(name, str) and name != ""), "a text that is not empty, or None"),
+        ("name", name, name is None or (isinstance(name, str) and name != ""), "a string that is not empty, or None"),
         ("check", check, isinstance(check, bool), "True or False"),
         ("own", own, own is None or isinstance(own, bool), "True, False or None"),
     ):

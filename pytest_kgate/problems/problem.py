@@ -106,13 +106,22 @@ class Problem:
     """The files of another project that this was read from: what makes candidates of its solutions."""
 
     def __post_init__(self) -> None:
-        """Raise `UsageError` for a field that makes no sense: here, where the user's own line is seen.
+        """Raise `UsageError` for a field that makes no sense: here, where the user's own line is all that is shown.
 
         Numbers, positions and dtypes are kept in plain types, which records and other processes can hold.
         """
         __tracebackhide__ = True
+        try:
+            plain = self._plain()
+        except UsageError as error:
+            raise error.with_traceback(None) from None
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
+
+    def _plain(self) -> dict[str, Any]:
+        """The fields that may be written in several types; raises `UsageError` where any field makes no sense."""
         if not isinstance(self.name, str):
-            raise _refused("name", self.name, "a text: say the operator, the shape and the dtype")
+            raise _refused("name", self.name, "a string: say the operator, the shape and the dtype")
         for role, optional in (("inputs", False), ("hard_inputs", True), ("exact", False), ("equal", True)):
             function = getattr(self, role)
             if not callable(function) and not (optional and function is None):
@@ -132,7 +141,7 @@ class Problem:
             raise _refused("shape", self.shape, "a pytest_kgate.Shape, of attention, or None")
         if self.dtype is not None and not (isinstance(self.dtype, str) or is_dtype(self.dtype)):
             raise _refused("dtype", self.dtype, 'the name of the inputs\' element type, such as "float16", or None')
-        plain = {
+        return {
             "mutates": _positions("mutates", self.mutates),
             "rows": None if self.rows is None else _positions("rows", self.rows),
             "tolerance": read_tolerances(self.tolerance),
@@ -141,8 +150,6 @@ class Problem:
             "dtype": None if self.dtype is None else dtype_name(self.dtype),
             "seed": seed,
         }
-        for name, value in plain.items():
-            object.__setattr__(self, name, value)
 
     def called(self, candidate: Callable[..., Any]) -> Callable[..., Any]:
         """The candidate as the inputs can be handed to it: of a published problem, as its project calls solutions."""

@@ -174,6 +174,8 @@ def _error(record: Record) -> str:
         return ""
     relative = f" + {found['rtol']:g} |exact|" if found["rtol"] else ""
     origin = ", from the reference's own error" if found.get("default_tolerance") else ""
+    if found.get("problem_tolerance"):
+        origin = ", by the problem's own tolerance"
     allowed = f"allowed {text.error(found['atol'])}{relative}{origin}"
     candidate, reference = (text.error(number(found[key])) for key in ("candidate_error", "reference_error"))
     draws = text.counted(len(found["draws"]), "draw")

@@ -69,9 +69,9 @@ def wrong_answer(record: Record, correctness: CorrectnessFacts | None) -> list[s
         )
     if worst:
         found += _place(record["problem"], worst)
-    if worst and isinstance(worst["exact"], int):
+    if worst and worst.get("may_be_indices"):
         found.append(
-            "The output is of integers. If several answers are right, as with an argmax among equals, say which: "
+            "The output can be indices. If several answers are right, as with an argmax among equals, say which: "
             "Problem(equal=pytest_kgate.equal.ties())."
         )
     if worst and attention and worst.get("output") == "output 1":

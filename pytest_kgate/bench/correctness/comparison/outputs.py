@@ -7,6 +7,7 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 from typing import TypeAlias
 
@@ -110,7 +111,7 @@ class ExactOutputs:
             return [self._judged(answer, tensors, self.equal)]
         found = []
         for name, truth, own in self.each(gate):
-            limits = truth.limits(own)
+            limits = replace(truth.limits(own), of_problem=own is not gate)
             found.append(Found(name, truth.compare(tensors[name], limits), limits, truth))
         return found
 
