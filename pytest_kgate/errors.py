@@ -67,7 +67,7 @@ _MOST_SHOWN = 60
 """Letters of a value in a message, beyond which its middle is left out."""
 
 
-def shown(value: object) -> str:
+def shown(value: object, most: int = _MOST_SHOWN) -> str:
     """What a user has written, for a message: in one line, its middle left out where it is long.
 
     Python refuses to write integers of more than 4,300 digits, and a message must not fail for that.
@@ -76,8 +76,8 @@ def shown(value: object) -> str:
         text = " ".join(repr(value).split())
     except Exception:
         text = f"a value of type {type(value).__name__}"
-    half = _MOST_SHOWN // 2
-    return text if len(text) <= _MOST_SHOWN else f"{text[:half]}...{text[-half:]}"
+    half = most // 2
+    return text if len(text) <= most else f"{text[:half]}...{text[-half:]}"
 
 
 def real(value: object) -> float:
