@@ -228,13 +228,14 @@ class Session:
         from pytest_kgate.report.text.profiled.counters import counter_lines
         from pytest_kgate.report.text.selftest import selftest_table
         from pytest_kgate.report.text.summary import summary_table
+        from pytest_kgate.statistics.wording import counted
 
         table = selftest_table if self.options.selftest else summary_table
         try:
             counters = counter_lines(self.records, width) if self.options.profiles else []
             return [table(self.records, width, color), *counters]
         except Exception as error:
-            said = f"The table of {len(self.records)} records could not be made ({type(error).__name__}: {error})."
+            said = f"The table of {counted(len(self.records), 'record')} could not be made ({type(error).__name__}: {error})."
             return [f"{said} The file of --kgate-json has all of them."]
 
     def compared(self) -> list[str]:
