@@ -235,8 +235,8 @@ class Session:
             counters = counter_lines(self.records, width) if self.options.profiles else []
             return [table(self.records, width, color), *counters]
         except Exception as error:
-            said = f"The table of {counted(len(self.records), 'record')} could not be made ({type(error).__name__}: {error})."
-            return [f"{said} The file of --kgate-json has all of them."]
+            said = f"The table of {counted(len(self.records), 'record')} could not be made"
+            return [f"{said} ({type(error).__name__}: {error}). The file of --kgate-json has all of them."]
 
     def compared(self) -> list[str]:
         """What the summary says of this session beside the one of --kgate-compare."""
