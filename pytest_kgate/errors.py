@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import numbers
 from collections.abc import Iterable
 
 
@@ -70,3 +72,39 @@ def hint(word: str, known: Iterable[str]) -> str:
     folded = {name.casefold(): name for name in known}
     close = difflib.get_close_matches(word.casefold(), folded, n=1)
     return f" Did you mean {folded[close[0]]!r}?" if close else ""
+
+
+_MOST_SHOWN = 60
+"""Letters of a value in a message, beyond which its middle is left out."""
+
+
+def shown(value: object, most: int = _MOST_SHOWN) -> str:
+    """What a user has written, for a message: in one line, its middle left out where it is long.
+
+    Python refuses to write integers of more than 4,300 digits, and a message must not fail for that.
+    """
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:
+        text = f"a value of type {type(value).__name__}"
+    half = most // 2
+    return text if len(text) <= most else f"{text[:half]}...{text[-half:]}"
+
+
+def real(value: object) -> float:
+    """The number that a user has written; NaN where it is none, or beyond all floats.
+
+    Each comparison with NaN is false, so that one question whether it is within its bounds refuses all of these.
+    NumPy's scalars and fractions are numbers, and booleans are none.
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return math.nan
+
+
+def whole(value: object) -> int | None:
+    """The whole number that a user has written; None where it is none. NumPy's scalars are some, booleans are not."""
+    return int(value) if isinstance(value, numbers.Integral) and not isinstance(value, bool) else None

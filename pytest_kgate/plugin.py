@@ -215,18 +215,10 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     session.close()
     if not session.records and not session.messages:
         return
-    from pytest_kgate.report.text.selftest import selftest_table
-    from pytest_kgate.report.text.summary import summary_table
-
     terminalreporter.section("kgate")
     writer = terminalreporter._tw
     if session.records:
-        table = selftest_table if session.options.selftest else summary_table
-        terminalreporter.write_line(table(session.records, writer.fullwidth, writer.hasmarkup))
-    if session.options.profiles:
-        from pytest_kgate.report.text.profiled.counters import counter_lines
-
-        for line in counter_lines(session.records, writer.fullwidth):
+        for line in session.tables(writer.fullwidth, writer.hasmarkup):
             terminalreporter.write_line(line)
     for note in [*session.notes, *session.compared()]:
         terminalreporter.write_line(note)

@@ -10,6 +10,8 @@ from typing import Any
 from pytest_kgate.bench.request import Settings
 from pytest_kgate.errors import UsageError
 from pytest_kgate.errors import hint
+from pytest_kgate.errors import real
+from pytest_kgate.errors import shown
 from pytest_kgate.problems.problem import Problem
 from pytest_kgate.profile.resources.limits import RESOURCES
 from pytest_kgate.profile.resources.limits import ResourceLimit
@@ -39,16 +41,32 @@ def demand_problem(caller: str, candidate: object, problem: object) -> None:
 
 def positive(caller: str, name: str, value: Any) -> float:
     """The value of an argument that takes a positive number; raises `UsageError` for others."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
-        raise UsageError(f"{caller}({name}=...) cannot be {value!r}.", "It takes a positive number.")
-    return float(value)
+    number = real(value)
+    if not 0 < number < float("inf"):
+        raise UsageError(f"{caller}({name}=...) cannot be {shown(value)}.", "It takes a positive number.")
+    return number
+
+
+def demand_plain(caller: str, name: object, check: object, own: object, precision: object) -> None:
+    """Raise `UsageError` where an argument of a call that is no option is of another type than it must be."""
+    if precision is not None:
+        positive(caller, "precision", precision)
+    for argument, value, fits, kind in (
+        ("name", name, name is None or (isinstance(name, str) and name != ""), "a string that is not empty, or None"),
+        ("check", check, isinstance(check, bool), "True or False"),
+        ("own", own, own is None or isinstance(own, bool), "True, False or None"),
+    ):
+        if not fits:
+            raise UsageError(f"{caller}({argument}=...) cannot be {shown(value)}.", f"It takes {kind}.")
 
 
 def share(caller: str, name: str, value: Any) -> float:
     """The value of an argument that takes a share of the roofline; raises `UsageError` for others."""
     found = positive(caller, name, value)
     if found > LARGEST_SHARE:
-        raise UsageError(f"{caller}({name}=...) cannot be {value!r}.", "It takes a share of the roofline, such as 0.8.")
+        raise UsageError(
+            f"{caller}({name}=...) cannot be {shown(value)}.", "It takes a share of the roofline, such as 0.8."
+        )
     return found
 
 

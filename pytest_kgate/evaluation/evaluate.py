@@ -10,6 +10,7 @@ from typing import Any
 
 from pytest_kgate.bench import call
 from pytest_kgate.bench.request import Request
+from pytest_kgate.evaluation.arguments import demand_plain
 from pytest_kgate.evaluation.arguments import demand_problem
 from pytest_kgate.evaluation.arguments import limits_of
 from pytest_kgate.evaluation.arguments import positive
@@ -97,6 +98,7 @@ def evaluate(
         KgateError: A compiler, a library or the device is missing.
     """
     demand_problem("evaluate", candidate, problem)
+    demand_plain("evaluate", name, check, own, precision)
     given = {
         "timer": timer,
         "cache": cache,

@@ -11,7 +11,15 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 from typing import Any
-from typing import TypeAlias
+
+from pytest_kgate.errors import UsageError
+from pytest_kgate.errors import real
+from pytest_kgate.errors import shown
+from pytest_kgate.errors import whole
+from pytest_kgate.problems.rounding.tolerances import Tolerance
+from pytest_kgate.problems.rounding.tolerances import dtype_name
+from pytest_kgate.problems.rounding.tolerances import is_dtype
+from pytest_kgate.problems.rounding.tolerances import read_tolerances
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,9 +29,8 @@ if TYPE_CHECKING:
     from pytest_kgate.problems.published.published import Published
     from pytest_kgate.problems.shape import Shape
 
-Tolerance: TypeAlias = "float | tuple[float, float] | tuple[float, float, float]"
-"""atol, or (atol, rtol): |candidate - exact| <= atol + rtol |exact|; or (atol, rtol, factor): `allclose` says what that
-is, with `math.inf` the tolerance alone is checked."""
+_LARGEST_SEED = 2**128 - 1
+"""Records have seeds of so many bits."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +105,52 @@ class Problem:
     published: Published | None = None
     """The files of another project that this was read from: what makes candidates of its solutions."""
 
+    def __post_init__(self) -> None:
+        """Raise `UsageError` for a field that makes no sense: here, where the user's own line is all that is shown.
+
+        Numbers, positions and dtypes are kept in plain types, which records and other processes can hold.
+        """
+        __tracebackhide__ = True
+        try:
+            plain = self._plain()
+        except UsageError as error:
+            raise error.with_traceback(None) from None
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
+
+    def _plain(self) -> dict[str, Any]:
+        """The fields that may be written in several types; raises `UsageError` where any field makes no sense."""
+        if not isinstance(self.name, str):
+            raise _refused("name", self.name, "a string: say the operator, the shape and the dtype")
+        for role, optional in (("inputs", False), ("hard_inputs", True), ("exact", False), ("equal", True)):
+            function = getattr(self, role)
+            if not callable(function) and not (optional and function is None):
+                raise _refused(role, function, "a function" + (", or None" if optional else ""))
+        if not callable(self.reference) and not (self.reference and _are_functions(self.reference)):
+            raise _refused("reference", self.reference, "a function, or a dict of at least one by its name")
+        if not _are_functions(self.mutants):
+            raise _refused("mutants", self.mutants, "a dict of functions by what is wrong with them")
+        if not isinstance(self.params, Mapping) or not all(isinstance(name, str) for name in self.params):
+            raise _refused("params", self.params, 'a dict of constants by name, such as {"eps": 1e-5}')
+        if self.small is not None and not isinstance(self.small, Problem):
+            raise _refused("small", self.small, "another Problem, or None")
+        seed = None if self.seed is None else whole(self.seed)
+        if self.seed is not None and (seed is None or not 0 <= seed <= _LARGEST_SEED):
+            raise _refused("seed", self.seed, "a whole number, 0 or more, of at most 128 bits, or None")
+        if self.shape is not None and not hasattr(self.shape, "head_dim"):
+            raise _refused("shape", self.shape, "a pytest_kgate.Shape, of attention, or None")
+        if self.dtype is not None and not (isinstance(self.dtype, str) or is_dtype(self.dtype)):
+            raise _refused("dtype", self.dtype, 'the name of the inputs\' element type, such as "float16", or None')
+        return {
+            "mutates": _positions("mutates", self.mutates),
+            "rows": None if self.rows is None else _positions("rows", self.rows),
+            "tolerance": read_tolerances(self.tolerance),
+            "flops": _amount("flops", self.flops),
+            "bytes": _amount("bytes", self.bytes),
+            "dtype": None if self.dtype is None else dtype_name(self.dtype),
+            "seed": seed,
+        }
+
     def called(self, candidate: Callable[..., Any]) -> Callable[..., Any]:
         """The candidate as the inputs can be handed to it: of a published problem, as its project calls solutions."""
         return candidate if self.published is None else self.published.adapted(candidate)
@@ -109,7 +162,6 @@ class Problem:
         autograd of `exact`. The forward passes of the reference, and of a candidate `Backward(function)`, are not
         timed; any other candidate is called with those inputs. Raises `UsageError` where calls work in place.
         """
-        from pytest_kgate.errors import UsageError
         from pytest_kgate.problems.backward import backward_parts  # here: it is seldom wanted
 
         if self.mutates:
@@ -200,3 +252,30 @@ class Problem:
             seed=seed,
             published=read,
         )
+
+
+def _refused(name: str, value: object, wanted: str) -> UsageError:
+    return UsageError(f"Problem({name}=...) cannot be {shown(value)}.", f"It takes {wanted}.")
+
+
+def _are_functions(value: object) -> bool:
+    if not isinstance(value, Mapping):
+        return False
+    return all(isinstance(name, str) and callable(one) for name, one in value.items())
+
+
+def _positions(name: str, given: object) -> tuple[int, ...]:
+    """Places of inputs, each once."""
+    several = isinstance(given, Sequence) and not isinstance(given, (str, bytes))
+    found = [whole(one) for one in given] if several else [None]  # type: ignore[attr-defined]
+    places = tuple(one for one in found if one is not None and one >= 0)
+    if len(places) != len(found) or len(set(places)) != len(places):
+        raise _refused(name, given, "a tuple of positions of the inputs, from 0 and each once: (0,) is the first")
+    return places
+
+
+def _amount(name: str, given: float | None) -> float | None:
+    """A number of operations or bytes, as it was written where that is a number of Python's own."""
+    if given is not None and not 0 <= real(given) < float("inf"):
+        raise _refused(name, given, "a finite number, 0 or more, or None")
+    return given if given is None or type(given) in (int, float) else real(given)

@@ -77,15 +77,17 @@ def interval(low: float, high: float, decimals: int = 3) -> str:
     return f"[{ratio(low, decimals)}, {ratio(high, decimals)}]"
 
 
-def error(value: float) -> str:
-    """A numerical error: `4.9e-04`."""
+def error(value: float | str) -> str:
+    """A numerical error: `4.9e-04`; `value` may be as records write it."""
+    value = float(value)
     if not math.isfinite(value):
         return "not finite"
     return "0" if value == 0 else f"{value:.1e}"
 
 
-def bound(value: float) -> str:
+def bound(value: float | str) -> str:
     """A bound as the user wrote it, with two decimals at least: `0.95`, `1.00`, `0.955`."""
+    value = float(value)
     return f"{value:.2f}" if round(value, 2) == value else f"{value:g}"
 
 
@@ -114,12 +116,13 @@ def percentile(found: PercentileFacts) -> str:
 
 def percentiles(found: Iterable[PercentileFacts]) -> str:
     """All that are known of an arm: `p50 9.21 us [9.18 us, 9.25 us]; p99 - (194 more samples)`; or empty."""
-    return "; ".join(f"p{100 * one['quantile']:g} {percentile(one)}" for one in found)
+    return "; ".join(f"p{100 * float(one['quantile']):g} {percentile(one)}" for one in found)
 
 
-def quantity(value: float, unit: str) -> str:
+def quantity(value: float | str, unit: str) -> str:
     """A number in the unit of a limit: `96 KiB`, `61.3 %`, `1.2x`, `1 block`, `2 blocks`."""
-    number = f"{value:.0f}" if float(value).is_integer() else significant(value, 4)
+    value = float(value)
+    number = f"{value:.0f}" if value.is_integer() else significant(value, 4)
     number = number.rstrip("0").rstrip(".") if "." in number else number
     if number == "1" and unit.endswith("s") and len(unit) > 2:
         unit = unit[:-1]  # 1 block

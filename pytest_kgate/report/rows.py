@@ -4,6 +4,7 @@ these rows."""
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -133,7 +134,7 @@ def gate_rows(record: Record) -> list[Row]:
         if correctness.get("by_equal"):
             return [_row(record, verdict=verdict)]
         found = number(correctness["candidate_error"])
-        return [_row(record, error=found, bound=correctness["atol"], verdict=verdict)]
+        return [_row(record, error=found, bound=number(correctness["atol"]), verdict=verdict)]
     return [_row(record, verdict=verdict)]
 
 
@@ -173,9 +174,9 @@ def _failed_check(record: Record) -> str:
 def _gate_row(record: Record, gate: GateFacts) -> Row:
     return _row(
         record,
-        quantile=gate["quantile"],
+        quantile=number(gate["quantile"]),
         interval=gate["ratio"],
-        bound=gate["bound"],
+        bound=number(gate["bound"]),
         rounds=gate["rounds"],
         verdict=record["verdict"] if record["verdict"] == "WEAK" and gate["verdict"] == "PASS" else gate["verdict"],
         rule=gate.get("rule", "sequential"),
@@ -246,8 +247,9 @@ def split_test(nodeid: str) -> tuple[str, str, str]:
     return path, function, parameters[:-1] if bracket and parameters.endswith("]") else parameters
 
 
-def quantile_name(quantile: float) -> str:
+def quantile_name(quantile: float | str) -> str:
     """`p90`; empty for the middle."""
+    quantile = float(quantile)
     return "" if quantile == 0.5 else f"p{quantile * 100:g}"
 
 
@@ -262,10 +264,12 @@ def size(value: float | str | None) -> float:
 
 
 def latency(arm: ArmFacts, quantile: float) -> float:
-    """A quantile of all samples of an arm, in seconds."""
+    """A quantile of all samples of an arm, in seconds; NaN for what is no quantile."""
     stored = {0.5: arm["median_seconds"], 0.1: arm["p10_seconds"], 0.9: arm["p90_seconds"]}
     if quantile in stored:
         return number(stored[quantile])
+    if not 0 <= quantile <= 1:
+        return math.nan
     import numpy as np
 
     return float(np.quantile(decode_samples(arm["samples"]), quantile))

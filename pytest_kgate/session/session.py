@@ -223,6 +223,21 @@ class Session:
         except Exception as error:  # a page that can't be made must not take the session's result along
             self.messages.append(f"{self.options.html} was not written ({type(error).__name__}: {error}).")
 
+    def tables(self, width: int, color: bool) -> list[str]:
+        """The summary's table and counters; pytest says how its tests ended also where these can't be made."""
+        from pytest_kgate.report.text.profiled.counters import counter_lines
+        from pytest_kgate.report.text.selftest import selftest_table
+        from pytest_kgate.report.text.summary import summary_table
+        from pytest_kgate.statistics.wording import counted
+
+        table = selftest_table if self.options.selftest else summary_table
+        try:
+            counters = counter_lines(self.records, width) if self.options.profiles else []
+            return [table(self.records, width, color), *counters]
+        except Exception as error:
+            said = f"The table of {counted(len(self.records), 'record')} could not be made"
+            return [f"{said} ({type(error).__name__}: {error}). The file of --kgate-json has all of them."]
+
     def compared(self) -> list[str]:
         """What the summary says of this session beside the one of --kgate-compare."""
         if self.options.compare is None or not self.records:

@@ -1,4 +1,7 @@
-"""Numbers in sentences: in the reasons of verdicts, and in all that is reported. Pure, and without imports."""
+"""Numbers in sentences: in the reasons of verdicts, and in all that is reported. Pure, and without imports.
+
+A number may be as a record writes it where JSON has no word for it: "Infinity" or "NaN".
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,9 @@ import math
 _UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
 
 
-def significant(value: float, digits: int = 3) -> str:
+def significant(value: float | str, digits: int = 3) -> str:
     """The value with so many significant digits, never in exponent notation; whole above 10**digits."""
+    value = float(value)
     if not math.isfinite(value):
         return str(value)
     if value == 0:
@@ -21,8 +25,9 @@ def significant(value: float, digits: int = 3) -> str:
     return text
 
 
-def seconds(value: float, signed: bool = False, digits: int = 3) -> str:
+def seconds(value: float | str, signed: bool = False, digits: int = 3) -> str:
     """A duration with its unit and so many significant digits: `9.21 us`."""
+    value = float(value)
     if not math.isfinite(value):
         return str(value)
     sign = "-" if value < 0 else "+" if signed and value > 0 else ""
@@ -34,8 +39,9 @@ def seconds(value: float, signed: bool = False, digits: int = 3) -> str:
     return f"{sign}{significant(value / unit, digits)} {name}"
 
 
-def percent(fraction: float, signed: bool = False) -> str:
+def percent(fraction: float | str, signed: bool = False) -> str:
     """A fraction as `8.4 %`, with two significant digits below 10 %."""
+    fraction = float(fraction)
     sign = "+" if signed and fraction > 0 else ""
     value = fraction * 100
     digits = 2 if abs(value) < 9.95 else max(2, len(str(abs(round(value))))) if math.isfinite(value) else 0

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pytest_kgate.errors import UsageError
@@ -151,10 +154,29 @@ def test_bad_value_is_named_with_its_source_and_what_is_allowed(where: Any, said
     assert said in message(**where)
 
 
-@pytest.mark.parametrize("value", [True, None, "abc", [1], float("nan")])
+@pytest.mark.parametrize("value", [True, None, "abc", [1], float("nan"), float("inf"), 10**400, Decimal(3)])
 def test_marker_value_is_held_to_the_same_rules(value: object) -> None:
     with pytest.raises(UsageError, match=r"budget \(kbench\) cannot be .*\nIt takes a positive number"):
         override(options(), "kbench", budget=value)
+
+
+def test_numbers_of_a_marker_may_be_of_any_kind() -> None:
+    given: dict[str, object] = {"budget": Fraction(5, 2), "timeout": np.float32(3), "processes": np.int64(3)}
+    found = override(options(), **given, seed=np.int64(7))
+    assert (found.budget, found.timeout, found.processes, found.seed) == (2.5, 3.0, 3, 7)
+    assert [type(one) for one in (found.budget, found.timeout, found.processes, found.seed)] == [float, float, int, int]
+
+
+@pytest.mark.parametrize("name", ["processes", "seed"])
+@pytest.mark.parametrize("value", [True, 3.0, 2.5, "1e2", float("nan"), Fraction(7, 2)])
+def test_whole_number_of_a_marker_is_no_other_number(name: str, value: object) -> None:
+    with pytest.raises(UsageError, match=rf"{name} \(marker\) cannot be "):
+        override(options(), **{name: value})
+
+
+def test_value_that_python_does_not_write_is_told_by_its_type() -> None:
+    with pytest.raises(UsageError, match=r"seed \(marker\) cannot be a value of type int"):
+        override(options(), seed=10**5000)
 
 
 def test_option_of_the_session_cannot_be_set_for_one_test() -> None:

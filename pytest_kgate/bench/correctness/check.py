@@ -115,7 +115,7 @@ def check(
             call = functools.partial(reference_answer, problem, reference, inputs, like)
             yardstick.hold(truth, call, truth.forget_reference)
             found = the_worst(outputs := truth.judge(answer, gate, calls))
-            worst = place_of(found, answer, kind, draw_seed) if found.failed else None
+            worst = place_of(found, answer, kind, draw_seed, inputs) if found.failed else None
             del inputs, answer, varies, moves, call  # one draw is in memory at a time
             truth.forget_reference()
             if not (failures or found.failed):

@@ -36,6 +36,7 @@ from pytest_kgate.device.rows import remembered
 from pytest_kgate.errors import ProblemError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.problems.problem import Problem
+from pytest_kgate.problems.rounding.tolerances import demand_known
 from pytest_kgate.problems.trees import tree
 from pytest_kgate.problems.trees.fingerprint import Fingerprint
 from pytest_kgate.system.clocks.spent import spent
@@ -124,7 +125,9 @@ def truth_of(
     found = tensors_by_name(exact, like)
     if found is None:
         raise UsageError(
-            f"The problem's exact returned {_listed(exact)}, its reference {_listed(like)}.",
+            "The problem's exact returned {}, its reference {}.".format(
+                *(", ".join(outputs_of(one)) or "no output" for one in (exact, like))
+            ),
             "Both must compute the same thing: `exact` returns what the reference returns, and then the new values of "
             "the inputs in `mutates`.",
         )
@@ -212,10 +215,6 @@ def reference_answer(problem: Problem, reference: Arm, inputs: tuple[Any, ...], 
     return answer
 
 
-def _listed(answer: Any) -> str:
-    return ", ".join(outputs_of(answer)) or "no output"
-
-
 def unchanged_truth_of(
     problem: Problem,
     reference: Arm,
@@ -252,12 +251,11 @@ def reference_output(device: Device, problem: Problem, reference: Arm, inputs: t
     """
     with device.running("running the reference"):
         inputs = workload_of(problem, device).draw(_SEED) if inputs is None else inputs
-        output = None
-        if reference.needs_output:
-            output = _shaped_for(problem, inputs)
+        output = _shaped_for(problem, inputs) if reference.needs_output else None
         result = _call_reference(reference, inputs, output)
         device.synchronize()
     outputs = outputs_of(result)
+    demand_known(problem.tolerance, outputs)
     if not any(one.numel() for one in outputs.values()):
         shapes = ", ".join(str(tuple(one.shape)) for one in outputs.values())
         raise ProblemError(

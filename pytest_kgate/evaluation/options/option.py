@@ -9,6 +9,7 @@ from dataclasses import field
 from typing import Any
 
 from pytest_kgate.errors import UsageError
+from pytest_kgate.errors import shown
 from pytest_kgate.evaluation.options import parse
 
 
@@ -70,7 +71,7 @@ class Option:
         try:
             return self.parse(given)
         except ValueError:
-            raise UsageError(f"{self.label(source)} cannot be {given!r}.", f"It takes {self.allowed}.") from None
+            raise UsageError(f"{self.label(source)} cannot be {shown(given)}.", f"It takes {self.allowed}.") from None
 
     def label(self, source: str) -> str:
         """How a message names the option that this source gave."""

@@ -13,6 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_kgate.errors import real
+from pytest_kgate.errors import whole
+
 if TYPE_CHECKING:
     from pytest_kgate.search.space.assignments import Knobs
     from pytest_kgate.search.space.assignments import Sweep
@@ -27,9 +30,7 @@ def device(value: object) -> str:
 
 def seconds(value: object) -> float:
     """A positive, finite number of seconds."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise ValueError(value)
-    number = float(value)
+    number = float(value) if isinstance(value, str) else real(value)
     if not (number > 0 and math.isfinite(number)):
         raise ValueError(value)
     return number
@@ -37,9 +38,7 @@ def seconds(value: object) -> float:
 
 def rate(value: object) -> float:
     """A number above 0 and below 1."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise ValueError(value)
-    number = float(value)
+    number = float(value) if isinstance(value, str) else real(value)
     if not 0 < number < 1:
         raise ValueError(value)
     return number
@@ -47,9 +46,7 @@ def rate(value: object) -> float:
 
 def processes(value: object) -> int:
     """1, or 3 and more: an interval over two processes is too wide to decide anything."""
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        raise ValueError(value)
-    count = int(value)
+    count = _whole(value)
     if count < 1 or count == 2:
         raise ValueError(value)
     return count
@@ -57,12 +54,17 @@ def processes(value: object) -> int:
 
 def rounds(value: object) -> int:
     """2 or more: one round tells nothing of its own error."""
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        raise ValueError(value)
-    count = int(value)
+    count = _whole(value)
     if not 2 <= count <= _MOST_ROUNDS:
         raise ValueError(value)
     return count
+
+
+def _whole(value: object) -> int:
+    found = int(value) if isinstance(value, str) else whole(value)
+    if found is None:
+        raise ValueError(value)
+    return found
 
 
 _MOST_ROUNDS = 960
@@ -71,11 +73,9 @@ _SECRET_DIGITS = 32
 
 def seed(value: object) -> int:
     """A number of at most 63 bits, or one of 128 bits as records write it: 32 hexadecimal digits."""
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        raise ValueError(value)
     if isinstance(value, str) and len(value) == _SECRET_DIGITS and set(value) <= set(string.hexdigits):
         return int(value, 16)
-    number = int(value)
+    number = _whole(value)
     if not 0 <= number < 2**63:
         raise ValueError(value)
     return number

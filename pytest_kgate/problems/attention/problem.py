@@ -24,7 +24,7 @@ from pytest_kgate.problems.attention.references import FLEX
 from pytest_kgate.problems.attention.references import references_of
 from pytest_kgate.problems.attention.smaller import smaller
 from pytest_kgate.problems.problem import Problem
-from pytest_kgate.problems.problem import Tolerance
+from pytest_kgate.problems.rounding.tolerances import Tolerance
 from pytest_kgate.problems.shape import Shape
 
 DTYPES = ("float16", "bfloat16", "float32", EIGHT_BITS)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_kgate.errors import UsageError
+from pytest_kgate.errors import real
+from pytest_kgate.errors import shown
 from pytest_kgate.profile.nsight.metrics.table import METRICS
 from pytest_kgate.profile.nsight.metrics.table import base_unit
 from pytest_kgate.profile.nsight.metrics.table import is_raw
@@ -116,7 +118,7 @@ def read_bound(name: object, text: object) -> Bound:
         raise UsageError(f"{name!r} is no name of a metric.", "`kgate metrics` lists them.")
     base = base_unit(name)
     if not isinstance(text, str):
-        raise _without_sense(name, base, repr(text), _with_unit(text, base))
+        raise _without_sense(name, base, shown(text), _with_unit(text, base))
     found = _FORM.fullmatch(text)
     number = _number(found["number"]) if found else None
     if found is None or number is None:
@@ -195,7 +197,7 @@ def _number(text: str) -> float | None:
 
 def _with_unit(value: object, base: str) -> str:
     """`60 %` of 60; an example where it is no number."""
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
+    if not math.isfinite(number := real(value)):
         return _EXAMPLES.get(base, "100")
     unit = {"%": "%", "bytes": "B", "seconds": "s", "hertz": "Hz"}.get(base, "")
-    return f"{value:g} {unit}".strip()
+    return f"{number:g} {unit}".strip()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-import numbers
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 from typing import NamedTuple
+
+from pytest_kgate.errors import real
+from pytest_kgate.errors import shown
 
 if TYPE_CHECKING:
     from pytest_kgate.report.record.facts.limits import LimitSense
@@ -79,12 +81,11 @@ def limit(name: str, value: object) -> ResourceLimit:
     if match and match[1] != resource.sense:
         kind = "an upper" if resource.sense == "<=" else "a lower"
         raise ValueError(f'{name} is {kind} limit, write "{resource.sense} {match[2]}", not {value!r}')
-    if isinstance(bound, numbers.Real) and not isinstance(bound, bool):
-        least = 0.0 if resource.sense == "<=" else 1.0
-        if least <= float(bound) < math.inf:
-            return ResourceLimit(resource, float(bound))
+    least = 0.0 if resource.sense == "<=" else 1.0
+    if least <= real(bound) < math.inf:
+        return ResourceLimit(resource, real(bound))
     least_words = "0 or more" if resource.sense == "<=" else "1 or more"
-    raise ValueError(f"{name} must be a number of {resource.unit}, {least_words}, not {value!r}")
+    raise ValueError(f"{name} must be a number of {resource.unit}, {least_words}, not {shown(value)}")
 
 
 def _number(text: str) -> object:

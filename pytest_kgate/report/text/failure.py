@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pytest_kgate.report import format as text
 from pytest_kgate.report.record.samples import percentiles_of
+from pytest_kgate.report.record.values import finite
 from pytest_kgate.report.rows import latency
 from pytest_kgate.report.rows import number
 from pytest_kgate.report.rows import quantile_name
@@ -94,7 +95,7 @@ def again(record: Record) -> str:
 
 
 def _gate(record: Record, gate: GateFacts, width: int) -> list[str]:
-    bound = gate["bound"]
+    bound = number(gate["bound"])
     of = quantile_name(gate["quantile"])
     confidence = text.percent(gate["confidence"])
     demand = f"{of + ' ' if of else ''}latency ratio below {text.bound(bound)}, at {confidence} confidence"
@@ -127,14 +128,14 @@ def _limit(limit: LimitFacts, width: int) -> list[str]:
 
 
 def _distance(record: Record, gate: GateFacts, estimate: float) -> str:
-    bound = gate["bound"]
+    bound = number(gate["bound"])
     beyond = estimate / bound - 1
     side = "above" if beyond > 0 else "below"
     timing = record.get("timing")
     if not timing:
         return f"{text.percent(abs(beyond))} {side} the bound"
     # Of rounds that differ, the ratio of two latencies over all of them can lie on the other side of the bound.
-    reference = latency(timing["reference"], gate["quantile"])
+    reference = latency(timing["reference"], number(gate["quantile"]))
     limit = f"the bound is {text.seconds(bound * reference)}, a call takes {text.seconds(estimate * reference)}"
     return f"{text.percent(abs(beyond))} {side} the bound: {limit}"
 
@@ -172,8 +173,10 @@ def _error(record: Record) -> str:
         return ""
     if found.get("by_equal"):
         return ""
-    relative = f" + {found['rtol']:g} |exact|" if found["rtol"] else ""
+    relative = f" + {number(found['rtol']):g} |exact|" if found["rtol"] else ""
     origin = ", from the reference's own error" if found.get("default_tolerance") else ""
+    if found.get("problem_tolerance"):
+        origin = ", by the problem's own tolerance"
     allowed = f"allowed {text.error(found['atol'])}{relative}{origin}"
     candidate, reference = (text.error(number(found[key])) for key in ("candidate_error", "reference_error"))
     draws = text.counted(len(found["draws"]), "draw")
@@ -241,7 +244,10 @@ def _rates(record: Record) -> str:
         seconds = number(arm["median_seconds"])
         rates = [
             f"{text.significant(work / seconds / scale)} {unit}"
-            for work, scale, unit in ((problem["flops"], 1e12, "TFLOP/s"), (problem["bytes"], 1e9, "GB/s"))
+            for work, scale, unit in (
+                (finite(problem["flops"]), 1e12, "TFLOP/s"),
+                (finite(problem["bytes"]), 1e9, "GB/s"),
+            )
             if work and seconds > 0 and math.isfinite(seconds)
         ]
         arms.append(f"{name} {' and '.join(rates)}" if rates else "")
@@ -261,7 +267,7 @@ def _timing(record: Record) -> str:
     device = (environment.get("gpu") or {}).get("name") or (environment.get("cpu") or {}).get("model") or ""
     if not timing:
         return device
-    spent = f"{timing['seconds_spent']:.2g} s of {timing['budget_seconds']:g} s spent"
+    spent = f"{number(timing['seconds_spent']):.2g} s of {number(timing['budget_seconds']):g} s spent"
     race = f"{timing['timer']} timer, {timing['cache']} cache, {spent}"
     return f"{race}, {device}" if device else race
 

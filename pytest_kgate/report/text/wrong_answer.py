@@ -56,7 +56,7 @@ def wrong_answer(record: Record, correctness: CorrectnessFacts | None) -> list[s
     if error <= _TIGHT * reference and correctness.get("failed") != "rows":
         found.append(
             f"The reference itself is off by {text.error(reference)}: an error of {text.error(error)} may be all that "
-            f"this dtype allows; then raise allclose({correctness['atol']:g})."
+            f"this dtype allows; then raise {_tolerance(correctness)}."
         )
         return found
     if _only_hard(correctness):
@@ -69,9 +69,9 @@ def wrong_answer(record: Record, correctness: CorrectnessFacts | None) -> list[s
         )
     if worst:
         found += _place(record["problem"], worst)
-    if worst and isinstance(worst["exact"], int):
+    if worst and worst.get("may_be_indices"):
         found.append(
-            "The output is of integers. If several answers are right, as with an argmax among equals, say which: "
+            "The output can be indices. If several answers are right, as with an argmax among equals, say which: "
             "Problem(equal=pytest_kgate.equal.ties())."
         )
     if worst and attention and worst.get("output") == "output 1":
@@ -81,7 +81,7 @@ def wrong_answer(record: Record, correctness: CorrectnessFacts | None) -> list[s
         )
     elif worst and size(worst["candidate"]) == 0:
         found.append("The kernel wrote 0 there: look for an accumulator that is stored before it is filled.")
-    elif worst and worst.get("wrong_fraction", 0.0) > 0.5:
+    elif worst and number(worst.get("wrong_fraction", 0.0)) > 0.5:
         found.append(
             "Most elements are wrong: check strides and layout, the scale, and that every tile of K and V takes part."
             if attention
@@ -132,6 +132,12 @@ def _not_finite(share: float, attention: bool) -> list[str]:
     ]
 
 
+def _tolerance(correctness: CorrectnessFacts) -> str:
+    """What sets it, as a user writes that."""
+    atol = f"{number(correctness['atol']):g}"
+    return f"Problem(tolerance=...), {atol}" if correctness.get("problem_tolerance") else f"allclose({atol})"
+
+
 def _only_hard(correctness: CorrectnessFacts) -> bool:
     """Whether the candidate is right on all normal inputs, and wrong on hard ones."""
     wrong: dict[str, bool] = {}
@@ -148,7 +154,7 @@ def _place(problem: ProblemFacts, worst: WorstFacts) -> list[str]:
         return []
     found = []
     row, rows = index[2], shape[2]
-    few = worst.get("wrong_fraction", 0.0) < 0.5
+    few = number(worst.get("wrong_fraction", 0.0)) < 0.5
     if few and row >= rows - min(_LAST_ROWS, rows // 4):
         found.append(
             f"The worst element is in row {row} of {rows}, near the end: check the tail, where a tile reaches beyond "

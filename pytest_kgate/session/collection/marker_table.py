@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import numbers
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Mapping
@@ -15,6 +14,8 @@ from typing import NamedTuple
 
 import pytest
 
+from pytest_kgate.errors import real
+from pytest_kgate.errors import shown
 from pytest_kgate.evaluation.options.options import BY_NAME
 from pytest_kgate.evaluation.options.options import PER_TEST
 from pytest_kgate.profile.resources.limits import RESOURCES
@@ -112,7 +113,7 @@ def allclose(atol: object, rtol: object = 0.0, *, factor: object = None) -> Erro
 
 def _factor(value: object) -> float:
     """A positive number; infinity switches the comparison with the reference's error off."""
-    return math.inf if value == math.inf else _number("factor", value, "a positive number", above=0.0)
+    return math.inf if real(value) == math.inf else _number("factor", value, "a positive number", above=0.0)
 
 
 def sanitize(*tools: str, kernels: str | None = None, full_size: bool = False) -> Sanitize:
@@ -140,12 +141,11 @@ def search(*, macro: object = None, micro: object = None, where: object = ()) ->
 
 
 def _number(name: str, value: object, wanted: str, *, above: float | None = None, below: float = math.inf) -> float:
-    if isinstance(value, numbers.Real) and not isinstance(value, bool):
-        number = float(value)
-        high_enough = number >= 0.0 if above is None else number > above
-        if high_enough and number < below:  # both are false for NaN
-            return number
-    raise ValueError(f"{name} must be {wanted}, not {value!r}")
+    number = real(value)
+    high_enough = number >= 0.0 if above is None else number > above
+    if high_enough and number < below:  # both are false for NaN
+        return number
+    raise ValueError(f"{name} must be {wanted}, not {shown(value)}")
 
 
 def _keywords(names: Iterable[str]) -> inspect.Signature:

@@ -18,6 +18,7 @@ import pytest
 
 from pytest_kgate.errors import UsageError
 from pytest_kgate.errors import hint
+from pytest_kgate.errors import shown
 from pytest_kgate.evaluation.options.options import Options
 from pytest_kgate.evaluation.options.override import override
 from pytest_kgate.session.collection.marker_table import MARKERS
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
     from pytest_kgate.statistics.gates import ErrorGate
     from pytest_kgate.statistics.gates import SpeedGate
     from pytest_kgate.statistics.gates import SpeedOfLightGate
+
+
+_MOST_SPELT = 200
+"""Letters of each of a marker's values, where a message repeats it."""
 
 
 @dataclass(frozen=True)
@@ -190,6 +195,6 @@ def _as_written(item: pytest.Item, name: str) -> list[pytest.Mark]:
 
 
 def _spell(mark: pytest.Mark) -> str:
-    arguments = [repr(value) for value in mark.args]
-    arguments += [f"{name}={value!r}" for name, value in mark.kwargs.items()]
+    arguments = [shown(value, _MOST_SPELT) for value in mark.args]
+    arguments += [f"{name}={shown(value, _MOST_SPELT)}" for name, value in mark.kwargs.items()]
     return f"@pytest.mark.{mark.name}({', '.join(arguments)})"

@@ -51,10 +51,11 @@ class Arithmetic:
                 )
             return cls(dtype, torch.int64)
         if exact.numel() and float(max(exact.max(), -exact.min())) > _EXACT_IN_FLOAT64:
+            kinds = dict.fromkeys((_name(dtype), "int64"))
             raise UsageError(
                 f"The problem's exact answer is {_name(exact.dtype)}, which can't tell integers beyond 2^53 apart, and "
                 f"its reference's is {_name(dtype)}.",
-                f"Compute `exact` in integers: drop .double(), and return {_name(dtype)} or int64.",
+                f"Compute `exact` in integers: drop .double(), and return {' or '.join(kinds)}.",
             )
         return cls(dtype, torch.float64)
 

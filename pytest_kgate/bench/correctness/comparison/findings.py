@@ -48,6 +48,8 @@ class Limits:
     """How many times the reference's rms error the answer may have; infinite where only the tolerances count."""
     coarse: bool = False
     """Whether the test has named that factor, so that an answer may be of fewer bits than its type has."""
+    of_problem: bool = False
+    """Whether the problem gives them for this output."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from pytest_kgate.bench.correctness.comparison.findings import IDLE
 from pytest_kgate.bench.correctness.comparison.findings import Limits
 from pytest_kgate.bench.correctness.comparison.outputs import Found
 from pytest_kgate.bench.correctness.comparison.slices import WorstSlice
+from pytest_kgate.bench.correctness.comparison.where import may_be_indices
 from pytest_kgate.bench.correctness.comparison.where import where_wrong
 from pytest_kgate.device.answer import outputs_of
 from pytest_kgate.device.arm import Arm
@@ -143,6 +144,8 @@ class Correctness:
             "worst": self.worst,
             "weak": list(self.weak),
         }
+        if self.limits.of_problem:
+            facts["problem_tolerance"] = True
         if self.on_small:
             facts["on_small"] = self.on_small
         if self.by_equal:
@@ -185,8 +188,8 @@ def of_output(found: Found, before: OutputFacts | None) -> OutputFacts:
     }
 
 
-def place_of(output: Found, answer: Any, kind: DrawKind, seed: int) -> WorstFacts:
-    """Where an answer is furthest off, for the record."""
+def place_of(output: Found, answer: Any, kind: DrawKind, seed: int, inputs: Any) -> WorstFacts:
+    """Where an answer to these inputs is furthest off, for the record."""
     found = output.comparison
     place = found.place
     worst: WorstFacts = {
@@ -199,6 +202,8 @@ def place_of(output: Found, answer: Any, kind: DrawKind, seed: int) -> WorstFact
     }
     if output.output != "output":
         worst["output"] = output.output
+    if may_be_indices(output.truth, inputs):
+        worst["may_be_indices"] = True
     if found.failed == "tolerance":
         where = where_wrong(output.truth, outputs_of(answer)[output.output], output.limits)
         if where:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 from typing import TypeAlias
 
@@ -23,7 +24,8 @@ from pytest_kgate.device.arm import InPlace
 from pytest_kgate.device.arm import blame_problem
 from pytest_kgate.errors import UsageError
 from pytest_kgate.problems.equal import Calls
-from pytest_kgate.problems.problem import Tolerance
+from pytest_kgate.problems.rounding.tolerances import Tolerance
+from pytest_kgate.problems.rounding.tolerances import tolerance_of
 from pytest_kgate.statistics.gates import ErrorGate
 
 Tolerances: TypeAlias = Mapping[str, Tolerance]
@@ -116,7 +118,7 @@ class ExactOutputs:
             return [self._judged(answer, tensors, self.equal, calls)]
         found = []
         for name, truth, own in self.each(gate):
-            limits = truth.limits(own)
+            limits = replace(truth.limits(own), of_problem=own is not gate)
             found.append(Found(name, truth.compare(tensors[name], limits), limits, truth))
         return found
 
@@ -163,7 +165,7 @@ class ExactOutputs:
         return all(truth.same(ones[name], others[name]) for name, truth in self._outputs.items())
 
     def _gate(self, name: str, dtype: torch.dtype, gate: ErrorGate | None) -> ErrorGate | None:
-        own = self._tolerances.get(name, self._tolerances.get(str(dtype).removeprefix("torch.")))
+        own = tolerance_of(self._tolerances, name, str(dtype).removeprefix("torch."))
         if own is None:
             return gate
         atol, *others = own if isinstance(own, tuple) else (own,)

@@ -1,15 +1,19 @@
-"""A map of a wrong answer: along which axes all wrong elements lie in one part, such as the last block or a head."""
+"""A map of a wrong answer: along which axes all wrong elements lie in one part, such as the last block or a head; and
+whether its own values can be places."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from pytest_kgate.bench.correctness.comparison.findings import Limits
 from pytest_kgate.bench.correctness.comparison.slabs import slabs
 from pytest_kgate.bench.correctness.comparison.tolerance import ExactAnswer
+from pytest_kgate.problems.trees import tree
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,3 +67,14 @@ def _places(indices: NDArray[np.intp], extent: int) -> str:
     if count <= _NAMED:
         return f"{', '.join(map(str, indices.tolist()))} of {extent}"
     return f"{count} of {extent}, from {first} to {last}"
+
+
+def may_be_indices(truth: ExactAnswer, inputs: Any) -> bool:
+    """Whether an output can be places in an input: int32 or int64, all from 0 and below the longest axis of one.
+
+    Only of such an output several answers may be right because values are equal, as with an argmax.
+    """
+    longest = max((extent for one in tree.tensors(inputs) for extent in one.shape), default=0)
+    if truth.dtype not in (torch.int32, torch.int64):
+        return False
+    return bool(truth.exact.min() >= 0) and bool(truth.exact.max() < longest)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
@@ -107,9 +108,12 @@ def demand_plain_tensors(inputs: tuple[Any, ...], mutates: Sequence[int] = ()) -
         ) from None
     for position, leaf in leaves:
         if hasattr(leaf, "__array__") and not isinstance(leaf, Tensor):
+            is_number = isinstance(leaf, np.generic)  # which torch.from_numpy refuses
             raise UsageError(
                 f"The problem's input {position} holds a {type(leaf).__name__} of {type(leaf).__module__}.",
-                "Draw torch tensors: torch.from_numpy(array) makes one of an array.",
+                "Draw a number of Python's own, float(x), or torch.tensor(x)."
+                if is_number
+                else "Draw torch tensors: torch.from_numpy(array) makes one of an array.",
             )
         if isinstance(leaf, Tensor) and (leaf.is_nested or leaf.is_quantized):
             raise UsageError(

@@ -84,6 +84,8 @@ class WorstFacts(TypedDict):
     """Of that draw's inputs: `normal` or `hard`."""
     seed: int
     """Of that draw."""
+    may_be_indices: NotRequired[bool]
+    """Whether the exact output can be places in an input, of which several may be right where values are equal."""
     where: NotRequired[str]
     """In which part of the output all wrong elements lie: `512 to 1023 (the last 512) of 1024 of axis 2`. Absent where
     they lie in all parts."""
@@ -128,7 +130,10 @@ class CorrectnessFacts(TypedDict):
     weak: NotRequired[list[str]]
     """Wrong answers that this check would let pass."""
     default_tolerance: NotRequired[bool]
-    """Whether the tolerance came from the reference's own error, for want of an allclose marker."""
+    """Whether the tolerance came from the reference's own error, for want of an allclose marker; but for
+    `problem_tolerance`."""
+    problem_tolerance: NotRequired[bool]
+    """Whether `atol`, `rtol` and `factor` are those that the problem gives for the output which they are of."""
     draws: list[DrawFacts]
     """In the order in which they were drawn."""
     on_small: NotRequired[str]

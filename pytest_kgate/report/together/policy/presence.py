@@ -79,7 +79,8 @@ def _tolerance(check: CorrectnessFacts | None, most: float) -> str:
     if check.get("by_equal"):
         return "its answers are judged by the problem's own `equal`, and by no tolerance"
     if check.get("default_tolerance"):
-        return f"its tolerance is {check['atol']:g}, by the reference's own error"
+        by = "the problem itself" if check.get("problem_tolerance") else "the reference's own error"
+        return f"its tolerance is {check['atol']:g}, by {by}"
     if check["rtol"] > 0:
         return f"its tolerance is {check['atol']:g} and {check['rtol']:g} of the exact answer"
     if check["atol"] > most:

@@ -52,7 +52,7 @@ def _gate(gate: GateFacts) -> tuple[str, ...]:
         f"{text.percent(found['confidence'])}, {found['method']}" if found else "",
         _interval(bootstrap),
         str(gate["rounds"]),
-        "" if p_value is None else f"{p_value:.2g}",
+        "" if p_value is None else f"{number(p_value):.2g}",
         gate.get("rule", "sequential"),
         gate["verdict"],
     )

@@ -47,7 +47,7 @@ def figures(record: Record) -> Iterator[Figure]:
 def _rows(timing: TimingFacts, evidence: EvidenceFacts) -> Iterator[tuple[str, str]]:
     yield "timer, cache", f"{timing['timer']}, {timing['cache']}"
     spent = f"{text.counted(timing['rounds'], 'round')} of {text.counted(timing['samples_per_round'], 'sample')}"
-    yield "race", f"{spent}; {timing['seconds_spent']:.2g} s of {timing['budget_seconds']:g} s"
+    yield "race", f"{spent}; {number(timing['seconds_spent']):.2g} s of {number(timing['budget_seconds']):g} s"
     overhead = timing["overhead_seconds"]
     taken_off = (
         f"{arm} {text.seconds(number(value))}" for arm, value in overhead.items() if isinstance(value, (float, str))

@@ -25,7 +25,7 @@ def figure(found: CorrectnessFacts) -> Figure | None:
     """max |arm - exact| of each draw; None where the problem's own comparison has judged: errors say nothing then."""
     if found.get("by_equal") or not found["draws"]:
         return None
-    tolerance = found["atol"]
+    tolerance = size(found["atol"])
     draws = [(draw["kind"], size(draw["candidate_error"]), size(draw["reference_error"])) for draw in found["draws"]]
     rows = [
         (
@@ -46,7 +46,7 @@ def figure(found: CorrectnessFacts) -> Figure | None:
         for tick in across.ticks(4):
             drawing.line("axis", [(across(tick), 4), (across(tick), bottom)])
             drawing.word(f"{tick:.0e}", across(tick), bottom + 13, "middle")
-        if tolerance > 0:
+        if 0 < tolerance < math.inf:
             drawing.line("bound", [(across(tolerance), 4), (across(tolerance), bottom)])
         for index, (kind, candidate, reference) in enumerate(draws):
             place = 8 + _ROW * (index + 0.5)
@@ -56,8 +56,9 @@ def figure(found: CorrectnessFacts) -> Figure | None:
                     drawing.dots(f"big {css}", [(across(value or across.low), place + offset)])
                 else:
                     drawing.word("NaN or Inf", RIGHT, place + offset + 3.5, "end", css)
-    relative = f" + {found['rtol']:g} |exact|" if found["rtol"] else ""
-    factor = f", its rms error at most {found['factor']:g} times the reference's" if found.get("factor") else ""
+    relative = f" + {size(found['rtol']):g} |exact|" if found["rtol"] else ""
+    times = found.get("factor")
+    factor = f", its rms error at most {size(times):g} times the reference's" if times else ""
     legend = [("candidate", "candidate"), ("reference", "reference")]
     return Figure(
         title="Error against tolerance, by draw",

@@ -87,7 +87,7 @@ def figure(
 def _ratios(drawing: Drawing, across: Scale, ratios: NDArray[np.float64], bounds: Sequence[float]) -> None:
     top = 14 + 2 * (_PANEL + _GAP)
     middle = median(ratios)
-    near = [bound for bound in bounds if abs(bound / middle - 1) < _WIDEST] if middle > 0 else []
+    near = [bound for bound in map(float, bounds) if abs(bound / middle - 1) < _WIDEST] if middle > 0 else []
     low, high = float(min(*ratios.tolist(), *near, middle)), float(max(*ratios.tolist(), *near, middle))
     margin = max((high - low) * 0.08, middle * 1e-4)
     down = Scale(low - margin, high + margin, top + _PANEL, top)
