@@ -60,7 +60,7 @@ last = torch.ones(2**22)  # above them: the heap can't just be cut
 del blocks
 kept = resident() - start
 seen = []
-problem = Problem(name="x", inputs=None, reference=torch.clone, exact=lambda x: seen.append(resident() - start) or x)
+problem = Problem("x", lambda g: (), torch.clone, lambda x: seen.append(resident() - start) or x)
 exact_answer(problem, (torch.ones(8),), torch.empty(2**23))
 print(kept >> 20, seen[0] >> 20)
 """
