@@ -139,6 +139,7 @@ def test_memory_that_worked_for_show_in_all_first_pairs_but_one_is_looked_at_lon
 def test_nothing_is_said_of_a_few_pairs_or_of_a_few_microseconds():
     assert not list(TimedCalls((100e-6,) * 7, (10e-6,) * 7).findings(on_host=True))
     assert not list(TimedCalls((5e-6,) * 12, (1e-6,) * 12).findings(on_host=True))
+    assert not list(TimedCalls((100e-6,) * 12, (100e-6,) * 12).findings(on_host=False))  # no call on the same values
 
 
 @pytest.mark.parametrize("pairs", LOOKS)

@@ -45,7 +45,8 @@ class TimedCalls:
 
     def slow_on_new(self, known: Sequence[float]) -> bool:
         """Whether calls on new values take clearly longer than these, and it is no chance."""
-        return len(self.new) >= LOOKS[0] and chance(self._beyond(known), known) < CHANCE
+        enough = len(self.new) >= LOOKS[0] and len(known) > 0  # calls on the same values are made by lot, if at all
+        return enough and chance(self._beyond(known), known) < CHANCE
 
     def seems_slow(self, known: Sequence[float]) -> bool:
         """Whether half of the calls on new values take clearly longer than a quarter of these: more pairs will tell.
