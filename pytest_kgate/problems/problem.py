@@ -16,9 +16,9 @@ from pytest_kgate.errors import UsageError
 from pytest_kgate.errors import real
 from pytest_kgate.errors import shown
 from pytest_kgate.errors import whole
+from pytest_kgate.problems.rounding.dtypes import dtype_name
+from pytest_kgate.problems.rounding.dtypes import is_dtype
 from pytest_kgate.problems.rounding.tolerances import Tolerance
-from pytest_kgate.problems.rounding.tolerances import dtype_name
-from pytest_kgate.problems.rounding.tolerances import is_dtype
 from pytest_kgate.problems.rounding.tolerances import read_tolerances
 
 if TYPE_CHECKING:

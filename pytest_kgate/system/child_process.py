@@ -206,8 +206,6 @@ def end_of(output: IO[str]) -> str:
     size = os.fstat(output.fileno()).st_size
     try:
         found = os.pread(output.fileno(), _READ_BYTES, max(0, size - _READ_BYTES))
-    except (
-        OSError
-    ):  # the child shares the descriptor's flags, and may have set one by which it can't be read (O_DIRECT)
+    except OSError:  # the child shares the descriptor's flags, and may have set one that forbids it (O_DIRECT)
         return ""
     return found.decode("utf-8", errors="replace")

@@ -11,6 +11,7 @@ import torch
 
 from pytest_kgate.bench.correctness.comparison.slabs import slabs
 from pytest_kgate.errors import ProblemError
+from pytest_kgate.problems.rounding.dtypes import dtype_name
 from pytest_kgate.problems.rounding.precision import FACTOR
 from pytest_kgate.problems.rounding.precision import tf32_switches
 from pytest_kgate.problems.trees import tree
@@ -117,7 +118,7 @@ def _fault(
     if not arithmetic.inexact:
         if truth.reference_error == 0:
             return None
-        return f"it is off by {truth.reference_error:.3g}, and its type {_name(truth.dtype)} is exact"
+        return f"it is off by {truth.reference_error:.3g}, and its type {dtype_name(truth.dtype)} is exact"
     allowed = _ALLOWED[arithmetic.real_bytes]
     rows = truth.reference_rows(_SMALL_ROW)
     far = truth.reference_rms_error > allowed * truth.rms
@@ -132,7 +133,7 @@ def _fault(
     if far and truth.reference_rms_error > floor:
         return (
             f"its rms error is {truth.reference_rms_error:.2g}, where the exact answer's rms is {truth.rms:.2g}; "
-            f"{_name(truth.dtype)} explains {percent(allowed)} of it"
+            f"{dtype_name(truth.dtype)} explains {percent(allowed)} of it"
         )
     if far_in_a_row and rows.error > floor:
         return f"one of its rows is off by {rows.size:.2g} of its own size"
@@ -174,7 +175,3 @@ def _rms(inputs: tuple[Any, ...]) -> float:
                 squares += float(sizes.double().nan_to_num(0.0, 0.0, 0.0).square().sum())
             count += tensor.numel()
     return math.sqrt(squares / count) if count else 0.0
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")

@@ -17,8 +17,6 @@ from pathlib import Path
 
 import pytest_kgate
 from pytest_kgate.errors import BuildError
-from pytest_kgate.report.format import no_commands
-from pytest_kgate.report.format import visible
 
 TOO_LONG = "kgate: ended at the limit of time"
 """The line that the program prints where it has ended the compiler."""
@@ -97,5 +95,5 @@ def may_not_read(title: str, file: str, said: str = "") -> BuildError:
 
 
 def _refused(title: str, why: str, todo: str, said: str) -> BuildError:
-    shown = f"\n\n{no_commands(visible(said.rstrip(), lines=True))}\n" if said.strip() else ""
+    shown = f"\n\n{said.rstrip()}\n" if said.strip() else ""
     return BuildError(f"{title} does not compile: {why}.{shown}", todo or "Make it smaller.")

@@ -144,6 +144,7 @@ def _compile(recipes: Sequence[Recipe]) -> dict[cache.Key, BuildResult | BuildEr
                 status = stage / _STATUS
                 if status.is_file() and (code := int(status.read_text())) > 125:
                     text += f"{recipe.compiler.name} ended with status {code}: it could not start, or it was killed\n"
+                text = no_commands(visible(text, lines=True))  # a source has it say what it likes (#pragma message)
                 refused = recipe.confined.refusal(recipe.title, text, complaint) if recipe.confined else None
                 failure = refused or _explain(recipe, text)
                 outcomes[recipe.key] = _failures[recipe.key, recipe.confined] = failure
@@ -232,7 +233,6 @@ def _shell(text: str) -> str:
 
 
 def _explain(recipe: Recipe, log: str) -> BuildError:
-    log = no_commands(visible(log, lines=True))  # a source has the compiler say what it likes (#pragma message)
     if "No space left on device" in log:
         with cache.explained():
             raise OSError(28, "No space left on device")

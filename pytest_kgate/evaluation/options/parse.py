@@ -30,7 +30,7 @@ def device(value: object) -> str:
 
 def seconds(value: object) -> float:
     """A positive, finite number of seconds."""
-    number = float(value) if isinstance(value, str) else real(value)
+    number = _real(value)
     if not (number > 0 and math.isfinite(number)):
         raise ValueError(value)
     return number
@@ -38,7 +38,7 @@ def seconds(value: object) -> float:
 
 def rate(value: object) -> float:
     """A number above 0 and below 1."""
-    number = float(value) if isinstance(value, str) else real(value)
+    number = _real(value)
     if not 0 < number < 1:
         raise ValueError(value)
     return number
@@ -58,6 +58,10 @@ def rounds(value: object) -> int:
     if not 2 <= count <= _MOST_ROUNDS:
         raise ValueError(value)
     return count
+
+
+def _real(value: object) -> float:
+    return float(value) if isinstance(value, str) else real(value)
 
 
 def _whole(value: object) -> int:

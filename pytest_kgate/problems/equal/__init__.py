@@ -16,6 +16,7 @@ from torch import Tensor
 
 from pytest_kgate.errors import UsageError
 from pytest_kgate.problems.equal import masks
+from pytest_kgate.problems.rounding.dtypes import dtype_name
 from pytest_kgate.problems.trees import tree
 
 Equal = Callable[..., Any]
@@ -81,7 +82,7 @@ def _ties(dim: int, argument: int, answer: Any, exact: Any, *inputs: Any) -> str
         raise UsageError(f"{takes}, and the answer has {len(found)} outputs.", _OWN)
     last = found[-1]
     if last.is_floating_point() or last.is_complex() or last.dtype is torch.bool:
-        raise UsageError(f"{takes}, and the last output is of {_name(last)}.", _OWN)
+        raise UsageError(f"{takes}, and the last output is of {dtype_name(last.dtype)}.", _OWN)
     laid = _laid_out(source, last.shape, dim)
     if laid is None or found[0].shape != last.shape:
         shapes = " and ".join(str(tuple(one.shape)) for one in found)
@@ -165,10 +166,12 @@ class _Dropped:
         output, *others = found
         takes = f"equal.dropout({p:g}) takes an output like input {argument}, and one of bools that says what is kept"
         if len(others) > 1 or any(one.dtype is not torch.bool for one in others):
-            listed = ", ".join(map(_name, found))
+            listed = ", ".join(dtype_name(one.dtype) for one in found)
             raise UsageError(f"{takes}, and the answer has {len(found)} outputs: {listed}.", _OWN)
         if any(one.shape != source.shape for one in found) or not (output.is_floating_point() or output.is_complex()):
-            raise UsageError(f"{takes}, and the answer is {_name(output)} of shape {tuple(output.shape)}.", _OWN)
+            raise UsageError(
+                f"{takes}, and the answer is {dtype_name(output.dtype)} of shape {tuple(output.shape)}.", _OWN
+            )
         wide = torch.complex128 if source.is_complex() else torch.float64
         kept = source.to(wide) / ((1 - p) or 1)  # where all are dropped, one that is kept is found by its share
         written = output.to(wide)
@@ -204,7 +207,3 @@ def _only(name: str, answer: Any) -> Tensor:
     if len(found) != 1:
         raise UsageError(f"equal.{name}() takes an answer of one output, and this has {len(found)}.", _OWN)
     return found[0]
-
-
-def _name(tensor: Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")

@@ -13,6 +13,8 @@ from pytest_kgate.errors import UsageError
 from pytest_kgate.errors import hint
 from pytest_kgate.errors import real
 from pytest_kgate.errors import shown
+from pytest_kgate.problems.rounding.dtypes import dtype_name
+from pytest_kgate.problems.rounding.dtypes import is_dtype
 
 Tolerance: TypeAlias = "float | tuple[float, float] | tuple[float, float, float]"
 """atol, or (atol, rtol): |candidate - exact| <= atol + rtol |exact|; or (atol, rtol, factor): `allclose` says what that
@@ -69,16 +71,6 @@ def _name(key: object) -> str:
         f"Problem(tolerance=...) has the key {shown(key)}, which is no name.",
         "Name an output ('output', 'output 1', 'input 0') or a dtype ('float16').",
     )
-
-
-def is_dtype(value: object) -> bool:
-    """Whether it is one of torch's dtypes, told without importing torch: none is there before that."""
-    return type(value).__module__ == "torch" and type(value).__name__ == "dtype"
-
-
-def dtype_name(dtype: object) -> str:
-    """`float16`."""
-    return str(dtype).removeprefix("torch.")
 
 
 def _names_dtype(name: str) -> bool:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pytest_kgate.errors import UsageError
+from pytest_kgate.problems.rounding.dtypes import dtype_name
 
 _EXACT_IN_FLOAT64 = 2.0**53
 """The largest integer up to which float64 holds them all."""
@@ -36,7 +37,7 @@ class Arithmetic:
         """Raises `UsageError` where answers of `dtype` can't be compared with `exact`."""
         if exact.is_complex() and not dtype.is_complex:
             raise UsageError(
-                f"The problem's exact answer is complex, its reference's is {_name(dtype)}.",
+                f"The problem's exact answer is complex, its reference's is {dtype_name(dtype)}.",
                 "Both must compute the same thing.",
             )
         if dtype.is_complex:
@@ -51,10 +52,10 @@ class Arithmetic:
                 )
             return cls(dtype, torch.int64)
         if exact.numel() and float(max(exact.max(), -exact.min())) > _EXACT_IN_FLOAT64:
-            kinds = dict.fromkeys((_name(dtype), "int64"))
+            kinds = dict.fromkeys((dtype_name(dtype), "int64"))
             raise UsageError(
-                f"The problem's exact answer is {_name(exact.dtype)}, which can't tell integers beyond 2^53 apart, and "
-                f"its reference's is {_name(dtype)}.",
+                f"The problem's exact answer is {dtype_name(exact.dtype)}, which can't tell integers beyond 2^53 "
+                f"apart, and its reference's is {dtype_name(dtype)}.",
                 f"Compute `exact` in integers: drop .double(), and return {' or '.join(kinds)}.",
             )
         return cls(dtype, torch.float64)
@@ -100,7 +101,3 @@ class Arithmetic:
         if self.wide is torch.int64 and self.dtype is torch.uint64:
             return int(wide) + 2**63
         return complex(wide) if wide.is_complex() else int(wide) if self.wide is torch.int64 else float(wide)
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pytest_kgate.problems.rounding.dtypes import dtype_name
 from pytest_kgate.report.format import significant
 
 if TYPE_CHECKING:
@@ -134,5 +135,5 @@ def rows_reason(index: Sequence[int], squared_error: float, allowed: float, squa
 
 def bits_reason(low: str, dtype: torch.dtype) -> str:
     """What was found of an answer of `dtype`, whose values end in zero bits: those of `low`, a type in words."""
-    name = str(dtype).removeprefix("torch.")
+    name = dtype_name(dtype)
     return f"the output is {name}, and its values were rounded to {low}; the reference's were not"

@@ -16,6 +16,7 @@ from pytest_kgate.bench.correctness.comparison.where import may_be_indices
 from pytest_kgate.bench.correctness.comparison.where import where_wrong
 from pytest_kgate.device.answer import outputs_of
 from pytest_kgate.device.arm import Arm
+from pytest_kgate.problems.rounding.dtypes import dtype_name
 from pytest_kgate.report.record.values import finite
 from pytest_kgate.report.rows import number
 from pytest_kgate.statistics.gates import ErrorGate
@@ -180,7 +181,7 @@ def of_output(found: Found, before: OutputFacts | None) -> OutputFacts:
         reference = max(reference, number(before["reference_error"]))
     return {
         "name": found.output,
-        "dtype": str(found.truth.dtype).removeprefix("torch."),
+        "dtype": dtype_name(found.truth.dtype),
         "candidate_error": finite(candidate),
         "reference_error": finite(reference),
         "atol": max(found.limits.atol, before["atol"] if before else 0.0),

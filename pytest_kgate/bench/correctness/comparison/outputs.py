@@ -24,6 +24,7 @@ from pytest_kgate.device.arm import InPlace
 from pytest_kgate.device.arm import blame_problem
 from pytest_kgate.errors import UsageError
 from pytest_kgate.problems.equal import Calls
+from pytest_kgate.problems.rounding.dtypes import dtype_name
 from pytest_kgate.problems.rounding.tolerances import Tolerance
 from pytest_kgate.problems.rounding.tolerances import tolerance_of
 from pytest_kgate.statistics.gates import ErrorGate
@@ -165,7 +166,7 @@ class ExactOutputs:
         return all(truth.same(ones[name], others[name]) for name, truth in self._outputs.items())
 
     def _gate(self, name: str, dtype: torch.dtype, gate: ErrorGate | None) -> ErrorGate | None:
-        own = tolerance_of(self._tolerances, name, str(dtype).removeprefix("torch."))
+        own = tolerance_of(self._tolerances, name, dtype_name(dtype))
         if own is None:
             return gate
         atol, *others = own if isinstance(own, tuple) else (own,)

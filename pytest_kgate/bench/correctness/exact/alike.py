@@ -16,6 +16,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from pytest_kgate.device.answer import outputs_of
 from pytest_kgate.errors import ProblemError
 from pytest_kgate.errors import UsageError
+from pytest_kgate.problems.rounding.dtypes import dtype_name
 from pytest_kgate.problems.trees import structure
 from pytest_kgate.problems.trees import tree
 
@@ -25,7 +26,7 @@ _DRAWN: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 
 def outline_of(inputs: tuple[Any, ...]) -> Any:
     """The tree of inputs with the kind and shape of each tensor in its place."""
-    return tree.mapped(inputs, lambda tensor: (str(tensor.dtype), str(tensor.layout), *tensor.shape))
+    return tree.mapped(inputs, _kind)
 
 
 def remember_drawn(like: Any, inputs: tuple[Any, ...]) -> None:
@@ -51,9 +52,12 @@ def demand_drawn_alike(name: str, inputs: tuple[Any, ...], like: Any, *, hard: b
 
 def _tensors_alone(inputs: tuple[Any, ...]) -> Any:
     """The outline, with None in place of all that is no tensor."""
-    return structure.mapped(
-        inputs, lambda leaf: (str(leaf.dtype), str(leaf.layout), *leaf.shape) if isinstance(leaf, Tensor) else None
-    )
+    return structure.mapped(inputs, lambda leaf: _kind(leaf) if isinstance(leaf, Tensor) else None)
+
+
+def _kind(tensor: Tensor) -> tuple[Any, ...]:
+    """Type, layout and shape."""
+    return (str(tensor.dtype), str(tensor.layout), *tensor.shape)
 
 
 def _difference(known: tuple[Any, ...], found: tuple[Any, ...]) -> str:
@@ -85,7 +89,7 @@ def demand_same_kind(answer: Any, like: Any) -> None:
         if found[name].shape != one.shape:
             raise _other_kind(f"{name} of shape {tuple(found[name].shape)}, and {tuple(one.shape)} at first")
         if found[name].dtype != one.dtype:
-            now, before = (str(each.dtype).removeprefix("torch.") for each in (found[name], one))
+            now, before = (dtype_name(each.dtype) for each in (found[name], one))
             raise _other_kind(f"{name} of {now}, and of {before} at first")
 
 

@@ -17,6 +17,7 @@ from pytest_kgate.device.answer import outputs_of
 from pytest_kgate.device.arm import blame_problem
 from pytest_kgate.errors import UsageError
 from pytest_kgate.problems.problem import Problem
+from pytest_kgate.problems.rounding.dtypes import dtype_name
 from pytest_kgate.problems.trees import tree
 from pytest_kgate.system.clocks.spent import spent
 
@@ -188,7 +189,7 @@ def demand_tensors(role: str, result: Any) -> Any:
             )
         if one.dtype not in _READABLE:
             raise UsageError(
-                f"The problem's {role} returned {str(one.dtype).removeprefix('torch.')}, in which PyTorch itself can "
+                f"The problem's {role} returned {dtype_name(one.dtype)}, in which PyTorch itself can "
                 "neither fill nor compare tensors.",
                 "Return its bytes, from reference, exact and candidate alike: result.view(torch.uint8).",
             )

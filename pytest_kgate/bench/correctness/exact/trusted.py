@@ -20,6 +20,7 @@ from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import ProblemError
 from pytest_kgate.problems.published.exact import in_float64
+from pytest_kgate.problems.rounding.dtypes import dtype_name
 from pytest_kgate.problems.trees import tree
 
 if TYPE_CHECKING:
@@ -78,8 +79,8 @@ def demand_fine(name: str, truth: ExactAnswer) -> None:
         return
     own = "" if name == "output" else f" as {name}"
     raise ProblemError(
-        f"The problem's exact returns {_name(exact)}{own} for an output of {_name(truth.dtype)}: it is no finer than "
-        "what it judges, and would allow a candidate what it rounds off itself.",
+        f"The problem's exact returns {dtype_name(exact)}{own} for an output of {dtype_name(truth.dtype)}: it is no "
+        "finer than what it judges, and would allow a candidate what it rounds off itself.",
         "Compute it in float64, and return that: x.double().",
     )
 
@@ -113,8 +114,8 @@ def coarse_exact(problem: Problem, inputs: tuple[Any, ...], like: Any, truth: Ex
         apart = _apart(found, one.exact)
         if apart > _step(one.dtype):
             return (
-                f"exact returns {_name(one.dtype)}{'' if name == 'output' else f' as {name}'} for an output of that "
-                f"type, and is off by {apart:.2g} of its rms from what it returns for inputs in float64: it is no "
+                f"exact returns {dtype_name(one.dtype)}{'' if name == 'output' else f' as {name}'} for an output of "
+                f"that type, and is off by {apart:.2g} of its rms from what it returns for inputs in float64: it is no "
                 "finer than what it judges. Compute it in float64: x.double()"
             )
     return ""
@@ -136,7 +137,3 @@ def _is_small(inputs: tuple[Any, ...], like: Any) -> bool:
 def _step(dtype: torch.dtype) -> float:
     """From 1 to the next number of this type; infinite for one that has no fractions."""
     return torch.finfo(dtype).eps if dtype.is_floating_point or dtype.is_complex else math.inf
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
