@@ -7,6 +7,8 @@ ARGS ?=
 # What `make package` runs of the suite from the unpacked sdist; SUITE=tests runs all of it.
 SUITE ?= tests/session tests/statistics tests/build/compiler tests/test_readme.py tests/test_pages.py
 RUN := $(VENV)/bin/python -m
+# PyTorch's threads wait for each other in a loop, which takes the core from what another worker does.
+ONE_THREAD = OMP_NUM_THREADS=1
 CLANG_FORMAT = $$($(VENV)/bin/python -c "from clang_format import get_executable as find; print(find('clang-format'))")
 SCRIPTS = $$(grep -lE '^.!.*sh$$|shellcheck shell=' .ci/* .github/actions/*/*)
 KERNELS = $$(find csrc -name '*.cu' -o -name '*.cuh' -o -name '*.cpp' -o -name '*.h')
@@ -20,10 +22,10 @@ perf: $(VENV)/.ready ## race the kernels against PyTorch SDPA: on the GPU, or on
 	$(RUN) pytest -m perf -rs $(ARGS)
 
 test: $(VENV)/.ready ## run the test suite
-	$(RUN) pytest -m "not perf" -n 2 --dist loadfile $(ARGS)
+	$(ONE_THREAD) $(RUN) pytest -m "not perf" -n 2 --dist loadfile $(ARGS)
 
 thorough: $(VENV)/.ready ## run what the test suite runs a part of: every cheat, simulated gates by the thousand
-	$(RUN) pytest -m thorough -n 2 --dist loadfile $(ARGS)
+	$(ONE_THREAD) $(RUN) pytest -m thorough -n 2 --dist loadfile $(ARGS)
 
 package: $(VENV)/.ready-package ## build the sdist and the wheel into dist, and try both outside the tree
 	@.ci/package $(VENV)/bin/python $(SUITE)
