@@ -62,9 +62,10 @@ def test_documented_evaluator_leads_a_search_of_20_evaluations_by_its_feedback(f
         named = [repair for sign, repair in REPAIRS.items() if sign in feedback]
         for old, new in named or [lots.choice(CHANGES)]:
             text = text.replace(old, new)
-    assert [score > 0 for _, score, _ in tried] == [text == RIGHT for text, _, _ in tried], [
-        heard for *_, heard in tried
-    ]
+    for text, score, heard in tried:
+        # On a busy machine half a second may not settle a race, which has no score then.
+        unsettled = heard.startswith(("INCONCLUSIVE", "INVALID"))
+        assert (score > 0) is (text == RIGHT and not unsettled), heard
     assert [text == RIGHT for text, _, _ in tried[:4]] == [False, False, False, True]
     assert sum(score > 0 for _, score, _ in tried) >= 5
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -84,7 +85,8 @@ def test_judging_process_does_not_load_an_isolated_candidate(play, pytester):
     before = children()  # other tests' pools of processes leave a helper behind
     play(body, "--kgate-isolate").assert_outcomes(passed=1)
     assert not (pytester.path / "seen").exists()
-    assert children() <= before
+    left = children() - before
+    assert not left, [f"{pid}: {Path(f'/proc/{pid}/cmdline').read_text()!r}" for pid in left]
 
 
 def test_module_that_can_be_imported_is_a_name_too(play):
