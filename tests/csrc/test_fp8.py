@@ -11,7 +11,7 @@ from parity import loaded
 from pytest_kgate import Shape
 from pytest_kgate.bench.correctness.comparison.tolerance import ExactAnswer
 from pytest_kgate.errors import CandidateError
-from pytest_kgate.problems.attention.eight_bits.dequantised import dequantised
+from pytest_kgate.problems.attention.eight_bits.dequantised import values_of
 from pytest_kgate.problems.attention.eight_bits.parts import TOLERANCE
 from pytest_kgate.problems.attention.exact import exact_attention
 from pytest_kgate.problems.attention.problem import sdpa_problem
@@ -75,7 +75,7 @@ def test_fp8_gives_the_log_sum_exp(causal):
         inputs = draw(torch.Generator("cuda").manual_seed(7))
         out, lse = loaded("fp8")(*inputs, **problem.params, return_lse=True)
         assert torch.equal(out, loaded("fp8")(*inputs, **problem.params))
-        values = [dequantised(one, scale, torch.float64) for one, scale in zip(inputs[:3], inputs[4:], strict=True)]
+        values = values_of(inputs, torch.float64)
         _, wanted = exact_attention(*values, is_causal=causal, return_lse=True)
         q, k, _ = values
         greatest = float((q @ k.repeat_interleave(4, 1).mT).abs().max()) * 64**-0.5
@@ -94,7 +94,7 @@ def test_fp8_takes_no_scales_one_for_all_heads_negative_scales_and_strides():
     plain = kernel(q, k, v, None, q_scale, k_scale, v_scale, is_causal=True)
     apart = [t.transpose(1, 2).contiguous().transpose(1, 2) for t in (q, k, v)]
     assert torch.equal(kernel(*apart, None, q_scale, k_scale, v_scale, is_causal=True), plain)
-    values = [dequantised(one, s, torch.float64) for one, s in ((q, q_scale), (k, k_scale), (v, v_scale))]
+    values = values_of((q, k, v, None, q_scale, k_scale, v_scale), torch.float64)
     negative = kernel(q, k, v, None, q_scale, k_scale, v_scale, scale=-0.125).double()
     assert float((negative - exact_attention(*values, scale=-0.125)).abs().max()) <= 0.06
 

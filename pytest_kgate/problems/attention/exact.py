@@ -44,7 +44,6 @@ class Rule:
     """The weights of a row that sees no key."""
 
 
-# Exact answers, references and mutants have the parameters of a candidate, in full, so that each can be called as one.
 def exact_attention(
     query: Tensor,
     key: Tensor,

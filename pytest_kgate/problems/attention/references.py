@@ -65,20 +65,8 @@ def _plain(name: str) -> Callable[..., Tensor]:
 def _whole(name: str, call: Call, empty: int) -> Callable[..., Any]:
     """The call, with `empty` rows of zeros before its answer, and -inf before its log-sum-exp."""
 
-    # The parameters of a candidate in full: references are called as one.
-    def attention(
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        bias: Tensor | None = None,
-        *,
-        is_causal: bool = False,
-        window: int | None = None,
-        softcap: float | None = None,
-        scale: float | None = None,
-        return_lse: bool = False,
-    ) -> Any:
-        """It is called with what the shape says, for which `call` was made."""
+    def attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None, **of_shape: Any) -> Any:
+        """It is called as a candidate is, with what the shape says: `call` was made for that."""
         if not empty:
             return call(query, key, value, bias)
         found = call(query[:, :, empty:], key, value, None if bias is None else bias[:, :, empty:])

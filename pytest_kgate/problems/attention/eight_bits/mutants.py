@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pytest_kgate.problems.attention.eight_bits.dequantised import dequantised
+from pytest_kgate.problems.attention.eight_bits.dequantised import values_of
 from pytest_kgate.problems.attention.exact import Rule
 from pytest_kgate.problems.attention.mutants.kernel import Kernel
 from pytest_kgate.problems.attention.mutants.kernel import changing
@@ -51,23 +51,9 @@ def eight_bit_mutants(shape: Shape) -> Mapping[str, Kernel]:
 def _on_values(kernel: Kernel, scales: Callable[..., Any] | None = None) -> Kernel:
     """The kernel, called with elements and scales in place of values, and with an answer in bfloat16."""
 
-    # The parameters of a candidate in full: it is called as one.
-    def called(
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        bias: None,
-        q_scale: Tensor,
-        k_scale: Tensor,
-        v_scale: Tensor,
-        *,
-        is_causal: bool = False,
-        scale: float | None = None,
-    ) -> Tensor:
-        own = (q_scale, k_scale, v_scale)
-        pairs = zip((query, key, value), own if scales is None else scales(*own), strict=True)
-        values = [dequantised(elements, one, torch.float32) for elements, one in pairs]
-        answer: Tensor = kernel(*values, is_causal=is_causal, scale=scale).to(torch.bfloat16)
+    def called(*inputs: Any, is_causal: bool = False, scale: float | None = None) -> Tensor:
+        used = inputs if scales is None else (*inputs[:4], *scales(*inputs[4:]))
+        answer: Tensor = kernel(*values_of(used, torch.float32), is_causal=is_causal, scale=scale).to(torch.bfloat16)
         return answer
 
     return called

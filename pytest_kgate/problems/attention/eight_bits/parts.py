@@ -9,11 +9,10 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from pytest_kgate.errors import UsageError
 from pytest_kgate.problems.attention.eight_bits.dequantised import OnDequantised
-from pytest_kgate.problems.attention.eight_bits.dequantised import dequantised
+from pytest_kgate.problems.attention.eight_bits.dequantised import values_of
 from pytest_kgate.problems.attention.eight_bits.draws import draw_eight_bits
 from pytest_kgate.problems.attention.eight_bits.mutants import eight_bit_mutants
 from pytest_kgate.problems.attention.exact import exact_attention
@@ -54,20 +53,6 @@ def eight_bit_parts(shape: Shape) -> dict[str, Any]:
     }
 
 
-# The parameters of a candidate in full: it is called as one.
-def exact_eight_bits(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    bias: None,
-    q_scale: Tensor,
-    k_scale: Tensor,
-    v_scale: Tensor,
-    *,
-    is_causal: bool = False,
-    scale: float | None = None,
-) -> Any:
-    """Attention in float64 of elements times the scales of their heads; there is no bias."""
-    pairs = ((query, q_scale), (key, k_scale), (value, v_scale))
-    values = [dequantised(elements, one, torch.float64) for elements, one in pairs]
-    return exact_attention(*values, is_causal=is_causal, scale=scale)
+def exact_eight_bits(*inputs: Any, is_causal: bool = False, scale: float | None = None) -> Any:
+    """Attention in float64 of elements times the scales of their heads, from the inputs of a candidate."""
+    return exact_attention(*values_of(inputs, torch.float64), is_causal=is_causal, scale=scale)

@@ -24,20 +24,16 @@ def _same(one: Tensor) -> Tensor:
 def changing(change: Change, *, bias_of: Callable[[Tensor], Tensor] = _same) -> Kernel:
     """The kernel that follows the changed rule, with what `bias_of` makes of the bias."""
 
-    # The parameters of a candidate in full: it is called as one.
     def kernel(
         query: Tensor,
         key: Tensor,
         value: Tensor,
         bias: Tensor | None = None,
         *,
-        is_causal: bool = False,
-        window: int | None = None,
-        softcap: float | None = None,
-        scale: float | None = None,
         return_lse: bool = False,
+        **of_rule: Any,
     ) -> Any:
-        rule = change(rule_of(query, key, is_causal=is_causal, window=window, softcap=softcap, scale=scale))
+        rule = change(rule_of(query, key, **of_rule))
         own_bias = None if bias is None else bias_of(bias)
         answer, log_sums = attend(rule, query, key, value, own_bias, with_log_sum=return_lse)
         return answer.to(value.dtype) if log_sums is None else (answer.to(value.dtype), log_sums.float())
