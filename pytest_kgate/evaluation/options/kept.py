@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pytest_kgate.evaluation.options import parse
 from pytest_kgate.evaluation.options.option import option
+from pytest_kgate.evaluation.options.option import path
 
 
 @dataclass(frozen=True)
@@ -15,25 +16,19 @@ class Kept:
 
     # The rows of a table, as in `Options`: of one shape on purpose.
 
-    json: Path | None = option(
-        None,
+    json: Path | None = path(
         "Write the records of all races to this file.",
-        parse=parse.path,
-        allowed="the path of a file, such as records.json",
+        of="a file, such as records.json",
         metavar="PATH",
     )
-    html: Path | None = option(
-        None,
+    html: Path | None = path(
         "Write a page that shows all races to this file: one HTML file, which needs no network.",
-        parse=parse.path,
-        allowed="the path of a file, such as kgate.html",
+        of="a file, such as kgate.html",
         metavar="PATH",
     )
-    history: Path | None = option(
-        None,
+    history: Path | None = path(
         "Append a line for each gate to this history: a file, or a directory in which each session has its own.",
-        parse=parse.path,
-        allowed="the path of a file or of a directory, such as kgate-history.jsonl",
+        of="a file or of a directory, such as kgate-history.jsonl",
         metavar="PATH",
     )
     compare: str | None = option(

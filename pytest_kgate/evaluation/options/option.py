@@ -96,3 +96,20 @@ def choice(words: tuple[str, ...], help: str, *, per_test: bool = True) -> Any:
 def switch(help: str, *, per_test: bool = False) -> Any:
     """A field that is on or off; its flag takes no value."""
     return option(False, help, parse=parse.switch, allowed="true or false", metavar="", per_test=per_test)
+
+
+def path(help: str, *, of: str, metavar: str) -> Any:
+    """A field that takes the path of something, which is described and has an example; none by default."""
+    return option(None, help, parse=parse.path, allowed=f"the path of {of}", metavar=metavar)
+
+
+def seconds(default: float | None, help: str, *, such_as: int, per_test: bool = False) -> Any:
+    """A field that takes a positive number of seconds."""
+    allowed = f"a positive number of seconds, such as {such_as}"
+    return option(default, help, parse=parse.seconds, allowed=allowed, metavar="SECONDS", per_test=per_test)
+
+
+def rate(help: str, *, such_as: float, metavar: str, per_test: bool = False) -> Any:
+    """A field that takes a number between 0 and 1; none by default."""
+    allowed = f"a number between 0 and 1, such as {such_as}"
+    return option(None, help, parse=parse.rate, allowed=allowed, metavar=metavar, per_test=per_test)

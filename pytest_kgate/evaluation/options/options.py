@@ -15,6 +15,9 @@ from pytest_kgate.evaluation.options.kept import Kept
 from pytest_kgate.evaluation.options.option import Option
 from pytest_kgate.evaluation.options.option import choice
 from pytest_kgate.evaluation.options.option import option
+from pytest_kgate.evaluation.options.option import path
+from pytest_kgate.evaluation.options.option import rate
+from pytest_kgate.evaluation.options.option import seconds
 from pytest_kgate.evaluation.options.option import switch
 
 if TYPE_CHECKING:
@@ -44,21 +47,17 @@ class Options(Kept):
         ("hot", "cold"),
         "Whether a sample finds its inputs in the L2 cache (hot), or the cache is flushed before it (cold).",
     )
-    budget: float = option(
+    budget: float = seconds(
         10.0,
         "How long one race may take before it ends undecided.",
-        parse=parse.seconds,
-        allowed="a positive number of seconds, such as 10",
-        metavar="SECONDS",
+        such_as=10,
         per_test=True,
     )
-    grid_budget: float | None = option(
+    grid_budget: float | None = seconds(
         None,
         "How long all races of a test over its shapes may take together: each shape has an equal share, and those that "
         "are not decided within it what those before them leave.",
-        parse=parse.seconds,
-        allowed="a positive number of seconds, such as 60",
-        metavar="SECONDS",
+        such_as=60,
     )
     seed: int | None = option(
         None,
@@ -83,11 +82,9 @@ class Options(Kept):
         "Count with Nsight Compute what each test's candidate and reference do on the GPU, after the race; all tests "
         "share one run of it.",
     )
-    profile_keep: Path | None = option(
-        None,
+    profile_keep: Path | None = path(
         "Keep the files that Nsight Compute's own window opens in this folder; --kgate-profile is not needed then.",
-        parse=parse.path,
-        allowed="the path of a folder, such as profiles",
+        of="a folder, such as profiles",
         metavar="DIR",
     )
     """Absolute, where it was read by `from_config`."""
@@ -104,12 +101,10 @@ class Options(Kept):
         "what warps wait for and operations too, in more passes of each launch. `kgate profile` reads all.",
         per_test=False,
     )
-    locked: Path | None = option(
-        None,
+    locked: Path | None = path(
         "Say what of packages, driver, CUDA, compilers, GPU and options differs from what `kgate lock` wrote to this "
         "file, in a warning on each record.",
-        parse=parse.path,
-        allowed="the path of a file, such as kgate.lock",
+        of="a file, such as kgate.lock",
         metavar="FILE",
     )
     """Absolute, where it was read by `from_config`."""
@@ -156,12 +151,10 @@ class Options(Kept):
         "How gates are judged: sequential holds its error rate; classic is the usual bootstrap of medians, once at the "
         "end of the race, whose error rate is not controlled.",
     )
-    confidence: float | None = option(
-        None,
+    confidence: float | None = rate(
         "Judge every gate on the latency at this two-sided level at least, also where its marker asks for less: 0.975 "
         "lets a gate pass falsely in 1.25 % of races, half as often as the default 0.95.",
-        parse=parse.rate,
-        allowed="a number between 0 and 1, such as 0.975",
+        such_as=0.975,
         metavar="LEVEL",
     )
     integrity: str = choice(
@@ -176,12 +169,10 @@ class Options(Kept):
         "its problem can be made there by name. auto: on the host, since on a GPU it has not been measured.",
         per_test=False,
     )
-    fdr: float | None = option(
-        None,
+    fdr: float | None = rate(
         "Let at most this share of the session's passed gates be false, on average (Benjamini-Hochberg): gates "
         "that are not sure enough for that fail the session at its end.",
-        parse=parse.rate,
-        allowed="a number between 0 and 1, such as 0.05",
+        such_as=0.05,
         metavar="RATE",
     )
     selftest: bool = switch(
@@ -196,12 +187,10 @@ class Options(Kept):
         metavar="N",
         per_test=True,
     )
-    percentile: float | None = option(
-        None,
+    percentile: float | None = rate(
         "Let each race go on, past its verdict, until both arms' latency has an interval at this percentile (and as "
         "narrow as `precision` asks), up to 960 rounds or the budget.",
-        parse=parse.rate,
-        allowed="a number between 0 and 1, such as 0.99",
+        such_as=0.99,
         metavar="Q",
         per_test=True,
     )
@@ -213,13 +202,11 @@ class Options(Kept):
         allowed="2 to 960 rounds",
         metavar="N",
     )
-    joint: Path | None = option(
-        None,
+    joint: Path | None = path(
         "Run each test that has kernels or knobs once for every candidate of this file, a JSON list of at most 32 "
         "objects with knobs and their values; all whose answers are right are then raced in the same --kgate-rounds "
         "rounds, and no gate is decided.",
-        parse=parse.path,
-        allowed="the path of a file, such as candidates.json",
+        of="a file, such as candidates.json",
         metavar="FILE",
     )
     """Absolute, where it was read by `from_config`."""
@@ -228,12 +215,10 @@ class Options(Kept):
         "for code that is not to be trusted.",
         per_test=True,
     )
-    timeout: float = option(
+    timeout: float = seconds(
         300.0,
         "How long one check or one round may take before the candidate counts as hung.",
-        parse=parse.seconds,
-        allowed="a positive number of seconds, such as 300",
-        metavar="SECONDS",
+        such_as=300,
         per_test=True,
     )
     arch: str | None = option(
