@@ -1,3 +1,5 @@
+// Version 1 of csrc/sdpa.h, kept whole and as it was: kernels that were built against it must run unchanged.
+
 // The one interface of every attention kernel: plain C++, no CUDA header, no torch header, so that a host kernel, a
 // CUDA kernel, the binding and a user's own file all read the same few lines.
 //

@@ -53,6 +53,7 @@ class Resources:
 
     def to_dict(self) -> KernelFacts:
         """Built-in types only; what the cache keeps and the record shows."""
+        # Key by key, as wherever a part of a record is made: type checkers hold each to the record's own schema.
         return {
             "kernel": self.kernel,
             "registers": self.registers,

@@ -40,6 +40,7 @@ _KINDS: dict[str, Any] = {
 _TODO = "Write one with `kgate measure ... --json FILE`."
 
 
+# What a file of its own has: one arm without a race has no ratio, gate or verdict, which records and grids are of.
 @dataclass(frozen=True)
 class Run:
     """One process."""

@@ -14,7 +14,7 @@ from pytest_kgate.evaluation.options.option import path
 class Kept:
     """A part of `Options`. Paths are absolute, where they were read by `from_config`."""
 
-    # The rows of a table, as in `Options`: of one shape on purpose.
+    # The rows of a table, of one shape since they go on in `Options`: what is made of those is made of these, too.
 
     json: Path | None = path(
         "Write the records of all races to this file.",

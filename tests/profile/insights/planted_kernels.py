@@ -41,6 +41,7 @@ class Planted:
         return HERE / self.folder / f"{self.name}.cu"
 
 
+# The rows of a table, of one shape: whatever is planted, the same few tests compile, count and look at all of it.
 PLANTED = (
     Planted("planted", "copy", "memory-bound", _LARGE, 8.0 * _LARGE),
     Planted("planted", "tensor_loop", "tensor-bound"),

@@ -12,7 +12,7 @@ import platform
 from dataclasses import dataclass
 
 NUMBERS: dict[str, tuple[int | None, int | None]] = {
-    # One row a call, all of one shape: a table.
+    # A table, one row a call: of one shape, since a call is only ever looked up here, by its name and the machine.
     # other processes: their memory, descriptors, pages
     "ptrace": (101, 117),
     "process_vm_readv": (310, 270),
