@@ -16,8 +16,8 @@
 // operands. First-level cache, at 64 x 64 and head_dim 64: S^T, V and Q^T or O^T of 16 KB each; K and V of a head stay
 // in the second.
 //
-// Instruction sets. host/tile.h is compiled three times below, and the best one that the processor has is taken at run
-// time: the library may travel. Where there is no x86, or no better, 128-bit vectors of the compiler's own are used
+// Instruction sets. host/isas.h compiles host/tile.h three times, and the best one that the processor has is taken at
+// run time: the library may travel. Where there is no x86, or no better, 128-bit vectors of the compiler's own are used
 // (NEON, SSE2).
 //
 // Environment, read by the first call: KGATE_HOST_THREADS, threads in all (default: the processors that this process
@@ -40,27 +40,6 @@
 // Limits. head_dim 1 to 128. A row that sees no key, or whose logits are all -inf, gives zeros. O is normalised at the
 // end: values of V beyond 1e36 / kv_seqlen may overflow. Few, short heads leave threads idle: keys are not split
 // between threads. A vector lane is a query row, so that decoding (one row a head) is right, and far from fast.
-#include "sdpa.h"
-
-#include <cerrno>
-#include <climits>
-#include <cmath>
-#include <cstdarg>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <type_traits>
-#include <utility>
-
-#include "host/pool.h"
-
-#if defined(__linux__)
-#include <sched.h>
-#endif
-#if defined(__x86_64__)
-#include <cpuid.h>
-#include <immintrin.h>
-#endif
 
 #ifndef BLOCK_M  // knob: query rows per tile
 #define BLOCK_M 64
@@ -72,143 +51,20 @@
 static_assert(BLOCK_M >= 16 && BLOCK_M <= 512 && BLOCK_M % 16 == 0, "BLOCK_M must be a multiple of 16 from 16 to 512.");
 static_assert(BLOCK_N >= 16 && BLOCK_N <= 512 && BLOCK_N % 16 == 0, "BLOCK_N must be a multiple of 16 from 16 to 512.");
 
+#include "sdpa.h"
+
+#include <climits>
+#include <cmath>
+#include <cstdarg>
+#include <cstdio>
+#include <new>
+
+#include "host/environment.h"
+#include "host/isas.h"
+#include "host/pool.h"
+
 namespace kgate {
 namespace {
-
-constexpr int kMaxHeadDim = 128;
-
-struct Half {
-    uint16_t bits;
-};
-struct BFloat {
-    uint16_t bits;
-};
-
-// What one thread works in. Matrices are dense: Q^T, O^T and S^T (later P^T) have rows of BLOCK_M, K and V of head_dim
-// rounded up to 16. o also holds Q on its way in, q also O on its way out.
-struct Scratch {
-    alignas(64) float q[kMaxHeadDim * BLOCK_M];
-    alignas(64) float o[kMaxHeadDim * BLOCK_M];
-    alignas(64) float p[BLOCK_N * BLOCK_M];
-    alignas(64) float k[BLOCK_N * kMaxHeadDim];
-    alignas(64) float v[BLOCK_N * kMaxHeadDim];
-    alignas(64) float top[BLOCK_M];
-    alignas(64) float sum[BLOCK_M];
-};
-
-// 2^f on [-1/2, 1/2] as a polynomial of f, fitted (linear programme, Chebyshev nodes) for the least relative error,
-// 1.6e-8 with these rounded coefficients. One degree less would save a multiply-add and cost 1.1e-7.
-constexpr float kExp2[] = {1.0f,           0.693147182f,   0.240226477f,   0.0555033274f,
-                           0.00961843878f, 0.00133988482f, 0.000153528876f};
-
-float bits_to_float(uint32_t bits) {
-    float x;
-    std::memcpy(&x, &bits, sizeof x);
-    return x;
-}
-uint32_t float_to_bits(float x) {
-    uint32_t bits;
-    std::memcpy(&bits, &x, sizeof bits);
-    return bits;
-}
-
-float to_float(float x) { return x; }
-float to_float(BFloat x) { return bits_to_float(uint32_t(x.bits) << 16); }
-float to_float(Half x) {
-    // The 15 bits of a half, moved up 13, are a float whose exponent is 112 too small; subnormals come right with the
-    // rest.
-    const uint32_t sign = uint32_t(x.bits & 0x8000u) << 16;
-    const float magnitude = bits_to_float(uint32_t(x.bits & 0x7fffu) << 13) * 0x1p112f;
-    const uint32_t special = (x.bits & 0x7c00u) == 0x7c00u ? 0x7f800000u : 0u;  // infinities and NaNs
-    return bits_to_float(float_to_bits(magnitude) | special | sign);
-}
-void from_float(float x, float& to) { to = x; }
-void from_float(float x, BFloat& to) {
-    const uint32_t bits = float_to_bits(x);
-    to.bits = uint16_t(x == x ? (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16 : (bits >> 16) | 0x40u);
-}
-void from_float(float x, Half& to) {  // to nearest, ties to even
-    const uint32_t sign = (float_to_bits(x) >> 16) & 0x8000u;
-    const uint32_t bits = float_to_bits(x) & 0x7fffffffu;
-    uint32_t half;
-    if (bits > 0x7f800000u) {
-        half = 0x7e00u;
-    } else if (bits >= 0x477ff000u) {  // 65520 and more round to infinity
-        half = 0x7c00u;
-    } else if (bits < 0x38800000u) {  // subnormal: adding 1/2 leaves the value, in steps of 2^-24, in the low bits
-        half = float_to_bits(bits_to_float(bits) + 0.5f) - 0x3f000000u;
-    } else {
-        half = (bits - 0x38000000u + 0xfffu + ((bits >> 13) & 1u)) >> 13;
-    }
-    to.bits = uint16_t(half | sign);
-}
-
-namespace portable {
-#define KGATE_LANES 4
-#define KGATE_PANEL 2
-#define KGATE_HALF 0
-#define KGATE_TARGET
-#include "host/tile.h"
-#undef KGATE_LANES
-#undef KGATE_PANEL
-#undef KGATE_HALF
-#undef KGATE_TARGET
-}  // namespace portable
-
-#if defined(__x86_64__)
-namespace avx2 {
-#define KGATE_LANES 8
-#define KGATE_PANEL 3
-#define KGATE_HALF 1
-#define KGATE_TARGET __attribute__((target("avx2,fma,f16c")))
-#include "host/tile.h"
-#undef KGATE_LANES
-#undef KGATE_PANEL
-#undef KGATE_HALF
-#undef KGATE_TARGET
-}  // namespace avx2
-
-namespace avx512 {
-#define KGATE_LANES 16
-#define KGATE_PANEL 4
-#define KGATE_HALF 2
-#define KGATE_TARGET __attribute__((target("avx512f,avx512dq,avx2,fma,f16c")))
-#include "host/tile.h"
-#undef KGATE_LANES
-#undef KGATE_PANEL
-#undef KGATE_HALF
-#undef KGATE_TARGET
-}  // namespace avx512
-#endif
-
-using Attend = void (*)(const SdpaArgs& args, int batch, int head, int first_row, Scratch& scratch);
-
-struct Isa {
-    const char* name;
-    bool available;
-    Attend attend[3];  // by Dtype
-};
-
-// Best first. The last one is always available.
-const Isa* isas() {
-#if defined(__x86_64__)
-    unsigned a, b, c = 0, d;
-    const bool f16c = __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
-    const bool has_avx2 = f16c && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    static const Isa table[] = {
-        {"avx512",
-         has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq"),
-         {avx512::attend<float>, avx512::attend<Half>, avx512::attend<BFloat>}},
-        {"avx2", has_avx2, {avx2::attend<float>, avx2::attend<Half>, avx2::attend<BFloat>}},
-        {"portable", true, {portable::attend<float>, portable::attend<Half>, portable::attend<BFloat>}},
-    };
-#else
-    static const Isa table[] = {
-        {"portable", true, {portable::attend<float>, portable::attend<Half>, portable::attend<BFloat>}},
-    };
-#endif
-    return table;
-}
 
 enum Error { kBadArgument = -1, kUnsupported = -2, kBadEnvironment = -3, kOutOfMemory = -4 };
 
@@ -220,49 +76,6 @@ __attribute__((format(printf, 2, 3))) int fail(Error code, const char* format, .
     std::vsnprintf(message, sizeof message, format, values);
     va_end(values);
     return code;
-}
-
-int affinity_threads() {
-#if defined(__linux__)
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
-#endif
-    const unsigned count = std::thread::hardware_concurrency();
-    return count > 0 ? int(count) : 1;
-}
-
-// What the environment asks for. A value that can't be met is kept as it was, for the message; isa is then null,
-// threads 0.
-struct Settings {
-    const Isa* isa = nullptr;
-    int threads = 0;
-    char isa_text[64] = "";
-    char threads_text[64] = "";
-
-    Settings() {
-        const char* text = std::getenv("KGATE_HOST_ISA");
-        if (text) std::snprintf(isa_text, sizeof isa_text, "%s", text);
-        for (const Isa* candidate = isas();; ++candidate) {
-            const bool last = std::strcmp(candidate->name, "portable") == 0;
-            if (candidate->available && (!*isa_text || std::strcmp(isa_text, candidate->name) == 0)) isa = candidate;
-            if (isa || last) break;
-        }
-        text = std::getenv("KGATE_HOST_THREADS");
-        if (text) std::snprintf(threads_text, sizeof threads_text, "%s", text);
-        if (*threads_text) {
-            char* rest = nullptr;
-            errno = 0;
-            const long count = std::strtol(threads_text, &rest, 10);
-            if (errno == 0 && *rest == '\0' && count >= 1 && count <= 1024) threads = int(count);
-        } else {
-            threads = affinity_threads();
-        }
-    }
-};
-
-const Settings& settings() {
-    static const Settings read;
-    return read;
 }
 
 struct Job {
