@@ -1,5 +1,6 @@
 // What mma and latency share: one warp's partial result, of its rows over its keys, by the instructions of
-// mma_sync.cuh. A block's loop over the keys is in key_loop.cuh, the merging of partial results in merge.cuh.
+// mma_sync.cuh. What is done to logits alone is in logit_tile.cuh, a block's loop over the keys in key_loop.cuh, the
+// merging of partial results in merge.cuh.
 //
 // A warp takes 16 or 32 query rows and a stretch of keys. Logits, probabilities and output stay in registers, in the
 // layout of the instruction's accumulator: of each 16x8 tile a lane holds row lane / 4, columns 2 * (lane % 4) and the
@@ -10,6 +11,7 @@
 #include <limits>
 #include <type_traits>
 
+#include "attention/logit_tile.cuh"
 #include "cuda/conversions.cuh"
 #include "cuda/debug_assert.cuh"
 #include "cuda/exp2.cuh"
@@ -37,7 +39,7 @@ constexpr float kGrowth = 8.0f;
 __device__ inline unsigned opaque(unsigned x) { return __shfl_sync(0xffffffff, x, threadIdx.x % 32); }
 
 template <typename T, int D, int RowTiles, int Keys, int Stride, bool Fast>
-struct WarpPartial {
+struct WarpPartial : LogitTile<RowTiles, Keys> {
     static constexpr int kRows = 16 * RowTiles;
     static constexpr int kRowTiles = RowTiles;
     static constexpr int kSteps = D / 16;
@@ -45,7 +47,8 @@ struct WarpPartial {
     // Beyond this Q would push the output out of the register file: it is read from shared memory for every tile of
     // keys.
     static constexpr bool kKeepQ = RowTiles * kSteps * 4 <= 40;
-    using Logits = float[RowTiles][Keys / 8][4];
+    using typename LogitTile<RowTiles, Keys>::Logits;
+    using LogitTile<RowTiles, Keys>::clear;
 
     unsigned q[kKeepQ ? RowTiles : 1][kKeepQ ? kSteps : 1][4];
     unsigned q_address;
@@ -117,57 +120,11 @@ struct WarpPartial {
         }
     }
 
-    static __device__ void clear(Logits& logits) {
-#pragma unroll
-        for (int m = 0; m < RowTiles; ++m) {
-#pragma unroll
-            for (int n = 0; n < Keys / 8; ++n)
-                logits[m][n][0] = logits[m][n][1] = logits[m][n][2] = logits[m][n][3] = 0.0f;
-        }
-    }
-
     // Unscaled logits of the Keys keys at `k_rows` in shared memory.
     __device__ void multiply_keys(Logits& logits, unsigned k_rows) const {
         clear(logits);
 #pragma unroll
         for (int d = 0; d < kSteps; ++d) multiply_keys(logits, k_rows, d);
-    }
-
-    // Hides keys from `seqlen` on and, if causal, those after a row; `row` and `key` are the first of the warp.
-    static __device__ void mask(Logits& logits, int row, int key, int seqlen, bool causal) {
-        const int lane = threadIdx.x % 32;
-#pragma unroll
-        for (int m = 0; m < RowTiles; ++m) {
-#pragma unroll
-            for (int h = 0; h < 2; ++h) {
-                const int end = causal ? min(row + m * 16 + h * 8 + lane / 4 + 1, seqlen) : seqlen;
-                const int visible = end - key - lane % 4 * 2;  // of this lane's columns
-#pragma unroll
-                for (int n = 0; n < Keys / 8; ++n) {
-                    if (n * 8 >= visible) logits[m][n][2 * h] = -INFINITY;
-                    if (n * 8 + 1 >= visible) logits[m][n][2 * h + 1] = -INFINITY;
-                }
-            }
-        }
-    }
-
-    // The greatest of the lane's own logits of each row.
-    static __device__ void find_greatest(const Logits& logits, float (&greatest)[RowTiles][2]) {
-#pragma unroll
-        for (int m = 0; m < RowTiles; ++m) {
-#pragma unroll
-            for (int h = 0; h < 2; ++h) {
-                float best[Keys / 8];  // as a tree: a chain would take twice as long
-#pragma unroll
-                for (int n = 0; n < Keys / 8; ++n) best[n] = fmaxf(logits[m][n][2 * h], logits[m][n][2 * h + 1]);
-#pragma unroll
-                for (int step = 1; step < Keys / 8; step *= 2) {
-#pragma unroll
-                    for (int n = 0; n + step < Keys / 8; n += 2 * step) best[n] = fmaxf(best[n], best[n + step]);
-                }
-                greatest[m][h] = best[0];
-            }
-        }
     }
 
     // kGrowth, unscaled; finite: added to -inf, it must not make NaN.
