@@ -3,15 +3,12 @@
 #pragma once
 
 #include "attention/pipeline_ring.cuh"
+#include "attention/pipeline_rows.cuh"
 #include "attention/promoted_total.cuh"
-#include "attention/warpgroup_partial.cuh"
 #include "cuda/named_barrier.cuh"
 
 namespace kgate {
 namespace {
-
-// A row is rescaled only when its maximum has grown by more than this, in the log2 domain (mma_tile.cuh).
-constexpr float kPipelineGrowth = 8.0f;
 
 // The working role. Products say how tiles are multiplied. With Turns, one warpgroup at a time issues its products,
 // while the others are at their exponentials; without, each has its exponentials under its own product with V. With
@@ -23,10 +20,11 @@ struct WarpgroupPipeline {
     using T = typename Products::Output;
     static constexpr int D = Products::kColumns;
     static constexpr int Keys = Products::kKeys;
-    using Partial = WarpgroupPartial<T, D, Fast>;
+    using Rows = PipelineRows<Products, Turns, Lazy, Fast>;
+    using Partial = typename Rows::Partial;
+    using Logits = typename Rows::Logits;
     static constexpr int kPromoteTiles = Products::kPromoteTiles;
     static_assert(!Ring::kPromoting || !Turns, "sums are promoted by walk_alone");
-    using Logits = float[Keys / 8][4];
     using Weights = unsigned[Products::kWeights][4];
 
     // Named barriers: of one warpgroup each; of the turns.
@@ -78,45 +76,6 @@ struct WarpgroupPipeline {
         async_fence();
         barrier_sync(own, 128);
     }
-
-    // What is known of the tile's keys and of the warpgroup's rows while it works.
-    struct Rows {
-        int position;   // of the warp's first row among the keys: its last visible one, if causal
-        int key_count;  // of all keys
-        bool causal;
-        float scale;
-
-        // Turns the logits of the keys from `key` on into weights. Whether the output must be multiplied by `shrink`.
-        __device__ bool weigh(Partial& partial, Logits& logits, int key, float (&shrink)[2]) const {
-            if (__builtin_expect(key + Keys > key_count || (causal && key + Keys - 1 > position), 0)) {
-                Partial::mask(logits, position, key, key_count, causal);
-            }
-            float best[2];
-            float base[2];
-            if constexpr (Turns) {
-                Partial::raise(best, logits, true);
-            } else {
-                Partial::raise_by_bits(best, logits);
-            }
-            const bool grown =
-                !Lazy || __any_sync(0xffffffff, best[0] * scale > partial.row_max[0] * scale + kPipelineGrowth ||
-                                                    best[1] * scale > partial.row_max[1] * scale + kPipelineGrowth);
-            if (grown) {
-                partial.settle(best, scale, base, shrink);
-            } else {
-#pragma unroll
-                for (int h = 0; h < 2; ++h) {
-                    base[h] = finite_max(partial.row_max[h]) * scale;
-                    shrink[h] = 1.0f;
-                }
-            }
-            base[0] -= Products::kLogWeight;
-            base[1] -= Products::kLogWeight;
-            partial.exponentiate(logits, scale, base, shrink);
-            if constexpr (Lazy) partial.add_rounding(best, scale, base, shrink);
-            return grown;
-        }
-    };
 
     // What a warpgroup works on: where its Q is, which group it is, what it knows of its rows, and its places.
     struct Walk {
