@@ -39,6 +39,7 @@
 #endif
 
 #include "attention/hybrid_tile.cuh"
+#include "attention/key_groups.cuh"
 #include "cuda/conversions.cuh"
 #include "cuda/cp_async.cuh"
 #include "cuda/debug_assert.cuh"
@@ -266,21 +267,13 @@ __global__ void __launch_bounds__(kThreads, kThreads <= 256 ? 2 : 1)
             const int row = eight / (L::kColumns / 8);
             const int column = eight % (L::kColumns / 8) * 8;
             if (block_row + row >= chunk.rows) break;
-            float maximum = -INFINITY;
-#pragma unroll
-            for (int g = 0; g < kKeyGroups; ++g) maximum = fmaxf(maximum, max_smem[g * BLOCK_M + row]);
-            const float base = finite_max(maximum);
-            float sum = 0.0f;
             float values[8] = {};
+            const float sum =
+                merge_key_groups<kKeyGroups, BLOCK_M, USE_FAST_EXP>(max_smem, sum_smem, row, [&](int g, float weight) {
+                    const float* const source = output_smem + (g * BLOCK_M + row) * L::kOutputStride + column;
 #pragma unroll
-            for (int g = 0; g < kKeyGroups; ++g) {
-                // 0 for a group without keys
-                const float weight = exp2_of<USE_FAST_EXP>(max_smem[g * BLOCK_M + row] - base);
-                sum += weight * sum_smem[g * BLOCK_M + row];
-                const float* const source = output_smem + (g * BLOCK_M + row) * L::kOutputStride + column;
-#pragma unroll
-                for (int i = 0; i < 8; ++i) values[i] += weight * source[i];
-            }
+                    for (int i = 0; i < 8; ++i) values[i] += weight * source[i];
+                });
             DEBUG_ASSERT(sum > 0.99f && sum < keys * 1.01f + 1.0f);  // the largest of at most `keys` terms is 1
             const float inverse = 1.0f / sum;
 #pragma unroll

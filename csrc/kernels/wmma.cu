@@ -44,6 +44,7 @@
 #define STAGES 0
 #endif
 
+#include "attention/key_groups.cuh"
 #include "attention/wmma_fragment.cuh"
 #include "attention/wmma_tiles.cuh"
 #include "cuda/conversions.cuh"
@@ -266,34 +267,24 @@ __global__ void __launch_bounds__((Warps + NUM_PRODUCER_WARPS) * 32, 1)
     }
     __syncthreads();
 
-    // hybrid_qkt.cu merges its groups of keys alike, but rows of a chunk of products, a part of the columns at a time:
-    // what both could share is three lines.
     T* const o = head_pointer(static_cast<T*>(args.o), args.o_stride, tile);
     for (int chunk = threadIdx.x; chunk < M * D / 8; chunk += L::kThreads) {
         const int block_row = chunk / (D / 8);
         const int column = chunk % (D / 8) * 8;
         if (tile.first_row + block_row >= args.seqlen) break;
-        float maximum = -INFINITY;
-#pragma unroll
-        for (int g = 0; g < kKeyGroups; ++g) maximum = fmaxf(maximum, max_smem[g * M + block_row]);
-        const float base = finite_max(maximum);
-        float sum = 0.0f;
         float values[8] = {};
+        const float sum =
+            merge_key_groups<kKeyGroups, M, USE_FAST_EXP>(max_smem, sum_smem, block_row, [&](int g, float weight) {
+                const float* const source = output_smem + (g * M + block_row) * L::kOutputStride + column;
 #pragma unroll
-        for (int g = 0; g < kKeyGroups; ++g) {
-            // 0 for a group without keys.
-            const float weight = exp2_of<USE_FAST_EXP>(max_smem[g * M + block_row] - base);
-            sum += weight * sum_smem[g * M + block_row];
-            const float* const source = output_smem + (g * M + block_row) * L::kOutputStride + column;
-#pragma unroll
-            for (int i = 0; i < 8; i += 4) {
-                const float4 four = *reinterpret_cast<const float4*>(source + i);
-                values[i] += weight * four.x;
-                values[i + 1] += weight * four.y;
-                values[i + 2] += weight * four.z;
-                values[i + 3] += weight * four.w;
-            }
-        }
+                for (int i = 0; i < 8; i += 4) {
+                    const float4 four = *reinterpret_cast<const float4*>(source + i);
+                    values[i] += weight * four.x;
+                    values[i + 1] += weight * four.y;
+                    values[i + 2] += weight * four.z;
+                    values[i + 3] += weight * four.w;
+                }
+            });
         DEBUG_ASSERT(isfinite(sum) && sum > 0.0f);  // every row attends to one key at least
         const float inverse = 1.0f / sum;
 #pragma unroll
