@@ -44,7 +44,7 @@ class Beyond(NamedTuple):
 
 
 class Library(Protocol):
-    """A kernel library that the binding has opened; `csrc/binding.cpp` defines it."""
+    """A kernel library that the binding has opened; `csrc/binding/binding.cpp` defines it."""
 
     has_sdpa: bool
 
@@ -115,7 +115,7 @@ class Binding(Protocol):
 
 
 def binding_recipe() -> Recipe:
-    """How to build `csrc/binding.cpp` for the running Python. Raises `ToolchainMissing`."""
+    """How to build `csrc/binding/binding.cpp` for the running Python. Raises `ToolchainMissing`."""
     import pybind11
 
     headers = Path(sysconfig.get_path("include"))
@@ -129,7 +129,7 @@ def binding_recipe() -> Recipe:
     return Recipe(
         title="the Python binding",
         name=_MODULE,
-        source=csrc / "binding.cpp",
+        source=csrc / "binding" / "binding.cpp",
         output=_MODULE + (sysconfig.get_config_var("EXT_SUFFIX") or ".so"),
         compiler=toolchain.host_compiler(),
         flags=("-std=c++17", "-O2", "-fPIC", "-shared", "-fvisibility=hidden"),
