@@ -6,7 +6,6 @@ import functools
 import time
 from collections.abc import Callable
 from collections.abc import Iterator
-from collections.abc import Mapping
 from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from pytest_kgate.device.arm import Arm
-from pytest_kgate.device.arm import bind
 from pytest_kgate.device.arm import prepare
 from pytest_kgate.device.cuda.context import CudaContext
 from pytest_kgate.device.cuda.context import is_real
@@ -25,6 +23,7 @@ from pytest_kgate.device.protocol import Workload
 from pytest_kgate.integrity import roofline
 from pytest_kgate.integrity.global_state.state import GlobalState
 from pytest_kgate.integrity.guard_zones import GuardZones
+from pytest_kgate.integrity.launches.copies import is_a_copy
 from pytest_kgate.integrity.launches.observed import observe
 from pytest_kgate.integrity.side_effects import background
 from pytest_kgate.integrity.side_effects import memoization
@@ -267,17 +266,6 @@ class IntegrityChecks:
                 f"than {seconds(bound.seconds)}: the work was not done, or the problem states too much.",
             )
 
-    def _is_a_copy(self, call: Callable[[], Any], inputs: tuple[Any, ...]) -> bool:
-        """Whether a reference launches no kernel either: to clone a tensor, the driver's copy is all there is to do."""
-        known = self._problem.reference
-        for function in known.values() if isinstance(known, Mapping) else (known,):
-            reference = bind("reference", function, self._problem.params, self._problem.mutates)
-            output = call() if reference.needs_output else None  # the candidate's answer has the right form
-            seen = observe(self._device, functools.partial(reference.call, inputs, output))
-            if not isinstance(seen, str) and seen.first and not seen.works:
-                return True
-        return False
-
     def _check_kernels(self, call: Callable[[], Any], timer: str, inputs: tuple[Any, ...]) -> None:
         if self._device.kind == "host" and not self._own:
             self._ran["kernels"] = "not run: the candidate may call what it likes"
@@ -288,7 +276,7 @@ class IntegrityChecks:
             return
         self._ran["kernels"] = "passed"
         self.kernels = dict(seen.first)
-        if self._device.kind == "cuda" and not seen.works and not self._is_a_copy(call, inputs):
+        if self._device.kind == "cuda" and not seen.works and not is_a_copy(self._device, self._problem, call, inputs):
             self.report("kernels", "the candidate launched no kernel.")
         elif seen.missing_in_graph:
             self.report("kernels", f"the candidate works less where it is captured: {seen.missing_in_graph}.")
