@@ -51,9 +51,9 @@
 #define STREAM 1
 #endif
 
-#include "attention/decode_merge.cuh"
-#include "attention/decode_ring.cuh"
-#include "attention/decode_warp.cuh"
+#include "attention/decode/decode_merge.cuh"
+#include "attention/decode/decode_ring.cuh"
+#include "attention/decode/decode_warp.cuh"
 #include "cuda/cluster.cuh"
 #include "cuda/exp2.cuh"
 #include "cuda/head_dim.cuh"

@@ -44,9 +44,9 @@
 
 #include <algorithm>
 
-#include "attention/pipeline_tiles.cuh"
-#include "attention/products8.cuh"
-#include "attention/warpgroup_pipeline.cuh"
+#include "attention/pipeline/pipeline_tiles.cuh"
+#include "attention/pipeline/products8.cuh"
+#include "attention/pipeline/warpgroup_pipeline.cuh"
 #include "cuda/exp2.cuh"
 #include "cuda/head_dim.cuh"
 #include "cuda/launch.cuh"

@@ -51,9 +51,9 @@
 #define SECTION_MB 0
 #endif
 
-#include "attention/pipeline_tiles.cuh"
-#include "attention/products16.cuh"
-#include "attention/warpgroup_pipeline.cuh"
+#include "attention/pipeline/pipeline_tiles.cuh"
+#include "attention/pipeline/products16.cuh"
+#include "attention/pipeline/warpgroup_pipeline.cuh"
 #include "cuda/exp2.cuh"
 #include "cuda/head_dim.cuh"
 #include "cuda/launch.cuh"

@@ -44,10 +44,10 @@
 #define WGMMA 1
 #endif
 
-#include "attention/cluster_merge.cuh"
-#include "attention/key_loop.cuh"
-#include "attention/merge.cuh"
-#include "attention/warpgroup.cuh"
+#include "attention/mma/key_loop.cuh"
+#include "attention/mma/merge.cuh"
+#include "attention/warpgroup/cluster_merge.cuh"
+#include "attention/warpgroup/warpgroup.cuh"
 #include "cuda/cluster.cuh"
 #include "cuda/debug_assert.cuh"
 #include "cuda/exp2.cuh"

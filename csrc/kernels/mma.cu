@@ -45,8 +45,8 @@
 #define SPLIT_KV 0
 #endif
 
-#include "attention/key_loop.cuh"
-#include "attention/merge.cuh"
+#include "attention/mma/key_loop.cuh"
+#include "attention/mma/merge.cuh"
 #include "cuda/exp2.cuh"
 #include "cuda/knobs.cuh"
 #include "cuda/launch.cuh"

@@ -45,8 +45,8 @@
 #endif
 
 #include "attention/key_groups.cuh"
-#include "attention/wmma_fragment.cuh"
-#include "attention/wmma_tiles.cuh"
+#include "attention/wmma/wmma_fragment.cuh"
+#include "attention/wmma/wmma_tiles.cuh"
 #include "cuda/conversions.cuh"
 #include "cuda/cp_async.cuh"
 #include "cuda/debug_assert.cuh"

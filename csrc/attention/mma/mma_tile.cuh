@@ -11,7 +11,7 @@
 #include <limits>
 #include <type_traits>
 
-#include "attention/logit_tile.cuh"
+#include "attention/mma/logit_tile.cuh"
 #include "cuda/conversions.cuh"
 #include "cuda/debug_assert.cuh"
 #include "cuda/exp2.cuh"

@@ -1,7 +1,7 @@
 // A warpgroup's walk over the keys of 64 query rows, on wgmma, for head dimensions that are whole panels of 64 columns.
 #pragma once
 
-#include "attention/warpgroup_partial.cuh"
+#include "attention/warpgroup/warpgroup_partial.cuh"
 #include "cuda/mbarrier.cuh"
 #include "cuda/tile_walk.cuh"
 #include "cuda/tma.cuh"

@@ -2,7 +2,7 @@
 // maxima of the rows so far, exponentiated.
 #pragma once
 
-#include "attention/warpgroup_partial.cuh"
+#include "attention/warpgroup/warpgroup_partial.cuh"
 #include "cuda/exp2.cuh"
 
 namespace kgate {

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "attention/pipeline_ring.cuh"
+#include "attention/pipeline/pipeline_ring.cuh"
 #include "cuda/exp2.cuh"
 #include "cuda/launch.cuh"
 

@@ -1,7 +1,7 @@
 // Merging what several warps, of one block or of a cluster of blocks, have made of the same rows and different keys.
 #pragma once
 
-#include "attention/mma_tile.cuh"
+#include "attention/mma/mma_tile.cuh"
 #include "cuda/cluster.cuh"
 #include "cuda/conversions.cuh"
 #include "cuda/exp2.cuh"

@@ -1,7 +1,7 @@
 // A block's loop over the keys, for the kernels on mma.sync: copies of tiles under way, logits, probabilities, output.
 #pragma once
 
-#include "attention/mma_tile.cuh"
+#include "attention/mma/mma_tile.cuh"
 #include "cuda/cp_async.cuh"
 #include "cuda/tile_walk.cuh"
 

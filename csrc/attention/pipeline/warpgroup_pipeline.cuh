@@ -2,9 +2,9 @@
 // Warpgroups warpgroups of 64 query rows each work on them, for as many tiles of query rows as the block is given.
 #pragma once
 
-#include "attention/pipeline_ring.cuh"
-#include "attention/pipeline_rows.cuh"
-#include "attention/promoted_total.cuh"
+#include "attention/pipeline/pipeline_ring.cuh"
+#include "attention/pipeline/pipeline_rows.cuh"
+#include "attention/pipeline/promoted_total.cuh"
 #include "cuda/named_barrier.cuh"
 
 namespace kgate {
