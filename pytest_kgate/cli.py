@@ -9,6 +9,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from pytest_kgate import __version__
 from pytest_kgate.errors import KgateError
@@ -18,145 +19,160 @@ _BAD_USAGE = 2
 _INTERRUPTED = 130
 """As shells report a process that Ctrl-C ended."""
 
+
+class _Verb(NamedTuple):
+    """One row of the table."""
+
+    module: str
+    """Imported only where the verb is asked for."""
+    line: str
+    """In `kgate --help`."""
+    has_session: bool = False
+    """Whether it starts a session of pytest, and takes the plugin's options, too: all but the module's OWN_OPTIONS."""
+
+
 _VERBS = {
-    "report": (
+    "report": _Verb(
         "pytest_kgate.report.verbs.report",
         "all gates of one or several files of records, as one table",
     ),
-    "rank": (
+    "rank": _Verb(
         "pytest_kgate.report.verbs.rank",
         "candidates on one problem in their order, with who can't be told apart",
     ),
-    "verify": (
+    "verify": _Verb(
         "pytest_kgate.validation.receipts.verify",
         "hold recorded sessions to a policy, and signed ones to their samples; 1 if a rule is broken",
     ),
-    "sign": (
+    "sign": _Verb(
         "pytest_kgate.validation.receipts.sign",
         "sign recorded sessions with an SSH key, for `kgate verify --signed`",
     ),
-    "history": (
+    "history": _Verb(
         "pytest_kgate.report.verbs.history",
         "what gates found over time, drawn; and a branch by which machines share that",
     ),
-    "bisect": (
+    "bisect": _Verb(
         "pytest_kgate.evaluation.verb.bisect.command",
         "the first commit at which a test's kernel was as slow as now; 1 where none was found",
     ),
-    "show": (
+    "show": _Verb(
         "pytest_kgate.report.verbs.show",
         "the records of one test, in full",
     ),
-    "simulate": (
+    "simulate": _Verb(
         "pytest_kgate.validation.simulate.command",
         "the gate's error rates on made-up noise, where the truth is known",
     ),
-    "simulate-search": (
+    "simulate-search": _Verb(
         "pytest_kgate.search.course.simulation.command",
         "what searches claim and find on made-up noise, where the truth is known; 1 if beyond its limit",
     ),
-    "calibrate": (
+    "calibrate": _Verb(
         "pytest_kgate.validation.calibrate.command",
         "measure how often gates on this device lie; 1 if too often",
     ),
-    "roofline": (
+    "roofline": _Verb(
         "pytest_kgate.bench.race.speed_of_light.command",
         "what this device attains: the measured roofline of `speed_of_light` gates",
     ),
-    "selftest": (
+    "selftest": _Verb(
         "pytest_kgate.bench.correctness.command",
         "ask whether the checks of your tests find wrong kernels; 1 if one lives",
     ),
-    "evaluate": (
+    "evaluate": _Verb(
         "pytest_kgate.evaluation.verb.command",
         "judge a candidate by a test of yours, as JSON for programs; 1 if it does not pass",
+        has_session=True,
     ),
-    "watch": (
+    "watch": _Verb(
         "pytest_kgate.evaluation.verb.watch.command",
         "judge a test anew whenever its file, its kernels or their headers are saved; Ctrl-C ends it",
     ),
-    "search": (
+    "search": _Verb(
         "pytest_kgate.search.verbs.search",
         "the fastest of a test's configurations, confirmed on fresh processes; 1 where none was",
     ),
-    "leaderboard": (
+    "leaderboard": _Verb(
         "pytest_kgate.search.verbs.leaderboard",
         "what a search has found so far: estimates, its champion; 1 where there is none",
     ),
-    "confirm": (
+    "confirm": _Verb(
         "pytest_kgate.search.verbs.confirm",
         "confirm another candidate of a search, at half the error rate of the one before; 1 if it does not pass",
     ),
-    "prompt": (
+    "prompt": _Verb(
         "pytest_kgate.search.verbs.prompt",
         "what is known of a kernel, as a prompt for who writes the next one",
     ),
-    "measure": (
+    "measure": _Verb(
         "pytest_kgate.evaluation.apart.measure_command",
         "the latency of one kernel, or of PyTorch's SDPA, by itself",
     ),
-    "gate": (
+    "gate": _Verb(
         "pytest_kgate.evaluation.apart.gate_command",
         "judge two measurements, or recorded races by another demand; 1 if one does not pass",
     ),
-    "kernelbench": (
+    "kernelbench": _Verb(
         "pytest_kgate.bench.published.kernelbench",
         "judge a solution of a KernelBench problem; 1 if it is wrong or too slow",
+        has_session=True,
     ),
-    "flashinfer-bench": (
+    "flashinfer-bench": _Verb(
         "pytest_kgate.bench.published.flashinfer_bench",
         "the same of a flashinfer-bench definition with a workload",
+        has_session=True,
     ),
-    "task-folder": (
+    "task-folder": _Verb(
         "pytest_kgate.bench.published.task_folder",
         "the same of a task of gpu-mode/reference-kernels",
+        has_session=True,
     ),
-    "system": (
+    "system": _Verb(
         "pytest_kgate.validation.machine.show",
         "`kgate system show`: is this machine fit for gates, and what does each finding cost; 2 if not",
     ),
-    "smoke": (
+    "smoke": _Verb(
         "pytest_kgate.validation.machine.smoke",
         "in some ten seconds: does this machine build, check, time, and tell right from wrong; 1 if not",
     ),
-    "lock": (
+    "lock": _Verb(
         "pytest_kgate.evaluation.lock.command",
         "write versions of packages, driver, compilers, GPU and options, which `pytest --kgate-locked` compares",
     ),
-    "oracle": (
+    "oracle": _Verb(
         "pytest_kgate.validation.oracle.command",
         "honest and wrong attention over a grid of shapes; 1 if one is misjudged",
     ),
-    "integrity": (
+    "integrity": _Verb(
         "pytest_kgate.validation.cheats.command",
         "run candidates that cheat against the gate; 1 if one gets through",
     ),
-    "build": (
+    "build": _Verb(
         "pytest_kgate.build.verbs.command",
         "compile shipped kernels ahead of the tests, or time how long that takes",
     ),
-    "sanitize": (
+    "sanitize": _Verb(
         "pytest_kgate.profile.sanitizer.command",
         "run tests' kernels under compute-sanitizer; 1 if it finds anything",
     ),
-    "insights": (
+    "insights": _Verb(
         "pytest_kgate.profile.insights.command",
         "the rules by which findings are made of hardware counters",
     ),
-    "profile": (
+    "profile": _Verb(
         "pytest_kgate.profile.nsight.command.command",
         "tests' candidates beside their references under Nsight Compute; 1 if some can't be counted",
     ),
-    "metrics": (
+    "metrics": _Verb(
         "pytest_kgate.profile.nsight.metrics.command",
         "the short names of hardware counters, for `metrics` markers",
     ),
-    "impls": (
+    "impls": _Verb(
         "pytest_kgate.build.verbs.impls",
         "the shipped kernels and their knobs",
     ),
 }
-"""Each verb's module, imported only where the verb is asked for, and its line in `kgate --help`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -202,14 +218,15 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"pytest-kgate {__version__}")
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
 
-    for name, (module, text) in _VERBS.items():
-        verb = verbs.add_parser(name, help=text)
+    for name, verb in _VERBS.items():
+        its_parser = verbs.add_parser(name, help=verb.line)
         if name in arguments:
-            command = importlib.import_module(module)
-            command.add_arguments(verb)
-            if hasattr(command, "OWN_OPTIONS"):  # its session of pytest takes the plugin's other options, too
-                importlib.import_module("pytest_kgate.evaluation.options.handed_on").add(verb, command.OWN_OPTIONS)
-            verb.set_defaults(run=command.run)
+            command = importlib.import_module(verb.module)
+            command.add_arguments(its_parser)
+            if verb.has_session:
+                handed_on = importlib.import_module("pytest_kgate.evaluation.options.handed_on")
+                handed_on.add(its_parser, command.OWN_OPTIONS)
+            its_parser.set_defaults(run=command.run)
     return parser
 
 

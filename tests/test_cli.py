@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 
@@ -19,7 +20,21 @@ def test_each_verb_shows_its_options(verb: str, capsys: pytest.CaptureFixture[st
 
 
 def test_all_verbs_options_are_cheap_to_import() -> None:
-    modules = ", ".join(module for module, _ in cli._VERBS.values())
+    modules = ", ".join(verb.module for verb in cli._VERBS.values())
     code = f"import sys, {modules}\nprint(*({{'torch', 'numpy', 'scipy', 'rich'}} & set(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == ""
+
+
+def test_verb_that_has_a_session_is_declared_to_have_one() -> None:
+    having = {name for name, verb in cli._VERBS.items() if "OWN_OPTIONS" in vars(importlib.import_module(verb.module))}
+    assert {name for name, verb in cli._VERBS.items() if verb.has_session} == having
+
+
+@pytest.mark.parametrize("verb", [name for name, verb in cli._VERBS.items() if verb.has_session])
+def test_verb_that_has_a_session_says_that_it_takes_options_of_pytest(
+    verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        cli.main([verb, "--help"])
+    assert "`pytest --help` has them all" in " ".join(capsys.readouterr().out.split())
