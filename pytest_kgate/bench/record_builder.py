@@ -183,7 +183,7 @@ class RecordBuilder:
             "resources": [one.to_dict() for one in build.resources] if build else [],
             "ignored_params": list(self.candidate.ignored_params) if self.candidate else [],
         }
-        weights = getattr(candidate, "weights", None)
+        weights = self.isolation.weights if self.isolation else getattr(candidate, "weights", None)
         if self.request.problem.published is not None and isinstance(weights, str):
             facts["weights"] = weights
         return facts

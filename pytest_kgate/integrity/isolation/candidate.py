@@ -83,7 +83,10 @@ class Isolation:
             raise UsageError("Candidates are isolated by means of Linux.", "Leave --kgate-isolate out.")
         if device.kind not in ("host", "cuda"):
             raise UsageError(f"A candidate can't be isolated on a {device.kind} device.", "Leave --kgate-isolate out.")
-        self.arm = Arm("candidate", self._call, takes_output=True)
+        self._ignored_params: list[str] = []
+        self.arm = Arm("candidate", self._call, takes_output=True, ignored_params=self._ignored_params)
+        self.weights: str | None = None
+        """Where the weights of a published problem's solution come from, as its process says; None where unknown."""
         self._candidate = candidate
         self._params = jsonable(dict(params))
         self._mutates = mutates
@@ -240,6 +243,7 @@ class Isolation:
         else:
             process.prepare(layout, block)
             self._layout = layout
+            self.weights, self._ignored_params[:] = process.weights, process.ignored_params
         tree.fill(output, answer.returned if isinstance(answer, InPlace) else answer)
         for position, (place, value) in enumerate(zip(places, inputs, strict=True)):
             if position not in self._mutates and not tree.same_bytes(place, value):

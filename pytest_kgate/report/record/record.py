@@ -126,7 +126,8 @@ class CandidateFacts(TypedDict):
     ignored_params: NotRequired[list[str]]
     """Params of the problem that the candidate has no parameter for, so that it was called without them."""
     weights: NotRequired[str]
-    """Of a KernelBench solution in this process: where its weights come from, such as `6 of 6 copied by name`."""
+    """Of a KernelBench solution: where its weights come from, such as `6 of 6 copied by name`; of an isolated one, as
+    its own process says."""
     resources: list[KernelFacts]
     """ptxas's report, one entry for each kernel of the library."""
 

@@ -50,6 +50,10 @@ class CandidateProcess:
     """What was found changed in this process once the candidate's had ended, one clause each."""
     pid: int
     """Of the process that makes the calls."""
+    weights: str | None
+    """Where the candidate's weights come from, as its process says, once a row was prepared; None where it has none."""
+    ignored_params: list[str]
+    """The params that the candidate was called without, as its process says, once a row was prepared."""
 
     def __init__(
         self,
@@ -65,6 +69,9 @@ class CandidateProcess:
         self._stack.callback(remove_folder, Path(own))
         self.confined = Confinement(landlock=0, seccomp=False)
         self.left_changed = []
+        self.weights = None
+        self.ignored_params = []
+        self._params = params
         self._stack.callback(self._compare, JudgeSettings(), SharedSegments())
         self.folder = Path(own)
         """The only one that the process may write to."""
@@ -89,7 +96,10 @@ class CandidateProcess:
 
         With `graph`, they are captured in a CUDA graph for later runs; returns why they can't be, or None.
         """
-        refused = self._ask({"do": "prepare", "layout": layout.to_dict(), "graph": graph}, block.fd).get("refused")
+        answer = self._ask({"do": "prepare", "layout": layout.to_dict(), "graph": graph}, block.fd)
+        weights, ignored, refused = answer.get("weights"), answer.get("ignored"), answer.get("refused")
+        self.weights = None if weights is None else _printable(weights)
+        self.ignored_params = [name for name in self._params if isinstance(ignored, list) and name in ignored]
         return None if refused is None else _printable(refused)
 
     def capture(self, layout: Layout, block: Block) -> list[tuple[KernelLaunch, ...]]:

@@ -36,6 +36,7 @@ class Worker:
         self._channel = channel
         self._confined = confined
         self._folder = folder
+        self._candidate: Callable[..., Any]
         self._device: Device
         self._arm: Arm
         self._row: Row
@@ -55,7 +56,7 @@ class Worker:
                 answer = {"what": error.what, "todo": error.todo}
             except Exception as error:
                 answer = _explained(error)
-            texts = {name: str(text)[:8000] for name, text in answer.items() if name != "launches"}
+            texts = {name: str(text)[:8000] for name, text in answer.items() if name not in ("launches", "ignored")}
             self._channel.send({**answer, **texts})
             if "what" not in answer and message["do"] in ("run", "prepare", "capture"):
                 self._row.over()
@@ -73,7 +74,7 @@ class Worker:
             return self._capture(message, fd)
         if message["do"] == "prepare":
             self._row = Row(self._device, self._arm, message["layout"])
-            return self._row.prepare(fd, graph=message["graph"])
+            return {**(self._row.prepare(fd, graph=message["graph"]) or {}), **self._known()}
         self._row.run(fd)
         return None
 
@@ -98,7 +99,14 @@ class Worker:
         from pytest_kgate.integrity.isolation.candidate_name import load_named
 
         sys.path[:] = message["path"]
-        self._arm = bind("candidate", load_named(message["candidate"]), message["params"], message["mutates"])
+        self._candidate = load_named(message["candidate"])
+        self._arm = bind("candidate", self._candidate, message["params"], message["mutates"])
+
+    def _known(self) -> dict[str, Any]:
+        """What a first call has shown of the candidate, for hints where its answers are wrong."""
+        weights = getattr(self._candidate, "weights", None)
+        texts = {"weights": weights} if isinstance(weights, str) else {}
+        return {**texts, "ignored": list(self._arm.ignored_params)}
 
     def _capture(self, message: Mapping[str, Any], fd: int) -> dict[str, str] | None:
         """Note what each call of a row launches, and leave the code for it in the own folder; or say why not."""

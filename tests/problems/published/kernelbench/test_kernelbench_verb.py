@@ -115,11 +115,12 @@ def test_fault_of_the_solution_is_described_as_what_it_is(kernelbench, new, said
     assert "test_solution.py" not in told
 
 
-def test_weights_of_other_names_are_why_the_answer_is_wrong_and_the_record_is_printed(kernelbench):
+@pytest.mark.parametrize("isolate", [[], ["--isolate"]], ids=["in-process", "isolated"])
+def test_weights_of_other_names_are_why_the_answer_is_wrong_and_the_record_is_printed(kernelbench, isolate):
     """One race for three promises: they are all of one wrong solution's output."""
     named = NEW.replace("self.lin = nn.Linear(i, o)", "self.w, self.b = map(nn.Parameter, (torch.ones(o, i), W))")
     named = named.replace("self.lin(x)", "nn.functional.linear(x, self.w, self.b)").replace("W)", "torch.ones(o))")
-    status, out, error = kernelbench(PROBLEM, named, "--json", "-", "--kgate-foreign-load", "warn")
+    status, out, error = kernelbench(PROBLEM, named, "--json", "-", "--kgate-foreign-load", "warn", *isolate)
     assert status == 1
     (record,) = json.loads(out)["records"]
     told = "0 of 2 copied by name, the others from seed 42: w (lin.weight in Model), b (lin.bias in Model)"
