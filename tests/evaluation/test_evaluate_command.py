@@ -266,13 +266,6 @@ def test_schema_is_the_one_that_the_types_make():
     assert EVALUATION_SCHEMA_FILE.read_text() == evaluation_schema_text()
 
 
-def test_answer_goes_to_a_file_and_is_told_in_words(evaluate, folder, capfd):
-    arguments = ["evaluate", "made.py:wrong", "--test", "test_it.py::test_it", "--json", "answer.json"]
-    assert cli.main(arguments) == 1
-    assert capfd.readouterr().out.startswith("WRONG, score 0\nWRONG: wrong against relu")
-    assert json.loads((folder / "answer.json").read_text())["verdict"] == "WRONG"
-
-
 def test_program_that_is_killed_leaves_no_candidate_behind(folder):
     program = [sys.executable, "-m", "pytest_kgate.cli", "evaluate", "made.py:forever", "--test", "test_it.py::test_it"]
     program += ["--json", "-"]

@@ -15,18 +15,21 @@ from pytest_kgate.build.registry import is_source
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.evaluation.options.options import BY_NAME
+from pytest_kgate.evaluation.verb import feedback
 from pytest_kgate.evaluation.verb.outcome import answer_of
 from pytest_kgate.evaluation.verb.outcome import exit_status
 from pytest_kgate.evaluation.verb.outcome import misuse
 from pytest_kgate.evaluation.verb.session import Asked
 from pytest_kgate.evaluation.verb.session import judged
 from pytest_kgate.report.record.values import plain
+from pytest_kgate.report.text.render import usual_columns
 from pytest_kgate.search.verbs.arguments import add_pytest
 from pytest_kgate.system import json_file
 from pytest_kgate.system.child_process import stop_with_parent
 
 if TYPE_CHECKING:
     from pytest_kgate.evaluation.verb.answer import Evaluation
+    from pytest_kgate.evaluation.verb.session import Ended
 
 _LIMIT_SECONDS = 600.0
 
@@ -94,26 +97,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Judge; prints the answer, and returns 0, 1, 2 or 75."""
     try:
-        answer = _answer(options)
+        ended, limit = _ended(options)
+        answer = answer_of(ended, limit)
+        shown = answer_of(ended, limit, usual_columns())["feedback"]
     except KgateError as error:
         answer = misuse(f"{error.what}\n{error.todo}".rstrip())
+        shown = answer["feedback"]
     except SystemExit:
+        answer = misuse("It was ended by a signal (SIGTERM), and judged nothing.")
         with contextlib.suppress(OSError):  # whoever reads it may have gone
-            _tell(misuse("It was ended by a signal (SIGTERM), and judged nothing."), options)
+            _tell(answer, answer["feedback"], options)
             sys.stdout.flush()
         raise
-    _tell(answer, options)
+    _tell(answer, shown, options)
     return exit_status(answer)
 
 
-def _tell(answer: Evaluation, options: argparse.Namespace) -> None:
+def _tell(answer: Evaluation, shown: str, options: argparse.Namespace) -> None:
+    """As JSON, or in words: those are `shown`, the feedback for a terminal."""
     text = json.dumps(plain(answer), allow_nan=False)
     if options.json == "-":
         print(text)
     else:
         if options.json is not None:
             json_file.save(Path(options.json), text + "\n")
-        print(f"{answer['verdict']}, score {answer['score']:.3g}\n{answer['feedback']}")
+        print(f"{answer['verdict']}, score {answer['score']:.3g}\n{feedback.in_columns(shown, usual_columns())}")
 
 
 def _end(*_: object) -> NoReturn:
@@ -121,7 +129,8 @@ def _end(*_: object) -> NoReturn:
     raise SystemExit(_TERMINATED)
 
 
-def _answer(options: argparse.Namespace) -> Evaluation:
+def _ended(options: argparse.Namespace) -> tuple[Ended, float]:
+    """The session, and its limit in seconds."""
     limit = BY_NAME["timeout"].value(options.time_limit, "--time-limit")
     BY_NAME["until"].value(options.until, "--until")
     if not options.test:
@@ -146,7 +155,7 @@ def _answer(options: argparse.Namespace) -> Evaluation:
     before = signal.signal(signal.SIGTERM, _end)
     try:
         stop_with_parent()
-        return answer_of(judged(Asked(where, options.test, tuple(arguments), limit)), limit)
+        return judged(Asked(where, options.test, tuple(arguments), limit)), limit
     finally:
         signal.signal(signal.SIGTERM, before)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,8 @@ _LONGEST = 8000
 _ERROR_LINES = 30
 """Of a compiler's output, from the first error on: what follows from it is seldom read."""
 
-_WIDTH = 160
+WIDTH = 160
+"""Of its lines, for a program."""
 
 _LAST_LINES = 12
 
@@ -29,7 +31,7 @@ _AGAIN = "  again "
 _FRAMES = "Traceback, without the plugin's own frames:"
 
 
-def of_record(record: Record, told: str, width: int = _WIDTH) -> str:
+def of_record(record: Record, told: str, width: int = WIDTH) -> str:
     """What the record of a call says; `told` is what pytest has said of its test, which has an exception's frames."""
     if record["verdict"] == "ERROR" and "\n$ " in record["reason"]:
         return shortened(_compilers(record["reason"]))
@@ -37,6 +39,26 @@ def of_record(record: Record, told: str, width: int = _WIDTH) -> str:
     _, marker, frames = told.partition(_FRAMES)
     raised = f"\n{marker}{frames.rstrip()}" if marker and record["verdict"] == "ERROR" else ""
     return shortened("\n".join(lines) + raised)
+
+
+def in_columns(said: str, width: int) -> str:
+    """A feedback with its sentences in lines of at most so many columns, down to a word.
+
+    Lines that are indented are laid out already. What follows on a colon at a line's end is what others said: a
+    compiler, pytest, a traceback. That stays as it is.
+    """
+    lines = said.splitlines()
+    ours = next((at for at, line in enumerate(lines) if line.endswith(":")), len(lines) - 1) + 1
+    wrapped = [
+        part
+        for line in lines[:ours]
+        for part in (
+            [line]
+            if line.startswith(" ")
+            else textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False) or [""]
+        )
+    ]
+    return "\n".join([*wrapped, *lines[ours:]])
 
 
 def last_lines(said: str) -> str:
@@ -56,13 +78,16 @@ def last_words(said: str) -> str:
 
 
 def _compilers(reason: str) -> str:
-    """The first line, then the compiler's output from its first error on."""
+    """What does not compile, then the compiler's output from its first error on, and what to do."""
     first, _, rest = reason.partition("\n")
     output = [line for line in rest.splitlines() if line and not line.startswith("$ ")]
+    todo = output.pop().strip() if output else ""
     start = next((at for at, line in enumerate(output) if re.search(r"\berror\b", line)), 0)
     shown = output[start : start + _ERROR_LINES]
+    if shown and first.endswith(shown[0].strip()):  # else it is said twice
+        first = first.removesuffix(shown[0].strip()).rstrip()
     left = len(output) - start - len(shown)
-    return "\n".join([first, *shown, *([f"... and {left} more lines"] if left > 0 else [])])
+    return "\n".join([first, *shown, *([f"... and {left} more lines"] if left > 0 else []), todo]).rstrip()
 
 
 def shortened(text: str) -> str:

@@ -46,15 +46,15 @@ def misuse(what: str, stage: Stage | None = None) -> Evaluation:
     return _answer("MISUSE", stage, what)
 
 
-def answer_of(ended: Ended, limit_seconds: float) -> Evaluation:
-    """The worst of the test's calls, or how the session ended before there was any."""
-    answer = _judged(ended, limit_seconds)
+def answer_of(ended: Ended, limit_seconds: float, width: int = feedback.WIDTH) -> Evaluation:
+    """The worst of the test's calls, or how the session ended before there was any; feedback in so many columns."""
+    answer = _judged(ended, limit_seconds, width)
     answer["records"], answer["builds"] = list(ended.records), list(ended.builds)
     answer["searches"], answer["speed_gates"] = list(ended.searches), list(ended.speed_gates)
     return answer
 
 
-def _judged(ended: Ended, limit_seconds: float) -> Evaluation:
+def _judged(ended: Ended, limit_seconds: float, width: int) -> Evaluation:
     steps = [step for step in ended.steps if step != "wait"]
     stage = cast("Stage | None", steps[-1] if steps else None)
     waiting = bool(ended.steps) and ended.steps[-1] == "wait"
@@ -80,7 +80,7 @@ def _judged(ended: Ended, limit_seconds: float) -> Evaluation:
     judged = [record for record in ended.records if "against" not in record or record["gates"]]
     worst = min(judged, key=lambda record: VERDICTS[record["verdict"]].rank)
     at = _calls(ended.steps, len(own))[own.index(worst)] if worst in own else "time"
-    answer = _of_record(worst, at, told)
+    answer = _of_record(worst, at, told, width)
     answer["score"] = min(_score(record) for record in own)
     if answer["passed"] and ended.status != 0:
         answer["passed"], answer["score"] = False, 0.0
@@ -133,9 +133,9 @@ def _calls(steps: Sequence[str], least: int = 0) -> list[Stage]:
     return last + ["build"] * (least - len(last))
 
 
-def _of_record(record: Record, stage: Stage, told: str) -> Evaluation:
+def _of_record(record: Record, stage: Stage, told: str, width: int) -> Evaluation:
     at_fault = "at_fault" in record
-    answer = _answer("MISUSE" if at_fault else record["verdict"], stage, feedback.of_record(record, told))
+    answer = _answer("MISUSE" if at_fault else record["verdict"], stage, feedback.of_record(record, told, width))
     answer["passed"] = VERDICTS[record["verdict"]].passes
     answer["ratio"] = _ratio(record)
     answer["resources"] = record["candidate"]["resources"]
