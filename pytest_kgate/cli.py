@@ -6,6 +6,7 @@ import argparse
 import importlib
 import io
 import os
+import shlex
 import sys
 import warnings
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from typing import NamedTuple
 
 from pytest_kgate import __version__
 from pytest_kgate.errors import KgateError
+from pytest_kgate.errors import UsageError
 
 _BAD_USAGE = 2
 
@@ -189,18 +191,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = argparse.Namespace()
     try:
         try:
-            options = _parser(arguments).parse_args(arguments)
+            options, unknown = _parser(arguments).parse_known_args(arguments)
         finally:
             sys.stdout.flush()  # of --help, whose reader may have gone
+        if unknown:
+            raise _not_taken(unknown, next(one for one in arguments if one in _VERBS), "pytest" in options)
         with warnings.catch_warnings():
-            warnings.showwarning = lambda message, *_: print(f"kgate: {message}", file=sys.stderr)
+            warnings.showwarning = lambda message, *_: print(_in_columns(f"kgate: {message}"), file=sys.stderr)
             status: int = options.run(options)
         sys.stdout.flush()
         return status
     except KgateError as error:
         # A verb with a device of its own calls pytest's option so.
         todo = error.todo.replace("--kgate-device", "--device") if "device" in options else error.todo
-        print(f"kgate: {error.what}", todo, sep="\n", file=sys.stderr)
+        print(_in_columns(f"kgate: {error.what}"), _in_columns(todo), sep="\n", file=sys.stderr)
         return _BAD_USAGE
     except KeyboardInterrupt:
         print("kgate: interrupted. What it had written to files stays there.", file=sys.stderr)
@@ -208,6 +212,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `kgate report FILE | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _not_taken(unknown: Sequence[str], verb: str, hands_on: bool) -> UsageError:
+    """The error for arguments that the verb has no use for; `hands_on` says whether it starts pytest with others."""
+    todo = f"`kgate {verb} --help` lists what it takes."
+    if hands_on and unknown[0].startswith("--"):
+        value = f"={unknown[1]}" if len(unknown) > 1 and "=" not in unknown[0] and unknown[1][:1] != "-" else ""
+        todo = f"If it is pytest's, write {shlex.quote(f'--pytest={unknown[0]}{value}')}. {todo}"
+    return UsageError(f"`kgate {verb}` does not take {shlex.join(unknown)}.", todo)
+
+
+def _in_columns(said: str) -> str:
+    """Sentences in the terminal's columns; as they are where none shows them, and of a compiler's several lines."""
+    from pytest_kgate.report.text.render import usual_columns  # here, since most verbs say nothing
+    from pytest_kgate.report.text.render import wrapped
+
+    return said if "\n" in said or not sys.stderr.isatty() else "\n".join(wrapped(said, usual_columns()))
 
 
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:

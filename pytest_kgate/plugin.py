@@ -140,9 +140,10 @@ def _fixtures(item: pytest.Item) -> tuple[str, ...]:
 def pytest_report_collectionfinish(config: pytest.Config, start_path: Path, items: list[pytest.Item]) -> list[str]:
     runs_nothing = config.option.collectonly or getattr(config.option, "setupplan", False)
     if not runs_nothing and any(_FIXTURES & set(_fixtures(item)) for item in items):
+        from pytest_kgate.report.text.render import wrapped
         from pytest_kgate.session.terminal.header import session_line
 
-        return [session_line(config.stash[SESSION])]
+        return wrapped(session_line(config.stash[SESSION]), config.get_terminal_writer().fullwidth, "  ")
     return []
 
 
@@ -215,13 +216,16 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     session.close()
     if not session.records and not session.messages:
         return
+    from pytest_kgate.report.text.render import wrapped  # here, since most sessions have nothing to say
+
     terminalreporter.section("kgate")
     writer = terminalreporter._tw
     if session.records:
         for line in session.tables(writer.fullwidth, writer.hasmarkup):
             terminalreporter.write_line(line)
-    for note in [*session.notes, *session.compared()]:
-        terminalreporter.write_line(note)
+    notes = [part for note in session.notes for part in wrapped(note, writer.fullwidth, "  ")]
+    for line in [*notes, *session.compared()]:
+        terminalreporter.write_line(line)
     for failure in session.failures:
         terminalreporter.write_line(failure, red=True)
     for message in session.messages:

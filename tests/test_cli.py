@@ -12,11 +12,16 @@ from pytest_kgate import cli
 
 
 @pytest.mark.parametrize("verb", cli._VERBS)
-def test_each_verb_shows_its_options(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_verb_shows_its_options_in_the_terminals_columns(
+    verb: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit) as ended:
         cli.main([verb, "--help"])
     assert ended.value.code == 0
-    assert capsys.readouterr().out.startswith(f"usage: kgate {verb}")
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"usage: kgate {verb}")
+    assert [line for line in shown.splitlines() if len(line) > 80] == []
 
 
 def test_all_verbs_options_are_cheap_to_import() -> None:

@@ -207,6 +207,34 @@ def test_verb_does_on_the_host_what_it_says(folder: Path, capsys: pytest.Capture
     assert run.says in printed
 
 
+FOR_PEOPLE = (
+    "report",
+    "rank",
+    "show",
+    "calibrate",
+    "roofline",
+    "measure",
+    "gate",
+    "evaluate",
+    "system",
+    "smoke",
+    "impls",
+)
+"""Verbs whose output is read in a terminal; that of others is made for pages, prompts and programs, or is pytest's."""
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+@pytest.mark.parametrize("verb", FOR_PEOPLE)
+def test_no_line_is_wider_than_the_terminal_but_a_command_or_a_path(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, verb: str, columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    kgate(RUNS[verb].arguments)
+    printed = capsys.readouterr().out
+    wide = [line for line in printed.splitlines() if len(line) > columns and not line.startswith("  again ")]
+    assert [line for line in wide if len(line.split()) > 1] == []
+
+
 @pytest.mark.parametrize("verb", RUNS)
 def test_verb_without_a_sense_is_refused_with_status_2(
     folder: Path, capsys: pytest.CaptureFixture[str], verb: str
@@ -269,6 +297,9 @@ def test_file_that_is_none_of_ours_gets_two_sentences_and_status_2(
         ("flashinfer-bench definition.json workloads.jsonl --case 7", "has no workload 7"),
         ("task-folder task --case tests:7", "has no case tests:7"),
         ("show records.json", "the following arguments are required: TEST"),
+        ("impls --width 80", "`kgate impls` does not take --width 80.\n`kgate impls --help` lists"),
+        ("search test_it.py::test_it --kgate-device host", "If it is pytest's, write --pytest=--kgate-device=host. `"),
+        ("watch test_it.py::test_it --runslow -q", "If it is pytest's, write --pytest=--runslow. `kgate watch --help`"),
     ],
 )
 def test_wrong_argument_is_named_with_status_2(

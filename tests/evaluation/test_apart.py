@@ -81,7 +81,7 @@ def test_a_win_passes_and_a_kernel_against_itself_does_not(tmp_path, capsys, pro
     reference = measured(1e-5, processes, "sdpa flash", seed=1)
     given = files(tmp_path, reference, measured(ratio * 1e-5, processes, seed=2))
     assert cli.main(["gate", *given, "--speedup", "0.95", "--alpha", "0.05"]) == status
-    said = capsys.readouterr().out
+    said = " ".join(capsys.readouterr().out.split())
     assert said.startswith(f"{verdict}: mine against sdpa flash on relu 8 float32")
     assert "share no rounds" in said
     assert ("its error rate is not controlled" in said) == (processes == 1)

@@ -7,6 +7,8 @@ import numpy as np
 from pytest_kgate.errors import KgateError
 from pytest_kgate.evaluation.apart.measurement import Measurement
 from pytest_kgate.report import format as text
+from pytest_kgate.report.text.render import usual_columns
+from pytest_kgate.report.text.render import wrapped
 from pytest_kgate.statistics.estimates import invalid_samples
 from pytest_kgate.statistics.intervals.percentiles import percentiles
 
@@ -22,12 +24,14 @@ def lines(one: Measurement) -> list[str]:
     where = gpu.get("name") or cpu.get("model") or one.environment.get("device", "")
     processes = f" in {text.counted(len(one.runs), 'process')}" if len(one.runs) > 1 else ""
     low, median, high = (text.seconds(float(value)) for value in np.quantile(samples, [0, 0.5, 1]))
-    shown = text.percentiles(found.to_dict() for found in percentiles(samples))
+    shown = text.percentiles(each.to_dict() for each in percentiles(samples))
     answers = "right answers" if one.checked else "answers not checked"
-    return [
+    found = [
         f"{one.arm} on {one.problem}: median {median}, min {low}, max {high}",
         f"  {shown}",
         f"  {text.counted(samples.size, 'sample')}{processes}, {one.timer} timer, {one.cache} cache, {where}",
         f"  {answers}",
         *(f"  warning: {warning}" for warning in one.warnings),
     ]
+    width = usual_columns()
+    return [part for line in found for part in wrapped(line.strip(), width, "    ", first="  " * line.startswith(" "))]

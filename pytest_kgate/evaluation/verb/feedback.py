@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 import re
-import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest_kgate
 from pytest_kgate.report.text.failure import failure_text
+from pytest_kgate.report.text.render import wrapped
 
 if TYPE_CHECKING:
     from pytest_kgate.report.record.record import Record
@@ -49,16 +49,8 @@ def in_columns(said: str, width: int) -> str:
     """
     lines = said.splitlines()
     ours = next((at for at, line in enumerate(lines) if line.endswith(":")), len(lines) - 1) + 1
-    wrapped = [
-        part
-        for line in lines[:ours]
-        for part in (
-            [line]
-            if line.startswith(" ")
-            else textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False) or [""]
-        )
-    ]
-    return "\n".join([*wrapped, *lines[ours:]])
+    parts = [part for line in lines[:ours] for part in ([line] if line.startswith(" ") else wrapped(line, width))]
+    return "\n".join([*parts, *lines[ours:]])
 
 
 def last_lines(said: str) -> str:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import re
 import shlex
-import textwrap
 from typing import TYPE_CHECKING
 
 from pytest_kgate.report import format as text
@@ -18,6 +16,7 @@ from pytest_kgate.report.text.hints import hints
 from pytest_kgate.report.text.layers import in_the_winning_layer
 from pytest_kgate.report.text.profiled.insights import why
 from pytest_kgate.report.text.render import usual_columns
+from pytest_kgate.report.text.render import wrapped
 
 if TYPE_CHECKING:
     from pytest_kgate.report.record.facts.limits import LimitFacts
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
 
 _LABEL = 12
 _NARROWEST = 60
-_UNIT = re.compile(r"(\d) (%|[nmu]?s\b|rounds?\b|[TG]\w+/s)")
-"""Numbers with their units, which must stay on one line."""
 
 
 def failure_text(record: Record, width: int | None = None, *, whole: bool = False) -> str:
@@ -43,7 +40,7 @@ def failure_text(record: Record, width: int | None = None, *, whole: bool = Fals
     reference = record.get("reference")
     against = f" against {_named(reference)}" if reference else ""
     subject = f"{record['candidate']['name']}{against} on" if "selftest" not in record else "the check of"
-    lines = _wrap(f"{record['verdict']}: {subject} {record['problem']['name']}", width, "")
+    lines = wrapped(f"{record['verdict']}: {subject} {record['problem']['name']}", width)
     for gate in record["gates"]:
         lines += ["", *_gate(record, gate, width)]
     limits = record.get("limits", [])
@@ -277,14 +274,5 @@ def _named(reference: ReferenceFacts) -> str:
 
 
 def _entry(label: str, value: str, width: int) -> list[str]:
-    lines = [line for part in value.splitlines() for line in _wrap(part, width - _LABEL, "")] or [""]
+    lines = [line for part in value.splitlines() for line in wrapped(part, width - _LABEL)] or [""]
     return [f"  {label if index == 0 else '':<{_LABEL - 2}}{line}".rstrip() for index, line in enumerate(lines)]
-
-
-def _wrap(value: str, width: int, indent: str) -> list[str]:
-    """Break a text into lines of whole words; runs of blanks, and numbers with their units, are not broken up."""
-    joined = _UNIT.sub("\\1\0\\2", value)
-    lines = textwrap.wrap(
-        joined, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
-    )
-    return [line.replace("\0", " ") for line in lines] or [""]

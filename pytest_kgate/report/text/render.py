@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import textwrap
 from io import StringIO
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,10 @@ from pytest_kgate.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+
+_WHOLE = re.compile(r"(?<=\d) (?=(?:%|[nmu]?s\b|rounds?\b|[TG]\w+/s))|`[^`\n]{1,60}`|\[[\d.]+, [\d.]+\]")
+"""Blanks between numbers and their units, what stands in backticks (commands, to be copied), and intervals."""
 
 
 def columns(wanted: int | None) -> int:
@@ -25,6 +31,24 @@ def columns(wanted: int | None) -> int:
 def usual_columns() -> int:
     """For text that is read line by line: the terminal's, from 80 to 120, or 100 where there is none."""
     return min(max(shutil.get_terminal_size(fallback=(100, 24)).columns, 80), 120)
+
+
+def wrapped(value: str, width: int, indent: str = "", *, first: str = "") -> list[str]:
+    """A text as lines of at most so many columns, down to a word; those below the first one behind `indent`.
+
+    Numbers with their units, commands in backticks and paths stay whole. `first` is what the first line begins with,
+    which is not broken.
+    """
+    joined = _WHOLE.sub(lambda match: match[0].replace(" ", "\0"), value)
+    lines = textwrap.wrap(
+        joined,
+        width,
+        initial_indent=first,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return [line.replace("\0", " ") for line in lines] or [first.rstrip()]
 
 
 def table_lines(table: Table, width: int, color: bool) -> list[str]:

@@ -31,7 +31,9 @@ def selftest_table(records: Sequence[Record], width: int = 100, color: bool = Fa
     total = killed + sum(len(record["selftest"]["lived"]) for record in tested)
     weak = sum(bool(record["selftest"]["lived"]) for record in tested)
     rate = text.percent(killed / total) if total else "none"
-    lines.append(f"{killed} of {total} mutants died ({rate}); checks of {len(tested)} problems, {weak} weak")
+    lines.append(
+        f"{killed} of {total} mutants died ({rate}); checks of {text.counted(len(tested), 'problem')}, {weak} weak"
+    )
     return "\n".join(lines)
 
 

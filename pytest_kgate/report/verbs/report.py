@@ -79,7 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `kgate report`."""
     parser.add_argument("files", nargs="+", metavar="FILE", help="written by `pytest --kgate-json FILE`")
     formats = ("table", "json", "html", *_PAGES, *reviewers.FORMATS, _ANNOTATIONS, *_FOR_CI)
-    parser.add_argument("--format", choices=formats, help="default: table")
+    parser.add_argument("--format", metavar="FORMAT", choices=formats, help=f"{', '.join(formats)}; default: table")
     parser.add_argument(
         "--session-status",
         type=int,

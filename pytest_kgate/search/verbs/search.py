@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from pytest_kgate.errors import UsageError
 from pytest_kgate.report.format import counted
+from pytest_kgate.report.text.render import usual_columns
+from pytest_kgate.report.text.render import wrapped
 from pytest_kgate.search.board.said import board
 from pytest_kgate.search.course.course import INTERRUPTED
 from pytest_kgate.search.course.course import Result
@@ -195,9 +197,9 @@ def _searched(options: argparse.Namespace, judge: Judge, pool: Pool, subject: Su
 
     made_of = parts(options.elites, head["options"].get("without", ()))
     progress = Progress(evaluator, budget, subject.space.size, clock)
-    print(_beginning(subject, str(head["strategy"]), head["seed"], budget), file=sys.stderr)
-    if warning := hang_text(budget, options.time_limit):
-        print(warning, file=sys.stderr)
+    beginning = _beginning(subject, str(head["strategy"]), head["seed"], budget)
+    for told in filter(None, (beginning, hang_text(budget, options.time_limit))):
+        print("\n".join(wrapped(told, usual_columns(), "  ")), file=sys.stderr)
     try:
         return search(
             subject.space,
@@ -227,7 +229,8 @@ def _shown(options: argparse.Namespace, subject: Subject, journal: Journal, resu
     if result.champion is not None:
         file = subject.root / FILE_NAME
         record_champion(file, subject.champion(result.champion, options.journal.absolute()))
-        print(f"Written to {file}: plain runs of the test use it. The journal is {options.journal}.")
+        said = f"Written to {file}: plain runs of the test use it. The journal is {options.journal}."
+        print("\n".join(wrapped(said, arguments.width_of(options), "  ")))
     if result.stopped == INTERRUPTED:
         print("It was interrupted; nothing is lost. The same command with --resume goes on.")
         return _INTERRUPTED

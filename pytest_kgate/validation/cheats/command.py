@@ -12,6 +12,8 @@ from typing import Any
 
 from pytest_kgate.errors import UsageError
 from pytest_kgate.report.page import block
+from pytest_kgate.report.text.render import usual_columns
+from pytest_kgate.report.text.render import wrapped
 from pytest_kgate.system.pytorch import require_torch
 from pytest_kgate.validation.cheats import catalogue
 from pytest_kgate.validation.cheats import session_modules
@@ -76,8 +78,9 @@ def _run(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
         if options.json is not None:
             file.save(content, options.json)  # each at once: a run of many minutes may be broken off
         told = "caught" if one.caught else "passed"
-        verdicts = f"{one.verdict or '-':13} {one.unchecked or '':13}"
-        print(f"{cheat.name:24} {told:7} {verdicts} {one.reason[:160]}", file=sys.stderr, flush=True)
+        head = f"{cheat.name:24} {told:7} {one.verdict or '-':13} {one.unchecked or '':13}".rstrip()
+        lines = [head, *wrapped(one.reason[:160], usual_columns(), "    ", first="    ")]
+        print("\n".join(line for line in lines if line), file=sys.stderr, flush=True)
     return content, [where]
 
 

@@ -132,9 +132,8 @@ def test_summary_says_how_to_calibrate_a_device_that_never_was(session):
 def test_summary_names_the_date_of_the_last_calibration(session):
     save(FOUND)
     _, shown = session()
-    shown.fnmatch_lines(
-        ["calibration of fake, fake timer, hot cache: 2026-11-20, 20 false passes and 19 false fails of 1000 gates"]
-    )
+    said = "calibration of fake, fake timer, hot cache: 2026-11-20, 20 false passes and 19 false fails of 1000 gates"
+    assert said in " ".join(shown.str().split())
 
 
 def test_session_without_gates_hears_nothing_of_calibrations(session):

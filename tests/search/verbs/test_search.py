@@ -87,7 +87,7 @@ def test_search_from_detuned_defaults_finds_confirms_and_records_the_fast_one(fo
     assert cli.main(arguments) == 0
     said = capfd.readouterr()
     assert "4 configurations, strategy grid, seed " in said.err
-    assert ", budget 10 min\n" in said.err
+    assert ", budget 10 min " in " ".join(said.err.split())
     assert "confirming REPEATS=1,VARIANT=0 in 1 fresh process" in said.err
     assert "2 of 4 candidates raced; 1 did not compile, 1 wrong." in said.out
     assert "Champion: REPEATS=1,VARIANT=0" in said.out

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from pytest_kgate.device.open import device_argument
 from pytest_kgate.device.open import open_device
+from pytest_kgate.report.text.render import usual_columns
+from pytest_kgate.report.text.render import wrapped
 from pytest_kgate.statistics.wording import percent
 from pytest_kgate.statistics.wording import significant
 from pytest_kgate.system import json_file
@@ -62,15 +64,17 @@ def lines_of(rates: MeasuredRates) -> list[str]:
     about = ", ".join(f"{key} {value}" for key, value in rates.identity.items() if key != "name" and value is not None)
     lines = [f"{rates.identity['name']} ({about})", f"measured {rates.date[:19]}Z in {rates.seconds:.1f} s", ""]
     for name, rate in rates.operations.items():
-        lines.append(_line(name, rate, "FLOP/s" if "int" not in name else "OP/s", f"{rate.size}x{rate.size}"))
+        lines += _lines(name, rate, "FLOP/s" if "int" not in name else "OP/s", f"{rate.size}x{rate.size}")
     for rate in rates.copies:
         where = "memory" if rate is rates.copies[-1] else "hot cache"
-        lines.append(_line(f"copy, {where}", rate, "B/s", f"{significant(rate.size / 2**20)} MiB, both arrays"))
+        lines += _lines(f"copy, {where}", rate, "B/s", f"{significant(rate.size / 2**20)} MiB, both arrays")
     lines += [f"  {name:<16} none: {why}" for name, why in rates.refused.items()]
     return lines
 
 
-def _line(name: str, rate: Rate, unit: str, size: str) -> str:
+def _lines(name: str, rate: Rate, unit: str, size: str) -> list[str]:
     factor, prefix = next((one for one in _PREFIXES if rate.per_second >= one[0]), (1.0, ""))
     shown = f"{significant(rate.per_second / factor)} {prefix}{unit}"
-    return f"  {name:<16} {shown:>12}  of {size}; half of the rounds within {percent(rate.spread)}"
+    head = f"  {name:<16} {shown:>12}  "
+    told = f"of {size}; half of the rounds within {percent(rate.spread)}"
+    return wrapped(told, usual_columns(), " " * len(head), first=head)

@@ -16,6 +16,8 @@ from pytest_kgate.evaluation.apart.measurement import Measurement
 from pytest_kgate.report import format as text
 from pytest_kgate.report.record.document import read
 from pytest_kgate.report.rows import quantile_name
+from pytest_kgate.report.text.render import usual_columns
+from pytest_kgate.report.text.render import wrapped
 from pytest_kgate.statistics.gates import Judgement
 from pytest_kgate.statistics.gates import SpeedGate
 from pytest_kgate.statistics.gates import Verdict
@@ -24,6 +26,9 @@ from pytest_kgate.statistics.judge_apart import judge_apart
 from pytest_kgate.statistics.judge_apart import rule_in_words
 
 _CUT_OFF = 2
+
+_LABEL = 12
+"""Columns of `  demanded  ` and the like."""
 
 _AFTER = (
     "The demand came after the data: chosen by them, it may be met by luck, and the error rates hold for a demand that "
@@ -53,15 +58,15 @@ def judge_files(options: argparse.Namespace) -> int:
         raise UsageError(f"{files[0]} has no records{cut}.", "Give the file of a session that raced something.")
     judged = [rejudge(record, gate) for record in records if "against" not in record]
     for one in judged:
-        print("\n".join(_of_record(one)))
+        _show(_of_record(one))
     if len(judged) < len(records):
         others = text.counted(len(records) - len(judged), "record")
-        print(f"Left out: {others} of races against another revision, which is no reference of the problem.")
+        _show([f"Left out: {others} of races against another revision, which is no reference of the problem."])
     if not judged:
         raise UsageError(
             f"{files[0]} has no races but those against another revision.", "Give the file of a session with others."
         )
-    print(_AFTER)
+    print("\n".join(wrapped(_AFTER, usual_columns())))
     if cut_off is not None:
         print(f"kgate: {cut_off}; what is missing may fail", file=sys.stderr)
         return _CUT_OFF
@@ -102,9 +107,16 @@ def _apart(gate: SpeedGate, candidates: Sequence[Measurement], references: Seque
             f"  rule      {rule_in_words(gate, len(sides[0]), len(sides[1]))}",
             *([f"  reason    {judgement.reason}"] if judgement.reason else []),
         ]
-        print("\n".join(lines))
+        _show(lines)
         status = status if judgement.verdict is Verdict.PASS else 1
     return status
+
+
+def _show(lines: Sequence[str]) -> None:
+    """In the terminal's columns; what is told behind a label goes on below it."""
+    for line in lines:
+        head, told = (line[:_LABEL], line[_LABEL:]) if line.startswith("  ") else ("", line)
+        print("\n".join(wrapped(told, usual_columns(), " " * len(head), first=head)))
 
 
 def _of_record(one: Rejudged) -> list[str]:
