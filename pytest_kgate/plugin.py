@@ -105,6 +105,7 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
     # Most sessions have none of the markers, and choose nothing: they do without the modules for that.
     marked = [item for item in items if any(mark.name in MARKERS for mark in item.iter_markers())]
+    judging = [item for item in items if "kbench" in _fixtures(item)]
     kept: list[pytest.Item] = items
     dropped: list[pytest.Item] = []
     chosen = config.stash[SESSION].options.impl
@@ -115,6 +116,10 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
 
             markers.validate(marked)
             check_spaces(marked, config.stash[SESSION].options)
+        if judging:
+            from pytest_kgate.session.collection.markers import demand_known
+
+            demand_known(judging, config.getini("markers"))
         if chosen:
             from pytest_kgate.session.collection.selection import select
 

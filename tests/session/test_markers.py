@@ -123,6 +123,8 @@ pytestmark = pytest.mark.allclose(1e-4)
         ("speedup(1, confidence=95)", "confidence must be a number between 0.5 and 1, not 95", SPEEDUP_USAGE),
         ("speedup(1, confidence=0.5)", "confidence must be a number between 0.5 and 1", SPEEDUP_USAGE),
         ("allclose", "missing a required argument: 'atol'", ALLCLOSE_USAGE),
+        ("allclose(tol=1e-3)", "missing a required argument: 'atol'. Did you mean 'atol'?", ALLCLOSE_USAGE),
+        ("allclose(1e-3, tol=1e-3)", "unexpected keyword argument 'tol'. Did you mean 'rtol'?", ALLCLOSE_USAGE),
         ("allclose(-1e-3)", "atol must be a finite number, 0 or more, not -0.001", ALLCLOSE_USAGE),
         ("allclose(1e-3, rtol='x')", "rtol must be a finite number, 0 or more, not 'x'", ALLCLOSE_USAGE),
         ("allclose(0)", "atol and rtol cannot both be 0", ALLCLOSE_USAGE),
@@ -196,3 +198,37 @@ def test_bad_marker_ends_the_collection_with_its_usage_and_no_traceback(pytester
     assert "::test_it: @pytest.mark.speedup('fast'): bound must be a positive finite number, not 'fast'" in said
     assert SPEEDUP_USAGE in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"), [("spedup(0.9)", "speedup"), ("all_close(1e-3)", "allclose"), ("pref", "perf")]
+)
+def test_marker_that_is_misspelt_ends_the_collection(pytester: pytest.Pytester, written: str, meant: str) -> None:
+    pytester.makepyfile(f"""
+        import pytest
+
+        @pytest.mark.{written}
+        def test_func(kbench): ...
+    """)
+    result = pytester.runpytest_inprocess()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    name = written.partition("(")[0]
+    result.stderr.fnmatch_lines([f"ERROR: *::test_func: there is no marker '{name}'. Did you mean '{meant}'?"])
+
+
+def test_marker_of_a_users_own_is_none_of_ours_misspelt(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\nmarkers =\n    speedups(n): of mine\n    pref: mine")
+    pytester.makepyfile("""
+        import pytest
+
+        @pytest.mark.speedups(3)
+        @pytest.mark.pref
+        @pytest.mark.slow
+        @pytest.mark.parametrize("x", [1])
+        @pytest.mark.skip
+        def test_func(kbench, x): ...
+
+        @pytest.mark.spedup
+        def test_without(): ...
+    """)
+    pytester.runpytest_inprocess("-W", "ignore").assert_outcomes(skipped=1, passed=1)

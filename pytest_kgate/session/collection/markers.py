@@ -6,6 +6,8 @@ its own. Of `allclose` the one nearest to the test counts, and of two `perf` tha
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections.abc import Iterable
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
     from pytest_kgate.statistics.gates import SpeedGate
     from pytest_kgate.statistics.gates import SpeedOfLightGate
 
+
+_NEAR = 0.75
+"""How alike a marker's name is to one of ours where it is taken for that, misspelt: `perf` and `pref` are so much."""
 
 _MOST_SPELT = 200
 """Letters of each of a marker's values, where a message repeats it."""
@@ -107,6 +112,23 @@ def validate(items: Iterable[pytest.Item]) -> None:
         raise UsageError("\n".join(lines), "\n".join(f"Usage: {usage}" for usage in usages))
 
 
+def demand_known(items: Iterable[pytest.Item], registered: Iterable[str]) -> None:
+    """Raise UsageError for a marker that pytest does not know, and whose name is nearly one of these.
+
+    pytest warns of it, and the test then passes without the gate that was meant. `registered` are the lines of the ini
+    entry `markers`.
+    """
+    known = {re.split(r"[:(]", line, maxsplit=1)[0].strip() for line in registered}
+    for item in items:
+        for mark in item.iter_markers():
+            near = [] if mark.name in known else difflib.get_close_matches(mark.name, MARKERS, n=1, cutoff=_NEAR)
+            if near:
+                raise UsageError(
+                    f"{item.nodeid}: there is no marker {mark.name!r}. Did you mean {near[0]!r}?",
+                    f"Usage: {MARKERS[near[0]].usage}. One of your own is to be registered: `markers` of pytest's ini.",
+                )
+
+
 class _MarkError(Exception):
     def __init__(self, marker: Marker, complaint: str) -> None:
         super().__init__(complaint)
@@ -159,11 +181,18 @@ def _read_all(item: pytest.Item, name: str, *, once: bool = False) -> list[Any]:
             values.append(marker.read(mark))
         except (TypeError, ValueError) as error:
             unknown = next((one for one in mark.kwargs if one not in marker.signature.parameters), None)
-            meant = "" if unknown is None else f".{hint(unknown, marker.signature.parameters)}".rstrip(".")
+            meant = "" if unknown is None else f".{_meant(unknown, mark, marker)}".rstrip(".")
             raise _MarkError(marker, f"{_spell(mark)}: {error}{meant}") from None
         except UsageError as error:
             raise _MarkError(marker, f"{_spell(mark)}: {error.what} {error.todo}") from None
     return values
+
+
+def _meant(unknown: str, mark: pytest.Mark, marker: Marker) -> str:
+    """Which argument the unknown one may be: one that is missing before any other."""
+    parameters = list(marker.signature.parameters.values())[len(mark.args) :]
+    missing = [one.name for one in parameters if one.default is one.empty and one.name not in mark.kwargs]
+    return hint(unknown, missing) or hint(unknown, marker.signature.parameters)
 
 
 def _in_one_place(item: pytest.Item, mark: pytest.Mark) -> list[pytest.Mark]:
