@@ -99,6 +99,7 @@ def check(
                 answer = answer_of(device, workload, candidate, inputs, like, before)
             except OtherKind:
                 reference_answer(problem, reference, redraw(), like)  # raises where the reference is as fickle
+                truth_of(problem, reference, redraw(), like)  # raises where `exact` is of another kind, too
                 raise
             if keep is not None:
                 keep(kind, draw_seed, before, answer)

@@ -63,6 +63,10 @@ def workload_of(problem: Problem, device: Device, like: Any = None, *, hard: boo
         generator.manual_seed(seed)
         with spent("draw"), blame_problem("The problem's inputs", "it is called as inputs(generator)"):
             inputs = draw_from(generator)
+        if inputs is None:
+            raise UsageError(
+                "The problem's inputs returned nothing.", "Let it return what the candidate is called with, as a tuple."
+            )
         inputs = inputs if isinstance(inputs, tuple) else tuple(inputs) if isinstance(inputs, list) else (inputs,)
         demand_plain_tensors(inputs, problem.mutates)
         if any(place not in range(len(inputs)) for place in problem.mutates):
@@ -212,7 +216,7 @@ def reference_answer(problem: Problem, reference: Arm, inputs: tuple[Any, ...], 
         output = tree.mapped(like.returned if isinstance(like, InPlace) else like, torch.empty_like)
     answer = _call_reference(reference, own, output)
     demand_same_kind(answer, like)
-    return answer
+    return tree.detached(answer)
 
 
 def unchanged_truth_of(

@@ -210,8 +210,14 @@ def write_stacked(blocks: Iterable[Tensor], values: Any) -> None:
 
 def clone(tree: Tree) -> Tree:
     """The tree with each tensor's values in dense memory of their own: of an answer, whose strides say nothing."""
-    cloned: Tree = mapped(tree, Tensor.clone)
+    cloned: Tree = mapped(tree, lambda one: one.detach().clone())
     return cloned
+
+
+def detached(tree: Tree) -> Tree:
+    """The tree without autograd's graph, as of an answer of a module: PyTorch warns where its numbers are read."""
+    found: Tree = mapped(tree, Tensor.detach) if any(one.requires_grad for one in tensors(tree)) else tree
+    return found
 
 
 def fill(tree: Any, values: Any) -> None:

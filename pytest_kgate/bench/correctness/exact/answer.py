@@ -168,7 +168,7 @@ def _kept_type(exact: torch.dtype, answers: torch.dtype) -> torch.dtype:
 def _call(problem: Problem, inputs: tuple[Any, ...]) -> Any:
     with spent("exact"), blame_problem("The problem's exact", "it is called as exact(*inputs, **params)"):
         exact = problem.exact(*inputs, **problem.params)
-    return demand_tensors("exact", exact)
+    return tree.detached(demand_tensors("exact", exact))
 
 
 def demand_tensors(role: str, result: Any) -> Any:
