@@ -170,7 +170,8 @@ def open_library(path: Path, title: str) -> Library:
         raise BuildError(
             f"{title} was compiled, but it has no function kgate_sdpa.",
             'Define `extern "C" int kgate_sdpa(const kgate::SdpaArgs*, void* stream)`; include "sdpa.h", '
-            "which declares it.",
+            "which declares it. That is attention; a kernel of another operator is handed to kbench as a function that "
+            "calls it, such as one of torch.utils.cpp_extension.load.",
         )
     if library.version > binding().VERSION:
         raise BuildError(

@@ -25,6 +25,8 @@ from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import OtherKind
 from pytest_kgate.problems.trees import structure
 from pytest_kgate.problems.trees import tree
+from pytest_kgate.problems.trees.instead import instead_of
+from pytest_kgate.problems.trees.instead import one_of
 
 _NAN_OF_ONES = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
 """Types of which a number with all bits set is NaN."""
@@ -100,8 +102,7 @@ def _built_otherwise(result: object, found: dict[str, Any], wanted: dict[str, An
     if list(wanted) == ["output"]:
         return (
             f"The candidate returned {got}, not a tensor.",
-            "Return a torch tensor, or an array that supports DLPack. Of several, wrap the candidate: "
-            "lambda *inputs: kernel(*inputs)[0].",
+            one_of(result),
         )
     return (
         f"The candidate returned {got} with {_listed(found)}, and the problem asks for {_listed(wanted)}.",
@@ -121,8 +122,7 @@ def _as_output(name: str, result: Any, like: Tensor, inputs: tuple[Any, ...]) ->
             raise CandidateError(
                 f"The candidate returned {_indefinite(type(result).__name__)}, not a tensor"
                 + (f", as its {name}." if name != "output" else "."),
-                "Return a torch tensor, or an array that supports DLPack. Of several, wrap the candidate: "
-                "lambda *inputs: kernel(*inputs)[0].",
+                instead_of(result),
             )
         result = _array_as_tensor(result)
     assert isinstance(result, Tensor)
@@ -138,7 +138,8 @@ def _as_output(name: str, result: Any, like: Tensor, inputs: tuple[Any, ...]) ->
     ):
         if got != wanted:
             raise OtherKind(
-                f"The candidate's {name} has {what} {got}, but the problem asks for {wanted}.", _asked(like)
+                f"The candidate's {name} has {what} {got}, but the problem asks for {wanted}.",
+                f"Return it on {wanted}." if what == "device" else _asked(like),
             )
     demand_data(result)
     for position, one in enumerate(inputs):
@@ -147,7 +148,8 @@ def _as_output(name: str, result: Any, like: Tensor, inputs: tuple[Any, ...]) ->
         if any(_overlap(result, tensor) for tensor in tree.tensors(one) if tree.has_span(tensor)):
             raise CandidateError(
                 f"The candidate's {name} shares memory with its input {position}.",
-                "Write to memory of its own: the inputs must stay as they are.",
+                "Write to memory of its own: the inputs must stay as they are. A problem whose calls change inputs "
+                f"says so: `Problem(..., mutates=({position},))`.",
             )
     return result
 

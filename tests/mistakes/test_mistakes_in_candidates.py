@@ -193,68 +193,6 @@ def test_candidate_that_asks_for_too_much_memory_is_told_to_shrink(play):
     result.says("in greedy torch.empty(2**50")
 
 
-@pytest.mark.parametrize(
-    ("answer", "happened", "todo"),
-    [
-        ("None", "The candidate returned nothing.", "Return a tensor of shape (64, 64) and dtype torch.float32."),
-        ("[None for _ in [x.relu_()]][0]", "The candidate changed its input 0.", "mutates=(0,)"),
-        ("3.0", "The candidate returned a float, not a tensor.", "Return a torch tensor"),
-        ("torch.relu(x), x", "The candidate returned a tuple, not a tensor.", "Return a torch tensor"),
-        (
-            "torch.relu(x)[1:]",
-            "output has shape (63, 64), but the problem asks for (64, 64).",
-            "a tensor of shape (64, 64)",
-        ),
-        (
-            "torch.relu(x).half()",
-            "output has dtype torch.float16, but the problem asks for torch.float32.",
-            "dtype torch.float32.",
-        ),
-        ("x", "The candidate's output shares memory with its input 0.", "Write to memory of its own"),
-        ("x.mul_(2).relu()", "The candidate changed its input 0.", "Leave the inputs as they are"),
-    ],
-    ids=["none", "none, in place", "number", "tuple", "shape", "dtype", "aliasing", "changed input"],
-)
-def test_answer_that_is_none_is_told_what_an_answer_is(play, answer, happened, todo):
-    result = play(f"""
-    def odd(x):
-        return {answer}
-
-    def test_mistake(kbench):
-        kbench(odd, RELU)
-    """)
-    result.failed_once("odd")
-    assert result.records[1]["verdict"] == "ERROR"
-    result.says(happened, todo)
-
-
-def test_nan_in_the_output_is_wrong_and_named(play):
-    result = play("""
-    def broken(x):
-        return torch.relu(x) / 0 * 0
-
-    @pytest.mark.allclose(1e-3)
-    def test_mistake(kbench):
-        kbench(broken, RELU)
-    """)
-    result.failed_once("broken")
-    assert result.records[1]["timing"] is None
-    result.says("WRONG: broken", "the output holds NaN or Inf", "Every element is NaN or Inf.")
-
-
-def test_output_that_is_never_written_is_wrong_and_named(play):
-    result = play("""
-    def lazy(x, out):
-        pass
-
-    @pytest.mark.speedup(0.95)
-    def test_mistake(kbench):
-        kbench(lazy, RELU)
-    """)
-    result.failed_once("lazy")
-    result.says("WRONG: lazy", "the likeliest cause is an output that is never written")
-
-
 def test_non_contiguous_input_of_a_kernel_is_named(play):
     result = play("""
     import dataclasses

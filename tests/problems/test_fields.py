@@ -152,7 +152,7 @@ def test_scalar_of_numpy_is_told_what_makes_a_number_of_it():
     problem = doubled(inputs=lambda g: (torch.randn(3, generator=g), np.float32(2)), reference=torch.mul)
     with pytest.raises(UsageError) as error:
         checked(torch.mul, problem)
-    assert error.value.what == "The problem's input 1 holds a float32 of numpy."
+    assert error.value.what == "The problem's input 1 is or holds `numpy.float32`."
     assert error.value.todo == "Draw a number of Python's own, float(x), or torch.tensor(x)."
 
 

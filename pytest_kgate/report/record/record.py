@@ -125,9 +125,15 @@ class CandidateFacts(TypedDict):
     """`sm_90a`."""
     ignored_params: NotRequired[list[str]]
     """Params of the problem that the candidate has no parameter for, so that it was called without them."""
+    takes_out: NotRequired[bool]
+    """Whether it takes `out`, a tensor to write to; not known of an isolated one."""
     weights: NotRequired[str]
     """Of a KernelBench solution: where its weights come from, such as `6 of 6 copied by name`; of an isolated one, as
     its own process says."""
+    other_weights: NotRequired[list[str]]
+    """Of a wrong torch.nn.Module: its weights whose values are not those of the reference's of the same names."""
+    training: NotRequired[list[str]]
+    """Of a wrong torch.nn.Module: its kinds of layers that are in training mode, and do something else there."""
     resources: list[KernelFacts]
     """ptxas's report, one entry for each kernel of the library."""
 

@@ -21,6 +21,9 @@ _LAST_ROWS = 128
 _TIGHT = 4.0
 """Error of the candidate over that of the reference up to which the tolerance, not the kernel, is likely at fault."""
 
+_NAMED = 6
+"""Weights of a module in a hint; a deep net has hundreds."""
+
 _SHRINK = "Shrink the problem to one tile and look again: the index of the worst element then points into the kernel."
 
 
@@ -29,8 +32,9 @@ def wrong_answer(record: Record, correctness: CorrectnessFacts | None) -> list[s
     attention = record["problem"]["shape"] is not None
     worst = correctness.get("worst") if correctness else None
     if worst and not math.isfinite(size(worst["candidate"])):
-        return _not_finite(worst.get("not_finite_fraction", 1.0), attention)
-    found = _ignored(record) + _not_copied(record)
+        takes_out = record["candidate"].get("takes_out")
+        return _not_finite(worst.get("not_finite_fraction", 1.0), attention, takes_out)
+    found = _ignored(record) + _not_copied(record) + _of_module(record)
     if found:
         return found
     if correctness is None:
@@ -115,20 +119,42 @@ def _not_copied(record: Record) -> list[str]:
     ]
 
 
-def _not_finite(share: float, attention: bool) -> list[str]:
-    """A hint from the share of the answer's elements that are NaN or Inf."""
-    if share >= 1:
-        return [
-            "Every element is NaN or Inf. Outputs are filled with NaN before the call, so the likeliest cause is an "
-            "output that is never written: check that the launch happens, and that it writes to `out`."
-        ]
-    return [
-        f"{text.percent(share)} of the elements are NaN or Inf. Outputs are filled with NaN before the call: check the "
-        "grid and the tail for elements that are never written.",
-        "If all are written: subtract the row's maximum before exp, and mind rows whose keys are all masked "
-        "(-inf minus -inf, division by 0)."
+def _of_module(record: Record) -> list[str]:
+    """Hints where a module has other weights than the reference, or is in training mode."""
+    weights, training = record["candidate"].get("other_weights", []), record["candidate"].get("training", [])
+    found = []
+    if weights:
+        shown = ", ".join(weights[:_NAMED]) + (f" and {len(weights) - _NAMED} more" if len(weights) > _NAMED else "")
+        found.append(
+            f"Its weights are not the reference's; these have other values: {shown}. Give it the same: "
+            "`candidate.load_state_dict(reference.state_dict())`."
+        )
+    if training:
+        found.append(f"It is in training mode, in which {' and '.join(training)} does something else: call its eval().")
+    return found
+
+
+def _not_finite(share: float, attention: bool, takes_out: bool | None) -> list[str]:
+    """Hints from the share of the answer's elements that are NaN or Inf; `takes_out` is None where it is not known."""
+    computed = (
+        "subtract the row's maximum before exp, and mind rows whose keys are all masked (-inf minus -inf, division by "
+        "0)."
         if attention
-        else "If all are written: look for a division by 0, an overflow, and an infinity less an infinity.",
+        else "look for a division by 0, an overflow, and an infinity less an infinity."
+    )
+    found = "Every element is" if share >= 1 else f"{text.percent(share)} of the elements are"
+    if takes_out is False:
+        return [f"{found} NaN or Inf: {computed}"]
+    filled = "`out` is filled" if takes_out else "An `out` that a candidate takes is filled"
+    unwritten = (
+        "the likeliest cause is an output that is never written: check that the launch happens, and that it writes "
+        "there."
+        if share >= 1
+        else "check the grid and the tail for elements that are never written."
+    )
+    return [
+        f"{found} NaN or Inf. {filled} with NaN before the call: {unwritten}",
+        f"If all are written: {computed}",
     ]
 
 

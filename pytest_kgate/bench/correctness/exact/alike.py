@@ -114,7 +114,7 @@ def demand_plain_tensors(inputs: tuple[Any, ...], mutates: Sequence[int] = ()) -
         if hasattr(leaf, "__array__") and not isinstance(leaf, Tensor):
             is_number = isinstance(leaf, np.generic)  # which torch.from_numpy refuses
             raise UsageError(
-                f"The problem's input {position} holds a {type(leaf).__name__} of {type(leaf).__module__}.",
+                f"The problem's input {position} is or holds `{type(leaf).__module__}.{type(leaf).__name__}`.",
                 "Draw a number of Python's own, float(x), or torch.tensor(x)."
                 if is_number
                 else "Draw torch tensors: torch.from_numpy(array) makes one of an array.",
