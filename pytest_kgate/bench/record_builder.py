@@ -183,15 +183,18 @@ class RecordBuilder:
             "resources": [one.to_dict() for one in build.resources] if build else [],
             "ignored_params": list(self.candidate.ignored_params) if self.candidate else [],
         }
-        if self.candidate and not self.isolation:
-            facts["takes_out"] = self.candidate.takes_output
-        weights = self.isolation.weights if self.isolation else getattr(candidate, "weights", None)
+        told = self.isolation.told if self.isolation else None
+        takes_out = told.takes_out if told else self.candidate.takes_output if self.candidate else None
+        if takes_out is not None:
+            facts["takes_out"] = takes_out
+        weights = told.weights if told else getattr(candidate, "weights", None)
         if self.request.problem.published is not None and isinstance(weights, str):
             facts["weights"] = weights
         if self.correctness and self.correctness.failed:
             from pytest_kgate.problems.trees.modules import why_wrong  # here, since it needs PyTorch
 
-            facts |= cast("CandidateFacts", why_wrong(candidate, self.request.problem.reference))
+            found = {"training": list(told.training)} if told else why_wrong(candidate, self.request.problem.reference)
+            facts |= cast("CandidateFacts", {name: names for name, names in found.items() if names})
         return facts
 
     def _judgements(self) -> list[Judgement]:

@@ -52,6 +52,11 @@ def no_commands(value: str) -> str:
     return _COMMAND.sub(r"\1\\", value)
 
 
+def printable(value: object) -> str:
+    """Text of a process that is not trusted, with `?` for control characters, which could rewrite the terminal."""
+    return no_commands("".join(one if one.isprintable() or one == "\n" else "?" for one in str(value)))
+
+
 def _is_hidden(letter: str) -> bool:
     return unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp") and letter not in _JOINERS
 

@@ -198,7 +198,7 @@ def _demand_unchanged(before: Fingerprint, inputs: tuple[Any, ...]) -> None:
         raise CandidateError(
             f"The candidate changed its input {position}.",
             "Leave the inputs as they are; copy what you scale. A problem whose calls change inputs says so: "
-            f"Problem(..., mutates=({position},)).",
+            f"`Problem(..., mutates=({position},))`.",
         )
 
 

@@ -21,6 +21,7 @@ from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.integrity.isolation.candidate_name import CandidateFunction
 from pytest_kgate.integrity.isolation.candidate_name import CandidateSource
+from pytest_kgate.integrity.isolation.candidate_name import Told
 from pytest_kgate.integrity.isolation.captured.launches import NotRelaunchable
 from pytest_kgate.integrity.isolation.process.confinement.confinement import Confinement
 from pytest_kgate.integrity.isolation.process.parent import CandidateProcess
@@ -85,8 +86,8 @@ class Isolation:
             raise UsageError(f"A candidate can't be isolated on a {device.kind} device.", "Leave --kgate-isolate out.")
         self._ignored_params: list[str] = []
         self.arm = Arm("candidate", self._call, takes_output=True, ignored_params=self._ignored_params)
-        self.weights: str | None = None
-        """Where the weights of a published problem's solution come from, as its process says; None where unknown."""
+        self.told = Told()
+        """What its process says of it, once it was called."""
         self._candidate = candidate
         self._params = jsonable(dict(params))
         self._mutates = mutates
@@ -243,12 +244,15 @@ class Isolation:
         else:
             process.prepare(layout, block)
             self._layout = layout
-            self.weights, self._ignored_params[:] = process.weights, process.ignored_params
+            self.told = process.told
+            self._ignored_params[:] = self.told.ignored_params
         tree.fill(output, answer.returned if isinstance(answer, InPlace) else answer)
         for position, (place, value) in enumerate(zip(places, inputs, strict=True)):
             if position not in self._mutates and not tree.same_bytes(place, value):
                 raise CandidateError(
-                    f"The candidate changed its input {position}.", "Leave the inputs as they are; copy what you scale."
+                    f"The candidate changed its input {position}.",
+                    "Leave the inputs as they are; copy what you scale. A problem whose calls change inputs says so: "
+                    f"`Problem(..., mutates=({position},))`.",
                 )
         touched = layout.first_overwritten(block.bytes, 0)
         if touched is not None:

@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable
+from collections.abc import Collection
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,9 +23,11 @@ from typing import TypeAlias
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
+from pytest_kgate.report.format import printable
 
 if TYPE_CHECKING:
     from pytest_kgate.build.compiler.ninja import BuildResult
+    from pytest_kgate.device.arm import Arm
     from pytest_kgate.problems.published.published import Published
 
 _HOW = (
@@ -79,7 +82,7 @@ class CandidateFunction:
             raise
         except (Exception, SystemExit) as error:
             raise CandidateError(
-                f"{self.where} can't be imported: {type(error).__name__}: {error}.", "Correct what it does then."
+                f"{self.where} can't be imported: {type(error).__name__}: {error}.", _at_import(error)
             ) from error
         found = getattr(module, self.function, None)
         if not callable(found):
@@ -122,6 +125,49 @@ class CandidateSource:
         return {"source": self.where, "knobs": dict(self.knobs), "arch": self.arch, "debug": self.debug}
 
 
+TOLD_LISTS = ("ignored", "training")
+"""Names of what is told as a list of texts."""
+
+_MOST = 20
+"""Texts of a list."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What an isolated candidate's process says of it once it was called, for hints: nothing of it is trusted."""
+
+    weights: str | None = None
+    """Where the weights of a published problem's solution come from, as one clause."""
+    ignored_params: tuple[str, ...] = ()
+    """Params of the problem that it was called without."""
+    takes_out: bool | None = None
+    """Whether it takes a tensor to write to."""
+    training: tuple[str, ...] = ()
+    """The kinds of layers of a module that are in training mode, and do something else there."""
+
+    @classmethod
+    def of(cls, message: Mapping[str, Any], params: Collection[str]) -> Told:
+        """From what the process sent, which may be anything."""
+        weights, out = message.get("weights"), message.get("out")
+        ignored, training = (message.get(name) for name in TOLD_LISTS)
+        return cls(
+            weights=None if weights is None else printable(weights),
+            ignored_params=tuple(name for name in params if isinstance(ignored, list) and name in ignored),
+            takes_out={"True": True, "False": False}.get(str(out)),
+            training=tuple(map(printable, training[:_MOST])) if isinstance(training, list) else (),
+        )
+
+
+def message_of(candidate: Callable[..., Any], arm: Arm) -> dict[str, Any]:
+    """What the process sends, of a candidate that has been called."""
+    from pytest_kgate.problems.trees.modules import trained_layers
+
+    weights = getattr(candidate, "weights", None)
+    texts = {"weights": weights} if isinstance(weights, str) else {}
+    lists = dict(zip(TOLD_LISTS, (list(arm.ignored_params), trained_layers(candidate)), strict=True))
+    return {**texts, **lists, "out": arm.takes_output}
+
+
 NamedCandidate: TypeAlias = "CandidateFunction | CandidateSource"
 
 
@@ -140,6 +186,15 @@ def _problem(told: Sequence[Any] | None) -> Published | None:
     from pytest_kgate.problems.published.published import made_of  # here, since few candidates need it
 
     return made_of(*told)
+
+
+def _at_import(error: BaseException) -> str:
+    """What to do where a module can't be imported."""
+    if isinstance(error, SyntaxError):
+        return "Correct its syntax there."
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return f"Install what has {error.name}, or put it on PYTHONPATH."
+    return "Correct what it does when it is imported."
 
 
 def _refuse(name: str) -> NoReturn:

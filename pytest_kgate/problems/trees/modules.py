@@ -24,7 +24,7 @@ _TRAINED = (
 
 def why_wrong(candidate: Callable[..., Any], reference: object) -> dict[str, list[str]]:
     """What explains a wrong answer of a module, under its names in records; empty where nothing does."""
-    found = {"other_weights": _other_weights(candidate, reference), "training": _trained_layers(candidate)}
+    found = {"other_weights": _other_weights(candidate, reference), "training": trained_layers(candidate)}
     return {name: names for name, names in found.items() if names}
 
 
@@ -34,7 +34,7 @@ def _other_weights(candidate: Callable[..., Any], reference: object) -> list[str
     return [name for name, value in own.items() if name in theirs and _differ(value, theirs[name])]
 
 
-def _trained_layers(candidate: Callable[..., Any]) -> list[str]:
+def trained_layers(candidate: Callable[..., Any]) -> list[str]:
     """The kinds of layers of a module that are in training mode, and then do something else."""
     if not isinstance(candidate, nn.Module):
         return []

@@ -126,7 +126,7 @@ class CandidateFacts(TypedDict):
     ignored_params: NotRequired[list[str]]
     """Params of the problem that the candidate has no parameter for, so that it was called without them."""
     takes_out: NotRequired[bool]
-    """Whether it takes `out`, a tensor to write to; not known of an isolated one."""
+    """Whether it takes `out`, a tensor to write to; of an isolated one, as its own process says."""
     weights: NotRequired[str]
     """Of a KernelBench solution: where its weights come from, such as `6 of 6 copied by name`; of an isolated one, as
     its own process says."""

@@ -110,19 +110,6 @@ def test_what_can_not_be_isolated_is_refused(play, said, body):
     result.stdout.fnmatch_lines([said])
 
 
-@pytest.mark.parametrize("arguments", [[], ["--kgate-isolate"]], ids=["in-process", "isolated"])
-def test_param_that_a_wrong_candidate_was_called_without_is_named(play, pytester, arguments):
-    pytester.makeconftest("import pytest\ndef pytest_itemcollected(item): item.add_marker(pytest.mark.allclose(1e-3))")
-    body = """import dataclasses
-    asked = dataclasses.replace(RELU, params={"slope": 0.5}, reference=leaky, exact=leaky)
-    kbench("generated.py:relu", asked)"""
-    leaky = "def leaky(x, slope): return torch.nn.functional.leaky_relu(x.double(), slope).to(x.dtype)"
-    result = play(f"{leaky}\n    {body}", *arguments)
-    result.assert_outcomes(failed=1)
-    said = " ".join(result.stdout.str().split())
-    assert "The candidate has no parameter `slope`, so it was called without slope=0.5: add it" in said
-
-
 def test_built_kernel_is_opened_in_its_own_process_only(pytester, build_cache, monkeypatch):
     body = """kernel = kernels("host")
     record = kbench(kernel, sdpa_oracle(Shape(1, 2, 64, 64), dtype="float32", backend="math"))

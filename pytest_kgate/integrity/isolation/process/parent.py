@@ -15,6 +15,7 @@ import torch
 
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import UsageError
+from pytest_kgate.integrity.isolation.candidate_name import Told
 from pytest_kgate.integrity.isolation.captured.launches import KernelLaunch
 from pytest_kgate.integrity.isolation.captured.launches import NotRelaunchable
 from pytest_kgate.integrity.isolation.captured.launches import launches_of
@@ -24,7 +25,7 @@ from pytest_kgate.integrity.isolation.process.judge.guard import guard_process
 from pytest_kgate.integrity.isolation.process.judge.settings import JudgeSettings
 from pytest_kgate.integrity.isolation.process.judge.shared_segments import SharedSegments
 from pytest_kgate.integrity.isolation.process.own_folder import remove_folder
-from pytest_kgate.report.format import no_commands
+from pytest_kgate.report.format import printable
 from pytest_kgate.report.record.values import plain
 from pytest_kgate.system.child_process import last_lines
 from pytest_kgate.system.child_process import signal_name
@@ -50,10 +51,8 @@ class CandidateProcess:
     """What was found changed in this process once the candidate's had ended, one clause each."""
     pid: int
     """Of the process that makes the calls."""
-    weights: str | None
-    """Where the candidate's weights come from, as its process says, once a row was prepared; None where it has none."""
-    ignored_params: list[str]
-    """The params that the candidate was called without, as its process says, once a row was prepared."""
+    told: Told
+    """What it says of the candidate; known once a row was prepared."""
 
     def __init__(
         self,
@@ -69,8 +68,7 @@ class CandidateProcess:
         self._stack.callback(remove_folder, Path(own))
         self.confined = Confinement(landlock=0, seccomp=False)
         self.left_changed = []
-        self.weights = None
-        self.ignored_params = []
+        self.told = Told()
         self._params = params
         self._stack.callback(self._compare, JudgeSettings(), SharedSegments())
         self.folder = Path(own)
@@ -97,16 +95,14 @@ class CandidateProcess:
         With `graph`, they are captured in a CUDA graph for later runs; returns why they can't be, or None.
         """
         answer = self._ask({"do": "prepare", "layout": layout.to_dict(), "graph": graph}, block.fd)
-        weights, ignored, refused = answer.get("weights"), answer.get("ignored"), answer.get("refused")
-        self.weights = None if weights is None else _printable(weights)
-        self.ignored_params = [name for name in self._params if isinstance(ignored, list) and name in ignored]
-        return None if refused is None else _printable(refused)
+        self.told, refused = Told.of(answer, self._params), answer.get("refused")
+        return None if refused is None else printable(refused)
 
     def capture(self, layout: Layout, block: Block) -> list[tuple[KernelLaunch, ...]]:
         """What each call of the row launches on this block; raises `NotRelaunchable` where that can't be said."""
         refused = self._ask({"do": "capture", "layout": layout.to_dict()}, block.fd).get("refused")
         if refused is not None:
-            raise NotRelaunchable(_printable(refused))
+            raise NotRelaunchable(printable(refused))
         return [launches_of(self._ask({"do": "launches", "call": at}).get("launches")) for at in range(layout.calls)]
 
     def run(self, block: Block) -> None:
@@ -130,7 +126,7 @@ class CandidateProcess:
         except (EOFError, OSError):
             raise self._gone() from None
         if "what" in answer:
-            raise CandidateError(_printable(answer["what"]), _printable(answer.get("todo", "")))
+            raise CandidateError(printable(answer["what"]), printable(answer.get("todo", "")))
         return answer
 
     def _gone(self) -> CandidateError:
@@ -142,7 +138,7 @@ class CandidateProcess:
             what = f"The candidate's process crashed: signal {signal_name(-status)} ended it"
         else:
             what = f"The candidate's process ended with status {status} before it had answered"
-        said = _printable("\n".join(last_lines(self._child.output)))
+        said = printable("\n".join(last_lines(self._child.output)))
         return CandidateError(f"{what}.", f"It said:\n{said}" if said else "It said nothing.")
 
     def _compare(self, settings: JudgeSettings, segments: SharedSegments) -> None:
@@ -177,8 +173,3 @@ def jsonable(params: dict[str, Any]) -> dict[str, Any]:
             "Use numbers, texts, lists and dicts with texts for keys.",
         )
     return params
-
-
-def _printable(text: Any) -> str:
-    """Text from a candidate's process, with `?` for control characters, which could rewrite the terminal."""
-    return no_commands("".join(one if one.isprintable() or one == "\n" else "?" for one in str(text)))

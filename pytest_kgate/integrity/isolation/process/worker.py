@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from pytest_kgate.device.open import open_device
+from pytest_kgate.integrity.isolation.candidate_name import TOLD_LISTS
+from pytest_kgate.integrity.isolation.candidate_name import message_of
 from pytest_kgate.integrity.isolation.captured.device_code import DEVICE_CODE
 from pytest_kgate.integrity.isolation.process.channel import Channel
 from pytest_kgate.integrity.isolation.process.confinement.confinement import confine
@@ -56,7 +58,8 @@ class Worker:
                 answer = {"what": error.what, "todo": error.todo}
             except Exception as error:
                 answer = _explained(error)
-            texts = {name: str(text)[:8000] for name, text in answer.items() if name not in ("launches", "ignored")}
+            lists = ("launches", *TOLD_LISTS)
+            texts = {name: str(text)[:8000] for name, text in answer.items() if name not in lists}
             self._channel.send({**answer, **texts})
             if "what" not in answer and message["do"] in ("run", "prepare", "capture"):
                 self._row.over()
@@ -74,7 +77,8 @@ class Worker:
             return self._capture(message, fd)
         if message["do"] == "prepare":
             self._row = Row(self._device, self._arm, message["layout"])
-            return {**(self._row.prepare(fd, graph=message["graph"]) or {}), **self._known()}
+            refused = self._row.prepare(fd, graph=message["graph"]) or {}
+            return {**message_of(self._candidate, self._arm), **refused}
         self._row.run(fd)
         return None
 
@@ -101,12 +105,6 @@ class Worker:
         sys.path[:] = message["path"]
         self._candidate = load_named(message["candidate"])
         self._arm = bind("candidate", self._candidate, message["params"], message["mutates"])
-
-    def _known(self) -> dict[str, Any]:
-        """What a first call has shown of the candidate, for hints where its answers are wrong."""
-        weights = getattr(self._candidate, "weights", None)
-        texts = {"weights": weights} if isinstance(weights, str) else {}
-        return {**texts, "ignored": list(self._arm.ignored_params)}
 
     def _capture(self, message: Mapping[str, Any], fd: int) -> dict[str, str] | None:
         """Note what each call of a row launches, and leave the code for it in the own folder; or say why not."""
