@@ -235,6 +235,12 @@ def test_what_was_not_judged_says_why() -> None:
     assert shown.splitlines() == ["12:00:00  SKIPPED  0.5 s", "  Skipped: mma needs a CUDA device"]
 
 
+def test_path_in_a_compilers_error_is_not_broken() -> None:
+    path = f"/{'a-folder/' * 10}mine.cpp:2:36:"
+    broken = ended(told=f"{path} error: no such thing")
+    assert f"{path}\n" in of_run(answer_of(broken, 60.0), broken, "12:00:00", 0.5, [], 80)
+
+
 def test_a_session_that_did_not_begin_is_not_blamed_on_the_test() -> None:
     broken = ended(said="Traceback:\npytest.PytestConfigWarning: Unknown config option: mine\n")
     shown = of_run(answer_of(broken, 60.0), broken, "12:00:00", 0.5, [], 80)

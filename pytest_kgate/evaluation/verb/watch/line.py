@@ -83,7 +83,14 @@ def _reason(answer: Evaluation, ended: Ended, width: int) -> list[str]:
         part
         for line in said.splitlines()
         if line.strip() and not line.startswith("$ ")
-        for part in textwrap.wrap(line, width, subsequent_indent="    ", drop_whitespace=False)
+        for part in textwrap.wrap(
+            line,
+            width,
+            subsequent_indent="    ",
+            drop_whitespace=False,
+            break_long_words=False,  # a path is to be copied
+            break_on_hyphens=False,
+        )
     ]
     left = len(lines) - most
     return [*(f"  {line.rstrip()}" for line in lines[:most]), *([f"  ... and {left} more"] if left > 0 else [])]
