@@ -15,6 +15,7 @@ from typing import NamedTuple
 from pytest_kgate import __version__
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
+from pytest_kgate.errors import hint
 
 _BAD_USAGE = 2
 
@@ -220,7 +221,15 @@ def _not_taken(unknown: Sequence[str], verb: str, hands_on: bool) -> UsageError:
     if hands_on and unknown[0].startswith("--"):
         value = f"={unknown[1]}" if len(unknown) > 1 and "=" not in unknown[0] and unknown[1][:1] != "-" else ""
         todo = f"If it is pytest's, write {shlex.quote(f'--pytest={unknown[0]}{value}')}. {todo}"
-    return UsageError(f"`kgate {verb}` does not take {shlex.join(unknown)}.", todo)
+    return UsageError(f"`kgate {verb}` does not take {shlex.join(unknown)}.{_near(unknown[0])}", todo)
+
+
+def _near(unknown: str) -> str:
+    """Which of the plugin's options a misspelt one may mean."""
+    from pytest_kgate.evaluation.options.options import OPTIONS
+
+    name, flags = unknown.partition("=")[0], [option.flag for option in OPTIONS]
+    return hint(name, flags) if name.startswith("--kgate-") and name not in flags else ""
 
 
 def _in_columns(said: str) -> str:

@@ -299,6 +299,10 @@ def test_file_that_is_none_of_ours_gets_two_sentences_and_status_2(
         ("show records.json", "the following arguments are required: TEST"),
         ("impls --width 80", "`kgate impls` does not take --width 80.\n`kgate impls --help` lists"),
         ("search test_it.py::test_it --kgate-device host", "If it is pytest's, write --pytest=--kgate-device=host. `"),
+        (
+            "evaluate new.py --test a --kgate-budgte 3",
+            "take --kgate-budgte 3. Did you mean '--kgate-budget'?\nIf it is",
+        ),
         ("watch test_it.py::test_it --runslow -q", "If it is pytest's, write --pytest=--runslow. `kgate watch --help`"),
     ],
 )

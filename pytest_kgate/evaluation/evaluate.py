@@ -99,7 +99,7 @@ def evaluate(
     """
     demand_problem("evaluate", candidate, problem)
     demand_plain("evaluate", name, check, own, precision)
-    given = {
+    given: dict[str, Any] = {
         "timer": timer,
         "cache": cache,
         "budget": budget,

@@ -94,8 +94,13 @@ CALLS = {
     ),
     "unknown keyword": (
         "kbench(good, RELU, budgett=3)",
-        "budgett (kbench) is not an option of one test.",
+        "budgett (kbench) is not an option of one test. Did you mean 'budget'?",
         "These are:",
+    ),
+    "misspelt gate": (
+        "kbench(good, RELU, speedpu=0.9)",
+        "speedpu (kbench) is not an option of one test. Did you mean 'speedup'?",
+        "Besides, kbench takes speedup, allclose, speed_of_light.",
     ),
     "backend too late": (
         "kbench(good, RELU, sdpa_backend='flash')",

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from pytest_kgate.errors import UsageError
+from pytest_kgate.errors import hint
 from pytest_kgate.evaluation.options.conflicts import check_conflicts
 from pytest_kgate.evaluation.options.options import BY_NAME
 from pytest_kgate.evaluation.options.options import PER_TEST
@@ -16,12 +17,24 @@ from pytest_kgate.evaluation.options.options import Options
 
 
 def override(
-    options: Options, source: str = "marker", /, *, allowed: Collection[str] = PER_TEST, **given: object
+    options: Options,
+    source: str = "marker",
+    /,
+    *,
+    allowed: Collection[str] = PER_TEST,
+    beside: Collection[str] = (),
+    **given: object,
 ) -> Options:
-    """These options with some replaced, of those that are `allowed`; UsageError where a value makes no sense."""
+    """These options with some replaced, of those that are `allowed`; UsageError where a value makes no sense.
+
+    `beside` names what else the same call takes, which a misspelt name may mean.
+    """
     for name in given:
         if name not in allowed:
-            raise UsageError(f"{name} ({source}) is not an option of one test.", f"These are: {', '.join(allowed)}.")
+            meant = hint(name, (*beside, *allowed))
+            known = f"These are: {', '.join(allowed)}."
+            others = f" Besides, {source} takes {', '.join(beside)}." if beside else ""
+            raise UsageError(f"{name} ({source}) is not an option of one test.{meant}", known + others)
     values = {name: BY_NAME[name].value(value, source) for name, value in given.items()}
     sources = MappingProxyType({**options.sources, **dict.fromkeys(values, source)})
     replaced = dataclasses.replace(options, **values, sources=sources)
