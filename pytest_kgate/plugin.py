@@ -152,6 +152,15 @@ def pytest_report_collectionfinish(config: pytest.Config, start_path: Path, item
     return []
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    session.config.stash[SESSION].outcomes.collected(item for item in session.items if "kbench" in _fixtures(item))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> None:
+    item.config.stash[SESSION].outcomes.comes(item)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     item.config.stash[SESSION].begin(item)
@@ -196,10 +205,13 @@ def pytest_runtest_makereport(
     crash = getattr(report.longrepr, "reprcrash", None)
     if isinstance(failure, Failure) and crash is not None:
         crash.message = failure.headline  # where CI is set, pytest's short summary would repeat the whole text
+    outcomes = item.config.stash[SESSION].outcomes
+    if call.when == "call":
+        outcomes.ended(item.nodeid, failure, pytest.xfail.Exception)
     records = item.stash.get(RECORDS, None)
     if call.when == "call" and records:  # xdist carries attributes of built-in types
         report.kgate_records = records  # type: ignore[attr-defined]
-        report.kgate_must_fail = item.config.stash[SESSION].outcomes.must_fail(item.nodeid)  # type: ignore[attr-defined]
+        report.kgate_demand = outcomes.demand_of(item.nodeid)  # type: ignore[attr-defined]
     return report
 
 
@@ -212,8 +224,7 @@ class _Receiver:
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self._session.receive(getattr(report, "kgate_records", ()))
-        must_fail = getattr(report, "kgate_must_fail", False)
-        self._session.outcomes.told(report.nodeid, report.outcome, must_fail=must_fail)
+        self._session.outcomes.told(report.nodeid, report.outcome, getattr(report, "kgate_demand", None))
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

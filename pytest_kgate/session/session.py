@@ -13,8 +13,8 @@ from pytest_kgate.errors import UsageError
 from pytest_kgate.evaluation.options.options import Options
 from pytest_kgate.integrity.tampering.exit_guard import refuse_success
 from pytest_kgate.profile.under_tool.variables import watched
-from pytest_kgate.session.report_tampering import Outcomes
 from pytest_kgate.session.runs import Runs
+from pytest_kgate.session.tampering.reports import Outcomes
 
 if TYPE_CHECKING:
     from pytest_kgate.bench.processes.child import Child
@@ -200,6 +200,9 @@ class Session:
             self.notes.append(expected)
         self.notes += resolution.summary(self.records)
         self.failures += self.outcomes.rewritten()
+        caught = self.outcomes.caught()
+        if caught:
+            self.notes.append(caught)
         self.close()
         if self._file is not None and self._file.tampered:
             self.failures.append("The file of records was changed while the tests ran; see below.")
