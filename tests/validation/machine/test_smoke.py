@@ -36,6 +36,7 @@ def verdicts(monkeypatch: pytest.MonkeyPatch, *given: str) -> None:
 def test_every_step_has_its_line_and_all_right_ends_with_0(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "200")  # a step a line
     verdicts(monkeypatch, "PASS", "WRONG", "FAIL", "PASS")
     assert cli.main(["smoke", "--device", "host"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -57,6 +58,7 @@ def test_every_step_has_its_line_and_all_right_ends_with_0(
 def test_a_single_wrong_verdict_is_told_and_ends_with_1(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], given: tuple[str, ...]
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     verdicts(monkeypatch, *given)
     assert cli.main(["smoke", "--device", "host"]) == 1
     lines = capsys.readouterr().out.splitlines()
