@@ -35,7 +35,12 @@ def files_of(candidate: Any) -> frozenset[str]:
 
 def is_users(file: str | None) -> bool:
     """Whether a module of this file is a user's: of no installed package, and not of this one."""
-    return file is not None and not os.path.abspath(file).startswith(_installed())
+    return file is not None and _is_users(os.path.abspath(file) if not os.path.isabs(file) else file)
+
+
+@functools.cache  # a gate asks for the file of every module that is loaded
+def _is_users(file: str) -> bool:
+    return not os.path.abspath(file).startswith(_installed())
 
 
 @functools.cache
