@@ -67,7 +67,10 @@ class Outcomes:
 
     def collected(self, items: Iterable[pytest.Item]) -> None:
         """These tests were collected; no candidate has run."""
-        self._collected.update((item.nodeid, _Collected.of(item)) for item in items)
+        alike: dict[_Collected, _Collected] = {}  # of a parametrized test's ten thousand, one is kept
+        for item in items:
+            found = _Collected.of(item)
+            self._collected[item.nodeid] = alike.setdefault(found, found)
 
     def comes(self, item: pytest.Item) -> None:
         """The test is the next one. A mark that it did not have when it was collected is none of its own."""
