@@ -12,6 +12,9 @@ import numpy as np
 
 from pytest_kgate.bench import seeds
 from pytest_kgate.bench.seeds import Stream
+from pytest_kgate.build.compiler.ninja import build_of
+from pytest_kgate.problems.trees.foreign import attribute
+from pytest_kgate.problems.trees.foreign import name_of
 from pytest_kgate.report.record.samples import arm_facts
 from pytest_kgate.report.record.values import now
 from pytest_kgate.report.record.values import plain
@@ -171,12 +174,11 @@ class RecordBuilder:
     def _candidate_facts(self) -> CandidateFacts:
         """What is known of the candidate's build; of a plain callable, its name and which params it does not take."""
         candidate: Any = self.request.candidate
-        build = getattr(candidate, "build", None)
-        own_name = getattr(candidate, "name", None) or getattr(candidate, "__name__", type(candidate).__name__)
+        build = build_of(candidate)
         facts: CandidateFacts = {
-            "name": self.request.name or str(own_name),
-            "implementation": getattr(candidate, "implementation", None) if build else None,
-            "knobs": dict(getattr(candidate, "knobs", {})) if build else {},
+            "name": self.request.name or name_of(candidate),
+            "implementation": attribute(candidate, "implementation", str) if build else None,
+            "knobs": dict(attribute(candidate, "knobs", dict) or {}) if build else {},
             "source_hash": build.source_hash if build else None,
             "flags": list(build.flags) if build else [],
             "arch": build.arch if build else None,
@@ -187,8 +189,8 @@ class RecordBuilder:
         takes_out = told.takes_out if told else self.candidate.takes_output if self.candidate else None
         if takes_out is not None:
             facts["takes_out"] = takes_out
-        weights = told.weights if told else getattr(candidate, "weights", None)
-        if self.request.problem.published is not None and isinstance(weights, str):
+        weights = told.weights if told else attribute(candidate, "weights", str)
+        if self.request.problem.published is not None and weights is not None:
             facts["weights"] = weights
         if self.correctness and self.correctness.failed:
             from pytest_kgate.problems.trees.modules import why_wrong  # here, since it needs PyTorch
@@ -286,9 +288,8 @@ class RecordBuilder:
             )
         if self.selftest and self.selftest.honest:
             warnings.append(f"the reference itself would fail this check: {self.selftest.honest}")
-        if self.request.times and "-DKGATE_DEBUG" in getattr(
-            getattr(self.request.candidate, "build", None), "flags", ()
-        ):
+        build = build_of(self.request.candidate)
+        if self.request.times and build is not None and "-DKGATE_DEBUG" in build.flags:
             warnings.append("the candidate is a debug build: its device asserts are timed too")
         if self.request.speed and self.request.settings.rule == "classic":
             warnings.append(

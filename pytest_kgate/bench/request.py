@@ -12,8 +12,10 @@ from typing import cast
 
 from pytest_kgate.bench import seeds
 from pytest_kgate.build import vendor_libraries as vendor
+from pytest_kgate.build.compiler.ninja import build_of
 from pytest_kgate.errors import KgateError
 from pytest_kgate.problems.problem import Problem
+from pytest_kgate.problems.trees.foreign import attribute
 from pytest_kgate.statistics.gates import ErrorGate
 from pytest_kgate.statistics.gates import SpeedGate
 from pytest_kgate.statistics.gates import SpeedOfLightGate
@@ -143,12 +145,12 @@ class Request:
     @property
     def claims_own(self) -> bool:
         """Whether the candidate claims to launch its own kernels only, so that launching a library's is a fault."""
-        return hasattr(self.candidate, "build") if self.own is None else self.own
+        return build_of(self.candidate) is not None if self.own is None else self.own
 
     @property
     def declared_libraries(self) -> tuple[str, ...]:
         """The libraries whose kernels the candidate may launch: those its source opens, and those that these call."""
-        return vendor.with_theirs(getattr(self.candidate, "libraries", ()))
+        return vendor.with_theirs(attribute(self.candidate, "libraries", tuple, ()))
 
     @property
     def races(self) -> bool:

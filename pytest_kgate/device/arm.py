@@ -7,6 +7,7 @@ import dataclasses
 import inspect
 import re
 import signal
+import sys
 import traceback
 from collections.abc import Callable
 from collections.abc import Iterable
@@ -24,10 +25,16 @@ from pytest_kgate.errors import ProblemRaised
 from pytest_kgate.errors import UsageError
 from pytest_kgate.problems.attention.eight_bits.dequantised import OnDequantised
 from pytest_kgate.problems.backward import Backward
+from pytest_kgate.problems.trees.foreign import attribute
+from pytest_kgate.problems.trees.foreign import said_by
+from pytest_kgate.problems.trees.foreign import text_of
 
 _HANDS_ON = ("_orig_mod", "_torchdynamo_orig_callable", "forward", "func")
 """Attributes in which a callable that takes any argument keeps what it hands them to: of torch.compile for a module and
 for a function, of torch.nn.Module, of functools.partial. Decorators' `__wrapped__` is followed by `inspect`."""
+
+_DEEPEST = 20
+"""Callables that hand on to each other."""
 
 CALL_CONVENTION = "it is called as candidate(*inputs, **params), with `out` where it takes one"
 """How a candidate is called, for those whose call raised."""
@@ -166,7 +173,7 @@ def _offering(role: str, function: Callable[..., Any], params: Mapping[str, Any]
 
 def _refuses(error: Exception, name: str) -> bool:
     """Whether this is how Python, a builtin or TorchScript says that there is no parameter of that name."""
-    said = str(error)
+    said = text_of(error)
     return "takes no keyword arguments" in said or ("keyword argument" in said and f"'{name}'" in said)
 
 
@@ -219,13 +226,12 @@ def blamed(
     refused = refused_memory(error)
     if refused:
         return fault(f"{whose} ran out of host memory: {refused}.", "Use a smaller shape, or allocate less.")
-    message = str(error).rstrip(".") or "no message"
-    return fault(f"{whose} raised {type(error).__name__}: {message}.", f"The traceback follows; {called}.")
+    return fault(f"{whose} raised {type(error).__name__}: {said_by(error)}.", f"The traceback follows; {called}.")
 
 
 def refused_memory(error: BaseException) -> str | None:
     """How much memory the host refused, as a clause; None for any other error. PyTorch raises a RuntimeError."""
-    refused = re.search(r"DefaultCPUAllocator: .*you tried to allocate (\d+) bytes", str(error))
+    refused = re.search(r"DefaultCPUAllocator: .*you tried to allocate (\d+) bytes", text_of(error))
     if refused:
         return f"{int(refused[1]) / 2**30:,.1f} GiB were asked for at once"
     return "more was asked for than there is" if isinstance(error, MemoryError) else None
@@ -253,14 +259,35 @@ def _demands(function: Callable[..., Any], name: str) -> bool:
 
 def _parameter_names(function: Callable[..., Any]) -> frozenset[str] | None:
     """Of the parameters that can be given by keyword; None where they can't be known."""
-    if (schema := getattr(function, "schema", None)) is not None and hasattr(schema, "arguments"):
-        return frozenset(str(argument.name) for argument in schema.arguments)  # of TorchScript, traced or scripted
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):
-        return None  # a builtin
-    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
-        inner = next((one for name in _HANDS_ON if callable(one := getattr(function, name, None))), None)
-        return None if inner is None else _parameter_names(inner)
     by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    return frozenset(parameter.name for parameter in parameters if parameter.kind in by_name)
+    for _ in range(_DEEPEST):
+        if (schema := _schema_of(function)) is not None:
+            return frozenset(str(argument.name) for argument in schema.arguments)
+        try:
+            parameters = inspect.signature(function).parameters.values()
+        except Exception:  # of a builtin, and of an object that raises when it is compared or asked for an attribute
+            return None
+        if all(parameter.kind is not inspect.Parameter.VAR_KEYWORD for parameter in parameters):
+            return frozenset(parameter.name for parameter in parameters if parameter.kind in by_name)
+        inner = next((one for name in _HANDS_ON if callable(one := _kept(function, name))), None)
+        if inner is None:
+            return None
+        function = inner
+    return None
+
+
+def _schema_of(function: Callable[..., Any]) -> Any:
+    """Of TorchScript, traced or scripted; None of all else."""
+    torch = sys.modules.get("torch")  # arms of a fake device need none of it
+    return None if torch is None else attribute(function, "schema", torch.FunctionSchema)
+
+
+def _kept(function: Callable[..., Any], name: str) -> Any:
+    """An attribute that the object has, as a mock and a proxy don't; a module has its parts in a dict of its own."""
+    torch = sys.modules.get("torch")
+    if torch is None or not issubclass(type(function), torch.nn.Module):
+        try:
+            inspect.getattr_static(function, name)
+        except Exception:
+            return None
+    return attribute(function, name, object)

@@ -23,6 +23,7 @@ from pytest_kgate.evaluation.judge import say_stuck
 from pytest_kgate.evaluation.judged import Judged
 from pytest_kgate.evaluation.options.override import from_environment
 from pytest_kgate.evaluation.options.override import override
+from pytest_kgate.problems.trees.foreign import attribute
 from pytest_kgate.profile.resources.judge import judge_resources
 from pytest_kgate.report.record.verdicts import with_limits
 from pytest_kgate.statistics.gates import ErrorGate
@@ -129,7 +130,7 @@ def evaluate(
             device = own_state.device(options.device, options.timeout)
         if isinstance(candidate, str):
             candidate = candidate_named(candidate, problem, options, (Path.cwd(),), device.kind)
-        if getattr(candidate, "device_kind", None) == "host" and device.kind == "cuda":
+        if attribute(candidate, "device_kind", str) == "host" and device.kind == "cuda":
             device = own_state.device("host", options.timeout)
         request = Request(
             test="evaluate",

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -128,6 +129,62 @@ def test_callable_without_a_signature_that_refuses_the_constant_is_called_withou
     arm = bind("candidate", function, CONSTANTS)
     assert arm.call((torch.tensor([-1.0, 2.0]),), None).tolist() == [0.0, 2.0]
     assert list(arm.ignored_params) == ["is_causal"]
+
+
+class Everything:
+    """It answers to every name, as a mock and many a proxy do."""
+
+    def __getattr__(self, name: str) -> Any:
+        return self
+
+    def __call__(self, query: Any, **keywords: Any) -> Any:
+        return anything(query, **keywords)
+
+
+class Incomparable(torch.nn.Module):
+    __hash__ = None  # type: ignore[assignment]
+
+    def forward(self, query: Any) -> Any:
+        return plain(query)
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("it can't be compared")
+
+
+class Nameless:
+    @property
+    def __name__(self) -> str:
+        raise ZeroDivisionError
+
+    def __call__(self, query: Any, is_causal: bool) -> Any:
+        return query, is_causal
+
+
+ODD = [Everything(), mock.MagicMock(side_effect=anything), mock.Mock(wraps=anything), Nameless()]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=lambda one: type(one).__name__)
+def test_object_that_answers_to_every_name_is_called_as_the_callable_that_it_is(odd: Any) -> None:
+    assert bind("candidate", odd, CONSTANTS).call((1,), None) == (1, True)
+
+
+def test_object_that_raises_when_it_is_compared_is_offered_the_constant_and_may_refuse_it() -> None:
+    arm = bind("candidate", Incomparable(), CONSTANTS)
+    assert arm.call((1,), None) == (1, "nothing")
+    assert list(arm.ignored_params) == ["is_causal"]
+
+
+def test_error_whose_text_raises_is_named_by_its_class() -> None:
+    class Wordless(Exception):
+        def __str__(self) -> str:
+            raise ValueError("no text")
+
+    def raising(query: Any) -> Any:
+        raise Wordless
+
+    said = r"The candidate raised Wordless: \(its text can't be had\)\."
+    with pytest.raises(CandidateError, match=said), blame("The candidate", "it is called"):
+        bind("candidate", raising, {}).call((1,), None)
 
 
 def test_type_error_of_the_candidates_own_is_not_taken_for_a_refusal() -> None:

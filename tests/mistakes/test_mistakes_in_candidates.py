@@ -232,3 +232,56 @@ def test_candidate_that_ignores_the_mask_is_told_which_parameter_it_lacks(play):
     result.says(
         "WRONG: forgetful", "The candidate has no parameter `is_causal`, so it was called without is_causal=True"
     )
+
+
+ODD = {
+    "MagicMock": "unittest.mock.MagicMock(side_effect=torch.relu)",
+    "Everything": "Everything()",
+    "Unnamed": "Unnamed()",
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_object_that_answers_to_every_name_or_to_none_is_judged_as_a_callable(play, name):
+    result = play(
+        f"""
+    import unittest.mock
+
+    class Everything:
+        def __getattr__(self, name):
+            return self
+
+        def __call__(self, x):
+            return torch.relu(x)
+
+    class Unnamed:
+        __name__ = property(lambda self: 1 / 0)
+
+        def __call__(self, x):
+            return torch.relu(x)
+
+    @pytest.mark.allclose(1e-3)
+    def test_odd(kbench):
+        record = kbench({ODD[name]}, RELU)
+        assert record["candidate"]["source_hash"] is None
+    """,
+        device="host",
+    )
+    assert result.outcomes == {"passed": 3}
+    assert result.names == ["before", name, "after"]
+
+
+def test_candidate_s_exception_without_a_text_is_told_by_its_class(play):
+    result = play("""
+    class Wordless(Exception):
+        def __str__(self):
+            raise ValueError("no text")
+
+    def broken(x):
+        raise Wordless
+
+    def test_mistake(kbench):
+        kbench(broken, RELU)
+    """)
+    result.failed_once("broken")
+    result.says("The candidate raised Wordless: (its text can't be had).", "in broken raise Wordless")

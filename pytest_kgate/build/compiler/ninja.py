@@ -21,6 +21,7 @@ from pytest_kgate.build.compiler.confined import Confined
 from pytest_kgate.build.compiler.recipe import Recipe
 from pytest_kgate.errors import BuildError
 from pytest_kgate.errors import KgateError
+from pytest_kgate.problems.trees.foreign import attribute
 from pytest_kgate.report.format import no_commands
 from pytest_kgate.report.format import visible
 
@@ -70,6 +71,11 @@ class BuildResult:
 
     command: str
     """The shell command that compiles it; writes to the current directory."""
+
+
+def build_of(candidate: object) -> BuildResult | None:
+    """What a candidate that was built here is built from; None of any other callable."""
+    return attribute(candidate, "build", BuildResult)
 
 
 def build(wanted: Recipe) -> BuildResult:

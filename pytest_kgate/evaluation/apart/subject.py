@@ -30,6 +30,7 @@ from pytest_kgate.evaluation.options.parse import grid
 from pytest_kgate.problems.attention.problem import sdpa_problem
 from pytest_kgate.problems.grids.named import chosen_grid
 from pytest_kgate.problems.grids.shape_text import parse_shape
+from pytest_kgate.problems.trees.foreign import name_of
 from pytest_kgate.report.record.verdicts import VERDICTS
 from pytest_kgate.system.gpu_lease import leased
 
@@ -110,7 +111,7 @@ def _subject(
         candidate = load_kernel(options.impl, arch=own.arch)
     else:
         candidate = candidate_named(options.candidate, problem, replace(own, isolate=False), (Path.cwd(),), device.kind)
-    name = options.impl or str(getattr(candidate, "name", "") or getattr(candidate, "__name__", options.candidate))
+    name = options.impl or name_of(candidate)
     if isinstance(candidate, Unusable):
         raise candidate.error
     found = evaluate(candidate, problem, None, device=device)

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from typing import cast
 
+from pytest_kgate.build.compiler.ninja import build_of
 from pytest_kgate.device.cuda.context import CudaContext
+from pytest_kgate.problems.trees.foreign import attribute
 from pytest_kgate.profile.resources.compiled import compiled
 from pytest_kgate.profile.resources.kernel_use import KernelUse
 from pytest_kgate.profile.resources.kernel_use import judged
@@ -42,10 +44,10 @@ def judge_resources(
 
     On a GPU the candidate is called twice more, outside of all that is timed; `record` is that of its call so far.
     """
-    name, build = record["candidate"]["name"], getattr(request.candidate, "build", None)
+    name, build = record["candidate"]["name"], build_of(request.candidate)
     if request.unusable is not None:
         return not_judged(limits, f"{name} could not be built")
-    if getattr(request.candidate, "device_kind", None) == "host":
+    if attribute(request.candidate, "device_kind", str) == "host":
         return not_judged(limits, f"{name} is compiled for the CPU, which has none of these resources")
     if build is not None and not build.resources:
         return not_judged(limits, f"{name} has no CUDA kernel of its own, and is not held to those that it calls")

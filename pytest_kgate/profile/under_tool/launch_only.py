@@ -19,6 +19,8 @@ from typing import Any
 
 import pytest
 
+from pytest_kgate.problems.trees import foreign
+from pytest_kgate.problems.trees.foreign import attribute
 from pytest_kgate.profile.under_tool.variables import FULL_SIZE
 from pytest_kgate.profile.under_tool.variables import RESULTS
 from pytest_kgate.profile.under_tool.variables import TOOL
@@ -96,7 +98,7 @@ def _message(report: pytest.TestReport, call: pytest.CallInfo[None]) -> str:
 
 def skip_unless_on_gpu(request: Request, device: Device) -> None:
     """Skip a test whose candidate launches nothing that the tool could watch."""
-    if device.kind != "cuda" or getattr(request.candidate, "device_kind", "cuda") != "cuda":
+    if device.kind != "cuda" or attribute(request.candidate, "device_kind", str, "cuda") != "cuda":
         pytest.skip(f"{os.environ[TOOL]} watches CUDA kernels, and the candidate does not run on a CUDA device")
 
 
@@ -127,9 +129,7 @@ def launch(item: pytest.Item, request: Request, device: Device) -> None:
 
 def name_of(request: Request) -> str:
     """The candidate's, as tables have it."""
-    return str(
-        request.name or getattr(request.candidate, "name", None) or getattr(request.candidate, "__name__", "candidate")
-    )
+    return request.name or foreign.name_of(request.candidate)
 
 
 def _launch_once(problem: Problem, draw: Any, seed: int, arm: Arm, device: Device) -> Any:

@@ -9,8 +9,13 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from pytest_kgate.problems.trees.foreign import text_of
+
 _MOST_DIGITS = 40
 """Of a whole number: seeds have 128 bits at most. Longer ones are no float, and take long to read."""
+
+_DEEPEST = 100
+"""Levels of a value; records have ten."""
 
 
 def parsed(text: str) -> Any:
@@ -52,26 +57,38 @@ def _whole(digits: str) -> int:
 
 
 def plain(value: Any) -> Any:
-    """The value in JSON's own types, whatever it is: one odd value must not lose a record.
+    """The value in JSON's own types, whatever it is: one odd value must neither lose a record nor hold it up.
 
     Enums become their values, numpy scalars the number inside, and numbers that JSON lacks the strings "NaN",
-    "Infinity" and "-Infinity", which `float()` reads back.
+    "Infinity" and "-Infinity", which `float()` reads back. All else is the text of it.
     """
-    if isinstance(value, enum.Enum):
-        return plain(value.value)
-    if value is None or isinstance(value, (bool, int, str)):
+    return _plain(value, ())
+
+
+def _plain(value: Any, around: tuple[int, ...]) -> Any:
+    """`around` are the ids of what it lies in: what contains itself has an end here, and what never ends."""
+    kind = type(value)  # `isinstance` would ask the value, and a mock says what it was told to
+    if value is None or (issubclass(kind, (bool, int, str)) and not issubclass(kind, enum.Enum)):
         return value
-    if isinstance(value, float):
+    if issubclass(kind, float):
         if math.isfinite(value):
             return float(value)
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    if isinstance(value, Mapping):
-        return {str(plain(key)): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [plain(item) for item in value]
-    if hasattr(value, "tolist"):  # numpy scalars and arrays
-        return plain(value.tolist())
-    return str(value)
+    if id(value) in around or len(around) == _DEEPEST:
+        return text_of(value)
+    around += (id(value),)
+    try:
+        if issubclass(kind, enum.Enum):
+            return _plain(value.value, around)
+        if issubclass(kind, Mapping):
+            return {str(_plain(key, around)): _plain(item, around) for key, item in value.items()}
+        if issubclass(kind, (list, tuple, set, frozenset)):
+            return [_plain(item, around) for item in value]
+        if hasattr(kind, "tolist"):  # numpy scalars and arrays
+            return _plain(value.tolist(), around)
+    except Exception:
+        return text_of(value)  # of a class of the user's
+    return text_of(value)
 
 
 def finite(value: float | str | None) -> float | None:

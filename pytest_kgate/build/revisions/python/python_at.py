@@ -24,6 +24,7 @@ from pytest_kgate.build.revisions.python.search import Listing
 from pytest_kgate.build.revisions.then import Then
 from pytest_kgate.build.revisions.tree import Tree
 from pytest_kgate.errors import RevisionError
+from pytest_kgate.problems.trees.foreign import name_of
 
 
 def python_at(
@@ -48,7 +49,7 @@ def python_at(
 
     by_name = candidate_at(candidate, tree.root, homes, note) is not None
     own = [one.path for one in names] if by_name else _paths(tree.root, (test, file_of(candidate)))
-    title = f"{_name_of(candidate)} at {tree.title}"
+    title = f"{name_of(candidate)} at {tree.title}"
     if is_unchanged(own, tree, checkout, anywhere=not by_name):
         return Then(None, title, _hash_of(own, tree.root, checkout.tracked, checkout.roots), is_same=True)
     namespace = namespace_of(tree, checkout)
@@ -100,7 +101,3 @@ def _hash_of(own: Sequence[str], folder: Path, listing: Listing, roots: Sequence
 
 def _paths(root: Path, files: Sequence[Path | None]) -> list[str]:
     return [path for file in files if (path := within(root, file)) is not None]
-
-
-def _name_of(candidate: Any) -> str:
-    return str(getattr(candidate, "__name__", None) or getattr(candidate, "name", None) or type(candidate).__name__)

@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest_kgate
+from pytest_kgate.problems.trees.foreign import attribute
 
 _DEEPEST = 4
 """Functions of functions that are followed: what a candidate calls is a part of it."""
@@ -68,7 +69,7 @@ def _add(value: Any, found: set[str], seen: set[int], depth: int) -> None:
     kind = value if isinstance(value, type) else type(value)
     if kind.__module__.partition(".")[0] == pytest_kgate.__name__:
         for name in _OF_OURS:
-            _add(getattr(value, name, None), found, seen, depth + 1)
+            _add(attribute(value, name, object), found, seen, depth + 1)
         return
     if is_users(getattr(sys.modules.get(kind.__module__), "__file__", None)):
         _add_file(sys.modules[kind.__module__].__file__, found)
@@ -76,7 +77,7 @@ def _add(value: Any, found: set[str], seen: set[int], depth: int) -> None:
             if isinstance(one, FunctionType):
                 _add(one, found, seen, depth + 1)
     for name in _INSIDE:
-        inner = getattr(value, name, None)
+        inner = attribute(value, name, object)
         if callable(inner):
             _add(inner, found, seen, depth + 1)
     for one in getattr(value, "__dict__", {}).values() if not isinstance(value, type) else ():

@@ -1,0 +1,52 @@
+"""What is read of an object of a user's: a mock and a proxy have every attribute, and properties may raise."""
+
+from __future__ import annotations
+
+from typing import Any
+from typing import TypeVar
+from typing import overload
+
+_Kind = TypeVar("_Kind")
+_Default = TypeVar("_Default")
+
+NO_TEXT = "(its text can't be had)"
+"""In place of what an object says of itself, where saying it raises."""
+
+
+@overload
+def attribute(value: object, name: str, kind: type[_Kind]) -> _Kind | None: ...
+
+
+@overload
+def attribute(value: object, name: str, kind: type[_Kind], default: _Default) -> _Kind | _Default: ...
+
+
+def attribute(value: object, name: str, kind: type[Any], default: Any = None) -> Any:
+    """The attribute, if it is what only a built kernel, or an operator, would have there: an object of this kind.
+
+    One of another kind counts as none, and so does one that raises when it is read.
+    """
+    try:
+        found = getattr(value, name)
+    except Exception:
+        return default
+    return found if issubclass(type(found), kind) else default  # a mock answers `isinstance` as it was told to
+
+
+def name_of(candidate: object) -> str:
+    """A callable's own name, or its class's."""
+    found = attribute(candidate, "name", str) or attribute(candidate, "__name__", str)
+    return found or type(candidate).__name__
+
+
+def text_of(value: object) -> str:
+    """`str(value)`; `NO_TEXT` where that raises."""
+    try:
+        return str(value)
+    except Exception:
+        return NO_TEXT
+
+
+def said_by(error: BaseException) -> str:
+    """What an exception says, without the full stop that the sentence around it has."""
+    return text_of(error).strip().rstrip(".") or "no message"
