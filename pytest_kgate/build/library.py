@@ -17,6 +17,7 @@ from pytest_kgate.build.compiler.recipe import Recipe
 from pytest_kgate.build.registry import csrc_directory
 from pytest_kgate.errors import BuildError
 from pytest_kgate.errors import ToolchainMissing
+from pytest_kgate.problems.trees.foreign import said_by
 
 _MODULE = "kgate_binding"
 
@@ -163,7 +164,7 @@ def open_library(path: Path, title: str) -> Library:
         library = binding().Library(str(path))
     except RuntimeError as error:
         raise BuildError(
-            f"{title} was compiled, but can't be loaded: {error}.",
+            f"{title} was compiled, but can't be loaded: {said_by(error)}.",
             "An undefined symbol is a function that the source declares or calls but does not define.",
         ) from error
     if not library.has_sdpa:

@@ -25,6 +25,7 @@ from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import OtherKind
 from pytest_kgate.problems.trees import structure
 from pytest_kgate.problems.trees import tree
+from pytest_kgate.problems.trees.foreign import said_by
 from pytest_kgate.problems.trees.instead import instead_of
 from pytest_kgate.problems.trees.instead import one_of
 
@@ -226,7 +227,7 @@ def _array_as_tensor(result: Any) -> Tensor:
         tensor = _tensor_of(result)
     except (BufferError, RuntimeError, TypeError, ValueError) as error:
         raise CandidateError(
-            f"The candidate returned a {type(result).__name__} that can't be read as a tensor: {error}.",
+            f"The candidate returned a {type(result).__name__} that can't be read as a tensor: {said_by(error)}.",
             "Return a writable array of numbers, or a torch tensor.",
         ) from None
     return tensor

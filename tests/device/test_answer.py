@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from pytest_kgate.device.answer import as_answer
 from pytest_kgate.device.answer import demand_data
 from pytest_kgate.errors import CandidateError
 
@@ -47,3 +48,9 @@ def test_plain_answer_is_taken(answer):
 def test_answer_that_may_compute_when_read_is_refused(answer, said):
     with pytest.raises(CandidateError, match=said):
         demand_data(answer)
+
+
+def test_array_that_is_no_tensor_is_refused_in_a_sentence_with_one_full_stop():
+    with pytest.raises(CandidateError) as refused:
+        as_answer(np.ones(3, dtype=">f4"), torch.ones(3), ())
+    assert refused.value.what.endswith("is currently not supported.")

@@ -26,6 +26,7 @@ from pytest_kgate.errors import ProblemError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.integrity.side_effects.placement import placed
 from pytest_kgate.problems.problem import Problem
+from pytest_kgate.problems.trees.foreign import text_of
 
 if TYPE_CHECKING:
     from pytest_kgate.report.record.record import ReferenceFacts
@@ -141,7 +142,7 @@ def _fastest(
         except (ProblemError, UsageError):
             raise
         except Exception as error:
-            refused[name] = (str(error) or type(error).__name__).splitlines()[0]
+            refused[name] = (text_of(error).strip() or type(error).__name__).splitlines()[0]
             continue
         arms[name] = arm
     if not arms:

@@ -7,6 +7,7 @@ from typing import Any
 
 from pytest_kgate.errors import DeviceMissing
 from pytest_kgate.errors import TimingError
+from pytest_kgate.problems.trees.foreign import said_by
 
 _OLDEST_CUDA = 12
 """The oldest major version of the bindings that is installed for; a newer driver takes calls of an older CUDA, too."""
@@ -45,7 +46,7 @@ def demand(said: str, todo: str, name: str, *arguments: Any) -> Any:
     try:
         return call(name, *arguments)
     except DriverError as error:
-        raise TimingError(f"{said} {error}.", todo) from None
+        raise TimingError(f"{said} {said_by(error)}.", todo) from None
 
 
 @functools.cache

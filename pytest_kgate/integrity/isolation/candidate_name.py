@@ -23,6 +23,8 @@ from typing import TypeAlias
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
+from pytest_kgate.problems.trees.foreign import attribute
+from pytest_kgate.problems.trees.foreign import said_by
 from pytest_kgate.report.format import printable
 
 if TYPE_CHECKING:
@@ -82,7 +84,7 @@ class CandidateFunction:
             raise
         except (Exception, SystemExit) as error:
             raise CandidateError(
-                f"{self.where} can't be imported: {type(error).__name__}: {error}.", _at_import(error)
+                f"{self.where} can't be imported: {type(error).__name__}: {said_by(error)}.", _at_import(error)
             ) from error
         found = getattr(module, self.function, None)
         if not callable(found):
@@ -162,8 +164,8 @@ def message_of(candidate: Callable[..., Any], arm: Arm) -> dict[str, Any]:
     """What the process sends, of a candidate that has been called."""
     from pytest_kgate.problems.trees.modules import trained_layers
 
-    weights = getattr(candidate, "weights", None)
-    texts = {"weights": weights} if isinstance(weights, str) else {}
+    weights = attribute(candidate, "weights", str)
+    texts = {} if weights is None else {"weights": weights}
     lists = dict(zip(TOLD_LISTS, (list(arm.ignored_params), trained_layers(candidate)), strict=True))
     return {**texts, **lists, "out": arm.takes_output}
 

@@ -8,6 +8,7 @@ from pytest_kgate.errors import LibraryMissing
 from pytest_kgate.problems.grids.located import Fault
 from pytest_kgate.problems.grids.located import Located
 from pytest_kgate.problems.grids.located import no_syntax
+from pytest_kgate.problems.trees.foreign import said_by
 
 if TYPE_CHECKING:
     from yaml import Node
@@ -53,7 +54,9 @@ def _located(node: Node, loader: SafeLoader, depth: int) -> Located:
         try:
             return Located(loader.construct_object(node), line)
         except ValueError as error:  # a day that no calendar has
-            raise Fault(line, f"{node.value} is no value: {error}.", "Write it in quotes, or another.") from None
+            raise Fault(
+                line, f"{node.value} is no value: {said_by(error)}.", "Write it in quotes, or another."
+            ) from None
     table: dict[str, Located] = {}
     for key, value in node.value:
         at = key.start_mark.line + 1

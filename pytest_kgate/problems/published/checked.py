@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_kgate.errors import UsageError
+from pytest_kgate.problems.trees.foreign import said_by
 
 
 def text_of(path: Path, todo: str) -> str:
@@ -18,7 +19,7 @@ def text_of(path: Path, todo: str) -> str:
     except OSError as error:
         raise UsageError(f"{path} can't be read: {error.strerror}.", todo) from None
     except ValueError as error:
-        raise UsageError(f"{path} is no text: {error}.", todo) from None
+        raise UsageError(f"{path} is no text: {said_by(error)}.", todo) from None
 
 
 def json_of(path: Path, todo: str) -> Any:
@@ -27,7 +28,7 @@ def json_of(path: Path, todo: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path} is no JSON: {error}.", todo) from None
+        raise UsageError(f"{path} is no JSON: {said_by(error)}.", todo) from None
 
 
 class Checked:

@@ -18,6 +18,8 @@ from pytest_kgate.problems.rounding.precision import RUNS
 from pytest_kgate.problems.rounding.precision import Precision
 from pytest_kgate.problems.rounding.tf32 import without_tf32
 from pytest_kgate.problems.trees import tree
+from pytest_kgate.problems.trees.foreign import said_by
+from pytest_kgate.problems.trees.foreign import text_of
 
 _WIDE = {
     torch.float16: torch.float64,
@@ -74,9 +76,9 @@ class ExactAnswerOf:
                 return
         except (RuntimeError, TypeError, ValueError, AssertionError, ProblemRaised) as raised:
             error = raised.__cause__ or raised if isinstance(raised, ProblemRaised) else raised
-            if isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error):
+            if isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in text_of(error):
                 raise
-            why = f"in float64 it raises {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            why = f"in float64 it raises {type(error).__name__}: {said_by(error).splitlines()[0]}"
         self._wide = None
         found = (str(one.dtype).removeprefix("torch.") for one in tree.tensors(first) if one.is_floating_point())
         self.dtype = f"{next(found, 'float32')} without TF32: {why}"

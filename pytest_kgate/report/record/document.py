@@ -11,6 +11,7 @@ from typing import Any
 
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
+from pytest_kgate.problems.trees.foreign import said_by
 from pytest_kgate.report.record.damage import damage
 from pytest_kgate.report.record.values import now
 from pytest_kgate.report.record.values import parsed
@@ -77,7 +78,7 @@ def parse(content: bytes, path: Path) -> tuple[list[Record], str | None]:
             count = len(torn["records"])
             return _checked(torn, path), f"{path} ends in the middle of a record; {count} whole ones were read"
         raise KgateError(
-            f"{path} is not JSON, or is cut off: {error}.",
+            f"{path} is not JSON, or is cut off: {said_by(error)}.",
             "Take it anew from where it was written; a file of records holds one record on each line but the first and "
             "last, so that a damaged line can be deleted by hand.",
         ) from error

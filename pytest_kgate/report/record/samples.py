@@ -10,6 +10,7 @@ import zlib
 from typing import TYPE_CHECKING
 
 from pytest_kgate.errors import KgateError
+from pytest_kgate.problems.trees.foreign import said_by
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,7 +66,7 @@ def decode_samples(encoded: SamplesFacts) -> NDArray[np.float64]:
         return array
     except (KeyError, OverflowError, TypeError, ValueError, binascii.Error, zlib.error) as error:
         raise KgateError(
-            f"The samples of a record can't be decoded: {error}.",
+            f"The samples of a record can't be decoded: {said_by(error)}.",
             "The file was edited or damaged; take it anew from where it was written.",
         ) from error
 

@@ -27,6 +27,8 @@ from pytest_kgate.problems.published.flashinfer_bench.inputs import dtype_of
 from pytest_kgate.problems.published.flashinfer_bench.solution import Solution
 from pytest_kgate.problems.published.flashinfer_bench.workload import Workload
 from pytest_kgate.problems.published.modules import Modules
+from pytest_kgate.problems.trees.foreign import name_of
+from pytest_kgate.problems.trees.foreign import said_by
 
 if TYPE_CHECKING:
     from pytest_kgate.problems.published.flashinfer_bench.facts import FlashInferBenchFacts
@@ -100,8 +102,7 @@ class FlashInferBench:
         """A function of all inputs that returns the outputs, or takes them behind the inputs and fills them."""
         if isinstance(function, FunctionCall):
             return function
-        own_name = getattr(function, "name", None) or getattr(function, "__name__", "candidate")
-        return self._call(function, name or str(own_name))
+        return self._call(function, name or name_of(function))
 
     def adapted(self, candidate: Callable[..., Any]) -> Callable[..., Any]:
         """The same, if it takes the outputs; else it stays as it is."""
@@ -166,7 +167,7 @@ def _run_of(definition: Definition) -> Callable[..., Any]:
         module = Modules({}).defined("reference", definition.reference, f"<reference of {name}>")
     except (Exception, SystemExit) as error:
         raise UsageError(
-            f"The reference of {name} can't be imported: {type(error).__name__}: {error}.",
+            f"The reference of {name} can't be imported: {type(error).__name__}: {said_by(error)}.",
             "Install what it needs, or correct it.",
         ) from error
     found: Callable[..., Any] = getattr(module, RUN)

@@ -17,6 +17,7 @@ from pytest_kgate.problems.published.flashinfer_bench.definition import Definiti
 from pytest_kgate.problems.published.flashinfer_bench.definition import TensorSpec
 from pytest_kgate.problems.published.flashinfer_bench.workload import Workload
 from pytest_kgate.problems.published.hard_inputs import HardInputs
+from pytest_kgate.problems.trees.foreign import said_by
 
 _WHOLE = {torch.int8: 128, torch.int16: 1024, torch.int32: 1024, torch.int64: 1024}
 """Random whole numbers are drawn from -n up to n - 1, as flashinfer-bench draws them (bench/utils.py there)."""
@@ -140,7 +141,7 @@ def _recorded(tensor: TensorSpec, workload: Workload, root: Path) -> Tensor:
     except UsageError:
         raise
     except Exception as error:  # of safetensors' own kinds, which its stubs do not name
-        raise UsageError(f"{path} can't be read as safetensors: {error}.", "Fetch it again.") from None
+        raise UsageError(f"{path} can't be read as safetensors: {said_by(error)}.", "Fetch it again.") from None
     wanted = workload.shape(tensor), dtype_of(tensor)
     if (tuple(found.shape), found.dtype) != wanted:
         raise UsageError(

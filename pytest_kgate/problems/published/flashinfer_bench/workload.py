@@ -17,6 +17,7 @@ from pytest_kgate.problems.published.checked import Checked
 from pytest_kgate.problems.published.checked import text_of
 from pytest_kgate.problems.published.flashinfer_bench.definition import Definition
 from pytest_kgate.problems.published.flashinfer_bench.definition import TensorSpec
+from pytest_kgate.problems.trees.foreign import said_by
 
 _WHAT = "flashinfer-bench workload"
 
@@ -91,7 +92,9 @@ def _lines(path: Path) -> list[Any]:
         try:
             found.append(json.loads(text))
         except (ValueError, RecursionError) as error:
-            raise UsageError(f"{path} is no JSON in line {number}: {error}.", "A line holds one workload.") from None
+            raise UsageError(
+                f"{path} is no JSON in line {number}: {said_by(error)}.", "A line holds one workload."
+            ) from None
     return found
 
 

@@ -20,6 +20,7 @@ from pytest_kgate.problems.published.kernelbench.model import ModelCall
 from pytest_kgate.problems.published.kernelbench.model import widened
 from pytest_kgate.problems.published.kernelbench.source import SOLUTION
 from pytest_kgate.problems.published.kernelbench.source import Source
+from pytest_kgate.problems.trees.foreign import name_of
 
 if TYPE_CHECKING:
     from pytest_kgate.problems.published.kernelbench.facts import KernelBenchFacts
@@ -67,8 +68,7 @@ class KernelBench:
 
         `construct` is `ModelNew` of a solution, or any function that makes a module.
         """
-        own_name = str(getattr(construct, "__name__", "candidate"))
-        return ModelCall(self._source, construct, self._constants, name or own_name, like=self.reference)
+        return ModelCall(self._source, construct, self._constants, name or name_of(construct), like=self.reference)
 
     def imported(self, where: str) -> None:
         """A solution is a module like any other."""

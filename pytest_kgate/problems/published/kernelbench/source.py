@@ -21,6 +21,8 @@ from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import ProblemRaised
 from pytest_kgate.errors import UsageError
 from pytest_kgate.problems.published.seeding import seeded
+from pytest_kgate.problems.trees.foreign import said_by
+from pytest_kgate.problems.trees.foreign import text_of
 
 NAMES = ("Model", "get_inputs", "get_init_inputs")
 """What the file of a problem defines."""
@@ -106,11 +108,11 @@ class Source:
 
 def _is_of_memory(error: BaseException) -> bool:
     """Whether it is to pass as it is: who calls explains a lack of memory."""
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "DefaultCPUAllocator" in str(error)
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "DefaultCPUAllocator" in text_of(error)
 
 
 def _named_error(error: BaseException) -> str:
-    return f"{type(error).__name__}: {str(error).rstrip('.') or 'no message'}"
+    return f"{type(error).__name__}: {said_by(error)}"
 
 
 def _imported(path: Path) -> Any:
@@ -124,6 +126,6 @@ def _imported(path: Path) -> Any:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         raise UsageError(
-            f"{path} can't be imported: {type(error).__name__}: {error}.", "Install what it needs, or correct it."
+            f"{path} can't be imported: {_named_error(error)}.", "Install what it needs, or correct it."
         ) from error
     return module

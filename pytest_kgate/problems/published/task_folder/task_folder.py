@@ -17,6 +17,7 @@ from pytest_kgate.problems.published.task_folder.checks import demand_of
 from pytest_kgate.problems.published.task_folder.inputs import Inputs
 from pytest_kgate.problems.published.task_folder.task import SUBMISSION
 from pytest_kgate.problems.published.task_folder.task import Task
+from pytest_kgate.problems.trees.foreign import name_of
 
 if TYPE_CHECKING:
     from pytest_kgate.problems.published.published import Kind
@@ -67,8 +68,7 @@ class TaskFolder:
         """A function of the data, with the outputs in it, that returns its answer or nothing."""
         if isinstance(function, KernelCall):
             return function
-        own_name = getattr(function, "name", None) or getattr(function, "__name__", "candidate")
-        return KernelCall(function, self._inputs, name=name or str(own_name))
+        return KernelCall(function, self._inputs, name=name or name_of(function))
 
     def adapted(self, candidate: Callable[..., Any]) -> Callable[..., Any]:
         """The same."""

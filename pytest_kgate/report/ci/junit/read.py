@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 from pytest_kgate.errors import KgateError
+from pytest_kgate.problems.trees.foreign import said_by
 from pytest_kgate.report.ci.junit.write import case_of
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def _suites(path: Path) -> ElementTree.Element:
         return ElementTree.fromstring(content)
     except (OSError, ElementTree.ParseError) as error:
         raise KgateError(
-            f"{path} is no JUnit report: {error}.", "Name what `pytest --junitxml` has written."
+            f"{path} is no JUnit report: {said_by(error)}.", "Name what `pytest --junitxml` has written."
         ) from error
 
 
