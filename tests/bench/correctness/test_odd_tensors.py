@@ -62,16 +62,25 @@ def quantised(x):
 
 
 @pytest.mark.filterwarnings("ignore")
+class Marked(torch.Tensor):
+    pass
+
+
 @pytest.mark.parametrize(
     ("inputs", "function", "said"),
     [
         (jagged, lambda x: x.to_padded_tensor(0.0), "input 0 is a nested tensor"),
         (lambda g: (quantised(*normal(g)),), lambda x: x.dequantize(), "input 0 is a quantised tensor"),
+        (
+            lambda g: (normal(g)[0].as_subclass(Marked),),
+            torch.relu,
+            "input 0 is or holds a Marked, a subclass of Tensor",
+        ),
         (normal, nested, "reference returned a sparse, nested or quantised tensor|exact returned a sparse, nested"),
         (normal, quantised, "returned a sparse, nested or quantised tensor"),
         (normal, lambda x: x.to_sparse(), "returned a sparse, nested or quantised tensor"),
     ],
-    ids=["jagged in", "quantised in", "nested out", "quantised out", "sparse out"],
+    ids=["jagged in", "quantised in", "subclass in", "nested out", "quantised out", "sparse out"],
 )
 def test_what_has_no_dense_memory_is_refused_in_a_sentence(inputs, function, said):
     with pytest.raises(UsageError, match=said):

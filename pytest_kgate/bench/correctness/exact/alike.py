@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from torch import Tensor
+from torch.nn import Parameter
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from pytest_kgate.device.answer import outputs_of
@@ -124,6 +125,13 @@ def demand_plain_tensors(inputs: tuple[Any, ...], mutates: Sequence[int] = ()) -
                 f"The problem's input {position} is a {'nested' if leaf.is_nested else 'quantised'} tensor.",
                 "Draw the tensors that it consists of, such as values and offsets, or integers and scales, and let "
                 "the reference make it of them.",
+            )
+        if isinstance(leaf, Tensor) and type(leaf) not in (Tensor, Parameter):
+            # It would be handed on to what is made of it, where the check takes no such answer.
+            raise UsageError(
+                f"The problem's input {position} is or holds a {type(leaf).__name__}, a subclass of Tensor.",
+                "Draw a plain tensor, x.as_subclass(torch.Tensor), or those that it consists of, and let the reference "
+                "make it of them.",
             )
         if isinstance(leaf, Tensor) and position in mutates and (leaf.is_conj() or leaf.is_neg()):
             raise UsageError(
