@@ -13,12 +13,14 @@ import json
 import os
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from collections.abc import Iterator
 from pathlib import Path
 
 from pytest_kgate.errors import TimingError
+from pytest_kgate.errors import UsageError
 from pytest_kgate.system.shared_folder import VARIABLE
 from pytest_kgate.system.shared_folder import shared_folder
 
@@ -31,21 +33,33 @@ _COMMAND_CHARACTERS = 100
 
 _EVERYONE = 0o666
 
+_held: dict[Path, tuple[int, int]] = {}
+"""By the lock's file, process and thread that hold it; a fork has its parent's, and holds none."""
+
 
 @contextlib.contextmanager
 def leased(name: str, timeout_seconds: float, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
-    """Hold the device called `name` (a GPU's UUID, or `host`), as soon as no other process does.
+    """Hold the device called `name` (a GPU's UUID, or `host`), as soon as no other process or thread does.
 
-    `waiting` is told once, after two seconds, for whom this process waits. Raises `TimingError` after
-    `timeout_seconds`, and where there can be no lock.
+    `waiting` is told once, after two seconds, for whom this thread waits. Raises `TimingError` after
+    `timeout_seconds`, and where there can be no lock; `UsageError` where this thread holds it already, since it would
+    wait for itself.
     """
-    path = shared_folder() / f"pytest-kgate-{name}.lock"
+    path, holder = shared_folder() / f"pytest-kgate-{name}.lock", (os.getpid(), threading.get_ident())
+    if _held.get(path) == holder:
+        raise UsageError(
+            "kbench was called within a call of kbench, by a candidate or a problem: the inner call would wait for the "
+            "outer one.",
+            "Call one after the other.",
+        )
     with _opened(path) as file:
         _acquire(file, name, path, timeout_seconds, waiting)
+        _held[path] = holder
         try:
             _write_holder(file)
             yield
         finally:
+            del _held[path]
             with contextlib.suppress(OSError):
                 os.ftruncate(file, 0)
             fcntl.flock(file, fcntl.LOCK_UN)  # not left to `close`: a forked child may have the file open, too
@@ -57,13 +71,19 @@ def _acquire(file: int, name: str, path: Path, timeout_seconds: float, waiting: 
         waited = time.monotonic() - start
         if waited > timeout_seconds:
             raise TimingError(
-                f"Another process has been timing on {name} for more than {timeout_seconds:g} s: {_holder(file)}.",
+                f"{_other(path)} has been timing on {name} for more than {timeout_seconds:g} s: {_holder(file)}.",
                 f"Wait for it, end it, or raise --kgate-timeout; the lock is {path}.",
             )
         if waiting is not None and waited > _SAY_AFTER_SECONDS:
-            waiting(f"waiting for another process that times on {name}: {_holder(file)}")
+            waiting(f"waiting for {_other(path).lower()} that times on {name}: {_holder(file)}")
             waiting = None
         time.sleep(_POLL_SECONDS)
+
+
+def _other(path: Path) -> str:
+    """Who holds the lock."""
+    process, _ = _held.get(path, (0, 0))
+    return "Another thread of this process" if process == os.getpid() else "Another process"
 
 
 def _locked(file: int) -> bool:

@@ -200,3 +200,19 @@ def test_two_calls_in_one_test_are_allowed_and_a_late_failure_loses_neither(play
     """)
     result.failed_once("first", "second")
     result.says("WRONG: second")
+
+
+def test_call_within_a_candidate_of_another_call_is_told_instead_of_waiting_for_itself(play):
+    result = play(
+        """
+    def test_mistake(kbench):
+        def nested(x):
+            kbench(good, RELU)
+            return torch.relu(x)
+
+        kbench(nested, RELU)
+    """,
+        device="host",
+    )
+    result.failed_once("nested")
+    result.says("kbench was called within a call of kbench", "Call one after the other.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
 import stat
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from pytest_kgate.errors import TimingError
+from pytest_kgate.errors import UsageError
 from pytest_kgate.system import gpu_lease
 from pytest_kgate.system import shared_folder
 from pytest_kgate.system.gpu_lease import leased
@@ -52,6 +54,29 @@ def test_wait_is_told_once_with_process_command_and_time(holder):
     for part in (f"process {holder.pid}", "--kgate-budget=7", f"since {time.strftime('%Y-')}"):
         assert part in text
         assert part in error.value.what
+
+
+def test_thread_that_holds_the_lock_is_told_so_instead_of_waiting_for_itself(lock):
+    with leased("it", 0), pytest.raises(UsageError, match="kbench was called within a call of kbench"), leased("it", 9):
+        pass
+    with leased("it", 0):  # it was given back all the same
+        pass
+
+
+def test_other_thread_waits_for_this_one_and_says_so(lock):
+    told = []
+
+    def other():
+        said = "Another thread of this process has been timing on it"
+        with pytest.raises(TimingError, match=said), leased("it", 0.4, told.append):
+            pass
+        return True
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        with leased("it", 0):
+            assert pool.submit(other).result()
+        (text,) = told
+        assert text.startswith("waiting for another thread of this process that times on it: ")
 
 
 def test_lock_is_free_once_its_holder_was_killed(holder):
