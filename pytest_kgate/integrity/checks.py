@@ -130,8 +130,12 @@ class IntegrityChecks:
         with self._timed():
             self._check_monkeypatches()
             self._ran.setdefault("state", "passed")
-            for change in self._state.restore(slow=slow) if self._state is not None else ():
+            if self._state is None:
+                return
+            for change in self._state.restore(slow=slow):
                 self.report("state", f"the candidate left something changed: {change}.")
+            for change in self._state.restore_harmless():
+                self._warn(f"the candidate left something changed that no measurement depends on: {change}")
 
     def observe(
         self,
@@ -285,6 +289,10 @@ class IntegrityChecks:
             self.report("kernels", f"the candidate is no kernel of its own: it runs {borrowed[0]} of {borrowed[1]}.")
         if seen.differ:
             self.warnings.append(f"only one of two like calls launched {', '.join(seen.differ[:_NAMED])}")
+
+    def _warn(self, warning: str) -> None:
+        if warning not in self.warnings:  # a candidate may do it in each phase
+            self.warnings.append(warning)
 
     def report(self, check: str, reason: str) -> None:
         """Take in what a check has found: one of `CHECKS`, and a sentence."""

@@ -6,9 +6,11 @@ import ctypes
 import gc
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -58,6 +60,38 @@ def test_changed_setting_is_named_and_put_back(change, named, read):
     assert told.startswith(f"{named}: ")
     assert read() == before
     assert state.restore() == []
+
+
+def test_working_directory_is_named_and_put_back_though_no_measurement_depends_on_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(os.getcwd())  # back again, whatever happens
+    before, state = os.getcwd(), GlobalState(HostDevice())
+    os.chdir(tmp_path)
+    assert state.restore() == []
+    assert state.restore_harmless() == [f"os.getcwd: {before} -> {tmp_path}; it was put back"]
+    assert os.getcwd() == before
+    assert state.restore_harmless() == []
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="needs signals of POSIX")
+def test_handler_of_a_signal_is_named_and_put_back_and_that_of_a_deadline_is_left_to_it():
+    before, state = signal.getsignal(signal.SIGUSR1), GlobalState(HostDevice())
+    of_alarm = signal.getsignal(signal.SIGALRM)
+    try:
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)
+        (told,) = state.restore_harmless()
+        assert told.startswith("signal.getsignal(SIGUSR1): ")
+        assert told.endswith("it was put back")
+        assert signal.getsignal(signal.SIGUSR1) == before
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+        signal.signal(signal.SIGALRM, of_alarm)
+
+
+def test_handlers_are_nothing_to_a_thread_that_may_not_set_them():
+    state = GlobalState(HostDevice())
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(state.restore_harmless).result() == []
 
 
 def test_setting_that_was_there_before_is_nobodys_fault():

@@ -285,3 +285,25 @@ def test_candidate_s_exception_without_a_text_is_told_by_its_class(play):
     """)
     result.failed_once("broken")
     result.says("The candidate raised Wordless: (its text can't be had).", "in broken raise Wordless")
+
+
+def test_candidate_that_leaves_another_working_directory_gets_a_warning_and_later_tests_the_old_one(play, tmp_path):
+    result = play(
+        f"""
+    import os
+
+    before = os.getcwd()
+
+    def moves(x):
+        os.chdir({str(tmp_path)!r})
+        return torch.relu(x)
+
+    @pytest.mark.allclose(1e-3)
+    def test_moves(kbench):
+        record = kbench(moves, RELU)
+        assert os.getcwd() == before
+        assert [one for one in record["warnings"] if "os.getcwd" in one and "it was put back" in one]
+    """,
+        device="host",
+    )
+    assert result.outcomes == {"passed": 3}

@@ -18,5 +18,7 @@ class Setting:
     """Restores a value; None where that can't be done, or would not help."""
     may_be_untold: bool = False
     """Whether None says that it could not be read this time, which is no change."""
+    harmless: bool = False
+    """Whether it has no part in what is measured, and only other tests' work; a change is then a warning."""
     slow: bool = False
     """Whether reading takes milliseconds; it is then compared only after the race, not after each phase."""

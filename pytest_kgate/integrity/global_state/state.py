@@ -10,6 +10,7 @@ import ctypes
 import functools
 import os
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -52,10 +53,19 @@ class GlobalState:
 
         `slow`: whether to compare settings that take milliseconds to read as well.
         """
+        changed = self._restored([one for one in self._settings if not one.harmless and (slow or not one.slow)])
+        if self._threads is not None:
+            changed += self._threads.restore(new_threads=False)  # a candidate may place threads of its own
+        left = self._memory.growth() if self._memory is not None else None
+        return [*changed, f"memory: {left}"] if left else changed
+
+    def restore_harmless(self) -> list[str]:
+        """The same of what has no part in what is measured, such as the working directory."""
+        return self._restored([one for one in self._settings if one.harmless])
+
+    def _restored(self, settings: Sequence[Setting]) -> list[str]:
         changed = []
-        for setting in self._settings:
-            if setting.slow and not slow:
-                continue
+        for setting in settings:
             before, now = self._before[setting.name], _value(setting)
             if now == before or (setting.may_be_untold and None in (before, now)):
                 continue
@@ -64,10 +74,7 @@ class GlobalState:
                     setting.write(before)
             put_back = "it was put back" if _value(setting) == before else "it can't be put back"
             changed.append(f"{setting.name}: {_difference(before, now)}; {put_back}")
-        if self._threads is not None:
-            changed += self._threads.restore(new_threads=False)  # a candidate may place threads of its own
-        left = self._memory.growth() if self._memory is not None else None
-        return [*changed, f"memory: {left}"] if left else changed
+        return changed
 
 
 def _scheduling() -> ThreadsSettings | None:
