@@ -231,6 +231,7 @@ def test_slow_candidate_learns_a_bound_that_holds() -> None:
     bounds = [float(one) for one in found.groups()]
     assert all(gate["ratio"]["high"] < bound < 1.0 for gate, bound in zip(record["gates"], bounds, strict=True))
     assert "It is faster than the reference" in flat(record)
+    assert "as a guard while you tune: another race's interval may end higher." in flat(record)
 
 
 def test_candidate_slower_than_it_was_learns_a_margin_that_holds() -> None:
