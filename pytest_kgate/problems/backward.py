@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from typing import Any
 
+from pytest_kgate.problems.trees.foreign import attribute
+
 if TYPE_CHECKING:
     from torch import Generator
     from torch import Tensor
@@ -23,7 +25,7 @@ class Backward:
     def __init__(self, forward: Callable[..., Any]) -> None:
         """`forward` takes the problem's inputs; where it is a module, its parameters are no inputs."""
         self.forward = forward
-        self.__name__ = f"{getattr(forward, '__name__', type(forward).__name__)} backward"
+        self.__name__ = f"{attribute(forward, '__name__', str) or type(forward).__name__} backward"
         self._prepared: dict[tuple[int, ...], tuple[Any, ...]] = {}
 
     def __call__(self, *inputs: Any, **params: Any) -> Any:

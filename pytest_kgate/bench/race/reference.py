@@ -26,6 +26,7 @@ from pytest_kgate.errors import ProblemError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.integrity.side_effects.placement import placed
 from pytest_kgate.problems.problem import Problem
+from pytest_kgate.problems.trees.foreign import attribute
 from pytest_kgate.problems.trees.foreign import text_of
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ class ReferencePicker:
     def pick(self, problem: Problem, device: Device, timer: str, cache: str) -> Reference:
         """The problem's one reference, or the fastest of several; raises `KgateError` where none runs."""
         if not isinstance(problem.reference, Mapping):
-            name = getattr(problem.reference, "__name__", type(problem.reference).__name__)
+            name = attribute(problem.reference, "__name__", str) or type(problem.reference).__name__
             return Reference(bind("reference", problem.reference, problem.params, problem.mutates), name, None, {}, {})
         setting = (device.torch_device, timer, cache)
         known = next((one for one in self._chosen if one.fits(problem, setting)), None)

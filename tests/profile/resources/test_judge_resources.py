@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from sample_records import speed_record
 from sample_records import wrong_record
 
+from pytest_kgate.build.compiler.ninja import BuildResult
 from pytest_kgate.build.compiler.ptxas import Resources
 from pytest_kgate.device.cuda.context import CudaContext
 from pytest_kgate.profile.resources import judge
@@ -20,10 +22,15 @@ from pytest_kgate.report.record.record import Record
 
 MINE = KernelUse("mine", 80, 40, None, 0, 1024, 2)
 LIBRARYS = KernelUse("cublas", 255, 0, 0, 0, 0, 1)
-BUILD = SimpleNamespace(
-    resources=(Resources("mine", 80, 0, 40, 8, 8, "sm_90a"), Resources("unused", 200, 0, 0, 0, 0, "sm_90a")),
-    arch="sm_90a",
+BUILD = BuildResult(
+    path=Path("gone.so"),
+    source_hash="0" * 64,
     flags=("-O3",),
+    arch="sm_90a",
+    resources=(Resources("mine", 80, 0, 40, 8, 8, "sm_90a"), Resources("unused", 200, 0, 0, 0, 0, "sm_90a")),
+    seconds=1.0,
+    cached=True,
+    compiler="nvcc",
     command="nvcc gone.cu -o gone.so",
 )
 
@@ -99,13 +106,13 @@ def test_what_is_not_launched_is_judged_by_the_compiler_or_not_at_all(
 
 
 def test_a_debug_build_is_not_the_kernel_that_is_in_question(found: Any) -> None:
-    debug = SimpleNamespace(**{**vars(BUILD), "flags": ("-O3", "-DKGATE_DEBUG")})
+    debug = replace(BUILD, flags=("-O3", "-DKGATE_DEBUG"))
     registers, _ = found([MINE], built=True, build=debug).values()
     assert registers == ("NOT MEASURED", "", "wmma is a debug build, and what it asserts takes registers")
 
 
 def test_a_library_without_a_kernel_of_its_own_is_not_held_to_those_of_others(found: Any) -> None:
-    bare = SimpleNamespace(**{**vars(BUILD), "resources": ()})
+    bare = replace(BUILD, resources=())
     registers, _ = found([LIBRARYS], built=True, build=bare).values()
     assert registers[0] == "NOT MEASURED"
     assert registers[2].startswith("wmma has no CUDA kernel of its own")

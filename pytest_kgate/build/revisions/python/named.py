@@ -17,6 +17,7 @@ from typing import Any
 
 from pytest_kgate.build.revisions.python.checkout import within
 from pytest_kgate.errors import RevisionError
+from pytest_kgate.problems.trees.foreign import attribute
 
 _INSIDE = ("__func__", "func", "_torchdynamo_orig_callable", "_orig_mod", "__wrapped__", "fn", "_init_fn", "forward")
 """Attributes in which callables keep the code that they run: bound methods, partials, compiled functions and modules,
@@ -42,7 +43,8 @@ def code_of(candidate: Any) -> FunctionType | type:
     for _ in range(_DEEPEST):
         if isinstance(candidate, type):
             return candidate
-        inner = next((one for name in _INSIDE if callable(one := _attribute(candidate, name))), None)
+        kept: list[Any] = [attribute(candidate, name, object) for name in _INSIDE]
+        inner = next(filter(callable, kept), None)
         if inner is None:
             break
         candidate = inner
@@ -117,27 +119,20 @@ def _is_users(value: Any, root: Path) -> bool:
 
 def parts_of(value: Any) -> list[Any]:
     """What a callable may call: what it wraps, the callables and modules in its closure, defaults and arguments."""
-    found = [_attribute(value, name) for name in _INSIDE]
+    found = [attribute(value, name, object) for name in _INSIDE]
     if isinstance(value, functools.partial):
         found += [*value.args, *value.keywords.values()]
     if isinstance(value, FunctionType):
         found += [*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()]
-        found += [_attribute(cell, "cell_contents") for cell in value.__closure__ or ()]
+        found += [attribute(cell, "cell_contents", object) for cell in value.__closure__ or ()]
     return [one for one in found if callable(one) or isinstance(one, ModuleType)]
 
 
 def _dotted(candidate: Any, home: Mapping[str, Any]) -> str | None:
-    for own in (getattr(candidate, "__qualname__", None), getattr(candidate, "__name__", None)):
-        if isinstance(own, str) and "<" not in own:
+    for own in (attribute(candidate, "__qualname__", str), attribute(candidate, "__name__", str)):
+        if own is not None and "<" not in own:
             top, *rest = own.split(".")
             found = functools.reduce(lambda one, part: getattr(one, part, None), rest, home.get(top))
             if found is candidate or (isinstance(candidate, MethodType) and found == candidate):
                 return own
     return next((name for name, value in list(home.items()) if value is candidate), None)
-
-
-def _attribute(value: Any, name: str) -> Any:
-    try:
-        return getattr(value, name, None)
-    except Exception:  # what a property of the user's raises
-        return None

@@ -21,6 +21,7 @@ from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import ProblemRaised
 from pytest_kgate.errors import UsageError
 from pytest_kgate.problems.published.seeding import seeded
+from pytest_kgate.problems.trees.foreign import attribute
 from pytest_kgate.problems.trees.foreign import said_by
 from pytest_kgate.problems.trees.foreign import text_of
 
@@ -92,7 +93,7 @@ class Source:
     def _named(self, model: Callable[..., Any], arguments: Sequence[Any]) -> Iterator[None]:
         """What a constructor raises in the block is told as such, of whose class it is."""
         own = model is self.model
-        whose = f"Model of {self.path}" if own else str(getattr(model, "__name__", SOLUTION))
+        whose = f"Model of {self.path}" if own else attribute(model, "__name__", str) or SOLUTION
         fault = ProblemRaised if own else CandidateError
         try:
             yield

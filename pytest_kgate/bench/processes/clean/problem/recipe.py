@@ -21,6 +21,7 @@ import torch
 from pytest_kgate.bench.processes.clean.problem.candidate_files import is_users
 from pytest_kgate.problems.attention.problem import arguments_of
 from pytest_kgate.problems.shape import Shape
+from pytest_kgate.problems.trees.foreign import attribute
 
 if TYPE_CHECKING:
     from pytest_kgate.problems.problem import Problem
@@ -106,10 +107,10 @@ def _demand_not_candidates(what: str, found: Mapping[str, Any], candidate_files:
 
 def _name(function: Any) -> dict[str, Any] | None:
     """Module, its file and the path to the function in it; None where no module has it."""
-    module, path = getattr(function, "__module__", None), getattr(function, "__qualname__", "")
-    if isinstance(module, str) and _followed(sys.modules.get(module), path) is function:
+    module, path = attribute(function, "__module__", str), attribute(function, "__qualname__", str, "")
+    if module is not None and _followed(sys.modules.get(module), path) is function:
         return _named(module, path.split("."))
-    own_name = getattr(function, "__name__", "")
+    own_name = attribute(function, "__name__", str, "")
     for module in _BUILTINS:
         if own_name and getattr(sys.modules.get(module), own_name, None) is function:
             return _named(module, [own_name])
@@ -156,7 +157,7 @@ def _maker(functions: Iterable[Any]) -> dict[str, Any] | None:
 
     Whether it makes the same problem again shows in the clean process.
     """
-    inner = [one for one in functions if "<locals>" in getattr(one, "__qualname__", "")]
+    inner = [one for one in functions if "<locals>" in attribute(one, "__qualname__", str, "")]
     makers = {(one.__module__, one.__qualname__.partition(".<locals>")[0]) for one in inner}
     if len(makers) != 1:
         return None
