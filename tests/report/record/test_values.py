@@ -59,7 +59,9 @@ def test_object_of_any_class_is_written_as_its_text(odd: Any, written: str) -> N
     assert json.loads(json.dumps(plain({"a": [odd]}))) == {"a": [written]}
 
 
-@pytest.mark.parametrize("odd", [mock.MagicMock(), mock.Mock(spec=int), mock.Mock(spec=dict)])
+@pytest.mark.parametrize(
+    "odd", [mock.MagicMock(), mock.Mock(spec=int), mock.Mock(spec=dict)], ids=["any", "int", "dict"]
+)
 def test_mock_is_written_as_its_text(odd: Any) -> None:
     assert "Mock" in json.loads(json.dumps(plain(odd)))
 
