@@ -21,6 +21,7 @@ from types import MappingProxyType
 from types import ModuleType
 from typing import Any
 
+from pytest_kgate.integrity.tampering.contents import AllTheSame
 from pytest_kgate.integrity.tampering.contents import HiddenMethods
 from pytest_kgate.integrity.tampering.contents import Library
 from pytest_kgate.integrity.tampering.contents import OwnModule
@@ -78,25 +79,29 @@ class MonkeypatchDetector:
         self.follows_imports = False
         """Whether `follow_imports` was called; without it, nothing can be said about modules."""
         self._functions: dict[tuple[str, str], tuple[Any, ...]] = {}
-        self._own: list[OwnModule] = []
-        self._libraries: list[OwnModule | HiddenMethods] = []
+        self._held: dict[int, OwnModule] = {}
+        """This package's modules, and libraries' all of whose functions are compared, by the module's `id`."""
+        self._same = AllTheSame([])
+        self._hidden: list[HiddenMethods] = []
         self.operators = Operators()
 
     def remember(self, module: ModuleType) -> None:
         """Remember a module's functions, methods and constants; called when its import has ended."""
         name = module.__name__
         own = name == _PACKAGE or name.startswith(f"{_PACKAGE}.")
-        if own and not any(known.module is module for known in self._own):
-            self._own.append(OwnModule(module))
+        new = id(module) not in self._held
+        if own and new:
+            self._held[id(module)] = OwnModule(module)
         if name == "torch":  # its submodules are complete only now
             for part in CHECKED_NAMES:
                 if part.startswith("torch."):
                     self._remember_names(part)
         self._remember_names(name)
-        if name in _ALL_FUNCTIONS and not any(known.module is module for known in self._libraries):
-            self._libraries += [Library(sys.modules[part]) for part in _ALL_FUNCTIONS[name]]
+        if name in _ALL_FUNCTIONS and new:
+            libraries = [sys.modules[one] for one in _ALL_FUNCTIONS[name]]
+            self._held.update((id(library), Library(library)) for library in libraries)
             if name == "torch":
-                self._libraries.append(HiddenMethods(module, "Tensor"))
+                self._hidden.append(HiddenMethods(module, "Tensor"))
                 self.operators.remember(module)
 
     def _remember_names(self, name: str) -> None:
@@ -112,10 +117,12 @@ class MonkeypatchDetector:
         for (name, entry), identity in self._functions.items():
             if identity_of(look_up(sys.modules.get(name), entry)) != identity:
                 found.append(f"{name}.{entry}")
-        for known in (*self._libraries, *self._own):
-            name = known.module.__name__
-            if sys.modules.get(name) is known.module:  # pytester forgets what its sessions import, and imports anew
-                found += [f"{name}.{entry}" for entry in known.changed()]
+        # pytester forgets what its sessions import, and imports anew.
+        present = [known for known in self._held.values() if sys.modules.get(known.name) is known.module]
+        if present != self._same.modules:
+            self._same = AllTheSame(present)
+        for known in (*self._hidden, *(() if self._same else present)):
+            found += [f"{known.name}.{entry}" for entry in known.changed()]
         found += self.operators.changed()
         return list(dict.fromkeys(found))
 
@@ -123,9 +130,8 @@ class MonkeypatchDetector:
         """Names of this package's modules in `sys.modules` that no import has loaded; needs `follow_imports`."""
         if not self.follows_imports:
             return []
-        known, ours = {id(own.module) for own in self._own}, f"{_PACKAGE}."
-        found = list(sys.modules.items())
-        return [name for name, module in found if name.startswith(ours) and id(module) not in known]
+        ours, found = f"{_PACKAGE}.", list(sys.modules.items())
+        return [name for name, module in found if name.startswith(ours) and id(module) not in self._held]
 
 
 class _AfterImport(MetaPathFinder):
