@@ -6,7 +6,6 @@ import argparse
 import dataclasses
 import json
 import shutil
-import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from pytest_kgate.device.open import device_argument
 from pytest_kgate.device.open import open_device
 from pytest_kgate.errors import DeviceMissing
 from pytest_kgate.errors import ToolchainMissing
+from pytest_kgate.report.text.render import wrapped
 from pytest_kgate.statistics.wording import counted
 from pytest_kgate.system import json_file
 from pytest_kgate.validation.machine.finding import Finding
@@ -90,18 +90,11 @@ def lines_of(name: str, findings: list[Finding], width: int) -> list[str]:
     order = ("unfit", "costs", "ok")
     aside = max(len(one.about) for one in findings) + 9
     lines = [name, ""]
+    indent, room = " " * aside, max(width, aside + 40)
     for one in sorted(findings, key=lambda one: order.index(one.level)):
-        lines.append(f"{one.level:<7}{one.about:<{aside - 7}}{one.found}")
+        lines += wrapped(one.found, room, f"{indent}  ", first=f"{one.level:<7}{one.about:<{aside - 7}}")
         for text in (f"cost: {one.cost}" if one.cost else "", f"do: {one.todo}" if one.todo else ""):
-            indent = " " * aside
-            lines += textwrap.wrap(
-                text,
-                max(width, aside + 40),
-                initial_indent=indent,
-                subsequent_indent=f"{indent}  ",
-                break_on_hyphens=False,
-                break_long_words=False,
-            )
+            lines += wrapped(text, room, f"{indent}  ", first=indent) if text else []
     unfit = [one.about for one in findings if one.level == "unfit"]
     costs = [one.about for one in findings if one.level == "costs"]
     if unfit:
@@ -110,7 +103,7 @@ def lines_of(name: str, findings: list[Finding], width: int) -> list[str]:
         end = f"fit for gates; {counted(len(costs), 'finding')} at a cost: {', '.join(costs)}"
     else:
         end = "fit for gates"
-    return [*lines, "", *textwrap.wrap(end, width)]
+    return [*lines, "", *wrapped(end, width)]
 
 
 def _of_gpu(device: Device, uuid: str) -> list[Finding]:

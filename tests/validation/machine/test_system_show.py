@@ -241,3 +241,12 @@ def test_this_gpu_is_looked_at(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["system", "show", "--device", "cuda", "--json", "-"]) in (0, 2)
     told = {one["about"] for one in json.loads(capsys.readouterr().out)["findings"]}
     assert {"clocks", "persistence", "ECC", "other processes", "driver", "nvcc", "CPU load"} <= told
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_no_finding_is_wider_than_the_terminal(width: int) -> None:
+    before = CpuTimes(wall=0.0, foreign=0.0, steal=0.0, pressure=0.0)
+    busy = of_host.load(before, CpuTimes(wall=1.0, foreign=1.2, steal=0.37, pressure=0.0), "host", 2, 2)
+    lines = show.lines_of("a machine", [busy, Finding("C++ compiler", "ok", "c++ 12.2.0")], width)
+    assert "37 % of a core by other virtual machines" in " ".join(" ".join(lines).split())
+    assert max(map(len, lines)) <= width
