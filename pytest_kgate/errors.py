@@ -108,3 +108,16 @@ def real(value: object) -> float:
 def whole(value: object) -> int | None:
     """The whole number that a user has written; None where it is none. NumPy's scalars are some, booleans are not."""
     return int(value) if isinstance(value, numbers.Integral) and not isinstance(value, bool) else None
+
+
+def changed_input(position: int) -> CandidateError:
+    """The error for a candidate that has written to an input that its problem does not let it change."""
+    return CandidateError(
+        f"The candidate changed its input {position}.",
+        f"Leave the inputs as they are; copy what you scale. {in_place_says_so(position)}",
+    )
+
+
+def in_place_says_so(position: int) -> str:
+    """The advice for a candidate that works in place, as a kernel of its problem may be meant to."""
+    return f"A problem whose calls change inputs says so: `Problem(..., mutates=({position},))`."

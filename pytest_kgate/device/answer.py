@@ -23,6 +23,7 @@ from pytest_kgate.device.arm import InPlace
 from pytest_kgate.device.arm import blamed
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import OtherKind
+from pytest_kgate.errors import in_place_says_so
 from pytest_kgate.problems.trees import structure
 from pytest_kgate.problems.trees import tree
 from pytest_kgate.problems.trees.foreign import said_by
@@ -149,8 +150,7 @@ def _as_output(name: str, result: Any, like: Tensor, inputs: tuple[Any, ...]) ->
         if any(_overlap(result, tensor) for tensor in tree.tensors(one) if tree.has_span(tensor)):
             raise CandidateError(
                 f"The candidate's {name} shares memory with its input {position}.",
-                "Write to memory of its own: the inputs must stay as they are. A problem whose calls change inputs "
-                f"says so: `Problem(..., mutates=({position},))`.",
+                f"Write to memory of its own: the inputs must stay as they are. {in_place_says_so(position)}",
             )
     return result
 

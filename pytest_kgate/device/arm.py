@@ -26,8 +26,8 @@ from pytest_kgate.errors import UsageError
 from pytest_kgate.problems.attention.eight_bits.dequantised import OnDequantised
 from pytest_kgate.problems.backward import Backward
 from pytest_kgate.problems.trees.foreign import attribute
-from pytest_kgate.problems.trees.foreign import said_by
-from pytest_kgate.problems.trees.foreign import text_of
+from pytest_kgate.problems.trees.foreign import class_and_text
+from pytest_kgate.problems.trees.foreign import str_of
 
 _HANDS_ON = ("_orig_mod", "_torchdynamo_orig_callable", "forward", "func")
 """Attributes in which a callable that takes any argument keeps what it hands them to: of torch.compile for a module and
@@ -173,7 +173,7 @@ def _offering(role: str, function: Callable[..., Any], params: Mapping[str, Any]
 
 def _refuses(error: Exception, name: str) -> bool:
     """Whether this is how Python, a builtin or TorchScript says that there is no parameter of that name."""
-    said = text_of(error)
+    said = str_of(error)
     return "takes no keyword arguments" in said or ("keyword argument" in said and f"'{name}'" in said)
 
 
@@ -226,12 +226,12 @@ def blamed(
     refused = refused_memory(error)
     if refused:
         return fault(f"{whose} ran out of host memory: {refused}.", "Use a smaller shape, or allocate less.")
-    return fault(f"{whose} raised {type(error).__name__}: {said_by(error)}.", f"The traceback follows; {called}.")
+    return fault(f"{whose} raised {class_and_text(error)}.", f"The traceback follows; {called}.")
 
 
 def refused_memory(error: BaseException) -> str | None:
     """How much memory the host refused, as a clause; None for any other error. PyTorch raises a RuntimeError."""
-    refused = re.search(r"DefaultCPUAllocator: .*you tried to allocate (\d+) bytes", text_of(error))
+    refused = re.search(r"DefaultCPUAllocator: .*you tried to allocate (\d+) bytes", str_of(error))
     if refused:
         return f"{int(refused[1]) / 2**30:,.1f} GiB were asked for at once"
     return "more was asked for than there is" if isinstance(error, MemoryError) else None

@@ -53,7 +53,12 @@ def test_report_of_a_worker_says_what_its_records_demand():
     assert "yet it was reported as passed" in outcomes.rewritten()[0]
 
 
-GATES = """
+ZEROS = """
+import contextlib
+import functools
+import gc
+import sys
+import threading
 import pytest
 import torch
 from pytest_kgate import GateFailure, Problem
@@ -62,11 +67,16 @@ RELU = Problem("relu", lambda g: (torch.randn(64, generator=g),), torch.relu, la
 
 def zeros(x):
     return torch.zeros_like(x)
+"""
 
+GATES = (
+    ZEROS
+    + """
 @pytest.mark.allclose(1e-6)
 def test_gate(kbench):
     BODY
 """
+)
 
 SWALLOWED = """
 import pytest
@@ -100,19 +110,10 @@ def test_failure_that_is_never_raised_fails_the_session(pytester, monkeypatch):
     demand_failed(play(pytester, "kbench(zeros, RELU)"))
 
 
-CAUGHT = """
-import contextlib
-import functools
-import threading
-import pytest
-import torch
-from pytest_kgate import GateFailure, Problem
-
-RELU = Problem("relu", lambda g: (torch.randn(64, generator=g),), torch.relu, lambda x: torch.relu(x.double()))
+CAUGHT = (
+    ZEROS
+    + """
 pytestmark = pytest.mark.allclose(1e-6)
-
-def zeros(x):
-    return torch.zeros_like(x)
 
 def quietly(function):
     @functools.wraps(function)
@@ -150,6 +151,7 @@ class TestClass:
 def test_in_a_fixture(missed):
     assert "WRONG" in str(missed)
 """
+)
 
 
 def test_failure_that_a_test_catches_is_its_own_affair_and_told(pytester):
@@ -162,16 +164,10 @@ def test_failure_that_a_test_catches_is_its_own_affair_and_told(pytester):
     assert "::test_raises" not in said.partition("no failure: ")[2].partition(" and 2 more")[0]  # the first in order
 
 
-EXPECTED = """
-import pytest
-import torch
-from pytest_kgate import GateFailure, Problem
-
-RELU = Problem("relu", lambda g: (torch.randn(64, generator=g),), torch.relu, lambda x: torch.relu(x.double()))
+EXPECTED = (
+    ZEROS
+    + """
 pytestmark = pytest.mark.allclose(1e-6)
-
-def zeros(x):
-    return torch.zeros_like(x)
 
 @pytest.fixture
 def known(request):
@@ -204,6 +200,7 @@ def test_found_late(request):
     request.applymarker(pytest.mark.xfail(reason="known"))
     request.getfixturevalue("kbench")(zeros, RELU)
 """
+)
 
 MARKS = """
 import pytest
@@ -243,9 +240,7 @@ BY_CANDIDATE = {
 @pytest.mark.parametrize("marks", BY_CANDIDATE.values(), ids=BY_CANDIDATE)
 def test_candidate_that_marks_its_test_as_expected_to_fail_fails_the_session(pytester, marks):
     pytester.makepyfile(
-        GATES.replace("BODY", "kbench(candidate, RELU)").replace(
-            "import torch\n", "import gc\nimport sys\nimport torch\n", 1
-        )
+        GATES.replace("BODY", "kbench(candidate, RELU)")
         + f"""
 def candidate(x):
     {marks}

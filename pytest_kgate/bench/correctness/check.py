@@ -41,9 +41,9 @@ from pytest_kgate.device.arm import bind
 from pytest_kgate.device.arm import blame
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Workload
-from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import OtherKind
+from pytest_kgate.errors import changed_input
 from pytest_kgate.problems.equal import Calls
 from pytest_kgate.problems.problem import Problem
 from pytest_kgate.problems.trees import tree
@@ -195,11 +195,7 @@ def _demand_unchanged(before: Fingerprint, inputs: tuple[Any, ...]) -> None:
     """Raise `CandidateError` where the inputs are not what they were, but for those that a call is to change."""
     position = before.first_changed(inputs)
     if position is not None:
-        raise CandidateError(
-            f"The candidate changed its input {position}.",
-            "Leave the inputs as they are; copy what you scale. A problem whose calls change inputs says so: "
-            f"`Problem(..., mutates=({position},))`.",
-        )
+        raise changed_input(position)
 
 
 @dataclass(frozen=True)

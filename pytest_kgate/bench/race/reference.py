@@ -27,7 +27,7 @@ from pytest_kgate.errors import UsageError
 from pytest_kgate.integrity.side_effects.placement import placed
 from pytest_kgate.problems.problem import Problem
 from pytest_kgate.problems.trees.foreign import attribute
-from pytest_kgate.problems.trees.foreign import text_of
+from pytest_kgate.problems.trees.foreign import str_of
 
 if TYPE_CHECKING:
     from pytest_kgate.report.record.record import ReferenceFacts
@@ -143,7 +143,7 @@ def _fastest(
         except (ProblemError, UsageError):
             raise
         except Exception as error:
-            refused[name] = (text_of(error).strip() or type(error).__name__).splitlines()[0]
+            refused[name] = (str_of(error).strip() or type(error).__name__).splitlines()[0]
             continue
         arms[name] = arm
     if not arms:

@@ -99,7 +99,8 @@ def run(options: argparse.Namespace) -> int:
     try:
         ended, limit = _ended(options)
         answer = answer_of(ended, limit)
-        shown = answer_of(ended, limit, usual_columns())["feedback"]
+        in_words = options.json != "-"
+        shown = answer_of(ended, limit, usual_columns())["feedback"] if in_words else ""
     except KgateError as error:
         answer = misuse(f"{error.what}\n{error.todo}".rstrip())
         shown = answer["feedback"]

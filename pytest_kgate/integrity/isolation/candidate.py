@@ -19,6 +19,7 @@ from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import UsageError
+from pytest_kgate.errors import changed_input
 from pytest_kgate.integrity.isolation.candidate_name import CandidateFunction
 from pytest_kgate.integrity.isolation.candidate_name import CandidateSource
 from pytest_kgate.integrity.isolation.candidate_name import Told
@@ -249,11 +250,7 @@ class Isolation:
         tree.fill(output, answer.returned if isinstance(answer, InPlace) else answer)
         for position, (place, value) in enumerate(zip(places, inputs, strict=True)):
             if position not in self._mutates and not tree.same_bytes(place, value):
-                raise CandidateError(
-                    f"The candidate changed its input {position}.",
-                    "Leave the inputs as they are; copy what you scale. A problem whose calls change inputs says so: "
-                    f"`Problem(..., mutates=({position},))`.",
-                )
+                raise changed_input(position)
         touched = layout.first_overwritten(block.bytes, 0)
         if touched is not None:
             raise CandidateError(

@@ -24,7 +24,7 @@ from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.problems.trees.foreign import attribute
-from pytest_kgate.problems.trees.foreign import said_by
+from pytest_kgate.problems.trees.foreign import class_and_text
 from pytest_kgate.report.format import printable
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class CandidateFunction:
             raise
         except (Exception, SystemExit) as error:
             raise CandidateError(
-                f"{self.where} can't be imported: {type(error).__name__}: {said_by(error)}.", _at_import(error)
+                f"{self.where} can't be imported: {class_and_text(error)}.", _at_import(error)
             ) from error
         found = getattr(module, self.function, None)
         if not callable(found):

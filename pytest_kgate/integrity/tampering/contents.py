@@ -90,7 +90,7 @@ class OwnModule:
         self.values = [entry.value for entry in entries]
         behind = (entry.identity[0] for entry in entries if entry.identity is not None)
         self.functions = [value for value in behind if isinstance(value, FunctionType)]
-        self.parts = list(map(_PARTS, self.functions))
+        self.parts = [list(map(part, self.functions)) for part in _EACH_PART]
         self._hides = _BUILTINS.intersection(vars(module))
 
     def changed(self) -> list[str]:
@@ -105,11 +105,7 @@ class OwnModule:
         return [name for name in new if not isinstance(held[name], ModuleType)]  # one of a package's own, `format`
 
     def _same(self) -> bool:
-        try:
-            values = all(map(is_, map(getitem, self.holders, self.keys), self.values))
-        except KeyError:
-            return False
-        return values and list(map(_PARTS, self.functions)) == self.parts
+        return _unchanged(self.holders, self.keys, self.values, self.functions, self.parts)
 
 
 class AllTheSame:
@@ -126,22 +122,33 @@ class AllTheSame:
         self._keys = [key for one in modules for key in one.keys]
         self._values = [value for one in modules for value in one.values]
         self._functions = [function for one in modules for function in one.functions]
-        self._remembered = [
-            list(parts) for parts in zip(*(parts for one in modules for parts in one.parts), strict=True)
-        ]
+        self._parts = [[held for one in modules for held in one.parts[part]] for part in range(len(_EACH_PART))]
 
     def __bool__(self) -> bool:
         """False where modules have to be asked what has changed."""
-        try:
-            same = all(map(is_, map(getitem, self._holders, self._keys), self._values))
-        except KeyError:
-            return False
-        # Part by part and by identity, and so without a tuple for each function, which would be garbage to collect.
-        remembered = zip(_EACH_PART, self._remembered, strict=False)
-        if not same or not all(all(map(is_, map(part, self._functions), held)) for part, held in remembered):
+        if not _unchanged(self._holders, self._keys, self._values, self._functions, self._parts):
             return False
         disjoint = map(_BUILTINS.isdisjoint, self._namespaces)
         return not any(one.hidden() for one, apart in zip(self._hiding, disjoint, strict=True) if not apart)
+
+
+def _unchanged(
+    holders: Sequence[Mapping[str, Any]],
+    keys: Sequence[str],
+    values: Sequence[Any],
+    functions: Sequence[FunctionType],
+    parts: Sequence[Sequence[Any]],
+) -> bool:
+    """Whether each key has its value in its holder, and each function the parts that it had.
+
+    By identity, and part by part: a tuple for each function would be garbage to collect.
+    """
+    try:
+        same = all(map(is_, map(getitem, holders, keys), values))
+    except KeyError:
+        return False
+    each = zip(_EACH_PART, parts, strict=True)
+    return same and all(all(map(is_, map(part, functions), held)) for part, held in each)
 
 
 _SETTINGS = frozenset({"torch.Storage"})

@@ -19,7 +19,7 @@ from pytest_kgate.problems.rounding.precision import Precision
 from pytest_kgate.problems.rounding.tf32 import without_tf32
 from pytest_kgate.problems.trees import tree
 from pytest_kgate.problems.trees.foreign import said_by
-from pytest_kgate.problems.trees.foreign import text_of
+from pytest_kgate.problems.trees.foreign import str_of
 
 _WIDE = {
     torch.float16: torch.float64,
@@ -76,7 +76,7 @@ class ExactAnswerOf:
                 return
         except (RuntimeError, TypeError, ValueError, AssertionError, ProblemRaised) as raised:
             error = raised.__cause__ or raised if isinstance(raised, ProblemRaised) else raised
-            if isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in text_of(error):
+            if isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str_of(error):
                 raise
             why = f"in float64 it raises {type(error).__name__}: {said_by(error).splitlines()[0]}"
         self._wide = None

@@ -39,7 +39,7 @@ def name_of(candidate: object) -> str:
     return found or type(candidate).__name__
 
 
-def text_of(value: object) -> str:
+def str_of(value: object) -> str:
     """`str(value)`; `NO_TEXT` where that raises."""
     try:
         return str(value)
@@ -49,4 +49,9 @@ def text_of(value: object) -> str:
 
 def said_by(error: BaseException) -> str:
     """What an exception says, without the full stop that the sentence around it has."""
-    return text_of(error).strip().rstrip(".") or "no message"
+    return str_of(error).strip().rstrip(".") or "no message"
+
+
+def class_and_text(error: BaseException) -> str:
+    """The same behind the exception's class: `ValueError: no shape`."""
+    return f"{type(error).__name__}: {said_by(error)}"

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from pytest_kgate.problems.trees.foreign import text_of
+from pytest_kgate.problems.trees.foreign import str_of
 
 _MOST_DIGITS = 40
 """Of a whole number: seeds have 128 bits at most. Longer ones are no float, and take long to read."""
@@ -75,7 +75,7 @@ def _plain(value: Any, around: tuple[int, ...]) -> Any:
             return float(value)
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if id(value) in around or len(around) == _DEEPEST:
-        return text_of(value)
+        return str_of(value)
     around += (id(value),)
     try:
         if issubclass(kind, enum.Enum):
@@ -87,8 +87,8 @@ def _plain(value: Any, around: tuple[int, ...]) -> Any:
         if hasattr(kind, "tolist"):  # numpy scalars and arrays
             return _plain(value.tolist(), around)
     except Exception:
-        return text_of(value)  # of a class of the user's
-    return text_of(value)
+        return str_of(value)  # of a class of the user's
+    return str_of(value)
 
 
 def finite(value: float | str | None) -> float | None:

@@ -7,6 +7,7 @@ import shutil
 import textwrap
 from io import StringIO
 from typing import TYPE_CHECKING
+from typing import TextIO
 
 from pytest_kgate.errors import UsageError
 
@@ -49,6 +50,11 @@ def wrapped(value: str, width: int, indent: str = "", *, first: str = "") -> lis
         break_on_hyphens=False,
     )
     return [line.replace("\0", " ") for line in lines] or [first.rstrip()]
+
+
+def say(text: str, indent: str = "", *, first: str = "", file: TextIO | None = None) -> None:
+    """Print a text in the terminal's columns, as `wrapped` lays it out: on stdout, or on `file`; at once."""
+    print("\n".join(wrapped(text, usual_columns(), indent, first=first)), file=file, flush=True)
 
 
 def table_lines(table: Table, width: int, color: bool) -> list[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pytest_kgate.errors import UsageError
 from pytest_kgate.report.format import counted
-from pytest_kgate.report.text.render import usual_columns
+from pytest_kgate.report.text.render import say
 from pytest_kgate.report.text.render import wrapped
 from pytest_kgate.search.board.said import board
 from pytest_kgate.search.course.course import INTERRUPTED
@@ -199,7 +199,7 @@ def _searched(options: argparse.Namespace, judge: Judge, pool: Pool, subject: Su
     progress = Progress(evaluator, budget, subject.space.size, clock)
     beginning = _beginning(subject, str(head["strategy"]), head["seed"], budget)
     for told in filter(None, (beginning, hang_text(budget, options.time_limit))):
-        print("\n".join(wrapped(told, usual_columns(), "  ")), file=sys.stderr)
+        say(told, "  ", file=sys.stderr)
     try:
         return search(
             subject.space,

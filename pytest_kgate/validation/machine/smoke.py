@@ -20,8 +20,7 @@ from pytest_kgate.device.open import open_device
 from pytest_kgate.errors import KgateError
 from pytest_kgate.report import format as text
 from pytest_kgate.report.rows import number
-from pytest_kgate.report.text.render import usual_columns
-from pytest_kgate.report.text.render import wrapped
+from pytest_kgate.report.text.render import say
 
 if TYPE_CHECKING:
     from pytest_kgate.build.kernel import Kernel
@@ -78,13 +77,12 @@ def run(options: argparse.Namespace) -> int:
     for step in steps(device):
         fine = fine and step.fine
         head = f"{'OK' if step.fine else 'WRONG':<7}{step.name:<24}{step.seconds:5.1f} s  "
-        print("\n".join(wrapped(step.told, usual_columns(), " " * len(head), first=head)), flush=True)
+        say(step.told, " " * len(head), first=head)
     took = f"in {time.perf_counter() - start:.1f} s"
     if fine:
         print(f"this machine works as it should on {device.torch_device}, {took}")
     else:
-        said = f"this machine does not work as it should, {took}; `kgate system show` may say why"
-        print("\n".join(wrapped(said, usual_columns())))
+        say(f"this machine does not work as it should, {took}; `kgate system show` may say why")
     return 0 if fine else 1
 
 

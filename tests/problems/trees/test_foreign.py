@@ -15,7 +15,7 @@ from pytest_kgate.problems.trees.foreign import NO_TEXT
 from pytest_kgate.problems.trees.foreign import attribute
 from pytest_kgate.problems.trees.foreign import name_of
 from pytest_kgate.problems.trees.foreign import said_by
-from pytest_kgate.problems.trees.foreign import text_of
+from pytest_kgate.problems.trees.foreign import str_of
 
 
 class Everything:
@@ -68,8 +68,8 @@ def test_name_is_the_objects_own_or_its_class_s() -> None:
 
 
 def test_text_that_can_t_be_had_is_said_so() -> None:
-    assert text_of(Wordless()) == said_by(Wordless()) == NO_TEXT
-    assert text_of(3) == "3"
+    assert str_of(Wordless()) == said_by(Wordless()) == NO_TEXT
+    assert str_of(3) == "3"
 
 
 @pytest.mark.parametrize(("text", "said"), [("it is so.", "it is so"), ("no stop", "no stop"), ("", "no message")])

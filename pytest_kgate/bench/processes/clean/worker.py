@@ -40,7 +40,7 @@ class Worker:
         from pytest_kgate.bench.processes.clean.problem.recipe import NeedsCandidate
         from pytest_kgate.bench.processes.clean.problem.recipe import NotRebuilt
         from pytest_kgate.errors import KgateError
-        from pytest_kgate.problems.trees.foreign import text_of
+        from pytest_kgate.problems.trees.foreign import str_of
 
         for message, fd in self._channel.messages():
             try:
@@ -50,7 +50,7 @@ class Worker:
             except KgateError as error:
                 answer = {"not_done": f"the clean process said: {_line(error.what)}"}
             except Exception as error:
-                answer = {"not_done": f"the clean process raised {type(error).__name__}: {_line(text_of(error))}"}
+                answer = {"not_done": f"the clean process raised {type(error).__name__}: {_line(str_of(error))}"}
             self._channel.send(answer)
 
     def _do(self, message: Mapping[str, Any], fd: int | None) -> dict[str, Any] | None:

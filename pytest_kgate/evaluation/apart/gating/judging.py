@@ -16,8 +16,7 @@ from pytest_kgate.evaluation.apart.measurement import Measurement
 from pytest_kgate.report import format as text
 from pytest_kgate.report.record.document import read
 from pytest_kgate.report.rows import quantile_name
-from pytest_kgate.report.text.render import usual_columns
-from pytest_kgate.report.text.render import wrapped
+from pytest_kgate.report.text.render import say
 from pytest_kgate.statistics.gates import Judgement
 from pytest_kgate.statistics.gates import SpeedGate
 from pytest_kgate.statistics.gates import Verdict
@@ -66,7 +65,7 @@ def judge_files(options: argparse.Namespace) -> int:
         raise UsageError(
             f"{files[0]} has no races but those against another revision.", "Give the file of a session with others."
         )
-    print("\n".join(wrapped(_AFTER, usual_columns())))
+    say(_AFTER)
     if cut_off is not None:
         print(f"kgate: {cut_off}; what is missing may fail", file=sys.stderr)
         return _CUT_OFF
@@ -116,7 +115,7 @@ def _show(lines: Sequence[str]) -> None:
     """In the terminal's columns; what is told behind a label goes on below it."""
     for line in lines:
         head, told = (line[:_LABEL], line[_LABEL:]) if line.startswith("  ") else ("", line)
-        print("\n".join(wrapped(told, usual_columns(), " " * len(head), first=head)))
+        say(told, " " * len(head), first=head)
 
 
 def _of_record(one: Rejudged) -> list[str]:

@@ -27,8 +27,8 @@ from pytest_kgate.problems.published.flashinfer_bench.inputs import dtype_of
 from pytest_kgate.problems.published.flashinfer_bench.solution import Solution
 from pytest_kgate.problems.published.flashinfer_bench.workload import Workload
 from pytest_kgate.problems.published.modules import Modules
+from pytest_kgate.problems.trees.foreign import class_and_text
 from pytest_kgate.problems.trees.foreign import name_of
-from pytest_kgate.problems.trees.foreign import said_by
 
 if TYPE_CHECKING:
     from pytest_kgate.problems.published.flashinfer_bench.facts import FlashInferBenchFacts
@@ -167,7 +167,7 @@ def _run_of(definition: Definition) -> Callable[..., Any]:
         module = Modules({}).defined("reference", definition.reference, f"<reference of {name}>")
     except (Exception, SystemExit) as error:
         raise UsageError(
-            f"The reference of {name} can't be imported: {type(error).__name__}: {said_by(error)}.",
+            f"The reference of {name} can't be imported: {class_and_text(error)}.",
             "Install what it needs, or correct it.",
         ) from error
     found: Callable[..., Any] = getattr(module, RUN)

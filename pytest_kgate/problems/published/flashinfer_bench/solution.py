@@ -18,7 +18,7 @@ from pytest_kgate.errors import CandidateError
 from pytest_kgate.problems.published.checked import Checked
 from pytest_kgate.problems.published.checked import json_of
 from pytest_kgate.problems.published.modules import Modules
-from pytest_kgate.problems.trees.foreign import said_by
+from pytest_kgate.problems.trees.foreign import class_and_text
 
 _LANGUAGES = ("python", "triton")
 """Those whose entry point is a function of Python."""
@@ -77,7 +77,7 @@ class Solution:
             module = modules.module(PurePosixPath(self.file).stem)
         except (Exception, SystemExit) as error:
             raise CandidateError(
-                f"The solution {self.name} can't be imported: {type(error).__name__}: {said_by(error)}.",
+                f"The solution {self.name} can't be imported: {class_and_text(error)}.",
                 "Install what it needs, or correct it.",
             ) from error
         found = getattr(module, self.function, None)

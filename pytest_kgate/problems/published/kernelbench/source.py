@@ -22,8 +22,8 @@ from pytest_kgate.errors import ProblemRaised
 from pytest_kgate.errors import UsageError
 from pytest_kgate.problems.published.seeding import seeded
 from pytest_kgate.problems.trees.foreign import attribute
-from pytest_kgate.problems.trees.foreign import said_by
-from pytest_kgate.problems.trees.foreign import text_of
+from pytest_kgate.problems.trees.foreign import class_and_text
+from pytest_kgate.problems.trees.foreign import str_of
 
 NAMES = ("Model", "get_inputs", "get_init_inputs")
 """What the file of a problem defines."""
@@ -85,7 +85,7 @@ class Source:
             if _is_of_memory(error):
                 raise
             raise ProblemRaised(
-                f"{name}() of {self.path} raised {_named_error(error)}.",
+                f"{name}() of {self.path} raised {class_and_text(error)}.",
                 f"The traceback follows; it is called without arguments, and new tensors are made on {device}.",
             ) from error
 
@@ -101,7 +101,7 @@ class Source:
             if _is_of_memory(error):
                 raise
             raise fault(
-                f"{whose} can't be constructed: it raised {_named_error(error)}.",
+                f"{whose} can't be constructed: it raised {class_and_text(error)}.",
                 f"The traceback follows; it is called as {'Model' if own else SOLUTION}(*get_init_inputs()), and "
                 f"get_init_inputs() returned {reprlib.repr(list(arguments))}.",
             ) from error
@@ -109,11 +109,7 @@ class Source:
 
 def _is_of_memory(error: BaseException) -> bool:
     """Whether it is to pass as it is: who calls explains a lack of memory."""
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "DefaultCPUAllocator" in text_of(error)
-
-
-def _named_error(error: BaseException) -> str:
-    return f"{type(error).__name__}: {said_by(error)}"
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "DefaultCPUAllocator" in str_of(error)
 
 
 def _imported(path: Path) -> Any:
@@ -127,6 +123,6 @@ def _imported(path: Path) -> Any:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         raise UsageError(
-            f"{path} can't be imported: {_named_error(error)}.", "Install what it needs, or correct it."
+            f"{path} can't be imported: {class_and_text(error)}.", "Install what it needs, or correct it."
         ) from error
     return module

@@ -15,7 +15,7 @@ from pytest_kgate.errors import UsageError
 from pytest_kgate.problems.published.checked import Checked
 from pytest_kgate.problems.published.checked import text_of
 from pytest_kgate.problems.published.modules import Modules
-from pytest_kgate.problems.trees.foreign import said_by
+from pytest_kgate.problems.trees.foreign import class_and_text
 
 SUBMISSION = "custom_kernel"
 """What a submission defines."""
@@ -174,7 +174,7 @@ def _imported(modules: Modules, folder: Path) -> Any:
         raise UsageError(f"There is no file {error.filename}.", "Fetch the whole repository.") from None
     except (Exception, SystemExit) as error:
         raise UsageError(
-            f"{path} can't be imported: {type(error).__name__}: {said_by(error)}.",
+            f"{path} can't be imported: {class_and_text(error)}.",
             "Install what it needs, or correct it.",
         ) from error
     missing = [name for name in _FUNCTIONS if not callable(getattr(reference, name, None))]

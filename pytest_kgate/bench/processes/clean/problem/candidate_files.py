@@ -36,7 +36,7 @@ def files_of(candidate: Any) -> frozenset[str]:
 
 def is_users(file: str | None) -> bool:
     """Whether a module of this file is a user's: of no installed package, and not of this one."""
-    return file is not None and _is_users(os.path.abspath(file) if not os.path.isabs(file) else file)
+    return file is not None and _is_users(file if os.path.isabs(file) else os.path.abspath(file))
 
 
 @functools.cache  # a gate asks for the file of every module that is loaded

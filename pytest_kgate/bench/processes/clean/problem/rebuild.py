@@ -21,7 +21,7 @@ from pytest_kgate.bench.processes.clean.problem.recipe import NotRebuilt
 from pytest_kgate.problems.attention.problem import sdpa_problem
 from pytest_kgate.problems.problem import Problem
 from pytest_kgate.problems.shape import Shape
-from pytest_kgate.problems.trees.foreign import said_by
+from pytest_kgate.problems.trees.foreign import class_and_text
 
 _OPENS_KERNELS = "pytest_kgate.build.library"
 """The module by which compiled kernels are opened: a problem that has some at hand may have the candidate."""
@@ -105,7 +105,7 @@ def _found(named: Mapping[str, Any]) -> Any:
     except CandidateKeptOut as refused:
         raise NeedsCandidate(f"{name} can't be imported there: {refused}") from None
     except (Exception, SystemExit) as error:
-        raise NotRebuilt(f"{name} can't be imported there: {type(error).__name__}: {said_by(error)}") from None
+        raise NotRebuilt(f"{name} can't be imported there: {class_and_text(error)}") from None
     except BaseException as error:  # pytest's outcomes are no Exception
         if isinstance(error, KeyboardInterrupt):
             raise
