@@ -128,7 +128,7 @@ def _of_host() -> Peaks:
 def _of_gpu(index: int) -> Peaks | None:
     import torch
 
-    from pytest_kgate.device.cuda.nvml import describe_gpu
+    from pytest_kgate.device.cuda.nvml.state import describe_gpu
 
     properties = torch.cuda.get_device_properties(index)
     flops = _TENSOR_FLOPS.get((properties.major, properties.minor))

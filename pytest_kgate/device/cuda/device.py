@@ -9,8 +9,8 @@ import torch
 
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.cuda.context import CudaContext
-from pytest_kgate.device.cuda.nvml import Machine
-from pytest_kgate.device.cuda.nvml import describe_gpu
+from pytest_kgate.device.cuda.nvml.state import Machine
+from pytest_kgate.device.cuda.nvml.state import describe_gpu
 from pytest_kgate.device.cuda.timers.capture import refusals
 from pytest_kgate.device.cuda.timers.eager import EagerStopwatch
 from pytest_kgate.device.cuda.timers.graph import GraphStopwatch

@@ -50,8 +50,8 @@ def of_gpu(device: CudaContext) -> list[Setting]:
 def _clock_limits(index: int) -> Any:
     import pynvml
 
-    from pytest_kgate.device.cuda.nvml import gpu_uuid
-    from pytest_kgate.device.cuda.nvml import handle_of
+    from pytest_kgate.device.cuda.nvml.state import gpu_uuid
+    from pytest_kgate.device.cuda.nvml.state import handle_of
 
     pynvml.nvmlInit()
     handle = handle_of(gpu_uuid(index))

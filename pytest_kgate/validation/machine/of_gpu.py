@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_kgate.device.cuda.settings import GpuSettings
+from pytest_kgate.device.cuda.nvml.settings import GpuSettings
 from pytest_kgate.device.protocol import THROTTLING
 from pytest_kgate.device.protocol import Reading
 from pytest_kgate.validation.machine.finding import Finding

@@ -110,7 +110,7 @@ def _of_gpu(device: Device, uuid: str) -> list[Finding]:
     import torch
 
     from pytest_kgate.build.compiler.toolchain import cuda_compiler
-    from pytest_kgate.device.cuda.settings import gpu_settings
+    from pytest_kgate.device.cuda.nvml.settings import gpu_settings
     from pytest_kgate.validation.machine.of_gpu import of_gpu
     from pytest_kgate.validation.machine.of_gpu import of_versions
     from pytest_kgate.validation.machine.of_gpu import unreadable

@@ -24,7 +24,7 @@ def test_memory_is_given_back(request):
     (process,) = request.config.stash[SESSION].room._processes.values()
     import pynvml
     pynvml.nvmlInit()
-    from pytest_kgate.device.cuda.nvml import gpu_uuid
+    from pytest_kgate.device.cuda.nvml.state import gpu_uuid
     handle = pynvml.nvmlDeviceGetHandleByUUID(gpu_uuid(0))
     used = {one.pid: one.usedGpuMemory for one in pynvml.nvmlDeviceGetComputeRunningProcesses(handle)}
     found = used.get(process.pid)

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from pytest_kgate import cli
-from pytest_kgate.device.cuda import nvml
-from pytest_kgate.device.cuda.settings import GpuSettings
-from pytest_kgate.device.cuda.settings import gpu_settings
+from pytest_kgate.device.cuda.nvml import state
+from pytest_kgate.device.cuda.nvml.settings import GpuSettings
+from pytest_kgate.device.cuda.nvml.settings import gpu_settings
 from pytest_kgate.device.protocol import Reading
 from pytest_kgate.system.cpu_load import CpuTimes
 from pytest_kgate.validation.machine import of_host
@@ -74,10 +74,10 @@ def levels(findings: list[Finding]) -> dict[str, str]:
 
 
 def test_settings_are_read_and_what_the_driver_refuses_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    nvml.handle_of.cache_clear()
+    state.handle_of.cache_clear()
     monkeypatch.setitem(sys.modules, "pynvml", StandInNvml())
     read = gpu_settings("GPU-1")
-    nvml.handle_of.cache_clear()
+    state.handle_of.cache_clear()
     assert read is not None
     assert "mig" not in read
     assert read["cuda_of_driver"] == (12, 8)

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from pytest_kgate.device.cuda.peers import Peers
+from pytest_kgate.device.cuda.nvml.peers import Peers
 from pytest_kgate.device.protocol import Reading
 
 

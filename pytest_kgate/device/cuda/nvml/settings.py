@@ -7,7 +7,7 @@ from typing import Any
 from typing import TypedDict
 from typing import cast
 
-from pytest_kgate.device.cuda.nvml import handle_of
+from pytest_kgate.device.cuda.nvml.state import handle_of
 
 
 class GpuSettings(TypedDict, total=False):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_kgate.device.cuda.peers import Peers
+from pytest_kgate.device.cuda.nvml.peers import Peers
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc, as on Linux")
 
@@ -54,7 +54,7 @@ def test_any_other_process_is_foreign():
 
 def test_peer_on_the_same_gpu_takes_turns_and_is_not_foreign(start):
     peers = Peers("GPU-1")
-    code = "from pytest_kgate.device.cuda.peers import Peers; Peers({!r}); print('up', flush=True)"
+    code = "from pytest_kgate.device.cuda.nvml.peers import Peers; Peers({!r}); print('up', flush=True)"
     other, _ = start(code.format("GPU-1"))
     elsewhere, _ = start(code.format("GPU-2"))
     assert peers.alive() == {os.getpid(), other.pid}
@@ -63,7 +63,7 @@ def test_peer_on_the_same_gpu_takes_turns_and_is_not_foreign(start):
 
 def test_peer_that_was_killed_is_forgotten(start, tmp_path):
     peers = Peers("GPU-1")
-    other, _ = start("from pytest_kgate.device.cuda.peers import Peers; Peers('GPU-1'); print('up', flush=True)")
+    other, _ = start("from pytest_kgate.device.cuda.nvml.peers import Peers; Peers('GPU-1'); print('up', flush=True)")
     assert other.pid in peers.alive()
     other.kill()
     other.wait()
