@@ -38,6 +38,7 @@ def stand_in_gpu(monkeypatch: pytest.MonkeyPatch) -> Any:
         running=lambda doing: torch.no_grad(),
         wait=lambda: None,
         synchronize=lambda: None,
+        give_way=lambda: True,
         available_bytes=lambda: 2**30,
         instruments=SimpleNamespace(
             hold=lambda stream: None,

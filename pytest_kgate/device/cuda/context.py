@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pytest_kgate.device.cuda.instruments import Instruments
+from pytest_kgate.device.cuda.second_context import second_context
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import DeviceMissing
 
@@ -118,6 +119,16 @@ class CudaContext:
             # the whole context is asked last, when this stream has shown that the device still answers.
             self.wait()
             torch.cuda.synchronize(self.index)
+
+    def give_way(self) -> bool:
+        """Let another context have the idle GPU for a moment, some 25 us, so that what was run before no longer shows.
+
+        False where there is no other. Raises `TimingError` where the driver refuses its kernel.
+        """
+        other = second_context(self.index, self.instruments.image)
+        if other is not None:
+            other.take_turn()
+        return other is not None
 
     def trim(self) -> None:
         """Give back what PyTorch's allocator has cached, where that is much.

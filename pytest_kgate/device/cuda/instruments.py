@@ -22,8 +22,8 @@ class Instruments:
 
     def __init__(self) -> None:
         torch.cuda.current_stream().synchronize()  # makes the primary context, which the module is loaded into
-        image = Path(__file__).with_name("instruments.ptx").read_bytes() + b"\0"
-        self._module = _call("load the timing kernels", "cuModuleLoadData", image)
+        self.image = Path(__file__).with_name("instruments.ptx").read_bytes() + b"\0"
+        self._module = _call("load the timing kernels", "cuModuleLoadData", self.image)
         self._null = self._function("kgate_null")
         self._spin = self._function("kgate_spin")
         self._hold = self._function("kgate_hold")

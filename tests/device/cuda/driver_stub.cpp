@@ -37,6 +37,16 @@ static int stub_reset_persisting() { return std::puts("reset") < 0; }
 static int stub_device(int* device, int ordinal) { *device = ordinal + 40; return 0; }
 static int stub_attribute(int* value, int attribute, int device) { *value = 1000 * attribute + device; return 0; }
 
+// A device of whose context there is no second one: 41, the second.
+static int stub_create_context(void** context, void* parameters, unsigned flags, int device) {
+    std::printf("context %p %u %d\n", parameters, flags, device);
+    *context = reinterpret_cast<void*>(0x700);
+    return device == 41 ? 2 : 0;
+}
+static int stub_push(void* context) { return std::printf("push %p\n", context) < 0; }
+static int stub_pop(void** context) { *context = reinterpret_cast<void*>(0x700); return std::puts("pop") < 0; }
+static int stub_wait() { return std::puts("wait") < 0; }
+
 static int stub_load(void** module, const char* image) {
     std::printf("load %.8s\n", image);
     *module = reinterpret_cast<void*>(0x100);
@@ -187,6 +197,10 @@ static const Entry entries[] = {
     ENTRY("cuCtxResetPersistingL2Cache", stub_reset_persisting),
     ENTRY("cuDeviceGet", stub_device),
     ENTRY("cuDeviceGetAttribute", stub_attribute),
+    ENTRY("cuCtxCreate", stub_create_context),
+    ENTRY("cuCtxPushCurrent", stub_push),
+    ENTRY("cuCtxPopCurrent", stub_pop),
+    ENTRY("cuCtxSynchronize", stub_wait),
     ENTRY("cuModuleLoadData", stub_load),
     ENTRY("cuModuleGetFunction", stub_function),
     ENTRY("cuLaunchKernel", stub_launch),

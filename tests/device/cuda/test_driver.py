@@ -90,7 +90,7 @@ def test_error_that_the_bindings_do_not_know_is_a_failure_too(said):
     assert words.startswith("DriverError: cuCtxGetLimit: 4242")
 
 
-@pytest.mark.parametrize("name", ["cuOfTomorrow", "cuCtxSynchronize"])
+@pytest.mark.parametrize("name", ["cuOfTomorrow", "cuCtxGetFlags"])
 def test_function_that_the_bindings_or_the_driver_have_not_is_named(said, name):
     (words,) = said(f"print(told(lambda: driver.call('{name}')))")
     assert words.startswith("DriverError: ")
@@ -132,6 +132,35 @@ instruments._launch(function, SimpleNamespace(cuda_stream=0x8), 123456789012345,
         "launch 0x200 1 1 1 1 1 1 0 0x9",
         "launch 0x200 1 1 1 1 1 1 0 0x8 123456789012345 9223372036854775813",
     ]
+
+
+def test_second_context_has_its_turn_and_is_left_again(said):
+    words = said("""
+from pytest_kgate.device.cuda.second_context import second_context
+other = second_context(0, b".version 7.0")
+print("made")
+other.take_turn()
+assert second_context(0, b".version 7.0") is other
+""")
+    assert words[0].startswith("context ")
+    assert words[1:] == [
+        "load .version",
+        "function 0x100 kgate_null",
+        "pop",
+        "made",
+        "push 0x700",
+        "launch 0x200 1 1 1 1 1 1 0 (nil)",
+        "wait",
+        "pop",
+    ]
+
+
+def test_where_no_second_context_can_be_made_there_is_none(said):
+    words = said("""
+from pytest_kgate.device.cuda.second_context import second_context
+print(second_context(1, b".version 7.0"))
+""")
+    assert words[-1] == "None"
 
 
 def test_kernels_of_a_graph_are_listed_by_name(said):

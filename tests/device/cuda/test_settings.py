@@ -7,10 +7,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from stand_in_gpu import stand_in_gpu
 
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.cuda.device import CudaDevice
+from pytest_kgate.device.cuda.second_context import UNAVAILABLE
 from pytest_kgate.device.cuda.timers.capture import refusals
+from pytest_kgate.device.cuda.timers.queue import QueueStopwatch
+from pytest_kgate.device.protocol import Workload
 from pytest_kgate.errors import TimingError
 
 ARMS = [Arm(name, lambda inputs, output: None, False) for name in ("candidate", "reference")]
@@ -48,3 +52,12 @@ def test_graphs_are_not_used_where_new_values_of_an_input_lie_elsewhere(monkeypa
     found = refusals(unopened(), ARMS, SimpleNamespace(draw=lambda seed: ({"a": [sparse]}, torch.ones(3))))
     assert set(found) == {"candidate", "reference"}
     assert found["candidate"].startswith("an input is sparse")
+
+
+def test_race_without_a_second_context_says_what_it_may_read(monkeypatch):
+    gpu = stand_in_gpu(monkeypatch)
+    arms = (Arm("candidate", lambda inputs, output: inputs[0], False),) * 2
+    workload = Workload(lambda seed: (torch.ones(4),), lambda inputs: torch.empty(4))
+    for other, wanted in ((True, []), (False, [UNAVAILABLE])):
+        gpu.give_way = lambda other=other: other
+        assert QueueStopwatch(gpu, arms, workload, "hot", reference_by_graph=False).warnings == wanted

@@ -48,6 +48,7 @@ class EagerStopwatch(CudaStopwatch):
             if seeds.probes:
                 launches = ProbeRows(self.arms, self.workload, sets, rng, seeds.probes, put_back=put_back)
                 intervals = stack.enter_context(launches.among(intervals, rows, plain_row, 1))
+            self.device.give_way()
             for row in rows.values():
                 row()
             elapsed = np.array([self._timed(interval) for interval in put_back.before(intervals)])

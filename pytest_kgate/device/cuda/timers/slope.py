@@ -181,6 +181,7 @@ class SlopeStopwatch(CudaStopwatch):
         while done < len(intervals):
             chunk = min(self._chunk or len(intervals), len(intervals) - done)
             pairs = self.event_pairs(chunk)
+            self.device.give_way()
             released = time.perf_counter()
             if self._holds:
                 self.device.instruments.hold(self.device.stream)

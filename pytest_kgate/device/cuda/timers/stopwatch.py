@@ -18,6 +18,7 @@ import torch
 
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.arm import prepare
+from pytest_kgate.device.cuda.second_context import UNAVAILABLE
 from pytest_kgate.device.cuda.timers.cold_cache import cold_probe
 from pytest_kgate.device.protocol import ColdCache
 from pytest_kgate.device.protocol import RoundSeeds
@@ -75,6 +76,8 @@ class CudaStopwatch:
         self._clock = torch.zeros((2, 2), dtype=torch.int64, device=device.torch_device)
         with self.device.running("warming up"), spent("warm-up"):
             self.device.wait()
+            if not self.device.give_way():
+                self.warnings.append(UNAVAILABLE)
             start = time.perf_counter()
             inputs = workload.draw(0)
             self.device.wait()
