@@ -20,7 +20,8 @@ from pytest_kgate import Problem
 from pytest_kgate import Shape
 from pytest_kgate.device.arm import bind
 from pytest_kgate.problems.attention.problem import sdpa_problem
-from pytest_kgate.profile.under_tool.launch_only import _launch_once
+from pytest_kgate.profile.under_tool.launch_only import _called
+from pytest_kgate.profile.under_tool.launch_only import _drawn
 from pytest_kgate.report.record.document import load
 
 pytest.importorskip("jsonschema", reason="needs jsonschema, of the extra `test`")
@@ -113,7 +114,8 @@ def test_the_watched_process_calls_the_candidate_and_nothing_else(suite, tool):
     pytester.runpytest_inprocess("--kgate-budget=0.2").assert_outcomes(passed=1)
     noted = (pytester.path / os.environ["CALLS"]).with_name("calls.jsonl.log").read_text().split("\n")
     watched = [line.split()[0] for line in noted if line.endswith(" 1")]
-    assert watched == ["meta", "candidate"]
+    # Twice more, as initcheck needs it: behind zeros and behind ones, to see what it writes.
+    assert watched == ["meta", "candidate", "candidate", "candidate"]
 
 
 @pytest.mark.parametrize("option", ["", "--kgate-require-sanitizer"])
@@ -290,7 +292,7 @@ def test_all_inputs_are_on_the_device_under_a_tool_sparse_and_empty_ones_too():
 
     several = Problem("double", inputs, double, double)
     candidate = bind("candidate", lambda *found: seen.append(found), {})
-    _launch_once(several, inputs, 1, candidate, SimpleNamespace(torch_device="meta"))
+    _called(candidate, *_drawn(several, inputs, 1, candidate, SimpleNamespace(torch_device="meta")))
     ((sliced, empty, sparse, number),) = seen
     assert {one.device.type for one in (sliced, empty, sparse)} == {"meta"}
     assert (sliced.stride(), empty.shape, sparse.layout, number) == ((6, 2), (0, 3), torch.sparse_coo, 2)

@@ -69,6 +69,11 @@ with open(log, "w") as file:
         file.write("=========     at spoils(float *, int)+0x90 in spoils.cu:7\\n")
         file.write("=========     by thread (3,0,0) in block (1,0,0)\\n")
         file.write("=========     Address 0x7f00 is out of bounds\\n")
+    unwritten = os.environ["CALLS"] + ".address"
+    if tool == "initcheck" and os.path.exists(unwritten):
+        address = open(unwritten).read()
+        file.write(f"========= Host API memory access error at host access to {{address}} of size 17,152 bytes\\n")
+        bad = True
     file.write(f"========= ERROR SUMMARY: {{(12 if tool == 'memcheck' else 1) if bad else 0}} errors\\n")
 sys.exit(status)
 """

@@ -8,17 +8,17 @@ address. Releases before 2023 write `at 0x70 in file.cu:26:kernel(...)`; both fo
 
 from __future__ import annotations
 
-import os
 import re
-from dataclasses import dataclass
-from dataclasses import field
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from typing import cast
 
+from pytest_kgate.profile.sanitizer.findings import Finding
+from pytest_kgate.profile.sanitizer.findings import Frame
+from pytest_kgate.profile.sanitizer.findings import ToolReport
+
 if TYPE_CHECKING:
     from pytest_kgate.report.record.facts.sanitizer import Severity
-    from pytest_kgate.report.record.facts.sanitizer import ToolFindingFacts
 
 _LINE = re.compile(r"^={8,9}(?P<indent>\s*)(?P<text>.*?)\s*$")
 _SUMMARY = re.compile(r"^(?:ERROR|\w+CHECK) SUMMARY: (?P<count>\d+) (?:errors?|hazards? displayed)(?P<rest>.*)$")
@@ -37,141 +37,6 @@ _NO_FINDING = re.compile(
 _TOOL_TROUBLE = re.compile(
     r"^(?:Error: |Warning: |Internal |Device not supported|Unable to |Target application terminated|No attachable )"
 )
-
-_INTERNAL = "Internal Sanitizer Error"
-
-
-@dataclass(frozen=True)
-class Frame:
-    """A place in device code."""
-
-    function: str
-    """Demangled, with its arguments."""
-
-    file: str | None = None
-    """None where the code was built without -lineinfo."""
-
-    line: int | None = None
-
-    @property
-    def kept_file(self) -> str | None:
-        """The path for records: relative to the current directory where the file is below it."""
-        return None if self.file is None else self.file.removeprefix(f"{os.getcwd()}/")
-
-    @property
-    def place(self) -> str:
-        """`oob.cu:14`, or empty."""
-        return "" if self.file is None else f"{self.file.rpartition('/')[2]}:{self.line}"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One error of the report."""
-
-    message: str
-    """`Invalid __global__ write of size 2 bytes`."""
-
-    severity: Severity = "error"
-    """`error`, or racecheck's `warning` or `info`."""
-
-    frames: tuple[Frame, ...] = ()
-    """Innermost first; the last one is the kernel. Empty for what the host did, such as a copy of unwritten memory."""
-
-    others: tuple[tuple[str, Frame], ...] = ()
-    """The accesses that a race is with: `Read` or `Write`, and where."""
-
-    thread: tuple[int, ...] | None = None
-    """Index in the block: x, y, z."""
-
-    block: tuple[int, ...] | None = None
-    """Index in the grid: x, y, z."""
-
-    address: str | None = None
-    """Hexadecimal."""
-
-    details: tuple[str, ...] = ()
-    """What the tool adds, such as the nearest allocation and the distance to it."""
-
-    @property
-    def kernel(self) -> str | None:
-        """The kernel, or the innermost function where the frames above it are not known."""
-        return self.frames[-1].function if self.frames else None
-
-    def to_dict(self) -> ToolFindingFacts:
-        """For the record."""
-        here = self.frames[0] if self.frames else Frame("")
-        return {
-            "message": self.message,
-            "severity": self.severity,
-            "kernel": self.kernel,
-            "file": here.kept_file,
-            "line": here.line,
-            "frames": [{"function": f.function, "file": f.kept_file, "line": f.line} for f in self.frames],
-            "others": [
-                {"access": access, "function": f.function, "file": f.kept_file, "line": f.line}
-                for access, f in self.others
-            ],
-            "thread": None if self.thread is None else list(self.thread),
-            "block": None if self.block is None else list(self.block),
-            "address": self.address,
-            "details": list(self.details),
-        }
-
-    def __str__(self) -> str:
-        """One sentence: what, where, by whom."""
-        parts = [self.message]
-        if self.frames:
-            inner, kernel = self.frames[0], self.frames[-1]
-            at = f" at {inner.place}" if inner.place else ""
-            parts[0] += f"{at} in {_short(inner.function)}"
-            if inner is not kernel:
-                parts.append(f"called at {kernel.place} in {_short(kernel.function)}")
-        parts += [f"and a {access.lower()} at {frame.place or _short(frame.function)}" for access, frame in self.others]
-        if self.thread is not None and self.block is not None:
-            parts.append(f"thread {_index(self.thread)} of block {_index(self.block)}")
-        if self.address is not None:
-            parts.append(f"address {self.address}")
-        return ", ".join([*parts, *self.details])
-
-
-@dataclass(frozen=True)
-class ToolReport:
-    """A whole report."""
-
-    findings: tuple[Finding, ...] = ()
-    """Those that were printed: the tool stops printing after a hundred."""
-
-    errors: int = 0
-    """All of them."""
-
-    warnings: int = 0
-    """Racecheck's; they fail nothing."""
-
-    complete: bool = False
-    """Whether the tool came to its summary."""
-
-    troubles: tuple[str, ...] = field(default=())
-    """What the tool says about itself: a device that it does not support, a target that it lost."""
-
-    def of_kernels(self, part: str) -> ToolReport:
-        """Only the findings in kernels with `part` in the name of one of their functions, and those of host calls."""
-        own, others = list[Finding](), 0
-        for finding in self.findings:
-            if not finding.frames or any(part in frame.function for frame in finding.frames):
-                own.append(finding)
-            else:
-                others += finding.severity == "error"
-        return replace(self, findings=tuple(own), errors=self.errors - others)
-
-    @property
-    def internal(self) -> str | None:
-        """What went wrong in the tool itself; it counts that as one of its errors."""
-        return next((trouble for trouble in self.troubles if trouble.startswith(_INTERNAL)), None)
-
-    @property
-    def first(self) -> Finding | None:
-        """The first error; what comes after it may follow from it."""
-        return next((finding for finding in self.findings if finding.severity == "error"), None)
 
 
 def parse_report(text: str) -> ToolReport:
@@ -266,18 +131,3 @@ def _frame(text: str) -> Frame:
         return Frame(text)
     line = match["line"]
     return Frame(match["function"], match["file"], None if line is None else int(line))
-
-
-def _short(function: str) -> str:
-    """The function without its arguments and namespaces' noise: `custom_v3<__half, (int)64>`."""
-    name = function.removeprefix("void ")
-    depth = 0
-    for position, letter in enumerate(name):
-        depth += (letter == "<") - (letter == ">")
-        if letter == "(" and depth == 0 and position and not name[position:].startswith("(anonymous"):
-            return name[:position]
-    return name
-
-
-def _index(index: tuple[int, ...]) -> str:
-    return f"({', '.join(map(str, index))})"

@@ -20,7 +20,7 @@ from typing import Any
 from typing import cast
 
 from pytest_kgate.profile.sanitizer.asked import Sanitize
-from pytest_kgate.profile.sanitizer.report import ToolReport
+from pytest_kgate.profile.sanitizer.findings import ToolReport
 from pytest_kgate.profile.sanitizer.report import parse_report
 from pytest_kgate.profile.sanitizer.tools import PROGRAM
 from pytest_kgate.profile.under_tool.program import version_of
@@ -28,6 +28,7 @@ from pytest_kgate.profile.under_tool.session import EndedSession
 from pytest_kgate.profile.under_tool.session import ToolSession
 from pytest_kgate.profile.under_tool.session import read
 from pytest_kgate.profile.under_tool.session import run_session
+from pytest_kgate.profile.under_tool.variables import FINDS_UNWRITTEN
 
 if TYPE_CHECKING:
     from pytest_kgate.report.record.facts.sanitizer import LaunchedFacts
@@ -45,6 +46,10 @@ _ASSERT = re.compile(
     r"^(?P<file>.+?):(?P<line>\d+): (?P<function>.+?): block: \[(?P<block>[\d,]+)\], thread: \[(?P<thread>[\d,]+)\] "
     r"Assertion `(?P<condition>.*)` failed",
     re.MULTILINE,
+)
+_UNSEEN = (
+    "It does not see bulk stores (of the tensor memory accelerator): with those, let the candidate take `out=`, and "
+    "what is written whole can be told"
 )
 _UNUSABLE = re.compile(r"Device not supported|No attachable process|Unable to find injection|[Ff]ailed to initialize")
 """What the tool says on a machine on which it does not work, whatever the kernel."""
@@ -131,13 +136,17 @@ class _EndedRun:
 def _run(tool: str, tests: Sequence[str], run: ToolRun) -> _EndedRun:
     session = replace(
         run.session,
-        environment={**_ENVIRONMENT, **run.session.environment},
+        environment={
+            **_ENVIRONMENT,
+            FINDS_UNWRITTEN: "1" if tool == "initcheck" else "",
+            **run.session.environment,
+        },
         full_size=run.wanted.full_size,
     )
     with tempfile.TemporaryDirectory(prefix="kgate-sanitize-") as folder:
         log = Path(folder) / "report.txt"
         ended = run_session(PROGRAM, _command(tool, run, log), tests, session)
-        return _EndedRun(ended, _report(tool, run, read(log)))
+        return _EndedRun(ended, _report(tool, run, read(log)).without_reads_of(ended.written_whole))
 
 
 def _command(tool: str, run: ToolRun, log: Path) -> list[str]:
@@ -184,7 +193,9 @@ def _verdict(tool: str, line: Mapping[str, Any], ended: _EndedRun, run: ToolRun)
     first, errors = report.first, report.errors
     if first is not None:
         more = f" (and {errors - 1} more)" if errors > 1 else ""
-        return "FAIL", f"{tool}: {first}{more}"
+        unasked = tool == "initcheck" and not first.frames and line["test"] not in session.written
+        unseen = f". {_UNSEEN}" if unasked else ""
+        return "FAIL", f"{tool}: {first}{more}{unseen}"
     if report.internal is not None:
         words = report.internal.rstrip(".")
         return "ERROR", f"{tool} failed itself ({words}); memcheck shows faults of kernels, and another size may do"

@@ -24,6 +24,7 @@ from pytest_kgate.problems.trees.foreign import attribute
 from pytest_kgate.profile.under_tool.variables import FULL_SIZE
 from pytest_kgate.profile.under_tool.variables import RESULTS
 from pytest_kgate.profile.under_tool.variables import TOOL
+from pytest_kgate.profile.under_tool.variables import finds_unwritten
 from pytest_kgate.profile.under_tool.variables import launches_are_counted
 
 if TYPE_CHECKING:
@@ -117,7 +118,8 @@ def launch(item: pytest.Item, request: Request, device: Device) -> None:
         if draw is None:
             continue
         with device.running(f"running the candidate under {os.environ[TOOL]}"):
-            answer = _launch_once(problem, draw, seed, arm, device)
+            inputs, output = _drawn(problem, draw, seed, arm, device)
+            answer = _called(arm, inputs, output)
             device.synchronize()
             outputs = list(outputs_of(answer).values())
             if not outputs or not all(hasattr(one, "cpu") for one in outputs):
@@ -125,6 +127,8 @@ def launch(item: pytest.Item, request: Request, device: Device) -> None:
             for one in outputs:
                 one.cpu()  # initcheck reports what was never written
             device.synchronize()
+            if finds_unwritten() and arm.takes_output and not problem.mutates:
+                _tell_whether_whole(item, arm, inputs, output)
 
 
 def name_of(request: Request) -> str:
@@ -132,11 +136,27 @@ def name_of(request: Request) -> str:
     return request.name or foreign.name_of(request.candidate)
 
 
-def _launch_once(problem: Problem, draw: Any, seed: int, arm: Arm, device: Device) -> Any:
-    import torch
+def _tell_whether_whole(item: pytest.Item, arm: Arm, inputs: tuple[Any, ...], output: Any) -> None:
+    """Tell where the answer lies that was read just now, if calls of these inputs write all of it."""
+    from pytest_kgate.profile.under_tool.written import memory_of
+    from pytest_kgate.profile.under_tool.written import written_whole
 
+    whole = written_whole(functools.partial(_called, arm, inputs), output)
+    tell({"written": item.nodeid, "memory": memory_of(output) if whole else []})
+
+
+def _called(arm: Arm, inputs: tuple[Any, ...], output: Any) -> Any:
     from pytest_kgate.device.arm import CALL_CONVENTION
     from pytest_kgate.device.arm import blame
+
+    with blame("The candidate", CALL_CONVENTION, skips=True):
+        return arm.call(inputs, output)
+
+
+def _drawn(problem: Problem, draw: Any, seed: int, arm: Arm, device: Device) -> tuple[tuple[Any, ...], Any]:
+    """Inputs on the device, and outputs that nobody has written."""
+    import torch
+
     from pytest_kgate.problems.trees import tree
 
     drawn = draw(torch.Generator("cpu").manual_seed(seed))
@@ -151,8 +171,7 @@ def _launch_once(problem: Problem, draw: Any, seed: int, arm: Arm, device: Devic
     output = None
     if arm.takes_output:
         output = tree.mapped(unwritten(problem, on_host), lambda one: torch.empty_like(one, device=device.torch_device))
-    with blame("The candidate", CALL_CONVENTION, skips=True):
-        return arm.call(inputs, output)
+    return inputs, output
 
 
 def unwritten(problem: Problem, inputs: tuple[Any, ...]) -> Any:

@@ -76,11 +76,20 @@ class EndedSession:
     seconds: float
     phases: Phases = field(default_factory=Phases)
     """Where these seconds went."""
+    written: Mapping[str, Sequence[Sequence[tuple[int, int]]]] = field(default_factory=dict)
+    """By test, address and bytes of each answer that is written whole, nothing of one that is not; a test that is
+    missing could not be asked, as where its candidate takes no output."""
 
     def line(self, test: str) -> Mapping[str, Any]:
         """What became of the test; its outcome is `lost` where the process ended before it did."""
         line = self.lines.get(test, {"test": test, "outcome": "lost"})
         return {**line, "launched": self.launched.get(test, ())}
+
+    @property
+    def written_whole(self) -> Sequence[tuple[int, int]]:
+        """Address and bytes of all answers, where each is written whole; memory is used again, by other tests too."""
+        answers = [answer for of_test in self.written.values() for answer in of_test]
+        return [memory for answer in answers for memory in answer] if all(answers) else []
 
     @property
     def tail(self) -> str:
@@ -128,7 +137,10 @@ def run_session(tool: str, command: Sequence[str], tests: Sequence[str], session
         end = time.monotonic()
         told = [json.loads(line) for line in read(results).splitlines()]
         launched: dict[str, list[Mapping[str, str]]] = {}
+        written: dict[str, list[list[tuple[int, int]]]] = {}
         for line in told:
+            if "written" in line:
+                written.setdefault(line["written"], []).append([(address, size) for address, size in line["memory"]])
             if "launch" in line:
                 told_of_it = {name: value for name, value in line.items() if name not in ("launch", "at")}
                 launched.setdefault(line["launch"], []).append(told_of_it)
@@ -140,6 +152,7 @@ def run_session(tool: str, command: Sequence[str], tests: Sequence[str], session
             status,
             end - start,
             phases_of(told, start, end),
+            written,
         )
 
 

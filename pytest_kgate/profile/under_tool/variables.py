@@ -17,6 +17,9 @@ REFERENCES = "KGATE_UNDER_TOOL_REFERENCES"
 """Environment variable: the names of the references that raced, as JSON by test and call. Its presence makes `kbench`
 launch both arms, each in an NVTX range, for a tool that counts what they do."""
 
+FINDS_UNWRITTEN = "KGATE_UNDER_TOOL_FINDS_UNWRITTEN"
+"""Environment variable: the tool reports memory that is read before it was written."""
+
 
 def watched() -> bool:
     """Whether this process is watched."""
@@ -26,3 +29,8 @@ def watched() -> bool:
 def launches_are_counted() -> bool:
     """Whether the tool counts what both arms do, and does not look for faults of the candidate."""
     return REFERENCES in os.environ
+
+
+def finds_unwritten() -> bool:
+    """Whether the tool reports memory that is read before it was written."""
+    return bool(os.environ.get(FINDS_UNWRITTEN))
