@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from typing import Any
 from typing import TypeAlias
 
+from pytest_kgate.bench.correctness.comparison.again import varying_fraction
 from pytest_kgate.bench.correctness.comparison.draws import draws_of
 from pytest_kgate.bench.correctness.comparison.findings import Comparison
 from pytest_kgate.bench.correctness.comparison.findings import Limits
@@ -88,6 +89,7 @@ def check(
     ill_conditioned: list[IllConditioned] = []
     on_host = False
     coarse = ""
+    varying = 0.0
     of_outputs: list[OutputFacts] = []
     for kind, draw_seed in draws_of(seed):
         workload = workload_of(problem, device, like, hard=kind == "hard")
@@ -117,6 +119,10 @@ def check(
             yardstick.hold(truth, call, truth.forget_reference)
             found = the_worst(outputs := truth.judge(answer, gate, calls))
             worst = place_of(found, answer, kind, draw_seed, inputs) if found.failed else None
+            if worst is not None and not failures:
+                again = functools.partial(_again, device, workload, candidate, redraw, like, before)
+                varying = varying_fraction(found.output, answer, again, found.limits.atol)
+                del again
             del inputs, answer, varies, moves, call  # one draw is in memory at a time
             truth.forget_reference()
             if not (failures or found.failed):
@@ -143,6 +149,7 @@ def check(
     )
     if failures:
         name, comparison, limits, worst = max(failures, key=lambda one: (one[1].failed == "tolerance", one[1].excess))
+        worst["varying_fraction"] = varying
         reason = comparison.reason if name == "output" else f"{name}: {comparison.reason}"
         return known(verdict=Verdict.FAIL, reason=reason, failed=comparison.failed, limits=limits, worst=worst)
     assert loosest is not None
@@ -189,6 +196,13 @@ def answer_of(
         answer = tree.clone(answer)
     _demand_unchanged(before, inputs)
     return answer
+
+
+def _again(
+    device: Device, workload: Workload, candidate: Arm, redraw: Callable[[], Any], like: Any, before: Fingerprint
+) -> Any:
+    """Its answer to the same inputs, drawn anew."""
+    return answer_of(device, workload, candidate, redraw(), like, before)
 
 
 def _demand_unchanged(before: Fingerprint, inputs: tuple[Any, ...]) -> None:

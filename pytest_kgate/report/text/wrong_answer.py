@@ -31,10 +31,11 @@ def wrong_answer(record: Record, correctness: CorrectnessFacts | None) -> list[s
     """One sentence a hint, the likeliest cause first; hints on attention only where the problem is attention."""
     attention = record["problem"]["shape"] is not None
     worst = correctness.get("worst") if correctness else None
+    varies = _varying(number(worst.get("varying_fraction", 0.0))) if worst else []
     if worst and not math.isfinite(size(worst["candidate"])):
         takes_out = record["candidate"].get("takes_out")
-        return _not_finite(worst.get("not_finite_fraction", 1.0), attention, takes_out)
-    found = _ignored(record) + _not_copied(record) + _of_module(record)
+        return varies + _not_finite(worst.get("not_finite_fraction", 1.0), attention, takes_out)
+    found = _ignored(record) + _not_copied(record) + _of_module(record) or varies
     if found:
         return found
     if correctness is None:
@@ -132,6 +133,17 @@ def _of_module(record: Record) -> list[str]:
     if training:
         found.append(f"It is in training mode, in which {' and '.join(training)} does something else: call its eval().")
     return found
+
+
+def _varying(share: float) -> list[str]:
+    """A hint where a second call on the same inputs gave another answer: nothing else is worth looking at before."""
+    if not share:
+        return []
+    return [
+        f"Two calls on the same inputs differ in {text.percent(share)} of the elements: look for a race (a missing "
+        "__syncthreads, a write by two threads, memory that is read before it is written), or for dropout and other "
+        "random numbers."
+    ]
 
 
 def _not_finite(share: float, attention: bool, takes_out: bool | None) -> list[str]:

@@ -93,6 +93,9 @@ class WorstFacts(TypedDict):
     """Of that draw's elements, those beyond the tolerance."""
     not_finite_fraction: NotRequired[Fraction]
     """Of that draw's elements, those that are NaN or Inf."""
+    varying_fraction: NotRequired[Fraction]
+    """Of the elements of the first draw that was wrong, those that a second call on the same inputs answered otherwise,
+    by more than the tolerance."""
 
 
 class OutputFacts(TypedDict):
