@@ -132,7 +132,11 @@ def _of_records(records: list[Record], test: str | None) -> tuple[str, list[Cand
 
 
 def _suffix(records: list[Record], where: Mapping[str, str]) -> str:
-    """By the device, where nothing else tells how sources are written."""
+    """By the candidates, where they are functions of Python; else by the device, where nothing tells more."""
+    names = [record["candidate"]["name"].partition(":")[0] for record in records]
+    built = any(record["candidate"]["source_hash"] for record in records)
+    if names and not built and not any(name.endswith((".cu", ".cpp")) for name in names):
+        return ".py"
     on_host = any(record["environment"].get("device") == "host" for record in records)
     on_host = on_host or ("CPU" in where and "GPU" not in where)
     return ".cpp" if on_host else ".cu"

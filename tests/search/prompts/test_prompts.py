@@ -198,3 +198,21 @@ def test_records_of_several_tests_ask_for_one(tmp_path, capsys):
     assert cli.main(["prompt", str(tmp_path / "records.json")]) == 2
     assert "Name one by --test: tests/test_it.py::test_a, tests/test_it.py::test_b." in capsys.readouterr().err
     assert "test_b" in prompt(capsys, tmp_path / "records.json", "--test", "tests/test_it.py::test_b")
+
+
+@pytest.mark.parametrize(
+    ("name", "source_hash", "device", "language"),
+    [
+        ("fused", None, "host", "python"),
+        ("generated.py:attention", None, "cuda", "python"),
+        ("wmma", "9f1c", "cuda", "cuda"),
+        ("host", "9f1c", "host", "cpp"),
+        ("broken.cu", None, "cuda", "cuda"),  # which does not compile
+    ],
+)
+def test_records_ask_for_a_source_of_their_candidates_kind(tmp_path, capsys, name, source_hash, device, language):
+    record = speed_record(ratio=0.9)
+    record["candidate"] |= {"name": name, "source_hash": source_hash}
+    record["environment"]["device"] = device
+    (tmp_path / "records.json").write_text(json.dumps({**json.loads(MEASURED.read_text()), "records": [record]}))
+    assert f"```{language}\n..." in prompt(capsys, tmp_path / "records.json")
