@@ -120,6 +120,8 @@ class CudaRow:
         """Seconds between the two events; raises `TimingError` where the host was too slow to enqueue the row."""
         instruments, stream = self._device.instruments, self._device.stream
         self._before()
+        self._device.wait()
+        self._device.give_way()  # as the candidate's row follows another process
         if self._held:
             instruments.hold(stream)
         else:

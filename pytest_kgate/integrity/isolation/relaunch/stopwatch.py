@@ -224,6 +224,7 @@ class RelaunchStopwatch(KeepsAnswers):
     def _reference_sample(self, rows: RowGraphs) -> tuple[float, float]:
         for _ in range(_TRIES):
             _, key = self._new_values(1)
+            self._device.give_way()  # as the candidate's sample follows another process
             with no_garbage_collection():
                 in_time = self._sampler.enqueue(rows, key)
             self._device.wait()
