@@ -216,6 +216,7 @@ for name, change in {
     "collector": lambda: __import__("gc").set_threshold(1),
     "gradients": lambda: torch._C._set_grad_enabled(False),
     "anomalies": lambda: torch.autograd.set_detect_anomaly(True),
+    "profiler": lambda: torch.autograd.profiler.profile().__enter__(),
 }.items():
     change()
     told[name] = state.restore()
@@ -240,6 +241,7 @@ def test_settings_of_native_code_are_named_and_put_back():
         "collector": "gc.get_threshold",
         "gradients": "torch.is_grad_enabled",
         "anomalies": "torch.is_anomaly_enabled",
+        "profiler": "torch.autograd.profiler",
     }
     assert all(one.endswith("it was put back") for (one,) in told.values())
 

@@ -68,6 +68,7 @@ def of_torch() -> list[Setting]:
             torch.autograd.set_multithreading_enabled,
         ),
         Setting("torch.autograd.graph.saved_tensors_hooks", _saved_tensors_hooks, None),
+        Setting("torch.autograd.profiler", torch._C._autograd._profiler_enabled, _end_profiler),
         Setting("mkl_get_max_threads", _mkl_threads, None),
         Setting("torch.set_flush_denormal", _flushes_denormals, torch.set_flush_denormal),
         Setting("torch.backends.mkldnn.enabled", lambda: torch.backends.mkldnn.enabled, _set_mkldnn),
@@ -96,6 +97,11 @@ def _autocast() -> tuple[bool, bool]:
 def _saved_tensors_hooks() -> Any:
     """Those that are called for each tensor which a backward pass will need."""
     return torch._C._autograd._top_saved_tensors_default_hooks(True)
+
+
+def _end_profiler(was_on: bool) -> None:
+    if not was_on:
+        torch._C._autograd._disable_profiler()
 
 
 def _mkl_threads() -> str | None:
