@@ -213,7 +213,7 @@ def _array_as_tensor(result: Any) -> Tensor:
     except (BufferError, RuntimeError, TypeError, ValueError) as error:
         raise CandidateError(
             f"The candidate returned a {type(result).__name__} that can't be read as a tensor: {said_by(error)}.",
-            "Return a writable array of numbers, or a torch tensor.",
+            "Return a torch tensor, or an array laid out as one can be: np.ascontiguousarray(result, np.float32).",
         ) from None
     return tensor
 
