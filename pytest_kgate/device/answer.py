@@ -10,6 +10,7 @@ import ctypes
 import dataclasses
 import sys
 import warnings
+from collections.abc import Container
 from typing import Any
 
 import numpy as np
@@ -27,8 +28,9 @@ from pytest_kgate.errors import in_place_says_so
 from pytest_kgate.problems.trees import structure
 from pytest_kgate.problems.trees import tree
 from pytest_kgate.problems.trees.foreign import said_by
+from pytest_kgate.problems.trees.instead import built_otherwise
+from pytest_kgate.problems.trees.instead import indefinite
 from pytest_kgate.problems.trees.instead import instead_of
-from pytest_kgate.problems.trees.instead import one_of
 
 _NAN_OF_ONES = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
 """Types of which a number with all bits set is NaN."""
@@ -85,8 +87,10 @@ def as_answer(result: object, like: Any, inputs: tuple[Any, ...]) -> Any:
     _demand_readable(result)
     wanted, found = outputs_of(like), outputs_of(result)
     if found.keys() != wanted.keys():
-        raise OtherKind(*_built_otherwise(result, found, wanted))
-    made = iter([_as_output(name, found[name], one, inputs) for name, one in wanted.items()])
+        returned = result.returned if isinstance(result, InPlace) else result
+        raise OtherKind(*built_otherwise(returned, found, wanted, in_place=isinstance(result, InPlace)))
+    changed = like.changed if isinstance(like, InPlace) else {}
+    made = iter([_as_output(name, found[name], one, inputs, changed) for name, one in wanted.items()])
     return structure.mapped(like, lambda leaf: None if leaf is None else next(made))
 
 
@@ -96,33 +100,12 @@ def _asked(like: Any) -> str:
     return f"Return a tensor of {', and one of '.join(wanted)}."
 
 
-def _built_otherwise(result: object, found: dict[str, Any], wanted: dict[str, Any]) -> tuple[str, str]:
-    """What is wrong with an answer that holds other outputs than it must, and what to do."""
-    if isinstance(result, InPlace):
-        result = result.returned
-    got = "nothing" if result is None else _indefinite(type(result).__name__)
-    if list(wanted) == ["output"]:
-        return (
-            f"The candidate returned {got}, not a tensor.",
-            one_of(result),
-        )
-    return (
-        f"The candidate returned {got} with {_listed(found)}, and the problem asks for {_listed(wanted)}.",
-        "Return what the reference returns: as many tensors, in tuples, lists or dicts that are built alike"
-        + ("; what is changed in place need not be returned." if isinstance(result, InPlace) else "."),
-    )
-
-
-def _listed(outputs: dict[str, Any]) -> str:
-    return ", ".join(outputs) or "no output"
-
-
-def _as_output(name: str, result: Any, like: Tensor, inputs: tuple[Any, ...]) -> Tensor:
-    """One tensor of an answer."""
+def _as_output(name: str, result: Any, like: Tensor, inputs: tuple[Any, ...], changed: Container[int] = ()) -> Tensor:
+    """One tensor of an answer; `changed` has the positions of the inputs that a call changes."""
     if not isinstance(result, Tensor):
         if not hasattr(result, "__dlpack__"):
             raise CandidateError(
-                f"The candidate returned {_indefinite(type(result).__name__)}, not a tensor"
+                f"The candidate returned {indefinite(type(result).__name__)}, not a tensor"
                 + (f", as its {name}." if name != "output" else "."),
                 instead_of(result),
             )
@@ -150,7 +133,9 @@ def _as_output(name: str, result: Any, like: Tensor, inputs: tuple[Any, ...]) ->
         if any(_overlap(result, tensor) for tensor in tree.tensors(one) if tree.has_span(tensor)):
             raise CandidateError(
                 f"The candidate's {name} shares memory with its input {position}.",
-                f"Write to memory of its own: the inputs must stay as they are. {in_place_says_so(position)}",
+                "That input is compared as it is changed. Return it itself, or a copy of what is in it: result.clone()."
+                if position in changed
+                else f"Write to memory of its own: the inputs must stay as they are. {in_place_says_so(position)}",
             )
     return result
 
@@ -228,7 +213,7 @@ def _array_as_tensor(result: Any) -> Tensor:
     except (BufferError, RuntimeError, TypeError, ValueError) as error:
         raise CandidateError(
             f"The candidate returned a {type(result).__name__} that can't be read as a tensor: {said_by(error)}.",
-            "Return a writable array of numbers, or a torch tensor.",
+            "Return a torch tensor, or an array laid out as one can be: np.ascontiguousarray(result, np.float32).",
         ) from None
     return tensor
 
@@ -272,11 +257,11 @@ def _demand_readable(result: object) -> None:
     try:
         kind = structure.computes(result)
     except RecursionError:
-        said = f"The candidate returned {_indefinite(type(result).__name__)} that contains itself, or is too deep."
+        said = f"The candidate returned {indefinite(type(result).__name__)} that contains itself, or is too deep."
         raise CandidateError(said, "Return the outputs in a tuple, a list or a dict of a few levels.") from None
     if kind is not None:
         raise CandidateError(
-            f"The candidate returned {_indefinite(kind.__name__)}, which may compute what it holds when it is read.",
+            f"The candidate returned {indefinite(kind.__name__)}, which may compute what it holds when it is read.",
             "Return several outputs in a tuple, a list, a dict or a plain dataclass.",
         )
 
@@ -297,7 +282,3 @@ def _overlap(a: Tensor, b: Tensor) -> bool:
         return False
     apart = b.data_ptr() - a.data_ptr()
     return -tree.storage_span(b).nbytes < apart < tree.storage_span(a).nbytes
-
-
-def _indefinite(noun: str) -> str:
-    return f"an {noun}" if noun[0].lower() in "aeiou" else f"a {noun}"

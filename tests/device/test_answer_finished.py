@@ -80,7 +80,9 @@ def test_what_fails_behind_the_return_is_the_candidates_error():
         finished(bind("candidate", lambda x: ReadyArray(fails, x), {})).call((torch.randn(8),), None)
 
 
-@pytest.mark.parametrize("answer", [np.array(["a"] * 8), np.ones(16)[::-2]])
+@pytest.mark.parametrize("answer", [np.array(["a"] * 8), np.ones(16)[::-2], np.ones(8, ">f4")])
 def test_array_that_is_no_tensor_is_told_so(answer):
-    with pytest.raises(CandidateError, match="The candidate returned a ndarray that can't be read as a tensor"):
+    said = "The candidate returned a ndarray that can't be read as a tensor"
+    with pytest.raises(CandidateError, match=said) as told:
         as_answer(answer, torch.empty(8), ())
+    assert "np.ascontiguousarray(result, np.float32)" in told.value.todo

@@ -44,6 +44,37 @@ from pytest_kgate.integrity.global_state.state import GlobalState
             "torch.set_flush_denormal",
             lambda: float(torch.tensor(1e-310).double()),
         ),
+        (
+            lambda: setattr(torch.backends.cudnn, "allow_tf32", False),
+            "torch.backends.cudnn.allow_tf32",
+            lambda: torch.backends.cudnn.allow_tf32,
+        ),
+        (
+            lambda: setattr(torch.backends.cudnn, "benchmark_limit", 1),
+            "torch.backends.cudnn.benchmark_limit",
+            lambda: torch.backends.cudnn.benchmark_limit,
+        ),
+        (
+            lambda: setattr(torch.backends.cuda.matmul, "allow_fp16_accumulation", True),
+            "torch.backends.cuda.matmul.allow_fp16_accumulation",
+            lambda: torch.backends.cuda.matmul.allow_fp16_accumulation,
+        ),
+        (
+            lambda: setattr(torch.backends.mkldnn, "deterministic", True),
+            "torch.backends.mkldnn.deterministic",
+            lambda: torch.backends.mkldnn.deterministic,
+        ),
+        (
+            lambda: torch._C._set_sdp_priority_order([2, 0, 1, 3]),
+            "torch.nn.attention.sdpa_kernel's order",
+            torch._C._get_sdp_priority_order,
+        ),
+        (
+            lambda: torch.backends.mha.set_fastpath_enabled(False),
+            "torch.backends.mha.get_fastpath_enabled",
+            torch.backends.mha.get_fastpath_enabled,
+        ),
+        (lambda: torch._C._set_nnpack_enabled(False), "torch.backends.nnpack", torch._C._get_nnpack_enabled),
         (gc.disable, "gc.isenabled", gc.isenabled),
         (  # a compiled reference then runs as if it were not
             lambda: torch.compiler.set_stance("force_eager"),
@@ -92,6 +123,15 @@ def test_handlers_are_nothing_to_a_thread_that_may_not_set_them():
     state = GlobalState(HostDevice())
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(state.restore_harmless).result() == []
+
+
+def test_transform_of_torch_func_that_is_left_open_is_named():
+    state = GlobalState(HostDevice())
+    torch._C._functorch._grad_increment_nesting()
+    try:
+        assert state.restore() == ["torch.func's open transforms: 0 -> 1; it can't be put back"]
+    finally:
+        torch._C._functorch._grad_decrement_nesting()
 
 
 def test_setting_that_was_there_before_is_nobodys_fault():
@@ -216,6 +256,7 @@ for name, change in {
     "collector": lambda: __import__("gc").set_threshold(1),
     "gradients": lambda: torch._C._set_grad_enabled(False),
     "anomalies": lambda: torch.autograd.set_detect_anomaly(True),
+    "profiler": lambda: torch.autograd.profiler.profile().__enter__(),
 }.items():
     change()
     told[name] = state.restore()
@@ -240,6 +281,7 @@ def test_settings_of_native_code_are_named_and_put_back():
         "collector": "gc.get_threshold",
         "gradients": "torch.is_grad_enabled",
         "anomalies": "torch.is_anomaly_enabled",
+        "profiler": "torch.autograd.profiler",
     }
     assert all(one.endswith("it was put back") for (one,) in told.values())
 

@@ -93,6 +93,15 @@ def test_tracer_is_off_in_a_race_and_on_again_and_one_that_comes_on_is_named():
         sys.setprofile(before)
 
 
+def test_pytorch_tells_nobody_of_its_operators_in_a_race_and_does_so_again_afterwards():
+    one = torch.ones(3)
+    with torch.autograd.profiler.profile() as profiler:
+        with untraced():
+            one.cos()
+        one.sin()
+    assert {"aten::cos", "aten::sin"} & {event.name for event in profiler.function_events} == {"aten::sin"}
+
+
 def test_profiler_of_python_goes_on_after_a_race():
     profiler = cProfile.Profile()
     before = sys.getprofile()

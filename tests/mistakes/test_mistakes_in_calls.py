@@ -216,3 +216,26 @@ def test_call_within_a_candidate_of_another_call_is_told_instead_of_waiting_for_
     )
     result.failed_once("nested")
     result.says("kbench was called within a call of kbench", "Call one after the other.")
+
+
+def test_call_in_a_fork_of_the_test_is_told_instead_of_waiting_for_threads_that_are_not_there(play):
+    result = play(
+        """
+    import multiprocessing
+
+    @pytest.mark.speedup(0.95)
+    def test_mistake(kbench):
+        def there():
+            with pytest.raises(pytest.fail.Exception) as told:
+                kbench(good, RELU)
+            print(told.value, flush=True)
+
+        fork = multiprocessing.get_context("fork").Process(target=there)
+        fork.start()
+        fork.join(30)
+        fork.kill()
+    """,
+        device="host",
+    )
+    result.says("kbench was called in another process than its test.", "Call it in the test itself;")
+    result.says("never called kbench, so nothing was judged")

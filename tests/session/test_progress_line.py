@@ -127,7 +127,11 @@ def test_wait_for_another_session_is_told_in_a_log_too(tmp_path, monkeypatch):
     monkeypatch.setenv("KGATE_LOCK_DIR", str(tmp_path))
     (tmp_path / "test_waits.py").write_text(WAITS)
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", "--kgate-device=host"]
+    narrow = {**os.environ, "COLUMNS": "60"}
     with leased("host", 0):
-        text = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True).stdout
+        printed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=narrow).stdout
+    waits = printed[printed.index("test_waits: ") :].split("`")[0]  # a command is not broken
+    assert max(map(len, waits.splitlines())) <= 60
+    text = " ".join(printed.split())
     told = text.index(f"test_waits: waiting for another process that times on host: process {os.getpid()}, `")
     assert told < text.index("Another process has been timing on host for more than 0.2 s")

@@ -133,7 +133,7 @@ def truth_of(
                 *(", ".join(outputs_of(one)) or "no output" for one in (exact, like))
             ),
             "Both must compute the same thing: `exact` returns what the reference returns, and then the new values of "
-            "the inputs in `mutates`.",
+            "the inputs in `mutates`. One of these that the reference returns as well counts once.",
         )
     for name, wanted in outputs_of(like).items():
         own = "" if name == "output" else f" as {name}"

@@ -33,6 +33,12 @@ def of_torch() -> list[Setting]:
         "torch.backends.cudnn.benchmark": (cudnn, "benchmark"),
         "torch.backends.cudnn.deterministic": (cudnn, "deterministic"),
         "torch.backends.cudnn.enabled": (cudnn, "enabled"),
+        "torch.backends.cudnn.allow_tf32": (cudnn, "allow_tf32"),
+        "torch.backends.cudnn.benchmark_limit": (cudnn, "benchmark_limit"),
+        "torch.backends.mkldnn.deterministic": (torch.backends.mkldnn, "deterministic"),
+        "torch.backends.opt_einsum.enabled": (torch.backends.opt_einsum, "enabled"),
+        "torch.backends.opt_einsum.strategy": (torch.backends.opt_einsum, "strategy"),
+        "torch.backends.cuda.matmul.allow_fp16_accumulation": (cuda.matmul, "allow_fp16_accumulation"),
         "torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction": (
             cuda.matmul,
             "allow_fp16_reduced_precision_reduction",
@@ -68,6 +74,7 @@ def of_torch() -> list[Setting]:
             torch.autograd.set_multithreading_enabled,
         ),
         Setting("torch.autograd.graph.saved_tensors_hooks", _saved_tensors_hooks, None),
+        Setting("torch.autograd.profiler", torch._C._autograd._profiler_enabled, _end_profiler),
         Setting("mkl_get_max_threads", _mkl_threads, None),
         Setting("torch.set_flush_denormal", _flushes_denormals, torch.set_flush_denormal),
         Setting("torch.backends.mkldnn.enabled", lambda: torch.backends.mkldnn.enabled, _set_mkldnn),
@@ -79,6 +86,22 @@ def of_torch() -> list[Setting]:
             cuda.enable_mem_efficient_sdp,
         ),
         Setting("torch.backends.cuda.cudnn_sdp_enabled", cuda.cudnn_sdp_enabled, cuda.enable_cudnn_sdp),
+        Setting(
+            "torch.nn.attention.sdpa_kernel's order",
+            lambda: torch._C._get_sdp_priority_order(),
+            lambda order: torch._C._set_sdp_priority_order(order),
+        ),
+        Setting("torch.backends.cuda.preferred_blas_library", cuda.preferred_blas_library, cuda.preferred_blas_library),
+        Setting(
+            "torch.backends.cuda.preferred_linalg_library", cuda.preferred_linalg_library, cuda.preferred_linalg_library
+        ),
+        Setting(
+            "torch.backends.mha.get_fastpath_enabled",
+            torch.backends.mha.get_fastpath_enabled,
+            torch.backends.mha.set_fastpath_enabled,
+        ),
+        Setting("torch.backends.nnpack", lambda: torch._C._get_nnpack_enabled(), torch._C._set_nnpack_enabled),
+        Setting("torch.func's open transforms", _open_transforms, None),
         *(Setting(name, _reader(owner, field), _writer(owner, field)) for name, (owner, field) in precision.items()),
     ]
 
@@ -96,6 +119,16 @@ def _autocast() -> tuple[bool, bool]:
 def _saved_tensors_hooks() -> Any:
     """Those that are called for each tensor which a backward pass will need."""
     return torch._C._autograd._top_saved_tensors_default_hooks(True)
+
+
+def _open_transforms() -> int:
+    """How many of `torch.func` each operator goes through."""
+    return len(torch._C._functorch.get_interpreter_stack() or ())
+
+
+def _end_profiler(was_on: bool) -> None:
+    if not was_on:
+        torch._C._autograd._disable_profiler()
 
 
 def _mkl_threads() -> str | None:

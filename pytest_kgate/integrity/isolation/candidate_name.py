@@ -55,9 +55,11 @@ class CandidateFunction:
         Raises `UsageError` where the text has another form, or no folder has the file.
         """
         where, _, function = text.rpartition(":")
-        if not where or not function.isidentifier():
+        of_file = where.endswith((".py", ".json"))
+        is_module = where and not {":", "/"} & {*where}  # file.py::function is how pytest names a test
+        if not function.isidentifier() or not (of_file or is_module):
             raise UsageError(f"The candidate {text!r} names no function.", _HOW)
-        if not where.endswith((".py", ".json")):
+        if not of_file:
             return cls(where, function)
         for folder in folders:
             if (folder / where).is_file():

@@ -48,8 +48,9 @@ def str_of(value: object) -> str:
 
 
 def said_by(error: BaseException) -> str:
-    """What an exception says, without the full stop that the sentence around it has."""
-    return str_of(error).strip().rstrip(".") or "no message"
+    """What an exception says, without the full stop that the sentence around it has, also of a sentence in brackets."""
+    text = str_of(error).strip().rstrip(".")
+    return f"{text[:-1].rstrip('.')})" if text.endswith(".)") else text or "no message"
 
 
 def class_and_text(error: BaseException) -> str:

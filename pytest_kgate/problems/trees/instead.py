@@ -1,8 +1,9 @@
-"""What to return instead of something that is no tensor, as advice."""
+"""What to return instead of something that is no tensor, or is built otherwise than asked for, as advice."""
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterable
 from typing import Any
 
 from torch import Tensor
@@ -10,6 +11,26 @@ from torch import Tensor
 from pytest_kgate.problems.trees import structure
 
 TENSOR = "Return a torch tensor, or an array that supports DLPack."
+
+
+def built_otherwise(
+    returned: object, found: Iterable[str], wanted: Iterable[str], *, in_place: bool
+) -> tuple[str, str]:
+    """What is wrong with an answer that holds other outputs than it must, and what to do."""
+    asked, got = ", ".join(wanted), "nothing" if returned is None else indefinite(type(returned).__name__)
+    if asked == "output":
+        return f"The candidate returned {got}, not a tensor.", one_of(returned)
+    if in_place and not asked.startswith("output"):
+        return (
+            f"The candidate returned {got} of its own, and the problem asks for nothing but what a call changes: "
+            f"{asked}.",
+            "Write to that, as the reference does, and return it or nothing.",
+        )
+    return (
+        f"The candidate returned {got} with {', '.join(found) or 'no output'}, and the problem asks for {asked}.",
+        "Return what the reference returns: as many tensors, in tuples, lists or dicts that are built alike"
+        + ("; what is changed in place need not be returned." if in_place else "."),
+    )
 
 
 def one_of(result: Any) -> str:
@@ -32,3 +53,8 @@ def instead_of(result: object) -> str:
     if inspect.isgenerator(result):
         return f"Its function has a `yield`: let it return. {TENSOR}"
     return TENSOR
+
+
+def indefinite(noun: str) -> str:
+    """With its article."""
+    return f"an {noun}" if noun[0].lower() in "aeiou" else f"a {noun}"

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils import _pytree
 
@@ -39,6 +40,8 @@ def opened(tree: Any) -> Node | None:
     if isinstance(tree, _PLAIN):
         return None
     kind = type(tree)
+    if kind is torch.Size:
+        return Node(range(len(tree)), tree, _sized)
     if isinstance(tree, (tuple, list)):
         fields = hasattr(tree, "_fields")  # a named tuple takes them one by one, torch.return_types as a sequence
         return Node(range(len(tree)), tree, (lambda made: kind(*made)) if fields else kind)
@@ -103,6 +106,12 @@ def mapped(tree: Any, change: Callable[[Any], Any]) -> Any:
     """The same tree with each leaf changed, in order."""
     node = opened(tree)
     return change(tree) if node is None else node.build([mapped(child, change) for child in node.children])
+
+
+def _sized(made: Iterable[Any]) -> tuple[Any, ...]:
+    """A `torch.Size`, which holds numbers only; a tuple where other things stand for these."""
+    children = tuple(made)
+    return torch.Size(children) if all(isinstance(child, int) for child in children) else children
 
 
 def _replaced(tree: Any, names: Sequence[str], made: Iterable[Any]) -> Any:

@@ -56,8 +56,7 @@ class LiveLine:
         if self._reporter is None:
             return
         with self._uncaptured():
-            self._reporter.ensure_newline()
-            self._reporter.write_line(f"{self._test}: {text}", yellow=True)
+            self._say(text)
             self._go_on_from_here()
 
     def waiting(self, text: str) -> None:
@@ -66,11 +65,18 @@ class LiveLine:
             if self._log is None:
                 print(f"{self._nodeid}: {text}", file=sys.__stderr__, flush=True)
                 return
-            self._log.ensure_newline()
-            self._log.write_line(f"{self._test}: {text}", yellow=True)
+            self._say(text)
             self._log.flush()
             if self._reporter is not None:
                 self._go_on_from_here()
+
+    def _say(self, text: str) -> None:
+        from pytest_kgate.report.text.render import wrapped  # here, since most sessions have nothing to say
+
+        assert self._log is not None
+        self._log.ensure_newline()
+        for line in wrapped(f"{self._test}: {text}", self._log._tw.fullwidth, "  "):
+            self._log.write_line(line, yellow=True)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -187,6 +187,26 @@ def test_inputs_that_are_changed_in_place_are_checked_as_outputs():
     assert found.reason.startswith("input 1: ")
 
 
+DOUBLE = Problem("double", draw, lambda x: x.mul_(2), lambda x: x.double() * 2, mutates=(0,))
+FIRST_ROW = Problem("row", draw, lambda x: x.mul_(2)[0], lambda x: (x.double()[0] * 2, x.double() * 2), mutates=(0,))
+
+
+@pytest.mark.parametrize(
+    ("candidate", "problem", "said", "todo"),
+    [
+        (lambda x: x * 2, DOUBLE, "returned a Tensor of its own, .* but what a call changes: input 0.", "or nothing."),
+        (lambda x: x.mul_(2)[0], FIRST_ROW, "output shares memory with its input 0.", "itself, or a copy"),
+        (lambda x: x.mul_(2), FIRST_ROW, "asks for output, input 0.", "what is changed in place need not be returned."),
+    ],
+    ids=["of its own", "a view", "too few"],
+)
+def test_answer_that_does_not_fit_a_problem_in_place_is_told_of_the_changed_input(candidate, problem, said, todo):
+    with pytest.raises(CandidateError, match=said) as told:
+        outcome(candidate, problem)
+    assert todo in told.value.todo
+    assert "A problem whose calls change inputs says so" not in told.value.todo
+
+
 def test_input_that_is_not_declared_must_stay_as_it_is():
     def changing(x, residual, weight):
         add_norm_(x, residual, weight)

@@ -246,7 +246,8 @@ def test_name_is_looked_for_beside_the_test_first(tmp_path):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "mine.py").write_text(f"def f(): return {folder!r}")
     assert CandidateFunction.parse("mine.py:f", (tmp_path / "two", tmp_path / "one")).load()() == "two"
-    with pytest.raises(UsageError, match=r'names no function\.\nWrite .* or a kernel.s source, "file\.cu"'):
-        CandidateFunction.parse("mine:", (tmp_path,))
+    for unclear in ("mine:", "mine.py::f", "two/mine:f", ":f"):
+        with pytest.raises(UsageError, match=r'names no function\.\nWrite .* or a kernel.s source, "file\.cu"'):
+            CandidateFunction.parse(unclear, (tmp_path / "two", tmp_path))
     with pytest.raises(CandidateError, match="has no function"):
         CandidateFunction("os", "nothing").load()

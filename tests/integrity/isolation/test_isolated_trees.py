@@ -22,6 +22,8 @@ from pytest_kgate.integrity.isolation.candidate import Isolation
 from pytest_kgate.integrity.isolation.candidate_name import CandidateFunction
 from pytest_kgate.integrity.isolation.shared_memory.layout import FILL
 from pytest_kgate.integrity.isolation.shared_memory.layout import Layout
+from pytest_kgate.integrity.isolation.shared_memory.messages import described
+from pytest_kgate.integrity.isolation.shared_memory.messages import tree_of
 from pytest_kgate.problems.problem import Problem
 from pytest_kgate.problems.trees import tree
 
@@ -108,6 +110,12 @@ def test_isolated_candidate_that_changes_what_it_may_not_is_told(tmp_path):
     reference = bind("reference", step, {}, PROBLEM.mutates)
     with isolated(tmp_path, "careless") as isolation, pytest.raises(CandidateError, match="changed its input 0"):
         check(HostDevice(), PROBLEM, isolation.arm, reference, None, 42)
+
+
+def test_size_comes_as_one():
+    (size,) = tree_of(described((torch.Size([2, 3]),), lambda _: False), iter(()).__next__)
+    assert type(size) is torch.Size
+    assert size.numel() == 6
 
 
 def test_layout_has_all_that_inputs_hold_but_their_values():

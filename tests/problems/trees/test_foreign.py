@@ -72,6 +72,14 @@ def test_text_that_can_t_be_had_is_said_so() -> None:
     assert str_of(3) == "3"
 
 
-@pytest.mark.parametrize(("text", "said"), [("it is so.", "it is so"), ("no stop", "no stop"), ("", "no message")])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("it is so.", "it is so"),
+        ("no stop", "no stop"),
+        ("", "no message"),
+        ("It is so. (Copy it with copy().).", "It is so. (Copy it with copy())"),
+    ],
+)
 def test_what_an_exception_says_leaves_the_full_stop_to_the_sentence(text: str, said: str) -> None:
     assert said_by(ValueError(text)) == said

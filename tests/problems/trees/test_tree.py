@@ -9,6 +9,7 @@ from collections import namedtuple
 import pytest
 import torch
 
+from pytest_kgate.problems.trees import structure
 from pytest_kgate.problems.trees import tree
 
 LAYOUTS = {
@@ -81,6 +82,17 @@ def test_what_is_no_tensor_stays_as_it_is():
     assert [tensor.tolist() for tensor in tree.tensors(copy)] == [[1.0, 1.0], [0.0, 0.0]]
     next(tree.tensors(copy)).fill_(7)
     assert inputs[0].tolist() == [1.0, 1.0]
+
+
+def test_size_among_inputs_stays_one_and_may_have_other_things_in_its_place():
+    """Anything but a number in a `torch.Size` raises."""
+    inputs = (torch.ones(6), torch.Size([2, 3]))
+    copy = tree.copy(inputs)
+    assert copy[1] == (2, 3)
+    assert type(copy[1]) is torch.Size
+    assert tree.same(inputs, copy)
+    assert not tree.same(inputs, (inputs[0], torch.Size([3, 2])))
+    assert structure.mapped(inputs, lambda _: None) == (None, (None, None))
 
 
 @pytest.mark.parametrize("layout", sorted(set(LAYOUTS) - {"sparse"}))

@@ -44,6 +44,8 @@ def described(tree: Any, in_block: Callable[[Tensor], bool]) -> Message:
     inside = [described(child, in_block) for child in node.children]
     if isinstance(tree, InPlace):
         return {"in place": inside[0], "changed": list(tree.changed)}
+    if isinstance(tree, torch.Size):
+        return {"size": list(tree)}
     if isinstance(tree, tuple):
         return {"tuple": inside, "fields": list(getattr(tree, "_fields", ())), "name": type(tree).__name__}
     if isinstance(tree, list):
@@ -64,6 +66,8 @@ def tree_of(message: Message, tensors: Callable[[], Tensor], inputs: tuple[Any, 
         return torch.tensor(message["host"], dtype=getattr(torch, message["dtype"])).reshape(message["shape"])
     if "value" in message:
         return message["value"]
+    if "size" in message:
+        return torch.Size(message["size"])
     if "in place" in message:
         returned = tree_of(message["in place"], tensors)
         return InPlace(returned, {place: inputs[place] for place in message["changed"]})
