@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from typing import Any
 from typing import TypeAlias
 
-from pytest_kgate.bench.correctness.comparison.again import varying_fraction
 from pytest_kgate.bench.correctness.comparison.draws import draws_of
 from pytest_kgate.bench.correctness.comparison.findings import Comparison
 from pytest_kgate.bench.correctness.comparison.findings import Limits
@@ -21,6 +20,7 @@ from pytest_kgate.bench.correctness.comparison.outcome import draw_of
 from pytest_kgate.bench.correctness.comparison.outcome import of_output
 from pytest_kgate.bench.correctness.comparison.outcome import place_of
 from pytest_kgate.bench.correctness.comparison.outputs import the_worst
+from pytest_kgate.bench.correctness.comparison.where import varying_fraction
 from pytest_kgate.bench.correctness.exact.conditioning import moved
 from pytest_kgate.bench.correctness.exact.tf32_yardstick import Tf32Yardstick
 from pytest_kgate.bench.correctness.exact.trusted import coarse_exact

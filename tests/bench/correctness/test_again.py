@@ -7,7 +7,7 @@ import torch
 
 from pytest_kgate import Problem
 from pytest_kgate.bench.correctness.check import check
-from pytest_kgate.bench.correctness.comparison.again import varying_fraction
+from pytest_kgate.bench.correctness.comparison.where import varying_fraction
 from pytest_kgate.device.arm import bind
 from pytest_kgate.device.host import HostDevice
 from pytest_kgate.errors import CandidateError
