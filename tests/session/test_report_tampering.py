@@ -218,7 +218,7 @@ def pytest_runtest_setup(item):
 
 
 @pytest.mark.parametrize("more", [(), ("-n1",)], ids=["alone", "xdist"])
-def test_expected_failure_may_be_marked_until_the_candidate_runs(pytester, more):
+def test_expected_failure_may_be_marked_until_the_candidate_runs(warm, pytester, more):
     pytester.makeconftest(MARKS)
     pytester.makepyfile(EXPECTED)
     result = pytester.runpytest_inprocess("--kgate-device=host", *more)
@@ -238,7 +238,7 @@ BY_CANDIDATE = {
 
 
 @pytest.mark.parametrize("marks", BY_CANDIDATE.values(), ids=BY_CANDIDATE)
-def test_candidate_that_marks_its_test_as_expected_to_fail_fails_the_session(pytester, marks):
+def test_candidate_that_marks_its_test_as_expected_to_fail_fails_the_session(warm, pytester, marks):
     pytester.makepyfile(
         GATES.replace("BODY", "kbench(candidate, RELU)")
         + f"""
@@ -315,7 +315,7 @@ def test_skip_after_a_failed_gate_does_not_hide_it(pytester):
     result.stdout.fnmatch_lines(["*::test_gate: its gate failed, yet it was reported as skipped."])
 
 
-def test_process_that_leaves_with_success_as_the_interpreter_exits_has_failed(pytester):
+def test_process_that_leaves_with_success_as_the_interpreter_exits_has_failed(warm, pytester):
     pytester.makepyfile(GATES.replace("BODY", "import atexit, os; atexit.register(os._exit, 0); kbench(zeros, RELU)"))
     result = pytester.runpytest_subprocess("--kgate-device=host", "-q")
     assert result.ret == 1

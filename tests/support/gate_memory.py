@@ -79,7 +79,7 @@ def problem_of(what, count=None):
     return Problem(name=what, inputs=lambda g: (torch.randn(count, generator=g),), reference=reference, exact=exact)
 
 
-def gate(problem, device, budget=10.0):
+def gate(problem, device, budget=4.0):
     settings = Settings(budget=budget, foreign_load="warn", clean="off")
     request = Request("test", 0, lambda x: problem.reference(x), problem, (SpeedGate(50.0),), None, settings)
     return run(request, device, ReferencePicker(), {}, print).record

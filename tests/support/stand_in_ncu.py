@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-PROGRAM = """#!{python}
+PROGRAM = """#!{own}
 import csv, json, os, signal, subprocess, sys, time
 arguments = sys.argv[1:]
 def of(option):

@@ -105,6 +105,8 @@ def shuffled_order(rng: np.random.Generator, samples: int, run_length: int, arms
         outer = rng.integers(2)
         return np.array([outer, 1 - outer, 1 - outer, outer], dtype=np.intp)
     runs = -(-samples // run_length)
+    if runs == samples:
+        return rng.permutation(arms * runs) // runs
     lengths = np.full(runs, samples // runs)
     lengths[: samples % runs] += 1
     of_arm, which = np.divmod(rng.permutation(arms * runs), runs)

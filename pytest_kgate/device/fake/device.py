@@ -165,7 +165,8 @@ class FakeStopwatch:
             tick = device.tick_seconds
             readings = np.maximum(np.floor(self._phase[ahead] + readings / tick), 1.0) * tick
         device.now_seconds += float(readings.sum()) + device.round_seconds
-        seconds = np.stack([readings[order == arm] for arm in range(len(self._arms))]) - device.overhead_seconds
+        by_arm = np.argsort(order, kind="stable").reshape(len(self._arms), -1)
+        seconds = readings[by_arm] - device.overhead_seconds
         if self._rounds in device.faults:
             seconds[0, 0] = device.faults[self._rounds]
         self._rounds += 1

@@ -32,7 +32,9 @@ def session_packages() -> dict[str, str]:
     return {name: version for name in _PACKAGES if (version := _version(name))}
 
 
+@functools.cache
 def _version(package: str) -> str | None:
+    """That of the package as it was when first asked: to read one takes milliseconds."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

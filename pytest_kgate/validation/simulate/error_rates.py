@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import binomtest
 
 from pytest_kgate import __version__
 from pytest_kgate.bench.race.race import Plan
@@ -33,6 +32,7 @@ from pytest_kgate.report.record.values import now
 from pytest_kgate.statistics.gates import Judgement
 from pytest_kgate.statistics.gates import SpeedGate
 from pytest_kgate.statistics.gates import Verdict
+from pytest_kgate.statistics.intervals.binomial import at_least
 from pytest_kgate.statistics.judge_processes import Run
 from pytest_kgate.statistics.judge_processes import judge_processes
 from pytest_kgate.validation.simulate.scenarios import BY_NAME
@@ -131,7 +131,7 @@ class ErrorRates:
 
     def above(self, limit: float) -> bool:
         """Whether this many passes are too many for a rate of `limit`, beyond what luck explains."""
-        return bool(binomtest(self.passed, self.gates, limit, alternative="greater").pvalue < _DOUBT)
+        return at_least(self.passed, self.gates, limit) < _DOUBT
 
 
 def count_verdicts(

@@ -98,7 +98,6 @@ import sys
 from pytest_kgate.integrity.isolation import stopwatch
 
 stopwatch._ROW_SECONDS = {"host": 5e-3}  # a call of the reference, or more: far longer than a process takes to wake
-PYTHON = sys.executable
 
 def pytest_runtest_setup(item):
     sys.executable = PROGRAM if item.callspec.params["function"] in FUNCTIONS else PYTHON
@@ -108,15 +107,19 @@ def pytest_runtest_setup(item):
 def fork(folder, warm_program, functions):
     """Have the processes of these candidates forked in the folder's session."""
     forked = FORKED.replace("PROGRAM", repr(warm_program)).replace("FUNCTIONS", repr(functions))
+    forked = forked.replace("PYTHON", repr(sys.executable))
     (folder / "conftest.py").write_text(forked)
 
 
-def session(folder, functions, *arguments, source="untrusted.py"):
-    """A session in a process of its own, with these candidates isolated: its run, and its records by candidate."""
+def session(folder, functions, *arguments, source="untrusted.py", program=None):
+    """A session in a process of its own, with these candidates isolated: its run, and its records by candidate.
+
+    `program`: what it is run by, if not Python itself.
+    """
     shutil.copy(Path(__file__).with_name(source), folder / "generated.py")
     (folder / "test_it.py").write_text(TESTS.replace("FUNCTIONS", repr(list(functions))))
     (folder / "pytest.ini").write_text("[pytest]\n")
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", "--kgate-isolate"]
+    command = [program or sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", "--kgate-isolate"]
     command += ["--kgate-device=host", "--kgate-json=records.json", "--kgate-budget=6", *arguments]
     run = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert (folder / "records.json").exists(), run.stdout + run.stderr
@@ -159,7 +162,7 @@ def test_process_that_a_candidate_leaves_behind_is_ended(caught):
 def honest(warm_program, tmp_path_factory):
     folder = tmp_path_factory.mktemp("honest")
     fork(folder, warm_program, ("honest", "into"))
-    return session(folder, ["honest", "into", "uses_the_machine"])
+    return session(folder, ["honest", "into", "uses_the_machine"], program=warm_program)
 
 
 @pytest.mark.parametrize("function", ["honest", "into", "uses_the_machine"])

@@ -13,12 +13,19 @@ from pytest_kgate.profile.nsight.collection import refusals
 
 
 @pytest.fixture
-def ncu(tmp_path, monkeypatch):
+def watched_python(warm_program):
+    """What runs the tests that ncu watches: forked from a process that has PyTorch, unless a test says otherwise."""
+    return warm_program
+
+
+@pytest.fixture
+def ncu(tmp_path, monkeypatch, watched_python):
     """The stand-in is the only ncu; returns the command lines that it was started with."""
     folder = tmp_path / "bin"
     folder.mkdir()
     stand_in = folder / "ncu"
-    stand_in.write_text(PROGRAM.format(python=sys.executable))
+    stand_in.write_text(PROGRAM.format(own=sys.executable, python=watched_python))
+    monkeypatch.setattr(sys, "executable", watched_python)
     stand_in.chmod(0o755)
     calls = tmp_path / "calls.jsonl"
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")

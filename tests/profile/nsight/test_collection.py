@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import sys
 
 import pytest
 import torch  # noqa: F401  (pytester forgets what its sessions import, and torch can't be imported twice)
@@ -89,6 +90,7 @@ def test_the_record_says_where_the_seconds_went(suite, ncu):
     assert phases["preparation"] > 0 < phases["counting"]
 
 
+@pytest.mark.parametrize("watched_python", [sys.executable], ids=["python itself"])
 def test_a_watched_process_imports_nothing_that_only_a_race_needs(suite, ncu):
     pytester = suite(
         TESTS

@@ -28,10 +28,13 @@ _MOST_FILES = 250
 
 def serve(path: str) -> None:
     """Answer until standard input ends."""
-    import pytest  # noqa: F401
+    import pytest
 
     from pytest_kgate.validation.cheats.session_modules import prepare_forks
 
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        # A session without tests, for pytest imports most of itself as one begins.
+        pytest.main([folder, f"--rootdir={folder}", "-s", "-p", "no:cacheprovider", "-p", "no:kgate"])
     prepare_forks()
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)

@@ -94,21 +94,16 @@ def position_effects(rounds: Sequence[Round], orders: Sequence[ArmOrder]) -> Pos
     of the mean log ratio over rounds, which random order has widened by just that. `first_sample` compares the first
     slot with the other samples of its arm: there a gap before it shows.
     """
-    slopes = np.empty((len(rounds), 2))
-    places = np.empty((len(rounds), 2))
-    first = np.empty(len(rounds))
-    ratios = np.empty(len(rounds))
-    for index, (one, order) in enumerate(zip(rounds, orders, strict=True)):
-        place = np.linspace(-0.5, 0.5, len(order))
-        logs = np.log(one.seconds)
-        for arm in (0, 1):
-            at = place[order == arm]
-            one_of, other_of = np.triu_indices(len(at), 1)
-            slopes[index, arm] = np.median((logs[arm][other_of] - logs[arm][one_of]) / (at[other_of] - at[one_of]))
-            places[index, arm] = at.mean()
-        ratios[index] = np.subtract(*estimates.estimate(logs))
-        arm = int(order[0])
-        first[index] = logs[arm][0] - np.median(logs[arm][1:])
+    by_round, logs = np.stack(orders), np.log(np.stack([one.seconds for one in rounds]))
+    place = np.linspace(-0.5, 0.5, by_round.shape[1])
+    at = np.stack([place[np.nonzero(by_round == arm)[1]].reshape(len(rounds), -1) for arm in (0, 1)], axis=1)
+    one_of, other_of = np.triu_indices(at.shape[2], 1)
+    rises = logs[:, :2, other_of] - logs[:, :2, one_of]
+    slopes = np.median(rises / (at[:, :, other_of] - at[:, :, one_of]), axis=2)
+    places = at.mean(axis=2)
+    ratios = estimates.estimate(logs[:, 0]) - estimates.estimate(logs[:, 1])
+    of_first = logs[np.arange(len(rounds)), by_round[:, 0]]
+    first = of_first[:, 0] - np.median(of_first[:, 1:], axis=1)
     return {
         "candidate": _effect(slopes[:, 0]),
         "reference": _effect(slopes[:, 1]),

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import binomtest
 
 from pytest_kgate.report.page import markdown
 from pytest_kgate.search.course.simulation.claims import DESIGNS
 from pytest_kgate.search.course.simulation.findings import BUILDS
 from pytest_kgate.search.course.simulation.findings import EVALUATIONS
 from pytest_kgate.search.course.simulation.findings import WAYS
+from pytest_kgate.statistics.intervals.binomial import at_least
+from pytest_kgate.statistics.intervals.binomial import at_most
 from pytest_kgate.system import json_file
 
 SCHEMA = "pytest-kgate/search-simulation"
@@ -63,11 +64,11 @@ def beyond_limit(document: Mapping[str, Any]) -> list[str]:
     found = []
     for row in document["claims"]:
         count, searches, limit = row["claimed"], row["searches"], row["limit"]
-        if limit is not None and binomtest(count, searches, limit, alternative="greater").pvalue < _DOUBT:
+        if limit is not None and at_least(count, searches, limit) < _DOUBT:
             found.append(f"{row['name']}: {count} of {searches} searches claimed what is not so, and {limit:.1%} may.")
     for row in document["near"]:
         count, searches = row["near"], row["searches"]
-        if row["name"] == "evolve" and binomtest(count, searches, LEAST_NEAR, alternative="less").pvalue < _DOUBT:
+        if row["name"] == "evolve" and at_most(count, searches, LEAST_NEAR) < _DOUBT:
             found.append(f"evolve: {count} of {searches} searches ended near the best, and {LEAST_NEAR:.0%} should.")
     return found
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scipy import stats as distributions
+from pytest_kgate.statistics.intervals.binomial import at_least
 
 NOMINAL = 0.025
 """The error rate that a gate at 95 % confidence promises on either side."""
@@ -59,7 +59,7 @@ def count(gates: Sequence[Gate]) -> Count:
 
 def excess_p_value(false: int, gates: int) -> float:
     """Probability of at least so many false verdicts where each gate errs with 2.5 % (one-sided binomial)."""
-    return float(distributions.binomtest(false, gates, NOMINAL, alternative="greater").pvalue) if gates else 1.0
+    return at_least(false, gates, NOMINAL) if gates else 1.0
 
 
 def most_allowed(gates: int) -> int:

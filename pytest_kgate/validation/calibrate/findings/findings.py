@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scipy import special
-from scipy import stats as distributions
 
 from pytest_kgate.statistics.estimates import BLOCKS
 from pytest_kgate.statistics.group_sequential import LOOKS
 from pytest_kgate.statistics.group_sequential import critical_values
+from pytest_kgate.statistics.intervals.binomial import upper_limit
 from pytest_kgate.validation.calibrate.cases import UNAVAILABLE
 from pytest_kgate.validation.calibrate.cases import Case
 from pytest_kgate.validation.calibrate.findings.error_rates import Count
@@ -237,8 +237,7 @@ def _found(false: int, gates: int, allowed: int) -> str:
     text = f"{false} of {gates}, at most {allowed} allowed"
     if not gates:
         return text
-    bound = distributions.binomtest(false, gates, alternative="less").proportion_ci(0.95, method="exact").high
-    return f"{text}; 95 % sure that the rate is below {bound * 100:.1f} %"
+    return f"{text}; 95 % sure that the rate is below {upper_limit(false, gates, 0.95) * 100:.1f} %"
 
 
 def _goals(accuracies: Sequence[Accuracy], should_pass: Count) -> Iterable[Check]:
