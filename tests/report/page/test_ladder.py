@@ -107,7 +107,7 @@ def test_no_records_leave_only_the_ideas() -> None:
     ("page", "block", "format"), [("docs/measured.md", "h200", "markdown"), ("csrc/README.md", "ladder", "ladder")]
 )
 def test_page_shows_what_the_committed_records_say(page, block, format, capsys) -> None:
-    paths = sorted((ROOT / "benchmarks" / "h200").glob("perf-*.json"))
+    paths = sorted((ROOT / "benchmarks" / "h200" / "one-state-2026-11-28").glob("perf*.json"))
     if format == "ladder":
         paths.append(ROOT / "benchmarks" / "h200" / "profile-2026-11-28.json")
     assert cli.main(["report", f"--format={format}", *map(str, paths)]) == 0
