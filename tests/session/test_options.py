@@ -283,3 +283,17 @@ def test_options_and_markers_import_nothing_heavy() -> None:
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
     assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("variable", "meant"), [("KGATE_ISOLATED", "KGATE_ISOLATE"), ("KGATE_BUDGETS", "KGATE_BUDGET")]
+)
+def test_variable_that_is_nearly_an_options_ends_the_session(variable: str, meant: str) -> None:
+    said = message(environ={variable: "1"})
+    assert said.startswith(f"No option is set by the environment variable {variable}.")
+    assert f"Did you mean {meant}?" in said
+
+
+def test_variables_of_other_names_are_none_of_its_business() -> None:
+    others = ("KGATE_PROCESS", "KGATE_LOCK_DIR", "KGATE_CACHE_DIR", "KGATE_END", "KGATE_EQUAL", "KGATE_UNDER_TOOL")
+    assert options(environ=dict.fromkeys(others, "1")) == Options()

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 from typing import Any
 
+from pytest_kgate.bench.processes.variable import VARIABLE
 from pytest_kgate.errors import UsageError
 from pytest_kgate.evaluation.options.conflicts import check_conflicts
 from pytest_kgate.evaluation.options.conflicts import check_device_has_timer
@@ -22,6 +23,15 @@ from pytest_kgate.evaluation.options.options import Options
 
 if TYPE_CHECKING:
     import pytest
+
+_PREFIX = "KGATE_"
+
+_OWN = {VARIABLE.removeprefix(_PREFIX)}
+"""Variables that this package sets for its own processes, and whose names are like those of options."""
+
+_ALIKE = 0.85
+"""How alike the name of a variable and that of an option's are, as difflib has it, where one must be meant for the
+other: ISOLATED and ISOLATE, not LOCK_DIR and LOCKED. Variables of other programs may begin in the same way."""
 
 _FOLDERS = ("profile_keep",)
 """Options that name a folder. The others of type `Path` name a file."""
@@ -47,6 +57,7 @@ def add_options(parser: pytest.Parser) -> None:
 
 def from_config(config: pytest.Config, environ: Mapping[str, str] = os.environ) -> Options:
     """The session's options; UsageError at the first value, or pair of values, that makes no sense."""
+    _demand_well_spelt(environ)
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for option in OPTIONS:
@@ -60,6 +71,23 @@ def from_config(config: pytest.Config, environ: Mapping[str, str] = os.environ) 
     check_conflicts(options)
     check_device_has_timer(options)
     return options
+
+
+def _demand_well_spelt(environ: Mapping[str, str]) -> None:
+    """Raise UsageError where a variable is nearly one of an option's: a gate must not go without what it asks for."""
+    known = {name.removeprefix(_PREFIX) for option in OPTIONS for name in option.environ}
+    others = {name.removeprefix(_PREFIX) for name in environ if name.startswith(_PREFIX)} - known - _OWN
+    if not others:
+        return
+    import difflib  # here, since few sessions need it
+
+    for name in sorted(others):
+        close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=_ALIKE)
+        if close:
+            raise UsageError(
+                f"No option is set by the environment variable {_PREFIX}{name}.",
+                f"Did you mean {_PREFIX}{close[0]}? Rename it, or unset it.",
+            )
 
 
 def _find(option: Option, config: pytest.Config, environ: Mapping[str, str]) -> tuple[object, str]:
