@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from pytest_kgate.statistics.estimates import Interval
 from pytest_kgate.statistics.gates import Judgement
 from pytest_kgate.statistics.gates import SpeedGate
 from pytest_kgate.statistics.gates import Verdict
+from pytest_kgate.system import procfs
 
 pytestmark = pytest.mark.usefixtures("warm")
 
@@ -82,12 +84,13 @@ def test_named_candidate_is_loaded_here_without_isolation(play, pytester):
 
 def test_judging_process_does_not_load_an_isolated_candidate(play, pytester):
     body = 'assert kbench("generated.py:relu", RELU)["isolation"]["verified"] == 0'
-    before = children()  # other tests' pools of processes leave a helper behind
+    before, began = children(), time.clock_gettime(time.CLOCK_BOOTTIME)  # other tests leave helpers behind
     play(body, "--kgate-isolate").assert_outcomes(passed=1)
     assert not (pytester.path / "seen").exists()
-    # What another test's process had started becomes a child of this one as that ends: it may be over by now as well.
-    commands = {pid: Path(f"/proc/{pid}/cmdline").read_text() for pid in children() - before}
-    assert {pid: command for pid, command in commands.items() if command} == {}
+    # What helpers had started before becomes a child of this process as they end.
+    started = {pid: int(procfs.stat(pid)[1][19]) / os.sysconf("SC_CLK_TCK") for pid in children() - before}
+    left = [pid for pid, seconds in started.items() if seconds >= began - 0.02]  # which counts whole ticks
+    assert not left, [f"{pid}: {Path(f'/proc/{pid}/cmdline').read_text()!r}" for pid in left]
 
 
 def test_module_that_can_be_imported_is_a_name_too(play):
