@@ -13,6 +13,10 @@ _OLDEST_CUDA = 12
 """The oldest major version of the bindings that is installed for; a newer driver takes calls of an older CUDA, too."""
 
 
+CONTEXT_LOST = "If an earlier kernel faulted, the CUDA context is lost: run the remaining tests in a new process."
+"""What to do where a call fails that a whole context takes."""
+
+
 class DriverError(Exception):
     """A driver call failed; the message is the driver's own description of the error."""
 

@@ -73,5 +73,4 @@ class Instruments:
 
 
 def _call(doing: str, name: str, *arguments: Any) -> Any:
-    todo = "If an earlier kernel faulted, the CUDA context is lost: run the remaining tests in a new process."
-    return driver.demand(f"The CUDA driver could not {doing}:", todo, name, *arguments)
+    return driver.demand(f"The CUDA driver could not {doing}:", driver.CONTEXT_LOST, name, *arguments)

@@ -18,7 +18,7 @@ UNAVAILABLE = (
 )
 """A warning of races that have to do without."""
 
-_MAJOR_WITH_PARAMETERS = 13000
+_WITH_PARAMETERS = 13000
 """The version of CUDA from which a context is created with parameters."""
 
 
@@ -27,7 +27,7 @@ class SecondContext:
 
     def __init__(self, index: int, image: bytes) -> None:
         device = driver.call("cuDeviceGet", index)
-        parameters = (None,) if driver.bindings().CUDA_VERSION >= _MAJOR_WITH_PARAMETERS else ()
+        parameters = (None,) if driver.bindings().CUDA_VERSION >= _WITH_PARAMETERS else ()
         self._context = driver.call("cuCtxCreate", *parameters, 0, device)  # and makes it current
         try:
             module = driver.call("cuModuleLoadData", image)
@@ -51,8 +51,7 @@ class SecondContext:
 
 
 def _demand(name: str, *arguments: Any) -> None:
-    todo = "If an earlier kernel faulted, the CUDA context is lost: run the remaining tests in a new process."
-    driver.demand("The GPU could not be given to a second CUDA context:", todo, name, *arguments)
+    driver.demand("The GPU could not be given to a second CUDA context:", driver.CONTEXT_LOST, name, *arguments)
 
 
 @functools.cache

@@ -12,6 +12,9 @@ from pytest_kgate.errors import UsageError
 from pytest_kgate.errors import shown
 from pytest_kgate.evaluation.options import parse
 
+ENVIRON_PREFIX = "KGATE_"
+"""What the name of every option's environment variable begins with."""
+
 
 @dataclass(frozen=True)
 class Option:
@@ -54,7 +57,7 @@ class Option:
 
     @property
     def environ(self) -> tuple[str, ...]:
-        return (f"KGATE_{self.name.upper()}", *self.also_environ)
+        return (f"{ENVIRON_PREFIX}{self.name.upper()}", *self.also_environ)
 
     def variable_set(self, environ: Mapping[str, str]) -> str | None:
         """The first of its environment variables that is set; one that is empty is how CI systems spell "not set"."""

@@ -25,20 +25,14 @@ def written_whole(call: Callable[[Any], Any], output: Any) -> bool:
     untouched: list[Tensor] | None = None
     for byte in _BEFORE:
         for one in tree.tensors(output):
-            _bytes(one).fill_(byte)
+            tree.bytes_of(one).fill_(byte)
         if call(output) is not output:
             return False
-        still = [_bytes(one).cpu() == byte for one in tree.tensors(output)]
+        still = [tree.bytes_of(one).cpu() == byte for one in tree.tensors(output)]
         untouched = still if untouched is None else [a & b for a, b in zip(untouched, still, strict=True)]
     return not any(bool(torch.any(one)) for one in untouched or ())
 
 
 def memory_of(output: Any) -> list[tuple[int, int]]:
     """Where each tensor lies: the address of its first byte, and how many it has."""
-    return [(span.data_ptr(), span.numel()) for span in map(_bytes, tree.tensors(output))]
-
-
-def _bytes(tensor: Tensor) -> Tensor:
-    import torch
-
-    return tree.storage_span(tensor.detach()).view(torch.uint8)
+    return [(span.data_ptr(), span.numel()) for span in map(tree.bytes_of, tree.tensors(output))]

@@ -16,6 +16,7 @@ from pytest_kgate.bench.processes.variable import VARIABLE
 from pytest_kgate.errors import UsageError
 from pytest_kgate.evaluation.options.conflicts import check_conflicts
 from pytest_kgate.evaluation.options.conflicts import check_device_has_timer
+from pytest_kgate.evaluation.options.option import ENVIRON_PREFIX
 from pytest_kgate.evaluation.options.option import Option
 from pytest_kgate.evaluation.options.options import BY_NAME
 from pytest_kgate.evaluation.options.options import OPTIONS
@@ -24,9 +25,7 @@ from pytest_kgate.evaluation.options.options import Options
 if TYPE_CHECKING:
     import pytest
 
-_PREFIX = "KGATE_"
-
-_OWN = {VARIABLE.removeprefix(_PREFIX)}
+_OWN = {VARIABLE.removeprefix(ENVIRON_PREFIX)}
 """Variables that this package sets for its own processes, and whose names are like those of options."""
 
 _ALIKE = 0.85
@@ -75,8 +74,8 @@ def from_config(config: pytest.Config, environ: Mapping[str, str] = os.environ) 
 
 def _demand_well_spelt(environ: Mapping[str, str]) -> None:
     """Raise UsageError where a variable is nearly one of an option's: a gate must not go without what it asks for."""
-    known = {name.removeprefix(_PREFIX) for option in OPTIONS for name in option.environ}
-    others = {name.removeprefix(_PREFIX) for name in environ if name.startswith(_PREFIX)} - known - _OWN
+    known = {name.removeprefix(ENVIRON_PREFIX) for option in OPTIONS for name in option.environ}
+    others = {name.removeprefix(ENVIRON_PREFIX) for name in environ if name.startswith(ENVIRON_PREFIX)} - known - _OWN
     if not others:
         return
     import difflib  # here, since few sessions need it
@@ -85,8 +84,8 @@ def _demand_well_spelt(environ: Mapping[str, str]) -> None:
         close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=_ALIKE)
         if close:
             raise UsageError(
-                f"No option is set by the environment variable {_PREFIX}{name}.",
-                f"Did you mean {_PREFIX}{close[0]}? Rename it, or unset it.",
+                f"No option is set by the environment variable {ENVIRON_PREFIX}{name}.",
+                f"Did you mean {ENVIRON_PREFIX}{close[0]}? Rename it, or unset it.",
             )
 
 
