@@ -79,6 +79,11 @@ def test_honest_candidate_works_on_its_stream_and_remembers_nothing(device, work
         assert torch.equal(answer, expected)
 
 
+def test_no_stream_that_a_candidate_is_given_is_the_one_that_it_is_timed_on(device):
+    """PyTorch has 32, which it gives in turn: a candidate on the timed one would not be found to work elsewhere."""
+    assert device.stream.cuda_stream not in [torch.cuda.Stream().cuda_stream for _ in range(64)]
+
+
 def test_work_on_another_stream_is_noticed(device, workload):
     with device.running("testing"):
         assert streams.works_elsewhere(device, on_side_stream(torch.cuda.Stream()), workload, (1, 2))

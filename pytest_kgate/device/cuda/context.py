@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pytest_kgate.device.cuda import driver
 from pytest_kgate.device.cuda.instruments import Instruments
 from pytest_kgate.device.cuda.second_context import second_context
 from pytest_kgate.errors import CandidateError
@@ -57,9 +58,9 @@ class CudaContext:
         try:
             torch.cuda.set_device(index)
             self.properties = torch.cuda.get_device_properties(index)
-            self.stream = torch.cuda.Stream(index)
-            self.capture_stream = self.stream
             self.instruments = Instruments()
+            self.stream = _own_stream(index)
+            self.capture_stream = self.stream
         except RuntimeError as error:
             raise DeviceMissing(
                 f"cuda:{index} can't be opened: {str(error).splitlines()[0]}.",
@@ -207,6 +208,16 @@ class CudaContext:
                 "Run the test under `compute-sanitizer` to see which kernel and line. The CUDA context of this process "
                 "is lost, so its remaining CUDA tests are not run.",
             ) from error
+
+
+def _own_stream(index: int) -> torch.cuda.Stream:
+    """A stream that nobody else gets: `torch.cuda.Stream()` gives one of 32, which a candidate is given in turn, too.
+
+    One that waits for no other and is on none's terms, as PyTorch's are.
+    """
+    kind = driver.bindings().CUstream_flags.CU_STREAM_NON_BLOCKING
+    made = driver.demand("The CUDA driver could not make a stream:", driver.CONTEXT_LOST, "cuStreamCreate", kind)
+    return torch.cuda.ExternalStream(int(made), device=index)
 
 
 def is_real(device: Device) -> bool:
