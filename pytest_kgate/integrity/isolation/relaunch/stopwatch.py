@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 from typing import Any
 from typing import Literal
@@ -22,16 +23,11 @@ import numpy as np
 import torch
 
 from pytest_kgate.device.arm import Arm
-from pytest_kgate.device.arm import InPlace
-from pytest_kgate.device.arm import prepare
-from pytest_kgate.device.cuda import driver
 from pytest_kgate.device.cuda.device import CudaDevice
-from pytest_kgate.device.cuda.timers.capture import Captures
 from pytest_kgate.device.host import no_garbage_collection
 from pytest_kgate.device.protocol import Round
 from pytest_kgate.device.protocol import RoundSeeds
 from pytest_kgate.device.protocol import Workload
-from pytest_kgate.device.rows import by_turn
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import TimingError
 from pytest_kgate.integrity.isolation.captured.launches import KernelLaunch
@@ -40,6 +36,7 @@ from pytest_kgate.integrity.isolation.kept_answers import KeepsAnswers
 from pytest_kgate.integrity.isolation.kept_answers import KeptAnswers
 from pytest_kgate.integrity.isolation.kept_answers import fill
 from pytest_kgate.integrity.isolation.kept_answers import lots
+from pytest_kgate.integrity.isolation.relaunch.reference_rows import reference_rows
 from pytest_kgate.integrity.isolation.relaunch.sampling.plan import RowPlan
 from pytest_kgate.integrity.isolation.relaunch.sampling.plan import latencies
 from pytest_kgate.integrity.isolation.relaunch.sampling.sampler import RowGraphs
@@ -244,38 +241,10 @@ class RelaunchStopwatch(KeepsAnswers):
         self._device.synchronize()
         return seeds, key
 
-    @contextlib.contextmanager
-    def _reference_rows(self) -> Iterator[RowGraphs]:
-        """The reference's rows on the slots, as graphs that go at the end of the block."""
-        captures = Captures(self._device)
-        slots = [self._layout.views(self._block.bytes, slot) for slot in range(self._plan.slots)]
-        sets = [(inputs, [_output(answer) if self._reference.takes_output else None]) for inputs, answer in slots]
-        held, made = [], []
-        try:
-            if self._reference.prepare is not None:
-                self._prepare_reference([inputs for inputs, _ in slots])
-            for turns in (self._plan.warm_row, *self._plan.rows):
-                call = by_turn((self._reference,), 0, [sets[turn] for turn in turns])
-                graph, _ = captures.capture(call, len(turns), to_read=True)
-                held.append(graph)
-                made.append(driver.call("cuGraphInstantiate", graph.raw_cuda_graph(), 0))
-            self._device.wait()
-            yield RowGraphs(*made)
-        finally:
-            for one in made:
-                driver.call("cuGraphExecDestroy", one)
-            for graph in held:
-                graph.reset()
-            prepare([self._reference], [])
-            captures.close()
-
-    def _prepare_reference(self, inputs: Sequence[tuple[Any, ...]]) -> None:
-        """Let it do beforehand what is not timed, on values like those to come: its answers are not looked at."""
+    def _reference_rows(self) -> AbstractContextManager[RowGraphs]:
         values = self._workload.draw(self._seeds[1](0, 0))
-        for own in inputs:
-            tree.write(own, values)
-        prepare([self._reference], inputs)
-        self._device.synchronize()
+        slots = [self._layout.views(self._block.bytes, slot) for slot in range(self._plan.slots)]
+        return reference_rows(self._device, self._reference, self._plan, self._sampler, slots, values)
 
     @contextlib.contextmanager
     def _blamed(self) -> Iterator[TimerProcess]:
@@ -295,8 +264,3 @@ class RelaunchStopwatch(KeepsAnswers):
         return TimingError(
             f"The host could not enqueue a row in time, {_TRIES} times.", "The machine is overloaded: free a CPU core."
         )
-
-
-def _output(answer: Any) -> Any:
-    """What an arm writes to, of a whole answer."""
-    return answer.returned if isinstance(answer, InPlace) else answer

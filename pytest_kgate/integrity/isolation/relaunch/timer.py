@@ -43,7 +43,7 @@ class Timer:
         self._index: int
         self._encrypted: AddressRange
         self._graphs: CallGraphs
-        self._rows: RowGraphs | None = None
+        self._rows: RowGraphs
         self._sampler: Sampler
         self._stream: Any
 
@@ -90,23 +90,26 @@ class Timer:
         kernels = ValueKernels(self._index)
         addresses = (RELAUNCH_ADDRESS, self._encrypted.address)
         self._sampler = Sampler(kernels, self._stream, self._plan, *addresses)
-        self._renew({}, None)
+        self._rows = self._made()
         device = driver.call("cuDeviceGet", self._index)
         reaches = driver.bindings().CUdevice_attribute.CU_DEVICE_ATTRIBUTE_PAGEABLE_MEMORY_ACCESS
         return {"reaches_host_memory": bool(driver.call("cuDeviceGetAttribute", reaches, device))}
 
     def _renew(self, message: Mapping[str, Any], fd: int | None) -> None:
         """Make the graphs anew: kept ones carry an offset for their lifetime."""
-        if self._rows is not None:
-            for graph in (self._rows.warm, self._rows.short, self._rows.long):
-                driver.call("cuGraphExecDestroy", graph)
+        for graph in (self._rows.warm, self._rows.short, self._rows.long):
+            driver.call("cuGraphExecDestroy", graph)
+        self._rows = self._made()
+        self._sampler.replay_once(self._rows)
+        driver.call("cuStreamSynchronize", self._stream)
+
+    def _made(self) -> RowGraphs:
         short, long = self._plan.rows
         make = self._graphs.instantiate
-        self._rows = RowGraphs(make(self._plan.warm_row), make(short), make(long))
+        return RowGraphs(make(self._plan.warm_row), make(short), make(long))
 
     def _sample(self, message: Mapping[str, Any], fd: int | None) -> dict[str, Any]:
         """Take one sample."""
-        assert self._rows is not None
         in_time = self._sampler.enqueue(self._rows, tuple(message["key"]))
         driver.call("cuStreamSynchronize", self._stream)
         short, long = self._sampler.elapsed()
