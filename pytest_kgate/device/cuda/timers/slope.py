@@ -91,9 +91,6 @@ class SlopeStopwatch(CudaStopwatch):
     twins = 1
     """Graphs that take turns as a long row."""
 
-    launches_behind = 0
-    """Empty kernels that are enqueued behind the rows, so that these are not the last that the device has to run."""
-
     when_late: tuple[str, str]
     """Message and advice for a host that can't even enqueue one row in half a second."""
 
@@ -191,8 +188,7 @@ class SlopeStopwatch(CudaStopwatch):
             for pair, interval in zip(pairs, intervals[done : done + chunk], strict=True):
                 self._enqueue(pair, interval)
             self.read_clock(1)
-            for _ in range(self.launches_behind):
-                self._fence()
+            self.fill_behind()
             if self._holds:
                 self.device.instruments.release()
                 released = time.perf_counter()
@@ -207,6 +203,9 @@ class SlopeStopwatch(CudaStopwatch):
             elapsed[done : done + chunk] = elapsed_seconds(pairs)
             done += chunk
         return elapsed, retaken, busy_seconds
+
+    def fill_behind(self) -> None:
+        """Enqueue what comes behind the rows, where these may not be the last that the device has to run."""
 
     def give_up_holding(self) -> None:
         """Enqueue later rows on a stream that runs; raises `TimingError` where that would time the host."""
@@ -242,11 +241,11 @@ class SlopeStopwatch(CudaStopwatch):
     def _slopes(
         self, order: NDArray[np.intp], keys: Sequence[Row], elapsed: NDArray[np.float64], lengths: Lengths
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        which = np.array(keys)
+        which = np.array([2 * arm + length for arm, length in keys])
         seconds = np.empty((len(self.arms), len(order) // len(self.arms)))
         overhead = np.empty(len(self.arms))
         for arm, (short, long) in enumerate(lengths):
-            of_short, of_long = (elapsed[(which == (arm, length)).all(axis=1)] for length in (SHORT, LONG))
+            of_short, of_long = (elapsed[which == 2 * arm + length] for length in (SHORT, LONG))
             seconds[arm] = (of_long - of_short) / (long - short)
             overhead[arm] = np.median(of_short - short * seconds[arm])
         return seconds, overhead

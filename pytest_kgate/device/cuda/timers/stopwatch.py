@@ -160,8 +160,7 @@ class CudaStopwatch:
 
     def clock_evidence(self) -> dict[str, float]:
         """The SM clock around the round's samples in Hz, and its relative change; call it when the round is over."""
-        cycles, nanoseconds = self._clock.double().cpu().unbind(1)
-        before, behind = (cycles / nanoseconds * 1e9).tolist()
+        before, behind = (cycles / nanoseconds * 1e9 for cycles, nanoseconds in self._clock.tolist())
         return {"sm_clock_hz": (before + behind) / 2, "sm_clock_change": behind / before - 1}
 
     @contextlib.contextmanager
