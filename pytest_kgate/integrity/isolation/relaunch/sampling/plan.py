@@ -23,7 +23,8 @@ _LONG_OVER_SHORT = 5
 _SHORT_CALLS = 3
 """Of a short row at least, where the long one has room for it: the first calls of a row take longer, since kernels of
 another kind ran before it, and must be in both. On an H200 `latency` read 4.06 us in rows of 1 and 8 calls, 4.05 us of
-2 and 8, 4.00 us of 3 and 8, and 3.94 us by the graph timer, in rows of 5 and 26."""
+2 and 8, 4.01 us of 3 and 8, and 3.94 us by the graph timer, whose rows have 5 and 26
+(benchmarks/h200/isolated-2026-11-29/row-lengths)."""
 
 _WARM_SECONDS = 0.5e-3
 """Of launches ahead of each sample: the GPU is warm then, and the host has enqueued the rest meanwhile."""
