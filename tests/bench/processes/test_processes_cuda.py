@@ -58,8 +58,8 @@ def test_isolated_kernels_are_judged_over_processes_and_their_shared_offset_wide
     """`latency` is a shipped one; the same as a file of the user's is compiled in confinement."""
     pytester.makepyfile(ISOLATED)
     (pytester.path / "mine.cu").write_text('#include "kernels/latency.cu"\n')
-    options = ["--kgate-isolate", "--kgate-device=cuda", "--kgate-processes=3", "--kgate-json=records.json"]
-    pytester.runpytest_subprocess(*options).assert_outcomes(passed=2)
+    options = ["--kgate-isolate", "--kgate-device=cuda", "--kgate-processes=3", "--kgate-budget=3"]
+    pytester.runpytest_subprocess(*options, "--kgate-json=records.json").assert_outcomes(passed=2)
     for record in load(pytester.path / "records.json"):
         assert record["isolation"]["launched_by"] == "timer"
         assert record["timing"]["offset_sd"] == pytest.approx(0.005)
