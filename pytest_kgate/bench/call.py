@@ -27,7 +27,7 @@ from pytest_kgate.bench.race.calibration.resolution import too_tight
 from pytest_kgate.bench.race.probes import work_undone
 from pytest_kgate.bench.race.retry import race_with_retry
 from pytest_kgate.bench.race.speed_of_light.limit import light_of
-from pytest_kgate.bench.record_builder import RecordBuilder
+from pytest_kgate.bench.record.builder import RecordBuilder
 from pytest_kgate.bench.request import Outcome
 from pytest_kgate.bench.request import Request
 from pytest_kgate.bench.seeds import Stream
@@ -44,7 +44,7 @@ from pytest_kgate.errors import ProblemError
 from pytest_kgate.errors import ProblemRaised
 from pytest_kgate.errors import TimingError
 from pytest_kgate.errors import UsageError
-from pytest_kgate.integrity.checks import IntegrityChecks
+from pytest_kgate.integrity.checks.of_call import IntegrityChecks
 from pytest_kgate.integrity.side_effects.memoization import turned
 from pytest_kgate.integrity.side_effects.new_values import NewValues
 from pytest_kgate.integrity.side_effects.placement import placed

@@ -121,7 +121,7 @@ def test_seeds_are_new_for_each_call_and_a_recorded_one_repeats_it(play):
 def test_slow_host_is_told_where_the_timer_does_not_see_it():
     from pytest_kgate.device.arm import Arm
     from pytest_kgate.device.fake.device import FakeDevice
-    from pytest_kgate.integrity.checks import IntegrityChecks
+    from pytest_kgate.integrity.checks.of_call import IntegrityChecks
     from pytest_kgate.problems.problem import Problem
 
     class Gpu(FakeDevice):

@@ -16,7 +16,7 @@ from pytest_kgate.bench.correctness.problem_calls import workload_of
 from pytest_kgate.build.kernel import load_kernel
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.protocol import Workload
-from pytest_kgate.integrity.checks import IntegrityChecks
+from pytest_kgate.integrity.checks.of_call import IntegrityChecks
 from pytest_kgate.integrity.roofline import lower_bound
 from pytest_kgate.integrity.roofline import peaks_of
 from pytest_kgate.integrity.side_effects import memoization

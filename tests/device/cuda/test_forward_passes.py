@@ -18,7 +18,7 @@ from pytest_kgate.device.cuda.timers.eager import EagerStopwatch
 from pytest_kgate.device.cuda.timers.queue import QueueStopwatch
 from pytest_kgate.device.host import HostDevice
 from pytest_kgate.device.protocol import RoundSeeds
-from pytest_kgate.integrity.checks import IntegrityChecks
+from pytest_kgate.integrity.checks.of_call import IntegrityChecks
 from pytest_kgate.integrity.isolation.reference_row import reference_row
 from pytest_kgate.integrity.side_effects.memoization import time_calls
 

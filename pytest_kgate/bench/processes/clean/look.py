@@ -34,11 +34,11 @@ from pytest_kgate.problems.trees.fingerprint import Fingerprint
 from pytest_kgate.system.clocks.spent import spent
 
 if TYPE_CHECKING:
-    from pytest_kgate.bench.record_builder import RecordBuilder
+    from pytest_kgate.bench.record.builder import RecordBuilder
     from pytest_kgate.bench.request import Request
     from pytest_kgate.device.arm import Arm
     from pytest_kgate.device.protocol import Device
-    from pytest_kgate.integrity.checks import IntegrityChecks
+    from pytest_kgate.integrity.checks.of_call import IntegrityChecks
     from pytest_kgate.report.record.facts.integrity import CleanFacts
 
 

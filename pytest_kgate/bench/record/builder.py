@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pytest_kgate.device.arm import Arm
     from pytest_kgate.device.protocol import Device
     from pytest_kgate.device.protocol import Stopwatch
-    from pytest_kgate.integrity.checks import IntegrityChecks
+    from pytest_kgate.integrity.checks.of_call import IntegrityChecks
     from pytest_kgate.integrity.isolation.candidate import Isolation
     from pytest_kgate.report.record.facts.limits import RooflineFacts
     from pytest_kgate.report.record.facts.timing import Cache
