@@ -221,7 +221,7 @@ def _run(
             seeds = request.book.numbered(Stream.PLACEMENT_VALUES)
             placement = stack.enter_context(placed(device, () if isolation else arms, workload, seeds))
             if placement.finding and settings.integrity == "on":
-                checks.report("stream", placement.finding)
+                checks.findings.report("stream", placement.finding)
                 return
             if isolation:
                 stopwatch = isolation.stopwatch(reference.arm, workload, verify)
@@ -252,7 +252,7 @@ def _run(
                     device.synchronize()  # a stream of the candidate's own may lag behind, and write to what is freed
                     stopwatch.close()  # whose graphs hold memory
                 for name in tracers if settings.integrity == "on" else ():
-                    checks.report("state", f"a tracer was turned on by {name} while calls were timed.")
+                    checks.findings.report("state", f"a tracer was turned on by {name} while calls were timed.")
                 builder.race = builder.valid_race.race
                 if builder.race.rounds and request.must_be_right and settings.verify_timed_launches:
                     undone = (

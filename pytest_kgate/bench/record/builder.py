@@ -99,7 +99,7 @@ class RecordBuilder:
 
     def finish(self) -> Record:
         """The record of all that is known by now, in JSON's own types."""
-        self.invalid = self.invalid or (self.integrity.reason() if self.integrity else None)
+        self.invalid = self.invalid or (self.integrity.findings.reason() if self.integrity else None)
         if self.race and self.race.light and self.race.light.verdict is Verdict.INVALID:
             self.invalid = self.invalid or self.race.light.reason
         judgements = self._judgements()
@@ -261,7 +261,7 @@ class RecordBuilder:
         warnings = [*([self.request.differs] if self.request.differs else []), *self.request.notes]
         warnings += self.stopwatch.warnings if self.stopwatch else []
         if self.integrity:
-            warnings += self.integrity.warnings
+            warnings += self.integrity.findings.warnings
         if self.isolation:
             warnings += self.isolation.warnings
         warnings += self.advice

@@ -130,5 +130,5 @@ def test_kernels_of_a_call_are_those_of_its_backward_pass():
     arms, workload = race_of(Forward())
     checks = IntegrityChecks(arms[0], HostDevice(), problem(), on=True, own=True, says=["any"])
     checks.observe(workload, lambda number: number, "wall", "hot", np.array([1e-3]), lambda inputs, answer: None)
-    assert "aten::native_layer_norm_backward" in checks.kernels
-    assert "aten::native_layer_norm" not in checks.kernels
+    assert "aten::native_layer_norm_backward" in checks.of_candidate.kernels
+    assert "aten::native_layer_norm" not in checks.of_candidate.kernels

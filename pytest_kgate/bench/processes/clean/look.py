@@ -90,7 +90,7 @@ class CleanLook:
         """Look at a gate if it would pass, and add what was found to the record."""
         checks = builder.integrity
         assert checks is not None
-        if not builder.may_pass or checks.findings:
+        if not builder.may_pass or checks.findings.all:
             return
         with spent("clean"):
             try:
@@ -109,14 +109,14 @@ class CleanLook:
         except CleanProcessLost as how:
             self._room.lose(self._device, str(how))
             facts = {"done": False, "why": f"the clean process was lost: {how}"}
-            checks.warnings.append(
+            checks.findings.warnings.append(
                 f"the clean process, which looks at gates that would pass, was lost: {how}; this gate and those after "
                 "it rest on what the tests' own process says"
             )
         facts["seconds_spent"] = time.perf_counter() - start
         checks.clean = facts
         if wrong is not None:
-            checks.report("clean", wrong)
+            checks.findings.report("clean", wrong)
 
     def _looked(self, builder: RecordBuilder, facts: CleanFacts, when_stuck: Callable[[str], None]) -> str | None:
         """What is wrong, as one sentence; fills in `facts`."""
