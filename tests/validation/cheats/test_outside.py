@@ -23,7 +23,7 @@ def test_record_has_every_attack_win_without_the_checks_and_none_with_them():
 
 
 def test_page_shows_the_record():
-    assert file.table(file.load(RECORD)).strip() in (ROOT / "docs" / "integrity.md").read_text()
+    assert file.table(file.load(RECORD)).strip() in (ROOT / "docs" / "attacks.md").read_text()
 
 
 def test_each_attack_has_a_file_that_says_what_it_does_and_each_file_is_listed():
