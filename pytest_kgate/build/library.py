@@ -107,7 +107,7 @@ class Binding(Protocol):
     """Of sdpa.h."""
 
     def feature_names(self, features: int) -> list[str]:
-        """In words, of a sum of kgate::Feature."""
+        """The names of the features in a sum of kgate::Feature."""
         ...
 
     def Library(self, path: str) -> Library:  # noqa: N802  (a class there)

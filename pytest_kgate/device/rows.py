@@ -127,7 +127,7 @@ class PutBack:
             self.sets.append(tuple(changed.get(place, one) for place, one in enumerate(inputs)))
 
     def renewed(self, values: tuple[Any, ...]) -> None:
-        """From now on, write back what these inputs hold; the first set holds it already."""
+        """Write back these values from now on; the first set of buffers holds them already."""
         self._pristine = tuple(values[place] for place in self._mutates)
 
     def __call__(self) -> None:

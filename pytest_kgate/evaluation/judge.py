@@ -82,7 +82,7 @@ class Judge:
 
 @functools.cache
 def judge() -> Judge:
-    """The one of this process, made at its first call."""
+    """The `Judge` of this process, made at the first call."""
     return Judge()
 
 

@@ -67,5 +67,5 @@ class Runs:
 
     @property
     def records(self) -> tuple[Record, ...]:
-        """Of the `kbench` calls so far, in the run of the test that is under way."""
+        """The records of the `kbench` calls so far, in the run of the test that is under way."""
         return tuple(self._records)

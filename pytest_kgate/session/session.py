@@ -119,7 +119,7 @@ class Session:
 
     @property
     def devices(self) -> Iterable[Device]:
-        """Those that have been opened."""
+        """The devices that have been opened."""
         return self._devices.values()
 
     def device(self, spec: str | None = None) -> Device:

@@ -26,7 +26,7 @@ Purposes = Mapping[str, int]
 
 @dataclass(frozen=True)
 class Sizes:
-    """Of one problem, in bytes."""
+    """The sizes of one problem, in bytes."""
 
     inputs: int
     outputs: int

@@ -76,7 +76,7 @@ class Measurement:
     warnings: tuple[str, ...] = ()
 
     def with_runs_of(self, others: Sequence[Measurement]) -> Measurement:
-        """All processes together; raises `KgateError` where they measured different things."""
+        """This measurement with the processes of others; raises `KgateError` where they measured different things."""
         for other in others:
             ours, theirs = (f"{one.arm} with the {one.timer} timer" for one in (self, other))
             if ours != theirs:

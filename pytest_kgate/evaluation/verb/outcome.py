@@ -35,7 +35,7 @@ _COMPARABLE = ("PASS", "FAIL", "INCONCLUSIVE", "NOT MEASURED", "MEASURED")
 
 
 def exit_status(answer: Evaluation) -> int:
-    """By which a shell knows what came of it."""
+    """The exit status of the command: 0 passed, 1 not, 2 misuse, 75 try again."""
     if answer["verdict"] in ("MISUSE", "BUSY"):
         return MISUSED if answer["verdict"] == "MISUSE" else BUSY
     return PASSED if answer["passed"] else FAILED

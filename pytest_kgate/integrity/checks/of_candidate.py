@@ -65,7 +65,7 @@ class CandidateChecks:
         doubt: str | None,
         threads: frozenset[int],
     ) -> None:
-        """All checks, in their order.
+        """Run all checks in their order.
 
         `median` is the candidate's net latency in seconds, `threads` are those that lived before its first call; the
         others as `IntegrityChecks.observe` takes them.
@@ -84,7 +84,7 @@ class CandidateChecks:
             prepare([self._candidate], [])
 
     def run_isolated(self, cache: str, median: float) -> None:
-        """The one check that needs nothing of the candidate's process: its time against the device's peaks.
+        """Hold the time of an isolated candidate to the device's peaks: it needs nothing of the candidate's process.
 
         What the others look for is stopped otherwise, or happens where this process can't look.
         """

@@ -42,11 +42,11 @@ class Published(Protocol):
 
     @property
     def inputs(self) -> Callable[[Generator], tuple[Any, ...]]:
-        """As published, by seed, on the generator's device."""
+        """The function that draws the published inputs by seed, on the generator's device."""
 
     @property
     def hard_inputs(self) -> Callable[[Generator], tuple[Any, ...]] | None:
-        """Of the same shapes; wrong kernels show on them."""
+        """The function that draws inputs of the same shapes on which wrong kernels show; None where there is none."""
 
     @property
     def reference(self) -> Callable[..., Any]:
@@ -80,7 +80,7 @@ class Published(Protocol):
         """For the record, in built-in types."""
 
     def to_message(self) -> dict[str, Any]:
-        """From which `made_of` makes the same problem in another process; after the first draw."""
+        """The problem as a message, from which `made_of` makes it in another process; after the first draw."""
 
 
 def made_of(kind: str, message: Mapping[str, Any]) -> Published:

@@ -26,7 +26,7 @@ class Phases:
 
 
 def phases_of(told: Sequence[Mapping[str, Any]], began: float, ended: float) -> Phases:
-    """Of a process that began and ended at these times and told these lines, by `time.monotonic` of either process.
+    """The phases of a process by the lines that it told; `began` and `ended` are by `time.monotonic`, in seconds.
 
     That clock is one for all processes of a machine. Its lines have the time `at`.
     """

@@ -95,7 +95,7 @@ def step_summary(
     beside: Beside = _NOTHING,
     room: int = SUMMARY_BYTES,
 ) -> str:
-    """The same as the summary of a step, in at most so many bytes of UTF-8."""
+    """The session as the summary of a GitHub step, in at most `room` bytes of UTF-8."""
     return _page(records, status, policy, beside, room, _utf8)
 
 

@@ -52,7 +52,7 @@ WEIGHTS = (
 
 @dataclass(frozen=True)
 class Score:
-    """Of one variant."""
+    """The score of one variant."""
 
     points: float
     parts: tuple[str, ...]

@@ -154,7 +154,7 @@ VERDICTS: Mapping[RecordVerdict, VerdictRow] = MappingProxyType(
 
 
 def worst(verdicts: Iterable[RecordVerdict]) -> RecordVerdict:
-    """The one of lowest rank; MEASURED where there is none."""
+    """The verdict of lowest rank; MEASURED where there is none."""
     return min(verdicts, key=lambda verdict: VERDICTS[verdict].rank, default="MEASURED")
 
 

@@ -106,7 +106,7 @@ class Course:
         self._confirmation: Confirmation | None = None
 
     def run(self) -> Result:
-        """From the first candidate to the confirmation."""
+        """Run the search from the first candidate to the confirmation."""
         try:
             stopped = self._explore()
             self._confirm(self._finalist())

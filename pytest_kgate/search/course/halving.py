@@ -28,7 +28,7 @@ class Halving:
         self._seen: list[list[float]] = [[] for _ in stages]
 
     def promoted(self, stage: int, scores: Sequence[float]) -> list[bool]:
-        """Of a batch's scores at this stage (least is best): which ones go on to the next."""
+        """Which candidates of a batch go on to the next stage, by their scores at this one (least is best)."""
         seen = self._seen[stage]
         for score in scores:
             bisect.insort(seen, score)

@@ -123,11 +123,11 @@ class Journal:
         self._write("started", **key_facts(key), knobs=[one.as_dict() for one in configurations])
 
     def outcome(self, key: Key, trials: Sequence[Trial]) -> None:
-        """It ended, and this is what became of each candidate."""
+        """Write that an evaluation ended, and what became of each candidate."""
         self._write("outcome", **key_facts(key), trials=[trial_facts(one) for one in trials])
 
     def interrupted(self, keys: Iterable[Key]) -> None:
-        """These evaluations were given up by the user, and are no crashes."""
+        """Write that the user gave these evaluations up: they are no crashes."""
         self._write("interrupted", evaluations=[key_facts(key) for key in keys])
 
     @property
@@ -139,7 +139,7 @@ class Journal:
         return found
 
     def confirmations(self, configuration: Configuration) -> list[Confirmation]:
-        """Those of this candidate here, oldest first."""
+        """The confirmations of this candidate here, oldest first."""
         return self.history.confirmations.get(self.scope.identity(configuration), [])
 
     def begun_in_vain(self, configuration: Configuration) -> int:
@@ -148,7 +148,7 @@ class Journal:
         return sum(one.identity == identity for one in self.history.paid) - len(self.confirmations(configuration))
 
     def pay(self, configuration: Configuration) -> float:
-        """The one-sided error rate that the next confirmation may have; it is spent from now on.
+        """Spend the one-sided error rate that the next confirmation may have, and return it.
 
         Raises UsageError where the search has confirmed too often.
         """

@@ -21,7 +21,7 @@ class Strategy(Protocol):
         ...
 
     def ask(self, count: int) -> list[Configuration]:
-        """At most `count` candidates that it has not proposed before; none where it waits to be told."""
+        """Propose at most `count` candidates that were not proposed before; none while it waits to be told."""
         ...
 
     def tell(self, trial: Trial) -> None:

@@ -105,7 +105,7 @@ def alone() -> list[dict[str, Any]]:
 
 
 def away_from_plain(values: Sequence[str]) -> list[str]:
-    """Those of a problem's values, as `ExtentsCell.values` has them, that are not plain attention's."""
+    """The values of a problem, as `ExtentsCell.values` has them, that are not plain attention's."""
     plain = _told(PLAIN)
     return [value for value in values if value not in plain]
 

@@ -111,7 +111,7 @@ class ExactAnswer:
 
     @property
     def shape(self) -> torch.Size:
-        """Of an answer."""
+        """The shape of an answer."""
         return self.exact.shape
 
     @property

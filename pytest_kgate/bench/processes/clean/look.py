@@ -53,7 +53,7 @@ class CleanRoom:
         self._none: dict[str, str] = {}
 
     def process(self, device: Device, timeout_seconds: float, *, imports_candidates: bool) -> CleanProcess:
-        """The one of this device; raises as `CleanProcess` does, and `NotRebuilt` where there can't be one any more."""
+        """The clean process of this device; raises as `CleanProcess` does, `NotRebuilt` where there can't be one."""
         name = device.torch_device
         if name in self._none:
             raise NotRebuilt(self._none[name])
@@ -78,7 +78,7 @@ class CleanRoom:
 
 
 class CleanLook:
-    """Of one call: keeps some of its answers, and has them compared in the clean process once all else would pass."""
+    """Keeps some answers of one call, and has them compared in the clean process once all else would pass."""
 
     def __init__(self, room: CleanRoom, request: Request, device: Device) -> None:
         self.kept = KeptAnswers()

@@ -15,7 +15,7 @@ _PLAIN = (bool, int, float, str)
 
 
 def read() -> dict[str, Any]:
-    """By name, in types of JSON; those that are not plain values are left out.
+    """PyTorch's settings by name, in types of JSON; those that are not plain values are left out.
 
     Raises `NotRebuilt` under autocast, which holds in a block of code only, and changes what every operator returns.
     """

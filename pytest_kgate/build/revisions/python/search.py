@@ -18,7 +18,7 @@ class Listing:
 
     @classmethod
     def of(cls, files: Iterable[str]) -> Listing:
-        """With the folders that these files are in."""
+        """The listing of these files, with the folders that they are in."""
         known = frozenset(files)
         folders = {""}
         for path in known:

@@ -92,7 +92,7 @@ class TaskFolder:
         }
 
     def to_message(self) -> dict[str, Any]:
-        """From which `from_message` makes the same problem in another process."""
+        """The problem as a message, from which `from_message` makes it in another process."""
         return {
             "file": str(self._task.folder / "reference.py"),
             "folder": str(self._task.folder),

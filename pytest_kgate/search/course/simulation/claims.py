@@ -111,7 +111,7 @@ def fastest(noise: Noise, seed: int) -> Claim:
 
 
 def fastest_by_its_interval(noise: Noise, seed: int) -> Claim:
-    """The same, where the 95 % interval of the same rounds is below 1."""
+    """As `fastest`, and claimed only where the 95 % interval of the same rounds is below 1."""
     evaluator, trials = _screened(noise, seed)
     best = min(trials, key=score).objective
     assert best is not None

@@ -73,7 +73,7 @@ class RowPlan:
 
     @property
     def slots(self) -> int:
-        """All slots."""
+        """The number of slots of a block."""
         return self.timed + 1
 
     @property
