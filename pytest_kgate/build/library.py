@@ -95,7 +95,7 @@ class Library(Protocol):
 
 
 class Binding(Protocol):
-    """The compiled module."""
+    """The compiled pybind11 module, which opens kernel libraries."""
 
     OUTPUT_OVERLAPS_INPUT: int
     OUTPUT_OVERLAPS_ITSELF: int

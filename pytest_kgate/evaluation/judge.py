@@ -30,7 +30,7 @@ _LOGGER = logging.getLogger("pytest_kgate")
 
 
 class Judge:
-    """One per process."""
+    """The devices, references and environment that a process without pytest keeps; there is one a process."""
 
     def __init__(self) -> None:
         self._process = os.getpid()

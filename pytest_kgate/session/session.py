@@ -33,7 +33,7 @@ RECORDS = pytest.StashKey["list[Record]"]()
 
 
 class Session:
-    """One per process; under xdist the controller's holds the records and the workers' hold the devices."""
+    """The state of one pytest session; under xdist the controller's holds the records, the workers' the devices."""
 
     def __init__(self, config: pytest.Config, options: Options) -> None:
         self.config = config

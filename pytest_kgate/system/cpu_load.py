@@ -27,7 +27,7 @@ _IDLE, _WAITS_FOR_DISK, _STEAL = 3, 4, 7
 
 @dataclass(frozen=True)
 class CpuTimes:
-    """All in seconds since some time in the past, summed over all cores."""
+    """A reading of CPU times, in seconds since some time in the past, summed over all cores."""
 
     wall: float
     """Of the monotonic clock."""

@@ -43,7 +43,7 @@ _TODO = "Write one with `kgate measure ... --json FILE`."
 # What a file of its own has: one arm without a race has no ratio, gate or verdict, which records and grids are of.
 @dataclass(frozen=True)
 class Run:
-    """One process."""
+    """The samples of one process."""
 
     started: str
     """When, with the time zone."""
@@ -55,7 +55,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One arm on one problem."""
+    """The latencies of one arm on one problem, measured without a race, by one process or several."""
 
     arm: str
     """`wmma`, `sdpa flash`."""

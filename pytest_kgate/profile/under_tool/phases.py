@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Phases:
-    """One after the other, in seconds; a process that was lost has spent the rest in the phase that it was in."""
+    """Where a process under a tool spent its seconds, phase by phase; one that was lost spent the rest in its last."""
 
     start: float = 0.0
     """Of the tool, Python, pytest and its plugins."""

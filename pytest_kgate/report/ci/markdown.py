@@ -64,7 +64,7 @@ _OTHER_MARK = "\N{WARNING SIGN}\N{VARIATION SELECTOR-16}"
 
 @dataclass(frozen=True)
 class Beside:
-    """What else is known of the sessions."""
+    """What is known of the sessions besides their records."""
 
     unread: Sequence[str] = ()
     """Why files of records could not be read, or not to their end, a sentence each."""

@@ -17,7 +17,7 @@ By = Literal["speedup", "score"]
 
 @dataclass(frozen=True)
 class Place:
-    """A variant's place in its table."""
+    """The places that a variant can have in its table."""
 
     variant: Variant
     first: int | None

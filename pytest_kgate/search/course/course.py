@@ -79,7 +79,7 @@ def search(
 
 
 class Course:
-    """One search under way."""
+    """One search under way, from its first candidate to the confirmation of its champion."""
 
     def __init__(
         self,

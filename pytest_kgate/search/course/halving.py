@@ -22,7 +22,7 @@ KEPT = 4
 
 
 class Halving:
-    """The estimates that each stage has seen."""
+    """Successive halving: keeps the scores that each stage has seen, by which candidates go on."""
 
     def __init__(self, stages: Sequence[int] = STAGES) -> None:
         self._seen: list[list[float]] = [[] for _ in stages]

@@ -77,7 +77,7 @@ class Champion:
 
 @dataclass(frozen=True)
 class Found:
-    """What the file has for a test."""
+    """What a file of champions has for a test."""
 
     champion: Champion | None = None
     """None where there is none, or none that may be used."""

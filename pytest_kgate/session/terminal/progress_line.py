@@ -21,7 +21,7 @@ _LINE_UP = "\x1b[1A"
 
 
 class LiveLine:
-    """Use as a context manager around a race, with `update` as its progress callback."""
+    """The line that shows a race's progress: a context manager around the race, with `update` as its callback."""
 
     def __init__(self, config: pytest.Config, test: str) -> None:
         reporter = config.pluginmanager.get_plugin("terminalreporter")

@@ -93,7 +93,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class RowError:
-    """How far off a row is."""
+    """How far off one row of an answer is."""
 
     size: float
     """Its rms error over its own rms."""

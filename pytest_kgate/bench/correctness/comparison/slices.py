@@ -104,7 +104,7 @@ class WorstSlice:
 
     @property
     def excess(self) -> float:
-        """Above 1 is too far off."""
+        """The error over what is allowed: above 1 is too far off."""
         return self.times / self.allowed
 
     def to_dict(self) -> SliceFacts:

@@ -17,7 +17,7 @@ _INSTALLED = ("site-packages", "dist-packages")
 
 @dataclass(frozen=True)
 class Checkout:
-    """What git keeps of it, and where Python looks for modules in it."""
+    """A user's checkout: the files that git keeps of it, and where Python looks for modules in it."""
 
     root: Path
     tracked: Listing

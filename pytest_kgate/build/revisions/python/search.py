@@ -29,7 +29,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class Found:
-    """A module's place."""
+    """Where a module is in a repository."""
 
     file: str | None
     """None for a package without `__init__.py`."""

@@ -64,7 +64,7 @@ class Wanted:
 
 
 class Line(Protocol):
-    """Where a user reads why nothing goes on."""
+    """The terminal's line, in which a user reads why nothing seems to go on."""
 
     def waiting(self, text: str) -> None:
         """For whom the device waits."""

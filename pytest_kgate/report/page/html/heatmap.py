@@ -35,7 +35,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Heatmap:
-    """All cells that there are."""
+    """A heatmap of latency ratios: a row a problem, a column a candidate."""
 
     candidates: Sequence[str]
     """Of each column."""

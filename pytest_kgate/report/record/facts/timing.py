@@ -228,7 +228,7 @@ class MeasuredFacts(TypedDict):
 
 
 class TimingFacts(TypedDict):
-    """The race."""
+    """The race: how it was timed, its samples, and what tells whether they can be trusted."""
 
     timer: str
     """`graph`, `queue`, `eager`, `wall` or `fake`: what was really used."""

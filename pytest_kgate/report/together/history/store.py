@@ -39,7 +39,7 @@ _LATEST = datetime.datetime(9999, 12, 30, tzinfo=datetime.timezone.utc).timestam
 
 @dataclass(frozen=True)
 class History:
-    """What was read."""
+    """The points that were read from a history, and what a reader must know of them."""
 
     points: Sequence[Point]
     """In the order of their times; each once."""

@@ -123,7 +123,7 @@ class Scale:
 
 @dataclass
 class Drawing:
-    """What panels add to, one below the other."""
+    """A drawing that panels are added to, one below the other."""
 
     lines: list[Line] = field(default_factory=list)
     words: list[Word] = field(default_factory=list)
