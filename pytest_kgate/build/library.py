@@ -59,7 +59,7 @@ class Library(Protocol):
     """What it has declared: a sum of kgate::Feature of sdpa.h."""
 
     def workspace_bytes(self, shape: tuple[int, ...], causal: bool, dtype: int, beyond: Beyond | None, /) -> int:
-        """How much, for one problem; only where `has_workspace`."""
+        """Bytes of workspace that one problem needs; only where `has_workspace`."""
         ...
 
     def sdpa(

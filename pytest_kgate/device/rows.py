@@ -151,7 +151,7 @@ class PutBack:
             warnings.append(said)
 
     def before(self, intervals: Sequence[TimedInterval]) -> list[TimedInterval]:
-        """The intervals, before each of which it is done."""
+        """The intervals, ahead of each of which the inputs are written back."""
         if not (self._mutates or self._prepared):
             return list(intervals)
         return [replace(one, before=self._and_then(one.before)) for one in intervals]

@@ -146,7 +146,7 @@ class Session:
         return self._differs
 
     def begin(self, item: pytest.Item) -> None:
-        """A test starts, or starts again."""
+        """Take note that a test starts, or starts again."""
         item.user_properties = [one for one in item.user_properties if not one[0].startswith("kgate.")]  # of a rerun
         self.outcomes.begin(item.nodeid)
         self.runs.begin(item.nodeid)

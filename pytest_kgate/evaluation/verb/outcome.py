@@ -42,7 +42,7 @@ def exit_status(answer: Evaluation) -> int:
 
 
 def misuse(what: str, stage: Stage | None = None) -> Evaluation:
-    """The candidate was not judged, and is not at fault."""
+    """The answer where the candidate was not judged, and is not at fault."""
     return _answer("MISUSE", stage, what)
 
 

@@ -28,7 +28,7 @@ class Operators:
         self._folder = ""
 
     def remember(self, torch: ModuleType) -> None:
-        """Take in those that PyTorch itself has registered."""
+        """Take in the operators that PyTorch itself has registered."""
         self._folder = os.path.dirname(str(torch.__file__)) + os.sep
         self._before = frozenset(_registered())
 

@@ -38,7 +38,7 @@ class Published(Protocol):
 
     @property
     def kind(self) -> Kind:
-        """Its facts' name in records."""
+        """The name under which records have these facts."""
 
     @property
     def inputs(self) -> Callable[[Generator], tuple[Any, ...]]:
@@ -71,7 +71,7 @@ class Published(Protocol):
         """A candidate that the problem's inputs can be handed to, of what a candidate's file defines."""
 
     def adapted(self, candidate: Callable[..., Any]) -> Callable[..., Any]:
-        """The same of a callable that was given itself, not by the name of its file."""
+        """As `candidate`, of a callable that was given itself, not by the name of its file."""
 
     def copy(self) -> Callable[..., Any]:
         """The reference itself as a candidate, which is as fast and as right."""
@@ -84,7 +84,7 @@ class Published(Protocol):
 
 
 def made_of(kind: str, message: Mapping[str, Any]) -> Published:
-    """The problem of which `to_message` told."""
+    """Make the problem again from what `to_message` told, in another process."""
     module, _, name = _CLASSES[kind].partition(":")
     made: Published = getattr(importlib.import_module(module), name).from_message(message)
     return made

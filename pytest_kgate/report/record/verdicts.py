@@ -208,7 +208,7 @@ _TEST: Mapping[Reported, str] = MappingProxyType(
 
 
 def documented() -> str:
-    """The table, in Markdown."""
+    """The table of verdicts in Markdown, for the documentation."""
     lines = ["| verdict | meaning | the test | pytest's exit status |", "| --- | --- | --- | --- |"]
     for row in VERDICTS.values():
         test = [_TEST[row.reported]]

@@ -47,7 +47,7 @@ def descent(trial: Trial, trials: Sequence[Trial]) -> list[Step]:
 
 
 def lines_of_tree(elites: Sequence[Trial], trials: Sequence[Trial], described: Described | None = None) -> list[str]:
-    """Each elite, and below it, further in, what it came from."""
+    """The tree of descent as lines: each elite, and below it, further in, what it came from."""
     lines: list[str] = []
     for elite in elites:
         for depth, step in enumerate(descent(elite, trials)):

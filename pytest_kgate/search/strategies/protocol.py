@@ -25,7 +25,7 @@ class Strategy(Protocol):
         ...
 
     def tell(self, trial: Trial) -> None:
-        """What became of a candidate that it proposed."""
+        """Learn what became of a candidate that was proposed."""
         ...
 
     def parents(self, configuration: Configuration) -> tuple[Configuration, ...]:

@@ -79,7 +79,7 @@ class Outcomes:
             self._called.add(item.nodeid)
 
     def begin(self, test: str) -> None:
-        """The test starts, or starts again."""
+        """Take note that the test starts, or starts again."""
         self._settle()
         self._demanded.discard(test)
         self._caught.discard(test)

@@ -39,7 +39,7 @@ class LiveLine:
         return self
 
     def update(self, progress: Progress) -> None:
-        """Redraw, at most ten times a second."""
+        """Redraw the line, at most ten times a second."""
         now = time.monotonic()
         if self._reporter is None or now - self._start < _FIRST_AFTER_SECONDS or now - self._last < _EVERY_SECONDS:
             return

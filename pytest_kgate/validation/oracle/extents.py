@@ -119,7 +119,7 @@ def _met(chosen: Mapping[str, Any]) -> set[tuple[tuple[str, Any], tuple[str, Any
 
 
 def problem_of(chosen: Mapping[str, Any]) -> Problem:
-    """The problem of these values."""
+    """The attention problem with these values of the extents."""
     (rows, keys), (heads, key_heads) = chosen["rows x keys"], chosen["heads"]
     shape = Shape(
         chosen["batch"],

@@ -71,7 +71,7 @@ class CleanRoom:
         self._none[device.torch_device] = f"the clean process was lost before: {how}"
 
     def close(self) -> None:
-        """End all of them."""
+        """End all clean processes."""
         for one in self._processes.values():
             one.close()
         self._processes.clear()

@@ -33,7 +33,7 @@ def read() -> dict[str, Any]:
 
 
 def apply(values: Mapping[str, Any]) -> None:
-    """Make those that differ here the same."""
+    """Set the settings that differ here to these values."""
     for setting in of_torch():
         wanted = values.get(setting.name)
         if wanted is None or setting.write is None:

@@ -105,7 +105,7 @@ class FlashInferBench:
         return self._call(function, name or name_of(function))
 
     def adapted(self, candidate: Callable[..., Any]) -> Callable[..., Any]:
-        """The same, if it takes the outputs; else it stays as it is."""
+        """The candidate that gets outputs to write to, if the callable takes them; else the callable as it is."""
         if not callable(candidate):
             return candidate
         made = self.candidate(candidate)

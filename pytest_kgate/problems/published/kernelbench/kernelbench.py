@@ -71,7 +71,7 @@ class KernelBench:
         return ModelCall(self._source, construct, self._constants, name or name_of(construct), like=self.reference)
 
     def imported(self, where: str) -> None:
-        """A solution is a module like any other."""
+        """None: a solution is a module like any other."""
 
     def adapted(self, candidate: Callable[..., Any]) -> Callable[..., Any]:
         """The candidate as it is: an instance of a model, or a function that is called like `forward`."""

@@ -42,7 +42,7 @@ class HandedIn:
     """Whether it is zero when the kernel is called; else nobody has written to it."""
 
     def made(self, device: torch.device) -> Tensor:
-        """New memory."""
+        """New memory for the output."""
         found = torch.empty_strided(self.shape, self.stride, dtype=self.dtype, device=device)
         return found.zero_() if self.zero else found
 

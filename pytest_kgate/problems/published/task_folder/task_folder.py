@@ -71,7 +71,7 @@ class TaskFolder:
         return KernelCall(function, self._inputs, name=name or name_of(function))
 
     def adapted(self, candidate: Callable[..., Any]) -> Callable[..., Any]:
-        """The same."""
+        """The callable as a candidate that the task's data can be handed to."""
         return self.candidate(candidate) if callable(candidate) else candidate
 
     def copy(self) -> KernelCall:

@@ -67,10 +67,10 @@ class Line(Protocol):
     """The terminal's line, in which a user reads why nothing seems to go on."""
 
     def waiting(self, text: str) -> None:
-        """For whom the device waits."""
+        """Say for whom the device waits."""
 
     def notice(self, text: str) -> None:
-        """What is done for long."""
+        """Say what takes long."""
 
 
 Asked = Callable[[pytest.Item], "Wanted | None"]

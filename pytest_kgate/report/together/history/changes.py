@@ -40,7 +40,7 @@ class Change:
 
 
 def can_look() -> bool:
-    """Whether the package is there."""
+    """Whether the package that finds changes, ruptures, is installed."""
     return importlib.util.find_spec("ruptures") is not None
 
 

@@ -85,7 +85,7 @@ class Point:
         return (*found, self.dtype)
 
     def line(self) -> str:
-        """As a line of a file, with its end."""
+        """The point as a line of a file, with its end."""
         content = {"schema": SCHEMA, "version": VERSION, **asdict(self)}
         return json.dumps(content, separators=(",", ":"), allow_nan=False) + "\n"
 

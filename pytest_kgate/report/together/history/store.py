@@ -147,7 +147,7 @@ def read(path: Path) -> History:
 
 
 def history_of(contents: dict[str, bytes]) -> History:
-    """The lines of these files, by their names."""
+    """Read the history in these files' contents, by the files' names."""
     found: dict[tuple[str, int | None], Point] = {}
     said, newer = [], 0
     for name, content in contents.items():

@@ -22,7 +22,7 @@ def difference(before: Candidate, after: Candidate) -> str:
 
 
 def source_difference(before: str, after: str, old: str = "before", new: str = "after") -> str:
-    """A unified diff."""
+    """The unified diff of two sources."""
     lines = difflib.unified_diff(before.splitlines(), after.splitlines(), old, new, lineterm="", n=_CONTEXT)
     return "\n".join(lines)
 
