@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 
 class KgateError(Exception):
-    """A failure that the user can act on."""
+    """An error that the user can act on: `what` says what happened, `todo` what to do about it."""
 
     def __init__(self, what: str, todo: str) -> None:
         super().__init__(f"{what}\n{todo}" if todo else what)

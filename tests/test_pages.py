@@ -64,6 +64,10 @@ def test_every_option_named_exists(page: str) -> None:
     assert set(re.findall(r"--kgate-[a-z]+(?:-[a-z]+)*", text_of(page))) <= flags
 
 
+def test_every_option_is_listed() -> None:
+    assert {option.flag for option in OPTIONS} == set(re.findall(r"--kgate-[a-z-]+", text_of("docs/options.md")))
+
+
 def test_every_verb_is_listed() -> None:
     listed = set(re.findall(r"`kgate ([a-z-]+)", text_of("docs/commands.md")))
     assert listed == set(cli._VERBS)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import re
 import shlex
 import subprocess
@@ -13,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from histories import point
 from sample_records import session
-from user_session import BEFORE
+from verb_files import write_files
 
 import pytest_kgate.build.library
 from pytest_kgate import cli
@@ -27,10 +25,6 @@ from pytest_kgate.build.compiler import cache
 from pytest_kgate.device.host import HostDevice
 from pytest_kgate.profile.nsight.command import command as profile
 from pytest_kgate.profile.sanitizer import command as sanitize
-from pytest_kgate.report.record.file import RecordFile
-from pytest_kgate.search.journal.journal import Head
-from pytest_kgate.search.journal.journal import Journal
-from pytest_kgate.search.journal.scope import Scope
 from pytest_kgate.validation.machine import smoke
 
 CALIBRATES = "--processes 1 --gates 2 --budget 0.1"
@@ -96,50 +90,6 @@ RUNS = {
 MAY_END = {"calibrate": {0, 1}, "smoke": {0, 1}, "system": {0, 2}}
 """Two gates may err, by chance, and the machine may be busy."""
 
-PROBLEM = """
-import torch
-
-class Model(torch.nn.Module):
-    def forward(self, x):
-        return torch.relu(x)
-
-def get_inputs():
-    return [torch.rand(16, 16)]
-
-def get_init_inputs():
-    return []
-"""
-
-RELU = """
-import torch
-
-def run(x):
-    return torch.relu(x)
-
-def generate_input(size, seed):
-    return torch.randn(size, size, device="cuda", generator=torch.Generator("cuda").manual_seed(seed))
-
-ref_kernel = run
-
-def check_implementation(data, output):
-    return bool(torch.equal(output, ref_kernel(data))), "differs"
-"""
-
-TENSOR = {"shape": ["n"], "dtype": "float32"}
-
-DEFINITION = {
-    "name": "relu",
-    "op_type": "relu",
-    "axes": {"n": {"type": "var"}},
-    "inputs": {"x": TENSOR},
-    "outputs": {"y": TENSOR},
-    "reference": RELU,
-}
-
-WORKLOAD = {"definition": "relu", "workload": {"uuid": "5ca1ab1e", "axes": {"n": 16}, "inputs": {}}}
-
-TASK = 'files: [{"name": "reference.py", "source": "reference.py"}]\ntests: [{"size": 16, "seed": 1}]\n'
-
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None, warm: str) -> Path:
@@ -159,24 +109,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None, wa
     monkeypatch.setattr(smoke, "_call", lambda *_, **__: session()[0])
     monkeypatch.setattr("os.cpu_count", lambda: 1)  # else `simulate` starts processes
     monkeypatch.chdir(tmp_path)
-    file = RecordFile(tmp_path / "records.json")
-    for record in session():
-        file.append(record)
-    file.close()
-    (tmp_path / "history.jsonl").write_text(point(0, noise=0.0).line())
-    (tmp_path / "test_it.py").write_text(BEFORE)
-    (tmp_path / "mine.py").write_text("")
-    asked = {"argument": "test_it.py::test_nothing", "pytest": [], "time_limit": 60.0}
-    Journal.open(tmp_path / "search.jsonl", Head("test_it.py::test_nothing", "grid", 1, {}, asked), Scope()).close()
-    (tmp_path / "policy.toml").write_text("[gates]\nat_least = 99\n")
-    (tmp_path / "problem.py").write_text(PROBLEM)
-    (tmp_path / "wrong.py").write_text(PROBLEM.replace("Model(", "ModelNew(").replace("torch.relu(x)", "x * 1"))
-    (tmp_path / "wrong.py").open("a").write("def relu(x):\n    return x * 1\n")
-    (tmp_path / "definition.json").write_text(json.dumps(DEFINITION))
-    (tmp_path / "workloads.jsonl").write_text(json.dumps(WORKLOAD))
-    (tmp_path / "task").mkdir()
-    (tmp_path / "task" / "reference.py").write_text(RELU)
-    (tmp_path / "task" / "task.yml").write_text(TASK)
+    write_files(tmp_path)
     return tmp_path
 
 

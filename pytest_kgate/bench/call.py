@@ -27,7 +27,7 @@ from pytest_kgate.bench.race.calibration.resolution import too_tight
 from pytest_kgate.bench.race.probes import work_undone
 from pytest_kgate.bench.race.retry import race_with_retry
 from pytest_kgate.bench.race.speed_of_light.limit import light_of
-from pytest_kgate.bench.record_builder import RecordBuilder
+from pytest_kgate.bench.record.builder import RecordBuilder
 from pytest_kgate.bench.request import Outcome
 from pytest_kgate.bench.request import Request
 from pytest_kgate.bench.seeds import Stream
@@ -44,7 +44,7 @@ from pytest_kgate.errors import ProblemError
 from pytest_kgate.errors import ProblemRaised
 from pytest_kgate.errors import TimingError
 from pytest_kgate.errors import UsageError
-from pytest_kgate.integrity.checks import IntegrityChecks
+from pytest_kgate.integrity.checks.of_call import IntegrityChecks
 from pytest_kgate.integrity.side_effects.memoization import turned
 from pytest_kgate.integrity.side_effects.new_values import NewValues
 from pytest_kgate.integrity.side_effects.placement import placed
@@ -221,7 +221,7 @@ def _run(
             seeds = request.book.numbered(Stream.PLACEMENT_VALUES)
             placement = stack.enter_context(placed(device, () if isolation else arms, workload, seeds))
             if placement.finding and settings.integrity == "on":
-                checks.report("stream", placement.finding)
+                checks.findings.report("stream", placement.finding)
                 return
             if isolation:
                 stopwatch = isolation.stopwatch(reference.arm, workload, verify)
@@ -252,7 +252,7 @@ def _run(
                     device.synchronize()  # a stream of the candidate's own may lag behind, and write to what is freed
                     stopwatch.close()  # whose graphs hold memory
                 for name in tracers if settings.integrity == "on" else ():
-                    checks.report("state", f"a tracer was turned on by {name} while calls were timed.")
+                    checks.findings.report("state", f"a tracer was turned on by {name} while calls were timed.")
                 builder.race = builder.valid_race.race
                 if builder.race.rounds and request.must_be_right and settings.verify_timed_launches:
                     undone = (

@@ -174,13 +174,13 @@ class Request:
 
     @property
     def measured(self) -> MeasuredFacts | None:
-        """For the record of a call that only measures; None for others."""
+        """What the record of a call says that only measures; None where gates are judged."""
         rounds = self.settings.rounds
         return None if rounds is None else {"rounds": rounds, "not_looked_at": list(_NOT_LOOKED_AT)}
 
     @property
     def problem_facts(self) -> ProblemFacts:
-        """For the record."""
+        """What the record says of the problem."""
         problem, shape = self.problem, self.problem.shape
         facts: ProblemFacts = {
             "name": problem.name,

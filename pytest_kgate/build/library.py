@@ -59,7 +59,7 @@ class Library(Protocol):
     """What it has declared: a sum of kgate::Feature of sdpa.h."""
 
     def workspace_bytes(self, shape: tuple[int, ...], causal: bool, dtype: int, beyond: Beyond | None, /) -> int:
-        """How much, for one problem; only where `has_workspace`."""
+        """Bytes of workspace that one problem needs; only where `has_workspace`."""
         ...
 
     def sdpa(
@@ -95,7 +95,7 @@ class Library(Protocol):
 
 
 class Binding(Protocol):
-    """The compiled module."""
+    """The compiled pybind11 module, which opens kernel libraries."""
 
     OUTPUT_OVERLAPS_INPUT: int
     OUTPUT_OVERLAPS_ITSELF: int
@@ -107,7 +107,7 @@ class Binding(Protocol):
     """Of sdpa.h."""
 
     def feature_names(self, features: int) -> list[str]:
-        """In words, of a sum of kgate::Feature."""
+        """The names of the features in a sum of kgate::Feature."""
         ...
 
     def Library(self, path: str) -> Library:  # noqa: N802  (a class there)

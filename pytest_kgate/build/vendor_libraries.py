@@ -56,7 +56,7 @@ KNOWN = {
 
 
 def with_theirs(names: Iterable[str]) -> tuple[str, ...]:
-    """These libraries and those whose kernels they launch."""
+    """The libraries of these names, and those whose kernels they launch."""
     return tuple(dict.fromkeys(one for name in names for one in (name, *(KNOWN[name].runs if name in KNOWN else ()))))
 
 

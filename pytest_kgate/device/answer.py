@@ -141,7 +141,7 @@ def _as_output(name: str, result: Any, like: Tensor, inputs: tuple[Any, ...], ch
 
 
 def tensors_of(result: Any) -> dict[str, Tensor]:
-    """By name, tensors in the memory of all outputs of an answer that `as_answer` has seen the like of."""
+    """Tensors by name, in the memory of all outputs of an answer; `as_answer` must have seen its like."""
     return {name: _tensor_of(one) for name, one in outputs_of(result).items()}
 
 

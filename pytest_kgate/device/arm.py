@@ -215,7 +215,7 @@ def blame(
 
 
 def blame_problem(whose: str, called: str) -> contextlib.AbstractContextManager[None]:
-    """The same of a function of the problem: no candidate is at fault for what it raises, a `ProblemRaised`."""
+    """As `blame`, for a function of the problem: what it raises is a `ProblemRaised`, and no candidate's fault."""
     return blame(whose, called, fault=ProblemRaised)
 
 

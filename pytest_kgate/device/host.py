@@ -93,7 +93,7 @@ class HostDevice:
         }
 
     def available_bytes(self) -> int | None:
-        """Of the machine, or of the container if it may have less."""
+        """Free bytes of the machine's memory, or of the container's if it may have less."""
         return available_memory()
 
     def admit(self, pid: int) -> None:

@@ -23,7 +23,7 @@ def device_argument(text: str) -> str:
 
 
 def assigned(spec: str, worker: str = "") -> str:
-    """`host` or `cuda:N`, of `auto` and `cuda`; what else is named stays as it is.
+    """The device's full name, `host` or `cuda:N`, for `auto` and `cuda`; any other name stays as it is.
 
     `worker` is pytest-xdist's name of this process, such as `gw1`: workers take the GPUs in turn. Raises
     `DeviceMissing` where PyTorch, which knows of the GPUs, can't be imported.

@@ -57,7 +57,7 @@ class Workload:
     """Where calls change inputs: room for a whole answer to be kept in. None where that is what `make_output` makes."""
 
     def fixed(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The inputs that no call may change; None in place of the others."""
+        """The inputs, with None in place of those that a call may change."""
         return tuple(None if place in self.mutates else one for place, one in enumerate(inputs))
 
     def clear_freed(self, inputs: tuple[Any, ...]) -> None:

@@ -127,7 +127,7 @@ class PutBack:
             self.sets.append(tuple(changed.get(place, one) for place, one in enumerate(inputs)))
 
     def renewed(self, values: tuple[Any, ...]) -> None:
-        """From now on, write back what these inputs hold; the first set holds it already."""
+        """Write back these values from now on; the first set of buffers holds them already."""
         self._pristine = tuple(values[place] for place in self._mutates)
 
     def __call__(self) -> None:
@@ -151,7 +151,7 @@ class PutBack:
             warnings.append(said)
 
     def before(self, intervals: Sequence[TimedInterval]) -> list[TimedInterval]:
-        """The intervals, before each of which it is done."""
+        """The intervals, ahead of each of which the inputs are written back."""
         if not (self._mutates or self._prepared):
             return list(intervals)
         return [replace(one, before=self._and_then(one.before)) for one in intervals]

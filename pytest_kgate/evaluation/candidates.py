@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Unusable:
-    """A candidate that there is not: it does not compile, or can't be imported."""
+    """A named candidate that can't be called: it does not compile, or can't be imported."""
 
     name: str
     """The candidate's, in tables."""

@@ -91,7 +91,8 @@ def evaluate(
         own: Whether the candidate claims to call no library; None: it does if it is built from a kernel's source.
         isolate: Run the candidate, which must be named, in a process of its own: for code that you don't trust.
         timer, cache, budget, seed, weak, rule, timeout, foreign_load, integrity, clean, arch, debug:
-            As pytest's options of these names; None for what the environment says (`KGATE_BUDGET`), or the default.
+            As pytest's options of these names, `budget` and `timeout` in seconds; None for what the environment says
+            (`KGATE_BUDGET`), or the default.
         say: Is told whom the call waits for, and what is known ahead of the race, a sentence each: `print`, perhaps.
 
     Raises:

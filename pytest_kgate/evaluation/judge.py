@@ -30,7 +30,7 @@ _LOGGER = logging.getLogger("pytest_kgate")
 
 
 class Judge:
-    """One per process."""
+    """The devices, references and environment that a process without pytest keeps; there is one a process."""
 
     def __init__(self) -> None:
         self._process = os.getpid()
@@ -82,7 +82,7 @@ class Judge:
 
 @functools.cache
 def judge() -> Judge:
-    """The one of this process, made at its first call."""
+    """The `Judge` of this process, made at the first call."""
     return Judge()
 
 

@@ -41,14 +41,14 @@ class GuardZones:
         """Those of the latest draw."""
 
     def problem(self, problem: Problem) -> Problem:
-        """The same problem, whose inputs are drawn between guard zones."""
+        """A copy of the problem, whose inputs are drawn between guard zones."""
         hard = problem.hard_inputs
         return dataclasses.replace(
             problem, inputs=self._guarded(problem.inputs), hard_inputs=None if hard is None else self._guarded(hard)
         )
 
     def arm(self, arm: Arm) -> Arm:
-        """The same candidate, whose calls raise `CandidateError` where they have written into a guard zone."""
+        """A copy of the candidate, whose calls raise `CandidateError` where they have written into a guard zone."""
 
         def call(inputs: tuple[Any, ...], output: Any) -> Any:
             if not isinstance(output, Tensor) or not has_span(output):

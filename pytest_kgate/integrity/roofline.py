@@ -70,7 +70,7 @@ class Peaks:
     """From device memory; None where it is not known."""
 
     def operations_per_second(self, dtype: str | None) -> float:
-        """Matrix operations on elements of this type."""
+        """Matrix operations a second on elements of this type."""
         return self.flops_per_second * _narrower(dtype)
 
 

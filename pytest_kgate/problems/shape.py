@@ -100,17 +100,17 @@ class Shape:
 
     @property
     def query_extents(self) -> tuple[int, int, int, int]:
-        """Of queries, and of the answer."""
+        """The extents of the queries, and of the answer: (batch, heads, seqlen, head_dim)."""
         return self.batch, self.heads, self.seqlen, self.head_dim
 
     @property
     def key_extents(self) -> tuple[int, int, int, int]:
-        """Of keys, and of values."""
+        """The extents of the keys, and of the values: (batch, key heads, keys, head_dim)."""
         return self.batch, self.key_heads, self.keys, self.head_dim
 
     @property
     def bias_extents(self) -> tuple[int, int, int, int] | None:
-        """Of the bias; None where there is none."""
+        """The extents of the bias; None where there is none."""
         if self.bias is None:
             return None
         of_heads = 1 if self.bias == "shared" else self.heads

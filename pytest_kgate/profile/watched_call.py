@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from typing import Any
 
-from pytest_kgate.bench.record_builder import not_judged
+from pytest_kgate.bench.record.builder import not_judged
 from pytest_kgate.profile.under_tool.variables import launches_are_counted
 
 if TYPE_CHECKING:

@@ -92,7 +92,7 @@ class Row:
 
     @property
     def limit_text(self) -> str:
-        """Of a row that is about limits, what was measured: `registers 80 (+2)`; else empty."""
+        """What was measured for a row about limits, with how many more there are: `registers 80 (+2)`; else empty."""
         if self.limit is None:
             return ""
         more = f" (+{self.others})" if self.others else ""

@@ -45,7 +45,7 @@ class GateFailure(Failure):
 
     @property
     def headline(self) -> str:
-        """With what was measured, for reports of CI that have no more than that."""
+        """The first line with what was measured, for reports of CI that have no more than that."""
         from pytest_kgate.report.ci.headline import figures  # here, since every session of pytest would pay
 
         return "; ".join(part for part in (super().headline, *map(figures, self.records)) if part)

@@ -23,7 +23,7 @@ class Runs:
         self._held: list[BaseException] = []
 
     def begin(self, test: str) -> None:
-        """A test starts, or starts again."""
+        """Take note that a test starts, or starts again."""
         self._calls[test] = 0
         self._records = []
         self._held = []
@@ -49,7 +49,7 @@ class Runs:
         return self._calls[test] - 1
 
     def add(self, test: str, record: Record) -> None:
-        """A `kbench` call of the test has ended with this record."""
+        """Take in the record of a `kbench` call of the test that has ended."""
         from pytest_kgate.report.record.verdicts import VERDICTS  # here, since every session of pytest would pay
 
         self._records.append(record)
@@ -67,5 +67,5 @@ class Runs:
 
     @property
     def records(self) -> tuple[Record, ...]:
-        """Of the `kbench` calls so far, in the run of the test that is under way."""
+        """The records of the `kbench` calls so far, in the run of the test that is under way."""
         return tuple(self._records)

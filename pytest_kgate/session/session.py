@@ -33,7 +33,7 @@ RECORDS = pytest.StashKey["list[Record]"]()
 
 
 class Session:
-    """One per process; under xdist the controller's holds the records and the workers' hold the devices."""
+    """The state of one pytest session; under xdist the controller's holds the records, the workers' the devices."""
 
     def __init__(self, config: pytest.Config, options: Options) -> None:
         self.config = config
@@ -119,7 +119,7 @@ class Session:
 
     @property
     def devices(self) -> Iterable[Device]:
-        """Those that have been opened."""
+        """The devices that have been opened."""
         return self._devices.values()
 
     def device(self, spec: str | None = None) -> Device:
@@ -146,7 +146,7 @@ class Session:
         return self._differs
 
     def begin(self, item: pytest.Item) -> None:
-        """A test starts, or starts again."""
+        """Take note that a test starts, or starts again."""
         item.user_properties = [one for one in item.user_properties if not one[0].startswith("kgate.")]  # of a rerun
         self.outcomes.begin(item.nodeid)
         self.runs.begin(item.nodeid)

@@ -90,7 +90,7 @@ def end_with_parent(read_end: int) -> None:
 
 
 def stop_with_parent() -> None:
-    """Where whoever started this process has asked for it: once that has ended, SIGTERM, with all that follows."""
+    """Have this process get SIGTERM once its parent has ended, where whoever started it has asked for that."""
     file = os.environ.pop(ENDS_WITH, "")
     if file.isdigit():
 
@@ -111,7 +111,7 @@ class Leader(Protocol):
 
     @property
     def pid(self) -> int:
-        """Of the process, and of its group."""
+        """The id of the process, and of its group."""
 
 
 def signal_all(child: Leader, number: signal.Signals) -> None:
@@ -194,7 +194,7 @@ def last_lines(output: IO[str]) -> list[str]:
 
 
 def signal_name(number: int) -> str:
-    """Such as `SIGKILL`, or `SIGRTMIN+6`: Python has no names for real-time signals, nor for two of the C library's."""
+    """The name of a signal, `SIGKILL` or `SIGRTMIN+6`: Python has none for real-time signals and two others."""
     with contextlib.suppress(ValueError):
         return signal.Signals(number).name
     beyond = number - signal.SIGRTMIN

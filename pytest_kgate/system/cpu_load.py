@@ -27,7 +27,7 @@ _IDLE, _WAITS_FOR_DISK, _STEAL = 3, 4, 7
 
 @dataclass(frozen=True)
 class CpuTimes:
-    """All in seconds since some time in the past, summed over all cores."""
+    """A reading of CPU times, in seconds since some time in the past, summed over all cores."""
 
     wall: float
     """Of the monotonic clock."""
@@ -40,7 +40,7 @@ class CpuTimes:
 
 
 def cpu_times() -> CpuTimes:
-    """A reading; takes some 50 us."""
+    """Read the CPU times; takes some 50 us."""
     fields = [int(field) for field in _first_line("/proc/stat").split()[1:9]]
     working = sum(fields) - sum(fields[at] for at in (_IDLE, _WAITS_FOR_DISK, _STEAL)) if len(fields) == 8 else 0
     return CpuTimes(

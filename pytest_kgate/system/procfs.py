@@ -38,7 +38,7 @@ def processes() -> Iterator[tuple[int, list[str]]]:
 
 
 def thread_ids() -> list[int]:
-    """Of the threads of this process; none where there is no /proc. Their `stat` takes 20 us each to read."""
+    """The ids of this process's threads; none where there is no /proc. Their `stat` takes 20 us each to read."""
     return [int(entry) for entry in os.listdir(f"/proc/{_THREADS}")] if os.path.isdir(f"/proc/{_THREADS}") else []
 
 

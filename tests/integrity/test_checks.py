@@ -121,7 +121,8 @@ def test_seeds_are_new_for_each_call_and_a_recorded_one_repeats_it(play):
 def test_slow_host_is_told_where_the_timer_does_not_see_it():
     from pytest_kgate.device.arm import Arm
     from pytest_kgate.device.fake.device import FakeDevice
-    from pytest_kgate.integrity.checks import IntegrityChecks
+    from pytest_kgate.integrity.checks.findings import Findings
+    from pytest_kgate.integrity.checks.of_candidate import CandidateChecks
     from pytest_kgate.problems.problem import Problem
 
     class Gpu(FakeDevice):
@@ -130,13 +131,12 @@ def test_slow_host_is_told_where_the_timer_does_not_see_it():
     def judged(seconds, timer="graph"):
         problem = Problem("any", lambda g: (), lambda: None, lambda: None)
         arm = Arm("candidate", lambda inputs, output: None, False)
-        checks = IntegrityChecks(
-            arm, Gpu({"candidate": 1e-5, "reference": 1e-5}), problem, on=True, own=False, says=["any"]
-        )
+        device, findings = Gpu({"candidate": 1e-5, "reference": 1e-5}), Findings()
+        checks = CandidateChecks(arm, device, problem, findings, own=False, says=["any"])
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("pytest_kgate.integrity.side_effects.background.host_seconds", lambda device, call: seconds)
             checks._check_host(lambda: None, timer, 10e-6)
-        return [finding.check for finding in checks.findings], len(checks.warnings)
+        return [finding.check for finding in findings.all], len(findings.warnings)
 
     assert judged(20e-6) == ([], 0)
     assert judged(100e-6) == ([], 1)

@@ -16,7 +16,7 @@ from pytest_kgate.bench.correctness.problem_calls import workload_of
 from pytest_kgate.build.kernel import load_kernel
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.protocol import Workload
-from pytest_kgate.integrity.checks import IntegrityChecks
+from pytest_kgate.integrity.checks.of_call import IntegrityChecks
 from pytest_kgate.integrity.roofline import lower_bound
 from pytest_kgate.integrity.roofline import peaks_of
 from pytest_kgate.integrity.side_effects import memoization
@@ -224,7 +224,7 @@ def test_honest_kernel_is_not_accused(device, impl, seqlen, dtype, causal):
     verify = Verification(device, problem, correctness)
     checks.observe(workload, nth_seed, "graph", "hot", np.array([spent]), verify)
     checks.phase_over()
-    assert checks.findings == []
+    assert checks.findings.all == []
     assert checks.to_dict()["checks"]["kernels"] == "passed", checks.to_dict()
 
 

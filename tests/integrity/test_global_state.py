@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import json
 import os
 import signal
 import subprocess
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
 from pytest_kgate.device.host import HostDevice
-from pytest_kgate.integrity.global_state import of_malloc
-from pytest_kgate.integrity.global_state import state
 from pytest_kgate.integrity.global_state.gpu_memory import held_bytes
 from pytest_kgate.integrity.global_state.gpu_memory import left_behind
-from pytest_kgate.integrity.global_state.setting import Setting
 from pytest_kgate.integrity.global_state.state import GlobalState
 
 
@@ -165,75 +160,6 @@ def test_hook_left_around_all_modules_is_found_and_removed():
     assert not torch.nn.modules.module._global_forward_hooks
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="threads have settings of their own on Linux")
-def test_workers_of_a_kernel_that_places_them_may_be_placed_elsewhere():
-    everywhere = sorted(os.sched_getaffinity(0))
-    worker = threading.Thread(target=lambda: done.wait())
-    done = threading.Event()
-    worker.start()
-    try:
-        os.sched_setaffinity(worker.native_id, {everywhere[0]})  # by an earlier test's kernel
-        state = GlobalState(HostDevice())
-        os.sched_setaffinity(worker.native_id, {everywhere[-1]})
-        assert not any("affinity" in one for one in state.restore())
-    finally:
-        done.set()
-        worker.join()
-
-
-@pytest.mark.skipif(os.getpriority(os.PRIO_PROCESS, 0) == 19, reason="nothing is less urgent than this process")
-def test_workers_that_are_pinned_or_made_less_urgent_are_found_and_put_back():
-    worker = threading.Thread(target=lambda: done.wait())
-    done = threading.Event()
-    worker.start()
-    try:
-        state = GlobalState(HostDevice())
-        before = os.sched_getaffinity(worker.native_id)
-        os.sched_setaffinity(worker.native_id, {min(before)})
-        os.setpriority(os.PRIO_PROCESS, worker.native_id, os.getpriority(os.PRIO_PROCESS, 0) + 1)
-        found = state.restore()
-        assert any(one.startswith("nice of 1 thread, which ") for one in found)
-        assert len(before) == 1 or "affinity of 1 thread, which was put back" in found
-        assert os.sched_getaffinity(worker.native_id) == before
-    finally:
-        done.set()
-        worker.join()
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="threads have settings of their own on Linux")
-def test_main_thread_is_compared_once_and_alone_where_openmp_places_threads(monkeypatch):
-    monkeypatch.setattr(state, "_places_threads", lambda: True)
-    worker = threading.Thread(target=lambda: done.wait())
-    done = threading.Event()
-    worker.start()
-    before = os.sched_getaffinity(0)
-    try:
-        kept = GlobalState(HostDevice())
-        os.sched_setaffinity(worker.native_id, {min(before)})
-        assert kept.restore() == []
-        os.sched_setaffinity(0, {min(before)})
-        assert len(before) == 1 or kept.restore() == ["affinity of 1 thread, which was put back"]
-        assert os.sched_getaffinity(0) == before
-    finally:
-        os.sched_setaffinity(0, before)
-        done.set()
-        worker.join()
-
-
-def test_workers_are_started_once_for_a_process_and_a_number_of_them(monkeypatch):
-    state._start_workers.cache_clear()
-    started = []
-    monkeypatch.setattr(state.torch, "zeros", started.append)
-    GlobalState(HostDevice())
-    GlobalState(HostDevice())
-    assert len(started) == 1
-    monkeypatch.setattr(state.os, "getpid", lambda: -1)  # a fork has none of them
-    monkeypatch.setattr(state, "ThreadsSettings", lambda **_: None)
-    GlobalState(HostDevice())
-    assert len(started) == 2
-    state._start_workers.cache_clear()
-
-
 NATIVE = """
 import ctypes, json, signal, sys
 import torch
@@ -284,63 +210,3 @@ def test_settings_of_native_code_are_named_and_put_back():
         "profiler": "torch.autograd.profiler",
     }
     assert all(one.endswith("it was put back") for (one,) in told.values())
-
-
-WORK = """
-import ctypes, json, random, sys, threading
-import torch
-from pytest_kgate.integrity.global_state.of_malloc import large_blocks
-
-libc, random, found = ctypes.CDLL(None), random.Random(int(sys.argv[1])), []
-for limit in (None, -3, -1):  # glibc's own; M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
-    if limit is not None:
-        libc.mallopt(-3, 32 << 20)
-        libc.mallopt(-1, 64 << 20)
-        libc.mallopt(limit, 65536)
-    kinds, held = [], []
-    for _ in range(40):  # an honest test's tensors come and go
-        held += [torch.empty(1 << random.randrange(10, 26), dtype=torch.uint8) for _ in range(random.randrange(30))]
-        random.shuffle(held)
-        del held[random.randrange(len(held) + 1) :]
-        kinds.append(large_blocks())
-    found.append(sorted(set(kinds)))
-elsewhere = []
-thread = threading.Thread(target=lambda: elsewhere.append(large_blocks()))
-thread.start()
-thread.join()
-json.dump([*found, elsewhere], sys.stdout)
-"""
-
-
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="needs glibc")
-@pytest.mark.parametrize("seed", [1])
-def test_what_malloc_does_with_large_blocks_does_not_depend_on_what_was_freed_before(seed):
-    """An honest candidate would be told to have changed it."""
-    run = subprocess.run([sys.executable, "-c", WORK, str(seed)], capture_output=True, text=True, check=True)
-    assert json.loads(run.stdout) == [["kept"], ["mapped"], ["trimmed"], [None]]
-
-
-@pytest.mark.parametrize(("there", "accused"), [({"x": "kept"}, True), ({"x": "mapped"}, False), ({}, False)])
-def test_malloc_that_costs_more_than_in_a_new_process_was_set_before(monkeypatch, there, accused):
-    monkeypatch.setattr(of_malloc, "_in_new_process", lambda: there)
-    assert (of_malloc.set_before({"x": "mapped"}) is not None) == accused
-
-
-@pytest.mark.skipif(not of_malloc.of_malloc(), reason="needs glibc")
-def test_new_process_has_malloc_as_it_was_built():
-    assert of_malloc._in_new_process() == {
-        "mallopt: large blocks are": "kept",
-        "mallopt: freed memory is filled": False,
-    }
-
-
-def test_what_malloc_does_not_tell_this_time_is_no_change(monkeypatch):
-    told = ["kept", None, "mapped", "mapped"]
-    setting = Setting("mallopt: large blocks are", lambda: told.pop(0), None, may_be_untold=True)
-    for others in ("of_python", "of_torch"):
-        monkeypatch.setattr(state, others, list)
-    monkeypatch.setattr(state, "of_process", lambda: [setting])
-    monkeypatch.setattr(state, "_scheduling", lambda: None)
-    compared = GlobalState(HostDevice())
-    assert compared.restore() == []
-    assert compared.restore() == ["mallopt: large blocks are: kept -> mapped; it can't be put back"]

@@ -1,14 +1,12 @@
 from __future__ import annotations
 
-import json
-import os
-import sys
 import textwrap
 
 import pytest
 from sample_suite import fake_device
 from stand_in import PRELUDE
 from stand_in import TOOL
+from stand_in_program import install
 
 from pytest_kgate.profile.under_tool import program
 
@@ -19,16 +17,7 @@ def tool(tmp_path, monkeypatch, warm_program):
 
     It is a process as any, and what it runs is forked: the sessions that it is to watch.
     """
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    stand_in = folder / "compute-sanitizer"
-    stand_in.write_text(TOOL.format(own=sys.executable, python=warm_program))
-    monkeypatch.setattr(sys, "executable", warm_program)
-    stand_in.chmod(0o755)
-    calls = tmp_path / "calls.jsonl"
-    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setenv("CALLS", str(calls))
-    return lambda: [json.loads(line) for line in calls.read_text().splitlines()] if calls.exists() else []
+    return install("compute-sanitizer", TOOL, tmp_path, monkeypatch, warm_program)
 
 
 @pytest.fixture

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import re
 import signal
-import subprocess
-import sys
 import textwrap
 
 import pytest
@@ -154,13 +152,6 @@ def test_session_line_names_device_timer_cache_and_seed(suite):
     assert re.search(r"kgate: .*torch.*timer.*cache hot.*seed drawn for each call", said)
 
 
-def test_session_without_kgate_says_nothing(pytester):
-    pytester.makepyfile("def test_other(): pass")
-    result = pytester.runpytest_inprocess()
-    result.stdout.no_fnmatch_line("kgate:*")
-    result.stdout.no_fnmatch_line("*= kgate =*")
-
-
 def test_same_seed_repeats_the_session_and_another_seed_does_not(suite):
     pytester = suite(GATED, 0.94, noise=0.05)
     ratios = []
@@ -219,55 +210,6 @@ def test_interrupted_session_keeps_the_records_so_far(warm, suite):
     result = pytester.runpytest_subprocess("--kgate-json=records.json")
     assert result.ret == pytest.ExitCode.INTERRUPTED
     assert [record["verdict"] for record in load(pytester.path / "records.json")] == ["PASS"]
-
-
-OWN_MODULES = 45
-"""The most of the package's modules that a session may import which uses none; empty `__init__.py` count."""
-
-
-def test_plugin_imports_no_heavy_library_and_few_modules():
-    code = f"""
-    import sys
-    import pytest_kgate.plugin
-    heavy = {{"torch", "numpy", "scipy", "rich", "pynvml"}} & set(sys.modules)
-    own = [name for name in sys.modules if name.partition(".")[0] == "pytest_kgate"]
-    sys.exit(f"imported: {{heavy or own}}" if heavy or len(own) > {OWN_MODULES} else 0)
-    """
-    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
-
-
-def test_session_that_uses_no_kgate_fixture_imports_no_heavy_library(pytester):
-    pytester.makepyfile(
-        """
-        import sys
-        import pytest
-
-        @pytest.mark.perf
-        def test_other():
-            assert not {"torch", "numpy", "scipy"} & set(sys.modules)
-        """
-    )
-    pytester.runpytest_subprocess("-p", "no:xdist").assert_outcomes(passed=1)
-
-
-def test_session_without_a_fixture_or_marker_of_kgate_imports_nothing_beyond_the_plugin(pytester):
-    pytester.makeconftest(
-        """
-        import sys
-
-        def own():
-            return {name for name in sys.modules if name.partition(".")[0] == "pytest_kgate"}
-
-        first = own()
-
-        def pytest_unconfigure():
-            print("more:", sorted(own() - first))
-        """
-    )
-    pytester.makepyfile("def test_other():\n    pass\n")
-    result = pytester.runpytest_subprocess("-p", "no:xdist", "-s")
-    result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["*more: []"])
 
 
 def test_marked_test_that_never_calls_kbench_fails(suite):

@@ -15,6 +15,18 @@ RELU = Problem(
 )
 """
 
+ZEROS = """
+import pytest
+import torch
+from pytest_kgate import GateFailure, Problem
+
+RELU = Problem("relu", lambda g: (torch.randn(64, generator=g),), torch.relu, lambda x: torch.relu(x.double()))
+
+def zeros(x):
+    return torch.zeros_like(x)
+"""
+"""With a candidate that is wrong."""
+
 _DEVICE = """
 import pytest
 from pytest_kgate.device.fake.device import FakeDevice

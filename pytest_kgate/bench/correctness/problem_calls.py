@@ -227,7 +227,7 @@ def unchanged_truth_of(
     before: Fingerprint,
     redraw: Callable[[], tuple[Any, ...]],
 ) -> ExactOutputs:
-    """The same; raises `ProblemError` where the reference or the exact answer has changed the inputs.
+    """As `truth_of`; raises `ProblemError` where the reference or the exact answer has changed the inputs.
 
     `before` is of these inputs; `redraw` draws them once more, to tell which of the two has changed them.
     """

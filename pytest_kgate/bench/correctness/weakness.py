@@ -150,7 +150,7 @@ def _all_changed(right: Any, change: Change) -> Any:
 
 
 class OutputSurvivors:
-    """The same of an answer with several outputs, each of which may be wrong while the others are right."""
+    """As `Survivors`, of an answer with several outputs, each of which may be wrong while the others are right."""
 
     def __init__(self, gate: ErrorGate | None) -> None:
         self._gate = gate

@@ -26,7 +26,7 @@ Purposes = Mapping[str, int]
 
 @dataclass(frozen=True)
 class Sizes:
-    """Of one problem, in bytes."""
+    """The sizes of one problem, in bytes."""
 
     inputs: int
     outputs: int
@@ -51,7 +51,7 @@ class MemoryPlan:
 
     @property
     def check(self) -> Purposes:
-        """A draw of the check, when most is held."""
+        """Bytes by purpose in a draw of the check, when most is held."""
         sizes = self.sizes
         return _largest(
             {"inputs and their copies between guard zones": 2 * sizes.inputs},
@@ -61,7 +61,7 @@ class MemoryPlan:
 
     @property
     def race(self) -> Purposes:
-        """A round that is probed."""
+        """Bytes by purpose in a round that is probed."""
         sizes = self.sizes
         draws = (2 if sizes.inputs > _LARGE_BYTES else 3) + self.on_gpu
         return {
@@ -74,13 +74,13 @@ class MemoryPlan:
 
     @property
     def verify(self) -> Purposes:
-        """The comparison of what timed launches left."""
+        """Bytes by purpose in the comparison of what timed launches left."""
         left = max(0, self.kept_probes * self._answers - 1)
         return {**self._compared, _KEPT: left * self.sizes.outputs}
 
     @property
     def watch(self) -> Purposes:
-        """The look for remembered answers."""
+        """Bytes by purpose in the look for remembered answers."""
         draws = 3 if self.sizes.inputs > _LARGE_BYTES else 4
         return {"draws of inputs": draws * self.sizes.inputs, "answers": 3 * self.sizes.outputs}
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def isolation_of(record: Record, found: Sequence[Record]) -> IsolationFacts | None:
-    """Of all processes together; None where the candidate was not isolated.
+    """The isolation of all processes together, for the record; None where the candidate was not isolated.
 
     `record` is that of the process which judges, and has only checked the answers.
     """

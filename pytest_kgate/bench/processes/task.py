@@ -42,7 +42,7 @@ class Task:
 
     @classmethod
     def load(cls, path: str) -> Task:
-        """The task of this file."""
+        """Read the task from this file."""
         fields: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
         return cls(**{**fields, "earlier": tuple(fields["earlier"])})
 

@@ -37,7 +37,7 @@ _MANIFEST = "build.json"
 
 @dataclass(frozen=True)
 class Key:
-    """The name of an entry."""
+    """The name of an entry of the build cache."""
 
     name: str
     """For people: the implementation."""
@@ -52,7 +52,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Entry:
-    """A published artefact."""
+    """A finished artefact in the build cache."""
 
     path: Path
     """The file that was built."""

@@ -112,7 +112,7 @@ class PowerCap:
     rounds: int = 96
 
     def steps(self) -> tuple[Floats, Floats]:
-        """Of each round: the fraction by which the clock falls, and where, from 0 (its begin) to 1."""
+        """For each round, the fraction by which the clock falls, and where, from 0 (its begin) to 1."""
         rng = np.random.default_rng(self.seed)
         return self.largest * rng.random(self.rounds), rng.random(self.rounds)
 

@@ -43,7 +43,7 @@ _TODO = "Write one with `kgate measure ... --json FILE`."
 # What a file of its own has: one arm without a race has no ratio, gate or verdict, which records and grids are of.
 @dataclass(frozen=True)
 class Run:
-    """One process."""
+    """The samples of one process."""
 
     started: str
     """When, with the time zone."""
@@ -55,7 +55,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One arm on one problem."""
+    """The latencies of one arm on one problem, measured without a race, by one process or several."""
 
     arm: str
     """`wmma`, `sdpa flash`."""
@@ -76,7 +76,7 @@ class Measurement:
     warnings: tuple[str, ...] = ()
 
     def with_runs_of(self, others: Sequence[Measurement]) -> Measurement:
-        """All processes together; raises `KgateError` where they measured different things."""
+        """This measurement with the processes of others; raises `KgateError` where they measured different things."""
         for other in others:
             ours, theirs = (f"{one.arm} with the {one.timer} timer" for one in (self, other))
             if ours != theirs:

@@ -46,7 +46,7 @@ _USUAL = "1x8x512x64"
 
 
 def measure_all(options: argparse.Namespace) -> Iterator[Measurement]:
-    """Each shape in its turn; raises `CandidateError` where an answer is wrong, before anything is timed."""
+    """Measure each shape in its turn; raises `CandidateError` where an answer is wrong, before anything is timed."""
     own = override(
         from_environment(_OPTIONS),
         "kgate measure",
@@ -75,7 +75,7 @@ def measure_all(options: argparse.Namespace) -> Iterator[Measurement]:
 
 
 def shapes_of(options: argparse.Namespace) -> tuple[Shape, ...]:
-    """Those that were asked for, each once; raises `UsageError`."""
+    """The shapes that were asked for, each once; raises `UsageError`."""
     shapes = [parse_shape(text) for text in options.shape or ()]
     if options.shapes is not None:
         shapes += chosen_grid(grid(options.shapes), "--shapes")

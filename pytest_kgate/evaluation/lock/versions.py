@@ -33,7 +33,7 @@ _VENDOR = "nvidia-"
 
 
 def versions_of(device: Device, options: Options, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """By name (`package torch`, `driver`, `nvcc`, `option timer`), what is installed and asked for here."""
+    """What is installed and asked for here, by name: `package torch`, `driver`, `nvcc`, `option timer`."""
     environment = device.environment()
     found: dict[str, object] = {f"package {name}": version for name, version in _packages().items()}
     found |= {"python": platform.python_version(), "pytest-kgate": __version__}

@@ -117,7 +117,7 @@ def switch(value: object) -> bool:
 
 
 def one_of(words: tuple[str, ...]) -> Callable[[object], str]:
-    """A function that takes one of these words, and no other."""
+    """A parser that takes one of these words, and no other."""
 
     def parse(value: object) -> str:
         if not isinstance(value, str) or value not in words:

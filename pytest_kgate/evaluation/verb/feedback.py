@@ -54,12 +54,12 @@ def in_columns(said: str, width: int) -> str:
 
 
 def last_lines(said: str) -> str:
-    """Of what a session printed."""
+    """The last lines of what a session printed."""
     return "\n".join([line.rstrip() for line in said.splitlines() if line.strip()][-_LAST_LINES:])
 
 
 def last_words(said: str) -> str:
-    """Of a session that did not come to its end: where the candidate was, if Python could tell, or the last lines."""
+    """Where the candidate of a session that broke off was, if Python could tell; else the last lines."""
     _, crashed, trace = said.rpartition("Fatal Python error: ")
     if crashed:
         current = trace.rpartition("Current thread ")[2]  # those that only wait come before it

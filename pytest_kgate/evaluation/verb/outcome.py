@@ -35,14 +35,14 @@ _COMPARABLE = ("PASS", "FAIL", "INCONCLUSIVE", "NOT MEASURED", "MEASURED")
 
 
 def exit_status(answer: Evaluation) -> int:
-    """By which a shell knows what came of it."""
+    """The exit status of the command: 0 passed, 1 not, 2 misuse, 75 try again."""
     if answer["verdict"] in ("MISUSE", "BUSY"):
         return MISUSED if answer["verdict"] == "MISUSE" else BUSY
     return PASSED if answer["passed"] else FAILED
 
 
 def misuse(what: str, stage: Stage | None = None) -> Evaluation:
-    """The candidate was not judged, and is not at fault."""
+    """The answer where the candidate was not judged, and is not at fault."""
     return _answer("MISUSE", stage, what)
 
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Asked:
-    """What is to be judged, and how."""
+    """What a session of `kgate evaluate` is to judge, and how."""
 
     candidate: str | None
     """As --kgate-candidate takes it; None for the test's own."""
@@ -80,7 +80,7 @@ class Ended:
 
 
 class Started(Leader, Protocol):
-    """The session's process."""
+    """The process of a session that was started."""
 
     def wait(self, timeout: float | None = None) -> int:
         """Its status, as `subprocess` has it. Raises `subprocess.TimeoutExpired` after so many seconds."""

@@ -29,26 +29,26 @@ class Witness:
         self._file = Path(file)
 
     def step(self, step: str) -> None:
-        """One of `STEPS` begins."""
+        """Note that one of `STEPS` begins."""
         self._write({"step": step, "at": time.monotonic()})
 
     def built(
         self, source: Path, knobs: Mapping[str, int], arch: str | None, debug: bool, confined_seconds: float | None
     ) -> None:
-        """The test has a kernel built, or will as soon as it uses it: of this source, with these knobs."""
+        """Note that the test has a kernel built, or will as soon as it uses it: of this source, with these knobs."""
         how = {"arch": arch, "debug": debug, "confined_seconds": confined_seconds}
         self._write({"source": str(source.absolute()), "knobs": dict(knobs), **how})
 
     def demanded(self, speed_gates: int) -> None:
-        """The call that has begun has so many gates on its latency ratio."""
+        """Note how many gates on its latency ratio the call has that has begun."""
         self._write({"speed_gates": speed_gates})
 
     def searched(self, facts: Mapping[str, Any]) -> None:
-        """The test has a search marker: a `SearchFacts`."""
+        """Note that the test has a search marker; `facts` are a `SearchFacts`."""
         self._write({"search": facts})
 
     def stuck(self, complaint: str) -> None:
-        """The session ends since the candidate does not return from native code."""
+        """Note that the session ends since the candidate does not return from native code."""
         self._write({"stuck": complaint})
 
     @pytest.hookimpl(tryfirst=True)

@@ -60,7 +60,7 @@ class GlobalState:
         return [*changed, f"memory: {left}"] if left else changed
 
     def restore_harmless(self) -> list[str]:
-        """The same of what has no part in what is measured, such as the working directory."""
+        """As `restore`, of what no measurement depends on, such as the working directory."""
         return self._restored([one for one in self._settings if one.harmless])
 
     def _restored(self, settings: Sequence[Setting]) -> list[str]:

@@ -50,7 +50,7 @@ class CandidateFunction:
 
     @classmethod
     def parse(cls, text: str, folders: tuple[Path, ...]) -> CandidateFunction:
-        """From `file.py:function` or `package.module:function`; a file is looked for in these folders, in their order.
+        """Parse `file.py:function` or `package.module:function`; a file is looked for in `folders`, in their order.
 
         Raises `UsageError` where the text has another form, or no folder has the file.
         """
@@ -151,7 +151,7 @@ class Told:
 
     @classmethod
     def of(cls, message: Mapping[str, Any], params: Collection[str]) -> Told:
-        """From what the process sent, which may be anything."""
+        """Read what the candidate's process sent, which may be anything."""
         weights, out = message.get("weights"), message.get("out")
         ignored, training = (message.get(name) for name in TOLD_LISTS)
         return cls(

@@ -57,7 +57,7 @@ class KeptAnswers:
         """Seed of the inputs, and the answer in host memory."""
 
     def offer(self, seed: int, answer: Any) -> None:
-        """Keep it, in place of another one maybe, or don't."""
+        """Offer an answer, which is kept, maybe in place of another one, or is not."""
         self._seen += 1
         if len(self.answers) < self._most:
             self.answers.append((seed, tree.mapped(answer, Tensor.cpu)))

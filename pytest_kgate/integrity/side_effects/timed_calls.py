@@ -69,7 +69,7 @@ class TimedCalls:
         return not any(self.seems_slow(known) and not self.slow_on_new(known) for known in (self.again, self.same))
 
     def with_pair(self, times: Mapping[str, float]) -> TimedCalls:
-        """These calls, and the seconds of one more on new values, on known ones, and maybe on the same ones."""
+        """These calls and one more pair, in seconds: on new values, on known ones, and maybe on the same ones."""
         same = (times["same"],) if "same" in times else ()
         return TimedCalls((*self.new, times["new"]), (*self.again, times["again"]), (*self.same, *same))
 

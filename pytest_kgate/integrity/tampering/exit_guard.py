@@ -62,7 +62,7 @@ def _guarded(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def refuse_success() -> None:
-    """From now on to the end of this process it can't end with success by `os._exit` or `os.exec*`.
+    """Refuse, from now to the end of this process, to end it with success by `os._exit` or `os.exec*`.
 
     Not where another program has called `pytest.main`, which may make of a failed session what it likes.
     """

@@ -28,12 +28,12 @@ class Operators:
         self._folder = ""
 
     def remember(self, torch: ModuleType) -> None:
-        """Take in those that PyTorch itself has registered."""
+        """Take in the operators that PyTorch itself has registered."""
         self._folder = os.path.dirname(str(torch.__file__)) + os.sep
         self._before = frozenset(_registered())
 
     def changed(self) -> list[str]:
-        """Those that others have registered since, and open modes: such as `the operator aten::mm of CPU`."""
+        """Operators that others have registered since, and open modes: such as `the operator aten::mm of CPU`."""
         found = [f"all operators, by the open mode {name}" for name in _open_modes()]
         for entry in _registered() - self._before if self._folder else ():
             namespace, _, rest = entry.partition("/")

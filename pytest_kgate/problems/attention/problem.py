@@ -54,7 +54,8 @@ def sdpa_problem(
     and the float32 scales of each head of the three, and the answer is in bfloat16. `backend` is one of flash, cudnn,
     efficient, math, flex, or `fastest` (also None): all that can compute the shape are tried on the device, and the
     fastest is raced against. `seed` replaces the session's. With `outputs="o+lse"` an answer is a tuple: what `"o"`
-    alone is, and the log-sum-exp of the scores, natural, float32, `(batch, heads, seqlen)`.
+    alone is, and the log-sum-exp of the scores, natural, float32, `(batch, heads, seqlen)`. Raises `UsageError` where
+    an argument makes no sense.
     """
     if not isinstance(shape, Shape):
         raise UsageError(

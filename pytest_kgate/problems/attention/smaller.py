@@ -14,7 +14,7 @@ _LARGEST_TILE = 128
 
 
 def smaller(shape: Shape) -> Shape:
-    """At most two batches and heads of keys, and some 256 rows and keys, with last tiles as full as the shape's own.
+    """The shape with at most two batches and heads of keys and some 256 rows and keys, last tiles as full as here.
 
     As many heads share one of keys, a mask that hides something still does, and what has fewer rows than keys, or more,
     keeps that.

@@ -26,7 +26,7 @@ _OWN = "Let the problem return what it takes, or write an `equal` of your own, e
 
 
 def ties(dim: int = -1, argument: int = 0) -> Equal:
-    """Of indices along `dim` into the input `argument` (argmax, topk, sort): right are all that select equal values.
+    """Accept indices along `dim` into the input `argument` (argmax, topk, sort) that select equal values.
 
     Indices may lack `dim`, as those of `x.max(-1)`, and be one place in the flattened input, as that of `x.argmax()`.
     Of an answer of values and then indices, such as topk's, the values must be those that the indices select, and equal
@@ -45,7 +45,7 @@ def unordered(dim: int = -1, atol: float = 0.0) -> Equal:
 
 
 def dropout(p: float, argument: int = 0) -> Equal:
-    """Of dropout with probability `p`: each element is 0, or that of the input `argument` over 1 - p.
+    """Accept dropout with probability `p`: each element is 0, or that of the input `argument` over 1 - p.
 
     What share is 0 must fit `p`: in the whole, by rows, columns and blocks, and behind elements that are 0. A check's
     calls must differ in what they drop: a fixed seed does not. A right answer is refused once in 100 million. A second

@@ -43,11 +43,11 @@ class Checked:
         self.data: Mapping[str, Any] = data
 
     def wrong(self, why: str, todo: str) -> UsageError:
-        """What to raise."""
+        """The error to raise."""
         return UsageError(f"{self.where} is no {self._what}: {why}.", todo)
 
     def demand(self, *names: str) -> None:
-        """Raises where one is missing."""
+        """Raise where a name is missing."""
         missing = [name for name in names if name not in self.data]
         if missing:
             raise self.wrong(f"it has no {', '.join(missing)}", f"There are {', '.join(names)} in one.")

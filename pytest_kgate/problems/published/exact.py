@@ -105,7 +105,7 @@ class ExactAnswerOf:
 
 
 def device_of(inputs: tuple[Any, ...]) -> torch.device:
-    """That of the first tensor; the CPU where there is none."""
+    """The device of the first tensor; the CPU where there is none."""
     first = next(tree.tensors(inputs), None)
     return torch.device("cpu") if first is None else first.device
 

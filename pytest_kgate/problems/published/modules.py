@@ -42,7 +42,7 @@ class Modules:
         return self.defined(f"beside_{path.stem}", path.read_text(encoding="utf-8"), str(path))
 
     def defined(self, name: str, text: str, file: str) -> ModuleType:
-        """The same of a file's text."""
+        """Execute the text of a file as the module of this name."""
         module = self._empty(name, file)
         _run(module, text)
         return module

@@ -38,15 +38,15 @@ class Published(Protocol):
 
     @property
     def kind(self) -> Kind:
-        """Its facts' name in records."""
+        """The name under which records have these facts."""
 
     @property
     def inputs(self) -> Callable[[Generator], tuple[Any, ...]]:
-        """As published, by seed, on the generator's device."""
+        """The function that draws the published inputs by seed, on the generator's device."""
 
     @property
     def hard_inputs(self) -> Callable[[Generator], tuple[Any, ...]] | None:
-        """Of the same shapes; wrong kernels show on them."""
+        """The function that draws inputs of the same shapes on which wrong kernels show; None where there is none."""
 
     @property
     def reference(self) -> Callable[..., Any]:
@@ -71,7 +71,7 @@ class Published(Protocol):
         """A candidate that the problem's inputs can be handed to, of what a candidate's file defines."""
 
     def adapted(self, candidate: Callable[..., Any]) -> Callable[..., Any]:
-        """The same of a callable that was given itself, not by the name of its file."""
+        """As `candidate`, of a callable that was given itself, not by the name of its file."""
 
     def copy(self) -> Callable[..., Any]:
         """The reference itself as a candidate, which is as fast and as right."""
@@ -80,11 +80,11 @@ class Published(Protocol):
         """For the record, in built-in types."""
 
     def to_message(self) -> dict[str, Any]:
-        """From which `made_of` makes the same problem in another process; after the first draw."""
+        """The problem as a message, from which `made_of` makes it in another process; after the first draw."""
 
 
 def made_of(kind: str, message: Mapping[str, Any]) -> Published:
-    """The problem of which `to_message` told."""
+    """Make the problem again from what `to_message` told, in another process."""
     module, _, name = _CLASSES[kind].partition(":")
     made: Published = getattr(importlib.import_module(module), name).from_message(message)
     return made

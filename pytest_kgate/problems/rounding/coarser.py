@@ -17,7 +17,7 @@ COARSER = {
 
 
 def name_of(dtype: torch.dtype) -> str:
-    """`fp8`, or as torch names it: `bfloat16`."""
+    """The type's name: `fp8`, or as torch has it: `bfloat16`."""
     return "fp8" if dtype.itemsize == 1 else str(dtype).removeprefix("torch.")
 
 

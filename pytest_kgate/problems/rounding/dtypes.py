@@ -9,5 +9,5 @@ def is_dtype(value: object) -> bool:
 
 
 def dtype_name(dtype: object) -> str:
-    """`float16`."""
+    """The dtype's name: `float16`."""
     return str(dtype).removeprefix("torch.")

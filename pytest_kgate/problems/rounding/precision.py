@@ -40,7 +40,7 @@ class Precision:
 
     @classmethod
     def of(cls, tensors: Iterable[Tensor]) -> Precision:
-        """That of the coarsest type among these tensors, 8-bit ones aside; float32 where none is of real numbers."""
+        """The precision of the coarsest of these tensors, 8-bit ones aside; float32 where none is of real numbers."""
         found = list(tensors)
         types = {_REAL.get(one.dtype, one.dtype) for one in found}
         coarsest = min(types & MANTISSA_BITS.keys(), key=MANTISSA_BITS.__getitem__, default=torch.float32)

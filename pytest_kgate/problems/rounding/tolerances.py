@@ -44,7 +44,7 @@ def read_tolerances(given: Any) -> Mapping[str, Tolerance]:
 
 
 def tolerance_of(tolerances: Mapping[str, Tolerance], output: str, dtype: str) -> Tolerance | None:
-    """The one that holds for an output, by its own name before its dtype's; None where there is none."""
+    """The tolerance of an output, by its name before its dtype's; None where there is none."""
     return tolerances.get(output, tolerances.get(dtype))
 
 

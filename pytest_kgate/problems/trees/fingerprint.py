@@ -28,7 +28,7 @@ _BLOCK_WORDS_OF_GPU = 2**22
 
 
 class Fingerprint:
-    """Of the inputs of one call, as they were when it was taken."""
+    """The inputs of one call, as they were when the fingerprint was taken."""
 
     def __init__(self, inputs: tuple[Any, ...], most_bytes: int | None = None, *, key: int | None = None) -> None:
         """Of all bytes; of inputs larger than `most_bytes`, of blocks of about so many bytes that a secret lot draws.
@@ -54,7 +54,7 @@ class Fingerprint:
         return None
 
     def to_message(self) -> dict[str, Any]:
-        """In types of JSON: what another process tells by whether it has the same bytes, numbers and strings."""
+        """The fingerprint in types of JSON: by it another process tells whether it has the same values."""
         assert self._share == 1.0, "the blocks of a secret lot are no other process's"
         sums = [[one.tolist() for one in its] for its in self._sums]
         return {"key": self._key, "sums": sums, "plain": self._plain}

@@ -54,5 +54,5 @@ def said_by(error: BaseException) -> str:
 
 
 def class_and_text(error: BaseException) -> str:
-    """The same behind the exception's class: `ValueError: no shape`."""
+    """The exception's class and text: `ValueError: no shape`."""
     return f"{type(error).__name__}: {said_by(error)}"

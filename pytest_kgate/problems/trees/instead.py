@@ -56,5 +56,5 @@ def instead_of(result: object) -> str:
 
 
 def indefinite(noun: str) -> str:
-    """With its article."""
+    """The noun with its indefinite article."""
     return f"an {noun}" if noun[0].lower() in "aeiou" else f"a {noun}"

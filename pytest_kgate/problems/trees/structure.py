@@ -103,7 +103,7 @@ def paths(tree: Any, path: Path = ()) -> dict[Path, Any]:
 
 
 def mapped(tree: Any, change: Callable[[Any], Any]) -> Any:
-    """The same tree with each leaf changed, in order."""
+    """A copy of the tree with each leaf changed, in order."""
     node = opened(tree)
     return change(tree) if node is None else node.build([mapped(child, change) for child in node.children])
 

@@ -34,7 +34,7 @@ _COMPARED_BYTES = 2**24
 
 
 def copy(tree: Tree, place: Callable[[Tensor], Tensor] | None = None) -> Tree:
-    """The same tree with each tensor copied; what is no tensor stays as it is.
+    """A copy of the tree with each tensor copied; what is no tensor stays as it is.
 
     `place` makes the memory: for a tensor, another of its shape, strides and dtype, whose values are then written. By
     default it is new and on the tensor's device. Sparse and empty tensors are cloned.
@@ -105,7 +105,7 @@ def _equal(one: Tensor, two: Tensor) -> bool:
 
 
 def bytes_of(tensor: Tensor) -> Tensor:
-    """All memory from the first to the last element, as it lies there; of a sparse tensor, its values made dense."""
+    """The memory from a tensor's first to its last element as bytes; of a sparse tensor, its values made dense."""
     tensor = tensor.detach()
     if tensor.layout is not torch.strided:
         tensor = tensor.to_dense().resolve_conj().resolve_neg().contiguous()
@@ -113,12 +113,12 @@ def bytes_of(tensor: Tensor) -> Tensor:
 
 
 def tensors(tree: Any) -> Iterator[Tensor]:
-    """Those of a tree, in order."""
+    """The tensors of a tree, in order."""
     return (leaf for leaf in leaves(tree) if isinstance(leaf, Tensor))
 
 
 def size_bytes(tree: Any) -> int:
-    """Of the memory from the first to the last element of each of a tree's tensors; of a sparse one, of its values."""
+    """Bytes from the first to the last element of each of a tree's tensors; of a sparse one, of its values."""
     return sum(
         (storage_span(one).nbytes if has_span(one) else one.numel() * one.element_size()) for one in tensors(tree)
     )
@@ -143,7 +143,7 @@ def room_for(tensor: Tensor, device: str | torch.device | None = None) -> Tensor
 
 
 def storage_span(tensor: Tensor) -> Tensor:
-    """All memory from the first to the last element, as a view of one dimension; the tensor may overlap itself."""
+    """A view, of one dimension, of the memory from the first to the last element; the tensor may overlap itself."""
     extent = 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
     return torch.as_strided(tensor, (extent,), (1,), tensor.storage_offset())
 
@@ -166,7 +166,7 @@ def with_outside(tree: Any, kept: Any, device: torch.device) -> Any:
 
 
 def mapped(tree: Any, change: Callable[[Tensor], Any]) -> Any:
-    """The same tree with each tensor changed; what is no tensor stays as it is."""
+    """A copy of the tree with each tensor changed; what is no tensor stays as it is."""
     return structure.mapped(tree, lambda leaf: change(leaf) if isinstance(leaf, Tensor) else leaf)
 
 

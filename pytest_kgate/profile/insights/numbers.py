@@ -30,7 +30,7 @@ _HEAT = 0x08 | 0x20 | 0x40
 
 
 def numbers_of(record: Record) -> Mapping[str, float]:
-    """All that is known of the candidate.
+    """The numbers that rules look at, by name: all that the record knows of the candidate.
 
     The metrics of its counters have the short names of `kgate metrics`, over all launches of one call. Beside them:
 

@@ -79,7 +79,7 @@ def _how_raw(name: str) -> Combine:
 
 
 def deciding_kernel(name: str, arm: ArmCounters, arch: str) -> str:
-    """Of a metric whose largest or smallest launch counts: that launch's kernel; else, or if it was not kept, empty."""
+    """The kernel of the launch that decides a metric by its largest or smallest value; empty where none does."""
     metric = METRICS.get(name) or Metric(name, "", (name,), "", _how_raw(name))
     if arm["launch_count"] < 2 or metric.combine not in ("max", "min"):
         return ""
@@ -88,7 +88,7 @@ def deciding_kernel(name: str, arm: ArmCounters, arch: str) -> str:
 
 
 def value_of(metric: Metric, measured: Mapping[str, float], arch: str) -> float | None:
-    """Of one launch: the sum of the metric's raw ones; None where one of them is missing."""
+    """The metric's value in one launch: the sum of its raw ones; None where one of them is missing."""
     raw = metric.on(arch)
     values = [measured[one] for one in raw if one in measured]
     return sum(values) if raw and len(values) == len(raw) else None

@@ -113,7 +113,7 @@ def read_bounds(*tables: object, **bounds: object) -> tuple[Bound, ...]:
 
 
 def read_bound(name: object, text: object) -> Bound:
-    """One of them; raises `UsageError`."""
+    """Read one bound; raises `UsageError`."""
     if not isinstance(name, str):
         raise UsageError(f"{name!r} is no name of a metric.", "`kgate metrics` lists them.")
     base = base_unit(name)

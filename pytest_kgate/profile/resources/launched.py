@@ -83,7 +83,7 @@ def _captured(device: CudaDevice, call: Callable[[int], Any]) -> list[KernelUse]
 
 
 def use_of(name: bytes, function: Any, params: Any) -> KernelUse:
-    """One launch; the kernel's name is still mangled."""
+    """What one launch takes of an SM; the kernel's name is still mangled."""
     attributes = driver.bindings().CUfunction_attribute
 
     def attribute(which: str) -> int:

@@ -44,7 +44,7 @@ _RESERVED_SHARED_BYTES = 1024
 
 
 def multiprocessor(arch: str) -> Multiprocessor | None:
-    """That of an architecture such as `sm_90a`; None for one that is not in the table."""
+    """The multiprocessor of an architecture such as `sm_90a`; None for one that is not in the table."""
     return MULTIPROCESSORS.get(arch.rstrip("af"))
 
 

@@ -132,7 +132,7 @@ def launch(item: pytest.Item, request: Request, device: Device) -> None:
 
 
 def name_of(request: Request) -> str:
-    """The candidate's, as tables have it."""
+    """The candidate's name, as tables have it."""
     return request.name or foreign.name_of(request.candidate)
 
 

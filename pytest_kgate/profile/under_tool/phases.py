@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Phases:
-    """One after the other, in seconds; a process that was lost has spent the rest in the phase that it was in."""
+    """Where a process under a tool spent its seconds, phase by phase; one that was lost spent the rest in its last."""
 
     start: float = 0.0
     """Of the tool, Python, pytest and its plugins."""
@@ -26,7 +26,7 @@ class Phases:
 
 
 def phases_of(told: Sequence[Mapping[str, Any]], began: float, ended: float) -> Phases:
-    """Of a process that began and ended at these times and told these lines, by `time.monotonic` of either process.
+    """The phases of a process by the lines that it told; `began` and `ended` are by `time.monotonic`, in seconds.
 
     That clock is one for all processes of a machine. Its lines have the time `at`.
     """

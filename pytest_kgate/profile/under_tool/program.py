@@ -46,7 +46,7 @@ def _newest_first(folder: Path, pattern: str) -> list[Path]:
 
 @lru_cache(maxsize=4)
 def version_of(program: Path) -> str:
-    """`2025.3.0.0`; `unknown` where it does not say."""
+    """The program's version, `2025.3.0.0`; `unknown` where it does not say."""
     try:
         done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60, check=False)
     except (OSError, subprocess.SubprocessError):

@@ -22,7 +22,7 @@ FINDS_UNWRITTEN = "KGATE_UNDER_TOOL_FINDS_UNWRITTEN"
 
 
 def watched() -> bool:
-    """Whether this process is watched."""
+    """Whether NVIDIA's tools watch this process."""
     return bool(os.environ.get(RESULTS))
 
 

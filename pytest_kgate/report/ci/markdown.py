@@ -64,7 +64,7 @@ _OTHER_MARK = "\N{WARNING SIGN}\N{VARIATION SELECTOR-16}"
 
 @dataclass(frozen=True)
 class Beside:
-    """What else is known of the sessions."""
+    """What is known of the sessions besides their records."""
 
     unread: Sequence[str] = ()
     """Why files of records could not be read, or not to their end, a sentence each."""
@@ -95,7 +95,7 @@ def step_summary(
     beside: Beside = _NOTHING,
     room: int = SUMMARY_BYTES,
 ) -> str:
-    """The same as the summary of a step, in at most so many bytes of UTF-8."""
+    """The session as the summary of a GitHub step, in at most `room` bytes of UTF-8."""
     return _page(records, status, policy, beside, room, _utf8)
 
 

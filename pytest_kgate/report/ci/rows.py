@@ -62,7 +62,7 @@ def as_csv(records: Iterable[Record]) -> str:
 
 
 def as_json(records: Iterable[Record]) -> str:
-    """A list of objects, one on each line."""
+    """The rows as a list of objects in JSON, one on each line."""
     rows = [json.dumps(row, allow_nan=False) for row in _rows(records)]
     return "[\n" + ",\n".join(rows) + "\n]\n" if rows else "[]\n"
 

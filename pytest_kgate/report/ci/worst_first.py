@@ -47,7 +47,7 @@ class Judged:
 
 
 def worst_first(records: Iterable[Record]) -> list[Judged]:
-    """All rows, by the rank of their verdict and how far they are off; else as recorded."""
+    """All rows, ordered by the rank of their verdict and how far they are off; else as recorded."""
     found = [Judged(row, record) for record in records for row in rows_of([record])]
     return sorted(found, key=lambda one: (VERDICTS[one.row.verdict].rank, -_distance(one.row)))
 

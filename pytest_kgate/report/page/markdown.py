@@ -50,7 +50,7 @@ def conditions(records: Iterable[Record]) -> str:
 
 
 def conditions_of(records: Iterable[Record]) -> list[str]:
-    """The same lines, as plain text."""
+    """On what the records were measured, a line each, as plain text."""
     records = list(records)
     timed = [record for record in records if record.get("timing")]
     return list(dict.fromkeys(_conditions(record) for record in timed or records))

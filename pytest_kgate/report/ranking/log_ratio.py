@@ -31,7 +31,7 @@ def log_ratio_estimate(record: Record) -> LogRatio | None:
 
 
 def log_latencies(record: Record) -> tuple[float, ...]:
-    """Of each round, the log of the candidate's latency in seconds, as verdicts estimate it; none without a race."""
+    """The log of the candidate's latency in seconds in each round, as verdicts estimate it; none without a race."""
     import numpy as np
 
     from pytest_kgate.statistics.estimates import estimate

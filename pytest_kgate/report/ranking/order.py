@@ -17,7 +17,7 @@ By = Literal["speedup", "score"]
 
 @dataclass(frozen=True)
 class Place:
-    """A variant's place in its table."""
+    """The places that a variant can have in its table."""
 
     variant: Variant
     first: int | None
@@ -55,7 +55,7 @@ def placed(variants: Sequence[Variant], by: By = "speedup", *, scored: bool = Tr
 
 
 def pairs_of(count: int) -> int:
-    """Comparisons of so many with each other; at least 1."""
+    """How many comparisons so many variants have with each other; at least 1."""
     return max(1, count * (count - 1) // 2)
 
 

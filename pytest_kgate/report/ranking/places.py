@@ -33,7 +33,7 @@ class SharedRounds:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A log speedup."""
+    """An estimate of a log speedup, with its standard error and degrees of freedom."""
 
     mean: float
     se: float
@@ -45,7 +45,7 @@ class Estimate:
 
     @classmethod
     def of_interval(cls, low: float, estimate: float, high: float, confidence: float, freedom: float) -> Estimate:
-        """Of the interval of a latency ratio, candidate over reference.
+        """Make the estimate from the interval of a latency ratio, candidate over reference.
 
         The interval of a look at an early time is wider than Student's; the error that is read from it is then too
         large, and fewer candidates are told apart than could be.
@@ -54,13 +54,13 @@ class Estimate:
         return cls(-math.log(estimate), half / _critical(confidence, freedom), freedom)
 
     def ends(self, confidence: float = CONFIDENCE) -> tuple[float, float]:
-        """Of the speedup's own interval."""
+        """The ends of the speedup's own interval."""
         half = self.se * _critical(confidence, self.freedom)
         return math.exp(self.mean - half), math.exp(self.mean + half)
 
 
 def mean_of(estimates: Sequence[Estimate]) -> Estimate:
-    """Of the geometric mean of independent speedups."""
+    """The estimate of the geometric mean of independent speedups."""
     mean, se = mean_of_logs([one.mean for one in estimates], [one.se for one in estimates])
     return Estimate(mean, se, _freedom(estimates))
 

@@ -15,14 +15,14 @@ from pytest_kgate.report.ranking.score import missing_parts
 
 
 def of_latest(places: Sequence[Place]) -> Iterator[str]:
-    """Of variants that have several records."""
+    """A remark on variants that have several records."""
     for one in places:
         if one.variant.records > 1:
             yield f"Of {one.variant.name} there are {text.counted(one.variant.records, 'record')}; the latest counts."
 
 
 def of_missing(places: Sequence[Place]) -> Iterator[str]:
-    """Of scores that lack a part."""
+    """A remark on scores that lack a part."""
     lacking: dict[tuple[str, ...], list[str]] = {}
     for one in places:
         if one.score is not None:
@@ -36,7 +36,7 @@ def of_missing(places: Sequence[Place]) -> Iterator[str]:
 
 
 def of_scores(places: Sequence[Place], by: By) -> Iterator[str]:
-    """Of pairs that the score puts in the other order than what is proven of their speedups."""
+    """A remark on pairs that the score puts in the other order than what is proven of their speedups."""
     if by != "score":
         return
     pairs = pairs_of(sum(one.variant.speedup is not None for one in places))

@@ -52,7 +52,7 @@ WEIGHTS = (
 
 @dataclass(frozen=True)
 class Score:
-    """Of one variant."""
+    """The score of one variant."""
 
     points: float
     parts: tuple[str, ...]
@@ -60,7 +60,7 @@ class Score:
 
 
 def score_of(variant: Variant) -> Score | None:
-    """The sum of what is known; None where the speedup is not."""
+    """The score of a variant, over what is known of it; None where its speedup is not."""
     known = {weight.name: weight.points * value for weight in WEIGHTS if (value := weight.value(variant)) is not None}
     if WEIGHTS[0].name not in known:
         return None
@@ -68,5 +68,5 @@ def score_of(variant: Variant) -> Score | None:
 
 
 def missing_parts(score: Score) -> tuple[str, ...]:
-    """What it lacks."""
+    """The parts of the score that a variant lacks."""
     return tuple(weight.name for weight in WEIGHTS if weight.name not in score.parts)

@@ -98,7 +98,7 @@ def _wrapped(sentences: Iterable[str], width: int) -> list[str]:
 
 
 def page_of(tables: Sequence[Table]) -> str:
-    """In Markdown, each table below the line that says what it is about, and at the end what holds for all."""
+    """The tables in Markdown, each below the line that says what it is about, and at the end what holds for all."""
     parts = []
     shared = _shared_remarks(tables)
     for table in tables:
@@ -117,7 +117,7 @@ def _shared_remarks(tables: Sequence[Table]) -> list[str]:
 
 
 def document_of(tables: Sequence[Table]) -> dict[str, Any]:
-    """In JSON's own types."""
+    """The tables in JSON's own types."""
     return {"schema": SCHEMA, "version": VERSION, "tables": [_facts(table) for table in tables]}
 
 

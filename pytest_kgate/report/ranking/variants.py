@@ -85,7 +85,7 @@ def variants_of(records: Iterable[Record]) -> list[Variant]:
 
 
 def mean_variant(alike: Sequence[Variant]) -> Variant | None:
-    """Of one candidate on several problems: the geometric mean of its speedups; None where one of them is missing."""
+    """One candidate on several problems, by the geometric mean of its speedups; None where one of them is missing."""
     known = [one.speedup for one in alike if one.speedup is not None]
     if len(known) < len(alike):
         return None

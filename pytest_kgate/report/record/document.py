@@ -28,7 +28,7 @@ VERSION: Version = 1
 
 
 def document(records: Iterable[Record], created: str | None = None) -> RecordsDocument:
-    """The whole of a file of records."""
+    """The content of a file of records."""
     return {
         "schema": SCHEMA,
         "version": VERSION,

@@ -61,7 +61,7 @@ class InputFacts(TypedDict):
 
 
 class ProblemFacts(TypedDict):
-    """The workload."""
+    """The workload: what was computed, on which inputs."""
 
     name: str
     """As tables show it."""
@@ -152,7 +152,7 @@ class ReferenceFacts(TypedDict):
 
 
 class Record(TypedDict):
-    """One kbench call."""
+    """The record of one kbench call."""
 
     test: Annotated[str, "length >= 1"]
     """The test's node id in pytest."""

@@ -154,7 +154,7 @@ VERDICTS: Mapping[RecordVerdict, VerdictRow] = MappingProxyType(
 
 
 def worst(verdicts: Iterable[RecordVerdict]) -> RecordVerdict:
-    """The one of lowest rank; MEASURED where there is none."""
+    """The verdict of lowest rank; MEASURED where there is none."""
     return min(verdicts, key=lambda verdict: VERDICTS[verdict].rank, default="MEASURED")
 
 
@@ -208,7 +208,7 @@ _TEST: Mapping[Reported, str] = MappingProxyType(
 
 
 def documented() -> str:
-    """The table, in Markdown."""
+    """The table of verdicts in Markdown, for the documentation."""
     lines = ["| verdict | meaning | the test | pytest's exit status |", "| --- | --- | --- | --- |"]
     for row in VERDICTS.values():
         test = [_TEST[row.reported]]

@@ -73,7 +73,7 @@ class Grid:
 
     @property
     def line(self) -> str:
-        """All of it in a sentence."""
+        """The whole grid in a sentence."""
         total, measured, mean, worst = len(self.shapes), len(self.measured), self.mean, self.worst
         passed = sum(one.passed for one in self.shapes)
         gate = f"{self.gate}: {passed} of {total} shapes pass" if self.gate else f"{total} shapes"

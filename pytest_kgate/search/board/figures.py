@@ -38,7 +38,7 @@ _REASONS = 3
 
 
 def figures(trials: Sequence[Trial], champion: Configuration | None, tree: Sequence[str]) -> list[Figure]:
-    """Of these candidates, in the order in which they were proposed; `tree` are the lines of their descent."""
+    """The figures of these candidates, in the order of their proposals; `tree` are the lines of their descent."""
     found = [best_so_far(trials, champion), knobs_side_by_side(trials), rejected(trials)]
     if tree:
         found.append(Figure("Elites and their ancestors", text="\n".join(tree)))
@@ -147,7 +147,7 @@ def one_of_a_kind(values: Sequence[Value], trials: Sequence[Trial]) -> bool:
 
 
 def rejected(trials: Sequence[Trial]) -> Figure | None:
-    """By the stages of a search: how many ended there, and the reasons that came most often."""
+    """How many candidates ended at each stage of a search, and the reasons that came most often."""
     rows = []
     for state, title in OUT.items():
         reasons = Counter(one.reason for one in trials if one.state == state)

@@ -43,7 +43,7 @@ class Place:
 
     @property
     def status(self) -> str:
-        """What confirmations said of it."""
+        """What confirmations said of the candidate."""
         if self.champion:
             return "champion"
         if not self.confirmations:

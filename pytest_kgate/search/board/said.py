@@ -30,7 +30,7 @@ def places_of(history: History) -> list[Place]:
 
 
 def board(history: History, width: int, color: bool, most: int = MOST_SHOWN) -> list[str]:
-    """The table, and below it what it means."""
+    """The lines of a leaderboard: its table, and below it what that means."""
     trials, found = history.trials(), places_of(history)
     tried = [one for several in history.confirmations.values() for one in several]
     lines = lines_of(found, width, color, most)

@@ -49,7 +49,7 @@ PROVISIONAL = (
 
 
 def half_width(estimate: Estimate) -> float:
-    """Of the ratio's interval at `CONFIDENCE`, as a fraction of the ratio; NaN where it is not known."""
+    """Half the width of the ratio's interval at `CONFIDENCE`, as a fraction of the ratio; NaN where not known."""
     if not math.isfinite(estimate.stderr) or estimate.degrees <= 0:
         return math.nan
     from scipy import special  # here, since every verb's --help would pay

@@ -33,7 +33,7 @@ class Step:
 
 
 def descent(trial: Trial, trials: Sequence[Trial]) -> list[Step]:
-    """From a candidate back to the first of its line, of raced ones; `trials` in the order of their proposals."""
+    """The steps from a candidate back to the first raced one of its line; `trials` in the order of their proposals."""
     places = {one.configuration: place for place, one in enumerate(trials)}
     by_id = {name: one for one in trials for name in (one.configuration.id, one.source) if name}
     told = any(one.parents or one.source for one in trials)
@@ -47,7 +47,7 @@ def descent(trial: Trial, trials: Sequence[Trial]) -> list[Step]:
 
 
 def lines_of_tree(elites: Sequence[Trial], trials: Sequence[Trial], described: Described | None = None) -> list[str]:
-    """Each elite, and below it, further in, what it came from."""
+    """The tree of descent as lines: each elite, and below it, further in, what it came from."""
     lines: list[str] = []
     for elite in elites:
         for depth, step in enumerate(descent(elite, trials)):

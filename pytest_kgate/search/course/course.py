@@ -79,7 +79,7 @@ def search(
 
 
 class Course:
-    """One search under way."""
+    """One search under way, from its first candidate to the confirmation of its champion."""
 
     def __init__(
         self,
@@ -106,7 +106,7 @@ class Course:
         self._confirmation: Confirmation | None = None
 
     def run(self) -> Result:
-        """From the first candidate to the confirmation."""
+        """Run the search from the first candidate to the confirmation."""
         try:
             stopped = self._explore()
             self._confirm(self._finalist())

@@ -23,7 +23,7 @@ class TimeIsOver(Exception):
 
 
 class Evaluations:
-    """An evaluator behind a journal."""
+    """An evaluator whose evaluations are written to a journal, and read from there where they are known already."""
 
     def __init__(
         self,

@@ -22,13 +22,13 @@ KEPT = 4
 
 
 class Halving:
-    """The estimates that each stage has seen."""
+    """Successive halving: keeps the scores that each stage has seen, by which candidates go on."""
 
     def __init__(self, stages: Sequence[int] = STAGES) -> None:
         self._seen: list[list[float]] = [[] for _ in stages]
 
     def promoted(self, stage: int, scores: Sequence[float]) -> list[bool]:
-        """Of a batch's scores at this stage (least is best): which ones go on to the next."""
+        """Which candidates of a batch go on to the next stage, by their scores at this one (least is best)."""
         seen = self._seen[stage]
         for score in scores:
             bisect.insort(seen, score)

@@ -55,7 +55,7 @@ class Limit:
 
     @property
     def seconds_spent(self) -> float:
-        """Since the search began."""
+        """Seconds since the search began."""
         return self._clock() - self._start
 
     def time_is_over(self) -> bool:
@@ -68,7 +68,7 @@ class Limit:
         self._unchanged = 0 if changed else self._unchanged + 1
 
     def room(self, evaluations: int, batch: int) -> int:
-        """How many more may be asked for, at most a batch."""
+        """How many more candidates may be asked for, at most a batch."""
         left = self._budget.evaluations
         return batch if left is None else max(0, min(batch, left - evaluations))
 

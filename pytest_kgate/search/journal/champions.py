@@ -77,7 +77,7 @@ class Champion:
 
 @dataclass(frozen=True)
 class Found:
-    """What the file has for a test."""
+    """What a file of champions has for a test."""
 
     champion: Champion | None = None
     """None where there is none, or none that may be used."""
@@ -86,7 +86,7 @@ class Found:
 
 
 def load_champions(path: Path) -> tuple[Champion, ...]:
-    """All of a file, none where there is no file. Raises `UsageError` for one that can't be used, with the reason."""
+    """All champions of a file, none where there is no file. Raises `UsageError` for one that can't be used."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -149,7 +149,7 @@ def champion_for(
 
 
 def source_hash(source: str, folder: Path) -> str | None:
-    """Of a shipped implementation or a file, with the headers that it includes; None where there is none.
+    """The hash of an implementation or a file with the headers that it includes; None where there is none.
 
     Of a kernel's source it is what records have as the hash of their candidate's.
     """

@@ -80,7 +80,7 @@ class EventFile:
             raise _unwritable(self.path, error) from error
 
     def close(self) -> None:
-        """Let others write."""
+        """Let other processes write."""
         os.close(self._descriptor)
         self._lock.release()
 

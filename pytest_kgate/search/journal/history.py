@@ -191,5 +191,5 @@ def key_of(event: Event) -> Key:
 
 
 def key_facts(key: Key) -> dict[str, Any]:
-    """The same in JSON's own types."""
+    """The key of an evaluation in JSON's own types."""
     return {"ids": list(key.identities), "rounds": key.rounds}

@@ -98,12 +98,12 @@ class Journal:
             raise
 
     def close(self) -> None:
-        """Let others write."""
+        """Let other processes write."""
         if self._file is not None:
             self._file.close()
 
     def key(self, configurations: Sequence[Configuration], rounds: int) -> Key:
-        """The evaluation of these candidates here."""
+        """The key of an evaluation of these candidates, in so many rounds, in this scope."""
         return Key(tuple(self.scope.identity(one) for one in configurations), rounds)
 
     def finished(self, key: Key, configurations: Sequence[Configuration]) -> list[Trial] | None:
@@ -119,15 +119,15 @@ class Journal:
         return found
 
     def started(self, key: Key, configurations: Sequence[Configuration]) -> None:
-        """An evaluation is about to begin."""
+        """Write that an evaluation is about to begin."""
         self._write("started", **key_facts(key), knobs=[one.as_dict() for one in configurations])
 
     def outcome(self, key: Key, trials: Sequence[Trial]) -> None:
-        """It ended, and this is what became of each candidate."""
+        """Write that an evaluation ended, and what became of each candidate."""
         self._write("outcome", **key_facts(key), trials=[trial_facts(one) for one in trials])
 
     def interrupted(self, keys: Iterable[Key]) -> None:
-        """These evaluations were given up by the user, and are no crashes."""
+        """Write that the user gave these evaluations up: they are no crashes."""
         self._write("interrupted", evaluations=[key_facts(key) for key in keys])
 
     @property
@@ -139,7 +139,7 @@ class Journal:
         return found
 
     def confirmations(self, configuration: Configuration) -> list[Confirmation]:
-        """Those of this candidate here, oldest first."""
+        """The confirmations of this candidate here, oldest first."""
         return self.history.confirmations.get(self.scope.identity(configuration), [])
 
     def begun_in_vain(self, configuration: Configuration) -> int:
@@ -148,7 +148,7 @@ class Journal:
         return sum(one.identity == identity for one in self.history.paid) - len(self.confirmations(configuration))
 
     def pay(self, configuration: Configuration) -> float:
-        """The one-sided error rate that the next confirmation may have; it is spent from now on.
+        """Spend the one-sided error rate that the next confirmation may have, and return it.
 
         Raises UsageError where the search has confirmed too often.
         """
@@ -159,7 +159,7 @@ class Journal:
         return price
 
     def confirmed(self, confirmation: Confirmation) -> None:
-        """A confirmation ended; one that passed makes the champion."""
+        """Write that a confirmation ended; one that passed makes the champion."""
         identity = self.scope.identity(confirmation.configuration)
         self._write("confirmation", id=identity, **confirmation_facts(confirmation))
         self._announce()
@@ -171,7 +171,7 @@ class Journal:
             self._write("champion", id=self.history.scope.identity(one), knobs=one.as_dict())
 
     def ended(self, reason: str) -> None:
-        """This process ends its part of the search."""
+        """Write that this process ends its part of the search."""
         self._write("ended", reason=reason)
 
     def _write(self, event: str, **facts: Any) -> None:

@@ -43,7 +43,7 @@ def _order(trial: Trial) -> tuple[float, tuple[int, int], tuple[object, ...]]:
 
 @dataclass(frozen=True)
 class Elites:
-    """At most `most` candidates, best first."""
+    """The best candidates so far, at most `most` of them, best first."""
 
     most: int
     macro_of: Callable[[Configuration], Hashable]
@@ -83,7 +83,7 @@ class Elites:
 
 
 def finalist(raced_together: Iterable[Trial]) -> Trial | None:
-    """The one to confirm: of those that can't be told from the fastest, the one that takes least of an SM.
+    """The candidate to confirm: of those that can't be told from the fastest, the one that takes least of an SM.
 
     Two can't be told apart where their estimates differ by less than one standard error of the difference, taken as
     if they shared no noise: candidates of one joint race share some, so that this errs towards equality.

@@ -66,5 +66,5 @@ class SourceSpace(Space):
         return None if reply is not None and not reply.refused else f"there is no source of {configuration.title}"
 
     def macro_of(self, configuration: Configuration) -> tuple[Value, ...]:
-        """Its id."""
+        """The candidate's id, since each source is a kernel of its own."""
         return (id_of(configuration) or "",)

@@ -41,7 +41,7 @@ class Provider:
 
     @classmethod
     def parse(cls, text: str, seconds: float = 600.0, most_bytes: int = 2**20) -> Provider:
-        """From a command line; raises `UsageError` where there is no such program."""
+        """Parse a command line; raises `UsageError` where there is no such program."""
         try:
             words = shlex.split(text)
         except ValueError as error:

@@ -64,7 +64,7 @@ class ProvidedSources:
         return [configuration]
 
     def tell(self, trial: Trial) -> None:
-        """What became of it."""
+        """Learn what became of the candidate."""
         self._pending.discard(trial.configuration)
         self._trials.append(trial)
 

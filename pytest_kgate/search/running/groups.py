@@ -35,7 +35,7 @@ class Groups:
         self._lock = threading.Lock()
 
     def announce(self, configurations: Sequence[Configuration]) -> None:
-        """These will be asked for, in this order."""
+        """Announce candidates that will be asked for, in this order."""
         with self._lock:
             self._announced.update(dict.fromkeys(configurations))
 
@@ -58,7 +58,7 @@ class Groups:
             return group
 
     def dissolve(self) -> None:
-        """From now on each by itself: a group took so long that it was ended."""
+        """Take each candidate by itself from now on: a group took so long that it was ended."""
         self._most = 1
 
     def give(self, group: Sequence[Configuration], rounds: int, trials: Sequence[Trial | None]) -> None:

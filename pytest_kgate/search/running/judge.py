@@ -32,19 +32,19 @@ class Judge:
     """Of the time of one candidate."""
 
     def build(self) -> Order:
-        """To build the source's defaults, by which is seen what the test asks for."""
+        """The order to build the source's defaults, by which is seen what the test asks for."""
         return self._order(("--until=build",), (), self.limit_seconds)
 
     def screen(self, configuration: Configuration, rounds: int) -> Order:
-        """To check one candidate and race it in so many rounds."""
+        """The order to check one candidate and race it in so many rounds."""
         return self._order((f"--rounds={rounds}",), knobs_of(configuration), self.limit_seconds)
 
     def group(self, configurations: Sequence[Configuration], rounds: int) -> Order:
-        """To screen several in one process, within the time of one: most of that is the start of the process."""
+        """The order to screen several in one process, within the time of one: most of that is the process's start."""
         return self._joint(configurations, rounds, self.limit_seconds)
 
     def joint(self, configurations: Sequence[Configuration], rounds: int) -> Order:
-        """To check several and race them in the same rounds."""
+        """The order to check several and race them in the same rounds."""
         return self._joint(configurations, rounds, self.limit_seconds * len(configurations))
 
     def _joint(self, configurations: Sequence[Configuration], rounds: int, limit_seconds: float) -> Order:
@@ -57,7 +57,7 @@ class Judge:
         )
 
     def confirm(self, configuration: Configuration, alpha: float, processes: int) -> Order:
-        """To judge one by the tests' own gates, at this one-sided error rate, on processes and seeds that are new.
+        """The order to judge one by the tests' own gates, at this one-sided error rate, on new processes and seeds.
 
         The seed is given, since one of the user's environment would be that of the search, too.
         """

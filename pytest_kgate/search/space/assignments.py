@@ -45,7 +45,7 @@ def parse_sweep(text: object) -> Sweep:
 
 
 def configurations(sweep: Sweep) -> list[Configuration]:
-    """All of a sweep: the last knob changes fastest."""
+    """All configurations of a sweep: the last knob changes fastest."""
     found: list[dict[str, Value]] = [{}]
     for name, values in sweep:
         found = [{**one, name: value} for one in found for value in values]

@@ -74,7 +74,7 @@ class Expression:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of knobs and facts, in the order in which they first appear."""
+        """The names of knobs and facts, in the order in which they first appear."""
         return tuple(self._names)
 
     def holds(self, values: _Values) -> bool:

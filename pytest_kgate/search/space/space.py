@@ -103,16 +103,16 @@ class Space:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """Of all knobs, the macro ones first."""
+        """The names of all knobs, the macro ones first."""
         return tuple(self._values)
 
     def values(self, name: str) -> tuple[Value, ...]:
-        """Those that a knob may have, as they were listed."""
+        """The values that a knob may have, as they were listed."""
         return self._values[name]
 
     @property
     def combinations(self) -> int:
-        """Of all values, those that constraints refuse among them."""
+        """The number of combinations of all values, those that constraints refuse among them."""
         return math.prod(len(values) for values in self._values.values())
 
     @cached_property
@@ -212,11 +212,11 @@ class Space:
         return tuple(chosen[name] for name in self.macro)
 
     def changed(self, configuration: Configuration, **knobs: Value) -> Configuration:
-        """With other values of some knobs; whether that is allowed, `refusal` says."""
+        """The configuration with other values of some knobs; whether that is allowed, `refusal` says."""
         return Configuration.of({**configuration.as_dict(), **knobs})
 
     def neighbours(self, configuration: Configuration) -> list[Configuration]:
-        """Those that are allowed and differ in one micro knob: by one step along its values, text by any other."""
+        """Allowed configurations that differ in one micro knob: by one step along its values, text by any other."""
         chosen, found = configuration.as_dict(), []
         for name, values in self.micro.items():
             place = values.index(chosen[name])

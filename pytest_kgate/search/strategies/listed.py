@@ -30,7 +30,7 @@ class Listed:
         return self._exhausted
 
     def ask(self, count: int) -> list[Configuration]:
-        """The next ones; it waits for no trial."""
+        """Propose the next ones; it waits for no trial."""
         found = list(itertools.islice(self._left, count))
         self._exhausted = self._exhausted or len(found) < count
         return found

@@ -21,11 +21,11 @@ class Strategy(Protocol):
         ...
 
     def ask(self, count: int) -> list[Configuration]:
-        """At most `count` candidates that it has not proposed before; none where it waits to be told."""
+        """Propose at most `count` candidates that were not proposed before; none while it waits to be told."""
         ...
 
     def tell(self, trial: Trial) -> None:
-        """What became of a candidate that it proposed."""
+        """Learn what became of a candidate that was proposed."""
         ...
 
     def parents(self, configuration: Configuration) -> tuple[Configuration, ...]:

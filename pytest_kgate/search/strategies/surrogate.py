@@ -50,7 +50,7 @@ class Surrogate:
     def best(
         self, scores: Mapping[Configuration, float], pool: Sequence[Configuration], count: int
     ) -> list[Configuration]:
-        """Of the pool, those that are most worth a try, best first; `scores` are infinite where a candidate failed.
+        """The `count` of the pool that are most worth a try, best first; a failed candidate's score is infinite.
 
         By the expected improvement on the best score, times the chance of success (Jones, Schonlau and Welch, Journal
         of Global Optimization 13, 1998). After each choice its score is taken to come out as predicted, so that the

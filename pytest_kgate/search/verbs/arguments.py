@@ -15,7 +15,7 @@ _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\
 
 
 def duration(text: str) -> float:
-    """Seconds of `90`, `90s`, `10m`, `1h30m`."""
+    """The seconds that a text such as `90`, `90s`, `10m` or `1h30m` means."""
     found = _DURATION.fullmatch(text.strip())
     parts = found.groups(default="0") if found else ("0", "0", "0")
     seconds = sum(float(part) * unit for part, unit in zip(parts, _UNITS, strict=True))

@@ -143,7 +143,7 @@ def _over_sources(judge: Judge, pool: Pool, ahead: BuildsAhead, journal: Path, e
 
 
 def candidate_of(options: argparse.Namespace, journal: Journal, space: Space) -> Configuration:
-    """The one that is named, or the first of the board that has not been confirmed; nothing is paid for any other."""
+    """The named candidate, or the first of the board that has not been confirmed; nothing is paid for any other."""
     if options.knobs is not None:
         try:
             named = Configuration.of(dict(parse_knobs(options.knobs)))

@@ -21,7 +21,7 @@ from pytest_kgate.session.collection.misuse import end_collection
 
 @dataclass(frozen=True)
 class ChosenShapes:
-    """A plugin of sessions that have the option."""
+    """A pytest plugin, under --kgate-shapes, that runs tests over the chosen grid instead of their own shapes."""
 
     name: str
     """How the grid is called, as it was given."""

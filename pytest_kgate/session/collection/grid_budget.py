@@ -21,7 +21,7 @@ _LEAST_SECONDS = 1e-3
 
 
 class GridBudget:
-    """Each test brings an equal share when it starts; what it leaves is at hand for those that come after it.
+    """The seconds of a grid: each test brings an equal share when it starts, and what it leaves is for later ones.
 
     So each shape has its share, whatever the others do, and one that is not decided within it goes on with what those
     before it did not need. Under pytest-xdist each worker passes on what its own tests leave.

@@ -54,12 +54,12 @@ class Marker(NamedTuple):
 
     @property
     def line(self) -> str:
-        """As `pytest --markers` shows it."""
+        """The marker as `pytest --markers` shows it."""
         return f"{self.name}{self.signature}: {self.help}"
 
     @property
     def usage(self) -> str:
-        """As a user writes it."""
+        """The marker as a user writes it."""
         return f"@pytest.mark.{self.name}{self.signature}"
 
     def read(self, mark: pytest.Mark) -> Any:

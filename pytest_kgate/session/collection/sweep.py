@@ -28,7 +28,7 @@ PARAMETER = "kgate_sweep"
 
 
 class Sweep:
-    """A plugin of sessions that have one of the options."""
+    """A pytest plugin, under --kgate-sweep or --kgate-joint, that makes a test of each configuration."""
 
     def __init__(self, options: Options, configurations: Sequence[Configuration], flag: str) -> None:
         """`flag` is the option that gave the configurations."""

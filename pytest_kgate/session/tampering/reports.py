@@ -66,7 +66,7 @@ class Outcomes:
         self._told: dict[str, set[str]] = {}
 
     def collected(self, items: Iterable[pytest.Item]) -> None:
-        """These tests were collected; no candidate has run."""
+        """Take note of the tests that were collected, before any candidate has run."""
         alike: dict[_Collected, _Collected] = {}  # of a parametrized test's ten thousand, one is kept
         for item in items:
             found = _Collected.of(item)
@@ -79,7 +79,7 @@ class Outcomes:
             self._called.add(item.nodeid)
 
     def begin(self, test: str) -> None:
-        """The test starts, or starts again."""
+        """Take note that the test starts, or starts again."""
         self._settle()
         self._demanded.discard(test)
         self._caught.discard(test)

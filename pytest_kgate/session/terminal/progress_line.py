@@ -21,7 +21,7 @@ _LINE_UP = "\x1b[1A"
 
 
 class LiveLine:
-    """Use as a context manager around a race, with `update` as its progress callback."""
+    """The line that shows a race's progress: a context manager around the race, with `update` as its callback."""
 
     def __init__(self, config: pytest.Config, test: str) -> None:
         reporter = config.pluginmanager.get_plugin("terminalreporter")
@@ -39,7 +39,7 @@ class LiveLine:
         return self
 
     def update(self, progress: Progress) -> None:
-        """Redraw, at most ten times a second."""
+        """Redraw the line, at most ten times a second."""
         now = time.monotonic()
         if self._reporter is None or now - self._start < _FIRST_AFTER_SECONDS or now - self._last < _EVERY_SECONDS:
             return

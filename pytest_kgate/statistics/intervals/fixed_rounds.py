@@ -38,7 +38,7 @@ class LogRatio(NamedTuple):
     rounds: int
 
     def interval(self, confidence: float = 0.95) -> Interval:
-        """Of the ratio; two-sided."""
+        """The two-sided interval of the latency ratio."""
         half = -float(special.stdtrit(self.degrees, (1 - confidence) / 2)) * self.stderr
         mean = self.log_ratio
         return Interval.of_logs(mean - half, mean, mean + half, confidence, "rounds-t")
@@ -69,7 +69,7 @@ def of_log_ratios(ratios: Floats | Sequence[float], *, least_error: float = 0.0,
 def of_samples(
     candidate: Floats, reference: Floats, *, tick_seconds: float = 0.0, offset_sd: float = 0.0
 ) -> LogRatio | None:
-    """The same from both arms' net latencies in seconds, (rounds, samples); None where they hold no log ratio.
+    """The log ratio of both arms' net latencies in seconds, (rounds, samples); None where they hold none.
 
     That is so where there are fewer than two rounds, or samples that are no positive number.
     """

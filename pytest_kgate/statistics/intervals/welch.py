@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 
 def welch_freedom(variances: Sequence[float], freedoms: Sequence[float]) -> float:
-    """Of the sum of estimates of these variances, each of which was estimated with so many degrees of freedom.
+    """Degrees of freedom of the sum of estimates, given the variance of each and the freedom of that variance.
 
     Where all variances are 0 the sum is exact, and the first one's degrees of freedom stand for it.
     """

@@ -22,7 +22,7 @@ def digest_of(root: Path, path: str) -> str | None:
 
 
 def resolved(path: Path) -> Path | None:
-    """Where a path leads, whatever a record has written there; None where it can be none."""
+    """Where a path leads, whatever a record has written there; None where it can't be a path."""
     try:
         return path.resolve()
     except (OSError, RuntimeError, ValueError):  # too long, links in a circle, a NUL in it

@@ -41,7 +41,7 @@ def ask(folder: Path, *arguments: str) -> bytes | None:
 
 
 def word(folder: Path, *arguments: str) -> str | None:
-    """The same as text without the white space around it."""
+    """What git prints, as text without the white space around it."""
     found = ask(folder, *arguments)
     return None if found is None else found.decode(errors="replace").strip()
 

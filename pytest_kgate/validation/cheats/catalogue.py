@@ -230,7 +230,7 @@ HONEST = Cheat("plain.py", "is honest", "nothing: it passes", caught=False)
 
 
 def chosen(device: str, names: str | None = None, among: tuple[Cheat, ...] = CATALOGUE) -> tuple[Cheat, ...]:
-    """Those that make sense on a kind of device, or the named ones among them; with the honest one first."""
+    """The cheats for a kind of device, or the named ones among them, with the honest candidate first."""
     wanted = None if names is None else {name.strip() for name in names.split(",")}
     found = (cheat for cheat in (HONEST, *among) if device in cheat.devices)
     return tuple(cheat for cheat in found if wanted is None or cheat.name in wanted)

@@ -20,7 +20,7 @@ _LOWER_LIMIT = 0.99
 
 
 def unreadable() -> list[Finding]:
-    """Where NVML says nothing of the GPU."""
+    """The finding where NVML says nothing of the GPU."""
     return [
         Finding(
             "NVML",

@@ -28,10 +28,10 @@ class Operator:
 
 
 def normal(g: Generator, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Normal values."""
+    """Draw normal values of this shape."""
     return torch.randn(*shape, generator=g, device=g.device).to(dtype)
 
 
 def integers(g: Generator, high: int, *shape: int, dtype: torch.dtype = torch.int64) -> Tensor:
-    """Integers from 0 to `high` - 1."""
+    """Draw integers from 0 to `high` - 1, of this shape."""
     return torch.randint(0, high, shape, generator=g, device=g.device).to(dtype)

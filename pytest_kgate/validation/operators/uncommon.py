@@ -51,10 +51,10 @@ def mlp(large: bool) -> Problem:
 
 
 class OwnMlp(torch.nn.Module):
-    """Without layers of its own."""
+    """An honest candidate for a module: an MLP that is given its weights, and has no layers of its own."""
 
     def forward(self, x: Tensor, w: Tensor, b: Tensor, w2: Tensor, b2: Tensor) -> Tensor:
-        """The same as the problem's module does, product by product."""
+        """Compute what the problem's module computes, product by product."""
         return F.gelu(x @ w.t() + b) @ w2.t() + b2
 
 

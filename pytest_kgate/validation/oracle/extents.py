@@ -105,7 +105,7 @@ def alone() -> list[dict[str, Any]]:
 
 
 def away_from_plain(values: Sequence[str]) -> list[str]:
-    """Those of a problem's values, as `ExtentsCell.values` has them, that are not plain attention's."""
+    """The values of a problem, as `ExtentsCell.values` has them, that are not plain attention's."""
     plain = _told(PLAIN)
     return [value for value in values if value not in plain]
 
@@ -119,7 +119,7 @@ def _met(chosen: Mapping[str, Any]) -> set[tuple[tuple[str, Any], tuple[str, Any
 
 
 def problem_of(chosen: Mapping[str, Any]) -> Problem:
-    """The problem of these values."""
+    """The attention problem with these values of the extents."""
     (rows, keys), (heads, key_heads) = chosen["rows x keys"], chosen["heads"]
     shape = Shape(
         chosen["batch"],

@@ -109,7 +109,7 @@ def part(device: Device, kernels: Mapping[str, Kernel], dtype: str, head_dim: in
 
 
 def parts(dtypes: Sequence[str], head_dims: Sequence[int], lengths: Sequence[int]) -> Iterator[tuple[str, int, int]]:
-    """All combinations, long sequences last."""
+    """All combinations of dtype, head dimension and length, long sequences last."""
     for seqlen, dtype, head_dim in itertools.product(lengths, dtypes, head_dims):
         yield dtype, head_dim, seqlen
 

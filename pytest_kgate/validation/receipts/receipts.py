@@ -47,7 +47,7 @@ _SHOWN = 8
 
 
 class Examined(NamedTuple):
-    """What `kgate verify --signed` goes on with."""
+    """What came of the examined files of signed records, with which `kgate verify --signed` goes on."""
 
     rules: list[Rule]
     """Of the base revision."""

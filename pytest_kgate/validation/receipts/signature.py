@@ -32,7 +32,7 @@ _SECONDS = 300.0
 
 
 def signature_of(records: Path) -> Path:
-    """Where the signature of a file of records stands."""
+    """The path at which the signature of a file of records stands."""
     return records.with_name(records.name + SUFFIX)
 
 

@@ -15,6 +15,7 @@ from pytest_kgate.bench.processes.clean.look import CleanLook
 from pytest_kgate.bench.processes.clean.look import CleanRoom
 from pytest_kgate.bench.processes.clean.process import CleanProcess
 from pytest_kgate.device.host import HostDevice
+from pytest_kgate.integrity.checks.findings import Findings
 from pytest_kgate.problems.attention.problem import sdpa_problem
 from pytest_kgate.problems.shape import Shape
 from pytest_kgate.problems.trees.fingerprint import Fingerprint
@@ -47,15 +48,15 @@ def test_clean_process_that_dies_or_hangs_is_said_and_changes_nothing_else(proce
     look.kept.checked("normal", 1, Fingerprint((torch.zeros(2),)), torch.zeros(2))
     builder = SimpleNamespace(
         may_pass=True,
-        integrity=SimpleNamespace(warnings=[], clean=None, findings=[], phase_over=lambda: None),
+        integrity=SimpleNamespace(findings=Findings(), clean=None, phase_over=lambda: None),
         reference=SimpleNamespace(backend="math"),
     )
     look.run(builder, lambda complaint: None)
     assert builder.integrity.clean["why"] == f"the clean process was lost: {how}"
-    assert len(builder.integrity.warnings) == 1
+    assert len(builder.integrity.findings.warnings) == 1
     look.run(builder, lambda complaint: None)
     assert builder.integrity.clean["why"] == f"the clean process was lost before: {how}"
-    assert len(builder.integrity.warnings) == 1
+    assert len(builder.integrity.findings.warnings) == 1
     look.kept.close()
 
 

@@ -18,7 +18,7 @@ from pytest_kgate.device.cuda.timers.eager import EagerStopwatch
 from pytest_kgate.device.cuda.timers.queue import QueueStopwatch
 from pytest_kgate.device.host import HostDevice
 from pytest_kgate.device.protocol import RoundSeeds
-from pytest_kgate.integrity.checks import IntegrityChecks
+from pytest_kgate.integrity.checks.of_call import IntegrityChecks
 from pytest_kgate.integrity.isolation.reference_row import reference_row
 from pytest_kgate.integrity.side_effects.memoization import time_calls
 
@@ -130,5 +130,5 @@ def test_kernels_of_a_call_are_those_of_its_backward_pass():
     arms, workload = race_of(Forward())
     checks = IntegrityChecks(arms[0], HostDevice(), problem(), on=True, own=True, says=["any"])
     checks.observe(workload, lambda number: number, "wall", "hot", np.array([1e-3]), lambda inputs, answer: None)
-    assert "aten::native_layer_norm_backward" in checks.kernels
-    assert "aten::native_layer_norm" not in checks.kernels
+    assert "aten::native_layer_norm_backward" in checks.of_candidate.kernels
+    assert "aten::native_layer_norm" not in checks.of_candidate.kernels

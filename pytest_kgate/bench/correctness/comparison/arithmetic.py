@@ -25,7 +25,7 @@ _HALF = 2.0**63
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """In which type answers to one problem are compared with the exact one."""
+    """The type in which answers to one problem are compared with the exact one."""
 
     dtype: torch.dtype
     """Of the answers."""
@@ -67,7 +67,7 @@ class Arithmetic:
 
     @property
     def real_bytes(self) -> int:
-        """Of an answer's element, or of one of its two parts."""
+        """Bytes of one element of an answer, or of one part of a complex element."""
         return self.dtype.itemsize // (2 if self.dtype.is_complex else 1)
 
     def widened(self, values: Tensor) -> Tensor:

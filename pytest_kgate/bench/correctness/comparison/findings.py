@@ -35,7 +35,7 @@ where scaled queries are rounded), and a missing one to 430 at least."""
 
 
 def default_factor(*, wide: bool) -> float:
-    """On the reference's error, of answers in more than 16 bits, and of others."""
+    """How many times the reference's rms error is allowed by default; `wide`: of answers in more than 16 bits."""
     return FACTOR_WIDE if wide else FACTOR_16_BIT
 
 
@@ -93,7 +93,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class RowError:
-    """How far off a row is."""
+    """How far off one row of an answer is."""
 
     size: float
     """Its rms error over its own rms."""

@@ -121,12 +121,12 @@ class Correctness:
 
     @property
     def candidate_error(self) -> float:
-        """The largest over all draws."""
+        """The candidate's largest absolute error over all draws."""
         return max(draw.candidate_error for draw in self.draws)
 
     @property
     def reference_error(self) -> float:
-        """The largest over all draws."""
+        """The reference's largest absolute error over all draws."""
         return max(draw.reference_error for draw in self.draws)
 
     def to_dict(self) -> CorrectnessFacts:

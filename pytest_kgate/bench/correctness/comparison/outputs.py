@@ -69,7 +69,7 @@ class Equal:
         return Said("" if said else "the problem's own `equal` refuses the answer", right)
 
     def beside(self, answer: Any, calls: Calls) -> Said:
-        """The same of the next answer of these calls, which may say more together than each by itself."""
+        """Judge the next answer of `calls` with those before it: random ones say more together than each by itself."""
         said = self(answer)
         return said if said.reason else Said(calls.repeated(_parts(answer), self.inputs), None)
 

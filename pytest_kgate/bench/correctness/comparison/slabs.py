@@ -61,7 +61,7 @@ Answer: TypeAlias = Tensor | Parted
 
 
 def part_of(answer: Answer, slab: Slab) -> Tensor:
-    """A slab of an answer."""
+    """The values of an answer in a slab."""
     return answer.part(slab) if isinstance(answer, Parted) else answer[slab.index]
 
 
@@ -138,7 +138,7 @@ def furthest_of(values: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def largest_of(values: Tensor) -> tuple[int, float]:
-    """The flat index of the largest, and its value."""
+    """The flat index of the largest value, and that value."""
     index = int(values.argmax())
     return index, float(values.flatten()[index])
 

@@ -46,7 +46,7 @@ those."""
 
 
 def judged_axes(shape: Sequence[int]) -> list[int]:
-    """Those that have slices to compare."""
+    """The axes of an answer of this shape that have slices to compare."""
     count = math.prod(shape)
     return [axis for axis, extent in enumerate(shape) if extent > 1 and count // extent >= _FEWEST]
 
@@ -63,7 +63,7 @@ class SliceErrors:
 
     @classmethod
     def of(cls, parts: Iterable[tuple[Slab, Tensor]], shape: Sequence[int], device: torch.device) -> SliceErrors:
-        """Of an answer's slabs with their errors; what is not finite counts as right."""
+        """Add up the errors of an answer, from its slabs with their errors; what is not finite counts as right."""
         axes = judged_axes(shape)
         sums = [torch.zeros(2, shape[axis], dtype=torch.float64, device=device) for axis in axes]
         for slab, errors in parts:
@@ -104,7 +104,7 @@ class WorstSlice:
 
     @property
     def excess(self) -> float:
-        """Above 1 is too far off."""
+        """The error over what is allowed: above 1 is too far off."""
         return self.times / self.allowed
 
     def to_dict(self) -> SliceFacts:
@@ -122,7 +122,7 @@ class WorstSlice:
 
 @dataclass(frozen=True)
 class Envelope:
-    """By axis and index, the sum of squared errors that TF32 explains."""
+    """The sum of squared errors that TF32 explains, for each index along each axis."""
 
     squares: tuple[Tensor, ...]
 
@@ -137,7 +137,7 @@ class Envelope:
         return cls(tuple(squares))
 
     def worst(self, answer: SliceErrors) -> WorstSlice | None:
-        """Of an answer; None where it has no slices to compare."""
+        """The slice of an answer that is furthest beyond the envelope; None where it has no slices to compare."""
         found = []
         for axis, own, fourths, most in zip(answer.axes, answer.squares, answer.fourths, self.squares, strict=True):
             times = (own / most).sqrt()

@@ -1,6 +1,4 @@
-"""How far an answer is from the exact one, and whether that is too far: five checks, of which each finds what the
-others can't see. docs/oracle.md has the measurements behind the factors.
-"""
+"""How far off an answer is: five checks, each of which finds what the others can't (docs/oracle.md measures that)."""
 
 from __future__ import annotations
 
@@ -111,7 +109,7 @@ class ExactAnswer:
 
     @property
     def shape(self) -> torch.Size:
-        """Of an answer."""
+        """The shape of an answer."""
         return self.exact.shape
 
     @property
@@ -120,7 +118,7 @@ class ExactAnswer:
         return Parted(lambda slab: self.right_at(slab.index))
 
     def right_at(self, index: Any) -> Tensor:
-        """A part of it, or an element."""
+        """The part of `right`, or the element, at this index."""
         return self.arithmetic.narrowed(self._wide_at(index))
 
     @property

@@ -84,7 +84,7 @@ def may_be_indices(truth: ExactAnswer, inputs: Any) -> bool:
 
 
 def varying_fraction(output: str, answer: Any, again: Callable[[], Any], atol: float) -> float:
-    """Of the elements of this output of the answer, those that are further than `atol` from what `again()` returns.
+    """The fraction of elements of this output that lie further than `atol` from what `again()` returns.
 
     0 where that gives no answer, or one of another shape.
     """

@@ -31,7 +31,7 @@ def outline_of(inputs: tuple[Any, ...]) -> Any:
 
 
 def remember_drawn(like: Any, inputs: tuple[Any, ...]) -> None:
-    """From now on, what is drawn for answers like these must be of the kind of these inputs."""
+    """Demand from now on that inputs drawn for answers like `like` are of the kind of these inputs."""
     _DRAWN[next(tree.tensors(like))] = _tensors_alone(inputs)
 
 

@@ -57,7 +57,7 @@ class Moved:
 
 
 def moved(problem: Problem, inputs: tuple[Any, ...], like: Any, truth: ExactOutputs) -> dict[str, Moved]:
-    """By output, how far the exact answer to these inputs moves where all is rounded to the problem's coarsest type.
+    """How far each output of the exact answer moves where all is rounded to the problem's coarsest type.
 
     Empty where that can't be told, since `exact` fails so, or there is no room.
     """
@@ -86,7 +86,7 @@ def moved(problem: Problem, inputs: tuple[Any, ...], like: Any, truth: ExactOutp
 
 
 def row_squares(truth: ExactAnswer, answer: Tensor | None) -> Tensor:
-    """By row, the sum of squared distances of an answer from the exact one, where finite; without one, from zero."""
+    """Sums of squared distances of an answer from the exact one, one a row, where finite; of None, from zero."""
     found = torch.zeros(count_pieces(truth.shape), dtype=torch.float64, device=truth.device)
     arithmetic = truth.arithmetic
     for slab in slabs(truth.shape, truth.device):

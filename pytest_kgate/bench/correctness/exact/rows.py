@@ -57,7 +57,7 @@ class Rows:
 
 
 def float64_bytes(inputs: tuple[Any, ...], like: Tensor) -> int:
-    """Of the inputs and an answer, where every element takes eight bytes."""
+    """Bytes of the inputs and one answer where every element takes eight bytes."""
     return 8 * (like.numel() + sum(tensor.numel() for tensor in tree.tensors(inputs)))
 
 

@@ -128,7 +128,7 @@ CHANGES: Mapping[str, Change] = MappingProxyType(
 
 
 def coarse_outputs(dtype: torch.dtype) -> dict[str, Change]:
-    """By name, the function that rounds an answer to the next coarser type, as a kernel that computes in it would."""
+    """Functions, by name, that round an answer to the next coarser type, as a kernel that computes in it would."""
     return {f"output in {name_of(low)}": _rounder(low) for low in COARSER.get(dtype, ())[:1]}
 
 

@@ -88,7 +88,7 @@ class KeptAnswers:
         return iter((*self._kept, *self._timed))
 
     def close(self) -> None:
-        """Free them."""
+        """Free the kept answers."""
         for one in self:
             os.close(one.fd)
         self._kept, self._timed = [], []

@@ -34,11 +34,11 @@ from pytest_kgate.problems.trees.fingerprint import Fingerprint
 from pytest_kgate.system.clocks.spent import spent
 
 if TYPE_CHECKING:
-    from pytest_kgate.bench.record_builder import RecordBuilder
+    from pytest_kgate.bench.record.builder import RecordBuilder
     from pytest_kgate.bench.request import Request
     from pytest_kgate.device.arm import Arm
     from pytest_kgate.device.protocol import Device
-    from pytest_kgate.integrity.checks import IntegrityChecks
+    from pytest_kgate.integrity.checks.of_call import IntegrityChecks
     from pytest_kgate.report.record.facts.integrity import CleanFacts
 
 
@@ -53,7 +53,7 @@ class CleanRoom:
         self._none: dict[str, str] = {}
 
     def process(self, device: Device, timeout_seconds: float, *, imports_candidates: bool) -> CleanProcess:
-        """The one of this device; raises as `CleanProcess` does, and `NotRebuilt` where there can't be one any more."""
+        """The clean process of this device; raises as `CleanProcess` does, `NotRebuilt` where there can't be one."""
         name = device.torch_device
         if name in self._none:
             raise NotRebuilt(self._none[name])
@@ -71,14 +71,14 @@ class CleanRoom:
         self._none[device.torch_device] = f"the clean process was lost before: {how}"
 
     def close(self) -> None:
-        """End all of them."""
+        """End all clean processes."""
         for one in self._processes.values():
             one.close()
         self._processes.clear()
 
 
 class CleanLook:
-    """Of one call: keeps some of its answers, and has them compared in the clean process once all else would pass."""
+    """Keeps some answers of one call, and has them compared in the clean process once all else would pass."""
 
     def __init__(self, room: CleanRoom, request: Request, device: Device) -> None:
         self.kept = KeptAnswers()
@@ -90,7 +90,7 @@ class CleanLook:
         """Look at a gate if it would pass, and add what was found to the record."""
         checks = builder.integrity
         assert checks is not None
-        if not builder.may_pass or checks.findings:
+        if not builder.may_pass or checks.findings.all:
             return
         with spent("clean"):
             try:
@@ -109,14 +109,14 @@ class CleanLook:
         except CleanProcessLost as how:
             self._room.lose(self._device, str(how))
             facts = {"done": False, "why": f"the clean process was lost: {how}"}
-            checks.warnings.append(
+            checks.findings.warnings.append(
                 f"the clean process, which looks at gates that would pass, was lost: {how}; this gate and those after "
                 "it rest on what the tests' own process says"
             )
         facts["seconds_spent"] = time.perf_counter() - start
         checks.clean = facts
         if wrong is not None:
-            checks.report("clean", wrong)
+            checks.findings.report("clean", wrong)
 
     def _looked(self, builder: RecordBuilder, facts: CleanFacts, when_stuck: Callable[[str], None]) -> str | None:
         """What is wrong, as one sentence; fills in `facts`."""

@@ -115,7 +115,7 @@ class CleanProcess:
                 self.ask({"do": "over"})
 
     def close(self) -> None:
-        """Kill it."""
+        """Kill the process."""
         self._closed = True
         self._stack.close()
 

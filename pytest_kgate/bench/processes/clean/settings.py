@@ -15,7 +15,7 @@ _PLAIN = (bool, int, float, str)
 
 
 def read() -> dict[str, Any]:
-    """By name, in types of JSON; those that are not plain values are left out.
+    """PyTorch's settings by name, in types of JSON; those that are not plain values are left out.
 
     Raises `NotRebuilt` under autocast, which holds in a block of code only, and changes what every operator returns.
     """
@@ -33,7 +33,7 @@ def read() -> dict[str, Any]:
 
 
 def apply(values: Mapping[str, Any]) -> None:
-    """Make those that differ here the same."""
+    """Set the settings that differ here to these values."""
     for setting in of_torch():
         wanted = values.get(setting.name)
         if wanted is None or setting.write is None:

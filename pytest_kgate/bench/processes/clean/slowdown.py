@@ -34,7 +34,7 @@ _CONFIDENCE = 0.999
 
 @dataclass(frozen=True)
 class Slowdown:
-    """Of the reference, in the tests' process against the clean one."""
+    """The reference's latencies in the tests' process and in the clean one, in seconds."""
 
     here: tuple[float, ...]
     """Median seconds of a call of the reference in each round of the tests' process."""
@@ -50,7 +50,7 @@ class Slowdown:
 
     @property
     def charged(self) -> float:
-        """By how many times it is longer beyond all doubt and the margin; 1 where it is not.
+        """How many times as long the reference takes here, beyond all doubt and the margin; 1 where it does not.
 
         The larger of two lower ends: Student's of the mean, and the sign test's of the median, which a few rounds in
         which other work held up one of the processes don't move.

@@ -25,7 +25,7 @@ from pytest_kgate.system.cpu_load import wait_until_quiet
 
 if TYPE_CHECKING:
     from pytest_kgate.bench.processes.clean.process import CleanProcess
-    from pytest_kgate.bench.record_builder import RecordBuilder
+    from pytest_kgate.bench.record.builder import RecordBuilder
     from pytest_kgate.device.protocol import Device
     from pytest_kgate.report.record.facts.integrity import CleanFacts
 

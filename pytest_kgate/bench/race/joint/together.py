@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Means:
-    """What the session lends to a race."""
+    """What a session lends to a joint race."""
 
     device: Device
     picker: ReferencePicker

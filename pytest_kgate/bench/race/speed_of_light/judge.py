@@ -44,7 +44,7 @@ _SET_BY = {"flops": "FLOPs", "bytes": "bytes"}
 
 @dataclass(frozen=True)
 class LightDemand:
-    """What is demanded of one race."""
+    """What a `speed_of_light` gate demands of one race."""
 
     gate: SpeedOfLightGate
     floor: MeasuredFloor
@@ -52,7 +52,7 @@ class LightDemand:
 
 @dataclass(frozen=True)
 class LightJudgement:
-    """The verdict on one gate, and the interval that it rests on."""
+    """The verdict on one `speed_of_light` gate, and the interval that it rests on."""
 
     demand: LightDemand
     verdict: Verdict

@@ -100,7 +100,7 @@ def save(rates: MeasuredRates) -> Path:
 
 
 def to_json(rates: MeasuredRates) -> str:
-    """As they are kept."""
+    """The rates as the text of the file in which they are kept."""
     return json.dumps({"version": _VERSION, **asdict(rates)}, indent=1)
 
 

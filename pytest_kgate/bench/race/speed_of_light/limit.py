@@ -33,7 +33,7 @@ _VARIED = 0.1
 
 @dataclass(frozen=True)
 class LightAsked:
-    """One gate, with all that is known of it before the race."""
+    """A `speed_of_light` gate, with all that is known of it before the race."""
 
     gate: SpeedOfLightGate
     rates: MeasuredRates | None

@@ -29,7 +29,7 @@ GIVE_BYTES = ": give Problem(bytes=...), what one call must move, or another dty
 
 @dataclass(frozen=True)
 class Rate:
-    """One rate, of the median of a few rounds."""
+    """A rate that a device attained: the median of a few rounds."""
 
     per_second: float
     """Operations (a multiply-add counts as two), or bytes, read and written ones together."""

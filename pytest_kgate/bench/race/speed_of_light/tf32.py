@@ -12,7 +12,7 @@ import torch
 
 
 def rounds_to_tf32() -> bool:
-    """Whether it does now."""
+    """Whether PyTorch now rounds the operands of float32 products to TF32 on a GPU."""
     matmul = torch.backends.cuda.matmul
     if hasattr(matmul, "fp32_precision"):
         return bool(matmul.fp32_precision == "tf32")

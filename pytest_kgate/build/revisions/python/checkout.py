@@ -17,7 +17,7 @@ _INSTALLED = ("site-packages", "dist-packages")
 
 @dataclass(frozen=True)
 class Checkout:
-    """What git keeps of it, and where Python looks for modules in it."""
+    """A user's checkout: the files that git keeps of it, and where Python looks for modules in it."""
 
     root: Path
     tracked: Listing
@@ -27,7 +27,7 @@ class Checkout:
 
     @classmethod
     def at(cls, root: Path) -> Checkout:
-        """With the folders of sys.path, and those that loaded modules were found in by other finders."""
+        """The checkout at `root`, with the folders of sys.path and those that loaded modules were found in."""
         listed = (git.ask(root, "ls-files", "-z") or b"").split(b"\0")
         tracked = Listing.of(os.fsdecode(path) for path in listed if path)
         roots = [place for entry in sys.path if (place := within(root, entry or os.getcwd())) is not None]

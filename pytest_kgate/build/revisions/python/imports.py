@@ -43,7 +43,7 @@ def is_unchanged(starts: Iterable[str], tree: Tree, checkout: Checkout, *, anywh
 def rests_on(
     starts: Iterable[str], roots: Sequence[str], listing: Listing, read: Callable[[str], bytes]
 ) -> frozenset[str]:
-    """These files and the modules that they import, at any depth; modules are looked for in the folders `roots`."""
+    """The files `starts` and all that they import, at any depth; modules are looked for in the folders `roots`."""
     found: dict[str, None] = dict.fromkeys(starts)
     left = list(found)
     while left:

@@ -28,7 +28,7 @@ _DEEPEST = 16
 
 @dataclass(frozen=True)
 class Name:
-    """Where something is found in a repository."""
+    """Where a function or class is found in a repository."""
 
     path: str
     """The file's, from the root."""

@@ -18,7 +18,7 @@ class Listing:
 
     @classmethod
     def of(cls, files: Iterable[str]) -> Listing:
-        """With the folders that these files are in."""
+        """The listing of these files, with the folders that they are in."""
         known = frozenset(files)
         folders = {""}
         for path in known:
@@ -29,7 +29,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class Found:
-    """A module's place."""
+    """Where a module is in a repository."""
 
     file: str | None
     """None for a package without `__init__.py`."""

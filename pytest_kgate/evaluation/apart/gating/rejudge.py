@@ -35,7 +35,7 @@ class Rejudged:
 
     @property
     def verdict(self) -> str:
-        """That of the new demand, or that which stands."""
+        """The verdict on the new demand, or the recorded one where that stands."""
         if self.judgement is not None:
             return self.judgement.verdict.value
         return "WRONG" if _is_wrong(self.record) else self.record["verdict"]

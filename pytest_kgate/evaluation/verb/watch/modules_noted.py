@@ -20,7 +20,7 @@ class ModulesNoted:
         self._write()
 
     def pytest_unconfigure(self) -> None:
-        """What the test itself has imported."""
+        """Note what the test itself has imported."""
         self._write()
 
     def read(self) -> list[Path]:

@@ -58,7 +58,7 @@ class LoadedCode:
                 (folder / f"{number}.cubin").write_bytes(image)
 
     def end(self) -> None:
-        """Keep no more of them."""
+        """Stop keeping modules that are loaded."""
         if self.watches:
             self._cupti.cuptiUnsubscribe(self._subscriber)
             self.watches = False

@@ -32,7 +32,7 @@ class Child:
     """The file that the child writes to, as standard output and standard error."""
 
     def exit_status(self) -> int | None:
-        """Of a child that has closed its channel, as `Popen` gives it; None where it goes on all the same."""
+        """The status of a child that has closed its channel, as `Popen` gives it; None where it still runs."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             return self.process.wait(_GRACE_SECONDS)
         return None

@@ -39,7 +39,7 @@ class Block(Protocol):
     """The whole block, (size,) of uint8."""
 
     def close(self) -> None:
-        """Free it; the device must be idle."""
+        """Free the block; the device must be idle."""
         ...
 
 

@@ -109,7 +109,7 @@ class Layout:
         )
 
     def tensors(self, inputs: tuple[Any, ...], device: torch.device) -> list[Tensor]:
-        """Those of some inputs that have a place."""
+        """The tensors among these inputs that have a place in the block."""
         return [one for one in tree.tensors(inputs) if one.device == device and tree.has_span(one)]
 
     def first_overwritten(self, block: Tensor, call: int) -> int | None:

@@ -53,7 +53,7 @@ def draw_eight_bits(shape: Shape, hard: bool, generator: Generator) -> Inputs:
 
 
 def quantised(values: Tensor) -> tuple[Tensor, Tensor]:
-    """As float8_e4m3fn with a scale a head, float32: a head's largest element becomes the largest that there is."""
+    """The values as float8_e4m3fn, with a float32 scale a head by which its largest element is the type's largest."""
     scale = (values.abs().amax((0, 2, 3)) / _LARGEST).clamp(min=2.0**-100)
     return (values / scale[None, :, None, None]).clamp(-_LARGEST, _LARGEST).to(torch.float8_e4m3fn), scale
 

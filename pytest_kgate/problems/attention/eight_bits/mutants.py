@@ -34,7 +34,7 @@ of a number down to 2^-6 only."""
 
 
 def eight_bit_mutants(shape: Shape) -> Mapping[str, Kernel]:
-    """Those that are wrong on this shape."""
+    """The mutants of 8-bit attention that are wrong on this shape."""
     usual = attention_mutants(shape, _E4M3)
     mutants = {name: _on_values(kernel) for name, kernel in usual.items()}
     mutants["the scale of v forgotten"] = _rounded(scales=lambda q, k, v: (q, k, torch.ones_like(v)))

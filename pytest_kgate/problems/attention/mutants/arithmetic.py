@@ -23,7 +23,7 @@ _STEP = 16
 
 
 def without_maximum() -> Kernel:
-    """Exp of the scores as they are."""
+    """Exp of the scores as they are, without their maximum taken off."""
 
     def weigh(scores: Tensor) -> Tensor:
         weights = scores.float().exp()

@@ -22,7 +22,7 @@ _VISIBLE = 0.01
 
 
 def of_mask(shape: Shape) -> dict[str, Kernel]:
-    """What can be wrong with which keys a row sees."""
+    """Mutants that are wrong about which keys a row sees."""
     mutants: dict[str, Kernel] = {}
     if shape.causal:
         mutants |= {
@@ -53,7 +53,7 @@ def of_mask(shape: Shape) -> dict[str, Kernel]:
 
 
 def of_heads(shape: Shape) -> dict[str, Kernel]:
-    """What can be wrong with which keys a head reads."""
+    """Mutants that are wrong about which keys a head reads."""
     heads = shape.key_heads
     if shape.kv_heads is None or heads == 1:
         return {}
@@ -64,7 +64,7 @@ def of_heads(shape: Shape) -> dict[str, Kernel]:
 
 
 def of_scores(shape: Shape) -> dict[str, Kernel]:
-    """What can be wrong with scale, cap and bias."""
+    """Mutants that are wrong about scale, cap or bias."""
     mutants: dict[str, Kernel] = {}
     if shape.scale is not None:
         mutants["the usual scale"] = with_steps(scale=1 / math.sqrt(shape.head_dim))

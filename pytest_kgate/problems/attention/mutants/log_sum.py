@@ -16,7 +16,7 @@ from pytest_kgate.problems.shape import Shape
 
 
 def of_log_sum(shape: Shape, *, overflows: bool) -> dict[str, Kernel]:
-    """Those that are wrong on this shape; `overflows`: whether exp of its hard draws' scores does in float32."""
+    """Mutants of the log-sum-exp that are wrong here; `overflows`: exp of its hard draws' scores does in float32."""
     mutants = {
         "a log-sum-exp in base 2": with_steps(log_sum=lambda scores, *_: torch.logsumexp(scores, -1) / math.log(2)),
         "a log-sum-exp of unscaled scores": changing(_unscaled),

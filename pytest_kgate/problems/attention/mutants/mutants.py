@@ -34,7 +34,7 @@ _OVERFLOWS = 95.0
 
 
 def attention_mutants(shape: Shape, element: torch.dtype, *, log_sum: bool = False) -> Mapping[str, Kernel]:
-    """Those that are wrong on this shape: one key needs no mask, and one head can't be swapped.
+    """The mutants that are wrong on this shape: one key needs no mask, and one head can't be swapped.
 
     With `log_sum`, answers come with their log-sum-exp, and there are mutants of it.
     """

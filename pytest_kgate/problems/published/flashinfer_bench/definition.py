@@ -55,7 +55,7 @@ class Definition:
 
     @classmethod
     def read(cls, source: str | Path | Mapping[str, Any]) -> Definition:
-        """From a file or from what `json.load` made of one; raises `UsageError` in a sentence."""
+        """Read a file, or what `json.load` made of one; raises `UsageError` in a sentence."""
         if isinstance(source, Mapping):
             return cls._of(Checked(source, "The definition", "flashinfer-bench definition"))
         path = Path(source)

@@ -63,7 +63,7 @@ class FlashInferBench:
         case: int | str,
         root: str | Path | None,
     ) -> FlashInferBench:
-        """From files, or from what `json` made of them; raises `UsageError` in a sentence."""
+        """Read files, or what `json` made of them; raises `UsageError` in a sentence."""
         read = Definition.read(definition)
         file = None if isinstance(definition, Mapping) else str(Path(definition).resolve())
         found = Workload.read(workload, case, read)
@@ -76,11 +76,11 @@ class FlashInferBench:
         return "flashinfer_bench"
 
     def inputs(self, generator: Generator) -> tuple[Any, ...]:
-        """In the definition's order, on the generator's device."""
+        """Draw the inputs in the definition's order, on the generator's device."""
         return self._inputs.draw(generator)
 
     def hard_inputs(self, generator: Generator) -> tuple[Any, ...]:
-        """Of the same shapes, the random ones larger."""
+        """Draw inputs of the same shapes, the random ones larger."""
         return self._inputs.draw_hard(generator, self.reference)
 
     def imported(self, where: str) -> Any:
@@ -105,7 +105,7 @@ class FlashInferBench:
         return self._call(function, name or name_of(function))
 
     def adapted(self, candidate: Callable[..., Any]) -> Callable[..., Any]:
-        """The same, if it takes the outputs; else it stays as it is."""
+        """The candidate that gets outputs to write to, if the callable takes them; else the callable as it is."""
         if not callable(candidate):
             return candidate
         made = self.candidate(candidate)
@@ -130,7 +130,7 @@ class FlashInferBench:
         }
 
     def to_message(self) -> dict[str, Any]:
-        """From which `from_message` makes the same problem in another process; after the first draw."""
+        """The problem as a message, from which `from_message` makes it in another process; after the first draw."""
         return {
             "file": self._file,
             "definition": dict(self._definition.data),

@@ -52,7 +52,7 @@ class Inputs:
         return drawn
 
     def draw_hard(self, generator: Generator, reference: Callable[..., Any]) -> tuple[Any, ...]:
-        """Such inputs, the random ones among them made harder as far as `reference` has a finite answer to them."""
+        """Draw inputs, the random ones made harder as far as `reference` has a finite answer to them."""
         places = [place for place, one in enumerate(self._definition.inputs) if one.name in self._recorded]
         return self.harder(self.draw(generator), generator, reference, kept=places)
 

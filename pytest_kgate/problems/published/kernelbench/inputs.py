@@ -39,7 +39,7 @@ class Inputs:
         return tuple(_moved(one, device) for place, one in enumerate(drawn) if place not in self.constants)
 
     def draw_hard(self, generator: Generator, model: Callable[..., Any]) -> tuple[Any, ...]:
-        """Such inputs, made harder as far as `model` has a finite answer to them."""
+        """Draw inputs, made harder as far as `model` has a finite answer to them."""
         return self.harder(self.draw(generator), generator, model)
 
 

@@ -56,11 +56,11 @@ class KernelBench:
         return "kernelbench"
 
     def inputs(self, generator: Generator) -> tuple[Any, ...]:
-        """As published, on the generator's device."""
+        """Draw the inputs as published, on the generator's device."""
         return self._inputs.draw(generator)
 
     def hard_inputs(self, generator: Generator) -> tuple[Any, ...]:
-        """Of the same shapes, with values of both signs."""
+        """Draw inputs of the same shapes, with values of both signs."""
         return self._inputs.draw_hard(generator, self.reference)
 
     def candidate(self, construct: Callable[..., Any], name: str | None = None) -> ModelCall:
@@ -71,10 +71,10 @@ class KernelBench:
         return ModelCall(self._source, construct, self._constants, name or name_of(construct), like=self.reference)
 
     def imported(self, where: str) -> None:
-        """A solution is a module like any other."""
+        """None: a solution is a module like any other."""
 
     def adapted(self, candidate: Callable[..., Any]) -> Callable[..., Any]:
-        """As it is: an instance of a model, or a function that is called like `forward`."""
+        """The candidate as it is: an instance of a model, or a function that is called like `forward`."""
         return candidate
 
     def copy(self) -> ModelCall:
@@ -92,7 +92,7 @@ class KernelBench:
         }
 
     def to_message(self) -> dict[str, Any]:
-        """From which `from_message` makes the same problem in another process; after the first draw."""
+        """The problem as a message, from which `from_message` makes it in another process; after the first draw."""
         constants = list(self._constants().items())
         return {"file": str(self._source.path), "constants": constants, "hard_scale": self._inputs.harder.scale}
 

@@ -34,7 +34,7 @@ class Demand:
 
 
 def demand_of(check: Callable[..., Any], inputs: Inputs) -> Demand:
-    """Of a task's `check_implementation(data, output)`."""
+    """What a task's `check_implementation(data, output)` demands."""
     made_by, _, _ = getattr(check, "__qualname__", "").partition(".<locals>")
     if made_by != "make_match_reference":
         return Demand("check_implementation", equal=OwnCheck(check, inputs))

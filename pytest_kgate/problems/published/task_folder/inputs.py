@@ -42,7 +42,7 @@ class HandedIn:
     """Whether it is zero when the kernel is called; else nobody has written to it."""
 
     def made(self, device: torch.device) -> Tensor:
-        """New memory."""
+        """New memory for the output."""
         found = torch.empty_strided(self.shape, self.stride, dtype=self.dtype, device=device)
         return found.zero_() if self.zero else found
 
@@ -73,7 +73,7 @@ class Inputs:
         return _replaced(data, self.handed_in, lambda spec: spec.made(device))
 
     def outputs_of(self, data: Any) -> Any:
-        """Those that were handed in with such data: one tensor, or a tuple of several."""
+        """The outputs that were handed in with such data: one tensor, or a tuple of several."""
         leaves = list(tree.leaves(data))
         found = tuple(leaves[place] for place in self.handed_in or ())
         return found[0] if len(found) == 1 else found
@@ -88,7 +88,7 @@ class Inputs:
         ]
 
     def take(self, message: list[Any] | None) -> None:
-        """Of another process, what it told by `to_message`: this one may never draw."""
+        """Take over what another process told by `to_message`: this one may never draw."""
         if message is not None:
             self.handed_in = {
                 place: HandedIn(tuple(shape), tuple(stride), getattr(torch, dtype), zero)

@@ -71,7 +71,7 @@ class TaskFolder:
         return KernelCall(function, self._inputs, name=name or name_of(function))
 
     def adapted(self, candidate: Callable[..., Any]) -> Callable[..., Any]:
-        """The same."""
+        """The callable as a candidate that the task's data can be handed to."""
         return self.candidate(candidate) if callable(candidate) else candidate
 
     def copy(self) -> KernelCall:
@@ -92,7 +92,7 @@ class TaskFolder:
         }
 
     def to_message(self) -> dict[str, Any]:
-        """From which `from_message` makes the same problem in another process."""
+        """The problem as a message, from which `from_message` makes it in another process."""
         return {
             "file": str(self._task.folder / "reference.py"),
             "folder": str(self._task.folder),

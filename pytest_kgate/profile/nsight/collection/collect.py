@@ -50,7 +50,7 @@ CLOCK_CONTROL = "none"
 
 @dataclass(frozen=True)
 class Collection:
-    """What to count, and how."""
+    """What a run of Nsight Compute is to count, and how it is started."""
 
     program: Path
     metrics: tuple[str, ...]

@@ -64,13 +64,13 @@ class Wanted:
 
 
 class Line(Protocol):
-    """Where a user reads why nothing goes on."""
+    """The terminal's line, in which a user reads why nothing seems to go on."""
 
     def waiting(self, text: str) -> None:
-        """For whom the device waits."""
+        """Say for whom the device waits."""
 
     def notice(self, text: str) -> None:
-        """What is done for long."""
+        """Say what takes long."""
 
 
 Asked = Callable[[pytest.Item], "Wanted | None"]
@@ -165,7 +165,7 @@ def arch_of(record: Record) -> str:
 
 
 def of_isolated(cache_control: str) -> CountersFacts:
-    """Of a candidate that runs in a process of its own, confined: nothing is counted."""
+    """What the record of an isolated, confined candidate says of its counters: nothing is counted."""
     return _none(
         Wanted(cache_control, ()),
         "An isolated candidate runs in its own confined process only, and Nsight Compute would have it in another. "

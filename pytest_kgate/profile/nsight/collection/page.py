@@ -1,4 +1,4 @@
-"""How Nsight Compute is had print what is in a report: in the run that writes it, or afterwards in one of its own."""
+"""How Nsight Compute is made to print what a report holds: in the run that writes it, or in one of its own later."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ _LONGEST_TEXT = 90
 
 
 def stalled_lines(report: Path, call: CountedCall) -> list[str]:
-    """Of each launch of a call: a title, then a line of text for each place, the one with most samples first.
+    """Where each launch of a call stalls: a title, then a line a place, the one with most samples first.
 
     Raises `UnreadableReport`.
     """

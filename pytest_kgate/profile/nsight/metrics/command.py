@@ -83,7 +83,7 @@ def combination(row: Metric) -> str:
 
 
 def page_table() -> str:
-    """The table for a page."""
+    """The table of metrics in Markdown, for a page."""
     rows = [
         (
             f"`{row.name}`",

@@ -60,5 +60,5 @@ class Metric:
 
     @property
     def architectures(self) -> tuple[str, ...]:
-        """Those that have it."""
+        """The architectures that have the metric."""
         return tuple(one for one in ARCHITECTURES if self.ratio or self.on(one))

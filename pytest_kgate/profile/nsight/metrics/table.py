@@ -95,7 +95,7 @@ def find(name: str) -> Metric:
 
 
 def base_unit(name: str) -> str:
-    """Of a short name by the table, of a raw one by its form: `%`, `bytes`, `seconds`, ...; empty where it is open."""
+    """The unit of a short name by the table, of a raw one by its form: `%`, `bytes`, `seconds`, ...; may be empty."""
     if not is_raw(name):
         return find(name).unit
     _, _, rest = name.partition(".")
@@ -107,7 +107,7 @@ def base_unit(name: str) -> str:
 
 
 def architecture(arch: str) -> str:
-    """The one of `ARCHITECTURES` whose names a GPU goes by: `sm_90a` by `sm_90`, `sm_121` by `sm_120`.
+    """The entry of `ARCHITECTURES` for this GPU: `sm_90` for `sm_90a`, `sm_120` for `sm_121`.
 
     A GPU between two of them goes by the older one, one that is older than all by the first. Raises `UsageError`
     where `arch` is not written like `sm_90`.

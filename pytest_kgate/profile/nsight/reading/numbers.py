@@ -28,7 +28,7 @@ def decimal_mark(cells: Iterable[str]) -> str:
 
 
 def number(cell: str, mark: str = ".") -> float | None:
-    """Of `1,234.50` or `n/a`; None where there is no finite number. Of `36 (BAR: 4; FFMA: 32)` it is the total."""
+    """The number in a cell such as `1,234.50`, the total of `36 (BAR: 4; FFMA: 32)`; None of `n/a` and infinities."""
     text = _TOTAL.sub("", cell).translate(_SPACES)
     text = text.replace("." if mark == "," else ",", "").replace(mark, ".")
     try:

@@ -38,7 +38,7 @@ def launches_of(report: Path, raw_table: Callable[[], str]) -> list[Launch]:
 
 
 def read_report_file(path: Path) -> list[Launch]:
-    """The same by the module, which must be installed."""
+    """Read a report by Nsight Compute's own module, which must be installed."""
     import ncu_report
 
     try:

@@ -23,7 +23,7 @@ Key = tuple[str, str, str, str, str]
 
 @dataclass(frozen=True)
 class Side:
-    """What one file says."""
+    """What one file says of a gate."""
 
     number: int
     """Of the record, from 0."""
@@ -36,7 +36,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Pair:
-    """One gate in all files."""
+    """One gate as all compared files have it."""
 
     name: str
     """Of the candidate."""

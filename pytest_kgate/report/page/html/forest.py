@@ -30,7 +30,7 @@ _LABEL_GAP = 23
 
 @dataclass(frozen=True)
 class Bar:
-    """A row of the table."""
+    """A gate's row of the forest plot."""
 
     number: int
     """Of the record, from 0."""
@@ -59,7 +59,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Forest:
-    """All rows, with what they are drawn on."""
+    """A forest plot: the intervals of all gates on one axis, a row each."""
 
     bars: Sequence[Bar]
     grid: str

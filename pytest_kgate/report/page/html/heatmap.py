@@ -35,7 +35,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Heatmap:
-    """All cells that there are."""
+    """A heatmap of latency ratios: a row a problem, a column a candidate."""
 
     candidates: Sequence[str]
     """Of each column."""
@@ -44,7 +44,7 @@ class Heatmap:
 
 
 def heatmap(records: Sequence[Record], rows: Sequence[Sequence[Row]]) -> Heatmap | None:
-    """Of the median ratios; None where there are fewer than two problems, so that there is no grid.
+    """The heatmap of the median ratios; None where there are fewer than two problems, so that there is no grid.
 
     `rows` are those of each record.
 

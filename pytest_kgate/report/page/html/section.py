@@ -36,7 +36,7 @@ _LONGEST = 32
 
 @dataclass(frozen=True)
 class Section:
-    """One record."""
+    """The section of a page that shows one record."""
 
     number: int
     """From 0."""

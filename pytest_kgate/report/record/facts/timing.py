@@ -123,7 +123,7 @@ class PositionFacts(TypedDict):
 
 
 class IdleGapFacts(TypedDict):
-    """From round to round, the seconds in which the device was not seen at work."""
+    """The seconds, from round to round, in which the device was not seen at work."""
 
     median: Seconds
     longest: Seconds
@@ -205,7 +205,7 @@ class ProbesFacts(TypedDict):
 
 
 class JointFacts(TypedDict):
-    """Of a race whose rounds several candidates shared.
+    """What the record says of a race whose rounds several candidates shared.
 
     Records with the same `race` have the same rounds: the n-th round of each is one and the same.
     """
@@ -217,7 +217,7 @@ class JointFacts(TypedDict):
 
 
 class MeasuredFacts(TypedDict):
-    """Of a call that only measures, in a number of rounds that was asked for: no gate was judged."""
+    """What the record says of a call that only measures, in a number of rounds that was asked for."""
 
     rounds: Annotated[int, ">= 2"]
     """That were asked for."""
@@ -228,7 +228,7 @@ class MeasuredFacts(TypedDict):
 
 
 class TimingFacts(TypedDict):
-    """The race."""
+    """The race: how it was timed, its samples, and what tells whether they can be trusted."""
 
     timer: str
     """`graph`, `queue`, `eager`, `wall` or `fake`: what was really used."""

@@ -33,7 +33,7 @@ _NUMBER = re.compile(r"(?<![\w.,\[-])(\d+(?:\.\d+)?)(?: (%|(?:[num]?s|GHz)\b))?(
 
 
 def warning_lines(records: Sequence[Record], width: int) -> list[str]:
-    """The most frequent kind first."""
+    """The warnings of a session as lines, the most frequent kind first."""
     kinds: dict[str, dict[str, list[str]]] = {}
     for record in records:
         for warning in record.get("warnings", ()):

@@ -31,7 +31,7 @@ _LEAST = 0.003
 
 @dataclass(frozen=True)
 class Change:
-    """From one point on, another level."""
+    """A point of a series from which on the level is another one."""
 
     index: int
     """Of the first point after it."""
@@ -40,7 +40,7 @@ class Change:
 
 
 def can_look() -> bool:
-    """Whether the package is there."""
+    """Whether the package that finds changes, ruptures, is installed."""
     return importlib.util.find_spec("ruptures") is not None
 
 

@@ -29,7 +29,7 @@ _DIGITS = 7
 
 @dataclass(frozen=True)
 class Point:
-    """What a line says. None: it is not known, or there is none."""
+    """What one line of a history says of a gate; a field is None where it is not known, or there is none."""
 
     test: str
     """The test's node id."""
@@ -85,7 +85,7 @@ class Point:
         return (*found, self.dtype)
 
     def line(self) -> str:
-        """As a line of a file, with its end."""
+        """The point as a line of a file, with its end."""
         content = {"schema": SCHEMA, "version": VERSION, **asdict(self)}
         return json.dumps(content, separators=(",", ":"), allow_nan=False) + "\n"
 
@@ -134,7 +134,7 @@ _FIT: Mapping[str, Callable[[Any], bool]] = {
 
 
 class NewerVersion(ValueError):
-    """The line is of a later layout."""
+    """The line was written by a later version, in a layout that this one does not know."""
 
 
 def point_of(line: str | bytes) -> Point:

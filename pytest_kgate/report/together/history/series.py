@@ -29,12 +29,12 @@ class Series:
 
     @property
     def raced(self) -> Sequence[Point]:
-        """Those with a ratio."""
+        """The points with a ratio."""
         return [point for point in self.points if point.ratio is not None]
 
     @property
     def by_conditions(self) -> Sequence[Sequence[Point]]:
-        """Those whose latencies can be compared, the group of the latest point last."""
+        """The points in groups whose latencies can be compared, the group of the latest point last."""
         groups: dict[tuple[str | None, ...], list[Point]] = {}
         for point in self.points:
             groups.setdefault(point.conditions, []).append(point)

@@ -39,7 +39,7 @@ _LATEST = datetime.datetime(9999, 12, 30, tzinfo=datetime.timezone.utc).timestam
 
 @dataclass(frozen=True)
 class History:
-    """What was read."""
+    """The points that were read from a history, and what a reader must know of them."""
 
     points: Sequence[Point]
     """In the order of their times; each once."""
@@ -147,7 +147,7 @@ def read(path: Path) -> History:
 
 
 def history_of(contents: dict[str, bytes]) -> History:
-    """The lines of these files, by their names."""
+    """Read the history in these files' contents, by the files' names."""
     found: dict[tuple[str, int | None], Point] = {}
     said, newer = [], 0
     for name, content in contents.items():

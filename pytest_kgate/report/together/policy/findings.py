@@ -40,7 +40,7 @@ class Finding:
 
     @classmethod
     def of_fault(cls, error: UsageError) -> Finding:
-        """Of a policy that can't be read: nothing that it may demand is known to hold."""
+        """The finding of a policy that can't be read: nothing that it may demand is known to hold."""
         return cls("policy", 0, str(error), False, ())
 
     def told(self, most: int) -> list[tuple[bool | None, str]]:

@@ -78,7 +78,7 @@ class Design:
 def searched(
     noise: Noise, seed: int, name: Name = "grid", policy: Policy | None = None, lasting_sd: float = 0.0
 ) -> Claim:
-    """The search itself."""
+    """The claim of a whole search over equal candidates."""
     evaluator = SimulatedEvaluator(landscapes.equal(), noise, seed, lasting_sd=lasting_sd)
     result = search(
         SPACE,
@@ -105,13 +105,13 @@ def confirmed_again(noise: Noise, seed: int) -> Claim:
 
 
 def fastest(noise: Noise, seed: int) -> Claim:
-    """The smallest of all estimates is claimed."""
+    """A claim of the candidate with the smallest of all estimates."""
     evaluator, trials = _screened(noise, seed)
     return Claim(min(score(trial) for trial in trials) < 0, evaluator.rounds)
 
 
 def fastest_by_its_interval(noise: Noise, seed: int) -> Claim:
-    """The same, where the 95 % interval of the same rounds is below 1."""
+    """As `fastest`, and claimed only where the 95 % interval of the same rounds is below 1."""
     evaluator, trials = _screened(noise, seed)
     best = min(trials, key=score).objective
     assert best is not None

@@ -31,7 +31,7 @@ _OUTCOMES = ("PASS", "FAIL", "INCONCLUSIVE", "WEAK", "MEASURED")
 
 @dataclass(frozen=True)
 class Candidate:
-    """One candidate."""
+    """A candidate of a search, as a prompt tells of it."""
 
     id: str
     title: str

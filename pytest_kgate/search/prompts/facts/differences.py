@@ -13,7 +13,7 @@ _CONTEXT = 3
 
 
 def difference(before: Candidate, after: Candidate) -> str:
-    """From one candidate to another; empty where they are alike."""
+    """What one candidate changes of another, as text; empty where they are alike."""
     if before.source and after.source:
         return source_difference(before.source, after.source, before.id, after.id)
     old, new = _knobs(before.title), _knobs(after.title)
@@ -22,7 +22,7 @@ def difference(before: Candidate, after: Candidate) -> str:
 
 
 def source_difference(before: str, after: str, old: str = "before", new: str = "after") -> str:
-    """A unified diff."""
+    """The unified diff of two sources."""
     lines = difflib.unified_diff(before.splitlines(), after.splitlines(), old, new, lineterm="", n=_CONTEXT)
     return "\n".join(lines)
 

@@ -29,7 +29,7 @@ ELITES = 4
 def candidates_of(
     trials: Iterable[Trial], replies: Replies | None, confirmed: Mapping[Configuration, Confirmation]
 ) -> list[Candidate]:
-    """Those of a search, in its order, with what their replies say of them."""
+    """The candidates of a search, in its order, with what their replies say of them."""
     found = []
     for trial in trials:
         reply = replies.get(trial.source) if replies is not None else None
@@ -58,7 +58,7 @@ def told(
     parents: int = 1,
     source: str | None = None,
 ) -> Told:
-    """Of these candidates, in the order in which they came.
+    """All that a prompt may tell of these candidates, which are in the order in which they came.
 
     So many of the fastest that have a source become parents. `source` is the text of one that the search does not
     hold: it stands for the fastest candidate, or for all where nothing is known.

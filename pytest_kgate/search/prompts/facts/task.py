@@ -23,7 +23,7 @@ _MIB = 2**20
 
 @dataclass(frozen=True)
 class Task:
-    """One test, as far as it is known."""
+    """The test that a prompt is about, as far as it is known."""
 
     test: str
     """Node id of the test that judges."""

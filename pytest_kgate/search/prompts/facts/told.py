@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Difference:
-    """From one candidate to another."""
+    """What one candidate changes of another."""
 
     before: str
     """Its id."""

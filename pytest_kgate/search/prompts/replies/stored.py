@@ -62,7 +62,7 @@ class Replies:
         return next((one for one in self._all if one.id == id), None)
 
     def path(self, reply: Reply) -> Path:
-        """Of its source."""
+        """The path of a reply's source."""
         return self.folder / f"{reply.id}{reply.suffix}"
 
     def add(self, reply: Reply, answer: str) -> Reply:

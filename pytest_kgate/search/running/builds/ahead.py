@@ -51,7 +51,7 @@ class BuildsAhead:
         self._closed = False
 
     def want(self, builds: Iterable[Build]) -> None:
-        """These will be needed; returns at once. What is known already is not built again."""
+        """Build these, which will be needed, and return at once. What is known already is not built again."""
         for build in builds:
             self._future(build)
 

@@ -24,7 +24,7 @@ class Build:
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> Build:
-        """From an entry of `builds` in an answer of `kgate evaluate`."""
+        """Read an entry of `builds` in an answer of `kgate evaluate`."""
         knobs = tuple(sorted(facts["knobs"].items()))
         return cls(facts["source"], knobs, facts["arch"], facts["debug"], facts["confined_seconds"])
 

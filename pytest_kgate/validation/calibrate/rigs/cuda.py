@@ -59,7 +59,7 @@ def _normal(extents: tuple[int, ...], generator: torch.Generator) -> torch.Tenso
 
 
 class CudaRig:
-    """The cases on one GPU."""
+    """The rig of one GPU, with the device and the kernels that its cases race."""
 
     kind = "cuda"
 

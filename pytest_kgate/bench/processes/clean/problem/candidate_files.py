@@ -28,7 +28,7 @@ _OF_OURS = ("_construct", "_function", "forward")
 
 
 def files_of(candidate: Any) -> frozenset[str]:
-    """Of a candidate, of what it is wrapped in, and of the users' functions, classes and modules that it names."""
+    """The files of a candidate, of what it is wrapped in, and of the users' functions and modules that it names."""
     found: set[str] = set()
     _add(candidate, found, set(), 0)
     return frozenset(found)

@@ -38,7 +38,7 @@ class NotRebuilt(Exception):
 
 
 class NeedsCandidate(NotRebuilt):
-    """It can't be made there without importing the candidate's code."""
+    """A problem can't be made in the clean process without importing the candidate's code."""
 
 
 def recipe_of(problem: Problem, reference: str | None, candidate_files: frozenset[str]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ class Confinement:
     """Whether a filter keeps it from system calls that reach other processes, or whose effects last."""
 
     def missing(self) -> list[str]:
-        """A warning for each that the machine does not have."""
+        """A warning for each part of the confinement that the machine does not have."""
         found = []
         if not self.landlock:
             found.append(
@@ -46,12 +46,12 @@ class Confinement:
         return {"landlock": self.landlock, "seccomp": self.seccomp}
 
     def to_message(self) -> dict[str, str]:
-        """For the judging process."""
+        """What holds, as a message for the judging process."""
         return {"landlock": str(self.landlock), "seccomp": str(int(self.seccomp))}
 
     @classmethod
     def from_message(cls, message: Mapping[str, str]) -> Confinement:
-        """What `to_message` said."""
+        """Read what `to_message` said."""
         return cls(int(message["landlock"]), bool(int(message["seccomp"])))
 
 

@@ -53,7 +53,7 @@ class RowPlan:
 
     @classmethod
     def of(cls, slot_bytes: int, l2_bytes: int, estimated_seconds: float) -> RowPlan:
-        """For slots of this size and calls of about this latency."""
+        """Plan the rows of calls that take about `estimated_seconds` each, on slots of so many bytes."""
         fitting = int(_SHARE_OF_L2 * l2_bytes) // slot_bytes
         wanted = math.ceil(_SAMPLE_SECONDS / max(estimated_seconds, 1e-7))
         long = max(_FEWEST, min(fitting, wanted, _MOST))
@@ -74,7 +74,7 @@ class RowPlan:
 
     @property
     def slots(self) -> int:
-        """All slots."""
+        """The number of slots of a block."""
         return self.timed + 1
 
     @property

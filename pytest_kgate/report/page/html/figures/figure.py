@@ -47,7 +47,7 @@ class Word:
 
 @dataclass(frozen=True)
 class Table:
-    """The same numbers, to be read aloud, searched and copied."""
+    """The numbers of a figure as a table, to be read aloud, searched and copied."""
 
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -82,7 +82,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Scale:
-    """From values to places, in a straight line or by logarithms."""
+    """The way from values to places on an axis, in a straight line or by logarithms."""
 
     low: float
     high: float
@@ -123,7 +123,7 @@ class Scale:
 
 @dataclass
 class Drawing:
-    """What panels add to, one below the other."""
+    """A drawing that panels are added to, one below the other."""
 
     lines: list[Line] = field(default_factory=list)
     words: list[Word] = field(default_factory=list)

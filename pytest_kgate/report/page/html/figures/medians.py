@@ -10,14 +10,14 @@ if TYPE_CHECKING:
 
 
 def median(samples: NDArray[np.float64]) -> float:
-    """Of all of them; there is one at least, and none is NaN."""
+    """The median of all samples; there is one at least, and none is NaN."""
     ordered = sorted(samples.ravel().tolist())
     middle = len(ordered) // 2
     return float(ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2)
 
 
 def row_medians(samples: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of each row."""
+    """The median of each row."""
     import numpy as np
 
     ordered, middle = np.sort(samples, axis=1), samples.shape[1] // 2

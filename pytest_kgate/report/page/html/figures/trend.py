@@ -32,7 +32,7 @@ _WIDEST = 0.5
 
 
 def figures(series: Sequence[Series]) -> Iterator[Figure]:
-    """One for each series with two sessions or more."""
+    """A figure for each series with two sessions or more."""
     for one in series:
         raced = one.raced[-_MOST:]
         if len(raced) > 1:

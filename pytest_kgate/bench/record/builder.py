@@ -11,10 +11,10 @@ from typing import cast
 import numpy as np
 
 from pytest_kgate.bench import seeds
+from pytest_kgate.bench.record.candidate import candidate_facts
+from pytest_kgate.bench.record.warnings import of_check
+from pytest_kgate.bench.record.warnings import of_request
 from pytest_kgate.bench.seeds import Stream
-from pytest_kgate.build.compiler.ninja import build_of
-from pytest_kgate.problems.trees.foreign import attribute
-from pytest_kgate.problems.trees.foreign import name_of
 from pytest_kgate.report.record.samples import arm_facts
 from pytest_kgate.report.record.values import now
 from pytest_kgate.report.record.values import plain
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pytest_kgate.device.arm import Arm
     from pytest_kgate.device.protocol import Device
     from pytest_kgate.device.protocol import Stopwatch
-    from pytest_kgate.integrity.checks import IntegrityChecks
+    from pytest_kgate.integrity.checks.of_call import IntegrityChecks
     from pytest_kgate.integrity.isolation.candidate import Isolation
     from pytest_kgate.report.record.facts.limits import RooflineFacts
     from pytest_kgate.report.record.facts.timing import Cache
@@ -99,7 +99,7 @@ class RecordBuilder:
 
     def finish(self) -> Record:
         """The record of all that is known by now, in JSON's own types."""
-        self.invalid = self.invalid or (self.integrity.reason() if self.integrity else None)
+        self.invalid = self.invalid or (self.integrity.findings.reason() if self.integrity else None)
         if self.race and self.race.light and self.race.light.verdict is Verdict.INVALID:
             self.invalid = self.invalid or self.race.light.reason
         judgements = self._judgements()
@@ -172,32 +172,7 @@ class RecordBuilder:
         return in_json_types
 
     def _candidate_facts(self) -> CandidateFacts:
-        """What is known of the candidate's build; of a plain callable, its name and which params it does not take."""
-        candidate: Any = self.request.candidate
-        build = build_of(candidate)
-        facts: CandidateFacts = {
-            "name": self.request.name or name_of(candidate),
-            "implementation": attribute(candidate, "implementation", str) if build else None,
-            "knobs": dict(attribute(candidate, "knobs", dict) or {}) if build else {},
-            "source_hash": build.source_hash if build else None,
-            "flags": list(build.flags) if build else [],
-            "arch": build.arch if build else None,
-            "resources": [one.to_dict() for one in build.resources] if build else [],
-            "ignored_params": list(self.candidate.ignored_params) if self.candidate else [],
-        }
-        told = self.isolation.told if self.isolation else None
-        takes_out = told.takes_out if told else self.candidate.takes_output if self.candidate else None
-        if takes_out is not None:
-            facts["takes_out"] = takes_out
-        weights = told.weights if told else attribute(candidate, "weights", str)
-        if self.request.problem.published is not None and weights is not None:
-            facts["weights"] = weights
-        if self.correctness and self.correctness.failed:
-            from pytest_kgate.problems.trees.modules import why_wrong  # here, since it needs PyTorch
-
-            found = {"training": list(told.training)} if told else why_wrong(candidate, self.request.problem.reference)
-            facts |= cast("CandidateFacts", {name: names for name, names in found.items() if names})
-        return facts
+        return candidate_facts(self.request, self.candidate, self.correctness, self.isolation)
 
     def _judgements(self) -> list[Judgement]:
         """The race's judgements, each with the bootstrap intervals that records show beside the deciding one."""
@@ -261,7 +236,7 @@ class RecordBuilder:
         warnings = [*([self.request.differs] if self.request.differs else []), *self.request.notes]
         warnings += self.stopwatch.warnings if self.stopwatch else []
         if self.integrity:
-            warnings += self.integrity.warnings
+            warnings += self.integrity.findings.warnings
         if self.isolation:
             warnings += self.isolation.warnings
         warnings += self.advice
@@ -275,30 +250,7 @@ class RecordBuilder:
             warnings += self.valid_race.warnings
             if self.valid_race.invalid and not self.request.judged_by_race:
                 warnings.append(f"not to be trusted: {self.valid_race.invalid}")
-        if self.correctness and self.correctness.verdict is not Verdict.PASS and not self.request.must_be_right:
-            warnings.append(f"the answer was not judged, but {self.correctness.reason}")
-        if self.correctness and self.correctness.ill_conditioned:
-            warnings.append(self.correctness.ill_conditioned)
-        if self.correctness and self.correctness.coarse_exact:
-            warnings.append(self.correctness.coarse_exact)
-        if self.correctness and self.correctness.weak:
-            warnings.append(
-                f"the check is weak: it would also let pass {', '.join(self.correctness.weak)}; "
-                "`kgate selftest` says which draws and checks find what"
-            )
+        warnings += of_check(self.correctness, judged=self.request.must_be_right) if self.correctness else []
         if self.selftest and self.selftest.honest:
             warnings.append(f"the reference itself would fail this check: {self.selftest.honest}")
-        build = build_of(self.request.candidate)
-        if self.request.times and build is not None and "-DKGATE_DEBUG" in build.flags:
-            warnings.append("the candidate is a debug build: its device asserts are timed too")
-        if self.request.speed and self.request.settings.rule == "classic":
-            warnings.append(
-                "judged by the classic rule, whose error rate is not controlled: of candidates that are exactly on a "
-                "bound below 1, about half pass"
-            )
-        if self.request.speed and self.request.attempt > 1:
-            warnings.append(
-                "rerun of a test: each try may err half as often as the one before, so that this one needs a stronger "
-                "result; a gate that is tried until it passes errs up to twice as often as promised"
-            )
-        return warnings
+        return [*warnings, *of_request(self.request)]

@@ -1,0 +1,161 @@
+"""The integrity checks of one `kbench` call: what is looked at when, and what becomes of it in the record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pytest_kgate.device.arm import Arm
+from pytest_kgate.device.cuda.context import is_real
+from pytest_kgate.device.protocol import Device
+from pytest_kgate.device.protocol import Workload
+from pytest_kgate.integrity.checks.findings import CHECKS
+from pytest_kgate.integrity.checks.findings import NAMED
+from pytest_kgate.integrity.checks.findings import Findings
+from pytest_kgate.integrity.checks.of_candidate import CandidateChecks
+from pytest_kgate.integrity.global_state.state import GlobalState
+from pytest_kgate.integrity.guard_zones import GuardZones
+from pytest_kgate.integrity.side_effects import background
+from pytest_kgate.integrity.side_effects.streams import Verify
+from pytest_kgate.integrity.tampering.basis import Basis
+from pytest_kgate.integrity.tampering.basis import Objects
+from pytest_kgate.integrity.tampering.monkeypatches import MONKEYPATCHES
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pytest_kgate.problems.problem import Problem
+    from pytest_kgate.report.record.facts.integrity import CleanFacts
+    from pytest_kgate.report.record.facts.integrity import IntegrityFacts
+
+
+class IntegrityChecks:
+    """The checks of one call: of the process before and after each phase, and of the candidate once it would pass."""
+
+    def __init__(
+        self,
+        candidate: Arm,
+        device: Device,
+        problem: Problem,
+        *,
+        on: bool,
+        own: bool,
+        says: Sequence[str],
+        gates: object = (),
+        isolated: bool = False,
+    ) -> None:
+        """Nothing is checked unless `on`.
+
+        `own`: whether the candidate claims to be a kernel of its own, which calls no library. `says`: its name and the
+        libraries that its source declares, whose kernels it may launch all the same. `gates` are what is demanded.
+        `isolated`: whether it runs in a process of its own.
+        """
+        self._basis = Basis(problem, gates)
+        self.objects = Objects()
+        self._candidate = candidate
+        self._device = device
+        self._problem = problem
+        self._on = on
+        self._isolated = isolated
+        self._state: GlobalState | None = None
+        self._threads: frozenset[int] = frozenset()
+        self._spent = 0.0
+        self.findings = Findings()
+        self.of_candidate = CandidateChecks(candidate, device, problem, self.findings, own=own, says=says)
+        self.clean: CleanFacts | None = None
+
+    def begin(self) -> tuple[Problem, Arm]:
+        """Before the candidate's first call: read settings, return problem and candidate with guard zones."""
+        if not self._on:
+            return self._problem, self._candidate
+        with self._timed():
+            self._threads = background.python_threads()
+            self._state = GlobalState(self._device)
+            if self._state.slow_before is not None:
+                self.findings.report("state", self._state.slow_before)
+            self._check_monkeypatches()
+            self.findings.ran["zones"] = "passed"  # an overwritten zone raises
+            zones = GuardZones(self._device)
+            return zones.problem(self._problem), zones.arm(self._candidate)
+
+    def phase_over(self, *, slow: bool = False) -> None:
+        """After the check, the race and `observe`: report what the candidate has changed, and put it back.
+
+        `slow`: whether to compare settings that take milliseconds to read as well.
+        """
+        if not self._on:
+            return
+        with self._timed():
+            self._check_monkeypatches()
+            self.findings.ran.setdefault("state", "passed")
+            if self._state is None:
+                return
+            for change in self._state.restore(slow=slow):
+                self.findings.report("state", f"the candidate left something changed: {change}.")
+            for change in self._state.restore_harmless():
+                self.findings.warn(f"the candidate left something changed that no measurement depends on: {change}")
+
+    def observe(
+        self,
+        workload: Workload,
+        seeds: Callable[[int], int],
+        timer: str,
+        cache: str,
+        seconds: NDArray[np.float64],
+        verify: Verify,
+        doubt: str | None = None,
+    ) -> None:
+        """Check a candidate that would pass, by some thirty calls of it outside the timed rounds.
+
+        `seeds` tells the seed of each draw; `timer` and `cache` are those of the race; `seconds` are the candidate's
+        net samples; `verify` compares an answer with the exact one. `doubt` says why the gate would not pass on new
+        values, if the race left that open.
+        """
+        if not self._on or self._device.kind == "fake" or not is_real(self._device):
+            return
+        with self._timed(), self._device.running("watching the candidate"):
+            median = float(np.median(seconds))
+            if self._isolated:
+                self.of_candidate.run_isolated(cache, median)
+                return
+            self.of_candidate.run(workload, seeds, timer, cache, median, verify, doubt, self._threads)
+
+    def to_dict(self) -> IntegrityFacts:
+        """Built-in types, for the record."""
+        facts: IntegrityFacts = {
+            "checks": {name: self.findings.ran.get(name, "not run") for name in CHECKS} if self._on else {},
+            "findings": [{"check": one.check, "reason": one.reason} for one in self.findings.all],
+            "kernels": self.of_candidate.kernels,
+            "host_seconds": self.of_candidate.host_seconds,
+            "floor_seconds": self.of_candidate.lower_bound.seconds if self.of_candidate.lower_bound else None,
+            "seconds_spent": self._spent,
+        }
+        if self.clean is not None:
+            facts["clean"] = self.clean
+        return facts
+
+    def _check_monkeypatches(self) -> None:
+        self.findings.ran.setdefault(
+            "originals", "passed" if MONKEYPATCHES.follows_imports else "not run: the plugin is not loaded"
+        )
+        changed = [*MONKEYPATCHES.changed(), *MONKEYPATCHES.replaced_modules()]
+        changed += [*self._basis.changed(), *self.objects.changed()]
+        if changed:
+            more = f" and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
+            self.findings.report(
+                "originals", f"what the gate measures or judges with was replaced: {', '.join(changed[:NAMED])}{more}."
+            )
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._spent += time.perf_counter() - start
