@@ -32,6 +32,7 @@ from pytest_kgate.session.outcome import together
 from pytest_kgate.session.session import RECORDS
 from pytest_kgate.session.session import SESSION
 from pytest_kgate.session.session import Session
+from pytest_kgate.system.child_process import keep_environment
 
 __all__ = ["kbench", "kernels", "kgate_device", "knobs", "sdpa_oracle"]
 
@@ -50,6 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         options = from_config(config)
         task_file = file_of_task()
+        keep_environment()
         session = config.stash[SESSION] = Session(
             config, replace(options, json=None, html=None, history=None, compare=None) if task_file else options
         )

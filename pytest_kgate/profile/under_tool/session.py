@@ -28,6 +28,7 @@ from pytest_kgate.profile.under_tool.phases import phases_of
 from pytest_kgate.profile.under_tool.variables import FULL_SIZE
 from pytest_kgate.profile.under_tool.variables import RESULTS
 from pytest_kgate.profile.under_tool.variables import TOOL
+from pytest_kgate.system.child_process import environment_of_session
 from pytest_kgate.system.child_process import signal_name
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def run_session(tool: str, command: Sequence[str], tests: Sequence[str], session
     with tempfile.TemporaryDirectory(prefix="kgate-under-tool-") as scratch:
         results, output = Path(scratch) / "results.jsonl", Path(scratch) / "output.txt"
         environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST_")},
+            **{name: value for name, value in environment_of_session().items() if not name.startswith("PYTEST_XDIST_")},
             **session.environment,
             TOOL: tool,
             RESULTS: str(results),
