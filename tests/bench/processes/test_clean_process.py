@@ -14,6 +14,7 @@ import torch
 from pytest_kgate.bench.processes.clean.look import CleanLook
 from pytest_kgate.bench.processes.clean.look import CleanRoom
 from pytest_kgate.bench.processes.clean.process import CleanProcess
+from pytest_kgate.bench.processes.clean.process import CleanProcessLost
 from pytest_kgate.device.host import HostDevice
 from pytest_kgate.problems.attention.problem import sdpa_problem
 from pytest_kgate.problems.shape import Shape
@@ -35,28 +36,62 @@ def process():
     started.close()
 
 
+def looked_at(room):
+    """What comes of a gate that would pass, whose clean process is one of the room's."""
+    look = CleanLook(room, request(), HostDevice())
+    look.kept.checked("normal", 1, Fingerprint((torch.zeros(2),)), torch.zeros(2))
+    reported = []
+    integrity = SimpleNamespace(warnings=[], clean=None, findings=[], phase_over=lambda: None)
+    integrity.report = lambda check, reason: reported.append((check, reason))
+    builder = SimpleNamespace(may_pass=True, integrity=integrity, reference=SimpleNamespace(backend="math"))
+    look.run(builder, lambda complaint: None)
+    look.kept.close()
+    return integrity, reported
+
+
+class Room(CleanRoom):
+    """One whose processes are lost so, one after the other."""
+
+    def __init__(self, lost):
+        super().__init__()
+        self._lost = lost
+
+    def process(self, device, timeout_seconds, *, imports_candidates):
+        if self._lost:
+            raise self._lost.pop()
+        return super().process(device, timeout_seconds, imports_candidates=imports_candidates)
+
+
+def test_clean_process_that_ends_by_itself_is_said_and_changes_nothing_else():
+    room = Room([CleanProcessLost("it ended with status 1")])
+    integrity, reported = looked_at(room)
+    assert integrity.clean["why"] == "the clean process was lost: it ended with status 1"
+    assert len(integrity.warnings) == 1
+    integrity, reported = looked_at(room)
+    assert integrity.clean["why"] == "the clean process was lost before: it ended with status 1"
+    assert not integrity.warnings
+    assert not reported
+
+
 @pytest.mark.parametrize(
     ("number", "how"),
     [(signal.SIGKILL, "signal SIGKILL ended it"), (signal.SIGSTOP, "it did not answer within 1 s")],
 )
-def test_clean_process_that_dies_or_hangs_is_said_and_changes_nothing_else(process, number, how):
-    device, room = HostDevice(), CleanRoom()
-    room._processes["cpu", False] = process
+def test_clean_process_that_is_ended_or_stopped_from_outside_is_lost_for_good_reason(process, number, how):
     os.kill(process.pid, number)
-    look = CleanLook(room, request(), device)
-    look.kept.checked("normal", 1, Fingerprint((torch.zeros(2),)), torch.zeros(2))
-    builder = SimpleNamespace(
-        may_pass=True,
-        integrity=SimpleNamespace(warnings=[], clean=None, findings=[], phase_over=lambda: None),
-        reference=SimpleNamespace(backend="math"),
-    )
-    look.run(builder, lambda complaint: None)
-    assert builder.integrity.clean["why"] == f"the clean process was lost: {how}"
-    assert len(builder.integrity.warnings) == 1
-    look.run(builder, lambda complaint: None)
-    assert builder.integrity.clean["why"] == f"the clean process was lost before: {how}"
-    assert len(builder.integrity.warnings) == 1
-    look.kept.close()
+    with pytest.raises(CleanProcessLost, match=how) as lost:
+        process.ask({"do": "over"})
+    assert lost.value.by_others
+
+
+def test_clean_process_that_a_signal_has_ended_is_started_again_and_a_second_time_is_invalid():
+    room = Room([CleanProcessLost("signal SIGKILL ended it", by_others=True) for _ in range(2)])
+    _, reported = looked_at(room)
+    assert [(check, reason.partition(".")[0]) for check, reason in reported] == [
+        ("clean", "the clean process, which looks at gates that would pass, was lost twice: signal SIGKILL ended it")
+    ]
+    assert not room._processes  # what may end the next gate's is none of that gate's doing
+    room.close()
 
 
 def request():
