@@ -19,6 +19,8 @@ from pytest_kgate.integrity.tampering.monkeypatches import follow_imports
 from pytest_kgate.profile.under_tool.variables import watched
 from pytest_kgate.session.collection import marker_table
 from pytest_kgate.session.collection.marker_table import MARKERS
+from pytest_kgate.session.exit import exit_without_device
+from pytest_kgate.session.exit import seen_to_the_end
 from pytest_kgate.session.fixtures.fixtures import kbench
 from pytest_kgate.session.fixtures.fixtures import kernels
 from pytest_kgate.session.fixtures.fixtures import kgate_device
@@ -52,6 +54,10 @@ def pytest_configure(config: pytest.Config) -> None:
         options = from_config(config)
         task_file = file_of_task()
         keep_environment()
+        if options.isolate and options.candidate is not None:
+            from pytest_kgate.integrity.isolation.process.judge.kept_out import keep_out_named
+
+            keep_out_named(options.candidate, config.invocation_params.dir)
         session = config.stash[SESSION] = Session(
             config, replace(options, json=None, html=None, history=None, compare=None) if task_file else options
         )
@@ -263,9 +269,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         return
     session.close()
     if any(device.hung for device in session.devices):
-        from pytest_kgate.session.exit import exit_without_device
-
         exit_without_device(session)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
+    return (yield from seen_to_the_end(config))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -111,6 +111,12 @@ class Outcomes:
         self._settle()
         return test in self._demanded
 
+    @property
+    def demands_failure(self) -> bool:
+        """Whether a record demands that of any test."""
+        self._settle()
+        return bool(self._demanded)
+
     def demand_of(self, test: str) -> Demand:
         """What the controller of xdist is told of the test."""
         must_fail = self.must_fail(test)
