@@ -34,6 +34,7 @@ from pytest_kgate.integrity.tampering.basis import Basis
 from pytest_kgate.integrity.tampering.basis import Objects
 from pytest_kgate.integrity.tampering.monkeypatches import MONKEYPATCHES
 from pytest_kgate.report.format import seconds
+from pytest_kgate.system import procfs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -97,6 +98,7 @@ class IntegrityChecks:
         self._isolated = isolated
         self._state: GlobalState | None = None
         self._threads: frozenset[int] = frozenset()
+        self._systems_threads: frozenset[int] = frozenset()
         self._ran: dict[str, str] = {}
         self._spent = 0.0
         self.findings: list[Finding] = []
@@ -112,6 +114,7 @@ class IntegrityChecks:
             return self._problem, self._candidate
         with self._timed():
             self._threads = background.python_threads()
+            self._systems_threads = frozenset(procfs.thread_ids())
             self._state = GlobalState(self._device)
             if self._state.slow_before is not None:
                 self.report("state", self._state.slow_before)
@@ -250,7 +253,7 @@ class IntegrityChecks:
 
     def _check_threads(self) -> None:
         self._ran["threads"] = "passed"
-        busy = background.busy_while_idle()
+        busy = background.busy_while_idle(self._systems_threads)
         if busy:
             self.report("threads", f"something goes on behind the candidate's calls: {busy}.")
         left = background.new_threads(self._threads)
