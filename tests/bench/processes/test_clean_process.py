@@ -104,6 +104,13 @@ def request():
     )
 
 
+def test_gate_whose_clean_process_cannot_be_had_is_invalid():
+    """As where a candidate leaves no descriptors, or another folder for temporary files."""
+    integrity, reported = looked_at(Room([OSError(24, "Too many open files")]))
+    assert integrity.clean["why"] == "the clean process can't be had: [Errno 24] Too many open files"
+    assert [check for check, _ in reported] == ["clean"]
+
+
 def test_no_process_is_left_behind_by_an_interrupted_session(pytester):
     pytester.makepyfile(
         test_it="""

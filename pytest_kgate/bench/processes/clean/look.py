@@ -132,6 +132,12 @@ class CleanLook:
                     f"the clean process, which looks at gates that would pass, was lost: {how}; this gate and those "
                     "after it rest on what the tests' own process says"
                 )
+        except OSError as error:  # no descriptors are left, no folder for temporary files, or one of ours was closed
+            facts = {"done": False, "why": f"the clean process can't be had: {error}"}
+            wrong = (
+                f"the clean process, which looks at gates that would pass, can't be had: {error}. Look for limits, "
+                "descriptors and folders that were changed; --kgate-clean off leaves it out."
+            )
         facts["seconds_spent"] = time.perf_counter() - start
         checks.clean = facts
         if wrong is not None:

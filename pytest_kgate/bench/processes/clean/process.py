@@ -36,7 +36,7 @@ class CleanProcessLost(Exception):
     """How the clean process ended or hung, as one clause."""
 
     def __init__(self, how: str, *, by_others: bool = False) -> None:
-        """`by_others`: whether a signal has ended or stopped it, for all that is known another process's."""
+        """`by_others`: whether something else has ended or stopped it, or closed the way to it: it never does that."""
         super().__init__(how)
         self.by_others = by_others
 
@@ -134,7 +134,7 @@ class CleanProcess:
     def _how_it_ended(self) -> CleanProcessLost:
         status = self._child.exit_status()
         if status is None:
-            return CleanProcessLost("it closed its channel")
+            return CleanProcessLost("its channel was closed", by_others=True)
         said = "; ".join(last_lines(self._child.output)[-1:])
         told = f", and said last: {said}" if said else ""
         if status >= 0:
