@@ -76,7 +76,7 @@ def seen_to_the_end(config: pytest.Config) -> Generator[None, Any, Any]:
             raise
     if status or not _must_fail(config):
         return status
-    sys.stderr.write("pytest-kgate: the session failed, and its exit status was then changed to 0.\n")
+    sys.stderr.write("pytest-kgate: the session failed, and its exit status was changed to 0 afterwards.\n")
     return config.stash[SESSION].exit_status or pytest.ExitCode.TESTS_FAILED
 
 
