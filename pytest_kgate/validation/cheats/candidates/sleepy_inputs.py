@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-_SECONDS = 2e-3
+_SECONDS = 5e-4
 
 
 class Sleepy(Tensor):
