@@ -283,6 +283,17 @@ def test_candidates_file_is_not_imported_by_the_judge_under_another_modules_name
         importlib.import_module("not_installed")
 
 
+def test_candidates_package_is_kept_out_where_it_hides_another_module_only(imports, monkeypatch):
+    for name in ("colorsys", "of_mine"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+        (imports / name).mkdir()
+        (imports / name / "__init__.py").write_text("seen = True")
+        kept_out.keep_out_named(f"{name}.kernels:relu", imports)
+    assert not hasattr(importlib.import_module("colorsys"), "seen")
+    assert importlib.import_module("of_mine").seen
+    del sys.modules["of_mine"]
+
+
 def test_candidate_that_was_imported_here_is_not_isolated_any_more(imports, monkeypatch):
     (imports / "seen_here.py").write_text("")
     monkeypatch.setitem(sys.modules, "seen_here", importlib.import_module("seen_here"))

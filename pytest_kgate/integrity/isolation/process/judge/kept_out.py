@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 
 from pytest_kgate.errors import UsageError
+from pytest_kgate.system.provenance.installed import is_users
 
 _READ_AT_START = frozenset({"conftest", "sitecustomize", "usercustomize"})
 """Modules that Python and pytest import from any folder on their way."""
@@ -36,9 +37,7 @@ class _Past(MetaPathFinder):
         found = PathFinder.find_spec(name, path, target)
         if found is None or not found.origin or (file := Path(found.origin).resolve()) not in self.files:
             return None
-        folder = file.parent.parent if file.stem == "__init__" else file.parent
-        others = [one for one in (sys.path if path is None else path) if Path(one).resolve() != folder]
-        spec = PathFinder.find_spec(name, others, target)
+        spec = PathFinder.find_spec(name, _without(file, sys.path if path is None else path), target)
         if spec is None:
             raise ModuleNotFoundError(f"{file} is an isolated candidate's, and is not imported here", name=name)
         return spec
@@ -57,16 +56,38 @@ def keep_out(file: str) -> None:
                 f"{file} can't be isolated: the process that judges it has imported it as {name}, and run it.",
                 "Put the candidate into a file of its own, under a name that no other module has.",
             )
+    _go_past(place)
+
+
+def keep_out_module(name: str) -> None:
+    """The same of a candidate's module, where its package hides another one; tests may import what hides none."""
+    package = name.partition(".")[0]
+    found = PathFinder.find_spec(package)
+    if found is not None and found.origin and is_users(found.origin):
+        place = Path(found.origin).resolve()
+        if PathFinder.find_spec(package, _without(place, sys.path)) is not None:
+            _go_past(place)
+
+
+def keep_out_named(candidate: str, folder: Path) -> None:
+    """The same of a candidate as --kgate-candidate names it, from this folder; of a compiled one, nothing."""
+    where = candidate if candidate.endswith(".py") else candidate.rpartition(":")[0]
+    if where.endswith(".py"):
+        keep_out(str(folder / where))
+    elif where:
+        keep_out_module(where)
+
+
+def _go_past(place: Path) -> None:
     _PAST.files.add(place)
     if _PAST not in sys.meta_path:
         sys.meta_path.insert(0, _PAST)
 
 
-def keep_out_named(candidate: str, folder: Path) -> None:
-    """The same of a candidate as --kgate-candidate names it, from this folder; of a compiled one, nothing."""
-    file = candidate if candidate.endswith(".py") else candidate.rpartition(":")[0]
-    if file.endswith(".py"):
-        keep_out(str(folder / file))
+def _without(file: Path, path: Sequence[str]) -> list[str]:
+    """The folders in which a module's file is not found."""
+    folder = file.parent.parent if file.stem == "__init__" else file.parent
+    return [one for one in path if Path(one).resolve() != folder]
 
 
 def demand_own_name(file: str, folder: Path) -> None:
