@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pytest_kgate.bench.processes.variable import file_of_task
+from pytest_kgate.bench.processes.variable import keep_environment
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.integrity.tampering.exit_guard import install_exit_guard
@@ -19,8 +20,6 @@ from pytest_kgate.integrity.tampering.monkeypatches import follow_imports
 from pytest_kgate.profile.under_tool.variables import watched
 from pytest_kgate.session.collection import marker_table
 from pytest_kgate.session.collection.marker_table import MARKERS
-from pytest_kgate.session.exit import exit_without_device
-from pytest_kgate.session.exit import seen_to_the_end
 from pytest_kgate.session.fixtures.fixtures import kbench
 from pytest_kgate.session.fixtures.fixtures import kernels
 from pytest_kgate.session.fixtures.fixtures import kgate_device
@@ -34,7 +33,7 @@ from pytest_kgate.session.outcome import together
 from pytest_kgate.session.session import RECORDS
 from pytest_kgate.session.session import SESSION
 from pytest_kgate.session.session import Session
-from pytest_kgate.system.child_process import keep_environment
+from pytest_kgate.session.tampering.reports import seen_to_the_end
 
 __all__ = ["kbench", "kernels", "kgate_device", "knobs", "sdpa_oracle"]
 
@@ -264,17 +263,18 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
-    session = config.stash.get(SESSION, None)
-    if session is None:
+    if (session := config.stash.get(SESSION, None)) is None:
         return
     session.close()
     if any(device.hung for device in session.devices):
+        from pytest_kgate.session.exit import exit_without_device
+
         exit_without_device(session)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
-    return (yield from seen_to_the_end(config))
+    return (yield from seen_to_the_end(lambda: config.stash.get(SESSION, None)))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

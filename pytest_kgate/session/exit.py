@@ -5,14 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Generator
 from typing import TYPE_CHECKING
-from typing import Any
 
 import pytest
 
 from pytest_kgate.evaluation.verb.witness import WITNESS
-from pytest_kgate.session.session import SESSION
 
 if TYPE_CHECKING:
     from pytest_kgate.session.session import Session
@@ -61,28 +58,3 @@ def exit_without_device(session: Session) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(session.exit_status or 0)
-
-
-def seen_to_the_end(config: pytest.Config) -> Generator[None, Any, Any]:
-    """The exit status, for the hook around the whole session, which is chosen before any candidate runs.
-
-    What a candidate makes of the status once the session has finished, or raises in hooks of its own, comes through.
-    """
-    try:
-        status = yield
-    except SystemExit as error:
-        status = error.code
-        if status or not _must_fail(config):
-            raise
-    if status or not _must_fail(config):
-        return status
-    sys.stderr.write("pytest-kgate: the session failed, and its exit status was changed to 0 afterwards.\n")
-    return config.stash[SESSION].exit_status or pytest.ExitCode.TESTS_FAILED
-
-
-def _must_fail(config: pytest.Config) -> bool:
-    """Whether the session failed as it finished; of one that never did, whether a record demands that."""
-    session = config.stash.get(SESSION, None)
-    if session is None or session.is_worker:
-        return False
-    return bool(session.exit_status) if session.exit_status is not None else session.outcomes.demands_failure

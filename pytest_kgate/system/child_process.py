@@ -51,33 +51,18 @@ _OF_CONFTESTS = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_")
 """These say how many threads libraries start, where, and how they wait: a conftest may choose that, a candidate not."""
 
 
-def environment_of_start() -> dict[str, str]:
+def environment_of_start(of_session: Mapping[str, str] = os.environ) -> dict[str, str]:
     """This process's, but what would slow down or change a new one is as it was when this one was started.
 
-    Or when its session was configured, where that chooses threads.
+    Or, where that chooses threads, as in the variables `of_session`.
     """
     start = dict(one.partition("=")[::2] for one in _initial_environment())
     kept = {name: one for name, one in os.environ.items() if not name.startswith((*_OF_CONFTESTS, *_OF_THE_START))}
-    kept |= {name: one for name, one in environment_of_session().items() if name.startswith(_OF_CONFTESTS)}
+    kept |= {name: one for name, one in of_session.items() if name.startswith(_OF_CONFTESTS)}
     kept = {name: one for name, one in kept.items() if not name.startswith(_OF_THE_START)}
     kept |= {name: one for name, one in start.items() if name.startswith(_OF_THE_START)}
     package = str(Path(pytest_kgate.__file__).parents[1])
     return {**kept, "PYTHONPATH": os.pathsep.join(filter(None, (kept.get("PYTHONPATH"), package)))}
-
-
-_OF_THE_SESSION: dict[str, str] = {}
-"""This process's variables as its session of pytest was configured; empty where there was none."""
-
-
-def keep_environment() -> None:
-    """Remember the variables as they are: the session of pytest is configured, and no test module was imported."""
-    _OF_THE_SESSION.clear()
-    _OF_THE_SESSION.update(os.environ)
-
-
-def environment_of_session() -> dict[str, str]:
-    """This process's variables, as its session began: what a candidate sets chooses no option of a new session."""
-    return dict(_OF_THE_SESSION or os.environ)
 
 
 def _initial_environment() -> Sequence[str]:

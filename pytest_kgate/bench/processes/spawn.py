@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from pytest_kgate.bench.processes.task import Task
 from pytest_kgate.bench.processes.variable import VARIABLE
+from pytest_kgate.bench.processes.variable import environment_of_session
 from pytest_kgate.errors import KgateError
-from pytest_kgate.system.child_process import environment_of_session
 from pytest_kgate.system.child_process import last_lines
 from pytest_kgate.system.child_process import parent_pipe
 from pytest_kgate.system.child_process import run_limited

@@ -23,12 +23,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 
+from pytest_kgate.bench.processes.variable import environment_of_session
 from pytest_kgate.profile.under_tool.phases import Phases
 from pytest_kgate.profile.under_tool.phases import phases_of
 from pytest_kgate.profile.under_tool.variables import FULL_SIZE
 from pytest_kgate.profile.under_tool.variables import RESULTS
 from pytest_kgate.profile.under_tool.variables import TOOL
-from pytest_kgate.system.child_process import environment_of_session
 from pytest_kgate.system.child_process import signal_name
 
 if TYPE_CHECKING:

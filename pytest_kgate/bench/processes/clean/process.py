@@ -13,6 +13,7 @@ from typing import Any
 
 from pytest_kgate.bench.processes.clean.problem.recipe import NeedsCandidate
 from pytest_kgate.bench.processes.clean.problem.recipe import NotRebuilt
+from pytest_kgate.bench.processes.variable import environment_of_session
 from pytest_kgate.integrity.isolation.process.child import start_child
 from pytest_kgate.system import procfs
 from pytest_kgate.system.child_process import environment_of_start
@@ -54,7 +55,9 @@ class CleanProcess:
         self._stack = contextlib.ExitStack()
         self._closed = False
         folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="kgate-clean-"))
-        child = start_child((sys.executable, *_WORKER), (), environment_of_start(), Path(folder))
+        child = start_child(
+            (sys.executable, *_WORKER), (), environment_of_start(environment_of_session()), Path(folder)
+        )
         self._memory_kills = procfs.memory_kills()
         self._child = self._stack.enter_context(child)
         self.pid = self._child.process.pid
