@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pytest_kgate.bench.processes.variable import file_of_task
+from pytest_kgate.bench.processes.variable import keep_environment
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.integrity.tampering.exit_guard import install_exit_guard
@@ -32,6 +33,7 @@ from pytest_kgate.session.outcome import together
 from pytest_kgate.session.session import RECORDS
 from pytest_kgate.session.session import SESSION
 from pytest_kgate.session.session import Session
+from pytest_kgate.session.tampering.reports import seen_to_the_end
 
 __all__ = ["kbench", "kernels", "kgate_device", "knobs", "sdpa_oracle"]
 
@@ -50,6 +52,11 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         options = from_config(config)
         task_file = file_of_task()
+        keep_environment()
+        if options.isolate and options.candidate is not None:
+            from pytest_kgate.integrity.isolation.process.judge.kept_out import keep_out_named
+
+            keep_out_named(options.candidate, config.invocation_params.dir)
         session = config.stash[SESSION] = Session(
             config, replace(options, json=None, html=None, history=None, compare=None) if task_file else options
         )
@@ -256,14 +263,18 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
-    session = config.stash.get(SESSION, None)
-    if session is None:
+    if (session := config.stash.get(SESSION, None)) is None:
         return
     session.close()
     if any(device.hung for device in session.devices):
         from pytest_kgate.session.exit import exit_without_device
 
         exit_without_device(session)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
+    return (yield from seen_to_the_end(lambda: config.stash.get(SESSION, None)))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

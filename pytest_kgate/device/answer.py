@@ -31,6 +31,7 @@ from pytest_kgate.problems.trees.foreign import said_by
 from pytest_kgate.problems.trees.instead import built_otherwise
 from pytest_kgate.problems.trees.instead import indefinite
 from pytest_kgate.problems.trees.instead import instead_of
+from pytest_kgate.system.provenance.installed import is_installed_class
 
 _NAN_OF_ONES = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
 """Types of which a number with all bits set is NaN."""
@@ -42,6 +43,10 @@ _READY = frozenset({Tensor, np.ndarray, type(None)})
 
 _ARRAYS = frozenset({"numpy", "cupy", "jax", "jaxlib", "warp", "tensorflow", "mlx", "paddle", "dpctl", "numba"})
 """Libraries whose arrays hold values already, or finish them in the stream, when DLPack asks for them."""
+
+
+_HANDS_OUT = ("__dlpack__", "block_until_ready", "__cuda_array_interface__")
+"""How their values are had: by the library's own code. Anyone can make a module of its name, or patch its class."""
 
 
 def poison(answer: Any) -> Any:
@@ -267,10 +272,9 @@ def _demand_readable(result: object) -> None:
 
 
 def _demand_known_array(kind: type) -> None:
-    module = sys.modules.get(kind.__module__.partition(".")[0])
     home = sys.modules.get(kind.__module__)
-    genuine = module is not None and getattr(home, kind.__name__, None) is kind
-    if kind.__module__.partition(".")[0] not in _ARRAYS or not genuine:
+    genuine = home is not None and getattr(home, kind.__name__, None) is kind
+    if kind.__module__.partition(".")[0] not in _ARRAYS or not genuine or not is_installed_class(kind, _HANDS_OUT):
         raise CandidateError(
             f"The candidate returned a {kind.__name__}, whose __dlpack__ may compute when it is read.",
             "Return a torch tensor, or an array of a library such as CuPy or JAX.",

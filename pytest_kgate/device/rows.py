@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from dataclasses import replace
 from typing import Any
 
+from torch import Tensor
+
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.arm import prepare
 from pytest_kgate.errors import TimingError
@@ -97,6 +99,28 @@ def demand_unwritten(inputs: tuple[Any, ...], before: tuple[Any, ...] | Fingerpr
         raise TimingError(
             f"Input {position} was changed in timed calls of {who}: what is timed after that works on other values.",
             "Inputs must stay as they are: write to a copy, and nowhere beyond the end of other tensors.",
+        )
+
+
+def form_of(inputs: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+    """Of each tensor its class, address and strides: what a call may change no more than the values."""
+    return [
+        (type(one), one.data_ptr(), one.stride()) if type(one) is Tensor and tree.has_span(one) else (type(one),)
+        for one in tree.tensors(inputs)
+    ]
+
+
+def demand_same_form(inputs: tuple[Any, ...], form: list[tuple[Any, ...]], who: str) -> None:
+    """Raise `TimingError` where inputs are of another form than they were, after timed calls of `who`.
+
+    A class of a candidate's own, whose `__torch_function__` sleeps, slows down all that the other arm does with them;
+    so does memory of another kind with the same values.
+    """
+    if form_of(inputs) != form:
+        raise TimingError(
+            f"An input was given another class, other memory or other strides in timed calls of {who}: the other arm "
+            "is timed on it as well.",
+            "Inputs must stay as they are: make a view or a copy, and change that.",
         )
 
 

@@ -19,6 +19,8 @@ from pytest_kgate.errors import DeviceMissing
 from pytest_kgate.errors import UsageError
 from pytest_kgate.integrity.isolation.candidate_name import CandidateFunction
 from pytest_kgate.integrity.isolation.process.build_named import build_named
+from pytest_kgate.integrity.isolation.process.judge.kept_out import keep_out
+from pytest_kgate.integrity.isolation.process.judge.kept_out import keep_out_module
 
 if TYPE_CHECKING:
     from pytest_kgate.evaluation.options.options import Options
@@ -55,6 +57,7 @@ def candidate_named(
         text = f"{text}:{problem.published.entry}"
     found = replace(CandidateFunction.parse(text, folders), problem=problem.published)
     if isolated:
+        (keep_out if found.of_file else keep_out_module)(found.where)
         return found
     try:
         return found.load()

@@ -57,4 +57,4 @@ def exit_without_device(session: Session) -> None:
         return
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(session.exit_status)
+    os._exit(session.exit_status or 0)

@@ -45,7 +45,7 @@ class Session:
         """What the summary says of all gates together."""
         self.failures: list[str] = []
         """Why the session fails although its tests have been reported as passed, a sentence each."""
-        self.exit_status = 0
+        self.exit_status: int | None = None
         """pytest's, once the session has finished."""
         self.outcomes = Outcomes()
         self.runs = Runs()

@@ -47,12 +47,20 @@ reference in a new process as well."""
 _OF_THE_START = (*_RUNS_CODE, *_SLOWS)
 """Variables of these kinds are taken as this process got them."""
 
+_OF_CONFTESTS = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_")
+"""These say how many threads libraries start, where, and how they wait: a conftest may choose that, a candidate not."""
 
-def environment_of_start() -> dict[str, str]:
-    """This process's, but what would slow down or change a new one is taken as it was when this one was started."""
+
+def environment_of_start(of_session: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """This process's, but what would slow down or change a new one is as it was when this one was started.
+
+    Or, where that chooses threads, as in the variables `of_session`.
+    """
     start = dict(one.partition("=")[::2] for one in _initial_environment())
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(_OF_THE_START)}
-    kept |= {name: value for name, value in start.items() if name.startswith(_OF_THE_START)}
+    kept = {name: one for name, one in os.environ.items() if not name.startswith((*_OF_CONFTESTS, *_OF_THE_START))}
+    kept |= {name: one for name, one in of_session.items() if name.startswith(_OF_CONFTESTS)}
+    kept = {name: one for name, one in kept.items() if not name.startswith(_OF_THE_START)}
+    kept |= {name: one for name, one in start.items() if name.startswith(_OF_THE_START)}
     package = str(Path(pytest_kgate.__file__).parents[1])
     return {**kept, "PYTHONPATH": os.pathsep.join(filter(None, (kept.get("PYTHONPATH"), package)))}
 

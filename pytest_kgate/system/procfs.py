@@ -49,6 +49,16 @@ def threads() -> Iterator[tuple[int, str, list[str]]]:
             yield thread, *stat(f"{_THREADS}/{thread}")
 
 
+def memory_kills() -> int | None:
+    """How many processes Linux has ended so far because memory was short; None if unknown."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path("/proc/vmstat").read_text().splitlines():
+            name, _, value = line.partition(" ")
+            if name == "oom_kill":
+                return int(value)
+    return None
+
+
 def available_memory(root: Path = Path("/")) -> int | None:
     """Bytes that new memory can have before the machine swaps or the container's limit is met; None if unknown.
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import types
+
 import numpy as np
 import pytest
 import torch
@@ -48,6 +51,22 @@ def test_plain_answer_is_taken(answer):
 def test_answer_that_may_compute_when_read_is_refused(answer, said):
     with pytest.raises(CandidateError, match=said):
         demand_data(answer)
+
+
+@pytest.mark.parametrize("file", [None, "mlx.py"], ids=["made of nothing", "beside the tests"])
+def test_array_of_a_module_that_has_but_a_librarys_name_is_refused(monkeypatch, tmp_path, file):
+    library = types.ModuleType("mlx")
+    library.array = type("array", (), {"__module__": "mlx", "__dlpack__": np.ndarray.__dlpack__})
+    if file is not None:
+        library.__file__ = str(tmp_path / file)
+    monkeypatch.setitem(sys.modules, "mlx", library)
+    with pytest.raises(CandidateError, match="a array, whose __dlpack__ may compute"):
+        demand_data(library.array())
+    library.__file__ = np.__file__
+    demand_data(library.array())
+    library.array.block_until_ready = lambda self: self  # a library's own class, patched
+    with pytest.raises(CandidateError, match="a array, whose __dlpack__ may compute"):
+        demand_data(library.array())
 
 
 def test_array_that_is_no_tensor_is_refused_in_a_sentence_with_one_full_stop():

@@ -81,6 +81,34 @@ def test_writing_to_inputs_in_timed_calls_is_told_of_the_arm_that_did(arm, probe
         stopwatch.round(RoundSeeds(1, 1, probes), ORDER)
 
 
+class Sleepy(torch.Tensor):
+    """As one whose functions sleep."""
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: setattr(x, "__class__", Sleepy),
+        lambda x: x.set_(x.clone()),
+        lambda x: x.as_strided_(x.shape, (0,) * x.ndim),
+    ],
+    ids=["class", "memory", "strides"],
+)
+def test_input_of_the_same_values_in_another_form_is_told_of_the_arm_that_made_it(change):
+    racing = False
+
+    def candidate(x):
+        answer = 2 * x
+        if racing:
+            change(x)
+        return answer
+
+    stopwatch = stopwatch_of(candidate)
+    racing = True
+    with pytest.raises(TimingError, match="another class, other memory or other strides in timed calls of the cand"):
+        stopwatch.round(RoundSeeds(1, 1, ()), ORDER)
+
+
 def test_input_that_is_put_back_within_the_call_is_left_alone():
     def restores(x):
         x *= 0.5

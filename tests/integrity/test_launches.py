@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,23 @@ def test_operators_on_the_host_are_counted():
     found = observe(HostDevice(), lambda: F.scaled_dot_product_attention(q, q, q))
     assert found.library(["mine"]) is not None
     assert found.differ == []
+
+
+def elsewhere(call):
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(call).result()
+
+
+def without_modes(call):
+    with torch._C._DisableTorchDispatch():
+        return call()
+
+
+@pytest.mark.parametrize("hidden", [elsewhere, without_modes])
+def test_operators_that_hide_from_dispatch_modes_are_counted(hidden):
+    q = torch.randn(1, 1, 8, 8)
+    found = observe(HostDevice(), lambda: hidden(lambda: F.scaled_dot_product_attention(q, q, q)))
+    assert found.library(["mine"]) == ("aten::scaled_dot_product_attention", "PyTorch's attention")
 
 
 def test_two_calls_that_launch_different_things_differ():

@@ -102,7 +102,11 @@ def test_busy_thread_is_noticed_and_a_sleeping_one_is_not():
         before = background.python_threads()
         busy = threading.Thread(target=burn, name="burner")
         busy.start()
-        assert "cores of this process are busy" in background.busy_while_idle()
+        said = background.busy_while_idle()
+        assert "cores of this process are busy" in said
+        assert "there before" not in said
+        left = background.busy_while_idle({busy.native_id})  # as what an earlier candidate has started
+        assert re.search(rf"\(threads, there before the candidate was called: [^,]* {busy.native_id}\)", left)
         assert background.new_threads(before) == ["burner"]
     finally:
         stop.set()

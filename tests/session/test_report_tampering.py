@@ -187,6 +187,28 @@ def test_skip_after_a_failed_gate_does_not_hide_it(pytester):
     result.stdout.fnmatch_lines(["*::test_gate: its gate failed, yet it was reported as skipped."])
 
 
+LATE = {
+    "sets it as the session is taken down": "def pytest_unconfigure(self): session.exitstatus = 0",
+    "leaves as the session is taken down": "def pytest_unconfigure(self): raise SystemExit(0)",
+    "sets it behind all others": """@pytest.hookimpl(wrapper=True, tryfirst=True)
+        def pytest_sessionfinish(self):
+            yield
+            session.exitstatus = 0""",
+}
+
+
+@pytest.mark.parametrize("hook", LATE.values(), ids=LATE)
+def test_exit_status_that_is_changed_once_the_session_has_finished_is_not_success(pytester, hook):
+    body = f"""
+    class Whitewash:
+        {hook}
+    session = request.session
+    request.config.pluginmanager.register(Whitewash())
+    kbench(zeros, RELU)"""
+    pytester.makepyfile(GATES.replace("BODY", body).replace("test_gate(kbench)", "test_gate(kbench, request)"))
+    assert pytester.runpytest_inprocess("--kgate-device=host", "-q").ret == 1
+
+
 def test_process_that_leaves_with_success_as_the_interpreter_exits_has_failed(warm, pytester):
     pytester.makepyfile(GATES.replace("BODY", "import atexit, os; atexit.register(os._exit, 0); kbench(zeros, RELU)"))
     result = pytester.runpytest_subprocess("--kgate-device=host", "-q")

@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from pytest_kgate.bench.processes import variable
+from pytest_kgate.bench.processes.variable import environment_of_session
+from pytest_kgate.bench.processes.variable import keep_environment
 from pytest_kgate.system.child_process import environment_of_start
 from pytest_kgate.system.child_process import last_lines
 from pytest_kgate.system.child_process import signal_all
@@ -82,10 +85,24 @@ def test_variables_that_could_slow_a_new_process_down_are_those_of_the_start(mon
     names = ("ATEN_CPU_CAPABILITY", "GLIBC_TUNABLES", "LD_PRELOAD", "MALLOC_PERTURB_", "ONEDNN_MAX_CPU_ISA")
     for name in names:
         monkeypatch.setenv(name, "set by a candidate's module")
+    monkeypatch.setattr(variable, "_OF_THE_SESSION", {})
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as a conftest may
-    found = environment_of_start()
+    keep_environment()
+    for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "KMP_AFFINITY", "MKL_DYNAMIC", "OPENBLAS_NUM_THREADS"):
+        monkeypatch.setenv(name, "set by a candidate's module")
+    found = environment_of_start(environment_of_session())
     assert "set by a candidate's module" not in found.values()
     assert found["OMP_NUM_THREADS"] == "1"
+
+
+def test_a_new_session_gets_the_variables_that_this_one_began_with(monkeypatch):
+    monkeypatch.setattr(variable, "_OF_THE_SESSION", {})
+    monkeypatch.setenv("KGATE_BUDGET", "3")
+    keep_environment()
+    monkeypatch.setenv("KGATE_BUDGET", "0.1")
+    monkeypatch.setenv("PYTEST_ADDOPTS", "--kgate-integrity=off")
+    assert environment_of_session()["KGATE_BUDGET"] == "3"
+    assert environment_of_session().get("PYTEST_ADDOPTS") != "--kgate-integrity=off"
 
 
 def test_every_signal_has_a_name() -> None:

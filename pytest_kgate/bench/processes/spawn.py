@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import signal
 import sys
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from pytest_kgate.bench.processes.task import Task
 from pytest_kgate.bench.processes.variable import VARIABLE
+from pytest_kgate.bench.processes.variable import environment_of_session
 from pytest_kgate.errors import KgateError
 from pytest_kgate.system.child_process import last_lines
 from pytest_kgate.system.child_process import parent_pipe
@@ -64,7 +64,7 @@ class Launcher:
                 replace(task, answer=str(answer), parent_pipe=pipe).save(folder / "task.json")
                 # pytest empties --basetemp when it starts: a session's own must not be shared.
                 command = [sys.executable, "-m", "pytest", *self.arguments, f"--basetemp={folder / 'tmp'}"]
-                environment = {**os.environ, VARIABLE: str(folder / "task.json")}
+                environment = {**environment_of_session(), VARIABLE: str(folder / "task.json")}
                 status, timed_out = run_limited(
                     command,
                     folder=self.folder,

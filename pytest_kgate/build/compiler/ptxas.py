@@ -76,32 +76,29 @@ def parse(log: str, demangle: Callable[[Sequence[str]], list[str]] | None = None
 
     ptxas reports a device function that was not inlined on its own and does not say who calls it: its
     spills are added to every kernel of the file, so that none is hidden. Other lines (warnings, compile
-    times) are passed over.
+    times) are passed over. A source can have the compiler print such lines as well (`#pragma message`): the most
+    that is said of a kernel holds, so that they make none smaller.
     """
-    found: list[dict[str, Any]] = []
+    by_name: dict[tuple[str, str], dict[str, Any]] = {}
     shared_spills = {"spill_store_bytes": 0, "spill_load_bytes": 0}
     entry: dict[str, Any] = {}
     target: dict[str, Any] = {}
     for line in log.splitlines():
         if match := _ENTRY.search(line):
-            entry = target = {
-                "kernel": match["name"],
-                "arch": match["arch"],
-                "registers": 0,
-                "shared_bytes": 0,
-            }
-            entry |= {"stack_bytes": 0, "spill_store_bytes": 0, "spill_load_bytes": 0}
-            found.append(entry)
+            new = {"kernel": match["name"], "arch": match["arch"], "registers": 0, "shared_bytes": 0}
+            new |= {"stack_bytes": 0, "spill_store_bytes": 0, "spill_load_bytes": 0}
+            entry = target = by_name.setdefault((match["name"], match["arch"]), new)
         elif match := _PROPERTIES.search(line):
             target = entry if match["name"] == entry.get("kernel") else shared_spills
         elif match := _STACK.search(line):
-            target["stack_bytes"] = int(match["stack"])
+            target["stack_bytes"] = max(int(match["stack"]), target.get("stack_bytes", 0))
             target["spill_store_bytes"] = target.get("spill_store_bytes", 0) + int(match["stores"])
             target["spill_load_bytes"] = target.get("spill_load_bytes", 0) + int(match["loads"])
         elif match := _USED.search(line):
-            entry["registers"] = int(match["registers"])
+            entry["registers"] = max(int(match["registers"]), entry.get("registers", 0))
             shared = _SHARED.search(line)
-            entry["shared_bytes"] = int(shared["bytes"]) if shared else 0
+            entry["shared_bytes"] = max(int(shared["bytes"]) if shared else 0, entry.get("shared_bytes", 0))
+    found = list(by_name.values())
     names = (demangle or demangled)([entry["kernel"] for entry in found])
     for entry, name in zip(found, names, strict=True):
         entry["kernel"] = name

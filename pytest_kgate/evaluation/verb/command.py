@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -21,6 +22,7 @@ from pytest_kgate.evaluation.verb.outcome import exit_status
 from pytest_kgate.evaluation.verb.outcome import misuse
 from pytest_kgate.evaluation.verb.session import Asked
 from pytest_kgate.evaluation.verb.session import judged
+from pytest_kgate.integrity.isolation.process.judge.kept_out import demand_own_name
 from pytest_kgate.report.record.values import plain
 from pytest_kgate.report.text.render import usual_columns
 from pytest_kgate.search.verbs.arguments import add_pytest
@@ -139,6 +141,8 @@ def _ended(options: argparse.Namespace) -> tuple[Ended, float]:
     if sys.platform != "linux":
         raise UsageError("`kgate evaluate` ends what candidates leave by means of Linux.", "Use pytest there.")
     where = None if options.file is None else _candidate(options.file)
+    if where is not None and (options.isolate or BY_NAME["isolate"].variable_set(os.environ)):
+        demand_own_name(where if Path(where).is_file() else where.rpartition(":")[0], Path.cwd())
     arguments = [f"--kgate-until={options.until}", *["--kgate-isolate"] * options.isolate]
     if options.rounds is not None:
         BY_NAME["rounds"].value(options.rounds, "--rounds")

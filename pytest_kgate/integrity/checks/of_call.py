@@ -26,6 +26,7 @@ from pytest_kgate.integrity.side_effects.streams import Verify
 from pytest_kgate.integrity.tampering.basis import Basis
 from pytest_kgate.integrity.tampering.basis import Objects
 from pytest_kgate.integrity.tampering.monkeypatches import MONKEYPATCHES
+from pytest_kgate.system import procfs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -65,6 +66,7 @@ class IntegrityChecks:
         self._isolated = isolated
         self._state: GlobalState | None = None
         self._threads: frozenset[int] = frozenset()
+        self._systems_threads: frozenset[int] = frozenset()
         self._spent = 0.0
         self.findings = Findings()
         self.of_candidate = CandidateChecks(candidate, device, problem, self.findings, own=own, says=says)
@@ -76,6 +78,7 @@ class IntegrityChecks:
             return self._problem, self._candidate
         with self._timed():
             self._threads = background.python_threads()
+            self._systems_threads = frozenset(procfs.thread_ids())
             self._state = GlobalState(self._device)
             if self._state.slow_before is not None:
                 self.findings.report("state", self._state.slow_before)
@@ -124,7 +127,8 @@ class IntegrityChecks:
             if self._isolated:
                 self.of_candidate.run_isolated(cache, median)
                 return
-            self.of_candidate.run(workload, seeds, timer, cache, median, verify, doubt, self._threads)
+            threads = self._threads, self._systems_threads
+            self.of_candidate.run(workload, seeds, timer, cache, median, verify, doubt, *threads)
 
     def to_dict(self) -> IntegrityFacts:
         """Built-in types, for the record."""

@@ -64,11 +64,12 @@ class CandidateChecks:
         verify: Verify,
         doubt: str | None,
         threads: frozenset[int],
+        systems_threads: frozenset[int],
     ) -> None:
         """Run all checks in their order.
 
-        `median` is the candidate's net latency in seconds, `threads` are those that lived before its first call; the
-        others as `IntegrityChecks.observe` takes them.
+        `median` is the candidate's net latency in seconds, `threads` are those of Python that lived before its first
+        call, `systems_threads` the ids of all of the process; the others as `IntegrityChecks.observe` takes them.
         """
         self._check_stream(workload, seeds)
         self._check_memory(workload, seeds, verify, median, doubt)
@@ -77,7 +78,7 @@ class CandidateChecks:
         prepare([self._candidate], [inputs])  # so that a call runs no forward pass, as no timed one did
         try:
             self._check_host(call, timer, median)
-            self._check_threads(threads)
+            self._check_threads(threads, systems_threads)
             self._check_lower_bound(cache, median)
             self._check_kernels(call, timer, inputs)
         finally:
@@ -134,9 +135,9 @@ class CandidateChecks:
         elif cost.warning:
             self._findings.warnings.append(cost.warning)
 
-    def _check_threads(self, threads: frozenset[int]) -> None:
+    def _check_threads(self, threads: frozenset[int], systems_threads: frozenset[int]) -> None:
         self._findings.ran["threads"] = "passed"
-        busy = background.busy_while_idle()
+        busy = background.busy_while_idle(systems_threads)
         if busy:
             self._findings.report("threads", f"something goes on behind the candidate's calls: {busy}.")
         left = background.new_threads(threads)

@@ -71,6 +71,11 @@ class CandidateFunction:
         """The name in records and tables."""
         return self.function
 
+    @property
+    def of_file(self) -> bool:
+        """Whether it is named by its Python file."""
+        return self.where.endswith(".py")
+
     def __call__(self, *_inputs: object, **_params: object) -> NoReturn:
         _refuse(self.name)
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from pytest_kgate.device.cuda.context import CudaContext
 from pytest_kgate.device.cuda.timers.capture import Captures
@@ -165,21 +164,19 @@ def is_work(name: str) -> bool:
     return not re.match(r"(cuda|cu)[A-Z]|Context Sync|Event|Stream", name)
 
 
-class _Operators(TorchDispatchMode):
-    """Counts the PyTorch operators that run; a host kernel in C++ is none of them."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.seen: Counter[str] = Counter()
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        self.seen[str(func.name()).partition(".")[0]] += 1
-        return func(*args, **(kwargs or {}))
-
-
 def _operators(call: Callable[[], Any]) -> dict[str, int]:
-    with _Operators() as operators:
+    """The PyTorch operators that run in a call, in threads of its own too; a host kernel in C++ is none of them.
+
+    By the profiler, and not a dispatch mode: that holds for one thread, and can be left out by a guard.
+    """
+    from torch._C._profiler import _ExperimentalConfig
+    from torch.autograd.profiler import profile
+
+    try:
+        config = _ExperimentalConfig(profile_all_threads=True)
+    except TypeError:  # PyTorch before 2.7
+        config = _ExperimentalConfig()
+    with profile(experimental_config=config) as profiler:
         call()
-    return dict(operators.seen)
+    events = profiler.kineto_results.events() if profiler.kineto_results is not None else ()
+    return dict(Counter(event.name() for event in events))

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,10 +82,11 @@ def host_seconds(device: Device, call: Callable[[], Any]) -> float:
     return min(found)
 
 
-def busy_while_idle() -> str | None:
+def busy_while_idle(before: Collection[int] = ()) -> str | None:
     """Whether this process uses the CPU for 0.6 s while its main thread sleeps; None, or one clause.
 
-    None as soon as one look of 3 ms finds no thread busy. The clause names the threads that worked, where Linux tells.
+    None as soon as one look of 3 ms finds no thread busy. The clause names the threads that worked, where Linux tells,
+    and says so where all are among those of `before`, by the system's ids: an earlier test may have left them.
     """
     threads: dict[str, float] | None = None
     busy = 0.0
@@ -98,7 +100,9 @@ def busy_while_idle() -> str | None:
         threads = threads or _thread_seconds()  # not before something goes on: it takes 10 ms where there are hundreds
     after, threads = _thread_seconds(), threads or {}
     working = [name for name, seconds in after.items() if seconds - threads.get(name, 0.0) > _BUSY_SECONDS]
-    named = f" (threads: {', '.join(working)})" if working else ""
+    older = all(int(name.rpartition(" ")[2]) in before for name in working)
+    which = "threads, there before the candidate was called" if older else "threads"
+    named = f" ({which}: {', '.join(working)})" if working else ""
     return f"{busy:.1f} cores of this process are busy while it waits{named}"
 
 

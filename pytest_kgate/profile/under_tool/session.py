@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 
+from pytest_kgate.bench.processes.variable import environment_of_session
 from pytest_kgate.profile.under_tool.phases import Phases
 from pytest_kgate.profile.under_tool.phases import phases_of
 from pytest_kgate.profile.under_tool.variables import FULL_SIZE
@@ -124,7 +125,7 @@ def run_session(tool: str, command: Sequence[str], tests: Sequence[str], session
     with tempfile.TemporaryDirectory(prefix="kgate-under-tool-") as scratch:
         results, output = Path(scratch) / "results.jsonl", Path(scratch) / "output.txt"
         environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST_")},
+            **{name: value for name, value in environment_of_session().items() if not name.startswith("PYTEST_XDIST_")},
             **session.environment,
             TOOL: tool,
             RESULTS: str(results),

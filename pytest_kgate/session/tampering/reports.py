@@ -7,12 +7,16 @@ noted before that is raised, and is compared with what is told in the end.
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from collections.abc import Generator
 from collections.abc import Iterable
 from dataclasses import dataclass
 from types import CodeType
 from types import FrameType
 from typing import TYPE_CHECKING
 from typing import Any
+from typing import Protocol
 from typing import TypedDict
 
 from pytest_kgate.session.tampering.own_code import came_through
@@ -111,6 +115,12 @@ class Outcomes:
         self._settle()
         return test in self._demanded
 
+    @property
+    def demands_failure(self) -> bool:
+        """Whether a record demands that of any test."""
+        self._settle()
+        return bool(self._demanded)
+
     def demand_of(self, test: str) -> Demand:
         """What the controller of xdist is told of the test."""
         must_fail = self.must_fail(test)
@@ -168,6 +178,40 @@ class Outcomes:
             caught = all(frame is not None and goes_on(frame) for frame in frames)
             (self._caught if caught else self._demanded).add(test)
         self._raised.clear()
+
+
+class Ended(Protocol):
+    """A session, as far as its end goes."""
+
+    exit_status: int | None
+    """pytest's, once the session has finished."""
+    is_worker: bool
+    outcomes: Outcomes
+
+
+def seen_to_the_end(session_of: Callable[[], Ended | None]) -> Generator[None, Any, Any]:
+    """The exit status, for the hook around the whole session, which is chosen before any candidate runs.
+
+    What a candidate makes of the status once the session has finished, or raises in hooks of its own, comes through.
+    """
+    try:
+        status = yield
+    except SystemExit as error:
+        status = error.code
+        if status or not _must_fail(session_of()):
+            raise
+    session = session_of()
+    if status or session is None or not _must_fail(session):
+        return status
+    sys.stderr.write("pytest-kgate: the session failed, and its exit status was changed to 0 afterwards.\n")
+    return session.exit_status or 1
+
+
+def _must_fail(session: Ended | None) -> bool:
+    """Whether the session failed as it finished; of one that never did, whether a record demands that."""
+    if session is None or session.is_worker:
+        return False
+    return bool(session.exit_status) if session.exit_status is not None else session.outcomes.demands_failure
 
 
 def _expected(item: Any) -> bool:

@@ -14,6 +14,7 @@ import torch
 from pytest_kgate.bench.processes.clean.look import CleanLook
 from pytest_kgate.bench.processes.clean.look import CleanRoom
 from pytest_kgate.bench.processes.clean.process import CleanProcess
+from pytest_kgate.bench.processes.clean.process import CleanProcessLost
 from pytest_kgate.device.host import HostDevice
 from pytest_kgate.integrity.checks.findings import Findings
 from pytest_kgate.problems.attention.problem import sdpa_problem
@@ -36,28 +37,60 @@ def process():
     started.close()
 
 
+def looked_at(room):
+    """What comes of a gate that would pass, whose clean process is one of the room's."""
+    look = CleanLook(room, request(), HostDevice())
+    look.kept.checked("normal", 1, Fingerprint((torch.zeros(2),)), torch.zeros(2))
+    integrity = SimpleNamespace(findings=Findings(), clean=None, phase_over=lambda: None)
+    builder = SimpleNamespace(may_pass=True, integrity=integrity, reference=SimpleNamespace(backend="math"))
+    look.run(builder, lambda complaint: None)
+    look.kept.close()
+    return integrity.clean, integrity.findings
+
+
+class Room(CleanRoom):
+    """One whose processes are lost so, one after the other."""
+
+    def __init__(self, lost):
+        super().__init__()
+        self._lost = lost
+
+    def process(self, device, timeout_seconds, *, imports_candidates):
+        if self._lost:
+            raise self._lost.pop()
+        return super().process(device, timeout_seconds, imports_candidates=imports_candidates)
+
+
+def test_clean_process_that_ends_by_itself_is_said_and_changes_nothing_else():
+    room = Room([CleanProcessLost("it ended with status 1")])
+    clean, findings = looked_at(room)
+    assert clean["why"] == "the clean process was lost: it ended with status 1"
+    assert len(findings.warnings) == 1
+    clean, findings = looked_at(room)
+    assert clean["why"] == "the clean process was lost before: it ended with status 1"
+    assert not findings.warnings
+    assert not findings.all
+
+
 @pytest.mark.parametrize(
     ("number", "how"),
     [(signal.SIGKILL, "signal SIGKILL ended it"), (signal.SIGSTOP, "it did not answer within 1 s")],
 )
-def test_clean_process_that_dies_or_hangs_is_said_and_changes_nothing_else(process, number, how):
-    device, room = HostDevice(), CleanRoom()
-    room._processes["cpu", False] = process
+def test_clean_process_that_is_ended_or_stopped_from_outside_is_lost_for_good_reason(process, number, how):
     os.kill(process.pid, number)
-    look = CleanLook(room, request(), device)
-    look.kept.checked("normal", 1, Fingerprint((torch.zeros(2),)), torch.zeros(2))
-    builder = SimpleNamespace(
-        may_pass=True,
-        integrity=SimpleNamespace(findings=Findings(), clean=None, phase_over=lambda: None),
-        reference=SimpleNamespace(backend="math"),
-    )
-    look.run(builder, lambda complaint: None)
-    assert builder.integrity.clean["why"] == f"the clean process was lost: {how}"
-    assert len(builder.integrity.findings.warnings) == 1
-    look.run(builder, lambda complaint: None)
-    assert builder.integrity.clean["why"] == f"the clean process was lost before: {how}"
-    assert len(builder.integrity.findings.warnings) == 1
-    look.kept.close()
+    with pytest.raises(CleanProcessLost, match=how) as lost:
+        process.ask({"do": "over"})
+    assert lost.value.by_others
+
+
+def test_clean_process_that_a_signal_has_ended_is_started_again_and_a_second_time_is_invalid():
+    room = Room([CleanProcessLost("signal SIGKILL ended it", by_others=True) for _ in range(2)])
+    _, findings = looked_at(room)
+    assert [(one.check, one.reason.partition(".")[0]) for one in findings.all] == [
+        ("clean", "the clean process, which looks at gates that would pass, was lost twice: signal SIGKILL ended it")
+    ]
+    assert not room._processes  # what may end the next gate's is none of that gate's doing
+    room.close()
 
 
 def request():
@@ -68,6 +101,13 @@ def request():
         speed=(),
         settings=SimpleNamespace(timeout=1.0),
     )
+
+
+def test_gate_whose_clean_process_cannot_be_had_is_invalid():
+    """As where a candidate leaves no descriptors, or another folder for temporary files."""
+    clean, findings = looked_at(Room([OSError(24, "Too many open files")]))
+    assert clean["why"] == "the clean process can't be had: [Errno 24] Too many open files"
+    assert [one.check for one in findings.all] == ["clean"]
 
 
 def test_no_process_is_left_behind_by_an_interrupted_session(pytester):

@@ -65,6 +65,18 @@ def test_spills_of_a_function_that_was_not_inlined_are_not_hidden() -> None:
     assert [kernel.spill_bytes for kernel in ptxas.parse(LOG + OUTLINED, demangle=list)] == [320, 300]
 
 
+def test_lines_that_a_source_has_the_compiler_print_make_no_kernel_smaller() -> None:
+    printed = """\
+plain.cu:2:157: note: '#pragma message:
+ptxas info    : Used 4 registers, used 0 barriers, 0 bytes smem
+ptxas info    : Compiling entry function '_ZN5kgate4attnILi128E6__halfEEvPT0_' for 'sm_90a'
+ptxas info    : Function properties for _ZN5kgate4attnILi128E6__halfEEvPT0_
+    0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
+ptxas info    : Used 4 registers, used 0 barriers'
+"""
+    assert ptxas.parse(LOG + printed, demangle=list) == ptxas.parse(LOG, demangle=list)
+
+
 def test_a_log_without_kernels_has_no_resources() -> None:
     assert ptxas.parse("warning: unused variable\n") == ()
 

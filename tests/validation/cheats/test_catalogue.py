@@ -69,6 +69,7 @@ CHECKS = {
     "changes_closure": "originals",
     "changes_bound": "originals",
     "blinds_reference": "clean",
+    "ends_clean_process": "clean",
     "traces_judge": "state",
     "other_threads": "state",
     "other_precision": "state",
@@ -81,6 +82,7 @@ CHECKS = {
     "graph_pool": "state",
     "persisting_l2": "state",
     "own_library": "kernels",
+    "own_library_thread": "kernels",
     "slow_host": "host",
 }
 """The integrity check that must have found something, where the race was decided."""
@@ -90,10 +92,12 @@ REASONS = {
     "changes_inputs": "changed its input",
     "lazy_subclass": "a subclass of Tensor",
     "lazy_array": "__dlpack__ may compute",
+    "named_library": "__dlpack__ may compute",
     "verdict_report": "yet it was reported as passed",
     "verdict_swallowed": "yet it was reported as passed",
     "verdict_unraised": "yet it was reported as passed",
     "verdict_status": "the exit status of the session was changed to 0",
+    "verdict_late": "its exit status was changed to 0 afterwards",
     "verdict_records": "was changed while the tests ran",
     "exits": "tried to end the process",
     "searches_memory": "max |candidate - exact|",
@@ -101,6 +105,7 @@ REASONS = {
     "writes_beyond.cu": "wrote behind its output",
     "reads_beyond.cpp": "NaN or Inf",
     "writes_denormals": "was changed in timed calls of the candidate",
+    "sleepy_inputs": "was given another class, other memory or other strides in timed calls of the candidate",
 }
 """What the record, or the session, says of those that no race has to judge."""
 
@@ -121,8 +126,9 @@ ALSO = {"writes_denormals", "defers_work", "override_operator", "changes_closure
 """Those that are found by other code than the first that the same check stops: inputs changed in timed calls, work done
 later, operators, closures, settings of the system, reads instead of writes."""
 
-ELSEWHERE = {"blinds_reference"}
-"""Those whose check is shown such candidates in another file: tests/bench/processes/test_clean.py, in half the time."""
+ELSEWHERE = {"blinds_reference", "named_library"}
+"""Those whose check is shown such candidates in another file, in half the time: tests/bench/processes/test_clean.py,
+tests/device/test_answer.py."""
 
 FIRST = {cheat.stopped_by: cheat.name for cheat in reversed(ON_HOST)}
 PART = [cheat for cheat in ON_HOST if cheat.name in {*FIRST.values(), *ALSO} - ELSEWHERE]

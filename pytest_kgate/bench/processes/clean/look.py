@@ -70,6 +70,11 @@ class CleanRoom:
         """Remember that the process of this device was lost; no other is started."""
         self._none[device.torch_device] = f"the clean process was lost before: {how}"
 
+    def begin_anew(self, device: Device) -> None:
+        """End those of this device; the next gate, or the next try, starts others."""
+        for key in [key for key in self._processes if key[0] == device.torch_device]:
+            self._processes.pop(key).close()
+
     def close(self) -> None:
         """End all clean processes."""
         for one in self._processes.values():
@@ -103,15 +108,35 @@ class CleanLook:
         facts: CleanFacts = {"done": True}
         wrong: str | None = None
         try:
-            wrong = self._looked(builder, facts, when_stuck)
+            try:
+                wrong = self._looked(builder, facts, when_stuck)
+            except CleanProcessLost as how:
+                if not how.by_others:
+                    raise
+                self._room.begin_anew(self._device)
+                facts = {"done": True}
+                wrong = self._looked(builder, facts, when_stuck)
         except NotRebuilt as clause:
             facts = {"done": False, "why": str(clause)}
         except CleanProcessLost as how:
-            self._room.lose(self._device, str(how))
             facts = {"done": False, "why": f"the clean process was lost: {how}"}
-            checks.findings.warnings.append(
-                f"the clean process, which looks at gates that would pass, was lost: {how}; this gate and those after "
-                "it rest on what the tests' own process says"
+            if how.by_others:
+                self._room.begin_anew(self._device)
+                wrong = (
+                    f"the clean process, which looks at gates that would pass, was lost twice: {how}. Look for what "
+                    "sends signals to other processes; --kgate-clean off leaves it out."
+                )
+            else:
+                self._room.lose(self._device, str(how))
+                checks.findings.warnings.append(
+                    f"the clean process, which looks at gates that would pass, was lost: {how}; this gate and those "
+                    "after it rest on what the tests' own process says"
+                )
+        except OSError as error:  # no descriptors are left, no folder for temporary files, or one of ours was closed
+            facts = {"done": False, "why": f"the clean process can't be had: {error}"}
+            wrong = (
+                f"the clean process, which looks at gates that would pass, can't be had: {error}. Look for limits, "
+                "descriptors and folders that were changed; --kgate-clean off leaves it out."
             )
         facts["seconds_spent"] = time.perf_counter() - start
         checks.clean = facts

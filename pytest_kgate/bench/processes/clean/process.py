@@ -13,7 +13,9 @@ from typing import Any
 
 from pytest_kgate.bench.processes.clean.problem.recipe import NeedsCandidate
 from pytest_kgate.bench.processes.clean.problem.recipe import NotRebuilt
+from pytest_kgate.bench.processes.variable import environment_of_session
 from pytest_kgate.integrity.isolation.process.child import start_child
+from pytest_kgate.system import procfs
 from pytest_kgate.system.child_process import environment_of_start
 from pytest_kgate.system.child_process import last_lines
 from pytest_kgate.system.child_process import signal_name
@@ -34,6 +36,11 @@ _START_SECONDS = 60.0
 class CleanProcessLost(Exception):
     """How the clean process ended or hung, as one clause."""
 
+    def __init__(self, how: str, *, by_others: bool = False) -> None:
+        """`by_others`: whether something else has ended or stopped it, or closed the way to it: it never does that."""
+        super().__init__(how)
+        self.by_others = by_others
+
 
 class CleanProcess:
     """A process with the package in it and nothing of any candidate; it ends with this one, however that ends."""
@@ -48,7 +55,10 @@ class CleanProcess:
         self._stack = contextlib.ExitStack()
         self._closed = False
         folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="kgate-clean-"))
-        child = start_child((sys.executable, *_WORKER), (), environment_of_start(), Path(folder))
+        child = start_child(
+            (sys.executable, *_WORKER), (), environment_of_start(environment_of_session()), Path(folder)
+        )
+        self._memory_kills = procfs.memory_kills()
         self._child = self._stack.enter_context(child)
         self.pid = self._child.process.pid
         device.admit(self.pid)
@@ -78,10 +88,10 @@ class CleanProcess:
         try:
             self._child.channel.send(message, fd)
             if not select.select([self._child.channel.fd], [], [], limit)[0]:
-                raise CleanProcessLost(f"it did not answer within {limit:g} s")
+                raise CleanProcessLost(f"it did not answer within {limit:g} s", by_others=self._is_stopped())
             answer = self._child.channel.answer()
         except (EOFError, OSError, ValueError):
-            lost = CleanProcessLost(self._how_it_ended())
+            lost = self._how_it_ended()
             self.close()
             raise lost from None
         except BaseException:  # Ctrl-C among them
@@ -119,12 +129,19 @@ class CleanProcess:
         self._closed = True
         self._stack.close()
 
-    def _how_it_ended(self) -> str:
+    def _is_stopped(self) -> bool:
+        with contextlib.suppress(OSError):
+            return procfs.stat(self.pid)[1][0] in ("T", "t")
+        return False
+
+    def _how_it_ended(self) -> CleanProcessLost:
         status = self._child.exit_status()
         if status is None:
-            return "it closed its channel"
+            return CleanProcessLost("its channel was closed", by_others=True)
         said = "; ".join(last_lines(self._child.output)[-1:])
         told = f", and said last: {said}" if said else ""
-        if status < 0:
-            return f"signal {signal_name(-status)} ended it{told}"
-        return f"it ended with status {status}{told}"
+        if status >= 0:
+            return CleanProcessLost(f"it ended with status {status}{told}")
+        if procfs.memory_kills() != self._memory_kills:
+            return CleanProcessLost(f"signal {signal_name(-status)} ended it, as memory was short{told}")
+        return CleanProcessLost(f"signal {signal_name(-status)} ended it{told}", by_others=True)

@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from pytest_kgate.bench.processes.clean.problem.candidate_files import is_users
+from pytest_kgate.system.provenance.installed import is_users
 
 
 class ModulesNoted:

@@ -27,6 +27,7 @@ from pytest_kgate.integrity.isolation.process.judge.shared_segments import Share
 from pytest_kgate.integrity.isolation.process.own_folder import remove_folder
 from pytest_kgate.report.format import printable
 from pytest_kgate.report.record.values import plain
+from pytest_kgate.system.child_process import environment_of_start
 from pytest_kgate.system.child_process import last_lines
 from pytest_kgate.system.child_process import signal_name
 from pytest_kgate.system.shared_folder import VARIABLE
@@ -74,7 +75,9 @@ class CandidateProcess:
         self.folder = Path(own)
         """The only one that the process may write to."""
         self._stack.enter_context(guard_process())
-        child = start_child((sys.executable, *_WORKER), (own, device.torch_device), _environment(own), folder)
+        # In its own folder, and without those of the tests on its path: Python looks there for all that it imports, and
+        # the candidate's file lies there, under a name that may be any module's.
+        child = start_child((sys.executable, *_WORKER), (own, device.torch_device), _environment(own), self.folder)
         self._child = self._stack.enter_context(child)
         try:
             begin = {"do": "begin", "device": device.torch_device, "threads": torch.get_num_threads()}
@@ -83,7 +86,7 @@ class CandidateProcess:
             self.pid = int(begun["pid"])
             device.admit(self.pid)
             named = candidate.to_dict()
-            known = {"params": params, "mutates": list(mutates), "path": sys.path}
+            known = {"params": params, "mutates": list(mutates), "path": sys.path, "folder": str(folder)}
             self._ask({"do": "load", "candidate": named, **known})
         except BaseException:
             self.close()
@@ -158,7 +161,7 @@ def _environment(own: str) -> dict[str, str]:
     caches = {"TRITON_CACHE_DIR": "triton", "CUDA_CACHE_PATH": "cuda", "TORCH_EXTENSIONS_DIR": "torch_extensions"}
     return {
         **{name: value for name, value in os.environ.items() if name not in _BINDS_THREADS},
-        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        "PYTHONPATH": environment_of_start()["PYTHONPATH"],
         "TMPDIR": own,
         VARIABLE: own,
         **{name: os.path.join(own, folder) for name, folder in caches.items()},

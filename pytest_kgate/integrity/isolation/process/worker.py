@@ -103,6 +103,8 @@ class Worker:
         from pytest_kgate.integrity.isolation.candidate_name import load_named
 
         sys.path[:] = message["path"]
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))  # for processes that compilers start
+        os.chdir(message["folder"])
         self._candidate = load_named(message["candidate"])
         self._arm = bind("candidate", self._candidate, message["params"], message["mutates"])
 

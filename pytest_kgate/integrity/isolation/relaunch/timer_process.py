@@ -10,6 +10,7 @@ import select
 import sys
 import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -18,6 +19,7 @@ from pytest_kgate.errors import TimingError
 from pytest_kgate.integrity.isolation.captured.launches import NotRelaunchable
 from pytest_kgate.integrity.isolation.process.child import start_child
 from pytest_kgate.integrity.isolation.process.judge.guard import guard_process
+from pytest_kgate.system.child_process import environment_of_start
 from pytest_kgate.system.child_process import last_lines
 from pytest_kgate.system.shared_folder import VARIABLE
 
@@ -47,12 +49,12 @@ class TimerProcess:
         self._stack.enter_context(guard_process())
         environment = {
             **os.environ,
-            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+            "PYTHONPATH": environment_of_start()["PYTHONPATH"],
             "TMPDIR": own,
             VARIABLE: own,
             "CUDA_CACHE_PATH": os.path.join(own, "cuda"),
         }
-        self._child = self._stack.enter_context(start_child(_TIMER, (own,), environment))
+        self._child = self._stack.enter_context(start_child(_TIMER, (own,), environment, Path(own)))
         device.admit(self._child.process.pid)
 
     def load(

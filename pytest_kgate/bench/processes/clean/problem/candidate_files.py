@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
-import sysconfig
 from pathlib import Path
 from types import CodeType
 from types import FunctionType
@@ -15,6 +13,7 @@ from typing import Any
 
 import pytest_kgate
 from pytest_kgate.problems.trees.foreign import attribute
+from pytest_kgate.system.provenance.installed import is_users
 
 _DEEPEST = 4
 """Functions of functions that are followed: what a candidate calls is a part of it."""
@@ -32,24 +31,6 @@ def files_of(candidate: Any) -> frozenset[str]:
     found: set[str] = set()
     _add(candidate, found, set(), 0)
     return frozenset(found)
-
-
-def is_users(file: str | None) -> bool:
-    """Whether a module of this file is a user's: of no installed package, and not of this one."""
-    return file is not None and _is_users(file if os.path.isabs(file) else os.path.abspath(file))
-
-
-@functools.cache  # a gate asks for the file of every module that is loaded
-def _is_users(file: str) -> bool:
-    return not os.path.abspath(file).startswith(_installed())
-
-
-@functools.cache
-def _installed() -> tuple[str, ...]:
-    folders = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-    folders |= {str(Path(pytest_kgate.__file__).parent)}
-    folders |= {path for path in sys.path if path.endswith(("site-packages", "dist-packages"))}
-    return tuple(os.path.abspath(folder) + os.sep for folder in folders if folder)
 
 
 def _add(value: Any, found: set[str], seen: set[int], depth: int) -> None:

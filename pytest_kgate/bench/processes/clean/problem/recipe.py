@@ -18,10 +18,10 @@ from typing import Any
 
 import torch
 
-from pytest_kgate.bench.processes.clean.problem.candidate_files import is_users
 from pytest_kgate.problems.attention.problem import arguments_of
 from pytest_kgate.problems.shape import Shape
 from pytest_kgate.problems.trees.foreign import attribute
+from pytest_kgate.system.provenance.installed import is_users
 
 if TYPE_CHECKING:
     from pytest_kgate.problems.problem import Problem
