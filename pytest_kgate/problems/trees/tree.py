@@ -144,7 +144,8 @@ def room_for(tensor: Tensor, device: str | torch.device | None = None) -> Tensor
 
 def storage_span(tensor: Tensor) -> Tensor:
     """All memory from the first to the last element, as a view of one dimension; the tensor may overlap itself."""
-    extent = 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    steps = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    extent = 1 + steps if tensor.numel() else 0
     return torch.as_strided(tensor, (extent,), (1,), tensor.storage_offset())
 
 

@@ -47,6 +47,17 @@ def test_output_without_elements_stands_beside_others():
     assert not outcome(lambda x: both(x), normal, both, lambda x: both(x.double())).failed
 
 
+@pytest.mark.parametrize("shape", [(8, 0), (0, 8), (0,), (8, 0, 3)])
+def test_input_without_elements_stands_beside_others_whatever_its_strides(shape):
+    def both(x, empty):
+        return x + empty.sum()
+
+    def draw(g):
+        return *normal(g), torch.randn(shape, generator=g)
+
+    assert not outcome(lambda x, y: both(x, y), draw, both, lambda x, y: both(x.double(), y.double())).failed
+
+
 def jagged(g):
     return (
         torch.nested.nested_tensor([torch.randn(4, generator=g), torch.randn(3, generator=g)], layout=torch.jagged),
