@@ -59,6 +59,7 @@ import functools
 import gc
 import sys
 import threading
+import unittest
 import pytest
 import torch
 from pytest_kgate import GateFailure, Problem
@@ -199,6 +200,21 @@ def test_says_so(kbench):
 def test_found_late(request):
     request.applymarker(pytest.mark.xfail(reason="known"))
     request.getfixturevalue("kbench")(zeros, RELU)
+
+class Case(unittest.TestCase):
+    @pytest.fixture(autouse=True)
+    def _kbench(self, kbench):
+        self.kbench = kbench
+
+class TestOneOfUnittests(Case):
+    @unittest.expectedFailure
+    def test_method(self):
+        self.kbench(zeros, RELU)
+
+@unittest.expectedFailure
+class TestAllOfUnittests(Case):
+    def test_method(self):
+        self.kbench(zeros, RELU)
 """
 )
 
@@ -222,7 +238,7 @@ def test_expected_failure_may_be_marked_until_the_candidate_runs(warm, pytester,
     pytester.makeconftest(MARKS)
     pytester.makepyfile(EXPECTED)
     result = pytester.runpytest_inprocess("--kgate-device=host", *more)
-    result.assert_outcomes(xfailed=7)
+    result.assert_outcomes(xfailed=9)
     assert result.ret == 0
 
 
