@@ -260,10 +260,8 @@ class RecordBuilder:
     def _warnings(self) -> list[str]:
         warnings = [*([self.request.differs] if self.request.differs else []), *self.request.notes]
         warnings += self.stopwatch.warnings if self.stopwatch else []
-        if self.integrity:
-            warnings += self.integrity.warnings
-        if self.isolation:
-            warnings += self.isolation.warnings
+        for one in (self.reference, self.integrity, self.isolation):
+            warnings += one.warnings if one else []
         warnings += self.advice
         if self.light:
             warnings += self.light.warnings(self.race.light if self.race else None, self.request.settings.cache)

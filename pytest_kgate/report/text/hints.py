@@ -53,15 +53,17 @@ def _weak(selftest: SelftestFacts) -> list[str]:
     return found
 
 
-_DISTURBED = {
+_CAUSES = {
+    "left something changed": "Set it before kbench is called, so that it holds for both, or put it back within each "
+    "call.",
     "had the GPU open": "`nvidia-smi` lists the processes: end the others, or take another GPU by --kgate-device.",
     "throttle": "Let the GPU cool, or lock its clocks low enough to hold: `nvidia-smi --lock-gpu-clocks`.",
     "the SM clock stepped": "Lock the GPU's clocks: `nvidia-smi --lock-gpu-clocks`.",
     "other work took": "End what else runs on the CPU; --kgate-foreign-load warn accepts it.",
     "starved": "The host has no CPU core to spare: end what else runs, or use fewer pytest-xdist workers.",
 }
-"""Hints by a part of the reason that `bench/race/evidence/disturbances.py` gives. Both races of the call were
-disturbed, so to run the test again is no hint."""
+"""Hints by a part of the reason that `integrity/checks.py` or `bench/race/evidence/disturbances.py` gives. A candidate does
+it every time, or both races of the call were disturbed, so to run the test again is no hint."""
 
 
 def _invalid(reason: str, on_host: bool) -> list[str]:
@@ -91,7 +93,7 @@ def _invalid(reason: str, on_host: bool) -> list[str]:
         ]
     if "not positive" in reason or "overhead" in reason:
         return ["The kernel is too short to be timed alone: gate a larger shape, or a batch of calls."]
-    for sign, hint in _DISTURBED.items():
+    for sign, hint in _CAUSES.items():
         if sign in reason:
             return [hint]
     return ["Nothing is proven either way; run it again when the cause is gone."]
