@@ -31,6 +31,7 @@ from pytest_kgate.problems.trees.foreign import said_by
 from pytest_kgate.problems.trees.instead import built_otherwise
 from pytest_kgate.problems.trees.instead import indefinite
 from pytest_kgate.problems.trees.instead import instead_of
+from pytest_kgate.problems.trees.instead import is_array
 
 _NAN_OF_ONES = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
 """Types of which a number with all bits set is NaN."""
@@ -103,7 +104,7 @@ def _asked(like: Any) -> str:
 def _as_output(name: str, result: Any, like: Tensor, inputs: tuple[Any, ...], changed: Container[int] = ()) -> Tensor:
     """One tensor of an answer; `changed` has the positions of the inputs that a call changes."""
     if not isinstance(result, Tensor):
-        if not hasattr(result, "__dlpack__"):
+        if not is_array(result):
             raise CandidateError(
                 f"The candidate returned {indefinite(type(result).__name__)}, not a tensor"
                 + (f", as its {name}." if name != "output" else "."),
@@ -193,6 +194,8 @@ def _holds_values(result: Any) -> bool:
 
 def _with_values(name: str, result: Any) -> Any:
     """The answer of the arm of this name, once all of its outputs hold their values."""
+    if structure.computes(result) is not None:
+        return result  # it is refused, and not to be read
     if structure.opened(result) is not None:
         return structure.mapped(result, lambda one: one if _holds_values(one) else _with_values(name, one))
     if hasattr(type(result), "block_until_ready"):
@@ -200,7 +203,7 @@ def _with_values(name: str, result: Any) -> Any:
             result.block_until_ready()
         except Exception as error:  # what it computes may fail only now
             raise blamed(f"The {name}", CALL_CONVENTION, error) from error
-    elif hasattr(type(result), "__dlpack__"):
+    elif is_array(result):
         return _array_as_tensor(result)
     return result
 

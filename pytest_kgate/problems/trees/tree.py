@@ -18,6 +18,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 from pytest_kgate.problems.trees import structure
 from pytest_kgate.problems.trees.structure import opened
@@ -94,6 +95,22 @@ def same(tree: Any, other: Any) -> bool:
             return False
         return all(map(same, node.children, its.children))
     return bool(tree == other) if isinstance(tree, (int, float, complex, str)) else type(tree) is type(other)
+
+
+def is_same(leaf: Any, tensor: Tensor) -> bool:
+    """Whether a leaf is this tensor, or as good as it: the same elements of the same memory, as `x.data` has them.
+
+    A subclass of a tensor is not asked, since it may compute the answer.
+    """
+    if leaf is tensor:
+        return True
+    if type(leaf) not in (Tensor, Parameter) or not (has_span(leaf) and has_span(tensor)):
+        return False
+    one, other = (
+        (each.device, each.dtype, each.shape, each.stride(), each.is_conj(), each.is_neg(), each.data_ptr())
+        for each in (leaf, tensor)
+    )
+    return one == other
 
 
 def _equal(one: Tensor, two: Tensor) -> bool:

@@ -98,7 +98,7 @@ TOPK_VALUES = dataclasses.replace(
 @pytest.mark.parametrize(
     ("candidate", "said"),
     [
-        (lambda x: torch.softmax(x, -1), "returned a Tensor with output, and the problem asks for output 0, output 1"),
+        (lambda x: torch.softmax(x, -1), "returned a Tensor, and the problem asks for output 0, output 1"),
         (lambda x: (*with_lse(x), x), "with output 0, output 1, output 2"),
         (lambda x: (torch.softmax(x, -1), 3.0), "returned a float, not a tensor, as its output 1"),
         (lambda x: (x, torch.logsumexp(x, -1)), "output 0 shares memory with its input 0"),

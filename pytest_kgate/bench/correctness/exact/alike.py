@@ -112,7 +112,7 @@ def demand_plain_tensors(inputs: tuple[Any, ...], mutates: Sequence[int] = ()) -
             "Draw tensors in a tuple, or in lists and dicts of a few levels.",
         ) from None
     for position, leaf in leaves:
-        if hasattr(leaf, "__array__") and not isinstance(leaf, Tensor):
+        if hasattr(type(leaf), "__array__") and not isinstance(leaf, Tensor):
             is_number = isinstance(leaf, np.generic)  # which torch.from_numpy refuses
             raise UsageError(
                 f"The problem's input {position} is or holds `{type(leaf).__module__}.{type(leaf).__name__}`.",
