@@ -78,6 +78,14 @@ def outputs_of(answer: Any) -> dict[str, Any]:
     }
 
 
+def title_of(name: str, like: Any) -> str:
+    """How one of the outputs of `like` is told of: `output 1 (lse)` where it is a named tuple's field."""
+    trees = (like.returned, *like.changed.values()) if isinstance(like, InPlace) else (like,)
+    fields = (field for one in trees for field, leaf in structure.fields(one) if leaf is not None)
+    field = dict(zip(outputs_of(like), fields, strict=True))[name]
+    return f"{name} ({field})" if field else name
+
+
 def as_answer(result: object, like: Any, inputs: tuple[Any, ...]) -> Any:
     """The answer that the candidate returned, built like `like`, or `CandidateError` saying what is wrong with it.
 
