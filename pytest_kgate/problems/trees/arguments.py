@@ -12,11 +12,14 @@ _TODO = "Let it return what the candidate is called with, as a tuple."
 
 
 def as_arguments(drawn: Any) -> tuple[Any, ...]:
-    """A tuple or list is the arguments, anything else a lone one; raises `UsageError` for what can't be one."""
+    """What a tuple, named or not, or a list holds; anything else is a lone argument.
+
+    Raises `UsageError` for what can't be one.
+    """
     if drawn is None:
         raise UsageError("The problem's inputs returned nothing.", _TODO)
     if isinstance(drawn, Iterator):
         raise UsageError(
             f"The problem's inputs returned {indefinite(type(drawn).__name__)}, which can be read only once.", _TODO
         )
-    return drawn if isinstance(drawn, tuple) else tuple(drawn) if isinstance(drawn, list) else (drawn,)
+    return tuple(drawn) if isinstance(drawn, (tuple, list)) else (drawn,)
