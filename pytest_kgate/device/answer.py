@@ -31,6 +31,7 @@ from pytest_kgate.problems.trees.foreign import said_by
 from pytest_kgate.problems.trees.instead import built_otherwise
 from pytest_kgate.problems.trees.instead import indefinite
 from pytest_kgate.problems.trees.instead import instead_of
+from pytest_kgate.problems.trees.instead import is_array
 from pytest_kgate.system.provenance.installed import is_installed_class
 
 _NAN_OF_ONES = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
@@ -82,6 +83,14 @@ def outputs_of(answer: Any) -> dict[str, Any]:
     }
 
 
+def title_of(name: str, like: Any) -> str:
+    """How one of the outputs of `like` is told of: `output 1 (lse)` where it is a named tuple's field."""
+    trees = (like.returned, *like.changed.values()) if isinstance(like, InPlace) else (like,)
+    fields = (field for one in trees for field, leaf in structure.fields(one) if leaf is not None)
+    field = dict(zip(outputs_of(like), fields, strict=True))[name]
+    return f"{name} ({field})" if field else name
+
+
 def as_answer(result: object, like: Any, inputs: tuple[Any, ...]) -> Any:
     """The answer that the candidate returned, built like `like`, or `CandidateError` saying what is wrong with it.
 
@@ -108,7 +117,7 @@ def _asked(like: Any) -> str:
 def _as_output(name: str, result: Any, like: Tensor, inputs: tuple[Any, ...], changed: Container[int] = ()) -> Tensor:
     """One tensor of an answer; `changed` has the positions of the inputs that a call changes."""
     if not isinstance(result, Tensor):
-        if not hasattr(result, "__dlpack__"):
+        if not is_array(result):
             raise CandidateError(
                 f"The candidate returned {indefinite(type(result).__name__)}, not a tensor"
                 + (f", as its {name}." if name != "output" else "."),
@@ -198,6 +207,8 @@ def _holds_values(result: Any) -> bool:
 
 def _with_values(name: str, result: Any) -> Any:
     """The answer of the arm of this name, once all of its outputs hold their values."""
+    if structure.computes(result) is not None:
+        return result  # it is refused, and not to be read
     if structure.opened(result) is not None:
         return structure.mapped(result, lambda one: one if _holds_values(one) else _with_values(name, one))
     if hasattr(type(result), "block_until_ready"):
@@ -205,7 +216,7 @@ def _with_values(name: str, result: Any) -> Any:
             result.block_until_ready()
         except Exception as error:  # what it computes may fail only now
             raise blamed(f"The {name}", CALL_CONVENTION, error) from error
-    elif hasattr(type(result), "__dlpack__"):
+    elif is_array(result):
         return _array_as_tensor(result)
     return result
 

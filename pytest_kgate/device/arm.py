@@ -125,7 +125,7 @@ def _beside(result: Any, changed: Mapping[int, Any]) -> Any:
     if structure.computes(result) is not None:
         return result  # it is refused, and not to be read
     known = list(tree.tensors(tuple(changed.values())))
-    kept = structure.mapped(result, lambda leaf: None if any(leaf is one for one in known) else leaf)
+    kept = structure.mapped(result, lambda leaf: None if any(tree.is_same(leaf, one) for one in known) else leaf)
     return None if all(leaf is None for leaf in tree.leaves(kept)) else kept
 
 

@@ -111,8 +111,9 @@ class _Drawing:
     def __call__(self, draw: Any, generator: Generator) -> tuple[Any, ...]:
         import torch
 
-        drawn = draw(generator)
-        inputs = tuple(drawn) if isinstance(drawn, (tuple, list)) else (drawn,)
+        from pytest_kgate.problems.trees.arguments import as_arguments
+
+        inputs = as_arguments(draw(generator))
         if not self._kinds:
             outputs, _ = differentiable(self._forward, inputs, self._params)
             self._kinds = [(one.shape, one.dtype) for one in outputs]

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 import types
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -87,3 +88,34 @@ def test_array_that_is_no_tensor_is_told_so(answer):
     with pytest.raises(CandidateError, match=said) as told:
         as_answer(answer, torch.empty(8), ())
     assert "np.ascontiguousarray(result, np.float32)" in told.value.todo
+
+
+class Lies(dict):
+    """Holds one output, and says that it holds none."""
+
+    def values(self):
+        return iter(())
+
+
+class Couple(NamedTuple("Couple", [("a", torch.Tensor), ("b", torch.Tensor)])):
+    def __iter__(self):
+        return iter(())
+
+
+@pytest.mark.parametrize("made", [lambda x: Lies(y=x * 2), lambda x: Couple(x, x * 2)], ids=["dict", "named tuple"])
+def test_container_that_lies_of_what_it_holds_is_left_to_be_refused(made):
+    x = torch.randn(8)
+    result = finished(bind("candidate", made, {})).call((x,), None)
+    with pytest.raises(CandidateError, match=r"returned an? (Lies|Couple), which may compute what it holds"):
+        as_answer(result, x, (x,))
+
+
+def test_object_that_raises_whatever_it_is_asked_for_is_no_tensor():
+    class Raises:
+        def __getattr__(self, name):
+            raise ValueError(f"no {name}")
+
+    x = torch.randn(8)
+    result = finished(bind("candidate", lambda x: Raises(), {})).call((x,), None)
+    with pytest.raises(CandidateError, match="returned a Raises, not a tensor"):
+        as_answer(result, x, (x,))

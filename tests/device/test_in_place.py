@@ -16,6 +16,7 @@ from pytest_kgate.device.host import HostDevice
 from pytest_kgate.device.protocol import RoundSeeds
 from pytest_kgate.device.rows import PutBack
 from pytest_kgate.device.rows import TimedInterval
+from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import TimingError
 from pytest_kgate.problems.problem import Problem
 
@@ -127,3 +128,29 @@ def test_changed_input_that_is_returned_among_others_is_judged_once(returned):
     found = check(HostDevice(), normalise, *arms, None, 42)
     assert not found.failed, found.reason
     assert len(found.outputs) == 2
+
+
+@pytest.mark.parametrize(
+    "returned",
+    [lambda x: x, lambda x: x.data, lambda x: x.detach(), lambda x: x.view_as(x), lambda x: None],
+    ids=["itself", "data", "detached", "a view", "nothing"],
+)
+def test_changed_input_that_is_returned_by_another_tensor_is_no_output_of_its_own(returned):
+    doubling = Problem(
+        name="doubling",
+        inputs=lambda g: (torch.nn.Parameter(torch.randn(64, generator=g)),),
+        reference=lambda x: x.data.mul_(2),
+        exact=lambda x: x.detach().double() * 2,
+        mutates=(0,),
+    )
+
+    def candidate(x):
+        with torch.no_grad():
+            x.mul_(2)
+        return returned(x)
+
+    arms = [bind("candidate", candidate, {}, (0,)), bind("reference", doubling.reference, {}, (0,))]
+    assert not check(HostDevice(), doubling, *arms, None, 42).failed
+    half = bind("candidate", lambda x: x.data.mul_(2)[:32], {}, (0,))
+    with pytest.raises(CandidateError, match="returned a Tensor of its own, and the problem asks for nothing but"):
+        check(HostDevice(), doubling, half, arms[1], None, 42)

@@ -191,6 +191,20 @@ def test_gate_without_a_race_fails_and_says_so(play):
     result.says("never called kbench, so nothing was judged.", "Call kbench(candidate, problem) in the test")
 
 
+def test_call_in_a_teardown_is_told_that_it_comes_too_late(play):
+    result = play("""
+    @pytest.fixture
+    def afterwards(kbench):
+        yield
+        kbench(good, RELU)
+
+    @pytest.mark.allclose(1e-5)
+    def test_mistake(afterwards):
+        pass
+    """)
+    result.says("The test is marked allclose, but never called kbench", "A call in a teardown comes too late.")
+
+
 def test_two_calls_in_one_test_are_allowed_and_a_late_failure_loses_neither(play):
     result = play("""
     @pytest.mark.allclose(1e-6)

@@ -148,12 +148,13 @@ def test_what_may_be_written_in_several_types_is_kept_in_plain_ones():
     assert [type(one) for one in (*made.mutates, made.seed, made.flops)] == [int, int, float]
 
 
-def test_scalar_of_numpy_is_told_what_makes_a_number_of_it():
-    problem = doubled(inputs=lambda g: (torch.randn(3, generator=g), np.float32(2)), reference=torch.mul)
+@pytest.mark.parametrize("number", [np.float32(2), np.int64(2), np.bool_(True)])
+def test_scalar_of_numpy_is_told_what_makes_a_number_of_it(number):
+    problem = doubled(inputs=lambda g: (torch.randn(3, generator=g), number), reference=torch.mul)
     with pytest.raises(UsageError) as error:
         checked(torch.mul, problem)
-    assert error.value.what == "The problem's input 1 is or holds `numpy.float32`."
-    assert error.value.todo == "Draw a number of Python's own, float(x), or torch.tensor(x)."
+    assert error.value.what == f"The problem's input 1 is or holds `numpy.{type(number).__name__}`."
+    assert error.value.todo == "Draw a number of Python's own, x.item(), or torch.tensor(x)."
 
 
 def integers(dtype, most, exact):

@@ -69,6 +69,8 @@ def test_failure_that_a_test_catches_is_its_own_affair_and_told(pytester):
 EXPECTED = (
     ZEROS
     + """
+import unittest
+
 pytestmark = pytest.mark.allclose(1e-6)
 
 @pytest.fixture
@@ -101,6 +103,21 @@ def test_says_so(kbench):
 def test_found_late(request):
     request.applymarker(pytest.mark.xfail(reason="known"))
     request.getfixturevalue("kbench")(zeros, RELU)
+
+class Case(unittest.TestCase):
+    @pytest.fixture(autouse=True)
+    def _kbench(self, kbench):
+        self.kbench = kbench
+
+class TestOneOfUnittests(Case):
+    @unittest.expectedFailure
+    def test_method(self):
+        self.kbench(zeros, RELU)
+
+@unittest.expectedFailure
+class TestAllOfUnittests(Case):
+    def test_method(self):
+        self.kbench(zeros, RELU)
 """
 )
 
@@ -125,5 +142,5 @@ def test_expected_failure_may_be_marked_until_the_candidate_runs(warm, pytester,
     pytester.makeconftest(MARKS)
     pytester.makepyfile(EXPECTED)
     result = pytester.runpytest_inprocess("--kgate-device=host", *more)
-    result.assert_outcomes(xfailed=7)
+    result.assert_outcomes(xfailed=9)
     assert result.ret == 0

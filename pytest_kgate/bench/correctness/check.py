@@ -36,6 +36,7 @@ from pytest_kgate.bench.correctness.reference_check import demand_right_referenc
 from pytest_kgate.bench.correctness.reference_check import is_right_reference
 from pytest_kgate.bench.correctness.weakness import OutputSurvivors
 from pytest_kgate.device.answer import as_answer
+from pytest_kgate.device.answer import title_of
 from pytest_kgate.device.arm import CALL_CONVENTION
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.arm import bind
@@ -150,7 +151,7 @@ def check(
     if failures:
         name, comparison, limits, worst = max(failures, key=lambda one: (one[1].failed == "tolerance", one[1].excess))
         worst["varying_fraction"] = varying
-        reason = comparison.reason if name == "output" else f"{name}: {comparison.reason}"
+        reason = comparison.reason if name == "output" else f"{title_of(name, like)}: {comparison.reason}"
         return known(verdict=Verdict.FAIL, reason=reason, failed=comparison.failed, limits=limits, worst=worst)
     assert loosest is not None
     return known(verdict=Verdict.PASS, reason="", failed="", limits=loosest, worst=None, weak=survivors.names)
@@ -235,7 +236,7 @@ class Verification:
             output = the_worst(truth.judge(answer, self.correctness.gate))
         if not output.failed:
             return None
-        found, name = output.comparison, "" if output.output == "output" else f"{output.output}, "
+        found, name = output.comparison, "" if output.output == "output" else f"{title_of(output.output, like)}, "
         if found.failed != "tolerance":
             return f"{name}{found.reason}"
         place = found.place

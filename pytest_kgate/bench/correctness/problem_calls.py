@@ -38,6 +38,7 @@ from pytest_kgate.errors import UsageError
 from pytest_kgate.problems.problem import Problem
 from pytest_kgate.problems.rounding.tolerances import demand_known
 from pytest_kgate.problems.trees import tree
+from pytest_kgate.problems.trees.arguments import as_arguments
 from pytest_kgate.problems.trees.fingerprint import Fingerprint
 from pytest_kgate.system.clocks.spent import spent
 
@@ -62,12 +63,8 @@ def workload_of(problem: Problem, device: Device, like: Any = None, *, hard: boo
         generator = Generator(device=device.torch_device)
         generator.manual_seed(seed)
         with spent("draw"), blame_problem("The problem's inputs", "it is called as inputs(generator)"):
-            inputs = draw_from(generator)
-        if inputs is None:
-            raise UsageError(
-                "The problem's inputs returned nothing.", "Let it return what the candidate is called with, as a tuple."
-            )
-        inputs = inputs if isinstance(inputs, tuple) else tuple(inputs) if isinstance(inputs, list) else (inputs,)
+            drawn = draw_from(generator)
+        inputs = as_arguments(drawn)
         demand_plain_tensors(inputs, problem.mutates)
         if any(place not in range(len(inputs)) for place in problem.mutates):
             raise UsageError(

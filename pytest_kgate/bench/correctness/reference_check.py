@@ -44,7 +44,7 @@ _FAILED = 0.1
 
 _TODO = (
     "Mend the reference or `exact`. Where both are right and the reference is coarse on purpose, say how coarse: "
-    "allclose(atol)."
+    "allclose(atol). Where several answers are right, as with the signs of eigenvectors, say which: Problem(equal=...)."
 )
 
 

@@ -25,6 +25,7 @@ from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import ProblemError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.integrity.side_effects.placement import placed
+from pytest_kgate.problems.backward import Backward
 from pytest_kgate.problems.problem import Problem
 from pytest_kgate.problems.trees.foreign import attribute
 from pytest_kgate.problems.trees.foreign import str_of
@@ -52,6 +53,13 @@ class Reference:
     """Median seconds of every reference that ran, by name."""
     refused: Mapping[str, str]
     """Why the others did not run."""
+    left_out: tuple[str, ...] = ()
+    """Of those, the user's own: PyTorch's backends of attention need not apply."""
+
+    @property
+    def warnings(self) -> list[str]:
+        """A sentence on each reference that was to be beaten, and was not raced."""
+        return [f"the candidate was not raced against {one}: {self.refused[one].rstrip('.')}" for one in self.left_out]
 
     def to_dict(self) -> ReferenceFacts:
         """The choice in built-in types, for the record."""
@@ -89,7 +97,8 @@ class _Choice:
         assert isinstance(problem.reference, Mapping)
         arm = bind("reference", problem.reference[self.backend], problem.params, problem.mutates)
         name = (problem.name.split() or [self.backend])[0]
-        return Reference(arm, name, self.backend, self.choices, self.refused)
+        left_out = tuple(name for name in self.refused if not _is_attentions(problem.reference[name]))
+        return Reference(arm, name, self.backend, self.choices, self.refused, left_out)
 
 
 class ReferencePicker:
@@ -112,6 +121,12 @@ class ReferencePicker:
             known = _fastest(problem, problem.reference, device, timer, cache)
             self._chosen.append(known)
         return known.reference_of(problem)
+
+
+def _is_attentions(reference: Callable[..., Any]) -> bool:
+    """Whether this is one of those, or its backward pass, that `sdpa_oracle` offers."""
+    reference = reference.forward if isinstance(reference, Backward) else reference
+    return (attribute(reference, "__module__", str) or "").startswith("pytest_kgate.problems.attention.")
 
 
 def _parts(problem: Problem) -> tuple[Any, ...]:

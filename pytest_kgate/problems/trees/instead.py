@@ -26,8 +26,9 @@ def built_otherwise(
             f"{asked}.",
             "Write to that, as the reference does, and return it or nothing.",
         )
+    held = ", ".join(found) or "no output"
     return (
-        f"The candidate returned {got} with {', '.join(found) or 'no output'}, and the problem asks for {asked}.",
+        f"The candidate returned {got}{'' if held == 'output' else f' with {held}'}, and the problem asks for {asked}.",
         "Return what the reference returns: as many tensors, in tuples, lists or dicts that are built alike"
         + ("; what is changed in place need not be returned." if in_place else "."),
     )
@@ -38,7 +39,7 @@ def one_of(result: Any) -> str:
     if type(result) not in (tuple, list, dict):
         return instead_of(result)
     paths = structure.paths(result)
-    path = next((path for path, leaf in paths.items() if isinstance(leaf, Tensor) or hasattr(leaf, "__dlpack__")), ())
+    path = next((path for path, leaf in paths.items() if isinstance(leaf, Tensor) or is_array(leaf)), ())
     if not path:
         return TENSOR
     keys = "".join(f"[{key!r}]" for key in path)
@@ -53,6 +54,11 @@ def instead_of(result: object) -> str:
     if inspect.isgenerator(result):
         return f"Its function has a `yield`: let it return. {TENSOR}"
     return TENSOR
+
+
+def is_array(value: object) -> bool:
+    """Whether it supports DLPack. The object itself is not asked: it may answer anything, or raise."""
+    return hasattr(type(value), "__dlpack__")
 
 
 def indefinite(noun: str) -> str:

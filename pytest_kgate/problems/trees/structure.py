@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 import dataclasses
 import inspect
+import itertools
 import types
 from collections import OrderedDict
 from collections import defaultdict
 from collections.abc import Callable
 from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -100,6 +102,17 @@ def paths(tree: Any, path: Path = ()) -> dict[Path, Any]:
     for key, child in zip(node.keys, node.children, strict=True):
         found |= paths(child, (*path, key))
     return found
+
+
+def fields(tree: Any, field: str = "") -> Iterator[tuple[str, Any]]:
+    """All leaves in order, each with its field's name where it is in a named tuple; `topk` returns one, too."""
+    node = opened(tree)
+    if node is None:
+        yield field, tree
+        return
+    names = getattr(type(tree), "__match_args__", ()) if isinstance(tree, tuple) else ()
+    for child, name in itertools.zip_longest(node.children, names[: len(node.children)], fillvalue=""):
+        yield from fields(child, name)
 
 
 def mapped(tree: Any, change: Callable[[Any], Any]) -> Any:

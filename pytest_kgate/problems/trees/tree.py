@@ -18,6 +18,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 from pytest_kgate.problems.trees import structure
 from pytest_kgate.problems.trees.structure import opened
@@ -96,6 +97,22 @@ def same(tree: Any, other: Any) -> bool:
     return bool(tree == other) if isinstance(tree, (int, float, complex, str)) else type(tree) is type(other)
 
 
+def is_same(leaf: Any, tensor: Tensor) -> bool:
+    """Whether a leaf is this tensor, or as good as it: the same elements of the same memory, as `x.data` has them.
+
+    A subclass of a tensor is not asked, since it may compute the answer.
+    """
+    if leaf is tensor:
+        return True
+    if type(leaf) not in (Tensor, Parameter) or not (has_span(leaf) and has_span(tensor)):
+        return False
+    one, other = (
+        (each.device, each.dtype, each.shape, each.stride(), each.is_conj(), each.is_neg(), each.data_ptr())
+        for each in (leaf, tensor)
+    )
+    return one == other
+
+
 def _equal(one: Tensor, two: Tensor) -> bool:
     """Whether these bytes are the same; on the host by this thread alone, as in `write_span`."""
     if one.device.type == two.device.type == "cpu":
@@ -144,7 +161,8 @@ def room_for(tensor: Tensor, device: str | torch.device | None = None) -> Tensor
 
 def storage_span(tensor: Tensor) -> Tensor:
     """A view, of one dimension, of the memory from the first to the last element; the tensor may overlap itself."""
-    extent = 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    steps = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    extent = 1 + steps if tensor.numel() else 0
     return torch.as_strided(tensor, (extent,), (1,), tensor.storage_offset())
 
 

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 _LABEL = 12
 _NARROWEST = 60
 
+_MOST_DIGITS = 17
+"""Of a number in float64, that any two differ in."""
+
 
 def failure_text(record: Record, width: int | None = None, *, whole: bool = False) -> str:
     """The message of a `GateFailure`, made from the call's record; also fit to show a record that passed.
@@ -187,9 +190,9 @@ def _worst(record: Record) -> str:
         return ""
     index = ", ".join(str(i) for i in worst["index"])
     share = f"; {text.percent(worst['wrong_fraction'])} of that draw is wrong" if "wrong_fraction" in worst else ""
-    values = f"{_value(worst['candidate'])}, exact is {_value(worst['exact'])}"
+    candidate, exact = _values(worst["candidate"], worst["exact"])
     name = worst.get("output", "out")
-    return f"{name}[{index}] = {values} ({worst['kind']} inputs of seed {worst['seed']}){share}"
+    return f"{name}[{index}] = {candidate}, exact is {exact} ({worst['kind']} inputs of seed {worst['seed']}){share}"
 
 
 def _where(record: Record) -> str:
@@ -202,10 +205,19 @@ def _where(record: Record) -> str:
     return "; ".join([*found, *filter(None, [correctness.get("on_small")])])
 
 
-def _value(value: float | str) -> str:
+def _values(candidate: float | str, exact: float | str) -> tuple[str, str]:
+    """Both with as many digits as it takes to see that they differ, and no fewer than four."""
+    for digits in range(4, _MOST_DIGITS + 1):
+        shown = _value(candidate, digits), _value(exact, digits)
+        if shown[0] != shown[1]:
+            break
+    return shown
+
+
+def _value(value: float | str, digits: int) -> str:
     if isinstance(value, str) and value.endswith("j"):
-        return f"{complex(value):.4g}"
-    return str(value) if isinstance(value, int) else f"{number(value):.4g}"
+        return f"{complex(value):.{digits}g}"
+    return str(value) if isinstance(value, int) else f"{number(value):.{digits}g}"
 
 
 def _latencies(record: Record) -> str:

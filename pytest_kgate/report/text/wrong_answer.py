@@ -21,6 +21,9 @@ _LAST_ROWS = 128
 _TIGHT = 4.0
 """Error of the candidate over that of the reference up to which the tolerance, not the kernel, is likely at fault."""
 
+_NEAR = 0.01
+"""Error over the rms of the answer, below which no element can be another's. Half precision makes 5e-4 of one."""
+
 _NAMED = 6
 """Weights of a module in a hint; a deep net has hundreds."""
 
@@ -86,6 +89,12 @@ def wrong_answer(record: Record, correctness: CorrectnessFacts | None) -> list[s
         )
     elif worst and size(worst["candidate"]) == 0:
         found.append("The kernel wrote 0 there: look for an accumulator that is stored before it is filled.")
+    elif not attention and not found and _is_near(correctness):
+        found.append(
+            "Near the answer everywhere, but not as near as allowed: look for arithmetic in too few bits, an "
+            "approximation, another constant such as an epsilon, or few terms of a long sum that are left out. Where "
+            "that is meant, allclose(atol, factor=N) says how far off it may be."
+        )
     elif worst and number(worst.get("wrong_fraction", 0.0)) > 0.5:
         found.append(
             "Most elements are wrong: check strides and layout, the scale, and that every tile of K and V takes part."
@@ -174,6 +183,12 @@ def _tolerance(correctness: CorrectnessFacts) -> str:
     """What sets it, as a user writes that."""
     atol = f"{number(correctness['atol']):g}"
     return f"Problem(tolerance=...), {atol}" if correctness.get("problem_tolerance") else f"allclose({atol})"
+
+
+def _is_near(correctness: CorrectnessFacts) -> bool:
+    """Whether no element is off by more than a small part of the answers' size: strides and layout are then right."""
+    sizes = [number(draw["output_rms"]) for draw in correctness["draws"] if number(draw["excess"]) > 0]
+    return bool(sizes) and number(correctness["candidate_error"]) < _NEAR * min(sizes)
 
 
 def _only_hard(correctness: CorrectnessFacts) -> bool:

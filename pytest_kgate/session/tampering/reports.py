@@ -27,6 +27,9 @@ from pytest_kgate.session.tampering.own_code import own_frame
 if TYPE_CHECKING:
     import pytest
 
+_UNITTESTS = "__unittest_expecting_failure__"
+"""What `unittest.expectedFailure` sets."""
+
 _NAMED = 3
 """Of tests that have caught a failure, named in the summary."""
 
@@ -48,7 +51,7 @@ class _Collected:
 
     codes: frozenset[CodeType]
     expected: bool
-    """It is marked `xfail`."""
+    """It is to fail, and says so."""
 
     @classmethod
     def of(cls, item: pytest.Item) -> _Collected:
@@ -215,4 +218,6 @@ def _must_fail(session: Ended | None) -> bool:
 
 
 def _expected(item: Any) -> bool:
-    return item.get_closest_marker("xfail") is not None
+    """Whether the test is marked `xfail`, or itself or its class is decorated with `unittest.expectedFailure`."""
+    its = (getattr(item, "function", None), getattr(item, "cls", None))
+    return item.get_closest_marker("xfail") is not None or any(getattr(one, _UNITTESTS, False) is True for one in its)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import pytest
 import torch
 
 from pytest_kgate import Problem
 from pytest_kgate.bench.correctness.check import check
 from pytest_kgate.bench.correctness.problem_calls import demand_repeatable
+from pytest_kgate.bench.correctness.problem_calls import reference_output
+from pytest_kgate.bench.correctness.problem_calls import workload_of
 from pytest_kgate.device.arm import bind
 from pytest_kgate.device.host import HostDevice
 from pytest_kgate.errors import CandidateError
@@ -45,6 +49,33 @@ def test_output_without_elements_stands_beside_others():
         return x * 2, x[:0] * 2
 
     assert not outcome(lambda x: both(x), normal, both, lambda x: both(x.double())).failed
+
+
+@pytest.mark.parametrize("shape", [(8, 0), (0, 8), (0,), (8, 0, 3)])
+def test_input_without_elements_stands_beside_others_whatever_its_strides(shape):
+    def both(x, empty):
+        return x + empty.sum()
+
+    def draw(g):
+        return *normal(g), torch.randn(shape, generator=g)
+
+    assert not outcome(lambda x, y: both(x, y), draw, both, lambda x, y: both(x.double(), y.double())).failed
+
+
+class Pair(NamedTuple):
+    a: torch.Tensor
+    b: torch.Tensor
+
+
+def test_inputs_in_a_named_tuple_are_the_arguments():
+    def draw(g):
+        return Pair(*normal(g), *normal(g))
+
+    problem = Problem("add", draw, torch.add, lambda a, b: a.double() + b.double())
+    arms = [bind(role, torch.add, {}) for role in ("candidate", "reference")]
+    like = reference_output(HostDevice(), problem, arms[1])
+    assert type(workload_of(problem, HostDevice(), like).draw(1)) is tuple
+    assert not check(HostDevice(), GuardZones(HostDevice()).problem(problem), *arms, None, 42, like).failed
 
 
 def jagged(g):

@@ -83,6 +83,26 @@ def test_wrong_second_output_is_found_and_named():
     assert len(found.worst["index"]) == 1
 
 
+def test_wrong_field_of_a_named_tuple_is_told_by_its_name():
+    problem = dataclasses.replace(LSE, reference=lambda x: Normed(*with_lse(x)))
+    assert outcome(lambda x: (with_lse(x)[0], with_lse(x)[1] + 1), problem).reason.startswith("output 1 (rstd): max ")
+    nested = dataclasses.replace(
+        LSE,
+        reference=lambda x: {"none": None, "both": Normed(None, x.sum(-1)), "top": [torch.topk(x, 4)]},
+        exact=lambda x: {"none": None, "both": Normed(None, x.double().sum(-1)), "top": [torch.topk(x.double(), 4)]},
+    )
+    for at, title in enumerate(("output both 1 (rstd)", "output top 0 0 (values)", "output top 0 1 (indices)")):
+        found = nested.reference
+
+        def candidate(x, found=found, at=at):
+            answer = found(x)
+            several = [answer["both"].rstd, *answer["top"][0]]
+            several[at] = several[at] + 1
+            return {"none": None, "both": Normed(None, several[0]), "top": [several[1:]]}
+
+        assert outcome(candidate, nested).reason.startswith(f"{title}: max ")
+
+
 def test_integers_among_the_outputs_stay_integers():
     assert not outcome(lambda x: torch.sort(x, -1, descending=True)[0][:, :4], TOPK_VALUES).failed
     found = outcome(lambda x: (torch.topk(x, 4)[0], torch.topk(x, 4)[1].flip(-1)), TOPK)
@@ -98,7 +118,7 @@ TOPK_VALUES = dataclasses.replace(
 @pytest.mark.parametrize(
     ("candidate", "said"),
     [
-        (lambda x: torch.softmax(x, -1), "returned a Tensor with output, and the problem asks for output 0, output 1"),
+        (lambda x: torch.softmax(x, -1), "returned a Tensor, and the problem asks for output 0, output 1"),
         (lambda x: (*with_lse(x), x), "with output 0, output 1, output 2"),
         (lambda x: (torch.softmax(x, -1), 3.0), "returned a float, not a tensor, as its output 1"),
         (lambda x: (x, torch.logsumexp(x, -1)), "output 0 shares memory with its input 0"),

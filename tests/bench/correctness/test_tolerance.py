@@ -125,6 +125,30 @@ def test_same_infinity_is_right_and_any_other_wrong():
         assert result.reason == (finite if wrong == 0.0 else "the output holds NaN or Inf")
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32], ids=str)
+def test_what_is_far_too_large_for_the_type_allows_nothing_elsewhere(dtype):
+    exact = drawn(8, 64)
+    exact[2, 3], exact[4, 5] = 1e100, -1e100
+    right = exact.to(dtype)
+    assert found(right, exact, None).failed == ""
+    zeros = torch.where(right.isinf(), right, 0.0)
+    assert found(zeros, exact, None).failed == "tolerance"
+    finite = right.nan_to_num(posinf=torch.finfo(dtype).max)
+    assert "finite where the exact answer is inf" in found(finite, exact, None).reason
+    assert found(finite, exact, None, reference=right.nan_to_num()).failed == ""  # which saturates, too
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32], ids=str)
+def test_rounding_decides_what_overflows_at_the_edge_of_the_type(dtype):
+    largest = torch.finfo(dtype).max
+    exact = drawn(8, 64) * largest / 8
+    exact[2, 3] = largest * (1 + torch.finfo(dtype).eps)
+    overflows = exact.to(dtype)
+    assert overflows[2, 3].isinf()
+    for answer in (overflows, overflows.clamp(max=largest)):
+        assert found(answer, exact, None).failed == ""
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_reference_that_fails_allows_nothing_more(value):
     exact = drawn(8, 64)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import weakref
+from dataclasses import replace
 
+import pytest
 import torch
 
 from pytest_kgate import Problem
@@ -58,6 +60,32 @@ def test_choices_keep_no_problem_alive():
 
 def test_problem_without_a_name_is_picked_for():
     assert pick(ReferencePicker(), scaling(2, name="")).name in ("mul", "add")
+
+
+def does_not_apply(*inputs, **params):
+    raise RuntimeError("not for this GPU")
+
+
+def test_reference_of_ones_own_that_does_not_run_is_told_of():
+    problem = replace(scaling(2), reference={"mul": lambda x: x * 2, "rival": does_not_apply})
+    found = pick(ReferencePicker(), problem)
+    assert found.backend == "mul"
+    assert found.warnings == [
+        "the candidate was not raced against rival: The reference raised RuntimeError: not for this GPU"
+    ]
+
+
+def backward(problem):
+    return problem.backward()
+
+
+@pytest.mark.parametrize("of", [lambda problem: problem, backward], ids=["forward", "backward"])
+def test_backends_of_attention_need_not_apply(monkeypatch, of):
+    attention = sdpa_problem(Shape(1, 1, 8, 8), "float32")
+    does = attention.reference["math"]
+    monkeypatch.setattr(does_not_apply, "__module__", does.__module__)
+    found = pick(ReferencePicker(), of(replace(attention, reference={"math": does, "cudnn": does_not_apply})))
+    assert (found.backend, list(found.refused), found.warnings) == ("math", ["cudnn"], [])
 
 
 def old(x, out):

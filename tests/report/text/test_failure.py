@@ -154,6 +154,13 @@ def test_slow_candidate_learns_a_bound_that_holds() -> None:
     assert "as a guard while you tune: another race's interval may end higher." in flat(record)
 
 
+def test_slow_candidate_whose_interval_is_wide_is_named_no_bound() -> None:
+    record = speed_record(ratio=5.0, bounds=(SpeedGate(0.98),))
+    record["gates"][0]["ratio"] |= {"low": 2.9, "high": 8.9}
+    assert "would hold today" not in flat(record)
+    assert "Its interval is too wide to name a bound that would hold: a quieter machine, or --kgate" in flat(record)
+
+
 def test_candidate_slower_than_it_was_learns_a_margin_that_holds() -> None:
     found = re.search(r"regression\(margin=(0\.\d+)\) would hold today", flat(against_record(ratio=1.05)))
     assert found

@@ -98,6 +98,23 @@ def test_other_operators_are_given_no_advice_of_attentions(record: Record) -> No
     assert not re.search(r"logit|mask|head_dim|\bK\b|\bV\b|causal|\brow|sdpa_oracle|before exp", advice)
 
 
+def test_answer_that_is_near_everywhere_is_not_sent_to_look_for_strides() -> None:
+    record = wrong_record(error=0.05, worst={"wrong_fraction": 0.99})
+    assert record["correctness"] is not None
+    for draw in record["correctness"]["draws"]:
+        draw["output_rms"] = 6.0
+    assert "try Near the answer everywhere, but not as near as allowed: look for arithmetic" in flat(softmax(record))
+    for draw in record["correctness"]["draws"]:
+        draw["output_rms"] = 4.0
+    assert "try Most elements are wrong: check strides" in flat(softmax(record))
+
+
+def test_candidate_that_leaves_a_setting_changed_learns_where_to_set_it() -> None:
+    record = invalid_record()
+    record["reason"] = "the candidate left something changed: torch.get_num_threads: 2 -> 1; it was put back."
+    assert "try Set it before kbench is called, so that it holds for both, or put it back" in flat(record)
+
+
 def test_host_kernel_whose_answer_changes_is_not_told_of_syncthreads() -> None:
     record = invalid_record()
     record["environment"]["device"] = "host"
@@ -116,6 +133,19 @@ def test_complex_answer_that_is_wrong_is_shown_with_both_parts() -> None:
         "seed": 1,
     }
     assert "out[0, 3] = -0.18-3.424j, exact is -0.18+3.424j" in flat(record)
+
+
+@pytest.mark.parametrize(
+    ("candidate", "exact", "said"),
+    [
+        (4.05176, 4.05174, "= 4.0518, exact is 4.0517"),
+        (0.1 + 0.2, 0.3, "= 0.30000000000000004, exact is 0.29999999999999999"),
+        ("1.00001+2j", "1+2j", "= 1.00001+2j, exact is 1+2j"),
+        (2.0, 2.0, "= 2, exact is 2"),
+    ],
+)
+def test_values_are_shown_with_digits_in_which_they_differ(candidate, exact, said) -> None:
+    assert said in flat(wrong_record(worst={"candidate": candidate, "exact": exact}))
 
 
 @pytest.mark.parametrize("candidate", [0.5, "nan"])

@@ -5,6 +5,7 @@ All that is said of an answer (tolerances, root mean squares, rows) is made from
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +22,9 @@ _FAR = 2.0**62
 
 _HALF = 2.0**63
 """uint64 is kept in int64 with its highest bit flipped, which keeps order and differences; zero then is minus this."""
+
+_FAR_BEYOND = 2.0
+"""Times the largest number of a type. Nearer to it, honest kernels that differ in rounding overflow or not."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,23 @@ class Arithmetic:
         if self.wide is torch.int64 and self.dtype is torch.uint64:
             return (wide ^ torch.iinfo(torch.int64).min).view(torch.uint64)
         return wide.to(self.dtype)
+
+    @property
+    def far(self) -> float:
+        """From where on a number is too large for the type however it is computed, of a floating-point type."""
+        return _FAR_BEYOND * torch.finfo(self.dtype).max
+
+    def overflowed(self, exact: Tensor) -> Tensor:
+        """Wide exact values, with infinity in place of what is far beyond the type."""
+        return torch.where(exact.abs() > self.far, exact.sign() * math.inf, exact)
+
+    def overflows(self, exact: Tensor, reference: Tensor) -> bool:
+        """Whether the reference has infinity wherever wide exact values are far beyond the type.
+
+        One that saturates has the largest number there, and says by it what is right.
+        """
+        right = self.overflowed(exact)
+        return bool(((right == exact) | (right == self.widened(reference))).all())
 
     def distances(self, one: Tensor, other: Tensor) -> Tensor:
         """|one - other| of wide values, in float64; 0 for the same infinity, NaN where one is NaN."""

@@ -65,19 +65,21 @@ class ExactAnswer:
         self.reference = reference
         self.dtype = reference.dtype
         self.device = reference.device
-        self.reference_error = self._largest = self._largest_error = 0.0
+        self.reference_error = self._largest_error = 0.0
         self._overflowing: set[int] = set()
         """Slabs with exact answers that are too large for the answers' type, so that infinity is right there."""
-        self._squares, self._error_squares = self._no_squares(), self._no_squares()
-        largest = []
-        for slab in self._slabs():
-            sizes = self.arithmetic.sizes(self._wide(slab))
-            largest.append(sizes.max())
-            self._add_squares(self._squares, sizes, slab)
-        for slab, size in zip(self._slabs(), as_numbers(largest), strict=True):
-            self._largest = max(self._largest, size)
+        self._far_beyond = False
+        """Whether some are so large that infinity alone is right there, and they are no size to hold others to."""
+        self._error_squares = self._no_squares()
+        sizes = self._measured()
+        for slab, size in zip(self._slabs(), sizes, strict=True):
             if self.dtype.is_floating_point and size > torch.finfo(self.dtype).max:
                 self._overflowing.add(slab.start)
+        if self._overflowing and max(sizes) > self.arithmetic.far:
+            overflows = (self.arithmetic.overflows(self._wide(slab), reference[slab.index]) for slab in self._slabs())
+            self._far_beyond = all(overflows)
+            sizes = self._measured()
+        self._largest = max(sizes, default=0.0)
         found = []
         for slab in self._slabs():
             errors = self._errors(reference, slab)
@@ -243,7 +245,17 @@ class ExactAnswer:
 
     def _wide_at(self, index: Any) -> Tensor:
         """A part of the exact answer in the wide type, where the answers are."""
-        return self.arithmetic.widened(self.exact[index].to(self.device))
+        exact = self.arithmetic.widened(self.exact[index].to(self.device))
+        return self.arithmetic.overflowed(exact) if self._far_beyond else exact
+
+    def _measured(self) -> list[float]:
+        """The largest sizes in the slabs of the exact answer, whose squares are added up."""
+        self._squares, largest = self._no_squares(), []
+        for slab in self._slabs():
+            sizes = self.arithmetic.sizes(self._wide(slab))
+            largest.append(sizes.max())
+            self._add_squares(self._squares, sizes, slab)
+        return as_numbers(largest)
 
     def _no_squares(self) -> Tensor:
         """Zeros, one for each piece."""

@@ -112,11 +112,11 @@ def demand_plain_tensors(inputs: tuple[Any, ...], mutates: Sequence[int] = ()) -
             "Draw tensors in a tuple, or in lists and dicts of a few levels.",
         ) from None
     for position, leaf in leaves:
-        if hasattr(leaf, "__array__") and not isinstance(leaf, Tensor):
+        if hasattr(type(leaf), "__array__") and not isinstance(leaf, Tensor):
             is_number = isinstance(leaf, np.generic)  # which torch.from_numpy refuses
             raise UsageError(
                 f"The problem's input {position} is or holds `{type(leaf).__module__}.{type(leaf).__name__}`.",
-                "Draw a number of Python's own, float(x), or torch.tensor(x)."
+                "Draw a number of Python's own, x.item(), or torch.tensor(x)."
                 if is_number
                 else "Draw torch tensors: torch.from_numpy(array) makes one of an array.",
             )
