@@ -191,7 +191,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     demand = next((mark.name for mark in item.iter_markers() if mark.name in demands), None)
     if demand is not None and not session.runs.calls_of(item.nodeid):
         raise Failure(
-            f"The test has a {demand} marker, but never called kbench, so nothing was judged.\n"
+            f"The test has the marker {demand}, but never called kbench, so nothing was judged.\n"
             "Call kbench(candidate, problem) in the test, or remove the marker."
         )
 

@@ -138,6 +138,10 @@ def _slow(record: Record) -> list[str]:
     return [*found, *_bounds_that_hold(record)]
 
 
+_WIDEST = 2
+"""Of an interval's ends, the higher by the lower, where a bound is advised: wider ones tell of the machine's noise."""
+
+
 def _bounds_that_hold(record: Record) -> list[str]:
     """What to demand in place of the bounds that were missed, so that the gates keep what there is."""
     markers, highest = [], 0.0
@@ -146,6 +150,8 @@ def _bounds_that_hold(record: Record) -> list[str]:
         if gate["verdict"] != "FAIL" or ratio is None or gate.get("rule") == "classic":
             continue
         low, high = number(ratio["low"]), number(ratio["high"])
+        if high > _WIDEST * low:
+            return [f"The interval spans a factor of {text.significant(high / low, 2)}: race on a quieter machine."]
         # Half an interval above this one's end: the ratio of another race lies elsewhere in it, and its end higher.
         bound = math.ceil(100 * high * math.sqrt(high / low)) / 100
         highest = max(highest, high)

@@ -204,7 +204,7 @@ def test_a_marker_that_makes_no_sense_ends_the_collection(run: Run, marker: str,
 
 def test_a_marker_without_a_call_has_judged_nothing(run: Run) -> None:
     result = run("@pytest.mark.resources(registers=3)\ndef test_it(): pass")
-    result.stdout.fnmatch_lines(["*The test has a resources marker, but never called kbench, so nothing was judged.*"])
+    result.stdout.fnmatch_lines(["*The test has the marker resources, but never called kbench, so nothing was*"])
 
 
 def used(name: str, *extents: int, **more: int) -> tuple[BuildResult, list[KernelUse]]:

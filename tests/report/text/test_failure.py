@@ -105,6 +105,12 @@ def test_undecided_gate_learns_the_budget_that_decides_it() -> None:
     assert "--kgate-inconclusive warn" in text
 
 
+def test_interval_names_the_rounds_of_its_look_where_a_race_went_on_past_that() -> None:
+    text = flat(speed_record(ratio=0.95, noise=0.03, rounds=45))
+    assert "after 24 rounds, the latest look (45 were taken)" in text
+    assert "after 24 of 96 rounds" in text
+
+
 def test_undecided_gate_is_not_sent_for_rounds_that_do_not_help() -> None:
     text = flat(speed_record(ratio=0.95, noise=0.03, rounds=96))
     assert "INCONCLUSIVE" in text
@@ -152,6 +158,13 @@ def test_slow_candidate_learns_a_bound_that_holds() -> None:
     assert all(gate["ratio"]["high"] < bound < 1.0 for gate, bound in zip(record["gates"], bounds, strict=True))
     assert "It is faster than the reference" in flat(record)
     assert "as a guard while you tune: another race's interval may end higher." in flat(record)
+
+
+def test_noise_advises_no_bound() -> None:
+    text = flat(speed_record(ratio=30.0, noise=0.4, rounds=12))
+    assert "FAIL" in text
+    assert re.search(r"The interval spans a factor of \d+\.\d: race on a quieter machine\.", text)
+    assert "would hold today" not in text
 
 
 def test_candidate_slower_than_it_was_learns_a_margin_that_holds() -> None:
