@@ -181,6 +181,17 @@ def test_shape_with_an_extent_of_zero_is_named_at_the_users_own_line(play):
     assert re.search(r"test_it\.py:\d+: ValueError", result.text)
 
 
+def test_problem_of_a_wrong_field_is_named_at_the_users_own_line(play):
+    result = play("""
+    def test_mistake(kbench):
+        kbench(good, Problem(name="relu", inputs=3, reference=good, exact=good))
+    """)
+    result.failed_once()
+    result.says("UsageError: Problem(inputs=...) cannot be 3.", "It takes a function.")
+    assert re.search(r"test_it\.py:\d+: UsageError", result.text)
+    assert "???" not in result.text
+
+
 def test_gate_without_a_race_fails_and_says_so(play):
     result = play("""
     @pytest.mark.speedup(0.95)
