@@ -77,6 +77,11 @@ CALLS = {
         "The candidate is not callable: got Tensor.",
         "Pass a function",
     ),
+    "nothing for a callable": (
+        "kbench(None, RELU)",
+        "The candidate is not callable: got NoneType.",
+        "Pass a function",
+    ),
     "unknown dtype": (
         "sdpa_oracle(SMALL, dtype='fp16')",
         "Attention has no dtype 'fp16'.",
@@ -158,6 +163,15 @@ CALLS = {
         "It takes a positive number.",
     ),
 }
+
+
+def test_fixture_in_the_place_of_a_kernel_is_told_how_one_is_made(play):
+    result = play("""
+    def test_mistake(kbench, kernels):
+        kbench(kernels, RELU)
+    """)
+    result.failed_once()
+    result.says("kbench was given the fixture `kernels`, not a kernel.", 'Write kbench(kernels("name"), problem)')
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
