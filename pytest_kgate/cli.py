@@ -253,11 +253,17 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         if name in arguments:
             command = importlib.import_module(verb.module)
             command.add_arguments(its_parser)
+            its_parser.description = its_parser.description or _sentence(verb.line)
             if verb.has_session:
                 handed_on = importlib.import_module("pytest_kgate.evaluation.options.handed_on")
                 handed_on.add(its_parser, command.OWN_OPTIONS)
             its_parser.set_defaults(run=command.run)
     return parser
+
+
+def _sentence(line: str) -> str:
+    """What stands at a verb in the list of all, as its own help says it."""
+    return f"{line[0].upper()}{line[1:]}.".replace("; 1 ", ". The exit status is 1 ")
 
 
 if __name__ == "__main__":

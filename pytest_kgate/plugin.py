@@ -115,22 +115,22 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
     judging = [item for item in items if "kbench" in _fixtures(item)]
     kept: list[pytest.Item] = items
     dropped: list[pytest.Item] = []
-    chosen = config.stash[SESSION].options.impl
+    options = config.stash[SESSION].options
     try:
         if marked:
             from pytest_kgate.session.collection import markers
             from pytest_kgate.session.collection.search_space import check_spaces
 
             markers.validate(marked)
-            check_spaces(marked, config.stash[SESSION].options)
+            check_spaces(marked, options)
         if judging:
             from pytest_kgate.session.collection.markers import demand_known
 
             demand_known(judging, config.getini("markers"))
-        if chosen:
+        if options.impl:
             from pytest_kgate.session.collection.selection import select
 
-            kept, dropped = select(items, chosen)
+            kept, dropped = select(items, options)
     except UsageError as error:
         from pytest_kgate.session.collection.misuse import end_collection
 
@@ -139,7 +139,7 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
     if dropped:
         config.hook.pytest_deselected(items=dropped)
         items[:] = kept
-    if config.stash[SESSION].options.selftest:
+    if options.selftest:
         # Tests without kbench have no check to test.
         config.hook.pytest_deselected(items=[item for item in items if "kbench" not in _fixtures(item)])
         items[:] = [item for item in items if "kbench" in _fixtures(item)]

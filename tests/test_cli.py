@@ -22,6 +22,9 @@ def test_each_verb_shows_its_options_in_the_terminals_columns(
     shown = capsys.readouterr().out
     assert shown.startswith(f"usage: kgate {verb}")
     assert [line for line in shown.splitlines() if len(line) > 80] == []
+    says = shown.split("\n\n")[1]
+    assert says[0].isupper()
+    assert says.endswith(".")
 
 
 def test_all_verbs_options_are_cheap_to_import() -> None:

@@ -32,6 +32,7 @@ _KNOB = re.compile(
 )
 _FLAGS = re.compile(r"^[ \t]*//[ \t]*flags:[ \t]*([^\n]*?)[ \t]*$", re.MULTILINE)
 _LIBRARY = re.compile(r"//[ \t]*library:[ \t]*(\w+)[ \t]*$", re.MULTILINE)
+_ARCHITECTURE = re.compile(r'^[ \t]*#[ \t]*error[ \t]+"\w+ is for (sm_\w+):', re.MULTILINE)
 _FEATURES = re.compile(r"^constexpr uint32_t kFeatures = ([\w |\n]+);", re.MULTILINE)
 _DEVICE_OF_SUFFIX = {".cu": "cuda", ".cpp": "host", ".cc": "host", ".cxx": "host"}
 
@@ -89,6 +90,9 @@ class Source:
 
     flags: tuple[str, ...] = ()
     """That it sets for the compiler; whether it may, the recipe says."""
+
+    architecture: str | None = None
+    """The only one that it compiles for, as its own `#error` says; None for any."""
 
 
 def parse_features(text: str) -> tuple[str, ...]:
@@ -212,7 +216,8 @@ def described(source: Source, include: Iterable[Path], within: Path | None = Non
             "Check the path; a relative one starts at the test's own folder or at the current directory.",
         ) from error
     found = replace(source, knobs=parse_knobs(text), libraries=parse_libraries(text), features=parse_features(text))
-    return replace(found, flags=parse_flags(text))
+    only = _ARCHITECTURE.search(text)
+    return replace(found, flags=parse_flags(text), architecture=only[1] if only else None)
 
 
 def check_knobs(source: Source, knobs: Mapping[str, object]) -> dict[str, int]:

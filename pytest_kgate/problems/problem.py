@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from pytest_kgate.problems.published.published import Published
     from pytest_kgate.problems.shape import Shape
 
+__tracebackhide__ = True
+"""A wrong argument is then shown at the line that made the problem, not inside the dataclass."""
+
 _LARGEST_SEED = 2**128 - 1
 """Records have seeds of so many bits."""
 
@@ -110,7 +113,6 @@ class Problem:
 
         Numbers, positions and dtypes are kept in plain types, which records and other processes can hold.
         """
-        __tracebackhide__ = True
         try:
             plain = self._plain()
         except UsageError as error:

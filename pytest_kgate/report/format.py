@@ -82,6 +82,16 @@ def interval(low: float, high: float, decimals: int = 3) -> str:
     return f"[{ratio(low, decimals)}, {ratio(high, decimals)}]"
 
 
+def rounds(taken: int, look: int | None) -> str:
+    """Of how many rounds an interval is: `24 rounds`; of a race that went on past its latest look also all it took."""
+    if look is None:
+        return counted(taken, "round")
+    from pytest_kgate.statistics.group_sequential import LOOKS  # here, since it imports scipy
+
+    judged = counted(LOOKS[look], "round")
+    return judged if LOOKS[look] == taken else f"{judged}, the latest look ({taken} were taken)"
+
+
 def error(value: float | str) -> str:
     """A numerical error: `4.9e-04`; `value` may be as records write it."""
     value = float(value)

@@ -67,7 +67,8 @@ def report_outcome(outcome: Outcome, options: Options) -> None:
     if told == "skipped":
         pytest.skip(f"{record['verdict']}: {record['reason']}")
     if told == "warned":
-        warnings.warn(GateWarning(f"{record['verdict']}: {record['reason']}"), stacklevel=3)
+        # Of the test that called kbench, which called its `_held`.
+        warnings.warn(GateWarning(f"{record['verdict']}: {record['reason']}"), stacklevel=4)
         return
     from pytest_kgate.report.text.failure import failure_text
 

@@ -47,6 +47,21 @@ def test_build_says_where_each_library_is(capsys: pytest.CaptureFixture[str]) ->
     assert Path(last.rpartition(", ")[2]).is_file()
 
 
+@pytest.mark.parametrize(("arch", "left_out"), [("sm_80", ["hopper", "fp8"]), ("sm_90a", [])])
+def test_kernels_of_another_architecture_are_left_out_unless_they_were_named(
+    arch: str, left_out: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    built: list[str] = []
+    monkeypatch.setattr(command, "_build_all", lambda sources, _: built.extend(one.name for one in sources) or 0)
+    assert main(["build", "--arch", arch]) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert said == [f"kgate: {name} is left out. It is for sm_90a, not {arch}." for name in left_out]
+    assert "wmma" in built
+    assert ("hopper" in built) == ("fp8" in built) == (not left_out)
+    assert main(["build", "hopper", "--arch", arch]) == 0
+    assert built[-1] == "hopper"
+
+
 def test_timings_become_a_block_of_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = command.Timing("mine", "sm_80", "nvcc 13.0.88", 3.0, 2.0, 0.004)
     monkeypatch.setattr(command, "timing", lambda source, arch: made)

@@ -77,6 +77,11 @@ CALLS = {
         "The candidate is not callable: got Tensor.",
         "Pass a function",
     ),
+    "nothing for a callable": (
+        "kbench(None, RELU)",
+        "The candidate is not callable: got NoneType.",
+        "Pass a function",
+    ),
     "unknown dtype": (
         "sdpa_oracle(SMALL, dtype='fp16')",
         "Attention has no dtype 'fp16'.",
@@ -160,6 +165,15 @@ CALLS = {
 }
 
 
+def test_fixture_in_the_place_of_a_kernel_is_told_how_one_is_made(play):
+    result = play("""
+    def test_mistake(kbench, kernels):
+        kbench(kernels, RELU)
+    """)
+    result.failed_once()
+    result.says("kbench was given the fixture `kernels`, not a kernel.", 'Write kbench(kernels("name"), problem)')
+
+
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 def test_call_that_makes_no_sense_is_told_how_to_write_it(play, call):
     code, happened, todo = call
@@ -179,6 +193,17 @@ def test_shape_with_an_extent_of_zero_is_named_at_the_users_own_line(play):
     result.failed_once()
     result.says("ValueError: Shape.seqlen must be a positive integer, got 0")
     assert re.search(r"test_it\.py:\d+: ValueError", result.text)
+
+
+def test_problem_of_a_wrong_field_is_named_at_the_users_own_line(play):
+    result = play("""
+    def test_mistake(kbench):
+        kbench(good, Problem(name="relu", inputs=3, reference=good, exact=good))
+    """)
+    result.failed_once()
+    result.says("UsageError: Problem(inputs=...) cannot be 3.", "It takes a function.")
+    assert re.search(r"test_it\.py:\d+: UsageError", result.text)
+    assert "???" not in result.text
 
 
 def test_gate_without_a_race_fails_and_says_so(play):

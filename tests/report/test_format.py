@@ -12,6 +12,19 @@ from pytest_kgate.report import format as text
 
 
 @pytest.mark.parametrize(
+    ("taken", "look", "shown"),
+    [
+        (7, None, "7 rounds"),
+        (12, 0, "12 rounds"),
+        (45, 1, "24 rounds, the latest look (45 were taken)"),
+        (960, 3, "96 rounds, the latest look (960 were taken)"),
+    ],
+)
+def test_rounds_of_an_interval_are_those_of_its_look(taken: int, look: int | None, shown: str) -> None:
+    assert text.rounds(taken, look) == shown
+
+
+@pytest.mark.parametrize(
     ("value", "shown"),
     [
         (9.21e-6, "9.21 us"),

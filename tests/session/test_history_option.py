@@ -54,7 +54,8 @@ def test_session_appends_its_gates_and_stands_beside_the_last_one(suite, monkeyp
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--kgate-compare=last"], "There is no file last to compare with."),
+        (["--kgate-compare=last"], "--kgate-compare last needs a history."),
+        (["--kgate-compare=no-such"], "--kgate-compare no-such is no file, and a revision needs a history."),
         (["--kgate-history=h.jsonl", "--kgate-compare=no-such"], "--kgate-compare no-such is no file and no revision."),
         (["--kgate-history=a.json", "--kgate-json=a.json"], "one would take the place of the other"),
         (["--kgate-history=test_it.py/h.jsonl"], "h.jsonl can't be written"),

@@ -41,6 +41,34 @@ def test_misspelt_impl_ends_the_collection_and_is_told_the_right_name(suite):
     suite(body).runpytest_inprocess("--kgate-impl=wmma").assert_outcomes(deselected=1)
 
 
+def test_misspelt_impl_is_told_where_tests_name_their_kernels_themselves(suite, monkeypatch):
+    body = """
+    def test_one(kernels):
+        kernels("wmma")
+    """
+    result = suite(body).runpytest_inprocess("--kgate-impl=wmaa")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--kgate-impl names 'wmaa', which is no implementation. Did you mean 'wmma'?*"])
+    monkeypatch.setenv("KGATE_IMPL", "wmaa")
+    result = suite(body).runpytest_inprocess()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*KGATE_IMPL names 'wmaa', which is no implementation*"])
+
+
+def test_impl_variable_may_be_another_programs(suite, monkeypatch):
+    monkeypatch.setenv("IMPL", "theirs")
+    body = """
+    def test_one(kernels):
+        kernels("host")
+
+    def test_without():
+        pass
+    """
+    result = suite(body).runpytest_inprocess("-rs")
+    result.assert_outcomes(passed=1, skipped=1)
+    result.stdout.fnmatch_lines(["*host is not among IMPL theirs*"])
+
+
 def test_cuda_kernel_on_a_machine_without_gpu_skips_with_the_reason_or_fails_when_required(suite):
     body = """
     def test_cuda(kernels):

@@ -81,6 +81,18 @@ def test_inconclusive_is_what_the_user_says_it_is(suite, choice, outcome):
     result.stdout.fnmatch_lines(["*INCONCLUSIVE*"])
 
 
+def test_skip_is_of_the_line_that_called_kbench(suite):
+    result = suite(GATED, 0.95).runpytest_inprocess("--kgate-inconclusive=skip", "-rs")
+    assert re.search(r"SKIPPED \[1\] test_\w+\.py:\d+: INCONCLUSIVE", result.stdout.str())
+
+
+@pytest.mark.parametrize("call", ["kbench(good, RELU)", "kbench.soft(good, RELU)"])
+def test_warning_is_of_the_line_that_called_kbench(suite, call):
+    pytester = suite(GATED.replace("kbench(good, RELU)", call), 0.95)
+    result = pytester.runpytest_inprocess("--kgate-inconclusive=warn")
+    assert re.search(r"test_\w+\.py:\d+: GateWarning: INCONCLUSIVE", result.stdout.str())
+
+
 def test_xfail_strict_sees_the_gate(suite):
     expected = GATED.replace("@pytest.mark.perf", "@pytest.mark.perf\n@pytest.mark.xfail(strict=True)")
     suite(expected, 1.2).runpytest_inprocess().assert_outcomes(xfailed=1)

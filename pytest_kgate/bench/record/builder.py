@@ -235,17 +235,12 @@ class RecordBuilder:
     def _warnings(self) -> list[str]:
         warnings = [*([self.request.differs] if self.request.differs else []), *self.request.notes]
         warnings += self.stopwatch.warnings if self.stopwatch else []
-<<<<<<< HEAD:pytest_kgate/bench/record/builder.py
         if self.reference:
             warnings += self.reference.warnings
         if self.integrity:
             warnings += self.integrity.findings.warnings
         if self.isolation:
             warnings += self.isolation.warnings
-=======
-        for one in (self.reference, self.integrity, self.isolation):
-            warnings += one.warnings if one else []
->>>>>>> work-input:pytest_kgate/bench/record_builder.py
         warnings += self.advice
         if self.light:
             warnings += self.light.warnings(self.race.light if self.race else None, self.request.settings.cache)

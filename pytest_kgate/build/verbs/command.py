@@ -27,7 +27,7 @@ _HEAD = ("implementation", "architecture", "cold build", "knob change", "warm lo
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the verb takes."""
-    parser.add_argument("implementations", nargs="*", metavar="NAME", help="default: all that are ready")
+    parser.add_argument("implementations", nargs="*", metavar="NAME", help="default: all that the architecture takes")
     parser.add_argument("--arch", metavar="SM", help="such as sm_90a; default: that of the GPU here, else sm_80")
     parser.add_argument("--timings", action="store_true", help="build in an empty cache, one by one, and say how long")
     block.add_arguments(parser, "replace a block of this file by the timings")
@@ -38,8 +38,7 @@ def run(options: argparse.Namespace) -> int:
     from pytest_kgate.build import registry
 
     block.check(options)
-    ready = [name for name, entry in registry.implementations().items() if entry.status == "ready"]
-    sources = [registry.find_source(name) for name in options.implementations or ready]
+    sources = [registry.find_source(name) for name in options.implementations] or _that_fit(options.arch)
     if not options.timings:
         return _build_all(sources, options.arch)
     timings = []
@@ -52,6 +51,20 @@ def run(options: argparse.Namespace) -> int:
             print(f"kgate: {source.name} is left out. {error.what}", file=sys.stderr)
     block.write(options, table(timings))
     return 0
+
+
+def _that_fit(arch: str | None) -> list[Source]:
+    """All that are ready, without those that are for another architecture, which are told."""
+    from pytest_kgate.build import registry
+    from pytest_kgate.build.compiler import arch as architecture
+
+    wanted = architecture.of_device() if arch is None else architecture.parse(arch)
+    ready = [name for name, entry in registry.implementations().items() if entry.status == "ready"]
+    sources = [registry.find_source(name) for name in ready]
+    for source in sources:
+        if source.architecture not in (None, wanted):
+            print(f"kgate: {source.name} is left out. It is for {source.architecture}, not {wanted}.", file=sys.stderr)
+    return [source for source in sources if source.architecture in (None, wanted)]
 
 
 def _build_all(sources: list[Source], arch: str | None) -> int:

@@ -105,7 +105,7 @@ def _gate(record: Record, gate: GateFacts, width: int) -> list[str]:
         low, estimate, high = number(found["low"]), number(found["estimate"]), number(found["high"])
         decimals = text.decimals_for(low, high, bound)
         step = text.step_for([(low, high, bound)])
-        rounds = text.counted(gate["rounds"], "round")
+        rounds = text.rounds(gate["rounds"], gate["look"])
         shown = f"{text.ratio(estimate, decimals)} {text.interval(low, high, decimals)} after {rounds}"
         processes = gate.get("processes")
         if processes:

@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-_WHOLE = re.compile(r"(?<=\d) (?=(?:%|[nmu]?s\b|rounds?\b|[TG]\w+/s))|`[^`\n]{1,60}`|\[[\d.]+, [\d.]+\]")
+_WHOLE = re.compile(r"(?<=\d) (?=(?:%|[nmu]?s\b|rounds?\b|[TG]\w+/s))|`[^`\n]+`|\[[\d.]+, [\d.]+\]")
 """Blanks between numbers and their units, what stands in backticks (commands, to be copied), and intervals."""
+
+_LONGEST = 62
+"""Of what stays whole. What is longer is matched, too: its second backtick would begin a match of its own."""
 
 
 def columns(wanted: int | None) -> int:
@@ -40,7 +43,7 @@ def wrapped(value: str, width: int, indent: str = "", *, first: str = "") -> lis
     Numbers with their units, commands in backticks and paths stay whole. `first` is what the first line begins with,
     which is not broken.
     """
-    joined = _WHOLE.sub(lambda match: match[0].replace(" ", "\0"), value)
+    joined = _WHOLE.sub(lambda match: match[0].replace(" ", "\0" if len(match[0]) <= _LONGEST else " "), value)
     lines = textwrap.wrap(
         joined,
         width,

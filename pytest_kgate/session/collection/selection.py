@@ -7,25 +7,33 @@ from typing import TYPE_CHECKING
 
 from pytest_kgate.errors import UsageError
 from pytest_kgate.errors import hint
+from pytest_kgate.evaluation.options.options import BY_NAME
 
 if TYPE_CHECKING:
     import pytest
 
+    from pytest_kgate.evaluation.options.options import Options
 
-def select(items: Sequence[pytest.Item], chosen: Sequence[str]) -> tuple[list[pytest.Item], list[pytest.Item]]:
+_ANYBODYS = "IMPL"
+"""The environment variable that another program may read, too."""
+
+
+def select(items: Sequence[pytest.Item], options: Options) -> tuple[list[pytest.Item], list[pytest.Item]]:
     """The tests whose parameter `impl` is among those chosen, or that have none, and the others.
 
-    Raises `UsageError` for a name that is neither any test's parameter nor a shipped implementation, unless no test has
-    such a parameter: IMPL may be another program's variable.
+    Raises `UsageError` for a name that is neither any test's parameter nor a shipped implementation, unless it comes
+    from IMPL and no test has such a parameter: that may be another program's variable.
     """
     from pytest_kgate.build.registry import implementations
 
+    chosen, source = options.impl, options.sources["impl"]
     offered = {name for item in items if (name := _implementation(item)) is not None}
     known = implementations()
     for name in chosen:
-        if offered and name not in offered and name not in known:
+        if (offered or source != _ANYBODYS) and name not in offered and name not in known:
+            label = BY_NAME["impl"].label(source)
             raise UsageError(
-                f"--kgate-impl names {name!r}, which is no implementation.{hint(name, offered | set(known))}",
+                f"{label} names {name!r}, which is no implementation.{hint(name, offered | set(known))}",
                 f"Choose among {', '.join(known)}, or what a test's parameter `impl` takes.",
             )
     kept = [item for item in items if _implementation(item) in (None, *chosen)]

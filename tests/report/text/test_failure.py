@@ -105,6 +105,12 @@ def test_undecided_gate_learns_the_budget_that_decides_it() -> None:
     assert "--kgate-inconclusive warn" in text
 
 
+def test_interval_names_the_rounds_of_its_look_where_a_race_went_on_past_that() -> None:
+    text = flat(speed_record(ratio=0.95, noise=0.03, rounds=45))
+    assert "after 24 rounds, the latest look (45 were taken)" in text
+    assert "after 24 of 96 rounds" in text
+
+
 def test_undecided_gate_is_not_sent_for_rounds_that_do_not_help() -> None:
     text = flat(speed_record(ratio=0.95, noise=0.03, rounds=96))
     assert "INCONCLUSIVE" in text

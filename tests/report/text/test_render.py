@@ -16,6 +16,7 @@ def test_first_line_begins_with_what_is_given_and_the_others_stand_below_it() ->
 def test_command_in_backticks_interval_and_number_with_unit_are_not_broken() -> None:
     assert wrapped("say `kgate impls -h` in 10 us", 14) == ["say", "`kgate impls -h`", "in 10 us"]
     assert wrapped("`a b` or some other `c d`", 12) == ["`a b` or", "some other", "`c d`"]
+    assert wrapped(f"`{'a' * 62} b` or not `c d`", 72) == [f"`{'a' * 62} b` or", "not `c d`"]
     assert wrapped("ratio 0.9 [0.8, 1.0]", 16) == ["ratio 0.9", "[0.8, 1.0]"]
     assert wrapped("it takes about 10 us", 18) == ["it takes about", "10 us"]
 

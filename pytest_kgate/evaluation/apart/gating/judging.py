@@ -136,5 +136,5 @@ def _measured(judgement: Judgement) -> list[str]:
     if ratio is not None:
         decimals = text.decimals_for(ratio.low, ratio.high, gate.bound)
         shown = f"{text.ratio(ratio.estimate, decimals)} {text.interval(ratio.low, ratio.high, decimals)}"
-        lines.append(f"  measured  {shown} after {text.counted(judgement.rounds, 'round')}")
+        lines.append(f"  measured  {shown} after {text.rounds(judgement.rounds, judgement.look)}")
     return lines

@@ -38,8 +38,8 @@ def earlier(what: str, history: Path | None, folder: Path) -> list[Point]:
         return list(read(path).points)
     if history is None:
         raise UsageError(
-            f"There is no file {what} to compare with.",
-            "Name one, or a history for `last` and for revisions: --kgate-history PATH.",
+            f"--kgate-compare {what} {'needs' if what == LAST else 'is no file, and a revision needs'} a history.",
+            "Name the one that sessions write: --kgate-history PATH.",
         )
     found = list(read(history).points) if history.exists() else []
     if what == LAST:
