@@ -175,6 +175,13 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(700, 10, 10)  # Python's own, in the processes of xdist, too
 
 
+@pytest.fixture(autouse=True, scope="module")
+def settled() -> None:
+    """What the files before have imported stays as well: with PyTorch's compiler it is as much again."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def warm_program() -> Iterator[str]:
     """A program that does what Python does, in a fork of a process that has PyTorch already."""

@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
+from sample_suite import RELU
+from sample_suite import fake_device
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it is Python")
 
@@ -62,3 +64,35 @@ def test_signals_reach_what_it_runs(warm_program, number):
     while Path(f"/proc/{child}").exists():
         assert time.monotonic() < end
         time.sleep(0.02)
+
+
+SESSION = """
+import sys
+
+BEFORE = set(sys.modules)
+
+def pytest_unconfigure():
+    print("new:", *(name for name in sys.modules if name.startswith("pytest_kgate") and name not in BEFORE))
+"""
+
+TESTS = """
+@pytest.mark.speedup(100)
+def test_passes(kbench):
+    kbench(torch.relu, RELU, budget=0.2)
+
+@pytest.mark.speedup(1e-3)
+def test_fails(kbench):
+    kbench(torch.relu, RELU, budget=0.2)
+"""
+
+
+@pytest.mark.usefixtures("warm")
+@pytest.mark.parametrize("device", ["fake", "host"])
+def test_sessions_find_all_their_modules_imported(pytester, device):
+    """One that `session_modules.py` lacks is imported, and what it caches is read, by each session anew."""
+    pytester.makeconftest(SESSION + (fake_device() if device == "fake" else ""))
+    pytester.makepyfile(RELU + TESTS)
+    options = ["--kgate-device=host"] if device == "host" else []
+    result = pytester.runpytest_subprocess("-s", "--kgate-json=records.json", *options)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert [line for line in result.outlines if line.startswith("new:")] == ["new:"]

@@ -117,16 +117,17 @@ def test_callable_that_takes_the_constant_gets_it(kind: str) -> None:
     assert list(arm.ignored_params) == []
 
 
-TRACED = torch.jit.trace(lambda x: x.relu(), torch.zeros(2))
+SIGNLESS = {
+    "builtin": lambda: torch.relu,
+    "TorchScript": lambda: torch.jit.script(torch.nn.ReLU()),
+    "traced": lambda: torch.jit.trace(lambda x: x.relu(), torch.zeros(2)),
+}
+"""Made within their test, for the same reason."""
 
 
-@pytest.mark.parametrize(
-    "function",
-    [torch.relu, torch.jit.script(torch.nn.ReLU()), TRACED],
-    ids=["builtin", "TorchScript", "traced"],
-)
-def test_callable_without_a_signature_that_refuses_the_constant_is_called_without_it(function: Any) -> None:
-    arm = bind("candidate", function, CONSTANTS)
+@pytest.mark.parametrize("kind", SIGNLESS)
+def test_callable_without_a_signature_that_refuses_the_constant_is_called_without_it(kind: str) -> None:
+    arm = bind("candidate", SIGNLESS[kind](), CONSTANTS)
     assert arm.call((torch.tensor([-1.0, 2.0]),), None).tolist() == [0.0, 2.0]
     assert list(arm.ignored_params) == ["is_causal"]
 

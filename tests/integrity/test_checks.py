@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import importlib
 import textwrap
 
 import pytest
 import torch
-import torch._inductor.config  # a session below imports it: forgotten by pytester, it can't be imported again
 from record_schema import demand_valid
 
 import pytest_kgate.bench.call
 import pytest_kgate.report.text.failure
 import pytest_kgate.report.text.summary  # noqa: F401
 from pytest_kgate.report.record.document import load
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _compiler_is_known() -> None:
+    """A session below imports it, and it can't be imported twice. Not as tests are collected: all workers would pay."""
+    importlib.import_module("torch._inductor.config")
+
 
 BEFORE = """
 import pytest

@@ -39,7 +39,13 @@ def sdist(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def wheel(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def wheel_of_tree(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build("wheel", checkout, tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="session")
+def wheel(request: pytest.FixtureRequest) -> Path:
     if DISTRIBUTIONS in os.environ:
         return only("wheel", ROOT / os.environ[DISTRIBUTIONS])
-    return build("wheel", checkout, tmp_path_factory.mktemp("wheel"))
+    made: Path = request.getfixturevalue("wheel_of_tree")
+    return made

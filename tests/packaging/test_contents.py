@@ -38,7 +38,6 @@ def test_the_wheel_has_every_file_of_the_package_and_of_the_kernels(checkout: Pa
     demand_same(found, {f"pytest_kgate/{name}": text for name, text in expected.items()})
 
 
-def test_the_sdist_makes_the_wheel_that_the_tree_makes(checkout: Path, sdist: Path, tmp_path: Path) -> None:
-    from_tree = build("wheel", checkout, tmp_path / "a")
-    from_sdist = build("wheel", unpack(sdist, tmp_path / "unpacked"), tmp_path / "b")
-    demand_same(files_of_wheel(from_sdist), files_of_wheel(from_tree))
+def test_the_sdist_makes_the_wheel_that_the_tree_makes(wheel_of_tree: Path, sdist: Path, tmp_path: Path) -> None:
+    from_sdist = build("wheel", unpack(sdist, tmp_path / "unpacked"), tmp_path / "wheel")
+    demand_same(files_of_wheel(from_sdist), files_of_wheel(wheel_of_tree))

@@ -43,14 +43,16 @@ def imported(node: ast.AST) -> Iterator[str]:
     elif isinstance(node, ast.ImportFrom) and node.module:
         yield node.module.partition(".")[0]
     for child in ast.iter_child_nodes(node):
-        yield from imported(child)
+        if not isinstance(child, ast.expr):  # within which nothing is imported
+            yield from imported(child)
 
 
 @pytest.fixture(scope="module")
 def needed(checkout: Path) -> set[str]:
     """The projects that the package imports from, by their names on the package index."""
-    code = [ast.parse(path.read_text(encoding="utf-8")) for path in (checkout / "pytest_kgate").rglob("*.py")]
-    modules = {module for each in code for module in imported(each)}
+    code = (checkout / "pytest_kgate").rglob("*.py")
+    # One tree at a time: many are searched for garbage again and again.
+    modules = {module for path in code for module in imported(ast.parse(path.read_text(encoding="utf-8")))}
     modules -= {*sys.stdlib_module_names, *NOT_REQUIRED, "pytest_kgate"}
     projects = packages_distributions()
     return {canonicalize_name(project) for module in modules for project in projects.get(module, [module])}

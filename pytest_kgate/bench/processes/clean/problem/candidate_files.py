@@ -22,6 +22,9 @@ _INSIDE = ("func", "_orig_mod", "_torchdynamo_orig_callable", "__wrapped__", "fo
 """Attributes in which callables keep the code that they run: partials, compiled modules and functions, decorators,
 modules, kernels of Triton."""
 
+_NO_NAME = "kgate_has_no_such_name"
+"""Who has an attribute of this name, as a mock does, has one of every name, and so on: none is code that it runs."""
+
 _OF_OURS = ("_construct", "_function", "forward")
 """The same in this package's own callables: what a published problem's solution defines, what a backward pass is of."""
 
@@ -57,7 +60,7 @@ def _add(value: Any, found: set[str], seen: set[int], depth: int) -> None:
         for one in vars(kind).values():
             if isinstance(one, FunctionType):
                 _add(one, found, seen, depth + 1)
-    for name in _INSIDE:
+    for name in _INSIDE if not callable(attribute(value, _NO_NAME, object)) else ():
         inner = attribute(value, name, object)
         if callable(inner):
             _add(inner, found, seen, depth + 1)
