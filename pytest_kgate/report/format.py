@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from pytest_kgate.statistics.gate_facts import LOOKS
 from pytest_kgate.statistics.wording import counted as counted
 from pytest_kgate.statistics.wording import percent as percent
 from pytest_kgate.statistics.wording import seconds as seconds
@@ -86,8 +87,6 @@ def rounds(taken: int, look: int | None) -> str:
     """Of how many rounds an interval is: `24 rounds`; of a race that went on past its latest look also all it took."""
     if look is None:
         return counted(taken, "round")
-    from pytest_kgate.statistics.group_sequential import LOOKS  # here, since it imports scipy
-
     judged = counted(LOOKS[look], "round")
     return judged if LOOKS[look] == taken else f"{judged}, the latest look ({taken} were taken)"
 

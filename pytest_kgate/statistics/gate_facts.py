@@ -14,6 +14,10 @@ from typing import TypedDict
 if TYPE_CHECKING:
     from typing_extensions import NotRequired  # typing has it from Python 3.11 on
 
+LOOKS = (12, 24, 48, 96)
+"""Rounds after which a race is judged; a gate's `look` counts them from 0. Doubling keeps them few, and the price of
+looking low."""
+
 Number = float | Literal["NaN", "Infinity", "-Infinity"]
 """A number of a record; the strings are those that JSON lacks, and `float()` reads them."""
 

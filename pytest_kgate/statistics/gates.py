@@ -97,7 +97,7 @@ class Judgement:
     rounds: int
     """Rounds the race had taken."""
     look: int | None = None
-    """Index in `group_sequential.LOOKS` of the look that the numbers below come from; None before the first."""
+    """Index in `gate_facts.LOOKS` of the look that the numbers below come from; None before the first."""
     ratio: Interval | None = None
     """The deciding interval of the latency ratio, `exp(mean +- critical value * se)` at this look."""
     ratio_of_medians: float | None = None

@@ -15,9 +15,7 @@ from scipy import special
 
 from pytest_kgate.statistics.estimates import BLOCKS
 from pytest_kgate.statistics.estimates import Floats
-
-LOOKS = (12, 24, 48, 96)
-"""Rounds after which a race is judged. Doubling keeps the looks few and the price of looking low."""
+from pytest_kgate.statistics.gate_facts import LOOKS
 
 SAMPLES = 10
 """Samples of each arm in a round, where the budget has room for as many in each round up to the last look."""

@@ -13,6 +13,7 @@ from pytest_kgate.statistics.estimates import Floats
 from pytest_kgate.statistics.estimates import Interval
 from pytest_kgate.statistics.estimates import invalid_samples
 from pytest_kgate.statistics.estimates import resolution
+from pytest_kgate.statistics.gate_facts import LOOKS
 from pytest_kgate.statistics.gates import Judgement
 from pytest_kgate.statistics.gates import SpeedGate
 from pytest_kgate.statistics.gates import Verdict
@@ -51,17 +52,17 @@ def judge_rounds(
     broken = invalid_samples("candidate", candidate) or invalid_samples("reference", reference)
     if broken:
         return Judgement(gate, Verdict.INVALID, broken, rounds)
-    final = final or rounds >= group_sequential.LOOKS[-1]
-    if not final and rounds not in group_sequential.LOOKS:
+    final = final or rounds >= LOOKS[-1]
+    if not final and rounds not in LOOKS:
         return None
     look = group_sequential.look_at(rounds)
     if look is None:
-        first = group_sequential.LOOKS[0]
+        first = LOOKS[0]
         taken = f"{counted(rounds, 'round')} {'was' if rounds == 1 else 'were'} taken"
         what = f"{taken}, and the first look needs {first}; raise the budget"
         foreseen = _rounds_by_few(gate, candidate, reference)
         return Judgement(gate, Verdict.INCONCLUSIVE, what, rounds, rounds_to_decide=foreseen)
-    candidate, reference = candidate[: group_sequential.LOOKS[look]], reference[: group_sequential.LOOKS[look]]
+    candidate, reference = candidate[: LOOKS[look]], reference[: LOOKS[look]]
 
     critical = group_sequential.critical_values(gate.confidence)[look]
     test = estimates.block_test(estimates.log_ratios(candidate, reference, gate.quantile))
@@ -117,7 +118,7 @@ def with_bootstrap_intervals(judgement: Judgement, candidate: Floats, reference:
     if judgement.look is None:
         return judgement
     gate = judgement.gate
-    rounds = group_sequential.LOOKS[judgement.look]
+    rounds = LOOKS[judgement.look]
     candidate, reference = candidate[:rounds], reference[:rounds]
     ratios = estimates.log_ratios(candidate, reference, gate.quantile)
     ratio = bootstrap_ratio(ratios, gate.confidence, seed=seed)
@@ -143,7 +144,7 @@ def measure(
     look = group_sequential.look_at(len(candidate))
     if look is None or invalid_samples("candidate", candidate) or invalid_samples("reference", reference):
         return None
-    rounds = group_sequential.LOOKS[look]
+    rounds = LOOKS[look]
     test = estimates.block_test(estimates.log_ratios(candidate[:rounds], reference[:rounds], quantile))
     critical = group_sequential.critical_values(confidence)[look]
     return _interval(test.mean, critical * math.hypot(test.se, offset_sd), confidence)
@@ -225,13 +226,13 @@ _FEWEST_TO_FORESEE = 4
 def _rounds_by_few(gate: SpeedGate, candidate: Floats, reference: Floats) -> int:
     """The look at which a race that ended before the first look would likely be decided, judged by its few rounds."""
     if len(candidate) < _FEWEST_TO_FORESEE:
-        return group_sequential.LOOKS[0]
+        return LOOKS[0]
     ratios = estimates.log_ratios(candidate, reference, gate.quantile)
     distance, sd = abs(float(ratios.mean()) - math.log(gate.bound)), float(ratios.std(ddof=1))
-    for look, value in zip(group_sequential.LOOKS, group_sequential.critical_values(gate.confidence), strict=True):
+    for look, value in zip(LOOKS, group_sequential.critical_values(gate.confidence), strict=True):
         if value * sd / math.sqrt(look) < distance:
             return look
-    return group_sequential.LOOKS[-1]
+    return LOOKS[-1]
 
 
 def _undecided(
@@ -245,16 +246,16 @@ def _undecided(
     assert judgement.ratio is not None
     assert judgement.look is not None
     gate = judgement.gate
-    taken = group_sequential.LOOKS[judgement.look]
+    taken = LOOKS[judgement.look]
     critical = group_sequential.critical_values(gate.confidence)
     # The standard error shrinks with the root of the rounds, an offset does not; the critical value is the look's.
     enough = [
         look
-        for look, value in zip(group_sequential.LOOKS, critical, strict=True)
+        for look, value in zip(LOOKS, critical, strict=True)
         if look > taken and value * math.hypot(se * math.sqrt(taken / look), offset_sd) < abs(distance)
     ]
     what = (
-        f"after {taken} of {group_sequential.LOOKS[-1]} rounds the ratio is {judgement.ratio.estimate:.4f}, "
+        f"after {taken} of {LOOKS[-1]} rounds the ratio is {judgement.ratio.estimate:.4f}, "
         f"{percent(abs(math.expm1(distance)))} from the bound {gate.bound:g}, "
         f"and known only to within {percent(math.expm1(half))}; "
     )
@@ -265,6 +266,6 @@ def _undecided(
             what + "two processes may differ by so much all along: race in one, or move the bound",
             None,
         )
-    if taken < group_sequential.LOOKS[-1]:
-        what += f"even {group_sequential.LOOKS[-1]} rounds are unlikely to decide it: "
+    if taken < LOOKS[-1]:
+        what += f"even {LOOKS[-1]} rounds are unlikely to decide it: "
     return what + "make the machine quieter (fixed clocks, nothing else running), or move the bound", None

@@ -128,7 +128,10 @@ def test_module_is_told_what_makes_it_wrong_besides_its_code(play, candidate, to
     ("changed", "said"),
     [
         ("inputs=lambda g: None", "The problem's inputs returned nothing."),
-        ("inputs=lambda g: (torch.randn(64) for _ in '1')", "inputs returned a generator, which can be read."),
+        (
+            "inputs=lambda g: (torch.randn(64) for _ in '1')",
+            "returned a generator, which can be read only once.",
+        ),
         ("reference=lambda x: x[1:].relu()", "The problem's exact returned shape (64, 64), its reference (63, 64)."),
     ],
     ids=["nothing", "generator", "reference"],

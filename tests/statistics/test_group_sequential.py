@@ -8,6 +8,7 @@ from scipy import stats as scipy_stats
 
 from pytest_kgate.statistics import estimates
 from pytest_kgate.statistics import group_sequential
+from pytest_kgate.statistics.gate_facts import LOOKS
 
 
 def test_critical_values_at_95_percent() -> None:
@@ -20,7 +21,7 @@ def test_critical_values_spend_alpha_as_promised(confidence: float) -> None:
     alpha = (1 - confidence) / 2
     nominal = scipy_stats.t.sf(group_sequential.critical_values(confidence), estimates.BLOCKS - 1)
     bounds = scipy_stats.norm.isf(nominal)
-    information = np.array(group_sequential.LOOKS) / group_sequential.LOOKS[-1]
+    information = np.array(LOOKS) / LOOKS[-1]
     correlation = np.sqrt(np.minimum.outer(information, information) / np.maximum.outer(information, information))
     for k, t in enumerate(information, start=1):
         stay = scipy_stats.multivariate_normal(np.zeros(k), correlation[:k, :k], seed=1).cdf(bounds[:k])

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import binomtest
 
+from pytest_kgate.statistics.gate_facts import LOOKS
 from pytest_kgate.statistics.gates import SpeedGate
 from pytest_kgate.statistics.gates import Verdict
-from pytest_kgate.statistics.group_sequential import LOOKS
 from pytest_kgate.statistics.judge import judge_rounds
 from pytest_kgate.statistics.judge_processes import Run
 from pytest_kgate.statistics.judge_processes import judge_processes

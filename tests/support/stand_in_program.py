@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from pytest_kgate.bench.processes import variable
+
 
 def install(
     name: str, script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python: str
@@ -27,4 +29,6 @@ def install(
     calls = tmp_path / "calls.jsonl"
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("CALLS", str(calls))
+    # Sessions under the program get the environment that the session of these tests began with, where it has one.
+    monkeypatch.setattr(variable, "_OF_THE_SESSION", {})
     return lambda: [json.loads(line) for line in calls.read_text().splitlines()] if calls.exists() else []

@@ -30,9 +30,9 @@ from pytest_kgate.device.protocol import Round
 from pytest_kgate.device.protocol import Stopwatch
 from pytest_kgate.integrity.side_effects.new_values import NewValues
 from pytest_kgate.statistics.estimates import Interval
+from pytest_kgate.statistics.gate_facts import LOOKS
 from pytest_kgate.statistics.gates import Judgement
 from pytest_kgate.statistics.gates import SpeedGate
-from pytest_kgate.statistics.group_sequential import LOOKS
 from pytest_kgate.statistics.intervals.fixed_rounds import of_samples
 from pytest_kgate.statistics.intervals.percentiles import carries
 from pytest_kgate.statistics.judge import judge_rounds

@@ -16,10 +16,10 @@ from typing import TypeVar
 import numpy as np
 
 from pytest_kgate.bench.race.speed_of_light.judge import LightJudgement
+from pytest_kgate.statistics.gate_facts import LOOKS
 from pytest_kgate.statistics.gates import Judgement
 from pytest_kgate.statistics.gates import SpeedGate
 from pytest_kgate.statistics.gates import Verdict
-from pytest_kgate.statistics.group_sequential import LOOKS
 from pytest_kgate.statistics.group_sequential import SAMPLES
 from pytest_kgate.statistics.wording import counted
 

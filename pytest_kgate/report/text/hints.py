@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_kgate.report import format as text
 from pytest_kgate.report.rows import number
 from pytest_kgate.report.text.wrong_answer import wrong_answer
+from pytest_kgate.statistics.gate_facts import LOOKS
 
 if TYPE_CHECKING:
     from pytest_kgate.report.record.facts.correctness import SelftestFacts
@@ -216,7 +217,6 @@ def _budget_for(rounds: int, timing: TimingFacts) -> float:
 
     A race takes more samples a round, up to a limit, where its budget has room for them in the most rounds there are.
     """
-    from pytest_kgate.statistics.group_sequential import LOOKS
     from pytest_kgate.statistics.group_sequential import SAMPLES
 
     taken = timing["samples_per_round"]

@@ -26,6 +26,7 @@ from pytest_kgate.report.record.values import now
 from pytest_kgate.statistics import estimates
 from pytest_kgate.statistics import group_sequential
 from pytest_kgate.statistics.estimates import Floats
+from pytest_kgate.statistics.gate_facts import LOOKS
 from pytest_kgate.statistics.gates import SpeedGate
 from pytest_kgate.statistics.gates import Verdict
 from pytest_kgate.statistics.group_sequential import SAMPLES
@@ -41,7 +42,7 @@ GATES = 1000
 SCENARIOS = ("independent", "ar50", "ar80", "ar95", "ar95-own", "heating", "boosting", "steps", "mixture", "slow")
 """Names of the scenarios whose noise depends on when a sample is taken, and of one whose noise does not."""
 
-_ROUNDS = group_sequential.LOOKS[-1]
+_ROUNDS = LOOKS[-1]
 
 _INPUTS = RoundOffset(0.005)
 """What a round's input values are assumed to do to the latency of the arm that gets them."""
@@ -215,7 +216,7 @@ def _rate(one: Mapping[str, Any]) -> str:
 
 def _verdict(candidate: Floats, reference: Floats, seed: int) -> Verdict:
     gate = SpeedGate(BOUND)
-    for rounds in group_sequential.LOOKS:
+    for rounds in LOOKS:
         judgement = judge_rounds(gate, candidate[:rounds], reference[:rounds], seed=seed)
         if judgement is not None:
             return judgement.verdict

@@ -11,9 +11,9 @@ from pytest_kgate.bench.race import race
 from pytest_kgate.device.protocol import FirstLook
 from pytest_kgate.device.protocol import Probe
 from pytest_kgate.device.protocol import Round
+from pytest_kgate.statistics.gate_facts import LOOKS
 from pytest_kgate.statistics.gates import SpeedGate
 from pytest_kgate.statistics.gates import Verdict
-from pytest_kgate.statistics.group_sequential import LOOKS
 from pytest_kgate.statistics.group_sequential import SAMPLES
 from pytest_kgate.statistics.intervals.percentiles import percentiles
 

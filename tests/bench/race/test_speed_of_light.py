@@ -30,10 +30,10 @@ from pytest_kgate.device.fake.noise import TwoStateClock
 from pytest_kgate.device.fake.noise import White
 from pytest_kgate.device.protocol import Reading
 from pytest_kgate.device.protocol import Workload
+from pytest_kgate.statistics.gate_facts import LOOKS
 from pytest_kgate.statistics.gates import SpeedGate
 from pytest_kgate.statistics.gates import SpeedOfLightGate
 from pytest_kgate.statistics.gates import Verdict
-from pytest_kgate.statistics.group_sequential import LOOKS
 
 FLOOR = MeasuredFloor(80e-6, "flops", "8e+10 FLOPs at 1e+15 a second (float16)", False, 0.01, "")
 

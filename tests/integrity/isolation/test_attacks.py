@@ -148,11 +148,11 @@ def test_folders_of_candidates_are_removed_whatever_is_in_them(caught):
 
 
 def marked(folder):
-    """Processes that run in a folder."""
+    """Processes that run in a folder, or in one below it."""
     found = set()
     for path in Path("/proc").glob("[0-9]*/cwd"):
         with contextlib.suppress(OSError):
-            if path.readlink() == folder:
+            if path.readlink().is_relative_to(folder):
                 found.add(int(path.parent.name))
     return found
 

@@ -11,7 +11,7 @@ import pytest
 from scipy.stats import binomtest
 
 from pytest_kgate import cli
-from pytest_kgate.statistics.group_sequential import LOOKS
+from pytest_kgate.statistics.gate_facts import LOOKS
 from pytest_kgate.validation.simulate import error_rates
 from pytest_kgate.validation.simulate import file
 from pytest_kgate.validation.simulate.error_rates import BOUND

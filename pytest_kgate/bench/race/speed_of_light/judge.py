@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_kgate.statistics import group_sequential
 from pytest_kgate.statistics.estimates import Floats
 from pytest_kgate.statistics.estimates import Interval
 from pytest_kgate.statistics.estimates import invalid_samples
+from pytest_kgate.statistics.gate_facts import LOOKS
 from pytest_kgate.statistics.gates import SpeedGate
 from pytest_kgate.statistics.gates import SpeedOfLightGate
 from pytest_kgate.statistics.gates import Verdict
@@ -80,13 +80,13 @@ def judge_light(
     broken = invalid_samples("candidate", candidate)
     if broken:
         return LightJudgement(demand, Verdict.INVALID, broken, rounds)
-    final = final or rounds >= group_sequential.LOOKS[-1]
-    if not final and rounds not in group_sequential.LOOKS:
+    final = final or rounds >= LOOKS[-1]
+    if not final and rounds not in LOOKS:
         return None
     floor = np.full_like(candidate, demand.floor.seconds)
     ratio = measure(candidate, floor, confidence=demand.gate.confidence, offset_sd=offset_sd)
     if ratio is None:
-        first = group_sequential.LOOKS[0]
+        first = LOOKS[0]
         what = f"{counted(rounds, 'round')} of the {first} were taken that its first look needs: raise the budget"
         return LightJudgement(demand, Verdict.INCONCLUSIVE, what, rounds)
     share = _share(ratio, tick_seconds / float(np.median(candidate)))
@@ -140,7 +140,7 @@ def _judgement(
     if share.high * margin < bound:
         took = f"it takes {seconds(floor.seconds / share.estimate)}, and the floor is {seconds(floor.seconds)}"
         return LightJudgement(demand, Verdict.FAIL, f"{reached}; {took}, by its {_SET_BY[floor.set_by]}", rounds, share)
-    last = group_sequential.LOOKS[-1]
+    last = LOOKS[-1]
     if processes > 1:
         advice = f"over {processes} processes: more of them, or another bound, would decide it"
     elif rounds < last:

@@ -21,9 +21,9 @@ from pytest_kgate.search.policy.trial import Trial
 from pytest_kgate.search.space.configuration import Configuration
 from pytest_kgate.statistics.estimates import Floats
 from pytest_kgate.statistics.estimates import log_ratios
+from pytest_kgate.statistics.gate_facts import LOOKS
 from pytest_kgate.statistics.gates import SpeedGate
 from pytest_kgate.statistics.gates import Verdict
-from pytest_kgate.statistics.group_sequential import LOOKS
 from pytest_kgate.statistics.group_sequential import SAMPLES
 from pytest_kgate.statistics.intervals.fixed_rounds import of_log_ratios
 from pytest_kgate.statistics.judge import judge_rounds

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from scipy import special
 
 from pytest_kgate.statistics.estimates import BLOCKS
-from pytest_kgate.statistics.group_sequential import LOOKS
+from pytest_kgate.statistics.gate_facts import LOOKS
 from pytest_kgate.statistics.group_sequential import critical_values
 from pytest_kgate.statistics.intervals.binomial import upper_limit
 from pytest_kgate.validation.calibrate.cases import UNAVAILABLE

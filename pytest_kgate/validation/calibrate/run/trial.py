@@ -15,7 +15,7 @@ from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.statistics import estimates
-from pytest_kgate.statistics import group_sequential
+from pytest_kgate.statistics.gate_facts import LOOKS
 from pytest_kgate.statistics.gates import SpeedGate
 from pytest_kgate.statistics.gates import Verdict
 from pytest_kgate.statistics.intervals.student_t import p_below
@@ -194,7 +194,7 @@ def first_look_p_value(result: race.Race, bound: float) -> float | None:
 
     The p value of the look that decided is not uniform even in theory, since which look decides depends on the samples.
     """
-    rounds = group_sequential.LOOKS[0]
+    rounds = LOOKS[0]
     candidate, reference = result.candidate[:rounds], result.reference[:rounds]
     if len(candidate) < rounds or not (np.isfinite(candidate) & np.isfinite(reference)).all():
         return None

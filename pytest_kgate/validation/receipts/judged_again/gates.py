@@ -11,8 +11,8 @@ from pytest_kgate import __version__
 from pytest_kgate.bench.seeds import SeedBook
 from pytest_kgate.bench.seeds import Stream
 from pytest_kgate.bench.seeds import root_of
+from pytest_kgate.statistics.gate_facts import LOOKS
 from pytest_kgate.statistics.gates import SpeedGate
-from pytest_kgate.statistics.group_sequential import LOOKS
 from pytest_kgate.statistics.judge import judge_rounds
 from pytest_kgate.statistics.judge import with_bootstrap_intervals
 from pytest_kgate.statistics.judge_processes import judge_processes

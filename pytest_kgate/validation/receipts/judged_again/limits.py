@@ -18,8 +18,8 @@ from pytest_kgate.profile.nsight.bounds import UNITS
 from pytest_kgate.profile.nsight.bounds import Bound
 from pytest_kgate.profile.nsight.metrics.table import METRICS
 from pytest_kgate.profile.nsight.metrics.table import is_raw
+from pytest_kgate.statistics.gate_facts import LOOKS
 from pytest_kgate.statistics.gates import SpeedOfLightGate
-from pytest_kgate.statistics.group_sequential import LOOKS
 from pytest_kgate.validation.receipts.judged_again.compare import differences
 
 if TYPE_CHECKING:
