@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -142,3 +143,17 @@ def test_library_that_runs_anothers_kernels_is_taken_at_its_word():
         assert ran.library(["mine"])[1] == "cuBLAS"
         assert ran.library(["cutensor", "cutensor"])[1] == "cuBLAS"
         assert ran.library(["cutensor", *vendor_libraries.with_theirs(("cutensor",))]) is None
+
+
+def test_looking_at_operators_writes_nothing(warm):
+    """A process that has not profiled yet: the profiler asks once whether it is to say that it starts."""
+    code = """
+import os, torch
+from pytest_kgate.device.host import HostDevice
+from pytest_kgate.integrity.launches.observed import observe
+print(observe(HostDevice(), lambda: torch.softmax(torch.ones(8), 0)), "KINETO_LOG_LEVEL" in os.environ)
+"""
+    run = subprocess.run([warm, "-c", code], capture_output=True, text=True, timeout=60)
+    assert "aten::softmax" in run.stdout, run.stderr
+    assert run.stdout.endswith("False\n")
+    assert run.stderr == ""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 from collections import Counter
 from collections.abc import Callable
+from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,6 +33,8 @@ _LIBRARIES = {
 }
 """Patterns of the names of libraries' kernels and operators: a candidate that claims to be its own may not run
 these."""
+
+_LOG_LEVEL, _NO_LINES = "KINETO_LOG_LEVEL", "6"
 
 _NOT_WORK = re.compile(r"^(Memcpy|Memset|\[memory\]|aten::(empty|as_strided|view|detach|alias|t\b|transpose))")
 
@@ -136,7 +141,7 @@ def _profiled(device: CudaContext, calls: Sequence[Callable[[], Any]]) -> list[d
     from torch.profiler import ProfilerActivity
     from torch.profiler import profile
 
-    with profile(activities=[ProfilerActivity.CUDA]) as profiler:
+    with _quiet(), profile(activities=[ProfilerActivity.CUDA]) as profiler:
         for call in calls:
             call()
             torch.cuda.synchronize(device.index)  # so that work on other streams counts as this call's
@@ -164,6 +169,22 @@ def is_work(name: str) -> bool:
     return not re.match(r"(cuda|cu)[A-Z]|Context Sync|Event|Stream", name)
 
 
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the profiler from writing to standard error that it starts and stops, as PyTorch 2.13's does.
+
+    It reads the variable as it starts for the first time.
+    """
+    own = _LOG_LEVEL not in os.environ
+    if own:
+        os.environ[_LOG_LEVEL] = _NO_LINES
+    try:
+        yield
+    finally:
+        if own:
+            os.environ.pop(_LOG_LEVEL, None)
+
+
 def _operators(call: Callable[[], Any]) -> dict[str, int]:
     """The PyTorch operators that run in a call, in threads of its own too; a host kernel in C++ is none of them.
 
@@ -176,7 +197,7 @@ def _operators(call: Callable[[], Any]) -> dict[str, int]:
         config = _ExperimentalConfig(profile_all_threads=True)
     except TypeError:  # PyTorch before 2.7
         config = _ExperimentalConfig()
-    with profile(experimental_config=config) as profiler:
+    with _quiet(), profile(experimental_config=config) as profiler:
         call()
     events = profiler.kineto_results.events() if profiler.kineto_results is not None else ()
     return dict(Counter(event.name() for event in events))
