@@ -63,7 +63,7 @@ _CAUSES = {
     "other work took": "End what else runs on the CPU; --kgate-foreign-load warn accepts it.",
     "starved": "The host has no CPU core to spare: end what else runs, or use fewer pytest-xdist workers.",
 }
-"""Hints by a part of the reason that `integrity/checks.py` or `bench/race/evidence/disturbances.py` gives. A candidate
+"""Hints by a part of the reason that `integrity/checks` or `bench/race/evidence/disturbances.py` gives. A candidate
 does it every time, or both races of the call were disturbed, so to run the test again is no hint."""
 
 
