@@ -157,3 +157,10 @@ print(observe(HostDevice(), lambda: torch.softmax(torch.ones(8), 0)), "KINETO_LO
     assert "aten::softmax" in run.stdout, run.stderr
     assert run.stdout.endswith("False\n")
     assert run.stderr == ""
+
+
+def test_profiler_that_is_on_is_left_on():
+    with torch.profiler.profile():
+        found = observe(HostDevice(), lambda: torch.softmax(torch.ones(8), 0))
+        assert torch._C._autograd._profiler_enabled()
+    assert found == "another profiler is on, which would end as this one does"

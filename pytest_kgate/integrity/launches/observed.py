@@ -101,10 +101,13 @@ def observe(device: Device, call: Callable[[], Any], *, graph: bool = False) -> 
     `graph`: whether the race timed the calls in graphs; the nodes of captured graphs are then counted.
     """
     try:
-        if not isinstance(device, CudaContext):
-            return Launches(_operators(call), _operators(call))
-        listed = _listed(device, call) if graph else None
-        return listed or Launches(*_profiled(device, [call, call]))
+        if isinstance(device, CudaContext) and graph and (listed := _listed(device, call)):
+            return listed
+        if torch._C._autograd._profiler_enabled():
+            return "another profiler is on, which would end as this one does"
+        if isinstance(device, CudaContext):
+            return Launches(*_profiled(device, [call, call]))
+        return Launches(_operators(call), _operators(call))
     except ImportError as error:
         return f"no profiler ({error})"
     except RuntimeError as error:
