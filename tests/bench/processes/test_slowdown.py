@@ -48,6 +48,15 @@ def test_other_work_that_holds_up_the_clean_process_now_and_then_does_not_hide_a
     assert slowdown(here, there).unproven([judgement(high=0.4, bound=0.8)]) is not None
 
 
+def test_noise_that_comes_with_the_slow_down_pays_for_none_of_it():
+    """Of threads that spin after each call, on two cores: 3.7 times as long, and sure to be no more than 1.8 times."""
+    noise = np.tile([-1.0, 1.0], 24)
+    found = slowdown(3.7e-4 * np.exp(0.9 * noise), np.full(48, 1e-4), margin=0.15)
+    assert found._proven < 2.1
+    assert found.unproven([judgement(high=0.38, bound=0.8)]) is not None
+    assert found.charged == pytest.approx(found.estimate / 1.15)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_honest_gates_are_not_accused_by_noise(seed):
     rng = np.random.default_rng(seed)

@@ -37,7 +37,7 @@ class CleanFacts(TypedDict):
     slowed: NotRequired[Number]
     """How many times as long the reference takes in the tests' process, timed in turn here and there."""
     charged: NotRequired[Annotated[float, ">= 1"]]
-    """What of that is beyond their noise and a margin, and was charged: the gates must hold with ratios times this."""
+    """That, less a margin, where it is beyond their noise; else 1. The gates must hold with ratios times this."""
     pairs: NotRequired[Annotated[int, ">= 0"]]
     """Rounds that were timed here and there; 0 where `untimed` says why not."""
     untimed: NotRequired[str]
