@@ -63,13 +63,13 @@ def test_of_large_inputs_a_part_is_looked_at_which_no_one_knows_and_which_stays(
         return original(self, *arguments, **others)
 
     values = (torch.arange(64 * 100, dtype=torch.int32),)
-    for _ in range(40):
+    for _ in range(200):  # none finds it in 1 of 1e9 runs
         values[0][:64] = 0
         taken = Fingerprint(values, most_bytes=4 * 64 * 10)
         assert taken.first_changed(values) is None
         values[0][:64] = 1
         found += taken.first_changed(values) == 0
-    assert 0 < found < 40
+    assert 0 < found < 200
     monkeypatch.setattr(torch.Tensor, "to", to)
     taken.first_changed(values)
     assert sum(looked_at) == 64 * 10
