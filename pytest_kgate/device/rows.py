@@ -102,25 +102,39 @@ def demand_unwritten(inputs: tuple[Any, ...], before: tuple[Any, ...] | Fingerpr
         )
 
 
-def form_of(inputs: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-    """Of each tensor its class, address and strides: what a call may change no more than the values."""
+def form_of(sets: Sequence[BufferSet], mutates: Sequence[int]) -> list[list[tuple[Any, ...]]]:
+    """Of each tensor of the sets its class, strides and address: what a call may change no more than the values.
+
+    Inputs that calls change in place (`mutates`) may get other memory, and outputs of the candidate are its own affair.
+    """
     return [
-        (type(one), one.data_ptr(), one.stride()) if type(one) is Tensor and tree.has_span(one) else (type(one),)
-        for one in tree.tensors(inputs)
+        [
+            *(_form(one, at=place not in mutates) for place, value in enumerate(inputs) for one in tree.tensors(value)),
+            *(_form(one) for one in tree.tensors(outputs[1:])),
+        ]
+        for inputs, outputs in sets
     ]
 
 
-def demand_same_form(inputs: tuple[Any, ...], form: list[tuple[Any, ...]], who: str) -> None:
-    """Raise `TimingError` where inputs are of another form than they were, after timed calls of `who`.
+def _form(tensor: Tensor, *, at: bool = True) -> tuple[Any, ...]:
+    if type(tensor) is not Tensor or not tree.has_span(tensor):
+        return (type(tensor),)
+    return type(tensor), tensor.device, tensor.stride(), tensor.data_ptr() if at else None
+
+
+def demand_same_form(
+    sets: Sequence[BufferSet], mutates: Sequence[int], form: list[list[tuple[Any, ...]]], who: str
+) -> None:
+    """Raise `TimingError` where the sets are of another form than they were, after timed calls of `who`.
 
     A class of a candidate's own, whose `__torch_function__` sleeps, slows down all that the other arm does with them;
     so does memory of another kind with the same values.
     """
-    if form_of(inputs) != form:
+    if form_of(sets, mutates) != form:
         raise TimingError(
-            f"An input was given another class, other memory or other strides in timed calls of {who}: the other arm "
-            "is timed on it as well.",
-            "Inputs must stay as they are: make a view or a copy, and change that.",
+            f"An input or an output was given another class, other memory or other strides in timed calls of {who}: "
+            "the other arm is timed on it as well.",
+            "Inputs and the other arm's outputs must stay as they are: make a view or a copy, and change that.",
         )
 
 

@@ -109,6 +109,51 @@ def test_input_of_the_same_values_in_another_form_is_told_of_the_arm_that_made_i
         stopwatch.round(RoundSeeds(1, 1, ()), ORDER)
 
 
+def stopwatch_that_writes_in_place(call):
+    workload = Workload(filled, lambda inputs: torch.full_like(inputs[0], torch.nan), mutates=(0,))
+    return stopwatch_of(call, lambda x: x.mul_(2), workload)
+
+
+def test_class_of_an_input_that_calls_change_in_place_is_looked_at_too():
+    racing = False
+
+    def candidate(x):
+        if racing:
+            x.__class__ = Sleepy
+        return x.mul_(2)
+
+    stopwatch = stopwatch_that_writes_in_place(candidate)
+    racing = True
+    with pytest.raises(TimingError, match="another class"):
+        stopwatch.round(RoundSeeds(1, 1, ()), ORDER)
+
+
+def test_input_that_calls_change_in_place_may_get_other_memory():
+    def candidate(x):
+        x.data = 2 * x
+        return x
+
+    assert stopwatch_that_writes_in_place(candidate).round(RoundSeeds(1, 1, ()), ORDER).seconds.shape == (2, 4)
+
+
+def test_output_of_the_reference_is_looked_at_too():
+    outputs, racing = [], False
+
+    def reference(x, *, out):
+        outputs.append(out)
+        return torch.mul(x, 2, out=out)
+
+    def candidate(x):
+        if racing and outputs:
+            outputs[-1].__class__ = Sleepy
+        return 2 * x
+
+    stopwatch = stopwatch_of(candidate, reference)
+    racing = True
+    with pytest.raises(TimingError, match="an output was given another class"):
+        stopwatch.round(RoundSeeds(1, 1, ()), np.repeat([1, 0, 1], [2, 4, 2]))
+
+
 def test_input_that_is_put_back_within_the_call_is_left_alone():
     def restores(x):
         x *= 0.5

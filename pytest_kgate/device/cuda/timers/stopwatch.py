@@ -23,9 +23,7 @@ from pytest_kgate.device.cuda.timers.cold_cache import cold_probe
 from pytest_kgate.device.protocol import ColdCache
 from pytest_kgate.device.protocol import RoundSeeds
 from pytest_kgate.device.protocol import Workload
-from pytest_kgate.device.rows import demand_same_form
 from pytest_kgate.device.rows import demand_unwritten
-from pytest_kgate.device.rows import form_of
 from pytest_kgate.device.rows import remembered
 from pytest_kgate.problems.trees import tree
 from pytest_kgate.system.clocks.spent import spent
@@ -177,7 +175,6 @@ class CudaStopwatch:
             inputs = self.workload.draw(seeds.values)
             # Rows on new values leave others: then nothing is compared. No candidate knows such a round as it begins.
             before = None if seeds.probes else remembered(self.workload.fixed(inputs), in_part=True)
-            form = form_of(self.workload.fixed(inputs))
             outputs: list[Any] = [None] * len(self.arms)
             for index in rng.permutation(len(self.arms)):
                 outputs[index] = self.workload.output_for(self.arms[index], inputs)
@@ -185,7 +182,6 @@ class CudaStopwatch:
                 self.device.wait()
             yield inputs, outputs, rng
             prepare(self.arms, [])  # what a forward pass has kept would lie beside the next round's inputs
-            demand_same_form(self.workload.fixed(inputs), form, "an arm")
             if before is not None:
                 with spent("compare"):
                     demand_unwritten(self.workload.fixed(inputs), before, "an arm")
