@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 _KNOWN_WITHIN = math.log(2)
-"""Of the log of a ratio that a FAIL tells: a reference that waited for cores during half of its time was not timed."""
+"""Of the log of a ratio that is told: an arm that waited for cores during half of its time was not timed."""
 
 
 @dataclass(frozen=True)
@@ -158,8 +158,10 @@ def _bears(judgement: Judgement, too_low: float, too_high: float, load: float) -
         return ratio.high * math.exp(too_low) < bound
     if judgement.verdict is Verdict.FAIL:
         return ratio.low * math.exp(-too_high) > bound and load < _KNOWN_WITHIN
-    # More rounds beside the same work would not decide it: what lacks is not the budget.
-    return load < math.log(ratio.high / ratio.low) / 2 if ratio.low > 0 else load < _KNOWN_WITHIN
+    # More rounds beside the same work would not decide it: what lacks is not the budget. Nor is it where the interval
+    # is so wide, for the load's sake, that it would hold any load.
+    half = math.log(ratio.high / ratio.low) / 2 if ratio.low > 0 else math.inf
+    return load < min(half, _KNOWN_WITHIN)
 
 
 def _try(plan: race.Plan, result: race.Race, found: Disturbances) -> TryFacts:
