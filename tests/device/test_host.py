@@ -128,6 +128,29 @@ def test_class_of_an_input_that_calls_change_in_place_is_looked_at_too():
         stopwatch.round(RoundSeeds(1, 1, ()), ORDER)
 
 
+def test_every_set_of_inputs_is_looked_at_not_only_the_first():
+    """Calls that write in place have a set each; the first is drawn, and the others are made of it."""
+    drawn, changed, racing = set(), [], False
+
+    def candidate(x):
+        if racing and x.data_ptr() not in drawn and not changed:
+            changed.append(x)
+            x.__class__ = Sleepy
+        return x.mul_(2)
+
+    def draw(seed):
+        inputs = filled(seed)
+        drawn.add(inputs[0].data_ptr())
+        return inputs
+
+    workload = Workload(draw, lambda inputs: torch.full_like(inputs[0], torch.nan), mutates=(0,))
+    stopwatch = stopwatch_of(candidate, lambda x: x.mul_(2), workload)
+    racing = True
+    with pytest.raises(TimingError, match="another class"):
+        stopwatch.round(RoundSeeds(1, 1, ()), ORDER)
+    assert changed
+
+
 def test_input_that_calls_change_in_place_may_get_other_memory():
     def candidate(x):
         x.data = 2 * x

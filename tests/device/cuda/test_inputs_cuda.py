@@ -6,6 +6,7 @@ import pytest
 import torch
 from gpu_races import raced
 
+from pytest_kgate.device.protocol import Workload
 from pytest_kgate.errors import TimingError
 
 pytestmark = pytest.mark.gpu
@@ -24,20 +25,25 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize(("timer", "cache"), [("graph", "cold"), ("queue", "cold"), ("queue", "hot"), ("eager", "hot")])
-def test_last_of_the_inputs_in_another_form_is_told(device, workload, timer, cache, change):
-    """With a cold cache the first set of inputs is one of many; only the others are changed here."""
-    seen = {}
+def test_inputs_in_another_form_are_told(device, workload, timer, cache, change):
+    """With a cold cache the first set of inputs is drawn, and the others are copies of it: only copies are changed."""
+    drawn = set()
+
+    def draw(seed):
+        inputs = workload.draw(seed)
+        drawn.update(one.data_ptr() for one in inputs)
+        return inputs
 
     def candidate(inputs, output):
         x = inputs[0]
         answer = x.add(1)
-        seen.setdefault(x.data_ptr(), len(seen))
-        if len(seen) > 2 or cache == "hot":
+        if cache == "hot" or x.data_ptr() not in drawn:
             CHANGES[change](x)
         return answer
 
+    races = Workload(draw, workload.make_output)
     with pytest.raises(TimingError, match="another class, other memory or other strides in timed calls"):
-        raced(device, workload, candidate, lambda inputs, output: inputs[0].add(1), timer=timer, cache=cache)
+        raced(device, races, candidate, lambda inputs, output: inputs[0].add(1), timer=timer, cache=cache)
 
 
 @pytest.mark.parametrize("cache", ["hot", "cold"])
