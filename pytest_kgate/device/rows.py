@@ -102,40 +102,47 @@ def demand_unwritten(inputs: tuple[Any, ...], before: tuple[Any, ...] | Fingerpr
         )
 
 
-def form_of(sets: Sequence[BufferSet], mutates: Sequence[int]) -> list[list[tuple[Any, ...]]]:
+class Form:
     """Of each tensor of the sets its class, strides and address: what a call may change no more than the values.
 
     Inputs that calls change in place (`mutates`) may get other memory, and outputs of the candidate are its own affair.
     """
-    return [
-        [
-            *(_form(one, at=place not in mutates) for place, value in enumerate(inputs) for one in tree.tensors(value)),
-            *(_form(one) for one in tree.tensors(outputs[1:])),
+
+    def __init__(self, sets: Sequence[BufferSet], mutates: Sequence[int]) -> None:
+        self._sets, self._mutates = sets, mutates
+        self._before = self._now()
+
+    def demand_kept(self, who: str) -> None:
+        """Raise `TimingError` where the sets are of another form than they were, after timed calls of `who`.
+
+        A class of a candidate's own, whose `__torch_function__` sleeps, slows down all that the other arm does with
+        them; so does memory of another kind with the same values.
+        """
+        if self._now() != self._before:
+            raise TimingError(
+                f"An input or an output was given another class, other memory or other strides in timed calls of {who}:"
+                " the other arm is timed on it as well.",
+                "Inputs and the other arm's outputs must stay as they are: make a view or a copy, and change that.",
+            )
+
+    def _now(self) -> list[list[tuple[Any, ...]]]:
+        return [
+            [
+                *(
+                    _form(one, at=place not in self._mutates)
+                    for place, value in enumerate(inputs)
+                    for one in tree.tensors(value)
+                ),
+                *(_form(one) for one in tree.tensors(outputs[1:])),
+            ]
+            for inputs, outputs in self._sets
         ]
-        for inputs, outputs in sets
-    ]
 
 
 def _form(tensor: Tensor, *, at: bool = True) -> tuple[Any, ...]:
     if type(tensor) is not Tensor or not tree.has_span(tensor):
         return (type(tensor),)
     return type(tensor), tensor.device, tensor.stride(), tensor.data_ptr() if at else None
-
-
-def demand_same_form(
-    sets: Sequence[BufferSet], mutates: Sequence[int], form: list[list[tuple[Any, ...]]], who: str
-) -> None:
-    """Raise `TimingError` where the sets are of another form than they were, after timed calls of `who`.
-
-    A class of a candidate's own, whose `__torch_function__` sleeps, slows down all that the other arm does with them;
-    so does memory of another kind with the same values.
-    """
-    if form_of(sets, mutates) != form:
-        raise TimingError(
-            f"An input or an output was given another class, other memory or other strides in timed calls of {who}: "
-            "the other arm is timed on it as well.",
-            "Inputs and the other arm's outputs must stay as they are: make a view or a copy, and change that.",
-        )
 
 
 class PutBack:

@@ -16,11 +16,10 @@ from pytest_kgate.device.protocol import Round
 from pytest_kgate.device.protocol import RoundSeeds
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.device.rows import LONG
+from pytest_kgate.device.rows import Form
 from pytest_kgate.device.rows import PutBack
 from pytest_kgate.device.rows import TimedInterval
 from pytest_kgate.device.rows import by_turn
-from pytest_kgate.device.rows import demand_same_form
-from pytest_kgate.device.rows import form_of
 from pytest_kgate.device.rows import in_a_row
 from pytest_kgate.device.rows import plain_row
 
@@ -43,7 +42,7 @@ class EagerStopwatch(CudaStopwatch):
         """Take the samples of a round one at a time, each on an idle stream."""
         with self.fresh_round(seeds) as (inputs, outputs, rng), contextlib.ExitStack() as stack:
             sets = [(inputs, outputs)]
-            form = form_of(sets, self.workload.mutates)
+            form = Form(sets, self.workload.mutates)
             put_back = PutBack(inputs, self.workload.mutates, 1, IN_PLACE_BYTES, self.arms)
             rows = {(arm, LONG): in_a_row(by_turn(self.arms, arm, sets), 1) for arm in range(len(self.arms))}
             intervals = [TimedInterval((int(arm), LONG), rows[int(arm), LONG]) for arm in order]
@@ -55,7 +54,7 @@ class EagerStopwatch(CudaStopwatch):
             for row in rows.values():
                 row()
             elapsed = np.array([self._timed(interval) for interval in put_back.before(intervals)])
-            demand_same_form(sets, self.workload.mutates, form, "an arm")
+            form.demand_kept("an arm")
         sampled = elapsed[[interval.sampled for interval in intervals]]
         seconds = np.stack([sampled[order == arm] for arm in range(len(self.arms))])
         probe = None if launches is None else launches.result(intervals, elapsed)

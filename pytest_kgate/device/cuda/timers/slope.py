@@ -37,13 +37,12 @@ from pytest_kgate.device.protocol import Workload
 from pytest_kgate.device.rows import LONG
 from pytest_kgate.device.rows import SHORT
 from pytest_kgate.device.rows import BufferSet
+from pytest_kgate.device.rows import Form
 from pytest_kgate.device.rows import PutBack
 from pytest_kgate.device.rows import Row
 from pytest_kgate.device.rows import TimedInterval
 from pytest_kgate.device.rows import by_turn
-from pytest_kgate.device.rows import demand_same_form
 from pytest_kgate.device.rows import demand_unwritten
-from pytest_kgate.device.rows import form_of
 from pytest_kgate.device.rows import plain_row
 from pytest_kgate.errors import TimingError
 from pytest_kgate.problems.trees import tree
@@ -141,7 +140,7 @@ class SlopeStopwatch(CudaStopwatch):
             put_back = PutBack(inputs, self.workload.mutates, self._longest, IN_PLACE_BYTES, self.arms)
             sets = [(inputs, outputs), *(self._another_set(one) for one in self._others(put_back))]
             put_back.sets = [one for one, _ in sets]
-            form = form_of(sets, self.workload.mutates)
+            form = Form(sets, self.workload.mutates)
             put_back()  # loads the kernels that it takes
             put_back.warn(self.warnings)
             lengths = self.lengths  # read once a round: the arms' code runs while rows are made
@@ -159,7 +158,7 @@ class SlopeStopwatch(CudaStopwatch):
             self.device.synchronize()
             elapsed, retaken, busy_seconds = self._timed(put_back.before(intervals), rows, rng)
             evidence = {**self.clock_evidence(), "device_busy_seconds": busy_seconds}
-            demand_same_form(sets, self.workload.mutates, form, "an arm")
+            form.demand_kept("an arm")
             if not (seeds.probes or self.workload.mutates):  # then all sets share what may not change
                 for copies, _ in sets[1:]:
                     demand_unwritten(copies, inputs, "an arm")  # `inputs` are compared with a copy as the round ends
