@@ -63,6 +63,20 @@ def test_replaced_code_of_the_same_function_is_noticed(detector, monkeypatch):
     assert "pytest_kgate.statistics.estimates.count_outliers" in detector.changed()
 
 
+def test_code_replaced_before_another_module_imports_the_function_is_noticed(monkeypatch):
+    def shared() -> int:
+        return 1
+
+    modules = [types.ModuleType(f"pytest_kgate.{name}") for name in ("first", "second")]
+    detector = MonkeypatchDetector()
+    for module in modules:
+        module.shared = shared
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        detector.remember(module)
+        assert detector.changed() == ([] if module is modules[0] else ["pytest_kgate.first.shared"])
+        shared.__code__ = (lambda: 2).__code__
+
+
 def test_method_and_constant_of_the_package_are_compared(detector, monkeypatch):
     from pytest_kgate.bench.correctness.comparison import outcome
     from pytest_kgate.bench.race import round_plan

@@ -136,8 +136,8 @@ class CudaContext:
 
         Memory that was cached for calls outside of graphs is of no use to captured ones, nor the other way round.
         """
-        cached = torch.cuda.memory_reserved(self.index) - torch.cuda.memory_allocated(self.index)
-        if cached > _CACHED_BYTES:
+        known = torch.cuda.memory_stats_as_nested_dict(self.index)  # the flat form takes eight times as long to make
+        if known["reserved_bytes"]["all"]["current"] - known["allocated_bytes"]["all"]["current"] > _CACHED_BYTES:
             self.wait()
             torch.cuda.empty_cache()
 

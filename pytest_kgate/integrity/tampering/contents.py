@@ -111,7 +111,8 @@ class OwnModule:
 class AllTheSame:
     """What many modules hold, in one list: a gate asks several times whether anything has changed, and it seldom has.
 
-    On an AMD EPYC it takes 1.6 ms for the 375 modules of a session, where 3 ms pass if each is asked.
+    On an AMD EPYC it takes 1.6 ms for the 375 modules of a session, where 3 ms pass if each is asked. A function that
+    several modules import is looked at once.
     """
 
     def __init__(self, modules: Sequence[OwnModule]) -> None:
@@ -121,8 +122,11 @@ class AllTheSame:
         self._holders = [holder for one in modules for holder in one.holders]
         self._keys = [key for one in modules for key in one.keys]
         self._values = [value for one in modules for value in one.values]
-        self._functions = [function for one in modules for function in one.functions]
-        self._parts = [[held for one in modules for held in one.parts[part]] for part in range(len(_EACH_PART))]
+        first: dict[int, tuple[FunctionType, ...]] = {}
+        for one in modules:
+            for function, *parts in zip(one.functions, *one.parts, strict=True):
+                first.setdefault(id(function), (function, *parts))  # as the first of the modules that have it knew it
+        self._functions, *self._parts = map(list, zip(*first.values(), strict=True)) if first else ([], [], [], [])
 
     def __bool__(self) -> bool:
         """False where modules have to be asked what has changed."""

@@ -65,11 +65,12 @@ def write_span(tensor: Tensor, value: Tensor) -> None:
     written so (4.3 ms instead of 0.7, two cores), and looked like one that remembers answers.
     """
     plain = (tensor.dtype, tensor.is_conj(), tensor.is_neg()) == (value.dtype, value.is_conj(), value.is_neg())
-    target, source = storage_span(tensor), storage_span(value)
-    if plain and target.device.type == source.device.type == "cpu":
-        ctypes.memmove(target.data_ptr(), source.data_ptr(), source.numel() * source.element_size())
+    if plain and tensor.device.type == value.device.type == "cpu":
+        ctypes.memmove(tensor.data_ptr(), value.data_ptr(), _extent(value) * value.element_size())
+    elif tensor.shape == value.shape and tensor.is_contiguous() and value.is_contiguous():
+        tensor.copy_(value)  # all that lies between: without views, in a third of the time
     else:
-        target.copy_(source)
+        storage_span(tensor).copy_(storage_span(value))
 
 
 def same_bytes(tree: Any, other: Any) -> bool:
@@ -136,9 +137,7 @@ def tensors(tree: Any) -> Iterator[Tensor]:
 
 def size_bytes(tree: Any) -> int:
     """Bytes from the first to the last element of each of a tree's tensors; of a sparse one, of its values."""
-    return sum(
-        (storage_span(one).nbytes if has_span(one) else one.numel() * one.element_size()) for one in tensors(tree)
-    )
+    return sum((_extent(one) if has_span(one) else one.numel()) * one.element_size() for one in tensors(tree))
 
 
 def leaves(tree: Any) -> Iterator[Any]:
@@ -146,8 +145,11 @@ def leaves(tree: Any) -> Iterator[Any]:
     node = opened(tree)
     if node is None:
         yield tree
-    else:
-        for child in node.children:
+        return
+    for child in node.children:
+        if isinstance(child, Tensor):
+            yield child  # what most are, some thousand times a gate
+        else:
             yield from leaves(child)
 
 
@@ -161,9 +163,13 @@ def room_for(tensor: Tensor, device: str | torch.device | None = None) -> Tensor
 
 def storage_span(tensor: Tensor) -> Tensor:
     """A view, of one dimension, of the memory from the first to the last element; the tensor may overlap itself."""
+    return torch.as_strided(tensor, (_extent(tensor),), (1,), tensor.storage_offset())
+
+
+def _extent(tensor: Tensor) -> int:
+    """Elements from the first to the last one, with the gaps between them."""
     steps = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
-    extent = 1 + steps if tensor.numel() else 0
-    return torch.as_strided(tensor, (extent,), (1,), tensor.storage_offset())
+    return 1 + steps if tensor.numel() else 0
 
 
 def outside(tree: Any, device: torch.device) -> Any:
