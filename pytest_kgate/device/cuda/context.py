@@ -162,6 +162,19 @@ class CudaContext:
             raise
 
     @contextlib.contextmanager
+    def current(self, stream: torch.cuda.Stream) -> Iterator[None]:
+        """Make a stream of this device the current one, some two hundred times a gate.
+
+        `torch.cuda.stream` looks three times for the device that is current, and takes three times as long.
+        """
+        before = torch.cuda.current_stream(self.index)
+        torch.cuda.set_stream(stream)
+        try:
+            yield
+        finally:
+            torch.cuda.set_stream(before)
+
+    @contextlib.contextmanager
     def running(self, doing: str) -> Iterator[None]:
         """Make this device's stream current and turn autograd off; CUDA errors become `CandidateError`."""
         if self.lost:
@@ -170,7 +183,7 @@ class CudaContext:
                 "Run this test again in a new process, without the test that lost the context.",
             )
         try:
-            with torch.cuda.device(self.index), torch.cuda.stream(self.stream), torch.no_grad():
+            with torch.cuda.device(self.index), self.current(self.stream), torch.no_grad():
                 yield
         except torch.OutOfMemoryError as error:
             torch.cuda.empty_cache()

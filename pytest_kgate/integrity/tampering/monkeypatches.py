@@ -55,7 +55,7 @@ CHECKED_NAMES = MappingProxyType(
         "torch.cuda": (
             "Event.elapsed_time Event.query Event.record Event.synchronize Event.__new__ Stream.synchronize "
             "Stream.query Stream.wait_event Stream.wait_stream CUDAGraph.replay CUDAGraph.capture_begin "
-            "CUDAGraph.capture_end current_stream synchronize stream device"
+            "CUDAGraph.capture_end current_stream set_stream synchronize stream device"
         ),
         "torch.utils.dlpack": "from_dlpack",
         "cuda.bindings.driver": (

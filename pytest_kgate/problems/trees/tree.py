@@ -89,13 +89,15 @@ def same(tree: Any, other: Any) -> bool:
             getattr(tree, what) == getattr(other, what) for what in ("dtype", "shape", "layout")
         )
         return built and same_bytes(tree, other)
+    if isinstance(tree, (int, float, complex, str)):
+        return bool(tree == other)
     node = opened(tree)
-    if node is not None:
-        its = opened(other)
-        if its is None or type(tree) is not type(other) or list(node.keys) != list(its.keys):
-            return False
-        return all(map(same, node.children, its.children))
-    return bool(tree == other) if isinstance(tree, (int, float, complex, str)) else type(tree) is type(other)
+    if node is None:
+        return type(tree) is type(other)
+    its = opened(other)
+    if its is None or type(tree) is not type(other) or list(node.keys) != list(its.keys):
+        return False
+    return all(map(same, node.children, its.children))
 
 
 def is_same(leaf: Any, tensor: Tensor) -> bool:

@@ -16,12 +16,16 @@ def captures(monkeypatch):
     """Made without a GPU: what is captured is called at once."""
     done = []
     monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: SimpleNamespace(reset=lambda: None))
-    monkeypatch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: done.append("cache emptied"))
     monkeypatch.setattr(Captures, "_open_pool", lambda self: None)
     monkeypatch.setattr(Captures, "recover", lambda self: done.append("capture ended"))
     monkeypatch.setattr(Captures, "_captured", lambda self, graph, call, launches, pad, keep: [call(0)])
-    device = SimpleNamespace(capture_stream=None, wait=lambda: done.append("waited"), trim=lambda: None)
+    device = SimpleNamespace(
+        capture_stream=None,
+        current=lambda stream: contextlib.nullcontext(),
+        wait=lambda: done.append("waited"),
+        trim=lambda: None,
+    )
     made = Captures(device)
     return made, done
 

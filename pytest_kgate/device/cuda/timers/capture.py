@@ -53,7 +53,7 @@ class Captures:
 
         def attempt() -> tuple[torch.cuda.CUDAGraph, list[Any]]:
             graph = torch.cuda.CUDAGraph(keep_graph=True) if to_read else torch.cuda.CUDAGraph()
-            with torch.cuda.stream(self._device.capture_stream):
+            with self._device.current(self._device.capture_stream):
                 return graph, self._captured(graph, call, launches, pad_bytes, keep)
 
         try:
