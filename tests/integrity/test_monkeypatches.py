@@ -63,6 +63,21 @@ def test_replaced_code_of_the_same_function_is_noticed(detector, monkeypatch):
     assert "pytest_kgate.statistics.estimates.count_outliers" in detector.changed()
 
 
+def test_default_that_is_written_into_a_function_is_noticed(monkeypatch):
+    def shared(*, seconds: float = 1.0) -> float:
+        return seconds
+
+    modules = [types.ModuleType(f"pytest_kgate.{name}") for name in ("first", "second")]
+    detector = MonkeypatchDetector()
+    for module in modules:
+        module.shared = shared
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        detector.remember(module)
+    assert detector.changed() == []
+    shared.__kwdefaults__["seconds"] = 2.0
+    assert detector.changed() == ["pytest_kgate.first.shared", "pytest_kgate.second.shared"]
+
+
 def test_code_replaced_before_another_module_imports_the_function_is_noticed(monkeypatch):
     def shared() -> int:
         return 1
