@@ -24,6 +24,7 @@ from pytest_kgate.integrity.isolation.candidate_name import CandidateFunction
 from pytest_kgate.integrity.isolation.candidate_name import CandidateSource
 from pytest_kgate.integrity.isolation.candidate_name import Told
 from pytest_kgate.integrity.isolation.captured.launches import NotRelaunchable
+from pytest_kgate.integrity.isolation.kept_answers import with_numbers_kept
 from pytest_kgate.integrity.isolation.process.confinement.confinement import Confinement
 from pytest_kgate.integrity.isolation.process.parent import CandidateProcess
 from pytest_kgate.integrity.isolation.process.parent import jsonable
@@ -101,6 +102,7 @@ class Isolation:
         self._timer = timer
         self._not_relaunched: str | None = None
         self._stopwatch: IsolatedStopwatch | RelaunchStopwatch | None = None
+        self._timed: Workload | None = None
         self._confined: Confinement | None = None
         self._left_changed: list[str] = []
         self._verified: list[int] = []
@@ -118,6 +120,7 @@ class Isolation:
     def stopwatch(self, reference: Arm, workload: Workload, verify: Verify) -> IsolatedStopwatch | RelaunchStopwatch:
         """The stopwatch of the race; both arms' inputs are drawn from `workload`, `verify` says what is wrong."""
         self._layout = None  # the stopwatch prepares a row of its own
+        self._timed = workload = with_numbers_kept(workload, self._device)
         self._stopwatch = self._relaunched(reference, workload, verify) or IsolatedStopwatch(
             self._device, self._running(), reference, workload, self._values, self._reference_values
         )
@@ -147,15 +150,16 @@ class Isolation:
     def undone(self, workload: Workload, verify: Verify) -> str | None:
         """Why the timed calls may not have done the work; None where all answers that were kept are right."""
         assert self._stopwatch is not None
+        assert self._timed is not None, "where there is a stopwatch"
         start = time.perf_counter()
         for seed, answer in self._stopwatch.kept:
             if len(self._verified) >= _FEWEST_VERIFIED and time.perf_counter() - start > self._budget_seconds:
                 break
             with self._device.running("verifying a timed launch"):
-                inputs = workload.draw(seed)
+                inputs = self._timed.draw(seed)
                 reason = verify(inputs, tree.mapped(answer, lambda one: one.to(self._device.torch_device)))
             if reason is not None:
-                again = functools.partial(workload.draw, seed)
+                again = functools.partial(self._timed.draw, seed)
                 return why_wrong(reason, self._device, self.arm, workload, again, verify, None).reason
             self._verified.append(seed)
         return None

@@ -6,6 +6,7 @@ import math
 import random
 import secrets
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -16,9 +17,11 @@ from torch import Tensor
 from pytest_kgate.integrity.isolation.shared_memory.layout import Layout
 from pytest_kgate.problems.trees import tree
 from pytest_kgate.problems.trees.tree import storage_span
+from pytest_kgate.system.procfs import available_memory
 
 if TYPE_CHECKING:
     from pytest_kgate.device.protocol import ColdCache
+    from pytest_kgate.device.protocol import Device
     from pytest_kgate.device.protocol import Workload
 
 _DRAWN_BYTES = 2**28
@@ -30,8 +33,10 @@ _KEPT = 128
 """How many outputs of a race are kept for verification, at most."""
 
 _KEPT_BYTES = 2**30
+_KEPT_SHARE = 1 / 16
 _FEWEST_KEPT = 16
-"""The host memory that kept outputs may take, and how many are kept even so."""
+"""The host memory that kept outputs may take, or the share of what is available if that is more, and how many are kept
+even so: sixteen find a candidate that leaves out one call in twenty with 56 %."""
 
 
 LOTS = 2
@@ -52,7 +57,8 @@ class KeptAnswers:
     def __init__(self, like: Any) -> None:
         """`like`: one of the answers to come, for its size."""
         self._seen = 0
-        self._most = int(np.clip(_KEPT_BYTES / max(1, tree.size_bytes(like)), _FEWEST_KEPT, _KEPT))
+        room = max(_KEPT_BYTES, _KEPT_SHARE * (available_memory() or 0))
+        self._most = int(np.clip(room / max(1, tree.size_bytes(like)), _FEWEST_KEPT, _KEPT))
         self.answers: list[tuple[int, Any]] = []
         """Seed of the inputs, and the answer in host memory."""
 
@@ -99,6 +105,18 @@ class KeepsAnswers:
         In an order that no candidate can know: where time allows a few to be verified only, they are of any rows.
         """
         return _SYSTEM.sample(self._kept.answers, len(self._kept.answers))
+
+
+def with_numbers_kept(workload: Workload, device: Device) -> Workload:
+    """The workload with all that is not in the device's memory as it is in one draw: what a row of calls shares.
+
+    Numbers, strings and tensors of the host are sent with the row's layout, or are in its captured launches, as in a
+    graph of this process's own. Values of tensors on the device are new for each call.
+    """
+    here = torch.device(device.torch_device)
+    with device.running("drawing the inputs"):
+        kept = tree.outside(workload.draw(0), here)
+    return replace(workload, draw=lambda seed: tree.with_outside(workload.draw(seed), kept, here))
 
 
 def fill(layout: Layout, block: Tensor, workload: Workload, seeds: Sequence[int]) -> None:

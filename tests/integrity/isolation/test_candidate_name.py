@@ -15,6 +15,7 @@ from pytest_kgate.device.host import HostDevice
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import UsageError
+from pytest_kgate.integrity.isolation import kept_answers
 from pytest_kgate.integrity.isolation.candidate import Isolation
 from pytest_kgate.integrity.isolation.candidate_name import CandidateFunction
 from pytest_kgate.integrity.isolation.kept_answers import KeepsAnswers
@@ -233,6 +234,16 @@ class Kept(KeepsAnswers):
             self._kept.offer(row, torch.full((1,), float(row)))
 
 
+@pytest.mark.parametrize(("available", "kept"), [(0, 16), (2**14, 32), (2**20, 96)])
+def test_more_large_answers_are_kept_where_memory_has_room(monkeypatch, available, kept):
+    monkeypatch.setattr(kept_answers, "_KEPT_BYTES", 0)
+    monkeypatch.setattr(kept_answers, "available_memory", lambda: available)
+    answers = KeptAnswers(torch.zeros(8))
+    for row in range(96):
+        answers.offer(row, torch.zeros(8))
+    assert len(answers.answers) == kept
+
+
 def test_answers_of_late_rows_are_verified_even_where_time_allows_a_few_only():
     """A candidate can work in its first rows, and leave the others out."""
     isolation = Isolation(
@@ -240,7 +251,7 @@ def test_answers_of_late_rows_are_verified_even_where_time_allows_a_few_only():
     )
     isolation._stopwatch = Kept()
     isolation._call = lambda inputs, output: output
-    workload = Workload(lambda seed: (torch.zeros(1),), lambda inputs: torch.zeros(1))
+    isolation._timed = workload = Workload(lambda seed: (torch.zeros(1),), lambda inputs: torch.zeros(1))
     assert isolation.undone(workload, lambda inputs, answer: "wrong" if float(answer) > 24 else None) is not None
     assert len(isolation.to_dict()["lots"]) < 16
 

@@ -75,13 +75,20 @@ def isolated(tmp_path, name):
     return Isolation(named, {}, *seeds, 0.1, HostDevice(), "auto", PROBLEM.mutates)
 
 
-def test_isolated_candidate_with_trees_in_and_out_is_checked_and_timed(tmp_path):
+def with_a_scale_that_is_drawn(generator):
+    x, state, _, bias = PROBLEM.inputs(generator)
+    return x, state, {"scale": float(torch.rand((), generator=generator)) + 0.5}, bias
+
+
+@pytest.mark.parametrize("inputs", [PROBLEM.inputs, with_a_scale_that_is_drawn], ids=["a number", "numbers drawn"])
+def test_isolated_candidate_with_trees_in_and_out_is_checked_and_timed(tmp_path, inputs):
+    problem = dataclasses.replace(PROBLEM, inputs=inputs)
     device, reference = HostDevice(), bind("reference", step, {}, PROBLEM.mutates)
     with isolated(tmp_path, "step") as isolation:
-        found = check(device, PROBLEM, isolation.arm, reference, None, 42)
+        found = check(device, problem, isolation.arm, reference, None, 42)
         assert not found.failed, found.reason
-        workload = workload_of(PROBLEM, device, found.like)
-        verify = Verification(device, PROBLEM, found)
+        workload = workload_of(problem, device, found.like)
+        verify = Verification(device, problem, found)
         stopwatch = isolation.stopwatch(reference, workload, verify)
         stopwatch.round(RoundSeeds(1, 2), np.array([0, 1]))
         assert stopwatch.kept
