@@ -103,7 +103,7 @@ def demand_unwritten(inputs: tuple[Any, ...], before: tuple[Any, ...] | Fingerpr
 
 
 class Form:
-    """Of each tensor of the sets its class, strides and address: what a call may change no more than the values.
+    """Of each tensor of the sets its class, strides, address and sign: what a call may change no more than the values.
 
     Inputs that calls change in place (`mutates`) may get other memory, and outputs of the candidate are its own affair.
     """
@@ -120,8 +120,8 @@ class Form:
         """
         if self._now() != self._before:
             raise TimingError(
-                f"An input or an output was given another class, other memory or other strides in timed calls of {who}:"
-                " the other arm is timed on it as well.",
+                f"An input or an output was given another class or sign, other memory or other strides in timed "
+                f"calls of {who}: the other arm is timed on it as well.",
                 "Inputs and the other arm's outputs must stay as they are: make a view or a copy, and change that.",
             )
 
@@ -142,7 +142,8 @@ class Form:
 def _form(tensor: Tensor, *, at: bool = True) -> tuple[Any, ...]:
     if type(tensor) is not Tensor or not tree.has_span(tensor):
         return (type(tensor),)
-    return type(tensor), tensor.device, tensor.stride(), tensor.data_ptr() if at else None
+    read = tensor.is_neg(), tensor.is_conj()  # as the negative or the conjugate of what the memory holds
+    return type(tensor), tensor.device, tensor.stride(), read, tensor.data_ptr() if at else None
 
 
 class PutBack:

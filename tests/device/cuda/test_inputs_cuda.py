@@ -42,7 +42,7 @@ def test_inputs_in_another_form_are_told(device, workload, timer, cache, change)
         return answer
 
     races = Workload(draw, workload.make_output)
-    with pytest.raises(TimingError, match="another class, other memory or other strides in timed calls"):
+    with pytest.raises(TimingError, match="another class or sign, other memory or other strides in timed calls"):
         raced(device, races, candidate, lambda inputs, output: inputs[0].add(1), timer=timer, cache=cache)
 
 

@@ -105,7 +105,7 @@ REASONS = {
     "writes_beyond.cu": "wrote behind its output",
     "reads_beyond.cpp": "NaN or Inf",
     "writes_denormals": "was changed in timed calls of the candidate",
-    "sleepy_inputs": "was given another class, other memory or other strides in timed calls of the candidate",
+    "sleepy_inputs": "was given another class or sign, other memory or other strides in timed calls of the candidate",
 }
 """What the record, or the session, says of those that no race has to judge."""
 
