@@ -75,12 +75,10 @@ def summary_table(records: Sequence[Record], width: int = 100, color: bool = Fal
     rows = _together(rows_of(records))
     step = text.step_for((*row.ends, row.ratio_bound) for row in rows if row.ends and row.ratio_bound)
     layouts, needs = _layouts(rows, step), _needs_of(rows)
-    fitting = [
-        one
-        for enough in (_ENOUGH_NAME, _SHORTEST_NAME)
-        for one in layouts[:-1]
-        if _least_width(one, needs, enough) <= width
-    ] + layouts[-1:]
+    *wider, least = layouts
+    fitting = [one for one in wider if _least_width(one, needs, _ENOUGH_NAME) <= width]
+    # Where names are cut even so, the fewest columns leave them the most room.
+    fitting += [one for one in reversed(wider) if _least_width(one, needs, _SHORTEST_NAME) <= width] + [least]
     layout = next((one for one in fitting if _tells_apart(one, rows, needs, width)), fitting[0])
     parts = [_render(layout, rows, needs, width, color)]
     if layout.drawn and any(row.ends and row.ratio_bound for row in rows):
@@ -102,11 +100,11 @@ def _layouts(rows: Sequence[Row], step: float) -> list[_Layout]:
     )
     candidate = _Column("candidate", lambda row: text.seconds_if_any(row.candidate_seconds), right=True)
     latency = _Column("latency", candidate.cell, right=True)
-    raced = _Column("raced against", lambda row: _join(row.reference, row.backend))
+    raced = _Column("raced against", lambda row: _join(_reference(row), row.backend))
     reference = _Column("reference", lambda row: text.seconds_if_any(row.reference_seconds), right=True)
-    names = {row.reference for row in rows if row.reference}
+    names = {_reference(row) for row in rows} - {""}
     short = _Column(min(*names, "reference", key=len) if len(names) == 1 else "reference", reference.cell, right=True)
-    both = _Column("reference", lambda row: _join(reference.cell(row).rjust(7), row.backend or row.reference))
+    both = _Column("reference", lambda row: _join(reference.cell(row).rjust(7), row.backend or _reference(row)))
     levels = {row.confidence for row in rows if row.confidence is not None}
     level = f"{text.percent(next(iter(levels)))} " if len(levels) == 1 else ""
     ratio = _Column(f"ratio, {level}interval", _ratio)
@@ -151,6 +149,11 @@ def _together(rows: Sequence[Row]) -> list[Row]:
 
 def _join(*parts: str) -> str:
     return " ".join(part for part in parts if part.strip())
+
+
+def _reference(row: Row) -> str:
+    """Its name where it has one: that of every lambda takes the room of tests' names, and tells nothing."""
+    return "" if row.reference == "<lambda>" else row.reference
 
 
 def _test(row: Row, one_file: bool) -> str:

@@ -72,6 +72,16 @@ def test_drawing_and_rounds_are_there_at_100_columns() -> None:
     assert "! is the bound" in table
 
 
+def test_reference_without_a_name_takes_no_room_of_the_tests_names() -> None:
+    records = [speed_record(f"test_of_a_long_name_{number}") for number in range(2)]
+    for record in records:
+        assert record["reference"] is not None
+        record["reference"]["name"] = "<lambda>"
+    table = summary_table(records, 80)
+    assert "<lambda>" not in table
+    assert "test_of_a_long_name_1 " in table
+
+
 def test_drawing_is_dropped_first_at_80_columns() -> None:
     table = summary_table(session(), 80)
     assert "!" not in table
