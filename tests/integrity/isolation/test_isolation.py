@@ -149,6 +149,7 @@ def test_session_with_such_candidates_fails(caught):
     run, _ = caught
     assert run.returncode == pytest.ExitCode.TESTS_FAILED
     assert f"{len(CAUGHT)} failed" in run.stdout
+    assert "It said nothing: call it in a Python of your own" in " ".join(run.stdout.split())  # of one that exits
 
 
 def test_process_that_a_candidate_leaves_behind_is_ended(caught):

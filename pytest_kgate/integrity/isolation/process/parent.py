@@ -142,7 +142,9 @@ class CandidateProcess:
         else:
             what = f"The candidate's process ended with status {status} before it had answered"
         said = printable("\n".join(last_lines(self._child.output)))
-        return CandidateError(f"{what}.", f"It said:\n{said}" if said else "It said nothing.")
+        if not said:
+            return CandidateError(f"{what}.", "It said nothing: call it in a Python of your own to see where it ends.")
+        return CandidateError(f"{what}.", f"It said:\n{said}")
 
     def _compare(self, settings: JudgeSettings, segments: SharedSegments) -> None:
         """Once all of its processes have ended: put back what they have changed here, remove what they have left."""
