@@ -167,6 +167,15 @@ def test_slow_candidate_whose_interval_is_wide_is_named_no_bound() -> None:
     assert "Its interval is too wide to name a bound that would hold: a quieter machine, or --kgate" in flat(record)
 
 
+def test_slow_candidate_is_not_sent_for_rounds_that_its_race_has_taken() -> None:
+    record = speed_record(ratio=5.0, bounds=(SpeedGate(0.98),))
+    record["gates"][0]["ratio"] |= {"low": 2.9, "high": 8.9}
+    record["gates"][0]["rounds"] = 96
+    text = flat(record)
+    assert "to name a bound that would hold: a quieter machine tells more of the ratio." in text
+    assert "--kgate-rounds" not in text
+
+
 def test_candidate_slower_than_it_was_learns_a_margin_that_holds() -> None:
     found = re.search(r"regression\(margin=(0\.\d+)\) would hold today", flat(against_record(ratio=1.05)))
     assert found
