@@ -212,6 +212,11 @@ def _undecided(record: Record) -> list[str]:
 _MARGIN = 1.2
 """Of an advised budget: a round's cost varies."""
 
+_FEW_ROUNDS = 3
+_MARGIN_OF_FEW = 2.0
+"""The margin where fewer rounds than that have been taken: one or two don't tell how a round's cost varies, nor what
+the one of four rounds takes that holds probes."""
+
 
 def _budget_for(rounds: int, timing: TimingFacts) -> float:
     """Seconds in which so many rounds fit, by what the rounds so far took.
@@ -222,7 +227,8 @@ def _budget_for(rounds: int, timing: TimingFacts) -> float:
 
     taken = timing["samples_per_round"]
     sample = timing["seconds_spent"] / timing["rounds"] / taken
+    margin = _MARGIN if timing["rounds"] >= _FEW_ROUNDS else _MARGIN_OF_FEW
     samples = taken
-    while samples < SAMPLES and _MARGIN * rounds * samples >= LOOKS[-1] * (samples + 1):
+    while samples < SAMPLES and margin * rounds * samples >= LOOKS[-1] * (samples + 1):
         samples += 1
-    return _MARGIN * rounds * samples * sample
+    return margin * rounds * samples * sample

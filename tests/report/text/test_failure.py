@@ -220,6 +220,14 @@ def test_advised_budget_has_room_for_the_samples_that_it_brings(samples: int, bu
     assert f"try --kgate-budget {budget} gives the race 96 rounds" in flat(record)
 
 
+@pytest.mark.parametrize(("rounds", "budget"), [(1, "9.6"), (2, "9.6"), (3, "5.8")])
+def test_budget_that_rests_on_one_or_two_rounds_has_room_for_others_that_take_longer(rounds: int, budget: str) -> None:
+    record = speed_record(rounds=rounds)
+    assert record["timing"] is not None
+    record["timing"]["seconds_spent"] = 0.4 * rounds
+    assert f"try --kgate-budget {budget} gives the race 12 rounds" in flat(record)
+
+
 def test_command_is_the_sessions_own_and_drops_a_seed_that_the_test_sets() -> None:
     record = speed_record()
     record["asked"] = {"command": ["pytest", "sub/a.py::t[x y]", "-c", "my.ini"], "sources": {"seed": "marker"}}
