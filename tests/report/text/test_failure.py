@@ -196,6 +196,7 @@ def test_gate_on_a_quantile_is_not_told_of_references_by_the_median() -> None:
         ("KGATE_BUDGET", "try --kgate-budget 0.98 gives"),
         ("marker", "try @pytest.mark.perf(budget=0.98) gives"),
         ("kbench", "try kbench(budget=0.98) gives"),
+        ("evaluate", "try evaluate(budget=0.98) gives"),
     ],
 )
 def test_advice_names_the_layer_that_wins(source: str, said: str) -> None:
@@ -203,7 +204,7 @@ def test_advice_names_the_layer_that_wins(source: str, said: str) -> None:
     record["asked"] = {"command": ["pytest", "a.py::t"], "sources": {"budget": source, "inconclusive": source}}
     text = flat(record)
     assert said in text
-    assert ("inconclusive='warn')" in text) == (source in ("marker", "kbench"))
+    assert ("inconclusive='warn')" in text) == (source in ("marker", "kbench", "evaluate"))
 
 
 def test_advice_without_a_value_names_the_option_of_the_layer_that_wins() -> None:
