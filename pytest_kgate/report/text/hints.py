@@ -25,7 +25,7 @@ def hints(record: Record) -> list[str]:
     if record["verdict"] == "INVALID":
         return _invalid(record["reason"], record.get("environment", {}).get("device") == "host")
     verdicts = {gate["verdict"] for gate in record["gates"]}
-    found = []
+    found = _far_away(record) if verdicts & {"FAIL", "INCONCLUSIVE"} else []
     if "FAIL" in verdicts:
         found += _slow(record)
     if "INCONCLUSIVE" in verdicts:
@@ -119,6 +119,20 @@ def _too_much(record: Record) -> list[str]:
 def _chosen(record: Record) -> str:
     knobs = record["candidate"].get("knobs")
     return f" (chosen: {', '.join(f'{name}={value}' for name, value in knobs.items())})" if knobs else ""
+
+
+def _far_away(record: Record) -> list[str]:
+    """A hint where the candidate's latency holds the way to its process, which neither rounds nor bounds make shorter.
+
+    It does where that process makes the timed calls, in rows that this one times: always on the host.
+    """
+    isolation = record.get("isolation")
+    if not isolation or isolation["launched_by"] != "candidate":
+        return []
+    return [
+        "The way to the isolated candidate's process is part of its latency, and not of the reference's: time a "
+        "larger problem, or many calls in one, or judge speed without --kgate-isolate."
+    ]
 
 
 def _slow(record: Record) -> list[str]:

@@ -105,6 +105,22 @@ def test_undecided_gate_learns_the_budget_that_decides_it() -> None:
     assert "--kgate-inconclusive warn" in text
 
 
+@pytest.mark.parametrize("ratio", [1.2, 0.93])
+@pytest.mark.parametrize("launched_by", ["candidate", "timer"])
+def test_isolated_candidate_that_is_not_fast_enough_hears_first_of_the_way_to_its_process(ratio, launched_by) -> None:
+    record = speed_record(ratio=ratio, noise=0.012, rounds=12)
+    record["isolation"] = {
+        "confined": None,
+        "launched_by": launched_by,
+        "calls_in_a_row": 1,
+        "verified": 0,
+        "reference_slowed": None,
+    }
+    told = "try The way to the isolated candidate's process is part of its latency, and not of the reference's: time a"
+    assert (told in flat(record)) == (launched_by == "candidate")
+    assert ("judge speed without --kgate-isolate" in flat(record)) == (launched_by == "candidate")
+
+
 def test_interval_names_the_rounds_of_its_look_where_a_race_went_on_past_that() -> None:
     text = flat(speed_record(ratio=0.95, noise=0.03, rounds=45))
     assert "after 24 rounds, the latest look (45 were taken)" in text
