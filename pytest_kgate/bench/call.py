@@ -117,8 +117,8 @@ def run(
             _run(request, device, picker, builder, when_stuck, progress, notice, waiting, clean, step)
         if builder.isolation is not None:
             builder.invalid = builder.invalid or builder.isolation.invalid  # known once its process has ended
-    except UsageError:
-        raise
+    except UsageError as error:
+        raise request.in_its_layer(error) from None
     except TimingError as error:
         builder.invalid = f"{error.what} {error.todo}"
     except KgateError as error:

@@ -14,8 +14,10 @@ from pytest_kgate.bench import seeds
 from pytest_kgate.build import vendor_libraries as vendor
 from pytest_kgate.build.compiler.ninja import build_of
 from pytest_kgate.errors import KgateError
+from pytest_kgate.errors import UsageError
 from pytest_kgate.problems.problem import Problem
 from pytest_kgate.problems.trees.foreign import attribute
+from pytest_kgate.report.text.layers import in_the_winning_layer
 from pytest_kgate.statistics.gates import ErrorGate
 from pytest_kgate.statistics.gates import SpeedGate
 from pytest_kgate.statistics.gates import SpeedOfLightGate
@@ -194,6 +196,11 @@ class Request:
         if problem.published is not None:
             facts[problem.published.kind] = cast("Any", problem.published.to_dict())
         return facts
+
+    def in_its_layer(self, error: UsageError) -> UsageError:
+        """The error, its advice on the layer that has set the option: the device knows an option's value alone."""
+        sources = self.asked["sources"] if self.asked else {}
+        return UsageError(in_the_winning_layer(error.what, sources), in_the_winning_layer(error.todo, sources))
 
     @property
     def must_be_right(self) -> bool:

@@ -126,9 +126,9 @@ class HostDevice:
     def stopwatch(self, arms: Sequence[Arm], workload: Workload, *, timer: str, cache: str) -> Stopwatch:
         """The stopwatch on the wall clock, the only timer here; raises `UsageError` where a cold cache is asked for."""
         if timer not in ("auto", "wall"):
-            raise UsageError(f"The {timer} timer needs a CUDA device.", "Use --kgate-timer auto or wall on the host.")
+            raise UsageError(f"The {timer} timer needs a CUDA device.", "Use --kgate-timer auto on the host.")
         if cache != "hot":
-            raise UsageError("The host timer measures with hot caches only.", "Leave --kgate-cache at hot.")
+            raise UsageError("The host timer measures with hot caches only.", "Use --kgate-cache hot on the host.")
         return WallStopwatch(self, arms, workload)
 
 

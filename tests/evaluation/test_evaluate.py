@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -63,6 +64,26 @@ def test_verdict_is_in_the_record_and_nothing_is_printed(capfd, candidate, ratio
     assert (record["timing"] is not None) == (verdict in ("PASS", "FAIL") and speedup is not None)
     demand_valid(json.loads(json.dumps(document([record]))))
     assert "".join(capfd.readouterr()) == ""
+
+
+class Stalls:
+    """The reference takes 60 times as long in some rounds."""
+
+    def __init__(self, every):
+        self.every = every
+
+    def draw(self, rng, rounds, slots, arms=2):
+        noise = 0.05 * rng.standard_normal((arms, rounds, slots))
+        noise[1, :: self.every] += math.log(60)
+        return noise
+
+
+@pytest.mark.parametrize(("every", "told"), [(3, True), (1000, False)])
+def test_medians_that_contradict_the_ratio_are_explained(every, told):
+    latencies = {"candidate": 4e-5, "reference": 1e-5}
+    record = evaluate(good, RELU, speedup=0.9, device=FakeDevice(latencies, Stalls(every)))
+    assert record["timing"]["ratio_of_medians"] == pytest.approx(4, rel=0.1)
+    assert any(one.startswith("some rounds took far longer than others") for one in record["warnings"]) == told
 
 
 def test_limits_are_judged_beside_the_ratio_and_percentiles_without_one():

@@ -44,13 +44,40 @@ def test_cuda_timer_on_the_host_is_refused(play):
     result.says("timer=graph (--kgate-timer) cannot go with device=host", "Use timer=auto or timer=wall there.")
 
 
-def test_cold_cache_on_the_host_is_refused_by_the_race(play):
+@pytest.mark.parametrize(
+    ("marker", "argument", "advised"),
+    [
+        ("", 'cache="cold"', "Use kbench(cache='hot') on the host."),
+        ('@pytest.mark.perf(cache="cold")', "", "Use @pytest.mark.perf(cache='hot') on the host."),
+    ],
+    ids=["kbench", "marker"],
+)
+def test_cold_cache_on_the_host_is_refused_by_the_race_where_it_was_asked_for(play, marker, argument, advised):
     result = play(
-        """
+        f"""
+        {marker}
         def test_mistake(kbench):
-            kbench(good, RELU, cache="cold")
+            kbench(good, RELU, {argument})
         """,
         device="host",
     )
     result.failed_once()
-    result.says("The host timer measures with hot caches only.", "Leave --kgate-cache at hot.")
+    result.says("The host timer measures with hot caches only.", advised)
+
+
+def test_cold_cache_on_the_host_that_the_command_line_asked_for_is_taken_back_there(play):
+    result = play("", "--kgate-cache=cold", device="host")
+    result.says("The host timer measures with hot caches only.", "Use --kgate-cache hot on the host.")
+
+
+def test_marker_that_asks_for_a_cuda_timer_on_the_host_is_named(play):
+    result = play(
+        """
+        @pytest.mark.perf(timer="graph")
+        def test_mistake(kbench):
+            kbench(good, RELU)
+        """,
+        device="host",
+    )
+    result.failed_once()
+    result.says("The graph timer needs a CUDA device.", "Use @pytest.mark.perf(timer='auto') on the host.")

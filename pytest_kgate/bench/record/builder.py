@@ -13,6 +13,7 @@ import numpy as np
 from pytest_kgate.bench import seeds
 from pytest_kgate.bench.record.candidate import candidate_facts
 from pytest_kgate.bench.record.warnings import of_check
+from pytest_kgate.bench.record.warnings import of_race
 from pytest_kgate.bench.record.warnings import of_request
 from pytest_kgate.bench.seeds import Stream
 from pytest_kgate.report.record.samples import arm_facts
@@ -252,6 +253,7 @@ class RecordBuilder:
             warnings += self.valid_race.warnings
             if self.valid_race.invalid and not self.request.judged_by_race:
                 warnings.append(f"not to be trusted: {self.valid_race.invalid}")
+        warnings += of_race(self.race) if self.race else []
         warnings += of_check(self.correctness, judged=self.request.must_be_right) if self.correctness else []
         if self.selftest and self.selftest.honest:
             warnings.append(f"the reference itself would fail this check: {self.selftest.honest}")

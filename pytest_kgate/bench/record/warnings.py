@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from pytest_kgate.build.compiler.ninja import build_of
 from pytest_kgate.statistics.gates import Verdict
+from pytest_kgate.statistics.wording import significant
 
 if TYPE_CHECKING:
     from pytest_kgate.bench.correctness.comparison.outcome import Correctness
+    from pytest_kgate.bench.race.race import Race
     from pytest_kgate.bench.request import Request
+
+_APART = 1.5
+"""The ratio of the medians over that of the rounds, or the other way round, from which they contradict each other. A
+mean is within one standard deviation of the median, so that both arms' rounds must spread by 20 % for it: quiet ones
+spread by a few."""
 
 
 def of_check(correctness: Correctness, *, judged: bool) -> list[str]:
@@ -27,6 +37,19 @@ def of_check(correctness: Correctness, *, judged: bool) -> list[str]:
             "`kgate selftest` says which draws and checks find what"
         )
     return warnings
+
+
+def of_race(race: Race) -> list[str]:
+    """Where the medians, which are shown as latencies, tell another ratio than the rounds, which judge."""
+    if race.ratio is None:
+        return []
+    medians, rounds = float(np.median(race.candidate) / np.median(race.reference)), race.ratio.estimate
+    if abs(math.log(medians / rounds)) < math.log(_APART):
+        return []
+    return [
+        f"some rounds took far longer than others: the ratio of the medians is {significant(medians)}, that of the "
+        f"rounds {significant(rounds)}; a quieter machine tells which is right"
+    ]
 
 
 def of_request(request: Request) -> list[str]:

@@ -25,7 +25,7 @@ def hints(record: Record) -> list[str]:
     if record["verdict"] == "INVALID":
         return _invalid(record["reason"], record.get("environment", {}).get("device") == "host")
     verdicts = {gate["verdict"] for gate in record["gates"]}
-    found = []
+    found = _far_away(record) if verdicts & {"FAIL", "INCONCLUSIVE"} else []
     if "FAIL" in verdicts:
         found += _slow(record)
     if "INCONCLUSIVE" in verdicts:
@@ -121,6 +121,20 @@ def _chosen(record: Record) -> str:
     return f" (chosen: {', '.join(f'{name}={value}' for name, value in knobs.items())})" if knobs else ""
 
 
+def _far_away(record: Record) -> list[str]:
+    """A hint where the candidate's latency holds the way to its process, which neither rounds nor bounds make shorter.
+
+    It does where that process makes the timed calls, in rows that this one times: always on the host.
+    """
+    isolation = record.get("isolation")
+    if not isolation or isolation["launched_by"] != "candidate":
+        return []
+    return [
+        "The way to the isolated candidate's process is part of its latency, and not of the reference's: time a "
+        "larger problem, or many calls in one, or judge speed without --kgate-isolate."
+    ]
+
+
 def _slow(record: Record) -> list[str]:
     found = []
     spilled = [entry for entry in record["candidate"].get("resources", ()) if entry.get("spill_bytes")]
@@ -147,14 +161,14 @@ _WIDE = 1.5
 
 def _bounds_that_hold(record: Record) -> list[str]:
     """What to demand in place of the bounds that were missed, so that the gates keep what there is."""
-    markers, highest, too_wide = [], 0.0, False
+    markers, highest, too_wide = [], 0.0, []
     for gate in record["gates"]:
         ratio = gate["ratio"]
         if gate["verdict"] != "FAIL" or ratio is None or gate.get("rule") == "classic":
             continue
         low, high = number(ratio["low"]), number(ratio["high"])
         if high > _WIDE * low:
-            too_wide = True
+            too_wide.append(gate["rounds"])
             continue
         # Half an interval above this one's end: the ratio of another race lies elsewhere in it, and its end higher.
         bound = math.ceil(100 * high * math.sqrt(high / low)) / 100
@@ -165,10 +179,11 @@ def _bounds_that_hold(record: Record) -> list[str]:
         quantile = "" if gate["quantile"] == 0.5 else f", quantile={gate['quantile']:g}"
         markers.append(f"speedup({text.bound(bound)}{quantile})")
     if too_wide:
-        return [
-            "Its interval is too wide to name a bound that would hold: a quieter machine, or --kgate-rounds 96, which "
-            "measures and judges nothing, tells more of the ratio."
-        ]
+        quieter = "Its interval is too wide to name a bound that would hold: a quieter machine"
+        if min(too_wide) >= LOOKS[-1]:
+            return [f"{quieter} tells more of the ratio."]
+        more = f"--kgate-rounds {LOOKS[-1]}, which measures and judges nothing, tells more of the ratio."
+        return [f"{quieter}, or {more}"]
     if not markers:
         return []
     faster = "It is faster than the reference, by less than is demanded. " if highest < 1 else ""
@@ -211,6 +226,11 @@ def _undecided(record: Record) -> list[str]:
 _MARGIN = 1.2
 """Of an advised budget: a round's cost varies."""
 
+_FEW_ROUNDS = 3
+_MARGIN_OF_FEW = 2.0
+"""The margin where fewer rounds than that have been taken: one or two don't tell how a round's cost varies, nor what
+the one of four rounds takes that holds probes."""
+
 
 def _budget_for(rounds: int, timing: TimingFacts) -> float:
     """Seconds in which so many rounds fit, by what the rounds so far took.
@@ -221,7 +241,8 @@ def _budget_for(rounds: int, timing: TimingFacts) -> float:
 
     taken = timing["samples_per_round"]
     sample = timing["seconds_spent"] / timing["rounds"] / taken
+    margin = _MARGIN if timing["rounds"] >= _FEW_ROUNDS else _MARGIN_OF_FEW
     samples = taken
-    while samples < SAMPLES and _MARGIN * rounds * samples >= LOOKS[-1] * (samples + 1):
+    while samples < SAMPLES and margin * rounds * samples >= LOOKS[-1] * (samples + 1):
         samples += 1
-    return _MARGIN * rounds * samples * sample
+    return margin * rounds * samples * sample

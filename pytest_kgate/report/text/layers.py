@@ -24,17 +24,19 @@ _FLAG = re.compile("|".join(rf"--kgate-{name}\b(?: ({values})\b)?" for name, val
 
 
 def in_the_winning_layer(advice: str, sources: Mapping[str, str]) -> str:
-    """The advice with every flag replaced that `sources`, by option, says a marker or the `kbench` call overrides."""
+    """The advice with every flag replaced that `sources`, by option, says a marker or the call itself overrides."""
 
     def winning(match: re.Match[str]) -> str:
         flag, _, value = match[0].partition(" ")
         option = flag.removeprefix("--kgate-").replace("-", "_")
         source = sources.get(option)
-        if source not in ("marker", "kbench"):
+        if source not in ("marker", "kbench", "evaluate"):
             return match[0]
         if not value:
-            return f"`{option}` of the {'perf marker' if source == 'marker' else 'kbench call'} (it overrides {flag})"
+            return (
+                f"`{option}` of the {'perf marker' if source == 'marker' else f'{source} call'} (it overrides {flag})"
+            )
         shown = value if value.replace(".", "", 1).isdigit() else repr(value)
-        return f"{'@pytest.mark.perf' if source == 'marker' else 'kbench'}({option}={shown})"
+        return f"{'@pytest.mark.perf' if source == 'marker' else source}({option}={shown})"
 
     return _FLAG.sub(winning, advice)

@@ -24,6 +24,10 @@ _TIGHT = 4.0
 _NEAR = 0.01
 """Error over the rms of the answer, below which no element can be another's. Half precision makes 5e-4 of one."""
 
+_FAR = 0.01
+"""Rms error over the rms of the answer, from which rounding no longer explains it: rounding values to bfloat16 makes
+2e-3 of one. Sums of thousands of terms in 16 bits come to more, and values in 8 bits: the hint names these last."""
+
 _NAMED = 6
 """Weights of a module in a hint; a deep net has hundreds."""
 
@@ -45,7 +49,8 @@ def wrong_answer(record: Record, correctness: CorrectnessFacts | None) -> list[s
         return [_SHRINK]
     if correctness.get("failed") == "equal":
         return [_SHRINK]
-    if correctness.get("failed") == "rms":
+    far = correctness.get("failed") == "rms" and _is_far(correctness)
+    if correctness.get("failed") == "rms" and not far:
         return [
             "Near the answer, but further off than its type explains: inputs, intermediate results or sums may be kept "
             "in too few bits; accumulate in float32. allclose(..., factor=N) allows N times the reference's error."
@@ -61,7 +66,7 @@ def wrong_answer(record: Record, correctness: CorrectnessFacts | None) -> list[s
             "bias or the edge of a tile. allclose(..., factor=N) leaves it to the tolerance and the whole."
         ]
     error, reference = number(correctness["candidate_error"]), number(correctness["reference_error"])
-    if error <= _TIGHT * reference and correctness.get("failed") != "rows":
+    if error <= _TIGHT * reference and correctness.get("failed") not in ("rms", "rows"):
         found.append(
             f"The reference itself is off by {text.error(reference)}: an error of {text.error(error)} may be all that "
             f"this dtype allows; then raise {_tolerance(correctness)}."
@@ -76,7 +81,8 @@ def wrong_answer(record: Record, correctness: CorrectnessFacts | None) -> list[s
             "overflow there, or lose their small terms."
         )
     if worst:
-        found += _place(record["problem"], worst)
+        few = not far and number(worst.get("wrong_fraction", 0.0)) < 0.5
+        found += _place(record["problem"], worst, few=few)
     if worst and worst.get("may_be_indices"):
         found.append(
             "The output can be indices. If several answers are right, as with an argmax among equals, say which: "
@@ -95,12 +101,17 @@ def wrong_answer(record: Record, correctness: CorrectnessFacts | None) -> list[s
             "approximation, another constant such as an epsilon, or few terms of a long sum that are left out. Where "
             "that is meant, allclose(atol, factor=N) says how far off it may be."
         )
-    elif worst and number(worst.get("wrong_fraction", 0.0)) > 0.5:
+    elif far or (worst and number(worst.get("wrong_fraction", 0.0)) > 0.5):
         found.append(
-            "Most elements are wrong: check strides and layout, the scale, and that every tile of K and V takes part."
-            if attention
-            else "Most elements are wrong: check strides and layout, and that every part of the inputs takes part."
+            f"{'The answer is far off as a whole' if far else 'Most elements are wrong'}: check strides and layout, "
+            + (
+                "the scale, and that every tile of K and V takes part."
+                if attention
+                else "and that every part of the inputs takes part."
+            )
         )
+    if far:
+        found.append("If that is right, look for long sums in 16 bits, and values in 8: other arithmetic is nearer.")
     return found or [_SHRINK]
 
 
@@ -191,6 +202,16 @@ def _is_near(correctness: CorrectnessFacts) -> bool:
     return bool(sizes) and number(correctness["candidate_error"]) < _NEAR * min(sizes)
 
 
+def _is_far(correctness: CorrectnessFacts) -> bool:
+    """Whether the answer to a draw is further off as a whole than rounding explains, and than the reference's is."""
+    return any(
+        number(draw["candidate_rms_error"])
+        > max(_FAR * number(draw["output_rms"]), _TIGHT * number(draw["reference_rms_error"]))
+        for draw in correctness["draws"]
+        if "candidate_rms_error" in draw and "reference_rms_error" in draw
+    )
+
+
 def _only_hard(correctness: CorrectnessFacts) -> bool:
     """Whether the candidate is right on all normal inputs, and wrong on hard ones."""
     wrong: dict[str, bool] = {}
@@ -200,14 +221,13 @@ def _only_hard(correctness: CorrectnessFacts) -> bool:
     return wrong.get("hard", False) and not wrong.get("normal", True)
 
 
-def _place(problem: ProblemFacts, worst: WorstFacts) -> list[str]:
-    """A hint from the place of the worst element, for attention: the tail of the rows, or the causal mask."""
+def _place(problem: ProblemFacts, worst: WorstFacts, *, few: bool) -> list[str]:
+    """A hint from the place of the worst element, for attention: the rows' tail if `few` are wrong, the causal mask."""
     shape, index = problem["shape"], worst["index"]
     if not shape or len(index) != 4:
         return []
     found = []
     row, rows = index[2], shape[2]
-    few = number(worst.get("wrong_fraction", 0.0)) < 0.5
     if few and row >= rows - min(_LAST_ROWS, rows // 4):
         found.append(
             f"The worst element is in row {row} of {rows}, near the end: check the tail, where a tile reaches beyond "

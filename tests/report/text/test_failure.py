@@ -105,6 +105,22 @@ def test_undecided_gate_learns_the_budget_that_decides_it() -> None:
     assert "--kgate-inconclusive warn" in text
 
 
+@pytest.mark.parametrize("ratio", [1.2, 0.93])
+@pytest.mark.parametrize("launched_by", ["candidate", "timer"])
+def test_isolated_candidate_that_is_not_fast_enough_hears_first_of_the_way_to_its_process(ratio, launched_by) -> None:
+    record = speed_record(ratio=ratio, noise=0.012, rounds=12)
+    record["isolation"] = {
+        "confined": None,
+        "launched_by": launched_by,
+        "calls_in_a_row": 1,
+        "verified": 0,
+        "reference_slowed": None,
+    }
+    told = "try The way to the isolated candidate's process is part of its latency, and not of the reference's: time a"
+    assert (told in flat(record)) == (launched_by == "candidate")
+    assert ("judge speed without --kgate-isolate" in flat(record)) == (launched_by == "candidate")
+
+
 def test_interval_names_the_rounds_of_its_look_where_a_race_went_on_past_that() -> None:
     text = flat(speed_record(ratio=0.95, noise=0.03, rounds=45))
     assert "after 24 rounds, the latest look (45 were taken)" in text
@@ -167,6 +183,15 @@ def test_slow_candidate_whose_interval_is_wide_is_named_no_bound() -> None:
     assert "Its interval is too wide to name a bound that would hold: a quieter machine, or --kgate" in flat(record)
 
 
+def test_slow_candidate_is_not_sent_for_rounds_that_its_race_has_taken() -> None:
+    record = speed_record(ratio=5.0, bounds=(SpeedGate(0.98),))
+    record["gates"][0]["ratio"] |= {"low": 2.9, "high": 8.9}
+    record["gates"][0]["rounds"] = 96
+    text = flat(record)
+    assert "to name a bound that would hold: a quieter machine tells more of the ratio." in text
+    assert "--kgate-rounds" not in text
+
+
 def test_candidate_slower_than_it_was_learns_a_margin_that_holds() -> None:
     found = re.search(r"regression\(margin=(0\.\d+)\) would hold today", flat(against_record(ratio=1.05)))
     assert found
@@ -187,6 +212,7 @@ def test_gate_on_a_quantile_is_not_told_of_references_by_the_median() -> None:
         ("KGATE_BUDGET", "try --kgate-budget 0.98 gives"),
         ("marker", "try @pytest.mark.perf(budget=0.98) gives"),
         ("kbench", "try kbench(budget=0.98) gives"),
+        ("evaluate", "try evaluate(budget=0.98) gives"),
     ],
 )
 def test_advice_names_the_layer_that_wins(source: str, said: str) -> None:
@@ -194,7 +220,7 @@ def test_advice_names_the_layer_that_wins(source: str, said: str) -> None:
     record["asked"] = {"command": ["pytest", "a.py::t"], "sources": {"budget": source, "inconclusive": source}}
     text = flat(record)
     assert said in text
-    assert ("inconclusive='warn')" in text) == (source in ("marker", "kbench"))
+    assert ("inconclusive='warn')" in text) == (source in ("marker", "kbench", "evaluate"))
 
 
 def test_advice_without_a_value_names_the_option_of_the_layer_that_wins() -> None:
@@ -209,6 +235,14 @@ def test_advised_budget_has_room_for_the_samples_that_it_brings(samples: int, bu
     record["gates"][0]["rounds_to_decide"] = 96
     record["timing"] |= {"rounds": 12, "samples_per_round": samples, "seconds_spent": 0.51}
     assert f"try --kgate-budget {budget} gives the race 96 rounds" in flat(record)
+
+
+@pytest.mark.parametrize(("rounds", "budget"), [(1, "9.6"), (2, "9.6"), (3, "5.8")])
+def test_budget_that_rests_on_one_or_two_rounds_has_room_for_others_that_take_longer(rounds: int, budget: str) -> None:
+    record = speed_record(rounds=rounds)
+    assert record["timing"] is not None
+    record["timing"]["seconds_spent"] = 0.4 * rounds
+    assert f"try --kgate-budget {budget} gives the race 12 rounds" in flat(record)
 
 
 def test_command_is_the_sessions_own_and_drops_a_seed_that_the_test_sets() -> None:

@@ -74,6 +74,22 @@ def test_error_that_the_tolerance_forgives_is_explained_by_the_check_that_found_
     assert "then raise allclose" not in text
 
 
+@pytest.mark.parametrize("share", [0.08, 0.004])
+def test_error_that_no_rounding_explains_is_not_laid_to_too_few_bits(share: float) -> None:
+    record = wrong_record(error=1e-2, worst={"wrong_fraction": 0.0})
+    assert record["correctness"] is not None
+    record["correctness"]["failed"] = "rms"
+    for draw in record["correctness"]["draws"]:
+        draw["candidate_rms_error"], draw["reference_rms_error"] = share * 0.062, 1e-9
+    text = flat(softmax(record))
+    assert ("try The answer is far off as a whole: check strides and layout, and that every part" in text) == (
+        share == 0.08
+    )
+    assert ("too few bits; accumulate in float32. allclose(..., factor=N)" in text) == (share == 0.004)
+    assert ("look for long sums in 16 bits, and values in 8" in text) == (share == 0.08)
+    assert ("factor" in text) == (share == 0.004)
+
+
 def softmax(record: Record) -> Record:
     """The same outcome, of a problem that is not attention."""
     record["problem"] |= {"name": "softmax 64x256", "shape": None, "causal": None, "params": {}}
