@@ -255,7 +255,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.write_line(message, yellow=True)
     if session.options.json is not None:
         terminalreporter.write_line(f"records: {session.options.json}")
-    if session.options.history is not None:
+    if session.keeps_history:
         terminalreporter.write_line(f"history: {session.options.history}")
     if session.has_page:
         terminalreporter.write_line(f"page: {session.options.html}")

@@ -256,6 +256,11 @@ class Session:
         """Whether records are written to a file."""
         return self._file is not None
 
+    @property
+    def keeps_history(self) -> bool:
+        """Whether gates are added to a history, and once the session has closed it whether it has them all."""
+        return self._history is not None
+
     def close(self) -> None:
         """End the clean process, and close the file of records; what went wrong with that is in `messages` then."""
         if self._room is not None:
