@@ -226,7 +226,9 @@ def pytest_runtest_makereport(
     if call.when == "call":
         outcomes.ended(item.nodeid, failure, pytest.xfail.Exception)
     records = item.stash.get(RECORDS, None)
-    if call.when == "call" and records:  # xdist carries attributes of built-in types
+    if "kbench" in _fixtures(item):  # xdist carries attributes of built-in types
+        report.kgate_judges = True  # type: ignore[attr-defined]
+    if call.when == "call" and records:
         report.kgate_records = records  # type: ignore[attr-defined]
         report.kgate_demand = outcomes.demand_of(item.nodeid)  # type: ignore[attr-defined]
     return report
@@ -242,6 +244,8 @@ class _Receiver:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self._session.receive(getattr(report, "kgate_records", ()))
         self._session.outcomes.told(report.nodeid, report.outcome, getattr(report, "kgate_demand", None))
+        if report.failed and getattr(report, "kgate_judges", False):
+            self._session.failed.add(report.nodeid)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
