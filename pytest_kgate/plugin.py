@@ -109,13 +109,26 @@ def pytest_make_parametrize_id(val: object) -> str | None:
     return str(val) if module is not None and isinstance(val, module.Shape) else None
 
 
-def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
-    # Most sessions have none of the markers, and choose nothing: they do without the modules for that.
-    marked = [item for item in items if any(mark.name in MARKERS for mark in item.iter_markers())]
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(
+    session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
+) -> Generator[None, None, None]:
     judging = [item for item in items if "kbench" in _fixtures(item)]
-    kept: list[pytest.Item] = items
-    dropped: list[pytest.Item] = []
     options = config.stash[SESSION].options
+    if options.impl:
+        from pytest_kgate.session.collection.selection import select
+
+        try:
+            kept, dropped = select(items, options)
+        except UsageError as error:
+            _end_collection(session, items, error)
+        else:
+            if dropped:
+                config.hook.pytest_deselected(items=dropped)
+                items[:] = kept
+    yield  # -k and -m among others: markers of a test that they leave out are not looked at
+    # Most sessions have none of the markers: they do without the modules for that.
+    marked = [item for item in items if any(mark.name in MARKERS for mark in item.iter_markers())]
     try:
         if marked:
             from pytest_kgate.session.collection import markers
@@ -126,23 +139,20 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
         if judging:
             from pytest_kgate.session.collection.markers import demand_known
 
-            demand_known(judging, config.getini("markers"))
-        if options.impl:
-            from pytest_kgate.session.collection.selection import select
-
-            kept, dropped = select(items, options)
+            left = {item.nodeid for item in items}
+            demand_known(judging, config.getini("markers"), config.option.markexpr, left)
     except UsageError as error:
-        from pytest_kgate.session.collection.misuse import end_collection
-
-        end_collection(session, items, error)
-        return
-    if dropped:
-        config.hook.pytest_deselected(items=dropped)
-        items[:] = kept
+        _end_collection(session, items, error)
     if options.selftest:
         # Tests without kbench have no check to test.
         config.hook.pytest_deselected(items=[item for item in items if "kbench" not in _fixtures(item)])
         items[:] = [item for item in items if "kbench" in _fixtures(item)]
+
+
+def _end_collection(session: pytest.Session, items: list[pytest.Item], error: UsageError) -> None:
+    from pytest_kgate.session.collection.misuse import end_collection
+
+    end_collection(session, items, error)
 
 
 def _fixtures(item: pytest.Item) -> tuple[str, ...]:
@@ -216,7 +226,9 @@ def pytest_runtest_makereport(
     if call.when == "call":
         outcomes.ended(item.nodeid, failure, pytest.xfail.Exception)
     records = item.stash.get(RECORDS, None)
-    if call.when == "call" and records:  # xdist carries attributes of built-in types
+    if "kbench" in _fixtures(item):  # xdist carries attributes of built-in types
+        report.kgate_judges = True  # type: ignore[attr-defined]
+    if call.when == "call" and records:
         report.kgate_records = records  # type: ignore[attr-defined]
         report.kgate_demand = outcomes.demand_of(item.nodeid)  # type: ignore[attr-defined]
     return report
@@ -232,6 +244,8 @@ class _Receiver:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self._session.receive(getattr(report, "kgate_records", ()))
         self._session.outcomes.told(report.nodeid, report.outcome, getattr(report, "kgate_demand", None))
+        if report.failed and getattr(report, "kgate_judges", False):
+            self._session.failed.add(report.nodeid)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
@@ -255,7 +269,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.write_line(message, yellow=True)
     if session.options.json is not None:
         terminalreporter.write_line(f"records: {session.options.json}")
-    if session.options.history is not None:
+    if session.keeps_history:
         terminalreporter.write_line(f"history: {session.options.history}")
     if session.has_page:
         terminalreporter.write_line(f"page: {session.options.html}")

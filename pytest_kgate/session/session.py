@@ -45,6 +45,8 @@ class Session:
         """What the summary says of all gates together."""
         self.failures: list[str] = []
         """Why the session fails although its tests have been reported as passed, a sentence each."""
+        self.failed: set[str] = set()
+        """Tests with the fixture `kbench` that have failed, in whichever phase; some of them without a record."""
         self.exit_status: int | None = None
         """pytest's, once the session has finished."""
         self.outcomes = Outcomes()
@@ -233,10 +235,12 @@ class Session:
         from pytest_kgate.report.text.summary import summary_table
         from pytest_kgate.statistics.wording import counted
 
-        table = selftest_table if self.options.selftest else summary_table
         try:
             counters = counter_lines(self.records, width) if self.options.profiles else []
-            return [table(self.records, width, color), *counters]
+            if self.options.selftest:
+                return [selftest_table(self.records, width, color), *counters]
+            unjudged = len(self.failed - {record.get("test") for record in self.records})
+            return [summary_table(self.records, width, color, unjudged=unjudged), *counters]
         except Exception as error:
             said = f"The table of {counted(len(self.records), 'record')} could not be made"
             return [f"{said} ({type(error).__name__}: {error}). The file of --kgate-json has all of them."]
@@ -255,6 +259,11 @@ class Session:
     def keeps_file(self) -> bool:
         """Whether records are written to a file."""
         return self._file is not None
+
+    @property
+    def keeps_history(self) -> bool:
+        """Whether gates are added to a history, and once the session has closed it whether it has them all."""
+        return self._history is not None
 
     def close(self) -> None:
         """End the clean process, and close the file of records; what went wrong with that is in `messages` then."""

@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 from pages import CUDA
 from sample_records import against_record
+from sample_records import error_record
 from sample_records import speed_record
 from sample_suite import RELU
 from sample_suite import fake_device
@@ -29,6 +30,7 @@ from pytest_kgate.evaluation.verb.session import Ended
 from pytest_kgate.evaluation.verb.watch import files
 from pytest_kgate.evaluation.verb.watch.line import of_run
 from pytest_kgate.report.record.record import Record
+from pytest_kgate.report.text.failure import failure_text
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the verb needs Linux")
 
@@ -233,6 +235,29 @@ def test_what_was_not_judged_says_why() -> None:
     skipped = ended(told="Skipped: mma needs a CUDA device", outcome="skipped")
     shown = of_run(answer_of(skipped, 60.0), skipped, "12:00:00", 0.5, [], 80)
     assert shown.splitlines() == ["12:00:00  SKIPPED  0.5 s", "  Skipped: mma needs a CUDA device"]
+
+
+def told_of(*raised: tuple[Record, str]) -> str:
+    """What pytest tells of a test whose calls ended so, each with the last line of a traceback, or without one."""
+    head = "Traceback, without the plugin's own frames:"
+    return "\n\n".join(f"{failure_text(one)}\n\n{head}\n{last}" if last else failure_text(one) for one, last in raised)
+
+
+@pytest.mark.parametrize("in_one_test", [True, False])
+@pytest.mark.parametrize(("shape", "raised"), [("", "RuntimeError: no"), ("KeyError: 1", "")])
+def test_traceback_stands_below_its_own_call(in_one_test: bool, shape: str, raised: str) -> None:
+    first = error_record("test_it.py::test_it[shape]", "The output has the wrong shape.")
+    second = error_record("test_it.py::test_it[shape]" if in_one_test else "test_it.py::test_it[raises]", "It raised.")
+    both = ended(first, second)
+    reports = [told_of((first, shape), (second, raised))] if in_one_test else [told_of((first, shape))]
+    reports += [] if in_one_test else [told_of((second, raised))]
+    tests = dict.fromkeys(record["test"] for record in (first, second))
+    both = replace(both, reports=[{"test": test, "told": told} for test, told in zip(tests, reports, strict=True)])
+    answer = answer_of(both, 60.0)
+    for shown in (answer["feedback"], of_run(answer, both, "12:00:00", 0.5, [], 80)):
+        assert "wrong shape" in shown
+        assert ("KeyError: 1" in shown) == bool(shape)
+        assert "RuntimeError" not in shown
 
 
 def test_path_in_a_compilers_error_is_not_broken() -> None:

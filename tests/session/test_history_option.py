@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,14 @@ def test_session_appends_its_gates_and_stands_beside_the_last_one(suite, monkeyp
     ]
     monkeypatch.chdir(pytester.path)
     assert cli.main(["history", "history.jsonl", "test_gate"]) == 0
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_history_that_lacks_gates_is_not_told_to_be_written(suite) -> None:
+    result = suite(BODY, 0.8).runpytest_inprocess("--kgate-history=/dev/full", "-k", "test_gate")
+    result.assert_outcomes(passed=1, deselected=1)
+    result.stdout.fnmatch_lines(["/dev/full could not be written (No space left on device): it lacks 1 gate."])
+    result.stdout.no_fnmatch_line("history: *")
 
 
 @pytest.mark.parametrize(

@@ -216,6 +216,59 @@ def test_marker_that_is_misspelt_ends_the_collection(pytester: pytest.Pytester, 
     result.stderr.fnmatch_lines([f"ERROR: *::test_func: there is no marker '{name}'. Did you mean '{meant}'?"])
 
 
+MISSPELT = """
+    import pytest
+
+    @pytest.mark.spedup(0.9)
+    @pytest.mark.parametrize("x", [1, 2])
+    def test_fast(kbench, x): ...
+
+    @pytest.mark.all_close(1e-3)
+    @pytest.mark.pref
+    def test_right(kbench): ...
+
+    @pytest.mark.speedup("fast")
+    def test_wrong(kbench): ...
+
+    @pytest.mark.skip
+    @pytest.mark.perf
+    def test_good(kbench): ...
+"""
+
+
+def test_all_markers_that_are_misspelt_are_named_at_once(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(MISSPELT)
+    result = pytester.runpytest_inprocess("-k", "fast or right")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        [
+            "ERROR: *::test_fast[[]1] (and 1 more): there is no marker 'spedup'. Did you mean 'speedup'?",
+            "*::test_right: there is no marker 'pref'. Did you mean 'perf'?",
+            "*::test_right: there is no marker 'all_close'. Did you mean 'allclose'?",
+            f"{SPEEDUP_USAGE}.",
+            "Usage: @pytest.mark.perf(*).",
+            "Usage: @pytest.mark.allclose(*). One of your own is to be registered: *",
+        ],
+        consecutive=True,
+    )
+
+
+def test_mistakes_of_tests_that_are_not_chosen_do_not_count(pytester: pytest.Pytester) -> None:
+    file = pytester.makepyfile(MISSPELT)
+    for chosen in (["-k", "test_good"], [f"{file}::test_good"], ["-m", "skip"]):
+        result = pytester.runpytest_inprocess(*chosen, "-W", "ignore")
+        assert result.ret == pytest.ExitCode.OK
+        assert result.parseoutcomes()["skipped"] == 1
+
+
+def test_test_that_is_left_out_since_its_marker_is_misspelt_counts(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(MISSPELT)
+    result = pytester.runpytest_inprocess("-m", "perf")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: *::test_right: there is no marker 'pref'. Did you mean 'perf'?"])
+    result.stderr.no_fnmatch_line("*test_fast*")
+
+
 def test_marker_of_a_users_own_is_none_of_ours_misspelt(pytester: pytest.Pytester) -> None:
     pytester.makeini("[pytest]\nmarkers =\n    speedups(n): of mine\n    pref: mine")
     pytester.makepyfile("""

@@ -230,6 +230,44 @@ def test_marked_test_that_never_calls_kbench_fails(suite):
     result.stdout.fnmatch_lines(["*never called kbench*"])
 
 
+@pytest.mark.parametrize("more", [(), ("-n1", "-p", "no:cacheprovider")], ids=["alone", "xdist"])
+def test_tests_that_failed_without_a_record_are_counted(warm, suite, more):
+    body = """
+    def test_gate(kbench):
+        kbench(good, RELU)
+
+    def test_fails_behind_its_gate(kbench):
+        kbench(good, RELU)
+        assert False
+
+    @pytest.mark.parametrize("name", ["a.cu", "b.cu"])
+    def test_no_such_file(kbench, kernels, name):
+        kbench(kernels(name), RELU)
+
+    @pytest.fixture
+    def broken():
+        raise RuntimeError
+
+    @pytest.mark.perf
+    def test_never_begins(kbench, broken): ...
+
+    @pytest.mark.xfail
+    def test_is_to_fail(kbench):
+        assert False
+
+    def test_of_something_else():
+        assert False
+    """
+    pytester = suite(body)
+    if more:
+        pytest.importorskip("xdist", reason="needs pytest-xdist")
+    result = (pytester.runpytest_subprocess if more else pytester.runpytest_inprocess)(*more)
+    result.assert_outcomes(passed=1, failed=4, errors=1, xfailed=1)
+    result.stdout.fnmatch_lines(["2 MEASURED, 3 tests failed before they were judged"])
+    one = pytester.runpytest_inprocess("-k", "gate or begins")
+    one.stdout.fnmatch_lines(["2 MEASURED, 1 test failed before it was judged"])
+
+
 def test_environment_in_the_record_tells_versions_and_revision(suite):
     pytester = suite(GATED)
     pytester.runpytest_inprocess("--kgate-json=records.json")

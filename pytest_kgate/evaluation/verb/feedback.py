@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest_kgate
+from pytest_kgate.report.record.verdicts import VERDICTS
 from pytest_kgate.report.text.failure import failure_text
 from pytest_kgate.report.text.render import wrapped
 
@@ -30,15 +33,37 @@ _PACKAGE = str(Path(pytest_kgate.__file__).parent)
 _AGAIN = "  again "
 _FRAMES = "Traceback, without the plugin's own frames:"
 
+_HEADING = re.compile(rf"(?:\A|\n\n)(?=(?:{'|'.join(map(re.escape, VERDICTS))}): )")
+"""Before each call's part in what pytest tells of a test."""
+
 
 def of_record(record: Record, told: str, width: int = WIDTH) -> str:
-    """What the record of a call says; `told` is what pytest has said of its test, which has an exception's frames."""
+    """What the record of a call says; `told` is what pytest has said of it, which has an exception's frames."""
     if record["verdict"] == "ERROR" and "\n$ " in record["reason"]:
         return shortened(_compilers(record["reason"]))
     lines = [line for line in failure_text(record, width).splitlines() if line and not line.startswith(_AGAIN)]
     _, marker, frames = told.partition(_FRAMES)
     raised = f"\n{marker}{frames.rstrip()}" if marker and record["verdict"] == "ERROR" else ""
     return shortened("\n".join(lines) + raised)
+
+
+def told_of(record: Record, records: Sequence[Record], reports: Sequence[Mapping[str, str]]) -> str:
+    """What pytest has said of this call, one of a session's `records`, if it ended in an error; or nothing.
+
+    Other tests of the session, and other calls of the same test, may have ended in errors too. Where not every one of
+    the test's errors has a part in its reports, nobody knows whose a part is.
+    """
+    parts = [
+        part
+        for report in reports
+        if report.get("test") == record["test"]
+        for part in _HEADING.split(report["told"])
+        if part.startswith("ERROR: ")
+    ]
+    errors = [one for one in records if one["test"] == record["test"] and one["verdict"] == "ERROR"]
+    if len(parts) != len(errors):
+        return ""
+    return next((part for one, part in zip(errors, parts, strict=True) if one is record), "")
 
 
 def in_columns(said: str, width: int) -> str:

@@ -80,7 +80,7 @@ def _judged(ended: Ended, limit_seconds: float, width: int) -> Evaluation:
     judged = [record for record in ended.records if "against" not in record or record["gates"]]
     worst = min(judged, key=lambda record: VERDICTS[record["verdict"]].rank)
     at = _calls(ended.steps, len(own))[own.index(worst)] if worst in own else "time"
-    answer = _of_record(worst, at, told, width)
+    answer = _of_record(worst, at, feedback.told_of(worst, ended.records, ended.reports), width)
     answer["score"] = min(_score(record) for record in own)
     if answer["passed"] and ended.status != 0:
         answer["passed"], answer["score"] = False, 0.0

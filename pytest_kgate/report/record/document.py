@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 SCHEMA: Schema = "pytest-kgate/records"
 VERSION: Version = 1
 
+_HISTORY = b'{"schema":"pytest-kgate/history"'
+"""How a history begins, which is made of records and is no file of them."""
+
 
 def document(records: Iterable[Record], created: str | None = None) -> RecordsDocument:
     """The content of a file of records."""
@@ -65,6 +68,11 @@ def read(path: str | PathLike[str]) -> tuple[list[Record], str | None]:
 def parse(content: bytes, path: Path) -> tuple[list[Record], str | None]:
     """The same of a file's content, which was read from this path."""
     text = ""
+    if content.startswith(_HISTORY):
+        raise UsageError(
+            f"{path} is a history, which holds no records.",
+            f"`kgate history {path}` shows it; `pytest -m perf --kgate-json PATH` writes records.",
+        )
     try:
         text = content.decode()
         return _checked(parsed(text), path), None
@@ -77,8 +85,11 @@ def parse(content: bytes, path: Path) -> tuple[list[Record], str | None]:
         if torn is not None:
             count = len(torn["records"])
             return _checked(torn, path), f"{path} ends in the middle of a record; {count} whole ones were read"
+        not_json = f"{path} is not JSON, or is cut off: {said_by(error)}."
+        if SCHEMA.encode() not in content:
+            raise UsageError(not_json, "Give a file that `pytest --kgate-json PATH` wrote.") from error
         raise KgateError(
-            f"{path} is not JSON, or is cut off: {said_by(error)}.",
+            not_json,
             "Take it anew from where it was written; a file of records holds one record on each line but the first and "
             "last, so that a damaged line can be deleted by hand.",
         ) from error

@@ -63,11 +63,14 @@ class _Layout:
     """Whether it is taken only where it cuts no name, since the next shows as much and has more room for them."""
 
 
-def summary_table(records: Sequence[Record], width: int = 100, color: bool = False, percentiles: bool = False) -> str:
+def summary_table(
+    records: Sequence[Record], width: int = 100, color: bool = False, percentiles: bool = False, unjudged: int = 0
+) -> str:
     """The table of all gates, what its drawing means, grids of shapes, the warnings, the count of verdicts.
 
-    Percentiles of latency stand there where a race went on for one, or `percentiles` asks for those of all. No line of
-    the table is longer than `width` characters, down to 60.
+    Percentiles of latency stand there where a race went on for one, or `percentiles` asks for those of all. `unjudged`
+    is how many tests have failed without a record, which stands behind the count. No line of the table is longer than
+    `width` characters, down to 60.
     """
     if not records:
         return ""
@@ -87,7 +90,7 @@ def summary_table(records: Sequence[Record], width: int = 100, color: bool = Fal
         parts += textwrap.wrap(grid.line, width, subsequent_indent="  ", break_on_hyphens=False)
     parts += percentile_lines(records if percentiles else asked_for(records), width)
     parts += warning_lines(records, width)
-    parts += textwrap.wrap(_counts(rows), width)
+    parts += textwrap.wrap(_counts(rows, unjudged), width)
     return "\n".join(parts)
 
 
@@ -255,6 +258,10 @@ def _shorten(name: str, width: int) -> str:
     return f"{name[: kept - kept * 2 // 3]}..{name[len(name) - kept * 2 // 3 :]}"
 
 
-def _counts(rows: Sequence[Row]) -> str:
+def _counts(rows: Sequence[Row], unjudged: int) -> str:
     counts = Counter(row.verdict for row in rows)
-    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
+    told = [f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict]]
+    if unjudged:
+        they = "it was" if unjudged == 1 else "they were"
+        told.append(f"{text.counted(unjudged, 'test')} failed before {they} judged")
+    return ", ".join(told)

@@ -46,11 +46,19 @@ def about(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
+def asked_for(seconds: float) -> str:
+    """`90 s`, `10 min`, `1 h 30 min`: a duration that somebody has chosen, as it is."""
+    if seconds % 60:
+        return f"{seconds:.10g} s"
+    hours, minutes = divmod(int(seconds) // 60, 60)
+    return " ".join([*[f"{hours} h"] * bool(hours), *[f"{minutes} min"] * bool(minutes)])
+
+
 def budget_text(budget: Budget) -> str:
     """`10 min, 40 evaluations`: all that limits a search."""
     limits = []
     if budget.seconds is not None:
-        limits.append(about(budget.seconds))
+        limits.append(asked_for(budget.seconds))
     if budget.evaluations is not None:
         limits.append(counted(budget.evaluations, "evaluation"))
     if budget.generations is not None:
@@ -63,7 +71,7 @@ def hang_text(budget: Budget, limit_seconds: float) -> str:
     if budget.seconds is None or limit_seconds <= budget.seconds * (1 - SHARE_OF_THE_END):
         return ""
     return (
-        f"A candidate that hangs is ended after {about(limit_seconds)}, whatever is left of the budget; "
+        f"A candidate that hangs is ended after {asked_for(limit_seconds)}, whatever is left of the budget; "
         "--time-limit sets less."
     )
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Container
 from collections.abc import Iterable
 from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
 from types import MappingProxyType
@@ -104,29 +106,38 @@ def validate(items: Iterable[pytest.Item]) -> None:
         except _MarkError as bad:
             complaints.setdefault((bad.complaint, bad.marker.usage), []).append(item.nodeid)
     if complaints:
-        lines = []
-        for (complaint, _), tests in complaints.items():
-            others = f" (and {len(tests) - 1} more)" if len(tests) > 1 else ""
-            lines.append(f"{tests[0]}{others}: {complaint}")
         usages = dict.fromkeys(usage for _, usage in complaints)
-        raise UsageError("\n".join(lines), "\n".join(f"Usage: {usage}" for usage in usages))
+        raise UsageError(_lines(complaints), "\n".join(f"Usage: {usage}" for usage in usages))
 
 
-def demand_known(items: Iterable[pytest.Item], registered: Iterable[str]) -> None:
-    """Raise UsageError for a marker that pytest does not know, and whose name is nearly one of these.
+def demand_known(items: Iterable[pytest.Item], registered: Iterable[str], selection: str, left: Container[str]) -> None:
+    """Raise one UsageError for all markers that pytest does not know, and whose names are nearly one of these.
 
     pytest warns of it, and the test then passes without the gate that was meant. `registered` are the lines of the ini
-    entry `markers`.
+    entry `markers`. A test that is not among those `left` does not count, unless the `selection` by markers (-m) names
+    the one that was meant: by that it may have been left out.
     """
     known = {re.split(r"[:(]", line, maxsplit=1)[0].strip() for line in registered}
+    complaints: dict[tuple[str, str], list[str]] = {}
     for item in items:
-        for mark in item.iter_markers():
-            near = [] if mark.name in known else difflib.get_close_matches(mark.name, MARKERS, n=1, cutoff=_NEAR)
-            if near:
-                raise UsageError(
-                    f"{item.nodeid}: there is no marker {mark.name!r}. Did you mean {near[0]!r}?",
-                    f"Usage: {MARKERS[near[0]].usage}. One of your own is to be registered: `markers` of pytest's ini.",
-                )
+        for name in dict.fromkeys(mark.name for mark in item.iter_markers()):
+            near = [] if name in known else difflib.get_close_matches(name, MARKERS, n=1, cutoff=_NEAR)
+            if near and (item.nodeid in left or re.search(rf"\b{near[0]}\b", selection)):
+                complaint = f"there is no marker {name!r}. Did you mean {near[0]!r}?"
+                complaints.setdefault((complaint, MARKERS[near[0]].usage), []).append(item.nodeid)
+    if complaints:
+        usages = dict.fromkeys(f"Usage: {usage}." for _, usage in complaints)
+        own = "One of your own is to be registered: `markers` of pytest's ini."
+        raise UsageError(_lines(complaints), f"{chr(10).join(usages)} {own}")
+
+
+def _lines(complaints: Mapping[tuple[str, str], Sequence[str]]) -> str:
+    """A line for each complaint, with the first of its tests and how many others there are."""
+    lines = []
+    for (complaint, _), tests in complaints.items():
+        others = f" (and {len(tests) - 1} more)" if len(tests) > 1 else ""
+        lines.append(f"{tests[0]}{others}: {complaint}")
+    return "\n".join(lines)
 
 
 class _MarkError(Exception):

@@ -35,6 +35,7 @@ from pytest_kgate.report.record.values import plain
 from pytest_kgate.report.record.verdicts import overall_verdict
 from pytest_kgate.report.text.failure import failure_text
 from pytest_kgate.report.text.summary import summary_table
+from pytest_kgate.report.together.history.point import points_of
 
 jsonschema = pytest.importorskip("jsonschema", reason="needs jsonschema, of the extra `test`")
 
@@ -180,6 +181,27 @@ def test_damaged_file_is_refused_in_words(tmp_path: Path, content: bytes) -> Non
     path.write_bytes(content)
     with pytest.raises(KgateError, match="not JSON, or is cut off"):
         load(path)
+
+
+@pytest.mark.parametrize("lines", [1, 2])
+def test_history_is_sent_to_its_own_verb(tmp_path: Path, lines: int) -> None:
+    path = tmp_path / "history.jsonl"
+    path.write_text("".join(point.line() for point in [*points_of(speed_record())] * lines))
+    with pytest.raises(UsageError) as refused:
+        load(path)
+    assert refused.value.what == f"{path} is a history, which holds no records."
+    assert refused.value.todo.startswith(f"`kgate history {path}` shows it; ")
+
+
+@pytest.mark.parametrize(
+    ("content", "by_hand"), [("def test_it(): pass", False), ('{"schema": "pytest-kgate/records", "rec', True)]
+)
+def test_lines_are_to_be_deleted_in_files_of_records_only(tmp_path: Path, content: str, by_hand: bool) -> None:
+    path = tmp_path / "some_test.py"
+    path.write_text(content)
+    with pytest.raises(KgateError) as refused:
+        load(path)
+    assert ("deleted by hand" in refused.value.todo) == by_hand
 
 
 def test_file_of_a_session_killed_while_it_wrote_is_read_up_to_there(tmp_path: Path) -> None:

@@ -39,6 +39,12 @@ def test_a_search_says_what_limits_it_and_what_a_candidate_that_hangs_may_cost()
     assert "is ended after 5 min, whatever is left of the budget; --time-limit" in hang_text(Budget(60.0), 300.0)
 
 
+def test_chosen_durations_are_told_as_they_are():
+    told = [budget_text(Budget(seconds)) for seconds in (0.5, 90.0, 60.0, 3600.0, 5400.0, 7000.0)]
+    assert told == ["0.5 s", "90 s", "1 min", "1 h", "1 h 30 min", "7000 s"]
+    assert "is ended after 90 s, " in hang_text(Budget(60.0), 90.0)
+
+
 def test_durations_as_people_write_and_read_them():
     assert [amount("0"), amount("64")] == [0, 64]
     for wrong in ("-4", "few", "\u00b2"):

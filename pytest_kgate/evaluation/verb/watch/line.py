@@ -75,7 +75,9 @@ def _reason(answer: Evaluation, ended: Ended, width: int) -> list[str]:
     told = "\n".join(report["told"] for report in ended.reports)
     said, most = answer["feedback"], _OUTPUT_LINES
     if answer["record"] is not None and answer["verdict"] != "PASS":
-        said = feedback.of_record(answer["record"], told, width)
+        said = feedback.of_record(
+            answer["record"], feedback.told_of(answer["record"], ended.records, ended.reports), width
+        )
         most = _OUTPUT_LINES if answer["verdict"] == "ERROR" else _REASON_LINES
     elif answer["verdict"] == "MISUSE" and told.strip():
         said = told  # a kernel that does not compile, a test that is skipped

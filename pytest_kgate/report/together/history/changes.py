@@ -14,6 +14,7 @@ from statistics import median
 
 from pytest_kgate.report import format as text
 from pytest_kgate.report.together.history.point import Point
+from pytest_kgate.report.together.history.series import day
 
 _FEWEST = 4
 """Points of a level: fewer are outliers."""
@@ -71,6 +72,8 @@ def changes_of(raced: Sequence[Point]) -> list[Change]:
 
 def _line(before: Point, after: Point, old: float, new: float) -> str:
     decimals = text.decimals_for(old, new)
-    until, since = ((point.commit or "no commit")[:10] for point in (before, after))
-    moved = f"{100 * (new / old - 1):+.1f} %"
-    return f"level {text.ratio(old, decimals)} until {until}, {text.ratio(new, decimals)} from {since} on ({moved})"
+    until, since = (point.commit[:10] if point.commit else day(point) for point in (before, after))
+    was, now, moved = text.ratio(old, decimals), text.ratio(new, decimals), f"{100 * (new / old - 1):+.1f} %"
+    if until == since and not after.commit:
+        return f"level {was}, then {now} within {since} ({moved})"
+    return f"level {was} until {until}, {now} from {since} on ({moved})"

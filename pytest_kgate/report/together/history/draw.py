@@ -76,7 +76,9 @@ def chart(one: Series, width: int, changes: Sequence[Change] = ()) -> list[str]:
         return [one.title, "  no gate with a ratio"]
     first, last = raced[0], raced[-1]
     references = list(dict.fromkeys(point.reference for point in raced))
-    said = [f"latest  {_measured(last)} at {_commit(last)}, {last.verdict}{_since(first, last)}"]
+    commit = _commit(last)
+    where = f"at {commit}" if commit else f"on {day(last)}"
+    said = [f"latest  {_measured(last)} {where}, {last.verdict}{_change_told(first, last)}"]
     said += [f"advice  {change.line}" for change in changes]
     return [
         one.title,
@@ -132,8 +134,8 @@ def _drawing(raced: Sequence[Point], width: int, changes: Sequence[Change]) -> I
     if changes:
         yield f"{'':>{_MARGIN}}{''.join(marks)}".rstrip()
     count = text.counted(len(raced), "gate")
-    until = f" to {day(raced[-1])}" if len(raced) > 1 else ""
-    yield f"{'':>{_MARGIN}}{count}, {day(raced[0])}{until}"
+    days = dict.fromkeys(day(point) for point in (raced[0], raced[-1]))
+    yield f"{'':>{_MARGIN}}{count}, {' to '.join(days)}"
 
 
 def _place(value: float, low: float, high: float) -> int:
@@ -159,7 +161,7 @@ def _latencies(one: Series, width: int) -> Iterator[str]:
     yield "  latency, compared under equal conditions only"
     for group in groups[-4:]:
         first, last = group[0].candidate_seconds, group[-1].candidate_seconds
-        moved = f", {_percent(last / first - 1)} since {_commit(group[0])}" if len(group) > 1 else ""
+        moved = f", {_percent(last / first - 1)} {_since(group[0], group[-1])}" if len(group) > 1 else ""
         yield f"    {text.seconds(last)}{moved} ({text.counted(len(group), 'gate')})"
         yield from _wrapped(machine(group[-1]), width, 6)
     if len(groups) > 4:
@@ -174,9 +176,9 @@ def _measured(point: Point) -> str:
     return f"{text.ratio(point.ratio, decimals)} {text.interval(point.low, point.high, decimals)}"
 
 
-def _since(first: Point, last: Point) -> str:
+def _change_told(first: Point, last: Point) -> str:
     change = _change(first, last)
-    return f"; {change} since {_commit(first)}" if change else ""
+    return f"; {change} {_since(first, last)}" if change else ""
 
 
 def _change(first: Point, last: Point) -> str:
@@ -189,7 +191,15 @@ def _percent(change: float) -> str:
     return f"{100 * change:+.1f} %"
 
 
-def _commit(point: Point) -> str:
+def _since(first: Point, last: Point) -> str:
+    """By the first one's commit; of a gate outside of a git checkout, by its day."""
+    commit = _commit(first)
+    if commit:
+        return f"since {commit}"
+    return "since the first gate" if day(first) == day(last) else f"since {day(first)}"
+
+
+def _commit(point: Point) -> str | None:
     if point.commit is None:
-        return "no commit"
+        return None
     return f"{point.commit[:10]}{' and changes' if point.dirty else ''}"

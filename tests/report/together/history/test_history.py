@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
+import re
 import subprocess
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -194,8 +196,30 @@ def test_single_gates_are_drawn_with_and_without_an_interval() -> None:
     (one,) = series_of([wide])
     assert sum("|" in line[9:] for line in chart(one, 80)[2:13]) > 8
     (bare,) = series_of([dataclasses.replace(wide, low=None, high=None, bound=None, commit=None)])
-    assert "  latest  0.671 at no commit, PASS" in chart(bare, 80)
+    assert "  latest  0.671 on 2 Jan 2026, PASS" in chart(bare, 80)
     assert overview([bare], 80)[1].split()[-3:] == ["-", "0.671", "PASS"]
+
+
+@pytest.mark.parametrize(
+    ("number", "days", "since"), [(1, "2 Jan 2026", "the first gate"), (9, "2 Jan 2026 to 5 Jan 2026", "2 Jan 2026")]
+)
+def test_gates_without_a_commit_go_by_their_days(number: int, days: str, since: str) -> None:
+    (one,) = series_of([dataclasses.replace(point(at), commit=None) for at in (0, number)])
+    lines = chart(one, 120)
+    assert f"{'':>9}2 gates, {days}" in lines
+    told = "\n".join(lines)
+    assert re.search(f"PASS; [-+].* % since {since}\n", told)
+    assert re.search(f" us, [-+].* % since {since} \\(2 gates\\)", told)
+
+
+@pytest.mark.parametrize(
+    ("step", "said"), [(29, " until 12 Jan 2026, 0.61* from 13 Jan 2026 on "), (30, ", then 0.61* within 13 Jan 2026 ")]
+)
+def test_a_new_level_without_a_commit_goes_by_its_day(step: int, said: str) -> None:
+    pytest.importorskip("ruptures", reason="the extra `history` is not installed")
+    points = [dataclasses.replace(point(at, 0.655 if at < step else 0.612), commit=None) for at in range(50)]
+    (found,) = changes.changes_of(points)
+    assert fnmatch(found.line, f"level 0.65*{said}*")
 
 
 def test_levels_are_advice_where_there_is_a_step_and_none_where_there_is_noise() -> None:
