@@ -13,7 +13,6 @@ import pytest
 from pytest_kgate.bench.processes.variable import file_of_task
 from pytest_kgate.bench.processes.variable import keep_environment
 from pytest_kgate.errors import KgateError
-from pytest_kgate.errors import UsageError
 from pytest_kgate.integrity.tampering.exit_guard import install_exit_guard
 from pytest_kgate.integrity.tampering.monkeypatches import MONKEYPATCHES
 from pytest_kgate.integrity.tampering.monkeypatches import follow_imports
@@ -116,43 +115,19 @@ def pytest_collection_modifyitems(
     judging = [item for item in items if "kbench" in _fixtures(item)]
     options = config.stash[SESSION].options
     if options.impl:
-        from pytest_kgate.session.collection.selection import select
+        from pytest_kgate.session.collection.selection import keep_chosen
 
-        try:
-            kept, dropped = select(items, options)
-        except UsageError as error:
-            _end_collection(session, items, error)
-        else:
-            if dropped:
-                config.hook.pytest_deselected(items=dropped)
-                items[:] = kept
+        keep_chosen(session, items, options)
     yield  # -k and -m among others: markers of a test that they leave out are not looked at
-    # Most sessions have none of the markers: they do without the modules for that.
     marked = [item for item in items if any(mark.name in MARKERS for mark in item.iter_markers())]
-    try:
-        if marked:
-            from pytest_kgate.session.collection import markers
-            from pytest_kgate.session.collection.search_space import check_spaces
+    if marked or judging:  # most sessions have neither, and do without the modules for that
+        from pytest_kgate.session.collection.misuse import demand_sound_markers
 
-            markers.validate(marked)
-            check_spaces(marked, options)
-        if judging:
-            from pytest_kgate.session.collection.markers import demand_known
-
-            left = {item.nodeid for item in items}
-            demand_known(judging, config.getini("markers"), config.option.markexpr, left)
-    except UsageError as error:
-        _end_collection(session, items, error)
+        demand_sound_markers(session, items, marked, judging, options)
     if options.selftest:
         # Tests without kbench have no check to test.
         config.hook.pytest_deselected(items=[item for item in items if "kbench" not in _fixtures(item)])
         items[:] = [item for item in items if "kbench" in _fixtures(item)]
-
-
-def _end_collection(session: pytest.Session, items: list[pytest.Item], error: UsageError) -> None:
-    from pytest_kgate.session.collection.misuse import end_collection
-
-    end_collection(session, items, error)
 
 
 def _fixtures(item: pytest.Item) -> tuple[str, ...]:

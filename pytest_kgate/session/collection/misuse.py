@@ -1,4 +1,4 @@
-"""How a collection ends that has found misuse, in a session of its own and in a worker of xdist."""
+"""Misuse that a collection finds in markers, and how it ends then, in a session of its own and in a worker of xdist."""
 
 from __future__ import annotations
 
@@ -6,8 +6,37 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_kgate.errors import UsageError
+from pytest_kgate.session.collection import markers
+from pytest_kgate.session.collection.search_space import check_spaces
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pytest_kgate.errors import KgateError
+    from pytest_kgate.evaluation.options.options import Options
+
+
+def demand_sound_markers(
+    session: pytest.Session,
+    items: list[pytest.Item],
+    marked: Sequence[pytest.Item],
+    judging: Sequence[pytest.Item],
+    options: Options,
+) -> None:
+    """End the session where a marker has wrong arguments, allows nothing here, or is misspelt.
+
+    `marked` are those of `items`, which are left, that have one of the markers; `judging` all that were collected with
+    the fixture `kbench`.
+    """
+    config = session.config
+    try:
+        markers.validate(marked)
+        check_spaces(marked, options)
+        left = {item.nodeid for item in items}
+        markers.demand_known(judging, config.getini("markers"), config.option.markexpr, left)
+    except UsageError as error:
+        end_collection(session, items, error)
 
 
 def end_collection(session: pytest.Session, items: list[pytest.Item], error: KgateError) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_kgate.errors import UsageError
 from pytest_kgate.errors import hint
 from pytest_kgate.evaluation.options.options import BY_NAME
+from pytest_kgate.session.collection.misuse import end_collection
 
 if TYPE_CHECKING:
     import pytest
@@ -16,6 +17,18 @@ if TYPE_CHECKING:
 
 _ANYBODYS = "IMPL"
 """The environment variable that another program may read, too."""
+
+
+def keep_chosen(session: pytest.Session, items: list[pytest.Item], options: Options) -> None:
+    """Take the tests of other implementations out of `items`; end the session for a name that means nothing."""
+    try:
+        kept, dropped = select(items, options)
+    except UsageError as error:
+        end_collection(session, items, error)
+        return
+    if dropped:
+        session.config.hook.pytest_deselected(items=dropped)
+        items[:] = kept
 
 
 def select(items: Sequence[pytest.Item], options: Options) -> tuple[list[pytest.Item], list[pytest.Item]]:
