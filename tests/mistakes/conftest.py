@@ -27,6 +27,10 @@ def folder(pytester, monkeypatch, build_cache, warm):
     return pytester
 
 
+_ALREADY_IMPORTED = "-Wignore:Module already imported:pytest.PytestAssertRewriteWarning"
+"""The plugin is, by the session around this one: pytest says so where an editable installation's finder found it."""
+
+
 @pytest.fixture
 def play(folder) -> Callable[..., Seen]:
     """Run the mistake between two good tests. `device` is fake, gpu (a fake that takes CUDA kernels) or host."""
@@ -37,7 +41,8 @@ def play(folder) -> Callable[..., Seen]:
         folder.makeconftest(conftest)
         folder.makepyfile(test_it=BEFORE + textwrap.dedent(body) + AFTER)
         run = folder.runpytest_subprocess if apart else folder.runpytest_inprocess
-        result = run(*(["--kgate-device=host"] if device == "host" else []), "--kgate-json=records.json", *arguments)
+        asked = ["--kgate-device=host"] if device == "host" else []
+        result = run(*asked, _ALREADY_IMPORTED, "--kgate-json=records.json", *arguments)
         return seen(
             folder.path / "records.json",
             f"{result.stdout.str()}\n{result.stderr.str()}",
