@@ -56,7 +56,6 @@ def _clock_limits(index: int) -> Any:
     pynvml.nvmlInit()
     handle = handle_of(gpu_uuid(index))
     readings = (
-        lambda: pynvml.nvmlDeviceGetMaxClockInfo(handle, pynvml.NVML_CLOCK_SM),
         lambda: pynvml.nvmlDeviceGetApplicationsClock(handle, pynvml.NVML_CLOCK_SM),
         lambda: pynvml.nvmlDeviceGetApplicationsClock(handle, pynvml.NVML_CLOCK_MEM),
         lambda: pynvml.nvmlDeviceGetEnforcedPowerLimit(handle),
