@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -52,11 +52,19 @@ def test_session_appends_its_gates_and_stands_beside_the_last_one(suite, monkeyp
     assert cli.main(["history", "history.jsonl", "test_gate"]) == 0
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_history_that_lacks_gates_is_not_told_to_be_written(suite) -> None:
-    result = suite(BODY, 0.8).runpytest_inprocess("--kgate-history=/dev/full", "-k", "test_gate")
-    result.assert_outcomes(passed=1, deselected=1)
-    result.stdout.fnmatch_lines(["/dev/full could not be written (No space left on device): it lacks 1 gate."])
+    body = """
+    from pathlib import Path
+
+    @pytest.mark.speedup(0.95)
+    def test_gate(kbench):
+        Path("h.jsonl").unlink()
+        Path("h.jsonl").mkdir()
+        kbench(good, RELU)
+    """
+    result = suite(textwrap.dedent(body), 0.8).runpytest_inprocess("--kgate-history=h.jsonl")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*h.jsonl could not be written (Is a directory): it lacks 1 gate."])
     result.stdout.no_fnmatch_line("history: *")
 
 
@@ -68,6 +76,7 @@ def test_history_that_lacks_gates_is_not_told_to_be_written(suite) -> None:
         (["--kgate-history=h.jsonl", "--kgate-compare=no-such"], "--kgate-compare no-such is no file and no revision."),
         (["--kgate-history=a.json", "--kgate-json=a.json"], "one would take the place of the other"),
         (["--kgate-history=test_it.py/h.jsonl"], "h.jsonl can't be written"),
+        (["--kgate-history=/dev/null"], "/dev/null is not a regular file; a history is not written to devices."),
     ],
 )
 def test_what_can_not_work_is_said_before_any_test_runs(

@@ -61,7 +61,12 @@ class Writer:
             if not is_directory(path):
                 with open(path, "ab"):
                     pass
-                if path.is_file() and not is_history(path.read_bytes()):
+                if not path.is_file():
+                    raise UsageError(
+                        f"{path} is not a regular file; a history is not written to devices.",
+                        "Name a file or a directory of yours.",
+                    )
+                if not is_history(path.read_bytes()):
                     raise UsageError(
                         f"{path} exists and holds something else than a history; it was left as it is.",
                         "Name another file, or a directory.",
