@@ -63,15 +63,21 @@ def test_replaced_code_of_the_same_function_is_noticed(detector, monkeypatch):
     assert "pytest_kgate.statistics.estimates.count_outliers" in detector.changed()
 
 
+def importers(monkeypatch, shared):
+    """Two of the package's modules that have this function, as they are imported one after the other."""
+    for name in ("pytest_kgate.first", "pytest_kgate.second"):
+        module = types.ModuleType(name)
+        module.shared = shared
+        monkeypatch.setitem(sys.modules, name, module)
+        yield module
+
+
 def test_default_that_is_written_into_a_function_is_noticed(monkeypatch):
     def shared(*, seconds: float = 1.0) -> float:
         return seconds
 
-    modules = [types.ModuleType(f"pytest_kgate.{name}") for name in ("first", "second")]
     detector = MonkeypatchDetector()
-    for module in modules:
-        module.shared = shared
-        monkeypatch.setitem(sys.modules, module.__name__, module)
+    for module in importers(monkeypatch, shared):
         detector.remember(module)
     assert detector.changed() == []
     shared.__kwdefaults__["seconds"] = 2.0
@@ -82,13 +88,10 @@ def test_code_replaced_before_another_module_imports_the_function_is_noticed(mon
     def shared() -> int:
         return 1
 
-    modules = [types.ModuleType(f"pytest_kgate.{name}") for name in ("first", "second")]
     detector = MonkeypatchDetector()
-    for module in modules:
-        module.shared = shared
-        monkeypatch.setitem(sys.modules, module.__name__, module)
+    for module in importers(monkeypatch, shared):
         detector.remember(module)
-        assert detector.changed() == ([] if module is modules[0] else ["pytest_kgate.first.shared"])
+        assert detector.changed() == ([] if module.__name__.endswith("first") else ["pytest_kgate.first.shared"])
         shared.__code__ = (lambda: 2).__code__
 
 

@@ -99,6 +99,11 @@ class Race:
         return self.probes.new_values(self.candidate, self.reference)
 
     @property
+    def ratio_of_medians(self) -> float:
+        """Of the latencies that are shown, which do not judge."""
+        return float(np.median(self.candidate) / np.median(self.reference))
+
+    @property
     def rounds(self) -> int:
         """How many rounds were run."""
         return len(self.candidate)

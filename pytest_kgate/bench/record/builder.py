@@ -207,7 +207,7 @@ class RecordBuilder:
             "reference": arm_facts(result.reference, self.request.settings.percentile),
             "overhead_seconds": {"candidate": overhead[0], "reference": overhead[1]},
             "ratio": result.ratio.to_dict() if result.ratio else None,
-            "ratio_of_medians": float(np.median(result.candidate) / np.median(result.reference)),
+            "ratio_of_medians": result.ratio_of_medians,
             "evidence": cast("EvidenceFacts", {**readings, **(self.valid_race.facts if self.valid_race else {})}),
             "probes": result.probes.to_dict(),
             "outliers": {

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from pytest_kgate.build.compiler.ninja import build_of
 from pytest_kgate.statistics.gates import Verdict
 from pytest_kgate.statistics.wording import significant
@@ -43,7 +41,7 @@ def of_race(race: Race) -> list[str]:
     """Where the medians, which are shown as latencies, tell another ratio than the rounds, which judge."""
     if race.ratio is None:
         return []
-    medians, rounds = float(np.median(race.candidate) / np.median(race.reference)), race.ratio.estimate
+    medians, rounds = race.ratio_of_medians, race.ratio.estimate
     if abs(math.log(medians / rounds)) < math.log(_APART):
         return []
     return [

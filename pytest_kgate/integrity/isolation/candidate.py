@@ -102,7 +102,6 @@ class Isolation:
         self._timer = timer
         self._not_relaunched: str | None = None
         self._stopwatch: IsolatedStopwatch | RelaunchStopwatch | None = None
-        self._timed: Workload | None = None
         self._confined: Confinement | None = None
         self._left_changed: list[str] = []
         self._verified: list[int] = []
@@ -120,7 +119,7 @@ class Isolation:
     def stopwatch(self, reference: Arm, workload: Workload, verify: Verify) -> IsolatedStopwatch | RelaunchStopwatch:
         """The stopwatch of the race; both arms' inputs are drawn from `workload`, `verify` says what is wrong."""
         self._layout = None  # the stopwatch prepares a row of its own
-        self._timed = workload = with_numbers_kept(workload, self._device)
+        workload = with_numbers_kept(workload, self._device)
         self._stopwatch = self._relaunched(reference, workload, verify) or IsolatedStopwatch(
             self._device, self._running(), reference, workload, self._values, self._reference_values
         )
@@ -150,16 +149,16 @@ class Isolation:
     def undone(self, workload: Workload, verify: Verify) -> str | None:
         """Why the timed calls may not have done the work; None where all answers that were kept are right."""
         assert self._stopwatch is not None
-        assert self._timed is not None, "where there is a stopwatch"
         start = time.perf_counter()
+        workload = with_numbers_kept(workload, self._device)  # as the stopwatch's
         for seed, answer in self._stopwatch.kept:
             if len(self._verified) >= _FEWEST_VERIFIED and time.perf_counter() - start > self._budget_seconds:
                 break
             with self._device.running("verifying a timed launch"):
-                inputs = self._timed.draw(seed)
+                inputs = workload.draw(seed)
                 reason = verify(inputs, tree.mapped(answer, lambda one: one.to(self._device.torch_device)))
             if reason is not None:
-                again = functools.partial(self._timed.draw, seed)
+                again = functools.partial(workload.draw, seed)
                 return why_wrong(reason, self._device, self.arm, workload, again, verify, None).reason
             self._verified.append(seed)
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import functools
 import inspect
 import os
 import sys
@@ -18,8 +19,11 @@ from types import ModuleType
 from typing import Any
 from typing import NamedTuple
 
-_PARTS = tuple(map(attrgetter, ("__code__", "__defaults__", "__kwdefaults__")))
+_PART_NAMES = ("__code__", "__defaults__", "__kwdefaults__")
 """What decides what a Python function does: assigning to one of these patches it without replacing it."""
+
+_PARTS = attrgetter(*_PART_NAMES)
+_EACH_PART = tuple(map(attrgetter, _PART_NAMES))
 
 _CONSTANT = (bool, int, float, str, bytes, frozenset, type(None))
 """Types of constants, which are compared by value."""
@@ -45,8 +49,9 @@ def identity_of(value: Any) -> tuple[Any, ...]:
     elif isinstance(value, property):
         value = value.fget
     if isinstance(value, FunctionType):
-        code, defaults, by_keyword = (part(value) for part in _PARTS)
-        return value, code, defaults, by_keyword and tuple(by_keyword.items())  # a dict, which can be written to
+        code, defaults, by_keyword = _PARTS(value)
+        # A dict, which can be written to.
+        return value, code, defaults, None if by_keyword is None else tuple(by_keyword.items())
     return (value,)
 
 
@@ -87,8 +92,8 @@ class OwnModule:
         self.holders = [entry.holder for entry in entries]
         self.keys = [entry.key for entry in entries]
         self.values = [entry.value for entry in entries]
-        behind = (entry.identity[0] for entry in entries if entry.identity is not None)
-        self.functions = _Functions.of([value for value in behind if isinstance(value, FunctionType)])
+        behind = (entry.identity for entry in entries if entry.identity is not None)
+        self.functions = _Functions.of([one for one in behind if isinstance(one[0], FunctionType)])
         self._hides = _BUILTINS.intersection(vars(module))
 
     def changed(self) -> list[str]:
@@ -146,43 +151,62 @@ class _Functions:
     """
 
     def __init__(self, parts: Sequence[Mapping[int, tuple[Any, Any]]]) -> None:
-        """`parts`: for each of `_PARTS` what a function had, with the function; last, what dicts of defaults held.
+        """`parts`: for each of `_EACH_PART` what a function had, with the function; last, what dicts of defaults held.
 
         By the function's or the dict's `id`.
         """
         self.parts = parts
-        *attributes, written = parts
-        self._attributes = [
-            (part, [function for function, _ in one.values()], [held for _, held in one.values()])
-            for part, one in zip(_PARTS, attributes, strict=True)
-        ]
-        self._dicts: list[dict[str, Any]] = [defaults for defaults, _ in written.values()]
-        self._names = [tuple(held) for _, held in written.values()]
-        self._defaults = [default for _, held in written.values() for default in held.values()]
 
     @classmethod
-    def of(cls, functions: Sequence[FunctionType]) -> _Functions:
-        """As they are now."""
-        found = [[(function, part(function)) for function in functions] for part in _PARTS]
-        found.append([(held, dict(held)) for _, held in found[-1] if held is not None])
-        return cls([{id(pair[0]): pair for pair in one if pair[1] is not None} for one in found])
+    def of(cls, identities: Sequence[tuple[Any, ...]]) -> _Functions:
+        """As `identity_of` says that they are."""
+        codes, defaults, dicts, written = parts = _no_parts()
+        for function, code, by_place, by_keyword in identities:
+            codes[id(function)] = function, code
+            if by_place is not None:
+                defaults[id(function)] = function, by_place
+            if by_keyword is not None:
+                held = function.__kwdefaults__
+                dicts[id(function)] = function, held
+                written[id(held)] = held, dict(by_keyword)
+        return cls(parts)
 
     @classmethod
     def of_all(cls, several: Sequence[_Functions]) -> _Functions:
         """Those of several modules; one that several import had what the first of them knows."""
-        parts: list[dict[int, tuple[Any, Any]]] = [{} for _ in (*_PARTS, dict)]
+        parts = _no_parts()
         for one in reversed(several):
             for found, more in zip(parts, one.parts, strict=True):
                 found.update(more)
         return cls(parts)
 
+    @functools.cached_property
+    def _attributes(self) -> list[tuple[attrgetter[Any], list[Any], list[Any]]]:
+        """Each part's functions, and what they had."""
+        return [(part, *self._columns(place)) for place, part in enumerate(_EACH_PART)]
+
+    @functools.cached_property
+    def _defaults(self) -> tuple[list[dict[str, Any]], list[tuple[str, ...]], list[Any]]:
+        """The dicts, their keys, and all that they held."""
+        dicts, held = self._columns(len(_EACH_PART))
+        return dicts, list(map(tuple, held)), [default for one in held for default in one.values()]
+
+    def _columns(self, place: int) -> tuple[list[Any], list[Any]]:
+        pairs = self.parts[place].values()
+        return [one for one, _ in pairs], [held for _, held in pairs]
+
     def same(self) -> bool:
         """Whether all have what they had."""
+        dicts, keys, defaults = self._defaults
         return (
             all(all(map(is_, map(part, functions), held)) for part, functions, held in self._attributes)
-            and list(map(tuple, self._dicts)) == self._names
-            and all(map(is_, chain.from_iterable(map(dict.values, self._dicts)), self._defaults))
+            and list(map(tuple, dicts)) == keys
+            and all(map(is_, chain.from_iterable(map(dict.values, dicts)), defaults))
         )
+
+
+def _no_parts() -> list[dict[int, tuple[Any, Any]]]:
+    return [{} for _ in (*_EACH_PART, dict)]
 
 
 _SETTINGS = frozenset({"torch.Storage"})

@@ -12,6 +12,7 @@ import ctypes
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 from typing import TypeVar
 
@@ -66,7 +67,7 @@ def write_span(tensor: Tensor, value: Tensor) -> None:
     """
     plain = (tensor.dtype, tensor.is_conj(), tensor.is_neg()) == (value.dtype, value.is_conj(), value.is_neg())
     if plain and tensor.device.type == value.device.type == "cpu":
-        ctypes.memmove(tensor.data_ptr(), value.data_ptr(), _extent(value) * value.element_size())
+        ctypes.memmove(tensor.data_ptr(), value.data_ptr(), extent(value.shape, value.stride()) * value.element_size())
     elif tensor.shape == value.shape and tensor.is_contiguous() and value.is_contiguous():
         tensor.copy_(value)  # all that lies between: without views, in a third of the time
     else:
@@ -139,7 +140,10 @@ def tensors(tree: Any) -> Iterator[Tensor]:
 
 def size_bytes(tree: Any) -> int:
     """Bytes from the first to the last element of each of a tree's tensors; of a sparse one, of its values."""
-    return sum((_extent(one) if has_span(one) else one.numel()) * one.element_size() for one in tensors(tree))
+    return sum(
+        (extent(one.shape, one.stride()) if has_span(one) else one.numel()) * one.element_size()
+        for one in tensors(tree)
+    )
 
 
 def leaves(tree: Any) -> Iterator[Any]:
@@ -165,13 +169,12 @@ def room_for(tensor: Tensor, device: str | torch.device | None = None) -> Tensor
 
 def storage_span(tensor: Tensor) -> Tensor:
     """A view, of one dimension, of the memory from the first to the last element; the tensor may overlap itself."""
-    return torch.as_strided(tensor, (_extent(tensor),), (1,), tensor.storage_offset())
+    return torch.as_strided(tensor, (extent(tensor.shape, tensor.stride()),), (1,), tensor.storage_offset())
 
 
-def _extent(tensor: Tensor) -> int:
-    """Elements from the first to the last one, with the gaps between them."""
-    steps = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
-    return 1 + steps if tensor.numel() else 0
+def extent(shape: Sequence[int], strides: Sequence[int]) -> int:
+    """Elements from the first to the last one, with the gaps between them; 0 where there is none."""
+    return 0 if 0 in shape else 1 + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
 
 
 def outside(tree: Any, device: torch.device) -> Any:

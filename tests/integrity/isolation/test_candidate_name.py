@@ -251,7 +251,7 @@ def test_answers_of_late_rows_are_verified_even_where_time_allows_a_few_only():
     )
     isolation._stopwatch = Kept()
     isolation._call = lambda inputs, output: output
-    isolation._timed = workload = Workload(lambda seed: (torch.zeros(1),), lambda inputs: torch.zeros(1))
+    workload = Workload(lambda seed: (torch.zeros(1),), lambda inputs: torch.zeros(1))
     assert isolation.undone(workload, lambda inputs, answer: "wrong" if float(answer) > 24 else None) is not None
     assert len(isolation.to_dict()["lots"]) < 16
 

@@ -43,9 +43,8 @@ class Place:
     @property
     def nbytes(self) -> int:
         """Bytes from the first to the last element; the tensor may have gaps, or overlap itself."""
-        extent = 1 + sum((size - 1) * stride for size, stride in zip(self.shape, self.strides, strict=True))
         item: int = getattr(torch, self.dtype).itemsize
-        return extent * item
+        return tree.extent(self.shape, self.strides) * item
 
 
 @dataclass(frozen=True)
