@@ -81,6 +81,15 @@ def run(pytester):
     return run
 
 
+def test_advice_of_a_joint_race_names_the_marker_that_wins(pytester):
+    marked = TESTS.replace("@pytest.mark.speedup(0.1)", '@pytest.mark.perf(timer="graph")\n@pytest.mark.speedup(0.1)')
+    pytester.makepyfile(test_it=marked)
+    pytester.makefile(".json", list=json.dumps([{"KIND": kind} for kind in (1, 2)]))
+    result = pytester.runpytest_inprocess("--kgate-joint=list.json", "--kgate-device=host", "-k", "test_it and relu")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["*Use @pytest.mark.perf(timer='auto') on the host.*"])
+
+
 def kind(record):
     return record["asked"]["knobs"]["KIND"]["value"]
 

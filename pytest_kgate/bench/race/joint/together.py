@@ -74,8 +74,8 @@ def run(requests: Sequence[Request], means: Means) -> list[Raced]:
     _demand_one_problem(requests)
     try:
         return _raced(requests, means)
-    except UsageError:
-        raise
+    except UsageError as error:
+        raise requests[0].in_its_layer(error) from None
     except KgateError as error:
         found = error
     except BaseException as error:
