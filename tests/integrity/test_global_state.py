@@ -60,11 +60,6 @@ from pytest_kgate.integrity.global_state.state import GlobalState
             lambda: torch.backends.mkldnn.deterministic,
         ),
         (
-            lambda: torch._C._set_sdp_priority_order([2, 0, 1, 3]),
-            "torch.nn.attention.sdpa_kernel's order",
-            torch._C._get_sdp_priority_order,
-        ),
-        (
             lambda: torch.backends.mha.set_fastpath_enabled(False),
             "torch.backends.mha.get_fastpath_enabled",
             torch.backends.mha.get_fastpath_enabled,

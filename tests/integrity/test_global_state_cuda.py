@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -61,6 +63,36 @@ def test_settings_of_the_allocator_are_named(device):
         torch.cuda.memory._set_allocator_settings("expandable_segments:False")
     assert "expandable_segments False" in told
     assert told.endswith("it can't be put back")
+
+
+def test_order_of_attention_kernels_is_named_and_put_back(device):
+    state = GlobalState(device)
+    before = torch._C._get_sdp_priority_order()
+    torch._C._set_sdp_priority_order(before[::-1])
+    (told,) = state.restore()
+    assert told.startswith("torch.nn.attention.sdpa_kernel's order: ")
+    assert torch._C._get_sdp_priority_order() == before
+
+
+FIRST_ATTENTION = """
+import torch
+from pytest_kgate.device.cuda.device import CudaDevice
+from pytest_kgate.integrity.global_state.state import GlobalState
+
+device = CudaDevice(0)
+unused = torch._C._get_sdp_priority_order()
+state = GlobalState(device)
+one = torch.randn(1, 1, 64, 64, dtype=torch.float16, device="cuda")
+torch.nn.functional.scaled_dot_product_attention(one, one, one)
+print(unused, torch._C._get_sdp_priority_order(), state.restore())
+"""
+
+
+def test_first_attention_of_a_process_changes_nothing():
+    """PyTorch puts cuDNN's kernel first at the first call: whose it is, is chance."""
+    ended = subprocess.run([sys.executable, "-c", FIRST_ATTENTION], capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.endswith(" []\n"), ended.stdout
 
 
 def test_graph_that_keeps_much_memory_is_named_and_one_that_is_gone_is_not(device):

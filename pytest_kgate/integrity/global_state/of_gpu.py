@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from typing import Any
 
 import torch
@@ -33,6 +35,11 @@ def of_gpu(device: CudaContext) -> list[Setting]:
         ),
         Setting("the settings of PyTorch's allocator", gpu_memory.settings, None),
         Setting(
+            "torch.nn.attention.sdpa_kernel's order",
+            _attention_order,
+            lambda order: torch._C._set_sdp_priority_order(order),
+        ),
+        Setting(
             "the limit cudaLimitPersistingL2CacheSize",
             lambda: _limit(persisting),
             lambda size: _set_persisting_l2(persisting, size),
@@ -45,6 +52,25 @@ def of_gpu(device: CudaContext) -> list[Setting]:
         Setting("the stream's access policy window", lambda: _window_bytes(stream), lambda _: _clear_window(stream)),
         Setting("the GPU's clock and power limits", lambda: _clock_limits(index), None, slow=True),
     ]
+
+
+def _attention_order() -> list[int]:
+    """The order in which PyTorch tries its kernels for attention on a GPU."""
+    _settle_attention_order()
+    order: list[int] = torch._C._get_sdp_priority_order()
+    return order
+
+
+@functools.cache
+def _settle_attention_order() -> None:
+    """Have PyTorch choose a kernel once, launching none.
+
+    At the first choice of a process it puts cuDNN's first where the GPU is one of those that it prefers it on. That is
+    no change by whoever happens to make it, and put back, it would never be made again.
+    """
+    with contextlib.suppress(RuntimeError, AttributeError):  # all kernels are turned off, or are chosen otherwise
+        one = torch.empty(1, 1, 1, 8, dtype=torch.float16, device="cuda")
+        torch._fused_sdp_choice(one, one, one)
 
 
 def _clock_limits(index: int) -> Any:

@@ -86,11 +86,6 @@ def of_torch() -> list[Setting]:
             cuda.enable_mem_efficient_sdp,
         ),
         Setting("torch.backends.cuda.cudnn_sdp_enabled", cuda.cudnn_sdp_enabled, cuda.enable_cudnn_sdp),
-        Setting(
-            "torch.nn.attention.sdpa_kernel's order",
-            lambda: torch._C._get_sdp_priority_order(),
-            lambda order: torch._C._set_sdp_priority_order(order),
-        ),
         Setting("torch.backends.cuda.preferred_blas_library", cuda.preferred_blas_library, cuda.preferred_blas_library),
         Setting(
             "torch.backends.cuda.preferred_linalg_library", cuda.preferred_linalg_library, cuda.preferred_linalg_library
