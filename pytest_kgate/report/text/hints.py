@@ -57,6 +57,8 @@ def _weak(selftest: SelftestFacts) -> list[str]:
 _CAUSES = {
     "left something changed": "Set it before kbench is called, so that it holds for both, or put it back within each "
     "call.",
+    "by the open mode": "An open mode is asked for each operator, of both arms: let the candidate close what it opens, "
+    "and close the test's own before kbench is called.",
     "had the GPU open": "`nvidia-smi` lists the processes: end the others, or take another GPU by --kgate-device.",
     "throttle": "Let the GPU cool, or lock its clocks low enough to hold: `nvidia-smi --lock-gpu-clocks`.",
     "the SM clock stepped": "Lock the GPU's clocks: `nvidia-smi --lock-gpu-clocks`.",

@@ -245,6 +245,12 @@ def test_budget_that_rests_on_one_or_two_rounds_has_room_for_others_that_take_lo
     assert f"try --kgate-budget {budget} gives the race 12 rounds" in flat(record)
 
 
+def test_mode_that_the_test_has_opened_itself_is_told_where_to_be_closed() -> None:
+    reason = "what the gate measures or judges with was replaced: all operators, by the open mode FlopCounterMode."
+    text = flat(invalid_record() | {"reason": reason})
+    assert "close the test's own before kbench is called" in text
+
+
 def test_command_is_the_sessions_own_and_drops_a_seed_that_the_test_sets() -> None:
     record = speed_record()
     record["asked"] = {"command": ["pytest", "sub/a.py::t[x y]", "-c", "my.ini"], "sources": {"seed": "marker"}}
