@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_kgate.report import format as text
 from pytest_kgate.report.rows import number
 from pytest_kgate.report.text.wrong_answer import wrong_answer
+from pytest_kgate.statistics.gate_facts import FEWEST_TO_FORESEE
 from pytest_kgate.statistics.gate_facts import LOOKS
 
 if TYPE_CHECKING:
@@ -218,7 +219,11 @@ def _undecided(record: Record) -> list[str]:
     rounds = max((one for one in needed if one), default=None)
     if rounds and timing and timing["rounds"]:
         budget = text.significant(_budget_for(rounds, timing), 2)
-        found.append(f"--kgate-budget {budget} gives the race {rounds} rounds, which would likely decide it.")
+        told = timing["rounds"] >= FEWEST_TO_FORESEE
+        what = (
+            "which would likely decide it" if told else "the fewest that decide one: so far too little is known of it"
+        )
+        found.append(f"--kgate-budget {budget} gives the race {rounds} rounds, {what}.")
     elif rounds:
         found.append("Raise --kgate-budget: it did not last for a single round.")
     found.append("--kgate-inconclusive warn (or skip) accepts a gate that could not be decided.")
