@@ -28,6 +28,7 @@ from pytest_kgate.problems.backward import Backward
 from pytest_kgate.problems.trees.foreign import attribute
 from pytest_kgate.problems.trees.foreign import class_and_text
 from pytest_kgate.problems.trees.foreign import str_of
+from pytest_kgate.system.clocks.deadline import called_by_deadlines
 
 _HANDS_ON = ("_orig_mod", "_torchdynamo_orig_callable", "forward", "func")
 """Attributes in which a callable that takes any argument keeps what it hands them to: of torch.compile for a module and
@@ -203,7 +204,8 @@ def blame(
     import torch  # not above: arms of a fake device need none of it
 
     try:
-        yield
+        with called_by_deadlines(whose) if fault is ProblemRaised else contextlib.nullcontext():
+            yield
     except (CandidateError, torch.OutOfMemoryError):
         raise
     except KgateError as error:  # of a kernel that does not take these inputs

@@ -18,6 +18,9 @@ LOOKS = (12, 24, 48, 96)
 """Rounds after which a race is judged; a gate's `look` counts them from 0. Doubling keeps them few, and the price of
 looking low."""
 
+FEWEST_TO_FORESEE = 4
+"""Rounds whose spread says something of that of twelve."""
+
 Number = float | Literal["NaN", "Infinity", "-Infinity"]
 """A number of a record; the strings are those that JSON lacks, and `float()` reads them."""
 

@@ -13,6 +13,7 @@ from pytest_kgate.statistics.estimates import Floats
 from pytest_kgate.statistics.estimates import Interval
 from pytest_kgate.statistics.estimates import invalid_samples
 from pytest_kgate.statistics.estimates import resolution
+from pytest_kgate.statistics.gate_facts import FEWEST_TO_FORESEE
 from pytest_kgate.statistics.gate_facts import LOOKS
 from pytest_kgate.statistics.gates import Judgement
 from pytest_kgate.statistics.gates import SpeedGate
@@ -219,13 +220,9 @@ def _classic(
     )
 
 
-_FEWEST_TO_FORESEE = 4
-"""Rounds whose spread says something of that of twelve."""
-
-
 def _rounds_by_few(gate: SpeedGate, candidate: Floats, reference: Floats) -> int:
     """The look at which a race that ended before the first look would likely be decided, judged by its few rounds."""
-    if len(candidate) < _FEWEST_TO_FORESEE:
+    if len(candidate) < FEWEST_TO_FORESEE:
         return LOOKS[0]
     ratios = estimates.log_ratios(candidate, reference, gate.quantile)
     distance, sd = abs(float(ratios.mean()) - math.log(gate.bound)), float(ratios.std(ddof=1))

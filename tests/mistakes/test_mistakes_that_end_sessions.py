@@ -35,6 +35,29 @@ def test_candidate_that_hangs_in_python_fails_and_the_session_goes_on(play):
     result.says("it was in endless, test_it.py line")
 
 
+@pytest.mark.skipif(NOT_POSIX, reason="needs POSIX signals")
+@pytest.mark.parametrize(
+    ("part", "named"),
+    [("inputs", "The problem's inputs"), ("reference", "The reference"), ("exact", "The problem's exact")],
+)
+def test_function_of_the_problem_that_takes_too_long_blames_no_candidate(play, part, named):
+    result = play(
+        f"""
+        import dataclasses, time
+
+        def slow(*given):
+            time.sleep(5)
+
+        @pytest.mark.perf(timeout=0.2)
+        def test_mistake(kbench):
+            kbench(lambda x: torch.relu(x), dataclasses.replace(RELU, {part}=slow))
+        """
+    )
+    result.failed_once("<lambda>")
+    result.says(f"{named} took too long: the check of relu 64x64 did not end within 0.2 s; it was in slow, test_it.py")
+    assert "hung" not in result.text
+
+
 STUCK = """
 def test_mistake(kbench, sdpa_oracle, kernels):
     kbench(kernels("mine.cpp"), sdpa_oracle(SMALL, dtype="float32"))

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 from sample_records import session
+from sample_records import speed_record
 
 from pytest_kgate import cli
 from pytest_kgate.report.record.document import document
+from pytest_kgate.report.text.summary import summary_table
 
 ODD = [
     "two\nlines",
@@ -61,3 +63,13 @@ def test_width_that_is_none_is_refused(
     name, *test = verb
     assert cli.main([name, str(path), *test, "--width", "0"]) == 2
     assert "--width cannot be 0." in capsys.readouterr().err
+
+
+def test_name_of_one_reference_heads_no_column_that_holds_times_of_another() -> None:
+    records = [speed_record(f"test_of_a_long_name_{number}") for number in range(2)]
+    for record, name in zip(records, ("matmul", "<lambda>"), strict=True):
+        assert record["reference"] is not None
+        record["reference"]["name"] = name
+    assert "matmul" not in summary_table(records, 80).splitlines()[0]
+    records[1]["reference"] = records[0]["reference"]
+    assert "matmul" in summary_table(records, 80).splitlines()[0]

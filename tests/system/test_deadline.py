@@ -11,9 +11,11 @@ import time
 import pytest
 
 from pytest_kgate.errors import CandidateError
+from pytest_kgate.errors import ProblemRaised
 from pytest_kgate.integrity.isolation.process.channel import Channel
 from pytest_kgate.integrity.side_effects.background import new_threads
 from pytest_kgate.integrity.side_effects.background import python_threads
+from pytest_kgate.system.clocks.deadline import called_by_deadlines
 from pytest_kgate.system.clocks.deadline import deadline
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")
@@ -120,6 +122,24 @@ def test_block_in_another_thread_ends_at_its_deadline():
     assert "the check did not end within 0.05 s; it was in loop, test_deadline.py line" in error.what
 
 
+def late_in_the_problem():
+    with deadline(0.05, "the check", ignored), called_by_deadlines("The reference"):
+        loop()
+
+
+def test_function_of_the_problem_that_is_late_in_another_thread_is_named_as_the_problem_s():
+    error = in_thread(late_in_the_problem)
+    assert isinstance(error, ProblemRaised)
+    assert error.what.startswith("The reference took too long: the check did not end within 0.05 s; it was in loop")
+
+
+def test_function_of_the_problem_is_named_while_it_runs_only():
+    with pytest.raises(ProblemRaised, match="The reference took too long"):
+        late_in_the_problem()
+    with pytest.raises(CandidateError, match="The candidate hung"), deadline(0.05, "the check", ignored):
+        loop()
+
+
 def test_block_in_another_thread_that_ends_in_time_leaves_nothing_behind():
     def block():
         with deadline(0.02, "the check", ignored):
@@ -143,6 +163,8 @@ def test_caller_of_what_hangs_is_not_named_as_its_place():
 PROFILED = """
 import sys, threading, time
 from pytest_kgate.errors import CandidateError
+from pytest_kgate.errors import ProblemRaised
+from pytest_kgate.system.clocks.deadline import called_by_deadlines
 from pytest_kgate.system.clocks.deadline import deadline
 
 def in_time():

@@ -23,6 +23,7 @@ from pytest_kgate.bench.correctness.exact.answer import demand_tensors
 from pytest_kgate.bench.correctness.exact.answer import exact_answer
 from pytest_kgate.bench.correctness.exact.answer import exact_by_rows
 from pytest_kgate.bench.correctness.exact.answer import in_smaller_type
+from pytest_kgate.bench.correctness.exact.own_memory import with_own_memory
 from pytest_kgate.bench.correctness.exact.trusted import demand_fine
 from pytest_kgate.device.answer import outputs_of
 from pytest_kgate.device.answer import poison
@@ -72,7 +73,7 @@ def workload_of(problem: Problem, device: Device, like: Any = None, *, hard: boo
                 "Give the positions of the inputs that a call changes, from 0.",
             )
         demand_drawn_alike(problem.name, inputs, like, hard=hard)
-        return inputs
+        return with_own_memory(inputs, problem.mutates) if problem.mutates else inputs
 
     def make_output(inputs: tuple[Any, ...]) -> Any:
         shaped = next(tree.tensors(inputs)) if like is None else like

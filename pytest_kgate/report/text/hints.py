@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_kgate.report import format as text
 from pytest_kgate.report.rows import number
 from pytest_kgate.report.text.wrong_answer import wrong_answer
+from pytest_kgate.statistics.gate_facts import FEWEST_TO_FORESEE
 from pytest_kgate.statistics.gate_facts import LOOKS
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ def _weak(selftest: SelftestFacts) -> list[str]:
 _CAUSES = {
     "left something changed": "Set it before kbench is called, so that it holds for both, or put it back within each "
     "call.",
+    "by the open mode": "An open mode is asked for each operator, of both arms: let the candidate close what it opens, "
+    "and close the test's own before kbench is called.",
     "had the GPU open": "`nvidia-smi` lists the processes: end the others, or take another GPU by --kgate-device.",
     "throttle": "Let the GPU cool, or lock its clocks low enough to hold: `nvidia-smi --lock-gpu-clocks`.",
     "the SM clock stepped": "Lock the GPU's clocks: `nvidia-smi --lock-gpu-clocks`.",
@@ -216,7 +219,11 @@ def _undecided(record: Record) -> list[str]:
     rounds = max((one for one in needed if one), default=None)
     if rounds and timing and timing["rounds"]:
         budget = text.significant(_budget_for(rounds, timing), 2)
-        found.append(f"--kgate-budget {budget} gives the race {rounds} rounds, which would likely decide it.")
+        told = timing["rounds"] >= FEWEST_TO_FORESEE
+        what = (
+            "which would likely decide it" if told else "the fewest that decide one: so far too little is known of it"
+        )
+        found.append(f"--kgate-budget {budget} gives the race {rounds} rounds, {what}.")
     elif rounds:
         found.append("Raise --kgate-budget: it did not last for a single round.")
     found.append("--kgate-inconclusive warn (or skip) accepts a gate that could not be decided.")

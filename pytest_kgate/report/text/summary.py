@@ -105,8 +105,9 @@ def _layouts(rows: Sequence[Row], step: float) -> list[_Layout]:
     latency = _Column("latency", candidate.cell, right=True)
     raced = _Column("raced against", lambda row: _join(_reference(row), row.backend))
     reference = _Column("reference", lambda row: text.seconds_if_any(row.reference_seconds), right=True)
-    names = {_reference(row) for row in rows} - {""}
-    short = _Column(min(*names, "reference", key=len) if len(names) == 1 else "reference", reference.cell, right=True)
+    names = {_reference(row) for row in rows if row.reference}
+    only = next(iter(names)) if len(names) == 1 else ""
+    short = _Column(min(only or "reference", "reference", key=len), reference.cell, right=True)
     both = _Column("reference", lambda row: _join(reference.cell(row).rjust(7), row.backend or _reference(row)))
     levels = {row.confidence for row in rows if row.confidence is not None}
     level = f"{text.percent(next(iter(levels)))} " if len(levels) == 1 else ""

@@ -15,6 +15,7 @@ from types import FrameType
 
 import pytest_kgate
 from pytest_kgate.errors import CandidateError
+from pytest_kgate.errors import ProblemRaised
 
 _GRACE_SECONDS = 10.0
 """Between the interrupt and the verdict that the candidate is stuck in native code, where no interrupt reaches it."""
@@ -31,13 +32,32 @@ _CHANCES = 10_000
 """Steps of a loop, at each of which Python may raise what it was asked to; it does so at one of the first."""
 
 
+_theirs: dict[int, str] = {}
+"""Whose function a thread is in, where that is a problem's; by the thread."""
+
+
 class Watchdog(threading.Timer):
     """The thread that calls `when_stuck`; of its own class, so that nobody takes it for one of a candidate's."""
 
-    def __init__(self, seconds: float, function: Callable[[str], None], arguments: tuple[str]) -> None:
-        super().__init__(seconds, function, arguments)
+    def __init__(self, seconds: float, function: Callable[[], None]) -> None:
+        super().__init__(seconds, function)
         self.name = "kgate-watchdog"
         self.daemon = True
+
+
+@contextlib.contextmanager
+def called_by_deadlines(whose: str) -> Iterator[None]:
+    """A block that calls a function of the problem: a deadline that it does not keep names that one, no candidate."""
+    thread = threading.get_ident()
+    before = _theirs.get(thread)
+    _theirs[thread] = whose
+    try:
+        yield
+    finally:
+        if before is None:
+            _theirs.pop(thread, None)
+        else:
+            _theirs[thread] = before
 
 
 @contextlib.contextmanager
@@ -48,8 +68,15 @@ def deadline(seconds: float, doing: str, when_stuck: Callable[[str], None]) -> I
     pytest-timeout, has set it to an earlier time, it is left as it is, and ends the block. In another thread the error
     is raised as soon as that thread runs Python code, which a call that waits, such as `time.sleep`, puts off.
     """
-    complaint = f"The candidate hung: {doing} did not end within {seconds:g} s"
-    stuck = Watchdog(seconds + _GRACE_SECONDS, when_stuck, (complaint,))
+    thread = threading.get_ident()
+
+    def complaint() -> str:
+        whose = _theirs.get(thread)
+        return (
+            f"{f'{whose} took too long' if whose else 'The candidate hung'}: {doing} did not end within {seconds:g} s"
+        )
+
+    stuck = Watchdog(seconds + _GRACE_SECONDS, lambda: when_stuck(complaint()))
     in_main = threading.current_thread() is threading.main_thread()
     interrupted = _by_signal if in_main and hasattr(signal, "setitimer") else _by_watchdog
     stuck.start()
@@ -61,7 +88,7 @@ def deadline(seconds: float, doing: str, when_stuck: Callable[[str], None]) -> I
 
 
 @contextlib.contextmanager
-def _by_signal(seconds: float, doing: str, complaint: str) -> Iterator[None]:
+def _by_signal(seconds: float, doing: str, complaint: Callable[[], str]) -> Iterator[None]:
     start = time.monotonic()
     others_seconds = signal.getitimer(signal.ITIMER_REAL)[0]
     if 0 < others_seconds <= seconds:
@@ -76,7 +103,8 @@ def _by_signal(seconds: float, doing: str, complaint: str) -> Iterator[None]:
                 f"it{_place(frame)}.",
                 "Something in this process set the timer of signals (signal.alarm, signal.setitimer): leave it alone.",
             )
-        raise CandidateError(f"{complaint}{_place(frame)}.", _TODO)
+        error = ProblemRaised if threading.get_ident() in _theirs else CandidateError
+        raise error(f"{complaint()}{_place(frame)}.", _TODO)
 
     previous_handler = signal.signal(signal.SIGALRM, interrupt)
     signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -91,7 +119,7 @@ def _by_signal(seconds: float, doing: str, complaint: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _by_watchdog(seconds: float, _doing: str, complaint: str) -> Iterator[None]:
+def _by_watchdog(seconds: float, _doing: str, complaint: Callable[[], str]) -> Iterator[None]:
     """Python raises an exception in another thread when it is asked to, by the exception's class.
 
     What was asked for is never taken back, but waited for: up to Python 3.12 an interpreter in which a request came to
@@ -107,15 +135,19 @@ def _by_watchdog(seconds: float, _doing: str, complaint: str) -> Iterator[None]:
             came = True
             super().__init__(said, _TODO)
 
-    def interrupt(complaint: str) -> None:
+    class ProblemHung(Hung, ProblemRaised):
+        pass
+
+    def interrupt() -> None:
         nonlocal asked, said
-        said = f"{complaint}{_place(sys._current_frames().get(thread))}."
+        said = f"{complaint()}{_place(sys._current_frames().get(thread))}."
+        error = ProblemHung if thread in _theirs else Hung
         with lock:
             if not over:
                 asked = True
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(Hung))
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(error))
 
-    timer = Watchdog(seconds, interrupt, (complaint,))
+    timer = Watchdog(seconds, interrupt)
     timer.start()
     try:
         yield

@@ -237,12 +237,19 @@ def test_advised_budget_has_room_for_the_samples_that_it_brings(samples: int, bu
     assert f"try --kgate-budget {budget} gives the race 96 rounds" in flat(record)
 
 
-@pytest.mark.parametrize(("rounds", "budget"), [(1, "9.6"), (2, "9.6"), (3, "5.8")])
+@pytest.mark.parametrize(("rounds", "budget"), [(1, "9.6"), (2, "9.6"), (3, "5.8"), (4, "5.8")])
 def test_budget_that_rests_on_one_or_two_rounds_has_room_for_others_that_take_longer(rounds: int, budget: str) -> None:
     record = speed_record(rounds=rounds)
     assert record["timing"] is not None
     record["timing"]["seconds_spent"] = 0.4 * rounds
     assert f"try --kgate-budget {budget} gives the race 12 rounds" in flat(record)
+    assert ("would likely decide it" in flat(record)) == (rounds > 3)
+
+
+def test_mode_that_the_test_has_opened_itself_is_told_where_to_be_closed() -> None:
+    reason = "what the gate measures or judges with was replaced: all operators, by the open mode FlopCounterMode."
+    text = flat(invalid_record() | {"reason": reason})
+    assert "close the test's own before kbench is called" in text
 
 
 def test_command_is_the_sessions_own_and_drops_a_seed_that_the_test_sets() -> None:
