@@ -70,15 +70,16 @@ def main() -> int:
     files = [file for file in files if fnmatchcase(_name(file), options.match)]
     part, parts = (int(one) for one in options.part.split("/"))
     files = files[part - 1 :: parts]
+    runs = [(file, test) for file in files for test in (_tests_of(file, options.tests) if options.alone else [""])]
     wrong, machine = 0, ""
     end = time.monotonic() + options.seconds
-    for at, file in enumerate(files):
+    for at, (file, test) in enumerate(runs):
         left = end - time.monotonic()
         if left < 5:
-            _say(options, f"not run, for lack of time: {' '.join(map(_name, files[at:]))}")
+            _say(options, f"not run, for lack of time: {' '.join(_name(one) + name for one, name in runs[at:])}")
             wrong += 1
             break
-        found, environment = _run(file, options, min(options.limit, left))
+        found, environment = _run(file, test, options, min(options.limit, left))
         if environment and not machine:
             machine = environment
             _say(options, f"{machine}, {time.strftime('%Y-%m-%d')}{_revision()}")
@@ -97,6 +98,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--part", default="1/1", metavar="K/N", help="every N-th file, from the K-th on")
     parser.add_argument("--match", default="*", metavar="PATTERN", help="only files whose folder/name fits it")
     parser.add_argument("--tests", default="", metavar="EXPRESSION", help="only these, as -k")
+    parser.add_argument("--alone", action="store_true", help="each test of a file in a process of its own")
     parser.add_argument("--limit", type=float, default=300.0, metavar="SECONDS", help="of a file; it is ended then")
     parser.add_argument("--seconds", type=float, default=1e9, help="of all; what is left then is said")
     parser.add_argument("--out", type=Path, metavar="FILE", help="where the lines go as well; they are appended")
@@ -112,8 +114,16 @@ def _name(file: Path) -> str:
     return f"{file.parent.name}/{file.stem}"
 
 
-def _run(file: Path, options: argparse.Namespace, limit: float) -> tuple[list[Seen], str]:
-    """All tests of a file, and the machine that its records name."""
+def _tests_of(file: Path, expression: str) -> list[str]:
+    """The tests of a file, each with two colons ahead of it."""
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-c", os.devnull, "-p", "no:cacheprovider"]
+    command += ["-k", expression]
+    told = subprocess.run([*command, str(file)], capture_output=True, text=True, check=True, cwd=file.parent).stdout
+    return [f"::{line.partition('::')[2]}" for line in told.splitlines() if "::" in line]
+
+
+def _run(file: Path, test: str, options: argparse.Namespace, limit: float) -> tuple[list[Seen], str]:
+    """The test of a file, all where none is named, and the machine that its records name."""
     device = options.device or ("host" if file.parent.name in _ON_HOST else "cuda")
     with tempfile.TemporaryDirectory(prefix="kgate-case-") as made:
         scratch = Path(made)
@@ -121,8 +131,15 @@ def _run(file: Path, options: argparse.Namespace, limit: float) -> tuple[list[Se
         if not config.exists():  # else this project's own settings and conftest would be taken
             config = scratch / "pytest.ini"
             config.write_text("[pytest]\n")
-        command = [sys.executable, "-m", "pytest", "-q", str(file), "-c", str(config), f"--rootdir={file.parent}"]
-        command += [f"--confcutdir={file.parent}", "-p", "no:cacheprovider", "--kgate-device", device]
+        command = [sys.executable, "-m", "pytest", "-q", f"{file}{test}", "-c", str(config)]
+        command += [
+            f"--rootdir={file.parent}",
+            f"--confcutdir={file.parent}",
+            "-p",
+            "no:cacheprovider",
+            "--kgate-device",
+            device,
+        ]
         command += [f"--kgate-json={scratch / 'records.json'}", f"--junitxml={scratch / 'tests.xml'}"]
         command += ["-o", "junit_logging=all", "-k", options.tests, *arguments(_name(file))]
         start = time.monotonic()

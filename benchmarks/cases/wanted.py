@@ -52,6 +52,7 @@ _ROWS = (
     ("gpu/test_null_stream::*", "INVALID WRONG", "stream"),
     ("unusual/test_unusual::test_logits_in_16_bits*", "WRONG", ""),
     ("unusual/*", "PASS", ""),
+    ("first_use/*", "PASS", ""),
     ("gpu/test_sync_inside::test_eager", "PASS", ""),
     ("gpu/test_sync_inside::*", "INVALID", "eager"),
     ("gpu/*", "PASS", ""),

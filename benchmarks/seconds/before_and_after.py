@@ -2,12 +2,13 @@
 
     python benchmarks/seconds/before_and_after.py --before CHECKOUT --json FILE [--device cuda] [--repeat 10]
 
-`CHECKOUT` is a folder with another version, such as one that `git worktree add FOLDER REVISION` makes. Each session has
-twelve gates of PyTorch's attention, against the same eight times, and twelve of a shipped kernel, in turn. All but the
-first of each are counted: a session's first gate of a kind starts what the others use, and is told beside them. Seconds are those of
-the call of `kbench`, less its wait for another session's gates; CPU seconds are those of its process and of all that it
-started, the candidate's and the clean process among them. Sessions take turns, so that what else the machine does is in
-both. Gates that take more than their first 12 rounds are left out. Takes about ten minutes, longer on a busy machine.
+`CHECKOUT` is a folder with another version, such as one that `git worktree add FOLDER REVISION` makes. Each session
+has twelve gates of PyTorch's attention, against the same eight times, and twelve of a shipped kernel, in turn. All
+but the first of each are counted: a session's first gate of a kind starts what the others use, and is told beside
+them. Seconds are those of the call of `kbench`, less its wait for another session's gates; CPU seconds are those of
+its process and of all that it started, the candidate's and the clean process among them. Sessions take turns, so that
+what else the machine does is in both. Gates that take more than their first 12 rounds are left out. Takes about ten
+minutes, longer on a busy machine.
 
 Before and behind each gate a fixed piece of Python is timed, the pace of the CPU at that moment, for a shared machine
 may give a process half of what it gave before. Medians are told of all gates, and of those before and behind which the

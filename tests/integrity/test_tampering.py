@@ -27,6 +27,7 @@ from pytest_kgate.integrity.tampering.basis import Objects
 from pytest_kgate.integrity.tampering.contents import HiddenMethods
 from pytest_kgate.integrity.tampering.contents import Library
 from pytest_kgate.integrity.tampering.operators import Operators
+from pytest_kgate.integrity.tampering.tracing import profiler_to_restore
 from pytest_kgate.integrity.tampering.tracing import untraced
 from pytest_kgate.problems.attention.problem import sdpa_problem
 from pytest_kgate.problems.problem import Problem
@@ -116,6 +117,14 @@ def test_profiler_of_python_goes_on_after_a_race():
     seen = {entry.code.co_name for entry in profiler.getstats() if not isinstance(entry.code, str)}
     assert turned_on == []
     assert {"_profiled", "_not_profiled"} & seen == {"_profiled"}
+
+
+def test_profiler_that_only_pytorch_can_set_is_off_in_a_race_and_stays_off():
+    with torch.profiler.profile(with_stack=True):
+        before = profiler_to_restore()
+        with untraced() as turned_on:
+            assert sys.getprofile() is None
+        assert (turned_on, sys.getprofile(), before) == ([], None, None)
 
 
 def _profiled():

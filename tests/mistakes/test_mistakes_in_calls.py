@@ -278,3 +278,18 @@ def test_call_in_a_fork_of_the_test_is_told_instead_of_waiting_for_threads_that_
     )
     result.says("kbench was called in another process than its test.", "Call it in the test itself;")
     result.says("never called kbench, so nothing was judged")
+
+
+def test_call_while_a_clock_is_frozen_is_told_instead_of_waiting_for_it(play):
+    result = play(
+        """
+    import time
+
+    @pytest.mark.speedup(0.95)
+    def test_mistake(kbench, monkeypatch):
+        monkeypatch.setattr(time, "perf_counter", lambda: 0.0)
+        kbench(lambda x: torch.relu(x), RELU)
+    """,
+    )
+    result.failed_once("<lambda>")
+    result.says("Nothing can be timed: time.perf_counter was replaced before the candidate was called.", "freezegun")

@@ -15,6 +15,7 @@ from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.cuda.context import is_real
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Workload
+from pytest_kgate.errors import TimingError
 from pytest_kgate.integrity.checks.findings import CHECKS
 from pytest_kgate.integrity.checks.findings import NAMED
 from pytest_kgate.integrity.checks.findings import Findings
@@ -67,6 +68,8 @@ class IntegrityChecks:
         self._state: GlobalState | None = None
         self._threads: frozenset[int] = frozenset()
         self._systems_threads: frozenset[int] = frozenset()
+        self._told: set[str] = set()
+        """Names of what was replaced, as findings tell them."""
         self._spent = 0.0
         self.findings = Findings()
         self.of_candidate = CandidateChecks(candidate, device, problem, self.findings, own=own, says=says)
@@ -82,7 +85,7 @@ class IntegrityChecks:
             self._state = GlobalState(self._device)
             if self._state.slow_before is not None:
                 self.findings.report("state", self._state.slow_before)
-            self._check_monkeypatches()
+            self._demand_clocks(self._check_monkeypatches("before the candidate was called, "))
             self.findings.ran["zones"] = "passed"  # an overwritten zone raises
             zones = GuardZones(self._device)
             return zones.problem(self._problem), zones.arm(self._candidate)
@@ -144,16 +147,27 @@ class IntegrityChecks:
             facts["clean"] = self.clean
         return facts
 
-    def _check_monkeypatches(self) -> None:
+    def _check_monkeypatches(self, when: str = "") -> list[str]:
+        """Report what was replaced, and not yet told; returns all names of it."""
         self.findings.ran.setdefault(
             "originals", "passed" if MONKEYPATCHES.follows_imports else "not run: the plugin is not loaded"
         )
         changed = [*MONKEYPATCHES.changed(), *MONKEYPATCHES.replaced_modules()]
         changed += [*self._basis.changed(), *self.objects.changed()]
-        if changed:
-            more = f" and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
-            self.findings.report(
-                "originals", f"what the gate measures or judges with was replaced: {', '.join(changed[:NAMED])}{more}."
+        new = [name for name in changed if name not in self._told]
+        self._told.update(new)
+        if new:
+            named = f"{', '.join(new[:NAMED])}{f' and {len(new) - NAMED} more' if len(new) > NAMED else ''}"
+            self.findings.report("originals", f"{when}what the gate measures or judges with was replaced: {named}.")
+        return changed
+
+    @staticmethod
+    def _demand_clocks(replaced: Sequence[str]) -> None:
+        clocks = [name for name in replaced if name.startswith("time.")]
+        if clocks:
+            raise TimingError(
+                f"Nothing can be timed: {' and '.join(clocks)} was replaced before the candidate was called.",
+                "Call kbench outside of what freezes or replaces clocks, such as freezegun or monkeypatch.",
             )
 
     @contextmanager

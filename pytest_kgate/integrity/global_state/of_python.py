@@ -23,7 +23,7 @@ def of_python() -> list[Setting]:
         Setting("gc.get_threshold", gc.get_threshold, lambda limits: gc.set_threshold(*limits)),
         Setting("sys.getswitchinterval", sys.getswitchinterval, sys.setswitchinterval),
         Setting("sys.gettrace", sys.gettrace, sys.settrace),
-        Setting("sys.getprofile", sys.getprofile, tracing.set_profiler),
+        Setting("sys.getprofile", tracing.profiler_to_restore, tracing.set_profiler),
         Setting("sys.monitoring", tracing.monitoring, None),
         Setting("os.getcwd", os.getcwd, os.chdir, harmless=True),
         *(_handler(number) for number in _SIGNALS),

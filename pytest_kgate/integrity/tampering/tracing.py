@@ -23,7 +23,7 @@ def untraced() -> Iterator[list[str]]:
     Whether PyTorch tells of its operators can't be asked; it does so unless told otherwise, and does again afterwards.
     """
     turned_on: list[str] = []
-    trace, profile = sys.gettrace(), sys.getprofile()
+    trace, profile = sys.gettrace(), profiler_to_restore()
     sys.settrace(None)
     sys.setprofile(None)
     torch._C._autograd._enable_record_function(False)
@@ -39,8 +39,17 @@ def untraced() -> Iterator[list[str]]:
         set_profiler(profile)
 
 
+def profiler_to_restore() -> Any:
+    """What `sys.getprofile()` gives; None of one that can't be set from Python, which stays off after a race.
+
+    That of `torch.profiler.profile(with_stack=True)` is one.
+    """
+    profiler = sys.getprofile()
+    return profiler if callable(profiler) or hasattr(profiler, "enable") else None
+
+
 def set_profiler(profiler: Any) -> None:
-    """Restore what `sys.getprofile()` has given.
+    """Restore what `profiler_to_restore` has given.
 
     cProfile sets itself from C (up to Python 3.11): its object is no function that `sys.setprofile` takes.
     """
