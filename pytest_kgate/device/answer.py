@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
-import sys
 import warnings
+from collections.abc import Callable
 from collections.abc import Container
 from typing import Any
 
@@ -28,11 +28,12 @@ from pytest_kgate.errors import in_place_says_so
 from pytest_kgate.problems.trees import structure
 from pytest_kgate.problems.trees import tree
 from pytest_kgate.problems.trees.foreign import said_by
+from pytest_kgate.problems.trees.genuine import demand_known_array
+from pytest_kgate.problems.trees.genuine import demand_nothing_hidden
 from pytest_kgate.problems.trees.instead import built_otherwise
 from pytest_kgate.problems.trees.instead import indefinite
 from pytest_kgate.problems.trees.instead import instead_of
 from pytest_kgate.problems.trees.instead import is_array
-from pytest_kgate.system.provenance.installed import is_installed_class
 
 _NAN_OF_ONES = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
 """Types of which a number with all bits set is NaN."""
@@ -41,13 +42,6 @@ _PLAIN = (Tensor, torch.nn.Parameter)
 
 _READY = frozenset({Tensor, np.ndarray, type(None)})
 """Types of results that hold their values when the call returns."""
-
-_ARRAYS = frozenset({"numpy", "cupy", "jax", "jaxlib", "warp", "tensorflow", "mlx", "paddle", "dpctl", "numba"})
-"""Libraries whose arrays hold values already, or finish them in the stream, when DLPack asks for them."""
-
-
-_HANDS_OUT = ("__dlpack__", "block_until_ready", "__cuda_array_interface__")
-"""How their values are had: by the library's own code. Anyone can make a module of its name, or patch its class."""
 
 
 def poison(answer: Any) -> Any:
@@ -71,7 +65,7 @@ def outputs_of(answer: Any) -> dict[str, Any]:
 
     None is no output.
     """
-    if isinstance(answer, InPlace):
+    if type(answer) is InPlace:  # `isinstance` asks an object what it calls its class
         roots = {"output": answer.returned, **{f"input {place}": one for place, one in answer.changed.items()}}
     else:
         roots = {"output": answer}
@@ -101,8 +95,8 @@ def as_answer(result: object, like: Any, inputs: tuple[Any, ...]) -> Any:
     _demand_readable(result)
     wanted, found = outputs_of(like), outputs_of(result)
     if found.keys() != wanted.keys():
-        returned = result.returned if isinstance(result, InPlace) else result
-        raise OtherKind(*built_otherwise(returned, found, wanted, in_place=isinstance(result, InPlace)))
+        returned = result.returned if type(result) is InPlace else result
+        raise OtherKind(*built_otherwise(returned, found, wanted, in_place=type(result) is InPlace))
     changed = like.changed if isinstance(like, InPlace) else {}
     made = iter([_as_output(name, found[name], one, inputs, changed) for name, one in wanted.items()])
     return structure.mapped(like, lambda leaf: None if leaf is None else next(made))
@@ -116,7 +110,7 @@ def _asked(like: Any) -> str:
 
 def _as_output(name: str, result: Any, like: Tensor, inputs: tuple[Any, ...], changed: Container[int] = ()) -> Tensor:
     """One tensor of an answer; `changed` has the positions of the inputs that a call changes."""
-    if not isinstance(result, Tensor):
+    if not issubclass(type(result), Tensor):
         if not is_array(result):
             raise CandidateError(
                 f"The candidate returned {indefinite(type(result).__name__)}, not a tensor"
@@ -161,7 +155,16 @@ def tensors_of(result: Any) -> dict[str, Tensor]:
 
 def copied(result: Any) -> Any:
     """An answer that `as_answer` has seen the like of, each output copied to memory of its own."""
-    return structure.mapped(result, lambda one: None if one is None else _tensor_of(one).clone())
+    return _mapped(result, lambda one: None if one is None else _tensor_of(one).clone())
+
+
+def _mapped(result: Any, change: Callable[[Any], Any]) -> Any:
+    """The answer with each output changed, in tuples and dicts alone: no class of its own builds what it holds."""
+    if type(result) is not InPlace:
+        return structure.mapped(structure.held(result), change)
+    return InPlace(
+        _mapped(result.returned, change), {place: _mapped(one, change) for place, one in result.changed.items()}
+    )
 
 
 def _tensor_of(result: Any) -> Tensor:
@@ -202,7 +205,7 @@ def _holds_values(result: Any) -> bool:
         return _holds_values(result.returned)
     if kind in (tuple, list):
         return all(type(one) in _READY or _holds_values(one) for one in result)
-    return kind in _READY or isinstance(result, Tensor)
+    return kind in _READY or issubclass(kind, Tensor)
 
 
 def _with_values(name: str, result: Any) -> Any:
@@ -210,10 +213,10 @@ def _with_values(name: str, result: Any) -> Any:
     if structure.computes(result) is not None:
         return result  # it is refused, and not to be read
     if structure.opened(result) is not None:
-        return structure.mapped(result, lambda one: one if _holds_values(one) else _with_values(name, one))
-    if hasattr(type(result), "block_until_ready"):
+        return _mapped(result, lambda one: one if _holds_values(one) else _with_values(name, one))
+    if hasattr(kind := type(result), "block_until_ready"):
         try:
-            result.block_until_ready()
+            kind.block_until_ready(result)  # its class's, which the array may hide
         except Exception as error:  # what it computes may fail only now
             raise blamed(f"The {name}", CALL_CONVENTION, error) from error
     elif is_array(result):
@@ -245,8 +248,8 @@ def demand_data(result: Any) -> None:
         for one in outputs_of(result).values():
             demand_data(one)
         return
-    if not isinstance(result, Tensor):
-        _demand_known_array(type(result))
+    if not issubclass(type(result), Tensor):
+        demand_known_array(result)
         return
     if type(result) not in _PLAIN:
         raise CandidateError(
@@ -254,6 +257,7 @@ def demand_data(result: Any) -> None:
             "it is read.",
             "Return a plain tensor: result.as_subclass(torch.Tensor), once its values are there.",
         )
+    demand_nothing_hidden(result)
     if result.layout is not torch.strided or result.is_meta or result._is_zerotensor():
         raise CandidateError(
             "The candidate returned a tensor without memory of its own (sparse, meta or an implied zero).",
@@ -279,16 +283,6 @@ def _demand_readable(result: object) -> None:
         raise CandidateError(
             f"The candidate returned {indefinite(kind.__name__)}, which may compute what it holds when it is read.",
             "Return several outputs in a tuple, a list, a dict or a plain dataclass.",
-        )
-
-
-def _demand_known_array(kind: type) -> None:
-    home = sys.modules.get(kind.__module__)
-    genuine = home is not None and getattr(home, kind.__name__, None) is kind
-    if kind.__module__.partition(".")[0] not in _ARRAYS or not genuine or not is_installed_class(kind, _HANDS_OUT):
-        raise CandidateError(
-            f"The candidate returned a {kind.__name__}, whose __dlpack__ may compute when it is read.",
-            "Return a torch tensor, or an array of a library such as CuPy or JAX.",
         )
 
 

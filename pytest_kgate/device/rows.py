@@ -17,6 +17,7 @@ from pytest_kgate.device.arm import prepare
 from pytest_kgate.errors import TimingError
 from pytest_kgate.problems.trees import tree
 from pytest_kgate.problems.trees.fingerprint import Fingerprint
+from pytest_kgate.problems.trees.genuine import hidden
 
 BufferSet = tuple[tuple[Any, ...], list[Any]]
 """Inputs, and for each arm the output that it writes to (None where it allocates its own)."""
@@ -116,12 +117,12 @@ class Form:
         """Raise `TimingError` where the sets are of another form than they were, after timed calls of `who`.
 
         A class of a candidate's own, whose `__torch_function__` sleeps, slows down all that the other arm does with
-        them; so does memory of another kind with the same values.
+        them; so does memory of another kind with the same values, and a function in place of one of its class.
         """
         if self._now() != self._before:
             raise TimingError(
-                f"An input or an output was given another class or sign, other memory or other strides in timed "
-                f"calls of {who}: the other arm is timed on it as well.",
+                "An input or an output was given another class or sign, other memory or other strides in timed calls "
+                f"of {who}, or functions of its own: the other arm is timed on it as well.",
                 "Inputs and the other arm's outputs must stay as they are: make a view or a copy, and change that.",
             )
 
@@ -140,8 +141,9 @@ class Form:
 
 
 def _form(tensor: Tensor, *, at: bool = True) -> tuple[Any, ...]:
-    if type(tensor) is not Tensor or not tree.has_span(tensor):
-        return (type(tensor),)
+    own = hidden(tensor)  # whatever calls `tensor.transpose` pays for one that sleeps
+    if type(tensor) is not Tensor or own or not tree.has_span(tensor):
+        return type(tensor), own
     read = tensor.is_neg(), tensor.is_conj()  # as the negative or the conjugate of what the memory holds
     return type(tensor), tensor.device, tensor.stride(), read, tensor.data_ptr() if at else None
 

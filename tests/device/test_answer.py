@@ -53,6 +53,34 @@ def test_answer_that_may_compute_when_read_is_refused(answer, said):
         demand_data(answer)
 
 
+def with_own(answer, **functions):
+    for name, function in functions.items():
+        setattr(answer, name, function)
+    return answer
+
+
+def computing(*_):
+    raise AssertionError("it was asked, and may compute")
+
+
+@pytest.mark.parametrize("name", ["is_conj", "untyped_storage", "numel", "clone", "_is_zerotensor"])
+@pytest.mark.parametrize("make", [torch.ones, lambda size: torch.nn.Parameter(torch.ones(size))])
+def test_tensor_with_a_function_of_its_own_is_refused_unasked(make, name):
+    with pytest.raises(CandidateError, match=f"with an? {name} of its own, which may compute"):
+        demand_data(with_own(make(3), **{name: computing}))
+
+
+def test_tensor_with_attributes_that_hide_nothing_is_taken():
+    demand_data(with_own(torch.ones(3), scale=0.5, layer="first"))
+
+
+@pytest.mark.parametrize("name", ["__dlpack__", "block_until_ready"])
+def test_array_with_a_function_of_its_own_is_refused_unasked(name):
+    jax = pytest.importorskip("jax.numpy")
+    with pytest.raises(CandidateError, match=f"with a {name} of its own, which may compute"):
+        as_answer(with_own(jax.ones(3), **{name: computing}), torch.ones(3), ())
+
+
 @pytest.mark.parametrize("file", [None, "mlx.py"], ids=["made of nothing", "beside the tests"])
 def test_array_of_a_module_that_has_but_a_librarys_name_is_refused(monkeypatch, tmp_path, file):
     library = types.ModuleType("mlx")

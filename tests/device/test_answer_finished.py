@@ -61,7 +61,7 @@ def kind(request, monkeypatch):
     setattr(library, request.param.__name__, request.param)
     monkeypatch.setitem(sys.modules, "jax", library)
     monkeypatch.setattr(request.param, "__module__", "jax")
-    monkeypatch.setattr("pytest_kgate.device.answer.is_installed_class", lambda kind, members: True)
+    monkeypatch.setattr("pytest_kgate.problems.trees.genuine.is_installed_class", lambda kind, members: True)
     return request.param
 
 

@@ -92,8 +92,10 @@ class Sleepy(torch.Tensor):
         lambda x: x.set_(x.clone()),
         lambda x: x.as_strided_(x.shape, (0,) * x.ndim),
         lambda x: x.is_neg() or setattr(x, "data", x._neg_view()),
+        lambda x: setattr(x, "mul", lambda other: time.sleep(1e-4) or torch.mul(x, other)),
+        lambda x: setattr(x, "data_ptr", lambda: 0),
     ],
-    ids=["class", "memory", "strides", "sign"],
+    ids=["class", "memory", "strides", "sign", "function", "function that is asked"],
 )
 def test_input_in_another_form_is_told_of_the_arm_that_made_it(change):
     racing = False

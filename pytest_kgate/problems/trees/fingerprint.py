@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from pytest_kgate.problems.trees import tree
+from pytest_kgate.problems.trees.genuine import hidden
 
 _KEY_BITS = 63
 
@@ -42,12 +43,18 @@ class Fingerprint:
         self._key = secrets.randbits(_KEY_BITS) if key is None else key
         self._factors: dict[torch.device, Tensor] = {}
         self._longest = max((_words(tensor).numel() for tensor in tree.tensors(inputs)), default=0)
+        self._hidden = [_hidden(one) for one in inputs]
         self._sums = [self._of(one) for one in inputs]
         self._plain = [repr(leaf) for leaf in tree.leaves(inputs) if isinstance(leaf, (int, float, complex, str))]
 
     def first_changed(self, inputs: tuple[Any, ...]) -> int | None:
-        """The position of the first input that does not hold the same bytes any more; None where all do."""
-        for position, (one, then) in enumerate(zip(inputs, self._sums, strict=True)):
+        """The position of the first input that does not hold the same bytes any more; None where all do.
+
+        Nor may one have functions of its own in place of its class's: these say what it holds, here and to `exact`.
+        """
+        for position, (one, then, hid) in enumerate(zip(inputs, self._sums, self._hidden, strict=True)):
+            if _hidden(one) != hid:
+                return position
             now = self._of(one)
             if len(now) != len(then) or not all(map(torch.equal, now, then)):
                 return position
@@ -101,3 +108,7 @@ def _words(tensor: Tensor) -> Tensor:
     found = tree.bytes_of(tensor)
     aligned = found.numel() % 4 == 0 and found.storage_offset() % 4 == 0
     return found.view(torch.int32) if aligned else found
+
+
+def _hidden(one: Any) -> list[tuple[str, ...]]:
+    return [hidden(tensor) for tensor in tree.tensors(one)]

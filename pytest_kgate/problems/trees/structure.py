@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import inspect
 import itertools
 import types
+from abc import ABCMeta
 from collections import OrderedDict
 from collections import defaultdict
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
+from dataclasses import Field
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,8 @@ from torch.utils import _pytree
 
 Path = tuple[Any, ...]
 """Keys from a tree's root to one of its leaves: places in sequences, keys of dicts, names of a dataclass's fields."""
+
+_DICTS = (OrderedDict, defaultdict, dict)
 
 _PLAIN = (Tensor, int, float, complex, str, bytes, type(None))
 """Leaves, told without a look at PyTorch's table."""
@@ -39,17 +42,21 @@ class Node:
 
 def opened(tree: Any) -> Node | None:
     """The node that a tree begins with; None where it is a leaf."""
-    if isinstance(tree, _PLAIN):
-        return None
     kind = type(tree)
+    if issubclass(kind, _PLAIN):
+        return None
     if kind is torch.Size:
         return Node(range(len(tree)), tree, _sized)
-    if isinstance(tree, (tuple, list)):
-        fields = hasattr(tree, "_fields")  # a named tuple takes them one by one, torch.return_types as a sequence
-        return Node(range(len(tree)), tree, (lambda made: kind(*made)) if fields else kind)
+    if issubclass(kind, (tuple, list)):
+        its = _in_order(tree)
+        # A named tuple takes them one by one, torch.return_types as a sequence.
+        named = kind not in (tuple, list) and _of_class(kind, "_fields") is not None
+        return Node(range(len(its)), its, (lambda made: kind(*made)) if named else kind)
     if kind is dict:
         return Node(tuple(tree), tuple(tree.values()), lambda made: dict(zip(tree, made, strict=True)))
-    if dataclasses.is_dataclass(tree) and not isinstance(tree, dict):  # models of transformers are both
+    if kind in _DICTS:
+        return Node(tuple(tree), tuple(kind.values(tree)), lambda made: _filled(tree, made))
+    if dataclasses.is_dataclass(kind) and not issubclass(kind, dict):  # models of transformers are both
         names = tuple(field.name for field in dataclasses.fields(tree))
         return Node(names, tuple(getattr(tree, name) for name in names), lambda made: _replaced(tree, names, made))
     if kind in _pytree.SUPPORTED_NODES:
@@ -65,31 +72,75 @@ def opened(tree: Any) -> Node | None:
 def computes(tree: Any) -> type | None:
     """The type of the first node that may run code of its own when it is read; None where all nodes only hold things.
 
-    Reads nothing of such a node. Leaves are not looked at.
+    Reads nothing of such a node. Leaves are not looked at. What an object calls its class (`__class__`), and what a
+    class has in place of a sequence's or a dict's own functions, is code as well, and is not asked.
     """
     kind = type(tree)
-    if isinstance(tree, _PLAIN):
+    if issubclass(kind, _PLAIN):
         return None
-    children: Iterable[Any]
-    if kind in (tuple, list) or (isinstance(tree, tuple) and kind.__iter__ is tuple.__iter__):
-        children = tuple(tree)
-    elif kind in (dict, OrderedDict, defaultdict):
-        children = tuple(tree.values())
-    elif dataclasses.is_dataclass(kind) and not isinstance(tree, dict):
-        names = [field.name for field in dataclasses.fields(kind)]
-        if kind.__getattribute__ is not object.__getattribute__ or any(_is_computed(kind, name) for name in names):
-            return kind
-        children = tuple(getattr(tree, name) for name in names)
-    elif isinstance(tree, (tuple, list, dict)) or kind in _pytree.SUPPORTED_NODES:
-        return kind
+    children: Iterable[Any] | None
+    if kind in (tuple, list):
+        children = tree
+    elif kind in _DICTS:
+        children = tuple(kind.values(tree))
+    elif (
+        kind in _pytree.SUPPORTED_NODES
+        or issubclass(kind, (tuple, list, dict))
+        or _of_class(kind, "__dataclass_fields__") is not None
+    ):
+        children = _only_held(tree)
     else:
         return None
+    if children is None:
+        return kind
     return next((found for found in map(computes, children) if found is not None), None)
+
+
+def held(tree: Any) -> Any:
+    """What a tree holds, in tuples and dicts alone: to be copied without a class of the tree's own building the copy.
+
+    Leaves have the paths that they had. Ask `computes` before.
+    """
+    node = opened(tree)
+    if node is None:
+        return tree
+    children = tuple(map(held, node.children))
+    return children if isinstance(node.keys, range) else dict(zip(node.keys, children, strict=True))
+
+
+def _in_order(tree: Any) -> tuple[Any, ...]:
+    """What a tuple or a list holds, by Python's own function: one of its class may compute it."""
+    return tuple(tuple.__iter__(tree) if issubclass(type(tree), tuple) else list.__iter__(tree))
+
+
+def _only_held(tree: Any) -> tuple[Any, ...] | None:
+    """What a named tuple or a dataclass holds; None where its class may compute any of it, and of other kinds."""
+    kind = type(tree)
+    if type(kind) not in (type, ABCMeta):  # a class is an object, too, of a class that may compute what it has
+        return None
+    if issubclass(kind, tuple):
+        return _in_order(tree) if _of_class(kind, "__iter__") is tuple.__iter__ else None
+    told = _of_class(kind, "__dataclass_fields__")
+    if issubclass(kind, (list, dict)) or type(told) is not dict or any(type(one) is not Field for one in told.values()):
+        return None
+    names = [field.name for field in dataclasses.fields(kind)]
+    own = _of_class(kind, "__getattribute__") is object.__getattribute__
+    if not own or any(_is_computed(kind, name) for name in names):
+        return None
+    try:
+        return tuple(object.__getattribute__(tree, name) for name in names)  # without `__getattr__`
+    except AttributeError:
+        return None
+
+
+def _of_class(kind: type, name: str) -> Any:
+    """What a class or one that it is made of has under a name, as it is."""
+    return next((vars(one)[name] for one in kind.__mro__ if name in vars(one)), None)
 
 
 def _is_computed(kind: type, name: str) -> bool:
     """Whether a field is no plain attribute of its class's instances: a property, say."""
-    found = inspect.getattr_static(kind, name, None)
+    found = _of_class(kind, name)
     return hasattr(type(found), "__get__") and not isinstance(found, types.MemberDescriptorType)
 
 

@@ -5,6 +5,7 @@ Each says in an error what became of it: `refused` where a system call was, `did
 
 import ctypes
 import fcntl
+import mmap
 import os
 import platform
 import resource
@@ -213,6 +214,24 @@ def _later(x, out, attack):
         attack()
 
 
+@attack
+def punches_memory():
+    shared = os.memfd_create("shared")
+    os.ftruncate(shared, mmap.PAGESIZE)
+    _punch(shared)
+
+
+@attack
+def removes_memory():
+    shared = mmap.mmap(-1, mmap.PAGESIZE)
+    shared.madvise(mmap.MADV_REMOVE)
+
+
+def _punch(fd):
+    """A hole, over all: FALLOC_FL_KEEP_SIZE and FALLOC_FL_PUNCH_HOLE."""
+    call(285, 47, fd, 3, ctypes.c_long(0), ctypes.c_long(os.fstat(fd).st_size))
+
+
 def truncates_block(x, out):
     _later(x, out, lambda: os.ftruncate(_blocks()[-1], 0))
 
@@ -226,11 +245,7 @@ def seals_block(x, out):
 
 
 def punches_hole(x, out):
-    def punch():
-        size = ctypes.c_long(os.fstat(_blocks()[-1]).st_size)
-        assert LIBC.fallocate(_blocks()[-1], 3, ctypes.c_long(0), size) == 0
-
-    _later(x, out, punch)
+    _later(x, out, lambda: _punch(_blocks()[-1]))
 
 
 def prints_without_end(x):

@@ -112,7 +112,7 @@ CAUGHT = {
     "truncates_block": ("ERROR", "Operation not permitted"),
     "truncates_block_opened_anew": ("ERROR", "Operation not permitted"),
     "seals_block": ("ERROR", "Operation not permitted"),
-    "punches_hole": ("WRONG or ERROR", ""),
+    "punches_hole": ("ERROR", "Operation not permitted"),
     "prints_without_end": ("ERROR", "ended with status 3 before it had answered"),
     "nests_folders": ("ERROR", "nested"),
 }

@@ -37,6 +37,16 @@ def test_any_changed_byte_shows(monkeypatch, block):
         assert taken.first_changed(values) == (1 if position in (1, 2) else {0: 0, 3: 2}[position])
 
 
+def test_a_function_that_an_input_has_in_place_of_its_classs_shows():
+    values = inputs()
+    taken = Fingerprint(values)
+    values[1]["a"].of_no_such_name = 1
+    assert taken.first_changed(values) is None
+    values[1]["a"].double = lambda: torch.zeros(13)
+    assert taken.first_changed(values) == 1
+    assert Fingerprint(values).first_changed(values) is None
+
+
 def test_a_sign_of_zero_and_an_exchange_of_two_values_show():
     values = inputs()
     taken = Fingerprint(values)

@@ -119,6 +119,7 @@ NUMBERS: dict[str, tuple[int | None, int | None]] = {
     # cores and pages that are shared with other processes
     "prctl": (157, 167),
     "madvise": (28, 233),
+    "fallocate": (285, 47),
     # for our own use
     "seccomp": (317, 277),
     "sched_getattr": (315, 275),
@@ -168,7 +169,11 @@ _STREAMS = tuple(
     for close in (0, _SOCK_CLOEXEC)
 )
 _PR_SCHED_CORE = 62
-_MADV_HWPOISON, _MADV_SOFT_OFFLINE = 100, 101
+_MADV_REMOVE, _MADV_HWPOISON, _MADV_SOFT_OFFLINE = 9, 100, 101
+_FALLOC_FL_PUNCH_HOLE = 1 << 1
+"""To punch a hole into shared memory, which `MADV_REMOVE` does as well. Whoever reads there waits until it is made, as
+long as the one who makes it likes: the judge would wait for an answer whose call it has drawn, until it is there."""
+
 _PRIO_USER = 2
 _IOPRIO_WHO_USER = 3
 
@@ -193,7 +198,8 @@ def rules(pid: int, *, signals: bool, sockets: bool) -> tuple[Rule, ...]:
         Rule("ioctl", 1, never=(_FIOSETOWN, _SIOCSPGRP, _TIOCSTI, _TIOCLINUX)),
         Rule("clone", 0, bits=_NEW_NAMESPACES),
         Rule("prctl", 0, never=(_PR_SCHED_CORE,)),
-        Rule("madvise", 2, never=(_MADV_HWPOISON, _MADV_SOFT_OFFLINE)),
+        Rule("madvise", 2, never=(_MADV_REMOVE, _MADV_HWPOISON, _MADV_SOFT_OFFLINE)),
+        Rule("fallocate", 1, bits=_FALLOC_FL_PUNCH_HOLE),
     ]
     if signals:
         found += [
