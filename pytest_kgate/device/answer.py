@@ -199,13 +199,18 @@ def finished(arm: Arm) -> Arm:
 
 
 def _holds_values(result: Any) -> bool:
-    """Whether an answer is of PyTorch's and NumPy's own types; quick, since it is a part of each timed call."""
+    """Whether an answer is of PyTorch's and NumPy's own types; quick, since it is a part of each timed call.
+
+    Tuples and dicts are read by Python's own functions, whatever their class makes of these.
+    """
     kind = type(result)
+    if kind in _READY or issubclass(kind, Tensor):
+        return True
     if kind is InPlace:
         return _holds_values(result.returned)
-    if kind in (tuple, list):
-        return all(type(one) in _READY or _holds_values(one) for one in result)
-    return kind in _READY or issubclass(kind, Tensor)
+    if kind in structure.DICTS:
+        return all(map(_holds_values, kind.values(result)))
+    return issubclass(kind, (tuple, list)) and all(map(_holds_values, structure.in_order(result)))
 
 
 def _with_values(name: str, result: Any) -> Any:

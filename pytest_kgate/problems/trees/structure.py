@@ -24,7 +24,8 @@ from torch.utils import _pytree
 Path = tuple[Any, ...]
 """Keys from a tree's root to one of its leaves: places in sequences, keys of dicts, names of a dataclass's fields."""
 
-_DICTS = (OrderedDict, defaultdict, dict)
+DICTS = (OrderedDict, defaultdict, dict)
+"""Dicts of Python's own, whose `values` are no code of anyone else's."""
 
 _PLAIN = (Tensor, int, float, complex, str, bytes, type(None))
 """Leaves, told without a look at PyTorch's table."""
@@ -48,13 +49,13 @@ def opened(tree: Any) -> Node | None:
     if kind is torch.Size:
         return Node(range(len(tree)), tree, _sized)
     if issubclass(kind, (tuple, list)):
-        its = _in_order(tree)
+        its = in_order(tree)
         # A named tuple takes them one by one, torch.return_types as a sequence.
         named = kind not in (tuple, list) and _of_class(kind, "_fields") is not None
         return Node(range(len(its)), its, (lambda made: kind(*made)) if named else kind)
     if kind is dict:
         return Node(tuple(tree), tuple(tree.values()), lambda made: dict(zip(tree, made, strict=True)))
-    if kind in _DICTS:
+    if kind in DICTS:
         return Node(tuple(tree), tuple(kind.values(tree)), lambda made: _filled(tree, made))
     if dataclasses.is_dataclass(kind) and not issubclass(kind, dict):  # models of transformers are both
         names = tuple(field.name for field in dataclasses.fields(tree))
@@ -81,7 +82,7 @@ def computes(tree: Any) -> type | None:
     children: Iterable[Any] | None
     if kind in (tuple, list):
         children = tree
-    elif kind in _DICTS:
+    elif kind in DICTS:
         children = tuple(kind.values(tree))
     elif (
         kind in _pytree.SUPPORTED_NODES
@@ -108,7 +109,7 @@ def held(tree: Any) -> Any:
     return children if isinstance(node.keys, range) else dict(zip(node.keys, children, strict=True))
 
 
-def _in_order(tree: Any) -> tuple[Any, ...]:
+def in_order(tree: Any) -> tuple[Any, ...]:
     """What a tuple or a list holds, by Python's own function: one of its class may compute it."""
     return tuple(tuple.__iter__(tree) if issubclass(type(tree), tuple) else list.__iter__(tree))
 
@@ -119,7 +120,7 @@ def _only_held(tree: Any) -> tuple[Any, ...] | None:
     if type(kind) not in (type, ABCMeta):  # a class is an object, too, of a class that may compute what it has
         return None
     if issubclass(kind, tuple):
-        return _in_order(tree) if _of_class(kind, "__iter__") is tuple.__iter__ else None
+        return in_order(tree) if _of_class(kind, "__iter__") is tuple.__iter__ else None
     told = _of_class(kind, "__dataclass_fields__")
     if issubclass(kind, (list, dict)) or type(told) is not dict or any(type(one) is not Field for one in told.values()):
         return None
