@@ -117,20 +117,20 @@ def run(
             _run(request, device, picker, builder, when_stuck, progress, notice, waiting, clean, step)
         if builder.isolation is not None:
             builder.invalid = builder.invalid or builder.isolation.invalid  # known once its process has ended
-    except UsageError as error:
-        raise request.in_its_layer(error) from None
-    except TimingError as error:
-        builder.invalid = f"{error.what} {error.todo}"
-    except KgateError as error:
-        builder.error = f"{error.what} {error.todo}"
-        builder.problem_at_fault = isinstance(error, (ProblemError, ProblemRaised))
-        return Outcome(builder.finish(), error.__cause__)
     except BaseException as error:
-        if ends(error) or not raised_in_call(error):
+        found, blames = error, isinstance(error, (UsageError, ProblemError, ProblemRaised))
+        if raised_in_call(error) and not ends(error) and (blames or not isinstance(error, KgateError)):
+            found = blamed("The candidate or the reference", CALL_CONVENTION, error)  # whomever it blames itself
+            found.__cause__ = error
+        if isinstance(found, UsageError):
+            raise request.in_its_layer(found) from None
+        if not isinstance(found, KgateError):
             raise
-        found = blamed("The candidate or the reference", CALL_CONVENTION, error)
-        builder.error = f"{found.what} {found.todo}"
-        return Outcome(builder.finish(), error)
+        if not isinstance(found, TimingError):
+            builder.error = f"{found.what} {found.todo}"
+            builder.problem_at_fault = isinstance(found, (ProblemError, ProblemRaised))
+            return Outcome(builder.finish(), found.__cause__)
+        builder.invalid = f"{found.what} {found.todo}"
     record = builder.finish()
     if request.in_processes and VERDICTS[record["verdict"]].passes:
         assert spawn is not None

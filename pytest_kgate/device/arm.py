@@ -21,6 +21,7 @@ from typing import Any
 import pytest_kgate
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import KgateError
+from pytest_kgate.errors import ProblemError
 from pytest_kgate.errors import ProblemRaised
 from pytest_kgate.errors import UsageError
 from pytest_kgate.problems.attention.eight_bits.dequantised import OnDequantised
@@ -206,6 +207,10 @@ def blame(
     try:
         with called_by_deadlines(whose) if fault is ProblemRaised else contextlib.nullcontext():
             yield
+    except (ProblemRaised, ProblemError) as error:
+        if fault is ProblemRaised:
+            raise
+        raise blamed(whose, called, error, fault) from error  # no problem is called here: it was made up
     except (CandidateError, torch.OutOfMemoryError):
         raise
     except KgateError as error:  # of a kernel that does not take these inputs
@@ -240,9 +245,9 @@ def refused_memory(error: BaseException) -> str | None:
 
 
 def raised_in_call(error: BaseException) -> bool:
-    """Whether the error came out of an arm's callable, and is not the plugin's own."""
+    """Whether the error came out of an arm's callable."""
     codes = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)]
-    return any(code.co_filename == __file__ and code.co_name != blame.__name__ for code in codes)
+    return any(code.co_filename == __file__ and code.co_name == "call" for code in codes)
 
 
 def own_frames(cause: BaseException) -> str:

@@ -14,6 +14,7 @@ import torch
 from pytest_kgate.device.arm import bind
 from pytest_kgate.device.arm import blame
 from pytest_kgate.errors import CandidateError
+from pytest_kgate.errors import ProblemRaised
 
 CONSTANTS = {"is_causal": True}
 
@@ -221,3 +222,13 @@ def test_end_of_the_process_and_of_a_generator_are_no_candidate_s() -> None:
     generator = waiting()
     next(generator)
     generator.close()
+
+
+def test_candidate_that_blames_the_problem_is_at_fault_itself() -> None:
+    def raising(query: Any) -> Any:
+        raise ProblemRaised("The reference raised.", "It is none of the candidate's.")
+
+    said = "The candidate raised ProblemRaised"
+    with pytest.raises(CandidateError, match=said) as told, blame("The candidate", "it is called"):
+        bind("candidate", raising, {}).call((1,), None)
+    assert type(told.value) is CandidateError

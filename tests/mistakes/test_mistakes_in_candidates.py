@@ -240,3 +240,31 @@ def test_candidate_that_leaves_another_working_directory_gets_a_warning_and_late
         device="host",
     )
     assert result.outcomes == {"passed": 3}
+
+
+@pytest.mark.parametrize("allowed", [0, 20], ids=["in its check", "while timed"])
+@pytest.mark.parametrize("error", ["ProblemRaised", "ProblemError", "UsageError"])
+def test_candidate_that_raises_what_blames_the_problem_is_at_fault_itself(play, error, allowed):
+    result = play(
+        f"""
+        from pytest_kgate import errors
+
+        calls = []
+
+        def blames(x):
+            calls.append(1)
+            if len(calls) > {allowed}:
+                raise errors.{error}("The reference raised.", "It is none of the candidate's.")
+            return torch.relu(x)
+
+        @pytest.mark.speedup(0.95)
+        def test_mistake(kbench):
+            kbench(blames, RELU)
+        """,
+        device="host",
+    )
+    result.failed_once("blames")
+    result.says("ERROR: blames")
+    if (error, allowed) != ("UsageError", 0):  # as a kernel of a user's that refuses its inputs says why
+        result.says(f"raised {error}: The reference raised.")
+    assert result.status == pytest.ExitCode.TESTS_FAILED
