@@ -15,6 +15,7 @@ from torch import Tensor
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.arm import prepare
 from pytest_kgate.errors import TimingError
+from pytest_kgate.problems.trees import structure
 from pytest_kgate.problems.trees import tree
 from pytest_kgate.problems.trees.fingerprint import Fingerprint
 from pytest_kgate.problems.trees.genuine import hidden
@@ -106,18 +107,22 @@ def demand_unwritten(inputs: tuple[Any, ...], before: tuple[Any, ...] | Fingerpr
 class Form:
     """Of each tensor of the sets its class, strides, address and sign: what a call may change no more than the values.
 
+    And what the inputs hold besides tensors, in lists, dicts and dataclasses, which all calls are handed.
+
     Inputs that calls change in place (`mutates`) may get other memory, and outputs of the candidate are its own affair.
     """
 
     def __init__(self, sets: Sequence[BufferSet], mutates: Sequence[int]) -> None:
         self._sets, self._mutates = sets, mutates
+        self._held = self._held_now()
         self._before = self._now()
 
     def demand_kept(self, who: str) -> None:
         """Raise `TimingError` where the sets are of another form than they were, after timed calls of `who`.
 
         A class of a candidate's own, whose `__torch_function__` sleeps, slows down all that the other arm does with
-        them; so does memory of another kind with the same values, and a function in place of one of its class.
+        them; so does memory of another kind with the same values, and a function in place of one of its class. A
+        reference that adds to a dict among its inputs is slowed down by nobody else.
         """
         if self._now() != self._before:
             raise TimingError(
@@ -125,6 +130,20 @@ class Form:
                 f"of {who}, or functions of its own: the other arm is timed on it as well.",
                 "Inputs and the other arm's outputs must stay as they are: make a view or a copy, and change that.",
             )
+        held = self._held_now()
+        if held != self._held and "candidate" in who:
+            raise TimingError(
+                f"A list, a dict or another input that holds several was changed in timed calls of {who}: the other "
+                "arm is timed on it as well.",
+                "Inputs must stay as they are: make a copy, and change that.",
+            )
+        self._held = held
+
+    def _held_now(self) -> list[list[Any]]:
+        return [
+            [structure.outline(one) for place, one in enumerate(inputs) if place not in self._mutates]
+            for inputs, _ in self._sets
+        ]
 
     def _now(self) -> list[list[tuple[Any, ...]]]:
         return [

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import gc
+import math
 import sys
 import time
 
@@ -111,6 +114,44 @@ def test_input_in_another_form_is_told_of_the_arm_that_made_it(change):
     with pytest.raises(
         TimingError, match="another class or sign, other memory or other strides in timed calls of the cand"
     ):
+        stopwatch.round(RoundSeeds(1, 1, ()), ORDER)
+
+
+@dataclasses.dataclass
+class Options:
+    steps: int = 1
+
+
+@pytest.mark.parametrize(
+    ("make", "change"),
+    [
+        (lambda: {"steps": 1}, lambda one: one.update(steps=100)),
+        (lambda: {"steps": 1}, lambda one: one.update(repeats=100)),
+        (lambda: {"scales": [1.0, math.nan]}, lambda one: one["scales"].append(1.0)),
+        (lambda: [1], lambda one: one.__setitem__(0, True)),
+        (Options, lambda one: setattr(one, "steps", 100)),
+    ],
+    ids=["a number", "a key", "one more", "a number of another type", "a field"],
+)
+@pytest.mark.parametrize("who", ["candidate", "reference"])
+def test_input_that_holds_something_else_is_told_of_the_candidate_that_changed_it(make, change, who):
+    changing = None
+
+    def call(name):
+        def called(x, held):
+            if name == changing:
+                change(held)
+            return 2 * x
+
+        return called
+
+    workload = Workload(lambda seed: (*filled(seed), make()), lambda inputs: torch.empty_like(inputs[0]))
+    arms = [bind(name, call(name), {}) for name in ("candidate", "reference")]
+    stopwatch = HostDevice().stopwatch(arms, workload, timer="auto", cache="hot")
+    stopwatch.round(RoundSeeds(1, 1, ()), ORDER)
+    changing = who
+    told = pytest.raises(TimingError, match="several was changed in timed calls of the candidate")
+    with contextlib.nullcontext() if who == "reference" else told:
         stopwatch.round(RoundSeeds(1, 1, ()), ORDER)
 
 
