@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import gc
+import statistics
+import time
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
@@ -33,6 +36,13 @@ READABLE: Row = (0, -1)
 
 _COPIED_BYTES = 2**26
 """Inputs up to this size are copied to be compared."""
+
+_FEWEST_READ = 3
+"""First looks by which it is told that answers are late: one or two may have met an interrupt."""
+
+_READ_SECONDS, _READ = 100e-6, 0.05
+"""By how much a first look may take longer than two others: by so much, and this share of a call. Of a small answer it
+takes 30 us."""
 
 
 @dataclass(frozen=True)
@@ -165,6 +175,42 @@ def _form(tensor: Tensor, *, at: bool = True) -> tuple[Any, ...]:
         return type(tensor), own
     read = tensor.is_neg(), tensor.is_conj()  # as the negative or the conjugate of what the memory holds
     return type(tensor), tensor.device, tensor.stride(), read, tensor.data_ptr() if at else None
+
+
+class FirstReads:
+    """How long it takes to read answers of timed calls for the first time, as it does where they are not there yet.
+
+    Whatever computes an answer once its time is over, the collector, a tracer that takes itself off again, a signal or
+    a thread: whoever looks at it first waits for that.
+    """
+
+    __slots__ = ("_late",)
+
+    def __init__(self) -> None:
+        self._late: tuple[float, ...] = ()
+
+    def read(self, keep: Callable[[Any], None], result: Any) -> None:
+        """Read an answer by `keep`, twice; to be called as the clock has stopped."""
+        collects = gc.isenabled()
+        gc.disable()  # where a call has turned it on, it would run at the next list, and what listens to it
+        seconds = []
+        for _ in range(2):
+            start = time.perf_counter_ns()
+            keep(result)
+            seconds.append((time.perf_counter_ns() - start) * 1e-9)
+        if collects:
+            gc.enable()
+        self._late = (*self._late, seconds[0] - 2 * seconds[1])
+
+    def demand_there(self, call_seconds: float) -> None:
+        """Raise `TimingError` where most answers were computed once their time was over; `call_seconds` is of one."""
+        late = statistics.median(self._late) if len(self._late) >= _FEWEST_READ else 0.0
+        if late > _READ_SECONDS + _READ * call_seconds:
+            raise TimingError(
+                f"Answers of timed calls were there only {late * 1e6:.0f} us after the calls had returned: what these "
+                "leave to be done is not in their time.",
+                "Compute an answer in the call that returns it.",
+            )
 
 
 class PutBack:
