@@ -182,8 +182,8 @@ def _run(
                 return
             builder.memory, like = memory_plan(device, problem, candidate, reference.arm)
             builder.memory.demand_room(problem.name, races=isolation is None)
-            for name, arm in (("candidate's arm", candidate), ("reference's arm", reference.arm)):
-                checks.objects.add(f"the {name}", arm)
+            known: dict[str, object] = {"candidate's arm": candidate, "reference's arm": reference.arm}
+            checks.objects.add_all(known | {"call's request": request, "call's settings": settings, "device": device})
             guarded_problem, guarded_candidate = checks.begin()
             try:
                 keep = clean.kept.checked if clean else None

@@ -29,6 +29,7 @@ from pytest_kgate.device.protocol import Stopwatch
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.device.rows import LONG
 from pytest_kgate.device.rows import BufferSet
+from pytest_kgate.device.rows import FirstReads
 from pytest_kgate.device.rows import Form
 from pytest_kgate.device.rows import PutBack
 from pytest_kgate.device.rows import TimedInterval
@@ -69,8 +70,7 @@ long that what it costs to wake a thread does not show."""
 _IN_PLACE_BYTES = 2**27
 """Of copies of the inputs that calls change in place: one for each call of a sample."""
 
-_PADS = 64
-_PAD_BYTES = 4096
+_PADS, _PAD_BYTES = 64, 4096
 
 
 class HostDevice:
@@ -140,19 +140,21 @@ class WallStopwatch:
     given time to go to sleep: they spin for a while after their last task.
     """
 
-    timer = "wall"
-    cache = "hot"
-    run_length = 5
-    offset_sd = 0.0
+    timer, cache = "wall", "hot"
+    run_length, offset_sd = 5, 0.0
 
     # No attributes beside these: a candidate finds this object in its caller's frames.
-    __slots__ = ("_call_seconds", "_counts", "arms", "device", "enough_seconds", "tick_seconds", "warnings", "workload")
+    __slots__ = (
+        *("_call_seconds", "_counts", "_reads", "arms", "device", "enough_seconds", "tick_seconds", "warnings"),
+        "workload",
+    )
 
     def __init__(self, device: HostDevice, arms: Sequence[Arm], workload: Workload) -> None:
         self.device = device
         self.arms = tuple(arms)
         self.workload = workload
         self.warnings: list[str] = []
+        self._reads = FirstReads()
         self.tick_seconds = time.get_clock_info("perf_counter").resolution
         counts, seconds = tuple[int, ...](), tuple[float, ...]()
         with device.running("warming up"), spent("warm-up"):
@@ -235,8 +237,9 @@ class WallStopwatch:
                 self.workload.clear_freed(drawn)
                 if interval.before is not None:
                     interval.before()
-                elapsed = (*elapsed, _timed(interval))
+                elapsed = (*elapsed, _timed(interval, self._reads))
             over(before)
+            self._reads.demand_there(self._call_seconds[0])
             del pads
         measured = np.array(elapsed)
         of_samples = np.array([interval.sampled for interval in intervals])
@@ -276,12 +279,12 @@ def _row(arm: Arm, index: int, count: int, sets: Sequence[BufferSet]) -> Callabl
     return row
 
 
-def _timed(interval: TimedInterval) -> float:
+def _timed(interval: TimedInterval, reads: FirstReads | None = None) -> float:
     start = time.perf_counter_ns()
     result = interval.enqueue()
     spent = time.perf_counter_ns() - start
-    if interval.after is not None:
-        interval.after(result)
+    if interval.after is not None and reads is not None:
+        reads.read(interval.after, result)
     return spent * 1e-9
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import gc
+import statistics
+import time
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
@@ -15,6 +18,7 @@ from torch import Tensor
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.arm import prepare
 from pytest_kgate.errors import TimingError
+from pytest_kgate.problems.trees import structure
 from pytest_kgate.problems.trees import tree
 from pytest_kgate.problems.trees.fingerprint import Fingerprint
 from pytest_kgate.problems.trees.genuine import hidden
@@ -32,6 +36,13 @@ READABLE: Row = (0, -1)
 
 _COPIED_BYTES = 2**26
 """Inputs up to this size are copied to be compared."""
+
+_FEWEST_READ = 3
+"""First looks by which it is told that answers are late: one or two may have met an interrupt."""
+
+_READ_SECONDS, _READ = 100e-6, 0.05
+"""By how much a first look may take longer than two others: by so much, and this share of a call. Of a small answer it
+takes 30 us."""
 
 
 @dataclass(frozen=True)
@@ -106,18 +117,22 @@ def demand_unwritten(inputs: tuple[Any, ...], before: tuple[Any, ...] | Fingerpr
 class Form:
     """Of each tensor of the sets its class, strides, address and sign: what a call may change no more than the values.
 
+    And what the inputs hold besides tensors, in lists, dicts and dataclasses, which all calls are handed.
+
     Inputs that calls change in place (`mutates`) may get other memory, and outputs of the candidate are its own affair.
     """
 
     def __init__(self, sets: Sequence[BufferSet], mutates: Sequence[int]) -> None:
         self._sets, self._mutates = sets, mutates
+        self._held = self._held_now()
         self._before = self._now()
 
     def demand_kept(self, who: str) -> None:
         """Raise `TimingError` where the sets are of another form than they were, after timed calls of `who`.
 
         A class of a candidate's own, whose `__torch_function__` sleeps, slows down all that the other arm does with
-        them; so does memory of another kind with the same values, and a function in place of one of its class.
+        them; so does memory of another kind with the same values, and a function in place of one of its class. A
+        reference that adds to a dict among its inputs is slowed down by nobody else.
         """
         if self._now() != self._before:
             raise TimingError(
@@ -125,6 +140,20 @@ class Form:
                 f"of {who}, or functions of its own: the other arm is timed on it as well.",
                 "Inputs and the other arm's outputs must stay as they are: make a view or a copy, and change that.",
             )
+        held = self._held_now()
+        if held != self._held and "candidate" in who:
+            raise TimingError(
+                f"A list, a dict or another input that holds several was changed in timed calls of {who}: the other "
+                "arm is timed on it as well.",
+                "Inputs must stay as they are: make a copy, and change that.",
+            )
+        self._held = held
+
+    def _held_now(self) -> list[list[Any]]:
+        return [
+            [structure.outline(one) for place, one in enumerate(inputs) if place not in self._mutates]
+            for inputs, _ in self._sets
+        ]
 
     def _now(self) -> list[list[tuple[Any, ...]]]:
         return [
@@ -146,6 +175,42 @@ def _form(tensor: Tensor, *, at: bool = True) -> tuple[Any, ...]:
         return type(tensor), own
     read = tensor.is_neg(), tensor.is_conj()  # as the negative or the conjugate of what the memory holds
     return type(tensor), tensor.device, tensor.stride(), read, tensor.data_ptr() if at else None
+
+
+class FirstReads:
+    """How long it takes to read answers of timed calls for the first time, as it does where they are not there yet.
+
+    Whatever computes an answer once its time is over, the collector, a tracer that takes itself off again, a signal or
+    a thread: whoever looks at it first waits for that.
+    """
+
+    __slots__ = ("_late",)
+
+    def __init__(self) -> None:
+        self._late: tuple[float, ...] = ()
+
+    def read(self, keep: Callable[[Any], None], result: Any) -> None:
+        """Read an answer by `keep`, twice; to be called as the clock has stopped."""
+        collects = gc.isenabled()
+        gc.disable()  # where a call has turned it on, it would run at the next list, and what listens to it
+        seconds = []
+        for _ in range(2):
+            start = time.perf_counter_ns()
+            keep(result)
+            seconds.append((time.perf_counter_ns() - start) * 1e-9)
+        if collects:
+            gc.enable()
+        self._late = (*self._late, seconds[0] - 2 * seconds[1])
+
+    def demand_there(self, call_seconds: float) -> None:
+        """Raise `TimingError` where most answers were computed once their time was over; `call_seconds` is of one."""
+        late = statistics.median(self._late) if len(self._late) >= _FEWEST_READ else 0.0
+        if late > _READ_SECONDS + _READ * call_seconds:
+            raise TimingError(
+                f"Answers of timed calls were there only {late * 1e6:.0f} us after the calls had returned: what these "
+                "leave to be done is not in their time.",
+                "Compute an answer in the call that returns it.",
+            )
 
 
 class PutBack:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import gc
+import math
 import sys
 import time
 
@@ -111,6 +114,44 @@ def test_input_in_another_form_is_told_of_the_arm_that_made_it(change):
     with pytest.raises(
         TimingError, match="another class or sign, other memory or other strides in timed calls of the cand"
     ):
+        stopwatch.round(RoundSeeds(1, 1, ()), ORDER)
+
+
+@dataclasses.dataclass
+class Options:
+    steps: int = 1
+
+
+@pytest.mark.parametrize(
+    ("make", "change"),
+    [
+        (lambda: {"steps": 1}, lambda one: one.update(steps=100)),
+        (lambda: {"steps": 1}, lambda one: one.update(repeats=100)),
+        (lambda: {"scales": [1.0, math.nan]}, lambda one: one["scales"].append(1.0)),
+        (lambda: [1], lambda one: one.__setitem__(0, True)),
+        (Options, lambda one: setattr(one, "steps", 100)),
+    ],
+    ids=["a number", "a key", "one more", "a number of another type", "a field"],
+)
+@pytest.mark.parametrize("who", ["candidate", "reference"])
+def test_input_that_holds_something_else_is_told_of_the_candidate_that_changed_it(make, change, who):
+    changing = None
+
+    def call(name):
+        def called(x, held):
+            if name == changing:
+                change(held)
+            return 2 * x
+
+        return called
+
+    workload = Workload(lambda seed: (*filled(seed), make()), lambda inputs: torch.empty_like(inputs[0]))
+    arms = [bind(name, call(name), {}) for name in ("candidate", "reference")]
+    stopwatch = HostDevice().stopwatch(arms, workload, timer="auto", cache="hot")
+    stopwatch.round(RoundSeeds(1, 1, ()), ORDER)
+    changing = who
+    told = pytest.raises(TimingError, match="several was changed in timed calls of the candidate")
+    with contextlib.nullcontext() if who == "reference" else told:
         stopwatch.round(RoundSeeds(1, 1, ()), ORDER)
 
 
@@ -240,3 +281,73 @@ def test_sparse_inputs_take_new_values_with_another_number_of_elements(layout):
     stopwatch = stopwatch_of(product, product, workload)
     for seed, answer in stopwatch.round(RoundSeeds(1, 2, (3, 4, 5)), np.repeat([0, 1], 2)).probe.answers:
         assert torch.equal(answer, product(*draw(seed)))
+
+
+class Later:
+    """Fills answers once the call that returns them is over, by what Python calls in between."""
+
+    def __init__(self, arrange):
+        self.arrange, self.left = arrange, None
+
+    def __call__(self, x):
+        answer = torch.empty_like(x)
+        self.left = x, answer
+        self.arrange(self)
+        return answer
+
+    def work(self):
+        x, answer = self.left
+        time.sleep(5e-3)
+        answer.copy_(2 * x)
+
+
+def when_traced(later):
+    def trace(frame, event, told):
+        if frame.f_code.co_name == "_keep":
+            sys.setprofile(None)
+            later.work()
+
+    sys.setprofile(trace)
+
+
+def when_collected(later):
+    def listen(phase, told):
+        gc.callbacks.remove(listen)
+        gc.set_threshold(*limits)
+        gc.disable()
+        later.work()
+
+    limits = gc.get_threshold()
+    gc.callbacks[:] = [listen]
+    gc.set_threshold(1)
+    gc.enable()
+
+
+@pytest.fixture
+def undisturbed():
+    limits, listening, on = gc.get_threshold(), list(gc.callbacks), gc.isenabled()
+    yield
+    sys.setprofile(None)
+    gc.callbacks[:] = listening
+    gc.set_threshold(*limits)
+    (gc.enable if on else gc.disable)()
+
+
+def test_answers_that_a_tracer_computes_once_their_time_is_over_are_told(undisturbed):
+    stopwatch = stopwatch_of(Later(when_traced))
+    for number in range(2):
+        stopwatch.round(RoundSeeds(1, 1, (100 + number, 200, 300)), ORDER)
+    with pytest.raises(TimingError, match="were there only"):
+        stopwatch.round(RoundSeeds(1, 1, (102, 200, 300)), ORDER)
+
+
+def test_collector_that_a_call_turns_on_does_not_compute_its_answer(undisturbed):
+    stopwatch = stopwatch_of(Later(when_collected))
+    probe = stopwatch.round(RoundSeeds(1, 1, (100, 101, 102)), ORDER).probe
+    assert float(probe.answers[0][1].flatten()[0]) != 200.0
+
+
+def test_answers_of_honest_calls_are_there_at_once():
+    stopwatch = stopwatch_of(lambda x: 2 * x)
+    for number in range(8):
+        stopwatch.round(RoundSeeds(1, 1, (100 + number, 200, 300)), ORDER)

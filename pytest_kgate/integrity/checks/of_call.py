@@ -7,6 +7,7 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +27,7 @@ from pytest_kgate.integrity.side_effects import background
 from pytest_kgate.integrity.side_effects.streams import Verify
 from pytest_kgate.integrity.tampering.basis import Basis
 from pytest_kgate.integrity.tampering.basis import Objects
+from pytest_kgate.integrity.tampering.held.held import Held
 from pytest_kgate.integrity.tampering.monkeypatches import MONKEYPATCHES
 from pytest_kgate.system import procfs
 
@@ -59,6 +61,8 @@ class IntegrityChecks:
         `isolated`: whether it runs in a process of its own.
         """
         self._basis = Basis(problem, gates)
+        self._held = Held(problem) if on and not isolated else None
+        self._checked = False
         self.objects = Objects()
         self._candidate = candidate
         self._device = device
@@ -88,7 +92,10 @@ class IntegrityChecks:
             self._demand_clocks(self._check_monkeypatches("before the candidate was called, "))
             self.findings.ran["zones"] = "passed"  # an overwritten zone raises
             zones = GuardZones(self._device)
-            return zones.problem(self._problem), zones.arm(self._candidate)
+            guarded = zones.arm(self._candidate)
+            if self._held is not None:
+                guarded = replace(guarded, call=self._held.around(guarded.call))
+            return zones.problem(self._problem), guarded
 
     def phase_over(self, *, slow: bool = False) -> None:
         """After the check, the race and `observe`: report what the candidate has changed, and put it back.
@@ -99,6 +106,7 @@ class IntegrityChecks:
             return
         with self._timed():
             self._check_monkeypatches()
+            self._check_held()
             self.findings.ran.setdefault("state", "passed")
             if self._state is None:
                 return
@@ -154,12 +162,32 @@ class IntegrityChecks:
         )
         changed = [*MONKEYPATCHES.changed(), *MONKEYPATCHES.replaced_modules()]
         changed += [*self._basis.changed(), *self.objects.changed()]
-        new = [name for name in changed if name not in self._told]
-        self._told.update(new)
-        if new:
-            named = f"{', '.join(new[:NAMED])}{f' and {len(new) - NAMED} more' if len(new) > NAMED else ''}"
+        named = self._new(changed)
+        if named:
             self.findings.report("originals", f"{when}what the gate measures or judges with was replaced: {named}.")
         return changed
+
+    def _check_held(self) -> None:
+        """Report what the problem's functions hold and the candidate has changed.
+
+        Ahead of the first look, that of the check, the problem's own functions ran since the candidate's last call.
+        """
+        if self._held is None:
+            return
+        if self._checked:
+            self._held.candidate_ran()
+        else:
+            self._held.others_ran()
+        self._checked = True
+        named = self._new([f"the problem's {name}" for name in self._held.changed()])
+        if named:
+            self.findings.report("originals", f"the candidate changed what the problem goes by: {named}.")
+
+    def _new(self, changed: Sequence[str]) -> str:
+        """The first of what was not yet told, which it is now."""
+        new = [name for name in changed if name not in self._told]
+        self._told.update(new)
+        return f"{', '.join(new[:NAMED])}{f' and {len(new) - NAMED} more' if len(new) > NAMED else ''}"
 
     @staticmethod
     def _demand_clocks(replaced: Sequence[str]) -> None:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from typing import Any
 
 from pytest_kgate.integrity.tampering.parts import add_parts
+from pytest_kgate.problems.trees.genuine import hidden
 
 if TYPE_CHECKING:
     from pytest_kgate.problems.problem import Problem
@@ -49,6 +51,12 @@ class Objects:
         """Remember an object, whose class must be one of a module of that name: a subclass can stand for it."""
         self._known.append((name, one, type(one), _fields(one)))
 
+    def add_all(self, several: Mapping[str, object]) -> None:
+        """Remember several by their names, of objects of this package's classes."""
+        for name, one in several.items():
+            if _is_its_modules(type(one)):  # a device may be a test's
+                self.add(f"the {name}", one)
+
     def changed(self) -> list[str]:
         """Names of what is not as it was, or never was what it says that it is."""
         return [
@@ -56,7 +64,8 @@ class Objects:
             for name, one, cls, fields in self._known
             if type(one) is not cls
             or not _is_its_modules(cls)
-            or any(now is not before for now, before in zip(_fields(one), fields, strict=False))
+            or len(now := _fields(one)) != len(fields)
+            or any(after is not before for after, before in zip(now, fields, strict=True))
         ]
 
 
@@ -67,8 +76,10 @@ def _is_its_modules(cls: type) -> bool:
 
 
 def _fields(one: Any) -> list[object]:
-    """Of a dataclass; of others none, which have state."""
-    return [getattr(one, field.name) for field in dataclasses.fields(one)] if dataclasses.is_dataclass(one) else []
+    """Of a dataclass; of others, which have state, what hides something of their class."""
+    if dataclasses.is_dataclass(one):
+        return [getattr(one, field.name) for field in dataclasses.fields(one)]
+    return [vars(one)[name] for name in hidden(one)]
 
 
 def _parts_of(problem: Problem) -> dict[str, object]:

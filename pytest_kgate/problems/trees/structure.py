@@ -27,6 +27,9 @@ Path = tuple[Any, ...]
 DICTS = (OrderedDict, defaultdict, dict)
 """Dicts of Python's own, whose `values` are no code of anyone else's."""
 
+_SHOWN = (bool, int, float, complex, str, bytes, type(None))
+"""Types of leaves that `repr` tells in full, of these types themselves: a subclass may show anything."""
+
 _PLAIN = (Tensor, int, float, complex, str, bytes, type(None))
 """Leaves, told without a look at PyTorch's table."""
 
@@ -154,6 +157,16 @@ def paths(tree: Any, path: Path = ()) -> dict[Path, Any]:
     for key, child in zip(node.keys, node.children, strict=True):
         found |= paths(child, (*path, key))
     return found
+
+
+def outline(tree: Any) -> Any:
+    """How a tree is built, with its numbers and strings: of tensors and what else is a leaf, the type alone."""
+    kind = type(tree)
+    if kind in _SHOWN:
+        return kind, repr(tree)  # as NaN differs from itself, and 1 is 1.0 and True
+    if issubclass(kind, Tensor) or (node := opened(tree)) is None:
+        return kind
+    return kind, [outline(key) for key in node.keys], [outline(child) for child in node.children]
 
 
 def fields(tree: Any, field: str = "") -> Iterator[tuple[str, Any]]:
