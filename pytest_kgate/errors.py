@@ -65,6 +65,19 @@ class TimingError(KgateError):
     """The device could not be timed in a way that can be trusted."""
 
 
+_OF_PROBLEM = "_kgate_of_problem"
+
+
+def by_problem(error: BaseException) -> None:
+    """Take note that a function of the problem raised this outcome of pytest's: a problem may skip its test."""
+    setattr(error, _OF_PROBLEM, True)
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether an outcome of pytest's is the problem's. One that a candidate's code raises would be no judgement."""
+    return _OF_PROBLEM in vars(error)
+
+
 def hint(word: str, known: Iterable[str]) -> str:
     """` Did you mean 'wmma'?`, with the blank before it, or nothing."""
     import difflib  # here, since every session of pytest would pay

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import inspect
 import re
-import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -24,12 +23,15 @@ from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import ProblemError
 from pytest_kgate.errors import ProblemRaised
 from pytest_kgate.errors import UsageError
+from pytest_kgate.errors import by_problem
+from pytest_kgate.errors import may_pass
 from pytest_kgate.problems.attention.eight_bits.dequantised import OnDequantised
 from pytest_kgate.problems.backward import Backward
 from pytest_kgate.problems.trees.foreign import attribute
 from pytest_kgate.problems.trees.foreign import class_and_text
 from pytest_kgate.problems.trees.foreign import str_of
 from pytest_kgate.system.clocks.deadline import called_by_deadlines
+from pytest_kgate.system.clocks.signals import handled_signal
 
 _HANDS_ON = ("_orig_mod", "_torchdynamo_orig_callable", "forward", "func")
 """Attributes in which a callable that takes any argument keeps what it hands them to: of torch.compile for a module and
@@ -187,10 +189,8 @@ def ends(error: BaseException) -> bool:
     """
     if isinstance(error, GeneratorExit):
         return not raised_in_call(error)
-    if not isinstance(error, SystemExit):
-        return isinstance(error, KeyboardInterrupt)
-    handlers = {getattr(signal.getsignal(number), "__code__", None) for number in signal.valid_signals()}
-    return any(frame.f_code in handlers for frame, _ in traceback.walk_tb(error.__traceback__))
+    exits = isinstance(error, SystemExit)
+    return handled_signal(error) is not None if exits else isinstance(error, KeyboardInterrupt)
 
 
 @contextlib.contextmanager
@@ -199,8 +199,8 @@ def blame(
 ) -> Iterator[None]:
     """Whatever a user's function raises in the block becomes a `fault` that names it, its cause attached.
 
-    `called` says how the function is called. A GPU's lack of memory passes: the device explains it.
-    `skips`: whether this holds for pytest's outcomes too, such as a skip. A problem may skip, a candidate answers.
+    `called` says how the function is called. A GPU's lack of memory passes: the device explains it. `skips`: whether
+    this holds for pytest's outcomes too, such as a skip. A problem may skip, a candidate answers.
     """
     import torch  # not above: arms of a fake device need none of it
 
@@ -217,6 +217,7 @@ def blame(
         raise fault(error.what, error.todo) from None
     except BaseException as error:  # pytest's outcomes are no Exception
         if ends(error) or not (skips or isinstance(error, (Exception, SystemExit))):
+            by_problem(error)
             raise
         raise blamed(whose, called, error, fault) from error
 
@@ -230,9 +231,11 @@ def blamed(
     whose: str, called: str, error: BaseException, fault: type[CandidateError] = CandidateError
 ) -> CandidateError:
     """A `fault` that says whose call raised what, and how it was called."""
-    refused = refused_memory(error)
-    if refused:
+    if refused := refused_memory(error):
         return fault(f"{whose} ran out of host memory: {refused}.", "Use a smaller shape, or allocate less.")
+    if handled := handled_signal(error):
+        what = f"{whose} was interrupted: the handler of {handled} raised {class_and_text(error)}."
+        return fault(what, "The traceback follows. Where a limit of time did that, raise it, or lower the budget.")
     return fault(f"{whose} raised {class_and_text(error)}.", f"The traceback follows; {called}.")
 
 
@@ -245,8 +248,10 @@ def refused_memory(error: BaseException) -> str | None:
 
 
 def raised_in_call(error: BaseException) -> bool:
-    """Whether the error came out of an arm's callable."""
-    codes = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)]
+    """Whether it came out of an arm's callable, or as an outcome of pytest's out of an answer."""
+    if not isinstance(error, (Exception, SystemExit, GeneratorExit)):
+        return not may_pass(error) and handled_signal(error) is None
+    codes = (frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__))
     return any(code.co_filename == __file__ and code.co_name == "call" for code in codes)
 
 

@@ -13,14 +13,17 @@ from typing import NoReturn
 from pytest_kgate.build.kernel import load_kernel
 from pytest_kgate.build.registry import find_source
 from pytest_kgate.build.registry import is_source
+from pytest_kgate.device.arm import ends
 from pytest_kgate.errors import BuildError
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import DeviceMissing
+from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.integrity.isolation.candidate_name import CandidateFunction
 from pytest_kgate.integrity.isolation.process.build_named import build_named
 from pytest_kgate.integrity.isolation.process.judge.kept_out import keep_out
 from pytest_kgate.integrity.isolation.process.judge.kept_out import keep_out_module
+from pytest_kgate.problems.trees.foreign import class_and_text
 
 if TYPE_CHECKING:
     from pytest_kgate.evaluation.options.options import Options
@@ -63,6 +66,16 @@ def candidate_named(
         return found.load()
     except CandidateError as error:
         return Unusable(found.name, error)
+    except KgateError:
+        raise
+    except BaseException as error:  # what is raised to skip a test, too, and what a module's `__getattr__` raises
+        if ends(error):
+            raise
+        told = CandidateError(
+            f"{found.where} can't be imported: {class_and_text(error)}.", "Correct what it does when it is imported."
+        )
+        told.__cause__ = error
+        return Unusable(found.name, told)
 
 
 def _kernel(text: str, options: Options, folders: tuple[Path, ...], device_kind: str) -> Callable[..., Any]:

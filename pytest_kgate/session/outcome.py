@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
+import traceback
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import NoReturn
 
 import pytest
 
+import pytest_kgate
+from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import KgateError
+from pytest_kgate.errors import may_pass
 
 if TYPE_CHECKING:
     from _pytest.outcomes import Failed as _Failed
@@ -96,3 +102,21 @@ def fail(error: KgateError) -> NoReturn:
     """Fail the test with the error's two sentences."""
     __tracebackhide__ = True
     raise Failure(f"{error.what}\n{error.todo}".rstrip()) from None
+
+
+def raised_by_candidate(outcome: BaseException) -> CandidateError | None:
+    """What to say where code of the candidate raised this outcome of pytest's: a test is not the candidate's to skip.
+
+    None where the plugin has raised it, for want of a tool say, or a function of the problem. All else that runs in a
+    call of `kbench` is the candidate's, as where its object is asked for an attribute.
+    """
+    pytest_s = Path(inspect.getfile(pytest.skip.Exception.__init__))
+    raised = [Path(frame.filename) for frame in traceback.extract_tb(outcome.__traceback__)]
+    last = next((path for path in reversed(raised) if path != pytest_s), pytest_s)
+    if may_pass(outcome) or Path(pytest_kgate.__file__).parent in last.parents:
+        return None
+    error = CandidateError(
+        f"The candidate raised {type(outcome).__name__}: {outcome}.", "Let it answer, or raise an error."
+    )
+    error.__cause__ = outcome
+    return error

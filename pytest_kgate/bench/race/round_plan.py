@@ -22,6 +22,7 @@ from pytest_kgate.statistics.gates import SpeedGate
 from pytest_kgate.statistics.gates import Verdict
 from pytest_kgate.statistics.group_sequential import SAMPLES
 from pytest_kgate.statistics.wording import counted
+from pytest_kgate.statistics.wording import significant
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -71,8 +72,9 @@ class Budget:
         """The judgement; where the first look was out of reach, with the seconds that it takes as its reason."""
         if judgement.verdict is not Verdict.INCONCLUSIVE or not 0 < judgement.rounds < LOOKS[0]:
             return judgement
+        needed = significant(spent / judgement.rounds * LOOKS[0], 2)
         reason = (
-            f"the first look needs {LOOKS[0]} rounds, which take about {spent / judgement.rounds * LOOKS[0]:.2g} s, "
+            f"the first look needs {LOOKS[0]} rounds, which take about {needed} s, "
             f"and the budget is {self.seconds:g} s: the race ended after {counted(judgement.rounds, 'round')}"
         )
         return replace(judgement, reason=reason)

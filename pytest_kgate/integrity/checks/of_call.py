@@ -193,8 +193,9 @@ class IntegrityChecks:
     def _demand_clocks(replaced: Sequence[str]) -> None:
         clocks = [name for name in replaced if name.startswith("time.")]
         if clocks:
+            were = f"{', '.join(clocks)} {'was' if len(clocks) == 1 else 'were'} replaced"
             raise TimingError(
-                f"Nothing can be timed: {' and '.join(clocks)} was replaced before the candidate was called.",
+                f"Nothing can be timed: {were} before the candidate was called.",
                 "Call kbench outside of what freezes or replaces clocks, such as freezegun or monkeypatch.",
             )
 

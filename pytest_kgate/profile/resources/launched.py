@@ -40,7 +40,7 @@ def launched(device: CudaDevice, candidate: Callable[..., Any], problem: Problem
     arm = bind("candidate", problem.called(candidate), problem.params, problem.mutates)
 
     def call(turn: int) -> Any:
-        with blame("the candidate", CALL_CONVENTION):
+        with blame("the candidate", CALL_CONVENTION, skips=True):
             return arm.call(inputs, output)
 
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from codecs import BOM_UTF8
 from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
@@ -67,7 +68,7 @@ def read(path: str | PathLike[str]) -> tuple[list[Record], str | None]:
 
 def parse(content: bytes, path: Path) -> tuple[list[Record], str | None]:
     """The same of a file's content, which was read from this path."""
-    text = ""
+    text, content = "", content.removeprefix(BOM_UTF8)  # with which some editors and shells begin a file
     if content.startswith(_HISTORY):
         raise UsageError(
             f"{path} is a history, which holds no records.",

@@ -17,6 +17,7 @@ from pytest_kgate.report.text.layers import in_the_winning_layer
 from pytest_kgate.report.text.profiled.insights import why
 from pytest_kgate.report.text.render import usual_columns
 from pytest_kgate.report.text.render import wrapped
+from pytest_kgate.statistics.wording import significant
 
 if TYPE_CHECKING:
     from pytest_kgate.report.record.facts.limits import LimitFacts
@@ -276,7 +277,7 @@ def _timing(record: Record) -> str:
     device = (environment.get("gpu") or {}).get("name") or (environment.get("cpu") or {}).get("model") or ""
     if not timing:
         return device
-    spent = f"{number(timing['seconds_spent']):.2g} s of {number(timing['budget_seconds']):g} s spent"
+    spent = f"{significant(timing['seconds_spent'], 2)} s of {number(timing['budget_seconds']):g} s spent"
     race = f"{timing['timer']} timer, {timing['cache']} cache, {spent}"
     return f"{race}, {device}" if device else race
 

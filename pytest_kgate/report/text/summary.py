@@ -204,7 +204,7 @@ def _least_width(layout: _Layout, needs: _Needs, enough: int) -> int:
 def _name_width(layout: _Layout, needs: _Needs, width: int) -> int:
     """The room that is left for names."""
     widths = _widths(layout, needs)
-    return max(_SHORTEST_NAME, min(widths[0], width - sum(widths[1:])))
+    return min(widths[0], max(_SHORTEST_NAME, width - sum(widths[1:])))
 
 
 def _tells_apart(layout: _Layout, rows: Sequence[Row], needs: _Needs, width: int) -> bool:

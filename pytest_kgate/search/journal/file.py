@@ -106,7 +106,7 @@ def _parsed(path: Path, content: bytes) -> tuple[list[Event], int]:
         try:
             if not line.endswith(b"\n"):
                 raise ValueError("no end of line")
-            event = parsed(line.decode())
+            event = parsed(line.decode("utf-8-sig"))
             if not isinstance(event, dict) or not isinstance(event.get("event"), str):
                 raise ValueError("no event")
         except (ValueError, RecursionError) as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_kgate.errors import UsageError
+from pytest_kgate.report.text.render import wrapped
 from pytest_kgate.search.board.said import board
 from pytest_kgate.search.board.said import champion_of
 from pytest_kgate.search.board.said import places_of
@@ -99,7 +100,8 @@ def run(options: argparse.Namespace) -> int:
         pool.close()
         ahead.close()
     if not confirmation.passed:
-        print(f"{confirmation.configuration.title} was not confirmed this time: {confirmation.reason}")
+        said = f"{confirmation.configuration.title} was not confirmed this time: {confirmation.reason}"
+        print("\n".join(wrapped(said, arguments.width_of(options), "  ")))
         return _NOT_CONFIRMED
     print(searched.keep(confirmation))
     return 0

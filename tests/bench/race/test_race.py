@@ -141,6 +141,11 @@ def test_budget_that_cannot_hold_the_first_look_is_not_spent_and_the_figure_is_t
         "rounds"
     )
 
+    slow = Scripted(0.5)
+    slow.sample_seconds = 5.0
+    slow.clock = lambda: 2.5e3 * slow.now
+    assert "which take about 120 s, and the budget is 60 s" in run(slow, 0.95, budget=60.0).judgements[0].reason
+
 
 class Interrupted(Scripted):
     """Other work takes the machine during the first rounds."""

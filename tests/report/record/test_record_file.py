@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import signal
@@ -47,6 +48,15 @@ def test_each_record_has_a_line_of_its_own(tmp_path: Path) -> None:
         file.append(record)
     lines = (tmp_path / "r.json").read_text().splitlines()
     assert [json.loads(line.rstrip(","))["test"] for line in lines[1:-1]] == [record["test"] for record in session()]
+
+
+def test_byte_order_mark_of_an_editor_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    file = RecordFile(path)
+    file.append(speed_record())
+    file.close()
+    path.write_bytes(codecs.BOM_UTF8 + path.read_bytes())
+    assert load(path) == [speed_record()]
 
 
 def test_new_session_replaces_the_records_of_the_last(tmp_path: Path) -> None:

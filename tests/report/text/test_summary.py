@@ -88,6 +88,10 @@ def test_drawing_is_dropped_first_at_80_columns() -> None:
     assert re.search(r"545 us +451 us +1\.209 \[1\.198, 1\.221\] +0\.95  FAIL$", row_of(table, "1x8x4096x128"))
 
 
+def test_short_names_leave_their_room_to_other_columns() -> None:
+    assert max(len(row) for row in rows(summary_table([speed_record("test_silu")], 80))) <= 80
+
+
 def test_long_names_give_way_but_keep_their_ends() -> None:
     long = "tests/a.py::test_a_kernel_with_a_name_that_never_ends[batch-1-heads-8-sequence-512-dimension-{}]"
     records = [speed_record(long.format(dimension)) for dimension in (64, 128)]

@@ -218,7 +218,8 @@ def test_another_source_of_a_provider_is_confirmed_and_pays(tmp_path, monkeypatc
     assert cli.main(["confirm", "search.jsonl", "--processes", "1", "--knobs", f'source="{made[1].id}"']) == 1
     told = capsys.readouterr().out
     assert f"Champion: source={made[0].id}" in told
-    assert f"source={made[1].id} was not confirmed this time: the ratio is" in told
+    assert f"source={made[1].id} was not confirmed this time: the ratio is" in " ".join(told.split())
+    assert all(len(line) <= 100 for line in told.splitlines())
 
     lines = Path("search.jsonl").read_text().splitlines(keepends=True)
     Path("search.jsonl").write_text(lines[0].replace('"time_limit"', '"time"') + "".join(lines[1:]))

@@ -21,7 +21,8 @@ from pytest_kgate.bench.correctness.comparison.findings import Place
 from pytest_kgate.bench.correctness.comparison.tolerance import ExactAnswer
 from pytest_kgate.device.answer import outputs_of
 from pytest_kgate.device.arm import InPlace
-from pytest_kgate.device.arm import blame_problem
+from pytest_kgate.device.arm import blame
+from pytest_kgate.errors import ProblemRaised
 from pytest_kgate.errors import UsageError
 from pytest_kgate.problems.equal import Calls
 from pytest_kgate.problems.rounding.dtypes import dtype_name
@@ -54,7 +55,10 @@ class Equal:
     def __call__(self, answer: Any) -> Said:
         """Ask it of one answer; raises `UsageError` where it says nothing that is known."""
         answer = _parts(answer)
-        with blame_problem("The problem's equal", "it is called as equal(answer, exact, *inputs)"):
+        called = "it is called as equal(answer, exact, *inputs)"
+        with blame(
+            "The problem's equal", called, skips=True, fault=ProblemRaised
+        ):  # the answer may have code of its own
             said = self.function(answer, self.exact, *self.inputs)
         if isinstance(said, str):
             return Said(said, None)

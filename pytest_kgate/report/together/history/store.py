@@ -11,6 +11,7 @@ import contextlib
 import datetime
 import os
 import secrets
+from codecs import BOM_UTF8
 from collections.abc import Iterable
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -156,7 +157,7 @@ def history_of(contents: dict[str, bytes]) -> History:
     found: dict[tuple[str, int | None], Point] = {}
     said, newer = [], 0
     for name, content in contents.items():
-        lines, damaged = content.split(b"\n"), []
+        lines, damaged = content.removeprefix(BOM_UTF8).split(b"\n"), []
         for place, line in enumerate(lines, start=1):
             if not line.strip():
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 import datetime
 import json
@@ -98,6 +99,13 @@ def test_line_that_a_killed_writer_left_is_the_only_one_lost_and_is_told_of(tmp_
     history = read(path)
     assert [one.started for one in history.points] == [point(0).started, point(2).started]
     assert history.said == [f"Line 2 of {path} is damaged, and was left out."]
+
+
+def test_byte_order_mark_of_an_editor_is_passed_over(tmp_path: Path) -> None:
+    path = written(tmp_path / "history.jsonl", point(0), point(1))
+    path.write_bytes(codecs.BOM_UTF8 + path.read_bytes())
+    history = read(path)
+    assert (len(history.points), list(history.said)) == (2, [])
 
 
 def test_lines_of_newer_versions_and_of_clocks_ahead_are_told_of(tmp_path: Path) -> None:

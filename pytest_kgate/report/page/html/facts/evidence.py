@@ -13,6 +13,7 @@ from pytest_kgate.report.page.html.figures import clock
 from pytest_kgate.report.page.html.figures.figure import Figure
 from pytest_kgate.report.page.html.figures.figure import Table
 from pytest_kgate.report.rows import number
+from pytest_kgate.statistics.wording import significant
 
 if TYPE_CHECKING:
     from pytest_kgate.report.record.facts.timing import EvidenceFacts
@@ -47,7 +48,7 @@ def figures(record: Record) -> Iterator[Figure]:
 def _rows(timing: TimingFacts, evidence: EvidenceFacts) -> Iterator[tuple[str, str]]:
     yield "timer, cache", f"{timing['timer']}, {timing['cache']}"
     spent = f"{text.counted(timing['rounds'], 'round')} of {text.counted(timing['samples_per_round'], 'sample')}"
-    yield "race", f"{spent}; {number(timing['seconds_spent']):.2g} s of {number(timing['budget_seconds']):g} s"
+    yield "race", f"{spent}; {significant(timing['seconds_spent'], 2)} s of {number(timing['budget_seconds']):g} s"
     overhead = timing["overhead_seconds"]
     taken_off = (
         f"{arm} {text.seconds(number(value))}" for arm, value in overhead.items() if isinstance(value, (float, str))
