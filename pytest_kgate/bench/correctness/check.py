@@ -12,6 +12,7 @@ from typing import Any
 from typing import TypeAlias
 
 from pytest_kgate.bench.correctness.comparison.draws import draws_of
+from pytest_kgate.bench.correctness.comparison.draws import seed_beside
 from pytest_kgate.bench.correctness.comparison.findings import Comparison
 from pytest_kgate.bench.correctness.comparison.findings import Limits
 from pytest_kgate.bench.correctness.comparison.outcome import Correctness
@@ -45,6 +46,7 @@ from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import OtherKind
+from pytest_kgate.errors import ProblemError
 from pytest_kgate.errors import changed_input
 from pytest_kgate.problems.equal import Calls
 from pytest_kgate.problems.problem import Problem
@@ -56,6 +58,7 @@ from pytest_kgate.statistics.gates import Verdict
 from pytest_kgate.system.clocks.spent import spent
 
 if TYPE_CHECKING:
+    from pytest_kgate.bench.correctness.comparison.outputs import ExactOutputs
     from pytest_kgate.bench.request import Request
     from pytest_kgate.report.record.facts.correctness import DrawKind
     from pytest_kgate.report.record.facts.correctness import OutputFacts
@@ -63,6 +66,9 @@ if TYPE_CHECKING:
 
 Keep: TypeAlias = "Callable[[DrawKind, int, Fingerprint, Any], None]"
 """Takes an answer of a check: the kind and the seed of its draw, the fingerprint of its inputs, and the answer."""
+
+_WRITTEN_BYTES = 2**26
+"""Inputs up to this size are written anew, to see whether the reference looks at them."""
 
 
 def check(
@@ -120,6 +126,8 @@ def check(
             yardstick.hold(truth, call, truth.forget_reference)
             found = the_worst(outputs := truth.judge(answer, gate, calls))
             worst = place_of(found, answer, kind, draw_seed, inputs) if found.failed else None
+            if not draws:
+                _demand_answered_anew(problem, reference, workload, inputs, truth, seed)
             if worst is not None and not failures:
                 again = functools.partial(_again, device, workload, candidate, redraw, like, before)
                 varying = varying_fraction(found.output, answer, again, found.limits.atol)
@@ -155,6 +163,33 @@ def check(
         return known(verdict=Verdict.FAIL, reason=reason, failed=comparison.failed, limits=limits, worst=worst)
     assert loosest is not None
     return known(verdict=Verdict.PASS, reason="", failed="", limits=loosest, worst=None, weak=survivors.names)
+
+
+def _demand_answered_anew(
+    problem: Problem, reference: Arm, workload: Workload, inputs: tuple[Any, ...], truth: ExactOutputs, seed: int
+) -> None:
+    """Raise `ProblemError` where the reference answers new values in the same tensors as it has answered the old ones.
+
+    One behind `functools.lru_cache` does: tensors are told apart by their identity, and a race, which writes new values
+    into the same ones, would time how long it takes to look for an answer. Large inputs are spared, for their copies.
+    """
+    if problem.mutates or not 0 < tree.size_bytes(inputs) <= _WRITTEN_BYTES:
+        return
+    answered = truth.reference
+    others = workload.draw(seed_beside(seed))
+    wanted = reference_answer(problem, reference, others, answered)
+    old = tree.copy(inputs)
+    tree.write(inputs, others)
+    try:
+        found = reference_answer(problem, reference, inputs, answered)
+        if tree.same_bytes(found, answered) and not tree.same_bytes(wanted, answered):
+            raise ProblemError(
+                "The reference keeps its answers: new values in the same tensors got the answer to the old ones.",
+                "Take functools.lru_cache, or what else remembers them, off the reference: looking for an answer would "
+                "be timed, and no candidate could be as fast.",
+            )
+    finally:
+        tree.write(inputs, old)
 
 
 def on_small(device: Device, request: Request, backend: str | None) -> str:

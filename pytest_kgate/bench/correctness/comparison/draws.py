@@ -19,3 +19,8 @@ def draws_of(seed: int) -> Iterator[tuple[DrawKind, int]]:
     """The kind and the seed of each of a check's draws; `seed` is the root of the call's book of seeds."""
     book = SeedBook(seed)
     return ((kind, book.seed(Stream.CHECK_VALUES, number)) for number, kind in enumerate(DRAWS))
+
+
+def seed_beside(seed: int) -> int:
+    """The seed of one more draw beside these, on which no candidate is called."""
+    return SeedBook(seed).seed(Stream.CHECK_VALUES, len(DRAWS))
