@@ -36,6 +36,7 @@ from pytest_kgate.device.arm import CALL_CONVENTION
 from pytest_kgate.device.arm import bind
 from pytest_kgate.device.arm import blamed
 from pytest_kgate.device.arm import ends
+from pytest_kgate.device.arm import made_up
 from pytest_kgate.device.arm import raised_in_call
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Stopwatch
@@ -118,9 +119,9 @@ def run(
         if builder.isolation is not None:
             builder.invalid = builder.invalid or builder.isolation.invalid  # known once its process has ended
     except BaseException as error:
-        found, blames = error, isinstance(error, (UsageError, ProblemError, ProblemRaised))
-        if raised_in_call(error) and not ends(error) and (blames or not isinstance(error, KgateError)):
-            found = blamed("The candidate or the reference", CALL_CONVENTION, error)  # whomever it blames itself
+        found = error
+        if raised_in_call(error) and not ends(error) and (made_up(error) or not isinstance(error, KgateError)):
+            found = blamed("The candidate or the reference", CALL_CONVENTION, error)
             found.__cause__ = error
         if isinstance(found, UsageError):
             raise request.in_its_layer(found) from None

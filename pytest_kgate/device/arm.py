@@ -20,7 +20,6 @@ from typing import Any
 import pytest_kgate
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import KgateError
-from pytest_kgate.errors import ProblemError
 from pytest_kgate.errors import ProblemRaised
 from pytest_kgate.errors import UsageError
 from pytest_kgate.errors import by_problem
@@ -32,6 +31,8 @@ from pytest_kgate.problems.trees.foreign import class_and_text
 from pytest_kgate.problems.trees.foreign import str_of
 from pytest_kgate.system.clocks.deadline import called_by_deadlines
 from pytest_kgate.system.clocks.signals import handled_signal
+
+_PACKAGE = Path(pytest_kgate.__file__).parent
 
 _HANDS_ON = ("_orig_mod", "_torchdynamo_orig_callable", "forward", "func")
 """Attributes in which a callable that takes any argument keeps what it hands them to: of torch.compile for a module and
@@ -207,14 +208,14 @@ def blame(
     try:
         with called_by_deadlines(whose) if fault is ProblemRaised else contextlib.nullcontext():
             yield
-    except (ProblemRaised, ProblemError) as error:
-        if fault is ProblemRaised:
-            raise
-        raise blamed(whose, called, error, fault) from error  # no problem is called here: it was made up
-    except (CandidateError, torch.OutOfMemoryError):
+    except torch.OutOfMemoryError:
         raise
-    except KgateError as error:  # of a kernel that does not take these inputs
-        raise fault(error.what, error.todo) from None
+    except KgateError as error:
+        if made_up(error):
+            raise blamed(whose, called, error, fault) from error
+        if isinstance(error, CandidateError):
+            raise
+        raise fault(error.what, error.todo) from None  # of a kernel that does not take these inputs
     except BaseException as error:  # pytest's outcomes are no Exception
         if ends(error) or not (skips or isinstance(error, (Exception, SystemExit))):
             by_problem(error)
@@ -255,9 +256,15 @@ def raised_in_call(error: BaseException) -> bool:
     return any(code.co_filename == __file__ and code.co_name == "call" for code in codes)
 
 
+def made_up(error: BaseException) -> bool:
+    """Whether this error of the plugin's was raised by code of a user's: it may blame whomever it likes."""
+    *_, file = (frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__))
+    return isinstance(error, KgateError) and not file.startswith(str(_PACKAGE))
+
+
 def own_frames(cause: BaseException) -> str:
     """The text of an error's traceback, without the frames of the plugin itself."""
-    others = (str(Path(pytest_kgate.__file__).parent), "<frozen importlib")
+    others = (str(_PACKAGE), "<frozen importlib")
     frames = [frame for frame in traceback.extract_tb(cause.__traceback__) if not frame.filename.startswith(others)]
     last = traceback.format_exception_only(type(cause), cause)
     return "".join(["Traceback, without the plugin's own frames:\n", *traceback.format_list(frames), *last]).rstrip()
