@@ -6,9 +6,11 @@ One for each thing that stops them by default; marked `thorough`, every one.
 from __future__ import annotations
 
 import ast
+import functools
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -138,12 +140,16 @@ PART = [cheat for cheat in ON_HOST if cheat.name in {*FIRST.values(), *ALSO} - E
 def run_catalogue(folder, device, program=sys.executable, only=None):
     """All of them in one process that forks for each; the exit status says whether any was a surprise."""
     path = folder / "integrity.json"
-    command = [program, "-m", "pytest_kgate.cli", "integrity", "--device", device, "--json", str(path)]
-    command += [] if only is None else ["--only", ",".join(one.name for one in only)]
+    command = command_of(path, device, program, only)
     run = subprocess.run(command, capture_output=True, text=True, timeout=1500, check=False)
     assert path.exists(), run.stderr
     content = file.load(path)
     return run, {one["cheat"]: one for one in content["attempts"]}, content
+
+
+def command_of(path, device, program=sys.executable, only=None):
+    command = [program, "-m", "pytest_kgate.cli", "integrity", "--device", device, "--json", str(path)]
+    return command + ([] if only is None else ["--only", ",".join(one.name for one in only)])
 
 
 @pytest.fixture(scope="module")
@@ -158,11 +164,30 @@ def all_on_host(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def on_cuda(request, tmp_path_factory):
-    """The candidates of the tests that run: all of them take over eight minutes, and -k chooses a part."""
+    """The attempt of a candidate, by its name, as soon as there is one; of those whose tests run, which -k may choose.
+
+    All of them take over eight minutes: a test waits for its own alone, so that a run that is stopped has told of some.
+    """
     running = [item for item in request.session.items if "on_cuda" in item.fixturenames]
     names = {item.callspec.params["cheat"].name if hasattr(item, "callspec") else HONEST.name for item in running}
-    chosen = [one for one in (*CATALOGUE, HONEST) if one.name in names]
-    return run_catalogue(tmp_path_factory.mktemp("cuda"), "cuda", only=chosen)
+    path = tmp_path_factory.mktemp("cuda") / "integrity.json"
+    command = command_of(path, "cuda", only=[one for one in (*CATALOGUE, HONEST) if one.name in names])
+    with path.with_suffix(".txt").open("w+") as told, subprocess.Popen(command, stdout=told, stderr=told) as run:
+        try:
+            yield functools.partial(attempt_of, path, run)
+        finally:
+            run.kill()
+
+
+def attempt_of(path, run, name):
+    ended = False
+    while True:
+        attempts = {one["cheat"]: one for one in file.load(path)["attempts"]} if path.exists() else {}
+        if name in attempts:
+            return attempts[name]
+        assert not ended, path.with_suffix(".txt").read_text()
+        ended = run.poll() is not None  # what it has written last is read once more
+        time.sleep(0.2)
 
 
 def demand_caught(cheat, attempt):
@@ -213,12 +238,12 @@ def test_no_cheat_passes_on_the_host(all_on_host, cheat):
 @pytest.mark.gpu
 @pytest.mark.parametrize("cheat", [one for one in CATALOGUE if "cuda" in one.devices], ids=lambda one: one.name)
 def test_cheat_does_not_pass_on_a_gpu(on_cuda, cheat):
-    demand_caught(cheat, on_cuda[1][cheat.name])
+    demand_caught(cheat, on_cuda(cheat.name))
 
 
 @pytest.mark.gpu
 def test_honest_candidate_is_not_accused_on_a_gpu(on_cuda):
-    demand_no_accusation(on_cuda[1][HONEST.name])
+    demand_no_accusation(on_cuda(HONEST.name))
 
 
 def test_each_cheat_has_a_file_that_says_what_it_does_and_each_file_is_listed():
