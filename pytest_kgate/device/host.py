@@ -30,7 +30,7 @@ from pytest_kgate.device.protocol import Workload
 from pytest_kgate.device.rows import LONG
 from pytest_kgate.device.rows import BufferSet
 from pytest_kgate.device.rows import FirstReads
-from pytest_kgate.device.rows import Form
+from pytest_kgate.device.rows import FormInTurns
 from pytest_kgate.device.rows import PutBack
 from pytest_kgate.device.rows import TimedInterval
 from pytest_kgate.device.rows import demand_unwritten
@@ -199,7 +199,7 @@ class WallStopwatch:
             put_back = PutBack(drawn, self.workload.mutates, max(counts), _IN_PLACE_BYTES, self.arms)
             put_back.warn(self.warnings)
             sets = [self._set(inputs) for inputs in put_back.sets]
-            first, form = remembered(fixed(drawn), in_part=True), Form(sets, self.workload.mutates)
+            first, form = remembered(fixed(drawn), in_part=True), FormInTurns(sets, self.workload.mutates)
             rows = {(index, LONG): _row(arm, index, counts[index], sets) for index, arm in enumerate(self.arms)}
             intervals = tuple(TimedInterval((arm, LONG), rows[arm, LONG]) for arm in taken)
             calls = None
@@ -215,7 +215,7 @@ class WallStopwatch:
             def over(arm: int | None) -> None:
                 load.over(arm)
                 if arm is not None:
-                    form.demand_kept(f"the {self.arms[arm].name}")
+                    form.turn_over(f"the {self.arms[arm].name}", candidates=self.arms[arm].name != "reference")
                     now = None if calls is None else calls.written
                     demand_unwritten(fixed(drawn), first if now is None else fixed(now), f"the {self.arms[arm].name}")
 

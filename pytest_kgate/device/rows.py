@@ -117,22 +117,18 @@ def demand_unwritten(inputs: tuple[Any, ...], before: tuple[Any, ...] | Fingerpr
 class Form:
     """Of each tensor of the sets its class, strides, address and sign: what a call may change no more than the values.
 
-    And what the inputs hold besides tensors, in lists, dicts and dataclasses, which all calls are handed.
-
     Inputs that calls change in place (`mutates`) may get other memory, and outputs of the candidate are its own affair.
     """
 
     def __init__(self, sets: Sequence[BufferSet], mutates: Sequence[int]) -> None:
         self._sets, self._mutates = sets, mutates
-        self._held = self._held_now()
         self._before = self._now()
 
     def demand_kept(self, who: str) -> None:
         """Raise `TimingError` where the sets are of another form than they were, after timed calls of `who`.
 
         A class of a candidate's own, whose `__torch_function__` sleeps, slows down all that the other arm does with
-        them; so does memory of another kind with the same values, and a function in place of one of its class. A
-        reference that adds to a dict among its inputs is slowed down by nobody else.
+        them; so does memory of another kind with the same values, and a function in place of one of its class.
         """
         if self._now() != self._before:
             raise TimingError(
@@ -140,20 +136,6 @@ class Form:
                 f"of {who}, or functions of its own: the other arm is timed on it as well.",
                 "Inputs and the other arm's outputs must stay as they are: make a view or a copy, and change that.",
             )
-        held = self._held_now()
-        if held != self._held and "candidate" in who:
-            raise TimingError(
-                f"A list, a dict or another input that holds several was changed in timed calls of {who}: the other "
-                "arm is timed on it as well.",
-                "Inputs must stay as they are: make a copy, and change that.",
-            )
-        self._held = held
-
-    def _held_now(self) -> list[list[Any]]:
-        return [
-            [structure.outline(one) for place, one in enumerate(inputs) if place not in self._mutates]
-            for inputs, _ in self._sets
-        ]
 
     def _now(self) -> list[list[tuple[Any, ...]]]:
         return [
@@ -166,6 +148,35 @@ class Form:
                 *(_form(one) for one in tree.tensors(outputs[1:])),
             ]
             for inputs, outputs in self._sets
+        ]
+
+
+class FormInTurns(Form):
+    """As `Form`, with what inputs hold besides tensors, in lists, dicts and dataclasses, where arms take turns."""
+
+    def __init__(self, sets: Sequence[BufferSet], mutates: Sequence[int]) -> None:
+        super().__init__(sets, mutates)
+        self._held = self._held_now()
+
+    def turn_over(self, who: str, *, candidates: bool) -> None:
+        """Raise `TimingError` where the turn of `who` has left the sets of another form.
+
+        What inputs hold is held against a candidate alone (`candidates`): a reference that adds to a dict among its
+        inputs is slowed down by nobody else.
+        """
+        self.demand_kept(who)
+        before, self._held = self._held, self._held_now()
+        if candidates and self._held != before:
+            raise TimingError(
+                f"A list, a dict or another input that holds several was changed in timed calls of {who}: the other "
+                "arm is timed on it as well.",
+                "Inputs must stay as they are: make a copy, and change that.",
+            )
+
+    def _held_now(self) -> list[list[Any]]:
+        return [
+            [structure.outline(one) for place, one in enumerate(inputs) if place not in self._mutates]
+            for inputs, _ in self._sets
         ]
 
 

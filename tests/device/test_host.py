@@ -12,6 +12,9 @@ import time
 import numpy as np
 import pytest
 import torch
+from host_races import ORDER
+from host_races import filled
+from host_races import stopwatch_of
 
 from pytest_kgate.device.arm import bind
 from pytest_kgate.device.host import HostDevice
@@ -29,20 +32,6 @@ def test_latency_of_the_reference_is_that_of_one_call_however_many_make_a_sample
     )
     timed = stopwatch.round(RoundSeeds(1, 1), np.repeat([0, 1], 10)).seconds
     assert 0.1 < stopwatch.reference_seconds / np.median(timed[1]) < 10 < stopwatch.sample_seconds / np.median(timed[1])
-
-
-def filled(seed):
-    """Inputs that tell which seed they were drawn from; of a shape that nothing else in the process has."""
-    return (torch.full((3, 5, 7), float(seed)),)
-
-
-def stopwatch_of(candidate, reference=lambda x: 2 * x, workload=None):
-    arms = bind("candidate", candidate, {}), bind("reference", reference, {})
-    workload = workload or Workload(filled, lambda inputs: torch.full_like(inputs[0], torch.nan))
-    return HostDevice().stopwatch(arms, workload, timer="auto", cache="hot")
-
-
-ORDER = np.repeat([0, 1, 0], [2, 4, 2])
 
 
 def test_new_values_of_a_probe_lie_nowhere_before_they_are_timed():
@@ -281,73 +270,3 @@ def test_sparse_inputs_take_new_values_with_another_number_of_elements(layout):
     stopwatch = stopwatch_of(product, product, workload)
     for seed, answer in stopwatch.round(RoundSeeds(1, 2, (3, 4, 5)), np.repeat([0, 1], 2)).probe.answers:
         assert torch.equal(answer, product(*draw(seed)))
-
-
-class Later:
-    """Fills answers once the call that returns them is over, by what Python calls in between."""
-
-    def __init__(self, arrange):
-        self.arrange, self.left = arrange, None
-
-    def __call__(self, x):
-        answer = torch.empty_like(x)
-        self.left = x, answer
-        self.arrange(self)
-        return answer
-
-    def work(self):
-        x, answer = self.left
-        time.sleep(5e-3)
-        answer.copy_(2 * x)
-
-
-def when_traced(later):
-    def trace(frame, event, told):
-        if frame.f_code.co_name == "_keep":
-            sys.setprofile(None)
-            later.work()
-
-    sys.setprofile(trace)
-
-
-def when_collected(later):
-    def listen(phase, told):
-        gc.callbacks.remove(listen)
-        gc.set_threshold(*limits)
-        gc.disable()
-        later.work()
-
-    limits = gc.get_threshold()
-    gc.callbacks[:] = [listen]
-    gc.set_threshold(1)
-    gc.enable()
-
-
-@pytest.fixture
-def undisturbed():
-    limits, listening, on = gc.get_threshold(), list(gc.callbacks), gc.isenabled()
-    yield
-    sys.setprofile(None)
-    gc.callbacks[:] = listening
-    gc.set_threshold(*limits)
-    (gc.enable if on else gc.disable)()
-
-
-def test_answers_that_a_tracer_computes_once_their_time_is_over_are_told(undisturbed):
-    stopwatch = stopwatch_of(Later(when_traced))
-    for number in range(2):
-        stopwatch.round(RoundSeeds(1, 1, (100 + number, 200, 300)), ORDER)
-    with pytest.raises(TimingError, match="were there only"):
-        stopwatch.round(RoundSeeds(1, 1, (102, 200, 300)), ORDER)
-
-
-def test_collector_that_a_call_turns_on_does_not_compute_its_answer(undisturbed):
-    stopwatch = stopwatch_of(Later(when_collected))
-    probe = stopwatch.round(RoundSeeds(1, 1, (100, 101, 102)), ORDER).probe
-    assert float(probe.answers[0][1].flatten()[0]) != 200.0
-
-
-def test_answers_of_honest_calls_are_there_at_once():
-    stopwatch = stopwatch_of(lambda x: 2 * x)
-    for number in range(8):
-        stopwatch.round(RoundSeeds(1, 1, (100 + number, 200, 300)), ORDER)

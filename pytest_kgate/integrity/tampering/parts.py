@@ -23,7 +23,7 @@ from typing import Any
 import torch
 
 from pytest_kgate.problems.trees.genuine import hidden
-from pytest_kgate.system.provenance.installed import is_users
+from pytest_kgate.system.provenance.installed import is_users_class
 
 _DEEPEST = 3
 """Functions of functions that are looked at: a reference calls one that calls one."""
@@ -58,23 +58,25 @@ def add_parts(found: dict[str, object], name: str, value: Any, depth: int = 0) -
         for path, one in _submodules(value):
             _add_object(found, f"{name}{path}", one, depth)
             _add_module(found, f"{name}{path}", one)
-    elif is_users(_file_of(type(value))):
+    elif is_users_class(type(value)):
         _add_object(found, name, value, depth)
 
 
-def _used(function: FunctionType) -> list[tuple[str, object]]:
-    """Names and values of a function's closure, of its defaults, and of the globals that it reads."""
-    code = function.__code__
-    used: list[tuple[str, object]] = []
-    for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+def given(function: FunctionType) -> Iterator[tuple[str, object]]:
+    """Names and values of a function's closure and of its defaults."""
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         try:
-            used.append((name, cell.cell_contents))
+            yield name, cell.cell_contents
         except ValueError:  # nothing was assigned yet
             continue
-    used += (function.__kwdefaults__ or {}).items()
-    used += [(f"default {index}", one) for index, one in enumerate(function.__defaults__ or ())]
-    used += [(name, function.__globals__[name]) for name in code.co_names if name in function.__globals__]
-    return used
+    yield from (function.__kwdefaults__ or {}).items()
+    yield from ((f"default {index}", one) for index, one in enumerate(function.__defaults__ or ()))
+
+
+def _used(function: FunctionType) -> list[tuple[str, object]]:
+    """What is given to a function, and the globals that it reads."""
+    known = function.__globals__
+    return [*given(function), *((name, known[name]) for name in function.__code__.co_names if name in known)]
 
 
 def _add_functions(found: dict[str, object], kind: type, depth: int) -> None:
@@ -84,7 +86,7 @@ def _add_functions(found: dict[str, object], kind: type, depth: int) -> None:
     """
     for base in kind.__mro__:
         name = f"{base.__module__}.{base.__qualname__}"
-        users = is_users(_file_of(base))
+        users = is_users_class(base)
         if name in found or not (users or issubclass(base, torch.nn.Module)):  # many modules have the same
             continue
         found[name] = base
@@ -164,7 +166,3 @@ def _table(held: dict[str, Any], name: str) -> dict[str, Any]:
 def _names(names: Iterable[object]) -> str:
     """One string, to be compared by identity as all else is."""
     return sys.intern(" ".join(map(str, names)))
-
-
-def _file_of(kind: type) -> str | None:
-    return getattr(sys.modules.get(kind.__module__), "__file__", None)

@@ -18,6 +18,11 @@ def is_users(file: str | None) -> bool:
     return file is not None and _is_users(file if os.path.isabs(file) else os.path.abspath(file))
 
 
+def is_users_class(kind: type) -> bool:
+    """Whether a class is of a user's module, as `is_users` has it of the module's file."""
+    return is_users(getattr(sys.modules.get(kind.__module__), "__file__", None))
+
+
 @functools.cache  # a gate asks for the file of every module that is loaded
 def _is_users(file: str) -> bool:
     return not os.path.abspath(file).startswith(_installed())

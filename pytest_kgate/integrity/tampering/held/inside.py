@@ -20,7 +20,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from pytest_kgate.integrity.tampering.parts import given
 from pytest_kgate.system.provenance.installed import is_users
+from pytest_kgate.system.provenance.installed import is_users_class
 
 SHOWN = frozenset({bool, int, float, complex, str, bytes, torch.dtype, torch.device, torch.Size})
 IN_ORDER = frozenset({list, tuple, deque})
@@ -59,8 +61,8 @@ def inside(value: Any, reads: frozenset[str]) -> Iterable[tuple[str, Any, frozen
     if kind in _OPERATORS:
         return _of_operator(value)
     if issubclass(kind, type):
-        return _of_class(value, reads) if _is_users(value) else ()
-    return _of_object(value, reads) if _is_users(kind) else ()
+        return _of_class(value, reads) if is_users_class(value) else ()
+    return _of_object(value, reads) if is_users_class(kind) else ()
 
 
 @functools.lru_cache(4096)
@@ -78,15 +80,7 @@ def _names(function: object) -> frozenset[str]:
 def _of_function(function: FunctionType) -> Iterator[tuple[str, Any, frozenset[str]]]:
     code, reads = function.__code__, _names(function)
     yield ".__code__", code, reads
-    for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
-        try:
-            yield f".{name}", cell.cell_contents, reads
-        except ValueError:  # nothing was assigned yet
-            continue
-    for place, one in enumerate(function.__defaults__ or ()):
-        yield f" default {place}", one, reads
-    for name, one in (function.__kwdefaults__ or {}).items():
-        yield f" default {name}", one, reads
+    yield from ((f".{name}", one, reads) for name, one in given(function))
     for name, one in vars(function).items():
         if name in reads or name == "__wrapped__":
             yield f".{name} of its own", one, reads
@@ -124,7 +118,7 @@ def _of_operator(operator: Any) -> Iterator[tuple[str, Any, frozenset[str]]]:
 
 def _of_class(kind: type, reads: frozenset[str]) -> Iterator[tuple[str, Any, frozenset[str]]]:
     for base in kind.__mro__:
-        for name, one in list(vars(base).items()) if _is_users(base) else ():
+        for name, one in list(vars(base).items()) if is_users_class(base) else ():
             if name in reads:
                 yield f".{name}", _function_of(one), reads
 
@@ -151,7 +145,7 @@ def _followed(kind: type, reads: frozenset[str]) -> frozenset[str]:
     functions = {
         name: _function_of(one)
         for base in reversed(kind.__mro__)
-        if _is_users(base)
+        if is_users_class(base)
         for name, one in vars(base).items()
     }
     ahead, known = [name for name in reads if name in functions], set(reads)
@@ -171,16 +165,7 @@ def _of_module(module: torch.nn.Module) -> Iterator[tuple[str, Any, frozenset[st
         tables = [dict(held.get(key) or {}).items() for key in ("_parameters", "_buffers", "_modules")]
         yield from _of_object(module, frozenset())
         plain = [(name, one) for name, one in held.items() if type(one) in SHOWN and not name.startswith("_")]
-        if not _is_users(type(module)):
+        if not is_users_class(type(module)):
             yield from ((f".{name}", one, frozenset()) for name, one in plain)
     for table in tables:
         yield from ((f".{name}", one, frozenset()) for name, one in table)
-
-
-def _is_users(kind: type) -> bool:
-    return _is_users_module(kind.__module__)
-
-
-@functools.lru_cache(1024)
-def _is_users_module(name: str) -> bool:
-    return is_users(getattr(sys.modules.get(name), "__file__", None))
