@@ -26,11 +26,13 @@ _IMPLEMENTATION = re.compile(
 """A line of impl_selector.h; its older revisions write the source without quotes."""
 
 _KNOB = re.compile(
-    r"^[ \t]*#[ \t]*ifndef[ \t]+(?P<name>[A-Za-z_]\w*)[ \t]*//[ \t]*knob:[ \t]*(?P<text>[^\n]*?)[ \t]*\n"
-    r"[ \t]*#[ \t]*define[ \t]+(?P=name)[ \t]+(?P<value>[^\n]*?)[ \t]*(?://[^\n]*)?$",
+    r"^[ \t]*#[ \t]*ifndef[ \t]+(?P<name>[A-Za-z_]\w*)[ \t]*//[ \t]*knob:(?P<text>[^\n]*)\n"
+    r"[ \t]*#[ \t]*define[ \t]+(?P=name)(?P<value>[ \t][^\n]*)$",
     re.MULTILINE,
 )
-_FLAGS = re.compile(r"^[ \t]*//[ \t]*flags:[ \t]*([^\n]*?)[ \t]*$", re.MULTILINE)
+"""Blanks and a comment behind the value are left to the caller: a source that is not trusted has as many as it likes,
+and what looks for the end of a text beside them takes minutes."""
+_FLAGS = re.compile(r"^[ \t]*//[ \t]*flags:([^\n]*)$", re.MULTILINE)
 _LIBRARY = re.compile(r"//[ \t]*library:[ \t]*(\w+)[ \t]*$", re.MULTILINE)
 _ARCHITECTURE = re.compile(r'^[ \t]*#[ \t]*error[ \t]+"\w+ is for (sm_\w+):', re.MULTILINE)
 _FEATURES = re.compile(r"^constexpr uint32_t kFeatures = ([\w |\n]+);", re.MULTILINE)
@@ -134,7 +136,7 @@ def parse_knobs(text: str) -> tuple[Knob, ...]:
     """
     found: dict[str, Knob] = {}
     for m in _KNOB.finditer(text):
-        found.setdefault(m["name"], Knob(m["name"], m["value"], m["text"]))
+        found.setdefault(m["name"], Knob(m["name"], m["value"].partition("//")[0].strip(" \t"), m["text"].strip(" \t")))
     return tuple(found.values())
 
 

@@ -25,7 +25,8 @@ STEPS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
 _JOINERS = "\u200c\u200d"
 """Invisible, and in letters of some languages and in emoji; all else of their kind is shown by its number."""
 
-_COMMAND = re.compile(r"^(\s*)(?=::|##\[)", re.MULTILINE)
+_COMMAND = re.compile(r"^([^\S\n]*)(?=::|##\[)", re.MULTILINE)
+"""Within a line: blanks that go on over many lines would be looked through once for each of them."""
 
 _MOST_DECIMALS = 5
 """Of a ratio: 0.001 % is below what any timer here resolves."""

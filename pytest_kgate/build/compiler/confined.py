@@ -27,7 +27,8 @@ _SEARCHED = ("CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH", "LIBRARY_PATH", "L
 _KEPT = (*_SEARCHED, "PATH", "CUDA_HOME", "CUDA_PATH", "NVCC_PREPEND_FLAGS", "NVCC_APPEND_FLAGS", "NVCC_CCBIN")
 """What a compiler is told of the environment, whose other variables may be secrets."""
 
-_READ = re.compile(r"(?:(?:error|Error): )?(?:can't open )?'?(?P<file>[^\s:']+)'?(?: for reading)?: Permission denied")
+_READ = re.compile(r"(?<![^\s:'])(?P<file>[^\s:']+)'?(?: for reading)?: Permission denied")
+"""It begins where a word does: from each letter of a long one on, it would take minutes."""
 _NOT_FOUND = re.compile(r"Error: file not found: (?P<file>\S+)")
 _MEMORY = re.compile(r"out of memory|memory exhausted|[Cc]annot allocate memory|bad_alloc")
 _OUTPUT = re.compile(r"[Ff]ile size limit exceeded|[Ff]ile too large")

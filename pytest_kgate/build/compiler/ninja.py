@@ -32,10 +32,11 @@ _MOST_LOG = 2**20
 _ERROR = re.compile(r"^.*\b(?:fatal )?error\b.*$|^nvcc fatal.*$|^.*undefined reference.*$", re.MULTILINE)
 _REFUSALS = (
     re.compile(r'static assertion failed with "(.+)"'),  # nvcc
-    re.compile(r"static assertion failed(?: due to requirement '.*?')?: (.+)"),  # g++, clang++ >= 16
-    re.compile(r"""static_assert failed(?: due to requirement '.*?')? "(.+)\""""),  # clang++ < 16
+    re.compile(r"static assertion failed(?: due to requirement '.{0,2000}?')?: (.+)"),  # g++, clang++ >= 16
+    re.compile(r"""static_assert failed(?: due to requirement '.{0,2000}?')? "(.+)\""""),  # clang++ < 16
     re.compile(r"error: #error (?:directive: )?(.+)"),
 )
+"""The end of a requirement is looked for so far and no further: a source may have a line of 1 MiB said."""
 
 
 _failures: dict[tuple[cache.Key, Confined | None], BuildError] = {}

@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 _ENTRY = re.compile(r"Compiling entry function '(?P<name>[^']+)' for '(?P<arch>[^']+)'")
 _PROPERTIES = re.compile(r"Function properties for (?P<name>\S+)")
 _STACK = re.compile(
-    r"(?P<stack>\d+) bytes stack frame, (?P<stores>\d+) bytes spill stores, (?P<loads>\d+) bytes spill loads"
+    r"(?<!\d)(?P<stack>\d{1,9}) bytes stack frame, (?P<stores>\d{1,9}) bytes spill stores, "
+    r"(?P<loads>\d{1,9}) bytes spill loads"
 )
-_USED = re.compile(r"Used (?P<registers>\d+) registers")
-_SHARED = re.compile(r"(?P<bytes>\d+)(?:\+\d+)? bytes smem")
+_USED = re.compile(r"Used (?P<registers>\d{1,9}) registers")
+_SHARED = re.compile(r"(?<!\d)(?P<bytes>\d{1,9})(?:\+\d{1,9})? bytes smem")
+"""Numbers of nine digits at most: Python refuses to read thousands of them, which a source can have printed."""
 
 
 @dataclass(frozen=True)
