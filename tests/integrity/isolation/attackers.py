@@ -183,6 +183,25 @@ def gives_files_away():
 
 
 @attack
+def makes_each_write_wait():
+    """FS_IOC_SETFLAGS takes a file that was opened to be read, and lasts."""
+    fcntl.ioctl(os.open(__file__, os.O_RDONLY), 0x4008_6602, b"\x08" + bytes(7))
+
+
+@attack
+def sets_attribute_by_a_newer_call():
+    value = ctypes.create_string_buffer(b"kgate")
+    told = (ctypes.c_uint64 * 2)(ctypes.addressof(value), 5)
+    call(463, 463, -100, __file__.encode(), 0, b"user.kgate", told, ctypes.c_size_t(16))
+
+
+@attack
+def leases_file():
+    """Whoever opens it to write waits for 45 s."""
+    fcntl.fcntl(os.open(__file__, os.O_RDONLY), fcntl.F_SETLEASE, fcntl.F_RDLCK)
+
+
+@attack
 def uses_other_numbers():
     call(0x4000_0000 + 39, 0x4000_0000 + 172)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import shutil
@@ -67,6 +68,19 @@ def refused(tmp_path_factory):
 @pytest.mark.parametrize("name", attackers.ATTACKS)
 def test_attack_from_a_confined_process_is_refused(refused, name):
     assert refused[name] == "refused: Operation not permitted"
+
+
+def test_calls_newer_than_the_table_are_answered_as_by_a_kernel_that_has_none(tmp_path):
+    """As if pidfd_open were such a call; any kernel that has it would say that there is no process of this number."""
+    table = "from pytest_kgate.integrity.isolation.process.confinement import system_calls\n"
+    call = (
+        "import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\nprint(libc.syscall(434, -1, 0), ctypes.get_errno())\n"
+    )
+    code = f"{table}system_calls.FIRST_UNKNOWN = 434\n{CONFINED}{call}"
+    run = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
+    if run.returncode == 77:
+        pytest.skip("this machine can't filter system calls")
+    assert run.stdout.split() == ["-1", str(errno.ENOSYS)], run.stderr
 
 
 def test_confined_process_may_not_say_that_another_is_to_end_where_memory_ends(tmp_path):

@@ -75,6 +75,8 @@ def program(pid: int, *, signals: bool, sockets: bool) -> bytes:
         _instruction(_LOAD, _NUMBER),
         _instruction(_IF_AT_LEAST, _X32, 0, 1),
         refuse,
+        _instruction(_IF_AT_LEAST, system_calls.FIRST_UNKNOWN, 0, 1),
+        _instruction(_RETURN, _REFUSE | errno.ENOSYS),
     ]
     for name in system_calls.refused(signals=signals):
         code += _of_call(name, [refuse])

@@ -67,6 +67,9 @@ NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "removexattr": (197, 14),
     "lremovexattr": (198, 15),
     "fremovexattr": (199, 16),
+    "setxattrat": (463, 463),
+    "removexattrat": (466, 466),
+    "file_setattr": (469, 469),
     "open_by_handle_at": (304, 265),
     # mounts and namespaces
     "mount": (165, 40),
@@ -74,6 +77,7 @@ NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "pivot_root": (155, 41),
     "chroot": (161, 51),
     "open_tree": (428, 428),
+    "open_tree_attr": (467, 467),
     "move_mount": (429, 429),
     "fsopen": (430, 430),
     "fsconfig": (431, 431),
@@ -127,6 +131,10 @@ NUMBERS: dict[str, tuple[int | None, int | None]] = {
 }
 """Numbers on x86-64 (asm/unistd_64.h) and on 64-bit ARM (asm-generic/unistd.h); None where there is no such call."""
 
+FIRST_UNKNOWN = 470
+"""Calls from this number on are newer than this table (Linux 6.17), and answered as by a kernel that has none: whoever
+makes them can do without. Both machines number new calls alike."""
+
 _MACHINES = {"x86_64": 0, "aarch64": 1}
 
 
@@ -156,8 +164,14 @@ _NEW_NAMESPACES = 0x7E02_0000
 """The CLONE_NEW* of sched.h."""
 
 _F_SETOWN, _F_SETSIG, _F_SETOWN_EX = 8, 10, 15
+_F_SETLEASE, _F_SETDELEG = 1024, 1040
+"""With a lease on a file, others wait 45 s to open it: the judge, and all other programs."""
 _FIOSETOWN, _SIOCSPGRP, _TIOCSTI, _TIOCLINUX = 0x8901, 0x8902, 0x5412, 0x541C
 """Who gets a signal for a descriptor; typing into a terminal."""
+
+_OF_FILES = (0x4008_6602, 0x401C_5820, 0x4008_7602, 0x4080_6685, 0x800C_6613)
+"""FS_IOC_SETFLAGS (such as: each write waits for the disk), FS_IOC_FSSETXATTR, FS_IOC_SETVERSION, FS_IOC_ENABLE_VERITY
+and FS_IOC_SET_ENCRYPTION_POLICY of fs.h, for which it is enough that a file was opened to be read."""
 
 _AF_UNIX = 1
 _SOCK_STREAM, _SOCK_SEQPACKET = 1, 5
@@ -194,8 +208,8 @@ def rules(pid: int, *, signals: bool, sockets: bool) -> tuple[Rule, ...]:
         Rule("setpriority", 1, own),
         Rule("ioprio_set", 0, never=(_IOPRIO_WHO_USER,)),
         Rule("ioprio_set", 1, own),
-        Rule("fcntl", 1, never=(_F_SETOWN, _F_SETSIG, _F_SETOWN_EX)),
-        Rule("ioctl", 1, never=(_FIOSETOWN, _SIOCSPGRP, _TIOCSTI, _TIOCLINUX)),
+        Rule("fcntl", 1, never=(_F_SETOWN, _F_SETSIG, _F_SETOWN_EX, _F_SETLEASE, _F_SETDELEG)),
+        Rule("ioctl", 1, never=(_FIOSETOWN, _SIOCSPGRP, _TIOCSTI, _TIOCLINUX, *_OF_FILES)),
         Rule("clone", 0, bits=_NEW_NAMESPACES),
         Rule("prctl", 0, never=(_PR_SCHED_CORE,)),
         Rule("madvise", 2, never=(_MADV_REMOVE, _MADV_HWPOISON, _MADV_SOFT_OFFLINE)),
