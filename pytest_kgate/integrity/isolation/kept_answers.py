@@ -51,6 +51,23 @@ def lots(calls: Sequence[int]) -> list[int]:
     return _SYSTEM.sample(calls, min(LOTS, len(calls)))
 
 
+def copy_from_anywhere(copies: Any, answers: Any) -> None:
+    """Copy an answer, each tensor from a place that is drawn by lot to its end, and then what is before that.
+
+    Its process may see which answer is read: the caches tell, where cores share one. From a begin that it knows, it
+    could compute what is left to do ahead of the copy, and need not have done so in the calls that nobody reads.
+    """
+    pairs = list(zip(tree.tensors(copies), tree.tensors(answers), strict=True))
+    for copy, answer in _SYSTEM.sample(pairs, len(pairs)):
+        if copy.stride() != answer.stride() or copy.is_conj() or copy.is_neg() or not tree.has_span(answer):
+            copy.copy_(answer)
+            continue
+        mine, theirs = storage_span(copy), storage_span(answer)
+        begin = _SYSTEM.randrange(len(theirs))
+        mine[begin:].copy_(theirs[begin:])
+        mine[:begin].copy_(theirs[:begin])
+
+
 class KeptAnswers:
     """Answers of timed calls, each with equal probability among all that were offered (reservoir sampling)."""
 

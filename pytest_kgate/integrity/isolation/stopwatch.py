@@ -22,7 +22,6 @@ from typing import Any
 from typing import Literal
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from pytest_kgate.device.arm import Arm
@@ -36,6 +35,7 @@ from pytest_kgate.device.rows import BufferSet
 from pytest_kgate.integrity.isolation.kept_answers import LOTS
 from pytest_kgate.integrity.isolation.kept_answers import KeepsAnswers
 from pytest_kgate.integrity.isolation.kept_answers import KeptAnswers
+from pytest_kgate.integrity.isolation.kept_answers import copy_from_anywhere
 from pytest_kgate.integrity.isolation.kept_answers import fill
 from pytest_kgate.integrity.isolation.kept_answers import lots
 from pytest_kgate.integrity.isolation.reference_row import ReferenceRow
@@ -147,7 +147,7 @@ class IsolatedStopwatch(KeepsAnswers):
         """Seconds of one row in the other process; outputs of calls chosen at random are kept."""
         with contextlib.closing(make_block(self._device, self._layout.nbytes)) as block:
             seeds = self._fill(block.bytes)
-            mine = [tree.mapped(self._like, torch.empty_like) for _ in range(min(LOTS, len(seeds)))]
+            mine = [tree.copy(self._like) for _ in range(min(LOTS, len(seeds)))]
             self._settle()
             self._device.synchronize()
             with no_garbage_collection():
@@ -155,7 +155,7 @@ class IsolatedStopwatch(KeepsAnswers):
                 self._process.run(block)
                 chosen = lots(range(len(seeds)))  # when the candidate says that it has done its work
                 for copy, call in zip(mine, chosen, strict=True):
-                    tree.fill(copy, self._layout.views(block.bytes, call)[1])
+                    copy_from_anywhere(copy, self._layout.views(block.bytes, call)[1])
                 self._device.synchronize()
                 spent = time.perf_counter() - start
         for call, copy in zip(chosen, mine, strict=True):
