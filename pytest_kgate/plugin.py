@@ -173,9 +173,12 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
         if ending is last:
             raise
         raise ending from None
-    except BaseException:
+    except BaseException as other:
         for held in session.runs.held():
             item.add_report_section("call", "kbench.soft", str(held))
+        if races and not isinstance(other, Failure):  # what was raised may be of a kernel that faulted before
+            for fault in session.faults():
+                item.add_report_section("call", "kbench", fault)
         raise
     if (held_back := session.runs.held()) != []:
         raise together(held_back, session.runs.calls_of(item.nodeid))

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.evaluation.options.options import Options
 from pytest_kgate.integrity.tampering.exit_guard import refuse_success
@@ -133,6 +134,16 @@ class Session:
         if spec not in self._devices:
             self._devices[spec] = open_device(spec, timeout_seconds=self.options.timeout)
         return self._devices[spec]
+
+    def faults(self) -> list[str]:
+        """What has become of devices that can run nothing more in this process, a text each."""
+        found = []
+        for device in self.devices:
+            try:
+                device.synchronize()
+            except KgateError as fault:
+                found.append(str(fault))
+        return found
 
     def differs(self, device: Device) -> str:
         """How this session differs from the file of --kgate-locked, in a sentence; empty where it does not."""
