@@ -30,19 +30,23 @@ class GpuValues:
         """By name and by whether the candidate ran, on the GPU."""
         self._stream = _current_stream()
         chosen = self._drawn.sample(list(tensors), min(len(tensors), _MOST))
-        self._latest = {name: self._part(tensors[name]) for name in chosen}
+        self._latest: dict[str, Tensor] = {}
+        try:
+            self._latest |= {name: self._part(tensors[name]) for name in chosen}
+            if chosen:
+                _wait()
+        except RuntimeError:  # a kernel has faulted before this call, which the first use of the device tells
+            self._latest.clear()
         self._first = dict(self._latest)  # kept, as this stream's allocator would give it away while another reads it
-        if chosen:
-            _wait()
 
     def look(self, tensors: Mapping[str, Tensor], *, candidate_ran: bool) -> None:
         """Compare with the last look, for `changed` to tell."""
         if not self._latest:
             return
-        if _current_stream() != self._stream:
-            _wait()
-            self._stream = _current_stream()
         try:
+            if _current_stream() != self._stream:
+                _wait()
+                self._stream = _current_stream()
             for name in self._latest.keys() & tensors.keys():
                 self._compare(name, self._part(tensors[name]), candidate_ran)
         except RuntimeError:  # a kernel has faulted, which is told by who waits for it
