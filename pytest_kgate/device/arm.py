@@ -103,6 +103,11 @@ def bind(role: str, function: Callable[..., Any], params: Mapping[str, Any], mut
             f"The {role} is not callable: got {type(function).__name__}.",
             "Pass a function, or a kernel made by the `kernels` fixture.",
         )
+    if isinstance(function, type) and "forward" in dir(function):
+        raise (CandidateError if role == "candidate" else UsageError)(  # a program that writes candidates goes on
+            f"The {role} is the class {function.__name__} itself, and no call of a class runs its `forward`.",
+            "Pass an instance of it, a model with its weights; of a torch.autograd.Function, pass its `apply`.",
+        )
     arm = _bound(role, function, params)
     # Of a candidate, a forward pass alone: what else it does beforehand would be work that is not timed.
     if isinstance(function, Backward) or (role == "reference" and isinstance(function, OnDequantised)):

@@ -68,15 +68,23 @@ def differentiable(
 
 
 def gradients(outputs: list[Tensor], leaves: list[Tensor], of_outputs: Any, *, retain_graph: bool = False) -> Any:
-    """The gradients of the leaves: one tensor, or a tuple; zeros for those that take no part."""
+    """The gradients of the leaves: one tensor, or a tuple; zeros for those that take no part.
+
+    Each has memory of its own: what is added, cut or reshaped hands on the gradient of its output, or a view of it.
+    """
     import torch
 
     from pytest_kgate.problems.trees import tree
 
-    found = torch.autograd.grad(
-        outputs, leaves, list(tree.tensors(of_outputs)), retain_graph=retain_graph, allow_unused=True
-    )
-    whole = [torch.zeros_like(leaf) if one is None else one for one, leaf in zip(found, leaves, strict=True)]
+    given = list(tree.tensors(of_outputs))
+    found = torch.autograd.grad(outputs, leaves, given, retain_graph=retain_graph, allow_unused=True)
+    handed = {one.untyped_storage().data_ptr() for one in given}
+
+    def own(gradient: Tensor) -> Tensor:
+        handed_on = gradient.layout is torch.strided and gradient.untyped_storage().data_ptr() in handed
+        return gradient.clone() if handed_on else gradient
+
+    whole = [torch.zeros_like(leaf) if one is None else own(one) for one, leaf in zip(found, leaves, strict=True)]
     return whole[0] if len(whole) == 1 else tuple(whole)
 
 

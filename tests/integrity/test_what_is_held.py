@@ -226,6 +226,37 @@ def test_buffer_of_which_a_reference_writes_other_places_in_the_race_is_its_own(
     assert not checks.findings.all
 
 
+class Planned:
+    """Makes its table anew where another dtype comes."""
+
+    def __init__(self):
+        self.kind, self.table = torch.float32, torch.ones(8)
+
+    def __call__(self, x):
+        if self.kind != x.dtype:
+            self.kind, self.table = x.dtype, torch.ones(8, dtype=x.dtype)
+        return torch.relu(x) * self.table
+
+
+def test_what_honest_functions_change_to_and_fro_is_not_named():
+    planned = Planned()
+    problem = problem_of(planned, lambda x: planned(x.double()))
+    checks = checks_of(problem, torch.relu)
+    guarded, arm = checks.begin()
+    inputs = guarded.inputs(torch.Generator().manual_seed(1))
+    kept = planned.table
+    for _ in range(2):
+        arm.call(inputs, None)
+        planned(*inputs)
+        guarded.exact(*inputs)
+        planned(*inputs)
+        planned.table = kept  # where the memory that was freed is the next one's
+    checks.phase_over()
+    problem.exact(*inputs)
+    checks.phase_over()
+    assert not checks.findings.all
+
+
 @pytest.mark.parametrize("size", [8, 300, 2**12])
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float16, torch.complex128])
 def test_values_that_are_compared_in_a_gpus_memory_are_told_of_who_changed_them(size, dtype):

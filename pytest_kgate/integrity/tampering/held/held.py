@@ -79,6 +79,22 @@ class Held:
 
         return watched
 
+    def beside(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """One of the problem's own functions, with a look before and behind it.
+
+        What two of them share they may change to and fro (a table for each dtype, or its place in memory), so that it
+        is the same whenever the candidate is called.
+        """
+
+        def watched(*inputs: Any, **params: Any) -> Any:
+            self.others_ran()
+            try:
+                return function(*inputs, **params)
+            finally:
+                self.others_ran()
+
+        return watched
+
     def changed(self) -> list[str]:
         """Names of what the candidate has changed so far, such as `reference.weight`."""
         return [name for name in [*self._changed, *self._on_gpu.changed()] if name not in self._own]
