@@ -32,7 +32,15 @@ class Backward:
         params.pop("out", None)
         known = self._prepared.get(tuple(map(id, inputs)))
         outputs, leaves, _ = known or self._forward(inputs, params)
-        return gradients(outputs, leaves, inputs[-1], retain_graph=known is not None)
+        try:
+            return gradients(outputs, leaves, inputs[-1], retain_graph=known is not None)
+        except RuntimeError as error:
+            if known is None or "modified by an inplace operation" not in str(error):
+                raise
+            raise RuntimeError(
+                "the backward pass writes to what its forward pass has saved, so that it can be called once alone, and "
+                "a race calls it many times for one forward pass; let it write to other memory"
+            ) from error
 
     def prepare(self, several: Iterable[tuple[Any, ...]], params: Mapping[str, Any]) -> None:
         """Run the forward pass on each of these inputs, for calls on the same buffers; forget all others."""
