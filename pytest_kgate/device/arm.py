@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import inspect
 import re
-import sys
 import traceback
 from collections.abc import Callable
 from collections.abc import Iterable
@@ -26,20 +24,15 @@ from pytest_kgate.errors import by_problem
 from pytest_kgate.errors import may_pass
 from pytest_kgate.problems.attention.eight_bits.dequantised import OnDequantised
 from pytest_kgate.problems.backward import Backward
-from pytest_kgate.problems.trees.foreign import attribute
 from pytest_kgate.problems.trees.foreign import class_and_text
 from pytest_kgate.problems.trees.foreign import str_of
+from pytest_kgate.problems.trees.parameters import demands
+from pytest_kgate.problems.trees.parameters import parameter_names
+from pytest_kgate.problems.trees.parameters import refuses
 from pytest_kgate.system.clocks.deadline import called_by_deadlines
 from pytest_kgate.system.clocks.signals import handled_signal
 
 _PACKAGE = Path(pytest_kgate.__file__).parent
-
-_HANDS_ON = ("_orig_mod", "_torchdynamo_orig_callable", "forward", "func")
-"""Attributes in which a callable that takes any argument keeps what it hands them to: of torch.compile for a module and
-for a function, of torch.nn.Module, of functools.partial. Decorators' `__wrapped__` is followed by `inspect`."""
-
-_DEEPEST = 20
-"""Callables that hand on to each other."""
 
 CALL_CONVENTION = "it is called as candidate(*inputs, **params), with `out` where it takes one"
 """How a candidate is called, for those whose call raised."""
@@ -135,7 +128,7 @@ def _beside(result: Any, changed: Mapping[int, Any]) -> Any:
 
 
 def _bound(role: str, function: Callable[..., Any], params: Mapping[str, Any]) -> Arm:
-    names = _parameter_names(function)
+    names = parameter_names(function)
     if names is None:
         return _offering(role, function, params)
     keywords = {name: value for name, value in params.items() if name in names}
@@ -153,7 +146,7 @@ def _bound(role: str, function: Callable[..., Any], params: Mapping[str, Any]) -
         def call(inputs: tuple[Any, ...], output: Any) -> Any:
             return function(*inputs, **keywords)
 
-    needs_output = takes_output and _demands(function, "out")
+    needs_output = takes_output and demands(function, "out")
     return Arm(role, call, takes_output, needs_output, ignored_params=ignored)
 
 
@@ -165,7 +158,7 @@ def _offering(role: str, function: Callable[..., Any], params: Mapping[str, Any]
         try:
             return function(*inputs, **keywords)
         except (TypeError, RuntimeError) as error:  # TorchScript raises the latter
-            found = [name for name in keywords if _refuses(error, name)]
+            found = [name for name in keywords if refuses(error, name)]
             if not found:
                 raise
         for name in found:
@@ -174,12 +167,6 @@ def _offering(role: str, function: Callable[..., Any], params: Mapping[str, Any]
         return call(inputs, output)
 
     return Arm(role, call, takes_output=False, ignored_params=refused)
-
-
-def _refuses(error: Exception, name: str) -> bool:
-    """Whether this is how Python, a builtin or TorchScript says that there is no parameter of that name."""
-    said = str_of(error)
-    return "takes no keyword arguments" in said or ("keyword argument" in said and f"'{name}'" in said)
 
 
 def ends(error: BaseException) -> bool:
@@ -268,45 +255,3 @@ def own_frames(cause: BaseException) -> str:
     frames = [frame for frame in traceback.extract_tb(cause.__traceback__) if not frame.filename.startswith(others)]
     last = traceback.format_exception_only(type(cause), cause)
     return "".join(["Traceback, without the plugin's own frames:\n", *traceback.format_list(frames), *last]).rstrip()
-
-
-def _demands(function: Callable[..., Any], name: str) -> bool:
-    """Whether a parameter of this name has no default."""
-    parameter = inspect.signature(function).parameters.get(name)
-    return parameter is not None and parameter.default is inspect.Parameter.empty
-
-
-def _parameter_names(function: Callable[..., Any]) -> frozenset[str] | None:
-    """Of the parameters that can be given by keyword; None where they can't be known."""
-    by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    for _ in range(_DEEPEST):
-        if (schema := _schema_of(function)) is not None:
-            return frozenset(str(argument.name) for argument in schema.arguments)
-        try:
-            parameters = inspect.signature(function).parameters.values()
-        except Exception:  # of a builtin, and of an object that raises when it is compared or asked for an attribute
-            return None
-        if all(parameter.kind is not inspect.Parameter.VAR_KEYWORD for parameter in parameters):
-            return frozenset(parameter.name for parameter in parameters if parameter.kind in by_name)
-        inner = next((one for name in _HANDS_ON if callable(one := _kept(function, name))), None)
-        if inner is None:
-            return None
-        function = inner
-    return None
-
-
-def _schema_of(function: Callable[..., Any]) -> Any:
-    """Of TorchScript, traced or scripted; None of all else."""
-    torch = sys.modules.get("torch")  # arms of a fake device need none of it
-    return None if torch is None else attribute(function, "schema", torch.FunctionSchema)
-
-
-def _kept(function: Callable[..., Any], name: str) -> Any:
-    """An attribute that the object has, as a mock and a proxy don't; a module has its parts in a dict of its own."""
-    torch = sys.modules.get("torch")
-    if torch is None or not issubclass(type(function), torch.nn.Module):
-        try:
-            inspect.getattr_static(function, name)
-        except Exception:
-            return None
-    return attribute(function, name, object)
