@@ -37,6 +37,12 @@ _PACKAGE = Path(pytest_kgate.__file__).parent
 CALL_CONVENTION = "it is called as candidate(*inputs, **params), with `out` where it takes one"
 """How a candidate is called, for those whose call raised."""
 
+WITHOUT_DOTS = (
+    "Write its relative imports without the dots, with the folder of what they import on PYTHONPATH; or name it by its "
+    'module, "package.module:function".'
+)
+"""What to do about a relative import of a file that is in no package."""
+
 
 @dataclass(frozen=True)
 class Arm:
@@ -224,7 +230,13 @@ def blamed(
     if handled := handled_signal(error):
         what = f"{whose} was interrupted: the handler of {handled} raised {class_and_text(error)}."
         return fault(what, "The traceback follows. Where a limit of time did that, raise it, or lower the budget.")
-    return fault(f"{whose} raised {class_and_text(error)}.", f"The traceback follows; {called}.")
+    todo = WITHOUT_DOTS if of_relative_import(error) else f"The traceback follows; {called}."
+    return fault(f"{whose} raised {class_and_text(error)}.", todo)
+
+
+def of_relative_import(error: BaseException) -> bool:
+    """Whether this is how Python says that a relative import is of no package, or leads out of it."""
+    return isinstance(error, ImportError) and "attempted relative import" in str_of(error)
 
 
 def refused_memory(error: BaseException) -> str | None:
