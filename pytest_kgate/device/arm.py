@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from typing import cast
 
 import pytest_kgate
 from pytest_kgate.errors import CandidateError
@@ -21,10 +22,13 @@ from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import ProblemRaised
 from pytest_kgate.errors import UsageError
 from pytest_kgate.errors import by_problem
+from pytest_kgate.errors import is_a
 from pytest_kgate.errors import may_pass
+from pytest_kgate.errors import traceback_of
 from pytest_kgate.problems.attention.eight_bits.dequantised import OnDequantised
 from pytest_kgate.problems.backward import Backward
 from pytest_kgate.problems.trees.foreign import class_and_text
+from pytest_kgate.problems.trees.foreign import shortened
 from pytest_kgate.problems.trees.foreign import str_of
 from pytest_kgate.problems.trees.parameters import demands
 from pytest_kgate.problems.trees.parameters import parameter_names
@@ -181,10 +185,10 @@ def ends(error: BaseException) -> bool:
     A function that calls `sys.exit` is at fault; a handler of a signal, such as SIGTERM, that calls it is not. A
     `GeneratorExit` ends a generator, unless it came out of an arm's call, which is never one.
     """
-    if isinstance(error, GeneratorExit):
+    if is_a(error, GeneratorExit):
         return not raised_in_call(error)
-    exits = isinstance(error, SystemExit)
-    return handled_signal(error) is not None if exits else isinstance(error, KeyboardInterrupt)
+    exits = is_a(error, SystemExit)
+    return handled_signal(error) is not None if exits else is_a(error, KeyboardInterrupt)
 
 
 @contextlib.contextmanager
@@ -206,11 +210,11 @@ def blame(
     except KgateError as error:
         if made_up(error):
             raise blamed(whose, called, error, fault) from error
-        if isinstance(error, CandidateError):
+        if is_a(error, CandidateError):
             raise
         raise fault(error.what, error.todo) from None  # of a kernel that does not take these inputs
     except BaseException as error:  # pytest's outcomes are no Exception
-        if ends(error) or not (skips or isinstance(error, (Exception, SystemExit))):
+        if ends(error) or not (skips or is_a(error, (Exception, SystemExit))):
             by_problem(error)
             raise
         raise blamed(whose, called, error, fault) from error
@@ -234,9 +238,21 @@ def blamed(
     return fault(f"{whose} raised {class_and_text(error)}.", todo)
 
 
+def error_of(error: BaseException) -> KgateError | None:
+    """The package's own error for what came out of a `kbench` call's work; None where it is not for a record.
+
+    What was raised within an arm's callable is blamed on that, also one of the package's errors.
+    """
+    if raised_in_call(error) and not ends(error) and (made_up(error) or not is_a(error, KgateError)):
+        found = blamed("The candidate or the reference", CALL_CONVENTION, error)
+        found.__cause__ = error
+        return found
+    return cast("KgateError", error) if is_a(error, KgateError) else None
+
+
 def of_relative_import(error: BaseException) -> bool:
     """Whether this is how Python says that a relative import is of no package, or leads out of it."""
-    return isinstance(error, ImportError) and "attempted relative import" in str_of(error)
+    return is_a(error, ImportError) and "attempted relative import" in str_of(error)
 
 
 def refused_memory(error: BaseException) -> str | None:
@@ -244,26 +260,29 @@ def refused_memory(error: BaseException) -> str | None:
     refused = re.search(r"DefaultCPUAllocator: .*you tried to allocate (\d+) bytes", str_of(error))
     if refused:
         return f"{int(refused[1]) / 2**30:,.1f} GiB were asked for at once"
-    return "more was asked for than there is" if isinstance(error, MemoryError) else None
+    return "more was asked for than there is" if is_a(error, MemoryError) else None
 
 
 def raised_in_call(error: BaseException) -> bool:
     """Whether it came out of an arm's callable, or as an outcome of pytest's out of an answer."""
-    if not isinstance(error, (Exception, SystemExit, GeneratorExit)):
+    if not is_a(error, (Exception, SystemExit, GeneratorExit)):
         return not may_pass(error) and handled_signal(error) is None
-    codes = (frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__))
+    codes = (frame.f_code for frame, _ in traceback.walk_tb(traceback_of(error)))
     return any(code.co_filename == __file__ and code.co_name == "call" for code in codes)
 
 
 def made_up(error: BaseException) -> bool:
     """Whether this error of the plugin's was raised by code of a user's: it may blame whomever it likes."""
-    *_, file = (frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__))
-    return isinstance(error, KgateError) and not file.startswith(str(_PACKAGE))
+    *_, file = (frame.f_code.co_filename for frame, _ in traceback.walk_tb(traceback_of(error)))
+    return is_a(error, KgateError) and not file.startswith(str(_PACKAGE))
 
 
 def own_frames(cause: BaseException) -> str:
     """The text of an error's traceback, without the frames of the plugin itself."""
     others = (str(_PACKAGE), "<frozen importlib")
-    frames = [frame for frame in traceback.extract_tb(cause.__traceback__) if not frame.filename.startswith(others)]
-    last = traceback.format_exception_only(type(cause), cause)
-    return "".join(["Traceback, without the plugin's own frames:\n", *traceback.format_list(frames), *last]).rstrip()
+    frames = [frame for frame in traceback.extract_tb(traceback_of(cause)) if not frame.filename.startswith(others)]
+    try:
+        last = shortened("".join(traceback.format_exception_only(type(cause), cause)))
+    except Exception:  # of a class whose `__notes__` or `__cause__` is code that raises
+        last = class_and_text(cause)
+    return "".join(["Traceback, without the plugin's own frames:\n", *traceback.format_list(frames), last]).rstrip()
