@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shlex
+import stat
 import tempfile
 from codecs import BOM_UTF8
 from collections.abc import Mapping
@@ -96,22 +97,23 @@ def save(path: Path, text: str) -> None:
         ) from error
 
 
-def replace(path: Path, text: str) -> None:
-    """Write ASCII text in place of the file: a reader, or a killed run, finds either the old one or the new one.
+def replace(path: Path, text: str, encoding: str = "ascii") -> None:
+    """Write text in place of the file: a reader, a killed run or a full disk finds either the old one or the new one.
 
     A device, a pipe, or what else is no regular file is written to and stays what it is: root could replace /dev/null.
-    A link stays one, and its target is replaced. Raises OSError.
+    A link stays one, and its target is replaced, which keeps its permissions. Line ends stay as they are in the text.
+    Raises OSError.
     """
     if path.exists() and not path.is_file():
-        path.write_text(text, encoding="ascii")
+        path.write_text(text, encoding=encoding, newline="")
         return
     path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
-        with open(handle, "w", encoding="ascii") as file:
+        with open(handle, "w", encoding=encoding, newline="") as file:
             file.write(text)
-        os.chmod(name, 0o644)
+        os.chmod(name, stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o644)
         os.replace(name, path)
     except BaseException:
         with contextlib.suppress(OSError):
