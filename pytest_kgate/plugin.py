@@ -245,7 +245,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.write_line(failure, red=True)
     for message in session.messages:
         terminalreporter.write_line(message, yellow=True)
-    if session.options.json is not None:
+    if session.options.json is not None and not session.lacks_records:
         terminalreporter.write_line(f"records: {session.options.json}")
     if session.keeps_history:
         terminalreporter.write_line(f"history: {session.options.history}")

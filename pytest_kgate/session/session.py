@@ -272,6 +272,11 @@ class Session:
         return self._file is not None
 
     @property
+    def lacks_records(self) -> bool:
+        """Whether the file of records does not hold all of them, once the session has closed it."""
+        return self._file is not None and self._file.lacks_records
+
+    @property
     def keeps_history(self) -> bool:
         """Whether gates are added to a history, and once the session has closed it whether it has them all."""
         return self._history is not None
@@ -281,7 +286,11 @@ class Session:
         if self._room is not None:
             self._room.close()
         if self._file is not None:
-            self.messages += self._file.close()
+            said = self._file.close()
+            if self.lacks_records:
+                self.failures += said
+            else:
+                self.messages += said
         complaint = self._history.close() if self._history is not None else None
         if complaint is not None:
             self.messages.append(complaint)

@@ -30,7 +30,7 @@ from pytest_kgate.report.record.values import plain
 from pytest_kgate.system.child_process import environment_of_start
 from pytest_kgate.system.child_process import last_lines
 from pytest_kgate.system.child_process import signal_name
-from pytest_kgate.system.shared_folder import VARIABLE
+from pytest_kgate.system.folders.shared_folder import VARIABLE
 
 if TYPE_CHECKING:
     from pytest_kgate.device.protocol import Device
