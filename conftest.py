@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_kgate.system.shared_folder import VARIABLE
+from pytest_kgate.system.folders.shared_folder import VARIABLE
 
 pytest_plugins = ["pytester"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Iterable
+from types import TracebackType
 
 
 class KgateError(Exception):
@@ -67,15 +68,29 @@ class TimingError(KgateError):
 
 _OF_PROBLEM = "_kgate_of_problem"
 
+_ATTRIBUTES, _TRACEBACK = vars(BaseException)["__dict__"], vars(BaseException)["__traceback__"]
+"""What reads them of any exception, past what its class has of these names."""
+
 
 def by_problem(error: BaseException) -> None:
     """Take note that a function of the problem raised this outcome of pytest's: a problem may skip its test."""
-    setattr(error, _OF_PROBLEM, True)
+    _ATTRIBUTES.__get__(error)[_OF_PROBLEM] = True
 
 
 def may_pass(error: BaseException) -> bool:
     """Whether an outcome of pytest's is the problem's. One that a candidate's code raises would be no judgement."""
-    return _OF_PROBLEM in vars(error)
+    return _OF_PROBLEM in _ATTRIBUTES.__get__(error)
+
+
+def traceback_of(error: BaseException) -> TracebackType | None:
+    """Where it was raised; what Python keeps, for a class of a user's may say anything in its place, or raise."""
+    found: TracebackType | None = _TRACEBACK.__get__(error)
+    return found
+
+
+def is_a(error: BaseException, kinds: type[BaseException] | tuple[type[BaseException], ...]) -> bool:
+    """As `except` asks: `isinstance` also asks the object, whose `__class__` may be code of a user's that raises."""
+    return issubclass(type(error), kinds)
 
 
 def hint(word: str, known: Iterable[str]) -> str:

@@ -173,9 +173,12 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
         if ending is last:
             raise
         raise ending from None
-    except BaseException:
+    except BaseException as other:
         for held in session.runs.held():
             item.add_report_section("call", "kbench.soft", str(held))
+        if races and not isinstance(other, Failure):  # what was raised may be of a kernel that faulted before
+            for fault in session.faults():
+                item.add_report_section("call", "kbench", fault)
         raise
     if (held_back := session.runs.held()) != []:
         raise together(held_back, session.runs.calls_of(item.nodeid))
@@ -242,7 +245,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.write_line(failure, red=True)
     for message in session.messages:
         terminalreporter.write_line(message, yellow=True)
-    if session.options.json is not None:
+    if session.options.json is not None and not session.lacks_records:
         terminalreporter.write_line(f"records: {session.options.json}")
     if session.keeps_history:
         terminalreporter.write_line(f"history: {session.options.history}")

@@ -32,15 +32,10 @@ from pytest_kgate.bench.request import Outcome
 from pytest_kgate.bench.request import Request
 from pytest_kgate.bench.seeds import Stream
 from pytest_kgate.device.answer import finished
-from pytest_kgate.device.arm import CALL_CONVENTION
 from pytest_kgate.device.arm import bind
-from pytest_kgate.device.arm import blamed
-from pytest_kgate.device.arm import ends
-from pytest_kgate.device.arm import made_up
-from pytest_kgate.device.arm import raised_in_call
+from pytest_kgate.device.arm import error_of
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Stopwatch
-from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import ProblemError
 from pytest_kgate.errors import ProblemRaised
 from pytest_kgate.errors import TimingError
@@ -119,14 +114,11 @@ def run(
         if builder.isolation is not None:
             builder.invalid = builder.invalid or builder.isolation.invalid  # known once its process has ended
     except BaseException as error:
-        found = error
-        if raised_in_call(error) and not ends(error) and (made_up(error) or not isinstance(error, KgateError)):
-            found = blamed("The candidate or the reference", CALL_CONVENTION, error)
-            found.__cause__ = error
+        found = error_of(error)
+        if found is None:
+            raise
         if isinstance(found, UsageError):
             raise request.in_its_layer(found) from None
-        if not isinstance(found, KgateError):
-            raise
         if not isinstance(found, TimingError):
             builder.error = f"{found.what} {found.todo}"
             builder.problem_at_fault = isinstance(found, (ProblemError, ProblemRaised))

@@ -143,7 +143,8 @@ def _as_output(name: str, result: Any, like: Tensor, inputs: tuple[Any, ...], ch
                 f"The candidate's {name} shares memory with its input {position}.",
                 "That input is compared as it is changed. Return it itself, or a copy of what is in it: result.clone()."
                 if position in changed
-                else f"Write to memory of its own: the inputs must stay as they are. {in_place_says_so(position)}",
+                else "Return memory of its own, such as result.clone(): answers are overwritten between calls, and the "
+                f"inputs must stay as they are. {in_place_says_so(position)}",
             )
     return result
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import inspect
 import re
-import sys
 import traceback
 from collections.abc import Callable
 from collections.abc import Iterable
@@ -16,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from typing import cast
 
 import pytest_kgate
 from pytest_kgate.errors import CandidateError
@@ -23,26 +22,30 @@ from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import ProblemRaised
 from pytest_kgate.errors import UsageError
 from pytest_kgate.errors import by_problem
+from pytest_kgate.errors import is_a
 from pytest_kgate.errors import may_pass
+from pytest_kgate.errors import traceback_of
 from pytest_kgate.problems.attention.eight_bits.dequantised import OnDequantised
 from pytest_kgate.problems.backward import Backward
-from pytest_kgate.problems.trees.foreign import attribute
 from pytest_kgate.problems.trees.foreign import class_and_text
+from pytest_kgate.problems.trees.foreign import shortened
 from pytest_kgate.problems.trees.foreign import str_of
+from pytest_kgate.problems.trees.parameters import demands
+from pytest_kgate.problems.trees.parameters import parameter_names
+from pytest_kgate.problems.trees.parameters import refuses
 from pytest_kgate.system.clocks.deadline import called_by_deadlines
 from pytest_kgate.system.clocks.signals import handled_signal
 
 _PACKAGE = Path(pytest_kgate.__file__).parent
 
-_HANDS_ON = ("_orig_mod", "_torchdynamo_orig_callable", "forward", "func")
-"""Attributes in which a callable that takes any argument keeps what it hands them to: of torch.compile for a module and
-for a function, of torch.nn.Module, of functools.partial. Decorators' `__wrapped__` is followed by `inspect`."""
-
-_DEEPEST = 20
-"""Callables that hand on to each other."""
-
 CALL_CONVENTION = "it is called as candidate(*inputs, **params), with `out` where it takes one"
 """How a candidate is called, for those whose call raised."""
+
+WITHOUT_DOTS = (
+    "Write its relative imports without the dots, with the folder of what they import on PYTHONPATH; or name it by its "
+    'module, "package.module:function".'
+)
+"""What to do about a relative import of a file that is in no package."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,11 @@ def bind(role: str, function: Callable[..., Any], params: Mapping[str, Any], mut
             f"The {role} is not callable: got {type(function).__name__}.",
             "Pass a function, or a kernel made by the `kernels` fixture.",
         )
+    if isinstance(function, type) and "forward" in dir(function):
+        raise (CandidateError if role == "candidate" else UsageError)(  # a program that writes candidates goes on
+            f"The {role} is the class {function.__name__} itself, and no call of a class runs its `forward`.",
+            "Pass an instance of it, a model with its weights; of a torch.autograd.Function, pass its `apply`.",
+        )
     arm = _bound(role, function, params)
     # Of a candidate, a forward pass alone: what else it does beforehand would be work that is not timed.
     if isinstance(function, Backward) or (role == "reference" and isinstance(function, OnDequantised)):
@@ -135,7 +143,7 @@ def _beside(result: Any, changed: Mapping[int, Any]) -> Any:
 
 
 def _bound(role: str, function: Callable[..., Any], params: Mapping[str, Any]) -> Arm:
-    names = _parameter_names(function)
+    names = parameter_names(function)
     if names is None:
         return _offering(role, function, params)
     keywords = {name: value for name, value in params.items() if name in names}
@@ -153,7 +161,7 @@ def _bound(role: str, function: Callable[..., Any], params: Mapping[str, Any]) -
         def call(inputs: tuple[Any, ...], output: Any) -> Any:
             return function(*inputs, **keywords)
 
-    needs_output = takes_output and _demands(function, "out")
+    needs_output = takes_output and demands(function, "out")
     return Arm(role, call, takes_output, needs_output, ignored_params=ignored)
 
 
@@ -165,7 +173,7 @@ def _offering(role: str, function: Callable[..., Any], params: Mapping[str, Any]
         try:
             return function(*inputs, **keywords)
         except (TypeError, RuntimeError) as error:  # TorchScript raises the latter
-            found = [name for name in keywords if _refuses(error, name)]
+            found = [name for name in keywords if refuses(error, name)]
             if not found:
                 raise
         for name in found:
@@ -176,22 +184,16 @@ def _offering(role: str, function: Callable[..., Any], params: Mapping[str, Any]
     return Arm(role, call, takes_output=False, ignored_params=refused)
 
 
-def _refuses(error: Exception, name: str) -> bool:
-    """Whether this is how Python, a builtin or TorchScript says that there is no parameter of that name."""
-    said = str_of(error)
-    return "takes no keyword arguments" in said or ("keyword argument" in said and f"'{name}'" in said)
-
-
 def ends(error: BaseException) -> bool:
     """Whether this is to end the process or a generator, and is nobody's fault.
 
     A function that calls `sys.exit` is at fault; a handler of a signal, such as SIGTERM, that calls it is not. A
     `GeneratorExit` ends a generator, unless it came out of an arm's call, which is never one.
     """
-    if isinstance(error, GeneratorExit):
+    if is_a(error, GeneratorExit):
         return not raised_in_call(error)
-    exits = isinstance(error, SystemExit)
-    return handled_signal(error) is not None if exits else isinstance(error, KeyboardInterrupt)
+    exits = is_a(error, SystemExit)
+    return handled_signal(error) is not None if exits else is_a(error, KeyboardInterrupt)
 
 
 @contextlib.contextmanager
@@ -213,11 +215,11 @@ def blame(
     except KgateError as error:
         if made_up(error):
             raise blamed(whose, called, error, fault) from error
-        if isinstance(error, CandidateError):
+        if is_a(error, CandidateError):
             raise
         raise fault(error.what, error.todo) from None  # of a kernel that does not take these inputs
     except BaseException as error:  # pytest's outcomes are no Exception
-        if ends(error) or not (skips or isinstance(error, (Exception, SystemExit))):
+        if ends(error) or not (skips or is_a(error, (Exception, SystemExit))):
             by_problem(error)
             raise
         raise blamed(whose, called, error, fault) from error
@@ -237,7 +239,25 @@ def blamed(
     if handled := handled_signal(error):
         what = f"{whose} was interrupted: the handler of {handled} raised {class_and_text(error)}."
         return fault(what, "The traceback follows. Where a limit of time did that, raise it, or lower the budget.")
-    return fault(f"{whose} raised {class_and_text(error)}.", f"The traceback follows; {called}.")
+    todo = WITHOUT_DOTS if of_relative_import(error) else f"The traceback follows; {called}."
+    return fault(f"{whose} raised {class_and_text(error)}.", todo)
+
+
+def error_of(error: BaseException) -> KgateError | None:
+    """The package's own error for what came out of a `kbench` call's work; None where it is not for a record.
+
+    What was raised within an arm's callable is blamed on that, also one of the package's errors.
+    """
+    if raised_in_call(error) and not ends(error) and (made_up(error) or not is_a(error, KgateError)):
+        found = blamed("The candidate or the reference", CALL_CONVENTION, error)
+        found.__cause__ = error
+        return found
+    return cast("KgateError", error) if is_a(error, KgateError) else None
+
+
+def of_relative_import(error: BaseException) -> bool:
+    """Whether this is how Python says that a relative import is of no package, or leads out of it."""
+    return is_a(error, ImportError) and "attempted relative import" in str_of(error)
 
 
 def refused_memory(error: BaseException) -> str | None:
@@ -245,68 +265,29 @@ def refused_memory(error: BaseException) -> str | None:
     refused = re.search(r"DefaultCPUAllocator: .*you tried to allocate (\d+) bytes", str_of(error))
     if refused:
         return f"{int(refused[1]) / 2**30:,.1f} GiB were asked for at once"
-    return "more was asked for than there is" if isinstance(error, MemoryError) else None
+    return "more was asked for than there is" if is_a(error, MemoryError) else None
 
 
 def raised_in_call(error: BaseException) -> bool:
     """Whether it came out of an arm's callable, or as an outcome of pytest's out of an answer."""
-    if not isinstance(error, (Exception, SystemExit, GeneratorExit)):
+    if not is_a(error, (Exception, SystemExit, GeneratorExit)):
         return not may_pass(error) and handled_signal(error) is None
-    codes = (frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__))
+    codes = (frame.f_code for frame, _ in traceback.walk_tb(traceback_of(error)))
     return any(code.co_filename == __file__ and code.co_name == "call" for code in codes)
 
 
 def made_up(error: BaseException) -> bool:
     """Whether this error of the plugin's was raised by code of a user's: it may blame whomever it likes."""
-    *_, file = (frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__))
-    return isinstance(error, KgateError) and not file.startswith(str(_PACKAGE))
+    *_, file = (frame.f_code.co_filename for frame, _ in traceback.walk_tb(traceback_of(error)))
+    return is_a(error, KgateError) and not file.startswith(str(_PACKAGE))
 
 
 def own_frames(cause: BaseException) -> str:
     """The text of an error's traceback, without the frames of the plugin itself."""
     others = (str(_PACKAGE), "<frozen importlib")
-    frames = [frame for frame in traceback.extract_tb(cause.__traceback__) if not frame.filename.startswith(others)]
-    last = traceback.format_exception_only(type(cause), cause)
-    return "".join(["Traceback, without the plugin's own frames:\n", *traceback.format_list(frames), *last]).rstrip()
-
-
-def _demands(function: Callable[..., Any], name: str) -> bool:
-    """Whether a parameter of this name has no default."""
-    parameter = inspect.signature(function).parameters.get(name)
-    return parameter is not None and parameter.default is inspect.Parameter.empty
-
-
-def _parameter_names(function: Callable[..., Any]) -> frozenset[str] | None:
-    """Of the parameters that can be given by keyword; None where they can't be known."""
-    by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    for _ in range(_DEEPEST):
-        if (schema := _schema_of(function)) is not None:
-            return frozenset(str(argument.name) for argument in schema.arguments)
-        try:
-            parameters = inspect.signature(function).parameters.values()
-        except Exception:  # of a builtin, and of an object that raises when it is compared or asked for an attribute
-            return None
-        if all(parameter.kind is not inspect.Parameter.VAR_KEYWORD for parameter in parameters):
-            return frozenset(parameter.name for parameter in parameters if parameter.kind in by_name)
-        inner = next((one for name in _HANDS_ON if callable(one := _kept(function, name))), None)
-        if inner is None:
-            return None
-        function = inner
-    return None
-
-
-def _schema_of(function: Callable[..., Any]) -> Any:
-    """Of TorchScript, traced or scripted; None of all else."""
-    torch = sys.modules.get("torch")  # arms of a fake device need none of it
-    return None if torch is None else attribute(function, "schema", torch.FunctionSchema)
-
-
-def _kept(function: Callable[..., Any], name: str) -> Any:
-    """An attribute that the object has, as a mock and a proxy don't; a module has its parts in a dict of its own."""
-    torch = sys.modules.get("torch")
-    if torch is None or not issubclass(type(function), torch.nn.Module):
-        try:
-            inspect.getattr_static(function, name)
-        except Exception:
-            return None
-    return attribute(function, name, object)
+    frames = [frame for frame in traceback.extract_tb(traceback_of(cause)) if not frame.filename.startswith(others)]
+    try:
+        last = shortened("".join(traceback.format_exception_only(type(cause), cause)))
+    except Exception:  # of a class whose `__notes__` or `__cause__` is code that raises
+        last = class_and_text(cause)
+    return "".join(["Traceback, without the plugin's own frames:\n", *traceback.format_list(frames), last]).rstrip()

@@ -32,7 +32,15 @@ class Backward:
         params.pop("out", None)
         known = self._prepared.get(tuple(map(id, inputs)))
         outputs, leaves, _ = known or self._forward(inputs, params)
-        return gradients(outputs, leaves, inputs[-1], retain_graph=known is not None)
+        try:
+            return gradients(outputs, leaves, inputs[-1], retain_graph=known is not None)
+        except RuntimeError as error:
+            if known is None or "modified by an inplace operation" not in str(error):
+                raise
+            raise RuntimeError(
+                "the backward pass writes to what its forward pass has saved, so that it can be called once alone, and "
+                "a race calls it many times for one forward pass; let it write to other memory"
+            ) from error
 
     def prepare(self, several: Iterable[tuple[Any, ...]], params: Mapping[str, Any]) -> None:
         """Run the forward pass on each of these inputs, for calls on the same buffers; forget all others."""
@@ -68,15 +76,23 @@ def differentiable(
 
 
 def gradients(outputs: list[Tensor], leaves: list[Tensor], of_outputs: Any, *, retain_graph: bool = False) -> Any:
-    """The gradients of the leaves: one tensor, or a tuple; zeros for those that take no part."""
+    """The gradients of the leaves: one tensor, or a tuple; zeros for those that take no part.
+
+    Each has memory of its own: what is added, cut or reshaped hands on the gradient of its output, or a view of it.
+    """
     import torch
 
     from pytest_kgate.problems.trees import tree
 
-    found = torch.autograd.grad(
-        outputs, leaves, list(tree.tensors(of_outputs)), retain_graph=retain_graph, allow_unused=True
-    )
-    whole = [torch.zeros_like(leaf) if one is None else one for one, leaf in zip(found, leaves, strict=True)]
+    given = list(tree.tensors(of_outputs))
+    found = torch.autograd.grad(outputs, leaves, given, retain_graph=retain_graph, allow_unused=True)
+    handed = {one.untyped_storage().data_ptr() for one in given}
+
+    def own(gradient: Tensor) -> Tensor:
+        handed_on = gradient.layout is torch.strided and gradient.untyped_storage().data_ptr() in handed
+        return gradient.clone() if handed_on else gradient
+
+    whole = [torch.zeros_like(leaf) if one is None else own(one) for one, leaf in zip(found, leaves, strict=True)]
     return whole[0] if len(whole) == 1 else tuple(whole)
 
 

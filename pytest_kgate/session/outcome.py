@@ -16,6 +16,7 @@ import pytest_kgate
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import may_pass
+from pytest_kgate.errors import traceback_of
 
 if TYPE_CHECKING:
     from _pytest.outcomes import Failed as _Failed
@@ -76,6 +77,8 @@ def report_outcome(outcome: Outcome, options: Options) -> None:
         # Of the test that called kbench, which called its `_held`.
         warnings.warn(GateWarning(f"{record['verdict']}: {record['reason']}"), stacklevel=4)
         return
+    from pytest_kgate.report.format import no_commands
+    from pytest_kgate.report.format import visible
     from pytest_kgate.report.text.failure import failure_text
 
     text = failure_text(record)
@@ -83,7 +86,8 @@ def report_outcome(outcome: Outcome, options: Options) -> None:
         from pytest_kgate.device.arm import own_frames  # here, since every session of pytest would pay for it
 
         text += "\n\n" + own_frames(outcome.cause)
-    raise GateFailure(text, record) from None
+    # What a candidate says may turn a terminal's text about, or be taken for a command by CI.
+    raise GateFailure(no_commands(visible(text, lines=True)), record) from None
 
 
 def together(held: Sequence[BaseException], calls: int) -> BaseException:
@@ -111,12 +115,12 @@ def raised_by_candidate(outcome: BaseException) -> CandidateError | None:
     call of `kbench` is the candidate's, as where its object is asked for an attribute.
     """
     pytest_s = Path(inspect.getfile(pytest.skip.Exception.__init__))
-    raised = [Path(frame.filename) for frame in traceback.extract_tb(outcome.__traceback__)]
+    raised = [Path(frame.filename) for frame in traceback.extract_tb(traceback_of(outcome))]
     last = next((path for path in reversed(raised) if path != pytest_s), pytest_s)
     if may_pass(outcome) or Path(pytest_kgate.__file__).parent in last.parents:
         return None
-    error = CandidateError(
-        f"The candidate raised {type(outcome).__name__}: {outcome}.", "Let it answer, or raise an error."
-    )
+    from pytest_kgate.problems.trees.foreign import class_and_text  # here, since every session of pytest would pay
+
+    error = CandidateError(f"The candidate raised {class_and_text(outcome)}.", "Let it answer, or raise an error.")
     error.__cause__ = outcome
     return error

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.evaluation.options.options import Options
 from pytest_kgate.integrity.tampering.exit_guard import refuse_success
@@ -133,6 +134,16 @@ class Session:
         if spec not in self._devices:
             self._devices[spec] = open_device(spec, timeout_seconds=self.options.timeout)
         return self._devices[spec]
+
+    def faults(self) -> list[str]:
+        """What has become of devices that can run nothing more in this process, a text each."""
+        found = []
+        for device in self.devices:
+            try:
+                device.synchronize()
+            except KgateError as fault:
+                found.append(str(fault))
+        return found
 
     def differs(self, device: Device) -> str:
         """How this session differs from the file of --kgate-locked, in a sentence; empty where it does not."""
@@ -261,6 +272,11 @@ class Session:
         return self._file is not None
 
     @property
+    def lacks_records(self) -> bool:
+        """Whether the file of records does not hold all of them, once the session has closed it."""
+        return self._file is not None and self._file.lacks_records
+
+    @property
     def keeps_history(self) -> bool:
         """Whether gates are added to a history, and once the session has closed it whether it has them all."""
         return self._history is not None
@@ -270,7 +286,11 @@ class Session:
         if self._room is not None:
             self._room.close()
         if self._file is not None:
-            self.messages += self._file.close()
+            said = self._file.close()
+            if self.lacks_records:
+                self.failures += said
+            else:
+                self.messages += said
         complaint = self._history.close() if self._history is not None else None
         if complaint is not None:
             self.messages.append(complaint)

@@ -21,8 +21,8 @@ from pathlib import Path
 
 from pytest_kgate.errors import TimingError
 from pytest_kgate.errors import UsageError
-from pytest_kgate.system.shared_folder import VARIABLE
-from pytest_kgate.system.shared_folder import shared_folder
+from pytest_kgate.system.folders.shared_folder import VARIABLE
+from pytest_kgate.system.folders.shared_folder import shared_folder
 
 _SAY_AFTER_SECONDS = 2.0
 """Of waiting, until someone should be told: most races are over sooner."""

@@ -14,6 +14,7 @@ from torch import nn
 from pytest_kgate.device.arm import bind
 from pytest_kgate.device.host import HostDevice
 from pytest_kgate.integrity.checks.of_call import IntegrityChecks
+from pytest_kgate.integrity.tampering.held.gpu_values import GpuValues
 from pytest_kgate.integrity.tampering.held.held import Held
 from pytest_kgate.problems.problem import Problem
 
@@ -208,6 +209,68 @@ def test_what_honest_functions_change_is_not_named(reference, exact, candidate):
         call_once(problem, checks, candidate, reference, exact)
         checks.phase_over()
     assert not checks.findings.all
+
+
+def test_buffer_of_which_a_reference_writes_other_places_in_the_race_is_its_own():
+    buffer = torch.zeros(2**20)
+
+    def reference(x, places=slice(0, 1)):
+        buffer[places] += 1
+        return torch.relu(x)
+
+    checks = checks_of(problem_of(reference), torch.relu)
+    call_once(checks._problem, checks, torch.relu, reference)
+    checks.phase_over()
+    reference(torch.ones(1), slice(None))
+    checks.phase_over()
+    assert not checks.findings.all
+
+
+class Planned:
+    """Makes its table anew where another dtype comes."""
+
+    def __init__(self):
+        self.kind, self.table = torch.float32, torch.ones(8)
+
+    def __call__(self, x):
+        if self.kind != x.dtype:
+            self.kind, self.table = x.dtype, torch.ones(8, dtype=x.dtype)
+        return torch.relu(x) * self.table
+
+
+def test_what_honest_functions_change_to_and_fro_is_not_named():
+    planned = Planned()
+    problem = problem_of(planned, lambda x: planned(x.double()))
+    checks = checks_of(problem, torch.relu)
+    guarded, arm = checks.begin()
+    inputs = guarded.inputs(torch.Generator().manual_seed(1))
+    kept = planned.table
+    for _ in range(2):
+        arm.call(inputs, None)
+        planned(*inputs)
+        guarded.exact(*inputs)
+        planned(*inputs)
+        planned.table = kept  # where the memory that was freed is the next one's
+    checks.phase_over()
+    problem.exact(*inputs)
+    checks.phase_over()
+    assert not checks.findings.all
+
+
+@pytest.mark.parametrize("size", [8, 300, 2**12])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float16, torch.complex128])
+def test_values_that_are_compared_in_a_gpus_memory_are_told_of_who_changed_them(size, dtype):
+    tensors = {name: torch.zeros(size, size, dtype=dtype).T for name in ("own", "both", "candidate's", "none")}
+    values = GpuValues(tensors, 3)
+    tensors["own"] += 1
+    tensors["both"] += 1
+    values.look(tensors, candidate_ran=False)
+    tensors["both"] += 1
+    tensors["candidate's"] += 1
+    values.look(tensors, candidate_ran=True)
+    values.look({}, candidate_ran=True)
+    values.look(tensors, candidate_ran=False)
+    assert values.changed() == ["candidate's"]
 
 
 def checks_of(problem, candidate):

@@ -31,7 +31,7 @@ import pytest_kgate.report.text.summary  # noqa: F401
             "dtype torch.float32.",
         ),
         ("x.relu().to('meta')", "output has device meta, but the problem asks for cpu.", "Return it on cpu."),
-        ("x", "The candidate's output shares memory with its input 0.", "Write to memory of its own"),
+        ("x", "The candidate's output shares memory with its input 0.", "Return memory of its own"),
         ("x.relu_()", "The candidate's output shares memory with its input 0.", "`Problem(..., mutates=(0,))`."),
         ("x.mul_(2).relu()", "The candidate changed its input 0.", "Leave the inputs as they are"),
     ],

@@ -110,6 +110,40 @@ def test_problem_whose_own_function_raises_names_that_function(play, part):
     result.says("ERROR: good", f"{whose} raised ValueError: not this shape.", "in broken raise ValueError(")
 
 
+@pytest.mark.parametrize("role", ["candidate", "reference"])
+def test_model_s_class_in_place_of_a_model_is_told_so(play, role):
+    result = play(
+        f"""
+        import dataclasses
+
+        class Model(torch.nn.Module):
+            def forward(self, x):
+                return torch.relu(x)
+
+        def test_mistake(kbench):
+            parts = dict(candidate=Model(), reference=Model()) | dict({role}=Model)
+            kbench(parts["candidate"], dataclasses.replace(RELU, reference=parts["reference"]))
+        """,
+        device="host",
+    )
+    result.says(f"The {role} is the class Model itself", "Pass an instance of it")
+
+
+@pytest.mark.parametrize("made_by", ["lambda x: torch.relu", "type('Tiles', (), {'__init__': made, '__call__': made})"])
+def test_what_makes_a_kernel_in_place_of_the_kernel_is_told_so(play, made_by):
+    result = play(
+        f"""
+        def made(self, x):
+            return None
+
+        def test_mistake(kbench):
+            kbench({made_by}, RELU)
+        """,
+        device="host",
+    )
+    result.says("not a tensor", "can be called itself")
+
+
 def test_candidate_that_asks_for_too_much_memory_is_told_to_shrink(play):
     result = play(
         """

@@ -57,9 +57,32 @@ def test_full_disk_while_writing_saves_the_rest_elsewhere_and_says_where(play, f
     )
     assert result.outcomes == {"passed": 3}
     result.says("records.json could not be written (File too large); 2 of 5 records are in")
+    result.says("5 MEASURED")  # the table is there
+    assert result.status == pytest.ExitCode.TESTS_FAILED
     (elsewhere,) = folder.path.glob("kgate-records-*.json")
     assert result.names == ["before", "first", "second"]
     assert [record["candidate"]["name"] for record in load(elsewhere)] == ["too much", "after"]
+
+
+@pytest.mark.skipif(NOT_POSIX, reason="needs POSIX resource limits")
+def test_full_disk_at_the_end_leaves_the_earlier_page_whole(play, folder):
+    page = folder.path / "page.html"
+    page.write_text("<!doctype html><p>of yesterday")
+    result = play(
+        """
+        def test_mistake(kbench):
+            import os, resource
+            kbench(good, RELU)
+            room = os.path.getsize("records.json") + 20_000
+            resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+        """,
+        "--kgate-html=page.html",
+        apart=True,
+    )
+    assert result.outcomes == {"passed": 3}
+    result.says("page.html: File too large. All else of the session stands.")
+    assert page.read_text() == "<!doctype html><p>of yesterday"
+    assert not list(folder.path.glob(".page.html.*"))
 
 
 @pytest.mark.skipif(NOT_POSIX, reason="needs POSIX signals")

@@ -81,6 +81,49 @@ def test_integer_inputs_have_no_gradient():
     assert outcome(lambda i, table, dy: torch.zeros_like(table).index_put_((i,), dy), embedding).failed == "tolerance"
 
 
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda x, y: F.silu(x) + y,
+        torch.add,
+        lambda x, y: torch.cat([x, y]),
+        lambda x, y: (x.reshape(8, 2), y.t()),
+        lambda x, y: x.sum() + y.mean(),
+    ],
+    ids=["residual", "both", "cut", "views", "expanded"],
+)
+def test_gradients_that_are_those_of_the_output_pass(forward):
+    def exact(x, y):
+        return forward(x.double(), y.double())
+
+    def inputs(generator):
+        return torch.randn(4, 4, generator=generator), torch.randn(4, 4, generator=generator)
+
+    found = outcome(Backward(forward), Problem("handed on", inputs, forward, exact).backward())
+    assert not found.failed, found.reason
+
+
+class WritesToWhatIsSaved(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward((x > 0).to(x.dtype))
+        return torch.relu(x)
+
+    @staticmethod
+    def backward(ctx, dy):
+        (mask,) = ctx.saved_tensors
+        return mask.mul_(dy)
+
+
+def test_backward_pass_that_can_be_called_once_alone_is_told_so():
+    called = Backward(WritesToWhatIsSaved.apply)
+    inputs = torch.randn(8), torch.randn(8)
+    called.prepare([inputs], {})
+    called(*inputs)
+    with pytest.raises(RuntimeError, match="writes to what its forward pass has saved"):
+        called(*inputs)
+
+
 def test_forward_pass_runs_outside_of_timed_calls_and_on_the_values_that_they_find():
     forwards = []
 

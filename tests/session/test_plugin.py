@@ -12,6 +12,8 @@ import pytest
 import pytest_kgate.bench.call
 import pytest_kgate.report.text.failure
 import pytest_kgate.report.text.summary  # noqa: F401
+from pytest_kgate.device.host import HostDevice
+from pytest_kgate.errors import CandidateError
 from pytest_kgate.report.record.document import load
 
 GATED = """
@@ -298,6 +300,17 @@ def pytest_runtest_protocol(item):
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
 '''
+
+
+def test_error_after_a_fault_of_the_device_is_laid_to_the_fault(pytester, monkeypatch):
+    def lost(_):
+        raise CandidateError("The context was lost.", "Run this test again.")
+
+    monkeypatch.setattr(HostDevice, "synchronize", lost)
+    pytester.makepyfile("def test_after(kbench): assert False, 'of PyTorch'")
+    result = pytester.runpytest_inprocess("--kgate-device=host")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*of PyTorch", "*The context was lost.", "Run this test again."])
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")

@@ -15,7 +15,7 @@ import pytest
 from pytest_kgate.errors import TimingError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.system import gpu_lease
-from pytest_kgate.system import shared_folder
+from pytest_kgate.system.folders import shared_folder
 from pytest_kgate.system.gpu_lease import leased
 
 HOLDS = """

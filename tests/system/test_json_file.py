@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 
+import pytest
+
+from pytest_kgate.errors import UsageError
 from pytest_kgate.system import json_file
 
 
@@ -25,3 +29,20 @@ def test_link_stays_one_and_its_target_is_replaced(tmp_path):
     link.symlink_to("target.json")
     json_file.save(link, "{}")
     assert (link.is_symlink(), (tmp_path / "target.json").read_text()) == (True, "{}")
+
+
+def test_file_that_can_not_be_written_whole_stays_as_it_was(tmp_path, monkeypatch):
+    place = tmp_path / "mine.json"
+    place.write_text("old")
+    place.chmod(0o600)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", full)
+        with pytest.raises(UsageError, match=r"mine\.json can't be written: No space left on device"):
+            json_file.save(place, "{}")
+    assert (place.read_text(), [*tmp_path.iterdir()]) == ("old", [place])
+    json_file.save(place, "{}")
+    assert (place.read_text(), place.stat().st_mode & 0o777) == ("{}", 0o600)

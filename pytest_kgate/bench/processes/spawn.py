@@ -6,7 +6,6 @@ import json
 import shlex
 import signal
 import sys
-import tempfile
 from dataclasses import dataclass
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from pytest_kgate.system.child_process import last_lines
 from pytest_kgate.system.child_process import parent_pipe
 from pytest_kgate.system.child_process import run_limited
 from pytest_kgate.system.child_process import signal_name
+from pytest_kgate.system.folders.scratch import scratch
 
 if TYPE_CHECKING:
     import pytest
@@ -57,7 +57,7 @@ class Launcher:
 
         Raises `ProcessFailed` where there is none after `limit_seconds`, or when the process has ended.
         """
-        with tempfile.TemporaryDirectory(prefix="kgate-process-") as name:
+        with scratch("process") as name:
             folder = Path(name)
             answer = folder / "answer.json"
             with parent_pipe() as pipe, (folder / "output").open("w+", encoding="utf-8", errors="replace") as output:

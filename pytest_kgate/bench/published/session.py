@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 
 from pytest_kgate.errors import UsageError
+from pytest_kgate.system.folders.scratch import scratch
 
 if TYPE_CHECKING:
     from pytest_kgate.problems.problem import Problem
@@ -80,7 +80,7 @@ def run(
     read = problem()
     assert read.published is not None
     candidate: Callable[..., Any] | str = given or read.published.copy()
-    with tempfile.TemporaryDirectory(prefix="kgate-published-") as folder:
+    with scratch("published") as folder:
         Path(folder, "pytest.ini").write_text("[pytest]\n")
         test = Path(folder, "test_solution.py")
         sys.modules.pop(test.stem, None)  # of an earlier call in this process; pytest would take it for this one

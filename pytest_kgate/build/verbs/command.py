@@ -6,7 +6,6 @@ import argparse
 import gc
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import LibraryMissing
 from pytest_kgate.report.page import block
+from pytest_kgate.system.folders.scratch import scratch
 from pytest_kgate.system.pytorch import require_torch
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def _other_knobs(source: Source) -> dict[str, int]:
 @contextmanager
 def empty_cache() -> Iterator[None]:
     before = os.environ.get("KGATE_CACHE_DIR")
-    with tempfile.TemporaryDirectory(prefix="kgate-timings-") as path:
+    with scratch("timings") as path:
         os.environ["KGATE_CACHE_DIR"] = path
         try:
             yield

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from pytest_kgate.errors import hint
 from pytest_kgate.evaluation.apart.measurement import load
 from pytest_kgate.evaluation.apart.measurement import save
 from pytest_kgate.system.child_process import environment_of_start
+from pytest_kgate.system.folders.scratch import scratch
 from pytest_kgate.system.pytorch import require_torch
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def _here(options: argparse.Namespace) -> Iterable[Measurement]:
 def _in_processes(options: argparse.Namespace) -> list[Measurement]:
     """Each process measures all shapes, by this verb itself; what lasts as long as a process is then drawn anew."""
     found: list[list[Measurement]] = []
-    with tempfile.TemporaryDirectory(prefix="kgate-measure-") as folder:
+    with scratch("measure") as folder:
         for number in range(1, options.processes + 1):
             file = Path(folder) / f"{number}.json"
             command = [sys.executable, "-m", "pytest_kgate.cli", "measure", *_arguments(options), f"--json={file}"]

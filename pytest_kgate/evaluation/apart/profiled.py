@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_kgate.profile.nsight.command import command
+from pytest_kgate.system.folders.scratch import scratch
 
 _TEST = '''"""Written by `kgate measure --profile`."""
 
@@ -32,7 +32,7 @@ def profile(options: argparse.Namespace, problems: Sequence[str]) -> int:
     """Count and show; the status and the errors are those of `kgate profile`."""
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
-    with tempfile.TemporaryDirectory(prefix="kgate-measure-") as folder:
+    with scratch("measure") as folder:
         test = Path(folder) / "test_measured.py"
         test.write_text(session_of(options, problems), encoding="utf-8")
         device = "cuda" if options.device in (None, "auto") else options.device

@@ -30,6 +30,7 @@ from pytest_kgate.report.record.document import read
 from pytest_kgate.system.child_process import Leader
 from pytest_kgate.system.child_process import end_of
 from pytest_kgate.system.child_process import signal_all
+from pytest_kgate.system.folders.scratch import scratch
 
 if TYPE_CHECKING:
     from typing import IO
@@ -104,7 +105,7 @@ def start_process(arguments: Sequence[str], environment: Mapping[str, str], outp
 
 def judged(asked: Asked, start: Start = start_process) -> Ended:
     """Run the session to its end or its limit; nothing that it started is left, no process and no temporary file."""
-    with tempfile.TemporaryDirectory(prefix="kgate-evaluate-", ignore_cleanup_errors=True) as name:
+    with scratch("evaluate") as name:
         folder = Path(name)
         (folder / "tmp").mkdir()
         notes, records = folder / "notes.jsonl", folder / "records.json"

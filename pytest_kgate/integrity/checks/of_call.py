@@ -92,10 +92,11 @@ class IntegrityChecks:
             self._demand_clocks(self._check_monkeypatches("before the candidate was called, "))
             self.findings.ran["zones"] = "passed"  # an overwritten zone raises
             zones = GuardZones(self._device)
-            guarded = zones.arm(self._candidate)
+            problem, guarded = zones.problem(self._problem), zones.arm(self._candidate)
             if self._held is not None:
+                problem = replace(problem, exact=self._held.beside(problem.exact))
                 guarded = replace(guarded, call=self._held.around(guarded.call))
-            return zones.problem(self._problem), guarded
+            return problem, guarded
 
     def phase_over(self, *, slow: bool = False) -> None:
         """After the check, the race and `observe`: report what the candidate has changed, and put it back.

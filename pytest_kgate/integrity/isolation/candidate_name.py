@@ -6,6 +6,7 @@ is only named in the judging process, and imported or opened in its own.
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.util
 import sys
@@ -14,12 +15,15 @@ from collections.abc import Collection
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 from typing import NoReturn
 from typing import TypeAlias
 
+from pytest_kgate.device.arm import WITHOUT_DOTS
+from pytest_kgate.device.arm import of_relative_import
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
@@ -91,13 +95,32 @@ class CandidateFunction:
             raise
         except (Exception, SystemExit) as error:
             raise CandidateError(
-                f"{self.where} can't be imported: {class_and_text(error)}.", _at_import(error)
+                f"{self.where} can't be imported: {class_and_text(error)}.", self._at_import(error)
             ) from error
         found = getattr(module, self.function, None)
         if not callable(found):
             raise CandidateError(*self._lacking())
         called: Callable[..., Any] = found
         return called if self.problem is None else self.problem.candidate(called)
+
+    def _at_import(self, error: BaseException) -> str:
+        """What to do where it can't be imported."""
+        if isinstance(error, SyntaxError):
+            return "Correct its syntax there."
+        if isinstance(error, ModuleNotFoundError) and error.name:
+            return f"Install what has {error.name}, or put it on PYTHONPATH."
+        if not of_relative_import(error):
+            return "Correct what it does when it is imported."
+        if not self.of_file:
+            return "Put the folder above its package on PYTHONPATH, and name the module from there."
+        module = _as_module(Path(self.where)) if self.problem is None else None
+        if module is None:
+            return WITHOUT_DOTS
+        folder, name = module
+        return (
+            f"A file that is named by its path is in no package: name it by its module, "
+            f'"{name}:{self.function}", with {folder} on PYTHONPATH.'
+        )
 
     def _lacking(self) -> tuple[str, str]:
         """What is said where the file has no such name; of a solution the user need not have given one."""
@@ -197,19 +220,27 @@ def _problem(told: Sequence[Any] | None) -> Published | None:
     return made_of(*told)
 
 
-def _at_import(error: BaseException) -> str:
-    """What to do where a module can't be imported."""
-    if isinstance(error, SyntaxError):
-        return "Correct its syntax there."
-    if isinstance(error, ModuleNotFoundError) and error.name:
-        return f"Install what has {error.name}, or put it on PYTHONPATH."
-    return "Correct what it does when it is imported."
-
-
 def _refuse(name: str) -> NoReturn:
     raise UsageError(
         f"{name} is isolated, and can't be called in the process that judges it.", "Hand it to kbench, or to nothing."
     )
+
+
+def _as_module(file: Path) -> tuple[Path, str] | None:
+    """From which folder, and by which dotted name, a file's relative imports work; None where no name will do.
+
+    Its packages are as many folders as its own imports go up, and all that say of themselves that they are some.
+    """
+    try:
+        imports = [node.level for node in ast.walk(ast.parse(file.read_bytes())) if isinstance(node, ast.ImportFrom)]
+    except (OSError, SyntaxError, ValueError, RecursionError):
+        return None
+    marked = len(list(takewhile(lambda folder: (folder / "__init__.py").is_file(), file.parents)))
+    count = max(1, marked, *imports)
+    names = [*(folder.name for folder in reversed(file.parents[:count])), file.stem]
+    if count >= len(file.parents) or any("." in name for name in names):
+        return None
+    return file.parents[count], ".".join(names)
 
 
 def _module(where: str) -> Any:

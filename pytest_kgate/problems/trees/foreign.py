@@ -6,8 +6,17 @@ from typing import Any
 from typing import TypeVar
 from typing import overload
 
+from pytest_kgate.errors import is_a
+from pytest_kgate.system.clocks.signals import handled_signal
+
 _Kind = TypeVar("_Kind")
 _Default = TypeVar("_Default")
+
+_MOST_CHARACTERS = 20_000
+"""Of a text: some compilers say as much, and mean it."""
+
+_CLASS_NAME = vars(type)["__name__"]
+"""What reads a class's name, past what its metaclass has of this name."""
 
 NO_TEXT = "(its text can't be had)"
 """In place of what an object says of itself, where saying it raises."""
@@ -40,19 +49,30 @@ def name_of(candidate: object) -> str:
 
 
 def str_of(value: object) -> str:
-    """`str(value)`; `NO_TEXT` where that raises."""
+    """`str(value)`; `NO_TEXT` where that raises, be it an outcome of pytest's, which would be that of the test."""
     try:
-        return str(value)
+        return str.__str__(str(value))  # not of a class of the user's, whose functions may raise, too
     except Exception:
         return NO_TEXT
+    except BaseException as error:
+        if is_a(error, KeyboardInterrupt) or handled_signal(error) is not None:
+            raise
+        return NO_TEXT
+
+
+def shortened(text: str) -> str:
+    """What a user's object says of itself, its middle left out where no reader would get to its end."""
+    half = _MOST_CHARACTERS // 2
+    left_out = len(text) - 2 * half
+    return text if left_out <= 0 else f"{text[:half]} ... ({left_out:,} characters left out) ... {text[-half:]}"
 
 
 def said_by(error: BaseException) -> str:
     """What an exception says, without the full stop that the sentence around it has, also of a sentence in brackets."""
-    text = str_of(error).strip().rstrip(".")
+    text = shortened(str_of(error).strip()).rstrip(".")
     return f"{text[:-1].rstrip('.')})" if text.endswith(".)") else text or "no message"
 
 
 def class_and_text(error: BaseException) -> str:
     """The exception's class and text: `ValueError: no shape`."""
-    return f"{type(error).__name__}: {said_by(error)}"
+    return f"{_CLASS_NAME.__get__(type(error))}: {said_by(error)}"

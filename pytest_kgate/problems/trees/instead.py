@@ -53,6 +53,8 @@ def instead_of(result: object) -> str:
         return f"A candidate is called, not awaited: make it a plain function, without `async`. {TENSOR}"
     if inspect.isgenerator(result):
         return f"Its function has a `yield`: let it return. {TENSOR}"
+    if callable(result):
+        return f"What it returned can be called itself: where that is the kernel, hand over that. {TENSOR}"
     return TENSOR
 
 

@@ -8,7 +8,6 @@ anything is found each test is run again in a child of its own.
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from pytest_kgate.profile.under_tool.session import ToolSession
 from pytest_kgate.profile.under_tool.session import read
 from pytest_kgate.profile.under_tool.session import run_session
 from pytest_kgate.profile.under_tool.variables import FINDS_UNWRITTEN
+from pytest_kgate.system.folders.scratch import scratch
 
 if TYPE_CHECKING:
     from pytest_kgate.report.record.facts.sanitizer import LaunchedFacts
@@ -143,7 +143,7 @@ def _run(tool: str, tests: Sequence[str], run: ToolRun) -> _EndedRun:
         },
         full_size=run.wanted.full_size,
     )
-    with tempfile.TemporaryDirectory(prefix="kgate-sanitize-") as folder:
+    with scratch("sanitize") as folder:
         log = Path(folder) / "report.txt"
         ended = run_session(PROGRAM, _command(tool, run, log), tests, session)
         return _EndedRun(ended, _report(tool, run, read(log)).without_reads_of(ended.written_whole))

@@ -11,7 +11,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -30,6 +29,7 @@ from pytest_kgate.profile.under_tool.variables import FULL_SIZE
 from pytest_kgate.profile.under_tool.variables import RESULTS
 from pytest_kgate.profile.under_tool.variables import TOOL
 from pytest_kgate.system.child_process import signal_name
+from pytest_kgate.system.folders.scratch import scratch
 
 if TYPE_CHECKING:
     import pytest
@@ -122,8 +122,8 @@ def run_session(tool: str, command: Sequence[str], tests: Sequence[str], session
 
     `tool` is its name for people. Raises KeyboardInterrupt once `session.stopped` is set.
     """
-    with tempfile.TemporaryDirectory(prefix="kgate-under-tool-") as scratch:
-        results, output = Path(scratch) / "results.jsonl", Path(scratch) / "output.txt"
+    with scratch("under-tool") as folder:
+        results, output = Path(folder) / "results.jsonl", Path(folder) / "output.txt"
         environment = {
             **{name: value for name, value in environment_of_session().items() if not name.startswith("PYTEST_XDIST_")},
             **session.environment,

@@ -13,6 +13,7 @@ from pytest_kgate.errors import UsageError
 from pytest_kgate.report import format as text
 from pytest_kgate.report.rows import Row
 from pytest_kgate.report.rows import rows_of
+from pytest_kgate.system import json_file
 
 if TYPE_CHECKING:
     from pytest_kgate.report.record.record import Record
@@ -82,8 +83,7 @@ def write_block(path: Path, name: str, block: str) -> None:
             old = file.read()
         new = update_block(old, name, block)
         if new != old:
-            with open(path, "w", encoding="utf-8", newline="") as file:
-                file.write(new)
+            json_file.replace(path, new, "utf-8")
     except OSError as error:
         raise UsageError(
             f"{path} can't be updated: {error.strerror}.", "Check the path and its permissions."

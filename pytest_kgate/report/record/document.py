@@ -17,6 +17,7 @@ from pytest_kgate.report.record.damage import damage
 from pytest_kgate.report.record.values import now
 from pytest_kgate.report.record.values import parsed
 from pytest_kgate.report.record.values import plain
+from pytest_kgate.system import json_file
 
 if TYPE_CHECKING:
     from pytest_kgate.report.record.record import Record
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
 
 SCHEMA: Schema = "pytest-kgate/records"
 VERSION: Version = 1
-
-_HISTORY = b'{"schema":"pytest-kgate/history"'
-"""How a history begins, which is made of records and is no file of them."""
 
 
 def document(records: Iterable[Record], created: str | None = None) -> RecordsDocument:
@@ -69,11 +67,9 @@ def read(path: str | PathLike[str]) -> tuple[list[Record], str | None]:
 def parse(content: bytes, path: Path) -> tuple[list[Record], str | None]:
     """The same of a file's content, which was read from this path."""
     text, content = "", content.removeprefix(BOM_UTF8)  # with which some editors and shells begin a file
-    if content.startswith(_HISTORY):
-        raise UsageError(
-            f"{path} is a history, which holds no records.",
-            f"`kgate history {path}` shows it; `pytest -m perf --kgate-json PATH` writes records.",
-        )
+    todo = "`pytest -m perf --kgate-json PATH` writes records."
+    if (other := json_file.other_kind(path, content, SCHEMA, what="records", todo=todo)) is not None:
+        raise other
     try:
         text = content.decode()
         return _checked(parsed(text), path), None

@@ -50,6 +50,8 @@ class RecordFile:
         self._ledger = _Ledger(self._head, _TAIL)
         self.tampered = False
         """Whether someone else has changed the file, once it is closed."""
+        self.lacks_records = False
+        """Whether it does not hold all of them, once it is closed."""
         self._unsafe: list[bytes] = []
         """Records that are not known to be on the disk, oldest first."""
         self._written = 0
@@ -79,6 +81,7 @@ class RecordFile:
         self._flush(force=True)
         try:
             if self._unsafe:
+                self.lacks_records = True
                 return [self._save_elsewhere()]
             changed = self._restore_content()
             if not _is_at(self._file, self.path):

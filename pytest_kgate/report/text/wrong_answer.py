@@ -161,8 +161,8 @@ def _varying(share: float) -> list[str]:
         return []
     return [
         f"Two calls on the same inputs differ in {text.percent(share)} of the elements: look for a race (a missing "
-        "__syncthreads, a write by two threads, memory that is read before it is written), or for dropout and other "
-        "random numbers."
+        "__syncthreads, a write by two threads, memory that is read before it is written), for dropout and other "
+        "random numbers, or for what is kept by the address or the id of an input: another may lie there later."
     ]
 
 

@@ -23,8 +23,11 @@ def run(options: argparse.Namespace) -> int:
     """Print them; raises `UsageError` where the file has no such test. Returns 2 where the file is cut off."""
     records, cut_off = read(options.file)
     found = [record for record in records if options.test in record["test"]]
+    if not records:
+        cut = ", and is cut off" if cut_off is not None else ""
+        raise UsageError(f"{options.file} has no records{cut}.", "Give the file of a session that raced something.")
     if not found:
-        tests = ", ".join(dict.fromkeys(record["test"] for record in records)) or "none"
+        tests = ", ".join(dict.fromkeys(record["test"] for record in records))
         cut = f"{cut_off}; " if cut_off is not None else ""
         raise UsageError(
             f"{cut}{options.file} has no record of a test named like {options.test!r}.", f"It has: {tests}."

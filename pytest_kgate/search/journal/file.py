@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from codecs import BOM_UTF8
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,11 +18,19 @@ from pytest_kgate.errors import UsageError
 from pytest_kgate.report.record.values import parsed
 from pytest_kgate.search.journal.events import SCHEMA
 from pytest_kgate.search.journal.events import VERSION
+from pytest_kgate.system import json_file
 
 if TYPE_CHECKING:
     from filelock import FileLock
 
     from pytest_kgate.search.journal.events import Event
+
+
+_BEGIN = b'{"event": "search"'
+"""Of a journal, or of what a killed search has left of its first line."""
+
+_WRITTEN = "Name a file that `kgate search TEST` has written, such as search.jsonl."
+_ANOTHER = "Name another file: a journal is only ever appended to."
 
 
 class EventFile:
@@ -59,7 +68,7 @@ class EventFile:
             lock.release()
             raise _unwritable(path, error) from error
         try:
-            events, whole = _parsed(path, path.read_bytes())
+            events, whole = _parsed(path, path.read_bytes(), _ANOTHER)
             os.ftruncate(descriptor, whole)
             os.fsync(descriptor)
             _sync_folder(path.parent)
@@ -90,15 +99,22 @@ def read(path: Path) -> list[Event]:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise UsageError(f"{path} can't be read: {error.strerror}.", "`kgate search` writes one.") from error
-    events, _ = _parsed(path, content)
+        raise UsageError(f"{path} can't be read: {error.strerror}.", _WRITTEN) from error
+    events, _ = _parsed(path, content, _WRITTEN)
     if not events:
-        raise UsageError(f"{path} holds no search yet.", "`kgate search` writes one.")
+        raise UsageError(f"{path} holds no search yet.", _WRITTEN)
     return events
 
 
-def _parsed(path: Path, content: bytes) -> tuple[list[Event], int]:
-    """The events, and how many bytes they take: what follows is a line that was never finished."""
+def _parsed(path: Path, content: bytes, todo: str) -> tuple[list[Event], int]:
+    """The events, and how many bytes they take: what follows is a line that was never finished.
+
+    `todo` is for who has named a file that is no journal.
+    """
+    if (other := json_file.other_kind(path, content, SCHEMA, what="search", todo=todo)) is not None:
+        raise other
+    if not _BEGIN.startswith(content.removeprefix(BOM_UTF8)[: len(_BEGIN)]):
+        raise UsageError(f"{path} holds no search.", todo)
     events: list[Event] = []
     whole = 0
     lines = content.splitlines(keepends=True)
@@ -120,8 +136,6 @@ def _parsed(path: Path, content: bytes) -> tuple[list[Event], int]:
         whole += len(line)
     if events:
         _check_version(path, events[0])
-    elif content and not b'{"event": "search"'.startswith(content[:18]):
-        raise UsageError(f"{path} holds no search.", "Name another file: a journal is only ever appended to.")
     return events, whole
 
 

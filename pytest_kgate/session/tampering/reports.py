@@ -19,6 +19,8 @@ from typing import Any
 from typing import Protocol
 from typing import TypedDict
 
+from pytest_kgate.errors import is_a
+from pytest_kgate.errors import traceback_of
 from pytest_kgate.session.tampering.own_code import came_through
 from pytest_kgate.session.tampering.own_code import codes_of
 from pytest_kgate.session.tampering.own_code import goes_on
@@ -110,7 +112,9 @@ class Outcomes:
 
     def ended(self, test: str, exception: BaseException | None, xfail: type[BaseException]) -> None:
         """The test has ended with this exception; its own `pytest.xfail()` raises one of that type."""
-        if isinstance(exception, xfail) and came_through(exception.__traceback__, self._codes(test)):
+        if exception is None or not is_a(exception, xfail):
+            return
+        if came_through(traceback_of(exception), self._codes(test)):
             self._expected.add(test)
 
     def must_fail(self, test: str) -> bool:

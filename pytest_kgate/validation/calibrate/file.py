@@ -107,7 +107,11 @@ class Calibrations:
     def load(cls, path: Path) -> Calibrations:
         """Read a file; raises `KgateError` where it is none of ours."""
         try:
-            content = json.loads(path.read_text(encoding="ascii"))
+            text = path.read_bytes()
+            other = json_file.other_kind(path, text, SCHEMA, what="calibration", todo="Give --json another path.")
+            if other is not None:
+                raise other
+            content = json.loads(text.decode("ascii"))
         except FileNotFoundError:
             raise UsageError(f"There is no file {path}.", "Write one with `kgate calibrate --json FILE`.") from None
         except (OSError, ValueError, RecursionError) as error:

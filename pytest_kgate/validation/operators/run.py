@@ -33,6 +33,7 @@ from pytest_kgate.problems.problem import Problem
 from pytest_kgate.report.page import markdown
 from pytest_kgate.report.record.values import now
 from pytest_kgate.statistics.gates import SpeedGate
+from pytest_kgate.system import json_file
 from pytest_kgate.validation.operators.operator import Operator
 from pytest_kgate.validation.operators.operator import normal
 from pytest_kgate.validation.operators.table import OPERATORS
@@ -213,8 +214,7 @@ def main() -> None:
     print(large.get("overflow", ""))
     if options.json is not None:
         content = {"schema": SCHEMA, "created": now(), "environment": device.environment(), "rows": rows, **large}
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        json_file.save(options.json, json.dumps(content, indent=1) + "\n")
 
 
 if __name__ == "__main__":

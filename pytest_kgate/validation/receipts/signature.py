@@ -11,12 +11,12 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import ToolchainMissing
 from pytest_kgate.errors import UsageError
+from pytest_kgate.system.folders.scratch import scratch
 
 NAMESPACE = "kgate-record@v1"
 
@@ -78,7 +78,7 @@ def signer_of(records: Path, content: bytes, allowed: bytes) -> str:
     written = place.read_bytes().replace(b"\r\n", b"\n")
     if not written.startswith(_BEGIN):
         raise KgateError(f"{place} is no SSH signature.", f"Sign {records} where it was measured: `kgate sign`.")
-    with tempfile.TemporaryDirectory(prefix="kgate-verify-") as folder:
+    with scratch("verify") as folder:
         signature = Path(folder, "signature")
         signature.write_bytes(written)
         principal, said = _signer(Path(folder), signature, content, allowed)

@@ -29,7 +29,8 @@ def save(document: Mapping[str, Any], path: Path) -> None:
 
 def load(path: Path, schema: str = SCHEMA) -> dict[str, Any]:
     """The document of this kind that `save` wrote; UsageError for anything else."""
-    return json_file.load(path, schema, VERSION, what="simulation", todo="`kgate simulate --json PATH` writes one.")
+    todo = "`kgate simulate --json PATH` writes one."
+    return json_file.load(path, schema, VERSION, what="simulation of gates", todo=todo)
 
 
 def beyond_limit(document: Mapping[str, Any]) -> list[str]:

@@ -217,3 +217,28 @@ def test_session_survives_a_kernel_that_takes_the_context_down(pytester, body, m
         "ERROR",
         "ERROR",
     ]
+
+
+def test_error_of_pytorch_after_a_fault_is_laid_to_the_fault(pytester):
+    pytester.makefile(".cu", broken=BROKEN_KERNEL.format(body='asm volatile("trap;");'))
+    pytester.makepyfile(
+        """
+        import torch
+        from pytest_kgate import Shape
+
+        def test_broken(kbench, sdpa_oracle, kernels):
+            kbench(kernels("broken.cu"), sdpa_oracle(Shape(1, 1, 64, 64)))
+
+        def test_after(kbench):
+            torch.zeros(1, device="cuda").add(1).cpu()
+        """
+    )
+    result = pytester.runpytest_subprocess("--kgate-device=cuda", "-p", "no:cacheprovider", timeout=60)
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "*test_after*",
+            "*Not run: the CUDA context of this process was lost*",
+            "Run this test again in a new process*",
+        ]
+    )

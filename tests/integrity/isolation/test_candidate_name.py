@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from pathlib import Path
 
@@ -96,6 +97,43 @@ def test_judging_process_does_not_load_an_isolated_candidate(play, pytester):
 
 def test_module_that_can_be_imported_is_a_name_too(play):
     play('kbench("generated:relu", RELU, isolate=True)').assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("arguments", [(), ("--kgate-isolate",)], ids=["in process", "isolated"])
+@pytest.mark.parametrize(
+    ("file", "text", "marked"),
+    [
+        ("kernels_of/mine.py", "from .helper import relu\n", True),
+        ("kernels_of/mine.py", "from . import helper\nrelu = helper.relu\n", False),
+        ("kernels_of/deep/mine.py", "from ..helper import relu\n", False),
+    ],
+    ids=["package", "folder", "folder above"],
+)
+def test_file_with_relative_imports_is_told_the_name_by_which_they_work(
+    play, pytester, monkeypatch, file, text, marked, arguments
+):
+    package = pytester.mkdir("kernels_of")
+    (package / "helper.py").write_text("import torch\ndef relu(x):\n    return torch.relu(x)\n")
+    if marked:
+        (package / "__init__.py").touch()
+    (pytester.path / file).parent.mkdir(exist_ok=True)
+    (pytester.path / file).write_text(text)
+    refused = play(f'kbench("{file}:relu", RELU)', *arguments)
+    refused.assert_outcomes(failed=1)
+    said = " ".join(refused.stdout.str().split())
+    assert "attempted relative import with no known parent package. A file that is named by its path is in no" in said
+    named, folder = re.search(r'name it by its module, "(\S+)", with (\S+) on PYTHONPATH', said).groups()
+    monkeypatch.setenv("PYTHONPATH", folder)
+    pytester.makepyfile(test_it=TESTS.replace("BODY", f'kbench("{named}", RELU)'))
+    options = ("--kgate-device=host", "--kgate-budget=2", "--import-mode=importlib", *arguments)
+    pytester.runpytest_subprocess(*options).assert_outcomes(passed=1)
+
+
+def test_relative_import_within_a_call_is_no_fault_of_how_it_is_called(play, pytester):
+    (pytester.path / "late.py").write_text("def relu(x):\n    from .helper import relu\n    return relu(x)\n")
+    result = play('kbench("late.py:relu", RELU)')
+    result.assert_outcomes(failed=1)
+    assert "Write its relative imports without the dots" in " ".join(result.stdout.str().split())
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,8 @@ def uses_the_machine(x):
         sleeper.terminate()
         assert sleeper.wait() == -signal.SIGTERM
         socket.getaddrinfo("localhost", 80)
+        for kept in ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "CUPY_CACHE_DIR", "NUMBA_CACHE_DIR"):
+            Path(os.environ[kept], "of").mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp())
         if compiler := shutil.which("cc"):
             (folder / "it.c").write_text("int it(void) { return 7; }")

@@ -189,8 +189,8 @@ def test_history_is_sent_to_its_own_verb(tmp_path: Path, lines: int) -> None:
     path.write_text("".join(point.line() for point in [*points_of(speed_record())] * lines))
     with pytest.raises(UsageError) as refused:
         load(path)
-    assert refused.value.what == f"{path} is a history, which holds no records."
-    assert refused.value.todo.startswith(f"`kgate history {path}` shows it; ")
+    assert refused.value.what == f"{path} holds a history, and no records."
+    assert refused.value.todo.startswith(f"`kgate history {path}` shows it. ")
 
 
 @pytest.mark.parametrize(

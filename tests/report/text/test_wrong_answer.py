@@ -168,4 +168,5 @@ def test_values_are_shown_with_digits_in_which_they_differ(candidate, exact, sai
 def test_candidate_that_answers_otherwise_when_called_again_hears_that_first(candidate: float | str) -> None:
     text = flat(softmax(wrong_record(worst={"candidate": candidate, "wrong_fraction": 0.99, "varying_fraction": 0.25})))
     assert text.partition(" try ")[2].startswith("Two calls on the same inputs differ in 25 % of the elements: ")
+    assert "kept by the address or the id of an input" in text
     assert "strides" not in text

@@ -116,7 +116,7 @@ def test_device_is_named_by_what_champions_depend_on() -> None:
     [
         ('  "version": 1', '<<<<<<< HEAD\n  "version": 1\n=======\n>>>>>>> other', "merge conflict"),
         ('"champions": [', '"champions": [', "not JSON"),  # and cut
-        ('"version": 1', '"version": 99', "holds no champions"),
+        ('"version": 1', '"version": 99', "is of version 99"),
         ('"champions": [', '"champion": [', "has no list of champions"),
         ('"STAGES": 2', '"STAGES": [2]', "champion 1 has no value that makes sense for STAGES"),
         ('"test": "tests', '"tset": "tests', "champion 1 has no test"),

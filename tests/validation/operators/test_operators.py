@@ -10,7 +10,7 @@ import pytest
 
 from pytest_kgate.device.host import HostDevice
 from pytest_kgate.report.page.markdown import update_block
-from pytest_kgate.system.shared_folder import VARIABLE
+from pytest_kgate.system.folders.shared_folder import VARIABLE
 from pytest_kgate.validation.operators.run import judge
 from pytest_kgate.validation.operators.run import overflow
 from pytest_kgate.validation.operators.run import recorded

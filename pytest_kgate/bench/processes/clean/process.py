@@ -6,7 +6,6 @@ import contextlib
 import os
 import select
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
@@ -19,6 +18,7 @@ from pytest_kgate.system import procfs
 from pytest_kgate.system.child_process import environment_of_start
 from pytest_kgate.system.child_process import last_lines
 from pytest_kgate.system.child_process import signal_name
+from pytest_kgate.system.folders.scratch import scratch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,7 +54,7 @@ class CleanProcess:
         self._timeout_seconds = timeout_seconds
         self._stack = contextlib.ExitStack()
         self._closed = False
-        folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="kgate-clean-"))
+        folder = self._stack.enter_context(scratch("clean"))
         child = start_child(
             (sys.executable, *_WORKER), (), environment_of_start(environment_of_session()), Path(folder)
         )

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_kgate.system import procfs
-from pytest_kgate.system.shared_folder import shared_folder
+from pytest_kgate.system.folders.shared_folder import shared_folder
 
 
 class Peers:

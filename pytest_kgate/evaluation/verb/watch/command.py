@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -27,6 +26,7 @@ from pytest_kgate.evaluation.verb.watch.line import of_run
 from pytest_kgate.evaluation.verb.watch.modules_noted import ModulesNoted
 from pytest_kgate.report.text.render import usual_columns
 from pytest_kgate.search.verbs.arguments import add_pytest
+from pytest_kgate.system.folders.scratch import scratch
 from pytest_kgate.system.pytorch import require_torch
 from pytest_kgate.validation.cheats import session_modules
 
@@ -116,7 +116,7 @@ class _Watch:
 
     def _run(self, start: float, saved: Sequence[Path]) -> None:
         begun_ns = time.time_ns()
-        with tempfile.TemporaryDirectory(prefix="kgate-watch-") as folder:
+        with scratch("watch") as folder:
             notes = ModulesNoted(Path(folder, "modules.json"))
 
             def fork(arguments: Sequence[str], environment: Mapping[str, str], output: IO[str]) -> Started:

@@ -30,7 +30,7 @@ from pytest_kgate.report.record.values import plain
 from pytest_kgate.system.child_process import environment_of_start
 from pytest_kgate.system.child_process import last_lines
 from pytest_kgate.system.child_process import signal_name
-from pytest_kgate.system.shared_folder import VARIABLE
+from pytest_kgate.system.folders.shared_folder import VARIABLE
 
 if TYPE_CHECKING:
     from pytest_kgate.device.protocol import Device
@@ -154,19 +154,29 @@ class CandidateProcess:
             self.left_changed += segments.remove_new()
 
 
+_CACHES = {
+    "TORCHINDUCTOR_CACHE_DIR": "inductor",
+    "TRITON_CACHE_DIR": "triton",
+    "CUDA_CACHE_PATH": "cuda",
+    "CUPY_CACHE_DIR": "cupy",
+    "NUMBA_CACHE_DIR": "numba",
+    "TORCH_EXTENSIONS_DIR": "torch_extensions",
+}
+"""Folders of what compilers keep. Inductor sets its variable in the judge's process once a reference is compiled."""
+
+
 def _environment(own: str) -> dict[str, str]:
     """Environment variables by which temporary files, locks and compilers' caches go to the process's own folder.
 
     Those that bind OpenMP's threads to cores are left out: it would do so from another thread, which the filter of
     system calls refuses, and end the process.
     """
-    caches = {"TRITON_CACHE_DIR": "triton", "CUDA_CACHE_PATH": "cuda", "TORCH_EXTENSIONS_DIR": "torch_extensions"}
     return {
         **{name: value for name, value in os.environ.items() if name not in _BINDS_THREADS},
         "PYTHONPATH": environment_of_start()["PYTHONPATH"],
         "TMPDIR": own,
         VARIABLE: own,
-        **{name: os.path.join(own, folder) for name, folder in caches.items()},
+        **{name: os.path.join(own, folder) for name, folder in _CACHES.items()},
     }
 
 

@@ -8,7 +8,6 @@ import math
 import os
 import select
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +20,8 @@ from pytest_kgate.integrity.isolation.process.child import start_child
 from pytest_kgate.integrity.isolation.process.judge.guard import guard_process
 from pytest_kgate.system.child_process import environment_of_start
 from pytest_kgate.system.child_process import last_lines
-from pytest_kgate.system.shared_folder import VARIABLE
+from pytest_kgate.system.folders.scratch import scratch
+from pytest_kgate.system.folders.shared_folder import VARIABLE
 
 if TYPE_CHECKING:
     from pytest_kgate.device.cuda.device import CudaDevice
@@ -45,7 +45,7 @@ class TimerProcess:
     def __init__(self, device: CudaDevice) -> None:
         self._seconds = device.timeout_seconds
         self._stack = contextlib.ExitStack()
-        own = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="kgate-timer-", ignore_cleanup_errors=True))
+        own = self._stack.enter_context(scratch("timer"))
         self._stack.enter_context(guard_process())
         environment = {
             **os.environ,

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from pytest_kgate.integrity.tampering.held.gpu_values import GpuValues
 from pytest_kgate.integrity.tampering.held.inside import IN_ORDER
 from pytest_kgate.integrity.tampering.held.inside import SHOWN
 from pytest_kgate.integrity.tampering.held.inside import TENSORS
@@ -52,15 +53,19 @@ class Held:
         self._lot = secrets.randbits(64)
         self._own: set[str] = set()
         self._changed: dict[str, None] = {}
-        self._latest = self._read()
+        self._latest = self._look()
+        self._on_gpu = GpuValues(self._latest.on_gpu, self._lot)
 
     def others_ran(self) -> None:
         """Tell that what ran since the last look was no candidate: what it has changed changes by itself."""
-        self._own.update(self._differing())
+        before = self._latest.versions
+        self._own.update(self._differing(candidate_ran=False))
+        now = self._latest.versions
+        self._own.update(name for name, version in before.items() if now.get(name, version) != version)
 
     def candidate_ran(self) -> None:
         """Tell that the candidate was called since the last look."""
-        self._changed.update(dict.fromkeys(self._differing()))
+        self._changed.update(dict.fromkeys(self._differing(candidate_ran=True)))
 
     def around(self, call: Callable[..., Any]) -> Callable[..., Any]:
         """The candidate's call, with a look before and behind it."""
@@ -74,21 +79,38 @@ class Held:
 
         return watched
 
+    def beside(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """One of the problem's own functions, with a look before and behind it.
+
+        What two of them share they may change to and fro (a table for each dtype, or its place in memory), so that it
+        is the same whenever the candidate is called.
+        """
+
+        def watched(*inputs: Any, **params: Any) -> Any:
+            self.others_ran()
+            try:
+                return function(*inputs, **params)
+            finally:
+                self.others_ran()
+
+        return watched
+
     def changed(self) -> list[str]:
         """Names of what the candidate has changed so far, such as `reference.weight`."""
-        return [name for name in self._changed if name not in self._own]
+        return [name for name in [*self._changed, *self._on_gpu.changed()] if name not in self._own]
 
-    def _differing(self) -> list[str]:
-        """Names of what is not as it was at the last look."""
-        before, self._latest = self._latest, self._read()
-        now = self._latest
+    def _differing(self, *, candidate_ran: bool) -> list[str]:
+        """Names of what is not as it was at the last look, but for values on a GPU, which are compared there."""
+        before, self._latest = self._latest.found, self._look()
+        self._on_gpu.look(self._latest.on_gpu, candidate_ran=candidate_ran)
+        now = self._latest.found
         return [name for name, one in before.items() if one is not None and name in now and not _same(one, now[name])]
 
-    def _read(self) -> dict[str, Any]:
+    def _look(self) -> _Look:
         look = _Look(self._lot)
         for field in _FIELDS:
             look.add(field, getattr(self._problem, field))
-        return look.found
+        return look
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -101,6 +123,9 @@ class _Look:
 
     def __init__(self, lot: int) -> None:
         self.found: dict[str, Any] = {}
+        self.on_gpu: dict[str, torch.Tensor] = {}
+        self.versions: dict[str, int] = {}
+        """How often PyTorch has written to a tensor, of which a part is read: elsewhere it may have been written to."""
         self._seen: dict[tuple[int, object], object] = {}
         """By what they are told apart by: an `id` is another's once its object is gone."""
         self._lot = lot
@@ -118,7 +143,7 @@ class _Look:
         if value is None or kind in SHOWN:
             self.found[name] = None if value is None else (kind.__name__, repr(value))
         elif kind in TENSORS:
-            self.found[name] = self._of_tensor(value)
+            self.found[name] = self._of_tensor(name, value)
         elif kind is np.ndarray:
             self.found[name] = self._of_array(value)
         else:
@@ -128,7 +153,7 @@ class _Look:
                 self._seen[seen] = value
                 self._ahead += [(f"{name}{key}", one, its) for key, one, its in inside(value, reads)]
 
-    def _of_tensor(self, tensor: torch.Tensor) -> tuple[Any, ...]:
+    def _of_tensor(self, name: str, tensor: torch.Tensor) -> tuple[Any, ...]:
         kind, own = type(tensor), hidden(tensor)  # which may tell anything
         if own or tensor.layout is not torch.strided:
             return kind, own
@@ -140,8 +165,12 @@ class _Look:
             return form
         size = extent(tensor.shape, tensor.stride()) * tensor.element_size()
         within = size <= held - tensor.storage_offset() * tensor.element_size()
-        there = tensor.device.type == "cpu" and at and size and within
-        return (*form, at, self._bytes(at, size) if there else None)
+        if not tensor.is_inference():
+            self.versions[name] = tensor._version
+        there = at and size and within
+        if there and tensor.is_cuda and tensor.get_device() == torch.cuda.current_device():
+            self.on_gpu[name] = tensor
+        return (*form, at, self._bytes(at, size) if there and tensor.device.type == "cpu" else None)
 
     def _of_array(self, array: np.ndarray[Any, Any]) -> tuple[Any, ...]:
         form = np.ndarray, str(array.dtype), array.shape, array.strides, array.ctypes.data

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 import time
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -35,6 +34,7 @@ from pytest_kgate.profile.under_tool.session import ToolSession
 from pytest_kgate.profile.under_tool.session import read
 from pytest_kgate.profile.under_tool.session import run_session
 from pytest_kgate.profile.under_tool.variables import REFERENCES
+from pytest_kgate.system.folders.scratch import scratch
 
 if TYPE_CHECKING:
     from pytest_kgate.report.record.facts.counters import CollectionPhases
@@ -131,7 +131,7 @@ def collect(tests: Sequence[str], how: Collection) -> dict[str, CountedTest]:
 
 
 def _collect(tests: Sequence[str], how: Collection) -> dict[str, CountedTest]:
-    with tempfile.TemporaryDirectory(prefix="kgate-profile-") as folder:
+    with scratch("profile") as folder:
         report, log = Path(folder) / "counters.ncu-rep", Path(folder) / "log.txt"
         session = replace(how.session, environment={**how.session.environment, **_environment(how)}, full_size=True)
         with ThreadPoolExecutor(1) as beside:  # to ask the tool for its version takes a part of a second, too

@@ -7,7 +7,6 @@ import importlib.util
 import re
 import shlex
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +31,7 @@ from pytest_kgate.profile.under_tool.program import not_found
 from pytest_kgate.profile.under_tool.session import ToolSession
 from pytest_kgate.profile.under_tool.session import environment_like
 from pytest_kgate.report.record.file import RecordFile
+from pytest_kgate.system.folders.scratch import scratch
 from pytest_kgate.system.gpu_lease import leased
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def run(options: argparse.Namespace) -> int:
         device = open_device(options.device)
     except DeviceMissing as error:
         raise DeviceMissing(error.what, "Counters are of a GPU: run this where there is one.") from None
-    with tempfile.TemporaryDirectory(prefix="kgate-profile-") as folder:
+    with scratch("profile") as folder:
         report = options.keep or Path(folder) / "counters.ncu-rep"
         return _profile(options, _collection(options, program, report.absolute(), device), device)
 

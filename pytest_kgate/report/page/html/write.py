@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pytest_kgate.errors import UsageError
 from pytest_kgate.report.page.html.page import page
+from pytest_kgate.system import json_file
 
 if TYPE_CHECKING:
     from pytest_kgate.report.record.record import Record
@@ -49,7 +50,7 @@ def _is_another(path: Path) -> bool:
 def write(path: Path, text: str) -> None:
     """Write the page. Raises `UsageError` where that fails."""
     try:
-        path.write_text(text, encoding="utf-8", newline="\n")
+        json_file.replace(path, text, "utf-8")
     except OSError as error:
         raise UsageError(
             f"The page can't be written to {path}: {error.strerror}.", "Check the path, its permissions and the disk."

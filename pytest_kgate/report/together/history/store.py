@@ -23,6 +23,7 @@ from pytest_kgate.report.together.history.point import SCHEMA
 from pytest_kgate.report.together.history.point import NewerVersion
 from pytest_kgate.report.together.history.point import Point
 from pytest_kgate.report.together.history.point import point_of
+from pytest_kgate.system import json_file
 
 try:
     import fcntl
@@ -145,9 +146,9 @@ def read(path: Path) -> History:
         elif path.is_dir():
             others.append(f"{file} holds something else than a history, and was left out.")
         else:
-            raise UsageError(
-                f"{file} holds something else than a history.", "`pytest -m perf --kgate-history PATH` writes one."
-            )
+            todo = "`pytest -m perf --kgate-history PATH` writes a history."
+            other = json_file.other_kind(file, content, SCHEMA, what="history", todo=todo)
+            raise other or UsageError(f"{file} holds something else than a history.", todo)
     found = history_of(contents)
     return History(found.points, [*others, *found.said])
 

@@ -28,6 +28,7 @@ from pytest_kgate.problems.grids.named import NAMED
 from pytest_kgate.problems.grids.named import chosen_grid
 from pytest_kgate.report.together.policy.rules import RESOURCES
 from pytest_kgate.report.together.policy.rules import Rule
+from pytest_kgate.system import json_file
 
 
 @dataclass(frozen=True)
@@ -110,12 +111,16 @@ _ONE_OF = {"counter": ("at_least", "at_most"), "resources": RESOURCES}
 
 def read(path: Path) -> list[Rule]:
     """The rules of a file, in its order; raises `UsageError`, which names the line and the key."""
+    todo = "Name a policy in TOML; docs/ci.md has one."
     try:
-        content = path.read_text(encoding="utf-8-sig")
+        content = path.read_bytes()
+        text = content.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is no text in UTF-8"
-        raise UsageError(f"{path} can't be read: {why}.", "Name a policy in TOML; docs/ci.md has one.") from None
-    return parse(content, str(path))
+        raise UsageError(f"{path} can't be read: {why}.", todo) from None
+    if (other := json_file.other_kind(path, content, "", what="policy", todo=todo)) is not None:
+        raise other
+    return parse(text, str(path))
 
 
 def parse(content: str, path: str) -> list[Rule]:

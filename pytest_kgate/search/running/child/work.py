@@ -11,7 +11,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -26,6 +25,7 @@ from pytest_kgate.system.child_process import last_lines
 from pytest_kgate.system.child_process import parent_pipe
 from pytest_kgate.system.child_process import run_limited
 from pytest_kgate.system.child_process import signal_name
+from pytest_kgate.system.folders.scratch import scratch
 
 GRACE_SECONDS = 20.0
 """Time for the child to end what it has started, once its own limit is over or it was told to end."""
@@ -65,7 +65,7 @@ def _waited(answer: Mapping[str, Any] | None) -> float:
 
 
 def _once(order: Order, started: Started | None) -> Answered:
-    with tempfile.TemporaryDirectory(prefix="kgate-search-", ignore_cleanup_errors=True) as name:
+    with scratch("search") as name:
         folder = Path(name)
         for file, text in order.files:
             (folder / file).write_text(text, encoding="utf-8")

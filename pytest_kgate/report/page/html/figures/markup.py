@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pytest_kgate.report.page.html.figures.figure import Figure
     from pytest_kgate.report.page.html.figures.figure import Table
 
-_UNREADABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_UNREADABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 """What no HTML may hold: control characters, and halves of surrogate pairs. And marks that turn the text behind them
 around, which letters of right-to-left scripts don't need."""
 
