@@ -234,5 +234,5 @@ def test_file_of_something_else_is_left_alone(kgate, tmp_path):
     other.write_text('{"schema": "pytest-kgate/records"}')
     run = kgate("--device", "fake", "--json", other)
     assert run.returncode == 2
-    assert "holds something else than a calibration" in run.stderr
+    assert "holds the records of a session, and no calibration" in run.stderr
     assert other.read_text() == '{"schema": "pytest-kgate/records"}'

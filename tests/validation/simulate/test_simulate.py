@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -178,5 +179,5 @@ def test_file_of_something_else_is_refused(content: str, tmp_path: Path, capsys)
     (tmp_path / "other.json").write_text(content)
     assert cli.main(["simulate", f"--from={tmp_path / 'other.json'}"]) == 2
     said = capsys.readouterr().err
-    assert ("holds no simulation" if content else "is not JSON") in said
+    assert re.search("holds (the records of a session, and )?no simulation" if content else "is not JSON", said)
     assert "`kgate simulate --json PATH` writes one." in said
