@@ -257,7 +257,7 @@ def test_what_honest_functions_change_to_and_fro_is_not_named():
     assert not checks.findings.all
 
 
-@pytest.mark.parametrize("size", [8, 300, 2**12])
+@pytest.mark.parametrize("size", [8, 60, 300])
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float16, torch.complex128])
 def test_values_that_are_compared_in_a_gpus_memory_are_told_of_who_changed_them(size, dtype):
     tensors = {name: torch.zeros(size, size, dtype=dtype).T for name in ("own", "both", "candidate's", "none")}
