@@ -10,7 +10,7 @@ from pytest_kgate.evaluation.options.option import option
 from pytest_kgate.evaluation.options.option import path
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False, repr=False, eq=False)  # which are made once, for all fields of `Options`
 class Kept:
     """A part of `Options`. Paths are absolute, where they were read by `from_config`."""
 

@@ -11,11 +11,11 @@ import sys
 from collections.abc import Callable
 from collections.abc import Generator
 from collections.abc import Iterable
-from dataclasses import dataclass
 from types import CodeType
 from types import FrameType
 from typing import TYPE_CHECKING
 from typing import Any
+from typing import NamedTuple
 from typing import Protocol
 from typing import TypedDict
 
@@ -47,8 +47,7 @@ class Demand(TypedDict):
     """The test has caught the failure of a gate, and so may pass."""
 
 
-@dataclass(frozen=True)
-class _Collected:
+class _Collected(NamedTuple):
     """A test as it was before any candidate ran."""
 
     codes: frozenset[CodeType]
