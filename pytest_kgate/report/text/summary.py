@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import textwrap
 from collections import Counter
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from pytest_kgate.report.text.below_table.percentiles import asked_for
 from pytest_kgate.report.text.below_table.percentiles import percentile_lines
 from pytest_kgate.report.text.below_table.warnings import warning_lines
 from pytest_kgate.report.text.render import table_lines
+from pytest_kgate.report.text.render import wrapped
 from pytest_kgate.report.together.grids import grids_of
 
 if TYPE_CHECKING:
@@ -87,10 +87,10 @@ def summary_table(
     if layout.drawn and any(row.ends and row.ratio_bound for row in rows):
         parts.append(f"! is the bound, [=|=] the interval, < > are further off; one character is {100 * step:g} %")
     for grid in grids_of(records):
-        parts += textwrap.wrap(grid.line, width, subsequent_indent="  ", break_on_hyphens=False)
+        parts += wrapped(grid.line, width, "  ")
     parts += percentile_lines(records if percentiles else asked_for(records), width)
     parts += warning_lines(records, width)
-    parts += textwrap.wrap(_counts(rows, unjudged), width)
+    parts += wrapped(_counts(rows, unjudged), width)
     return "\n".join(parts)
 
 
