@@ -113,6 +113,7 @@ def test_a_search_over_knobs_asks_for_a_source_of_its_own_kind(tmp_path, capsys,
     assert cli.main(["prompt", str(path)]) == 0
     told = capsys.readouterr()
     assert f"```{language}\n..." in told.out
+    assert "\n\n\n" not in told.out
     assert flag in told.out
     assert f"- {environment.get('GPU', 'some CPU')}\n" in told.out
     assert "--records FILE" in told.err
