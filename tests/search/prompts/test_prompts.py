@@ -127,6 +127,7 @@ def test_recorded_counters_and_findings_are_told_where_there_is_no_search(tmp_pa
     text = prompt(capsys, MEASURED, "--test", test, "--source", source)
     assert "NVIDIA H100 80GB HBM3, compute capability 9.0, 132 multiprocessors" in text
     assert "to beat: sdpa (cudnn), " in text
+    assert "+ 0 |exact|" not in text
     assert "Counters of the hardware" in text
     assert "- tensor: " in text
     assert "What bounds it" in text
