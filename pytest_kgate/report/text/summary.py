@@ -75,7 +75,7 @@ def summary_table(
     if not records:
         return ""
     width = max(width, _NARROWEST)
-    rows = _together(rows_of(records))
+    rows = _together(_rows_of_runs(records))
     step = text.step_for((*row.ends, row.ratio_bound) for row in rows if row.ends and row.ratio_bound)
     layouts, needs = _layouts(rows, step), _needs_of(rows)
     *wider, least = layouts
@@ -141,6 +141,18 @@ def _one_bound(rows: Sequence[Row]) -> bool:
     for row in rows:
         bounds.setdefault((row.path, row.function), set()).add(row.bound_text)
     return all(row.parameters for row in rows) and all(len(found) == 1 for found in bounds.values())
+
+
+def _rows_of_runs(records: Sequence[Record]) -> list[Row]:
+    """A row a gate, with the number of its run where a call is there several times, as of several sessions."""
+    calls = [(record["test"], record["call"], record.get("attempt", 1)) for record in records]
+    often, seen = Counter(calls), Counter[tuple[str, int, int]]()
+    rows = []
+    for call, record in zip(calls, records, strict=True):
+        seen[call] += 1
+        run = f"run {seen[call]}" if often[call] > 1 else ""
+        rows += [replace(row, notes=_join(row.notes, run)) for row in rows_of([record])]
+    return rows
 
 
 def _together(rows: Sequence[Row]) -> list[Row]:
