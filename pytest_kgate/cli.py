@@ -16,6 +16,7 @@ from pytest_kgate import __version__
 from pytest_kgate.errors import KgateError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.errors import hint
+from pytest_kgate.errors import shown
 
 _BAD_USAGE = 2
 
@@ -191,6 +192,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments.insert(1, "--")  # all that follows is pytest's
     options = argparse.Namespace()
     try:
+        if arguments and not arguments[0].startswith("-") and arguments[0] not in _VERBS:
+            raise UsageError(
+                f"`kgate` has no verb {shown(arguments[0])}.{hint(arguments[0], _VERBS)}", "`kgate --help` lists them."
+            )
         try:
             options, unknown = _parser(arguments).parse_known_args(arguments)
         finally:

@@ -146,6 +146,15 @@ def changed_input(position: int) -> CandidateError:
     )
 
 
+def wrote_beyond(what: str) -> CandidateError:
+    """The error for a candidate that has written outside of what is its own; `what` is a sentence on where."""
+    return CandidateError(
+        what,
+        "Look for an index that no bound checks (the last tile, a length that is no multiple of the tile), and for "
+        "elements that are taken for wider ones, as float16 for float32.",
+    )
+
+
 def in_place_says_so(position: int) -> str:
     """The advice for a candidate that works in place, as a kernel of its problem may be meant to."""
     return f"A problem whose calls change inputs says so: `Problem(..., mutates=({position},))`."

@@ -27,6 +27,13 @@ def test_each_verb_shows_its_options_in_the_terminals_columns(
     assert says.endswith(".")
 
 
+def test_misspelt_verb_is_told_the_right_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["leaderbord", "search.jsonl"]) == 2
+    assert capsys.readouterr().err == (
+        "kgate: `kgate` has no verb 'leaderbord'. Did you mean 'leaderboard'?\n`kgate --help` lists them.\n"
+    )
+
+
 def test_all_verbs_options_are_cheap_to_import() -> None:
     modules = ", ".join(verb.module for verb in cli._VERBS.values())
     code = f"import sys, {modules}\nprint(*({{'torch', 'numpy', 'scipy', 'rich'}} & set(sys.modules)))"

@@ -178,7 +178,8 @@ public:
             return code;
         }
         py::gil_scoped_release without_gil;
-        return sdpa_(&args, reinterpret_cast<void*>(stream));
+        const int code = sdpa_(&args, reinterpret_cast<void*>(stream));
+        return code > 0 ? -code : code;  // a kernel's own 1 for "failed" is none of the binding's codes
     }
 
     // Of the calling thread's last error.

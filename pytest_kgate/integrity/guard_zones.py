@@ -19,6 +19,7 @@ from torch import Tensor
 from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.errors import CandidateError
+from pytest_kgate.errors import wrote_beyond
 from pytest_kgate.problems.problem import Problem
 from pytest_kgate.problems.trees import tree
 from pytest_kgate.problems.trees.tree import has_span
@@ -120,7 +121,4 @@ def _demand_intact(guarded: _Guarded, what: str) -> None:
         if bool(touched.any()):
             at = int(touched.nonzero()[0]) + start
             distance = ZONE_BYTES - at if where == "before" else at - end
-            raise CandidateError(
-                f"The candidate wrote {where} its {what}: the byte {distance} {where} it changed.",
-                "Look for an index that no bound checks: the last tile, a length that is no multiple of the tile.",
-            )
+            raise wrote_beyond(f"The candidate wrote {where} its {what}: the byte {distance} {where} it changed.")

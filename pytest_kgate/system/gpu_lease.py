@@ -141,7 +141,9 @@ def _write_holder(file: int) -> None:
 
 def _command() -> str:
     """What this process was started as, shortened."""
-    text = " ".join([Path(sys.argv[0] or sys.executable).name, *sys.argv[1:]])
+    program = Path(sys.argv[0] or sys.executable)
+    name = f"python -m {program.parent.name}" if program.name == "__main__.py" else program.name
+    text = " ".join([name, *sys.argv[1:]])
     return text if len(text) <= _COMMAND_CHARACTERS else f"{text[: _COMMAND_CHARACTERS - 3]}..."
 
 

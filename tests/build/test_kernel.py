@@ -120,8 +120,9 @@ def test_a_transposed_output_is_no_overlap(echo: kernel.Kernel) -> None:
     assert echo(*tensors(1, 2, 8, 16), out=out) is out
 
 
-def test_a_kernels_refusal_carries_its_own_message(write_kernel, empty_cache: Path) -> None:
-    refuses = kernel.load_kernel(write_kernel("return -4;"))
+@pytest.mark.parametrize("code", ["-4", "4"])  # a positive one was taken for what the binding itself refuses
+def test_a_kernels_refusal_carries_its_own_message(write_kernel, empty_cache: Path, code: str) -> None:
+    refuses = kernel.load_kernel(write_kernel(f"return {code};"))
     with pytest.raises(CandidateError, match=r"code -4\): It refuses\. Use another\."):
         refuses(*tensors(1, 1, 4, 4))
 

@@ -49,6 +49,16 @@ def test_write_beside_the_output_is_found(first, said):
         play(call)
 
 
+def test_elements_taken_for_wider_ones_are_a_cause_that_is_named():
+    def call(inputs, output):
+        flat(output, 0, 2 * output.numel()).zero_()
+        return output
+
+    with pytest.raises(CandidateError) as caught:
+        play(call)
+    assert "elements that are taken for wider ones, as float16 for float32" in caught.value.todo
+
+
 @pytest.mark.parametrize("count", [3, 400], ids=["smaller", "larger"])
 def test_resized_output_is_called_resized(count):
     with pytest.raises(CandidateError, match=rf"resized its output from \(8, 16\) to \({count},\)"):

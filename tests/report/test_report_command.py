@@ -41,6 +41,13 @@ def test_version() -> None:
     assert (run.returncode, run.stdout) == (0, f"pytest-kgate {__version__}\n")
 
 
+def test_report_of_two_sessions_tells_the_runs_of_a_test_apart(tmp_path: Path) -> None:
+    first, second = speed_record("a.py::t"), speed_record("a.py::t") | {"started": "2026-01-02T03:04:05+00:00"}
+    files = [write(tmp_path / "a.json", [first]), write(tmp_path / "b.json", [second, speed_record("a.py::other")])]
+    rows = kgate("report", *files, "--width", 100).stdout.splitlines()
+    assert [row.partition("  ")[0] for row in rows[1:4]] == ["t run 1", "t run 2", "other"]
+
+
 def test_report_prints_the_table(file: Path) -> None:
     run = kgate("report", file, "--width", 100)
     assert run.returncode == 0, run.stderr

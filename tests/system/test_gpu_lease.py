@@ -56,6 +56,12 @@ def test_wait_is_told_once_with_process_command_and_time(holder):
         assert part in error.value.what
 
 
+def test_holder_that_runs_a_module_is_named_as_it_was_started(lock, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/far/site-packages/pytest/__main__.py", "-m", "perf"])
+    with leased("it", 0):
+        assert '"python -m pytest -m perf"' in lock.read_text()
+
+
 def test_thread_that_holds_the_lock_is_told_so_instead_of_waiting_for_itself(lock):
     with leased("it", 0), pytest.raises(UsageError, match="kbench was called within a call of kbench"), leased("it", 9):
         pass

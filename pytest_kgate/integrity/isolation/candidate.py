@@ -17,9 +17,9 @@ from pytest_kgate.device.arm import Arm
 from pytest_kgate.device.arm import InPlace
 from pytest_kgate.device.protocol import Device
 from pytest_kgate.device.protocol import Workload
-from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import UsageError
 from pytest_kgate.errors import changed_input
+from pytest_kgate.errors import wrote_beyond
 from pytest_kgate.integrity.isolation.candidate_name import CandidateFunction
 from pytest_kgate.integrity.isolation.candidate_name import CandidateSource
 from pytest_kgate.integrity.isolation.candidate_name import Told
@@ -256,10 +256,7 @@ class Isolation:
                 raise changed_input(position)
         touched = layout.first_overwritten(block.bytes, 0)
         if touched is not None:
-            raise CandidateError(
-                "The candidate wrote outside of its output.",
-                "Look for an index that no bound checks: the last tile, a length that is no multiple of the tile.",
-            )
+            raise wrote_beyond("The candidate wrote outside of its output.")
         found = InPlace(output, tree.clone(answer.changed)) if isinstance(answer, InPlace) else output
         self._device.synchronize()
         block.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from pytest_kgate.report.ranking.places import CONFIDENCE
 from pytest_kgate.report.ranking.ranking import Table
 from pytest_kgate.report.ranking.score import WEIGHTS
 from pytest_kgate.report.text.render import table_lines
+from pytest_kgate.report.text.render import wrapped
 
 SCHEMA = "pytest-kgate/ranking"
 VERSION = 1
@@ -94,7 +94,7 @@ def lines_of(tables: Sequence[Table], width: int, color: bool) -> list[str]:
 
 
 def _wrapped(sentences: Iterable[str], width: int) -> list[str]:
-    return [line for one in sentences for line in textwrap.wrap(one, max(width, _NARROWEST), break_on_hyphens=False)]
+    return [line for one in sentences for line in wrapped(one, max(width, _NARROWEST))]
 
 
 def page_of(tables: Sequence[Table]) -> str:

@@ -47,6 +47,8 @@ def failure_text(record: Record, width: int | None = None, *, whole: bool = Fals
     lines = wrapped(f"{record['verdict']}: {subject} {record['problem']['name']}", width)
     for gate in record["gates"]:
         lines += ["", *_gate(record, gate, width)]
+    if not record["gates"]:
+        lines += _measured(record, width)
     limits = record.get("limits", [])
     for limit in limits:
         if limit["verdict"] != "PASS":
@@ -118,6 +120,18 @@ def _gate(record: Record, gate: GateFacts, width: int) -> list[str]:
             lines += _entry("processes", _processes(processes, decimals), width)
     verdict = ": ".join(part for part in (gate["verdict"], _advice(record, gate["reason"])) if part)
     return lines + _entry("verdict", verdict, width)
+
+
+def _measured(record: Record, width: int) -> list[str]:
+    """The ratio of a race that was to decide nothing."""
+    timing = record.get("timing")
+    found = timing.get("ratio") if timing else None
+    if not timing or not found:
+        return []
+    low, estimate, high = number(found["low"]), number(found["estimate"]), number(found["high"])
+    decimals = text.decimals_for(low, high)
+    shown = f"latency ratio {text.ratio(estimate, decimals)} {text.interval(low, high, decimals)}"
+    return ["", *_entry("measured", f"{shown} after {text.counted(timing['rounds'], 'round')}", width)]
 
 
 def _limit(limit: LimitFacts, width: int) -> list[str]:

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-_WHOLE = re.compile(r"(?<=\d) (?=(?:%|[nmu]?s\b|rounds?\b|[TG]\w+/s))|`[^`\n]+`|\[[\d.]+, [\d.]+\]")
+_WHOLE = re.compile(
+    r"(?<=\d) (?=(?:%|[nmu]?s\b|rounds?\b|[TG]\w+/s))|`[^`\n]+`|\[[\d.]+(?: [nmu]?s)?, [\d.]+(?: [nmu]?s)?\]"
+)
 """Blanks between numbers and their units, what stands in backticks (commands, to be copied), and intervals."""
 
 _LONGEST = 62

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import textwrap
 from collections import Counter
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from pytest_kgate.report.text.below_table.percentiles import asked_for
 from pytest_kgate.report.text.below_table.percentiles import percentile_lines
 from pytest_kgate.report.text.below_table.warnings import warning_lines
 from pytest_kgate.report.text.render import table_lines
+from pytest_kgate.report.text.render import wrapped
 from pytest_kgate.report.together.grids import grids_of
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def summary_table(
     if not records:
         return ""
     width = max(width, _NARROWEST)
-    rows = _together(rows_of(records))
+    rows = _together(_rows_of_runs(records))
     step = text.step_for((*row.ends, row.ratio_bound) for row in rows if row.ends and row.ratio_bound)
     layouts, needs = _layouts(rows, step), _needs_of(rows)
     *wider, least = layouts
@@ -87,10 +87,10 @@ def summary_table(
     if layout.drawn and any(row.ends and row.ratio_bound for row in rows):
         parts.append(f"! is the bound, [=|=] the interval, < > are further off; one character is {100 * step:g} %")
     for grid in grids_of(records):
-        parts += textwrap.wrap(grid.line, width, subsequent_indent="  ", break_on_hyphens=False)
+        parts += wrapped(grid.line, width, "  ")
     parts += percentile_lines(records if percentiles else asked_for(records), width)
     parts += warning_lines(records, width)
-    parts += textwrap.wrap(_counts(rows, unjudged), width)
+    parts += wrapped(_counts(rows, unjudged), width)
     return "\n".join(parts)
 
 
@@ -141,6 +141,18 @@ def _one_bound(rows: Sequence[Row]) -> bool:
     for row in rows:
         bounds.setdefault((row.path, row.function), set()).add(row.bound_text)
     return all(row.parameters for row in rows) and all(len(found) == 1 for found in bounds.values())
+
+
+def _rows_of_runs(records: Sequence[Record]) -> list[Row]:
+    """A row a gate, with the number of its run where a call is there several times, as of several sessions."""
+    calls = [(record["test"], record["call"], record.get("attempt", 1)) for record in records]
+    often, seen = Counter(calls), Counter[tuple[str, int, int]]()
+    rows = []
+    for call, record in zip(calls, records, strict=True):
+        seen[call] += 1
+        run = f"run {seen[call]}" if often[call] > 1 else ""
+        rows += [replace(row, notes=_join(row.notes, run)) for row in rows_of([record])]
+    return rows
 
 
 def _together(rows: Sequence[Row]) -> list[Row]:

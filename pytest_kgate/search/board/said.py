@@ -8,9 +8,9 @@ from pytest_kgate.search.board.table import MOST_SHOWN
 from pytest_kgate.search.board.table import PROVISIONAL
 from pytest_kgate.search.board.table import champion_lines
 from pytest_kgate.search.board.table import cost_line
+from pytest_kgate.search.board.table import in_columns
 from pytest_kgate.search.board.table import lines_of
 from pytest_kgate.search.board.table import out_line
-from pytest_kgate.search.board.table import wrapped
 from pytest_kgate.search.journal.history import History
 from pytest_kgate.search.policy.trial import Confirmation
 from pytest_kgate.search.space.configuration import Configuration
@@ -38,7 +38,7 @@ def board(history: History, width: int, color: bool, most: int = MOST_SHOWN) -> 
     said += [PROVISIONAL] if found else [f"{one.configuration.title}: {one.reason}" for one in trials[:1] if one.reason]
     said += [f"The search ended: {history.ended}."] if history.ended else []
     said += champion_lines(champion_of(history), tried, history.alpha_spent, len(history.paid) - len(tried))
-    return [*lines, *([""] if lines else []), *wrapped(said, width)]
+    return [*lines, *([""] if lines else []), *in_columns(said, width)]
 
 
 def _confirmations(history: History, configuration: Configuration) -> list[Confirmation]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from pytest_kgate.report.format import percent
 from pytest_kgate.report.format import ratio
 from pytest_kgate.report.format import seconds
 from pytest_kgate.report.text.render import table_lines
+from pytest_kgate.report.text.render import wrapped
 from pytest_kgate.search.board.places import CONFIDENCE
 from pytest_kgate.search.board.places import Place
 from pytest_kgate.search.space.configuration import spell
@@ -108,9 +108,9 @@ def champion_lines(
     return [*lines, chance]
 
 
-def wrapped(lines: Sequence[str], width: int) -> list[str]:
+def in_columns(lines: Sequence[str], width: int) -> list[str]:
     """Sentences at the width of the table; rows of tables as they are."""
-    return [part for line in lines for part in (textwrap.wrap(line, width, subsequent_indent="  ") or [""])]
+    return [part for line in lines for part in wrapped(line, width, "  ")]
 
 
 def _names(found: Sequence[Place]) -> list[str]:

@@ -31,7 +31,7 @@ def command_for(item: pytest.Item, options: Options) -> list[str]:
     """The program and its arguments, to be run where the session was started."""
     config = item.config
     if COMMAND in config.stash:
-        return config.stash[COMMAND]
+        return [*config.stash[COMMAND], *_of_environment(options)]
     program, given = _as_started(config)
     if options.selftest:
         program, given = ["kgate", "selftest"], [one for one in given if one != BY_NAME["selftest"].flag]

@@ -6,11 +6,13 @@ Precedence: marker or `kbench` keyword > command line > environment > ini file >
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 from typing import Any
+
+import pytest
 
 from pytest_kgate.bench.processes.variable import VARIABLE
 from pytest_kgate.errors import UsageError
@@ -22,15 +24,12 @@ from pytest_kgate.evaluation.options.options import BY_NAME
 from pytest_kgate.evaluation.options.options import OPTIONS
 from pytest_kgate.evaluation.options.options import Options
 
-if TYPE_CHECKING:
-    import pytest
-
-_OWN = {VARIABLE.removeprefix(ENVIRON_PREFIX)}
-"""Variables that this package sets for its own processes, and whose names are like those of options."""
-
 _ALIKE = 0.85
-"""How alike the name of a variable and that of an option's are, as difflib has it, where one must be meant for the
-other: ISOLATED and ISOLATE, not LOCK_DIR and LOCKED. Variables of other programs may begin in the same way."""
+"""How alike the name of a variable, or of an ini entry, and that of an option's are, as difflib has it, where one must
+be meant for the other: ISOLATED and ISOLATE, not LOCK_DIR and LOCKED. Those of other programs may begin in the same
+way."""
+
+_INI_PREFIX = "kgate_"
 
 _FOLDERS = ("profile_keep",)
 """Options that name a folder. The others of type `Path` name a file."""
@@ -56,7 +55,7 @@ def add_options(parser: pytest.Parser) -> None:
 
 def from_config(config: pytest.Config, environ: Mapping[str, str] = os.environ) -> Options:
     """The session's options; UsageError at the first value, or pair of values, that makes no sense."""
-    _demand_well_spelt(environ)
+    _demand_well_spelt(environ, _entries(config))
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for option in OPTIONS:
@@ -72,35 +71,59 @@ def from_config(config: pytest.Config, environ: Mapping[str, str] = os.environ) 
     return options
 
 
-def _demand_well_spelt(environ: Mapping[str, str]) -> None:
-    """Raise UsageError where a variable is nearly one of an option's: a gate must not go without what it asks for."""
-    known = {name.removeprefix(ENVIRON_PREFIX) for option in OPTIONS for name in option.environ}
-    others = {name.removeprefix(ENVIRON_PREFIX) for name in environ if name.startswith(ENVIRON_PREFIX)} - known - _OWN
-    if not others:
-        return
-    import difflib  # here, since few sessions need it
+def _demand_well_spelt(environ: Mapping[str, str], entries: Collection[str]) -> None:
+    """Raise UsageError where a variable or an ini entry is nearly one of an option's, which would set nothing.
 
-    for name in sorted(others):
-        close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=_ALIKE)
-        if close:
-            raise UsageError(
-                f"No option is set by the environment variable {ENVIRON_PREFIX}{name}.",
-                f"Did you mean {ENVIRON_PREFIX}{close[0]}? Rename it, or unset it.",
-            )
+    A gate must not go without what it asks for.
+    """
+    variables = {name for option in OPTIONS for name in option.environ}
+    for kind, prefix, given, known in (
+        ("environment variable", ENVIRON_PREFIX, environ, variables | {VARIABLE}),
+        ("ini entry", _INI_PREFIX, entries, {option.ini for option in OPTIONS}),
+    ):
+        others = {name for name in given if name.startswith(prefix)} - known
+        if not others:
+            continue
+        import difflib  # here, since few sessions need it
+
+        short = [name.removeprefix(prefix) for name in sorted(known - {VARIABLE}) if name.startswith(prefix)]
+        for name in sorted(others):
+            close = difflib.get_close_matches(name.removeprefix(prefix), short, n=1, cutoff=_ALIKE)
+            if close:
+                remedy = "unset it" if kind == "environment variable" else "take it out"
+                raise UsageError(
+                    f"No option is set by the {kind} {name}.",
+                    f"Did you mean {prefix}{close[0]}? Rename it, or {remedy}.",
+                )
 
 
 def _find(option: Option, config: pytest.Config, environ: Mapping[str, str]) -> tuple[object, str]:
     given = config.getoption(option.ini, default=None)
     if given is not None:
-        return " ".join(given) if isinstance(given, list) else given, option.flag
+        return _joined(given), option.flag
     variable = option.variable_set(environ)
     if variable is not None:
         return environ[variable], variable
     try:
         given = config.getini(option.ini)
-    except TypeError as error:  # native TOML with a bare number, on pytest 9.0 and 9.1
-        raise UsageError(str(error), f'Write the value of {option.ini} in quotes: "...".') from None
-    return (given, "ini") if given else (None, "default")
+    except (TypeError, pytest.UsageError) as error:
+        # Native TOML with a bare number, a boolean or a list, where pytest 9 demands a string: its TypeError until 9.1.
+        entry = _entries(config).get(option.ini)
+        given = getattr(entry, "value", entry)
+        if not isinstance(given, (bool, int, float)) and not (option.repeatable and isinstance(given, list)):
+            raise UsageError(str(error), f'Write the value of {option.ini} in quotes: "...".') from None
+    return (None, "default") if given is None or given == "" else (_joined(given), "ini")
+
+
+def _joined(given: object) -> object:
+    """Parts of a value, where there are several, as one."""
+    return " ".join(map(str, given)) if isinstance(given, list) else given
+
+
+def _entries(config: pytest.Config) -> Mapping[str, Any]:
+    """What the ini file says, by its own names; pytest 9 keeps it beside a property that warns whoever reads it."""
+    found: Mapping[str, Any] = vars(config).get("_inicfg") or vars(config).get("inicfg") or {}
+    return found
 
 
 def _absolute(option: Option, path: Path, source: str, config: pytest.Config) -> Path:

@@ -156,9 +156,13 @@ def test_lines_of_a_reason_are_kept() -> None:
 
 
 def test_measurement_has_an_account_too() -> None:
-    text = flat(measured_record())
+    record = measured_record()
+    assert record["timing"]
+    record["timing"]["ratio"] = {"low": 0.9, "estimate": 0.95, "high": 1.1, "confidence": 0.95}
+    text = flat(record)
     assert text.startswith("MEASURED: ")
     assert "TFLOP/s" in text
+    assert f"measured latency ratio 0.950 [0.900, 1.100] after {record['timing']['rounds']} rounds" in text
 
 
 def test_command_repeats_the_test_in_a_shell() -> None:
@@ -174,6 +178,13 @@ def test_slow_candidate_learns_a_bound_that_holds() -> None:
     assert all(gate["ratio"]["high"] < bound < 1.0 for gate, bound in zip(record["gates"], bounds, strict=True))
     assert "It is faster than the reference" in flat(record)
     assert "as a guard while you tune: another race's interval may end higher." in flat(record)
+
+
+def test_slow_solution_of_a_published_problem_learns_a_bound_as_its_verb_takes_it() -> None:
+    record = speed_record(ratio=0.97, bounds=(SpeedGate(0.9),))
+    record["asked"] = {"command": ["kgate", "kernelbench", "problem.py", "new.py"], "sources": {}}
+    assert re.search(r"--bound \d\.\d\d would hold today", flat(record))
+    assert "speedup(" not in flat(record)
 
 
 def test_slow_candidate_whose_interval_is_wide_is_named_no_bound() -> None:

@@ -18,6 +18,7 @@ def test_command_in_backticks_interval_and_number_with_unit_are_not_broken() -> 
     assert wrapped("`a b` or some other `c d`", 12) == ["`a b` or", "some other", "`c d`"]
     assert wrapped(f"`{'a' * 62} b` or not `c d`", 72) == [f"`{'a' * 62} b` or", "not `c d`"]
     assert wrapped("ratio 0.9 [0.8, 1.0]", 16) == ["ratio 0.9", "[0.8, 1.0]"]
+    assert wrapped("p50 9.1 us [8.9 us, 9.4 us]", 20) == ["p50 9.1 us", "[8.9 us, 9.4 us]"]
     assert wrapped("it takes about 10 us", 18) == ["it takes about", "10 us"]
 
 

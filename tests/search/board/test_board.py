@@ -11,6 +11,7 @@ from pytest_kgate.search.board import t4
 from pytest_kgate.search.board.places import places
 from pytest_kgate.search.board.table import champion_lines
 from pytest_kgate.search.board.table import cost_line
+from pytest_kgate.search.board.table import in_columns
 from pytest_kgate.search.board.table import lines_of
 from pytest_kgate.search.board.table import out_line
 from pytest_kgate.search.policy.trial import Confirmation
@@ -67,6 +68,10 @@ def test_table_names_what_differs_and_keeps_the_champion_in_sight():
         assert "not confirmed" in lines[1]
         assert "champion" in lines[4]
         assert lines[5:] == ["and 10 more", "All have PAD=8."]
+
+
+def test_numbers_in_sentences_below_the_table_keep_their_units():
+    assert in_columns(["above the bound by 79 %", ""], 22) == ["above the bound by", "  79 %", ""]
 
 
 def test_those_that_were_not_raced_are_counted_by_their_reason():

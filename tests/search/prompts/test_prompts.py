@@ -113,6 +113,7 @@ def test_a_search_over_knobs_asks_for_a_source_of_its_own_kind(tmp_path, capsys,
     assert cli.main(["prompt", str(path)]) == 0
     told = capsys.readouterr()
     assert f"```{language}\n..." in told.out
+    assert "\n\n\n" not in told.out
     assert flag in told.out
     assert f"- {environment.get('GPU', 'some CPU')}\n" in told.out
     assert "--records FILE" in told.err
@@ -126,6 +127,7 @@ def test_recorded_counters_and_findings_are_told_where_there_is_no_search(tmp_pa
     text = prompt(capsys, MEASURED, "--test", test, "--source", source)
     assert "NVIDIA H100 80GB HBM3, compute capability 9.0, 132 multiprocessors" in text
     assert "to beat: sdpa (cudnn), " in text
+    assert "+ 0 |exact|" not in text
     assert "Counters of the hardware" in text
     assert "- tensor: " in text
     assert "What bounds it" in text

@@ -10,6 +10,7 @@ from pytest_kgate.validation.calibrate.cases import catalogue
 from pytest_kgate.validation.calibrate.cases import named
 from pytest_kgate.validation.calibrate.cases import select
 from pytest_kgate.validation.calibrate.cases import side_by_side
+from pytest_kgate.validation.calibrate.file import Calibrations
 from pytest_kgate.validation.calibrate.findings.error_rates import excess_p_value
 from pytest_kgate.validation.calibrate.findings.error_rates import most_allowed
 from pytest_kgate.validation.calibrate.findings.findings import findings_of
@@ -22,6 +23,7 @@ from pytest_kgate.validation.calibrate.run.protocol import targets
 from pytest_kgate.validation.calibrate.tables import tables
 from pytest_kgate.validation.calibrate.tables.p_values import ascii_histogram
 from pytest_kgate.validation.calibrate.tables.p_values import draw
+from pytest_kgate.validation.calibrate.tables.show import terminal_text
 
 AA = [case.name for case in catalogue("cuda") if case.group == "aa"]
 
@@ -203,3 +205,15 @@ def test_plot_is_a_picture(tmp_path):
     path = tmp_path / "p.png"
     draw(path, {"aa-gemm": [0.1, 0.5, 0.9], "aa-spin-2us": [0.2, 0.4]})
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_columns_of_the_table_are_explained_where_they_are_shown():
+    shown = Calibrations(None, {"kind": "cuda"}, "today")
+    for one in gates(AA[0], undecided=4):
+        shown.add("gates", one)
+    for width in (60, 70, 80, 120):
+        text = terminal_text(shown, width, False)
+        head = next(line for line in text.splitlines() if line.startswith("equal kernels"))
+        for column in ("noise floor", "resolved"):
+            assert (column in head) == (f"{column}:" in " ".join(text.split())), (column, width)
+    assert "noise floor" in head

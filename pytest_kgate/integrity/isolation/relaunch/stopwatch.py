@@ -30,6 +30,7 @@ from pytest_kgate.device.protocol import RoundSeeds
 from pytest_kgate.device.protocol import Workload
 from pytest_kgate.errors import CandidateError
 from pytest_kgate.errors import TimingError
+from pytest_kgate.errors import wrote_beyond
 from pytest_kgate.integrity.isolation.captured.launches import KernelLaunch
 from pytest_kgate.integrity.isolation.captured.launches import NotRelaunchable
 from pytest_kgate.integrity.isolation.kept_answers import KeepsAnswers
@@ -201,10 +202,7 @@ class RelaunchStopwatch(KeepsAnswers):
         seeds, pair = self._candidate_pair()
         for call in lots(self._plan.rows[1]):
             if self._layout.first_overwritten(self._block.bytes, call) is not None:
-                raise CandidateError(
-                    "The candidate wrote outside of its output.",
-                    "Look for an index that no bound checks: the last tile, a length that is no multiple of the tile.",
-                )
+                raise wrote_beyond("The candidate wrote outside of its output.")
             self._kept.offer(seeds[call], self._layout.views(self._block.bytes, call)[1])
         return pair
 

@@ -6,12 +6,12 @@ Only what asks something of the reader is shown here. The records keep every war
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Iterable
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pytest_kgate.report import format as text
+from pytest_kgate.report.text.render import wrapped
 
 if TYPE_CHECKING:
     from pytest_kgate.report.record.record import Record
@@ -44,7 +44,7 @@ def warning_lines(records: Sequence[Record], width: int) -> list[str]:
     for found in sorted(kinds.values(), key=len, reverse=True):
         times = f" (in {len(found)} of {text.counted(tests, 'test')})" if tests > 1 else ""
         merged = text.visible(_merged([warning for several in found.values() for warning in several]))
-        lines += textwrap.wrap(f"warning: {merged}{times}", width, subsequent_indent="  ", break_on_hyphens=False)
+        lines += wrapped(f"warning: {merged}{times}", width, "  ")
     return lines
 
 

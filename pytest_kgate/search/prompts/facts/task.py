@@ -85,7 +85,8 @@ def _demands(record: Record) -> list[str]:
     if correctness is not None:
         tolerance: Mapping[str, Any] = correctness
         if tolerance.get("atol") is not None:
-            lines.append(f"|answer - exact| <= {tolerance['atol']:g} + {tolerance.get('rtol') or 0:g} |exact|")
+            relative = f" + {tolerance['rtol']:g} |exact|" if tolerance.get("rtol") else ""
+            lines.append(f"|answer - exact| <= {tolerance['atol']:g}{relative}")
     return lines
 
 

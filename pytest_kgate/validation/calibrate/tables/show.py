@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pytest_kgate.report.format import counted
 from pytest_kgate.report.text.render import table_lines
+from pytest_kgate.report.text.render import wrapped
 from pytest_kgate.validation.calibrate.cases import catalogue
 from pytest_kgate.validation.calibrate.file import Calibrations
 from pytest_kgate.validation.calibrate.findings.findings import Findings
@@ -19,6 +20,14 @@ from pytest_kgate.validation.calibrate.tables.p_values import p_values
 from pytest_kgate.validation.calibrate.tables.tables import Table
 
 _GAP = 2
+
+_BOTH_FALSE = "PASS and FAIL are both false here, and 2.5 % of each are promised"
+
+_LEGEND = {
+    "noise floor": "half-width of the ratio's interval at 96 rounds",
+    "resolved": "distance from the bound that is decided nine times out of ten",
+}
+"""What columns of the table of equal kernels are; those that are not shown need no words."""
 
 _ENOUGH = 100
 """Gates on equal kernels: where none of so many errs, the rate is below 3 %, at 95 % confidence."""
@@ -36,15 +45,11 @@ def terminal_text(calibrations: Calibrations, width: int, color: bool) -> str:
     parts = [textwrap.fill(tables.conditions(calibrations.setting, calibrations.processes), width)]
     parts += [_note(line, width) for line in tables.unavailable_lines(calibrations.gates)]
     if found.same:
-        parts.append(_render(tables.same_table(found), width, color))
-        parts.append(
-            _note(
-                "PASS and FAIL are both false here, and 2.5 % of each are promised; noise floor: half-width of "
-                "the ratio's interval at 96 rounds; resolved: distance from the bound that is decided nine times "
-                "out of ten",
-                width,
-            )
-        )
+        same = tables.same_table(found)
+        parts.append(_render(same, width, color))
+        shown = same.head[: _columns_shown(same, width)]
+        told = [f"{name}: {what}" for name, what in _LEGEND.items() if name in shown]
+        parts.append(_note("; ".join([_BOTH_FALSE, *told]), width))
         names = [one.case.name for one in found.same]
         parts.append(ascii_histogram(p_values(calibrations.gates, names), width))
     if found.accuracy:
@@ -112,7 +117,7 @@ def _markdown(table: Table) -> str:
 
 
 def _note(text: str, width: int) -> str:
-    return textwrap.fill(text, width, subsequent_indent="  ")
+    return "\n".join(wrapped(text, width, "  "))
 
 
 def _checks(found: Findings, width: int) -> str:
@@ -132,15 +137,25 @@ def _checks(found: Findings, width: int) -> str:
     return "\n".join(lines)
 
 
-def _render(table: Table, width: int, color: bool) -> str:
-    """The table with as many columns, from the left, as there is room for; at least the first `table.least`."""
-    from rich.table import Table as Rich
-    from rich.text import Text
+def _widths(table: Table) -> list[int]:
+    return [max(len(table.head[index]), *(len(row[index]) for row in table.rows)) for index in range(len(table.head))]
 
-    widths = [max(len(table.head[index]), *(len(row[index]) for row in table.rows)) for index in range(len(table.head))]
+
+def _columns_shown(table: Table, width: int) -> int:
+    """How many columns, from the left, there is room for; at least the first `table.least`."""
+    widths = _widths(table)
     shown = len(widths)
     while shown > max(1, table.least or shown) and sum(widths[:shown]) + _GAP * (shown - 1) > width:
         shown -= 1
+    return shown
+
+
+def _render(table: Table, width: int, color: bool) -> str:
+    """The table with as many columns as there is room for."""
+    from rich.table import Table as Rich
+    from rich.text import Text
+
+    widths, shown = _widths(table), _columns_shown(table, width)
     grid = Rich(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
     for index, title in enumerate(table.head[:shown]):
         grid.add_column(Text(title), justify="right" if index else "left", no_wrap=True, min_width=widths[index])

@@ -54,6 +54,14 @@ def kernelbench(tmp_path, monkeypatch, capsys):
     return run
 
 
+def test_command_that_repeats_a_call_has_what_the_environment_said(kernelbench, monkeypatch):
+    monkeypatch.setenv("KGATE_FOREIGN_LOAD", "warn")
+    status, said, _ = kernelbench(PROBLEM, NEW.replace("torch.relu", ""))
+    assert status == 1
+    again = said.partition("again kgate kernelbench problem.py new.py")[2].partition(" ==")[0]
+    assert "--kgate-foreign-load=warn" in again
+
+
 @pytest.mark.parametrize(
     ("old", "now", "said"),
     [
