@@ -16,6 +16,7 @@ from pytest_kgate.bench.correctness.comparison.where import may_be_indices
 from pytest_kgate.bench.correctness.comparison.where import where_wrong
 from pytest_kgate.device.answer import outputs_of
 from pytest_kgate.device.arm import Arm
+from pytest_kgate.problems.equal import Calls
 from pytest_kgate.problems.rounding.dtypes import dtype_name
 from pytest_kgate.report.record.values import finite
 from pytest_kgate.report.rows import number
@@ -93,6 +94,8 @@ class Correctness:
     """What became of a wrong candidate on the problem's smaller shape, as one clause; empty where it was not asked."""
     by_equal: bool = False
     """Whether the problem's own `equal` has judged."""
+    calls: Calls | None = None
+    """What `equal` holds later answers against, too."""
     outputs: tuple[OutputFacts, ...] = ()
     """Of each output the largest errors, where there are several."""
     exact_on_host: bool = False
