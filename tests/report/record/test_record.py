@@ -128,7 +128,7 @@ def test_record_has_the_worst_verdict(gates: list[str], correctness: str | None,
 
 @pytest.mark.parametrize(
     ("verdict", "bound", "said"),
-    [("PASS", 0.5, "is not below 0.5"), ("FAIL", 0.95, "is not above 0.95")],
+    [("PASS", 0.5, "is not below its bound 0.5"), ("FAIL", 0.95, "is not above its bound 0.95")],
 )
 def test_verdict_that_its_own_interval_contradicts_is_no_record(verdict: str, bound: float, said: str) -> None:
     record = speed_record()
